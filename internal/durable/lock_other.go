@@ -1,0 +1,13 @@
+//go:build !unix
+
+package durable
+
+import (
+	"errors"
+	"os"
+)
+
+var errQuota = errors.New("no quota on this system")
+
+// TryLock is not to be had on this system: a server needs a Unix.
+func TryLock(*os.File) error { return errors.ErrUnsupported }

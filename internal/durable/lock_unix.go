@@ -1,0 +1,28 @@
+//go:build unix
+
+package durable
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const errQuota = unix.EDQUOT
+
+// TryLock takes the exclusive lock of f's open file without waiting. Closing f, or the end of the process, releases it.
+// Two opens of one file exclude each other, within a process and between processes of one machine.
+// Errors: ErrLocked.
+func TryLock(f *os.File) error {
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return ErrLocked
+		default:
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+	}
+}
