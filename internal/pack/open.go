@@ -1,0 +1,236 @@
+package pack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/manifest"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// DefaultMaxBytes limits an image where Options do not: 64 GiB, more than the largest layer that ECR takes (52,000 MiB).
+const DefaultMaxBytes = 64 << 30
+
+// Options say what to take from a source.
+type Options struct {
+	Name     string // which image, by its name or tag there; "" for the only one, or for all of them as one index
+	MaxBytes int64  // most bytes that are unpacked; 0 stands for DefaultMaxBytes
+}
+
+// Open copies the image at path into a new layout in dir, which must not exist or be empty.
+//
+// path is an OCI layout, as a directory or a tar, or an archive as "docker save" writes it, in the form with layer
+// files as well as in the one that is also an OCI layout; a tar may be gzipped. Layers keep their bytes, compressed or
+// not. Every blob is checked against its digest, in docker archives every layer against the configuration's diff_ids.
+//
+// Errors: fault.InvalidParameter (not an image, or an archive with names or entries that no image has),
+// fault.DigestInvalid, fault.SizeInvalid, fault.BlobNotFound (content is missing), fault.ImageNotFound (no image of that
+// name), fault.RequestTooLarge (more than MaxBytes), fault.LimitExceeded, those of manifest.Parse. After an error the
+// content of dir is not defined.
+func Open(ctx context.Context, path, dir string, options Options) (*Image, error) {
+	if options.MaxBytes == 0 {
+		options.MaxBytes = DefaultMaxBytes
+	}
+	l, err := createLayout(dir, options.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	src, err := openSource(ctx, path, l)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %s: %w", path, err)
+	}
+	defer src.close()
+	image, err := take(ctx, src, l, options.Name)
+	if err != nil {
+		return nil, fmt.Errorf("opening image %s: %w", path, err)
+	}
+	return image, l.finish(image)
+}
+
+// source is a file or directory that holds images.
+type source interface {
+	blobSource
+
+	// file reads a file of at most manifest.MaxBytes. Errors: fault.BlobNotFound, fault.RequestTooLarge.
+	file(path string) ([]byte, error)
+
+	// docker converts what manifest.json names into OCI manifests, put into the layout, and lists them as an OCI index.
+	// Errors: fault.BlobNotFound (there is no manifest.json).
+	docker(ctx context.Context) ([]byte, error)
+
+	close()
+}
+
+func openSource(ctx context.Context, path string, l *layout) (source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return readArchive(ctx, path, l)
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return directory{root, l}, nil
+}
+
+// take chooses the image and brings all of it into the layout. The OCI form goes first, since it knows more (indexes,
+// annotations); a docker archive whose OCI part is not complete, as of an image of which one platform was pulled, still
+// has its manifest.json.
+func take(ctx context.Context, src source, l *layout, wanted string) (*Image, error) {
+	index, err := ociIndex(src)
+	if err == nil {
+		var image *Image
+		if image, err = choose(ctx, src, l, index, wanted); err == nil {
+			return image, nil
+		}
+	}
+	if !errors.Is(err, fault.BlobNotFound) {
+		return nil, err
+	}
+	index, dockerErr := src.docker(ctx)
+	if errors.Is(dockerErr, fault.BlobNotFound) {
+		return nil, err
+	}
+	if dockerErr != nil {
+		return nil, dockerErr
+	}
+	return choose(ctx, src, l, index, wanted)
+}
+
+// ociIndex reads the two files that make an OCI layout.
+func ociIndex(src source) ([]byte, error) {
+	body, err := src.file(ocispec.ImageLayoutFile)
+	if errors.Is(err, fault.BlobNotFound) {
+		return nil, fault.BlobNotFound.New("neither an OCI layout (there is no oci-layout) nor a docker archive (there is no manifest.json)")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var mark ocispec.ImageLayout
+	if err := json.Unmarshal(body, &mark); err != nil || mark.Version != ocispec.ImageLayoutVersion {
+		return nil, fault.InvalidParameter.New("the layout's version is %q, expected %q", name.Clip(mark.Version), ocispec.ImageLayoutVersion).Because(err)
+	}
+	return src.file(ocispec.ImageIndexFile)
+}
+
+// choose finds the image in the layout's index and walks it. Several images without a choice are taken together: the
+// layout's index is an image index by itself.
+func choose(ctx context.Context, src source, l *layout, body []byte, wanted string) (*Image, error) {
+	index, err := manifest.Parse(body, ocispec.MediaTypeImageIndex)
+	if err != nil {
+		return nil, fmt.Errorf("reading index: %w", err)
+	}
+	var roots []manifest.Descriptor
+	var names []string
+	for _, d := range index.Manifests {
+		called := nameOf(d)
+		names = append(names, called)
+		if !isNamed(d, wanted) || len(roots) == 1 && roots[0].Digest == d.Digest {
+			continue
+		}
+		roots = append(roots, d)
+	}
+	switch len(roots) {
+	case 0:
+		return nil, fault.ImageNotFound.New("no image is named %q; there are %q", name.Clip(wanted), names)
+	case 1:
+		return walked(ctx, src, l, roots[0])
+	}
+	if wanted != "" {
+		return nil, fault.InvalidParameter.New("%d images are named %q; there are %q", len(roots), name.Clip(wanted), names)
+	}
+	d, size, err := l.put(ctx, name.SHA256, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	return walked(ctx, joined{src, l, d}, l, manifest.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: size})
+}
+
+func walked(ctx context.Context, src blobSource, l *layout, root manifest.Descriptor) (*Image, error) {
+	if !isManifest(root.MediaType) {
+		return nil, fault.ManifestUnsupported.New("manifests of type %q are not supported", name.Clip(root.MediaType))
+	}
+	blobs, err := walk(ctx, src, root)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{Dir: l.dir, Name: nameOf(root), Root: blobs[0], Blobs: blobs}, nil
+}
+
+// joined is a source together with an index that was put into the layout already.
+type joined struct {
+	blobSource
+	l     *layout
+	index name.Digest
+}
+
+func (j joined) size(ctx context.Context, d name.Digest) (int64, error) {
+	if d == j.index {
+		return verifier{j.l.root}.size(ctx, d)
+	}
+	return j.blobSource.size(ctx, d)
+}
+
+func (j joined) read(d name.Digest) ([]byte, error) { return readSmall(j.l.root, blobName(d)) }
+
+// fullName is where containerd and docker write the whole name; the OCI annotation then has the tag alone.
+const fullName = "io.containerd.image.name"
+
+// nameOf prefers the whole name.
+func nameOf(d manifest.Descriptor) string {
+	if full := d.Annotations[fullName]; full != "" {
+		return full
+	}
+	return d.Annotations[ocispec.AnnotationRefName]
+}
+
+// isNamed matches whole names, names that were shortened from the left at a slash, and tags. Everything is named "".
+func isNamed(d manifest.Descriptor, wanted string) bool {
+	if wanted == "" || d.Annotations[ocispec.AnnotationRefName] == wanted {
+		return true
+	}
+	full := nameOf(d)
+	return full == wanted || strings.HasSuffix(full, "/"+wanted) || strings.HasSuffix(full, ":"+wanted)
+}
+
+// directory is an OCI layout as a directory. The os.Root keeps every name, and every link on its way, inside.
+type directory struct {
+	root *os.Root
+	l    *layout
+}
+
+func (s directory) file(path string) ([]byte, error) { return readSmall(s.root, path) }
+
+func (s directory) docker(context.Context) ([]byte, error) {
+	return nil, fault.BlobNotFound.New("a directory is no docker archive")
+}
+
+// size copies the blob while it checks it.
+func (s directory) size(ctx context.Context, d name.Digest) (int64, error) {
+	f, err := openRegular(s.root, blobName(d))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	got, n, err := s.l.put(ctx, d.Algorithm(), f)
+	if err != nil {
+		return 0, fmt.Errorf("copying %s: %w", d, err)
+	}
+	return n, sameDigest(got, d)
+}
+
+// read takes the copy, which cannot change any more.
+func (s directory) read(d name.Digest) ([]byte, error) { return readSmall(s.l.root, blobName(d)) }
+
+func (s directory) close() { s.root.Close() }
