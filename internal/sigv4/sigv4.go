@@ -241,10 +241,10 @@ func parseSignedHeaders(at, s string) ([]string, error) {
 	if s == "" {
 		return nil, incomplete("%s is required", at)
 	}
-	names := strings.SplitN(s, ";", maxSignedHeaders+1)
-	if len(names) > maxSignedHeaders {
+	if strings.Count(s, ";") >= maxSignedHeaders {
 		return nil, incomplete("%s names more than %d headers", at, maxSignedHeaders)
 	}
+	names := strings.Split(s, ";")
 	for i, n := range names {
 		if n == "" || strings.Trim(n, headerChars) != "" {
 			return nil, incomplete("%s has an unreadable name %q", at, name.Clip(n))
