@@ -1,0 +1,189 @@
+// Package endpoint tells from a request's host and path which registry or API is meant, and makes the names that
+// answers carry. It is pure.
+package endpoint
+
+import (
+	"net"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// Kind is what a host stands for.
+type Kind uint8
+
+// The kinds of hosts.
+const (
+	Any      Kind = iota // all APIs and all registries: localhost, an address, a custom name
+	Registry             // one registry, for docker
+	ECR                  // the ECR API of a region
+	STS                  // the STS API, of a region or global
+	IAM                  // the IAM API
+)
+
+// Host is a parsed Host header.
+type Host struct {
+	Kind     Kind
+	Registry name.Registry // of Kind Registry: both parts; of ECR and STS: the region, where the name has one
+	text     string        // as sent, lower case
+	domain   string        // the configured domain it ends in, "" for Any
+	port     string        // with its colon, or ""
+}
+
+// Map holds an installation's domains and its default registry.
+type Map struct {
+	domains []string
+	def     name.Registry
+}
+
+// builtin are the domains that are always served: AWS's own, for clients that know no other, and localhost.
+var builtin = []string{"amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "on.aws", "api.aws", "on.amazonwebservices.com.cn",
+	"api.amazonwebservices.com.cn", "api.amazonwebservices.eu", "localhost"}
+
+// NewMap makes the map for extra domains (such as "ecr.example.com", without a leading dot) and a default registry.
+func NewMap(extra []string, def name.Registry) *Map {
+	m := &Map{def: def}
+	for _, d := range append(extra[:len(extra):len(extra)], builtin...) {
+		m.domains = append(m.domains, strings.ToLower(strings.Trim(d, ".")))
+	}
+	return m
+}
+
+// Default is the registry that hosts of Kind Any mean where the path names none.
+func (m *Map) Default() name.Registry { return m.def }
+
+// Domains lists the domains, the configured ones first.
+func (m *Map) Domains() []string { return m.domains }
+
+// Parse reads a Host header. Names outside the known forms are Kind Any; a name that is almost a registry's is an error.
+// Errors: fault.RegistryUnresolved.
+func (m *Map) Parse(hostport string) (Host, error) {
+	text := strings.ToLower(hostport)
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		host, port = strings.TrimSuffix(text, ":"), ""
+	} else if port != "" {
+		port = ":" + port
+	}
+	h := Host{text: text, port: port}
+	for _, domain := range m.domains {
+		front, ok := strings.CutSuffix(host, "."+domain)
+		if !ok {
+			continue
+		}
+		h.domain = domain
+		return m.named(h, strings.Split(front, "."), hostport)
+	}
+	return h, nil
+}
+
+// named reads the labels before the domain. Source: ECR user guide, endpoints; ECR service model, endpoint rules.
+func (m *Map) named(h Host, labels []string, hostport string) (Host, error) {
+	unresolved := fault.RegistryUnresolved.New("Could not resolve registry id from host %s", name.Clip(hostport))
+	n := len(labels)
+	region := func(s string) bool {
+		r, err := name.ParseRegion(s)
+		h.Registry.Region = r
+		return err == nil
+	}
+	service := strings.TrimSuffix(labels[0], "-fips")
+	switch {
+	case n == 4 && labels[1] == "dkr" && (labels[2] == "ecr" || labels[2] == "ecr-fips"),
+		n == 3 && (labels[1] == "dkr-ecr" || labels[1] == "dkr-ecr-fips"):
+		account, err := name.ParseAccount(labels[0])
+		if err != nil || !region(labels[n-1]) {
+			return Host{}, unresolved
+		}
+		h.Kind, h.Registry.Account = Registry, account
+	case n == 3 && labels[0] == "api" && (labels[1] == "ecr" || labels[1] == "ecr-fips"), n == 2 && service == "ecr":
+		if !region(labels[n-1]) {
+			return Host{}, unresolved
+		}
+		h.Kind = ECR
+	case n == 1 && service == "sts", n == 2 && service == "sts" && region(labels[1]):
+		h.Kind = STS
+	case n == 1 && service == "iam", n == 2 && service == "iam" && region(labels[1]):
+		h.Kind = IAM
+		h.Registry.Region = name.Region{}
+	case strings.Contains(strings.Join(labels, "."), "dkr"):
+		return Host{}, unresolved
+	}
+	return h, nil
+}
+
+// Resolve tells which registry and repository a docker path names: on a registry's host the whole path is the
+// repository; on any other, ACCOUNT/REGION/NAME names that registry's and all else the default registry's.
+// Errors: fault.RegistryUnresolved, fault.NameInvalid.
+func (m *Map) Resolve(h Host, path string) (name.Registry, name.Repo, error) {
+	reg := h.Registry
+	if h.Kind != Registry {
+		var err error
+		if reg, path, err = m.split(path); err != nil {
+			return name.Registry{}, name.Repo{}, err
+		}
+	}
+	repo, err := name.ParseRepo(path)
+	return reg, repo, err
+}
+
+// split takes ACCOUNT/REGION/ off a path.
+func (m *Map) split(path string) (name.Registry, string, error) {
+	first, rest, ok := strings.Cut(path, "/")
+	second, repo, ok2 := strings.Cut(rest, "/")
+	if !ok || !ok2 || len(first) < 10 || strings.Trim(first, "0123456789") != "" {
+		return m.def, path, nil
+	}
+	region, err := name.ParseRegion(second)
+	if err != nil {
+		return m.def, path, nil
+	}
+	account, err := name.ParseAccount(first)
+	if err != nil {
+		return name.Registry{}, "", fault.RegistryUnresolved.New("the path names no registry: %s", fault.From(err).Public)
+	}
+	return name.Registry{Account: account, Region: region}, repo, nil
+}
+
+// Base is the registry that a docker request without a repository means: /v2/ and /v2/_catalog.
+func (m *Map) Base(h Host) name.Registry {
+	if h.Kind == Registry {
+		return h.Registry
+	}
+	return m.def
+}
+
+// URI is the repositoryUri for a client that came through this host: one that it can push to.
+func (m *Map) URI(h Host, r name.Registry, repo name.Repo) string {
+	if h.Kind == Any {
+		if r == m.def {
+			return h.text + "/" + repo.String()
+		}
+		return h.text + "/" + r.String() + "/" + repo.String()
+	}
+	return m.RegistryHost(h, r) + "/" + repo.String()
+}
+
+// RegistryHost is the ECR-shaped host name of a registry, in the domain that the client used; amazonaws.com's where the
+// host has none, since the AWS helpers accept no other.
+func (m *Map) RegistryHost(h Host, r name.Registry) string {
+	domain, port := h.domain, h.port
+	switch domain {
+	case "", "on.aws", "api.aws":
+		domain = "amazonaws.com"
+	case "on.amazonwebservices.com.cn", "api.amazonwebservices.com.cn":
+		domain = "amazonaws.com.cn"
+	case "api.amazonwebservices.eu":
+		domain = "amazonaws.eu"
+	}
+	if h.Kind == Any {
+		port = ""
+		if r.Region.Partition() == "aws-cn" && h.domain == "" {
+			domain = "amazonaws.com.cn"
+		}
+	}
+	return r.Account.String() + ".dkr.ecr." + r.Region.String() + "." + domain + port
+}
+
+// String is the host as the client sent it, lower case.
+func (h Host) String() string { return h.text }

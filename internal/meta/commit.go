@@ -1,0 +1,178 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+)
+
+// committer runs all writes on one connection and groups those that wait into one commit, so that N concurrent writers
+// share one fsync. Each write has its own savepoint: one that fails leaves the others alone.
+type committer struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts *statements
+	queue chan *write
+	stop  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+type write struct {
+	fn   func(*tx) error
+	err  error
+	done chan struct{}
+}
+
+// groupLimit bounds the work of one commit, and with it the wait of the first writer in it.
+const groupLimit = 128
+
+func newCommitter(ctx context.Context, db *sql.DB) (*committer, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &committer{
+		db: db, conn: conn,
+		stmts: &statements{prepare: conn.PrepareContext, ready: map[string]*sql.Stmt{}},
+		queue: make(chan *write, groupLimit),
+		stop:  make(chan struct{}),
+		done:  make(chan struct{}),
+	}
+	go c.run()
+	return c, nil
+}
+
+func (c *committer) close() error {
+	c.once.Do(func() { close(c.stop) })
+	<-c.done
+	return errors.Join(c.conn.Close(), c.db.Close())
+}
+
+// do runs fn in a transaction and returns when its commit is durable. A ctx that ends while the write waits for a place
+// refuses it; once it has a place its outcome is awaited, so that whoever calls knows it (and drops what was cached).
+func (c *committer) do(ctx context.Context, fn func(*tx) error) error {
+	w := &write{fn: fn, done: make(chan struct{})}
+	select {
+	case c.queue <- w:
+	case <-c.done:
+		return fault.Unavailable.New("the server is stopping")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-w.done:
+		return coded(w.err)
+	case <-c.done:
+		select {
+		case <-w.done: // it was in the last group
+			return coded(w.err)
+		default:
+			return fault.Unavailable.New("the server is stopping")
+		}
+	}
+}
+
+func (c *committer) run() {
+	defer close(c.done)
+	for {
+		select {
+		case w := <-c.queue:
+			c.group(w)
+		case <-c.stop:
+			for {
+				select {
+				case w := <-c.queue:
+					c.group(w)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// group collects what waits, commits it together, and tells everyone.
+func (c *committer) group(first *write) {
+	group := []*write{first}
+	for len(group) < groupLimit {
+		select {
+		case w := <-c.queue:
+			group = append(group, w)
+			continue
+		default:
+		}
+		break
+	}
+	if err := c.commit(group); err != nil && len(group) > 1 {
+		// The database itself failed, and may have ended the transaction on its own: nothing of the group holds.
+		// Alone, each write meets its own fate.
+		for _, w := range group {
+			w.err = c.commit([]*write{w})
+		}
+	} else if err != nil {
+		first.err = err
+	}
+	for _, w := range group {
+		close(w.done)
+	}
+}
+
+// commit runs a group in one transaction. A coded failure of one write is that write's own; any other error undoes all.
+func (c *committer) commit(group []*write) (err error) {
+	ctx := context.Background() // a client that goes away must not undo its neighbours' writes
+	t := &tx{statements: c.stmts, ctx: ctx}
+	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	undo := func(err error) error {
+		_, rerr := c.conn.ExecContext(ctx, `ROLLBACK`)
+		if noTransaction(rerr) {
+			rerr = nil // the database has rolled back by itself
+		}
+		return errors.Join(err, rerr)
+	}
+	wrote := false
+	for _, w := range group {
+		if _, err := t.exec(`SAVEPOINT one`); err != nil {
+			return undo(err)
+		}
+		w.err = run(t, w.fn)
+		var coded *fault.Error
+		switch {
+		case w.err == nil:
+			wrote = true
+			_, err = t.exec(`RELEASE one`)
+		case errors.As(w.err, &coded):
+			if _, err = t.exec(`ROLLBACK TO one`); err == nil {
+				_, err = t.exec(`RELEASE one`)
+			}
+		default:
+			err = w.err
+		}
+		if err != nil {
+			return undo(err)
+		}
+	}
+	if !wrote {
+		return undo(nil)
+	}
+	if _, err := t.exec(`COMMIT`); err != nil {
+		return undo(fmt.Errorf("committing: %w", err))
+	}
+	return nil
+}
+
+// run keeps a programmer's mistake in one write from ending the committer with a half-made transaction.
+func run(t *tx, fn func(*tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a transaction: %v", p)
+		}
+	}()
+	return fn(t)
+}

@@ -1,0 +1,146 @@
+-- +goose Up
+-- One text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC, 0 is "never"; truth values are 0 and 1;
+-- a deleted thing stays until it is collected, so that it can be restored. Identifiers are made by the program.
+
+CREATE TABLE accounts (
+    id         TEXT PRIMARY KEY,
+    alias      TEXT NOT NULL DEFAULT '',
+    created_at BIGINT NOT NULL,
+    is_default SMALLINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE access_keys (
+    id            TEXT PRIMARY KEY,
+    account       TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    principal     TEXT NOT NULL,
+    sealed_secret BYTEA NOT NULL,
+    active        SMALLINT NOT NULL,
+    created_at    BIGINT NOT NULL
+);
+CREATE INDEX access_keys_by_account ON access_keys (account, created_at, id);
+
+CREATE TABLE tokens (
+    id         TEXT PRIMARY KEY,
+    account    TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    principal  TEXT NOT NULL,
+    access_key TEXT NOT NULL,
+    region     TEXT NOT NULL,
+    issued_at  BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    revoked_at BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX tokens_by_account ON tokens (account, issued_at, id);
+CREATE INDEX tokens_by_end ON tokens (expires_at);
+
+CREATE TABLE account_settings (
+    account TEXT NOT NULL,
+    region  TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    PRIMARY KEY (account, region, name)
+);
+
+CREATE TABLE repositories (
+    id           BIGINT PRIMARY KEY,
+    account      TEXT NOT NULL,
+    region       TEXT NOT NULL,
+    name         TEXT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    deleted_at   BIGINT NOT NULL DEFAULT 0,
+    mutability   TEXT NOT NULL,
+    exclusions   TEXT NOT NULL DEFAULT '',
+    scan_on_push SMALLINT NOT NULL DEFAULT 0,
+    encryption   TEXT NOT NULL,
+    kms_key      TEXT NOT NULL DEFAULT '',
+    policy       TEXT NOT NULL DEFAULT '',
+    UNIQUE (account, region, name, deleted_at)
+);
+
+CREATE TABLE repository_labels (
+    repository BIGINT NOT NULL REFERENCES repositories (id),
+    label      TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    PRIMARY KEY (repository, label)
+);
+
+-- Which blobs a repository holds: the only source of the right to read one.
+CREATE TABLE repository_blobs (
+    repository BIGINT NOT NULL REFERENCES repositories (id),
+    digest     TEXT NOT NULL,
+    size       BIGINT NOT NULL,
+    media_type TEXT NOT NULL DEFAULT '',
+    added_at   BIGINT NOT NULL,
+    PRIMARY KEY (repository, digest)
+);
+CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest);
+
+CREATE TABLE manifests (
+    digest TEXT PRIMARY KEY,
+    body   BYTEA NOT NULL
+);
+
+CREATE TABLE images (
+    repository    BIGINT NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL,
+    media_type    TEXT NOT NULL,
+    artifact_type TEXT NOT NULL,
+    subject       TEXT NOT NULL,
+    annotations   TEXT NOT NULL,
+    manifest_size BIGINT NOT NULL,
+    size          BIGINT NOT NULL,
+    depth         INTEGER NOT NULL,
+    tagged        SMALLINT NOT NULL DEFAULT 0,
+    pushed_at     BIGINT NOT NULL,
+    pulled_at     BIGINT NOT NULL DEFAULT 0,
+    deleted_at    BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (repository, digest)
+);
+CREATE INDEX images_by_time ON images (repository, pushed_at, digest) WHERE deleted_at = 0;
+CREATE INDEX images_by_state ON images (repository, tagged, pushed_at, digest) WHERE deleted_at = 0;
+CREATE INDEX images_by_subject ON images (repository, subject, digest) WHERE deleted_at = 0 AND subject <> '';
+CREATE INDEX images_deleted ON images (repository, deleted_at) WHERE deleted_at > 0;
+
+-- What the manifest of an image names: kind 1 is a blob, kind 2 an image of the same repository.
+CREATE TABLE image_references (
+    repository BIGINT NOT NULL,
+    digest     TEXT NOT NULL,
+    target     TEXT NOT NULL,
+    kind       SMALLINT NOT NULL,
+    PRIMARY KEY (repository, digest, target, kind)
+);
+CREATE INDEX image_references_by_target ON image_references (repository, target, kind, digest);
+
+CREATE TABLE tags (
+    repository BIGINT NOT NULL,
+    tag        TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    moved_at   BIGINT NOT NULL,
+    PRIMARY KEY (repository, tag)
+);
+CREATE INDEX tags_by_digest ON tags (repository, digest, tag);
+
+CREATE TABLE tag_history (
+    id          BIGINT PRIMARY KEY,
+    repository  BIGINT NOT NULL,
+    tag         TEXT NOT NULL,
+    from_digest TEXT NOT NULL,
+    to_digest   TEXT NOT NULL,
+    moved_at    BIGINT NOT NULL,
+    principal   TEXT NOT NULL
+);
+CREATE INDEX tag_history_by_repository ON tag_history (repository, id);
+CREATE INDEX tag_history_by_tag ON tag_history (repository, tag, id);
+
+CREATE TABLE uploads (
+    id         TEXT PRIMARY KEY,
+    repository BIGINT NOT NULL REFERENCES repositories (id),
+    principal  TEXT NOT NULL,
+    blob_id    TEXT NOT NULL,
+    size       BIGINT NOT NULL,
+    state      BYTEA NOT NULL,
+    parts      INTEGER NOT NULL DEFAULT 0,
+    small_part BIGINT NOT NULL DEFAULT 0,
+    started_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX uploads_by_age ON uploads (updated_at);

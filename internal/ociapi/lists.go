@@ -1,0 +1,120 @@
+package ociapi
+
+import (
+	"fmt"
+	"net/url"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+const (
+	ecrPage    = 100  // page size of ECR without n
+	ecrMaxPage = 1000 // ECR refuses more
+	// maxPage is the most entries that a page asked for by n has; a greater n gets that many and a link to the rest.
+	maxPage = 10_000
+)
+
+// page is what a listing was asked for. limit -1 is the whole list.
+type page struct {
+	limit int
+	last  string
+}
+
+// pageOf reads n and last. Errors: fault.InvalidParameter.
+// Source: OCI distribution specification, listing tags; for the quirk page-100, observed answers of ECR.
+func (a *API) pageOf(q url.Values) (page, error) {
+	p := page{limit: -1, last: q.Get("last")}
+	if a.quirks.Page100 {
+		p.limit = ecrPage
+	}
+	if len(p.last) > 256 {
+		return p, fault.InvalidParameter.New("Invalid parameter at 'NextToken' failed to satisfy constraint: 'must be a token of an earlier page'")
+	}
+	if !q.Has("n") {
+		return p, nil
+	}
+	n, ok := decimal(q.Get("n"))
+	switch {
+	case !ok:
+		return p, fault.InvalidParameter.New("n is how many entries a page may have, a decimal number, got %q", name.Clip(q.Get("n")))
+	case a.quirks.Page100 && n > ecrMaxPage:
+		return p, fault.InvalidParameter.New("Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'")
+	}
+	p.limit = int(min(n, maxPage))
+	return p, nil
+}
+
+// ask is how many entries to read: one more than the page, to know whether there is a next one.
+func (p page) ask() int {
+	if p.limit < 0 {
+		return -1
+	}
+	return p.limit + 1
+}
+
+// cut shortens a listing to its page and links the next.
+func (a *API) cut(q *request, p page, path string, names []string) []string {
+	if p.limit < 0 || len(names) <= p.limit {
+		return names
+	}
+	names = names[:p.limit]
+	if p.limit > 0 {
+		next := url.Values{"last": {names[p.limit-1]}, "n": {fmt.Sprint(p.limit)}}
+		q.w.Header().Set("Link", "<"+path+"?"+next.Encode()+`>; rel="next"`)
+	}
+	return names
+}
+
+func (a *API) listType() string {
+	if a.quirks.Page100 {
+		return "text/plain; charset=utf-8"
+	}
+	return "application/json; charset=utf-8"
+}
+
+func (a *API) listTags(q *request) error {
+	p, err := a.pageOf(q.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	tags, err := a.registry.Meta().Tags(q.r.Context(), q.found.ID, p.last, p.ask())
+	if err != nil {
+		return err
+	}
+	tags = a.cut(q, p, "/v2/"+q.target.name+"/tags/list", tags)
+	return writeJSON(q.w, a.listType(), struct {
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+	}{q.target.name, tags})
+}
+
+// catalogPage is how many repositories are read from the metadata at a time.
+const catalogPage = 1000
+
+func (a *API) catalog(q *request) error {
+	p, err := a.pageOf(q.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	names := []string{}
+	for after, want := p.last, p.ask(); want != 0 && (want < 0 || len(names) < want); {
+		step := catalogPage
+		if want > 0 {
+			step = min(step, want-len(names))
+		}
+		rows, err := a.registry.Meta().Repositories(q.r.Context(), q.reg, after, step)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			names = append(names, r.Name.String())
+		}
+		if len(rows) < step {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	names = a.cut(q, p, "/v2/_catalog", names)
+	return writeJSON(q.w, a.listType(), map[string][]string{"repositories": names})
+}

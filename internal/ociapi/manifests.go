@@ -1,0 +1,178 @@
+package ociapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/manifest"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
+
+func (a *API) version(q *request) error {
+	q.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, err := q.w.Write([]byte("{}"))
+	return clientGone(err)
+}
+
+// clientGone marks a failed write of an answer: there is nobody to tell, so it is no error of ours.
+func clientGone(error) error { return nil }
+
+func (a *API) getManifest(q *request) error {
+	ref, err := name.ParseReference(q.target.reference)
+	if err != nil {
+		return err
+	}
+	ctx, h := q.r.Context(), q.w.Header()
+	head, err := a.registry.Head(ctx, q.found, ref)
+	if err != nil {
+		return err
+	}
+	digest := head.Digest.String()
+	q.ev.Digest = digest
+	h["Content-Type"] = []string{head.MediaType}
+	h["Docker-Content-Digest"] = []string{digest}
+	h["Etag"] = []string{`"` + digest + `"`}
+	if q.r.Header.Get("If-None-Match") == `"`+digest+`"` {
+		q.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h["Content-Length"] = []string{strconv.FormatInt(head.Size, 10)}
+	if q.r.Method == http.MethodHead {
+		q.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	_, body, err := a.registry.Manifest(ctx, q.found, name.Reference{Digest: head.Digest})
+	if err != nil {
+		h.Del("Content-Length")
+		return err
+	}
+	_, err = q.w.Write(body)
+	return clientGone(err)
+}
+
+func (a *API) putManifest(q *request) error {
+	ref, err := name.ParseReference(q.target.reference)
+	if err != nil {
+		return err
+	}
+	in := registry.PutImage{MediaType: q.r.Header.Get("Content-Type"), Digest: ref.Digest}
+	if ref.Tag != (name.Tag{}) {
+		in.Tags = append(in.Tags, ref.Tag)
+	}
+	// A push by digest may bring tags in the query, as newer drafts of the specification have it.
+	for _, t := range q.r.URL.Query()["tag"] {
+		tag, err := name.ParseTag(t)
+		if err != nil {
+			return err
+		}
+		in.Tags = append(in.Tags, tag)
+	}
+	if len(in.Tags) > 100 {
+		return fault.InvalidParameter.New("a push may set at most 100 tags at once")
+	}
+	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
+		return err
+	}
+	digest, m, err := a.registry.Put(q.r.Context(), q.caller, q.found, in)
+	if err != nil {
+		return err
+	}
+	q.ev.Digest = digest.String()
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/manifests/"+digest.String())
+	h.Set("Docker-Content-Digest", digest.String())
+	for _, t := range in.Tags {
+		if ref.Digest != (name.Digest{}) {
+			h.Add("OCI-Tag", t.String())
+		}
+	}
+	if m.Subject != nil {
+		h.Set("OCI-Subject", m.Subject.Digest.String())
+	}
+	q.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func (a *API) deleteManifest(q *request) error {
+	ref, err := name.ParseReference(q.target.reference)
+	if err != nil {
+		return err
+	}
+	q.ev.Digest = ref.Digest.String()
+	if err := a.registry.DeleteByReference(q.r.Context(), q.caller, q.found, ref); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// referrersPage is how many referrers one answer has at most; with annotations it stays far below 4 MiB.
+const referrersPage = 1000
+
+// listReferrers answers an image index of the manifests whose subject is the digest; an unknown digest has none.
+// Source: OCI distribution specification, listing referrers.
+func (a *API) listReferrers(q *request) error {
+	digest, err := name.ParseDigest(q.target.reference)
+	if err != nil {
+		return err
+	}
+	query := q.r.URL.Query()
+	filter, last := query.Get("artifactType"), query.Get("last")
+	if last != "" {
+		if _, err := name.ParseDigest(last); err != nil {
+			return err
+		}
+	}
+	var types []string
+	h := q.w.Header()
+	if filter != "" {
+		types = []string{filter}
+		h.Set("OCI-Filters-Applied", "artifactType")
+	}
+	found, err := a.registry.Meta().Referrers(q.r.Context(), q.found.ID, digest, types, last, referrersPage+1)
+	if err != nil {
+		return err
+	}
+	if len(found) > referrersPage {
+		found = found[:referrersPage]
+		next := url.Values{"last": {found[referrersPage-1].Digest.String()}}
+		if filter != "" {
+			next.Set("artifactType", filter)
+		}
+		h.Set("Link", fmt.Sprintf(`</v2/%s/referrers/%s?%s>; rel="next"`, q.target.name, digest, next.Encode()))
+	}
+	type descriptor struct {
+		MediaType    string            `json:"mediaType"`
+		Digest       string            `json:"digest"`
+		Size         int64             `json:"size"`
+		ArtifactType string            `json:"artifactType,omitempty"`
+		Annotations  map[string]string `json:"annotations,omitempty"`
+	}
+	const index = "application/vnd.oci.image.index.v1+json"
+	answer := struct {
+		SchemaVersion int          `json:"schemaVersion"`
+		MediaType     string       `json:"mediaType"`
+		Manifests     []descriptor `json:"manifests"`
+	}{2, index, []descriptor{}}
+	for _, im := range found {
+		answer.Manifests = append(answer.Manifests, descriptor{im.MediaType, im.Digest.String(), im.Size, im.ArtifactType, im.Annotations})
+	}
+	return writeJSON(q.w, index, answer)
+}
+
+func writeJSON(w http.ResponseWriter, mediaType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding an answer: %w", err)
+	}
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, err = w.Write(body)
+	return clientGone(err)
+}

@@ -1,0 +1,229 @@
+package ociapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/registry"
+)
+
+// beginUpload starts an upload, mounts a blob of another repository, or takes a whole blob at once.
+// Source: OCI distribution specification, end-4a, end-4b, end-11.
+func (a *API) beginUpload(q *request) error {
+	query := q.r.URL.Query()
+	if mount := query.Get("mount"); mount != "" {
+		mounted, err := a.mount(q, mount, query.Get("from"))
+		if mounted || err != nil {
+			return err
+		}
+	}
+	if query.Has("digest") {
+		return a.putBlob(q, query.Get("digest"))
+	}
+	algorithm := name.SHA256
+	if s := query.Get("digest-algorithm"); s != "" {
+		var err error
+		if algorithm, err = name.ParseAlgorithm(s); err != nil {
+			return err
+		}
+	}
+	u, err := a.registry.BeginUpload(q.r.Context(), q.caller, q.found, algorithm)
+	if err != nil {
+		return err
+	}
+	a.describeUpload(q, u)
+	q.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// mount tries a cross-repository mount. When the source does not hold the blob, or the caller may not read it there, the
+// answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories.
+func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
+	digest, err := name.ParseDigest(mount)
+	if err != nil {
+		return false, err
+	}
+	if from == "" {
+		return false, nil
+	}
+	// from is a name as clients write it: on a host without a registry in its name it may carry ACCOUNT/REGION/.
+	reg, repo, err := a.hosts.Resolve(q.host, from)
+	if err != nil || reg != q.reg {
+		return false, nil
+	}
+	if err := identity.Authorize(q.caller, identity.Access{Action: "ecr:GetDownloadUrlForLayer", Account: reg.Account, Resource: reg.RepositoryARN(repo.String())}); err != nil {
+		return false, nil
+	}
+	source, err := a.registry.Repository(q.r.Context(), reg, repo)
+	if err == nil {
+		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
+	}
+	switch {
+	case errors.Is(err, fault.BlobNotFound), err != nil && errors.Is(err, fault.RepositoryNotFound) && source.ID == 0:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	a.created(q, digest)
+	return true, nil
+}
+
+func (a *API) putBlob(q *request, digest string) error {
+	want, err := name.ParseDigest(digest)
+	if err != nil {
+		return err
+	}
+	for _, action := range []string{"ecr:UploadLayerPart", "ecr:CompleteLayerUpload"} {
+		if err := a.also(q, action); err != nil {
+			return err
+		}
+	}
+	release, err := a.uploads.enter(q.caller.ARN)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = a.registry.PutBlob(q.r.Context(), q.found, registry.Chunk{Body: q.r.Body, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
+	if err != nil {
+		return bodyError(err)
+	}
+	a.created(q, want)
+	return nil
+}
+
+func (a *API) uploadChunk(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	c, err := chunkOf(q.r)
+	if err == nil {
+		var release func()
+		if release, err = a.uploads.enter(q.caller.ARN); err != nil {
+			return err
+		}
+		defer release()
+		u, err = a.registry.Append(q.r.Context(), u, c)
+	}
+	if errors.Is(err, fault.RangeInvalid) {
+		a.describeUpload(q, u) // tells the client where to go on
+	}
+	if err != nil {
+		return bodyError(err)
+	}
+	a.describeUpload(q, u)
+	if a.quirks.Patch201 {
+		q.w.WriteHeader(http.StatusCreated)
+	} else {
+		q.w.WriteHeader(http.StatusAccepted)
+	}
+	return nil
+}
+
+// chunkOf reads where a chunk goes and how long it is. A body without Content-Range goes at the end: docker streams a
+// whole layer so. Errors: fault.RangeInvalid, fault.SizeInvalid.
+func chunkOf(r *http.Request) (registry.Chunk, error) {
+	c := registry.Chunk{Body: r.Body, At: registry.AnyOffset, Length: r.ContentLength}
+	if s := r.Header.Get("Content-Range"); s != "" {
+		first, length, err := contentRange(s)
+		if err != nil {
+			return c, err
+		}
+		if r.ContentLength >= 0 && r.ContentLength != length {
+			return c, fault.SizeInvalid.New("Content-Range %s has %d bytes, Content-Length says %d", name.Clip(s), length, r.ContentLength)
+		}
+		c.At, c.Length = first, length
+	}
+	return c, nil
+}
+
+// bodyError gives a request body that broke off its meaning; nothing of it was kept.
+func bodyError(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) && fault.From(err).Code == fault.Internal {
+		return fault.SizeInvalid.New("the body ended before its announced length").Because(err)
+	}
+	return err
+}
+
+func (a *API) completeUpload(q *request) error {
+	want, err := name.ParseDigest(q.r.URL.Query().Get("digest"))
+	if err != nil {
+		return err
+	}
+	q.ev.Digest = want.String()
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	c, err := chunkOf(q.r)
+	if err != nil {
+		return err
+	}
+	if c.Length == 0 && c.At == registry.AnyOffset {
+		c.Body = nil
+	} else {
+		if err := a.also(q, "ecr:UploadLayerPart"); err != nil {
+			return err
+		}
+		release, err := a.uploads.enter(q.caller.ARN)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	_, err = a.registry.Complete(q.r.Context(), q.found, u, c, want)
+	if errors.Is(err, fault.RangeInvalid) {
+		a.describeUpload(q, u)
+	}
+	if err != nil {
+		return bodyError(err)
+	}
+	a.created(q, want)
+	return nil
+}
+
+func (a *API) uploadStatus(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	a.describeUpload(q, u)
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) cancelUpload(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	if err := a.registry.Cancel(q.r.Context(), u); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// describeUpload sets the headers that tell where an upload stands.
+func (a *API) describeUpload(q *request, u meta.Upload) {
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/blobs/uploads/"+u.ID)
+	h.Set("Range", "0-"+strconv.FormatInt(max(u.Blob.Size-1, 0), 10))
+	if !a.quirks.NoUploadUUID {
+		h.Set("Docker-Upload-UUID", u.ID)
+	}
+}
+
+func (a *API) created(q *request, d name.Digest) {
+	q.ev.Digest = d.String()
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/blobs/"+d.String())
+	h.Set("Docker-Content-Digest", d.String())
+	q.w.WriteHeader(http.StatusCreated)
+}

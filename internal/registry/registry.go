@@ -1,0 +1,167 @@
+// Package registry is what both doors do with repositories, images, tags, layers and settings, and the only way to them.
+//
+// Its functions do not ask who may: the door has decided by its operation table before it calls. They take the caller
+// where they record or compare it.
+package registry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/blob"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// Service is the registry core. Safe for concurrent use.
+type Service struct {
+	meta   *meta.Store
+	blobs  blob.Store
+	now    func() time.Time
+	log    *slog.Logger
+	quirks Quirks
+
+	// CreateOnPush makes a repository that a push names and that does not exist.
+	createOnPush bool
+
+	pullsMu sync.Mutex
+	pulls   map[meta.PullKey]time.Time
+}
+
+// Options are what New needs beyond its stores.
+type Options struct {
+	Now          func() time.Time
+	Log          *slog.Logger
+	Quirks       Quirks
+	CreateOnPush bool
+}
+
+// New makes the service. Run does its background work.
+func New(m *meta.Store, b blob.Store, o Options) *Service {
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, pulls: map[meta.PullKey]time.Time{}}
+}
+
+// Quirks tells which departures of ECR from the OCI specification are on.
+func (s *Service) Quirks() Quirks { return s.quirks }
+
+const (
+	pullFlush    = 2 * time.Second
+	uploadsSweep = time.Hour
+	// uploadLife is how long an upload that nobody writes to is kept.
+	uploadLife = 7 * 24 * time.Hour
+)
+
+// Run writes pull times and removes abandoned uploads until ctx ends; the last pull times are written before it returns.
+func (s *Service) Run(ctx context.Context) error {
+	flush, sweep := time.NewTicker(pullFlush), time.NewTicker(uploadsSweep)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		var err error
+		select {
+		case <-flush.C:
+			err = s.flushPulls(ctx)
+		case <-sweep.C:
+			err = s.sweepUploads(ctx)
+		case <-ctx.Done():
+			// The pulls were answered; their times are written although the server is stopping.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return s.flushPulls(last)
+		}
+		if err != nil {
+			s.log.ErrorContext(ctx, "background work failed", "error", err)
+		}
+	}
+}
+
+func (s *Service) flushPulls(ctx context.Context) error {
+	s.pullsMu.Lock()
+	pulls := s.pulls
+	s.pulls = map[meta.PullKey]time.Time{}
+	s.pullsMu.Unlock()
+	if len(pulls) == 0 {
+		return nil
+	}
+	return s.meta.SetPulled(ctx, pulls)
+}
+
+// Pulled notes that an image was pulled. The time becomes visible within seconds, as ECR promises no more.
+func (s *Service) Pulled(repository int64, d name.Digest) {
+	now := s.now()
+	s.pullsMu.Lock()
+	s.pulls[meta.PullKey{Repository: repository, Digest: d}] = now
+	s.pullsMu.Unlock()
+}
+
+func (s *Service) sweepUploads(ctx context.Context) error {
+	before := s.now().Add(-uploadLife)
+	idle, err := s.meta.IdleUploads(ctx, before, 1000)
+	if err != nil {
+		return err
+	}
+	for _, u := range idle {
+		if err := s.blobs.Abort(ctx, u.Blob); err != nil {
+			return err
+		}
+		if err := s.meta.DeleteUpload(ctx, u.ID); err != nil {
+			return err
+		}
+	}
+	for id, err := range s.blobs.Stale(ctx, before) {
+		if err != nil {
+			return err
+		}
+		if err := s.blobs.Abort(ctx, blob.Upload{ID: id}); err != nil {
+			return err
+		}
+	}
+	if len(idle) > 0 {
+		s.log.InfoContext(ctx, "removed abandoned uploads", "count", len(idle))
+	}
+	return nil
+}
+
+// Repository finds a repository. Errors: fault.RepositoryNotFound.
+func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.Repo) (meta.Repository, error) {
+	return s.meta.Repository(ctx, reg, repo)
+}
+
+// RepositoryToPush finds the repository of a push, or makes it when the installation says so and the caller may.
+// Errors: fault.RepositoryNotFound, fault.AccessDenied, fault.AccountNotFound.
+func (s *Service) RepositoryToPush(ctx context.Context, by identity.Caller, reg name.Registry, repo name.Repo) (meta.Repository, error) {
+	r, err := s.meta.Repository(ctx, reg, repo)
+	if !errors.Is(err, fault.RepositoryNotFound) || !s.createOnPush {
+		return r, err
+	}
+	// A creation template may decide here too, once there are any; the right is the same.
+	if err := identity.Authorize(by, identity.Access{Action: "ecr:CreateRepository", Account: reg.Account, Resource: reg.RepositoryARN(repo.String())}); err != nil {
+		return meta.Repository{}, err
+	}
+	r, err = s.CreateRepository(ctx, meta.Repository{Registry: reg, Name: repo}, nil)
+	if errors.Is(err, fault.RepositoryAlreadyExists) { // another push was quicker
+		return s.meta.Repository(ctx, reg, repo)
+	}
+	return r, err
+}
+
+// CreateRepository makes a repository; empty settings get ECR's defaults (mutable tags, AES256).
+// Errors: fault.RepositoryAlreadyExists, fault.TooManyTags, fault.AccountNotFound.
+func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, labels map[string]string) (meta.Repository, error) {
+	if r.Mutability.Mode == "" {
+		r.Mutability.Mode = meta.Mutable
+	}
+	if r.Encryption == "" {
+		r.Encryption = "AES256"
+	}
+	r.CreatedAt = s.now()
+	return s.meta.CreateRepository(ctx, r, labels)
+}
+
+// Meta gives the doors the reads and simple changes that need no rule of this package.
+func (s *Service) Meta() *meta.Store { return s.meta }

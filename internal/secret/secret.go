@@ -1,0 +1,29 @@
+// Package secret is a string that does not print itself.
+package secret
+
+import "log/slog"
+
+// mark is what every formatter shows in place of a secret.
+const mark = "[secret]"
+
+// String is a secret text. fmt, encoding/json, encoding/xml, YAML and slog all show a mark; Reveal is the only way to
+// the text, so that a search for it finds every place where a secret leaves the program.
+type String struct{ s string }
+
+// New wraps a secret.
+func New(s string) String { return String{s} }
+
+// Reveal gives the text.
+func (s String) Reveal() string { return s.s }
+
+// String prints the mark.
+func (String) String() string { return mark }
+
+// GoString prints the mark.
+func (String) GoString() string { return mark }
+
+// MarshalText prints the mark.
+func (String) MarshalText() ([]byte, error) { return []byte(mark), nil }
+
+// LogValue prints the mark.
+func (String) LogValue() slog.Value { return slog.StringValue(mark) }
