@@ -31,6 +31,10 @@ func generate(model, pkg string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return generateModel(m, pkg)
+}
+
+func generateModel(m *awsmodel.Model, pkg string) (map[string][]byte, error) {
 	g := &generator{Model: m, pkg: pkg, names: map[string]string{}}
 	if err := g.prepare(); err != nil {
 		return nil, err
