@@ -32,6 +32,16 @@ func (i *Image) Size() (total int64) {
 	return total
 }
 
+// Manifests are those of the blobs that name other blobs, Root first.
+func (i *Image) Manifests() (all []ocispec.Descriptor) {
+	for _, d := range i.Blobs {
+		if isManifest(d.MediaType) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // maxDepth is how far indexes may nest below the root. Builders make two levels.
 const maxDepth = 8
 

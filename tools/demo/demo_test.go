@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/pack"
+)
+
+func TestMain(m *testing.M) {
+	if fault, ok := os.LookupEnv("DEMO_STANDIN"); ok {
+		if err := playEcrin(fault, os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "ecrin:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// standinProgram is a program ecrin with one fault.
+func standinProgram(t *testing.T, fault string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ecrin")
+	script := "#!/bin/sh\nDEMO_STANDIN=" + fault + " exec " + shell([]string{self}) + ` "$@"` + "\n"
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// twoPlatforms is a layout with an index of two images.
+func twoPlatforms(t *testing.T) *pack.Image {
+	t.Helper()
+	var binaries []pack.Binary
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		header := make([]byte, 64, 64+100_000)
+		copy(header, "\x7fELF\x02\x01\x01")
+		binary.LittleEndian.PutUint16(header[16:], 2)
+		binary.LittleEndian.PutUint16(header[18:], uint16(machine))
+		binary.LittleEndian.PutUint32(header[20:], 1)
+		binary.LittleEndian.PutUint16(header[52:], 64)
+		path := filepath.Join(t.TempDir(), arch)
+		if err := os.WriteFile(path, append(header, bytes.Repeat([]byte(arch), 10_000)...), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		binaries = append(binaries, pack.Binary{Arch: arch, Path: path})
+	}
+	image, err := pack.Build(t.Context(), filepath.Join(t.TempDir(), "layout"), ecrinImage, binaries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// onePlatform is a layout with one image.
+func onePlatform(t *testing.T) *pack.Image {
+	t.Helper()
+	image := twoPlatforms(t)
+	child := image.Manifests()[1]
+	index := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`, child.MediaType, child.Digest, child.Size)
+	if err := os.WriteFile(filepath.Join(image.Dir, "index.json"), []byte(index), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image.Root = child
+	return image
+}
+
+// demo runs the whole demo and checks what must hold however it ends: no secret on the screen, the process gone, the
+// directory gone.
+func demo(t *testing.T, env map[string]string, args ...string) (string, error) {
+	t.Helper()
+	var screen bytes.Buffer
+	err := run(t.Context(), args, func(key string) string { return env[key] }, &screen)
+	out := screen.String()
+	for _, secret := range []string{standinSecret, standinPassword} {
+		if strings.Contains(out, secret) || err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("the secret %q was printed:\n%s\n%v", secret, out, err)
+		}
+	}
+	if found := regexp.MustCompile(`kill -INT (\d+)`).FindStringSubmatch(out); found == nil {
+		if err == nil || !strings.Contains(err.Error(), "it ended: ") {
+			t.Errorf("no server was stopped:\n%s", out)
+		}
+	} else if pid, _ := strconv.Atoi(found[1]); !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		t.Errorf("the server still runs as process %d", pid)
+	}
+	if _, err := os.Stat(workOf(t, out)); (err == nil) != (env["KEEP"] == "1") {
+		t.Errorf("KEEP=%s, and the directory: %v", env["KEEP"], err)
+	}
+	return out, err
+}
+
+// workOf finds the demo's directory.
+func workOf(t *testing.T, out string) string {
+	t.Helper()
+	found := regexp.MustCompile(`--data (\S*ecrin-demo-[^/]*)/data`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("no data directory in:\n%s", out)
+	}
+	return found[1]
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	program := standinProgram(t, "")
+	blobs := map[string]int{"two platforms": 7, "one platform": 3} // two images of three, and the index
+	for what, image := range map[string]*pack.Image{"two platforms": twoPlatforms(t), "one platform": onePlatform(t)} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, map[string]string{"IMAGE": image.Dir}, "-ecrin", program)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			if last := lines[len(lines)-1]; !strings.HasPrefix(last, "OK ") {
+				t.Errorf("the last line is %q, want OK …", last)
+			}
+			for _, command := range []string{
+				"aws ecr create-repository --repository-name demo/ecrin\n",
+				"aws ecr get-login-password | docker login --username AWS --password-stdin 127.0.0.1:",
+				"skopeo copy --all --dest-tls-verify=false oci:",
+				"aws ecr put-image --repository-name demo/ecrin --image-tag stable ",
+				"--image-ids imageTag=v1 --query ",
+				"aws ecr list-images --repository-name demo/ecrin\n",
+				"skopeo list-tags --tls-verify=false docker://127.0.0.1:",
+				"aws ecr describe-images --repository-name demo/ecrin --image-ids imageTag=stable\n",
+				"skopeo copy --all --src-tls-verify=false docker://127.0.0.1:",
+				"stable is " + image.Root.Digest.String(),
+			} {
+				if !strings.Contains(out, command) {
+					t.Errorf("%q is not in:\n%s", command, out)
+				}
+			}
+			if strings.ContainsAny(out, "\x1b\r") {
+				t.Errorf("plain output has control characters: %q", out)
+			}
+			if got := strings.Count(out, "     pushed sha256:"); got != blobs[what] {
+				t.Errorf("%d lines about pushed blobs, want %d:\n%s", got, blobs[what], out)
+			}
+		})
+	}
+}
+
+// Whatever the server does wrong, the demo says so and fails.
+func TestDemoNoticesFaults(t *testing.T) {
+	t.Parallel()
+	layout := twoPlatforms(t).Dir
+	for fault, want := range map[string]string{
+		faultCrash:        "the disk is on fire",
+		faultExit:         "the server ended with: exit status 3",
+		faultEnv:          "something else than JSON",
+		faultToken:        "logging in: the token",
+		faultDenied:       "pushing: ",
+		faultChangedBlob:  "pulling: ",
+		faultLostBlob:     "pulling: ",
+		faultTagStays:     "moving a tag: the image with the tag stable is ",
+		faultOldTag:       "pulling: the manifest with the tag stable is ",
+		faultManifestText: "moving a tag: the digest of the manifest",
+		faultExtraImage:   "listing: the list of images is ",
+		faultMissingTag:   "listing: the list of tags is ",
+		faultDescription:  "describing: the description is ",
+		faultSize:         "describing: the image's size in bytes is 0",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			out, err := demo(t, nil, "-ecrin", standinProgram(t, fault), "-image", layout)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got error %v, want …%s…\n%s", err, want, out)
+			}
+			if strings.Contains(out, "\nOK ") {
+				t.Errorf("it says OK:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestDemoKeepsAndTells(t *testing.T) {
+	t.Parallel()
+	image := twoPlatforms(t)
+	out, err := demo(t, map[string]string{"IMAGE": image.Dir, "KEEP": "1"}, "-v", "-ecrin", standinProgram(t, ""))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	work := workOf(t, out)
+	defer os.RemoveAll(work)
+	if _, err := pack.Verify(t.Context(), filepath.Join(work, "pulled"), image.Root); err != nil {
+		t.Errorf("the layout that was kept: %v", err)
+	}
+	for _, line := range []string{"kept " + work, "AmazonEC2ContainerRegistry_V20150921.PutImage: 200", "PUT /v2/demo/ecrin/manifests/v1: 201"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in:\n%s", line, out)
+		}
+	}
+}
+
+func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	err := run(ctx, []string{"-ecrin", standinProgram(t, ""), "-image", twoPlatforms(t).Dir}, func(string) string { return "" }, &out)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"IMAGE": "a.tar", "IMAGE_NAME": "web:1", "KEEP": "1"}
+	got, err := parse([]string{"-v", "-name", "db:2"}, func(key string) string { return env[key] })
+	if want := (settings{verbose: true, keep: true, image: "a.tar", name: "db:2"}); err != nil || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for _, args := range [][]string{{"a.tar"}, {"-v", "extra"}} {
+		if _, err := parse(args, os.Getenv); err == nil {
+			t.Errorf("arguments %q: %v, want an error", args, err)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// screen prints the demo. On a terminal it uses colours, unless NO_COLOR says otherwise, and one line that changes;
+// elsewhere it prints plain lines only. It is safe for concurrent use.
+type screen struct {
+	mu       sync.Mutex
+	w        io.Writer
+	terminal bool
+	colour   bool
+	verbose  bool
+	steps    int
+	live     bool // the last line is one that changes
+}
+
+func newScreen(w io.Writer, getenv func(string) string, verbose bool) *screen {
+	terminal := isTerminal(w) && getenv("TERM") != "dumb"
+	return &screen{w: w, terminal: terminal, colour: terminal && getenv("NO_COLOR") == "", verbose: verbose}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// The colours, as terminals number them.
+const (
+	bold  = "1"
+	dim   = "2"
+	cyan  = "36"
+	green = "1;32"
+)
+
+func (s *screen) paint(colour, text string) string {
+	if !s.colour {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// step begins a step: what happens, and the command a person would type for it.
+func (s *screen) step(title, command string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	s.steps++
+	fmt.Fprintf(s.w, "\n%s %s\n", s.paint(bold, fmt.Sprintf("%2d", s.steps)), s.paint(bold, title))
+	s.printCommand(fmt.Sprintf(command, args...))
+}
+
+// also prints a further command of the same step.
+func (s *screen) also(command string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	s.printCommand(fmt.Sprintf(command, args...))
+}
+
+func (s *screen) printCommand(command string) {
+	fmt.Fprintf(s.w, "   %s %s\n", s.paint(dim, "$"), s.paint(cyan, command))
+}
+
+// note prints a result of the step.
+func (s *screen) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	fmt.Fprintf(s.w, "     %s\n", printable(fmt.Sprintf(format, args...)))
+}
+
+// detail is a note for those who asked for more.
+func (s *screen) detail(format string, args ...any) {
+	if !s.verbose {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Fprintf(s.w, "     %s\n", s.paint(dim, printable(strings.TrimRight(line, "\n"))))
+	}
+}
+
+// ok is the last line of a demo that went well.
+func (s *screen) ok(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	fmt.Fprintf(s.w, "\n%s %s\n", s.paint(green, "OK"), fmt.Sprintf(format, args...))
+}
+
+// progress replaces the changing line. It prints nothing where there is no terminal.
+func (s *screen) progress(format string, args ...any) {
+	if !s.terminal {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear()
+	fmt.Fprintf(s.w, "     %s", fmt.Sprintf(format, args...))
+	s.live = true
+}
+
+func (s *screen) clear() {
+	if s.live {
+		fmt.Fprint(s.w, "\r\x1b[K")
+		s.live = false
+	}
+}
+
+// animate calls draw ten times a second until the returned function is called, which returns after the last call.
+func (s *screen) animate(draw func()) (stop func()) {
+	if !s.terminal {
+		return func() {}
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			draw()
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
+// wait shows on a terminal that something takes time.
+func (s *screen) wait(what string) (done func()) {
+	began := time.Now()
+	return s.animate(func() { s.progress("%s … %s", what, time.Since(began).Round(time.Second)) })
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// took is a time for people.
+func took(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// rate is a speed for people; "" when nothing was measured.
+func rate(n int64, d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return size(int64(float64(n)/d.Seconds())) + "/s"
+}
+
+// printable takes control characters out, since names come from archives and servers.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return '.'
+		}
+		return r
+	}, text)
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// shell joins words so that a shell takes them apart again.
+func shell(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if !plainWord.MatchString(w) {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		quoted[i] = w
+	}
+	return strings.Join(quoted, " ")
+}

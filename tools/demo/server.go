@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	startLimit = 20 * time.Second // from the start of the process to its first "ready"
+	stopLimit  = 15 * time.Second // from the interrupt to the end of the process
+)
+
+// server is a running ecrin.
+type server struct {
+	url     string
+	keys    keys
+	command *exec.Cmd
+	ended   chan error // gets the one result of the process
+	log     string     // path of what it printed
+	data    string
+}
+
+// keys is what `ecrin env --json` prints. The secret one never goes to the screen.
+type keys struct {
+	AccessKeyID     string `json:"AWS_ACCESS_KEY_ID"`
+	SecretAccessKey string `json:"AWS_SECRET_ACCESS_KEY"`
+	Region          string `json:"AWS_REGION"`
+	Endpoint        string `json:"AWS_ENDPOINT_URL"`
+}
+
+// startServer runs `ecrin serve` and returns when it is ready.
+func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *server, err error) {
+	args := []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}
+	out.step("Start a server in a fresh directory", "%s %s &", shell([]string{ecrin}), shell(args))
+	began := time.Now()
+	s := &server{ended: make(chan error, 1), log: filepath.Join(filepath.Dir(data), "serve.log"), data: data}
+	log, err := os.Create(s.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	// Not bound to ctx: an interrupt of the demo must not kill the server, but lead to stop.
+	s.command = exec.Command(ecrin, args...)
+	s.command.Env = ownEnvironment(os.Environ())
+	s.command.Stdout, s.command.Stderr = log, log
+	if err := s.command.Start(); err != nil {
+		return nil, fmt.Errorf("starting ecrin: %w", err)
+	}
+	go func() { s.ended <- s.command.Wait() }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop(out))
+		}
+	}()
+	if err := s.awaitReady(ctx); err != nil {
+		return nil, fmt.Errorf("waiting for the server: %w\n%s", err, s.tail())
+	}
+	out.note("ready at %s in %s", s.url, took(time.Since(began)))
+
+	out.step("Take its keys into the shell", `eval "$(%s env --data %s)"`, shell([]string{ecrin}), shell([]string{data}))
+	env := exec.CommandContext(ctx, ecrin, "env", "--data", data, "--json")
+	env.Env = s.command.Env
+	var stderr bytes.Buffer
+	env.Stderr = &stderr
+	printed, err := env.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ecrin env: %w\n%s", err, stderr.Bytes())
+	}
+	if err := json.Unmarshal(printed, &s.keys); err != nil {
+		return nil, errors.New("ecrin env --json printed something else than JSON") // which may hold the secret: not shown
+	}
+	if s.keys.AccessKeyID == "" || s.keys.SecretAccessKey == "" || s.keys.Region == "" || s.keys.Endpoint == "" {
+		return nil, errors.New("ecrin env --json left out a key, the region or the endpoint")
+	}
+	out.note("AWS_ACCESS_KEY_ID=%s AWS_REGION=%s AWS_ENDPOINT_URL=%s", s.keys.AccessKeyID, s.keys.Region, s.keys.Endpoint)
+	return s, nil
+}
+
+// ownEnvironment leaves out what would point ecrin at another data directory or address.
+func ownEnvironment(environment []string) (kept []string) {
+	for _, pair := range environment {
+		if !strings.HasPrefix(pair, "ECRIN_") {
+			kept = append(kept, pair)
+		}
+	}
+	return kept
+}
+
+// awaitReady waits for DIR/serve.json, which tells the address, and then for /readyz.
+func (s *server) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ready, err := s.isReady(ctx)
+		if ready || err != nil {
+			return err
+		}
+		select {
+		case err := <-s.ended:
+			s.command = nil // nothing is left to stop
+			return fmt.Errorf("it ended: %w", orNil(err))
+		case <-ctx.Done():
+			return fmt.Errorf("not ready after %s: %w", startLimit, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// orNil is err, or an error that says that there was none.
+func orNil(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
+}
+
+func (s *server) isReady(ctx context.Context) (bool, error) {
+	body, err := os.ReadFile(filepath.Join(s.data, "serve.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var told struct{ URL string }
+	if err := json.Unmarshal(body, &told); err != nil || told.URL == "" {
+		return false, nil // being written
+	}
+	s.url = told.URL
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
+	if err != nil {
+		return false, fmt.Errorf("serve.json: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, nil
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK, nil
+}
+
+// stop ends the server as Ctrl-C does, and fails when it does not end well by itself. It does nothing when the server has
+// ended before.
+func (s *server) stop(out *screen) error {
+	if s.command == nil {
+		return nil
+	}
+	command := s.command
+	s.command = nil
+	out.step("Stop the server", "kill -INT %d", command.Process.Pid)
+	began := time.Now()
+	if err := command.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return errors.Join(fmt.Errorf("stopping the server: %w", err), command.Process.Kill())
+	}
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			return fmt.Errorf("the server ended with: %w\n%s", err, s.tail())
+		}
+	case <-time.After(stopLimit):
+		err := command.Process.Kill()
+		<-s.ended
+		return errors.Join(fmt.Errorf("the server did not stop within %s and was killed\n%s", stopLimit, s.tail()), err)
+	}
+	out.note("stopped in %s", took(time.Since(began)))
+	if body, err := os.ReadFile(s.log); err == nil {
+		out.detail("%s", body)
+	}
+	return nil
+}
+
+// tail is the end of the server's log, for an error.
+func (s *server) tail() string {
+	body, err := os.ReadFile(s.log)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
+	return "the server's last lines:\n  " + strings.Join(lines[max(0, len(lines)-20):], "\n  ")
+}

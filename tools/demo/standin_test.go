@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The stand-in is a small ECR with one repository, kept in memory, that can misbehave in one way at a time. The test
+// binary plays the program ecrin with it, so that the demo runs whole, processes included. It stands here because the
+// real server cannot be asked to lose a blob.
+
+const (
+	standinSecret   = "standin-secret-key"
+	standinPassword = "standin-password"
+)
+
+// Faults of the stand-in. Each is something that the demo has to notice.
+const (
+	faultCrash        = "crash"          // the server ends before it is ready
+	faultExit         = "exit"           // the server ends with status 3 when it is stopped
+	faultEnv          = "env"            // ecrin env fails, after printing the secret
+	faultToken        = "token"          // the token is not AWS:password
+	faultDenied       = "denied"         // the token does not let in
+	faultChangedBlob  = "changed-blob"   // a blob comes back with another byte
+	faultLostBlob     = "lost-blob"      // a blob is gone after the push
+	faultTagStays     = "tag-stays"      // PutImage answers well but does not move the tag
+	faultOldTag       = "old-tag"        // the docker door still has the tag on the first image
+	faultManifestText = "manifest-text"  // BatchGetImage adds a space to the manifest
+	faultExtraImage   = "extra-image"    // ListImages has an image nobody pushed
+	faultMissingTag   = "missing-tag"    // tags/list lacks a tag
+	faultDescription  = "description"    // DescribeImages tells another media type
+	faultSize         = "described-size" // DescribeImages tells a size of 0
+)
+
+// playEcrin is the program that a stand-in runs as.
+func playEcrin(fault string, args []string) error {
+	data := args[2]
+	if args[0] == "env" {
+		data = args[2]
+		url, err := os.ReadFile(filepath.Join(data, "url"))
+		if err != nil {
+			return err
+		}
+		secret := standinSecret
+		if fault == faultEnv {
+			fmt.Println(secret)
+			return nil
+		}
+		return json.NewEncoder(os.Stdout).Encode(map[string]string{
+			"AWS_ACCESS_KEY_ID": "AKIASTANDIN", "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "eu-west-1",
+			"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": string(url),
+		})
+	}
+	if fault == faultCrash {
+		return errors.New("the disk is on fire")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	address := listener.Addr().String()
+	s := &standin{fault: fault, address: address, blobs: map[string][]byte{}, manifests: map[string]stored{}, tags: map[string]string{}}
+	server := &http.Server{Handler: s}
+	go server.Serve(listener)
+	url := "http://" + address
+	told, _ := json.Marshal(map[string]any{"url": url, "address": address, "pid": os.Getpid()})
+	if err := errors.Join(os.MkdirAll(data, 0o700), os.WriteFile(filepath.Join(data, "url"), []byte(url), 0o600),
+		os.WriteFile(filepath.Join(data, "serve.json"), told, 0o600)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	if fault == faultExit {
+		os.Exit(3)
+	}
+	return server.Shutdown(context.Background())
+}
+
+type stored struct {
+	body      []byte
+	mediaType string
+}
+
+type standin struct {
+	fault   string
+	address string
+
+	mu        sync.Mutex
+	blobs     map[string][]byte
+	manifests map[string]stored
+	tags      map[string]string
+	order     []string // digests of manifests
+}
+
+func digestOf(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
+
+func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Path == "/readyz" {
+		return
+	}
+	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
+		s.api(w, r, operation)
+		return
+	}
+	user, password, _ := r.BasicAuth()
+	if user != "AWS" || password != standinPassword || s.fault == faultDenied {
+		w.Header().Set("WWW-Authenticate", `Basic realm="standin"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	rest, _ := strings.CutPrefix(r.URL.Path, "/v2/"+repository+"/")
+	kind, id, _ := strings.Cut(rest, "/")
+	switch kind {
+	case "blobs":
+		s.blob(w, r, id)
+	case "manifests":
+		s.manifest(w, r, id)
+	case "tags":
+		var tags []string
+		for tag := range s.tags {
+			tags = append(tags, tag)
+		}
+		if s.fault == faultMissingTag {
+			tags = tags[1:]
+		}
+		json.NewEncoder(w).Encode(map[string]any{"name": repository, "tags": tags})
+	}
+}
+
+func (s *standin) blob(w http.ResponseWriter, r *http.Request, id string) {
+	switch r.Method {
+	case http.MethodPost:
+		w.Header().Set("Location", "/v2/"+repository+"/blobs/uploads/1")
+		w.WriteHeader(http.StatusAccepted)
+	case http.MethodPut:
+		body, _ := io.ReadAll(r.Body)
+		s.blobs[r.URL.Query().Get("digest")] = body
+		w.WriteHeader(http.StatusCreated)
+	default:
+		body, ok := s.blobs[id]
+		if !ok || s.fault == faultLostBlob && r.Method == http.MethodGet && len(s.tags) > 1 {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		if s.fault == faultChangedBlob {
+			body = append(slices.Clone(body[:len(body)-1]), body[len(body)-1]^1)
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		w.Write(body)
+	}
+}
+
+func (s *standin) manifest(w http.ResponseWriter, r *http.Request, id string) {
+	if r.Method == http.MethodPut {
+		body, _ := io.ReadAll(r.Body)
+		s.store(stored{body, r.Header.Get("Content-Type")}, id)
+		w.Header().Set("Docker-Content-Digest", digestOf(body))
+		w.WriteHeader(http.StatusCreated)
+		return
+	}
+	if digest, ok := s.tags[id]; ok {
+		if s.fault == faultOldTag && id == movedTag {
+			digest = s.order[0]
+		}
+		id = digest
+	}
+	m, ok := s.manifests[id]
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", m.mediaType)
+	w.Header().Set("Docker-Content-Digest", id)
+	w.Header().Set("Content-Length", fmt.Sprint(len(m.body)))
+	w.Write(m.body)
+}
+
+// store keeps a manifest, and its tag when id is one.
+func (s *standin) store(m stored, id string) (digest string) {
+	digest = digestOf(m.body)
+	if _, known := s.manifests[digest]; !known {
+		s.order = append(s.order, digest)
+	}
+	s.manifests[digest] = m
+	if _, had := s.tags[id]; !strings.HasPrefix(id, "sha256:") && !(had && s.fault == faultTagStays) {
+		s.tags[id] = digest
+	}
+	return digest
+}
+
+type object = map[string]any
+
+// api answers the operations that the demo calls.
+func (s *standin) api(w http.ResponseWriter, r *http.Request, operation string) {
+	var in struct {
+		RepositoryName, ImageManifest, ImageManifestMediaType, ImageTag string
+		ImageIds                                                        []struct{ ImageTag, ImageDigest string }
+	}
+	json.NewDecoder(r.Body).Decode(&in)
+	var out object
+	switch operation {
+	case "CreateRepository":
+		out = object{"repository": object{"repositoryName": in.RepositoryName, "repositoryUri": s.address + "/" + in.RepositoryName, "repositoryArn": "arn:aws:ecr:…"}}
+	case "GetAuthorizationToken":
+		token := "AWS:" + standinPassword
+		if s.fault == faultToken {
+			token = standinPassword
+		}
+		out = object{"authorizationData": []object{{"authorizationToken": base64.StdEncoding.EncodeToString([]byte(token)), "proxyEndpoint": "http://" + s.address, "expiresAt": time.Now().Unix()}}}
+	case "PutImage":
+		digest := s.store(stored{[]byte(in.ImageManifest), in.ImageManifestMediaType}, in.ImageTag)
+		out = object{"image": object{"imageId": object{"imageDigest": digest, "imageTag": in.ImageTag}}}
+	case "BatchGetImage":
+		out = s.get(in.ImageIds[0].ImageTag, in.ImageIds[0].ImageDigest)
+	case "ListImages":
+		out = object{"imageIds": s.ids()}
+	case "DescribeImages":
+		digest := s.tags[in.ImageIds[0].ImageTag]
+		out = object{"imageDetails": []object{s.details(digest)}}
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	json.NewEncoder(w).Encode(out)
+}
+
+func (s *standin) get(tag, digest string) object {
+	if tag != "" {
+		digest = s.tags[tag]
+	}
+	m := s.manifests[digest]
+	text := string(m.body)
+	if s.fault == faultManifestText {
+		text += " "
+	}
+	return object{"images": []object{{"imageId": object{"imageDigest": digest}, "imageManifest": text, "imageManifestMediaType": m.mediaType}}}
+}
+
+func (s *standin) ids() (ids []object) {
+	for _, digest := range s.order {
+		tagged := false
+		for tag, on := range s.tags {
+			if on == digest {
+				ids, tagged = append(ids, object{"imageDigest": digest, "imageTag": tag}), true
+			}
+		}
+		if !tagged {
+			ids = append(ids, object{"imageDigest": digest})
+		}
+	}
+	if s.fault == faultExtraImage {
+		ids = append(ids, object{"imageDigest": digestOf([]byte("extra"))})
+	}
+	return ids
+}
+
+func (s *standin) details(digest string) object {
+	var tags []string
+	for tag, on := range s.tags {
+		if on == digest {
+			tags = append(tags, tag)
+		}
+	}
+	d := object{"imageDigest": digest, "imageTags": tags, "imageManifestMediaType": s.manifests[digest].mediaType, "imageSizeInBytes": 100, "imagePushedAt": time.Now().Unix()}
+	switch s.fault {
+	case faultDescription:
+		d["imageManifestMediaType"] = "application/json"
+	case faultSize:
+		d["imageSizeInBytes"] = 0
+	}
+	return d
+}
