@@ -1,0 +1,124 @@
+package fsblob_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ecrin-dev/ecrin/internal/blob"
+	"github.com/ecrin-dev/ecrin/internal/blob/blobtest"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// A full disk in its purest form: a small tmpfs, mounted by a child in a mount namespace of its own, so that it goes
+// away with the child. Who is not root gets a user namespace, where the system has them. TestTooLargeFile shows the
+// same without any rights.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	cmd := helper(t, "tmpfs", t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+	}
+	out, err := cmd.Output()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) {
+		t.Skipf("no mount namespace to be had here (%v): only TestTooLargeFile has shown the behaviour", err)
+	}
+	if err != nil || string(out) != "ok\n" {
+		t.Errorf("the child on a tmpfs of 4 MiB: %v\n%s", err, out)
+	}
+}
+
+func tmpfsHelper() {
+	dir := os.Getenv(helperDir)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		fatal(fmt.Errorf("mounting: %w", err))
+	}
+	fillDisk(dir, 8<<20)
+}
+
+// The same without rights: the process may write no file beyond 1 MiB.
+func TestTooLargeFile(t *testing.T) {
+	t.Parallel()
+	out, err := helper(t, "rlimit", t.TempDir()).Output()
+	if err != nil || string(out) != "ok\n" {
+		t.Errorf("the child with a limit of 1 MiB for files: %v\n%s", err, out)
+	}
+}
+
+func rlimitHelper() {
+	signal.Ignore(syscall.SIGXFSZ)
+	limit := unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		fatal(err)
+	}
+	fillDisk(os.Getenv(helperDir), 2<<20)
+}
+
+// fillDisk sends more than there is room for, by each call, to a fresh upload and to one with bytes. It checks that
+// the client is told, that no room stays taken, and that the upload goes on.
+func fillDisk(dir string, tooMuch int) {
+	s, err := openErr(dir)
+	if err != nil {
+		fatal(err)
+	}
+	big, small := blobtest.Bytes(1, tooMuch), blobtest.Bytes(2, 700_000)
+	for _, start := range []int{0, 300_000} {
+		u, err := s.Begin(ctx, name.SHA256)
+		if err != nil {
+			fatal(err)
+		}
+		if start > 0 {
+			if u, err = s.Append(ctx, u, bytes.NewReader(small[:start]), -1); err != nil {
+				fatal(err)
+			}
+		}
+		_, appendErr := s.Append(ctx, u, bytes.NewReader(big), -1)
+		_, commitErr := s.Commit(ctx, u, bytes.NewReader(big), -1, blobtest.SHA256(append(small[:start:start], big...)))
+		for _, err := range []error{appendErr, commitErr} {
+			var e *fault.Error
+			if !errors.As(err, &e) || e.Code != fault.Unavailable || !strings.Contains(e.Public, "disk is full") || strings.Contains(e.Public, dir) {
+				fatal(fmt.Errorf("at %d: got %v, want Unavailable with a text about the disk and no path", start, err))
+			}
+		}
+		if got := used(dir); got != int64(start) {
+			fatal(fmt.Errorf("after the failures: got %d bytes in uploads, want %d", got, start))
+		}
+		if err := finish(s, u, small[start:], blobtest.SHA256(small)); err != nil {
+			fatal(fmt.Errorf("after the failures, at %d: %w", start, err))
+		}
+	}
+	fmt.Println("ok")
+}
+
+// finish commits what fits and deletes it.
+func finish(s blob.Store, u blob.Upload, rest []byte, d name.Digest) error {
+	if _, err := s.Commit(ctx, u, bytes.NewReader(rest), -1, d); err != nil {
+		return err
+	}
+	if _, err := s.Stat(ctx, d); err != nil {
+		return err
+	}
+	return s.Delete(ctx, d)
+}
+
+// used is the number of bytes that uploads take.
+func used(dir string) (n int64) {
+	files, _ := filepath.Glob(filepath.Join(dir, "uploads", "*"))
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
