@@ -33,6 +33,8 @@ func fill(v reflect.Value, n *int) {
 	switch {
 	case v.Type() == reflect.TypeFor[awswire.Time]():
 		v.Set(reflect.ValueOf(awswire.Time{Time: time.UnixMilli(int64(*n) * 1001).UTC()}))
+	case v.Type() == reflect.TypeFor[time.Time]():
+		v.Set(reflect.ValueOf(time.UnixMilli(int64(*n) * 1001).UTC()))
 	case v.Type() == reflect.TypeFor[[]byte]():
 		v.SetBytes([]byte{byte(*n), 0, 255})
 	case v.Kind() == reflect.String:
@@ -58,7 +60,9 @@ func fill(v reflect.Value, n *int) {
 		v.SetMapIndex(key, value)
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), n)
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i), n)
+			}
 		}
 	default:
 		panic(v.Type())

@@ -13,6 +13,7 @@ var (
 	ruleDurationSecondsType                   = awswire.IntRule{Min: 900, Max: 129600}
 	ruleEncodedMessageType                    = &awswire.StringRule{Min: 1, Max: 10240}
 	ruleExternalIdType                        = &awswire.StringRule{Min: 2, Max: 1224, Pattern: awswire.NewPattern(`[\w+=,.@:\/-]*`)}
+	ruleMinimumSessionTokenSizeType           = awswire.IntRule{Min: 0, Max: 4096}
 	ruleRoleDurationSecondsType               = awswire.IntRule{Min: 900, Max: 43200}
 	ruleRoleSessionNameType                   = &awswire.StringRule{Min: 2, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]*`)}
 	ruleSerialNumberType                      = &awswire.StringRule{Min: 9, Max: 256, Pattern: awswire.NewPattern(`[\w+=/:,.@-]*`)}

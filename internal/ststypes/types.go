@@ -6,37 +6,41 @@ import "github.com/ecrin-dev/ecrin/internal/awswire"
 
 // AssumeRoleRequest is the request of AssumeRole.
 type AssumeRoleRequest struct {
-	RoleArn           string                 `json:"RoleArn"`         // required, 20 to 2048 characters
-	RoleSessionName   string                 `json:"RoleSessionName"` // required, 2 to 64 characters
-	PolicyArns        []PolicyDescriptorType `json:"PolicyArns,omitzero"`
-	Policy            string                 `json:"Policy,omitzero"`            // at least 1 characters
-	DurationSeconds   *int32                 `json:"DurationSeconds,omitzero"`   // 900 to 43200
-	Tags              []Tag                  `json:"Tags,omitzero"`              // at most 50 elements
-	TransitiveTagKeys []string               `json:"TransitiveTagKeys,omitzero"` // at most 50 elements
-	ExternalId        string                 `json:"ExternalId,omitzero"`        // 2 to 1224 characters
-	SerialNumber      string                 `json:"SerialNumber,omitzero"`      // 9 to 256 characters
-	TokenCode         string                 `json:"TokenCode,omitzero"`         // 6 to 6 characters
-	SourceIdentity    string                 `json:"SourceIdentity,omitzero"`    // 2 to 64 characters
-	ProvidedContexts  []ProvidedContext      `json:"ProvidedContexts,omitzero"`  // 1 to 5 elements
+	RoleArn                 string                 `json:"RoleArn"`         // required, 20 to 2048 characters
+	RoleSessionName         string                 `json:"RoleSessionName"` // required, 2 to 64 characters
+	PolicyArns              []PolicyDescriptorType `json:"PolicyArns,omitzero"`
+	Policy                  string                 `json:"Policy,omitzero"`                  // at least 1 characters
+	DurationSeconds         *int32                 `json:"DurationSeconds,omitzero"`         // 900 to 43200
+	Tags                    []Tag                  `json:"Tags,omitzero"`                    // at most 50 elements
+	TransitiveTagKeys       []string               `json:"TransitiveTagKeys,omitzero"`       // at most 50 elements
+	ExternalId              string                 `json:"ExternalId,omitzero"`              // 2 to 1224 characters
+	SerialNumber            string                 `json:"SerialNumber,omitzero"`            // 9 to 256 characters
+	TokenCode               string                 `json:"TokenCode,omitzero"`               // 6 to 6 characters
+	SourceIdentity          string                 `json:"SourceIdentity,omitzero"`          // 2 to 64 characters
+	ProvidedContexts        []ProvidedContext      `json:"ProvidedContexts,omitzero"`        // 1 to 5 elements
+	MinimumSessionTokenSize *int32                 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
 }
 
 // AssumeRoleResponse is the answer of AssumeRole.
 type AssumeRoleResponse struct {
-	Credentials      *Credentials     `json:"Credentials,omitzero"`
-	AssumedRoleUser  *AssumedRoleUser `json:"AssumedRoleUser,omitzero"`
-	PackedPolicySize *int32           `json:"PackedPolicySize,omitzero"` // at least 0
-	SourceIdentity   string           `json:"SourceIdentity,omitzero"`   // 2 to 64 characters
+	Credentials             *Credentials     `json:"Credentials,omitzero"`
+	AssumedRoleUser         *AssumedRoleUser `json:"AssumedRoleUser,omitzero"`
+	PackedPolicySize        *int32           `json:"PackedPolicySize,omitzero"`        // at least 0
+	SourceIdentity          string           `json:"SourceIdentity,omitzero"`          // 2 to 64 characters
+	SessionTokenSize        *int32           `json:"SessionTokenSize,omitzero"`        // at least 0
+	SessionTokenUtilization *int32           `json:"SessionTokenUtilization,omitzero"` // at least 0
 }
 
 // AssumeRoleWithWebIdentityRequest is the request of AssumeRoleWithWebIdentity.
 type AssumeRoleWithWebIdentityRequest struct {
-	RoleArn          string                 `json:"RoleArn"`             // required, 20 to 2048 characters
-	RoleSessionName  string                 `json:"RoleSessionName"`     // required, 2 to 64 characters
-	WebIdentityToken string                 `json:"WebIdentityToken"`    // required, 4 to 20000 characters
-	ProviderId       string                 `json:"ProviderId,omitzero"` // 4 to 2048 characters
-	PolicyArns       []PolicyDescriptorType `json:"PolicyArns,omitzero"`
-	Policy           string                 `json:"Policy,omitzero"`          // 1 to 2048 characters
-	DurationSeconds  *int32                 `json:"DurationSeconds,omitzero"` // 900 to 43200
+	RoleArn                 string                 `json:"RoleArn"`             // required, 20 to 2048 characters
+	RoleSessionName         string                 `json:"RoleSessionName"`     // required, 2 to 64 characters
+	WebIdentityToken        string                 `json:"WebIdentityToken"`    // required, 4 to 20000 characters
+	ProviderId              string                 `json:"ProviderId,omitzero"` // 4 to 2048 characters
+	PolicyArns              []PolicyDescriptorType `json:"PolicyArns,omitzero"`
+	Policy                  string                 `json:"Policy,omitzero"`                  // 1 to 2048 characters
+	DurationSeconds         *int32                 `json:"DurationSeconds,omitzero"`         // 900 to 43200
+	MinimumSessionTokenSize *int32                 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
 }
 
 // AssumeRoleWithWebIdentityResponse is the answer of AssumeRoleWithWebIdentity.
@@ -47,7 +51,9 @@ type AssumeRoleWithWebIdentityResponse struct {
 	PackedPolicySize            *int32           `json:"PackedPolicySize,omitzero"` // at least 0
 	Provider                    string           `json:"Provider,omitzero"`
 	Audience                    string           `json:"Audience,omitzero"`
-	SourceIdentity              string           `json:"SourceIdentity,omitzero"` // 2 to 64 characters
+	SourceIdentity              string           `json:"SourceIdentity,omitzero"`          // 2 to 64 characters
+	SessionTokenSize            *int32           `json:"SessionTokenSize,omitzero"`        // at least 0
+	SessionTokenUtilization     *int32           `json:"SessionTokenUtilization,omitzero"` // at least 0
 }
 
 // AssumedRoleUser is a part of requests or answers.
@@ -103,30 +109,36 @@ type GetCallerIdentityResponse struct {
 
 // GetFederationTokenRequest is the request of GetFederationToken.
 type GetFederationTokenRequest struct {
-	Name            string                 `json:"Name"`            // required, 2 to 32 characters
-	Policy          string                 `json:"Policy,omitzero"` // 1 to 2048 characters
-	PolicyArns      []PolicyDescriptorType `json:"PolicyArns,omitzero"`
-	DurationSeconds *int32                 `json:"DurationSeconds,omitzero"` // 900 to 129600
-	Tags            []Tag                  `json:"Tags,omitzero"`            // at most 50 elements
+	Name                    string                 `json:"Name"`            // required, 2 to 32 characters
+	Policy                  string                 `json:"Policy,omitzero"` // 1 to 2048 characters
+	PolicyArns              []PolicyDescriptorType `json:"PolicyArns,omitzero"`
+	DurationSeconds         *int32                 `json:"DurationSeconds,omitzero"`         // 900 to 129600
+	Tags                    []Tag                  `json:"Tags,omitzero"`                    // at most 50 elements
+	MinimumSessionTokenSize *int32                 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
 }
 
 // GetFederationTokenResponse is the answer of GetFederationToken.
 type GetFederationTokenResponse struct {
-	Credentials      *Credentials   `json:"Credentials,omitzero"`
-	FederatedUser    *FederatedUser `json:"FederatedUser,omitzero"`
-	PackedPolicySize *int32         `json:"PackedPolicySize,omitzero"` // at least 0
+	Credentials             *Credentials   `json:"Credentials,omitzero"`
+	FederatedUser           *FederatedUser `json:"FederatedUser,omitzero"`
+	PackedPolicySize        *int32         `json:"PackedPolicySize,omitzero"`        // at least 0
+	SessionTokenSize        *int32         `json:"SessionTokenSize,omitzero"`        // at least 0
+	SessionTokenUtilization *int32         `json:"SessionTokenUtilization,omitzero"` // at least 0
 }
 
 // GetSessionTokenRequest is the request of GetSessionToken.
 type GetSessionTokenRequest struct {
-	DurationSeconds *int32 `json:"DurationSeconds,omitzero"` // 900 to 129600
-	SerialNumber    string `json:"SerialNumber,omitzero"`    // 9 to 256 characters
-	TokenCode       string `json:"TokenCode,omitzero"`       // 6 to 6 characters
+	DurationSeconds         *int32 `json:"DurationSeconds,omitzero"`         // 900 to 129600
+	SerialNumber            string `json:"SerialNumber,omitzero"`            // 9 to 256 characters
+	TokenCode               string `json:"TokenCode,omitzero"`               // 6 to 6 characters
+	MinimumSessionTokenSize *int32 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
 }
 
 // GetSessionTokenResponse is the answer of GetSessionToken.
 type GetSessionTokenResponse struct {
-	Credentials *Credentials `json:"Credentials,omitzero"`
+	Credentials             *Credentials `json:"Credentials,omitzero"`
+	SessionTokenSize        *int32       `json:"SessionTokenSize,omitzero"`        // at least 0
+	SessionTokenUtilization *int32       `json:"SessionTokenUtilization,omitzero"` // at least 0
 }
 
 // PolicyDescriptorType is a part of requests or answers.

@@ -45,6 +45,9 @@ func (v *AssumeRoleRequest) check(c *awswire.Checker, at string) {
 			v.ProvidedContexts[i].check(c, awswire.Item(at+"ProvidedContexts", i))
 		}
 	}
+	if v.MinimumSessionTokenSize != nil {
+		c.Int(at+"MinimumSessionTokenSize", int64(*v.MinimumSessionTokenSize), ruleMinimumSessionTokenSizeType)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -67,6 +70,9 @@ func (v *AssumeRoleWithWebIdentityRequest) check(c *awswire.Checker, at string) 
 	c.Optional(at+"Policy", v.Policy, ruleSessionPolicyDocumentType)
 	if v.DurationSeconds != nil {
 		c.Int(at+"DurationSeconds", int64(*v.DurationSeconds), ruleRoleDurationSecondsType)
+	}
+	if v.MinimumSessionTokenSize != nil {
+		c.Int(at+"MinimumSessionTokenSize", int64(*v.MinimumSessionTokenSize), ruleMinimumSessionTokenSizeType)
 	}
 }
 
@@ -126,6 +132,9 @@ func (v *GetFederationTokenRequest) check(c *awswire.Checker, at string) {
 			v.Tags[i].check(c, awswire.Item(at+"Tags", i))
 		}
 	}
+	if v.MinimumSessionTokenSize != nil {
+		c.Int(at+"MinimumSessionTokenSize", int64(*v.MinimumSessionTokenSize), ruleMinimumSessionTokenSizeType)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -141,6 +150,9 @@ func (v *GetSessionTokenRequest) check(c *awswire.Checker, at string) {
 	}
 	c.Optional(at+"SerialNumber", v.SerialNumber, ruleSerialNumberType)
 	c.Optional(at+"TokenCode", v.TokenCode, ruleTokenCodeType)
+	if v.MinimumSessionTokenSize != nil {
+		c.Int(at+"MinimumSessionTokenSize", int64(*v.MinimumSessionTokenSize), ruleMinimumSessionTokenSizeType)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
