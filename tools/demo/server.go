@@ -24,7 +24,7 @@ const (
 type server struct {
 	url     string
 	keys    keys
-	command *exec.Cmd
+	command *exec.Cmd  // nil when the process has ended
 	ended   chan error // gets the one result of the process
 	log     string     // path of what it printed
 	data    string
@@ -50,13 +50,14 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 	}
 	defer log.Close()
 	// Not bound to ctx: an interrupt of the demo must not kill the server, but lead to stop.
-	s.command = exec.Command(ecrin, args...)
-	s.command.Env = ownEnvironment(os.Environ())
-	s.command.Stdout, s.command.Stderr = log, log
-	if err := s.command.Start(); err != nil {
+	command := exec.Command(ecrin, args...)
+	command.Env = ownEnvironment(os.Environ())
+	command.Stdout, command.Stderr = log, log
+	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("starting ecrin: %w", err)
 	}
-	go func() { s.ended <- s.command.Wait() }()
+	s.command = command
+	go func() { s.ended <- command.Wait() }()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop(out))
@@ -69,7 +70,7 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 
 	out.step("Take its keys into the shell", `eval "$(%s env --data %s)"`, shell([]string{ecrin}), shell([]string{data}))
 	env := exec.CommandContext(ctx, ecrin, "env", "--data", data, "--json")
-	env.Env = s.command.Env
+	env.Env = command.Env
 	var stderr bytes.Buffer
 	env.Stderr = &stderr
 	printed, err := env.Output()
@@ -143,6 +144,7 @@ func (s *server) isReady(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("serve.json: %w", err)
 	}
+	request.Close = true
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return false, nil

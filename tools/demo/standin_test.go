@@ -50,7 +50,6 @@ const (
 func playEcrin(fault string, args []string) error {
 	data := args[2]
 	if args[0] == "env" {
-		data = args[2]
 		url, err := os.ReadFile(filepath.Join(data, "url"))
 		if err != nil {
 			return err

@@ -44,7 +44,9 @@ type result struct {
 
 // visit does with the server what a person does with ECR. pulled is the directory for the pulled layout.
 func visit(ctx context.Context, out *screen, s *server, image *pack.Image, pulled string) (r result, err error) {
-	client := &http.Client{Transport: logged{http.DefaultTransport, out}}
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}
+	defer transport.CloseIdleConnections() // else the server, when it stops, waits for them
+	client := &http.Client{Transport: logged{transport, out}}
 	v := &visitor{out: out, image: image, http: client, cloud: ecr.New(ecr.Options{
 		Region:           s.keys.Region,
 		Credentials:      credentials.NewStaticCredentialsProvider(s.keys.AccessKeyID, s.keys.SecretAccessKey, ""),
