@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -215,7 +216,8 @@ func TestAttack30Header(t *testing.T) {
 		"name repeated":                    {incomplete, auth("host;", "host;host;")},
 		"name in upper case":               {incomplete, auth("host;", "Host;")},
 		"empty name":                       {incomplete, auth("host;", "host;;")},
-		"too many names":                   {incomplete, auth("host;", strings.Repeat("host;", 101))},
+		"101 names":                        {incomplete, auth("host;", "host;"+manyNames(94))},
+		"100 names":                        {mismatch, auth("host;", "host;"+manyNames(93))},
 	}
 	for about, test := range tests {
 		t.Run(about, func(t *testing.T) {
@@ -228,6 +230,15 @@ func TestAttack30Header(t *testing.T) {
 			expect(t, check(r, hash(attackBody), exampleTime), test.want)
 		})
 	}
+}
+
+// manyNames gives n header names in order, each with ";", that stand between host and x-amz.
+func manyNames(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "i%02d;", i)
+	}
+	return b.String()
 }
 
 // expect wants a code; 0 stands for an accepted request.
@@ -265,7 +276,9 @@ func TestAttack30RightlySigned(t *testing.T) {
 		"payload streamed": {fault.SignatureMismatch, allSigned, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", func(r *http.Request) {
 			r.Header.Set("X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 		}},
-		"day of another date": {fault.SignatureMismatch, allSigned, hash(attackBody), func(r *http.Request) { r.Header.Set("X-Amz-Date", "20150831T000000Z") }},
+		"another hash declared": {fault.SignatureMismatch, allSigned, hash(attackBody), func(r *http.Request) {
+			r.Header.Set("X-Amz-Content-Sha256", hash(""))
+		}},
 	}
 	for about, test := range tests {
 		t.Run(about, func(t *testing.T) {
@@ -275,6 +288,39 @@ func TestAttack30RightlySigned(t *testing.T) {
 			resign(t, r, ecrScope, test.signedHeaders, test.payload)
 			expect(t, check(r, hash(attackBody), exampleTime), test.want)
 		})
+	}
+}
+
+// A key of yesterday signs no request of today.
+func TestAttack30KeyOfAnotherDay(t *testing.T) {
+	t.Parallel()
+	r := signed(t)
+	scope := ecrScope
+	scope.Date = "20150829"
+	resign(t, r, scope, allSigned, hash(attackBody))
+	expect(t, check(r, hash(attackBody), exampleTime), fault.SignatureMismatch)
+}
+
+// A caller that has not read the body gets no request accepted that was signed over an empty line in its place.
+func TestAttack30BodyNotRead(t *testing.T) {
+	t.Parallel()
+	r := signed(t)
+	r.Header.Del("X-Amz-Content-Sha256")
+	resign(t, r, ecrScope, without("x-amz-content-sha256"), "")
+	expect(t, check(r, "", exampleTime), fault.SignatureMismatch)
+}
+
+// A header that was taken out is not the same as one that is empty.
+func TestAttack30MissingIsNotEmpty(t *testing.T) {
+	t.Parallel()
+	r := read(t, "GET / HTTP/1.1\nHost: h\nEmpty:\n\n")
+	got, err := sigv4.CanonicalRequest(r, []string{"empty", "host"}, hash(""))
+	if want := "GET\n/\n\nempty:\nhost:h\n\nempty;host\n" + hash(""); got != want || err != nil {
+		t.Errorf("canonical request %q, error %v, want %q", got, err, want)
+	}
+	r.Header.Del("Empty")
+	if got, err := sigv4.CanonicalRequest(r, []string{"empty", "host"}, hash("")); !errors.Is(err, fault.SignatureMismatch) {
+		t.Errorf("canonical request %q, error %v, want SignatureMismatch", got, err)
 	}
 }
 
@@ -368,6 +414,7 @@ func TestAttack30Time(t *testing.T) {
 	}{
 		{signed, 0, ""},
 		{signed, 15 * time.Minute, ""},
+		{signed, 15*time.Minute + second/2, ""}, // the texts show no fractions
 		{signed, -15 * time.Minute, ""},
 		{signed, 15*time.Minute + second, "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"},
 		{signed, -15*time.Minute - second, "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},

@@ -62,7 +62,7 @@ func wirePath(u *url.URL) (string, error) {
 		segment, segments, _ = strings.Cut(segments, "/")
 		ok = segment != "" && segment != "." && segment != ".."
 	}
-	if !ok || u.Opaque != "" {
+	if !ok {
 		return "", mismatch("the path must begin with / and have no empty, . or .. segments")
 	}
 	return path, nil
