@@ -76,6 +76,7 @@ func TestContainerd(t *testing.T) {
 			clientconf.Containerd{ConfigPaths: []string{"/a", "/b"}}},
 		"mirrors": {"[plugins.cri.registry.mirrors.\"reg.test\"]\nendpoint = ['http://reg.test']\n",
 			clientconf.Containerd{Mirrors: []string{"reg.test"}}},
+		"as docker's package has it": {"disabled_plugins = [\"cri\"]\n", clientconf.Containerd{NoCRI: true}},
 		"other kinds": {"imports = 1\n[plugins.cri]\nregistry = true\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = 7\n",
 			clientconf.Containerd{}},
 	} {

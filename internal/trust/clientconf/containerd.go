@@ -16,6 +16,7 @@ type Containerd struct {
 	ConfigPaths []string // folders with a folder per registry; empty when unset
 	Imports     []string // further files, as patterns, relative to the file's folder unless absolute
 	Mirrors     []string // registries in the old registry.mirrors table, which config_path excludes
+	NoCRI       bool     // the plug-in that pulls for Kubernetes is off, as docker's own package sets it up
 }
 
 // ParseContainerd reads config.toml. An empty file is an empty configuration.
@@ -26,6 +27,7 @@ func ParseContainerd(content []byte) (Containerd, error) {
 		return c, err
 	}
 	c.Imports = texts(root["imports"])
+	c.NoCRI = slices.ContainsFunc(texts(root["disabled_plugins"]), func(s string) bool { return slices.Contains(registryPlugins, s) })
 	for _, plugin := range registryPlugins {
 		registry := table(table(table(root["plugins"])[plugin])["registry"])
 		if path, ok := registry["config_path"].(string); ok && path != "" {

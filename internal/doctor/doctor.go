@@ -1,0 +1,218 @@
+// Package doctor finds out why a registry cannot be used from this machine: names, port, TLS, clock, docker, containerd,
+// the AWS tools, and the server's own data folder.
+//
+// [Run] makes a list of [Check] values; each that is not in order says in one sentence, with the exact command, what to do.
+// It only looks: nothing is changed, and no credentials are read or sent.
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// Status is the outcome of a check.
+type Status string
+
+// The outcomes. Warn is for what stops some clients or will stop working soon; Skip for what does not apply here.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "fail"
+	Skip Status = "skip"
+)
+
+// Check is what was found out about one thing.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"`        // what was found
+	Fix    string `json:"fix,omitempty"` // what to do: always there for Warn and Fail
+}
+
+// Options say which server to look at, and through what. All fields but URL, Account and Region may be left empty; the
+// functions and folders are then the machine's.
+type Options struct {
+	URL     string // the server's, as clients use it: http(s)://HOST[:PORT]
+	Account name.Account
+	Region  name.Region
+	Domains []string // under which the server knows its ECR names; amazonaws.com and localhost are always among them
+	CAPath  string   // the CA that signs the server's certificate; "" if a public one does
+	DataDir string   // the server's data folder, when the server is on this machine
+
+	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	Command  func(ctx context.Context, path string, args ...string) (output string, err error)
+	Free     func(dir string) (bytes int64, err error) // free disk space
+	Getenv   func(key string) string
+	Now      func() time.Time
+	Roots    *x509.CertPool // the system's CAs
+	PathDirs []string       // where programs are looked for
+	Root     string         // what stands for "/"
+	Home     string         // the user's folder
+	Timeout  time.Duration  // of each contact with the network or a program; 5 s when 0
+}
+
+// server is the checked form of what Options say about it.
+type server struct {
+	scheme, host, port string
+	addr               string // host:port as image names have it: without the scheme's own port
+	dial               string // host:port, always with a port
+}
+
+// doctor is one examination.
+type doctor struct {
+	Options
+	server
+	docker string         // the docker client's path; "" when there is none
+	ca     []byte         // of CAPath, once read
+	pool   *x509.CertPool // of ca; nil without one
+	caErr  error
+	own    []netip.Addr                   // of the server's own name
+	names  []domainNames                  // see checkNames
+	shown  map[string][]*x509.Certificate // what the server shows for a name; see checkTLS
+}
+
+// Run makes all checks. It ends early, with what it has, only when ctx does.
+func Run(ctx context.Context, o Options) []Check {
+	d, err := newDoctor(o)
+	if err != nil {
+		return []Check{{"server", Fail, err.Error(), "Give the server's address as http://HOST:PORT or https://HOST:PORT."}}
+	}
+	var checks []Check
+	for _, part := range []func(context.Context) []Check{
+		d.checkNames, d.checkPort, d.checkTLS, d.checkReady,
+		d.checkDocker, d.checkContainerd, d.checkAWS, d.checkData,
+	} {
+		if ctx.Err() != nil {
+			return append(checks, Check{"doctor", Fail, "was stopped before all checks were made", "Run it again: ecrin doctor"})
+		}
+		checks = append(checks, part(ctx)...)
+	}
+	return checks
+}
+
+// Failed counts the checks with the status Fail.
+func Failed(checks []Check) int {
+	n := 0
+	for _, c := range checks {
+		if c.Status == Fail {
+			n++
+		}
+	}
+	return n
+}
+
+func newDoctor(o Options) (*doctor, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("the server's address %q is no http or https URL", name.Clip(o.URL))
+	}
+	s := server{scheme: u.Scheme, host: u.Hostname(), port: u.Port(), addr: strings.ToLower(u.Host)}
+	own := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if s.port == "" {
+		s.port = own
+	}
+	if s.port == own {
+		s.addr = strings.TrimSuffix(s.addr, ":"+own)
+	}
+	s.dial = net.JoinHostPort(s.host, s.port)
+	d := &doctor{Options: o.withDefaults(), server: s, shown: map[string][]*x509.Certificate{}}
+	d.docker = d.find("docker")
+	if d.CAPath != "" {
+		if d.ca, d.caErr = os.ReadFile(d.CAPath); d.caErr == nil {
+			d.pool = x509.NewCertPool()
+			if !d.pool.AppendCertsFromPEM(d.ca) {
+				d.pool, d.caErr = nil, errors.New("no certificate in it")
+			}
+		}
+	}
+	return d, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.Lookup == nil {
+		o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{}).DialContext
+	}
+	if o.Command == nil {
+		o.Command = func(ctx context.Context, path string, args ...string) (string, error) {
+			out, err := exec.CommandContext(ctx, path, args...).CombinedOutput() // aws 1.x answers on stderr
+			return string(out), err
+		}
+	}
+	if o.Free == nil {
+		o.Free = freeBytes
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Roots == nil {
+		if o.Roots, _ = x509.SystemCertPool(); o.Roots == nil {
+			o.Roots = x509.NewCertPool()
+		}
+	}
+	if o.PathDirs == nil {
+		o.PathDirs = filepath.SplitList(o.Getenv("PATH"))
+	}
+	if o.Root == "" {
+		o.Root = "/"
+	}
+	if o.Home == "" {
+		o.Home, _ = os.UserHomeDir()
+	}
+	return o
+}
+
+// find is the path of a program, or "".
+func (d *doctor) find(program string) string {
+	for _, dir := range d.PathDirs {
+		path := filepath.Join(dir, program)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// registryHost is the registry's own ECR name under a domain.
+func (d *doctor) registryHost(domain string) string {
+	return d.Account.String() + ".dkr.ecr." + d.Region.String() + "." + domain
+}
+
+// withPort is a name as image names have it, with the server's port.
+func (d *doctor) withPort(host string) string {
+	if _, port, err := net.SplitHostPort(d.addr); err == nil {
+		return net.JoinHostPort(host, port)
+	}
+	return host
+}
+
+// quote makes s one word of a shell.
+func quote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._:=@%+,-~") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

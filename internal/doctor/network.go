@@ -1,0 +1,213 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// domainNames is what became of the ECR names under one domain.
+type domainNames struct {
+	domain, registry         string // the registry's own name is among those below
+	here, elsewhere, missing []string
+}
+
+// all says whether every name leads to the server.
+func (n domainNames) all() bool { return len(n.here) > 0 && len(n.elsewhere)+len(n.missing) == 0 }
+
+// checkNames asks whether the server's own name resolves, and whether the ECR names lead to it. Clients that insist on
+// ECR's names need the latter, others do not: so it is no failure, unless the server is addressed by such a name.
+func (d *doctor) checkNames(ctx context.Context) []Check {
+	own, err := d.lookup(ctx, d.host)
+	checks := []Check{{"name " + d.host, OK, "is " + join(own), ""}}
+	if err != nil || len(own) == 0 {
+		checks[0] = Check{checks[0].Name, Fail, fmt.Sprintf("does not resolve: %v", err),
+			fmt.Sprintf("Add the server's address to /etc/hosts: echo 'ADDRESS %s' | sudo tee -a /etc/hosts", d.host)}
+	}
+	d.own = own
+	domains := slices.Clone(d.Domains)
+	for _, always := range []string{"amazonaws.com", "localhost"} {
+		if !slices.Contains(domains, always) {
+			domains = append(domains, always)
+		}
+	}
+	d.names = make([]domainNames, len(domains))
+	var wg sync.WaitGroup
+	for i, domain := range domains {
+		wg.Go(func() { d.names[i] = d.resolve(ctx, domain) })
+	}
+	wg.Wait()
+	for _, n := range d.names {
+		checks = append(checks, d.namesCheck(n))
+	}
+	return checks
+}
+
+// resolve looks all ECR names of a domain up.
+func (d *doctor) resolve(ctx context.Context, domain string) domainNames {
+	region := d.Region.String()
+	n := domainNames{domain: domain, registry: d.registryHost(domain)}
+	for _, host := range []string{
+		n.registry, "api.ecr." + region + "." + domain, "ecr." + region + "." + domain,
+		"sts." + region + "." + domain, "sts." + domain,
+	} {
+		addrs, _ := d.lookup(ctx, host)
+		switch {
+		case d.isOwn(addrs):
+			n.here = append(n.here, host)
+		case len(addrs) == 0:
+			n.missing = append(n.missing, host)
+		default:
+			n.elsewhere = append(n.elsewhere, host)
+		}
+	}
+	return n
+}
+
+// isOwn says whether one of the addresses is the server's.
+func (d *doctor) isOwn(addrs []netip.Addr) bool {
+	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(d.own, a) })
+}
+
+func (d *doctor) namesCheck(n domainNames) Check {
+	c := Check{Name: "ECR names under " + n.domain, Status: OK, Detail: "all lead to the server"}
+	if n.all() {
+		return c
+	}
+	var parts []string
+	if len(n.elsewhere) > 0 {
+		parts = append(parts, "lead to another server (Amazon's?): "+strings.Join(n.elsewhere, ", "))
+	}
+	if len(n.missing) > 0 {
+		parts = append(parts, "do not resolve: "+strings.Join(n.missing, ", "))
+	}
+	c.Status, c.Detail = Warn, strings.Join(parts, "; ")
+	switch {
+	case strings.HasSuffix(d.host, "."+n.domain):
+		c.Status = Fail
+	case len(n.here) == 0 && !slices.Contains(d.Domains, n.domain):
+		c.Status = Skip // known to every server, but nobody has asked for it here
+	}
+	address := "ADDRESS"
+	if len(d.own) > 0 {
+		address = d.own[0].String()
+	}
+	c.Fix = fmt.Sprintf("For clients that insist on these names (docker-credential-ecr-login, older SDKs) point them here: echo '%s %s' | sudo tee -a /etc/hosts",
+		address, strings.Join(slices.Concat(n.elsewhere, n.missing), " "))
+	return c
+}
+
+func (d *doctor) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	addrs, err := d.Lookup(ctx, host)
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+func join(addrs []netip.Addr) string {
+	var s []string
+	for _, a := range addrs {
+		s = append(s, a.String())
+	}
+	return strings.Join(s, ", ")
+}
+
+func (d *doctor) checkPort(ctx context.Context) []Check {
+	conn, err := d.connect(ctx)
+	if err != nil {
+		return []Check{{"port", Fail, fmt.Sprintf("no connection to %s: %v", d.dial, err),
+			"Start the server (ecrin serve), or open the port in the firewall, then try: nc -vz " + d.host + " " + d.port}}
+	}
+	conn.Close()
+	return []Check{{"port", OK, d.dial + " accepts connections", ""}}
+}
+
+func (d *doctor) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	return d.Dial(ctx, "tcp", d.dial)
+}
+
+// Skews of the clock. SigV4 allows 15 minutes either way.
+const (
+	skewWarn = time.Minute
+	skewFail = 5 * time.Minute
+)
+
+// checkReady asks the server whether it is ready, and what time it has.
+func (d *doctor) checkReady(ctx context.Context) []Check {
+	skipped := Check{"clock", Skip, "the server did not answer", ""}
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	// The certificate has a check of its own; nothing secret is sent here, so any will do.
+	transport := &http.Transport{DialContext: d.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	url := d.scheme + "://" + d.dial + "/readyz"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return []Check{{"ready", Fail, err.Error(), "Give the server's address as http://HOST:PORT or https://HOST:PORT."}, skipped}
+	}
+	sent := d.Now()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		fix := "Look into the server's log, then ask it yourself: curl -k " + url
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
+			fix = "Use http:// in the server's address, or start the server with TLS: ecrin serve --tls=auto"
+		}
+		return []Check{{"ready", Fail, fmt.Sprintf("no answer from %s: %v", url, err), fix}, skipped}
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
+	ready := Check{"ready", OK, "the server says it is ready", ""}
+	if res.StatusCode != http.StatusOK {
+		detail := fmt.Sprintf("%s answers %d: %s", url, res.StatusCode, strings.Join(strings.Fields(string(body)), " "))
+		ready = Check{"ready", Fail, detail, "Wait until the server has started and look into its log; then ask again: curl -k " + url}
+		if res.StatusCode == http.StatusNotFound || d.scheme == "http" && res.StatusCode == http.StatusBadRequest {
+			ready.Fix = "Check that this address is ecrin's and has the right scheme, not another program's: curl -ki " + url
+		}
+	}
+	return []Check{ready, d.clock(res.Header.Get("Date"), sent)}
+}
+
+// clock compares the Date of an answer with the local time. It has whole seconds, so a second either way means nothing.
+func (d *doctor) clock(date string, sent time.Time) Check {
+	theirs, err := http.ParseTime(date)
+	if err != nil {
+		return Check{"clock", Skip, "the server's answer has no date", ""}
+	}
+	skew := theirs.Sub(sent).Round(time.Second)
+	side := "ahead of"
+	if skew < 0 {
+		skew, side = -skew, "behind"
+	}
+	c := Check{"clock", OK, fmt.Sprintf("the server's clock is %v %s this machine's", skew, side), ""}
+	if skew <= skewWarn {
+		if skew <= time.Second {
+			c.Detail = "the server's clock and this machine's agree"
+		}
+		return c
+	}
+	c.Status = Warn
+	if skew > skewFail {
+		c.Status = Fail
+	}
+	c.Detail += "; signed requests are refused from 15 minutes on"
+	c.Fix = "Set the clock of the machine that is wrong: sudo timedatectl set-ntp true"
+	return c
+}

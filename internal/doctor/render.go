@@ -1,0 +1,63 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteText prints checks for people: one line each, and below it what to do.
+func WriteText(w io.Writer, checks []Check) error {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	count := map[Status]int{}
+	for _, c := range checks {
+		count[c.Status]++
+		fmt.Fprintf(t, "%s\t%s\t%s\n", mark(c.Status), line(c.Name), line(c.Detail))
+		if c.Fix != "" {
+			fmt.Fprintf(t, "\t\t%s %s\n", arrow(c.Status), line(c.Fix))
+		}
+	}
+	t.Flush() // a strings.Builder does not fail
+	fmt.Fprintf(&b, "\n%d ok, %d to look at, %d failed, %d not applicable\n", count[OK], count[Warn], count[Fail], count[Skip])
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func mark(s Status) string {
+	if s == Fail {
+		return "FAIL"
+	}
+	return string(s)
+}
+
+func arrow(s Status) string {
+	if s == Skip {
+		return "if needed:"
+	}
+	return "do:"
+}
+
+// line keeps a value from others (an error text, an answer of a server) from breaking the layout or driving a terminal.
+func line(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// WriteJSON prints checks for programs: {"ok": bool, "checks": [{"name", "status", "detail", "fix"}]}.
+// ok is false when a check failed.
+func WriteJSON(w io.Writer, checks []Check) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(struct {
+		OK     bool    `json:"ok"`
+		Checks []Check `json:"checks"`
+	}{Failed(checks) == 0, checks})
+}
