@@ -190,7 +190,7 @@ func TestSDKAssumesRole(t *testing.T) {
 		Credentials: &ststypes.Credentials{AccessKeyId: "ASIAEXAMPLEEXAMPLE01", SecretAccessKey: "a/b+c<&>", SessionToken: "tok",
 			Expiration: *awswire.At(until)},
 		AssumedRoleUser:  &ststypes.AssumedRoleUser{AssumedRoleId: "AROA:me", Arn: "arn:aws:sts::012345678910:assumed-role/r/me"},
-		PackedPolicySize: new(int32(6)),
+		SessionTokenSize: new(int32(6)),
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestSDKAssumesRole(t *testing.T) {
 		Credentials: &stssdk.Credentials{AccessKeyId: new("ASIAEXAMPLEEXAMPLE01"), SecretAccessKey: new("a/b+c<&>"),
 			SessionToken: new("tok"), Expiration: &until},
 		AssumedRoleUser:  &stssdk.AssumedRoleUser{AssumedRoleId: new("AROA:me"), Arn: new("arn:aws:sts::012345678910:assumed-role/r/me")},
-		PackedPolicySize: new(int32(6)),
+		SessionTokenSize: new(int32(6)),
 	}
 	if d := cmp.Diff(wantOut, out, ignoreSDK); d != "" {
 		t.Errorf("answer as the SDK sees it (-want +got):\n%s", d)
