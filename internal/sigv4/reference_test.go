@@ -36,11 +36,14 @@ func overWire(t rapid.TB, r *http.Request) *http.Request {
 	return received
 }
 
-var (
-	words    = rapid.StringMatching(`[a-zA-Z0-9]{1,8}`)
-	segments = rapid.StringMatching(`[a-zA-Z0-9 _~!$&'()*+,;=:@%é-]{1,8}`)
-	texts    = rapid.StringMatching(`[ -~é]{0,20}`) // visible ASCII, spaces, something longer than a byte
-)
+// Generators are not safe for concurrent use, so each test makes its own.
+func words() *rapid.Generator[string] { return rapid.StringMatching(`[a-zA-Z0-9]{1,8}`) }
+func segments() *rapid.Generator[string] {
+	return rapid.StringMatching(`[a-zA-Z0-9 _~!$&'()*+,;=:@%é-]{1,8}`)
+}
+
+// texts draws visible ASCII, spaces, and a letter longer than a byte.
+func texts() *rapid.Generator[string] { return rapid.StringMatching(`[ -~é]{0,20}`) }
 
 // unsigned draws a request with all that signers treat apart: header repeated, with inner spaces, never signed.
 func unsigned(t *rapid.T, body string) *http.Request {
@@ -48,11 +51,11 @@ func unsigned(t *rapid.T, body string) *http.Request {
 		Scheme: "https",
 		Host:   rapid.SampledFrom([]string{"api.ecr.eu-west-1.amazonaws.com", "localhost:8443", "127.0.0.1:1", "[::1]:5000"}).Draw(t, "host"),
 	}
-	if path := rapid.SliceOfN(segments, 0, 3).Draw(t, "path"); len(path) > 0 {
+	if path := rapid.SliceOfN(segments(), 0, 3).Draw(t, "path"); len(path) > 0 {
 		u.Path = "/" + strings.Join(path, "/") + rapid.SampledFrom([]string{"", "/"}).Draw(t, "end of path")
 	}
 	query := url.Values{}
-	for key, value := range rapid.MapOfN(segments, texts, 0, 4).Draw(t, "query") {
+	for key, value := range rapid.MapOfN(segments(), texts(), 0, 4).Draw(t, "query") {
 		query.Set(key, value)
 	}
 	u.RawQuery = query.Encode()
@@ -60,7 +63,7 @@ func unsigned(t *rapid.T, body string) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, values := range rapid.MapOfN(words, rapid.SliceOfN(rapid.StringMatching(`[!-~ ]{0,20}`), 1, 3), 0, 3).Draw(t, "headers") {
+	for key, values := range rapid.MapOfN(words(), rapid.SliceOfN(rapid.StringMatching(`[!-~ ]{0,20}`), 1, 3), 0, 3).Draw(t, "headers") {
 		r.Header["X-Own-"+http.CanonicalHeaderKey(key)] = values
 	}
 	if rapid.Bool().Draw(t, "typical headers") {
@@ -74,7 +77,7 @@ func unsigned(t *rapid.T, body string) *http.Request {
 
 func credentials(t *rapid.T) aws.Credentials {
 	return aws.Credentials{
-		AccessKeyID:     "AKIA" + words.Draw(t, "key id"),
+		AccessKeyID:     "AKIA" + words().Draw(t, "key id"),
 		SecretAccessKey: rapid.StringN(1, 50, -1).Draw(t, "secret"),
 		SessionToken:    rapid.StringMatching(`([A-Za-z0-9+/=]{20})?`).Draw(t, "token"),
 	}
@@ -98,7 +101,7 @@ func times(t *rapid.T) time.Time {
 func TestReferenceHeader(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		body, by, at := texts.Draw(t, "body"), credentials(t), times(t)
+		body, by, at := texts().Draw(t, "body"), credentials(t), times(t)
 		r := unsigned(t, body)
 		if rapid.Bool().Draw(t, "declares payload") {
 			r.Header.Set("X-Amz-Content-Sha256", hash(body))
@@ -114,7 +117,7 @@ func TestReferenceHeader(t *testing.T) {
 func TestReferencePresigned(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		body, by, at := texts.Draw(t, "body"), credentials(t), times(t)
+		body, by, at := texts().Draw(t, "body"), credentials(t), times(t)
 		r := unsigned(t, body)
 		expires := time.Duration(rapid.IntRange(0, 604800).Draw(t, "expires")) * time.Second
 		if expires > 0 {
