@@ -240,4 +240,6 @@ func (a *archive) size(_ context.Context, d name.Digest) (int64, error) {
 
 func (a *archive) read(d name.Digest) ([]byte, error) { return readSmall(a.l.root, blobName(d)) }
 
+func (a *archive) form() string { return "oci-archive" }
+
 func (a *archive) close() {}

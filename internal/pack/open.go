@@ -66,6 +66,9 @@ type source interface {
 	// Errors: fault.BlobNotFound (there is no manifest.json).
 	docker(ctx context.Context) ([]byte, error)
 
+	// form is Image.Form of an OCI layout.
+	form() string
+
 	close()
 }
 
@@ -92,6 +95,7 @@ func take(ctx context.Context, src source, l *layout, wanted string) (*Image, er
 	if err == nil {
 		var image *Image
 		if image, err = choose(ctx, src, l, index, wanted); err == nil {
+			image.Form = src.form()
 			return image, nil
 		}
 	}
@@ -105,7 +109,12 @@ func take(ctx context.Context, src source, l *layout, wanted string) (*Image, er
 	if dockerErr != nil {
 		return nil, dockerErr
 	}
-	return choose(ctx, src, l, index, wanted)
+	image, err := choose(ctx, src, l, index, wanted)
+	if err != nil {
+		return nil, err
+	}
+	image.Form = "docker-archive"
+	return image, nil
 }
 
 // ociIndex reads the two files that make an OCI layout.
@@ -215,6 +224,8 @@ func (s directory) file(path string) ([]byte, error) { return readSmall(s.root, 
 func (s directory) docker(context.Context) ([]byte, error) {
 	return nil, fault.BlobNotFound.New("a directory is no docker archive")
 }
+
+func (s directory) form() string { return "oci" }
 
 // size copies the blob while it checks it.
 func (s directory) size(ctx context.Context, d name.Digest) (int64, error) {

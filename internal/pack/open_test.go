@@ -90,6 +90,15 @@ func TestOpenForms(t *testing.T) {
 			if got, want := digests(image), hexes(s.manifest, s.config, s.lower, s.upper); !slices.Equal(got, want) {
 				t.Errorf("blobs are %v, want %v", got, want)
 			}
+			form := map[bool]string{true: "docker-archive", false: "oci-archive"}[strings.HasPrefix(what, "docker")]
+			if what == "OCI directory" {
+				form = "oci"
+			} else if strings.HasSuffix(what, "is OCI too") {
+				form = "oci-archive"
+			}
+			if image.Form != form {
+				t.Errorf("form is %q, want %q", image.Form, form)
+			}
 			if !strings.HasSuffix(image.Name, "shop/web:1.2") {
 				t.Errorf("name is %q, want …shop/web:1.2", image.Name)
 			}

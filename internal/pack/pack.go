@@ -19,6 +19,7 @@ import (
 // Image is one image, or one index of images, in a layout directory.
 type Image struct {
 	Dir   string               // the layout directory
+	Form  string               // what was opened, as skopeo calls it: "oci", "oci-archive", "docker-archive"; "" after Build
 	Name  string               // the name that the source gave it, or ""; text from outside: quote it
 	Root  ocispec.Descriptor   // the manifest to push
 	Blobs []ocispec.Descriptor // all that Root reaches, itself included: each digest once, a manifest before its parts

@@ -30,12 +30,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	stop()
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return
-	case ctx.Err() != nil:
+	}
+	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintln(os.Stderr, "demo:", err)
@@ -112,27 +112,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 func packImage(ctx context.Context, out *screen, s *settings, binaries []pack.Binary, dir string) (image *pack.Image, err error) {
 	began := time.Now()
 	if s.image != "" {
-		out.step("Open the image", "skopeo copy --all %s oci:%s", skopeoSource(s.image), dir)
+		done := out.wait("reading " + s.image)
 		image, err = pack.Open(ctx, s.image, dir, pack.Options{Name: s.name})
+		done()
+		if err != nil {
+			return nil, err
+		}
+		out.step("Open the image", "skopeo copy --all %s:%s oci:%s", image.Form, shell([]string{s.image}), dir)
 	} else {
 		out.step("Pack the programs as one multi-arch OCI image",
 			"docker buildx build --platform linux/amd64,linux/arm64 --output type=oci,tar=false,dest=%s .", dir)
-		image, err = pack.Build(ctx, dir, ecrinImage, binaries)
+		if image, err = pack.Build(ctx, dir, ecrinImage, binaries); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	if image.Name != "" && s.image != "" {
+	if image.Form != "" && image.Name != "" {
 		out.note("%q", image.Name)
 	}
-	out.note("%s, %d manifests, %d blobs, %s, in %s", image.Root.Digest, len(image.Manifests()), len(image.Blobs), size(image.Size()), took(time.Since(began)))
+	out.note("%s, manifests: %d, blobs: %d, %s, in %s", image.Root.Digest, len(image.Manifests()), len(image.Blobs), size(image.Size()), took(time.Since(began)))
 	return image, nil
-}
-
-// skopeoSource is how skopeo names a file or directory with an image.
-func skopeoSource(path string) string {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return "oci:" + path
-	}
-	return "docker-archive:" + path
 }
