@@ -181,6 +181,51 @@ func testOldState(t *testing.T, s blob.Store) {
 	u := appendBytes(t, s, old, data[100:500])
 	commit(t, s, u, data[500:], SHA256(data))
 	wantBlob(t, s, SHA256(data), data)
+
+	// Also when what follows is shorter than what is forgotten.
+	old = appendBytes(t, s, begin(t, s, name.SHA256), data[:100])
+	appendBytes(t, s, old, Bytes(13, 150_000))
+	commit(t, s, old, nil, SHA256(data[:100]))
+	wantBlob(t, s, SHA256(data[:100]), data[:100])
+}
+
+// An Append that starts while a Commit ends must not come to write into the blob.
+func testAppendBesideCommit(t *testing.T, s blob.Store) {
+	for i := range 300 {
+		data := Bytes(uint64(i), 100+i)
+		u := appendBytes(t, s, begin(t, s, name.SHA256), data)
+		var others sync.WaitGroup
+		for range 3 {
+			others.Go(func() {
+				for {
+					_, err := s.Append(t.Context(), u, bytes.NewReader([]byte("more")), -1)
+					if errors.Is(err, fault.UploadNotFound) {
+						return
+					}
+					if err == nil {
+						continue // it came first: the Commit forgets it
+					}
+					if !errors.Is(err, fault.UploadConflict) {
+						t.Errorf("Append beside Commit: got %v, want UploadConflict or UploadNotFound", err)
+						return
+					}
+				}
+			})
+		}
+		for {
+			_, err := s.Commit(t.Context(), u, nil, -1, SHA256(data))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, fault.UploadConflict) {
+				t.Errorf("Commit beside Appends: got %v, want nil or UploadConflict", err)
+				s.Abort(t.Context(), u)
+				break
+			}
+		}
+		others.Wait()
+		wantBlob(t, s, SHA256(data), data)
+	}
 }
 
 type emptyReads struct{}
@@ -325,8 +370,8 @@ func testManyWriters(t *testing.T, s blob.Store) {
 	wantBlob(t, s, SHA256(data), data)
 }
 
-// Of many writers of one upload at once, those that succeed have each written all their bytes; the last state wins.
-func testRacingAppends(t *testing.T, s blob.Store) {
+// Of many commits of one upload at once, one succeeds.
+func testRacingCommits(t *testing.T, s blob.Store) {
 	data := Bytes(20, 200_000)
 	for range 5 {
 		u := appendBytes(t, s, begin(t, s, name.SHA256), data[:100])

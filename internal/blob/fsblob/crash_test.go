@@ -26,17 +26,15 @@ const (
 	helperDir = "FSBLOB_TEST_DIR"
 )
 
+// helpers are the roles of child processes.
+var helpers = map[string]func(){"crash": crashHelper}
+
 func TestMain(m *testing.M) {
-	switch os.Getenv(helperEnv) {
-	case "":
-		os.Exit(m.Run())
-	case "crash":
-		crashHelper()
-	case "tmpfs":
-		tmpfsHelper()
-	case "rlimit":
-		rlimitHelper()
+	if role := os.Getenv(helperEnv); role != "" {
+		helpers[role]()
+		return
 	}
+	os.Exit(m.Run())
 }
 
 // helper is this test binary, as a child in the given role.

@@ -198,9 +198,9 @@ func TestListPassesForeignFiles(t *testing.T) {
 	}
 }
 
-// More uploads at once than there are spare buffers, all stuck in the middle of a large body: each still has a buffer
-// to go on with, and all get done.
-func TestManySlowUploads(t *testing.T) {
+// Attack 33: more uploads at once than there are spare buffers, all stuck in the middle of a large body. Memory is
+// bounded, each still has a buffer to go on with, and all get done.
+func TestAttack33ManySlowUploads(t *testing.T) {
 	t.Parallel()
 	s := mustOpen(t, t.TempDir())
 	const uploads = 120
@@ -209,7 +209,14 @@ func TestManySlowUploads(t *testing.T) {
 	for i := range uploads {
 		done.Go(func() {
 			data := blobtest.Bytes(uint64(i), 600_000)
-			stop := readerFunc(func([]byte) (int, error) { halfway.Done(); halfway.Wait(); return 0, nil })
+			stop := readerFunc(func([]byte) (int, error) {
+				halfway.Done()
+				halfway.Wait()
+				if got := s.SpareBuffers(); got > fsblob.MaxSpareBuffers {
+					t.Errorf("spare buffers in use: got %d, want at most %d", got, fsblob.MaxSpareBuffers)
+				}
+				return 0, nil
+			})
 			r := &sequence{[]readerFunc{bytes.NewReader(data[:500_000]).Read, stop, bytes.NewReader(data[500_000:]).Read}}
 			u, err := s.Begin(ctx, name.SHA256)
 			if err == nil {
@@ -221,6 +228,9 @@ func TestManySlowUploads(t *testing.T) {
 		})
 	}
 	done.Wait()
+	if got := s.SpareBuffers(); got != 0 {
+		t.Errorf("spare buffers in use after all: got %d, want 0", got)
+	}
 }
 
 type readerFunc func([]byte) (int, error)

@@ -19,6 +19,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
+func init() {
+	helpers["tmpfs"], helpers["rlimit"] = tmpfsHelper, rlimitHelper
+}
+
 // A full disk in its purest form: a small tmpfs, mounted by a child in a mount namespace of its own, so that it goes
 // away with the child. Who is not root gets a user namespace, where the system has them. TestTooLargeFile shows the
 // same without any rights.

@@ -77,7 +77,7 @@ func (s *Store) Open(_ context.Context, d name.Digest) (io.ReadSeekCloser, blob.
 	if d == (name.Digest{}) {
 		return nil, blob.Info{}, notFound(d)
 	}
-	f, err := os.Open(s.blobPath(d))
+	f, err := openRead(s.blobPath(d))
 	if err != nil {
 		return nil, blob.Info{}, readError(d, err)
 	}
