@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	maxEntries  = 50_000 // of an archive
+	maxEntries  = 20_000 // of an archive
 	maxNameSize = 1024   // bytes of an entry's name or link target; with maxEntries this bounds the memory for names
 	maxLinks    = 8      // links that lead to one file
 )
@@ -30,6 +30,7 @@ type archive struct {
 	files map[string]content
 	links map[string]string // from a name to a cleaned name, which need not exist
 	sizes map[name.Digest]int64
+	plain map[name.Digest]name.Digest // from a gzipped layer to its plain form, where that was checked
 }
 
 type content struct {
@@ -48,7 +49,7 @@ func readArchive(ctx context.Context, file string, l *layout) (*archive, error) 
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{l: l, files: map[string]content{}, links: map[string]string{}, sizes: map[name.Digest]int64{}}
+	a := &archive{l: l, files: map[string]content{}, links: map[string]string{}, sizes: map[name.Digest]int64{}, plain: map[name.Digest]name.Digest{}}
 	entries := tar.NewReader(readerUntil(ctx, plain))
 	for n := 0; ; n++ {
 		header, err := entries.Next()
@@ -151,7 +152,7 @@ func (a *archive) addFile(ctx context.Context, at string, h *tar.Header, r io.Re
 			return err
 		}
 	}
-	if err := a.free(at, content{d, size}); err != nil {
+	if err := a.free(at, content{d, size}, ""); err != nil {
 		return err
 	}
 	a.files[at] = content{d, size}
@@ -174,19 +175,19 @@ func (a *archive) addLink(at, target, shown string) error {
 	if err != nil {
 		return fault.InvalidParameter.New("link %q leads out of the archive, to %q", name.Clip(at), name.Clip(shown))
 	}
-	if err := a.free(at, content{}); err != nil {
+	if err := a.free(at, content{}, clean); err != nil {
 		return err
 	}
 	a.links[at] = clean
 	return nil
 }
 
-// free refuses a second entry of one name, unless it is the same file again: which of two would count is a matter of
-// taste, and taste differs between the checker and the user of an image.
-func (a *archive) free(at string, c content) error {
-	old, isFile := a.files[at]
-	_, isLink := a.links[at]
-	if isLink || isFile && old != c {
+// free refuses a second entry of one name, unless it is the same again: which of two would count is a matter of taste,
+// and taste differs between the checker and the user of an image.
+func (a *archive) free(at string, c content, link string) error {
+	file, isFile := a.files[at]
+	target, isLink := a.links[at]
+	if isFile && file != c || isLink && target != link {
 		return fault.InvalidParameter.New("the archive has two entries named %q", name.Clip(at))
 	}
 	return nil

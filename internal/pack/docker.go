@@ -157,11 +157,17 @@ func (a *archive) layer(ctx context.Context, at string, diffID digest.Digest) (o
 	if zipped {
 		mediaType = ocispec.MediaTypeImageLayerGzip
 	}
-	return describe(mediaType, c.digest, c.size), a.checkPlain(ctx, plain, want)
+	if a.plain[c.digest] != want { // unpacked once, however many images have the layer
+		if err := a.checkPlain(ctx, plain, want); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		a.plain[c.digest] = want
+	}
+	return describe(mediaType, c.digest, c.size), nil
 }
 
-// checkPlain compares the unpacked form of a layer with its digest. Errors: fault.DigestInvalid, fault.RequestTooLarge
-// (it unpacks to more than the layout may hold).
+// checkPlain compares the unpacked form of a layer with its digest. Its bytes count against the limit, although none is
+// kept. Errors: fault.DigestInvalid, fault.RequestTooLarge.
 func (a *archive) checkPlain(ctx context.Context, plain io.Reader, want name.Digest) error {
 	limit := a.l.left.Load()
 	h := newHash(want.Algorithm())
@@ -169,7 +175,7 @@ func (a *archive) checkPlain(ctx context.Context, plain io.Reader, want name.Dig
 	if err != nil {
 		return notATar(err)
 	}
-	if n > limit {
+	if a.l.left.Add(-n) < 0 {
 		return fault.RequestTooLarge.New("a layer unpacks to more bytes than the limit allows")
 	}
 	return sameDigest(name.NewDigest(want.Algorithm(), h.Sum(nil)), want)

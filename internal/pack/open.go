@@ -15,13 +15,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// DefaultMaxBytes limits an image where Options do not: 64 GiB, more than the largest layer that ECR takes (52,000 MiB).
-const DefaultMaxBytes = 64 << 30
+// DefaultMaxBytes limits an image where Options do not: 128 GiB, twice the largest layer that ECR takes (52,000 MiB) and
+// more.
+const DefaultMaxBytes = 128 << 30
 
 // Options say what to take from a source.
 type Options struct {
 	Name     string // which image, by its name or tag there; "" for the only one, or for all of them as one index
-	MaxBytes int64  // most bytes that are unpacked; 0 stands for DefaultMaxBytes
+	MaxBytes int64  // most bytes that are unpacked, with those that are only checked; 0 stands for DefaultMaxBytes
 }
 
 // Open copies the image at path into a new layout in dir, which must not exist or be empty.

@@ -79,6 +79,7 @@ func TestOpenForms(t *testing.T) {
 		"docker archive, gzipped":            writeFile(t, gzipped(t, tarball(t, s.docker(t)...))),
 		"docker archive, layers linked":      writeFile(t, tarball(t, linked...)),
 		"docker archive, layers hard linked": writeFile(t, tarball(t, hardLinked...)),
+		"docker archive, entries twice":      writeFile(t, tarball(t, append(linked, linked...)...)),
 		"docker archive that is OCI too":     writeFile(t, tarball(t, both...)),
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -47,7 +47,7 @@ func (i *Image) Manifests() (all []ocispec.Descriptor) {
 const maxDepth = 8
 
 // maxBlobs is how many different blobs one image may reach.
-const maxBlobs = 50_000
+const maxBlobs = 20_000
 
 // blobSource is where a walk finds content. Both methods know the content by its digest alone.
 type blobSource interface {
