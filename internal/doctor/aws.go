@@ -189,7 +189,7 @@ func (d *doctor) awsCLI(ctx context.Context) Check {
 		return c
 	}
 	if v[0] == 1 && v.Less(awsV1) || v[0] != 1 && v.Less(awsV2) {
-		c.Status, c.Detail = Warn, c.Detail+" does not know AWS_ENDPOINT_URL, so that its calls go to Amazon"
+		c.Status, c.Detail = Warn, c.Detail+", which does not know AWS_ENDPOINT_URL, so that its calls go to Amazon"
 		c.Fix = fmt.Sprintf("Install 1.29 or 2.13 or newer, or name the server in each command: aws --endpoint-url %s://%s ecr describe-repositories", d.scheme, d.addr)
 	}
 	return c
@@ -201,7 +201,7 @@ func (d *doctor) awsHelper(ctx context.Context) Check {
 		return c
 	}
 	if v.Less(helperMin) {
-		c.Status, c.Detail = Warn, c.Detail+" does not know AWS_ENDPOINT_URL, so that it asks Amazon"
+		c.Status, c.Detail = Warn, c.Detail+", which does not know AWS_ENDPOINT_URL, so that it asks Amazon"
 		c.Fix = "Install a newer one (0.12 is known to work): go install github.com/awslabs/amazon-ecr-credential-helper/ecr-login/cli/docker-credential-ecr-login@latest"
 	}
 	return c

@@ -392,11 +392,11 @@ func TestRendering(t *testing.T) {
 	if err := doctor.WriteText(&text, checks); err != nil {
 		t.Fatal(err)
 	}
-	want := "ok    port           fine\n" +
-		"skip  names          a [31m b\n" +
-		"                     if needed: If <you> like: x\n" +
-		"FAIL  a longer name  broken\n" +
-		"                     do: Do it: y\n" +
+	want := "ok    port: fine\n" +
+		"skip  names: a [31m b\n" +
+		"      if needed: If <you> like: x\n" +
+		"FAIL  a longer name: broken\n" +
+		"      do: Do it: y\n" +
 		"\n1 ok, 0 to look at, 1 failed, 1 not applicable\n"
 	if text.String() != want {
 		t.Errorf("text is\n%s\nwant\n%s", text.String(), want)

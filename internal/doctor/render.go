@@ -5,22 +5,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 )
 
 // WriteText prints checks for people: one line each, and below it what to do.
 func WriteText(w io.Writer, checks []Check) error {
 	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	count := map[Status]int{}
 	for _, c := range checks {
 		count[c.Status]++
-		fmt.Fprintf(t, "%s\t%s\t%s\n", mark(c.Status), line(c.Name), line(c.Detail))
+		fmt.Fprintf(&b, "%-4s  %s: %s\n", mark(c.Status), line(c.Name), line(c.Detail))
 		if c.Fix != "" {
-			fmt.Fprintf(t, "\t\t%s %s\n", arrow(c.Status), line(c.Fix))
+			fmt.Fprintf(&b, "      %s %s\n", arrow(c.Status), line(c.Fix))
 		}
 	}
-	t.Flush() // a strings.Builder does not fail
 	fmt.Fprintf(&b, "\n%d ok, %d to look at, %d failed, %d not applicable\n", count[OK], count[Warn], count[Fail], count[Skip])
 	_, err := io.WriteString(w, b.String())
 	return err

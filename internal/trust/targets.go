@@ -185,7 +185,7 @@ func (p *planner) containerdConfigPath() {
 		return
 	}
 	conf, err := clientconf.ParseContainerd(content)
-	if err == nil && slices.Contains(conf.ConfigPaths, "/etc/containerd/certs.d") {
+	if err == nil && (conf.NoCRI || slices.Contains(conf.ConfigPaths, "/etc/containerd/certs.d")) {
 		return
 	}
 	p.add(Action{Target: Containerd, Kind: Note,

@@ -166,6 +166,21 @@ func TestForeignHostsFileStays(t *testing.T) {
 	}
 }
 
+func TestConfigPathReminder(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]bool{
+		"version = 2\n": true, "= 1": true, "disabled_plugins = [\"cri\"]\n": false,
+		"[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/etc/containerd/certs.d'\n": false,
+	} {
+		root := t.TempDir()
+		write(t, root, "etc/containerd/config.toml", content)
+		plan, err := trust.Install(trust.Options{Root: root, Hosts: []string{host}, CAPEM: newCA(t), Targets: []trust.Target{trust.Containerd}})
+		if got := strings.Contains(plan.Script(), "config_path names it"); err != nil || got != want {
+			t.Errorf("with %q: reminds %v, error %v, want %v", content, got, err, want)
+		}
+	}
+}
+
 func TestPlainHTTP(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -230,6 +245,9 @@ func TestSystemStores(t *testing.T) {
 			chroot := "chroot " + root + " "
 
 			plan, err := trust.Install(o)
+			if err != nil {
+				t.Fatal(err)
+			}
 			fail := errors.New("no such command")
 			if err := plan.Apply(t.Context(), func(context.Context, []string) error { return fail }, nil); !errors.Is(err, fail) {
 				t.Errorf("a command that fails: got error %v", err)

@@ -278,9 +278,11 @@ func (o Options) printPlan(plan trust.Plan, asJSON bool) error {
 	return e.Encode(plan)
 }
 
-// run executes a command of a plan; what it prints is not data.
+// run executes a command of a plan. What it prints is of interest only when it fails.
 func (o Options) run(ctx context.Context, argv []string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = o.Err, o.Err
-	return cmd.Run()
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		o.Err.Write(out)
+	}
+	return err
 }
