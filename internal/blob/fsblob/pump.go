@@ -14,7 +14,7 @@ import (
 
 // The sizes were measured, see docs/design/blob-writing.md. An upload holds one small buffer, then at most maxBuffers
 // large ones; all uploads together hold spareBuffers large ones beyond the first of each. So 32 uploads need at most
-// 12 MiB and a thousand at most 136 MiB, and slow ones are not starved by fast ones.
+// 13 MiB and a thousand slow ones 165 MiB, and slow ones are not starved by fast ones.
 const (
 	smallBuffer    = 32 << 10
 	largeBuffer    = 128 << 10
