@@ -1,0 +1,11 @@
+// Command ecrin is Amazon ECR that you run yourself.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/ecrin-dev/ecrin/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(context.Background())) }

@@ -1,0 +1,234 @@
+// Package app builds the whole server from a configuration; the command and the end-to-end tests use it.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ecrin-dev/ecrin/internal/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/blob/fsblob"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/durable"
+	"github.com/ecrin-dev/ecrin/internal/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
+
+// Running describes a server that is up; it stands in DATA/serve.json, where the command line finds it.
+type Running struct {
+	URL     string   `json:"url"`     // to use from this machine, such as http://localhost:5100
+	Address string   `json:"address"` // of the first listener
+	PID     int      `json:"pid"`
+	Account string   `json:"account"` // the default account
+	Region  string   `json:"region"`
+	Domains []string `json:"domains"`
+	CA      string   `json:"ca,omitempty"` // file of the private CA, with --tls=auto
+	Created bool     `json:"created"`      // this start made the data directory's default account
+}
+
+// RunningFile is the name of the file in the data directory that describes the running server.
+const RunningFile = "serve.json"
+
+// App is a server that has been built and is not yet serving.
+type App struct {
+	config    config.Checked
+	log       *slog.Logger
+	meta      *meta.Store
+	registry  *registry.Service
+	http      *http.Server
+	authority *tlsauto.Authority
+	hosts     *endpoint.Map
+	created   bool
+}
+
+// New opens the data directory and builds the server. Close it, or Run it.
+func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (*App, error) {
+	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	store, err := meta.OpenSQLite(ctx, c.Data, now)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, log: log, meta: store}
+	if err := a.build(ctx, now); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return a, nil
+}
+
+func (a *App) build(ctx context.Context, now func() time.Time) error {
+	c := a.config
+	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), true)
+	if err != nil {
+		return err
+	}
+	blobs, err := fsblob.Open(filepath.Join(c.Data, "blobs"))
+	if err != nil {
+		return err
+	}
+	id := identity.New(a.meta, keys, now)
+	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
+		return err
+	}
+	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
+	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush})
+	links := ociapi.NewLayerLinks(func(b []byte) []byte { return keys.MAC("layer links", b) }, id, now)
+	metrics := web.NewMetrics()
+	doors := &doors{
+		oci: ociapi.New(a.registry, id, a.hosts, links),
+		aws: awsapi.New(awsapi.Options{
+			Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Now: now,
+			PageMAC: func(b []byte) []byte { return keys.MAC("page tokens", b) },
+		}),
+		metrics: metrics.Handler(),
+		ready:   a.meta.Ping,
+	}
+	a.http = &http.Server{
+		Handler:           web.NewServer(doors, a.log, metrics, now),
+		ReadHeaderTimeout: 20 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	return a.secure(now)
+}
+
+// secure sets up TLS as configured.
+func (a *App) secure(now func() time.Time) error {
+	c := a.config
+	switch c.TLS.Mode {
+	case config.TLSAuto:
+		authority, err := tlsauto.New(filepath.Join(c.Data, "tls"), a.serves, now)
+		if err != nil {
+			return err
+		}
+		a.authority = authority
+		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: authority.GetCertificate}
+	case config.TLSFiles:
+		files, err := tlsauto.NewReloader(c.TLS.Cert, c.TLS.Key, now, func(err error) {
+			a.log.Error("the new certificate is not usable; the old one stays", "error", err)
+		})
+		if err != nil {
+			return err
+		}
+		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
+	}
+	return nil
+}
+
+// serves tells whether a certificate may be made for a host name: addresses, and names below the known domains.
+func (a *App) serves(host string) bool {
+	if net.ParseIP(host) != nil {
+		return true
+	}
+	for _, d := range a.hosts.Domains() {
+		if host == d || strings.HasSuffix(host, "."+d) {
+			return true
+		}
+	}
+	machine, err := os.Hostname()
+	return err == nil && strings.EqualFold(host, machine)
+}
+
+// Close releases what New opened, for an App that is not run.
+func (a *App) Close() error { return a.meta.Close() }
+
+// Run serves until ctx ends, then finishes the requests in flight. ready is called once, when connections are answered.
+func (a *App) Run(ctx context.Context, ready func(Running)) error {
+	listeners, err := a.listen()
+	if err != nil {
+		return errors.Join(err, a.meta.Close())
+	}
+	running := a.describe(listeners[0].Addr().String())
+	file := filepath.Join(a.config.Data, RunningFile)
+	text, err := json.MarshalIndent(running, "", "  ")
+	if err == nil {
+		err = durable.WriteFile(file, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("telling where the server is: %w", err), a.meta.Close())
+	}
+
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	jobs := make(chan error, 1)
+	go func() { jobs <- a.registry.Run(background) }()
+
+	g, failed := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		g.Go(func() error {
+			if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	ready(running)
+	<-failed.Done()
+	// Surfaces first, then jobs, then the stores.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopTimeout)
+	defer cancel()
+	stopErr := a.http.Shutdown(stopping)
+	if stopErr != nil {
+		stopErr = errors.Join(fmt.Errorf("requests were still in flight after %s: %w", a.config.StopTimeout, stopErr), a.http.Close())
+	}
+	serveErr := g.Wait()
+	stopBackground()
+	return errors.Join(serveErr, stopErr, <-jobs, os.Remove(file), a.meta.Close())
+}
+
+func (a *App) listen() ([]net.Listener, error) {
+	var all []net.Listener
+	for _, address := range a.config.Listen {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			for _, open := range all {
+				err = errors.Join(err, open.Close())
+			}
+			return nil, fmt.Errorf("listening on %s (choose another with --listen): %w", address, err)
+		}
+		if a.http.TLSConfig != nil {
+			t := a.http.TLSConfig.Clone()
+			t.NextProtos = []string{"h2", "http/1.1"}
+			l = tls.NewListener(l, t)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func (a *App) describe(address string) Running {
+	scheme := "http"
+	if a.http.TLSConfig != nil {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	r := Running{
+		URL: scheme + "://" + net.JoinHostPort(host, port), Address: address, PID: os.Getpid(),
+		Account: a.config.Registry.Account.String(), Region: a.config.Registry.Region.String(), Domains: a.config.Domains, Created: a.created,
+	}
+	if a.authority != nil {
+		r.CA = a.authority.CAPath()
+	}
+	return r
+}

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
+
+// doors sends each request to its door. It is the whole list of what is served.
+type doors struct {
+	oci     *ociapi.API
+	aws     *awsapi.API
+	metrics http.Handler
+	ready   func(context.Context) error
+}
+
+// Handle picks the door by path; everything that is not the registry's is a signed API call.
+func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
+	switch path := r.URL.Path; {
+	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
+		d.oci.Handle(w, r, ev)
+	case strings.HasPrefix(path, ociapi.LinkPath):
+		d.oci.HandleLink(w, r, ev)
+	case path == "/healthz":
+		ev.Door, ev.Operation = "ops", "healthz"
+		say(w, http.StatusOK, "ok")
+	case path == "/readyz":
+		ev.Door, ev.Operation = "ops", "readyz"
+		if err := d.ready(r.Context()); err != nil {
+			ev.Err = err
+			say(w, http.StatusServiceUnavailable, "the database does not answer")
+			return
+		}
+		say(w, http.StatusOK, "ok")
+	case path == "/metrics":
+		ev.Door, ev.Operation = "ops", "metrics"
+		d.metrics.ServeHTTP(w, r)
+	default:
+		d.aws.Handle(w, r, ev)
+	}
+}
+
+func say(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+}

@@ -1,0 +1,153 @@
+// Package cli is the command line of ecrin.
+//
+// Rules: data goes to standard output, everything else to standard error as "ecrin: …"; commands are NOUN VERB with
+// singular nouns; every command that prints data has --json; nothing asks questions.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/app"
+	"github.com/ecrin-dev/ecrin/internal/cli/hostcmd"
+	"github.com/ecrin-dev/ecrin/internal/client"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+)
+
+// Env is what the command line touches of its process.
+type Env struct {
+	Args   []string // without the program's name
+	Out    io.Writer
+	Err    io.Writer
+	Lookup func(string) (string, bool) // os.LookupEnv
+}
+
+// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line.
+func Run(ctx context.Context, env Env) int {
+	c := &commands{Env: env}
+	root := c.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, hostcmd.ErrUnhealthy):
+		return 1 // the findings are printed
+	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown "):
+		fmt.Fprintf(env.Err, "ecrin: %v\n", err)
+		fmt.Fprintln(env.Err, "ecrin: see `ecrin --help`")
+		return 2
+	}
+	fmt.Fprintf(env.Err, "ecrin: %v\n", err)
+	return 1
+}
+
+type usageError struct{ error }
+
+type commands struct {
+	Env
+	data string // --data of the commands that talk to a server
+}
+
+const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that speaks the OCI distribution
+protocol and the ECR and STS APIs, so that the aws CLI, the SDKs, docker, podman, skopeo,
+containerd and Kubernetes work against it unchanged.
+
+  ecrin serve                       start a registry in ./ecrin-data on 127.0.0.1:5100
+  eval "$(ecrin env)"               point the aws CLI and the SDKs at it, with its keys
+  aws ecr create-repository --repository-name team/app
+  aws ecr get-login-password | docker login --username AWS --password-stdin localhost:5100
+  docker push localhost:5100/team/app:1.0`
+
+func (c *commands) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "ecrin", Short: "Amazon ECR that you run yourself", Long: rootHelp,
+		SilenceUsage: true, SilenceErrors: true, Version: version(),
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.config())
+	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
+	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
+		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
+			c.dataFlag(cmd)
+		}
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(development)"
+	}
+	return info.Main.Version
+}
+
+func (c *commands) lookup(key, without string) string {
+	if v, ok := c.Lookup(key); ok && v != "" {
+		return v
+	}
+	return without
+}
+
+// dataFlag gives a command --data, by which it finds the server.
+func (c *commands) dataFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data), "data directory of the server (also ECRIN_DATA)")
+}
+
+// connect opens the server of --data as its operator.
+func (c *commands) connect() (*client.Client, error) {
+	return client.Open(c.data, c.lookup(identity.MasterKeyVariable, ""))
+}
+
+// resolve tells the host commands about the server of --data.
+func (c *commands) resolve(context.Context) (hostcmd.Server, error) {
+	r, err := client.Find(c.data)
+	if err != nil {
+		return hostcmd.Server{}, err
+	}
+	return serverOf(c.data, r), nil
+}
+
+func serverOf(data string, r app.Running) hostcmd.Server {
+	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA, TLS: strings.HasPrefix(r.URL, "https:")}
+}
+
+// printJSON writes data for programs.
+func (c *commands) printJSON(v any) error {
+	e := json.NewEncoder(c.Out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table writes rows for people, the first being the header.
+func (c *commands) table(rows [][]string) error {
+	t := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t"))
+	}
+	return t.Flush()
+}
+
+func (c *commands) say(format string, args ...any) {
+	fmt.Fprintf(c.Err, "ecrin: "+format+"\n", args...)
+}
+
+// Main runs the process's command line.
+func Main(ctx context.Context) int {
+	return Run(ctx, Env{Args: os.Args[1:], Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/app"
+	"github.com/ecrin-dev/ecrin/internal/config"
+)
+
+// configFlags gives a command every setting as a flag, and --config. The result reads them all.
+func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error) {
+	cfg := config.Default()
+	file := cmd.Flags().String("config", c.lookup("ECRIN_CONFIG", ""), "YAML file with the same settings (also ECRIN_CONFIG)")
+	values := map[string]*string{}
+	for _, s := range cfg.Settings() {
+		values[s.Flag] = cmd.Flags().String(s.Flag, s.Value, s.Usage+" (also "+s.Env+")")
+		if s.Bool {
+			cmd.Flags().Lookup(s.Flag).NoOptDefVal = "true"
+		}
+	}
+	return func() (config.Checked, error) {
+		if *file != "" {
+			if err := cfg.Read(*file); err != nil {
+				return config.Checked{}, err
+			}
+		}
+		if err := cfg.ReadEnv(c.Lookup); err != nil {
+			return config.Checked{}, err
+		}
+		given := map[string]bool{}
+		for _, s := range cfg.Settings() {
+			if cmd.Flags().Changed(s.Flag) {
+				given[s.Flag] = true
+				if err := s.Set(*values[s.Flag]); err != nil {
+					return config.Checked{}, usageError{fmt.Errorf("--%s: %w", s.Flag, err)}
+				}
+			}
+		}
+		if given["tls-cert"] && given["tls-key"] && !given["tls"] {
+			cfg.TLS.Mode = config.TLSFiles
+		}
+		checked, err := cfg.Check()
+		if err != nil {
+			return checked, fmt.Errorf("the configuration is not usable:\n%w", err)
+		}
+		return checked, nil
+	}
+}
+
+func (c *commands) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Args: cobra.NoArgs, Short: "Run the registry",
+		Long: `Run the registry in the foreground until it is told to stop (SIGINT, SIGTERM); requests in flight
+are finished first.
+
+The first start makes the data directory, a master key (DATA/master.key; keep a copy apart from
+the data, nothing can be decrypted without it), the default account and its root keys. Settings
+come from --config, then the environment, then flags; the last one wins.
+
+Structured logs, one line for each request, go to standard error. /metrics, /healthz and /readyz
+are on the same address.`,
+		Example: `  ecrin serve
+  ecrin serve --data /var/lib/ecrin --listen 0.0.0.0:443 --tls=auto --domain ecr.example.com
+  ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,
+	}
+	read := c.configFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		log := slog.New(slog.NewJSONHandler(c.Err, &slog.HandlerOptions{Level: cfg.Level}))
+		a, err := app.New(ctx, cfg, log, time.Now)
+		if err != nil {
+			return err
+		}
+		return a.Run(ctx, func(r app.Running) { c.greet(cfg, r) })
+	}
+	return cmd
+}
+
+// greet tells where the server is and what to do next.
+func (c *commands) greet(cfg config.Checked, r app.Running) {
+	data := ""
+	if cfg.Data != config.Default().Data {
+		data = " --data " + cfg.Data
+	}
+	host := strings.TrimPrefix(strings.TrimPrefix(r.URL, "http://"), "https://")
+	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, data in %s\n", r.URL, r.Account, r.Region, cfg.Data)
+	if r.CA != "" {
+		fmt.Fprintf(c.Out, "clients trust it after: ecrin trust%s (CA: %s)\n", data, r.CA)
+	}
+	fmt.Fprintf(c.Out, `next, in another shell:
+  eval "$(ecrin env%s)"
+  aws ecr create-repository --repository-name team/app
+  aws ecr get-login-password | docker login --username AWS --password-stdin %s
+`, data, host)
+}
+
+func (c *commands) config() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check and show the configuration"}
+	check := &cobra.Command{
+		Use: "check", Args: cobra.NoArgs, Short: "Read file, environment and flags as serve would, and report every problem",
+		Example: "  ecrin config check --config ecrin.yaml",
+	}
+	read := c.configFlags(check)
+	check.RunE = func(*cobra.Command, []string) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		c.say("the configuration is good; data directory %s, listening on %s", cfg.Data, strings.Join(cfg.Listen, ", "))
+		return nil
+	}
+	cmd.AddCommand(check)
+	return cmd
+}
+
+var errOneOf = errors.New("give either a token id or --all")

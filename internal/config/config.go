@@ -1,0 +1,221 @@
+// Package config is the configuration of a server: one file, the environment and flags, in this order.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/registry"
+)
+
+// Config is everything that can be set. The comment of each field is its reference.
+type Config struct {
+	// Data is the directory of the database, the blobs and the master key. It is made when missing. Default ./ecrin-data.
+	Data string `yaml:"data"`
+	// Listen are the addresses to serve on, HOST:PORT; port 0 takes a free one. Default 127.0.0.1:5100.
+	Listen []string `yaml:"listen"`
+	// Account is the 12-digit default account, made at the first start. Default 000000000000.
+	Account string `yaml:"account"`
+	// Region is the region of the default registry. Default us-east-1.
+	Region string `yaml:"region"`
+	// Domains are served like amazonaws.com: with ecr.example.com, 111122223333.dkr.ecr.eu-west-1.ecr.example.com is a
+	// registry and api.ecr.eu-west-1.ecr.example.com its API. Default none.
+	Domains []string `yaml:"domains"`
+	// TLS is how connections are secured. Default off.
+	TLS TLS `yaml:"tls"`
+	// CreateOnPush makes a repository that a push names and that does not exist. Default false.
+	CreateOnPush bool `yaml:"create_on_push"`
+	// StrictECR lists departures of ECR from the OCI specification to take over: all, none, or names joined by commas
+	// (see docs/ecr-divergences.md). Default none.
+	StrictECR string `yaml:"strict_ecr"`
+	// LogLevel is debug, info, warn or error. Requests are logged at info, failed ones of the server at error. Default info.
+	LogLevel string `yaml:"log_level"`
+	// StopTimeout is how long requests in flight may take to finish when the server stops. Default 30s.
+	StopTimeout time.Duration `yaml:"stop_timeout"`
+}
+
+// TLS says how connections are secured.
+type TLS struct {
+	// Mode is off, auto (a private CA in DATA/tls, and a certificate made for each name), or files.
+	Mode string `yaml:"mode"`
+	// Cert and Key are PEM files for mode files; they are read again when they change.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// The TLS modes.
+const (
+	TLSOff   = "off"
+	TLSAuto  = "auto"
+	TLSFiles = "files"
+)
+
+// Default is the configuration without a file, environment or flags.
+func Default() Config {
+	return Config{
+		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", LogLevel: "info", StopTimeout: 30 * time.Second,
+	}
+}
+
+// Read lays a YAML file over c. Unknown keys are errors.
+func (c *Config) Read(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	if err := c.Parse(text); err != nil {
+		return fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+// Parse lays YAML text over c. Unknown keys are errors.
+func (c *Config) Parse(text []byte) error {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// Setting is one field as the environment and the command line know it.
+type Setting struct {
+	Flag  string
+	Env   string
+	Usage string
+	Value string             // of the field now
+	Bool  bool               // the flag may stand alone
+	Set   func(string) error // sets the field
+}
+
+// Settings lists the fields of c that the environment and flags can set.
+func (c *Config) Settings() []Setting {
+	text := func(p *string) func(string) error { return func(s string) error { *p = s; return nil } }
+	list := func(p *[]string) func(string) error {
+		return func(s string) error {
+			*p = nil
+			for _, one := range strings.Split(s, ",") {
+				if one = strings.TrimSpace(one); one != "" {
+					*p = append(*p, one)
+				}
+			}
+			return nil
+		}
+	}
+	return []Setting{
+		{"data", "ECRIN_DATA", "directory of the database, the blobs and the master key", c.Data, false, text(&c.Data)},
+		{"listen", "ECRIN_LISTEN", "addresses to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), false, list(&c.Listen)},
+		{"account", "ECRIN_ACCOUNT", "the default account, 12 digits, made at the first start", c.Account, false, text(&c.Account)},
+		{"region", "ECRIN_REGION", "the region of the default registry", c.Region, false, text(&c.Region)},
+		{"domain", "ECRIN_DOMAINS", "domains served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), false, list(&c.Domains)},
+		{"tls", "ECRIN_TLS", "off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, false, text(&c.TLS.Mode)},
+		{"tls-cert", "ECRIN_TLS_CERT", "PEM file of the certificate chain, for --tls=files", c.TLS.Cert, false, text(&c.TLS.Cert)},
+		{"tls-key", "ECRIN_TLS_KEY", "PEM file of the private key, for --tls=files", c.TLS.Key, false, text(&c.TLS.Key)},
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), true, func(s string) error {
+			switch s {
+			case "true", "1":
+				c.CreateOnPush = true
+			case "false", "0", "":
+				c.CreateOnPush = false
+			default:
+				return fmt.Errorf("want true or false, got %q", s)
+			}
+			return nil
+		}},
+		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of " + strings.Join(registry.QuirkNames(), ","), c.StrictECR, true, func(s string) error {
+			if s == "true" { // the flag alone
+				s = "all"
+			}
+			c.StrictECR = s
+			return nil
+		}},
+		{"log-level", "ECRIN_LOG_LEVEL", "debug, info, warn or error", c.LogLevel, false, text(&c.LogLevel)},
+		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops", c.StopTimeout.String(), false, func(s string) (err error) {
+			c.StopTimeout, err = time.ParseDuration(s)
+			return err
+		}},
+	}
+}
+
+// ReadEnv lays environment variables over c; get is os.LookupEnv.
+func (c *Config) ReadEnv(get func(string) (string, bool)) error {
+	var errs []error
+	for _, s := range c.Settings() {
+		if v, ok := get(s.Env); ok && v != "" {
+			if err := s.Set(v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s.Env, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Checked is a configuration whose values have been read.
+type Checked struct {
+	Config
+	Registry name.Registry // the default one
+	Quirks   registry.Quirks
+	Level    slog.Level
+}
+
+// Check reads all values and reports every problem at once, each with the key it is about.
+func (c Config) Check() (Checked, error) {
+	out := Checked{Config: c}
+	var errs []error
+	note := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if c.Data == "" {
+		note("data", errors.New("a directory is needed"))
+	}
+	if len(c.Listen) == 0 {
+		note("listen", errors.New("at least one HOST:PORT is needed"))
+	}
+	for _, l := range c.Listen {
+		_, _, err := net.SplitHostPort(l)
+		note("listen", err)
+	}
+	var err error
+	out.Registry.Account, err = name.ParseAccount(c.Account)
+	note("account", err)
+	out.Registry.Region, err = name.ParseRegion(c.Region)
+	note("region", err)
+	for _, d := range c.Domains {
+		if strings.ContainsAny(d, "/:* ") || !strings.Contains(d, ".") {
+			note("domains", fmt.Errorf("want names such as ecr.example.com, got %q", d))
+		}
+	}
+	switch c.TLS.Mode {
+	case TLSOff, TLSAuto:
+		if c.TLS.Cert != "" || c.TLS.Key != "" {
+			note("tls", errors.New("cert and key need mode files"))
+		}
+	case TLSFiles:
+		if c.TLS.Cert == "" || c.TLS.Key == "" {
+			note("tls", errors.New("mode files needs cert and key"))
+		}
+	default:
+		note("tls", fmt.Errorf("want off, auto or files, got %q", c.TLS.Mode))
+	}
+	out.Quirks, err = registry.ParseQuirks(c.StrictECR)
+	note("strict_ecr", err)
+	note("log_level", out.Level.UnmarshalText([]byte(c.LogLevel)))
+	if c.StopTimeout < 0 {
+		note("stop_timeout", errors.New("must not be negative"))
+	}
+	return out, errors.Join(errs...)
+}
