@@ -258,4 +258,3 @@ func (a *API) restoreImage(c *call, in *ecrintypes.RestoreImageRequest) (*ecrint
 	c.ev.Digest = d.String()
 	return &ecrintypes.RestoreImageResponse{ImageDigest: d.String()}, nil
 }
-
