@@ -157,6 +157,21 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// The demo as `make demo` runs it, with the real program.
+func TestDemoOfEcrin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: this builds ecrin for two platforms")
+	}
+	t.Parallel()
+	out, err := demo(t, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(out, "\nOK 7 blobs, ") {
+		t.Errorf("OK for 7 blobs (an index, and two images of three) is not in:\n%s", out)
+	}
+}
+
 // Whatever the server does wrong, the demo says so and fails.
 func TestDemoNoticesFaults(t *testing.T) {
 	t.Parallel()

@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	defer func() {
 		if s.keep {
-			out.note("kept %s", work)
+			out.note("kept %s; to go on: %s serve --data %s", work, shell([]string{s.ecrin}), filepath.Join(work, "data"))
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(work))
