@@ -16,7 +16,7 @@ import (
 type Info struct {
 	Digest   name.Digest
 	Size     int64 // bytes
-	StoredAt time.Time
+	StoredAt time.Time // of the last Commit, also of one that found the blob already there
 }
 
 // Upload is the whole state of an upload between two calls. It is a value: the store keeps nothing but the bytes, the
@@ -63,7 +63,7 @@ type Store interface {
 	// it stays as it was. Errors: fault.DigestInvalid (content has another digest), and those of Append.
 	Commit(ctx context.Context, u Upload, last io.Reader, limit int64, want name.Digest) (Info, error)
 
-	// Abort drops an upload; nil when it is already gone.
+	// Abort drops an upload; nil when it is already gone. Errors: fault.UploadConflict (another writer is at it now).
 	Abort(ctx context.Context, u Upload) error
 
 	// Stale yields the IDs of uploads whose bytes were last written before t, for the collector.

@@ -106,10 +106,7 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 		return err
 	}
 	for _, u := range idle {
-		if err := s.blobs.Abort(ctx, u.Blob); err != nil {
-			return err
-		}
-		if err := s.meta.DeleteUpload(ctx, u.ID); err != nil {
+		if err := s.Cancel(ctx, u); err != nil && !errors.Is(err, fault.UploadConflict) { // someone is writing after all
 			return err
 		}
 	}
@@ -117,7 +114,7 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.blobs.Abort(ctx, blob.Upload{ID: id}); err != nil {
+		if err := s.blobs.Abort(ctx, blob.Upload{ID: id}); err != nil && !errors.Is(err, fault.UploadConflict) {
 			return err
 		}
 	}

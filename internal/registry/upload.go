@@ -113,12 +113,12 @@ func (s *Service) PutBlob(ctx context.Context, r meta.Repository, c Chunk, want 
 	return info, err
 }
 
-// Cancel drops an upload.
+// Cancel drops an upload. Errors: fault.UploadConflict (someone is writing to it now).
 func (s *Service) Cancel(ctx context.Context, u meta.Upload) error {
-	if err := s.meta.DeleteUpload(ctx, u.ID); err != nil {
+	if err := s.blobs.Abort(ctx, u.Blob); err != nil {
 		return err
 	}
-	return s.blobs.Abort(ctx, u.Blob)
+	return s.meta.DeleteUpload(ctx, u.ID)
 }
 
 func startsAtEnd(u meta.Upload, c Chunk) error {

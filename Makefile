@@ -1,0 +1,50 @@
+# Everything that continuous integration does is one of these; none needs set-up beyond Go (and Debian's apt for clients).
+SHELL := /bin/bash
+GO ?= go
+export CGO_ENABLED ?= 0
+
+FAST := ./api/... ./cmd/... ./internal/... ./tools/...
+
+.PHONY: build demo check test fast clients slow bench nightly fuzz generate
+
+build: ## the binary, in bin/
+	$(GO) build -trimpath -o bin/ecrin ./cmd/ecrin
+
+demo: ## start a registry, push and pull a real image (IMAGE=path for your own), compare digests
+	$(GO) run ./tools/demo $(if $(IMAGE),-image "$(IMAGE)")
+
+check: ## formatting and static checks
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+test: fast clients slow ## all tests: fast suite, real clients and acceptance rows, crash loops
+
+fast: ## the edit loop: no clients, under 30 s
+	$(GO) test $(FAST)
+
+clients: ## real clients against the real binary; installs what is missing on Debian
+	tools/clients/install
+	$(GO) test -count=1 -timeout 40m ./test/clients
+
+slow: ## kill -9 loops and other long proofs
+	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash
+
+bench: ## measure against real peers in one run; asserts nothing
+	tools/clients/install distribution
+	$(GO) run ./tools/bench
+
+generate: ## types and tables from the service models, and generated documents
+	$(GO) generate ./...
+
+# One fuzz target after another, FUZZTIME each.
+FUZZTIME ?= 60s
+fuzz:
+	@set -e; for pkg in $$($(GO) list $(FAST)); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+nightly: ## long soaks: fuzzing, race detector, scale
+	$(MAKE) fuzz
+	CGO_ENABLED=1 $(GO) test -race $(FAST)
+	$(GO) run ./tools/bench -scale

@@ -1,0 +1,148 @@
+// Package house_test holds the shape of the tree: which package may import which, and how large a file may grow.
+package house_test
+
+import (
+	"bufio"
+	"bytes"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ecrin-dev/ecrin/"
+
+// floors are the groups of packages, lowest first: a package imports only its own floor and those below, and within a
+// floor only what stands before it in the list or in its own folder.
+var floors = []struct {
+	name     string
+	packages []string
+}{
+	{"words", []string{"internal/fault", "internal/name", "internal/secret"}},
+	{"rules", []string{"internal/sigv4", "internal/policy", "internal/manifest", "internal/endpoint", "internal/awswire",
+		"internal/ecrtypes", "internal/ststypes", "internal/ecrintypes"}},
+	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack"}},
+	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
+	{"core", []string{"internal/identity", "internal/registry"}},
+	{"surfaces", []string{"internal/web", "internal/ociapi", "internal/awsapi"}},
+	{"assembly", []string{"internal/config", "internal/app", "internal/client", "internal/cli/hostcmd", "internal/cli", "cmd/ecrin"}},
+}
+
+// forbidden are arrows that the floors would allow, each with the reason why it must not be drawn.
+var forbidden = []struct{ from, to, why string }{
+	{"internal/name", "database/sql", "words know no storage"},
+	{"internal/sigv4", "os", "rules are pure: no files, no environment"},
+	{"internal/policy", "os", "rules are pure: no files, no environment"},
+	{"internal/policy", "net/http", "a decision does not know where the request came from"},
+	{"internal/manifest", "os", "rules are pure: no files, no environment"},
+	{"internal/manifest", "net/http", "a manifest is bytes, whoever sent it"},
+	{"internal/ociapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
+	{"internal/awsapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
+	{"internal/ociapi", "internal/awsapi", "what both doors do belongs into registry"},
+	{"internal/awsapi", "internal/ociapi", "what both doors do belongs into registry"},
+	{"internal/ociapi", "internal/blob/fsblob", "surfaces reach blobs only through registry, which knows who holds them"},
+	{"internal/awsapi", "internal/blob", "surfaces reach blobs only through registry, which knows who holds them"},
+	{"internal/registry", "net/http", "the core does not know by which protocol it is asked"},
+	{"internal/registry", "internal/blob/fsblob", "the core knows the contract of storage, app chooses the implementation"},
+	{"internal/registry", "database/sql", "all SQL is in meta"},
+	{"internal/identity", "database/sql", "all SQL is in meta"},
+}
+
+func TestImports(t *testing.T) {
+	floor, place := map[string]int{}, map[string]int{}
+	for i, f := range floors {
+		for j, p := range f.packages {
+			floor[p], place[p] = i, j
+		}
+	}
+	for dir, imports := range packages(t) {
+		if _, known := floor[dir]; !known {
+			continue // tools and test helpers
+		}
+		for _, to := range imports {
+			if inner, ok := strings.CutPrefix(to, module); ok {
+				f, known := floor[inner]
+				switch {
+				case !known && inner != "internal/awsmodel":
+					t.Errorf("%s imports %s, which stands on no floor: give it one in this test", dir, inner)
+				case !known:
+					t.Errorf("%s imports %s, which is for tests and tools", dir, inner)
+				case f > floor[dir] || f == floor[dir] && place[inner] >= place[dir]:
+					t.Errorf("%s (%s) imports %s (%s): a package imports only what stands below it", dir, floors[floor[dir]].name, inner, floors[f].name)
+				}
+			}
+			for _, rule := range forbidden {
+				if dir == rule.from && (to == rule.to || to == module+rule.to) {
+					t.Errorf("%s imports %s: %s", dir, to, rule.why)
+				}
+			}
+			if to == "testing" {
+				t.Errorf("%s imports testing outside tests", dir)
+			}
+		}
+	}
+}
+
+// packages lists what the non-test files of each folder import.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	root := "../.."
+	all := map[string][]string{}
+	walk(t, root, func(path string) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		for _, spec := range f.Imports {
+			to, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[dir] = append(all[dir], to)
+		}
+	})
+	return all
+}
+
+func walk(t *testing.T, root string, each func(path string)) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(path, ".go") {
+			each(path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// maxLines is how long a file may be; what is longer has more than one job.
+const maxLines = 600
+
+func TestFilesStaySmall(t *testing.T) {
+	walk(t, "../..", func(path string) {
+		text, err := os.ReadFile(filepath.Join("../..", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _ := bufio.NewReader(bytes.NewReader(text)).ReadString('\n')
+		if n := bytes.Count(text, []byte("\n")); n > maxLines && !strings.Contains(first, "Code generated") {
+			t.Errorf("%s has %d lines, at most %d", path, n, maxLines)
+		}
+	})
+}
