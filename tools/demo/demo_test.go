@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -24,6 +25,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "ecrin:", err)
 			os.Exit(1)
 		}
+		return
+	}
+	if os.Getenv("DEMO_MAIN") != "" {
+		main()
 		return
 	}
 	os.Exit(m.Run())
@@ -233,6 +238,56 @@ func TestDemoInterrupted(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+}
+
+// The program as a process: it cleans up when nobody reads its output any more, and its errors reach the caller.
+func TestMainProgram(t *testing.T) {
+	t.Parallel()
+	program := standinProgram(t, "")
+	for what, test := range map[string]struct {
+		image, stderr string
+		status        int
+	}{
+		"output closed": {twoPlatforms(t).Dir, "", 0},
+		"no such image": {"nothing.tar", "demo: opening image nothing.tar: ", 1},
+		"not an image":  {t.TempDir(), "neither an OCI layout", 1},
+	} {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		work := t.TempDir()
+		var stderr bytes.Buffer
+		command := exec.Command(self, "-ecrin", program, "-image", test.image)
+		command.Env = append(os.Environ(), "DEMO_MAIN=1", "TMPDIR="+work)
+		command.Stderr = &stderr
+		stdout, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(stdout.Close(), command.Start()); err != nil {
+			t.Fatal(err)
+		}
+		command.Wait()
+		if got := command.ProcessState.ExitCode(); got != test.status || !strings.Contains(stderr.String(), test.stderr) {
+			t.Errorf("%s: exit status %d and %q, want %d and %q", what, got, stderr.String(), test.status, test.stderr)
+		}
+		if left := listDir(t, work); len(left) != 0 {
+			t.Errorf("%s: it leaves %v", what, left)
+		}
+	}
+}
+
+func listDir(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 func TestParse(t *testing.T) {

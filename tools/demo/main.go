@@ -29,6 +29,7 @@ import (
 )
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // "demo | head" must not leave a server behind
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
