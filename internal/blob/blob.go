@@ -15,7 +15,7 @@ import (
 // Info describes a stored blob.
 type Info struct {
 	Digest   name.Digest
-	Size     int64 // bytes
+	Size     int64     // bytes
 	StoredAt time.Time // of the last Commit, also of one that found the blob already there
 }
 
