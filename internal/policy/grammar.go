@@ -1,0 +1,233 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// parser reads one text.
+type parser struct {
+	text string
+	kind Kind
+	lang Version // set before the statements are read
+}
+
+func (p *parser) document() (*Document, error) {
+	root, err := p.tree()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.elements(root, "Version", "Id", "Statement"); err != nil {
+		return nil, err
+	}
+	d := &Document{Kind: p.kind}
+	if n, ok := root.get("Version"); ok {
+		d.Version = Version(n.text)
+		if n.shape != text || d.Version != Version2008 && d.Version != Version2012 {
+			return nil, p.fail(n, "the version is %q or %q", Version2012, Version2008)
+		}
+	}
+	p.lang = d.Language()
+	if d.ID, err = p.optionalText(root, "Id"); err != nil {
+		return nil, err
+	}
+	n, ok := root.get("Statement")
+	if !ok {
+		return nil, p.fail(root, "the element Statement is missing")
+	}
+	all, list := n.list()
+	d.Single = !list
+	if len(all) == 0 {
+		return nil, p.fail(n, "there must be at least one statement")
+	}
+	for _, n := range all {
+		s, err := p.statement(n)
+		if err != nil {
+			return nil, err
+		}
+		d.Statements = append(d.Statements, s)
+	}
+	return d, nil
+}
+
+func (p *parser) statement(n node) (s Statement, err error) {
+	if err := p.elements(n, "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource",
+		"Condition"); err != nil {
+		return s, err
+	}
+	if s.Sid, err = p.optionalText(n, "Sid"); err != nil {
+		return s, err
+	}
+	effect, ok := n.get("Effect")
+	if !ok {
+		return s, p.fail(n, "the element Effect is missing")
+	}
+	s.Effect = Effect(effect.text)
+	if effect.shape != text || s.Effect != Allow && s.Effect != Deny {
+		return s, p.fail(effect, "the effect is %q or %q", Allow, Deny)
+	}
+	principal, not, err := p.either(n, "Principal", true)
+	if err != nil {
+		return s, err
+	}
+	// With Allow it would open the repository to all the world but a few. Source: IAM user guide, NotPrincipal.
+	if not && s.Effect == Allow {
+		return s, p.fail(principal, "NotPrincipal stands only with the effect Deny")
+	}
+	if s.Principal, err = p.principals(principal, not); err != nil {
+		return s, err
+	}
+	action, not, err := p.either(n, "Action", true)
+	if err != nil {
+		return s, err
+	}
+	if s.Action, err = p.patterns(action, not, p.action); err != nil {
+		return s, err
+	}
+	resource, not, err := p.either(n, "Resource", p.kind == Registry)
+	if err != nil {
+		return s, err
+	}
+	if resource.path != "" {
+		if s.Resource, err = p.patterns(resource, not, p.resource); err != nil {
+			return s, err
+		}
+	}
+	if c, ok := n.get("Condition"); ok {
+		s.Conditions, err = p.conditions(c)
+	}
+	return s, err
+}
+
+// either reads an element or its opposite, never both. Without either, the node has no path.
+func (p *parser) either(of node, element string, required bool) (n node, not bool, err error) {
+	n, plain := of.get(element)
+	opposite, not := of.get("Not" + element)
+	switch {
+	case plain && not:
+		return n, not, p.fail(opposite, "%s and Not%s exclude each other", element, element)
+	case not:
+		return opposite, true, nil
+	case !plain && required:
+		return n, false, p.fail(of, "the element %s is missing", element)
+	}
+	return n, false, nil
+}
+
+// patterns reads one value or an array of at least one.
+func (p *parser) patterns(n node, not bool, read func(node) (Pattern, error)) (Patterns, error) {
+	all, list := n.list()
+	out := Patterns{Not: not, List: list}
+	if len(all) == 0 {
+		return out, p.fail(n, "the array must not be empty")
+	}
+	for _, n := range all {
+		if n.shape != text {
+			return out, p.fail(n, "must be a string, is %s", n.shape)
+		}
+		pattern, err := read(n)
+		if err != nil {
+			return out, err
+		}
+		out.Of = append(out.Of, pattern)
+	}
+	return out, nil
+}
+
+const actionPrefix = "ecr:"
+
+// action reads * or ecr: and a name with wildcards. The prefix, like the name, has no case; it takes no wildcard.
+func (p *parser) action(n node) (Pattern, error) {
+	if n.text == "*" {
+		return wildcards(n.text), nil
+	}
+	folded := strings.ToLower(n.text)
+	rest, ok := strings.CutPrefix(folded, actionPrefix)
+	if !ok || rest == "" || strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789*?") != "" {
+		return Pattern{}, p.fail(n, "an action is * or ecr: and a name that may hold * and ?, got %q", name.Clip(n.text))
+	}
+	pattern := wildcards(folded)
+	pattern.Text = n.text
+	return pattern, nil
+}
+
+// resource reads * or an ARN of ECR. Each part of the ARN but arn and ecr may hold wildcards; policy variables may stand
+// where wildcards may. That the ARN names the policy's own repository is not asked.
+func (p *parser) resource(n node) (Pattern, error) {
+	pattern, err := p.pattern(n, true)
+	if err != nil || n.text == "*" {
+		return pattern, err
+	}
+	parts := splitARN(n.text)
+	if len(parts) != 6 || parts[0] != "arn" {
+		return pattern, p.fail(n, `a resource is * or arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME, got %q`, name.Clip(n.text))
+	}
+	for i, part := range parts {
+		open := strings.ContainsAny(part, "*?$") // a wildcard or a variable: only the request can tell
+		switch {
+		case part == "":
+			return pattern, p.fail(n, "the ARN %q has an empty part", name.Clip(n.text))
+		case i == 1 && !open && !partition(part):
+			return pattern, p.fail(n, "%q is no partition", name.Clip(part))
+		case i == 2 && part != "ecr":
+			return pattern, p.fail(n, "the resource %q is not of ecr", name.Clip(n.text))
+		case i == 3 && !open:
+			if _, err := name.ParseRegion(part); err != nil {
+				return pattern, p.fail(n, "%q is no region", name.Clip(part))
+			}
+		case i == 4 && !open:
+			if _, err := name.ParseAccount(part); err != nil {
+				return pattern, p.fail(n, "%q is no account of 12 digits", name.Clip(part))
+			}
+		case i == 5 && !open && !strings.HasPrefix(part, "repository/"):
+			return pattern, p.fail(n, "%q does not begin with repository/", name.Clip(part))
+		}
+	}
+	return pattern, nil
+}
+
+// elements checks that n is an object of known elements.
+func (p *parser) elements(n node, known ...string) error {
+	if n.shape != object {
+		return p.fail(n, "must be an object, is %s", n.shape)
+	}
+	for _, m := range n.members {
+		if !slices.Contains(known, m.key) {
+			return p.problem(m.at, n.path, "unknown element %q", name.Clip(m.key))
+		}
+	}
+	return nil
+}
+
+func (p *parser) optionalText(of node, element string) (string, error) {
+	n, ok := of.get(element)
+	if ok && n.shape != text {
+		return "", p.fail(n, "must be a string, is %s", n.shape)
+	}
+	return n.text, nil
+}
+
+// fail makes the error for a node.
+func (p *parser) fail(n node, format string, args ...any) error {
+	return p.problem(n.at, n.path, format, args...)
+}
+
+// get finds a member of an object.
+func (n node) get(key string) (node, bool) {
+	for _, m := range n.members {
+		if m.key == key {
+			return m.value, true
+		}
+	}
+	return node{}, false
+}
+
+// list gives the elements of an array, or the one value that stands for it.
+func (n node) list() (all []node, isArray bool) {
+	if n.shape == array {
+		return n.elements, true
+	}
+	return []node{n}, false
+}

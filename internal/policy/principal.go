@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// principals reads "*" or an object of AWS and Service. Federated stands only in trust policies and CanonicalUser only
+// in those of S3. Source: IAM user guide, policy element Principal.
+func (p *parser) principals(n node, not bool) (Principals, error) {
+	out := Principals{Not: not}
+	if n.shape == text && n.text == "*" {
+		out.Bare = true
+		out.Groups = []PrincipalGroup{{Type: "AWS", Of: []Principal{{Kind: Anyone, Text: "*"}}}}
+		return out, nil
+	}
+	if n.shape != object {
+		return out, p.fail(n, `must be "*" or an object`)
+	}
+	if err := p.elements(n, "AWS", "Service"); err != nil {
+		return out, err
+	}
+	if len(n.members) == 0 {
+		return out, p.fail(n, "the object must not be empty")
+	}
+	for _, m := range n.members {
+		all, list := m.value.list()
+		g := PrincipalGroup{Type: m.key, List: list}
+		if len(all) == 0 {
+			return out, p.fail(m.value, "the array must not be empty")
+		}
+		for _, n := range all {
+			if n.shape != text {
+				return out, p.fail(n, "must be a string, is %s", n.shape)
+			}
+			one, reason := readPrincipal(m.key, n.text)
+			if reason != "" {
+				return out, p.fail(n, "%s, got %q", reason, name.Clip(n.text))
+			}
+			g.Of = append(g.Of, one)
+		}
+		out.Groups = append(out.Groups, g)
+	}
+	return out, nil
+}
+
+// The names of the IAM and STS models; a path is "/" or has "/" at both ends, and no wildcard.
+var (
+	servicePattern   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	partitionPattern = regexp.MustCompile(`^aws(-[a-z]+)*$`)
+	pathPattern      = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
+	namePattern      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+)
+
+func partition(s string) bool { return partitionPattern.MatchString(s) }
+
+// readPrincipal reads one principal of a member, or tells why it is none.
+func readPrincipal(member, s string) (_ Principal, reason string) {
+	if member == "Service" {
+		if len(s) > 255 || !servicePattern.MatchString(s) {
+			return Principal{}, "a service looks like codebuild.amazonaws.com"
+		}
+		return Principal{Kind: Service, Text: s, Name: s}, ""
+	}
+	if s == "*" {
+		return Principal{Kind: Anyone, Text: s}, ""
+	}
+	if account, err := name.ParseAccount(s); err == nil {
+		return Principal{Kind: Account, Text: s, Account: account}, ""
+	}
+	if strings.ContainsAny(s, "*?") {
+		return Principal{}, "a principal other than * has no wildcard"
+	}
+	parts := strings.SplitN(s, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[3] != "" || !partition(parts[1]) {
+		return Principal{}, "a principal is *, an account of 12 digits, or an ARN of IAM or STS"
+	}
+	account, err := name.ParseAccount(parts[4])
+	if err != nil {
+		return Principal{}, "the ARN of a principal has an account of 12 digits"
+	}
+	one := Principal{Text: s, Partition: parts[1], Account: account}
+	what, rest, _ := strings.Cut(parts[5], "/")
+	switch parts[2] + ":" + what {
+	case "iam:root":
+		one.Kind = Account
+		if parts[5] != "root" {
+			return Principal{}, "the ARN of an account ends with :root"
+		}
+		return one, ""
+	case "iam:user", "iam:role":
+		one.Kind = User
+		if what == "role" {
+			one.Kind = Role
+		}
+		cut := strings.LastIndexByte(rest, '/') + 1
+		one.Path, one.Name = "/"+rest[:cut], rest[cut:]
+		if pathPattern.MatchString(one.Path) && namePattern.MatchString(one.Name) {
+			return one, ""
+		}
+		return Principal{}, "the path or the name of the " + what + " is not valid"
+	case "sts:assumed-role":
+		one.Kind = RoleSession
+		one.Name, one.Session, _ = strings.Cut(rest, "/")
+		if namePattern.MatchString(one.Name) && namePattern.MatchString(one.Session) {
+			return one, ""
+		}
+		return Principal{}, "a session looks like arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
+	case "sts:federated-user":
+		one.Kind, one.Name = FederatedUser, rest
+		if namePattern.MatchString(one.Name) {
+			return one, ""
+		}
+		return Principal{}, "the name of the federated user is not valid"
+	}
+	return Principal{}, "a principal is an account, user, role, role session or federated user, no group and no other resource"
+}

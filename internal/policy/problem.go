@@ -1,0 +1,35 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Problem tells why a text is no policy. It is the cause of the error that [Parse] returns, for errors.As.
+type Problem struct {
+	Line   int    // from 1
+	Column int    // from 1, in characters
+	Path   string // of the element, such as Statement[0].Principal.AWS[1]; "" for the document
+	Reason string // one sentence without a full stop; holds values of the policy, clipped
+}
+
+// Error gives line:column, path and reason.
+func (p *Problem) Error() string {
+	if p.Path == "" {
+		return fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Reason)
+	}
+	return fmt.Sprintf("%d:%d: %s: %s", p.Line, p.Column, p.Path, p.Reason)
+}
+
+// problem makes the error for the byte at offset at of the text.
+func (p *parser) problem(at int, path, format string, args ...any) error {
+	before := p.text[:at]
+	line := before[strings.LastIndexByte(before, '\n')+1:]
+	return &Problem{
+		Line:   strings.Count(before, "\n") + 1,
+		Column: utf8.RuneCountInString(line) + 1,
+		Path:   path,
+		Reason: fmt.Sprintf(format, args...),
+	}
+}
