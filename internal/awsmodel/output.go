@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
@@ -37,7 +38,7 @@ func CheckOutput(model, operation string, body []byte) error {
 }
 
 func find(model, operation string) (*Model, *Operation, error) {
-	m, err := Load(model)
+	m, err := loadOnce(model)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,6 +47,21 @@ func find(model, operation string) (*Model, *Operation, error) {
 		return nil, nil, fmt.Errorf("model %s has no operation %s", model, operation)
 	}
 	return m, op, nil
+}
+
+// loaded keeps the models that checks have used; nothing here changes one.
+var loaded sync.Map // name → *Model
+
+// loadOnce is Load without reading the file again: tests check thousands of answers.
+func loadOnce(model string) (*Model, error) {
+	if m, ok := loaded.Load(model); ok {
+		return m.(*Model), nil
+	}
+	m, err := Load(model)
+	if err == nil {
+		loaded.Store(model, m)
+	}
+	return m, err
 }
 
 type checker struct {
