@@ -1,0 +1,29 @@
+package awsapi
+
+import "github.com/ecrin-dev/ecrin/internal/fault"
+
+// JSONErrors is the table of names, for the test that walks fault.Codes.
+var JSONErrors = jsonErrors
+
+// JSONName is the exception that an operation of the ECR API answers for a code.
+func JSONName(operation string, c fault.Code) string {
+	x := &exchange{service: ecrService, op: ecrService.operations[operation]}
+	return x.jsonName(c)
+}
+
+// Row is one operation of any API.
+type Row struct {
+	Service, Operation, Action string
+	Built                      bool
+}
+
+// Rows is the dispatch table.
+func Rows() []Row {
+	var all []Row
+	for _, s := range services {
+		for n, o := range s.operations {
+			all = append(all, Row{s.wire.Name, n, o.action, o.run != nil})
+		}
+	}
+	return all
+}

@@ -1,0 +1,93 @@
+package awsapi_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+)
+
+func TestEveryFaultHasAName(t *testing.T) {
+	for _, c := range fault.Codes() {
+		if awsapi.JSONErrors[c] == "" {
+			t.Errorf("fault.%s has no exception name in the JSON protocol", c)
+		}
+	}
+}
+
+// Whatever fails, an operation answers an error that it declares or a common one.
+func TestEveryFaultIsDeclared(t *testing.T) {
+	for _, s := range awsapi.ECROperations() {
+		for _, c := range fault.Codes() {
+			if err := awsmodel.CheckError("ecr", s.Name, awsapi.JSONName(s.Name, c)); err != nil && s.Built {
+				t.Errorf("fault.%s: %v", c, err)
+			}
+		}
+	}
+}
+
+func TestEveryOperationHasAnAction(t *testing.T) {
+	for _, r := range awsapi.Rows() {
+		free := r.Service == "sts" && r.Operation == "GetCallerIdentity"
+		switch prefix, _, ok := strings.Cut(r.Action, ":"); {
+		case !r.Built && r.Action != "", r.Built && free && r.Action != "":
+			t.Errorf("%s %s: action %q, want none", r.Service, r.Operation, r.Action)
+		case r.Built && !free && (!ok || prefix != r.Service):
+			t.Errorf("%s %s: action %q, want one of %s", r.Service, r.Operation, r.Action, r.Service)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/ecr-operations.md anew")
+
+const operationsPage = "../../docs/ecr-operations.md"
+
+// TestOperationsPage keeps docs/ecr-operations.md as the dispatch table has it: go test ./internal/awsapi -run Page -update.
+func TestOperationsPage(t *testing.T) {
+	want := operationsText()
+	if *update {
+		if err := os.WriteFile(operationsPage, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(operationsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("docs/ecr-operations.md is not what the dispatch table says; write it anew with\n  go test ./internal/awsapi -run Page -update")
+	}
+}
+
+func operationsText() []byte {
+	all := awsapi.ECROperations()
+	built := 0
+	var rows bytes.Buffer
+	for _, s := range all {
+		state, action := "not yet: answers `UnsupportedOperationException`", ""
+		if s.Built {
+			built++
+			state, action = "yes", "`"+s.Action+"`"
+		}
+		fmt.Fprintf(&rows, "| `%s` | %s | %s |\n", s.Name, state, action)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `# Operations of the ECR API
+
+Written by a test from the dispatch table in internal/awsapi/operations.go; do not edit.
+
+ecrin has %d of the %d operations of the ECR API (2015-09-21), and `+"`GetCallerIdentity`"+` of STS, which needs no permission.
+The action is what a policy must allow. Where answers differ from those of ECR, docs/ecr-divergences.md tells.
+
+| operation | in ecrin | IAM action |
+| --- | --- | --- |
+`, built, len(all))
+	b.Write(rows.Bytes())
+	return b.Bytes()
+}
