@@ -1,0 +1,243 @@
+package clients_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// The rows are what a person sees who moves from ECR: real names, TLS, the aws CLI and docker.
+func rowSession(t *testing.T) *session {
+	t.Helper()
+	t.Parallel()
+	s, err := namedServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSession(t, s)
+}
+
+// E1: create-repository answers the full object, and a second time RepositoryAlreadyExistsException with status 400.
+func TestE1CreateRepositoryTwice(t *testing.T) {
+	s := rowSession(t)
+	a := newAWS(s, "2")
+	const repo = "e1/project-name"
+	args := []string{"ecr", "create-repository", "--repository-name", repo}
+	type repository struct {
+		RepositoryArn, RegistryId, RepositoryName, RepositoryUri string
+		CreatedAt                                                any
+		ImageTagMutability                                       string
+		ImageScanningConfiguration                               *struct{ ScanOnPush bool }
+		EncryptionConfiguration                                  struct{ EncryptionType string }
+	}
+	got := fromJSON[struct{ Repository repository }](t, a.cmd(args...).ok()).Repository
+	if got.CreatedAt == nil || got.ImageScanningConfiguration == nil || got.ImageScanningConfiguration.ScanOnPush {
+		t.Errorf("create-repository: got %+v, want createdAt, and scanOnPush false", got)
+	}
+	got.CreatedAt, got.ImageScanningConfiguration = nil, nil
+	want := repository{
+		RepositoryArn: "arn:aws:ecr:us-east-1:000000000000:repository/" + repo, RegistryId: account, RepositoryName: repo,
+		RepositoryUri:      "000000000000.dkr.ecr.us-east-1.amazonaws.com/" + repo,
+		ImageTagMutability: "MUTABLE",
+	}
+	want.EncryptionConfiguration.EncryptionType = "AES256"
+	if got != want {
+		t.Errorf("create-repository: got %+v, want %+v", got, want)
+	}
+
+	text := "An error occurred (RepositoryAlreadyExistsException) when calling the CreateRepository operation: " +
+		"The repository with name '" + repo + "' already exists in the registry with id '" + account + "'"
+	if out := a.cmd(args...).fails(); !strings.Contains(out, text) {
+		t.Errorf("create-repository again: got %q, want %q", out, text)
+	}
+	_, err := s.s.sdk(t, account, region).CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String(repo)})
+	var exists *types.RepositoryAlreadyExistsException
+	var resp *awshttp.ResponseError
+	if !errors.As(err, &exists) || !errors.As(err, &resp) || resp.HTTPStatusCode() != http.StatusBadRequest {
+		t.Errorf("CreateRepository again: got %v, want RepositoryAlreadyExistsException with status 400", err)
+	}
+}
+
+// E2: get-login of the CLI's version 1 prints one docker command for each registry, in its exact word order.
+func TestE2GetLogin(t *testing.T) {
+	s := rowSession(t)
+	a := newAWS(s, "1")
+	text := func(args ...string) string {
+		c := a.cmd(append([]string{"ecr", "get-login"}, args...)...)
+		return c.ok()
+	}
+	line := func(email, acct string) *regexp.Regexp {
+		return regexp.MustCompile(`^docker login -u AWS -p ([A-Za-z0-9+/=_.-]+)` + email +
+			` https://` + acct + `\.dkr\.ecr\.us-east-1\.amazonaws\.com$`)
+	}
+	check := func(what, got string, want *regexp.Regexp) {
+		t.Helper()
+		m := want.FindStringSubmatch(got)
+		if m == nil {
+			t.Errorf("%s: got %q, want a line like %s", what, got, want)
+			return
+		}
+		// What `cut -d ' ' -f 6` gives is the password.
+		if field := strings.Split(got, " ")[5]; field != m[1] {
+			t.Errorf("%s: field 6 is %q, want the password", what, field)
+		}
+		s.wantLogin(m[1])
+	}
+	check("get-login", text(), line(" -e none", account))
+	check("get-login --no-include-email", text("--no-include-email"), line("", account))
+	got := strings.Split(text("--no-include-email", "--registry-ids", otherAccount, account), "\n")
+	if len(got) != 2 {
+		t.Fatalf("get-login --registry-ids A B printed %d lines, want 2: %q", len(got), got)
+	}
+	check("first of two ids", got[0], line("", otherAccount))
+	check("second of two ids", got[1], line("", account))
+}
+
+// E3: the password goes through a pipe into docker login, with the bare host or with https:// before it.
+func TestE3DockerLogin(t *testing.T) {
+	first := rowSession(t)
+	password := newAWS(first, "2").cmd("ecr", "get-login-password").ok()
+	first.s.createRepo(t, "e3/login")
+	ref := first.s.ref("e3/login")
+	for _, host := range []string{first.host(), "https://" + first.host()} {
+		s := withEngine(newSession(t, first.s)) // nobody is logged in here
+		if out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin", host).stdin("wrong\n").fails(); strings.Contains(out, "Login Succeeded") {
+			t.Errorf("docker login %s with a wrong password: got %q", host, out)
+		}
+		out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin", host).stdin(password + "\n").ok()
+		if !strings.Contains(out, "Login Succeeded") {
+			t.Errorf("docker login %s: got %q, want Login Succeeded", host, out)
+		}
+		// Both store the same credentials: a request for the bare host finds them.
+		if out := s.cmd("docker", "pull", ref+":none").fails(); !strings.Contains(out, "not found") {
+			t.Errorf("docker pull after login to %s: got %q, want not found (so: logged in)", host, out)
+		}
+	}
+}
+
+// E6: tag, push, pull elsewhere after a login there: the same digest; describe-images shows tag, size and time.
+func TestE6PushPullElsewhere(t *testing.T) {
+	s := withEngine(rowSession(t))
+	a := newAWS(s, "2")
+	const repo = "e6/project-name/repository-name"
+	uri := fromJSON[struct {
+		Repository struct{ RepositoryUri string }
+	}](t,
+		a.cmd("ecr", "create-repository", "--repository-name", repo).ok()).Repository.RepositoryUri
+	dockerLogin(s)
+	loadImage(s, uri+":1.0")
+	pushed := dockerPush(s, uri+":1.0")
+
+	// Elsewhere: another person's shell and another client, which knows nothing yet.
+	other := newSession(t, s.s)
+	containersConfig(other)
+	other.cmd("podman", "login", "--username", "AWS", "--password-stdin", other.host()).
+		stdin(newAWS(other, "2").cmd("ecr", "get-login-password").ok()).ok()
+	other.cmd("podman", "pull", uri+":1.0").ok()
+	if got := other.cmd("podman", "image", "inspect", "--format", "{{.Digest}}", uri+":1.0").ok(); got != pushed.String() {
+		t.Errorf("pulled elsewhere: got %s, want %s", got, pushed)
+	}
+	details := fromJSON[struct {
+		ImageDetails []struct {
+			ImageDigest      string
+			ImageTags        []string
+			ImageSizeInBytes int64
+			ImagePushedAt    string
+		}
+	}](t, a.cmd("ecr", "describe-images", "--repository-name", repo).ok()).ImageDetails
+	if len(details) != 1 || details[0].ImageDigest != pushed.String() || fmt.Sprint(details[0].ImageTags) != "[1.0]" ||
+		details[0].ImageSizeInBytes < 1<<20 || !strings.HasPrefix(details[0].ImagePushedAt, "20") {
+		t.Errorf("describe-images: got %+v, want %s tagged 1.0 with size and time", details, pushed)
+	}
+}
+
+// E7: a push to a repository that is not there is told so in ECR's words.
+func TestE7PushToMissingRepository(t *testing.T) {
+	s := withEngine(rowSession(t))
+	dockerLogin(s)
+	ref := s.s.ref("e7/missing")
+	loadImage(s, ref+":v1")
+	want := "name unknown: The repository with name 'e7/missing' does not exist in the registry with id '000000000000'"
+	if out := s.cmd("docker", "push", ref+":v1").fails(); !strings.Contains(out, want) {
+		t.Errorf("docker push to a missing repository: got %q, want %q", out, want)
+	}
+}
+
+const expired = "Your authorization token has expired. Reauthenticate and try again."
+
+// E8: a push without login, with a token of another region, with a token that has had its 12 hours.
+func TestE8PushWithoutGoodToken(t *testing.T) {
+	s := withEngine(rowSession(t))
+	ref := s.repo("e8/guarded")
+	loadImage(s, ref+":v1")
+	push := func(what, want string) {
+		t.Helper()
+		if out := s.cmd("docker", "push", ref+":v1").fails(); !strings.Contains(out, want) {
+			t.Errorf("docker push %s: got %q, want %q", what, out, want)
+		}
+	}
+	push("without login", "no basic auth credentials")
+	s.storeLogin(s.s.password(t, account, otherRegion))
+	push("with a token of another region", expired)
+	s.storeLogin(s.password())
+	s.cmd("docker", "push", ref+":v1").ok() // the same push with a good token, so the refusals were about the token
+
+	// Nobody can wait 12 hours: another server, one of whose tokens was issued by a clock that was slow by that much.
+	aged, password := agedServer(t)
+	s = withEngine(newSession(t, aged))
+	ref = s.repo("e8/guarded")
+	loadImage(s, ref+":v1")
+	s.storeLogin(password)
+	push("with a token older than 12 h", expired)
+	s.storeLogin(s.password())
+	s.cmd("docker", "push", ref+":v1").ok()
+}
+
+// agedServer is a server on the plain door, and a docker password of its root that was issued 12 hours and a minute ago.
+func agedServer(t *testing.T) (*server, string) {
+	t.Helper()
+	dir := t.TempDir()
+	first, err := startServerIn(dir, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := first.root(t, account)["AWS_ACCESS_KEY_ID"]
+	first.stop()
+
+	slow := func() time.Time { return time.Now().Add(-identity.TokenLife - time.Minute) }
+	store, err := meta.OpenSQLite(t.Context(), dir, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := identity.LoadKeyring(dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := identity.Caller{Kind: identity.Root, Account: name.MustAccount(account), ARN: identity.RootARN(name.MustAccount(account)), AccessKey: key}
+	password, _, err := identity.New(store, keys, slow).IssueToken(t.Context(), root, name.MustRegion(region))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := startServerIn(dir, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.stop)
+	return second, password.Reveal()
+}

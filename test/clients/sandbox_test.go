@@ -1,0 +1,118 @@
+package clients_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	account      = "000000000000" // the account of the first start
+	otherAccount = "111111111111"
+	region       = "us-east-1" // the region of the first start
+	otherRegion  = "eu-west-1"
+)
+
+// workDir is where this run keeps everything; set by furnish.
+var workDir string
+
+// furnish makes the fresh namespaces usable: the loopback interface, private run-time folders, a hosts file with the
+// ECR names, and an environment without anything of the person who runs the tests.
+func furnish(work string) error {
+	workDir = work
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("bringing up the loopback interface: %w", err)
+	}
+	// Daemons and podman keep locks and sockets here that would otherwise be shared with the machine's own.
+	for _, dir := range []string{"/run", "/dev/shm"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mounting a private %s: %w", dir, err)
+		}
+	}
+	hosts := filepath.Join(work, "hosts")
+	if err := os.WriteFile(hosts, []byte(hostsFile()), 0o644); err != nil {
+		return err
+	}
+	if err := syscall.Mount(hosts, "/etc/hosts", "", syscall.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mounting a private /etc/hosts: %w", err)
+	}
+	path := filepath.Join(work, "bin") + ":" + os.Getenv("PATH") + ":/usr/local/sbin:/usr/sbin:/sbin"
+	gocover := os.Getenv("GOCOVERDIR")
+	os.Clearenv()
+	tmp, home := filepath.Join(work, "tmp"), filepath.Join(work, "home")
+	for _, dir := range []string{tmp, home} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+	}
+	for k, v := range map[string]string{
+		"PATH": path, "HOME": home, "TMPDIR": tmp, "LANG": "C.UTF-8", insideEnv: work,
+		"AWS_EC2_METADATA_DISABLED": "true", "GOCOVERDIR": gocover,
+	} {
+		if v != "" {
+			os.Setenv(k, v)
+		}
+	}
+	return nil
+}
+
+// hostsFile sends every name that a client derives from the accounts and regions of these tests to 127.0.0.1.
+func hostsFile() string {
+	names := []string{"localhost", "sts.amazonaws.com", "iam.amazonaws.com"}
+	for _, r := range []string{region, otherRegion} {
+		names = append(names, "api.ecr."+r+".amazonaws.com", "ecr."+r+".amazonaws.com", "sts."+r+".amazonaws.com")
+		for _, a := range []string{account, otherAccount} {
+			names = append(names, a+".dkr.ecr."+r+".amazonaws.com")
+		}
+	}
+	var b strings.Builder
+	for _, n := range names {
+		fmt.Fprintf(&b, "127.0.0.1 %s\n", n)
+	}
+	return b.String()
+}
+
+// loopbackUp sets the flag that `ip link set lo up` sets; a new network namespace starts with it down.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOOPBACK)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+}
+
+// cgroupParent is the name below which every container of this run has its control groups.
+func cgroupParent() string { return filepath.Base(workDir) }
+
+// removeCgroups removes the empty control groups named parent that container runtimes leave behind: the only thing
+// that namespaces do not undo.
+func removeCgroups(parent string) {
+	var found []string
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // a group that vanished while we walk
+		}
+		if d.IsDir() && slices.Contains(strings.Split(path, "/"), parent) {
+			found = append(found, path)
+		}
+		return nil
+	})
+	for _, dir := range slices.Backward(found) { // children before parents
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintln(os.Stderr, "clients: leaving a control group:", err)
+		}
+	}
+}
