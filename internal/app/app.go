@@ -174,7 +174,11 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	g, failed := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error {
-			if err := a.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			serve := a.http.Serve
+			if a.http.TLSConfig != nil {
+				serve = func(l net.Listener) error { return a.http.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -203,11 +207,6 @@ func (a *App) listen() ([]net.Listener, error) {
 				err = errors.Join(err, open.Close())
 			}
 			return nil, fmt.Errorf("listening on %s (choose another with --listen): %w", address, err)
-		}
-		if a.http.TLSConfig != nil {
-			t := a.http.TLSConfig.Clone()
-			t.NextProtos = []string{"h2", "http/1.1"}
-			l = tls.NewListener(l, t)
 		}
 		all = append(all, l)
 	}
