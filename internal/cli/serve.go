@@ -98,7 +98,7 @@ func (c *commands) greet(cfg config.Checked, r app.Running) {
 	host := strings.TrimPrefix(strings.TrimPrefix(r.URL, "http://"), "https://")
 	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, data in %s\n", r.URL, r.Account, r.Region, cfg.Data)
 	if r.CA != "" {
-		fmt.Fprintf(c.Out, "clients trust it after: ecrin trust%s (CA: %s)\n", data, r.CA)
+		fmt.Fprintf(c.Out, "clients trust it after: ecrin trust install%s (CA: %s)\n", data, r.CA)
 	}
 	fmt.Fprintf(c.Out, `next, in another shell:
   eval "$(ecrin env%s)"

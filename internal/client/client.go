@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -107,7 +108,10 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return fmt.Errorf("%w at %s, although the data directory says so (was it killed?): start it again with `ecrin serve`: %w", ErrNotRunning, c.Server.URL, err)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("%w at %s, although the data directory says so (was it killed?): start it again with `ecrin serve`", ErrNotRunning, c.Server.URL)
+		}
+		return fmt.Errorf("calling the server at %s: %w", c.Server.URL, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
