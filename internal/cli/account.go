@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,8 @@ func (c *commands) jsonFlag(cmd *cobra.Command) *bool {
 
 func (c *commands) accountCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create ACCOUNT", Args: exactly("ACCOUNT"), Short: "Make an account with one root key",
+		Use: "create [ACCOUNT]", Args: cobra.MaximumNArgs(1), Short: "Make an account with one root key",
+		Long:    "Make an account with one root key and print its id. Without ACCOUNT, 12 digits are drawn.",
 		Example: "  ecrin account create 111122223333 --alias payments\n  eval \"$(ecrin env --account 111122223333)\"",
 	}
 	alias := cmd.Flags().String("alias", "", "a name for people: lower-case letters, digits and hyphens")
@@ -35,13 +37,18 @@ func (c *commands) accountCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		id := first(args)
+		if id == "" {
+			id = fmt.Sprintf("%012d", 1e11+rand.Int64N(9e11))
+		}
 		var out ecrintypes.CreateAccountResponse
-		if err := s.Call(cmd.Context(), "CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: args[0], Alias: *alias}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id, Alias: *alias}, &out); err != nil {
 			return err
 		}
 		if *asJSON {
 			return c.printJSON(out)
 		}
+		fmt.Fprintln(c.Out, out.Account.AccountId)
 		c.say("account %s is there; its keys: eval \"$(ecrin env --account %s)\"", out.Account.AccountId, out.Account.AccountId)
 		return nil
 	}
@@ -100,7 +107,9 @@ func (c *commands) accountDelete() *cobra.Command {
 }
 
 func (c *commands) accountKeys() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "List, create, enable, disable and delete root keys of an account"}
+	cmd := c.keysList()
+	cmd.Use, cmd.Short = "keys [ACCOUNT]", "List, create, enable, disable and delete root keys of an account"
+	cmd.Long = "Without a verb, list the keys of an account."
 	cmd.AddCommand(c.keysList(), c.keysCreate(), c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE), c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE), c.keysDelete())
 	return cmd
 }
