@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 func (c *commands) account() *cobra.Command {
@@ -40,6 +43,9 @@ func (c *commands) accountCreate() *cobra.Command {
 		id := first(args)
 		if id == "" {
 			id = fmt.Sprintf("%012d", 1e11+rand.Int64N(9e11))
+		}
+		if _, err := name.ParseAccount(id); err != nil {
+			return errors.New(fault.From(err).Public)
 		}
 		var out ecrintypes.CreateAccountResponse
 		if err := s.Call(cmd.Context(), "CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id, Alias: *alias}, &out); err != nil {
