@@ -353,13 +353,12 @@ func (a *API) listImageReferrers(c *call, in *ecrtypes.ListImageReferrersRequest
 		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 50)
-	rows, err := a.registry.Meta().Referrers(c.ctx, r.ID, subject, types, after, limit+1)
+	rows, more, err := a.registry.Meta().Referrers(c.ctx, r.ID, subject, types, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		out.NextToken = a.token(scope, rows[limit-1].Digest.String())
+	if more {
+		out.NextToken = a.token(scope, rows[len(rows)-1].Digest.String())
 	}
 	for _, im := range rows {
 		out.Referrers = append(out.Referrers, ecrtypes.ImageReferrer{

@@ -87,6 +87,19 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 	return err
 }
 
+// Holders lists repositories of a registry that hold the digest, the oldest first, at most limit.
+func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, limit int) ([]Repository, error) {
+	var all []Repository
+	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repositories
+		WHERE id IN (SELECT repository FROM repository_blobs WHERE digest = $1) AND account = $2 AND region = $3 AND deleted_at = 0
+		ORDER BY id LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(), limit}, func(scan func(...any) error) error {
+		r, err := scanRepository(scan)
+		all = append(all, r)
+		return err
+	})
+	return all, err
+}
+
 // RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it).
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
 	err := s.write.do(ctx, func(t *tx) error {

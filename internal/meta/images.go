@@ -243,30 +243,45 @@ func (s *Store) Tags(ctx context.Context, repository int64, after string, limit 
 	return tags, err
 }
 
+// referrersBytes bounds the annotations of one page of referrers: a page ends early rather than answer gigabytes.
+const referrersBytes = 3 << 20
+
 // Referrers lists the images whose subject is d by digest, those after the given one ("" for all), at most limit.
-// artifactTypes, when not empty, keeps only those.
-func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string, limit int) ([]Image, error) {
-	var all []Image
+// artifactTypes, when not empty, keeps only those. more tells that there may be others after the last one.
+func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string, limit int) (page []Image, more bool, err error) {
+	const batch = 100
+	size := 0
 	for {
 		read := 0
-		err := s.read.rows(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.subject = $2 AND i.subject <> '' AND i.deleted_at = 0 AND i.digest > $3
-			ORDER BY i.digest LIMIT $4`, args{repository, d.String(), after, limit}, func(scan func(...any) error) error {
-			im, err := scanImage(scan)
-			if err != nil {
-				return err
-			}
-			read++
-			after = im.Digest.String()
-			if len(artifactTypes) == 0 || slices.Contains(artifactTypes, im.ArtifactType) {
-				all = append(all, im)
-			}
-			return nil
-		})
-		if err != nil || read < limit || len(all) >= limit {
-			return all[:min(len(all), limit)], err
+		err := s.read.rows(ctx, `SELECT `+imageColumns+`, LENGTH(i.annotations) FROM images i
+			WHERE i.repository = $1 AND i.subject = $2 AND i.subject <> '' AND i.deleted_at = 0 AND i.digest > $3 ORDER BY i.digest LIMIT $4`,
+			args{repository, d.String(), after, batch}, func(scan func(...any) error) error {
+				var n int
+				im, err := scanImage(scan, &n)
+				if err != nil {
+					return err
+				}
+				if read++; len(artifactTypes) > 0 && !slices.Contains(artifactTypes, im.ArtifactType) {
+					after = im.Digest.String()
+					return nil
+				}
+				if len(page) == limit || len(page) > 0 && size+n > referrersBytes {
+					return errPageFull
+				}
+				after = im.Digest.String()
+				page, size = append(page, im), size+n
+				return nil
+			})
+		if errors.Is(err, errPageFull) {
+			return page, true, nil
+		}
+		if err != nil || read < batch {
+			return page, false, err
 		}
 	}
 }
+
+var errPageFull = errors.New("the page is full")
 
 // SetPulled records pull times. It skips images that are gone.
 func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) error {

@@ -112,7 +112,7 @@ func (a *API) deleteManifest(q *request) error {
 	return nil
 }
 
-// referrersPage is how many referrers one answer has at most; with annotations it stays far below 4 MiB.
+// referrersPage is how many referrers one answer has at most; with large annotations it has fewer, to stay below 4 MiB.
 const referrersPage = 1000
 
 // listReferrers answers an image index of the manifests whose subject is the digest; an unknown digest has none.
@@ -135,13 +135,12 @@ func (a *API) listReferrers(q *request) error {
 		types = []string{filter}
 		h.Set("OCI-Filters-Applied", "artifactType")
 	}
-	found, err := a.registry.Meta().Referrers(q.r.Context(), q.found.ID, digest, types, last, referrersPage+1)
+	found, more, err := a.registry.Meta().Referrers(q.r.Context(), q.found.ID, digest, types, last, referrersPage)
 	if err != nil {
 		return err
 	}
-	if len(found) > referrersPage {
-		found = found[:referrersPage]
-		next := url.Values{"last": {found[referrersPage-1].Digest.String()}}
+	if more {
+		next := url.Values{"last": {found[len(found)-1].Digest.String()}}
 		if filter != "" {
 			next.Set("artifactType", filter)
 		}

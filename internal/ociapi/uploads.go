@@ -42,36 +42,55 @@ func (a *API) beginUpload(q *request) error {
 	return nil
 }
 
+// mountCandidates is how many repositories are tried when a mount names no source.
+const mountCandidates = 10
+
 // mount tries a cross-repository mount. When the source does not hold the blob, or the caller may not read it there, the
-// answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories.
+// answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories. Without a source,
+// those of the registry's repositories that hold the blob are tried, with the same right on each.
 func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	digest, err := name.ParseDigest(mount)
 	if err != nil {
 		return false, err
 	}
+	var sources []meta.Repository
 	if from == "" {
-		return false, nil
+		sources, err = a.registry.Meta().Holders(q.r.Context(), q.reg, digest, mountCandidates)
+	} else {
+		sources, err = a.mountSource(q, from)
 	}
-	// from is a name as clients write it: on a host without a registry in its name it may carry ACCOUNT/REGION/.
-	reg, repo, err := a.hosts.Resolve(q.host, from)
-	if err != nil || reg != q.reg {
-		return false, nil
-	}
-	if err := identity.Authorize(q.caller, identity.Access{Action: "ecr:GetDownloadUrlForLayer", Account: reg.Account, Resource: reg.RepositoryARN(repo.String())}); err != nil {
-		return false, nil
-	}
-	source, err := a.registry.Repository(q.r.Context(), reg, repo)
-	if err == nil {
-		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
-	}
-	switch {
-	case errors.Is(err, fault.BlobNotFound), err != nil && errors.Is(err, fault.RepositoryNotFound) && source.ID == 0:
-		return false, nil
-	case err != nil:
+	if err != nil {
 		return false, err
 	}
-	a.created(q, digest)
-	return true, nil
+	for _, source := range sources {
+		access := identity.Access{Action: "ecr:GetDownloadUrlForLayer", Account: source.Registry.Account, Resource: source.ARN()}
+		if identity.Authorize(q.caller, access) != nil {
+			continue
+		}
+		err := a.registry.Mount(q.r.Context(), source, q.found, digest)
+		switch {
+		case err == nil:
+			a.created(q, digest)
+			return true, nil
+		case !errors.Is(err, fault.BlobNotFound):
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// mountSource finds the repository that a mount names. The name is as clients write it: on a host without a registry in
+// its name it may carry ACCOUNT/REGION/. None is found when it is of another registry or does not exist.
+func (a *API) mountSource(q *request, from string) ([]meta.Repository, error) {
+	reg, repo, err := a.hosts.Resolve(q.host, from)
+	if err != nil || reg != q.reg {
+		return nil, nil
+	}
+	source, err := a.registry.Repository(q.r.Context(), reg, repo)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		return nil, nil
+	}
+	return []meta.Repository{source}, err
 }
 
 func (a *API) putBlob(q *request, digest string) error {
