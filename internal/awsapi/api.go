@@ -86,6 +86,7 @@ type exchange struct {
 func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	x := &exchange{w: w, r: r, ev: ev, service: guessService(r), release: func() {}}
 	defer func() { x.release() }()
+	ev.Door = x.service.wire.Name
 	w.Header()["X-Amzn-Requestid"] = []string{ev.RequestID}
 	out, err := a.serve(x)
 	if err == nil {
