@@ -101,6 +101,7 @@ func TestCheckOutputJSON(t *testing.T) {
 		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":{"HIGH":-1}}}]}`, "[HIGH]: -1 is outside its range"},
 		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":[]}}]}`, "want a map"},
 		{"DescribeRepositories", `{"repositories":[]}`, ""},
+		{"ListImages", `{"imageIds":[]}`, ""},
 		{"UploadLayerPart", `{"lastByteReceived":-1}`, "outside its range"},
 		{"ListReplicationBackfills", `{"nextToken":"x"}`, ""},
 		{"MakeCoffee", `{}`, "no operation MakeCoffee"},
