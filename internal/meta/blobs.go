@@ -76,7 +76,7 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 				return err
 			}
 		}
-		h, err := holding(ctx, t, from.ID, d)
+		h, err := holding(t.ctx, t, from.ID, d)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 // RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it).
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
 	err := s.write.do(ctx, func(t *tx) error {
-		h, err := holding(ctx, t, r.ID, d)
+		h, err := holding(t.ctx, t, r.ID, d)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 
+	"modernc.org/sqlite"
+
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
@@ -58,8 +60,13 @@ func (c *committer) close() error {
 func (c *committer) do(ctx context.Context, fn func(*tx) error) error {
 	w := &write{fn: fn, done: make(chan struct{})}
 	select {
+	case <-c.stop: // asked alone first, so that close does not go on for as long as writers come
+		return fault.Unavailable.New("the server is stopping")
+	default:
+	}
+	select {
 	case c.queue <- w:
-	case <-c.done:
+	case <-c.stop:
 		return fault.Unavailable.New("the server is stopping")
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -108,27 +115,45 @@ func (c *committer) group(first *write) {
 		}
 		break
 	}
-	if err := c.commit(group); err != nil && len(group) > 1 {
-		// The database itself failed, and may have ended the transaction on its own: nothing of the group holds.
-		// Alone, each write meets its own fate.
-		for _, w := range group {
-			w.err = c.commit([]*write{w})
-		}
-	} else if err != nil {
-		first.err = err
+	switch began, err := c.commit(group); {
+	case err == nil:
+	case began && len(group) > 1:
+		c.alone(group)
+	default:
+		fail(group, err)
 	}
 	for _, w := range group {
 		close(w.done)
 	}
 }
 
-// commit runs a group in one transaction. A coded failure of one write is that write's own; any other error undoes all.
-func (c *committer) commit(group []*write) (err error) {
+// alone commits each write of a group by itself. It follows the failure of a whole group: the database may have ended
+// its transaction on its own, so that nothing of it holds; now each write meets its own fate.
+func (c *committer) alone(group []*write) {
+	for i := range group {
+		one := group[i : i+1]
+		began, err := c.commit(one)
+		if !began {
+			fail(group[i:], err) // the rest would only wait for the same answer
+			return
+		}
+		if err != nil {
+			fail(one, err)
+		}
+	}
+}
+
+func fail(group []*write, err error) {
+	for _, w := range group {
+		w.err = err
+	}
+}
+
+// commit runs a group in one transaction. A refusal is the write's own and stands in its err; any other error undoes all
+// and is returned. began is false when not even a transaction could be begun, so that nothing of the group was tried.
+func (c *committer) commit(group []*write) (began bool, err error) {
 	ctx := context.Background() // a client that goes away must not undo its neighbours' writes
 	t := &tx{statements: c.stmts, ctx: ctx}
-	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
 	undo := func(err error) error {
 		_, rerr := c.conn.ExecContext(ctx, `ROLLBACK`)
 		if noTransaction(rerr) {
@@ -136,18 +161,20 @@ func (c *committer) commit(group []*write) (err error) {
 		}
 		return errors.Join(err, rerr)
 	}
+	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
+		return false, undo(fmt.Errorf("beginning a transaction: %w", err)) // undo: should one be open, the next begin works
+	}
 	wrote := false
 	for _, w := range group {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
-			return undo(err)
+			return true, undo(err)
 		}
 		w.err = run(t, w.fn)
-		var coded *fault.Error
 		switch {
 		case w.err == nil:
 			wrote = true
 			_, err = t.exec(`RELEASE one`)
-		case errors.As(w.err, &coded):
+		case refusal(w.err):
 			if _, err = t.exec(`ROLLBACK TO one`); err == nil {
 				_, err = t.exec(`RELEASE one`)
 			}
@@ -155,16 +182,23 @@ func (c *committer) commit(group []*write) (err error) {
 			err = w.err
 		}
 		if err != nil {
-			return undo(err)
+			return true, undo(err)
 		}
 	}
 	if !wrote {
-		return undo(nil)
+		return true, undo(nil)
 	}
 	if _, err := t.exec(`COMMIT`); err != nil {
-		return undo(fmt.Errorf("committing: %w", err))
+		return true, undo(fmt.Errorf("committing: %w", err))
 	}
-	return nil
+	return true, nil
+}
+
+// refusal tells a rule's answer, after which the transaction goes on, from a failure of the database.
+func refusal(err error) bool {
+	var coded *fault.Error
+	var failed *sqlite.Error
+	return errors.As(err, &coded) && !errors.As(err, &failed)
 }
 
 // run keeps a programmer's mistake in one write from ending the committer with a half-made transaction.

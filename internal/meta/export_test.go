@@ -1,0 +1,83 @@
+package meta
+
+import (
+	"context"
+	"fmt"
+)
+
+// Tx is a transaction, for tests of the committer.
+type Tx = tx
+
+// Exec runs one statement in the transaction.
+func (t *tx) Exec(text string, a ...any) (int64, error) { return t.exec(text, a...) }
+
+// Write runs fn as any change of the store runs.
+func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error { return s.write.do(ctx, fn) }
+
+// Hold lets the committer wait in a write of its own until release is called, so that the writes of a test that follow
+// make one group.
+func (s *Store) Hold() (release func()) {
+	held, free, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.write.do(context.Background(), func(*tx) error { close(held); <-free; return nil })
+	}()
+	<-held
+	return func() { close(free); <-done }
+}
+
+// Waiting is how many writes wait for the committer.
+func (s *Store) Waiting() int { return len(s.write.queue) }
+
+// Fresh is the same store with empty caches: what it answers was read now.
+func (s *Store) Fresh() *Store {
+	f := &Store{read: s.read, write: s.write, lock: s.lock, now: s.now}
+	f.cache.init()
+	return f
+}
+
+// Count is the number that a query answers.
+func (s *Store) Count(ctx context.Context, text string, a ...any) (n int64, err error) {
+	if err := s.read.db.QueryRowContext(ctx, text, a...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("%s: %w", text, err)
+	}
+	return n, nil
+}
+
+// Column is the first column of a query's rows, as text.
+func (s *Store) Column(ctx context.Context, text string, a ...any) (all []string, err error) {
+	rows, err := s.read.db.QueryContext(ctx, text, a...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", text, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// Explain is the plan of a statement, one step in each element.
+func (s *Store) Explain(ctx context.Context, text string) (steps []string, err error) {
+	rows, err := s.read.db.QueryContext(ctx, `EXPLAIN QUERY PLAN `+text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", text, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	return steps, rows.Err()
+}
+
+// Migrations are the files that make the schema.
+var Migrations = migrations
