@@ -146,9 +146,6 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.op.run == nil {
-		return nil, fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists those it has", x.op.wire.Name)
-	}
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
@@ -239,7 +236,9 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 		if x.op = s.operations[operation]; !ok || x.op == nil || x.r.Method != http.MethodPost {
 			return nil, fault.UnknownOperation.New("X-Amz-Target '%s' is no operation of %s", name.Clip(x.r.Header.Get("X-Amz-Target")), s.wire.ID)
 		}
-		x.ev.Operation = operation
+		if err := x.built(); err != nil {
+			return nil, err
+		}
 		in := x.op.wire.Input()
 		return in, awswire.DecodeJSON(body, in, opts)
 	}
@@ -250,9 +249,20 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 	if x.op = s.operations[form.Get("Action")]; x.op == nil || form.Get("Version") != s.wire.APIVersion {
 		return nil, fault.UnknownOperation.New("Could not find operation %s for version %s", name.Clip(form.Get("Action")), name.Clip(form.Get("Version")))
 	}
-	x.ev.Operation = x.op.wire.Name
+	if err := x.built(); err != nil {
+		return nil, err
+	}
 	in := x.op.wire.Input()
 	return in, awswire.DecodeQuery(form, in, opts)
+}
+
+// built notes the operation in the event and refuses one that ecrin does not have, before its input is looked at.
+func (x *exchange) built() error {
+	x.ev.Operation = x.op.wire.Name
+	if x.op.run == nil {
+		return fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists those it has", x.op.wire.Name)
+	}
+	return nil
 }
 
 // formOf reads the parameters of a query-protocol request from its body, or from the address of a GET.

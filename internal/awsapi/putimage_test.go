@@ -1,0 +1,185 @@
+package awsapi_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestPutImage(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	s.layer("app", "{}")
+	m := manifest("{}", nil)
+	put := func(more ...any) string { return object(append([]any{"repositoryName", "app", "imageManifest", m}, more...)...) }
+	out := s.must("PutImage", put("imageTag", "one", "imageDigest", digestOf(m)))
+	want := map[string]any{"image": map[string]any{
+		"registryId": home, "repositoryName": "app", "imageId": map[string]any{"imageDigest": digestOf(m), "imageTag": "one"},
+		"imageManifest": m, "imageManifestMediaType": ociManifest,
+	}}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("PutImage (-want +got):\n%s", diff)
+	}
+	s.wantError("PutImage", put("imageTag", "one"), "ImageAlreadyExistsException",
+		"Image with digest '"+digestOf(m)+"' and tag 'one' already exists in the repository with name 'app' in registry with id '000000000000'")
+	s.wantError("PutImage", put(), "ImageAlreadyExistsException", digestOf(m))
+	s.wantError("PutImage", put("imageTag", "two", "imageDigest", digestOf("x")), "ImageDigestDoesNotMatchException", digestOf(m))
+	s.wantError("PutImage", put("imageTag", "two", "imageManifestMediaType", ociIndex), "InvalidParameterException", "")
+
+	pushed := func() any {
+		return list(s.must("DescribeImages", object("repositoryName", "app", "imageIds", ids(digestOf(m), ""))), "imageDetails")[0]["imagePushedAt"]
+	}
+	before := pushed()
+	s.skip(time.Minute)
+	s.must("PutImage", put("imageTag", "two"))
+	if got := pushed(); got != before {
+		t.Errorf("imagePushedAt after one more tag is %v, want %v as before", got, before)
+	}
+
+	// A tag on another image moves, and the old image may lose its last one.
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids("", "two")))
+	next := s.image("app", "next", "one")
+	details := spell(list(s.must("DescribeImages", `{"repositoryName":"app"}`), "imageDetails"), "imageDigest", "imageTags")
+	if diff := cmp.Diff([]string{digestOf(m) + " -", digestOf(next) + " [one]"}, details); diff != "" {
+		t.Errorf("after the tag moved (-want +got):\n%s", diff)
+	}
+
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", manifest("{}", []string{"no layer", "nor this"})), "LayersNotFoundException", digestOf("nor this"))
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", index(m, `{"no":"image"}`)), "ReferencedImagesNotFoundException", digestOf(`{"no":"image"}`))
+	for what, bad := range map[string]string{
+		"no JSON": "hello", "an array": "[]", "empty": "{}",
+		"image and index": manifest("{}", nil, "manifests", []any{}),
+	} {
+		if a := s.call("PutImage", object("repositoryName", "app", "imageManifest", bad)); a.Type != "InvalidParameterException" {
+			t.Errorf("PutImage of %s: got %s, want InvalidParameterException", what, a)
+		}
+	}
+	if got := s.must("ListImages", `{"repositoryName":"app"}`)["imageIds"].([]any); len(got) != 2 {
+		t.Errorf("after refused pushes there are %d entries, want 2", len(got))
+	}
+}
+
+// A manifest without mediaType needs the request's, and is stored byte for byte.
+func TestPutImageMediaType(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	s.layer("app", "{}")
+	plain := fmt.Sprintf("{\n \"schemaVersion\": 2, \"config\": {\"mediaType\":%q,\"digest\":%q,\"size\":2}, \"layers\": [ ] }\n", ociConfig, digestOf("{}"))
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", plain), "InvalidParameterException", "")
+	s.must("PutImage", object("repositoryName", "app", "imageManifest", plain, "imageManifestMediaType", ociManifest, "imageTag", "a"))
+	got := list(s.must("BatchGetImage", object("repositoryName", "app", "imageIds", ids(digestOf(plain), ""))), "images")
+	if diff := cmp.Diff([]string{plain + " " + ociManifest}, spell(got, "imageManifest", "imageManifestMediaType")); diff != "" {
+		t.Errorf("the stored manifest (-want +got):\n%s", diff)
+	}
+}
+
+// pushTag moves a tag by the docker door and gives the status.
+func (s *server) pushTag(repo, m, tag string) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, s.url+"/v2/"+repo+"/manifests/"+tag, strings.NewReader(m))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	data := list(s.must("GetAuthorizationToken", `{}`), "authorizationData")[0]
+	r.Header.Set("Authorization", "Basic "+data["authorizationToken"].(string))
+	r.Header.Set("Content-Type", ociManifest)
+	return s.do(r)
+}
+
+func TestTagMutability(t *testing.T) {
+	t.Parallel()
+	filters := func(all ...string) []map[string]string {
+		var out []map[string]string
+		for _, f := range all {
+			out = append(out, map[string]string{"filterType": "WILDCARD", "filter": f})
+		}
+		return out
+	}
+	s := serve(t, nil)
+	for _, c := range []struct {
+		mode         string
+		filters      []map[string]string
+		moves, stays []string
+	}{
+		{"MUTABLE", nil, []string{"v1", "latest"}, nil},
+		{"IMMUTABLE", nil, nil, []string{"v1", "latest"}},
+		{"IMMUTABLE_WITH_EXCLUSION", filters("latest", "dev-*", "*-rc*"), []string{"latest", "dev-", "dev-1", "v1-rc2"}, []string{"latest2", "mydev-1", "v1", "Latest"}},
+		{"MUTABLE_WITH_EXCLUSION", filters("v*.*", "prod"), []string{"v1", "latest", "production"}, []string{"v1.0", "v.", "prod"}},
+	} {
+		repo := strings.ToLower(c.mode)
+		in := []any{"repositoryName", repo, "imageTagMutability", c.mode}
+		if c.filters != nil {
+			in = append(in, "imageTagMutabilityExclusionFilters", c.filters)
+		}
+		s.repository(repo)
+		old, next := s.image(repo, "old", append(c.moves, c.stays...)...), s.image(repo, "next")
+		out := s.must("PutImageTagMutability", object(in...))
+		if got := spell([]map[string]any{out}, "imageTagMutability")[0]; got != c.mode || len(anys(out["imageTagMutabilityExclusionFilters"])) != len(c.filters) {
+			t.Errorf("PutImageTagMutability %s: got %v", c.mode, out)
+		}
+		names := func(tag string) string {
+			return list(s.must("DescribeImages", object("repositoryName", repo, "imageIds", ids("", tag))), "imageDetails")[0]["imageDigest"].(string)
+		}
+		for _, tag := range c.stays {
+			text := fmt.Sprintf("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, repo)
+			s.wantError("PutImage", object("repositoryName", repo, "imageManifest", next, "imageTag", tag), "ImageTagAlreadyExistsException", text)
+			if a := s.pushTag(repo, next, tag); a.Status != 400 || !strings.Contains(a.Body, text) {
+				t.Errorf("%s: docker push to %s: got %s, want 400 with %q", c.mode, tag, a, text)
+			}
+			// The same image again is ECR's own error here, and no error for docker.
+			s.wantError("PutImage", object("repositoryName", repo, "imageManifest", old, "imageTag", tag), "ImageAlreadyExistsException", tag)
+			if a := s.pushTag(repo, old, tag); a.Status != 201 {
+				t.Errorf("%s: docker push of the same image to %s: got %s, want 201", c.mode, tag, a)
+			}
+			if got := names(tag); got != digestOf(old) {
+				t.Errorf("%s: tag %s is on %s, want it to stay on %s", c.mode, tag, got, digestOf(old))
+			}
+		}
+		for i, tag := range c.moves {
+			if i%2 == 0 {
+				s.must("PutImage", object("repositoryName", repo, "imageManifest", next, "imageTag", tag))
+			} else if a := s.pushTag(repo, next, tag); a.Status != 201 {
+				t.Errorf("%s: docker push to %s: got %s, want 201", c.mode, tag, a)
+			}
+			if got := names(tag); got != digestOf(next) {
+				t.Errorf("%s: tag %s is on %s, want it moved to %s", c.mode, tag, got, digestOf(next))
+			}
+		}
+		// New tags are always free, and an immutable one that was deleted is free again.
+		s.must("PutImage", object("repositoryName", repo, "imageManifest", next, "imageTag", "new"))
+		for _, tag := range c.stays {
+			s.must("BatchDeleteImage", object("repositoryName", repo, "imageIds", ids("", tag)))
+			s.must("PutImage", object("repositoryName", repo, "imageManifest", next, "imageTag", tag))
+		}
+	}
+}
+
+func TestAuthorizationTokenForm(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	data := list(s.must("GetAuthorizationToken", `{"registryIds":["111122223333","000000000000"]}`), "authorizationData")
+	want := []string{"https://111122223333.dkr.ecr.us-east-1.amazonaws.com", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"}
+	if diff := cmp.Diff(want, spell(data, "proxyEndpoint")); diff != "" {
+		t.Errorf("proxyEndpoint in the order of registryIds (-want +got):\n%s", diff)
+	}
+	text, err := base64.StdEncoding.DecodeString(data[0]["authorizationToken"].(string))
+	user, password, _ := strings.Cut(string(text), ":")
+	if err != nil || user != "AWS" || len(password) < 100 || strings.ContainsAny(password, ": \t\n") {
+		t.Errorf("the token is %q (%v), want AWS, a colon and a password without colons or blanks", text, err)
+	}
+	if got, want := data[0]["expiresAt"].(float64), float64(time.Now().Add(12*time.Hour).Unix()); got < want-60 || got > want+60 {
+		t.Errorf("expiresAt is %v, want 12 hours from now, %v", got, want)
+	}
+	if one := list(s.must("GetAuthorizationToken", `{}`), "authorizationData"); len(one) != 1 || one[0]["proxyEndpoint"] != want[1] {
+		t.Errorf("without registryIds: got %v, want one for %s", one, home)
+	}
+	s.wantError("GetAuthorizationToken", `{"registryIds":[]}`, "InvalidParameterException", "registryIds")
+	s.wantError("GetAuthorizationToken", `{"registryIds":["12"]}`, "InvalidParameterException", "registryIds")
+}
