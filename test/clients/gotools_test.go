@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
 // lines are the sorted lines of an output.
@@ -45,9 +48,16 @@ func crane(s *session) {
 	s.cmd("crane", "tag", ref+":v1", "v2").ok()
 	wantLines(t, "crane ls", s.cmd("crane", "ls", ref).ok(), "v1", "v2")
 
-	// A copy to another repository asks to mount; with or without the mount the bytes must be there.
+	// A copy to another repository asks to mount: with ECR's account setting on, no layer is sent.
 	copied := s.repo("clients/crane-copy")
-	s.cmd("crane", "copy", ref+":v1", copied+":v1").ok()
+	setting := &ecr.PutAccountSettingInput{Name: aws.String("BLOB_MOUNTING"), Value: aws.String("ENABLED")}
+	if _, err := s.s.sdk(t, account, region).PutAccountSetting(t.Context(), setting); err != nil {
+		t.Fatal(err)
+	}
+	out = s.cmd("crane", "copy", ref+":v1", copied+":v1").all()
+	if strings.Contains(out, "pushed blob") || !strings.Contains(out, "mounted blob: "+img.layers[1].Digest.String()) {
+		t.Errorf("crane copy to another repository: got %q, want every layer mounted and none pushed", out)
+	}
 	s.s.wantManifest(t, "clients/crane-copy", "v1", img.index)
 	s.cmd("crane", "validate", "--remote", copied+":v1").ok()
 	if got := s.cmd("crane", "catalog", s.host()).ok(); !slices.Contains(lines(got), "clients/crane-copy") {

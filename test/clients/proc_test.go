@@ -52,6 +52,16 @@ func (c *call) ok() string {
 	return stdout
 }
 
+// all runs the command, which must succeed, and returns its standard output and standard error.
+func (c *call) all() string {
+	c.t.Helper()
+	stdout, stderr, err := c.run()
+	if err != nil {
+		c.t.Fatalf("%s: %v\nstdout: %s\nstderr: %s", c, err, stdout, stderr)
+	}
+	return stdout + "\n" + stderr
+}
+
 // fails runs the command, which must exit with a failure, and returns all that it printed.
 func (c *call) fails() string {
 	c.t.Helper()
