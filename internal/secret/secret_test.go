@@ -28,6 +28,8 @@ type holder struct {
 	deep    struct{ hidden secret.String }
 }
 
+type element struct{ S secret.String }
+
 func newHolder() holder {
 	s := secret.New(canary)
 	h := holder{Public: s, Pointer: &s, List: []secret.String{s}, Map: map[string]secret.String{"k": s}, Any: s, hidden: s}
@@ -65,7 +67,7 @@ func TestAttack34SecretIsNotPrinted(t *testing.T) {
 		t.Errorf("yaml: got %s, %v; want 5 marks", text, err)
 	}
 	check("yaml", string(text))
-	text, err = xml.Marshal(struct{ S secret.String }{s})
+	text, err = xml.Marshal(element{s})
 	if err != nil || !strings.Contains(string(text), "[secret]") {
 		t.Errorf("xml: got %s, %v; want a mark", text, err)
 	}
