@@ -10,10 +10,12 @@
 package clients_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -58,7 +60,14 @@ func outside() (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(work)
+	// An interrupt ends the namespace first, so that all of this is removed also then.
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	defer func() {
+		if left := removeTraces(work); left != nil && err == nil {
+			code, err = 1, left
+		}
+	}()
 	if err := prepare(work); err != nil {
 		return 1, err
 	}
@@ -66,12 +75,11 @@ func outside() (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer removeCgroups(filepath.Base(work))
 
 	// The shell is process 1 in there: it waits for orphans, which daemons leave and a Go program would not reap.
 	args := append([]string{"--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child",
 		"--mount-proc", "sh", "-c", `"$@"; exit $?`, "sh", self}, os.Args[1:]...)
-	cmd := exec.Command("unshare", args...)
+	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), insideEnv+"="+work)
 	// When this process is killed the kernel ends unshare, and with it the namespace. The signal is bound to the thread.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,9 +98,21 @@ func loopbackUp() error {
 // cgroupParent is the name below which every container of this run has its control groups.
 func cgroupParent() string { return filepath.Base(workDir) }
 
-// removeCgroups removes the empty control groups named parent that container runtimes leave behind: the only thing
-// that namespaces do not undo.
-func removeCgroups(parent string) {
+// removeTraces removes the work folder and the control groups below its name, which container runtimes leave behind:
+// the only things that namespaces do not undo. Processes of an interrupted run may still be ending, so it tries for 5 s.
+func removeTraces(work string) error {
+	var err error
+	for range 50 {
+		if err = errors.Join(os.RemoveAll(work), removeCgroups(filepath.Base(work))); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("removing what the tests made: %w", err)
+}
+
+// removeCgroups removes the empty control groups at and below every group named parent.
+func removeCgroups(parent string) error {
 	var found []string
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -110,9 +123,11 @@ func removeCgroups(parent string) {
 		}
 		return nil
 	})
+	var failed error
 	for _, dir := range slices.Backward(found) { // children before parents
 		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			fmt.Fprintln(os.Stderr, "clients: leaving a control group:", err)
+			failed = errors.Join(failed, err)
 		}
 	}
+	return failed
 }
