@@ -38,7 +38,7 @@ type opened struct {
 const tokenContext = "docker token v1"
 
 // IssueToken makes a docker password for the caller in a region. It is recorded, so that it can be listed and revoked.
-// The password has only the characters A-Z a-z 0-9 _ - and is 200 to 400 characters long.
+// The password has only the characters A-Z a-z 0-9 _ - and is 150 to 400 characters long.
 func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) (password secret.String, expires time.Time, err error) {
 	id := make([]byte, 8)
 	rand.Read(id)
