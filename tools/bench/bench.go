@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is one run: the servers, what they hold, and how long to measure.
+type bench struct {
+	dir       string
+	self      string // this program
+	ecrinPath string
+	data      string // ecrin's
+	many      int    // images in the large repository
+	rounds    int
+	length    time.Duration // of each load
+	bigBytes  int           // of the large blob
+	midBytes  int           // of each of the parallel uploads
+	parallel  int
+	big       []byte // the large blob
+
+	profiles       string // directory for profiles, or ""
+	profileAddress string
+
+	account                   account
+	ecrin, dist, bare, static *door
+	pushed                    int // tags that PUT rows have made
+	say                       func(format string, a ...any)
+}
+
+// The repositories. few has 10 tags of one image, many has an image for each tag.
+const (
+	few     = "bench/few"
+	manyRep = "bench/many"
+	fewTags = 10
+)
+
+func uploadRepo(i int) string { return fmt.Sprintf("bench/upload-%02d", i) }
+
+// row is one case. Its contenders are measured in turn, round by round, so that a machine that is slow for a while is
+// slow for all of them.
+type row struct {
+	name       string
+	unit       string
+	contenders []contender
+	targets    []target
+}
+
+type contender struct {
+	name string
+	run  func(ctx context.Context) (measure, error)
+}
+
+// setUp starts every server and gives ecrin and distribution the same content.
+func (b *bench) setUp(ctx context.Context) (err error) {
+	b.data = filepath.Join(b.dir, "ecrin-data")
+	began := time.Now()
+	if err := b.openEcrin(ctx); err != nil {
+		return err
+	}
+	repos := []string{few, manyRep}
+	for i := range b.parallel {
+		repos = append(repos, uploadRepo(i))
+	}
+	for _, repo := range repos {
+		if err := b.ecrin.api(ctx, b.account, "CreateRepository", map[string]string{"repositoryName": repo}, &struct{}{}); err != nil {
+			return err
+		}
+	}
+	b.big = randomBytes(2, b.bigBytes)
+	if err := b.content(b.ecrin); err != nil {
+		return err
+	}
+	if err := b.ecrin.push(manyRep, 0); err != nil {
+		return err
+	}
+	if err := b.ecrin.stop(); err != nil {
+		return err
+	}
+	b.say("filling a repository with %d images", b.many)
+	if err := fill(ctx, b.data, "000000000000", b.account.Region, manyRep, 0, b.many); err != nil {
+		return err
+	}
+	if err := b.openEcrin(ctx); err != nil {
+		return err
+	}
+	dist, err := b.startDistribution(ctx)
+	if err != nil {
+		return err
+	}
+	b.dist = &door{process: dist}
+	if err := b.content(b.dist); err != nil {
+		return err
+	}
+	file := filepath.Join(b.dir, "manifest.json")
+	if err := os.WriteFile(file, imageManifest(0), 0o600); err != nil {
+		return err
+	}
+	bare, err := b.startBare(ctx, file)
+	if err != nil {
+		return err
+	}
+	b.bare = &door{process: bare}
+	static, err := b.startStatic(ctx)
+	if err != nil {
+		return err
+	}
+	b.static = &door{process: static}
+	if err := os.WriteFile(filepath.Join(b.dir, "static", "blob"), b.big, 0o644); err != nil {
+		return err
+	}
+	syscall.Sync()
+	b.say("ready after %s", time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// openEcrin starts ecrin and logs in.
+func (b *bench) openEcrin(ctx context.Context) error {
+	p, err := b.startEcrin(ctx, b.data)
+	if err != nil {
+		return err
+	}
+	b.ecrin = &door{process: p}
+	if b.account, err = b.readAccount(ctx, b.data); err != nil {
+		return err
+	}
+	return b.ecrin.login(ctx, b.account)
+}
+
+// content is what a registry needs for the rows: ten tags and a large blob.
+func (b *bench) content(d *door) error {
+	if err := d.push(few, fewTags); err != nil {
+		return err
+	}
+	c, err := dial(d.address)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return d.putBlob(c, few, b.big, digestOf(b.big))
+}
+
+func (b *bench) stop() error {
+	var errs []error
+	for _, d := range []*door{b.ecrin, b.dist, b.bare, b.static} {
+		if d != nil && d.process != nil {
+			errs = append(errs, d.stop())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// run measures the rows whose names match.
+func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
+	r := &report{Rounds: b.rounds, Details: map[string]map[string]measures{}, units: map[string]string{}}
+	for _, row := range b.rows() {
+		if !only.MatchString(row.name) {
+			continue
+		}
+		b.say("measuring: %s", row.name)
+		all := map[string]measures{}
+		end, err := b.profile(ctx, row.name)
+		if err != nil {
+			return nil, err
+		}
+		for range b.rounds {
+			for _, c := range row.contenders {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				m, err := c.run(ctx)
+				if err != nil {
+					return nil, fmt.Errorf("%s, %s: %w", row.name, c.name, err)
+				}
+				all[c.name] = append(all[c.name], m)
+			}
+		}
+		if err := end(); err != nil {
+			return nil, err
+		}
+		medians := map[string]measure{}
+		for name, m := range all {
+			medians[name] = m.median()
+		}
+		for _, t := range row.targets {
+			r.Lines = append(r.Lines, t.judge(row.name, row.unit, medians))
+		}
+		r.order = append(r.order, row.name)
+		r.units[row.name] = row.unit
+		r.Details[row.name] = all
+	}
+	if b.static != nil && b.static.name != "nginx" {
+		r.Notes = append(r.Notes, "There is no nginx here: the static file server was Go's.")
+	}
+	return r, nil
+}
+
+var unsafeName = regexp.MustCompile(`[^a-zA-Z0-9]+`)
+
+// profile takes a processor profile of ecrin over a row, when asked for. It holds what the peers' turns leave idle, too.
+func (b *bench) profile(ctx context.Context, row string) (end func() error, err error) {
+	if b.profiles == "" || strings.HasPrefix(row, "start") { // which ends the server and its profile
+		return func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- b.takeProfile(ctx, filepath.Join(b.profiles, unsafeName.ReplaceAllString(row, "-"))) }()
+	return func() error {
+		err := <-done
+		cancel()
+		return err
+	}, nil
+}
+
+// profileSeconds covers the first turns of a row.
+const profileSeconds = 8
+
+func (b *bench) takeProfile(ctx context.Context, path string) error {
+	for _, one := range []struct{ kind, query string }{{"profile", fmt.Sprintf("?seconds=%d", profileSeconds)}, {"allocs", ""}} {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.profileAddress+"/debug/pprof/"+one.kind+one.query, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return fmt.Errorf("taking a profile: %w", err)
+		}
+		defer resp.Body.Close()
+		f, err := os.Create(path + "." + one.kind)
+		if err != nil {
+			return err
+		}
+		if _, err = io.Copy(f, resp.Body); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

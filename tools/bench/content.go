@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+)
+
+const (
+	manifestType = "application/vnd.oci.image.manifest.v1+json"
+	configType   = "application/vnd.oci.image.config.v1+json"
+	layerType    = "application/vnd.oci.image.layer.v1.tar+gzip"
+)
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// randomBytes are n bytes that do not compress; the same seed gives the same bytes.
+func randomBytes(seed byte, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// Every image of the bench has this configuration and this layer of 1 KB.
+var (
+	imageConfig = []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)
+	imageLayer  = randomBytes(1, 1024)
+)
+
+// imageManifest is the manifest of image number n: as long as that of an image with ten layers, and another for each n.
+func imageManifest(n int) []byte {
+	type descriptor struct {
+		MediaType string `json:"mediaType"`
+		Digest    string `json:"digest"`
+		Size      int    `json:"size"`
+	}
+	b, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": manifestType,
+		"config":      descriptor{configType, digestOf(imageConfig), len(imageConfig)},
+		"layers":      []descriptor{{layerType, digestOf(imageLayer), len(imageLayer)}},
+		"annotations": map[string]string{"org.opencontainers.image.version": tagOf(n), "padding": strings.Repeat("-", 1200)},
+	})
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	return b
+}
+
+func tagOf(n int) string { return fmt.Sprintf("build-%07d", n) }
+
+// door is a registry as its clients see it.
+type door struct {
+	*process
+	auth string // the Authorization header's line with its end, or ""
+}
+
+// request is the bytes of a request's header. length is that of the body, -1 for chunks.
+func (d *door) request(method, path string, length int, more ...string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: %s, */*\r\n%s", method, path, d.address, manifestType, d.auth)
+	switch {
+	case length > 0 || length == 0 && method != http.MethodGet:
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", length)
+	case length < 0:
+		b.WriteString("Transfer-Encoding: chunked\r\n")
+	}
+	for _, line := range more {
+		b.WriteString(line + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// call makes one request on a connection of its own and wants one of these statuses.
+func (d *door) call(method, path string, body []byte, want int, more ...string) (answer, error) {
+	c, err := dial(d.address)
+	if err != nil {
+		return answer{}, err
+	}
+	defer c.close()
+	return d.callOn(c, method, path, body, want, more...)
+}
+
+func (d *door) callOn(c *client, method, path string, body []byte, want int, more ...string) (answer, error) {
+	var r io.Reader
+	if len(body) > 0 {
+		r = bytes.NewReader(body)
+	}
+	a, err := c.do(d.request(method, path, len(body), more...), r)
+	if err == nil && a.status != want {
+		err = fmt.Errorf("answer %d, not %d: %s", a.status, want, a.head)
+	}
+	if err != nil {
+		return a, fmt.Errorf("%s %s of %s: %w", method, path, d.name, err)
+	}
+	return a, nil
+}
+
+// under makes an answer's Location a path.
+func under(location string) string {
+	if _, rest, ok := strings.Cut(location, "://"); ok {
+		_, path, _ := strings.Cut(rest, "/")
+		return "/" + path
+	}
+	return location
+}
+
+// withDigest adds the query that ends an upload.
+func withDigest(path, digest string) string {
+	if strings.Contains(path, "?") {
+		return path + "&digest=" + digest
+	}
+	return path + "?digest=" + digest
+}
+
+// putBlob pushes a blob in one piece.
+func (d *door) putBlob(c *client, repo string, body []byte, digest string) error {
+	a, err := d.callOn(c, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, http.StatusAccepted)
+	if err != nil {
+		return err
+	}
+	_, err = d.callOn(c, http.MethodPut, withDigest(under(a.location), digest), body, http.StatusCreated)
+	return err
+}
+
+// push puts image 0 under some tags.
+func (d *door) push(repo string, tags int) error {
+	c, err := dial(d.address)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for _, blob := range [][]byte{imageConfig, imageLayer} {
+		if err := d.putBlob(c, repo, blob, digestOf(blob)); err != nil {
+			return err
+		}
+	}
+	for n := range tags {
+		if _, err := d.callOn(c, http.MethodPut, "/v2/"+repo+"/manifests/"+tagOf(n), imageManifest(0), http.StatusCreated, "Content-Type: "+manifestType); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// account is what `ecrin env --json` prints.
+type account struct {
+	ID     string `json:"AWS_ACCESS_KEY_ID"`
+	Secret string `json:"AWS_SECRET_ACCESS_KEY"`
+	Region string `json:"AWS_REGION"`
+}
+
+func (b *bench) readAccount(ctx context.Context, data string) (a account, err error) {
+	out, err := exec.CommandContext(ctx, b.ecrinPath, "env", "--data", data, "--json").Output()
+	if err != nil {
+		return a, fmt.Errorf("ecrin env: %w", err)
+	}
+	if err := json.Unmarshal(out, &a); err != nil || a.Secret == "" {
+		return a, errors.New("ecrin env --json printed something else") // not shown: it may hold the secret
+	}
+	return a, nil
+}
+
+// sign makes a signed ECR API request: its header and its body, good for 15 minutes.
+func (d *door) sign(ctx context.Context, a account, operation string, in any) (header, body []byte, err error) {
+	if body, err = json.Marshal(in); err != nil {
+		return nil, nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+"/", bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921."+operation)
+	sum := sha256.Sum256(body)
+	key := aws.Credentials{AccessKeyID: a.ID, SecretAccessKey: a.Secret}
+	if err := v4.NewSigner().SignHTTP(ctx, key, r, hex.EncodeToString(sum[:]), "ecr", a.Region, time.Now()); err != nil {
+		return nil, nil, fmt.Errorf("signing %s: %w", operation, err)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", d.address, len(body))
+	err = r.Header.Write(&b)
+	b.WriteString("\r\n")
+	return b.Bytes(), body, err
+}
+
+// api makes one signed call.
+func (d *door) api(ctx context.Context, a account, operation string, in, out any) error {
+	header, body, err := d.sign(ctx, a, operation, in)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+"/", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(header)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && key != "Host" && key != "Content-Length" {
+			r.Header.Set(key, value)
+		}
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s: %w", operation, resp.Status, text, err)
+	}
+	return json.Unmarshal(text, out)
+}
+
+// login gets a docker token by a signed call; from then on requests carry it.
+func (d *door) login(ctx context.Context, a account) error {
+	var out struct {
+		AuthorizationData []struct{ AuthorizationToken string }
+	}
+	if err := d.api(ctx, a, "GetAuthorizationToken", struct{}{}, &out); err != nil {
+		return err
+	}
+	if len(out.AuthorizationData) != 1 {
+		return errors.New("GetAuthorizationToken gave no token")
+	}
+	token := out.AuthorizationData[0].AuthorizationToken
+	if _, err := base64.StdEncoding.DecodeString(token); err != nil {
+		return fmt.Errorf("reading the token: %w", err)
+	}
+	d.auth = "Authorization: Basic " + token + "\r\n"
+	return nil
+}

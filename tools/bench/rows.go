@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"time"
+)
+
+const connections = 32
+
+// rows are the cases of the design's table of speeds, in its order.
+func (b *bench) rows() []row {
+	d := distribution
+	return []row{
+		{"manifest GET by tag", "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
+			{"bare handler", b.get(b.bare, connections, manifestOf(b.bare, few, fewTags))},
+		}, []target{{peer: d, of: value, goal: 3}, {peer: "bare handler", of: value, goal: 0.4}}},
+		{fmt.Sprintf("manifest GET by tag, one of %d", b.many), "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
+			{"ecrin, 10 tags", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+		}, []target{{peer: "ecrin, 10 tags", of: value, goal: 0.9}}},
+		{fmt.Sprintf("manifest GET by tag, any of %d", b.many), "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, connections, manifestOf(b.ecrin, manyRep, b.many))},
+			{"ecrin, 10 tags", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
+		}, []target{{peer: d, of: value, goal: 3}, {peer: "ecrin, 10 tags", of: value, goal: 0.9}}},
+		{"blob GET 1 KB", "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, connections, blobOf(b.ecrin, digestOf(imageLayer)))},
+			{d, b.get(b.dist, connections, blobOf(b.dist, digestOf(imageLayer)))},
+		}, []target{{peer: d, of: value, goal: 10}}},
+		{fmt.Sprintf("blob GET %d MB, one stream", b.bigBytes/1e6), "GB/s", []contender{
+			{"ecrin", b.download(b.ecrin, "/v2/"+few+"/blobs/"+digestOf(b.big))},
+			{b.static.name, b.download(b.static, "/blob")},
+			{d, b.download(b.dist, "/v2/"+few+"/blobs/"+digestOf(b.big))},
+		}, []target{{peer: b.static.name, of: value, goal: 1}}},
+		b.uploadRow("in one piece", b.monolithic),
+		b.uploadRow("in chunks of 10 MiB", b.chunked),
+		b.uploadRow("in one streamed PATCH", b.streamed),
+		{fmt.Sprintf("%d uploads of %d MB at once", b.parallel, b.midBytes/1e6), "MB/s", []contender{
+			{"ecrin", b.uploads(b.ecrin)}, {d, b.uploads(b.dist)},
+		}, []target{{peer: d, of: value, goal: 1.3}, {of: memory, less: true, goal: 70, unit: "MB"}}},
+		{"PUT of a tag, 8 writers", "req/s", []contender{
+			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
+		}, []target{{peer: d, of: value, goal: 1.5}}},
+		{fmt.Sprintf("PUT of a tag, 8 writers, %d tags", b.many), "req/s", []contender{
+			{"ecrin", b.putTags(b.ecrin, manyRep)}, {"ecrin, few tags", b.putTags(b.ecrin, few)},
+		}, []target{{peer: "ecrin, few tags", of: value, goal: 0.9}}},
+		{fmt.Sprintf("tags/list, 100 of %d", b.many), "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, 4, b.tagPages())},
+		}, []target{{of: cpu, less: true, goal: 1, unit: "ms CPU"}}},
+		{fmt.Sprintf("tags/list, all %d", b.many), "req/s", []contender{
+			{"ecrin", b.get(b.ecrin, 4, fixed(b.ecrin.request(http.MethodGet, "/v2/"+manyRep+"/tags/list", 0)))},
+		}, []target{{of: cpu, less: true, goal: 10 * float64(b.many) / 1e5, unit: "ms CPU"}}},
+		{fmt.Sprintf("DescribeImages, 100 of %d", b.many), "req/s", []contender{
+			{"ecrin", b.describe},
+		}, []target{{of: cpu, less: true, goal: 5, unit: "ms CPU"}}},
+		{"mount of a layer from another repository", "req/s", []contender{
+			{"ecrin", b.mounts},
+		}, []target{{of: value, goal: 1}}},
+		{fmt.Sprintf("start with %d images", b.many), "s", []contender{
+			{"ecrin", b.starts},
+		}, []target{{of: value, less: true, goal: 1}, {of: memory, less: true, goal: 40, unit: "MB idle"}}},
+	}
+}
+
+const distribution = "distribution"
+
+// requests makes the stream of each connection; they are made anew for each turn, since ecrin's address and token change
+// when it starts again.
+type requests func() func(connection int) stream
+
+func fixed(header []byte) requests {
+	return func() func(int) stream { return func(int) stream { return again(header) } }
+}
+
+// manifestOf asks for random tags among n. The requests are prepared, so that the client spends no time on them.
+func manifestOf(d *door, repo string, n int) requests {
+	return func() func(int) stream {
+		front, back := d.splitRequest("/v2/" + repo + "/manifests/")
+		return func(i int) stream {
+			random := rand.New(rand.NewPCG(uint64(i), uint64(time.Now().UnixNano())))
+			buf := make([]byte, 0, 2048)
+			return func() ([]byte, io.Reader) {
+				buf = append(append(append(buf[:0], front...), tagOf(random.IntN(n))...), back...)
+				return buf, nil
+			}
+		}
+	}
+}
+
+// splitRequest is a GET's header before and after the last part of its path.
+func (d *door) splitRequest(path string) (front, back []byte) {
+	whole := d.request(http.MethodGet, path, 0)
+	n := len(http.MethodGet) + 1 + len(path)
+	return whole[:n:n], whole[n:]
+}
+
+func oneOf(d *door, n int) requests {
+	return func() func(int) stream {
+		return func(int) stream { return again(d.request(http.MethodGet, "/v2/"+manyRep+"/manifests/"+tagOf(n), 0)) }
+	}
+}
+
+func blobOf(d *door, digest string) requests {
+	return func() func(int) stream {
+		return func(int) stream { return again(d.request(http.MethodGet, "/v2/"+few+"/blobs/"+digest, 0)) }
+	}
+}
+
+// tagPages asks for pages that begin anywhere.
+func (b *bench) tagPages() requests {
+	return func() func(int) stream {
+		front, back := b.ecrin.splitRequest("/v2/" + manyRep + "/tags/list?n=100&last=")
+		return func(int) stream {
+			return func() ([]byte, io.Reader) {
+				return append(append(front[:len(front):len(front)], tagOf(rand.IntN(max(b.many-100, 1)))...), back...), nil
+			}
+		}
+	}
+}
+
+// get loads a server with requests that are answered with 200.
+func (b *bench) get(d *door, n int, r requests) func(context.Context) (measure, error) {
+	return func(context.Context) (measure, error) { return b.load(d, n, http.StatusOK, r()) }
+}
+
+// load warms up, then measures.
+func (b *bench) load(d *door, n, want int, streams func(int) stream) (measure, error) {
+	if _, err := load(d.address, n, b.length/10, want, streams); err != nil {
+		return measure{}, err
+	}
+	before, err := d.cpu()
+	if err != nil {
+		return measure{}, err
+	}
+	o, err := load(d.address, n, b.length, want, streams)
+	if err != nil {
+		return measure{}, err
+	}
+	after, err := d.cpu()
+	return measure{
+		Value: o.rate(), CPU: us(after-before) / float64(o.requests), P50: ms(o.at(.5)), P99: ms(o.at(.99)), Memory: d.memory("VmRSS"),
+	}, err
+}
+
+// download reads a large body again and again on one connection.
+func (b *bench) download(d *door, path string) func(context.Context) (measure, error) {
+	return func(context.Context) (measure, error) {
+		m, err := b.load(d, 1, http.StatusOK, func(int) stream { return again(d.request(http.MethodGet, path, 0)) })
+		m.Value *= float64(b.bigBytes) / 1e9
+		return m, err
+	}
+}
+
+// putTags makes new tags of an image that is there.
+func (b *bench) putTags(d *door, repo string) func(context.Context) (measure, error) {
+	body := imageManifest(0)
+	return func(context.Context) (measure, error) {
+		b.pushed++
+		turn := b.pushed
+		number := 0
+		return b.load(d, 8, http.StatusCreated, func(i int) stream {
+			number++
+			first := number // of this connection, in the warm-up and after it
+			n := 0
+			return func() ([]byte, io.Reader) {
+				n++
+				tag := fmt.Sprintf("put-%d-%d-%d", turn, first, n)
+				return append(d.request(http.MethodPut, "/v2/"+repo+"/manifests/"+tag, len(body), "Content-Type: "+manifestType), body...), nil
+			}
+		})
+	}
+}
+
+// describe asks for pages all over the large repository, by signed calls.
+func (b *bench) describe(ctx context.Context) (measure, error) {
+	type input struct {
+		RepositoryName string `json:"repositoryName"`
+		MaxResults     int    `json:"maxResults,omitempty"`
+		NextToken      string `json:"nextToken,omitempty"`
+	}
+	var calls [][]byte
+	token := ""
+	for range 10 {
+		in := input{manyRep, 100, token}
+		header, body, err := b.ecrin.sign(ctx, b.account, "DescribeImages", in)
+		if err != nil {
+			return measure{}, err
+		}
+		calls = append(calls, append(header, body...))
+		in.MaxResults = min(1000, b.many/10) // the next measured page is far from this one
+		var out struct{ NextToken string }
+		if err := b.ecrin.api(ctx, b.account, "DescribeImages", in, &out); err != nil {
+			return measure{}, err
+		}
+		if token = out.NextToken; token == "" {
+			break
+		}
+	}
+	return b.load(b.ecrin, 4, http.StatusOK, func(i int) stream {
+		n := i
+		return func() ([]byte, io.Reader) {
+			n++
+			return calls[n%len(calls)], nil
+		}
+	})
+}
+
+// mounts makes the layer of one repository a layer of another; no byte of it is sent.
+func (b *bench) mounts(context.Context) (measure, error) {
+	path := "/v2/" + uploadRepo(0) + "/blobs/uploads/?from=" + few + "&mount=" + digestOf(b.big)
+	return b.load(b.ecrin, 8, http.StatusCreated, func(int) stream { return again(b.ecrin.request(http.MethodPost, path, 0)) })
+}
+
+// starts stops ecrin and starts it again.
+func (b *bench) starts(ctx context.Context) (measure, error) {
+	if err := b.ecrin.stop(); err != nil {
+		return measure{}, err
+	}
+	if err := b.openEcrin(ctx); err != nil {
+		return measure{}, err
+	}
+	time.Sleep(time.Second) // idle means that nothing happens
+	return measure{Value: b.ecrin.ready.Seconds(), Memory: b.ecrin.memory("VmRSS")}, nil
+}
+
+func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// The servers under test. All keep their files below one directory, so on one disk.
+
+// buildEcrin compiles the product as `make build` does.
+func buildEcrin(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "ecrin")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "github.com/ecrin-dev/ecrin/cmd/ecrin")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building ecrin: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// startEcrin serves data. With a profile address it is this program that serves, with the same server and net/http/pprof.
+func (b *bench) startEcrin(ctx context.Context, data string) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(b.ecrinPath, "serve", "--data", data, "--listen", address)
+	if b.profiles != "" {
+		if b.profileAddress, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		cmd = exec.Command(b.self, "serve", data, address, b.profileAddress)
+	}
+	for _, pair := range os.Environ() {
+		if !strings.HasPrefix(pair, "ECRIN_") {
+			cmd.Env = append(cmd.Env, pair)
+		}
+	}
+	return start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
+}
+
+// distributionPath finds the peer that tools/clients/install builds; "" when it is not there.
+func distributionPath() (string, error) {
+	dir := os.Getenv("ECRIN_CLIENTS")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(cache, "ecrin", "clients")
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "distribution-v[0-9]*[0-9]"))
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[len(found)-1], nil
+}
+
+func (b *bench) startDistribution(ctx context.Context) (*process, error) {
+	path, err := distributionPath()
+	if err != nil || path == "" {
+		return nil, errors.Join(errors.New("distribution is not built: tools/clients/install distribution"), err)
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(b.dir, "distribution.yml")
+	config := fmt.Sprintf(`version: 0.1
+log: {level: info, accesslog: {disabled: false}}
+storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}}
+http: {addr: %s}
+`, filepath.Join(b.dir, "distribution"), address)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path, "serve", file)
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	return start(ctx, b.dir, "distribution", address, "/v2/", cmd)
+}
+
+// startBare runs the least that a Go registry could be: net/http and the answer's bytes.
+func (b *bench) startBare(ctx context.Context, manifest string) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, b.dir, "bare", address, "/", exec.Command(b.self, "bare", manifest, address))
+}
+
+// The workers keep root's rights where there are any, so that they reach the file.
+const nginxConfig = `user root;
+worker_processes 2;
+daemon off;
+pid %[1]s/nginx.pid;
+error_log stderr warn;
+events { worker_connections 1024; }
+http {
+	access_log %[1]s/nginx-access.log;
+	sendfile on;
+	tcp_nopush on;
+	keepalive_requests 1000000;
+	client_body_temp_path %[1]s/nginx-body;
+	proxy_temp_path %[1]s/nginx-proxy;
+	fastcgi_temp_path %[1]s/nginx-fastcgi;
+	uwsgi_temp_path %[1]s/nginx-uwsgi;
+	scgi_temp_path %[1]s/nginx-scgi;
+	server { listen %[2]s; root %[1]s/static; }
+}
+`
+
+// startStatic serves dir/static with nginx, or with Go's file server where there is no nginx.
+func (b *bench) startStatic(ctx context.Context) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(b.dir, "static"), 0o755); err != nil {
+		return nil, err
+	}
+	path := ""
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
+		if one := filepath.Join(dir, "nginx"); path == "" && exec.Command(one, "-v").Run() == nil {
+			path = one
+		}
+	}
+	if path == "" {
+		return start(ctx, b.dir, "file server", address, "/", exec.Command(b.self, "files", filepath.Join(b.dir, "static"), address))
+	}
+	file := filepath.Join(b.dir, "nginx.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, b.dir, address), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "static", "index.html"), []byte("ready\n"), 0o644); err != nil {
+		return nil, err
+	}
+	return start(ctx, b.dir, "nginx", address, "/", exec.Command(path, "-e", "stderr", "-p", b.dir, "-c", file))
+}
