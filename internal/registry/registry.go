@@ -29,6 +29,8 @@ type Service struct {
 	// CreateOnPush makes a repository that a push names and that does not exist.
 	createOnPush bool
 
+	held keySet // uploads that someone is writing to, by id
+
 	pullsMu sync.Mutex
 	pulls   map[meta.PullKey]time.Time
 }
@@ -106,7 +108,8 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 		return err
 	}
 	for _, u := range idle {
-		if err := s.Cancel(ctx, u); err != nil && !errors.Is(err, fault.UploadConflict) { // someone is writing after all
+		// Someone may have written after all, or ended it.
+		if err := s.Cancel(ctx, u); err != nil && !errors.Is(err, fault.UploadConflict) && !errors.Is(err, fault.UploadNotFound) {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -52,6 +53,55 @@ func (s *Service) Upload(ctx context.Context, by identity.Caller, r meta.Reposit
 	return u, err
 }
 
+// hold keeps every other writer away from an upload until release is called, and makes sure that u is how it stands now:
+// between the bytes of a chunk and the record of them nobody may get at the file, or the record would tell of other
+// bytes. This process is the only writer of its data directory; several nodes will need a lease in the row.
+// Errors: fault.UploadConflict (someone is writing, or has written since u was read), fault.UploadNotFound.
+func (s *Service) hold(ctx context.Context, u meta.Upload) (release func(), err error) {
+	if u.ID == "" { // PutBlob's: nobody else knows of it
+		return func() {}, nil
+	}
+	conflict := fault.UploadConflict.New("another request is writing to the upload %s", u.ID)
+	if !s.held.take(u.ID) {
+		return nil, conflict
+	}
+	release = func() { s.held.leave(u.ID) }
+	now, err := s.meta.Upload(ctx, u.Repository, u.ID)
+	if err == nil && (now.Blob.Size != u.Blob.Size || !bytes.Equal(now.Blob.State, u.Blob.State)) {
+		err = conflict
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// keySet is a set of keys that are in use.
+type keySet struct {
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+func (k *keySet) take(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keys[key] {
+		return false
+	}
+	if k.keys == nil {
+		k.keys = map[string]bool{}
+	}
+	k.keys[key] = true
+	return true
+}
+
+func (k *keySet) leave(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, key)
+}
+
 // Chunk is a piece of an upload's content.
 type Chunk struct {
 	Body   io.Reader
@@ -66,6 +116,11 @@ func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Uplo
 	if err := startsAtEnd(u, c); err != nil {
 		return u, err
 	}
+	release, err := s.hold(ctx, u)
+	if err != nil {
+		return u, err
+	}
+	defer release()
 	before := u.Blob.Size
 	after, err := s.blobs.Append(ctx, u.Blob, exactly(c), layerLimit(u, c))
 	if err != nil {
@@ -85,6 +140,11 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	if err := startsAtEnd(u, c); err != nil {
 		return blob.Info{}, err
 	}
+	release, err := s.hold(ctx, u)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	defer release()
 	var last io.Reader
 	if c.Body != nil {
 		last = exactly(c)
@@ -115,6 +175,11 @@ func (s *Service) PutBlob(ctx context.Context, r meta.Repository, c Chunk, want 
 
 // Cancel drops an upload. Errors: fault.UploadConflict (someone is writing to it now).
 func (s *Service) Cancel(ctx context.Context, u meta.Upload) error {
+	release, err := s.hold(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := s.blobs.Abort(ctx, u.Blob); err != nil {
 		return err
 	}
