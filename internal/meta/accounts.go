@@ -88,7 +88,7 @@ func accountNotFound(id name.Account) error {
 	return fault.AccountNotFound.New("account %s does not exist here; `ecrin account list` shows those that do", id)
 }
 
-// DeleteAccount removes an account, its keys and tokens. Its repositories must be gone, unless force, which marks them
+// DeleteAccount removes an account, its keys, tokens and settings. Its repositories must be gone, unless force, which marks them
 // deleted too. Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
 	err := s.write.do(ctx, func(t *tx) error {
@@ -103,7 +103,10 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 			return fault.AccountNotEmpty.New("account %s is the default account and cannot be deleted", id)
 		}
 		if force {
-			if _, err := t.exec(`UPDATE repositories SET deleted_at = $1 WHERE account = $2 AND deleted_at = 0`, micros(s.now()), id.String()); err != nil {
+			if _, err := t.exec(`DELETE FROM uploads WHERE repository IN (SELECT id FROM repositories WHERE account = $1 AND deleted_at = 0)`, id.String()); err != nil {
+				return err
+			}
+			if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE account = $1 AND deleted_at = 0`, id.String(), micros(s.now())); err != nil {
 				return err
 			}
 		}
@@ -115,11 +118,24 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 		if found {
 			return fault.AccountNotEmpty.New("account %s still has repositories: delete them first, or repeat with force", id)
 		}
+		if _, err := t.exec(`DELETE FROM account_settings WHERE account = $1`, id.String()); err != nil {
+			return err
+		}
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err
 	})
 	s.cache.dropIdentity()
 	s.cache.dropRepositories()
+	return err
+}
+
+// accountExists makes sure, inside the transaction, that an account was not deleted since it was looked up.
+func accountExists(t *tx, id name.Account) error {
+	var one int
+	found, err := t.one(`SELECT 1 FROM accounts WHERE id = $1`, args{id.String()}, &one)
+	if err == nil && !found {
+		err = accountNotFound(id)
+	}
 	return err
 }
 
@@ -133,10 +149,10 @@ func insertKey(t *tx, k AccessKey) error {
 // fault.AccessKeyLimit.
 func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 	return s.write.do(ctx, func(t *tx) error {
-		var n int
-		if found, err := t.one(`SELECT 1 FROM accounts WHERE id = $1`, args{k.Account.String()}, &n); err != nil || !found {
-			return errors.Join(err, accountNotFound(k.Account))
+		if err := accountExists(t, k.Account); err != nil {
+			return err
 		}
+		var n int
 		if _, err := t.one(`SELECT COUNT(*) FROM access_keys WHERE account = $1 AND principal = $2`, args{k.Account.String(), k.Principal}, &n); err != nil {
 			return err
 		}
@@ -210,16 +226,25 @@ func (s *Store) changeKey(ctx context.Context, id, text string, a ...any) error 
 	return err
 }
 
-// PutToken records a token that was issued, and forgets those of its account that ended a day ago.
+// PutToken records a token that was issued, and forgets all that ended more than a day before.
+// Errors: fault.AccountNotFound.
 func (s *Store) PutToken(ctx context.Context, k Token) error {
-	return s.write.do(ctx, func(t *tx) error {
-		if _, err := t.exec(`DELETE FROM tokens WHERE expires_at < $1`, micros(k.IssuedAt.Add(-24*time.Hour))); err != nil {
+	var forgotten int64
+	err := s.write.do(ctx, func(t *tx) (err error) {
+		if err := accountExists(t, k.Account); err != nil {
 			return err
 		}
-		_, err := t.exec(`INSERT INTO tokens (id, account, principal, access_key, region, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		if forgotten, err = t.exec(`DELETE FROM tokens WHERE expires_at < $1`, micros(k.IssuedAt.Add(-24*time.Hour))); err != nil {
+			return err
+		}
+		_, err = t.exec(`INSERT INTO tokens (id, account, principal, access_key, region, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			k.ID, k.Account.String(), k.Principal, k.AccessKey, k.Region.String(), micros(k.IssuedAt), micros(k.ExpiresAt))
 		return err
 	})
+	if forgotten > 0 {
+		s.cache.tokens.drop()
+	}
+	return err
 }
 
 const tokenColumns = `id, account, principal, access_key, region, issued_at, expires_at, revoked_at`

@@ -100,9 +100,13 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 	return all, err
 }
 
-// RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it).
+// RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it),
+// fault.RepositoryNotFound.
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
 	err := s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
 		h, err := holding(t.ctx, t, r.ID, d)
 		if err != nil {
 			return err
@@ -185,13 +189,14 @@ func (s *Store) DeleteUpload(ctx context.Context, id string) error {
 	})
 }
 
-// IdleUploads lists the ids of uploads that nobody has written to since t, at most limit.
+// IdleUploads lists uploads that nobody has written to since t, the idlest first, at most limit; only ID, Repository and
+// Blob.ID are filled in.
 func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
 	var all []Upload
-	err := s.read.rows(ctx, `SELECT id, repository, blob_id FROM uploads WHERE updated_at < $1 ORDER BY updated_at LIMIT $2`, args{micros(t), limit},
+	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},
 		func(scan func(...any) error) error {
 			var u Upload
-			err := scan(&u.ID, &u.Repository, &u.Blob.ID)
+			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State)
 			all = append(all, u)
 			return err
 		})

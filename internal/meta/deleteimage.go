@@ -20,9 +20,12 @@ type Removed struct {
 }
 
 // DeleteImage marks an image deleted and removes its tags. Errors: fault.ImageNotFound, fault.ImageReferenced (an index
-// of the repository names it).
+// of the repository names it), fault.RepositoryNotFound.
 func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, principal string) (removed []Removed, err error) {
-	err = s.write.do(ctx, func(t *tx) error {
+	err = s.write.do(ctx, func(t *tx) (err error) {
+		if err := alive(t, r); err != nil {
+			return err
+		}
 		removed, err = s.deleteImage(t, r, d, principal)
 		return err
 	})
@@ -34,7 +37,8 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string
 	if err := unreferenced(t, r.ID, d.String()); err != nil {
 		return nil, err
 	}
-	n, err := t.exec(`UPDATE images SET deleted_at = $3, tagged = 0 WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, r.ID, d.String(), micros(s.now()))
+	now := s.now()
+	n, err := t.exec(`UPDATE images SET deleted_at = $3, tagged = 0 WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, r.ID, d.String(), micros(now))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +56,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string
 		return nil, err
 	}
 	for _, one := range removed {
-		if err := s.history(t, r.ID, one.Tag, d.String(), "", principal); err != nil {
+		if err := s.history(t, r.ID, one.Tag, d.String(), "", principal, now); err != nil {
 			return nil, err
 		}
 	}
@@ -84,9 +88,12 @@ func unreferenced(t *tx, repository int64, digest string) error {
 
 // DeleteTag removes a tag. With last, an image goes with its last tag, as in the ECR API; without, it stays untagged,
 // as in the OCI specification. only, when given, is the digest that the tag must name.
-// Errors: fault.ImageNotFound, fault.ImageDigestDoesNotMatch, fault.ImageReferenced.
+// Errors: fault.ImageNotFound, fault.ImageDigestDoesNotMatch, fault.ImageReferenced, fault.RepositoryNotFound.
 func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, only name.Digest, last bool, principal string) (removed Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
 		var digest string
 		found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &digest)
 		switch {
@@ -115,7 +122,7 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, only 
 		if _, err := t.exec(`DELETE FROM tags WHERE repository = $1 AND tag = $2`, r.ID, tag.String()); err != nil {
 			return err
 		}
-		if err := s.history(t, r.ID, tag.String(), digest, "", principal); err != nil {
+		if err := s.history(t, r.ID, tag.String(), digest, "", principal, s.now()); err != nil {
 			return err
 		}
 		return untagIfLast(t, r.ID, digest)

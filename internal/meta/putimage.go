@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/manifest"
@@ -231,7 +232,7 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 		r.ID, tag.String(), to, micros(at)); err != nil {
 		return err
 	}
-	if err := s.history(t, r.ID, tag.String(), from, to, p.Principal); err != nil {
+	if err := s.history(t, r.ID, tag.String(), from, to, p.Principal, at); err != nil {
 		return err
 	}
 	if _, err := t.exec(`UPDATE images SET tagged = 1 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
@@ -243,10 +244,9 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 	return nil
 }
 
-func (s *Store) history(t *tx, repository int64, tag, from, to, principal string) error {
-	now := s.now()
+func (s *Store) history(t *tx, repository int64, tag, from, to, principal string, at time.Time) error {
 	_, err := t.exec(`INSERT INTO tag_history (id, repository, tag, from_digest, to_digest, moved_at, principal) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		s.ids.next(now), repository, tag, from, to, micros(now), principal)
+		s.ids.next(at), repository, tag, from, to, micros(at), principal)
 	return err
 }
 

@@ -57,13 +57,13 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 // Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
 func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[string]string) (Repository, error) {
 	r.ID = s.ids.next(s.now())
+	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // as it will be read
 	err := s.write.do(ctx, func(t *tx) error {
-		var one int
-		if found, err := t.one(`SELECT 1 FROM accounts WHERE id = $1`, args{r.Registry.Account.String()}, &one); err != nil || !found {
-			return errors.Join(err, accountNotFound(r.Registry.Account))
+		if err := accountExists(t, r.Registry.Account); err != nil {
+			return err
 		}
 		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-			ON CONFLICT (account, region, name, deleted_at) DO NOTHING`,
+			ON CONFLICT (account, region, name) WHERE deleted_at = 0 DO NOTHING`,
 			r.ID, r.Registry.Account.String(), r.Registry.Region.String(), r.Name.String(), micros(r.CreatedAt), r.Mutability.Mode,
 			strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy)
 		if err != nil {

@@ -123,7 +123,7 @@ func coded(err error) error {
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_FULL:
 			return fault.Unavailable.New("the disk that holds the database is full: nothing was stored; free some space and repeat").Because(err)
-		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY:
+		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
 			return fault.Unavailable.New("the database cannot be written now: nothing was stored").Because(err)
 		}
 	}

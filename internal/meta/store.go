@@ -18,8 +18,9 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/ecrin-dev/ecrin/internal/durable"
 )
 
 //go:embed migrations/*.sql
@@ -55,7 +56,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 		for k, v := range more {
 			q[k] = append(q[k], v...)
 		}
-		return (&url.URL{Scheme: "file", Opaque: path, RawQuery: q.Encode()}).String()
+		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
 	writer, err := sql.Open("sqlite", dsn(nil))
 	if err != nil {
@@ -84,6 +85,10 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	reader.SetMaxOpenConns(readers)
 	reader.SetMaxIdleConns(readers)
 	s.read = newPool(reader)
+	// The clock may stand behind the one that made the last identifiers: they go on growing from there.
+	if err := s.read.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &s.ids.last); err != nil {
+		return fail(err)
+	}
 	return s, nil
 }
 
@@ -92,7 +97,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 const readers = 4
 
 func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
 	path := filepath.Join(dir, "lock")
@@ -100,8 +105,11 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock file: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin (lock file %s): %w", dir, path, err), f.Close())
+	switch err := durable.TryLock(f); {
+	case errors.Is(err, durable.ErrLocked):
+		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own", dir), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
 	return f, nil
 }
@@ -118,10 +126,14 @@ func (s *Store) Close() error {
 	return errors.Join(append(errs, s.lock.Close())...)
 }
 
-// Ping tells whether reads and durable writes work, for readiness probes.
+// Ping tells whether reads are answered and a write gets its turn, for readiness probes. It writes nothing, so that a
+// full disk, on which pulls go on, does not make it fail.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
-	return s.read.row(ctx, `SELECT 1`, nil, &one)
+	if err := s.read.row(ctx, `SELECT 1`, nil, &one); err != nil {
+		return err
+	}
+	return s.write.do(ctx, func(*tx) error { return nil })
 }
 
 func micros(t time.Time) int64 {
@@ -145,7 +157,8 @@ func truth(b bool) int {
 	return 0
 }
 
-// idSource makes identifiers that grow: the time in milliseconds, then a counter.
+// idSource makes identifiers that grow: the time in milliseconds, then a counter. It begins after the newest one of the
+// database.
 type idSource struct {
 	mu   sync.Mutex
 	last int64

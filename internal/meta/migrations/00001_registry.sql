@@ -18,6 +18,7 @@ CREATE TABLE access_keys (
     created_at    BIGINT NOT NULL
 );
 CREATE INDEX access_keys_by_account ON access_keys (account, created_at, id);
+CREATE INDEX access_keys_by_principal ON access_keys (account, principal);
 
 CREATE TABLE tokens (
     id         TEXT PRIMARY KEY,
@@ -52,9 +53,10 @@ CREATE TABLE repositories (
     scan_on_push SMALLINT NOT NULL DEFAULT 0,
     encryption   TEXT NOT NULL,
     kms_key      TEXT NOT NULL DEFAULT '',
-    policy       TEXT NOT NULL DEFAULT '',
-    UNIQUE (account, region, name, deleted_at)
+    policy       TEXT NOT NULL DEFAULT ''
 );
+-- One living repository of a name; any number of deleted ones.
+CREATE UNIQUE INDEX repositories_by_name ON repositories (account, region, name) WHERE deleted_at = 0;
 
 CREATE TABLE repository_labels (
     repository BIGINT NOT NULL REFERENCES repositories (id),
@@ -143,4 +145,5 @@ CREATE TABLE uploads (
     started_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
-CREATE INDEX uploads_by_age ON uploads (updated_at);
+CREATE INDEX uploads_by_age ON uploads (updated_at, id);
+CREATE INDEX uploads_by_repository ON uploads (repository);
