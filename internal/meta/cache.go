@@ -17,6 +17,7 @@ type cache struct {
 	heads        shelf[headKey, ManifestHead]
 	bodies       shelf[name.Digest, []byte]
 	holdings     shelf[holdingKey, Holding]
+	tagLists     shelf[int64, []byte] // by repository
 }
 
 type (
@@ -42,6 +43,7 @@ func (c *cache) init() {
 	c.keys.most, c.tokens.most, c.settings.most = 4096, 4096, 1024
 	c.repositories.most, c.heads.most, c.holdings.most = 4096, 16384, 16384
 	c.bodies.most = 1024
+	c.tagLists.most = 4
 }
 
 func (c *cache) dropIdentity() {
@@ -54,6 +56,7 @@ func (c *cache) dropRepositories() {
 	c.repositories.drop()
 	c.heads.drop()
 	c.holdings.drop()
+	c.tagLists.drop()
 }
 
 // dropImages forgets what a push changes.
@@ -61,6 +64,8 @@ func (c *cache) dropImages(repository int64, p Put) {
 	keys := []headKey{{repository, name.Reference{Digest: p.Digest}}}
 	for _, t := range p.Tags {
 		keys = append(keys, headKey{repository, name.Reference{Tag: t}})
+		// A tag that only moves leaves the list as it was.
+		c.tagLists.dropUnless(repository, func(list []byte) bool { return lists(list, t.String()) })
 	}
 	c.heads.drop(keys...)
 	blobs := p.Manifest.Blobs()
@@ -73,9 +78,10 @@ func (c *cache) dropImages(repository int64, p Put) {
 
 // dropRepository forgets all images and blobs of a repository. Deletions are rare, so it forgets those of its
 // neighbours too.
-func (c *cache) dropRepository(int64) {
+func (c *cache) dropRepository(repository int64) {
 	c.heads.drop()
 	c.holdings.drop()
+	c.tagLists.drop(repository)
 }
 
 // shelf is a bounded map that may be emptied at any time. When it is full it starts again empty: simple, and the cost
@@ -115,6 +121,17 @@ func (s *shelf[K, V]) drop(keys ...K) {
 		s.m = nil
 	}
 	for _, k := range keys {
+		delete(s.m, k)
+	}
+}
+
+// dropUnless drops k unless its value still holds. Reads that are under way are not kept in either case: they may be
+// older than the change, whatever the value on the shelf is.
+func (s *shelf[K, V]) dropUnless(k K, holds func(V) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gen++
+	if v, ok := s.m[k]; ok && !holds(v) {
 		delete(s.m, k)
 	}
 }

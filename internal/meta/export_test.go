@@ -81,3 +81,6 @@ func (s *Store) Explain(ctx context.Context, text string) (steps []string, err e
 
 // Migrations are the files that make the schema.
 var Migrations = migrations
+
+// InOrder sorts a list of tags that the database gave in another order.
+var InOrder = inOrder

@@ -144,12 +144,33 @@ func (s *Store) Images(ctx context.Context, repository int64, state TagState, af
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		if all[i].Tags, err = s.tagsOf(ctx, repository, all[i].Digest, "", -1); err != nil {
-			return nil, err
-		}
+	if state != Untagged && len(all) > 0 {
+		err = s.tagAll(ctx, repository, after, all)
 	}
-	return all, nil
+	return all, err
+}
+
+// tagAll fills in the tags of a page of images, the first of which come right after the given position.
+func (s *Store) tagAll(ctx context.Context, repository int64, after Position, page []Image) error {
+	index := make(map[string]int, len(page))
+	for i, im := range page {
+		index[im.Digest.String()] = i
+	}
+	last := page[len(page)-1]
+	// The page's limits find its tagged images again, however many others lie between them; an image that came into the
+	// range since does not count.
+	return s.read.rows(ctx, `SELECT i.digest, t.tag FROM images i JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
+		WHERE i.repository = $1 AND i.tagged = 1 AND i.deleted_at = 0
+			AND (i.pushed_at, i.digest) > ($2, $3) AND (i.pushed_at, i.digest) <= ($4, $5)
+		ORDER BY i.pushed_at, i.digest, t.tag`,
+		args{repository, after.PushedAt, after.Digest, micros(last.PushedAt), last.Digest.String()}, func(scan func(...any) error) error {
+			var digest, tag string
+			err := scan(&digest, &tag)
+			if i, ok := index[digest]; ok && err == nil {
+				page[i].Tags = append(page[i].Tags, tag)
+			}
+			return err
+		})
 }
 
 // Image finds one image, with its tags. Errors: fault.ImageNotFound.

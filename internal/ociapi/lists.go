@@ -3,6 +3,7 @@ package ociapi
 import (
 	"fmt"
 	"net/url"
+	"strconv"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -78,6 +79,9 @@ func (a *API) listTags(q *request) error {
 	if err != nil {
 		return err
 	}
+	if p.limit < 0 && p.last == "" {
+		return a.listAllTags(q)
+	}
 	tags, err := a.registry.Meta().Tags(q.r.Context(), q.found.ID, p.last, p.ask())
 	if err != nil {
 		return err
@@ -87,6 +91,28 @@ func (a *API) listTags(q *request) error {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{q.target.name, tags})
+}
+
+// listAllTags answers the whole list, which is kept in the form of its answer.
+func (a *API) listAllTags(q *request) error {
+	list, err := a.registry.Meta().TagList(q.r.Context(), q.found.ID)
+	if err != nil {
+		return err
+	}
+	// Neither the name nor a tag has a character that JSON escapes.
+	front, back := `{"name":"`+q.target.name+`","tags":[`, "]}"
+	if len(list) > 0 {
+		front, back = front+`"`, `"`+back
+	}
+	h := q.w.Header()
+	h.Set("Content-Type", a.listType())
+	h.Set("Content-Length", strconv.Itoa(len(front)+len(list)+len(back)))
+	for _, part := range [][]byte{[]byte(front), list, []byte(back)} {
+		if _, err := q.w.Write(part); err != nil {
+			return clientGone(err)
+		}
+	}
+	return nil
 }
 
 // catalogPage is how many repositories are read from the metadata at a time.
