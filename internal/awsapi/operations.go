@@ -81,9 +81,9 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("DeleteAccessKey", "ecrin:DeleteAccessKey", onAccessKey, (*API).deleteAccessKey),
 	op("ListTokens", "ecrin:ListTokens", onAccount, (*API).listTokens),
 	op("RevokeToken", "ecrin:RevokeToken", onAccount, (*API).revokeToken),
-	op("ListTagHistory", "ecrin:ListTagHistory", onRepository, (*API).listTagHistory),
-	op("ListDeletedImages", "ecrin:ListDeletedImages", onRepository, (*API).listDeletedImages),
-	op("RestoreImage", "ecrin:RestoreImage", onRepository, (*API).restoreImage),
+	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
+	op("ListDeletedImages", "ecrin:ListDeletedImages", onAnyRepository, (*API).listDeletedImages),
+	op("RestoreImage", "ecrin:RestoreImage", onAnyRepository, (*API).restoreImage),
 )
 
 var services = []*service{ecrService, stsService, ecrinService}
@@ -139,6 +139,12 @@ func (c *call) registryOf(id string) (name.Registry, error) {
 
 func onRepository(_ *API, c *call, in awswire.Input) (identity.Access, error) {
 	reg, err := c.registryOf(member(in, "RegistryId"))
+	return identity.Access{Account: reg.Account, Resource: reg.RepositoryARN(member(in, "RepositoryName"))}, err
+}
+
+// onAnyRepository is for ecrin's operations on a repository, which the operator may call too.
+func onAnyRepository(a *API, c *call, in awswire.Input) (identity.Access, error) {
+	reg, err := c.registryOf(a.registryID(c, member(in, "RegistryId")))
 	return identity.Access{Account: reg.Account, Resource: reg.RepositoryARN(member(in, "RepositoryName"))}, err
 }
 
