@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 )
@@ -86,6 +88,9 @@ func (c *Config) Parse(text []byte) error {
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		return err
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("there is more than one document in the file")
 	}
 	return nil
 }
@@ -175,6 +180,10 @@ func (c Config) Check() (Checked, error) {
 	out := Checked{Config: c}
 	var errs []error
 	note := func(key string, err error) {
+		var coded *fault.Error
+		if errors.As(err, &coded) {
+			err = errors.New(coded.Public)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", key, err))
 		}
@@ -186,7 +195,10 @@ func (c Config) Check() (Checked, error) {
 		note("listen", errors.New("at least one HOST:PORT is needed"))
 	}
 	for _, l := range c.Listen {
-		_, _, err := net.SplitHostPort(l)
+		_, port, err := net.SplitHostPort(l)
+		if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
+			err = fmt.Errorf("want a port from 0 to 65535 in %q", l)
+		}
 		note("listen", err)
 	}
 	var err error
@@ -213,7 +225,9 @@ func (c Config) Check() (Checked, error) {
 	}
 	out.Quirks, err = registry.ParseQuirks(c.StrictECR)
 	note("strict_ecr", err)
-	note("log_level", out.Level.UnmarshalText([]byte(c.LogLevel)))
+	if out.Level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		note("log_level", fmt.Errorf("want debug, info, warn or error, got %q", c.LogLevel))
+	}
 	if c.StopTimeout < 0 {
 		note("stop_timeout", errors.New("must not be negative"))
 	}
