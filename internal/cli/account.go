@@ -29,7 +29,7 @@ func (c *commands) jsonFlag(cmd *cobra.Command) *bool {
 
 func (c *commands) accountCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create [ACCOUNT]", Args: cobra.MaximumNArgs(1), Short: "Make an account with one root key",
+		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Make an account with one root key",
 		Long:    "Make an account with one root key and print its id. Without ACCOUNT, 12 digits are drawn.",
 		Example: "  ecrin account create 111122223333 --alias payments\n  eval \"$(ecrin env --account 111122223333)\"",
 	}
@@ -121,7 +121,7 @@ func (c *commands) accountKeys() *cobra.Command {
 }
 
 func (c *commands) keysList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list [ACCOUNT]", Args: cobra.MaximumNArgs(1), Short: "List the keys of an account, without their secrets"}
+	cmd := &cobra.Command{Use: "list [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "List the keys of an account, without their secrets"}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
@@ -153,7 +153,7 @@ func first(args []string) string {
 
 func (c *commands) keysCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create [ACCOUNT]", Args: cobra.MaximumNArgs(1), Short: "Make one more key; an account has at most two",
+		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Make one more key; an account has at most two",
 		Long: "Make one more key and print it with its secret. To rotate: create, change the clients, disable the old key, delete it.",
 	}
 	asJSON := c.jsonFlag(cmd)
@@ -169,7 +169,7 @@ func (c *commands) keysCreate() *cobra.Command {
 		if *asJSON {
 			return c.printJSON(out)
 		}
-		fmt.Fprintf(c.Out, "export AWS_ACCESS_KEY_ID='%s'\nexport AWS_SECRET_ACCESS_KEY='%s'\n", out.AccessKey.AccessKeyId, out.AccessKey.SecretAccessKey)
+		fmt.Fprintf(c.Out, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", quote(out.AccessKey.AccessKeyId), quote(out.AccessKey.SecretAccessKey))
 		return nil
 	}
 	return cmd
@@ -214,6 +214,16 @@ func exactly(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return usageError{fmt.Errorf("one %s is needed, got %d arguments", what, len(args))}
+		}
+		return nil
+	}
+}
+
+// atMostOne is for one argument that may be left out.
+func atMostOne(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usageError{fmt.Errorf("at most one %s is taken, got %d arguments", what, len(args))}
 		}
 		return nil
 	}

@@ -86,7 +86,32 @@ func (c *commands) root() *cobra.Command {
 		}
 		root.AddCommand(cmd)
 	}
+	strict(root)
 	return root
+}
+
+// strict makes a group of commands refuse a word that is none of them: cobra alone prints help and succeeds.
+func strict(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+	if cmd.Runnable() || !cmd.HasSubCommands() {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if cmd.SuggestionsMinimumDistance <= 0 {
+			cmd.SuggestionsMinimumDistance = 2
+		}
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+			text += ": did you mean " + strings.Join(similar, " or ") + "?"
+		}
+		return usageError{errors.New(text)}
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 func version() string {
@@ -141,6 +166,20 @@ func (c *commands) table(rows [][]string) error {
 		fmt.Fprintln(t, strings.Join(r, "\t"))
 	}
 	return t.Flush()
+}
+
+// word makes a word of a shell's command line, as short as a person would write it.
+func word(s string) string {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=-"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return quote(s)
+}
+
+// quote makes a word of a shell's command line that takes everything as it is.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (c *commands) say(format string, args ...any) {

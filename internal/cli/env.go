@@ -52,7 +52,7 @@ An aws CLI before 2.13 (or 1.29) does not know AWS_ENDPOINT_URL: give it --endpo
 			return c.printJSON(all)
 		}
 		for _, v := range vars {
-			fmt.Fprintf(c.Out, "export %s='%s'\n", v.key, v.value) // none of the values can hold a quote but a path
+			fmt.Fprintf(c.Out, "export %s=%s\n", v.key, quote(v.value))
 		}
 		return nil
 	}

@@ -93,7 +93,7 @@ are on the same address.`,
 func (c *commands) greet(cfg config.Checked, r app.Running) {
 	data := ""
 	if cfg.Data != config.Default().Data {
-		data = " --data " + cfg.Data
+		data = " --data " + word(cfg.Data)
 	}
 	host := strings.TrimPrefix(strings.TrimPrefix(r.URL, "http://"), "https://")
 	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, data in %s\n", r.URL, r.Account, r.Region, cfg.Data)

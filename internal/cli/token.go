@@ -49,7 +49,7 @@ func (c *commands) tokenList() *cobra.Command {
 
 func (c *commands) tokenRevoke() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "revoke [TOKEN]", Args: cobra.MaximumNArgs(1), Short: "End one token, or all of an account",
+		Use: "revoke [TOKEN]", Args: atMostOne("TOKEN"), Short: "End one token, or all of an account",
 		Example: "  ecrin token revoke 0123456789abcdef\n  ecrin token revoke --all --account 111122223333",
 	}
 	account := cmd.Flags().String("account", "", "account (the default account without it)")

@@ -1,0 +1,9 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// Root is the whole tree of commands.
+func Root(env Env) *cobra.Command {
+	c := &commands{Env: env}
+	return c.root()
+}
