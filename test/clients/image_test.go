@@ -124,6 +124,7 @@ func writePlatform(layout, arch string, tars ...[]byte) (p platform, err error) 
 	}
 	for _, t := range tars {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(t))
+		config.History = append(config.History, ocispec.History{Created: &created, CreatedBy: "ecrin's client tests"})
 		var zipped bytes.Buffer
 		zw, _ := gzip.NewWriterLevel(&zipped, gzip.BestSpeed)
 		if _, err := zw.Write(t); err != nil {

@@ -31,18 +31,12 @@ func furnish(work string) error {
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("bringing up the loopback interface: %w", err)
 	}
-	// Daemons and podman keep locks and sockets here that would otherwise be shared with the machine's own.
-	for _, dir := range []string{"/run", "/dev/shm"} {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-			return fmt.Errorf("mounting a private %s: %w", dir, err)
-		}
-	}
-	hosts := filepath.Join(work, "hosts")
-	if err := os.WriteFile(hosts, []byte(hostsFile()), 0o644); err != nil {
+	if err := privateFolders(work); err != nil {
 		return err
 	}
-	if err := syscall.Mount(hosts, "/etc/hosts", "", syscall.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mounting a private /etc/hosts: %w", err)
+	// In place of whatever was there: /etc is private by now.
+	if err := os.WriteFile("/etc/hosts", []byte(hostsFile()), 0o644); err != nil {
+		return err
 	}
 	path := filepath.Join(work, "bin") + ":" + os.Getenv("PATH") + ":/usr/local/sbin:/usr/sbin:/sbin"
 	gocover := os.Getenv("GOCOVERDIR")
@@ -59,6 +53,35 @@ func furnish(work string) error {
 	} {
 		if v != "" {
 			os.Setenv(k, v)
+		}
+	}
+	return nil
+}
+
+// privateFolders gives this namespace its own view of the folders of the machine that daemons and clients write to,
+// whatever they are told: sockets, locks, keys and caches. Those with content are seen through an overlay.
+func privateFolders(work string) error {
+	for _, dir := range []string{"/run", "/dev/shm"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mounting a private %s: %w", dir, err)
+		}
+	}
+	// On memory, because the work folder may itself lie on an overlay, which cannot be the upper side of another.
+	above := filepath.Join(work, "above")
+	if err := os.Mkdir(above, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", above, "tmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mounting a tmpfs: %w", err)
+	}
+	for i, dir := range []string{"/etc", "/opt", "/var/cache", "/var/lib"} {
+		upper, scratch := fmt.Sprintf("%s/%d", above, i), fmt.Sprintf("%s/%d.work", above, i)
+		if err := errors.Join(os.Mkdir(upper, 0o755), os.Mkdir(scratch, 0o755)); err != nil {
+			return err
+		}
+		options := "lowerdir=" + dir + ",upperdir=" + upper + ",workdir=" + scratch
+		if err := syscall.Mount("overlay", dir, "overlay", 0, options); err != nil {
+			return fmt.Errorf("mounting a private view of %s: %w", dir, err)
 		}
 	}
 	return nil
