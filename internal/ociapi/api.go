@@ -61,7 +61,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	q := &request{w: w, r: r, ev: ev, host: host, reg: a.hosts.Base(host)}
 	var parseErr error
 	q.target, parseErr = parsePath(r.URL.Path)
-	if parseErr == nil && q.target.name != "" {
+	if parseErr == nil && q.target.route.named() {
 		q.reg, q.repo, parseErr = a.hosts.Resolve(host, q.target.name)
 		if q.reg == (name.Registry{}) {
 			q.reg = a.hosts.Base(host)

@@ -1,9 +1,11 @@
 package ociapi
 
 import (
+	"io"
 	"net/http"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
@@ -28,9 +30,40 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo meta.Reposit
 	h["Content-Type"] = []string{contentType(held)}
 	h["Docker-Content-Digest"] = []string{d.String()}
 	h["Etag"] = []string{`"` + d.String() + `"`}
-	http.ServeContent(w, r, "", time.Time{}, f)
+	if r.Header.Get("Range") == "" {
+		http.ServeContent(w, r, "", time.Time{}, f)
+		return nil
+	}
+	part := &rangeWriter{ResponseWriter: w}
+	http.ServeContent(part, r, "", time.Time{}, f)
+	if part.refused {
+		return fault.RangeInvalid.New("the blob has %d bytes; none of them is in the range %q", held.Size, name.Clip(r.Header.Get("Range")))
+	}
 	return nil
 }
+
+// rangeWriter holds back the plain text with which package http refuses a range, so that the answer is an error of this
+// door like any other.
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (w *rangeWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *rangeWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps the way open for sendfile.
+func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
 
 func contentType(h meta.Holding) string {
 	if h.MediaType == "" {

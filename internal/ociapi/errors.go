@@ -85,6 +85,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	if !ok {
 		form = wire{500, "UNKNOWN"}
 	}
+	if e.Code == fault.RangeInvalid && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		form.code = "SIZE_INVALID" // a part of a blob that is not there; nothing is uploaded
+	}
 	if a.quirks.Status405 && unsupported405[e.Code] {
 		form = wire{405, "UNSUPPORTED"}
 	}

@@ -2,6 +2,7 @@ package ociapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/manifest"
+	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/web"
@@ -24,7 +26,7 @@ func (a *API) version(q *request) error {
 func clientGone(error) error { return nil }
 
 func (a *API) getManifest(q *request) error {
-	ref, err := name.ParseReference(q.target.reference)
+	ref, err := existingReference(q.target.reference)
 	if err != nil {
 		return err
 	}
@@ -54,6 +56,16 @@ func (a *API) getManifest(q *request) error {
 	}
 	_, err = q.w.Write(body)
 	return clientGone(err)
+}
+
+// existingReference reads the reference of a manifest that should be there. What cannot be a tag is as unknown as one
+// that is not there: clients look for odd names and expect 404. Errors: fault.DigestInvalid, fault.ImageNotFound.
+func existingReference(s string) (name.Reference, error) {
+	ref, err := name.ParseReference(s)
+	if errors.Is(err, fault.TagInvalid) {
+		return name.Reference{}, meta.ImageNotFound().Because(err)
+	}
+	return ref, err
 }
 
 func (a *API) putManifest(q *request) error {
@@ -100,7 +112,7 @@ func (a *API) putManifest(q *request) error {
 }
 
 func (a *API) deleteManifest(q *request) error {
-	ref, err := name.ParseReference(q.target.reference)
+	ref, err := existingReference(q.target.reference)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ const (
 	routes                      // how many there are
 )
 
+// named tells whether paths of the route have a <name>.
+func (r route) named() bool { return r != routeBase && r != routeCatalog }
+
 // target is a parsed path. Values that the route does not have are zero.
 type target struct {
 	route     route

@@ -1,0 +1,76 @@
+package conformance_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/conformance"
+	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/registry"
+)
+
+// target makes one of an account's registry; change alters the client, such as its host.
+func target(t *testing.T, s *apptest.Server, a apptest.Account, change func(*ocitest.Client)) conformance.Target {
+	client, api := a.Docker(t), a.ECR()
+	if change != nil {
+		change(&client)
+	}
+	var n atomic.Int64
+	return conformance.Target{
+		NewRepo: func(t *testing.T) ocitest.Repo {
+			t.Helper()
+			name := fmt.Sprintf("team/suite-%d", n.Add(1))
+			if _, err := api.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &name}); err != nil {
+				t.Fatal(err)
+			}
+			return client.Repo(name)
+		},
+		Restart: func(t *testing.T) { s.Restart(t) },
+	}
+}
+
+func TestPlainHost(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	x := target(t, s, s.Root(t), nil)
+	client := s.Root(t).Docker(t)
+	x.Catalog = &client
+	conformance.Run(t, x)
+}
+
+func TestPathForm(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	conformance.Run(t, target(t, s, s.NewAccount(t, "111122223333").In("eu-west-1"), nil))
+}
+
+func TestRegistryHost(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	a := s.NewAccount(t, "111122223333").In("eu-west-1")
+	var catalog ocitest.Client
+	x := target(t, s, a, func(c *ocitest.Client) {
+		c.Prefix, c.Host = "", "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+		catalog = *c
+	})
+	x.Catalog = &catalog
+	conformance.Run(t, x)
+}
+
+func TestStrictECR(t *testing.T) {
+	t.Parallel()
+	quirks, err := registry.ParseQuirks("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.StrictECR = "all" }})
+	client := s.Root(t).Docker(t)
+	x := target(t, s, s.Root(t), nil)
+	x.Catalog, x.Quirks = &client, quirks
+	conformance.Run(t, x)
+}
