@@ -29,6 +29,10 @@ func TestEnsureDefault(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "ecrin account create 111122223333") {
 		t.Errorf("the error is %q, want one that says how to add the account", err)
 	}
+	stranger := identity.New(w.meta, newWorld(t).ring, w.now)
+	if _, err := stranger.EnsureDefault(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key is not the one") {
+		t.Errorf("a start with another master key: got %v, want an error", err)
+	}
 }
 
 func TestKeys(t *testing.T) {

@@ -26,7 +26,7 @@ type world struct {
 	at   time.Time
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // root is the caller that an account's first key makes.
-func (w *world) root(t *testing.T, account name.Account) identity.Caller {
+func (w *world) root(t testing.TB, account name.Account) identity.Caller {
 	t.Helper()
 	k, err := w.Credentials(t.Context(), account)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -47,8 +48,8 @@ type Key struct {
 // MaxKeys is how many access keys a principal may have. Source: IAM quotas.
 const MaxKeys = 2
 
-// EnsureDefault makes the default account at the first start; later it checks that the account is the same.
-// created tells whether it was made now.
+// EnsureDefault makes the default account at the first start; later it checks that the account and the master key are the
+// same. created tells whether it was made now.
 func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created bool, err error) {
 	all, err := s.meta.Accounts(ctx)
 	if err != nil {
@@ -59,11 +60,28 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 			return false, fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: leave --account out, or add the account with `ecrin account create %s`", a.ID, id, id)
 		}
 		if a.Default {
-			return false, nil
+			return false, s.checkMasterKey(ctx, all)
 		}
 	}
 	_, err = s.createAccount(ctx, meta.Account{ID: id, Default: true})
 	return err == nil, err
+}
+
+// checkMasterKey opens one sealed secret: a server that starts with another master key could serve nobody.
+func (s *Service) checkMasterKey(ctx context.Context, all []meta.Account) error {
+	for _, a := range all {
+		keys, err := s.meta.AccessKeys(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		if len(keys) > 0 {
+			if _, err := s.secretOf(keys[0]); err != nil {
+				return fmt.Errorf("the master key is not the one that this data directory was made with, bring that one back: %w", err)
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // CreateAccount makes an account with one root key. Errors: fault.AccountAlreadyExists.

@@ -1,6 +1,8 @@
 package identity_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"regexp"
 	"strings"
 	"testing"
@@ -175,4 +177,29 @@ func TestTokenRefused(t *testing.T) {
 	if _, err := w.TokenCaller(t.Context(), password, east); err != nil {
 		t.Errorf("the token itself: %v", err)
 	}
+}
+
+// No text but an issued token names a caller.
+func FuzzTokenCaller(f *testing.F) {
+	w := newWorld(f)
+	p, _, err := w.IssueToken(f.Context(), w.root(f, home), east)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(p.Reveal())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(p.Reveal())
+	f.Add(p.Reveal()[1:])
+	f.Add("")
+	f.Fuzz(func(t *testing.T, password string) {
+		got, err := w.TokenCaller(t.Context(), password, east)
+		if b, _ := base64.RawURLEncoding.DecodeString(password); err == nil && !bytes.Equal(b, sealed) {
+			t.Errorf("TokenCaller(%q) gives %+v", password, got)
+		}
+		if err != nil && got != (identity.Caller{}) {
+			t.Errorf("TokenCaller(%q) fails and gives %+v", password, got)
+		}
+	})
 }
