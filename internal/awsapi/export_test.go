@@ -27,3 +27,11 @@ func Rows() []Row {
 	}
 	return all
 }
+
+// Token makes a page token.
+func (a *API) Token(scope string, position any) string { return a.token(scope, position) }
+
+// Resume reads a page token.
+func (a *API) Resume(scope, token string, position any) error {
+	return a.resume(scope, token, position)
+}

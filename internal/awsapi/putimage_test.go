@@ -17,7 +17,9 @@ func TestPutImage(t *testing.T) {
 	s.repository("app")
 	s.layer("app", "{}")
 	m := manifest("{}", nil)
-	put := func(more ...any) string { return object(append([]any{"repositoryName", "app", "imageManifest", m}, more...)...) }
+	put := func(more ...any) string {
+		return object(append([]any{"repositoryName", "app", "imageManifest", m}, more...)...)
+	}
 	out := s.must("PutImage", put("imageTag", "one", "imageDigest", digestOf(m)))
 	want := map[string]any{"image": map[string]any{
 		"registryId": home, "repositoryName": "app", "imageId": map[string]any{"imageDigest": digestOf(m), "imageTag": "one"},
