@@ -1,9 +1,9 @@
 package awsapi_test
 
 import (
+	"encoding/base64"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +96,7 @@ func TestAttack26OperatorHasNoRegistry(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
-	ring, err := identity.LoadKeyring(s.dir, "", false)
+	ring, err := identity.LoadKeyring(s.Dir, "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,21 +271,54 @@ func TestUnknownMembersIgnored(t *testing.T) {
 	s.must("CreateRepository", `{"repositoryName":"app","kind":"x"}`)
 }
 
-// No answer, whatever it is about, holds a secret or a token but the one that was asked for.
-func TestAttack34SecretsInAnswers(t *testing.T) {
+// No answer and no line of the log holds a secret, a signature or a token, but the answer that was asked for one.
+func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	bad := s.key
 	bad.AccessKeyID = "AKIAAAAAAAAAAAAAAAAA"
-	var bodies []string
+	token := list(s.must("GetAuthorizationToken", `{}`), "authorizationData")[0]["authorizationToken"].(string)
+	s.repository("app")
+	s.image("app", "a", "latest")
+	link := s.link("app", digestOf(`{"seed":"a"}`))
+	s.get(link)
+	secrets := []string{s.key.SecretAccessKey, token, strings.SplitN(link, "mac=", 2)[1]}
 	for _, q := range []raw{
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{}`}, {key: bad, target: ecrTarget + "DescribeRepositories", body: `{}`},
 		{key: s.key, target: ownTarget + "ListAccessKeys", service: "ecrin", body: `{}`}, {key: s.key, target: ownTarget + "ListTokens", service: "ecrin", body: `{}`},
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{"nextToken":"` + s.key.SecretAccessKey + `"}`},
+		query(raw{key: s.key, body: whoAmI + "&Secret=" + s.key.SecretAccessKey}),
 	} {
-		bodies = append(bodies, s.send(q).Body)
+		q.after = func(r *http.Request) {
+			_, signature, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
+			secrets = append(secrets, signature)
+		}
+		a := s.send(q)
+		for _, secret := range secrets {
+			if strings.Contains(a.Body, secret) {
+				t.Errorf("%s%s answers a secret: %s", q.target, q.body, a)
+			}
+		}
 	}
-	if i := slices.IndexFunc(bodies, func(b string) bool { return strings.Contains(b, s.key.SecretAccessKey) }); i >= 0 {
-		t.Errorf("answer %d holds the secret access key: %s", i, bodies[i])
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v2/app/manifests/latest", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Basic "+token)
+	if a := s.do(r); a.Status != 200 {
+		t.Errorf("a pull with the token: got %s, want 200", a)
+	}
+	log := s.Log.String()
+	if strings.Count(log, `"msg":"request"`) < 10 {
+		t.Fatalf("the log has no requests: %s", log)
+	}
+	password, err := base64.StdEncoding.DecodeString(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range append(secrets, strings.TrimPrefix(string(password), "AWS:")) {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
 	}
 }

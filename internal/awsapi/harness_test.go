@@ -2,13 +2,11 @@ package awsapi_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -22,9 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/ecrin-dev/ecrin/internal/app"
+	"github.com/ecrin-dev/ecrin/internal/apptest"
 	"github.com/ecrin-dev/ecrin/internal/awsmodel"
-	"github.com/ecrin-dev/ecrin/internal/client"
 	"github.com/ecrin-dev/ecrin/internal/config"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 )
@@ -35,14 +32,12 @@ const (
 	ecrTarget = "AmazonEC2ContainerRegistry_V20150921."
 )
 
-// server is a whole registry in this process, on its own directory and port.
+// server is a whole registry in this process, with a clock that the test moves.
 type server struct {
-	t    *testing.T
-	dir  string
-	url  string
-	key  aws.Credentials // root of the default account
-	stop func()          // ends it; start begins again on the same directory
-	edit func(*config.Config)
+	*apptest.Server
+	t   *testing.T
+	url string
+	key aws.Credentials // root of the default account
 
 	mu    sync.Mutex
 	ahead time.Duration // of the server's clock before the real one
@@ -51,8 +46,9 @@ type server struct {
 // serve starts a registry with the default configuration, changed by edit (nil for none).
 func serve(t *testing.T, edit func(*config.Config)) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), edit: edit}
-	s.start()
+	s := &server{t: t}
+	s.Server = apptest.Start(t, apptest.Options{Config: edit, Now: s.now})
+	s.url = s.URL
 	s.key = s.credentials("")
 	return s
 }
@@ -70,64 +66,23 @@ func (s *server) skip(d time.Duration) {
 	s.ahead += d
 }
 
-func (s *server) start() {
+// operator calls one of ecrin's own operations, which must succeed.
+func (s *server) operator(operation string, in, out any) {
 	s.t.Helper()
-	c := config.Default()
-	c.Data, c.Listen = s.dir, []string{"127.0.0.1:0"}
-	if s.edit != nil {
-		s.edit(&c)
-	}
-	checked, err := c.Check()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	a, err := app.New(s.t.Context(), checked, slog.New(slog.DiscardHandler), s.now)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan app.Running, 1), make(chan error, 1)
-	go func() { done <- a.Run(ctx, func(r app.Running) { ready <- r }) }()
-	select {
-	case r := <-ready:
-		s.url = r.URL
-	case err := <-done:
-		s.t.Fatalf("the server did not start: %v", err)
-	}
-	s.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			s.t.Errorf("the server ended with: %v", err)
-		}
-	})
-	s.t.Cleanup(func() { s.stop() })
-}
-
-// operator calls one of ecrin's own operations.
-func (s *server) operator(operation string, in, out any) error {
-	s.t.Helper()
-	c, err := client.Open(s.dir, "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return c.Call(s.t.Context(), operation, in, out)
+	s.Operator(s.t, operation, in, out)
 }
 
 func (s *server) credentials(account string) aws.Credentials {
 	s.t.Helper()
 	var out ecrintypes.GetAccountCredentialsResponse
-	if err := s.operator("GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &out); err != nil {
-		s.t.Fatal(err)
-	}
+	s.operator("GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &out)
 	return aws.Credentials{AccessKeyID: out.AccessKey.AccessKeyId, SecretAccessKey: out.AccessKey.SecretAccessKey}
 }
 
 // account makes one more account and gives its root key.
 func (s *server) account(id string) aws.Credentials {
 	s.t.Helper()
-	if err := s.operator("CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id}, &ecrintypes.CreateAccountResponse{}); err != nil {
-		s.t.Fatal(err)
-	}
+	s.operator("CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id}, &ecrintypes.CreateAccountResponse{})
 	return s.credentials(id)
 }
 

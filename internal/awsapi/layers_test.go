@@ -35,8 +35,7 @@ func TestLayerUpload(t *testing.T) {
 		t.Errorf("UploadLayerPart (-want +got):\n%s", diff)
 	}
 	// The upload goes on after a restart, where it was.
-	s.stop()
-	s.start()
+	s.Restart(t)
 	last := s.must("UploadLayerPart", part("app", id, fiveMiB, "end"))["lastByteReceived"]
 	if want := float64(fiveMiB + 2); last != want {
 		t.Errorf("lastByteReceived after a restart is %v, want %v", last, want)
