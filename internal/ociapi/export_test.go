@@ -1,0 +1,33 @@
+package ociapi
+
+import "strings"
+
+// Row is one operation as tests see it.
+type Row struct {
+	Method, Path string // with <name>, <reference>, <digest> and <id>
+	Name         string
+	Actions      string // groups joined by " and ", alternatives by " or "
+	On           string
+}
+
+// Rows lists the operations of the door.
+func Rows() []Row {
+	paths := [routes]string{
+		routeBase: "/v2/", routeCatalog: "/v2/_catalog", routeTags: "/v2/<name>/tags/list", routeManifest: "/v2/<name>/manifests/<reference>",
+		routeBlob: "/v2/<name>/blobs/<digest>", routeUploads: "/v2/<name>/blobs/uploads/", routeUpload: "/v2/<name>/blobs/uploads/<id>",
+		routeReferrers: "/v2/<name>/referrers/<digest>",
+	}
+	resources := map[resource]string{onNothing: "-", onRepository: "repository", onAllRepositories: "repository/*"}
+	var rows []Row
+	for _, op := range operations {
+		var groups []string
+		for _, alternatives := range op.actions {
+			groups = append(groups, strings.Join(alternatives, " or "))
+		}
+		rows = append(rows, Row{op.method, paths[op.route], op.name, strings.Join(groups, " and "), resources[op.on]})
+	}
+	return rows
+}
+
+// UploadsPerPrincipal is the limit of bodies that one principal may be sending.
+const UploadsPerPrincipal = uploadsPerPrincipal
