@@ -42,7 +42,7 @@ type (
 func (c *cache) init() {
 	c.keys.most, c.tokens.most, c.settings.most = 4096, 4096, 1024
 	c.repositories.most, c.heads.most, c.holdings.most = 4096, 16384, 16384
-	c.bodies.most = 1024
+	c.bodies.most = 2048
 	c.tagLists.most = 4
 }
 
@@ -98,6 +98,13 @@ func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
 	defer s.mu.RUnlock()
 	v, ok = s.m[k]
 	return v, s.gen, ok
+}
+
+// generation is what put wants of a value that was read after now.
+func (s *shelf[K, V]) generation() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gen
 }
 
 // put keeps v unless something was dropped since gen was seen: then v may be older than the drop.

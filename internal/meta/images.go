@@ -26,32 +26,41 @@ func ImageNotFound() *fault.Error { return fault.ImageNotFound.New("Requested im
 
 // Head finds a manifest by tag or digest. Errors: fault.ImageNotFound.
 func (s *Store) Head(ctx context.Context, repository int64, ref name.Reference) (ManifestHead, error) {
-	return cached(&s.cache.heads, headKey{repository, ref}, func() (ManifestHead, error) {
-		text, key := `SELECT digest, media_type, subject, manifest_size FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, ref.Digest.String()
-		if ref.Tag != (name.Tag{}) {
-			text, key = `SELECT i.digest, i.media_type, i.subject, i.manifest_size FROM tags t
-				JOIN images i ON i.repository = t.repository AND i.digest = t.digest AND i.deleted_at = 0
-				WHERE t.repository = $1 AND t.tag = $2`, ref.Tag.String()
-		}
-		var h ManifestHead
-		var digest, subject string
-		err := s.read.row(ctx, text, args{repository, key}, &digest, &h.MediaType, &subject, &h.Size)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ManifestHead{}, ImageNotFound()
-		}
-		if err != nil {
-			return ManifestHead{}, err
-		}
-		h.Digest, err = name.ParseDigest(digest)
-		if subject != "" && err == nil {
-			h.Subject, err = name.ParseDigest(subject)
-		}
-		return h, err
-	})
+	return cached(&s.cache.heads, headKey{repository, ref}, func() (ManifestHead, error) { return s.head(ctx, repository, ref) })
 }
 
-// cachedBody bounds what the cache keeps of manifests: 1,024 bodies of at most this many bytes.
-const cachedBody = 16 << 10
+// head reads a manifest's head, and its body along with it when that is small: who asks for a tag wants both.
+func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) (h ManifestHead, err error) {
+	text, key := `SELECT digest, media_type, subject, manifest_size, NULL FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, ref.Digest.String()
+	if ref.Tag != (name.Tag{}) {
+		text, key = `SELECT i.digest, i.media_type, i.subject, i.manifest_size,
+				CASE WHEN i.manifest_size <= 8192 THEN (SELECT m.body FROM manifests m WHERE m.digest = i.digest) END
+			FROM tags t JOIN images i ON i.repository = t.repository AND i.digest = t.digest AND i.deleted_at = 0
+			WHERE t.repository = $1 AND t.tag = $2`, ref.Tag.String()
+	}
+	heads, bodies := s.cache.heads.generation(), s.cache.bodies.generation()
+	var digest, subject string
+	var body []byte
+	err = s.read.row(ctx, text, args{repository, key}, &digest, &h.MediaType, &subject, &h.Size, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ManifestHead{}, ImageNotFound()
+	}
+	if err != nil {
+		return ManifestHead{}, err
+	}
+	h.Digest, err = name.ParseDigest(digest)
+	if subject != "" && err == nil {
+		h.Subject, err = name.ParseDigest(subject)
+	}
+	if err == nil && body != nil {
+		s.cache.heads.put(headKey{repository, name.Reference{Digest: h.Digest}}, h, heads)
+		s.cache.bodies.put(h.Digest, body, bodies)
+	}
+	return h, err
+}
+
+// cachedBody bounds what the cache keeps of manifests: 2,048 bodies of at most this many bytes. Head's text has it too.
+const cachedBody = 8 << 10
 
 // Body reads a manifest's bytes, exactly as they were pushed; callers must not change them. Whoever asks has seen its
 // Head in a repository. Errors: fault.ImageNotFound.

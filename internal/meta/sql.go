@@ -56,7 +56,8 @@ func (s *statements) row(ctx context.Context, text string, a []any, dest ...any)
 	if err != nil {
 		return err
 	}
-	return st.QueryRowContext(ctx, a...).Scan(dest...)
+	// Reading one row takes microseconds. With a context that can end, database/sql would start a goroutine to watch it.
+	return st.QueryRowContext(context.WithoutCancel(ctx), a...).Scan(dest...)
 }
 
 func (s *statements) rows(ctx context.Context, text string, a []any, each func(scan func(...any) error) error) error {
