@@ -75,7 +75,12 @@ func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() tim
 
 func (a *App) build(ctx context.Context, now func() time.Time) error {
 	c := a.config
-	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), true)
+	// Only a new data directory gets a new key: beside data that another key has sealed it would be of no use.
+	accounts, err := a.meta.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), len(accounts) == 0)
 	if err != nil {
 		return err
 	}

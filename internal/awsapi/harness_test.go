@@ -43,6 +43,13 @@ type server struct {
 	ahead time.Duration // of the server's clock before the real one
 }
 
+// Restart also forgets the connections to the server that was: a call on one of them would meet its end.
+func (s *server) Restart(t testing.TB) {
+	t.Helper()
+	s.Server.Restart(t)
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
 // serve starts a registry with the default configuration, changed by edit (nil for none).
 func serve(t *testing.T, edit func(*config.Config)) *server {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 )
@@ -53,6 +54,9 @@ func (a *API) completeLayerUpload(c *call, in *ecrtypes.CompleteLayerUploadReque
 		digests = append(digests, d)
 	}
 	u, err := a.registry.Upload(c.ctx, c.caller, r, in.UploadId)
+	if errors.Is(err, fault.UploadNotFound) {
+		return nil, a.completedBefore(c, r, digests, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +66,20 @@ func (a *API) completeLayerUpload(c *call, in *ecrtypes.CompleteLayerUploadReque
 	}
 	c.ev.Digest = d.String()
 	return &ecrtypes.CompleteLayerUploadResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), UploadId: in.UploadId, LayerDigest: d.String()}, nil
+}
+
+// completedBefore is the answer to a call whose upload is gone: a client that repeats it, since it got no answer, hears
+// that the layer is there. Errors: fault.LayerAlreadyExists, otherwise gone.
+func (a *API) completedBefore(c *call, r meta.Repository, digests []name.Digest, gone error) error {
+	for _, d := range digests {
+		switch _, err := a.registry.Meta().Holding(c.ctx, r.ID, d); {
+		case err == nil:
+			return registry.LayerAlreadyExists(r, d)
+		case !errors.Is(err, fault.BlobNotFound):
+			return err
+		}
+	}
+	return gone
 }
 
 func (a *API) batchCheckLayerAvailability(c *call, in *ecrtypes.BatchCheckLayerAvailabilityRequest) (*ecrtypes.BatchCheckLayerAvailabilityResponse, error) {

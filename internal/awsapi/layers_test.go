@@ -47,6 +47,9 @@ func TestLayerUpload(t *testing.T) {
 		t.Errorf("CompleteLayerUpload (-want +got):\n%s", diff)
 	}
 	s.wantError("UploadLayerPart", part("app", id, fiveMiB+3, "x"), "UploadNotFoundException", id)
+	// A client that got no answer repeats the call: the layer is there, which changes nothing.
+	s.wantError("CompleteLayerUpload", complete("app", id, d), "LayerAlreadyExistsException", d)
+	s.wantError("CompleteLayerUpload", complete("app", id, digestOf("never sent")), "UploadNotFoundException", id)
 
 	out := s.must("BatchCheckLayerAvailability", object("repositoryName", "app", "layerDigests", []string{d, digestOf("none"), "", "sha256:short"}))
 	if diff := cmp.Diff([]string{d + " AVAILABLE 5.242883e+06", digestOf("none") + " UNAVAILABLE -"}, spell(list(out, "layers"), "layerDigest", "layerAvailability", "layerSize")); diff != "" {

@@ -307,9 +307,14 @@ func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.U
 		case err != nil:
 			return name.Digest{}, err
 		case held:
-			return name.Digest{}, fault.LayerAlreadyExists.New("Layer with digest '%s' already exists in the repository with name '%s' in the registry with id '%s'", d, r.Name, r.Registry.Account)
+			return name.Digest{}, LayerAlreadyExists(r, d)
 		}
 		return info.Digest, nil
 	}
 	return name.Digest{}, fault.InvalidLayer.New("None of the provided layer digests match the calculated layer digest")
+}
+
+// LayerAlreadyExists is the answer for a layer that the repository holds already, in ECR's words.
+func LayerAlreadyExists(r meta.Repository, d name.Digest) *fault.Error {
+	return fault.LayerAlreadyExists.New("Layer with digest '%s' already exists in the repository with name '%s' in the registry with id '%s'", d, r.Name, r.Registry.Account)
 }
