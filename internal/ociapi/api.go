@@ -47,9 +47,18 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	ev.Door = "oci"
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if err := a.serve(w, r, ev); err != nil {
-		ev.Err = err
-		a.fail(w, r, fault.From(err))
+		a.refuse(w, r, ev, err)
 	}
+}
+
+// refuse notes why a request failed and answers it. Work that was given up because the client went away is no failure
+// of the server.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
+	if web.Gone(r.Context(), err) && fault.From(err).Code == fault.Internal {
+		err = fault.RequestTimeout.New("the client went away").Because(err)
+	}
+	ev.Err = err
+	a.fail(w, r, fault.From(err))
 }
 
 // serve goes the way of every request: host, caller, operation, right, repository, work.

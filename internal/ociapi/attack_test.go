@@ -312,7 +312,9 @@ func TestAttack33HangingUploads(t *testing.T) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d uploads hang and one more still gets %d", hanging, a.Status)
+			m := alice.Do(t, http.MethodGet, "/metrics", nil)
+			_, in, _ := strings.Cut(string(m.Body), "\necrin_requests_in_flight ")
+			t.Fatalf("%d uploads hang and one more still gets %d; %.6s requests are in flight", hanging, a.Status, in)
 		}
 	}
 	alice.Tags(t, "").Want(t, http.StatusOK)

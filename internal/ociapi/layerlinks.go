@@ -74,8 +74,7 @@ func (l *LayerLinks) check(r *http.Request) (identity.Caller, name.Registry, nam
 func (a *API) HandleLink(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	ev.Door, ev.Operation, ev.Action = "oci", "layer link", "ecr:GetDownloadUrlForLayer"
 	if err := a.serveLink(w, r, ev); err != nil {
-		ev.Err = err
-		a.fail(w, r, fault.From(err))
+		a.refuse(w, r, ev, err)
 	}
 }
 

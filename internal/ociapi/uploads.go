@@ -108,9 +108,9 @@ func (a *API) putBlob(q *request, digest string) error {
 		return err
 	}
 	defer release()
-	_, err = a.registry.PutBlob(q.r.Context(), q.found, registry.Chunk{Body: q.r.Body, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
+	_, err = a.registry.PutBlob(q.r.Context(), q.found, registry.Chunk{Body: sentBody{q.r.Body}, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
 	if err != nil {
-		return bodyError(err)
+		return err
 	}
 	a.created(q, want)
 	return nil
@@ -134,7 +134,7 @@ func (a *API) uploadChunk(q *request) error {
 		a.describeUpload(q, u) // tells the client where to go on
 	}
 	if err != nil {
-		return bodyError(err)
+		return err
 	}
 	a.describeUpload(q, u)
 	if a.quirks.Patch201 {
@@ -148,7 +148,7 @@ func (a *API) uploadChunk(q *request) error {
 // chunkOf reads where a chunk goes and how long it is. A body without Content-Range goes at the end: docker streams a
 // whole layer so. Errors: fault.RangeInvalid, fault.SizeInvalid.
 func chunkOf(r *http.Request) (registry.Chunk, error) {
-	c := registry.Chunk{Body: r.Body, At: registry.AnyOffset, Length: r.ContentLength}
+	c := registry.Chunk{Body: sentBody{r.Body}, At: registry.AnyOffset, Length: r.ContentLength}
 	if s := r.Header.Get("Content-Range"); s != "" {
 		first, length, err := contentRange(s)
 		if err != nil {
@@ -162,12 +162,15 @@ func chunkOf(r *http.Request) (registry.Chunk, error) {
 	return c, nil
 }
 
-// bodyError gives a request body that broke off its meaning; nothing of it was kept.
-func bodyError(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) && fault.From(err).Code == fault.Internal {
-		return fault.SizeInvalid.New("the body ended before its announced length").Because(err)
+// sentBody is a request's body whose failures are the client's: it broke off, or its framing cannot be read.
+type sentBody struct{ io.Reader }
+
+func (b sentBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF && fault.From(err).Code == fault.Internal {
+		err = fault.SizeInvalid.New("the body of the request is not complete").Because(err)
 	}
-	return err
+	return n, err
 }
 
 func (a *API) completeUpload(q *request) error {
@@ -201,7 +204,7 @@ func (a *API) completeUpload(q *request) error {
 		a.describeUpload(q, u)
 	}
 	if err != nil {
-		return bodyError(err)
+		return err
 	}
 	a.created(q, want)
 	return nil
