@@ -143,9 +143,17 @@ func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload) error {
 			return err
 		}
 		_, err := t.exec(`INSERT INTO uploads (id, repository, principal, blob_id, size, state, started_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
-			u.ID, r.ID, u.Principal, u.Blob.ID, u.Blob.Size, u.Blob.State, micros(u.StartedAt))
+			u.ID, r.ID, u.Principal, u.Blob.ID, u.Blob.Size, notNull(u.Blob.State), micros(u.StartedAt))
 		return err
 	})
+}
+
+// notNull is b; no bytes at all are an empty value, not none.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // Upload finds an upload of a repository. Errors: fault.UploadNotFound.
@@ -166,7 +174,7 @@ func (s *Store) Upload(ctx context.Context, repository int64, id string) (Upload
 func (s *Store) AdvanceUpload(ctx context.Context, u Upload, before int64) error {
 	return s.write.do(ctx, func(t *tx) error {
 		n, err := t.exec(`UPDATE uploads SET size = $3, state = $4, parts = $5, small_part = $6, updated_at = $7 WHERE id = $1 AND size = $2`,
-			u.ID, before, u.Blob.Size, u.Blob.State, u.Parts, u.SmallPart, micros(s.now()))
+			u.ID, before, u.Blob.Size, notNull(u.Blob.State), u.Parts, u.SmallPart, micros(s.now()))
 		if err != nil || n > 0 {
 			return err
 		}
@@ -189,8 +197,8 @@ func (s *Store) DeleteUpload(ctx context.Context, id string) error {
 	})
 }
 
-// IdleUploads lists uploads that nobody has written to since t, the idlest first, at most limit; only ID, Repository and
-// Blob.ID are filled in.
+// IdleUploads lists uploads that nobody has written to since t, the idlest first, at most limit. Parts, SmallPart and
+// StartedAt are not filled in.
 func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
 	var all []Upload
 	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},

@@ -84,3 +84,9 @@ var Migrations = migrations
 
 // InOrder sorts a list of tags that the database gave in another order.
 var InOrder = inOrder
+
+// WriterPragma reads a setting of the connection that writes.
+func (s *Store) WriterPragma(ctx context.Context, pragma string) (value string, err error) {
+	err = s.write.do(ctx, func(t *tx) error { return t.row(t.ctx, `PRAGMA `+pragma, nil, &value) })
+	return value, err
+}

@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ecrin-dev/ecrin/internal/blob"
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -64,13 +67,15 @@ func (w *World) Want(err error, code fault.Code, what string, args ...any) {
 	w.Errorf("%s: got error %v, want %s", fmt.Sprintf(what, args...), err, code)
 }
 
+// words compares the values of package name, whose only field is their text.
+var words = cmp.FilterValues(func(a, b any) bool {
+	return a != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).PkgPath() == reflect.TypeFor[name.Tag]().PkgPath()
+}, cmp.Comparer(func(a, b any) bool { return a == b }))
+
 // Equal compares what was answered with what was wanted.
 func (w *World) Equal(got, want any, what string, args ...any) {
 	w.Helper()
-	words := cmp.Comparer(func(a, b name.Digest) bool { return a == b })
-	if d := cmp.Diff(want, got, words, cmp.Comparer(func(a, b name.Registry) bool { return a == b }),
-		cmp.Comparer(func(a, b name.Account) bool { return a == b }), cmp.Comparer(func(a, b name.Region) bool { return a == b }),
-		cmp.Comparer(func(a, b name.Repo) bool { return a == b })); d != "" {
+	if d := cmp.Diff(want, got, words, cmpopts.EquateEmpty()); d != "" {
 		w.Errorf("%s (-want +got):\n%s", fmt.Sprintf(what, args...), d)
 	}
 }
@@ -118,6 +123,13 @@ const (
 
 // ImageOf is a push of an image over these blob contents: the first is its config, the others its layers.
 func ImageOf(contents ...string) meta.Put { return put(document(contents...)) }
+
+// Variant is like ImageOf, another image for each n.
+func Variant(n int, contents ...string) meta.Put {
+	doc := document(contents...)
+	doc["annotations"] = map[string]string{"n": strconv.Itoa(n)}
+	return put(doc)
+}
 
 // ReferrerOf is a push of an artifact whose subject is d.
 func ReferrerOf(d name.Digest, artifactType string, contents ...string) meta.Put {

@@ -1,0 +1,93 @@
+// Package metatest is the suite that meta.Store must pass on every database.
+package metatest
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+)
+
+// Run checks the store's methods, the rules that concurrent requests could break, and paging. open gives an empty store
+// of its own for each call; its clock may stand still.
+func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
+	for _, c := range []struct {
+		name string
+		test func(*World)
+	}{
+		{"Accounts", testAccounts},
+		{"DeleteAccount", testDeleteAccount},
+		{"AccessKeys", testAccessKeys},
+		{"AccessKeyLimitRace", testAccessKeyLimitRace},
+		{"Tokens", testTokens},
+		{"RevokeTokens", testRevokeTokens},
+		{"Settings", testSettings},
+		{"Repositories", testRepositories},
+		{"RepositoryAgain", testRepositoryAgain},
+		{"RepositoryRace", testRepositoryRace},
+		{"RepositoryGone", testRepositoryGone},
+		{"RepositorySettings", testRepositorySettings},
+		{"Labels", testLabels},
+		{"LabelRace", testLabelRace},
+		{"PlaceholdersOutOfOrder", testPlaceholders},
+		{"Blobs", testBlobs},
+		{"Uploads", testUploads},
+		{"UploadRace", testUploadRace},
+		{"MountBesideDelete", testMountBesideDelete},
+		{"PutImage", testPutImage},
+		{"PutImageRefuses", testPutImageRefuses},
+		{"RefuseSame", testRefuseSame},
+		{"Index", testIndex},
+		{"IndexDepth", testIndexDepth},
+		{"Quotas", testQuotas},
+		{"Mutability", testMutability},
+		{"ImmutableTagRace", testImmutableTagRace},
+		{"TagRaceHistory", testTagRaceHistory},
+		{"Referrers", testReferrers},
+		{"Pulled", testPulled},
+		{"DeleteImage", testDeleteImage},
+		{"DeleteTag", testDeleteTag},
+		{"LastTagRace", testLastTagRace},
+		{"DeleteReferenced", testDeleteReferenced},
+		{"DeleteBesidePush", testDeleteBesidePush},
+		{"ChildBesideIndex", testChildBesideIndex},
+		{"Restore", testRestore},
+		{"HistoryOfEveryMove", testHistory},
+		{"PagesOfRepositories", testRepositoryPages},
+		{"PagesOfTags", testTagPages},
+		{"PagesOfImages", testImagePages},
+		{"PagesOfImageIDs", testImageIDPages},
+		{"PagesOfReferrers", testReferrerPages},
+		{"PagesOfHistory", testHistoryPages},
+		{"Isolation", testIsolation},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(NewWorld(t, open(t)))
+		})
+	}
+}
+
+// race calls fn n times at once, with 0 to n-1, and counts those that did not fail. The others must fail with code.
+func race(w *World, n int, code fault.Code, fn func(i int) error) int {
+	w.Helper()
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			err := fn(i)
+			if err == nil {
+				won.Add(1)
+			} else {
+				w.Want(err, code, "call %d of the race", i)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(won.Load())
+}
