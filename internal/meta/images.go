@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -313,17 +314,28 @@ func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, 
 
 var errPageFull = errors.New("the page is full")
 
-// SetPulled records pull times. It skips images that are gone.
+// pullsAtOnce is how many pull times one transaction records: other writes wait no longer than for that many, and the
+// savepoint of a write holds every page that it changes in memory.
+const pullsAtOnce = 500
+
+// SetPulled records pull times, some at a time; when it fails, some may be recorded. It skips images that are gone.
 func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) error {
-	return s.write.do(ctx, func(t *tx) error {
-		for k, at := range pulls {
-			if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3`,
-				k.Repository, k.Digest.String(), micros(at)); err != nil {
-				return err
+	keys := slices.Collect(maps.Keys(pulls))
+	for some := range slices.Chunk(keys, pullsAtOnce) {
+		err := s.write.do(ctx, func(t *tx) error {
+			for _, k := range some {
+				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3`,
+					k.Repository, k.Digest.String(), micros(pulls[k])); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // PullKey names an image that was pulled.

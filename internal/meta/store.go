@@ -58,7 +58,8 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 		}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
-	writer, err := sql.Open("sqlite", dsn(nil))
+	// The writer changes many pages at once, and the log of 16 MB lets it write a page that changes often only once.
+	writer, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
 	if err != nil {
 		return fail(err)
 	}
