@@ -45,12 +45,6 @@ func (b *bench) rows() []row {
 		{fmt.Sprintf("%d uploads of %d MB at once", b.parallel, b.midBytes/1e6), "MB/s", []contender{
 			{"ecrin", b.uploads(b.ecrin)}, {d, b.uploads(b.dist)},
 		}, []target{{peer: d, of: value, goal: 1.3}, {of: memory, less: true, goal: 70, unit: "MB"}}},
-		{"PUT of a tag, 8 writers", "req/s", []contender{
-			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
-		}, []target{{peer: d, of: value, goal: 1.5}}},
-		{fmt.Sprintf("PUT of a tag, 8 writers, %d tags", b.many), "req/s", []contender{
-			{"ecrin", b.putTags(b.ecrin, manyRep)}, {"ecrin, few tags", b.putTags(b.ecrin, few)},
-		}, []target{{peer: "ecrin, few tags", of: value, goal: 0.9}}},
 		{fmt.Sprintf("tags/list, 100 of %d", b.many), "req/s", []contender{
 			{"ecrin", b.get(b.ecrin, 4, b.tagPages())},
 		}, []target{{of: cpu, less: true, goal: 1, unit: "ms CPU"}}},
@@ -60,6 +54,13 @@ func (b *bench) rows() []row {
 		{fmt.Sprintf("DescribeImages, 100 of %d", b.many), "req/s", []contender{
 			{"ecrin", b.describe},
 		}, []target{{of: cpu, less: true, goal: 5, unit: "ms CPU"}}},
+		// From here on the repositories have more tags than the rows above say.
+		{"PUT of a tag, 8 writers", "req/s", []contender{
+			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
+		}, []target{{peer: d, of: value, goal: 1.5}}},
+		{fmt.Sprintf("PUT of a tag, 8 writers, %d tags", b.many), "req/s", []contender{
+			{"ecrin", b.putTags(b.ecrin, manyRep)}, {"ecrin, few tags", b.putTags(b.ecrin, few)},
+		}, []target{{peer: "ecrin, few tags", of: value, goal: 0.9}}},
 		{"mount of a layer from another repository", "req/s", []contender{
 			{"ecrin", b.mounts},
 		}, []target{{of: value, goal: 1}}},
