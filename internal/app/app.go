@@ -55,20 +55,29 @@ type App struct {
 	authority *tlsauto.Authority
 	hosts     *endpoint.Map
 	created   bool
+	listeners []net.Listener
 }
 
-// New opens the data directory and builds the server. Close it, or Run it.
-func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (*App, error) {
+// New takes the addresses, opens the data directory and builds the server; connections wait until Run. The addresses come
+// first, so that a start that cannot have them leaves no data directory behind. Close it, or Run it.
+func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (_ *App, err error) {
+	a := &App{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
 	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	store, err := meta.OpenSQLite(ctx, c.Data, now)
-	if err != nil {
+	if a.meta, err = meta.OpenSQLite(ctx, c.Data, now); err != nil {
 		return nil, err
 	}
-	a := &App{config: c, log: log, meta: store}
 	if err := a.build(ctx, now); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, err
 	}
 	return a, nil
 }
@@ -153,22 +162,27 @@ func (a *App) serves(host string) bool {
 }
 
 // Close releases what New opened, for an App that is not run.
-func (a *App) Close() error { return a.meta.Close() }
+func (a *App) Close() error {
+	var errs []error
+	for _, l := range a.listeners {
+		errs = append(errs, l.Close())
+	}
+	if a.meta != nil {
+		errs = append(errs, a.meta.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Run serves until ctx ends, then finishes the requests in flight. ready is called once, when connections are answered.
 func (a *App) Run(ctx context.Context, ready func(Running)) error {
-	listeners, err := a.listen()
-	if err != nil {
-		return errors.Join(err, a.meta.Close())
-	}
-	running := a.describe(listeners[0].Addr().String())
+	running := a.describe(a.listeners[0].Addr().String())
 	file := filepath.Join(a.config.Data, RunningFile)
 	text, err := json.MarshalIndent(running, "", "  ")
 	if err == nil {
 		err = durable.WriteFile(file, append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("telling where the server is: %w", err), a.meta.Close())
+		return errors.Join(fmt.Errorf("telling where the server is: %w", err), a.Close())
 	}
 
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -177,7 +191,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	go func() { jobs <- a.registry.Run(background) }()
 
 	g, failed := errgroup.WithContext(ctx)
-	for _, l := range listeners {
+	for _, l := range a.listeners {
 		g.Go(func() error {
 			serve := a.http.Serve
 			if a.http.TLSConfig != nil {
@@ -203,19 +217,15 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	return errors.Join(serveErr, stopErr, <-jobs, os.Remove(file), a.meta.Close())
 }
 
-func (a *App) listen() ([]net.Listener, error) {
-	var all []net.Listener
+func (a *App) listen() error {
 	for _, address := range a.config.Listen {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
-			for _, open := range all {
-				err = errors.Join(err, open.Close())
-			}
-			return nil, fmt.Errorf("listening on %s (choose another with --listen): %w", address, err)
+			return fmt.Errorf("listening on %s (choose another with --listen): %w", address, err)
 		}
-		all = append(all, l)
+		a.listeners = append(a.listeners, l)
 	}
-	return all, nil
+	return nil
 }
 
 func (a *App) describe(address string) Running {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +18,7 @@ import (
 func open(t *testing.T, dir string) (*app.App, error) {
 	t.Helper()
 	c := config.Default()
-	c.Data = dir
+	c.Data, c.Listen = dir, []string{"127.0.0.1:0"}
 	checked, err := c.Check()
 	if err != nil {
 		t.Fatal(err)
@@ -59,5 +60,26 @@ func TestSecondServerOnOneDirectoryIsRefused(t *testing.T) {
 	defer a.Close()
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "in use by another ecrin") {
 		t.Errorf("a second server: got %v, want an error that says who has the directory", err)
+	}
+}
+
+func TestBusyAddressLeavesNoDataDirectory(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	c := config.Default()
+	c.Data, c.Listen = filepath.Join(t.TempDir(), "data"), []string{busy.Addr().String()}
+	checked, err := c.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now); err == nil || !strings.Contains(err.Error(), "--listen") {
+		t.Errorf("start on a busy address: got %v, want an error that names --listen", err)
+	}
+	if _, err := os.Stat(c.Data); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory was made: %v", err)
 	}
 }

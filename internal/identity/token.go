@@ -54,7 +54,7 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 	return secret.New(base64.RawURLEncoding.EncodeToString(sealWith(s.keys.token, text, tokenContext))), expires, err
 }
 
-// TokenCaller tells whose docker password it is, if it is good in the region now: not expired, not revoked, and the
+// TokenCaller tells whose docker password it is, if it is good in the region (none for any) now: not expired, not revoked, and the
 // access key it was got with still active. Errors: fault.TokenInvalid (not a token of this installation),
 // fault.ExpiredCredentials (it was one, or is one of another region).
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
@@ -69,7 +69,7 @@ func (s *Service) TokenCaller(ctx context.Context, password string, region name.
 	if s.now().Unix() >= o.Expires {
 		return ended("past its 12 hours")
 	}
-	if o.Region != region.String() {
+	if region != (name.Region{}) && o.Region != region.String() {
 		return ended("issued for region " + o.Region + ", used in " + region.String())
 	}
 	row, err := s.meta.Token(ctx, o.ID)

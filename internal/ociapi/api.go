@@ -77,7 +77,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 		}
 	}
 	// Without credentials nothing is told, not even that a path does not exist.
-	if q.caller, err = a.caller(r, q.reg.Region); err != nil {
+	region := q.reg.Region
+	if parseErr == nil && q.target.route == routeBase && host.Kind == endpoint.Any {
+		region = name.Region{} // the login of a host that serves all regions: each repository asks for its own
+	}
+	if q.caller, err = a.caller(r, region); err != nil {
 		return err
 	}
 	ev.Caller = q.caller.ARN

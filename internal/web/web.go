@@ -90,7 +90,7 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	attrs = append(attrs,
 		slog.String("id", ev.RequestID), slog.String("door", ev.Door), slog.String("op", ev.Operation),
 		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // never the query: it may carry signatures
-		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Duration("took", took), slog.String("remote", remote(r)))
+		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r)))
 	for _, more := range [...]struct{ key, value string }{
 		{"caller", ev.Caller}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", r.UserAgent()},
 	} {
