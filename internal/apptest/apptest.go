@@ -61,6 +61,17 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
+// Attach finds a server that another process runs on a data directory. What needs the server itself (Stop, Restart, Meta,
+// Log) is not to be had.
+func Attach(t testing.TB, dir string) *Server {
+	t.Helper()
+	running, err := client.Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Server{Running: running, URL: "http://" + running.Address, Dir: dir, HTTP: ocitest.NewHTTP(t)}
+}
+
 func (s *Server) start(t testing.TB, address string) {
 	t.Helper()
 	c := config.Default()

@@ -124,7 +124,7 @@ func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Uplo
 	before := u.Blob.Size
 	after, err := s.blobs.Append(ctx, u.Blob, exactly(c), layerLimit(u, c))
 	if err != nil {
-		return u, err
+		return u, s.forgetIfGone(ctx, u, err)
 	}
 	u.Blob = after
 	u.Parts++
@@ -132,6 +132,15 @@ func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Uplo
 		return u, err
 	}
 	return u, nil
+}
+
+// forgetIfGone drops the record of an upload whose bytes are gone, so that nobody is told again to go on with it. A crash
+// between the end of an upload and the record of its blob leaves such a one.
+func (s *Service) forgetIfGone(ctx context.Context, u meta.Upload, err error) error {
+	if errors.Is(err, fault.UploadNotFound) && u.ID != "" {
+		return errors.Join(err, s.meta.DeleteUpload(ctx, u.ID))
+	}
+	return err
 }
 
 // Complete adds a last chunk (Body may be nil), checks the digest, and makes the blob one of the repository's.
@@ -151,7 +160,7 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	}
 	info, err := s.blobs.Commit(ctx, u.Blob, last, layerLimit(u, c), want)
 	if err != nil {
-		return blob.Info{}, err
+		return blob.Info{}, s.forgetIfGone(ctx, u, err)
 	}
 	// The blob is stored; the client going away now must not undo that.
 	_, err = s.meta.AddBlob(context.WithoutCancel(ctx), r, info, u.ID)

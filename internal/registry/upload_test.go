@@ -101,6 +101,35 @@ func TestTwoWritersOfOneUpload(t *testing.T) {
 	}
 }
 
+// Where a crash has made a blob of an upload's bytes and lost the record of it, the first who goes on is told, and from
+// then on the upload is unknown.
+func TestUploadWithoutBytes(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil, registry.Quirks{})
+	for what, goOn := range map[string]func(meta.Upload) error{
+		"Append":   func(u meta.Upload) error { return c.append(u, " more") },
+		"Complete": func(u meta.Upload) error { return c.complete(u, " more", "bytes more") },
+	} {
+		u := c.begin(t)
+		if err := c.append(u, "bytes"); err != nil {
+			t.Fatal(err)
+		}
+		now, err := c.Upload(t.Context(), alice, c.repo, u.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.blobs.Commit(t.Context(), now.Blob, nil, -1, digest("bytes")); err != nil {
+			t.Fatal(err)
+		}
+		if err := goOn(u); !errors.Is(err, fault.UploadNotFound) {
+			t.Errorf("%s: got %v, want UploadNotFound", what, err)
+		}
+		if _, err := c.Upload(t.Context(), alice, c.repo, u.ID); !errors.Is(err, fault.UploadNotFound) {
+			t.Errorf("the upload after %s: got %v, want UploadNotFound", what, err)
+		}
+	}
+}
+
 // An upload that nobody writes to goes after a week; one that was written to meanwhile, or is being written to, stays.
 func TestSweepUploads(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,202 @@
+// Package crash_test kills the real program in the middle of pushes, again and again over one data directory.
+package crash_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/ocitest"
+)
+
+// rounds is how often the server is killed; ECRIN_SLOW=1 asks for the long proof.
+func rounds() int {
+	if os.Getenv("ECRIN_SLOW") == "1" {
+		return 50
+	}
+	return 3
+}
+
+// program builds the real binary.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ecrin")
+	build := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-o", path, "github.com/ecrin-dev/ecrin/cmd/ecrin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return path
+}
+
+// process is a running server of ours.
+type process struct {
+	cmd *exec.Cmd
+	log *apptest.Buffer
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// serve starts the program on a data directory and waits until it says that it is ready.
+func serve(t *testing.T, program, dir string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(program, "serve", "--data", dir, "--listen", "127.0.0.1:0"), log: &apptest.Buffer{}}
+	p.cmd.Stderr = p.log
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatalf("starting the program: %v", err)
+	}
+	t.Cleanup(func() { p.kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(line, "ecrin is ready") {
+		t.Fatalf("the program says %q, %v\n%s", line, err, p.log)
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	return p
+}
+
+// kill ends it with SIGKILL; nothing of it can clean up. It is no error when it has ended.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// TestKillDuringPush: after each kill and restart every acknowledged image pulls byte for byte, no tag is without its
+// manifest, no manifest without its blobs, and every upload goes on where it was acknowledged.
+func TestKillDuringPush(t *testing.T) {
+	bin, dir := program(t), t.TempDir()
+	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}}
+	resumed := 0
+	for round := range rounds() {
+		p := serve(t, bin, dir)
+		s := apptest.Attach(t, dir)
+		root := s.Root(t)
+		var repo ocitest.Repo
+		if round == 0 {
+			repo = root.CreateRepository(t, "team/app")
+		} else {
+			repo = root.Docker(t).Repo("team/app")
+			resumed += acked.check(t, round, root, repo)
+		}
+		if t.Failed() {
+			t.Logf("the server's log ends with\n%s", tail(p.log.String(), 5000))
+			return
+		}
+		acked.pushUntil(t, round, repo, 40+rand.IntN(200), p.kill)
+	}
+	p := serve(t, bin, dir)
+	root := apptest.Attach(t, dir).Root(t)
+	repo := root.Docker(t).Repo("team/app")
+	resumed += acked.check(t, rounds(), root, repo)
+	for tag, d := range acked.tags {
+		if err := repo.Verify(t.Context(), tag); err != nil {
+			t.Errorf("%s, acknowledged as %s: %v", tag, d, err)
+		}
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("the last server did not end well: %v\n%s", err, p.log)
+	}
+	t.Logf("%d kills: %d tags acknowledged and whole, %d uploads gone on with", rounds(), len(acked.tags), resumed)
+	if len(acked.tags) == 0 || resumed == 0 {
+		t.Errorf("the kills hit nothing: %d tags were acknowledged, %d uploads went on", len(acked.tags), resumed)
+	}
+}
+
+// check compares what the server has with what it has acknowledged, and tells how many uploads it went on with.
+func (l *ledger) check(t *testing.T, round int, root apptest.Account, repo ocitest.Repo) (resumed int) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := repo.VerifyAll(ctx); err != nil {
+		t.Errorf("after kill %d: %v", round, err)
+	}
+	for _, tag := range l.fresh {
+		a := repo.Do(t, http.MethodHead, repo.Path("/manifests/"+tag), nil)
+		if got := a.Header.Get("Docker-Content-Digest"); a.Status != http.StatusOK || got != l.tags[tag] {
+			t.Errorf("after kill %d: %s was acknowledged as %s, and is %d %s", round, tag, l.tags[tag], a.Status, got)
+		}
+	}
+	for tag, may := range l.moving {
+		a := repo.Do(t, http.MethodHead, repo.Path("/manifests/"+tag), nil)
+		if got := a.Header.Get("Docker-Content-Digest"); a.Status != http.StatusOK || got != may[0] && (len(may) < 2 || got != may[1]) {
+			t.Errorf("after kill %d: moving tag %s is %d %s, want one of %v (acknowledged, asked for)", round, tag, a.Status, got, may)
+		}
+	}
+	// Images without a tag too: those of the index's children and of pushes that were not acknowledged.
+	in := &ecr.ListImagesInput{RepositoryName: aws.String("team/app"), MaxResults: aws.Int32(1000)}
+	for pages := ecr.NewListImagesPaginator(root.ECR(), in); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range page.ImageIds {
+			if id.ImageTag == nil {
+				if err := repo.Verify(ctx, aws.ToString(id.ImageDigest)); err != nil {
+					t.Errorf("after kill %d: an image without tag: %v", round, err)
+				}
+			}
+		}
+	}
+	for location, u := range l.uploads {
+		if u.resume(ctx, t, repo, location) {
+			resumed++
+		}
+	}
+	l.fresh, l.moving, l.uploads = nil, map[string][]string{}, map[string]*upload{}
+	return resumed
+}
+
+// resume goes on with an upload at the place that the server names, which is no earlier than what was acknowledged.
+func (u *upload) resume(ctx context.Context, t *testing.T, repo ocitest.Repo, location string) bool {
+	a := repo.Do(t, http.MethodGet, location, nil)
+	if a.Status == http.StatusNotFound && u.closing {
+		return false // it had ended, and nobody was told
+	}
+	var last int
+	if _, err := fmt.Sscanf(a.Header.Get("Range"), "0-%d", &last); err != nil || a.Status != http.StatusNoContent {
+		t.Errorf("upload %s with %d acknowledged bytes: %d %s %s", location, u.acked, a.Status, a.Header.Get("Range"), a.Body)
+		return false
+	}
+	at := last + 1
+	if last == 0 && u.acked == 0 {
+		at = 0
+	}
+	if at < u.acked || at > u.sent {
+		t.Errorf("upload %s stands at %d: %d bytes were acknowledged and %d sent", location, at, u.acked, u.sent)
+		return false
+	}
+	d := ocitest.SHA256(u.content)
+	a, err := repo.Try(ctx, http.MethodPut, location+"?digest="+d, strings.NewReader(string(u.content[at:])), "Content-Range", fmt.Sprintf("%d-%d", at, len(u.content)-1))
+	if err == nil && a.Status == http.StatusNotFound && u.closing {
+		// Its bytes had become a blob, without the record of it: the client starts anew, and the address says so too.
+		repo.Do(t, http.MethodGet, location, nil).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+		repo.PutBlob(t, u.content)
+		return false
+	}
+	if err != nil || a.Status != http.StatusCreated {
+		t.Errorf("upload %s, going on at %d of %d: %+v, %v", location, at, len(u.content), a, err)
+		return false
+	}
+	if got := repo.Blob(t, d); got.Status != http.StatusOK || ocitest.SHA256(got.Body) != d {
+		t.Errorf("upload %s, after going on at %d: the blob has other bytes", location, at)
+	}
+	return true
+}
