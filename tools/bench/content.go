@@ -88,16 +88,7 @@ func (d *door) request(method, path string, length int, more ...string) []byte {
 	return b.Bytes()
 }
 
-// call makes one request on a connection of its own and wants one of these statuses.
-func (d *door) call(method, path string, body []byte, want int, more ...string) (answer, error) {
-	c, err := dial(d.address)
-	if err != nil {
-		return answer{}, err
-	}
-	defer c.close()
-	return d.callOn(c, method, path, body, want, more...)
-}
-
+// callOn makes one request and wants this status.
 func (d *door) callOn(c *client, method, path string, body []byte, want int, more ...string) (answer, error) {
 	var r io.Reader
 	if len(body) > 0 {

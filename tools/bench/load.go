@@ -114,6 +114,9 @@ func statusOf(line []byte) (int, error) {
 
 // discard takes what is buffered, then reads past the buffer.
 func (c *client) discard(a *answer, n int64) error {
+	if n < 0 {
+		return fmt.Errorf("a body of %d bytes", n)
+	}
 	a.body += n
 	for n > 0 {
 		size := min(n, int64(len(c.sink)))
