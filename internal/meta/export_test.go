@@ -3,6 +3,7 @@ package meta
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Tx is a transaction, for tests of the committer.
@@ -63,7 +64,11 @@ func (s *Store) Column(ctx context.Context, text string, a ...any) (all []string
 
 // Explain is the plan of a statement, one step in each element.
 func (s *Store) Explain(ctx context.Context, text string) (steps []string, err error) {
-	rows, err := s.read.db.QueryContext(ctx, `EXPLAIN QUERY PLAN `+text)
+	values := make([]any, 20) // the driver wants one for each mark
+	for len(values) > 0 && !strings.Contains(text, fmt.Sprint("$", len(values))) {
+		values = values[1:]
+	}
+	rows, err := s.read.db.QueryContext(ctx, `EXPLAIN QUERY PLAN `+text, values...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", text, err)
 	}

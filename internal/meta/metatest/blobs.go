@@ -58,6 +58,35 @@ func testBlobs(w *World) {
 	w.Want(w.RestoreImage(w.Ctx, r, p.Digest, nil, Principal), fault.LayersNotFound, "taking back its deletion")
 }
 
+func testHolders(w *World) {
+	account(w, other)
+	var want []meta.Repository
+	d := Digest("layer")
+	for i := range 6 {
+		r := w.Repo(fmt.Sprint("team/app", i))
+		if i%3 != 1 {
+			w.Blob(r, "layer")
+		}
+		switch {
+		case i == 0:
+			w.Must(w.DeleteRepository(w.Ctx, r, false))
+		case i%3 != 1:
+			want = append(want, r)
+		}
+	}
+	elsewhere, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: name.Registry{Account: other, Region: Registry.Region}, Name: name.MustRepo("team/app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	w.Must(err)
+	w.Blob(elsewhere, "layer")
+	for limit := range len(want) + 2 {
+		got, err := w.Holders(w.Ctx, Registry, d, limit)
+		w.Must(err)
+		w.Equal(got, want[:min(limit, len(want))], "Holders, at most %d", limit)
+	}
+	got, err := w.Holders(w.Ctx, Registry, Digest("nobody's"), 10)
+	w.Must(err)
+	w.Equal(len(got), 0, "Holders of a blob that nobody holds")
+}
+
 func testUploads(w *World) {
 	r, beside := w.Repo("team/app"), w.Repo("team/beside")
 	u := meta.Upload{ID: "11111111-1111-1111-1111-111111111111", Repository: r.ID, Principal: Principal, Blob: blob.Upload{ID: "b1", State: []byte("state")}, StartedAt: monday}

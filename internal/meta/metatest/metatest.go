@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"LabelRace", testLabelRace},
 		{"PlaceholdersOutOfOrder", testPlaceholders},
 		{"Blobs", testBlobs},
+		{"Holders", testHolders},
 		{"Uploads", testUploads},
 		{"UploadRace", testUploadRace},
 		{"MountBesideDelete", testMountBesideDelete},

@@ -74,7 +74,7 @@ CREATE TABLE repository_blobs (
     added_at   BIGINT NOT NULL,
     PRIMARY KEY (repository, digest)
 );
-CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest);
+CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest, repository);
 
 CREATE TABLE manifests (
     digest TEXT PRIMARY KEY,

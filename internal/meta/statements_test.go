@@ -1,0 +1,111 @@
+package meta_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// statements are the texts of all SQL statements of the package, read from its source, so that a new one cannot be
+// forgotten. A text must be constant: one that is put together at run time would escape the tests of plans and of
+// PostgreSQL.
+func statements(t *testing.T) (texts []string) {
+	t.Helper()
+	pkgs, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	constants := map[string]ast.Expr{}
+	files := pkgs["meta"].Files
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.ValueSpec); ok {
+				for i, v := range spec.Values {
+					constants[spec.Names[i].Name] = v
+				}
+			}
+			return true
+		})
+	}
+	for name, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			e, ok := n.(ast.Expr)
+			if !ok || !verb.MatchString(leftmost(e)) {
+				return true
+			}
+			text, ok := constantText(e, constants)
+			if !ok {
+				t.Errorf("%s: a statement that begins %q is not constant", name, leftmost(e))
+			}
+			if !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+			return false
+		})
+	}
+	if len(texts) < 60 {
+		t.Errorf("found %d statements, there were 60 and more when this was written", len(texts))
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+var verb = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
+
+// leftmost is the literal that a string expression begins with, "" when it begins with anything else.
+func leftmost(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if e.Kind == token.STRING {
+			s, _ := strconv.Unquote(e.Value)
+			return s
+		}
+	case *ast.BinaryExpr:
+		return leftmost(e.X)
+	}
+	return ""
+}
+
+// constantText puts together literals and named constants.
+func constantText(e ast.Expr, constants map[string]ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		s, err := strconv.Unquote(e.Value)
+		return s, err == nil
+	case *ast.BinaryExpr:
+		x, ok1 := constantText(e.X, constants)
+		y, ok2 := constantText(e.Y, constants)
+		return x + y, ok1 && ok2 && e.Op == token.ADD
+	case *ast.Ident:
+		if v := constants[e.Name]; v != nil {
+			return constantText(v, constants)
+		}
+	}
+	return "", false
+}
+
+// tables are those of the schema, by the migrations.
+func tables(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile("migrations/" + f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`CREATE TABLE (\w+)`).FindAllStringSubmatch(string(text), -1) {
+			names = append(names, m[1])
+		}
+	}
+	return names
+}
