@@ -11,6 +11,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/blob"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
@@ -98,6 +99,29 @@ func TestTwoWritersOfOneUpload(t *testing.T) {
 	}
 	if got := c.content(t, digest(want)); got != want {
 		t.Errorf("the blob is %q, want %q", got, want)
+	}
+}
+
+// An upload is its beginner's and its repository's alone.
+func TestAttack12UploadOfAnotherPrincipal(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil, registry.Quirks{})
+	u := c.begin(t)
+	mallory := identity.Caller{Kind: identity.Root, Account: home.Account, ARN: "arn:aws:iam::000000000000:user/mallory"}
+	if _, err := c.Upload(t.Context(), mallory, c.repo, u.ID); !errors.Is(err, fault.UploadNotFound) {
+		t.Errorf("another principal of the account: got %v, want UploadNotFound", err)
+	}
+	other, err := c.CreateRepository(t.Context(), meta.Repository{Registry: home, Name: name.MustRepo("team/other")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Upload(t.Context(), alice, other, u.ID); !errors.Is(err, fault.UploadNotFound) {
+		t.Errorf("another repository: got %v, want UploadNotFound", err)
+	}
+	for _, id := range []string{"", "..", u.Blob.ID, "{" + u.ID + "}", strings.ToUpper(u.ID), u.ID + "\x00"} {
+		if _, err := c.Upload(t.Context(), alice, c.repo, id); id != u.ID && !errors.Is(err, fault.UploadNotFound) {
+			t.Errorf("id %q: got %v, want UploadNotFound", id, err)
+		}
 	}
 }
 
