@@ -41,7 +41,9 @@ type (
 
 func (c *cache) init() {
 	c.keys.most, c.tokens.most, c.settings.most = 4096, 4096, 1024
-	c.repositories.most, c.heads.most, c.holdings.most = 4096, 16384, 16384
+	c.repositories.most, c.holdings.most = 4096, 16384
+	// Enough for a pull of any tag of a repository with 100,000 of them; an entry costs some 150 bytes, see head.
+	c.heads.most = 128 << 10
 	c.bodies.most = 2048
 	c.tagLists.most = 4
 }

@@ -53,6 +53,10 @@ func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) 
 	if subject != "" && err == nil {
 		h.Subject, err = name.ParseDigest(subject)
 	}
+	// Many tags name few images: entries share the texts of the image's own entry.
+	if known, _, ok := s.cache.heads.get(headKey{repository, name.Reference{Digest: h.Digest}}); ok && known == h {
+		h = known
+	}
 	if err == nil && body != nil {
 		s.cache.heads.put(headKey{repository, name.Reference{Digest: h.Digest}}, h, heads)
 		s.cache.bodies.put(h.Digest, body, bodies)
