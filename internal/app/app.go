@@ -45,6 +45,9 @@ type Running struct {
 // RunningFile is the name of the file in the data directory that describes the running server.
 const RunningFile = "serve.json"
 
+// TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
+const TLSFolder = "tls"
+
 // App is a server that has been built and is not yet serving.
 type App struct {
 	config    config.Checked
@@ -129,7 +132,7 @@ func (a *App) secure(now func() time.Time) error {
 	c := a.config
 	switch c.TLS.Mode {
 	case config.TLSAuto:
-		authority, err := tlsauto.New(filepath.Join(c.Data, "tls"), a.serves, now)
+		authority, err := tlsauto.New(filepath.Join(c.Data, TLSFolder), a.serves, now)
 		if err != nil {
 			return err
 		}

@@ -116,7 +116,10 @@ func (c *commands) accountKeys() *cobra.Command {
 	cmd := c.keysList()
 	cmd.Use, cmd.Short = "keys [ACCOUNT]", "List, create, enable, disable and delete root keys of an account"
 	cmd.Long = "Without a verb, list the keys of an account."
-	cmd.AddCommand(c.keysList(), c.keysCreate(), c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE), c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE), c.keysDelete())
+	cmd.AddCommand(c.keysList(), c.keysCreate(),
+		c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE, "Make an inactive key ACTIVE again"),
+		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE, "Make a key INACTIVE; what was got with it ends at once"),
+		c.keysDelete())
 	return cmd
 }
 
@@ -175,8 +178,8 @@ func (c *commands) keysCreate() *cobra.Command {
 	return cmd
 }
 
-func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus) *cobra.Command {
-	cmd := &cobra.Command{Use: verb + " KEY", Args: exactly("KEY"), Short: "Set a key " + string(status) + "; what was got with an inactive key ends at once"}
+func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, short string) *cobra.Command {
+	cmd := &cobra.Command{Use: verb + " KEY", Args: exactly("KEY"), Short: short}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"text/tabwriter"
@@ -27,6 +29,7 @@ import (
 // Env is what the command line touches of its process.
 type Env struct {
 	Args   []string // without the program's name
+	Name   string   // how the program was called, to repeat it in advice; "" is ecrin
 	Out    io.Writer
 	Err    io.Writer
 	Lookup func(string) (string, bool) // os.LookupEnv
@@ -39,7 +42,7 @@ func Run(ctx context.Context, env Env) int {
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	switch {
 	case err == nil:
@@ -48,7 +51,7 @@ func Run(ctx context.Context, env Env) int {
 		return 1 // the findings are printed
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown "):
 		fmt.Fprintf(env.Err, "ecrin: %v\n", err)
-		fmt.Fprintln(env.Err, "ecrin: see `ecrin --help`")
+		fmt.Fprintf(env.Err, "ecrin: see `%s --help`\n", cmd.CommandPath())
 		return 2
 	}
 	fmt.Fprintf(env.Err, "ecrin: %v\n", err)
@@ -152,6 +155,14 @@ func serverOf(data string, r app.Running) hostcmd.Server {
 	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA, TLS: strings.HasPrefix(r.URL, "https:")}
 }
 
+// absolute makes a path that is good in every directory, for advice and for the environment of other programs.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
+}
+
 // printJSON writes data for programs.
 func (c *commands) printJSON(v any) error {
 	e := json.NewEncoder(c.Out)
@@ -186,7 +197,21 @@ func (c *commands) say(format string, args ...any) {
 	fmt.Fprintf(c.Err, "ecrin: "+format+"\n", args...)
 }
 
+// calledAs is how a person calls the program again: by its name, or by a path where it is not on the PATH.
+func calledAs(arg string) string {
+	found, err := exec.LookPath("ecrin")
+	if err != nil {
+		return arg
+	}
+	onPath, err1 := os.Stat(found)
+	called, err2 := os.Stat(arg)
+	if err1 == nil && err2 == nil && os.SameFile(onPath, called) {
+		return "ecrin"
+	}
+	return arg
+}
+
 // Main runs the process's command line.
 func Main(ctx context.Context) int {
-	return Run(ctx, Env{Args: os.Args[1:], Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
+	return Run(ctx, Env{Args: os.Args[1:], Name: calledAs(os.Args[0]), Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
 }

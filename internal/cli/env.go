@@ -14,10 +14,10 @@ func (c *commands) env() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "env", Args: cobra.NoArgs, Short: "Print the environment for the aws CLI and the SDKs",
 		Long: `Print export lines that point the aws CLI and the AWS SDKs at the running server, with the root
-keys of an account: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_DEFAULT_REGION and
-AWS_ENDPOINT_URL.
+keys of an account: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL, and for a server with --tls=auto AWS_CA_BUNDLE.
 
-An aws CLI before 2.13 (or 1.29) does not know AWS_ENDPOINT_URL: give it --endpoint-url.`,
+An aws CLI before 2.13 (of version 1: before 1.29) does not know AWS_ENDPOINT_URL: give it --endpoint-url.`,
 		Example: `  eval "$(ecrin env)"
   eval "$(ecrin env --account 111122223333)"
   ecrin env --json | jq -r .AWS_ACCESS_KEY_ID`,

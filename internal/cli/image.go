@@ -1,27 +1,49 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/client"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "image", Short: "Tag history, and images that were deleted",
-		Long: "Every move of a tag is kept, and a deleted image can be restored until it is collected.",
+		Long: "Every move of a tag is kept, and a deleted image can be restored.\nThe commands look at one registry: --account and --region name another than the default one.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore())
 	return cmd
 }
 
-// repoFlags are how the commands on a repository name its account.
-func (c *commands) accountFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("account", "", "account of the registry (the default account without it)")
+// registry is what the commands on a repository take to name its registry.
+type registry struct{ account, region string }
+
+func registryFlags(cmd *cobra.Command) *registry {
+	r := &registry{}
+	cmd.Flags().StringVar(&r.account, "account", "", "`account` of the registry (the default account without it)")
+	cmd.Flags().StringVar(&r.region, "region", "", "`region` of the registry (the default region without it)")
+	return r
+}
+
+// connectTo opens the server in the region of r: an operation acts in the region that its signature names.
+func (c *commands) connectTo(r *registry) (*client.Client, error) {
+	s, err := c.connect()
+	if err != nil || r.region == "" {
+		return s, err
+	}
+	if _, err := name.ParseRegion(r.region); err != nil {
+		return nil, errors.New(fault.From(err).Public)
+	}
+	s.Server.Region = r.region
+	return s, nil
 }
 
 func (c *commands) imageHistory() *cobra.Command {
@@ -29,14 +51,14 @@ func (c *commands) imageHistory() *cobra.Command {
 		Use: "history REPOSITORY[:TAG]", Args: exactly("REPOSITORY[:TAG]"), Short: "Show who moved tags, when, from and to what",
 		Example: "  ecrin image history team/app:latest",
 	}
-	account, asJSON := c.accountFlag(cmd), c.jsonFlag(cmd)
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connectTo(reg)
 		if err != nil {
 			return err
 		}
 		repo, tag, _ := strings.Cut(args[0], ":")
-		in := &ecrintypes.ListTagHistoryRequest{RegistryId: *account, RepositoryName: repo, ImageTag: tag}
+		in := &ecrintypes.ListTagHistoryRequest{RegistryId: reg.account, RepositoryName: repo, ImageTag: tag}
 		moves := []ecrintypes.TagMove{}
 		for {
 			var out ecrintypes.ListTagHistoryResponse
@@ -50,6 +72,10 @@ func (c *commands) imageHistory() *cobra.Command {
 		}
 		if *asJSON {
 			return c.printJSON(map[string]any{"moves": moves})
+		}
+		if len(moves) == 0 {
+			c.say("no tag of %s has ever been set", args[0])
+			return nil
 		}
 		rows := [][]string{{"AT", "TAG", "FROM", "TO", "BY"}}
 		for _, m := range moves {
@@ -69,18 +95,22 @@ func orDash(s string) string {
 
 func (c *commands) imageDeleted() *cobra.Command {
 	cmd := &cobra.Command{Use: "deleted REPOSITORY", Args: exactly("REPOSITORY"), Short: "List deleted images that can still be restored"}
-	account, asJSON := c.accountFlag(cmd), c.jsonFlag(cmd)
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connectTo(reg)
 		if err != nil {
 			return err
 		}
 		var out ecrintypes.ListDeletedImagesResponse
-		if err := s.Call(cmd.Context(), "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{RegistryId: *account, RepositoryName: args[0]}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{RegistryId: reg.account, RepositoryName: args[0]}, &out); err != nil {
 			return err
 		}
 		if *asJSON {
 			return c.printJSON(out)
+		}
+		if len(out.Images) == 0 {
+			c.say("no image of %s is deleted", args[0])
+			return nil
 		}
 		rows := [][]string{{"DIGEST", "PUSHED", "DELETED", "BYTES"}}
 		for _, i := range out.Images {
@@ -96,22 +126,26 @@ func (c *commands) imageRestore() *cobra.Command {
 		Use: "restore REPOSITORY@DIGEST", Args: exactly("REPOSITORY@DIGEST"), Short: "Take back the deletion of an image",
 		Example: "  ecrin image restore team/app@sha256:… --tag 1.0",
 	}
-	account := c.accountFlag(cmd)
+	reg := registryFlags(cmd)
 	tag := cmd.Flags().String("tag", "", "tag to give it (its old tags are in ecrin image history)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		repo, digest, ok := strings.Cut(args[0], "@")
 		if !ok {
 			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
 		}
-		s, err := c.connect()
+		s, err := c.connectTo(reg)
 		if err != nil {
 			return err
 		}
 		var out ecrintypes.RestoreImageResponse
-		if err := s.Call(cmd.Context(), "RestoreImage", &ecrintypes.RestoreImageRequest{RegistryId: *account, RepositoryName: repo, ImageDigest: digest, ImageTag: *tag}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "RestoreImage", &ecrintypes.RestoreImageRequest{RegistryId: reg.account, RepositoryName: repo, ImageDigest: digest, ImageTag: *tag}, &out); err != nil {
 			return err
 		}
-		c.say("restored %s@%s", repo, out.ImageDigest)
+		as := "without a tag"
+		if *tag != "" {
+			as = "as " + *tag
+		}
+		c.say("restored %s@%s %s", repo, out.ImageDigest, as)
 		return nil
 	}
 	return cmd

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,19 +23,15 @@ func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error
 	values := map[string]*string{}
 	for _, s := range cfg.Settings() {
 		values[s.Flag] = cmd.Flags().String(s.Flag, s.Value, s.Usage+" (also "+s.Env+")")
-		if s.Bool {
-			cmd.Flags().Lookup(s.Flag).NoOptDefVal = "true"
-		}
+		cmd.Flags().Lookup(s.Flag).NoOptDefVal = s.Alone
 	}
 	return func() (config.Checked, error) {
+		// What file and environment have wrong is told together with what Check finds.
+		var wrong []error
 		if *file != "" {
-			if err := cfg.Read(*file); err != nil {
-				return config.Checked{}, err
-			}
+			wrong = append(wrong, cfg.Read(*file))
 		}
-		if err := cfg.ReadEnv(c.Lookup); err != nil {
-			return config.Checked{}, err
-		}
+		wrong = append(wrong, cfg.ReadEnv(c.Lookup))
 		given := map[string]bool{}
 		for _, s := range cfg.Settings() {
 			if cmd.Flags().Changed(s.Flag) {
@@ -48,7 +45,7 @@ func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error
 			cfg.TLS.Mode = config.TLSFiles
 		}
 		checked, err := cfg.Check()
-		if err != nil {
+		if err := errors.Join(append(wrong, err)...); err != nil {
 			return checked, fmt.Errorf("the configuration is not usable:\n%w", err)
 		}
 		return checked, nil
@@ -91,20 +88,22 @@ are on the same address.`,
 
 // greet tells where the server is and what to do next.
 func (c *commands) greet(cfg config.Checked, r app.Running) {
-	data := ""
+	ecrin, data := word(cmp.Or(c.Name, "ecrin")), ""
 	if cfg.Data != config.Default().Data {
-		data = " --data " + word(cfg.Data)
+		data = " --data " + word(absolute(cfg.Data))
 	}
-	host := strings.TrimPrefix(strings.TrimPrefix(r.URL, "http://"), "https://")
+	// The port that the scheme stands for is no part of an image's name.
+	scheme, host, _ := strings.Cut(r.URL, "://")
+	host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[scheme])
 	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, data in %s\n", r.URL, r.Account, r.Region, cfg.Data)
 	if r.CA != "" {
-		fmt.Fprintf(c.Out, "clients trust it after: ecrin trust install%s (CA: %s)\n", data, r.CA)
+		fmt.Fprintf(c.Out, "clients trust it after: sudo %s trust install%s (CA: %s)\n", ecrin, data, absolute(r.CA))
 	}
 	fmt.Fprintf(c.Out, `next, in another shell:
-  eval "$(ecrin env%s)"
+  eval "$(%s env%s)"
   aws ecr create-repository --repository-name team/app
   aws ecr get-login-password | docker login --username AWS --password-stdin %s
-`, data, host)
+`, ecrin, data, host)
 }
 
 func (c *commands) config() *cobra.Command {

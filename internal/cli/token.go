@@ -11,7 +11,7 @@ import (
 func (c *commands) token() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Short: "List and revoke docker tokens",
-		Long: "Docker tokens are the passwords of aws ecr get-login-password; they live 12 hours. A revoked one is refused from its\nnext request on.",
+		Long: "Docker tokens are the passwords of aws ecr get-login-password; they live 12 hours. A revoked\ntoken is refused from its next request on.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.tokenList(), c.tokenRevoke())
@@ -70,7 +70,11 @@ func (c *commands) tokenRevoke() *cobra.Command {
 		if err := s.Call(cmd.Context(), "RevokeToken", in, &out); err != nil {
 			return err
 		}
-		c.say("revoked %d tokens at %s", out.Revoked, stamp(time.Now()))
+		tokens := "tokens"
+		if out.Revoked == 1 {
+			tokens = "token"
+		}
+		c.say("revoked %d %s at %s", out.Revoked, tokens, stamp(time.Now()))
 		return nil
 	}
 	return cmd

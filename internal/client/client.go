@@ -50,6 +50,12 @@ func Find(dir string) (app.Running, error) {
 	if err != nil {
 		return r, fmt.Errorf("reading where the server is: %w", err)
 	}
+	if r.CA != "" {
+		// The server told a path of its own, which may count from another folder or be inside a container.
+		if r.CA, err = filepath.Abs(filepath.Join(dir, app.TLSFolder, filepath.Base(r.CA))); err != nil {
+			return r, fmt.Errorf("finding the server's CA: %w", err)
+		}
+	}
 	return r, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -87,12 +88,27 @@ func (c *Config) Parse(text []byte) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return plain(err)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("there is more than one document in the file")
 	}
 	return nil
+}
+
+var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+// plain says what is wrong with a file in the words of its writer, who knows no Go types.
+func plain(err error) error {
+	var problems *yaml.TypeError
+	if !errors.As(err, &problems) {
+		return err
+	}
+	var all []error
+	for _, p := range problems.Errors {
+		all = append(all, errors.New(unknownKey.ReplaceAllString(p, `there is no setting "$1"`)))
+	}
+	return errors.Join(all...)
 }
 
 // Setting is one field as the environment and the command line know it.
@@ -101,7 +117,7 @@ type Setting struct {
 	Env   string
 	Usage string
 	Value string             // of the field now
-	Bool  bool               // the flag may stand alone
+	Alone string             // what the flag means without a value; "" needs one
 	Set   func(string) error // sets the field
 }
 
@@ -120,15 +136,15 @@ func (c *Config) Settings() []Setting {
 		}
 	}
 	return []Setting{
-		{"data", "ECRIN_DATA", "directory of the database, the blobs and the master key", c.Data, false, text(&c.Data)},
-		{"listen", "ECRIN_LISTEN", "addresses to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), false, list(&c.Listen)},
-		{"account", "ECRIN_ACCOUNT", "the default account, 12 digits, made at the first start", c.Account, false, text(&c.Account)},
-		{"region", "ECRIN_REGION", "the region of the default registry", c.Region, false, text(&c.Region)},
-		{"domain", "ECRIN_DOMAINS", "domains served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), false, list(&c.Domains)},
-		{"tls", "ECRIN_TLS", "off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, false, text(&c.TLS.Mode)},
-		{"tls-cert", "ECRIN_TLS_CERT", "PEM file of the certificate chain, for --tls=files", c.TLS.Cert, false, text(&c.TLS.Cert)},
-		{"tls-key", "ECRIN_TLS_KEY", "PEM file of the private key, for --tls=files", c.TLS.Key, false, text(&c.TLS.Key)},
-		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), true, func(s string) error {
+		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
+		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), "", list(&c.Listen)},
+		{"account", "ECRIN_ACCOUNT", "the default `account`, 12 digits, made at the first start", c.Account, "", text(&c.Account)},
+		{"region", "ECRIN_REGION", "the `region` of the default registry", c.Region, "", text(&c.Region)},
+		{"domain", "ECRIN_DOMAINS", "`domains` served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), "", list(&c.Domains)},
+		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
+		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
+		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "`true` or false: make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", func(s string) error {
 			switch s {
 			case "true", "1":
 				c.CreateOnPush = true
@@ -139,17 +155,21 @@ func (c *Config) Settings() []Setting {
 			}
 			return nil
 		}},
-		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of " + strings.Join(registry.QuirkNames(), ","), c.StrictECR, true, func(s string) error {
-			if s == "true" { // the flag alone
+		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " + strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
+			if s == "true" { // a switch that was turned on
 				s = "all"
 			}
 			c.StrictECR = s
 			return nil
 		}},
-		{"log-level", "ECRIN_LOG_LEVEL", "debug, info, warn or error", c.LogLevel, false, text(&c.LogLevel)},
-		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops", c.StopTimeout.String(), false, func(s string) (err error) {
-			c.StopTimeout, err = time.ParseDuration(s)
-			return err
+		{"log-level", "ECRIN_LOG_LEVEL", "the `level`: debug, info, warn or error", c.LogLevel, "", text(&c.LogLevel)},
+		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops, a `duration` such as 30s", c.StopTimeout.String(), "", func(s string) error {
+			d, err := time.ParseDuration(s)
+			if err != nil {
+				return fmt.Errorf("want a duration such as 30s, got %q", s)
+			}
+			c.StopTimeout = d
+			return nil
 		}},
 	}
 }

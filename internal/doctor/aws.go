@@ -218,7 +218,11 @@ func (d *doctor) version(ctx context.Context, what, program, flag string) (clien
 	out, err := d.Command(ctx, path, flag)
 	v, ok := clientconf.ParseVersion(out)
 	if !ok {
-		return v, Check{what, Skip, fmt.Sprintf("%s %s tells no version (%v)", path, flag, err), ""}
+		detail := path + " " + flag + " tells no version"
+		if err != nil {
+			detail += ": " + err.Error()
+		}
+		return v, Check{what, Skip, detail, ""}
 	}
 	return v, Check{what, OK, fmt.Sprintf("%s is version %v", path, v), ""}
 }

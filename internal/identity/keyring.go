@@ -52,7 +52,7 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 			err = durable.WriteFile(source, b, 0o600)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the master key: %w", err)
+			return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)
 		}
 		text = strings.TrimSpace(string(b))
 	}

@@ -29,8 +29,8 @@ A server that runs with --tls=auto has a private CA, which clients do not know.
   containers  /etc/containers/certs.d/HOST/ca.crt (podman, skopeo, buildah)
   system      the store of the operating system, for all other programs
 
-The first three are limited to the server's own names, and are chosen by
-themselves when the clients are installed. A CA in the system's store counts for
+The first three are limited to the server's own names, and are taken
+where the clients are installed. A CA in the system's store counts for
 every name there is, so that one has to be asked for with --for system.
 
 For a server without TLS the same commands permit plain HTTP instead: a
@@ -42,9 +42,10 @@ All commands can be repeated: what is in place is left alone, and files that
 ecrin did not write are neither changed nor removed. --print shows every step as
 a shell line and changes nothing.
 
-The aws CLI and other Python programs ask neither of these stores. For them:
+The aws CLI and other Python programs ask none of these stores. For them "ecrin
+env" sets AWS_CA_BUNDLE; on another machine:
 
-  export AWS_CA_BUNDLE=FILE`
+  export AWS_CA_BUNDLE=ca.pem`
 
 // NewTrustCommand makes `ecrin trust` with its subcommands install, remove and print.
 func NewTrustCommand(o Options) *cobra.Command {
