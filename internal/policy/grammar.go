@@ -9,9 +9,12 @@ import (
 
 // parser reads one text.
 type parser struct {
-	text string
-	kind Kind
-	lang Version // set before the statements are read
+	text  string
+	kind  Kind
+	rules rules // of the kind
+	limit int   // of the length, in characters
+	lang  Version
+	sids  map[string]bool // that were read, where they must be unique
 }
 
 func (p *parser) document() (*Document, error) {
@@ -57,7 +60,7 @@ func (p *parser) statement(n node) (s Statement, err error) {
 		"Condition"); err != nil {
 		return s, err
 	}
-	if s.Sid, err = p.optionalText(n, "Sid"); err != nil {
+	if s.Sid, err = p.sid(n); err != nil {
 		return s, err
 	}
 	effect, ok := n.get("Effect")
@@ -68,7 +71,7 @@ func (p *parser) statement(n node) (s Statement, err error) {
 	if effect.shape != text || s.Effect != Allow && s.Effect != Deny {
 		return s, p.fail(effect, "the effect is %q or %q", Allow, Deny)
 	}
-	principal, not, err := p.either(n, "Principal", true)
+	principal, not, err := p.either(n, "Principal", p.rules.principal)
 	if err != nil {
 		return s, err
 	}
@@ -76,17 +79,19 @@ func (p *parser) statement(n node) (s Statement, err error) {
 	if not && s.Effect == Allow {
 		return s, p.fail(principal, "NotPrincipal stands only with the effect Deny")
 	}
-	if s.Principal, err = p.principals(principal, not); err != nil {
-		return s, err
+	if principal.path != "" {
+		if s.Principal, err = p.principals(principal, not); err != nil {
+			return s, err
+		}
 	}
-	action, not, err := p.either(n, "Action", true)
+	action, not, err := p.either(n, "Action", required)
 	if err != nil {
 		return s, err
 	}
 	if s.Action, err = p.patterns(action, not, p.action); err != nil {
 		return s, err
 	}
-	resource, not, err := p.either(n, "Resource", p.kind == Registry)
+	resource, not, err := p.either(n, "Resource", p.rules.resource)
 	if err != nil {
 		return s, err
 	}
@@ -102,15 +107,20 @@ func (p *parser) statement(n node) (s Statement, err error) {
 }
 
 // either reads an element or its opposite, never both. Without either, the node has no path.
-func (p *parser) either(of node, element string, required bool) (n node, not bool, err error) {
+func (p *parser) either(of node, element string, want need) (n node, not bool, err error) {
 	n, plain := of.get(element)
 	opposite, not := of.get("Not" + element)
+	if not && !plain {
+		n = opposite
+	}
 	switch {
 	case plain && not:
 		return n, not, p.fail(opposite, "%s and Not%s exclude each other", element, element)
+	case (plain || not) && want == forbidden:
+		return n, not, p.fail(n, "a %s policy has no %s", p.kind, element)
 	case not:
-		return opposite, true, nil
-	case !plain && required:
+		return n, true, nil
+	case !plain && want == required:
 		return n, false, p.fail(of, "the element %s is missing", element)
 	}
 	return n, false, nil
@@ -136,24 +146,54 @@ func (p *parser) patterns(n node, not bool, read func(node) (Pattern, error)) (P
 	return out, nil
 }
 
-const actionPrefix = "ecr:"
-
-// action reads * or ecr: and a name with wildcards. The prefix, like the name, has no case; it takes no wildcard.
-func (p *parser) action(n node) (Pattern, error) {
-	if n.text == "*" {
-		return wildcards(n.text), nil
+// sid reads a Sid, under the rules of the kind.
+func (p *parser) sid(of node) (string, error) {
+	sid, err := p.optionalText(of, "Sid")
+	if err != nil || sid == "" || !p.rules.plainSid {
+		return sid, err
 	}
+	n, _ := of.get("Sid")
+	if strings.Trim(strings.ToLower(sid), alphanumeric) != "" {
+		return sid, p.fail(n, "a Sid is of letters and digits, got %q", name.Clip(sid))
+	}
+	if p.sids[sid] {
+		return sid, p.fail(n, "another statement has the Sid %q", name.Clip(sid))
+	}
+	if p.sids == nil {
+		p.sids = map[string]bool{}
+	}
+	p.sids[sid] = true
+	return sid, nil
+}
+
+const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+// action reads * or the prefix of a service and a name with wildcards. The prefix, like the name, has no case; it takes
+// no wildcard, except that *:* is as good as *. In trust policies * alone says too much to be taken.
+func (p *parser) action(n node) (Pattern, error) {
 	folded := strings.ToLower(n.text)
-	rest, ok := strings.CutPrefix(folded, actionPrefix)
-	if !ok || rest == "" || strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz0123456789*?") != "" {
-		return Pattern{}, p.fail(n, "an action is * or ecr: and a name that may hold * and ?, got %q", name.Clip(n.text))
+	service, rest, ok := strings.Cut(folded, ":")
+	wanted := p.rules.service
+	switch {
+	case n.text == "*" && p.kind != Trust, n.text == "*:*" && wanted == "":
+		return Pattern{Text: n.text, Parts: []Part{{Kind: AnyRun}}}, nil
+	case !ok, rest == "", strings.Trim(rest, alphanumeric+"*?") != "", wanted != "" && service != wanted,
+		service == "", strings.Trim(service, alphanumeric+"-") != "":
+		const form = "and a name that may hold * and ?, got %q"
+		switch {
+		case p.kind == Trust:
+			return Pattern{}, p.fail(n, "an action is sts: "+form, name.Clip(n.text))
+		case wanted == "":
+			return Pattern{}, p.fail(n, "an action is * or SERVICE: "+form, name.Clip(n.text))
+		}
+		return Pattern{}, p.fail(n, "an action is * or "+wanted+": "+form, name.Clip(n.text))
 	}
 	pattern := wildcards(folded)
 	pattern.Text = n.text
 	return pattern, nil
 }
 
-// resource reads * or an ARN of ECR. Each part of the ARN but arn and ecr may hold wildcards; policy variables may stand
+// resource reads * or an ARN; policies of ECR have only those of ECR. Each part of the ARN but arn and ecr may hold wildcards; policy variables may stand
 // where wildcards may. That the ARN names the policy's own repository is not asked.
 func (p *parser) resource(n node) (Pattern, error) {
 	pattern, err := p.pattern(n, true)
@@ -161,6 +201,9 @@ func (p *parser) resource(n node) (Pattern, error) {
 		return pattern, err
 	}
 	parts := splitARN(n.text)
+	if p.rules.service == "" {
+		return pattern, p.anyResource(n, parts)
+	}
 	if len(parts) != 6 || parts[0] != "arn" {
 		return pattern, p.fail(n, `a resource is * or arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME, got %q`, name.Clip(n.text))
 	}
@@ -186,6 +229,18 @@ func (p *parser) resource(n node) (Pattern, error) {
 		}
 	}
 	return pattern, nil
+}
+
+// anyResource checks an ARN of whatever service. One that ends early with * stands for all that begin like it.
+func (p *parser) anyResource(n node, parts []string) error {
+	last := parts[len(parts)-1]
+	if parts[0] != "arn" || len(parts) < 2 || len(parts) < 6 && !strings.HasSuffix(last, "*") || last == "" {
+		return p.fail(n, "a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got %q", name.Clip(n.text))
+	}
+	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !partition(part) {
+		return p.fail(n, "%q is no partition", name.Clip(part))
+	}
+	return nil
 }
 
 // elements checks that n is an object of known elements.

@@ -13,8 +13,9 @@ import (
 // maxDepth is how deep a policy can nest: document, statements, statement, condition, operator, values.
 const maxDepth = 6
 
-// maxBytes bounds the work on a text that is mostly white space. No rendered policy comes near it.
-const maxBytes = 64 * MaxLength
+// maxSpace bounds the work on a text that is mostly white space: it is how many bytes there may be for each character of
+// the limit. No rendered policy comes near it.
+const maxSpace = 64
 
 // shape is the JSON type of a node.
 type shape uint8
@@ -50,7 +51,7 @@ type member struct {
 
 // tree reads the text as one JSON value.
 func (p *parser) tree() (node, error) {
-	if len(p.text) > maxBytes {
+	if maxBytes := maxSpace * p.limit; len(p.text) > maxBytes {
 		return node{}, p.problem(0, "", "the policy has more than %d bytes", maxBytes)
 	}
 	if at := invalidUTF8(p.text); at >= 0 {
@@ -97,8 +98,8 @@ func (r *treeReader) token() (json.Token, int, error) {
 	}
 	raw := r.text[at:r.decoder.InputOffset()]
 	r.length += utf8.RuneCountInString(raw)
-	if r.length > MaxLength { // before the rest is read: a tree takes more memory than its text
-		return nil, at, r.problem(at, "", "the policy has more than %d characters, white space not counted", MaxLength)
+	if r.length > r.limit { // before the rest is read: a tree takes more memory than its text
+		return nil, at, r.problem(at, "", "the policy has more than %d characters, white space not counted", r.limit)
 	}
 	// An escape of half a surrogate pair is decoded to the replacement character: two texts would become one.
 	if s, ok := t.(string); ok && strings.Count(s, "\uFFFD") != strings.Count(raw, "\uFFFD") {

@@ -1,8 +1,9 @@
-// Package policy reads the resource policies of repositories and registries, and writes them as ECR returns them.
+// Package policy reads IAM policies and decides by them, with the reasons.
 //
-// The language is that of IAM, cut down to what ECR accepts: anything else is refused when it is set, with its place,
-// and not passed over when a request is decided. The package is pure; all that needs a store (whether a principal
-// exists, whether a policy locks its author out) is asked elsewhere.
+// [Parse] makes a [Document] of a text, [Compile] makes it fit for decisions, and [Evaluate] or [Explain] decide a
+// [Request] by the [Policies] that somebody gathered. Whatever the language or the kind of policy does not have is
+// refused when the policy is set, with its place, and not passed over when a request is decided. The package is pure;
+// all that needs a store (whether a principal exists, which policies apply) is asked elsewhere.
 package policy
 
 import (
@@ -12,29 +13,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// MaxLength is the length of a policy in characters; white space between its words does not count.
+// MaxLength is the length of a policy of ECR in characters; white space between its words does not count. [ParseLimit]
+// takes another one.
 //
 // The API model counts white space too, and whoever decodes requests holds clients to it. Here it must not, for
 // [Document.String] adds some and its result has to stay readable. Source: ECR service model, RepositoryPolicyText.
 const MaxLength = 10240
-
-// Kind is what a policy belongs to. Its zero value is no kind.
-type Kind uint8
-
-const (
-	Repository Kind = iota + 1 // a policy of one repository; Resource may be absent and then means that repository
-	Registry                   // a policy of a whole registry; Resource is required
-)
-
-func (k Kind) String() string {
-	switch k {
-	case Repository:
-		return "repository"
-	case Registry:
-		return "registry"
-	}
-	return "no"
-}
 
 // Version is the version of the policy language.
 type Version string
@@ -77,9 +61,9 @@ func (d *Document) Language() Version {
 type Statement struct {
 	Sid        string // "" when absent; any characters, and not unique
 	Effect     Effect
-	Principal  Principals
-	Action     Patterns // lower-cased in Parts: actions have no case
-	Resource   Patterns // Of is empty when absent
+	Principal  Principals // no groups where the kind of policy has none
+	Action     Patterns   // lower-cased in Parts: actions have no case
+	Resource   Patterns   // Of is empty when absent
 	Conditions []Condition
 }
 
@@ -94,12 +78,12 @@ type Patterns struct {
 type Principals struct {
 	Not    bool             // NotPrincipal
 	Bare   bool             // written as "*"; Groups then holds one anyone
-	Groups []PrincipalGroup // one for each member, "AWS" or "Service"
+	Groups []PrincipalGroup // one for each member of the object
 }
 
 // PrincipalGroup is one member of a Principal object.
 type PrincipalGroup struct {
-	Type string // "AWS" or "Service"
+	Type string // "AWS", "Service" or, in trust policies, "Federated"
 	List bool   // written as an array
 	Of   []Principal
 }
@@ -128,6 +112,7 @@ const (
 	RoleSession                            // one session of a role
 	FederatedUser                          // a federated user
 	Service                                // a service such as codebuild.amazonaws.com
+	Federated                              // an identity provider, in trust policies
 )
 
 // Principal is one principal. Fields that its kind does not have are zero.
@@ -135,27 +120,35 @@ type Principal struct {
 	Kind      PrincipalKind
 	Text      string       // as written
 	Partition string       // of the ARN; "" for an account written as digits
-	Account   name.Account // all kinds but Anyone and Service
+	Account   name.Account // all kinds but Anyone, Service and Federated
 	Path      string       // of a User or Role: "/" or "/a/b/"
-	Name      string       // of the user, role, federated user or service
+	Name      string       // of the user, role, federated user, service or provider
 	Session   string       // of a RoleSession
 }
 
-// Parse reads a policy of a kind. It is strict: names of elements have their exact case, and an unknown or repeated
-// element, an unknown operator, and a value that its element or operator cannot have are all errors.
+// Parse reads a policy of a kind, of at most [MaxLength] characters. It is strict: names of elements have their exact
+// case, and an unknown or repeated element, an unknown operator, and a value that its element or operator cannot have
+// are all errors.
 //
-// The error is fault.InvalidParameter with the text that ECR gives; its cause is a [*Problem], which tells the place
-// and the reason. A kind that is none is a mistake of the caller and panics.
+// The error is fault.InvalidParameter, for policies of ECR with the text that ECR gives; its cause is a [*Problem],
+// which tells the place and the reason. A kind that is none is a mistake of the caller and panics.
 // Sources: IAM user guide, grammar of the JSON policy language; ECR user guide, repository policies.
-func Parse(text string, kind Kind) (*Document, error) {
-	if kind != Repository && kind != Registry {
+func Parse(text string, kind Kind) (*Document, error) { return ParseLimit(text, kind, MaxLength) }
+
+// ParseLimit is [Parse] with another limit in characters, at least 1: IAM has one for each place that holds a policy.
+func ParseLimit(text string, kind Kind, limit int) (*Document, error) {
+	if kind == 0 || int(kind) >= len(kinds) {
 		panic("policy: parse of no kind of policy")
 	}
-	p := parser{text: text, kind: kind}
+	p := parser{text: text, kind: kind, rules: kinds[kind], limit: limit}
 	d, err := p.document()
-	if err != nil {
-		return nil, fault.InvalidParameter.New(
-			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid %s policy provided'", kind).Because(err)
+	if err == nil {
+		return d, nil
 	}
-	return d, nil
+	public := fault.InvalidParameter.New("the %s policy cannot be read: %s", kind, err)
+	if kind == Repository || kind == Registry {
+		public = fault.InvalidParameter.New(
+			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid %s policy provided'", kind)
+	}
+	return nil, public.Because(err)
 }

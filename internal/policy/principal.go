@@ -11,6 +11,9 @@ import (
 // in those of S3. Source: IAM user guide, policy element Principal.
 func (p *parser) principals(n node, not bool) (Principals, error) {
 	out := Principals{Not: not}
+	if p.rules.onlyAll && (not || n.shape != text || n.text != "*") {
+		return out, p.fail(n, `the principal of a %s policy is "*"`, p.kind)
+	}
 	if n.shape == text && n.text == "*" {
 		out.Bare = true
 		out.Groups = []PrincipalGroup{{Type: "AWS", Of: []Principal{{Kind: Anyone, Text: "*"}}}}
@@ -19,7 +22,11 @@ func (p *parser) principals(n node, not bool) (Principals, error) {
 	if n.shape != object {
 		return out, p.fail(n, `must be "*" or an object`)
 	}
-	if err := p.elements(n, "AWS", "Service"); err != nil {
+	known := []string{"AWS", "Service", "Federated"}
+	if p.kind != Trust {
+		known = known[:2]
+	}
+	if err := p.elements(n, known...); err != nil {
 		return out, err
 	}
 	if len(n.members) == 0 {
@@ -49,6 +56,7 @@ func (p *parser) principals(n node, not bool) (Principals, error) {
 // The names of the IAM and STS models; a path is "/" or has "/" at both ends, and no wildcard.
 var (
 	servicePattern   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	providerPattern  = regexp.MustCompile(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
 	partitionPattern = regexp.MustCompile(`^aws(-[a-z]+)*$`)
 	pathPattern      = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
 	namePattern      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
@@ -63,6 +71,12 @@ func readPrincipal(member, s string) (_ Principal, reason string) {
 			return Principal{}, "a service looks like codebuild.amazonaws.com"
 		}
 		return Principal{Kind: Service, Text: s, Name: s}, ""
+	}
+	if member == "Federated" {
+		if len(s) > 2048 || !providerPattern.MatchString(s) {
+			return Principal{}, "an identity provider is a host or the ARN of an oidc-provider or saml-provider"
+		}
+		return Principal{Kind: Federated, Text: s, Name: s}, ""
 	}
 	if s == "*" {
 		return Principal{Kind: Anyone, Text: s}, ""

@@ -31,8 +31,10 @@ func (w *writer) statement(s *Statement) {
 		w.optional("Sid", s.Sid)
 		w.key("Effect")
 		w.quote(string(s.Effect))
-		w.key(not(s.Principal.Not) + "Principal")
-		w.principals(s.Principal)
+		if len(s.Principal.Groups) > 0 {
+			w.key(not(s.Principal.Not) + "Principal")
+			w.principals(s.Principal)
+		}
 		w.patterns("Action", s.Action)
 		w.patterns("Resource", s.Resource)
 		if len(s.Conditions) > 0 {

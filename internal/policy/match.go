@@ -1,0 +1,265 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// glob is a [Pattern] cut at its runs: text matches when its first chunk is a prefix, its last chunk a suffix, and the
+// others follow one another between them. The leftmost place of a chunk is as good as any later one, so that nothing is
+// ever tried twice: the time is at most the length of the text times that of the pattern, whatever the wildcards.
+type glob struct {
+	chunks    [][]Part // without AnyRun; one chunk when there is no run, empty ones for runs at the ends
+	fold      bool     // case counts for nothing
+	variables bool     // there are some
+}
+
+func newGlob(parts []Part, fold bool) glob {
+	g := glob{fold: fold}
+	start := 0
+	for i, p := range parts {
+		g.variables = g.variables || p.Kind == Variable
+		if p.Kind == AnyRun {
+			g.chunks = append(g.chunks, parts[start:i:i])
+			start = i + 1
+		}
+	}
+	g.chunks = append(g.chunks, parts[start:])
+	return g
+}
+
+// outcome is what matching a pattern comes to. Its zero value is no match.
+type outcome uint8
+
+const (
+	differs outcome = iota
+	matches
+	unknown // a policy variable of the pattern has no value and no default
+)
+
+func (o outcome) String() string { return [...]string{"differs", "matches", "unknown"}[o] }
+
+// match tells whether the pattern stands for the whole of s.
+func (g *glob) match(s string, c *Context) outcome {
+	switch {
+	case g.variables && !g.known(c):
+		return unknown
+	case g.stands(s, c):
+		return matches
+	}
+	return differs
+}
+
+// known tells whether all variables have values.
+func (g *glob) known(c *Context) bool {
+	for _, chunk := range g.chunks {
+		for i := range chunk {
+			if _, ok := chunk[i].value(c); !ok {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// stands is match for a pattern whose variables have values.
+func (g *glob) stands(s string, c *Context) bool {
+	first, rest := g.chunks[0], g.chunks[1:]
+	n := g.prefix(first, s, c)
+	if n < 0 {
+		return false
+	}
+	s = s[n:]
+	if len(rest) == 0 {
+		return s == ""
+	}
+	last := len(rest) - 1
+	for _, chunk := range rest[:last] {
+		if n = g.find(chunk, s, c); n < 0 {
+			return false
+		}
+		s = s[n:]
+	}
+	return g.suffix(rest[last], s, c)
+}
+
+// prefix gives how many bytes of s the chunk takes at its start, or -1.
+func (g *glob) prefix(chunk []Part, s string, c *Context) int {
+	at := 0
+	for i := range chunk {
+		if chunk[i].Kind == AnyOne {
+			if at == len(s) {
+				return -1
+			}
+			_, size := utf8.DecodeRuneInString(s[at:])
+			at += size
+			continue
+		}
+		text, _ := chunk[i].value(c)
+		n := prefixLen(text, s[at:], g.fold)
+		if n < 0 {
+			return -1
+		}
+		at += n
+	}
+	return at
+}
+
+// find gives where the leftmost place of the chunk in s ends, or -1.
+func (g *glob) find(chunk []Part, s string, c *Context) int {
+	for at := 0; ; {
+		if len(chunk) > 0 && chunk[0].Kind != AnyOne && !g.fold {
+			text, _ := chunk[0].value(c)
+			skip := strings.Index(s[at:], text)
+			if skip < 0 {
+				return -1
+			}
+			at += skip
+		}
+		if n := g.prefix(chunk, s[at:], c); n >= 0 {
+			return at + n
+		}
+		if at == len(s) {
+			return -1
+		}
+		_, size := utf8.DecodeRuneInString(s[at:])
+		at += size
+	}
+}
+
+// suffix tells whether the chunk stands for the end of s.
+func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
+	if len(chunk) == 0 {
+		return true
+	}
+	runes := 0
+	for i := range chunk {
+		if chunk[i].Kind == AnyOne {
+			runes++
+			continue
+		}
+		text, _ := chunk[i].value(c)
+		runes += utf8.RuneCountInString(text)
+	}
+	at := len(s)
+	for range runes {
+		if at == 0 {
+			return false
+		}
+		_, size := utf8.DecodeLastRuneInString(s[:at])
+		at -= size
+	}
+	return g.prefix(chunk, s[at:], c) == len(s)-at
+}
+
+// value is the text that a part stands for, if it is no AnyOne. A key with several values gives a variable none.
+func (p *Part) value(c *Context) (string, bool) {
+	if p.Kind != Variable {
+		return p.Text, true
+	}
+	if s, ok := c.text(p.Text); ok {
+		return s, true
+	}
+	return p.Default, p.HasDefault
+}
+
+// prefixLen gives how many bytes of s the text takes at its start, or -1.
+func prefixLen(text, s string, fold bool) int {
+	if !fold {
+		if strings.HasPrefix(s, text) {
+			return len(text)
+		}
+		return -1
+	}
+	at := 0
+	for _, want := range text {
+		if at == len(s) {
+			return -1
+		}
+		got, size := rune(s[at]), 1
+		if got >= utf8.RuneSelf {
+			got, size = utf8.DecodeRuneInString(s[at:])
+		}
+		if got != want && !sameFolded(got, want) {
+			return -1
+		}
+		at += size
+	}
+	return at
+}
+
+// sameFolded tells whether two characters differ at most in case.
+func sameFolded(a, b rune) bool {
+	if a < utf8.RuneSelf && b < utf8.RuneSelf {
+		if 'A' <= a && a <= 'Z' {
+			a += 'a' - 'A'
+		}
+		if 'A' <= b && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		return a == b
+	}
+	for r := unicode.SimpleFold(a); r != a; r = unicode.SimpleFold(r) {
+		if r == b {
+			return true
+		}
+	}
+	return a == b
+}
+
+// arnParts is how many parts an ARN has; the last one may hold colons.
+const arnParts = 6
+
+// arnGlob matches an ARN part by part, so that a wildcard of one part never takes characters of another one. Only when
+// the pattern has fewer parts does its last one stand for all the rest: arn:aws:ecr:* is every ARN of ECR.
+// Source: IAM user guide, ARN condition operators, and policy element Resource.
+type arnGlob struct {
+	all   bool // the pattern is *
+	parts []glob
+}
+
+func newARNGlob(parts []Part) arnGlob {
+	if len(parts) == 1 && parts[0].Kind == AnyRun {
+		return arnGlob{all: true}
+	}
+	var g arnGlob
+	var segment []Part
+	for _, p := range parts {
+		for p.Kind == Literal && len(g.parts) < arnParts-1 {
+			before, after, found := strings.Cut(p.Text, ":")
+			if !found {
+				break
+			}
+			if before != "" {
+				segment = append(segment, Part{Kind: Literal, Text: before})
+			}
+			g.parts = append(g.parts, newGlob(segment, false))
+			segment, p.Text = nil, after
+		}
+		if p.Kind != Literal || p.Text != "" {
+			segment = append(segment, p)
+		}
+	}
+	g.parts = append(g.parts, newGlob(slices.Clip(segment), false))
+	return g
+}
+
+func (g *arnGlob) match(arn string, c *Context) outcome {
+	if g.all {
+		return matches
+	}
+	last := len(g.parts) - 1
+	for i := range g.parts[:last] {
+		at := strings.IndexByte(arn, ':')
+		if at < 0 {
+			return differs
+		}
+		if o := g.parts[i].match(arn[:at], c); o != matches {
+			return o
+		}
+		arn = arn[at+1:]
+	}
+	return g.parts[last].match(arn, c)
+}

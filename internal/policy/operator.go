@@ -1,0 +1,219 @@
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// test is a compiled condition operator with one key.
+type test struct {
+	key      string // lower-cased
+	over     Over
+	ifExists bool
+	null     bool
+	negate   bool // the value of the request must match none of values
+	family   family
+	arn      bool
+	order    order
+	values   []Value
+	globs    []glob    // of the families exactText and wildText; same index as values
+	arns     []arnGlob // of the tests for ARNs
+	source   *ConditionKey
+	operator *Operator
+}
+
+// order is how a number or a time must stand to the value of the policy.
+type order uint8
+
+const (
+	equal order = iota
+	less
+	lessEqual
+	greater
+	greaterEqual
+)
+
+func (o order) holds(compared int) bool {
+	switch o {
+	case less:
+		return compared < 0
+	case lessEqual:
+		return compared <= 0
+	case greater:
+		return compared > 0
+	case greaterEqual:
+		return compared >= 0
+	}
+	return compared == 0
+}
+
+// traits are what tests of one family differ in.
+type traits struct {
+	negate, fold, arn bool
+	order             order
+}
+
+var testTraits = map[Test]traits{
+	StringNotEquals: {negate: true}, StringNotLike: {negate: true},
+	StringEqualsIgnoreCase: {fold: true}, StringNotEqualsIgnoreCase: {fold: true, negate: true},
+	NumericNotEquals: {negate: true}, DateNotEquals: {negate: true}, NotIPAddress: {negate: true},
+	NumericLessThan: {order: less}, DateLessThan: {order: less},
+	NumericLessThanEquals: {order: lessEqual}, DateLessThanEquals: {order: lessEqual},
+	NumericGreaterThan: {order: greater}, DateGreaterThan: {order: greater},
+	NumericGreaterThanEquals: {order: greaterEqual}, DateGreaterThanEquals: {order: greaterEqual},
+	ArnEquals: {arn: true}, ArnLike: {arn: true},
+	ArnNotEquals: {arn: true, negate: true}, ArnNotLike: {arn: true, negate: true},
+}
+
+func newTest(op *Operator, k *ConditionKey) test {
+	is := testTraits[op.Test]
+	t := test{
+		key: k.Folded, over: op.Over, ifExists: op.IfExists, null: op.Test == Null, negate: is.negate, arn: is.arn,
+		family: families[op.Test], order: is.order, values: k.Values, source: k, operator: op,
+	}
+	for _, v := range k.Values {
+		switch {
+		case is.arn:
+			t.arns = append(t.arns, newARNGlob(v.Pattern.Parts))
+		case t.family == exactText || t.family == wildText:
+			t.globs = append(t.globs, newGlob(v.Pattern.Parts, is.fold))
+		}
+	}
+	return t
+}
+
+// holds tells whether the condition is true of the request.
+//
+// Without the key: IfExists and ForAllValues hold, ForAnyValue does not, and of the others those that negate hold.
+// A key of several values needs a set operator: others never hold. A policy variable without a value is worth nothing,
+// and keeps an operator that negates from holding.
+// Source: IAM user guide, condition operators, set operators, single-valued and multivalued keys, policy variables.
+func (t *test) holds(c *Context) bool {
+	g, ok := c.find(t.key)
+	if t.null {
+		for i := range t.values {
+			if t.values[i].Truth != ok {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case !ok && t.ifExists:
+		return true
+	case !ok && t.over == OneValue:
+		return t.negate
+	case !ok || t.over != OneValue && g.empty():
+		return t.over == AllValues
+	case g.item == nil || g.item.list == nil:
+		return t.one(&g, c)
+	case t.over == OneValue:
+		return false
+	}
+	for i := range g.item.list {
+		value := given{item: &item{one: g.item.list[i]}}
+		if holds := t.one(&value, c); holds != (t.over == AllValues) {
+			return holds
+		}
+	}
+	return t.over == AllValues
+}
+
+// empty tells whether the only value is the empty text, which is no value to a set operator.
+func (g *given) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
+
+// one tells whether the condition is true of the only value of g.
+func (t *test) one(g *given, c *Context) bool {
+	switch t.any(g, c) {
+	case matches:
+		return !t.negate
+	case differs:
+		return t.negate
+	}
+	return false
+}
+
+// any compares the only value of g with those of the policy: it matches one of them, differs from all, or a variable
+// of one has no value.
+func (t *test) any(g *given, c *Context) outcome {
+	if t.arn || t.family == exactText || t.family == wildText {
+		return t.anyPattern(g.text(), c)
+	}
+	for i := range t.values {
+		if t.plain(g, &t.values[i]) {
+			return matches
+		}
+	}
+	return differs
+}
+
+func (t *test) anyPattern(s string, c *Context) outcome {
+	all := differs
+	for i := range t.values {
+		var o outcome
+		if t.arn {
+			o = t.arns[i].match(s, c)
+		} else {
+			o = t.globs[i].match(s, c)
+		}
+		if o == matches {
+			return matches
+		}
+		all = max(all, o)
+	}
+	return all
+}
+
+// plain compares with a value of a family that has no patterns.
+func (t *test) plain(g *given, v *Value) bool {
+	switch t.family {
+	case numeric:
+		n, ok := g.number()
+		return ok && t.order.holds(cmp.Compare(n, v.Number))
+	case date:
+		when, ok := g.time()
+		return ok && t.order.holds(when.Compare(v.Time))
+	case address:
+		from, ok := g.address()
+		return ok && v.Prefix.Contains(from)
+	case binary:
+		return g.text() == v.Text // base64 without slack, so that equal bytes are equal texts
+	}
+	s := g.text()
+	return prefixLen(strconv.FormatBool(v.Truth), s, true) == len(s)
+}
+
+// number reads the value as a number. It keeps out what ParseFloat knows besides decimal numbers.
+func (g *given) number() (float64, bool) {
+	if g.item == nil {
+		return float64(g.when.Unix()), !g.when.IsZero()
+	}
+	s := g.item.one
+	if s == "" || len(s) > 64 {
+		return 0, false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
+}
+
+func (g *given) time() (time.Time, bool) {
+	if g.item == nil {
+		return g.when, !g.when.IsZero()
+	}
+	return readDate(g.item.one)
+}
+
+func (g *given) address() (netip.Addr, bool) {
+	if g.item == nil {
+		return g.from, g.from.IsValid()
+	}
+	a, err := netip.ParseAddr(g.item.one)
+	return a.Unmap(), err == nil
+}
