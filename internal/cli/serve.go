@@ -16,13 +16,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/config"
 )
 
+// setting is the value of a flag as it was written; config reads it.
+type setting struct{ text, kind string }
+
+func (s *setting) Set(text string) error { s.text = text; return nil }
+func (s *setting) String() string        { return s.text }
+func (s *setting) Type() string          { return s.kind }
+
 // configFlags gives a command every setting as a flag, and --config. The result reads them all.
 func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error) {
 	cfg := config.Default()
 	file := cmd.Flags().String("config", c.lookup("ECRIN_CONFIG", ""), "YAML file with the same settings (also ECRIN_CONFIG)")
 	values := map[string]*string{}
 	for _, s := range cfg.Settings() {
-		values[s.Flag] = cmd.Flags().String(s.Flag, s.Value, s.Usage+" (also "+s.Env+")")
+		v := &setting{text: s.Value, kind: "string"}
+		if s.Alone == "true" {
+			v.kind = "bool" // help shows it as a switch
+		}
+		values[s.Flag] = &v.text
+		cmd.Flags().Var(v, s.Flag, s.Usage+" (also "+s.Env+")")
 		cmd.Flags().Lookup(s.Flag).NoOptDefVal = s.Alone
 	}
 	return func() (config.Checked, error) {

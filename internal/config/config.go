@@ -144,7 +144,7 @@ func (c *Config) Settings() []Setting {
 		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
 		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
-		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "`true` or false: make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", func(s string) error {
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", func(s string) error {
 			switch s {
 			case "true", "1":
 				c.CreateOnPush = true
