@@ -44,6 +44,7 @@ func Run(t *testing.T, target Target) {
 		{"end-10 deleting blobs", deleteBlobs},
 		{"end-11 mounts", mounts},
 		{"end-12 referrers", referrers},
+		{"end-12 pages", referrerPages},
 		{"end-12 older clients", fallbackTag},
 		{"end-13 end-14 status and cancel", statusAndCancel},
 		{"SHA-512", sha512Content},

@@ -220,6 +220,44 @@ func referrers(t *testing.T, x Target) {
 	}
 }
 
+// A list of referrers that would be larger than a manifest may be comes in pages, filtered or not.
+func referrerPages(t *testing.T, x Target) {
+	r := x.NewRepo(t)
+	subject := ocitest.NewImage(72, 10).Descriptor()
+	var want, filtered []string
+	for i := range 7 {
+		kind := fmt.Sprintf("application/vnd.example.kind%d+json", i/5) // five of one, two of the other
+		body := artifact(t, r, "", ocitest.Manifest{ArtifactType: kind, Subject: &subject, Annotations: map[string]string{"note": strings.Repeat(fmt.Sprint(i), 1<<20)}})
+		want = append(want, ocitest.SHA256(body))
+		if i < 5 {
+			filtered = append(filtered, ocitest.SHA256(body))
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(filtered)
+	for query, want := range map[string][]string{"": want, "?" + ocitest.Query("artifactType", "application/vnd.example.kind0+json"): filtered} {
+		var got []string
+		pages := 0
+		for next := r.Path("/referrers/" + subject.Digest + query); next != ""; pages++ {
+			a := r.Do(t, http.MethodGet, next, nil)
+			if query != "" {
+				a.WantHeader(t, "OCI-Filters-Applied", "artifactType")
+			}
+			for _, d := range index(t, a) {
+				got = append(got, d.Digest)
+			}
+			if len(a.Body) > 4<<20 || pages > len(want) {
+				t.Fatalf("%s: page %d has %d bytes", a.Asked, pages, len(a.Body))
+			}
+			next = a.Next(t)
+		}
+		if !slices.Equal(got, want) || pages < 2 {
+			t.Errorf("referrers%s: got %v in %d pages, want %v in some", query, got, pages, want)
+		}
+	}
+	r.Do(t, http.MethodGet, r.Path("/referrers/"+subject.Digest+"?last=latest"), nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
+}
+
 // A client that knows no referrers API keeps an index under a tag made of the subject's digest. It must be served as any
 // other, and what it lists is in the API's answer too, since the registry reads subjects itself.
 func fallbackTag(t *testing.T, x Target) {
