@@ -95,3 +95,21 @@ func (s *Store) WriterPragma(ctx context.Context, pragma string) (value string, 
 	err = s.write.do(ctx, func(t *tx) error { return t.row(t.ctx, `PRAGMA `+pragma, nil, &value) })
 	return value, err
 }
+
+// Shelf is one cache.
+type Shelf struct{ s shelf[string, int] }
+
+// NewShelf makes a cache for at most that many values.
+func NewShelf(most int) *Shelf { return &Shelf{shelf[string, int]{most: most}} }
+
+// Cached answers from the shelf, or reads and keeps.
+func (s *Shelf) Cached(k string, read func() (int, error)) (int, error) { return cached(&s.s, k, read) }
+
+// Drop forgets keys, or all when there are none.
+func (s *Shelf) Drop(keys ...string) { s.s.drop(keys...) }
+
+// DropUnless forgets a key unless its value holds.
+func (s *Shelf) DropUnless(k string, holds func(int) bool) { s.s.dropUnless(k, holds) }
+
+// Len is how many values are kept.
+func (s *Shelf) Len() int { return len(s.s.m) }
