@@ -23,6 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/cli/hostcmd"
 	"github.com/ecrin-dev/ecrin/internal/client"
 	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 )
 
@@ -54,7 +55,11 @@ func Run(ctx context.Context, env Env) int {
 		fmt.Fprintf(env.Err, "ecrin: see `%s --help`\n", cmd.CommandPath())
 		return 2
 	}
-	fmt.Fprintf(env.Err, "ecrin: %v\n", err)
+	text := err.Error()
+	if coded := (*fault.Error)(nil); errors.As(err, &coded) {
+		text = strings.Replace(text, coded.Code.String()+": ", "", 1) // the code is for programs
+	}
+	fmt.Fprintf(env.Err, "ecrin: %s\n", text)
 	return 1
 }
 

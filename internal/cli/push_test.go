@@ -68,3 +68,13 @@ func push(ctx context.Context, data, repo, tag, seed string) (digest string, err
 	}
 	return *out.Image.ImageId.ImageDigest, nil
 }
+
+// deleteImage deletes an image by the ECR API.
+func deleteImage(ctx context.Context, data, repo, digest string) error {
+	c, err := api(ctx, data)
+	if err != nil {
+		return err
+	}
+	_, err = c.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: &repo, ImageIds: []types.ImageIdentifier{{ImageDigest: &digest}}})
+	return err
+}

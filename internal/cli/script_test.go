@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ecrin-dev/ecrin/internal/cli"
@@ -195,8 +194,5 @@ func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: delete REPOSITORY DIGEST")
 	}
-	c, err := api(context.Background(), ts.Getenv("ECRIN_DATA"))
-	ts.Check(err)
-	_, err = c.BatchDeleteImage(context.Background(), &ecr.BatchDeleteImageInput{RepositoryName: &args[0], ImageIds: []types.ImageIdentifier{{ImageDigest: &args[1]}}})
-	ts.Check(err)
+	ts.Check(deleteImage(context.Background(), ts.Getenv("ECRIN_DATA"), args[0], args[1]))
 }

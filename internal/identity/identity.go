@@ -57,7 +57,7 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 	}
 	for _, a := range all {
 		if a.Default && a.ID != id {
-			return false, fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: leave --account out, or add the account with `ecrin account create %s`", a.ID, id, id)
+			return false, fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: start with --account %s, then add the other with `ecrin account create %s`", a.ID, id, a.ID, id)
 		}
 		if a.Default {
 			return false, s.checkMasterKey(ctx, all)
