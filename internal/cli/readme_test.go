@@ -98,6 +98,8 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 			}
 			if err := cmd.ParseFlags(rest); err != nil {
 				t.Errorf("%s: `%s`: %v", path, line, err)
+			} else if err := cmd.ValidateArgs(cmd.Flags().Args()); cmd.HasSubCommands() && err != nil {
+				t.Errorf("%s: `%s`: %v", path, line, err)
 			}
 		}
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
