@@ -93,7 +93,11 @@ func (d Decision) Allowed() bool { return d.Verdict == Allowed }
 //
 // It does not allocate, unless a condition reads the time or the address of the request as a text.
 // Source: IAM user guide, policy evaluation logic.
-func Evaluate(p *Policies, r *Request) Decision { return decide(p, r, nil) }
+func Evaluate(p *Policies, r *Request) Decision {
+	d := decision{Request: r, bounded: len(p.Boundary) > 0}
+	d.read(p)
+	return d.verdict()
+}
 
 // tally is what the policies of one layer say.
 type tally struct {
@@ -109,16 +113,6 @@ type decision struct {
 	layers  [layers]tally
 	bounded bool // the caller has a permissions boundary
 	why     *Why
-}
-
-func decide(p *Policies, r *Request, why *Why) Decision {
-	d := decision{Request: r, bounded: len(p.Boundary) > 0, why: why}
-	d.read(p)
-	verdict := d.verdict()
-	if verdict.Verdict == ImplicitlyDenied {
-		verdict.Statement = -1
-	}
-	return verdict
 }
 
 // read asks all layers that apply to the caller.
@@ -145,10 +139,7 @@ func (d *decision) read(p *Policies) {
 	d.layers[LayerIdentity].asked = true
 	d.set(LayerIdentity, p.Identity)
 	d.all(LayerBoundary, len(p.Boundary), func(i int) { d.one(LayerBoundary, p.Boundary[i]) })
-	if len(p.Session) > 0 {
-		d.layers[LayerSession].asked = true
-		d.set(LayerSession, p.Session)
-	}
+	d.all(LayerSession, min(len(p.Session), 1), func(int) { d.set(LayerSession, p.Session) })
 }
 
 // scopeV1 tells whether a registry policy of the first scope counts for an action.
@@ -166,7 +157,13 @@ func (d *decision) all(l Layer, n int, ask func(i int)) {
 	for i := range n {
 		t.allow = Decision{}
 		ask(i)
-		allowed = allowed && t.allow.Allowed()
+		if t.allow.Allowed() {
+			continue
+		}
+		allowed = false
+		if d.why != nil {
+			d.why.gaps = append(d.why.gaps, gap{layer: l, index: i})
+		}
 	}
 	if !allowed {
 		t.allow = Decision{}
@@ -216,31 +213,28 @@ func (d *decision) verdict() Decision {
 	}
 	for _, l := range [...]Layer{LayerRCP, LayerSCP} {
 		if d.limits(l) {
-			return Decision{Layer: l}
+			return denial(l)
 		}
 	}
-	granting := LayerResource
-	if d.layers[LayerTrust].asked {
-		granting = LayerTrust
-	}
+	granting := d.granting()
 	resource := &d.layers[granting]
 	switch {
 	case !d.Caller.hasAccount():
 		if resource.grant == 0 {
-			return Decision{Layer: granting}
+			return denial(granting)
 		}
 		return resource.allow
 	case d.Caller.Account != d.ResourceAccount:
-		return d.across(granting)
+		return d.across()
 	case resource.grant&toCaller != 0:
 		return resource.allow
 	case granting == LayerTrust && resource.grant == 0:
-		return Decision{Layer: LayerTrust}
+		return denial(LayerTrust)
 	case d.Caller.Kind == Account:
 		return Decision{Verdict: Allowed, Statement: -1}
 	case resource.grant&toAnyone != 0:
 		if d.limits(LayerSession) {
-			return Decision{Layer: LayerSession}
+			return denial(LayerSession)
 		}
 		return resource.allow
 	}
@@ -251,16 +245,27 @@ func (d *decision) verdict() Decision {
 	return d.limited(allow)
 }
 
+// granting is the layer of the resource's own policy.
+func (d *decision) granting() Layer {
+	if d.layers[LayerTrust].asked {
+		return LayerTrust
+	}
+	return LayerResource
+}
+
+// denial is an implicit denial by a layer.
+func denial(l Layer) Decision { return Decision{Layer: l, Statement: -1} }
+
 // across decides over the border of an account: the caller's side must allow, and the owner's side too.
-func (d *decision) across(granting Layer) Decision {
-	resource := &d.layers[granting]
+func (d *decision) across() Decision {
+	resource := &d.layers[d.granting()]
 	if d.Caller.Kind != Account {
 		if own := d.limited(&d.layers[LayerIdentity].allow); !own.Allowed() {
 			return own
 		}
 	}
 	if resource.grant == 0 {
-		return Decision{Layer: granting}
+		return denial(d.granting())
 	}
 	return resource.allow
 }
@@ -269,11 +274,11 @@ func (d *decision) across(granting Layer) Decision {
 func (d *decision) limited(allow *Decision) Decision {
 	switch {
 	case !allow.Allowed():
-		return Decision{Layer: LayerIdentity}
+		return denial(LayerIdentity)
 	case d.limits(LayerBoundary):
-		return Decision{Layer: LayerBoundary}
+		return denial(LayerBoundary)
 	case d.limits(LayerSession):
-		return Decision{Layer: LayerSession}
+		return denial(LayerSession)
 	}
 	return *allow
 }

@@ -1,6 +1,252 @@
 package policy
 
-// Why will hold the reasons of a decision.
-type Why struct{}
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
-func (w *Why) note(*decision, Layer, Named, *statement, bool) {}
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// Why is a decision with its reasons.
+type Why struct {
+	Decision
+	Layers   []LayerVerdict // those that were asked, in their order
+	Findings []Finding      // in the order of the layers and policies
+	Changes  []Change       // that would allow a denied request; see [Change]
+
+	gaps []gap
+}
+
+// LayerVerdict is what one layer says. Whether that counts is told by its note.
+type LayerVerdict struct {
+	Layer   Layer
+	Verdict Verdict
+	Note    string // "" or half a sentence, such as "names only the account, which has to allow it too"
+}
+
+// Element is an element of a statement.
+type Element string
+
+// The elements that can keep a statement from matching.
+const (
+	ElementAction    Element = "Action"
+	ElementPrincipal Element = "Principal"
+	ElementResource  Element = "Resource"
+	ElementCondition Element = "Condition"
+)
+
+// Finding is a statement that matched the request, or would have but for one element.
+type Finding struct {
+	Layer     Layer
+	Policy    string // Named.Name
+	ARN       string // Named.ARN
+	Kind      Kind   // of the policy
+	Statement int    // its index in the policy, from 0
+	Sid       string
+	Effect    Effect
+	Failed    Element // "" when all of it matched
+	Detail    string  // of a failed Condition: the operator, the key, and what the request has
+}
+
+// gap is a set of policies that must allow and does not.
+type gap struct {
+	layer Layer
+	index int
+}
+
+// Explain decides as [Evaluate] does, and tells why.
+func Explain(p *Policies, r *Request) Why {
+	var w Why
+	d := decision{Request: r, bounded: len(p.Boundary) > 0, why: &w}
+	d.read(p)
+	w.Decision = d.verdict()
+	for l := range d.layers {
+		if d.layers[l].asked {
+			w.Layers = append(w.Layers, d.layerVerdict(Layer(l)))
+		}
+	}
+	if !w.Allowed() {
+		w.Changes = d.changes()
+	}
+	return w
+}
+
+// layerVerdict tells what a layer says, and whether it counts.
+func (d *decision) layerVerdict(l Layer) LayerVerdict {
+	t := &d.layers[l]
+	v := LayerVerdict{Layer: l, Verdict: t.allow.Verdict}
+	if t.deny.Verdict == ExplicitlyDenied {
+		v.Verdict = ExplicitlyDenied
+	}
+	same := d.Caller.hasAccount() && d.Caller.Account == d.ResourceAccount && d.Caller.Kind != Account
+	granted := d.layers[d.granting()].grant
+	switch {
+	case !same || v.Verdict == ExplicitlyDenied:
+	case (l == LayerResource || l == LayerTrust) && t.grant == toAccount:
+		v.Note = "names only the account, which has to allow it too"
+	case v.Verdict != ImplicitlyDenied:
+	case l == LayerResource && d.layers[LayerIdentity].allow.Allowed():
+		v.Note = "is not needed within the account"
+	case l == LayerIdentity && granted >= toIssuer, l == LayerBoundary && granted >= toAnyone, l == LayerSession && granted >= toCaller:
+		v.Note = "does not count: a resource policy allows the caller itself"
+	}
+	return v
+}
+
+// note writes down a statement that matched, or would have but for one element.
+func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
+	f := Finding{
+		Layer: l, Policy: p.Name, ARN: p.ARN, Kind: p.Policy.Document.Kind,
+		Statement: s.index, Sid: s.source.Sid, Effect: s.source.Effect,
+	}
+	if !applies {
+		failed := 0
+		miss := func(ok bool, e Element) {
+			if !ok {
+				f.Failed = e
+				failed++
+			}
+		}
+		_, named := s.principal(&d.Caller, d.bounded)
+		broken := s.condition(d.Request)
+		miss(s.action(d.Request), ElementAction)
+		miss(named, ElementPrincipal)
+		miss(s.resource(d.Request), ElementResource)
+		miss(broken == nil, ElementCondition)
+		if failed > 1 {
+			return
+		}
+		if broken != nil {
+			f.Detail = broken.describe(d.Context)
+		}
+	}
+	w.Findings = append(w.Findings, f)
+}
+
+// describe tells what the request has for the key of a condition.
+func (t *test) describe(c *Context) string {
+	has := "the request has no such key"
+	if values := c.Values(t.key); len(values) > 0 {
+		var quoted []string
+		for _, v := range values {
+			quoted = append(quoted, strconv.Quote(name.Clip(v)))
+		}
+		has = "the request has " + strings.Join(quoted, ", ")
+	}
+	return fmt.Sprintf("%s %s: %s", t.operator.Text, name.Clip(t.source.Key), has)
+}
+
+// Text is what AWS tells a caller whom the decision denies; it is empty when the decision allows.
+// Source: IAM user guide, troubleshooting access denied messages.
+func (d Decision) Text(r *Request) string {
+	if d.Allowed() {
+		return ""
+	}
+	who := r.Caller.ARN
+	if who == "" {
+		who = "anonymous"
+	}
+	text := "User: " + who + " is not authorized to perform: " + r.Action + " on resource: " + r.Resource
+	if d.Verdict == ExplicitlyDenied {
+		article := "a "
+		switch d.Layer {
+		case LayerTrust:
+			article = "the "
+		case LayerIdentity:
+			article = "an "
+		}
+		text += " with an explicit deny in " + article + d.Layer.String() + " policy"
+		if d.ARN != "" {
+			text += ": " + d.ARN
+		}
+		return text
+	}
+	layer := d.Layer.String() + " policy"
+	if d.Layer == LayerBoundary {
+		layer = d.Layer.String()
+	}
+	return text + " because no " + layer + " allows the " + r.Action + " action"
+}
+
+// Change is one step towards allowing a denied request: a policy to add, or a statement that stands in the way. All
+// changes together, of the alternatives one, allow it.
+type Change struct {
+	Layer       Layer
+	Alternative bool   // one of two ways: the identity side or the resource side
+	Level       int    // of control policies, from 0: where to add; of boundaries, which one
+	Add         string // a whole policy, whose statement can also be added to a policy that is there; "" for a removal
+	Remove      *Finding
+}
+
+// changes lists what keeps the request from being allowed.
+func (d *decision) changes() []Change {
+	var all []Change
+	for _, f := range d.why.Findings {
+		if f.Failed == "" && f.Effect == Deny {
+			all = append(all, Change{Layer: f.Layer, Remove: &f})
+		}
+	}
+	granting := d.granting()
+	granted := d.layers[granting].grant
+	for _, g := range d.why.gaps {
+		if same := d.Caller.Account == d.ResourceAccount; !same || g.layer == LayerRCP || g.layer == LayerSCP ||
+			g.layer == LayerBoundary && granted < toAnyone || g.layer == LayerSession && granted < toCaller {
+			all = append(all, Change{Layer: g.layer, Level: g.index, Add: d.grant(g.layer)})
+		}
+	}
+	identity := d.layers[LayerIdentity].asked && !d.layers[LayerIdentity].allow.Allowed()
+	switch {
+	case !d.Caller.hasAccount() || d.Caller.Account != d.ResourceAccount || granting == LayerTrust && granted == 0:
+		if identity && d.Caller.Account != d.ResourceAccount {
+			all = append(all, Change{Layer: LayerIdentity, Add: d.grant(LayerIdentity)})
+		}
+		if granted == 0 {
+			all = append(all, Change{Layer: granting, Add: d.grant(granting)})
+		}
+	case identity && granted < toIssuer:
+		all = append(all,
+			Change{Layer: LayerIdentity, Alternative: true, Add: d.grant(LayerIdentity)},
+			Change{Layer: granting, Alternative: true, Add: d.grant(granting)})
+	}
+	return slices.DeleteFunc(all, func(c Change) bool { return c.Add == "" && c.Remove == nil })
+}
+
+// grant writes the smallest policy of a layer that allows the request, or "" where there is none: no policy of a
+// resource can speak of an action without one.
+func (d *decision) grant(l Layer) string {
+	one := func(s string) Patterns { return Patterns{Of: []Pattern{{Text: s}}} }
+	s := Statement{Effect: Allow, Action: one(d.Action), Resource: one(d.Resource)}
+	switch l {
+	case LayerRCP:
+		s.Principal = Principals{Bare: true, Groups: []PrincipalGroup{{}}}
+	case LayerResource, LayerTrust:
+		if d.Resource == "*" {
+			return ""
+		}
+		s.Principal = d.Caller.principal()
+		if l == LayerTrust || !scopeV1(d.Action) { // those of a registry have a Resource
+			s.Resource = Patterns{}
+		}
+	}
+	document := Document{Version: Version2012, Statements: []Statement{s}}
+	return document.String()
+}
+
+// principal is how a policy names the caller: by its role, when it has one.
+func (c *Caller) principal() Principals {
+	group, text := "AWS", c.ARN
+	switch c.Kind {
+	case RoleSession:
+		text = c.Issuer
+	case Service:
+		group = "Service"
+	case Federated:
+		group = "Federated"
+	case User, FederatedUser, Account:
+	default:
+		return Principals{Bare: true, Groups: []PrincipalGroup{{}}}
+	}
+	return Principals{Groups: []PrincipalGroup{{Type: group, Of: []Principal{{Text: text}}}}}
+}
