@@ -34,7 +34,6 @@ func (s *Store) Holding(ctx context.Context, repository int64, d name.Digest) (H
 func holding(ctx context.Context, q querier, repository int64, d name.Digest) (Holding, error) {
 	h := Holding{Digest: d}
 	err := q.row(ctx, `SELECT b.size, b.media_type, EXISTS (SELECT 1 FROM image_references r
-			JOIN images i ON i.repository = r.repository AND i.digest = r.digest AND i.deleted_at = 0
 			WHERE r.repository = b.repository AND r.target = b.digest AND r.kind = 1)
 		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2`, args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
 	if errors.Is(err, sql.ErrNoRows) {

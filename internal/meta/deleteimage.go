@@ -45,6 +45,9 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string
 	if n == 0 {
 		return nil, ImageNotFound()
 	}
+	if _, err := t.exec(`UPDATE image_references SET kind = kind + 2 WHERE repository = $1 AND digest = $2 AND kind <= 2`, r.ID, d.String()); err != nil {
+		return nil, err
+	}
 	var removed []Removed
 	err = t.rows(t.ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 ORDER BY tag`, args{r.ID, d.String()}, func(scan func(...any) error) error {
 		one := Removed{Digest: d.String()}
@@ -72,9 +75,8 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string
 // unreferenced refuses when an index of the repository names the image.
 func unreferenced(t *tx, repository int64, digest string) error {
 	var by []string
-	err := t.rows(t.ctx, `SELECT r.digest FROM image_references r
-		JOIN images i ON i.repository = r.repository AND i.digest = r.digest AND i.deleted_at = 0
-		WHERE r.repository = $1 AND r.target = $2 AND r.kind = 2 ORDER BY r.digest LIMIT 10`, args{repository, digest}, func(scan func(...any) error) error {
+	err := t.rows(t.ctx, `SELECT digest FROM image_references
+		WHERE repository = $1 AND target = $2 AND kind = 2 ORDER BY digest LIMIT 10`, args{repository, digest}, func(scan func(...any) error) error {
 		var d string
 		err := scan(&d)
 		by = append(by, d)

@@ -23,6 +23,8 @@ var invariants = map[string]string{
 	"a living index whose image is not alive": `SELECT COUNT(*) FROM image_references r
 		JOIN images i ON i.repository = r.repository AND i.digest = r.digest AND i.deleted_at = 0
 		WHERE r.kind = 2 AND NOT EXISTS (SELECT 1 FROM images c WHERE c.repository = r.repository AND c.digest = r.target AND c.deleted_at = 0)`,
+	"a reference of a deleted image that counts, or one of a living image that does not": `SELECT COUNT(*) FROM image_references r
+		JOIN images i ON i.repository = r.repository AND i.digest = r.digest WHERE (r.kind <= 2) <> (i.deleted_at = 0)`,
 	"a living image that refers to nothing": `SELECT COUNT(*) FROM images i WHERE i.deleted_at = 0
 		AND NOT EXISTS (SELECT 1 FROM image_references r WHERE r.repository = i.repository AND r.digest = i.digest)`,
 	"a move that does not begin where the one before ended": `SELECT COUNT(*) FROM (SELECT from_digest, LAG(to_digest, 1, '')

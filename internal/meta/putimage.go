@@ -57,6 +57,11 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 			return alreadyExists(r, p.Digest, "null")
 		}
 		if !live {
+			if exists { // insertImage makes them anew
+				if _, err := t.exec(`DELETE FROM image_references WHERE repository = $1 AND digest = $2`, r.ID, p.Digest.String()); err != nil {
+					return err
+				}
+			}
 			if err := insertImage(t, now, p, children, annotations, micros(s.now())); err != nil {
 				return err
 			}
@@ -96,7 +101,7 @@ func summarize(m *manifest.Manifest) (children []string, annotations string, err
 
 // insertImage checks that all an image needs is there and stores it, or brings it back.
 func insertImage(t *tx, r Repository, p Put, children []string, annotations string, at int64) error {
-	size, err := checkBlobs(t, r, p.Manifest)
+	size, untyped, err := checkBlobs(t, r, p.Manifest)
 	if err != nil {
 		return err
 	}
@@ -126,6 +131,8 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 		if err := refer(t, r.ID, p.Digest.String(), b.Digest.String(), 1); err != nil {
 			return err
 		}
+	}
+	for _, b := range untyped {
 		if _, err := t.exec(`UPDATE repository_blobs SET media_type = $3 WHERE repository = $1 AND digest = $2 AND media_type = ''`,
 			r.ID, b.Digest.String(), b.MediaType); err != nil {
 			return err
@@ -145,27 +152,32 @@ func refer(t *tx, repository int64, from, to string, kind int) error {
 	return err
 }
 
-// checkBlobs sums the sizes of config and layers as stored, or names those that the repository does not hold.
-func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, err error) {
+// checkBlobs sums the sizes of config and layers as stored, or names those that the repository does not hold. untyped are
+// those that no manifest has named before.
+func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
 	var missing []string
 	for _, b := range m.Blobs() {
 		var size int64
-		found, err := t.one(`SELECT size FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{r.ID, b.Digest.String()}, &size)
+		var mediaType string
+		found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{r.ID, b.Digest.String()}, &size, &mediaType)
 		switch {
 		case err != nil:
-			return 0, err
+			return 0, nil, err
 		case !found:
 			missing = append(missing, b.Digest.String())
 		case b.Size >= 0 && b.Size != size:
-			return 0, fault.ManifestInvalid.New("the manifest says that blob %s has %d bytes; it has %d", b.Digest, b.Size, size)
+			return 0, nil, fault.ManifestInvalid.New("the manifest says that blob %s has %d bytes; it has %d", b.Digest, b.Size, size)
 		}
 		total += size
+		if mediaType == "" {
+			untyped = append(untyped, b)
+		}
 	}
 	if missing != nil {
-		return 0, fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+		return 0, nil, fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
 			clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
 	}
-	return total, nil
+	return total, untyped, nil
 }
 
 // checkChildren tells the depth of an index over these images and the size of the largest.

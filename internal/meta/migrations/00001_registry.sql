@@ -102,7 +102,8 @@ CREATE INDEX images_by_state ON images (repository, tagged, pushed_at, digest) W
 CREATE INDEX images_by_subject ON images (repository, subject, digest) WHERE deleted_at = 0 AND subject <> '';
 CREATE INDEX images_deleted ON images (repository, deleted_at) WHERE deleted_at > 0;
 
--- What the manifest of an image names: kind 1 is a blob, kind 2 an image of the same repository.
+-- What the manifest of an image names: kind 1 is a blob, kind 2 an image of the same repository. While the image is marked
+-- deleted they are 3 and 4, so that who asks what living images name does not meet the deleted ones.
 CREATE TABLE image_references (
     repository BIGINT NOT NULL,
     digest     TEXT NOT NULL,
