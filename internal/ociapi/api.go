@@ -76,6 +76,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 			q.reg = a.hosts.Base(host)
 		}
 	}
+	if parseErr == nil {
+		ev.Operation = nameOf(r.Method, q.target.route) // also for requests that are refused
+	}
 	// Without credentials nothing is told, not even that a path does not exist.
 	region := q.reg.Region
 	if parseErr == nil && q.target.route == routeBase && host.Kind == endpoint.Any {
@@ -92,7 +95,6 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	if err != nil {
 		return err
 	}
-	ev.Operation = op.name
 	if err := a.allow(q, op); err != nil {
 		return err
 	}

@@ -88,6 +88,16 @@ var byRoute = func() (index [routes][]*operation) {
 	return index
 }()
 
+// nameOf tells what is asked, for the event; "" when nothing that exists is.
+func nameOf(method string, r route) string {
+	for _, op := range byRoute[r] {
+		if op.method == method {
+			return op.name
+		}
+	}
+	return ""
+}
+
 // operationOf finds the row. Errors: fault.MethodNotAllowed; then header gets the methods that are.
 func operationOf(method string, r route, header http.Header) (*operation, error) {
 	for _, op := range byRoute[r] {
