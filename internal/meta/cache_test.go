@@ -206,7 +206,7 @@ func TestCachesAreExact(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rounds := 12
 	if slow {
-		rounds = 1000
+		rounds = 300
 	}
 	for round := range rounds {
 		var wg sync.WaitGroup
