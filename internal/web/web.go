@@ -40,11 +40,13 @@ type Server struct {
 	log     *slog.Logger
 	metrics *Metrics
 	now     func() time.Time
+
+	patience time.Duration // how long a client may send nothing in the middle of a body
 }
 
 // NewServer makes the server. metrics may be shared with nobody.
 func NewServer(h Handler, log *slog.Logger, m *Metrics, now func() time.Time) *Server {
-	return &Server{handler: h, log: log, metrics: m, now: now}
+	return &Server{handler: h, log: log, metrics: m, now: now, patience: patience}
 }
 
 // ServeHTTP runs one request.
@@ -67,7 +69,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
-		r.Body = &patientBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now}
+		body := &patientBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now, patience: s.patience}
+		body.move() // also for a handler that answers without reading: package http then waits for the rest
+		r.Body = body
 	}
 	s.handler.Handle(rec, r, ev)
 }
@@ -165,24 +169,29 @@ const patience = 60 * time.Second
 // may not.
 type patientBody struct {
 	io.ReadCloser
-	control *http.ResponseController
-	now     func() time.Time
-	moved   time.Time
+	control  *http.ResponseController
+	now      func() time.Time
+	moved    time.Time
+	patience time.Duration
+}
+
+func (b *patientBody) move() {
+	if now := b.now(); now.Sub(b.moved) > b.patience/8 {
+		b.moved = now
+		// Writers without deadlines (tests) are fine without.
+		_ = b.control.SetReadDeadline(time.Now().Add(b.patience))
+	}
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	if now := b.now(); now.Sub(b.moved) > patience/8 {
-		b.moved = now
-		// Writers without deadlines (tests) are fine without.
-		_ = b.control.SetReadDeadline(time.Now().Add(patience))
-	}
+	b.move()
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF { // the handler may now take its time
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		err = fault.RequestTimeout.New("no bytes came for %s", patience).Because(err)
+		err = fault.RequestTimeout.New("no bytes came for %s", b.patience).Because(err)
 	}
 	return n, err
 }
