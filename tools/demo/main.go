@@ -74,6 +74,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
+	if s.image != "" { // before a build that may take a minute
+		if _, err := os.Stat(s.image); err != nil {
+			return fmt.Errorf("looking for the image: %w", err)
+		}
+	}
 	out := newScreen(stdout, getenv, s.verbose)
 	began := time.Now()
 	work, err := os.MkdirTemp("", "ecrin-demo-")
