@@ -52,7 +52,7 @@ func nearest(action string) string {
 	return best
 }
 
-// distance is how many bytes must be put in, taken out or replaced to make b of a.
+// distance is the effort to make b of a: 1 to put a byte in, for people shorten names, and 2 to take one out or replace it.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -60,14 +60,14 @@ func distance(a, b string) int {
 	}
 	for i := range len(a) {
 		diagonal := row[0]
-		row[0] = i + 1
+		row[0] = 2 * (i + 1)
 		for j := range len(b) {
 			above := row[j+1]
-			cost := 1
+			cost := 2
 			if a[i] == b[j] {
 				cost = 0
 			}
-			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
+			row[j+1] = min(above+2, row[j]+1, diagonal+cost)
 			diagonal = above
 		}
 	}

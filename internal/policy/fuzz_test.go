@@ -9,8 +9,60 @@ import (
 	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
+
+// FuzzEvaluate holds for any policy and any request: decisions end, do not panic, and are the same with reasons.
+func FuzzEvaluate(f *testing.F) {
+	f.Add(`{"Version":"2012-10-17","Statement":[`+pull+`]}`, uint8(policy.Identity), "ecr:BatchGetImage", webARN, "aws:x", "a")
+	f.Add(`{"Version":"2012-10-17","Statement":[`+notBy(alice, root)+`]}`, uint8(policy.Repository), "ecr:PutImage", "*", "aws:x", "")
+	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*a?*","NotResource":"arn:aws:s3:::${aws:x}*?",
+		"Condition":{"ForAllValues:ArnLike":{"aws:x":"arn:*:${aws:y, 'z'}:*"},"NumericLessThan":{"aws:x":1},"DateEquals":{"aws:x":"2026"},
+		"IpAddress":{"aws:x":"::1"},"BinaryEquals":{"aws:x":"QQ=="},"Null":{"aws:x":true},"StringEqualsIgnoreCase":{"aws:x":"\u212a"}}}}`,
+		uint8(policy.Session), "s3:Get", "arn:aws:s3:::a:b", "aws:x", "k")
+	f.Fuzz(func(t *testing.T, text string, kind uint8, action, resource, key, value string) {
+		k := policy.Kind(kind%uint8(policy.ResourceControl)) + 1
+		d, err := policy.Parse(text, k)
+		if err != nil {
+			return
+		}
+		roundTrip(t, d)
+		policy.Warnings(d, name.Registry{Account: name.MustAccount(owner), Region: name.MustRegion("eu-west-1")})
+		c := policy.Compile(d, nil)
+		named := []policy.Named{{Policy: c}}
+		p := &policy.Policies{Identity: named}
+		switch k {
+		case policy.Repository:
+			p.Repository = c
+		case policy.Registry:
+			p.Registry = c
+		case policy.Trust:
+			p.Trust = c
+		case policy.Session:
+			p.Session = named
+		case policy.Boundary:
+			p.Boundary = named
+		case policy.ServiceControl:
+			p.SCP = [][]policy.Named{named}
+		case policy.ResourceControl:
+			p.RCP = [][]policy.Named{named}
+		}
+		for _, caller := range []string{alice, session, foreign, root, "anonymous", "codebuild.amazonaws.com"} {
+			r := pullRequest(t, caller)
+			r.Action, r.Resource = action, resource
+			r.Context.Set(key, value)
+			r.Context.SetList("aws:TagKeys", key, value)
+			got, why := policy.Evaluate(p, r), policy.Explain(p, r)
+			if why.Decision != got {
+				t.Fatalf("%s: Explain decides %+v, Evaluate %+v", caller, why.Decision, got)
+			}
+			if (got.Text(r) == "") != got.Allowed() {
+				t.Fatalf("%s: %+v has the text %q", caller, got, got.Text(r))
+			}
+		}
+	})
+}
 
 // FuzzParse holds for any text: either the document survives String and Parse, or the error has a place in the text.
 func FuzzParse(f *testing.F) {

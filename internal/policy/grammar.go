@@ -117,7 +117,7 @@ func (p *parser) either(of node, element string, want need) (n node, not bool, e
 	case plain && not:
 		return n, not, p.fail(opposite, "%s and Not%s exclude each other", element, element)
 	case (plain || not) && want == forbidden:
-		return n, not, p.fail(n, "a %s policy has no %s", p.kind, element)
+		return n, not, p.fail(n, "%s policies have no %s", p.kind, element)
 	case not:
 		return n, true, nil
 	case !plain && want == required:

@@ -14,6 +14,9 @@ type glob struct {
 	chunks    [][]Part // without AnyRun; one chunk when there is no run, empty ones for runs at the ends
 	fold      bool     // case counts for nothing
 	variables bool     // there are some
+	any       bool     // the pattern is *
+	plain     bool     // the pattern is the text of one Literal, or of none
+	text      string   // that text
 }
 
 func newGlob(parts []Part, fold bool) glob {
@@ -27,6 +30,11 @@ func newGlob(parts []Part, fold bool) glob {
 		}
 	}
 	g.chunks = append(g.chunks, parts[start:])
+	g.any = len(parts) == 1 && parts[0].Kind == AnyRun
+	g.plain = len(parts) == 0 || len(parts) == 1 && parts[0].Kind == Literal
+	if g.plain && len(parts) == 1 {
+		g.text = parts[0].Text
+	}
 	return g
 }
 
@@ -66,6 +74,14 @@ func (g *glob) known(c *Context) bool {
 
 // stands is match for a pattern whose variables have values.
 func (g *glob) stands(s string, c *Context) bool {
+	switch { // most patterns are one of these
+	case g.any:
+		return true
+	case g.plain && !g.fold:
+		return s == g.text
+	case g.plain:
+		return prefixLen(g.text, s, true) == len(s)
+	}
 	first, rest := g.chunks[0], g.chunks[1:]
 	n := g.prefix(first, s, c)
 	if n < 0 {
