@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	if s.image != "" { // before a build that may take a minute
 		if _, err := os.Stat(s.image); err != nil {
-			return fmt.Errorf("looking for the image: %w", err)
+			return fmt.Errorf("opening image %s: %w", s.image, err)
 		}
 	}
 	out := newScreen(stdout, getenv, s.verbose)
