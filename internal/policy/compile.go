@@ -60,6 +60,24 @@ func Compile(d *Document, bind Binding) *Compiled {
 	return c
 }
 
+// FullAccess is the policy that AWS attaches to every level of an organization: FullAWSAccess for a ServiceControl kind,
+// else RCPFullAWSAccess. A level of control policies that lacks it allows only what its other policies allow.
+func FullAccess(kind Kind) Named {
+	named, principal := Named{Name: "RCPFullAWSAccess", ARN: "resource_control_policy/p-RCPFullAWSAccess"}, `"Principal":"*",`
+	if kind == ServiceControl {
+		named, principal = Named{Name: "FullAWSAccess", ARN: "service_control_policy/p-FullAWSAccess"}, ""
+	} else {
+		kind = ResourceControl
+	}
+	named.ARN = "arn:aws:organizations::aws:policy/" + named.ARN
+	d, err := Parse(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`+principal+`"Action":"*","Resource":"*"}]}`, kind)
+	if err != nil {
+		panic(err) // the text is a constant
+	}
+	named.Policy = Compile(d, nil)
+	return named
+}
+
 func (s *statement) action(r *Request) bool {
 	for i := range s.actions {
 		if s.actions[i].stands(r.Action, r.Context) {

@@ -26,8 +26,8 @@ type Named struct {
 // management account, the repository policy for an action that has no repository, identity policies of a federated user
 // whose session was made without a policy. It is only read, and may serve many requests at once.
 type Policies struct {
-	RCP        [][]Named // resource control policies of the resource's account, level by level; none do not restrict
-	SCP        [][]Named // service control policies of the caller's account, level by level; none do not restrict
+	RCP        [][]Named // resource control policies of the resource's account, level by level, with [FullAccess]; none do not restrict
+	SCP        [][]Named // service control policies of the caller's account, likewise
 	Repository *Compiled // of the repository; nil when there is none
 	Registry   *Compiled // of the registry; nil when there is none
 	RegistryV1 bool      // the registry policy counts for three actions only
@@ -140,6 +140,25 @@ func (d *decision) read(p *Policies) {
 	d.set(LayerIdentity, p.Identity)
 	d.all(LayerBoundary, len(p.Boundary), func(i int) { d.one(LayerBoundary, p.Boundary[i]) })
 	d.all(LayerSession, min(len(p.Session), 1), func(int) { d.set(LayerSession, p.Session) })
+}
+
+// FitsV1 tells whether a registry policy names only the actions that one of the first scope can have.
+// Source: ECR user guide, registry permissions.
+func FitsV1(d *Document) bool {
+	for i := range d.Statements {
+		s := &d.Statements[i]
+		if s.Action.Not {
+			return false
+		}
+		for k := range s.Action.Of {
+			for _, action := range expand(&s.Action.Of[k]) {
+				if !scopeV1(action) {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // scopeV1 tells whether a registry policy of the first scope counts for an action.

@@ -282,6 +282,28 @@ func TestRegistryV1Actions(t *testing.T) {
 	}
 }
 
+func TestFitsV1(t *testing.T) {
+	t.Parallel()
+	for element, want := range map[string]bool{
+		`"Action":["ecr:CreateRepository","ecr:replicateimage"]`: true, `"Action":"ecr:BatchImport*"`: true,
+		`"Action":"ecr:*"`: false, `"Action":["ecr:ReplicateImage","ecr:PutImage"]`: false, `"NotAction":"ecr:PutImage"`: false,
+	} {
+		if got := policy.FitsV1(mustParse(t, statement(element))); got != want {
+			t.Errorf("%s: got %v, want %v", element, got, want)
+		}
+	}
+}
+
+func TestFullAccess(t *testing.T) {
+	t.Parallel()
+	p := texts{identity: pull}.compile(t)
+	p.SCP = [][]policy.Named{{policy.FullAccess(policy.ServiceControl)}}
+	p.RCP = [][]policy.Named{{policy.FullAccess(policy.ResourceControl)}}
+	if got := policy.Evaluate(p, pullRequest(t, alice)); !got.Allowed() {
+		t.Errorf("got %+v, want allowed", got)
+	}
+}
+
 // Principals that were bound to unique ids: a namesake made later inherits nothing, and a new name loses nothing.
 func TestBinding(t *testing.T) {
 	t.Parallel()
