@@ -27,8 +27,8 @@ clients: ## real clients against the real binary; installs what is missing on De
 	tools/clients/install
 	$(GO) test -count=1 -timeout 40m ./test/clients
 
-slow: ## kill -9 loops and other long proofs
-	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash
+slow: ## kill -9 loops, scale of plans, a small bench that all is measured
+	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./internal/meta ./tools/bench
 
 bench: ## measure against real peers in one run; asserts nothing
 	tools/clients/install distribution
