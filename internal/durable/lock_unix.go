@@ -10,7 +10,7 @@ import (
 
 const errQuota = unix.EDQUOT
 
-// TryLock takes the exclusive lock of f's open file without waiting. Closing f, or the end of the process, releases it.
+// TryLock takes the exclusive lock of f's open file without waiting. Unlock, or the end of the process, releases it.
 // Two opens of one file exclude each other, within a process and between processes of one machine.
 // Errors: ErrLocked.
 func TryLock(f *os.File) error {
@@ -25,4 +25,13 @@ func TryLock(f *os.File) error {
 			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
 	}
+}
+
+// Unlock releases f's lock. Closing f would do so too, but not while a child that was forked meanwhile still has the
+// open file, which it has until it runs its program.
+func Unlock(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+		return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+	}
+	return nil
 }

@@ -124,7 +124,7 @@ func (s *Store) Close() error {
 	if s.read != nil {
 		errs = append(errs, s.read.close())
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return errors.Join(append(errs, durable.Unlock(s.lock), s.lock.Close())...)
 }
 
 // Ping tells whether reads are answered and a write gets its turn, for readiness probes. It writes nothing, so that a

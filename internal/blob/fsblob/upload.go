@@ -167,7 +167,7 @@ func (s *Store) Abort(_ context.Context, u blob.Upload) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer unlock(f)
 	if err := os.Remove(f.Name()); err != nil {
 		return fmt.Errorf("dropping upload %s: %w", u.ID, err)
 	}
@@ -196,12 +196,12 @@ func (s *Store) lockUpload(u blob.Upload) (*uploadFile, error) {
 		return nil, err
 	}
 	if length < u.Size {
-		f.Close()
+		unlock(f)
 		return nil, uploadGone(u.ID).Because(fmt.Errorf("the file has %d bytes, the upload %d", length, u.Size))
 	}
 	if length > u.Size { // the rest of a call that failed
 		if err := f.Truncate(u.Size); err != nil {
-			f.Close()
+			unlock(f)
 			return nil, writeError("opening an upload", err)
 		}
 	}
@@ -223,7 +223,7 @@ func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err er
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			unlock(f)
 		}
 	}()
 	if err := durable.TryLock(f); errors.Is(err, durable.ErrLocked) {
@@ -241,6 +241,13 @@ func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err er
 		return nil, 0, uploadBusy(id).Because(err)
 	}
 	return f, info.Size(), nil
+}
+
+// unlock ends the lock of an upload's file and closes it. What was to be kept has been flushed before, so that neither
+// failure loses anything.
+func unlock(f *os.File) {
+	durable.Unlock(f)
+	f.Close()
 }
 
 func uploadGone(id string) *fault.Error {
@@ -261,7 +268,7 @@ func (f *uploadFile) release(keep bool) {
 			f.Truncate(f.start)
 		}
 	}
-	f.Close()
+	unlock(f.File)
 }
 
 // rehash reads the upload once more with another algorithm.
