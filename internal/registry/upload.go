@@ -17,13 +17,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// Sizes of layers and their parts, in bytes. Sources: ECR service model (part), ECR user guide, service quotas (layer,
-// least part).
+// Sizes of layers and their parts, in bytes; the service model bounds a part from above. Source: ECR user guide, service
+// quotas.
 const (
-	MaxLayer     int64 = 52_000 << 20
-	MaxPart      int64 = 20 << 20
-	MinPart      int64 = 5 << 20
-	WantPart     int64 = 20 << 20 // what InitiateLayerUpload tells clients to send
+	MaxLayer int64 = 52_000 << 20
+	MinPart  int64 = 5 << 20
+	WantPart int64 = 20 << 20 // what InitiateLayerUpload tells clients to send
+)
+
+// What a Chunk says of where it starts and how long it is when the client has not told.
+const (
 	AnyOffset    int64 = -1
 	UnknownCount int64 = -1
 )
