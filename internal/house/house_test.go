@@ -24,10 +24,10 @@ var floors = []struct {
 }{
 	{"words", []string{"internal/fault", "internal/name", "internal/secret"}},
 	{"rules", []string{"internal/sigv4", "internal/policy", "internal/manifest", "internal/endpoint", "internal/awswire",
-		"internal/ecrtypes", "internal/ststypes", "internal/ecrintypes"}},
-	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack"}},
+		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes"}},
+	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack", "internal/egress", "internal/oidc", "internal/audit"}},
 	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
-	{"core", []string{"internal/identity", "internal/registry"}},
+	{"core", []string{"internal/identity", "internal/iam", "internal/sts", "internal/registry"}},
 	{"surfaces", []string{"internal/web", "internal/ociapi", "internal/awsapi"}},
 	{"assembly", []string{"internal/config", "internal/app", "internal/client", "internal/cli/hostcmd", "internal/cli", "cmd/ecrin"}},
 }

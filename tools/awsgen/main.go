@@ -21,6 +21,7 @@ import (
 var packages = []struct{ model, dir string }{
 	{"ecr", "internal/ecrtypes"},
 	{"sts", "internal/ststypes"},
+	{"iam", "internal/iamtypes"},
 	{"ecrin", "internal/ecrintypes"},
 }
 
