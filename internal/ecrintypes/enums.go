@@ -9,3 +9,11 @@ const (
 	AccessKeyStatusACTIVE   AccessKeyStatus = "ACTIVE"
 	AccessKeyStatusINACTIVE AccessKeyStatus = "INACTIVE"
 )
+
+// Permission has one of the values below.
+type Permission string
+
+const (
+	PermissionPULL Permission = "PULL"
+	PermissionPUSH Permission = "PUSH"
+)

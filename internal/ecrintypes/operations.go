@@ -25,6 +25,7 @@ var OperationNames = []string{
 	"ListTagHistory",
 	"ListDeletedImages",
 	"RestoreImage",
+	"GrantRepositoryAccess",
 }
 
 // Operations holds the operations by name.
@@ -107,6 +108,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ReferencedImagesNotFoundException"},
 		Input:  func() awswire.Input { return new(RestoreImageRequest) },
 		Output: func() any { return new(RestoreImageResponse) },
+	},
+	"GrantRepositoryAccess": {
+		Name:   "GrantRepositoryAccess",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException"},
+		Input:  func() awswire.Input { return new(GrantRepositoryAccessRequest) },
+		Output: func() any { return new(GrantRepositoryAccessResponse) },
 	},
 }
 

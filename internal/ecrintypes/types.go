@@ -84,6 +84,23 @@ type GetAccountCredentialsResponse struct {
 	Region    string    `json:"region"`    // required
 }
 
+// GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.
+type GrantRepositoryAccessRequest struct {
+	RegistryId     string     `json:"registryId,omitzero"`
+	RepositoryName string     `json:"repositoryName"` // required, 2 to 256 characters
+	Principal      string     `json:"principal"`      // required, 1 to 2048 characters
+	Permission     Permission `json:"permission"`     // required
+	Apply          *bool      `json:"apply,omitzero"`
+}
+
+// GrantRepositoryAccessResponse is the answer of GrantRepositoryAccess.
+type GrantRepositoryAccessResponse struct {
+	PolicyText string          `json:"policyText"` // required
+	Changed    bool            `json:"changed"`    // required
+	Applied    bool            `json:"applied"`    // required
+	Warnings   []PolicyWarning `json:"warnings"`   // required
+}
+
 // ListAccessKeysRequest is the request of ListAccessKeys.
 type ListAccessKeysRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -137,6 +154,13 @@ type ListTokensRequest struct {
 // ListTokensResponse is the answer of ListTokens.
 type ListTokensResponse struct {
 	Tokens []Token `json:"tokens"` // required
+}
+
+// PolicyWarning is a part of requests or answers.
+type PolicyWarning struct {
+	Code string `json:"code"` // required
+	Path string `json:"path"` // required
+	Text string `json:"text"` // required
 }
 
 // RestoreImageRequest is the request of RestoreImage.

@@ -61,6 +61,20 @@ func (v *GetAccountCredentialsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GrantRepositoryAccessRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GrantRepositoryAccessRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.String(at+"principal", v.Principal, rulePolicyPrincipal)
+	c.String(at+"permission", string(v.Permission), rulePermission)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListAccessKeysRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
