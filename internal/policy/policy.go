@@ -7,6 +7,7 @@
 package policy
 
 import (
+	"errors"
 	"iter"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -130,8 +131,9 @@ type Principal struct {
 // case, and an unknown or repeated element, an unknown operator, and a value that its element or operator cannot have
 // are all errors.
 //
-// The error is fault.InvalidParameter, for policies of ECR with the text that ECR gives; its cause is a [*Problem],
-// which tells the place and the reason. A kind that is none is a mistake of the caller and panics.
+// The error is fault.InvalidParameter; its cause is a [*Problem], which tells the place and the reason, and so does its
+// public text. For policies of ECR that text begins with the one that ECR gives. A kind that is none is a mistake of
+// the caller and panics.
 // Sources: IAM user guide, grammar of the JSON policy language; ECR user guide, repository policies.
 func Parse(text string, kind Kind) (*Document, error) { return ParseLimit(text, kind, MaxLength) }
 
@@ -146,9 +148,10 @@ func ParseLimit(text string, kind Kind, limit int) (*Document, error) {
 		return d, nil
 	}
 	public := fault.InvalidParameter.New("the %s policy cannot be read: %s", kind, err)
-	if kind == Repository || kind == Registry {
+	var at *Problem
+	if (kind == Repository || kind == Registry) && errors.As(err, &at) {
 		public = fault.InvalidParameter.New(
-			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid %s policy provided'", kind)
+			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid %s policy provided' (%s)", kind, at.place())
 	}
 	return nil, public.Because(err)
 }

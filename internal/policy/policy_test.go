@@ -105,16 +105,21 @@ func problem(t *testing.T, text string, err error) *policy.Problem {
 
 func TestParseErrorOfECR(t *testing.T) {
 	t.Parallel()
-	for kind, want := range map[policy.Kind]string{
-		policy.Repository: "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'",
-		policy.Registry:   "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided'",
+	const public = "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid %s policy provided' (%s)"
+	for _, test := range []struct{ text, place, cause string }{
+		{"{}", "line 1, column 1: the element Statement is missing", "1:1: the element Statement is missing"},
+		{"{\n  \"Statement\": 7\n}", "line 2, column 16: Statement: must be an object, is a number", "2:16: Statement: must be an object, is a number"},
+		{`{"Id":`, "line 1, column 7: unexpected end of JSON input", "1:7: unexpected end of JSON input"},
 	} {
-		_, err := policy.Parse("{}", kind)
-		if got := fault.From(err); got.Code != fault.InvalidParameter || got.Public != want {
-			t.Errorf("%s: got %v %q, want InvalidParameter %q", kind, got.Code, got.Public, want)
-		}
-		if got, want := problem(t, "{}", err).Error(), "1:1: the element Statement is missing"; got != want {
-			t.Errorf("%s: cause %q, want %q", kind, got, want)
+		for _, kind := range []policy.Kind{policy.Repository, policy.Registry} {
+			_, err := policy.Parse(test.text, kind)
+			want := fmt.Sprintf(public, kind, test.place)
+			if got := fault.From(err); got.Code != fault.InvalidParameter || got.Public != want {
+				t.Errorf("%s policy %s: got %v %q, want InvalidParameter %q", kind, test.text, got.Code, got.Public, want)
+			}
+			if got := problem(t, test.text, err).Error(); got != test.cause {
+				t.Errorf("%s policy %s: cause %q, want %q", kind, test.text, got, test.cause)
+			}
 		}
 	}
 }

@@ -22,6 +22,15 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%d:%d: %s: %s", p.Line, p.Column, p.Path, p.Reason)
 }
 
+// place is Error in words.
+func (p *Problem) place() string {
+	reason := p.Reason
+	if p.Path != "" {
+		reason = p.Path + ": " + reason
+	}
+	return fmt.Sprintf("line %d, column %d: %s", p.Line, p.Column, reason)
+}
+
 // problem makes the error for the byte at offset at of the text.
 func (p *parser) problem(at int, path, format string, args ...any) error {
 	before := p.text[:at]
