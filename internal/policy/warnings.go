@@ -20,6 +20,7 @@ const (
 	WarnUnreachable WarningCode = "unreachable"    // a statement that changes nothing
 	WarnAction      WarningCode = "unknown-action" // an action that ECR does not have
 	WarnResource    WarningCode = "never-granted"  // actions without a repository, on repositories only
+	WarnDenied      WarningCode = "denied"         // a statement that denies what [Grant] is to allow
 )
 
 // Warning is something in a valid policy that its author hardly meant.
