@@ -1,0 +1,266 @@
+// Package iam does the operations of IAM: users, groups, roles, keys, providers and policies of an account.
+//
+// Each operation is one method of [Service], named as in the IAM API. It takes the caller, whose account it works on and
+// whose right has been decided before, and the request, which has been held to the rules of the model. It never asks who
+// may do what.
+package iam
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// Service does the operations of IAM over a store. Safe for concurrent use.
+type Service struct {
+	meta  *meta.Store
+	id    *identity.Service
+	pages func(data []byte) []byte
+	now   func() time.Time
+}
+
+// New makes the service. pages makes the MAC of a page marker, of at least 12 bytes, with a key that is for IAM's markers
+// alone.
+func New(m *meta.Store, id *identity.Service, pages func(data []byte) []byte, now func() time.Time) *Service {
+	return &Service{meta: m, id: id, pages: pages, now: now}
+}
+
+// None is the answer of operations that answer nothing.
+type None = awswire.Empty
+
+// newID makes a unique id: the prefix of its kind and 17 random characters.
+// Source: IAM user guide, IAM identifiers.
+func newID(prefix string) string {
+	b := make([]byte, 11)
+	rand.Read(b)
+	return prefix + base32.StdEncoding.EncodeToString(b)[:17]
+}
+
+// pathOr gives the path of a new entity: "/" when none is asked for.
+func pathOr(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// paging is where a page of a listing begins and how long it may be.
+type paging struct {
+	after string // position of the last entry of the page before; "" for the first page
+	size  int
+	seal  func(position string) string
+}
+
+const (
+	pageSize = 100 // without MaxItems. Source: IAM API reference, ListUsers.
+	macBytes = 12
+)
+
+// paging reads Marker and MaxItems of a listing. A marker is good only in the listing that gave it: the operation, the
+// account and the arguments that choose the entries are part of its MAC. Errors: fault.Validation.
+func (s *Service) paging(c identity.Caller, operation, marker string, maxItems *int32, args ...string) (paging, error) {
+	scope, err := json.Marshal(append([]string{operation, c.Account.String()}, args...))
+	if err != nil {
+		return paging{}, err
+	}
+	mac := func(position string) []byte {
+		return s.pages(append(append(slices.Clone(scope), '\n'), position...))[:macBytes]
+	}
+	p := paging{size: pageSize, seal: func(position string) string {
+		return base64.RawURLEncoding.EncodeToString(append(mac(position), position...))
+	}}
+	if maxItems != nil {
+		p.size = int(*maxItems)
+	}
+	if marker == "" {
+		return p, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(marker)
+	if err != nil || len(b) < macBytes || !hmac.Equal(b[:macBytes], mac(string(b[macBytes:]))) {
+		return paging{}, fault.Validation.New("Invalid Marker.")
+	}
+	p.after = string(b[macBytes:])
+	return p, nil
+}
+
+// more tells how a page ends. entries were asked for with one more than the page has, so that a last page is known to be
+// the last one; key gives the position of an entry.
+func more[T any](p paging, entries []T, key func(T) string) (page []T, truncated *bool, marker string) {
+	if len(entries) <= p.size {
+		return entries, new(false), ""
+	}
+	page = entries[:p.size]
+	return page, new(true), p.seal(key(page[p.size-1]))
+}
+
+// cut takes a page out of all entries of a listing, which it puts into the order of their keys.
+func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *bool, marker string) {
+	at := func(v T) string { return position(key(v)) }
+	slices.SortStableFunc(all, func(a, b T) int { return strings.Compare(at(a), at(b)) })
+	from := 0
+	if p.after != "" {
+		for from < len(all) && at(all[from]) <= p.after {
+			from++
+		}
+	}
+	rest := all[from:]
+	if len(rest) > p.size+1 {
+		rest = rest[:p.size+1]
+	}
+	return more(p, rest, at)
+}
+
+// mostPosition is how many bytes of a key a marker holds. In all, a marker may have 320 characters.
+// Source: IAM API reference, ListUsers.
+const mostPosition = 160
+
+// position is a key that is short enough for a marker, and another one for each key.
+func position(key string) string {
+	if len(key) <= mostPosition {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return key[:mostPosition] + hex.EncodeToString(sum[:16])
+}
+
+// entities reads one page of an account's entities of a kind, by name.
+func (s *Service) entities(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, pathPrefix, marker string, maxItems *int32) (page []meta.Entity, truncated *bool, next string, err error) {
+	p, err := s.paging(c, operation, marker, maxItems, pathPrefix)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	all, err := s.meta.Entities(ctx, c.Account, kind, pathPrefix, p.after, p.size+1)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	page, truncated, next = more(p, all, func(e meta.Entity) string { return e.Name })
+	return page, truncated, next, nil
+}
+
+// mostDocument is how long any policy in a request may be. Source: IAM service model, policyDocumentType.
+const mostDocument = 131072
+
+// parse reads a policy of at most limit characters, white space not counted.
+//
+// Errors: fault.MalformedPolicyDocument with the place and the reason, fault.LimitExceeded.
+func parse(text string, kind policy.Kind, limit int) (*policy.Document, error) {
+	d, err := policy.ParseLimit(text, kind, limit)
+	if err == nil {
+		return d, nil
+	}
+	if limit < mostDocument {
+		if _, long := policy.ParseLimit(text, kind, mostDocument); long == nil {
+			quota := "PolicySize"
+			if kind == policy.Trust {
+				quota = "ACLSizePerRole"
+			}
+			return nil, fault.LimitExceeded.New("Cannot exceed quota for %s: %d", quota, limit).Because(err)
+		}
+	}
+	var p *policy.Problem
+	if !errors.As(err, &p) {
+		return nil, fault.MalformedPolicyDocument.New("Syntax errors in policy.").Because(err)
+	}
+	where := ""
+	if p.Path != "" {
+		where = " in " + p.Path
+	}
+	return nil, fault.MalformedPolicyDocument.New("Syntax error in policy at line %d, column %d%s: %s.", p.Line, p.Column, where, p.Reason).Because(err)
+}
+
+// bind finds the principals that a policy names, so that it holds for them and not for whoever has their names later.
+// Errors: fault.MalformedPolicyDocument for one that does not exist.
+func (s *Service) bind(ctx context.Context, text string, d *policy.Document) (meta.BoundPolicy, error) {
+	ids, missing, err := s.id.Bind(ctx, d)
+	if err != nil {
+		return meta.BoundPolicy{}, err
+	}
+	if missing != nil {
+		return meta.BoundPolicy{}, fault.MalformedPolicyDocument.New("Invalid principal in policy: \"AWS\":%q", name.Clip(missing.Text))
+	}
+	return meta.BoundPolicy{Text: text, IDs: ids}, nil
+}
+
+// show gives a policy for an answer, with its principals as they are named now.
+func (s *Service) show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
+	text, err := s.id.Show(ctx, p, kind)
+	return encode(text), err
+}
+
+// encode writes a policy as answers have it: percent-encoded. Source: RFC 3986; IAM API reference, PolicyDetail.
+func encode(text string) string {
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
+}
+
+// managedEntity finds a managed policy of the account by its ARN. It does not know those of AWS.
+// Errors: fault.NoSuchEntity, for those of other accounts too.
+func (s *Service) managedEntity(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
+	path, ok := strings.CutPrefix(arn, "arn:aws:iam::"+account.String()+":policy/")
+	if ok {
+		e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
+		if err == nil && identity.EntityARN(e) == arn {
+			return e, nil
+		}
+		if err != nil && !errors.Is(err, fault.NoSuchEntity) {
+			return meta.Entity{}, err
+		}
+	}
+	return meta.Entity{}, fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
+}
+
+// checkBoundary tells whether a managed policy can be a permissions boundary; "" is none and always can.
+// Errors: fault.NoSuchEntity, fault.PolicyNotAttachable.
+// Source: IAM API reference, PutUserPermissionsBoundary.
+func (s *Service) checkBoundary(ctx context.Context, account name.Account, arn string) error {
+	if arn == "" {
+		return nil
+	}
+	if m, ok := identity.ManagedPolicy(arn); ok {
+		if m.ServiceLinked {
+			return fault.PolicyNotAttachable.New("Policy %s can only be attached to service-linked roles.", arn)
+		}
+		return nil
+	}
+	_, err := s.managedEntity(ctx, account, arn)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return fault.NoSuchEntity.New("Scope ARN: %s does not exist or is not attachable.", name.Clip(arn))
+	}
+	return err
+}
+
+// boundary shows a permissions boundary; nil when there is none.
+func boundary(arn string) *iamtypes.AttachedPermissionsBoundary {
+	if arn == "" {
+		return nil
+	}
+	// The enumeration of the model has another value than the documentation and the answers of IAM.
+	// Source: IAM API reference, AttachedPermissionsBoundary.
+	return &iamtypes.AttachedPermissionsBoundary{PermissionsBoundaryType: "Policy", PermissionsBoundaryArn: arn}
+}
+
+// modifiable refuses roles that only their service may change. Errors: fault.UnmodifiableEntity.
+// Source: IAM user guide, using service-linked roles.
+func modifiable(e meta.Entity) error {
+	if e.Kind == meta.Role && e.Service != "" {
+		return fault.UnmodifiableEntity.New("Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", e.Name)
+	}
+	return nil
+}
