@@ -10,10 +10,27 @@ const (
 	AccessKeyStatusINACTIVE AccessKeyStatus = "INACTIVE"
 )
 
+// ControlPolicyType has one of the values below.
+type ControlPolicyType string
+
+const (
+	ControlPolicyTypeSERVICE_CONTROL_POLICY  ControlPolicyType = "SERVICE_CONTROL_POLICY"
+	ControlPolicyTypeRESOURCE_CONTROL_POLICY ControlPolicyType = "RESOURCE_CONTROL_POLICY"
+)
+
 // Permission has one of the values below.
 type Permission string
 
 const (
 	PermissionPULL Permission = "PULL"
 	PermissionPUSH Permission = "PUSH"
+)
+
+// Verdict has one of the values below.
+type Verdict string
+
+const (
+	VerdictAllowed      Verdict = "allowed"
+	VerdictExplicitDeny Verdict = "explicitDeny"
+	VerdictImplicitDeny Verdict = "implicitDeny"
 )

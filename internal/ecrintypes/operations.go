@@ -26,6 +26,12 @@ var OperationNames = []string{
 	"ListDeletedImages",
 	"RestoreImage",
 	"GrantRepositoryAccess",
+	"ExplainAccess",
+	"ExplainRequest",
+	"ListAuditEvents",
+	"ListControlPolicies",
+	"PutControlPolicy",
+	"DeleteControlPolicy",
 }
 
 // Operations holds the operations by name.
@@ -115,6 +121,42 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(GrantRepositoryAccessRequest) },
 		Output: func() any { return new(GrantRepositoryAccessResponse) },
 	},
+	"ExplainAccess": {
+		Name:   "ExplainAccess",
+		Errors: []string{"InvalidParameterException", "ServerException", "NoSuchEntityException", "AccountNotFoundException"},
+		Input:  func() awswire.Input { return new(ExplainAccessRequest) },
+		Output: func() any { return new(ExplainAccessResponse) },
+	},
+	"ExplainRequest": {
+		Name:   "ExplainRequest",
+		Errors: []string{"InvalidParameterException", "ServerException", "RequestNotFoundException"},
+		Input:  func() awswire.Input { return new(ExplainRequestRequest) },
+		Output: func() any { return new(ExplainRequestResponse) },
+	},
+	"ListAuditEvents": {
+		Name:   "ListAuditEvents",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(ListAuditEventsRequest) },
+		Output: func() any { return new(ListAuditEventsResponse) },
+	},
+	"ListControlPolicies": {
+		Name:   "ListControlPolicies",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(ListControlPoliciesRequest) },
+		Output: func() any { return new(ListControlPoliciesResponse) },
+	},
+	"PutControlPolicy": {
+		Name:   "PutControlPolicy",
+		Errors: []string{"InvalidParameterException", "ServerException", "AccountNotFoundException"},
+		Input:  func() awswire.Input { return new(PutControlPolicyRequest) },
+		Output: func() any { return new(PutControlPolicyResponse) },
+	},
+	"DeleteControlPolicy": {
+		Name:   "DeleteControlPolicy",
+		Errors: []string{"InvalidParameterException", "ServerException", "ControlPolicyNotFoundException"},
+		Input:  func() awswire.Input { return new(DeleteControlPolicyRequest) },
+		Output: func() any { return new(DeleteControlPolicyResponse) },
+	},
 }
 
 // Errors holds the declared errors by shape.
@@ -124,10 +166,13 @@ var Errors = map[string]awswire.Error{
 	"AccountAlreadyExistsException":     {Code: "AccountAlreadyExistsException", Status: 400, Sender: true},
 	"AccountNotEmptyException":          {Code: "AccountNotEmptyException", Status: 400, Sender: true},
 	"AccountNotFoundException":          {Code: "AccountNotFoundException", Status: 400, Sender: true},
+	"ControlPolicyNotFoundException":    {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"ImageNotFoundException":            {Code: "ImageNotFoundException", Status: 400, Sender: true},
 	"InvalidParameterException":         {Code: "InvalidParameterException", Status: 400, Sender: true},
+	"NoSuchEntityException":             {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"ReferencedImagesNotFoundException": {Code: "ReferencedImagesNotFoundException", Status: 400, Sender: true},
 	"RepositoryNotFoundException":       {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
+	"RequestNotFoundException":          {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"ServerException":                   {Code: "ServerException", Status: 500, Sender: false},
 	"TokenNotFoundException":            {Code: "TokenNotFoundException", Status: 400, Sender: true},
 }

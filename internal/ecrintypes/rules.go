@@ -5,16 +5,25 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
 var (
-	ruleAccessKeyId     = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Z0-9]+`)}
-	ruleAccessKeyStatus = &awswire.StringRule{Enum: []string{"ACTIVE", "INACTIVE"}}
-	ruleAccountAlias    = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`)}
-	ruleAccountId       = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
-	ruleImageDigest     = &awswire.StringRule{Max: 200}
-	ruleImageTag        = &awswire.StringRule{Min: 1, Max: 128}
-	ruleMaxResults      = awswire.IntRule{Min: 1, Max: 1000}
-	ruleNextToken       = &awswire.StringRule{Max: 4096}
-	rulePermission      = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
-	rulePolicyPrincipal = &awswire.StringRule{Min: 1, Max: 2048}
-	ruleRepositoryName  = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
-	ruleTokenId         = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
+	ruleAccessKeyId       = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Z0-9]+`)}
+	ruleAccessKeyStatus   = &awswire.StringRule{Enum: []string{"ACTIVE", "INACTIVE"}}
+	ruleAccountAlias      = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`)}
+	ruleAccountId         = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
+	ruleActionName        = &awswire.StringRule{Min: 3, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9-]+:[a-zA-Z]+`)}
+	ruleAddress           = &awswire.StringRule{Min: 2, Max: 45}
+	ruleContextEntryList  = awswire.SizeRule{Max: 50}
+	ruleContextKey        = &awswire.StringRule{Min: 1, Max: 256}
+	ruleContextValue      = &awswire.StringRule{Max: 2048}
+	ruleContextValueList  = awswire.SizeRule{Max: 100}
+	ruleControlPolicyName = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
+	ruleControlPolicyType = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
+	ruleImageDigest       = &awswire.StringRule{Max: 200}
+	ruleImageTag          = &awswire.StringRule{Min: 1, Max: 128}
+	ruleMaxResults        = awswire.IntRule{Min: 1, Max: 1000}
+	ruleNextToken         = &awswire.StringRule{Max: 4096}
+	rulePermission        = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
+	rulePolicyPrincipal   = &awswire.StringRule{Min: 1, Max: 2048}
+	ruleRepositoryName    = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
+	ruleRequestId         = &awswire.StringRule{Min: 1, Max: 64}
+	ruleTokenId           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 )

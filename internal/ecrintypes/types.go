@@ -22,6 +22,21 @@ type Account struct {
 	IsDefault bool         `json:"isDefault"`      // required
 }
 
+// ContextEntry is a part of requests or answers.
+type ContextEntry struct {
+	Key    string   `json:"key"`    // required, 1 to 256 characters
+	Values []string `json:"values"` // required, at most 100 elements
+}
+
+// ControlPolicy is a part of requests or answers.
+type ControlPolicy struct {
+	Name       string            `json:"name"` // required, 1 to 128 characters
+	Type       ControlPolicyType `json:"type"` // required
+	AccountId  string            `json:"accountId,omitzero"`
+	PolicyText string            `json:"policyText,omitzero"`
+	UpdatedAt  *awswire.Time     `json:"updatedAt,omitzero"`
+}
+
 // CreateAccessKeyRequest is the request of CreateAccessKey.
 type CreateAccessKeyRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -64,6 +79,17 @@ type DeleteAccountResponse struct {
 	Account Account `json:"account"` // required
 }
 
+// DeleteControlPolicyRequest is the request of DeleteControlPolicy.
+type DeleteControlPolicyRequest struct {
+	Name      string            `json:"name"` // required, 1 to 128 characters
+	Type      ControlPolicyType `json:"type"` // required
+	AccountId string            `json:"accountId,omitzero"`
+}
+
+// DeleteControlPolicyResponse is the answer of DeleteControlPolicy.
+type DeleteControlPolicyResponse struct {
+}
+
 // DeletedImage is a part of requests or answers.
 type DeletedImage struct {
 	ImageDigest      string       `json:"imageDigest"` // required, at most 200 characters
@@ -71,6 +97,63 @@ type DeletedImage struct {
 	ImagePushedAt    awswire.Time `json:"imagePushedAt"` // required
 	DeletedAt        awswire.Time `json:"deletedAt"`     // required
 	ImageSizeInBytes *int64       `json:"imageSizeInBytes,omitzero"`
+}
+
+// ExplainAccessRequest is the request of ExplainAccess.
+type ExplainAccessRequest struct {
+	Principal      string         `json:"principal"` // required, 1 to 2048 characters
+	Action         string         `json:"action"`    // required, 3 to 128 characters
+	RegistryId     string         `json:"registryId,omitzero"`
+	RepositoryName string         `json:"repositoryName,omitzero"` // 2 to 256 characters
+	ImageTag       string         `json:"imageTag,omitzero"`       // 1 to 128 characters
+	ImageDigest    string         `json:"imageDigest,omitzero"`    // at most 200 characters
+	ResourceArn    string         `json:"resourceArn,omitzero"`
+	SourceIp       string         `json:"sourceIp,omitzero"` // 2 to 45 characters
+	Context        []ContextEntry `json:"context,omitzero"`  // at most 50 elements
+}
+
+// ExplainAccessResponse is the answer of ExplainAccess.
+type ExplainAccessResponse struct {
+	Explanation Explanation `json:"explanation"` // required
+}
+
+// ExplainRequestRequest is the request of ExplainRequest.
+type ExplainRequestRequest struct {
+	RequestId string `json:"requestId"` // required, 1 to 64 characters
+}
+
+// ExplainRequestResponse is the answer of ExplainRequest.
+type ExplainRequestResponse struct {
+	Explanation Explanation `json:"explanation"` // required
+}
+
+// Explanation is a part of requests or answers.
+type Explanation struct {
+	Allowed      bool           `json:"allowed"` // required
+	Verdict      Verdict        `json:"verdict"` // required
+	DecidedBy    string         `json:"decidedBy,omitzero"`
+	PrincipalArn string         `json:"principalArn"` // required
+	Action       string         `json:"action"`       // required
+	Resource     string         `json:"resource"`     // required
+	Text         string         `json:"text,omitzero"`
+	At           *awswire.Time  `json:"at,omitzero"`
+	RequestId    string         `json:"requestId,omitzero"` // 1 to 64 characters
+	Layers       []LayerVerdict `json:"layers"`             // required
+	Findings     []Finding      `json:"findings"`           // required
+	Changes      []PolicyChange `json:"changes"`            // required
+	Context      []ContextEntry `json:"context"`            // required, at most 50 elements
+}
+
+// Finding is a part of requests or answers.
+type Finding struct {
+	Layer     string `json:"layer"` // required
+	Policy    string `json:"policy,omitzero"`
+	PolicyArn string `json:"policyArn,omitzero"`
+	Statement int32  `json:"statement"` // required
+	Sid       string `json:"sid,omitzero"`
+	Effect    string `json:"effect"` // required
+	Failed    string `json:"failed,omitzero"`
+	Detail    string `json:"detail,omitzero"`
 }
 
 // GetAccountCredentialsRequest is the request of GetAccountCredentials.
@@ -101,6 +184,13 @@ type GrantRepositoryAccessResponse struct {
 	Warnings   []PolicyWarning `json:"warnings"`   // required
 }
 
+// LayerVerdict is a part of requests or answers.
+type LayerVerdict struct {
+	Layer   string  `json:"layer"`   // required
+	Verdict Verdict `json:"verdict"` // required
+	Note    string  `json:"note,omitzero"`
+}
+
 // ListAccessKeysRequest is the request of ListAccessKeys.
 type ListAccessKeysRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -118,6 +208,37 @@ type ListAccountsRequest struct {
 // ListAccountsResponse is the answer of ListAccounts.
 type ListAccountsResponse struct {
 	Accounts []Account `json:"accounts"` // required
+}
+
+// ListAuditEventsRequest is the request of ListAuditEvents.
+type ListAuditEventsRequest struct {
+	Since       *awswire.Time `json:"since,omitzero"`
+	Until       *awswire.Time `json:"until,omitzero"`
+	AccountId   string        `json:"accountId,omitzero"`
+	Principal   string        `json:"principal,omitzero"` // 1 to 2048 characters
+	EventName   string        `json:"eventName,omitzero"` // 1 to 256 characters
+	Resource    string        `json:"resource,omitzero"`  // 1 to 256 characters
+	RequestId   string        `json:"requestId,omitzero"` // 1 to 64 characters
+	Denied      *bool         `json:"denied,omitzero"`
+	Changes     *bool         `json:"changes,omitzero"`
+	OldestFirst *bool         `json:"oldestFirst,omitzero"`
+	NextToken   string        `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults  *int32        `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListAuditEventsResponse is the answer of ListAuditEvents.
+type ListAuditEventsResponse struct {
+	Events    []string `json:"events"`             // required
+	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListControlPoliciesRequest is the request of ListControlPolicies.
+type ListControlPoliciesRequest struct {
+}
+
+// ListControlPoliciesResponse is the answer of ListControlPolicies.
+type ListControlPoliciesResponse struct {
+	ControlPolicies []ControlPolicy `json:"controlPolicies"` // required
 }
 
 // ListDeletedImagesRequest is the request of ListDeletedImages.
@@ -156,11 +277,32 @@ type ListTokensResponse struct {
 	Tokens []Token `json:"tokens"` // required
 }
 
+// PolicyChange is a part of requests or answers.
+type PolicyChange struct {
+	Layer       string   `json:"layer"`       // required
+	Alternative bool     `json:"alternative"` // required
+	Add         string   `json:"add,omitzero"`
+	Remove      *Finding `json:"remove,omitzero"`
+}
+
 // PolicyWarning is a part of requests or answers.
 type PolicyWarning struct {
 	Code string `json:"code"` // required
 	Path string `json:"path"` // required
 	Text string `json:"text"` // required
+}
+
+// PutControlPolicyRequest is the request of PutControlPolicy.
+type PutControlPolicyRequest struct {
+	Name       string            `json:"name"` // required, 1 to 128 characters
+	Type       ControlPolicyType `json:"type"` // required
+	AccountId  string            `json:"accountId,omitzero"`
+	PolicyText string            `json:"policyText,omitzero"`
+}
+
+// PutControlPolicyResponse is the answer of PutControlPolicy.
+type PutControlPolicyResponse struct {
+	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
 }
 
 // RestoreImageRequest is the request of RestoreImage.

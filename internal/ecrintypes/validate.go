@@ -5,6 +5,22 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ContextEntry) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ContextEntry) check(c *awswire.Checker, at string) {
+	c.Present(at+"values", v.Values != nil)
+	c.String(at+"key", v.Key, ruleContextKey)
+	c.Size(at+"values", len(v.Values), ruleContextValueList)
+	for _, e := range v.Values {
+		c.Within(at+"values", awswire.Elements, e, ruleContextValue)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -47,6 +63,53 @@ func (v *DeleteAccountRequest) Validate() error {
 
 func (v *DeleteAccountRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteControlPolicyRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteControlPolicyRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleControlPolicyName)
+	c.String(at+"type", string(v.Type), ruleControlPolicyType)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ExplainAccessRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ExplainAccessRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"principal", v.Principal, rulePolicyPrincipal)
+	c.String(at+"action", v.Action, ruleActionName)
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+	c.Optional(at+"sourceIp", v.SourceIp, ruleAddress)
+	if v.Context != nil {
+		c.Size(at+"context", len(v.Context), ruleContextEntryList)
+		for i := range v.Context {
+			v.Context[i].check(c, awswire.Item(at+"context", i))
+		}
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ExplainRequestRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ExplainRequestRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"requestId", v.RequestId, ruleRequestId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -96,6 +159,35 @@ func (v *ListAccountsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListAuditEventsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListAuditEventsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"principal", v.Principal, rulePolicyPrincipal)
+	c.Optional(at+"eventName", v.EventName, ruleContextKey)
+	c.Optional(at+"resource", v.Resource, ruleContextKey)
+	c.Optional(at+"requestId", v.RequestId, ruleRequestId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListControlPoliciesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListControlPoliciesRequest) check(c *awswire.Checker, at string) {
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListDeletedImagesRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -132,6 +224,19 @@ func (v *ListTokensRequest) Validate() error {
 }
 
 func (v *ListTokensRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutControlPolicyRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleControlPolicyName)
+	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 }
 
