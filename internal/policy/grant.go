@@ -90,11 +90,12 @@ func Grant(existing *Document, to Principal, actions []string, sid string) (_ *D
 	return d, true, warnings
 }
 
-// plain tells whether a statement allows what it allows on the whole repository, whatever the request.
+// plain tells whether a statement allows something on the whole repository, whatever the request. An Allow has no
+// NotPrincipal: [Parse] refuses it.
 func (s *Statement) plain() bool {
 	everywhere := len(s.Resource.Of) == 0 ||
 		!s.Resource.Not && slices.ContainsFunc(s.Resource.Of, func(p Pattern) bool { return p.Text == "*" })
-	return s.Effect == Allow && !s.Principal.Not && everywhere && len(s.Conditions) == 0
+	return s.Effect == Allow && everywhere && len(s.Conditions) == 0
 }
 
 // allows tells whether each action is allowed to the principal, or to everyone. An account that is allowed them delegates

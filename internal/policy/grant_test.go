@@ -92,6 +92,7 @@ func TestGrant(t *testing.T) {
 		"on all but some resource":        {alice, with(aws(alice), pulls+`,"NotResource":"*"`), "+"},
 		"our Sid, more actions":           {alice, with(aws(bob), `"Action":["ecr:BatchGetImage","ecr:ListImages","ecr:PutImage"]`), "+"},
 		"our Sid, other actions":          {alice, with(aws(bob), `"Action":["ecr:BatchGetImage","ecr:PutImage"]`), "+"},
+		"our Sid, NotAction":              {alice, with(aws(bob), `"NotAction":["ecr:BatchGetImage","ecr:ListImages"]`), "+"},
 		"our Sid, denies":                 {bob, strings.Replace(with(aws(alice), pulls), "Allow", "Deny", 1), "+"},
 		"another's statement stays as is": {alice, strings.Replace(with(aws(bob), pulls), "Ours", "Theirs", 1), "+"},
 	} {
@@ -121,6 +122,22 @@ func TestGrant(t *testing.T) {
 				t.Errorf("a second time: changed %v (-first +second):\n%s", changed, diff)
 			}
 		})
+	}
+}
+
+// Two grants on top of one policy do not see each other.
+func TestGrantsAreApart(t *testing.T) {
+	t.Parallel()
+	actions := []string{"ecr:BatchGetImage"}
+	d, _, _ := policy.Grant(nil, principalOf(t, "222222222222"), actions, "Ours")
+	for _, account := range []string{"333333333333", "444444444444"} {
+		d, _, _ = policy.Grant(d, principalOf(t, account), actions, "Ours")
+	}
+	one, _, _ := policy.Grant(d, principalOf(t, alice), actions, "Ours")
+	want := one.String()
+	two, _, _ := policy.Grant(d, principalOf(t, bobARN), actions, "Ours")
+	if got := one.String(); got != want || two.String() != strings.Replace(want, alice, bobARN, 1) {
+		t.Errorf("the first became %s\nwhen the second was %s", got, two)
 	}
 }
 
