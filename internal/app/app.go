@@ -100,7 +100,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	id := identity.New(a.meta, keys, now)
+	id := identity.New(a.meta, keys, now, identity.Options{Organization: c.Organization, Management: c.Management})
 	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	links := ociapi.NewLayerLinks(func(b []byte) []byte { return keys.MAC("layer links", b) }, id, now)
 	metrics := web.NewMetrics()
 	doors := &doors{
-		oci: ociapi.New(a.registry, id, a.hosts, links),
+		oci: ociapi.New(ociapi.Options{Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Anonymous: c.Anonymous}),
 		aws: awsapi.New(awsapi.Options{
 			Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Now: now,
 			PageMAC: func(b []byte) []byte { return keys.MAC("page tokens", b) },
@@ -118,7 +118,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		ready:   a.meta.Ping,
 	}
 	a.http = &http.Server{
-		Handler:           web.NewServer(doors, a.log, metrics, now),
+		Handler:           web.NewServer(doors, a.log, metrics, c.Proxies, now),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -51,6 +51,9 @@ func (a *API) describeRegistry(c *call, _ *ecrtypes.DescribeRegistryRequest) (*e
 	}, nil
 }
 
+// policyScope is the account setting that says which actions a registry policy is about.
+const policyScope = "REGISTRY_POLICY_SCOPE"
+
 // setting is an account setting: its values, the default first.
 // Source: ECR API reference, PutAccountSetting; the default of BLOB_MOUNTING is in docs/ecr-divergences.md.
 type setting struct {
@@ -60,7 +63,7 @@ type setting struct {
 
 var settings = []setting{
 	{"BASIC_SCAN_TYPE_VERSION", []string{"AWS_NATIVE"}},
-	{"REGISTRY_POLICY_SCOPE", []string{"V2", "V1"}},
+	{policyScope, []string{"V2", "V1"}},
 	{"BLOB_MOUNTING", []string{"ENABLED", "DISABLED"}},
 }
 

@@ -65,11 +65,16 @@ type call struct {
 	region name.Region
 	secure bool // came by TLS
 	ev     *web.Event
+	r      *http.Request // for its headers
 }
 
 // own is the registry of the caller's account in the call's region.
 func (c *call) own() name.Registry {
 	return name.Registry{Account: c.caller.Account, Region: c.region}
+}
+
+func (c *call) origin() identity.Origin {
+	return identity.Origin{SourceIP: c.ev.From, Secure: c.ev.Secure, UserAgent: c.r.UserAgent(), Referer: c.r.Referer()}
 }
 
 // exchange is a request on its way to an operation.
@@ -149,19 +154,36 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
-	c := &call{r.Context(), caller, host, region, r.TLS != nil, x.ev}
-	access, err := x.op.on(a, c, in)
-	if err != nil {
+	c := &call{ctx: r.Context(), caller: caller, host: host, region: region, secure: x.ev.Secure, ev: x.ev, r: r}
+	if err := a.allow(c, x.op, in); err != nil {
 		return nil, err
 	}
-	access.Action = x.op.action
-	x.ev.Action, x.ev.Resource = access.Action, access.Resource
-	if access.Action != "" {
-		if err := identity.Authorize(caller, access); err != nil {
-			return nil, err
+	return x.op.run(a, c, in)
+}
+
+// allow asks for the operation's right on everything that it names.
+func (a *API) allow(c *call, op *operation, in awswire.Input) error {
+	all, err := op.on(a, c, in)
+	if err != nil {
+		return err
+	}
+	for i, access := range all {
+		if access.Action == "" {
+			access.Action = op.action
+		}
+		access.From = c.origin()
+		if i == 0 {
+			c.ev.Action, c.ev.Resource = access.Action, access.Resource
+		}
+		if access.Action == "" {
+			continue
+		}
+		if err := a.identity.Authorize(c.ctx, c.caller, access); err != nil {
+			c.ev.Action, c.ev.Resource = access.Action, access.Resource
+			return err
 		}
 	}
-	return x.op.run(a, c, in)
+	return nil
 }
 
 // settle finds the API by the signature's service name, which must agree with the host.

@@ -20,7 +20,7 @@ func showKey(k meta.AccessKey) ecrintypes.AccessKey {
 	if !k.Active {
 		status = ecrintypes.AccessKeyStatusINACTIVE
 	}
-	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: k.Principal, Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}
+	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: identity.RootARN(k.Account), Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}
 }
 
 func showSecret(k identity.Key) ecrintypes.AccessKey {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -210,9 +209,4 @@ func (s *service) members(exception string, fields map[string]any) map[string]an
 		}
 	}
 	return kept
-}
-
-// badMember is InvalidParameter in ECR's words.
-func badMember(member, reason string) *fault.Error {
-	return fault.InvalidParameter.New("Invalid parameter at '%s' failed to satisfy constraint: '%s'", member, strings.TrimSpace(reason))
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
 // find gives the repository that registryId and repositoryName name. Errors: fault.NameInvalid, fault.RepositoryNotFound.
@@ -168,57 +167,6 @@ func (a *API) putImageTagMutability(c *call, in *ecrtypes.PutImageTagMutabilityR
 		RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
 		ImageTagMutability: ecrtypes.ImageTagMutability(m.Mode), ImageTagMutabilityExclusionFilters: filtersOf(m),
 	}, nil
-}
-
-func (a *API) setRepositoryPolicy(c *call, in *ecrtypes.SetRepositoryPolicyRequest) (*ecrtypes.SetRepositoryPolicyResponse, error) {
-	r, err := a.find(c, in.RegistryId, in.RepositoryName)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := policy.Parse(in.PolicyText, policy.Repository)
-	if err != nil {
-		return nil, err
-	}
-	text := doc.String()
-	if err := a.registry.Meta().SetPolicy(c.ctx, r, text); err != nil {
-		return nil, err
-	}
-	return &ecrtypes.SetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: &text}, nil
-}
-
-// policyOf gives the repository's policy. Errors: fault.RepositoryPolicyNotFound.
-func policyOf(r meta.Repository) (*string, error) {
-	if r.Policy == "" {
-		return nil, fault.RepositoryPolicyNotFound.New("Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", r.Name, r.Registry.Account)
-	}
-	return &r.Policy, nil
-}
-
-func (a *API) getRepositoryPolicy(c *call, in *ecrtypes.GetRepositoryPolicyRequest) (*ecrtypes.GetRepositoryPolicyResponse, error) {
-	r, err := a.find(c, in.RegistryId, in.RepositoryName)
-	if err != nil {
-		return nil, err
-	}
-	text, err := policyOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return &ecrtypes.GetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
-}
-
-func (a *API) deleteRepositoryPolicy(c *call, in *ecrtypes.DeleteRepositoryPolicyRequest) (*ecrtypes.DeleteRepositoryPolicyResponse, error) {
-	r, err := a.find(c, in.RegistryId, in.RepositoryName)
-	if err != nil {
-		return nil, err
-	}
-	text, err := policyOf(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.registry.Meta().SetPolicy(c.ctx, r, ""); err != nil {
-		return nil, err
-	}
-	return &ecrtypes.DeleteRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
 }
 
 // labelsOf checks resource tags. Source: ECR user guide, tagging a private repository.

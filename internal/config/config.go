@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -41,6 +42,25 @@ type Config struct {
 	// StrictECR lists departures of ECR from the OCI specification to take over: all, none, or names joined by commas
 	// (see docs/ecr-divergences.md). Default none.
 	StrictECR string `yaml:"strict_ecr"`
+	// Anonymous lets clients without credentials in, as far as repository policies with the principal * allow. Default false:
+	// then every request without credentials is refused, whatever policies say.
+	Anonymous bool `yaml:"anonymous"`
+	// TrustedProxies are addresses or ranges, such as 10.0.0.0/8, of proxies in front of the server: what they say in
+	// X-Forwarded-For and X-Forwarded-Proto is believed. Default none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// Organization is what policies see in aws:PrincipalOrgID and aws:ResourceOrgID, for every account: o- and 10 to 32 small
+	// letters or digits. Default none.
+	Organization string `yaml:"organization"`
+	// ManagementAccount is the account that guard rails (service and resource control policies) do not bind. Default none.
+	ManagementAccount string `yaml:"management_account"`
+	// EgressAllow are addresses or ranges that the server may dial although they are private, loopback or link-local: an
+	// identity provider in the own network. Default none; public addresses are always allowed.
+	EgressAllow []string `yaml:"egress_allow"`
+	// EgressCA is a PEM file with certificates of private CAs that are trusted besides the system's when the server dials out.
+	EgressCA string `yaml:"egress_ca"`
+	// AuditKeep is how much of the audit trail is kept in DATA/audit, in MiB; the oldest files beyond it are deleted. Default
+	// 1024.
+	AuditKeep int `yaml:"audit_keep"`
 	// LogLevel is debug, info, warn or error. Requests are logged at info, failed ones of the server at error. Default info.
 	LogLevel string `yaml:"log_level"`
 	// StopTimeout is how long requests in flight may take to finish when the server stops. Default 30s.
@@ -67,7 +87,7 @@ const (
 func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
-		TLS: TLS{Mode: TLSOff}, StrictECR: "none", LogLevel: "info", StopTimeout: 30 * time.Second,
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, LogLevel: "info", StopTimeout: 30 * time.Second,
 	}
 }
 
@@ -135,6 +155,19 @@ func (c *Config) Settings() []Setting {
 			return nil
 		}
 	}
+	truth := func(p *bool) func(string) error {
+		return func(s string) error {
+			switch s {
+			case "true", "1":
+				*p = true
+			case "false", "0", "":
+				*p = false
+			default:
+				return fmt.Errorf("want true or false, got %q", s)
+			}
+			return nil
+		}
+	}
 	return []Setting{
 		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
 		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), "", list(&c.Listen)},
@@ -144,15 +177,19 @@ func (c *Config) Settings() []Setting {
 		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
 		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
-		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", func(s string) error {
-			switch s {
-			case "true", "1":
-				c.CreateOnPush = true
-			case "false", "0", "":
-				c.CreateOnPush = false
-			default:
-				return fmt.Errorf("want true or false, got %q", s)
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
+		{"anonymous", "ECRIN_ANONYMOUS", "let clients without credentials in, as far as repository policies with the principal * allow", fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
+		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES", "`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas", strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
+		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
+		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that guard rails do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
+		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
+		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
+		{"audit-keep", "ECRIN_AUDIT_KEEP", "how many `MiB` of the audit trail are kept", strconv.Itoa(c.AuditKeep), "", func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				return fmt.Errorf("want a number of MiB, got %q", s)
 			}
+			c.AuditKeep = n
 			return nil
 		}},
 		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " + strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
@@ -190,9 +227,12 @@ func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 // Checked is a configuration whose values have been read.
 type Checked struct {
 	Config
-	Registry name.Registry // the default one
-	Quirks   registry.Quirks
-	Level    slog.Level
+	Registry   name.Registry // the default one
+	Quirks     registry.Quirks
+	Level      slog.Level
+	Proxies    []netip.Prefix
+	Egress     []netip.Prefix
+	Management name.Account // none by default
 }
 
 // Check reads all values and reports every problem at once, each with the key it is about.
@@ -248,8 +288,41 @@ func (c Config) Check() (Checked, error) {
 	if out.Level.UnmarshalText([]byte(c.LogLevel)) != nil {
 		note("log_level", fmt.Errorf("want debug, info, warn or error, got %q", c.LogLevel))
 	}
+	out.Proxies, err = prefixes(c.TrustedProxies)
+	note("trusted_proxies", err)
+	out.Egress, err = prefixes(c.EgressAllow)
+	note("egress_allow", err)
+	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
+		note("organization", fmt.Errorf("want o- and 10 to 32 small letters or digits, got %q", c.Organization))
+	}
+	if c.ManagementAccount != "" {
+		out.Management, err = name.ParseAccount(c.ManagementAccount)
+		note("management_account", err)
+	}
+	if c.AuditKeep < 1 {
+		note("audit_keep", fmt.Errorf("want at least 1 MiB, got %d", c.AuditKeep))
+	}
 	if c.StopTimeout < 0 {
 		note("stop_timeout", errors.New("must not be negative"))
 	}
 	return out, errors.Join(errs...)
+}
+
+// organizationID is the form of an organization's id. Source: Organizations API reference.
+var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+
+// prefixes reads ranges of addresses; an address alone is a range of one.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, s := range texts {
+		p, err := netip.ParsePrefix(s)
+		if a, err2 := netip.ParseAddr(s); err != nil && err2 == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("want an address or a range such as 10.0.0.0/8, got %q", s)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }

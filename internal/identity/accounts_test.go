@@ -29,7 +29,7 @@ func TestEnsureDefault(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "ecrin account create 111122223333") {
 		t.Errorf("the error is %q, want one that says how to add the account", err)
 	}
-	stranger := identity.New(w.meta, newWorld(t).ring, w.now)
+	stranger := identity.New(w.meta, newWorld(t).ring, w.now, identity.Options{})
 	if _, err := stranger.EnsureDefault(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key is not the one") {
 		t.Errorf("a start with another master key: got %v, want an error", err)
 	}
@@ -79,7 +79,7 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := identity.New(store, w.ring, w.now)
+	s := identity.New(store, w.ring, w.now, identity.Options{})
 	a, err := s.CreateAccount(t.Context(), home, "")
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	if _, err := s.Credentials(t.Context(), other); err == nil {
 		t.Error("a key opens with the sealed secret of another key")
 	}
-	if _, err := identity.New(store, newWorld(t).ring, w.now).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
+	if _, err := identity.New(store, newWorld(t).ring, w.now, identity.Options{}).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
 		t.Errorf("with another master key: got %v, want an error that asks about it", err)
 	}
 	if err := store.Close(); err != nil {
@@ -177,46 +177,4 @@ func TestAuthenticate(t *testing.T) {
 	wantCode(t, "an inactive key", err, fault.UnknownAccessKey)
 	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good).URL, Header: http.Header{}}, sigv4.EmptyPayload)
 	wantCode(t, "no credentials", err, fault.MissingCredentials)
-}
-
-func TestAuthorize(t *testing.T) {
-	t.Parallel()
-	root := identity.Caller{Kind: identity.Root, Account: other, ARN: identity.RootARN(other)}
-	operator := identity.Caller{Kind: identity.Operator, ARN: "arn:aws:iam:::operator"}
-	const arn = "arn:aws:ecr:us-east-1:111122223333:repository/app"
-	for _, c := range []struct {
-		caller identity.Caller
-		access identity.Access
-		why    string // "" when it is allowed
-	}{
-		{root, identity.Access{Action: "ecr:PutImage", Account: other, Resource: arn}, ""},
-		{root, identity.Access{Action: "ecr:GetAuthorizationToken", Resource: "*"}, ""},
-		{root, identity.Access{Action: "ecrin:ListTokens", Account: other}, ""},
-		{root, identity.Access{Action: "ecr:PutImage", Account: home, Resource: arn}, "no resource-based policy allows the ecr:PutImage action"},
-		{root, identity.Access{Action: "ecrin:ListTokens", Account: home, Resource: "x"}, "no resource-based policy allows"},
-		{root, identity.Access{Action: "ecrin:CreateAccount", Account: other, Resource: "x"}, "no identity-based policy allows"},
-		{root, identity.Access{Action: "ecrin:ListAccounts", Account: other, Resource: "x"}, "no identity-based policy allows"},
-		{root, identity.Access{Action: "ecrin:DeleteAccount", Account: other, Resource: "x"}, "no identity-based policy allows"},
-		{root, identity.Access{Action: "ecrin:GetAccountCredentials", Account: other, Resource: "x"}, "no identity-based policy allows"},
-		{operator, identity.Access{Action: "ecrin:CreateAccount", Account: home}, ""},
-		{operator, identity.Access{Action: "ecrin:ListTokens", Account: other}, ""},
-		{operator, identity.Access{Action: "ecr:PutImage", Account: other, Resource: arn}, "no identity-based policy allows the ecr:PutImage action"},
-		{operator, identity.Access{Action: "ecr:GetAuthorizationToken", Resource: "*"}, "no identity-based policy allows"},
-		{operator, identity.Access{Action: "ecrin:", Resource: "*"}, "no identity-based policy allows"},
-		{identity.Caller{}, identity.Access{Action: "ecr:PutImage", Account: other, Resource: arn}, "User: anonymous is not authorized"},
-		{identity.Caller{}, identity.Access{Action: "ecr:GetAuthorizationToken", Resource: "*"}, "User: anonymous is not authorized"},
-		{identity.Caller{}, identity.Access{}, "User: anonymous is not authorized"},
-	} {
-		err := identity.Authorize(c.caller, c.access)
-		if c.why == "" {
-			if err != nil {
-				t.Errorf("%s %+v: got %v, want allowed", c.caller.ARN, c.access, err)
-			}
-			continue
-		}
-		wantCode(t, c.caller.ARN+" "+c.access.Action, err, fault.AccessDenied)
-		if err != nil && !strings.Contains(err.Error(), c.why) {
-			t.Errorf("%s %+v: got %q, want %q in it", c.caller.ARN, c.access, err, c.why)
-		}
-	}
 }

@@ -1,8 +1,10 @@
-// Package identity knows who calls: accounts, access keys, docker tokens, and what each caller may do.
+// Package identity knows who calls, gathers the policies that hold for a caller, and decides what it may do.
 package identity
 
 import (
-	"github.com/ecrin-dev/ecrin/internal/fault"
+	"net/netip"
+
+	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
@@ -11,23 +13,27 @@ type Kind uint8
 
 // The kinds. The zero Kind is nobody.
 const (
-	Nobody   Kind = iota
-	Root          // an account's root user
-	Operator      // whoever holds the installation's master key
+	Nobody        Kind = iota
+	Root               // an account's root user
+	Operator           // whoever holds the installation's master key
+	User               // an IAM user
+	RoleSession        // a role, in a session
+	FederatedUser      // who a user has made by GetFederationToken
+	WebIdentity        // whoever an identity provider vouches for, before a role is assumed
+	AWSService         // a service such as lambda.amazonaws.com
+	Anonymous          // nobody in particular, where the operator lets such callers in
 )
 
 // Caller is a principal with its session: who makes a request. It is a value and holds no secrets.
 type Caller struct {
 	Kind      Kind
-	Account   name.Account // none for the operator
-	ARN       string
-	UserID    string // as GetCallerIdentity shows it
-	AccessKey string // the access key id that signed, or with which the docker token was got
-	Token     string // the docker token's id; "" for signed calls
-}
-
-func rootOf(account name.Account, key string) Caller {
-	return Caller{Kind: Root, Account: account, ARN: RootARN(account), UserID: account.String(), AccessKey: key}
+	Account   name.Account // none for the operator, a service and the anonymous
+	ARN       string       // of a web identity its provider's; of a service its name; "" for the anonymous
+	UserID    string       // as GetCallerIdentity shows it
+	Principal string       // the unique id of the user or role; the account's digits for its root user
+	AccessKey string       // the access key id that signed, or with which the docker token was got
+	Session   string       // the same when it is one of temporary credentials, whose policies then hold too
+	Token     string       // the docker token's id; "" for signed calls
 }
 
 // RootARN is the ARN of an account's root user.
@@ -37,37 +43,34 @@ func RootARN(account name.Account) string { return "arn:aws:iam::" + account.Str
 type Access struct {
 	Action   string       // such as ecr:PutImage
 	Account  name.Account // the owner of the resource; none for what belongs to nobody (a token for oneself)
+	Region   name.Region  // where it is asked for
 	Resource string       // ARN, or "*" for an action without resource
+	From     Origin
+
+	Repository name.Repo         // the repository that Resource is the ARN of; none for other resources
+	Image      Image             // what the request names in the repository
+	Trust      *meta.BoundPolicy // of the role that Resource is the ARN of, for the actions of STS on a role
+	Keys       []ConditionKey    // condition keys of this operation
+	Instead    *meta.BoundPolicy // decides as if the repository had this policy
 }
 
-// Authorize decides whether the caller may do it, and says why not. Root may do everything in its own account and
-// nothing in another's; the operator may only call ecrin's own operations.
-// Errors: fault.AccessDenied, in the words of AWS.
-// Source: IAM user guide, policy evaluation logic; troubleshooting access denied messages.
-func Authorize(c Caller, a Access) error {
-	switch {
-	case c.Kind == Operator && len(a.Action) > 6 && a.Action[:6] == "ecrin:":
-		return nil
-	case c.Kind == Root && (a.Account == name.Account{} || a.Account == c.Account) && !operatorOnly[a.Action]:
-		return nil
-	case c.Kind == Root && !operatorOnly[a.Action]:
-		return denied(c, a, "no resource-based policy allows the "+a.Action+" action")
-	}
-	return denied(c, a, "no identity-based policy allows the "+a.Action+" action")
+// Image is the image that a request is about, for the condition keys ecrin:ImageTag and ecrin:ImageDigest.
+type Image struct {
+	name.Reference
+	Stored bool // it is read, so that the keys have its digest, and the tags that lead to it, too
 }
 
-// operatorOnly are actions on the installation, which belongs to no account.
-var operatorOnly = map[string]bool{
-	"ecrin:CreateAccount":         true,
-	"ecrin:ListAccounts":          true,
-	"ecrin:DeleteAccount":         true,
-	"ecrin:GetAccountCredentials": true,
+// ConditionKey is a condition key of an operation with its values: one, or with List any number.
+type ConditionKey struct {
+	Name   string
+	Values []string
+	List   bool
 }
 
-func denied(c Caller, a Access, because string) error {
-	who := c.ARN
-	if who == "" {
-		who = "anonymous"
-	}
-	return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because %s", who, a.Action, a.Resource, because)
+// Origin is where a request came from.
+type Origin struct {
+	SourceIP  netip.Addr
+	Secure    bool // by TLS, up to us or to a proxy that we trust
+	UserAgent string
+	Referer   string
 }

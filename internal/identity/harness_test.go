@@ -42,7 +42,7 @@ func newWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w.Service = identity.New(w.meta, w.ring, w.now)
+	w.Service = identity.New(w.meta, w.ring, w.now, identity.Options{})
 	if created, err := w.EnsureDefault(t.Context(), home); err != nil || !created {
 		t.Fatalf("EnsureDefault: got %v, %v, want a new account", created, err)
 	}

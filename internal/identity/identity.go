@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -15,18 +13,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/secret"
-	"github.com/ecrin-dev/ecrin/internal/sigv4"
 )
 
-// Service answers who calls, and manages accounts and keys. Safe for concurrent use.
+// Service answers who calls, gathers what holds for callers, and decides. Safe for concurrent use.
 type Service struct {
-	meta *meta.Store
-	keys *Keyring
-	now  func() time.Time
+	meta         *meta.Store
+	keys         *Keyring
+	now          func() time.Time
+	organization string
+	management   name.Account
 
-	mu      sync.RWMutex
-	secrets map[string]openedSecret // unsealed secrets of keys in use
-	tokens  map[string]opened       // verified docker passwords by their text
+	mu        sync.RWMutex
+	secrets   map[string]openedSecret // unsealed secrets of keys in use
+	tokens    map[string]opened       // verified docker passwords by their text
+	sessions  map[string]string       // access keys of verified session tokens by their text
+	subjects  map[subjectKey]*subject
+	documents map[documentKey]*compiled
+	rails     *controls
+
+	used usage
 }
 
 type openedSecret struct {
@@ -34,9 +39,19 @@ type openedSecret struct {
 	secret secret.String
 }
 
-// New makes the service over a store.
-func New(m *meta.Store, k *Keyring, now func() time.Time) *Service {
-	return &Service{meta: m, keys: k, now: now, secrets: map[string]openedSecret{}, tokens: map[string]opened{}}
+// Options are what New needs beyond its store. The zero value is an installation without an organization.
+type Options struct {
+	Organization string       // o-…, for aws:PrincipalOrgID; "" for none
+	Management   name.Account // the account that guard rails do not bind; none by default
+}
+
+// New makes the service over a store. Run does its background work.
+func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
+	return &Service{
+		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
+		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
+		subjects: map[subjectKey]*subject{}, documents: map[documentKey]*compiled{},
+	}
 }
 
 // Key is an access key with its secret, which is shown where it was made or to the operator.
@@ -91,20 +106,20 @@ func (s *Service) CreateAccount(ctx context.Context, id name.Account, alias stri
 
 func (s *Service) createAccount(ctx context.Context, a meta.Account) (Key, error) {
 	a.CreatedAt = s.now()
-	k := s.newKey(a.ID)
+	k := s.newKey("AKIA", a.ID, a.ID.String())
 	return k, s.meta.CreateAccount(ctx, a, k.AccessKey)
 }
 
-func (s *Service) newKey(account name.Account) Key {
+func (s *Service) newKey(prefix string, account name.Account, principal string) Key {
 	id := make([]byte, 10)
 	key := make([]byte, 30)
 	rand.Read(id)
 	rand.Read(key)
 	k := Key{
 		AccessKey: meta.AccessKey{
-			ID:        "AKIA" + base32.StdEncoding.EncodeToString(id),
+			ID:        prefix + base32.StdEncoding.EncodeToString(id),
 			Account:   account,
-			Principal: RootARN(account),
+			Principal: principal,
 			Active:    true,
 			CreatedAt: s.now(),
 		},
@@ -116,7 +131,13 @@ func (s *Service) newKey(account name.Account) Key {
 
 // CreateKey makes one more root key. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
 func (s *Service) CreateKey(ctx context.Context, account name.Account) (Key, error) {
-	k := s.newKey(account)
+	k := s.newKey("AKIA", account, account.String())
+	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
+}
+
+// CreateUserKey makes an access key for a user. Errors: fault.NoSuchEntity, fault.AccessKeyLimit.
+func (s *Service) CreateUserKey(ctx context.Context, user meta.Entity) (Key, error) {
+	k := s.newKey("AKIA", user.Account, user.ID)
 	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
 }
 
@@ -131,7 +152,7 @@ func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, e
 		return Key{}, err
 	}
 	for _, k := range all {
-		if k.Active && k.Principal == RootARN(account) {
+		if k.Active && k.Principal == account.String() {
 			opened, err := s.secretOf(k)
 			return Key{k, opened}, err
 		}
@@ -140,13 +161,17 @@ func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, e
 }
 
 func (s *Service) secretOf(k meta.AccessKey) (secret.String, error) {
+	return s.openSecret(k.ID, k.SealedSecret)
+}
+
+func (s *Service) openSecret(id string, sealed []byte) (secret.String, error) {
 	s.mu.RLock()
-	have, ok := s.secrets[k.ID]
+	have, ok := s.secrets[id]
 	s.mu.RUnlock()
-	if ok && have.sealed == string(k.SealedSecret) {
+	if ok && have.sealed == string(sealed) {
 		return have.secret, nil
 	}
-	opened, err := s.keys.openSecret(k.ID, k.SealedSecret)
+	opened, err := s.keys.openSecret(id, sealed)
 	if err != nil {
 		return secret.String{}, err
 	}
@@ -155,55 +180,6 @@ func (s *Service) secretOf(k meta.AccessKey) (secret.String, error) {
 	if len(s.secrets) > 1024 {
 		clear(s.secrets)
 	}
-	s.secrets[k.ID] = openedSecret{string(k.SealedSecret), opened}
+	s.secrets[id] = openedSecret{string(sealed), opened}
 	return opened, nil
-}
-
-// Authenticate tells who signed the request, in header or query form. bodyHash is the SHA-256 of the body in lower-case
-// hexadecimal. The caller must compare the signature's scope with the host.
-// Errors: fault.MissingCredentials, fault.IncompleteSignature, fault.UnknownAccessKey, fault.SignatureMismatch.
-func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash string) (Caller, *sigv4.Signature, error) {
-	sig, err := sigv4.Parse(r)
-	if err != nil {
-		return Caller{}, nil, err
-	}
-	unknown := fault.UnknownAccessKey.New("The security token included in the request is invalid.")
-	if sig.SessionToken != "" {
-		return Caller{}, sig, unknown // no sessions exist yet
-	}
-	var caller Caller
-	var key secret.String
-	if sig.AccessKeyID == OperatorKeyID {
-		caller = Caller{Kind: Operator, ARN: "arn:aws:iam:::operator", UserID: "operator", AccessKey: OperatorKeyID}
-		key = s.keys.OperatorSecret()
-	} else {
-		k, err := s.meta.AccessKey(ctx, sig.AccessKeyID)
-		if errors.Is(err, fault.AccessKeyNotFound) || err == nil && !k.Active {
-			return Caller{}, sig, unknown
-		}
-		if err != nil {
-			return Caller{}, sig, err
-		}
-		caller = rootOf(k.Account, k.ID)
-		if key, err = s.secretOf(k); err != nil {
-			return Caller{}, sig, err
-		}
-	}
-	if err := sig.Verify(r, []byte(key.Reveal()), bodyHash, s.now()); err != nil {
-		return Caller{}, sig, err
-	}
-	return caller, sig, nil
-}
-
-// KeyCaller tells who an active access key belongs to, for values that were bound to it and are authentic.
-// Errors: fault.ExpiredCredentials (the key is gone or inactive).
-func (s *Service) KeyCaller(ctx context.Context, id string) (Caller, error) {
-	k, err := s.meta.AccessKey(ctx, id)
-	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && !k.Active {
-		return Caller{}, fault.ExpiredCredentials.New("the access key behind this address is no longer active")
-	}
-	if err != nil {
-		return Caller{}, err
-	}
-	return rootOf(k.Account, k.ID), nil
 }

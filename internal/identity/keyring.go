@@ -23,8 +23,8 @@ import (
 // Keyring holds the keys that are derived from an installation's master key, one for each purpose, so that a value made
 // for one purpose is never good for another.
 type Keyring struct {
-	seal, token cipher.AEAD
-	master      []byte
+	seal, token, session, message cipher.AEAD
+	master                        []byte
 }
 
 // MasterKeyVariable is the environment variable that holds the master key where no file shall.
@@ -68,10 +68,12 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 
 func newKeyring(master []byte) (*Keyring, error) {
 	k := &Keyring{master: master}
-	var err1, err2 error
+	var err1, err2, err3, err4 error
 	k.seal, err1 = k.aead("seal access key secrets")
 	k.token, err2 = k.aead("docker tokens")
-	return k, errors.Join(err1, err2)
+	k.session, err3 = k.aead("session tokens")
+	k.message, err4 = k.aead("messages")
+	return k, errors.Join(err1, err2, err3, err4)
 }
 
 func (k *Keyring) derive(purpose string) []byte {

@@ -30,10 +30,7 @@ type claims struct {
 }
 
 // opened is a docker password that was unsealed before.
-type opened struct {
-	claims
-	account name.Account
-}
+type opened struct{ claims }
 
 const tokenContext = "docker token v1"
 
@@ -55,7 +52,7 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 }
 
 // TokenCaller tells whose docker password it is, if it is good in the region (none for any) now: not expired, not revoked, and the
-// access key it was got with still active. Errors: fault.TokenInvalid (not a token of this installation),
+// access key it was got with still active, or the role or user of its session still there. It may outlive the session. Errors: fault.TokenInvalid (not a token of this installation),
 // fault.ExpiredCredentials (it was one, or is one of another region).
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
 	o, err := s.open(password)
@@ -81,16 +78,15 @@ func (s *Service) TokenCaller(ctx context.Context, password string, region name.
 	case !row.RevokedAt.IsZero():
 		return ended("revoked")
 	}
-	k, err := s.meta.AccessKey(ctx, o.Key)
+	c, err := s.keyCaller(ctx, o.Key, false)
 	switch {
-	case errors.Is(err, fault.AccessKeyNotFound):
-		return ended("its access key was deleted")
+	case gone(err):
+		return ended("its access key, session, user or role was deleted")
+	case errors.Is(err, errInactive):
+		return ended("its access key is inactive")
 	case err != nil:
 		return Caller{}, err
-	case !k.Active:
-		return ended("its access key is inactive")
 	}
-	c := rootOf(o.account, o.Key)
 	c.Token = o.ID
 	return c, nil
 }
@@ -115,9 +111,6 @@ func (s *Service) open(password string) (opened, error) {
 		return opened{}, invalid
 	}
 	if err := json.Unmarshal(text, &o.claims); err != nil {
-		return opened{}, invalid.Because(err)
-	}
-	if o.account, err = name.ParseAccount(o.Account); err != nil {
 		return opened{}, invalid.Because(err)
 	}
 	s.mu.Lock()

@@ -22,7 +22,7 @@ type Account struct {
 type AccessKey struct {
 	ID           string
 	Account      name.Account
-	Principal    string // the ARN of who it belongs to
+	Principal    string // the unique id of the user that it belongs to; the account's digits for its root user
 	SealedSecret []byte
 	Active       bool
 	CreatedAt    time.Time
@@ -157,7 +157,7 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 			return err
 		}
 		if n >= most {
-			return fault.AccessKeyLimit.New("%s already has %d access keys: delete one first", k.Principal, n)
+			return fault.AccessKeyLimit.New("Cannot exceed quota for AccessKeysPerUser: %d", most)
 		}
 		return insertKey(t, k)
 	})

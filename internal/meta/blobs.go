@@ -124,7 +124,7 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 type Upload struct {
 	ID         string // UUID, 36 characters
 	Repository int64
-	Principal  string // the ARN of who began it; nobody else may go on with it
+	Principal  string // the id of who began it, with its session; nobody else may go on with it
 	Blob       blob.Upload
 	Parts      int   // how many parts were accepted
 	SmallPart  int64 // size in bytes of a part below 5 MiB that must be the last; 0 for none

@@ -140,7 +140,7 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 	case "delete repository":
 		err = w.DeleteRepository(w.Ctx, r, true)
 	case "set policy":
-		err = w.SetPolicy(w.Ctx, r, fmt.Sprint(random.Int()))
+		err = w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: fmt.Sprint(random.Int())})
 	case "turn key":
 		err = w.SetAccessKeyActive(w.Ctx, fmt.Sprint("AKIA", i), random.IntN(2) == 0)
 	case "replace key":
@@ -330,9 +330,9 @@ func TestCachedRepositoryIsACopy(t *testing.T) {
 	for range 2 {
 		got, err := w.Repository(t.Context(), metatest.Registry, r.Name)
 		w.Must(err)
-		if got.Policy != "" || !slices.Equal(got.Mutability.Filters, []string{"a", "b"}) {
+		if got.Policy.Text != "" || !slices.Equal(got.Mutability.Filters, []string{"a", "b"}) {
 			t.Errorf("got %+v, want it as it was made", got)
 		}
-		got.Policy, got.Mutability.Filters = "changed", nil
+		got.Policy, got.Mutability.Filters = meta.BoundPolicy{Text: "changed"}, nil
 	}
 }

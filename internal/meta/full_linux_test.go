@@ -189,7 +189,7 @@ func allFull(ctx context.Context, p *pusher, dir string) error {
 			case 0, 1:
 				errs[i] = full(dir, p.push(ctx))
 			case 2:
-				_, err := p.s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: name.MustRepo("team/new"), Policy: strings.Repeat("x", 100_000)}, nil)
+				_, err := p.s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: name.MustRepo("team/new"), Policy: meta.BoundPolicy{Text: strings.Repeat("x", 100_000)}}, nil)
 				errs[i] = full(dir, err)
 			case 3: // a refusal stays one: it needs no space
 				if err := p.s.DeleteRepository(ctx, p.r, false); !errors.Is(err, fault.RepositoryNotEmpty) {

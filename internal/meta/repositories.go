@@ -21,7 +21,7 @@ type Repository struct {
 	ScanOnPush bool
 	Encryption string // AES256, KMS or KMS_DSSE
 	KMSKey     string // "" without KMS
-	Policy     string // the repository policy's text; "" when there is none
+	Policy     BoundPolicy // the repository policy; without text when there is none
 }
 
 // ARN is the repository's ARN.
@@ -32,13 +32,13 @@ func RepositoryNotFound(r name.Registry, repo name.Repo) *fault.Error {
 	return fault.RepositoryNotFound.New("The repository with name '%s' does not exist in the registry with id '%s'", repo, r.Account)
 }
 
-const repositoryColumns = `id, account, region, name, created_at, mutability, exclusions, scan_on_push, encryption, kms_key, policy`
+const repositoryColumns = `id, account, region, name, created_at, mutability, exclusions, scan_on_push, encryption, kms_key, policy, policy_ids`
 
 func scanRepository(scan func(...any) error) (Repository, error) {
 	var r Repository
-	var account, region, repo, filters string
+	var account, region, repo, filters, ids string
 	var created int64
-	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption, &r.KMSKey, &r.Policy)
+	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption, &r.KMSKey, &r.Policy.Text, &ids)
 	if err != nil {
 		return Repository{}, err
 	}
@@ -46,11 +46,12 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 	if filters != "" {
 		r.Mutability.Filters = strings.Split(filters, " ")
 	}
-	var err1, err2, err3 error
+	var err1, err2, err3, err4 error
+	r.Policy.IDs, err4 = idsOf(ids)
 	r.Registry.Account, err1 = name.ParseAccount(account)
 	r.Registry.Region, err2 = name.ParseRegion(region)
 	r.Name, err3 = name.ParseRepo(repo)
-	return r, errors.Join(err1, err2, err3)
+	return r, errors.Join(err1, err2, err3, err4)
 }
 
 // CreateRepository stores a new repository with its labels (resource tags) and returns it with its ID.
@@ -62,10 +63,10 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[s
 		if err := accountExists(t, r.Registry.Account); err != nil {
 			return err
 		}
-		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (account, region, name) WHERE deleted_at = 0 DO NOTHING`,
 			r.ID, r.Registry.Account.String(), r.Registry.Region.String(), r.Name.String(), micros(r.CreatedAt), r.Mutability.Mode,
-			strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy)
+			strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy.Text, idsText(r.Policy.IDs))
 		if err != nil {
 			return err
 		}
@@ -167,9 +168,9 @@ func (s *Store) SetMutability(ctx context.Context, r Repository, m Mutability) e
 	return s.change(ctx, r, `UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
 }
 
-// SetPolicy replaces a repository's policy; "" removes it. Errors: fault.RepositoryNotFound.
-func (s *Store) SetPolicy(ctx context.Context, r Repository, text string) error {
-	return s.change(ctx, r, `UPDATE repositories SET policy = $2 WHERE id = $1`, text)
+// SetPolicy replaces a repository's policy; one without text removes it. Errors: fault.RepositoryNotFound.
+func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) error {
+	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
 }
 
 // MaxLabels is how many resource tags a repository may have. Source: ECR user guide, tagging.

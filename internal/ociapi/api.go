@@ -22,11 +22,25 @@ type API struct {
 	links    *LayerLinks
 	quirks   registry.Quirks
 	uploads  limiter
+
+	anonymous bool // clients without credentials are let in, as far as policies allow
+}
+
+// Options are what New needs.
+type Options struct {
+	Registry  *registry.Service
+	Identity  *identity.Service
+	Hosts     *endpoint.Map
+	Links     *LayerLinks
+	Anonymous bool // let clients without credentials in, as far as policies allow
 }
 
 // New makes the door.
-func New(r *registry.Service, id *identity.Service, hosts *endpoint.Map, links *LayerLinks) *API {
-	return &API{registry: r, identity: id, hosts: hosts, links: links, quirks: r.Quirks(), uploads: limiter{most: uploadsPerPrincipal}}
+func New(o Options) *API {
+	return &API{
+		registry: o.Registry, identity: o.Identity, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
+		uploads: limiter{most: uploadsPerPrincipal}, anonymous: o.Anonymous,
+	}
 }
 
 // request is one parsed and identified request.
@@ -84,7 +98,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	if parseErr == nil && q.target.route == routeBase && host.Kind == endpoint.Any {
 		region = name.Region{} // the login of a host that serves all regions: each repository asks for its own
 	}
-	if q.caller, err = a.caller(r, region); err != nil {
+	if q.caller, err = a.caller(r, region, q.target.route); err != nil {
 		return err
 	}
 	ev.Caller = q.caller.ARN
@@ -96,6 +110,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 		return err
 	}
 	if err := a.allow(q, op); err != nil {
+		if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
+			err = fault.MissingCredentials.New("Not Authorized").Because(err) // with credentials it may be allowed
+		}
 		return err
 	}
 	if op.needs != nothing {
@@ -106,10 +123,14 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	return op.serve(a, q)
 }
 
-// caller reads the docker token from Basic credentials with the user name AWS.
+// caller reads the docker token from Basic credentials with the user name AWS. Where clients without any are let in, they
+// are anonymous on all routes but /v2/ itself, whose challenge tells clients with credentials how to send them.
 // Errors: fault.MissingCredentials, and those of identity.Service.TokenCaller.
-func (a *API) caller(r *http.Request, region name.Region) (identity.Caller, error) {
+func (a *API) caller(r *http.Request, region name.Region, route route) (identity.Caller, error) {
 	user, password, ok := r.BasicAuth()
+	if !ok && a.anonymous && route != routeBase && len(r.Header.Values("Authorization")) == 0 {
+		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
+	}
 	if !ok || user != "AWS" {
 		return identity.Caller{}, fault.MissingCredentials.New("Not Authorized")
 	}
@@ -118,32 +139,35 @@ func (a *API) caller(r *http.Request, region name.Region) (identity.Caller, erro
 
 func (a *API) find(q *request, n need) (meta.Repository, error) {
 	if n == pushable {
-		return a.registry.RepositoryToPush(q.r.Context(), q.caller, q.reg, q.repo)
+		return a.registry.RepositoryToPush(q.r.Context(), q.reg, q.repo, func() error { return a.also(q, "ecr:CreateRepository") })
 	}
 	return a.registry.Repository(q.r.Context(), q.reg, q.repo)
 }
 
 // allow asks for every right of the operation; of rights joined by anyOf one is enough.
 func (a *API) allow(q *request, op *operation) error {
-	access := identity.Access{Account: q.reg.Account, Resource: "*"}
+	access := q.access("")
 	switch op.on {
-	case onRepository:
-		access.Resource = q.reg.RepositoryARN(q.repo.String())
+	case onNothing:
+		access.Resource, access.Repository = "*", name.Repo{}
 	case onAllRepositories:
-		access.Resource = q.reg.RepositoryARN("*")
+		access.Resource, access.Repository = q.reg.RepositoryARN("*"), name.Repo{}
+	case onImage:
+		ref, err := name.ParseReference(q.target.reference)
+		if err == nil { // otherwise the operation says what is wrong with it
+			access.Image = identity.Image{Reference: ref, Stored: op.method != http.MethodPut}
+		}
 	}
 	q.ev.Resource = access.Resource
 	for _, alternatives := range op.actions {
 		var denied error
 		for _, action := range alternatives {
 			access.Action = action
-			err := identity.Authorize(q.caller, access)
+			err := a.identity.Authorize(q.r.Context(), q.caller, access)
 			if q.ev.Action == "" || err == nil {
 				q.ev.Action = action
 			}
-			denied = errors.Join(denied, err)
-			if err == nil {
-				denied = nil
+			if denied = err; err == nil || !errors.Is(err, fault.AccessDenied) {
 				break
 			}
 		}
@@ -154,7 +178,19 @@ func (a *API) allow(q *request, op *operation) error {
 	return nil
 }
 
+// access is what an action on the request's repository needs.
+func (q *request) access(action string) identity.Access {
+	return identity.Access{
+		Action: action, Account: q.reg.Account, Region: q.reg.Region, Resource: q.reg.RepositoryARN(q.repo.String()), Repository: q.repo,
+		From: originOf(q.r, q.ev),
+	}
+}
+
+func originOf(r *http.Request, ev *web.Event) identity.Origin {
+	return identity.Origin{SourceIP: ev.From, Secure: ev.Secure, UserAgent: r.UserAgent(), Referer: r.Referer()}
+}
+
 // also asks for one more right on the request's repository, where the operation turns out to need it.
 func (a *API) also(q *request, action string) error {
-	return identity.Authorize(q.caller, identity.Access{Action: action, Account: q.reg.Account, Resource: q.reg.RepositoryARN(q.repo.String())})
+	return a.identity.Authorize(q.r.Context(), q.caller, q.access(action))
 }

@@ -87,7 +87,8 @@ func (a *API) serveLink(w http.ResponseWriter, r *http.Request, ev *web.Event) e
 		return err
 	}
 	ev.Caller, ev.Digest, ev.Resource = caller.ARN, digest.String(), reg.RepositoryARN(repo.String())
-	if err := identity.Authorize(caller, identity.Access{Action: ev.Action, Account: reg.Account, Resource: ev.Resource}); err != nil {
+	access := identity.Access{Action: ev.Action, Account: reg.Account, Region: reg.Region, Resource: ev.Resource, Repository: repo, From: originOf(r, ev)}
+	if err := a.identity.Authorize(r.Context(), caller, access); err != nil {
 		return err
 	}
 	found, err := a.registry.Repository(r.Context(), reg, repo)

@@ -22,6 +22,7 @@ type resource uint8
 const (
 	onNothing         resource = iota // a valid token is enough
 	onRepository                      // the repository of the path
+	onImage                           // an image in it, by tag or digest
 	onAllRepositories                 // repository/*
 )
 
@@ -53,8 +54,8 @@ var operations = []operation{
 	{http.MethodGet, routeBlob, "end-2 get blob", all("ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
 	{http.MethodHead, routeBlob, "end-2 head blob", anyOf("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
 	// end-3 GET, HEAD /v2/<name>/manifests/<reference> 200; 404
-	{http.MethodGet, routeManifest, "end-3 get manifest", all("ecr:BatchGetImage"), onRepository, existing, (*API).getManifest},
-	{http.MethodHead, routeManifest, "end-3 head manifest", all("ecr:BatchGetImage"), onRepository, existing, (*API).getManifest},
+	{http.MethodGet, routeManifest, "end-3 get manifest", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
+	{http.MethodHead, routeManifest, "end-3 head manifest", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
 	// end-4a POST /v2/<name>/blobs/uploads/ 202; 404 - end-4b ?digest= 201, 202; 404, 400 - end-11 ?mount=&from= 201, 202; 404
 	{http.MethodPost, routeUploads, "end-4 begin upload", all("ecr:InitiateLayerUpload"), onRepository, pushable, (*API).beginUpload},
 	// end-5 PATCH /v2/<name>/blobs/uploads/<id> 202; 404, 416
@@ -62,15 +63,15 @@ var operations = []operation{
 	// end-6 PUT /v2/<name>/blobs/uploads/<id>?digest= 201; 404, 400, 416
 	{http.MethodPut, routeUpload, "end-6 complete upload", all("ecr:CompleteLayerUpload"), onRepository, existing, (*API).completeUpload},
 	// end-7 PUT /v2/<name>/manifests/<reference> 201; 404, 413
-	{http.MethodPut, routeManifest, "end-7 put manifest", all("ecr:PutImage"), onRepository, pushable, (*API).putManifest},
+	{http.MethodPut, routeManifest, "end-7 put manifest", all("ecr:PutImage"), onImage, pushable, (*API).putManifest},
 	// end-8 GET /v2/<name>/tags/list?n=&last= 200; 404
 	{http.MethodGet, routeTags, "end-8 list tags", all("ecr:ListImages"), onRepository, existing, (*API).listTags},
 	// end-9 DELETE /v2/<name>/manifests/<reference> 202; 404, 400, 405
-	{http.MethodDelete, routeManifest, "end-9 delete manifest", all("ecr:BatchDeleteImage"), onRepository, existing, (*API).deleteManifest},
+	{http.MethodDelete, routeManifest, "end-9 delete manifest", all("ecr:BatchDeleteImage"), onImage, existing, (*API).deleteManifest},
 	// end-10 DELETE /v2/<name>/blobs/<digest> 202; 404, 405
 	{http.MethodDelete, routeBlob, "end-10 delete blob", all("ecr:BatchDeleteImage"), onRepository, existing, (*API).deleteBlob},
 	// end-12 GET /v2/<name>/referrers/<digest>?artifactType= 200; 404, 400
-	{http.MethodGet, routeReferrers, "end-12 list referrers", all("ecr:BatchGetImage"), onRepository, existing, (*API).listReferrers},
+	{http.MethodGet, routeReferrers, "end-12 list referrers", all("ecr:BatchGetImage"), onImage, existing, (*API).listReferrers},
 	// end-13 GET /v2/<name>/blobs/uploads/<id> 204; 404
 	{http.MethodGet, routeUpload, "end-13 upload status", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},
 	{http.MethodHead, routeUpload, "end-13 upload status", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},

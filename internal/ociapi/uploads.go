@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
-	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
@@ -63,11 +62,16 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		return false, err
 	}
 	for _, source := range sources {
-		access := identity.Access{Action: "ecr:GetDownloadUrlForLayer", Account: source.Registry.Account, Resource: source.ARN()}
-		if identity.Authorize(q.caller, access) != nil {
+		access := q.access("ecr:GetDownloadUrlForLayer")
+		access.Resource, access.Repository = source.ARN(), source.Name
+		err := a.identity.Authorize(q.r.Context(), q.caller, access)
+		if errors.Is(err, fault.AccessDenied) {
 			continue
 		}
-		err := a.registry.Mount(q.r.Context(), source, q.found, digest)
+		if err != nil {
+			return false, err
+		}
+		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
 		switch {
 		case err == nil:
 			a.created(q, digest)
@@ -103,7 +107,7 @@ func (a *API) putBlob(q *request, digest string) error {
 			return err
 		}
 	}
-	release, err := a.uploads.enter(q.caller.ARN)
+	release, err := a.uploads.enter(q.caller.UserID)
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (a *API) uploadChunk(q *request) error {
 	c, err := chunkOf(q.r)
 	if err == nil {
 		var release func()
-		if release, err = a.uploads.enter(q.caller.ARN); err != nil {
+		if release, err = a.uploads.enter(q.caller.UserID); err != nil {
 			return err
 		}
 		defer release()
@@ -193,7 +197,7 @@ func (a *API) completeUpload(q *request) error {
 		if err := a.also(q, "ecr:UploadLayerPart"); err != nil {
 			return err
 		}
-		release, err := a.uploads.enter(q.caller.ARN)
+		release, err := a.uploads.enter(q.caller.UserID)
 		if err != nil {
 			return err
 		}

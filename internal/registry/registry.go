@@ -13,7 +13,6 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/blob"
 	"github.com/ecrin-dev/ecrin/internal/fault"
-	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
@@ -132,15 +131,15 @@ func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.R
 	return s.meta.Repository(ctx, reg, repo)
 }
 
-// RepositoryToPush finds the repository of a push, or makes it when the installation says so and the caller may.
-// Errors: fault.RepositoryNotFound, fault.AccessDenied, fault.AccountNotFound.
-func (s *Service) RepositoryToPush(ctx context.Context, by identity.Caller, reg name.Registry, repo name.Repo) (meta.Repository, error) {
+// RepositoryToPush finds the repository of a push, or makes it when the installation says so and the caller may: mayCreate
+// decides on ecr:CreateRepository. Errors: fault.RepositoryNotFound, fault.AccountNotFound, those of mayCreate.
+func (s *Service) RepositoryToPush(ctx context.Context, reg name.Registry, repo name.Repo, mayCreate func() error) (meta.Repository, error) {
 	r, err := s.meta.Repository(ctx, reg, repo)
 	if !errors.Is(err, fault.RepositoryNotFound) || !s.createOnPush {
 		return r, err
 	}
 	// A creation template may decide here too, once there are any; the right is the same.
-	if err := identity.Authorize(by, identity.Access{Action: "ecr:CreateRepository", Account: reg.Account, Resource: reg.RepositoryARN(repo.String())}); err != nil {
+	if err := mayCreate(); err != nil {
 		return meta.Repository{}, err
 	}
 	r, err = s.CreateRepository(ctx, meta.Repository{Registry: reg, Name: repo}, nil)

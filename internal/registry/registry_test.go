@@ -52,7 +52,7 @@ func newCore(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.Qui
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.New(m, keys, now).EnsureDefault(t.Context(), home.Account); err != nil {
+	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
 	c := core{blobs: b, clock: &clock}

@@ -37,7 +37,7 @@ func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Re
 	if err != nil {
 		return meta.Upload{}, err
 	}
-	u := meta.Upload{ID: uuid.NewString(), Repository: r.ID, Principal: by.ARN, Blob: b, StartedAt: s.now()}
+	u := meta.Upload{ID: uuid.NewString(), Repository: r.ID, Principal: by.UserID, Blob: b, StartedAt: s.now()}
 	return u, s.meta.PutUpload(ctx, r, u)
 }
 
@@ -50,7 +50,7 @@ func (s *Service) Upload(ctx context.Context, by identity.Caller, r meta.Reposit
 		return meta.Upload{}, unknown
 	}
 	u, err := s.meta.Upload(ctx, r.ID, id)
-	if errors.Is(err, fault.UploadNotFound) || err == nil && u.Principal != by.ARN {
+	if errors.Is(err, fault.UploadNotFound) || err == nil && u.Principal != by.UserID {
 		return meta.Upload{}, unknown
 	}
 	return u, err

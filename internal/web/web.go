@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -26,7 +27,9 @@ type Event struct {
 	Action    string // the IAM action that was decided
 	Resource  string // ARN
 	Digest    string
-	Err       error // why it failed, cause included; never shown to the client
+	From      netip.Addr // the client's address, behind proxies that are trusted
+	Secure    bool       // the client's connection is by TLS, to us or to such a proxy
+	Err       error      // why it failed, cause included; never shown to the client
 }
 
 // Handler answers a request and fills in its event. It writes its own errors and leaves them in the event.
@@ -39,20 +42,23 @@ type Server struct {
 	handler Handler
 	log     *slog.Logger
 	metrics *Metrics
+	proxies []netip.Prefix
 	now     func() time.Time
 
 	patience time.Duration // how long a client may send nothing in the middle of a body
 }
 
-// NewServer makes the server. metrics may be shared with nobody.
-func NewServer(h Handler, log *slog.Logger, m *Metrics, now func() time.Time) *Server {
-	return &Server{handler: h, log: log, metrics: m, now: now, patience: patience}
+// NewServer makes the server. metrics may be shared with nobody; proxies are the addresses whose X-Forwarded-For and
+// X-Forwarded-Proto are believed.
+func NewServer(h Handler, log *slog.Logger, m *Metrics, proxies []netip.Prefix, now func() time.Time) *Server {
+	return &Server{handler: h, log: log, metrics: m, proxies: proxies, now: now, patience: patience}
 }
 
 // ServeHTTP runs one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
 	ev := &Event{RequestID: newRequestID()}
+	ev.From, ev.Secure = origin(r, s.proxies)
 	rec := &recorder{ResponseWriter: w}
 	s.metrics.inFlight.Inc()
 	defer func() {
@@ -94,7 +100,7 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	attrs = append(attrs,
 		slog.String("id", ev.RequestID), slog.String("door", ev.Door), slog.String("op", ev.Operation),
 		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // never the query: it may carry signatures
-		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r)))
+		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r, ev)))
 	for _, more := range [...]struct{ key, value string }{
 		{"caller", ev.Caller}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", r.UserAgent()},
 	} {
@@ -108,12 +114,11 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	s.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-func remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
+func remote(r *http.Request, ev *Event) string {
+	if !ev.From.IsValid() {
 		return r.RemoteAddr
 	}
-	return host
+	return ev.From.String()
 }
 
 // newRequestID makes a version 4 UUID. Request ids are no secrets, so the fast generator does.

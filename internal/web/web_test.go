@@ -26,7 +26,7 @@ func (h handler) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 func serve(t *testing.T, h handler, r *http.Request) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
 	var log bytes.Buffer
-	s := web.NewServer(h, slog.New(slog.NewJSONHandler(&log, nil)), web.NewMetrics(), time.Now)
+	s := web.NewServer(h, slog.New(slog.NewJSONHandler(&log, nil)), web.NewMetrics(), nil, time.Now)
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	var line map[string]any
@@ -104,7 +104,7 @@ func TestFilesKeepTheirWayToTheKernel(t *testing.T) {
 		}
 		defer f.Close()
 		http.ServeContent(w, r, "", time.Time{}, f)
-	}), slog.New(slog.DiscardHandler), web.NewMetrics(), time.Now)
+	}), slog.New(slog.DiscardHandler), web.NewMetrics(), nil, time.Now)
 	s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	limited, ok := w.got.(*io.LimitedReader)
 	if ok {

@@ -227,7 +227,7 @@ func agedServer(t *testing.T) (*server, string) {
 		t.Fatal(err)
 	}
 	root := identity.Caller{Kind: identity.Root, Account: name.MustAccount(account), ARN: identity.RootARN(name.MustAccount(account)), AccessKey: key}
-	password, _, err := identity.New(store, keys, slow).IssueToken(t.Context(), root, name.MustRegion(region))
+	password, _, err := identity.New(store, keys, slow, identity.Options{}).IssueToken(t.Context(), root, name.MustRegion(region))
 	if err != nil {
 		t.Fatal(err)
 	}

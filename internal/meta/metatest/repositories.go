@@ -14,7 +14,7 @@ func testRepositories(w *World) {
 	want := meta.Repository{
 		Registry: Registry, Name: name.MustRepo("team/app"), CreatedAt: monday, ScanOnPush: true,
 		Mutability: meta.Mutability{Mode: meta.ImmutableWithExclusion, Filters: []string{"dev-*", "*"}},
-		Encryption: "KMS", KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1", Policy: `{"Statement": []}`,
+		Encryption: "KMS", KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1", Policy: meta.BoundPolicy{Text: `{"Statement": []}`, IDs: map[string]string{"arn:aws:iam::111122223333:user/a": "AIDAA"}},
 	}
 	created, err := w.CreateRepository(w.Ctx, want, map[string]string{"team": "a"})
 	w.Must(err)
@@ -71,7 +71,7 @@ func testRepositoryRace(w *World) {
 	for round := range 4 {
 		n := name.MustRepo("team/app")
 		won := race(w, 20, fault.RepositoryAlreadyExists, func(i int) error {
-			_, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: n, Mutability: meta.Mutability{Mode: meta.Mutable}, Policy: fmt.Sprint(i)}, map[string]string{"by": fmt.Sprint(i)})
+			_, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: n, Mutability: meta.Mutability{Mode: meta.Mutable}, Policy: meta.BoundPolicy{Text: fmt.Sprint(i)}}, map[string]string{"by": fmt.Sprint(i)})
 			return err
 		})
 		w.Equal(won, 1, "round %d: creations of one name that were acknowledged", round)
@@ -79,7 +79,7 @@ func testRepositoryRace(w *World) {
 		w.Must(err)
 		labels, err := w.Labels(w.Ctx, r)
 		w.Must(err)
-		w.Equal(labels, []meta.Label{{Key: "by", Value: r.Policy}}, "the labels, which are the winner's")
+		w.Equal(labels, []meta.Label{{Key: "by", Value: r.Policy.Text}}, "the labels, which are the winner's")
 		w.Equal(race(w, 10, fault.RepositoryNotFound, func(int) error { return w.DeleteRepository(w.Ctx, r, true) }), 1, "round %d: deletions that were acknowledged", round)
 	}
 }
@@ -109,7 +109,7 @@ func testRepositoryGone(w *World) {
 		},
 		"DeleteRepository": func() error { return w.DeleteRepository(w.Ctx, r, true) },
 		"SetMutability":    func() error { return w.SetMutability(w.Ctx, r, meta.Mutability{Mode: meta.Immutable}) },
-		"SetPolicy":        func() error { return w.SetPolicy(w.Ctx, r, "{}") },
+		"SetPolicy":        func() error { return w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: "{}"}) },
 		"PutLabels":        func() error { return w.PutLabels(w.Ctx, r, map[string]string{"k": "v"}) },
 		"RemoveLabels":     func() error { return w.RemoveLabels(w.Ctx, r, []string{"k"}) },
 	} {
@@ -125,16 +125,16 @@ func testRepositorySettings(w *World) {
 	r, beside := w.Repo("team/app"), w.Repo("team/beside")
 	m := meta.Mutability{Mode: meta.MutableWithExclusion, Filters: []string{"v*", "release-*"}}
 	w.Must(w.SetMutability(w.Ctx, r, m))
-	w.Must(w.SetPolicy(w.Ctx, r, `{"Version": "2012-10-17"}`))
-	r.Mutability, r.Policy = m, `{"Version": "2012-10-17"}`
+	w.Must(w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: `{"Version": "2012-10-17"}`, IDs: map[string]string{"x": "AROAX"}}))
+	r.Mutability, r.Policy = m, meta.BoundPolicy{Text: `{"Version": "2012-10-17"}`, IDs: map[string]string{"x": "AROAX"}}
 	for _, want := range []meta.Repository{r, beside} {
 		got, err := w.Repository(w.Ctx, Registry, want.Name)
 		w.Must(err)
 		w.Equal(got, want, "%s after its settings", want.Name)
 	}
-	w.Must(w.SetPolicy(w.Ctx, r, ""))
+	w.Must(w.SetPolicy(w.Ctx, r, meta.BoundPolicy{}))
 	w.Must(w.SetMutability(w.Ctx, r, meta.Mutability{Mode: meta.Immutable}))
-	r.Mutability, r.Policy = meta.Mutability{Mode: meta.Immutable}, ""
+	r.Mutability, r.Policy = meta.Mutability{Mode: meta.Immutable}, meta.BoundPolicy{}
 	got, err := w.Repository(w.Ctx, Registry, r.Name)
 	w.Must(err)
 	w.Equal(got, r, "after taking the settings back")
@@ -180,13 +180,13 @@ func testLabelRace(w *World) {
 // swap their values without an error.
 func testPlaceholders(w *World) {
 	r, beside := w.Repo("team/app"), w.Repo("team/beside")
-	w.Must(w.SetPolicy(w.Ctx, r, "the policy")) // SET policy = $2 WHERE id = $1
+	w.Must(w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: "the policy"})) // SET policy = $2 WHERE id = $1
 	got, err := w.Repository(w.Ctx, Registry, r.Name)
 	w.Must(err)
-	w.Equal(got.Policy, "the policy", "SetPolicy")
+	w.Equal(got.Policy.Text, "the policy", "SetPolicy")
 	got, err = w.Repository(w.Ctx, Registry, beside.Name)
 	w.Must(err)
-	w.Equal(got.Policy, "", "the policy beside")
+	w.Equal(got.Policy.Text, "", "the policy beside")
 
 	p, q := w.Image(r, "one", "v1", "v2"), w.Image(r, "two", "v1", "v2")
 	w.Push(r, As(p, "v1"))

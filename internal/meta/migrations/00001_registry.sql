@@ -53,7 +53,8 @@ CREATE TABLE repositories (
     scan_on_push SMALLINT NOT NULL DEFAULT 0,
     encryption   TEXT NOT NULL,
     kms_key      TEXT NOT NULL DEFAULT '',
-    policy       TEXT NOT NULL DEFAULT ''
+    policy       TEXT NOT NULL DEFAULT '',
+    policy_ids   TEXT NOT NULL DEFAULT '' -- JSON: the unique ids of the principals that it names
 );
 -- One living repository of a name; any number of deleted ones.
 CREATE UNIQUE INDEX repositories_by_name ON repositories (account, region, name) WHERE deleted_at = 0;

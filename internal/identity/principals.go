@@ -1,0 +1,162 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// Bind finds the unique ids of the users and roles that a policy names, by their text in it, so that whoever is made later
+// with such a name is somebody else. missing is the first principal that does not exist: a user, role or account that this
+// installation does not have. Source: IAM user guide, policy element Principal.
+func (s *Service) Bind(ctx context.Context, d *policy.Document) (ids map[string]string, missing *policy.Principal, err error) {
+	ids = map[string]string{}
+	for _, st := range d.Statements {
+		for p := range st.Principal.All() {
+			id, err := s.find(ctx, p)
+			if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) {
+				return nil, &p, nil
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			if id != "" {
+				ids[p.Text] = id
+			}
+		}
+	}
+	return ids, nil, nil
+}
+
+// find gives the unique id of a principal, "" for one that has none. Errors: fault.NoSuchEntity, fault.AccountNotFound.
+func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) {
+	switch p.Kind {
+	case policy.Account, policy.FederatedUser:
+		_, err := s.meta.Account(ctx, p.Account)
+		return "", err
+	case policy.User, policy.Role, policy.RoleSession:
+		kind := meta.Role
+		if p.Kind == policy.User {
+			kind = meta.User
+		}
+		e, err := s.meta.Entity(ctx, p.Account, kind, p.Name)
+		if err == nil && p.Kind != policy.RoleSession && e.Path != p.Path {
+			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
+		}
+		return e.ID, err
+	}
+	return "", nil
+}
+
+// Show gives the text of a policy as it is shown: a principal by its ARN as it is now, and one that was deleted by its
+// unique id. Source: IAM user guide, policy element Principal.
+func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
+	now := map[string]string{}
+	for text, id := range p.IDs {
+		e, err := s.meta.EntityByID(ctx, id)
+		switch {
+		case errors.Is(err, fault.NoSuchEntity):
+			now[text] = id
+		case err != nil:
+			return "", err
+		case !strings.HasPrefix(text, "arn:aws:sts:") && EntityARN(e) != text:
+			now[text] = EntityARN(e)
+		}
+	}
+	if len(now) == 0 {
+		return p.Text, nil
+	}
+	d, err := policy.ParseLimit(p.Text, kind, len(p.Text)+1)
+	if err != nil {
+		return "", err
+	}
+	return d.With(func(one policy.Principal) string {
+		if text, ok := now[one.Text]; ok {
+			return text
+		}
+		return one.Text
+	}).String(), nil
+}
+
+// Gathered is a principal with all policies of its side, ready to decide by.
+type Gathered struct {
+	Caller   policy.Caller
+	Policies policy.Policies // without those of a resource
+	Context  policy.Context  // the keys of the principal: aws:PrincipalArn, aws:username, tags, …
+}
+
+// Gather collects what holds for a principal named by its ARN: a root user, user, role (in a session called "session"), role
+// session, federated user; or a service such as lambda.amazonaws.com, or * for an anonymous caller.
+// Errors: fault.NoSuchEntity, fault.InvalidInput (no principal's name).
+func (s *Service) Gather(ctx context.Context, principal string) (Gathered, error) {
+	u, err := s.named(ctx, principal)
+	if err != nil {
+		return Gathered{}, err
+	}
+	return Gathered{
+		Caller:   u.policy,
+		Policies: policy.Policies{SCP: u.control, Identity: u.identity, Boundary: u.boundary, Session: u.session},
+		Context:  u.keys,
+	}, nil
+}
+
+// named makes the subject of a principal by its name, as in Gather.
+func (s *Service) named(ctx context.Context, principal string) (*subject, error) {
+	if principal == "*" {
+		return s.outsider(Caller{Kind: Anonymous})
+	}
+	if !strings.HasPrefix(principal, "arn:") && strings.HasSuffix(principal, ".amazonaws.com") {
+		return s.outsider(Caller{Kind: AWSService, ARN: principal})
+	}
+	p, err := policy.ParsePrincipal(principal)
+	if err != nil {
+		return nil, fault.InvalidInput.New("%q names no principal: give the ARN of a root user, user, role, role session or federated user, an account's 12 digits, a service such as lambda.amazonaws.com, or *", name.Clip(principal)).Because(err)
+	}
+	id, err := s.find(ctx, p)
+	if errors.Is(err, fault.AccountNotFound) {
+		err = fault.NoSuchEntity.New("the account of %s does not exist here", name.Clip(principal))
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch p.Kind {
+	case policy.Account:
+		return s.make(ctx, p.Account, nil, nil)
+	case policy.User:
+		e, err := s.meta.EntityByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return s.make(ctx, p.Account, &e, nil)
+	case policy.Role, policy.RoleSession:
+		e, err := s.meta.EntityByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		in := meta.Session{Kind: meta.RoleSession, Name: p.Session, IssuedAt: s.now()}
+		if in.Name == "" {
+			in.Name = "session"
+		}
+		return s.make(ctx, p.Account, &e, &in)
+	case policy.FederatedUser:
+		// Its session may have any policies; that of the root user with all rights is the widest.
+		in := meta.Session{Kind: meta.FederatedSession, Name: p.Name, IssuedAt: s.now(), PolicyARNs: []string{administrator}}
+		return s.make(ctx, p.Account, nil, &in)
+	}
+	return nil, fault.InvalidInput.New("%q is no principal that can call", name.Clip(principal))
+}
+
+// EntityARN is the ARN of an entity, by its kind, path and name.
+func EntityARN(e meta.Entity) string {
+	kind := [...]string{meta.User: "user", meta.Group: "group", meta.Role: "role", meta.ManagedPolicy: "policy", meta.InstanceProfile: "instance-profile", meta.OIDCProvider: "oidc-provider"}[e.Kind]
+	path := e.Path
+	if path == "" {
+		path = "/"
+	}
+	return "arn:aws:iam::" + e.Account.String() + ":" + kind + path + e.Name
+}

@@ -1,0 +1,342 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// subject is a principal in a session with all that holds for it on its own side, as it was at one generation of the
+// store. It is not changed once made, and serves many requests at once.
+type subject struct {
+	generation  uint64
+	caller      Caller // without Token and, but for sessions, AccessKey
+	policy      policy.Caller
+	identity    []policy.Named
+	boundary    []policy.Named
+	session     []policy.Named
+	control     [][]policy.Named
+	keys        policy.Context // of the principal
+	conditional bool           // some policy reads a condition key
+	images      bool           // some policy reads ecrin's keys of images
+}
+
+// subjectKey finds a subject: a principal has one for each of its sessions.
+type subjectKey struct{ principal, session string }
+
+const mostSubjects = 8192
+
+// subjectOf gives the subject behind a caller. Errors: fault.NoSuchEntity (the user or role is gone).
+func (s *Service) subjectOf(ctx context.Context, c Caller) (*subject, error) {
+	if c.Principal == "" {
+		return s.outsider(c)
+	}
+	return s.subject(ctx, c.Principal, c.Session)
+}
+
+// subject gives the subject of a principal, by its unique id (or the digits of an account for its root user), and the access
+// key of its session, "" for none.
+func (s *Service) subject(ctx context.Context, principal, session string) (*subject, error) {
+	key := subjectKey{principal, session}
+	now := s.meta.IdentityGeneration()
+	s.mu.RLock()
+	have := s.subjects[key]
+	s.mu.RUnlock()
+	if have != nil && have.generation == now {
+		return have, nil
+	}
+	made, err := s.gather(ctx, principal, session)
+	if err != nil {
+		return nil, err
+	}
+	made.generation = now
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.subjects) >= mostSubjects {
+		clear(s.subjects)
+	}
+	s.subjects[key] = made
+	return made, nil
+}
+
+// gather reads a subject from the store.
+func (s *Service) gather(ctx context.Context, principal, session string) (*subject, error) {
+	var in *meta.Session
+	if session != "" {
+		found, err := s.meta.Session(ctx, session)
+		if err != nil {
+			return nil, err
+		}
+		in = &found
+	}
+	var e *meta.Entity
+	account, err := name.ParseAccount(principal)
+	if err != nil {
+		found, err := s.meta.EntityByID(ctx, principal)
+		if err != nil {
+			return nil, err
+		}
+		e, account = &found, found.Account
+	} else if _, err := s.meta.Account(ctx, account); err != nil {
+		return nil, err
+	}
+	return s.make(ctx, account, e, in)
+}
+
+// make puts a subject together: of an entity, or the root user without one, in a session or not.
+func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity, in *meta.Session) (*subject, error) {
+	u := &subject{caller: Caller{Account: account, Principal: account.String()}, policy: policy.Caller{Account: account}}
+	if e != nil {
+		u.caller.Principal, u.policy.UniqueID = e.ID, e.ID
+		u.policy.ServiceLinked = e.Service != ""
+	}
+	switch {
+	case in != nil && in.Kind == meta.FederatedSession:
+		u.caller.Kind, u.policy.Kind = FederatedUser, policy.FederatedUser
+		u.caller.ARN = "arn:aws:sts::" + account.String() + ":federated-user/" + in.Name
+		u.caller.UserID = account.String() + ":" + in.Name
+		u.policy.Issuer = RootARN(account)
+		if e != nil {
+			u.policy.Issuer = EntityARN(*e)
+		}
+	case e == nil:
+		u.caller.Kind, u.policy.Kind = Root, policy.Account
+		u.caller.ARN, u.caller.UserID = RootARN(account), account.String()
+	case e.Kind == meta.User:
+		u.caller.Kind, u.policy.Kind = User, policy.User
+		u.caller.ARN, u.caller.UserID = EntityARN(*e), e.ID
+	case e.Kind == meta.Role && in != nil:
+		u.caller.Kind, u.policy.Kind = RoleSession, policy.RoleSession
+		u.caller.ARN = "arn:aws:sts::" + account.String() + ":assumed-role/" + e.Name + "/" + in.Name
+		u.caller.UserID = e.ID + ":" + in.Name
+		u.policy.Issuer = EntityARN(*e)
+	default:
+		return nil, fmt.Errorf("identity: %s is no principal", e.ID)
+	}
+	u.policy.ARN = u.caller.ARN
+	if in != nil {
+		u.caller.Session, u.caller.AccessKey = in.AccessKey, in.AccessKey
+	}
+	if err := s.policiesOf(ctx, u, e, in); err != nil {
+		return nil, err
+	}
+	return u, s.keysOf(ctx, u, e, in)
+}
+
+// policiesOf adds all policies of the subject's side.
+func (s *Service) policiesOf(ctx context.Context, u *subject, e *meta.Entity, in *meta.Session) error {
+	controls, err := s.controls(ctx)
+	if err != nil {
+		return err
+	}
+	if !u.policy.ServiceLinked {
+		level := controls.of(meta.ServiceControl, u.caller.Account)
+		u.control, u.conditional = level.policies, u.conditional || level.conditional
+	}
+	// A federated user has rights only by the policies that its session was made with. Source: STS API reference,
+	// GetFederationToken.
+	federatedWithout := in != nil && in.Kind == meta.FederatedSession && len(in.Policies)+len(in.PolicyARNs) == 0
+	if e != nil && !federatedWithout {
+		if err := s.attached(ctx, u, *e); err != nil {
+			return err
+		}
+		groups, err := s.meta.Containers(ctx, e.ID)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if g.Kind != meta.Group {
+				continue // an instance profile
+			}
+			if err := s.attached(ctx, u, g); err != nil {
+				return err
+			}
+		}
+		if e.Boundary != "" {
+			n, err := s.managed(ctx, u, e.Boundary, policy.Boundary)
+			if err != nil {
+				return err
+			}
+			u.boundary = append(u.boundary, n)
+		}
+	}
+	if e == nil && in != nil && in.Kind == meta.FederatedSession && !federatedWithout {
+		u.identity = append(u.identity, everything) // the root user's side
+	}
+	if in == nil {
+		return nil
+	}
+	for _, text := range in.Policies {
+		n, err := s.add(u, policy.Session, "session policy", "", meta.BoundPolicy{Text: text})
+		if err != nil {
+			return err
+		}
+		u.session = append(u.session, n)
+	}
+	for _, arn := range in.PolicyARNs {
+		n, err := s.managed(ctx, u, arn, policy.Session)
+		if err != nil {
+			return err
+		}
+		u.session = append(u.session, n)
+	}
+	return nil
+}
+
+// attached adds the inline and managed policies of a user, group or role.
+func (s *Service) attached(ctx context.Context, u *subject, e meta.Entity) error {
+	inline, err := s.meta.Inlines(ctx, e.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range inline {
+		n, err := s.add(u, policy.Identity, p.Name, "", meta.BoundPolicy{Text: p.Text})
+		if err != nil {
+			return err
+		}
+		u.identity = append(u.identity, n)
+	}
+	arns, err := s.meta.Attachments(ctx, e.ID)
+	if err != nil {
+		return err
+	}
+	for _, arn := range arns {
+		n, err := s.managed(ctx, u, arn, policy.Identity)
+		if err != nil {
+			return err
+		}
+		u.identity = append(u.identity, n)
+	}
+	return nil
+}
+
+// managed reads a managed policy, of AWS or of a customer. One that is gone allows nothing: a boundary or session policy that
+// was deleted must not set free what it held.
+func (s *Service) managed(ctx context.Context, u *subject, arn string, kind policy.Kind) (policy.Named, error) {
+	text, err := s.ManagedText(ctx, arn)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return policy.Named{Name: arn, ARN: arn, Policy: nothing}, nil
+	}
+	if err != nil {
+		return policy.Named{}, err
+	}
+	return s.add(u, kind, arn[strings.LastIndexByte(arn, '/')+1:], arn, meta.BoundPolicy{Text: text})
+}
+
+// ManagedText gives the default version of a managed policy of AWS or of a customer. Errors: fault.NoSuchEntity.
+func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
+	if m, ok := ManagedPolicy(arn); ok {
+		return m.Text, nil
+	}
+	none := fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
+	digits, path, ok2 := strings.Cut(rest, ":policy/")
+	account, err := name.ParseAccount(digits)
+	if !ok || !ok2 || err != nil {
+		return "", none
+	}
+	e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && EntityARN(e) != arn {
+		return "", none
+	}
+	if err != nil {
+		return "", err
+	}
+	versions, err := s.meta.PolicyVersions(ctx, e.ID)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(versions, func(v meta.PolicyVersion) bool { return v.Number == e.DefaultVersion })
+	if at < 0 {
+		return "", none
+	}
+	return versions[at].Text, nil
+}
+
+// add compiles a policy of the subject and notes what it reads.
+func (s *Service) add(u *subject, kind policy.Kind, policyName, arn string, p meta.BoundPolicy) (policy.Named, error) {
+	c, err := s.compile(kind, p)
+	if err != nil {
+		return policy.Named{}, fmt.Errorf("reading the policy %s of %s: %w", policyName, u.caller.ARN, err)
+	}
+	u.conditional = u.conditional || c.conditional
+	u.images = u.images || c.images
+	return policy.Named{Name: policyName, ARN: arn, Policy: c.policy}, nil
+}
+
+// keysOf sets the condition keys of the principal. Source: IAM user guide, global condition context keys.
+func (s *Service) keysOf(ctx context.Context, u *subject, e *meta.Entity, in *meta.Session) error {
+	k := &u.keys
+	principalARN, kind := u.caller.ARN, "Account"
+	tags := map[string]string{}
+	if e != nil {
+		var err error
+		if tags, err = s.meta.EntityTags(ctx, e.ID); err != nil {
+			return err
+		}
+	}
+	switch u.caller.Kind {
+	case User:
+		kind = "User"
+		k.Set("aws:username", e.Name)
+	case RoleSession:
+		kind = "AssumedRole"
+		principalARN = u.policy.Issuer
+	case FederatedUser:
+		kind = "FederatedUser"
+		tags = nil // a federated user has those of its session alone
+	}
+	k.Set("aws:principalarn", principalARN)
+	k.Set("aws:principalaccount", u.caller.Account.String())
+	k.Set("aws:principaltype", kind)
+	k.Set("aws:userid", u.caller.UserID)
+	if s.organization != "" {
+		k.Set("aws:principalorgid", s.organization)
+		k.SetList("aws:principalorgpaths", s.organization+"/r-root/"+u.caller.Account.String()+"/")
+	}
+	for key, value := range tags {
+		k.Set("aws:principaltag/"+key, value)
+	}
+	if in == nil {
+		return nil
+	}
+	for key, value := range in.Tags {
+		k.Set("aws:principaltag/"+key, value)
+	}
+	for key, value := range in.Claims {
+		k.Set(key, value)
+	}
+	k.Set("aws:multifactorauthpresent", "false")
+	k.Set("aws:tokenissuetime", in.IssuedAt.UTC().Format("2006-01-02T15:04:05Z"))
+	if in.Source != "" {
+		k.Set("aws:sourceidentity", in.Source)
+	}
+	return nil
+}
+
+// outsider is the subject of a caller that belongs to no account here: it has no policies of its own.
+func (s *Service) outsider(c Caller) (*subject, error) {
+	u := &subject{caller: c, policy: policy.Caller{ARN: c.ARN}}
+	switch c.Kind {
+	case Anonymous:
+		u.policy.Kind = policy.Anyone
+		u.keys.Set("aws:principaltype", "Anonymous")
+		u.keys.Set("aws:userid", "anonymous")
+	case WebIdentity:
+		u.policy.Kind = policy.Federated
+		u.keys.Set("aws:principaltype", "FederatedUser")
+	case AWSService:
+		u.policy.Kind = policy.Service
+		u.keys.Set("aws:principalservicename", c.ARN)
+	default:
+		return nil, fmt.Errorf("identity: a caller of kind %d without a principal", c.Kind)
+	}
+	return u, nil
+}
