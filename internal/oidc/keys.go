@@ -1,0 +1,216 @@
+package oidc
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/ecrin-dev/ecrin/internal/egress"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+)
+
+const (
+	maxAge     = 10 * time.Minute // how long a key may be used after its issuer has withdrawn it
+	minPause   = 5 * time.Second  // between two questions to an issuer, whatever tokens come
+	maxSources = 1000             // issuers whose keys are kept
+	maxKeys    = 100              // of each kind; source: IAM user guide, creating an OIDC provider
+	minRSA     = 2048             // bits
+	maxRSA     = 8192             // bits; more would only cost time
+)
+
+// key is a public key of an issuer.
+type key struct {
+	public any    // *rsa.PublicKey or *ecdsa.PublicKey
+	alg    string // the only algorithm that it is for; empty: any that its kind allows
+}
+
+// fits refuses to use a key for another algorithm than its own.
+func (k key) fits(alg jose.SignatureAlgorithm) error {
+	if k.alg != "" && k.alg != string(alg) {
+		return fmt.Errorf("the key is for %s, the token has %s", k.alg, alg)
+	}
+	switch public := k.public.(type) {
+	case *rsa.PublicKey:
+		if strings.HasPrefix(string(alg), "RS") {
+			return nil
+		}
+	case *ecdsa.PublicKey:
+		curve := map[jose.SignatureAlgorithm]elliptic.Curve{jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384(), jose.ES512: elliptic.P521()}[alg]
+		if curve != nil && public.Curve == curve {
+			return nil
+		}
+	}
+	return fmt.Errorf("the key is of another kind than %s", alg)
+}
+
+// parseKeys reads a set of keys (RFC 7517) into a map by key id. Keys of other kinds and for other uses are passed over; ids
+// that stand twice name no key, for nobody could say which one is meant.
+func parseKeys(text []byte) (map[string]key, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, errors.New("the set of keys is not JSON")
+	}
+	keys, seen := map[string]key{}, map[string]bool{}
+	rsas, ecs := 0, 0
+	for _, raw := range set.Keys {
+		var named struct {
+			Kid string   `json:"kid"`
+			Ops []string `json:"key_ops"`
+		}
+		if json.Unmarshal(raw, &named) != nil || named.Kid == "" {
+			continue
+		}
+		if seen[named.Kid] {
+			delete(keys, named.Kid)
+			continue
+		}
+		seen[named.Kid] = true
+		var k jose.JSONWebKey
+		if k.UnmarshalJSON(raw) != nil || k.KeyID != named.Kid || k.Use != "" && k.Use != "sig" || named.Ops != nil && !slices.Contains(named.Ops, "verify") {
+			continue
+		}
+		switch public := k.Key.(type) {
+		case *rsa.PublicKey:
+			if rsas++; public.N.BitLen() < minRSA || public.N.BitLen() > maxRSA {
+				continue
+			}
+		case *ecdsa.PublicKey:
+			ecs++
+		default:
+			continue
+		}
+		keys[named.Kid] = key{public: k.Key, alg: k.Algorithm}
+	}
+	if rsas > maxKeys || ecs > maxKeys {
+		return nil, fmt.Errorf("the set has more than %d keys of one kind", maxKeys)
+	}
+	return keys, nil
+}
+
+// cache keeps the keys of issuers for a short time.
+type cache struct {
+	guard *egress.Guard
+	now   func() time.Time
+
+	mu      sync.Mutex
+	sources map[string]*source
+}
+
+// source is one issuer, trusted by one list of thumbprints: what one account trusts must not count for another.
+type source struct {
+	gate chan struct{} // held by whoever asks the issuer
+
+	mu      sync.Mutex
+	keys    map[string]key
+	fetched time.Time // when keys were asked for; zero when there are none
+	asked   time.Time // when the issuer was asked last
+	err     error     // of that time
+}
+
+func newCache(guard *egress.Guard, now func() time.Time) *cache {
+	return &cache{guard: guard, now: now, sources: map[string]*source{}}
+}
+
+func noKey() *fault.Error {
+	return fault.InvalidIdentityToken.New("Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements")
+}
+
+// find gives the issuer's key with that id, and asks the issuer when it is not known or too old.
+func (c *cache) find(ctx context.Context, issuer string, thumbprints []string, kid string) (key, error) {
+	s := c.source(issuer, thumbprints)
+	if k, err, known := s.look(kid, c.now()); known {
+		return k, err
+	}
+	select {
+	case s.gate <- struct{}{}:
+		defer func() { <-s.gate }()
+	case <-ctx.Done():
+		return key{}, ctx.Err()
+	}
+	now := c.now()
+	if k, err, known := s.look(kid, now); known { // somebody else has asked meanwhile
+		return k, err
+	}
+	// Not with the caller's context: its end would spend the question of the next seconds for nothing. The client has a
+	// time limit of its own.
+	keys, err := fetch(context.WithoutCancel(ctx), c.guard, issuer, thumbprints, c.now)
+	s.set(keys, err, now)
+	k, err, _ := s.look(kid, now)
+	return k, err
+}
+
+// look answers from what is known; false when the issuer should be asked.
+func (s *source) look(kid string, now time.Time) (key, error, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if within(s.fetched, now, maxAge) {
+		if k, ok := s.keys[kid]; ok {
+			return k, nil, true
+		}
+	}
+	if !within(s.asked, now, minPause) {
+		return key{}, nil, false
+	}
+	if s.err != nil {
+		return key{}, s.err, true
+	}
+	return key{}, noKey().Because(fmt.Errorf("the issuer has no usable key %.100q", kid)), true
+}
+
+// within says whether since is a time less than d ago. A clock that was set back makes nothing last longer.
+func within(since, now time.Time, d time.Duration) bool {
+	return !since.IsZero() && !now.Before(since) && now.Sub(since) < d
+}
+
+// set notes an answer. Keys that a new set does not have are gone; after a failure the old ones live out their time.
+func (s *source) set(keys map[string]key, err error, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked, s.err = now, err
+	if err == nil {
+		s.keys, s.fetched = keys, now
+	}
+}
+
+func (c *cache) source(issuer string, thumbprints []string) *source {
+	sorted := slices.Sorted(slices.Values(thumbprints))
+	id := issuer + "\n" + strings.ToLower(strings.Join(sorted, "\n"))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.sources[id]
+	if !ok {
+		if len(c.sources) >= maxSources {
+			c.evict()
+		}
+		s = &source{gate: make(chan struct{}, 1)}
+		c.sources[id] = s
+	}
+	return s
+}
+
+// evict forgets the issuer that was asked longest ago; c.mu is held.
+func (c *cache) evict() {
+	var oldest string
+	var at time.Time
+	for id, s := range c.sources {
+		s.mu.Lock()
+		asked := s.asked
+		s.mu.Unlock()
+		if oldest == "" || asked.Before(at) {
+			oldest, at = id, asked
+		}
+	}
+	delete(c.sources, oldest)
+}
