@@ -1,0 +1,121 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+)
+
+// Source: IAM user guide, IAM and STS quotas.
+const (
+	mostGroups       = 300
+	mostGroupsOfUser = 10
+)
+
+// CreateGroup makes a group without members and rights. Errors: fault.EntityAlreadyExists, fault.LimitExceeded.
+// Source: IAM API reference, CreateGroup.
+func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
+	e := s.newEntity(c, meta.Group, "AGPA", in.Path, in.GroupName)
+	if err := s.meta.CreateEntity(ctx, e, nil, mostGroups); err != nil {
+		return nil, err
+	}
+	return &iamtypes.CreateGroupResponse{Group: groupOf(e)}, nil
+}
+
+func groupOf(e meta.Entity) iamtypes.Group {
+	return iamtypes.Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt}}
+}
+
+// nameOf is the order of most listings.
+func nameOf(e meta.Entity) string { return e.Name }
+
+// GetGroup shows a group with one page of its users, by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
+// Source: IAM API reference, GetGroup.
+func (s *Service) GetGroup(ctx context.Context, c identity.Caller, in *iamtypes.GetGroupRequest) (*iamtypes.GetGroupResponse, error) {
+	p, err := s.paging(c, "GetGroup", in.Marker, in.MaxItems, in.GroupName)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.meta.Entity(ctx, c.Account, meta.Group, in.GroupName)
+	if err != nil {
+		return nil, err
+	}
+	users, err := s.meta.Members(ctx, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, truncated, marker := cut(p, users, nameOf)
+	return &iamtypes.GetGroupResponse{Group: groupOf(g), Users: each(page, userOf), IsTruncated: truncated, Marker: marker}, nil
+}
+
+// ListGroups lists groups by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListGroups.
+func (s *Service) ListGroups(ctx context.Context, c identity.Caller, in *iamtypes.ListGroupsRequest) (*iamtypes.ListGroupsResponse, error) {
+	page, truncated, marker, err := s.entities(ctx, c, "ListGroups", meta.Group, in.PathPrefix, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListGroupsResponse{Groups: each(page, groupOf), IsTruncated: truncated, Marker: marker}, nil
+}
+
+// ListGroupsForUser lists the groups of a user by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
+// Source: IAM API reference, ListGroupsForUser.
+func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, in *iamtypes.ListGroupsForUserRequest) (*iamtypes.ListGroupsForUserResponse, error) {
+	p, err := s.paging(c, "ListGroupsForUser", in.Marker, in.MaxItems, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := s.meta.Containers(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, truncated, marker := cut(p, groups, nameOf)
+	return &iamtypes.ListGroupsForUserResponse{Groups: each(page, groupOf), IsTruncated: truncated, Marker: marker}, nil
+}
+
+// UpdateGroup changes name and path of a group, which keeps its unique id, members and policies.
+//
+// Errors: fault.NoSuchEntity, fault.EntityAlreadyExists. Source: IAM API reference, UpdateGroup.
+func (s *Service) UpdateGroup(ctx context.Context, c identity.Caller, in *iamtypes.UpdateGroupRequest) (*None, error) {
+	return s.rename(ctx, c, meta.Group, in.GroupName, in.NewGroupName, in.NewPath)
+}
+
+// DeleteGroup removes a group that has no members and policies any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
+// Source: IAM API reference, DeleteGroup.
+func (s *Service) DeleteGroup(ctx context.Context, c identity.Caller, in *iamtypes.DeleteGroupRequest) (*None, error) {
+	return none(s.meta.DeleteEntity(ctx, c.Account, meta.Group, in.GroupName))
+}
+
+// AddUserToGroup gives a user the rights of a group; twice is no error. Errors: fault.NoSuchEntity, fault.LimitExceeded.
+// Source: IAM API reference, AddUserToGroup.
+func (s *Service) AddUserToGroup(ctx context.Context, c identity.Caller, in *iamtypes.AddUserToGroupRequest) (*None, error) {
+	g, u, err := s.pair(ctx, c, meta.Group, in.GroupName, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	return none(s.meta.AddMember(ctx, g.ID, u.ID, mostGroupsOfUser, 0))
+}
+
+// pair finds a container and what is to be its member, or no more. Errors: fault.NoSuchEntity.
+func (s *Service) pair(ctx context.Context, c identity.Caller, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (in, of meta.Entity, err error) {
+	if in, err = s.meta.Entity(ctx, c.Account, kind, container); err == nil {
+		of, err = s.meta.Entity(ctx, c.Account, memberKind, member)
+	}
+	return in, of, err
+}
+
+// RemoveUserFromGroup takes the rights of a group from a user. Errors: fault.NoSuchEntity, also for a user that is not in it.
+// Source: IAM API reference, RemoveUserFromGroup.
+func (s *Service) RemoveUserFromGroup(ctx context.Context, c identity.Caller, in *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
+	g, u, err := s.pair(ctx, c, meta.Group, in.GroupName, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	return none(s.meta.RemoveMember(ctx, g.ID, u.ID))
+}

@@ -1,0 +1,147 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+)
+
+// Source: IAM user guide, IAM and STS quotas.
+const (
+	mostProfiles       = 1000
+	mostRolesInProfile = 1
+)
+
+// CreateInstanceProfile makes an instance profile without a role.
+//
+// Errors: fault.EntityAlreadyExists, fault.LimitExceeded, fault.InvalidInput (the tags).
+// Source: IAM API reference, CreateInstanceProfile.
+func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.CreateInstanceProfileRequest) (*iamtypes.CreateInstanceProfileResponse, error) {
+	tags, err := tagsOf(in.Tags, exactCase)
+	if err != nil {
+		return nil, err
+	}
+	e := s.newEntity(c, meta.InstanceProfile, "AIPA", in.Path, in.InstanceProfileName)
+	if err := s.meta.CreateEntity(ctx, e, tags, mostProfiles); err != nil {
+		return nil, err
+	}
+	p, err := s.profileOf(ctx, e)
+	p.Tags = tagList(tags)
+	return &iamtypes.CreateInstanceProfileResponse{InstanceProfile: p}, err
+}
+
+// profileOf shows an instance profile as listings do: with its role, without tags.
+func (s *Service) profileOf(ctx context.Context, e meta.Entity) (iamtypes.InstanceProfile, error) {
+	p := iamtypes.InstanceProfile{
+		Path: e.Path, InstanceProfileName: e.Name, InstanceProfileId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt},
+	}
+	members, err := s.meta.Members(ctx, e.ID)
+	if err != nil {
+		return p, err
+	}
+	p.Roles, err = s.rolesOf(ctx, members)
+	return p, err
+}
+
+func (s *Service) profilesOf(ctx context.Context, all []meta.Entity) ([]iamtypes.InstanceProfile, error) {
+	out := []iamtypes.InstanceProfile{}
+	for _, e := range all {
+		p, err := s.profileOf(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// GetInstanceProfile shows an instance profile with its role. Errors: fault.NoSuchEntity.
+// Source: IAM API reference, GetInstanceProfile.
+func (s *Service) GetInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.GetInstanceProfileRequest) (*iamtypes.GetInstanceProfileResponse, error) {
+	e, err := s.meta.Entity(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.profileOf(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := s.meta.EntityTags(ctx, e.ID)
+	p.Tags = tagList(tags)
+	return &iamtypes.GetInstanceProfileResponse{InstanceProfile: p}, err
+}
+
+// ListInstanceProfiles lists instance profiles by name. Errors: fault.Validation (the marker).
+// Source: IAM API reference, ListInstanceProfiles.
+func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, in *iamtypes.ListInstanceProfilesRequest) (*iamtypes.ListInstanceProfilesResponse, error) {
+	page, truncated, marker, err := s.entities(ctx, c, "ListInstanceProfiles", meta.InstanceProfile, in.PathPrefix, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := s.profilesOf(ctx, page)
+	return &iamtypes.ListInstanceProfilesResponse{InstanceProfiles: profiles, IsTruncated: truncated, Marker: marker}, err
+}
+
+// ListInstanceProfilesForRole lists the instance profiles that have a role, by name.
+//
+// Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListInstanceProfilesForRole.
+func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
+	p, err := s.paging(c, "ListInstanceProfilesForRole", in.Marker, in.MaxItems, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.meta.Containers(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, truncated, marker := cut(p, all, nameOf)
+	profiles, err := s.profilesOf(ctx, page)
+	return &iamtypes.ListInstanceProfilesForRoleResponse{InstanceProfiles: profiles, IsTruncated: truncated, Marker: marker}, err
+}
+
+// DeleteInstanceProfile removes an instance profile that has no role any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
+// Source: IAM API reference, DeleteInstanceProfile.
+func (s *Service) DeleteInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
+	return none(s.meta.DeleteEntity(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName))
+}
+
+// AddRoleToInstanceProfile puts a role into an instance profile that has none.
+//
+// Errors: fault.NoSuchEntity, fault.LimitExceeded (it has a role, be it this one), fault.UnmodifiableEntity.
+// Source: IAM API reference, AddRoleToInstanceProfile.
+func (s *Service) AddRoleToInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
+	p, r, err := s.pair(ctx, c, meta.InstanceProfile, in.InstanceProfileName, meta.Role, in.RoleName)
+	if err == nil {
+		err = modifiable(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	full, err := s.meta.Members(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(full) >= mostRolesInProfile {
+		return nil, fault.LimitExceeded.New("Cannot exceed quota for InstanceSessionsPerInstanceProfile: %d", mostRolesInProfile)
+	}
+	return none(s.meta.AddMember(ctx, p.ID, r.ID, mostProfiles, mostRolesInProfile))
+}
+
+// RemoveRoleFromInstanceProfile takes the role out of an instance profile.
+//
+// Errors: fault.NoSuchEntity, also for a role that is not in it. Source: IAM API reference, RemoveRoleFromInstanceProfile.
+func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
+	p, r, err := s.pair(ctx, c, meta.InstanceProfile, in.InstanceProfileName, meta.Role, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	return none(s.meta.RemoveMember(ctx, p.ID, r.ID))
+}

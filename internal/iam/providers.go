@@ -1,0 +1,220 @@
+package iam
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// Sources: IAM user guide, IAM and STS quotas; IAM API reference, CreateOpenIDConnectProvider.
+const (
+	mostProviders   = 100
+	mostClientIDs   = 100
+	mostThumbprints = 5
+)
+
+// CreateOpenIDConnectProvider lets roles trust the tokens of an identity provider. The provider is not asked now: it may be
+// one that cannot be reached yet. Without thumbprints its certificate has to be one that this machine trusts.
+//
+// Errors: fault.InvalidInput (the URL, the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
+// client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
+func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
+	tags, err := tagsOf(in.Tags, exactCase)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := issuerOf(in.Url)
+	if err != nil {
+		return nil, err
+	}
+	e := s.newEntity(c, meta.OIDCProvider, "OIDC", "", issuer)
+	if e.ClientIDs = distinct(in.ClientIDList); len(e.ClientIDs) > mostClientIDs {
+		return nil, tooManyClientIDs()
+	}
+	if e.Thumbprints, err = thumbprints(in.ThumbprintList); err != nil {
+		return nil, err
+	}
+	if err := s.meta.CreateEntity(ctx, e, tags, mostProviders); err != nil {
+		return nil, err
+	}
+	return &iamtypes.CreateOpenIDConnectProviderResponse{OpenIDConnectProviderArn: identity.EntityARN(e), Tags: tagList(tags)}, nil
+}
+
+// issuerOf checks the URL of a provider and gives it without https://, as tokens' issuers are compared and ARNs have it.
+// A port is fine: providers that people run themselves have one. Errors: fault.InvalidInput.
+func issuerOf(text string) (string, error) {
+	u, err := url.Parse(text)
+	rest, secure := strings.CutPrefix(text, "https://")
+	switch {
+	case err != nil || !secure || u.Hostname() == "" || u.User != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", fault.InvalidInput.New("Invalid Open ID Connect Provider URL: it has to be like https://host/path.")
+	case strings.ContainsAny(text, "?#*"):
+		return "", fault.InvalidInput.New("Invalid Open ID Connect Provider URL: it cannot have a query, a fragment or a *.")
+	}
+	return rest, nil
+}
+
+// distinct leaves out what is there before, keeping the order.
+func distinct(all []string) []string {
+	var out []string
+	for _, s := range all {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func tooManyClientIDs() error {
+	return fault.LimitExceeded.New("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", mostClientIDs)
+}
+
+// thumbprints reads SHA-1 fingerprints of certificates, in lower case. Errors: fault.InvalidInput.
+func thumbprints(all []string) ([]string, error) {
+	var out []string
+	for _, t := range all {
+		if b, err := hex.DecodeString(t); err != nil || len(b) != 20 {
+			return nil, fault.InvalidInput.New("The thumbprint %q is not 40 hexadecimal digits.", name.Clip(t))
+		}
+		out = append(out, strings.ToLower(t))
+	}
+	if out = distinct(out); len(out) > mostThumbprints {
+		return nil, fault.InvalidInput.New("Thumbprint list must contain at most %d entries.", mostThumbprints)
+	}
+	return out, nil
+}
+
+// issuerIn gives the issuer of a provider's ARN in the account; "" when it is another account's.
+// Errors: fault.InvalidInput, for what is no provider's ARN.
+func issuerIn(c identity.Caller, arn string) (string, error) {
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
+	account, issuer, found := strings.Cut(rest, ":oidc-provider/")
+	if _, err := name.ParseAccount(account); !ok || !found || err != nil || issuer == "" {
+		return "", fault.InvalidInput.New("Invalid ARN: %s is not the ARN of an OpenID Connect provider.", name.Clip(arn))
+	}
+	if account != c.Account.String() {
+		return "", nil
+	}
+	return issuer, nil
+}
+
+func noProvider(arn string) error {
+	return fault.NoSuchEntity.New("OpenIDConnect Provider not found for arn %s", name.Clip(arn))
+}
+
+// provider finds a provider by its ARN. Errors: fault.InvalidInput, fault.NoSuchEntity.
+func (s *Service) provider(ctx context.Context, c identity.Caller, arn string) (meta.Entity, error) {
+	issuer, err := issuerIn(c, arn)
+	if err != nil {
+		return meta.Entity{}, err
+	}
+	e, err := s.meta.Entity(ctx, c.Account, meta.OIDCProvider, issuer)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = noProvider(arn)
+	}
+	return e, err
+}
+
+// changeProvider changes a provider by its ARN. Errors: fault.InvalidInput, fault.NoSuchEntity, those of change.
+func (s *Service) changeProvider(ctx context.Context, c identity.Caller, arn string, change func(*meta.Entity) error) (*None, error) {
+	issuer, err := issuerIn(c, arn)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.meta.UpdateEntity(ctx, c.Account, meta.OIDCProvider, issuer, change)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = noProvider(arn)
+	}
+	return none(err)
+}
+
+// GetOpenIDConnectProvider shows a provider. Errors: fault.InvalidInput, fault.NoSuchEntity.
+// Source: IAM API reference, GetOpenIDConnectProvider.
+func (s *Service) GetOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.GetOpenIDConnectProviderRequest) (*iamtypes.GetOpenIDConnectProviderResponse, error) {
+	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := s.meta.EntityTags(ctx, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.GetOpenIDConnectProviderResponse{
+		Url: e.Name, ClientIDList: e.ClientIDs, ThumbprintList: e.Thumbprints, CreateDate: awswire.At(e.CreatedAt), Tags: tagList(tags),
+	}, nil
+}
+
+// ListOpenIDConnectProviders lists all providers of the account; there are no pages.
+// Source: IAM API reference, ListOpenIDConnectProviders.
+func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
+	all, err := s.meta.Entities(ctx, c.Account, meta.OIDCProvider, "", "", mostProviders)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListOpenIDConnectProvidersResponse{OpenIDConnectProviderList: each(all, func(e meta.Entity) iamtypes.OpenIDConnectProviderListEntry {
+		return iamtypes.OpenIDConnectProviderListEntry{Arn: identity.EntityARN(e)}
+	})}, nil
+}
+
+// DeleteOpenIDConnectProvider removes a provider; one that does not exist is no error. Roles that trust it stay, and nobody
+// can assume them by its tokens any more.
+//
+// Errors: fault.InvalidInput. Source: IAM API reference, DeleteOpenIDConnectProvider.
+func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
+	issuer, err := issuerIn(c, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	err = s.meta.DeleteEntity(ctx, c.Account, meta.OIDCProvider, issuer)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = nil
+	}
+	return none(err)
+}
+
+// AddClientIDToOpenIDConnectProvider lets tokens for one more audience count; twice is no error.
+//
+// Errors: fault.InvalidInput, fault.NoSuchEntity, fault.LimitExceeded.
+// Source: IAM API reference, AddClientIDToOpenIDConnectProvider.
+func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
+	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+		if e.ClientIDs = distinct(append(slices.Clone(e.ClientIDs), in.ClientID)); len(e.ClientIDs) > mostClientIDs {
+			return tooManyClientIDs()
+		}
+		return nil
+	})
+}
+
+// RemoveClientIDFromOpenIDConnectProvider takes an audience away; one that is not there is no error.
+//
+// Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, RemoveClientIDFromOpenIDConnectProvider.
+func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {
+	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+		e.ClientIDs = slices.DeleteFunc(slices.Clone(e.ClientIDs), func(id string) bool { return id == in.ClientID })
+		return nil
+	})
+}
+
+// UpdateOpenIDConnectProviderThumbprint replaces the list of thumbprints.
+//
+// Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, UpdateOpenIDConnectProviderThumbprint.
+func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, c identity.Caller, in *iamtypes.UpdateOpenIDConnectProviderThumbprintRequest) (*None, error) {
+	list, err := thumbprints(in.ThumbprintList)
+	if err != nil {
+		return nil, err
+	}
+	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+		e.Thumbprints = list
+		return nil
+	})
+}

@@ -1,0 +1,219 @@
+package iam
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+)
+
+// mostTags is how many tags an entity may have. Source: IAM user guide, IAM and STS quotas.
+const mostTags = 50
+
+// exactCase is how the keys of tags compare on policies, providers and instance profiles. See foldCase for the others.
+func exactCase(key string) string { return key }
+
+// tagsOf reads the tags of a request, whose keys compare as same says. Errors: fault.InvalidInput (a key twice, or one that
+// is reserved). Source: IAM user guide, tags for IAM resources.
+func tagsOf(tags []iamtypes.Tag, same func(string) string) (map[string]string, error) {
+	all, seen := map[string]string{}, map[string]bool{}
+	for _, t := range tags {
+		if strings.HasPrefix(strings.ToLower(t.Key), "aws:") {
+			return nil, fault.InvalidInput.New("The tag key %q begins with aws:, which is reserved.", name.Clip(t.Key))
+		}
+		if seen[same(t.Key)] {
+			return nil, fault.InvalidInput.New("Duplicate tag keys found: %q.", name.Clip(t.Key))
+		}
+		all[t.Key], seen[same(t.Key)] = t.Value, true
+	}
+	return all, nil
+}
+
+// tagList shows tags by key; nil when there are none.
+func tagList(tags map[string]string) []iamtypes.Tag {
+	var list []iamtypes.Tag
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, iamtypes.Tag{Key: k, Value: tags[k]})
+	}
+	return list
+}
+
+// tag adds tags to an entity, or replaces those with the same keys.
+func (s *Service) tag(ctx context.Context, e meta.Entity, tags []iamtypes.Tag, same func(string) string) (*None, error) {
+	add, err := tagsOf(tags, same)
+	if err != nil {
+		return nil, err
+	}
+	have, err := s.meta.EntityTags(ctx, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	// A key that is there in another case keeps its spelling: so its value changes in one step, and a decision by the tag
+	// never sees it missing.
+	spelled := spellings(have, same)
+	put := map[string]string{}
+	for k, v := range add {
+		if old, ok := spelled[same(k)]; ok {
+			k = old
+		}
+		put[k] = v
+	}
+	return none(s.meta.PutEntityTags(ctx, e.ID, put, mostTags))
+}
+
+func spellings(tags map[string]string, same func(string) string) map[string]string {
+	all := map[string]string{}
+	for k := range tags {
+		all[same(k)] = k
+	}
+	return all
+}
+
+// untag removes tags from an entity; those that are not there are passed over.
+func (s *Service) untag(ctx context.Context, e meta.Entity, keys []string, same func(string) string) (*None, error) {
+	have, err := s.meta.EntityTags(ctx, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	spelled := spellings(have, same)
+	var remove []string
+	for _, k := range keys {
+		if old, ok := spelled[same(k)]; ok {
+			remove = append(remove, old)
+		}
+	}
+	if len(remove) == 0 {
+		return &None{}, nil
+	}
+	return none(s.meta.RemoveEntityTags(ctx, e.ID, remove))
+}
+
+// tagPage lists one page of the tags of an entity, by key. The list is never nil.
+func (s *Service) tagPage(ctx context.Context, p paging, e meta.Entity) (page []iamtypes.Tag, truncated *bool, marker string, err error) {
+	tags, err := s.meta.EntityTags(ctx, e.ID)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	page, truncated, marker = cut(p, tagList(tags), func(t iamtypes.Tag) string { return t.Key })
+	return append([]iamtypes.Tag{}, page...), truncated, marker, nil
+}
+
+// TagUser adds tags to a user, or replaces those with the same keys; case does not count.
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded. Source: IAM API reference, TagUser.
+func (s *Service) TagUser(ctx context.Context, c identity.Caller, in *iamtypes.TagUserRequest) (*None, error) {
+	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	return s.tag(ctx, e, in.Tags, foldCase)
+}
+
+// UntagUser removes tags from a user. Errors: fault.NoSuchEntity. Source: IAM API reference, UntagUser.
+func (s *Service) UntagUser(ctx context.Context, c identity.Caller, in *iamtypes.UntagUserRequest) (*None, error) {
+	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	return s.untag(ctx, e, in.TagKeys, foldCase)
+}
+
+// ListUserTags lists the tags of a user. Errors: fault.NoSuchEntity, fault.Validation (the marker).
+// Source: IAM API reference, ListUserTags.
+func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, in *iamtypes.ListUserTagsRequest) (*iamtypes.ListUserTagsResponse, error) {
+	p, err := s.paging(c, "ListUserTags", in.Marker, in.MaxItems, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
+	if err != nil {
+		return nil, err
+	}
+	tags, truncated, marker, err := s.tagPage(ctx, p, e)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListUserTagsResponse{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// TagRole adds tags to a role, or replaces those with the same keys; case does not count.
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded. Source: IAM API reference, TagRole.
+func (s *Service) TagRole(ctx context.Context, c identity.Caller, in *iamtypes.TagRoleRequest) (*None, error) {
+	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	return s.tag(ctx, e, in.Tags, foldCase)
+}
+
+// UntagRole removes tags from a role. Errors: fault.NoSuchEntity. Source: IAM API reference, UntagRole.
+func (s *Service) UntagRole(ctx context.Context, c identity.Caller, in *iamtypes.UntagRoleRequest) (*None, error) {
+	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	return s.untag(ctx, e, in.TagKeys, foldCase)
+}
+
+// ListRoleTags lists the tags of a role. Errors: fault.NoSuchEntity, fault.Validation (the marker).
+// Source: IAM API reference, ListRoleTags.
+func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, in *iamtypes.ListRoleTagsRequest) (*iamtypes.ListRoleTagsResponse, error) {
+	p, err := s.paging(c, "ListRoleTags", in.Marker, in.MaxItems, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
+	if err != nil {
+		return nil, err
+	}
+	tags, truncated, marker, err := s.tagPage(ctx, p, e)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListRoleTagsResponse{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// TagOpenIDConnectProvider adds tags to an OIDC provider, or replaces those with the same keys.
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded.
+// Source: IAM API reference, TagOpenIDConnectProvider.
+func (s *Service) TagOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.TagOpenIDConnectProviderRequest) (*None, error) {
+	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	return s.tag(ctx, e, in.Tags, exactCase)
+}
+
+// UntagOpenIDConnectProvider removes tags from an OIDC provider. Errors: fault.NoSuchEntity, fault.InvalidInput.
+// Source: IAM API reference, UntagOpenIDConnectProvider.
+func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.UntagOpenIDConnectProviderRequest) (*None, error) {
+	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	return s.untag(ctx, e, in.TagKeys, exactCase)
+}
+
+// ListOpenIDConnectProviderTags lists the tags of an OIDC provider.
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.Validation (the marker).
+// Source: IAM API reference, ListOpenIDConnectProviderTags.
+func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, c identity.Caller, in *iamtypes.ListOpenIDConnectProviderTagsRequest) (*iamtypes.ListOpenIDConnectProviderTagsResponse, error) {
+	p, err := s.paging(c, "ListOpenIDConnectProviderTags", in.Marker, in.MaxItems, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
+	if err != nil {
+		return nil, err
+	}
+	tags, truncated, marker, err := s.tagPage(ctx, p, e)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListOpenIDConnectProviderTagsResponse{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}
