@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -127,6 +128,9 @@ func (a *API) serve(x *exchange) (any, error) {
 		return nil, fault.UnknownOperation.New("%s %s is no operation of any API here; the registry's paths start with /v2/", r.Method, name.Clip(r.URL.Path))
 	}
 	sig, err := sigv4.Parse(r)
+	if errors.Is(err, fault.MissingCredentials) {
+		return a.serveUnsigned(x, host, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,19 +150,67 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.ev.Caller = caller.ARN
+	in, err := a.input(x, body)
+	if err != nil {
+		return nil, err
+	}
+	return a.act(x, &call{caller: caller, host: host, region: region}, in)
+}
+
+// serveUnsigned answers the operations that carry their own proof of who calls; every other request without a signature is
+// refused as one that lacks it. Source: STS API reference, AssumeRoleWithWebIdentity.
+func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any, error) {
+	if x.service != stsService || host.Kind != endpoint.Any && host.Kind != stsService.host {
+		return nil, missing
+	}
+	body, err := a.body(x)
+	if err != nil {
+		return nil, err
+	}
+	form, err := formOf(x.r, body)
+	if err != nil {
+		return nil, missing
+	}
+	if op := stsService.operations[form.Get("Action")]; op == nil || op.as == nil {
+		return nil, missing
+	}
+	in, err := a.input(x, body)
+	if err != nil {
+		return nil, err
+	}
+	region := host.Registry.Region
+	if region == (name.Region{}) {
+		region = a.hosts.Default().Region
+	}
+	c := &call{host: host, region: region}
+	c.prepare(x)
+	if c.caller, err = x.op.as(a, c, in); err != nil {
+		return nil, err
+	}
+	return a.act(x, c, in)
+}
+
+// input reads and checks the request of an operation.
+func (a *API) input(x *exchange, body []byte) (awswire.Input, error) {
 	in, err := x.service.read(a, x, body)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.Validate(); err != nil {
-		return nil, err
-	}
-	c := &call{ctx: r.Context(), caller: caller, host: host, region: region, secure: x.ev.Secure, ev: x.ev, r: r}
+	return in, in.Validate()
+}
+
+// act decides and runs the operation.
+func (a *API) act(x *exchange, c *call, in awswire.Input) (any, error) {
+	c.prepare(x)
+	x.ev.Caller = c.caller.ARN
 	if err := a.allow(c, x.op, in); err != nil {
 		return nil, err
 	}
 	return x.op.run(a, c, in)
+}
+
+func (c *call) prepare(x *exchange) {
+	c.ctx, c.secure, c.ev, c.r = x.r.Context(), x.ev.Secure, x.ev, x.r
 }
 
 // allow asks for the operation's right on everything that it names.
