@@ -22,12 +22,15 @@ type committer struct {
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
+
+	lastAudit int64 // the identifier of the newest line of audit_pending, 0 when it was not needed yet
 }
 
 type write struct {
-	fn   func(*tx) error
-	err  error
-	done chan struct{}
+	fn    func(*tx) error
+	audit *AuditLine // of the request, nil without
+	err   error
+	done  chan struct{}
 }
 
 // groupLimit bounds the work of one commit, and with it the wait of the first writer in it.
@@ -58,7 +61,7 @@ func (c *committer) close() error {
 // do runs fn in a transaction and returns when its commit is durable. A ctx that ends while the write waits for a place
 // refuses it; once it has a place its outcome is awaited, so that whoever calls knows it (and drops what was cached).
 func (c *committer) do(ctx context.Context, fn func(*tx) error) error {
-	w := &write{fn: fn, done: make(chan struct{})}
+	w := &write{fn: fn, audit: auditLine(ctx), done: make(chan struct{})}
 	select {
 	case <-c.stop: // asked alone first, so that close does not go on for as long as writers come
 		return fault.Unavailable.New("the server is stopping")
@@ -155,6 +158,7 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 	ctx := context.Background() // a client that goes away must not undo its neighbours' writes
 	t := &tx{statements: c.stmts, ctx: ctx}
 	undo := func(err error) error {
+		settle(group, false)
 		_, rerr := c.conn.ExecContext(ctx, `ROLLBACK`)
 		if noTransaction(rerr) {
 			rerr = nil // the database has rolled back by itself
@@ -169,7 +173,12 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
 			return true, undo(err)
 		}
-		w.err = run(t, w.fn)
+		w.err = run(t, func(t *tx) error {
+			if err := w.fn(t); err != nil {
+				return err
+			}
+			return c.carry(t, w.audit)
+		})
 		switch {
 		case w.err == nil:
 			wrote = true
@@ -191,6 +200,7 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 	if _, err := t.exec(`COMMIT`); err != nil {
 		return true, undo(fmt.Errorf("committing: %w", err))
 	}
+	settle(group, true)
 	return true, nil
 }
 

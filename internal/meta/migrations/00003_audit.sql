@@ -1,0 +1,7 @@
+-- +goose Up
+-- Lines of the audit trail that were committed with their change and are not in the trail's files yet. Identifiers grow
+-- in the order of the commits.
+CREATE TABLE audit_pending (
+    id    BIGINT PRIMARY KEY,
+    lines BYTEA NOT NULL
+);
