@@ -65,7 +65,7 @@ func silent(r *http.Request, err error) error {
 		return n
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the connection ended before the answer")
+		return fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
 	}
 	return errors.New("the answer cannot be read as HTTP")
 }

@@ -98,7 +98,7 @@ func failure(err error) error {
 	if _, refused := errors.AsType[*egress.RefusedError](err); refused {
 		return err
 	}
-	if _, network := errors.AsType[net.Error](err); network {
+	if _, network := errors.AsType[net.Error](err); network || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	return err

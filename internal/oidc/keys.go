@@ -25,7 +25,7 @@ const (
 	maxSources = 1000             // issuers whose keys are kept
 	maxKeys    = 100              // of each kind; source: IAM user guide, creating an OIDC provider
 	minRSA     = 2048             // bits
-	maxRSA     = 8192             // bits; more would only cost time
+	maxRSA     = 4096             // bits; more would only cost time
 )
 
 // key is a public key of an issuer.
