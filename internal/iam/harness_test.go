@@ -142,3 +142,10 @@ func (w *world) role(t testing.TB, roleName string) iamtypes.Role {
 	t.Helper()
 	return do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: roleName, AssumeRolePolicyDocument: trustEC2}).Role
 }
+
+func wantCode(t testing.TB, what string, err error, want fault.Code) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v, want fault.%s", what, err, want)
+	}
+}
