@@ -213,7 +213,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(b64(`{"alg":"ES256","kid":"a"}`) + "." + b64(`{"iss":"https://a.example.com"}`) + "." + b64(strings.Repeat("x", 64)))
 	f.Add(b64(`{"alg":"none"}`) + "." + b64(`{}`) + ".")
 	f.Add("..")
-	v := oidc.New(i.Guard(), time.Now)
+	v := oidc.New(i.Guard(), newClock().now)
 	minted := map[string]bool{good: true}
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := v.Verify(t.Context(), text, func(issuer string) (oidc.Provider, error) {
