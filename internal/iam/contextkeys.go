@@ -1,0 +1,172 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// GetContextKeysForCustomPolicy lists the condition keys that policies read, so that a simulation can be given them.
+//
+// Errors: fault.InvalidInput (a policy that cannot be read, with the place).
+// Source: IAM API reference, GetContextKeysForCustomPolicy.
+func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+	keys, err := keysOf(nil, in.PolicyInputList)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
+}
+
+// GetContextKeysForPrincipalPolicy lists the condition keys that the policies of a user with its groups, of a group or of a role
+// read, and those of more policies. A permissions boundary is among them, for the simulation asks it too.
+//
+// Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN; a policy that cannot be read, with the place).
+// Source: IAM API reference, GetContextKeysForPrincipalPolicy.
+func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+	e, err := s.policySource(ctx, c, in.PolicySourceArn)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.heldBy(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if e.Boundary != "" {
+		if all, err = s.heldManaged(ctx, all, e, e.Boundary); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := keysOf(all, in.PolicyInputList)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
+}
+
+// keysOf gathers the keys of policies that are held and of others in a request.
+func keysOf(all []held, more []string) (keySet, error) {
+	keys := keySet{all: []string{}}
+	for _, h := range all {
+		// It was accepted when it was set, by a limit that may have been another one.
+		d, err := policy.ParseLimit(h.text, policy.Identity, len(h.text)+1)
+		if err != nil {
+			return keys, err
+		}
+		keys.add(d)
+	}
+	for i, text := range more {
+		d, err := input("PolicyInputList", i, text, policy.Identity)
+		if err != nil {
+			return keys, err
+		}
+		keys.add(d)
+	}
+	return keys, nil
+}
+
+// keySet holds condition keys, each as it was first written.
+type keySet struct {
+	all  []string
+	seen map[string]bool
+}
+
+func (k *keySet) add(d *policy.Document) {
+	if k.seen == nil {
+		k.seen = map[string]bool{}
+	}
+	for _, key := range d.Keys() {
+		if folded := strings.ToLower(key); !k.seen[folded] {
+			k.seen[folded] = true
+			k.all = append(k.all, key)
+		}
+	}
+}
+
+// input reads a policy of a list in a request. Errors: fault.InvalidInput, with the place.
+func input(list string, i int, text string, kind policy.Kind) (*policy.Document, error) {
+	d, err := parse(text, kind, mostDocument)
+	if err != nil {
+		return nil, fault.InvalidInput.New("%s.member.%d: %s", list, i+1, fault.From(err).Public).Because(err)
+	}
+	return d, nil
+}
+
+// policySource finds the user, group or role of the caller's account whose policies a request is about.
+// Errors: fault.InvalidInput (an ARN of anything else), fault.NoSuchEntity, for those of other accounts too.
+func (s *Service) policySource(ctx context.Context, c identity.Caller, arn string) (meta.Entity, error) {
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
+	account, resource, ok2 := strings.Cut(rest, ":")
+	kind, path, ok3 := strings.Cut(resource, "/")
+	of, known := map[string]meta.EntityKind{"user": meta.User, "group": meta.Group, "role": meta.Role}[kind]
+	if _, err := name.ParseAccount(account); !ok || !ok2 || !ok3 || !known || err != nil || path == "" || strings.HasSuffix(path, "/") {
+		return meta.Entity{}, fault.InvalidInput.New("Invalid Entity Arn: %s does not clearly define entity type and name.", name.Clip(arn))
+	}
+	entityName := nameIn(arn)
+	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", kind, name.Clip(entityName))
+	if account != c.Account.String() {
+		return meta.Entity{}, none
+	}
+	e, err := s.meta.Entity(ctx, c.Account, of, entityName)
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && identity.EntityARN(e) != arn {
+		return meta.Entity{}, none
+	}
+	return e, err
+}
+
+// held is a policy that somebody has.
+type held struct {
+	id        string      // as simulations call it
+	owner     meta.Entity // who it belongs to or is attached to
+	name, arn string      // arn is "" for an inline policy
+	text      string
+}
+
+// heldBy lists the inline and managed policies of a user and its groups, of a group or of a role, in the order in which
+// identity gathers them.
+func (s *Service) heldBy(ctx context.Context, e meta.Entity) ([]held, error) {
+	owners := []meta.Entity{e}
+	if e.Kind == meta.User {
+		groups, err := s.meta.Containers(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, groups...)
+	}
+	var all []held
+	for _, o := range owners {
+		inline, err := s.meta.Inlines(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range inline {
+			all = append(all, held{id: words[o.Kind] + "_" + o.Name + "_" + p.Name, owner: o, name: p.Name, text: p.Text})
+		}
+		arns, err := s.meta.Attachments(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, arn := range arns {
+			if all, err = s.heldManaged(ctx, all, o, arn); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// heldManaged adds a managed policy, unless it is gone by now.
+func (s *Service) heldManaged(ctx context.Context, all []held, owner meta.Entity, arn string) ([]held, error) {
+	text, err := s.id.ManagedText(ctx, arn)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return all, nil
+	}
+	return append(all, held{id: nameIn(arn), owner: owner, name: nameIn(arn), arn: arn, text: text}), err
+}

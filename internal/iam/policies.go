@@ -1,0 +1,273 @@
+package iam
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// Source: IAM user guide, IAM and STS quotas.
+const (
+	mostPolicies = 1500
+	mostManaged  = 6144 // characters of a managed policy, white space not counted
+)
+
+// managed is a managed policy, of the account or of AWS.
+type managed struct {
+	arn    string
+	entity meta.Entity       // zero for one of AWS
+	aws    *identity.Managed // nil for one of the account
+}
+
+// managedPolicy finds a managed policy by its ARN.
+//
+// Errors: fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
+func (s *Service) managedPolicy(ctx context.Context, c identity.Caller, arn string) (managed, error) {
+	if err := policyARN(arn); err != nil {
+		return managed{}, err
+	}
+	if m, ok := identity.ManagedPolicy(arn); ok {
+		return managed{arn: m.ARN, aws: &m}, nil
+	}
+	e, err := s.managedEntity(ctx, c.Account, arn)
+	return managed{arn: arn, entity: e}, err
+}
+
+// policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.InvalidInput.
+func policyARN(arn string) error {
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
+	owner, path, ok2 := strings.Cut(rest, ":policy/")
+	_, err := name.ParseAccount(owner)
+	if !ok || !ok2 || path == "" || strings.HasSuffix(path, "/") || owner != "aws" && err != nil {
+		return fault.InvalidInput.New("ARN %s is not valid.", name.Clip(arn))
+	}
+	return nil
+}
+
+// ownPolicy finds a managed policy that is to be changed.
+//
+// Errors: those of managedPolicy; fault.AccessDenied for one of AWS, which belongs to no account here.
+// Source: IAM user guide, AWS managed policies.
+func (s *Service) ownPolicy(ctx context.Context, c identity.Caller, action, arn string) (meta.Entity, error) {
+	m, err := s.managedPolicy(ctx, c, arn)
+	if err == nil && m.aws != nil {
+		err = fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.arn)
+	}
+	return m.entity, err
+}
+
+func (m *managed) path() string {
+	if m.aws != nil {
+		return m.aws.Path
+	}
+	return m.entity.Path
+}
+
+// show shows the policy as listings do: without description and tags. Source: IAM API reference, Policy.
+func (m *managed) show(attached, boundaries int) iamtypes.Policy {
+	p := iamtypes.Policy{Arn: m.arn, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
+	if a := m.aws; a != nil {
+		p.PolicyName, p.PolicyId, p.Path, p.DefaultVersionId = a.Name, a.ID, a.Path, versionID(a.Version)
+		p.CreateDate, p.UpdateDate = awswire.At(a.CreatedAt), awswire.At(a.UpdatedAt)
+		p.IsAttachable = new(!a.ServiceLinked)
+		return p
+	}
+	e := m.entity
+	p.PolicyName, p.PolicyId, p.Path, p.DefaultVersionId = e.Name, e.ID, e.Path, versionID(e.DefaultVersion)
+	p.CreateDate, p.UpdateDate = awswire.At(e.CreatedAt), awswire.At(e.UpdatedAt)
+	return p
+}
+
+func (m *managed) description() string {
+	if m.aws != nil {
+		return m.aws.Description
+	}
+	return m.entity.Description
+}
+
+func versionID(number int) string { return "v" + strconv.Itoa(number) }
+
+// CreatePolicy makes a managed policy, whose first version is the default one.
+//
+// Errors: fault.EntityAlreadyExists, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (policies; the length
+// of the document), fault.InvalidInput (the tags). Source: IAM API reference, CreatePolicy.
+func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamtypes.CreatePolicyRequest) (*iamtypes.CreatePolicyResponse, error) {
+	tags, err := tagsOf(in.Tags, exactCase)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parse(in.PolicyDocument, policy.Identity, mostManaged); err != nil {
+		return nil, err
+	}
+	e := s.newEntity(c, meta.ManagedPolicy, "ANPA", in.Path, in.PolicyName)
+	e.Description = in.Description
+	if err := s.meta.CreateEntity(ctx, e, tags, mostPolicies); err != nil {
+		return nil, err
+	}
+	v, err := s.meta.CreatePolicyVersion(ctx, e.ID, in.PolicyDocument, true, mostVersions)
+	if err != nil {
+		// Without a version it would be in the way of the next try. The client may be gone by now.
+		_ = s.meta.DeleteEntity(context.WithoutCancel(ctx), c.Account, e.Kind, e.Name)
+		return nil, err
+	}
+	e.DefaultVersion = v.Number
+	m := managed{arn: identity.EntityARN(e), entity: e}
+	p := m.show(0, 0)
+	p.Description, p.Tags = e.Description, tagList(tags)
+	return &iamtypes.CreatePolicyResponse{Policy: &p}, nil
+}
+
+// GetPolicy shows a managed policy, without its document. Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN).
+// Source: IAM API reference, GetPolicy.
+func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetPolicyRequest) (*iamtypes.GetPolicyResponse, error) {
+	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	users, err := s.meta.AttachedTo(ctx, c.Account, m.arn)
+	if err != nil {
+		return nil, err
+	}
+	attached, boundaries := 0, 0
+	for _, u := range users {
+		if u.Boundary {
+			boundaries++
+		} else {
+			attached++
+		}
+	}
+	p := m.show(attached, boundaries)
+	p.Description = m.description()
+	if m.aws == nil {
+		tags, err := s.meta.EntityTags(ctx, m.entity.ID)
+		if err != nil {
+			return nil, err
+		}
+		p.Tags = tagList(tags)
+	}
+	return &iamtypes.GetPolicyResponse{Policy: &p}, nil
+}
+
+// ListPolicies lists managed policies by name: those of AWS, of the account, or both; of them those below a path, those that
+// are attached, and those with a usage. Errors: fault.Validation (the marker).
+// Source: IAM API reference, ListPolicies.
+func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
+	onlyAttached := in.OnlyAttached != nil && *in.OnlyAttached
+	p, err := s.paging(c, "ListPolicies", in.Marker, in.MaxItems, string(in.Scope), strconv.FormatBool(onlyAttached), in.PathPrefix, string(in.PolicyUsageFilter))
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.managedPolicies(ctx, c, in.Scope, in.PathPrefix)
+	if err != nil {
+		return nil, err
+	}
+	attached, boundaries, err := s.meta.AttachmentCounts(ctx, c.Account)
+	if err != nil {
+		return nil, err
+	}
+	shown := []iamtypes.Policy{}
+	for _, m := range all {
+		a, b := attached[m.arn], boundaries[m.arn]
+		uses := a + b
+		switch in.PolicyUsageFilter {
+		case iamtypes.PolicyUsageTypePermissionsPolicy:
+			uses = a
+		case iamtypes.PolicyUsageTypePermissionsBoundary:
+			uses = b
+		}
+		if uses > 0 || !onlyAttached && in.PolicyUsageFilter == "" {
+			shown = append(shown, m.show(a, b))
+		}
+	}
+	// Names are unique within the account and within AWS; the id tells two of the same name apart.
+	page, truncated, marker := cut(p, shown, func(p iamtypes.Policy) string { return p.PolicyName + " " + p.PolicyId })
+	return &iamtypes.ListPoliciesResponse{Policies: page, IsTruncated: truncated, Marker: marker}, nil
+}
+
+// managedPolicies gathers managed policies whose path begins with a prefix.
+func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType, pathPrefix string) ([]managed, error) {
+	var all []managed
+	if scope != iamtypes.PolicyScopeTypeAWS {
+		own, err := s.meta.Entities(ctx, c.Account, meta.ManagedPolicy, pathPrefix, "", math.MaxInt32)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range own {
+			all = append(all, managed{arn: identity.EntityARN(e), entity: e})
+		}
+	}
+	if scope == iamtypes.PolicyScopeTypeLocal {
+		return all, nil
+	}
+	for _, m := range identity.ManagedPolicies() {
+		if strings.HasPrefix(m.Path, pathPrefix) {
+			all = append(all, managed{arn: m.ARN, aws: &m})
+		}
+	}
+	return all, nil
+}
+
+// DeletePolicy removes a managed policy that has no attachments and no version but its default one.
+//
+// Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
+// Source: IAM API reference, DeletePolicy.
+func (s *Service) DeletePolicy(ctx context.Context, c identity.Caller, in *iamtypes.DeletePolicyRequest) (*None, error) {
+	e, err := s.ownPolicy(ctx, c, "DeletePolicy", in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	return none(s.meta.DeleteEntity(ctx, c.Account, meta.ManagedPolicy, e.Name))
+}
+
+// TagPolicy adds tags to a managed policy, or replaces those with the same keys.
+//
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded, fault.AccessDenied (a policy of AWS).
+// Source: IAM API reference, TagPolicy.
+func (s *Service) TagPolicy(ctx context.Context, c identity.Caller, in *iamtypes.TagPolicyRequest) (*None, error) {
+	e, err := s.ownPolicy(ctx, c, "TagPolicy", in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	return s.tag(ctx, e, in.Tags, exactCase)
+}
+
+// UntagPolicy removes tags from a managed policy. Errors: those of TagPolicy but fault.LimitExceeded.
+// Source: IAM API reference, UntagPolicy.
+func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, in *iamtypes.UntagPolicyRequest) (*None, error) {
+	e, err := s.ownPolicy(ctx, c, "UntagPolicy", in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	return s.untag(ctx, e, in.TagKeys, exactCase)
+}
+
+// ListPolicyTags lists the tags of a managed policy; those of AWS have none.
+// Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
+// Source: IAM API reference, ListPolicyTags.
+func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {
+	p, err := s.paging(c, "ListPolicyTags", in.Marker, in.MaxItems, in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
+	if err != nil {
+		return nil, err
+	}
+	if m.aws != nil {
+		return &iamtypes.ListPolicyTagsResponse{Tags: []iamtypes.Tag{}, IsTruncated: new(false)}, nil
+	}
+	tags, truncated, marker, err := s.tagPage(ctx, p, m.entity)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListPolicyTagsResponse{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}
