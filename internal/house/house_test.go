@@ -24,7 +24,7 @@ var floors = []struct {
 }{
 	{"words", []string{"internal/fault", "internal/name", "internal/secret"}},
 	{"rules", []string{"internal/sigv4", "internal/policy", "internal/manifest", "internal/endpoint", "internal/awswire",
-		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes"}},
+		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes", "internal/explain"}},
 	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack", "internal/egress", "internal/oidc", "internal/audit"}},
 	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
 	{"core", []string{"internal/identity", "internal/iam", "internal/sts", "internal/registry"}},

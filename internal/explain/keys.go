@@ -1,0 +1,47 @@
+package explain
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// spelled are the condition keys as AWS writes them. Source: IAM user guide, global condition context keys; service
+// authorization references of ECR and STS.
+var spelled = strings.Fields(`
+	aws:CurrentTime aws:EpochTime aws:MultiFactorAuthAge aws:MultiFactorAuthPresent aws:PrincipalAccount aws:PrincipalArn
+	aws:PrincipalIsAWSService aws:PrincipalOrgID aws:PrincipalOrgPaths aws:PrincipalServiceName aws:PrincipalType
+	aws:Referer aws:RequestedRegion aws:ResourceAccount aws:ResourceOrgID aws:SecureTransport aws:SourceAccount
+	aws:SourceArn aws:SourceIdentity aws:SourceIp aws:TagKeys aws:TokenIssueTime aws:UserAgent aws:ViaAWSService
+	aws:userid aws:username ecr:AccountSetting ecrin:ImageDigest ecrin:ImageTag sts:ExternalId sts:RoleSessionName
+	sts:SourceIdentity sts:TransitiveTagKeys
+`)
+
+// families are the keys that end with the name of a tag.
+var families = []string{"aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/", "ecr:ResourceTag/"}
+
+// spell gives a key, in lower case, as AWS writes it.
+func spell(key string) string {
+	if i := slices.IndexFunc(spelled, func(s string) bool { return strings.EqualFold(s, key) }); i >= 0 {
+		return spelled[i]
+	}
+	for _, f := range families {
+		if len(key) > len(f) && strings.EqualFold(f, key[:len(f)]) {
+			return f + key[len(f):]
+		}
+	}
+	return key
+}
+
+func contextOf(c *policy.Context) []ecrintypes.ContextEntry {
+	all := []ecrintypes.ContextEntry{}
+	for _, key := range spelled {
+		if values := c.Values(key); len(values) > 0 {
+			all = append(all, ecrintypes.ContextEntry{Key: key, Values: values})
+		}
+	}
+	slices.SortFunc(all, func(a, b ecrintypes.ContextEntry) int { return strings.Compare(a.Key, b.Key) })
+	return all
+}

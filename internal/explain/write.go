@@ -1,0 +1,189 @@
+package explain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/policy"
+)
+
+// Write writes an explanation for people: the answer in one sentence, what each layer says, the statements that had a
+// part in it, and for a denied request what would allow it, as commands to paste.
+func Write(w io.Writer, e ecrintypes.Explanation) error {
+	var b bytes.Buffer
+	t := text{&b}
+	t.line("%s", answer(e))
+	if e.RequestId != "" {
+		t.line("request %s", e.RequestId)
+	}
+	t.layers(e.Layers)
+	t.findings(e.Findings)
+	if !e.Allowed {
+		t.changes(e)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// answer is the decision with the layer that made it, in one sentence.
+func answer(e ecrintypes.Explanation) string {
+	who, what := e.PrincipalArn, e.Action+" on "+e.Resource
+	if who == "*" {
+		who = "an anonymous caller"
+	}
+	switch {
+	case e.Allowed && e.DecidedBy == "":
+		return fmt.Sprintf("allowed: %s may %s, as root user of the account that owns it", who, what)
+	case e.Allowed:
+		return fmt.Sprintf("allowed by %s: %s may %s", decider(e, policy.Allow), who, what)
+	case e.Verdict == ecrintypes.VerdictExplicitDeny:
+		return fmt.Sprintf("denied by %s: %s may not %s", decider(e, policy.Deny), who, what)
+	}
+	return fmt.Sprintf("denied because no %s allows it: %s may not %s", noun(e.DecidedBy), who, what)
+}
+
+// decider names the policy that decided, if a statement tells it.
+func decider(e ecrintypes.Explanation, effect policy.Effect) string {
+	for _, f := range e.Findings {
+		if f.Layer == e.DecidedBy && f.Effect == string(effect) && f.Failed == "" {
+			return "the " + noun(f.Layer) + " " + called(f)
+		}
+	}
+	return "a " + noun(e.DecidedBy)
+}
+
+// noun is what one policy of a layer is called.
+func noun(layer string) string {
+	if layer == policy.LayerBoundary.String() {
+		return layer
+	}
+	return layer + " policy"
+}
+
+// called names the policy of a finding and the statement.
+func called(f ecrintypes.Finding) string {
+	p := f.Policy
+	if f.PolicyArn != "" {
+		p = f.PolicyArn
+	}
+	s := fmt.Sprintf("(%s, Statement[%d]", p, f.Statement)
+	if f.Sid != "" {
+		s += fmt.Sprintf(", Sid %q", f.Sid)
+	}
+	return s + ")"
+}
+
+type text struct{ *bytes.Buffer }
+
+// line writes one line. What a client has sent stands in it, so nothing that steers a terminal may pass.
+func (t text) line(format string, args ...any) {
+	t.WriteString(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, fmt.Sprintf(format, args...)))
+	t.WriteByte('\n')
+}
+
+func (t text) layers(all []ecrintypes.LayerVerdict) {
+	if len(all) == 0 {
+		return
+	}
+	t.line("")
+	says := map[ecrintypes.Verdict]string{
+		ecrintypes.VerdictAllowed: "allows", ecrintypes.VerdictImplicitDeny: "does not allow", ecrintypes.VerdictExplicitDeny: "denies",
+	}
+	var table bytes.Buffer
+	rows := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(rows, "LAYER\tSAYS\tNOTE")
+	for _, l := range all {
+		fmt.Fprintf(rows, "%s\t%s\t%s\n", l.Layer, says[l.Verdict], l.Note)
+	}
+	_ = rows.Flush() // into memory
+	for l := range strings.Lines(table.String()) {
+		t.line("%s", strings.TrimRight(l, " \n"))
+	}
+}
+
+func (t text) findings(all []ecrintypes.Finding) {
+	t.line("")
+	if len(all) == 0 {
+		t.line("No statement speaks of this request, not even nearly.")
+		return
+	}
+	t.line("Statements that match it, or would but for one element:")
+	for _, f := range all {
+		t.line("  %s in the %s %s", f.Effect, noun(f.Layer), called(f))
+		if f.Failed == "" {
+			t.line("    matches")
+		} else {
+			t.line("    does not match by its %s: %s", f.Failed, f.Detail)
+		}
+	}
+}
+
+// changes writes what would allow the request. Alternatives make one step together.
+func (t text) changes(e ecrintypes.Explanation) {
+	t.line("")
+	if len(e.Changes) == 0 {
+		t.line("No policy can allow it.")
+		return
+	}
+	var needed, either []ecrintypes.PolicyChange
+	for _, c := range e.Changes {
+		if c.Alternative {
+			either = append(either, c)
+		} else {
+			needed = append(needed, c)
+		}
+	}
+	switch {
+	case len(either) == 0 && len(needed) > 1:
+		t.line("To allow it, do all of this:")
+	case len(either) > 1 && len(needed) > 0:
+		t.line("To allow it, do one of the two marked \"or\", and all the rest:")
+	case len(either) > 1:
+		t.line("To allow it, do one of the two:")
+	default:
+		t.line("To allow it:")
+	}
+	for i, c := range append(needed, either...) {
+		mark := "-"
+		if len(either) > 1 && i > len(needed) {
+			mark = "- or"
+		}
+		step := stepOf(e, c)
+		t.line("")
+		t.line("%s %s", mark, step.what)
+		for _, l := range step.shown {
+			for one := range strings.Lines(l) {
+				t.line("    %s", strings.TrimRight(one, "\n"))
+			}
+		}
+	}
+}
+
+// pretty lays a policy out with one value on each line.
+func pretty(policyText string) string {
+	var out bytes.Buffer
+	if json.Indent(&out, []byte(policyText), "", "  ") != nil {
+		return policyText
+	}
+	return out.String()
+}
+
+// word makes a word of a shell's command line.
+func word(s string) string {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=,-"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
