@@ -36,6 +36,7 @@ type Log struct {
 
 	mu   sync.Mutex // the lines that wait
 	buf  []byte
+	busy int    // bytes that are being written, which wait again when that fails
 	cuts []int  // where in buf a new file begins
 	next target // where the next line goes
 	lost loss
@@ -102,7 +103,7 @@ func OpenLog(dir string, opts Options) (*Log, error) {
 func (l *Log) Append(r *Record, accounts ...string) {
 	l.mu.Lock()
 	start := len(l.buf)
-	if start >= maxWaiting {
+	if start+l.busy >= maxWaiting {
 		l.lose(1)
 		l.mu.Unlock()
 		return
@@ -161,6 +162,9 @@ func (l *Log) Close() error {
 }
 
 func (l *Log) take(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	select {
 	case l.turn <- struct{}{}:
 		return nil
@@ -249,7 +253,7 @@ func (l *Log) drain(own [][]byte) error {
 		l.place(start, seconds)
 	}
 	buf, cuts := l.buf, l.cuts
-	l.buf, l.cuts = nil, nil
+	l.buf, l.cuts, l.busy = nil, nil, mark
 	l.mu.Unlock()
 
 	n, err := l.write(buf, cuts)
@@ -259,6 +263,7 @@ func (l *Log) drain(own [][]byte) error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.busy = 0
 	if err != nil && len(own) > 0 {
 		l.next.bytes = l.opts.MaxBytes // what it says of the file is not so: the next line begins another
 	}

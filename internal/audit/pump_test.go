@@ -1,0 +1,260 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/audit"
+)
+
+// database is a Source in memory, whose calls can be made to fail before they do anything, or after.
+type database struct {
+	mu        sync.Mutex
+	last      int64
+	pending   []audit.Pending
+	failRead  error
+	failDel   error // nothing is deleted
+	lateDel   error // it is deleted all the same
+	deletions int
+}
+
+func (d *database) add(lines ...[]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last++
+	p := audit.Pending{ID: d.last}
+	for _, line := range lines {
+		p.Lines = append(append(p.Lines, line...), '\n')
+	}
+	d.pending = append(d.pending, p)
+}
+
+func (d *database) PendingAudit(_ context.Context, after int64, limit int) (all []audit.Pending, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.pending {
+		if p.ID > after && len(all) < limit {
+			all = append(all, p)
+		}
+	}
+	return all, d.failRead
+}
+
+func (d *database) DeleteAudit(_ context.Context, through int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deletions++
+	if d.failDel != nil {
+		return d.failDel
+	}
+	d.pending = slices.DeleteFunc(d.pending, func(p audit.Pending) bool { return p.ID <= through })
+	return d.lateDel
+}
+
+func (d *database) left() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.pending)
+}
+
+func pump(l *audit.Log, d *database) *audit.Pump {
+	return audit.NewPump(l, d, slog.New(slog.DiscardHandler))
+}
+
+func flush(t *testing.T, p *audit.Pump) {
+	t.Helper()
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// count is how many numbers there are, checking that they are 0, 1, … without a gap or a repetition.
+func counted(t *testing.T, l *audit.Log, want int) {
+	t.Helper()
+	words := strings.Fields(found(t, l, audit.Query{OldestFirst: true}, 1000))
+	for i, w := range words {
+		if w != fmt.Sprint(i) {
+			t.Errorf("place %d: got %s", i, w)
+			break
+		}
+	}
+	if len(words) != want {
+		t.Errorf("got %d lines, want %d", len(words), want)
+	}
+}
+
+func TestPumpMovesAll(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{MaxBytes: 100 << 10}), &database{}
+	p := pump(l, d)
+	flush(t, p)
+	n := 0
+	for _, more := range []int{1, 0, 499, 500, 501, 1700} { // less, as much and more than one batch
+		for range more {
+			d.add(numbered(n, 0).AppendJSON(nil), numbered(n+1, 0).AppendJSON(nil)) // two lines in each
+			n += 2
+		}
+		flush(t, p)
+		if d.left() != 0 {
+			t.Errorf("after %d: %d are still pending", n, d.left())
+		}
+	}
+	l.Append(numbered(n, 0))
+	flush(t, p) // what waits in the log, too
+	counted(t, l, n+1)
+}
+
+// The process ends between writing and deleting, in any way: the next one neither repeats nor loses a line.
+func TestPumpAfterCrash(t *testing.T) {
+	t.Parallel()
+	const batch = 500
+	for what, c := range map[string]struct {
+		n     int
+		late  int // how many seconds of other lines follow before the restart
+		days  int // how old the pending lines are
+		extra int
+	}{
+		"a few":                   {n: 3},
+		"more than a batch":       {n: batch + 100},
+		"many later lines follow": {n: 10, late: 1000},
+		"of long ago":             {n: 10, days: 9, late: 1000},
+		"and new ones":            {n: 10, late: 10, extra: 1200},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			opts := audit.Options{MaxBytes: 20 << 10}
+			l, d := openLog(t, dir, opts), &database{}
+			n := 0
+			add := func(more int) {
+				for range more {
+					d.add(numbered(n, -c.days*24*3600).AppendJSON(nil))
+					n++
+				}
+			}
+			add(c.n)
+			d.failDel = errors.New("killed before it deleted")
+			if err := pump(l, d).Flush(t.Context()); !errors.Is(err, d.failDel) {
+				t.Fatalf("got %v, want the error of the database", err)
+			}
+			for i := range c.late {
+				l.Append(&audit.Record{EventID: audit.NewID(), Time: noon.Add(time.Duration(i) * time.Second), RequestID: "other"})
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			d.failDel = nil
+			add(c.extra)
+			l = openLog(t, dir, opts)
+			p := pump(l, d)
+			flush(t, p)
+			add(5)
+			flush(t, p)
+			if d.left() != 0 {
+				t.Errorf("%d are still pending", d.left())
+			}
+			times := map[string]int{}
+			for _, id := range strings.Fields(found(t, l, audit.Query{OldestFirst: true}, 1000)) {
+				times[id]++
+			}
+			if times["other"] != c.late {
+				t.Errorf("other lines: got %d, want %d", times["other"], c.late)
+			}
+			for i := range n {
+				if got := times[fmt.Sprint(i)]; got != 1 {
+					t.Fatalf("line %d of %d stands there %d times, want once", i, n, got)
+				}
+			}
+		})
+	}
+}
+
+// While the database fails nothing is written twice, and all goes on when it works again.
+func TestPumpWithFailingDatabase(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	p := pump(l, d)
+	n := 0
+	for round := range 4 {
+		broken := errors.New("broken")
+		d.failRead, d.failDel, d.lateDel = nil, nil, nil
+		switch round {
+		case 0:
+			d.failRead = broken
+		case 1:
+			d.failDel = broken
+		case 2:
+			d.lateDel = broken
+		}
+		for range 3 {
+			d.add(numbered(n, 0).AppendJSON(nil))
+			n++
+			if err := p.Flush(t.Context()); (err != nil) != (round < 3) {
+				t.Errorf("round %d: got %v", round, err)
+			}
+		}
+	}
+	if d.left() != 0 {
+		t.Errorf("%d are still pending", d.left())
+	}
+	counted(t, l, n)
+}
+
+// What is no line of this trail does not stop the rest.
+func TestPumpPassesOverNonsense(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	for _, line := range []string{"", "nonsense", "{}", `{"eventTime":"yesterday"}`} {
+		d.add([]byte(line))
+	}
+	d.add(numbered(0, 0).AppendJSON(nil))
+	p := pump(l, d)
+	flush(t, p)
+	if d.left() != 0 {
+		t.Errorf("%d are still pending", d.left())
+	}
+	counted(t, l, 1)
+}
+
+// Run moves lines by itself, and when it is told to end it first moves what is there.
+func TestPumpRun(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { pump(l, d).Run(ctx) })
+	d.add(numbered(0, 0).AppendJSON(nil))
+	for deadline := time.Now().Add(10 * time.Second); d.left() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was moved in 10 s")
+		}
+	}
+	d.add(numbered(1, 0).AppendJSON(nil))
+	stop()
+	wg.Wait()
+	if d.left() != 0 {
+		t.Errorf("after the end %d are still pending", d.left())
+	}
+	counted(t, l, 2)
+}
+
+func TestPumpEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	d.add(numbered(0, 0).AppendJSON(nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := pump(l, d)
+	if err := p.Flush(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	flush(t, p)
+	counted(t, l, 1)
+}
