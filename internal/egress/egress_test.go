@@ -289,6 +289,7 @@ func TestAttack16Spellings(t *testing.T) {
 	} {
 		refused(t, c, "https://"+host+"/")
 	}
+	refused(t, c, "https://[2600::1%25eth0]/", "zone")
 	if _, err := get(t, c, "https://nowhere.test/"); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("an unknown name: got %v, want the resolver's answer", err)
 	}
