@@ -89,6 +89,11 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
 	op("ListDeletedImages", "ecrin:ListDeletedImages", onAnyRepository, (*API).listDeletedImages),
 	op("RestoreImage", "ecrin:RestoreImage", onAnyRepository, (*API).restoreImage),
+	op("GrantRepositoryAccess", "ecrin:GrantRepositoryAccess", onGranted, (*API).grantRepositoryAccess),
+	op("ExplainAccess", "ecrin:ExplainAccess", onExplained, (*API).explainAccess),
+	op("ListControlPolicies", "ecrin:ListControlPolicies", onInstallation, (*API).listControlPolicies),
+	op("PutControlPolicy", "ecrin:PutControlPolicy", onInstallation, (*API).putControlPolicy),
+	op("DeleteControlPolicy", "ecrin:DeleteControlPolicy", onInstallation, (*API).deleteControlPolicy),
 )
 
 var services = []*service{ecrService, stsService, ecrinService}
