@@ -1,0 +1,279 @@
+package sts
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/ststypes"
+)
+
+// The actions of IAM policies that assuming a role needs.
+const (
+	actionAssume    = "sts:AssumeRole"
+	actionAssumeWeb = "sts:AssumeRoleWithWebIdentity"
+	actionTag       = "sts:TagSession"
+	actionSource    = "sts:SetSourceIdentity"
+)
+
+// nobody is the trust policy of a role that does not exist, so that asking for it is denied like asking for one that trusts
+// others: who may not assume a role does not learn whether it exists.
+var nobody = meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
+
+// target is the role of a request.
+type target struct {
+	account name.Account
+	role    *meta.Entity // nil when it does not exist
+}
+
+// targetOf finds the role of an ARN. Errors: fault.Validation (not the ARN of a role).
+func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
+	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
+	digits, path, found := strings.Cut(rest, ":role/")
+	account, err := name.ParseAccount(digits)
+	roleName := path[strings.LastIndexByte(path, '/')+1:]
+	if !ok || !found || err != nil || roleName == "" {
+		return target{}, fault.Validation.New("%s is invalid", name.Clip(arn))
+	}
+	e, err := s.meta.Entity(ctx, account, meta.Role, roleName)
+	if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) || err == nil && identity.EntityARN(e) != arn {
+		return target{account: account}, nil
+	}
+	if err != nil {
+		return target{}, err
+	}
+	return target{account, &e}, nil
+}
+
+// trust is the trust policy that decides who may assume the role.
+func (t target) trust() *meta.BoundPolicy {
+	if t.role == nil {
+		return &nobody
+	}
+	return &t.role.Trust
+}
+
+// assumption is a request to assume a role, by whichever operation.
+type assumption struct {
+	target
+	arn        string // of the role, as asked for
+	session    string // its name
+	tags       map[string]string
+	transitive []string          // keys of tags
+	inherited  map[string]string // transitive tags of the caller's session
+	source     string            // the source identity, "" for none
+}
+
+// accesses are the rights that the request needs, each with the condition keys that the operation adds.
+// Source: IAM user guide, passing session tags; monitor and control actions taken with assumed roles.
+func (a *assumption) accesses(action string, more ...identity.ConditionKey) []identity.Access {
+	keys := append(more, identity.ConditionKey{Name: "sts:RoleSessionName", Values: []string{a.session}})
+	keys = append(keys, tagKeys(a.tags, a.transitive)...)
+	if a.source != "" {
+		keys = append(keys, identity.ConditionKey{Name: "sts:SourceIdentity", Values: []string{a.source}})
+	}
+	actions := []string{action}
+	if len(a.tags)+len(a.inherited) > 0 {
+		actions = append(actions, actionTag)
+	}
+	if a.source != "" {
+		actions = append(actions, actionSource)
+	}
+	var all []identity.Access
+	for _, one := range actions {
+		all = append(all, identity.Access{Action: one, Account: a.account, Resource: a.arn, Trust: a.trust(), Keys: keys})
+	}
+	return all
+}
+
+// tagKeys are the condition keys of session tags in a request.
+func tagKeys(tags map[string]string, transitive []string) []identity.ConditionKey {
+	names := slices.Sorted(maps.Keys(tags))
+	var keys []identity.ConditionKey
+	for _, k := range names {
+		keys = append(keys, identity.ConditionKey{Name: "aws:RequestTag/" + k, Values: []string{tags[k]}})
+	}
+	if len(names) > 0 {
+		keys = append(keys, identity.ConditionKey{Name: "aws:TagKeys", Values: names, List: true})
+	}
+	if len(transitive) > 0 {
+		keys = append(keys, identity.ConditionKey{Name: "sts:TransitiveTagKeys", Values: transitive, List: true})
+	}
+	return keys
+}
+
+// inherit adds what the caller's own session hands on: its transitive tags, which cannot be set again, and its source
+// identity, which cannot be changed. Errors: fault.InvalidParameter.
+// Source: IAM user guide, passing session tags (role chaining); monitor and control actions taken with assumed roles.
+func (a *assumption) inherit(own meta.Session) error {
+	if own.Source != "" {
+		if a.source != "" && a.source != own.Source {
+			return fault.InvalidParameter.New("The source identity of a session cannot be changed when it assumes another role.")
+		}
+		a.source = own.Source
+	}
+	for _, k := range own.Transitive {
+		for asked := range a.tags {
+			if fold(asked) == fold(k) {
+				return fault.InvalidParameter.New("The tag key %q cannot be set: it is a transitive tag of the calling session.", name.Clip(asked))
+			}
+		}
+		if a.inherited == nil {
+			a.inherited = map[string]string{}
+		}
+		a.inherited[k] = own.Tags[k]
+	}
+	if len(a.tags)+len(a.inherited) > mostTags {
+		return tooManyTags()
+	}
+	return nil
+}
+
+// setTags takes the tags of a request. Errors: fault.InvalidParameter.
+func (a *assumption) setTags(tags []ststypes.Tag, transitive []string) error {
+	var err error
+	if a.tags, err = tagsOf(tags); err != nil {
+		return err
+	}
+	spelled := map[string]string{}
+	for k := range a.tags {
+		spelled[fold(k)] = k
+	}
+	for _, k := range transitive {
+		key, ok := spelled[fold(k)]
+		if !ok {
+			return fault.InvalidParameter.New("The specified transitive tag key must be included in the requested tags.")
+		}
+		if !slices.Contains(a.transitive, key) {
+			a.transitive = append(a.transitive, key)
+		}
+	}
+	return nil
+}
+
+// assuming reads a request of AssumeRole.
+func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*assumption, error) {
+	if c.Kind == identity.Root {
+		return nil, fault.AccessDenied.New("Roles may not be assumed by root accounts.")
+	}
+	t, err := s.targetOf(ctx, in.RoleArn)
+	if err != nil {
+		return nil, err
+	}
+	a := &assumption{target: t, arn: in.RoleArn, session: in.RoleSessionName, source: in.SourceIdentity}
+	if err := a.setTags(in.Tags, in.TransitiveTagKeys); err != nil {
+		return nil, err
+	}
+	own, err := s.id.Session(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.inherit(own)
+}
+
+// AssumeRoleAccess tells what the caller needs to be allowed for a request of AssumeRole: sts:AssumeRole on the role, and
+// sts:TagSession and sts:SetSourceIdentity where the new session gets tags or a source identity, from the request or from
+// the caller's own session.
+//
+// Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags, or a
+// source identity that would change). A role that does not exist is none: nobody is trusted with it.
+// Source: STS API reference, AssumeRole; service authorization reference of STS.
+func (s *Service) AssumeRoleAccess(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) ([]identity.Access, error) {
+	a, err := s.assuming(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	var more []identity.ConditionKey
+	if in.ExternalId != "" {
+		more = append(more, identity.ConditionKey{Name: "sts:ExternalId", Values: []string{in.ExternalId}})
+	}
+	return a.accesses(actionAssume, more...), nil
+}
+
+// AssumeRole gives credentials of a role, limited by the session policies.
+//
+// Errors: fault.AccessDenied (the role is gone; a code of an MFA device), fault.Validation (the duration; the session
+// policies), fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Source: STS API reference, AssumeRole.
+func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+	a, err := s.assuming(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMFA(in.SerialNumber, in.TokenCode); err != nil {
+		return nil, err
+	}
+	if len(in.ProvidedContexts) > 0 {
+		return nil, fault.Validation.New("ProvidedContexts: this installation trusts no context provider")
+	}
+	life := seconds(in.DurationSeconds, roleSession)
+	if c.Kind == identity.RoleSession && life > roleSession {
+		return nil, fault.Validation.New("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	}
+	got, err := s.assume(ctx, c, actionAssume, a, request{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &ststypes.AssumeRoleResponse{
+		Credentials: got.credentials, AssumedRoleUser: got.user, PackedPolicySize: got.packed, SourceIdentity: a.source,
+		SessionTokenSize: got.tokenSize, SessionTokenUtilization: got.tokenUsed,
+	}, nil
+}
+
+// request is what else a session is asked for with.
+type request struct {
+	life     time.Duration
+	policy   string
+	arns     []ststypes.PolicyDescriptorType
+	minToken *int32
+}
+
+// assumed is what an assumed role comes to.
+type assumed struct {
+	credentials                  *ststypes.Credentials
+	user                         *ststypes.AssumedRoleUser
+	packed, tokenSize, tokenUsed *int32
+}
+
+// assume makes the session of a role. claims are condition keys that it keeps.
+func (s *Service) assume(ctx context.Context, c identity.Caller, action string, a *assumption, r request, claims map[string]string) (*assumed, error) {
+	if a.role == nil {
+		return nil, fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+	}
+	longest := a.role.MaxSession
+	if longest == 0 {
+		longest = roleSession
+	}
+	if r.life > longest {
+		return nil, fault.Validation.New("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	if err := checkTokenSize(r.minToken); err != nil {
+		return nil, err
+	}
+	l, err := s.sessionPolicies(ctx, a.account, r.policy, r.arns)
+	if err != nil {
+		return nil, err
+	}
+	v := meta.Session{
+		Account: a.account, Kind: meta.RoleSession, Principal: a.role.ID, Name: a.session, Policies: l.inline, PolicyARNs: l.arns,
+		Tags: map[string]string{}, Transitive: slices.Concat(a.transitive, slices.Sorted(maps.Keys(a.inherited))), Claims: claims, Source: a.source,
+	}
+	maps.Copy(v.Tags, a.inherited)
+	maps.Copy(v.Tags, a.tags)
+	out := &assumed{user: &ststypes.AssumedRoleUser{
+		AssumedRoleId: a.role.ID + ":" + a.session,
+		Arn:           "arn:aws:sts::" + a.account.String() + ":assumed-role/" + a.role.Name + "/" + a.session,
+	}}
+	if out.packed, err = pack(l, v.Tags); err != nil {
+		return nil, err
+	}
+	out.credentials, out.tokenSize, out.tokenUsed, err = s.issue(ctx, v, r.life)
+	return out, err
+}
