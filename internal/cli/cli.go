@@ -36,7 +36,8 @@ type Env struct {
 	Lookup func(string) (string, bool) // os.LookupEnv
 }
 
-// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line.
+// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line, 3 when ecrin explain
+// says that a request is denied.
 func Run(ctx context.Context, env Env) int {
 	c := &commands{Env: env}
 	root := c.root()
@@ -48,6 +49,8 @@ func Run(ctx context.Context, env Env) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errDenied):
+		return 3
 	case errors.Is(err, hostcmd.ErrUnhealthy):
 		return 1 // the findings are printed
 	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown "):
@@ -86,7 +89,7 @@ func (c *commands) root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.config())
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.explain(), c.guardrail(), c.config())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {

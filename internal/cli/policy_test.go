@@ -104,7 +104,7 @@ func TestPolicyGrant(t *testing.T) {
 func dataOf(t *testing.T, url string) string {
 	t.Helper()
 	dir := t.TempDir()
-	running, err := json.Marshal(app.Running{URL: url, Region: "us-east-1"})
+	running, err := json.Marshal(app.Running{URL: url, Account: "000000000000", Region: "us-east-1", Domains: []string{"registry.example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}
