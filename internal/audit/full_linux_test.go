@@ -27,7 +27,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperDir); dir != "" {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32m"); err != nil {
 			fmt.Fprintln(os.Stderr, "mounting:", err)
 			os.Exit(noMount)
 		}
@@ -58,13 +58,13 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("no mount namespace to be had here (%v): how a full disk is met was not shown", err)
 	}
 	if err != nil || string(out) != "ok\n" {
-		t.Errorf("the child on a tmpfs of 8 MiB: %v\n%s", err, out)
+		t.Errorf("the child on a tmpfs of 32 MiB: %v\n%s", err, out)
 	}
 }
 
 func fillDisk(ctx context.Context, dir string) error {
 	trail, ballast := filepath.Join(dir, "audit"), filepath.Join(dir, "ballast")
-	opts := audit.Options{MaxBytes: 300 << 10, Logger: slog.New(slog.DiscardHandler)}
+	opts := audit.Options{MaxBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)}
 	l, err := audit.OpenLog(trail, opts)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func fillDisk(ctx context.Context, dir string) error {
 		}
 	}
 	change := func() error {
-		r := numbered(durable, 0)
+		r := numbered(durable, -24*3600) // it waited for long
 		r.RequestID = fmt.Sprintf("durable-%d", durable)
 		durable++
 		d.add(r.AppendJSON(nil))
@@ -94,9 +94,9 @@ func fillDisk(ctx context.Context, dir string) error {
 			return err
 		}
 		start := time.Now()
-		appendSome(12_000) // more than may wait in memory
+		appendSome(45_000) // more than may wait in memory
 		if took := time.Since(start); took > 2*time.Second {
-			return fmt.Errorf("round %d: 12,000 lines on a full disk took %s", round, took)
+			return fmt.Errorf("round %d: 45,000 lines on a full disk took %s", round, took)
 		}
 		if err := l.Flush(ctx); err == nil || strings.Contains(err.Error(), "lost") {
 			return fmt.Errorf("round %d: Flush on a full disk: got %w, want that it is full", round, err)
@@ -185,6 +185,10 @@ func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) 
 	lines := len(have) - changes - 1
 	if changes != durable || lost == 0 || lines+lost != n || notes != 1 {
 		return fmt.Errorf("got %d lines of changes and %d others, and %d notes of %d lost ones; want %d changes, and %d others with the lost ones, one note", changes, lines, notes, lost, durable, n)
+	}
+	late, err := l.Search(ctx, audit.Query{Until: noon.Add(-time.Hour)}, "", 1000)
+	if err != nil || len(late.Events) != durable {
+		return fmt.Errorf("by time: got %d lines of changes, %w, want %d", len(late.Events), err, durable)
 	}
 	empty := 0
 	entries, err := os.ReadDir(trail)

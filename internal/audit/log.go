@@ -17,7 +17,8 @@ const (
 	flushEvery = 200 * time.Millisecond // how long a line of Append waits at most before it is in a file
 	flushBytes = 64 << 10               // so much wakes the writer earlier
 	syncEvery  = time.Second            // how often the disk is asked to keep what was written
-	maxWaiting = 4 << 20                // lines that cannot be written wait in memory up to here; those after are lost
+	retryEvery = time.Second            // how often lines that could not be written are tried again
+	maxWaiting = 16 << 20               // lines that cannot be written wait in memory up to here; those after are lost
 )
 
 // Options of a Log. The zero value of each field is its default.
@@ -48,6 +49,7 @@ type Log struct {
 	undone  int           // lines after that
 	syncAt  time.Time
 	failing bool
+	triedAt time.Time // by the background
 
 	wake chan struct{}
 	stop context.CancelFunc
@@ -98,7 +100,7 @@ func OpenLog(dir string, opts Options) (*Log, error) {
 }
 
 // Append adds a record, a line for each account (see AppendLines). It does not wait for the disk: the line is in a file
-// soon after, and survives the process from then on. While the disk is full lines wait in memory, up to 4 MiB; those
+// soon after, and survives the process from then on. While the disk is full lines wait in memory, up to 16 MiB; those
 // after are lost, and a line with the name "AuditLinesLost" and their number follows when there is space again.
 func (l *Log) Append(r *Record, accounts ...string) {
 	l.mu.Lock()
@@ -110,7 +112,7 @@ func (l *Log) Append(r *Record, accounts ...string) {
 	}
 	l.buf = r.AppendLines(l.buf, accounts...)
 	l.place(start, r.Time.Unix())
-	full := len(l.buf) >= flushBytes
+	full := start < flushBytes && len(l.buf) >= flushBytes // once, not again while it cannot be written
 	l.mu.Unlock()
 	if full {
 		select {
@@ -190,6 +192,11 @@ func (l *Log) run(ctx context.Context) {
 		if l.take(ctx) != nil {
 			return
 		}
+		if l.failing && time.Since(l.triedAt) < retryEvery {
+			l.give()
+			continue
+		}
+		l.triedAt = time.Now()
 		err := l.drain(nil)
 		if err == nil && l.undone > 0 && time.Since(l.syncAt) >= syncEvery {
 			err = l.sync(0)

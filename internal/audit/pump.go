@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Pending are the lines of one change, as they stand in the database.
+// Pending are the lines of one commit, as they stand in the database.
 type Pending struct {
-	ID    int64  // grows from change to change
+	ID    int64  // grows from commit to commit
 	Lines []byte // one line or more, each with its newline
 }
 
 // Source is a database that keeps lines until they are in the files.
 type Source interface {
-	// PendingAudit answers up to limit changes whose ID is above after, lowest first. One that is committed later never
+	// PendingAudit answers up to limit of them whose ID is above after, lowest first. One that is committed later never
 	// has a lower ID than one that was answered.
 	PendingAudit(ctx context.Context, after int64, limit int) ([]Pending, error)
-	// DeleteAudit forgets the changes up to this ID, durably.
+	// DeleteAudit forgets those up to this ID, durably.
 	DeleteAudit(ctx context.Context, through int64) error
 }
 
 const (
 	pumpEvery = 200 * time.Millisecond
-	pumpBatch = 500 // changes that are moved at once
+	pumpBatch = 500 // commits whose lines are moved at once
 )
 
 // Pump moves lines from a database to a Log: it appends them, waits until the disk keeps them, and only then deletes
@@ -38,8 +38,8 @@ type Pump struct {
 
 	turn    chan struct{}
 	unsure  bool  // lines may be in the files although they are pending
-	moved   int64 // the changes up to here are in the files
-	deleted int64 // and up to here not in the database any more
+	moved   int64 // those up to here are in the files
+	deleted int64 // and those up to here not in the database any more
 	failing bool
 }
 
@@ -100,7 +100,7 @@ func (p *Pump) Flush(ctx context.Context) error {
 	}
 }
 
-// batch moves up to pumpBatch changes and answers how many.
+// batch moves the lines of up to pumpBatch commits and answers how many.
 func (p *Pump) batch(ctx context.Context) (int, error) {
 	pending, err := p.source.PendingAudit(ctx, p.moved, pumpBatch)
 	if err != nil {

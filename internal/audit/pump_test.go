@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -141,8 +143,11 @@ func TestPumpAfterCrash(t *testing.T) {
 			}
 			add(c.n)
 			d.failDel = errors.New("killed before it deleted")
-			if err := pump(l, d).Flush(t.Context()); !errors.Is(err, d.failDel) {
-				t.Fatalf("got %v, want the error of the database", err)
+			first := pump(l, d)
+			for range 3 { // each moves a batch
+				if err := first.Flush(t.Context()); !errors.Is(err, d.failDel) {
+					t.Fatalf("got %v, want the error of the database", err)
+				}
 			}
 			for i := range c.late {
 				l.Append(&audit.Record{EventID: audit.NewID(), Time: noon.Add(time.Duration(i) * time.Second), RequestID: "other"})
@@ -257,4 +262,58 @@ func TestPumpEndsWithItsContext(t *testing.T) {
 	}
 	flush(t, p)
 	counted(t, l, 1)
+}
+
+// When a batch is written in part, because no new file can be begun, the rest follows later and nothing twice. A late
+// line that had to wait so still begins a file of its own, where it is found by its time.
+func TestPumpWithFailingFiles(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		max  int64
+		late int // seconds before noon
+		n    int
+	}{
+		"many":    {5 << 10, 0, 600},
+		"one":     {0, 24 * 3600, 1},
+		"a batch": {5 << 10, 24 * 3600, 100},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			parent := t.TempDir()
+			dir, away := filepath.Join(parent, "audit"), filepath.Join(parent, "away")
+			l, d := openLog(t, dir, audit.Options{MaxBytes: c.max}), &database{}
+			p := pump(l, d)
+			appendAll(t, l, &audit.Record{EventID: audit.NewID(), Time: noon, RequestID: "first"})
+			flush(t, p)
+			for i := range c.n {
+				d.add(numbered(i, -c.late).AppendJSON(nil))
+			}
+			if err := os.Rename(dir, away); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := p.Flush(t.Context()); err == nil {
+					t.Error("without a directory: got no error")
+				}
+			}
+			if err := os.Rename(away, dir); err != nil {
+				t.Fatal(err)
+			}
+			flush(t, p)
+			appendAll(t, l, &audit.Record{EventID: audit.NewID(), Time: noon, RequestID: "last"})
+			q := audit.Query{OldestFirst: true, Since: noon.Add(-25 * time.Hour), Until: noon.Add(time.Second)}
+			if c.late > 0 {
+				q.Until = noon.Add(-time.Hour)
+			}
+			seen := map[string]int{}
+			for _, id := range strings.Fields(found(t, l, q, 1000)) {
+				seen[id]++
+			}
+			for i := range c.n {
+				if got := seen[fmt.Sprint(i)]; got != 1 {
+					t.Fatalf("line %d is found %d times, want once", i, got)
+				}
+			}
+		})
+	}
 }

@@ -238,7 +238,7 @@ func TestPageOfLongLines(t *testing.T) {
 				p.String("text", strings.Repeat("x", 4096))
 			}
 		}
-		l.Append(r)
+		appendAll(t, l, r)
 	}
 	page, err := l.Search(t.Context(), audit.Query{}, "", 1000)
 	size := 0
@@ -280,5 +280,36 @@ func BenchmarkSearch(b *testing.B) {
 		if err != nil || len(page.Events) != 1 {
 			b.Fatalf("got %d events, %v, want 1", len(page.Events), err)
 		}
+	}
+}
+
+// A line that came a little late stands in a file whose name is later, or whose last line is earlier, than what is
+// looked for.
+func TestLateLinesAreFoundByTime(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		seconds      []int
+		since, until int
+		want         string
+	}{
+		"older than the name":        {[]int{900, 0, 900}, -10, 10, "1"},
+		"newer than the last line":   {[]int{0, 900, 10, 12 * 3600}, 890, 910, "1"},
+		"of the second that is half": {[]int{0, 1, 12 * 3600}, 1, 2, "1"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			l := openLog(t, t.TempDir(), audit.Options{})
+			for i, s := range c.seconds {
+				r := numbered(i, s)
+				r.Time = r.Time.Add(600 * time.Millisecond)
+				l.Append(r)
+			}
+			at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+			for _, oldest := range []bool{false, true} {
+				if got := found(t, l, audit.Query{Since: at(c.since), Until: at(c.until), OldestFirst: oldest}, 0); got != c.want {
+					t.Errorf("oldest first %t: got %q, want %q", oldest, got, c.want)
+				}
+			}
+		})
 	}
 }

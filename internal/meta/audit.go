@@ -11,9 +11,9 @@ import (
 // AuditLine is what the audit trail says of one request. The first change that is made with it carries it: the change
 // and the line are committed together or not at all. Safe for concurrent use.
 type AuditLine struct {
-	text     func() []byte
-	written  atomic.Bool
-	inserted bool // in the transaction that runs now; only the committer touches it
+	text      func() []byte
+	written   atomic.Bool
+	collected bool // for the transaction that runs now; only the committer touches it
 }
 
 // NewAuditLine makes a line whose text is made inside the transaction, after the change itself has succeeded. text
@@ -36,13 +36,22 @@ func auditLine(ctx context.Context) *AuditLine {
 	return l
 }
 
-// carry writes the line of a write into its transaction, once.
-func (c *committer) carry(t *tx, l *AuditLine) error {
-	if l == nil || l.inserted || l.written.Load() {
-		return nil
+// collect takes the line of a write that has succeeded into those of its group, once. It runs last in the write's
+// savepoint, so that what the group has collected belongs to writes that are in the transaction.
+func (c *committer) collect(l *AuditLine) {
+	if l == nil || l.collected || l.written.Load() {
+		return
 	}
-	lines := l.text()
-	if len(lines) == 0 {
+	if lines := l.text(); len(lines) > 0 {
+		c.lines = append(c.lines, lines...)
+		l.collected = true
+	}
+}
+
+// carry writes what the group has collected into its transaction: one row, so that the line of a request costs the less
+// the more there are.
+func (c *committer) carry(t *tx) error {
+	if len(c.lines) == 0 {
 		return nil
 	}
 	if c.lastAudit == 0 {
@@ -52,24 +61,25 @@ func (c *committer) carry(t *tx, l *AuditLine) error {
 		}
 	}
 	c.lastAudit++
-	if _, err := t.exec(`INSERT INTO audit_pending (id, lines) VALUES ($1, $2)`, c.lastAudit, lines); err != nil {
-		return fmt.Errorf("writing the audit line: %w", err)
+	if _, err := t.exec(`INSERT INTO audit_pending (id, lines) VALUES ($1, $2)`, c.lastAudit, c.lines); err != nil {
+		return fmt.Errorf("writing audit lines: %w", err)
 	}
-	l.inserted = true
 	return nil
 }
 
-// settle says of each line that was in the transaction whether it is there to stay.
-func settle(group []*write, committed bool) {
+// settle says of each line that was collected whether it is there to stay.
+func (c *committer) settle(group []*write, committed bool) {
 	for _, w := range group {
-		if w.audit != nil && w.audit.inserted {
-			w.audit.inserted = false
+		if w.audit != nil && w.audit.collected {
+			w.audit.collected = false
 			w.audit.written.Store(committed)
 		}
 	}
+	c.lines = c.lines[:0]
 }
 
-// PendingAudit answers the lines of up to limit changes whose identifier is above after, in the order of their commits.
+// PendingAudit answers up to limit rows of lines whose identifier is above after, in the order of their commits. A row
+// has the lines of all changes of one commit.
 func (s *Store) PendingAudit(ctx context.Context, after int64, limit int) (all []audit.Pending, err error) {
 	err = s.read.rows(ctx, `SELECT id, lines FROM audit_pending WHERE id > $1 ORDER BY id LIMIT $2`, args{after, limit}, func(scan func(...any) error) error {
 		var one audit.Pending
@@ -82,7 +92,7 @@ func (s *Store) PendingAudit(ctx context.Context, after int64, limit int) (all [
 	return all, err
 }
 
-// DeleteAudit forgets the lines of the changes up to an identifier, for they are in the trail's files.
+// DeleteAudit forgets the rows up to an identifier, for their lines are in the trail's files.
 func (s *Store) DeleteAudit(ctx context.Context, through int64) error {
 	return s.write.do(ctx, func(t *tx) error {
 		_, err := t.exec(`DELETE FROM audit_pending WHERE id <= $1`, through)

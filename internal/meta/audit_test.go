@@ -39,7 +39,7 @@ func pending(t *testing.T, s *meta.Store) string {
 	}
 	var texts []string
 	for _, one := range all {
-		texts = append(texts, strings.TrimSuffix(string(one.Lines), "\n"))
+		texts = append(texts, strings.Fields(string(one.Lines))...)
 	}
 	return strings.Join(texts, " ")
 }
@@ -203,9 +203,11 @@ func auditRecord(request string) audit.Record {
 	}
 }
 
-// trail is a log whose files are small, so that a crash meets every step of their life.
-func trail(dir string, s *meta.Store) (*audit.Log, *audit.Pump, error) {
-	l, err := audit.OpenLog(filepath.Join(dir, "audit"), audit.Options{MaxBytes: 20 << 10, Logger: slog.New(slog.DiscardHandler)})
+// smallFiles lets a crash meet every step of their life.
+const smallFiles = 20 << 10
+
+func trail(dir string, s *meta.Store, maxBytes int64) (*audit.Log, *audit.Pump, error) {
+	l, err := audit.OpenLog(filepath.Join(dir, "audit"), audit.Options{MaxBytes: maxBytes, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -219,7 +221,7 @@ func auditHelper(dir string) {
 	if err != nil {
 		fatal(err)
 	}
-	l, pump, err := trail(dir, s)
+	l, pump, err := trail(dir, s, smallFiles)
 	if err != nil {
 		fatal(err)
 	}
@@ -295,7 +297,7 @@ func TestAuditCrash(t *testing.T) {
 func checkTrail(t *testing.T, dir string, acked map[string]bool) {
 	t.Helper()
 	s := openAt(t, dir, time.Now)
-	l, pump, err := trail(dir, s)
+	l, pump, err := trail(dir, s, smallFiles)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +364,7 @@ func BenchmarkWrite(b *testing.B) {
 			ctx, stop := context.WithCancel(b.Context())
 			var wg sync.WaitGroup
 			if with {
-				l, pump, err := trail(dir, s)
+				l, pump, err := trail(dir, s, 0)
 				if err != nil {
 					b.Fatal(err)
 				}

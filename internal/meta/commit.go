@@ -23,7 +23,8 @@ type committer struct {
 	done  chan struct{}
 	once  sync.Once
 
-	lastAudit int64 // the identifier of the newest line of audit_pending, 0 when it was not needed yet
+	lines     []byte // of the audit trail, which go with the transaction that runs now
+	lastAudit int64  // the identifier of the newest row of audit_pending, 0 when it was not needed yet
 }
 
 type write struct {
@@ -158,7 +159,7 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 	ctx := context.Background() // a client that goes away must not undo its neighbours' writes
 	t := &tx{statements: c.stmts, ctx: ctx}
 	undo := func(err error) error {
-		settle(group, false)
+		c.settle(group, false)
 		_, rerr := c.conn.ExecContext(ctx, `ROLLBACK`)
 		if noTransaction(rerr) {
 			rerr = nil // the database has rolled back by itself
@@ -177,7 +178,8 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 			if err := w.fn(t); err != nil {
 				return err
 			}
-			return c.carry(t, w.audit)
+			c.collect(w.audit)
+			return nil
 		})
 		switch {
 		case w.err == nil:
@@ -197,10 +199,13 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 	if !wrote {
 		return true, undo(nil)
 	}
+	if err := c.carry(t); err != nil {
+		return true, undo(err)
+	}
 	if _, err := t.exec(`COMMIT`); err != nil {
 		return true, undo(fmt.Errorf("committing: %w", err))
 	}
-	settle(group, true)
+	c.settle(group, true)
 	return true, nil
 }
 
