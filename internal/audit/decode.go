@@ -141,8 +141,8 @@ var denials = map[string]bool{
 	"ExpiredToken": true, "ExpiredTokenException": true, "InvalidIdentityToken": true, "RequestExpired": true,
 }
 
-// Denied tells whether the request was refused for want of rights, or of credentials that hold.
-func (r *Record) Denied() bool { return denials[strings.TrimPrefix(r.ErrorCode, "Client.")] }
+// denied tells whether the request was refused for want of rights, or of credentials that hold.
+func (r *Record) denied() bool { return denials[strings.TrimPrefix(r.ErrorCode, "Client.")] }
 
 // member finds the value of a member on the highest level of a line, as it stands there. It reads no further than it
 // must, and nothing deeper can be mistaken for it: what is inside texts and objects is passed over. ok is false when

@@ -156,7 +156,7 @@ func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) 
 			have[id]++
 			var number int
 			switch {
-			case e.Record.Name == audit.LostName:
+			case e.Record.Name == "AuditLinesLost":
 				var note struct{ Lines int }
 				if err := json.Unmarshal([]byte(e.Record.Service.JSON()), &note); err != nil {
 					return err
@@ -174,7 +174,7 @@ func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) 
 				}
 				last = number
 			}
-			if have[id] > 1 && e.Record.Name != audit.LostName {
+			if have[id] > 1 && e.Record.Name != "AuditLinesLost" {
 				return fmt.Errorf("%s stands there %d times", id, have[id])
 			}
 		}

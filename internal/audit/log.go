@@ -304,12 +304,12 @@ func (l *Log) putBack(buf []byte, cuts []int, n int) {
 	l.buf, l.cuts = append(rest, l.buf...), all
 }
 
-// LostName is the eventName of the line that says how many lines are missing before it.
-const LostName = "AuditLinesLost"
+// lostName is the eventName of the line that says how many lines are missing before it.
+const lostName = "AuditLinesLost"
 
 func (m loss) record(now time.Time) Record {
 	r := Record{
-		EventID: NewID(), Time: now, Source: "ecrin", Name: LostName, Type: TypeServiceEvent, ReadOnly: true,
+		EventID: NewID(), Time: now, Source: "ecrin", Name: lostName, Type: TypeServiceEvent, ReadOnly: true,
 		Identity: Identity{Type: AWSService, InvokedBy: "ecrin"},
 	}
 	r.Service.Int("lines", m.lines)

@@ -317,12 +317,13 @@ func TestWrittenInTheBackground(t *testing.T) {
 	dir := t.TempDir()
 	l := openLog(t, dir, audit.Options{})
 	l.Append(numbered(1, 0))
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.After(10 * time.Second)
 	for len(names(t, dir)) == 0 {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatal("there is no file after 10 s")
+		case <-time.After(5 * time.Millisecond):
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

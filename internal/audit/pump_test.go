@@ -18,13 +18,13 @@ import (
 
 // database is a Source in memory, whose calls can be made to fail before they do anything, or after.
 type database struct {
-	mu        sync.Mutex
-	last      int64
-	pending   []audit.Pending
-	failRead  error
-	failDel   error // nothing is deleted
-	lateDel   error // it is deleted all the same
-	deletions int
+	mu       sync.Mutex
+	last     int64
+	pending  []audit.Pending
+	failRead error
+	failDel  error         // nothing is deleted
+	lateDel  error         // it is deleted all the same
+	deleted  chan struct{} // hears of deletions, unless nil
 }
 
 func (d *database) add(lines ...[]byte) {
@@ -52,7 +52,10 @@ func (d *database) PendingAudit(_ context.Context, after int64, limit int) (all 
 func (d *database) DeleteAudit(_ context.Context, through int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.deletions++
+	select {
+	case d.deleted <- struct{}{}:
+	default:
+	}
 	if d.failDel != nil {
 		return d.failDel
 	}
@@ -231,15 +234,15 @@ func TestPumpPassesOverNonsense(t *testing.T) {
 // Run moves lines by itself, and when it is told to end it first moves what is there.
 func TestPumpRun(t *testing.T) {
 	t.Parallel()
-	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{deleted: make(chan struct{}, 1)}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { pump(l, d).Run(ctx) })
 	d.add(numbered(0, 0).AppendJSON(nil))
-	for deadline := time.Now().Add(10 * time.Second); d.left() > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing was moved in 10 s")
-		}
+	select {
+	case <-d.deleted:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing was moved in 10 s")
 	}
 	d.add(numbered(1, 0).AppendJSON(nil))
 	stop()

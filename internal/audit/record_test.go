@@ -268,19 +268,6 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-func TestDenied(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[string]bool{
-		"": false, "AccessDenied": true, "AccessDeniedException": true, "Client.UnauthorizedOperation": true, "ExpiredTokenException": true,
-		"SignatureDoesNotMatch": true, "RepositoryNotFoundException": false, "ThrottlingException": false,
-	} {
-		r := audit.Record{ErrorCode: code}
-		if got := r.Denied(); got != want {
-			t.Errorf("Denied with %q: got %t, want %t", code, got, want)
-		}
-	}
-}
-
 func TestNewID(t *testing.T) {
 	t.Parallel()
 	seen := map[audit.ID]bool{}

@@ -171,7 +171,7 @@ func (q *Query) matches(r *Record) bool {
 	return (q.Account == "" || r.Account == q.Account) &&
 		(q.EventName == "" || r.Name == q.EventName) &&
 		(q.RequestID == "" || r.RequestID == q.RequestID) &&
-		(!q.OnlyDenied || r.Denied()) &&
+		(!q.OnlyDenied || r.denied()) &&
 		(!q.OnlyChanges || !r.ReadOnly) &&
 		(q.Principal == "" || r.Identity.is(q.Principal)) &&
 		(q.Resource == "" || slices.ContainsFunc(r.Resources, func(x Resource) bool { return strings.Contains(x.ARN, q.Resource) }))

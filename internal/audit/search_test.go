@@ -313,3 +313,26 @@ func TestLateLinesAreFoundByTime(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyDenied(t *testing.T) {
+	t.Parallel()
+	l := openLog(t, t.TempDir(), audit.Options{})
+	var want []string
+	for i, c := range []struct {
+		code   string
+		denied bool
+	}{
+		{"", false}, {"AccessDenied", true}, {"AccessDeniedException", true}, {"Client.UnauthorizedOperation", true}, {"ExpiredTokenException", true},
+		{"SignatureDoesNotMatch", true}, {"RepositoryNotFoundException", false}, {"ThrottlingException", false}, {"NotAccessDenied", false},
+	} {
+		r := numbered(i, i)
+		r.ErrorCode = c.code
+		l.Append(r)
+		if c.denied {
+			want = append(want, fmt.Sprint(i))
+		}
+	}
+	if got := found(t, l, audit.Query{OnlyDenied: true, OldestFirst: true}, 0); got != strings.Join(want, " ") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

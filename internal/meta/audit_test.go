@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,7 +119,7 @@ func TestAuditLinesInGroups(t *testing.T) {
 				ctx := meta.WithAudit(t.Context(), lines[text])
 				wg.Go(func() { _ = s.Write(ctx, setting(strconv.Itoa(i), end)) })
 				for s.Waiting() != i+1 {
-					time.Sleep(10 * time.Microsecond)
+					runtime.Gosched()
 				}
 			}
 			release()
