@@ -74,7 +74,7 @@ func TestCreatePolicyRefuses(t *testing.T) {
 		words []string
 	}{
 		{iamtypes.CreatePolicyRequest{PolicyName: "pull", Path: "/x/", PolicyDocument: pull}, fault.EntityAlreadyExists, nil},
-		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: "{\n  \"Statement\": {\"Effect\": \"Permit\"}\n}"}, fault.MalformedPolicyDocument, []string{"line 2", "column 28", "Effect"}},
+		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: "{\n  \"Statement\": {\"Effect\": \"Permit\"}\n}"}, fault.MalformedPolicyDocument, []string{"line 2", "column 27", "Effect"}},
 		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: trustEC2}, fault.MalformedPolicyDocument, []string{"Principal"}},
 		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: long}, fault.LimitExceeded, []string{"6144"}},
 		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: pull, Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}}, fault.InvalidInput, nil},
