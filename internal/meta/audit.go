@@ -54,15 +54,18 @@ func (c *committer) carry(t *tx) error {
 	if len(c.lines) == 0 {
 		return nil
 	}
-	if c.lastAudit == 0 {
-		// From here on they grow, also when the table is empty in between: nobody meets the same identifier twice.
-		if _, err := t.one(`SELECT COALESCE(MAX(id), 0) FROM audit_pending`, nil, &c.lastAudit); err != nil {
-			return fmt.Errorf("reading the last audit line: %w", err)
-		}
-	}
 	c.lastAudit++
 	if _, err := t.exec(`INSERT INTO audit_pending (id, lines) VALUES ($1, $2)`, c.lastAudit, c.lines); err != nil {
 		return fmt.Errorf("writing audit lines: %w", err)
+	}
+	return nil
+}
+
+// resumeAudit reads the newest identifier. It comes before anything is deleted: from here on identifiers grow, also when
+// the table is empty in between, so that nobody who has met one meets it again, or a lower one.
+func (c *committer) resumeAudit(ctx context.Context) error {
+	if err := c.stmts.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM audit_pending`, nil, &c.lastAudit); err != nil {
+		return fmt.Errorf("reading the last audit line: %w", err)
 	}
 	return nil
 }

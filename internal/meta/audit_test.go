@@ -403,3 +403,34 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// A store that is opened with lines that wait, and loses them to the files before its first change, goes on above them:
+// who has met an identifier asks for what comes after it.
+func TestAuditIdentifiersGrowOverRestarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openAt(t, dir, time.Now)
+	for _, key := range []string{"1", "2", "3"} {
+		if err := s.Write(meta.WithAudit(t.Context(), line(key)), setting(key, fine)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, dir, time.Now)
+	old, err := s.PendingAudit(t.Context(), 0, 10)
+	if err != nil || len(old) != 3 {
+		t.Fatalf("after opening again: got %d rows, %v, want 3", len(old), err)
+	}
+	last := old[2].ID
+	if err := s.DeleteAudit(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(meta.WithAudit(t.Context(), line("4")), setting("4", fine)); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.PendingAudit(t.Context(), last, 10); err != nil || len(all) != 1 || string(all[0].Lines) != "4\n" {
+		t.Errorf("after identifier %d: got %v, %v, want the line of the new change", last, all, err)
+	}
+}

@@ -24,7 +24,7 @@ type committer struct {
 	once  sync.Once
 
 	lines     []byte // of the audit trail, which go with the transaction that runs now
-	lastAudit int64  // the identifier of the newest row of audit_pending, 0 when it was not needed yet
+	lastAudit int64  // the identifier of the newest row of audit_pending since the database was opened
 }
 
 type write struct {
@@ -48,6 +48,9 @@ func newCommitter(ctx context.Context, db *sql.DB) (*committer, error) {
 		queue: make(chan *write, groupLimit),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
+	}
+	if err := c.resumeAudit(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	go c.run()
 	return c, nil
