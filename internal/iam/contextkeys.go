@@ -111,9 +111,7 @@ func (s *Service) policySource(ctx context.Context, c identity.Caller, arn strin
 	}
 	entityName := nameIn(arn)
 	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", kind, name.Clip(entityName))
-	if account != c.Account.String() {
-		return meta.Entity{}, none
-	}
+	// One of another account has another ARN.
 	e, err := s.meta.Entity(ctx, c.Account, of, entityName)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && identity.EntityARN(e) != arn {
 		return meta.Entity{}, none

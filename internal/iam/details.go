@@ -59,9 +59,6 @@ func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity
 			return nil, err
 		}
 		if more {
-			if last == "" { // the page ended with the kind before
-				last = after
-			}
 			d.out.IsTruncated, d.out.Marker = new(true), p.seal(string(kind)+"/"+last)
 			break
 		}

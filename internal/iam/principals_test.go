@@ -138,6 +138,17 @@ func TestSimulationWithGuardRails(t *testing.T) {
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[0]; r.EvalDecision != "allowed" {
 		t.Errorf("without the guard rail: got %s, want allowed", r.EvalDecision)
 	}
+	// Without full access beside it, it was the only one of its level, which then restricts nothing.
+	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "FullAccess", Kind: meta.ServiceControl, Account: home, UpdatedAt: w.at}); err != nil {
+		t.Fatal(err)
+	}
+	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[1]; r.EvalDecision != "allowed" {
+		t.Errorf("without the only guard rail of a level: got %s, want allowed", r.EvalDecision)
+	}
+	ask.PolicyExclusionList = nil
+	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[1]; r.EvalDecision != "implicitDeny" {
+		t.Errorf("with a level that allows nothing: got %s, want implicitDeny", r.EvalDecision)
+	}
 }
 
 func TestSimulatePrincipalPolicyRefuses(t *testing.T) {
