@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -318,5 +319,28 @@ func TestPumpWithFailingFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A crash tears the line at any place: it is written again, unless all of it was there.
+func TestPumpAfterTornLine(t *testing.T) {
+	t.Parallel()
+	r := numbered(0, 0)
+	line := r.AppendJSON(nil)
+	for end := range len(line) + 2 {
+		dir := t.TempDir()
+		torn := append(bytes.Clone(line), '\n')[:end]
+		if err := os.WriteFile(filepath.Join(dir, "audit-20260102T120000Z-000001.ndjson"), torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, d := openLog(t, dir, audit.Options{}), &database{}
+		d.add(line)
+		flush(t, pump(l, d))
+		if got := found(t, l, audit.Query{}, 0); got != "0" {
+			t.Errorf("torn after %q: got lines %q, want it once", torn[max(0, end-20):], got)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -289,7 +290,7 @@ func (l *Log) read(ctx context.Context, f file, from, to int64, since, until tim
 	return blocks(ctx, in, from, to, backward, each)
 }
 
-// known tells which ids the lines between two times have; it takes them out of ids.
+// known tells which of the ids the lines between two times have.
 func (l *Log) known(ctx context.Context, ids map[ID]bool, since, until time.Time) (found map[ID]bool, err error) {
 	found = map[ID]bool{}
 	files, err := l.snapshot(ctx)
@@ -300,7 +301,8 @@ func (l *Log) known(ctx context.Context, ids map[ID]bool, since, until time.Time
 	for _, f := range files {
 		err := l.read(ctx, f, 0, f.size, since, until, true, func(_ int64, block []byte) bool {
 			for line := range bytes.Lines(block) {
-				if id := lineID(line); ids[id] {
+				// A torn line may have its id: it is not there unless all of it is.
+				if id := lineID(line); ids[id] && json.Valid(line) {
 					found[id] = true
 				}
 			}
