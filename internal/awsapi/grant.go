@@ -1,6 +1,8 @@
 package awsapi
 
 import (
+	"sync"
+
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -86,8 +88,13 @@ func (a *API) policyToMerge(c *call, r meta.Repository) (*policy.Document, error
 	return d, nil
 }
 
+// granting is held from comparing a policy to setting it, so that of two grants one sees the other.
+var granting sync.Mutex
+
 // replacePolicy sets a policy unless it is no longer the one that r was read with.
 func (a *API) replacePolicy(c *call, r meta.Repository, p meta.BoundPolicy) (bool, error) {
+	granting.Lock()
+	defer granting.Unlock()
 	now, err := a.registry.Repository(c.ctx, r.Registry, r.Name)
 	if err != nil || now.ID != r.ID || now.Policy.Text != r.Policy.Text {
 		return false, err
