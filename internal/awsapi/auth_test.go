@@ -159,7 +159,7 @@ func TestAttack27AnotherAccount(t *testing.T) {
 			built++
 		}
 	}
-	const withoutAccount = 4 // GetAuthorizationToken, DescribeRegistry and two on settings name no account
+	const withoutAccount = 7 // GetAuthorizationToken, DescribeRegistry, two on settings and three on the registry policy name no account
 	if n := len(inputs) + 1 + 3 + withoutAccount; n != built {
 		t.Errorf("this test knows %d operations, %d are built: add the new ones", n, built)
 	}
