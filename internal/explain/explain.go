@@ -3,9 +3,12 @@ package explain
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
@@ -62,15 +65,16 @@ func finding(r *policy.Request, f *policy.Finding) ecrintypes.Finding {
 	if f.Policy == "" && f.ARN == "" {
 		out.Policy = f.Kind.String() + " policy"
 	}
-	if out.Detail == "" {
-		switch f.Failed {
-		case policy.ElementAction:
-			out.Detail = "the request is for " + r.Action
-		case policy.ElementResource:
-			out.Detail = "the request is on " + r.Resource
-		case policy.ElementPrincipal:
-			out.Detail = "the request is by " + nobody(r.Caller.ARN)
-		}
+	switch f.Failed {
+	case policy.ElementAction:
+		out.Detail = "the request is for " + r.Action
+	case policy.ElementResource:
+		out.Detail = "the request is on " + r.Resource
+	case policy.ElementPrincipal:
+		out.Detail = "the request is by " + nobody(r.Caller.ARN)
+	}
+	if wanted := wants(f); wanted != "" {
+		out.Detail += "; the statement has " + wanted
 	}
 	return out
 }
@@ -80,6 +84,55 @@ func nobody(arn string) string {
 		return "an anonymous caller"
 	}
 	return arn
+}
+
+// wants lists what the statement has in the element that failed, of conditions in the key; "" when it is not known.
+func wants(f *policy.Finding) string {
+	if f.Source == nil {
+		return ""
+	}
+	var not bool
+	var all []string
+	add := func(p policy.Patterns) {
+		not = p.Not
+		for _, one := range p.Of {
+			all = append(all, one.Text)
+		}
+	}
+	switch f.Failed {
+	case policy.ElementAction:
+		add(f.Source.Action)
+	case policy.ElementResource:
+		add(f.Source.Resource)
+	case policy.ElementPrincipal:
+		not = f.Source.Principal.Not
+		for p := range f.Source.Principal.All() {
+			all = append(all, p.Text)
+		}
+	case policy.ElementCondition:
+		for _, c := range f.Source.Conditions {
+			for _, k := range c.Keys {
+				if !strings.HasPrefix(f.Detail, c.Operator.Text+" "+name.Clip(k.Key)+": ") {
+					continue
+				}
+				for _, v := range k.Values {
+					all = append(all, strconv.Quote(v.Text))
+				}
+			}
+		}
+	}
+	const most = 5
+	for i := range all {
+		all[i] = name.Clip(all[i])
+	}
+	if n := len(all) - most; n > 0 {
+		all = append(all[:most], strconv.Itoa(n)+" more")
+	}
+	text := strings.Join(all, ", ")
+	if not && text != "" {
+		text = "all but " + text
+	}
+	return text
 }
 
 // settable tells whether the kind of policy that a change adds can say what it says: no policy of a repository, for one,

@@ -117,6 +117,7 @@ var situations = map[string]situation{
 	"deny-managed":     {caller: session(owner), identity: pull + "," + noPull, identityARN: "arn:aws:iam::111111111111:policy/dev"},
 	"deny-repository":  {caller: user(owner), identity: pull, repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:*"}`},
 	"deny-and-within":  {caller: user(owner), repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGet*"}`},
+	"nearly":           {caller: user(owner), identity: `{"Effect":"Allow","Action":"ecr:BatchGetImage","NotResource":["` + web + `","arn:aws:ecr:*:*:repository/b"]},{"Effect":"Allow","Action":["ecr:A","ecr:B","ecr:C","ecr:D","ecr:E","ecr:F","ecr:G"],"Resource":"*"}`, repository: `{"Effect":"Allow","Principal":{"AWS":["222222222222","arn:aws:iam::111111111111:user/bob"]},"Action":"ecr:BatchGetImage"}`},
 	"anonymous":        {caller: policy.Caller{Kind: policy.Anyone}},
 	"service":          {caller: policy.Caller{Kind: policy.Service, ARN: "lambda.amazonaws.com"}},
 	"registry":         {caller: root(partner), action: "ecr:ReplicateImage", resource: web},
@@ -181,8 +182,8 @@ func TestOf(t *testing.T) {
 			{Layer: "resource-based", Verdict: ecrintypes.VerdictImplicitDeny}, {Layer: "identity-based", Verdict: ecrintypes.VerdictImplicitDeny},
 		},
 		Findings: []ecrintypes.Finding{
-			{Layer: "resource-based", Policy: "repository policy", Sid: "Org", Effect: "Allow", Failed: "Condition", Detail: `StringEquals aws:PrincipalOrgID: the request has "o-2"`},
-			{Layer: "identity-based", Policy: "dev", Effect: "Allow", Failed: "Action", Detail: "the request is for ecr:BatchGetImage"},
+			{Layer: "resource-based", Policy: "repository policy", Sid: "Org", Effect: "Allow", Failed: "Condition", Detail: `StringEquals aws:PrincipalOrgID: the request has "o-2"; the statement has "o-1"`},
+			{Layer: "identity-based", Policy: "dev", Effect: "Allow", Failed: "Action", Detail: "the request is for ecr:BatchGetImage; the statement has ecr:ListImages"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -37,10 +37,8 @@ func spell(key string) string {
 
 func contextOf(c *policy.Context) []ecrintypes.ContextEntry {
 	all := []ecrintypes.ContextEntry{}
-	for _, key := range spelled {
-		if values := c.Values(key); len(values) > 0 {
-			all = append(all, ecrintypes.ContextEntry{Key: key, Values: values})
-		}
+	for key, values := range c.All() {
+		all = append(all, ecrintypes.ContextEntry{Key: spell(key), Values: values})
 	}
 	slices.SortFunc(all, func(a, b ecrintypes.ContextEntry) int { return strings.Compare(a.Key, b.Key) })
 	return all
