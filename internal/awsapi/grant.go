@@ -1,8 +1,6 @@
 package awsapi
 
 import (
-	"sync"
-
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -64,7 +62,7 @@ func (a *API) grantRepositoryAccess(c *call, in *ecrintypes.GrantRepositoryAcces
 		if !changed || in.Apply == nil || !*in.Apply {
 			return out, nil
 		}
-		if out.Applied, err = a.replacePolicy(c, r, bound); err != nil || out.Applied {
+		if out.Applied, err = a.registry.Meta().ReplacePolicy(c.ctx, r, bound); err != nil || out.Applied {
 			return out, err
 		}
 	}
@@ -86,18 +84,4 @@ func (a *API) policyToMerge(c *call, r meta.Repository) (*policy.Document, error
 		return nil, fault.InvalidParameter.New("the policy of '%s' names a user or role that was deleted: take it out of the policy, then grant", r.Name).Because(err)
 	}
 	return d, nil
-}
-
-// granting is held from comparing a policy to setting it, so that of two grants one sees the other.
-var granting sync.Mutex
-
-// replacePolicy sets a policy unless it is no longer the one that r was read with.
-func (a *API) replacePolicy(c *call, r meta.Repository, p meta.BoundPolicy) (bool, error) {
-	granting.Lock()
-	defer granting.Unlock()
-	now, err := a.registry.Repository(c.ctx, r.Registry, r.Name)
-	if err != nil || now.ID != r.ID || now.Policy.Text != r.Policy.Text {
-		return false, err
-	}
-	return true, a.registry.Meta().SetPolicy(c.ctx, r, p)
 }
