@@ -141,7 +141,7 @@ type Explanation struct {
 	Layers       []LayerVerdict `json:"layers"`             // required
 	Findings     []Finding      `json:"findings"`           // required
 	Changes      []PolicyChange `json:"changes"`            // required
-	Context      []ContextEntry `json:"context"`            // required, at most 50 elements
+	Context      []ContextEntry `json:"context"`            // required
 }
 
 // Finding is a part of requests or answers.
@@ -281,6 +281,7 @@ type ListTokensResponse struct {
 type PolicyChange struct {
 	Layer       string   `json:"layer"`       // required
 	Alternative bool     `json:"alternative"` // required
+	Level       *int32   `json:"level,omitzero"`
 	Add         string   `json:"add,omitzero"`
 	Remove      *Finding `json:"remove,omitzero"`
 }

@@ -110,16 +110,10 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamty
 	}
 	e := s.newEntity(c, meta.ManagedPolicy, "ANPA", in.Path, in.PolicyName)
 	e.Description = in.Description
-	if err := s.meta.CreateEntity(ctx, e, tags, mostPolicies); err != nil {
+	if err := s.meta.CreateManagedPolicy(ctx, e, in.PolicyDocument, tags, mostPolicies); err != nil {
 		return nil, err
 	}
-	v, err := s.meta.CreatePolicyVersion(ctx, e.ID, in.PolicyDocument, true, mostVersions)
-	if err != nil {
-		// Without a version it would be in the way of the next try. The client may be gone by now.
-		_ = s.meta.DeleteEntity(context.WithoutCancel(ctx), c.Account, e.Kind, e.Name)
-		return nil, err
-	}
-	e.DefaultVersion = v.Number
+	e.DefaultVersion = 1
 	m := managed{arn: identity.EntityARN(e), entity: e}
 	p := m.show(0, 0)
 	p.Description, p.Tags = e.Description, tagList(tags)

@@ -1,9 +1,12 @@
 package iam_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -295,6 +298,68 @@ func TestPolicyVersions(t *testing.T) {
 		t.Errorf("the policy was updated at %s, want %s", p.UpdateDate, w.at)
 	}
 	do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v3"})
+}
+
+// Whoever sets a default version and whoever deletes that version at the same time, the default one is there afterwards.
+func TestDefaultVersionStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	arn := w.policy(t, "", "p")
+	for range 20 {
+		v := do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}).PolicyVersion.VersionId
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := w.SetDefaultPolicyVersion(t.Context(), w.root, &iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: arn, VersionId: v})
+			if err != nil {
+				wantCode(t, "set the default", err, fault.NoSuchEntity)
+			}
+		})
+		both.Go(func() {
+			_, err := w.DeletePolicyVersion(t.Context(), w.root, &iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: v})
+			if err != nil {
+				wantCode(t, "delete it", err, fault.DeleteConflict)
+			}
+		})
+		both.Wait()
+		p := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: arn}).Policy
+		do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: p.DefaultVersionId})
+		for _, old := range do(t, w.ListPolicyVersions, w.root, iamtypes.ListPolicyVersionsRequest{PolicyArn: arn}).Versions {
+			if !*old.IsDefaultVersion {
+				do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: old.VersionId})
+			}
+		}
+	}
+}
+
+// Source: IAM user guide, IAM and STS quotas.
+func TestMostPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const most, more = 1500, 10
+	work := make(chan int)
+	var all sync.WaitGroup
+	var made, full atomic.Int32
+	for range 64 { // writers that wait share a commit
+		all.Go(func() {
+			for i := range work {
+				_, err := w.CreatePolicy(t.Context(), w.root, &iamtypes.CreatePolicyRequest{PolicyName: fmt.Sprintf("p%d", i), PolicyDocument: pull})
+				if err == nil {
+					made.Add(1)
+				} else if full.Add(1); !errors.Is(err, fault.LimitExceeded) {
+					t.Errorf("policy %d: %v", i, err)
+				}
+			}
+		})
+	}
+	for i := range most + more {
+		work <- i
+	}
+	close(work)
+	all.Wait()
+	if made.Load() != most || full.Load() != more {
+		t.Errorf("got %d policies made and %d refused, want %d and %d", made.Load(), full.Load(), most, more)
+	}
+	do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "p", PolicyDocument: pull})
 }
 
 func TestPolicyTags(t *testing.T) {

@@ -152,13 +152,6 @@ func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.meta.PolicyVersions(ctx, e.ID)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(all, func(v meta.PolicyVersion) bool { return v.Number == number }) {
-		return nil, noVersion(in.PolicyArn, in.VersionId)
-	}
 	_, err = s.meta.UpdateEntity(ctx, c.Account, meta.ManagedPolicy, e.Name, func(e *meta.Entity) error {
 		e.DefaultVersion, e.UpdatedAt = number, s.now()
 		return nil

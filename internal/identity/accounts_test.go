@@ -152,7 +152,7 @@ func TestAuthenticate(t *testing.T) {
 		c, _, err := w.Authenticate(t.Context(), w.sign(t, key), sigv4.EmptyPayload)
 		return c, err
 	}
-	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root", UserID: "111122223333", AccessKey: k.ID}
+	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root", UserID: "111122223333", Principal: "111122223333", AccessKey: k.ID}
 	if got, err := authenticate(good); err != nil || got != want {
 		t.Errorf("the account's key: got %+v, %v, want %+v", got, err, want)
 	}

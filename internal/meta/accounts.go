@@ -26,6 +26,7 @@ type AccessKey struct {
 	SealedSecret []byte
 	Active       bool
 	CreatedAt    time.Time
+	Used         Use // last; of the key that AccessKey gives it may be an older one
 }
 
 // Token is one docker password that was issued.
@@ -41,7 +42,7 @@ type Token struct {
 
 // CreateAccount stores an account with its first key. Errors: fault.AccountAlreadyExists.
 func (s *Store) CreateAccount(ctx context.Context, a Account, k AccessKey) error {
-	return s.write.do(ctx, func(t *tx) error {
+	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`INSERT INTO accounts (id, alias, created_at, is_default) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
 			a.ID.String(), a.Alias, micros(a.CreatedAt), truth(a.Default))
 		if err != nil {
@@ -121,11 +122,18 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 		if _, err := t.exec(`DELETE FROM account_settings WHERE account = $1`, id.String()); err != nil {
 			return err
 		}
+		for _, kind := range []ControlKind{ServiceControl, ResourceControl} {
+			if _, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2`, kind, id.String()); err != nil {
+				return err
+			}
+		}
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err
 	})
 	s.cache.dropIdentity()
+	s.cache.registries.drop()
 	s.cache.dropRepositories()
+	s.generation.Add(1)
 	return err
 }
 
@@ -146,11 +154,16 @@ func insertKey(t *tx, k AccessKey) error {
 }
 
 // PutAccessKey stores one more key of a principal, of which it may have most. Errors: fault.AccountNotFound,
-// fault.AccessKeyLimit.
+// fault.NoSuchEntity (the user), fault.AccessKeyLimit.
 func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err
+		}
+		if k.Principal != k.Account.String() {
+			if err := there(t, k.Principal); err != nil {
+				return err
+			}
 		}
 		var n int
 		if _, err := t.one(`SELECT COUNT(*) FROM access_keys WHERE account = $1 AND principal = $2`, args{k.Account.String(), k.Principal}, &n); err != nil {
@@ -163,16 +176,16 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 	})
 }
 
-const keyColumns = `id, account, principal, sealed_secret, active, created_at`
+const keyColumns = `id, account, principal, sealed_secret, active, created_at, last_used_at, last_used_region, last_used_service`
 
 func scanKey(scan func(...any) error) (AccessKey, error) {
 	var k AccessKey
 	var account string
-	var created int64
-	if err := scan(&k.ID, &account, &k.Principal, &k.SealedSecret, &k.Active, &created); err != nil {
+	var created, used int64
+	if err := scan(&k.ID, &account, &k.Principal, &k.SealedSecret, &k.Active, &created, &used, &k.Used.Region, &k.Used.Service); err != nil {
 		return AccessKey{}, err
 	}
-	k.CreatedAt = fromMicros(created)
+	k.CreatedAt, k.Used.At = fromMicros(created), fromMicros(used)
 	var err error
 	k.Account, err = name.ParseAccount(account)
 	return k, err

@@ -19,8 +19,8 @@ type Repository struct {
 	CreatedAt  time.Time
 	Mutability Mutability
 	ScanOnPush bool
-	Encryption string // AES256, KMS or KMS_DSSE
-	KMSKey     string // "" without KMS
+	Encryption string      // AES256, KMS or KMS_DSSE
+	KMSKey     string      // "" without KMS
 	Policy     BoundPolicy // the repository policy; without text when there is none
 }
 
@@ -173,6 +173,23 @@ func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) erro
 	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
 }
 
+// ReplacePolicy is SetPolicy, but only while the repository still has the policy that it had when r was read; it tells whether it
+// has. Errors: fault.RepositoryNotFound.
+func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) (replaced bool, err error) {
+	err = s.write.do(ctx, func(t *tx) error {
+		replaced = false
+		now, err := current(t, r)
+		if err != nil || now.Policy.Text != r.Policy.Text {
+			return err
+		}
+		_, err = t.exec(`UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, r.ID, p.Text, idsText(p.IDs))
+		replaced = err == nil
+		return err
+	})
+	s.cache.repositories.drop(repositoryKey{r.Registry, r.Name})
+	return replaced && err == nil, err
+}
+
 // MaxLabels is how many resource tags a repository may have. Source: ECR user guide, tagging.
 const MaxLabels = 50
 
@@ -198,17 +215,19 @@ func putLabels(t *tx, repository int64, labels map[string]string) error {
 
 // PutLabels adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
 func (s *Store) PutLabels(ctx context.Context, r Repository, labels map[string]string) error {
-	return s.write.do(ctx, func(t *tx) error {
+	err := s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
 		return putLabels(t, r.ID, labels)
 	})
+	s.cache.labels.drop(r.ID)
+	return err
 }
 
 // RemoveLabels removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
 func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string) error {
-	return s.write.do(ctx, func(t *tx) error {
+	err := s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
@@ -219,19 +238,22 @@ func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string)
 		}
 		return nil
 	})
+	s.cache.labels.drop(r.ID)
+	return err
 }
 
 // Label is one resource tag.
 type Label struct{ Key, Value string }
 
-// Labels lists a repository's resource tags by key.
+// Labels lists a repository's resource tags by key. It is answered from the cache: do not change it.
 func (s *Store) Labels(ctx context.Context, r Repository) ([]Label, error) {
-	var all []Label
-	err := s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {
-		var l Label
-		err := scan(&l.Key, &l.Value)
-		all = append(all, l)
-		return err
+	return cached(&s.cache.labels, r.ID, func() (all []Label, err error) {
+		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {
+			var l Label
+			err := scan(&l.Key, &l.Value)
+			all = append(all, l)
+			return err
+		})
+		return all, err
 	})
-	return all, err
 }

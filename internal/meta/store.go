@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -35,6 +36,8 @@ type Store struct {
 	now   func() time.Time
 	ids   idSource
 	cache cache
+
+	generation atomic.Uint64 // see IdentityGeneration
 }
 
 // OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. One process at a time may

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -132,4 +133,23 @@ func (g *given) text() string {
 		return strconv.FormatInt(g.when.Unix(), 10)
 	}
 	return g.when.UTC().Format(time.RFC3339)
+}
+
+// All goes through the keys and their values, each key once, in no order; names are lower-cased.
+func (c *Context) All() iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		if c == nil {
+			return
+		}
+		for i := range c.items {
+			if !yield(c.items[i].key, c.Values(c.items[i].key)) {
+				return
+			}
+		}
+		for _, key := range [...]string{currentTime, epochTime, sourceIP} {
+			if values := c.Values(key); len(values) > 0 && !yield(key, values) {
+				return
+			}
+		}
+	}
 }

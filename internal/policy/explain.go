@@ -46,8 +46,9 @@ type Finding struct {
 	Statement int    // its index in the policy, from 0
 	Sid       string
 	Effect    Effect
-	Failed    Element // "" when all of it matched
-	Detail    string  // of a failed Condition: the operator, the key, and what the request has
+	Source    *Statement // as written; not to be changed
+	Failed    Element    // "" when all of it matched
+	Detail    string     // of a failed Condition: the operator, the key, and what the request has
 }
 
 // gap is a set of policies that must allow and does not.
@@ -99,7 +100,7 @@ func (d *decision) layerVerdict(l Layer) LayerVerdict {
 func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
 	f := Finding{
 		Layer: l, Policy: p.Name, ARN: p.ARN, Kind: p.Policy.Document.Kind,
-		Statement: s.index, Sid: s.source.Sid, Effect: s.source.Effect,
+		Statement: s.index, Sid: s.source.Sid, Effect: s.source.Effect, Source: s.source,
 	}
 	if !applies {
 		failed := 0

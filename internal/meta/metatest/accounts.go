@@ -98,7 +98,9 @@ func testAccessKeys(w *World) {
 	w.Must(w.PutAccessKey(w.Ctx, second, 2))
 	w.Want(w.PutAccessKey(w.Ctx, Key(Account, "AKIA2"), 2), fault.AccessKeyLimit, "a third key of at most two")
 	another := Key(Account, "AKIA3")
-	another.Principal, another.SealedSecret = "arn:aws:iam::111122223333:user/bob", []byte{0, 0xff}
+	bob := meta.Entity{ID: "AIDABOB", Account: Account, Kind: meta.User, Name: "bob", Path: "/"}
+	w.Must(w.CreateEntity(w.Ctx, bob, nil, 10))
+	another.Principal, another.SealedSecret = bob.ID, []byte{0, 0xff}
 	another.CreatedAt = second.CreatedAt
 	w.Must(w.PutAccessKey(w.Ctx, another, 2))
 	all, err := w.AccessKeys(w.Ctx, Account)

@@ -47,7 +47,7 @@ func NewWorld(t *testing.T, s *meta.Store) *World {
 
 // Key is an active key of the root of an account.
 func Key(a name.Account, id string) meta.AccessKey {
-	return meta.AccessKey{ID: id, Account: a, Principal: "arn:aws:iam::" + a.String() + ":root", SealedSecret: []byte("sealed " + id), Active: true, CreatedAt: time.UnixMicro(1_700_000_000_000_000).UTC()}
+	return meta.AccessKey{ID: id, Account: a, Principal: a.String(), SealedSecret: []byte("sealed " + id), Active: true, CreatedAt: time.UnixMicro(1_700_000_000_000_000).UTC()}
 }
 
 // Must ends the test on an error.

@@ -15,7 +15,10 @@ CREATE TABLE access_keys (
     principal     TEXT NOT NULL,
     sealed_secret BYTEA NOT NULL,
     active        SMALLINT NOT NULL,
-    created_at    BIGINT NOT NULL
+    created_at    BIGINT NOT NULL,
+    last_used_at      BIGINT NOT NULL DEFAULT 0,
+    last_used_region  TEXT NOT NULL DEFAULT '',
+    last_used_service TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX access_keys_by_account ON access_keys (account, created_at, id);
 CREATE INDEX access_keys_by_principal ON access_keys (account, principal);

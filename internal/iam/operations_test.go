@@ -1,0 +1,34 @@
+package iam_test
+
+import (
+	"context"
+	"reflect"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/iam"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+)
+
+// Every operation of the model is a method with the model's input and output.
+func TestOperationsOfTheModel(t *testing.T) {
+	t.Parallel()
+	service := reflect.TypeFor[*iam.Service]()
+	for _, name := range iamtypes.OperationNames {
+		m, ok := service.MethodByName(name)
+		if !ok {
+			t.Errorf("%s is not there", name)
+			continue
+		}
+		wire := iamtypes.Operations[name]
+		want := reflect.FuncOf(
+			[]reflect.Type{service, reflect.TypeFor[context.Context](), reflect.TypeFor[identity.Caller](), reflect.TypeOf(wire.Input())},
+			[]reflect.Type{reflect.TypeOf(wire.Output()), reflect.TypeFor[error]()}, false)
+		if m.Type != want {
+			t.Errorf("%s: got %s, want %s", name, m.Type, want)
+		}
+	}
+	if got, want := service.NumMethod(), len(iamtypes.OperationNames); got != want {
+		t.Errorf("the service has %d methods, want the model's %d", got, want)
+	}
+}
