@@ -113,15 +113,21 @@ func more[T any](p paging, entries []T, key func(T) string) (page []T, truncated
 
 // cut takes a page out of all entries of a listing, which it puts into the order of their keys.
 func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *bool, marker string) {
+	slices.SortStableFunc(all, func(a, b T) int { return strings.Compare(key(a), key(b)) })
 	at := func(v T) string { return position(key(v)) }
-	slices.SortStableFunc(all, func(a, b T) int { return strings.Compare(at(a), at(b)) })
-	from := 0
+	rest := all
 	if p.after != "" {
-		for from < len(all) && at(all[from]) <= p.after {
-			from++
+		// The last entry of the page before may be gone. Then the page begins where it was; of keys that a marker cannot tell
+		// from it some may come again, so that none is left out.
+		from := slices.IndexFunc(all, func(v T) bool { return at(v) == p.after }) + 1
+		if from == 0 {
+			last := p.after[:min(len(p.after), mostPosition)]
+			for from < len(all) && key(all[from]) < last {
+				from++
+			}
 		}
+		rest = all[from:]
 	}
-	rest := all[from:]
 	if len(rest) > p.size+1 {
 		rest = rest[:p.size+1]
 	}

@@ -241,7 +241,7 @@ func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, in *iamtyp
 	if err != nil {
 		return nil, err
 	}
-	return s.untag(ctx, e, in.TagKeys, exactCase)
+	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListPolicyTags lists the tags of a managed policy; those of AWS have none.

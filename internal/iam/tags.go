@@ -50,48 +50,12 @@ func (s *Service) tag(ctx context.Context, e meta.Entity, tags []iamtypes.Tag, s
 	if err != nil {
 		return nil, err
 	}
-	have, err := s.meta.EntityTags(ctx, e.ID)
-	if err != nil {
-		return nil, err
-	}
-	// A key that is there in another case keeps its spelling: so its value changes in one step, and a decision by the tag
-	// never sees it missing.
-	spelled := spellings(have, same)
-	put := map[string]string{}
-	for k, v := range add {
-		if old, ok := spelled[same(k)]; ok {
-			k = old
-		}
-		put[k] = v
-	}
-	return none(s.meta.PutEntityTags(ctx, e.ID, put, mostTags))
-}
-
-func spellings(tags map[string]string, same func(string) string) map[string]string {
-	all := map[string]string{}
-	for k := range tags {
-		all[same(k)] = k
-	}
-	return all
+	return none(s.meta.PutEntityTags(ctx, e.ID, add, mostTags))
 }
 
 // untag removes tags from an entity; those that are not there are passed over.
-func (s *Service) untag(ctx context.Context, e meta.Entity, keys []string, same func(string) string) (*None, error) {
-	have, err := s.meta.EntityTags(ctx, e.ID)
-	if err != nil {
-		return nil, err
-	}
-	spelled := spellings(have, same)
-	var remove []string
-	for _, k := range keys {
-		if old, ok := spelled[same(k)]; ok {
-			remove = append(remove, old)
-		}
-	}
-	if len(remove) == 0 {
-		return &None{}, nil
-	}
-	return none(s.meta.RemoveEntityTags(ctx, e.ID, remove))
+func (s *Service) untag(ctx context.Context, e meta.Entity, keys []string) (*None, error) {
+	return none(s.meta.RemoveEntityTags(ctx, e.ID, keys))
 }
 
 // tagPage lists one page of the tags of an entity, by key. The list is never nil.
@@ -120,7 +84,7 @@ func (s *Service) UntagUser(ctx context.Context, c identity.Caller, in *iamtypes
 	if err != nil {
 		return nil, err
 	}
-	return s.untag(ctx, e, in.TagKeys, foldCase)
+	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListUserTags lists the tags of a user. Errors: fault.NoSuchEntity, fault.Validation (the marker).
@@ -157,7 +121,7 @@ func (s *Service) UntagRole(ctx context.Context, c identity.Caller, in *iamtypes
 	if err != nil {
 		return nil, err
 	}
-	return s.untag(ctx, e, in.TagKeys, foldCase)
+	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListRoleTags lists the tags of a role. Errors: fault.NoSuchEntity, fault.Validation (the marker).
@@ -196,7 +160,7 @@ func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, c identity.Cal
 	if err != nil {
 		return nil, err
 	}
-	return s.untag(ctx, e, in.TagKeys, exactCase)
+	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListOpenIDConnectProviderTags lists the tags of an OIDC provider.

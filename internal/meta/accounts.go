@@ -89,8 +89,8 @@ func accountNotFound(id name.Account) error {
 	return fault.AccountNotFound.New("account %s does not exist here; `ecrin account list` shows those that do", id)
 }
 
-// DeleteAccount removes an account, its keys, tokens and settings. Its repositories must be gone, unless force, which marks them
-// deleted too. Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
+// DeleteAccount removes an account with all that IAM and STS keep of it, its keys, tokens, settings and policies. Its
+// repositories must be gone, unless force, which marks them deleted too. Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
 	err := s.write.do(ctx, func(t *tx) error {
 		var isDefault bool

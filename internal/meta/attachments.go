@@ -93,7 +93,7 @@ func (s *Store) Attach(ctx context.Context, id, policyARN string, most int) erro
 // attachmentQuota is what the texts of IAM call the limit of attachments, which the unique id's prefix tells apart.
 func attachmentQuota(id string) string {
 	switch {
-	case strings.HasPrefix(id, "AIDA"):
+	case isUser(id):
 		return "PoliciesPerUser"
 	case strings.HasPrefix(id, "AGPA"):
 		return "PoliciesPerGroup"

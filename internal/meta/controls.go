@@ -9,7 +9,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// RegistryPolicy reads a registry's policy; one without text when there is none. It is answered from the cache.
+// RegistryPolicy reads a registry's policy; one without text when there is none. It is answered from the cache: do not
+// change it.
 func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolicy, error) {
 	return cached(&s.cache.registries, r, func() (p BoundPolicy, err error) {
 		var ids string
@@ -44,7 +45,7 @@ func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundP
 	return err
 }
 
-// accountText is an account as the column has it: ” for the zero Account.
+// accountText is an account as the column has it: nothing for the zero Account.
 func accountText(a name.Account) string {
 	if a == (name.Account{}) {
 		return ""

@@ -28,11 +28,15 @@ func noSuchEntity(kind EntityKind, entityName string) error {
 }
 
 func entityExists(kind EntityKind, entityName string) error {
-	word := strings.ToUpper(words[kind][:1]) + words[kind][1:]
-	if kind == ManagedPolicy {
+	switch kind {
+	case ManagedPolicy:
 		return fault.EntityAlreadyExists.New("A policy called %s already exists. Duplicate names are not allowed.", entityName)
+	case InstanceProfile:
+		return fault.EntityAlreadyExists.New("Instance Profile %s already exists.", entityName)
+	case OIDCProvider:
+		return fault.EntityAlreadyExists.New("Provider with url https://%s already exists.", entityName)
 	}
-	return fault.EntityAlreadyExists.New("%s with name %s already exists.", word, entityName)
+	return fault.EntityAlreadyExists.New("%s with name %s already exists.", strings.ToUpper(words[kind][:1])+words[kind][1:], entityName)
 }
 
 // quotas are what the texts of IAM call the limits on the number of a kind.
@@ -96,7 +100,8 @@ func (s *Store) identity(ctx context.Context, fn func(*tx) error) error {
 }
 
 // IdentityGeneration grows with every change to entities, their policies, memberships and tags, to accounts and to control
-// policies, after its commit and before it is acknowledged. What was read while it stayed the same is still true.
+// policies, after its commit and before it is acknowledged. What was read while it stayed the same is still true. Access
+// keys, tokens, sessions, settings and the policies of resources do not count: their reads are exact by themselves.
 func (s *Store) IdentityGeneration() uint64 { return s.generation.Load() }
 
 // CreateEntity stores a new entity with its tags; a managed policy is made by CreateManagedPolicy. most is how many of its
@@ -147,7 +152,7 @@ func insertEntity(t *tx, e Entity, tags map[string]string, most int) error {
 		listText(e.ClientIDs), listText(e.Thumbprints)); err != nil {
 		return err
 	}
-	return putTags(t, e.ID, tags)
+	return putTags(t, e.ID, e.Kind, tags)
 }
 
 // Entity finds an entity by its name, case and all. Errors: fault.NoSuchEntity.
@@ -177,7 +182,7 @@ func (s *Store) EntityByID(ctx context.Context, id string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
 		err := s.read.row(ctx, `SELECT `+entityColumns+` FROM entities WHERE id = $1`, args{id}, dest...)
 		if errors.Is(err, sql.ErrNoRows) {
-			return fault.NoSuchEntity.New("Nothing with the id %s exists.", name.Clip(id))
+			return noSuchID(id)
 		}
 		return err
 	})
@@ -214,7 +219,7 @@ func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[En
 }
 
 // UpdateEntity changes an entity in one transaction: change gets it as it is and may run more than once. It may change the
-// name too, but not id, account, kind and creation. An error of change ends it.
+// name too, but not id, account, kind, creation and last use. An error of change ends it.
 // Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (the new name is taken).
 func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind EntityKind, entityName string, change func(*Entity) error) (Entity, error) {
 	var e Entity
@@ -226,6 +231,8 @@ func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind Ent
 		if err := change(&e); err != nil {
 			return err
 		}
+		e.ID, e.Account, e.Kind, e.CreatedAt = before.ID, before.Account, before.Kind, before.CreatedAt
+		e.LastVersion, e.LastUsedAt, e.LastUsedRegion = before.LastVersion, before.LastUsedAt, before.LastUsedRegion
 		var one int
 		if folded := strings.ToLower(e.Name); folded != strings.ToLower(before.Name) {
 			taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`, args{account.String(), kind, folded}, &one)
@@ -256,7 +263,10 @@ func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind Ent
 			int64(e.MaxSession/time.Second), e.Service, e.DefaultVersion, listText(e.ClientIDs), listText(e.Thumbprints))
 		return err
 	})
-	return e, err
+	if err != nil {
+		return Entity{}, err
+	}
+	return e, nil
 }
 
 // conflicts are what keeps an entity from being deleted, in the order in which IAM tells of them.
@@ -347,63 +357,21 @@ func policyExists(t *tx, arn string) error {
 	return err
 }
 
-// EntityTags lists the tags of an entity.
-func (s *Store) EntityTags(ctx context.Context, id string) (map[string]string, error) {
-	all := map[string]string{}
-	err := s.read.rows(ctx, `SELECT tag, value FROM entity_tags WHERE entity = $1`, args{id}, func(scan func(...any) error) error {
-		var k, v string
-		err := scan(&k, &v)
-		all[k] = v
-		return err
-	})
-	return all, err
-}
-
-// PutEntityTags adds or replaces tags. Errors: fault.LimitExceeded (more than most), fault.NoSuchEntity.
-func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]string, most int) error {
-	return s.identity(ctx, func(t *tx) error {
-		if err := there(t, id); err != nil {
-			return err
-		}
-		if err := putTags(t, id, tags); err != nil {
-			return err
-		}
-		var n int
-		_, err := t.one(`SELECT COUNT(*) FROM entity_tags WHERE entity = $1`, args{id}, &n)
-		if err == nil && n > most {
-			err = fault.LimitExceeded.New("The number of tags has reached the maximum limit of %d.", most)
-		}
-		return err
-	})
-}
-
-func putTags(t *tx, id string, tags map[string]string) error {
-	for k, v := range tags {
-		if _, err := t.exec(`INSERT INTO entity_tags (entity, tag, value) VALUES ($1, $2, $3) ON CONFLICT (entity, tag) DO UPDATE SET value = excluded.value`, id, k, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // there makes sure, inside the transaction, that an entity was not deleted meanwhile. Errors: fault.NoSuchEntity.
 func there(t *tx, id string) error {
-	var one int
-	found, err := t.one(`SELECT 1 FROM entities WHERE id = $1`, args{id}, &one)
-	if err == nil && !found {
-		err = fault.NoSuchEntity.New("Nothing with the id %s exists.", name.Clip(id))
-	}
+	_, err := kindOf(t, id)
 	return err
 }
 
-// RemoveEntityTags removes tags; those that are not there are passed over.
-func (s *Store) RemoveEntityTags(ctx context.Context, id string, keys []string) error {
-	return s.identity(ctx, func(t *tx) error {
-		for _, k := range keys {
-			if _, err := t.exec(`DELETE FROM entity_tags WHERE entity = $1 AND tag = $2`, id, k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// kindOf is there, with the entity's kind.
+func kindOf(t *tx, id string) (kind EntityKind, err error) {
+	found, err := t.one(`SELECT kind FROM entities WHERE id = $1`, args{id}, &kind)
+	if err == nil && !found {
+		err = noSuchID(id)
+	}
+	return kind, err
+}
+
+func noSuchID(id string) error {
+	return fault.NoSuchEntity.New("Nothing with the id %s exists.", name.Clip(id))
 }

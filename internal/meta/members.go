@@ -30,7 +30,7 @@ func (s *Store) AddMember(ctx context.Context, container, member string, mostCon
 			return err
 		}
 		switch {
-		case in > mostContainers && strings.HasPrefix(member, "AIDA"):
+		case in > mostContainers && isUser(member):
 			return overQuota("GroupsPerUser", mostContainers)
 		case in > mostContainers:
 			return overQuota("InstanceProfilesPerRole", mostContainers)
@@ -46,11 +46,17 @@ func (s *Store) RemoveMember(ctx context.Context, container, member string) erro
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM entity_members WHERE container = $1 AND member = $2`, container, member)
 		if err == nil && n == 0 {
-			err = fault.NoSuchEntity.New("It is no member.")
+			err = fault.NoSuchEntity.New("The role is not in the instance profile.")
+			if isUser(member) {
+				err = fault.NoSuchEntity.New("The user is not in the group.")
+			}
 		}
 		return err
 	})
 }
+
+// isUser tells by its unique id what a member is.
+func isUser(id string) bool { return strings.HasPrefix(id, "AIDA") }
 
 // Members lists the members of a group or instance profile by name.
 func (s *Store) Members(ctx context.Context, container string) ([]Entity, error) {

@@ -1,11 +1,14 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -49,7 +52,8 @@ func (s *Store) PutSession(ctx context.Context, v Session) error {
 	return err
 }
 
-// Session finds a session, ended or not, by its access key. It is answered from the cache. Errors: fault.AccessKeyNotFound.
+// Session finds a session, ended or not, by its access key. It is answered from the cache: do not change what it holds.
+// Errors: fault.AccessKeyNotFound.
 func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) {
 	return cached(&s.cache.sessions, accessKey, func() (Session, error) {
 		v := Session{AccessKey: accessKey}
@@ -78,14 +82,15 @@ func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) 
 
 // AccessKeysOf lists the keys of one principal (a user's unique id, or the account's digits for its root user), oldest first.
 func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principal string) ([]AccessKey, error) {
-	all, err := s.AccessKeys(ctx, account)
-	var own []AccessKey
-	for _, k := range all {
-		if k.Principal == principal {
-			own = append(own, k)
-		}
-	}
-	return own, err
+	var all []AccessKey
+	err := s.read.rows(ctx, `SELECT `+keyColumns+` FROM access_keys WHERE account = $1 AND principal = $2`, args{account.String(), principal},
+		func(scan func(...any) error) error {
+			k, err := scanKey(scan)
+			all = append(all, k)
+			return err
+		})
+	slices.SortFunc(all, func(a, b AccessKey) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID)) })
+	return all, err
 }
 
 // SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over. The cache of AccessKey

@@ -19,7 +19,7 @@ func insertVersion(t *tx, policyID string, v PolicyVersion) error {
 // most. With setDefault it becomes the default. The policy's UpdatedAt moves. Errors: fault.LimitExceeded, fault.NoSuchEntity.
 func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, setDefault bool, most int) (PolicyVersion, error) {
 	now := fromMicros(micros(s.now()))
-	v := PolicyVersion{Text: text, CreatedAt: now}
+	var v PolicyVersion
 	err := s.identity(ctx, func(t *tx) error {
 		var last, standard, n int
 		found, err := t.one(`SELECT last_version, default_version FROM entities WHERE id = $1`, args{policyID}, &last, &standard)
@@ -27,7 +27,7 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 			return err
 		}
 		if !found {
-			return there(t, policyID)
+			return noSuchID(policyID)
 		}
 		if _, err := t.one(`SELECT COUNT(*) FROM policy_versions WHERE policy = $1`, args{policyID}, &n); err != nil {
 			return err
@@ -35,7 +35,7 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 		if n >= most {
 			return fault.LimitExceeded.New("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", most)
 		}
-		v.Number = last + 1
+		v = PolicyVersion{Number: last + 1, Text: text, CreatedAt: now}
 		if setDefault {
 			standard = v.Number
 		}
@@ -45,7 +45,10 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 		_, err = t.exec(`UPDATE entities SET last_version = $2, default_version = $3, updated_at = $4 WHERE id = $1`, policyID, v.Number, standard, micros(now))
 		return err
 	})
-	return v, err
+	if err != nil {
+		return PolicyVersion{}, err
+	}
+	return v, nil
 }
 
 // DeletePolicyVersion removes a version. Errors: fault.NoSuchEntity, fault.DeleteConflict (the default one).
