@@ -4,6 +4,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,20 +14,27 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/config"
 	"github.com/ecrin-dev/ecrin/internal/durable"
+	"github.com/ecrin-dev/ecrin/internal/egress"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/oidc"
 	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/trail"
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
@@ -45,6 +53,9 @@ type Running struct {
 // RunningFile is the name of the file in the data directory that describes the running server.
 const RunningFile = "serve.json"
 
+// AuditFolder is the name of the folder in the data directory that holds the audit trail.
+const AuditFolder = "audit"
+
 // TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
 const TLSFolder = "tls"
 
@@ -54,6 +65,9 @@ type App struct {
 	log       *slog.Logger
 	meta      *meta.Store
 	registry  *registry.Service
+	identity  *identity.Service
+	trail     *audit.Log
+	pump      *audit.Pump
 	http      *http.Server
 	authority *tlsauto.Authority
 	hosts     *endpoint.Map
@@ -104,21 +118,34 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
 		return err
 	}
+	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush})
 	links := ociapi.NewLayerLinks(func(b []byte) []byte { return keys.MAC("layer links", b) }, id, now)
+	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder), audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
+		return err
+	}
+	a.pump = audit.NewPump(a.trail, a.meta, a.log)
+	roots, err := egressRoots(c.EgressCA)
+	if err != nil {
+		return err
+	}
+	guard := egress.New(egress.Options{Allow: c.Egress, Roots: roots})
+	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, OIDC: oidc.New(guard, now)})
+	pages := func(b []byte) []byte { return keys.MAC("page tokens", b) }
+	record := trail.New(a.trail, a.pump, id, now)
 	metrics := web.NewMetrics()
 	doors := &doors{
-		oci: ociapi.New(ociapi.Options{Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Anonymous: c.Anonymous}),
+		oci: ociapi.New(ociapi.Options{Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Anonymous: c.Anonymous, Encode: tokens.Encode}),
 		aws: awsapi.New(awsapi.Options{
-			Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Now: now,
-			PageMAC: func(b []byte) []byte { return keys.MAC("page tokens", b) },
+			Registry: a.registry, Identity: id, IAM: iam.New(a.meta, id, pages, now), STS: tokens, Trail: record,
+			Hosts: a.hosts, Links: links, PageMAC: pages, Now: now,
 		}),
 		metrics: metrics.Handler(),
 		ready:   a.meta.Ping,
 	}
 	a.http = &http.Server{
-		Handler:           web.NewServer(doors, a.log, metrics, c.Proxies, now),
+		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Trail: record, Proxies: c.Proxies, Now: now}),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -170,6 +197,9 @@ func (a *App) Close() error {
 	for _, l := range a.listeners {
 		errs = append(errs, l.Close())
 	}
+	if a.trail != nil {
+		errs = append(errs, a.trail.Close())
+	}
 	if a.meta != nil {
 		errs = append(errs, a.meta.Close())
 	}
@@ -190,8 +220,13 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	jobs := make(chan error, 1)
-	go func() { jobs <- a.registry.Run(background) }()
+	var jobs sync.WaitGroup
+	var jobsErr error
+	jobs.Go(func() { jobsErr = a.registry.Run(background) })
+	jobs.Go(func() { a.pump.Run(background) })
+	jobs.Go(func() {
+		a.identity.Run(background, func(err error) { a.log.Error("writing down the use of keys failed", "error", err) })
+	})
 
 	g, failed := errgroup.WithContext(ctx)
 	for _, l := range a.listeners {
@@ -217,7 +252,8 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	}
 	serveErr := g.Wait()
 	stopBackground()
-	return errors.Join(serveErr, stopErr, <-jobs, os.Remove(file), a.meta.Close())
+	jobs.Wait()
+	return errors.Join(serveErr, stopErr, jobsErr, os.Remove(file), a.trail.Close(), a.meta.Close())
 }
 
 func (a *App) listen() error {
@@ -248,4 +284,23 @@ func (a *App) describe(address string) Running {
 		r.CA = a.authority.CAPath()
 	}
 	return r
+}
+
+// egressRoots are the certificates to trust when the server dials out: nil, the system's, without a file of private ones.
+func egressRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private CAs of egress_ca: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("the file %s of egress_ca holds no certificate in PEM", file)
+	}
+	return pool, nil
 }

@@ -78,6 +78,13 @@ func (p *Params) Objects(name string, values []Params) {
 	p.check(mark)
 }
 
+// Raw adds a value that is JSON already.
+func (p *Params) Raw(name string, value []byte) {
+	mark := p.name(name)
+	p.b = append(p.b, value...)
+	p.check(mark)
+}
+
 // JSON is the whole as one JSON object, "null" when it is empty.
 func (p *Params) JSON() string { return string(p.appendJSON(nil)) }
 

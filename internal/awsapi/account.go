@@ -7,7 +7,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
 // getAuthorizationToken answers one entry for each registryId, in order, or exactly one for the caller's own account.
@@ -38,10 +37,6 @@ func (a *API) getAuthorizationToken(c *call, in *ecrtypes.GetAuthorizationTokenR
 		})
 	}
 	return out, nil
-}
-
-func (a *API) getCallerIdentity(c *call, _ *ststypes.GetCallerIdentityRequest) (*ststypes.GetCallerIdentityResponse, error) {
-	return &ststypes.GetCallerIdentityResponse{UserId: c.caller.UserID, Account: c.caller.Account.String(), Arn: c.caller.ARN}, nil
 }
 
 func (a *API) describeRegistry(c *call, _ *ecrtypes.DescribeRegistryRequest) (*ecrtypes.DescribeRegistryResponse, error) {

@@ -14,13 +14,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
@@ -28,6 +31,9 @@ import (
 type API struct {
 	registry *registry.Service
 	identity *identity.Service
+	iam      *iam.Service
+	sts      *sts.Service
+	trail    Trail
 	hosts    *endpoint.Map
 	links    Links
 	pages    func(data []byte) []byte
@@ -40,10 +46,19 @@ type Links interface {
 	Make(c identity.Caller, reg name.Registry, repo name.Repo, d name.Digest) string
 }
 
+// Trail is the audit trail, for those who read it.
+type Trail interface {
+	// Search gives lines, after all that has happened until now is in them.
+	Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error)
+}
+
 // Options are what New needs.
 type Options struct {
 	Registry *registry.Service
 	Identity *identity.Service
+	IAM      *iam.Service
+	STS      *sts.Service
+	Trail    Trail
 	Hosts    *endpoint.Map
 	Links    Links
 	PageMAC  func(data []byte) []byte // authenticates page tokens
@@ -55,7 +70,7 @@ const largeBodies = 6
 
 // New makes the door.
 func New(o Options) *API {
-	return &API{registry: o.Registry, identity: o.Identity, hosts: o.Hosts, links: o.Links, pages: o.PageMAC, now: o.Now, large: make(chan struct{}, largeBodies)}
+	return &API{registry: o.Registry, identity: o.Identity, iam: o.IAM, sts: o.STS, trail: o.Trail, hosts: o.Hosts, links: o.Links, pages: o.PageMAC, now: o.Now, large: make(chan struct{}, largeBodies)}
 }
 
 // call is one authenticated request, as operations see it.
@@ -67,6 +82,8 @@ type call struct {
 	secure bool // came by TLS
 	ev     *web.Event
 	r      *http.Request // for its headers
+
+	vouched []identity.Access // of a caller that an identity provider vouches for
 }
 
 // own is the registry of the caller's account in the call's region.
@@ -93,13 +110,17 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	x := &exchange{w: w, r: r, ev: ev, service: guessService(r), release: func() {}}
 	defer func() { x.release() }()
 	ev.Door = x.service.wire.Name
-	w.Header()["X-Amzn-Requestid"] = []string{ev.RequestID}
+	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
 	out, err := a.serve(x)
 	if err == nil {
 		err = x.service.answer(x, out)
 	}
 	if err != nil {
 		ev.Err = err
+		var denial *identity.Denial
+		if errors.As(err, &denial) {
+			w.Header().Set(web.MessageHeader, a.sts.Encode(denial.Request, denial.Why))
+		}
 		x.service.fail(x, fault.From(err))
 	}
 }
@@ -203,6 +224,7 @@ func (a *API) input(x *exchange, body []byte) (awswire.Input, error) {
 func (a *API) act(x *exchange, c *call, in awswire.Input) (any, error) {
 	c.prepare(x)
 	x.ev.Caller = c.caller.ARN
+	c.decides(x, in)
 	if err := a.allow(c, x.op, in); err != nil {
 		return nil, err
 	}
@@ -225,7 +247,7 @@ func (a *API) allow(c *call, op *operation, in awswire.Input) error {
 		}
 		access.From = c.origin()
 		if i == 0 {
-			c.ev.Action, c.ev.Resource = access.Action, access.Resource
+			c.ev.Action, c.ev.Resource, c.ev.Decided.Owner = access.Action, access.Resource, access.Account
 		}
 		if access.Action == "" {
 			continue

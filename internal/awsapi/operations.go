@@ -6,6 +6,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
@@ -71,8 +72,14 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 )
 
 var stsService = newService(ststypes.Service, endpoint.STS, ststypes.Operations, ststypes.Errors,
-	// Needs no permission and cannot be denied. Source: STS API reference, GetCallerIdentity.
-	op("GetCallerIdentity", "", onNothing, (*API).getCallerIdentity),
+	op("AssumeRole", "sts:AssumeRole", onAssumedRole, run((*sts.Service).AssumeRole)),
+	unsigned(op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", onVouched, run((*sts.Service).AssumeRoleWithWebIdentity)), asVouched),
+	op("GetFederationToken", "sts:GetFederationToken", onFederation, run((*sts.Service).GetFederationToken)),
+	op("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onNothing, run((*sts.Service).DecodeAuthorizationMessage)),
+	// These need no permission, and the first cannot be denied. Source: STS API reference.
+	op("GetCallerIdentity", "", onNothing, run((*sts.Service).GetCallerIdentity)),
+	op("GetSessionToken", "", onNothing, run((*sts.Service).GetSessionToken)),
+	op("GetAccessKeyInfo", "", onNothing, run((*sts.Service).GetAccessKeyInfo)),
 )
 
 var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Operations, ecrintypes.Errors,
@@ -84,6 +91,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("CreateAccessKey", "ecrin:CreateAccessKey", onAccount, (*API).createAccessKey),
 	op("UpdateAccessKey", "ecrin:UpdateAccessKey", onAccessKey, (*API).updateAccessKey),
 	op("DeleteAccessKey", "ecrin:DeleteAccessKey", onAccessKey, (*API).deleteAccessKey),
+	op("ListAuditEvents", "ecrin:ListAuditEvents", onTrail, (*API).listAuditEvents),
+	op("ExplainRequest", "ecrin:ExplainRequest", onTrail, (*API).explainRequest),
 	op("ListTokens", "ecrin:ListTokens", onAccount, (*API).listTokens),
 	op("RevokeToken", "ecrin:RevokeToken", onAccount, (*API).revokeToken),
 	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
@@ -96,7 +105,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("DeleteControlPolicy", "ecrin:DeleteControlPolicy", onInstallation, (*API).deleteControlPolicy),
 )
 
-var services = []*service{ecrService, stsService, ecrinService}
+var services = []*service{ecrService, stsService, iamService, ecrinService}
 
 // newService joins the rows with the model's table; operations of the model without a row are kept as unsupported, and a
 // row without an operation of the model is a programmer's mistake.

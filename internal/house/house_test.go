@@ -28,7 +28,7 @@ var floors = []struct {
 	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack", "internal/egress", "internal/oidc", "internal/audit"}},
 	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
 	{"core", []string{"internal/identity", "internal/iam", "internal/sts", "internal/registry"}},
-	{"surfaces", []string{"internal/web", "internal/ociapi", "internal/awsapi"}},
+	{"surfaces", []string{"internal/web", "internal/trail", "internal/ociapi", "internal/awsapi"}},
 	{"assembly", []string{"internal/config", "internal/app", "internal/client", "internal/cli/hostcmd", "internal/cli", "cmd/ecrin"}},
 }
 

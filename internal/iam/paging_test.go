@@ -262,6 +262,40 @@ func TestPagesMeanwhile(t *testing.T) {
 	}
 }
 
+// A marker holds the beginning of a long key only. When its entry is gone, no other one is left out.
+func TestPagesOfLongKeysMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user(t, "u")
+	long := strings.Repeat("語", 127)
+	var tags []iamtypes.Tag
+	for _, key := range []string{"a", long + "a", long + "b", long + "c", "\U0001f40b"} {
+		tags = append(tags, iamtypes.Tag{Key: key})
+	}
+	do(t, w.TagUser, w.root, iamtypes.TagUserRequest{UserName: "u", Tags: tags})
+	page := func(size int32, marker string) *iamtypes.ListUserTagsResponse {
+		return do(t, w.ListUserTags, w.root, iamtypes.ListUserTagsRequest{UserName: "u", MaxItems: &size, Marker: marker})
+	}
+	for _, c := range []struct {
+		size int32    // of the page before
+		gone string   // its last entry
+		want []string // what follows
+	}{
+		{3, "", []string{long + "c", "\U0001f40b"}},
+		{3, long + "b", []string{long + "a", long + "c", "\U0001f40b"}}, // the first one comes again
+		{1, "a", []string{long + "a", long + "c", "\U0001f40b"}},
+	} {
+		marker := page(c.size, "").Marker
+		if c.gone != "" {
+			do(t, w.UntagUser, w.root, iamtypes.UntagUserRequest{UserName: "u", TagKeys: []string{c.gone}})
+		}
+		got := keysOf(page(100, marker).Tags, func(t iamtypes.Tag) string { return t.Key })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("after a page of %d, %q gone: got %q, want %q", c.size, c.gone, got, c.want)
+		}
+	}
+}
+
 func TestPathPrefix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -137,3 +137,15 @@ func (s *Service) Run(ctx context.Context, failed func(error)) {
 		}
 	}
 }
+
+// Issuer is the ARN of the role, user or root user that the session of a caller was made from; "" when it is gone.
+func (s *Service) Issuer(ctx context.Context, c Caller) string {
+	u, err := s.subject(ctx, c.Principal, c.Session)
+	switch {
+	case err != nil:
+		return ""
+	case u.policy.Issuer != "":
+		return u.policy.Issuer
+	}
+	return u.caller.ARN
+}

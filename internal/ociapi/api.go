@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/policy"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
@@ -24,6 +25,7 @@ type API struct {
 	uploads  limiter
 
 	anonymous bool // clients without credentials are let in, as far as policies allow
+	encode    func(policy.Request, policy.Why) string
 }
 
 // Options are what New needs.
@@ -33,13 +35,15 @@ type Options struct {
 	Hosts     *endpoint.Map
 	Links     *LayerLinks
 	Anonymous bool // let clients without credentials in, as far as policies allow
+	// Encode makes the message that DecodeAuthorizationMessage reads of a denial.
+	Encode func(policy.Request, policy.Why) string
 }
 
 // New makes the door.
 func New(o Options) *API {
 	return &API{
 		registry: o.Registry, identity: o.Identity, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
-		uploads: limiter{most: uploadsPerPrincipal}, anonymous: o.Anonymous,
+		uploads: limiter{most: uploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }
 
@@ -54,6 +58,7 @@ type request struct {
 	reg    name.Registry
 	repo   name.Repo
 	found  meta.Repository // set for operations that need it to exist
+	body   []byte          // of a manifest that is put, once it is read
 }
 
 // Handle answers one request.
@@ -72,6 +77,11 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err 
 		err = fault.RequestTimeout.New("the client went away").Because(err)
 	}
 	ev.Err = err
+	var denial *identity.Denial
+	if errors.As(err, &denial) {
+		w.Header().Set(web.MessageHeader, a.encode(denial.Request, denial.Why))
+	}
+	w.Header().Set(web.RequestIDHeader, ev.RequestID)
 	a.fail(w, r, fault.From(err))
 }
 
@@ -109,6 +119,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	if err != nil {
 		return err
 	}
+	q.decides(op)
 	if err := a.allow(q, op); err != nil {
 		if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
 			err = fault.MissingCredentials.New("Not Authorized").Because(err) // with credentials it may be allowed
@@ -159,6 +170,36 @@ func (a *API) allow(q *request, op *operation) error {
 		}
 	}
 	q.ev.Resource = access.Resource
+	for _, im := range q.images(access.Image) {
+		access.Image = im
+		if err := a.allowAll(q, op, access); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// images are what a request names: one image, or for a push by digest that brings tags one for each tag.
+func (q *request) images(named identity.Image) []identity.Image {
+	all := []identity.Image{named}
+	if q.r.Method != http.MethodPut || q.target.route != routeManifest {
+		return all
+	}
+	for _, text := range q.r.URL.Query()["tag"] {
+		if tag, err := name.ParseTag(text); err == nil {
+			im := named
+			im.Tag = tag
+			all = append(all, im)
+		}
+	}
+	if len(all) > 1 && named.Tag == (name.Tag{}) {
+		all = all[1:]
+	}
+	return all
+}
+
+// allowAll asks for every right of the operation on one access.
+func (a *API) allowAll(q *request, op *operation, access identity.Access) error {
 	for _, alternatives := range op.actions {
 		var denied error
 		for _, action := range alternatives {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -87,6 +88,15 @@ func (a *API) serveLink(w http.ResponseWriter, r *http.Request, ev *web.Event) e
 		return err
 	}
 	ev.Caller, ev.Digest, ev.Resource = caller.ARN, digest.String(), reg.RepositoryARN(repo.String())
+	ev.Decided = web.Decision{
+		Source: "ecr.amazonaws.com", Name: "GetDownloadUrlForLayer", Caller: caller, Owner: reg.Account, Region: reg.Region, ReadOnly: true, Docker: true,
+		Params: func() (p audit.Params) {
+			p.String("registryId", reg.Account.String())
+			p.String("repositoryName", repo.String())
+			p.String("layerDigest", digest.String())
+			return p
+		},
+	}
 	access := identity.Access{Action: ev.Action, Account: reg.Account, Region: reg.Region, Resource: ev.Resource, Repository: repo, From: originOf(r, ev)}
 	if err := a.identity.Authorize(r.Context(), caller, access); err != nil {
 		return err

@@ -91,6 +91,7 @@ func (a *API) putManifest(q *request) error {
 	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
 		return err
 	}
+	q.body = in.Body
 	digest, m, err := a.registry.Put(q.r.Context(), q.caller, q.found, in)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ type operation struct {
 	method  string
 	route   route
 	name    string     // the specification's id and words
+	event   string     // the operation of the API that it is in the audit trail; "" decides nothing
 	actions [][]string // every group must be allowed; of a group, one action is enough
 	on      resource
 	needs   need
@@ -44,41 +45,40 @@ func all(actions ...string) [][]string {
 
 func anyOf(actions ...string) [][]string { return [][]string{actions} }
 
-// operations is the whole door. Sources: OCI distribution specification (ids), ECR user guide (actions): contract of
-// docker requests to IAM actions.
+// operations is the whole door. Sources: OCI distribution specification (ids), ECR user guide (actions, names of events).
 var operations = []operation{
 	// end-1 GET /v2/ 200; 404/401
-	{http.MethodGet, routeBase, "end-1 version check", nil, onNothing, nothing, (*API).version},
-	{http.MethodHead, routeBase, "end-1 version check", nil, onNothing, nothing, (*API).version},
+	{http.MethodGet, routeBase, "end-1 version check", "", nil, onNothing, nothing, (*API).version},
+	{http.MethodHead, routeBase, "end-1 version check", "", nil, onNothing, nothing, (*API).version},
 	// end-2 GET, HEAD /v2/<name>/blobs/<digest> 200, 206; 404, 416
-	{http.MethodGet, routeBlob, "end-2 get blob", all("ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
-	{http.MethodHead, routeBlob, "end-2 head blob", anyOf("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
+	{http.MethodGet, routeBlob, "end-2 get blob", "GetDownloadUrlForLayer", all("ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
+	{http.MethodHead, routeBlob, "end-2 head blob", "BatchCheckLayerAvailability", anyOf("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"), onRepository, existing, (*API).getBlob},
 	// end-3 GET, HEAD /v2/<name>/manifests/<reference> 200; 404
-	{http.MethodGet, routeManifest, "end-3 get manifest", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
-	{http.MethodHead, routeManifest, "end-3 head manifest", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
+	{http.MethodGet, routeManifest, "end-3 get manifest", "BatchGetImage", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
+	{http.MethodHead, routeManifest, "end-3 head manifest", "BatchGetImage", all("ecr:BatchGetImage"), onImage, existing, (*API).getManifest},
 	// end-4a POST /v2/<name>/blobs/uploads/ 202; 404 - end-4b ?digest= 201, 202; 404, 400 - end-11 ?mount=&from= 201, 202; 404
-	{http.MethodPost, routeUploads, "end-4 begin upload", all("ecr:InitiateLayerUpload"), onRepository, pushable, (*API).beginUpload},
+	{http.MethodPost, routeUploads, "end-4 begin upload", "InitiateLayerUpload", all("ecr:InitiateLayerUpload"), onRepository, pushable, (*API).beginUpload},
 	// end-5 PATCH /v2/<name>/blobs/uploads/<id> 202; 404, 416
-	{http.MethodPatch, routeUpload, "end-5 upload chunk", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadChunk},
+	{http.MethodPatch, routeUpload, "end-5 upload chunk", "UploadLayerPart", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadChunk},
 	// end-6 PUT /v2/<name>/blobs/uploads/<id>?digest= 201; 404, 400, 416
-	{http.MethodPut, routeUpload, "end-6 complete upload", all("ecr:CompleteLayerUpload"), onRepository, existing, (*API).completeUpload},
+	{http.MethodPut, routeUpload, "end-6 complete upload", "CompleteLayerUpload", all("ecr:CompleteLayerUpload"), onRepository, existing, (*API).completeUpload},
 	// end-7 PUT /v2/<name>/manifests/<reference> 201; 404, 413
-	{http.MethodPut, routeManifest, "end-7 put manifest", all("ecr:PutImage"), onImage, pushable, (*API).putManifest},
+	{http.MethodPut, routeManifest, "end-7 put manifest", "PutImage", all("ecr:PutImage"), onImage, pushable, (*API).putManifest},
 	// end-8 GET /v2/<name>/tags/list?n=&last= 200; 404
-	{http.MethodGet, routeTags, "end-8 list tags", all("ecr:ListImages"), onRepository, existing, (*API).listTags},
+	{http.MethodGet, routeTags, "end-8 list tags", "ListImages", all("ecr:ListImages"), onRepository, existing, (*API).listTags},
 	// end-9 DELETE /v2/<name>/manifests/<reference> 202; 404, 400, 405
-	{http.MethodDelete, routeManifest, "end-9 delete manifest", all("ecr:BatchDeleteImage"), onImage, existing, (*API).deleteManifest},
+	{http.MethodDelete, routeManifest, "end-9 delete manifest", "BatchDeleteImage", all("ecr:BatchDeleteImage"), onImage, existing, (*API).deleteManifest},
 	// end-10 DELETE /v2/<name>/blobs/<digest> 202; 404, 405
-	{http.MethodDelete, routeBlob, "end-10 delete blob", all("ecr:BatchDeleteImage"), onRepository, existing, (*API).deleteBlob},
+	{http.MethodDelete, routeBlob, "end-10 delete blob", "BatchDeleteImage", all("ecr:BatchDeleteImage"), onRepository, existing, (*API).deleteBlob},
 	// end-12 GET /v2/<name>/referrers/<digest>?artifactType= 200; 404, 400
-	{http.MethodGet, routeReferrers, "end-12 list referrers", all("ecr:BatchGetImage"), onImage, existing, (*API).listReferrers},
+	{http.MethodGet, routeReferrers, "end-12 list referrers", "ListImageReferrers", all("ecr:BatchGetImage"), onImage, existing, (*API).listReferrers},
 	// end-13 GET /v2/<name>/blobs/uploads/<id> 204; 404
-	{http.MethodGet, routeUpload, "end-13 upload status", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},
-	{http.MethodHead, routeUpload, "end-13 upload status", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},
+	{http.MethodGet, routeUpload, "end-13 upload status", "UploadLayerPart", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},
+	{http.MethodHead, routeUpload, "end-13 upload status", "UploadLayerPart", all("ecr:UploadLayerPart"), onRepository, existing, (*API).uploadStatus},
 	// end-14 DELETE /v2/<name>/blobs/uploads/<id> 204; 404
-	{http.MethodDelete, routeUpload, "end-14 cancel upload", all("ecr:UploadLayerPart"), onRepository, existing, (*API).cancelUpload},
+	{http.MethodDelete, routeUpload, "end-14 cancel upload", "UploadLayerPart", all("ecr:UploadLayerPart"), onRepository, existing, (*API).cancelUpload},
 	// GET /v2/_catalog is of the older registry protocol; tools still use it.
-	{http.MethodGet, routeCatalog, "list repositories", all("ecr:DescribeRepositories"), onAllRepositories, nothing, (*API).catalog},
+	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", all("ecr:DescribeRepositories"), onAllRepositories, nothing, (*API).catalog},
 }
 
 // byRoute finds rows by route; it is built once from operations.

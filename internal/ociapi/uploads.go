@@ -71,6 +71,7 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		q.ev.Decided.Name = "MountLayer"
 		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
 		switch {
 		case err == nil:
@@ -79,6 +80,7 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		case !errors.Is(err, fault.BlobNotFound):
 			return false, err
 		}
+		q.ev.Decided.Name = "InitiateLayerUpload"
 	}
 	return false, nil
 }

@@ -30,7 +30,7 @@ func TestAttack33SilentClients(t *testing.T) {
 		_, err := io.ReadAll(r.Body)
 		read <- err
 		w.WriteHeader(http.StatusRequestTimeout)
-	}), slog.New(slog.DiscardHandler), web.NewMetrics(), nil, time.Now)
+	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
 	s.SetPatience(100 * time.Millisecond)
 	server := httptest.NewServer(s)
 	defer server.Close()

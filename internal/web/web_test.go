@@ -26,7 +26,7 @@ func (h handler) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 func serve(t *testing.T, h handler, r *http.Request) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
 	var log bytes.Buffer
-	s := web.NewServer(h, slog.New(slog.NewJSONHandler(&log, nil)), web.NewMetrics(), nil, time.Now)
+	s := web.NewServer(h, web.Options{Log: slog.New(slog.NewJSONHandler(&log, nil)), Metrics: web.NewMetrics(), Now: time.Now})
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
 	var line map[string]any
@@ -104,7 +104,7 @@ func TestFilesKeepTheirWayToTheKernel(t *testing.T) {
 		}
 		defer f.Close()
 		http.ServeContent(w, r, "", time.Time{}, f)
-	}), slog.New(slog.DiscardHandler), web.NewMetrics(), nil, time.Now)
+	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
 	s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	limited, ok := w.got.(*io.LimitedReader)
 	if ok {
@@ -152,7 +152,7 @@ func TestMetricsNameNobody(t *testing.T) {
 	s := web.NewServer(handler(func(w http.ResponseWriter, _ *http.Request, ev *web.Event) {
 		ev.Door, ev.Operation, ev.Caller, ev.Resource = "oci", "get", "canary-caller", "canary-resource"
 		w.Write([]byte("abc"))
-	}), slog.New(slog.DiscardHandler), m, time.Now)
+	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: m, Now: time.Now})
 	for range 3 {
 		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/canary-path", nil))
 	}

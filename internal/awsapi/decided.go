@@ -1,0 +1,84 @@
+package awsapi
+
+import (
+	"reflect"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ecrin-dev/ecrin/internal/audit"
+	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
+
+// reading are how the names of operations that change nothing begin.
+var reading = []string{"Get", "List", "Describe", "BatchGet", "BatchCheck", "Simulate", "Decode", "Explain", "AssumeRole"}
+
+// decides notes for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
+func (c *call) decides(x *exchange, in awswire.Input) {
+	d := web.Decision{
+		Source: x.service.wire.Name + ".amazonaws.com", Name: x.op.wire.Name, Caller: c.caller, Owner: c.caller.Account, Region: c.region,
+		Params: func() audit.Params { return paramsOf(reflect.ValueOf(in).Elem()) },
+	}
+	if x.service == ecrinService {
+		d.Source = "ecrin"
+	}
+	for _, prefix := range reading {
+		d.ReadOnly = d.ReadOnly || strings.HasPrefix(d.Name, prefix)
+	}
+	x.ev.Decided = d
+}
+
+// unspoken are members that the trail does not keep: secrets, and the bytes of layers.
+var unspoken = map[string]bool{"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true}
+
+// paramsOf are the members of a request that are set, with small first letters as CloudTrail has them.
+func paramsOf(v reflect.Value) audit.Params {
+	var p audit.Params
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if f := v.Field(i); !unspoken[field.Name] && !f.IsZero() {
+			addParam(&p, lower(field.Name), f)
+		}
+	}
+	return p
+}
+
+func lower(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToLower(r)) + s[n:]
+}
+
+func addParam(p *audit.Params, n string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		addParam(p, n, v.Elem())
+	case reflect.String:
+		p.String(n, v.String())
+	case reflect.Bool:
+		p.Bool(n, v.Bool())
+	case reflect.Int32, reflect.Int64:
+		p.Int(n, v.Int())
+	case reflect.Struct:
+		if t, ok := v.Interface().(awswire.Time); ok {
+			p.String(n, t.UTC().Format("2006-01-02T15:04:05Z"))
+			return
+		}
+		p.Object(n, paramsOf(v))
+	case reflect.Slice:
+		switch v.Type().Elem().Kind() {
+		case reflect.String:
+			var all []string
+			for i := range v.Len() {
+				all = append(all, v.Index(i).String())
+			}
+			p.Strings(n, all)
+		case reflect.Struct:
+			var all []audit.Params
+			for i := range v.Len() {
+				all = append(all, paramsOf(v.Index(i)))
+			}
+			p.Objects(n, all)
+		}
+	}
+}

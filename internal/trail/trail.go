@@ -1,0 +1,191 @@
+// Package trail writes the audit trail: of each decision of both doors a line, and of a change one that is committed with it.
+package trail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/audit"
+	"github.com/ecrin-dev/ecrin/internal/explain"
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
+
+// Trail is a web.Trail over a log and a database. Safe for concurrent use.
+type Trail struct {
+	log  *audit.Log
+	pump *audit.Pump
+	id   *identity.Service
+	now  func() time.Time
+}
+
+// New makes the trail. Whoever opened log and pump runs and closes them.
+func New(log *audit.Log, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
+	return &Trail{log, pump, id, now}
+}
+
+type lineKey struct{}
+
+// line is what Begin leaves for End.
+type line struct {
+	*meta.AuditLine
+	id audit.ID
+}
+
+// Begin lets the first change that is made with the context take the request's line along.
+func (t *Trail) Begin(ctx context.Context, ev *web.Event) context.Context {
+	l := &line{id: audit.NewID()}
+	l.AuditLine = meta.NewAuditLine(func() []byte {
+		if ev.Decided.Name == "" {
+			return nil
+		}
+		r := t.record(ctx, ev, l.id)
+		return r.AppendLines(nil, accounts(ev)...)
+	})
+	return context.WithValue(meta.WithAudit(ctx, l.AuditLine), lineKey{}, l)
+}
+
+// End writes the line of a request, unless a change has taken it along. A request that failed after its change has a line more,
+// which says so.
+func (t *Trail) End(ctx context.Context, ev *web.Event) {
+	id := audit.ID{}
+	if l, _ := ctx.Value(lineKey{}).(*line); l != nil {
+		if l.Written() && ev.Err == nil {
+			return
+		}
+		if !l.Written() {
+			id = l.id
+		}
+	}
+	if id == (audit.ID{}) {
+		id = audit.NewID()
+	}
+	r := t.record(ctx, ev, id)
+	t.log.Append(&r, accounts(ev)...)
+}
+
+// Search gives lines of the trail, after all that has happened until now is in it.
+func (t *Trail) Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error) {
+	if err := t.pump.Flush(ctx); err != nil {
+		return audit.Page{}, err
+	}
+	if err := t.log.Flush(ctx); err != nil {
+		return audit.Page{}, err
+	}
+	return t.log.Search(ctx, q, cursor, limit)
+}
+
+// accounts are those in whose trail a request stands: the owner's and the caller's.
+func accounts(ev *web.Event) []string {
+	var all []string
+	for _, a := range []name.Account{ev.Decided.Owner, ev.Decided.Caller.Account} {
+		if a != (name.Account{}) {
+			all = append(all, a.String())
+		}
+	}
+	return all
+}
+
+// theDoor is what CloudTrail shows as the one that asks for a request by the docker door. Source: ECR user guide, logging with
+// CloudTrail.
+const theDoor = "ecr.amazonaws.com"
+
+func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Record {
+	d := &ev.Decided
+	r := audit.Record{
+		EventID: id, Time: t.now(), Source: d.Source, Name: d.Name, Region: d.Region.String(),
+		Identity: t.identityOf(ctx, d.Caller), SourceIP: ev.From.String(), UserAgent: ev.Agent,
+		RequestID: ev.RequestID, ReadOnly: d.ReadOnly,
+	}
+	if d.Params != nil {
+		r.Request = d.Params()
+	}
+	if d.Docker {
+		r.Additional.String("clientAddress", r.SourceIP)
+		r.Additional.String("clientUserAgent", r.UserAgent)
+		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = theDoor, theDoor, theDoor
+	}
+	if strings.HasPrefix(ev.Resource, "arn:") {
+		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.String()}
+		if strings.HasPrefix(ev.Resource, "arn:aws:ecr:") {
+			resource.Type = "AWS::ECR::Repository"
+		}
+		r.Resources = []audit.Resource{resource}
+	}
+	if ev.Err == nil {
+		return r
+	}
+	e := fault.From(ev.Err)
+	r.ErrorCode, r.ErrorMessage = errorCode(e.Code), e.Public
+	var denial *identity.Denial
+	if errors.As(ev.Err, &denial) {
+		e := explain.Of(&denial.Request, denial.Why)
+		if text, err := json.Marshal(e); err == nil {
+			r.Additional.Raw("explanation", text)
+		}
+	}
+	return r
+}
+
+// errorCode is what CloudTrail shows for a failure.
+func errorCode(c fault.Code) string {
+	switch c {
+	case fault.AccessDenied, fault.MissingCredentials:
+		return "AccessDenied"
+	case fault.ExpiredCredentials:
+		return "ExpiredToken"
+	case fault.Internal, fault.Unavailable:
+		return "ServerException"
+	}
+	return c.String() + "Exception"
+}
+
+// kinds are what CloudTrail calls the kinds of callers.
+var kinds = map[identity.Kind]audit.IdentityType{
+	identity.Root: audit.Root, identity.User: audit.IAMUser, identity.RoleSession: audit.AssumedRole,
+	identity.FederatedUser: audit.FederatedUser, identity.WebIdentity: audit.WebIdentityUser, identity.AWSService: audit.AWSService,
+	identity.Anonymous: audit.Anonymous,
+}
+
+func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identity {
+	i := audit.Identity{Type: kinds[c.Kind], PrincipalID: c.UserID, ARN: c.ARN, AccessKeyID: c.AccessKey}
+	if i.Type == "" {
+		i.Type = audit.Unknown
+	}
+	if c.Account != (name.Account{}) {
+		i.Account = c.Account.String()
+	}
+	last := c.ARN[strings.LastIndexByte(c.ARN, '/')+1:]
+	switch c.Kind {
+	case identity.User:
+		i.UserName = last
+	case identity.WebIdentity:
+		i.IdentityProvider = c.ARN
+		i.ARN = ""
+	}
+	if c.Session == "" {
+		return i
+	}
+	s, err := t.id.Session(ctx, c)
+	if err != nil {
+		return i // the session went meanwhile
+	}
+	issuer := t.id.Issuer(ctx, c)
+	i.Session = &audit.Session{
+		CreatedAt: s.IssuedAt, SourceIdentity: s.Source,
+		Issuer: audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account, UserName: issuer[strings.LastIndexByte(issuer, '/')+1:]},
+	}
+	switch {
+	case c.Kind == identity.RoleSession:
+		i.Session.Issuer.Type = "Role"
+	case c.Principal == i.Account:
+		i.Session.Issuer.Type = "Root"
+	}
+	return i
+}
