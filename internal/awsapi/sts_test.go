@@ -136,7 +136,7 @@ func TestQueryErrors(t *testing.T) {
 		{"an unknown action", raw{key: s.key, body: "Action=MakeCoffee&Version=2011-06-15"}, 400, "InvalidAction"},
 		{"another version", raw{key: s.key, body: "Action=GetCallerIdentity&Version=2099-01-01"}, 400, "InvalidAction"},
 		{"an action of ECR", raw{key: s.key, body: "Action=CreateRepository&Version=2015-09-21"}, 400, "InvalidAction"},
-		{"an operation not built", raw{key: s.key, body: "Action=AssumeRole&Version=2011-06-15"}, 400, "UnsupportedOperation"},
+		{"a member that is missing", raw{key: s.key, body: "Action=AssumeRole&Version=2011-06-15"}, 400, "ValidationError"},
 		{"an unknown member", raw{key: s.key, body: whoAmI + "&Colour=red"}, 400, "ValidationError"},
 		{"unreadable parameters", raw{key: s.key, body: "Action=%zz"}, 400, "MalformedQueryString"},
 		{"JSON", raw{key: s.key, body: "{}", before: func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }}, 400, "MalformedQueryString"},

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,7 @@ func TestEveryFaultIsDeclared(t *testing.T) {
 
 func TestEveryOperationHasAnAction(t *testing.T) {
 	for _, r := range awsapi.Rows() {
-		free := r.Service == "sts" && r.Operation == "GetCallerIdentity"
+		free := r.Service == "sts" && slices.Contains([]string{"GetCallerIdentity", "GetSessionToken", "GetAccessKeyInfo"}, r.Operation)
 		switch prefix, _, ok := strings.Cut(r.Action, ":"); {
 		case !r.Built && r.Action != "", r.Built && free && r.Action != "":
 			t.Errorf("%s %s: action %q, want none", r.Service, r.Operation, r.Action)

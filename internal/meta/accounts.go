@@ -170,7 +170,7 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 			return err
 		}
 		if n >= most {
-			return fault.AccessKeyLimit.New("Cannot exceed quota for AccessKeysPerUser: %d", most)
+			return fault.AccessKeyLimit.New("Cannot exceed quota for AccessKeysPerUser: %d; delete one first", most)
 		}
 		return insertKey(t, k)
 	})
