@@ -70,9 +70,15 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 }
 
 // Explain decides for a principal as Gather names it, with all reasons.
-// Errors: those of Gather.
+// Errors: those of Gather; fault.InvalidInput for what no policy decides.
 func (s *Service) Explain(ctx context.Context, principal string, a Access) (policy.Request, policy.Why, error) {
+	if operatorOnly[a.Action] {
+		return policy.Request{}, policy.Why{}, fault.InvalidInput.New("%s is for the installation's operator alone: no policy can allow it", a.Action)
+	}
 	who, err := s.named(ctx, principal)
+	if err == nil {
+		err = sessionMay(who.caller, a.Action)
+	}
 	if err != nil {
 		return policy.Request{}, policy.Why{}, err
 	}
