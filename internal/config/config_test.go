@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 )
 
@@ -25,6 +27,13 @@ region: eu-central-1
 domains: [ecr.example.com]
 tls: {mode: files, cert: c.pem, key: k.pem}
 create_on_push: true
+anonymous: true
+trusted_proxies: [10.1.2.3/8, "::1"]
+organization: o-abcdef1234
+management_account: "000011112222"
+egress_allow: [192.168.7.0/24]
+egress_ca: roots.pem
+audit_keep: 7
 strict_ecr: quotas,page-100
 log_level: debug
 stop_timeout: 1m30s
@@ -43,6 +52,8 @@ func TestRead(t *testing.T) {
 	want := config.Config{
 		Data: "/var/lib/ecrin", Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
+		Anonymous: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
+		EgressAllow: []string{"192.168.7.0/24"}, EgressCA: "roots.pem", AuditKeep: 7,
 		StrictECR: "quotas,page-100", LogLevel: "debug", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -54,6 +65,16 @@ func TestRead(t *testing.T) {
 	}
 	if checked.Registry.String() != "111122223333/eu-central-1" || checked.Quirks != (registry.Quirks{Quotas: true, Page100: true}) || checked.Level != slog.LevelDebug {
 		t.Errorf("Check: got registry %s, quirks %+v, level %s", checked.Registry, checked.Quirks, checked.Level)
+	}
+	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, checked.Proxies, prefixes); diff != "" {
+		t.Errorf("Check: proxies (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}, checked.Egress, prefixes); diff != "" {
+		t.Errorf("Check: egress (-want +got):\n%s", diff)
+	}
+	if got, want := checked.Management, name.MustAccount("000011112222"); got != want {
+		t.Errorf("Check: management account: got %s, want %s", got, want)
 	}
 	if err := got.Read(path + ".not"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path+".not") {
 		t.Errorf("Read of no file: got %v, want its name and fs.ErrNotExist", err)
@@ -110,7 +131,9 @@ func TestReadEnv(t *testing.T) {
 	t.Parallel()
 	environ := map[string]string{
 		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true", "ECRIN_REGION": "",
-		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s",
+		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true",
+		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
+		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9",
 	}
 	get := func(k string) (string, bool) { v, ok := environ[k]; return v, ok }
 	got := config.Default()
@@ -120,12 +143,15 @@ func TestReadEnv(t *testing.T) {
 	want := config.Default()
 	want.Data, want.Listen, want.CreateOnPush, want.StrictECR = "/d", []string{"127.0.0.1:1", "[::1]:2"}, true, "all"
 	want.Domains, want.StopTimeout = []string{"a.example", "b.example"}, 5*time.Second
+	want.Anonymous, want.TrustedProxies, want.Organization = true, []string{"10.0.0.0/8"}, "o-abcdef1234"
+	want.ManagementAccount, want.EgressAllow = "000011112222", []string{"fd00::/8", "192.168.7.1"}
+	want.EgressCA, want.AuditKeep = "roots.pem", 9
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ReadEnv (-want +got):\n%s", diff)
 	}
-	environ = map[string]string{"ECRIN_CREATE_ON_PUSH": "maybe", "ECRIN_STOP_TIMEOUT": "soon"}
+	environ = map[string]string{"ECRIN_CREATE_ON_PUSH": "maybe", "ECRIN_STOP_TIMEOUT": "soon", "ECRIN_ANONYMOUS": "perhaps", "ECRIN_AUDIT_KEEP": "all"}
 	err := got.ReadEnv(get)
-	for _, key := range []string{"ECRIN_CREATE_ON_PUSH: ", "ECRIN_STOP_TIMEOUT: "} {
+	for _, key := range []string{"ECRIN_CREATE_ON_PUSH: ", "ECRIN_STOP_TIMEOUT: ", "ECRIN_ANONYMOUS: ", "ECRIN_AUDIT_KEEP: "} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("ReadEnv of bad values: got %v, want %q in it", err, key)
 		}
@@ -155,6 +181,11 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.TLS.Cert = "c.pem" }, "tls: cert and key need mode files"},
 		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},
 		{func(c *config.Config) { c.StrictECR = "all,typo" }, "strict_ecr: "},
+		{func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies: want an address or a range"},
+		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
+		{func(c *config.Config) { c.Organization = "o-short" }, "organization: want o- and"},
+		{func(c *config.Config) { c.ManagementAccount = "12" }, "management_account: an account id has exactly 12 digits"},
+		{func(c *config.Config) { c.AuditKeep = 0 }, "audit_keep: want at least 1 MiB"},
 		{func(c *config.Config) { c.LogLevel = "trace" }, "log_level: want debug, info, warn or error"},
 		{func(c *config.Config) { c.StopTimeout = -1 }, "stop_timeout: "},
 	} {
