@@ -93,17 +93,18 @@ func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principa
 	return all, err
 }
 
-// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over. The cache of AccessKey
+// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over, and so is
+// a use before the last one that is known. The cache of AccessKey
 // keeps an older use: nobody decides by it, and the lists of keys are read afresh.
 func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for id, u := range keys {
-			if _, err := t.exec(`UPDATE access_keys SET last_used_at = $2, last_used_region = $3, last_used_service = $4 WHERE id = $1`, id, micros(u.At), u.Region, u.Service); err != nil {
+			if _, err := t.exec(`UPDATE access_keys SET last_used_at = $2, last_used_region = $3, last_used_service = $4 WHERE id = $1 AND last_used_at < $2`, id, micros(u.At), u.Region, u.Service); err != nil {
 				return err
 			}
 		}
 		for id, u := range roles {
-			if _, err := t.exec(`UPDATE entities SET last_used_at = $2, last_used_region = $3 WHERE id = $1`, id, micros(u.At), u.Region); err != nil {
+			if _, err := t.exec(`UPDATE entities SET last_used_at = $2, last_used_region = $3 WHERE id = $1 AND last_used_at < $2`, id, micros(u.At), u.Region); err != nil {
 				return err
 			}
 		}

@@ -207,7 +207,9 @@ func testDeleteEntity(w *World) {
 	const detach, inline = "Cannot delete entity, must detach all policies first.", "Cannot delete entity, must delete policies first."
 	const inUse = "Cannot delete a policy attached to entities."
 	w.entity(meta.ManagedPolicy, "p")
-	hang := func(do func(meta.Entity) error, undo func(meta.Entity) error, text string) [3]any { return [3]any{do, undo, text} }
+	hang := func(do func(meta.Entity) error, undo func(meta.Entity) error, text string) [3]any {
+		return [3]any{do, undo, text}
+	}
 	attach := hang(func(e meta.Entity) error { return w.Attach(w.Ctx, e.ID, arn("p"), 9) }, func(e meta.Entity) error { return w.Detach(w.Ctx, e.ID, arn("p")) }, detach)
 	put := hang(func(e meta.Entity) error { return w.PutInline(w.Ctx, e.ID, meta.Inline{Name: "i"}, 9) }, func(e meta.Entity) error { return w.DeleteInline(w.Ctx, e.ID, "i") }, inline)
 	key := hang(func(e meta.Entity) error {

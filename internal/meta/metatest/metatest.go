@@ -63,6 +63,32 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"PagesOfReferrers", testReferrerPages},
 		{"PagesOfHistory", testHistoryPages},
 		{"Isolation", testIsolation},
+		{"Entities", testEntities},
+		{"EntityTexts", testEntityTexts},
+		{"PagesOfEntities", testEntityPages},
+		{"UpdateEntity", testUpdateEntity},
+		{"DeleteEntity", testDeleteEntity},
+		{"EntityGone", testEntityGone},
+		{"EntityNameRace", testEntityNameRace},
+		{"EntityTags", testEntityTags},
+		{"EntityTagRace", testEntityTagRace},
+		{"InlinePolicies", testInlinePolicies},
+		{"Attachments", testAttachments},
+		{"AttachedTo", testAttachedTo},
+		{"AttachRace", testAttachRace},
+		{"PolicyVersions", testPolicyVersions},
+		{"PolicyVersionRace", testPolicyVersionRace},
+		{"Members", testMembers},
+		{"MemberRace", testMemberRace},
+		{"Sessions", testSessions},
+		{"Uses", testUses},
+		{"Aliases", testAliases},
+		{"RegistryPolicies", testRegistryPolicies},
+		{"ControlPolicies", testControlPolicies},
+		{"IdentityGeneration", testIdentityGeneration},
+		{"DeleteAccountIdentity", testDeleteAccountIdentity},
+		{"LabelsAgain", testLabelsAgain},
+		{"ReplacePolicy", testReplacePolicy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -91,4 +117,29 @@ func race(w *World, n int, code fault.Code, fn func(i int) error) int {
 	close(start)
 	wg.Wait()
 	return int(won.Load())
+}
+
+// both calls two functions at once, of which exactly one may succeed; codes are what the other one may say.
+func both(w *World, what string, codes []fault.Code, one, two func() error) {
+	w.Helper()
+	calls := []func() error{one, two}
+	errs := make([]error, len(calls))
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i, call := range calls {
+		wg.Go(func() {
+			<-start
+			errs[i] = call()
+		})
+	}
+	close(start)
+	wg.Wait()
+	if (errs[0] == nil) == (errs[1] == nil) {
+		w.Errorf("%s: got %v and %v, want one to succeed", what, errs[0], errs[1])
+	}
+	for i, err := range errs {
+		if err != nil {
+			w.Want(err, codes[i], "%s: call %d", what, i)
+		}
+	}
 }

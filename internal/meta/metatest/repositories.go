@@ -209,3 +209,49 @@ func testPlaceholders(w *World) {
 	w.Must(err)
 	w.Equal(im.PulledAt, when, "SetPulled")
 }
+
+// Labels belong to a repository, not to its name.
+func testLabelsAgain(w *World) {
+	for round := range 3 {
+		r := w.Repo("team/app")
+		check := func(want ...meta.Label) {
+			w.Helper()
+			got, err := w.Labels(w.Ctx, r)
+			w.Must(err)
+			w.Equal(got, want, "round %d: Labels", round)
+		}
+		check()
+		w.Must(w.PutLabels(w.Ctx, r, map[string]string{"round": fmt.Sprint(round), "k": "v"}))
+		check(meta.Label{Key: "k", Value: "v"}, meta.Label{Key: "round", Value: fmt.Sprint(round)})
+		w.Must(w.RemoveLabels(w.Ctx, r, []string{"k"}))
+		check(meta.Label{Key: "round", Value: fmt.Sprint(round)})
+		w.Must(w.DeleteRepository(w.Ctx, r, true))
+	}
+}
+
+func testReplacePolicy(w *World) {
+	r := w.Repo("team/app")
+	policy := func() meta.BoundPolicy {
+		w.Helper()
+		got, err := w.Repository(w.Ctx, Registry, r.Name)
+		w.Must(err)
+		return got.Policy
+	}
+	w.Equal(race(w, 8, fault.Validation, func(i int) error { // all have read the repository without a policy
+		done, err := w.ReplacePolicy(w.Ctx, r, meta.BoundPolicy{Text: fmt.Sprint(i), IDs: map[string]string{"i": fmt.Sprint(i)}})
+		if err == nil && !done {
+			err = fault.Validation.New("not replaced")
+		}
+		return err
+	}), 1, "replacements of one policy")
+	now := policy()
+	w.Equal(now.IDs, map[string]string{"i": now.Text}, "the ids, which are the winner's")
+	r.Policy = now
+	done, err := w.ReplacePolicy(w.Ctx, r, meta.BoundPolicy{})
+	w.Must(err)
+	w.Equal(done, true, "replaced by none")
+	w.Equal(policy(), meta.BoundPolicy{}, "the policy")
+	w.Must(w.DeleteRepository(w.Ctx, r, true))
+	_, err = w.ReplacePolicy(w.Ctx, r, now)
+	w.Want(err, fault.RepositoryNotFound, "of a deleted repository")
+}
