@@ -34,7 +34,7 @@ func (a *API) grantRepositoryAccess(c *call, in *ecrintypes.GrantRepositoryAcces
 	if err != nil {
 		return nil, err
 	}
-	actions, sid := policy.PullActions(), policy.PullSid
+	actions, sid := policy.PullActions(), "AllowPull"
 	if in.Permission == ecrintypes.PermissionPUSH {
 		actions, sid = policy.PushActions(), policy.PushSid
 	}
