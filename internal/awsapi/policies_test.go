@@ -29,7 +29,9 @@ func TestContract55Principals(t *testing.T) {
 	s.wantError("GetRepositoryPolicy", object("repositoryName", "app"), "RepositoryPolicyNotFoundException", "")
 
 	alice := s.entity("AIDAALICEALICEALICE00", meta.User, "alice", "", "")
-	text := func() string { return s.must("GetRepositoryPolicy", object("repositoryName", "app"))["policyText"].(string) }
+	text := func() string {
+		return s.must("GetRepositoryPolicy", object("repositoryName", "app"))["policyText"].(string)
+	}
 	set := s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", policyFor(alice)))["policyText"].(string)
 	if got := text(); got != set || !strings.Contains(got, `"`+alice+`"`) {
 		t.Errorf("the policy reads %s, was set as %s", got, set)
@@ -77,9 +79,9 @@ func TestPolicyPlace(t *testing.T) {
 	s := serve(t, nil)
 	s.repository("app")
 	for text, place := range map[string]string{
-		"{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [],\n}": "(line ",
-		policyFor(home) + policyFor(home):                            "(line 1, column ",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Permit","Principal":"*","Action":"ecr:*"}]}`:                                               "(line 1, column 48: ",
+		"{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [],\n}":                                                                               "(line ",
+		policyFor(home) + policyFor(home):                                                                                                          "(line 1, column ",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Permit","Principal":"*","Action":"ecr:*"}]}`:                                              "(line 1, column 48: ",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*","Condition":{"StringLooksLike":{"aws:x":"y"}}}]}`: "(line 1, column ",
 	} {
 		s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", text), "InvalidParameterException",

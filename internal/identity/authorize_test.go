@@ -393,8 +393,8 @@ func TestExplainNamesPrincipals(t *testing.T) {
 	w.user(home, "puller", allow("ecr:BatchGetImage", "*"))
 	w.entity(home, meta.Role, "node", nil)
 	for principal, want := range map[string]policy.Verdict{
-		identity.RootARN(home):                                      policy.Allowed,
-		home.String():                                               policy.Allowed,
+		identity.RootARN(home): policy.Allowed,
+		home.String():          policy.Allowed,
 		"arn:aws:iam::" + home.String() + ":user/puller":            policy.Allowed,
 		"arn:aws:iam::" + home.String() + ":role/node":              policy.ImplicitlyDenied,
 		"arn:aws:sts::" + home.String() + ":assumed-role/node/i-1":  policy.ImplicitlyDenied,
@@ -409,10 +409,10 @@ func TestExplainNamesPrincipals(t *testing.T) {
 	}
 	for principal, want := range map[string]fault.Code{
 		"arn:aws:iam::" + home.String() + ":user/nobody": fault.NoSuchEntity,
-		"arn:aws:iam::444455556666:root":                  fault.NoSuchEntity,
-		"arn:aws:iam::" + home.String() + ":group/g":      fault.InvalidInput,
-		"somebody":                                        fault.InvalidInput,
-		"":                                                fault.InvalidInput,
+		"arn:aws:iam::444455556666:root":                 fault.NoSuchEntity,
+		"arn:aws:iam::" + home.String() + ":group/g":     fault.InvalidInput,
+		"somebody": fault.InvalidInput,
+		"":         fault.InvalidInput,
 	} {
 		if _, _, err := w.Explain(t.Context(), principal, pull(home, "app")); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", principal, err, want)
