@@ -1,0 +1,235 @@
+package clients_test
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// rootOf is a shell for the root of another account.
+func (s *session) rootOf(acct string) *session {
+	s.t.Helper()
+	root := s.s.root(s.t, acct)
+	return s.as(accessKey{AccessKeyId: root["AWS_ACCESS_KEY_ID"], SecretAccessKey: root["AWS_SECRET_ACCESS_KEY"]})
+}
+
+// An accessKey is what create-access-key and assume-role print; only the keys of a role session have a token.
+type accessKey struct{ AccessKeyId, SecretAccessKey, SessionToken string }
+
+// as is a new shell with these keys: another person at the same server.
+func (s *session) as(key accessKey) *session {
+	s.t.Helper()
+	other := newSession(s.t, s.s)
+	other.env = append(other.env, "AWS_ACCESS_KEY_ID="+key.AccessKeyId, "AWS_SECRET_ACCESS_KEY="+key.SecretAccessKey)
+	if key.SessionToken != "" {
+		other.env = append(other.env, "AWS_SESSION_TOKEN="+key.SessionToken)
+	}
+	return other
+}
+
+// aws is one command of the aws CLI.
+func (s *session) aws(args ...string) *call { return newAWS(s, "2").cmd(args...) }
+
+// user makes a user in the account of this shell, with these inline policies, and opens a shell with its access key.
+func (s *session) user(name string, policies ...string) *session {
+	s.t.Helper()
+	s.aws("iam", "create-user", "--user-name", name).ok()
+	for i, p := range policies {
+		s.putUserPolicy(name, "policy-"+string(rune('a'+i)), p)
+	}
+	out := s.aws("iam", "create-access-key", "--user-name", name).ok()
+	return s.as(fromJSON[struct{ AccessKey accessKey }](s.t, out).AccessKey)
+}
+
+func (s *session) putUserPolicy(user, policy, text string) {
+	s.t.Helper()
+	s.aws("iam", "put-user-policy", "--user-name", user, "--policy-name", policy, "--policy-document", text).ok()
+}
+
+// assume is the command that makes a session named s of a role of the default account.
+func (s *session) assume(role string) *call {
+	return s.aws("sts", "assume-role", "--role-session-name", "session", "--role-arn", roleARN(role))
+}
+
+// assumed opens a shell with the keys of a session of a role.
+func (s *session) assumed(role string) *session {
+	s.t.Helper()
+	return s.as(fromJSON[struct{ Credentials accessKey }](s.t, s.assume(role).ok()).Credentials)
+}
+
+func (s *session) setPolicy(repo, text string) {
+	s.t.Helper()
+	s.aws("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text).ok()
+}
+
+// login stores a docker password that this shell's own keys have asked for, and returns it.
+func (s *session) login() string {
+	s.t.Helper()
+	password := s.aws("ecr", "get-login-password").ok()
+	s.storeLogin(password)
+	return password
+}
+
+func roleARN(name string) string { return "arn:aws:iam::" + account + ":role/" + name }
+
+func userARN(acct, name string) string { return "arn:aws:iam::" + acct + ":user/" + name }
+
+func repoARN(repo string) string {
+	return "arn:aws:ecr:" + region + ":" + account + ":repository/" + repo
+}
+
+// The reasons of a denial, as they stand behind an action's name or alone.
+const (
+	noIdentityPolicy = " because no identity-based policy allows the "
+	noResourcePolicy = " because no resource-based policy allows the "
+	denyOfResource   = " with an explicit deny in a resource-based policy"
+	denyOfIdentity   = " with an explicit deny in an identity-based policy"
+)
+
+// denial is the text of a refusal: who may not do what on what, and why.
+func denial(who, action, resource, reason string) string {
+	text := "User: " + who + " is not authorized to perform: " + action + " on resource: " + resource + reason
+	if reason == noIdentityPolicy || reason == noResourcePolicy {
+		text += action + " action"
+	}
+	return text
+}
+
+// prints runs the command, which must fail and print each of these texts.
+func (c *call) prints(texts ...string) {
+	c.t.Helper()
+	out := c.fails()
+	for _, want := range texts {
+		if !strings.Contains(out, want) {
+			c.t.Errorf("%s: got %q, want in it %q", c, out, want)
+		}
+	}
+}
+
+// pullOK pulls by docker and checks that the tag is the image that was pushed.
+func (s *session) pullOK(ref string, img *testImage) {
+	s.t.Helper()
+	s.cmd("docker", "pull", "--quiet", ref).ok()
+	if got := s.cmd("docker", "image", "inspect", "--format", "{{.RepoDigests}}", ref).ok(); !strings.Contains(got, img.index.String()) {
+		s.t.Errorf("docker pull %s: got %s, want %s", ref, got, img.index)
+	}
+}
+
+// wantStatus asks the default registry for a path below /v2/ with a docker password, and checks status and text of the
+// answer: what a platform sees that is a client itself.
+func (s *session) wantStatus(password, path string, status int, text string) {
+	t := s.t
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+s.host()+"/v2/"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:"+password)))
+	req.Header.Set("Accept", "application/vnd.oci.image.index.v1+json")
+	resp, err := s.s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status || !strings.Contains(string(body), text) {
+		t.Errorf("GET %s: got status %d and %q, want %d and in it %q", req.URL, resp.StatusCode, body, status, text)
+	}
+}
+
+// The texts that people paste from the guides of platforms, each with the accounts and names of these tests.
+const (
+	// A deployment platform's policy for the owner's repository.
+	releasePull = `{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Sid": "AllowReleasePull",
+      "Effect": "Allow",
+      "Principal": {
+        "AWS": "arn:aws:iam::111111111111:root"
+      },
+      "Action": [
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:DescribeImages",
+        "ecr:DescribeRepositories",
+        "ecr:GetAuthorizationToken",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:GetRepositoryPolicy",
+        "ecr:ListImages"
+      ]
+    }
+  ]
+}`
+	// Read-only access to all repositories.
+	readAll = `{
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "ecr:GetAuthorizationToken",
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:GetDownloadUrlForLayer",
+                "ecr:GetRepositoryPolicy",
+                "ecr:DescribeRepositories",
+                "ecr:ListImages",
+                "ecr:DescribeImages",
+                "ecr:BatchGetImage"
+            ],
+            "Resource": "*"
+        }
+    ]
+}`
+	// The two statements of read-only access to listed repositories. REPO1 stands for the repository's ARN.
+	readListed = `        {
+            "Effect": "Allow",
+            "Action": [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:GetDownloadUrlForLayer",
+                "ecr:GetRepositoryPolicy",
+                "ecr:DescribeRepositories",
+                "ecr:ListImages",
+                "ecr:DescribeImages",
+                "ecr:BatchGetImage"
+            ],
+            "Resource": [
+                "REPO1"
+            ]
+        }`
+	tokenOnly = `        {
+            "Effect": "Allow",
+            "Action": [
+                "ecr:GetAuthorizationToken"
+            ],
+            "Resource": "*"
+        }`
+	opening = `{
+    "Version": "2012-10-17",
+    "Statement": [
+`
+	closing = `
+    ]
+}`
+)
+
+// document is a policy of these statements, one below the other.
+func document(statements ...string) string {
+	return opening + strings.Join(statements, ",\n") + closing
+}
+
+// listed is the statement readListed for one repository of the default registry.
+func listed(repo string) string { return strings.Replace(readListed, "REPO1", repoARN(repo), 1) }
+
+// pushTo is what the user or role's own trust or repository policy of 2008 looks like: see TestE4PolicyOf2008.
+func trusting(t *testing.T, principal map[string]any) string {
+	return toJSON(t, map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
+		"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": map[string]any{},
+	}}})
+}

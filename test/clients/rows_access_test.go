@@ -1,0 +1,288 @@
+package clients_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The rows about who may do what: users, roles and policies are made by the aws CLI, and docker prints the reasons.
+
+// E4: the policy of 2008 for an existing user and role is accepted and given back; the user may push by it, though its
+// own policy allows the token only.
+func TestE4PolicyOf2008(t *testing.T) {
+	root := withEngine(rowSession(t))
+	const repo = "e4/app"
+	ref := root.repo(repo)
+	user := withEngine(root.user("e4-pusher", document(tokenOnly)))
+	root.aws("iam", "create-role", "--role-name", "e4-role", "--assume-role-policy-document",
+		trusting(t, map[string]any{"Service": "ec2.amazonaws.com"})).ok()
+
+	text := `{
+  "Version": "2008-10-17",
+  "Statement": [
+    {
+      "Sid": "PolicyStatement",
+      "Effect": "Allow",
+      "Principal": {
+        "AWS": [
+          "arn:aws:iam::000000000000:role/e4-role",
+          "arn:aws:iam::000000000000:user/e4-pusher"
+        ]
+      },
+      "Action": [
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:BatchGetImage",
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:PutImage",
+        "ecr:InitiateLayerUpload",
+        "ecr:UploadLayerPart",
+        "ecr:CompleteLayerUpload",
+        "ecr:DescribeRepositories",
+        "ecr:GetRepositoryPolicy",
+        "ecr:ListImages",
+        "ecr:DeleteRepository",
+        "ecr:BatchDeleteImage",
+        "ecr:SetRepositoryPolicy",
+        "ecr:DeleteRepositoryPolicy"
+      ]
+    }
+  ]
+}`
+	user.login()
+	loadImage(user, ref+":v1")
+	user.cmd("docker", "push", ref+":v1").prints(
+		"denied: " + denial(userARN(account, "e4-pusher"), "ecr:InitiateLayerUpload", repoARN(repo), noIdentityPolicy))
+	type answer struct{ RegistryId, RepositoryName, PolicyText string }
+	for _, out := range []string{
+		root.aws("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text).ok(),
+		user.aws("ecr", "get-repository-policy", "--repository-name", repo).ok(),
+	} {
+		got := fromJSON[answer](t, out)
+		if got.RegistryId != account || got.RepositoryName != repo {
+			t.Errorf("the policy came back for %s of %s, want %s of %s", got.RepositoryName, got.RegistryId, repo, account)
+		}
+		if diff := cmp.Diff(fromJSON[any](t, text), fromJSON[any](t, got.PolicyText)); diff != "" {
+			t.Errorf("the policy that came back (-want +got):\n%s", diff)
+		}
+	}
+	root.s.wantManifest(t, repo, "v1", dockerPush(user, ref+":v1"))
+}
+
+// E5: a policy for a role that is not there, and one that is no JSON.
+func TestE5PolicyRefused(t *testing.T) {
+	root := rowSession(t)
+	const repo = "e5/app"
+	root.repo(repo)
+	set := func(text string) *call {
+		return root.aws("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text)
+	}
+	const invalid = "An error occurred (InvalidParameterException) when calling the SetRepositoryPolicy operation: " +
+		"Invalid parameter at 'PolicyText' failed to satisfy constraint: "
+	set(strings.Replace(releasePull, "111111111111:root", account+":role/e5-nobody", 1)).prints(invalid + "'Principal not found'")
+	set(strings.TrimSuffix(releasePull, "}")).prints(invalid + "'Invalid repository policy provided'")
+	root.aws("ecr", "get-repository-policy", "--repository-name", repo).prints("RepositoryPolicyNotFoundException")
+}
+
+// E9: a user with read-only access pulls; its push is denied with the action that it lacks.
+func TestE9ReadOnlyUser(t *testing.T) {
+	root := rowSession(t)
+	const repo = "e9/app"
+	ref := root.repo(repo)
+	img := root.pushImage(repo, "v1")
+	reader := withEngine(root.user("e9-reader", readAll))
+	reader.login()
+	reader.pullOK(ref+":v1", img)
+	loadImage(reader, ref+":v2")
+	reader.cmd("docker", "push", ref+":v2").prints(
+		"denied: " + denial(userARN(account, "e9-reader"), "ecr:InitiateLayerUpload", repoARN(repo), noIdentityPolicy))
+}
+
+// E10: a user limited to one repository, by one document with the statement for the token, pulls another one.
+func TestE10OtherRepository(t *testing.T) {
+	root := rowSession(t)
+	one, two := root.repo("e10/repo1"), root.repo("e10/repo2")
+	img := root.pushImage("e10/repo1", "v1")
+	root.pushImage("e10/repo2", "v1")
+	limited := withEngine(root.user("e10-limited", document(listed("e10/repo1"), tokenOnly)))
+	limited.login()
+	limited.pullOK(one+":v1", img)
+	limited.cmd("docker", "pull", two+":v1").prints(
+		"denied: " + denial(userARN(account, "e10-limited"), "ecr:BatchGetImage", repoARN("e10/repo2"), noIdentityPolicy))
+}
+
+// E11: across accounts a pull needs both sides; the denial names the side that is missing.
+func TestE11CrossAccount(t *testing.T) {
+	owner := rowSession(t)
+	const repo = "e11/app"
+	ref := owner.repo(repo)
+	img := owner.pushImage(repo, "v1")
+	other := owner.rootOf(otherAccount)
+	puller := withEngine(other.user("e11-puller", document(tokenOnly)))
+	puller.login()
+	denied := func(reason string) {
+		t.Helper()
+		puller.cmd("docker", "pull", ref+":v1").prints(
+			"denied: " + denial(userARN(otherAccount, "e11-puller"), "ecr:BatchGetImage", repoARN(repo), reason))
+	}
+	owner.setPolicy(repo, releasePull)
+	denied(noIdentityPolicy)
+	other.aws("iam", "attach-user-policy", "--user-name", "e11-puller", "--policy-arn",
+		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly").ok()
+	puller.pullOK(ref+":v1", img)
+	owner.aws("ecr", "delete-repository-policy", "--repository-name", repo).ok()
+	denied(noResourcePolicy)
+}
+
+// E14: a deny wins over what allows elsewhere, on either side.
+func TestE14DenyWins(t *testing.T) {
+	root := rowSession(t)
+	const repo = "e14/app"
+	ref := root.repo(repo)
+	arn := userARN(account, "e14-user")
+	user := withEngine(root.user("e14-user"))
+	root.aws("iam", "attach-user-policy", "--user-name", "e14-user", "--policy-arn",
+		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPowerUser").ok()
+	user.login()
+	loadImage(user, ref+":v1")
+	dockerPush(user, ref+":v1")
+
+	root.setPolicy(repo, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"`+arn+`"},"Action":"ecr:PutImage"}]}`)
+	user.cmd("docker", "tag", ref+":v1", ref+":v2").ok()
+	user.cmd("docker", "push", ref+":v2").prints("denied: " + denial(arn, "ecr:PutImage", repoARN(repo), denyOfResource))
+
+	root.putUserPolicy("e14-user", "none", `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:BatchGet*","Resource":"*"}}`)
+	user.cmd("docker", "pull", ref+":v1").prints("denied: " + denial(arn, "ecr:BatchGetImage", repoARN(repo), denyOfIdentity))
+}
+
+// R4: a platform in another account is refused with ECR's text; the printed policy, pasted as it is, lets it pull.
+func TestR4PrintedPolicy(t *testing.T) {
+	owner := rowSession(t)
+	const repo = "r4/vendorapp"
+	ref := owner.repo(repo)
+	img := owner.pushImage(repo, "latest")
+	cluster := withEngine(owner.rootOf(otherAccount).user("r4-cluster", readAll))
+	cluster.login()
+	cluster.cmd("docker", "pull", ref+":latest").prints(
+		"denied: " + denial(userARN(otherAccount, "r4-cluster"), "ecr:BatchGetImage", repoARN(repo), noResourcePolicy))
+
+	printed := owner.cmd("ecrin", "policy", "print", "--pull", "--principal", otherAccount).ok()
+	if diff := cmp.Diff(fromJSON[any](t, releasePull), fromJSON[any](t, printed)); diff != "" {
+		t.Errorf("the printed policy (-guide's +printed):\n%s", diff)
+	}
+	owner.setPolicy(repo, printed)
+	cluster.pullOK(ref+":latest", img)
+}
+
+// R6: GetAuthorizationToken in a repository policy gives no token.
+func TestR6TokenNeedsIdentityPolicy(t *testing.T) {
+	owner := withEngine(rowSession(t))
+	const repo = "r6/app"
+	owner.repo(repo)
+	owner.setPolicy(repo, releasePull)
+	other := owner.rootOf(otherAccount)
+	user := withEngine(other.user("r6-user"))
+	ask := user.aws("ecr", "get-login-password")
+	ask.prints("(AccessDeniedException)",
+		denial(userARN(otherAccount, "r6-user"), "ecr:GetAuthorizationToken", "*", noIdentityPolicy))
+	other.putUserPolicy("r6-user", "token", document(tokenOnly))
+	out := user.cmd("docker", "login", "--username", "AWS", "--password-stdin", user.host()).stdin(ask.ok()).ok()
+	if !strings.Contains(out, "Login Succeeded") {
+		t.Errorf("docker login printed %q, want Login Succeeded", out)
+	}
+}
+
+// R12: nothing remembers a permission: with the policy gone the same tag and its layers are refused, with the same token.
+func TestR12PolicyRemoved(t *testing.T) {
+	owner := rowSession(t)
+	const repo = "r12/app"
+	ref := owner.repo(repo)
+	img := owner.pushImage(repo, "v1")
+	owner.setPolicy(repo, releasePull)
+	cluster := withEngine(owner.rootOf(otherAccount).user("r12-cluster", readAll))
+	arn := userARN(otherAccount, "r12-cluster")
+	password := cluster.login()
+	layer := repo + "/blobs/" + img.layers[0].Digest.String()
+	cluster.pullOK(ref+":v1", img)
+	cluster.wantStatus(password, layer, 200, "")
+
+	owner.aws("ecr", "delete-repository-policy", "--repository-name", repo).ok()
+	cluster.cmd("docker", "pull", ref+":v1").prints("denied: " + denial(arn, "ecr:BatchGetImage", repoARN(repo), noResourcePolicy))
+	cluster.wantStatus(password, layer, 403, denial(arn, "ecr:GetDownloadUrlForLayer", repoARN(repo), noResourcePolicy))
+}
+
+// P9: keys limited to one repository, by two policies, are refused on another one with a status that a proxy can log.
+func TestP9LimitedLink(t *testing.T) {
+	root := rowSession(t)
+	root.repo("p9/repo1")
+	root.repo("p9/repo2")
+	root.pushImage("p9/repo1", "v1")
+	root.pushImage("p9/repo2", "v1")
+	link := root.user("p9-link", document(listed("p9/repo1")), document(tokenOnly))
+	password := link.login()
+	link.wantStatus(password, "p9/repo1/manifests/v1", 200, "")
+	text := denial(userARN(account, "p9-link"), "ecr:BatchGetImage", repoARN("p9/repo2"), noIdentityPolicy)
+	link.wantStatus(password, "p9/repo2/manifests/v1", 403, `"code":"DENIED"`)
+	link.wantStatus(password, "p9/repo2/manifests/v1", 403, text)
+	link.cmd("skopeo", "inspect", "--authfile", link.path(".docker/config.json"), "docker://"+link.s.ref("p9/repo2")+":v1").prints(text)
+}
+
+// P10: the half of the guide's paste about repositories gives no token. Both objects in one paste, and a comma too
+// many, are refused with the place of the fault.
+func TestP10HalfOfThePolicy(t *testing.T) {
+	root := rowSession(t)
+	link := root.user("p10-link", document(listed("p10/repo1")))
+	link.aws("ecr", "get-authorization-token").prints("(AccessDeniedException)",
+		denial(userARN(account, "p10-link"), "ecr:GetAuthorizationToken", "*", noIdentityPolicy))
+
+	// The first statement ends on line 18, so its list on 19 and the first object on 20.
+	both := opening + listed("p10/repo1") + "," + closing + "\n" + document(tokenOnly)
+	for _, test := range []struct{ text, want string }{
+		{both, "line 19, column 5: invalid character ']' looking for beginning of value"},
+		{strings.Replace(both, "},\n    ]", "}\n    ]", 1), "line 21, column 1: invalid character '{' after top-level value"},
+	} {
+		root.aws("iam", "put-user-policy", "--user-name", "p10-link", "--policy-name", "pasted", "--policy-document", test.text).prints(
+			"An error occurred (MalformedPolicyDocument) when calling the PutUserPolicy operation: Syntax error in policy at " + test.want)
+	}
+	root.putUserPolicy("p10-link", "pasted", document(listed("p10/repo1"), tokenOnly))
+	link.login()
+}
+
+// C5: a role is assumed only by those whom its trust policy names, itself included.
+func TestC5TrustPolicy(t *testing.T) {
+	root := rowSession(t)
+	const proxy, integration = "c5-app-proxy", "c5-ecr-integration"
+	create := func(role string, principal map[string]any) {
+		t.Helper()
+		root.aws("iam", "create-role", "--role-name", role, "--assume-role-policy-document", trusting(t, principal)).ok()
+	}
+	trust := func(roles ...string) {
+		t.Helper()
+		var arns []string
+		for _, r := range roles {
+			arns = append(arns, roleARN(r))
+		}
+		root.aws("iam", "update-assume-role-policy", "--role-name", integration,
+			"--policy-document", trusting(t, map[string]any{"AWS": arns})).ok()
+	}
+	runtime := root.user("c5-runtime")
+	create(proxy, map[string]any{"AWS": userARN(account, "c5-runtime")})
+	create(integration, map[string]any{"Service": "ec2.amazonaws.com"})
+	root.aws("iam", "attach-role-policy", "--role-name", integration, "--policy-arn",
+		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly").ok()
+	pod := runtime.assumed(proxy)
+	refused := func(s *session, role string) {
+		t.Helper()
+		s.assume(integration).prints("(AccessDenied)", "User: arn:aws:sts::"+account+":assumed-role/"+role+
+			"/session is not authorized to perform: sts:AssumeRole on resource: "+roleARN(integration))
+	}
+	refused(pod, proxy)
+	trust(proxy)
+	reporter := pod.assumed(integration)
+	reporter.wantLogin(reporter.login())
+
+	refused(reporter, integration)
+	trust(proxy, integration)
+	reporter.assumed(integration)
+}
