@@ -147,6 +147,12 @@ func TestDemo(t *testing.T) {
 				"aws ecr describe-images --repository-name demo/ecrin --image-ids imageTag=stable\n",
 				"skopeo copy --all --src-tls-verify=false docker://127.0.0.1:",
 				"stable is " + image.Root.Digest.String(),
+				" account create 111122223333 --data ",
+				"aws iam attach-user-policy --user-name deployer --policy-arn arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly\n",
+				"docker pull 127.0.0.1:",
+				"denied: User: … is not authorized because no resource-based policy allows the ecr:BatchGetImage action\n",
+				" explain --as arn:aws:iam::111122223333:user/deployer --action ecr:BatchGetImage --on demo/ecrin:stable --data ",
+				" policy grant pull demo/ecrin --to arn:aws:iam::111122223333:user/deployer --apply --data ",
 			} {
 				if !strings.Contains(out, command) {
 					t.Errorf("%q is not in:\n%s", command, out)
@@ -172,6 +178,15 @@ func TestDemoOfEcrin(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	for _, line := range []string{
+		"denied: User: arn:aws:iam::111122223333:user/deployer is not authorized to perform: ecr:BatchGetImage on resource: arn:aws:ecr:",
+		"     denied because no resource-based policy allows it: arn:aws:iam::111122223333:user/deployer may not ecr:BatchGetImage on ",
+		"     ecrin: this is now the policy of demo/ecrin\n",
+	} {
+		if !strings.Contains(out, line) {
+			t.Errorf("%q is not in:\n%s", line, out)
+		}
+	}
 	if !strings.Contains(out, "\nOK 7 blobs, ") {
 		t.Errorf("OK for 7 blobs (an index, and two images of three) is not in:\n%s", out)
 	}
@@ -196,6 +211,12 @@ func TestDemoNoticesFaults(t *testing.T) {
 		faultMissingTag:   "listing: the list of tags is ",
 		faultDescription:  "describing: the description is ",
 		faultSize:         "describing: the image's size in bytes is 0",
+		faultUser:         "making another account: the user's ARN is ",
+		faultOpen:         "without a grant: the answer is the manifest",
+		faultReason:       "without a grant: the answer is ",
+		faultExplain:      "explaining: ecrin explain: exit status 0, expected 3",
+		faultExplainText:  "explaining: the explanation is denied because no identity-based",
+		faultGrant:        "pulling from another account: ",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

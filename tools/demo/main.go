@@ -1,6 +1,6 @@
 // Demo shows ecrin at work on this machine: it builds the program, starts a server in a fresh directory, packs an image,
 // and then does what a person does with ECR, by the same two protocols: create a repository, log in, push, move a tag,
-// list, describe and pull, comparing every digest.
+// list, describe and pull, comparing every digest. At the end another account pulls: refused, explained, granted, done.
 //
 // It needs nothing but Go. Each step prints the command that a person would type. Any difference between what was sent
 // and what comes back ends it with exit status 1.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ const (
 
 // server is a running ecrin.
 type server struct {
+	ecrin   string // the program
 	url     string
 	keys    keys
 	command *exec.Cmd  // nil when the process has ended
@@ -43,7 +43,7 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 	args := []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}
 	out.step("Start a server in a fresh directory", "%s %s &", shell([]string{ecrin}), shell(args))
 	began := time.Now()
-	s := &server{ended: make(chan error, 1), log: filepath.Join(filepath.Dir(data), "serve.log"), data: data}
+	s := &server{ecrin: ecrin, ended: make(chan error, 1), log: filepath.Join(filepath.Dir(data), "serve.log"), data: data}
 	log, err := os.Create(s.log)
 	if err != nil {
 		return nil, err
@@ -69,22 +69,26 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 	out.note("ready at %s in %s", s.url, took(time.Since(began)))
 
 	out.step("Take its keys into the shell", `eval "$(%s env --data %s)"`, shell([]string{ecrin}), shell([]string{data}))
-	env := exec.CommandContext(ctx, ecrin, "env", "--data", data, "--json")
-	env.Env = command.Env
-	var stderr bytes.Buffer
-	env.Stderr = &stderr
-	printed, err := env.Output()
-	if err != nil {
-		return nil, fmt.Errorf("ecrin env: %w\n%s", err, stderr.Bytes())
-	}
-	if err := json.Unmarshal(printed, &s.keys); err != nil {
-		return nil, errors.New("ecrin env --json printed something else than JSON") // which may hold the secret: not shown
-	}
-	if s.keys.AccessKeyID == "" || s.keys.SecretAccessKey == "" || s.keys.Region == "" || s.keys.Endpoint == "" {
-		return nil, errors.New("ecrin env --json left out a key, the region or the endpoint")
+	if s.keys, err = s.readKeys(ctx, "env", "--data", data, "--json"); err != nil {
+		return nil, err
 	}
 	out.note("AWS_ACCESS_KEY_ID=%s AWS_REGION=%s AWS_ENDPOINT_URL=%s", s.keys.AccessKeyID, s.keys.Region, s.keys.Endpoint)
 	return s, nil
+}
+
+// readKeys runs `ecrin env --json`.
+func (s *server) readKeys(ctx context.Context, args ...string) (k keys, err error) {
+	printed, _, err := s.ask(ctx, 0, args...)
+	if err != nil {
+		return k, err
+	}
+	if err := json.Unmarshal([]byte(printed), &k); err != nil {
+		return k, errors.New("ecrin env --json printed something else than JSON") // which may hold the secret: not shown
+	}
+	if k.AccessKeyID == "" || k.SecretAccessKey == "" || k.Region == "" || k.Endpoint == "" {
+		return k, errors.New("ecrin env --json left out a key, the region or the endpoint")
+	}
+	return k, nil
 }
 
 // ownEnvironment leaves out what would point ecrin at another data directory or address.

@@ -44,23 +44,54 @@ const (
 	faultMissingTag   = "missing-tag"    // tags/list lacks a tag
 	faultDescription  = "description"    // DescribeImages tells another media type
 	faultSize         = "described-size" // DescribeImages tells a size of 0
+	faultOpen         = "open"           // another account may pull without a grant
+	faultReason       = "reason"         // it may not, for another reason
+	faultExplain      = "explain"        // ecrin explain says that it may
+	faultExplainText  = "explain-text"   // ecrin explain gives another reason
+	faultGrant        = "grant"          // ecrin policy grant does nothing
+	faultUser         = "user"           // CreateUser makes another user
 )
 
 // playEcrin is the program that a stand-in runs as.
 func playEcrin(fault string, args []string) error {
-	data := args[2]
-	if args[0] == "env" {
+	data := args[slices.Index(args, "--data")+1]
+	granted := filepath.Join(data, "granted")
+	switch args[0] {
+	case "account":
+		fmt.Println(args[2])
+		return nil
+	case "explain":
+		if fault == faultExplain {
+			fmt.Println("allowed: everybody may")
+			return nil
+		}
+		if fault == faultExplainText {
+			fmt.Println("denied because no identity-based policy allows it: …")
+		} else {
+			fmt.Println("denied because no resource-based policy allows it: the user may not")
+		}
+		os.Exit(exitDenied)
+	case "policy":
+		if fault == faultGrant {
+			return nil
+		}
+		fmt.Fprintln(os.Stderr, "ecrin: this is now the policy of", args[3])
+		return os.WriteFile(granted, nil, 0o600)
+	case "env":
 		url, err := os.ReadFile(filepath.Join(data, "url"))
 		if err != nil {
 			return err
 		}
-		secret := standinSecret
+		secret, id := standinSecret, "AKIASTANDIN"
+		if slices.Contains(args, otherAccount) {
+			id = "AKIAOTHER"
+		}
 		if fault == faultEnv {
 			fmt.Println(secret)
 			return nil
 		}
 		return json.NewEncoder(os.Stdout).Encode(map[string]string{
-			"AWS_ACCESS_KEY_ID": "AKIASTANDIN", "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "eu-west-1",
+			"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "eu-west-1",
 			"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": string(url),
 		})
 	}
@@ -74,7 +105,7 @@ func playEcrin(fault string, args []string) error {
 		return err
 	}
 	address := listener.Addr().String()
-	s := &standin{fault: fault, address: address, blobs: map[string][]byte{}, manifests: map[string]stored{}, tags: map[string]string{}}
+	s := &standin{fault: fault, address: address, granted: granted, blobs: map[string][]byte{}, manifests: map[string]stored{}, tags: map[string]string{}}
 	server := &http.Server{Handler: s}
 	go server.Serve(listener)
 	url := "http://" + address
@@ -98,6 +129,7 @@ type stored struct {
 type standin struct {
 	fault   string
 	address string
+	granted string // the file that is there once the other account may pull
 
 	mu        sync.Mutex
 	blobs     map[string][]byte
@@ -118,7 +150,21 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.api(w, r, operation)
 		return
 	}
-	user, password, _ := r.BasicAuth()
+	user, password, ok := r.BasicAuth()
+	if !ok && r.Method == http.MethodPost && r.URL.Path == "/" {
+		s.iam(w, r)
+		return
+	}
+	password, guest := strings.CutSuffix(password, guestSuffix)
+	if user == "AWS" && password == standinPassword && guest && !s.mayPull() {
+		w.WriteHeader(http.StatusForbidden)
+		reason := denial
+		if s.fault == faultReason {
+			reason = "because it is Monday"
+		}
+		json.NewEncoder(w).Encode(object{"errors": []object{{"code": "DENIED", "message": "User: … is not authorized " + reason}}})
+		return
+	}
 	if user != "AWS" || password != standinPassword || s.fault == faultDenied {
 		w.Header().Set("WWW-Authenticate", `Basic realm="standin"`)
 		w.WriteHeader(http.StatusUnauthorized)
@@ -141,6 +187,30 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		json.NewEncoder(w).Encode(map[string]any{"name": repository, "tags": tags})
 	}
+}
+
+// guestSuffix ends the password and the access key of the other account's user.
+const guestSuffix = "-GUEST"
+
+func (s *standin) mayPull() bool {
+	_, err := os.Stat(s.granted)
+	return err == nil || s.fault == faultOpen
+}
+
+// iam answers the operations of IAM that the demo calls.
+func (s *standin) iam(w http.ResponseWriter, r *http.Request) {
+	user := r.PostFormValue("UserName")
+	if s.fault == faultUser {
+		user = "somebody"
+	}
+	operation := r.PostFormValue("Action")
+	result := map[string]string{
+		"CreateUser":       "<User><Path>/</Path><UserName>" + user + "</UserName><UserId>AIDA</UserId><Arn>arn:aws:iam::" + otherAccount + ":user/" + user + "</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></User>",
+		"AttachUserPolicy": "",
+		"CreateAccessKey":  "<AccessKey><UserName>" + user + "</UserName><AccessKeyId>AKIA" + guestSuffix + "</AccessKeyId><Status>Active</Status><SecretAccessKey>" + standinSecret + "</SecretAccessKey></AccessKey>",
+	}[operation]
+	w.Header().Set("Content-Type", "text/xml")
+	fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>", operation, result)
 }
 
 func (s *standin) blob(w http.ResponseWriter, r *http.Request, id string) {
@@ -219,6 +289,9 @@ func (s *standin) api(w http.ResponseWriter, r *http.Request, operation string) 
 		out = object{"repository": object{"repositoryName": in.RepositoryName, "repositoryUri": s.address + "/" + in.RepositoryName, "repositoryArn": "arn:aws:ecr:…"}}
 	case "GetAuthorizationToken":
 		token := "AWS:" + standinPassword
+		if strings.Contains(r.Header.Get("Authorization"), guestSuffix+"/") {
+			token += guestSuffix
+		}
 		if s.fault == faultToken {
 			token = standinPassword
 		}

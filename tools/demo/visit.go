@@ -42,7 +42,8 @@ type result struct {
 	compared   int // digests
 }
 
-// visit does with the server what a person does with ECR. pulled is the directory for the pulled layout.
+// visit does with the server what a person does with ECR. pulled is the directory for the pulled layout; the one that is
+// pulled from another account goes beside it.
 func visit(ctx context.Context, out *screen, s *server, image *pack.Image, pulled string) (r result, err error) {
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}
 	defer transport.CloseIdleConnections() // else the server, when it stops, waits for them
@@ -75,8 +76,10 @@ func visit(ctx context.Context, out *screen, s *server, image *pack.Image, pulle
 	if r.pull, err = v.pull(ctx, pulled); err != nil {
 		return r, fmt.Errorf("pulling: %w", err)
 	}
-	r.compared, err = v.compare(ctx, pulled)
-	return r, err
+	if r.compared, err = v.compare(ctx, pulled); err != nil {
+		return r, err
+	}
+	return r, v.across(ctx, s, pulled+"-by-guest")
 }
 
 func (v *visitor) createRepository(ctx context.Context) error {
