@@ -77,7 +77,11 @@ func (w *town) questions() (all []question) {
 			return s.Repository(w.Ctx, metatest.Registry, mustRepo(w.T, fmt.Sprint("team/app", i)))
 		})
 	}
+	for _, r := range []name.Registry{visiting, metatest.Registry} {
+		add(fmt.Sprint("registry policy of ", r), func(s *meta.Store) (any, error) { return s.RegistryPolicy(w.Ctx, r) })
+	}
 	for _, id := range ids {
+		add(fmt.Sprint("labels of ", id), func(s *meta.Store) (any, error) { return s.Labels(w.Ctx, meta.Repository{ID: id}) })
 		for _, tag := range w.tags {
 			add(fmt.Sprint("tag ", tag, " of ", id), func(s *meta.Store) (any, error) { return s.Head(w.Ctx, id, name.Reference{Tag: tag}) })
 		}
@@ -98,6 +102,7 @@ func (w *town) questions() (all []question) {
 			k, err := s.Token(w.Ctx, fmt.Sprint("token", i))
 			return []any{k.ID, k.RevokedAt.IsZero()}, err
 		})
+		add(fmt.Sprint("session ", i), func(s *meta.Store) (any, error) { return s.Session(w.Ctx, fmt.Sprint("ASIA", i)) })
 		add(fmt.Sprint("setting ", i), func(s *meta.Store) (any, error) { return s.Setting(w.Ctx, visiting, fmt.Sprint("SETTING", i)) })
 	}
 	return all
@@ -155,6 +160,18 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 		_, err = w.RevokeTokens(w.Ctx, visiting.Account, fmt.Sprint("token", i))
 	case "put setting":
 		err = w.PutSetting(w.Ctx, visiting, fmt.Sprint("SETTING", i), fmt.Sprint(random.Int()))
+	case "put labels":
+		err = w.PutLabels(w.Ctx, r, map[string]string{fmt.Sprint(i): fmt.Sprint(random.Int())})
+	case "remove label":
+		err = w.RemoveLabels(w.Ctx, r, []string{fmt.Sprint(i)})
+	case "put registry policy":
+		err = w.PutRegistryPolicy(w.Ctx, visiting, meta.BoundPolicy{Text: []string{"", fmt.Sprint(random.Int())}[i%2]})
+	case "forget sessions":
+		w.visiting.Lock()
+		defer w.visiting.Unlock()
+		if err = w.putSession(random.Int(), time.Now().AddDate(0, 0, 1)); err == nil { // the clock of the sessions in visit is a day behind
+			err = w.putSessions()
+		}
 	case "replace account":
 		w.visiting.Lock()
 		defer w.visiting.Unlock()
@@ -168,6 +185,7 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 var changes = []string{
 	"push", "push", "push", "push", "push", "push", "delete tag", "delete tag", "delete image", "delete image", "restore image", "restore image",
 	"remove blob", "mount blob", "delete repository", "set policy", "turn key", "turn key", "replace key", "revoke token", "put setting", "replace account",
+	"put labels", "remove label", "put registry policy", "forget sessions",
 }
 
 // visit makes the account that comes and goes, with keys and tokens.
@@ -185,7 +203,21 @@ func (w *town) visit() error {
 			return err
 		}
 	}
+	return w.putSessions()
+}
+
+// putSessions makes the sessions that are asked for, which have ended but are kept, until a later one is put.
+func (w *town) putSessions() error {
+	for i := range townKeys {
+		if err := w.putSession(i, time.Now()); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func (w *town) putSession(i int, at time.Time) error {
+	return w.PutSession(w.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: visiting.Account, Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
 }
 
 func newTown(t *testing.T) *town {
@@ -272,7 +304,8 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
 	}
-	for i := range townKeys { // each has a tag, an image, a key and a setting for itself
+	regions := [townKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"), name.MustRegion("eu-north-1")}
+	for i := range townKeys { // each has a tag, an image, a key, a setting, a label and a registry for itself
 		writers.Go(func() {
 			key, p, tag := fmt.Sprint("AKIA", i), w.images[i], w.tags[i]
 			for round := range 12 {
@@ -286,6 +319,17 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 				v, err := w.Setting(w.Ctx, visiting, fmt.Sprint("SETTING", i))
 				w.must(err)
 				see("setting", v, fmt.Sprint(round))
+
+				w.must(w.PutLabels(w.Ctx, r, map[string]string{key: fmt.Sprint(round)}))
+				labels, err := w.Labels(w.Ctx, r)
+				w.must(err)
+				see("label", slices.Contains(labels, meta.Label{Key: key, Value: fmt.Sprint(round)}), true)
+
+				reg := name.Registry{Account: visiting.Account, Region: regions[i]}
+				w.must(w.PutRegistryPolicy(w.Ctx, reg, meta.BoundPolicy{Text: fmt.Sprint(round)}))
+				policy, err := w.RegistryPolicy(w.Ctx, reg)
+				w.must(err)
+				see("registry policy", policy.Text, fmt.Sprint(round))
 
 				q := p
 				q.Tags = []name.Tag{tag}

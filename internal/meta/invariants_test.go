@@ -38,7 +38,22 @@ var invariants = map[string]string{
 	"two living repositories of one name": `SELECT COUNT(*) FROM (SELECT 1 FROM repositories WHERE deleted_at = 0
 		GROUP BY account, region, name HAVING COUNT(*) > 1) q`,
 	"a repository with too many labels": `SELECT COUNT(*) FROM (SELECT 1 FROM repository_labels GROUP BY repository HAVING COUNT(*) > 50) q`,
-	"an account without a key":          `SELECT COUNT(*) FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM access_keys k WHERE k.account = a.id)`,
+	"a managed policy without its default version": `SELECT COUNT(*) FROM entities e WHERE kind = 4 AND NOT EXISTS
+		(SELECT 1 FROM policy_versions v WHERE v.policy = e.id AND v.number = e.default_version)`,
+	"a version with a number that was not given out": `SELECT COUNT(*) FROM policy_versions v JOIN entities e ON e.id = v.policy WHERE v.number > e.last_version OR e.kind <> 4`,
+	"a policy that is attached and not there": `SELECT COUNT(*) FROM entity_attachments a WHERE a.policy NOT LIKE 'arn:aws:iam::aws:%' AND NOT EXISTS
+		(SELECT 1 FROM entities e WHERE e.kind = 4 AND a.policy = 'arn:aws:iam::' || e.account || ':policy' || e.path || e.name)`,
+	"a boundary that is not there": `SELECT COUNT(*) FROM entities b WHERE b.boundary NOT IN ('') AND b.boundary NOT LIKE 'arn:aws:iam::aws:%' AND NOT EXISTS
+		(SELECT 1 FROM entities e WHERE e.kind = 4 AND b.boundary = 'arn:aws:iam::' || e.account || ':policy' || e.path || e.name)`,
+	"a name that is not folded": `SELECT COUNT(*) FROM entities WHERE folded <> LOWER(name)`,
+	"a member of what has none": `SELECT COUNT(*) FROM entity_members m JOIN entities c ON c.id = m.container JOIN entities e ON e.id = m.member
+		WHERE NOT (c.kind = 2 AND e.kind = 1 OR c.kind = 5 AND e.kind = 3) OR c.account <> e.account`,
+	"a key of nobody": `SELECT COUNT(*) FROM access_keys k WHERE k.principal <> k.account AND NOT EXISTS
+		(SELECT 1 FROM entities e WHERE e.id = k.principal AND e.account = k.account AND e.kind = 1)`,
+	"a guard rail or setting of no account": `SELECT COUNT(*) FROM (SELECT account FROM control_policies WHERE account <> '' UNION ALL SELECT account FROM account_settings) q
+		WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = q.account)`,
+	"an alias of two accounts": `SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE alias <> '' GROUP BY alias HAVING COUNT(*) > 1) q`,
+	"an account without a key": `SELECT COUNT(*) FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM access_keys k WHERE k.account = a.id)`,
 }
 
 // sound checks the invariants and what the database thinks of its own file.
@@ -67,6 +82,9 @@ func TestInvariantsCanFail(t *testing.T) {
 		`DELETE FROM images`, `DELETE FROM manifests`, `UPDATE images SET tagged = 1 - tagged`, `DELETE FROM repository_blobs`,
 		`UPDATE images SET deleted_at = 1 WHERE tagged = 0`, `DELETE FROM image_references`, `UPDATE tag_history SET from_digest = 'x'`,
 		`DELETE FROM tag_history`, `DELETE FROM tags`, `UPDATE repositories SET deleted_at = 1`, `DELETE FROM access_keys`,
+		`DELETE FROM policy_versions`, `UPDATE policy_versions SET number = number + 1`, `DELETE FROM entities WHERE kind = 4`, `DELETE FROM entity_attachments; DELETE FROM entities WHERE kind = 4`,
+		`UPDATE entities SET folded = name`, `UPDATE entity_members SET container = member`, `UPDATE access_keys SET principal = 'AIDANONE' WHERE principal <> account`,
+		`UPDATE control_policies SET account = '999999999999'`, `INSERT INTO accounts (id, alias, created_at, is_default) SELECT '999999999999', alias, 0, 0 FROM accounts`,
 	} {
 		s := open(t)
 		w := metatest.NewWorld(t, s)
@@ -74,6 +92,7 @@ func TestInvariantsCanFail(t *testing.T) {
 		p := w.Image(r, "config")
 		w.Push(r, metatest.As(metatest.IndexOf(p), "v1"))
 		w.Must(s.PutUpload(t.Context(), r, meta.Upload{ID: "u"}))
+		people(w)
 		if err := sound(t.Context(), s); err != nil {
 			t.Fatalf("before: %v", err)
 		}
@@ -82,4 +101,25 @@ func TestInvariantsCanFail(t *testing.T) {
 			t.Errorf("%s: not found", broken)
 		}
 	}
+}
+
+// people makes one of each thing of IAM, which hang on each other.
+func people(w *metatest.World) {
+	w.Helper()
+	make := func(kind meta.EntityKind, id string) {
+		w.Must(w.CreateEntity(w.Ctx, meta.Entity{ID: id, Account: metatest.Account, Kind: kind, Name: "Bob", Path: "/"}, nil, 9))
+	}
+	w.Must(w.CreateManagedPolicy(w.Ctx, meta.Entity{ID: "ANPABOB", Account: metatest.Account, Name: "Limit", Path: "/x/"}, "{}", nil, 9))
+	make(meta.User, "AIDABOB")
+	make(meta.Group, "AGPABOB")
+	const arn = "arn:aws:iam::111122223333:policy/x/Limit"
+	w.Must(w.Attach(w.Ctx, "AGPABOB", arn, 9))
+	_, err := w.UpdateEntity(w.Ctx, metatest.Account, meta.User, "Bob", func(e *meta.Entity) error { e.Boundary = arn; return nil })
+	w.Must(err)
+	w.Must(w.AddMember(w.Ctx, "AGPABOB", "AIDABOB", 9, 0))
+	k := metatest.Key(metatest.Account, "AKIABOB")
+	k.Principal = "AIDABOB"
+	w.Must(w.PutAccessKey(w.Ctx, k, 2))
+	w.Must(w.PutControlPolicy(w.Ctx, meta.ControlPolicy{Kind: meta.ServiceControl, Account: metatest.Account, Name: "c"}))
+	w.Must(w.SetAlias(w.Ctx, metatest.Account, "alias"))
 }

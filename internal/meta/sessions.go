@@ -93,9 +93,9 @@ func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principa
 	return all, err
 }
 
-// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over, and so is
-// a use before the last one that is known. The cache of AccessKey
-// keeps an older use: nobody decides by it, and the lists of keys are read afresh.
+// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over, and so is a use before the
+// last one that is known. The cache of AccessKey keeps an older use: nobody decides by it, and the lists of keys are read
+// afresh.
 func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for id, u := range keys {
