@@ -121,10 +121,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 	}
 	q.decides(op)
 	if err := a.allow(q, op); err != nil {
-		if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
-			err = fault.MissingCredentials.New("Not Authorized").Because(err) // with credentials it may be allowed
-		}
-		return err
+		return q.challenged(err)
 	}
 	if op.needs != nothing {
 		if q.found, err = a.find(q, op.needs); err != nil {
@@ -233,5 +230,13 @@ func originOf(r *http.Request, ev *web.Event) identity.Origin {
 
 // also asks for one more right on the request's repository, where the operation turns out to need it.
 func (a *API) also(q *request, action string) error {
-	return a.identity.Authorize(q.r.Context(), q.caller, q.access(action))
+	return q.challenged(a.identity.Authorize(q.r.Context(), q.caller, q.access(action)))
+}
+
+// challenged turns the denial of a caller without credentials into the challenge: with some it may be allowed.
+func (q *request) challenged(err error) error {
+	if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
+		return fault.MissingCredentials.New("Not Authorized").Because(err)
+	}
+	return err
 }
