@@ -31,7 +31,7 @@ type bench struct {
 	profiles       string // directory for profiles, or ""
 	profileAddress string
 
-	account                   account
+	account, userKey          account
 	ecrin, dist, bare, static *door
 	pushed                    int // tags that PUT rows have made
 	say                       func(format string, a ...any)
@@ -91,6 +91,9 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	if err := b.openEcrin(ctx); err != nil {
+		return err
+	}
+	if err := b.makeUser(ctx); err != nil {
 		return err
 	}
 	dist, err := b.startDistribution(ctx)

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -158,12 +159,28 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What is repeated in this process does what its row says.
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	b := &bench{length: time.Millisecond}
+	for name, what := range map[string]func() error{"decision": decision(), "check": check()} {
+		m, err := b.repeat(what)(t.Context())
+		if err != nil || m.Value <= 0 || m.CPU <= 0 {
+			t.Errorf("%s: got %+v, %v, want a rate and no error", name, m, err)
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := b.repeat(func() error { return broken })(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("a broken one: got %v, want its error", err)
+	}
+}
+
 // TestBench runs the whole thing on small data where its peers are.
 func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")
 	}
-	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", "tag, one|8 uploads"}); err != nil {
+	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", "tag, one|8 uploads|ten"}); err != nil {
 		t.Error(err)
 	}
 }

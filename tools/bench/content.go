@@ -15,9 +15,6 @@ import (
 	"os/exec"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 const (
@@ -180,10 +177,8 @@ func (d *door) sign(ctx context.Context, a account, operation string, in any) (h
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921."+operation)
-	sum := sha256.Sum256(body)
-	key := aws.Credentials{AccessKeyID: a.ID, SecretAccessKey: a.Secret}
-	if err := v4.NewSigner().SignHTTP(ctx, key, r, hex.EncodeToString(sum[:]), "ecr", a.Region, time.Now()); err != nil {
-		return nil, nil, fmt.Errorf("signing %s: %w", operation, err)
+	if err := signAs(ctx, a, r, body, "ecr", a.Region, time.Now()); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", operation, err)
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", d.address, len(body))

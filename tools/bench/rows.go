@@ -21,6 +21,10 @@ func (b *bench) rows() []row {
 			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
 			{"bare handler", b.get(b.bare, connections, manifestOf(b.bare, few, fewTags))},
 		}, []target{{peer: d, of: value, goal: 3}, {peer: "bare handler", of: value, goal: 0.4}}},
+		{"manifest GET by tag, user with ten policies", "req/s", []contender{
+			{"ecrin", b.getAsUser(connections, func(d *door) requests { return manifestOf(d, few, fewTags) })},
+			{"ecrin, as root", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+		}, []target{{peer: "ecrin, as root", of: value, goal: 0.85}}},
 		{fmt.Sprintf("manifest GET by tag, one of %d", b.many), "req/s", []contender{
 			{"ecrin", b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
 			{"ecrin, 10 tags", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
@@ -54,6 +58,12 @@ func (b *bench) rows() []row {
 		{fmt.Sprintf("DescribeImages, 100 of %d", b.many), "req/s", []contender{
 			{"ecrin", b.describe},
 		}, []target{{of: cpu, less: true, goal: 5, unit: "ms CPU"}}},
+		{"policy decisions, ten statements", "1/s", []contender{
+			{"ecrin", b.repeat(decision())},
+		}, []target{{of: value, goal: 200_000}}},
+		{"SigV4 checks", "1/s", []contender{
+			{"ecrin", b.repeat(check())},
+		}, []target{{of: value, goal: 20_000}}},
 		// From here on the repositories have more tags than the rows above say.
 		{"PUT of a tag, 8 writers", "req/s", []contender{
 			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
