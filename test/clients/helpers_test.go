@@ -79,10 +79,16 @@ func withCredHelper(s *session, repo string) {
 
 // kubeletProvider speaks the kubelet's side of the credential-provider protocol.
 func kubeletProvider(s *session) {
-	t := s.t
 	const repo = "clients/kubelet"
-	host := account + ".dkr.ecr." + region + ".amazonaws.com"
 	s.repo(repo)
+	s.wantLogin(kubeletPassword(s, repo))
+}
+
+// kubeletPassword is the password that the kubelet's provider gives for an image of a repository.
+func kubeletPassword(s *session, repo string) string {
+	t := s.t
+	t.Helper()
+	host := account + ".dkr.ecr." + region + ".amazonaws.com"
 	request := toJSON(t, map[string]string{
 		"apiVersion": "credentialprovider.kubelet.k8s.io/v1", "kind": "CredentialProviderRequest", "image": host + "/" + repo + ":v1",
 	})
@@ -99,7 +105,38 @@ func kubeletProvider(s *session) {
 	if resp.Auth[host].Username != "AWS" {
 		t.Fatalf("provider answered for user %q of %s, want AWS", resp.Auth[host].Username, host)
 	}
-	s.wantLogin(resp.Auth[host].Password)
+	return resp.Auth[host].Password
+}
+
+// TestHelpersPullOnly runs both helpers with the key of a user and with the keys of a role session, each with no right
+// but those of AmazonEC2ContainerRegistryPullOnly: its password pulls, and pushes nothing.
+func TestHelpersPullOnly(t *testing.T) {
+	root := rowSession(t)
+	const repo = "helpers/app"
+	ref := root.repo(repo)
+	img := root.pushImage(repo, "v1")
+	user := root.user("helpers-node")
+	root.attach("helpers-node", "AmazonEC2ContainerRegistryPullOnly")
+	root.role("helpers-node", map[string]any{"AWS": userARN(account, "helpers-node")}, "AmazonEC2ContainerRegistryPullOnly")
+	for arn, node := range map[string]*session{
+		userARN(account, "helpers-node"):                                 user,
+		"arn:aws:sts::" + account + ":assumed-role/helpers-node/session": user.assumed("helpers-node"),
+	} {
+		// As the kubelet's image service does it: the provider's password, then a pull.
+		node.storeLogin(kubeletPassword(node, repo))
+		pulls := func(how string) {
+			t.Helper()
+			node.cmd("crane", "pull", "--format", "oci", ref+":v1", node.path(how)).ok()
+			if got := layoutDigest(t, node.path(how)); got != img.index {
+				t.Errorf("%s pulled by the %s's password: got %s, want %s", arn, how, got, img.index)
+			}
+		}
+		pulls("provider")
+		// docker and others call the helper themselves.
+		write(t, node.path(".docker/config.json"), toJSON(t, map[string]any{"credHelpers": map[string]string{node.host(): "ecr-login"}}))
+		pulls("helper")
+		node.cmd("crane", "push", img.layout, ref+":v2").prints(denial(arn, "ecr:PutImage", repoARN(repo), noIdentityPolicy))
+	}
 }
 
 // wantLogin checks that a password opens the default registry.

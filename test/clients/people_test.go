@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
 // rootOf is a shell for the root of another account.
@@ -29,23 +31,28 @@ func (s *session) as(key accessKey) *session {
 	return other
 }
 
-// aws is one command of the aws CLI.
+// aws is one command of the aws CLI, of version 2. What only prepares a test is done by version 1, which starts faster.
 func (s *session) aws(args ...string) *call { return newAWS(s, "2").cmd(args...) }
+
+func (s *session) awsOK(args ...string) string {
+	s.t.Helper()
+	return newAWS(s, "1").cmd(args...).ok()
+}
 
 // user makes a user in the account of this shell, with these inline policies, and opens a shell with its access key.
 func (s *session) user(name string, policies ...string) *session {
 	s.t.Helper()
-	s.aws("iam", "create-user", "--user-name", name).ok()
+	s.awsOK("iam", "create-user", "--user-name", name)
 	for i, p := range policies {
 		s.putUserPolicy(name, "policy-"+string(rune('a'+i)), p)
 	}
-	out := s.aws("iam", "create-access-key", "--user-name", name).ok()
+	out := s.awsOK("iam", "create-access-key", "--user-name", name)
 	return s.as(fromJSON[struct{ AccessKey accessKey }](s.t, out).AccessKey)
 }
 
 func (s *session) putUserPolicy(user, policy, text string) {
 	s.t.Helper()
-	s.aws("iam", "put-user-policy", "--user-name", user, "--policy-name", policy, "--policy-document", text).ok()
+	s.awsOK("iam", "put-user-policy", "--user-name", user, "--policy-name", policy, "--policy-document", text)
 }
 
 // assume is the command that makes a session named s of a role of the default account.
@@ -61,15 +68,39 @@ func (s *session) assumed(role string) *session {
 
 func (s *session) setPolicy(repo, text string) {
 	s.t.Helper()
-	s.aws("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text).ok()
+	s.awsOK("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text)
+}
+
+// sdk is the AWS SDK's client for ECR with this shell's keys.
+func (s *session) sdk() *ecr.Client {
+	s.t.Helper()
+	return s.s.sdkOf(s.t, region, map[string]string{
+		"AWS_ACCESS_KEY_ID": lookup(s.env, "AWS_ACCESS_KEY_ID"), "AWS_SECRET_ACCESS_KEY": lookup(s.env, "AWS_SECRET_ACCESS_KEY"),
+		"AWS_SESSION_TOKEN": lookup(s.env, "AWS_SESSION_TOKEN"), "AWS_ENDPOINT_URL": lookup(s.env, "AWS_ENDPOINT_URL"),
+	})
 }
 
 // login stores a docker password that this shell's own keys have asked for, and returns it.
 func (s *session) login() string {
 	s.t.Helper()
-	password := s.aws("ecr", "get-login-password").ok()
+	password := s.s.tokenOf(s.t, s.sdk())
 	s.storeLogin(password)
 	return password
+}
+
+// attach gives a user of the account of this shell a policy of AWS.
+func (s *session) attach(user, policy string) {
+	s.t.Helper()
+	s.awsOK("iam", "attach-user-policy", "--user-name", user, "--policy-arn", "arn:aws:iam::aws:policy/"+policy)
+}
+
+// role makes a role that this principal may assume, with a policy of AWS unless that is "".
+func (s *session) role(name string, trusted map[string]any, policy string) {
+	s.t.Helper()
+	s.awsOK("iam", "create-role", "--role-name", name, "--assume-role-policy-document", trusting(s.t, trusted))
+	if policy != "" {
+		s.awsOK("iam", "attach-role-policy", "--role-name", name, "--policy-arn", "arn:aws:iam::aws:policy/"+policy)
+	}
 }
 
 func roleARN(name string) string { return "arn:aws:iam::" + account + ":role/" + name }
@@ -167,7 +198,7 @@ const (
     }
   ]
 }`
-	// Read-only access to all repositories.
+	// Read-only access to all repositories, as a platform asks for it.
 	readAll = `{
     "Version": "2012-10-17",
     "Statement": [
@@ -227,9 +258,17 @@ func document(statements ...string) string {
 // listed is the statement readListed for one repository of the default registry.
 func listed(repo string) string { return strings.Replace(readListed, "REPO1", repoARN(repo), 1) }
 
-// pushTo is what the user or role's own trust or repository policy of 2008 looks like: see TestE4PolicyOf2008.
+// trusting is a role's trust policy as the guide of a platform has it, for one principal or several.
 func trusting(t *testing.T, principal map[string]any) string {
-	return toJSON(t, map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-		"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": map[string]any{},
-	}}})
+	return strings.Replace(`{
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": PRINCIPAL,
+            "Action": "sts:AssumeRole",
+            "Condition": {}
+        }
+    ]
+}`, "PRINCIPAL", toJSON(t, principal), 1)
 }

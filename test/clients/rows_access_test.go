@@ -16,8 +16,7 @@ func TestE4PolicyOf2008(t *testing.T) {
 	const repo = "e4/app"
 	ref := root.repo(repo)
 	user := withEngine(root.user("e4-pusher", document(tokenOnly)))
-	root.aws("iam", "create-role", "--role-name", "e4-role", "--assume-role-policy-document",
-		trusting(t, map[string]any{"Service": "ec2.amazonaws.com"})).ok()
+	root.role("e4-role", map[string]any{"Service": "ec2.amazonaws.com"}, "")
 
 	text := `{
   "Version": "2008-10-17",
@@ -128,10 +127,9 @@ func TestE11CrossAccount(t *testing.T) {
 	}
 	owner.setPolicy(repo, releasePull)
 	denied(noIdentityPolicy)
-	other.aws("iam", "attach-user-policy", "--user-name", "e11-puller", "--policy-arn",
-		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly").ok()
+	other.attach("e11-puller", "AmazonEC2ContainerRegistryReadOnly")
 	puller.pullOK(ref+":v1", img)
-	owner.aws("ecr", "delete-repository-policy", "--repository-name", repo).ok()
+	owner.awsOK("ecr", "delete-repository-policy", "--repository-name", repo)
 	denied(noResourcePolicy)
 }
 
@@ -142,8 +140,7 @@ func TestE14DenyWins(t *testing.T) {
 	ref := root.repo(repo)
 	arn := userARN(account, "e14-user")
 	user := withEngine(root.user("e14-user"))
-	root.aws("iam", "attach-user-policy", "--user-name", "e14-user", "--policy-arn",
-		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPowerUser").ok()
+	root.attach("e14-user", "AmazonEC2ContainerRegistryPowerUser")
 	user.login()
 	loadImage(user, ref+":v1")
 	dockerPush(user, ref+":v1")
@@ -207,7 +204,7 @@ func TestR12PolicyRemoved(t *testing.T) {
 	cluster.pullOK(ref+":v1", img)
 	cluster.wantStatus(password, layer, 200, "")
 
-	owner.aws("ecr", "delete-repository-policy", "--repository-name", repo).ok()
+	owner.awsOK("ecr", "delete-repository-policy", "--repository-name", repo)
 	cluster.cmd("docker", "pull", ref+":v1").prints("denied: " + denial(arn, "ecr:BatchGetImage", repoARN(repo), noResourcePolicy))
 	cluster.wantStatus(password, layer, 403, denial(arn, "ecr:GetDownloadUrlForLayer", repoARN(repo), noResourcePolicy))
 }
@@ -253,24 +250,18 @@ func TestP10HalfOfThePolicy(t *testing.T) {
 func TestC5TrustPolicy(t *testing.T) {
 	root := rowSession(t)
 	const proxy, integration = "c5-app-proxy", "c5-ecr-integration"
-	create := func(role string, principal map[string]any) {
-		t.Helper()
-		root.aws("iam", "create-role", "--role-name", role, "--assume-role-policy-document", trusting(t, principal)).ok()
-	}
 	trust := func(roles ...string) {
 		t.Helper()
 		var arns []string
 		for _, r := range roles {
 			arns = append(arns, roleARN(r))
 		}
-		root.aws("iam", "update-assume-role-policy", "--role-name", integration,
-			"--policy-document", trusting(t, map[string]any{"AWS": arns})).ok()
+		root.awsOK("iam", "update-assume-role-policy", "--role-name", integration,
+			"--policy-document", trusting(t, map[string]any{"AWS": arns}))
 	}
 	runtime := root.user("c5-runtime")
-	create(proxy, map[string]any{"AWS": userARN(account, "c5-runtime")})
-	create(integration, map[string]any{"Service": "ec2.amazonaws.com"})
-	root.aws("iam", "attach-role-policy", "--role-name", integration, "--policy-arn",
-		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly").ok()
+	root.role(proxy, map[string]any{"AWS": userARN(account, "c5-runtime")}, "")
+	root.role(integration, map[string]any{"Service": "ec2.amazonaws.com"}, "AmazonEC2ContainerRegistryReadOnly")
 	pod := runtime.assumed(proxy)
 	refused := func(s *session, role string) {
 		t.Helper()

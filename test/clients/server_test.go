@@ -164,11 +164,16 @@ func (s *server) root(t *testing.T, acct string) map[string]string {
 // sdk is the AWS SDK's client for ECR, as the root of an account. Only the plain door gives it an endpoint.
 func (s *server) sdk(t *testing.T, acct, region string) *ecr.Client {
 	t.Helper()
-	env := s.root(t, acct)
+	return s.sdkOf(t, region, s.root(t, acct))
+}
+
+// sdkOf is the AWS SDK's client for ECR with the keys of an environment.
+func (s *server) sdkOf(t *testing.T, region string, env map[string]string) *ecr.Client {
+	t.Helper()
 	options := []func(*config.LoadOptions) error{
 		config.WithRegion(region),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
-			env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], "")),
+			env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"])),
 		config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil),
 	}
 	if s.plain {
@@ -204,7 +209,13 @@ func (s *server) createIn(t *testing.T, acct, region, repo string) {
 // password is a fresh docker password of an account's root, issued in a region.
 func (s *server) password(t *testing.T, acct, region string) string {
 	t.Helper()
-	out, err := s.sdk(t, acct, region).GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
+	return s.tokenOf(t, s.sdk(t, acct, region))
+}
+
+// tokenOf is a fresh docker password of whoever's keys the client has.
+func (s *server) tokenOf(t *testing.T, api *ecr.Client) string {
+	t.Helper()
+	out, err := api.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		t.Fatalf("GetAuthorizationToken: %v", err)
 	}
