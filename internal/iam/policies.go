@@ -65,13 +65,6 @@ func (s *Service) ownPolicy(ctx context.Context, c identity.Caller, action, arn 
 	return m.entity, err
 }
 
-func (m *managed) path() string {
-	if m.aws != nil {
-		return m.aws.Path
-	}
-	return m.entity.Path
-}
-
 // show shows the policy as listings do: without description and tags. Source: IAM API reference, Policy.
 func (m *managed) show(attached, boundaries int) iamtypes.Policy {
 	p := iamtypes.Policy{Arn: m.arn, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}

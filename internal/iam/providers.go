@@ -24,7 +24,10 @@ const (
 )
 
 // CreateOpenIDConnectProvider lets roles trust the tokens of an identity provider. The provider is not asked now: it may be
-// one that cannot be reached yet. Without thumbprints its certificate has to be one that this machine trusts.
+// one that cannot be reached yet.
+//
+// AWS fetches a thumbprint itself where none is given. Here none is stored then: what a first connection shows proves nothing
+// about later ones. The provider's certificate has to come from an authority that the system or the configuration trusts.
 //
 // Errors: fault.InvalidInput (the URL, the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
 // client ids). Source: IAM API reference, CreateOpenIDConnectProvider.

@@ -68,6 +68,18 @@ func TestProviders(t *testing.T) {
 	refuse(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github}, fault.NoSuchEntity, "OpenIDConnect Provider not found for arn "+github)
 }
 
+// Without thumbprints none is made up: authorities vouch for the provider then.
+func TestProviderWithoutThumbprints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{ClientIDList: []string{"a"}})
+	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com", ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at}}
+	same(t, "GetOpenIDConnectProvider", w.getProvider(t), want)
+	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{thumbprint}})
+	want.ThumbprintList = []string{thumbprint}
+	same(t, "with a thumbprint", w.getProvider(t), want)
+}
+
 func TestCreateProviderRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -40,9 +40,16 @@ type Token struct {
 	RevokedAt           time.Time // zero while it is good
 }
 
-// CreateAccount stores an account with its first key. Errors: fault.AccountAlreadyExists.
+// CreateAccount stores an account with its first key. Errors: fault.AccountAlreadyExists (also for its alias).
 func (s *Store) CreateAccount(ctx context.Context, a Account, k AccessKey) error {
 	return s.identity(ctx, func(t *tx) error {
+		taken, err := aliasTaken(t, a.ID, a.Alias)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return fault.AccountAlreadyExists.New("another account already has the alias %s", name.Clip(a.Alias))
+		}
 		n, err := t.exec(`INSERT INTO accounts (id, alias, created_at, is_default) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
 			a.ID.String(), a.Alias, micros(a.CreatedAt), truth(a.Default))
 		if err != nil {
@@ -90,7 +97,8 @@ func accountNotFound(id name.Account) error {
 }
 
 // DeleteAccount removes an account with all that IAM and STS keep of it, its keys, tokens, settings and policies. Its
-// repositories must be gone, unless force, which marks them deleted too. Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
+// repositories must be gone, unless force, which marks them deleted too.
+// Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
 	err := s.write.do(ctx, func(t *tx) error {
 		var isDefault bool

@@ -119,8 +119,7 @@ func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string
 		if err := accountExists(t, account); err != nil {
 			return err
 		}
-		var one int
-		taken, err := t.one(`SELECT 1 FROM accounts WHERE alias = $1 AND alias <> '' AND id <> $2`, args{alias, account.String()}, &one)
+		taken, err := aliasTaken(t, account, alias)
 		if err != nil {
 			return err
 		}
@@ -130,4 +129,10 @@ func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string
 		_, err = t.exec(`UPDATE accounts SET alias = $2 WHERE id = $1`, account.String(), alias)
 		return err
 	})
+}
+
+// aliasTaken tells, inside the transaction, whether another account has an alias.
+func aliasTaken(t *tx, account name.Account, alias string) (bool, error) {
+	var one int
+	return t.one(`SELECT 1 FROM accounts WHERE alias = $1 AND alias <> '' AND id <> $2`, args{alias, account.String()}, &one)
 }

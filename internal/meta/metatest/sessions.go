@@ -107,6 +107,12 @@ func testAliases(w *World) {
 	w.Must(w.SetAlias(w.Ctx, Account, "one"))
 	w.Want(w.SetAlias(w.Ctx, Account, "two"), fault.EntityAlreadyExists, "the alias of another account")
 	w.Equal(alias(), "one", "after a refusal")
+	for i, taken := range []string{"one", "two"} {
+		err := w.CreateAccount(w.Ctx, meta.Account{ID: nowhere, Alias: taken}, Key(nowhere, "AKIANOWHERE"))
+		w.Want(err, fault.AccountAlreadyExists, "alias %d of another account, for a new one", i)
+	}
+	_, err := w.Account(w.Ctx, nowhere)
+	w.Want(err, fault.AccountNotFound, "an account that was refused for its alias")
 	w.Must(w.SetAlias(w.Ctx, other, ""))
 	w.Must(w.SetAlias(w.Ctx, Account, "two"))
 	w.Equal(alias(), "two", "an alias that is free again")
