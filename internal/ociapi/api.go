@@ -136,7 +136,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, ev *web.Event) error
 // Errors: fault.MissingCredentials, and those of identity.Service.TokenCaller.
 func (a *API) caller(r *http.Request, region name.Region, route route) (identity.Caller, error) {
 	user, password, ok := r.BasicAuth()
-	if !ok && a.anonymous && route != routeBase && len(r.Header.Values("Authorization")) == 0 {
+	none := len(r.Header.Values("Authorization")) == 0 ||
+		ok && user == "" && password == "" // what skopeo, podman and buildah send without credentials
+	if none && a.anonymous && route != routeBase {
 		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
 	}
 	if !ok || user != "AWS" {

@@ -314,7 +314,7 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 			nobody.Do(t, http.MethodGet, path, nil).Want(t, http.StatusUnauthorized)
 		}
 		// Credentials that are no good are not no credentials.
-		for authorization, status := range map[string]int{basic("AWS", "x"): 400, basic("", ""): 401, basic("aws", "x"): 401, "Bearer x": 401, "Basic": 401, "": 401} {
+		for authorization, status := range map[string]int{basic("AWS", "x"): 400, basic("AWS", ""): 400, basic("", "x"): 401, basic("aws", "x"): 401, "Bearer x": 401, "Basic": 401, "": 401} {
 			a := nobody.Do(t, http.MethodGet, "/v2/team/app/manifests/v1", nil, "Authorization", authorization)
 			if a.Status != status {
 				t.Errorf("anonymous (%t), Authorization %q: got %d %s, want %d", on, authorization, a.Status, a.Body, status)
