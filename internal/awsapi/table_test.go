@@ -12,6 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/awsmodel"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
 func TestEveryFaultHasAName(t *testing.T) {
@@ -83,12 +85,12 @@ func operationsText() []byte {
 
 Written by a test from the dispatch table in internal/awsapi/operations.go; do not edit.
 
-ecrin has %d of the %d operations of the ECR API (2015-09-21), and `+"`GetCallerIdentity`"+` of STS, which needs no permission.
-The action is what a policy must allow. Where answers differ from those of ECR, docs/ecr-divergences.md tells.
+ecrin has %d of the %d operations of the ECR API (2015-09-21), %d operations of IAM and %d of STS. The action is what a policy
+must allow. Where answers differ from those of ECR, docs/ecr-divergences.md tells.
 
 | operation | in ecrin | IAM action |
 | --- | --- | --- |
-`, built, len(all))
+`, built, len(all), len(iamtypes.OperationNames), len(ststypes.OperationNames))
 	b.Write(rows.Bytes())
 	return b.Bytes()
 }
