@@ -32,6 +32,14 @@ var operatorOnly = map[string]bool{
 	"ecrin:DeleteControlPolicy":   true,
 }
 
+// rootOnly are actions on the access keys of a whole account, those of its root user among them: a policy that allows
+// everything but IAM must not let a user become the root user. Users have the actions of IAM for their keys.
+var rootOnly = map[string]bool{
+	"ecrin:CreateAccessKey": true,
+	"ecrin:UpdateAccessKey": true,
+	"ecrin:DeleteAccessKey": true,
+}
+
 // Authorize decides whether the caller may do it by the policies as they are now, and says why not. The operator may call
 // ecrin's own operations and nothing else; it has no policies.
 // Errors: fault.AccessDenied, in the words of AWS, with a *Denial as its cause.
@@ -46,6 +54,9 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 			who = "anonymous"
 		}
 		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", who, a.Action, a.Resource, a.Action)
+	}
+	if rootOnly[a.Action] && c.Kind != Root {
+		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because only the root user of the account and the operator can", c.ARN, a.Action, a.Resource)
 	}
 	if err := sessionMay(c, a.Action); err != nil {
 		return err
@@ -182,7 +193,7 @@ func (s *Service) assemble(ctx context.Context, who *subject, a Access, full boo
 // contextOf makes the condition keys of a request. Source: IAM user guide, global condition keys; service authorization
 // reference of ECR.
 func (s *Service) contextOf(ctx context.Context, who *subject, a Access, owner name.Account, repository meta.Repository, images bool) (*policy.Context, error) {
-	keys := who.keys // its items are full, so that adding to them copies
+	keys := who.keys.Clone() // other requests of the same subject read them too
 	keys.Time = s.now()
 	keys.SourceIP = a.From.SourceIP
 	keys.Set("aws:securetransport", boolText(a.From.Secure))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -416,6 +417,34 @@ func TestExplainNamesPrincipals(t *testing.T) {
 	} {
 		if _, _, err := w.Explain(t.Context(), principal, pull(home, "app")); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", principal, err, want)
+		}
+	}
+}
+
+// A user has one set of keys for all of its requests: what one request adds must not be seen by another. The number of the
+// user's own keys decides how much room a list of them has that grew.
+func TestAuthorizeKeepsRequestsApart(t *testing.T) {
+	t.Parallel()
+	w := newIAM(t)
+	e, user := w.user(home, "user", "")
+	context := func(secure bool, agent string) *policy.Context {
+		a := pull(home, "app")
+		a.From.Secure, a.From.UserAgent = secure, agent
+		var denial *identity.Denial
+		if err := w.Authorize(t.Context(), user, a); !errors.As(err, &denial) {
+			t.Fatalf("got %v, want a denial", err)
+		}
+		return denial.Request.Context
+	}
+	for tags := range 16 {
+		w.must(w.meta.PutEntityTags(t.Context(), e.ID, map[string]string{fmt.Sprint("tag", tags): "x"}, 50))
+		first, second := context(true, "first"), context(false, "second")
+		got := []string{}
+		for _, c := range []*policy.Context{first, second} {
+			got = append(append(got, c.Values("aws:SecureTransport")...), c.Values("aws:UserAgent")...)
+		}
+		if want := []string{"true", "first", "false", "second"}; !slices.Equal(got, want) {
+			t.Errorf("with %d tags, two requests have %q for aws:SecureTransport and aws:UserAgent, want %q", tags+1, got, want)
 		}
 	}
 }

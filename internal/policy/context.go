@@ -30,6 +30,16 @@ const (
 	sourceIP    = "aws:sourceip"
 )
 
+// Clone gives a context of its own with the same keys: what is set in one is not seen in the other. Lists are shared.
+func (c *Context) Clone() Context {
+	own := *c
+	own.items = append(make([]item, 0, len(c.items)+cloneRoom), c.items...)
+	return own
+}
+
+// cloneRoom is for the keys that a request adds to those of its caller.
+const cloneRoom = 16
+
 // Set gives a key one value, in place of what it had. aws:CurrentTime, aws:EpochTime and aws:SourceIp set the fields when
 // the value can be read as one; a time is RFC 3339 or seconds since 1970. A key in lower case costs least.
 func (c *Context) Set(key, value string) {
