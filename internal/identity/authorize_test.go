@@ -172,6 +172,7 @@ func quoted(s string) string { return `"` + s + `"` }
 
 const (
 	noIdentity = "because no identity-based policy allows the ecr:BatchGetImage action"
+	noSession  = "because no session policy allows the ecr:BatchGetImage action"
 	noResource = "because no resource-based policy allows the ecr:BatchGetImage action"
 )
 
@@ -288,7 +289,7 @@ func TestAuthorizeSessions(t *testing.T) {
 
 	user, _ := w.user(home, "maker", allow("ecr:*", "*"))
 	federated := meta.Session{Account: home, Kind: meta.FederatedSession, Principal: user.ID, Name: "guest"}
-	w.decide("a federated user without policies", w.session(federated), pull(home, "app"), noIdentity)
+	w.decide("a federated user without policies", w.session(federated), pull(home, "app"), noSession)
 	federated.Policies = []string{allow("ecr:BatchGetImage", "*")}
 	guest := w.session(federated)
 	w.decide("a federated user", guest, pull(home, "app"), "")
@@ -419,6 +420,29 @@ func TestExplainNamesPrincipals(t *testing.T) {
 			t.Errorf("%q: %v, want %v", principal, err, want)
 		}
 	}
+}
+
+// A federated user whose session has no policies may do what a resource's policy grants to it by its own name, and no more; what
+// is denied to the user behind it stays denied. Source: STS API reference, GetFederationToken.
+func TestAuthorizeFederatedWithoutPolicies(t *testing.T) {
+	t.Parallel()
+	w := newIAM(t)
+	guestARN := "arn:aws:sts::" + home.String() + ":federated-user/guest"
+	free, _ := w.user(home, "free", allow("ecr:*", "*"))
+	held, _ := w.user(home, "held", deny("ecr:BatchGetImage"))
+	w.repository(home, "all", grant("*", "ecr:BatchGetImage"))
+	w.repository(home, "user", grant(identity.EntityARN(free), "ecr:BatchGetImage"))
+	w.repository(home, "guest", grant(guestARN, "ecr:BatchGetImage"))
+	guest := func(principal string) identity.Caller {
+		return w.session(meta.Session{Account: home, Kind: meta.FederatedSession, Principal: principal, Name: "guest"})
+	}
+	for _, principal := range []string{free.ID, home.String()} {
+		who := guest(principal)
+		w.decide("everybody, "+principal, who, pull(home, "all"), noSession)
+		w.decide("the user behind it, "+principal, who, pull(home, "user"), noSession)
+		w.decide("itself, "+principal, who, pull(home, "guest"), "")
+	}
+	w.decide("denied to its user", guest(held.ID), pull(home, "guest"), "with an explicit deny in an identity-based policy")
 }
 
 // A user has one set of keys for all of its requests: what one request adds must not be seen by another. The number of the

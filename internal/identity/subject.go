@@ -140,10 +140,7 @@ func (s *Service) policiesOf(ctx context.Context, u *subject, e *meta.Entity, in
 		level := controls.of(meta.ServiceControl, u.caller.Account)
 		u.control, u.conditional = level.policies, u.conditional || level.conditional
 	}
-	// A federated user has rights only by the policies that its session was made with. Source: STS API reference,
-	// GetFederationToken.
-	federatedWithout := in != nil && in.Kind == meta.FederatedSession && len(in.Policies)+len(in.PolicyARNs) == 0
-	if e != nil && !federatedWithout {
+	if e != nil {
 		if err := s.attached(ctx, u, *e); err != nil {
 			return err
 		}
@@ -167,11 +164,16 @@ func (s *Service) policiesOf(ctx context.Context, u *subject, e *meta.Entity, in
 			u.boundary = append(u.boundary, n)
 		}
 	}
-	if e == nil && in != nil && in.Kind == meta.FederatedSession && !federatedWithout {
-		u.identity = append(u.identity, everything) // the root user's side
-	}
 	if in == nil {
 		return nil
+	}
+	if in.Kind == meta.FederatedSession && e == nil {
+		u.identity = append(u.identity, everything) // the root user's side
+	}
+	// A federated user has rights only by the policies that its session was made with, and what is denied to the user behind
+	// it stays so. Source: STS API reference, GetFederationToken.
+	if in.Kind == meta.FederatedSession && len(in.Policies)+len(in.PolicyARNs) == 0 {
+		u.session = append(u.session, policy.Named{Name: "session without policies", Policy: nothing})
 	}
 	for _, text := range in.Policies {
 		n, err := s.add(u, policy.Session, "session policy", "", meta.BoundPolicy{Text: text})
