@@ -72,17 +72,26 @@ func (s *Store) Inlines(ctx context.Context, id string) ([]Inline, error) {
 // transaction. Errors: fault.LimitExceeded (more than most), fault.NoSuchEntity (the policy, or the entity).
 func (s *Store) Attach(ctx context.Context, id, policyARN string, most int) error {
 	return s.identity(ctx, func(t *tx) error {
-		if err := there(t, id); err != nil {
+		var owner string
+		found, err := t.one(`SELECT account FROM entities WHERE id = $1`, args{id}, &owner)
+		if err == nil && !found {
+			err = noSuchID(id)
+		}
+		if err != nil {
 			return err
 		}
-		if err := policyExists(t, policyARN); err != nil {
+		account, err := name.ParseAccount(owner)
+		if err != nil {
+			return err
+		}
+		if err := policyExists(t, account, policyARN); err != nil {
 			return err
 		}
 		if _, err := t.exec(`INSERT INTO entity_attachments (entity, policy) VALUES ($1, $2) ON CONFLICT (entity, policy) DO NOTHING`, id, policyARN); err != nil {
 			return err
 		}
 		var n int
-		_, err := t.one(`SELECT COUNT(*) FROM entity_attachments WHERE entity = $1`, args{id}, &n)
+		_, err = t.one(`SELECT COUNT(*) FROM entity_attachments WHERE entity = $1`, args{id}, &n)
 		if err == nil && n > most {
 			err = overQuota(attachmentQuota(id), most)
 		}

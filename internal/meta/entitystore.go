@@ -142,7 +142,7 @@ func insertEntity(t *tx, e Entity, tags map[string]string, most int) error {
 	case n >= most:
 		return overQuota(quotas[e.Kind], most)
 	}
-	if err := policyExists(t, e.Boundary); err != nil {
+	if err := policyExists(t, e.Account, e.Boundary); err != nil {
 		return err
 	}
 	if _, err := t.exec(`INSERT INTO entities (id, account, kind, name, folded, path, created_at, updated_at, description, boundary, trust, trust_ids, max_session, service, default_version, last_version, client_ids, thumbprints)
@@ -244,7 +244,7 @@ func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind Ent
 			}
 		}
 		if e.Boundary != before.Boundary {
-			if err := policyExists(t, e.Boundary); err != nil {
+			if err := policyExists(t, e.Account, e.Boundary); err != nil {
 				return err
 			}
 		}
@@ -337,9 +337,9 @@ func policyARN(e Entity) string {
 	return "arn:aws:iam::" + e.Account.String() + ":policy" + e.Path + e.Name
 }
 
-// policyExists makes sure, inside the transaction, that a customer's managed policy is there; those of AWS always are, and ""
-// is none. Errors: fault.NoSuchEntity.
-func policyExists(t *tx, arn string) error {
+// policyExists makes sure, inside the transaction, that the account has a managed policy; those of AWS every account has, and
+// "" is none. Errors: fault.NoSuchEntity.
+func policyExists(t *tx, owner name.Account, arn string) error {
 	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
 	digits, path, ok2 := strings.Cut(rest, ":policy/")
 	if arn == "" || ok && digits == "aws" {
@@ -347,7 +347,7 @@ func policyExists(t *tx, arn string) error {
 	}
 	none := fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
 	account, err := name.ParseAccount(digits)
-	if !ok || !ok2 || err != nil {
+	if !ok || !ok2 || err != nil || account != owner {
 		return none
 	}
 	e, err := entityIn(t, account, ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])

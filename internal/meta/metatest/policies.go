@@ -76,6 +76,10 @@ func testAttachedTo(w *World) {
 	theirs.ID, theirs.Account, theirs.Boundary = "AIDATHEIRS", other, awsPolicy
 	w.Must(w.CreateEntity(w.Ctx, theirs, nil, 10))
 	w.Must(w.Attach(w.Ctx, theirs.ID, awsPolicy, 10))
+	w.Want(w.Attach(w.Ctx, theirs.ID, arn("p"), 10), fault.NoSuchEntity, "a policy of another account")
+	foreign := theirs
+	foreign.ID, foreign.Name, foreign.Boundary = "AIDAFOREIGN", "foreign", arn("p")
+	w.Want(w.CreateEntity(w.Ctx, foreign, nil, 10), fault.NoSuchEntity, "a boundary of another account")
 	for _, e := range []meta.Entity{role, z, a, g} {
 		w.Must(w.Attach(w.Ctx, e.ID, arn("p"), 10))
 	}
