@@ -5,7 +5,7 @@ export CGO_ENABLED ?= 0
 
 FAST := ./api/... ./cmd/... ./internal/... ./tools/...
 
-.PHONY: build demo check test fast clients slow bench nightly fuzz generate
+.PHONY: build demo check test fast clients identity slow bench nightly fuzz generate
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -o bin/ecrin ./cmd/ecrin
@@ -18,7 +18,7 @@ check: ## formatting and static checks
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-test: fast clients slow ## all tests: fast suite, real clients and acceptance rows, crash loops
+test: fast clients identity slow ## all tests: fast suite, real clients and acceptance rows, identities, crash loops
 
 fast: ## the edit loop: no clients, under 30 s
 	$(GO) test $(FAST)
@@ -26,6 +26,10 @@ fast: ## the edit loop: no clients, under 30 s
 clients: ## real clients against the real binary; installs what is missing on Debian
 	tools/clients/install
 	$(GO) test -count=1 -timeout 40m ./test/clients
+
+identity: ## the AWS SDK and the aws CLI drive IAM and STS; installs the CLI where it is missing on Debian
+	tools/clients/install packages
+	$(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## kill -9 loops, scale of plans, a small bench that all is measured
 	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./internal/meta ./tools/bench

@@ -1,0 +1,216 @@
+package identity_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+)
+
+// cli is the aws CLI, version 2, in a home of its own, at one server.
+type cli struct {
+	t    *testing.T
+	path string
+	home string
+	w    *world
+	door []string // where to call: the server by default
+	env  []string // who calls
+}
+
+// newCLI finds the aws CLI of version 2, which need not be the first one on PATH.
+func newCLI(t *testing.T, w *world) cli {
+	t.Helper()
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := exec.LookPath(filepath.Join(dir, "aws"))
+		if err != nil {
+			continue
+		}
+		if out, err := exec.Command(path, "--version").Output(); err == nil && bytes.HasPrefix(out, []byte("aws-cli/2.")) {
+			return cli{t: t, path: path, home: t.TempDir(), w: w, door: []string{"--endpoint-url", w.URL}}
+		}
+	}
+	t.Skip("no aws CLI of version 2 on PATH; tools/clients/install packages, which make test runs, installs one")
+	return cli{}
+}
+
+// as is the CLI of whoever has the credentials.
+func (c cli) as(a actor) cli {
+	c.env = []string{"AWS_ACCESS_KEY_ID=" + a.keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + a.keys.SecretAccessKey}
+	if a.keys.SessionToken != "" {
+		c.env = append(c.env, "AWS_SESSION_TOKEN="+a.keys.SessionToken)
+	}
+	return c
+}
+
+// run runs a command and gives its standard output and what it said about an error.
+func (c cli) run(args ...string) (out []byte, said string, err error) {
+	cmd := exec.CommandContext(c.t.Context(), c.path, slices.Concat(c.door, []string{"--region", c.w.Running.Region, "--output", "json"}, args)...)
+	cmd.Env = append([]string{"HOME=" + c.home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1", "LC_ALL=C.UTF-8"}, c.env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err = cmd.Output()
+	return out, stderr.String(), err
+}
+
+// ok runs a command that has to succeed, and reads its answer into v unless that is nil.
+func (c cli) ok(v any, args ...string) {
+	c.t.Helper()
+	out, said, err := c.run(args...)
+	if err != nil {
+		c.t.Fatalf("aws %q: %v: %s", args, err, said)
+	}
+	if v == nil {
+		return
+	}
+	if err := json.Unmarshal(out, v); err != nil {
+		c.t.Fatalf("aws %q: %v in %s", args, err, out)
+	}
+}
+
+// refused runs a command that has to fail with the words.
+func (c cli) refused(words string, args ...string) {
+	c.t.Helper()
+	out, said, err := c.run(args...)
+	if err == nil || !strings.Contains(said, words) {
+		c.t.Errorf("aws %q: got %s%s, want an error with %q", args, out, said, words)
+	}
+}
+
+type cliKey struct{ AccessKeyID, SecretAccessKey, SessionToken string }
+
+// actor is whoever has the key.
+func (c cli) actor(account string, k cliKey) actor {
+	return c.w.as(account, k.AccessKeyID, k.SecretAccessKey, k.SessionToken)
+}
+
+// password is the docker password of whoever calls.
+func (c cli) password() string {
+	c.t.Helper()
+	out, said, err := c.run("ecr", "get-login-password")
+	if err != nil {
+		c.t.Fatalf("aws ecr get-login-password: %v: %s", err, said)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Two teams move to ecrin with the commands of their runbook: production owns images, development pulls some of them, by a
+// role with an external id, by sessions with less, and by the policy of a repository. Whatever is allowed can be pulled by
+// docker's protocol at once, all else is denied with its reason.
+func TestCrossAccountByCLI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, apptest.Options{})
+	prod, dev := w.account(t, "111122223333"), w.account(t, "444455556666")
+	shell := newCLI(t, w)
+	p, d := shell.as(prod), shell.as(dev)
+	app, base := prod.push(t, "team/app"), prod.push(t, "team/base")
+	prod.push(t, "team/secret")
+
+	// Production: what may be pulled, who may become the role, and what it can never get.
+	var policy struct{ Policy struct{ Arn string } }
+	p.ok(&policy, "iam", "create-policy", "--policy-name", "pull-team", "--policy-document", allow(pulls, "arn:aws:ecr:*:*:repository/nothing"))
+	p.ok(nil, "iam", "create-policy-version", "--policy-arn", policy.Policy.Arn, "--set-as-default", "--policy-document",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:`+prod.account+`:repository/team/*"}]}`)
+	var versions struct {
+		Versions []struct {
+			VersionID        string
+			IsDefaultVersion bool
+		}
+	}
+	p.ok(&versions, "iam", "list-policy-versions", "--policy-arn", policy.Policy.Arn)
+	if v := versions.Versions; len(v) != 2 || v[0].VersionID != "v2" || !v[0].IsDefaultVersion || v[1].IsDefaultVersion {
+		t.Errorf("list-policy-versions: got %+v, want v2, which is the default, and v1", v)
+	}
+	var document struct{ PolicyVersion struct{ Document any } }
+	p.ok(&document, "iam", "get-policy-version", "--policy-arn", policy.Policy.Arn, "--version-id", "v2")
+	if _, ok := document.PolicyVersion.Document.(map[string]any); !ok {
+		t.Errorf("get-policy-version: got %v, want the document decoded by the CLI", document.PolicyVersion.Document)
+	}
+	limit := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"},{"Effect":"Deny","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/secret"}]}`
+	p.ok(nil, "iam", "create-policy", "--policy-name", "limit", "--policy-document", limit)
+	var role struct{ Role struct{ Arn, RoleID string } }
+	p.ok(&role, "iam", "create-role", "--role-name", "ci-puller", "--path", "/partners/", "--permissions-boundary", prod.arn("policy/limit"),
+		"--assume-role-policy-document", trust(`"AWS":"`+dev.arn("root")+`"`, "sts:AssumeRole", `{"StringEquals":{"sts:ExternalId":"dev-42"}}`))
+	p.ok(nil, "iam", "attach-role-policy", "--role-name", "ci-puller", "--policy-arn", policy.Policy.Arn)
+
+	// Development: a group whose users may become that role, and a user who may log in and pull from elsewhere.
+	d.ok(nil, "iam", "create-group", "--group-name", "devs")
+	d.ok(nil, "iam", "put-group-policy", "--group-name", "devs", "--policy-name", "partner", "--policy-document", allow("sts:AssumeRole", role.Role.Arn))
+	key := func(user string) actor {
+		t.Helper()
+		d.ok(nil, "iam", "create-user", "--user-name", user)
+		var made struct{ AccessKey cliKey }
+		d.ok(&made, "iam", "create-access-key", "--user-name", user)
+		return shell.actor(dev.account, made.AccessKey)
+	}
+	ada, bob := key("ada"), key("bob")
+	d.ok(nil, "iam", "add-user-to-group", "--group-name", "devs", "--user-name", "ada")
+	d.ok(nil, "iam", "attach-user-policy", "--user-name", "bob", "--policy-arn", readOnly)
+	var who struct{ Account, Arn string }
+	shell.as(ada).ok(&who, "sts", "get-caller-identity")
+	if want := dev.arn("user/ada"); who.Arn != want || who.Account != dev.account {
+		t.Errorf("get-caller-identity: got %+v, want %s", who, want)
+	}
+
+	// The role: only with the external id, and only for who may.
+	assume := []string{"sts", "assume-role", "--role-arn", role.Role.Arn, "--role-session-name", "build"}
+	withID := slices.Concat(assume, []string{"--external-id", "dev-42"})
+	shell.as(ada).refused("User: "+dev.arn("user/ada")+" is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+" because no role trust policy allows the sts:AssumeRole action", assume...)
+	shell.as(bob).refused("is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+" because no identity-based policy allows the sts:AssumeRole action", withID...)
+	become := func(more ...string) cli {
+		t.Helper()
+		var got struct {
+			Credentials     cliKey
+			AssumedRoleUser struct{ Arn, AssumedRoleID string }
+		}
+		shell.as(ada).ok(&got, slices.Concat(withID, more)...)
+		if want := "arn:aws:sts::" + prod.account + ":assumed-role/ci-puller/build"; got.AssumedRoleUser.Arn != want || got.AssumedRoleUser.AssumedRoleID != role.Role.RoleID+":build" {
+			t.Errorf("assume-role: got %+v, want %s", got.AssumedRoleUser, want)
+		}
+		return shell.as(shell.actor(prod.account, got.Credentials))
+	}
+	whole := w.registry(prod.account, become().password())
+	wantPull(t, whole.Repo("team/app"), app)
+	wantPull(t, whole.Repo("team/base"), base)
+	wantNoPull(t, whole.Repo("team/secret"), "assumed-role/ci-puller/build", "repository/team/secret with an explicit deny in a permissions boundary")
+	wantNoPull(t, whole.Repo("other/app"), "repository/other/app because no identity-based policy allows the ecr:BatchGetImage action")
+
+	// A session with less: the right on team/base is not among those of the session policy.
+	less := w.registry(prod.account, become("--policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/app"}]}`).password())
+	wantPull(t, less.Repo("team/app"), app)
+	wantNoPull(t, less.Repo("team/base"), "because no session policy allows the ecr:BatchGetImage action")
+	onlyRead := w.registry(prod.account, become("--policy-arns", "arn="+readOnly).password())
+	wantPull(t, onlyRead.Repo("team/base"), base)
+	denied, err := onlyRead.Do(t, "POST", onlyRead.Repo("team/base").Path("/blobs/uploads/"), nil).WantError(t, 403, "DENIED").Errors()
+	if want := "because no session policy allows the ecr:InitiateLayerUpload action"; err != nil || !strings.Contains(denied[0].Message, want) {
+		t.Errorf("a push: denied with %+v (%v), want %q", denied, err, want)
+	}
+
+	// The policy of a repository: both sides have to allow.
+	bobs := w.registry(prod.account, shell.as(bob).password())
+	wantNoPull(t, bobs.Repo("team/base"), dev.arn("user/bob"), "because no resource-based policy allows the ecr:BatchGetImage action")
+	onRepository := `{"Version":"2012-10-17","Statement":[{"Sid":"partners","Effect":"Allow","Principal":{"AWS":["` + dev.arn("user/bob") + `","` + dev.arn("user/ada") + `"]},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
+	p.ok(nil, "ecr", "set-repository-policy", "--repository-name", "team/base", "--policy-text", onRepository)
+	wantPull(t, bobs.Repo("team/base"), base)
+	wantNoPull(t, bobs.Repo("team/app"), "because no resource-based policy allows the ecr:BatchGetImage action")
+	shell.as(ada).refused("because no identity-based policy allows the ecr:GetAuthorizationToken action", "ecr", "get-login-password")
+	var images struct{ Images []any }
+	shell.as(bob).ok(&images, "ecr", "batch-get-image", "--registry-id", prod.account, "--repository-name", "team/base", "--image-ids", "imageTag=v1")
+	if len(images.Images) != 1 {
+		t.Errorf("batch-get-image of the other account: got %+v, want one image", images.Images)
+	}
+	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly")
+	wantPull(t, bobs.Repo("team/base"), base)
+	d.ok(nil, "iam", "create-policy", "--policy-name", "no-registry", "--policy-document", allow("iam:*", "*"))
+	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary", dev.arn("policy/no-registry"))
+	wantNoPull(t, bobs.Repo("team/base"), "because no permissions boundary allows the ecr:BatchGetImage action")
+
+	// Taken back: tokens that are out there are good for nothing at once.
+	p.ok(nil, "iam", "set-default-policy-version", "--policy-arn", policy.Policy.Arn, "--version-id", "v1")
+	wantNoPull(t, whole.Repo("team/app"), "because no identity-based policy allows the ecr:BatchGetImage action")
+}

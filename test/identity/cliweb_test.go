@@ -1,0 +1,126 @@
+package identity_test
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
+	"github.com/ecrin-dev/ecrin/internal/tlsauto"
+)
+
+// A pod's environment is enough for the CLI: the role, and a file with the token. It asks STS by its real name, before the
+// command, and so does the command; a proxy leads both to the server. The issuer's certificate is of a private authority that
+// the server was told of.
+func TestWebIdentityByCLI(t *testing.T) {
+	t.Parallel()
+	issuer := oidctest.Start(t, oidctest.Options{Present: 3})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, rootOf(t, issuer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, apptest.Options{Config: func(c *config.Config) { dialsLocal(c); c.EgressCA = ca }})
+	root := w.account(t, "111122223333")
+	app := root.push(t, "team/app")
+	role := root.vouched(t, issuer)
+
+	pod := newCLI(t, w)
+	proxy, authority := realNames(t, w)
+	token := filepath.Join(pod.home, "token")
+	pod.door = nil
+	pod.env = []string{
+		"AWS_ROLE_ARN=" + role, "AWS_WEB_IDENTITY_TOKEN_FILE=" + token, "AWS_ROLE_SESSION_NAME=pod",
+		"HTTPS_PROXY=" + proxy, "AWS_CA_BUNDLE=" + authority,
+	}
+	write := func(account string) {
+		t.Helper()
+		if err := os.WriteFile(token, []byte(issuer.Mint(issuer.Kubernetes("apps", account))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("web")
+	var who struct{ Arn string }
+	pod.ok(&who, "sts", "get-caller-identity")
+	if want := "arn:aws:sts::" + root.account + ":assumed-role/web/pod"; who.Arn != want {
+		t.Errorf("get-caller-identity in the pod: got %s, want %s", who.Arn, want)
+	}
+	docker := w.registry(root.account, pod.password())
+	wantPull(t, docker.Repo("team/app"), app)
+	pod.refused("because no identity-based policy allows the ecr:CreateRepository action", "ecr", "create-repository", "--repository-name", "team/new")
+	write("other")
+	if err := os.RemoveAll(filepath.Join(pod.home, ".aws")); err != nil { // where the CLI keeps credentials
+		t.Fatal(err)
+	}
+	pod.refused("sts:AssumeRoleWithWebIdentity", "sts", "get-caller-identity")
+}
+
+// realNames is a way to the server under every real name: a proxy for HTTPS, and the file of the authority that vouches for
+// the names.
+func realNames(t *testing.T, w *world) (proxy, authority string) {
+	t.Helper()
+	names, err := tlsauto.New(filepath.Join(t.TempDir(), "tls"), func(string) bool { return true }, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := url.Parse(w.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The name that the client used goes on: it is signed, and tells which service is asked.
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server); r.Out.Host = r.In.Host }}
+	front := httptest.NewUnstartedServer(forward)
+	front.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: names.GetCertificate}
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	to := front.Listener.Addr().String()
+	tunnel := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || !strings.HasSuffix(r.Host, ".amazonaws.com:443") {
+			http.Error(rw, "only to real names", http.StatusForbidden)
+			return
+		}
+		far, err := net.Dial("tcp", to)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer far.Close()
+		rw.WriteHeader(http.StatusOK)
+		near, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Errorf("the proxy: %v", err)
+			return
+		}
+		defer near.Close()
+		go func() {
+			_, _ = io.Copy(far, near) // either side may end first
+			_ = far.(*net.TCPConn).CloseWrite()
+		}()
+		_, _ = io.Copy(near, far)
+	}))
+	t.Cleanup(tunnel.Close)
+	return tunnel.URL, names.CAPath()
+}
+
+// rootOf is the issuer's authority, as it presents it.
+func rootOf(t *testing.T, issuer *oidctest.Issuer) []byte {
+	t.Helper()
+	c, err := tls.Dial("tcp", strings.TrimPrefix(issuer.URL(), "https://"), &tls.Config{RootCAs: issuer.Roots(), ServerName: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	chain := c.ConnectionState().PeerCertificates
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[len(chain)-1].Raw})
+}
