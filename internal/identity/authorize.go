@@ -55,7 +55,7 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 		}
 		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", who, a.Action, a.Resource, a.Action)
 	}
-	if rootOnly[a.Action] && c.Kind != Root {
+	if rootOnly[a.Action] && (c.Kind != Root || c.Session != "") { // nor shall an hour's credentials become lasting ones
 		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because only the root user of the account and the operator can", c.ARN, a.Action, a.Resource)
 	}
 	if err := sessionMay(c, a.Action); err != nil {
@@ -87,11 +87,14 @@ func (s *Service) Explain(ctx context.Context, principal string, a Access) (poli
 		return policy.Request{}, policy.Why{}, fault.InvalidInput.New("%s is for the installation's operator alone: no policy can allow it", a.Action)
 	}
 	who, err := s.named(ctx, principal)
-	if err == nil {
-		err = sessionMay(who.caller, a.Action)
-	}
 	if err != nil {
 		return policy.Request{}, policy.Why{}, err
+	}
+	if rootOnly[a.Action] && who.caller.Kind != Root {
+		return policy.Request{}, policy.Why{}, fault.InvalidInput.New("%s is for the root user of the account and the operator alone: no policy can allow it", a.Action)
+	}
+	if err := sessionMay(who.caller, a.Action); err != nil {
+		return policy.Request{}, policy.Why{}, fault.InvalidInput.New("%s", fault.From(err).Public)
 	}
 	d, err := s.assemble(ctx, who, a, true)
 	if err != nil {
@@ -104,10 +107,10 @@ func (s *Service) Explain(ctx context.Context, principal string, a Access) (poli
 // Source: IAM user guide, comparing AWS STS credentials.
 func sessionMay(c Caller, action string) error {
 	service, operation, _ := strings.Cut(action, ":")
-	if c.Session == "" || c.Kind == RoleSession || service != "iam" && service != "sts" {
+	if c.Session == "" && c.Kind != FederatedUser || c.Kind == RoleSession || service != "iam" && service != "sts" {
 		return nil
 	}
-	if c.Kind != FederatedUser && operation == "AssumeRole" {
+	if c.Kind != FederatedUser && (operation == "AssumeRole" || operation == "TagSession" || operation == "SetSourceIdentity") {
 		return nil
 	}
 	return fault.AccessDenied.New("User: %s is not authorized to perform: %s: temporary credentials of GetSessionToken and GetFederationToken cannot call it; use the user's own access key, or those of a role", c.ARN, action)

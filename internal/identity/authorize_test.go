@@ -299,6 +299,15 @@ func TestAuthorizeSessions(t *testing.T) {
 	iamCall := identity.Access{Action: "iam:ListUsers", Account: home, Region: region, Resource: "*"}
 	w.decide("a federated user in IAM", guest, iamCall, "cannot call it")
 	w.decide("a session of a user in IAM", w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), iamCall, "cannot call it")
+	// Passing tags and a source identity is part of assuming a role, which such sessions may.
+	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + identity.EntityARN(user) + `"},"Action":"sts:*"}]}`}
+	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
+		a := identity.Access{Action: action, Account: home, Region: region, Resource: identity.EntityARN(role), Trust: trust}
+		w.decide("a session of a user: "+action, w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), a, "")
+		w.decide("a federated user: "+action, guest, a, "cannot call it")
+	}
+	rootKey := identity.Access{Action: "ecrin:CreateAccessKey", Account: home, Region: region, Resource: identity.RootARN(home)}
+	w.decide("a root key by a session of the root user", w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()}), rootKey, "only the root user")
 	rootSession := w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()})
 	if rootSession.Kind != identity.Root || rootSession.ARN != identity.RootARN(home) {
 		t.Errorf("the session of a root user is %+v", rootSession)
@@ -407,6 +416,16 @@ func TestExplainNamesPrincipals(t *testing.T) {
 		_, why, err := w.Explain(t.Context(), principal, pull(home, "app"))
 		if err != nil || why.Verdict != want {
 			t.Errorf("%s: %v, %v; want %v", principal, why.Verdict, err, want)
+		}
+	}
+	for _, row := range []struct{ principal, action string }{ // what no policy can allow is not called allowed
+		{"arn:aws:sts::" + home.String() + ":federated-user/someone", "iam:ListUsers"},
+		{"arn:aws:iam::" + home.String() + ":user/puller", "ecrin:CreateAccessKey"},
+		{identity.RootARN(home), "ecrin:PutControlPolicy"},
+	} {
+		a := identity.Access{Action: row.action, Account: home, Region: region, Resource: "*"}
+		if _, why, err := w.Explain(t.Context(), row.principal, a); !errors.Is(err, fault.InvalidInput) {
+			t.Errorf("%s by %s: got %v, %v; want fault.InvalidInput", row.action, row.principal, why.Verdict, err)
 		}
 	}
 	for principal, want := range map[string]fault.Code{
