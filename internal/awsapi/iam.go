@@ -12,7 +12,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // iamService: every action has the name of its operation. Source: service authorization reference of IAM.
@@ -20,7 +19,7 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 	iamOp("CreateUser", onUser, (*iam.Service).CreateUser),
 	iamOp("GetUser", onUser, (*iam.Service).GetUser),
 	iamOp("ListUsers", onAll(meta.User), (*iam.Service).ListUsers),
-	iamOp("UpdateUser", onUser, (*iam.Service).UpdateUser),
+	iamOp("UpdateUser", renamed(meta.User, "UserName", "NewUserName"), (*iam.Service).UpdateUser),
 	iamOp("DeleteUser", onUser, (*iam.Service).DeleteUser),
 	iamOp("TagUser", onUser, (*iam.Service).TagUser),
 	iamOp("UntagUser", onUser, (*iam.Service).UntagUser),
@@ -44,7 +43,7 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 	iamOp("CreateGroup", onGroup, (*iam.Service).CreateGroup),
 	iamOp("GetGroup", onGroup, (*iam.Service).GetGroup),
 	iamOp("ListGroups", onAll(meta.Group), (*iam.Service).ListGroups),
-	iamOp("UpdateGroup", onGroup, (*iam.Service).UpdateGroup),
+	iamOp("UpdateGroup", renamed(meta.Group, "GroupName", "NewGroupName"), (*iam.Service).UpdateGroup),
 	iamOp("DeleteGroup", onGroup, (*iam.Service).DeleteGroup),
 	iamOp("AddUserToGroup", onGroup, (*iam.Service).AddUserToGroup),
 	iamOp("RemoveUserFromGroup", onGroup, (*iam.Service).RemoveUserFromGroup),
@@ -181,6 +180,33 @@ func onGroup(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	return onEntity(a, c, meta.Group, member(in, "GroupName"), member(in, "Path"))
 }
 
+// renamed is for giving a user or group another name or path: the right is needed on what it is and on what it will be.
+// Source: IAM API reference, UpdateUser, UpdateGroup.
+func renamed(kind meta.EntityKind, from, to string) target {
+	return func(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
+		all, err := onEntity(a, c, kind, member(in, from), "")
+		newName, newPath := member(in, to), member(in, "NewPath")
+		if err != nil || newName == "" && newPath == "" {
+			return all, err
+		}
+		e := meta.Entity{Account: c.caller.Account, Kind: kind, Name: member(in, from)}
+		if found, err := a.registry.Meta().Entity(c.ctx, c.caller.Account, kind, e.Name); err == nil {
+			e = found
+		} else if !errors.Is(err, fault.NoSuchEntity) {
+			return nil, err
+		}
+		if newName != "" {
+			e.Name = newName
+		}
+		if newPath != "" {
+			e.Path = newPath
+		}
+		after := iamAccess(c, e)
+		after.Keys = all[0].Keys // it keeps its tags
+		return append(all, after), nil
+	}
+}
+
 func onRole(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	return onEntity(a, c, meta.Role, member(in, "RoleName"), member(in, "Path"))
 }
@@ -238,7 +264,7 @@ func onKeyOwner(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 
 // onPolicySource is for simulations: on the user, group or role whose policies they are about.
 func onPolicySource(_ *API, c *call, in awswire.Input) ([]identity.Access, error) {
-	return one(identity.Access{Account: c.caller.Account, Region: c.region, Resource: name.Clip(member(in, "PolicySourceArn"))}, nil)
+	return one(identity.Access{Account: c.caller.Account, Region: c.region, Resource: member(in, "PolicySourceArn")}, nil)
 }
 
 // withIAMKeys adds the condition keys of IAM that delegated administration is built on: which policy is attached, and with
