@@ -226,6 +226,27 @@ func appendString(dst []byte, s string, most int) []byte {
 	return append(dst, '"')
 }
 
+// appendRaw appends JSON, with the characters escaped that appendString escapes; they can stand in texts only.
+func appendRaw(dst, value []byte) []byte {
+	start := 0
+	for i := 0; i < len(value); {
+		if c := value[i]; c >= ' ' && c < 0x7f {
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(value[i:])
+		if r < ' ' || r != 0x7f && !hidden(r) { // controls below the space are between values, or the text is no JSON
+			i += size
+			continue
+		}
+		dst = append(dst, value[start:i]...)
+		dst = append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+		i += size
+		start = i
+	}
+	return append(dst, value[start:]...)
+}
+
 // hidden are characters of several bytes that are not shown: controls, separators of lines, marks of direction.
 func hidden(r rune) bool {
 	return r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r == 0xfeff

@@ -81,7 +81,7 @@ func (p *Params) Objects(name string, values []Params) {
 // Raw adds a value that is JSON already.
 func (p *Params) Raw(name string, value []byte) {
 	mark := p.name(name)
-	p.b = append(p.b, value...)
+	p.b = appendRaw(p.b, value)
 	p.check(mark)
 }
 

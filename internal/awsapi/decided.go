@@ -29,8 +29,10 @@ func (c *call) decides(x *exchange, in awswire.Input) {
 	x.ev.Decided = d
 }
 
-// unspoken are members that the trail does not keep: secrets, and the bytes of layers.
-var unspoken = map[string]bool{"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true}
+// unspoken are members that the trail does not keep: secrets, the bytes of layers, and places in lists.
+var unspoken = map[string]bool{
+	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
+}
 
 // paramsOf are the members of a request that are set, with small first letters as CloudTrail has them.
 func paramsOf(v reflect.Value) audit.Params {

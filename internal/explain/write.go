@@ -22,14 +22,20 @@ func Write(w io.Writer, e ecrintypes.Explanation) error {
 	if e.RequestId != "" {
 		t.line("request %s", e.RequestId)
 	}
-	t.layers(e.Layers)
-	t.findings(e.Findings)
-	if !e.Allowed {
-		t.changes(e)
+	if !undecided(e) {
+		t.layers(e.Layers)
+		t.findings(e.Findings)
+		if !e.Allowed {
+			t.changes(e)
+		}
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
+
+// undecided tells that the explanation is of a request that was made, and no policy's: it was allowed, for of those nobody
+// keeps the reasons, or refused for the kind of its credentials.
+func undecided(e ecrintypes.Explanation) bool { return e.RequestId != "" && e.DecidedBy == "" }
 
 // answer is the decision with the layer that made it, in one sentence.
 func answer(e ecrintypes.Explanation) string {
@@ -38,6 +44,10 @@ func answer(e ecrintypes.Explanation) string {
 		who = "an anonymous caller"
 	}
 	switch {
+	case undecided(e) && e.Allowed:
+		return fmt.Sprintf("allowed: %s may %s (the trail keeps the reasons of denials only)", who, what)
+	case undecided(e):
+		return "denied: " + e.Text
 	case e.Allowed && e.DecidedBy == "":
 		return fmt.Sprintf("allowed: %s may %s, as root user of the account that owns it", who, what)
 	case e.Allowed:

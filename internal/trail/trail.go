@@ -70,14 +70,9 @@ func (t *Trail) End(ctx context.Context, ev *web.Event) {
 	t.log.Append(&r, accounts(ev)...)
 }
 
-// Search gives lines of the trail, after all that has happened until now is in it.
+// Search gives lines of the trail, after all that has happened until now is in it. On a full disk it gives those that are.
 func (t *Trail) Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error) {
-	if err := t.pump.Flush(ctx); err != nil {
-		return audit.Page{}, err
-	}
-	if err := t.log.Flush(ctx); err != nil {
-		return audit.Page{}, err
-	}
+	_ = t.pump.Flush(ctx) // what cannot be moved now is not found; the pump tells the log why
 	return t.log.Search(ctx, q, cursor, limit)
 }
 
@@ -97,6 +92,7 @@ func accounts(ev *web.Event) []string {
 const theDoor = "ecr.amazonaws.com"
 
 func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Record {
+	ctx = context.WithoutCancel(ctx) // who asked is looked up also when the client has gone
 	d := &ev.Decided
 	r := audit.Record{
 		EventID: id, Time: t.now(), Source: d.Source, Name: d.Name, Region: d.Region.String(),
@@ -153,6 +149,9 @@ var kinds = map[identity.Kind]audit.IdentityType{
 	identity.Anonymous: audit.Anonymous,
 }
 
+// federatedProvider is the condition key of a session with the ARN of the identity provider that it was made by.
+const federatedProvider = "aws:FederatedProvider"
+
 func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identity {
 	i := audit.Identity{Type: kinds[c.Kind], PrincipalID: c.UserID, ARN: c.ARN, AccessKeyID: c.AccessKey}
 	if i.Type == "" {
@@ -166,8 +165,10 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	case identity.User:
 		i.UserName = last
 	case identity.WebIdentity:
-		i.IdentityProvider = c.ARN
-		i.ARN = ""
+		i.IdentityProvider, i.ARN = c.ARN, ""
+		if _, rest, ok := strings.Cut(strings.TrimPrefix(c.UserID, c.ARN), ":"); ok {
+			_, i.UserName, _ = strings.Cut(rest, ":") // after the audience
+		}
 	}
 	if c.Session == "" {
 		return i
@@ -178,7 +179,7 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	}
 	issuer := t.id.Issuer(ctx, c)
 	i.Session = &audit.Session{
-		CreatedAt: s.IssuedAt, SourceIdentity: s.Source,
+		CreatedAt: s.IssuedAt, SourceIdentity: s.Source, FederatedProvider: s.Claims[federatedProvider],
 		Issuer: audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account, UserName: issuer[strings.LastIndexByte(issuer, '/')+1:]},
 	}
 	switch {

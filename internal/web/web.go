@@ -119,7 +119,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
-	if s.trail != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
+	// The query protocol changes things by GET too, on the one path that it has.
+	if s.trail != nil && (r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path == "/" || r.URL.Path == "") {
 		r = r.WithContext(s.trail.Begin(r.Context(), ev))
 	}
 	if r.ContentLength != 0 && r.Body != nil {
