@@ -138,6 +138,18 @@ func TestCrossAccountByCLI(t *testing.T) {
 		"--assume-role-policy-document", trust(`"AWS":"`+dev.arn("root")+`"`, "sts:AssumeRole", `{"StringEquals":{"sts:ExternalId":"dev-42"}}`))
 	p.ok(nil, "iam", "attach-role-policy", "--role-name", "ci-puller", "--policy-arn", policy.Policy.Arn)
 
+	p.ok(nil, "iam", "wait", "role-exists", "--role-name", "ci-puller")
+	var shown struct {
+		Role struct {
+			AssumeRolePolicyDocument struct{ Statement []any }
+			PermissionsBoundary      struct{ PermissionsBoundaryArn string }
+		}
+	}
+	p.ok(&shown, "iam", "get-role", "--role-name", "ci-puller")
+	if r := shown.Role; len(r.AssumeRolePolicyDocument.Statement) != 1 || r.PermissionsBoundary.PermissionsBoundaryArn != prod.arn("policy/limit") {
+		t.Errorf("get-role: got %+v, want the trust policy decoded by the CLI, and the boundary", r)
+	}
+
 	// Development: a group whose users may become that role, and a user who may log in and pull from elsewhere.
 	d.ok(nil, "iam", "create-group", "--group-name", "devs")
 	d.ok(nil, "iam", "put-group-policy", "--group-name", "devs", "--policy-name", "partner", "--policy-document", allow("sts:AssumeRole", role.Role.Arn))
@@ -151,6 +163,11 @@ func TestCrossAccountByCLI(t *testing.T) {
 	ada, bob := key("ada"), key("bob")
 	d.ok(nil, "iam", "add-user-to-group", "--group-name", "devs", "--user-name", "ada")
 	d.ok(nil, "iam", "attach-user-policy", "--user-name", "bob", "--policy-arn", readOnly)
+	var users struct{ Users []struct{ UserName string } }
+	d.ok(&users, "iam", "list-users", "--page-size", "1")
+	if u := users.Users; len(u) != 2 || u[0].UserName != "ada" || u[1].UserName != "bob" {
+		t.Errorf("list-users in pages of one: got %+v, want ada and bob", u)
+	}
 	var who struct{ Account, Arn string }
 	shell.as(ada).ok(&who, "sts", "get-caller-identity")
 	if want := dev.arn("user/ada"); who.Arn != want || who.Account != dev.account {
@@ -165,12 +182,16 @@ func TestCrossAccountByCLI(t *testing.T) {
 	become := func(more ...string) cli {
 		t.Helper()
 		var got struct {
-			Credentials     cliKey
-			AssumedRoleUser struct{ Arn, AssumedRoleID string }
+			Credentials      cliKey
+			AssumedRoleUser  struct{ Arn, AssumedRoleID string }
+			PackedPolicySize int
 		}
 		shell.as(ada).ok(&got, slices.Concat(withID, more)...)
 		if want := "arn:aws:sts::" + prod.account + ":assumed-role/ci-puller/build"; got.AssumedRoleUser.Arn != want || got.AssumedRoleUser.AssumedRoleID != role.Role.RoleID+":build" {
 			t.Errorf("assume-role: got %+v, want %s", got.AssumedRoleUser, want)
+		}
+		if got.PackedPolicySize > 100 || got.PackedPolicySize > 0 != (len(more) > 0) {
+			t.Errorf("assume-role %q: got a packed policy size of %d, want 1 to 100 with a session policy, else 0", more, got.PackedPolicySize)
 		}
 		return shell.as(shell.actor(prod.account, got.Credentials))
 	}

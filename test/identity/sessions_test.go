@@ -55,8 +55,8 @@ func sessions(t *testing.T, root actor) {
 
 	asked.Policy = aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + login + `","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/*"}]}`)
 	narrow := do(t, ada.sts.AssumeRole, asked)
-	if narrow.PackedPolicySize == nil || *narrow.PackedPolicySize < 1 || *narrow.PackedPolicySize > 100 {
-		t.Errorf("PackedPolicySize of a session policy: got %v, want 1 to 100", narrow.PackedPolicySize)
+	if size, used := aws.ToInt32(narrow.SessionTokenSize), aws.ToInt32(narrow.SessionTokenUtilization); int(size) != len(*narrow.Credentials.SessionToken) || used < 1 || used > 100 {
+		t.Errorf("size and utilization of a token of %d characters: got %d and %d, want the same and 1 to 100", len(*narrow.Credentials.SessionToken), size, used)
 	}
 	docker = ada.world.session(root.account, narrow.Credentials).docker(t, root.account)
 	wantPull(t, docker.Repo("team/app"), app)
@@ -90,6 +90,45 @@ func sessions(t *testing.T, root actor) {
 	wantCode(t, "the session of a role that lost its policy", err, "AccessDeniedException", "because no identity-based policy allows the ecr:DescribeRepositories action")
 	do(t, root.iam.DeleteRole, iam.DeleteRoleInput{RoleName: role.RoleName})
 	wantNobody(t, ci)
+}
+
+// Tags of a session decide what can be pulled, and go on to the next role when they are transitive; the source identity does
+// always.
+func chained(t *testing.T, root actor) {
+	core, web := root.push(t, "core/app"), root.push(t, "web/app")
+	ada := root.user(t, "ada")
+	become := "sts:AssumeRole sts:TagSession sts:SetSourceIdentity"
+	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow(become, root.arn("role/ci")))})
+	role := func(name, trusted, document string) *string {
+		t.Helper()
+		made := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+trusted+`"`, become, ""))}).Role
+		do(t, root.iam.PutRolePolicy, iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("own"), PolicyDocument: &document})
+		return made.Arn
+	}
+	ci := role("ci", root.arn("user/ada"), allow(become, root.arn("role/puller")))
+	puller := role("puller", root.arn("role/ci"), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*","Condition":{"StringEquals":{"aws:SourceIdentity":"ada"}}},
+		{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}/*"}]}`)
+	first := do(t, ada.sts.AssumeRole, sts.AssumeRoleInput{
+		RoleArn: ci, RoleSessionName: aws.String("one"), SourceIdentity: aws.String("ada"), TransitiveTagKeys: []string{"team"},
+		Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("core")}},
+	})
+	one := root.world.session(root.account, first.Credentials)
+	asked := sts.AssumeRoleInput{RoleArn: puller, RoleSessionName: aws.String("two")}
+	second := do(t, one.sts.AssumeRole, asked)
+	docker := root.world.session(root.account, second.Credentials).docker(t, root.account)
+	wantPull(t, docker.Repo("core/app"), core)
+	wantNoPull(t, docker.Repo("web/app"), "assumed-role/puller/two", "because no identity-based policy allows the ecr:BatchGetImage action")
+	_, err := one.ecr.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
+	wantCode(t, "a token for the role between", err, "AccessDeniedException", "assumed-role/ci/one")
+	asked.Tags = []types.Tag{{Key: aws.String("Team"), Value: aws.String("web")}}
+	_, err = one.sts.AssumeRole(t.Context(), &asked)
+	wantCode(t, "a transitive tag that is set again", err, "ValidationError", "transitive")
+	asked.Tags, asked.DurationSeconds = nil, aws.Int32(3601)
+	_, err = one.sts.AssumeRole(t.Context(), &asked)
+	wantCode(t, "a chained session of more than an hour", err, "ValidationError", "1 hour session limit")
+	_, err = ada.sts.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: puller, RoleSessionName: aws.String("two")})
+	wantCode(t, "the second role without the first", err, "AccessDenied", "sts:AssumeRole on resource: "+*puller)
+	wantPull(t, root.docker(t, root.account).Repo("web/app"), web)
 }
 
 // What a denied caller cannot read, who may decode it can.
