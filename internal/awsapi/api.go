@@ -84,6 +84,7 @@ type call struct {
 	r      *http.Request // for its headers
 
 	vouched []identity.Access // of a caller that an identity provider vouches for
+	decided []identity.Access // what the operation needed, all of it allowed
 }
 
 // own is the registry of the caller's account in the call's region.
@@ -175,7 +176,14 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.act(x, &call{caller: caller, host: host, region: region}, in)
+	c := &call{caller: caller, host: host, region: region}
+	if x.op.as != nil { // what proves the caller of such an operation is in the request; a signature beside it is ignored
+		c.prepare(x)
+		if c.caller, err = x.op.as(a, c, in); err != nil {
+			return nil, err
+		}
+	}
+	return a.act(x, c, in)
 }
 
 // serveUnsigned answers the operations that carry their own proof of who calls; every other request without a signature is
@@ -241,6 +249,9 @@ func (a *API) allow(c *call, op *operation, in awswire.Input) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		return fmt.Errorf("awsapi: %s names nothing to decide on", op.wire.Name) // not even its caller
+	}
 	for i, access := range all {
 		if access.Action == "" {
 			access.Action = op.action
@@ -257,6 +268,7 @@ func (a *API) allow(c *call, op *operation, in awswire.Input) error {
 			return err
 		}
 	}
+	c.decided = all
 	return nil
 }
 

@@ -72,8 +72,8 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 )
 
 var stsService = newService(ststypes.Service, endpoint.STS, ststypes.Operations, ststypes.Errors,
-	op("AssumeRole", "sts:AssumeRole", onAssumedRole, run((*sts.Service).AssumeRole)),
-	unsigned(op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", onVouched, run((*sts.Service).AssumeRoleWithWebIdentity)), asVouched),
+	op("AssumeRole", "sts:AssumeRole", onAssumedRole, runDecided((*sts.Service).AssumeRole)),
+	unsigned(op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", onVouched, runDecided((*sts.Service).AssumeRoleWithWebIdentity)), asVouched),
 	op("GetFederationToken", "sts:GetFederationToken", onFederation, run((*sts.Service).GetFederationToken)),
 	op("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onNothing, run((*sts.Service).DecodeAuthorizationMessage)),
 	// These need no permission, and the first cannot be denied. Source: STS API reference.

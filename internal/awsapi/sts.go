@@ -14,6 +14,11 @@ func run[In, Out any](do func(*sts.Service, context.Context, identity.Caller, *I
 	return func(a *API, c *call, in *In) (*Out, error) { return do(a.sts, c.ctx, c.caller, in) }
 }
 
+// runDecided makes one that has to know what it was allowed to do.
+func runDecided[In, Out any](do func(*sts.Service, context.Context, identity.Caller, []identity.Access, *In) (*Out, error)) func(*API, *call, *In) (*Out, error) {
+	return func(a *API, c *call, in *In) (*Out, error) { return do(a.sts, c.ctx, c.caller, c.decided, in) }
+}
+
 // unsigned marks an operation that carries its own proof of who calls; as reads it.
 func unsigned(r row, as func(*API, *call, awswire.Input) (identity.Caller, error)) row {
 	r.op.as = as

@@ -50,6 +50,7 @@ type Access struct {
 	Repository name.Repo         // the repository that Resource is the ARN of; none for other resources
 	Image      Image             // what the request names in the repository
 	Trust      *meta.BoundPolicy // of the role that Resource is the ARN of, for the actions of STS on a role
+	Role       string            // the unique id of that role, so that what was decided is done on no namesake
 	Keys       []ConditionKey    // condition keys of this operation
 	Instead    *meta.BoundPolicy // decides as if the repository had this policy
 }

@@ -86,9 +86,13 @@ func (a *assumption) accesses(action string, more ...identity.ConditionKey) []id
 	if a.source != "" {
 		actions = append(actions, actionSource)
 	}
+	role := ""
+	if a.role != nil {
+		role = a.role.ID
+	}
 	var all []identity.Access
 	for _, one := range actions {
-		all = append(all, identity.Access{Action: one, Account: a.account, Resource: a.arn, Trust: a.trust(), Keys: keys})
+		all = append(all, identity.Access{Action: one, Account: a.account, Resource: a.arn, Trust: a.trust(), Role: role, Keys: keys})
 	}
 	return all
 }
@@ -197,14 +201,18 @@ func (s *Service) AssumeRoleAccess(ctx context.Context, c identity.Caller, in *s
 	return a.accesses(actionAssume, more...), nil
 }
 
-// AssumeRole gives credentials of a role, limited by the session policies.
+// AssumeRole gives credentials of a role, limited by the session policies. decided is what AssumeRoleAccess gave and was
+// allowed: it is good for that role, not for one that was made since with the same name.
 //
-// Errors: fault.AccessDenied (the role is gone; a code of an MFA device), fault.Validation (the duration; the session
+// Errors: fault.AccessDenied (the role is gone or another one; a code of an MFA device), fault.Validation (the duration; the session
 // policies), fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
 // Source: STS API reference, AssumeRole.
-func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, decided []identity.Access, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
 	a, err := s.assuming(ctx, c, in)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.decidedBy(c, actionAssume, decided); err != nil {
 		return nil, err
 	}
 	if err := checkMFA(in.SerialNumber, in.TokenCode); err != nil {
@@ -217,7 +225,7 @@ func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, in *ststype
 	if c.Kind == identity.RoleSession && life > roleSession {
 		return nil, fault.Validation.New("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	got, err := s.assume(ctx, c, actionAssume, a, request{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
+	got, err := s.assume(ctx, a, request{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -242,11 +250,16 @@ type assumed struct {
 	packed, tokenSize, tokenUsed *int32
 }
 
-// assume makes the session of a role. claims are condition keys that it keeps.
-func (s *Service) assume(ctx context.Context, c identity.Caller, action string, a *assumption, r request, claims map[string]string) (*assumed, error) {
-	if a.role == nil {
-		return nil, fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+// decidedBy makes sure that the role is the one that was decided about. Errors: fault.AccessDenied.
+func (a *assumption) decidedBy(c identity.Caller, action string, decided []identity.Access) error {
+	if a.role != nil && len(decided) > 0 && decided[0].Action == action && decided[0].Role == a.role.ID {
+		return nil
 	}
+	return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+}
+
+// assume makes the session of a role that was decided about. claims are condition keys that it keeps.
+func (s *Service) assume(ctx context.Context, a *assumption, r request, claims map[string]string) (*assumed, error) {
 	longest := a.role.MaxSession
 	if longest == 0 {
 		longest = roleSession

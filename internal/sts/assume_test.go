@@ -204,7 +204,7 @@ func TestSessionPolicies(t *testing.T) {
 		"without ARN":                 {ststypes.AssumeRoleRequest{PolicyArns: arns("")}, fault.Validation, "not attachable"},
 	} {
 		c.in.RoleArn, c.in.RoleSessionName = arn, "work"
-		t.Run(what, func(t *testing.T) { refuse(t, w.AssumeRole, user, c.in, c.code, c.text) })
+		t.Run(what, func(t *testing.T) { refuse(t, w.unasked, user, c.in, c.code, c.text) })
 	}
 	// A session policy that is deleted meanwhile allows nothing.
 	session := w.in(t, user, ststypes.AssumeRoleRequest{RoleArn: arn, PolicyArns: arns(own)})

@@ -205,10 +205,33 @@ func TestNamesakes(t *testing.T) {
 	do(t, w.iam.DeleteRolePolicy, w.root, iamtypes.DeleteRolePolicyRequest{RoleName: "target", PolicyName: "own"})
 	do(t, w.iam.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "target"})
 	refuse(t, w.assume, second, ststypes.AssumeRoleRequest{RoleArn: arn}, fault.AccessDenied, noTrust)
-	refuse(t, w.AssumeRole, second, ststypes.AssumeRoleRequest{RoleArn: arn, RoleSessionName: "late"}, fault.AccessDenied, noTrust)
+	refuse(t, w.unasked, second, ststypes.AssumeRoleRequest{RoleArn: arn, RoleSessionName: "late"}, fault.AccessDenied, noTrust)
 	w.wantEnded(t, "the role is deleted", session)
 	w.role(t, w.root, "target", trust, statements(can("Allow", "*", "*")))
 	w.wantEnded(t, "the role has a namesake", session)
+}
+
+// What was decided about a role is not done on one that got its name between decision and session, whom it may trust.
+func TestNamesakeBetweenDecisionAndSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	user := w.user(t, w.root, "alice", "")
+	in := ststypes.AssumeRoleRequest{RoleSessionName: "work"}
+	in.RoleArn = w.role(t, w.root, "target", statements(trusts(alice, "sts:AssumeRole", "")), "")
+	decided, err := w.AssumeRoleAccess(t.Context(), user, &in)
+	if err := w.allow(t.Context(), user, decided, err); err != nil {
+		t.Fatal(err)
+	}
+	for what, decided := range map[string][]identity.Access{"nothing decided": nil, "another action": {{Action: "sts:TagSession", Role: decided[0].Role}}} {
+		if got, err := w.AssumeRole(t.Context(), user, decided, &in); !errors.Is(err, fault.AccessDenied) {
+			t.Errorf("%s: got %+v, %v; want fault.AccessDenied", what, got, err)
+		}
+	}
+	do(t, w.iam.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "target"})
+	w.role(t, w.root, "target", statements(trusts("444455556666", "sts:AssumeRole", "")), statements(can("Allow", "*", "*")))
+	if got, err := w.AssumeRole(t.Context(), user, decided, &in); !errors.Is(err, fault.AccessDenied) {
+		t.Errorf("a namesake that trusts others: got %+v, %v; want fault.AccessDenied", got, err)
+	}
 }
 
 // wantEnded wants that nobody can go on with a session, neither with new requests nor in the middle of one.

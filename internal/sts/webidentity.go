@@ -148,12 +148,13 @@ func (s *Service) WebIdentity(ctx context.Context, in *ststypes.AssumeRoleWithWe
 }
 
 // AssumeRoleWithWebIdentity gives credentials of a role to whom WebIdentity found out. The token is verified again: the
-// session is made of what it says, and of nothing that was kept in between.
+// session is made of what it says, and of nothing that was kept in between. decided is what WebIdentity gave and was allowed,
+// as for AssumeRole.
 //
-// Errors: those of WebIdentity, fault.AccessDenied (the role is gone, or the token is another caller's), fault.Validation (the
-// duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Errors: those of WebIdentity, fault.AccessDenied (the role is gone or another one, or the token is another caller's),
+// fault.Validation (the duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
 // Source: STS API reference, AssumeRoleWithWebIdentity.
-func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
+func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, decided []identity.Access, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	v, err := s.verify(ctx, in)
 	if err != nil {
 		return nil, err
@@ -161,8 +162,10 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Call
 	if c != v.caller() {
 		return nil, fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s", c.ARN, actionAssumeWeb, in.RoleArn)
 	}
-	got, err := s.assume(ctx, c, actionAssumeWeb, &v.assumption,
-		request{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, v.keptClaims())
+	if err := v.decidedBy(c, actionAssumeWeb, decided); err != nil {
+		return nil, err
+	}
+	got, err := s.assume(ctx, &v.assumption, request{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, v.keptClaims())
 	if err != nil {
 		return nil, err
 	}

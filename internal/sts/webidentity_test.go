@@ -63,7 +63,7 @@ func (w *world) web(ctx context.Context, _ identity.Caller, in *ststypes.AssumeR
 	if err := w.allow(ctx, c, all, err); err != nil {
 		return nil, err
 	}
-	return w.AssumeRoleWithWebIdentity(ctx, c, in)
+	return w.AssumeRoleWithWebIdentity(ctx, c, all, in)
 }
 
 func (k *cluster) with(arn string, claims map[string]any) ststypes.AssumeRoleWithWebIdentityRequest {
@@ -116,7 +116,12 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	refuse(t, k.web, nobody, in, fault.Validation, "is invalid")
 	in.RoleArn = role.Arn
 	for _, other := range []identity.Caller{{}, k.root, {Kind: identity.WebIdentity, ARN: k.provider, UserID: who.UserID + "2"}} {
-		refuse(t, k.AssumeRoleWithWebIdentity, other, in, fault.AccessDenied, byToken)
+		_, all, err := k.WebIdentity(t.Context(), &in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = k.AssumeRoleWithWebIdentity(t.Context(), other, all, &in)
+		wantError(t, err, fault.AccessDenied, byToken)
 	}
 	in.RoleArn = "arn:aws:iam::111122223333:role/k8s/nobody"
 	refuse(t, k.web, nobody, in, fault.AccessDenied, "User: "+k.provider+" is not authorized to perform: "+byToken+" on resource: "+in.RoleArn+" "+webNoTrust)
