@@ -96,15 +96,15 @@ func realNames(t *testing.T, w *world) (proxy, authority string) {
 			return
 		}
 		defer far.Close()
-		rw.WriteHeader(http.StatusOK)
-		near, _, err := http.NewResponseController(rw).Hijack()
+		near, buffered, err := http.NewResponseController(rw).Hijack()
 		if err != nil {
 			t.Errorf("the proxy: %v", err)
 			return
 		}
 		defer near.Close()
+		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n") // whoever went away does not wait for it
 		go func() {
-			_, _ = io.Copy(far, near) // either side may end first
+			_, _ = io.Copy(far, buffered) // either side may end first
 			_ = far.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(near, far)

@@ -280,12 +280,3 @@ func wantNobody(t *testing.T, a actor) {
 	_, err := a.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 	wantCode(t, "GetCallerIdentity", err, "InvalidClientTokenId", "")
 }
-
-// wantAnyOf wants an error with one of the codes.
-func wantAnyOf(t *testing.T, what string, err error, codes ...string) {
-	t.Helper()
-	got, ok := errors.AsType[smithy.APIError](err)
-	if !ok || !slices.Contains(codes, got.ErrorCode()) {
-		t.Errorf("%s: got %v, want one of %q", what, err, codes)
-	}
-}

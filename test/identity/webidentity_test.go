@@ -89,7 +89,7 @@ func webIdentity(t *testing.T, root actor) {
 	})
 	do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String(other.URL()), ClientIDList: []string{oidctest.Audience}, ThumbprintList: []string{issuer.Thumbprint()}})
 	refused("an issuer with another certificate than its thumbprint", other.Mint(other.Kubernetes("apps", "web")), func(what string, err error) {
-		wantAnyOf(t, what, err, "IDPCommunicationError", "InvalidIdentityToken")
+		wantError[*types.InvalidIdentityTokenException](t, what, err, "Couldn't retrieve verification key from your identity provider")
 	})
 	refused("a token for another audience", issuer.Mint(audience(issuer.Kubernetes("apps", "web"), "vault")), func(what string, err error) {
 		wantError[*types.InvalidIdentityTokenException](t, what, err, "")
