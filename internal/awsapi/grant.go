@@ -85,3 +85,17 @@ func (a *API) policyToMerge(c *call, r meta.Repository) (*policy.Document, error
 	}
 	return d, nil
 }
+
+// removeRepositoryPolicy takes a repository's policy away, also one that keeps everybody of the account from doing so: the
+// operator is bound by none.
+func (a *API) removeRepositoryPolicy(c *call, in *ecrintypes.RemoveRepositoryPolicyRequest) (*ecrintypes.RemoveRepositoryPolicyResponse, error) {
+	r, err := a.find(c, a.registryID(c, in.RegistryId), in.RepositoryName)
+	if err != nil {
+		return nil, err
+	}
+	text, err := a.showPolicy(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.RemoveRepositoryPolicyResponse{PolicyText: *text}, a.registry.Meta().SetPolicy(c.ctx, r, meta.BoundPolicy{})
+}

@@ -95,6 +95,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("ExplainRequest", "ecrin:ExplainRequest", onTrail, (*API).explainRequest),
 	op("ListTokens", "ecrin:ListTokens", onAccount, (*API).listTokens),
 	op("RevokeToken", "ecrin:RevokeToken", onAccount, (*API).revokeToken),
+	op("RemoveRepositoryPolicy", "ecrin:RemoveRepositoryPolicy", onAnyRepository, (*API).removeRepositoryPolicy),
 	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
 	op("ListDeletedImages", "ecrin:ListDeletedImages", onAnyRepository, (*API).listDeletedImages),
 	op("RestoreImage", "ecrin:RestoreImage", onAnyRepository, (*API).restoreImage),

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
@@ -71,6 +72,25 @@ func TestContract55LockOut(t *testing.T) {
 		"with an explicit deny in a resource-based policy")
 	s.must("DeleteRepositoryPolicy", object("repositoryName", "app"))
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", policyFor(home)))
+}
+
+// The operator takes away a policy that keeps everybody out, the root user included.
+func TestRemoveLockedPolicy(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	const locks = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:*"}]}`
+	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks, "force", true))
+	s.wantError("DeleteRepositoryPolicy", object("repositoryName", "app"), "AccessDeniedException", "explicit deny")
+	var out ecrintypes.RemoveRepositoryPolicyResponse
+	s.operator("RemoveRepositoryPolicy", &ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}, &out)
+	if !strings.Contains(out.PolicyText, "Deny") {
+		t.Errorf("the policy that is gone was %q", out.PolicyText)
+	}
+	s.wantError("GetRepositoryPolicy", object("repositoryName", "app"), "RepositoryPolicyNotFoundException", "")
+	if got := s.operatorError("RemoveRepositoryPolicy", &ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}); !strings.HasPrefix(got, "RepositoryPolicyNotFoundException") {
+		t.Errorf("a second time: %q", got)
+	}
 }
 
 // A policy that cannot be read is refused with its place.

@@ -21,7 +21,7 @@ func (c *commands) policy() *cobra.Command {
 		Use: "policy", Short: "Check, write and extend policies",
 		Long: "check and print need no server. grant asks the server of --data for a repository's policy, as its operator.",
 	}
-	cmd.AddCommand(c.policyCheck(), c.policyPrint(), c.policyGrant())
+	cmd.AddCommand(c.policyCheck(), c.policyPrint(), c.policyGrant(), c.policyRemove())
 	return cmd
 }
 
@@ -173,6 +173,44 @@ A grant that is there already changes nothing; statements that deny what is gran
 			c.say("  aws ecr set-repository-policy --repository-name %s --policy-text file://policy.json", word(args[1]))
 		}
 		return nil
+	}
+	return cmd
+}
+
+func (c *commands) policyRemove() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "remove REPOSITORY", Short: "Take a repository's policy away, also one that locks its owner out",
+		Long: `Take away the policy of a repository and print what it was. The operator is bound by no policy: this is the way back
+after a policy that denies everybody, the account's root user included, to change it.`,
+		Example: "  ecrin policy remove team/app",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("want one REPOSITORY")}
+			}
+			return nil
+		},
+	}
+	c.dataFlag(cmd)
+	where, asJSON := registryFlag(cmd, "of the repository (the default one without it)"), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		reg, err := parseRegistry(*where)
+		if err != nil {
+			return err
+		}
+		s, err := c.connectTo(&registry{region: reg.Region.String()})
+		if err != nil {
+			return err
+		}
+		var out ecrintypes.RemoveRepositoryPolicyResponse
+		in := &ecrintypes.RemoveRepositoryPolicyRequest{RegistryId: reg.Account.String(), RepositoryName: args[0]}
+		if err := s.Call(cmd.Context(), "RemoveRepositoryPolicy", in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		c.say("the policy of %s is gone; it was", args[0])
+		return c.printPolicy(out.PolicyText)
 	}
 	return cmd
 }

@@ -26,6 +26,7 @@ var OperationNames = []string{
 	"ListDeletedImages",
 	"RestoreImage",
 	"GrantRepositoryAccess",
+	"RemoveRepositoryPolicy",
 	"ExplainAccess",
 	"ExplainRequest",
 	"ListAuditEvents",
@@ -121,6 +122,12 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(GrantRepositoryAccessRequest) },
 		Output: func() any { return new(GrantRepositoryAccessResponse) },
 	},
+	"RemoveRepositoryPolicy": {
+		Name:   "RemoveRepositoryPolicy",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "RepositoryPolicyNotFoundException"},
+		Input:  func() awswire.Input { return new(RemoveRepositoryPolicyRequest) },
+		Output: func() any { return new(RemoveRepositoryPolicyResponse) },
+	},
 	"ExplainAccess": {
 		Name:   "ExplainAccess",
 		Errors: []string{"InvalidParameterException", "ServerException", "NoSuchEntityException", "AccountNotFoundException"},
@@ -172,6 +179,7 @@ var Errors = map[string]awswire.Error{
 	"NoSuchEntityException":             {Code: "NoSuchEntityException", Status: 400, Sender: true},
 	"ReferencedImagesNotFoundException": {Code: "ReferencedImagesNotFoundException", Status: 400, Sender: true},
 	"RepositoryNotFoundException":       {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
+	"RepositoryPolicyNotFoundException": {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"RequestNotFoundException":          {Code: "RequestNotFoundException", Status: 400, Sender: true},
 	"ServerException":                   {Code: "ServerException", Status: 500, Sender: false},
 	"TokenNotFoundException":            {Code: "TokenNotFoundException", Status: 400, Sender: true},

@@ -306,6 +306,17 @@ type PutControlPolicyResponse struct {
 	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
 }
 
+// RemoveRepositoryPolicyRequest is the request of RemoveRepositoryPolicy.
+type RemoveRepositoryPolicyRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+}
+
+// RemoveRepositoryPolicyResponse is the answer of RemoveRepositoryPolicy.
+type RemoveRepositoryPolicyResponse struct {
+	PolicyText string `json:"policyText"` // required
+}
+
 // RestoreImageRequest is the request of RestoreImage.
 type RestoreImageRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`

@@ -241,6 +241,18 @@ func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RemoveRepositoryPolicyRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RemoveRepositoryPolicyRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *RestoreImageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
