@@ -3,6 +3,7 @@ package awsapi
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
@@ -127,7 +128,7 @@ func iamOp[In any, Out any, P interface {
 	*In
 	awswire.Input
 }](operationName string, on target, run func(*iam.Service, context.Context, identity.Caller, *In) (*Out, error)) row {
-	return op[In, Out, P](operationName, "iam:"+operationName, withIAMKeys(tagged(on)), func(a *API, c *call, in *In) (*Out, error) {
+	return op[In, Out, P](operationName, "iam:"+operationName, withIAMKeys(operationName, tagged(on)), func(a *API, c *call, in *In) (*Out, error) {
 		return run(a.iam, c.ctx, c.caller, in)
 	})
 }
@@ -159,6 +160,9 @@ func onEntity(a *API, c *call, kind meta.EntityKind, entityName, path string) ([
 		return nil, err
 	}
 	access := iamAccess(c, found)
+	if found.Boundary != "" {
+		access.Keys = append(access.Keys, identity.ConditionKey{Name: boundaryKey, Values: []string{found.Boundary}})
+	}
 	tags, err := a.registry.Meta().EntityTags(c.ctx, found.ID)
 	for key, value := range tags {
 		access.Keys = append(access.Keys,
@@ -172,6 +176,9 @@ func onEntity(a *API, c *call, kind meta.EntityKind, entityName, path string) ([
 func onUser(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	if user := member(in, "UserName"); user != "" {
 		return onEntity(a, c, meta.User, user, member(in, "Path"))
+	}
+	if c.caller.Kind == identity.User { // with its tags, as if it was named
+		return onEntity(a, c, meta.User, c.caller.ARN[strings.LastIndexByte(c.caller.ARN, '/')+1:], "")
 	}
 	return one(identity.Access{Account: c.caller.Account, Region: c.region, Resource: c.caller.ARN}, nil)
 }
@@ -267,20 +274,36 @@ func onPolicySource(_ *API, c *call, in awswire.Input) ([]identity.Access, error
 	return one(identity.Access{Account: c.caller.Account, Region: c.region, Resource: member(in, "PolicySourceArn")}, nil)
 }
 
-// withIAMKeys adds the condition keys of IAM that delegated administration is built on: which policy is attached, and with
-// which boundary an entity is made. Source: service authorization reference of IAM.
-func withIAMKeys(on target) target {
+const boundaryKey = "iam:PermissionsBoundary"
+
+// bounded are the operations whose condition key iam:PermissionsBoundary is the boundary that the user or role has, or in those
+// that set one, gets. Source: service authorization reference of IAM.
+var bounded = map[string]bool{
+	"CreateUser": true, "PutUserPermissionsBoundary": true, "DeleteUserPermissionsBoundary": true,
+	"PutUserPolicy": true, "DeleteUserPolicy": true, "AttachUserPolicy": true, "DetachUserPolicy": true,
+	"CreateRole": true, "PutRolePermissionsBoundary": true, "DeleteRolePermissionsBoundary": true,
+	"PutRolePolicy": true, "DeleteRolePolicy": true, "AttachRolePolicy": true, "DetachRolePolicy": true,
+}
+
+// withIAMKeys adds the condition keys of IAM that delegated administration is built on: which policy is attached, and which
+// boundary the user or role has. Source: service authorization reference of IAM.
+func withIAMKeys(operationName string, on target) target {
 	return func(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 		all, err := on(a, c, in)
 		if err != nil {
 			return nil, err
 		}
 		for i := range all {
+			all[i].Keys = slices.Clone(all[i].Keys) // several accesses may have the same ones
 			if arn := member(in, "PolicyArn"); arn != "" {
 				all[i].Keys = append(all[i].Keys, identity.ConditionKey{Name: "iam:PolicyARN", Values: []string{arn}})
 			}
-			if arn := member(in, "PermissionsBoundary"); arn != "" {
-				all[i].Keys = append(all[i].Keys, identity.ConditionKey{Name: "iam:PermissionsBoundary", Values: []string{arn}})
+			arn := member(in, "PermissionsBoundary")
+			if arn != "" || !bounded[operationName] {
+				all[i].Keys = slices.DeleteFunc(all[i].Keys, func(k identity.ConditionKey) bool { return k.Name == boundaryKey })
+			}
+			if arn != "" {
+				all[i].Keys = append(all[i].Keys, identity.ConditionKey{Name: boundaryKey, Values: []string{arn}})
 			}
 		}
 		return all, nil

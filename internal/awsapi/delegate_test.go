@@ -1,0 +1,61 @@
+package awsapi_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must have.
+// Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup; service
+// authorization reference of IAM.
+func TestDelegatedAdministration(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	arn := "arn:aws:iam::" + home + ":"
+	for _, name := range []string{"limit", "wide"} {
+		s.gets(s.key, "iam", "CreatePolicy", "PolicyName", name, "PolicyDocument", allow("ecr:*"))
+	}
+	s.gets(s.key, "iam", "CreateUser", "UserName", "held", "Path", "/team/", "PermissionsBoundary", arn+"policy/limit")
+	s.gets(s.key, "iam", "CreateUser", "UserName", "free", "Path", "/team/")
+	s.gets(s.key, "iam", "CreateGroup", "GroupName", "crew", "Path", "/team/")
+	s.gets(s.key, "iam", "CreateUser", "UserName", strings.Repeat("x", 60))
+	key := s.user("lead", allow("ecr:*"))
+	s.gets(s.key, "iam", "TagUser", "UserName", "lead", "Tags.member.1.Key", "locked", "Tags.member.1.Value", "yes")
+
+	with := func(effect, action, condition string) string {
+		return `{"Effect":"` + effect + `","Action":"iam:` + action + `","Resource":"*","Condition":{"StringEquals":{` + condition + `}}}`
+	}
+	document := func(statements ...string) string {
+		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	}
+	limited := `"iam:PermissionsBoundary":"` + arn + `policy/limit"`
+	team := rule("Allow", "Action", arn+"*/team/*", "iam:*")
+	all := `{"Effect":"Allow","Action":"iam:*","Resource":"*"}`
+	put := []string{"PutUserPolicy", "PolicyName", "q", "PolicyDocument", allow("ecr:*"), "UserName"}
+	for _, row := range []struct {
+		what, policy string
+		call         []string
+		denied       bool
+	}{
+		{"a policy for a user with the boundary", document(with("Allow", "*", limited)), append(put, "held"), false},
+		{"a policy for a user without", document(with("Allow", "*", limited)), append(put, "free"), true},
+		{"the boundary may not be taken away", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)), []string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
+		{"the boundary that is put counts, not the one before", document(with("Allow", "*", limited)), []string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
+		{"operations that the key is not of", document(with("Allow", "*", limited)), []string{"GetUser", "UserName", "held"}, true},
+		{"out of the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/admins/"}, true},
+		{"within the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/team/b/", "NewUserName", "libre"}, false},
+		{"one that has a boundary", document(all, with("Deny", "DeleteUser", limited)), []string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
+		{"to a name that is another's to give", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"), []string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
+		{"a group out of the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewPath", "/admins/"}, true},
+		{"a group within the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewGroupName", "gang"}, false},
+		{"oneself by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey", "UserName", "lead"}, true},
+		{"oneself without name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey"}, true},
+		{"a simulation of a long name", document(all, `{"Effect":"Deny","Action":"iam:*","Resource":"`+arn+`user/`+strings.Repeat("x", 60)+`"}`),
+			[]string{"GetContextKeysForPrincipalPolicy", "PolicySourceArn", arn + "user/" + strings.Repeat("x", 60)}, true},
+	} {
+		s.rights("lead", row.policy)
+		if got := s.asks(key, "iam", row.call[0], row.call[1:]...); got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s: %v by %s: got %s, want denied %v", row.what, row.call, row.policy, got, row.denied)
+		}
+	}
+}
