@@ -102,7 +102,7 @@ func (s *Service) open(password string) (opened, error) {
 	if len(password) > 2048 {
 		return opened{}, invalid
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(password)
+	sealed, err := unarmored(password)
 	if err != nil {
 		return opened{}, invalid
 	}

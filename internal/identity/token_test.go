@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,4 +203,18 @@ func FuzzTokenCaller(f *testing.F) {
 			t.Errorf("TokenCaller(%q) fails and gives %+v", password, got)
 		}
 	})
+}
+
+// A token has one spelling: otherwise its holder could fill memory with others, since verified ones are kept by their text.
+func TestTokenHasOneSpelling(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	text := w.token(t, w.root(t, home))
+	if _, err := w.TokenCaller(t.Context(), text, east); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{text + "\n", "\r\n" + text, text[:20] + strings.Repeat("\n", 9) + text[20:]} {
+		_, err := w.TokenCaller(t.Context(), other, east)
+		wantCode(t, strconv.Quote(other), err, fault.TokenInvalid)
+	}
 }
