@@ -222,10 +222,14 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 // input reads and checks the request of an operation.
 func (a *API) input(x *exchange, body []byte) (awswire.Input, error) {
 	in, err := x.service.read(a, x, body)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = in.Validate()
 	}
-	return in, in.Validate()
+	var broken *awswire.Violation
+	if x.service.wire.Protocol == "query" && errors.As(err, &broken) {
+		err = fault.Validation.New("1 validation error detected: Value at '%s' failed to satisfy constraint: %s", lower(broken.Member), broken.Reason).Because(err)
+	}
+	return in, err
 }
 
 // act decides and runs the operation.

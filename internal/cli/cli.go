@@ -74,7 +74,7 @@ type commands struct {
 }
 
 const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that speaks the OCI distribution
-protocol and the ECR and STS APIs, so that the aws CLI, the SDKs, docker, podman, skopeo,
+protocol and the ECR, STS and IAM APIs, so that the aws CLI, the SDKs, docker, podman, skopeo,
 containerd and Kubernetes work against it unchanged.
 
   ecrin serve                       start a registry in ./ecrin-data on 127.0.0.1:5100

@@ -120,11 +120,11 @@ func TestTypedErrors(t *testing.T) {
 			_, err := root.iam.ListUsers(ctx, &iam.ListUsersInput{Marker: page.Marker})
 			return err
 		}},
-		{"a page of 0", "ValidationError", "'MaxItems'", func() error {
+		{"a page of 0", "ValidationError", "1 validation error detected: Value at 'maxItems' failed to satisfy constraint: ", func() error {
 			_, err := root.iam.ListUsers(ctx, &iam.ListUsersInput{MaxItems: aws.Int32(0)})
 			return err
 		}},
-		{"a name of other characters", "ValidationError", "'UserName'", func() error {
+		{"a name of other characters", "ValidationError", "1 validation error detected: Value at 'userName' failed to satisfy constraint: ", func() error {
 			_, err := root.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("a b")})
 			return err
 		}},
