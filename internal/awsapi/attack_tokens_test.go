@@ -15,6 +15,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
 )
 
+// bent is a text with another letter in its middle.
+func bent(s string) string {
+	other := "A"
+	if s[len(s)/2] == 'A' {
+		other = "B"
+	}
+	return s[:len(s)/2] + other + s[len(s)/2+1:]
+}
+
 // Row 30: a request of a session is good with its own token, signed, in its time, and in no other way.
 func TestAttack30SessionTokens(t *testing.T) {
 	t.Parallel()
@@ -40,7 +49,7 @@ func TestAttack30SessionTokens(t *testing.T) {
 		"token given twice":                 {key: one, after: set(one.SessionToken, one.SessionToken)},
 		"two tokens":                        {key: one, after: set(one.SessionToken, two.SessionToken)},
 		"token of another session, signed":  {key: with(one, two)},
-		"token with a changed end":          {key: one, before: set(one.SessionToken), after: set(one.SessionToken[:len(one.SessionToken)-1] + "-")},
+		"token with a changed letter":       {key: one, after: set(bent(one.SessionToken))},
 		"key of a user, token of a session": {key: with(user, one)},
 		"key of a session without a token":  {key: with(one, aws.Credentials{})},
 		"token added unsigned":              {key: with(one, aws.Credentials{}), after: set(one.SessionToken)},
@@ -212,7 +221,7 @@ func TestAttack19PageTokens(t *testing.T) {
 				t.Errorf("the token of %s given to %s: got %s, want a refusal", of, by, clip(a.String()))
 			}
 		}
-		if a := asks[of](token[:len(token)-2] + "zz"); a.Status == 200 {
+		if a := asks[of](bent(token)); a.Status == 200 {
 			t.Errorf("a changed token of %s: got %s", of, clip(a.String()))
 		}
 	}
