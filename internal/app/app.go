@@ -130,7 +130,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	guard := egress.New(egress.Options{Allow: c.Egress, Roots: roots})
+	guard := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
 	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, OIDC: oidc.New(guard, now)})
 	pages := func(b []byte) []byte { return keys.MAC("page tokens", b) }
 	record := trail.New(a.trail, a.pump, id, now)

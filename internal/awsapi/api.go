@@ -163,6 +163,10 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before a large body takes a place: whoever has no key at all shall hold none.
+	if err := a.identity.Known(r.Context(), sig); err != nil {
+		return nil, err
+	}
 	body, err := a.body(x)
 	if err != nil {
 		return nil, err

@@ -56,6 +56,8 @@ type Config struct {
 	// EgressAllow are addresses or ranges that the server may dial although they are private, loopback or link-local: an
 	// identity provider in the own network. Default none; public addresses are always allowed.
 	EgressAllow []string `yaml:"egress_allow"`
+	// EgressDeny are addresses or ranges that the server may not dial, whatever else allows them. Default none.
+	EgressDeny []string `yaml:"egress_deny"`
 	// EgressCA is a PEM file with certificates of private CAs that are trusted besides the system's when the server dials out.
 	EgressCA string `yaml:"egress_ca"`
 	// AuditKeep is how much of the audit trail is kept in DATA/audit, in MiB; the oldest files beyond it are deleted. Default
@@ -183,6 +185,7 @@ func (c *Config) Settings() []Setting {
 		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
 		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that guard rails do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
 		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
+		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas", strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
 		{"audit-keep", "ECRIN_AUDIT_KEEP", "how many `MiB` of the audit trail are kept", strconv.Itoa(c.AuditKeep), "", func(s string) error {
 			n, err := strconv.Atoi(s)
@@ -231,7 +234,8 @@ type Checked struct {
 	Quirks     registry.Quirks
 	Level      slog.Level
 	Proxies    []netip.Prefix
-	Egress     []netip.Prefix
+	Egress     []netip.Prefix // allowed
+	NoEgress   []netip.Prefix
 	Management name.Account // none by default
 }
 
@@ -292,6 +296,8 @@ func (c Config) Check() (Checked, error) {
 	note("trusted_proxies", err)
 	out.Egress, err = prefixes(c.EgressAllow)
 	note("egress_allow", err)
+	out.NoEgress, err = prefixes(c.EgressDeny)
+	note("egress_deny", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
 		note("organization", fmt.Errorf("want o- and 10 to 32 small letters or digits, got %q", c.Organization))
 	}

@@ -32,6 +32,7 @@ trusted_proxies: [10.1.2.3/8, "::1"]
 organization: o-abcdef1234
 management_account: "000011112222"
 egress_allow: [192.168.7.0/24]
+egress_deny: [192.168.7.9]
 egress_ca: roots.pem
 audit_keep: 7
 strict_ecr: quotas,page-100
@@ -53,7 +54,7 @@ func TestRead(t *testing.T) {
 		Data: "/var/lib/ecrin", Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
 		Anonymous: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
-		EgressAllow: []string{"192.168.7.0/24"}, EgressCA: "roots.pem", AuditKeep: 7,
+		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		StrictECR: "quotas,page-100", LogLevel: "debug", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -182,6 +183,7 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},
 		{func(c *config.Config) { c.StrictECR = "all,typo" }, "strict_ecr: "},
 		{func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies: want an address or a range"},
+		{func(c *config.Config) { c.EgressDeny = []string{"here"} }, "egress_deny: want an address or a range"},
 		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
 		{func(c *config.Config) { c.Organization = "o-short" }, "organization: want o- and"},
 		{func(c *config.Config) { c.ManagementAccount = "12" }, "management_account: an account id has exactly 12 digits"},

@@ -30,6 +30,13 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 	return who, sig, nil
 }
 
+// Known tells whether the access key that a signature names is good now; the signature is not looked at.
+// Errors: fault.UnknownAccessKey, fault.ExpiredCredentials.
+func (s *Service) Known(ctx context.Context, sig *sigv4.Signature) error {
+	_, _, err := s.signer(ctx, sig)
+	return err
+}
+
 // signer finds whose access key a signature names, and the secret that it must have been made with.
 func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, secret.String, error) {
 	unknown := fault.UnknownAccessKey.New("The security token included in the request is invalid.")

@@ -165,7 +165,7 @@ func (a *API) allow(q *request, op *operation) error {
 	case onImage:
 		ref, err := name.ParseReference(q.target.reference)
 		if err == nil { // otherwise the operation says what is wrong with it
-			access.Image = identity.Image{Reference: ref, Stored: op.method != http.MethodPut}
+			access.Image = identity.Image{Reference: ref, Stored: op.method != http.MethodPut, Whole: op.method == http.MethodDelete}
 		}
 	}
 	q.ev.Resource = access.Resource
@@ -184,7 +184,8 @@ func (q *request) images(named identity.Image) []identity.Image {
 	if q.r.Method != http.MethodPut || q.target.route != routeManifest {
 		return all
 	}
-	for _, text := range q.r.URL.Query()["tag"] {
+	tags := q.r.URL.Query()["tag"]
+	for _, text := range tags[:min(len(tags), mostPushTags)] { // more are refused before anything is put
 		if tag, err := name.ParseTag(text); err == nil {
 			im := named
 			im.Tag = tag

@@ -68,6 +68,9 @@ func existingReference(s string) (name.Reference, error) {
 	return ref, err
 }
 
+// mostPushTags is how many tags one push may set.
+const mostPushTags = 100
+
 func (a *API) putManifest(q *request) error {
 	ref, err := name.ParseReference(q.target.reference)
 	if err != nil {
@@ -85,8 +88,8 @@ func (a *API) putManifest(q *request) error {
 		}
 		in.Tags = append(in.Tags, tag)
 	}
-	if len(in.Tags) > 100 {
-		return fault.InvalidParameter.New("a push may set at most 100 tags at once")
+	if len(in.Tags) > mostPushTags {
+		return fault.InvalidParameter.New("a push may set at most %d tags at once", mostPushTags)
 	}
 	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
 		return err
