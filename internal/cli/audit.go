@@ -117,7 +117,14 @@ func (q *trailQuestion) check() error {
 		}
 		*t.to = &awswire.Time{Time: at}
 	}
-	q.in.Denied, q.in.Changes, q.in.OldestFirst = &q.denied, &q.changes, &q.follow
+	for _, f := range []struct {
+		set bool
+		to  **bool
+	}{{q.denied, &q.in.Denied}, {q.changes, &q.in.Changes}, {q.follow, &q.in.OldestFirst}} {
+		if f.set {
+			*f.to = &f.set
+		}
+	}
 	return nil
 }
 

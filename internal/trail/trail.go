@@ -107,7 +107,7 @@ func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Re
 		r.Additional.String("clientUserAgent", r.UserAgent)
 		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = theDoor, theDoor, theDoor
 	}
-	if strings.HasPrefix(ev.Resource, "arn:") {
+	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != (name.Account{}) {
 		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.String()}
 		if strings.HasPrefix(ev.Resource, "arn:aws:ecr:") {
 			resource.Type = "AWS::ECR::Repository"
@@ -129,15 +129,22 @@ func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Re
 	return r
 }
 
-// errorCode is what CloudTrail shows for a failure.
+// errorCodes are what CloudTrail shows for the failures that it does not call as we do, with "Exception" behind.
+var errorCodes = map[fault.Code]string{
+	fault.AccessDenied: "AccessDenied", fault.MissingCredentials: "AccessDenied", fault.ExpiredCredentials: "ExpiredToken",
+	fault.Internal: "ServerException", fault.Unavailable: "ServerException",
+	fault.Throttled: "ThrottlingException", fault.RequestTooLarge: "RequestEntityTooLargeException",
+	fault.MalformedRequest: "SerializationException", fault.MethodNotAllowed: "UnsupportedOperationException",
+	fault.NameInvalid: "InvalidParameterException", fault.TagInvalid: "InvalidParameterException",
+	fault.DigestInvalid: "InvalidParameterException", fault.SizeInvalid: "InvalidParameterException",
+	fault.ManifestInvalid: "InvalidParameterException", fault.ManifestUnsupported: "InvalidParameterException",
+	fault.ImageReferenced: "InvalidParameterException", fault.RangeInvalid: "InvalidLayerPartException",
+	fault.UploadConflict: "InvalidLayerPartException", fault.BlobNotFound: "LayersNotFoundException",
+}
+
 func errorCode(c fault.Code) string {
-	switch c {
-	case fault.AccessDenied, fault.MissingCredentials:
-		return "AccessDenied"
-	case fault.ExpiredCredentials:
-		return "ExpiredToken"
-	case fault.Internal, fault.Unavailable:
-		return "ServerException"
+	if text, ok := errorCodes[c]; ok {
+		return text
 	}
 	return c.String() + "Exception"
 }
@@ -166,8 +173,9 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 		i.UserName = last
 	case identity.WebIdentity:
 		i.IdentityProvider, i.ARN = c.ARN, ""
-		if _, rest, ok := strings.Cut(strings.TrimPrefix(c.UserID, c.ARN), ":"); ok {
-			_, i.UserName, _ = strings.Cut(rest, ":") // after the audience
+		audience, subject, _ := strings.Cut(strings.TrimPrefix(c.UserID, c.ARN+":"), ":")
+		if audience != "http" && audience != "https" { // which are audiences that have colons themselves
+			i.UserName = subject
 		}
 	}
 	if c.Session == "" {
@@ -177,16 +185,19 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	if err != nil {
 		return i // the session went meanwhile
 	}
+	i.Session = &audit.Session{CreatedAt: s.IssuedAt, SourceIdentity: s.Source, FederatedProvider: s.Claims[federatedProvider]}
+	if c.Kind == identity.User || c.Kind == identity.Root {
+		return i // who made the session is the caller itself
+	}
 	issuer := t.id.Issuer(ctx, c)
-	i.Session = &audit.Session{
-		CreatedAt: s.IssuedAt, SourceIdentity: s.Source, FederatedProvider: s.Claims[federatedProvider],
-		Issuer: audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account, UserName: issuer[strings.LastIndexByte(issuer, '/')+1:]},
-	}
-	switch {
-	case c.Kind == identity.RoleSession:
-		i.Session.Issuer.Type = "Role"
-	case c.Principal == i.Account:
+	i.Session.Issuer = audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account}
+	if c.Principal == i.Account {
 		i.Session.Issuer.Type = "Root"
+		return i
 	}
+	if c.Kind == identity.RoleSession {
+		i.Session.Issuer.Type = "Role"
+	}
+	i.Session.Issuer.UserName = issuer[strings.LastIndexByte(issuer, '/')+1:]
 	return i
 }
