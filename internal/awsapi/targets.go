@@ -122,6 +122,7 @@ func onImages(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	case *ecrtypes.BatchDeleteImageRequest:
 		for _, id := range v.ImageIds {
 			add(id.ImageTag, id.ImageDigest, true)
+			images[len(images)-1].Whole = true
 		}
 	case *ecrtypes.DescribeImagesRequest:
 		for _, id := range v.ImageIds {

@@ -65,6 +65,53 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 	if err != nil {
 		return err
 	}
+	tags, err := s.goneTags(ctx, a)
+	if err != nil {
+		return err
+	}
+	if len(tags) < 2 {
+		return s.decide(ctx, who, a)
+	}
+	for _, tag := range tags {
+		one := a
+		one.Image.Tag = tag
+		if err := s.decide(ctx, who, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goneTags are the tags that go with an image that is deleted by its digest. Together they would be one key of many values, of
+// which one that is allowed could cover another that is not.
+func (s *Service) goneTags(ctx context.Context, a Access) ([]name.Tag, error) {
+	if !a.Image.Whole || a.Image.Tag != (name.Tag{}) || a.Image.Digest == (name.Digest{}) {
+		return nil, nil
+	}
+	r, err := s.meta.Repository(ctx, name.Registry{Account: a.Account, Region: a.Region}, a.Repository)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	leading, err := s.meta.TagsLeadingTo(ctx, r.ID, a.Image.Digest)
+	if err != nil {
+		return nil, err
+	}
+	var tags []name.Tag
+	for _, text := range leading {
+		tag, err := name.ParseTag(text)
+		if err != nil {
+			return nil, err
+		}
+		tags = append(tags, tag)
+	}
+	return tags, nil
+}
+
+// decide asks the policies about one access of a subject.
+func (s *Service) decide(ctx context.Context, who *subject, a Access) error {
 	d, err := s.assemble(ctx, who, a, false)
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ type Access struct {
 type Image struct {
 	name.Reference
 	Stored bool // it is read, so that the keys have its digest, and the tags that lead to it, too
+	Whole  bool // by its digest it goes with all of its tags, so that each of them has to be allowed
 }
 
 // ConditionKey is a condition key of an operation with its values: one, or with List any number.
