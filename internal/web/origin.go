@@ -24,8 +24,12 @@ func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
 		var last string
 		hops, last, _ = cutLast(hops)
 		hop, err := netip.ParseAddr(strings.Trim(last, "[]"))
-		if err != nil {
-			break
+		if err != nil { // some proxies add the client's port
+			with, err := netip.ParseAddrPort(last)
+			if err != nil {
+				break
+			}
+			hop = with.Addr()
 		}
 		from = hop.Unmap().WithZone("")
 	}

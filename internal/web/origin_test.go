@@ -34,6 +34,8 @@ func TestOrigin(t *testing.T) {
 		{name: "nonsense", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9, nonsense"}, want: "10.1.1.1"},
 		{name: "six", remote: "[fd00::1]:4000", forwarded: []string{"[2001:db8::7]"}, want: "2001:db8::7"},
 		{name: "four in six", remote: "[::ffff:10.1.1.1]:4000", forwarded: []string{"::ffff:203.0.113.9"}, want: "203.0.113.9"},
+		{name: "with a port", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9:5123"}, want: "203.0.113.9"},
+		{name: "six with a port", remote: "10.1.1.1:4000", forwarded: []string{"[2001:db8::7]:5123, 10.2.2.2"}, want: "2001:db8::7"},
 		{name: "no address", remote: "@", want: "invalid IP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
