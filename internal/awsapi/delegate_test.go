@@ -59,3 +59,25 @@ func TestDelegatedAdministration(t *testing.T) {
 		}
 	}
 }
+
+// Condition keys have no case, tags of repositories have: of two tags that differ in case alone each has to be allowed.
+func TestRequestTagsThatDifferInCase(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	key := s.user("maker", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"core"}}}]}`)
+	for name, row := range map[string]struct {
+		tags   []map[string]string
+		denied bool
+	}{
+		"one":        {[]map[string]string{{"Key": "team", "Value": "core"}}, false},
+		"both-right": {[]map[string]string{{"Key": "team", "Value": "core"}, {"Key": "Team", "Value": "core"}, {"Key": "x", "Value": "y"}}, false},
+		"first":      {[]map[string]string{{"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+		"last":       {[]map[string]string{{"Key": "Team", "Value": "core"}, {"Key": "team", "Value": "other"}}, true},
+		"middle":     {[]map[string]string{{"Key": "TEAM", "Value": "core"}, {"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+	} {
+		got := s.send(raw{key: key, target: ecrTarget + "CreateRepository", body: object("repositoryName", name, "tags", row.tags)})
+		if got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s: tags %v: got %s, want denied %v", name, row.tags, got, row.denied)
+		}
+	}
+}

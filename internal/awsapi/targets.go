@@ -3,6 +3,7 @@ package awsapi
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
@@ -145,7 +146,8 @@ func onImages(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	return all, nil
 }
 
-// tagged adds the condition keys of the resource tags that a request carries: aws:RequestTag/KEY and aws:TagKeys.
+// tagged adds the condition keys of the resource tags that a request carries: aws:RequestTag/KEY and aws:TagKeys. Condition keys
+// have no case, tags may have: of those that differ in case alone each has to be allowed.
 func tagged(on target) target {
 	return func(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 		all, err := on(a, c, in)
@@ -154,10 +156,28 @@ func tagged(on target) target {
 		}
 		keys := tagKeysOf(in)
 		for i := range all {
-			all[i].Keys = append(all[i].Keys, keys...)
+			all[i].Keys = slices.Concat(all[i].Keys, keys)
+			for _, twin := range twins(keys) {
+				more := all[i]
+				more.Keys = slices.Concat(more.Keys, []identity.ConditionKey{twin}) // the last one counts
+				all = append(all, more)
+			}
 		}
 		return all, nil
 	}
+}
+
+// twins are the keys that a later one of another case would hide.
+func twins(keys []identity.ConditionKey) []identity.ConditionKey {
+	var hidden []identity.ConditionKey
+	last := map[string]int{}
+	for i, k := range keys {
+		if before, ok := last[strings.ToLower(k.Name)]; ok {
+			hidden = append(hidden, keys[before])
+		}
+		last[strings.ToLower(k.Name)] = i
+	}
+	return hidden
 }
 
 // tagKeysOf reads the members Tags (a list of Key and Value) and TagKeys of an input.
