@@ -81,3 +81,24 @@ func TestRequestTagsThatDifferInCase(t *testing.T) {
 		}
 	}
 }
+
+// Putting a deleted image back sets a tag, so policies on tags and digests decide on it as on a push.
+func TestRestoreImageAsksForTheTag(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	digest := digestOf(s.image("app", "one", "dev-1"))
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(digest, "")))
+	key := s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecrin:*","Resource":"*"},
+		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"prod*"}}},
+		{"Effect":"Deny","Action":"ecrin:RestoreImage","Resource":"*","Condition":{"StringNotEquals":{"ecrin:ImageDigest":"`+digest+`"}}}]}`)
+	for _, row := range []struct {
+		digest, tag string
+		denied      bool
+	}{{digest, "prod-1", true}, {digestOf("other"), "dev-1", true}, {digest, "dev-1", false}} {
+		got := s.own(key, "RestoreImage", object("repositoryName", "app", "imageDigest", row.digest, "imageTag", row.tag))
+		if got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s as %s: got %s, want denied %v", row.digest, row.tag, got, row.denied)
+		}
+	}
+}

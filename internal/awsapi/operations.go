@@ -98,7 +98,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	op("RemoveRepositoryPolicy", "ecrin:RemoveRepositoryPolicy", onAnyRepository, (*API).removeRepositoryPolicy),
 	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
 	op("ListDeletedImages", "ecrin:ListDeletedImages", onAnyRepository, (*API).listDeletedImages),
-	op("RestoreImage", "ecrin:RestoreImage", onAnyRepository, (*API).restoreImage),
+	op("RestoreImage", "ecrin:RestoreImage", onRestored, (*API).restoreImage),
 	op("GrantRepositoryAccess", "ecrin:GrantRepositoryAccess", onGranted, (*API).grantRepositoryAccess),
 	op("ExplainAccess", "ecrin:ExplainAccess", onExplained, (*API).explainAccess),
 	op("ListControlPolicies", "ecrin:ListControlPolicies", onInstallation, (*API).listControlPolicies),

@@ -76,6 +76,27 @@ func onAnyRepository(a *API, c *call, in awswire.Input) ([]identity.Access, erro
 	return one(repositoryAccess(reg, member(in, "RepositoryName")), err)
 }
 
+// onRestored is for putting an image back: it may get a tag, as by a push.
+func onRestored(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
+	all, err := onAnyRepository(a, c, in)
+	if err == nil {
+		all[0].Image = imageNamed(member(in, "ImageTag"), member(in, "ImageDigest"), false)
+	}
+	return all, err
+}
+
+// imageNamed is an image by its tag and digest as they were sent; of what is neither the operation says so.
+func imageNamed(tag, digest string, stored bool) identity.Image {
+	im := identity.Image{Stored: stored}
+	if t, err := name.ParseTag(tag); err == nil {
+		im.Tag = t
+	}
+	if d, err := name.ParseDigest(digest); err == nil {
+		im.Digest = d
+	}
+	return im
+}
+
 // onRepositories is for listings: the repositories that are named, or all of a registry.
 func onRepositories(_ *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	reg, err := c.registryOf(member(in, "RegistryId"))
@@ -106,14 +127,7 @@ func onImages(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	}
 	var images []identity.Image
 	add := func(tag, digest string, stored bool) {
-		im := identity.Image{Stored: stored}
-		if t, err := name.ParseTag(tag); err == nil {
-			im.Tag = t
-		}
-		if d, err := name.ParseDigest(digest); err == nil {
-			im.Digest = d
-		}
-		images = append(images, im)
+		images = append(images, imageNamed(tag, digest, stored))
 	}
 	switch v := in.(type) {
 	case *ecrtypes.BatchGetImageRequest:
