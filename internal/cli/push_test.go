@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
@@ -16,13 +17,16 @@ import (
 )
 
 // api is the ECR API of the server of a data directory, as root of its default account.
-func api(ctx context.Context, data string) (*ecr.Client, error) {
+func api(ctx context.Context, data string) (*ecr.Client, error) { return apiOf(ctx, data, "") }
+
+// apiOf is the same as root of an account, "" for the default one.
+func apiOf(ctx context.Context, data, account string) (*ecr.Client, error) {
 	c, err := client.Open(data, "")
 	if err != nil {
 		return nil, err
 	}
 	var k ecrintypes.GetAccountCredentialsResponse
-	if err := c.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &k); err != nil {
+	if err := c.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &k); err != nil {
 		return nil, err
 	}
 	return ecr.New(ecr.Options{
@@ -77,4 +81,22 @@ func deleteImage(ctx context.Context, data, repo, digest string) error {
 	}
 	_, err = c.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: &repo, ImageIds: []types.ImageIdentifier{{ImageDigest: &digest}}})
 	return err
+}
+
+// ask describes the images of a repository of the default registry as root of an account, and gives the id of the request
+// whether it was allowed or not.
+func ask(ctx context.Context, data, account, repo string) (id string, err error) {
+	c, err := apiOf(ctx, data, account)
+	if err != nil {
+		return "", err
+	}
+	out, err := c.DescribeImages(ctx, &ecr.DescribeImagesInput{RegistryId: aws.String("000000000000"), RepositoryName: &repo})
+	if err == nil {
+		id, _ = awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
+		return id, nil
+	}
+	if answer := (interface{ ServiceRequestID() string })(nil); errors.As(err, &answer) {
+		return answer.ServiceRequestID(), nil
+	}
+	return "", err
 }

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 //	rootkey          set $KEY to the root key of the default account
 //	login            get a docker token; $TOKEN is then the id of the latest
 //	delete REPO DIG  delete an image by the ECR API
+//	ask ACCOUNT REPO describe the images of a repository of the default registry as an account's root; $ID is the request's
 //	push REF SEED    push an image named by SEED to REPOSITORY[:TAG] of the server of $ECRIN_DATA
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"rootkey":  scriptRootKey,
 			"login":    scriptLogin,
 			"delete":   scriptDelete,
+			"ask":      scriptAsk,
 		},
 	})
 }
@@ -195,4 +197,13 @@ func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: delete REPOSITORY DIGEST")
 	}
 	ts.Check(deleteImage(context.Background(), ts.Getenv("ECRIN_DATA"), args[0], args[1]))
+}
+
+func scriptAsk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ask ACCOUNT REPOSITORY")
+	}
+	id, err := ask(context.Background(), ts.Getenv("ECRIN_DATA"), args[0], args[1])
+	ts.Check(err)
+	ts.Setenv("ID", id)
 }
