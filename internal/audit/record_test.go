@@ -215,12 +215,22 @@ func TestNothingHidden(t *testing.T) {
 	t.Parallel()
 	const bad = "\x1b[2J\u009b2J\u202eabc\u2066\u2028\x7f\u200b\ufeff"
 	r := audit.Record{UserAgent: bad}
+	raw, err := json.Marshal(bad + "é")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Additional.Raw("raw", raw)
 	line := string(r.AppendJSON(nil))
 	if i := strings.IndexFunc(line, func(c rune) bool { return strings.ContainsRune(bad, c) && c > 'z' || c < ' ' }); i >= 0 {
 		t.Errorf("the line has %q", line[i:i+4])
 	}
-	if back, err := audit.Parse([]byte(line)); err != nil || back.UserAgent != bad {
+	back, err := audit.Parse([]byte(line))
+	if err != nil || back.UserAgent != bad {
 		t.Errorf("back: got %q, %v, want %q", back.UserAgent, err, bad)
+	}
+	var members map[string]string
+	if err := json.Unmarshal([]byte(back.Additional.JSON()), &members); err != nil || members["raw"] != bad+"é" {
+		t.Errorf("what was JSON before: got %q, %v, want %q", members["raw"], err, bad+"é")
 	}
 }
 
