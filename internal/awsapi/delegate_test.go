@@ -3,6 +3,8 @@ package awsapi_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 )
 
 // Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must have.
@@ -99,6 +101,23 @@ func TestRestoreImageAsksForTheTag(t *testing.T) {
 		got := s.own(key, "RestoreImage", object("repositoryName", "app", "imageDigest", row.digest, "imageTag", row.tag))
 		if got.denied() != row.denied || !row.denied && got.Status != 200 {
 			t.Errorf("%s as %s: got %s, want denied %v", row.digest, row.tag, got, row.denied)
+		}
+	}
+}
+
+// What is explained about a deletion by digest is what would be decided: each tag that goes has to be allowed.
+func TestExplainDeletionByDigest(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	digest := digestOf(s.image("app", "one", "dev-1", "prod-1"))
+	s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"dev-*"}}}]}`)
+	for action, want := range map[string]bool{"ecr:BatchDeleteImage": false, "ecr:BatchGetImage": true} {
+		e, verdict := s.explanation(ecrintypes.ExplainAccessRequest{
+			Principal: "arn:aws:iam::" + home + ":user/dev", Action: action, RepositoryName: "app", ImageDigest: digest,
+		})
+		if e.Allowed != want {
+			t.Errorf("%s: got %q, want allowed %v", action, verdict, want)
 		}
 	}
 }

@@ -108,7 +108,7 @@ func imageOf(in *ecrintypes.ExplainAccessRequest, access identity.Access) (im id
 	if access.Repository == (name.Repo{}) {
 		return im, badMember("imageTag", "an image is in a repository: name that too")
 	}
-	im.Stored = access.Action != "ecr:PutImage"
+	im.Stored, im.Whole = access.Action != "ecr:PutImage", access.Action == "ecr:BatchDeleteImage"
 	if in.ImageTag != "" {
 		if im.Tag, err = name.ParseTag(in.ImageTag); err != nil {
 			return im, err

@@ -65,16 +65,14 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 	if err != nil {
 		return err
 	}
-	tags, err := s.goneTags(ctx, a)
+	if !a.Image.Whole {
+		return s.decide(ctx, who, a)
+	}
+	all, err := s.parts(ctx, a)
 	if err != nil {
 		return err
 	}
-	if len(tags) < 2 {
-		return s.decide(ctx, who, a)
-	}
-	for _, tag := range tags {
-		one := a
-		one.Image.Tag = tag
+	for _, one := range all {
 		if err := s.decide(ctx, who, one); err != nil {
 			return err
 		}
@@ -82,15 +80,15 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Access) error {
 	return nil
 }
 
-// goneTags are the tags that go with an image that is deleted by its digest. Together they would be one key of many values, of
-// which one that is allowed could cover another that is not.
-func (s *Service) goneTags(ctx context.Context, a Access) ([]name.Tag, error) {
+// parts are what has to be allowed for an access: itself, or for an image that is deleted by its digest one for each tag that
+// goes with it. Together the tags would be one key of many values, of which one that is allowed could cover another that is not.
+func (s *Service) parts(ctx context.Context, a Access) ([]Access, error) {
 	if !a.Image.Whole || a.Image.Tag != (name.Tag{}) || a.Image.Digest == (name.Digest{}) {
-		return nil, nil
+		return []Access{a}, nil
 	}
 	r, err := s.meta.Repository(ctx, name.Registry{Account: a.Account, Region: a.Region}, a.Repository)
 	if errors.Is(err, fault.RepositoryNotFound) {
-		return nil, nil
+		return []Access{a}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -99,15 +97,15 @@ func (s *Service) goneTags(ctx context.Context, a Access) ([]name.Tag, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tags []name.Tag
-	for _, text := range leading {
-		tag, err := name.ParseTag(text)
-		if err != nil {
+	all := []Access{a}
+	for i, text := range leading {
+		one := a
+		if one.Image.Tag, err = name.ParseTag(text); err != nil {
 			return nil, err
 		}
-		tags = append(tags, tag)
+		all = append(all[:i], one)
 	}
-	return tags, nil
+	return all, nil
 }
 
 // decide asks the policies about one access of a subject.
@@ -143,11 +141,20 @@ func (s *Service) Explain(ctx context.Context, principal string, a Access) (poli
 	if err := sessionMay(who.caller, a.Action); err != nil {
 		return policy.Request{}, policy.Why{}, fault.InvalidInput.New("%s", fault.From(err).Public)
 	}
-	d, err := s.assemble(ctx, who, a, true)
+	all, err := s.parts(ctx, a)
 	if err != nil {
 		return policy.Request{}, policy.Why{}, err
 	}
-	return d.request, policy.Explain(&d.policies, &d.request), nil
+	for i, one := range all {
+		d, err := s.assemble(ctx, who, one, true)
+		if err != nil {
+			return policy.Request{}, policy.Why{}, err
+		}
+		if why := policy.Explain(&d.policies, &d.request); !why.Allowed() || i == len(all)-1 {
+			return d.request, why, nil
+		}
+	}
+	return policy.Request{}, policy.Why{}, errors.New("identity: nothing to explain")
 }
 
 // sessionMay keeps the operations of IAM and STS from credentials that AWS refuses there, whatever policies say.
