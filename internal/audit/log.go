@@ -37,6 +37,7 @@ type Log struct {
 
 	mu   sync.Mutex // the lines that wait
 	buf  []byte
+	idle []byte // to be the next buf, so that it need not grow again
 	busy int    // bytes that are being written, which wait again when that fails
 	cuts []int  // where in buf a new file begins
 	next target // where the next line goes
@@ -260,7 +261,7 @@ func (l *Log) drain(own [][]byte) error {
 		l.place(start, seconds)
 	}
 	buf, cuts := l.buf, l.cuts
-	l.buf, l.cuts, l.busy = nil, nil, mark
+	l.buf, l.idle, l.cuts, l.busy = l.idle, nil, nil, mark
 	l.mu.Unlock()
 
 	n, err := l.write(buf, cuts)
@@ -276,8 +277,8 @@ func (l *Log) drain(own [][]byte) error {
 	}
 	if n < mark {
 		l.putBack(buf[:mark], cuts, n)
-	} else if l.buf == nil && cap(buf) <= 4*flushBytes {
-		l.buf = buf[:0]
+	} else if cap(buf) <= 4*flushBytes {
+		l.idle = buf[:0]
 	}
 	if err == nil && l.lost.lines > 0 {
 		start := len(l.buf)

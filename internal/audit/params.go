@@ -91,7 +91,7 @@ func (p *Params) JSON() string { return string(p.appendJSON(nil)) }
 // name begins a member and tells where, for check.
 func (p *Params) name(name string) (mark int) {
 	if p.b == nil {
-		p.b = make([]byte, 0, 256)
+		p.b = make([]byte, 0, 384)
 	}
 	mark = len(p.b)
 	if mark > 0 {
