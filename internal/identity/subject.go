@@ -293,7 +293,6 @@ func (s *Service) keysOf(ctx context.Context, u *subject, e *meta.Entity, in *me
 		principalARN = u.policy.Issuer
 	case FederatedUser:
 		kind = "FederatedUser"
-		tags = nil // a federated user has those of its session alone
 	}
 	k.Set("aws:principalarn", principalARN)
 	k.Set("aws:principalaccount", u.caller.Account.String())

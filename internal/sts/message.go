@@ -122,14 +122,14 @@ const (
 	purpose = "authorization message"
 	// mostMessage is the length of an encoded message in characters: it stands in a header, which proxies bound together
 	// with all others.
-	mostMessage = 8000
+	mostMessage = 3000
 	// mostText bounds what a message is made of before it is packed; the model bounds no answer.
 	mostText = 64 << 10
 )
 
 // Encode makes the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it, or, of a
 // caller without one, the resource's. Across accounts it does not hold what the resource's owner has not shown to the
-// caller: statements of its policies, and tags of its resources. It has at most 8,000 characters of A-Z a-z 0-9 _ -; parts are
+// caller: statements of its policies, and tags of its resources. It has at most 3,000 characters of A-Z a-z 0-9 _ -; parts are
 // left out of a decision that would need more.
 func (s *Service) Encode(request policy.Request, why policy.Why) string {
 	reader := request.Caller.Account

@@ -232,7 +232,7 @@ func TestMessageLength(t *testing.T) {
 		fill(&r, &why)
 		encoded := w.Encode(r, why)
 		m, text := w.decode(t, w.root, encoded)
-		if len(encoded) > 8000 || m.Context.Principal.ARN != alice || m.Context.Action != "ecr:PutImage" || m.Shortened != (what != "little") {
+		if len(encoded) > 3000 || m.Context.Principal.ARN != alice || m.Context.Action != "ecr:PutImage" || m.Shortened != (what != "little") {
 			t.Errorf("%s: got %d characters, shortened %v:\n%s", what, len(encoded), m.Shortened, text)
 		}
 		if what == "many near misses" && len(m.Changes) != len(why.Changes) {

@@ -101,12 +101,12 @@ func TestGetFederationToken(t *testing.T) {
 	}
 	w.wantMay(t, "the root user's", w.caller(t, rooted.Credentials.AccessKeyId), "ecr:PutRegistryPolicy", "!ecrin:ListTokens")
 
-	// Tags are those of the session alone.
+	// Tags are the user's, and those of the session over them.
 	do(t, w.iam.TagUser, w.root, iamtypes.TagUserRequest{UserName: "alice", Tags: []iamtypes.Tag{{Key: "team", Value: "web"}}})
 	byTag := statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`)
-	w.wantMay(t, "the user's tag", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag}).Credentials.AccessKeyId), "!ecr:DescribeRegistry")
-	tags := []ststypes.Tag{{Key: "Team", Value: "web"}}
-	w.wantMay(t, "the session's tag", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag, Tags: tags}).Credentials.AccessKeyId), "ecr:DescribeRegistry")
+	w.wantMay(t, "the user's tag", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag}).Credentials.AccessKeyId), "ecr:DescribeRegistry")
+	tags := []ststypes.Tag{{Key: "Team", Value: "core"}}
+	w.wantMay(t, "the session's tag over it", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag, Tags: tags}).Credentials.AccessKeyId), "!ecr:DescribeRegistry")
 
 	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bill", Tags: tags}, fault.AccessDenied, "sts:TagSession on resource: arn:aws:sts::111122223333:federated-user/bill")
 	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "carol"}, fault.AccessDenied, "sts:GetFederationToken on resource: arn:aws:sts::111122223333:federated-user/carol")
