@@ -228,3 +228,19 @@ func TestWriteError(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errFull)
 	}
 }
+
+// A request that was made, and that no policy refused, is told in one sentence: nobody keeps the reasons.
+func TestWriteUndecided(t *testing.T) {
+	t.Parallel()
+	const id = "0c9e5d2a-6f0b-4c1d-9a3e-5f2b7c8d9e01"
+	for want, e := range map[string]ecrintypes.Explanation{
+		"allowed: arn:aws:iam::111111111111:user/a may ecr:ListImages on " + web + " (the trail keeps the reasons of denials only)\nrequest " + id + "\n": {Allowed: true, Verdict: ecrintypes.VerdictAllowed},
+		"denied: temporary credentials cannot call it\nrequest " + id + "\n":                                                                              {Verdict: ecrintypes.VerdictImplicitDeny, Text: "temporary credentials cannot call it"},
+	} {
+		e.RequestId, e.PrincipalArn, e.Action, e.Resource = id, "arn:aws:iam::111111111111:user/a", "ecr:ListImages", web
+		var got bytes.Buffer
+		if err := explain.Write(&got, e); err != nil || got.String() != want {
+			t.Errorf("got %q, %v, want %q", got.String(), err, want)
+		}
+	}
+}

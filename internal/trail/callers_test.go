@@ -331,3 +331,30 @@ func TestChangeByGET(t *testing.T) {
 		t.Errorf("got %+v, want one change", got)
 	}
 }
+
+// Whoever follows the trail as operator is in it once, not with every page.
+func TestFollowingIsOneEvent(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	q := ecrintypes.ListAuditEventsRequest{OldestFirst: aws.Bool(true)}
+	for range 5 {
+		var page ecrintypes.ListAuditEventsResponse
+		s.Operator(t, "ListAuditEvents", &q, &page)
+		if q.NextToken = page.NextToken; q.NextToken == "" {
+			t.Fatal("the oldest-first page has no next one")
+		}
+	}
+	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "ListAuditEvents"})); len(got) != 1 {
+		t.Errorf("five pages of one reading: got %d events, want 1", len(got))
+	}
+	owner := root(s.Root(t), s)
+	var page ecrintypes.ListAuditEventsResponse
+	for range 2 {
+		if status := owner.own(t, "ListAuditEvents", `{"oldestFirst":true,"nextToken":"`+q.NextToken+`"}`, &page); status != 200 {
+			t.Fatalf("an account reads its trail: got %d", status)
+		}
+	}
+	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "ListAuditEvents", AccountId: home})); len(got) != 2 {
+		t.Errorf("two pages that an account read: got %d events, want 2", len(got))
+	}
+}
