@@ -32,7 +32,7 @@ func asJSON(t *testing.T, v any) string {
 // Attack row 18: a token brings or names a key of the attacker's, under the id of a good one.
 func TestAttack18EmbeddedKey(t *testing.T) {
 	t.Parallel()
-	i, attacker := oidctest.Start(t, oidctest.Options{}), oidctest.Start(t, oidctest.Options{})
+	i, attacker := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"}), oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	visited := make(chan string, 10)
 	attacker.Answer(oidctest.Keys, func(_ http.ResponseWriter, r *http.Request) { visited <- r.URL.Path })
 	v := oidc.New(i.Guard(), newClock().now)
@@ -61,7 +61,7 @@ func TestAttack18EmbeddedKey(t *testing.T) {
 // Attack row 18: the algorithm is that of the issuer's key, whatever the token says.
 func TestAttack18Algorithms(t *testing.T) {
 	t.Parallel()
-	i := oidctest.Start(t, oidctest.Options{})
+	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	ec := i.Rotate("ES256")
 	v := oidc.New(i.Guard(), newClock().now)
 	claims := asJSON(t, i.Claims("admin"))
@@ -101,9 +101,9 @@ func TestAttack18Algorithms(t *testing.T) {
 // Attack row 18: ids of keys that name none, another one, or two.
 func TestAttack18KeyIDs(t *testing.T) {
 	t.Parallel()
-	i := oidctest.Start(t, oidctest.Options{})
+	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	i.Rotate("RS256")
-	attacker := oidctest.Start(t, oidctest.Options{})
+	attacker := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	double := attacker.JWK("key-1")
 	double["kid"] = "double"
 	honest := i.JWK("key-1")
@@ -131,7 +131,7 @@ func TestAttack18KeyIDs(t *testing.T) {
 // Attack row 18: an issuer signs for itself only.
 func TestAttack18ForeignIssuer(t *testing.T) {
 	t.Parallel()
-	i, attacker := oidctest.Start(t, oidctest.Options{}), oidctest.Start(t, oidctest.Options{})
+	i, attacker := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"}), oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	v := oidc.New(i.Guard(), newClock().now)
 	both := func(issuer string) (oidc.Provider, error) {
 		p := map[string]oidc.Provider{i.URL(): provider(i), attacker.URL(): provider(attacker)}[issuer]
@@ -151,7 +151,7 @@ func TestAttack18ForeignIssuer(t *testing.T) {
 // Attack row 18: texts that two readers could read in two ways, or that cost more than they should.
 func TestAttack18Texts(t *testing.T) {
 	t.Parallel()
-	i := oidctest.Start(t, oidctest.Options{})
+	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	v := oidc.New(i.Guard(), newClock().now)
 	good := i.Mint(i.Claims("someone"))
 	if _, err := v.Verify(t.Context(), good, registered(provider(i))); err != nil {
@@ -215,7 +215,7 @@ func TestAttack18Texts(t *testing.T) {
 
 // FuzzVerify sends any text. Nobody has the issuer's key, so nothing may be accepted, and nothing may panic.
 func FuzzVerify(f *testing.F) {
-	i := oidctest.Start(f, oidctest.Options{})
+	i := oidctest.Start(f, oidctest.Options{Algorithm: "RS256"})
 	good := i.Mint(i.Kubernetes("prod", "builder"))
 	f.Add(good)
 	f.Add(strings.ToLower(good))

@@ -179,7 +179,7 @@ func TestCallersThatLeave(t *testing.T) {
 
 func TestSetsOfKeys(t *testing.T) {
 	t.Parallel()
-	i := oidctest.Start(t, oidctest.Options{})
+	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
 	change := func(name string, v any) map[string]any {
 		jwk := i.JWK("key-1")
 		jwk["kid"] = "changed"

@@ -3,6 +3,7 @@
 package oidctest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -41,9 +42,10 @@ const (
 
 // Options change an issuer. The zero value has no path, and presents its certificate and the intermediate authority's.
 type Options struct {
-	Path    string // begins with a slash; empty: none
-	Present int    // how many certificates the server presents, of its own, the intermediate's and the root's; 0: two
-	Host    string // the name that its certificate is for; empty: 127.0.0.1
+	Path      string // begins with a slash; empty: none
+	Present   int    // how many certificates the server presents, of its own, the intermediate's and the root's; 0: two
+	Host      string // the name that its certificate is for; empty: 127.0.0.1
+	Algorithm string // of the first key; default ES256, which is made in no time
 }
 
 // Issuer is a running identity provider. It is safe for concurrent use.
@@ -67,7 +69,7 @@ type signer struct {
 	key crypto.Signer
 }
 
-// Start runs an issuer with one RS256 key until the test ends.
+// Start runs an issuer with one key until the test ends.
 func Start(t testing.TB, o Options) *Issuer {
 	t.Helper()
 	if o.Host == "" {
@@ -85,7 +87,7 @@ func Start(t testing.TB, o Options) *Issuer {
 	i.server.TLS = serverTLS(certificate)
 	i.server.StartTLS()
 	t.Cleanup(i.server.Close)
-	i.Rotate("RS256")
+	i.Rotate(cmp.Or(o.Algorithm, "ES256"))
 	return i
 }
 
