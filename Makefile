@@ -3,7 +3,8 @@ SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
 
-FAST := ./api/... ./cmd/... ./internal/... ./tools/...
+FAST := ./api/... ./cmd/... ./internal/... ./tools/awsgen/... ./tools/bench/...
+ALL := $(FAST) ./tools/demo/...
 
 .PHONY: build demo check test fast clients identity slow bench nightly fuzz generate
 
@@ -32,7 +33,7 @@ identity: ## the AWS SDK and the aws CLI drive IAM and STS; installs the CLI whe
 	$(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## kill -9 loops, scale of plans, a small bench that all is measured
-	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./internal/meta ./tools/bench
+	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./internal/meta ./tools/bench ./tools/demo
 
 bench: ## measure against real peers in one run; asserts nothing
 	tools/clients/install distribution
@@ -44,11 +45,11 @@ generate: ## types and tables from the service models, and generated documents
 # One fuzz target after another, FUZZTIME each.
 FUZZTIME ?= 60s
 fuzz:
-	@set -e; for pkg in $$($(GO) list $(FAST)); do \
+	@set -e; for pkg in $$($(GO) list $(ALL)); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
 nightly: ## long soaks: fuzzing, race detector, scale
 	$(MAKE) fuzz
-	CGO_ENABLED=1 $(GO) test -race $(FAST)
+	CGO_ENABLED=1 $(GO) test -race $(ALL)
 	$(GO) run ./tools/bench -scale
