@@ -114,15 +114,42 @@ func (s *Service) decide(ctx context.Context, who *subject, a Access) error {
 	if err != nil {
 		return err
 	}
-	decided := policy.Evaluate(&d.policies, &d.request)
-	if decided.Allowed() {
+	if d.weigh().Allowed() {
 		return nil
 	}
 	if d, err = s.assemble(ctx, who, a, true); err != nil {
 		return err
 	}
+	decided := d.weigh()
 	why := policy.Explain(&d.policies, &d.request)
 	return fault.AccessDenied.New("%s", decided.Text(&d.request)).Because(&Denial{d.request, why})
+}
+
+// weigh evaluates a request. One on an image by its digest may have several tags that lead to it: then it is decided with each
+// of them alone, too, so that conditions need no thought of sets. A Deny on any of the tags holds, and of the rest one that is
+// allowed is enough, for that tag could have been asked for. The request is left with the tags that decided.
+func (d *deciding) weigh() policy.Decision {
+	together := policy.Evaluate(&d.policies, &d.request)
+	tags := d.request.Context.Values(imageTag)
+	if len(tags) < 2 || together.Verdict == policy.ExplicitlyDenied {
+		return together
+	}
+	whole := d.request.Context
+	allowing := whole
+	for _, tag := range tags {
+		one := whole.Clone()
+		one.Set(imageTag, tag)
+		d.request.Context = &one
+		decided := policy.Evaluate(&d.policies, &d.request)
+		if decided.Verdict == policy.ExplicitlyDenied {
+			return decided
+		}
+		if decided.Allowed() && !together.Allowed() {
+			together, allowing = decided, &one
+		}
+	}
+	d.request.Context = allowing
+	return together
 }
 
 // Explain decides for a principal as Gather names it, with all reasons.
@@ -150,6 +177,7 @@ func (s *Service) Explain(ctx context.Context, principal string, a Access) (poli
 		if err != nil {
 			return policy.Request{}, policy.Why{}, err
 		}
+		d.weigh()
 		if why := policy.Explain(&d.policies, &d.request); !why.Allowed() || i == len(all)-1 {
 			return d.request, why, nil
 		}
@@ -294,6 +322,9 @@ func (s *Service) contextOf(ctx context.Context, who *subject, a Access, owner n
 	return &keys, nil
 }
 
+// imageTag is the condition key of an image's tags.
+const imageTag = "ecrin:imagetag"
+
 // imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. An image that is read by its digest has the tags that lead to it, its
 // own and those of the indexes that list it: so whoever may pull a tag may pull the images below it.
 func (s *Service) imageKeys(ctx context.Context, keys *policy.Context, im Image, repository meta.Repository) error {
@@ -318,9 +349,9 @@ func (s *Service) imageKeys(ctx context.Context, keys *policy.Context, im Image,
 		}
 	}
 	if len(tags) == 1 {
-		keys.Set("ecrin:imagetag", tags[0])
+		keys.Set(imageTag, tags[0])
 	} else {
-		keys.SetList("ecrin:imagetag", tags...)
+		keys.SetList(imageTag, tags...)
 	}
 	if digest != (name.Digest{}) {
 		keys.Set("ecrin:imagedigest", digest.String())

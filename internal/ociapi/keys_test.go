@@ -127,3 +127,34 @@ func TestImageKeys(t *testing.T) {
 	exact.Manifest(t, "secret").Want(t, 200)
 	exact.Manifest(t, "release-2").WantError(t, 403, "DENIED")
 }
+
+// An image by its digest has all its tags: a Deny on one of them holds, and one that is allowed is enough, with plain
+// operators too.
+func TestImageKeysOfSeveralTags(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "app")
+	im := ocitest.NewImage(1, 10)
+	for _, tag := range []string{"a", "public", "secret"} {
+		repo.Push(t, tag, im)
+	}
+	admin := personOf(s, root)
+	allowed := admin.user(t, "allowed", when(`{"StringEquals":{"ecrin:ImageTag":"public"}}`)).docker(t).Repo("app")
+	denied := admin.user(t, "denied", document(statement("Allow", "Action", []string{"ecr:*"}),
+		`{"Effect":"Deny","Action":"ecr:BatchGetImage","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"sec*"}}}`)).docker(t).Repo("app")
+	all := admin.user(t, "all", when(`{"ForAllValues:StringLike":{"ecrin:ImageTag":["a","public"]},"Null":{"ecrin:ImageTag":"false"}}`)).docker(t).Repo("app")
+	for _, c := range []struct {
+		who       ocitest.Repo
+		reference string
+		want      int
+	}{
+		{allowed, "public", 200}, {allowed, "secret", 403}, {allowed, im.Digest, 200},
+		{denied, "public", 200}, {denied, "secret", 403}, {denied, im.Digest, 403},
+		{all, "public", 200}, {all, "secret", 403}, {all, im.Digest, 200},
+	} {
+		if got := c.who.Manifest(t, c.reference); got.Status != c.want {
+			t.Errorf("%s: got %d %s, want %d", c.reference, got.Status, got.Body, c.want)
+		}
+	}
+}
