@@ -99,7 +99,7 @@ func TestAssumeRole(t *testing.T) {
 	}
 }
 
-func TestDurations(t *testing.T) {
+func TestContract58Durations(t *testing.T) {
 	t.Parallel()
 	w, user, arn := trusting(t, statements(can("Allow", "sts:AssumeRole", "*")))
 	do(t, w.iam.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: "target", MaxSessionDuration: new(int32(7200))})
@@ -140,7 +140,7 @@ func TestDurations(t *testing.T) {
 }
 
 // A session has the rights of its role as far as its own policies allow them.
-func TestSessionPolicies(t *testing.T) {
+func TestContract58SessionPolicies(t *testing.T) {
 	t.Parallel()
 	w, user, arn := trusting(t, statements(can("Allow", "ecr:*", "*")))
 	own := do(t, w.iam.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "describe", PolicyDocument: statements(can("Allow", "ecr:DescribeRegistry", "*"))}).Policy.Arn
@@ -273,7 +273,7 @@ func TestSessionTags(t *testing.T) {
 
 // What a session hands on to the next role: transitive tags, which cannot be set again, and its source identity.
 // Source: IAM user guide, passing session tags; monitor and control actions taken with assumed roles.
-func TestRoleChaining(t *testing.T) {
+func TestContract58RoleChaining(t *testing.T) {
 	t.Parallel()
 	w, user, first := trusting(t, statements(can("Allow", "sts:*", "*")))
 	second := w.role(t, w.root, "second", statements(trusts(first, "sts:*", "")),

@@ -119,7 +119,7 @@ func TestGetFederationToken(t *testing.T) {
 	}
 }
 
-func TestGetCallerIdentity(t *testing.T) {
+func TestContract58GetCallerIdentity(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	user := w.user(t, w.root, "alice", statements(can("Deny", "*", "*"))) // cannot be denied

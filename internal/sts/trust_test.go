@@ -24,7 +24,7 @@ const (
 
 // Who may assume a role: its trust policy and the caller's own policies together.
 // Source: IAM user guide, policy evaluation logic; roles terms and concepts; the confused deputy problem.
-func TestTrust(t *testing.T) {
+func TestContract58Trust(t *testing.T) {
 	t.Parallel()
 	allowed := statements(can("Allow", "sts:AssumeRole", target))
 	external := `"StringEquals":{"sts:ExternalId":"deal-7"}`
