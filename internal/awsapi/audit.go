@@ -25,11 +25,6 @@ func trailOf(c *call, asked string) string {
 	return asked
 }
 
-// onTrail is for reading the trail of an account: the one named, or the caller's own.
-func onTrail(_ *API, c *call, in awswire.Input) ([]identity.Access, error) {
-	return onAccount(nil, c, in)
-}
-
 func (a *API) listAuditEvents(c *call, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
 	q := audit.Query{
 		Account: trailOf(c, in.AccountId), Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,

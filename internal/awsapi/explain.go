@@ -34,7 +34,7 @@ func onExplained(a *API, c *call, in awswire.Input) ([]identity.Access, error) {
 	}
 	var all []identity.Access
 	for _, account := range accounts {
-		all = append(all, identity.Access{Account: account, Region: c.region, Resource: accountARN(account)})
+		all = append(all, identity.Access{Account: account, Region: c.region, Resource: identity.RootARN(account)})
 	}
 	return all, nil
 }

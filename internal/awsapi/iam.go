@@ -146,7 +146,7 @@ func onAll(kind meta.EntityKind) target {
 }
 
 func iamAccess(c *call, e meta.Entity) identity.Access {
-	return identity.Access{Account: c.caller.Account, Region: c.region, Resource: identity.EntityARN(e)}
+	return identity.Access{Account: c.caller.Account, Region: c.region, Resource: e.ARN()}
 }
 
 // onEntity is for actions on the entity that a member names: with its path when it exists, and its tags.

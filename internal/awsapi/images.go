@@ -247,11 +247,11 @@ func (a *API) batchDeleteImage(c *call, in *ecrtypes.BatchDeleteImageRequest) (*
 	out := &ecrtypes.BatchDeleteImageResponse{ImageIds: []ecrtypes.ImageIdentifier{}, Failures: []ecrtypes.ImageFailure{}}
 	// Indexes go before what they name, whatever the order of the ids: what is refused because an index names it is
 	// tried again as long as others went.
-	todo := in.ImageIds
-	for len(todo) > 0 {
+	left := in.ImageIds
+	for len(left) > 0 {
 		var again []ecrtypes.ImageIdentifier
 		var refused []ecrtypes.ImageFailure
-		for _, id := range todo {
+		for _, id := range left {
 			removed, failure, err := a.deleteOne(c, r, id)
 			switch {
 			case err != nil:
@@ -265,11 +265,11 @@ func (a *API) batchDeleteImage(c *call, in *ecrtypes.BatchDeleteImageRequest) (*
 				out.ImageIds = append(out.ImageIds, ecrtypes.ImageIdentifier{ImageDigest: one.Digest, ImageTag: one.Tag})
 			}
 		}
-		if len(again) == len(todo) {
+		if len(again) == len(left) {
 			out.Failures = append(out.Failures, refused...)
 			break
 		}
-		todo = again
+		left = again
 	}
 	return out, nil
 }

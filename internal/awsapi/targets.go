@@ -206,7 +206,7 @@ func tagKeysOf(in awswire.Input) []identity.ConditionKey {
 			keys = append(keys, identity.ConditionKey{Name: "aws:RequestTag/" + key, Values: []string{tags.Index(i).FieldByName("Value").String()}})
 		}
 	}
-	if list, ok := v.FieldByName("TagKeys"), true; ok && list.IsValid() && list.Kind() == reflect.Slice {
+	if list := v.FieldByName("TagKeys"); list.IsValid() && list.Kind() == reflect.Slice {
 		names = append(names, list.Interface().([]string)...)
 	}
 	if len(names) > 0 {
@@ -215,9 +215,6 @@ func tagKeysOf(in awswire.Input) []identity.ConditionKey {
 	}
 	return keys
 }
-
-// accountARN is how ecrin's own operations name an account.
-func accountARN(account name.Account) string { return "arn:aws:iam::" + account.String() + ":root" }
 
 // onAccount is for ecrin's operations on an account: the one named, or the caller's own.
 func onAccount(_ *API, c *call, in awswire.Input) ([]identity.Access, error) {
@@ -228,7 +225,7 @@ func onAccount(_ *API, c *call, in awswire.Input) ([]identity.Access, error) {
 			return nil, err
 		}
 	}
-	return one(identity.Access{Account: account, Region: c.region, Resource: accountARN(account)}, nil)
+	return one(identity.Access{Account: account, Region: c.region, Resource: identity.RootARN(account)}, nil)
 }
 
 // onAccessKey is for ecrin's operations on a key: it belongs to its account. An unknown key is nobody's, so that only

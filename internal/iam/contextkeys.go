@@ -113,7 +113,7 @@ func (s *Service) policySource(ctx context.Context, c identity.Caller, arn strin
 	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", kind, name.Clip(entityName))
 	// One of another account has another ARN.
 	e, err := s.meta.Entity(ctx, c.Account, of, entityName)
-	if errors.Is(err, fault.NoSuchEntity) || err == nil && identity.EntityARN(e) != arn {
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return meta.Entity{}, none
 	}
 	return e, err

@@ -112,7 +112,7 @@ func (d *details) kind(ctx context.Context, c identity.Caller, kind iamtypes.Ent
 
 func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	if e.Kind == meta.ManagedPolicy {
-		return d.managed(ctx, managed{arn: identity.EntityARN(e), entity: e})
+		return d.managed(ctx, managed{arn: e.ARN(), entity: e})
 	}
 	s := d.s
 	inline, err := s.meta.Inlines(ctx, e.ID)
@@ -126,7 +126,7 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	if err != nil {
 		return err
 	}
-	arn, created := identity.EntityARN(e), awswire.At(e.CreatedAt)
+	arn, created := e.ARN(), awswire.At(e.CreatedAt)
 	if e.Kind == meta.Group {
 		d.out.GroupDetailList = append(d.out.GroupDetailList, iamtypes.GroupDetail{
 			Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: arn, CreateDate: created, GroupPolicyList: policies, AttachedManagedPolicies: attached,

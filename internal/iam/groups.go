@@ -26,7 +26,7 @@ func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, in *iamtyp
 }
 
 func groupOf(e meta.Entity) iamtypes.Group {
-	return iamtypes.Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt}}
+	return iamtypes.Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt}}
 }
 
 // nameOf is the order of most listings.

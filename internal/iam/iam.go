@@ -222,7 +222,7 @@ func (s *Service) managedEntity(ctx context.Context, account name.Account, arn s
 	path, ok := strings.CutPrefix(arn, "arn:aws:iam::"+account.String()+":policy/")
 	if ok {
 		e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
-		if err == nil && identity.EntityARN(e) == arn {
+		if err == nil && e.ARN() == arn {
 			return e, nil
 		}
 		if err != nil && !errors.Is(err, fault.NoSuchEntity) {

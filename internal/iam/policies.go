@@ -107,7 +107,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamty
 		return nil, err
 	}
 	e.DefaultVersion = 1
-	m := managed{arn: identity.EntityARN(e), entity: e}
+	m := managed{arn: e.ARN(), entity: e}
 	p := m.show(0, 0)
 	p.Description, p.Tags = e.Description, tagList(tags)
 	return &iamtypes.CreatePolicyResponse{Policy: &p}, nil
@@ -189,7 +189,7 @@ func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope 
 			return nil, err
 		}
 		for _, e := range own {
-			all = append(all, managed{arn: identity.EntityARN(e), entity: e})
+			all = append(all, managed{arn: e.ARN(), entity: e})
 		}
 	}
 	if scope == iamtypes.PolicyScopeTypeLocal {

@@ -37,7 +37,7 @@ func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, 
 // profileOf shows an instance profile as listings do: with its role, without tags.
 func (s *Service) profileOf(ctx context.Context, e meta.Entity) (iamtypes.InstanceProfile, error) {
 	p := iamtypes.InstanceProfile{
-		Path: e.Path, InstanceProfileName: e.Name, InstanceProfileId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt},
+		Path: e.Path, InstanceProfileName: e.Name, InstanceProfileId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
 	}
 	members, err := s.meta.Members(ctx, e.ID)
 	if err != nil {

@@ -50,7 +50,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Ca
 	if err := s.meta.CreateEntity(ctx, e, tags, mostProviders); err != nil {
 		return nil, err
 	}
-	return &iamtypes.CreateOpenIDConnectProviderResponse{OpenIDConnectProviderArn: identity.EntityARN(e), Tags: tagList(tags)}, nil
+	return &iamtypes.CreateOpenIDConnectProviderResponse{OpenIDConnectProviderArn: e.ARN(), Tags: tagList(tags)}, nil
 }
 
 // issuerOf checks the URL of a provider and gives it without https://, as tokens' issuers are compared and ARNs have it.
@@ -165,7 +165,7 @@ func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Cal
 		return nil, err
 	}
 	return &iamtypes.ListOpenIDConnectProvidersResponse{OpenIDConnectProviderList: each(all, func(e meta.Entity) iamtypes.OpenIDConnectProviderListEntry {
-		return iamtypes.OpenIDConnectProviderListEntry{Arn: identity.EntityARN(e)}
+		return iamtypes.OpenIDConnectProviderListEntry{Arn: e.ARN()}
 	})}, nil
 }
 

@@ -73,7 +73,7 @@ func (s *Service) trust(ctx context.Context, text string) (meta.BoundPolicy, err
 func (s *Service) roleOf(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
 	trust, err := s.show(ctx, e.Trust, policy.Trust)
 	return iamtypes.Role{
-		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt},
+		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
 		AssumeRolePolicyDocument: trust, Description: e.Description, MaxSessionDuration: new(int32(e.MaxSession / time.Second)),
 	}, err
 }

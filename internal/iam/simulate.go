@@ -127,7 +127,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		}
 		return sim, nil
 	}
-	g, err := s.id.Gather(ctx, identity.EntityARN(e))
+	g, err := s.id.Gather(ctx, e.ARN())
 	if err != nil {
 		return nil, err
 	}

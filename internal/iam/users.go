@@ -44,7 +44,7 @@ func (s *Service) newEntity(c identity.Caller, kind meta.EntityKind, prefix, pat
 
 // userOf shows a user as listings do: without boundary and tags. Source: IAM API reference, ListUsers.
 func userOf(e meta.Entity) iamtypes.User {
-	return iamtypes.User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: identity.EntityARN(e), CreateDate: awswire.Time{Time: e.CreatedAt}}
+	return iamtypes.User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt}}
 }
 
 func fullUser(e meta.Entity, tags map[string]string) iamtypes.User {

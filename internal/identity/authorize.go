@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -281,9 +282,9 @@ func (s *Service) contextOf(ctx context.Context, who *subject, a Access, owner n
 	keys := who.keys.Clone() // other requests of the same subject read them too
 	keys.Time = s.now()
 	keys.SourceIP = a.From.SourceIP
-	keys.Set("aws:securetransport", boolText(a.From.Secure))
+	keys.Set("aws:securetransport", strconv.FormatBool(a.From.Secure))
 	keys.Set("aws:viaawsservice", "false")
-	keys.Set("aws:principalisawsservice", boolText(who.policy.Kind == policy.Service))
+	keys.Set("aws:principalisawsservice", strconv.FormatBool(who.policy.Kind == policy.Service))
 	if a.Region != (name.Region{}) {
 		keys.Set("aws:requestedregion", a.Region.String())
 	}
@@ -371,11 +372,4 @@ func (s *Service) registryPolicy(ctx context.Context, r name.Registry) (c *compi
 	}
 	c, err = s.compile(policy.Registry, text)
 	return c, scope == "V1", err
-}
-
-func boolText(b bool) string {
-	if b {
-		return "true"
-	}
-	return "false"
 }

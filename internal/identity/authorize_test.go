@@ -188,7 +188,7 @@ func TestAuthorizeWithinAnAccount(t *testing.T) {
 	w.decide("by its own policy", puller, pull(home, "app"), "")
 	w.decide("another repository", puller, pull(home, "other"), "repository/other "+noIdentity)
 	named, byName := w.user(home, "named", "")
-	w.repository(home, "granted", grant(identity.EntityARN(named), "ecr:BatchGetImage"))
+	w.repository(home, "granted", grant(named.ARN(), "ecr:BatchGetImage"))
 	w.decide("by the repository's policy", byName, pull(home, "granted"), "")
 	w.decide("the repository's policy names another", bare, pull(home, "granted"), noIdentity)
 	w.repository(home, "delegated", grant(identity.RootARN(home), "ecr:*"))
@@ -236,7 +236,7 @@ func TestAuthorizeAcrossAccounts(t *testing.T) {
 	_, without := w.user(other, "without", "")
 	w.repository(home, "closed", "")
 	w.repository(home, "account", grant(identity.RootARN(other), "ecr:BatchGetImage"))
-	w.repository(home, "user", grant(identity.EntityARN(user), "ecr:BatchGetImage"))
+	w.repository(home, "user", grant(user.ARN(), "ecr:BatchGetImage"))
 	w.repository(home, "all", grant("*", "ecr:BatchGetImage"))
 	w.decide("identity policy only", with, pull(home, "closed"), noResource)
 	w.decide("a repository that does not exist looks the same", with, pull(home, "none"), noResource)
@@ -300,9 +300,9 @@ func TestAuthorizeSessions(t *testing.T) {
 	w.decide("a federated user in IAM", guest, iamCall, "cannot call it")
 	w.decide("a session of a user in IAM", w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), iamCall, "cannot call it")
 	// Passing tags and a source identity is part of assuming a role, which such sessions may.
-	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + identity.EntityARN(user) + `"},"Action":"sts:*"}]}`}
+	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + user.ARN() + `"},"Action":"sts:*"}]}`}
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
-		a := identity.Access{Action: action, Account: home, Region: region, Resource: identity.EntityARN(role), Trust: trust}
+		a := identity.Access{Action: action, Account: home, Region: region, Resource: role.ARN(), Trust: trust}
 		w.decide("a session of a user: "+action, w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), a, "")
 		w.decide("a federated user: "+action, guest, a, "cannot call it")
 	}
@@ -450,7 +450,7 @@ func TestAuthorizeFederatedWithoutPolicies(t *testing.T) {
 	free, _ := w.user(home, "free", allow("ecr:*", "*"))
 	held, _ := w.user(home, "held", deny("ecr:BatchGetImage"))
 	w.repository(home, "all", grant("*", "ecr:BatchGetImage"))
-	w.repository(home, "user", grant(identity.EntityARN(free), "ecr:BatchGetImage"))
+	w.repository(home, "user", grant(free.ARN(), "ecr:BatchGetImage"))
 	w.repository(home, "guest", grant(guestARN, "ecr:BatchGetImage"))
 	guest := func(principal string) identity.Caller {
 		return w.session(meta.Session{Account: home, Kind: meta.FederatedSession, Principal: principal, Name: "guest"})

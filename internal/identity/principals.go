@@ -64,8 +64,8 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 			now[text] = id
 		case err != nil:
 			return "", err
-		case !strings.HasPrefix(text, "arn:aws:sts:") && EntityARN(e) != text:
-			now[text] = EntityARN(e)
+		case !strings.HasPrefix(text, "arn:aws:sts:") && e.ARN() != text:
+			now[text] = e.ARN()
 		}
 	}
 	if len(now) == 0 {
@@ -149,14 +149,4 @@ func (s *Service) named(ctx context.Context, principal string) (*subject, error)
 		return s.make(ctx, p.Account, nil, &in)
 	}
 	return nil, fault.InvalidInput.New("%q is no principal that can call", name.Clip(principal))
-}
-
-// EntityARN is the ARN of an entity, by its kind, path and name.
-func EntityARN(e meta.Entity) string {
-	kind := [...]string{meta.User: "user", meta.Group: "group", meta.Role: "role", meta.ManagedPolicy: "policy", meta.InstanceProfile: "instance-profile", meta.OIDCProvider: "oidc-provider"}[e.Kind]
-	path := e.Path
-	if path == "" {
-		path = "/"
-	}
-	return "arn:aws:iam::" + e.Account.String() + ":" + kind + path + e.Name
 }

@@ -104,19 +104,19 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 		u.caller.UserID = account.String() + ":" + in.Name
 		u.policy.Issuer = RootARN(account)
 		if e != nil {
-			u.policy.Issuer = EntityARN(*e)
+			u.policy.Issuer = e.ARN()
 		}
 	case e == nil:
 		u.caller.Kind, u.policy.Kind = Root, policy.Account
 		u.caller.ARN, u.caller.UserID = RootARN(account), account.String()
 	case e.Kind == meta.User:
 		u.caller.Kind, u.policy.Kind = User, policy.User
-		u.caller.ARN, u.caller.UserID = EntityARN(*e), e.ID
+		u.caller.ARN, u.caller.UserID = e.ARN(), e.ID
 	case e.Kind == meta.Role && in != nil:
 		u.caller.Kind, u.policy.Kind = RoleSession, policy.RoleSession
 		u.caller.ARN = "arn:aws:sts::" + account.String() + ":assumed-role/" + e.Name + "/" + in.Name
 		u.caller.UserID = e.ID + ":" + in.Name
-		u.policy.Issuer = EntityARN(*e)
+		u.policy.Issuer = e.ARN()
 	default:
 		return nil, fmt.Errorf("identity: %s is no principal", e.ID)
 	}
@@ -245,7 +245,7 @@ func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
 		return "", none
 	}
 	e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
-	if errors.Is(err, fault.NoSuchEntity) || err == nil && EntityARN(e) != arn {
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return "", none
 	}
 	if err != nil {

@@ -45,6 +45,16 @@ type Entity struct {
 	LastUsedRegion string    // Role
 }
 
+// ARN is the entity's ARN, by its kind, path ("" stands for "/") and name. Source: IAM user guide, IAM ARNs.
+func (e Entity) ARN() string {
+	kind := [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy", InstanceProfile: "instance-profile", OIDCProvider: "oidc-provider"}[e.Kind]
+	path := e.Path
+	if path == "" {
+		path = "/"
+	}
+	return "arn:aws:iam::" + e.Account.String() + ":" + kind + path + e.Name
+}
+
 // BoundPolicy is the text of a policy with the unique ids of the principals that it names, by their text in it.
 type BoundPolicy struct {
 	Text string

@@ -321,7 +321,7 @@ func (s *Store) DeleteEntity(ctx context.Context, account name.Account, kind Ent
 // notInUse refuses a managed policy that is attached or a boundary. Errors: fault.DeleteConflict.
 func notInUse(t *tx, e Entity) error {
 	var one int
-	arn := policyARN(e)
+	arn := e.ARN()
 	attached, err := t.one(`SELECT 1 FROM entity_attachments WHERE policy = $1 LIMIT 1`, args{arn}, &one)
 	if err != nil {
 		return err
@@ -331,10 +331,6 @@ func notInUse(t *tx, e Entity) error {
 		err = fault.DeleteConflict.New("Cannot delete a policy attached to entities.")
 	}
 	return err
-}
-
-func policyARN(e Entity) string {
-	return "arn:aws:iam::" + e.Account.String() + ":policy" + e.Path + e.Name
 }
 
 // policyExists makes sure, inside the transaction, that the account has a managed policy; those of AWS every account has, and
@@ -351,7 +347,7 @@ func policyExists(t *tx, owner name.Account, arn string) error {
 		return none
 	}
 	e, err := entityIn(t, account, ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
-	if errors.Is(err, fault.NoSuchEntity) || err == nil && policyARN(e) != arn {
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return none
 	}
 	return err

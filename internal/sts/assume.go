@@ -43,7 +43,7 @@ func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
 		return target{}, fault.Validation.New("%s is invalid", name.Clip(arn))
 	}
 	e, err := s.meta.Entity(ctx, account, meta.Role, roleName)
-	if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) || err == nil && identity.EntityARN(e) != arn {
+	if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) || err == nil && e.ARN() != arn {
 		return target{account: account}, nil
 	}
 	if err != nil {

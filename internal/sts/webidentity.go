@@ -42,7 +42,7 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 		if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) {
 			return oidc.Provider{}, fault.InvalidIdentityToken.New("No OpenIDConnect provider found in your account for %s", issuer).Because(err)
 		}
-		v.provider = identity.EntityARN(e)
+		v.provider = e.ARN()
 		return oidc.Provider{URL: e.Name, ClientIDs: e.ClientIDs, Thumbprints: e.Thumbprints}, err
 	})
 	if err != nil {
