@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -67,7 +68,7 @@ func (r *Record) AppendLines(dst []byte, accounts ...string) []byte {
 	one := *r
 	n := byte(0)
 	for i, account := range accounts {
-		if account == "" || repeated(accounts[:i], account) {
+		if account == "" || slices.Contains(accounts[:i], account) {
 			continue
 		}
 		one.Account, one.EventID = account, r.EventID.sibling(2*n)
@@ -81,15 +82,6 @@ func (r *Record) AppendLines(dst []byte, accounts ...string) []byte {
 		dst = append(one.AppendJSON(dst), '\n')
 	}
 	return dst
-}
-
-func repeated(before []string, account string) bool {
-	for _, b := range before {
-		if b == account {
-			return true
-		}
-	}
-	return false
 }
 
 // several tells whether more than one account is named.

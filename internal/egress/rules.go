@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // rule is a range of addresses that is refused unless it is allowed. The first range that holds an address names it.
@@ -143,12 +144,7 @@ func (g *Guard) check(host string, a netip.Addr) error {
 }
 
 func in(prefixes []netip.Prefix, a netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // unmap gives prefixes of IPv4-mapped addresses their IPv4 form: addresses are compared in that form only.

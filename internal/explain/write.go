@@ -91,7 +91,7 @@ func called(f ecrintypes.Finding) string {
 
 type text struct{ *bytes.Buffer }
 
-// line writes one line. What a client has sent stands in it, so nothing that steers a terminal may pass.
+// line writes one line. What a client has sent stands in it, so no control character may pass.
 func (t text) line(format string, args ...any) {
 	t.WriteString(strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {

@@ -181,15 +181,7 @@ func parse(text string, kind policy.Kind, limit int) (*policy.Document, error) {
 			return nil, fault.LimitExceeded.New("Cannot exceed quota for %s: %d", quota, limit).Because(err)
 		}
 	}
-	var p *policy.Problem
-	if !errors.As(err, &p) {
-		return nil, fault.MalformedPolicyDocument.New("Syntax errors in policy.").Because(err)
-	}
-	where := ""
-	if p.Path != "" {
-		where = " in " + p.Path
-	}
-	return nil, fault.MalformedPolicyDocument.New("Syntax error in policy at line %d, column %d%s: %s.", p.Line, p.Column, where, p.Reason).Because(err)
+	return nil, identity.Malformed(err)
 }
 
 // bind finds the principals that a policy names, so that it holds for them and not for whoever has their names later.

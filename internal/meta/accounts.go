@@ -26,7 +26,7 @@ type AccessKey struct {
 	SealedSecret []byte
 	Active       bool
 	CreatedAt    time.Time
-	Used         Use // last; of the key that AccessKey gives it may be an older one
+	Used         Use // the last one; in what AccessKey gives it may be out of date
 }
 
 // Token is one docker password that was issued.
@@ -199,7 +199,8 @@ func scanKey(scan func(...any) error) (AccessKey, error) {
 	return k, err
 }
 
-// AccessKey finds a key, active or not. Errors: fault.AccessKeyNotFound.
+// AccessKey finds a key, active or not. It is answered from the cache: do not change it, and read Used from AccessKeys, for
+// here it may be out of date. Errors: fault.AccessKeyNotFound.
 func (s *Store) AccessKey(ctx context.Context, id string) (AccessKey, error) {
 	return cached(&s.cache.keys, id, func() (k AccessKey, err error) {
 		return scanKey(func(dest ...any) error {

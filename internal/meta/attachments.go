@@ -34,7 +34,8 @@ func (s *Store) PutInline(ctx context.Context, id string, p Inline, most int) er
 	})
 }
 
-// printed counts the characters of a policy that its limits count. Source: IAM quotas, which leave white space out.
+// printed counts the characters of a policy that the limit of all inline policies together counts: white space is left out,
+// inside texts too, where the parser of policies counts it. Source: IAM quotas, which leave white space out.
 func printed(text string) int {
 	n := 0
 	for _, r := range text {

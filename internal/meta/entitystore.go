@@ -219,7 +219,7 @@ func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[En
 }
 
 // UpdateEntity changes an entity in one transaction: change gets it as it is and may run more than once. It may change the
-// name too, but not id, account, kind, creation and last use. An error of change ends it.
+// name too, but not id, account, kind, creation, last version and last use. An error of change ends it.
 // Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (the new name is taken).
 func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind EntityKind, entityName string, change func(*Entity) error) (Entity, error) {
 	var e Entity

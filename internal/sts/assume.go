@@ -204,8 +204,9 @@ func (s *Service) AssumeRoleAccess(ctx context.Context, c identity.Caller, in *s
 // AssumeRole gives credentials of a role, limited by the session policies. decided is what AssumeRoleAccess gave and was
 // allowed: it is good for that role, not for one that was made since with the same name.
 //
-// Errors: fault.AccessDenied (the role is gone or another one; a code of an MFA device), fault.Validation (the duration; the session
-// policies), fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Errors: fault.AccessDenied (a root user; the role is gone or another one; a code of an MFA device), fault.Validation (not the
+// ARN of a role; the duration; the session policies; provided contexts; the token's size), fault.InvalidParameter (the tags; the
+// source identity), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
 // Source: STS API reference, AssumeRole.
 func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, decided []identity.Access, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
 	a, err := s.assuming(ctx, c, in)

@@ -79,7 +79,7 @@ func (s *Service) sessionPolicies(ctx context.Context, account name.Account, tex
 			return limits{}, fault.Validation.New("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", mostPolicy)
 		}
 		if _, err := policy.ParseLimit(text, policy.Session, mostPolicy); err != nil {
-			return limits{}, malformed(err)
+			return limits{}, identity.Malformed(err)
 		}
 		l.inline = []string{text}
 	}
@@ -95,19 +95,6 @@ func (s *Service) sessionPolicies(ctx context.Context, account name.Account, tex
 		return limits{}, fault.Validation.New("Cannot pass more than %d managed session policies.", mostPolicies)
 	}
 	return l, nil
-}
-
-// malformed puts the error of the parser into the words of IAM.
-func malformed(err error) error {
-	var p *policy.Problem
-	if !errors.As(err, &p) {
-		return fault.MalformedPolicyDocument.New("Syntax errors in policy.").Because(err)
-	}
-	where := ""
-	if p.Path != "" {
-		where = " in " + p.Path
-	}
-	return fault.MalformedPolicyDocument.New("Syntax error in policy at line %d, column %d%s: %s.", p.Line, p.Column, where, p.Reason).Because(err)
 }
 
 // sessionManaged tells whether a managed policy can be a session policy: one of AWS, or of the account.
@@ -136,7 +123,7 @@ func pack(l limits, tags map[string]string) (*int32, error) {
 	for _, text := range l.inline {
 		var b bytes.Buffer
 		if err := json.Compact(&b, []byte(text)); err != nil {
-			return nil, malformed(err)
+			return nil, identity.Malformed(err)
 		}
 		size += b.Len()
 	}

@@ -84,8 +84,8 @@ func (s *Service) FederationAccess(ctx context.Context, c identity.Caller, in *s
 // GetFederationToken gives credentials of a federated user: the caller's rights as far as the session policies allow,
 // and none without such policies but those that a resource's policy grants. More than an hour for a root user becomes one hour.
 //
-// Errors: fault.AccessDenied (temporary credentials), fault.Validation (the session policies), fault.InvalidParameter (the
-// tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge. Source: STS API reference, GetFederationToken.
+// Errors: fault.AccessDenied (temporary credentials), fault.Validation (the session policies; the token's
+// size), fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge. Source: STS API reference, GetFederationToken.
 func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
 	if err := s.longTerm(ctx, c, "GetFederationToken"); err != nil {
 		return nil, err
