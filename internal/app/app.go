@@ -24,8 +24,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/config"
 	"github.com/ecrin-dev/ecrin/internal/durable"
+	"github.com/ecrin-dev/ecrin/internal/ecr"
+	"github.com/ecrin-dev/ecrin/internal/ecrin"
 	"github.com/ecrin-dev/ecrin/internal/egress"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -130,22 +133,33 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	guard := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
-	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, OIDC: oidc.New(guard, now)})
-	pages := func(b []byte) []byte { return keys.MAC("page tokens", b) }
+	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
+	decisions := guard.New(a.meta, id, now, c.Organization)
+	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
+	sealer := func(b []byte) []byte { return keys.MAC("page tokens", b) }
 	record := trail.New(a.trail, a.pump, id, now)
+	repositories := ecr.New(ecr.Options{
+		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links, Pages: sealer,
+	})
+	own := ecrin.New(ecrin.Options{
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts, Pages: sealer,
+		Reserved: awsapi.Reserved, Now: now,
+	})
 	metrics := web.NewMetrics()
 	doors := &doors{
-		oci: ociapi.New(ociapi.Options{Registry: a.registry, Identity: id, Hosts: a.hosts, Links: links, Anonymous: c.Anonymous, Encode: tokens.Encode}),
+		oci: ociapi.New(ociapi.Options{
+			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links,
+			Anonymous: c.Anonymous, Encode: tokens.Encode,
+		}),
 		aws: awsapi.New(awsapi.Options{
-			Registry: a.registry, Identity: id, IAM: iam.New(a.meta, id, pages, now), STS: tokens, Trail: record,
-			Hosts: a.hosts, Links: links, PageMAC: pages, Now: now,
+			ECR: repositories, Ecrin: own, IAM: iam.New(a.meta, id, sealer, now), STS: tokens, Identity: id, Guard: decisions, Trail: record,
+			Hosts: a.hosts, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		metrics: metrics.Handler(),
 		ready:   a.meta.Ping,
 	}
 	a.http = &http.Server{
-		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Trail: record, Proxies: c.Proxies, Now: now}),
+		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Proxies: c.Proxies, Now: now}),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

@@ -126,7 +126,7 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 // Meta looks behind the doors.
-func (s *Server) Meta() *meta.Store { return s.app.Registry().Meta() }
+func (s *Server) Meta() *meta.Store { return s.app.Meta() }
 
 // Registry is the default registry.
 func (s *Server) Registry() name.Registry {

@@ -74,6 +74,7 @@ const (
 	FederatedUser   IdentityType = "FederatedUser"
 	WebIdentityUser IdentityType = "WebIdentityUser"
 	AWSService      IdentityType = "AWSService"
+	Customer        IdentityType = "Customer"
 	Anonymous       IdentityType = "Anonymous"
 	Unknown         IdentityType = "Unknown"
 )

@@ -1,4 +1,9 @@
-// Package awsapi is the AWS door: the ECR API (JSON 1.1), STS (query protocol), and ecrin's own operations, all signed.
+// Package awsapi is the door of the signed APIs: ECR and ecrin's own service in JSON 1.1, IAM and STS in the query protocol.
+//
+// It keeps the codecs, the authentication of signatures, and the operation tables. A row of a table names an operation, the
+// action that it needs, for whom the action is reserved, the function that resolves its target and the function that does it;
+// both functions are of the typed services ecr, ecrin, iam and sts. [API.Do] is the one way through a row: the HTTP path
+// calls it, and so may other callers in this process.
 package awsapi
 
 import (
@@ -12,16 +17,16 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/ecr"
+	"github.com/ecrin-dev/ecrin/internal/ecrin"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
 	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/web"
@@ -29,71 +34,49 @@ import (
 
 // API answers signed requests. Safe for concurrent use.
 type API struct {
-	registry *registry.Service
-	identity *identity.Service
+	ecr      *ecr.Service
+	ecrin    *ecrin.Service
 	iam      *iam.Service
 	sts      *sts.Service
+	identity *identity.Service
+	guard    *guard.Guard
 	trail    Trail
 	hosts    *endpoint.Map
-	links    Links
-	pages    func(data []byte) []byte
-	now      func() time.Time
+	lenient  bool
 	large    chan struct{}
 }
 
-// Links makes direct addresses of layers.
-type Links interface {
-	Make(c identity.Caller, reg name.Registry, repo name.Repo, d name.Digest) string
-}
-
-// Trail is the audit trail, for those who read it.
+// Trail writes the audit trail.
 type Trail interface {
-	// Search gives lines, after all that has happened until now is in them.
-	Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error)
+	// Begin gives the context of a call that may change something: the change carries the call's line.
+	Begin(ctx context.Context, ev *guard.Event) context.Context
+	// End writes the line of a call that is over, unless a change has carried it.
+	End(ctx context.Context, ev *guard.Event)
 }
 
 // Options are what New needs.
 type Options struct {
-	Registry *registry.Service
-	Identity *identity.Service
+	ECR      *ecr.Service
+	Ecrin    *ecrin.Service
 	IAM      *iam.Service
 	STS      *sts.Service
+	Identity *identity.Service
+	Guard    *guard.Guard
 	Trail    Trail
 	Hosts    *endpoint.Map
-	Links    Links
-	PageMAC  func(data []byte) []byte // authenticates page tokens
-	Now      func() time.Time
+	// IgnoreUnknown accepts members that an operation does not have, instead of naming them in an error.
+	IgnoreUnknown bool
 }
 
-// largeBodies is how many requests with layer parts or manifests are held in memory at once; more wait.
-const largeBodies = 6
+// maxLargeBodies is how many requests with layer parts or manifests are held in memory at once; more wait.
+const maxLargeBodies = 6
 
 // New makes the door.
 func New(o Options) *API {
-	return &API{registry: o.Registry, identity: o.Identity, iam: o.IAM, sts: o.STS, trail: o.Trail, hosts: o.Hosts, links: o.Links, pages: o.PageMAC, now: o.Now, large: make(chan struct{}, largeBodies)}
-}
-
-// call is one authenticated request, as operations see it.
-type call struct {
-	ctx    context.Context
-	caller identity.Caller
-	host   endpoint.Host
-	region name.Region
-	secure bool // came by TLS
-	ev     *web.Event
-	r      *http.Request // for its headers
-
-	vouched []identity.Access // of a caller that an identity provider vouches for
-	decided []identity.Access // what the operation needed, all of it allowed
-}
-
-// own is the registry of the caller's account in the call's region.
-func (c *call) own() name.Registry {
-	return name.Registry{Account: c.caller.Account, Region: c.region}
-}
-
-func (c *call) origin() identity.Origin {
-	return identity.Origin{SourceIP: c.ev.From, Secure: c.ev.Secure, UserAgent: c.r.UserAgent(), Referer: c.r.Referer()}
+	return &API{
+		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
+		lenient: o.IgnoreUnknown, large: make(chan struct{}, maxLargeBodies),
+	}
 }
 
 // exchange is a request on its way to an operation.
@@ -118,7 +101,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	}
 	if err != nil {
 		ev.Err = err
-		var denial *identity.Denial
+		var denial *guard.Denial
 		if errors.As(err, &denial) {
 			w.Header().Set(web.MessageHeader, a.sts.Encode(denial.Request, denial.Why))
 		}
@@ -176,18 +159,12 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := a.input(x, body)
+	x.ev.Caller = caller
+	in, err := x.service.read(a, x, body)
 	if err != nil {
 		return nil, err
 	}
-	c := &call{caller: caller, host: host, region: region}
-	if x.op.as != nil { // what proves the caller of such an operation is in the request; a signature beside it is ignored
-		c.prepare(x)
-		if c.caller, err = x.op.as(a, c, in); err != nil {
-			return nil, err
-		}
-	}
-	return a.act(x, c, in)
+	return a.do(x, guard.Request{By: caller, Region: region, Host: host, From: x.ev.From}, in)
 }
 
 // serveUnsigned answers the operations that carry their own proof of who calls; every other request without a signature is
@@ -204,10 +181,10 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	if err != nil {
 		return nil, missing
 	}
-	if op := stsService.operations[form.Get("Action")]; op == nil || op.as == nil {
+	if op := stsService.operations[form.Get("Action")]; op == nil || !op.unsigned {
 		return nil, missing
 	}
-	in, err := a.input(x, body)
+	in, err := x.service.read(a, x, body)
 	if err != nil {
 		return nil, err
 	}
@@ -215,69 +192,26 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	if region == (name.Region{}) {
 		region = a.hosts.Default().Region
 	}
-	c := &call{host: host, region: region}
-	c.prepare(x)
-	if c.caller, err = x.op.as(a, c, in); err != nil {
-		return nil, err
-	}
-	return a.act(x, c, in)
+	return a.do(x, guard.Request{Region: region, Host: host, From: x.ev.From}, in)
 }
 
-// input reads and checks the request of an operation.
-func (a *API) input(x *exchange, body []byte) (awswire.Input, error) {
-	in, err := x.service.read(a, x, body)
+// do calls the operation that the request names.
+func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) {
+	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in, Event: &x.ev.Event})
 	if err == nil {
-		err = in.Validate()
+		x.ev.Digest = digestOf(out)
 	}
+	return out, err
+}
+
+// validate holds an input to the rules of the model. Errors: fault.InvalidParameter, fault.Validation.
+func (s *service) validate(in awswire.Input) error {
+	err := in.Validate()
 	var broken *awswire.Violation
-	if x.service.wire.Protocol == "query" && errors.As(err, &broken) {
+	if s.wire.Protocol == "query" && errors.As(err, &broken) {
 		err = fault.Validation.New("1 validation error detected: Value at '%s' failed to satisfy constraint: %s", lower(broken.Member), broken.Reason).Because(err)
 	}
-	return in, err
-}
-
-// act decides and runs the operation.
-func (a *API) act(x *exchange, c *call, in awswire.Input) (any, error) {
-	c.prepare(x)
-	x.ev.Caller = c.caller.ARN
-	c.decides(x, in)
-	if err := a.allow(c, x.op, in); err != nil {
-		return nil, err
-	}
-	return x.op.run(a, c, in)
-}
-
-func (c *call) prepare(x *exchange) {
-	c.ctx, c.secure, c.ev, c.r = x.r.Context(), x.ev.Secure, x.ev, x.r
-}
-
-// allow asks for the operation's right on everything that it names.
-func (a *API) allow(c *call, op *operation, in awswire.Input) error {
-	all, err := op.on(a, c, in)
-	if err != nil {
-		return err
-	}
-	if len(all) == 0 {
-		return fmt.Errorf("awsapi: %s names nothing to decide on", op.wire.Name) // not even its caller
-	}
-	for i, access := range all {
-		if access.Action == "" {
-			access.Action = op.action
-		}
-		access.From = c.origin()
-		if i == 0 {
-			c.ev.Action, c.ev.Resource, c.ev.Decided.Owner = access.Action, access.Resource, access.Account
-		}
-		if access.Action == "" {
-			continue
-		}
-		if err := a.identity.Authorize(c.ctx, c.caller, access); err != nil {
-			c.ev.Action, c.ev.Resource = access.Action, access.Resource
-			return err
-		}
-	}
-	c.decided = all
-	return nil
+	return err
 }
 
 // settle finds the API by the signature's service name, which must agree with the host.
@@ -346,7 +280,7 @@ type service struct {
 
 // read finds the operation and decodes its input.
 func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) {
-	opts := awswire.Options{IgnoreUnknown: a.registry.Quirks().IgnoreUnknownMembers}
+	opts := awswire.Options{IgnoreUnknown: a.lenient}
 	if s.wire.Protocol == "json" {
 		operation, ok := strings.CutPrefix(x.r.Header.Get("X-Amz-Target"), s.wire.TargetPrefix+".")
 		if x.op = s.operations[operation]; !ok || x.op == nil || x.r.Method != http.MethodPost {
@@ -375,8 +309,8 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 // built notes the operation in the event and refuses one that ecrin does not have, before its input is looked at.
 func (x *exchange) built() error {
 	x.ev.Operation = x.op.wire.Name
-	if x.op.run == nil {
-		return fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists those it has", x.op.wire.Name)
+	if x.op.resolve == nil {
+		return x.op.unsupported()
 	}
 	return nil
 }

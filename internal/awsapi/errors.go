@@ -84,6 +84,7 @@ var jsonErrors = map[fault.Code]string{
 	fault.RegistryPolicyNotFound:      "RegistryPolicyNotFoundException",
 	fault.ControlPolicyNotFound:       "ControlPolicyNotFoundException",
 	fault.RequestNotFound:             "RequestNotFoundException",
+	fault.TargetChanged:               "ServerException",
 }
 
 // commonErrors need not be declared by an operation. Source: ECR API reference, common errors.
@@ -168,6 +169,7 @@ var queryErrors = map[fault.Code]struct {
 	fault.AccessKeyLimit:              {409, "LimitExceeded"},
 	fault.AccessKeyNotFound:           {404, "NoSuchEntity"},
 	fault.AccountNotFound:             {404, "NoSuchEntity"},
+	fault.TargetChanged:               {503, "ServiceUnavailable"},
 }
 
 func (s *service) fail(x *exchange, e *fault.Error) {

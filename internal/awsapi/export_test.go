@@ -22,16 +22,8 @@ func Rows() []Row {
 	var all []Row
 	for _, s := range services {
 		for n, o := range s.operations {
-			all = append(all, Row{s.wire.Name, n, o.action, o.run != nil})
+			all = append(all, Row{s.wire.Name, n, o.action, o.resolve != nil})
 		}
 	}
 	return all
-}
-
-// Token makes a page token.
-func (a *API) Token(scope string, position any) string { return a.token(scope, position) }
-
-// Resume reads a page token.
-func (a *API) Resume(scope, token string, position any) error {
-	return a.resume(scope, token, position)
 }

@@ -1,112 +1,179 @@
 package awsapi
 
 import (
+	"context"
+
 	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/ecr"
+	"github.com/ecrin-dev/ecrin/internal/ecrin"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
-// operation is one row: what is asked, with which right, on what, and who does it. A row without run is an operation of
+// operation is one row: what is asked, with which right, on what, and who does it. A row without resolve is an operation of
 // the model that ecrin does not have yet.
 type operation struct {
-	wire   awswire.Operation
-	action string // IAM action; "" when the identity alone is enough
-	on     target
-	as     func(*API, *call, awswire.Input) (identity.Caller, error) // who calls, for operations that are not signed
-	run    func(*API, *call, awswire.Input) (any, error)
+	wire     awswire.Operation
+	action   string         // IAM action; "" when the identity alone is enough
+	reserved guard.Reserved // for whom, whatever policies say
+	unsigned bool           // the request carries its own proof of who calls; a signature beside it is ignored
+	resolve  resolver
+	quiet    func(by identity.Caller, in awswire.Input) bool // whether a call has no audit line; nil for never
 }
 
-// target tells what an operation needs a right on: whose resources they are, their ARNs and condition keys. All of them must
-// be allowed; the row fills in its action where none is set.
-type target func(*API, *call, awswire.Input) ([]identity.Access, error)
+// resolver resolves the target of a call. Of an operation that is not signed it also sets who calls.
+type resolver func(*API, context.Context, *guard.Request, awswire.Input) (resolved, error)
 
 type row struct {
 	name string
 	op   operation
 }
 
-// op makes a row.
-func op[In any, Out any, P interface {
+// ecrOp makes a row of ECR.
+func ecrOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](operationName, action string, on target, run func(*API, *call, *In) (*Out, error)) row {
-	return row{operationName, operation{action: action, on: on, run: func(a *API, c *call, in awswire.Input) (any, error) {
-		return run(a, c, (*In)(in.(P)))
-	}}}
+}](name, action string, on func(*ecr.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecr.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: action, resolve: bind[ecr.Service, In, T, Out, P](func(a *API) *ecr.Service { return a.ecr }, on, run)}}
+}
+
+// ecrinOp makes a row of ecrin's own service.
+func ecrinOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name string, reserved guard.Reserved, on func(*ecrin.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecrin.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: "ecrin:" + name, reserved: reserved, resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service { return a.ecrin }, on, run)}}
+}
+
+// stsOp makes a row of STS.
+func stsOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name, action string, on func(*sts.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*sts.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: action, resolve: bind[sts.Service, In, T, Out, P](func(a *API) *sts.Service { return a.sts }, on, run)}}
 }
 
 var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations, ecrtypes.Errors,
-	op("GetAuthorizationToken", "ecr:GetAuthorizationToken", onNothing, (*API).getAuthorizationToken),
-	op("CreateRepository", "ecr:CreateRepository", tagged(onRepository), (*API).createRepository),
-	op("DescribeRepositories", "ecr:DescribeRepositories", onRepositories, (*API).describeRepositories),
-	op("DeleteRepository", "ecr:DeleteRepository", onRepository, (*API).deleteRepository),
-	op("PutImageTagMutability", "ecr:PutImageTagMutability", onRepository, (*API).putImageTagMutability),
-	op("SetRepositoryPolicy", "ecr:SetRepositoryPolicy", onRepository, (*API).setRepositoryPolicy),
-	op("GetRepositoryPolicy", "ecr:GetRepositoryPolicy", onRepository, (*API).getRepositoryPolicy),
-	op("DeleteRepositoryPolicy", "ecr:DeleteRepositoryPolicy", onRepository, (*API).deleteRepositoryPolicy),
-	op("PutRegistryPolicy", "ecr:PutRegistryPolicy", onRegistry, (*API).putRegistryPolicy),
-	op("GetRegistryPolicy", "ecr:GetRegistryPolicy", onRegistry, (*API).getRegistryPolicy),
-	op("DeleteRegistryPolicy", "ecr:DeleteRegistryPolicy", onRegistry, (*API).deleteRegistryPolicy),
-	op("TagResource", "ecr:TagResource", tagged(onResource), (*API).tagResource),
-	op("UntagResource", "ecr:UntagResource", tagged(onResource), (*API).untagResource),
-	op("ListTagsForResource", "ecr:ListTagsForResource", onResource, (*API).listTagsForResource),
-	op("ListImages", "ecr:ListImages", onRepository, (*API).listImages),
-	op("DescribeImages", "ecr:DescribeImages", onImages, (*API).describeImages),
-	op("BatchGetImage", "ecr:BatchGetImage", onImages, (*API).batchGetImage),
-	op("BatchDeleteImage", "ecr:BatchDeleteImage", onImages, (*API).batchDeleteImage),
-	op("PutImage", "ecr:PutImage", onImages, (*API).putImage),
+	ecrOp("GetAuthorizationToken", "ecr:GetAuthorizationToken", ecr.OnRegistry, (*ecr.Service).GetAuthorizationToken),
+	ecrOp("CreateRepository", "ecr:CreateRepository", ecr.OnNewRepository, (*ecr.Service).CreateRepository),
+	ecrOp("DescribeRepositories", "ecr:DescribeRepositories", ecr.OnRepositories, (*ecr.Service).DescribeRepositories),
+	ecrOp("DeleteRepository", "ecr:DeleteRepository", ecr.OnRepository, (*ecr.Service).DeleteRepository),
+	ecrOp("PutImageTagMutability", "ecr:PutImageTagMutability", ecr.OnRepository, (*ecr.Service).PutImageTagMutability),
+	ecrOp("SetRepositoryPolicy", "ecr:SetRepositoryPolicy", ecr.OnPolicyOf, (*ecr.Service).SetRepositoryPolicy),
+	ecrOp("GetRepositoryPolicy", "ecr:GetRepositoryPolicy", ecr.OnRepository, (*ecr.Service).GetRepositoryPolicy),
+	ecrOp("DeleteRepositoryPolicy", "ecr:DeleteRepositoryPolicy", ecr.OnRepository, (*ecr.Service).DeleteRepositoryPolicy),
+	ecrOp("PutRegistryPolicy", "ecr:PutRegistryPolicy", ecr.OnRegistry, (*ecr.Service).PutRegistryPolicy),
+	ecrOp("GetRegistryPolicy", "ecr:GetRegistryPolicy", ecr.OnRegistry, (*ecr.Service).GetRegistryPolicy),
+	ecrOp("DeleteRegistryPolicy", "ecr:DeleteRegistryPolicy", ecr.OnRegistry, (*ecr.Service).DeleteRegistryPolicy),
+	ecrOp("TagResource", "ecr:TagResource", ecr.OnResource, (*ecr.Service).TagResource),
+	ecrOp("UntagResource", "ecr:UntagResource", ecr.OnResource, (*ecr.Service).UntagResource),
+	ecrOp("ListTagsForResource", "ecr:ListTagsForResource", ecr.OnResource, (*ecr.Service).ListTagsForResource),
+	ecrOp("ListImages", "ecr:ListImages", ecr.OnRepository, (*ecr.Service).ListImages),
+	ecrOp("DescribeImages", "ecr:DescribeImages", ecr.OnImages, (*ecr.Service).DescribeImages),
+	ecrOp("BatchGetImage", "ecr:BatchGetImage", ecr.OnImages, (*ecr.Service).BatchGetImage),
+	ecrOp("BatchDeleteImage", "ecr:BatchDeleteImage", ecr.OnDeletions, (*ecr.Service).BatchDeleteImage),
+	ecrOp("PutImage", "ecr:PutImage", ecr.OnPut, (*ecr.Service).PutImage),
 	// The operation has no action of its own. Source: ECR user guide, identity-based policies.
-	op("ListImageReferrers", "ecr:BatchGetImage", onImages, (*API).listImageReferrers),
-	op("InitiateLayerUpload", "ecr:InitiateLayerUpload", onRepository, (*API).initiateLayerUpload),
-	op("UploadLayerPart", "ecr:UploadLayerPart", onRepository, (*API).uploadLayerPart),
-	op("CompleteLayerUpload", "ecr:CompleteLayerUpload", onRepository, (*API).completeLayerUpload),
-	op("BatchCheckLayerAvailability", "ecr:BatchCheckLayerAvailability", onRepository, (*API).batchCheckLayerAvailability),
-	op("GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", onRepository, (*API).getDownloadURLForLayer),
-	op("DescribeRegistry", "ecr:DescribeRegistry", onRegistry, (*API).describeRegistry),
-	op("GetAccountSetting", "ecr:GetAccountSetting", onSetting, (*API).getAccountSetting),
-	op("PutAccountSetting", "ecr:PutAccountSetting", onSetting, (*API).putAccountSetting),
+	ecrOp("ListImageReferrers", "ecr:BatchGetImage", ecr.OnSubject, (*ecr.Service).ListImageReferrers),
+	ecrOp("InitiateLayerUpload", "ecr:InitiateLayerUpload", ecr.OnRepository, (*ecr.Service).InitiateLayerUpload),
+	ecrOp("UploadLayerPart", "ecr:UploadLayerPart", ecr.OnRepository, (*ecr.Service).UploadLayerPart),
+	ecrOp("CompleteLayerUpload", "ecr:CompleteLayerUpload", ecr.OnRepository, (*ecr.Service).CompleteLayerUpload),
+	ecrOp("BatchCheckLayerAvailability", "ecr:BatchCheckLayerAvailability", ecr.OnRepository, (*ecr.Service).BatchCheckLayerAvailability),
+	ecrOp("GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", ecr.OnRepository, (*ecr.Service).GetDownloadURLForLayer),
+	ecrOp("DescribeRegistry", "ecr:DescribeRegistry", ecr.OnRegistry, (*ecr.Service).DescribeRegistry),
+	ecrOp("GetAccountSetting", "ecr:GetAccountSetting", ecr.OnSetting, (*ecr.Service).GetAccountSetting),
+	ecrOp("PutAccountSetting", "ecr:PutAccountSetting", ecr.OnSetting, (*ecr.Service).PutAccountSetting),
 )
 
 var stsService = newService(ststypes.Service, endpoint.STS, ststypes.Operations, ststypes.Errors,
-	op("AssumeRole", "sts:AssumeRole", onAssumedRole, runDecided((*sts.Service).AssumeRole)),
-	unsigned(op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", onVouched, runDecided((*sts.Service).AssumeRoleWithWebIdentity)), asVouched),
-	op("GetFederationToken", "sts:GetFederationToken", onFederation, run((*sts.Service).GetFederationToken)),
-	op("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onNothing, run((*sts.Service).DecodeAuthorizationMessage)),
+	stsOp("AssumeRole", "sts:AssumeRole", sts.OnRole, (*sts.Service).AssumeRole),
+	assumeRoleWithWebIdentity,
+	stsOp("GetFederationToken", "sts:GetFederationToken", sts.OnFederation, onNothing((*sts.Service).GetFederationToken)),
+	stsOp("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onCaller, onNothing((*sts.Service).DecodeAuthorizationMessage)),
 	// These need no permission, and the first cannot be denied. Source: STS API reference.
-	op("GetCallerIdentity", "", onNothing, run((*sts.Service).GetCallerIdentity)),
-	op("GetSessionToken", "", onNothing, run((*sts.Service).GetSessionToken)),
-	op("GetAccessKeyInfo", "", onNothing, run((*sts.Service).GetAccessKeyInfo)),
+	stsOp("GetCallerIdentity", "", onCaller, onNothing((*sts.Service).GetCallerIdentity)),
+	stsOp("GetSessionToken", "", onCaller, onNothing((*sts.Service).GetSessionToken)),
+	stsOp("GetAccessKeyInfo", "", onCaller, onNothing((*sts.Service).GetAccessKeyInfo)),
 )
+
+// assumeRoleWithWebIdentity is not signed: who calls is whoever the identity provider's token vouches for.
+var assumeRoleWithWebIdentity = row{"AssumeRoleWithWebIdentity", operation{
+	action: "sts:AssumeRoleWithWebIdentity", unsigned: true,
+	resolve: func(a *API, ctx context.Context, req *guard.Request, input awswire.Input) (resolved, error) {
+		in := input.(*ststypes.AssumeRoleWithWebIdentityRequest)
+		req.By = identity.Caller{}
+		by, t, err := sts.WebIdentity(a.sts, ctx, *req, in)
+		req.By = by
+		return resolved{t.Asks, t.Absent, func(ctx context.Context, by identity.Caller) (any, error) {
+			return a.sts.AssumeRoleWithWebIdentity(ctx, by, t.Value, in)
+		}}, err
+	},
+}}
+
+// onCaller resolves the caller itself, for operations of any service that have no resource.
+func onCaller[S, In any](_ *S, _ context.Context, req guard.Request, _ *In) (guard.Target[guard.Nothing], error) {
+	return guard.OnCaller(req), nil
+}
+
+// onNothing makes the function of a row of an operation that acts on no target.
+func onNothing[S, In, Out any](run func(*S, context.Context, identity.Caller, *In) (*Out, error)) func(*S, context.Context, identity.Caller, guard.Nothing, *In) (*Out, error) {
+	return func(s *S, ctx context.Context, by identity.Caller, _ guard.Nothing, in *In) (*Out, error) {
+		return run(s, ctx, by, in)
+	}
+}
 
 var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Operations, ecrintypes.Errors,
-	op("CreateAccount", "ecrin:CreateAccount", onAccount, (*API).createAccount),
-	op("ListAccounts", "ecrin:ListAccounts", onAccount, (*API).listAccounts),
-	op("DeleteAccount", "ecrin:DeleteAccount", onAccount, (*API).deleteAccount),
-	op("GetAccountCredentials", "ecrin:GetAccountCredentials", onAccount, (*API).getAccountCredentials),
-	op("ListAccessKeys", "ecrin:ListAccessKeys", onAccount, (*API).listAccessKeys),
-	op("CreateAccessKey", "ecrin:CreateAccessKey", onAccount, (*API).createAccessKey),
-	op("UpdateAccessKey", "ecrin:UpdateAccessKey", onAccessKey, (*API).updateAccessKey),
-	op("DeleteAccessKey", "ecrin:DeleteAccessKey", onAccessKey, (*API).deleteAccessKey),
-	op("ListAuditEvents", "ecrin:ListAuditEvents", onAccount, (*API).listAuditEvents),
-	op("ExplainRequest", "ecrin:ExplainRequest", onAccount, (*API).explainRequest),
-	op("ListTokens", "ecrin:ListTokens", onAccount, (*API).listTokens),
-	op("RevokeToken", "ecrin:RevokeToken", onAccount, (*API).revokeToken),
-	op("RemoveRepositoryPolicy", "ecrin:RemoveRepositoryPolicy", onAnyRepository, (*API).removeRepositoryPolicy),
-	op("ListTagHistory", "ecrin:ListTagHistory", onAnyRepository, (*API).listTagHistory),
-	op("ListDeletedImages", "ecrin:ListDeletedImages", onAnyRepository, (*API).listDeletedImages),
-	op("RestoreImage", "ecrin:RestoreImage", onRestored, (*API).restoreImage),
-	op("GrantRepositoryAccess", "ecrin:GrantRepositoryAccess", onGranted, (*API).grantRepositoryAccess),
-	op("ExplainAccess", "ecrin:ExplainAccess", onExplained, (*API).explainAccess),
-	op("ListControlPolicies", "ecrin:ListControlPolicies", onInstallation, (*API).listControlPolicies),
-	op("PutControlPolicy", "ecrin:PutControlPolicy", onInstallation, (*API).putControlPolicy),
-	op("DeleteControlPolicy", "ecrin:DeleteControlPolicy", onInstallation, (*API).deleteControlPolicy),
+	ecrinOp("CreateAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).CreateAccount),
+	ecrinOp("ListAccounts", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListAccounts),
+	ecrinOp("DeleteAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).DeleteAccount),
+	ecrinOp("GetAccountCredentials", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).GetAccountCredentials),
+	ecrinOp("ListAccessKeys", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).ListAccessKeys),
+	ecrinOp("CreateAccessKey", guard.ForRoot, ecrin.OnAccount, (*ecrin.Service).CreateAccessKey),
+	ecrinOp("UpdateAccessKey", guard.ForRoot, ecrin.OnAccessKey, (*ecrin.Service).UpdateAccessKey),
+	ecrinOp("DeleteAccessKey", guard.ForRoot, ecrin.OnAccessKey, (*ecrin.Service).DeleteAccessKey),
+	quiet(ecrinOp("ListAuditEvents", guard.ForPolicies, ecrin.OnTrail, (*ecrin.Service).ListAuditEvents), followsTrail),
+	ecrinOp("ExplainRequest", guard.ForPolicies, ecrin.OnRequest, (*ecrin.Service).ExplainRequest),
+	ecrinOp("ListTokens", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).ListTokens),
+	ecrinOp("RevokeToken", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).RevokeToken),
+	ecrinOp("RemoveRepositoryPolicy", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).RemoveRepositoryPolicy),
+	ecrinOp("ListTagHistory", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListTagHistory),
+	ecrinOp("ListDeletedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListDeletedImages),
+	ecrinOp("RestoreImage", guard.ForPolicies, ecrin.OnRestored, (*ecrin.Service).RestoreImage),
+	ecrinOp("GrantRepositoryAccess", guard.ForPolicies, ecrin.OnGranted, (*ecrin.Service).GrantRepositoryAccess),
+	ecrinOp("ExplainAccess", guard.ForPolicies, ecrin.OnExplained, (*ecrin.Service).ExplainAccess),
+	ecrinOp("ListControlPolicies", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListControlPolicies),
+	ecrinOp("PutControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).PutControlPolicy),
+	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
 )
 
+// quiet marks an operation some of whose calls have no audit line.
+func quiet(r row, when func(by identity.Caller, in awswire.Input) bool) row {
+	r.op.quiet = when
+	return r
+}
+
+// followsTrail tells whether the operator reads on in the audit trail: its own lines would otherwise be what it finds there.
+func followsTrail(by identity.Caller, in awswire.Input) bool {
+	list, ok := in.(*ecrintypes.ListAuditEventsRequest)
+	return ok && by.Kind == identity.Operator && list.NextToken != ""
+}
+
 var services = []*service{ecrService, stsService, iamService, ecrinService}
+
+// serviceNamed finds an API by its name; nil when there is none.
+func serviceNamed(name string) *service {
+	for _, s := range services {
+		if s.wire.Name == name {
+			return s
+		}
+	}
+	return nil
+}
 
 // newService joins the rows with the model's table; operations of the model without a row are kept as unsupported, and a
 // row without an operation of the model is a programmer's mistake.
@@ -117,13 +184,25 @@ func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswi
 	}
 	for _, r := range rows {
 		have := s.operations[r.name]
-		if have == nil || have.run != nil {
+		if have == nil || have.resolve != nil {
 			panic("awsapi: " + r.name + " is not in the model, or stands twice in the table")
 		}
 		r.op.wire = have.wire
 		*have = r.op
 	}
 	return s
+}
+
+// Reserved tells for whom an action of the tables is reserved, for explanations.
+func Reserved(action string) guard.Reserved {
+	for _, s := range services {
+		for _, o := range s.operations {
+			if o.action == action && o.reserved != guard.ForPolicies {
+				return o.reserved
+			}
+		}
+	}
+	return guard.ForPolicies
 }
 
 // Status is one operation of a model and whether it is built, for the documentation.
@@ -138,7 +217,7 @@ func ECROperations() []Status {
 	var all []Status
 	for _, operationName := range ecrtypes.OperationNames {
 		o := ecrService.operations[operationName]
-		all = append(all, Status{operationName, o.action, o.run != nil})
+		all = append(all, Status{operationName, o.action, o.resolve != nil})
 	}
 	return all
 }

@@ -78,6 +78,7 @@ const (
 	RegistryPolicyNotFound      // a registry without a policy
 	ControlPolicyNotFound       // a guard rail that does not exist
 	RequestNotFound             // no audit line has the request id
+	TargetChanged               // what was decided about is not what is there any more; the request starts again
 	end
 )
 
@@ -154,6 +155,7 @@ var codeNames = [...]string{
 	RegistryPolicyNotFound:      "RegistryPolicyNotFound",
 	ControlPolicyNotFound:       "ControlPolicyNotFound",
 	RequestNotFound:             "RequestNotFound",
+	TargetChanged:               "TargetChanged",
 }
 
 // String gives the code's name, for logs and metrics.

@@ -24,10 +24,10 @@ var floors = []struct {
 }{
 	{"words", []string{"internal/fault", "internal/name", "internal/secret"}},
 	{"rules", []string{"internal/sigv4", "internal/policy", "internal/manifest", "internal/endpoint", "internal/awswire",
-		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes", "internal/explain"}},
+		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes", "internal/explain", "internal/pages"}},
 	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack", "internal/egress", "internal/oidc", "internal/audit"}},
 	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
-	{"core", []string{"internal/identity", "internal/iam", "internal/sts", "internal/registry"}},
+	{"core", []string{"internal/identity", "internal/guard", "internal/registry", "internal/iam", "internal/sts", "internal/ecr", "internal/ecrin"}},
 	{"surfaces", []string{"internal/web", "internal/trail", "internal/ociapi", "internal/awsapi"}},
 	{"assembly", []string{"internal/config", "internal/app", "internal/client", "internal/cli/hostcmd", "internal/cli", "cmd/ecrin"}},
 }
@@ -42,6 +42,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"internal/manifest", "net/http", "a manifest is bytes, whoever sent it"},
 	{"internal/ociapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
 	{"internal/awsapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
+	{"internal/ociapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
+	{"internal/awsapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
 	{"internal/ociapi", "internal/awsapi", "what both doors do belongs into registry"},
 	{"internal/awsapi", "internal/ociapi", "what both doors do belongs into registry"},
 	{"internal/ociapi", "internal/blob/fsblob", "surfaces reach blobs only through registry, which knows who holds them"},

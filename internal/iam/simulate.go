@@ -127,13 +127,13 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		}
 		return sim, nil
 	}
-	g, err := s.id.Gather(ctx, e.ARN())
+	g, err := s.id.Named(ctx, e.ARN())
 	if err != nil {
 		return nil, err
 	}
-	sim.caller, sim.context = g.Caller, g.Context
-	sim.policies.SCP = g.Policies.SCP
-	for _, n := range g.Policies.Identity {
+	sim.caller, sim.context = g.Policy, g.Keys.Clone()
+	sim.policies.SCP = g.Control
+	for _, n := range g.Identity {
 		at := slices.IndexFunc(all, func(h held) bool { return h.name == n.Name && h.arn == n.ARN })
 		h := held{id: n.Name, name: n.Name, arn: n.ARN}
 		if at >= 0 {
@@ -142,7 +142,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		}
 		sim.policies.Identity = append(sim.policies.Identity, sim.named(h, n.Policy.Document, n.Policy))
 	}
-	for _, n := range g.Policies.Boundary {
+	for _, n := range g.Boundary {
 		found, err := s.heldManaged(ctx, nil, e, n.ARN)
 		if err != nil {
 			return nil, err
@@ -316,9 +316,9 @@ func (s *Service) callAs(ctx context.Context, c identity.Caller, sim *simulation
 		return fault.InvalidInput.New("Invalid CallerArn %q: it is the ARN of an IAM user.", name.Clip(arn))
 	}
 	if p.Account == c.Account {
-		g, err := s.id.Gather(ctx, arn)
+		g, err := s.id.Named(ctx, arn)
 		if err == nil {
-			sim.caller, sim.context = g.Caller, g.Context
+			sim.caller, sim.context = g.Policy, g.Keys.Clone()
 		}
 		if !errors.Is(err, fault.NoSuchEntity) {
 			return err

@@ -96,7 +96,7 @@ func (s *Service) callerOf(ctx context.Context, principal, session string) (Call
 	if err != nil {
 		return Caller{}, err
 	}
-	return u.caller, nil
+	return u.Caller, nil
 }
 
 // gone tells whether a principal or its session is no more.

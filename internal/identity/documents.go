@@ -9,12 +9,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// compiled is a policy ready for decisions, with what has to be known of it before one.
-type compiled struct {
-	ids         map[string]string
-	policy      *policy.Compiled
-	conditional bool // it reads condition keys
-	images      bool // it reads ecrin:ImageTag or ecrin:ImageDigest
+// Compiled is a policy ready for decisions, with what has to be known of it before one. Read only.
+type Compiled struct {
+	Policy      *policy.Compiled
+	Conditional bool // it reads condition keys
+	Images      bool // it reads ecrin:ImageTag or ecrin:ImageDigest
+
+	ids map[string]string
 }
 
 type documentKey struct {
@@ -25,8 +26,9 @@ type documentKey struct {
 // mostDocuments bounds the cache: a policy has up to 10 KB, and costs about as much again compiled.
 const mostDocuments = 2048
 
-// compile gives a stored policy ready for decisions, from the cache when it was asked for before.
-func (s *Service) compile(kind policy.Kind, p meta.BoundPolicy) (*compiled, error) {
+// Compile gives a stored policy ready for decisions, from a cache when it was compiled before.
+// Errors: those of policy.ParseLimit, for a text that this version cannot read.
+func (s *Service) Compile(kind policy.Kind, p meta.BoundPolicy) (*Compiled, error) {
 	key := documentKey{kind, p.Text}
 	s.mu.RLock()
 	have := s.documents[key]
@@ -49,14 +51,14 @@ func (s *Service) compile(kind policy.Kind, p meta.BoundPolicy) (*compiled, erro
 	return made, nil
 }
 
-func newCompiled(d *policy.Document, ids map[string]string) *compiled {
+func newCompiled(d *policy.Document, ids map[string]string) *Compiled {
 	var bind policy.Binding
 	if len(ids) > 0 {
 		bind = func(p policy.Principal) (string, bool) { return ids[p.Text], true }
 	}
-	c := &compiled{ids: ids, policy: policy.Compile(d, bind)}
-	c.conditional = c.policy.Conditional()
-	c.images = d.Mentions("ecrin:ImageTag") || d.Mentions("ecrin:ImageDigest")
+	c := &Compiled{ids: ids, Policy: policy.Compile(d, bind)}
+	c.Conditional = c.Policy.Conditional()
+	c.Images = d.Mentions("ecrin:ImageTag") || d.Mentions("ecrin:ImageDigest")
 	return c
 }
 
@@ -66,24 +68,34 @@ var (
 	everything = policy.Named{Name: "root user", Policy: policy.FullAccess(policy.ServiceControl).Policy}
 )
 
-// level is the control policies of one kind that hold for an account, level by level.
-type level struct {
-	policies    [][]policy.Named
-	conditional bool
+// Level is the control policies of one kind that hold for an account, level by level. Read only.
+type Level struct {
+	Policies    [][]policy.Named
+	Conditional bool // some of them read condition keys
+}
+
+// ResourceControl gives the resource control policies that hold for the resources of an account, the zero Account for a
+// resource that belongs to none.
+func (s *Service) ResourceControl(ctx context.Context, owner name.Account) (Level, error) {
+	c, err := s.controls(ctx)
+	if err != nil {
+		return Level{}, err
+	}
+	return c.of(meta.ResourceControl, owner), nil
 }
 
 // controls are the guard rails of the installation, as they were at one generation.
 type controls struct {
 	generation uint64
 	management name.Account
-	levels     map[meta.ControlKind]map[name.Account]*level // the zero account's is for all that have none of their own
+	levels     map[meta.ControlKind]map[name.Account]*Level // the zero account's is for all that have none of their own
 }
 
 // of gives those of an account. The management account is bound by none. Source: Organizations user guide, service control
 // policies.
-func (c *controls) of(kind meta.ControlKind, account name.Account) level {
+func (c *controls) of(kind meta.ControlKind, account name.Account) Level {
 	if account != (name.Account{}) && account == c.management {
-		return level{}
+		return Level{}
 	}
 	if own := c.levels[kind][account]; own != nil {
 		return *own
@@ -91,7 +103,7 @@ func (c *controls) of(kind meta.ControlKind, account name.Account) level {
 	if all := c.levels[kind][name.Account{}]; all != nil {
 		return *all
 	}
-	return level{}
+	return Level{}
 }
 
 func (s *Service) controls(ctx context.Context) (*controls, error) {
@@ -106,7 +118,7 @@ func (s *Service) controls(ctx context.Context) (*controls, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &controls{generation: now, management: s.management, levels: map[meta.ControlKind]map[name.Account]*level{}}
+	made := &controls{generation: now, management: s.management, levels: map[meta.ControlKind]map[name.Account]*Level{}}
 	for _, kind := range []meta.ControlKind{meta.ServiceControl, meta.ResourceControl} {
 		if made.levels[kind], err = s.levels(rows, kind); err != nil {
 			return nil, err
@@ -120,7 +132,7 @@ func (s *Service) controls(ctx context.Context) (*controls, error) {
 
 // levels sorts the guard rails of a kind: the first level holds for the whole installation, the second for one account. Each
 // has full access beside its own policies unless that was taken away.
-func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[name.Account]*level, error) {
+func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[name.Account]*Level, error) {
 	language := policy.ServiceControl
 	if kind == meta.ResourceControl {
 		language = policy.ResourceControl
@@ -139,12 +151,12 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[
 			closed[r.Account] = true
 			continue
 		}
-		c, err := s.compile(language, meta.BoundPolicy{Text: r.Text})
+		c, err := s.Compile(language, meta.BoundPolicy{Text: r.Text})
 		if err != nil {
 			return nil, err
 		}
-		conditional = conditional || c.conditional
-		sets[r.Account] = append(sets[r.Account], policy.Named{Name: r.Name, ARN: controlARN(r), Policy: c.policy})
+		conditional = conditional || c.Conditional
+		sets[r.Account] = append(sets[r.Account], policy.Named{Name: r.Name, ARN: controlARN(r), Policy: c.Policy})
 	}
 	of := func(a name.Account) []policy.Named {
 		if closed[a] {
@@ -152,14 +164,14 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[
 		}
 		return append([]policy.Named{full}, sets[a]...)
 	}
-	out := map[name.Account]*level{}
+	out := map[name.Account]*Level{}
 	if len(sets) == 0 && len(closed) == 0 {
 		return out, nil // nothing restricts: nothing to ask
 	}
 	for a := range accounts {
-		out[a] = &level{policies: [][]policy.Named{of(name.Account{})}, conditional: conditional}
+		out[a] = &Level{Policies: [][]policy.Named{of(name.Account{})}, Conditional: conditional}
 		if a != (name.Account{}) {
-			out[a].policies = append(out[a].policies, of(a))
+			out[a].Policies = append(out[a].Policies, of(a))
 		}
 	}
 	return out, nil

@@ -27,8 +27,8 @@ type Service struct {
 	secrets   map[string]openedSecret // unsealed secrets of keys in use
 	tokens    map[string]opened       // verified docker passwords by their text
 	sessions  map[string]string       // access keys of verified session tokens by their text
-	subjects  map[subjectKey]*subject
-	documents map[documentKey]*compiled
+	subjects  map[subjectKey]*Subject
+	documents map[documentKey]*Compiled
 	rails     *controls
 
 	used usage
@@ -50,7 +50,7 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	return &Service{
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
 		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
-		subjects: map[subjectKey]*subject{}, documents: map[documentKey]*compiled{},
+		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{},
 	}
 }
 

@@ -49,6 +49,8 @@ func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) 
 			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
 		}
 		return e.ID, err
+	case policy.Customer: // customers come with their applications; there are none yet
+		return "", fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
 	}
 	return "", nil
 }
@@ -83,30 +85,11 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 	}).String(), nil
 }
 
-// Gathered is a principal with all policies of its side, ready to decide by.
-type Gathered struct {
-	Caller   policy.Caller
-	Policies policy.Policies // without those of a resource
-	Context  policy.Context  // the keys of the principal: aws:PrincipalArn, aws:username, tags, …
-}
-
-// Gather collects what holds for a principal named by its ARN: a root user, user, role (in a session called "session"), role
-// session, federated user; or a service such as lambda.amazonaws.com, or * for an anonymous caller.
-// Errors: fault.NoSuchEntity, fault.InvalidInput (no principal's name).
-func (s *Service) Gather(ctx context.Context, principal string) (Gathered, error) {
-	u, err := s.named(ctx, principal)
-	if err != nil {
-		return Gathered{}, err
-	}
-	return Gathered{
-		Caller:   u.policy,
-		Policies: policy.Policies{SCP: u.control, Identity: u.identity, Boundary: u.boundary, Session: u.session},
-		Context:  u.keys,
-	}, nil
-}
-
-// named makes the subject of a principal by its name, as in Gather.
-func (s *Service) named(ctx context.Context, principal string) (*subject, error) {
+// Named makes the subject of a principal by its name: the ARN of a root user, user, role (in a session called "session"), role
+// session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or * for an anonymous caller.
+//
+// Errors: fault.NoSuchEntity, fault.InvalidInput (no principal's name); an error without a code as for Subject.
+func (s *Service) Named(ctx context.Context, principal string) (*Subject, error) {
 	if principal == "*" {
 		return s.outsider(Caller{Kind: Anonymous})
 	}

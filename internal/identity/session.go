@@ -155,8 +155,8 @@ func (s *Service) Issuer(ctx context.Context, c Caller) string {
 	switch {
 	case err != nil:
 		return ""
-	case u.policy.Issuer != "":
-		return u.policy.Issuer
+	case u.Policy.Issuer != "":
+		return u.Policy.Issuer
 	}
-	return u.caller.ARN
+	return u.Caller.ARN
 }

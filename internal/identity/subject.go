@@ -13,19 +13,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// subject is a principal in a session with all that holds for it on its own side, as it was at one generation of the
-// store. It is not changed once made, and serves many requests at once.
-type subject struct {
-	generation  uint64
-	caller      Caller // without Token and, but for sessions, AccessKey
-	policy      policy.Caller
-	identity    []policy.Named
-	boundary    []policy.Named
-	session     []policy.Named
-	control     [][]policy.Named
-	keys        policy.Context // of the principal
-	conditional bool           // some policy reads a condition key
-	images      bool           // some policy reads ecrin's keys of images
+// Subject is a principal in a session with everything that holds for it on its own side, as it was at one generation of
+// the store. It is not changed once made and serves many requests at once: read only.
+type Subject struct {
+	Caller      Caller // without Token and, but for sessions, AccessKey
+	Policy      policy.Caller
+	Identity    []policy.Named
+	Boundary    []policy.Named
+	Session     []policy.Named
+	Control     [][]policy.Named
+	Keys        policy.Context // condition keys of the principal: aws:PrincipalArn, aws:username, tags, …
+	Conditional bool           // some policy reads a condition key
+	Images      bool           // some policy reads ecrin:ImageTag or ecrin:ImageDigest
+
+	generation uint64
 }
 
 // subjectKey finds a subject: a principal has one for each of its sessions.
@@ -33,8 +34,11 @@ type subjectKey struct{ principal, session string }
 
 const mostSubjects = 8192
 
-// subjectOf gives the subject behind a caller. Errors: fault.NoSuchEntity (the user or role is gone).
-func (s *Service) subjectOf(ctx context.Context, c Caller) (*subject, error) {
+// Subject gives the subject behind a caller.
+//
+// Errors: fault.NoSuchEntity (the user or role was deleted), fault.AccountNotFound, fault.AccessKeyNotFound (the session was
+// deleted); an error without a code for a policy that cannot be read, a store that fails, or a caller that is no principal.
+func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	if c.Principal == "" {
 		return s.outsider(c)
 	}
@@ -43,7 +47,7 @@ func (s *Service) subjectOf(ctx context.Context, c Caller) (*subject, error) {
 
 // subject gives the subject of a principal, by its unique id (or the digits of an account for its root user), and the access
 // key of its session, "" for none.
-func (s *Service) subject(ctx context.Context, principal, session string) (*subject, error) {
+func (s *Service) subject(ctx context.Context, principal, session string) (*Subject, error) {
 	key := subjectKey{principal, session}
 	now := s.meta.IdentityGeneration()
 	s.mu.RLock()
@@ -67,7 +71,7 @@ func (s *Service) subject(ctx context.Context, principal, session string) (*subj
 }
 
 // gather reads a subject from the store.
-func (s *Service) gather(ctx context.Context, principal, session string) (*subject, error) {
+func (s *Service) gather(ctx context.Context, principal, session string) (*Subject, error) {
 	var in *meta.Session
 	if session != "" {
 		found, err := s.meta.Session(ctx, session)
@@ -91,38 +95,38 @@ func (s *Service) gather(ctx context.Context, principal, session string) (*subje
 }
 
 // make puts a subject together: of an entity, or the root user without one, in a session or not.
-func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity, in *meta.Session) (*subject, error) {
-	u := &subject{caller: Caller{Account: account, Principal: account.String()}, policy: policy.Caller{Account: account}}
+func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity, in *meta.Session) (*Subject, error) {
+	u := &Subject{Caller: Caller{Account: account, Principal: account.String()}, Policy: policy.Caller{Account: account}}
 	if e != nil {
-		u.caller.Principal, u.policy.UniqueID = e.ID, e.ID
-		u.policy.ServiceLinked = e.Service != ""
+		u.Caller.Principal, u.Policy.UniqueID = e.ID, e.ID
+		u.Policy.ServiceLinked = e.Service != ""
 	}
 	switch {
 	case in != nil && in.Kind == meta.FederatedSession:
-		u.caller.Kind, u.policy.Kind = FederatedUser, policy.FederatedUser
-		u.caller.ARN = "arn:aws:sts::" + account.String() + ":federated-user/" + in.Name
-		u.caller.UserID = account.String() + ":" + in.Name
-		u.policy.Issuer = RootARN(account)
+		u.Caller.Kind, u.Policy.Kind = FederatedUser, policy.FederatedUser
+		u.Caller.ARN = "arn:aws:sts::" + account.String() + ":federated-user/" + in.Name
+		u.Caller.UserID = account.String() + ":" + in.Name
+		u.Policy.Issuer = RootARN(account)
 		if e != nil {
-			u.policy.Issuer = e.ARN()
+			u.Policy.Issuer = e.ARN()
 		}
 	case e == nil:
-		u.caller.Kind, u.policy.Kind = Root, policy.Account
-		u.caller.ARN, u.caller.UserID = RootARN(account), account.String()
+		u.Caller.Kind, u.Policy.Kind = Root, policy.Account
+		u.Caller.ARN, u.Caller.UserID = RootARN(account), account.String()
 	case e.Kind == meta.User:
-		u.caller.Kind, u.policy.Kind = User, policy.User
-		u.caller.ARN, u.caller.UserID = e.ARN(), e.ID
+		u.Caller.Kind, u.Policy.Kind = User, policy.User
+		u.Caller.ARN, u.Caller.UserID = e.ARN(), e.ID
 	case e.Kind == meta.Role && in != nil:
-		u.caller.Kind, u.policy.Kind = RoleSession, policy.RoleSession
-		u.caller.ARN = "arn:aws:sts::" + account.String() + ":assumed-role/" + e.Name + "/" + in.Name
-		u.caller.UserID = e.ID + ":" + in.Name
-		u.policy.Issuer = e.ARN()
+		u.Caller.Kind, u.Policy.Kind = RoleSession, policy.RoleSession
+		u.Caller.ARN = "arn:aws:sts::" + account.String() + ":assumed-role/" + e.Name + "/" + in.Name
+		u.Caller.UserID = e.ID + ":" + in.Name
+		u.Policy.Issuer = e.ARN()
 	default:
 		return nil, fmt.Errorf("identity: %s is no principal", e.ID)
 	}
-	u.policy.ARN = u.caller.ARN
+	u.Policy.ARN = u.Caller.ARN
 	if in != nil {
-		u.caller.Session, u.caller.AccessKey = in.AccessKey, in.AccessKey
+		u.Caller.Session, u.Caller.AccessKey = in.AccessKey, in.AccessKey
 	}
 	if err := s.policiesOf(ctx, u, e, in); err != nil {
 		return nil, err
@@ -131,14 +135,14 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 }
 
 // policiesOf adds all policies of the subject's side.
-func (s *Service) policiesOf(ctx context.Context, u *subject, e *meta.Entity, in *meta.Session) error {
+func (s *Service) policiesOf(ctx context.Context, u *Subject, e *meta.Entity, in *meta.Session) error {
 	controls, err := s.controls(ctx)
 	if err != nil {
 		return err
 	}
-	if !u.policy.ServiceLinked {
-		level := controls.of(meta.ServiceControl, u.caller.Account)
-		u.control, u.conditional = level.policies, u.conditional || level.conditional
+	if !u.Policy.ServiceLinked {
+		level := controls.of(meta.ServiceControl, u.Caller.Account)
+		u.Control, u.Conditional = level.Policies, u.Conditional || level.Conditional
 	}
 	if e != nil {
 		if err := s.attached(ctx, u, *e); err != nil {
@@ -161,39 +165,39 @@ func (s *Service) policiesOf(ctx context.Context, u *subject, e *meta.Entity, in
 			if err != nil {
 				return err
 			}
-			u.boundary = append(u.boundary, n)
+			u.Boundary = append(u.Boundary, n)
 		}
 	}
 	if in == nil {
 		return nil
 	}
 	if in.Kind == meta.FederatedSession && e == nil {
-		u.identity = append(u.identity, everything) // the root user's side
+		u.Identity = append(u.Identity, everything) // the root user's side
 	}
 	// A federated user has rights only by the policies that its session was made with, and what is denied to the user behind
 	// it stays so. Source: STS API reference, GetFederationToken.
 	if in.Kind == meta.FederatedSession && len(in.Policies)+len(in.PolicyARNs) == 0 {
-		u.session = append(u.session, policy.Named{Name: "session without policies", Policy: nothing})
+		u.Session = append(u.Session, policy.Named{Name: "session without policies", Policy: nothing})
 	}
 	for _, text := range in.Policies {
 		n, err := s.add(u, policy.Session, "session policy", "", meta.BoundPolicy{Text: text})
 		if err != nil {
 			return err
 		}
-		u.session = append(u.session, n)
+		u.Session = append(u.Session, n)
 	}
 	for _, arn := range in.PolicyARNs {
 		n, err := s.managed(ctx, u, arn, policy.Session)
 		if err != nil {
 			return err
 		}
-		u.session = append(u.session, n)
+		u.Session = append(u.Session, n)
 	}
 	return nil
 }
 
 // attached adds the inline and managed policies of a user, group or role.
-func (s *Service) attached(ctx context.Context, u *subject, e meta.Entity) error {
+func (s *Service) attached(ctx context.Context, u *Subject, e meta.Entity) error {
 	inline, err := s.meta.Inlines(ctx, e.ID)
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (s *Service) attached(ctx context.Context, u *subject, e meta.Entity) error
 		if err != nil {
 			return err
 		}
-		u.identity = append(u.identity, n)
+		u.Identity = append(u.Identity, n)
 	}
 	arns, err := s.meta.Attachments(ctx, e.ID)
 	if err != nil {
@@ -214,14 +218,14 @@ func (s *Service) attached(ctx context.Context, u *subject, e meta.Entity) error
 		if err != nil {
 			return err
 		}
-		u.identity = append(u.identity, n)
+		u.Identity = append(u.Identity, n)
 	}
 	return nil
 }
 
 // managed reads a managed policy, of AWS or of a customer. One that is gone allows nothing: a boundary or session policy that
 // was deleted must not set free what it held.
-func (s *Service) managed(ctx context.Context, u *subject, arn string, kind policy.Kind) (policy.Named, error) {
+func (s *Service) managed(ctx context.Context, u *Subject, arn string, kind policy.Kind) (policy.Named, error) {
 	text, err := s.ManagedText(ctx, arn)
 	if errors.Is(err, fault.NoSuchEntity) {
 		return policy.Named{Name: arn, ARN: arn, Policy: nothing}, nil
@@ -263,20 +267,20 @@ func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
 }
 
 // add compiles a policy of the subject and notes what it reads.
-func (s *Service) add(u *subject, kind policy.Kind, policyName, arn string, p meta.BoundPolicy) (policy.Named, error) {
-	c, err := s.compile(kind, p)
+func (s *Service) add(u *Subject, kind policy.Kind, policyName, arn string, p meta.BoundPolicy) (policy.Named, error) {
+	c, err := s.Compile(kind, p)
 	if err != nil {
-		return policy.Named{}, fmt.Errorf("reading the policy %s of %s: %w", policyName, u.caller.ARN, err)
+		return policy.Named{}, fmt.Errorf("reading the policy %s of %s: %w", policyName, u.Caller.ARN, err)
 	}
-	u.conditional = u.conditional || c.conditional
-	u.images = u.images || c.images
-	return policy.Named{Name: policyName, ARN: arn, Policy: c.policy}, nil
+	u.Conditional = u.Conditional || c.Conditional
+	u.Images = u.Images || c.Images
+	return policy.Named{Name: policyName, ARN: arn, Policy: c.Policy}, nil
 }
 
 // keysOf sets the condition keys of the principal. Source: IAM user guide, global condition context keys.
-func (s *Service) keysOf(ctx context.Context, u *subject, e *meta.Entity, in *meta.Session) error {
-	k := &u.keys
-	principalARN, kind := u.caller.ARN, "Account"
+func (s *Service) keysOf(ctx context.Context, u *Subject, e *meta.Entity, in *meta.Session) error {
+	k := &u.Keys
+	principalARN, kind := u.Caller.ARN, "Account"
 	tags := map[string]string{}
 	if e != nil {
 		var err error
@@ -284,23 +288,23 @@ func (s *Service) keysOf(ctx context.Context, u *subject, e *meta.Entity, in *me
 			return err
 		}
 	}
-	switch u.caller.Kind {
+	switch u.Caller.Kind {
 	case User:
 		kind = "User"
 		k.Set("aws:username", e.Name)
 	case RoleSession:
 		kind = "AssumedRole"
-		principalARN = u.policy.Issuer
+		principalARN = u.Policy.Issuer
 	case FederatedUser:
 		kind = "FederatedUser"
 	}
 	k.Set("aws:principalarn", principalARN)
-	k.Set("aws:principalaccount", u.caller.Account.String())
+	k.Set("aws:principalaccount", u.Caller.Account.String())
 	k.Set("aws:principaltype", kind)
-	k.Set("aws:userid", u.caller.UserID)
+	k.Set("aws:userid", u.Caller.UserID)
 	if s.organization != "" {
 		k.Set("aws:principalorgid", s.organization)
-		k.SetList("aws:principalorgpaths", s.organization+"/r-root/"+u.caller.Account.String()+"/")
+		k.SetList("aws:principalorgpaths", s.organization+"/r-root/"+u.Caller.Account.String()+"/")
 	}
 	for key, value := range tags {
 		k.Set("aws:principaltag/"+key, value)
@@ -323,19 +327,24 @@ func (s *Service) keysOf(ctx context.Context, u *subject, e *meta.Entity, in *me
 }
 
 // outsider is the subject of a caller that belongs to no account here: it has no policies of its own.
-func (s *Service) outsider(c Caller) (*subject, error) {
-	u := &subject{caller: c, policy: policy.Caller{ARN: c.ARN}}
+func (s *Service) outsider(c Caller) (*Subject, error) {
+	u := &Subject{Caller: c, Policy: policy.Caller{ARN: c.ARN}}
 	switch c.Kind {
 	case Anonymous:
-		u.policy.Kind = policy.Anyone
-		u.keys.Set("aws:principaltype", "Anonymous")
-		u.keys.Set("aws:userid", "anonymous")
+		u.Policy.Kind = policy.Anyone
+		u.Keys.Set("aws:principaltype", "Anonymous")
+		u.Keys.Set("aws:userid", "anonymous")
 	case WebIdentity:
-		u.policy.Kind = policy.Federated
-		u.keys.Set("aws:principaltype", "FederatedUser")
+		u.Policy.Kind = policy.Federated
+		u.Keys.Set("aws:principaltype", "FederatedUser")
 	case AWSService:
-		u.policy.Kind = policy.Service
-		u.keys.Set("aws:principalservicename", c.ARN)
+		u.Policy.Kind = policy.Service
+		u.Keys.Set("aws:principalservicename", c.ARN)
+	case Customer:
+		u.Policy.Kind = policy.Customer
+		u.Keys.Set("aws:principalarn", c.ARN)
+		u.Keys.Set("aws:principaltype", "Customer")
+		u.Keys.Set("aws:userid", c.UserID)
 	default:
 		return nil, fmt.Errorf("identity: a caller of kind %d without a principal", c.Kind)
 	}

@@ -132,7 +132,7 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 	case "delete tag":
 		_, err = w.DeleteTag(w.Ctx, r, tag, name.Digest{}, random.IntN(2) == 0, "p")
 	case "delete image":
-		_, err = w.DeleteImage(w.Ctx, r, p.Digest, "p")
+		_, err = w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, "p")
 	case "restore image":
 		err = w.RestoreImage(w.Ctx, r, p.Digest, []name.Tag{tag}, "p")
 	case "remove blob":
@@ -341,7 +341,7 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 				w.must(err)
 				see("config referenced", held.Referenced, true)
 
-				_, err = w.DeleteImage(w.Ctx, r, p.Digest, "p")
+				_, err = w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, "p")
 				w.must(err)
 				for _, ref := range []name.Reference{{Tag: tag}, {Digest: p.Digest}} {
 					if _, err := w.Head(w.Ctx, r.ID, ref); !errors.Is(err, fault.ImageNotFound) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,21 +20,25 @@ type Removed struct {
 	Tag    string
 }
 
-// DeleteImage marks an image deleted and removes its tags. Errors: fault.ImageNotFound, fault.ImageReferenced (an index
-// of the repository names it), fault.RepositoryNotFound.
-func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, principal string) (removed []Removed, err error) {
+// AnyTags lets DeleteImage delete an image whatever tags it has.
+var AnyTags = []string{"*"} // no tag is called so
+
+// DeleteImage marks an image deleted and removes its tags, which must all be among tags: those that the deletion was decided
+// with. Errors: fault.ImageNotFound, fault.ImageReferenced (an index of the repository names it), fault.TargetChanged (the
+// image has another tag), fault.RepositoryNotFound.
+func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string, principal string) (removed []Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) (err error) {
 		if err := alive(t, r); err != nil {
 			return err
 		}
-		removed, err = s.deleteImage(t, r, d, principal)
+		removed, err = s.deleteImage(t, r, d, tags, principal)
 		return err
 	})
 	s.cache.dropRepository(r.ID)
 	return removed, err
 }
 
-func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string) ([]Removed, error) {
+func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, principal string) ([]Removed, error) {
 	if err := unreferenced(t, r.ID, d.String()); err != nil {
 		return nil, err
 	}
@@ -59,6 +64,9 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, principal string
 		return nil, err
 	}
 	for _, one := range removed {
+		if !slices.Contains(tags, one.Tag) && !slices.Equal(tags, AnyTags) {
+			return nil, fault.TargetChanged.New("image %s has got the tag '%s' meanwhile", d, one.Tag)
+		}
 		if err := s.history(t, r.ID, one.Tag, d.String(), "", principal, now); err != nil {
 			return nil, err
 		}
@@ -89,9 +97,10 @@ func unreferenced(t *tx, repository int64, digest string) error {
 }
 
 // DeleteTag removes a tag. With last, an image goes with its last tag, as in the ECR API; without, it stays untagged,
-// as in the OCI specification. only, when given, is the digest that the tag must name.
-// Errors: fault.ImageNotFound, fault.ImageDigestDoesNotMatch, fault.ImageReferenced, fault.RepositoryNotFound.
-func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, only name.Digest, last bool, principal string) (removed Removed, err error) {
+// as in the OCI specification. named is the digest that the tag must name, none for any.
+// Errors: fault.ImageNotFound, fault.TargetChanged (the tag names another image), fault.ImageReferenced,
+// fault.RepositoryNotFound.
+func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool, principal string) (removed Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
@@ -103,8 +112,8 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, only 
 			return err
 		case !found:
 			return ImageNotFound()
-		case only != (name.Digest{}) && only.String() != digest:
-			return fault.ImageDigestDoesNotMatch.New("Tag '%s' names image %s, not %s", tag, digest, only)
+		case named != (name.Digest{}) && named.String() != digest:
+			return fault.TargetChanged.New("the tag '%s' names image %s, not %s", tag, digest, named)
 		}
 		removed = Removed{Digest: digest, Tag: tag.String()}
 		if last {
@@ -117,7 +126,7 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, only 
 				if err != nil {
 					return err
 				}
-				_, err = s.deleteImage(t, r, d, principal)
+				_, err = s.deleteImage(t, r, d, []string{tag.String()}, principal)
 				return err
 			}
 		}

@@ -135,7 +135,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 		},
 		"DeleteTag and DeleteImage": func(s *meta.Store, r meta.Repository, i int) error {
 			_, err1 := s.DeleteTag(t.Context(), r, metatest.Tag(fmt.Sprintf("t%06d", i)).Tag, name.Digest{}, false, "p")
-			_, err2 := s.DeleteImage(t.Context(), r, numbered("%064x", i), "p")
+			_, err2 := s.DeleteImage(t.Context(), r, numbered("%064x", i), meta.AnyTags, "p")
 			return errors.Join(err1, err2)
 		},
 	}

@@ -53,7 +53,7 @@ func TestHeadByTagAndByDigestAgree(t *testing.T) {
 				t.Errorf("padding %d: Body: got %d bytes, %v, want the %d that were pushed", padding, len(body), err, len(p.Body))
 			}
 		}
-		if _, err := s.DeleteImage(t.Context(), r, p.Digest, "test"); err != nil {
+		if _, err := s.DeleteImage(t.Context(), r, p.Digest, meta.AnyTags, "test"); err != nil {
 			t.Fatal(err)
 		}
 		for _, ref := range []name.Reference{metatest.Tag("v1"), metatest.ByDigest(p.Digest)} {

@@ -47,7 +47,7 @@ func TestTagListFollowsEveryChange(t *testing.T) {
 			_, _ = s.DeleteTag(t.Context(), r, metatest.Tag(tag).Tag, name.Digest{}, false, "test") // may not be there
 		case 1:
 			what += "delete image " + p.Digest.String()
-			_, _ = s.DeleteImage(t.Context(), r, p.Digest, "test")
+			_, _ = s.DeleteImage(t.Context(), r, p.Digest, meta.AnyTags, "test")
 		default:
 			what += "put " + tag
 			err = s.PutImage(t.Context(), r, metatest.As(p, tag))

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
-	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/registry"
 )
 
 func (a *API) getBlob(q *request) error {
@@ -20,7 +20,7 @@ func (a *API) getBlob(q *request) error {
 }
 
 // sendBlob answers GET and HEAD of a blob, whole or in ranges. The file goes out by sendfile.
-func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo meta.Repository, d name.Digest) error {
+func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Repository, d name.Digest) error {
 	f, held, err := a.registry.OpenBlob(r.Context(), repo, d)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (w *rangeWriter) Write(p []byte) (int, error) {
 // ReadFrom keeps the way open for sendfile.
 func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
 
-func contentType(h meta.Holding) string {
+func contentType(h registry.Holding) string {
 	if h.MediaType == "" {
 		return "application/octet-stream"
 	}
@@ -81,7 +81,7 @@ func (a *API) deleteBlob(q *request) error {
 		return err
 	}
 	q.ev.Digest = digest.String()
-	if err := a.registry.Meta().RemoveBlob(q.r.Context(), q.found, digest); err != nil {
+	if err := a.registry.DeleteBlob(q.r.Context(), q.found, digest); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusAccepted)

@@ -89,6 +89,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.RegistryPolicyNotFound:      {404, "UNSUPPORTED"},
 	fault.ControlPolicyNotFound:       {404, "UNSUPPORTED"},
 	fault.RequestNotFound:             {404, "UNSUPPORTED"},
+	fault.TargetChanged:               {503, "UNAVAILABLE"},
 }
 
 // unsupported405 are the faults that ECR answers with 405 UNSUPPORTED (quirk status-405).

@@ -9,11 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
 // LinkPath is where direct addresses of layers are served.
@@ -71,39 +69,17 @@ func (l *LayerLinks) check(r *http.Request) (identity.Caller, name.Registry, nam
 	return caller, name.Registry{Account: account, Region: region}, parsed, d, err
 }
 
-// HandleLink answers a direct address of a layer.
-func (a *API) HandleLink(w http.ResponseWriter, r *http.Request, ev *web.Event) {
-	ev.Door, ev.Operation, ev.Action = "oci", "layer link", "ecr:GetDownloadUrlForLayer"
-	if err := a.serveLink(w, r, ev); err != nil {
-		a.refuse(w, r, ev, err)
-	}
-}
-
-func (a *API) serveLink(w http.ResponseWriter, r *http.Request, ev *web.Event) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return fault.MethodNotAllowed.New("the operation is unsupported")
-	}
-	caller, reg, repo, digest, err := a.links.check(r)
+// parseLink reads a direct address of a layer: the caller is whoever asked for it.
+func (a *API) parseLink(q *request) (*operation, error) {
+	q.target.route, q.ev.Operation = routeLink, nameOf(http.MethodGet, routeLink)
+	op, err := operationOf(q.r.Method, routeLink, q.w.Header())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ev.Caller, ev.Digest, ev.Resource = caller.ARN, digest.String(), reg.RepositoryARN(repo.String())
-	ev.Decided = web.Decision{
-		Source: "ecr.amazonaws.com", Name: "GetDownloadUrlForLayer", Caller: caller, Owner: reg.Account, Region: reg.Region, ReadOnly: true, Docker: true,
-		Params: func() (p audit.Params) {
-			p.String("registryId", reg.Account.String())
-			p.String("repositoryName", repo.String())
-			p.String("layerDigest", digest.String())
-			return p
-		},
+	var digest name.Digest
+	if q.caller, q.reg, q.repo, digest, err = a.links.check(q.r); err != nil {
+		return nil, err
 	}
-	access := identity.Access{Action: ev.Action, Account: reg.Account, Region: reg.Region, Resource: ev.Resource, Repository: repo, From: originOf(r, ev)}
-	if err := a.identity.Authorize(r.Context(), caller, access); err != nil {
-		return err
-	}
-	found, err := a.registry.Repository(r.Context(), reg, repo)
-	if err != nil {
-		return err
-	}
-	return a.sendBlob(w, r, found, digest)
+	q.ev.Caller, q.ev.Digest, q.target.reference = q.caller, digest.String(), digest.String()
+	return op, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/registry"
 )
 
 const (
@@ -46,25 +47,12 @@ func (a *API) pageOf(q url.Values) (page, error) {
 	return p, nil
 }
 
-// ask is how many entries to read: one more than the page, to know whether there is a next one.
-func (p page) ask() int {
-	if p.limit < 0 {
-		return -1
-	}
-	return p.limit + 1
-}
-
-// cut shortens a listing to its page and links the next.
-func (a *API) cut(q *request, p page, path string, names []string) []string {
-	if p.limit < 0 || len(names) <= p.limit {
-		return names
-	}
-	names = names[:p.limit]
-	if p.limit > 0 {
-		next := url.Values{"last": {names[p.limit-1]}, "n": {fmt.Sprint(p.limit)}}
+// linkNext links the page that follows one that is not the last.
+func (q *request) linkNext(p page, path string, names []string, more bool) {
+	if more && len(names) > 0 {
+		next := url.Values{"last": {names[len(names)-1]}, "n": {fmt.Sprint(p.limit)}}
 		q.w.Header().Set("Link", "<"+path+"?"+next.Encode()+`>; rel="next"`)
 	}
-	return names
 }
 
 func (a *API) listType() string {
@@ -82,11 +70,11 @@ func (a *API) listTags(q *request) error {
 	if p.limit < 0 && p.last == "" {
 		return a.listAllTags(q)
 	}
-	tags, err := a.registry.Meta().Tags(q.r.Context(), q.found.ID, p.last, p.ask())
+	tags, more, err := a.registry.Tags(q.r.Context(), q.found, p.last, p.limit)
 	if err != nil {
 		return err
 	}
-	tags = a.cut(q, p, "/v2/"+q.target.name+"/tags/list", tags)
+	q.linkNext(p, "/v2/"+q.target.name+"/tags/list", tags, more)
 	return writeJSON(q.w, a.listType(), struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
@@ -95,7 +83,7 @@ func (a *API) listTags(q *request) error {
 
 // listAllTags answers the whole list, which is kept in the form of its answer.
 func (a *API) listAllTags(q *request) error {
-	list, err := a.registry.Meta().TagList(q.r.Context(), q.found.ID)
+	list, err := a.registry.TagList(q.r.Context(), q.found)
 	if err != nil {
 		return err
 	}
@@ -123,24 +111,23 @@ func (a *API) catalog(q *request) error {
 	if err != nil {
 		return err
 	}
-	names := []string{}
-	for after, want := p.last, p.ask(); want != 0 && (want < 0 || len(names) < want); {
+	names, more := []string{}, true
+	for after := p.last; more && (p.limit < 0 || len(names) < p.limit); {
 		step := catalogPage
-		if want > 0 {
-			step = min(step, want-len(names))
+		if p.limit >= 0 {
+			step = min(step, p.limit-len(names))
 		}
-		rows, err := a.registry.Meta().Repositories(q.r.Context(), q.reg, after, step)
-		if err != nil {
+		var rows []registry.Repository
+		if rows, more, err = a.registry.Repositories(q.r.Context(), q.reg, after, step); err != nil {
 			return err
 		}
 		for _, r := range rows {
 			names = append(names, r.Name.String())
 		}
-		if len(rows) < step {
-			break
+		if len(rows) > 0 {
+			after = names[len(names)-1]
 		}
-		after = names[len(names)-1]
 	}
-	names = a.cut(q, p, "/v2/_catalog", names)
+	q.linkNext(p, "/v2/_catalog", names, more)
 	return writeJSON(q.w, a.listType(), map[string][]string{"repositories": names})
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/manifest"
-	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/web"
@@ -26,30 +25,25 @@ func (a *API) version(q *request) error {
 func clientGone(error) error { return nil }
 
 func (a *API) getManifest(q *request) error {
-	ref, err := existingReference(q.target.reference)
-	if err != nil {
+	if _, err := existingReference(q.target.reference); err != nil {
 		return err
 	}
-	ctx, h := q.r.Context(), q.w.Header()
-	head, err := a.registry.Head(ctx, q.found, ref)
-	if err != nil {
-		return err
-	}
-	digest := head.Digest.String()
+	h := q.w.Header()
+	digest := q.head.Digest.String()
 	q.ev.Digest = digest
-	h["Content-Type"] = []string{head.MediaType}
+	h["Content-Type"] = []string{q.head.MediaType}
 	h["Docker-Content-Digest"] = []string{digest}
 	h["Etag"] = []string{`"` + digest + `"`}
 	if q.r.Header.Get("If-None-Match") == `"`+digest+`"` {
 		q.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h["Content-Length"] = []string{strconv.FormatInt(head.Size, 10)}
+	h["Content-Length"] = []string{strconv.FormatInt(q.head.Size, 10)}
 	if q.r.Method == http.MethodHead {
 		q.w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	_, body, err := a.registry.Manifest(ctx, q.found, name.Reference{Digest: head.Digest})
+	body, err := a.registry.Pull(q.r.Context(), q.found, q.head)
 	if err != nil {
 		h.Del("Content-Length")
 		return err
@@ -63,13 +57,13 @@ func (a *API) getManifest(q *request) error {
 func existingReference(s string) (name.Reference, error) {
 	ref, err := name.ParseReference(s)
 	if errors.Is(err, fault.TagInvalid) {
-		return name.Reference{}, meta.ImageNotFound().Because(err)
+		return name.Reference{}, registry.ImageNotFound()
 	}
 	return ref, err
 }
 
-// mostPushTags is how many tags one push may set.
-const mostPushTags = 100
+// maxPushTags is how many tags one push may set.
+const maxPushTags = 100
 
 func (a *API) putManifest(q *request) error {
 	ref, err := name.ParseReference(q.target.reference)
@@ -88,8 +82,8 @@ func (a *API) putManifest(q *request) error {
 		}
 		in.Tags = append(in.Tags, tag)
 	}
-	if len(in.Tags) > mostPushTags {
-		return fault.InvalidParameter.New("a push may set at most %d tags at once", mostPushTags)
+	if len(in.Tags) > maxPushTags {
+		return fault.InvalidParameter.New("a push may set at most %d tags at once", maxPushTags)
 	}
 	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
 		return err
@@ -116,12 +110,11 @@ func (a *API) putManifest(q *request) error {
 }
 
 func (a *API) deleteManifest(q *request) error {
-	ref, err := existingReference(q.target.reference)
-	if err != nil {
+	if _, err := existingReference(q.target.reference); err != nil {
 		return err
 	}
-	q.ev.Digest = ref.Digest.String()
-	if err := a.registry.DeleteByReference(q.r.Context(), q.caller, q.found, ref); err != nil {
+	q.ev.Digest = q.deletion.Digest.String()
+	if _, err := a.registry.Delete(q.r.Context(), q.caller, q.found, q.deletion); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusAccepted)
@@ -151,7 +144,7 @@ func (a *API) listReferrers(q *request) error {
 		types = []string{filter}
 		h.Set("OCI-Filters-Applied", "artifactType")
 	}
-	found, more, err := a.registry.Meta().Referrers(q.r.Context(), q.found.ID, digest, types, last, referrersPage)
+	found, more, err := a.registry.Referrers(q.r.Context(), q.found, digest, types, last, referrersPage)
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,12 @@ const (
 	routeUploads                // /v2/<name>/blobs/uploads/
 	routeUpload                 // /v2/<name>/blobs/uploads/<id>
 	routeReferrers              // /v2/<name>/referrers/<digest>
+	routeLink                   // /layers/…, the direct address of a layer
 	routes                      // how many there are
 )
 
 // named tells whether paths of the route have a <name>.
-func (r route) named() bool { return r != routeBase && r != routeCatalog }
+func (r route) named() bool { return r != routeBase && r != routeCatalog && r != routeLink }
 
 // target is a parsed path. Values that the route does not have are zero.
 type target struct {

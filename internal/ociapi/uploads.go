@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
-	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 )
@@ -23,6 +23,9 @@ func (a *API) beginUpload(q *request) error {
 		}
 	}
 	if query.Has("digest") {
+		if err := a.mayPutBlob(q); err != nil {
+			return err
+		}
 		return a.putBlob(q, query.Get("digest"))
 	}
 	algorithm := name.SHA256
@@ -41,9 +44,6 @@ func (a *API) beginUpload(q *request) error {
 	return nil
 }
 
-// mountCandidates is how many repositories are tried when a mount names no source.
-const mountCandidates = 10
-
 // mount tries a cross-repository mount. When the source does not hold the blob, or the caller may not read it there, the
 // answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories. Without a source,
 // those of the registry's repositories that hold the blob are tried, with the same right on each.
@@ -52,9 +52,9 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var sources []meta.Repository
+	var sources []registry.Repository
 	if from == "" {
-		sources, err = a.registry.Meta().Holders(q.r.Context(), q.reg, digest, mountCandidates)
+		sources, err = a.registry.MountSources(q.r.Context(), q.reg, digest)
 	} else {
 		sources, err = a.mountSource(q, from)
 	}
@@ -62,16 +62,19 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		return false, err
 	}
 	for _, source := range sources {
-		access := q.access("ecr:GetDownloadUrlForLayer")
-		access.Resource, access.Repository = source.ARN(), source.Name
-		err := a.identity.Authorize(q.r.Context(), q.caller, access)
+		ask := guard.Ask{
+			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: source.ARN(),
+			Known: guard.Known{Repository: source},
+		}
+		// A source that is refused is passed over: its decision is no part of the request's record.
+		err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, new(guard.Record), ask)
 		if errors.Is(err, fault.AccessDenied) {
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
-		q.ev.Decided.Name = "MountLayer"
+		q.ev.Name = "MountLayer"
 		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
 		switch {
 		case err == nil:
@@ -80,14 +83,14 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		case !errors.Is(err, fault.BlobNotFound):
 			return false, err
 		}
-		q.ev.Decided.Name = "InitiateLayerUpload"
+		q.ev.Name = "InitiateLayerUpload"
 	}
 	return false, nil
 }
 
 // mountSource finds the repository that a mount names. The name is as clients write it: on a host without a registry in
 // its name it may carry ACCOUNT/REGION/. None is found when it is of another registry or does not exist.
-func (a *API) mountSource(q *request, from string) ([]meta.Repository, error) {
+func (a *API) mountSource(q *request, from string) ([]registry.Repository, error) {
 	reg, repo, err := a.hosts.Resolve(q.host, from)
 	if err != nil || reg != q.reg {
 		return nil, nil
@@ -96,18 +99,20 @@ func (a *API) mountSource(q *request, from string) ([]meta.Repository, error) {
 	if errors.Is(err, fault.RepositoryNotFound) {
 		return nil, nil
 	}
-	return []meta.Repository{source}, err
+	return []registry.Repository{source}, err
+}
+
+// mayPutBlob decides the two actions that an upload in one request does beside the row's own. A mount that succeeds does
+// neither of them, so they are no part of the row.
+func (a *API) mayPutBlob(q *request) error {
+	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: q.found}}
+	return a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload"))
 }
 
 func (a *API) putBlob(q *request, digest string) error {
 	want, err := name.ParseDigest(digest)
 	if err != nil {
 		return err
-	}
-	for _, action := range []string{"ecr:UploadLayerPart", "ecr:CompleteLayerUpload"} {
-		if err := a.also(q, action); err != nil {
-			return err
-		}
 	}
 	release, err := a.uploads.enter(q.caller.UserID)
 	if err != nil {
@@ -179,6 +184,14 @@ func (b sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// lastChunk is what the completion of an upload needs when it brings the last bytes.
+func lastChunk(q *request) []string {
+	if c, err := chunkOf(q.r); err == nil && c.Length == 0 && c.At == registry.AnyOffset {
+		return nil
+	}
+	return []string{"ecr:UploadLayerPart"}
+}
+
 func (a *API) completeUpload(q *request) error {
 	want, err := name.ParseDigest(q.r.URL.Query().Get("digest"))
 	if err != nil {
@@ -196,9 +209,6 @@ func (a *API) completeUpload(q *request) error {
 	if c.Length == 0 && c.At == registry.AnyOffset {
 		c.Body = nil
 	} else {
-		if err := a.also(q, "ecr:UploadLayerPart"); err != nil {
-			return err
-		}
 		release, err := a.uploads.enter(q.caller.UserID)
 		if err != nil {
 			return err
@@ -239,7 +249,7 @@ func (a *API) cancelUpload(q *request) error {
 }
 
 // describeUpload sets the headers that tell where an upload stands.
-func (a *API) describeUpload(q *request, u meta.Upload) {
+func (a *API) describeUpload(q *request, u registry.Upload) {
 	h := q.w.Header()
 	h.Set("Location", "/v2/"+q.target.name+"/blobs/uploads/"+u.ID)
 	h.Set("Range", "0-"+strconv.FormatInt(max(u.Blob.Size-1, 0), 10))

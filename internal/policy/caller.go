@@ -5,7 +5,7 @@ import "github.com/ecrin-dev/ecrin/internal/name"
 // Caller is who makes a request. Fields that its kind does not have are zero.
 type Caller struct {
 	// Kind is Account (its root user), User, RoleSession, FederatedUser, Service, Federated (whoever an identity provider
-	// vouches for, before the role is assumed) or Anyone (anonymous). The zero Kind is nobody: only the principal * names it.
+	// vouches for, before the role is assumed), Customer or Anyone (anonymous). Only the principal * names the zero Kind.
 	Kind          PrincipalKind
 	Account       name.Account // of the principal: not of Service, Federated and Anyone
 	ARN           string       // of the user or session; of Service its name; of Federated the provider as policies name it
@@ -51,7 +51,7 @@ func (p *boundPrincipal) names(c *Caller) grant {
 		if c.Kind == RoleSession && p.Text == c.ARN && (p.id == "" || c.UniqueID == "" || p.id == c.UniqueID) {
 			return toCaller
 		}
-	case FederatedUser, Federated, Service:
+	case FederatedUser, Federated, Service, Customer:
 		if c.Kind == p.Kind && p.Text == c.ARN {
 			return toCaller
 		}
@@ -67,7 +67,8 @@ func (p *boundPrincipal) same(arn, id string) bool {
 	return p.Text == arn
 }
 
-// hasAccount tells whether the caller belongs to an account.
+// hasAccount tells whether the caller belongs to an account whose policies grant it anything. A customer has no policies of
+// its own: only a resource's policy, or what its licence entitles it to, allows it anything.
 func (c *Caller) hasAccount() bool {
 	return c.Kind == Account || c.Kind == User || c.Kind == RoleSession || c.Kind == FederatedUser
 }

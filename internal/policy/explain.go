@@ -245,7 +245,7 @@ func (c *Caller) principal() Principals {
 		group = "Service"
 	case Federated:
 		group = "Federated"
-	case User, FederatedUser, Account:
+	case User, FederatedUser, Account, Customer:
 	default:
 		return Principals{Bare: true, Groups: []PrincipalGroup{{}}}
 	}

@@ -114,6 +114,7 @@ const (
 	FederatedUser                          // a federated user
 	Service                                // a service such as codebuild.amazonaws.com
 	Federated                              // an identity provider, in trust policies
+	Customer                               // a customer of an application
 )
 
 // Principal is one principal. Fields that its kind does not have are zero.
@@ -121,9 +122,9 @@ type Principal struct {
 	Kind      PrincipalKind
 	Text      string       // as written
 	Partition string       // of the ARN; "" for an account written as digits
-	Account   name.Account // all kinds but Anyone, Service and Federated
+	Account   name.Account // all kinds but Anyone, Service and Federated; of a Customer the vendor's
 	Path      string       // of a User or Role: "/" or "/a/b/"
-	Name      string       // of the user, role, federated user, service or provider
+	Name      string       // of the user, role, federated user, service, provider, or APPLICATION/CUSTOMER
 	Session   string       // of a RoleSession
 }
 

@@ -122,6 +122,13 @@ func readPrincipal(member, s string) (_ Principal, reason string) {
 			return one, ""
 		}
 		return Principal{}, "a session looks like arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
+	case "ecrin:customer":
+		application, customer, _ := strings.Cut(rest, "/")
+		one.Kind, one.Name = Customer, rest
+		if namePattern.MatchString(application) && namePattern.MatchString(customer) {
+			return one, ""
+		}
+		return Principal{}, "a customer looks like arn:aws:ecrin::ACCOUNT:customer/APPLICATION/CUSTOMER"
 	case "sts:federated-user":
 		one.Kind, one.Name = FederatedUser, rest
 		if namePattern.MatchString(one.Name) {

@@ -55,31 +55,16 @@ func DigestOf(a name.Algorithm, b []byte) name.Digest {
 	return name.NewDigest(name.SHA256, sum[:])
 }
 
-// Head finds a manifest. Errors: fault.ImageNotFound.
-func (s *Service) Head(ctx context.Context, r meta.Repository, ref name.Reference) (meta.ManifestHead, error) {
+// Head finds a manifest by tag or digest. Errors: fault.ImageNotFound.
+func (s *Service) Head(ctx context.Context, r Repository, ref name.Reference) (ManifestHead, error) {
 	return s.meta.Head(ctx, r.ID, ref)
 }
 
-// Manifest reads a manifest and notes the pull. Callers must not change the bytes. Errors: fault.ImageNotFound.
-func (s *Service) Manifest(ctx context.Context, r meta.Repository, ref name.Reference) (meta.ManifestHead, []byte, error) {
-	h, err := s.meta.Head(ctx, r.ID, ref)
-	if err != nil {
-		return meta.ManifestHead{}, nil, err
-	}
+// Pull reads the bytes of a manifest that Head found, and records the pull. Callers must not change the bytes.
+func (s *Service) Pull(ctx context.Context, r Repository, h ManifestHead) ([]byte, error) {
 	body, err := s.meta.Body(ctx, h.Digest)
 	if err == nil {
 		s.Pulled(r.ID, h.Digest)
 	}
-	return h, body, err
-}
-
-// DeleteByReference removes a manifest by digest, or a tag, as the OCI specification has it.
-// Errors: fault.ImageNotFound, fault.ImageReferenced.
-func (s *Service) DeleteByReference(ctx context.Context, by identity.Caller, r meta.Repository, ref name.Reference) error {
-	if ref.Tag != (name.Tag{}) {
-		_, err := s.meta.DeleteTag(ctx, r, ref.Tag, name.Digest{}, s.quirks.TagDeletesImage, by.ARN)
-		return err
-	}
-	_, err := s.meta.DeleteImage(ctx, r, ref.Digest, by.ARN)
-	return err
+	return body, err
 }

@@ -1,7 +1,11 @@
-// Package registry is what both doors do with repositories, images, tags, layers and settings, and the only way to them.
+// Package registry keeps the rules of repositories, images, tags, layers and uploads that the docker door and the ECR
+// operations share: what a push stores, what a pull reads, what a deletion takes away, and when.
 //
-// Its functions do not ask who may: the door has decided by its operation table before it calls. They take the caller
-// where they record or compare it.
+// Its functions do not ask who may: the guard has decided before they are called. They take the caller where they record
+// or compare it. Doors reach what is stored by this package alone. The typed operations of package ecr also read and write
+// single rows that have no rule (a policy, a setting, resource tags) in package meta.
+//
+// Errors that are not listed at a function have no code: the store failed.
 package registry
 
 import (
@@ -131,19 +135,14 @@ func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.R
 	return s.meta.Repository(ctx, reg, repo)
 }
 
-// RepositoryToPush finds the repository of a push, or makes it when the installation says so and the caller may: mayCreate
-// decides on ecr:CreateRepository. Errors: fault.RepositoryNotFound, fault.AccountNotFound, those of mayCreate.
-func (s *Service) RepositoryToPush(ctx context.Context, reg name.Registry, repo name.Repo, mayCreate func() error) (meta.Repository, error) {
-	r, err := s.meta.Repository(ctx, reg, repo)
-	if !errors.Is(err, fault.RepositoryNotFound) || !s.createOnPush {
-		return r, err
-	}
-	// A creation template may decide here too, once there are any; the right is the same.
-	if err := mayCreate(); err != nil {
-		return meta.Repository{}, err
-	}
-	r, err = s.CreateRepository(ctx, meta.Repository{Registry: reg, Name: repo}, nil)
-	if errors.Is(err, fault.RepositoryAlreadyExists) { // another push was quicker
+// CreatesOnPush tells whether a push to a repository that does not exist creates it, by a caller who may create it.
+func (s *Service) CreatesOnPush() bool { return s.createOnPush }
+
+// CreateForPush makes the repository of a push with the default settings, or gives the one that another push has made
+// meanwhile. Errors: fault.AccountNotFound.
+func (s *Service) CreateForPush(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
+	r, err := s.CreateRepository(ctx, Repository{Registry: reg, Name: repo}, nil)
+	if errors.Is(err, fault.RepositoryAlreadyExists) {
 		return s.meta.Repository(ctx, reg, repo)
 	}
 	return r, err
@@ -161,6 +160,3 @@ func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, label
 	r.CreatedAt = s.now()
 	return s.meta.CreateRepository(ctx, r, labels)
 }
-
-// Meta gives the doors the reads and simple changes that need no rule of this package.
-func (s *Service) Meta() *meta.Store { return s.meta }

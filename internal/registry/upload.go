@@ -262,11 +262,11 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 // Mount makes a blob of one repository a blob of another one of the same registry, without its bytes.
 // Errors: fault.BlobNotFound, fault.RepositoryNotFound.
 func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Digest) error {
-	setting, err := s.meta.Setting(ctx, to.Registry, "BLOB_MOUNTING")
+	setting, err := s.meta.Setting(ctx, to.Registry, meta.SettingBlobMounting)
 	if err != nil {
 		return err
 	}
-	if setting == "DISABLED" || s.quirks.MountSetting && setting != "ENABLED" || from.Registry != to.Registry ||
+	if setting == meta.Disabled || s.quirks.MountSetting && setting != meta.Enabled || from.Registry != to.Registry ||
 		from.Encryption != to.Encryption || from.KMSKey != to.KMSKey {
 		return fault.BlobNotFound.New("blob %s cannot be mounted here", d)
 	}

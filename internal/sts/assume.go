@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -23,9 +24,9 @@ const (
 	actionSource    = "sts:SetSourceIdentity"
 )
 
-// nobody is the trust policy of a role that does not exist, so that asking for it is denied like asking for one that trusts
+// untrusting is the trust policy of a role that does not exist, so that asking for it is denied like asking for one that trusts
 // others: who may not assume a role does not learn whether it exists.
-var nobody = meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
+var untrusting = meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
 
 // target is the role of a request.
 type target struct {
@@ -55,13 +56,13 @@ func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
 // trust is the trust policy that decides who may assume the role.
 func (t target) trust() *meta.BoundPolicy {
 	if t.role == nil {
-		return &nobody
+		return &untrusting
 	}
 	return &t.role.Trust
 }
 
-// assumption is a request to assume a role, by whichever operation.
-type assumption struct {
+// Assumption is a request to assume a role, by whichever operation, with the role as it was when the request was decided.
+type Assumption struct {
 	target
 	arn        string // of the role, as asked for
 	session    string // its name
@@ -71,13 +72,13 @@ type assumption struct {
 	source     string            // the source identity, "" for none
 }
 
-// accesses are the rights that the request needs, each with the condition keys that the operation adds.
+// asks are what the request needs to be allowed, each with the condition keys that the operation adds.
 // Source: IAM user guide, passing session tags; monitor and control actions taken with assumed roles.
-func (a *assumption) accesses(action string, more ...identity.ConditionKey) []identity.Access {
-	keys := append(more, identity.ConditionKey{Name: "sts:RoleSessionName", Values: []string{a.session}})
+func (a *Assumption) asks(region name.Region, action string, more ...guard.ConditionKey) []guard.Ask {
+	keys := append(more, guard.ConditionKey{Name: "sts:RoleSessionName", Values: []string{a.session}})
 	keys = append(keys, tagKeys(a.tags, a.transitive)...)
 	if a.source != "" {
-		keys = append(keys, identity.ConditionKey{Name: "sts:SourceIdentity", Values: []string{a.source}})
+		keys = append(keys, guard.ConditionKey{Name: "sts:SourceIdentity", Values: []string{a.source}})
 	}
 	actions := []string{action}
 	if len(a.tags)+len(a.inherited) > 0 {
@@ -86,29 +87,27 @@ func (a *assumption) accesses(action string, more ...identity.ConditionKey) []id
 	if a.source != "" {
 		actions = append(actions, actionSource)
 	}
-	role := ""
-	if a.role != nil {
-		role = a.role.ID
-	}
-	var all []identity.Access
+	var all []guard.Ask
 	for _, one := range actions {
-		all = append(all, identity.Access{Action: one, Account: a.account, Resource: a.arn, Trust: a.trust(), Role: role, Keys: keys})
+		ask := guard.Ask{Action: one, Owner: guard.OwnedBy(a.account), Region: region, Resource: a.arn, Keys: keys}
+		ask.Trust = a.trust()
+		all = append(all, ask)
 	}
 	return all
 }
 
 // tagKeys are the condition keys of session tags in a request.
-func tagKeys(tags map[string]string, transitive []string) []identity.ConditionKey {
+func tagKeys(tags map[string]string, transitive []string) []guard.ConditionKey {
 	names := slices.Sorted(maps.Keys(tags))
-	var keys []identity.ConditionKey
+	var keys []guard.ConditionKey
 	for _, k := range names {
-		keys = append(keys, identity.ConditionKey{Name: "aws:RequestTag/" + k, Values: []string{tags[k]}})
+		keys = append(keys, guard.ConditionKey{Name: "aws:RequestTag/" + k, Values: []string{tags[k]}})
 	}
 	if len(names) > 0 {
-		keys = append(keys, identity.ConditionKey{Name: "aws:TagKeys", Values: names, List: true})
+		keys = append(keys, guard.ConditionKey{Name: "aws:TagKeys", Values: names, List: true})
 	}
 	if len(transitive) > 0 {
-		keys = append(keys, identity.ConditionKey{Name: "sts:TransitiveTagKeys", Values: transitive, List: true})
+		keys = append(keys, guard.ConditionKey{Name: "sts:TransitiveTagKeys", Values: transitive, List: true})
 	}
 	return keys
 }
@@ -116,7 +115,7 @@ func tagKeys(tags map[string]string, transitive []string) []identity.ConditionKe
 // inherit adds what the caller's own session hands on: its transitive tags, which cannot be set again, and its source
 // identity, which cannot be changed. Errors: fault.InvalidParameter.
 // Source: IAM user guide, passing session tags (role chaining); monitor and control actions taken with assumed roles.
-func (a *assumption) inherit(own meta.Session) error {
+func (a *Assumption) inherit(own meta.Session) error {
 	if own.Source != "" {
 		if a.source != "" && a.source != own.Source {
 			return fault.InvalidParameter.New("The source identity of a session cannot be changed when it assumes another role.")
@@ -141,7 +140,7 @@ func (a *assumption) inherit(own meta.Session) error {
 }
 
 // setTags takes the tags of a request. Errors: fault.InvalidParameter.
-func (a *assumption) setTags(tags []ststypes.Tag, transitive []string) error {
+func (a *Assumption) setTags(tags []ststypes.Tag, transitive []string) error {
 	var err error
 	if a.tags, err = tagsOf(tags); err != nil {
 		return err
@@ -163,7 +162,7 @@ func (a *assumption) setTags(tags []ststypes.Tag, transitive []string) error {
 }
 
 // assuming reads a request of AssumeRole.
-func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*assumption, error) {
+func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*Assumption, error) {
 	if c.Kind == identity.Root {
 		return nil, fault.AccessDenied.New("Roles may not be assumed by root accounts.")
 	}
@@ -171,7 +170,7 @@ func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.
 	if err != nil {
 		return nil, err
 	}
-	a := &assumption{target: t, arn: in.RoleArn, session: in.RoleSessionName, source: in.SourceIdentity}
+	a := &Assumption{target: t, arn: in.RoleArn, session: in.RoleSessionName, source: in.SourceIdentity}
 	if err := a.setTags(in.Tags, in.TransitiveTagKeys); err != nil {
 		return nil, err
 	}
@@ -182,38 +181,33 @@ func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.
 	return a, a.inherit(own)
 }
 
-// AssumeRoleAccess tells what the caller needs to be allowed for a request of AssumeRole: sts:AssumeRole on the role, and
-// sts:TagSession and sts:SetSourceIdentity where the new session gets tags or a source identity, from the request or from
-// the caller's own session.
+// OnRole resolves the role that a request of AssumeRole names, which needs sts:AssumeRole on the role, and sts:TagSession and
+// sts:SetSourceIdentity where the new session gets tags or a source identity, from the request or from the caller's own
+// session.
 //
 // Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags, or a
-// source identity that would change). A role that does not exist is none: nobody is trusted with it.
+// source identity that would change). A role that does not exist is resolved as one that trusts no principal.
 // Source: STS API reference, AssumeRole; service authorization reference of STS.
-func (s *Service) AssumeRoleAccess(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) ([]identity.Access, error) {
-	a, err := s.assuming(ctx, c, in)
+func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.AssumeRoleRequest) (guard.Target[*Assumption], error) {
+	a, err := s.assuming(ctx, req.By, in)
 	if err != nil {
-		return nil, err
+		return guard.Target[*Assumption]{}, err
 	}
-	var more []identity.ConditionKey
+	var more []guard.ConditionKey
 	if in.ExternalId != "" {
-		more = append(more, identity.ConditionKey{Name: "sts:ExternalId", Values: []string{in.ExternalId}})
+		more = append(more, guard.ConditionKey{Name: "sts:ExternalId", Values: []string{in.ExternalId}})
 	}
-	return a.accesses(actionAssume, more...), nil
+	return guard.Target[*Assumption]{Value: a, Asks: a.asks(req.Region, actionAssume, more...)}, nil
 }
 
-// AssumeRole gives credentials of a role, limited by the session policies. decided is what AssumeRoleAccess gave and was
-// allowed: it is good for that role, not for one that was made since with the same name.
+// AssumeRole gives credentials of the role that was decided about, limited by the session policies.
 //
-// Errors: fault.AccessDenied (a root user; the role is gone or another one; a code of an MFA device), fault.Validation (not the
-// ARN of a role; the duration; the session policies; provided contexts; the token's size), fault.InvalidParameter (the tags; the
-// source identity), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Errors: fault.AccessDenied (the role does not exist any more; a code of an MFA device), fault.Validation (the duration; the session
+// policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
+// fault.AccountNotFound (the account was deleted).
 // Source: STS API reference, AssumeRole.
-func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, decided []identity.Access, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
-	a, err := s.assuming(ctx, c, in)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.decidedBy(c, actionAssume, decided); err != nil {
+func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumption, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+	if err := s.exists(ctx, c, a, actionAssume); err != nil {
 		return nil, err
 	}
 	if err := checkMFA(in.SerialNumber, in.TokenCode); err != nil {
@@ -226,7 +220,7 @@ func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, decided []i
 	if c.Kind == identity.RoleSession && life > roleSession {
 		return nil, fault.Validation.New("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	got, err := s.assume(ctx, a, request{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
+	got, err := s.assume(ctx, a, asked{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +230,8 @@ func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, decided []i
 	}, nil
 }
 
-// request is what else a session is asked for with.
-type request struct {
+// asked is what else a session is asked for with.
+type asked struct {
 	life     time.Duration
 	policy   string
 	arns     []ststypes.PolicyDescriptorType
@@ -251,16 +245,22 @@ type assumed struct {
 	packed, tokenSize, tokenUsed *int32
 }
 
-// decidedBy makes sure that the role is the one that was decided about. Errors: fault.AccessDenied.
-func (a *assumption) decidedBy(c identity.Caller, action string, decided []identity.Access) error {
-	if a.role != nil && len(decided) > 0 && decided[0].Action == action && decided[0].Role == a.role.ID {
-		return nil
+// exists refuses a role that does not exist any more, whoever has its name now. Credentials of a role that is deleted right
+// after this are good for nothing, because they belong to its unique id.
+func (s *Service) exists(ctx context.Context, c identity.Caller, a *Assumption, action string) error {
+	denied := fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+	if a.role == nil {
+		return denied
 	}
-	return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+	_, err := s.meta.EntityByID(ctx, a.role.ID)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return denied.Because(err)
+	}
+	return err
 }
 
 // assume makes the session of a role that was decided about. claims are condition keys that it keeps.
-func (s *Service) assume(ctx context.Context, a *assumption, r request, claims map[string]string) (*assumed, error) {
+func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map[string]string) (*assumed, error) {
 	longest := a.role.MaxSession
 	if longest == 0 {
 		longest = roleSession

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
@@ -29,6 +30,7 @@ type world struct {
 	*sts.Service
 	iam            *iam.Service
 	id             *identity.Service
+	guard          *guard.Guard
 	meta           *meta.Store
 	at             time.Time
 	root, stranger identity.Caller
@@ -51,13 +53,14 @@ func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
 			t.Error(err)
 		}
 	})
-	guard := oidctest.Guard(nil)
+	outward := oidctest.Guard(nil)
 	if issuer != nil {
-		guard = issuer.Guard()
+		outward = issuer.Guard()
 	}
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
 	w.iam = iam.New(w.meta, w.id, func(data []byte) []byte { return ring.MAC("iam pages", data) }, w.now)
-	w.Service = sts.New(sts.Options{Meta: w.meta, Identity: w.id, OIDC: oidc.New(guard, w.now)})
+	w.guard = guard.New(w.meta, w.id, w.now, "")
+	w.Service = sts.New(sts.Options{Meta: w.meta, Identity: w.id, Guard: w.guard, OIDC: oidc.New(outward, w.now)})
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
 		t.Fatal(err)
 	}
@@ -170,14 +173,12 @@ func (w *world) role(t testing.TB, root identity.Caller, roleName, trust, policy
 	return out.Role.Arn
 }
 
-// allow decides the accesses of a request as the operation table does.
-func (w *world) allow(ctx context.Context, c identity.Caller, all []identity.Access, err error) error {
-	for _, a := range all {
-		if err == nil {
-			err = w.id.Authorize(ctx, c, a)
-		}
+// allow decides the asks of a request as the operation table does.
+func (w *world) allow(ctx context.Context, c identity.Caller, all []guard.Ask, err error) error {
+	if err != nil {
+		return err
 	}
-	return err
+	return w.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), all...)
 }
 
 // assume decides and runs AssumeRole.
@@ -188,26 +189,26 @@ func (w *world) assume(ctx context.Context, c identity.Caller, in *ststypes.Assu
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
-	all, err := w.AssumeRoleAccess(ctx, c, in)
-	if err := w.allow(ctx, c, all, err); err != nil {
+	t, err := sts.OnRole(w.Service, ctx, guard.Request{By: c}, in)
+	if err := w.allow(ctx, c, t.Asks, err); err != nil {
 		return nil, err
 	}
-	return w.AssumeRole(ctx, c, all, in)
+	return w.AssumeRole(ctx, c, t.Value, in)
 }
 
 // unasked runs AssumeRole as if it was allowed.
 func (w *world) unasked(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
-	all, err := w.AssumeRoleAccess(ctx, c, in)
+	t, err := sts.OnRole(w.Service, ctx, guard.Request{By: c}, in)
 	if err != nil {
 		return nil, err
 	}
-	return w.AssumeRole(ctx, c, all, in)
+	return w.AssumeRole(ctx, c, t.Value, in)
 }
 
 // federate decides and runs GetFederationToken.
 func (w *world) federate(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
-	all, err := w.FederationAccess(ctx, c, in)
-	if err := w.allow(ctx, c, all, err); err != nil {
+	t, err := sts.OnFederation(w.Service, ctx, guard.Request{By: c}, in)
+	if err := w.allow(ctx, c, t.Asks, err); err != nil {
 		return nil, err
 	}
 	return w.GetFederationToken(ctx, c, in)
@@ -220,9 +221,9 @@ func (w *world) in(t testing.TB, c identity.Caller, in ststypes.AssumeRoleReques
 }
 
 // may decides an action without resource in the caller's account; the error is nil or a denial.
-func (w *world) may(t testing.TB, c identity.Caller, action string, keys ...identity.ConditionKey) error {
+func (w *world) may(t testing.TB, c identity.Caller, action string, keys ...guard.ConditionKey) error {
 	t.Helper()
-	err := w.id.Authorize(t.Context(), c, identity.Access{Action: action, Account: c.Account, Resource: "*", Keys: keys})
+	err := w.ask(t.Context(), c, guard.Ask{Action: action, Owner: guard.OwnedBy(c.Account), Resource: "*", Keys: keys})
 	if err != nil && !errors.Is(err, fault.AccessDenied) {
 		t.Fatalf("%s: %v", action, err)
 	}
@@ -238,4 +239,8 @@ func (w *world) wantMay(t testing.TB, what string, c identity.Caller, actions ..
 			t.Errorf("%s: %s of %s: got %v, want denied %v", what, action, c.ARN, err, denied)
 		}
 	}
+}
+
+func (w *world) ask(ctx context.Context, c identity.Caller, a guard.Ask) error {
+	return w.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), a)
 }

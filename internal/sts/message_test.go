@@ -11,18 +11,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/policy"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
 // denial decides what has to be denied, and gives the reasons.
-func (w *world) denial(t testing.TB, c identity.Caller, a identity.Access) *identity.Denial {
+func (w *world) denial(t testing.TB, c identity.Caller, a guard.Ask) *guard.Denial {
 	t.Helper()
-	err := w.id.Authorize(t.Context(), c, a)
-	var d *identity.Denial
+	err := w.ask(t.Context(), c, a)
+	var d *guard.Denial
 	if !errors.As(err, &d) {
 		t.Fatalf("%s: got %v, want a denial with its reasons", a.Action, err)
 	}
@@ -99,7 +101,7 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 		`{"Sid":"NoPush","Effect":"Deny","Action":["ecr:PutImage","ecr:Initiate*"],"Resource":"*","Condition":{"StringNotEquals":{"aws:PrincipalTag/team":["web","db"]}}}`,
 		`{"Sid":"OnlyEcr","Effect":"Deny","NotAction":"ecr:*","NotResource":"arn:aws:iam::*:role/*"}`))
 	arn := "arn:aws:ecr:us-east-1:111122223333:repository/team/app"
-	d := w.denial(t, user, identity.Access{Action: "ecr:PutImage", Account: home, Region: name.MustRegion("us-east-1"), Resource: arn})
+	d := w.denial(t, user, guard.Ask{Action: "ecr:PutImage", Owner: guard.OwnedBy(home), Region: name.MustRegion("us-east-1"), Resource: arn})
 	encoded := w.Encode(d.Request, d.Why)
 	if !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(encoded) || len(encoded) > 2000 {
 		t.Errorf("the message is %q, want up to 2000 letters for a header", encoded)
@@ -129,12 +131,12 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 		t.Errorf("the context lacks the time:\n%s", text)
 	}
 
-	d = w.denial(t, user, identity.Access{Action: "iam:ListUsers", Account: home, Resource: "*"})
+	d = w.denial(t, user, guard.Ask{Action: "iam:ListUsers", Owner: guard.OwnedBy(home), Resource: "*"})
 	m, text = w.decode(t, w.root, w.Encode(d.Request, d.Why))
 	if s := m.MatchedStatements.Items[0]; s.StatementID != "OnlyEcr" || s.NotActions.String() != "ecr:*" || s.NotResources.String() != "arn:aws:iam::*:role/*" || s.Actions.String() != "" || s.Resources.String() != "" {
 		t.Errorf("NotAction and NotResource are not what they were:\n%s", text)
 	}
-	d = w.denial(t, user, identity.Access{Action: "ecr:ListImages", Account: home, Resource: arn})
+	d = w.denial(t, user, guard.Ask{Action: "ecr:ListImages", Owner: guard.OwnedBy(home), Resource: arn})
 	m, text = w.decode(t, user, w.Encode(d.Request, d.Why))
 	if m.ExplicitDeny || len(m.MatchedStatements.Items) != 0 || len(m.Changes) != 2 || !m.Changes[0].Alternative || m.Changes[0].Add == nil || m.Changes[0].Add.Statement[0]["Action"] != "ecr:ListImages" {
 		t.Errorf("an implicit denial: got\n%s\nwant nothing matched and two ways to allow it", text)
@@ -160,11 +162,11 @@ func TestMessageAcrossAccounts(t *testing.T) {
 	w := newWorld(t, nil)
 	user := w.user(t, w.stranger, "alice", statements(can("Allow", "sts:*", "*")))
 	w.role(t, w.root, "target", statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), "")
-	all, err := w.AssumeRoleAccess(t.Context(), user, &ststypes.AssumeRoleRequest{RoleArn: target, RoleSessionName: "work", ExternalId: "deal-7"})
+	asked, err := sts.OnRole(w.Service, t.Context(), guard.Request{By: user}, &ststypes.AssumeRoleRequest{RoleArn: target, RoleSessionName: "work", ExternalId: "deal-7"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := w.denial(t, user, all[0])
+	d := w.denial(t, user, asked.Asks[0])
 	m, text := w.decode(t, user, w.Encode(d.Request, d.Why))
 	if strings.Contains(text, "Secret") || !m.ExplicitDeny || m.Layer != "role trust" || len(m.Changes) != 0 || len(m.MatchedStatements.Items) != 1 || m.MatchedStatements.Items[0].Layer != "identity-based" {
 		t.Errorf("the message has more or less than the caller's own statement:\n%s", text)
@@ -191,7 +193,7 @@ func TestMessageAcrossAccounts(t *testing.T) {
 	// Of a caller without an account the owner of the resource reads it, all of it.
 	trust := &meta.BoundPolicy{Text: statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:*"}`)}
 	service := identity.Caller{Kind: identity.AWSService, ARN: "lambda.amazonaws.com"}
-	d = w.denial(t, service, identity.Access{Action: "sts:AssumeRole", Account: home, Resource: target, Trust: trust})
+	d = w.denial(t, service, guard.Ask{Action: "sts:AssumeRole", Owner: guard.OwnedBy(home), Resource: target, Known: guard.Known{Trust: trust}})
 	if m, text = w.decode(t, w.root, w.Encode(d.Request, d.Why)); m.MatchedStatements.Items[0].StatementID != "Secret" || m.Context.Principal.ARN != "lambda.amazonaws.com" {
 		t.Errorf("the owner's message:\n%s", text)
 	}

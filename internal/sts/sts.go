@@ -1,8 +1,8 @@
 // Package sts does the operations of STS: temporary credentials for roles, users and federated users, and what they are.
 //
-// Each operation is one method of [Service], named as in the STS API. It takes the caller, whose right has been decided
-// before by what [Service.AssumeRoleAccess], [Service.WebIdentity] and [Service.FederationAccess] say, and the request,
-// which has been held to the rules of the model.
+// Each operation is one method of [Service], named as in the STS API. It takes the caller, the target that was resolved and
+// decided about before, if it has one, and the request, which has been held to the rules of the model. [OnRole],
+// [OnFederation] and [WebIdentity] resolve targets.
 package sts
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -27,20 +28,24 @@ import (
 
 // Service does the operations of STS over a store. Safe for concurrent use.
 type Service struct {
-	meta *meta.Store
-	id   *identity.Service
-	oidc *oidc.Verifier
+	meta  *meta.Store
+	id    *identity.Service
+	guard *guard.Guard
+	oidc  *oidc.Verifier
 }
 
 // Options are what New needs; all are required.
 type Options struct {
 	Meta     *meta.Store
 	Identity *identity.Service
+	Guard    *guard.Guard
 	OIDC     *oidc.Verifier
 }
 
 // New makes the service.
-func New(o Options) *Service { return &Service{meta: o.Meta, id: o.Identity, oidc: o.OIDC} }
+func New(o Options) *Service {
+	return &Service{meta: o.Meta, id: o.Identity, guard: o.Guard, oidc: o.OIDC}
+}
 
 // Limits. Sources: STS API reference, AssumeRole, GetSessionToken, GetFederationToken; IAM user guide, IAM and STS quotas.
 const (

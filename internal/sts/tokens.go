@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -21,7 +22,7 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 		return nil
 	}
 	// The operator and whoever else has no account: nothing allows them anything here.
-	err := s.id.Authorize(ctx, c, identity.Access{Action: "sts:" + operation, Resource: "*"})
+	err := s.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), guard.Ask{Action: "sts:" + operation, Resource: "*", Owner: guard.OwnedBy(c.Account)})
 	if err == nil {
 		err = fault.AccessDenied.New("Cannot call %s without an account", operation)
 	}
@@ -59,26 +60,28 @@ func federatedARN(account name.Account, userName string) string {
 	return "arn:aws:sts::" + account.String() + ":federated-user/" + userName
 }
 
-// FederationAccess tells what the caller needs to be allowed for a request of GetFederationToken: the action on the
-// federated user, and sts:TagSession with tags.
+// OnFederation resolves the federated user that a request makes, which needs the action on that user, and sts:TagSession
+// with tags.
 //
 // Errors: fault.AccessDenied (temporary credentials), fault.InvalidParameter (the tags).
 // Source: STS API reference, GetFederationToken; service authorization reference of STS.
-func (s *Service) FederationAccess(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) ([]identity.Access, error) {
-	if err := s.longTerm(ctx, c, "GetFederationToken"); err != nil {
-		return nil, err
+func OnFederation(s *Service, ctx context.Context, req guard.Request, in *ststypes.GetFederationTokenRequest) (guard.Target[guard.Nothing], error) {
+	if err := s.longTerm(ctx, req.By, "GetFederationToken"); err != nil {
+		return guard.Target[guard.Nothing]{}, err
 	}
 	tags, err := tagsOf(in.Tags)
 	if err != nil {
-		return nil, err
+		return guard.Target[guard.Nothing]{}, err
 	}
-	one := identity.Access{Action: "sts:GetFederationToken", Account: c.Account, Resource: federatedARN(c.Account, in.Name), Keys: tagKeys(tags, nil)}
-	if len(tags) == 0 {
-		return []identity.Access{one}, nil
+	t := guard.On(guard.Nothing{}, guard.Ask{
+		Action: "sts:GetFederationToken", Owner: req.Owner(), Region: req.Region, Resource: federatedARN(req.By.Account, in.Name), Keys: tagKeys(tags, nil),
+	})
+	if len(tags) > 0 {
+		second := t.Asks[0]
+		second.Action = actionTag
+		t.Asks = append(t.Asks, second)
 	}
-	second := one
-	second.Action = actionTag
-	return []identity.Access{one, second}, nil
+	return t, nil
 }
 
 // GetFederationToken gives credentials of a federated user: the caller's rights as far as the session policies allow,

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
@@ -218,18 +220,13 @@ func TestNamesakeBetweenDecisionAndSession(t *testing.T) {
 	user := w.user(t, w.root, "alice", "")
 	in := ststypes.AssumeRoleRequest{RoleSessionName: "work"}
 	in.RoleArn = w.role(t, w.root, "target", statements(trusts(alice, "sts:AssumeRole", "")), "")
-	decided, err := w.AssumeRoleAccess(t.Context(), user, &in)
-	if err := w.allow(t.Context(), user, decided, err); err != nil {
+	decided, err := sts.OnRole(w.Service, t.Context(), guard.Request{By: user}, &in)
+	if err := w.allow(t.Context(), user, decided.Asks, err); err != nil {
 		t.Fatal(err)
-	}
-	for what, decided := range map[string][]identity.Access{"nothing decided": nil, "another action": {{Action: "sts:TagSession", Role: decided[0].Role}}} {
-		if got, err := w.AssumeRole(t.Context(), user, decided, &in); !errors.Is(err, fault.AccessDenied) {
-			t.Errorf("%s: got %+v, %v; want fault.AccessDenied", what, got, err)
-		}
 	}
 	do(t, w.iam.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "target"})
 	w.role(t, w.root, "target", statements(trusts("444455556666", "sts:AssumeRole", "")), statements(can("Allow", "*", "*")))
-	if got, err := w.AssumeRole(t.Context(), user, decided, &in); !errors.Is(err, fault.AccessDenied) {
+	if got, err := w.AssumeRole(t.Context(), user, decided.Value, &in); !errors.Is(err, fault.AccessDenied) {
 		t.Errorf("a namesake that trusts others: got %+v, %v; want fault.AccessDenied", got, err)
 	}
 }
@@ -240,7 +237,7 @@ func (w *world) wantEnded(t testing.TB, what string, session identity.Caller) {
 	if c, err := w.id.KeyCaller(t.Context(), session.AccessKey); !errors.Is(err, fault.ExpiredCredentials) {
 		t.Errorf("%s: got the caller %+v, %v, want fault.ExpiredCredentials", what, c, err)
 	}
-	if err := w.id.Authorize(t.Context(), session, identity.Access{Action: "ecr:DescribeRepositories", Account: home, Resource: "*"}); err == nil {
+	if err := w.ask(t.Context(), session, guard.Ask{Action: "ecr:DescribeRepositories", Owner: guard.OwnedBy(home), Resource: "*"}); err == nil {
 		t.Errorf("%s: the session may go on, want an error", what)
 	}
 }

@@ -9,15 +9,16 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/oidc"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
-// vouched is a request of AssumeRoleWithWebIdentity whose token is verified.
-type vouched struct {
-	assumption
+// Vouched is a request of AssumeRoleWithWebIdentity whose token is verified.
+type Vouched struct {
+	Assumption
 	claims   oidc.Claims
 	audience string // the client that the token is for
 	provider string // its ARN
@@ -28,7 +29,7 @@ type vouched struct {
 const claimSource = "https://aws.amazon.com/source_identity"
 
 // verify verifies the token by the identity providers of the role's account.
-func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIdentityRequest) (*vouched, error) {
+func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIdentityRequest) (*Vouched, error) {
 	if in.ProviderId != "" {
 		return nil, fault.Validation.New("ProviderId is for access tokens of OAuth 2.0, which are not accepted here; leave it out for tokens of OpenID Connect")
 	}
@@ -36,7 +37,7 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 	if err != nil {
 		return nil, err
 	}
-	v := &vouched{assumption: assumption{target: t, arn: in.RoleArn, session: in.RoleSessionName}}
+	v := &Vouched{Assumption: Assumption{target: t, arn: in.RoleArn, session: in.RoleSessionName}}
 	v.claims, err = s.oidc.Verify(ctx, in.WebIdentityToken, func(issuer string) (oidc.Provider, error) {
 		e, err := s.meta.Entity(ctx, t.account, meta.OIDCProvider, strings.TrimPrefix(issuer, "https://"))
 		if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) {
@@ -58,7 +59,7 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 
 // read takes session tags and source identity from the token, by the rules that requests have.
 // Errors: fault.IDPRejectedClaim. Source: IAM user guide, passing session tags using AssumeRoleWithWebIdentity.
-func (v *vouched) read() error {
+func (v *Vouched) read() error {
 	v.source = v.claims.Strings[claimSource]
 	same := ststypes.AssumeRoleRequest{
 		RoleArn: v.arn, RoleSessionName: v.session, TransitiveTagKeys: v.claims.Tags.Transitive, SourceIdentity: v.source,
@@ -77,7 +78,7 @@ func (v *vouched) read() error {
 }
 
 // caller is who the identity provider vouches for.
-func (v *vouched) caller() identity.Caller {
+func (v *Vouched) caller() identity.Caller {
 	return identity.Caller{
 		Kind: identity.WebIdentity, ARN: v.provider, UserID: v.provider + ":" + v.audience + ":" + v.claims.Subject,
 	}
@@ -85,7 +86,7 @@ func (v *vouched) caller() identity.Caller {
 
 // keptClaims are the claims that have condition keys in the session too, not only when the role is assumed.
 // Source: IAM user guide, available keys for AWS OIDC federation.
-func (v *vouched) keptClaims() map[string]string {
+func (v *Vouched) keptClaims() map[string]string {
 	kept := map[string]string{
 		federatedProvider: v.provider, v.claims.Issuer + ":sub": v.claims.Subject, v.claims.Issuer + ":aud": v.audience,
 	}
@@ -103,18 +104,18 @@ var claimName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // claimKeys are the condition keys of a token: the ones that are kept, amr, oaud when there are several audiences, and every
 // other claim that is a string. Keys have no case, so of claims that differ in nothing else none is one: whoever can add a
 // claim must not be able to give another value to one that a policy trusts.
-func (v *vouched) claimKeys() []identity.ConditionKey {
+func (v *Vouched) claimKeys() []guard.ConditionKey {
 	issuer := v.claims.Issuer
-	var keys []identity.ConditionKey
+	var keys []guard.ConditionKey
 	kept := v.keptClaims()
 	for _, k := range slices.Sorted(maps.Keys(kept)) {
-		keys = append(keys, identity.ConditionKey{Name: k, Values: []string{kept[k]}})
+		keys = append(keys, guard.ConditionKey{Name: k, Values: []string{kept[k]}})
 	}
 	if len(v.claims.AMR) > 0 {
-		keys = append(keys, identity.ConditionKey{Name: issuer + ":amr", Values: v.claims.AMR, List: true})
+		keys = append(keys, guard.ConditionKey{Name: issuer + ":amr", Values: v.claims.AMR, List: true})
 	}
 	if len(v.claims.Audience) > 1 {
-		keys = append(keys, identity.ConditionKey{Name: issuer + ":oaud", Values: v.claims.Audience, List: true})
+		keys = append(keys, guard.ConditionKey{Name: issuer + ":oaud", Values: v.claims.Audience, List: true})
 	}
 	if !strings.ContainsAny(issuer, ".:/") {
 		return keys // its name could be the prefix of AWS's own keys
@@ -126,46 +127,40 @@ func (v *vouched) claimKeys() []identity.ConditionKey {
 	}
 	for _, k := range names {
 		if seen[fold(k)] == 1 && claimName.MatchString(k) {
-			keys = append(keys, identity.ConditionKey{Name: issuer + ":" + k, Values: []string{v.claims.Strings[k]}})
+			keys = append(keys, guard.ConditionKey{Name: issuer + ":" + k, Values: []string{v.claims.Strings[k]}})
 		}
 	}
 	return keys
 }
 
-// WebIdentity tells who calls AssumeRoleWithWebIdentity, which nobody signs, by the token that it brings, and what that
-// caller needs to be allowed: sts:AssumeRoleWithWebIdentity on the role, sts:TagSession and sts:SetSourceIdentity where the
-// token has session tags or a source identity.
+// WebIdentity finds out who calls AssumeRoleWithWebIdentity, which is not signed, by the token in the request, and resolves
+// the role, which needs sts:AssumeRoleWithWebIdentity, and sts:TagSession and sts:SetSourceIdentity where the token has session
+// tags or a source identity.
 //
 // Errors: fault.Validation (not the ARN of a role), fault.InvalidIdentityToken (also for an issuer that is no provider of the
 // role's account), fault.ExpiredWebIdentity, fault.IDPCommunication, fault.IDPRejectedClaim.
 // Source: STS API reference, AssumeRoleWithWebIdentity.
-func (s *Service) WebIdentity(ctx context.Context, in *ststypes.AssumeRoleWithWebIdentityRequest) (identity.Caller, []identity.Access, error) {
+func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststypes.AssumeRoleWithWebIdentityRequest) (identity.Caller, guard.Target[*Vouched], error) {
 	v, err := s.verify(ctx, in)
 	if err != nil {
-		return identity.Caller{}, nil, err
+		return identity.Caller{}, guard.Target[*Vouched]{}, err
 	}
-	return v.caller(), v.accesses(actionAssumeWeb, v.claimKeys()...), nil
+	return v.caller(), guard.Target[*Vouched]{Value: v, Asks: v.asks(req.Region, actionAssumeWeb, v.claimKeys()...)}, nil
 }
 
-// AssumeRoleWithWebIdentity gives credentials of a role to whom WebIdentity found out. The token is verified again: the
-// session is made of what it says, and of nothing that was kept in between. decided is what WebIdentity gave and was allowed,
-// as for AssumeRole.
+// AssumeRoleWithWebIdentity gives credentials of the role that was decided about, with what the verified token says.
 //
-// Errors: those of WebIdentity, fault.AccessDenied (the role is gone or another one, or the token is another caller's),
-// fault.Validation (the duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Errors: fault.AccessDenied (the role does not exist any more, or the token is of another caller), fault.Validation (the duration; the session policies),
+// fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound (the account was deleted).
 // Source: STS API reference, AssumeRoleWithWebIdentity.
-func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, decided []identity.Access, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
-	v, err := s.verify(ctx, in)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if c != v.caller() {
 		return nil, fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s", c.ARN, actionAssumeWeb, in.RoleArn)
 	}
-	if err := v.decidedBy(c, actionAssumeWeb, decided); err != nil {
+	if err := s.exists(ctx, c, &v.Assumption, actionAssumeWeb); err != nil {
 		return nil, err
 	}
-	got, err := s.assume(ctx, &v.assumption, request{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, v.keptClaims())
+	got, err := s.assume(ctx, &v.Assumption, asked{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, v.keptClaims())
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,11 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
+	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
@@ -59,11 +61,11 @@ func (w *world) web(ctx context.Context, _ identity.Caller, in *ststypes.AssumeR
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
-	c, all, err := w.WebIdentity(ctx, in)
-	if err := w.allow(ctx, c, all, err); err != nil {
+	c, t, err := sts.WebIdentity(w.Service, ctx, guard.Request{}, in)
+	if err := w.allow(ctx, c, t.Asks, err); err != nil {
 		return nil, err
 	}
-	return w.AssumeRoleWithWebIdentity(ctx, c, all, in)
+	return w.AssumeRoleWithWebIdentity(ctx, c, t.Value, in)
 }
 
 func (k *cluster) with(arn string, claims map[string]any) ststypes.AssumeRoleWithWebIdentityRequest {
@@ -79,10 +81,10 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	do(t, k.iam.PutRolePolicy, k.root, iamtypes.PutRolePolicyRequest{RoleName: "puller", PolicyName: "own", PolicyDocument: statements(can("Allow", "ecr:*", "*"))})
 	in := k.with(role.Arn, k.issuer.Kubernetes("apps", "web"))
 	in.RoleSessionName = "web"
-	who, all, err := k.WebIdentity(t.Context(), &in)
+	who, asked, err := sts.WebIdentity(k.Service, t.Context(), guard.Request{}, &in)
 	const sub = "system:serviceaccount:apps:web"
-	if want := (identity.Caller{Kind: identity.WebIdentity, ARN: k.provider, UserID: k.provider + ":sts.amazonaws.com:" + sub}); err != nil || who != want || len(all) != 1 {
-		t.Fatalf("WebIdentity: got %+v, %d accesses, %v, want %+v and one", who, len(all), err, want)
+	if want := (identity.Caller{Kind: identity.WebIdentity, ARN: k.provider, UserID: k.provider + ":sts.amazonaws.com:" + sub}); err != nil || who != want || len(asked.Asks) != 1 {
+		t.Fatalf("WebIdentity: got %+v, %d accesses, %v, want %+v and one", who, len(asked.Asks), err, want)
 	}
 	out := do(t, k.web, nobody, in)
 	want := &ststypes.AssumeRoleWithWebIdentityResponse{
@@ -116,11 +118,11 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	refuse(t, k.web, nobody, in, fault.Validation, "is invalid")
 	in.RoleArn = role.Arn
 	for _, other := range []identity.Caller{{}, k.root, {Kind: identity.WebIdentity, ARN: k.provider, UserID: who.UserID + "2"}} {
-		_, all, err := k.WebIdentity(t.Context(), &in)
+		_, asked, err := sts.WebIdentity(k.Service, t.Context(), guard.Request{}, &in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = k.AssumeRoleWithWebIdentity(t.Context(), other, all, &in)
+		_, err = k.AssumeRoleWithWebIdentity(t.Context(), other, asked.Value, &in)
 		wantError(t, err, fault.AccessDenied, byToken)
 	}
 	in.RoleArn = "arn:aws:iam::111122223333:role/k8s/nobody"

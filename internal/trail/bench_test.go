@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -26,7 +27,7 @@ import (
 
 // door is the docker door over a directory of its own, with a repository, an image "1.0" and a password.
 type door struct {
-	handler  web.Handler
+	handler  func(ociapi.Trail) web.Handler
 	trail    *trail.Trail
 	password string
 }
@@ -57,11 +58,14 @@ func newDoor(b *testing.B) *door {
 	check(err)
 	b.Cleanup(func() { check(log.Close()) })
 	d := &door{trail: trail.New(log, audit.NewPump(log, store, quiet), id, time.Now)}
-	d.handler = ociapi.New(ociapi.Options{
-		Registry: service, Identity: id, Hosts: endpoint.NewMap(nil, reg),
-		Links:  ociapi.NewLayerLinks(func(b []byte) []byte { return b }, id, time.Now),
-		Encode: func(policy.Request, policy.Why) string { return "" },
-	})
+	decisions := guard.New(store, id, time.Now, "")
+	d.handler = func(t ociapi.Trail) web.Handler {
+		return ociapi.New(ociapi.Options{
+			Registry: service, Identity: id, Guard: decisions, Trail: t, Hosts: endpoint.NewMap(nil, reg),
+			Links:  ociapi.NewLayerLinks(func(b []byte) []byte { return b }, id, time.Now),
+			Encode: func(policy.Request, policy.Why) string { return "" },
+		})
+	}
 	list, err := store.AccessKeys(ctx, reg.Account)
 	check(err)
 	caller, err := id.KeyCaller(ctx, list[0].ID)
@@ -69,15 +73,21 @@ func newDoor(b *testing.B) *door {
 	password, _, err := id.IssueToken(ctx, caller, reg.Region)
 	check(err)
 	d.password = password.Reveal()
-	server := httptest.NewServer(d.server(nil))
+	server := httptest.NewServer(d.server(noTrail{}))
 	defer server.Close()
 	client := ocitest.Client{Base: server.URL, HTTP: server.Client(), Password: d.password}
 	client.Repo("team/app").Push(b, "1.0", ocitest.NewImage(1, 100))
 	return d
 }
 
-func (d *door) server(t web.Trail) http.Handler {
-	return web.NewServer(d.handler, web.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: web.NewMetrics(), Trail: t, Now: time.Now})
+// noTrail writes no lines.
+type noTrail struct{}
+
+func (noTrail) Begin(ctx context.Context, _ *guard.Event) context.Context { return ctx }
+func (noTrail) End(context.Context, *guard.Event)                         {}
+
+func (d *door) server(t ociapi.Trail) http.Handler {
+	return web.NewServer(d.handler(t), web.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: web.NewMetrics(), Now: time.Now})
 }
 
 // BenchmarkManifestGET is the whole of a manifest GET behind the socket, without the trail and with it.
@@ -85,8 +95,8 @@ func BenchmarkManifestGET(b *testing.B) {
 	d := newDoor(b)
 	for _, with := range []struct {
 		name  string
-		trail web.Trail
-	}{{"without", nil}, {"trail", d.trail}} {
+		trail ociapi.Trail
+	}{{"without", noTrail{}}, {"trail", d.trail}} {
 		b.Run(with.name, func(b *testing.B) {
 			b.ReportAllocs()
 			s := d.server(with.trail)

@@ -11,13 +11,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/explain"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
-// Trail is a web.Trail over a log and a database. Safe for concurrent use.
+// Trail writes lines over a log and a database. Safe for concurrent use.
 type Trail struct {
 	log  *audit.Log
 	pump *audit.Pump
@@ -39,10 +39,10 @@ type line struct {
 }
 
 // Begin lets the first change that is made with the context take the request's line along.
-func (t *Trail) Begin(ctx context.Context, ev *web.Event) context.Context {
+func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 	l := &line{id: audit.NewID()}
 	l.AuditLine = meta.NewAuditLine(func() []byte {
-		if ev.Decided.Name == "" {
+		if ev.Name == "" {
 			return nil
 		}
 		r := t.record(ctx, ev, l.id)
@@ -53,7 +53,10 @@ func (t *Trail) Begin(ctx context.Context, ev *web.Event) context.Context {
 
 // End writes the line of a request, unless a change has taken it along. A request that failed after its change has a line more,
 // which says so.
-func (t *Trail) End(ctx context.Context, ev *web.Event) {
+func (t *Trail) End(ctx context.Context, ev *guard.Event) {
+	if ev.Name == "" {
+		return
+	}
 	id := audit.ID{}
 	if l, _ := ctx.Value(lineKey{}).(*line); l != nil {
 		if l.Written() && ev.Err == nil {
@@ -77,9 +80,9 @@ func (t *Trail) Search(ctx context.Context, q audit.Query, cursor string, limit 
 }
 
 // accounts are those in whose trail a request stands: the owner's and the caller's.
-func accounts(ev *web.Event) []string {
+func accounts(ev *guard.Event) []string {
 	var all []string
-	for _, a := range []name.Account{ev.Decided.Owner, ev.Decided.Caller.Account} {
+	for _, a := range []name.Account{ev.Owner.Account(), ev.Caller.Account} {
 		if a != (name.Account{}) {
 			all = append(all, a.String())
 		}
@@ -91,12 +94,12 @@ func accounts(ev *web.Event) []string {
 // CloudTrail.
 const theDoor = "ecr.amazonaws.com"
 
-func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Record {
+func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.Record {
 	ctx = context.WithoutCancel(ctx) // who asked is looked up also when the client has gone
-	d := &ev.Decided
+	d := &ev.Record
 	r := audit.Record{
 		EventID: id, Time: t.now(), Source: d.Source, Name: d.Name, Region: d.Region.String(),
-		Identity: t.identityOf(ctx, d.Caller), SourceIP: ev.From.String(), UserAgent: ev.Agent,
+		Identity: t.identityOf(ctx, d.Caller), SourceIP: ev.From.SourceIP.String(), UserAgent: ev.From.UserAgent,
 		RequestID: ev.RequestID, ReadOnly: d.ReadOnly,
 	}
 	if d.Params != nil {
@@ -107,8 +110,8 @@ func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Re
 		r.Additional.String("clientUserAgent", r.UserAgent)
 		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = theDoor, theDoor, theDoor
 	}
-	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != (name.Account{}) {
-		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.String()}
+	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != guard.Unowned {
+		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.Account().String()}
 		if strings.HasPrefix(ev.Resource, "arn:aws:ecr:") {
 			resource.Type = "AWS::ECR::Repository"
 		}
@@ -119,7 +122,7 @@ func (t *Trail) record(ctx context.Context, ev *web.Event, id audit.ID) audit.Re
 	}
 	e := fault.From(ev.Err)
 	r.ErrorCode, r.ErrorMessage = errorCode(e.Code), e.Public
-	var denial *identity.Denial
+	var denial *guard.Denial
 	if errors.As(ev.Err, &denial) {
 		e := explain.Of(&denial.Request, denial.Why)
 		if text, err := json.Marshal(e); err == nil {
@@ -153,7 +156,7 @@ func errorCode(c fault.Code) string {
 var kinds = map[identity.Kind]audit.IdentityType{
 	identity.Root: audit.Root, identity.User: audit.IAMUser, identity.RoleSession: audit.AssumedRole,
 	identity.FederatedUser: audit.FederatedUser, identity.WebIdentity: audit.WebIdentityUser, identity.AWSService: audit.AWSService,
-	identity.Anonymous: audit.Anonymous,
+	identity.Anonymous: audit.Anonymous, identity.Customer: audit.Customer,
 }
 
 // federatedProvider is the condition key of a session with the ARN of the identity provider that it was made by.

@@ -15,10 +15,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/fault"
-	"github.com/ecrin-dev/ecrin/internal/identity"
-	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 )
 
 // Headers of answers.
@@ -27,40 +25,11 @@ const (
 	MessageHeader   = "X-Ecrin-Authorization-Message" // of a denial, for sts decode-authorization-message
 )
 
-// Event is what is known of one request; it is written once, when the request ends. Handlers fill it in.
+// Event is what is known of one request; it is logged once, when the request ends. Handlers fill it in.
 type Event struct {
-	RequestID string // UUID
-	Door      string // oci, ecr, sts, ecrin, ops
+	guard.Event
+	Door      string // oci, ecr, sts, iam, ecrin, ops
 	Operation string // the specification's or the API's name of what was asked
-	Caller    string // ARN; "" before it is known
-	Action    string // the IAM action that was decided
-	Resource  string // ARN
-	Digest    string
-	From      netip.Addr // the client's address, behind proxies that are trusted
-	Agent     string     // the User-Agent
-	Secure    bool       // the client's connection is by TLS, to us or to such a proxy
-	Decided   Decision   // for the audit trail
-	Err       error      // why it failed, cause included; never shown to the client
-}
-
-// Decision is what the audit trail keeps of a request. A door sets it before it decides; one without a Name is kept nowhere.
-type Decision struct {
-	Source   string // the API, such as ecr.amazonaws.com
-	Name     string // the API's operation, such as PutImage
-	Caller   identity.Caller
-	Owner    name.Account // of what it is done on; none for what belongs to nobody
-	Region   name.Region
-	ReadOnly bool
-	Docker   bool                // it came by the docker door, which asks the API in the caller's name
-	Params   func() audit.Params // of the request; called at most a few times, from one goroutine at a time
-}
-
-// Trail hears of every request on which something was decided.
-type Trail interface {
-	// Begin gives the context of a request that may change something: the change takes the request's line along.
-	Begin(ctx context.Context, ev *Event) context.Context
-	// End writes the line of a request that is over, unless a change has it.
-	End(ctx context.Context, ev *Event)
 }
 
 // Handler answers a request and fills in its event. It writes its own errors and leaves them in the event.
@@ -73,7 +42,6 @@ type Server struct {
 	handler Handler
 	log     *slog.Logger
 	metrics *Metrics
-	trail   Trail // nil for none
 	proxies []netip.Prefix
 	now     func() time.Time
 
@@ -84,7 +52,6 @@ type Server struct {
 type Options struct {
 	Log     *slog.Logger
 	Metrics *Metrics // shared with nobody
-	Trail   Trail    // nil for none
 	// Proxies are the addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	Proxies []netip.Prefix
 	Now     func() time.Time
@@ -92,15 +59,16 @@ type Options struct {
 
 // NewServer makes the server.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, metrics: o.Metrics, trail: o.Trail, proxies: o.Proxies, now: o.Now, patience: patience}
+	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, patience: patience}
 }
 
 // ServeHTTP runs one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
-	ev := &Event{RequestID: newRequestID()}
-	ev.From, ev.Secure = origin(r, s.proxies)
-	ev.Agent = r.UserAgent()
+	ev := new(Event)
+	ev.RequestID = newRequestID()
+	ev.From.SourceIP, ev.From.Secure = origin(r, s.proxies)
+	ev.From.UserAgent, ev.From.Referer = r.UserAgent(), r.Referer()
 	rec := &recorder{ResponseWriter: w}
 	s.metrics.inFlight.Inc()
 	defer func() {
@@ -114,15 +82,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				http.Error(rec, "internal error, request "+ev.RequestID, http.StatusInternalServerError)
 			}
 		}
-		if s.trail != nil && ev.Decided.Name != "" {
-			s.trail.End(r.Context(), ev)
-		}
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
-	// The query protocol changes things by GET too, on the one path that it has.
-	if s.trail != nil && (r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.Path == "/" || r.URL.Path == "") {
-		r = r.WithContext(s.trail.Begin(r.Context(), ev))
-	}
 	if r.ContentLength != 0 && r.Body != nil {
 		body := &patientBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now, patience: s.patience}
 		body.move() // also for a handler that answers without reading: package http then waits for the rest
@@ -151,7 +112,7 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // never the query: it may carry signatures
 		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r, ev)))
 	for _, more := range [...]struct{ key, value string }{
-		{"caller", ev.Caller}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", ev.Agent},
+		{"caller", ev.Caller.ARN}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", ev.From.UserAgent},
 	} {
 		if more.value != "" {
 			attrs = append(attrs, slog.String(more.key, more.value))
@@ -164,10 +125,10 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 }
 
 func remote(r *http.Request, ev *Event) string {
-	if !ev.From.IsValid() {
+	if !ev.From.SourceIP.IsValid() {
 		return r.RemoteAddr
 	}
-	return ev.From.String()
+	return ev.From.SourceIP.String()
 }
 
 // newRequestID makes a version 4 UUID. Request ids are no secrets, so the fast generator does.

@@ -41,7 +41,7 @@ func TestOneEventForEachRequest(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "http://registry.example:5100/v2/app?X-Amz-Signature=canary", nil)
 	r.Header.Set("User-Agent", "agent/1")
 	w, line := serve(t, func(w http.ResponseWriter, _ *http.Request, ev *web.Event) {
-		ev.Door, ev.Operation, ev.Caller, ev.Digest = "oci", "get", "arn:aws:iam::000000000000:root", "sha256:00"
+		ev.Door, ev.Operation, ev.Caller.ARN, ev.Digest = "oci", "get", "arn:aws:iam::000000000000:root", "sha256:00"
 		ev.Err = errors.New("the private cause")
 		w.WriteHeader(http.StatusNotFound)
 		w.Write([]byte("gone"))
@@ -150,7 +150,7 @@ func TestMetricsNameNobody(t *testing.T) {
 	t.Parallel()
 	m := web.NewMetrics()
 	s := web.NewServer(handler(func(w http.ResponseWriter, _ *http.Request, ev *web.Event) {
-		ev.Door, ev.Operation, ev.Caller, ev.Resource = "oci", "get", "canary-caller", "canary-resource"
+		ev.Door, ev.Operation, ev.Caller.ARN, ev.Resource = "oci", "get", "canary-caller", "canary-resource"
 		w.Write([]byte("abc"))
 	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: m, Now: time.Now})
 	for range 3 {

@@ -42,7 +42,7 @@ func generateModel(m *awsmodel.Model, pkg string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, write := range map[string]func(){
 		"doc.go": g.doc, "enums.go": g.enums, "types.go": g.structures,
-		"rules.go": g.rules, "validate.go": g.validate, "operations.go": g.operations,
+		"rules.go": g.rules, "validate.go": g.validate, "operations.go": g.operations, "accessors.go": g.accessors,
 	} {
 		g.buf.Reset()
 		write()

@@ -13,17 +13,17 @@ import (
 func testDeleteImage(w *World) {
 	r := w.Repo("team/app")
 	p, bare := w.Image(r, "one", "b", "a", "c"), w.Image(r, "two")
-	removed, err := w.DeleteImage(w.Ctx, r, p.Digest, Principal)
+	removed, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal)
 	w.Must(err)
 	d := p.Digest.String()
 	w.Equal(removed, []meta.Removed{{Digest: d, Tag: "a"}, {Digest: d, Tag: "b"}, {Digest: d, Tag: "c"}}, "what was removed with the image")
-	removed, err = w.DeleteImage(w.Ctx, r, bare.Digest, Principal)
+	removed, err = w.DeleteImage(w.Ctx, r, bare.Digest, meta.AnyTags, Principal)
 	w.Must(err)
 	w.Equal(removed, []meta.Removed{{Digest: bare.Digest.String()}}, "what was removed with an untagged image")
 	w.names(r, Tag("a"), name.Digest{})
 	w.names(r, ByDigest(p.Digest), name.Digest{})
 	for _, gone := range []name.Digest{p.Digest, Digest("never there")} {
-		_, err = w.DeleteImage(w.Ctx, r, gone, Principal)
+		_, err = w.DeleteImage(w.Ctx, r, gone, meta.AnyTags, Principal)
 		w.Want(err, fault.ImageNotFound, "deleting %s", gone)
 	}
 	// Pushed again it is untagged, whatever it was before, and counts as pushed now.
@@ -42,7 +42,7 @@ func testDeleteTag(w *World) {
 	_, err := remove("nosuch", name.Digest{}, true)
 	w.Want(err, fault.ImageNotFound, "a tag that is not there")
 	_, err = remove("v1", q.Digest, true)
-	w.Want(err, fault.ImageDigestDoesNotMatch, "a tag with another image's digest")
+	w.Want(err, fault.TargetChanged, "a tag with another image's digest")
 	w.tags(r, p.Digest, "v1", "v2")
 	got, err := remove("v1", p.Digest, true)
 	w.Must(err)
@@ -85,14 +85,14 @@ func testDeleteReferenced(w *World) {
 	w.Push(r, As(x, "x"))
 	w.Push(r, y)
 	want := fmt.Sprintf("[%s]", x.Digest)
-	_, err := w.DeleteImage(w.Ctx, r, child.Digest, Principal)
+	_, err := w.DeleteImage(w.Ctx, r, child.Digest, meta.AnyTags, Principal)
 	w.Want(err, fault.ImageReferenced, "deleting an image of indexes")
 	_, err = w.DeleteTag(w.Ctx, r, Tag("child").Tag, name.Digest{}, true, Principal)
 	w.Want(err, fault.ImageReferenced, "removing the last tag of an image of indexes")
 	w.tags(r, child.Digest, "child")
-	_, err = w.DeleteImage(w.Ctx, r, y.Digest, Principal)
+	_, err = w.DeleteImage(w.Ctx, r, y.Digest, meta.AnyTags, Principal)
 	w.Must(err)
-	_, err = w.DeleteImage(w.Ctx, r, child.Digest, Principal)
+	_, err = w.DeleteImage(w.Ctx, r, child.Digest, meta.AnyTags, Principal)
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Public != "Requested image referenced by manifest list: "+want {
 		w.Errorf("deleting an image of one index: got %v, want the text of ECR with %s", err, want)
@@ -101,7 +101,7 @@ func testDeleteReferenced(w *World) {
 	w.Want(err, 0, "removing the tag alone")
 	_, err = w.DeleteTag(w.Ctx, r, Tag("x").Tag, name.Digest{}, true, Principal)
 	w.Want(err, 0, "removing the index with its last tag")
-	_, err = w.DeleteImage(w.Ctx, r, child.Digest, Principal)
+	_, err = w.DeleteImage(w.Ctx, r, child.Digest, meta.AnyTags, Principal)
 	w.Want(err, 0, "deleting an image of no index any more")
 	w.Want(w.PutImage(w.Ctx, r, x), fault.ReferencedImagesNotFound, "the index again without its image")
 	w.Want(w.RestoreImage(w.Ctx, r, x.Digest, nil, Principal), fault.ReferencedImagesNotFound, "taking back its deletion")
@@ -142,7 +142,7 @@ func testChildBesideIndex(w *World) {
 			if i == 0 {
 				pushed = w.PutImage(w.Ctx, r, IndexOf(child))
 			} else {
-				_, deleted = w.DeleteImage(w.Ctx, r, child.Digest, Principal)
+				_, deleted = w.DeleteImage(w.Ctx, r, child.Digest, meta.AnyTags, Principal)
 			}
 			return nil
 		})
@@ -160,7 +160,7 @@ func testRestore(w *World) {
 	r := w.RepoWith("team/app", meta.Mutability{Mode: meta.Immutable})
 	p, q := w.Image(r, "one", "v1"), w.Image(r, "two", "v2")
 	for _, im := range []meta.Put{p, q} {
-		_, err := w.DeleteImage(w.Ctx, r, im.Digest, Principal)
+		_, err := w.DeleteImage(w.Ctx, r, im.Digest, meta.AnyTags, Principal)
 		w.Must(err)
 	}
 	all, err := w.DeletedImages(w.Ctx, r.ID, 10)
@@ -206,7 +206,7 @@ func testHistory(w *World) {
 	_, err = w.DeleteTag(w.Ctx, r, Tag("v1").Tag, name.Digest{}, true, Principal)
 	step(err)
 	step(w.RestoreImage(w.Ctx, r, p.Digest, As(p, "v1").Tags, Principal))
-	_, err = w.DeleteImage(w.Ctx, r, p.Digest, Principal)
+	_, err = w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal)
 	step(err)
 	step(w.PutImage(w.Ctx, r, As(p, "v1")))
 	w.Want(w.PutImage(w.Ctx, r, As(ImageOf("no such blob"), "v1")), fault.LayersNotFound, "a push that is refused")
@@ -228,7 +228,7 @@ func testIsolation(w *World) {
 	w.Image(s, "config", "v1", "v2")
 	x := IndexOf(p)
 	w.Push(s, x)
-	_, err := w.DeleteImage(w.Ctx, r, p.Digest, Principal) // the index of the other repository does not count
+	_, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal) // the index of the other repository does not count
 	w.Must(err)
 	w.names(s, Tag("v1"), p.Digest)
 	w.tags(s, p.Digest, "v1", "v2")

@@ -349,7 +349,7 @@ func testReferrers(w *World) {
 		w.Equal(find(p.Digest, test.types...), test.want, "referrers of types %q", test.types)
 	}
 	w.Equal(find(Digest("unknown")), []string(nil), "referrers of an unknown subject")
-	_, err = w.DeleteImage(w.Ctx, r, a.Digest, Principal)
+	_, err = w.DeleteImage(w.Ctx, r, a.Digest, meta.AnyTags, Principal)
 	w.Must(err)
 	w.Equal(find(p.Digest), []string{"application/b"}, "referrers after one was deleted")
 }

@@ -86,7 +86,7 @@ func crowd(w *World, r meta.Repository) []meta.Image {
 		}
 		p := w.Image(r, fmt.Sprint("config", i), tags...)
 		if i%5 == 4 {
-			_, err := w.DeleteImage(w.Ctx, r, p.Digest, Principal)
+			_, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal)
 			w.Must(err)
 		}
 	}

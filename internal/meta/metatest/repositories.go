@@ -62,7 +62,7 @@ func testRepositoryAgain(w *World) {
 	}
 	r := w.Repo("team/app")
 	p := w.Image(r, "config")
-	_, err := w.DeleteImage(w.Ctx, r, p.Digest, Principal)
+	_, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal)
 	w.Must(err)
 	w.Want(w.DeleteRepository(w.Ctx, r, false), 0, "a repository with deleted images alone")
 }
@@ -102,7 +102,7 @@ func testRepositoryGone(w *World) {
 		"RemoveBlob":     func() error { return w.RemoveBlob(w.Ctx, r, Digest("loose")) },
 		"PutUpload":      func() error { return w.PutUpload(w.Ctx, r, meta.Upload{ID: "u2", Blob: blob.Upload{State: []byte{}}}) },
 		"PutImage":       func() error { return w.PutImage(w.Ctx, r, As(p, "v2")) },
-		"DeleteImage":    func() error { _, err := w.DeleteImage(w.Ctx, r, p.Digest, Principal); return err },
+		"DeleteImage":    func() error { _, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal); return err },
 		"DeleteTag": func() error {
 			_, err := w.DeleteTag(w.Ctx, r, Tag("v1").Tag, name.Digest{}, true, Principal)
 			return err

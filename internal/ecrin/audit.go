@@ -1,6 +1,8 @@
-package awsapi
+package ecrin
 
 import (
+	"context"
+
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,20 +16,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/policy"
-	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
-// trailOf keeps callers to the trail of their own account; the operator reads all.
-func trailOf(c *call, asked string) string {
-	if c.caller.Kind != identity.Operator {
-		return c.caller.Account.String()
-	}
-	return asked
-}
-
-func (a *API) listAuditEvents(c *call, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
+// ListAuditEvents gives lines of the audit trail, by pages. Of an event between two accounts a caller reads the reasons of its
+// own account's policies only. Errors: those of audit.Log.Search.
+func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
 	q := audit.Query{
-		Account: trailOf(c, in.AccountId), Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,
+		Account: t.Account, Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,
 		OnlyDenied: in.Denied != nil && *in.Denied, OnlyChanges: in.Changes != nil && *in.Changes, OldestFirst: in.OldestFirst != nil && *in.OldestFirst,
 	}
 	if in.Since != nil {
@@ -40,18 +35,15 @@ func (a *API) listAuditEvents(c *call, in *ecrintypes.ListAuditEventsRequest) (*
 	if in.MaxResults != nil {
 		limit = int(*in.MaxResults)
 	}
-	page, err := a.trail.Search(c.ctx, q, in.NextToken, limit)
+	page, err := s.trail.Search(ctx, q, in.NextToken, limit)
 	if err != nil {
 		return nil, err
-	}
-	if c.caller.Kind == identity.Operator && in.NextToken != "" {
-		c.ev.Decided = web.Decision{} // who follows the trail would otherwise be what happens in it
 	}
 	out := &ecrintypes.ListAuditEventsResponse{Events: []string{}, NextToken: page.Next}
 	for _, e := range page.Events {
 		line := e.Line
-		if c.sharesTrail(&e.Record) {
-			if line, err = ownSide(e.Record, c.caller.Account.String()); err != nil {
+		if sharesTrail(by, &e.Record) {
+			if line, err = ownSide(e.Record, by.Account.String()); err != nil {
 				return nil, err
 			}
 		}
@@ -60,10 +52,10 @@ func (a *API) listAuditEvents(c *call, in *ecrintypes.ListAuditEventsRequest) (*
 	return out, nil
 }
 
-// explainRequest tells why a request was denied, as it was decided then. The trail keeps the reasons of denials only: what was
-// allowed is told without.
-func (a *API) explainRequest(c *call, in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
-	page, err := a.trail.Search(c.ctx, audit.Query{Account: trailOf(c, ""), RequestID: in.RequestId}, "", 10)
+// ExplainRequest tells why a request was denied, as it was decided then. The trail keeps the reasons of denials only: what was
+// allowed is told without. Errors: fault.RequestNotFound (no such line, or one of a request that failed otherwise).
+func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
+	page, err := s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: in.RequestId}, "", 10)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +74,8 @@ func (a *API) explainRequest(c *call, in *ecrintypes.ExplainRequestRequest) (*ec
 	}
 	out := kept.explanation
 	switch {
-	case out != nil && c.sharesTrail(&r):
-		keepSide(out, r.Identity.Account == c.caller.Account.String())
+	case out != nil && sharesTrail(by, &r):
+		keepSide(out, r.Identity.Account == by.Account.String())
 	case out != nil:
 	case r.ErrorCode != "" && r.ErrorCode != denied:
 		return nil, fault.RequestNotFound.New("the request %s was not refused by a policy: it failed with %s: %s", name.Clip(in.RequestId), r.ErrorCode, r.ErrorMessage)
@@ -135,8 +127,8 @@ func actionOf(r *audit.Record) string {
 
 // sharesTrail tells that an event is between two accounts and the caller has but one of them: the reasons that the policies
 // of the other give are not for its eyes.
-func (c *call) sharesTrail(r *audit.Record) bool {
-	return c.caller.Kind != identity.Operator && r.SharedEventID != (audit.ID{})
+func sharesTrail(by identity.Caller, r *audit.Record) bool {
+	return by.Kind != identity.Operator && r.SharedEventID != (audit.ID{})
 }
 
 // ownSide is an event between two accounts as one of them may read it.

@@ -5,16 +5,13 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/audit"
-	"github.com/ecrin-dev/ecrin/internal/web"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 )
 
-// decides notes for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
-func (q *request) decides(op *operation) {
-	if op.event == "" {
-		return
-	}
-	q.ev.Decided = web.Decision{
-		Source: "ecr.amazonaws.com", Name: op.event, Caller: q.caller, Owner: q.reg.Account, Region: q.reg.Region,
+// describe records for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
+func (q *request) describe(op *operation) {
+	q.ev.Record = guard.Record{
+		Source: "ecr.amazonaws.com", Name: op.event, Caller: q.caller, Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region,
 		ReadOnly: op.method == http.MethodGet || op.method == http.MethodHead, Docker: true, Params: q.params,
 	}
 }
@@ -23,7 +20,7 @@ func (q *request) decides(op *operation) {
 func (q *request) params() audit.Params {
 	var p audit.Params
 	p.String("registryId", q.reg.Account.String())
-	if q.target.route.named() {
+	if q.target.route.named() || q.target.route == routeLink {
 		p.String("repositoryName", q.repo.String())
 	}
 	image := func() (id audit.Params) {
@@ -54,7 +51,7 @@ func (q *request) params() audit.Params {
 		}
 	case routeReferrers:
 		p.Object("subjectId", image())
-	case routeBlob:
+	case routeBlob, routeLink:
 		if q.r.Method == http.MethodGet {
 			p.String("layerDigest", q.target.reference)
 		} else {

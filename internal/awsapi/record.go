@@ -8,29 +8,43 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/awswire"
-	"github.com/ecrin-dev/ecrin/internal/web"
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 )
 
 // reading are how the names of operations that change nothing begin.
 var reading = []string{"Get", "List", "Describe", "BatchGet", "BatchCheck", "Simulate", "Decode", "Explain", "AssumeRole"}
 
-// decides notes for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
-func (c *call) decides(x *exchange, in awswire.Input) {
-	d := web.Decision{
-		Source: x.service.wire.Name + ".amazonaws.com", Name: x.op.wire.Name, Caller: c.caller, Owner: c.caller.Account, Region: c.region,
+// describe records for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
+func (s *service) describe(ev *guard.Event, op *operation, req guard.Request, in awswire.Input) {
+	ev.Record = guard.Record{
+		Source: s.wire.Name + ".amazonaws.com", Name: op.wire.Name, Region: req.Region, Caller: req.By, Owner: req.Owner(),
 		Params: func() audit.Params { return paramsOf(reflect.ValueOf(in).Elem()) },
 	}
-	if x.service == ecrinService {
-		d.Source = "ecrin"
+	if s == ecrinService {
+		ev.Source = "ecrin"
 	}
 	for _, prefix := range reading {
-		d.ReadOnly = d.ReadOnly || strings.HasPrefix(d.Name, prefix)
+		ev.ReadOnly = ev.ReadOnly || strings.HasPrefix(ev.Name, prefix)
 	}
-	x.ev.Decided = d
 }
 
-// unspoken are members that the trail does not keep: secrets, the bytes of layers, and places in lists.
-var unspoken = map[string]bool{
+// digestOf is the digest that an answer tells of, for the log; "" for none.
+func digestOf(out any) string {
+	switch v := out.(type) {
+	case *ecrtypes.PutImageResponse:
+		return v.Image.ImageId.ImageDigest
+	case *ecrtypes.CompleteLayerUploadResponse:
+		return v.LayerDigest
+	case *ecrintypes.RestoreImageResponse:
+		return v.ImageDigest
+	}
+	return ""
+}
+
+// unrecorded are members that the trail does not keep: secrets, the bytes of layers, and places in lists.
+var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
 }
 
@@ -39,7 +53,7 @@ func paramsOf(v reflect.Value) audit.Params {
 	var p audit.Params
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
-		if f := v.Field(i); !unspoken[field.Name] && !f.IsZero() {
+		if f := v.Field(i); !unrecorded[field.Name] && !f.IsZero() {
 			addParam(&p, lower(field.Name), f)
 		}
 	}

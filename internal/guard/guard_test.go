@@ -1,4 +1,4 @@
-package identity_test
+package guard_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
@@ -34,19 +35,41 @@ func tagNamed(s string) name.Tag {
 	return t
 }
 
-// iam makes entities and callers in a world, with as few words as a table needs.
+var (
+	home  = name.MustAccount("000000000000")
+	other = name.MustAccount("111122223333")
+)
+
+// iam makes entities and callers of an installation with two accounts, with as few words as a table needs.
 type iam struct {
-	*world
-	t *testing.T
-	n int
+	*identity.Service
+	meta  *meta.Store
+	guard *guard.Guard
+	at    time.Time
+	t     *testing.T
+	n     int
 }
 
+func (w *iam) now() time.Time { return w.at }
+
 func newIAM(t *testing.T) *iam {
-	w := &iam{world: newWorld(t), t: t}
-	for _, a := range []name.Account{home, other} {
-		if _, err := w.CreateAccount(t.Context(), a, ""); err != nil && !errors.Is(err, fault.AccountAlreadyExists) {
-			t.Fatal(err)
+	t.Helper()
+	w := &iam{t: t, at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
+	dir := t.TempDir()
+	ring, err := identity.LoadKeyring(dir, "", true)
+	w.must(err)
+	w.meta, err = meta.OpenSQLite(t.Context(), dir, w.now)
+	w.must(err)
+	t.Cleanup(func() {
+		if err := w.meta.Close(); err != nil {
+			t.Error(err)
 		}
+	})
+	w.Service = identity.New(w.meta, ring, w.now, identity.Options{})
+	w.guard = guard.New(w.meta, w.Service, w.now, "")
+	for _, a := range []name.Account{home, other} {
+		_, err := w.CreateAccount(t.Context(), a, "")
+		w.must(err)
 	}
 	return w
 }
@@ -128,18 +151,44 @@ func (w *iam) setPolicy(r meta.Repository, text string) {
 	w.must(w.meta.SetPolicy(w.t.Context(), r, meta.BoundPolicy{Text: d.String(), IDs: ids}))
 }
 
-func pull(account name.Account, repo string) identity.Access {
+// access is an ask about a repository by its name, which is resolved just before it is decided.
+type access struct {
+	guard.Ask
+	repo name.Repo
+	From guard.Origin
+}
+
+func pull(account name.Account, repo string) access {
 	r := name.Registry{Account: account, Region: region}
-	return identity.Access{
-		Action: "ecr:BatchGetImage", Account: account, Region: region, Resource: r.RepositoryARN(repo), Repository: repoNamed(repo),
-		From: identity.Origin{SourceIP: netip.MustParseAddr("192.0.2.7"), Secure: true, UserAgent: "docker"},
+	return access{
+		Ask:  guard.Ask{Action: "ecr:BatchGetImage", Owner: guard.OwnedBy(account), Region: region, Resource: r.RepositoryARN(repo)},
+		repo: repoNamed(repo), From: guard.Origin{SourceIP: netip.MustParseAddr("192.0.2.7"), Secure: true, UserAgent: "docker"},
 	}
 }
 
-// decide wants "" for allowed, otherwise what the denial must say.
-func (w *iam) decide(what string, c identity.Caller, a identity.Access, want string) {
+// resolved is the ask with the repository as it is now.
+func (w *iam) resolved(a access) guard.Ask {
 	w.t.Helper()
-	err := w.Authorize(w.t.Context(), c, a)
+	if a.repo == (name.Repo{}) {
+		return a.Ask
+	}
+	var err error
+	a.Repository, err = w.meta.Repository(w.t.Context(), name.Registry{Account: a.Owner.Account(), Region: a.Region}, a.repo)
+	if !errors.Is(err, fault.RepositoryNotFound) {
+		w.must(err)
+	}
+	return a.Ask
+}
+
+func (w *iam) authorize(c identity.Caller, a access) error {
+	w.t.Helper()
+	return w.guard.Decide(w.t.Context(), c, a.From, new(guard.Record), w.resolved(a))
+}
+
+// decide wants "" for allowed, otherwise what the denial must say.
+func (w *iam) decide(what string, c identity.Caller, a access, want string) {
+	w.t.Helper()
+	err := w.authorize(c, a)
 	if want == "" {
 		if err != nil {
 			w.t.Errorf("%s: %v, want allowed", what, err)
@@ -176,7 +225,7 @@ const (
 	noResource = "because no resource-based policy allows the ecr:BatchGetImage action"
 )
 
-func TestAuthorizeWithinAnAccount(t *testing.T) {
+func TestDecideWithinAnAccount(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	w.repository(home, "app", "")
@@ -229,7 +278,7 @@ func TestAuthorizeWithinAnAccount(t *testing.T) {
 	w.decide("a repository that does not exist has no tags", byTag, pull(home, "none"), noIdentity)
 }
 
-func TestAuthorizeAcrossAccounts(t *testing.T) {
+func TestDecideAcrossAccounts(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	user, with := w.user(other, "with", allow("ecr:*", "*"))
@@ -263,12 +312,12 @@ func TestAuthorizeAcrossAccounts(t *testing.T) {
 	_, again := w.user(other, "with", allow("ecr:*", "*"))
 	w.decide("a namesake", again, pull(home, "user"), noResource)
 	w.decide("a namesake in the account that is named", again, pull(home, "account"), "")
-	if err := w.Authorize(t.Context(), with, pull(home, "all")); err == nil {
+	if err := w.authorize(with, pull(home, "all")); err == nil {
 		t.Error("a user that was deleted was allowed")
 	}
 }
 
-func TestAuthorizeSessions(t *testing.T) {
+func TestDecideSessions(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	w.repository(home, "app", "")
@@ -296,17 +345,17 @@ func TestAuthorizeSessions(t *testing.T) {
 	if want := "arn:aws:sts::" + home.String() + ":federated-user/guest"; guest.ARN != want {
 		t.Errorf("the federated user is %s, want %s", guest.ARN, want)
 	}
-	iamCall := identity.Access{Action: "iam:ListUsers", Account: home, Region: region, Resource: "*"}
+	iamCall := access{Ask: guard.Ask{Action: "iam:ListUsers", Owner: guard.OwnedBy(home), Region: region, Resource: "*"}}
 	w.decide("a federated user in IAM", guest, iamCall, "cannot call it")
 	w.decide("a session of a user in IAM", w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), iamCall, "cannot call it")
 	// Passing tags and a source identity is part of assuming a role, which such sessions may.
 	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + user.ARN() + `"},"Action":"sts:*"}]}`}
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
-		a := identity.Access{Action: action, Account: home, Region: region, Resource: role.ARN(), Trust: trust}
+		a := access{Ask: guard.Ask{Action: action, Owner: guard.OwnedBy(home), Region: region, Resource: role.ARN(), Known: guard.Known{Trust: trust}}}
 		w.decide("a session of a user: "+action, w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), a, "")
 		w.decide("a federated user: "+action, guest, a, "cannot call it")
 	}
-	rootKey := identity.Access{Action: "ecrin:CreateAccessKey", Account: home, Region: region, Resource: identity.RootARN(home)}
+	rootKey := access{Ask: guard.Ask{Action: "ecrin:CreateAccessKey", Owner: guard.OwnedBy(home), Region: region, Resource: identity.RootARN(home), Reserved: guard.ForRoot}}
 	w.decide("a root key by a session of the root user", w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()}), rootKey, "only the root user")
 	rootSession := w.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()})
 	if rootSession.Kind != identity.Root || rootSession.ARN != identity.RootARN(home) {
@@ -322,7 +371,7 @@ func TestAuthorizeSessions(t *testing.T) {
 	}
 }
 
-func TestAuthorizeGuardRails(t *testing.T) {
+func TestDecideGuardRails(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	w.repository(home, "app", grant("*", "ecr:*"))
@@ -362,7 +411,7 @@ func TestAuthorizeGuardRails(t *testing.T) {
 	w.decide("an anonymous caller elsewhere", anonymous, pull(home, "none"), "User: anonymous is not authorized")
 }
 
-func TestAuthorizeRegistryPolicy(t *testing.T) {
+func TestDecideRegistryPolicy(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	_, user := w.user(other, "user", allow("ecr:*", "*"))
@@ -373,7 +422,7 @@ func TestAuthorizeRegistryPolicy(t *testing.T) {
 	w.decide("by the registry's policy", user, pull(home, "shared/app"), "")
 	w.decide("another repository of it", user, pull(home, "app"), noResource)
 	w.decide("within the account it is enough alone", own, pull(home, "shared/app"), "")
-	token := identity.Access{Action: "ecr:GetAuthorizationToken", Region: region, Resource: "*"}
+	token := access{Ask: guard.Ask{Action: "ecr:GetAuthorizationToken", Owner: guard.OwnedBy(home), Region: region, Resource: "*"}}
 	w.decide("but never for a token", own, token, "no identity-based policy allows the ecr:GetAuthorizationToken action")
 	w.must(w.meta.PutSetting(t.Context(), reg, "REGISTRY_POLICY_SCOPE", "V1"))
 	w.decide("of the first scope", user, pull(home, "shared/app"), noResource)
@@ -382,14 +431,14 @@ func TestAuthorizeRegistryPolicy(t *testing.T) {
 	w.decide("which still lets create", user, create, "")
 }
 
-func TestAuthorizeImageTags(t *testing.T) {
+func TestDecideImageTags(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	w.repository(home, "app", "")
 	_, user := w.user(home, "user", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"release-*"}}}]}`)
-	tag := func(s string) identity.Access {
+	tag := func(s string) access {
 		a := pull(home, "app")
-		a.Image = identity.Image{Reference: name.Reference{Tag: tagNamed(s)}, Stored: true}
+		a.Image = guard.Image{Reference: name.Reference{Tag: tagNamed(s)}, Stored: true}
 		return a
 	}
 	w.decide("a tag that is allowed", user, tag("release-1"), "")
@@ -413,18 +462,21 @@ func TestExplainNamesPrincipals(t *testing.T) {
 		"lambda.amazonaws.com":                                      policy.ImplicitlyDenied,
 		"*":                                                         policy.ImplicitlyDenied,
 	} {
-		_, why, err := w.Explain(t.Context(), principal, pull(home, "app"))
+		_, why, err := w.guard.Explain(t.Context(), principal, pull(home, "app").From, w.resolved(pull(home, "app")))
 		if err != nil || why.Verdict != want {
 			t.Errorf("%s: %v, %v; want %v", principal, why.Verdict, err, want)
 		}
 	}
-	for _, row := range []struct{ principal, action string }{ // what no policy can allow is not called allowed
-		{"arn:aws:sts::" + home.String() + ":federated-user/someone", "iam:ListUsers"},
-		{"arn:aws:iam::" + home.String() + ":user/puller", "ecrin:CreateAccessKey"},
-		{identity.RootARN(home), "ecrin:PutControlPolicy"},
+	for _, row := range []struct { // what no policy can allow is not called allowed
+		principal, action string
+		reserved          guard.Reserved
+	}{
+		{"arn:aws:sts::" + home.String() + ":federated-user/someone", "iam:ListUsers", guard.ForPolicies},
+		{"arn:aws:iam::" + home.String() + ":user/puller", "ecrin:CreateAccessKey", guard.ForRoot},
+		{identity.RootARN(home), "ecrin:PutControlPolicy", guard.ForOperator},
 	} {
-		a := identity.Access{Action: row.action, Account: home, Region: region, Resource: "*"}
-		if _, why, err := w.Explain(t.Context(), row.principal, a); !errors.Is(err, fault.InvalidInput) {
+		a := access{Ask: guard.Ask{Action: row.action, Owner: guard.OwnedBy(home), Region: region, Resource: "*", Reserved: row.reserved}}
+		if _, why, err := w.guard.Explain(t.Context(), row.principal, a.From, a.Ask); !errors.Is(err, fault.InvalidInput) {
 			t.Errorf("%s by %s: got %v, %v; want fault.InvalidInput", row.action, row.principal, why.Verdict, err)
 		}
 	}
@@ -435,7 +487,7 @@ func TestExplainNamesPrincipals(t *testing.T) {
 		"somebody": fault.InvalidInput,
 		"":         fault.InvalidInput,
 	} {
-		if _, _, err := w.Explain(t.Context(), principal, pull(home, "app")); !errors.Is(err, want) {
+		if _, _, err := w.guard.Explain(t.Context(), principal, pull(home, "app").From, w.resolved(pull(home, "app"))); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", principal, err, want)
 		}
 	}
@@ -443,7 +495,7 @@ func TestExplainNamesPrincipals(t *testing.T) {
 
 // A federated user whose session has no policies may do what a resource's policy grants to it by its own name, and no more; what
 // is denied to the user behind it stays denied. Source: STS API reference, GetFederationToken.
-func TestAuthorizeFederatedWithoutPolicies(t *testing.T) {
+func TestDecideFederatedWithoutPolicies(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	guestARN := "arn:aws:sts::" + home.String() + ":federated-user/guest"
@@ -466,15 +518,15 @@ func TestAuthorizeFederatedWithoutPolicies(t *testing.T) {
 
 // A user has one set of keys for all of its requests: what one request adds must not be seen by another. The number of the
 // user's own keys decides how much room a list of them has that grew.
-func TestAuthorizeKeepsRequestsApart(t *testing.T) {
+func TestDecideKeepsRequestsApart(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	e, user := w.user(home, "user", "")
 	context := func(secure bool, agent string) *policy.Context {
 		a := pull(home, "app")
 		a.From.Secure, a.From.UserAgent = secure, agent
-		var denial *identity.Denial
-		if err := w.Authorize(t.Context(), user, a); !errors.As(err, &denial) {
+		var denial *guard.Denial
+		if err := w.authorize(user, a); !errors.As(err, &denial) {
 			t.Fatalf("got %v, want a denial", err)
 		}
 		return denial.Request.Context
@@ -489,5 +541,56 @@ func TestAuthorizeKeepsRequestsApart(t *testing.T) {
 		if want := []string{"true", "first", "false", "second"}; !slices.Equal(got, want) {
 			t.Errorf("with %d tags, two requests have %q for aws:SecureTransport and aws:UserAgent, want %q", tags+1, got, want)
 		}
+	}
+}
+
+// A customer has no policies of its own: it may do what a resource's policy grants to it by its ARN, and no more.
+func TestDecideCustomers(t *testing.T) {
+	t.Parallel()
+	w := newIAM(t)
+	arn := "arn:aws:ecrin::" + home.String() + ":customer/shop/acme"
+	acme := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn, UserID: "shop/acme"}
+	twin := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn + "2", UserID: "shop/acme2"}
+	set := func(repo, text string) {
+		w.repository(home, repo, "")
+		r, err := w.meta.Repository(t.Context(), name.Registry{Account: home, Region: region}, repoNamed(repo))
+		w.must(err)
+		w.must(w.meta.SetPolicy(t.Context(), r, meta.BoundPolicy{Text: text}))
+	}
+	set("named", grant(arn, "ecr:BatchGetImage"))
+	set("account", grant(identity.RootARN(home), "ecr:BatchGetImage"))
+	w.repository(home, "all", grant("*", "ecr:BatchGetImage"))
+	w.repository(home, "none", "")
+	w.decide("named", acme, pull(home, "named"), "")
+	w.decide("another customer is named", twin, pull(home, "named"), noResource)
+	w.decide("the account of the vendor is named", acme, pull(home, "account"), noResource)
+	w.decide("everybody", acme, pull(home, "all"), "")
+	w.decide("nobody", acme, pull(home, "none"), noResource)
+	push := pull(home, "named")
+	push.Action = "ecr:PutImage"
+	w.decide("another action", acme, push, "no resource-based policy allows the ecr:PutImage action")
+	if _, err := policy.Parse(grant("arn:aws:ecrin::"+home.String()+":customer/shop", "ecr:BatchGetImage"), policy.Repository); err == nil {
+		t.Error("a customer without an application is accepted as a principal")
+	}
+}
+
+// What belongs to no account is allowed to no caller by policies, and stands in no account's trail as its own.
+func TestDecideUnowned(t *testing.T) {
+	t.Parallel()
+	w := newIAM(t)
+	_, admin := w.user(home, "admin", allow("*", "*"))
+	root := identity.Caller{Kind: identity.Root, Account: home, ARN: identity.RootARN(home), Principal: home.String()}
+	for _, c := range []identity.Caller{admin, root} {
+		rec := new(guard.Record)
+		err := w.guard.Decide(t.Context(), c, guard.Origin{}, rec, guard.Ask{Action: "ecrin:ListAccessKeys", Owner: guard.Unowned, Region: region, Resource: "*"})
+		if !errors.Is(err, fault.AccessDenied) {
+			t.Errorf("%s on what belongs to no account: got %v, want fault.AccessDenied", c.ARN, err)
+		}
+		if rec.Owner != guard.Unowned || rec.Caller != c {
+			t.Errorf("the record has owner %v and caller %v, want none and %v", rec.Owner, rec.Caller, c)
+		}
+	}
+	if err := w.guard.Decide(t.Context(), root, guard.Origin{}, new(guard.Record)); err == nil {
+		t.Error("a request that asks for nothing was allowed")
 	}
 }

@@ -1,37 +1,23 @@
-package awsapi
+package ecr
 
 import (
+	"context"
+
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// find gives the repository that registryId and repositoryName name. Errors: fault.NameInvalid, fault.RepositoryNotFound.
-func (a *API) find(c *call, registryID, repositoryName string) (meta.Repository, error) {
-	reg, err := c.registryOf(registryID)
-	if err != nil {
-		return meta.Repository{}, err
-	}
-	repo, err := name.ParseRepo(repositoryName)
-	if err != nil {
-		return meta.Repository{}, err
-	}
-	return a.registry.Repository(c.ctx, reg, repo)
-}
-
-func (a *API) createRepository(c *call, in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
-	reg, err := c.registryOf(in.RegistryId)
-	if err != nil {
-		return nil, err
-	}
-	repo, err := name.ParseRepo(in.RepositoryName)
-	if err != nil {
-		return nil, err
-	}
+// CreateRepository makes a repository.
+//
+// Errors: fault.InvalidParameter (mutability filters; encryption with a key), fault.InvalidTagParameter, fault.TooManyTags,
+// fault.RepositoryAlreadyExists, fault.AccountNotFound. Source: ECR API reference, CreateRepository.
+func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t NewRepository, in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
 	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
 	if err != nil {
 		return nil, err
@@ -40,23 +26,23 @@ func (a *API) createRepository(c *call, in *ecrtypes.CreateRepositoryRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	r := meta.Repository{Registry: reg, Name: repo, Mutability: m}
+	r := meta.Repository{Registry: t.At.Registry, Name: t.Name, Mutability: m}
 	if s := in.ImageScanningConfiguration; s != nil && s.ScanOnPush != nil {
 		r.ScanOnPush = *s.ScanOnPush
 	}
 	if e := in.EncryptionConfiguration; e != nil {
 		if e.EncryptionType != ecrtypes.EncryptionTypeAES256 {
-			return nil, badMember("encryptionConfiguration", "ecrin encrypts nothing itself: only AES256, which stands for the disk's own encryption, is accepted")
+			return nil, BadMember("encryptionConfiguration", "ecrin encrypts nothing itself: only AES256, which stands for the disk's own encryption, is accepted")
 		}
 		if e.KmsKey != "" {
-			return nil, badMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
+			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
 		}
 	}
-	r, err = a.registry.CreateRepository(c.ctx, r, labels)
+	r, err = s.registry.CreateRepository(ctx, r, labels)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrtypes.CreateRepositoryResponse{Repository: a.repository(c, r)}, nil
+	return &ecrtypes.CreateRepositoryResponse{Repository: s.show(t.At, r)}, nil
 }
 
 // mutability reads mode and filters. Source: ECR API reference, PutImageTagMutability.
@@ -86,13 +72,13 @@ func filtersOf(m meta.Mutability) []ecrtypes.ImageTagMutabilityExclusionFilter {
 	return all
 }
 
-// repository shows a repository to the caller, with an address that the caller can push to.
-func (a *API) repository(c *call, r meta.Repository) *ecrtypes.Repository {
+// show shows a repository, with an address that the caller can push to at the host that was asked.
+func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
 	return &ecrtypes.Repository{
 		RepositoryArn:                      r.ARN(),
 		RegistryId:                         r.Registry.Account.String(),
 		RepositoryName:                     r.Name.String(),
-		RepositoryUri:                      a.hosts.URI(c.host, r.Registry, r.Name),
+		RepositoryUri:                      s.hosts.URI(at.Host, r.Registry, r.Name),
 		CreatedAt:                          awswire.At(r.CreatedAt),
 		ImageTagMutability:                 ecrtypes.ImageTagMutability(r.Mutability.Mode),
 		ImageTagMutabilityExclusionFilters: filtersOf(r.Mutability),
@@ -101,66 +87,58 @@ func (a *API) repository(c *call, r meta.Repository) *ecrtypes.Repository {
 	}
 }
 
-func (a *API) describeRepositories(c *call, in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
+// DescribeRepositories describes the named repositories, or all of a registry by pages.
+//
+// Errors: fault.InvalidParameter (the token; names beside it). Source: ECR API reference, DescribeRepositories.
+func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t Repositories, in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
 	out := &ecrtypes.DescribeRepositoriesResponse{Repositories: []ecrtypes.Repository{}}
-	if len(in.RepositoryNames) > 0 {
+	if len(t.Named) > 0 {
 		if in.MaxResults != nil || in.NextToken != "" {
-			return nil, badMember("maxResults", "maxResults and nextToken cannot be used with repositoryNames")
+			return nil, BadMember("maxResults", "maxResults and nextToken cannot be used with repositoryNames")
 		}
-		for _, n := range in.RepositoryNames {
-			r, err := a.find(c, in.RegistryId, n)
-			if err != nil {
-				return nil, err
-			}
-			out.Repositories = append(out.Repositories, *a.repository(c, r))
+		for _, r := range t.Named {
+			out.Repositories = append(out.Repositories, *s.show(t.At, r.Repository))
 		}
 		return out, nil
 	}
-	reg, err := c.registryOf(in.RegistryId)
-	if err != nil {
-		return nil, err
-	}
-	scope := "repositories " + reg.String()
+	scope := "repositories " + t.At.String()
 	var after string
-	if err := a.resume(scope, in.NextToken, &after); err != nil {
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
 		return nil, err
 	}
-	limit := pageSize(in.MaxResults, 100)
-	rows, err := a.registry.Meta().Repositories(c.ctx, reg, after, limit+1)
+	page, more, err := s.registry.Repositories(ctx, t.At.Registry, after, pageSize(in.MaxResults, 100))
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) > limit {
-		rows = rows[:limit]
-		out.NextToken = a.token(scope, rows[limit-1].Name.String())
+	if more {
+		out.NextToken = s.pages.Token(scope, page[len(page)-1].Name.String())
 	}
-	for _, r := range rows {
-		out.Repositories = append(out.Repositories, *a.repository(c, r))
+	for _, r := range page {
+		out.Repositories = append(out.Repositories, *s.show(t.At, r))
 	}
 	return out, nil
 }
 
-func (a *API) deleteRepository(c *call, in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
-	r, err := a.find(c, in.RegistryId, in.RepositoryName)
-	if err != nil {
+// DeleteRepository marks a repository deleted, with force also one that holds images.
+//
+// Errors: fault.RepositoryNotEmpty, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepository.
+func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
+	if err := s.meta.DeleteRepository(ctx, r.Repository, in.Force != nil && *in.Force); err != nil {
 		return nil, err
 	}
-	if err := a.registry.Meta().DeleteRepository(c.ctx, r, in.Force != nil && *in.Force); err != nil {
-		return nil, err
-	}
-	return &ecrtypes.DeleteRepositoryResponse{Repository: a.repository(c, r)}, nil
+	return &ecrtypes.DeleteRepositoryResponse{Repository: s.show(r.At, r.Repository)}, nil
 }
 
-func (a *API) putImageTagMutability(c *call, in *ecrtypes.PutImageTagMutabilityRequest) (*ecrtypes.PutImageTagMutabilityResponse, error) {
-	r, err := a.find(c, in.RegistryId, in.RepositoryName)
-	if err != nil {
-		return nil, err
-	}
+// PutImageTagMutability sets whether tags can move; it holds for later pushes.
+//
+// Errors: fault.InvalidParameter (the filters), fault.RepositoryNotFound.
+// Source: ECR API reference, PutImageTagMutability.
+func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.PutImageTagMutabilityRequest) (*ecrtypes.PutImageTagMutabilityResponse, error) {
 	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.registry.Meta().SetMutability(c.ctx, r, m); err != nil {
+	if err := s.meta.SetMutability(ctx, r.Repository, m); err != nil {
 		return nil, err
 	}
 	return &ecrtypes.PutImageTagMutabilityResponse{
@@ -192,40 +170,26 @@ func labelsOf(tags []ecrtypes.Tag) (map[string]string, error) {
 	return labels, nil
 }
 
-func (a *API) resource(c *call, arn string) (meta.Repository, error) {
-	reg, repo, err := name.ParseRepositoryARN(arn)
-	if err != nil {
-		return meta.Repository{}, err
-	}
-	return a.registry.Repository(c.ctx, reg, repo)
-}
-
-func (a *API) tagResource(c *call, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
-	r, err := a.resource(c, in.ResourceArn)
-	if err != nil {
-		return nil, err
-	}
+// TagResource adds or replaces resource tags of a repository.
+//
+// Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference, TagResource.
+func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
 	labels, err := labelsOf(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrtypes.TagResourceResponse{}, a.registry.Meta().PutLabels(c.ctx, r, labels)
+	return &ecrtypes.TagResourceResponse{}, s.meta.PutLabels(ctx, r.Repository, labels)
 }
 
-func (a *API) untagResource(c *call, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
-	r, err := a.resource(c, in.ResourceArn)
-	if err != nil {
-		return nil, err
-	}
-	return &ecrtypes.UntagResourceResponse{}, a.registry.Meta().RemoveLabels(c.ctx, r, in.TagKeys)
+// UntagResource removes resource tags; those that are not there are no error.
+// Errors: fault.RepositoryNotFound. Source: ECR API reference, UntagResource.
+func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
+	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveLabels(ctx, r.Repository, in.TagKeys)
 }
 
-func (a *API) listTagsForResource(c *call, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
-	r, err := a.resource(c, in.ResourceArn)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := a.registry.Meta().Labels(c.ctx, r)
+// ListTagsForResource lists the resource tags of a repository by key. Source: ECR API reference, ListTagsForResource.
+func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
+	labels, err := s.meta.Labels(ctx, r.Repository)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,15 @@
+package meta
+
+// The account settings of a registry that change what it does, with the values that are not the default.
+// Source: ECR API reference, PutAccountSetting.
+const (
+	SettingScanType     = "BASIC_SCAN_TYPE_VERSION"
+	SettingPolicyScope  = "REGISTRY_POLICY_SCOPE"
+	SettingBlobMounting = "BLOB_MOUNTING"
+
+	ScanTypeNative = "AWS_NATIVE"
+	PolicyScopeV1  = "V1"
+	PolicyScopeV2  = "V2"
+	Enabled        = "ENABLED"
+	Disabled       = "DISABLED"
+)
