@@ -100,7 +100,7 @@ func accountNotFound(id name.Account) error {
 // repositories must be gone, unless force, which marks them deleted too.
 // Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		var isDefault bool
 		found, err := t.one(`SELECT is_default FROM accounts WHERE id = $1`, args{id.String()}, &isDefault)
 		switch {
@@ -135,14 +135,10 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 				return err
 			}
 		}
+		t.touch(scope{kind: scopeEverything}) // all that hangs on the account goes with it
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err
 	})
-	s.cache.dropIdentity()
-	s.cache.registries.drop()
-	s.cache.dropRepositories()
-	s.generation.Add(1)
-	return err
 }
 
 // accountExists makes sure, inside the transaction, that an account was not deleted since it was looked up.
@@ -237,36 +233,34 @@ func (s *Store) DeleteAccessKey(ctx context.Context, id string) error {
 }
 
 func (s *Store) changeKey(ctx context.Context, id, text string, a ...any) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
+		t.touch(scope{kind: scopeKeys, id: id})
 		n, err := t.exec(text, a...)
 		if err == nil && n == 0 {
 			return fault.AccessKeyNotFound.New("access key %s does not exist", name.Clip(id))
 		}
 		return err
 	})
-	s.cache.dropIdentity()
-	return err
 }
 
 // PutToken records a token that was issued, and forgets all that ended more than a day before.
 // Errors: fault.AccountNotFound.
 func (s *Store) PutToken(ctx context.Context, k Token) error {
-	var forgotten int64
-	err := s.write.do(ctx, func(t *tx) (err error) {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err
 		}
-		if forgotten, err = t.exec(`DELETE FROM tokens WHERE expires_at < $1`, micros(k.IssuedAt.Add(-24*time.Hour))); err != nil {
+		forgotten, err := t.exec(`DELETE FROM tokens WHERE expires_at < $1`, micros(k.IssuedAt.Add(-24*time.Hour)))
+		if err != nil {
 			return err
+		}
+		if forgotten > 0 {
+			t.touch(scope{kind: scopeTokens})
 		}
 		_, err = t.exec(`INSERT INTO tokens (id, account, principal, access_key, region, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 			k.ID, k.Account.String(), k.Principal, k.AccessKey, k.Region.String(), micros(k.IssuedAt), micros(k.ExpiresAt))
 		return err
 	})
-	if forgotten > 0 {
-		s.cache.tokens.drop()
-	}
-	return err
 }
 
 const tokenColumns = `id, account, principal, access_key, region, issued_at, expires_at, revoked_at`
@@ -315,6 +309,7 @@ func (s *Store) Tokens(ctx context.Context, account name.Account, at time.Time) 
 func (s *Store) RevokeTokens(ctx context.Context, account name.Account, id string) (int, error) {
 	var ended int64
 	err := s.write.do(ctx, func(t *tx) (err error) {
+		t.touch(scope{kind: scopeTokens, id: id})
 		now := micros(s.now())
 		if id == "" {
 			ended, err = t.exec(`UPDATE tokens SET revoked_at = $1 WHERE account = $2 AND revoked_at = 0 AND expires_at > $1`, now, account.String())
@@ -331,7 +326,6 @@ func (s *Store) RevokeTokens(ctx context.Context, account name.Account, id strin
 		ended, err = t.exec(`UPDATE tokens SET revoked_at = $1 WHERE account = $2 AND id = $3 AND revoked_at = 0`, now, account.String(), id)
 		return err
 	})
-	s.cache.dropIdentity()
 	return int(ended), err
 }
 
@@ -349,12 +343,11 @@ func (s *Store) Setting(ctx context.Context, r name.Registry, setting string) (s
 
 // PutSetting writes one account setting of a registry.
 func (s *Store) PutSetting(ctx context.Context, r name.Registry, setting, value string) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
+		t.touch(scope{kind: scopeSettings})
 		_, err := t.exec(`INSERT INTO account_settings (account, region, name, value) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (account, region, name) DO UPDATE SET value = excluded.value`,
 			r.Account.String(), r.Region.String(), setting, value)
 		return err
 	})
-	s.cache.dropIdentity()
-	return err
 }

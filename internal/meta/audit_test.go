@@ -146,6 +146,34 @@ func TestAuditLinesInGroups(t *testing.T) {
 	}
 }
 
+// The text of a line is made before its change is queued: what the request does to its event afterwards is no matter, and the
+// writer runs nothing of the request but the change.
+func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	text, calls, made := "before", 0, make(chan struct{}, 9)
+	l := meta.NewAuditLine(func() []byte {
+		defer func() { made <- struct{}{} }()
+		calls++
+		return []byte(text + "\n")
+	})
+	release := s.Hold()
+	done := make(chan error)
+	go func() { done <- s.Write(meta.WithAudit(t.Context(), l), setting("1", fine)) }()
+	<-made // while the writer is held
+	text = "after"
+	release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := pending(t, s); got != "before" || calls != 1 {
+		t.Errorf("got %q from %d calls, want \"before\" from 1", got, calls)
+	}
+	if err := s.Write(meta.WithAudit(t.Context(), l), setting("2", fine)); err != nil || calls != 1 {
+		t.Errorf("a later change: got %v and %d calls, want no error and none more: the line is written", err, calls)
+	}
+}
+
 // Who moves lines reads them page by page and deletes what it has read; an identifier that it has met never comes back.
 func TestPendingAuditPages(t *testing.T) {
 	t.Parallel()

@@ -56,7 +56,6 @@ func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, uploa
 		_, err = t.exec(`DELETE FROM uploads WHERE id = $1`, upload)
 		return err
 	})
-	s.cache.holdings.drop(holdingKey{r.ID, info.Digest})
 	return added, err
 }
 
@@ -69,7 +68,7 @@ func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType strin
 // MountBlob makes a blob of one repository a blob of another as well. Errors: fault.BlobNotFound (from does not hold
 // it), fault.RepositoryNotFound.
 func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Digest) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		for _, r := range []Repository{from, to} {
 			if err := alive(t, r); err != nil {
 				return err
@@ -82,8 +81,6 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 		_, err = addBlob(t, to.ID, d, h.Size, h.MediaType, s.now())
 		return err
 	})
-	s.cache.holdings.drop(holdingKey{to.ID, d})
-	return err
 }
 
 // Holders lists repositories of a registry that hold the digest, the oldest first, at most limit.
@@ -102,7 +99,7 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 // RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it),
 // fault.RepositoryNotFound.
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
@@ -113,11 +110,10 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 		if h.Referenced {
 			return fault.ImageReferenced.New("blob %s is used by an image of the repository: delete the image first", d)
 		}
+		t.touchHoldings(r.ID, []name.Digest{d})
 		_, err = t.exec(`DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2`, r.ID, d.String())
 		return err
 	})
-	s.cache.holdings.drop(holdingKey{r.ID, d})
-	return err
 }
 
 // Upload is a blob upload between two requests.

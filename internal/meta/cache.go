@@ -6,9 +6,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// cache holds what hot requests read again and again. It is exact, not eventual: this process is the only writer of its
-// database (see lockDir), every change drops what it touches after its commit and before it is acknowledged, and a
-// read that began before a drop is not kept (see shelf.gen).
+// cache holds what hot requests read again and again. It is exact, not eventual: the transaction of a change names what the
+// change makes stale, the cache drops that after the commit and before the answer, and a read that began before a drop is
+// not kept (see shelf.gen). Where other processes write the same database, Store.Refresh drops what their changes have named
+// before a request is served. That a thing is not there is never kept.
 type cache struct {
 	keys         shelf[string, AccessKey]
 	tokens       shelf[string, Token]
@@ -52,43 +53,22 @@ func (c *cache) init() {
 	c.tagLists.most = 4
 }
 
-func (c *cache) dropIdentity() {
+// dropImages forgets the images and blobs of all repositories.
+func (c *cache) dropImages() {
+	c.heads.drop()
+	c.holdings.drop()
+}
+
+func (c *cache) dropAll() {
 	c.keys.drop()
 	c.tokens.drop()
 	c.sessions.drop()
+	c.registries.drop()
+	c.labels.drop()
 	c.settings.drop()
-}
-
-func (c *cache) dropRepositories() {
 	c.repositories.drop()
-	c.heads.drop()
-	c.holdings.drop()
+	c.dropImages()
 	c.tagLists.drop()
-}
-
-// dropImages forgets what a push changes.
-func (c *cache) dropImages(repository int64, p Put) {
-	keys := []headKey{{repository, name.Reference{Digest: p.Digest}}}
-	for _, t := range p.Tags {
-		keys = append(keys, headKey{repository, name.Reference{Tag: t}})
-		// A tag that only moves leaves the list as it was.
-		c.tagLists.dropUnless(repository, func(list []byte) bool { return lists(list, t.String()) })
-	}
-	c.heads.drop(keys...)
-	blobs := p.Manifest.Blobs()
-	holdings := make([]holdingKey, 0, len(blobs)+1)
-	for _, b := range blobs {
-		holdings = append(holdings, holdingKey{repository, b.Digest})
-	}
-	c.holdings.drop(append(holdings, holdingKey{})...)
-}
-
-// dropRepository forgets all images and blobs of a repository. Deletions are rare, so it forgets those of its
-// neighbours too.
-func (c *cache) dropRepository(repository int64) {
-	c.heads.drop()
-	c.holdings.drop()
-	c.tagLists.drop(repository)
 }
 
 // shelf is a bounded map that may be emptied at any time. When it is full it starts again empty: simple, and the cost

@@ -2,106 +2,112 @@ package meta
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
-
-	"modernc.org/sqlite"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// committer runs all writes on one connection and groups those that wait into one commit, so that N concurrent writers
-// share one fsync. Each write has its own savepoint: one that fails leaves the others alone.
-type committer struct {
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts *statements
+// writer runs the changes of a Store, each in a transaction or as a part of one. It has a form for each database.
+type writer interface {
+	// do runs fn in a transaction and returns when its commit is durable and the caches have dropped what it made stale. fn
+	// may run more than once. If ctx ends before the write is queued, do returns its error; a write that is queued is
+	// carried out, so that its caller knows the outcome. Errors: those of fn, fault.Unavailable, and errors of the database
+	// that have no code. After an error of fn nothing of the change is stored.
+	do(ctx context.Context, fn func(*tx) error) error
+	// waiting is how many writes are queued.
+	waiting() int
+	// close refuses new writes, finishes those that are queued and releases the connection.
+	close() error
+}
+
+// grouper collects the writes that wait and has them committed together, so that N concurrent writers share one wait for
+// the disk. Each write has its own savepoint: one that is refused leaves the others alone.
+type grouper struct {
+	// commit runs a group in one transaction. A refusal is the write's own and stands in its err; any other error undoes all
+	// and is returned. began is false when no write of the group was tried.
+	commit func(group []*write) (began bool, err error)
+	errors func(err error) error // gives errors of the database their code
+
 	queue chan *write
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
-
-	lines     []byte // of the audit trail, which go with the transaction that runs now
-	lastAudit int64  // the identifier of the newest row of audit_pending since the database was opened
 }
 
+// write is one queued change.
 type write struct {
-	fn    func(*tx) error
-	audit *AuditLine // of the request, nil without
-	err   error
-	done  chan struct{}
+	fn   func(*tx) error
+	line *AuditLine // of the request, nil without
+	text []byte     // of line, made before the write was queued
+	err  error
+	done chan struct{}
 }
 
-// groupLimit bounds the work of one commit, and with it the wait of the first writer in it.
-const groupLimit = 128
+// maxGroup bounds the work of one commit, and with it the wait of the first writer in it.
+const maxGroup = 128
 
-func newCommitter(ctx context.Context, db *sql.DB) (*committer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
+func newGrouper(commit func([]*write) (bool, error), errors func(error) error) *grouper {
+	return &grouper{
+		commit: commit, errors: errors,
+		queue: make(chan *write, maxGroup), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	c := &committer{
-		db: db, conn: conn,
-		stmts: &statements{prepare: conn.PrepareContext, ready: map[string]*sql.Stmt{}},
-		queue: make(chan *write, groupLimit),
-		stop:  make(chan struct{}),
-		done:  make(chan struct{}),
-	}
-	if err := c.resumeAudit(ctx); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	go c.run()
-	return c, nil
 }
 
-func (c *committer) close() error {
-	c.once.Do(func() { close(c.stop) })
-	<-c.done
-	return errors.Join(c.conn.Close(), c.db.Close())
+func (g *grouper) waiting() int { return len(g.queue) }
+
+// end lets run finish what is queued, and waits for it.
+func (g *grouper) end() {
+	g.once.Do(func() { close(g.stop) })
+	<-g.done
 }
 
-// do runs fn in a transaction and returns when its commit is durable. A ctx that ends while the write waits for a place
-// refuses it; once it has a place its outcome is awaited, so that whoever calls knows it (and drops what was cached).
-func (c *committer) do(ctx context.Context, fn func(*tx) error) error {
-	w := &write{fn: fn, audit: auditLine(ctx), done: make(chan struct{})}
+func (g *grouper) do(ctx context.Context, fn func(*tx) error) error {
+	w := &write{fn: fn, line: auditLine(ctx), done: make(chan struct{})}
+	if w.line != nil {
+		var err error
+		if w.text, err = w.line.render(); err != nil {
+			return err
+		}
+	}
 	select {
-	case <-c.stop: // asked alone first, so that close does not go on for as long as writers come
-		return fault.Unavailable.New("the server is stopping")
+	case <-g.stop: // asked alone first, so that close does not go on for as long as writers come
+		return stopping()
 	default:
 	}
 	select {
-	case c.queue <- w:
-	case <-c.stop:
-		return fault.Unavailable.New("the server is stopping")
+	case g.queue <- w:
+	case <-g.stop:
+		return stopping()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	select {
 	case <-w.done:
-		return coded(w.err)
-	case <-c.done:
+		return g.errors(w.err)
+	case <-g.done:
 		select {
 		case <-w.done: // it was in the last group
-			return coded(w.err)
+			return g.errors(w.err)
 		default:
-			return fault.Unavailable.New("the server is stopping")
+			return stopping()
 		}
 	}
 }
 
-func (c *committer) run() {
-	defer close(c.done)
+func stopping() error { return fault.Unavailable.New("the server is stopping") }
+
+func (g *grouper) run() {
+	defer close(g.done)
 	for {
 		select {
-		case w := <-c.queue:
-			c.group(w)
-		case <-c.stop:
+		case w := <-g.queue:
+			g.group(w)
+		case <-g.stop:
 			for {
 				select {
-				case w := <-c.queue:
-					c.group(w)
+				case w := <-g.queue:
+					g.group(w)
 				default:
 					return
 				}
@@ -110,22 +116,22 @@ func (c *committer) run() {
 	}
 }
 
-// group collects what waits, commits it together, and tells everyone.
-func (c *committer) group(first *write) {
+// group collects what is queued, commits it together, and lets the callers return.
+func (g *grouper) group(first *write) {
 	group := []*write{first}
-	for len(group) < groupLimit {
+	for len(group) < maxGroup {
 		select {
-		case w := <-c.queue:
+		case w := <-g.queue:
 			group = append(group, w)
 			continue
 		default:
 		}
 		break
 	}
-	switch began, err := c.commit(group); {
+	switch began, err := g.commit(group); {
 	case err == nil:
 	case began && len(group) > 1:
-		c.alone(group)
+		g.alone(group)
 	default:
 		fail(group, err)
 	}
@@ -134,14 +140,14 @@ func (c *committer) group(first *write) {
 	}
 }
 
-// alone commits each write of a group by itself. It follows the failure of a whole group: the database may have ended
-// its transaction on its own, so that nothing of it holds; now each write meets its own fate.
-func (c *committer) alone(group []*write) {
+// alone commits each write of a group by itself. It follows the failure of a whole group: the database may have ended its
+// transaction on its own, so that nothing of it is stored; now each write has its own outcome.
+func (g *grouper) alone(group []*write) {
 	for i := range group {
 		one := group[i : i+1]
-		began, err := c.commit(one)
+		began, err := g.commit(one)
 		if !began {
-			fail(group[i:], err) // the rest would only wait for the same answer
+			fail(group[i:], err) // the others would only wait for the same answer
 			return
 		}
 		if err != nil {
@@ -156,39 +162,21 @@ func fail(group []*write, err error) {
 	}
 }
 
-// commit runs a group in one transaction. A refusal is the write's own and stands in its err; any other error undoes all
-// and is returned. began is false when not even a transaction could be begun, so that nothing of the group was tried.
-func (c *committer) commit(group []*write) (began bool, err error) {
-	ctx := context.Background() // a client that goes away must not undo its neighbours' writes
-	t := &tx{statements: c.stmts, ctx: ctx}
-	undo := func(err error) error {
-		c.settle(group, false)
-		_, rerr := c.conn.ExecContext(ctx, `ROLLBACK`)
-		if noTransaction(rerr) {
-			rerr = nil // the database has rolled back by itself
-		}
-		return errors.Join(err, rerr)
-	}
-	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
-		return false, undo(fmt.Errorf("beginning a transaction: %w", err)) // undo: should one be open, the next begin works
-	}
-	wrote := false
+// body runs the writes of a group in the transaction that has begun. wrote is false when all were refused. After an error
+// the whole transaction is to be rolled back.
+func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err error) {
 	for _, w := range group {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
-			return true, undo(err)
+			return wrote, err
 		}
-		w.err = run(t, func(t *tx) error {
-			if err := w.fn(t); err != nil {
-				return err
-			}
-			c.collect(w.audit)
-			return nil
-		})
+		before := t.outbox
+		w.err = t.run(w)
 		switch {
 		case w.err == nil:
 			wrote = true
 			_, err = t.exec(`RELEASE one`)
 		case refusal(w.err):
+			t.outbox = before
 			if _, err = t.exec(`ROLLBACK TO one`); err == nil {
 				_, err = t.exec(`RELEASE one`)
 			}
@@ -196,35 +184,34 @@ func (c *committer) commit(group []*write) (began bool, err error) {
 			err = w.err
 		}
 		if err != nil {
-			return true, undo(err)
+			return wrote, err
 		}
 	}
-	if !wrote {
-		return true, undo(nil)
-	}
-	if err := c.carry(t); err != nil {
-		return true, undo(err)
-	}
-	if _, err := t.exec(`COMMIT`); err != nil {
-		return true, undo(fmt.Errorf("committing: %w", err))
-	}
-	c.settle(group, true)
-	return true, nil
+	return wrote, nil
 }
 
-// refusal tells a rule's answer, after which the transaction goes on, from a failure of the database.
-func refusal(err error) bool {
-	var coded *fault.Error
-	var failed *sqlite.Error
-	return errors.As(err, &coded) && !errors.As(err, &failed)
-}
-
-// run keeps a programmer's mistake in one write from ending the committer with a half-made transaction.
-func run(t *tx, fn func(*tx) error) (err error) {
+// run calls the function of a write. It keeps a programmer's mistake in one write from ending the writer with a half-made
+// transaction.
+func (t *tx) run(w *write) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic in a transaction: %v", p)
 		}
 	}()
-	return fn(t)
+	t.texts = nil
+	first := len(t.scopes)
+	if err := w.fn(t); err != nil {
+		return err
+	}
+	if inspect != nil {
+		if err := inspect(t.texts, t.scopes[first:]); err != nil {
+			return err
+		}
+	}
+	t.carry(w)
+	return nil
 }
+
+// inspect, when it is set, sees the statements of every write that changed rows, and what the write named stale. An error
+// fails the write. The tests of this package set it, so that no change of what is cached can forget its scope.
+var inspect func(texts []string, scopes []scope) error

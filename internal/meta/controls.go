@@ -28,10 +28,11 @@ func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolic
 
 // PutRegistryPolicy sets it; one without text removes it. Errors: fault.AccountNotFound.
 func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundPolicy) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, r.Account); err != nil {
 			return err
 		}
+		t.touch(scope{kind: scopeRegistryPolicies})
 		if p.Text == "" {
 			_, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
 			return err
@@ -41,8 +42,6 @@ func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundP
 			r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs))
 		return err
 	})
-	s.cache.registries.drop()
-	return err
 }
 
 // accountText is an account as the column has it: nothing for the zero Account.

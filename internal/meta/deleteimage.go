@@ -34,7 +34,6 @@ func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, ta
 		removed, err = s.deleteImage(t, r, d, tags, principal)
 		return err
 	})
-	s.cache.dropRepository(r.ID)
 	return removed, err
 }
 
@@ -42,6 +41,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	if err := unreferenced(t, r.ID, d.String()); err != nil {
 		return nil, err
 	}
+	t.touch(scope{kind: scopeImages, repository: r.ID})
 	now := s.now()
 	n, err := t.exec(`UPDATE images SET deleted_at = $3, tagged = 0 WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, r.ID, d.String(), micros(now))
 	if err != nil {
@@ -130,6 +130,7 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 				return err
 			}
 		}
+		t.touch(scope{kind: scopeImages, repository: r.ID})
 		if _, err := t.exec(`DELETE FROM tags WHERE repository = $1 AND tag = $2`, r.ID, tag.String()); err != nil {
 			return err
 		}
@@ -138,7 +139,6 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		}
 		return untagIfLast(t, r.ID, digest)
 	})
-	s.cache.dropRepository(r.ID)
 	return removed, err
 }
 

@@ -92,11 +92,12 @@ func listOf(text string) (list []string, err error) {
 	return list, nil
 }
 
-// identity runs a change of what decisions are made from, and lets everyone who has read before read again.
+// identity runs a change of what decisions are made from; IdentityGeneration grows with it.
 func (s *Store) identity(ctx context.Context, fn func(*tx) error) error {
-	err := s.write.do(ctx, fn)
-	s.generation.Add(1)
-	return err
+	return s.write.do(ctx, func(t *tx) error {
+		t.touch(scope{kind: scopeIdentity})
+		return fn(t)
+	})
 }
 
 // IdentityGeneration grows with every change to entities, their policies, memberships and tags, to accounts and to control

@@ -6,16 +6,33 @@ import (
 	"strings"
 )
 
-// Tx is a transaction, for tests of the committer.
+// Tx is a transaction, for tests of the writer.
 type Tx = tx
 
 // Exec runs one statement in the transaction.
 func (t *tx) Exec(text string, a ...any) (int64, error) { return t.exec(text, a...) }
 
-// Write runs fn as any change of the store runs.
-func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error { return s.write.do(ctx, fn) }
+// Write runs fn as any change of the store runs. All caches drop what they have: fn may change anything.
+func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
+	return s.write.do(ctx, func(t *tx) error {
+		t.touch(scope{kind: scopeEverything})
+		return fn(t)
+	})
+}
 
-// Hold lets the committer wait in a write of its own until release is called, so that the writes of a test that follow
+// WriteOnly is Write without that.
+func (s *Store) WriteOnly(ctx context.Context, fn func(*Tx) error) error { return s.write.do(ctx, fn) }
+
+// Touch names a scope by its text.
+func (t *tx) Touch(text string) {
+	s, ok := parseScope(text)
+	if !ok {
+		panic(text)
+	}
+	t.touch(s)
+}
+
+// Hold lets the writer wait in a write of its own until release is called, so that the writes of a test that follow
 // make one group.
 func (s *Store) Hold() (release func()) {
 	held, free, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -27,13 +44,13 @@ func (s *Store) Hold() (release func()) {
 	return func() { close(free); <-done }
 }
 
-// Waiting is how many writes wait for the committer.
-func (s *Store) Waiting() int { return len(s.write.queue) }
+// Waiting is how many writes wait for the writer.
+func (s *Store) Waiting() int { return s.write.waiting() }
 
 // Fresh is the same store with empty caches: what it answers was read now.
 func (s *Store) Fresh() *Store {
-	f := &Store{read: s.read, write: s.write, lock: s.lock, now: s.now}
-	f.cache.init()
+	f := newStore(s.dialect, s.lock, s.now)
+	f.read, f.write, f.node = s.read, s.write, s.node
 	return f
 }
 
@@ -113,3 +130,8 @@ func (s *Shelf) DropUnless(k string, holds func(int) bool) { s.s.dropUnless(k, h
 
 // Len is how many values are kept.
 func (s *Shelf) Len() int { return len(s.s.m) }
+
+// ScopeText reads scopes and writes them again; one line, without its newline.
+func ScopeText(text string) string {
+	return strings.TrimSuffix(scopesText(parseScopes(text+"\n")), "\n")
+}

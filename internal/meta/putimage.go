@@ -42,7 +42,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err != nil {
 		return err
 	}
-	err = s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		now, err := current(t, r)
 		if err != nil {
 			return err
@@ -73,8 +73,6 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		}
 		return nil
 	})
-	s.cache.dropImages(r.ID, p)
-	return err
 }
 
 func alreadyExists(r Repository, d name.Digest, tag string) error {
@@ -127,11 +125,16 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 		r.ID, p.Digest.String(), p.Manifest.MediaType, p.Manifest.ArtifactType, subject, annotations, len(p.Body), size, depth, at); err != nil {
 		return err
 	}
-	for _, b := range p.Manifest.Blobs() {
-		if err := refer(t, r.ID, p.Digest.String(), b.Digest.String(), 1); err != nil {
+	t.touch(scope{kind: scopeImage, repository: r.ID, ref: name.Reference{Digest: p.Digest}})
+	blobs := p.Manifest.Blobs()
+	digests := make([]name.Digest, len(blobs))
+	for i, b := range blobs {
+		digests[i] = b.Digest
+		if _, err := t.exec(referToBlob, r.ID, p.Digest.String(), b.Digest.String()); err != nil {
 			return err
 		}
 	}
+	t.touchHoldings(r.ID, digests)
 	for _, b := range untyped {
 		if _, err := t.exec(`UPDATE repository_blobs SET media_type = $3 WHERE repository = $1 AND digest = $2 AND media_type = ''`,
 			r.ID, b.Digest.String(), b.MediaType); err != nil {
@@ -139,18 +142,18 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 		}
 	}
 	for _, c := range children {
-		if err := refer(t, r.ID, p.Digest.String(), c, 2); err != nil {
+		if _, err := t.exec(referToImage, r.ID, p.Digest.String(), c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func refer(t *tx, repository int64, from, to string, kind int) error {
-	_, err := t.exec(`INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (repository, digest, target, kind) DO NOTHING`, repository, from, to, kind)
-	return err
-}
+// The references of an image: to its blobs (kind 1) and its children (kind 2).
+const (
+	referToBlob  = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 1) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
+	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
+)
 
 // checkBlobs sums the sizes of config and layers as stored, or names those that the repository does not hold. untyped are
 // those that no manifest has named before.
@@ -239,6 +242,7 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 		}
 	}
 	at := s.now()
+	t.touch(scope{kind: scopeTag, repository: r.ID, ref: name.Reference{Tag: tag}})
 	if _, err := t.exec(`INSERT INTO tags (repository, tag, digest, moved_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (repository, tag) DO UPDATE SET digest = excluded.digest, moved_at = excluded.moved_at`,
 		r.ID, tag.String(), to, micros(at)); err != nil {
@@ -257,8 +261,12 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 }
 
 func (s *Store) history(t *tx, repository int64, tag, from, to, principal string, at time.Time) error {
-	_, err := t.exec(`INSERT INTO tag_history (id, repository, tag, from_digest, to_digest, moved_at, principal) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		s.ids.next(at), repository, tag, from, to, micros(at), principal)
+	id, err := t.newID(at)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO tag_history (id, repository, tag, from_digest, to_digest, moved_at, principal) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		id, repository, tag, from, to, micros(at), principal)
 	return err
 }
 

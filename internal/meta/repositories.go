@@ -57,10 +57,12 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 // CreateRepository stores a new repository with its labels (resource tags) and returns it with its ID.
 // Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
 func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[string]string) (Repository, error) {
-	r.ID = s.ids.next(s.now())
 	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // as it will be read
-	err := s.write.do(ctx, func(t *tx) error {
+	err := s.write.do(ctx, func(t *tx) (err error) {
 		if err := accountExists(t, r.Registry.Account); err != nil {
+			return err
+		}
+		if r.ID, err = t.newID(s.now()); err != nil {
 			return err
 		}
 		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -75,7 +77,6 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[s
 		}
 		return putLabels(t, r.ID, labels)
 	})
-	s.cache.repositories.drop(repositoryKey{r.Registry, r.Name})
 	return r, err
 }
 
@@ -109,7 +110,7 @@ func (s *Store) Repositories(ctx context.Context, reg name.Registry, after strin
 // DeleteRepository marks a repository deleted with all that is in it; the name is free at once. Without force it must
 // hold no image. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty.
 func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
@@ -123,14 +124,13 @@ func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) 
 				return fault.RepositoryNotEmpty.New("The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.Name, r.Registry.Account)
 			}
 		}
+		t.touch(scope{kind: scopeRepositories})
 		if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE id = $1`, r.ID, micros(s.now())); err != nil {
 			return err
 		}
 		_, err := t.exec(`DELETE FROM uploads WHERE repository = $1`, r.ID)
 		return err
 	})
-	s.cache.dropRepositories()
-	return err
 }
 
 // alive makes sure, inside the transaction, that the repository was not deleted since it was looked up.
@@ -152,15 +152,19 @@ func current(t *tx, r Repository) (Repository, error) {
 
 // change runs one statement on a repository that must still be there; $1 of the text is its ID.
 func (s *Store) change(ctx context.Context, r Repository, text string, a ...any) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
+		t.touch(r.scope())
 		_, err := t.exec(text, append(args{r.ID}, a...)...)
 		return err
 	})
-	s.cache.repositories.drop(repositoryKey{r.Registry, r.Name})
-	return err
+}
+
+// scope names the repository's settings and policy.
+func (r Repository) scope() scope {
+	return scope{kind: scopeRepository, registry: r.Registry, repo: r.Name}
 }
 
 // SetMutability replaces a repository's tag mutability; it counts for later pushes. Errors: fault.RepositoryNotFound.
@@ -182,11 +186,11 @@ func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) 
 		if err != nil || now.Policy.Text != r.Policy.Text {
 			return err
 		}
+		t.touch(r.scope())
 		_, err = t.exec(`UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, r.ID, p.Text, idsText(p.IDs))
 		replaced = err == nil
 		return err
 	})
-	s.cache.repositories.drop(repositoryKey{r.Registry, r.Name})
 	return replaced && err == nil, err
 }
 
@@ -194,6 +198,7 @@ func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) 
 const MaxLabels = 50
 
 func putLabels(t *tx, repository int64, labels map[string]string) error {
+	t.touch(scope{kind: scopeLabels, repository: repository})
 	for k, v := range labels {
 		if _, err := t.exec(`INSERT INTO repository_labels (repository, label, value) VALUES ($1, $2, $3)
 			ON CONFLICT (repository, label) DO UPDATE SET value = excluded.value`, repository, k, v); err != nil {
@@ -215,22 +220,21 @@ func putLabels(t *tx, repository int64, labels map[string]string) error {
 
 // PutLabels adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
 func (s *Store) PutLabels(ctx context.Context, r Repository, labels map[string]string) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
 		return putLabels(t, r.ID, labels)
 	})
-	s.cache.labels.drop(r.ID)
-	return err
 }
 
 // RemoveLabels removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
 func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string) error {
-	err := s.write.do(ctx, func(t *tx) error {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
+		t.touch(scope{kind: scopeLabels, repository: r.ID})
 		for _, k := range labels {
 			if _, err := t.exec(`DELETE FROM repository_labels WHERE repository = $1 AND label = $2`, r.ID, k); err != nil {
 				return err
@@ -238,8 +242,6 @@ func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string)
 		}
 		return nil
 	})
-	s.cache.labels.drop(r.ID)
-	return err
 }
 
 // Label is one resource tag.

@@ -34,22 +34,21 @@ func (s *Store) PutSession(ctx context.Context, v Session) error {
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
-	var forgotten int64
-	err = s.write.do(ctx, func(t *tx) (err error) {
+	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, v.Account); err != nil {
 			return err
 		}
-		if forgotten, err = t.exec(`DELETE FROM sessions WHERE expires_at < $1`, micros(v.IssuedAt.Add(-sessionKept))); err != nil {
+		forgotten, err := t.exec(`DELETE FROM sessions WHERE expires_at < $1`, micros(v.IssuedAt.Add(-sessionKept)))
+		if err != nil {
 			return err
+		}
+		if forgotten > 0 {
+			t.touch(scope{kind: scopeSessions})
 		}
 		_, err = t.exec(`INSERT INTO sessions (access_key, account, kind, principal, name, sealed_secret, limits, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			v.AccessKey, v.Account.String(), v.Kind, v.Principal, v.Name, v.SealedSecret, string(text), micros(v.IssuedAt), micros(v.ExpiresAt))
 		return err
 	})
-	if forgotten > 0 {
-		s.cache.sessions.drop()
-	}
-	return err
 }
 
 // Session finds a session, ended or not, by its access key. It is answered from the cache: do not change what it holds.

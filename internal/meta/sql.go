@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/ecrin-dev/ecrin/internal/fault"
+	"time"
 )
 
 // querier is what statements run on: the pool for reads, a transaction for writes.
@@ -28,6 +24,10 @@ type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
 	mu      sync.RWMutex
 	ready   map[string]*sql.Stmt
+}
+
+func newStatements(prepare func(context.Context, string) (*sql.Stmt, error)) *statements {
+	return &statements{prepare: prepare, ready: map[string]*sql.Stmt{}}
 }
 
 func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -80,22 +80,29 @@ func (s *statements) rows(ctx context.Context, text string, a []any, each func(s
 
 // pool runs reads.
 type pool struct {
-	statements
+	*statements
 	db *sql.DB
 }
 
 func newPool(db *sql.DB) *pool {
-	return &pool{db: db, statements: statements{prepare: db.PrepareContext, ready: map[string]*sql.Stmt{}}}
+	return &pool{db: db, statements: newStatements(db.PrepareContext)}
 }
 
 func (p *pool) close() error { return p.db.Close() }
 
-// tx is a transaction of the committer. What runs in it may run more than once: touch only the tx and variables that
-// each run sets anew.
+// tx is a transaction of the writer. What runs in it may run more than once: touch only the tx and variables that each run
+// sets anew.
 type tx struct {
 	*statements
 	ctx context.Context
+	ids interface {
+		newID(at time.Time) (int64, error)
+	}
+	outbox
 }
+
+// newID makes an identifier that is greater than all of the database, of repositories and of moves of tags.
+func (t *tx) newID(at time.Time) (int64, error) { return t.ids.newID(at) }
 
 func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	st, err := t.get(t.ctx, text)
@@ -106,7 +113,11 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return res.RowsAffected()
+	changed, err = res.RowsAffected()
+	if inspect != nil && changed > 0 {
+		t.texts = append(t.texts, text)
+	}
+	return changed, err
 }
 
 func (t *tx) one(text string, a []any, dest ...any) (found bool, err error) {
@@ -115,24 +126,4 @@ func (t *tx) one(text string, a []any, dest ...any) (found bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// coded gives database errors that a client should hear about their code; everything else passes.
-func coded(err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
-			return fault.Unavailable.New("the disk that holds the database is full: nothing was stored; free some space and repeat").Because(err)
-		case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
-			return fault.Unavailable.New("the database cannot be written now: nothing was stored").Because(err)
-		}
-	}
-	return err
-}
-
-// noTransaction recognises the answer to ROLLBACK when the database has ended the transaction by itself.
-func noTransaction(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR
 }

@@ -11,17 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/ecrin-dev/ecrin/internal/durable"
+	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
 //go:embed migrations/*.sql
@@ -30,92 +28,59 @@ var migrations embed.FS
 // Store is the metadata of one installation. All methods are safe for concurrent use. When one that changes something
 // has returned nil, the change survives kill -9 and power loss.
 type Store struct {
-	read  *pool
-	write *committer
-	lock  *os.File
-	now   func() time.Time
-	ids   idSource
-	cache cache
+	dialect dialect
+	read    *pool
+	write   writer
+	lock    *os.File // of the data directory
+	node    string   // whose audit lines are moved by this process
+	now     func() time.Time
+	cache   cache
 
 	generation atomic.Uint64 // see IdentityGeneration
 }
 
-// OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. One process at a time may
-// have it open; the second is told which file is locked.
-func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, error) {
-	lock, err := lockDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "ecrin.db")
-	s := &Store{lock: lock, now: now}
+func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
+	s := &Store{dialect: d, lock: lock, now: now}
 	s.cache.init()
-	fail := func(err error) (*Store, error) {
-		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
-	}
-	// Settings stand in the DSN so that every pooled connection has them. FULL makes each commit durable in WAL mode.
-	dsn := func(more url.Values) string {
-		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"}}
-		for k, v := range more {
-			q[k] = append(q[k], v...)
-		}
-		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
-	}
-	// The writer changes many pages at once, and the log of 16 MB lets it write a page that changes often only once.
-	writer, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
-	if err != nil {
-		return fail(err)
-	}
-	writer.SetMaxOpenConns(1)
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fail(errors.Join(err, writer.Close()))
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, writer, files)
-	if err == nil {
-		_, err = provider.Up(ctx)
-	}
-	if err != nil {
-		return fail(errors.Join(fmt.Errorf("bringing the schema up to date: %w", err), writer.Close()))
-	}
-	s.write, err = newCommitter(ctx, writer)
-	if err != nil {
-		return fail(errors.Join(err, writer.Close()))
-	}
-	reader, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"query_only(1)"}}))
-	if err != nil {
-		return fail(err)
-	}
-	reader.SetMaxOpenConns(readers)
-	reader.SetMaxIdleConns(readers)
-	s.read = newPool(reader)
-	// The clock may stand behind the one that made the last identifiers: they go on growing from there.
-	if err := s.read.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &s.ids.last); err != nil {
-		return fail(err)
-	}
-	return s, nil
+	return s
 }
 
-// readers is how many reads run at once. modernc.org/sqlite spends its time on the CPU, so more than a few connections
-// only add memory.
-const readers = 4
+// dialect is what differs between the databases besides opening them and the form of their writer.
+type dialect struct {
+	schema goose.Dialect
+	// failed recognises an error of the database.
+	failed func(err error) bool
+	// written gives the errors of a write their code, where clients shall see one; others pass.
+	written func(err error) error
+}
 
-func lockDir(dir string) (*os.File, error) {
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
-	}
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// refusal tells a rule's answer, after which the transaction goes on, from a failure of the database.
+func (d dialect) refusal(err error) bool {
+	var coded *fault.Error
+	return errors.As(err, &coded) && !d.failed(err)
+}
+
+// migrate brings the schema up to date. A schema of a newer program is refused: this one does not know what its rows mean.
+func migrate(ctx context.Context, db *sql.DB, d dialect) error {
+	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return nil, fmt.Errorf("opening the lock file: %w", err)
+		return err
 	}
-	switch err := durable.TryLock(f); {
-	case errors.Is(err, durable.ErrLocked):
-		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own", dir), f.Close())
-	case err != nil:
-		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+	provider, err := goose.NewProvider(d.schema, db, files)
+	if err != nil {
+		return fmt.Errorf("reading the migrations: %w", err)
 	}
-	return f, nil
+	have, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the version of the schema: %w", err)
+	}
+	if have > known {
+		return fmt.Errorf("the schema has version %d and this program knows versions up to %d: the database was made by a newer ecrin: use that one", have, known)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("bringing the schema up to date: %w", err)
+	}
+	return nil
 }
 
 // Close ends all work; writes in flight finish first.
@@ -161,8 +126,10 @@ func truth(b bool) int {
 	return 0
 }
 
-// idSource makes identifiers that grow: the time in milliseconds, then a counter. It begins after the newest one of the
-// database.
+// firstID is the least identifier of a moment: its time in milliseconds, with room for a million of them in each.
+func firstID(at time.Time) int64 { return at.UnixMilli() << 20 }
+
+// idSource makes identifiers that grow: the time, then a counter. It begins after the newest one of the database.
 type idSource struct {
 	mu   sync.Mutex
 	last int64
@@ -171,6 +138,6 @@ type idSource struct {
 func (s *idSource) next(now time.Time) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = max(s.last+1, now.UnixMilli()<<20)
+	s.last = max(s.last+1, firstID(now))
 	return s.last
 }

@@ -1,6 +1,7 @@
 package meta_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,26 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	openAt(t, dir, time.Now)
+}
+
+// A database that a newer program has changed is refused as it is.
+func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := openAt(t, dir, time.Now).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "ecrin.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := meta.OpenSQLite(t.Context(), dir, time.Now); err == nil || !strings.Contains(err.Error(), "made by a newer ecrin: use that one") {
+		t.Errorf("got %v, want a text that says what to do", err)
+	}
 }
 
 // The settings of the database reach it by an address, in which these characters have a meaning.
