@@ -56,9 +56,9 @@ func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r Guarded
 	if by.Kind == identity.Operator {
 		return nil
 	}
-	again := r.Ask
-	again.Action = "ecr:SetRepositoryPolicy"
-	again.Repository.Policy = p
+	again, with := r.Ask, r.Repository.Repository
+	with.Policy = p
+	again.Action, again.Repository = "ecr:SetRepositoryPolicy", &with
 	err := s.guard.Decide(ctx, by, r.From, new(guard.Record), again)
 	if errors.Is(err, fault.AccessDenied) {
 		return fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided' (with this policy you could not set a policy again: change it, or repeat with force)").Because(err)

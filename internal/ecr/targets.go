@@ -66,8 +66,11 @@ func (s *Service) find(ctx context.Context, t *guard.Target[Repository], repo na
 		t.Absent = err
 		return nil
 	}
-	t.Value.Repository, t.Asks[0].Repository = r, r
-	return err
+	if err != nil {
+		return err
+	}
+	t.Value.Repository, t.Asks[0].Repository = r, &r
+	return nil
 }
 
 // OnRepository resolves the repository that registryId and repositoryName name.

@@ -179,7 +179,7 @@ func (s *Service) ExplainAccess(ctx context.Context, _ identity.Caller, t Explai
 		ask.Trust = trust
 	}
 	asks := []guard.Ask{ask}
-	if ask.Image.Stored && ask.Repository.ID != 0 {
+	if ask.Image.Stored && ask.Repository != nil {
 		var err error
 		if asks, err = s.asksForImage(ctx, ask); err != nil {
 			return nil, err

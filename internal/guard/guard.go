@@ -62,7 +62,7 @@ type Ask struct {
 
 // Known is what is known of the resource of an Ask, as it was when the target of the request was resolved.
 type Known struct {
-	Repository meta.Repository   // that Resource is the ARN of; ID 0 for other resources and one that does not exist
+	Repository *meta.Repository  // that Resource is the ARN of; nil for other resources and one that does not exist
 	Image      Image             // in Repository; the zero Image for none
 	Trust      *meta.BoundPolicy // trust policy of the role that Resource is the ARN of, for the actions of STS; nil for none
 }

@@ -172,10 +172,10 @@ func (w *iam) resolved(a access) guard.Ask {
 	if a.repo == (name.Repo{}) {
 		return a.Ask
 	}
-	var err error
-	a.Repository, err = w.meta.Repository(w.t.Context(), name.Registry{Account: a.Owner.Account(), Region: a.Region}, a.repo)
+	r, err := w.meta.Repository(w.t.Context(), name.Registry{Account: a.Owner.Account(), Region: a.Region}, a.repo)
 	if !errors.Is(err, fault.RepositoryNotFound) {
 		w.must(err)
+		a.Repository = &r
 	}
 	return a.Ask
 }

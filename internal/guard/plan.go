@@ -49,8 +49,8 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 			p.policies.Registry, p.policies.RegistryV1 = use(own), v1
 		}
 	}
-	if text := a.Repository.Policy; text.Text != "" && (service == "ecr" || service == "ecrin") {
-		own, err := g.identity.Compile(policy.Repository, text)
+	if a.Repository != nil && a.Repository.Policy.Text != "" && (service == "ecr" || service == "ecrin") {
+		own, err := g.identity.Compile(policy.Repository, a.Repository.Policy)
 		if err != nil {
 			return p, err
 		}
@@ -116,8 +116,8 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 			keys.Set(k.Name, k.Values[0])
 		}
 	}
-	if a.Repository.ID != 0 {
-		labels, err := g.meta.Labels(ctx, a.Repository)
+	if a.Repository != nil {
+		labels, err := g.meta.Labels(ctx, *a.Repository)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) err
 	switch {
 	case a.Image.Tag != (name.Tag{}):
 		tags = []string{a.Image.Tag.String()}
-	case a.Image.Stored && a.Repository.ID != 0:
+	case a.Image.Stored && a.Repository != nil:
 		var err error
 		if tags, err = g.meta.TagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest); err != nil {
 			return err

@@ -81,6 +81,7 @@ type request struct {
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
 	body     []byte                // of a manifest that is put, once it is read
+	asks     [1]guard.Ask          // room for what most requests ask
 }
 
 // Handle answers one request.
@@ -225,8 +226,10 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	if err != nil {
 		return nil, err
 	}
-	ask.Repository = q.found
-	asks := []guard.Ask{ask}
+	if q.absent == nil {
+		ask.Repository = &q.found
+	}
+	asks := append(q.asks[:0], ask)
 	switch op.on {
 	case onImage, onDeletedImage, onSubject:
 		asks, err = a.resolveImage(q, op, ask)
@@ -258,11 +261,11 @@ func (q *request) andAlso(ask guard.Ask, action string) guard.Ask {
 func (a *API) resolveImage(q *request, op *operation, ask guard.Ask) ([]guard.Ask, error) {
 	ref, err := name.ParseReference(q.target.reference)
 	if err != nil { // the function of the row says what is wrong with it
-		return []guard.Ask{ask}, nil
+		return append(q.asks[:0], ask), nil
 	}
 	ask.Image = guard.Image{Reference: ref, Stored: true}
 	if q.found.ID == 0 || op.on == onSubject {
-		return []guard.Ask{ask}, nil
+		return append(q.asks[:0], ask), nil
 	}
 	ctx := q.r.Context()
 	if op.on == onImage {
@@ -279,7 +282,10 @@ func (a *API) resolveImage(q *request, op *operation, ask guard.Ask) ([]guard.As
 	if q.absent == nil {
 		ask.Image.Digest = q.head.Digest
 	}
-	return guard.ForDeletion(ask, q.deletion.Tags), nil
+	if len(q.deletion.Tags) > 0 {
+		return guard.ForDeletion(ask, q.deletion.Tags), nil
+	}
+	return append(q.asks[:0], ask), nil
 }
 
 // newImages asks for the image that a push stores, or for a push by digest that brings tags once for each tag.

@@ -64,7 +64,7 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	for _, source := range sources {
 		ask := guard.Ask{
 			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: source.ARN(),
-			Known: guard.Known{Repository: source},
+			Known: guard.Known{Repository: &source},
 		}
 		// A source that is refused is passed over: its decision is no part of the request's record.
 		err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, new(guard.Record), ask)
@@ -105,7 +105,7 @@ func (a *API) mountSource(q *request, from string) ([]registry.Repository, error
 // mayPutBlob decides the two actions that an upload in one request does beside the row's own. A mount that succeeds does
 // neither of them, so they are no part of the row.
 func (a *API) mayPutBlob(q *request) error {
-	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: q.found}}
+	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: &q.found}}
 	return a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload"))
 }
 

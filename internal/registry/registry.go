@@ -138,12 +138,12 @@ func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.R
 // CreatesOnPush tells whether a push to a repository that does not exist creates it, by a caller who may create it.
 func (s *Service) CreatesOnPush() bool { return s.createOnPush }
 
-// CreateForPush makes the repository of a push with the default settings, or gives the one that another push has made
-// meanwhile. Errors: fault.AccountNotFound.
+// CreateForPush makes the repository of a push with the default settings.
+// Errors: fault.TargetChanged (it exists meanwhile, perhaps with a policy of its own), fault.AccountNotFound.
 func (s *Service) CreateForPush(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
 	r, err := s.CreateRepository(ctx, Repository{Registry: reg, Name: repo}, nil)
 	if errors.Is(err, fault.RepositoryAlreadyExists) {
-		return s.meta.Repository(ctx, reg, repo)
+		err = fault.TargetChanged.New("the repository '%s' was made by another request", repo).Because(err)
 	}
 	return r, err
 }
