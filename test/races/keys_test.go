@@ -1,0 +1,170 @@
+package races_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+)
+
+// probe is a request about an access key: one of ecrin's own operations, or one of IAM.
+type probe struct {
+	operation string
+	iam       bool
+	more      string // members or parameters beyond the key's id
+}
+
+var probes = []probe{
+	{"UpdateAccessKey", false, `,"status":"INACTIVE"`},
+	{"DeleteAccessKey", false, ``},
+	{"UpdateAccessKey", true, `&Status=Inactive`},
+	{"DeleteAccessKey", true, ``},
+	{"GetAccessKeyLastUsed", true, ``},
+}
+
+func (p probe) String() string {
+	if p.iam {
+		return "iam " + p.operation
+	}
+	return "ecrin " + p.operation
+}
+
+// reply is an answer without what differs from one request to the next: the key's id, the request's id, the time.
+type reply struct {
+	status  int
+	body    string
+	message string // of a denial, decoded
+	request string // its id
+}
+
+// timeOf is the time of a request in a decoded message, as a date or in seconds.
+var timeOf = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\b\d{10}\b`)
+
+// send makes a signed request about a key.
+func (a actor) send(t *testing.T, p probe, key string) reply {
+	t.Helper()
+	service, contentType := ecrintypes.Service.SigningName, "application/x-amz-json-1.1"
+	body := `{"accessKeyId":"` + key + `"` + p.more + `}`
+	if p.iam {
+		service, contentType = "iam", "application/x-www-form-urlencoded"
+		body = "Version=2010-05-08&Action=" + p.operation + "&AccessKeyId=" + url.QueryEscape(key) + p.more
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.server.URL+"/", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", contentType)
+	if !p.iam {
+		r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+"."+p.operation)
+	}
+	sum := sha256.Sum256([]byte(body))
+	region := a.server.Running.Region
+	err = v4.NewSigner().SignHTTP(t.Context(), a.key, r, hex.EncodeToString(sum[:]), service, region, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := a.server.HTTP.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := reply{status: resp.StatusCode, request: resp.Header.Get("X-Amzn-Requestid")}
+	plain := strings.NewReplacer(key, "KEY", got.request, "REQUEST")
+	got.body = plain.Replace(string(text))
+	if encoded := resp.Header.Get("X-Ecrin-Authorization-Message"); encoded != "" {
+		out := do(t, a.sts.DecodeAuthorizationMessage, sts.DecodeAuthorizationMessageInput{
+			EncodedMessage: &encoded,
+		})
+		got.message = timeOf.ReplaceAllString(plain.Replace(aws.ToString(out.DecodedMessage)), "TIME")
+	}
+	return got
+}
+
+func (a actor) String() string { return "key " + a.key.AccessKeyID + " of account " + a.account }
+
+// lines is how many lines of an account's trail are about a request.
+func (s *registry) lines(t *testing.T, account, request string) int {
+	t.Helper()
+	var out ecrintypes.ListAuditEventsResponse
+	s.Operator(t, "ListAuditEvents", ecrintypes.ListAuditEventsRequest{AccountId: account, RequestId: request}, &out)
+	return len(out.Events)
+}
+
+// A request about a key of another account gets the same answer as a request about a key that does not exist. Its line
+// is in the trail of the caller's account alone: not in the other account's, and not in that of account 000000000000,
+// which is neither.
+func TestProbesOfForeignKeys(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	accounts := []string{s.root.account, "111111111111", "222222222222"}
+	callers := []actor{s.root}
+	for _, id := range accounts[1:] {
+		a := s.NewAccount(t, id)
+		callers = append(callers, s.as(a.ID, a.KeyID, a.Secret))
+	}
+	last, admin := callers[len(callers)-1], aws.String("admin")
+	do(t, last.iam.CreateUser, iam.CreateUserInput{UserName: admin})
+	do(t, last.iam.PutUserPolicy, iam.PutUserPolicyInput{
+		UserName: admin, PolicyName: aws.String("all"), PolicyDocument: document(statement("Allow", "*", "")),
+	})
+	k := do(t, last.iam.CreateAccessKey, iam.CreateAccessKeyInput{UserName: admin}).AccessKey
+	callers = append(callers, s.as(last.account, *k.AccessKeyId, *k.SecretAccessKey))
+	const unknown = "AKIAZZZZZZZZZZZZZZZZ"
+	for _, caller := range callers {
+		for _, p := range probes {
+			want := caller.send(t, p, unknown)
+			replies := map[string]reply{unknown: want}
+			for _, other := range callers {
+				if other.account == caller.account {
+					continue
+				}
+				got := caller.send(t, p, other.key.AccessKeyID)
+				replies[other.key.AccessKeyID] = got
+				what := fmt.Sprintf("%s by %s about %s", p, caller, other)
+				if got.status != want.status || got.body != want.body {
+					t.Errorf("%s:\n got %d %s\nwant %d %s, as for an unknown key",
+						what, got.status, got.body, want.status, want.body)
+				}
+				if got.message != want.message {
+					t.Errorf("%s, the message of the denial:\n got %s\nwant %s, as for an unknown key",
+						what, got.message, want.message)
+				}
+			}
+			for key, r := range replies {
+				for _, account := range accounts {
+					switch n := s.lines(t, account, r.request); {
+					case account != caller.account && n > 0:
+						t.Errorf("%s by %s about key %s: got %d lines in the trail of %s, want none",
+							p, caller, key, n, account)
+					case account == caller.account && n != 1:
+						t.Errorf("%s by %s about key %s: got %d lines in its own trail, want 1", p, caller, key, n)
+					}
+				}
+			}
+		}
+	}
+	// The requests have changed no key.
+	for _, a := range callers {
+		out, err := a.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+		if err != nil || aws.ToString(out.Account) != a.account {
+			t.Errorf("GetCallerIdentity with %s after all probes: got %s, want its account", a, shown(out, err))
+		}
+	}
+}
