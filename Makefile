@@ -19,7 +19,7 @@ check: ## formatting and static checks
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-test: fast clients identity slow ## all tests: fast suite, real clients and acceptance rows, identities, crash loops
+test: fast clients identity slow ## all tests: fast suite, real clients and acceptance rows, identities, crash loops, races
 
 fast: ## the edit loop: no clients, under 30 s
 	$(GO) test $(FAST)
@@ -32,8 +32,8 @@ identity: ## the AWS SDK and the aws CLI drive IAM and STS; installs the CLI whe
 	tools/clients/install packages
 	$(GO) test -count=1 -timeout 10m ./test/identity
 
-slow: ## kill -9 loops, scale of plans, a small bench that all is measured
-	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./internal/meta ./tools/bench ./tools/demo
+slow: ## kill -9 loops, races, scale of plans, a small bench that all is measured
+	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./test/races ./internal/meta ./tools/bench ./tools/demo
 
 bench: ## measure against real peers in one run; asserts nothing
 	tools/clients/install distribution
