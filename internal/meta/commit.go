@@ -165,6 +165,14 @@ func fail(group []*write, err error) {
 // body runs the writes of a group in the transaction that has begun. wrote is false when all were refused. After an error
 // the whole transaction is to be rolled back.
 func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err error) {
+	if t.single {
+		w := group[0]
+		w.err = t.run(w)
+		if w.err != nil && !refusal(w.err) {
+			return false, w.err
+		}
+		return w.err == nil, nil
+	}
 	for _, w := range group {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
 			return wrote, err

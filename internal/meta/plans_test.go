@@ -20,7 +20,10 @@ func TestPlans(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	alias := regexp.MustCompile(`(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)(?:\s+([a-z])\b)?`)
-	for _, text := range statements(t) {
+	for text, file := range statementsByFile(t) {
+		if strings.HasPrefix(file, "postgres") {
+			continue // they find one row by its key, or settings of the server
+		}
 		steps, err := s.Explain(t.Context(), text)
 		if err != nil {
 			t.Error(err)

@@ -1,18 +1,9 @@
 package meta_test
 
 import (
-	"bytes"
-	"context"
 	"database/sql"
-	"errors"
 	"io/fs"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,12 +11,41 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/secret"
 )
+
+// openURL opens a database, with a data directory of its own.
+func openURL(t *testing.T, url string, now func() time.Time) *meta.Store {
+	t.Helper()
+	s, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() }) // the second Close of a test that closes by itself
+	return s
+}
+
+// openPostgres opens an empty database of the server that the tests share.
+func openPostgres(t *testing.T) *meta.Store {
+	t.Helper()
+	return openURL(t, pgtest.Start(t).NewDatabase(t), time.Now)
+}
+
+func TestContractPostgreSQL(t *testing.T) {
+	t.Parallel()
+	metatest.Run(t, openPostgres)
+}
 
 // The schema and every statement are understood by PostgreSQL as they stand: one text for both databases.
 func TestPostgreSQLUnderstandsEveryStatement(t *testing.T) {
 	t.Parallel()
-	db := postgreSQL(t)
+	db, err := sql.Open("pgx", pgtest.Start(t).NewDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
 	files, err := fs.Sub(meta.Migrations, "migrations")
 	if err != nil {
 		t.Fatal(err)
@@ -63,91 +83,4 @@ func TestPostgreSQLUnderstandsEveryStatement(t *testing.T) {
 	if err := rows.Err(); err != nil || !slices.Equal(have, want) {
 		t.Errorf("tables: got %q, %v, want %q", have, err, want)
 	}
-}
-
-// postgreSQL starts a server of its own on a Unix socket, without a network port, and ends it with the test.
-func postgreSQL(t *testing.T) *sql.DB {
-	t.Helper()
-	bin := postgreSQLPrograms(t)
-	dir, err := os.MkdirTemp("", "ecrin-pg") // not t.TempDir: the path of a socket has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	attr := &syscall.SysProcAttr{}
-	if os.Getuid() == 0 { // neither program runs as root
-		uid, gid := unprivileged(t)
-		attr.Credential = &syscall.Credential{Uid: uid, Gid: gid}
-		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "ecrin", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
-	initdb.SysProcAttr, initdb.Dir = attr, dir
-	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
-	var log bytes.Buffer
-	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
-	server.SysProcAttr, server.Dir, server.Stdout, server.Stderr = attr, dir, &log, &log
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Wait() }()
-	db, err := sql.Open("pgx", "host="+dir+" user=ecrin dbname=postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = db.Close()
-		_ = server.Process.Signal(syscall.SIGINT) // the fast way to stop
-		<-ended
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for db.PingContext(ctx) != nil {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the server ended: %v\n%s", err, log.String())
-		case <-ctx.Done():
-			t.Fatal("the server does not answer within 30 s")
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	return db
-}
-
-func postgreSQLPrograms(t *testing.T) (bin string) {
-	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if path, err := exec.LookPath("initdb"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			found = append(found, real)
-		}
-	}
-	if len(found) == 0 {
-		t.Skip("PostgreSQL is not installed here (no initdb): that it understands the schema and the statements was not shown")
-	}
-	return filepath.Dir(found[len(found)-1])
-}
-
-func unprivileged(t *testing.T) (uid, gid uint32) {
-	t.Helper()
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
-			t.Fatal(err)
-		}
-		return uint32(uid), uint32(gid)
-	}
-	t.Fatal("PostgreSQL does not run as root, and there is no user postgres or nobody")
-	return 0, 0
 }

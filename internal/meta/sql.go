@@ -22,6 +22,7 @@ type args = []any
 // statements prepares each text once.
 type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
+	limit   time.Duration // of one statement, 0 for none
 	mu      sync.RWMutex
 	ready   map[string]*sql.Stmt
 }
@@ -37,30 +38,46 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 	if st != nil {
 		return st, nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st = s.ready[text]; st != nil {
-		return st, nil
+	if s.limit == 0 {
+		ctx = context.WithoutCancel(ctx) // the statement outlives the request that needed it first
 	}
-	// The statement outlives the request that needed it first.
-	st, err := s.prepare(context.WithoutCancel(ctx), text)
+	st, err := s.prepare(ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("preparing %q: %w", text, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.ready[text]; other != nil { // somebody was quicker; others did not wait meanwhile
+		return other, st.Close()
 	}
 	s.ready[text] = st
 	return st, nil
 }
 
+// bound is the context of one statement. A client that goes away ends none: on a server's connection that would end the
+// connection too.
+func (s *statements) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), s.limit)
+}
+
 func (s *statements) row(ctx context.Context, text string, a []any, dest ...any) error {
+	// Reading one row of a file takes microseconds. With a context that can end, database/sql would start a goroutine to
+	// watch it.
+	ctx, cancel := s.bound(context.WithoutCancel(ctx))
+	defer cancel()
 	st, err := s.get(ctx, text)
 	if err != nil {
 		return err
 	}
-	// Reading one row takes microseconds. With a context that can end, database/sql would start a goroutine to watch it.
-	return st.QueryRowContext(context.WithoutCancel(ctx), a...).Scan(dest...)
+	return st.QueryRowContext(ctx, a...).Scan(dest...)
 }
 
 func (s *statements) rows(ctx context.Context, text string, a []any, each func(scan func(...any) error) error) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
 	st, err := s.get(ctx, text)
 	if err != nil {
 		return err
@@ -78,14 +95,57 @@ func (s *statements) rows(ctx context.Context, text string, a []any, each func(s
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// pool runs reads.
+// pool runs reads on several connections.
 type pool struct {
 	*statements
-	db *sql.DB
+	db   *sql.DB
+	idle int              // connections that are kept
+	lost func(error) bool // recognises a connection of no use, after which a read is made again; nil for never
+	code func(error) error
 }
 
-func newPool(db *sql.DB) *pool {
-	return &pool{db: db, statements: newStatements(db.PrepareContext)}
+func newPool(db *sql.DB, connections int) *pool {
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return &pool{statements: newStatements(db.PrepareContext), db: db, idle: connections, code: func(err error) error { return err }}
+}
+
+func (p *pool) row(ctx context.Context, text string, a []any, dest ...any) error {
+	err := p.statements.row(ctx, text, a, dest...)
+	if p.stale(err) {
+		err = p.statements.row(ctx, text, a, dest...)
+	}
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return p.code(err)
+}
+
+func (p *pool) rows(ctx context.Context, text string, a []any, each func(scan func(...any) error) error) error {
+	begun := false
+	noting := func(scan func(...any) error) error {
+		begun = true
+		return each(scan)
+	}
+	err := p.statements.rows(ctx, text, a, noting)
+	if !begun && p.stale(err) {
+		err = p.statements.rows(ctx, text, a, noting)
+	}
+	if err == nil {
+		return nil
+	}
+	return p.code(err)
+}
+
+// stale tells whether a read failed by a connection that was made before the server restarted, so that another attempt may
+// succeed; the other idle connections are closed, for they are no better. A server that only took too long is not asked again.
+func (p *pool) stale(err error) bool {
+	if err == nil || p.lost == nil || !p.lost(err) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	p.db.SetMaxIdleConns(0)
+	p.db.SetMaxIdleConns(p.idle)
+	return true
 }
 
 func (p *pool) close() error { return p.db.Close() }
@@ -99,17 +159,20 @@ type tx struct {
 		newID(at time.Time) (int64, error)
 	}
 	outbox
+	single bool // its group is one write, which needs no savepoint: when it is refused all is rolled back
 }
 
 // newID makes an identifier that is greater than all of the database, of repositories and of moves of tags.
 func (t *tx) newID(at time.Time) (int64, error) { return t.ids.newID(at) }
 
 func (t *tx) exec(text string, a ...any) (changed int64, err error) {
-	st, err := t.get(t.ctx, text)
+	ctx, cancel := t.bound(t.ctx)
+	defer cancel()
+	st, err := t.get(ctx, text)
 	if err != nil {
 		return 0, err
 	}
-	res, err := st.ExecContext(t.ctx, a...)
+	res, err := st.ExecContext(ctx, a...)
 	if err != nil {
 		return 0, err
 	}

@@ -59,9 +59,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	if err != nil {
 		return fail(err)
 	}
-	reader.SetMaxOpenConns(sqliteReaders)
-	reader.SetMaxIdleConns(sqliteReaders)
-	s.read = newPool(reader)
+	s.read = newPool(reader, sqliteReaders)
 	return s, nil
 }
 

@@ -31,8 +31,9 @@ type Store struct {
 	dialect dialect
 	read    *pool
 	write   writer
-	lock    *os.File // of the data directory
-	node    string   // whose audit lines are moved by this process
+	epochs  *follower // nil with SQLite
+	lock    *os.File  // of the data directory
+	node    string    // whose audit lines are moved by this process
 	now     func() time.Time
 	cache   cache
 
@@ -92,6 +93,9 @@ func (s *Store) Close() error {
 	if s.read != nil {
 		errs = append(errs, s.read.close())
 	}
+	if s.epochs != nil {
+		errs = append(errs, s.epochs.close())
+	}
 	return errors.Join(append(errs, durable.Unlock(s.lock), s.lock.Close())...)
 }
 
@@ -102,8 +106,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.read.row(ctx, `SELECT 1`, nil, &one); err != nil {
 		return err
 	}
-	return s.write.do(ctx, func(*tx) error { return nil })
+	err := s.write.do(ctx, func(*tx) error { return errNothing })
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return err
 }
+
+// errNothing is the refusal of a write that only wants to know that it gets its turn.
+var errNothing error = fault.Unavailable.New("nothing is to be written")
 
 func micros(t time.Time) int64 {
 	if t.IsZero() {

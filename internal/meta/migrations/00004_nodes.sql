@@ -10,9 +10,11 @@ CREATE TABLE epochs (
 );
 INSERT INTO epochs (id, number, last_id) VALUES (1, 0, 0);
 
--- What a transaction made stale in the caches of all processes, by its number: a line for each scope. Old rows are deleted.
+-- One row for each transaction: who wrote it, and what it made stale in the caches of all processes, a line for each scope.
+-- Old rows are deleted.
 CREATE TABLE changes (
     number BIGINT PRIMARY KEY,
+    writer TEXT NOT NULL,
     scopes TEXT NOT NULL
 );
 

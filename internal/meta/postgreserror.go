@@ -1,0 +1,130 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+)
+
+// sqlState is the code of an error that the server has sent, "" for all others. Source: PostgreSQL, appendix A, error codes.
+func sqlState(err error) string {
+	var e *pgconn.PgError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// lost tells whether an error means that the connection is of no use any more: it cannot be made, it broke, the server ends, or
+// it takes only reads since another server took over.
+func lost(err error) bool {
+	switch state := sqlState(err); {
+	case state == "25006", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "28"), state == "53300":
+		return true
+	case state != "":
+		return false
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAway)
+}
+
+// again tells whether the server has undone a transaction because of others, so that it is to be run once more.
+func again(err error) bool {
+	state := sqlState(err)
+	return state == "40001" || state == "40P01"
+}
+
+func fromPostgres(err error) bool { return sqlState(err) != "" || lost(err) }
+
+// unavailable is what a client may read of an error that is none of its own; "" for others.
+func unavailable(err error) string {
+	switch state := sqlState(err); {
+	case state == "53100":
+		return "the disk of the database server is full: free some space and repeat"
+	case state == "25006":
+		return "the database server takes no changes now (it is read-only)"
+	case state == "53300":
+		return "the database server has no free connection: repeat later, or raise its max_connections"
+	case state == "57014", state == "55P03", state == "25P03", state == "57P05":
+		return "the database server took too long: repeat later"
+	case again(err):
+		return "the database was busy with other changes: repeat"
+	case strings.HasPrefix(state, "53"), strings.HasPrefix(state, "58"):
+		return "the database server is out of resources or its disk fails"
+	case lost(err):
+		return "the database does not answer"
+	}
+	return ""
+}
+
+// outsideUTF8 gives a code to the one thing that SQLite keeps and PostgreSQL does not: a text with a zero character.
+func outsideUTF8(err error) error {
+	if state := sqlState(err); state == "22021" || state == "22P05" {
+		return fault.InvalidParameter.New("a text of the request has a character that cannot be stored, such as the zero character").Because(err)
+	}
+	return err
+}
+
+// advise adds to an error of the start what its reader can do.
+func advise(err error) error {
+	advice := ""
+	switch state := sqlState(err); {
+	case state == "28P01", state == "28000":
+		advice = "the server refuses the user or the password of the address"
+	case state == "3D000":
+		advice = "make the database first: CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+	case state == "42501":
+		advice = "make the user the owner of the database: ALTER DATABASE name OWNER TO user"
+	case state == "42704":
+		advice = "PostgreSQL 14 or newer is needed"
+	case state == "57P03":
+		advice = "the server is starting or stopping: try again"
+	case lost(err):
+		advice = "is the server running, and the address right?"
+	}
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, advice)
+}
+
+// scrubbed is an error whose text does not contain a password.
+type scrubbed struct {
+	err  error
+	text string
+}
+
+func (s *scrubbed) Error() string { return s.text }
+func (s *scrubbed) Unwrap() error { return s.err }
+
+func scrub(err error, password string) error {
+	if err == nil || password == "" {
+		return err
+	}
+	if text := err.Error(); strings.Contains(text, password) {
+		return &scrubbed{err, strings.ReplaceAll(text, password, "[secret]")}
+	}
+	return err
+}
+
+// scrubbing makes connections whose failures do not contain the password.
+type scrubbing struct {
+	driver.Connector
+	password string
+}
+
+func (s scrubbing) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := s.Connector.Connect(ctx)
+	return c, scrub(err, s.password)
+}
