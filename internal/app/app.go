@@ -93,13 +93,21 @@ func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() tim
 	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	if a.meta, err = meta.OpenSQLite(ctx, c.Data, now); err != nil {
+	if a.meta, err = openMeta(ctx, c, now); err != nil {
 		return nil, err
 	}
 	if err := a.build(ctx, now); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// openMeta opens the database of the configuration.
+func openMeta(ctx context.Context, c config.Checked, now func() time.Time) (*meta.Store, error) {
+	if c.Database.Reveal() == "" {
+		return meta.OpenSQLite(ctx, c.Data, now)
+	}
+	return meta.OpenPostgreSQL(ctx, meta.PostgreSQL{URL: c.Database, Dir: c.Data, Now: now})
 }
 
 func (a *App) build(ctx context.Context, now func() time.Time) error {
@@ -156,6 +164,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 			Hosts: a.hosts, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		metrics: metrics.Handler(),
+		refresh: a.meta.Refresh,
 		ready:   a.meta.Ping,
 	}
 	a.http = &http.Server{

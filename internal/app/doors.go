@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
@@ -15,6 +16,7 @@ type doors struct {
 	oci     *ociapi.API
 	aws     *awsapi.API
 	metrics http.Handler
+	refresh func(context.Context) error // lets the caches see what other processes have changed
 	ready   func(context.Context) error
 }
 
@@ -22,9 +24,9 @@ type doors struct {
 func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	switch path := r.URL.Path; {
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
-		d.oci.Handle(w, r, ev)
+		d.serve(d.oci, d.oci.Handle, w, r, ev)
 	case strings.HasPrefix(path, ociapi.LinkPath):
-		d.oci.HandleLink(w, r, ev)
+		d.serve(d.oci, d.oci.HandleLink, w, r, ev)
 	case path == "/healthz":
 		ev.Door, ev.Operation = "ops", "healthz"
 		say(w, http.StatusOK, "ok")
@@ -32,7 +34,7 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		ev.Door, ev.Operation = "ops", "readyz"
 		if err := d.ready(r.Context()); err != nil {
 			ev.Err = err
-			say(w, http.StatusServiceUnavailable, "the database does not answer")
+			say(w, http.StatusServiceUnavailable, "not ready: "+fault.From(err).Public)
 			return
 		}
 		say(w, http.StatusOK, "ok")
@@ -40,8 +42,22 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		ev.Door, ev.Operation = "ops", "metrics"
 		d.metrics.ServeHTTP(w, r)
 	default:
-		d.aws.Handle(w, r, ev)
+		d.serve(d.aws, d.aws.Handle, w, r, ev)
 	}
+}
+
+// door is what refuses a request in the form that its clients read.
+type door interface {
+	Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error)
+}
+
+// serve hands a request to its door once the caches are as new as the request. Where they cannot be, it is refused.
+func (d *doors) serve(door door, handle func(http.ResponseWriter, *http.Request, *web.Event), w http.ResponseWriter, r *http.Request, ev *web.Event) {
+	if err := d.refresh(r.Context()); err != nil {
+		door.Refuse(w, r, ev, err)
+		return
+	}
+	handle(w, r, ev)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -109,6 +109,14 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	}
 }
 
+// Refuse answers a request that is not to be served, in the form of the API that it seems to be for.
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
+	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
+	ev.Door, ev.Err = x.service.wire.Name, err
+	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
+	x.service.fail(x, fault.From(err))
+}
+
 // guessService tells, before anything is verified, which API's form the answer should have.
 func guessService(r *http.Request) *service {
 	target := r.Header.Get("X-Amz-Target")

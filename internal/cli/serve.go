@@ -107,7 +107,11 @@ func (c *commands) greet(cfg config.Checked, r app.Running) {
 	// The port that the scheme stands for is no part of an image's name.
 	scheme, host, _ := strings.Cut(r.URL, "://")
 	host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[scheme])
-	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, data in %s\n", r.URL, r.Account, r.Region, cfg.Data)
+	stores := "data in " + cfg.Data
+	if cfg.Database.Reveal() != "" {
+		stores += ", metadata in PostgreSQL"
+	}
+	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, %s\n", r.URL, r.Account, r.Region, stores)
 	if r.CA != "" {
 		fmt.Fprintf(c.Out, "clients trust it after: sudo %s trust install%s (CA: %s)\n", ecrin, data, absolute(r.CA))
 	}

@@ -20,12 +20,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
 // Config is everything that can be set. The comment of each field is its reference.
 type Config struct {
 	// Data is the directory of the database, the blobs and the master key. It is made when missing. Default ./ecrin-data.
 	Data string `yaml:"data"`
+	// Database is the address of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, for the metadata; the directory of
+	// Data then keeps the rest. It is a secret: better in the file or the environment than on the command line, which other
+	// users of the machine can read. Default none: SQLite, in the directory of Data.
+	Database secret.String `yaml:"database"`
 	// Listen are the addresses to serve on, HOST:PORT; port 0 takes a free one. Default 127.0.0.1:5100.
 	Listen []string `yaml:"listen"`
 	// Account is the 12-digit default account, made at the first start. Default 000000000000.
@@ -172,6 +177,10 @@ func (c *Config) Settings() []Setting {
 	}
 	return []Setting{
 		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
+		{"database", "ECRIN_DATABASE", "`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
+			c.Database = secret.New(s)
+			return nil
+		}},
 		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), "", list(&c.Listen)},
 		{"account", "ECRIN_ACCOUNT", "the default `account`, 12 digits, made at the first start", c.Account, "", text(&c.Account)},
 		{"region", "ECRIN_REGION", "the `region` of the default registry", c.Region, "", text(&c.Region)},
@@ -254,6 +263,9 @@ func (c Config) Check() (Checked, error) {
 	}
 	if c.Data == "" {
 		note("data", errors.New("a directory is needed"))
+	}
+	if url := c.Database.Reveal(); url != "" && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // never what it is instead
 	}
 	if len(c.Listen) == 0 {
 		note("listen", errors.New("at least one HOST:PORT is needed"))

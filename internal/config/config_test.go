@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -17,10 +18,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/config"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
 const whole = `
 data: /var/lib/ecrin
+database: postgres://ecrin:canary@db.example.com/ecrin
 listen: ["127.0.0.1:1", "[::1]:2"]
 account: "111122223333"
 region: eu-central-1
@@ -51,7 +54,7 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Config{
-		Data: "/var/lib/ecrin", Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
+		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
 		Anonymous: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
@@ -59,6 +62,9 @@ func TestRead(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Read (-want +got):\n%s", diff)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "canary") {
+		t.Errorf("the configuration prints the address of the database: %s", text)
 	}
 	checked, err := got.Check()
 	if err != nil {
@@ -134,7 +140,7 @@ func TestReadEnv(t *testing.T) {
 		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true", "ECRIN_REGION": "",
 		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true",
 		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
-		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9",
+		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9", "ECRIN_DATABASE": "postgres://u@h/d",
 	}
 	get := func(k string) (string, bool) { v, ok := environ[k]; return v, ok }
 	got := config.Default()
@@ -146,7 +152,7 @@ func TestReadEnv(t *testing.T) {
 	want.Domains, want.StopTimeout = []string{"a.example", "b.example"}, 5*time.Second
 	want.Anonymous, want.TrustedProxies, want.Organization = true, []string{"10.0.0.0/8"}, "o-abcdef1234"
 	want.ManagementAccount, want.EgressAllow = "000011112222", []string{"fd00::/8", "192.168.7.1"}
-	want.EgressCA, want.AuditKeep = "roots.pem", 9
+	want.EgressCA, want.AuditKeep, want.Database = "roots.pem", 9, secret.New("postgres://u@h/d")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ReadEnv (-want +got):\n%s", diff)
 	}
@@ -169,6 +175,7 @@ func TestCheck(t *testing.T) {
 		want   string
 	}{
 		{func(c *config.Config) { c.Data = "" }, "data: "},
+		{func(c *config.Config) { c.Database = secret.New("mysql://canary") }, "database: want postgres://USER:PASSWORD@HOST/NAME"},
 		{func(c *config.Config) { c.Listen = nil }, "listen: at least one"},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1"} }, "listen: "},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:"} }, "listen: want a port"},
@@ -193,7 +200,7 @@ func TestCheck(t *testing.T) {
 	} {
 		cfg := config.Default()
 		c.change(&cfg)
-		if _, err := cfg.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		if _, err := cfg.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("Check of %+v: got %v, want one error %q", cfg, err, c.want)
 		}
 	}

@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/config"
 	"github.com/ecrin-dev/ecrin/internal/conformance"
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/registry"
+	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
 // target makes one of an account's registry; change alters the client, such as its host.
@@ -41,6 +44,22 @@ func TestPlainHost(t *testing.T) {
 	client := s.Root(t).Docker(t)
 	x.Catalog = &client
 	conformance.Run(t, x)
+}
+
+// The same with the metadata in PostgreSQL; what the server logs does not have the password.
+func TestPostgreSQL(t *testing.T) {
+	t.Parallel()
+	url := secret.New(pgtest.Start(t).NewDatabase(t))
+	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.Database = url }})
+	x := target(t, s, s.Root(t), nil)
+	client := s.Root(t).Docker(t)
+	x.Catalog = &client
+	conformance.Run(t, x)
+	t.Cleanup(func() { // before the server's own, which ends it
+		if strings.Contains(s.Log.String(), pgtest.Password) {
+			t.Error("the log has the password of the database")
+		}
+	})
 }
 
 func TestPathForm(t *testing.T) {

@@ -193,7 +193,7 @@ func (s *Store) EntityByID(ctx context.Context, id string) (Entity, error) {
 // at most limit. It reads those of other paths between them, too.
 func (s *Store) Entities(ctx context.Context, account name.Account, kind EntityKind, pathPrefix, after string, limit int) ([]Entity, error) {
 	return s.entities(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name > $3 AND SUBSTR(path, 1, $4) = $5
-		ORDER BY name LIMIT $6`, account.String(), kind, after, len([]rune(pathPrefix)), pathPrefix, limit)
+		ORDER BY name LIMIT $6`, account.String(), kind, position(after), len([]rune(pathPrefix)), pathPrefix, limit)
 }
 
 func (s *Store) entities(ctx context.Context, text string, a ...any) ([]Entity, error) {

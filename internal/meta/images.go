@@ -144,7 +144,7 @@ type Position struct {
 // Images lists a repository's images with their tags in the order of Position, those after the given one.
 func (s *Store) Images(ctx context.Context, repository int64, state TagState, after Position, limit int) ([]Image, error) {
 	text, a := `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
-		ORDER BY i.pushed_at, i.digest LIMIT $4`, args{repository, after.PushedAt, after.Digest, limit}
+		ORDER BY i.pushed_at, i.digest LIMIT $4`, args{repository, after.PushedAt, position(after.Digest), limit}
 	if state != Any {
 		text, a = `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.tagged = $5 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
 			ORDER BY i.pushed_at, i.digest LIMIT $4`, append(a, truth(state == Tagged))
@@ -177,7 +177,7 @@ func (s *Store) tagAll(ctx context.Context, repository int64, after Position, pa
 		WHERE i.repository = $1 AND i.tagged = 1 AND i.deleted_at = 0
 			AND (i.pushed_at, i.digest) > ($2, $3) AND (i.pushed_at, i.digest) <= ($4, $5)
 		ORDER BY i.pushed_at, i.digest, t.tag`,
-		args{repository, after.PushedAt, after.Digest, micros(last.PushedAt), last.Digest.String()}, func(scan func(...any) error) error {
+		args{repository, after.PushedAt, position(after.Digest), micros(last.PushedAt), last.Digest.String()}, func(scan func(...any) error) error {
 			var digest, tag string
 			err := scan(&digest, &tag)
 			if i, ok := index[digest]; ok && err == nil {
@@ -206,7 +206,7 @@ func (s *Store) Image(ctx context.Context, repository int64, d name.Digest) (Ima
 func (s *Store) tagsOf(ctx context.Context, repository int64, d name.Digest, after string, limit int) ([]string, error) {
 	var tags []string
 	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 AND tag > $3 ORDER BY tag LIMIT $4`,
-		args{repository, d.String(), after, limitOrAll(limit)}, func(scan func(...any) error) error {
+		args{repository, d.String(), position(after), limitOrAll(limit)}, func(scan func(...any) error) error {
 			var tag string
 			err := scan(&tag)
 			tags = append(tags, tag)
@@ -249,7 +249,7 @@ func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, 
 	text, a := `SELECT i.pushed_at, i.digest, COALESCE(t.tag, '') FROM images i
 		LEFT JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
 		WHERE i.repository = $1 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
-		ORDER BY i.pushed_at, i.digest, t.tag LIMIT $4`, args{repository, after.PushedAt, after.Digest, limit - len(all)}
+		ORDER BY i.pushed_at, i.digest, t.tag LIMIT $4`, args{repository, after.PushedAt, position(after.Digest), limit - len(all)}
 	if state != Any {
 		text, a = `SELECT i.pushed_at, i.digest, COALESCE(t.tag, '') FROM images i
 			LEFT JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
@@ -269,7 +269,7 @@ func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, 
 func (s *Store) Tags(ctx context.Context, repository int64, after string, limit int) ([]string, error) {
 	tags := []string{}
 	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND tag > $2 ORDER BY tag LIMIT $3`,
-		args{repository, after, limitOrAll(limit)}, func(scan func(...any) error) error {
+		args{repository, position(after), limitOrAll(limit)}, func(scan func(...any) error) error {
 			var tag string
 			err := scan(&tag)
 			tags = append(tags, tag)
@@ -286,6 +286,7 @@ const referrersBytes = 3 << 20
 func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string, limit int) (page []Image, more bool, err error) {
 	const batch = 100
 	size := 0
+	after = position(after)
 	for {
 		read := 0
 		err := s.read.rows(ctx, `SELECT `+imageColumns+`, LENGTH(i.annotations) FROM images i

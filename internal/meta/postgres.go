@@ -85,7 +85,7 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	}
 	s.write = newPostgresWriter(newLink(*config, o.Patience), s.node, o.Now, s.epochs.committed)
 	s.read = newPool(openDB(*config), postgresReaders)
-	s.read.limit, s.read.lost, s.read.code = o.Patience, lost, unreadable
+	s.read.limit, s.read.utf8, s.read.lost, s.read.code = o.Patience, true, lost, unreadable
 	return s, nil
 }
 
@@ -205,7 +205,7 @@ func unwritten(err error) error {
 	if text := unavailable(err); text != "" {
 		return fault.Unavailable.New("%s: nothing was stored", text).Because(err)
 	}
-	return outsideUTF8(err)
+	return err
 }
 
 // unreadable gives the errors of a read their code.
@@ -213,5 +213,5 @@ func unreadable(err error) error {
 	if text := unavailable(err); text != "" {
 		return fault.Unavailable.New("%s", text).Because(err)
 	}
-	return outsideUTF8(err)
+	return err
 }

@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
 // sqlState is the code of an error that the server has sent, "" for all others. Source: PostgreSQL, appendix A, error codes.
@@ -66,14 +64,6 @@ func unavailable(err error) string {
 		return "the database does not answer"
 	}
 	return ""
-}
-
-// outsideUTF8 gives a code to the one thing that SQLite keeps and PostgreSQL does not: a text with a zero character.
-func outsideUTF8(err error) error {
-	if state := sqlState(err); state == "22021" || state == "22P05" {
-		return fault.InvalidParameter.New("a text of the request has a character that cannot be stored, such as the zero character").Because(err)
-	}
-	return err
 }
 
 // advise adds to an error of the start what its reader can do.

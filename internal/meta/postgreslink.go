@@ -70,7 +70,7 @@ func (l *link) connect() (fresh bool, err error) {
 	}
 	l.conn, l.failed, l.pause = conn, nil, 0
 	l.stmts = newStatements(conn.PrepareContext)
-	l.stmts.limit = l.limit
+	l.stmts.limit, l.stmts.utf8 = l.limit, true
 	return true, nil
 }
 

@@ -99,7 +99,7 @@ func (s *Store) Repositories(ctx context.Context, reg name.Registry, after strin
 	var all []Repository
 	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repositories
 		WHERE account = $1 AND region = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
-		args{reg.Account.String(), reg.Region.String(), after, limit}, func(scan func(...any) error) error {
+		args{reg.Account.String(), reg.Region.String(), position(after), limit}, func(scan func(...any) error) error {
 			r, err := scanRepository(scan)
 			all = append(all, r)
 			return err

@@ -5,8 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
 // querier is what statements run on: the pool for reads, a transaction for writes.
@@ -23,6 +27,7 @@ type args = []any
 type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
 	limit   time.Duration // of one statement, 0 for none
+	utf8    bool          // texts of the database are UTF-8 without zero characters
 	mu      sync.RWMutex
 	ready   map[string]*sql.Stmt
 }
@@ -68,6 +73,9 @@ func (s *statements) row(ctx context.Context, text string, a []any, dest ...any)
 	// watch it.
 	ctx, cancel := s.bound(context.WithoutCancel(ctx))
 	defer cancel()
+	if s.utf8 && !storable(a) {
+		return sql.ErrNoRows // what is not stored is not found
+	}
 	st, err := s.get(ctx, text)
 	if err != nil {
 		return err
@@ -78,6 +86,9 @@ func (s *statements) row(ctx context.Context, text string, a []any, dest ...any)
 func (s *statements) rows(ctx context.Context, text string, a []any, each func(scan func(...any) error) error) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	if s.utf8 && !storable(a) {
+		return nil
+	}
 	st, err := s.get(ctx, text)
 	if err != nil {
 		return err
@@ -93,6 +104,31 @@ func (s *statements) rows(ctx context.Context, text string, a []any, each func(s
 		}
 	}
 	return errors.Join(rows.Err(), rows.Close())
+}
+
+// storable tells whether all texts are UTF-8 and have no zero character.
+func storable(a []any) bool {
+	for _, one := range a {
+		if text, ok := one.(string); ok && (!utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// position is a text that the same stored texts come after as after the given one, which a client may have made up.
+func position(after string) string {
+	for i, r := range after {
+		switch {
+		case r == 0:
+			return after[:i]
+		case r == utf8.RuneError:
+			if _, size := utf8.DecodeRuneInString(after[i:]); size == 1 {
+				return after[:i] + string(utf8.MaxRune)
+			}
+		}
+	}
+	return after
 }
 
 // pool runs reads on several connections.
@@ -168,6 +204,9 @@ func (t *tx) newID(at time.Time) (int64, error) { return t.ids.newID(at) }
 func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	ctx, cancel := t.bound(t.ctx)
 	defer cancel()
+	if t.utf8 && !storable(a) {
+		return 0, fault.InvalidParameter.New("a text of the request has a character that cannot be stored: the zero character, or bytes that are not UTF-8")
+	}
 	st, err := t.get(ctx, text)
 	if err != nil {
 		return 0, err

@@ -120,6 +120,13 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, pars
 	finished = true
 }
 
+// Refuse answers a request that is not to be served.
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
+	ev.Door = "oci"
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	a.refuse(w, r, ev, err)
+}
+
 // refuse notes why a request failed and answers it. Work that was given up because the client went away is no failure
 // of the server.
 func (a *API) refuse(q *request, err error) {

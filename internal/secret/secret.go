@@ -25,6 +25,15 @@ func (s String) Reveal() string {
 	return *s.p
 }
 
+// UnmarshalText takes the text as a secret, so that a file or the environment can have one.
+func (s *String) UnmarshalText(text []byte) error {
+	*s = New(string(text))
+	return nil
+}
+
+// Equal tells whether both have the same text.
+func (s String) Equal(other String) bool { return s.Reveal() == other.Reveal() }
+
 // String prints the mark.
 func (String) String() string { return mark }
 

@@ -93,3 +93,15 @@ func TestReveal(t *testing.T) {
 		t.Errorf("the zero secret reveals %q and prints %v", got, zero)
 	}
 }
+
+// A file can have a secret, and texts can be compared.
+func TestUnmarshal(t *testing.T) {
+	t.Parallel()
+	var got struct{ Password secret.String }
+	if err := yaml.Unmarshal([]byte("password: "+canary), &got); err != nil || got.Password.Reveal() != canary {
+		t.Errorf("yaml: got %q, %v, want %q", got.Password.Reveal(), err, canary)
+	}
+	if !got.Password.Equal(secret.New(canary)) || got.Password.Equal(secret.String{}) {
+		t.Error("Equal: want the text to decide")
+	}
+}
