@@ -28,7 +28,7 @@ type Call struct {
 // line. When the target changes between decision and action the call starts again.
 //
 // It returns the type of the operation's answer. Errors: fault.UnknownOperation, fault.UnsupportedOperation, *awswire.Violation,
-// those of guard.Guard.Decide and guard.Settled, and those of the operation.
+// those of guard.Guard.Decide and guard.Guard.Settled, and those of the operation.
 func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	s := serviceNamed(c.Service)
 	if s == nil || s.operations[c.Operation] == nil {
@@ -51,7 +51,7 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 			a.trail.End(ctx, c.Event)
 		}
 	}()
-	err = guard.Settled(func() error {
+	err = a.guard.Settled(ctx, func() error {
 		req := c.Request
 		target, err := op.resolve(a, ctx, &req, c.Input)
 		if err != nil && op.unsigned && req.By == (identity.Caller{}) {

@@ -261,12 +261,15 @@ func sessionMay(c identity.Caller, action string) error {
 const maxAttempts = 20
 
 // Settled runs a request that resolves its target, decides and acts. When the action finds that the target is not what was
-// decided about any more (fault.TargetChanged), the request starts again from the beginning.
-// Errors: those of attempt; fault.Unavailable (the target changed each time).
-func Settled(attempt func() error) error {
+// decided about any more (fault.TargetChanged), the request starts again from the beginning, with caches that know what other
+// processes have changed. Errors: those of attempt; fault.Unavailable (the target changed each time; the database is away).
+func (g *Guard) Settled(ctx context.Context, attempt func() error) error {
 	for range maxAttempts {
 		err := attempt()
 		if !errors.Is(err, fault.TargetChanged) {
+			return err
+		}
+		if err := g.meta.Refresh(ctx); err != nil {
 			return err
 		}
 	}

@@ -112,7 +112,7 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, pars
 	q := &request{w: w, r: r, ev: ev}
 	op, err := parse(q)
 	if err == nil {
-		err = guard.Settled(func() error { return a.serve(q, op) })
+		err = a.guard.Settled(r.Context(), func() error { return a.serve(q, op) })
 	}
 	if err != nil {
 		a.refuse(q, q.challenged(err))
@@ -124,7 +124,7 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, pars
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
 	ev.Door = "oci"
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	a.refuse(w, r, ev, err)
+	a.refuse(&request{w: w, r: r, ev: ev}, err)
 }
 
 // refuse notes why a request failed and answers it. Work that was given up because the client went away is no failure

@@ -42,7 +42,7 @@ func TestTrail(t *testing.T) {
 			got, ev := counts{}, new(web.Event)
 			func() {
 				defer func() { _ = recover() }()
-				a := &API{trail: &got}
+				a := &API{trail: &got, guard: guard.New(nil, nil, nil, "")}
 				a.handle(httptest.NewRecorder(), httptest.NewRequest(test.method, "/v2/", nil), ev, parse)
 			}()
 			if got != test.want {
