@@ -1,0 +1,182 @@
+package upgrade_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/identity"
+	"github.com/ecrin-dev/ecrin/internal/ocitest"
+)
+
+// TestOpensOlderData: the program of today starts on every directory in testdata and shows every repository, image, tag,
+// history, user, key, session, docker password and line of the audit trail as the program that wrote it did.
+func TestOpensOlderData(t *testing.T) {
+	t.Parallel()
+	for _, name := range listings(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := readListing(t, name)
+			dir := t.TempDir()
+			unpack(t, "testdata/"+name+".tar.gz", dir)
+			// A minute after the directory was written, so that its sessions and docker passwords have not ended.
+			started := time.Now()
+			now := func() time.Time { return l.Written.Add(time.Minute + time.Since(started)) }
+			s := apptest.Start(t, apptest.Options{Dir: dir, Now: now, Config: func(c *config.Config) {
+				c.Account,
+					c.Region = l.Account, l.Region
+			}})
+			o := opened{Listing: l, server: s, caller: caller{url: s.URL, region: l.Region, http: s.HTTP, now: now},
+				operator: operatorOf(t, dir)}
+			o.wantSame(t)
+			o.wantUsable(t)
+			// The directory is now one of today: it has to open again.
+			s.Restart(t)
+			o.wantTags(t)
+		})
+	}
+}
+
+// opened is a server of today on an older directory.
+type opened struct {
+	Listing
+	server   *apptest.Server
+	caller   caller
+	operator Key
+}
+
+// operatorOf is the key of the installation's operator, which the master key in the directory gives.
+func operatorOf(t testing.TB, dir string) Key {
+	t.Helper()
+	keys, err := identity.LoadKeyring(dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Key{ID: identity.OperatorKeyID, Secret: keys.OperatorSecret().Reveal()}
+}
+
+func (o opened) docker(as string) ocitest.Client {
+	return ocitest.Client{Base: o.server.URL, HTTP: o.server.HTTP, Password: o.Passwords[as]}
+}
+
+// wantSame compares what can be seen without a change.
+func (o opened) wantSame(t *testing.T) {
+	t.Helper()
+	keys := o.keys()
+	for _, want := range o.Calls {
+		got := want.run(t, o.caller, keys)
+		if want.Status != got.Status {
+			t.Errorf("%s %s %v as %s: got status %d %v, want %d", want.Service, want.Operation, want.In, want.As, got.Status,
+				got.Out, want.Status)
+			continue
+		}
+		for _, d := range differences("", want.Out, got.Out) {
+			t.Errorf("%s %s %v as %s: %s", want.Service, want.Operation, want.In, want.As, d)
+		}
+	}
+	for _, want := range o.Gets {
+		if diff := cmp.Diff(want, want.run(t, o.docker(want.As))); diff != "" {
+			t.Errorf("GET %s as %s (-want +got):\n%s", want.Path, want.As, diff)
+		}
+	}
+	if diff := cmp.Diff(o.Trail, trail(t, o.caller, o.operator, o.Written)); diff != "" {
+		t.Errorf("the audit trail (-want +got):\n%s", diff)
+	}
+}
+
+// keys are those of the listing, with the operator's.
+func (o opened) keys() map[string]Key {
+	keys := map[string]Key{"operator": o.operator}
+	for name, k := range o.Keys {
+		keys[name] = k
+	}
+	return keys
+}
+
+// wantUsable changes what the older program has left: uploads go on, deleted images come back, and an inactive key becomes
+// active again with the secret that it had.
+func (o opened) wantUsable(t *testing.T) {
+	t.Helper()
+	for _, u := range o.Uploads {
+		c := o.docker(u.As)
+		const more = 100
+		all := ocitest.Bytes(u.Seed, u.Size+more)
+		want := fmt.Sprintf("0-%d", u.Size-1)
+		c.Do(t, http.MethodGet, u.Location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", want)
+		c.Do(t, http.MethodPut, u.Location+"?digest="+ocitest.SHA256(all), all[u.Size:],
+			"Content-Range", fmt.Sprintf("%d-%d", u.Size, len(all)-1)).Want(t, http.StatusCreated)
+		blob := u.Location[:strings.Index(u.Location, "/uploads/")] + "/" + ocitest.SHA256(all)
+		if got := c.Do(t, http.MethodGet, blob, nil).Want(t, http.StatusOK); string(got.Body) != string(all) {
+			t.Errorf("the upload %s: the blob has other bytes than were sent before and after", u.Location)
+		}
+	}
+	for _, d := range o.Deleted {
+		c := o.docker(d.As)
+		c.Do(t, http.MethodGet, d.Path, nil).Want(t, http.StatusNotFound)
+		o.caller.do(t, o.keys()[d.As], "ecrin", "RestoreImage", map[string]any{"repositoryName": d.Repository,
+			"imageDigest": d.Digest})
+		c.Do(t, http.MethodGet, d.Path, nil).Want(t, http.StatusOK).WantHeader(t, "Docker-Content-Digest", d.Digest)
+	}
+	const user, name = "cleo", "cleo, inactive"
+	if key, ok := o.Keys[name]; ok {
+		o.caller.do(t, o.Keys["root"], "iam", "UpdateAccessKey", map[string]any{"UserName": user, "AccessKeyId": key.ID,
+			"Status": "Active"})
+		who := o.caller.do(t, key, "sts", "GetCallerIdentity", nil)
+		if got, want := fmt.Sprint(who["Arn"]), "arn:aws:iam::"+o.Account+":user/people/"+user; got != want {
+			t.Errorf("the key that was inactive is of %s, want %s", got, want)
+		}
+	}
+}
+
+// wantTags compares the manifests of all tags once more.
+func (o opened) wantTags(t *testing.T) {
+	t.Helper()
+	n := 0
+	for _, want := range o.Gets {
+		if want.Status == http.StatusOK && strings.Contains(want.Path, "/manifests/") {
+			n++
+			if diff := cmp.Diff(want, want.run(t, o.docker(want.As))); diff != "" {
+				t.Errorf("after a restart, GET %s as %s (-want +got):\n%s", want.Path, want.As, diff)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("the listing has no manifest")
+	}
+}
+
+// TestListingsAreWhole: a listing without one of the things that must survive would prove nothing about it.
+func TestListingsAreWhole(t *testing.T) {
+	t.Parallel()
+	for _, name := range listings(t) {
+		l := readListing(t, name)
+		var operations []string
+		for _, c := range l.Calls {
+			operations = append(operations, c.Service+" "+c.Operation)
+		}
+		for _, want := range []string{
+			"ecr DescribeRepositories", "ecr GetRepositoryPolicy", "ecr GetRegistryPolicy", "ecr ListTagsForResource",
+			"ecr DescribeImages",
+			"ecr ListImageReferrers", "ecr GetAccountSetting", "ecrin ListAccounts", "ecrin ListAccessKeys", "ecrin ListTokens",
+			"ecrin ListTagHistory", "ecrin ListDeletedImages", "ecrin ListControlPolicies", "ecrin ExplainRequest",
+			"iam GetAccountAuthorizationDetails", "iam GetUserPolicy", "iam ListAccessKeys", "iam GetOpenIDConnectProvider",
+			"sts GetCallerIdentity",
+		} {
+			if !slices.Contains(operations, want) {
+				t.Errorf("%s: the listing has no call %s", name, want)
+			}
+		}
+		if len(l.Keys) == 0 || len(l.Passwords) == 0 || len(l.Gets) == 0 || len(l.Uploads) == 0 || len(l.Deleted) == 0 ||
+			len(l.Trail) == 0 || l.Pending == 0 {
+			t.Errorf("%s: got %d keys, %d passwords, %d gets, %d uploads, %d deleted images, %d lines, %d pending lines; want some of each",
+				name, len(l.Keys), len(l.Passwords), len(l.Gets), len(l.Uploads), len(l.Deleted), len(l.Trail), l.Pending)
+		}
+	}
+}
