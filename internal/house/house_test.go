@@ -43,6 +43,8 @@ var forbidden = []struct{ from, to, why string }{
 	{"internal/ociapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
 	{"internal/awsapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
 	{"internal/ociapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
+	{"internal/trail", "internal/meta", "doors reach what is stored through registry and the typed services"},
+	{"internal/web", "internal/meta", "doors reach what is stored through registry and the typed services"},
 	{"internal/awsapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
 	{"internal/ociapi", "internal/awsapi", "what both doors do belongs into registry"},
 	{"internal/awsapi", "internal/ociapi", "what both doors do belongs into registry"},

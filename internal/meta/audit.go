@@ -3,57 +3,9 @@ package meta
 import (
 	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"github.com/ecrin-dev/ecrin/internal/audit"
 )
-
-// AuditLine is what the audit trail says of one request. The first change that is made with it carries it: the change
-// and the line are committed together or not at all. Safe for concurrent use.
-type AuditLine struct {
-	mu        sync.Mutex // held while make runs
-	make      func() []byte
-	written   atomic.Bool
-	collected bool // for the transaction that runs now; only the writer touches it
-}
-
-// NewAuditLine makes a line whose text is made right before a change is queued, by the goroutine that makes the change.
-// text returns one line or more, each with its newline; an empty text is not kept. It is called for each change until one
-// has carried the line, never twice at once.
-func NewAuditLine(text func() []byte) *AuditLine { return &AuditLine{make: text} }
-
-// Written tells whether a change has carried the line. Whoever made it appends the line to the trail otherwise. It is true
-// also when a change may have carried it: the connection was lost at the commit, and the outcome could not be found out.
-func (l *AuditLine) Written() bool { return l.written.Load() }
-
-// render makes the text for a change, nil when an earlier one has carried it. It keeps a mistake in the making of a line from
-// ending more than this change.
-func (l *AuditLine) render() (text []byte, err error) {
-	if l.written.Load() {
-		return nil, nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic while making an audit line: %v", p)
-		}
-	}()
-	return l.make(), nil
-}
-
-type auditKey struct{}
-
-// WithAudit lets the first change that is made with the context carry a line.
-func WithAudit(ctx context.Context, l *AuditLine) context.Context {
-	return context.WithValue(ctx, auditKey{}, l)
-}
-
-func auditLine(ctx context.Context) *AuditLine {
-	l, _ := ctx.Value(auditKey{}).(*AuditLine)
-	return l
-}
 
 // outbox is what leaves a transaction besides its rows, collected from the writes of a group that have succeeded.
 type outbox struct {
@@ -68,11 +20,9 @@ func (t *tx) emit(lines []byte) { t.lines = append(t.lines, lines...) }
 // carry emits the line of a write that has succeeded, once for each request. It runs last in the write's savepoint, so that
 // what the group has collected belongs to writes that are in the transaction.
 func (t *tx) carry(w *write) {
-	if len(w.text) == 0 || w.line.collected || w.line.written.Load() {
-		return
+	if len(w.text) > 0 && w.line.Collect() {
+		t.emit(w.text)
 	}
-	t.emit(w.text)
-	w.line.collected = true
 }
 
 // insertLines writes what the group has emitted into its transaction: one row, so that the line of a request costs the less
@@ -87,9 +37,8 @@ func (t *tx) insertLines(id int64, node string) error {
 // settle says of each line that was collected whether its change is stored.
 func settle(group []*write, stored bool) {
 	for _, w := range group {
-		if w.line != nil && w.line.collected {
-			w.line.collected = false
-			w.line.written.Store(stored)
+		if w.line != nil {
+			w.line.Settle(stored)
 		}
 	}
 }

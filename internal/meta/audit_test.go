@@ -27,8 +27,8 @@ import (
 
 func fine(*meta.Tx) error { return nil }
 
-func line(text string) *meta.AuditLine {
-	return meta.NewAuditLine(func() []byte { return []byte(text + "\n") })
+func line(text string) *audit.Line {
+	return audit.NewLine(func() []byte { return []byte(text + "\n") })
 }
 
 // pending are the lines that wait, without their newlines.
@@ -50,10 +50,10 @@ func TestAuditLineGoesWithItsChange(t *testing.T) {
 	t.Parallel()
 	refused := func(*meta.Tx) error { return fault.LimitExceeded.New("no") }
 	broken := func(*meta.Tx) error { return errors.New("broken") }
-	panics := meta.NewAuditLine(func() []byte { panic("no text") })
-	empty := meta.NewAuditLine(func() []byte { return nil })
+	panics := audit.NewLine(func() []byte { panic("no text") })
+	empty := audit.NewLine(func() []byte { return nil })
 	for what, c := range map[string]struct {
-		line    *meta.AuditLine
+		line    *audit.Line
 		endings []func(*meta.Tx) error
 		want    string // what is stored, then what is pending
 		written bool
@@ -73,7 +73,7 @@ func TestAuditLineGoesWithItsChange(t *testing.T) {
 			s := open(t)
 			ctx := t.Context()
 			if c.line != nil {
-				ctx = meta.WithAudit(ctx, c.line)
+				ctx = audit.WithLine(ctx, c.line)
 			}
 			for i, end := range c.endings {
 				_ = s.Write(ctx, setting(strconv.Itoa(i), end)) // what it came to is looked up below
@@ -105,18 +105,18 @@ func TestAuditLinesInGroups(t *testing.T) {
 			calls := map[string]*atomic.Int32{}
 			release := s.Hold()
 			var wg sync.WaitGroup
-			lines := map[string]*meta.AuditLine{"b": shared}
+			lines := map[string]*audit.Line{"b": shared}
 			for i, text := range texts {
 				if lines[text] == nil {
 					n := new(atomic.Int32)
 					calls[text] = n
-					lines[text] = meta.NewAuditLine(func() []byte { n.Add(1); return []byte(text + "\n") })
+					lines[text] = audit.NewLine(func() []byte { n.Add(1); return []byte(text + "\n") })
 				}
 				end := fine
 				if text == "c" {
 					end = middle
 				}
-				ctx := meta.WithAudit(t.Context(), lines[text])
+				ctx := audit.WithLine(t.Context(), lines[text])
 				wg.Go(func() { _ = s.Write(ctx, setting(strconv.Itoa(i), end)) })
 				for s.Waiting() != i+1 {
 					runtime.Gosched()
@@ -152,14 +152,14 @@ func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	text, calls, made := "before", 0, make(chan struct{}, 9)
-	l := meta.NewAuditLine(func() []byte {
+	l := audit.NewLine(func() []byte {
 		defer func() { made <- struct{}{} }()
 		calls++
 		return []byte(text + "\n")
 	})
 	release := s.Hold()
 	done := make(chan error)
-	go func() { done <- s.Write(meta.WithAudit(t.Context(), l), setting("1", fine)) }()
+	go func() { done <- s.Write(audit.WithLine(t.Context(), l), setting("1", fine)) }()
 	<-made // while the writer is held
 	text = "after"
 	release()
@@ -169,7 +169,7 @@ func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
 	if got := pending(t, s); got != "before" || calls != 1 {
 		t.Errorf("got %q from %d calls, want \"before\" from 1", got, calls)
 	}
-	if err := s.Write(meta.WithAudit(t.Context(), l), setting("2", fine)); err != nil || calls != 1 {
+	if err := s.Write(audit.WithLine(t.Context(), l), setting("2", fine)); err != nil || calls != 1 {
 		t.Errorf("a later change: got %v and %d calls, want no error and none more: the line is written", err, calls)
 	}
 }
@@ -182,7 +182,7 @@ func TestPendingAuditPages(t *testing.T) {
 	add := func(more int) {
 		for range more {
 			n++
-			if err := s.Write(meta.WithAudit(t.Context(), line(strconv.Itoa(n))), setting(strconv.Itoa(n), fine)); err != nil {
+			if err := s.Write(audit.WithLine(t.Context(), line(strconv.Itoa(n))), setting(strconv.Itoa(n), fine)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -270,8 +270,8 @@ func auditHelper(dir string) {
 				key := fmt.Sprintf("%s-%d-%d", start, writer, i)
 				r := auditRecord(key)
 				accounts := []string{metatest.Account.String(), "444455556666"}[:1+i%2]
-				carried := meta.NewAuditLine(func() []byte { return r.AppendLines(nil, accounts...) })
-				if err := s.PutSetting(meta.WithAudit(ctx, carried), metatest.Registry, key, strconv.Itoa(len(accounts))); err != nil {
+				carried := audit.NewLine(func() []byte { return r.AppendLines(nil, accounts...) })
+				if err := s.PutSetting(audit.WithLine(ctx, carried), metatest.Registry, key, strconv.Itoa(len(accounts))); err != nil {
 					fatal(err)
 				}
 				read := auditRecord("read-" + key) // reads write their lines between those of changes
@@ -417,7 +417,7 @@ func BenchmarkWrite(b *testing.B) {
 							r := auditRecord("r")
 							r.Request.String("repositoryName", "team/app")
 							r.Request.String("imageTag", "latest")
-							ctx = meta.WithAudit(ctx, meta.NewAuditLine(func() []byte { return r.AppendLines(nil, "111122223333") }))
+							ctx = audit.WithLine(ctx, audit.NewLine(func() []byte { return r.AppendLines(nil, "111122223333") }))
 						}
 						if err := s.PutSetting(ctx, metatest.Registry, strconv.FormatInt(i, 10), "v"); err != nil {
 							b.Error(err)
@@ -439,7 +439,7 @@ func TestAuditIdentifiersGrowOverRestarts(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, dir, time.Now)
 	for _, key := range []string{"1", "2", "3"} {
-		if err := s.Write(meta.WithAudit(t.Context(), line(key)), setting(key, fine)); err != nil {
+		if err := s.Write(audit.WithLine(t.Context(), line(key)), setting(key, fine)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -455,7 +455,7 @@ func TestAuditIdentifiersGrowOverRestarts(t *testing.T) {
 	if err := s.DeleteAudit(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Write(meta.WithAudit(t.Context(), line("4")), setting("4", fine)); err != nil {
+	if err := s.Write(audit.WithLine(t.Context(), line("4")), setting("4", fine)); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := s.PendingAudit(t.Context(), last, 10); err != nil || len(all) != 1 || string(all[0].Lines) != "4\n" {

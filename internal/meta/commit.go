@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/ecrin-dev/ecrin/internal/audit"
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
@@ -38,8 +39,8 @@ type grouper struct {
 // write is one queued change.
 type write struct {
 	fn   func(*tx) error
-	line *AuditLine // of the request, nil without
-	text []byte     // of line, made before the write was queued
+	line *audit.Line // of the request, nil without
+	text []byte      // of line, made before the write was queued
 	err  error
 	done chan struct{}
 }
@@ -63,10 +64,10 @@ func (g *grouper) end() {
 }
 
 func (g *grouper) do(ctx context.Context, fn func(*tx) error) error {
-	w := &write{fn: fn, line: auditLine(ctx), done: make(chan struct{})}
+	w := &write{fn: fn, line: audit.LineOf(ctx), done: make(chan struct{})}
 	if w.line != nil {
 		var err error
-		if w.text, err = w.line.render(); err != nil {
+		if w.text, err = w.line.Render(); err != nil {
 			return err
 		}
 	}

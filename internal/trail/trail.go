@@ -13,7 +13,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
-	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
@@ -34,21 +33,21 @@ type lineKey struct{}
 
 // line is what Begin leaves for End.
 type line struct {
-	*meta.AuditLine
+	*audit.Line
 	id audit.ID
 }
 
 // Begin lets the first change that is made with the context take the request's line along.
 func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 	l := &line{id: audit.NewID()}
-	l.AuditLine = meta.NewAuditLine(func() []byte {
+	l.Line = audit.NewLine(func() []byte {
 		if ev.Name == "" {
 			return nil
 		}
 		r := t.record(ctx, ev, l.id)
 		return r.AppendLines(nil, accounts(ev)...)
 	})
-	return context.WithValue(meta.WithAudit(ctx, l.AuditLine), lineKey{}, l)
+	return context.WithValue(audit.WithLine(ctx, l.Line), lineKey{}, l)
 }
 
 // End writes the line of a request, unless a change has taken it along. A request that failed after its change has a line more,
