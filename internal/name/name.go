@@ -70,27 +70,6 @@ type Registry struct {
 
 func (r Registry) String() string { return r.Account.s + "/" + r.Region.s }
 
-// RepositoryARN is the ARN of a repository of this registry. The name may hold wildcards, as in policies.
-func (r Registry) RepositoryARN(name string) string {
-	return "arn:" + r.Region.Partition() + ":ecr:" + r.Region.s + ":" + r.Account.s + ":repository/" + name
-}
-
-// ParseRepositoryARN reads arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME. Errors: fault.InvalidParameter.
-func ParseRepositoryARN(s string) (Registry, Repo, error) {
-	parts := strings.SplitN(s, ":", 6)
-	if len(parts) == 6 && parts[0] == "arn" && parts[2] == "ecr" {
-		if repository, ok := strings.CutPrefix(parts[5], "repository/"); ok {
-			region, err1 := ParseRegion(parts[3])
-			account, err2 := ParseAccount(parts[4])
-			repo, err3 := ParseRepo(repository)
-			if err1 == nil && err2 == nil && err3 == nil && parts[1] == region.Partition() {
-				return Registry{account, region}, repo, nil
-			}
-		}
-	}
-	return Registry{}, Repo{}, fault.InvalidParameter.New("Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'")
-}
-
 // Repo is a repository name: 2 to 256 characters, segments of lower-case letters and digits joined by single
 // separators, segments separated by "/".
 type Repo struct{ s string }
