@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/ecrin-dev/ecrin/internal/audit"
+	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // eventLine is an event in short: time, request id, caller, operation, resource, result; columns by two spaces or more.
@@ -22,7 +23,7 @@ func eventLine(r *audit.Record) string {
 // token of an identity provider its unique id.
 func callerName(r *audit.Record) string {
 	i := &r.Identity
-	account, rest := splitARN(i.ARN)
+	account, _, rest := splitARN(i.ARN)
 	switch {
 	case i.Type == audit.Anonymous:
 		return "anonymous"
@@ -41,9 +42,9 @@ func resourceName(r *audit.Record) string {
 		return "-"
 	}
 	arn := r.Resources[0].ARN
-	account, rest := splitARN(arn)
+	account, region, rest := splitARN(arn)
 	if repository, ok := strings.CutPrefix(rest, "repository/"); ok {
-		return account + "/" + strings.Split(arn, ":")[3] + "/" + repository + imageName(r)
+		return account + "/" + region + "/" + repository + imageName(r)
 	}
 	if account == "" {
 		return orDash(rest)
@@ -51,13 +52,10 @@ func resourceName(r *audit.Record) string {
 	return account + "/" + rest
 }
 
-// splitARN gives the account and the part that names the resource; "" and "" for what is no ARN.
-func splitARN(arn string) (account, rest string) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
-		return "", ""
-	}
-	return parts[4], parts[5]
+// splitARN gives the owner, the region and the resource of an ARN; "" for each if the text is no ARN.
+func splitARN(arn string) (account, region, rest string) {
+	a, _ := name.ParseARN(arn) // of another text the zero ARN
+	return a.Owner(), a.Region, a.Resource
 }
 
 // imageName is what a request names in the repository, the first when it names more.

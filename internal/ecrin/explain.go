@@ -144,21 +144,16 @@ func (s *Service) onARN(ctx context.Context, req guard.Request, arn string, own 
 	if reg, repo, err := name.ParseRepositoryARN(arn); err == nil {
 		return s.onRepository(ctx, ecr.Registry{Registry: reg}, repo.String())
 	}
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[5] == "" {
+	parsed, err := name.ParseARN(arn)
+	if err != nil || parsed.Owner() == "" {
 		return guard.Ask{}, ecr.BadMember("resourceArn", "Invalid ARN")
 	}
 	ask := guard.Ask{Region: req.Region, Resource: arn, Owner: own}
-	if parts[4] != "aws" {
-		account, err := name.ParseAccount(parts[4])
-		if err != nil {
-			return ask, ecr.BadMember("resourceArn", "Invalid ARN")
-		}
-		ask.Owner = guard.OwnedBy(account)
+	if !parsed.AWS {
+		ask.Owner = guard.OwnedBy(parsed.Account)
 	}
-	if parts[3] != "" {
-		var err error
-		if ask.Region, err = name.ParseRegion(parts[3]); err != nil {
+	if parsed.Region != "" {
+		if ask.Region, err = name.ParseRegion(parsed.Region); err != nil {
 			return ask, ecr.BadMember("resourceArn", "Invalid ARN")
 		}
 	}

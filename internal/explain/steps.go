@@ -64,19 +64,17 @@ func newVersion(arn string) string {
 
 // principal is who a principal's ARN names, as IAM's commands do: kind is user, role or "".
 func principal(arn string) (kind, called, account string) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 {
+	a, err := name.ParseARN(arn)
+	if err != nil {
 		return "", "", ""
 	}
-	what, rest, _ := strings.Cut(parts[5], "/")
-	switch what {
-	case "user", "role":
-		return what, lastSegment(rest), parts[4]
-	case "assumed-role":
-		role, _, _ := strings.Cut(rest, "/")
-		return "role", role, parts[4]
+	switch e, _ := a.Entity(); e.Kind {
+	case name.IAMUser, name.IAMRole:
+		return string(e.Kind), e.Name, a.Owner()
+	case name.AssumedRole:
+		return string(name.IAMRole), e.Name, a.Owner()
 	}
-	return "", "", parts[4]
+	return "", "", a.Owner()
 }
 
 func lastSegment(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
@@ -182,16 +180,17 @@ func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
 		return show("aws iam update-assume-role-policy --role-name " + word(lastSegment(e.Resource)) + " --policy-document file://policy.json")
 	case policy.LayerRCP.String(), policy.LayerSCP.String():
 		command := "ecrin guardrail put " + word(f.Policy) + " --kind " + kindOf(f.Layer)
-		if parts := strings.SplitN(f.PolicyArn, ":", 6); len(parts) == 6 && strings.Trim(parts[4], "0123456789") == "" && parts[4] != "" {
-			command += " --account " + parts[4]
+		if a, err := name.ParseARN(f.PolicyArn); err == nil && a.Account != (name.Account{}) {
+			command += " --account " + a.Account.String()
 		}
 		return show(command + " --file policy.json")
 	case policy.LayerSession.String():
 		s.what = "make the session anew, with other session policies: the one (" + f.Policy + ") denies it"
 		return s
 	}
+	owner, _ := name.ParseARN(f.PolicyArn) // the zero ARN for an inline policy, which has none
 	switch {
-	case strings.Contains(f.PolicyArn, ":iam::aws:"):
+	case owner.AWS:
 		s.what = "detach the policy of AWS that denies it: " + f.PolicyArn
 	case f.PolicyArn != "":
 		return show(newVersion(f.PolicyArn))

@@ -102,17 +102,16 @@ func input(list string, i int, text string, kind policy.Kind) (*policy.Document,
 // policySource finds the user, group or role of the caller's account whose policies a request is about.
 // Errors: fault.InvalidInput (an ARN of anything else), fault.NoSuchEntity, for those of other accounts too.
 func (s *Service) policySource(ctx context.Context, c identity.Caller, arn string) (meta.Entity, error) {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	account, resource, ok2 := strings.Cut(rest, ":")
-	kind, path, ok3 := strings.Cut(resource, "/")
-	of, known := map[string]meta.EntityKind{"user": meta.User, "group": meta.Group, "role": meta.Role}[kind]
-	if _, err := name.ParseAccount(account); !ok || !ok2 || !ok3 || !known || err != nil || path == "" || strings.HasSuffix(path, "/") {
+	parsed, named, err := name.ParseEntityARN(arn)
+	of, known := map[name.EntityKind]meta.EntityKind{
+		name.IAMUser: meta.User, name.IAMGroup: meta.Group, name.IAMRole: meta.Role,
+	}[named.Kind]
+	if err != nil || parsed.Partition != name.DefaultPartition || !known {
 		return meta.Entity{}, fault.InvalidInput.New("Invalid Entity Arn: %s does not clearly define entity type and name.", name.Clip(arn))
 	}
-	entityName := nameIn(arn)
-	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", kind, name.Clip(entityName))
+	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", named.Kind, name.Clip(named.Name))
 	// One of another account has another ARN.
-	e, err := s.meta.Entity(ctx, c.Account, of, entityName)
+	e, err := s.meta.Entity(ctx, c.Account, of, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return meta.Entity{}, none
 	}

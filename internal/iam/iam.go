@@ -211,9 +211,9 @@ func encode(text string) string {
 // managedEntity finds a managed policy of the account by its ARN. It does not know those of AWS.
 // Errors: fault.NoSuchEntity, for those of other accounts too.
 func (s *Service) managedEntity(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
-	path, ok := strings.CutPrefix(arn, "arn:aws:iam::"+account.String()+":policy/")
-	if ok {
-		e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err == nil && named.Kind == name.IAMPolicy && parsed.Account == account {
+		e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, named.Name)
 		if err == nil && e.ARN() == arn {
 			return e, nil
 		}

@@ -55,7 +55,8 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller
 		return nil, err
 	}
 	// Also for a role that is there: if the server ended between the two steps, asking again completes it.
-	if err := s.meta.Attach(ctx, e.ID, "arn:aws:iam::aws:policy"+serviceLinkedPath+kind.policy, 1); err != nil {
+	arn := name.AWSPolicyARN(name.DefaultPartition, serviceLinkedPath, kind.policy).String()
+	if err := s.meta.Attach(ctx, e.ID, arn, 1); err != nil {
 		return nil, err
 	}
 	if taken {

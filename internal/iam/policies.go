@@ -44,10 +44,8 @@ func (s *Service) managedPolicy(ctx context.Context, c identity.Caller, arn stri
 
 // policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.InvalidInput.
 func policyARN(arn string) error {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	owner, path, ok2 := strings.Cut(rest, ":policy/")
-	_, err := name.ParseAccount(owner)
-	if !ok || !ok2 || path == "" || strings.HasSuffix(path, "/") || owner != "aws" && err != nil {
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.IAMPolicy {
 		return fault.InvalidInput.New("ARN %s is not valid.", name.Clip(arn))
 	}
 	return nil

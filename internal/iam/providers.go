@@ -100,15 +100,14 @@ func thumbprints(all []string) ([]string, error) {
 // issuerIn gives the issuer of a provider's ARN in the account; "" when it is another account's.
 // Errors: fault.InvalidInput, for what is no provider's ARN.
 func issuerIn(c identity.Caller, arn string) (string, error) {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	account, issuer, found := strings.Cut(rest, ":oidc-provider/")
-	if _, err := name.ParseAccount(account); !ok || !found || err != nil || issuer == "" {
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.OIDCProvider {
 		return "", fault.InvalidInput.New("Invalid ARN: %s is not the ARN of an OpenID Connect provider.", name.Clip(arn))
 	}
-	if account != c.Account.String() {
+	if parsed.Account != c.Account {
 		return "", nil
 	}
-	return issuer, nil
+	return named.Name, nil
 }
 
 func noProvider(arn string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // OnAccount resolves the caller's account, for operations that have no resource.
@@ -165,9 +166,8 @@ func OnNewPolicy(s *Service, ctx context.Context, req guard.Request, in *iamtype
 // OnPolicy resolves a managed policy by its ARN.
 func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
 	arn := in.GetPolicyArn()
-	if path, ok := strings.CutPrefix(arn, "arn:aws:iam::"+req.By.Account.String()+":policy/"); ok {
-		i := strings.LastIndexByte(path, '/') + 1
-		return s.onEntity(ctx, req, meta.ManagedPolicy, path[i:], "/"+path[:i])
+	if p, e, err := name.ParseEntityARN(arn); err == nil && e.Kind == name.IAMPolicy && p.Account == req.By.Account {
+		return s.onEntity(ctx, req, meta.ManagedPolicy, e.Name, e.Path)
 	}
 	return guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: arn}), nil
 }
@@ -179,8 +179,11 @@ func OnNewProvider(s *Service, ctx context.Context, req guard.Request, in *iamty
 
 // OnProvider resolves an identity provider by its ARN.
 func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	_, host, _ := strings.Cut(in.GetOpenIDConnectProviderArn(), ":oidc-provider/")
-	return s.onEntity(ctx, req, meta.OIDCProvider, host, "")
+	_, e, err := name.ParseEntityARN(in.GetOpenIDConnectProviderArn())
+	if err != nil || e.Kind != name.OIDCProvider {
+		e.Name = "" // the operation refuses the ARN
+	}
+	return s.onEntity(ctx, req, meta.OIDCProvider, e.Name, "")
 }
 
 // OnKeyOwner resolves the user that an access key belongs to. A key of another account is as unknown as one that does not

@@ -36,4 +36,16 @@ type Caller struct {
 }
 
 // RootARN is the ARN of an account's root user.
-func RootARN(account name.Account) string { return "arn:aws:iam::" + account.String() + ":root" }
+func RootARN(account name.Account) string {
+	return name.Entity{Kind: name.AccountRoot}.ARN(name.DefaultPartition, account).String()
+}
+
+// RoleSessionARN is the ARN of a session of a role.
+func RoleSessionARN(account name.Account, role, session string) string {
+	return name.Entity{Kind: name.AssumedRole, Name: role, Session: session}.ARN(name.DefaultPartition, account).String()
+}
+
+// FederatedARN is the ARN of a federated user.
+func FederatedARN(account name.Account, user string) string {
+	return name.Entity{Kind: name.FederatedUser, Name: user}.ARN(name.DefaultPartition, account).String()
+}

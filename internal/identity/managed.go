@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // Managed is a managed policy of AWS, which every account has.
@@ -27,7 +29,7 @@ func ManagedPolicies() []Managed { return slices.Clone(managedPolicies) }
 // them so.
 func ManagedPolicy(arn string) (Managed, bool) {
 	for _, m := range managedPolicies {
-		if m.ARN == arn || m.ServiceLinked && arn == "arn:aws:iam::aws:policy/"+m.Name {
+		if m.ARN == arn || m.ServiceLinked && arn == name.AWSPolicyARN(name.DefaultPartition, "/", m.Name).String() {
 			return m, true
 		}
 	}
@@ -78,7 +80,8 @@ func statement(actions, resource, more string) string {
 func managed(policyName, path, created, updated string, version int, description, statements string) Managed {
 	sum := sha256.Sum256([]byte("managed policy " + policyName))
 	return Managed{
-		ARN: "arn:aws:iam::aws:policy" + path + policyName, Name: policyName, Path: path, Description: description, Version: version,
+		ARN:  name.AWSPolicyARN(name.DefaultPartition, path, policyName).String(),
+		Name: policyName, Path: path, Description: description, Version: version,
 		ID:        "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17],
 		CreatedAt: day(created), UpdatedAt: day(updated),
 		Text:          `{"Version":"2012-10-17","Statement":[` + statements + `]}`,

@@ -104,7 +104,7 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 	switch {
 	case in != nil && in.Kind == meta.FederatedSession:
 		u.Caller.Kind, u.Policy.Kind = FederatedUser, policy.FederatedUser
-		u.Caller.ARN = "arn:aws:sts::" + account.String() + ":federated-user/" + in.Name
+		u.Caller.ARN = FederatedARN(account, in.Name)
 		u.Caller.UserID = account.String() + ":" + in.Name
 		u.Policy.Issuer = RootARN(account)
 		if e != nil {
@@ -118,7 +118,7 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 		u.Caller.ARN, u.Caller.UserID = e.ARN(), e.ID
 	case e.Kind == meta.Role && in != nil:
 		u.Caller.Kind, u.Policy.Kind = RoleSession, policy.RoleSession
-		u.Caller.ARN = "arn:aws:sts::" + account.String() + ":assumed-role/" + e.Name + "/" + in.Name
+		u.Caller.ARN = RoleSessionARN(account, e.Name, in.Name)
 		u.Caller.UserID = e.ID + ":" + in.Name
 		u.Policy.Issuer = e.ARN()
 	default:
@@ -242,13 +242,11 @@ func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
 		return m.Text, nil
 	}
 	none := fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	digits, path, ok2 := strings.Cut(rest, ":policy/")
-	account, err := name.ParseAccount(digits)
-	if !ok || !ok2 || err != nil {
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err != nil || named.Kind != name.IAMPolicy || parsed.AWS {
 		return "", none
 	}
-	e, err := s.meta.Entity(ctx, account, meta.ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
+	e, err := s.meta.Entity(ctx, parsed.Account, meta.ManagedPolicy, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return "", none
 	}

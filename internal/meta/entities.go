@@ -47,12 +47,11 @@ type Entity struct {
 
 // ARN is the entity's ARN, by its kind, path ("" stands for "/") and name. Source: IAM user guide, IAM ARNs.
 func (e Entity) ARN() string {
-	kind := [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy", InstanceProfile: "instance-profile", OIDCProvider: "oidc-provider"}[e.Kind]
-	path := e.Path
-	if path == "" {
-		path = "/"
-	}
-	return "arn:aws:iam::" + e.Account.String() + ":" + kind + path + e.Name
+	kind := [...]name.EntityKind{
+		User: name.IAMUser, Group: name.IAMGroup, Role: name.IAMRole, ManagedPolicy: name.IAMPolicy,
+		InstanceProfile: name.InstanceProfile, OIDCProvider: name.OIDCProvider,
+	}[e.Kind]
+	return name.Entity{Kind: kind, Path: e.Path, Name: e.Name}.ARN(name.DefaultPartition, e.Account).String()
 }
 
 // BoundPolicy is the text of a policy with the unique ids of the principals that it names, by their text in it.

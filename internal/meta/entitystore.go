@@ -337,17 +337,21 @@ func notInUse(t *tx, e Entity) error {
 // policyExists makes sure, inside the transaction, that the account has a managed policy; those of AWS every account has, and
 // "" is none. Errors: fault.NoSuchEntity.
 func policyExists(t *tx, owner name.Account, arn string) error {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	digits, path, ok2 := strings.Cut(rest, ":policy/")
-	if arn == "" || ok && digits == "aws" {
+	if arn == "" {
 		return nil
 	}
 	none := fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
-	account, err := name.ParseAccount(digits)
-	if !ok || !ok2 || err != nil || account != owner {
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.IAMPolicy {
 		return none
 	}
-	e, err := entityIn(t, account, ManagedPolicy, path[strings.LastIndexByte(path, '/')+1:])
+	if parsed.AWS {
+		return nil
+	}
+	if parsed.Account != owner {
+		return none
+	}
+	e, err := entityIn(t, owner, ManagedPolicy, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return none
 	}

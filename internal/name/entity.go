@@ -9,7 +9,7 @@ import (
 // EntityKind is the kind of an [Entity], as ARNs spell it. The zero EntityKind is none.
 type EntityKind string
 
-// The kinds. The first seven are of IAM, the last two of STS.
+// The kinds. The first seven are of IAM, the next two of STS, the last of ecrin.
 const (
 	AccountRoot     EntityKind = "root" // the account itself, and its root user
 	IAMUser         EntityKind = "user"
@@ -20,6 +20,7 @@ const (
 	OIDCProvider    EntityKind = "oidc-provider"
 	AssumedRole     EntityKind = "assumed-role"   // a session of a role
 	FederatedUser   EntityKind = "federated-user" // a session of GetFederationToken
+	Customer        EntityKind = "customer"       // a customer of an application of the account
 )
 
 // service is the service whose ARNs have entities of the kind; "" for a kind that does not exist.
@@ -29,6 +30,8 @@ func (k EntityKind) service() string {
 		return "iam"
 	case AssumedRole, FederatedUser:
 		return "sts"
+	case Customer:
+		return "ecrin"
 	}
 	return ""
 }
@@ -42,13 +45,14 @@ func (k EntityKind) hasPath() bool {
 	return false
 }
 
-// Entity is what an ARN of IAM or STS names in its account. Path and Name are not checked beyond being there: what they may
-// consist of is a rule of the operation or the policy that reads them. Source: IAM user guide, IAM ARNs.
+// Entity is a principal or another thing that an ARN of IAM, STS or ecrin names in its account. Path and Name are not checked
+// beyond being there: what they may consist of is a rule of the operation or the policy that reads them.
+// Source: IAM user guide, IAM ARNs.
 type Entity struct {
 	Kind    EntityKind
 	Path    string // of a kind that has paths: "/" or "/a/b/"; "" stands for "/" in [Entity.ARN]; "" for other kinds
-	Name    string // of an OIDCProvider its URL without https://; of an AssumedRole the role's name; "" for an AccountRoot
-	Session string // AssumedRole: the name of the session
+	Name    string // of an OIDCProvider its URL without https://, of a Customer APPLICATION/CUSTOMER; "" for an AccountRoot
+	Session string // AssumedRole: the name of the session of the role Name
 }
 
 // ParseEntityARN reads the ARN of an entity. The account is the zero Account for nothing but a managed policy of AWS, whose ARN
@@ -60,7 +64,7 @@ func ParseEntityARN(s string) (ARN, Entity, error) {
 	}
 	e, ok := a.Entity()
 	if !ok || a.Account == (Account{}) && !(a.AWS && e.Kind == IAMPolicy) {
-		return ARN{}, Entity{}, fault.InvalidParameter.New("%q is not the ARN of an entity of IAM or STS", Clip(s))
+		return ARN{}, Entity{}, fault.InvalidParameter.New("%q is not the ARN of an entity of IAM, STS or ecrin", Clip(s))
 	}
 	return a, e, nil
 }

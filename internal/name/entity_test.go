@@ -22,6 +22,7 @@ func TestEntityARN(t *testing.T) {
 		"arn:aws:iam::111122223333:oidc-provider/ci.example.com:8443/a/b":  {Kind: name.OIDCProvider, Name: "ci.example.com:8443/a/b"},
 		"arn:aws:sts::111122223333:assumed-role/ci/build-7":                {Kind: name.AssumedRole, Name: "ci", Session: "build-7"},
 		"arn:aws:sts::111122223333:federated-user/guest":                   {Kind: name.FederatedUser, Name: "guest"},
+		"arn:aws:ecrin::111122223333:customer/shop/ada":                    {Kind: name.Customer, Name: "shop/ada"},
 		"arn:aws-cn:iam::111122223333:user/cn":                             {Kind: name.IAMUser, Path: "/", Name: "cn"},
 		"arn:aws-us-gov:sts::111122223333:assumed-role/ci/build@agent.gov": {Kind: name.AssumedRole, Name: "ci", Session: "build@agent.gov"},
 	} {

@@ -212,7 +212,7 @@ func (p *parser) resource(n node) (Pattern, error) {
 		switch {
 		case part == "":
 			return pattern, p.fail(n, "the ARN %q has an empty part", name.Clip(n.text))
-		case i == 1 && !open && !partition(part):
+		case i == 1 && !open && !name.ValidPartition(part):
 			return pattern, p.fail(n, "%q is no partition", name.Clip(part))
 		case i == 2 && part != "ecr":
 			return pattern, p.fail(n, "the resource %q is not of ecr", name.Clip(n.text))
@@ -237,7 +237,7 @@ func (p *parser) anyResource(n node, parts []string) error {
 	if parts[0] != "arn" || len(parts) < 2 || len(parts) < 6 && !strings.HasSuffix(last, "*") || last == "" {
 		return p.fail(n, "a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got %q", name.Clip(n.text))
 	}
-	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !partition(part) {
+	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !name.ValidPartition(part) {
 		return p.fail(n, "%q is no partition", name.Clip(part))
 	}
 	return nil

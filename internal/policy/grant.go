@@ -45,8 +45,8 @@ func ParsePrincipal(s string) (Principal, error) {
 		return Principal{}, fault.InvalidParameter.New("%s, or a service; got %q", reason, name.Clip(s))
 	}
 	if p.Kind == Account && p.Partition == "" {
-		p.Partition = "aws"
-		p.Text = "arn:aws:iam::" + p.Account.String() + ":root"
+		p.Partition = name.DefaultPartition
+		p.Text = name.Entity{Kind: name.AccountRoot}.ARN(p.Partition, p.Account).String()
 	}
 	return p, nil
 }
@@ -202,7 +202,7 @@ func (p *Principal) caller() Caller {
 	case Role:
 		c.Kind, c.Issuer, c.ARN = RoleSession, p.Text, ""
 	case RoleSession: // the path of the role is not known
-		c.Issuer = "arn:" + p.Partition + ":iam::" + p.Account.String() + ":role/" + p.Name
+		c.Issuer = name.Entity{Kind: name.IAMRole, Name: p.Name}.ARN(p.Partition, p.Account).String()
 	}
 	return c
 }

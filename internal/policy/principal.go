@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"regexp"
 	"strings"
 
@@ -55,14 +56,11 @@ func (p *parser) principals(n node, not bool) (Principals, error) {
 
 // The names of the IAM and STS models; a path is "/" or has "/" at both ends, and no wildcard.
 var (
-	servicePattern   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
-	providerPattern  = regexp.MustCompile(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
-	partitionPattern = regexp.MustCompile(`^aws(-[a-z]+)*$`)
-	pathPattern      = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
-	namePattern      = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+	servicePattern  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	providerPattern = regexp.MustCompile(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
+	pathPattern     = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
+	namePattern     = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
 )
-
-func partition(s string) bool { return partitionPattern.MatchString(s) }
 
 // readPrincipal reads one principal of a member, or tells why it is none.
 func readPrincipal(member, s string) (_ Principal, reason string) {
@@ -87,51 +85,47 @@ func readPrincipal(member, s string) (_ Principal, reason string) {
 	if strings.ContainsAny(s, "*?") {
 		return Principal{}, "a principal other than * has no wildcard"
 	}
-	parts := strings.SplitN(s, ":", 6)
-	if len(parts) != 6 || parts[0] != "arn" || parts[3] != "" || !partition(parts[1]) {
+	arn, err := name.ParseARN(s)
+	switch {
+	case err == nil && arn.Region == "" && arn.Account != (name.Account{}):
+	case errors.Is(err, name.ErrARNAccount), err == nil && arn.Region == "":
+		return Principal{}, "the ARN of a principal has an account of 12 digits"
+	default:
 		return Principal{}, "a principal is *, an account of 12 digits, or an ARN of IAM or STS"
 	}
-	account, err := name.ParseAccount(parts[4])
-	if err != nil {
-		return Principal{}, "the ARN of a principal has an account of 12 digits"
-	}
-	one := Principal{Text: s, Partition: parts[1], Account: account}
-	what, rest, _ := strings.Cut(parts[5], "/")
-	switch parts[2] + ":" + what {
-	case "iam:root":
-		one.Kind = Account
-		if parts[5] != "root" {
-			return Principal{}, "the ARN of an account ends with :root"
-		}
-		return one, ""
-	case "iam:user", "iam:role":
-		one.Kind = User
-		if what == "role" {
-			one.Kind = Role
-		}
-		cut := strings.LastIndexByte(rest, '/') + 1
-		one.Path, one.Name = "/"+rest[:cut], rest[cut:]
-		if pathPattern.MatchString(one.Path) && namePattern.MatchString(one.Name) {
+	named, complete := arn.Entity()
+	one := Principal{Text: s, Partition: arn.Partition, Account: arn.Account, Path: named.Path, Name: named.Name, Session: named.Session}
+	switch named.Kind {
+	case name.AccountRoot:
+		if one.Kind = Account; complete {
 			return one, ""
 		}
-		return Principal{}, "the path or the name of the " + what + " is not valid"
-	case "sts:assumed-role":
+		return Principal{}, "the ARN of an account ends with :root"
+	case name.IAMUser, name.IAMRole:
+		one.Kind = User
+		if named.Kind == name.IAMRole {
+			one.Kind = Role
+		}
+		if complete && pathPattern.MatchString(one.Path) && namePattern.MatchString(one.Name) {
+			return one, ""
+		}
+		return Principal{}, "the path or the name of the " + string(named.Kind) + " is not valid"
+	case name.AssumedRole:
 		one.Kind = RoleSession
-		one.Name, one.Session, _ = strings.Cut(rest, "/")
-		if namePattern.MatchString(one.Name) && namePattern.MatchString(one.Session) {
+		if complete && namePattern.MatchString(one.Name) && namePattern.MatchString(one.Session) {
 			return one, ""
 		}
 		return Principal{}, "a session looks like arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
-	case "ecrin:customer":
-		application, customer, _ := strings.Cut(rest, "/")
-		one.Kind, one.Name = Customer, rest
-		if namePattern.MatchString(application) && namePattern.MatchString(customer) {
+	case name.Customer:
+		application, customer, _ := strings.Cut(one.Name, "/")
+		one.Kind = Customer
+		if complete && namePattern.MatchString(application) && namePattern.MatchString(customer) {
 			return one, ""
 		}
 		return Principal{}, "a customer looks like arn:aws:ecrin::ACCOUNT:customer/APPLICATION/CUSTOMER"
-	case "sts:federated-user":
-		one.Kind, one.Name = FederatedUser, rest
-		if namePattern.MatchString(one.Name) {
+	case name.FederatedUser:
+		one.Kind = FederatedUser
+		if complete && namePattern.MatchString(one.Name) {
 			return one, ""
 		}
 		return Principal{}, "the name of the federated user is not valid"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
@@ -36,14 +35,12 @@ type target struct {
 
 // targetOf finds the role of an ARN. Errors: fault.Validation (not the ARN of a role).
 func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
-	rest, ok := strings.CutPrefix(arn, "arn:aws:iam::")
-	digits, path, found := strings.Cut(rest, ":role/")
-	account, err := name.ParseAccount(digits)
-	roleName := path[strings.LastIndexByte(path, '/')+1:]
-	if !ok || !found || err != nil || roleName == "" {
+	parsed, named, err := name.ParseEntityARN(arn)
+	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.IAMRole {
 		return target{}, fault.Validation.New("%s is invalid", name.Clip(arn))
 	}
-	e, err := s.meta.Entity(ctx, account, meta.Role, roleName)
+	account := parsed.Account
+	e, err := s.meta.Entity(ctx, account, meta.Role, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) || err == nil && e.ARN() != arn {
 		return target{account: account}, nil
 	}
@@ -283,7 +280,7 @@ func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map
 	maps.Copy(v.Tags, a.tags)
 	out := &assumed{user: &ststypes.AssumedRoleUser{
 		AssumedRoleId: a.role.ID + ":" + a.session,
-		Arn:           "arn:aws:sts::" + a.account.String() + ":assumed-role/" + a.role.Name + "/" + a.session,
+		Arn:           identity.RoleSessionARN(a.account, a.role.Name, a.session),
 	}}
 	if out.packed, err = pack(l, v.Tags); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (s *Service) sessionManaged(ctx context.Context, account name.Account, arn 
 		}
 		return nil
 	}
-	if !strings.HasPrefix(arn, "arn:aws:iam::"+account.String()+":policy/") {
+	if parsed, named, err := name.ParseEntityARN(arn); err != nil || named.Kind != name.IAMPolicy || parsed.Account != account {
 		return none
 	}
 	_, err := s.id.ManagedText(ctx, arn)

@@ -55,11 +55,6 @@ func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller, in *st
 	return out, err
 }
 
-// federatedARN is the ARN of a federated user.
-func federatedARN(account name.Account, userName string) string {
-	return "arn:aws:sts::" + account.String() + ":federated-user/" + userName
-}
-
 // OnFederation resolves the federated user that a request makes, which needs the action on that user, and sts:TagSession
 // with tags.
 //
@@ -74,7 +69,8 @@ func OnFederation(s *Service, ctx context.Context, req guard.Request, in *ststyp
 		return guard.Target[guard.Nothing]{}, err
 	}
 	t := guard.On(guard.Nothing{}, guard.Ask{
-		Action: "sts:GetFederationToken", Owner: req.Owner(), Region: req.Region, Resource: federatedARN(req.By.Account, in.Name), Keys: tagKeys(tags, nil),
+		Action: "sts:GetFederationToken", Owner: req.Owner(), Region: req.Region, Keys: tagKeys(tags, nil),
+		Resource: identity.FederatedARN(req.By.Account, in.Name),
 	})
 	if len(tags) > 0 {
 		second := t.Asks[0]
@@ -105,7 +101,7 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in 
 		return nil, err
 	}
 	out := &ststypes.GetFederationTokenResponse{
-		FederatedUser: &ststypes.FederatedUser{FederatedUserId: c.Account.String() + ":" + in.Name, Arn: federatedARN(c.Account, in.Name)},
+		FederatedUser: &ststypes.FederatedUser{FederatedUserId: c.Account.String() + ":" + in.Name, Arn: identity.FederatedARN(c.Account, in.Name)},
 	}
 	if out.PackedPolicySize, err = pack(l, tags); err != nil {
 		return nil, err
