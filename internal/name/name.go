@@ -49,17 +49,22 @@ func MustRegion(s literal) Region { return must(ParseRegion(string(s))) }
 
 func (r Region) String() string { return r.s }
 
-// Partition is the ARN partition that the region's name belongs to: aws, aws-cn, aws-us-gov, aws-eusc or an isolated one.
+// partitions are those beside [DefaultPartition], by what the names of their regions begin with.
+// Source: partitions.json of the AWS SDKs.
+var partitions = []struct{ prefix, partition string }{
+	{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"eusc-", "aws-eusc"},
+	{"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
+}
+
+// Partition is the partition that the region's name belongs to; [DefaultPartition] for a name that AWS does not have, and for
+// the zero Region.
 func (r Region) Partition() string {
-	switch {
-	case strings.HasPrefix(r.s, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(r.s, "us-gov-"):
-		return "aws-us-gov"
-	case strings.HasPrefix(r.s, "eusc-"):
-		return "aws-eusc"
+	for _, p := range partitions {
+		if strings.HasPrefix(r.s, p.prefix) {
+			return p.partition
+		}
 	}
-	return "aws"
+	return DefaultPartition
 }
 
 // Registry is one account in one region.

@@ -27,7 +27,9 @@ func TestParseAccount(t *testing.T) {
 func TestParseRegion(t *testing.T) {
 	t.Parallel()
 	for s, partition := range map[string]string{
-		"us-east-1": "aws", "ap-southeast-3": "aws", "my-lab-1": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov", "eusc-de-east-1": "aws-eusc",
+		"us-east-1": "aws", "ap-southeast-3": "aws", "my-lab-1": "aws", "us-isolated-1": "aws", "eu-west-1": "aws",
+		"cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov", "eusc-de-east-1": "aws-eusc",
+		"us-iso-east-1": "aws-iso", "us-isob-east-1": "aws-iso-b", "eu-isoe-west-1": "aws-iso-e", "us-isof-south-1": "aws-iso-f",
 	} {
 		if r, err := name.ParseRegion(s); err != nil || r.String() != s || r.Partition() != partition {
 			t.Errorf("ParseRegion(%q) = %q in %q, %v; want partition %s", s, r, r.Partition(), err, partition)
