@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -12,9 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/client"
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
-	"github.com/ecrin-dev/ecrin/internal/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/explain"
-	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
@@ -140,7 +136,7 @@ func (q *question) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explana
 	case q.on != "":
 		image, err := parseImage(s, q.on)
 		if err != nil {
-			return ecrintypes.Explanation{}, err
+			return ecrintypes.Explanation{}, fmt.Errorf("--on: %w", err)
 		}
 		if reg != (name.Registry{}) && image.named && reg != image.registry {
 			return ecrintypes.Explanation{}, usageError{fmt.Errorf("%s is in the registry %s, not in %s", q.on, image.registry, reg)}
@@ -148,7 +144,7 @@ func (q *question) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explana
 		if reg == (name.Registry{}) {
 			reg = image.registry
 		}
-		in.RepositoryName, in.ImageTag, in.ImageDigest = image.repository.String(), image.tag, image.digest
+		in.RepositoryName, in.ImageTag, in.ImageDigest = image.repo.String(), image.tag.String(), image.digest.String()
 	}
 	if reg != (name.Registry{}) {
 		in.RegistryId, s.Server.Region = reg.Account.String(), reg.Region.String()
@@ -156,51 +152,4 @@ func (q *question) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explana
 	var out ecrintypes.ExplainAccessResponse
 	err = s.Call(cmd.Context(), "ExplainAccess", in, &out)
 	return out.Explanation, err
-}
-
-// image is a repository and what is meant in it.
-type image struct {
-	registry    name.Registry
-	named       bool // the text says which registry
-	repository  name.Repo
-	tag, digest string // "" for none
-}
-
-// parseImage reads REPOSITORY[:TAG][@DIGEST], with or without the server's name and the registry before it. What stands
-// before the first slash is a host when it has a port, is an address or localhost, or is a name that the server has: a
-// repository's name may have dots too.
-func parseImage(s *client.Client, text string) (image, error) {
-	account, err1 := name.ParseAccount(s.Server.Account)
-	region, err2 := name.ParseRegion(s.Server.Region)
-	if err := errors.Join(err1, err2); err != nil {
-		return image{}, fmt.Errorf("reading where the server is: %w", err)
-	}
-	hosts := endpoint.NewMap(s.Server.Domains, name.Registry{Account: account, Region: region})
-	rest, digest, _ := strings.Cut(text, "@")
-	var host endpoint.Host
-	named := false
-	if first, path, ok := strings.Cut(rest, "/"); ok {
-		h, err := hosts.Parse(first)
-		if err != nil {
-			return image{}, errors.New(fault.From(err).Public)
-		}
-		if h.Kind == endpoint.Registry || isHost(s, first) {
-			host, rest, named = h, path, true
-		}
-	}
-	tag := ""
-	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
-		rest, tag = rest[:colon], rest[colon+1:]
-	}
-	reg, repo, err := hosts.Resolve(host, rest)
-	if err != nil {
-		return image{}, errors.New("--on: " + fault.From(err).Public)
-	}
-	return image{registry: reg, named: named || reg.String()+"/"+repo.String() == rest, repository: repo, tag: tag, digest: digest}, nil
-}
-
-func isHost(s *client.Client, first string) bool {
-	own, err := url.Parse(s.Server.URL)
-	return strings.Contains(first, ":") || first == "localhost" || net.ParseIP(first) != nil ||
-		slices.Contains(s.Server.Domains, first) || err == nil && own.Hostname() == first
 }

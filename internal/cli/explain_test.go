@@ -16,6 +16,7 @@ import (
 
 // What ecrin explain asks of the server, and how it ends.
 func TestExplain(t *testing.T) {
+	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	t.Parallel()
 	const (
 		lists   = `"principalArn":"arn:aws:iam::111111111111:root","action":"ecr:ListImages","resource":"*","layers":[],"findings":[],"changes":[],"context":[]`
@@ -39,10 +40,10 @@ func TestExplain(t *testing.T) {
 			"", "ecrin: there is no such request\n",
 		},
 		"all flags": {
-			[]string{"--as", "111111111111", "--action", "ecr:ListImages", "--on", "team/app:1.0@sha256:abc", "--registry", "222222222222/eu-west-1",
-				"--source-ip", "::1", "--context", "a:B=1=2", "--context", "c=", "--context", "A:b=3"},
+			[]string{"--as", "111111111111", "--action", "ecr:ListImages", "--on", "team/app:1.0@" + digest,
+				"--registry", "222222222222/eu-west-1", "--source-ip", "::1", "--context", "a:B=1=2", "--context", "c=", "--context", "A:b=3"},
 			allowed, "ExplainAccess", "/eu-west-1/ecrin/",
-			`{"principal":"111111111111","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"team/app","imageTag":"1.0","imageDigest":"sha256:abc","sourceIp":"::1","context":[{"key":"a:B","values":["1=2","3"]},{"key":"c","values":[""]}]}`, 0,
+			`{"principal":"111111111111","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"team/app","imageTag":"1.0","imageDigest":"` + digest + `","sourceIp":"::1","context":[{"key":"a:B","values":["1=2","3"]},{"key":"c","values":[""]}]}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
 		"as docker names it": {

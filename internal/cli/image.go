@@ -16,7 +16,9 @@ import (
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "image", Short: "Tag history, and images that were deleted",
-		Long: "Every move of a tag is kept, and a deleted image can be restored.\nThe commands look at one registry: --account and --region name another than the default one.",
+		Long: "Every move of a tag is kept, and a deleted image can be restored.\n" +
+			"The commands look at one registry: --account and --region, or ACCOUNT/REGION/ before the repository, name another\n" +
+			"than the default one.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore())
@@ -36,14 +38,43 @@ func registryFlags(cmd *cobra.Command) *registry {
 // connectTo opens the server in the region of r: an operation acts in the region that its signature names.
 func (c *commands) connectTo(r *registry) (*client.Client, error) {
 	s, err := c.connect()
-	if err != nil || r.region == "" {
-		return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, r.enter(s)
+}
+
+// enter makes s call in the region of r.
+func (r *registry) enter(s *client.Client) error {
+	if r.region == "" {
+		return nil
 	}
 	if _, err := name.ParseRegion(r.region); err != nil {
-		return nil, errors.New(fault.From(err).Public)
+		return errors.New(fault.From(err).Public)
 	}
 	s.Server.Region = r.region
-	return s, nil
+	return nil
+}
+
+// connectToImage opens the server in the region of the image that text names. If text names a registry, r becomes that one.
+// Errors: usageError (r names another registry), the reason why text names no image.
+func (c *commands) connectToImage(r *registry, text string) (*client.Client, image, error) {
+	s, err := c.connect()
+	if err != nil {
+		return nil, image{}, err
+	}
+	i, err := parseImage(s, text)
+	if err != nil {
+		return nil, image{}, err
+	}
+	if i.named {
+		account, region := i.registry.Account.String(), i.registry.Region.String()
+		if r.account != "" && r.account != account || r.region != "" && r.region != region {
+			return nil, image{}, usageError{fmt.Errorf("%s is in the registry %s: leave out --account and --region", text, i.registry)}
+		}
+		r.account, r.region = account, region
+	}
+	return s, i, r.enter(s)
 }
 
 func (c *commands) imageHistory() *cobra.Command {
@@ -53,12 +84,14 @@ func (c *commands) imageHistory() *cobra.Command {
 	}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connectTo(reg)
+		s, image, err := c.connectToImage(reg, args[0])
 		if err != nil {
 			return err
 		}
-		repo, tag, _ := strings.Cut(args[0], ":")
-		in := &ecrintypes.ListTagHistoryRequest{RegistryId: reg.account, RepositoryName: repo, ImageTag: tag}
+		if image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY[:TAG], got %q", args[0])}
+		}
+		in := &ecrintypes.ListTagHistoryRequest{RegistryId: reg.account, RepositoryName: image.repo.String(), ImageTag: image.tag.String()}
 		moves := []ecrintypes.TagMove{}
 		for {
 			var out ecrintypes.ListTagHistoryResponse
@@ -97,12 +130,16 @@ func (c *commands) imageDeleted() *cobra.Command {
 	cmd := &cobra.Command{Use: "deleted REPOSITORY", Args: exactly("REPOSITORY"), Short: "List deleted images that can still be restored"}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connectTo(reg)
+		s, image, err := c.connectToImage(reg, args[0])
 		if err != nil {
 			return err
 		}
+		if image.tag != (name.Tag{}) || image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY, got %q", args[0])}
+		}
+		in := &ecrintypes.ListDeletedImagesRequest{RegistryId: reg.account, RepositoryName: image.repo.String()}
 		var out ecrintypes.ListDeletedImagesResponse
-		if err := s.Call(cmd.Context(), "ListDeletedImages", &ecrintypes.ListDeletedImagesRequest{RegistryId: reg.account, RepositoryName: args[0]}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "ListDeletedImages", in, &out); err != nil {
 			return err
 		}
 		if *asJSON {
@@ -129,23 +166,28 @@ func (c *commands) imageRestore() *cobra.Command {
 	reg := registryFlags(cmd)
 	tag := cmd.Flags().String("tag", "", "tag to give it (its old tags are in ecrin image history)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		repo, digest, ok := strings.Cut(args[0], "@")
-		if !ok {
+		if !strings.Contains(args[0], "@") {
 			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
 		}
-		s, err := c.connectTo(reg)
+		s, image, err := c.connectToImage(reg, args[0])
 		if err != nil {
 			return err
 		}
+		if image.tag != (name.Tag{}) {
+			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
+		}
+		in := &ecrintypes.RestoreImageRequest{
+			RegistryId: reg.account, RepositoryName: image.repo.String(), ImageDigest: image.digest.String(), ImageTag: *tag,
+		}
 		var out ecrintypes.RestoreImageResponse
-		if err := s.Call(cmd.Context(), "RestoreImage", &ecrintypes.RestoreImageRequest{RegistryId: reg.account, RepositoryName: repo, ImageDigest: digest, ImageTag: *tag}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "RestoreImage", in, &out); err != nil {
 			return err
 		}
 		as := "without a tag"
 		if *tag != "" {
 			as = "as " + *tag
 		}
-		c.say("restored %s@%s %s", repo, out.ImageDigest, as)
+		c.say("restored %s@%s %s", image.repo, out.ImageDigest, as)
 		return nil
 	}
 	return cmd

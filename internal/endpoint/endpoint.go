@@ -119,30 +119,15 @@ func (m *Map) Resolve(h Host, path string) (name.Registry, name.Repo, error) {
 	reg := h.Registry
 	if h.Kind != Registry {
 		var err error
-		if reg, path, err = m.split(path); err != nil {
+		if reg, path, err = name.CutRegistry(path); err != nil {
 			return name.Registry{}, name.Repo{}, err
+		}
+		if reg == (name.Registry{}) {
+			reg = m.def
 		}
 	}
 	repo, err := name.ParseRepo(path)
 	return reg, repo, err
-}
-
-// split takes ACCOUNT/REGION/ off a path.
-func (m *Map) split(path string) (name.Registry, string, error) {
-	first, rest, ok := strings.Cut(path, "/")
-	second, repo, ok2 := strings.Cut(rest, "/")
-	if !ok || !ok2 || len(first) < 10 || strings.Trim(first, "0123456789") != "" {
-		return m.def, path, nil
-	}
-	region, err := name.ParseRegion(second)
-	if err != nil {
-		return m.def, path, nil
-	}
-	account, err := name.ParseAccount(first)
-	if err != nil {
-		return name.Registry{}, "", fault.RegistryUnresolved.New("the path names no registry: %s", fault.From(err).Public)
-	}
-	return name.Registry{Account: account, Region: region}, repo, nil
 }
 
 // Base is the registry that a docker request without a repository means: /v2/ and /v2/_catalog.
