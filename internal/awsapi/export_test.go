@@ -1,6 +1,12 @@
 package awsapi
 
-import "github.com/ecrin-dev/ecrin/internal/fault"
+import (
+	"net/http/httptest"
+
+	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
+	"github.com/ecrin-dev/ecrin/internal/web"
+)
 
 // JSONErrors is the table of names, for the test that walks fault.Codes.
 var JSONErrors = jsonErrors
@@ -26,4 +32,15 @@ func Rows() []Row {
 		}
 	}
 	return all
+}
+
+// Failure is what the API of a service answers to a failed request before its operation is known.
+func Failure(service string, e *fault.Error) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	for _, s := range services {
+		if s.wire.Name == service {
+			s.fail(&exchange{w: w, service: s, ev: &web.Event{Event: guard.Event{RequestID: "0c9e5d2a"}}}, e)
+		}
+	}
+	return w
 }
