@@ -9,100 +9,92 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// jsonErrors is the name of every fault in the JSON protocol. A test walks fault.Codes and fails on a gap.
-// Sources: ECR service model; AWS common errors; names seen in answers of JSON 1.1 services.
-var jsonErrors = map[fault.Code]string{
-	fault.Internal:                    "ServerException",
-	fault.Unavailable:                 "ServerException",
-	fault.RequestTooLarge:             "RequestEntityTooLargeException",
-	fault.RequestTimeout:              "RequestTimeoutException",
-	fault.MalformedRequest:            "SerializationException",
-	fault.InvalidParameter:            "InvalidParameterException",
-	fault.Validation:                  "ValidationException",
-	fault.UnknownOperation:            "UnknownOperationException",
-	fault.UnsupportedOperation:        "UnsupportedOperationException",
-	fault.MethodNotAllowed:            "UnknownOperationException",
-	fault.Throttled:                   "ThrottlingException",
-	fault.MissingCredentials:          "MissingAuthenticationTokenException",
-	fault.IncompleteSignature:         "IncompleteSignatureException",
-	fault.SignatureMismatch:           "InvalidSignatureException",
-	fault.UnknownAccessKey:            "UnrecognizedClientException",
-	fault.ExpiredCredentials:          "ExpiredTokenException",
-	fault.TokenInvalid:                "UnrecognizedClientException",
-	fault.AccessDenied:                "AccessDeniedException",
-	fault.RegistryUnresolved:          "InvalidParameterException",
-	fault.NameInvalid:                 "InvalidParameterException",
-	fault.TagInvalid:                  "InvalidParameterException",
-	fault.DigestInvalid:               "InvalidParameterException",
-	fault.SizeInvalid:                 "InvalidParameterException",
-	fault.RangeInvalid:                "InvalidLayerPartException",
-	fault.RepositoryNotFound:          "RepositoryNotFoundException",
-	fault.RepositoryAlreadyExists:     "RepositoryAlreadyExistsException",
-	fault.RepositoryNotEmpty:          "RepositoryNotEmptyException",
-	fault.RepositoryPolicyNotFound:    "RepositoryPolicyNotFoundException",
-	fault.ImageNotFound:               "ImageNotFoundException",
-	fault.ImageAlreadyExists:          "ImageAlreadyExistsException",
-	fault.ImageTagAlreadyExists:       "ImageTagAlreadyExistsException",
-	fault.ImageDigestDoesNotMatch:     "ImageDigestDoesNotMatchException",
-	fault.ImageReferenced:             "InvalidParameterException",
-	fault.ManifestInvalid:             "InvalidParameterException",
-	fault.ManifestUnsupported:         "InvalidParameterException",
-	fault.LayersNotFound:              "LayersNotFoundException",
-	fault.ReferencedImagesNotFound:    "ReferencedImagesNotFoundException",
-	fault.LayerInaccessible:           "LayerInaccessibleException",
-	fault.LayerAlreadyExists:          "LayerAlreadyExistsException",
-	fault.LayerPartTooSmall:           "LayerPartTooSmallException",
-	fault.BlobNotFound:                "LayersNotFoundException",
-	fault.EmptyUpload:                 "EmptyUploadException",
-	fault.UploadNotFound:              "UploadNotFoundException",
-	fault.InvalidLayer:                "InvalidLayerException",
-	fault.InvalidLayerPart:            "InvalidLayerPartException",
-	fault.UploadConflict:              "InvalidLayerPartException",
-	fault.LimitExceeded:               "LimitExceededException",
-	fault.TooManyTags:                 "TooManyTagsException",
-	fault.InvalidTagParameter:         "InvalidTagParameterException",
-	fault.AccountNotFound:             "AccountNotFoundException",
-	fault.AccountAlreadyExists:        "AccountAlreadyExistsException",
-	fault.AccountNotEmpty:             "AccountNotEmptyException",
-	fault.AccessKeyNotFound:           "AccessKeyNotFoundException",
-	fault.AccessKeyLimit:              "AccessKeyLimitExceededException",
-	fault.TokenNotFound:               "TokenNotFoundException",
-	fault.NoSuchEntity:                "NoSuchEntityException",
-	fault.EntityAlreadyExists:         "EntityAlreadyExistsException",
-	fault.DeleteConflict:              "DeleteConflictException",
-	fault.InvalidInput:                "InvalidParameterException",
-	fault.MalformedPolicyDocument:     "InvalidParameterException",
-	fault.PolicyNotAttachable:         "PolicyNotAttachableException",
-	fault.UnmodifiableEntity:          "UnmodifiableEntityException",
-	fault.PolicyEvaluation:            "PolicyEvaluationException",
-	fault.PackedPolicyTooLarge:        "PackedPolicyTooLargeException",
-	fault.ExpiredWebIdentity:          "ExpiredWebIdentityException",
-	fault.InvalidIdentityToken:        "InvalidIdentityTokenException",
-	fault.IDPCommunication:            "IDPCommunicationException",
-	fault.IDPRejectedClaim:            "IDPRejectedClaimException",
-	fault.InvalidAuthorizationMessage: "InvalidAuthorizationMessageException",
-	fault.RegistryPolicyNotFound:      "RegistryPolicyNotFoundException",
-	fault.ControlPolicyNotFound:       "ControlPolicyNotFoundException",
-	fault.RequestNotFound:             "RequestNotFoundException",
-	fault.TargetChanged:               "ServerException",
+// form is what a protocol answers to a failure.
+type form struct {
+	status int
+	name   string // of the exception or error; "" in jsonClasses for the name of the code followed by Exception
 }
 
-// commonErrors need not be declared by an operation. Source: ECR API reference, common errors.
-var commonErrors = map[fault.Code]bool{
-	fault.RequestTooLarge: true, fault.RequestTimeout: true, fault.MalformedRequest: true, fault.UnknownOperation: true,
-	fault.UnsupportedOperation: true, fault.MethodNotAllowed: true, fault.Throttled: true, fault.MissingCredentials: true,
-	fault.IncompleteSignature: true, fault.SignatureMismatch: true, fault.UnknownAccessKey: true, fault.ExpiredCredentials: true,
-	fault.TokenInvalid: true, fault.AccessDenied: true, fault.Internal: true, fault.Unavailable: true,
+// jsonClasses are the forms of the JSON protocol. All that is the caller's doing has the status 400, authentication too: the
+// SDKs decide by the name, and 400 is what ECR was seen to answer.
+// Sources: ECR service model; AWS common errors; names seen in answers of JSON 1.1 services.
+var jsonClasses = map[fault.Class]form{
+	fault.ClassInternal:        {http.StatusInternalServerError, "ServerException"},
+	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "ServerException"},
+	fault.ClassThrottled:       {http.StatusBadRequest, "ThrottlingException"},
+	fault.ClassTooLarge:        {http.StatusRequestEntityTooLarge, "RequestEntityTooLargeException"},
+	fault.ClassTimeout:         {status: http.StatusBadRequest},
+	fault.ClassUnauthenticated: {http.StatusBadRequest, "UnrecognizedClientException"},
+	fault.ClassDenied:          {status: http.StatusBadRequest},
+	fault.ClassUnsupported:     {status: http.StatusBadRequest},
+	fault.ClassNotFound:        {status: http.StatusBadRequest},
+	fault.ClassConflict:        {status: http.StatusBadRequest},
+	fault.ClassQuota:           {status: http.StatusBadRequest},
+	fault.ClassInvalid:         {status: http.StatusBadRequest},
+}
+
+// jsonErrors are the forms of the JSON protocol that are not those of the code's class. Sources: as of jsonClasses.
+var jsonErrors = map[fault.Code]form{
+	fault.MalformedRequest:        {http.StatusBadRequest, "SerializationException"},
+	fault.MethodNotAllowed:        {http.StatusBadRequest, "UnknownOperationException"},
+	fault.MissingCredentials:      {http.StatusBadRequest, "MissingAuthenticationTokenException"},
+	fault.IncompleteSignature:     {http.StatusBadRequest, "IncompleteSignatureException"},
+	fault.SignatureMismatch:       {http.StatusBadRequest, "InvalidSignatureException"},
+	fault.ExpiredCredentials:      {http.StatusBadRequest, "ExpiredTokenException"},
+	fault.RegistryUnresolved:      {http.StatusBadRequest, "InvalidParameterException"},
+	fault.NameInvalid:             {http.StatusBadRequest, "InvalidParameterException"},
+	fault.TagInvalid:              {http.StatusBadRequest, "InvalidParameterException"},
+	fault.DigestInvalid:           {http.StatusBadRequest, "InvalidParameterException"},
+	fault.SizeInvalid:             {http.StatusBadRequest, "InvalidParameterException"},
+	fault.ManifestInvalid:         {http.StatusBadRequest, "InvalidParameterException"},
+	fault.ManifestUnsupported:     {http.StatusBadRequest, "InvalidParameterException"},
+	fault.ImageReferenced:         {http.StatusBadRequest, "InvalidParameterException"},
+	fault.InvalidInput:            {http.StatusBadRequest, "InvalidParameterException"},
+	fault.MalformedPolicyDocument: {http.StatusBadRequest, "InvalidParameterException"},
+	fault.RangeInvalid:            {http.StatusBadRequest, "InvalidLayerPartException"},
+	fault.UploadConflict:          {http.StatusBadRequest, "InvalidLayerPartException"},
+	fault.BlobNotFound:            {http.StatusBadRequest, "LayersNotFoundException"},
+	fault.AccessKeyLimit:          {http.StatusBadRequest, "AccessKeyLimitExceededException"},
+	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
+	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
+}
+
+// jsonForm is the form of a code in the JSON protocol, whatever the operation.
+func jsonForm(c fault.Code) form {
+	if f, ok := jsonErrors[c]; ok {
+		return f
+	}
+	return jsonClassForm(c)
+}
+
+func jsonClassForm(c fault.Code) form {
+	f := jsonClasses[c.Class()]
+	if f.name == "" {
+		f.name = c.String() + "Exception"
+	}
+	return f
+}
+
+// common reports whether an operation may answer the code without declaring it. Source: ECR API reference, common errors.
+func common(c fault.Code) bool {
+	switch c {
+	case fault.MalformedRequest:
+		return true
+	case fault.IDPCommunication, fault.UnmodifiableEntity: // the operations of STS and IAM declare them
+		return false
+	}
+	switch c.Class() {
+	case fault.ClassNotFound, fault.ClassConflict, fault.ClassQuota, fault.ClassInvalid:
+		return false
+	}
+	return true
 }
 
 // jsonName is the exception for a fault of an operation. A name that the operation does not declare becomes the general
 // one that it does.
 func (x *exchange) jsonName(c fault.Code) string {
-	exception := jsonErrors[c]
-	if exception == "" {
-		return "ServerException"
-	}
-	if x.op == nil || commonErrors[c] || slices.Contains(x.op.wire.Errors, exception) {
+	exception := jsonForm(c).name
+	if x.op == nil || common(c) || slices.Contains(x.op.wire.Errors, exception) {
 		return exception
 	}
 	for _, general := range []string{"InvalidParameterException", "ValidationException"} {
@@ -113,63 +105,58 @@ func (x *exchange) jsonName(c fault.Code) string {
 	return "ServerException"
 }
 
-// jsonStatus gives 400 to all that is the client's doing, authentication too: the SDKs decide by name, and 400 is what
-// ECR was seen to answer.
-func jsonStatus(c fault.Code) int {
-	switch c {
-	case fault.Internal:
-		return http.StatusInternalServerError
-	case fault.Unavailable:
-		return http.StatusServiceUnavailable
-	case fault.RequestTooLarge:
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusBadRequest
+// queryClasses are the forms of the query protocol. Source: IAM and STS API references, common errors.
+var queryClasses = map[fault.Class]form{
+	fault.ClassInternal:        {http.StatusInternalServerError, "InternalFailure"},
+	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "ServiceUnavailable"},
+	fault.ClassThrottled:       {http.StatusBadRequest, "Throttling"},
+	fault.ClassTooLarge:        {http.StatusRequestEntityTooLarge, "RequestEntityTooLarge"},
+	fault.ClassTimeout:         {http.StatusRequestTimeout, "RequestTimeout"},
+	fault.ClassUnauthenticated: {http.StatusForbidden, "InvalidClientTokenId"},
+	fault.ClassDenied:          {http.StatusForbidden, "AccessDenied"},
+	fault.ClassUnsupported:     {http.StatusBadRequest, "InvalidAction"},
+	fault.ClassNotFound:        {http.StatusBadRequest, "ValidationError"},
+	fault.ClassConflict:        {http.StatusBadRequest, "ValidationError"},
+	fault.ClassQuota:           {http.StatusConflict, "LimitExceeded"},
+	fault.ClassInvalid:         {http.StatusBadRequest, "ValidationError"},
 }
 
-// queryErrors are names and statuses of the query protocol, where they are not InvalidParameterValue with 400.
-// Source: IAM and STS API references, common errors.
-var queryErrors = map[fault.Code]struct {
-	status int
-	code   string
-}{
-	fault.Internal:                    {500, "InternalFailure"},
-	fault.Unavailable:                 {503, "ServiceUnavailable"},
-	fault.RequestTooLarge:             {413, "RequestEntityTooLarge"},
-	fault.RequestTimeout:              {408, "RequestTimeout"},
-	fault.MalformedRequest:            {400, "MalformedQueryString"},
-	fault.InvalidParameter:            {400, "ValidationError"},
-	fault.Validation:                  {400, "ValidationError"},
-	fault.UnknownOperation:            {400, "InvalidAction"},
-	fault.UnsupportedOperation:        {400, "UnsupportedOperation"},
-	fault.MethodNotAllowed:            {405, "InvalidAction"},
-	fault.Throttled:                   {400, "Throttling"},
-	fault.MissingCredentials:          {403, "MissingAuthenticationToken"},
-	fault.IncompleteSignature:         {400, "IncompleteSignature"},
-	fault.SignatureMismatch:           {403, "SignatureDoesNotMatch"},
-	fault.UnknownAccessKey:            {403, "InvalidClientTokenId"},
-	fault.ExpiredCredentials:          {403, "ExpiredToken"},
-	fault.TokenInvalid:                {403, "InvalidClientTokenId"},
-	fault.AccessDenied:                {403, "AccessDenied"},
-	fault.NoSuchEntity:                {404, "NoSuchEntity"},
-	fault.EntityAlreadyExists:         {409, "EntityAlreadyExists"},
-	fault.DeleteConflict:              {409, "DeleteConflict"},
-	fault.InvalidInput:                {400, "InvalidInput"},
-	fault.MalformedPolicyDocument:     {400, "MalformedPolicyDocument"},
-	fault.PolicyNotAttachable:         {400, "PolicyNotAttachable"},
-	fault.UnmodifiableEntity:          {400, "UnmodifiableEntity"},
-	fault.PolicyEvaluation:            {500, "PolicyEvaluation"},
-	fault.PackedPolicyTooLarge:        {400, "PackedPolicyTooLarge"},
-	fault.ExpiredWebIdentity:          {400, "ExpiredTokenException"},
-	fault.InvalidIdentityToken:        {400, "InvalidIdentityToken"},
-	fault.IDPCommunication:            {400, "IDPCommunicationError"},
-	fault.IDPRejectedClaim:            {403, "IDPRejectedClaim"},
-	fault.InvalidAuthorizationMessage: {400, "InvalidAuthorizationMessageException"},
-	fault.LimitExceeded:               {409, "LimitExceeded"},
-	fault.AccessKeyLimit:              {409, "LimitExceeded"},
-	fault.AccessKeyNotFound:           {404, "NoSuchEntity"},
-	fault.AccountNotFound:             {404, "NoSuchEntity"},
-	fault.TargetChanged:               {503, "ServiceUnavailable"},
+// queryErrors are the forms of the query protocol that are not those of the code's class. IAM and STS have names of their own
+// for what does not exist and what is in conflict; the other codes of these classes are of ECR.
+// Sources: IAM and STS service models, the errors of the operations.
+var queryErrors = map[fault.Code]form{
+	fault.MalformedRequest:            {http.StatusBadRequest, "MalformedQueryString"},
+	fault.UnsupportedOperation:        {http.StatusBadRequest, "UnsupportedOperation"},
+	fault.MethodNotAllowed:            {http.StatusMethodNotAllowed, "InvalidAction"},
+	fault.MissingCredentials:          {http.StatusForbidden, "MissingAuthenticationToken"},
+	fault.IncompleteSignature:         {http.StatusBadRequest, "IncompleteSignature"},
+	fault.SignatureMismatch:           {http.StatusForbidden, "SignatureDoesNotMatch"},
+	fault.ExpiredCredentials:          {http.StatusForbidden, "ExpiredToken"},
+	fault.AccountNotFound:             {http.StatusNotFound, "NoSuchEntity"},
+	fault.AccessKeyNotFound:           {http.StatusNotFound, "NoSuchEntity"},
+	fault.NoSuchEntity:                {http.StatusNotFound, "NoSuchEntity"},
+	fault.EntityAlreadyExists:         {http.StatusConflict, "EntityAlreadyExists"},
+	fault.DeleteConflict:              {http.StatusConflict, "DeleteConflict"},
+	fault.TooManyTags:                 {http.StatusBadRequest, "ValidationError"},
+	fault.InvalidInput:                {http.StatusBadRequest, "InvalidInput"},
+	fault.MalformedPolicyDocument:     {http.StatusBadRequest, "MalformedPolicyDocument"},
+	fault.PolicyNotAttachable:         {http.StatusBadRequest, "PolicyNotAttachable"},
+	fault.UnmodifiableEntity:          {http.StatusBadRequest, "UnmodifiableEntity"},
+	fault.PolicyEvaluation:            {http.StatusInternalServerError, "PolicyEvaluation"},
+	fault.PackedPolicyTooLarge:        {http.StatusBadRequest, "PackedPolicyTooLarge"},
+	fault.ExpiredWebIdentity:          {http.StatusBadRequest, "ExpiredTokenException"},
+	fault.InvalidIdentityToken:        {http.StatusBadRequest, "InvalidIdentityToken"},
+	fault.IDPCommunication:            {http.StatusBadRequest, "IDPCommunicationError"},
+	fault.IDPRejectedClaim:            {http.StatusForbidden, "IDPRejectedClaim"},
+	fault.InvalidAuthorizationMessage: {http.StatusBadRequest, "InvalidAuthorizationMessageException"},
+}
+
+// queryForm is the form of a code in the query protocol.
+func queryForm(c fault.Code) form {
+	if f, ok := queryErrors[c]; ok {
+		return f
+	}
+	return queryClasses[c.Class()]
 }
 
 func (s *service) fail(x *exchange, e *fault.Error) {
@@ -181,19 +168,16 @@ func (s *service) fail(x *exchange, e *fault.Error) {
 	var err error
 	var status int
 	if s.wire.Protocol == "json" {
-		status = jsonStatus(e.Code)
+		status = jsonForm(e.Code).status
 		exception := x.jsonName(e.Code)
 		x.w.Header()["Content-Type"] = []string{"application/x-amz-json-1.1"}
 		x.w.Header()["X-Amzn-Errortype"] = []string{exception}
 		err = awswire.EncodeJSONError(&b, exception, message, s.members(exception, e.Fields))
 	} else {
-		form, ok := queryErrors[e.Code]
-		if !ok {
-			form.status, form.code = 400, "ValidationError"
-		}
-		status = form.status
+		f := queryForm(e.Code)
+		status = f.status
 		x.w.Header()["Content-Type"] = []string{"text/xml"}
-		err = awswire.EncodeQueryError(&b, s.wire.Namespace, status < 500, form.code, message, x.ev.RequestID)
+		err = awswire.EncodeQueryError(&b, s.wire.Namespace, status < 500, f.name, message, x.ev.RequestID)
 	}
 	if err != nil { // fields are texts and numbers
 		x.ev.Err = err

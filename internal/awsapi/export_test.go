@@ -8,8 +8,32 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
-// JSONErrors is the table of names, for the test that walks fault.Codes.
-var JSONErrors = jsonErrors
+// JSONForm is the status and the exception of a class in the JSON protocol; "" for one that has the name of the code.
+func JSONForm(c fault.Class) (status int, exception string) {
+	f := jsonClasses[c]
+	return f.status, f.name
+}
+
+// QueryForm is the status and the error of a class in the query protocol.
+func QueryForm(c fault.Class) (status int, name string) {
+	f := queryClasses[c]
+	return f.status, f.name
+}
+
+// Redundant are the codes in the tables whose form is that of their class.
+func Redundant() (all []fault.Code) {
+	for c, f := range jsonErrors {
+		if f == jsonClassForm(c) {
+			all = append(all, c)
+		}
+	}
+	for c, f := range queryErrors {
+		if f == queryClasses[c.Class()] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
 
 // JSONName is the exception that an operation of the ECR API answers for a code.
 func JSONName(operation string, c fault.Code) string {

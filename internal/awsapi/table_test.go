@@ -17,10 +17,21 @@ import (
 )
 
 func TestEveryFaultHasAName(t *testing.T) {
-	for _, c := range fault.Codes() {
-		if awsapi.JSONErrors[c] == "" {
-			t.Errorf("fault.%s has no exception name in the JSON protocol", c)
+	for _, c := range fault.Classes() {
+		if status, exception := awsapi.JSONForm(c); status < 400 {
+			t.Errorf("the class %q has the form %d %q in the JSON protocol, want a status of an error", c, status, exception)
 		}
+		if status, errorName := awsapi.QueryForm(c); status < 400 || errorName == "" {
+			t.Errorf("the class %q has the form %d %q in the query protocol, want a status and a name", c, status, errorName)
+		}
+	}
+	for _, c := range fault.Codes() {
+		if exception := awsapi.JSONName("", c); !strings.HasSuffix(exception, "Exception") {
+			t.Errorf("fault.%s is %q in the JSON protocol, want the name of an exception", c, exception)
+		}
+	}
+	for _, c := range awsapi.Redundant() {
+		t.Errorf("fault.%s stands in a table with the form of its class: leave it out", c)
 	}
 }
 

@@ -2,7 +2,8 @@
 //
 // Code that knows the meaning of a failure makes an *Error with [Code.New]; everything else wraps with fmt.Errorf.
 // An error without a code is the program's own fault: a client sees "internal error" and its request id, never the
-// text. Each surface holds one table from Code to wire form, and a test walks [Codes] so that none is forgotten.
+// text. Each Code has a [Class], from which a surface derives the form on the wire; the surface's table has the codes
+// whose form is another one. A test of each surface walks [Codes] and [Classes].
 package fault
 
 import (

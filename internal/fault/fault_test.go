@@ -30,6 +30,29 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestEveryCodeHasAClass(t *testing.T) {
+	t.Parallel()
+	used := map[fault.Class]bool{}
+	for _, c := range fault.Codes() {
+		if class := c.Class(); class == 0 || class == fault.ClassInternal && c != fault.Internal {
+			t.Errorf("%s has the class %s, want one that says what the caller can do", c, class)
+		}
+		used[c.Class()] = true
+	}
+	names := map[string]bool{}
+	for _, class := range fault.Classes() {
+		if n := class.String(); n == "" || n == "Class(0)" || names[n] || !used[class] {
+			t.Errorf("the class %d has the name %q and codes: %t; want a name of its own and codes", class, n, used[class])
+		}
+		names[class.String()] = true
+	}
+	for _, none := range []fault.Code{0, 60000} {
+		if got := none.Class(); got != fault.ClassInternal {
+			t.Errorf("what is no code has the class %s, want %s", got, fault.ClassInternal)
+		}
+	}
+}
+
 func TestEveryCodeHasAName(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

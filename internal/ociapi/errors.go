@@ -13,83 +13,71 @@ type wire struct {
 	code   string
 }
 
-// wireErrors is the OCI form of every fault. A test walks fault.Codes and fails on a gap.
+// wireClasses is the OCI form of every class.
 // Sources: OCI distribution specification, error codes; for the texts and statuses of ECR, the observations listed in
 // docs/ecr-divergences.md.
+var wireClasses = map[fault.Class]wire{
+	fault.ClassInternal:        {http.StatusInternalServerError, "UNKNOWN"},
+	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "UNAVAILABLE"},
+	fault.ClassThrottled:       {http.StatusTooManyRequests, "TOOMANYREQUESTS"},
+	fault.ClassTooLarge:        {http.StatusRequestEntityTooLarge, "SIZE_INVALID"},
+	fault.ClassTimeout:         {http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID"},
+	fault.ClassUnauthenticated: {http.StatusForbidden, "DENIED"},
+	fault.ClassDenied:          {http.StatusForbidden, "DENIED"},
+	fault.ClassUnsupported:     {http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	fault.ClassNotFound:        {http.StatusNotFound, "UNSUPPORTED"},
+	fault.ClassConflict:        {http.StatusConflict, "DENIED"},
+	fault.ClassQuota:           {http.StatusBadRequest, "DENIED"},
+	fault.ClassInvalid:         {http.StatusBadRequest, "DENIED"},
+}
+
+// wireErrors are the OCI forms that are not those of the code's class. Sources: as of wireClasses.
 var wireErrors = map[fault.Code]wire{
-	fault.Internal:                    {500, "UNKNOWN"},
-	fault.Unavailable:                 {503, "UNAVAILABLE"},
-	fault.RequestTooLarge:             {413, "SIZE_INVALID"},
-	fault.RequestTimeout:              {408, "BLOB_UPLOAD_INVALID"},
-	fault.MalformedRequest:            {400, "UNSUPPORTED"},
-	fault.InvalidParameter:            {400, "UNSUPPORTED"},
-	fault.Validation:                  {400, "UNSUPPORTED"},
-	fault.UnknownOperation:            {404, "UNSUPPORTED"},
-	fault.UnsupportedOperation:        {405, "UNSUPPORTED"},
-	fault.MethodNotAllowed:            {405, "UNSUPPORTED"},
-	fault.Throttled:                   {429, "TOOMANYREQUESTS"},
-	fault.MissingCredentials:          {401, "UNAUTHORIZED"},
-	fault.IncompleteSignature:         {401, "UNAUTHORIZED"},
-	fault.SignatureMismatch:           {403, "DENIED"},
-	fault.UnknownAccessKey:            {403, "DENIED"},
-	fault.ExpiredCredentials:          {403, "DENIED"},
-	fault.TokenInvalid:                {400, "UNAUTHORIZED"},
-	fault.AccessDenied:                {403, "DENIED"},
-	fault.RegistryUnresolved:          {403, "DENIED"},
-	fault.NameInvalid:                 {400, "NAME_INVALID"},
-	fault.TagInvalid:                  {400, "TAG_INVALID"},
-	fault.DigestInvalid:               {400, "DIGEST_INVALID"},
-	fault.SizeInvalid:                 {400, "SIZE_INVALID"},
-	fault.RangeInvalid:                {416, "BLOB_UPLOAD_INVALID"},
-	fault.RepositoryNotFound:          {404, "NAME_UNKNOWN"},
-	fault.RepositoryAlreadyExists:     {409, "DENIED"},
-	fault.RepositoryNotEmpty:          {409, "DENIED"},
-	fault.RepositoryPolicyNotFound:    {404, "UNSUPPORTED"},
-	fault.ImageNotFound:               {404, "MANIFEST_UNKNOWN"},
-	fault.ImageAlreadyExists:          {400, "TAG_INVALID"},
-	fault.ImageTagAlreadyExists:       {400, "TAG_INVALID"},
-	fault.ImageDigestDoesNotMatch:     {400, "DIGEST_INVALID"},
-	fault.ImageReferenced:             {405, "UNSUPPORTED"},
-	fault.ManifestInvalid:             {400, "MANIFEST_INVALID"},
-	fault.ManifestUnsupported:         {400, "MANIFEST_INVALID"},
-	fault.LayersNotFound:              {404, "MANIFEST_BLOB_UNKNOWN"},
-	fault.ReferencedImagesNotFound:    {404, "MANIFEST_BLOB_UNKNOWN"},
-	fault.LayerInaccessible:           {404, "BLOB_UNKNOWN"},
-	fault.LayerAlreadyExists:          {400, "BLOB_UPLOAD_INVALID"},
-	fault.LayerPartTooSmall:           {400, "BLOB_UPLOAD_INVALID"},
-	fault.BlobNotFound:                {404, "BLOB_UNKNOWN"},
-	fault.EmptyUpload:                 {400, "BLOB_UPLOAD_INVALID"},
-	fault.UploadNotFound:              {404, "BLOB_UPLOAD_UNKNOWN"},
-	fault.InvalidLayer:                {400, "BLOB_UPLOAD_INVALID"},
-	fault.InvalidLayerPart:            {416, "BLOB_UPLOAD_INVALID"},
-	fault.UploadConflict:              {409, "BLOB_UPLOAD_INVALID"},
-	fault.LimitExceeded:               {400, "DENIED"},
-	fault.TooManyTags:                 {400, "DENIED"},
-	fault.InvalidTagParameter:         {400, "DENIED"},
-	fault.AccountNotFound:             {404, "NAME_UNKNOWN"},
-	fault.AccountAlreadyExists:        {409, "DENIED"},
-	fault.AccountNotEmpty:             {409, "DENIED"},
-	fault.AccessKeyNotFound:           {403, "DENIED"},
-	fault.AccessKeyLimit:              {400, "DENIED"},
-	fault.TokenNotFound:               {403, "DENIED"},
-	fault.NoSuchEntity:                {404, "DENIED"},
-	fault.EntityAlreadyExists:         {409, "DENIED"},
-	fault.DeleteConflict:              {409, "DENIED"},
-	fault.InvalidInput:                {400, "DENIED"},
-	fault.MalformedPolicyDocument:     {400, "DENIED"},
-	fault.PolicyNotAttachable:         {400, "DENIED"},
-	fault.UnmodifiableEntity:          {400, "DENIED"},
-	fault.PolicyEvaluation:            {400, "DENIED"},
-	fault.PackedPolicyTooLarge:        {400, "DENIED"},
-	fault.ExpiredWebIdentity:          {400, "DENIED"},
-	fault.InvalidIdentityToken:        {400, "DENIED"},
-	fault.IDPCommunication:            {503, "UNAVAILABLE"},
-	fault.IDPRejectedClaim:            {400, "DENIED"},
-	fault.InvalidAuthorizationMessage: {400, "DENIED"},
-	fault.RegistryPolicyNotFound:      {404, "UNSUPPORTED"},
-	fault.ControlPolicyNotFound:       {404, "UNSUPPORTED"},
-	fault.RequestNotFound:             {404, "UNSUPPORTED"},
-	fault.TargetChanged:               {503, "UNAVAILABLE"},
+	fault.UnknownOperation:         {http.StatusNotFound, "UNSUPPORTED"},
+	fault.MissingCredentials:       {http.StatusUnauthorized, "UNAUTHORIZED"},
+	fault.IncompleteSignature:      {http.StatusUnauthorized, "UNAUTHORIZED"},
+	fault.TokenInvalid:             {http.StatusBadRequest, "UNAUTHORIZED"},
+	fault.MalformedRequest:         {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.InvalidParameter:         {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.Validation:               {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.UnmodifiableEntity:       {http.StatusBadRequest, "DENIED"},
+	fault.RepositoryNotFound:       {http.StatusNotFound, "NAME_UNKNOWN"},
+	fault.AccountNotFound:          {http.StatusNotFound, "NAME_UNKNOWN"},
+	fault.RegistryUnresolved:       {http.StatusForbidden, "DENIED"},
+	fault.AccessKeyNotFound:        {http.StatusForbidden, "DENIED"},
+	fault.TokenNotFound:            {http.StatusForbidden, "DENIED"},
+	fault.NoSuchEntity:             {http.StatusNotFound, "DENIED"},
+	fault.NameInvalid:              {http.StatusBadRequest, "NAME_INVALID"},
+	fault.TagInvalid:               {http.StatusBadRequest, "TAG_INVALID"},
+	fault.ImageAlreadyExists:       {http.StatusBadRequest, "TAG_INVALID"},
+	fault.ImageTagAlreadyExists:    {http.StatusBadRequest, "TAG_INVALID"},
+	fault.DigestInvalid:            {http.StatusBadRequest, "DIGEST_INVALID"},
+	fault.ImageDigestDoesNotMatch:  {http.StatusBadRequest, "DIGEST_INVALID"},
+	fault.SizeInvalid:              {http.StatusBadRequest, "SIZE_INVALID"},
+	fault.ManifestInvalid:          {http.StatusBadRequest, "MANIFEST_INVALID"},
+	fault.ManifestUnsupported:      {http.StatusBadRequest, "MANIFEST_INVALID"},
+	fault.ImageNotFound:            {http.StatusNotFound, "MANIFEST_UNKNOWN"},
+	fault.ImageReferenced:          {http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	fault.LayersNotFound:           {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
+	fault.ReferencedImagesNotFound: {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
+	fault.LayerInaccessible:        {http.StatusNotFound, "BLOB_UNKNOWN"},
+	fault.BlobNotFound:             {http.StatusNotFound, "BLOB_UNKNOWN"},
+	fault.UploadNotFound:           {http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"},
+	fault.RangeInvalid:             {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
+	fault.InvalidLayerPart:         {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
+	fault.UploadConflict:           {http.StatusConflict, "BLOB_UPLOAD_INVALID"},
+	fault.InvalidLayer:             {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.EmptyUpload:              {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.LayerAlreadyExists:       {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.LayerPartTooSmall:        {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+}
+
+// wireForm is the OCI form of a code.
+func wireForm(c fault.Code) wire {
+	if form, ok := wireErrors[c]; ok {
+		return form
+	}
+	return wireClasses[c.Class()]
 }
 
 // unsupported405 are the faults that ECR answers with 405 UNSUPPORTED (quirk status-405).
@@ -99,10 +87,7 @@ var unsupported405 = map[fault.Code]bool{
 
 // fail writes an error answer. HEAD answers have no body.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
-	form, ok := wireErrors[e.Code]
-	if !ok {
-		form = wire{500, "UNKNOWN"}
-	}
+	form := wireForm(e.Code)
 	if e.Code == fault.RangeInvalid && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		form.code = "SIZE_INVALID" // a part of a blob that is not there; nothing is uploaded
 	}

@@ -131,21 +131,30 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	return r
 }
 
-// errorCodes are what CloudTrail shows for the failures that it does not call as we do, with "Exception" behind.
+// errorClasses are what CloudTrail shows for the failures of a class. The other classes have the name of the code, followed by
+// Exception.
+var errorClasses = map[fault.Class]string{
+	fault.ClassInternal: "ServerException", fault.ClassUnavailable: "ServerException",
+	fault.ClassThrottled: "ThrottlingException", fault.ClassTooLarge: "RequestEntityTooLargeException",
+}
+
+// errorCodes are what CloudTrail shows for the codes that it calls otherwise.
 var errorCodes = map[fault.Code]string{
 	fault.AccessDenied: "AccessDenied", fault.MissingCredentials: "AccessDenied", fault.ExpiredCredentials: "ExpiredToken",
-	fault.Internal: "ServerException", fault.Unavailable: "ServerException",
-	fault.Throttled: "ThrottlingException", fault.RequestTooLarge: "RequestEntityTooLargeException",
 	fault.MalformedRequest: "SerializationException", fault.MethodNotAllowed: "UnsupportedOperationException",
 	fault.NameInvalid: "InvalidParameterException", fault.TagInvalid: "InvalidParameterException",
 	fault.DigestInvalid: "InvalidParameterException", fault.SizeInvalid: "InvalidParameterException",
 	fault.ManifestInvalid: "InvalidParameterException", fault.ManifestUnsupported: "InvalidParameterException",
 	fault.ImageReferenced: "InvalidParameterException", fault.RangeInvalid: "InvalidLayerPartException",
 	fault.UploadConflict: "InvalidLayerPartException", fault.BlobNotFound: "LayersNotFoundException",
+	fault.IDPCommunication: "IDPCommunicationException", fault.TargetChanged: "TargetChangedException",
 }
 
 func errorCode(c fault.Code) string {
 	if text, ok := errorCodes[c]; ok {
+		return text
+	}
+	if text, ok := errorClasses[c.Class()]; ok {
 		return text
 	}
 	return c.String() + "Exception"
