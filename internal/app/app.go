@@ -34,6 +34,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/oidc"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/tlsauto"
@@ -132,7 +133,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush})
-	links := ociapi.NewLayerLinks(func(b []byte) []byte { return keys.MAC("layer links", b) }, id, now)
+	mac := func(purpose string) func([]byte) []byte {
+		return func(data []byte) []byte { return keys.MAC(purpose, data) }
+	}
+	links := ociapi.NewLayerLinks(mac("layer links"), id, now)
 	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder), audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
 		return err
 	}
@@ -144,14 +148,18 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
 	decisions := guard.New(a.meta, id, now, c.Organization)
 	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
-	sealer := func(b []byte) []byte { return keys.MAC("page tokens", b) }
+	users := iam.New(iam.Options{
+		Meta: a.meta, Identity: id, Now: now,
+		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
+	})
 	record := trail.New(a.trail, a.pump, id, now)
 	repositories := ecr.New(ecr.Options{
-		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links, Pages: sealer,
+		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
+		Pages: pagetoken.New(mac("page tokens of ecr")),
 	})
 	own := ecrin.New(ecrin.Options{
-		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts, Pages: sealer,
-		Reserved: awsapi.Reserved, Now: now,
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts,
+		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	metrics := web.NewMetrics()
 	doors := &doors{
@@ -160,7 +168,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 			Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
-			ECR: repositories, Ecrin: own, IAM: iam.New(a.meta, id, sealer, now), STS: tokens, Identity: id, Guard: decisions, Trail: record,
+			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
 			Hosts: a.hosts, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		metrics: metrics.Handler(),

@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/pages"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/registry"
 )
 
@@ -24,7 +24,7 @@ type Service struct {
 	guard    *guard.Guard
 	hosts    *endpoint.Map
 	links    Links
-	pages    pages.Sealer
+	pages    pagetoken.Sealer
 }
 
 // Links makes direct addresses of layers.
@@ -41,7 +41,7 @@ type Options struct {
 	Guard    *guard.Guard
 	Hosts    *endpoint.Map
 	Links    Links
-	Pages    pages.Sealer
+	Pages    pagetoken.Sealer
 }
 
 // New makes the service.
@@ -64,7 +64,7 @@ func pageSize(maxResults *int32, without int) int {
 
 // resume reads a nextToken of a listing into position. Errors: fault.InvalidParameter.
 func (s *Service) resume(scope, token string, position any) error {
-	if err := s.pages.Resume(scope, token, position); err != nil {
+	if err := s.pages.Listing(scope).OpenJSON(token, position); err != nil {
 		return BadMember("NextToken", "must be a token of an earlier page of this listing").Because(err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Reposito
 	}
 	if len(rows) > limit {
 		rows = rows[:limit]
-		out.NextToken = s.pages.Token(scope, rows[limit-1].Position)
+		out.NextToken = s.pages.Listing(scope).SealJSON(rows[limit-1].Position)
 	}
 	for _, id := range rows {
 		out.ImageIds = append(out.ImageIds, ecrtypes.ImageIdentifier{ImageDigest: id.Digest, ImageTag: id.Tag})
@@ -95,7 +95,7 @@ func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Image
 	if len(rows) > limit {
 		rows = rows[:limit]
 		last := rows[limit-1]
-		out.NextToken = s.pages.Token(scope, meta.Position{PushedAt: last.PushedAt.UnixMicro(), Digest: last.Digest.String()})
+		out.NextToken = s.pages.Listing(scope).SealJSON(meta.Position{PushedAt: last.PushedAt.UnixMicro(), Digest: last.Digest.String()})
 	}
 	for _, im := range rows {
 		out.ImageDetails = append(out.ImageDetails, detail(r.Repository, im))
@@ -353,7 +353,7 @@ func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r 
 		return nil, err
 	}
 	if more {
-		out.NextToken = s.pages.Token(scope, rows[len(rows)-1].Digest.String())
+		out.NextToken = s.pages.Listing(scope).SealJSON(rows[len(rows)-1].Digest.String())
 	}
 	for _, im := range rows {
 		out.Referrers = append(out.Referrers, ecrtypes.ImageReferrer{

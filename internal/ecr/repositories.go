@@ -111,7 +111,7 @@ func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t
 		return nil, err
 	}
 	if more {
-		out.NextToken = s.pages.Token(scope, page[len(page)-1].Name.String())
+		out.NextToken = s.pages.Listing(scope).SealJSON(page[len(page)-1].Name.String())
 	}
 	for _, r := range page {
 		out.Repositories = append(out.Repositories, *s.show(t.At, r))

@@ -35,11 +35,20 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 	if in.MaxResults != nil {
 		limit = int(*in.MaxResults)
 	}
-	page, err := s.trail.Search(ctx, q, in.NextToken, limit)
+	// The token is bound to the trail and to no account or filter: what may be read is decided with each page.
+	const scope = "trail"
+	var from string
+	if err := s.resume(scope, in.NextToken, &from); err != nil {
+		return nil, err
+	}
+	page, err := s.trail.Search(ctx, q, from, limit)
 	if err != nil {
 		return nil, err
 	}
-	out := &ecrintypes.ListAuditEventsResponse{Events: []string{}, NextToken: page.Next}
+	out := &ecrintypes.ListAuditEventsResponse{Events: []string{}}
+	if page.Next != "" {
+		out.NextToken = s.pages.Listing(scope).SealJSON(page.Next)
+	}
 	for _, e := range page.Events {
 		line := e.Line
 		if sharesTrail(by, &e.Record) {

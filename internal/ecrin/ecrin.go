@@ -16,7 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/pages"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 )
 
 // Service does ecrin's own operations. Safe for concurrent use.
@@ -27,7 +27,7 @@ type Service struct {
 	ecr      *ecr.Service
 	trail    Trail
 	hosts    *endpoint.Map
-	pages    pages.Sealer
+	pages    pagetoken.Sealer
 	reserved func(action string) guard.Reserved
 	now      func() time.Time
 }
@@ -46,7 +46,7 @@ type Options struct {
 	ECR      *ecr.Service
 	Trail    Trail
 	Hosts    *endpoint.Map
-	Pages    pages.Sealer
+	Pages    pagetoken.Sealer
 	Reserved func(action string) guard.Reserved // for whom an action of the operation tables is reserved
 	Now      func() time.Time
 }
@@ -69,7 +69,7 @@ func pageSize(maxResults *int32, without int) int {
 
 // resume reads a nextToken of a listing into position. Errors: fault.InvalidParameter.
 func (s *Service) resume(scope, token string, position any) error {
-	if err := s.pages.Resume(scope, token, position); err != nil {
+	if err := s.pages.Listing(scope).OpenJSON(token, position); err != nil {
 		return ecr.BadMember("NextToken", "must be a token of an earlier page of this listing").Because(err)
 	}
 	return nil

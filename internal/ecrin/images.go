@@ -27,7 +27,7 @@ func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.R
 	out := &ecrintypes.ListTagHistoryResponse{}
 	if len(rows) > limit {
 		rows = rows[:limit]
-		out.NextToken = s.pages.Token(scope, rows[limit-1].ID)
+		out.NextToken = s.pages.Listing(scope).SealJSON(rows[limit-1].ID)
 	}
 	for _, m := range rows {
 		out.Moves = append(out.Moves, ecrintypes.TagMove{ImageTag: m.Tag, FromDigest: m.From, ToDigest: m.To, PrincipalArn: m.Principal, At: awswire.Time{Time: m.At}})

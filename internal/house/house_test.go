@@ -24,7 +24,7 @@ var floors = []struct {
 }{
 	{"words", []string{"internal/fault", "internal/name", "internal/secret"}},
 	{"rules", []string{"internal/sigv4", "internal/policy", "internal/manifest", "internal/endpoint", "internal/awswire",
-		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes", "internal/explain", "internal/pages"}},
+		"internal/ecrtypes", "internal/ststypes", "internal/iamtypes", "internal/ecrintypes", "internal/explain", "internal/pagetoken"}},
 	{"machine", []string{"internal/durable", "internal/tlsauto", "internal/trust/clientconf", "internal/trust", "internal/doctor", "internal/pack", "internal/egress", "internal/oidc", "internal/audit"}},
 	{"stores", []string{"internal/blob", "internal/blob/fsblob", "internal/meta"}},
 	{"core", []string{"internal/identity", "internal/guard", "internal/registry", "internal/iam", "internal/sts", "internal/ecr", "internal/ecrin"}},
@@ -39,6 +39,7 @@ var forbidden = []struct{ from, to, why string }{
 	{"internal/policy", "os", "rules are pure: no files, no environment"},
 	{"internal/policy", "net/http", "a decision does not know where the request came from"},
 	{"internal/manifest", "os", "rules are pure: no files, no environment"},
+	{"internal/pagetoken", "os", "rules are pure: no files, no environment"},
 	{"internal/manifest", "net/http", "a manifest is bytes, whoever sent it"},
 	{"internal/ociapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
 	{"internal/awsapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},

@@ -59,7 +59,7 @@ func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity
 			return nil, err
 		}
 		if more {
-			d.out.IsTruncated, d.out.Marker = new(true), p.seal(string(kind)+"/"+last)
+			d.out.IsTruncated, d.out.Marker = new(true), p.listing.Seal(string(kind)+"/"+last)
 			break
 		}
 	}

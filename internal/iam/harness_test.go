@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 )
 
 // world is an installation of two accounts, with a clock that the test moves.
@@ -50,7 +51,8 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
-	w.Service = iam.New(w.meta, w.id, func(data []byte) []byte { return ring.MAC("iam pages", data) }, w.now)
+	mac := func(data []byte) []byte { return ring.MAC("iam pages", data) }
+	w.Service = iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now})
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
@@ -27,14 +28,23 @@ import (
 type Service struct {
 	meta  *meta.Store
 	id    *identity.Service
-	pages func(data []byte) []byte
+	pages pagetoken.Sealer
+	tasks func(data []byte) []byte
 	now   func() time.Time
 }
 
-// New makes the service. pages makes the MAC of a page marker, of at least 12 bytes, with a key that is for IAM's markers
-// alone.
-func New(m *meta.Store, id *identity.Service, pages func(data []byte) []byte, now func() time.Time) *Service {
-	return &Service{meta: m, id: id, pages: pages, now: now}
+// Options are what New needs; all are required.
+type Options struct {
+	Meta     *meta.Store
+	Identity *identity.Service
+	Pages    pagetoken.Sealer         // of the markers of listings
+	TaskMAC  func(data []byte) []byte // authenticates the ids of deletion tasks, by 12 bytes or more
+	Now      func() time.Time
+}
+
+// New makes the service.
+func New(o Options) *Service {
+	return &Service{meta: o.Meta, id: o.Identity, pages: o.Pages, tasks: o.TaskMAC, now: o.Now}
 }
 
 // None is the answer of operations that answer nothing.

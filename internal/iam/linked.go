@@ -102,7 +102,8 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller
 
 // task is the id of a deletion. It proves itself, so that no list of past deletions has to be kept.
 func (s *Service) task(c identity.Caller, role string, nonce []byte) string {
-	mac := s.pages([]byte("deletion task\n" + c.Account.String() + "\n" + role + "\n" + hex.EncodeToString(nonce)))[:macBytes]
+	const macBytes = 12
+	mac := s.tasks([]byte("deletion task\n" + c.Account.String() + "\n" + role + "\n" + hex.EncodeToString(nonce)))[:macBytes]
 	return "task" + serviceLinkedPath + role + "/" + hex.EncodeToString(nonce) + "-" + hex.EncodeToString(mac)
 }
 

@@ -2,55 +2,41 @@ package iam
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 )
 
 // paging is where a page of a listing begins and how long it may be.
 type paging struct {
-	after string // position of the last entry of the page before; "" for the first page
-	size  int
-	seal  func(position string) string
+	after   string // position of the last entry of the page before; "" for the first page
+	size    int
+	listing pagetoken.Listing
 }
 
-const (
-	pageSize = 100 // without MaxItems. Source: IAM API reference, ListUsers.
-	macBytes = 12
-)
+// pageSize is the number of entries of a page without MaxItems. Source: IAM API reference, ListUsers.
+const pageSize = 100
 
 // paging reads Marker and MaxItems of a listing. A marker is good only in the listing that gave it: the operation, the
-// account and the arguments that choose the entries are part of its MAC. Errors: fault.Validation.
+// account and the arguments that choose the entries are parts of it. Errors: fault.Validation.
 func (s *Service) paging(c identity.Caller, operation, marker string, maxItems *int32, args ...string) (paging, error) {
-	scope, err := json.Marshal(append([]string{operation, c.Account.String()}, args...))
-	if err != nil {
-		return paging{}, err
-	}
-	mac := func(position string) []byte {
-		return s.pages(append(append(slices.Clone(scope), '\n'), position...))[:macBytes]
-	}
-	p := paging{size: pageSize, seal: func(position string) string {
-		return base64.RawURLEncoding.EncodeToString(append(mac(position), position...))
-	}}
+	p := paging{size: pageSize, listing: s.pages.Listing(append([]string{operation, c.Account.String()}, args...)...)}
 	if maxItems != nil {
 		p.size = int(*maxItems)
 	}
 	if marker == "" {
 		return p, nil
 	}
-	b, err := base64.RawURLEncoding.DecodeString(marker)
-	if err != nil || len(b) < macBytes || !hmac.Equal(b[:macBytes], mac(string(b[macBytes:]))) {
-		return paging{}, fault.Validation.New("Invalid Marker.")
+	var err error
+	if p.after, err = p.listing.Open(marker); err != nil {
+		return paging{}, fault.Validation.New("Invalid Marker.").Because(err)
 	}
-	p.after = string(b[macBytes:])
 	return p, nil
 }
 
@@ -61,7 +47,7 @@ func more[T any](p paging, entries []T, key func(T) string) (page []T, truncated
 		return entries, new(false), ""
 	}
 	page = entries[:p.size]
-	return page, new(true), p.seal(key(page[p.size-1]))
+	return page, new(true), p.listing.Seal(key(page[p.size-1]))
 }
 
 // cut takes a page out of all entries of a listing, which it puts into the order of their keys.

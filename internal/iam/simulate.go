@@ -232,7 +232,7 @@ func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulati
 	out := &iamtypes.SimulatePolicyResponse{EvaluationResults: []iamtypes.EvaluationResult{}, IsTruncated: new(false)}
 	for i := from; i < total; i++ {
 		if i-from == p.size {
-			out.IsTruncated, out.Marker = new(true), p.seal(strconv.Itoa(i))
+			out.IsTruncated, out.Marker = new(true), p.listing.Seal(strconv.Itoa(i))
 			break
 		}
 		if err := ctx.Err(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 	"github.com/ecrin-dev/ecrin/internal/oidc"
 	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
+	"github.com/ecrin-dev/ecrin/internal/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/sts"
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
@@ -58,7 +59,8 @@ func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
 		outward = issuer.Guard()
 	}
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
-	w.iam = iam.New(w.meta, w.id, func(data []byte) []byte { return ring.MAC("iam pages", data) }, w.now)
+	mac := func(data []byte) []byte { return ring.MAC("iam pages", data) }
+	w.iam = iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now})
 	w.guard = guard.New(w.meta, w.id, w.now, "")
 	w.Service = sts.New(sts.Options{Meta: w.meta, Identity: w.id, Guard: w.guard, OIDC: oidc.New(outward, w.now)})
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
