@@ -220,8 +220,11 @@ func (w *town) putSession(i int, at time.Time) error {
 	return w.PutSession(w.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: visiting.Account, Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
 }
 
-func newTown(t *testing.T) *town {
-	w := &town{World: metatest.NewWorld(t, open(t))}
+func newTown(t *testing.T) *town { return newTownIn(t, open(t)) }
+
+func newTownIn(t *testing.T, s *meta.Store) *town {
+	t.Helper()
+	w := &town{World: metatest.NewWorld(t, s)}
 	for i := range 4 {
 		w.images = append(w.images, metatest.ImageOf(fmt.Sprint("config", i), "shared layer"))
 		w.tags = append(w.tags, metatest.Tag(fmt.Sprint("t", i)).Tag)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
@@ -27,6 +28,7 @@ type follower struct {
 
 	reading sync.Mutex // held by the look that uses link
 	link    *link
+	looks   atomic.Int64 // how many there were
 
 	mu      sync.Mutex
 	seen    int64 // the scopes of all changes up to this one have been dropped
@@ -98,11 +100,12 @@ func (f *follower) run(l *look) error {
 func (f *follower) read() error {
 	f.reading.Lock()
 	defer f.reading.Unlock()
+	f.looks.Add(1)
 	err := f.step()
 	if err != nil && f.link.broken(err) {
 		f.link.drop()
-		// The server may have restarted: one more attempt, unless one has failed just now, or it only took too long.
-		if f.link.failed == nil && !errors.Is(err, context.DeadlineExceeded) {
+		// The server may have restarted: one more attempt, unless it only takes too long.
+		if !errors.Is(err, errAway) && !errors.Is(err, context.DeadlineExceeded) {
 			err = f.step()
 		}
 	}

@@ -135,3 +135,16 @@ func (s *Shelf) Len() int { return len(s.s.m) }
 func ScopeText(text string) string {
 	return strings.TrimSuffix(scopesText(parseScopes(text+"\n")), "\n")
 }
+
+// The limits of what is kept of changes for other processes.
+const (
+	MaxGap      = maxGap
+	KeptChanges = keptChanges
+	PruneEvery  = pruneEvery
+)
+
+// Looks is how many reads Refresh has made of the database.
+func (s *Store) Looks() int64 { return s.epochs.looks.Load() }
+
+// PostgreSQL tells which database the store is in.
+func (s *Store) PostgreSQL() bool { return s.epochs != nil }

@@ -65,6 +65,9 @@ func sound(ctx context.Context, s *meta.Store) (errs error) {
 		}
 		errs = errors.Join(errs, err)
 	}
+	if s.PostgreSQL() {
+		return errs
+	}
 	for _, pragma := range []string{"integrity_check", "foreign_key_check"} {
 		said, err := s.Column(ctx, `PRAGMA `+pragma)
 		if err == nil && (len(said) > 1 || len(said) == 1 && said[0] != "ok") {

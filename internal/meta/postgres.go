@@ -29,7 +29,8 @@ type PostgreSQL struct {
 	// Dir is the data directory. It is locked, and keeps the id by which this process finds its audit lines again.
 	Dir string
 	Now func() time.Time
-	// Patience is how long one statement may take, and how long a write waits for a connection that was lost. Zero is 10 s.
+	// Patience is how long one statement may take in the server; half as much later the connection is given up. A write waits as
+	// long for a connection that was lost. Zero is 10 s.
 	Patience time.Duration
 }
 
@@ -79,19 +80,22 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 		return fail(err)
 	}
 	patient(config, o.Patience)
-	s.epochs, err = newFollower(newLink(*config, o.Patience), s.drop)
+	limit := o.Patience * 3 / 2 // the server's own limits come first, for their errors say more
+	s.epochs, err = newFollower(newLink(*config, limit), s.drop)
 	if err != nil {
 		return fail(err)
 	}
-	s.write = newPostgresWriter(newLink(*config, o.Patience), s.node, o.Now, s.epochs.committed)
-	s.read = newPool(openDB(*config), postgresReaders)
-	s.read.limit, s.read.utf8, s.read.lost, s.read.code = o.Patience, true, lost, unreadable
+	s.write = newPostgresWriter(newLink(*config, limit), s.node, o.Now, s.epochs.committed)
+	reader, _ := openDB(*config)
+	s.read = newPool(reader, postgresReaders)
+	s.read.limit, s.read.utf8, s.read.lost, s.read.code = limit, true, lost, unreadable
 	return s, nil
 }
 
 // openDB makes a pool of connections, none of which is made now.
-func openDB(config pgx.ConnConfig) *sql.DB {
-	return sql.OpenDB(scrubbing{stdlib.GetConnector(config), config.Password})
+func openDB(config pgx.ConnConfig) (*sql.DB, *dialer) {
+	d := &dialer{Connector: stdlib.GetConnector(config), password: config.Password}
+	return sql.OpenDB(d), d
 }
 
 // parseURL reads an address. The errors of the parser are not shown: they may repeat what they cannot read.
@@ -132,7 +136,7 @@ func prepareDatabase(ctx context.Context, config pgx.ConnConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, maxMigration)
 	defer cancel()
 	config.RuntimeParams = map[string]string{"application_name": config.RuntimeParams["application_name"], "statement_timeout": "0", "lock_timeout": "0"}
-	db := openDB(config)
+	db, _ := openDB(config)
 	defer db.Close()
 	if err := usable(ctx, db); err != nil {
 		return err

@@ -19,7 +19,18 @@ import (
 // openURL opens a database, with a data directory of its own.
 func openURL(t *testing.T, url string, now func() time.Time) *meta.Store {
 	t.Helper()
-	s, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: now})
+	return openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: now})
+}
+
+// openURLIn opens a database with this data directory.
+func openURLIn(t *testing.T, url, dir string) *meta.Store {
+	t.Helper()
+	return openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: dir, Now: time.Now})
+}
+
+func openWith(t *testing.T, o meta.PostgreSQL) *meta.Store {
+	t.Helper()
+	s, err := meta.OpenPostgreSQL(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,10 @@ func sqlState(err error) string {
 }
 
 // lost tells whether an error means that the connection is of no use any more: it cannot be made, it broke, the server ends, or
-// it takes only reads since another server took over.
+// it takes only reads since another server took over (25006, and 0A000 for a transaction that asks to write).
 func lost(err error) bool {
 	switch state := sqlState(err); {
-	case state == "25006", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "28"), state == "53300":
+	case state == "25006", state == "0A000", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "28"), state == "53300":
 		return true
 	case state != "":
 		return false
@@ -34,7 +34,7 @@ func lost(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAway)
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAway) || errors.Is(err, errUndone) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // again tells whether the server has undone a transaction because of others, so that it is to be run once more.
@@ -50,7 +50,7 @@ func unavailable(err error) string {
 	switch state := sqlState(err); {
 	case state == "53100":
 		return "the disk of the database server is full: free some space and repeat"
-	case state == "25006":
+	case state == "25006", state == "0A000":
 		return "the database server takes no changes now (it is read-only)"
 	case state == "53300":
 		return "the database server has no free connection: repeat later, or raise its max_connections"
@@ -106,15 +106,4 @@ func scrub(err error, password string) error {
 		return &scrubbed{err, strings.ReplaceAll(text, password, "[secret]")}
 	}
 	return err
-}
-
-// scrubbing makes connections whose failures do not contain the password.
-type scrubbing struct {
-	driver.Connector
-	password string
-}
-
-func (s scrubbing) Connect(ctx context.Context) (driver.Conn, error) {
-	c, err := s.Connector.Connect(ctx)
-	return c, scrub(err, s.password)
 }

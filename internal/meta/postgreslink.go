@@ -6,11 +6,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -18,58 +16,40 @@ import (
 // goroutine at a time.
 type link struct {
 	db    *sql.DB
+	dial  *dialer
 	limit time.Duration // of one statement, and of one attempt to connect
 
 	conn  *sql.Conn // nil while there is none
 	stmts *statements
 	pid   uint32 // of the server's process
 
-	failed error // why the last attempt to connect failed, nil after one that did not
-	pause  time.Duration
-	next   time.Time // no attempt before
 }
-
-const (
-	minPause = 50 * time.Millisecond
-	maxPause = 2 * time.Second
-)
-
-// errAway is the answer while no attempt to connect is due.
-var errAway = errors.New("the database server could not be reached, and it is too early to try again")
 
 func newLink(config pgx.ConnConfig, limit time.Duration) *link {
-	db := openDB(config)
+	db, dial := openDB(config)
 	db.SetMaxOpenConns(1)
-	return &link{db: db, limit: limit}
+	return &link{db: db, dial: dial, limit: limit}
 }
 
-// connect makes the connection unless there is one. After a failure the next attempt is not made before a pause, which grows up to
-// 2 s and differs from process to process, so that a server that comes back is not met by all at once. fresh tells that the
-// connection is a new one.
+// connect makes the connection unless there is one. fresh tells that it is a new one.
 func (l *link) connect() (fresh bool, err error) {
 	if l.conn != nil {
 		return false, nil
 	}
-	if time.Now().Before(l.next) {
-		return false, errors.Join(errAway, l.failed)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.limit)
 	defer cancel()
 	conn, err := l.db.Conn(ctx)
-	if err == nil {
-		err = conn.Raw(func(c any) error {
-			l.pid = c.(*stdlib.Conn).Conn().PgConn().PID()
-			return nil
-		})
-	}
 	if err != nil {
-		l.failed = err
-		l.pause = min(max(2*l.pause, minPause), maxPause)
-		l.next = time.Now().Add(l.pause/2 + rand.N(l.pause))
 		return false, fmt.Errorf("connecting: %w", err)
 	}
-	l.conn, l.failed, l.pause = conn, nil, 0
-	l.stmts = newStatements(conn.PrepareContext)
+	err = conn.Raw(func(c any) error {
+		l.pid = c.(*stdlib.Conn).Conn().PgConn().PID()
+		return nil
+	})
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("connecting: %w", err), conn.Close())
+	}
+	l.conn, l.stmts = conn, newStatements(conn.PrepareContext)
 	l.stmts.limit, l.stmts.utf8 = l.limit, true
 	return true, nil
 }
@@ -108,16 +88,10 @@ func (l *link) simple(text string) (tag string, err error) {
 		if err == nil && len(results) > 0 {
 			tag = results[len(results)-1].CommandTag.String()
 		}
-		if pgconn.SafeToRetry(err) {
-			err = errors.Join(errNotSent, err)
-		}
 		return err
 	})
 	return tag, err
 }
-
-// errNotSent marks the failure of a statement that the server has not received.
-var errNotSent = errors.New("the connection was lost before the statement was sent")
 
 func (l *link) close() error {
 	l.drop()

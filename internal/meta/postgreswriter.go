@@ -75,6 +75,9 @@ func (w *postgresWriter) transact(group []*write) (began bool, err error) {
 			return true, nil
 		}
 		settle(group, errors.Is(err, errUnknown))
+		if errors.Is(err, errUndone) && time.Now().Before(limit) {
+			continue // on the connection by which that was found out
+		}
 		broken := w.link.broken(err)
 		if broken {
 			w.link.drop()
@@ -95,7 +98,7 @@ func (w *postgresWriter) transact(group []*write) (began bool, err error) {
 // wait waits until an attempt to connect is due. It is false when the server is to stop.
 func (w *postgresWriter) wait() bool {
 	select {
-	case <-time.After(time.Until(w.link.next)):
+	case <-time.After(max(time.Until(w.link.dial.due()), minPause/10)):
 		return true
 	case <-w.stop:
 		return false
@@ -177,9 +180,11 @@ func (w *postgresWriter) commitNow(number int64, id string) error {
 		return nil
 	case err == nil: // the server rolls back a transaction in which a statement has failed
 		return fmt.Errorf("committing: the server answered %s", tag)
-	case errors.Is(err, errNotSent), sqlState(err) != "" && !lost(err):
+	case sqlState(err) != "" && !lost(err):
 		return fmt.Errorf("committing: %w", err)
 	}
+	// Not even an error by which the driver says that nothing was sent is believed: pgx v5.11 gives one when the connection ends
+	// while it waits for the answer.
 	pid := w.link.pid
 	w.link.drop()
 	stored, known := w.outcome(number, id, pid)
@@ -187,10 +192,13 @@ func (w *postgresWriter) commitNow(number int64, id string) error {
 	case !known:
 		return fault.Unavailable.New("the connection to the database was lost at the commit: whether the change was stored is not known; look before you repeat").Because(errors.Join(errUnknown, err))
 	case !stored:
-		return fmt.Errorf("the connection was lost and nothing committed: %w", errors.Join(errNotSent, err))
+		return fmt.Errorf("committing: %w", errors.Join(errUndone, err))
 	}
 	return nil
 }
+
+// errUndone marks the failure of a commit of which nothing is stored.
+var errUndone = errors.New("the connection was lost before the commit")
 
 // outcome finds out what became of a transaction whose commit got no answer. Its process in the server is ended when it still
 // waits, since nobody else will tell it what to do. known is false when the server cannot be reached, or has forgotten.

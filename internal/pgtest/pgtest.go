@@ -37,8 +37,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	command *exec.Cmd
-	alive   io.Closer     // the server stops when it is closed, or when this process ends
-	ended   chan struct{} // closed when command has ended
+	alive   io.WriteCloser // the server stops when it is closed, or when this process ends
+	ended   chan struct{}  // closed when command has ended
 	names   atomic.Int64
 }
 
@@ -116,23 +116,11 @@ func (s *Server) Pause(t testing.TB) (resume func()) {
 // Socket is the path of the server's socket.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
 
-// NewDatabase makes an empty database and returns its address.
-func (s *Server) NewDatabase(t testing.TB) string {
+// NewDatabase makes an empty database, with options of CREATE DATABASE, and returns its address.
+func (s *Server) NewDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("t%d", s.names.Add(1))
-	s.Exec(t, "postgres", `CREATE DATABASE `+name+` TEMPLATE template0`)
-	return s.URL(name)
-}
-
-// NewCopy makes a database that is a copy of another, to which nobody is connected.
-func (s *Server) NewCopy(t testing.TB, of string) string {
-	t.Helper()
-	u, err := url.Parse(of)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := fmt.Sprintf("t%d", s.names.Add(1))
-	s.Exec(t, "postgres", `CREATE DATABASE `+name+` TEMPLATE `+strings.TrimPrefix(u.Path, "/"))
+	s.Exec(t, "postgres", `CREATE DATABASE `+name+` TEMPLATE template0 `+strings.Join(options, " "))
 	return s.URL(name)
 }
 
@@ -239,11 +227,12 @@ func (s *Server) launch(limit time.Time) error {
 		}
 		select {
 		case <-ended:
-			_ = alive.Close()
+			release(alive)
 			return fmt.Errorf("the PostgreSQL server ended:\n%s", s.Log())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(limit) {
+			release(alive)
 			return fmt.Errorf("the PostgreSQL server does not answer: %w\n%s", err, s.Log())
 		}
 	}
@@ -260,9 +249,14 @@ func (s *Server) stop(signal syscall.Signal) {
 		_ = syscall.Kill(pid, signal)
 	}
 	<-s.ended
-	_, _ = io.WriteString(s.alive.(io.Writer), "keep\n") // the directory
-	_ = s.alive.Close()
+	release(s.alive)
 	s.command = nil
+}
+
+// release ends the guard of a server, which then leaves the directory as it is.
+func release(alive io.WriteCloser) {
+	_, _ = io.WriteString(alive, "keep\n")
+	_ = alive.Close()
 }
 
 // postmaster is the process id of the server, 0 when it does not run.
@@ -324,4 +318,18 @@ func unprivileged() (uid, gid uint32, err error) {
 		return uint32(uid), uint32(gid), errors.Join(err1, err2)
 	}
 	return 0, 0, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody")
+}
+
+// Standby lets a server that is stopped start as a standby, which can only be read until pg_promote() is called.
+func (s *Server) Standby(t testing.TB) {
+	t.Helper()
+	path := filepath.Join(s.dir, "data", "standby.signal")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := s.attr.Credential; c != nil {
+		if err := os.Chown(path, int(c.Uid), int(c.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
