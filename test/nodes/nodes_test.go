@@ -1,0 +1,327 @@
+// Package nodes_test runs two servers on one PostgreSQL database: what one has changed, the other answers at once.
+package nodes_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrsdk "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamsdk "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/secret"
+)
+
+// changes is how many there are; ECRIN_SLOW=1 asks for the long proof.
+func changes() int {
+	if os.Getenv("ECRIN_SLOW") == "1" {
+		return 10_000
+	}
+	return 350
+}
+
+const visitor = "111122223333"
+
+// nodes are two servers on one database, each with a data directory of its own and the same master key.
+func nodes(t *testing.T) (a, b *apptest.Server) {
+	t.Helper()
+	url := secret.New(pgtest.Start(t).NewDatabase(t))
+	start := func(dir string) *apptest.Server {
+		return apptest.Start(t, apptest.Options{Dir: dir, Config: func(c *config.Config) { c.Database, c.LogLevel = url, "error" }})
+	}
+	a = start(t.TempDir())
+	dir := t.TempDir()
+	key, err := os.ReadFile(filepath.Join(a.Dir, "master.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "master.key"), key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, start(dir)
+}
+
+// actor is somebody with an access key, as a client of one of the servers.
+type actor struct {
+	ecr  *ecr.Client
+	iam  *iam.Client
+	base string
+	http *http.Client
+}
+
+func as(s *apptest.Server, key, secretKey string) actor {
+	c := aws.Config{
+		Region: s.Running.Region, BaseEndpoint: &s.URL, HTTPClient: s.HTTP, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(key, secretKey, ""),
+	}
+	return actor{ecr.NewFromConfig(c), iam.NewFromConfig(c), s.URL, s.HTTP}
+}
+
+// docker is the actor's docker client of a repository, logged in.
+func (x actor) docker(t *testing.T, repository string) ocitest.Repo {
+	t.Helper()
+	out, err := x.ecr.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := base64.StdEncoding.DecodeString(*out.AuthorizationData[0].AuthorizationToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ocitest.Client{Base: x.base, HTTP: x.http, Password: strings.TrimPrefix(string(plain), "AWS:")}.Repo(repository)
+}
+
+func code(err error) string {
+	var answer smithy.APIError
+	if errors.As(err, &answer) {
+		return answer.ErrorCode()
+	}
+	return fmt.Sprint(err)
+}
+
+// A step makes a change on the first server, and says what the second must answer then.
+type step struct {
+	what   string
+	change func(ctx context.Context, n int) error
+	read   func(ctx context.Context) string
+	want   func(n int) string
+}
+
+// TestChangesAreSeenByOthers: each change on one server, once it is answered, is what the other server answers by, with caches that
+// hold what was before.
+func TestChangesAreSeenByOthers(t *testing.T) {
+	t.Parallel()
+	a, b := nodes(t)
+	steps := changing(t, a, b)
+	ctx := t.Context()
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	for i := range 2 { // others ask the second server all the time
+		readers.Go(func() {
+			for n := i; !stop.Load(); n++ {
+				steps[n%len(steps)].read(ctx)
+			}
+		})
+	}
+	stale := 0
+	for n := range changes() {
+		s := steps[n%len(steps)]
+		round := n / len(steps)
+		if err := s.change(ctx, round); err != nil {
+			t.Fatalf("change %d, %s: %v", n, s.what, err)
+		}
+		if got, want := s.read(ctx), s.want(round); got != want {
+			stale++
+			t.Errorf("change %d, %s: the other server answers %q, want %q", n, s.what, got, want)
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
+	t.Logf("%d changes, %d answers of the other server stale", changes(), stale)
+	for _, s := range []*apptest.Server{a, b} {
+		if strings.Contains(s.Log.String(), pgtest.Password) {
+			t.Error("a log has the password of the database")
+		}
+	}
+}
+
+// changing prepares the things that change, and makes the steps.
+func changing(t *testing.T, a, b *apptest.Server) []step {
+	t.Helper()
+	root := a.Root(t)
+	onA, onB := as(a, root.KeyID, root.Secret), as(b, root.KeyID, root.Secret)
+	other := a.NewAccount(t, visitor)
+	visitorB := as(b, other.KeyID, other.Secret)
+	const repository = "team/app"
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	repoA := root.CreateRepository(t, repository)
+	images := []ocitest.Image{ocitest.NewImage(1, 100), ocitest.NewImage(2, 100)}
+	for i, im := range images {
+		repoA.Push(t, fmt.Sprint("image", i), im)
+	}
+	user := func(name string) (onB actor, key *string) {
+		_, err := onA.iam.CreateUser(t.Context(), &iam.CreateUserInput{UserName: &name})
+		must(err)
+		out, err := onA.iam.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &name})
+		must(err)
+		return as(b, *out.AccessKey.AccessKeyId, *out.AccessKey.SecretAccessKey), out.AccessKey.AccessKeyId
+	}
+	annB, key := user("ann")
+	bobB, _ := user("bob")
+	repoB := onB.docker(t, repository)
+	foreign := visitorB.docker(t, repository)
+	foreign.Prefix = root.ID + "/" + root.Region + "/"
+	put := func(ctx context.Context, tag string, im ocitest.Image) error {
+		return status(repoA.Try(ctx, http.MethodPut, repoA.Path("/manifests/"+tag), strings.NewReader(string(im.Manifest)), "Content-Type", ocitest.ImageType))
+	}
+	head := func(r ocitest.Repo, tag string) func(context.Context) string {
+		return func(ctx context.Context) string {
+			answer, err := r.Try(ctx, http.MethodHead, r.Path("/manifests/"+tag), nil)
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprint(answer.Status, " ", answer.Header.Get("Docker-Content-Digest"))
+		}
+	}
+	policy := func(ctx context.Context, name, effect string) error {
+		_, err := onA.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{
+			UserName: &name, PolicyName: aws.String("rights"),
+			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":"ecr:DescribeRepositories","Resource":"*"}]}`),
+		})
+		return err
+	}
+	must(policy(t.Context(), "ann", "Allow"))
+	describe := func(x actor) func(context.Context) string {
+		return func(ctx context.Context) string {
+			_, err := x.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{})
+			return code(err)
+		}
+	}
+	either := func(n int, even, odd string) string {
+		if n%2 == 0 {
+			return even
+		}
+		return odd
+	}
+	return []step{
+		{
+			"a tag moves",
+			func(ctx context.Context, n int) error { return put(ctx, "moving", images[n%2]) },
+			head(repoB, "moving"),
+			func(n int) string { return "200 " + images[n%2].Digest },
+		},
+		{
+			"a repository's policy lets another account in or out",
+			func(ctx context.Context, n int) error {
+				effect := either(n, "Allow", "Deny")
+				_, err := onA.ecr.SetRepositoryPolicy(ctx, &ecr.SetRepositoryPolicyInput{RepositoryName: aws.String(repository), PolicyText: aws.String(
+					`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Principal":{"AWS":"` + visitor + `"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`)})
+				return err
+			},
+			head(foreign, "image0"),
+			func(n int) string { return either(n, "200 "+images[0].Digest, "403 ") },
+		},
+		{
+			"an access key is turned off or on",
+			func(ctx context.Context, n int) error {
+				state := iamsdk.StatusTypeInactive
+				if n%2 == 1 {
+					state = iamsdk.StatusTypeActive
+				}
+				_, err := onA.iam.UpdateAccessKey(ctx, &iam.UpdateAccessKeyInput{UserName: aws.String("ann"), AccessKeyId: key, Status: state})
+				return err
+			},
+			describe(annB),
+			func(n int) string { return either(n, "UnrecognizedClientException", "<nil>") },
+		},
+		{
+			"a tag is made",
+			func(ctx context.Context, n int) error { return put(ctx, "gone", images[n%2]) },
+			head(repoB, "gone"),
+			func(n int) string { return "200 " + images[n%2].Digest },
+		},
+		{
+			"a tag is deleted",
+			func(ctx context.Context, n int) error {
+				out, err := onA.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: aws.String(repository), ImageIds: []ecrsdk.ImageIdentifier{{ImageTag: aws.String("gone")}}})
+				if err == nil && len(out.Failures) > 0 {
+					err = errors.New(*out.Failures[0].FailureReason)
+				}
+				return err
+			},
+			head(repoB, "gone"),
+			func(int) string { return "404 " },
+		},
+		{
+			"a user's policy allows or denies",
+			func(ctx context.Context, n int) error { return policy(ctx, "bob", either(n, "Deny", "Allow")) },
+			describe(bobB),
+			func(n int) string { return either(n, "AccessDeniedException", "<nil>") },
+		},
+		{
+			"a repository is made or deleted",
+			func(ctx context.Context, n int) (err error) {
+				if n%2 == 0 {
+					_, err = onA.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String("team/other")})
+				} else {
+					_, err = onA.ecr.DeleteRepository(ctx, &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/other")})
+				}
+				return err
+			},
+			func(ctx context.Context) string {
+				_, err := onB.ecr.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/other")})
+				return code(err)
+			},
+			func(n int) string {
+				return either(n, "RepositoryPolicyNotFoundException", "RepositoryNotFoundException")
+			},
+		},
+	}
+}
+
+func status(answer *ocitest.Answer, err error) error {
+	if err == nil && answer.Status >= 300 {
+		err = fmt.Errorf("%s: %d %s", answer.Asked, answer.Status, answer.Body)
+	}
+	return err
+}
+
+// While the database is away every request is refused as unavailable in the form of its API, /readyz tells why, and all goes on when
+// it is back.
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t)
+	url := secret.New(server.NewDatabase(t))
+	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.Database = url }})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	im := ocitest.NewImage(1, 100)
+	repo.Push(t, "v1", im)
+	repo.Manifest(t, "v1").Want(t, http.StatusOK) // and kept
+	server.Stop()
+	repo.Manifest(t, "v1").WantError(t, http.StatusServiceUnavailable, "UNAVAILABLE")
+	_, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+	if got := code(err); got != "ServerException" {
+		t.Errorf("the API answers %s, want ServerException", got)
+	}
+	ready := repo.Do(t, http.MethodGet, "/readyz", nil).Want(t, http.StatusServiceUnavailable)
+	if got := string(ready.Body); got != "not ready: the database does not answer\n" {
+		t.Errorf("/readyz says %q, want the reason", got)
+	}
+	repo.Do(t, http.MethodGet, "/healthz", nil).Want(t, http.StatusOK)
+	server.Start(t)
+	for n := 0; ; n++ {
+		if answer, err := repo.Try(t.Context(), http.MethodGet, "/readyz", nil); err == nil && answer.Status == http.StatusOK {
+			break
+		}
+		if n > 100_000 {
+			t.Fatal("the server does not become ready again")
+		}
+	}
+	repo.Manifest(t, "v1").Want(t, http.StatusOK)
+	if strings.Contains(s.Log.String(), pgtest.Password) {
+		t.Error("the log has the password of the database")
+	}
+}
