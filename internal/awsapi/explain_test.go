@@ -54,6 +54,16 @@ func (s *server) entity(id string, kind meta.EntityKind, called, trust, statemen
 	return "arn:aws:iam::" + home + what + called
 }
 
+// resolved is a user or role of the default account as it is now.
+func (s *server) resolved(kind meta.EntityKind, called string) meta.Entity {
+	s.t.Helper()
+	e, err := s.Meta().Entity(s.t.Context(), name.MustAccount(home), kind, called)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return e
+}
+
 const appARN = "arn:aws:ecr:us-east-1:000000000000:repository/app"
 
 // explanation asks as the operator, in words: verdict and layer.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 func (s *server) grant(in ecrintypes.GrantRepositoryAccessRequest) ecrintypes.GrantRepositoryAccessResponse {
@@ -104,7 +103,7 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 	alice := s.entity("AIDAALICE", meta.User, "alice", "", "")
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+alice+`"},"Action":"ecr:ListImages"}}`))
-	if err := s.Meta().DeleteEntity(t.Context(), name.MustAccount(home), meta.User, "alice"); err != nil {
+	if err := s.Meta().DeleteEntity(t.Context(), s.resolved(meta.User, "alice")); err != nil {
 		t.Fatal(err)
 	}
 	got = s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "PULL"})

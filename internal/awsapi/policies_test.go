@@ -6,7 +6,6 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // policyFor is a repository's policy that lets a principal pull.
@@ -37,7 +36,7 @@ func TestContract55Principals(t *testing.T) {
 	if got := text(); got != set || !strings.Contains(got, `"`+alice+`"`) {
 		t.Errorf("the policy reads %s, was set as %s", got, set)
 	}
-	if _, err := s.Meta().UpdateEntity(t.Context(), name.MustAccount(home), meta.User, "alice", func(e *meta.Entity) error {
+	if _, err := s.Meta().UpdateEntity(t.Context(), s.resolved(meta.User, "alice"), func(e *meta.Entity) error {
 		e.Name, e.Path = "alicia", "/team/"
 		return nil
 	}); err != nil {
@@ -46,7 +45,7 @@ func TestContract55Principals(t *testing.T) {
 	if got, want := text(), "arn:aws:iam::000000000000:user/team/alicia"; !strings.Contains(got, want) {
 		t.Errorf("after the user got another name the policy reads %s, want %s in it", got, want)
 	}
-	if err := s.Meta().DeleteEntity(t.Context(), name.MustAccount(home), meta.User, "alicia"); err != nil {
+	if err := s.Meta().DeleteEntity(t.Context(), s.resolved(meta.User, "alicia")); err != nil {
 		t.Fatal(err)
 	}
 	s.entity("AIDAALICEALICEALICE01", meta.User, "alice", "", "")

@@ -261,7 +261,7 @@ func TestDecideWithinAnAccount(t *testing.T) {
 	push := pull(home, "app")
 	push.Action = "ecr:PutImage"
 	w.decide("which does not push", inGroup, push, "no identity-based policy allows the ecr:PutImage action")
-	if _, err := w.meta.UpdateEntity(t.Context(), home, meta.User, "member", func(e *meta.Entity) error {
+	if _, err := w.meta.UpdateEntity(t.Context(), member, func(e *meta.Entity) error {
 		e.Boundary = "arn:aws:iam::aws:policy/IAMReadOnlyAccess"
 		return nil
 	}); err != nil {
@@ -308,7 +308,7 @@ func TestDecideAcrossAccounts(t *testing.T) {
 	for _, k := range keys {
 		w.must(w.meta.DeleteAccessKey(t.Context(), k.ID))
 	}
-	w.must(w.meta.DeleteEntity(t.Context(), other, meta.User, "with"))
+	w.must(w.meta.DeleteEntity(t.Context(), user))
 	_, again := w.user(other, "with", allow("ecr:*", "*"))
 	w.decide("a namesake", again, pull(home, "user"), noResource)
 	w.decide("a namesake in the account that is named", again, pull(home, "account"), "")
@@ -365,7 +365,7 @@ func TestDecideSessions(t *testing.T) {
 
 	w.must(w.meta.DeleteInline(t.Context(), role.ID, "inline"))
 	w.decide("a session after its role lost the policy", plain, pull(home, "app"), noIdentity)
-	w.must(w.meta.DeleteEntity(t.Context(), home, meta.Role, "puller"))
+	w.must(w.meta.DeleteEntity(t.Context(), role))
 	if _, err := w.KeyCaller(t.Context(), plain.AccessKey); !errors.Is(err, fault.ExpiredCredentials) {
 		t.Errorf("the session of a role that was deleted: %v", err)
 	}

@@ -46,7 +46,7 @@ func (s *Service) DeleteRolePermissionsBoundary(ctx context.Context, c identity.
 }
 
 func (s *Service) setBoundary(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, arn string) (*None, error) {
-	_, err := s.meta.UpdateEntity(ctx, c.Account, kind, entityName, func(e *meta.Entity) error {
+	_, err := s.update(ctx, c.Account, kind, entityName, func(e *meta.Entity) error {
 		e.Boundary = arn
 		return modifiable(*e)
 	})

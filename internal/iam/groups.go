@@ -89,7 +89,7 @@ func (s *Service) UpdateGroup(ctx context.Context, c identity.Caller, in *iamtyp
 // DeleteGroup removes a group that has no members and policies any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteGroup.
 func (s *Service) DeleteGroup(ctx context.Context, c identity.Caller, in *iamtypes.DeleteGroupRequest) (*None, error) {
-	return none(s.meta.DeleteEntity(ctx, c.Account, meta.Group, in.GroupName))
+	return none(s.remove(ctx, c.Account, meta.Group, in.GroupName))
 }
 
 // AddUserToGroup gives a user the rights of a group; twice is no error. Errors: fault.NoSuchEntity, fault.LimitExceeded.

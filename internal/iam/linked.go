@@ -92,7 +92,7 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller
 			return nil, err
 		}
 	}
-	if err := s.meta.DeleteEntity(ctx, c.Account, meta.Role, e.Name); err != nil {
+	if err := s.remove(ctx, c.Account, meta.Role, e.Name); err != nil {
 		return nil, err
 	}
 	nonce := make([]byte, 8)

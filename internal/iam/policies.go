@@ -210,7 +210,7 @@ func (s *Service) DeletePolicy(ctx context.Context, c identity.Caller, in *iamty
 	if err != nil {
 		return nil, err
 	}
-	return none(s.meta.DeleteEntity(ctx, c.Account, meta.ManagedPolicy, e.Name))
+	return none(s.remove(ctx, c.Account, meta.ManagedPolicy, e.Name))
 }
 
 // TagPolicy adds tags to a managed policy, or replaces those with the same keys.

@@ -110,7 +110,7 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Ca
 // DeleteInstanceProfile removes an instance profile that has no role any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteInstanceProfile.
 func (s *Service) DeleteInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
-	return none(s.meta.DeleteEntity(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName))
+	return none(s.remove(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName))
 }
 
 // AddRoleToInstanceProfile puts a role into an instance profile that has none.

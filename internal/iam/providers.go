@@ -133,7 +133,7 @@ func (s *Service) changeProvider(ctx context.Context, c identity.Caller, arn str
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta.UpdateEntity(ctx, c.Account, meta.OIDCProvider, issuer, change)
+	_, err = s.update(ctx, c.Account, meta.OIDCProvider, issuer, change)
 	if errors.Is(err, fault.NoSuchEntity) {
 		err = noProvider(arn)
 	}
@@ -177,7 +177,7 @@ func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, c identity.Ca
 	if err != nil {
 		return nil, err
 	}
-	err = s.meta.DeleteEntity(ctx, c.Account, meta.OIDCProvider, issuer)
+	err = s.remove(ctx, c.Account, meta.OIDCProvider, issuer)
 	if errors.Is(err, fault.NoSuchEntity) {
 		err = nil
 	}

@@ -132,7 +132,7 @@ func (s *Service) ListRoles(ctx context.Context, c identity.Caller, in *iamtypes
 // Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Sources: IAM API reference, UpdateRole; ECR user guide, using service-linked roles.
 func (s *Service) UpdateRole(ctx context.Context, c identity.Caller, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
-	_, err := s.meta.UpdateEntity(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+	_, err := s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
 		if in.Description != "" {
 			e.Description = in.Description
 		}
@@ -150,7 +150,7 @@ func (s *Service) UpdateRole(ctx context.Context, c identity.Caller, in *iamtype
 // Errors: fault.NoSuchEntity.
 // Sources: IAM API reference, UpdateRoleDescription; ECR user guide, using service-linked roles.
 func (s *Service) UpdateRoleDescription(ctx context.Context, c identity.Caller, in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
-	e, err := s.meta.UpdateEntity(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+	e, err := s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
 		e.Description = in.Description
 		return nil
 	})
@@ -170,7 +170,7 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, c identity.Caller,
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta.UpdateEntity(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+	_, err = s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
 		e.Trust = trust
 		return modifiable(*e)
 	})
@@ -189,5 +189,5 @@ func (s *Service) DeleteRole(ctx context.Context, c identity.Caller, in *iamtype
 	if err != nil {
 		return nil, err
 	}
-	return none(s.meta.DeleteEntity(ctx, c.Account, meta.Role, in.RoleName))
+	return none(s.remove(ctx, c.Account, meta.Role, in.RoleName))
 }

@@ -122,7 +122,7 @@ func (s *Service) UpdateUser(ctx context.Context, c identity.Caller, in *iamtype
 
 // rename gives an entity another name, path or both; what is empty stays.
 func (s *Service) rename(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, newName, newPath string) (*None, error) {
-	_, err := s.meta.UpdateEntity(ctx, c.Account, kind, entityName, func(e *meta.Entity) error {
+	_, err := s.update(ctx, c.Account, kind, entityName, func(e *meta.Entity) error {
 		if newName != "" {
 			e.Name = newName
 		}
@@ -146,7 +146,7 @@ func none(err error) (*None, error) {
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict. Source: IAM API reference, DeleteUser.
 func (s *Service) DeleteUser(ctx context.Context, c identity.Caller, in *iamtypes.DeleteUserRequest) (*None, error) {
-	return none(s.meta.DeleteEntity(ctx, c.Account, meta.User, in.UserName))
+	return none(s.remove(ctx, c.Account, meta.User, in.UserName))
 }
 
 // foldCase is how the keys of users' and roles' tags compare: Team and team are one key. Those of other entities are two.

@@ -152,7 +152,7 @@ func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.meta.UpdateEntity(ctx, c.Account, meta.ManagedPolicy, e.Name, func(e *meta.Entity) error {
+	_, err = s.update(ctx, c.Account, meta.ManagedPolicy, e.Name, func(e *meta.Entity) error {
 		e.DefaultVersion, e.UpdatedAt = number, s.now()
 		return nil
 	})

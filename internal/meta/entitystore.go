@@ -167,6 +167,22 @@ func (s *Store) Entity(ctx context.Context, account name.Account, kind EntityKin
 	})
 }
 
+// resolvedIn reads, inside the transaction, an entity that was resolved before it.
+// Errors: fault.NoSuchEntity (it was deleted, whatever has its name now), fault.TargetChanged (it has another name or path).
+func resolvedIn(t *tx, e Entity) (Entity, error) {
+	now, err := scanEntity(func(dest ...any) error {
+		found, err := t.one(`SELECT `+entityColumns+` FROM entities WHERE id = $1`, args{e.ID}, dest...)
+		if err == nil && !found {
+			return noSuchEntity(e.Kind, e.Name)
+		}
+		return err
+	})
+	if err == nil && (now.Name != e.Name || now.Path != e.Path) {
+		return Entity{}, fault.TargetChanged.New("the %s %s has another name or path now", words[e.Kind], name.Clip(e.Name))
+	}
+	return now, err
+}
+
 // entityIn reads an entity inside a transaction. Errors: fault.NoSuchEntity.
 func entityIn(t *tx, account name.Account, kind EntityKind, entityName string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
@@ -219,13 +235,15 @@ func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[En
 	return all, err
 }
 
-// UpdateEntity changes an entity in one transaction: change gets it as it is and may run more than once. It may change the
-// name too, but not id, account, kind, creation, last version and last use. An error of change ends it.
-// Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (the new name is taken).
-func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind EntityKind, entityName string, change func(*Entity) error) (Entity, error) {
+// UpdateEntity changes an entity, which was read before, in one transaction: change gets it as it is now and may run more than
+// once. It may change the name too, but not id, account, kind, creation, last version and last use. An error of change ends it.
+//
+// Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (the new name is taken),
+// fault.TargetChanged (its name or path has changed since it was read), those of change.
+func (s *Store) UpdateEntity(ctx context.Context, resolved Entity, change func(*Entity) error) (Entity, error) {
 	var e Entity
 	err := s.identity(ctx, func(t *tx) (err error) {
-		if e, err = entityIn(t, account, kind, entityName); err != nil {
+		if e, err = resolvedIn(t, resolved); err != nil {
 			return err
 		}
 		before := e
@@ -236,12 +254,12 @@ func (s *Store) UpdateEntity(ctx context.Context, account name.Account, kind Ent
 		e.LastVersion, e.LastUsedAt, e.LastUsedRegion = before.LastVersion, before.LastUsedAt, before.LastUsedRegion
 		var one int
 		if folded := strings.ToLower(e.Name); folded != strings.ToLower(before.Name) {
-			taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`, args{account.String(), kind, folded}, &one)
+			taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`, args{e.Account.String(), e.Kind, folded}, &one)
 			if err != nil {
 				return err
 			}
 			if taken {
-				return entityExists(kind, e.Name)
+				return entityExists(e.Kind, e.Name)
 			}
 		}
 		if e.Boundary != before.Boundary {
@@ -286,22 +304,25 @@ var conflicts = []struct {
 	{[]EntityKind{ManagedPolicy}, `SELECT 1 FROM policy_versions WHERE $1 <> '' AND policy = $2 LIMIT 1 OFFSET 1`, "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."},
 }
 
-// DeleteEntity removes an entity on which nothing hangs. Errors: fault.NoSuchEntity, fault.DeleteConflict: a user with
-// access keys, inline or attached policies, or groups; a group with members or policies; a role with policies or instance
+// DeleteEntity removes an entity, which was read before and on which nothing depends. Policies that name it (trust policies,
+// repository policies) stay and name no principal.
+//
+// Errors: fault.NoSuchEntity, fault.TargetChanged (its name or path has changed since it was read), fault.DeleteConflict: a user
+// with access keys, inline or attached policies, or groups; a group with members or policies; a role with policies or instance
 // profiles; a managed policy that is attached, is a boundary, or has more than its default version; an instance profile
-// with a role. Whatever named it (trust policies, repository policies) stays and names nobody.
-func (s *Store) DeleteEntity(ctx context.Context, account name.Account, kind EntityKind, entityName string) error {
+// with a role.
+func (s *Store) DeleteEntity(ctx context.Context, resolved Entity) error {
 	return s.identity(ctx, func(t *tx) error {
-		e, err := entityIn(t, account, kind, entityName)
+		e, err := resolvedIn(t, resolved)
 		if err != nil {
 			return err
 		}
 		var one int
 		for _, c := range conflicts {
-			if !slices.Contains(c.kinds, kind) {
+			if !slices.Contains(c.kinds, e.Kind) {
 				continue
 			}
-			found, err := t.one(c.text, args{account.String(), e.ID}, &one)
+			found, err := t.one(c.text, args{e.Account.String(), e.ID}, &one)
 			if err != nil {
 				return err
 			}
@@ -309,7 +330,7 @@ func (s *Store) DeleteEntity(ctx context.Context, account name.Account, kind Ent
 				return fault.DeleteConflict.New("%s", c.why)
 			}
 		}
-		if kind == ManagedPolicy {
+		if e.Kind == ManagedPolicy {
 			if err := notInUse(t, e); err != nil {
 				return err
 			}

@@ -117,7 +117,9 @@ func people(w *metatest.World) {
 	make(meta.Group, "AGPABOB")
 	const arn = "arn:aws:iam::111122223333:policy/x/Limit"
 	w.Must(w.Attach(w.Ctx, "AGPABOB", arn, 9))
-	_, err := w.UpdateEntity(w.Ctx, metatest.Account, meta.User, "Bob", func(e *meta.Entity) error { e.Boundary = arn; return nil })
+	bob, err := w.EntityByID(w.Ctx, "AIDABOB")
+	w.Must(err)
+	_, err = w.UpdateEntity(w.Ctx, bob, func(e *meta.Entity) error { e.Boundary = arn; return nil })
 	w.Must(err)
 	w.Must(w.AddMember(w.Ctx, "AGPABOB", "AIDABOB", 9, 0))
 	k := metatest.Key(metatest.Account, "AKIABOB")

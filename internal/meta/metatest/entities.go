@@ -153,8 +153,13 @@ func testUpdateEntity(w *World) {
 	w.entity(meta.ManagedPolicy, "limit")
 	bob, ann := w.entity(meta.User, "bob"), w.entity(meta.User, "ann")
 	update := func(entityName string, change func(*meta.Entity)) (meta.Entity, error) {
-		return w.UpdateEntity(w.Ctx, Account, meta.User, entityName, func(e *meta.Entity) error { change(e); return nil })
+		resolved, err := w.Entity(w.Ctx, Account, meta.User, entityName)
+		if err != nil {
+			return meta.Entity{}, err
+		}
+		return w.UpdateEntity(w.Ctx, resolved, func(e *meta.Entity) error { change(e); return nil })
 	}
+	before := bob
 	bob.Name, bob.Path, bob.Boundary = "Robert", "/x/", arn("limit")
 	bob.UpdatedAt = monday.Add(time.Second)
 	got, err := update("bob", func(e *meta.Entity) {
@@ -168,6 +173,9 @@ func testUpdateEntity(w *World) {
 	w.Equal(got, bob, "after UpdateEntity")
 	_, err = w.Entity(w.Ctx, Account, meta.User, "bob")
 	w.Want(err, fault.NoSuchEntity, "the name before")
+	got, err = w.UpdateEntity(w.Ctx, before, func(e *meta.Entity) error { e.Name = "lost"; return nil })
+	w.Want(err, fault.TargetChanged, "a change of bob as it was before it got another name")
+	w.Equal(got, meta.Entity{}, "the entity of that change")
 
 	for what, c := range map[string]struct {
 		name   string
@@ -193,7 +201,7 @@ func testUpdateEntity(w *World) {
 	w.Must(err)
 
 	mine := fault.InvalidInput.New("no")
-	_, err = w.UpdateEntity(w.Ctx, Account, meta.User, "ann", func(e *meta.Entity) error { e.Path = "/lost/"; return mine })
+	_, err = w.UpdateEntity(w.Ctx, ann, func(e *meta.Entity) error { e.Path = "/lost/"; return mine })
 	if !errors.Is(err, error(mine)) {
 		w.Errorf("an error of the change: got %v, want it", err)
 	}
@@ -242,16 +250,19 @@ func testDeleteEntity(w *World) {
 		w.Must(w.PutEntityTags(w.Ctx, e.ID, map[string]string{"k": "v"}, 50)) // these are no hindrance
 		for _, h := range hanging {
 			w.Must(h[0].(func(meta.Entity) error)(e))
-			err := w.DeleteEntity(w.Ctx, Account, kind, e.Name)
+			err := w.DeleteEntity(w.Ctx, e)
 			w.Want(err, fault.DeleteConflict, "kind %d: %s", kind, h[2])
 			if got := fault.From(cmp.Or(err, errors.New("none"))).Public; got != h[2] {
 				w.Errorf("kind %d: got the text %q, want %q", kind, got, h[2])
 			}
 			w.Must(h[1].(func(meta.Entity) error)(e))
 		}
-		w.Want(w.DeleteEntity(w.Ctx, Account, kind, "DOOMED"), fault.NoSuchEntity, "kind %d: another case", kind)
-		w.Must(w.DeleteEntity(w.Ctx, Account, kind, e.Name))
-		w.Want(w.DeleteEntity(w.Ctx, Account, kind, e.Name), fault.NoSuchEntity, "kind %d: a second time", kind)
+		otherCase, otherPath := e, e
+		otherCase.Name, otherPath.Path = "DOOMED", "/x/"
+		w.Want(w.DeleteEntity(w.Ctx, otherCase), fault.TargetChanged, "kind %d: another case", kind)
+		w.Want(w.DeleteEntity(w.Ctx, otherPath), fault.TargetChanged, "kind %d: another path", kind)
+		w.Must(w.DeleteEntity(w.Ctx, e))
+		w.Want(w.DeleteEntity(w.Ctx, e), fault.NoSuchEntity, "kind %d: a second time", kind)
 		_, err := w.EntityByID(w.Ctx, e.ID)
 		w.Want(err, fault.NoSuchEntity, "kind %d: the deleted one", kind)
 		left, err := w.EntityTags(w.Ctx, e.ID)
@@ -262,7 +273,7 @@ func testDeleteEntity(w *World) {
 
 // bound sets a user's boundary.
 func (w *World) bound(user meta.Entity, boundary string) error {
-	_, err := w.UpdateEntity(w.Ctx, user.Account, user.Kind, user.Name, func(e *meta.Entity) error { e.Boundary = boundary; return nil })
+	_, err := w.UpdateEntity(w.Ctx, user, func(e *meta.Entity) error { e.Boundary = boundary; return nil })
 	return err
 }
 
@@ -271,12 +282,17 @@ func testEntityGone(w *World) {
 	w.entity(meta.ManagedPolicy, "p")
 	user, group, doomed := w.entity(meta.User, "u"), w.entity(meta.Group, "g"), w.entity(meta.ManagedPolicy, "doomed")
 	gone := w.entity(meta.User, "gone")
-	for kind, n := range map[meta.EntityKind]string{meta.User: "gone", meta.ManagedPolicy: "doomed"} {
-		w.Must(w.DeleteEntity(w.Ctx, Account, kind, n))
-	}
+	w.Must(w.DeleteEntity(w.Ctx, gone))
+	w.Must(w.DeleteEntity(w.Ctx, doomed))
+	namesake := gone
+	namesake.ID = "AIDANAMESAKE"
+	w.Must(w.CreateEntity(w.Ctx, namesake, nil, 10))
+	_, update := w.UpdateEntity(w.Ctx, gone, func(e *meta.Entity) error { e.Path = "/lost/"; return nil })
 	k := Key(Account, "AKIAOFNOBODY")
 	k.Principal = gone.ID
 	for what, err := range map[string]error{
+		"UpdateEntity":           update,
+		"DeleteEntity":           w.DeleteEntity(w.Ctx, gone),
 		"PutEntityTags":          w.PutEntityTags(w.Ctx, gone.ID, map[string]string{"k": "v"}, 50),
 		"RemoveEntityTags":       w.RemoveEntityTags(w.Ctx, gone.ID, []string{"k"}),
 		"PutInline":              w.PutInline(w.Ctx, gone.ID, meta.Inline{Name: "i"}, 9),
@@ -324,7 +340,7 @@ func testEntityNameRace(w *World) {
 	all, err := w.Entities(w.Ctx, Account, meta.User, "", "u", 100)
 	w.Must(err)
 	won = race(w, len(all), fault.EntityAlreadyExists, func(i int) error {
-		_, err := w.UpdateEntity(w.Ctx, Account, meta.User, all[i].Name, func(e *meta.Entity) error { e.Name = "same"; return nil })
+		_, err := w.UpdateEntity(w.Ctx, all[i], func(e *meta.Entity) error { e.Name = "same"; return nil })
 		return err
 	})
 	w.Equal(won, 1, "users that got one name")

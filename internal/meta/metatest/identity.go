@@ -30,7 +30,7 @@ func testIdentityGeneration(w *World) {
 		{"CreateEntity", true, func() error { return w.CreateEntity(w.Ctx, plain(meta.User, "y"), nil, 9) }},
 		{"CreateManagedPolicy", true, func() error { return w.CreateManagedPolicy(w.Ctx, plain(meta.ManagedPolicy, "y"), "{}", nil, 9) }},
 		{"UpdateEntity", true, func() error { return w.bound(e[meta.User], awsPolicy) }},
-		{"DeleteEntity", true, func() error { return w.DeleteEntity(w.Ctx, Account, meta.User, "y") }},
+		{"DeleteEntity", true, func() error { return w.DeleteEntity(w.Ctx, plain(meta.User, "y")) }},
 		{"PutEntityTags", true, func() error { return w.PutEntityTags(w.Ctx, e[meta.User].ID, map[string]string{"k": "v"}, 9) }},
 		{"RemoveEntityTags", true, func() error { return w.RemoveEntityTags(w.Ctx, e[meta.User].ID, []string{"k"}) }},
 		{"PutInline", true, func() error { return w.PutInline(w.Ctx, e[meta.User].ID, meta.Inline{Name: "i"}, 9) }},

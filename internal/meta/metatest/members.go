@@ -71,18 +71,19 @@ func testMemberRace(w *World) {
 		n := fmt.Sprint("u", round)
 		u := w.entity(meta.User, n)
 		codes := []fault.Code{fault.DeleteConflict, fault.NoSuchEntity}
-		remove := func() error { return w.DeleteEntity(w.Ctx, Account, meta.User, n) }
+		remove := func() error { return w.DeleteEntity(w.Ctx, u) }
 		both(w, "deleting a user, and putting it into a group", codes, remove,
 			func() error { return w.AddMember(w.Ctx, g.ID, u.ID, 10, 0) })
 		k := Key(Account, "AKIA"+n)
 		n += "k"
-		k.Principal = w.entity(meta.User, n).ID
+		u = w.entity(meta.User, n)
+		k.Principal = u.ID
 		both(w, "deleting a user, and making a key for it", codes, remove, func() error { return w.PutAccessKey(w.Ctx, k, 2) })
 		n += "g"
 		d := w.entity(meta.Group, n)
 		member := w.entity(meta.User, n+"u")
 		both(w, "deleting a group, and putting a user into it", codes,
-			func() error { return w.DeleteEntity(w.Ctx, Account, meta.Group, n) },
+			func() error { return w.DeleteEntity(w.Ctx, d) },
 			func() error { return w.AddMember(w.Ctx, d.ID, member.ID, 10, 0) })
 	}
 	members, err := w.Members(w.Ctx, g.ID)

@@ -112,15 +112,15 @@ func testAttachRace(w *World) {
 	w.Equal(race(w, 8, fault.LimitExceeded, func(i int) error { return w.Attach(w.Ctx, u.ID, arn(fmt.Sprint("p", i)), 5) }), 5, "attachments of at most five")
 	for round := range 8 {
 		n := fmt.Sprint("doomed", round)
-		w.entity(meta.ManagedPolicy, n)
+		d := w.entity(meta.ManagedPolicy, n)
 		g := w.entity(meta.Group, n)
 		bounded := w.entity(meta.User, n)
 		both(w, "deleting a policy, and attaching it", []fault.Code{fault.DeleteConflict, fault.NoSuchEntity},
-			func() error { return w.DeleteEntity(w.Ctx, Account, meta.ManagedPolicy, n) },
+			func() error { return w.DeleteEntity(w.Ctx, d) },
 			func() error { return w.Attach(w.Ctx, g.ID, arn(n), 10) })
-		w.entity(meta.ManagedPolicy, n+"b")
+		limit := w.entity(meta.ManagedPolicy, n+"b")
 		both(w, "deleting a policy, and making it a boundary", []fault.Code{fault.DeleteConflict, fault.NoSuchEntity},
-			func() error { return w.DeleteEntity(w.Ctx, Account, meta.ManagedPolicy, n+"b") },
+			func() error { return w.DeleteEntity(w.Ctx, limit) },
 			func() error { return w.bound(bounded, arn(n+"b")) })
 	}
 }
@@ -191,7 +191,7 @@ func testPolicyVersions(w *World) {
 }
 
 func (w *World) setDefault(p meta.Entity, number int) error {
-	_, err := w.UpdateEntity(w.Ctx, Account, meta.ManagedPolicy, p.Name, func(e *meta.Entity) error { e.DefaultVersion = number; return nil })
+	_, err := w.UpdateEntity(w.Ctx, p, func(e *meta.Entity) error { e.DefaultVersion = number; return nil })
 	return err
 }
 
@@ -228,7 +228,7 @@ func testPolicyVersionRace(w *World) {
 		n := fmt.Sprint("doomed", round)
 		d := w.entity(meta.ManagedPolicy, n)
 		both(w, "deleting a policy, and adding a version", []fault.Code{fault.DeleteConflict, fault.NoSuchEntity},
-			func() error { return w.DeleteEntity(w.Ctx, Account, meta.ManagedPolicy, n) },
+			func() error { return w.DeleteEntity(w.Ctx, d) },
 			func() error { _, err := w.CreatePolicyVersion(w.Ctx, d.ID, "{}", true, 5); return err })
 	}
 }

@@ -79,7 +79,7 @@ func testUses(w *World) {
 	before := meta.Use{At: monday.Add(-time.Second), Region: "us-east-1", Service: "sts"}
 	w.Must(w.SetUsed(w.Ctx, map[string]meta.Use{first.ID: before}, map[string]meta.Use{role.ID: before}))
 	check("after an earlier use that is told later", use)
-	_, err := w.UpdateEntity(w.Ctx, Account, meta.Role, "r", func(e *meta.Entity) error { e.Description, e.LastUsedRegion = "new", "lost"; return nil })
+	_, err := w.UpdateEntity(w.Ctx, role, func(e *meta.Entity) error { e.Description, e.LastUsedRegion = "new", "lost"; return nil })
 	w.Must(err)
 	check("after a change of the role", use)
 	later := meta.Use{At: monday.Add(time.Second), Region: "us-east-1", Service: "sts"}
