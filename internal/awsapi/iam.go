@@ -13,46 +13,46 @@ import (
 
 // iamService: every action has the name of its operation. Source: service authorization reference of IAM.
 var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations, iamtypes.Errors,
-	iamOp("CreateUser", iam.OnUser, (*iam.Service).CreateUser),
-	iamOp("GetUser", iam.OnUser, (*iam.Service).GetUser),
+	iamOp("CreateUser", iam.OnNewUser, (*iam.Service).CreateUser),
+	iamOp("GetUser", iam.OnUserOrCaller, (*iam.Service).GetUser),
 	iamOp("ListUsers", iam.OnUsers, (*iam.Service).ListUsers),
 	iamOp("UpdateUser", iam.OnRenamedUser, (*iam.Service).UpdateUser),
 	iamOp("DeleteUser", iam.OnUser, (*iam.Service).DeleteUser),
 	iamOp("TagUser", iam.OnUser, (*iam.Service).TagUser),
 	iamOp("UntagUser", iam.OnUser, (*iam.Service).UntagUser),
 	iamOp("ListUserTags", iam.OnUser, (*iam.Service).ListUserTags),
-	iamOp("CreateAccessKey", iam.OnUser, (*iam.Service).CreateAccessKey),
-	iamOp("ListAccessKeys", iam.OnUser, (*iam.Service).ListAccessKeys),
-	iamOp("UpdateAccessKey", iam.OnUser, (*iam.Service).UpdateAccessKey),
-	iamOp("DeleteAccessKey", iam.OnUser, (*iam.Service).DeleteAccessKey),
-	iamOp("GetAccessKeyLastUsed", iam.OnKeyOwner, (*iam.Service).GetAccessKeyLastUsed),
+	iamOp("CreateAccessKey", iam.OnKeyOwner, (*iam.Service).CreateAccessKey),
+	iamOp("ListAccessKeys", iam.OnKeyOwner, (*iam.Service).ListAccessKeys),
+	iamOp("UpdateAccessKey", iam.OnOwnedKey, (*iam.Service).UpdateAccessKey),
+	iamOp("DeleteAccessKey", iam.OnOwnedKey, (*iam.Service).DeleteAccessKey),
+	iamOp("GetAccessKeyLastUsed", iam.OnKey, (*iam.Service).GetAccessKeyLastUsed),
 	iamOp("PutUserPolicy", iam.OnUser, (*iam.Service).PutUserPolicy),
 	iamOp("GetUserPolicy", iam.OnUser, (*iam.Service).GetUserPolicy),
 	iamOp("DeleteUserPolicy", iam.OnUser, (*iam.Service).DeleteUserPolicy),
 	iamOp("ListUserPolicies", iam.OnUser, (*iam.Service).ListUserPolicies),
-	iamOp("AttachUserPolicy", iam.OnUser, (*iam.Service).AttachUserPolicy),
+	iamOp("AttachUserPolicy", iam.OnUserAttachment, (*iam.Service).AttachUserPolicy),
 	iamOp("DetachUserPolicy", iam.OnUser, (*iam.Service).DetachUserPolicy),
 	iamOp("ListAttachedUserPolicies", iam.OnUser, (*iam.Service).ListAttachedUserPolicies),
-	iamOp("PutUserPermissionsBoundary", iam.OnUser, (*iam.Service).PutUserPermissionsBoundary),
+	iamOp("PutUserPermissionsBoundary", iam.OnUserBoundary, (*iam.Service).PutUserPermissionsBoundary),
 	iamOp("DeleteUserPermissionsBoundary", iam.OnUser, (*iam.Service).DeleteUserPermissionsBoundary),
 	iamOp("ListGroupsForUser", iam.OnUser, (*iam.Service).ListGroupsForUser),
 
-	iamOp("CreateGroup", iam.OnGroup, (*iam.Service).CreateGroup),
+	iamOp("CreateGroup", iam.OnNewGroup, (*iam.Service).CreateGroup),
 	iamOp("GetGroup", iam.OnGroup, (*iam.Service).GetGroup),
 	iamOp("ListGroups", iam.OnGroups, (*iam.Service).ListGroups),
 	iamOp("UpdateGroup", iam.OnRenamedGroup, (*iam.Service).UpdateGroup),
 	iamOp("DeleteGroup", iam.OnGroup, (*iam.Service).DeleteGroup),
-	iamOp("AddUserToGroup", iam.OnGroup, (*iam.Service).AddUserToGroup),
-	iamOp("RemoveUserFromGroup", iam.OnGroup, (*iam.Service).RemoveUserFromGroup),
+	iamOp("AddUserToGroup", iam.OnMembership, (*iam.Service).AddUserToGroup),
+	iamOp("RemoveUserFromGroup", iam.OnMembership, (*iam.Service).RemoveUserFromGroup),
 	iamOp("PutGroupPolicy", iam.OnGroup, (*iam.Service).PutGroupPolicy),
 	iamOp("GetGroupPolicy", iam.OnGroup, (*iam.Service).GetGroupPolicy),
 	iamOp("DeleteGroupPolicy", iam.OnGroup, (*iam.Service).DeleteGroupPolicy),
 	iamOp("ListGroupPolicies", iam.OnGroup, (*iam.Service).ListGroupPolicies),
-	iamOp("AttachGroupPolicy", iam.OnGroup, (*iam.Service).AttachGroupPolicy),
+	iamOp("AttachGroupPolicy", iam.OnGroupAttachment, (*iam.Service).AttachGroupPolicy),
 	iamOp("DetachGroupPolicy", iam.OnGroup, (*iam.Service).DetachGroupPolicy),
 	iamOp("ListAttachedGroupPolicies", iam.OnGroup, (*iam.Service).ListAttachedGroupPolicies),
 
-	iamOp("CreateRole", iam.OnRole, (*iam.Service).CreateRole),
+	iamOp("CreateRole", iam.OnNewRole, (*iam.Service).CreateRole),
 	iamOp("GetRole", iam.OnRole, (*iam.Service).GetRole),
 	iamOp("ListRoles", iam.OnRoles, (*iam.Service).ListRoles),
 	iamOp("UpdateRole", iam.OnRole, (*iam.Service).UpdateRole),
@@ -66,71 +66,83 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 	iamOp("GetRolePolicy", iam.OnRole, (*iam.Service).GetRolePolicy),
 	iamOp("DeleteRolePolicy", iam.OnRole, (*iam.Service).DeleteRolePolicy),
 	iamOp("ListRolePolicies", iam.OnRole, (*iam.Service).ListRolePolicies),
-	iamOp("AttachRolePolicy", iam.OnRole, (*iam.Service).AttachRolePolicy),
+	iamOp("AttachRolePolicy", iam.OnRoleAttachment, (*iam.Service).AttachRolePolicy),
 	iamOp("DetachRolePolicy", iam.OnRole, (*iam.Service).DetachRolePolicy),
 	iamOp("ListAttachedRolePolicies", iam.OnRole, (*iam.Service).ListAttachedRolePolicies),
-	iamOp("PutRolePermissionsBoundary", iam.OnRole, (*iam.Service).PutRolePermissionsBoundary),
+	iamOp("PutRolePermissionsBoundary", iam.OnRoleBoundary, (*iam.Service).PutRolePermissionsBoundary),
 	iamOp("DeleteRolePermissionsBoundary", iam.OnRole, (*iam.Service).DeleteRolePermissionsBoundary),
 	iamOp("CreateServiceLinkedRole", iam.OnServiceRole, (*iam.Service).CreateServiceLinkedRole),
 	iamOp("DeleteServiceLinkedRole", iam.OnRole, (*iam.Service).DeleteServiceLinkedRole),
 	iamOp("GetServiceLinkedRoleDeletionStatus", iam.OnRoles, (*iam.Service).GetServiceLinkedRoleDeletionStatus),
-	iamOp("ListInstanceProfilesForRole", iam.OnRole, (*iam.Service).ListInstanceProfilesForRole),
+	iamNamed("ListInstanceProfilesForRole", iam.OnRole, (*iam.Service).ListInstanceProfilesForRole),
 
-	iamOp("CreatePolicy", iam.OnNewPolicy, (*iam.Service).CreatePolicy),
-	iamOp("GetPolicy", iam.OnPolicy, (*iam.Service).GetPolicy),
-	iamOp("ListPolicies", iam.OnPolicies, (*iam.Service).ListPolicies),
-	iamOp("DeletePolicy", iam.OnPolicy, (*iam.Service).DeletePolicy),
-	iamOp("CreatePolicyVersion", iam.OnPolicy, (*iam.Service).CreatePolicyVersion),
-	iamOp("GetPolicyVersion", iam.OnPolicy, (*iam.Service).GetPolicyVersion),
-	iamOp("ListPolicyVersions", iam.OnPolicy, (*iam.Service).ListPolicyVersions),
-	iamOp("DeletePolicyVersion", iam.OnPolicy, (*iam.Service).DeletePolicyVersion),
-	iamOp("SetDefaultPolicyVersion", iam.OnPolicy, (*iam.Service).SetDefaultPolicyVersion),
-	iamOp("TagPolicy", iam.OnPolicy, (*iam.Service).TagPolicy),
-	iamOp("UntagPolicy", iam.OnPolicy, (*iam.Service).UntagPolicy),
-	iamOp("ListPolicyTags", iam.OnPolicy, (*iam.Service).ListPolicyTags),
-	iamOp("ListEntitiesForPolicy", iam.OnPolicy, (*iam.Service).ListEntitiesForPolicy),
+	iamNamed("CreatePolicy", iam.OnNewPolicy, (*iam.Service).CreatePolicy),
+	iamNamed("GetPolicy", iam.OnPolicy, (*iam.Service).GetPolicy),
+	iamNamed("ListPolicies", iam.OnPolicies, (*iam.Service).ListPolicies),
+	iamNamed("DeletePolicy", iam.OnPolicy, (*iam.Service).DeletePolicy),
+	iamNamed("CreatePolicyVersion", iam.OnPolicy, (*iam.Service).CreatePolicyVersion),
+	iamNamed("GetPolicyVersion", iam.OnPolicy, (*iam.Service).GetPolicyVersion),
+	iamNamed("ListPolicyVersions", iam.OnPolicy, (*iam.Service).ListPolicyVersions),
+	iamNamed("DeletePolicyVersion", iam.OnPolicy, (*iam.Service).DeletePolicyVersion),
+	iamNamed("SetDefaultPolicyVersion", iam.OnPolicy, (*iam.Service).SetDefaultPolicyVersion),
+	iamNamed("TagPolicy", iam.OnPolicy, (*iam.Service).TagPolicy),
+	iamNamed("UntagPolicy", iam.OnPolicy, (*iam.Service).UntagPolicy),
+	iamNamed("ListPolicyTags", iam.OnPolicy, (*iam.Service).ListPolicyTags),
+	iamNamed("ListEntitiesForPolicy", iam.OnPolicy, (*iam.Service).ListEntitiesForPolicy),
 
-	iamOp("CreateInstanceProfile", iam.OnProfile, (*iam.Service).CreateInstanceProfile),
-	iamOp("GetInstanceProfile", iam.OnProfile, (*iam.Service).GetInstanceProfile),
-	iamOp("ListInstanceProfiles", iam.OnProfiles, (*iam.Service).ListInstanceProfiles),
-	iamOp("DeleteInstanceProfile", iam.OnProfile, (*iam.Service).DeleteInstanceProfile),
-	iamOp("AddRoleToInstanceProfile", iam.OnProfile, (*iam.Service).AddRoleToInstanceProfile),
-	iamOp("RemoveRoleFromInstanceProfile", iam.OnProfile, (*iam.Service).RemoveRoleFromInstanceProfile),
+	iamNamed("CreateInstanceProfile", iam.OnProfile, (*iam.Service).CreateInstanceProfile),
+	iamNamed("GetInstanceProfile", iam.OnProfile, (*iam.Service).GetInstanceProfile),
+	iamNamed("ListInstanceProfiles", iam.OnProfiles, (*iam.Service).ListInstanceProfiles),
+	iamNamed("DeleteInstanceProfile", iam.OnProfile, (*iam.Service).DeleteInstanceProfile),
+	iamNamed("AddRoleToInstanceProfile", iam.OnProfile, (*iam.Service).AddRoleToInstanceProfile),
+	iamNamed("RemoveRoleFromInstanceProfile", iam.OnProfile, (*iam.Service).RemoveRoleFromInstanceProfile),
 
-	iamOp("CreateOpenIDConnectProvider", iam.OnNewProvider, (*iam.Service).CreateOpenIDConnectProvider),
-	iamOp("GetOpenIDConnectProvider", iam.OnProvider, (*iam.Service).GetOpenIDConnectProvider),
-	iamOp("ListOpenIDConnectProviders", iam.OnProviders, (*iam.Service).ListOpenIDConnectProviders),
-	iamOp("DeleteOpenIDConnectProvider", iam.OnProvider, (*iam.Service).DeleteOpenIDConnectProvider),
-	iamOp("AddClientIDToOpenIDConnectProvider", iam.OnProvider, (*iam.Service).AddClientIDToOpenIDConnectProvider),
-	iamOp("RemoveClientIDFromOpenIDConnectProvider", iam.OnProvider, (*iam.Service).RemoveClientIDFromOpenIDConnectProvider),
-	iamOp("UpdateOpenIDConnectProviderThumbprint", iam.OnProvider, (*iam.Service).UpdateOpenIDConnectProviderThumbprint),
-	iamOp("TagOpenIDConnectProvider", iam.OnProvider, (*iam.Service).TagOpenIDConnectProvider),
-	iamOp("UntagOpenIDConnectProvider", iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider),
-	iamOp("ListOpenIDConnectProviderTags", iam.OnProvider, (*iam.Service).ListOpenIDConnectProviderTags),
+	iamNamed("CreateOpenIDConnectProvider", iam.OnNewProvider, (*iam.Service).CreateOpenIDConnectProvider),
+	iamNamed("GetOpenIDConnectProvider", iam.OnProvider, (*iam.Service).GetOpenIDConnectProvider),
+	iamNamed("ListOpenIDConnectProviders", iam.OnProviders, (*iam.Service).ListOpenIDConnectProviders),
+	iamNamed("DeleteOpenIDConnectProvider", iam.OnProvider, (*iam.Service).DeleteOpenIDConnectProvider),
+	iamNamed("AddClientIDToOpenIDConnectProvider", iam.OnProvider, (*iam.Service).AddClientIDToOpenIDConnectProvider),
+	iamNamed("RemoveClientIDFromOpenIDConnectProvider", iam.OnProvider, (*iam.Service).RemoveClientIDFromOpenIDConnectProvider),
+	iamNamed("UpdateOpenIDConnectProviderThumbprint", iam.OnProvider, (*iam.Service).UpdateOpenIDConnectProviderThumbprint),
+	iamNamed("TagOpenIDConnectProvider", iam.OnProvider, (*iam.Service).TagOpenIDConnectProvider),
+	iamNamed("UntagOpenIDConnectProvider", iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider),
+	iamNamed("ListOpenIDConnectProviderTags", iam.OnProvider, (*iam.Service).ListOpenIDConnectProviderTags),
 
-	iamOp("CreateAccountAlias", iam.OnAccount, (*iam.Service).CreateAccountAlias),
-	iamOp("ListAccountAliases", iam.OnAccount, (*iam.Service).ListAccountAliases),
-	iamOp("DeleteAccountAlias", iam.OnAccount, (*iam.Service).DeleteAccountAlias),
-	iamOp("GetAccountSummary", iam.OnAccount, (*iam.Service).GetAccountSummary),
-	iamOp("GetAccountAuthorizationDetails", iam.OnAccount, (*iam.Service).GetAccountAuthorizationDetails),
-	iamOp("GetContextKeysForCustomPolicy", iam.OnAccount, (*iam.Service).GetContextKeysForCustomPolicy),
-	iamOp("GetContextKeysForPrincipalPolicy", iam.OnPolicySource, (*iam.Service).GetContextKeysForPrincipalPolicy),
-	iamOp("SimulateCustomPolicy", iam.OnAccount, (*iam.Service).SimulateCustomPolicy),
-	iamOp("SimulatePrincipalPolicy", iam.OnPolicySource, (*iam.Service).SimulatePrincipalPolicy),
+	iamNamed("CreateAccountAlias", iam.OnAccount, (*iam.Service).CreateAccountAlias),
+	iamNamed("ListAccountAliases", iam.OnAccount, (*iam.Service).ListAccountAliases),
+	iamNamed("DeleteAccountAlias", iam.OnAccount, (*iam.Service).DeleteAccountAlias),
+	iamNamed("GetAccountSummary", iam.OnAccount, (*iam.Service).GetAccountSummary),
+	iamNamed("GetAccountAuthorizationDetails", iam.OnAccount, (*iam.Service).GetAccountAuthorizationDetails),
+	iamNamed("GetContextKeysForCustomPolicy", iam.OnAccount, (*iam.Service).GetContextKeysForCustomPolicy),
+	iamNamed("GetContextKeysForPrincipalPolicy", iam.OnPolicySource, (*iam.Service).GetContextKeysForPrincipalPolicy),
+	iamNamed("SimulateCustomPolicy", iam.OnAccount, (*iam.Service).SimulateCustomPolicy),
+	iamNamed("SimulatePrincipalPolicy", iam.OnPolicySource, (*iam.Service).SimulatePrincipalPolicy),
 )
 
 // iamOp makes a row of IAM, whose condition keys are the same for all operations that have their members.
 func iamOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*iam.Service, context.Context, identity.Caller, *In) (*Out, error)) row {
+}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*iam.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
 	withKeys := func(s *iam.Service, ctx context.Context, req guard.Request, in *In) (guard.Target[T], error) {
 		t, err := on(s, ctx, req, in)
-		t.Asks, t.Absent = iam.WithKeys(name, t.Asks, P(in)), nil
+		t.Asks = iam.WithKeys(name, t.Asks, P(in))
 		return t, err
 	}
-	act := func(s *iam.Service, ctx context.Context, by identity.Caller, _ T, in *In) (*Out, error) {
-		return run(s, ctx, by, in)
+	return row{name, operation{action: "iam:" + name, resolve: bind[iam.Service, In, T, Out, P](func(a *API) *iam.Service { return a.iam }, withKeys, run)}}
+}
+
+// iamNamed makes a row of an operation that finds what it acts on by its name.
+func iamNamed[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*iam.Service, context.Context, identity.Caller, *In) (*Out, error)) row {
+	asked := func(s *iam.Service, ctx context.Context, req guard.Request, in *In) (guard.Target[T], error) {
+		t, err := on(s, ctx, req, in)
+		t.Absent = nil
+		return t, err
 	}
-	return row{name, operation{action: "iam:" + name, resolve: bind[iam.Service, In, T, Out, P](func(a *API) *iam.Service { return a.iam }, withKeys, act)}}
+	return iamOp[In, T, Out, P](name, asked, func(s *iam.Service, ctx context.Context, by identity.Caller, _ T, in *In) (*Out, error) {
+		return run(s, ctx, by, in)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -15,78 +16,97 @@ import (
 // mostAttached is how many managed policies a user, group or role may have. Source: IAM user guide, IAM and STS quotas.
 const mostAttached = 10
 
+// EntityPolicy is a user, group or role and a managed policy for it: one to be attached, or to be its permissions boundary.
+//
+// What is stored is the policy's ARN. A policy that something has cannot be deleted, so that the ARN goes on to mean this one.
+type EntityPolicy struct {
+	Entity meta.Entity
+	Policy ManagedPolicy
+}
+
+// OnUserAttachment resolves a user and the managed policy to be attached to it. The right is needed on the user alone; the
+// policy's ARN is a condition key of it. Source: service authorization reference of IAM, AttachUserPolicy.
+func OnUserAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachUserPolicyRequest) (guard.Target[EntityPolicy], error) {
+	return s.onAttachment(ctx, req, meta.User, in.UserName, in.PolicyArn)
+}
+
+// OnGroupAttachment resolves a group and the managed policy to be attached to it.
+func OnGroupAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachGroupPolicyRequest) (guard.Target[EntityPolicy], error) {
+	return s.onAttachment(ctx, req, meta.Group, in.GroupName, in.PolicyArn)
+}
+
+// OnRoleAttachment resolves a role and the managed policy to be attached to it.
+func OnRoleAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachRolePolicyRequest) (guard.Target[EntityPolicy], error) {
+	return s.onAttachment(ctx, req, meta.Role, in.RoleName, in.PolicyArn)
+}
+
+func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, arn string) (guard.Target[EntityPolicy], error) {
+	e, err := s.onEntity(ctx, req, kind, entityName, "")
+	t := guard.Target[EntityPolicy]{Value: EntityPolicy{Entity: e.Value}, Asks: e.Asks, Absent: e.Absent}
+	if err != nil || t.Absent != nil {
+		return t, err
+	}
+	t.Value.Policy, err = s.managedPolicy(ctx, req.By, arn)
+	t.Absent, err = absence(err)
+	return t, err
+}
+
 // AttachUserPolicy gives a user the rights of a managed policy; twice is no error.
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.InvalidInput (the ARN), fault.PolicyNotAttachable (a policy of
 // service-linked roles). Source: IAM API reference, AttachUserPolicy.
-func (s *Service) AttachUserPolicy(ctx context.Context, c identity.Caller, in *iamtypes.AttachUserPolicyRequest) (*None, error) {
-	return s.attach(ctx, c, meta.User, in.UserName, in.PolicyArn)
+func (s *Service) AttachUserPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachUserPolicyRequest) (*None, error) {
+	return s.attach(ctx, t)
 }
 
 // AttachGroupPolicy gives the users of a group the rights of a managed policy. Errors: those of AttachUserPolicy.
 // Source: IAM API reference, AttachGroupPolicy.
-func (s *Service) AttachGroupPolicy(ctx context.Context, c identity.Caller, in *iamtypes.AttachGroupPolicyRequest) (*None, error) {
-	return s.attach(ctx, c, meta.Group, in.GroupName, in.PolicyArn)
+func (s *Service) AttachGroupPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachGroupPolicyRequest) (*None, error) {
+	return s.attach(ctx, t)
 }
 
 // AttachRolePolicy gives a role the rights of a managed policy.
 // Errors: those of AttachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, AttachRolePolicy.
-func (s *Service) AttachRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.AttachRolePolicyRequest) (*None, error) {
-	return s.attach(ctx, c, meta.Role, in.RoleName, in.PolicyArn)
+func (s *Service) AttachRolePolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachRolePolicyRequest) (*None, error) {
+	return s.attach(ctx, t)
 }
 
-func (s *Service) attach(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, arn string) (*None, error) {
-	e, err := s.changeable(ctx, c, kind, entityName)
-	if err != nil {
+func (s *Service) attach(ctx context.Context, t EntityPolicy) (*None, error) {
+	if err := modifiable(t.Entity); err != nil {
 		return nil, err
 	}
-	m, err := s.managedPolicy(ctx, c, arn)
-	if err != nil {
-		return nil, err
-	}
-	if m.aws != nil && m.aws.ServiceLinked {
+	if t.Policy.AWS != nil && t.Policy.AWS.ServiceLinked {
 		return nil, fault.PolicyNotAttachable.New("Cannot attach a Service Role Policy to a Customer Role.")
 	}
-	return none(s.meta.Attach(ctx, e.ID, m.arn, mostAttached))
-}
-
-// changeable finds a user, group or role whose policies are to change.
-// Errors: fault.NoSuchEntity, fault.UnmodifiableEntity (a service-linked role).
-func (s *Service) changeable(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName string) (meta.Entity, error) {
-	e, err := s.meta.Entity(ctx, c.Account, kind, entityName)
-	if err == nil {
-		err = modifiable(e)
-	}
-	return e, err
+	return none(s.meta.Attach(ctx, t.Entity.ID, t.Policy.ARN, mostAttached))
 }
 
 // DetachUserPolicy takes a managed policy from a user.
 // Errors: fault.NoSuchEntity, also for a policy that is not attached; fault.InvalidInput (the ARN).
 // Source: IAM API reference, DetachUserPolicy.
-func (s *Service) DetachUserPolicy(ctx context.Context, c identity.Caller, in *iamtypes.DetachUserPolicyRequest) (*None, error) {
-	return s.detach(ctx, c, meta.User, in.UserName, in.PolicyArn)
+func (s *Service) DetachUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachUserPolicyRequest) (*None, error) {
+	return s.detach(ctx, e, in.PolicyArn)
 }
 
 // DetachGroupPolicy takes a managed policy from a group. Errors: those of DetachUserPolicy.
 // Source: IAM API reference, DetachGroupPolicy.
-func (s *Service) DetachGroupPolicy(ctx context.Context, c identity.Caller, in *iamtypes.DetachGroupPolicyRequest) (*None, error) {
-	return s.detach(ctx, c, meta.Group, in.GroupName, in.PolicyArn)
+func (s *Service) DetachGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachGroupPolicyRequest) (*None, error) {
+	return s.detach(ctx, e, in.PolicyArn)
 }
 
 // DetachRolePolicy takes a managed policy from a role.
 // Errors: those of DetachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, DetachRolePolicy.
-func (s *Service) DetachRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.DetachRolePolicyRequest) (*None, error) {
-	return s.detach(ctx, c, meta.Role, in.RoleName, in.PolicyArn)
+func (s *Service) DetachRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachRolePolicyRequest) (*None, error) {
+	return s.detach(ctx, e, in.PolicyArn)
 }
 
-func (s *Service) detach(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, arn string) (*None, error) {
-	e, err := s.changeable(ctx, c, kind, entityName)
-	if err == nil {
-		err = policyARN(arn)
+func (s *Service) detach(ctx context.Context, e meta.Entity, arn string) (*None, error) {
+	if err := modifiable(e); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if err := policyARN(arn); err != nil {
 		return nil, err
 	}
 	return none(s.meta.Detach(ctx, e.ID, arn))
@@ -94,8 +114,8 @@ func (s *Service) detach(ctx context.Context, c identity.Caller, kind meta.Entit
 
 // ListAttachedUserPolicies lists the managed policies of a user by name, without those of its groups.
 // Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListAttachedUserPolicies.
-func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListAttachedUserPoliciesRequest) (*iamtypes.ListAttachedUserPoliciesResponse, error) {
-	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedUserPolicies", meta.User, in.UserName, in.PathPrefix, in.Marker, in.MaxItems)
+func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedUserPoliciesRequest) (*iamtypes.ListAttachedUserPoliciesResponse, error) {
+	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedUserPolicies", e, in.UserName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +124,8 @@ func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Calle
 
 // ListAttachedGroupPolicies lists the managed policies of a group by name. Errors: those of ListAttachedUserPolicies.
 // Source: IAM API reference, ListAttachedGroupPolicies.
-func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListAttachedGroupPoliciesRequest) (*iamtypes.ListAttachedGroupPoliciesResponse, error) {
-	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedGroupPolicies", meta.Group, in.GroupName, in.PathPrefix, in.Marker, in.MaxItems)
+func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedGroupPoliciesRequest) (*iamtypes.ListAttachedGroupPoliciesResponse, error) {
+	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedGroupPolicies", e, in.GroupName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
@@ -114,20 +134,16 @@ func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Call
 
 // ListAttachedRolePolicies lists the managed policies of a role by name. Errors: those of ListAttachedUserPolicies.
 // Source: IAM API reference, ListAttachedRolePolicies.
-func (s *Service) ListAttachedRolePolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListAttachedRolePoliciesRequest) (*iamtypes.ListAttachedRolePoliciesResponse, error) {
-	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedRolePolicies", meta.Role, in.RoleName, in.PathPrefix, in.Marker, in.MaxItems)
+func (s *Service) ListAttachedRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedRolePoliciesRequest) (*iamtypes.ListAttachedRolePoliciesResponse, error) {
+	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedRolePolicies", e, in.RoleName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
 	return &iamtypes.ListAttachedRolePoliciesResponse{AttachedPolicies: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-func (s *Service) listAttached(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, entityName, pathPrefix, marker string, maxItems *int32) (page []iamtypes.AttachedPolicy, truncated *bool, next string, err error) {
+func (s *Service) listAttached(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName, pathPrefix, marker string, maxItems *int32) (page []iamtypes.AttachedPolicy, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, entityName, pathPrefix)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	e, err := s.meta.Entity(ctx, c.Account, kind, entityName)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -170,7 +186,7 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.meta.AttachedTo(ctx, c.Account, m.arn)
+	users, err := s.meta.AttachedTo(ctx, c.Account, m.ARN)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (d *details) kind(ctx context.Context, c identity.Caller, kind iamtypes.Ent
 			if d.left == 0 {
 				return last, true, nil
 			}
-			if err := d.managed(ctx, managed{arn: m.ARN, aws: &m}); err != nil {
+			if err := d.managed(ctx, ManagedPolicy{ARN: m.ARN, AWS: &m}); err != nil {
 				return "", false, err
 			}
 			d.left--
@@ -112,7 +112,7 @@ func (d *details) kind(ctx context.Context, c identity.Caller, kind iamtypes.Ent
 
 func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	if e.Kind == meta.ManagedPolicy {
-		return d.managed(ctx, managed{arn: e.ARN(), entity: e})
+		return d.managed(ctx, ManagedPolicy{ARN: e.ARN(), Entity: e})
 	}
 	s := d.s
 	inline, err := s.meta.Inlines(ctx, e.ID)
@@ -144,7 +144,7 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	if e.Kind == meta.User {
 		d.out.UserDetailList = append(d.out.UserDetailList, iamtypes.UserDetail{
 			Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: arn, CreateDate: created, UserPolicyList: policies, GroupList: each(containers, nameOf),
-			AttachedManagedPolicies: attached, PermissionsBoundary: boundary(e.Boundary), Tags: tagList(tags),
+			AttachedManagedPolicies: attached, PermissionsBoundary: showBoundary(e.Boundary), Tags: tagList(tags),
 		})
 		return nil
 	}
@@ -158,18 +158,18 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	}
 	d.out.RoleDetailList = append(d.out.RoleDetailList, iamtypes.RoleDetail{
 		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: arn, CreateDate: created, AssumeRolePolicyDocument: trust, InstanceProfileList: profiles,
-		RolePolicyList: policies, AttachedManagedPolicies: attached, PermissionsBoundary: boundary(e.Boundary), Tags: tagList(tags), RoleLastUsed: lastUsed(e),
+		RolePolicyList: policies, AttachedManagedPolicies: attached, PermissionsBoundary: showBoundary(e.Boundary), Tags: tagList(tags), RoleLastUsed: lastUsed(e),
 	})
 	return nil
 }
 
 // managed adds a managed policy with all its versions.
-func (d *details) managed(ctx context.Context, m managed) error {
+func (d *details) managed(ctx context.Context, m ManagedPolicy) error {
 	versions, def, err := d.s.versions(ctx, m)
 	if err != nil {
 		return err
 	}
-	p := m.show(d.attached[m.arn], d.boundaries[m.arn])
+	p := m.show(d.attached[m.ARN], d.boundaries[m.ARN])
 	d.out.Policies = append(d.out.Policies, iamtypes.ManagedPolicyDetail{
 		PolicyName: p.PolicyName, PolicyId: p.PolicyId, Arn: p.Arn, Path: p.Path, DefaultVersionId: p.DefaultVersionId, AttachmentCount: p.AttachmentCount,
 		PermissionsBoundaryUsageCount: p.PermissionsBoundaryUsageCount, IsAttachable: p.IsAttachable, Description: m.description(),

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -17,7 +18,7 @@ const (
 
 // CreateGroup makes a group without members and rights. Errors: fault.EntityAlreadyExists, fault.LimitExceeded.
 // Source: IAM API reference, CreateGroup.
-func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
+func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
 	e := s.newEntity(c, meta.Group, "AGPA", in.Path, in.GroupName)
 	if err := s.meta.CreateEntity(ctx, e, nil, mostGroups); err != nil {
 		return nil, err
@@ -34,12 +35,8 @@ func nameOf(e meta.Entity) string { return e.Name }
 
 // GetGroup shows a group with one page of its users, by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, GetGroup.
-func (s *Service) GetGroup(ctx context.Context, c identity.Caller, in *iamtypes.GetGroupRequest) (*iamtypes.GetGroupResponse, error) {
+func (s *Service) GetGroup(ctx context.Context, c identity.Caller, g meta.Entity, in *iamtypes.GetGroupRequest) (*iamtypes.GetGroupResponse, error) {
 	p, err := s.paging(c, "GetGroup", in.Marker, in.MaxItems, in.GroupName)
-	if err != nil {
-		return nil, err
-	}
-	g, err := s.meta.Entity(ctx, c.Account, meta.Group, in.GroupName)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +49,7 @@ func (s *Service) GetGroup(ctx context.Context, c identity.Caller, in *iamtypes.
 }
 
 // ListGroups lists groups by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListGroups.
-func (s *Service) ListGroups(ctx context.Context, c identity.Caller, in *iamtypes.ListGroupsRequest) (*iamtypes.ListGroupsResponse, error) {
+func (s *Service) ListGroups(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListGroupsRequest) (*iamtypes.ListGroupsResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListGroups", meta.Group, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -62,12 +59,8 @@ func (s *Service) ListGroups(ctx context.Context, c identity.Caller, in *iamtype
 
 // ListGroupsForUser lists the groups of a user by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListGroupsForUser.
-func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, in *iamtypes.ListGroupsForUserRequest) (*iamtypes.ListGroupsForUserResponse, error) {
+func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, u meta.Entity, in *iamtypes.ListGroupsForUserRequest) (*iamtypes.ListGroupsForUserResponse, error) {
 	p, err := s.paging(c, "ListGroupsForUser", in.Marker, in.MaxItems, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	u, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -82,40 +75,24 @@ func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, in *
 // UpdateGroup changes name and path of a group, which keeps its unique id, members and policies.
 //
 // Errors: fault.NoSuchEntity, fault.EntityAlreadyExists. Source: IAM API reference, UpdateGroup.
-func (s *Service) UpdateGroup(ctx context.Context, c identity.Caller, in *iamtypes.UpdateGroupRequest) (*None, error) {
-	return s.rename(ctx, c, meta.Group, in.GroupName, in.NewGroupName, in.NewPath)
+func (s *Service) UpdateGroup(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateGroupRequest) (*None, error) {
+	return s.rename(ctx, e, in.NewGroupName, in.NewPath)
 }
 
 // DeleteGroup removes a group that has no members and policies any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteGroup.
-func (s *Service) DeleteGroup(ctx context.Context, c identity.Caller, in *iamtypes.DeleteGroupRequest) (*None, error) {
-	return none(s.remove(ctx, c.Account, meta.Group, in.GroupName))
+func (s *Service) DeleteGroup(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteGroupRequest) (*None, error) {
+	return none(s.meta.DeleteEntity(ctx, e))
 }
 
 // AddUserToGroup gives a user the rights of a group; twice is no error. Errors: fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddUserToGroup.
-func (s *Service) AddUserToGroup(ctx context.Context, c identity.Caller, in *iamtypes.AddUserToGroupRequest) (*None, error) {
-	g, u, err := s.pair(ctx, c, meta.Group, in.GroupName, meta.User, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	return none(s.meta.AddMember(ctx, g.ID, u.ID, mostGroupsOfUser, 0))
-}
-
-// pair finds a container and what is to be its member, or no more. Errors: fault.NoSuchEntity.
-func (s *Service) pair(ctx context.Context, c identity.Caller, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (in, of meta.Entity, err error) {
-	if in, err = s.meta.Entity(ctx, c.Account, kind, container); err == nil {
-		of, err = s.meta.Entity(ctx, c.Account, memberKind, member)
-	}
-	return in, of, err
+func (s *Service) AddUserToGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddUserToGroupRequest) (*None, error) {
+	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, mostGroupsOfUser, 0))
 }
 
 // RemoveUserFromGroup takes the rights of a group from a user. Errors: fault.NoSuchEntity, also for a user that is not in it.
 // Source: IAM API reference, RemoveUserFromGroup.
-func (s *Service) RemoveUserFromGroup(ctx context.Context, c identity.Caller, in *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
-	g, u, err := s.pair(ctx, c, meta.Group, in.GroupName, meta.User, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	return none(s.meta.RemoveMember(ctx, g.ID, u.ID))
+func (s *Service) RemoveUserFromGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
+	return none(s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID))
 }

@@ -1,7 +1,6 @@
 package iam_test
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/iam"
+	"github.com/ecrin-dev/ecrin/internal/iam/iamtest"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -21,10 +21,11 @@ import (
 
 // world is an installation of two accounts, with a clock that the test moves.
 type world struct {
-	*iam.Service
-	id   *identity.Service
-	meta *meta.Store
-	at   time.Time
+	iamtest.Operations
+	service *iam.Service
+	id      *identity.Service
+	meta    *meta.Store
+	at      time.Time
 
 	root, stranger identity.Caller // the root users of the accounts 111122223333 and 444455556666
 }
@@ -52,7 +53,8 @@ func newWorld(t testing.TB) *world {
 	})
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
 	mac := func(data []byte) []byte { return ring.MAC("iam pages", data) }
-	w.Service = iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now})
+	w.service = iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now})
+	w.Operations = iamtest.New(w.service)
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
 		t.Fatal(err)
 	}
@@ -79,11 +81,8 @@ func (w *world) rootOf(t testing.TB, account name.Account) identity.Caller {
 	return c
 }
 
-// operation is a method of the service.
-type operation[In, Out any] func(context.Context, identity.Caller, *In) (*Out, error)
-
 // do runs an operation that has to succeed.
-func do[In, Out any](t testing.TB, op operation[In, Out], c identity.Caller, in In) *Out {
+func do[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity.Caller, in In) *Out {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
 	if err != nil {
@@ -93,7 +92,7 @@ func do[In, Out any](t testing.TB, op operation[In, Out], c identity.Caller, in 
 }
 
 // refuse runs an operation that has to fail with a code and a text that holds all words.
-func refuse[In, Out any](t testing.TB, op operation[In, Out], c identity.Caller, in In, want fault.Code, words ...string) {
+func refuse[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity.Caller, in In, want fault.Code, words ...string) {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
 	if !errors.Is(err, want) {

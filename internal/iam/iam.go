@@ -129,28 +129,27 @@ func (s *Service) managedEntity(ctx context.Context, account name.Account, arn s
 	return meta.Entity{}, fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
 }
 
-// checkBoundary tells whether a managed policy can be a permissions boundary; "" is none and always can.
-// Errors: fault.NoSuchEntity, fault.PolicyNotAttachable.
-// Source: IAM API reference, PutUserPermissionsBoundary.
-func (s *Service) checkBoundary(ctx context.Context, account name.Account, arn string) error {
-	if arn == "" {
-		return nil
-	}
+// boundaryPolicy finds a managed policy that is to be a permissions boundary. Errors: fault.NoSuchEntity,
+// fault.PolicyNotAttachable. Source: IAM API reference, PutUserPermissionsBoundary.
+func (s *Service) boundaryPolicy(ctx context.Context, account name.Account, arn string) (ManagedPolicy, error) {
 	if m, ok := identity.ManagedPolicy(arn); ok {
 		if m.ServiceLinked {
-			return fault.PolicyNotAttachable.New("Policy %s can only be attached to service-linked roles.", arn)
+			return ManagedPolicy{}, fault.PolicyNotAttachable.New("Policy %s can only be attached to service-linked roles.", arn)
 		}
-		return nil
+		return ManagedPolicy{ARN: m.ARN, AWS: &m}, nil
 	}
-	_, err := s.managedEntity(ctx, account, arn)
+	e, err := s.managedEntity(ctx, account, arn)
 	if errors.Is(err, fault.NoSuchEntity) {
-		return fault.NoSuchEntity.New("Scope ARN: %s does not exist or is not attachable.", name.Clip(arn))
+		err = fault.NoSuchEntity.New("Scope ARN: %s does not exist or is not attachable.", name.Clip(arn))
 	}
-	return err
+	if err != nil {
+		return ManagedPolicy{}, err
+	}
+	return ManagedPolicy{ARN: arn, Entity: e}, nil
 }
 
-// boundary shows a permissions boundary; nil when there is none.
-func boundary(arn string) *iamtypes.AttachedPermissionsBoundary {
+// showBoundary shows a permissions boundary; nil when there is none.
+func showBoundary(arn string) *iamtypes.AttachedPermissionsBoundary {
 	if arn == "" {
 		return nil
 	}

@@ -19,37 +19,36 @@ var mostInline = [...]int{meta.User: 2048, meta.Group: 5120, meta.Role: 10240}
 // PutUserPolicy sets an inline policy of a user.
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded.
 // Source: IAM API reference, PutUserPolicy.
-func (s *Service) PutUserPolicy(ctx context.Context, c identity.Caller, in *iamtypes.PutUserPolicyRequest) (*None, error) {
-	return s.putInline(ctx, c, meta.User, in.UserName, in.PolicyName, in.PolicyDocument)
+func (s *Service) PutUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutUserPolicyRequest) (*None, error) {
+	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
 // PutGroupPolicy sets an inline policy of a group. Errors: those of PutUserPolicy.
 // Source: IAM API reference, PutGroupPolicy.
-func (s *Service) PutGroupPolicy(ctx context.Context, c identity.Caller, in *iamtypes.PutGroupPolicyRequest) (*None, error) {
-	return s.putInline(ctx, c, meta.Group, in.GroupName, in.PolicyName, in.PolicyDocument)
+func (s *Service) PutGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutGroupPolicyRequest) (*None, error) {
+	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
 // PutRolePolicy sets an inline policy of a role. Errors: those of PutUserPolicy; fault.UnmodifiableEntity.
 // Source: IAM API reference, PutRolePolicy.
-func (s *Service) PutRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.PutRolePolicyRequest) (*None, error) {
-	return s.putInline(ctx, c, meta.Role, in.RoleName, in.PolicyName, in.PolicyDocument)
+func (s *Service) PutRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.PutRolePolicyRequest) (*None, error) {
+	return s.putInline(ctx, e, in.PolicyName, in.PolicyDocument)
 }
 
-func (s *Service) putInline(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, policyName, text string) (*None, error) {
-	e, err := s.changeable(ctx, c, kind, entityName)
-	if err != nil {
+func (s *Service) putInline(ctx context.Context, e meta.Entity, policyName, text string) (*None, error) {
+	if err := modifiable(e); err != nil {
 		return nil, err
 	}
 	// The quota is for all of them together, which the store counts.
 	if _, err := parse(text, policy.Identity, mostDocument); err != nil {
 		return nil, err
 	}
-	return none(s.meta.PutInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, mostInline[kind]))
+	return none(s.meta.PutInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, mostInline[e.Kind]))
 }
 
 // GetUserPolicy shows an inline policy of a user. Errors: fault.NoSuchEntity. Source: IAM API reference, GetUserPolicy.
-func (s *Service) GetUserPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetUserPolicyRequest) (*iamtypes.GetUserPolicyResponse, error) {
-	text, err := s.getInline(ctx, c, meta.User, in.UserName, in.PolicyName)
+func (s *Service) GetUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetUserPolicyRequest) (*iamtypes.GetUserPolicyResponse, error) {
+	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +56,8 @@ func (s *Service) GetUserPolicy(ctx context.Context, c identity.Caller, in *iamt
 }
 
 // GetGroupPolicy shows an inline policy of a group. Errors: fault.NoSuchEntity. Source: IAM API reference, GetGroupPolicy.
-func (s *Service) GetGroupPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetGroupPolicyRequest) (*iamtypes.GetGroupPolicyResponse, error) {
-	text, err := s.getInline(ctx, c, meta.Group, in.GroupName, in.PolicyName)
+func (s *Service) GetGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetGroupPolicyRequest) (*iamtypes.GetGroupPolicyResponse, error) {
+	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
 	}
@@ -66,26 +65,22 @@ func (s *Service) GetGroupPolicy(ctx context.Context, c identity.Caller, in *iam
 }
 
 // GetRolePolicy shows an inline policy of a role. Errors: fault.NoSuchEntity. Source: IAM API reference, GetRolePolicy.
-func (s *Service) GetRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetRolePolicyRequest) (*iamtypes.GetRolePolicyResponse, error) {
-	text, err := s.getInline(ctx, c, meta.Role, in.RoleName, in.PolicyName)
+func (s *Service) GetRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetRolePolicyRequest) (*iamtypes.GetRolePolicyResponse, error) {
+	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
 	}
 	return &iamtypes.GetRolePolicyResponse{RoleName: in.RoleName, PolicyName: in.PolicyName, PolicyDocument: text}, nil
 }
 
-func (s *Service) getInline(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, policyName string) (string, error) {
-	e, err := s.meta.Entity(ctx, c.Account, kind, entityName)
-	if err != nil {
-		return "", err
-	}
+func (s *Service) getInline(ctx context.Context, e meta.Entity, policyName string) (string, error) {
 	all, err := s.meta.Inlines(ctx, e.ID)
 	if err != nil {
 		return "", err
 	}
 	at := slices.IndexFunc(all, func(p meta.Inline) bool { return p.Name == policyName })
 	if at < 0 {
-		return "", fault.NoSuchEntity.New("The %s policy with name %s cannot be found.", words[kind], name.Clip(policyName))
+		return "", fault.NoSuchEntity.New("The %s policy with name %s cannot be found.", words[e.Kind], name.Clip(policyName))
 	}
 	return encode(all[at].Text), nil
 }
@@ -95,25 +90,24 @@ var words = [...]string{meta.User: "user", meta.Group: "group", meta.Role: "role
 
 // DeleteUserPolicy removes an inline policy of a user. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, DeleteUserPolicy.
-func (s *Service) DeleteUserPolicy(ctx context.Context, c identity.Caller, in *iamtypes.DeleteUserPolicyRequest) (*None, error) {
-	return s.deleteInline(ctx, c, meta.User, in.UserName, in.PolicyName)
+func (s *Service) DeleteUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteUserPolicyRequest) (*None, error) {
+	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
 // DeleteGroupPolicy removes an inline policy of a group. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, DeleteGroupPolicy.
-func (s *Service) DeleteGroupPolicy(ctx context.Context, c identity.Caller, in *iamtypes.DeleteGroupPolicyRequest) (*None, error) {
-	return s.deleteInline(ctx, c, meta.Group, in.GroupName, in.PolicyName)
+func (s *Service) DeleteGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteGroupPolicyRequest) (*None, error) {
+	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
 // DeleteRolePolicy removes an inline policy of a role. Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Source: IAM API reference, DeleteRolePolicy.
-func (s *Service) DeleteRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.DeleteRolePolicyRequest) (*None, error) {
-	return s.deleteInline(ctx, c, meta.Role, in.RoleName, in.PolicyName)
+func (s *Service) DeleteRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteRolePolicyRequest) (*None, error) {
+	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
-func (s *Service) deleteInline(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, policyName string) (*None, error) {
-	e, err := s.changeable(ctx, c, kind, entityName)
-	if err != nil {
+func (s *Service) deleteInline(ctx context.Context, e meta.Entity, policyName string) (*None, error) {
+	if err := modifiable(e); err != nil {
 		return nil, err
 	}
 	return none(s.meta.DeleteInline(ctx, e.ID, policyName))
@@ -121,8 +115,8 @@ func (s *Service) deleteInline(ctx context.Context, c identity.Caller, kind meta
 
 // ListUserPolicies lists the names of the inline policies of a user. Errors: fault.NoSuchEntity, fault.Validation (the
 // marker). Source: IAM API reference, ListUserPolicies.
-func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListUserPoliciesRequest) (*iamtypes.ListUserPoliciesResponse, error) {
-	page, truncated, marker, err := s.listInline(ctx, c, "ListUserPolicies", meta.User, in.UserName, in.Marker, in.MaxItems)
+func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListUserPoliciesRequest) (*iamtypes.ListUserPoliciesResponse, error) {
+	page, truncated, marker, err := s.listInline(ctx, c, "ListUserPolicies", e, in.UserName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +125,8 @@ func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, in *i
 
 // ListGroupPolicies lists the names of the inline policies of a group. Errors: those of ListUserPolicies.
 // Source: IAM API reference, ListGroupPolicies.
-func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListGroupPoliciesRequest) (*iamtypes.ListGroupPoliciesResponse, error) {
-	page, truncated, marker, err := s.listInline(ctx, c, "ListGroupPolicies", meta.Group, in.GroupName, in.Marker, in.MaxItems)
+func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListGroupPoliciesRequest) (*iamtypes.ListGroupPoliciesResponse, error) {
+	page, truncated, marker, err := s.listInline(ctx, c, "ListGroupPolicies", e, in.GroupName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
@@ -141,20 +135,16 @@ func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, in *
 
 // ListRolePolicies lists the names of the inline policies of a role. Errors: those of ListUserPolicies.
 // Source: IAM API reference, ListRolePolicies.
-func (s *Service) ListRolePolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListRolePoliciesRequest) (*iamtypes.ListRolePoliciesResponse, error) {
-	page, truncated, marker, err := s.listInline(ctx, c, "ListRolePolicies", meta.Role, in.RoleName, in.Marker, in.MaxItems)
+func (s *Service) ListRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListRolePoliciesRequest) (*iamtypes.ListRolePoliciesResponse, error) {
+	page, truncated, marker, err := s.listInline(ctx, c, "ListRolePolicies", e, in.RoleName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
 	}
 	return &iamtypes.ListRolePoliciesResponse{PolicyNames: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-func (s *Service) listInline(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, entityName, marker string, maxItems *int32) (page []string, truncated *bool, next string, err error) {
+func (s *Service) listInline(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName, marker string, maxItems *int32) (page []string, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, entityName)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	e, err := s.meta.Entity(ctx, c.Account, kind, entityName)
 	if err != nil {
 		return nil, nil, "", err
 	}

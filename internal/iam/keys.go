@@ -7,57 +7,103 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// owner is whose keys an operation is about: a user, or the root user when user is zero.
-type owner struct {
-	principal string // as meta.AccessKey has it
-	user      meta.Entity
+// KeyOwner has access keys: a user, or the root user of the account when User is zero.
+type KeyOwner struct {
+	Principal string // as meta.AccessKey has it
+	User      meta.Entity
 }
 
 // shown is the owner's name where one has to stand.
-func (o owner) shown() string {
-	if o.user.ID == "" {
+func (o KeyOwner) shown() string {
+	if o.User.ID == "" {
 		return rootName
 	}
-	return o.user.Name
+	return o.User.Name
 }
 
-// owner finds the user by name; without a name it is the caller, the root user too. Temporary credentials need the name.
-// Errors: fault.NoSuchEntity, fault.Validation. Source: IAM API reference, CreateAccessKey, UserName.
-func (s *Service) owner(ctx context.Context, c identity.Caller, userName string) (o owner, err error) {
-	switch {
-	case userName != "":
-		o.user, err = s.meta.Entity(ctx, c.Account, meta.User, userName)
-	case c.Session != "":
-		return owner{}, mustNameUser()
-	case c.Kind == identity.User:
-		o.user, err = s.meta.EntityByID(ctx, c.Principal)
-	case c.Kind == identity.Root:
-		return owner{principal: c.Account.String()}, nil
+// OnKeyOwner resolves the user whose keys an operation is about: the one that UserName names, without it the caller, the root
+// user too. Temporary credentials need the name. Source: IAM API reference, CreateAccessKey, UserName.
+func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[KeyOwner], error) {
+	userName := in.GetUserName()
+	user, err := s.onUserOrCaller(ctx, req, userName)
+	t := guard.Target[KeyOwner]{Value: KeyOwner{user.Value.ID, user.Value}, Asks: user.Asks, Absent: user.Absent}
+	switch longTerm := req.By.Session == ""; {
+	case userName != "" || longTerm && req.By.Kind == identity.User:
+	case longTerm && req.By.Kind == identity.Root:
+		t.Value.Principal = req.By.Account.String()
 	default:
-		return owner{}, mustNameUser()
+		t.Absent = mustNameUser()
 	}
-	o.principal = o.user.ID
-	return o, err
+	return t, err
+}
+
+// OnOwnedKey resolves a key of the user that UserName names, without it of the caller.
+func OnOwnedKey[In interface {
+	GetUserName() string
+	GetAccessKeyId() string
+}](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.AccessKey], error) {
+	owner, err := OnKeyOwner(s, ctx, req, in)
+	t := guard.Target[meta.AccessKey]{Asks: owner.Asks, Absent: owner.Absent}
+	if err != nil || t.Absent != nil {
+		return t, err
+	}
+	k, err := s.meta.AccessKey(ctx, in.GetAccessKeyId())
+	switch {
+	case errors.Is(err, fault.AccessKeyNotFound) || err == nil && (k.Account != req.By.Account || k.Principal != owner.Value.Principal):
+		t.Absent = noKey(in.GetAccessKeyId())
+		return t, nil
+	case err != nil:
+		return t, err
+	}
+	t.Value = k
+	return t, nil
+}
+
+// OwnedKey is an access key and its owner.
+type OwnedKey struct {
+	Key   meta.AccessKey
+	Owner KeyOwner
+}
+
+// OnKey resolves an access key of the account, and asks about the user that has it. A key of another account is as unknown as
+// one that does not exist.
+func OnKey(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetAccessKeyLastUsedRequest) (guard.Target[OwnedKey], error) {
+	unknown := guard.On(OwnedKey{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.User, Name: "*"}))
+	unknown.Absent = noKey(in.AccessKeyId)
+	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
+	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && k.Account != req.By.Account {
+		return unknown, nil
+	}
+	if err != nil {
+		return guard.Target[OwnedKey]{}, err
+	}
+	owned := OwnedKey{k, KeyOwner{Principal: k.Principal}}
+	if k.Principal == k.Account.String() {
+		return guard.On(owned, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: identity.RootARN(req.By.Account)}), nil
+	}
+	owned.Owner.User, err = s.meta.EntityByID(ctx, k.Principal)
+	if errors.Is(err, fault.NoSuchEntity) { // it was deleted with its keys since the key was read
+		return unknown, nil
+	}
+	return guard.On(owned, askOf(req, owned.Owner.User)), err
 }
 
 // CreateAccessKey makes an access key for a user, or for the caller. Its secret is shown this once.
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, CreateAccessKey.
-func (s *Service) CreateAccessKey(ctx context.Context, c identity.Caller, in *iamtypes.CreateAccessKeyRequest) (*iamtypes.CreateAccessKeyResponse, error) {
-	o, err := s.owner(ctx, c, in.UserName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) CreateAccessKey(ctx context.Context, c identity.Caller, o KeyOwner, _ *iamtypes.CreateAccessKeyRequest) (*iamtypes.CreateAccessKeyResponse, error) {
 	var k identity.Key
-	if o.user.ID != "" {
-		k, err = s.id.CreateUserKey(ctx, o.user)
+	var err error
+	if o.User.ID != "" {
+		k, err = s.id.CreateUserKey(ctx, o.User)
 	} else {
 		k, err = s.id.CreateKey(ctx, c.Account)
 	}
@@ -83,16 +129,12 @@ func statusOf(k meta.AccessKey) iamtypes.StatusType {
 //
 // Errors: fault.NoSuchEntity, fault.Validation (the marker; or no name, and the caller has no long-term credentials).
 // Source: IAM API reference, ListAccessKeys.
-func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, in *iamtypes.ListAccessKeysRequest) (*iamtypes.ListAccessKeysResponse, error) {
-	o, err := s.owner(ctx, c, in.UserName)
+func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, o KeyOwner, in *iamtypes.ListAccessKeysRequest) (*iamtypes.ListAccessKeysResponse, error) {
+	p, err := s.paging(c, "ListAccessKeys", in.Marker, in.MaxItems, o.Principal)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.paging(c, "ListAccessKeys", in.Marker, in.MaxItems, o.principal)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := s.meta.AccessKeysOf(ctx, c.Account, o.principal)
+	keys, err := s.meta.AccessKeysOf(ctx, c.Account, o.Principal)
 	if err != nil {
 		return nil, err
 	}
@@ -108,19 +150,6 @@ func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, in *iam
 // sortable writes times so that the earlier is the smaller text.
 const sortable = "20060102150405.000000000"
 
-// ownKey makes sure that a key is its owner's. Errors: fault.NoSuchEntity, fault.Validation.
-func (s *Service) ownKey(ctx context.Context, c identity.Caller, userName, id string) error {
-	o, err := s.owner(ctx, c, userName)
-	if err != nil {
-		return err
-	}
-	k, err := s.meta.AccessKey(ctx, id)
-	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && (k.Account != c.Account || k.Principal != o.principal) {
-		return noKey(id)
-	}
-	return err
-}
-
 func noKey(id string) error {
 	return fault.NoSuchEntity.New("The Access Key with id %s cannot be found.", name.Clip(id))
 }
@@ -129,14 +158,11 @@ func noKey(id string) error {
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the status Expired), fault.Validation (no name, and the caller has no
 // long-term credentials). Source: IAM API reference, UpdateAccessKey.
-func (s *Service) UpdateAccessKey(ctx context.Context, c identity.Caller, in *iamtypes.UpdateAccessKeyRequest) (*None, error) {
-	if err := s.ownKey(ctx, c, in.UserName, in.AccessKeyId); err != nil {
-		return nil, err
-	}
+func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, in *iamtypes.UpdateAccessKeyRequest) (*None, error) {
 	if in.Status == iamtypes.StatusTypeExpired {
 		return nil, fault.InvalidInput.New("The status of an access key can be set to Active or Inactive.")
 	}
-	return s.changed(in.AccessKeyId, s.meta.SetAccessKeyActive(ctx, in.AccessKeyId, in.Status == iamtypes.StatusTypeActive))
+	return s.changed(k.ID, s.meta.SetAccessKeyActive(ctx, k.ID, in.Status == iamtypes.StatusTypeActive))
 }
 
 // changed is the answer after a change of a key, which may be gone since it was looked up.
@@ -151,11 +177,8 @@ func (s *Service) changed(id string, err error) (*None, error) {
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, DeleteAccessKey.
-func (s *Service) DeleteAccessKey(ctx context.Context, c identity.Caller, in *iamtypes.DeleteAccessKeyRequest) (*None, error) {
-	if err := s.ownKey(ctx, c, in.UserName, in.AccessKeyId); err != nil {
-		return nil, err
-	}
-	return s.changed(in.AccessKeyId, s.meta.DeleteAccessKey(ctx, in.AccessKeyId))
+func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, _ *iamtypes.DeleteAccessKeyRequest) (*None, error) {
+	return s.changed(k.ID, s.meta.DeleteAccessKey(ctx, k.ID))
 }
 
 // notUsed stands for region and service of a key that was never used. Source: IAM API reference, AccessKeyLastUsed.
@@ -164,35 +187,19 @@ const notUsed = "N/A"
 // GetAccessKeyLastUsed tells when and where a key of the account was last used, up to a few seconds ago.
 //
 // Errors: fault.NoSuchEntity, for keys of other accounts too. Source: IAM API reference, GetAccessKeyLastUsed.
-func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, in *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
-	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
-	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && k.Account != c.Account {
-		return nil, noKey(in.AccessKeyId)
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := &iamtypes.GetAccessKeyLastUsedResponse{UserName: rootName}
-	if k.Principal != k.Account.String() {
-		u, err := s.meta.EntityByID(ctx, k.Principal)
-		if err != nil {
-			return nil, err
-		}
-		out.UserName = u.Name
-	}
+func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, k OwnedKey, _ *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
 	// A key alone may come from a cache that does not follow its uses; a list of keys does not.
-	fresh, err := s.meta.AccessKeysOf(ctx, c.Account, k.Principal)
+	fresh, err := s.meta.AccessKeysOf(ctx, c.Account, k.Key.Principal)
 	if err != nil {
 		return nil, err
 	}
 	used := meta.Use{}
 	for _, one := range fresh {
-		if one.ID == k.ID {
+		if one.ID == k.Key.ID {
 			used = one.Used
 		}
 	}
-	out.AccessKeyLastUsed = lastUse(used)
-	return out, nil
+	return &iamtypes.GetAccessKeyLastUsedResponse{UserName: k.Owner.shown(), AccessKeyLastUsed: lastUse(used)}, nil
 }
 
 func lastUse(u meta.Use) *iamtypes.AccessKeyLastUsed {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -31,7 +32,7 @@ var serviceLinkedRoles = map[string]serviceLinked{
 //
 // Errors: fault.InvalidInput (another service, a suffix, or a role with that name is there), fault.LimitExceeded.
 // Source: IAM API reference, CreateServiceLinkedRole.
-func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller, in *iamtypes.CreateServiceLinkedRoleRequest) (*iamtypes.CreateServiceLinkedRoleResponse, error) {
+func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateServiceLinkedRoleRequest) (*iamtypes.CreateServiceLinkedRoleResponse, error) {
 	kind, ok := serviceLinkedRoles[in.AWSServiceName]
 	if !ok {
 		return nil, fault.InvalidInput.New("The service %s has no service-linked role here: pullthroughcache.ecr.amazonaws.com, replication.ecr.amazonaws.com and ecr.amazonaws.com do.", name.Clip(in.AWSServiceName))
@@ -75,11 +76,7 @@ func nameTaken(role string) *fault.Error {
 //
 // Errors: fault.NoSuchEntity (also for a role that is not service-linked).
 // Source: IAM API reference, DeleteServiceLinkedRole.
-func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller, in *iamtypes.DeleteServiceLinkedRoleRequest) (*iamtypes.DeleteServiceLinkedRoleResponse, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller, e meta.Entity, _ *iamtypes.DeleteServiceLinkedRoleRequest) (*iamtypes.DeleteServiceLinkedRoleResponse, error) {
 	if e.Service == "" {
 		return nil, fault.NoSuchEntity.New("The service-linked role with name %s cannot be found.", e.Name)
 	}
@@ -92,7 +89,7 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller
 			return nil, err
 		}
 	}
-	if err := s.remove(ctx, c.Account, meta.Role, e.Name); err != nil {
+	if err := s.meta.DeleteEntity(ctx, e); err != nil {
 		return nil, err
 	}
 	nonce := make([]byte, 8)
@@ -109,7 +106,7 @@ func (s *Service) task(c identity.Caller, role string, nonce []byte) string {
 
 // GetServiceLinkedRoleDeletionStatus tells how a deletion went. Errors: fault.NoSuchEntity (no deletion of this account has
 // the id). Source: IAM API reference, GetServiceLinkedRoleDeletionStatus.
-func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identity.Caller, in *iamtypes.GetServiceLinkedRoleDeletionStatusRequest) (*iamtypes.GetServiceLinkedRoleDeletionStatusResponse, error) {
+func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetServiceLinkedRoleDeletionStatusRequest) (*iamtypes.GetServiceLinkedRoleDeletionStatusResponse, error) {
 	role, end, ok := cutLast(strings.TrimPrefix(in.DeletionTaskId, "task"+serviceLinkedPath), "/")
 	text, _, _ := strings.Cut(end, "-")
 	nonce, err := hex.DecodeString(text)

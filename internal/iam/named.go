@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 
+	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
@@ -23,4 +24,20 @@ func (s *Service) remove(ctx context.Context, account name.Account, kind meta.En
 		return err
 	}
 	return s.meta.DeleteEntity(ctx, e)
+}
+
+// pair finds a container and what is to be its member, or no more. Errors: fault.NoSuchEntity.
+func (s *Service) pair(ctx context.Context, c identity.Caller, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (in, of meta.Entity, err error) {
+	if in, err = s.meta.Entity(ctx, c.Account, kind, container); err == nil {
+		of, err = s.meta.Entity(ctx, c.Account, memberKind, member)
+	}
+	return in, of, err
+}
+
+// askedPath is the path that an input gives a new entity; "" for an input without one.
+func askedPath(in any) string {
+	if v, ok := in.(interface{ GetPath() string }); ok {
+		return v.GetPath()
+	}
+	return ""
 }

@@ -21,25 +21,25 @@ const (
 	mostManaged  = 6144 // characters of a managed policy, white space not counted
 )
 
-// managed is a managed policy, of the account or of AWS.
-type managed struct {
-	arn    string
-	entity meta.Entity       // zero for one of AWS
-	aws    *identity.Managed // nil for one of the account
+// ManagedPolicy is a managed policy, of the account or of AWS. The zero ManagedPolicy is none.
+type ManagedPolicy struct {
+	ARN    string
+	Entity meta.Entity       // zero for one of AWS
+	AWS    *identity.Managed // nil for one of the account
 }
 
 // managedPolicy finds a managed policy by its ARN.
 //
 // Errors: fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
-func (s *Service) managedPolicy(ctx context.Context, c identity.Caller, arn string) (managed, error) {
+func (s *Service) managedPolicy(ctx context.Context, c identity.Caller, arn string) (ManagedPolicy, error) {
 	if err := policyARN(arn); err != nil {
-		return managed{}, err
+		return ManagedPolicy{}, err
 	}
 	if m, ok := identity.ManagedPolicy(arn); ok {
-		return managed{arn: m.ARN, aws: &m}, nil
+		return ManagedPolicy{ARN: m.ARN, AWS: &m}, nil
 	}
 	e, err := s.managedEntity(ctx, c.Account, arn)
-	return managed{arn: arn, entity: e}, err
+	return ManagedPolicy{ARN: arn, Entity: e}, err
 }
 
 // policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.InvalidInput.
@@ -57,32 +57,32 @@ func policyARN(arn string) error {
 // Source: IAM user guide, AWS managed policies.
 func (s *Service) ownPolicy(ctx context.Context, c identity.Caller, action, arn string) (meta.Entity, error) {
 	m, err := s.managedPolicy(ctx, c, arn)
-	if err == nil && m.aws != nil {
-		err = fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.arn)
+	if err == nil && m.AWS != nil {
+		err = fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.ARN)
 	}
-	return m.entity, err
+	return m.Entity, err
 }
 
 // show shows the policy as listings do: without description and tags. Source: IAM API reference, Policy.
-func (m *managed) show(attached, boundaries int) iamtypes.Policy {
-	p := iamtypes.Policy{Arn: m.arn, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
-	if a := m.aws; a != nil {
+func (m *ManagedPolicy) show(attached, boundaries int) iamtypes.Policy {
+	p := iamtypes.Policy{Arn: m.ARN, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
+	if a := m.AWS; a != nil {
 		p.PolicyName, p.PolicyId, p.Path, p.DefaultVersionId = a.Name, a.ID, a.Path, versionID(a.Version)
 		p.CreateDate, p.UpdateDate = awswire.At(a.CreatedAt), awswire.At(a.UpdatedAt)
 		p.IsAttachable = new(!a.ServiceLinked)
 		return p
 	}
-	e := m.entity
+	e := m.Entity
 	p.PolicyName, p.PolicyId, p.Path, p.DefaultVersionId = e.Name, e.ID, e.Path, versionID(e.DefaultVersion)
 	p.CreateDate, p.UpdateDate = awswire.At(e.CreatedAt), awswire.At(e.UpdatedAt)
 	return p
 }
 
-func (m *managed) description() string {
-	if m.aws != nil {
-		return m.aws.Description
+func (m *ManagedPolicy) description() string {
+	if m.AWS != nil {
+		return m.AWS.Description
 	}
-	return m.entity.Description
+	return m.Entity.Description
 }
 
 func versionID(number int) string { return "v" + strconv.Itoa(number) }
@@ -105,7 +105,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamty
 		return nil, err
 	}
 	e.DefaultVersion = 1
-	m := managed{arn: e.ARN(), entity: e}
+	m := ManagedPolicy{ARN: e.ARN(), Entity: e}
 	p := m.show(0, 0)
 	p.Description, p.Tags = e.Description, tagList(tags)
 	return &iamtypes.CreatePolicyResponse{Policy: &p}, nil
@@ -118,7 +118,7 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, in *iamtypes
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.meta.AttachedTo(ctx, c.Account, m.arn)
+	users, err := s.meta.AttachedTo(ctx, c.Account, m.ARN)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,8 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, in *iamtypes
 	}
 	p := m.show(attached, boundaries)
 	p.Description = m.description()
-	if m.aws == nil {
-		tags, err := s.meta.EntityTags(ctx, m.entity.ID)
+	if m.AWS == nil {
+		tags, err := s.meta.EntityTags(ctx, m.Entity.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, in *iamty
 	}
 	shown := []iamtypes.Policy{}
 	for _, m := range all {
-		a, b := attached[m.arn], boundaries[m.arn]
+		a, b := attached[m.ARN], boundaries[m.ARN]
 		uses := a + b
 		switch in.PolicyUsageFilter {
 		case iamtypes.PolicyUsageTypePermissionsPolicy:
@@ -179,15 +179,15 @@ func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, in *iamty
 }
 
 // managedPolicies gathers managed policies whose path begins with a prefix.
-func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType, pathPrefix string) ([]managed, error) {
-	var all []managed
+func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType, pathPrefix string) ([]ManagedPolicy, error) {
+	var all []ManagedPolicy
 	if scope != iamtypes.PolicyScopeTypeAWS {
 		own, err := s.meta.Entities(ctx, c.Account, meta.ManagedPolicy, pathPrefix, "", math.MaxInt32)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range own {
-			all = append(all, managed{arn: e.ARN(), entity: e})
+			all = append(all, ManagedPolicy{ARN: e.ARN(), Entity: e})
 		}
 	}
 	if scope == iamtypes.PolicyScopeTypeLocal {
@@ -195,7 +195,7 @@ func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope 
 	}
 	for _, m := range identity.ManagedPolicies() {
 		if strings.HasPrefix(m.Path, pathPrefix) {
-			all = append(all, managed{arn: m.ARN, aws: &m})
+			all = append(all, ManagedPolicy{ARN: m.ARN, AWS: &m})
 		}
 	}
 	return all, nil
@@ -247,10 +247,10 @@ func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, in *iam
 	if err != nil {
 		return nil, err
 	}
-	if m.aws != nil {
+	if m.AWS != nil {
 		return &iamtypes.ListPolicyTagsResponse{Tags: []iamtypes.Tag{}, IsTruncated: new(false)}, nil
 	}
-	tags, truncated, marker, err := s.tagPage(ctx, p, m.entity)
+	tags, truncated, marker, err := s.tagPage(ctx, p, m.Entity)
 	if err != nil {
 		return nil, err
 	}

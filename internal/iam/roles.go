@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -31,7 +32,7 @@ var reservedPaths = []string{serviceLinkedPath, "/aws-reserved/"}
 // or the principal that does not exist), fault.LimitExceeded (roles; the length of the trust policy), fault.InvalidInput (the
 // tags; a reserved path), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
 // Source: IAM API reference, CreateRole.
-func (s *Service) CreateRole(ctx context.Context, c identity.Caller, in *iamtypes.CreateRoleRequest) (*iamtypes.CreateRoleResponse, error) {
+func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary ManagedPolicy, in *iamtypes.CreateRoleRequest) (*iamtypes.CreateRoleResponse, error) {
 	for _, reserved := range reservedPaths {
 		if strings.HasPrefix(in.Path, reserved) {
 			return nil, fault.InvalidInput.New("The path %s is reserved for roles of AWS services.", reserved)
@@ -45,10 +46,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, in *iamtype
 	if e.Trust, err = s.trust(ctx, in.AssumeRolePolicyDocument); err != nil {
 		return nil, err
 	}
-	if err := s.checkBoundary(ctx, c.Account, in.PermissionsBoundary); err != nil {
-		return nil, err
-	}
-	e.Boundary, e.Description, e.MaxSession = in.PermissionsBoundary, in.Description, sessionWithout
+	e.Boundary, e.Description, e.MaxSession = boundary.ARN, in.Description, sessionWithout
 	if in.MaxSessionDuration != nil {
 		e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
 	}
@@ -56,7 +54,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, in *iamtype
 		return nil, err
 	}
 	r, err := s.roleOf(ctx, e)
-	r.PermissionsBoundary, r.Tags = boundary(e.Boundary), tagList(tags)
+	r.PermissionsBoundary, r.Tags = showBoundary(e.Boundary), tagList(tags)
 	return &iamtypes.CreateRoleResponse{Role: r}, err
 }
 
@@ -97,11 +95,7 @@ func lastUsed(e meta.Entity) *iamtypes.RoleLastUsed {
 }
 
 // GetRole shows a role with its trust policy. Errors: fault.NoSuchEntity. Source: IAM API reference, GetRole.
-func (s *Service) GetRole(ctx context.Context, c identity.Caller, in *iamtypes.GetRoleRequest) (*iamtypes.GetRoleResponse, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetRole(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetRoleRequest) (*iamtypes.GetRoleResponse, error) {
 	r, err := s.fullRole(ctx, e)
 	return &iamtypes.GetRoleResponse{Role: r}, err
 }
@@ -112,12 +106,12 @@ func (s *Service) fullRole(ctx context.Context, e meta.Entity) (iamtypes.Role, e
 		return r, err
 	}
 	tags, err := s.meta.EntityTags(ctx, e.ID)
-	r.PermissionsBoundary, r.Tags, r.RoleLastUsed = boundary(e.Boundary), tagList(tags), lastUsed(e)
+	r.PermissionsBoundary, r.Tags, r.RoleLastUsed = showBoundary(e.Boundary), tagList(tags), lastUsed(e)
 	return r, err
 }
 
 // ListRoles lists roles by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListRoles.
-func (s *Service) ListRoles(ctx context.Context, c identity.Caller, in *iamtypes.ListRolesRequest) (*iamtypes.ListRolesResponse, error) {
+func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListRolesRequest) (*iamtypes.ListRolesResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListRoles", meta.Role, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -131,8 +125,8 @@ func (s *Service) ListRoles(ctx context.Context, c identity.Caller, in *iamtypes
 //
 // Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Sources: IAM API reference, UpdateRole; ECR user guide, using service-linked roles.
-func (s *Service) UpdateRole(ctx context.Context, c identity.Caller, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
-	_, err := s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
+	_, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		if in.Description != "" {
 			e.Description = in.Description
 		}
@@ -149,8 +143,8 @@ func (s *Service) UpdateRole(ctx context.Context, c identity.Caller, in *iamtype
 //
 // Errors: fault.NoSuchEntity.
 // Sources: IAM API reference, UpdateRoleDescription; ECR user guide, using service-linked roles.
-func (s *Service) UpdateRoleDescription(ctx context.Context, c identity.Caller, in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
-	e, err := s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
+	e, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		e.Description = in.Description
 		return nil
 	})
@@ -165,12 +159,12 @@ func (s *Service) UpdateRoleDescription(ctx context.Context, c identity.Caller, 
 //
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument, fault.LimitExceeded, fault.UnmodifiableEntity.
 // Source: IAM API reference, UpdateAssumeRolePolicy.
-func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, c identity.Caller, in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
+func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
 	trust, err := s.trust(ctx, in.PolicyDocument)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.update(ctx, c.Account, meta.Role, in.RoleName, func(e *meta.Entity) error {
+	_, err = s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		e.Trust = trust
 		return modifiable(*e)
 	})
@@ -181,13 +175,9 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, c identity.Caller,
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.UnmodifiableEntity (DeleteServiceLinkedRole removes such a role).
 // Source: IAM API reference, DeleteRole.
-func (s *Service) DeleteRole(ctx context.Context, c identity.Caller, in *iamtypes.DeleteRoleRequest) (*None, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
-	if err == nil {
-		err = modifiable(e)
-	}
-	if err != nil {
+func (s *Service) DeleteRole(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteRoleRequest) (*None, error) {
+	if err := modifiable(e); err != nil {
 		return nil, err
 	}
-	return none(s.remove(ctx, c.Account, meta.Role, in.RoleName))
+	return none(s.meta.DeleteEntity(ctx, e))
 }

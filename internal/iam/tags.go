@@ -70,31 +70,19 @@ func (s *Service) tagPage(ctx context.Context, p paging, e meta.Entity) (page []
 
 // TagUser adds tags to a user, or replaces those with the same keys; case does not count.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded. Source: IAM API reference, TagUser.
-func (s *Service) TagUser(ctx context.Context, c identity.Caller, in *iamtypes.TagUserRequest) (*None, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) TagUser(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.TagUserRequest) (*None, error) {
 	return s.tag(ctx, e, in.Tags, foldCase)
 }
 
 // UntagUser removes tags from a user. Errors: fault.NoSuchEntity. Source: IAM API reference, UntagUser.
-func (s *Service) UntagUser(ctx context.Context, c identity.Caller, in *iamtypes.UntagUserRequest) (*None, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) UntagUser(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UntagUserRequest) (*None, error) {
 	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListUserTags lists the tags of a user. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListUserTags.
-func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, in *iamtypes.ListUserTagsRequest) (*iamtypes.ListUserTagsResponse, error) {
+func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListUserTagsRequest) (*iamtypes.ListUserTagsResponse, error) {
 	p, err := s.paging(c, "ListUserTags", in.Marker, in.MaxItems, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -107,31 +95,19 @@ func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, in *iamty
 
 // TagRole adds tags to a role, or replaces those with the same keys; case does not count.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded. Source: IAM API reference, TagRole.
-func (s *Service) TagRole(ctx context.Context, c identity.Caller, in *iamtypes.TagRoleRequest) (*None, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) TagRole(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.TagRoleRequest) (*None, error) {
 	return s.tag(ctx, e, in.Tags, foldCase)
 }
 
 // UntagRole removes tags from a role. Errors: fault.NoSuchEntity. Source: IAM API reference, UntagRole.
-func (s *Service) UntagRole(ctx context.Context, c identity.Caller, in *iamtypes.UntagRoleRequest) (*None, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) UntagRole(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UntagRoleRequest) (*None, error) {
 	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListRoleTags lists the tags of a role. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListRoleTags.
-func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, in *iamtypes.ListRoleTagsRequest) (*iamtypes.ListRoleTagsResponse, error) {
+func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListRoleTagsRequest) (*iamtypes.ListRoleTagsResponse, error) {
 	p, err := s.paging(c, "ListRoleTags", in.Marker, in.MaxItems, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
 	if err != nil {
 		return nil, err
 	}

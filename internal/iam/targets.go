@@ -58,59 +58,142 @@ func askOf(req guard.Request, e meta.Entity) guard.Ask {
 	return guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: e.ARN()}
 }
 
-// onEntity resolves an entity of the caller's account by its name. One that does not exist is asked about by the path that it
-// would have.
+// onEntity resolves an entity of the caller's account by its name. Of one that does not exist the value is zero, and it is asked
+// about by the path that it would have.
 func (s *Service) onEntity(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path string) (guard.Target[meta.Entity], error) {
-	e := meta.Entity{Account: req.By.Account, Kind: kind, Name: entityName, Path: path}
 	found, err := s.meta.Entity(ctx, req.By.Account, kind, entityName)
 	if errors.Is(err, fault.NoSuchEntity) {
-		t := guard.On(meta.Entity{}, askOf(req, e))
+		t := guard.On(meta.Entity{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: kind, Name: entityName, Path: path}))
 		t.Absent = err
 		return t, nil
 	}
 	if err != nil {
 		return guard.Target[meta.Entity]{}, err
 	}
-	ask := askOf(req, found)
-	if found.Boundary != "" {
-		ask.Keys = append(ask.Keys, guard.ConditionKey{Name: boundaryKey, Values: []string{found.Boundary}})
+	return s.onFound(ctx, req, found)
+}
+
+// onFound resolves an entity that was found, with the condition keys of its boundary and tags.
+func (s *Service) onFound(ctx context.Context, req guard.Request, e meta.Entity) (guard.Target[meta.Entity], error) {
+	ask := askOf(req, e)
+	if e.Boundary != "" {
+		ask.Keys = append(ask.Keys, guard.ConditionKey{Name: boundaryKey, Values: []string{e.Boundary}})
 	}
-	tags, err := s.meta.EntityTags(ctx, found.ID)
+	tags, err := s.meta.EntityTags(ctx, e.ID)
 	for key, value := range tags {
 		ask.Keys = append(ask.Keys,
 			guard.ConditionKey{Name: "aws:ResourceTag/" + key, Values: []string{value}},
 			guard.ConditionKey{Name: "iam:ResourceTag/" + key, Values: []string{value}})
 	}
-	return guard.On(found, ask), err
+	return guard.On(e, ask), err
 }
 
-// askedPath is the path that an input gives a new entity; "" for an input without one.
-func askedPath(in any) string {
-	if v, ok := in.(interface{ GetPath() string }); ok {
-		return v.GetPath()
+// onNew resolves an entity to be made. It is asked about by the path and name that it gets, and not by those of one that has
+// the name already: that one could be gone when the operation makes the new one.
+func onNew[T any](req guard.Request, kind meta.EntityKind, entityName, path string, value T) guard.Target[T] {
+	return guard.On(value, askOf(req, meta.Entity{Account: req.By.Account, Kind: kind, Name: entityName, Path: path}))
+}
+
+// absence splits the error of a look-up: absent is one that the request gets as its answer, because it names what does not exist
+// or gives no name of it; failure is any other.
+func absence(err error) (absent, failure error) {
+	for _, code := range []fault.Code{fault.NoSuchEntity, fault.InvalidInput, fault.PolicyNotAttachable} {
+		if errors.Is(err, code) {
+			return err, nil
+		}
 	}
-	return ""
+	return nil, err
 }
 
-// OnUser resolves the user that UserName names, without it the caller.
+// OnUser resolves the user that UserName names.
 func OnUser[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	if user := in.GetUserName(); user != "" {
-		return s.onEntity(ctx, req, meta.User, user, askedPath(in))
+	return s.onEntity(ctx, req, meta.User, in.GetUserName(), "")
+}
+
+// OnUserOrCaller resolves the user that UserName names, without it the caller. Of a root user the value is zero.
+func OnUserOrCaller(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetUserRequest) (guard.Target[meta.Entity], error) {
+	t, err := s.onUserOrCaller(ctx, req, in.UserName)
+	if in.UserName == "" && req.By.Kind != identity.User && req.By.Kind != identity.Root {
+		t.Absent = mustNameUser()
 	}
-	if req.By.Kind == identity.User { // with its tags, as if it was named
-		return s.onEntity(ctx, req, meta.User, req.By.ARN[strings.LastIndexByte(req.By.ARN, '/')+1:], "")
+	return t, err
+}
+
+// onUserOrCaller resolves the user with a name, with "" the caller. Of a caller that is not a user the value is zero.
+func (s *Service) onUserOrCaller(ctx context.Context, req guard.Request, userName string) (guard.Target[meta.Entity], error) {
+	if userName != "" {
+		return s.onEntity(ctx, req, meta.User, userName, "")
 	}
-	return guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: req.By.ARN}), nil
+	t := guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: req.By.ARN})
+	if req.By.Kind != identity.User {
+		return t, nil
+	}
+	e, err := s.meta.EntityByID(ctx, req.By.Principal)
+	if errors.Is(err, fault.NoSuchEntity) {
+		t.Absent = err
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	return s.onFound(ctx, req, e) // with its tags, as if it was named
+}
+
+// OnNewUser resolves a user to be made. The value is its permissions boundary, zero for none.
+func OnNewUser(s *Service, ctx context.Context, req guard.Request, in *iamtypes.CreateUserRequest) (guard.Target[ManagedPolicy], error) {
+	return s.onNewBounded(ctx, req, meta.User, in.UserName, in.Path, in.PermissionsBoundary)
+}
+
+// OnNewRole resolves a role to be made. The value is its permissions boundary, zero for none.
+func OnNewRole(s *Service, ctx context.Context, req guard.Request, in *iamtypes.CreateRoleRequest) (guard.Target[ManagedPolicy], error) {
+	return s.onNewBounded(ctx, req, meta.Role, in.RoleName, in.Path, in.PermissionsBoundary)
+}
+
+func (s *Service) onNewBounded(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path, boundary string) (t guard.Target[ManagedPolicy], err error) {
+	t = onNew(req, kind, entityName, path, ManagedPolicy{})
+	if boundary != "" {
+		t.Value, err = s.boundaryPolicy(ctx, req.By.Account, boundary)
+		t.Absent, err = absence(err)
+	}
+	return t, err
 }
 
 // OnGroup resolves the group that GroupName names.
 func OnGroup[In interface{ GetGroupName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	return s.onEntity(ctx, req, meta.Group, in.GetGroupName(), askedPath(in))
+	return s.onEntity(ctx, req, meta.Group, in.GetGroupName(), "")
+}
+
+// OnNewGroup resolves a group to be made.
+func OnNewGroup(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateGroupRequest) (guard.Target[guard.Nothing], error) {
+	return onNew(req, meta.Group, in.GroupName, in.Path, guard.Nothing{}), nil
+}
+
+// Membership is a group and a user, or an instance profile and a role.
+type Membership struct{ Container, Member meta.Entity }
+
+// OnMembership resolves a group and a user. The right is needed on the group alone.
+// Source: service authorization reference of IAM, AddUserToGroup.
+func OnMembership[In interface {
+	GetGroupName() string
+	GetUserName() string
+}](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Membership], error) {
+	return s.onMembership(ctx, req, meta.Group, in.GetGroupName(), meta.User, in.GetUserName())
+}
+
+func (s *Service) onMembership(ctx context.Context, req guard.Request, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (guard.Target[Membership], error) {
+	in, err := s.onEntity(ctx, req, kind, container, "")
+	t := guard.Target[Membership]{Value: Membership{Container: in.Value}, Asks: in.Asks, Absent: in.Absent}
+	if err != nil || t.Absent != nil {
+		return t, err
+	}
+	t.Value.Member, err = s.meta.Entity(ctx, req.By.Account, memberKind, member)
+	t.Absent, err = absence(err)
+	return t, err
 }
 
 // OnRole resolves the role that RoleName names.
 func OnRole[In interface{ GetRoleName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	return s.onEntity(ctx, req, meta.Role, in.GetRoleName(), askedPath(in))
+	return s.onEntity(ctx, req, meta.Role, in.GetRoleName(), "")
 }
 
 // OnProfile resolves the instance profile that InstanceProfileName names.
@@ -184,22 +267,6 @@ func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service
 		e.Name = "" // the operation refuses the ARN
 	}
 	return s.onEntity(ctx, req, meta.OIDCProvider, e.Name, "")
-}
-
-// OnKeyOwner resolves the user that an access key belongs to. A key of another account is as unknown as one that does not
-// exist.
-func OnKeyOwner(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetAccessKeyLastUsedRequest) (guard.Target[meta.AccessKey], error) {
-	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
-	if err == nil && k.Account == req.By.Account {
-		if e, err := s.meta.EntityByID(ctx, k.Principal); err == nil {
-			return guard.On(k, askOf(req, e)), nil
-		}
-		return guard.On(k, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: identity.RootARN(req.By.Account)}), nil
-	}
-	if err != nil && !errors.Is(err, fault.AccessKeyNotFound) {
-		return guard.Target[meta.AccessKey]{}, err
-	}
-	return guard.On(meta.AccessKey{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.User, Name: "*"})), nil
 }
 
 // OnPolicySource resolves the user, group or role whose policies a simulation is about.

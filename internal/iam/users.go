@@ -6,6 +6,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -19,16 +20,13 @@ const mostUsers = 5000
 // Errors: fault.EntityAlreadyExists (also for a name that differs in case only), fault.LimitExceeded, fault.InvalidInput (the
 // tags), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
 // Source: IAM API reference, CreateUser.
-func (s *Service) CreateUser(ctx context.Context, c identity.Caller, in *iamtypes.CreateUserRequest) (*iamtypes.CreateUserResponse, error) {
+func (s *Service) CreateUser(ctx context.Context, c identity.Caller, boundary ManagedPolicy, in *iamtypes.CreateUserRequest) (*iamtypes.CreateUserResponse, error) {
 	tags, err := tagsOf(in.Tags, foldCase)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkBoundary(ctx, c.Account, in.PermissionsBoundary); err != nil {
-		return nil, err
-	}
 	e := s.newEntity(c, meta.User, "AIDA", in.Path, in.UserName)
-	e.Boundary = in.PermissionsBoundary
+	e.Boundary = boundary.ARN
 	if err := s.meta.CreateEntity(ctx, e, tags, mostUsers); err != nil {
 		return nil, err
 	}
@@ -49,7 +47,7 @@ func userOf(e meta.Entity) iamtypes.User {
 
 func fullUser(e meta.Entity, tags map[string]string) iamtypes.User {
 	u := userOf(e)
-	u.PermissionsBoundary, u.Tags = boundary(e.Boundary), tagList(tags)
+	u.PermissionsBoundary, u.Tags = showBoundary(e.Boundary), tagList(tags)
 	return u
 }
 
@@ -65,15 +63,8 @@ const rootName = "root"
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller is no user).
 // Source: IAM API reference, GetUser.
-func (s *Service) GetUser(ctx context.Context, c identity.Caller, in *iamtypes.GetUserRequest) (*iamtypes.GetUserResponse, error) {
-	var e meta.Entity
-	var err error
-	switch {
-	case in.UserName != "":
-		e, err = s.meta.Entity(ctx, c.Account, meta.User, in.UserName)
-	case c.Kind == identity.User:
-		e, err = s.meta.EntityByID(ctx, c.Principal)
-	case c.Kind == identity.Root:
+func (s *Service) GetUser(ctx context.Context, c identity.Caller, e meta.Entity, _ *iamtypes.GetUserRequest) (*iamtypes.GetUserResponse, error) {
+	if e.ID == "" {
 		a, err := s.meta.Account(ctx, c.Account)
 		if err != nil {
 			return nil, err
@@ -81,11 +72,6 @@ func (s *Service) GetUser(ctx context.Context, c identity.Caller, in *iamtypes.G
 		return &iamtypes.GetUserResponse{User: iamtypes.User{
 			Path: "/", UserName: rootName, UserId: c.Account.String(), Arn: identity.RootARN(c.Account), CreateDate: awswire.Time{Time: a.CreatedAt},
 		}}, nil
-	default:
-		err = mustNameUser()
-	}
-	if err != nil {
-		return nil, err
 	}
 	tags, err := s.meta.EntityTags(ctx, e.ID)
 	if err != nil {
@@ -95,7 +81,7 @@ func (s *Service) GetUser(ctx context.Context, c identity.Caller, in *iamtypes.G
 }
 
 // ListUsers lists users by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListUsers.
-func (s *Service) ListUsers(ctx context.Context, c identity.Caller, in *iamtypes.ListUsersRequest) (*iamtypes.ListUsersResponse, error) {
+func (s *Service) ListUsers(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListUsersRequest) (*iamtypes.ListUsersResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListUsers", meta.User, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -116,13 +102,13 @@ func each[T, U any](all []T, show func(T) U) []U {
 //
 // Errors: fault.NoSuchEntity, fault.EntityAlreadyExists.
 // Source: IAM API reference, UpdateUser; IAM user guide, renaming an IAM user.
-func (s *Service) UpdateUser(ctx context.Context, c identity.Caller, in *iamtypes.UpdateUserRequest) (*None, error) {
-	return s.rename(ctx, c, meta.User, in.UserName, in.NewUserName, in.NewPath)
+func (s *Service) UpdateUser(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateUserRequest) (*None, error) {
+	return s.rename(ctx, e, in.NewUserName, in.NewPath)
 }
 
 // rename gives an entity another name, path or both; what is empty stays.
-func (s *Service) rename(ctx context.Context, c identity.Caller, kind meta.EntityKind, entityName, newName, newPath string) (*None, error) {
-	_, err := s.update(ctx, c.Account, kind, entityName, func(e *meta.Entity) error {
+func (s *Service) rename(ctx context.Context, e meta.Entity, newName, newPath string) (*None, error) {
+	_, err := s.meta.UpdateEntity(ctx, e, func(e *meta.Entity) error {
 		if newName != "" {
 			e.Name = newName
 		}
@@ -145,8 +131,8 @@ func none(err error) (*None, error) {
 // DeleteUser removes a user that has no keys, policies and groups any more. Whatever named it names nobody then.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict. Source: IAM API reference, DeleteUser.
-func (s *Service) DeleteUser(ctx context.Context, c identity.Caller, in *iamtypes.DeleteUserRequest) (*None, error) {
-	return none(s.remove(ctx, c.Account, meta.User, in.UserName))
+func (s *Service) DeleteUser(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteUserRequest) (*None, error) {
+	return none(s.meta.DeleteEntity(ctx, e))
 }
 
 // foldCase is how the keys of users' and roles' tags compare: Team and team are one key. Those of other entities are two.

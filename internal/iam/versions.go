@@ -31,12 +31,12 @@ func showVersion(v meta.PolicyVersion, def int, document bool) iamtypes.PolicyVe
 
 // versions lists the versions of a managed policy, newest first, and tells which one is the default. Of a policy of AWS there
 // is the default one only.
-func (s *Service) versions(ctx context.Context, m managed) ([]meta.PolicyVersion, int, error) {
-	if a := m.aws; a != nil {
+func (s *Service) versions(ctx context.Context, m ManagedPolicy) ([]meta.PolicyVersion, int, error) {
+	if a := m.AWS; a != nil {
 		return []meta.PolicyVersion{{Number: a.Version, Text: a.Text, CreatedAt: a.UpdatedAt}}, a.Version, nil
 	}
-	all, err := s.meta.PolicyVersions(ctx, m.entity.ID)
-	return all, m.entity.DefaultVersion, err
+	all, err := s.meta.PolicyVersions(ctx, m.Entity.ID)
+	return all, m.Entity.DefaultVersion, err
 }
 
 // versionNumber reads v1, v2 and so on. Errors: fault.NoSuchEntity (other forms that the model has are of no version).

@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iam"
+	"github.com/ecrin-dev/ecrin/internal/iam/iamtest"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -29,7 +30,7 @@ var (
 // world is an installation of two accounts with their root users, and a clock that the test moves.
 type world struct {
 	*sts.Service
-	iam            *iam.Service
+	iam            iamtest.Operations
 	id             *identity.Service
 	guard          *guard.Guard
 	meta           *meta.Store
@@ -60,7 +61,7 @@ func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
 	}
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
 	mac := func(data []byte) []byte { return ring.MAC("iam pages", data) }
-	w.iam = iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now})
+	w.iam = iamtest.New(iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now}))
 	w.guard = guard.New(w.meta, w.id, w.now, "")
 	w.Service = sts.New(sts.Options{Meta: w.meta, Identity: w.id, Guard: w.guard, OIDC: oidc.New(outward, w.now)})
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
