@@ -15,6 +15,7 @@ func TestNewEntityIsDecidedByItsOwnPath(t *testing.T) {
 		{"CreateUser", "user", []string{"UserName", "taken"}},
 		{"CreateGroup", "group", []string{"GroupName", "taken"}},
 		{"CreateRole", "role", []string{"RoleName", "taken", "AssumeRolePolicyDocument", trust}},
+		{"CreatePolicy", "policy", []string{"PolicyName", "taken", "PolicyDocument", allow("ecr:*")}},
 	} {
 		in := func(path string) []string { return append([]string{"Path", path}, c.pairs...) }
 		s.gets(s.key, "iam", c.operation, in("/dev/")...)

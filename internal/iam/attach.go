@@ -46,7 +46,7 @@ func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta
 	if err != nil || t.Absent != nil {
 		return t, err
 	}
-	t.Value.Policy, err = s.managedPolicy(ctx, req.By, arn)
+	t.Value.Policy, err = s.managedPolicy(ctx, req.By.Account, arn)
 	t.Absent, err = absence(err)
 	return t, err
 }
@@ -177,12 +177,8 @@ func pathOf(arn string) string {
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListEntitiesForPolicy.
-func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, in *iamtypes.ListEntitiesForPolicyRequest) (*iamtypes.ListEntitiesForPolicyResponse, error) {
+func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListEntitiesForPolicyRequest) (*iamtypes.ListEntitiesForPolicyResponse, error) {
 	p, err := s.paging(c, "ListEntitiesForPolicy", in.Marker, in.MaxItems, in.PolicyArn, string(in.EntityFilter), in.PathPrefix, string(in.PolicyUsageFilter))
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}

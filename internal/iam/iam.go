@@ -126,7 +126,11 @@ func (s *Service) managedEntity(ctx context.Context, account name.Account, arn s
 			return meta.Entity{}, err
 		}
 	}
-	return meta.Entity{}, fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
+	return meta.Entity{}, noPolicy(arn)
+}
+
+func noPolicy(arn string) error {
+	return fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
 }
 
 // boundaryPolicy finds a managed policy that is to be a permissions boundary. Errors: fault.NoSuchEntity,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -31,15 +32,18 @@ type ManagedPolicy struct {
 // managedPolicy finds a managed policy by its ARN.
 //
 // Errors: fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
-func (s *Service) managedPolicy(ctx context.Context, c identity.Caller, arn string) (ManagedPolicy, error) {
+func (s *Service) managedPolicy(ctx context.Context, account name.Account, arn string) (ManagedPolicy, error) {
 	if err := policyARN(arn); err != nil {
 		return ManagedPolicy{}, err
 	}
 	if m, ok := identity.ManagedPolicy(arn); ok {
 		return ManagedPolicy{ARN: m.ARN, AWS: &m}, nil
 	}
-	e, err := s.managedEntity(ctx, c.Account, arn)
-	return ManagedPolicy{ARN: arn, Entity: e}, err
+	e, err := s.managedEntity(ctx, account, arn)
+	if err != nil {
+		return ManagedPolicy{}, err
+	}
+	return ManagedPolicy{ARN: arn, Entity: e}, nil
 }
 
 // policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.InvalidInput.
@@ -51,16 +55,13 @@ func policyARN(arn string) error {
 	return nil
 }
 
-// ownPolicy finds a managed policy that is to be changed.
-//
-// Errors: those of managedPolicy; fault.AccessDenied for one of AWS, which belongs to no account here.
-// Source: IAM user guide, AWS managed policies.
-func (s *Service) ownPolicy(ctx context.Context, c identity.Caller, action, arn string) (meta.Entity, error) {
-	m, err := s.managedPolicy(ctx, c, arn)
-	if err == nil && m.AWS != nil {
-		err = fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.ARN)
+// own is the policy as an entity that an action changes. Errors: fault.AccessDenied for a policy of AWS, which belongs to no
+// account here. Source: IAM user guide, AWS managed policies.
+func (m *ManagedPolicy) own(c identity.Caller, action string) (meta.Entity, error) {
+	if m.AWS != nil {
+		return meta.Entity{}, fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.ARN)
 	}
-	return m.Entity, err
+	return m.Entity, nil
 }
 
 // show shows the policy as listings do: without description and tags. Source: IAM API reference, Policy.
@@ -91,7 +92,7 @@ func versionID(number int) string { return "v" + strconv.Itoa(number) }
 //
 // Errors: fault.EntityAlreadyExists, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (policies; the length
 // of the document), fault.InvalidInput (the tags). Source: IAM API reference, CreatePolicy.
-func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamtypes.CreatePolicyRequest) (*iamtypes.CreatePolicyResponse, error) {
+func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreatePolicyRequest) (*iamtypes.CreatePolicyResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -113,11 +114,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, in *iamty
 
 // GetPolicy shows a managed policy, without its document. Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN).
 // Source: IAM API reference, GetPolicy.
-func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetPolicyRequest) (*iamtypes.GetPolicyResponse, error) {
-	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, _ *iamtypes.GetPolicyRequest) (*iamtypes.GetPolicyResponse, error) {
 	users, err := s.meta.AttachedTo(ctx, c.Account, m.ARN)
 	if err != nil {
 		return nil, err
@@ -145,7 +142,7 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, in *iamtypes
 // ListPolicies lists managed policies by name: those of AWS, of the account, or both; of them those below a path, those that
 // are attached, and those with a usage. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListPolicies.
-func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
+func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
 	onlyAttached := in.OnlyAttached != nil && *in.OnlyAttached
 	p, err := s.paging(c, "ListPolicies", in.Marker, in.MaxItems, string(in.Scope), strconv.FormatBool(onlyAttached), in.PathPrefix, string(in.PolicyUsageFilter))
 	if err != nil {
@@ -205,20 +202,20 @@ func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope 
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, DeletePolicy.
-func (s *Service) DeletePolicy(ctx context.Context, c identity.Caller, in *iamtypes.DeletePolicyRequest) (*None, error) {
-	e, err := s.ownPolicy(ctx, c, "DeletePolicy", in.PolicyArn)
+func (s *Service) DeletePolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, _ *iamtypes.DeletePolicyRequest) (*None, error) {
+	e, err := m.own(c, "DeletePolicy")
 	if err != nil {
 		return nil, err
 	}
-	return none(s.remove(ctx, c.Account, meta.ManagedPolicy, e.Name))
+	return none(s.meta.DeleteEntity(ctx, e))
 }
 
 // TagPolicy adds tags to a managed policy, or replaces those with the same keys.
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded, fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, TagPolicy.
-func (s *Service) TagPolicy(ctx context.Context, c identity.Caller, in *iamtypes.TagPolicyRequest) (*None, error) {
-	e, err := s.ownPolicy(ctx, c, "TagPolicy", in.PolicyArn)
+func (s *Service) TagPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.TagPolicyRequest) (*None, error) {
+	e, err := m.own(c, "TagPolicy")
 	if err != nil {
 		return nil, err
 	}
@@ -227,8 +224,8 @@ func (s *Service) TagPolicy(ctx context.Context, c identity.Caller, in *iamtypes
 
 // UntagPolicy removes tags from a managed policy. Errors: those of TagPolicy but fault.LimitExceeded.
 // Source: IAM API reference, UntagPolicy.
-func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, in *iamtypes.UntagPolicyRequest) (*None, error) {
-	e, err := s.ownPolicy(ctx, c, "UntagPolicy", in.PolicyArn)
+func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.UntagPolicyRequest) (*None, error) {
+	e, err := m.own(c, "UntagPolicy")
 	if err != nil {
 		return nil, err
 	}
@@ -238,12 +235,8 @@ func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, in *iamtyp
 // ListPolicyTags lists the tags of a managed policy; those of AWS have none.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListPolicyTags.
-func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {
+func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {
 	p, err := s.paging(c, "ListPolicyTags", in.Marker, in.MaxItems, in.PolicyArn)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}

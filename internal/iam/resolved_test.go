@@ -195,3 +195,27 @@ func TestEntityRenamedMeanwhile(t *testing.T) {
 		wantCode(t, operation+" of what has another path now", act(), fault.TargetChanged)
 	}
 }
+
+func TestPolicyMadeAgainIsAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	arn := w.policy(t, "", "p")
+	more := func() {
+		do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull})
+	}
+	more()
+	requests := map[string]late{
+		"DeletePolicy":            resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicy, iamtypes.DeletePolicyRequest{PolicyArn: arn}),
+		"CreatePolicyVersion":     resolve(t, w, iam.OnPolicy, (*iam.Service).CreatePolicyVersion, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}),
+		"DeletePolicyVersion":     resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicyVersion, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
+		"SetDefaultPolicyVersion": resolve(t, w, iam.OnPolicy, (*iam.Service).SetDefaultPolicyVersion, iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
+		"TagPolicy":               resolve(t, w, iam.OnPolicy, (*iam.Service).TagPolicy, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"UntagPolicy":             resolve(t, w, iam.OnPolicy, (*iam.Service).UntagPolicy, iamtypes.UntagPolicyRequest{PolicyArn: arn, TagKeys: []string{"k"}}),
+	}
+	do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v2"})
+	do(t, w.DeletePolicy, w.root, iamtypes.DeletePolicyRequest{PolicyArn: arn})
+	w.policy(t, "", "p")
+	more()
+	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}})
+	w.refuseLate(t, meta.ManagedPolicy, "p", requests)
+}

@@ -241,18 +241,34 @@ func OnServiceRole(_ *Service, _ context.Context, req guard.Request, in *iamtype
 	return guard.On(guard.Nothing{}, ask), nil
 }
 
-// OnNewPolicy resolves the name of a managed policy to be made.
-func OnNewPolicy(s *Service, ctx context.Context, req guard.Request, in *iamtypes.CreatePolicyRequest) (guard.Target[meta.Entity], error) {
-	return s.onEntity(ctx, req, meta.ManagedPolicy, in.PolicyName, in.Path)
+// OnNewPolicy resolves a managed policy to be made.
+func OnNewPolicy(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreatePolicyRequest) (guard.Target[guard.Nothing], error) {
+	return onNew(req, meta.ManagedPolicy, in.PolicyName, in.Path, guard.Nothing{}), nil
 }
 
-// OnPolicy resolves a managed policy by its ARN.
-func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+// OnPolicy resolves a managed policy by its ARN, of the account or of AWS.
+func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[ManagedPolicy], error) {
 	arn := in.GetPolicyArn()
-	if p, e, err := name.ParseEntityARN(arn); err == nil && e.Kind == name.IAMPolicy && p.Account == req.By.Account {
-		return s.onEntity(ctx, req, meta.ManagedPolicy, e.Name, e.Path)
+	t := guard.On(ManagedPolicy{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: arn})
+	var e meta.Entity
+	if p, named, err := name.ParseEntityARN(arn); err == nil && named.Kind == name.IAMPolicy && p.Account == req.By.Account {
+		found, err := s.onEntity(ctx, req, meta.ManagedPolicy, named.Name, named.Path)
+		if err != nil {
+			return t, err
+		}
+		t.Asks, e = found.Asks, found.Value
 	}
-	return guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: arn}), nil
+	if t.Absent = policyARN(arn); t.Absent != nil {
+		return t, nil
+	}
+	if m, ok := identity.ManagedPolicy(arn); ok {
+		t.Value = ManagedPolicy{ARN: m.ARN, AWS: &m}
+	} else if e.ID != "" && e.ARN() == arn {
+		t.Value = ManagedPolicy{ARN: arn, Entity: e}
+	} else {
+		t.Absent = noPolicy(arn)
+	}
+	return t, nil
 }
 
 // OnNewProvider resolves the address of an identity provider to be made.

@@ -57,8 +57,8 @@ func noVersion(arn, id string) error {
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (versions; the length of the
 // document), fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, CreatePolicyVersion.
-func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, in *iamtypes.CreatePolicyVersionRequest) (*iamtypes.CreatePolicyVersionResponse, error) {
-	e, err := s.ownPolicy(ctx, c, "CreatePolicyVersion", in.PolicyArn)
+func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.CreatePolicyVersionRequest) (*iamtypes.CreatePolicyVersionResponse, error) {
+	e, err := m.own(c, "CreatePolicyVersion")
 	if err != nil {
 		return nil, err
 	}
@@ -79,11 +79,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, in
 
 // GetPolicyVersion shows a version of a managed policy with its document.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN). Source: IAM API reference, GetPolicyVersion.
-func (s *Service) GetPolicyVersion(ctx context.Context, c identity.Caller, in *iamtypes.GetPolicyVersionRequest) (*iamtypes.GetPolicyVersionResponse, error) {
-	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetPolicyVersion(ctx context.Context, _ identity.Caller, m ManagedPolicy, in *iamtypes.GetPolicyVersionRequest) (*iamtypes.GetPolicyVersionResponse, error) {
 	number, err := versionNumber(in.PolicyArn, in.VersionId)
 	if err != nil {
 		return nil, err
@@ -103,12 +99,8 @@ func (s *Service) GetPolicyVersion(ctx context.Context, c identity.Caller, in *i
 // ListPolicyVersions lists the versions of a managed policy without their documents, newest first.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListPolicyVersions.
-func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, in *iamtypes.ListPolicyVersionsRequest) (*iamtypes.ListPolicyVersionsResponse, error) {
+func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListPolicyVersionsRequest) (*iamtypes.ListPolicyVersionsResponse, error) {
 	p, err := s.paging(c, "ListPolicyVersions", in.Marker, in.MaxItems, in.PolicyArn)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.managedPolicy(ctx, c, in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +119,8 @@ func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, in 
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict (the default version), fault.InvalidInput (the ARN), fault.AccessDenied (a
 // policy of AWS). Source: IAM API reference, DeletePolicyVersion.
-func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, in *iamtypes.DeletePolicyVersionRequest) (*None, error) {
-	e, err := s.ownPolicy(ctx, c, "DeletePolicyVersion", in.PolicyArn)
+func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.DeletePolicyVersionRequest) (*None, error) {
+	e, err := m.own(c, "DeletePolicyVersion")
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +135,8 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, in
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, SetDefaultPolicyVersion.
-func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller, in *iamtypes.SetDefaultPolicyVersionRequest) (*None, error) {
-	e, err := s.ownPolicy(ctx, c, "SetDefaultPolicyVersion", in.PolicyArn)
+func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.SetDefaultPolicyVersionRequest) (*None, error) {
+	e, err := m.own(c, "SetDefaultPolicyVersion")
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +144,7 @@ func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.update(ctx, c.Account, meta.ManagedPolicy, e.Name, func(e *meta.Entity) error {
+	_, err = s.meta.UpdateEntity(ctx, e, func(e *meta.Entity) error {
 		e.DefaultVersion, e.UpdatedAt = number, s.now()
 		return nil
 	})
