@@ -16,6 +16,7 @@ func TestNewEntityIsDecidedByItsOwnPath(t *testing.T) {
 		{"CreateGroup", "group", []string{"GroupName", "taken"}},
 		{"CreateRole", "role", []string{"RoleName", "taken", "AssumeRolePolicyDocument", trust}},
 		{"CreatePolicy", "policy", []string{"PolicyName", "taken", "PolicyDocument", allow("ecr:*")}},
+		{"CreateInstanceProfile", "instance-profile", []string{"InstanceProfileName", "taken"}},
 	} {
 		in := func(path string) []string { return append([]string{"Path", path}, c.pairs...) }
 		s.gets(s.key, "iam", c.operation, in("/dev/")...)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -20,7 +21,7 @@ const (
 //
 // Errors: fault.EntityAlreadyExists, fault.LimitExceeded, fault.InvalidInput (the tags).
 // Source: IAM API reference, CreateInstanceProfile.
-func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.CreateInstanceProfileRequest) (*iamtypes.CreateInstanceProfileResponse, error) {
+func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateInstanceProfileRequest) (*iamtypes.CreateInstanceProfileResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -61,11 +62,7 @@ func (s *Service) profilesOf(ctx context.Context, all []meta.Entity) ([]iamtypes
 
 // GetInstanceProfile shows an instance profile with its role. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, GetInstanceProfile.
-func (s *Service) GetInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.GetInstanceProfileRequest) (*iamtypes.GetInstanceProfileResponse, error) {
-	e, err := s.meta.Entity(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetInstanceProfileRequest) (*iamtypes.GetInstanceProfileResponse, error) {
 	p, err := s.profileOf(ctx, e)
 	if err != nil {
 		return nil, err
@@ -77,7 +74,7 @@ func (s *Service) GetInstanceProfile(ctx context.Context, c identity.Caller, in 
 
 // ListInstanceProfiles lists instance profiles by name. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListInstanceProfiles.
-func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, in *iamtypes.ListInstanceProfilesRequest) (*iamtypes.ListInstanceProfilesResponse, error) {
+func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListInstanceProfilesRequest) (*iamtypes.ListInstanceProfilesResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListInstanceProfiles", meta.InstanceProfile, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -89,12 +86,8 @@ func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, i
 // ListInstanceProfilesForRole lists the instance profiles that have a role, by name.
 //
 // Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListInstanceProfilesForRole.
-func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
+func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, r meta.Entity, in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
 	p, err := s.paging(c, "ListInstanceProfilesForRole", in.Marker, in.MaxItems, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.meta.Entity(ctx, c.Account, meta.Role, in.RoleName)
 	if err != nil {
 		return nil, err
 	}
@@ -109,39 +102,31 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Ca
 
 // DeleteInstanceProfile removes an instance profile that has no role any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteInstanceProfile.
-func (s *Service) DeleteInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
-	return none(s.remove(ctx, c.Account, meta.InstanceProfile, in.InstanceProfileName))
+func (s *Service) DeleteInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
+	return none(s.meta.DeleteEntity(ctx, e))
 }
 
 // AddRoleToInstanceProfile puts a role into an instance profile that has none.
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded (it has a role, be it this one), fault.UnmodifiableEntity.
 // Source: IAM API reference, AddRoleToInstanceProfile.
-func (s *Service) AddRoleToInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
-	p, r, err := s.pair(ctx, c, meta.InstanceProfile, in.InstanceProfileName, meta.Role, in.RoleName)
-	if err == nil {
-		err = modifiable(r)
-	}
-	if err != nil {
+func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
+	if err := modifiable(m.Member); err != nil {
 		return nil, err
 	}
-	full, err := s.meta.Members(ctx, p.ID)
+	full, err := s.meta.Members(ctx, m.Container.ID)
 	if err != nil {
 		return nil, err
 	}
 	if len(full) >= mostRolesInProfile {
 		return nil, fault.LimitExceeded.New("Cannot exceed quota for InstanceSessionsPerInstanceProfile: %d", mostRolesInProfile)
 	}
-	return none(s.meta.AddMember(ctx, p.ID, r.ID, mostProfiles, mostRolesInProfile))
+	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, mostProfiles, mostRolesInProfile))
 }
 
 // RemoveRoleFromInstanceProfile takes the role out of an instance profile.
 //
 // Errors: fault.NoSuchEntity, also for a role that is not in it. Source: IAM API reference, RemoveRoleFromInstanceProfile.
-func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, c identity.Caller, in *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
-	p, r, err := s.pair(ctx, c, meta.InstanceProfile, in.InstanceProfileName, meta.Role, in.RoleName)
-	if err != nil {
-		return nil, err
-	}
-	return none(s.meta.RemoveMember(ctx, p.ID, r.ID))
+func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
+	return none(s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID))
 }

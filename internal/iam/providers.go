@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -31,7 +32,7 @@ const (
 //
 // Errors: fault.InvalidInput (the URL, the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
 // client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
-func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
+func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -97,14 +98,14 @@ func thumbprints(all []string) ([]string, error) {
 	return out, nil
 }
 
-// issuerIn gives the issuer of a provider's ARN in the account; "" when it is another account's.
+// issuerIn gives the issuer of a provider's ARN in an account; "" when it is another account's.
 // Errors: fault.InvalidInput, for what is no provider's ARN.
-func issuerIn(c identity.Caller, arn string) (string, error) {
+func issuerIn(own name.Account, arn string) (string, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.OIDCProvider {
 		return "", fault.InvalidInput.New("Invalid ARN: %s is not the ARN of an OpenID Connect provider.", name.Clip(arn))
 	}
-	if parsed.Account != c.Account {
+	if parsed.Account != own {
 		return "", nil
 	}
 	return named.Name, nil
@@ -114,39 +115,18 @@ func noProvider(arn string) error {
 	return fault.NoSuchEntity.New("OpenIDConnect Provider not found for arn %s", name.Clip(arn))
 }
 
-// provider finds a provider by its ARN. Errors: fault.InvalidInput, fault.NoSuchEntity.
-func (s *Service) provider(ctx context.Context, c identity.Caller, arn string) (meta.Entity, error) {
-	issuer, err := issuerIn(c, arn)
-	if err != nil {
-		return meta.Entity{}, err
-	}
-	e, err := s.meta.Entity(ctx, c.Account, meta.OIDCProvider, issuer)
+// changeProvider changes a provider. Errors: fault.NoSuchEntity, fault.TargetChanged, those of change.
+func (s *Service) changeProvider(ctx context.Context, e meta.Entity, change func(*meta.Entity) error) (*None, error) {
+	_, err := s.meta.UpdateEntity(ctx, e, change)
 	if errors.Is(err, fault.NoSuchEntity) {
-		err = noProvider(arn)
-	}
-	return e, err
-}
-
-// changeProvider changes a provider by its ARN. Errors: fault.InvalidInput, fault.NoSuchEntity, those of change.
-func (s *Service) changeProvider(ctx context.Context, c identity.Caller, arn string, change func(*meta.Entity) error) (*None, error) {
-	issuer, err := issuerIn(c, arn)
-	if err != nil {
-		return nil, err
-	}
-	_, err = s.update(ctx, c.Account, meta.OIDCProvider, issuer, change)
-	if errors.Is(err, fault.NoSuchEntity) {
-		err = noProvider(arn)
+		err = noProvider(e.ARN())
 	}
 	return none(err)
 }
 
 // GetOpenIDConnectProvider shows a provider. Errors: fault.InvalidInput, fault.NoSuchEntity.
 // Source: IAM API reference, GetOpenIDConnectProvider.
-func (s *Service) GetOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.GetOpenIDConnectProviderRequest) (*iamtypes.GetOpenIDConnectProviderResponse, error) {
-	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetOpenIDConnectProviderRequest) (*iamtypes.GetOpenIDConnectProviderResponse, error) {
 	tags, err := s.meta.EntityTags(ctx, e.ID)
 	if err != nil {
 		return nil, err
@@ -158,7 +138,7 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, c identity.Calle
 
 // ListOpenIDConnectProviders lists all providers of the account; there are no pages.
 // Source: IAM API reference, ListOpenIDConnectProviders.
-func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
+func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
 	all, err := s.meta.Entities(ctx, c.Account, meta.OIDCProvider, "", "", mostProviders)
 	if err != nil {
 		return nil, err
@@ -172,12 +152,11 @@ func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Cal
 // can assume them by its tokens any more.
 //
 // Errors: fault.InvalidInput. Source: IAM API reference, DeleteOpenIDConnectProvider.
-func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
-	issuer, err := issuerIn(c, in.OpenIDConnectProviderArn)
-	if err != nil {
-		return nil, err
+func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
+	if e.ID == "" {
+		return &None{}, nil
 	}
-	err = s.remove(ctx, c.Account, meta.OIDCProvider, issuer)
+	err := s.meta.DeleteEntity(ctx, e)
 	if errors.Is(err, fault.NoSuchEntity) {
 		err = nil
 	}
@@ -188,8 +167,8 @@ func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, c identity.Ca
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddClientIDToOpenIDConnectProvider.
-func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
-	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
+	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
 		if e.ClientIDs = distinct(append(slices.Clone(e.ClientIDs), in.ClientID)); len(e.ClientIDs) > mostClientIDs {
 			return tooManyClientIDs()
 		}
@@ -200,8 +179,8 @@ func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, c iden
 // RemoveClientIDFromOpenIDConnectProvider takes an audience away; one that is not there is no error.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, RemoveClientIDFromOpenIDConnectProvider.
-func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {
-	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {
+	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
 		e.ClientIDs = slices.DeleteFunc(slices.Clone(e.ClientIDs), func(id string) bool { return id == in.ClientID })
 		return nil
 	})
@@ -210,12 +189,12 @@ func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, c
 // UpdateOpenIDConnectProviderThumbprint replaces the list of thumbprints.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, UpdateOpenIDConnectProviderThumbprint.
-func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, c identity.Caller, in *iamtypes.UpdateOpenIDConnectProviderThumbprintRequest) (*None, error) {
+func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateOpenIDConnectProviderThumbprintRequest) (*None, error) {
 	list, err := thumbprints(in.ThumbprintList)
 	if err != nil {
 		return nil, err
 	}
-	return s.changeProvider(ctx, c, in.OpenIDConnectProviderArn, func(e *meta.Entity) error {
+	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
 		e.Thumbprints = list
 		return nil
 	})

@@ -219,3 +219,63 @@ func TestPolicyMadeAgainIsAnother(t *testing.T) {
 	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}})
 	w.refuseLate(t, meta.ManagedPolicy, "p", requests)
 }
+
+func TestInstanceProfileMadeAgainIsAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.role(t, "r")
+	makeProfile := func() {
+		do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
+	}
+	makeProfile()
+	add := iamtypes.AddRoleToInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"}
+	requests := map[string]late{
+		"DeleteInstanceProfile":         resolve(t, w, iam.OnProfile, (*iam.Service).DeleteInstanceProfile, iamtypes.DeleteInstanceProfileRequest{InstanceProfileName: "p"}),
+		"AddRoleToInstanceProfile":      resolve(t, w, iam.OnProfileRole, (*iam.Service).AddRoleToInstanceProfile, add),
+		"RemoveRoleFromInstanceProfile": resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile, iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"}),
+	}
+	do(t, w.DeleteInstanceProfile, w.root, iamtypes.DeleteInstanceProfileRequest{InstanceProfileName: "p"})
+	makeProfile()
+	w.refuseLate(t, meta.InstanceProfile, "p", requests)
+
+	// The role is resolved, too.
+	request := resolve(t, w, iam.OnProfileRole, (*iam.Service).AddRoleToInstanceProfile, add)
+	do(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "r"})
+	w.role(t, "r")
+	w.refuseLate(t, meta.Role, "r", map[string]late{"AddRoleToInstanceProfile": request})
+
+	request = resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile, iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"})
+	do(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "r"})
+	w.role(t, "r")
+	do(t, w.AddRoleToInstanceProfile, w.root, add)
+	w.refuseLate(t, meta.Role, "r", map[string]late{"RemoveRoleFromInstanceProfile": request})
+}
+
+func TestProviderMadeAgainIsAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const host = "idp.example"
+	makeProvider := func() string {
+		return do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{
+			Url: "https://" + host, ClientIDList: []string{"a", "b"}, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
+		}).OpenIDConnectProviderArn
+	}
+	arn := makeProvider()
+	requests := map[string]late{
+		"AddClientID":      resolve(t, w, iam.OnProvider, (*iam.Service).AddClientIDToOpenIDConnectProvider, iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "lost"}),
+		"RemoveClientID":   resolve(t, w, iam.OnProvider, (*iam.Service).RemoveClientIDFromOpenIDConnectProvider, iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "a"}),
+		"UpdateThumbprint": resolve(t, w, iam.OnProvider, (*iam.Service).UpdateOpenIDConnectProviderThumbprint, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: arn, ThumbprintList: []string{strings.Repeat("0", 40)}}),
+		"Tag":              resolve(t, w, iam.OnProvider, (*iam.Service).TagOpenIDConnectProvider, iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"Untag":            resolve(t, w, iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider, iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, TagKeys: []string{"k"}}),
+	}
+	remove := resolve(t, w, iam.OnProviderOrNone, (*iam.Service).DeleteOpenIDConnectProvider, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn})
+	do(t, w.DeleteOpenIDConnectProvider, w.root, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn})
+	makeProvider()
+	w.refuseLate(t, meta.OIDCProvider, host, requests)
+
+	before := w.everything(t, meta.OIDCProvider, host)
+	if err := remove(); err != nil {
+		t.Errorf("the deletion of a provider that is gone: %v, want success", err)
+	}
+	same(t, "the namesake after the deletion", w.everything(t, meta.OIDCProvider, host), before)
+}

@@ -121,33 +121,21 @@ func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, e meta.En
 // TagOpenIDConnectProvider adds tags to an OIDC provider, or replaces those with the same keys.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded.
 // Source: IAM API reference, TagOpenIDConnectProvider.
-func (s *Service) TagOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.TagOpenIDConnectProviderRequest) (*None, error) {
-	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) TagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.TagOpenIDConnectProviderRequest) (*None, error) {
 	return s.tag(ctx, e, in.Tags, exactCase)
 }
 
 // UntagOpenIDConnectProvider removes tags from an OIDC provider. Errors: fault.NoSuchEntity, fault.InvalidInput.
 // Source: IAM API reference, UntagOpenIDConnectProvider.
-func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, c identity.Caller, in *iamtypes.UntagOpenIDConnectProviderRequest) (*None, error) {
-	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UntagOpenIDConnectProviderRequest) (*None, error) {
 	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListOpenIDConnectProviderTags lists the tags of an OIDC provider.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.Validation (the marker).
 // Source: IAM API reference, ListOpenIDConnectProviderTags.
-func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, c identity.Caller, in *iamtypes.ListOpenIDConnectProviderTagsRequest) (*iamtypes.ListOpenIDConnectProviderTagsResponse, error) {
+func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListOpenIDConnectProviderTagsRequest) (*iamtypes.ListOpenIDConnectProviderTagsResponse, error) {
 	p, err := s.paging(c, "ListOpenIDConnectProviderTags", in.Marker, in.MaxItems, in.OpenIDConnectProviderArn)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.provider(ctx, c, in.OpenIDConnectProviderArn)
 	if err != nil {
 		return nil, err
 	}

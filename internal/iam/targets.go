@@ -198,7 +198,20 @@ func OnRole[In interface{ GetRoleName() string }](s *Service, ctx context.Contex
 
 // OnProfile resolves the instance profile that InstanceProfileName names.
 func OnProfile[In interface{ GetInstanceProfileName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	return s.onEntity(ctx, req, meta.InstanceProfile, in.GetInstanceProfileName(), askedPath(in))
+	return s.onEntity(ctx, req, meta.InstanceProfile, in.GetInstanceProfileName(), "")
+}
+
+// OnNewProfile resolves an instance profile to be made.
+func OnNewProfile(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateInstanceProfileRequest) (guard.Target[guard.Nothing], error) {
+	return onNew(req, meta.InstanceProfile, in.InstanceProfileName, in.Path, guard.Nothing{}), nil
+}
+
+// OnProfileRole resolves an instance profile and a role. The right is needed on the instance profile alone.
+func OnProfileRole[In interface {
+	GetInstanceProfileName() string
+	GetRoleName() string
+}](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Membership], error) {
+	return s.onMembership(ctx, req, meta.InstanceProfile, in.GetInstanceProfileName(), meta.Role, in.GetRoleName())
 }
 
 // OnRenamedUser resolves a user that gets another name or path.
@@ -271,18 +284,38 @@ func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Con
 	return t, nil
 }
 
-// OnNewProvider resolves the address of an identity provider to be made.
-func OnNewProvider(s *Service, ctx context.Context, req guard.Request, in *iamtypes.CreateOpenIDConnectProviderRequest) (guard.Target[meta.Entity], error) {
-	return s.onEntity(ctx, req, meta.OIDCProvider, strings.TrimPrefix(in.Url, "https://"), "")
+// OnNewProvider resolves an identity provider to be made.
+func OnNewProvider(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateOpenIDConnectProviderRequest) (guard.Target[guard.Nothing], error) {
+	return onNew(req, meta.OIDCProvider, strings.TrimPrefix(in.Url, "https://"), "", guard.Nothing{}), nil
 }
 
 // OnProvider resolves an identity provider by its ARN.
 func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
-	_, e, err := name.ParseEntityARN(in.GetOpenIDConnectProviderArn())
-	if err != nil || e.Kind != name.OIDCProvider {
-		e.Name = "" // the operation refuses the ARN
+	arn := in.GetOpenIDConnectProviderArn()
+	_, named, err := name.ParseEntityARN(arn)
+	if err != nil || named.Kind != name.OIDCProvider {
+		named.Name = "" // issuerIn says what is wrong with it
 	}
-	return s.onEntity(ctx, req, meta.OIDCProvider, e.Name, "")
+	t, err := s.onEntity(ctx, req, meta.OIDCProvider, named.Name, "")
+	if err != nil {
+		return t, err
+	}
+	switch issuer, bad := issuerIn(req.By.Account, arn); {
+	case bad != nil:
+		t.Value, t.Absent = meta.Entity{}, bad
+	case issuer == "" || t.Absent != nil:
+		t.Value, t.Absent = meta.Entity{}, noProvider(arn)
+	}
+	return t, nil
+}
+
+// OnProviderOrNone resolves an identity provider by its ARN. Of one that does not exist the value is zero.
+func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *iamtypes.DeleteOpenIDConnectProviderRequest) (guard.Target[meta.Entity], error) {
+	t, err := OnProvider(s, ctx, req, in)
+	if errors.Is(t.Absent, fault.NoSuchEntity) {
+		t.Absent = nil
+	}
+	return t, err
 }
 
 // OnPolicySource resolves the user, group or role whose policies a simulation is about.
