@@ -4,7 +4,9 @@ package iamtest
 
 import (
 	"context"
+	"errors"
 
+	"github.com/ecrin-dev/ecrin/internal/fault"
 	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iam"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
@@ -228,17 +230,20 @@ func bound[In, T, Out any](
 	run func(*iam.Service, context.Context, identity.Caller, T, *In) (*Out, error),
 ) Operation[In, Out] {
 	return func(ctx context.Context, c identity.Caller, in *In) (out *Out, err error) {
-		err = guard.Settled(func() error {
+		for range maxAttempts {
 			t, err := on(s, ctx, guard.Request{By: c}, in)
+			if err == nil {
+				err = t.Absent
+			}
 			if err != nil {
-				return err
+				return nil, err
 			}
-			if t.Absent != nil {
-				return t.Absent
+			if out, err = run(s, ctx, c, t.Value, in); !errors.Is(err, fault.TargetChanged) {
+				return out, err
 			}
-			out, err = run(s, ctx, c, t.Value, in)
-			return err
-		})
-		return out, err
+		}
+		return nil, fault.TargetChanged.New("the target changed %d times", maxAttempts)
 	}
 }
+
+const maxAttempts = 20
