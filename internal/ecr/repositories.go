@@ -22,7 +22,7 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 	if err != nil {
 		return nil, err
 	}
-	labels, err := labelsOf(in.Tags)
+	resourceTags, err := resourceTagsOf(in.Tags)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
 		}
 	}
-	r, err = s.registry.CreateRepository(ctx, r, labels)
+	r, err = s.registry.CreateRepository(ctx, r, resourceTags)
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +147,11 @@ func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller,
 	}, nil
 }
 
-// labelsOf checks resource tags. Source: ECR user guide, tagging a private repository.
-func labelsOf(tags []ecrtypes.Tag) (map[string]string, error) {
-	labels := map[string]string{}
+// resourceTagsOf checks resource tags. Source: ECR user guide, tagging a private repository.
+func resourceTagsOf(tags []ecrtypes.Tag) (map[string]string, error) {
+	resourceTags := map[string]string{}
 	for _, t := range tags {
-		_, twice := labels[t.Key]
+		_, twice := resourceTags[t.Key]
 		switch {
 		case t.Key == "" || len([]rune(t.Key)) > 128:
 			return nil, fault.InvalidTagParameter.New("a tag key has 1 to 128 characters, got %q", name.Clip(t.Key))
@@ -162,40 +162,40 @@ func labelsOf(tags []ecrtypes.Tag) (map[string]string, error) {
 		case twice:
 			return nil, fault.InvalidTagParameter.New("tag key %q is given twice", name.Clip(t.Key))
 		}
-		labels[t.Key] = t.Value
+		resourceTags[t.Key] = t.Value
 	}
-	if len(labels) > meta.MaxLabels {
-		return nil, fault.TooManyTags.New("a repository can have at most %d tags, got %d", meta.MaxLabels, len(labels))
+	if len(resourceTags) > meta.MaxResourceTags {
+		return nil, fault.TooManyTags.New("a repository can have at most %d tags, got %d", meta.MaxResourceTags, len(resourceTags))
 	}
-	return labels, nil
+	return resourceTags, nil
 }
 
 // TagResource adds or replaces resource tags of a repository.
 //
 // Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference, TagResource.
 func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
-	labels, err := labelsOf(in.Tags)
+	resourceTags, err := resourceTagsOf(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrtypes.TagResourceResponse{}, s.meta.PutLabels(ctx, r.Repository, labels)
+	return &ecrtypes.TagResourceResponse{}, s.meta.PutResourceTags(ctx, r.Repository, resourceTags)
 }
 
 // UntagResource removes resource tags; those that are not there are no error.
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, UntagResource.
 func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
-	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveLabels(ctx, r.Repository, in.TagKeys)
+	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveResourceTags(ctx, r.Repository, in.TagKeys)
 }
 
 // ListTagsForResource lists the resource tags of a repository by key. Source: ECR API reference, ListTagsForResource.
 func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
-	labels, err := s.meta.Labels(ctx, r.Repository)
+	resourceTags, err := s.meta.ResourceTags(ctx, r.Repository)
 	if err != nil {
 		return nil, err
 	}
 	out := &ecrtypes.ListTagsForResourceResponse{Tags: []ecrtypes.Tag{}}
-	for _, l := range labels {
-		out.Tags = append(out.Tags, ecrtypes.Tag{Key: l.Key, Value: l.Value})
+	for _, t := range resourceTags {
+		out.Tags = append(out.Tags, ecrtypes.Tag{Key: t.Key, Value: t.Value})
 	}
 	return out, nil
 }

@@ -117,13 +117,13 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 	}
 	if a.Repository != nil {
-		labels, err := g.meta.Labels(ctx, *a.Repository)
+		resourceTags, err := g.meta.ResourceTags(ctx, *a.Repository)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range labels {
-			keys.Set("aws:resourcetag/"+l.Key, l.Value)
-			keys.Set("ecr:resourcetag/"+l.Key, l.Value)
+		for _, t := range resourceTags {
+			keys.Set("aws:resourcetag/"+t.Key, t.Value)
+			keys.Set("ecr:resourcetag/"+t.Key, t.Value)
 		}
 	}
 	if images && a.Image.Reference != (name.Reference{}) {

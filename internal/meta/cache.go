@@ -15,7 +15,7 @@ type cache struct {
 	tokens       shelf[string, Token]
 	sessions     shelf[string, Session]
 	registries   shelf[name.Registry, BoundPolicy]
-	labels       shelf[int64, []Label] // by repository
+	resourceTags shelf[int64, []ResourceTag] // by repository
 	settings     shelf[settingKey, string]
 	repositories shelf[repositoryKey, Repository]
 	heads        shelf[headKey, ManifestHead]
@@ -45,7 +45,7 @@ type (
 
 func (c *cache) init() {
 	c.keys.most, c.tokens.most, c.settings.most = 4096, 4096, 1024
-	c.sessions.most, c.registries.most, c.labels.most = 4096, 1024, 4096
+	c.sessions.most, c.registries.most, c.resourceTags.most = 4096, 1024, 4096
 	c.repositories.most, c.holdings.most = 4096, 16384
 	// Enough for a pull of any tag of a repository with 100,000 of them; an entry costs some 150 bytes, see head.
 	c.heads.most = 128 << 10
@@ -64,7 +64,7 @@ func (c *cache) dropAll() {
 	c.tokens.drop()
 	c.sessions.drop()
 	c.registries.drop()
-	c.labels.drop()
+	c.resourceTags.drop()
 	c.settings.drop()
 	c.repositories.drop()
 	c.dropImages()

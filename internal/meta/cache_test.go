@@ -81,7 +81,7 @@ func (w *town) questions() (all []question) {
 		add(fmt.Sprint("registry policy of ", r), func(s *meta.Store) (any, error) { return s.RegistryPolicy(w.Ctx, r) })
 	}
 	for _, id := range ids {
-		add(fmt.Sprint("labels of ", id), func(s *meta.Store) (any, error) { return s.Labels(w.Ctx, meta.Repository{ID: id}) })
+		add(fmt.Sprint("resource tags of ", id), func(s *meta.Store) (any, error) { return s.ResourceTags(w.Ctx, meta.Repository{ID: id}) })
 		for _, tag := range w.tags {
 			add(fmt.Sprint("tag ", tag, " of ", id), func(s *meta.Store) (any, error) { return s.Head(w.Ctx, id, name.Reference{Tag: tag}) })
 		}
@@ -160,10 +160,10 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 		_, err = w.RevokeTokens(w.Ctx, visiting.Account, fmt.Sprint("token", i))
 	case "put setting":
 		err = w.PutSetting(w.Ctx, visiting, fmt.Sprint("SETTING", i), fmt.Sprint(random.Int()))
-	case "put labels":
-		err = w.PutLabels(w.Ctx, r, map[string]string{fmt.Sprint(i): fmt.Sprint(random.Int())})
-	case "remove label":
-		err = w.RemoveLabels(w.Ctx, r, []string{fmt.Sprint(i)})
+	case "put resource tags":
+		err = w.PutResourceTags(w.Ctx, r, map[string]string{fmt.Sprint(i): fmt.Sprint(random.Int())})
+	case "remove resource tag":
+		err = w.RemoveResourceTags(w.Ctx, r, []string{fmt.Sprint(i)})
 	case "put registry policy":
 		err = w.PutRegistryPolicy(w.Ctx, visiting, meta.BoundPolicy{Text: []string{"", fmt.Sprint(random.Int())}[i%2]})
 	case "forget sessions":
@@ -185,7 +185,7 @@ func (w *town) change(random *rand.Rand) (what string, err error) {
 var changes = []string{
 	"push", "push", "push", "push", "push", "push", "delete tag", "delete tag", "delete image", "delete image", "restore image", "restore image",
 	"remove blob", "mount blob", "delete repository", "set policy", "turn key", "turn key", "replace key", "revoke token", "put setting", "replace account",
-	"put labels", "remove label", "put registry policy", "forget sessions",
+	"put resource tags", "remove resource tag", "put registry policy", "forget sessions",
 }
 
 // visit makes the account that comes and goes, with keys and tokens.
@@ -308,7 +308,7 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 		}
 	}
 	regions := [townKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"), name.MustRegion("eu-north-1")}
-	for i := range townKeys { // each has a tag, an image, a key, a setting, a label and a registry for itself
+	for i := range townKeys { // each has a tag, an image, a key, a setting, a resource tag and a registry for itself
 		writers.Go(func() {
 			key, p, tag := fmt.Sprint("AKIA", i), w.images[i], w.tags[i]
 			for round := range 12 {
@@ -323,10 +323,10 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 				w.must(err)
 				see("setting", v, fmt.Sprint(round))
 
-				w.must(w.PutLabels(w.Ctx, r, map[string]string{key: fmt.Sprint(round)}))
-				labels, err := w.Labels(w.Ctx, r)
+				w.must(w.PutResourceTags(w.Ctx, r, map[string]string{key: fmt.Sprint(round)}))
+				resourceTags, err := w.ResourceTags(w.Ctx, r)
 				w.must(err)
-				see("label", slices.Contains(labels, meta.Label{Key: key, Value: fmt.Sprint(round)}), true)
+				see("resource tag", slices.Contains(resourceTags, meta.ResourceTag{Key: key, Value: fmt.Sprint(round)}), true)
 
 				reg := name.Registry{Account: visiting.Account, Region: regions[i]}
 				w.must(w.PutRegistryPolicy(w.Ctx, reg, meta.BoundPolicy{Text: fmt.Sprint(round)}))

@@ -33,7 +33,7 @@ var caches = map[string][]scopeKind{
 	"account_settings":   {scopeSettings},
 	"registry_policies":  {scopeRegistryPolicies},
 	"repositories":       {scopeRepository, scopeRepositories},
-	"repository_labels":  {scopeLabels},
+	"repository_labels":  {scopeResourceTags},
 	"repository_blobs":   {scopeHolding, scopeImages},
 	"image_references":   {scopeHolding, scopeImages}, // by them a blob is in use
 	"images":             {scopeImage, scopeImages},

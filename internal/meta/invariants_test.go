@@ -37,7 +37,7 @@ var invariants = map[string]string{
 	"an upload of a repository that is deleted": `SELECT COUNT(*) FROM uploads u JOIN repositories r ON r.id = u.repository WHERE r.deleted_at > 0`,
 	"two living repositories of one name": `SELECT COUNT(*) FROM (SELECT 1 FROM repositories WHERE deleted_at = 0
 		GROUP BY account, region, name HAVING COUNT(*) > 1) q`,
-	"a repository with too many labels": `SELECT COUNT(*) FROM (SELECT 1 FROM repository_labels GROUP BY repository HAVING COUNT(*) > 50) q`,
+	"a repository with too many resource tags": `SELECT COUNT(*) FROM (SELECT 1 FROM repository_labels GROUP BY repository HAVING COUNT(*) > 50) q`,
 	"a managed policy without its default version": `SELECT COUNT(*) FROM entities e WHERE kind = 4 AND NOT EXISTS
 		(SELECT 1 FROM policy_versions v WHERE v.policy = e.id AND v.number = e.default_version)`,
 	"a version with a number that was not given out": `SELECT COUNT(*) FROM policy_versions v JOIN entities e ON e.id = v.policy WHERE v.number > e.last_version OR e.kind <> 4`,

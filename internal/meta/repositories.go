@@ -54,9 +54,9 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 	return r, errors.Join(err1, err2, err3, err4)
 }
 
-// CreateRepository stores a new repository with its labels (resource tags) and returns it with its ID.
+// CreateRepository stores a new repository with its resource tags and returns it with its ID.
 // Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
-func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[string]string) (Repository, error) {
+func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags map[string]string) (Repository, error) {
 	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // as it will be read
 	err := s.write.do(ctx, func(t *tx) (err error) {
 		if err := accountExists(t, r.Registry.Account); err != nil {
@@ -75,7 +75,7 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, labels map[s
 		if n == 0 {
 			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'", r.Name, r.Registry.Account)
 		}
-		return putLabels(t, r.ID, labels)
+		return putResourceTags(t, r.ID, resourceTags)
 	})
 	return r, err
 }
@@ -194,48 +194,48 @@ func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) 
 	return replaced && err == nil, err
 }
 
-// MaxLabels is how many resource tags a repository may have. Source: ECR user guide, tagging.
-const MaxLabels = 50
+// MaxResourceTags is how many resource tags a repository may have. Source: ECR user guide, tagging.
+const MaxResourceTags = 50
 
-func putLabels(t *tx, repository int64, labels map[string]string) error {
-	t.touch(scope{kind: scopeLabels, repository: repository})
-	for k, v := range labels {
+func putResourceTags(t *tx, repository int64, resourceTags map[string]string) error {
+	t.touch(scope{kind: scopeResourceTags, repository: repository})
+	for k, v := range resourceTags {
 		if _, err := t.exec(`INSERT INTO repository_labels (repository, label, value) VALUES ($1, $2, $3)
 			ON CONFLICT (repository, label) DO UPDATE SET value = excluded.value`, repository, k, v); err != nil {
 			return err
 		}
 	}
-	if len(labels) == 0 {
+	if len(resourceTags) == 0 {
 		return nil
 	}
 	var n int
 	if _, err := t.one(`SELECT COUNT(*) FROM repository_labels WHERE repository = $1`, args{repository}, &n); err != nil {
 		return err
 	}
-	if n > MaxLabels {
-		return fault.TooManyTags.New("a repository can have at most %d tags; this would make %d", MaxLabels, n)
+	if n > MaxResourceTags {
+		return fault.TooManyTags.New("a repository can have at most %d tags; this would make %d", MaxResourceTags, n)
 	}
 	return nil
 }
 
-// PutLabels adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
-func (s *Store) PutLabels(ctx context.Context, r Repository, labels map[string]string) error {
+// PutResourceTags adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
+func (s *Store) PutResourceTags(ctx context.Context, r Repository, resourceTags map[string]string) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
-		return putLabels(t, r.ID, labels)
+		return putResourceTags(t, r.ID, resourceTags)
 	})
 }
 
-// RemoveLabels removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
-func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string) error {
+// RemoveResourceTags removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
+func (s *Store) RemoveResourceTags(ctx context.Context, r Repository, keys []string) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := alive(t, r); err != nil {
 			return err
 		}
-		t.touch(scope{kind: scopeLabels, repository: r.ID})
-		for _, k := range labels {
+		t.touch(scope{kind: scopeResourceTags, repository: r.ID})
+		for _, k := range keys {
 			if _, err := t.exec(`DELETE FROM repository_labels WHERE repository = $1 AND label = $2`, r.ID, k); err != nil {
 				return err
 			}
@@ -244,16 +244,16 @@ func (s *Store) RemoveLabels(ctx context.Context, r Repository, labels []string)
 	})
 }
 
-// Label is one resource tag.
-type Label struct{ Key, Value string }
+// ResourceTag is one resource tag.
+type ResourceTag struct{ Key, Value string }
 
-// Labels lists a repository's resource tags by key. It is answered from the cache: do not change it.
-func (s *Store) Labels(ctx context.Context, r Repository) ([]Label, error) {
-	return cached(&s.cache.labels, r.ID, func() (all []Label, err error) {
+// ResourceTags lists a repository's resource tags by key. It is answered from the cache: do not change it.
+func (s *Store) ResourceTags(ctx context.Context, r Repository) ([]ResourceTag, error) {
+	return cached(&s.cache.resourceTags, r.ID, func() (all []ResourceTag, err error) {
 		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {
-			var l Label
-			err := scan(&l.Key, &l.Value)
-			all = append(all, l)
+			var one ResourceTag
+			err := scan(&one.Key, &one.Value)
+			all = append(all, one)
 			return err
 		})
 		return all, err

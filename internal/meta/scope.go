@@ -31,7 +31,7 @@ const (
 	scopeSessions         scopeKind = "sessions"          // all sessions
 	scopeSettings         scopeKind = "settings"          // all account settings
 	scopeRegistryPolicies scopeKind = "registry-policies" // all policies of registries
-	scopeLabels           scopeKind = "labels"            // the resource tags of a repository
+	scopeResourceTags     scopeKind = "resource-tags"     // the resource tags of a repository
 	scopeRepository       scopeKind = "repository"        // the settings and the policy of a repository
 	scopeRepositories     scopeKind = "repositories"      // all repositories, with all that is in them
 	scopeImage            scopeKind = "image"             // the manifest of a digest in a repository
@@ -49,7 +49,7 @@ func (s scope) text() string {
 			return string(s.kind)
 		}
 		return string(s.kind) + " " + s.id
-	case scopeLabels, scopeImages:
+	case scopeResourceTags, scopeImages:
 		return string(s.kind) + " " + strconv.FormatInt(s.repository, 10)
 	case scopeImage, scopeHolding:
 		return fmt.Sprintf("%s %d %s", s.kind, s.repository, s.ref.Digest)
@@ -86,7 +86,7 @@ func parseScope(text string) (s scope, ok bool) {
 		s.registry.Region, err2 = name.ParseRegion(fields[1])
 		s.repo, err3 = name.ParseRepo(fields[2])
 		return s, err1 == nil && err2 == nil && err3 == nil
-	case scopeLabels, scopeImages:
+	case scopeResourceTags, scopeImages:
 		if len(fields) != 1 {
 			return scope{}, false
 		}
@@ -153,8 +153,8 @@ func (s *Store) drop(scopes []scope) {
 			c.settings.drop()
 		case scopeRegistryPolicies:
 			c.registries.drop()
-		case scopeLabels:
-			c.labels.drop(one.repository)
+		case scopeResourceTags:
+			c.resourceTags.drop(one.repository)
 		case scopeRepository:
 			c.repositories.drop(repositoryKey{one.registry, one.repo})
 		case scopeRepositories:

@@ -20,7 +20,7 @@ func TestWriteWithoutScopeIsFound(t *testing.T) {
 	w.Image(r, "config", "v1")
 	people(w)
 	w.Must(s.PutRegistryPolicy(t.Context(), metatest.Registry, meta.BoundPolicy{Text: "{}"}))
-	w.Must(s.PutLabels(t.Context(), r, map[string]string{"k": "v"}))
+	w.Must(s.PutResourceTags(t.Context(), r, map[string]string{"k": "v"}))
 	w.Must(s.PutSetting(t.Context(), metatest.Registry, "S", "v"))
 	w.Must(s.PutEntityTags(t.Context(), "AIDABOB", map[string]string{"k": "v"}, 9))
 	w.Must(s.PutInline(t.Context(), "AIDABOB", meta.Inline{Name: "i"}, 99))
@@ -34,7 +34,7 @@ func TestWriteWithoutScopeIsFound(t *testing.T) {
 		`DELETE FROM account_settings`:                 "settings",
 		`UPDATE registry_policies SET policy = ''`:     "registry-policies",
 		`UPDATE repositories SET policy = ''`:          "repositories",
-		`DELETE FROM repository_labels`:                "labels 1",
+		`DELETE FROM repository_labels`:                "resource-tags 1",
 		`UPDATE repository_blobs SET size = 1`:         "images 1",
 		`UPDATE image_references SET kind = 3`:         "images 1",
 		`UPDATE images SET deleted_at = 1`:             "images 1",
@@ -90,7 +90,7 @@ func TestScopeTexts(t *testing.T) {
 	t.Parallel()
 	d := metatest.Digest("x").String()
 	for _, text := range []string{
-		"identity", "keys", "keys AKIA1", "tokens", "tokens t-1", "sessions", "settings", "registry-policies", "labels 7", "images 7",
+		"identity", "keys", "keys AKIA1", "tokens", "tokens t-1", "sessions", "settings", "registry-policies", "resource-tags 7", "images 7",
 		"repository 111122223333 eu-west-1 team/app", "repositories", "image 7 " + d, "holding 7 " + d, "tag 7 v1.0", "everything",
 	} {
 		if got := meta.ScopeText(text); got != text {
@@ -98,7 +98,7 @@ func TestScopeTexts(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", " ", "unknown", "identity x", "identity ", "keys a b", "labels", "labels x", "labels 7 8", "images", "image 7", "image 7 sha256:x", "image x " + d,
+		"", " ", "unknown", "identity x", "identity ", "keys a b", "resource-tags", "resource-tags x", "resource-tags 7 8", "images", "image 7", "image 7 sha256:x", "image x " + d,
 		"tag 7", "tag 7 " + strings.Repeat("x", 200), "tag 7 v1 v2", "repository 1 eu-west-1 team/app", "repository 111122223333 eu-west-1", "holding 7 v1",
 	} {
 		if got := meta.ScopeText(text); got != "everything" {

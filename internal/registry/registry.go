@@ -150,7 +150,7 @@ func (s *Service) CreateForPush(ctx context.Context, reg name.Registry, repo nam
 
 // CreateRepository makes a repository; empty settings get ECR's defaults (mutable tags, AES256).
 // Errors: fault.RepositoryAlreadyExists, fault.TooManyTags, fault.AccountNotFound.
-func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, labels map[string]string) (meta.Repository, error) {
+func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, resourceTags map[string]string) (meta.Repository, error) {
 	if r.Mutability.Mode == "" {
 		r.Mutability.Mode = meta.Mutable
 	}
@@ -158,5 +158,5 @@ func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, label
 		r.Encryption = "AES256"
 	}
 	r.CreatedAt = s.now()
-	return s.meta.CreateRepository(ctx, r, labels)
+	return s.meta.CreateRepository(ctx, r, resourceTags)
 }

@@ -43,11 +43,11 @@ func newRemade(t *testing.T) *remade {
 // mark is part of what the second repository, role or user has, and the first one does not have.
 const mark = "second-one"
 
-func (r *remade) create(t *testing.T, policy *string, labels string, v1 ocitest.Image) {
+func (r *remade) create(t *testing.T, policy *string, resourceTags string, v1 ocitest.Image) {
 	t.Helper()
 	api := r.registry.root.ecr
 	do(t, api.CreateRepository, ecr.CreateRepositoryInput{
-		RepositoryName: aws.String(repository), Tags: []types.Tag{{Key: aws.String("team"), Value: &labels}},
+		RepositoryName: aws.String(repository), Tags: []types.Tag{{Key: aws.String("team"), Value: &resourceTags}},
 	})
 	do(t, api.SetRepositoryPolicy, ecr.SetRepositoryPolicyInput{
 		RepositoryName: aws.String(repository), PolicyText: policy, Force: true,

@@ -59,7 +59,7 @@ func testIdentityGeneration(w *World) {
 		{"PutSetting", false, func() error { return w.PutSetting(w.Ctx, Registry, "S", "v") }},
 		{"PutRegistryPolicy", false, func() error { return w.PutRegistryPolicy(w.Ctx, Registry, meta.BoundPolicy{Text: "{}"}) }},
 		{"SetPolicy", false, func() error { return w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: "{}"}) }},
-		{"PutLabels", false, func() error { return w.PutLabels(w.Ctx, r, map[string]string{"k": "v"}) }},
+		{"PutResourceTags", false, func() error { return w.PutResourceTags(w.Ctx, r, map[string]string{"k": "v"}) }},
 	} {
 		before := w.IdentityGeneration()
 		if err := c.do(); err != nil {

@@ -29,8 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RepositoryRace", testRepositoryRace},
 		{"RepositoryGone", testRepositoryGone},
 		{"RepositorySettings", testRepositorySettings},
-		{"Labels", testLabels},
-		{"LabelRace", testLabelRace},
+		{"ResourceTags", testResourceTags},
+		{"ResourceTagRace", testResourceTagRace},
 		{"PlaceholdersOutOfOrder", testPlaceholders},
 		{"Blobs", testBlobs},
 		{"Holders", testHolders},
@@ -87,7 +87,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"ControlPolicies", testControlPolicies},
 		{"IdentityGeneration", testIdentityGeneration},
 		{"DeleteAccountIdentity", testDeleteAccountIdentity},
-		{"LabelsAgain", testLabelsAgain},
+		{"ResourceTagsAgain", testResourceTagsAgain},
 		{"ReplacePolicy", testReplacePolicy},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -52,10 +52,10 @@ func testRepositoryAgain(w *World) {
 		w.Want(err, fault.ImageNotFound, "round %d: a tag of the one before", round)
 		_, err = w.Holding(w.Ctx, r.ID, Digest("config"))
 		w.Want(err, fault.BlobNotFound, "round %d: a blob of the one before", round)
-		labels, err := w.Labels(w.Ctx, r)
+		resourceTags, err := w.ResourceTags(w.Ctx, r)
 		w.Must(err)
-		w.Equal(len(labels), 0, "round %d: labels of the one before", round)
-		w.Must(w.PutLabels(w.Ctx, r, map[string]string{"k": "v"}))
+		w.Equal(len(resourceTags), 0, "round %d: resource tags of the one before", round)
+		w.Must(w.PutResourceTags(w.Ctx, r, map[string]string{"k": "v"}))
 		w.Image(r, "config", "v1")
 		w.Want(w.DeleteRepository(w.Ctx, r, false), fault.RepositoryNotEmpty, "round %d: deletion with an image", round)
 		w.Must(w.DeleteRepository(w.Ctx, r, true))
@@ -77,9 +77,9 @@ func testRepositoryRace(w *World) {
 		w.Equal(won, 1, "round %d: creations of one name that were acknowledged", round)
 		r, err := w.Repository(w.Ctx, Registry, n)
 		w.Must(err)
-		labels, err := w.Labels(w.Ctx, r)
+		resourceTags, err := w.ResourceTags(w.Ctx, r)
 		w.Must(err)
-		w.Equal(labels, []meta.Label{{Key: "by", Value: r.Policy.Text}}, "the labels, which are the winner's")
+		w.Equal(resourceTags, []meta.ResourceTag{{Key: "by", Value: r.Policy.Text}}, "the resource tags, which are the winner's")
 		w.Equal(race(w, 10, fault.RepositoryNotFound, func(int) error { return w.DeleteRepository(w.Ctx, r, true) }), 1, "round %d: deletions that were acknowledged", round)
 	}
 }
@@ -107,11 +107,11 @@ func testRepositoryGone(w *World) {
 			_, err := w.DeleteTag(w.Ctx, r, Tag("v1").Tag, name.Digest{}, true, Principal)
 			return err
 		},
-		"DeleteRepository": func() error { return w.DeleteRepository(w.Ctx, r, true) },
-		"SetMutability":    func() error { return w.SetMutability(w.Ctx, r, meta.Mutability{Mode: meta.Immutable}) },
-		"SetPolicy":        func() error { return w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: "{}"}) },
-		"PutLabels":        func() error { return w.PutLabels(w.Ctx, r, map[string]string{"k": "v"}) },
-		"RemoveLabels":     func() error { return w.RemoveLabels(w.Ctx, r, []string{"k"}) },
+		"DeleteRepository":   func() error { return w.DeleteRepository(w.Ctx, r, true) },
+		"SetMutability":      func() error { return w.SetMutability(w.Ctx, r, meta.Mutability{Mode: meta.Immutable}) },
+		"SetPolicy":          func() error { return w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: "{}"}) },
+		"PutResourceTags":    func() error { return w.PutResourceTags(w.Ctx, r, map[string]string{"k": "v"}) },
+		"RemoveResourceTags": func() error { return w.RemoveResourceTags(w.Ctx, r, []string{"k"}) },
 	} {
 		w.Want(call(), fault.RepositoryNotFound, "%s in a deleted repository", what)
 	}
@@ -140,40 +140,40 @@ func testRepositorySettings(w *World) {
 	w.Equal(got, r, "after taking the settings back")
 }
 
-func testLabels(w *World) {
+func testResourceTags(w *World) {
 	r, beside := w.Repo("team/app"), w.Repo("team/beside")
 	many := map[string]string{}
-	for i := range meta.MaxLabels {
+	for i := range meta.MaxResourceTags {
 		many[fmt.Sprintf("k%02d", i)] = "v"
 	}
-	w.Must(w.PutLabels(w.Ctx, r, many))
-	w.Must(w.PutLabels(w.Ctx, r, map[string]string{"k00": "new", "k49": ""}))
-	w.Want(w.PutLabels(w.Ctx, r, map[string]string{"k01": "lost", "one more": "v"}), fault.TooManyTags, "label %d", meta.MaxLabels+1)
-	w.Must(w.PutLabels(w.Ctx, r, nil))
-	w.Must(w.RemoveLabels(w.Ctx, r, []string{"k02", "never there"}))
-	all, err := w.Labels(w.Ctx, r)
+	w.Must(w.PutResourceTags(w.Ctx, r, many))
+	w.Must(w.PutResourceTags(w.Ctx, r, map[string]string{"k00": "new", "k49": ""}))
+	w.Want(w.PutResourceTags(w.Ctx, r, map[string]string{"k01": "lost", "one more": "v"}), fault.TooManyTags, "resource tag %d", meta.MaxResourceTags+1)
+	w.Must(w.PutResourceTags(w.Ctx, r, nil))
+	w.Must(w.RemoveResourceTags(w.Ctx, r, []string{"k02", "never there"}))
+	all, err := w.ResourceTags(w.Ctx, r)
 	w.Must(err)
-	w.Equal(len(all), meta.MaxLabels-1, "labels")
-	w.Equal(all[:3], []meta.Label{{Key: "k00", Value: "new"}, {Key: "k01", Value: "v"}, {Key: "k03", Value: "v"}}, "the first labels by key")
-	all, err = w.Labels(w.Ctx, beside)
+	w.Equal(len(all), meta.MaxResourceTags-1, "resource tags")
+	w.Equal(all[:3], []meta.ResourceTag{{Key: "k00", Value: "new"}, {Key: "k01", Value: "v"}, {Key: "k03", Value: "v"}}, "the first resource tags by key")
+	all, err = w.ResourceTags(w.Ctx, beside)
 	w.Must(err)
-	w.Equal(len(all), 0, "labels of the repository beside")
+	w.Equal(len(all), 0, "resource tags of the repository beside")
 	many["one more"] = "v"
 	_, err = w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: name.MustRepo("team/new"), Mutability: meta.Mutability{Mode: meta.Mutable}}, many)
-	w.Want(err, fault.TooManyTags, "a repository with %d labels", len(many))
+	w.Want(err, fault.TooManyTags, "a repository with %d resource tags", len(many))
 	_, err = w.Repository(w.Ctx, Registry, name.MustRepo("team/new"))
-	w.Want(err, fault.RepositoryNotFound, "the repository that was refused for its labels")
+	w.Want(err, fault.RepositoryNotFound, "the repository that was refused for its resource tags")
 }
 
-func testLabelRace(w *World) {
+func testResourceTagRace(w *World) {
 	r := w.Repo("team/app")
 	won := race(w, 30, fault.TooManyTags, func(i int) error {
-		return w.PutLabels(w.Ctx, r, map[string]string{fmt.Sprint("a", i): "v", fmt.Sprint("b", i): "v"})
+		return w.PutResourceTags(w.Ctx, r, map[string]string{fmt.Sprint("a", i): "v", fmt.Sprint("b", i): "v"})
 	})
-	w.Equal(won, meta.MaxLabels/2, "pairs of labels that found room")
-	all, err := w.Labels(w.Ctx, r)
+	w.Equal(won, meta.MaxResourceTags/2, "pairs of resource tags that found room")
+	all, err := w.ResourceTags(w.Ctx, r)
 	w.Must(err)
-	w.Equal(len(all), meta.MaxLabels, "labels")
+	w.Equal(len(all), meta.MaxResourceTags, "resource tags")
 }
 
 // Some texts name $2 before $1, or $4 between $1 and $2. A driver that counted the marks in the order of the text would
@@ -210,21 +210,21 @@ func testPlaceholders(w *World) {
 	w.Equal(im.PulledAt, when, "SetPulled")
 }
 
-// Labels belong to a repository, not to its name.
-func testLabelsAgain(w *World) {
+// ResourceTags belong to a repository, not to its name.
+func testResourceTagsAgain(w *World) {
 	for round := range 3 {
 		r := w.Repo("team/app")
-		check := func(want ...meta.Label) {
+		check := func(want ...meta.ResourceTag) {
 			w.Helper()
-			got, err := w.Labels(w.Ctx, r)
+			got, err := w.ResourceTags(w.Ctx, r)
 			w.Must(err)
-			w.Equal(got, want, "round %d: Labels", round)
+			w.Equal(got, want, "round %d: ResourceTags", round)
 		}
 		check()
-		w.Must(w.PutLabels(w.Ctx, r, map[string]string{"round": fmt.Sprint(round), "k": "v"}))
-		check(meta.Label{Key: "k", Value: "v"}, meta.Label{Key: "round", Value: fmt.Sprint(round)})
-		w.Must(w.RemoveLabels(w.Ctx, r, []string{"k"}))
-		check(meta.Label{Key: "round", Value: fmt.Sprint(round)})
+		w.Must(w.PutResourceTags(w.Ctx, r, map[string]string{"round": fmt.Sprint(round), "k": "v"}))
+		check(meta.ResourceTag{Key: "k", Value: "v"}, meta.ResourceTag{Key: "round", Value: fmt.Sprint(round)})
+		w.Must(w.RemoveResourceTags(w.Ctx, r, []string{"k"}))
+		check(meta.ResourceTag{Key: "round", Value: fmt.Sprint(round)})
 		w.Must(w.DeleteRepository(w.Ctx, r, true))
 	}
 }
