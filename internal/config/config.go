@@ -56,7 +56,7 @@ type Config struct {
 	// Organization is what policies see in aws:PrincipalOrgID and aws:ResourceOrgID, for every account: o- and 10 to 32 small
 	// letters or digits. Default none.
 	Organization string `yaml:"organization"`
-	// ManagementAccount is the account that guard rails (service and resource control policies) do not bind. Default none.
+	// ManagementAccount is the account that service and resource control policies do not bind. Default none.
 	ManagementAccount string `yaml:"management_account"`
 	// EgressAllow are addresses or ranges that the server may dial although they are private, loopback or link-local: an
 	// identity provider in the own network. Default none; public addresses are always allowed.
@@ -192,7 +192,7 @@ func (c *Config) Settings() []Setting {
 		{"anonymous", "ECRIN_ANONYMOUS", "let clients without credentials in, as far as repository policies with the principal * allow", fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
 		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES", "`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas", strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
 		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
-		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that guard rails do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
+		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that control policies do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
 		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
 		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas", strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},

@@ -16,8 +16,8 @@ import (
 // fullAccess is the name of the control policy without text, which takes the full access away that every level has.
 const fullAccess = "FullAccess"
 
-// controlLimits are the characters that a control policy may have. Source: Organizations user guide, quotas.
-var controlLimits = map[ecrintypes.ControlPolicyType]struct {
+// controlPolicyLimits are the characters that a control policy may have. Source: Organizations user guide, quotas.
+var controlPolicyLimits = map[ecrintypes.ControlPolicyType]struct {
 	kind  policy.Kind
 	limit int
 }{
@@ -31,8 +31,8 @@ func showControlPolicy(p meta.ControlPolicy) ecrintypes.ControlPolicy {
 	}
 }
 
-// controlAccount is the account that a control policy holds for; the zero Account is all.
-func controlAccount(id string) (name.Account, error) {
+// controlPolicyAccount is the account that a control policy holds for; the zero Account is all.
+func controlPolicyAccount(id string) (name.Account, error) {
 	if id == "" {
 		return name.Account{}, nil
 	}
@@ -57,18 +57,18 @@ func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ 
 // Errors: fault.InvalidParameter (the account; the policy; a text where none can be, or none where one must be),
 // fault.AccountNotFound.
 func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.PutControlPolicyRequest) (*ecrintypes.PutControlPolicyResponse, error) {
-	account, err := controlAccount(in.AccountId)
+	account, err := controlPolicyAccount(in.AccountId)
 	if err != nil {
 		return nil, err
 	}
-	p := meta.ControlPolicy{Name: in.Name, Kind: meta.ControlKind(in.Type), Account: account, UpdatedAt: s.now()}
+	p := meta.ControlPolicy{Name: in.Name, Kind: meta.ControlPolicyKind(in.Type), Account: account, UpdatedAt: s.now()}
 	switch {
 	case in.Name == fullAccess && in.PolicyText != "":
 		return nil, ecr.BadMember("policyText", "the control policy "+fullAccess+" has no text: it takes full access away, and deleting it gives full access back; choose another name")
 	case in.Name != fullAccess && in.PolicyText == "":
 		return nil, ecr.BadMember("policyText", "a policy is needed; only the control policy "+fullAccess+" has none")
 	case in.PolicyText != "":
-		rule := controlLimits[in.Type]
+		rule := controlPolicyLimits[in.Type]
 		d, err := policy.ParseLimit(in.PolicyText, rule.kind, rule.limit)
 		if err != nil {
 			return nil, err
@@ -83,9 +83,9 @@ func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ gua
 
 // DeleteControlPolicy removes a control policy. Errors: fault.InvalidParameter (the account), fault.ControlPolicyNotFound.
 func (s *Service) DeleteControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.DeleteControlPolicyRequest) (*ecrintypes.DeleteControlPolicyResponse, error) {
-	account, err := controlAccount(in.AccountId)
+	account, err := controlPolicyAccount(in.AccountId)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.DeleteControlPolicyResponse{}, s.meta.DeleteControlPolicy(ctx, meta.ControlKind(in.Type), account, in.Name)
+	return &ecrintypes.DeleteControlPolicyResponse{}, s.meta.DeleteControlPolicy(ctx, meta.ControlPolicyKind(in.Type), account, in.Name)
 }

@@ -206,7 +206,7 @@ func TestWriteControlCharacters(t *testing.T) {
 	if i := slices.IndexFunc([]rune(got.String()), func(c rune) bool { return c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 }); i >= 0 {
 		t.Errorf("a control character at %d of %q", i, got.String())
 	}
-	for _, want := range []string{"denied because no identity-based policy allows it", "ecrin guardrail put '$(reboot)' --kind scp --file policy.json"} {
+	for _, want := range []string{"denied because no identity-based policy allows it", "ecrin control-policy put '$(reboot)' --kind scp --file policy.json"} {
 		if !strings.Contains(got.String(), want) {
 			t.Errorf("no %q in %s", want, got.String())
 		}

@@ -45,11 +45,11 @@ func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
 		return step{"make the session anew, with a session policy that has this statement:", []string{pretty(c.Add)}}
 	}
 	return step{"add the statement to the " + c.Layer + " policies, at each level (all accounts, or with --account one) that does not allow it:", []string{
-		"echo " + word(pretty(c.Add)) + " |\n  ecrin guardrail put " + policyName(e) + " --kind " + kindOf(c.Layer) + " --file -",
+		"echo " + word(pretty(c.Add)) + " |\n  ecrin control-policy put " + policyName(e) + " --kind " + kindOf(c.Layer) + " --file -",
 	}}
 }
 
-// kindOf is what the command line calls the guard rails of a layer.
+// kindOf is what the command line calls the control policies of a layer.
 func kindOf(layer string) string {
 	if layer == policy.LayerRCP.String() {
 		return "rcp"
@@ -179,7 +179,7 @@ func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
 	case policy.LayerTrust.String():
 		return show("aws iam update-assume-role-policy --role-name " + word(lastSegment(e.Resource)) + " --policy-document file://policy.json")
 	case policy.LayerRCP.String(), policy.LayerSCP.String():
-		command := "ecrin guardrail put " + word(f.Policy) + " --kind " + kindOf(f.Layer)
+		command := "ecrin control-policy put " + word(f.Policy) + " --kind " + kindOf(f.Layer)
 		if a, err := name.ParseARN(f.PolicyArn); err == nil && a.Account != (name.Account{}) {
 			command += " --account " + a.Account.String()
 		}

@@ -76,7 +76,7 @@ const (
 	IDPRejectedClaim            // the identity provider, or its configuration, refuses a claim
 	InvalidAuthorizationMessage // an encoded denial that this installation did not make
 	RegistryPolicyNotFound      // a registry without a policy
-	ControlPolicyNotFound       // a guard rail that does not exist
+	ControlPolicyNotFound       // a control policy that does not exist
 	RequestNotFound             // no audit line has the request id
 	TargetChanged               // what was decided about is not what is there any more; the request starts again
 	end

@@ -371,18 +371,18 @@ func TestDecideSessions(t *testing.T) {
 	}
 }
 
-func TestDecideGuardRails(t *testing.T) {
+func TestDecideControlPolicies(t *testing.T) {
 	t.Parallel()
 	w := newIAM(t)
 	w.repository(home, "app", grant("*", "ecr:*"))
 	_, user := w.user(home, "user", allow("ecr:*", "*"))
 	_, stranger := w.user(other, "stranger", allow("ecr:*", "*"))
 	root := identity.Caller{Kind: identity.Root, Account: home, ARN: identity.RootARN(home), Principal: home.String()}
-	put := func(kind meta.ControlKind, account name.Account, policyName, text string) {
+	put := func(kind meta.ControlPolicyKind, account name.Account, policyName, text string) {
 		t.Helper()
 		w.must(w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: policyName, Kind: kind, Account: account, Text: text, UpdatedAt: w.now()}))
 	}
-	remove := func(kind meta.ControlKind, account name.Account, policyName string) {
+	remove := func(kind meta.ControlPolicyKind, account name.Account, policyName string) {
 		t.Helper()
 		w.must(w.meta.DeleteControlPolicy(t.Context(), kind, account, policyName))
 	}

@@ -22,7 +22,7 @@ type plan struct {
 func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a *Ask, full bool) (plan, error) {
 	owner := a.Owner.Account()
 	p := plan{
-		policies: policy.Policies{SCP: who.Control, Identity: who.Identity, Boundary: who.Boundary, Session: who.Session},
+		policies: policy.Policies{SCP: who.ControlPolicies, Identity: who.Identity, Boundary: who.Boundary, Session: who.Session},
 		request:  policy.Request{Caller: who.Policy, Action: a.Action, Resource: a.Resource, ResourceAccount: owner},
 	}
 	conditional, images := full || who.Conditional, full || who.Images

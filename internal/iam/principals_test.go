@@ -114,8 +114,8 @@ func TestSimulationWithBoundary(t *testing.T) {
 	}
 }
 
-// The guard rails of the installation bind whoever is simulated, and are not told.
-func TestSimulationWithGuardRails(t *testing.T) {
+// The control policies of the installation bind whoever is simulated, and are not told.
+func TestSimulationWithControlPolicies(t *testing.T) {
 	t.Parallel()
 	w := team(t)
 	text := policyOf(`{"Effect":"Deny","Action":"ecr:ListImages","Resource":"*","Condition":{"Null":{"aws:RequestTag/secret":"true"}}}`)
@@ -136,14 +136,14 @@ func TestSimulationWithGuardRails(t *testing.T) {
 	}
 	ask.PolicyExclusionList = []iamtypes.PolicyIdentifier{{PolicyType: "scp", PolicyArn: "arn:aws:organizations::111122223333:policy/service_control_policy/NoList"}}
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[0]; r.EvalDecision != "allowed" {
-		t.Errorf("without the guard rail: got %s, want allowed", r.EvalDecision)
+		t.Errorf("without the control policy: got %s, want allowed", r.EvalDecision)
 	}
 	// Without full access beside it, it was the only one of its level, which then restricts nothing.
 	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "FullAccess", Kind: meta.ServiceControl, Account: home, UpdatedAt: w.at}); err != nil {
 		t.Fatal(err)
 	}
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[1]; r.EvalDecision != "allowed" {
-		t.Errorf("without the only guard rail of a level: got %s, want allowed", r.EvalDecision)
+		t.Errorf("without the only control policy of a level: got %s, want allowed", r.EvalDecision)
 	}
 	ask.PolicyExclusionList = nil
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[1]; r.EvalDecision != "implicitDeny" {

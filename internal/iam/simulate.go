@@ -104,7 +104,7 @@ type simulation struct {
 	sources  []held // of the policies whose Named.Name is their index here
 	resource string // the text of the resource policy
 	owner    name.Account
-	keys     keySet // that the policies read; those of guard rails are not shown to those whom they bind
+	keys     keySet // that the policies read; those of control policies are not shown to those whom they bind
 	spans    map[string][]policy.Span
 }
 
@@ -132,7 +132,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		return nil, err
 	}
 	sim.caller, sim.context = g.Policy, g.Keys.Clone()
-	sim.policies.SCP = g.Control
+	sim.policies.SCP = g.ControlPolicies
 	for _, n := range g.Identity {
 		at := slices.IndexFunc(all, func(h held) bool { return h.name == n.Name && h.arn == n.ARN })
 		h := held{id: n.Name, name: n.Name, arn: n.ARN}
@@ -440,7 +440,7 @@ const (
 )
 
 // matched shows the statements that decided: those that deny, or else those that allow. An implicit denial has none, and
-// statements of guard rails are not shown to those whom they bind.
+// statements of control policies are not shown to those whom they bind.
 func (sim *simulation) matched(why *policy.Why) []iamtypes.Statement {
 	all := []iamtypes.Statement{}
 	effect := policy.Deny

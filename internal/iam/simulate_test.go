@@ -95,7 +95,7 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}, {ServiceControlPolicyInputList: []string{policyOf(allow("s3:*", "*"))}},
 			},
 		}, "implicitDeny", nil},
-		{"a guard rail denies", iamtypes.SimulateCustomPolicyRequest{
+		{"a control policy denies", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "*"))}, OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{
 				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*")), policyOf(deny("ecr:*", "*"))}},
 			},
@@ -176,7 +176,7 @@ func TestSimulateCustomPolicyAnswers(t *testing.T) {
 	in.OrderedOrganizationPolicyInputList[0].ServiceControlPolicyInputList = []string{policyOf(deny("*", "*"))}
 	got := one(t, do(t, w.SimulateCustomPolicy, w.root, in))
 	if got.EvalDecisionDetails != nil || *got.OrganizationsDecisionDetail.AllowedByOrganizations {
-		t.Errorf("after a guard rail's deny: got %+v, %+v, want no details and not allowed", got.EvalDecisionDetails, got.OrganizationsDecisionDetail)
+		t.Errorf("after a control policy's deny: got %+v, %+v, want no details and not allowed", got.EvalDecisionDetails, got.OrganizationsDecisionDetail)
 	}
 }
 

@@ -77,23 +77,23 @@ type Level struct {
 // ResourceControl gives the resource control policies that hold for the resources of an account, the zero Account for a
 // resource that belongs to none.
 func (s *Service) ResourceControl(ctx context.Context, owner name.Account) (Level, error) {
-	c, err := s.controls(ctx)
+	c, err := s.controlPolicies(ctx)
 	if err != nil {
 		return Level{}, err
 	}
 	return c.of(meta.ResourceControl, owner), nil
 }
 
-// controls are the guard rails of the installation, as they were at one generation.
-type controls struct {
+// controlPolicies are those of the installation, as they were at one generation.
+type controlPolicies struct {
 	generation uint64
 	management name.Account
-	levels     map[meta.ControlKind]map[name.Account]*Level // the zero account's is for all that have none of their own
+	levels     map[meta.ControlPolicyKind]map[name.Account]*Level // the zero account's is for all that have none of their own
 }
 
 // of gives those of an account. The management account is bound by none. Source: Organizations user guide, service control
 // policies.
-func (c *controls) of(kind meta.ControlKind, account name.Account) Level {
+func (c *controlPolicies) of(kind meta.ControlPolicyKind, account name.Account) Level {
 	if account != (name.Account{}) && account == c.management {
 		return Level{}
 	}
@@ -106,10 +106,10 @@ func (c *controls) of(kind meta.ControlKind, account name.Account) Level {
 	return Level{}
 }
 
-func (s *Service) controls(ctx context.Context) (*controls, error) {
+func (s *Service) controlPolicies(ctx context.Context) (*controlPolicies, error) {
 	now := s.meta.IdentityGeneration()
 	s.mu.RLock()
-	have := s.rails
+	have := s.controlPolicyCache
 	s.mu.RUnlock()
 	if have != nil && have.generation == now {
 		return have, nil
@@ -118,21 +118,21 @@ func (s *Service) controls(ctx context.Context) (*controls, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &controls{generation: now, management: s.management, levels: map[meta.ControlKind]map[name.Account]*Level{}}
-	for _, kind := range []meta.ControlKind{meta.ServiceControl, meta.ResourceControl} {
+	made := &controlPolicies{generation: now, management: s.management, levels: map[meta.ControlPolicyKind]map[name.Account]*Level{}}
+	for _, kind := range []meta.ControlPolicyKind{meta.ServiceControl, meta.ResourceControl} {
 		if made.levels[kind], err = s.levels(rows, kind); err != nil {
 			return nil, err
 		}
 	}
 	s.mu.Lock()
-	s.rails = made
+	s.controlPolicyCache = made
 	s.mu.Unlock()
 	return made, nil
 }
 
-// levels sorts the guard rails of a kind: the first level holds for the whole installation, the second for one account. Each
+// levels sorts the control policies of a kind: the first level holds for the whole installation, the second for one account. Each
 // has full access beside its own policies unless that was taken away.
-func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[name.Account]*Level, error) {
+func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlPolicyKind) (map[name.Account]*Level, error) {
 	language := policy.ServiceControl
 	if kind == meta.ResourceControl {
 		language = policy.ResourceControl
@@ -156,7 +156,7 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[
 			return nil, err
 		}
 		conditional = conditional || c.Conditional
-		sets[r.Account] = append(sets[r.Account], policy.Named{Name: r.Name, ARN: controlARN(r), Policy: c.Policy})
+		sets[r.Account] = append(sets[r.Account], policy.Named{Name: r.Name, ARN: controlPolicyARN(r), Policy: c.Policy})
 	}
 	of := func(a name.Account) []policy.Named {
 		if closed[a] {
@@ -177,8 +177,8 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlKind) (map[
 	return out, nil
 }
 
-// controlARN is how reasons name a guard rail.
-func controlARN(p meta.ControlPolicy) string {
+// controlPolicyARN is how reasons name a control policy.
+func controlPolicyARN(p meta.ControlPolicy) string {
 	kind := "service_control_policy/"
 	if p.Kind == meta.ResourceControl {
 		kind = "resource_control_policy/"

@@ -23,13 +23,13 @@ type Service struct {
 	organization string
 	management   name.Account
 
-	mu        sync.RWMutex
-	secrets   map[string]openedSecret // unsealed secrets of keys in use
-	tokens    map[string]opened       // verified docker passwords by their text
-	sessions  map[string]string       // access keys of verified session tokens by their text
-	subjects  map[subjectKey]*Subject
-	documents map[documentKey]*Compiled
-	rails     *controls
+	mu                 sync.RWMutex
+	secrets            map[string]openedSecret // unsealed secrets of keys in use
+	tokens             map[string]opened       // verified docker passwords by their text
+	sessions           map[string]string       // access keys of verified session tokens by their text
+	subjects           map[subjectKey]*Subject
+	documents          map[documentKey]*Compiled
+	controlPolicyCache *controlPolicies
 
 	used usage
 }
@@ -42,7 +42,7 @@ type openedSecret struct {
 // Options are what New needs beyond its store. The zero value is an installation without an organization.
 type Options struct {
 	Organization string       // o-…, for aws:PrincipalOrgID; "" for none
-	Management   name.Account // the account that guard rails do not bind; none by default
+	Management   name.Account // the account that control policies do not bind; none by default
 }
 
 // New makes the service over a store. Run does its background work.

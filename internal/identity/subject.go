@@ -16,15 +16,15 @@ import (
 // Subject is a principal in a session with everything that holds for it on its own side, as it was at one generation of
 // the store. It is not changed once made and serves many requests at once: read only.
 type Subject struct {
-	Caller      Caller // without Token and, but for sessions, AccessKey
-	Policy      policy.Caller
-	Identity    []policy.Named
-	Boundary    []policy.Named
-	Session     []policy.Named
-	Control     [][]policy.Named
-	Keys        policy.Context // condition keys of the principal: aws:PrincipalArn, aws:username, tags, …
-	Conditional bool           // some policy reads a condition key
-	Images      bool           // some policy reads ecrin:ImageTag or ecrin:ImageDigest
+	Caller          Caller // without Token and, but for sessions, AccessKey
+	Policy          policy.Caller
+	Identity        []policy.Named
+	Boundary        []policy.Named
+	Session         []policy.Named
+	ControlPolicies [][]policy.Named
+	Keys            policy.Context // condition keys of the principal: aws:PrincipalArn, aws:username, tags, …
+	Conditional     bool           // some policy reads a condition key
+	Images          bool           // some policy reads ecrin:ImageTag or ecrin:ImageDigest
 
 	generation uint64
 }
@@ -136,13 +136,13 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 
 // policiesOf adds all policies of the subject's side.
 func (s *Service) policiesOf(ctx context.Context, u *Subject, e *meta.Entity, in *meta.Session) error {
-	controls, err := s.controls(ctx)
+	controlPolicies, err := s.controlPolicies(ctx)
 	if err != nil {
 		return err
 	}
 	if !u.Policy.ServiceLinked {
-		level := controls.of(meta.ServiceControl, u.Caller.Account)
-		u.Control, u.Conditional = level.Policies, u.Conditional || level.Conditional
+		level := controlPolicies.of(meta.ServiceControl, u.Caller.Account)
+		u.ControlPolicies, u.Conditional = level.Policies, u.Conditional || level.Conditional
 	}
 	if e != nil {
 		if err := s.attached(ctx, u, *e); err != nil {

@@ -130,7 +130,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 		if _, err := t.exec(`DELETE FROM account_settings WHERE account = $1`, id.String()); err != nil {
 			return err
 		}
-		for _, kind := range []ControlKind{ServiceControl, ResourceControl} {
+		for _, kind := range []ControlPolicyKind{ServiceControl, ResourceControl} {
 			if _, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2`, kind, id.String()); err != nil {
 				return err
 			}

@@ -104,19 +104,19 @@ type Session struct {
 	ExpiresAt    time.Time
 }
 
-// ControlKind is what a guard rail of the installation restricts.
-type ControlKind string
+// ControlPolicyKind is what a control policy of the installation restricts.
+type ControlPolicyKind string
 
 // The kinds.
 const (
-	ServiceControl  ControlKind = "SERVICE_CONTROL_POLICY"
-	ResourceControl ControlKind = "RESOURCE_CONTROL_POLICY"
+	ServiceControl  ControlPolicyKind = "SERVICE_CONTROL_POLICY"
+	ResourceControl ControlPolicyKind = "RESOURCE_CONTROL_POLICY"
 )
 
-// ControlPolicy is a guard rail of the installation's operator.
+// ControlPolicy is a control policy of the installation's operator.
 type ControlPolicy struct {
 	Name      string // unique within kind and account
-	Kind      ControlKind
+	Kind      ControlPolicyKind
 	Account   name.Account // that it holds for; the zero Account is all of them
 	Text      string
 	UpdatedAt time.Time

@@ -50,7 +50,7 @@ var invariants = map[string]string{
 		WHERE NOT (c.kind = 2 AND e.kind = 1 OR c.kind = 5 AND e.kind = 3) OR c.account <> e.account`,
 	"a key of nobody": `SELECT COUNT(*) FROM access_keys k WHERE k.principal <> k.account AND NOT EXISTS
 		(SELECT 1 FROM entities e WHERE e.id = k.principal AND e.account = k.account AND e.kind = 1)`,
-	"a guard rail or setting of no account": `SELECT COUNT(*) FROM (SELECT account FROM control_policies WHERE account <> '' UNION ALL SELECT account FROM account_settings) q
+	"a control policy or setting of no account": `SELECT COUNT(*) FROM (SELECT account FROM control_policies WHERE account <> '' UNION ALL SELECT account FROM account_settings) q
 		WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = q.account)`,
 	"an alias of two accounts": `SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE alias <> '' GROUP BY alias HAVING COUNT(*) > 1) q`,
 	"an account without a key": `SELECT COUNT(*) FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM access_keys k WHERE k.account = a.id)`,

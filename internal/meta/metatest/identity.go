@@ -110,7 +110,7 @@ func testDeleteAccountIdentity(w *World) {
 			v.Account = id
 			w.Must(w.PutSession(w.Ctx, v))
 			w.Must(w.PutRegistryPolicy(w.Ctx, name.Registry{Account: id, Region: london}, meta.BoundPolicy{Text: "{}"}))
-			for _, kind := range []meta.ControlKind{meta.ServiceControl, meta.ResourceControl} {
+			for _, kind := range []meta.ControlPolicyKind{meta.ServiceControl, meta.ResourceControl} {
 				w.Must(w.PutControlPolicy(w.Ctx, meta.ControlPolicy{Kind: kind, Account: id, Name: "c", Text: "{}"}))
 			}
 			for what, read := range map[string]func() error{ // so that caches have them
@@ -132,9 +132,9 @@ func testDeleteAccountIdentity(w *World) {
 		policy, err := w.RegistryPolicy(w.Ctx, reg)
 		w.Must(err)
 		w.Equal(policy, meta.BoundPolicy{}, "the registry policy of a deleted account")
-		guards, err := w.ControlPolicies(w.Ctx)
+		controlPolicies, err := w.ControlPolicies(w.Ctx)
 		w.Must(err)
-		w.Equal(len(guards), 2, "guard rails, of the account that is left")
+		w.Equal(len(controlPolicies), 2, "control policies, of the account that is left")
 	}
 	counts, err := w.CountEntities(w.Ctx, Account)
 	w.Must(err)

@@ -14,7 +14,7 @@ const (
 	rcp = ecrintypes.ControlPolicyTypeRESOURCE_CONTROL_POLICY
 )
 
-func (s *server) rails() []string {
+func (s *server) controlPolicies() []string {
 	s.t.Helper()
 	var out ecrintypes.ListControlPoliciesResponse
 	s.operator("ListControlPolicies", &ecrintypes.ListControlPoliciesRequest{}, &out)
@@ -29,8 +29,8 @@ func (s *server) rails() []string {
 	return all
 }
 
-// A guard rail binds from the next call on, whom it is for, and until it is deleted.
-func TestGuardrails(t *testing.T) {
+// A control policy binds from the next call on, whom it is for, and until it is deleted.
+func TestControlPolicies(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
@@ -78,8 +78,8 @@ func TestGuardrails(t *testing.T) {
 	calls("with what is needed", "", "")
 	if diff := cmp.Diff([]string{
 		"SERVICE_CONTROL_POLICY  FullAccess no text", "SERVICE_CONTROL_POLICY  describe text", "SERVICE_CONTROL_POLICY 111122223333 no text",
-	}, s.rails()); diff != "" {
-		t.Errorf("the guard rails (-want +got):\n%s", diff)
+	}, s.controlPolicies()); diff != "" {
+		t.Errorf("the control policies (-want +got):\n%s", diff)
 	}
 	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "describe", Type: scp}, &ecrintypes.DeleteControlPolicyResponse{})
 	calls("without it again", implied, implied)
@@ -87,7 +87,7 @@ func TestGuardrails(t *testing.T) {
 	calls("with full access again", "", "")
 }
 
-func TestGuardrailsRefuse(t *testing.T) {
+func TestControlPoliciesRefuse(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	text := func(n int, principal string) string {
@@ -129,7 +129,7 @@ func TestGuardrailsRefuse(t *testing.T) {
 	} {
 		s.own(s.key, operation, body).want(t, operation, 400, "AccessDeniedException", "is not authorized to perform: ecrin:"+operation)
 	}
-	if diff := cmp.Diff([]string{"RESOURCE_CONTROL_POLICY  a text", "SERVICE_CONTROL_POLICY  a text"}, s.rails()); diff != "" {
-		t.Errorf("the guard rails (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"RESOURCE_CONTROL_POLICY  a text", "SERVICE_CONTROL_POLICY  a text"}, s.controlPolicies()); diff != "" {
+		t.Errorf("the control policies (-want +got):\n%s", diff)
 	}
 }

@@ -52,7 +52,7 @@ func accountText(a name.Account) string {
 	return a.String()
 }
 
-// ControlPolicies lists all guard rails by kind, account and name. One without text says that the full access which every
+// ControlPolicies lists all control policies by kind, account and name. One without text says that the full access which every
 // level has is taken away from this one; its name is FullAccess.
 func (s *Store) ControlPolicies(ctx context.Context) ([]ControlPolicy, error) {
 	var all []ControlPolicy
@@ -71,7 +71,7 @@ func (s *Store) ControlPolicies(ctx context.Context) ([]ControlPolicy, error) {
 	return all, err
 }
 
-// PutControlPolicy sets a guard rail. Errors: fault.AccountNotFound.
+// PutControlPolicy sets a control policy. Errors: fault.AccountNotFound.
 func (s *Store) PutControlPolicy(ctx context.Context, p ControlPolicy) error {
 	return s.identity(ctx, func(t *tx) error {
 		if p.Account != (name.Account{}) {
@@ -87,11 +87,11 @@ func (s *Store) PutControlPolicy(ctx context.Context, p ControlPolicy) error {
 }
 
 // DeleteControlPolicy removes one. Errors: fault.ControlPolicyNotFound.
-func (s *Store) DeleteControlPolicy(ctx context.Context, kind ControlKind, account name.Account, policyName string) error {
+func (s *Store) DeleteControlPolicy(ctx context.Context, kind ControlPolicyKind, account name.Account, policyName string) error {
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2 AND name = $3`, kind, accountText(account), policyName)
 		if err == nil && n == 0 {
-			err = fault.ControlPolicyNotFound.New("the guard rail %s does not exist; `ecrin guardrail list` shows those that do", name.Clip(policyName))
+			err = fault.ControlPolicyNotFound.New("the control policy %s does not exist; `ecrin control-policy list` shows those that do", name.Clip(policyName))
 		}
 		return err
 	})
