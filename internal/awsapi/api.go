@@ -259,15 +259,15 @@ const (
 
 // body reads the request's body; large ones wait for a place.
 func (a *API) body(x *exchange) ([]byte, error) {
-	most := int64(plainBody)
+	maxBytes := int64(plainBody)
 	target := x.r.Header.Get("X-Amz-Target")
 	switch {
 	case strings.HasSuffix(target, ".UploadLayerPart"):
-		most = partBody
+		maxBytes = partBody
 	case strings.HasSuffix(target, ".PutImage"):
-		most = manifestBody
+		maxBytes = manifestBody
 	}
-	if most > plainBody && (x.r.ContentLength > plainBody || x.r.ContentLength < 0) {
+	if maxBytes > plainBody && (x.r.ContentLength > plainBody || x.r.ContentLength < 0) {
 		select {
 		case a.large <- struct{}{}:
 			x.release = func() { <-a.large }
@@ -275,7 +275,7 @@ func (a *API) body(x *exchange) ([]byte, error) {
 			return nil, fault.RequestTimeout.New("the client went away")
 		}
 	}
-	return web.ReadBody(x.r, most)
+	return web.ReadBody(x.r, maxBytes)
 }
 
 // service is one API: its wire form and its operations.

@@ -149,11 +149,11 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 // printTrail asks page by page, with --follow for ever.
 func (c *commands) printTrail(ctx context.Context, s *client.Client, q *trailQuestion) error {
 	for {
-		most := int32(auditPage)
+		maxResults := int32(auditPage)
 		if left := q.limit - q.shown; q.limit > 0 && left < auditPage {
-			most = int32(left)
+			maxResults = int32(left)
 		}
-		q.in.MaxResults = &most
+		q.in.MaxResults = &maxResults
 		var page ecrintypes.ListAuditEventsResponse
 		if err := s.Call(ctx, "ListAuditEvents", &q.in, &page); err != nil {
 			return err

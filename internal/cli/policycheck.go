@@ -15,13 +15,13 @@ import (
 )
 
 // policyKinds are the words of --kind. IAM has one length for each place that holds a policy: usual is what the common
-// one takes, most what any takes. Lengths are in characters without white space.
+// one takes, max what any takes. Lengths are in characters without white space.
 // Sources: quotas of IAM and STS, and of Organizations; ECR service model, RepositoryPolicyText.
 var policyKinds = []struct {
-	word        string
-	kind        policy.Kind
-	usual, most int
-	place       string // that takes no more than usual
+	word       string
+	kind       policy.Kind
+	usual, max int
+	place      string // that takes no more than usual
 }{
 	{"repository", policy.Repository, policy.MaxLength, policy.MaxLength, ""},
 	{"registry", policy.Registry, policy.MaxLength, policy.MaxLength, ""},
@@ -81,7 +81,7 @@ The exit code is 1 for an error, and with --strict also for a warning.`,
 			return err
 		}
 		k := policyKinds[at]
-		d, err := policy.ParseLimit(text, k.kind, k.most)
+		d, err := policy.ParseLimit(text, k.kind, k.max)
 		findings := []finding{}
 		var broken *policy.Problem
 		switch {

@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/meta"
 )
 
-// mostAttached is how many managed policies a user, group or role may have. Source: IAM user guide, IAM and STS quotas.
-const mostAttached = 10
+// maxAttached is how many managed policies a user, group or role may have. Source: IAM user guide, IAM and STS quotas.
+const maxAttached = 10
 
 // EntityPolicy is a user, group or role and a managed policy for it: one to be attached, or to be its permissions boundary.
 //
@@ -79,7 +79,7 @@ func (s *Service) attach(ctx context.Context, t EntityPolicy) (*None, error) {
 	if t.Policy.AWS != nil && t.Policy.AWS.ServiceLinked {
 		return nil, fault.PolicyNotAttachable.New("Cannot attach a Service Role Policy to a Customer Role.")
 	}
-	return none(s.meta.Attach(ctx, t.Entity.ID, t.Policy.ARN, mostAttached))
+	return none(s.meta.Attach(ctx, t.Entity.ID, t.Policy.ARN, maxAttached))
 }
 
 // DetachUserPolicy takes a managed policy from a user.

@@ -92,7 +92,7 @@ func (k *keySet) add(d *policy.Document) {
 
 // input reads a policy of a list in a request. Errors: fault.InvalidInput, with the place.
 func input(list string, i int, text string, kind policy.Kind) (*policy.Document, error) {
-	d, err := parse(text, kind, mostDocument)
+	d, err := parse(text, kind, maxDocument)
 	if err != nil {
 		return nil, fault.InvalidInput.New("%s.member.%d: %s", list, i+1, fault.From(err).Public).Because(err)
 	}

@@ -12,15 +12,15 @@ import (
 
 // Source: IAM user guide, IAM and STS quotas.
 const (
-	mostGroups       = 300
-	mostGroupsOfUser = 10
+	maxGroups       = 300
+	maxGroupsOfUser = 10
 )
 
 // CreateGroup makes a group without members and rights. Errors: fault.EntityAlreadyExists, fault.LimitExceeded.
 // Source: IAM API reference, CreateGroup.
 func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
 	e := s.newEntity(c, meta.Group, "AGPA", in.Path, in.GroupName)
-	if err := s.meta.CreateEntity(ctx, e, nil, mostGroups); err != nil {
+	if err := s.meta.CreateEntity(ctx, e, nil, maxGroups); err != nil {
 		return nil, err
 	}
 	return &iamtypes.CreateGroupResponse{Group: groupOf(e)}, nil
@@ -88,7 +88,7 @@ func (s *Service) DeleteGroup(ctx context.Context, _ identity.Caller, e meta.Ent
 // AddUserToGroup gives a user the rights of a group; twice is no error. Errors: fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddUserToGroup.
 func (s *Service) AddUserToGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddUserToGroupRequest) (*None, error) {
-	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, mostGroupsOfUser, 0))
+	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, maxGroupsOfUser, 0))
 }
 
 // RemoveUserFromGroup takes the rights of a group from a user. Errors: fault.NoSuchEntity, also for a user that is not in it.

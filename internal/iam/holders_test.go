@@ -9,7 +9,7 @@ import (
 // holder is one of the kinds that have policies, with its operations. Groups have no boundary.
 type holder struct {
 	what         string
-	most         int // characters of its inline policies
+	maxInline    int // characters of its inline policies
 	attach       func(who, arn string) error
 	detach       func(who, arn string) error
 	attached     func(who, pathPrefix, marker string, size int32) ([]iamtypes.AttachedPolicy, string, error)
@@ -37,7 +37,7 @@ func (w *world) holders(t *testing.T) []holder {
 	}
 	return []holder{
 		{
-			what: "user", most: 2048,
+			what: "user", maxInline: 2048,
 			attach: func(who, arn string) error {
 				_, err := w.AttachUserPolicy(ctx, c, &iamtypes.AttachUserPolicyRequest{UserName: who, PolicyArn: arn})
 				return err
@@ -93,7 +93,7 @@ func (w *world) holders(t *testing.T) []holder {
 			},
 		},
 		{
-			what: "group", most: 5120,
+			what: "group", maxInline: 5120,
 			attach: func(who, arn string) error {
 				_, err := w.AttachGroupPolicy(ctx, c, &iamtypes.AttachGroupPolicyRequest{GroupName: who, PolicyArn: arn})
 				return err
@@ -138,7 +138,7 @@ func (w *world) holders(t *testing.T) []holder {
 			},
 		},
 		{
-			what: "role", most: 10240,
+			what: "role", maxInline: 10240,
 			attach: func(who, arn string) error {
 				_, err := w.AttachRolePolicy(ctx, c, &iamtypes.AttachRolePolicyRequest{RoleName: who, PolicyArn: arn})
 				return err

@@ -66,8 +66,8 @@ func pathOr(path string) string {
 	return path
 }
 
-// mostDocument is how long any policy in a request may be. Source: IAM service model, policyDocumentType.
-const mostDocument = 131072
+// maxDocument is how long any policy in a request may be. Source: IAM service model, policyDocumentType.
+const maxDocument = 131072
 
 // parse reads a policy of at most limit characters, white space not counted.
 //
@@ -77,8 +77,8 @@ func parse(text string, kind policy.Kind, limit int) (*policy.Document, error) {
 	if err == nil {
 		return d, nil
 	}
-	if limit < mostDocument {
-		if _, long := policy.ParseLimit(text, kind, mostDocument); long == nil {
+	if limit < maxDocument {
+		if _, long := policy.ParseLimit(text, kind, maxDocument); long == nil {
 			quota := "PolicySize"
 			if kind == policy.Trust {
 				quota = "ACLSizePerRole"

@@ -12,9 +12,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// mostInline is how many characters all inline policies of an entity may have together, white space not counted.
+// maxInline is how many characters all inline policies of an entity may have together, white space not counted.
 // Source: IAM user guide, IAM and STS quotas.
-var mostInline = [...]int{meta.User: 2048, meta.Group: 5120, meta.Role: 10240}
+var maxInline = [...]int{meta.User: 2048, meta.Group: 5120, meta.Role: 10240}
 
 // PutUserPolicy sets an inline policy of a user.
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded.
@@ -40,10 +40,10 @@ func (s *Service) putInline(ctx context.Context, e meta.Entity, policyName, text
 		return nil, err
 	}
 	// The quota is for all of them together, which the store counts.
-	if _, err := parse(text, policy.Identity, mostDocument); err != nil {
+	if _, err := parse(text, policy.Identity, maxDocument); err != nil {
 		return nil, err
 	}
-	return none(s.meta.PutInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, mostInline[e.Kind]))
+	return none(s.meta.PutInline(ctx, e.ID, meta.Inline{Name: policyName, Text: text}, maxInline[e.Kind]))
 }
 
 // GetUserPolicy shows an inline policy of a user. Errors: fault.NoSuchEntity. Source: IAM API reference, GetUserPolicy.

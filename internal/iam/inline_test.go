@@ -70,7 +70,7 @@ func TestInlinePolicies(t *testing.T) {
 }
 
 // Source: IAM user guide, IAM and STS quotas.
-func TestMostInlinePolicies(t *testing.T) {
+func TestMaxInlinePolicies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	// sized is a policy of n characters and much white space.
@@ -84,10 +84,10 @@ func TestMostInlinePolicies(t *testing.T) {
 			length     int
 			want       error
 		}{
-			{"a", h.most + 1, fault.LimitExceeded},
-			{"a", h.most, nil},
+			{"a", h.maxInline + 1, fault.LimitExceeded},
+			{"a", h.maxInline, nil},
 			{"b", 100, fault.LimitExceeded}, // all of them together
-			{"a", h.most - 100, nil},        // the old one does not count
+			{"a", h.maxInline - 100, nil},   // the old one does not count
 			{"b", 100, nil},
 			{"b", 101, fault.LimitExceeded},
 		} {

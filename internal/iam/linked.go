@@ -43,7 +43,7 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller
 	e := s.newEntity(c, meta.Role, "AROA", serviceLinkedPath+in.AWSServiceName+"/", kind.role)
 	e.Service, e.Description, e.MaxSession = in.AWSServiceName, in.Description, sessionWithout
 	e.Trust.Text = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + in.AWSServiceName + `"},"Action":"sts:AssumeRole"}]}`
-	err := s.meta.CreateEntity(ctx, e, nil, mostRoles)
+	err := s.meta.CreateEntity(ctx, e, nil, maxRoles)
 	taken := errors.Is(err, fault.EntityAlreadyExists)
 	if taken {
 		have, find := s.meta.Entity(ctx, c.Account, meta.Role, kind.role)

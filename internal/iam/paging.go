@@ -60,7 +60,7 @@ func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *boo
 		// from it some may come again, so that none is left out.
 		from := slices.IndexFunc(all, func(v T) bool { return at(v) == p.after }) + 1
 		if from == 0 {
-			last := p.after[:min(len(p.after), mostPosition)]
+			last := p.after[:min(len(p.after), maxPosition)]
 			for from < len(all) && key(all[from]) < last {
 				from++
 			}
@@ -73,17 +73,17 @@ func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *boo
 	return more(p, rest, at)
 }
 
-// mostPosition is how many bytes of a key a marker holds. In all, a marker may have 320 characters.
+// maxPosition is how many bytes of a key a marker holds. In all, a marker may have 320 characters.
 // Source: IAM API reference, ListUsers.
-const mostPosition = 160
+const maxPosition = 160
 
 // position is a key that is short enough for a marker, and another one for each key.
 func position(key string) string {
-	if len(key) <= mostPosition {
+	if len(key) <= maxPosition {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))
-	return key[:mostPosition] + hex.EncodeToString(sum[:16])
+	return key[:maxPosition] + hex.EncodeToString(sum[:16])
 }
 
 // entities reads one page of an account's entities of a kind, by name.

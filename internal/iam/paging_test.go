@@ -16,7 +16,7 @@ import (
 type listing struct {
 	operation string
 	args      [2]string // both have entries; "" twice for listings without arguments
-	ask       func(c identity.Caller, arg, marker string, most *int32) (keys []string, truncated *bool, next string, err error)
+	ask       func(c identity.Caller, arg, marker string, maxItems *int32) (keys []string, truncated *bool, next string, err error)
 	want      []string // under the first argument
 }
 
@@ -71,85 +71,85 @@ func (w *world) listings(t *testing.T) []listing {
 	tag := func(t iamtypes.Tag) string { return t.Key }
 	type key = string
 	return []listing{
-		{"ListUsers", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListUsers(ctx, c, &iamtypes.ListUsersRequest{PathPrefix: arg, Marker: marker, MaxItems: most})
+		{"ListUsers", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListUsers(ctx, c, &iamtypes.ListUsersRequest{PathPrefix: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Users, user), out.IsTruncated, out.Marker, nil
 		}, users},
-		{"ListGroups", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListGroups(ctx, c, &iamtypes.ListGroupsRequest{PathPrefix: arg, Marker: marker, MaxItems: most})
+		{"ListGroups", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListGroups(ctx, c, &iamtypes.ListGroupsRequest{PathPrefix: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Groups, group), out.IsTruncated, out.Marker, nil
 		}, groups},
-		{"ListRoles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListRoles(ctx, c, &iamtypes.ListRolesRequest{PathPrefix: arg, Marker: marker, MaxItems: most})
+		{"ListRoles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListRoles(ctx, c, &iamtypes.ListRolesRequest{PathPrefix: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Roles, func(r iamtypes.Role) string { return r.RoleName }), out.IsTruncated, out.Marker, nil
 		}, roles},
-		{"ListInstanceProfiles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListInstanceProfiles(ctx, c, &iamtypes.ListInstanceProfilesRequest{PathPrefix: arg, Marker: marker, MaxItems: most})
+		{"ListInstanceProfiles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListInstanceProfiles(ctx, c, &iamtypes.ListInstanceProfilesRequest{PathPrefix: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.InstanceProfiles, profile), out.IsTruncated, out.Marker, nil
 		}, profiles},
-		{"ListInstanceProfilesForRole", [2]string{"r-e", "r-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListInstanceProfilesForRole(ctx, c, &iamtypes.ListInstanceProfilesForRoleRequest{RoleName: arg, Marker: marker, MaxItems: most})
+		{"ListInstanceProfilesForRole", [2]string{"r-e", "r-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListInstanceProfilesForRole(ctx, c, &iamtypes.ListInstanceProfilesForRoleRequest{RoleName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.InstanceProfiles, profile), out.IsTruncated, out.Marker, nil
 		}, profiles},
-		{"GetGroup", [2]string{"g-e", "g-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.GetGroup(ctx, c, &iamtypes.GetGroupRequest{GroupName: arg, Marker: marker, MaxItems: most})
+		{"GetGroup", [2]string{"g-e", "g-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.GetGroup(ctx, c, &iamtypes.GetGroupRequest{GroupName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Users, user), out.IsTruncated, out.Marker, nil
 		}, users},
-		{"ListGroupsForUser", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListGroupsForUser(ctx, c, &iamtypes.ListGroupsForUserRequest{UserName: arg, Marker: marker, MaxItems: most})
+		{"ListGroupsForUser", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListGroupsForUser(ctx, c, &iamtypes.ListGroupsForUserRequest{UserName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Groups, group), out.IsTruncated, out.Marker, nil
 		}, groups},
-		{"ListAccessKeys", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListAccessKeys(ctx, c, &iamtypes.ListAccessKeysRequest{UserName: arg, Marker: marker, MaxItems: most})
+		{"ListAccessKeys", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListAccessKeys(ctx, c, &iamtypes.ListAccessKeysRequest{UserName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.AccessKeyMetadata, func(k iamtypes.AccessKeyMetadata) string { return k.AccessKeyId }), out.IsTruncated, out.Marker, nil
 		}, keys},
-		{"ListUserTags", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListUserTags(ctx, c, &iamtypes.ListUserTagsRequest{UserName: arg, Marker: marker, MaxItems: most})
+		{"ListUserTags", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListUserTags(ctx, c, &iamtypes.ListUserTagsRequest{UserName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
 		}, tagKeys},
-		{"ListRoleTags", [2]string{"r-e", "r-a"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListRoleTags(ctx, c, &iamtypes.ListRoleTagsRequest{RoleName: arg, Marker: marker, MaxItems: most})
+		{"ListRoleTags", [2]string{"r-e", "r-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListRoleTags(ctx, c, &iamtypes.ListRoleTagsRequest{RoleName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
 		}, tagKeys},
-		{"ListOpenIDConnectProviderTags", [2]string{github, "arn:aws:iam::111122223333:oidc-provider/a.example"}, func(c identity.Caller, arg, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListOpenIDConnectProviderTags(ctx, c, &iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: arg, Marker: marker, MaxItems: most})
+		{"ListOpenIDConnectProviderTags", [2]string{github, "arn:aws:iam::111122223333:oidc-provider/a.example"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListOpenIDConnectProviderTags(ctx, c, &iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
 		}, tagKeys},
-		{"ListAccountAliases", [2]string{}, func(c identity.Caller, _, marker string, most *int32) ([]key, *bool, string, error) {
-			out, err := w.ListAccountAliases(ctx, c, &iamtypes.ListAccountAliasesRequest{Marker: marker, MaxItems: most})
+		{"ListAccountAliases", [2]string{}, func(c identity.Caller, _, marker string, maxItems *int32) ([]key, *bool, string, error) {
+			out, err := w.ListAccountAliases(ctx, c, &iamtypes.ListAccountAliasesRequest{Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}

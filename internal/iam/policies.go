@@ -18,8 +18,8 @@ import (
 
 // Source: IAM user guide, IAM and STS quotas.
 const (
-	mostPolicies = 1500
-	mostManaged  = 6144 // characters of a managed policy, white space not counted
+	maxPolicies = 1500
+	maxManaged  = 6144 // characters of a managed policy, white space not counted
 )
 
 // ManagedPolicy is a managed policy, of the account or of AWS. The zero ManagedPolicy is none.
@@ -97,12 +97,12 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.N
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parse(in.PolicyDocument, policy.Identity, mostManaged); err != nil {
+	if _, err := parse(in.PolicyDocument, policy.Identity, maxManaged); err != nil {
 		return nil, err
 	}
 	e := s.newEntity(c, meta.ManagedPolicy, "ANPA", in.Path, in.PolicyName)
 	e.Description = in.Description
-	if err := s.meta.CreateManagedPolicy(ctx, e, in.PolicyDocument, tags, mostPolicies); err != nil {
+	if err := s.meta.CreateManagedPolicy(ctx, e, in.PolicyDocument, tags, maxPolicies); err != nil {
 		return nil, err
 	}
 	e.DefaultVersion = 1

@@ -332,10 +332,10 @@ func TestDefaultVersionStays(t *testing.T) {
 }
 
 // Source: IAM user guide, IAM and STS quotas.
-func TestMostPolicies(t *testing.T) {
+func TestMaxPolicies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const most, more = 1500, 10
+	const maxPolicies, more = 1500, 10
 	work := make(chan int)
 	var all sync.WaitGroup
 	var made, full atomic.Int32
@@ -351,13 +351,13 @@ func TestMostPolicies(t *testing.T) {
 			}
 		})
 	}
-	for i := range most + more {
+	for i := range maxPolicies + more {
 		work <- i
 	}
 	close(work)
 	all.Wait()
-	if made.Load() != most || full.Load() != more {
-		t.Errorf("got %d policies made and %d refused, want %d and %d", made.Load(), full.Load(), most, more)
+	if made.Load() != maxPolicies || full.Load() != more {
+		t.Errorf("got %d policies made and %d refused, want %d and %d", made.Load(), full.Load(), maxPolicies, more)
 	}
 	do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "p", PolicyDocument: pull})
 }

@@ -13,8 +13,8 @@ import (
 
 // Source: IAM user guide, IAM and STS quotas.
 const (
-	mostProfiles       = 1000
-	mostRolesInProfile = 1
+	maxProfiles       = 1000
+	maxRolesInProfile = 1
 )
 
 // CreateInstanceProfile makes an instance profile without a role.
@@ -27,7 +27,7 @@ func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, 
 		return nil, err
 	}
 	e := s.newEntity(c, meta.InstanceProfile, "AIPA", in.Path, in.InstanceProfileName)
-	if err := s.meta.CreateEntity(ctx, e, tags, mostProfiles); err != nil {
+	if err := s.meta.CreateEntity(ctx, e, tags, maxProfiles); err != nil {
 		return nil, err
 	}
 	p, err := s.profileOf(ctx, e)
@@ -118,10 +118,10 @@ func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Calle
 	if err != nil {
 		return nil, err
 	}
-	if len(full) >= mostRolesInProfile {
-		return nil, fault.LimitExceeded.New("Cannot exceed quota for InstanceSessionsPerInstanceProfile: %d", mostRolesInProfile)
+	if len(full) >= maxRolesInProfile {
+		return nil, fault.LimitExceeded.New("Cannot exceed quota for InstanceSessionsPerInstanceProfile: %d", maxRolesInProfile)
 	}
-	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, mostProfiles, mostRolesInProfile))
+	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, maxProfiles, maxRolesInProfile))
 }
 
 // RemoveRoleFromInstanceProfile takes the role out of an instance profile.

@@ -19,9 +19,9 @@ import (
 
 // Sources: IAM user guide, IAM and STS quotas; IAM API reference, CreateOpenIDConnectProvider.
 const (
-	mostProviders   = 100
-	mostClientIDs   = 100
-	mostThumbprints = 5
+	maxProviders   = 100
+	maxClientIDs   = 100
+	maxThumbprints = 5
 )
 
 // CreateOpenIDConnectProvider lets roles trust the tokens of an identity provider. The provider is not asked now: it may be
@@ -42,13 +42,13 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Ca
 		return nil, err
 	}
 	e := s.newEntity(c, meta.OIDCProvider, "OIDC", "", issuer)
-	if e.ClientIDs = distinct(in.ClientIDList); len(e.ClientIDs) > mostClientIDs {
+	if e.ClientIDs = distinct(in.ClientIDList); len(e.ClientIDs) > maxClientIDs {
 		return nil, tooManyClientIDs()
 	}
 	if e.Thumbprints, err = thumbprints(in.ThumbprintList); err != nil {
 		return nil, err
 	}
-	if err := s.meta.CreateEntity(ctx, e, tags, mostProviders); err != nil {
+	if err := s.meta.CreateEntity(ctx, e, tags, maxProviders); err != nil {
 		return nil, err
 	}
 	return &iamtypes.CreateOpenIDConnectProviderResponse{OpenIDConnectProviderArn: e.ARN(), Tags: tagList(tags)}, nil
@@ -80,7 +80,7 @@ func distinct(all []string) []string {
 }
 
 func tooManyClientIDs() error {
-	return fault.LimitExceeded.New("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", mostClientIDs)
+	return fault.LimitExceeded.New("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
 }
 
 // thumbprints reads SHA-1 fingerprints of certificates, in lower case. Errors: fault.InvalidInput.
@@ -92,8 +92,8 @@ func thumbprints(all []string) ([]string, error) {
 		}
 		out = append(out, strings.ToLower(t))
 	}
-	if out = distinct(out); len(out) > mostThumbprints {
-		return nil, fault.InvalidInput.New("Thumbprint list must contain at most %d entries.", mostThumbprints)
+	if out = distinct(out); len(out) > maxThumbprints {
+		return nil, fault.InvalidInput.New("Thumbprint list must contain at most %d entries.", maxThumbprints)
 	}
 	return out, nil
 }
@@ -139,7 +139,7 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Calle
 // ListOpenIDConnectProviders lists all providers of the account; there are no pages.
 // Source: IAM API reference, ListOpenIDConnectProviders.
 func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
-	all, err := s.meta.Entities(ctx, c.Account, meta.OIDCProvider, "", "", mostProviders)
+	all, err := s.meta.Entities(ctx, c.Account, meta.OIDCProvider, "", "", maxProviders)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Ca
 // Source: IAM API reference, AddClientIDToOpenIDConnectProvider.
 func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
 	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
-		if e.ClientIDs = distinct(append(slices.Clone(e.ClientIDs), in.ClientID)); len(e.ClientIDs) > mostClientIDs {
+		if e.ClientIDs = distinct(append(slices.Clone(e.ClientIDs), in.ClientID)); len(e.ClientIDs) > maxClientIDs {
 			return tooManyClientIDs()
 		}
 		return nil

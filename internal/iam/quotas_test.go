@@ -17,7 +17,7 @@ func TestQuotas(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
 		what   string
-		most   int
+		max    int
 		create func(name string) error
 	}{
 		{"users", 5000, func(name string) error {
@@ -63,13 +63,13 @@ func TestQuotas(t *testing.T) {
 			})
 		}
 		const more = 20
-		for i := range c.most + more {
+		for i := range c.max + more {
 			work <- i
 		}
 		close(work)
 		all.Wait()
-		if made != c.most || full != more {
-			t.Errorf("%s: got %d made and %d refused, want %d and %d", c.what, made, full, c.most, more)
+		if made != c.max || full != more {
+			t.Errorf("%s: got %d made and %d refused, want %d and %d", c.what, made, full, c.max, more)
 		}
 	}
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "n1"})

@@ -16,8 +16,8 @@ import (
 
 // Source: IAM user guide, IAM and STS quotas.
 const (
-	mostRoles = 1000
-	mostTrust = 2048 // characters, white space not counted
+	maxRoles = 1000
+	maxTrust = 2048 // characters, white space not counted
 )
 
 // sessionWithout is the longest session of a role made without MaxSessionDuration. Source: IAM API reference, CreateRole.
@@ -50,7 +50,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary Ma
 	if in.MaxSessionDuration != nil {
 		e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
 	}
-	if err := s.meta.CreateEntity(ctx, e, tags, mostRoles); err != nil {
+	if err := s.meta.CreateEntity(ctx, e, tags, maxRoles); err != nil {
 		return nil, err
 	}
 	r, err := s.roleOf(ctx, e)
@@ -60,7 +60,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary Ma
 
 // trust reads a trust policy. Errors: fault.MalformedPolicyDocument, fault.LimitExceeded.
 func (s *Service) trust(ctx context.Context, text string) (meta.BoundPolicy, error) {
-	d, err := parse(text, policy.Trust, mostTrust)
+	d, err := parse(text, policy.Trust, maxTrust)
 	if err != nil {
 		return meta.BoundPolicy{}, err
 	}

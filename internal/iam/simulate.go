@@ -293,7 +293,7 @@ func (s *Service) complete(ctx context.Context, c identity.Caller, sim *simulati
 		if sim.anyone {
 			return needsCaller()
 		}
-		d, err := policy.ParseResource(in.resourcePolicy, mostDocument)
+		d, err := policy.ParseResource(in.resourcePolicy, maxDocument)
 		var p *policy.Problem
 		if errors.As(err, &p) {
 			return fault.InvalidInput.New("ResourcePolicy: syntax error in policy at %s.", p).Because(err)

@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// mostTags is how many tags an entity may have. Source: IAM user guide, IAM and STS quotas.
-const mostTags = 50
+// maxTags is how many tags an entity may have. Source: IAM user guide, IAM and STS quotas.
+const maxTags = 50
 
 // exactCase is how the keys of tags compare on policies, providers and instance profiles. See foldCase for the others.
 func exactCase(key string) string { return key }
@@ -50,7 +50,7 @@ func (s *Service) tag(ctx context.Context, e meta.Entity, tags []iamtypes.Tag, s
 	if err != nil {
 		return nil, err
 	}
-	return none(s.meta.PutEntityTags(ctx, e.ID, add, mostTags))
+	return none(s.meta.PutEntityTags(ctx, e.ID, add, maxTags))
 }
 
 // untag removes tags from an entity; those that are not there are passed over.

@@ -12,8 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/meta"
 )
 
-// mostUsers is how many users an account may have. Source: IAM user guide, IAM and STS quotas.
-const mostUsers = 5000
+// maxUsers is how many users an account may have. Source: IAM user guide, IAM and STS quotas.
+const maxUsers = 5000
 
 // CreateUser makes a user without keys and rights.
 //
@@ -27,7 +27,7 @@ func (s *Service) CreateUser(ctx context.Context, c identity.Caller, boundary Ma
 	}
 	e := s.newEntity(c, meta.User, "AIDA", in.Path, in.UserName)
 	e.Boundary = boundary.ARN
-	if err := s.meta.CreateEntity(ctx, e, tags, mostUsers); err != nil {
+	if err := s.meta.CreateEntity(ctx, e, tags, maxUsers); err != nil {
 		return nil, err
 	}
 	u := fullUser(e, tags)

@@ -17,8 +17,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// mostVersions is how many versions a managed policy may have. Source: IAM user guide, IAM and STS quotas.
-const mostVersions = 5
+// maxVersions is how many versions a managed policy may have. Source: IAM user guide, IAM and STS quotas.
+const maxVersions = 5
 
 // showVersion shows a version of a managed policy; listings have no documents.
 func showVersion(v meta.PolicyVersion, def int, document bool) iamtypes.PolicyVersion {
@@ -62,11 +62,11 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parse(in.PolicyDocument, policy.Identity, mostManaged); err != nil {
+	if _, err := parse(in.PolicyDocument, policy.Identity, maxManaged); err != nil {
 		return nil, err
 	}
 	setDefault := in.SetAsDefault != nil && *in.SetAsDefault
-	v, err := s.meta.CreatePolicyVersion(ctx, e.ID, in.PolicyDocument, setDefault, mostVersions)
+	v, err := s.meta.CreatePolicyVersion(ctx, e.ID, in.PolicyDocument, setDefault, maxVersions)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,8 @@ type documentKey struct {
 	text string
 }
 
-// mostDocuments bounds the cache: a policy has up to 10 KB, and costs about as much again compiled.
-const mostDocuments = 2048
+// maxDocuments bounds the cache: a policy has up to 10 KB, and costs about as much again compiled.
+const maxDocuments = 2048
 
 // Compile gives a stored policy ready for decisions, from a cache when it was compiled before.
 // Errors: those of policy.ParseLimit, for a text that this version cannot read.
@@ -44,7 +44,7 @@ func (s *Service) Compile(kind policy.Kind, p meta.BoundPolicy) (*Compiled, erro
 	made := newCompiled(d, p.IDs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.documents) >= mostDocuments {
+	if len(s.documents) >= maxDocuments {
 		clear(s.documents)
 	}
 	s.documents[key] = made

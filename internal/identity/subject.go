@@ -32,7 +32,7 @@ type Subject struct {
 // subjectKey finds a subject: a principal has one for each of its sessions.
 type subjectKey struct{ principal, session string }
 
-const mostSubjects = 8192
+const maxSubjects = 8192
 
 // Subject gives the subject behind a caller.
 //
@@ -63,7 +63,7 @@ func (s *Service) subject(ctx context.Context, principal, session string) (*Subj
 	made.generation = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.subjects) >= mostSubjects {
+	if len(s.subjects) >= maxSubjects {
 		clear(s.subjects)
 	}
 	s.subjects[key] = made

@@ -157,9 +157,9 @@ func insertKey(t *tx, k AccessKey) error {
 	return err
 }
 
-// PutAccessKey stores one more key of a principal, of which it may have most. Errors: fault.AccountNotFound,
+// PutAccessKey stores one more key of a principal, of which it may have maxCount. Errors: fault.AccountNotFound,
 // fault.NoSuchEntity (the user), fault.AccessKeyLimit.
-func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
+func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, maxCount int) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err
@@ -173,8 +173,8 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, most int) error {
 		if _, err := t.one(`SELECT COUNT(*) FROM access_keys WHERE account = $1 AND principal = $2`, args{k.Account.String(), k.Principal}, &n); err != nil {
 			return err
 		}
-		if n >= most {
-			return fault.AccessKeyLimit.New("Cannot exceed quota for AccessKeysPerUser: %d; delete one first", most)
+		if n >= maxCount {
+			return fault.AccessKeyLimit.New("Cannot exceed quota for AccessKeysPerUser: %d; delete one first", maxCount)
 		}
 		return insertKey(t, k)
 	})

@@ -9,9 +9,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// PutInline sets an inline policy of a user, group or role. most is how many characters, white space not counted, all its
+// PutInline sets an inline policy of a user, group or role. maxChars is how many characters, white space not counted, all its
 // inline policies may have together. Errors: fault.LimitExceeded, fault.NoSuchEntity.
-func (s *Store) PutInline(ctx context.Context, id string, p Inline, most int) error {
+func (s *Store) PutInline(ctx context.Context, id string, p Inline, maxChars int) error {
 	return s.identity(ctx, func(t *tx) error {
 		if err := there(t, id); err != nil {
 			return err
@@ -27,8 +27,8 @@ func (s *Store) PutInline(ctx context.Context, id string, p Inline, most int) er
 			total += printed(body)
 			return err
 		})
-		if err == nil && total > most {
-			err = fault.LimitExceeded.New("Maximum policy size of %d bytes exceeded: all inline policies together have %d characters", most, total)
+		if err == nil && total > maxChars {
+			err = fault.LimitExceeded.New("Maximum policy size of %d bytes exceeded: all inline policies together have %d characters", maxChars, total)
 		}
 		return err
 	})
@@ -70,8 +70,8 @@ func (s *Store) Inlines(ctx context.Context, id string) ([]Inline, error) {
 }
 
 // Attach attaches a managed policy; attaching it twice is no error. For a customer's policy it must still exist in the
-// transaction. Errors: fault.LimitExceeded (more than most), fault.NoSuchEntity (the policy, or the entity).
-func (s *Store) Attach(ctx context.Context, id, policyARN string, most int) error {
+// transaction. Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity (the policy, or the entity).
+func (s *Store) Attach(ctx context.Context, id, policyARN string, maxCount int) error {
 	return s.identity(ctx, func(t *tx) error {
 		var owner string
 		found, err := t.one(`SELECT account FROM entities WHERE id = $1`, args{id}, &owner)
@@ -93,8 +93,8 @@ func (s *Store) Attach(ctx context.Context, id, policyARN string, most int) erro
 		}
 		var n int
 		_, err = t.one(`SELECT COUNT(*) FROM entity_attachments WHERE entity = $1`, args{id}, &n)
-		if err == nil && n > most {
-			err = overQuota(attachmentQuota(id), most)
+		if err == nil && n > maxCount {
+			err = overQuota(attachmentQuota(id), maxCount)
 		}
 		return err
 	})

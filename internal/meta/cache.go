@@ -44,13 +44,13 @@ type (
 )
 
 func (c *cache) init() {
-	c.keys.most, c.tokens.most, c.settings.most = 4096, 4096, 1024
-	c.sessions.most, c.registries.most, c.resourceTags.most = 4096, 1024, 4096
-	c.repositories.most, c.holdings.most = 4096, 16384
+	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
+	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
+	c.repositories.max, c.holdings.max = 4096, 16384
 	// Enough for a pull of any tag of a repository with 100,000 of them; an entry costs some 150 bytes, see head.
-	c.heads.most = 128 << 10
-	c.bodies.most = 2048
-	c.tagLists.most = 4
+	c.heads.max = 128 << 10
+	c.bodies.max = 2048
+	c.tagLists.max = 4
 }
 
 // dropImages forgets the images and blobs of all repositories.
@@ -74,10 +74,10 @@ func (c *cache) dropAll() {
 // shelf is a bounded map that may be emptied at any time. When it is full it starts again empty: simple, and the cost
 // of a refill is spread over most requests.
 type shelf[K comparable, V any] struct {
-	mu   sync.RWMutex
-	gen  uint64
-	most int
-	m    map[K]V
+	mu  sync.RWMutex
+	gen uint64
+	max int
+	m   map[K]V
 }
 
 func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
@@ -101,7 +101,7 @@ func (s *shelf[K, V]) put(k K, v V, gen uint64) {
 	if s.gen != gen {
 		return
 	}
-	if s.m == nil || len(s.m) >= s.most {
+	if s.m == nil || len(s.m) >= s.max {
 		s.m = map[K]V{}
 	}
 	s.m[k] = v

@@ -42,8 +42,8 @@ func entityExists(kind EntityKind, entityName string) error {
 // quotas are what the texts of IAM call the limits on the number of a kind.
 var quotas = [...]string{User: "UsersPerAccount", Group: "GroupsPerAccount", Role: "RolesPerAccount", ManagedPolicy: "PoliciesPerAccount", InstanceProfile: "InstanceProfilesPerAccount", OIDCProvider: "OpenIdConnectProvidersPerAccount"}
 
-func overQuota(quota string, most int) error {
-	return fault.LimitExceeded.New("Cannot exceed quota for %s: %d", quota, most)
+func overQuota(quota string, maxCount int) error {
+	return fault.LimitExceeded.New("Cannot exceed quota for %s: %d", quota, maxCount)
 }
 
 const entityColumns = `id, account, kind, name, path, created_at, updated_at, description, boundary, trust, trust_ids, max_session, service, default_version, last_version, client_ids, thumbprints, last_used_at, last_used_region`
@@ -105,27 +105,27 @@ func (s *Store) identity(ctx context.Context, fn func(*tx) error) error {
 // keys, tokens, sessions, settings and the policies of resources do not count: their reads are exact by themselves.
 func (s *Store) IdentityGeneration() uint64 { return s.generation.Load() }
 
-// CreateEntity stores a new entity with its tags; a managed policy is made by CreateManagedPolicy. most is how many of its
+// CreateEntity stores a new entity with its tags; a managed policy is made by CreateManagedPolicy. maxCount is how many of its
 // kind the account may have.
 // Errors: fault.EntityAlreadyExists (a name that differs by case alone counts too), fault.LimitExceeded,
 // fault.AccountNotFound, fault.NoSuchEntity (the boundary).
-func (s *Store) CreateEntity(ctx context.Context, e Entity, tags map[string]string, most int) error {
-	return s.identity(ctx, func(t *tx) error { return insertEntity(t, e, tags, most) })
+func (s *Store) CreateEntity(ctx context.Context, e Entity, tags map[string]string, maxCount int) error {
+	return s.identity(ctx, func(t *tx) error { return insertEntity(t, e, tags, maxCount) })
 }
 
 // CreateManagedPolicy stores a new managed policy with its tags and its first version, which becomes the default.
 // Errors: those of CreateEntity.
-func (s *Store) CreateManagedPolicy(ctx context.Context, e Entity, text string, tags map[string]string, most int) error {
+func (s *Store) CreateManagedPolicy(ctx context.Context, e Entity, text string, tags map[string]string, maxCount int) error {
 	e.Kind, e.DefaultVersion, e.LastVersion = ManagedPolicy, 1, 1
 	return s.identity(ctx, func(t *tx) error {
-		if err := insertEntity(t, e, tags, most); err != nil {
+		if err := insertEntity(t, e, tags, maxCount); err != nil {
 			return err
 		}
 		return insertVersion(t, e.ID, PolicyVersion{Number: 1, Text: text, CreatedAt: e.CreatedAt})
 	})
 }
 
-func insertEntity(t *tx, e Entity, tags map[string]string, most int) error {
+func insertEntity(t *tx, e Entity, tags map[string]string, maxCount int) error {
 	if err := accountExists(t, e.Account); err != nil {
 		return err
 	}
@@ -140,8 +140,8 @@ func insertEntity(t *tx, e Entity, tags map[string]string, most int) error {
 		return err
 	case taken:
 		return entityExists(e.Kind, e.Name)
-	case n >= most:
-		return overQuota(quotas[e.Kind], most)
+	case n >= maxCount:
+		return overQuota(quotas[e.Kind], maxCount)
 	}
 	if err := policyExists(t, e.Account, e.Boundary); err != nil {
 		return err

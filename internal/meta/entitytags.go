@@ -23,8 +23,8 @@ func (s *Store) EntityTags(ctx context.Context, id string) (map[string]string, e
 
 // PutEntityTags adds or replaces tags. The keys of users and roles are one whatever their case, and keep the spelling that
 // they came with first: so a value changes in one step, and no decision sees it missing. Keys of others differ by case.
-// Errors: fault.LimitExceeded (more than most), fault.NoSuchEntity. Source: IAM user guide, tags for IAM resources.
-func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]string, most int) error {
+// Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity. Source: IAM user guide, tags for IAM resources.
+func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]string, maxCount int) error {
 	return s.identity(ctx, func(t *tx) error {
 		kind, err := kindOf(t, id)
 		if err != nil {
@@ -35,8 +35,8 @@ func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]st
 		}
 		var n int
 		_, err = t.one(`SELECT COUNT(*) FROM entity_tags WHERE entity = $1`, args{id}, &n)
-		if err == nil && n > most {
-			err = fault.LimitExceeded.New("The number of tags has reached the maximum limit of %d.", most)
+		if err == nil && n > maxCount {
+			err = fault.LimitExceeded.New("The number of tags has reached the maximum limit of %d.", maxCount)
 		}
 		return err
 	})

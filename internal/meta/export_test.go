@@ -117,7 +117,7 @@ func (s *Store) WriterPragma(ctx context.Context, pragma string) (value string, 
 type Shelf struct{ s shelf[string, int] }
 
 // NewShelf makes a cache for at most that many values.
-func NewShelf(most int) *Shelf { return &Shelf{shelf[string, int]{most: most}} }
+func NewShelf(maxEntries int) *Shelf { return &Shelf{shelf[string, int]{max: maxEntries}} }
 
 // Cached answers from the shelf, or reads and keeps.
 func (s *Shelf) Cached(k string, read func() (int, error)) (int, error) { return cached(&s.s, k, read) }

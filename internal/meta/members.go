@@ -9,9 +9,9 @@ import (
 )
 
 // AddMember puts a user into a group, or a role into an instance profile; twice is no error. A member may be in
-// mostContainers, a container may have mostMembers (0 for any number). Errors: fault.LimitExceeded, fault.NoSuchEntity (one of
+// maxContainers, a container may have maxMembers (0 for any number). Errors: fault.LimitExceeded, fault.NoSuchEntity (one of
 // them was deleted meanwhile).
-func (s *Store) AddMember(ctx context.Context, container, member string, mostContainers, mostMembers int) error {
+func (s *Store) AddMember(ctx context.Context, container, member string, maxContainers, maxMembers int) error {
 	return s.identity(ctx, func(t *tx) error {
 		for _, id := range []string{container, member} {
 			if err := there(t, id); err != nil {
@@ -30,12 +30,12 @@ func (s *Store) AddMember(ctx context.Context, container, member string, mostCon
 			return err
 		}
 		switch {
-		case in > mostContainers && isUser(member):
-			return overQuota("GroupsPerUser", mostContainers)
-		case in > mostContainers:
-			return overQuota("InstanceProfilesPerRole", mostContainers)
-		case mostMembers > 0 && of > mostMembers:
-			return overQuota("InstanceSessionsPerInstanceProfile", mostMembers)
+		case in > maxContainers && isUser(member):
+			return overQuota("GroupsPerUser", maxContainers)
+		case in > maxContainers:
+			return overQuota("InstanceProfilesPerRole", maxContainers)
+		case maxMembers > 0 && of > maxMembers:
+			return overQuota("InstanceSessionsPerInstanceProfile", maxMembers)
 		}
 		return nil
 	})

@@ -209,9 +209,9 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 }
 
 func clipList(digests []string) string {
-	const most = 20
-	if len(digests) > most {
-		return strings.Join(digests[:most], ", ") + fmt.Sprintf(", and %d more", len(digests)-most)
+	const maxListed = 20
+	if len(digests) > maxListed {
+		return strings.Join(digests[:maxListed], ", ") + fmt.Sprintf(", and %d more", len(digests)-maxListed)
 	}
 	return strings.Join(digests, ", ")
 }

@@ -16,8 +16,8 @@ func insertVersion(t *tx, policyID string, v PolicyVersion) error {
 }
 
 // CreatePolicyVersion adds a version to a managed policy, numbered after the last one ever given out; a policy has at most
-// most. With setDefault it becomes the default. The policy's UpdatedAt moves. Errors: fault.LimitExceeded, fault.NoSuchEntity.
-func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, setDefault bool, most int) (PolicyVersion, error) {
+// maxCount. With setDefault it becomes the default. The policy's UpdatedAt moves. Errors: fault.LimitExceeded, fault.NoSuchEntity.
+func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, setDefault bool, maxCount int) (PolicyVersion, error) {
 	now := fromMicros(micros(s.now()))
 	var v PolicyVersion
 	err := s.identity(ctx, func(t *tx) error {
@@ -32,8 +32,8 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 		if _, err := t.one(`SELECT COUNT(*) FROM policy_versions WHERE policy = $1`, args{policyID}, &n); err != nil {
 			return err
 		}
-		if n >= most {
-			return fault.LimitExceeded.New("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", most)
+		if n >= maxCount {
+			return fault.LimitExceeded.New("A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", maxCount)
 		}
 		v = PolicyVersion{Number: last + 1, Text: text, CreatedAt: now}
 		if setDefault {

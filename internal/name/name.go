@@ -245,11 +245,11 @@ func (r Reference) String() string {
 
 // Clip shortens a client's value for an error text.
 func Clip(s string) string {
-	const most = 80
-	if len(s) <= most {
+	const maxClip = 80
+	if len(s) <= maxClip {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return strings.ToValidUTF8(s[:maxClip], "") + "…"
 }
 
 func must[T any](v T, err error) T {

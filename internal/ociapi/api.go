@@ -60,7 +60,7 @@ type Options struct {
 func New(o Options) *API {
 	return &API{
 		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
-		uploads: limiter{most: uploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
+		uploads: limiter{max: uploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }
 

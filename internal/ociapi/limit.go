@@ -11,16 +11,16 @@ const uploadsPerPrincipal = 256
 
 // limiter counts what each principal has under way.
 type limiter struct {
-	most int
-	mu   sync.Mutex
-	now  map[string]int
+	max int // for one principal
+	mu  sync.Mutex
+	now map[string]int
 }
 
 // enter takes a place; release gives it back. Errors: fault.Throttled.
 func (l *limiter) enter(principal string) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.now[principal] >= l.most {
+	if l.now[principal] >= l.max {
 		return nil, fault.Throttled.New("Rate exceeded")
 	}
 	if l.now == nil {

@@ -183,7 +183,7 @@ func TestFail(t *testing.T) {
 
 func TestLimiter(t *testing.T) {
 	t.Parallel()
-	l := &limiter{most: 2}
+	l := &limiter{max: 2}
 	one, err1 := l.enter("a")
 	_, err2 := l.enter("a")
 	_, err3 := l.enter("a")

@@ -130,7 +130,7 @@ func (a *Assumption) inherit(own meta.Session) error {
 		}
 		a.inherited[k] = own.Tags[k]
 	}
-	if len(a.tags)+len(a.inherited) > mostTags {
+	if len(a.tags)+len(a.inherited) > maxTags {
 		return tooManyTags()
 	}
 	return nil

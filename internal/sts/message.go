@@ -120,11 +120,11 @@ type sealed struct {
 
 const (
 	purpose = "authorization message"
-	// mostMessage is the length of an encoded message in characters: it stands in a header, which proxies bound together
+	// maxMessage is the length of an encoded message in characters: it stands in a header, which proxies bound together
 	// with all others.
-	mostMessage = 3000
-	// mostText bounds what a message is made of before it is packed; the model bounds no answer.
-	mostText = 64 << 10
+	maxMessage = 3000
+	// maxText bounds what a message is made of before it is packed; the model bounds no answer.
+	maxText = 64 << 10
 )
 
 // Encode makes the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it, or, of a
@@ -149,7 +149,7 @@ func (s *Service) Encode(request policy.Request, why policy.Why) string {
 			}
 		},
 	} {
-		if text := s.seal(reader, m); text != "" && len(text) <= mostMessage {
+		if text := s.seal(reader, m); text != "" && len(text) <= maxMessage {
 			return text
 		}
 		shorten()
@@ -166,7 +166,7 @@ func (s *Service) seal(reader name.Account, m *message) string {
 	if err != nil {
 		panic("sts: encoding a message: " + err.Error()) // its types can all be encoded
 	}
-	if len(text) > mostText {
+	if len(text) > maxText {
 		return ""
 	}
 	var packed bytes.Buffer
@@ -307,7 +307,7 @@ func (s *Service) DecodeAuthorizationMessage(_ context.Context, c identity.Calle
 	if err != nil {
 		return nil, invalid.Because(err)
 	}
-	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), mostText+1))
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxText+1))
 	if err != nil {
 		return nil, invalid.Because(err)
 	}

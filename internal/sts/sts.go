@@ -49,23 +49,23 @@ func New(o Options) *Service {
 
 // Limits. Sources: STS API reference, AssumeRole, GetSessionToken, GetFederationToken; IAM user guide, IAM and STS quotas.
 const (
-	roleSession  = time.Hour      // without DurationSeconds, and the longest when a role session assumes a role
-	userSession  = 12 * time.Hour // of GetSessionToken and GetFederationToken without DurationSeconds
-	rootSession  = time.Hour      // the longest of these for a root user
-	mostPolicy   = 2048           // characters of an inline session policy
-	mostPolicies = 10             // managed session policies
-	mostTags     = 50
+	roleSession = time.Hour      // without DurationSeconds, and the longest when a role session assumes a role
+	userSession = 12 * time.Hour // of GetSessionToken and GetFederationToken without DurationSeconds
+	rootSession = time.Hour      // the longest of these for a root user
+	maxPolicy   = 2048           // characters of an inline session policy
+	maxPolicies = 10             // managed session policies
+	maxTags     = 50
 )
 
-// mostPacked is how many bytes the session policies, their ARNs and the session tags, inherited ones too, may have
+// maxPacked is how many bytes the session policies, their ARNs and the session tags, inherited ones too, may have
 // together. AWS packs them in a form of its own and does not tell the limit; here they count as they are, the inline
 // policy without white space, and PackedPolicySize is the percentage of this bound.
-const mostPacked = 8192
+const maxPacked = 8192
 
-// tokenSize is the length of every session token in characters; what AWS calls its utilization is the share of mostToken.
+// tokenSize is the length of every session token in characters; what AWS calls its utilization is the share of maxToken.
 const (
 	tokenSize = 64
-	mostToken = 4096
+	maxToken  = 4096
 )
 
 // limits are the session policies of a request, ready to be kept.
@@ -80,10 +80,10 @@ type limits struct {
 func (s *Service) sessionPolicies(ctx context.Context, account name.Account, text string, arns []ststypes.PolicyDescriptorType) (limits, error) {
 	var l limits
 	if text != "" {
-		if utf8.RuneCountInString(text) > mostPolicy {
-			return limits{}, fault.Validation.New("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", mostPolicy)
+		if utf8.RuneCountInString(text) > maxPolicy {
+			return limits{}, fault.Validation.New("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", maxPolicy)
 		}
-		if _, err := policy.ParseLimit(text, policy.Session, mostPolicy); err != nil {
+		if _, err := policy.ParseLimit(text, policy.Session, maxPolicy); err != nil {
 			return limits{}, identity.Malformed(err)
 		}
 		l.inline = []string{text}
@@ -96,8 +96,8 @@ func (s *Service) sessionPolicies(ctx context.Context, account name.Account, tex
 			l.arns = append(l.arns, p.Arn)
 		}
 	}
-	if len(l.arns) > mostPolicies {
-		return limits{}, fault.Validation.New("Cannot pass more than %d managed session policies.", mostPolicies)
+	if len(l.arns) > maxPolicies {
+		return limits{}, fault.Validation.New("Cannot pass more than %d managed session policies.", maxPolicies)
 	}
 	return l, nil
 }
@@ -121,7 +121,7 @@ func (s *Service) sessionManaged(ctx context.Context, account name.Account, arn 
 	return err
 }
 
-// pack tells how much of mostPacked a session takes, in percent; nil when it has neither policies nor tags.
+// pack tells how much of maxPacked a session takes, in percent; nil when it has neither policies nor tags.
 // Errors: fault.PackedPolicyTooLarge.
 func pack(l limits, tags map[string]string) (*int32, error) {
 	size := 0
@@ -139,11 +139,11 @@ func pack(l limits, tags map[string]string) (*int32, error) {
 	for k, v := range tags {
 		size += len(k) + len(v)
 	}
-	percent := int32((size*100 + mostPacked - 1) / mostPacked)
+	percent := int32((size*100 + maxPacked - 1) / maxPacked)
 	switch {
-	case size > mostPacked && policies == 0:
+	case size > maxPacked && policies == 0:
 		return nil, fault.PackedPolicyTooLarge.New("Packed size of session tags consumes %d%% of allotted space.", percent)
-	case size > mostPacked:
+	case size > maxPacked:
 		return nil, fault.PackedPolicyTooLarge.New("Packed policy consumes %d%% of allotted space, please use smaller policy.", percent)
 	case size == 0:
 		return nil, nil
@@ -157,7 +157,7 @@ func fold(key string) string { return strings.ToLower(key) }
 // tagsOf checks the tags of a request. Errors: fault.InvalidParameter (a key twice, too many, or one that is reserved).
 // Source: IAM user guide, passing session tags.
 func tagsOf(tags []ststypes.Tag) (map[string]string, error) {
-	if len(tags) > mostTags {
+	if len(tags) > maxTags {
 		return nil, tooManyTags()
 	}
 	all, seen := map[string]string{}, map[string]bool{}
@@ -174,7 +174,7 @@ func tagsOf(tags []ststypes.Tag) (map[string]string, error) {
 }
 
 func tooManyTags() error {
-	return fault.InvalidParameter.New("A session can have at most %d tags.", mostTags)
+	return fault.InvalidParameter.New("A session can have at most %d tags.", maxTags)
 }
 
 // issue stores a session and gives its credentials as answers have them, with the length and utilization of the token.
@@ -186,7 +186,7 @@ func (s *Service) issue(ctx context.Context, v meta.Session, life time.Duration)
 	n := int32(len(c.Token.Reveal()))
 	return &ststypes.Credentials{
 		AccessKeyId: c.AccessKey, SecretAccessKey: c.Secret.Reveal(), SessionToken: c.Token.Reveal(), Expiration: awswire.Time{Time: c.ExpiresAt},
-	}, &n, new((n*100 + mostToken - 1) / mostToken), nil
+	}, &n, new((n*100 + maxToken - 1) / maxToken), nil
 }
 
 // checkTokenSize refuses to promise a token that is longer than ours are.

@@ -211,11 +211,11 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadBody reads a whole body of at most most bytes. Errors: fault.RequestTooLarge, fault.RequestTimeout,
+// ReadBody reads a whole body of at most maxBytes bytes. Errors: fault.RequestTooLarge, fault.RequestTimeout,
 // fault.MalformedRequest (the client went away, or announced another length).
-func ReadBody(r *http.Request, most int64) ([]byte, error) {
-	tooLarge := fault.RequestTooLarge.New("the body of this request may have %d bytes", most)
-	if r.ContentLength > most {
+func ReadBody(r *http.Request, maxBytes int64) ([]byte, error) {
+	tooLarge := fault.RequestTooLarge.New("the body of this request may have %d bytes", maxBytes)
+	if r.ContentLength > maxBytes {
 		return nil, tooLarge
 	}
 	size := r.ContentLength
@@ -227,10 +227,10 @@ func ReadBody(r *http.Request, most int64) ([]byte, error) {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-		n, err := r.Body.Read(buf[len(buf):min(cap(buf), int(most)+1)])
+		n, err := r.Body.Read(buf[len(buf):min(cap(buf), int(maxBytes)+1)])
 		buf = buf[:len(buf)+n]
 		switch {
-		case int64(len(buf)) > most:
+		case int64(len(buf)) > maxBytes:
 			return nil, tooLarge
 		case err == io.EOF:
 			return buf, nil

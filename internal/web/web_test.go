@@ -121,7 +121,7 @@ func TestReadBody(t *testing.T) {
 		what   string
 		body   io.Reader
 		length int64
-		most   int64
+		max    int64
 		want   error
 	}{
 		{"within", strings.NewReader("12345"), 5, 5, nil},
@@ -132,7 +132,7 @@ func TestReadBody(t *testing.T) {
 		{"broken off", io.MultiReader(strings.NewReader("12"), brokenOff{}), 5, 5, fault.MalformedRequest},
 	} {
 		r := &http.Request{Body: io.NopCloser(c.body), ContentLength: c.length}
-		got, err := web.ReadBody(r, c.most)
+		got, err := web.ReadBody(r, c.max)
 		if (c.want == nil) != (err == nil) || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("a body %s: got %v, want %v", c.what, err, c.want)
 		}

@@ -16,9 +16,9 @@ func names(all []meta.Entity) (list []string) {
 
 func testMembers(w *World) {
 	for _, c := range []struct {
-		container, member           meta.EntityKind
-		mostOf, mostIn, noLongerIn  string
-		containerQuota, memberQuota int
+		container, member                meta.EntityKind
+		tooManyOf, tooManyIn, noLongerIn string
+		containerQuota, memberQuota      int
 	}{
 		{meta.Group, meta.User, "Cannot exceed quota for GroupsPerUser: 2", "", "The user is not in the group.", 2, 0},
 		{meta.InstanceProfile, meta.Role, "Cannot exceed quota for InstanceProfilesPerRole: 2", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 2", "The role is not in the instance profile.", 2, 2},
@@ -32,7 +32,7 @@ func testMembers(w *World) {
 		w.Must(add(1, 0))
 		err := add(2, 0)
 		w.Want(err, fault.LimitExceeded, "kind %d: in a third of at most two", c.container)
-		w.Equal(fault.From(err).Public, c.mostOf, "the text")
+		w.Equal(fault.From(err).Public, c.tooManyOf, "the text")
 		w.Must(add(0, 0)) // twice is no error, also at the limit
 		w.Must(add(0, 1))
 		err = add(0, 2)
@@ -40,7 +40,7 @@ func testMembers(w *World) {
 			w.Must(err)
 		} else {
 			w.Want(err, fault.LimitExceeded, "kind %d: a third member of at most two", c.container)
-			w.Equal(fault.From(err).Public, c.mostIn, "the text")
+			w.Equal(fault.From(err).Public, c.tooManyIn, "the text")
 			w.Must(w.AddMember(w.Ctx, in[0].ID, of[2].ID, 2, 3))
 		}
 		members, err := w.Members(w.Ctx, in[0].ID)
