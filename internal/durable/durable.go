@@ -1,18 +1,19 @@
-// Package durable is the one place where files are made to survive kill -9 and power loss.
+// Package durable writes files so that they survive kill -9 and power loss.
 //
-// A new file becomes durable in this order, and nothing else in the program does these steps itself:
+// A new file becomes durable by the following steps. No other package of the program performs them itself:
 //
-//	openat(dir/tmp, O_CREAT|O_EXCL)   the file under a name that nobody reads
+//	openat(dir/tmp, O_CREAT|O_EXCL)   create the file under a temporary name
 //	pwrite(fd, …)                     its bytes
-//	sync_file_range(fd, WRITE)        optional, Linux: start the disk early, so that the next step is short
+//	sync_file_range(fd, WRITE)        optional, Linux: start writing early, so that the next step is shorter
 //	fdatasync(fd)                     bytes and length are on the disk
-//	rename(dir/tmp, dir/name)         readers see all of it or nothing
+//	rename(dir/tmp, dir/name)         readers see the whole file or no file
 //	fsync(dir)                        the name is on the disk
 //
 // A new directory is mkdir and fsync of its parent.
 //
-// After fdatasync has failed, what it covered is lost even if a second call succeeds: the kernel may have dropped the
-// pages and marked them clean. Callers cut the file back to what was synced before and write again.
+// After fdatasync has failed, the data that it covered is lost even if a second call succeeds: the kernel may
+// have dropped the pages and marked them clean. Callers truncate the file to the length that was synced before,
+// and write again.
 package durable
 
 import (
@@ -24,11 +25,11 @@ import (
 	"syscall"
 )
 
-// ErrLocked is the answer of TryLock when somebody else has the lock.
+// ErrLocked is the error of TryLock when another open file has the lock.
 var ErrLocked = errors.New("file is locked")
 
-// WriteFile replaces the file at path by data, durably. Readers see the old or the new content, whole.
-// Parallel writers of one path do not disturb each other; the last rename wins.
+// WriteFile replaces the content of the file at path by data, durably. Readers see either the whole old or the
+// whole new content. Concurrent calls for one path are safe; the last rename wins.
 func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -56,8 +57,9 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	return Rename(f.Name(), path)
 }
 
-// Rename gives a file, whose bytes the caller has synced, its public name and makes that name durable. An error after
-// the rename itself (the directory cannot be synced: a broken disk) leaves the file under its new name.
+// Rename renames a file, whose bytes the caller has synced, and makes the new name durable. If the directory
+// cannot be synced after the rename itself (a broken disk), Rename returns an error and the file has its new
+// name.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -65,8 +67,8 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(to))
 }
 
-// MkdirAll makes dir and its missing parents, each one's name durable. A directory that exists is synced into its parent
-// all the same: whoever made it may have been killed before that.
+// MkdirAll creates dir and its missing parents and makes each name durable. It also syncs the parent of a
+// directory that exists, since the process that created the directory may have been killed before its sync.
 func MkdirAll(dir string, perm fs.FileMode) error {
 	err := os.Mkdir(dir, perm)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +85,7 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 	return SyncDir(filepath.Dir(dir))
 }
 
-// SyncDir makes the names in a directory durable: those created, renamed and removed before the call.
+// SyncDir makes the entries of a directory durable: those created, renamed and removed before the call.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -96,8 +98,8 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// IsFull tells whether an error says that there is no room: disk, quota, or the largest file that the file system or
-// the process may write.
+// IsFull reports whether err means that there is no space: the disk or the quota is full, or the file has
+// reached the largest size that the file system or the process allows.
 func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota) || errors.Is(err, syscall.EFBIG)
 }

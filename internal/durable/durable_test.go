@@ -33,7 +33,7 @@ func TestWriteFileReplaces(t *testing.T) {
 	wantNames(t, filepath.Dir(path), "key")
 }
 
-// Each parallel writer's content is whole, and no temporary file is left.
+// The file holds the whole content of one of the parallel writers, and no temporary file is left.
 func TestWriteFileParallel(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f")
@@ -53,7 +53,7 @@ func TestWriteFileParallel(t *testing.T) {
 	wantNames(t, filepath.Dir(path), "f")
 }
 
-// When the target cannot be replaced the temporary file goes away.
+// When the target cannot be replaced, the temporary file is removed.
 func TestWriteFileFailureLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

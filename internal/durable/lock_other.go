@@ -9,8 +9,8 @@ import (
 
 var errQuota = errors.New("no quota on this system")
 
-// TryLock is not to be had on this system: a server needs a Unix.
+// TryLock is not supported on this system: a server needs a Unix. Errors: errors.ErrUnsupported, always.
 func TryLock(*os.File) error { return errors.ErrUnsupported }
 
-// Unlock has nothing to release.
+// Unlock does nothing on this system.
 func Unlock(*os.File) error { return nil }

@@ -10,8 +10,9 @@ import (
 
 const errQuota = unix.EDQUOT
 
-// TryLock takes the exclusive lock of f's open file without waiting. Unlock, or the end of the process, releases it.
-// Two opens of one file exclude each other, within a process and between processes of one machine.
+// TryLock takes the exclusive lock of f's open file without waiting. Unlock, or the end of the process,
+// releases the lock. Two opens of one file exclude each other, within a process and between processes of one
+// machine.
 // Errors: ErrLocked.
 func TryLock(f *os.File) error {
 	for {
@@ -27,8 +28,8 @@ func TryLock(f *os.File) error {
 	}
 }
 
-// Unlock releases f's lock. Closing f would do so too, but not while a child that was forked meanwhile still has the
-// open file, which it has until it runs its program.
+// Unlock releases f's lock. Closing f alone does not release it while a child process that was forked in the
+// meantime shares the open file, which it does until it calls exec.
 func Unlock(f *os.File) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
 		return &os.PathError{Op: "flock", Path: f.Name(), Err: err}

@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/durable"
 )
 
-// A child that was forked shares the open file until it runs its program; the lock must not wait for that.
+// A forked child shares the open file until it calls exec; Unlock releases the lock without waiting for that.
 func TestUnlockWithAChildAboutToRun(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "file")

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SyncData waits until the bytes and the length of f are on the disk. Times and mode need not be.
+// SyncData waits until the bytes and the length of f are on the disk. Times and mode need not be on the disk
+// yet.
 func SyncData(f *os.File) error {
 	var err error
 	for {
@@ -20,8 +21,9 @@ func SyncData(f *os.File) error {
 	return nil
 }
 
-// StartWriteback asks the kernel to start writing n bytes at off to the disk, and does not wait for it. It promises
-// nothing: SyncData is still due, only shorter. Errors do not matter, since SyncData meets them again.
+// StartWriteback asks the kernel to start writing n bytes at offset off to the disk, and returns at once. It
+// guarantees nothing: SyncData is still needed, but takes less time. Errors are ignored, since SyncData returns
+// them again.
 func StartWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }

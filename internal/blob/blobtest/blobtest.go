@@ -17,13 +17,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// sizes surround the borders of buffers that stores use.
+// sizes are lengths at and next to the sizes of the buffers that stores use.
 var sizes = []int{
 	0, 1, 4095, 4096, 32<<10 - 1, 32 << 10, 32<<10 + 1, 128<<10 - 1, 128 << 10, 128<<10 + 1, 160 << 10, 160<<10 + 1,
 	256<<10 - 1, 256<<10 + 1, 1<<20 - 1, 1<<20 + 1, 5<<20 + 3,
 }
 
-// Run checks a Store against its contract. open gives an empty store of its own for each call.
+// Run checks a Store against its contract. Each call of open returns a new, empty store.
 func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	for _, c := range []struct {
 		name string
@@ -64,8 +64,8 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	}
 }
 
-// RunReopened checks what must hold between two stores over the same data: after a restart, or on two nodes. open gives
-// two such stores, empty, for each call.
+// RunReopened checks the part of the contract that concerns two stores over the same data: after a restart, or
+// on two nodes. Each call of open returns two such stores over new, empty data.
 func RunReopened(t *testing.T, open func(t *testing.T) (before, after blob.Store)) {
 	t.Run("UploadGoesOn", func(t *testing.T) {
 		t.Parallel()
@@ -99,7 +99,7 @@ func RunReopened(t *testing.T, open func(t *testing.T) (before, after blob.Store
 	})
 }
 
-// Bytes makes n pseudo-random bytes that depend on seed.
+// Bytes returns n pseudo-random bytes that depend on seed only.
 func Bytes(seed uint64, n int) []byte {
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)
@@ -108,19 +108,19 @@ func Bytes(seed uint64, n int) []byte {
 	return b
 }
 
-// SHA256 is the sha256 digest of b.
+// SHA256 returns the sha256 digest of b.
 func SHA256(b []byte) name.Digest {
 	sum := sha256.Sum256(b)
 	return name.NewDigest(name.SHA256, sum[:])
 }
 
-// SHA512 is the sha512 digest of b.
+// SHA512 returns the sha512 digest of b.
 func SHA512(b []byte) name.Digest {
 	sum := sha512.Sum512(b)
 	return name.NewDigest(name.SHA512, sum[:])
 }
 
-// Put stores b and fails the test when that does not work.
+// Put stores b, and fails the test if the store returns an error.
 func Put(t *testing.T, s blob.Store, b []byte) blob.Info {
 	t.Helper()
 	return commit(t, s, begin(t, s, name.SHA256), b, SHA256(b))
@@ -128,7 +128,7 @@ func Put(t *testing.T, s blob.Store, b []byte) blob.Info {
 
 var errReader = errors.New("the client went away")
 
-// failing gives b and then an error.
+// failing returns a reader that yields b and then errReader.
 func failing(b []byte) io.Reader {
 	return io.MultiReader(bytes.NewReader(b), iotest.ErrReader(errReader))
 }
@@ -158,7 +158,7 @@ func appendBytes(t *testing.T, s blob.Store, u blob.Upload, b []byte) blob.Uploa
 	return after
 }
 
-// commit appends last (nil is none) and publishes.
+// commit appends last (unless it is nil) and publishes the upload.
 func commit(t *testing.T, s blob.Store, u blob.Upload, last []byte, d name.Digest) blob.Info {
 	t.Helper()
 	var r io.Reader

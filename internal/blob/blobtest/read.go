@@ -49,7 +49,7 @@ func testList(t *testing.T, s blob.Store) {
 			t.Errorf("List by pages of %d: got %d digests %v, want %d %v", page, len(got), got, len(all), all)
 		}
 	}
-	// After a digest that is not stored come those that are greater.
+	// List after a digest that is not stored yields the digests that are greater.
 	for _, absent := range []name.Digest{SHA256([]byte("absent")), SHA512([]byte("absent"))} {
 		from, _ := slices.BinarySearch(all, absent.String())
 		if got, want := list(t, s, absent, -1), all[from:]; !slices.Equal(got, want) {
@@ -65,7 +65,7 @@ func testList(t *testing.T, s blob.Store) {
 	}
 }
 
-// list collects at most n digests, all when n is negative.
+// list collects at most n digests; a negative n means all.
 func list(t *testing.T, s blob.Store, after name.Digest, n int) []string {
 	t.Helper()
 	var all []string
@@ -85,7 +85,7 @@ func list(t *testing.T, s blob.Store, after name.Digest, n int) []string {
 }
 
 func testStale(t *testing.T, s blob.Store) {
-	begin(t, s, name.SHA256) // has no bytes: nothing to collect
+	begin(t, s, name.SHA256) // an upload without bytes is not listed
 	a := appendBytes(t, s, begin(t, s, name.SHA256), []byte("a"))
 	b := appendBytes(t, s, begin(t, s, name.SHA512), []byte("b"))
 	done := appendBytes(t, s, begin(t, s, name.SHA256), []byte("c"))
@@ -100,7 +100,7 @@ func testStale(t *testing.T, s blob.Store) {
 	if got := stale(t, s, past); len(got) != 0 {
 		t.Errorf("Stale(an hour ago): got %v, want none", got)
 	}
-	// What the collector does: drop by ID alone, while it iterates.
+	// The garbage collector drops uploads by ID alone, while it iterates.
 	for id, err := range s.Stale(t.Context(), soon) {
 		if err == nil {
 			err = s.Abort(t.Context(), blob.Upload{ID: id})
@@ -129,7 +129,7 @@ func stale(t *testing.T, s blob.Store, before time.Time) []string {
 
 func testDelete(t *testing.T, s blob.Store) {
 	data := Bytes(1, 100)
-	for range 2 { // and it can come back
+	for range 2 { // a deleted blob can be stored again
 		Put(t, s, data)
 		wantBlob(t, s, SHA256(data), data)
 		for range 2 {

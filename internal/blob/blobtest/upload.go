@@ -15,7 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// Each size once by Commit alone and once by Append, then Commit without bytes.
+// Each size is stored once by Commit alone, and once by Append and a Commit without bytes.
 func testSizes(t *testing.T, s blob.Store) {
 	for i, size := range sizes {
 		data := Bytes(uint64(i), size)
@@ -77,7 +77,7 @@ func testWrongDigest(t *testing.T, s blob.Store) {
 		wantCode(t, err, fault.DigestInvalid, "Commit as "+wrong.String())
 		wantAbsent(t, s, wrong)
 	}
-	commit(t, s, u, data[150_000:], SHA256(data)) // the upload is as it was, without the bytes of the failed calls
+	commit(t, s, u, data[150_000:], SHA256(data)) // the upload is unchanged: the bytes of the failed calls do not count
 	wantBlob(t, s, SHA256(data), data)
 }
 
@@ -102,9 +102,9 @@ func testSameBlobAgain(t *testing.T, s blob.Store) {
 
 func testReaderFails(t *testing.T, s blob.Store) {
 	data := Bytes(7, 600_000)
-	for _, good := range []int{0, 1, 32 << 10, 160 << 10, 500_000} { // bytes that the failing reader gives
+	for _, good := range []int{0, 1, 32 << 10, 160 << 10, 500_000} { // bytes before the reader's error
 		u := begin(t, s, name.SHA256)
-		for range 2 { // at 0, and after bytes that count
+		for range 2 { // at 0, and after accepted bytes
 			_, err := s.Append(t.Context(), u, failing(Bytes(8, good)), -1)
 			if !errors.Is(err, errReader) {
 				t.Fatalf("Append of a reader that fails after %d bytes: got %v, want its error", good, err)
@@ -126,7 +126,7 @@ func testReaderFailsInCommit(t *testing.T, s blob.Store) {
 		if start > 0 {
 			u = appendBytes(t, s, u, data[:start])
 		}
-		// The bytes are all there and right, but the reader's end is an error: nothing may be published.
+		// All bytes are there and correct, but the reader ends with an error: nothing may be published.
 		err := second(s.Commit(t.Context(), u, failing(data[start:]), -1, SHA256(data)))
 		if !errors.Is(err, errReader) {
 			t.Fatalf("Commit at %d with a failing reader: got %v, want its error", start, err)
@@ -150,7 +150,7 @@ func (p panicking) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A panic of the reader ends only its own request: the upload is good and free for the next.
+// A panic of the reader ends only its own request: the upload stays valid, and the next call can write it.
 func testReaderPanics(t *testing.T, s blob.Store) {
 	data := Bytes(10, 400_000)
 	u := appendBytes(t, s, begin(t, s, name.SHA256), data[:10])
@@ -173,7 +173,7 @@ func testReaderPanics(t *testing.T, s blob.Store) {
 	wantBlob(t, s, SHA256(data), data)
 }
 
-// A caller that did not get to keep the newer state goes on from the older one.
+// A caller that could not store the newer state continues from the older state.
 func testOldState(t *testing.T, s blob.Store) {
 	data := Bytes(12, 200_000)
 	old := appendBytes(t, s, begin(t, s, name.SHA256), data[:100])
@@ -182,14 +182,14 @@ func testOldState(t *testing.T, s blob.Store) {
 	commit(t, s, u, data[500:], SHA256(data))
 	wantBlob(t, s, SHA256(data), data)
 
-	// Also when what follows is shorter than what is forgotten.
+	// This also holds when the new bytes are fewer than those that are overwritten.
 	old = appendBytes(t, s, begin(t, s, name.SHA256), data[:100])
 	appendBytes(t, s, old, Bytes(13, 150_000))
 	commit(t, s, old, nil, SHA256(data[:100]))
 	wantBlob(t, s, SHA256(data[:100]), data[:100])
 }
 
-// An Append that starts while a Commit ends must not come to write into the blob.
+// An Append that starts while a Commit ends must not write into the published blob.
 func testAppendBesideCommit(t *testing.T, s blob.Store) {
 	for i := range 300 {
 		data := Bytes(uint64(i), 100+i)
@@ -203,7 +203,7 @@ func testAppendBesideCommit(t *testing.T, s blob.Store) {
 						return
 					}
 					if err == nil {
-						continue // it came first: the Commit forgets it
+						continue // the Append came first: the Commit overwrites its bytes
 					}
 					if !errors.Is(err, fault.UploadConflict) {
 						t.Errorf("Append beside Commit: got %v, want UploadConflict or UploadNotFound", err)
@@ -303,14 +303,14 @@ func testCancelled(t *testing.T, s blob.Store) {
 	wantBlob(t, s, SHA256(data), data)
 }
 
-// call is a reader without bytes that does something when it is read.
+// call is a reader without bytes that runs a function when it is read.
 type call func()
 
 func (f call) Read([]byte) (int, error) { f(); return 0, io.EOF }
 
 func testTwoWriters(t *testing.T, s blob.Store) { twoWriters(t, s, s) }
 
-// twoWriters lets b try at each method while a is in the middle of Append.
+// twoWriters calls each method of b while an Append of a is running.
 func twoWriters(t *testing.T, a, b blob.Store) {
 	data := Bytes(17, 300_000)
 	for _, start := range []int{0, 1000} {
@@ -334,7 +334,8 @@ func twoWriters(t *testing.T, a, b blob.Store) {
 	}
 }
 
-// Abort beside a writer is refused, or the writer finds its bytes gone. In no case is something wrong published.
+// An Abort during a Commit either fails, or the Commit returns UploadNotFound. In no case are wrong bytes
+// published.
 func testAbortWhileWriting(t *testing.T, s blob.Store) {
 	data := Bytes(18, 300_000)
 	u := begin(t, s, name.SHA256)
@@ -370,7 +371,7 @@ func testManyWriters(t *testing.T, s blob.Store) {
 	wantBlob(t, s, SHA256(data), data)
 }
 
-// Of many commits of one upload at once, one succeeds.
+// Of several concurrent commits of one upload, exactly one succeeds.
 func testRacingCommits(t *testing.T, s blob.Store) {
 	data := Bytes(20, 200_000)
 	for range 5 {
@@ -412,7 +413,7 @@ func testAbort(t *testing.T, s blob.Store) {
 	}
 }
 
-// Attack 29: an ID that is no ID reaches no path.
+// Attack 29: an invalid upload ID is never used as a path.
 func testUnknownUpload(t *testing.T, s blob.Store) {
 	good := appendBytes(t, s, begin(t, s, name.SHA256), []byte("some"))
 	for _, id := range []string{

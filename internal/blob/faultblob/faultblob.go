@@ -1,7 +1,8 @@
-// Package faultblob lets a blob store fail on purpose, for the tests of what stands above it.
+// Package faultblob wraps a blob store and injects errors, for the tests of the packages that use a store.
 //
-// Two kinds of failure must be told apart by a correct caller: one that has stored nothing, and one that has stored all
-// and lost its answer, as a broken connection or a crash between two stores does.
+// There are two kinds of failure, which a correct caller must handle differently: the call has stored nothing,
+// or the call has stored everything and its result was lost, as after a broken connection or a crash between
+// two stores.
 package faultblob
 
 import (
@@ -34,17 +35,17 @@ const (
 	Stale  Op = "Stale"
 )
 
-// Fault is what happens to one call.
+// Fault says how one call fails.
 type Fault int
 
 // The faults.
 const (
 	None   Fault = iota
-	Before       // the call fails and has done nothing; a reader given to it is not read
-	After        // the call is done, yet fails; for Open, List and Stale this is Before
+	Before       // the call fails without effect; its reader is not read
+	After        // the call takes effect, then fails; same as Before for Open, List and Stale
 )
 
-// Store passes calls on to another store, or lets them fail. It is safe for concurrent use when decide is.
+// Store passes calls on to another store, or injects a fault. It is safe for concurrent use if decide is.
 type Store struct {
 	under  blob.Store
 	decide func(Op) Fault
@@ -52,10 +53,10 @@ type Store struct {
 
 var _ blob.Store = (*Store)(nil)
 
-// New wraps a store. decide is asked once for each call.
+// New wraps a store. decide is called once for each call and returns its fault.
 func New(under blob.Store, decide func(Op) Fault) *Store { return &Store{under, decide} }
 
-// guard runs f as the fault allows.
+// guard runs f with the fault that decide returns for op.
 func guard[T any](s *Store, op Op, f func() (T, error)) (T, error) {
 	var none T
 	switch s.decide(op) {

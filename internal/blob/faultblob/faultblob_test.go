@@ -23,7 +23,7 @@ func under(t *testing.T) blob.Store {
 	return s
 }
 
-// Without faults the wrapper is a store like any other.
+// Without faults, the wrapper passes the contract suite.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	blobtest.Run(t, func(t *testing.T) blob.Store {
@@ -51,7 +51,7 @@ func TestCommitFaults(t *testing.T) {
 	}
 }
 
-// Each operation asks for its own fault and no other's.
+// A fault for an operation affects this operation only.
 func TestEveryOperationFails(t *testing.T) {
 	t.Parallel()
 	ctx, d := t.Context(), blobtest.SHA256(nil)

@@ -21,7 +21,7 @@ import (
 
 const mb = 1_000_000
 
-// BenchmarkHash100MB is the first floor under BenchmarkCommit100MB: hashing, no disk.
+// BenchmarkHash100MB measures hashing without the disk, the first lower bound of BenchmarkCommit100MB.
 func BenchmarkHash100MB(b *testing.B) {
 	data := blobtest.Bytes(1, 100*mb)
 	b.SetBytes(100 * mb)
@@ -30,7 +30,7 @@ func BenchmarkHash100MB(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite100MB is the second floor: a durable write, no hash.
+// BenchmarkWrite100MB measures a durable write without hashing, the second lower bound.
 func BenchmarkWrite100MB(b *testing.B) {
 	data := blobtest.Bytes(1, 100*mb)
 	dir := b.TempDir()
@@ -56,7 +56,7 @@ func BenchmarkWrite100MB(b *testing.B) {
 	}
 }
 
-// BenchmarkCommit100MB should take at most 1.3 times the longer of the two floors.
+// BenchmarkCommit100MB should take at most 1.3 times as long as the slower of the two lower bounds.
 func BenchmarkCommit100MB(b *testing.B) {
 	data := blobtest.Bytes(1, 100*mb)
 	benchmarkCommit(b, data, func(s blob.Store, u blob.Upload, d name.Digest) error {
@@ -65,7 +65,7 @@ func BenchmarkCommit100MB(b *testing.B) {
 	})
 }
 
-// BenchmarkAppend10MB is the same content as ten durable chunks.
+// BenchmarkAppend10MB stores the same content as ten durable chunks.
 func BenchmarkAppend10MB(b *testing.B) {
 	data := blobtest.Bytes(1, 100*mb)
 	benchmarkCommit(b, data, func(s blob.Store, u blob.Upload, d name.Digest) (err error) {
@@ -79,7 +79,8 @@ func BenchmarkAppend10MB(b *testing.B) {
 	})
 }
 
-// BenchmarkHTTP100MB reads the content from a connection, as the server does. The client's work is in it.
+// BenchmarkHTTP100MB reads the content from a connection, as the server does. The figure includes the work of
+// the client.
 func BenchmarkHTTP100MB(b *testing.B) {
 	data := blobtest.Bytes(1, 100*mb)
 	benchmarkCommit(b, data, func(s blob.Store, u blob.Upload, d name.Digest) error {
@@ -105,7 +106,7 @@ func putOverHTTP(b *testing.B, s blob.Store, u blob.Upload, data []byte, d name.
 	return nil
 }
 
-// Benchmark1KB is a small blob: what remains is the two syncs.
+// Benchmark1KB stores a small blob: two syncs take nearly all of the time.
 func Benchmark1KB(b *testing.B) {
 	data := blobtest.Bytes(1, 1024)
 	benchmarkCommit(b, data, func(s blob.Store, u blob.Upload, d name.Digest) error {
@@ -135,8 +136,8 @@ func benchmarkCommit(b *testing.B, data []byte, put func(blob.Store, blob.Upload
 	}
 }
 
-// Benchmark32Parallel is 32 uploads of 50 MB at once. The content comes from one shared array, so that the process's
-// memory is the store's; peak-MB is the largest resident size the process has had.
+// Benchmark32Parallel stores 32 blobs of 50 MB concurrently. Their content comes from one shared array, so that
+// the memory of the process is the memory of the store; peak-MB is the largest resident size of the process.
 func Benchmark32Parallel(b *testing.B) {
 	const uploads, size = 32, 50 * mb
 	common := blobtest.Bytes(1, size-1)
@@ -181,7 +182,7 @@ func Benchmark32Parallel(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen is what a GET of a small blob costs here.
+// BenchmarkOpen measures Open, the cost of a GET of a small blob in this package.
 func BenchmarkOpen(b *testing.B) {
 	s := mustOpen(b, b.TempDir())
 	u, err := s.Begin(b.Context(), name.SHA256)

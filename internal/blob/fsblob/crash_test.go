@@ -20,13 +20,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// helperEnv tells a child process of the tests what to do; helperDir is the directory of its store.
+// helperEnv names the role of a child process of the tests; helperDir is the directory of its store.
 const (
 	helperEnv = "FSBLOB_TEST_HELPER"
 	helperDir = "FSBLOB_TEST_DIR"
 )
 
-// helpers are the roles of child processes.
+// helpers maps the role of a child process to its function.
 var helpers = map[string]func(){"crash": crashHelper}
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper is this test binary, as a child in the given role.
+// helper returns the command that runs this test binary as a child process in the given role.
 func helper(t *testing.T, role, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -46,14 +46,14 @@ func helper(t *testing.T, role, dir string) *exec.Cmd {
 	return cmd
 }
 
-// acked is what the child says after a call has returned nil.
+// acked is what the child process writes to its output after a call has returned nil.
 type acked struct {
 	Blob   string      `json:",omitempty"`
-	Upload blob.Upload // with the seed it can be gone on with
+	Upload blob.Upload // with Seed, the upload can be continued
 	Seed   uint64
 }
 
-// sizeOf is a size between one byte and 3 MB that depends on seed.
+// sizeOf returns a size between one byte and 3 MB that depends on seed.
 func sizeOf(seed uint64) int { return 1 + int(seed*2_654_435_761%3_000_000) }
 
 // crashHelper pushes blobs from several goroutines, in chunks, until it is killed.
@@ -105,8 +105,8 @@ func pushInChunks(s blob.Store, seed uint64, say func(acked)) error {
 	return nil
 }
 
-// A child is killed in the middle of its work, again and again over one directory. Afterwards each file under a digest
-// has that digest, each acknowledged blob is there, and each acknowledged upload can be gone on with.
+// A child process is killed at a random moment, again and again over one directory. Afterwards each file under
+// a digest has that digest, each acknowledged blob is there, and each acknowledged upload can be continued.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	rounds := 8
@@ -146,13 +146,13 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	if len(blobs) == 0 || resumed == 0 {
-		t.Errorf("in %d rounds: got %d acknowledged blobs and %d uploads gone on with, want some of both", rounds, len(blobs), resumed)
+		t.Errorf("in %d rounds: got %d acknowledged blobs and %d continued uploads, want some of both", rounds, len(blobs), resumed)
 	}
-	t.Logf("%d rounds: %d acknowledged blobs, %d uploads gone on with", rounds, len(blobs), resumed)
+	t.Logf("%d rounds: %d acknowledged blobs, %d continued uploads", rounds, len(blobs), resumed)
 }
 
-// resume completes an upload that the killed child had acknowledged. It may have been committed without being able to
-// say so: then its blob is there.
+// resume completes an upload that the killed child process had acknowledged. The child may have committed the
+// upload without having reported it; then the blob is there.
 func resume(t *testing.T, s blob.Store, a acked, blobs map[string]bool) int {
 	t.Helper()
 	data := blobtest.Bytes(a.Seed, sizeOf(a.Seed))
@@ -168,7 +168,7 @@ func resume(t *testing.T, s blob.Store, a acked, blobs map[string]bool) int {
 	return 1
 }
 
-// runAndKill lets a child work for a while and returns what it has acknowledged.
+// runAndKill runs a child process until it is killed, and returns what it has acknowledged.
 func runAndKill(t *testing.T, dir string) (all []acked) {
 	t.Helper()
 	cmd := helper(t, "crash", dir)
@@ -181,7 +181,7 @@ func runAndKill(t *testing.T, dir string) (all []acked) {
 	}
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
-	for stop := 1 + rand.IntN(30); lines.Scan(); { // work is counted, not timed: a slow machine does some too
+	for stop := 1 + rand.IntN(30); lines.Scan(); { // by the number of results, not by time, so that a slow machine has results too
 		var a acked
 		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
 			break // the last line may be cut
@@ -190,7 +190,7 @@ func runAndKill(t *testing.T, dir string) (all []acked) {
 			time.AfterFunc(time.Duration(rand.IntN(4000))*time.Microsecond, func() { cmd.Process.Kill() })
 		}
 	}
-	cmd.Process.Kill() // also where the output broke off early
+	cmd.Process.Kill() // also when the output ended early
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the child ended with %v, want killed", err)
 	}

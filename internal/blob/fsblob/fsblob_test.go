@@ -20,7 +20,7 @@ import (
 
 var ctx = context.Background()
 
-// openErr is fsblob.Open for helpers that have no testing.TB.
+// openErr calls fsblob.Open, for helpers that have no testing.TB.
 func openErr(dir string) (*fsblob.Store, error) { return fsblob.Open(dir) }
 
 func mustOpen(t testing.TB, dir string) *fsblob.Store {
@@ -41,7 +41,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// The layout is a promise: backups and other tools read it.
+// The layout of the directory is stable, since backups and other tools read it.
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "blobs")
@@ -65,7 +65,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// The reader is a file, so that the kernel sends it without a copy.
+// The reader is an *os.File, so that the kernel sends it without a copy.
 func TestOpenGivesFile(t *testing.T) {
 	t.Parallel()
 	s := mustOpen(t, t.TempDir())
@@ -79,7 +79,7 @@ func TestOpenGivesFile(t *testing.T) {
 	}
 }
 
-// Failed calls leave no file for an upload that has no bytes, and no tail for one that has.
+// A failed call leaves no file of an upload without bytes, and no additional bytes of an upload with bytes.
 func TestFailuresLeaveNoBytes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -112,7 +112,7 @@ func TestFailuresLeaveNoBytes(t *testing.T) {
 	}
 }
 
-// A blob that a disk has cut short is made whole by the next push of it.
+// A blob whose file was truncated is replaced by the next push of it.
 func TestTruncatedBlobIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -129,8 +129,8 @@ func TestTruncatedBlobIsReplaced(t *testing.T) {
 	}
 }
 
-// A push of a blob that is there gives it a new time, so that a collector's grace period starts anew. A blob's time is
-// that of its Commit, however old its bytes are.
+// A push of a stored blob sets its time anew, so that the garbage collector's grace period starts again. The
+// time of a blob is that of its Commit, however old its bytes are.
 func TestCommitSetsTime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -161,7 +161,7 @@ func TestCommitSetsTime(t *testing.T) {
 	}
 }
 
-// Foreign files in the directory are not blobs, wherever they lie.
+// Files in the directory that the store did not write are not listed as blobs.
 func TestListPassesForeignFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -198,8 +198,8 @@ func TestListPassesForeignFiles(t *testing.T) {
 	}
 }
 
-// Attack 33: more uploads at once than there are spare buffers, all stuck in the middle of a large body. Memory is
-// bounded, each still has a buffer to go on with, and all get done.
+// Attack 33: more concurrent uploads than there are spare buffers, all stopped in the middle of a large body.
+// Memory is bounded, each upload has a buffer to continue with, and all uploads complete.
 func TestAttack33ManySlowUploads(t *testing.T) {
 	t.Parallel()
 	s := mustOpen(t, t.TempDir())
@@ -229,13 +229,13 @@ func TestAttack33ManySlowUploads(t *testing.T) {
 	}
 	done.Wait()
 	if got := s.SpareBuffers(); got != 0 {
-		t.Errorf("spare buffers in use after all: got %d, want 0", got)
+		t.Errorf("spare buffers in use after the last upload: got %d, want 0", got)
 	}
 }
 
 type readerFunc func([]byte) (int, error)
 
-// sequence reads a part to its end, calls the stop once, and goes on with the next.
+// sequence reads each of its readers until it yields no bytes or an error, and then continues with the next.
 type sequence struct{ parts []readerFunc }
 
 func (s *sequence) Read(b []byte) (int, error) {
@@ -267,14 +267,14 @@ func TestForeignState(t *testing.T) {
 		}
 	}
 	if _, err := s.Commit(ctx, u, nil, -1, blobtest.SHA256([]byte("some"))); err != nil {
-		t.Errorf("Commit with the right state, after all: %v", err)
+		t.Errorf("Commit with the right state: %v", err)
 	}
 	if _, err := s.Begin(ctx, "md5"); err == nil {
 		t.Error("Begin(md5): got nil, want an error")
 	}
 }
 
-// Whatever stands in a state, no call panics and nothing wrong is published.
+// With any bytes as the state, no call panics and no wrong blob is published.
 func FuzzState(f *testing.F) {
 	s := mustOpen(f, f.TempDir())
 	for _, a := range []name.Algorithm{name.SHA256, name.SHA512} {

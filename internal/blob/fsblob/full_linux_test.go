@@ -23,9 +23,9 @@ func init() {
 	helpers["tmpfs"], helpers["rlimit"] = tmpfsHelper, rlimitHelper
 }
 
-// A full disk in its purest form: a small tmpfs, mounted by a child in a mount namespace of its own, so that it goes
-// away with the child. Who is not root gets a user namespace, where the system has them. TestTooLargeFile shows the
-// same without any rights.
+// The disk is a small tmpfs that a child process mounts in its own mount namespace, so that the mount ends with
+// the child. If the user is not root, the child gets a user namespace, if the system has them. TestTooLargeFile
+// tests the same without any rights.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	cmd := helper(t, "tmpfs", t.TempDir())
@@ -37,14 +37,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	out, err := cmd.Output()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
-		t.Skipf("no mount namespace to be had here (%v): only TestTooLargeFile has shown the behaviour", err)
+		t.Skipf("no mount namespace on this system (%v): only TestTooLargeFile tests the behaviour", err)
 	}
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("the child on a tmpfs of 4 MiB: %v\n%s", err, out)
 	}
 }
 
-// noMount is the exit status of a child that may not mount.
+// noMount is the exit status of a child process that may not mount.
 const noMount = 77
 
 func tmpfsHelper() {
@@ -56,7 +56,7 @@ func tmpfsHelper() {
 	fillDisk(dir, 8<<20)
 }
 
-// The same without rights: the process may write no file beyond 1 MiB.
+// The same test without rights: the process may write no file beyond 1 MiB.
 func TestTooLargeFile(t *testing.T) {
 	t.Parallel()
 	out, err := helper(t, "rlimit", t.TempDir()).Output()
@@ -74,8 +74,9 @@ func rlimitHelper() {
 	fillDisk(os.Getenv(helperDir), 2<<20)
 }
 
-// fillDisk sends more than there is room for, by each call, to a fresh upload and to one with bytes. It checks that
-// the client is told, that no room stays taken, and that the upload goes on.
+// fillDisk sends more bytes than there is space for, by each call, to a new upload and to an upload with bytes.
+// It checks that the calls return the error for a full disk, that no space stays in use, and that the upload
+// can be continued.
 func fillDisk(dir string, tooMuch int) {
 	s, err := openErr(dir)
 	if err != nil {
@@ -110,7 +111,7 @@ func fillDisk(dir string, tooMuch int) {
 	fmt.Println("ok")
 }
 
-// finish commits what fits and deletes it.
+// finish commits the rest of the upload, which fits, and deletes the blob.
 func finish(s blob.Store, u blob.Upload, rest []byte, d name.Digest) error {
 	if _, err := s.Commit(ctx, u, bytes.NewReader(rest), -1, d); err != nil {
 		return err
@@ -121,7 +122,7 @@ func finish(s blob.Store, u blob.Upload, rest []byte, d name.Digest) error {
 	return s.Delete(ctx, d)
 }
 
-// used is the number of bytes that uploads take.
+// used returns the total size of the files of uploads, in bytes.
 func used(dir string) (n int64) {
 	files, _ := filepath.Glob(filepath.Join(dir, "uploads", "*"))
 	for _, f := range files {

@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// List implements blob.Store. It holds one folder's names at a time, 1/256 of the blobs. Files that are not named like
-// a blob of their folder are passed over.
+// List implements blob.Store. It holds the names of one folder at a time, 1/256 of the blobs. Files whose name
+// is not that of a blob of their folder are skipped.
 func (s *Store) List(ctx context.Context, after name.Digest) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		for _, a := range algorithms {
@@ -39,7 +39,7 @@ func (s *Store) List(ctx context.Context, after name.Digest) iter.Seq2[blob.Info
 	}
 }
 
-// listFolder yields one folder's blobs and tells whether to go on.
+// listFolder yields the blobs of one folder and reports whether to continue.
 func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string, after name.Digest, yield func(blob.Info, error) bool) bool {
 	if err := ctx.Err(); err != nil {
 		yield(blob.Info{}, err)
@@ -57,7 +57,7 @@ func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string,
 		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted since the folder was read
+			continue // deleted after the folder was read
 		}
 		if err != nil {
 			yield(blob.Info{}, fmt.Errorf("listing blobs: %w", err))
@@ -70,8 +70,8 @@ func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string,
 	return true
 }
 
-// Stale implements blob.Store. An upload that a writer is at may be among the IDs when its client has sent nothing for
-// long; Abort refuses it then.
+// Stale implements blob.Store. The IDs may include an upload that is being written, if its client has sent
+// nothing for a long time; Abort then returns fault.UploadConflict.
 func (s *Store) Stale(ctx context.Context, t time.Time) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		entries, err := os.ReadDir(s.uploadsDir())
@@ -89,7 +89,7 @@ func (s *Store) Stale(ctx context.Context, t time.Time) iter.Seq2[string, error]
 			}
 			info, err := e.Info()
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // committed or aborted since
+				continue // committed or aborted after the folder was read
 			}
 			if err != nil {
 				yield("", fmt.Errorf("listing uploads: %w", err))

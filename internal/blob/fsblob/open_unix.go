@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openRead is os.Open without the attempt to poll, which a regular file refuses: measured, 1.3 of 4 µs.
+// openRead is os.Open without registering the file for polling, which always fails for a regular file and takes
+// 1.3 of 4 µs (measured).
 func openRead(path string) (*os.File, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -12,15 +12,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// The sizes were measured, see docs/design/blob-writing.md. An upload holds one small buffer, then at most maxBuffers
-// large ones; all uploads together hold spareBuffers large ones beyond the first of each. So 32 uploads need at most
-// 13 MiB and a thousand slow ones 165 MiB, and slow ones are not starved by fast ones.
+// The sizes were measured, see docs/design/blob-writing.md. An upload holds one small buffer, then at most
+// maxBuffers large buffers; all uploads together hold at most spareBuffers large buffers beyond the first of
+// each. So 32 uploads need at most 13 MiB and a thousand slow uploads 165 MiB, and fast uploads do not starve
+// slow ones.
 const (
 	smallBuffer    = 32 << 10
 	largeBuffer    = 128 << 10
 	maxBuffers     = 4
 	spareBuffers   = 64
-	writebackEvery = 1 << 20 // bytes written before the disk is told to start on them
+	writebackEvery = 1 << 20 // bytes written between two calls of StartWriteback
 )
 
 var (
@@ -28,9 +29,10 @@ var (
 	largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 )
 
-// pump copies r to the file at f.start and into h, and returns the number of bytes. It reads at most one byte beyond
-// limit. What fits into a small buffer is done in turn; beyond that reading, hashing and writing go on at the same
-// time. All goroutines have ended when it returns; r is read by the caller's only.
+// pump copies r to the file at f.start and into h, and returns the number of bytes copied. It reads at most one
+// byte beyond limit. Content that fits into a small buffer is read, hashed and written in turn; beyond that,
+// reading, hashing and writing run concurrently. When pump returns, all its goroutines have ended. Only the
+// caller's goroutine reads r.
 // Errors: fault.SizeInvalid, fault.Unavailable (disk full), those of ctx and r.
 func (s *Store) pump(ctx context.Context, f *uploadFile, h hasher, r io.Reader, limit int64) (int64, error) {
 	in := &intake{ctx: ctx, r: r, limit: limit}
@@ -54,21 +56,22 @@ func (s *Store) pump(ctx context.Context, f *uploadFile, h hasher, r io.Reader, 
 	return in.n, nil
 }
 
-// chunk is a large buffer on its way: filled by the reader, hashed, written, and free again.
+// chunk is a large buffer with n bytes. The reader fills it, then it is hashed and written, and then it is free
+// again.
 type chunk struct {
 	buf *[]byte
 	n   int
 }
 
-// stream runs the three stages until in ends. A stage that has failed goes on emptying its channel, so that nobody
-// blocks for ever.
+// stream runs the three stages until in ends. A stage that has failed continues to drain its channel, so that
+// no other stage blocks.
 func (s *Store) stream(in *intake, h hasher, out *outlet) (err error) {
 	var (
 		toHash  = make(chan chunk, maxBuffers)
 		toWrite = make(chan chunk, maxBuffers)
 		free    = make(chan *[]byte, maxBuffers)
-		held    int         // buffers this call has taken from the pool
-		failed  atomic.Bool // the writer has failed: reading on is in vain
+		held    int         // buffers that this call has taken from the pool
+		failed  atomic.Bool // the writer has failed: no more bytes need be read
 		stages  sync.WaitGroup
 		werr    error
 	)
@@ -89,7 +92,7 @@ func (s *Store) stream(in *intake, h hasher, out *outlet) (err error) {
 			free <- c.buf
 		}
 	})
-	defer func() { // also when r panics, as the reader of a request's body may
+	defer func() { // also when r panics, as the reader of a request body may
 		close(toHash)
 		stages.Wait()
 		close(free)
@@ -100,7 +103,7 @@ func (s *Store) stream(in *intake, h hasher, out *outlet) (err error) {
 			<-s.spare
 		}
 		if werr != nil {
-			err = werr // the reason why reading was given up
+			err = werr // the error that ended the reading
 		}
 	}()
 	for !failed.Load() {
@@ -118,8 +121,8 @@ func (s *Store) stream(in *intake, h hasher, out *outlet) (err error) {
 	return nil
 }
 
-// buffer gives a free buffer: one that came back, a new one while the call and the store have some left, else it
-// waits for the writer. The first of a call is always given.
+// buffer returns a free buffer: one that was written, or a new one if neither the call nor the store has
+// reached its maximum; otherwise it waits for the writer. The first buffer of a call is always given.
 func (s *Store) buffer(free chan *[]byte, held *int) *[]byte {
 	select {
 	case b := <-free:
@@ -141,31 +144,31 @@ func (s *Store) buffer(free chan *[]byte, held *int) *[]byte {
 	return <-free
 }
 
-// intake reads a client's bytes and counts them against a limit.
+// intake reads a client's bytes, and counts them against a limit.
 type intake struct {
 	ctx   context.Context
 	r     io.Reader
-	limit int64 // most bytes taken; negative is none
-	n     int64 // bytes taken
+	limit int64 // maximum number of bytes to read; negative means no limit
+	n     int64 // bytes read
 }
 
-// fill reads until b is full. The error is io.EOF when r has ended, and then b may hold its last bytes; with any other
-// error what was read does not count.
+// fill reads until b is full. It returns io.EOF when r has ended; b may then hold the last n bytes. With any
+// other error, the bytes read do not count.
 func (in *intake) fill(b []byte) (n int, err error) {
 	idle := 0
 	for n < len(b) {
 		if err := in.ctx.Err(); err != nil {
 			return 0, err
 		}
-		most := len(b) - n
-		if in.limit >= 0 && int64(most) > in.limit-in.n {
-			most = int(in.limit-in.n) + 1 // one byte more tells a long reader from one that ends in time
+		maxRead := len(b) - n
+		if in.limit >= 0 && int64(maxRead) > in.limit-in.n {
+			maxRead = int(in.limit-in.n) + 1 // one byte beyond the limit shows that r has more
 		}
-		m, err := in.r.Read(b[n : n+most])
+		m, err := in.r.Read(b[n : n+maxRead])
 		n += m
 		in.n += int64(m)
 		if in.limit >= 0 && in.n > in.limit {
-			return 0, fault.SizeInvalid.New("the request sends more than the %d bytes it may", in.limit)
+			return 0, fault.SizeInvalid.New("the request sends more than the %d bytes that it may send", in.limit)
 		}
 		if err == io.EOF {
 			return n, io.EOF
@@ -182,11 +185,11 @@ func (in *intake) fill(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// outlet writes at increasing offsets and keeps the disk busy behind.
+// outlet writes at increasing offsets, and starts writeback of the bytes behind.
 type outlet struct {
 	f     *os.File
-	off   int64 // where the next byte goes
-	begun int64 // up to here the disk was told to start
+	off   int64 // offset of the next byte
+	begun int64 // end of the bytes whose writeback was started
 }
 
 func (o *outlet) write(b []byte) error {

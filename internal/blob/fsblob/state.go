@@ -11,10 +11,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// hasher is a hash with its algorithm, which can be put away and taken up again.
+// hasher is a hash with its algorithm, whose state can be stored and restored.
 //
-// Its stored form is the algorithm's name, a zero byte, and what the standard library's hash marshals to (about 110
-// bytes for sha256, 210 for sha512). A later Go that changes that form refuses the old one, and the upload starts anew.
+// The stored form is the name of the algorithm, a zero byte, and the marshaled form of the standard library's
+// hash (about 110 bytes for sha256, 210 for sha512). If a later version of Go changes that form, it refuses the
+// old one, and the client starts the upload again.
 type hasher struct {
 	hash.Hash
 	algorithm name.Algorithm
@@ -37,12 +38,12 @@ func (h hasher) digest() name.Digest { return name.NewDigest(h.algorithm, h.Sum(
 func (h hasher) state() ([]byte, error) {
 	m, ok := h.Hash.(encoding.BinaryAppender)
 	if !ok {
-		return nil, fmt.Errorf("putting away the state of %s: %w", h.algorithm, errors.ErrUnsupported)
+		return nil, fmt.Errorf("storing the state of %s: %w", h.algorithm, errors.ErrUnsupported)
 	}
 	return m.AppendBinary(append([]byte(h.algorithm), 0))
 }
 
-// parseState takes up a hash where state left it. Errors: errState.
+// parseState restores a hash from the bytes that state returned. Errors: errState.
 func parseState(b []byte) (hasher, error) {
 	for _, a := range algorithms {
 		if len(b) <= len(a) || string(b[:len(a)]) != string(a) || b[len(a)] != 0 {
@@ -54,7 +55,7 @@ func parseState(b []byte) (hasher, error) {
 		}
 		m, ok := h.Hash.(encoding.BinaryUnmarshaler)
 		if !ok {
-			return hasher{}, fmt.Errorf("taking up the state of %s: %w", a, errors.ErrUnsupported)
+			return hasher{}, fmt.Errorf("restoring the state of %s: %w", a, errors.ErrUnsupported)
 		}
 		if err := m.UnmarshalBinary(b[len(a)+1:]); err != nil {
 			return hasher{}, fmt.Errorf("%w: %w", errState, err)

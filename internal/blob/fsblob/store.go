@@ -4,9 +4,10 @@
 //	DIR/sha512/ab/abcd…
 //	DIR/uploads/<id>      the bytes of an upload that is not committed
 //
-// A file below sha256 or sha512 is complete and durable from the moment it has its name. Several processes of one
-// machine may use a directory at once: uploads are guarded by file locks, all else by rename.
-// docs/design/blob-writing.md tells why writing is done as it is, with figures.
+// A file below sha256 or sha512 is complete and durable from the moment it has its name. Several processes of
+// one machine may use a directory concurrently: file locks guard uploads, and rename makes all other changes
+// atomic.
+// docs/design/blob-writing.md explains the way of writing, with figures.
 package fsblob
 
 import (
@@ -25,10 +26,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// algorithms lists the folders of blobs in the order of their digests' text.
+// algorithms lists the algorithms in the order of the text of their digests.
 var algorithms = []name.Algorithm{name.SHA256, name.SHA512}
 
-// Blobs are private to the server: rights are decided above.
+// Only the server's user may read blobs. Packages above this one decide about rights.
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
@@ -38,16 +39,17 @@ const (
 type Store struct {
 	dir string
 
-	// mu guards synced: the folders of which this process knows that they survive power loss.
+	// mu guards synced, the set of folders that this process has made durable.
 	mu     sync.Mutex
 	synced map[string]bool
 
-	spare chan struct{} // one token for each buffer that uploads hold beyond their first, see pump
+	spare chan struct{} // one token for each large buffer that an upload holds beyond its first, see pump
 }
 
 var _ blob.Store = (*Store)(nil)
 
-// Open makes a store of a directory, which is created when missing. The parent of dir must be writable for that.
+// Open opens a store in a directory, which it creates if it does not exist. Then the parent of dir must be
+// writable.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -66,13 +68,14 @@ func (s *Store) uploadsDir() string                          { return s.dir + "/
 func (s *Store) algorithmDir(a name.Algorithm) string        { return s.dir + "/" + string(a) }
 func (s *Store) prefixDir(a name.Algorithm, h string) string { return s.algorithmDir(a) + "/" + h[:2] }
 
-// blobPath is safe to join: a digest is lower-case hexadecimal by its type. d must not be zero.
+// blobPath returns the path of a blob. It needs no check of the digits: a Digest is lower-case hexadecimal by
+// its type. d must not be zero.
 func (s *Store) blobPath(d name.Digest) string {
 	h := d.Hex()
 	return s.prefixDir(d.Algorithm(), h) + "/" + h
 }
 
-// Open implements blob.Store. It costs two system calls, open and fstat; the reader is an *os.File.
+// Open implements blob.Store. It makes two system calls, open and fstat; the reader is an *os.File.
 func (s *Store) Open(_ context.Context, d name.Digest) (io.ReadSeekCloser, blob.Info, error) {
 	if d == (name.Digest{}) {
 		return nil, blob.Info{}, notFound(d)
@@ -101,8 +104,8 @@ func (s *Store) Stat(_ context.Context, d name.Digest) (blob.Info, error) {
 	return blobInfo(d, info), nil
 }
 
-// Delete implements blob.Store. The removal is durable when it returns, so that a blob that was reported deleted does
-// not come back.
+// Delete implements blob.Store. The removal is durable when Delete returns, so that a blob that was reported as
+// deleted does not reappear after a crash.
 func (s *Store) Delete(_ context.Context, d name.Digest) error {
 	if d == (name.Digest{}) {
 		return nil
@@ -121,8 +124,8 @@ func (s *Store) Delete(_ context.Context, d name.Digest) error {
 	return nil
 }
 
-// makePrefixDir makes the folder for blobs whose digits start as h does. Its name is synced once per process also where
-// it exists, since a process that was killed may have made it and not synced it.
+// makePrefixDir creates the folder for blobs whose digits start as h does. A folder that exists is synced too,
+// once per process, since a process that was killed may have created it without syncing it.
 func (s *Store) makePrefixDir(a name.Algorithm, h string) error {
 	dir := s.prefixDir(a, h)
 	s.mu.Lock()
@@ -152,7 +155,8 @@ func readError(d name.Digest, err error) error {
 	return fmt.Errorf("reading blob %s: %w", d, err)
 }
 
-// writeError gives the error of a system call that writes its meaning.
+// writeError returns the error of a system call that writes: fault.Unavailable if the disk is full, otherwise
+// err with what was being done.
 func writeError(doing string, err error) error {
 	if durable.IsFull(err) {
 		return fault.Unavailable.New("the registry's disk is full: nothing of this request was stored").

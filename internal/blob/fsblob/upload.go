@@ -18,7 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// validID tells whether an upload's ID may become a file's name.
+// validID reports whether an upload's ID may be used as the name of a file.
 func validID(id string) bool {
 	ok := len(id) == 32
 	for i := 0; ok && i < len(id); i++ {
@@ -38,7 +38,7 @@ func (s *Store) Begin(_ context.Context, a name.Algorithm) (blob.Upload, error) 
 		return blob.Upload{}, err
 	}
 	var id [16]byte
-	rand.Read(id[:]) // never fails: the program ends instead
+	rand.Read(id[:]) // never returns an error
 	return blob.Upload{ID: hex.EncodeToString(id[:]), State: state}, nil
 }
 
@@ -51,7 +51,7 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	defer func() { f.release(err == nil && after.Size > 0) }()
 	h, err := parseState(u.State)
 	if err != nil {
-		return blob.Upload{}, fmt.Errorf("taking up upload %s: %w", u.ID, err)
+		return blob.Upload{}, fmt.Errorf("resuming upload %s: %w", u.ID, err)
 	}
 	n, err := s.pump(ctx, f, h, r, limit)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	if err := durable.SyncData(f.File); err != nil {
 		return blob.Upload{}, writeError("syncing an upload", err)
 	}
-	if u.Size == 0 { // also where the file was there: the call that made it may have failed before this
+	if u.Size == 0 { // also if the file exists: the call that created it may have failed before this sync
 		if err := durable.SyncDir(s.uploadsDir()); err != nil {
 			return blob.Upload{}, writeError("syncing an upload", err)
 		}
@@ -75,9 +75,10 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	return blob.Upload{ID: u.ID, Size: u.Size + n, State: state}, nil
 }
 
-// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, also when it was there before, so
-// that a collector's grace period starts anew. One departure: when the folder of the blob cannot be synced after the
-// rename (a broken disk), the error leaves a whole blob and no upload.
+// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, also if the blob was already
+// stored, so that the garbage collector's grace period starts again. There is one exception to the contract: if
+// the folder of the blob cannot be synced after the rename (a broken disk), Commit returns an error although
+// the blob is whole and the upload no longer exists.
 func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit int64, want name.Digest) (info blob.Info, err error) {
 	if want == (name.Digest{}) {
 		return blob.Info{}, fault.DigestInvalid.New("no digest was given for the upload")
@@ -86,7 +87,7 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	if err != nil {
 		return blob.Info{}, err
 	}
-	defer func() { f.release(err == nil && info.Digest == want) }() // a panic of last keeps nothing
+	defer func() { f.release(err == nil && info.Digest == want) }() // after a panic of last, the upload is not kept
 
 	h, err := s.hasherFor(u, want.Algorithm())
 	if err != nil {
@@ -115,20 +116,21 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	return info, nil
 }
 
-// hasherFor takes up the upload's hash. An upload without bytes has nothing to lose: it is hashed as want asks.
+// hasherFor restores the upload's hash. For an upload without bytes, it returns a new hash with algorithm want.
 func (s *Store) hasherFor(u blob.Upload, want name.Algorithm) (hasher, error) {
 	if u.Size == 0 {
 		return newHasher(want)
 	}
 	h, err := parseState(u.State)
 	if err != nil {
-		return hasher{}, fmt.Errorf("taking up upload %s: %w", u.ID, err)
+		return hasher{}, fmt.Errorf("resuming upload %s: %w", u.ID, err)
 	}
 	return h, nil
 }
 
-// publish makes the locked upload the blob d, or drops it when the blob is there already. A blob whose size is wrong
-// (a disk has lost its end) is replaced, and one that a collector deletes meanwhile is written.
+// publish renames the locked upload to the blob d, or drops the upload if the blob is already stored. A stored
+// blob with the wrong size (truncated by a disk error) is replaced. A blob that the garbage collector deletes
+// in the meantime is written again.
 func (s *Store) publish(f *uploadFile, size int64, d name.Digest) (blob.Info, error) {
 	path, now := s.blobPath(d), time.Now()
 	if err := s.makePrefixDir(d.Algorithm(), d.Hex()); err != nil {
@@ -140,7 +142,7 @@ func (s *Store) publish(f *uploadFile, size int64, d name.Digest) (blob.Info, er
 			if err := os.Remove(f.Name()); err != nil {
 				return blob.Info{}, err
 			}
-			// The writer that made it may not have come to its own sync yet.
+			// The call that wrote the blob may not have synced the folder yet.
 			return blobInfo(d, info), durable.SyncDir(filepath.Dir(path))
 		}
 	}
@@ -154,11 +156,11 @@ func (s *Store) publish(f *uploadFile, size int64, d name.Digest) (blob.Info, er
 	if err != nil {
 		return blob.Info{}, err
 	}
-	f.moved = true // even if it fails: then the file may be the blob by now
+	f.moved = true // also if Rename fails, since the file may have its new name then
 	return blobInfo(d, info), durable.Rename(f.Name(), path)
 }
 
-// Abort implements blob.Store. Errors: fault.UploadConflict while a writer is at the upload.
+// Abort implements blob.Store. Errors: fault.UploadConflict while another call writes the upload.
 func (s *Store) Abort(_ context.Context, u blob.Upload) error {
 	f, _, err := s.lockFile(u.ID, os.O_RDWR)
 	if errors.Is(err, fault.UploadNotFound) {
@@ -174,15 +176,16 @@ func (s *Store) Abort(_ context.Context, u blob.Upload) error {
 	return nil
 }
 
-// uploadFile is an upload's file while its lock is held. Only the holder changes the file or what its path names.
+// uploadFile is the file of an upload while its lock is held. Only the holder of the lock changes the file or
+// its path.
 type uploadFile struct {
 	*os.File
-	start int64 // the bytes that count: the Size of the Upload
+	start int64 // number of accepted bytes: the Size of the Upload
 	moved bool  // the file may have left its path, and must not be touched again
 }
 
-// lockUpload opens an upload's file for the only writer and cuts it to u.Size. Where u has no bytes yet, the file is
-// made. Errors: fault.UploadConflict, fault.UploadNotFound.
+// lockUpload opens the file of an upload, locks it and truncates it to u.Size. If u has no bytes yet, the file
+// is created. Errors: fault.UploadConflict, fault.UploadNotFound.
 func (s *Store) lockUpload(u blob.Upload) (*uploadFile, error) {
 	if u.Size < 0 {
 		return nil, uploadGone(u.ID)
@@ -199,7 +202,7 @@ func (s *Store) lockUpload(u blob.Upload) (*uploadFile, error) {
 		unlock(f)
 		return nil, uploadGone(u.ID).Because(fmt.Errorf("the file has %d bytes, the upload %d", length, u.Size))
 	}
-	if length > u.Size { // the rest of a call that failed
+	if length > u.Size { // bytes of a call that failed
 		if err := f.Truncate(u.Size); err != nil {
 			unlock(f)
 			return nil, writeError("opening an upload", err)
@@ -208,7 +211,7 @@ func (s *Store) lockUpload(u blob.Upload) (*uploadFile, error) {
 	return &uploadFile{File: f, start: u.Size}, nil
 }
 
-// lockFile opens an upload's file, takes its lock, and tells its length. Errors: fault.UploadConflict,
+// lockFile opens the file of an upload, locks it and returns its length. Errors: fault.UploadConflict,
 // fault.UploadNotFound.
 func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err error) {
 	if !validID(id) {
@@ -235,16 +238,16 @@ func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err er
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening an upload: %w", err)
 	}
-	// Between open and lock the holder before us may have finished: then this file is dropped, or is a blob by now,
-	// and writing to it would be wrong.
+	// Between open and lock, the previous holder of the lock may have finished: then this file was removed or is
+	// a blob now, and must not be written.
 	if there, err := os.Stat(f.Name()); err != nil || !os.SameFile(info, there) {
 		return nil, 0, uploadBusy(id).Because(err)
 	}
 	return f, info.Size(), nil
 }
 
-// unlock ends the lock of an upload's file and closes it. What was to be kept has been flushed before, so that neither
-// failure loses anything.
+// unlock unlocks the file of an upload and closes it. Errors are ignored: the bytes to keep have been synced
+// before.
 func unlock(f *os.File) {
 	durable.Unlock(f)
 	f.Close()
@@ -258,8 +261,9 @@ func uploadBusy(id string) *fault.Error {
 	return fault.UploadConflict.New("another request is writing upload %s", id)
 }
 
-// release ends the lock. When the call has failed, its bytes go, so that a full disk has room again. That need not
-// succeed: the next writer cuts the file once more, and the collector finds what nobody takes up.
+// release unlocks the file. If keep is false, it first removes the bytes of the failed call, so that a full
+// disk has space again. Errors of that are ignored: the next writer truncates the file again, and the garbage
+// collector finds uploads that are not resumed.
 func (f *uploadFile) release(keep bool) {
 	if !keep && !f.moved {
 		if f.start == 0 {
@@ -271,7 +275,7 @@ func (f *uploadFile) release(keep bool) {
 	unlock(f.File)
 }
 
-// rehash reads the upload once more with another algorithm.
+// rehash reads the upload again and hashes it with another algorithm.
 func rehash(ctx context.Context, f *os.File, size int64, a name.Algorithm) (hasher, error) {
 	h, err := newHasher(a)
 	if err != nil {
