@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Parse reads one line, with or without its newline.
+// Parse reads one line of the trail, with or without its newline.
 func Parse(line []byte) (Record, error) {
 	var w wireRecord
 	if err := json.Unmarshal(line, &w); err != nil {
@@ -55,7 +55,7 @@ func Parse(line []byte) (Record, error) {
 	return r, errors.Join(errs...)
 }
 
-// wireRecord has the members of a line.
+// wireRecord is a line of the trail in the form of its JSON members.
 type wireRecord struct {
 	UserIdentity        wireIdentity    `json:"userIdentity"`
 	EventTime           time.Time       `json:"eventTime"`
@@ -111,7 +111,7 @@ type wireIdentity struct {
 	IdentityProvider string `json:"identityProvider"`
 }
 
-// parse takes what appendJSON made.
+// parse reads the form that appendJSON writes.
 func (p *Params) parse(text json.RawMessage) error {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 || string(text) == "null" {
@@ -131,7 +131,7 @@ func (p *Params) parse(text json.RawMessage) error {
 	return nil
 }
 
-// denials are the error codes that say that somebody was not let in: for want of rights, or of credentials that hold.
+// denials are the error codes of requests that were refused because rights or valid credentials were missing.
 var denials = map[string]bool{
 	"AccessDenied": true, "AccessDeniedException": true, "UnauthorizedOperation": true, "UnauthorizedAccess": true,
 	"MissingAuthenticationToken": true, "MissingAuthenticationTokenException": true,
@@ -141,12 +141,12 @@ var denials = map[string]bool{
 	"ExpiredToken": true, "ExpiredTokenException": true, "InvalidIdentityToken": true, "RequestExpired": true,
 }
 
-// denied tells whether the request was refused for want of rights, or of credentials that hold.
+// denied reports whether the request was refused because rights or valid credentials were missing.
 func (r *Record) denied() bool { return denials[strings.TrimPrefix(r.ErrorCode, "Client.")] }
 
-// member finds the value of a member on the highest level of a line, as it stands there. It reads no further than it
-// must, and nothing deeper can be mistaken for it: what is inside texts and objects is passed over. ok is false when
-// there is none, or the line is torn before it.
+// member returns the value of a top-level member of a line, as it is written there. It stops at the first
+// match, and skips texts and nested objects, so that nothing inside them is taken for the member. ok is false
+// if the line has no such member or is torn before it.
 func member(line []byte, name string) (value []byte, ok bool) {
 	if len(line) == 0 || line[0] != '{' {
 		return nil, false
@@ -172,7 +172,8 @@ func member(line []byte, name string) (value []byte, ok bool) {
 	return nil, false
 }
 
-// skipText answers where the text that begins at i ends; -1 when none begins there or it does not end.
+// skipText returns the end of the text that begins at i, or -1 if no text begins there or the text does not
+// end.
 func skipText(line []byte, i int) int {
 	if i >= len(line) || line[i] != '"' {
 		return -1
@@ -193,7 +194,7 @@ func skipText(line []byte, i int) int {
 	return -1
 }
 
-// skipValue answers where the value that begins at i ends; -1 when it does not.
+// skipValue returns the end of the value that begins at i, or -1 if the value does not end.
 func skipValue(line []byte, i int) int {
 	depth := 0
 	for i < len(line) {
@@ -225,7 +226,7 @@ func skipValue(line []byte, i int) int {
 	return -1
 }
 
-// lineID is the event id of a line, zero when it has none.
+// lineID returns the event id of a line, or the zero ID if the line has none.
 func lineID(line []byte) (id ID) {
 	if v, ok := member(line, "eventID"); ok && len(v) == 38 {
 		id, _ = parseID(string(v[1:37]))
@@ -233,7 +234,7 @@ func lineID(line []byte) (id ID) {
 	return id
 }
 
-// lineTime is the time of a line, in seconds since 1970; ok is false when it has none.
+// lineTime returns the time of a line, in seconds since 1970. ok is false if the line has none.
 func lineTime(line []byte) (seconds int64, ok bool) {
 	v, ok := member(line, "eventTime")
 	if !ok || len(v) != len(timeForm)+2 {

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// eventVersion is the version of the line's shape.
+// eventVersion is the version of the format of a line.
 const eventVersion = "1.11"
 
-// timeForm is how CloudTrail writes times, always in UTC.
+// timeForm is CloudTrail's format of times, always in UTC.
 const timeForm = "2006-01-02T15:04:05Z"
 
-// AppendJSON appends the record as one JSON object without a newline, members in CloudTrail's order.
+// AppendJSON appends the record as one JSON object without a newline, with the members in CloudTrail's order.
 func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"eventVersion":"`+eventVersion+`","userIdentity":`...)
 	dst = r.Identity.appendJSON(dst)
@@ -59,9 +59,10 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	return append(dst, `,"eventCategory":"Management"}`...)
 }
 
-// AppendLines appends a line, with its newline, for each account that the record concerns: the caller's and the owner's.
-// Empty ones and repetitions count once. Two lines and more have event ids of their own, made from the record's, and a
-// SharedEventID. The same record always gives the same lines.
+// AppendLines appends a line, with its newline, for each account that the record concerns: the caller's and the
+// owner's. Empty and repeated accounts are skipped; without any account, it appends one line. If there are
+// several lines, each has an event id derived from the record's, and all have the same SharedEventID. The same
+// record always gives the same lines.
 //
 // Source: CloudTrail user guide, record contents, sharedEventID.
 func (r *Record) AppendLines(dst []byte, accounts ...string) []byte {
@@ -84,7 +85,7 @@ func (r *Record) AppendLines(dst []byte, accounts ...string) []byte {
 	return dst
 }
 
-// several tells whether more than one account is named.
+// several reports whether accounts has more than one different account.
 func several(accounts []string) bool {
 	first := ""
 	for _, a := range accounts {
@@ -145,29 +146,29 @@ func (s *Session) appendJSON(dst []byte) []byte {
 	}
 	dst = append(dst, `"attributes":{"creationDate":`...)
 	dst = appendTime(dst, s.CreatedAt)
-	// A text, not a truth value: so it is in CloudTrail.
+	// A text, not a boolean, as in CloudTrail.
 	dst = append(dst, `,"mfaAuthenticated":"`...)
 	dst = append(strconv.AppendBool(dst, s.MFA), `"}`...)
 	dst = unlessEmpty(dst, `,"sourceIdentity":`, s.SourceIdentity, maxText)
 	return append(dst, '}')
 }
 
-func always(dst []byte, name, value string, most int) []byte {
-	return appendString(append(dst, name...), value, most)
+func always(dst []byte, name, value string, maxBytes int) []byte {
+	return appendString(append(dst, name...), value, maxBytes)
 }
 
-func unlessEmpty(dst []byte, name, value string, most int) []byte {
+func unlessEmpty(dst []byte, name, value string, maxBytes int) []byte {
 	if value == "" {
 		return dst
 	}
-	return always(dst, name, value, most)
+	return always(dst, name, value, maxBytes)
 }
 
 func appendTime(dst []byte, t time.Time) []byte {
 	return append(t.UTC().AppendFormat(append(dst, '"'), timeForm), '"')
 }
 
-// plain are the bytes that stand for themselves in a JSON text.
+// plain marks the bytes that need no escape in a JSON text.
 var plain = func() (is [utf8.RuneSelf]bool) {
 	for c := byte(' '); c < 0x7f; c++ {
 		is[c] = c != '"' && c != '\\'
@@ -177,14 +178,15 @@ var plain = func() (is [utf8.RuneSelf]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON text, at most that many bytes of it before escaping; what was cut ends with "…".
-// Bytes that are not UTF-8 become U+FFFD. Characters that would move the cursor of a terminal, or the order of what it
-// shows, are escaped, although JSON does not ask for it: the trail is read with cat, and clients choose their user agent.
-func appendString(dst []byte, s string, most int) []byte {
-	cut := len(s) > most
+// appendString appends at most maxBytes bytes of s (counted before escaping) as a JSON text; a text that was
+// cut ends with "…". Bytes that are not UTF-8 become U+FFFD. Characters that would move the cursor of a
+// terminal, or change the order of the displayed text, are escaped, although JSON does not require it:
+// operators read the trail with cat, and clients choose their user agent.
+func appendString(dst []byte, s string, maxBytes int) []byte {
+	cut := len(s) > maxBytes
 	if cut {
-		end := most
-		for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) { // a text that is not UTF-8 may have no start at all
+		end := maxBytes
+		for end > maxBytes-utf8.UTFMax && !utf8.RuneStart(s[end]) { // a text that is not UTF-8 may have no start of a character
 			end--
 		}
 		s = s[:end]
@@ -218,7 +220,8 @@ func appendString(dst []byte, s string, most int) []byte {
 	return append(dst, '"')
 }
 
-// appendRaw appends JSON, with the characters escaped that appendString escapes; they can stand in texts only.
+// appendRaw appends a JSON value, and escapes the characters that appendString escapes; in JSON they occur only
+// inside texts.
 func appendRaw(dst, value []byte) []byte {
 	start := 0
 	for i := 0; i < len(value); {
@@ -227,7 +230,7 @@ func appendRaw(dst, value []byte) []byte {
 			continue
 		}
 		r, size := utf8.DecodeRune(value[i:])
-		if r < ' ' || r != 0x7f && !hidden(r) { // controls below the space are between values, or the text is no JSON
+		if r < ' ' || r != 0x7f && !hidden(r) { // control characters below the space are between values, or the text is not JSON
 			i += size
 			continue
 		}
@@ -239,7 +242,8 @@ func appendRaw(dst, value []byte) []byte {
 	return append(dst, value[start:]...)
 }
 
-// hidden are characters of several bytes that are not shown: controls, separators of lines, marks of direction.
+// hidden reports whether r is an invisible character of several bytes: a control, a line separator or a
+// direction mark.
 func hidden(r rune) bool {
 	return r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r == 0xfeff
 }

@@ -17,20 +17,21 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/durable"
 )
 
-// lateness is how many seconds a line may be older than one before it in its file. Lines are made when their request is
-// completed, so that only those that waited in the database, or that a clock set back made, come later.
-const lateness = 15 * 60
+// maxLateness is how many seconds a line may be older than a line before it in the same file. Lines are made
+// when their request is completed, so that only lines that waited in the database, or that were made after the
+// clock was set back, come late.
+const maxLateness = 15 * 60
 
 // file is one file of the trail.
 type file struct {
 	path   string
-	number int64 // grows from file to file
-	start  int64 // the time of the first line, seconds since 1970; no line is older by more than lateness
-	size   int64 // of whole lines; there may be more bytes when a write failed
-	last   int64 // the time of the last line, once it was looked up; no line is newer by more than lateness
+	number int64 // increases from file to file
+	start  int64 // the time of the first line, seconds since 1970; no line is older by more than maxLateness
+	size   int64 // size of the whole lines, in bytes; after a failed write the file may be longer
+	last   int64 // the time of the last line, 0 until it is looked up; no line is newer by more than maxLateness
 }
 
-// nameForm is the time in the name of a file.
+// nameForm is the format of the time in the name of a file.
 const nameForm = "20060102T150405Z"
 
 var fileName = regexp.MustCompile(`^audit-([0-9]{8}T[0-9]{6}Z)-([0-9]{1,18})\.ndjson$`)
@@ -48,7 +49,7 @@ func list(dir string) ([]*file, error) {
 		}
 		start, err := time.Parse(nameForm, m[1])
 		if err != nil {
-			continue // somebody else's file
+			continue // not a file of the trail
 		}
 		number, err := strconv.ParseInt(m[2], 10, 64)
 		if err != nil {
@@ -64,7 +65,8 @@ func list(dir string) ([]*file, error) {
 	return all, nil
 }
 
-// resume finds the files and opens the last one. On a full disk it leaves that one alone: the next line begins another.
+// resume lists the files and opens the last one. If the disk is full, it leaves that file unchanged, and the
+// next line begins a new file.
 func (l *Log) resume() (err error) {
 	if l.files, err = list(l.dir); err != nil || len(l.files) == 0 {
 		return err
@@ -76,7 +78,7 @@ func (l *Log) resume() (err error) {
 	}
 	size, err := complete(f, last.size)
 	if err == nil {
-		err = durable.SyncData(f) // what is found there counts as written
+		err = durable.SyncData(f) // the lines that are found count as written
 	}
 	if err != nil {
 		if err = errors.Join(err, f.Close()); durable.IsFull(err) {
@@ -96,7 +98,7 @@ func (l *Log) resume() (err error) {
 	})
 }
 
-// complete makes the last byte of a file a newline and answers the size.
+// complete appends a newline to a file that does not end with one, and returns the size of the file.
 func complete(f *os.File, size int64) (int64, error) {
 	if size == 0 {
 		return 0, nil
@@ -112,7 +114,8 @@ func complete(f *os.File, size int64) (int64, error) {
 	return size + 1, err
 }
 
-// write puts lines into files, a new one at each cut, and answers how many bytes are there to stay.
+// write appends lines to files, and begins a new file at each cut. It returns the number of bytes that are
+// written for good.
 func (l *Log) write(buf []byte, cuts []int) (n int, err error) {
 	for n < len(buf) {
 		if len(cuts) > 0 && cuts[0] == n {
@@ -125,7 +128,7 @@ func (l *Log) write(buf []byte, cuts []int) (n int, err error) {
 		if len(cuts) > 0 {
 			end = cuts[0]
 		}
-		if err := l.stretch(buf[n:end]); err != nil {
+		if err := l.writeLines(buf[n:end]); err != nil {
 			return n, err
 		}
 		n = end
@@ -133,15 +136,16 @@ func (l *Log) write(buf []byte, cuts []int) (n int, err error) {
 	return n, nil
 }
 
-// stretch writes lines into one file, all or none of them.
-func (l *Log) stretch(lines []byte) error {
+// writeLines appends lines to one file: all of them or none.
+func (l *Log) writeLines(lines []byte) error {
 	if l.out == nil {
 		if err := l.create(lines); err != nil {
 			return fmt.Errorf("beginning a file of the audit trail: %w", err)
 		}
 	}
 	f := l.files[len(l.files)-1]
-	// At an offset, not at the end: when a write fails half-way and the file cannot be cut, the next one goes over it.
+	// WriteAt, not append: if a write fails half-way and the file cannot be truncated, the next write overwrites
+	// its bytes.
 	if _, err := l.out.WriteAt(lines, f.size); err != nil {
 		return errors.Join(fmt.Errorf("writing the audit trail: %w", err), l.out.Truncate(f.size))
 	}
@@ -151,7 +155,7 @@ func (l *Log) stretch(lines []byte) error {
 	return nil
 }
 
-// create begins a file, which is named by the time of the first of the lines that go into it.
+// create begins a file. The time of the first line becomes part of its name.
 func (l *Log) create(lines []byte) error {
 	start, ok := lineTime(lines)
 	if !ok {
@@ -174,7 +178,8 @@ func (l *Log) create(lines []byte) error {
 	return nil
 }
 
-// rotate ends the file that is written. One without a line goes away: the next line may be older than its name.
+// rotate ends the current file. A file without a line is removed, since the next line may be older than the
+// time in its name.
 func (l *Log) rotate() error {
 	if l.out == nil {
 		return nil
@@ -194,8 +199,8 @@ func (l *Log) rotate() error {
 	return err
 }
 
-// sync asks the disk to keep what was written. When it does not, all since the last time counts as lost but for the
-// last own lines, which their owner still has; the file ends before them.
+// sync makes the written lines durable. If that fails, the lines since the last sync count as lost, except for
+// the last own lines, which the caller still has, and the file is truncated to its length at the last sync.
 func (l *Log) sync(own int) error {
 	if l.out == nil {
 		return nil
@@ -214,7 +219,7 @@ func (l *Log) sync(own int) error {
 	return err
 }
 
-// expire deletes the oldest files while all together are too large.
+// expire deletes the oldest files while the size of all files exceeds the limit.
 func (l *Log) expire() {
 	total := int64(0)
 	for _, f := range l.files {
@@ -230,12 +235,12 @@ func (l *Log) expire() {
 	}
 }
 
-// blockBytes is how much of a file is read at once. It is more than a line, so that a block has at least one whole line;
-// where it has none there is no line of this trail.
+// blockBytes is how much of a file is read at once. It is more than a line, so that each block has at least one
+// whole line; a block without one has no line of this trail.
 const blockBytes = 2 * maxLine
 
-// blocks calls each for the whole lines of f from offset from to offset to, as many at once as fit into a block, until it
-// answers false. With backward the last block comes first. The block is valid during the call.
+// blocks calls each with the whole lines of f between the offsets from and to, block by block, until each
+// returns false. With backward, the last block comes first. The block is valid only during the call.
 func blocks(ctx context.Context, f io.ReaderAt, from, to int64, backward bool, each func(at int64, block []byte) bool) error {
 	buf := make([]byte, min(blockBytes, max(0, to-from)))
 	for from < to {
@@ -251,7 +256,7 @@ func blocks(ctx context.Context, f io.ReaderAt, from, to int64, backward bool, e
 			return fmt.Errorf("reading the audit trail: %w", err)
 		}
 		switch {
-		case backward && at > from: // the first line may have begun before
+		case backward && at > from: // the first line may begin before this block
 			first := bytes.IndexByte(block, '\n') + 1
 			if first == len(block) {
 				first = 0
@@ -260,7 +265,7 @@ func blocks(ctx context.Context, f io.ReaderAt, from, to int64, backward bool, e
 			to = at
 		case backward:
 			to = from
-		case at+n < to: // the last line may go on
+		case at+n < to: // the last line may end after this block
 			if last := bytes.LastIndexByte(block, '\n') + 1; last > 0 {
 				block = block[:last]
 			}

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	helperDir = "AUDIT_TEST_DIR" // tells a child process of the tests that it is one, and its directory
+	helperDir = "AUDIT_TEST_DIR" // set for a child process of the tests: its directory
 	noMount   = 77               // the exit status of a child that may not mount
 )
 
@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// On a full disk nobody waits, lines wait in memory and then are lost, and the trail says how many. The disk is a small
-// tmpfs in a mount namespace of a child.
+// On a full disk no call of Append blocks: lines wait in memory up to the limit, further lines are lost, and
+// the trail records their number. The disk is a small tmpfs in a mount namespace of a child process.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(os.Args[0])
@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
-		t.Skipf("no mount namespace to be had here (%v): how a full disk is met was not shown", err)
+		t.Skipf("no mount namespace on this system (%v): the behaviour on a full disk was not tested", err)
 	}
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("the child on a tmpfs of 32 MiB: %v\n%s", err, out)
@@ -79,7 +79,7 @@ func fillDisk(ctx context.Context, dir string) error {
 		}
 	}
 	change := func() error {
-		r := numbered(durable, -24*3600) // it waited for long
+		r := numbered(durable, -24*3600) // it waited for a long time
 		r.RequestID = fmt.Sprintf("durable-%d", durable)
 		durable++
 		d.add(r.AppendJSON(nil))
@@ -99,7 +99,7 @@ func fillDisk(ctx context.Context, dir string) error {
 			return fmt.Errorf("round %d: 45,000 lines on a full disk took %s", round, took)
 		}
 		if err := l.Flush(ctx); err == nil || strings.Contains(err.Error(), "lost") {
-			return fmt.Errorf("round %d: Flush on a full disk: got %w, want that it is full", round, err)
+			return fmt.Errorf("round %d: Flush on a full disk: got %w, want the error of a full disk", round, err)
 		}
 		for range 3 {
 			if err := change(); err == nil {
@@ -112,7 +112,7 @@ func fillDisk(ctx context.Context, dir string) error {
 		if err := os.Remove(ballast); err != nil {
 			return err
 		}
-		if round == 1 { // the server stops and starts again
+		if round == 1 { // as after a restart of the server
 			if err := l.Close(); err != nil {
 				return fmt.Errorf("closing, once there is space: %w", err)
 			}
@@ -142,7 +142,8 @@ func fillDisk(ctx context.Context, dir string) error {
 	return closeFull(ctx, l, dir, ballast)
 }
 
-// makeSpace checks that what is in the trail and what it says is lost are all lines that were appended.
+// makeSpace frees the disk, and checks that the lines in the trail and the lines that it reports as lost are
+// together all lines that were appended.
 func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) error {
 	have, changes, lost, notes := map[string]int{}, 0, 0, 0
 	last := -1
@@ -175,7 +176,7 @@ func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) 
 				last = number
 			}
 			if have[id] > 1 && e.Record.Name != "AuditLinesLost" {
-				return fmt.Errorf("%s stands there %d times", id, have[id])
+				return fmt.Errorf("%s is there %d times", id, have[id])
 			}
 		}
 		if cursor = page.Next; len(page.Events) == 0 {
@@ -203,8 +204,8 @@ func makeSpace(ctx context.Context, l *audit.Log, trail string, n, durable int) 
 	return err
 }
 
-// closeFull closes and opens the trail on a full disk: lines that wait are lost, which Close tells; one that is torn is
-// left, and what was there can be read.
+// closeFull closes and opens the trail on a full disk. Close reports that the waiting lines are lost; a torn
+// line is left in place, and the earlier lines can be read.
 func closeFull(ctx context.Context, l *audit.Log, dir, ballast string) error {
 	trail := filepath.Join(dir, "audit")
 	l.Append(numbered(1, 0))
@@ -225,8 +226,8 @@ func closeFull(ctx context.Context, l *audit.Log, dir, ballast string) error {
 	if err != nil {
 		return err
 	}
-	have := bytes.Count(text, []byte("\n"))                           // the writer may have had some of them in time
-	torn := append(text, strings.Repeat("x", 4096-len(text)%4096)...) // up to the end of a page: a newline needs another
+	have := bytes.Count(text, []byte("\n"))                           // the writer may have written some of them
+	torn := append(text, strings.Repeat("x", 4096-len(text)%4096)...) // up to the end of a page, so that a newline needs another page
 	if err := os.WriteFile(files[0], torn, 0o600); err != nil {
 		return fmt.Errorf("tearing a line: %w", err)
 	}
@@ -251,7 +252,7 @@ func closeFull(ctx context.Context, l *audit.Log, dir, ballast string) error {
 	return l.Close()
 }
 
-// takeSpace fills the disk but for a little.
+// takeSpace fills the disk except for a small rest.
 func takeSpace(dir, ballast string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -261,7 +262,7 @@ func takeSpace(dir, ballast string) error {
 	return os.WriteFile(ballast, make([]byte, max(0, left)), 0o600)
 }
 
-// fillUp takes what is left.
+// fillUp fills the rest of the disk.
 func fillUp(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -14,65 +14,66 @@ import (
 )
 
 const (
-	flushEvery = 200 * time.Millisecond // how long a line of Append waits at most before it is in a file
-	flushBytes = 64 << 10               // so much wakes the writer earlier
-	syncEvery  = time.Second            // how often the disk is asked to keep what was written
-	retryEvery = time.Second            // how often lines that could not be written are tried again
-	maxWaiting = 16 << 20               // lines that cannot be written wait in memory up to here; those after are lost
+	flushEvery = 200 * time.Millisecond // maximum delay until a line of Append is in a file
+	flushBytes = 64 << 10               // number of waiting bytes that wakes the writer earlier
+	syncEvery  = time.Second            // interval of syncs
+	retryEvery = time.Second            // interval of attempts to write after an error
+	maxWaiting = 16 << 20               // bytes of lines that wait in memory while they cannot be written; further lines are lost
 )
 
-// Options of a Log. The zero value of each field is its default.
+// Options configure a Log. The zero value of each field means its default.
 type Options struct {
-	MaxBytes int64            // of one file, 64 MiB; one line may go beyond it
-	Keep     int64            // of all files together, 1 GiB; the oldest files beyond it are deleted
-	Now      func() time.Time // time.Now
-	Logger   *slog.Logger     // hears when the trail cannot be written, and when it can again; slog.Default()
+	MaxBytes int64            // maximum size of a file, default 64 MiB; a file has at least one line
+	Keep     int64            // maximum size of all files together, default 1 GiB; the oldest files beyond it are deleted
+	Now      func() time.Time // default time.Now
+	Logger   *slog.Logger     // logs when the trail cannot be written, and when it can be written again; default slog.Default()
 }
 
-// Log is the trail in its directory: files audit-<time of the first line>-<number>.ndjson, a line for each event. All
-// methods are safe for concurrent use. One process at a time may have the directory open; whoever opens it sees to that.
+// Log is the audit trail in its directory: files audit-<time of the first line>-<number>.ndjson with a line for
+// each event. All methods are safe for concurrent use. Only one process at a time may have the directory open;
+// the caller of OpenLog ensures that.
 type Log struct {
 	dir  string
 	opts Options
 
-	mu   sync.Mutex // the lines that wait
-	buf  []byte
-	idle []byte // to be the next buf, so that it need not grow again
-	busy int    // bytes that are being written, which wait again when that fails
-	cuts []int  // where in buf a new file begins
-	next target // where the next line goes
+	mu   sync.Mutex // guards the fields up to lost
+	buf  []byte     // lines that wait to be written
+	idle []byte     // the next buf, kept for its capacity
+	busy int        // bytes being written, which are put back if the write fails
+	cuts []int      // offsets in buf at which a new file begins
+	next target     // the file of the next line
 	lost loss
 
-	turn    chan struct{} // the files; who wants both takes the turn before mu
+	turn    chan struct{} // guards the fields up to triedAt; acquired before mu
 	files   []*file       // oldest first
-	out     *os.File      // the last of files while it is written; nil: the next line begins a new one
-	synced  int64         // how much of it the disk has promised to keep
-	undone  int           // lines after that
+	out     *os.File      // the last of files while it is open; nil if the next line begins a new file
+	synced  int64         // durable bytes of out
+	undone  int           // lines after the durable bytes
 	syncAt  time.Time
 	failing bool
-	triedAt time.Time // by the background
+	triedAt time.Time // last attempt of the background writer
 
 	wake chan struct{}
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// target describes the file that the next line goes to, as it will be when all that waits is written.
+// target describes the file of the next line as it will be when all waiting lines are written.
 type target struct {
 	open  bool
 	bytes int64
-	day   int64 // of its first line, days since 1970
-	last  int64 // the newest time in it, seconds since 1970
+	day   int64 // day of its first line, days since 1970
+	last  int64 // newest time of its lines, seconds since 1970
 }
 
-// loss counts lines that are in no file.
+// loss counts lines that were not written to any file.
 type loss struct {
 	lines    int64
 	from, to time.Time
 }
 
-// OpenLog opens or makes the directory and goes on with its last file. A line that a crash has torn there gets a newline,
-// so that it is not glued to the next.
+// OpenLog opens or creates the directory and continues its last file. If a crash tore the last line, OpenLog
+// ends that line with a newline, so that the next line begins after it.
 func OpenLog(dir string, opts Options) (*Log, error) {
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = 64 << 20
@@ -100,9 +101,10 @@ func OpenLog(dir string, opts Options) (*Log, error) {
 	return l, nil
 }
 
-// Append adds a record, a line for each account (see AppendLines). It does not wait for the disk: the line is in a file
-// soon after, and survives the process from then on. While the disk is full lines wait in memory, up to 16 MiB; those
-// after are lost, and a line with the name "AuditLinesLost" and their number follows when there is space again.
+// Append adds the lines of a record, one for each account (see AppendLines). It does not wait for the disk: a
+// line is in a file within 200 ms, and survives the process from then on. While the disk is full, lines wait in
+// memory, up to 16 MiB; further lines are lost. When there is space again, a line with the name
+// "AuditLinesLost" records their number.
 func (l *Log) Append(r *Record, accounts ...string) {
 	l.mu.Lock()
 	start := len(l.buf)
@@ -113,7 +115,7 @@ func (l *Log) Append(r *Record, accounts ...string) {
 	}
 	l.buf = r.AppendLines(l.buf, accounts...)
 	l.place(start, r.Time.Unix())
-	full := start < flushBytes && len(l.buf) >= flushBytes // once, not again while it cannot be written
+	full := start < flushBytes && len(l.buf) >= flushBytes // true only once, not again while the lines cannot be written
 	l.mu.Unlock()
 	if full {
 		select {
@@ -123,8 +125,8 @@ func (l *Log) Append(r *Record, accounts ...string) {
 	}
 }
 
-// AppendDurable adds lines that were made before, and returns when the disk keeps them. After an error it is not known
-// which of them are in the files.
+// AppendDurable adds encoded lines and returns when they are durable. After an error, some of the lines may be
+// in the files.
 func (l *Log) AppendDurable(ctx context.Context, lines [][]byte) error {
 	if err := l.take(ctx); err != nil {
 		return err
@@ -142,7 +144,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	return l.drain(nil)
 }
 
-// Close writes what waits, and makes it durable.
+// Close writes the waiting lines and makes them durable. If lines are lost, the error has their number.
 func (l *Log) Close() error {
 	l.stop()
 	<-l.done
@@ -152,7 +154,7 @@ func (l *Log) Close() error {
 	defer l.give()
 	err := l.drain(nil)
 	if err == nil {
-		err = l.drain(nil) // the first may have left a line about lost ones
+		err = l.drain(nil) // the first call may have added the line AuditLinesLost
 	}
 	l.mu.Lock()
 	l.lose(int64(bytes.Count(l.buf, []byte("\n"))))
@@ -178,7 +180,7 @@ func (l *Log) take(ctx context.Context) error {
 
 func (l *Log) give() { <-l.turn }
 
-// run writes in the background until Close.
+// run writes waiting lines in the background until Close.
 func (l *Log) run(ctx context.Context) {
 	defer close(l.done)
 	tick := time.NewTicker(flushEvery)
@@ -202,13 +204,13 @@ func (l *Log) run(ctx context.Context) {
 		if err == nil && l.undone > 0 && time.Since(l.syncAt) >= syncEvery {
 			err = l.sync(0)
 		}
-		l.tell(err)
+		l.logState(err)
 		l.give()
 	}
 }
 
-// tell says once that the trail cannot be written, and once that it can again.
-func (l *Log) tell(err error) {
+// logState logs the first error of writing the trail, and the first success after errors.
+func (l *Log) logState(err error) {
 	switch {
 	case err != nil && !l.failing:
 		l.opts.Logger.Error("the audit trail cannot be written: lines wait in memory, and are lost when too many wait", "cause", err)
@@ -218,12 +220,13 @@ func (l *Log) tell(err error) {
 	l.failing = err != nil
 }
 
-// place decides whether the line that begins at start in buf begins a new file. The rules make it possible to skip
-// whole files by time: no file has lines of two days, and no line is older by more than lateness than one before it.
+// place decides whether the line that begins at start in buf begins a new file. Its rules allow Search to skip
+// whole files by time: a file has lines of one day only, and no line is older by more than maxLateness than a
+// line before it.
 func (l *Log) place(start int, seconds int64) {
 	n, day := int64(len(l.buf)-start), seconds/86400
 	t := &l.next
-	if t.open && (t.bytes > 0 && t.bytes+n > l.opts.MaxBytes || day > t.day || seconds < t.last-lateness) {
+	if t.open && (t.bytes > 0 && t.bytes+n > l.opts.MaxBytes || day > t.day || seconds < t.last-maxLateness) {
 		l.cuts = append(l.cuts, start)
 		t.open = false
 	}
@@ -246,8 +249,8 @@ func (l *Log) lose(lines int64) {
 	l.lost.lines += lines
 }
 
-// drain writes what waits and then the lines of own, which it makes durable. What could not be written waits again, but
-// for own. The caller has the turn.
+// drain writes the waiting lines and then the lines of own, which it makes durable. Waiting lines that could
+// not be written wait again; those of own do not. The caller holds the turn.
 func (l *Log) drain(own [][]byte) error {
 	l.mu.Lock()
 	mark := len(l.buf)
@@ -273,7 +276,7 @@ func (l *Log) drain(own [][]byte) error {
 	defer l.mu.Unlock()
 	l.busy = 0
 	if err != nil && len(own) > 0 {
-		l.next.bytes = l.opts.MaxBytes // what it says of the file is not so: the next line begins another
+		l.next.bytes = l.opts.MaxBytes // next does not describe the file any more, so that the next line begins a new file
 	}
 	if n < mark {
 		l.putBack(buf[:mark], cuts, n)
@@ -290,7 +293,7 @@ func (l *Log) drain(own [][]byte) error {
 	return err
 }
 
-// putBack lets the part of buf from n on wait again, before what came since.
+// putBack puts the part of buf from n on back before the lines that were added in the meantime.
 func (l *Log) putBack(buf []byte, cuts []int, n int) {
 	var all []int
 	for _, c := range cuts {
@@ -305,7 +308,7 @@ func (l *Log) putBack(buf []byte, cuts []int, n int) {
 	l.buf, l.cuts = append(rest, l.buf...), all
 }
 
-// lostName is the eventName of the line that says how many lines are missing before it.
+// lostName is the eventName of the line that records how many lines are missing before it.
 const lostName = "AuditLinesLost"
 
 func (m loss) record(now time.Time) Record {

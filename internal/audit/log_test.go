@@ -23,11 +23,11 @@ func openLog(t *testing.T, dir string, opts audit.Options) *audit.Log {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() }) // the second Close of a test that closes by itself
+	t.Cleanup(func() { _ = l.Close() }) // a second Close if the test closed l itself
 	return l
 }
 
-// numbered is a record whose request id is its number; second is its time after noon.
+// numbered returns a record whose request id has the number n; second is its time in seconds after noon.
 func numbered(n, second int) *audit.Record {
 	return &audit.Record{
 		EventID: audit.NewID(), Time: noon.Add(time.Duration(second) * time.Second), Source: "ecr.amazonaws.com", Name: "PutImage", Account: "111122223333",
@@ -57,7 +57,7 @@ func names(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-// found are the request ids of all that a query finds, page by page, without their common beginning.
+// found returns the request ids of all events of a query, page by page, without their common prefix.
 func found(t *testing.T, l *audit.Log, q audit.Query, limit int) string {
 	t.Helper()
 	var all []string
@@ -102,15 +102,15 @@ func TestFilesAndTheirMode(t *testing.T) {
 	}
 }
 
-// A new file begins with a new day, when the file is large enough, and for a line that comes much too late; not for one
-// that is a little late.
+// A new file begins with a new day, when the file has reached its maximum size, and for a line that is older by
+// more than the allowed lateness; not for a line that is slightly late.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	const day = 24 * 3600
 	size := len(numbered(1, 0).AppendJSON(nil)) + 1
 	for what, c := range map[string]struct {
 		max     int
-		seconds []int // when the lines were made, after noon
+		seconds []int // times of the lines, in seconds after noon
 		want    string
 	}{
 		"one day":       {0, []int{0, 1, day/2 - 1}, "20260102T120000Z-000001"},
@@ -155,7 +155,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// The oldest files go when all together are too large, and the one that is written never does.
+// The oldest files are deleted when all files together are too large; the current file is never deleted.
 func TestRetention(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -201,7 +201,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// What a crash left of a line is no line, and the next one begins after it.
+// A line that was torn by a crash is not returned, and the next line begins after it.
 func TestTornLine(t *testing.T) {
 	t.Parallel()
 	for what, torn := range map[string]string{
@@ -241,7 +241,7 @@ func TestTornLine(t *testing.T) {
 				t.Errorf("newest first: got %q, want %q", got, want)
 			}
 			if after, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(after, append(text, torn...)) {
-				t.Errorf("what was there has been changed (%v)", err)
+				t.Errorf("the earlier content has been changed (%v)", err)
 			}
 		})
 	}
@@ -253,7 +253,8 @@ func reversed(s string) string {
 	return strings.Join(words, " ")
 }
 
-// Lines of many goroutines, with searches and rotation beside: each is there once, those of one goroutine in order.
+// Many goroutines append while others search and files rotate: each line is there once, and the lines of one
+// goroutine are in order.
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -311,7 +312,7 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
-// A line is in its file soon, also when nobody asks.
+// A line is written to its file soon, without any other call.
 func TestWrittenInTheBackground(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -2,21 +2,22 @@ package audit
 
 import "strconv"
 
-// Bounds of a line, in bytes unless said otherwise. With every byte escaped, all of them together stay below maxLine.
+// Limits of a line, in bytes unless stated otherwise. Even with every byte escaped, a line stays below maxLine.
 const (
-	maxText      = 1024     // of most texts
+	maxText      = 1024     // of a text without a limit of its own
 	maxMessage   = 2048     // of errorMessage
-	maxWord      = 64       // of accounts, types and regions
-	maxResources = 10       // how many of them
-	maxParam     = 4096     // of one text in Params
-	maxElements  = 100      // of one list in Params: how many
-	maxParams    = 64 << 10 // of a whole Params
+	maxWord      = 64       // of an account, type or region
+	maxResources = 10       // number of resources
+	maxParam     = 4096     // of a text in Params
+	maxElements  = 100      // number of elements of a list in Params
+	maxParams    = 64 << 10 // of all members of a Params
 	maxLine      = 512 << 10
 )
 
-// Params is an ordered list of names and values, such as the parameters of a request. It keeps them in the form in which
-// the line has them. The zero Params is empty and ready to use; in the line it is null. What goes beyond a bound is left
-// out: texts end with "…", and of a list or value that is dropped the member "omitted" tells.
+// Params is an ordered list of names and values, such as the parameters of a request, stored in the encoded
+// form of the line. The zero Params is empty and ready to use; it is encoded as null. Content beyond a limit is
+// omitted: a text that was cut ends with "…", and the member "omitted" is true if a list was cut or a value was
+// left out.
 type Params struct {
 	b       []byte // members without the braces: "a":1,"b":2
 	omitted bool
@@ -33,7 +34,7 @@ func (p *Params) String(name, value string) {
 func (p *Params) Strings(name string, values []string) {
 	mark := p.name(name)
 	p.b = append(p.b, '[')
-	for i := range p.most(len(values)) {
+	for i := range p.clampElements(len(values)) {
 		if i > 0 {
 			p.b = append(p.b, ',')
 		}
@@ -50,25 +51,25 @@ func (p *Params) Int(name string, value int64) {
 	p.check(mark)
 }
 
-// Bool adds a truth value.
+// Bool adds a boolean.
 func (p *Params) Bool(name string, value bool) {
 	mark := p.name(name)
 	p.b = strconv.AppendBool(p.b, value)
 	p.check(mark)
 }
 
-// Object adds a value that has members itself.
+// Object adds a value that has members.
 func (p *Params) Object(name string, value Params) {
 	mark := p.name(name)
 	p.b = value.appendObject(p.b)
 	p.check(mark)
 }
 
-// Objects adds a list of such values, for example imageIds.
+// Objects adds a list of values that have members, for example imageIds.
 func (p *Params) Objects(name string, values []Params) {
 	mark := p.name(name)
 	p.b = append(p.b, '[')
-	for i := range p.most(len(values)) {
+	for i := range p.clampElements(len(values)) {
 		if i > 0 {
 			p.b = append(p.b, ',')
 		}
@@ -78,17 +79,17 @@ func (p *Params) Objects(name string, values []Params) {
 	p.check(mark)
 }
 
-// Raw adds a value that is JSON already.
+// Raw adds a value that is encoded as JSON already.
 func (p *Params) Raw(name string, value []byte) {
 	mark := p.name(name)
 	p.b = appendRaw(p.b, value)
 	p.check(mark)
 }
 
-// JSON is the whole as one JSON object, "null" when it is empty.
+// JSON returns all members as one JSON object, or "null" if there are none.
 func (p *Params) JSON() string { return string(p.appendJSON(nil)) }
 
-// name begins a member and tells where, for check.
+// name begins a member, and returns its offset for check.
 func (p *Params) name(name string) (mark int) {
 	if p.b == nil {
 		p.b = make([]byte, 0, 384)
@@ -101,14 +102,15 @@ func (p *Params) name(name string) (mark int) {
 	return mark
 }
 
-// check takes a member back that makes the whole too large.
+// check removes the member that begins at mark if it makes the whole too large.
 func (p *Params) check(mark int) {
 	if len(p.b) > maxParams {
 		p.b, p.omitted = p.b[:mark], true
 	}
 }
 
-func (p *Params) most(n int) int {
+// clampElements returns n, or maxElements if n is greater, and then marks the parameters as incomplete.
+func (p *Params) clampElements(n int) int {
 	if n > maxElements {
 		n, p.omitted = maxElements, true
 	}

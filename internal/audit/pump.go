@@ -8,66 +8,66 @@ import (
 	"time"
 )
 
-// Pending are the lines of one commit, as they stand in the database.
+// Pending holds the lines of one commit, as they are stored in the database.
 type Pending struct {
-	ID    int64  // grows from commit to commit
-	Lines []byte // one line or more, each with its newline
+	ID    int64  // increases from commit to commit
+	Lines []byte // one or more lines, each with its newline
 }
 
-// Source is a database that keeps lines until they are in the files.
+// Source is a database that stores lines until they are in the files.
 type Source interface {
-	// PendingAudit answers up to limit of them whose ID is above after, lowest first. One that is committed later never
-	// has a lower ID than one that was answered.
+	// PendingAudit returns up to limit commits with an ID above after, in ascending order of ID. A later commit
+	// never has an ID below one that was returned.
 	PendingAudit(ctx context.Context, after int64, limit int) ([]Pending, error)
-	// DeleteAudit forgets those up to this ID, durably.
+	// DeleteAudit deletes the lines of all commits with an ID up to through, durably.
 	DeleteAudit(ctx context.Context, through int64) error
 }
 
 const (
 	pumpEvery = 200 * time.Millisecond
-	pumpBatch = 500 // commits whose lines are moved at once
+	pumpBatch = 500 // maximum number of commits whose lines are moved at once
 )
 
-// Pump moves lines from a database to a Log: it appends them, waits until the disk keeps them, and only then deletes
-// them. When the process ends between the two, the next one looks for their event ids in the files first, so that no
-// line is lost and none stands there twice.
+// Pump moves lines from a database to a Log: it appends them, waits until they are durable, and only then
+// deletes them. If the process ends between the two, the next process looks for the event ids of pending lines
+// in the files first, so that no line is lost or repeated.
 type Pump struct {
 	log    *Log
 	source Source
 	logger *slog.Logger
 
 	turn    chan struct{}
-	unsure  bool  // lines may be in the files although they are pending
-	moved   int64 // those up to here are in the files
-	deleted int64 // and those up to here not in the database any more
+	unsure  bool  // pending lines may be in the files already
+	moved   int64 // lines up to this ID are in the files
+	deleted int64 // lines up to this ID are deleted from the database
 	failing bool
 }
 
-// NewPump makes a pump; Run starts it.
+// NewPump returns a pump. Run starts it.
 func NewPump(l *Log, source Source, logger *slog.Logger) *Pump {
 	return &Pump{log: l, source: source, logger: logger, turn: make(chan struct{}, 1), unsure: true}
 }
 
-// Run moves lines five times in a second until ctx ends, and then once more. It is called once, and the Log and the
-// database are closed after it has returned.
+// Run moves lines five times per second until ctx ends, and then once more. It must be called only once. The
+// Log and the database must stay open until it has returned.
 func (p *Pump) Run(ctx context.Context) {
 	tick := time.NewTicker(pumpEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-			p.tell(ctx, p.Flush(ctx))
+			p.logState(ctx, p.Flush(ctx))
 		case <-ctx.Done():
 		}
 	}
-	// What was committed shall be readable in the files of a server that was stopped.
+	// When the server stops, all committed lines are moved to the files, so that they can be read there.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	p.tell(last, p.Flush(last))
+	p.logState(last, p.Flush(last))
 }
 
-// tell says once that lines cannot be moved, and once that they can again.
-func (p *Pump) tell(ctx context.Context, err error) {
+// logState logs the first error of moving lines, and the first success after errors.
+func (p *Pump) logState(ctx context.Context, err error) {
 	if ctx.Err() != nil && err != nil {
 		return
 	}
@@ -80,8 +80,8 @@ func (p *Pump) tell(ctx context.Context, err error) {
 	p.failing = err != nil
 }
 
-// Flush moves all that is pending now, and writes what waits in the Log. A reader that wants to see every change before
-// it calls this first. It is safe beside Run.
+// Flush moves all pending lines, and writes the lines that wait in the Log. A reader that must see every
+// earlier change calls it first. It is safe to call while Run is running.
 func (p *Pump) Flush(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:
@@ -100,7 +100,7 @@ func (p *Pump) Flush(ctx context.Context) error {
 	}
 }
 
-// batch moves the lines of up to pumpBatch commits and answers how many.
+// batch moves the lines of up to pumpBatch commits, and returns the number of commits.
 func (p *Pump) batch(ctx context.Context) (int, error) {
 	pending, err := p.source.PendingAudit(ctx, p.moved, pumpBatch)
 	if err != nil {
@@ -129,7 +129,7 @@ func (p *Pump) batch(ctx context.Context) (int, error) {
 		p.moved = pending[len(pending)-1].ID
 	}
 	if len(pending) < pumpBatch {
-		p.unsure = false // all that was pending before has been looked for
+		p.unsure = false // all lines of an earlier process have been looked for
 	}
 	if p.moved > p.deleted {
 		if err := p.source.DeleteAudit(ctx, p.moved); err != nil {
@@ -140,7 +140,7 @@ func (p *Pump) batch(ctx context.Context) (int, error) {
 	return len(pending), nil
 }
 
-// unwritten are those lines that are not in the files.
+// unwritten returns those of the lines that are not in the files.
 func (p *Pump) unwritten(ctx context.Context, all [][]byte) (rest [][]byte, err error) {
 	ids := map[ID]bool{}
 	var since, until time.Time

@@ -17,15 +17,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/audit"
 )
 
-// database is a Source in memory, whose calls can be made to fail before they do anything, or after.
+// database is a Source in memory. Its calls can be made to fail before or after they take effect.
 type database struct {
 	mu       sync.Mutex
 	last     int64
 	pending  []audit.Pending
 	failRead error
 	failDel  error         // nothing is deleted
-	lateDel  error         // it is deleted all the same
-	deleted  chan struct{} // hears of deletions, unless nil
+	lateDel  error         // the lines are deleted, and then the call fails
+	deleted  chan struct{} // receives a value for each deletion, unless nil
 }
 
 func (d *database) add(lines ...[]byte) {
@@ -81,7 +81,7 @@ func flush(t *testing.T, p *audit.Pump) {
 	}
 }
 
-// count is how many numbers there are, checking that they are 0, 1, … without a gap or a repetition.
+// counted checks that the trail has the numbers 0 to want-1 in order, without a gap or a repetition.
 func counted(t *testing.T, l *audit.Log, want int) {
 	t.Helper()
 	words := strings.Fields(found(t, l, audit.Query{OldestFirst: true}, 1000))
@@ -102,9 +102,9 @@ func TestPumpMovesAll(t *testing.T) {
 	p := pump(l, d)
 	flush(t, p)
 	n := 0
-	for _, more := range []int{1, 0, 499, 500, 501, 1700} { // less, as much and more than one batch
+	for _, more := range []int{1, 0, 499, 500, 501, 1700} { // less than, exactly and more than one batch
 		for range more {
-			d.add(numbered(n, 0).AppendJSON(nil), numbered(n+1, 0).AppendJSON(nil)) // two lines in each
+			d.add(numbered(n, 0).AppendJSON(nil), numbered(n+1, 0).AppendJSON(nil)) // two lines in each commit
 			n += 2
 		}
 		flush(t, p)
@@ -113,18 +113,19 @@ func TestPumpMovesAll(t *testing.T) {
 		}
 	}
 	l.Append(numbered(n, 0))
-	flush(t, p) // what waits in the log, too
+	flush(t, p) // also writes the lines that wait in the log
 	counted(t, l, n+1)
 }
 
-// The process ends between writing and deleting, in any way: the next one neither repeats nor loses a line.
+// The process ends between writing and deleting, in several ways. The next process neither repeats nor loses a
+// line.
 func TestPumpAfterCrash(t *testing.T) {
 	t.Parallel()
 	const batch = 500
 	for what, c := range map[string]struct {
 		n     int
-		late  int // how many seconds of other lines follow before the restart
-		days  int // how old the pending lines are
+		late  int // seconds of other lines that follow before the restart
+		days  int // age of the pending lines
 		extra int
 	}{
 		"a few":                   {n: 3},
@@ -148,7 +149,7 @@ func TestPumpAfterCrash(t *testing.T) {
 			add(c.n)
 			d.failDel = errors.New("killed before it deleted")
 			first := pump(l, d)
-			for range 3 { // each moves a batch
+			for range 3 { // each call moves a batch
 				if err := first.Flush(t.Context()); !errors.Is(err, d.failDel) {
 					t.Fatalf("got %v, want the error of the database", err)
 				}
@@ -178,14 +179,14 @@ func TestPumpAfterCrash(t *testing.T) {
 			}
 			for i := range n {
 				if got := times[fmt.Sprint(i)]; got != 1 {
-					t.Fatalf("line %d of %d stands there %d times, want once", i, n, got)
+					t.Fatalf("line %d of %d is there %d times, want once", i, n, got)
 				}
 			}
 		})
 	}
 }
 
-// While the database fails nothing is written twice, and all goes on when it works again.
+// While calls of the database fail, no line is written twice; when they succeed again, all lines are moved.
 func TestPumpWithFailingDatabase(t *testing.T) {
 	t.Parallel()
 	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
@@ -216,7 +217,7 @@ func TestPumpWithFailingDatabase(t *testing.T) {
 	counted(t, l, n)
 }
 
-// What is no line of this trail does not stop the rest.
+// A pending text that is not a line of the trail does not block the lines after it.
 func TestPumpPassesOverNonsense(t *testing.T) {
 	t.Parallel()
 	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
@@ -232,7 +233,7 @@ func TestPumpPassesOverNonsense(t *testing.T) {
 	counted(t, l, 1)
 }
 
-// Run moves lines by itself, and when it is told to end it first moves what is there.
+// Run moves lines in the background, and when its context ends it moves the pending lines before it returns.
 func TestPumpRun(t *testing.T) {
 	t.Parallel()
 	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{deleted: make(chan struct{}, 1)}
@@ -268,8 +269,8 @@ func TestPumpEndsWithItsContext(t *testing.T) {
 	counted(t, l, 1)
 }
 
-// When a batch is written in part, because no new file can be begun, the rest follows later and nothing twice. A late
-// line that had to wait so still begins a file of its own, where it is found by its time.
+// A batch that is written in part, because no new file can be created, is completed later without a repetition.
+// A late line that had to wait for that still begins its own file, so that it is found by its time.
 func TestPumpWithFailingFiles(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
@@ -322,7 +323,7 @@ func TestPumpWithFailingFiles(t *testing.T) {
 	}
 }
 
-// A crash tears the line at any place: it is written again, unless all of it was there.
+// A crash tears the line at any offset: the line is written again, unless all of it was in the file.
 func TestPumpAfterTornLine(t *testing.T) {
 	t.Parallel()
 	r := numbered(0, 0)

@@ -1,8 +1,9 @@
-// Package audit keeps the trail: one line of JSON for each decision of both doors, in CloudTrail's shape.
+// Package audit writes the audit trail: one line of JSON, in the format of CloudTrail, for each decision about
+// a request.
 //
-// Most users need three things. A door fills a Record and gives it to Log.Append. A change that must not be without its
-// line puts the line (Record.AppendLines) into the database within its own transaction, from where a Pump moves it to the
-// files. A reader calls Pump.Flush and then Log.Search.
+// Most users need three things. A handler fills a Record and passes it to Log.Append. A change that must not be
+// stored without its line inserts the line (Record.AppendLines) into the database in its own transaction; a
+// Pump moves it to the files. A reader calls Pump.Flush and then Log.Search.
 package audit
 
 import (
@@ -12,19 +13,19 @@ import (
 	"time"
 )
 
-// Record is one decision. Texts may hold anything: they are escaped, made valid UTF-8, and clipped when the line is made.
-// A secret must not stand in any of them.
+// Record is one decision. Texts may have any content: they are escaped, made valid UTF-8, and cut to their
+// limits when the line is encoded. No text may contain a secret.
 //
 // Source: CloudTrail user guide, record contents.
 type Record struct {
 	EventID       ID
-	SharedEventID ID        // the same in the lines that one event has in several accounts; AppendLines sets it
-	Time          time.Time // when the request was completed; lines have whole seconds
+	SharedEventID ID        // equal in the lines of one event in several accounts; set by AppendLines
+	Time          time.Time // when the request was completed; encoded in whole seconds
 	Source        string    // the API: "ecr.amazonaws.com"
 	Name          string    // the operation: "PutImage"
-	Type          string    // "" stands for TypeAPICall
+	Type          string    // "" means TypeAPICall
 	Region        string
-	Account       string // recipientAccountId: 12 digits, in whose trail the line stands
+	Account       string // recipientAccountId: the account of the line, 12 digits
 	Identity      Identity
 	SourceIP      string
 	UserAgent     string
@@ -39,27 +40,27 @@ type Record struct {
 	ReadOnly      bool
 }
 
-// What eventType can be.
+// The values of eventType.
 const (
 	TypeAPICall      = "AwsApiCall"
 	TypeServiceEvent = "AwsServiceEvent"
 )
 
-// Resource is what a request was about.
+// Resource is an object that a request concerns.
 type Resource struct{ Account, ARN, Type string }
 
-// Identity is who asked.
+// Identity describes the caller.
 //
 // Source: CloudTrail user guide, userIdentity element.
 type Identity struct {
 	Type             IdentityType
-	PrincipalID      string // the unique id; of a session "<role id>:<session name>"
+	PrincipalID      string // the unique id; for a session "<role id>:<session name>"
 	ARN              string
 	Account          string
 	AccessKeyID      string
 	UserName         string
-	Session          *Session // of temporary credentials
-	InvokedBy        string   // the service that asked in the caller's name: "ecr.amazonaws.com" for the docker door
+	Session          *Session // set for temporary credentials
+	InvokedBy        string   // the service that acted for the caller: "ecr.amazonaws.com" for requests of the OCI API
 	IdentityProvider string   // of a WebIdentityUser
 }
 
@@ -79,16 +80,16 @@ const (
 	Unknown         IdentityType = "Unknown"
 )
 
-// Session says where temporary credentials came from.
+// Session describes the origin of temporary credentials.
 type Session struct {
 	Issuer            Issuer
 	CreatedAt         time.Time
 	MFA               bool
-	FederatedProvider string // of a session made by a web identity
+	FederatedProvider string // set for a session made with a web identity token
 	SourceIdentity    string
 }
 
-// Issuer is the role or user that a session was made from.
+// Issuer is the role or user for which a session was made.
 type Issuer struct {
 	Type        string // "Role", "IAMUser" or "Root"
 	PrincipalID string
@@ -97,19 +98,19 @@ type Issuer struct {
 	UserName    string
 }
 
-// ID is the unique id of an event, a random UUID. The zero ID stands for none.
+// ID is the unique id of an event, a random UUID. The zero ID means no id.
 type ID [16]byte
 
-// NewID makes a random id.
+// NewID returns a random id.
 func NewID() ID {
 	var id ID
-	_, _ = rand.Read(id[:]) // never fails: the program ends when the system has no randomness
+	_, _ = rand.Read(id[:]) // never returns an error
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }
 
-// String is the id as 36 characters.
+// String returns the id in its text form of 36 characters.
 func (id ID) String() string { return string(id.append(nil)) }
 
 func (id ID) append(dst []byte) []byte {
@@ -122,7 +123,7 @@ func (id ID) append(dst []byte) []byte {
 	return dst
 }
 
-// sibling is another id, always the same one for the same n from 1 to 255.
+// sibling returns another id, which depends on id and n only; n is from 1 to 255.
 func (id ID) sibling(n byte) ID {
 	id[15] ^= n
 	return id

@@ -11,12 +11,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/audit"
 )
 
-// params compares parameters by what they look like in a line.
+// params compares parameters by their encoded form.
 var params = cmp.Comparer(func(a, b audit.Params) bool { return a.JSON() == b.JSON() })
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// full has a value in every field.
+// full returns a record with a value in every field.
 func full() audit.Record {
 	r := audit.Record{
 		EventID: audit.ID{1, 2, 3}, SharedEventID: audit.ID{4, 5}, Time: noon, Source: "ecr.amazonaws.com", Name: "BatchGetImage",
@@ -100,7 +100,8 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// One event is a line for each account that it concerns: own ids, one shared id; and it is the same lines each time.
+// An event has a line for each account that it concerns, each with its own id and all with one shared id. The
+// lines are the same in each call.
 func TestAppendLines(t *testing.T) {
 	t.Parallel()
 	r := audit.Record{EventID: audit.NewID(), Time: noon, Account: "999999999999"}
@@ -137,13 +138,13 @@ func TestAppendLines(t *testing.T) {
 		}
 		for id := range shared {
 			if ids[id] {
-				t.Errorf("%q: the shared id is an event id, too", c.accounts)
+				t.Errorf("%q: the shared id is also an event id", c.accounts)
 			}
 		}
 	}
 }
 
-// Whatever a client sends, a line stays one line of bounded length that can be parsed.
+// With any content of a request, a record stays one line of bounded length that can be parsed.
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("\x00", 1<<20)
@@ -194,7 +195,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// A text is cut between two characters.
+// A text is cut at the boundary between two characters.
 func TestCutsBetweenCharacters(t *testing.T) {
 	t.Parallel()
 	for pad := range 5 {
@@ -210,7 +211,7 @@ func TestCutsBetweenCharacters(t *testing.T) {
 	}
 }
 
-// What would change a terminal that shows the line is not in it as such.
+// Characters that would change the display of a terminal are escaped.
 func TestNothingHidden(t *testing.T) {
 	t.Parallel()
 	const bad = "\x1b[2J\u009b2J\u202eabc\u2066\u2028\x7f\u200b\ufeff"
@@ -230,18 +231,18 @@ func TestNothingHidden(t *testing.T) {
 	}
 	var members map[string]string
 	if err := json.Unmarshal([]byte(back.Additional.JSON()), &members); err != nil || members["raw"] != bad+"é" {
-		t.Errorf("what was JSON before: got %q, %v, want %q", members["raw"], err, bad+"é")
+		t.Errorf("the raw value: got %q, %v, want %q", members["raw"], err, bad+"é")
 	}
 }
 
-// FuzzText compares with encoding/json: any bytes come back as they do from there.
+// FuzzText compares with encoding/json: any text, encoded and decoded, has the same value as there.
 func FuzzText(f *testing.F) {
 	for _, s := range []string{"", "plain", "\"\\/\b\f\n\r\t", "\xff\xc0\x80\xed\xa0\x80", "é😀\u2028\x7f\u0085", "<>&", "\\\"", `a\`, "\xe2\x80"} {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, name, s string) {
 		if len(s) > 1024 || len(name) > 64 {
-			t.Skip("beyond the bounds, which other tests are about")
+			t.Skip("beyond the limits, which other tests cover")
 		}
 		r := audit.Record{EventID: audit.ID{1}, Time: noon, Name: s, RequestID: s, Account: name, Identity: audit.Identity{Type: audit.Root, ARN: s}}
 		r.Request.String(name, s)
@@ -290,7 +291,7 @@ func TestNewID(t *testing.T) {
 	}
 }
 
-// BenchmarkRecord is what a line costs a request: filling and encoding.
+// BenchmarkRecord measures filling and encoding a record, the cost of a line per request.
 func BenchmarkRecord(b *testing.B) {
 	dst := make([]byte, 0, 4096)
 	session := full().Identity.Session

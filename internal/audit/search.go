@@ -17,47 +17,48 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// Query says which events are looked for: those for which every field that is not zero holds.
+// Query selects events: those that match every field that is not zero.
 type Query struct {
 	Since, Until time.Time // Since ≤ time < Until; lines have whole seconds
-	Account      string    // in whose trail
-	Principal    string    // a part of the caller's ARN or of its session's issuer; or its user name, key or unique id
+	Account      string    // the account whose lines are searched
+	Principal    string    // a part of the ARN of the caller or of its session's issuer; or its whole user name, access key id or unique id
 	EventName    string
 	Resource     string // a part of the ARN of a resource
 	RequestID    string
-	OnlyDenied   bool // refused for want of rights, or of credentials that hold
-	OnlyChanges  bool // not read-only
+	OnlyDenied   bool // refused because rights or valid credentials were missing
+	OnlyChanges  bool // only events that are not read-only
 	OldestFirst  bool
 }
 
-// Event is what a search found.
+// Event is an event that a search found.
 type Event struct {
 	Record Record
-	Line   []byte // as it stands in the file, without the newline
+	Line   []byte // as in the file, without the newline
 }
 
-// Page is a part of what a search finds.
+// Page is a part of the result of a search.
 type Page struct {
 	Events []Event
-	// Next is where to go on. It is "" when the newest-first search is at its end; the oldest-first search always has
-	// one, with which later events are found when they have come.
+	// Next is the cursor of the next page. It is "" at the end of a search newest first. A search oldest first
+	// always has a next cursor, which finds later events when they are written.
 	Next string
-	// Newest goes on after all events that were there when the search began, oldest first.
+	// Newest is the cursor for a search oldest first that begins after all events that existed when this search
+	// began.
 	Newest string
 }
 
 const (
 	pageDefault = 50
 	pageMost    = 1000
-	pageBytes   = 4 << 20 // lines of one page
+	pageBytes   = 4 << 20 // maximum size of the lines of one page
 )
 
-// Search reads the trail, newest first unless the query says otherwise. It begins at a cursor, which is "" or from an
-// earlier page, and answers at most limit events (0 stands for 50, the most are 1,000), fewer when their lines are long.
-// Among lines that were written within 15 minutes the order is that of their writing. Files that retention deletes
-// meanwhile are passed over.
+// Search returns a page of the events that match q, newest first unless q.OldestFirst is set. cursor is "" for
+// the first page, or comes from an earlier page. The page has at most limit events (0 means 50; the maximum is
+// 1,000), and fewer if their lines are long. Events within 15 minutes of each other are ordered by the time of
+// writing. Files that are deleted during the search are skipped.
 //
-// Errors: fault.InvalidParameter for a cursor that no search gave; the error of a ctx that ends.
+// Errors: fault.InvalidParameter (the cursor is not from a search), the error of ctx.
 func (l *Log) Search(ctx context.Context, q Query, cursor string, limit int) (Page, error) {
 	if limit <= 0 {
 		limit = pageDefault
@@ -67,7 +68,7 @@ func (l *Log) Search(ctx context.Context, q Query, cursor string, limit int) (Pa
 	if err != nil {
 		return Page{}, err
 	}
-	_ = l.Flush(ctx) // what cannot be written now is not found; the background says so
+	_ = l.Flush(ctx) // lines that cannot be written are not found; the background writer logs the error
 	files, err := l.snapshot(ctx)
 	if err != nil {
 		return Page{}, err
@@ -83,7 +84,7 @@ func (l *Log) Search(ctx context.Context, q Query, cursor string, limit int) (Pa
 		slices.Reverse(files)
 	}
 	if from.after(end) {
-		from = position{} // the files that it meant are gone, and their numbers began anew
+		from = position{} // the files of the cursor are deleted, and numbers have started again
 	}
 	for _, f := range files {
 		if done, err := l.searchFile(ctx, &s, f, from, cursor != ""); done || err != nil {
@@ -93,7 +94,7 @@ func (l *Log) Search(ctx context.Context, q Query, cursor string, limit int) (Pa
 	return s.page, nil
 }
 
-// search is one call of Search.
+// search is the state of one call of Search.
 type search struct {
 	Query
 	limit   int
@@ -127,7 +128,7 @@ func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, 
 			if s.full() {
 				p := position{f.number, at + int64(begin)}
 				if !s.OldestFirst {
-					p.offset += int64(len(line)) + 1 // search goes on before this offset, and this line was not given
+					p.offset += int64(len(line)) + 1 // the next page ends at this offset, and must include this line
 				}
 				s.page.Next, done = p.String(), true
 				s.page.Events = s.page.Events[:len(s.page.Events)-1]
@@ -139,7 +140,7 @@ func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, 
 	return done, err
 }
 
-// keep adds a line to the page if it is one that is looked for.
+// keep adds a line to the page if it matches the query.
 func (s *search) keep(line []byte) bool {
 	for _, n := range s.needles {
 		if !bytes.Contains(line, n) {
@@ -158,7 +159,7 @@ func (s *search) keep(line []byte) bool {
 	return true
 }
 
-// full tells that the event kept last is one too many.
+// full reports whether the page has one event more than it may have.
 func (s *search) full() bool {
 	return len(s.page.Events) > s.limit || len(s.page.Events) > 1 && s.bytes > pageBytes
 }
@@ -178,12 +179,13 @@ func (q *Query) matches(r *Record) bool {
 		(q.Resource == "" || slices.ContainsFunc(r.Resources, func(x Resource) bool { return strings.Contains(x.ARN, q.Resource) }))
 }
 
-func (i *Identity) is(who string) bool {
-	return strings.Contains(i.ARN, who) || i.Session != nil && strings.Contains(i.Session.Issuer.ARN, who) ||
-		who == i.UserName || who == i.AccessKeyID || who == i.PrincipalID
+func (i *Identity) is(principal string) bool {
+	return strings.Contains(i.ARN, principal) || i.Session != nil && strings.Contains(i.Session.Issuer.ARN, principal) ||
+		principal == i.UserName || principal == i.AccessKeyID || principal == i.PrincipalID
 }
 
-// needles are texts that every line that is looked for has, so that most others are passed over without being read.
+// needles returns texts that every matching line contains, so that other lines can be skipped without being
+// parsed.
 func (q *Query) needles() (all [][]byte) {
 	for _, text := range []string{q.RequestID, q.Resource, q.Principal, q.EventName, q.Account} {
 		if text != "" {
@@ -200,7 +202,7 @@ func (q *Query) needles() (all [][]byte) {
 	return all
 }
 
-// lines answers a function that gives the lines of a block, one at each call, and nil at the end.
+// lines returns an iterator over the lines of a block: each call returns one line, and nil at the end.
 func lines(block []byte, backward bool) func() (begin int, line []byte) {
 	if !backward {
 		at := 0
@@ -229,7 +231,7 @@ func lines(block []byte, backward bool) func() (begin int, line []byte) {
 	}
 }
 
-// snapshot is the files as they are now, oldest first.
+// snapshot returns the current files, oldest first.
 func (l *Log) snapshot(ctx context.Context) ([]file, error) {
 	if err := l.take(ctx); err != nil {
 		return nil, err
@@ -246,10 +248,10 @@ func (l *Log) snapshot(ctx context.Context) ([]file, error) {
 	return all, nil
 }
 
-// never is the time of the last line of a file that has none that can be read.
+// never is the time of the last line of a file without a readable line.
 const never = 1 << 62
 
-// lastTime looks up the time of a file's last line. Whoever asks while the lines grow would get another answer later.
+// lastTime returns the time of a file's last line. The result holds only as long as the file does not grow.
 func lastTime(ctx context.Context, f *file) int64 {
 	in, err := os.Open(f.path)
 	if err != nil {
@@ -268,14 +270,15 @@ func lastTime(ctx context.Context, f *file) int64 {
 		return true
 	})
 	if err != nil {
-		return 0 // not known yet
+		return 0 // unknown
 	}
 	return found
 }
 
-// read is blocks for one file of the trail, unless it has no line between two times. A zero time is no bound.
+// read calls blocks for one file of the trail, unless the file has no line between since and until. A zero time
+// is no bound.
 func (l *Log) read(ctx context.Context, f file, from, to int64, since, until time.Time, backward bool, each func(at int64, block []byte) bool) error {
-	const slack = lateness + 1 // for the part of a second that a line does not have
+	const slack = maxLateness + 1 // lines have whole seconds
 	if !until.IsZero() && f.start-slack > until.Unix() || !since.IsZero() && f.last != 0 && f.last+slack < since.Unix() {
 		return nil
 	}
@@ -290,7 +293,7 @@ func (l *Log) read(ctx context.Context, f file, from, to int64, since, until tim
 	return blocks(ctx, in, from, to, backward, each)
 }
 
-// known tells which of the ids the lines between two times have.
+// known returns those of the ids that lines between two times have.
 func (l *Log) known(ctx context.Context, ids map[ID]bool, since, until time.Time) (found map[ID]bool, err error) {
 	found = map[ID]bool{}
 	files, err := l.snapshot(ctx)
@@ -301,7 +304,7 @@ func (l *Log) known(ctx context.Context, ids map[ID]bool, since, until time.Time
 	for _, f := range files {
 		err := l.read(ctx, f, 0, f.size, since, until, true, func(_ int64, block []byte) bool {
 			for line := range bytes.Lines(block) {
-				// A torn line may have its id: it is not there unless all of it is.
+				// A torn line may contain the id, but counts only if all of it was written.
 				if id := lineID(line); ids[id] && json.Valid(line) {
 					found[id] = true
 				}
@@ -315,9 +318,9 @@ func (l *Log) known(ctx context.Context, ids map[ID]bool, since, until time.Time
 	return found, nil
 }
 
-// position is a place between two lines.
+// position is an offset between two lines of a file.
 type position struct {
-	number int64 // of the file
+	number int64 // number of the file
 	offset int64
 }
 
@@ -339,7 +342,7 @@ func parsePosition(s string) (p position, err error) {
 	p.number, err2 = strconv.ParseInt(number, 10, 64)
 	p.offset, err3 = strconv.ParseInt(offset, 10, 64)
 	if err := errors.Join(err1, err2, err3); err != nil || p.number < 0 || p.offset < 0 {
-		return p, fault.InvalidParameter.New("the cursor is not one that a search of the audit trail gave").Because(err)
+		return p, fault.InvalidParameter.New("the cursor is not from a search of the audit trail").Because(err)
 	}
 	return p, nil
 }

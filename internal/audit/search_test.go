@@ -40,7 +40,7 @@ func TestSearch(t *testing.T) {
 		if c.resource != "" {
 			r.Resources = []audit.Resource{{ARN: c.resource}}
 		}
-		// What a filter looks for, where it does not count.
+		// The texts of the filters in a member that the filters do not search.
 		r.Request.String("note", alice+app+"AccessDenied GetCallerIdentity 444455556666 request-0 ASIABOB")
 		r.Request.Bool("readOnly", false)
 		r.Request.String("errorCode", "AccessDenied")
@@ -87,7 +87,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Following goes on where a page ended, over new lines and new files, and misses none.
+// Following a search continues where the last page ended, across new lines and new files, and misses no line.
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -137,7 +137,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A page newest first goes on where it was, although lines come meanwhile.
+// Paging newest first continues where the last page ended, although lines are added in between.
 func TestPagesStayPut(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, t.TempDir(), audit.Options{MaxBytes: 1000})
@@ -172,7 +172,7 @@ func TestCursorIsChecked(t *testing.T) {
 			t.Errorf("cursor %q: got %v, want InvalidParameter", bad, err)
 		}
 	}
-	// One inside a line, and one beyond the end: no harm.
+	// A position inside a line and a position beyond the end give no error.
 	for _, odd := range []string{"MS4xMA", "MS45OTk5OTk5", "OS4w"} { // "1.10", "1.9999999", "9.0"
 		for _, oldest := range []bool{false, true} {
 			if _, err := l.Search(t.Context(), audit.Query{OldestFirst: oldest}, odd, 1); err != nil {
@@ -182,7 +182,8 @@ func TestCursorIsChecked(t *testing.T) {
 	}
 }
 
-// Files without a line of the time that is asked for are not opened: one that cannot be read does no harm.
+// Files without a line of the requested time are not opened, so that an unreadable file among them causes no
+// error.
 func TestFilesAreSkippedByTime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -191,7 +192,7 @@ func TestFilesAreSkippedByTime(t *testing.T) {
 	for i := range 5 {
 		appendAll(t, l, numbered(i, i*day))
 	}
-	if _, err := l.Search(t.Context(), audit.Query{}, "", 1); err != nil { // the ends of the files are looked up now
+	if _, err := l.Search(t.Context(), audit.Query{}, "", 1); err != nil { // also looks up the time of each file's last line
 		t.Fatal(err)
 	}
 	all := names(t, dir)
@@ -211,7 +212,7 @@ func TestFilesAreSkippedByTime(t *testing.T) {
 		t.Errorf("got %q, want 2", got)
 	}
 	if _, err := l.Search(t.Context(), audit.Query{}, "", 10); err == nil {
-		t.Error("without a time: got no error, so that the files were not read at all")
+		t.Error("without a time: got no error, want one: the files were not read")
 	}
 }
 
@@ -226,7 +227,7 @@ func TestSearchEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A page of long lines ends before it takes much memory, and the next goes on.
+// A page of long lines ends at its maximum size, and the next page continues after it.
 func TestPageOfLongLines(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, t.TempDir(), audit.Options{})
@@ -255,7 +256,7 @@ func TestPageOfLongLines(t *testing.T) {
 	}
 }
 
-// BenchmarkSearch looks for one request among 64 MB.
+// BenchmarkSearch searches 64 MB for one request.
 func BenchmarkSearch(b *testing.B) {
 	l, err := audit.OpenLog(b.TempDir(), audit.Options{MaxBytes: 16 << 20})
 	if err != nil {
@@ -283,8 +284,8 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
-// A line that came a little late stands in a file whose name is later, or whose last line is earlier, than what is
-// looked for.
+// A search by time finds lines that came late: those older than the name of their file, and those newer than
+// its last line.
 func TestLateLinesAreFoundByTime(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
