@@ -1,9 +1,10 @@
-// Package egress is the one guard for everything that dials out to an address that somebody else chose: an identity
-// provider, an upstream, a webhook.
+// Package egress guards outgoing connections to addresses that another party chose: those of identity
+// providers, upstream registries and webhooks.
 //
-// A list of forbidden names does not help, for one address has many spellings and a name can change between the check and
-// the dial. The guard resolves the name, checks the addresses themselves, and dials exactly one that it has checked. It
-// does so for each request, so that redirects and later requests are checked like the first.
+// A list of forbidden names is not enough, since an address has many spellings and a name can change between
+// the check and the dial. The guard resolves the name, checks the resulting addresses, and dials only an
+// address that it has checked. It does so for each request, so that redirects and later requests are checked
+// too.
 package egress
 
 import (
@@ -21,27 +22,28 @@ import (
 	"time"
 )
 
-// Resolver finds the addresses of a name; *net.Resolver is one.
+// Resolver resolves a name to addresses; *net.Resolver implements it.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Options of a guard. The zero value refuses every address that is not public, and trusts the system's certificates.
+// Options configure a Guard. The zero value refuses every address that is not public, and trusts the system's
+// certificates.
 type Options struct {
-	Allow    []netip.Prefix // ranges that may be dialled although a rule refuses them: the setting egress_allow
-	Deny     []netip.Prefix // ranges that may not be dialled, whatever allows them: the setting egress_deny
-	Roots    *x509.CertPool // certificates to trust; nil: the system's
-	Resolver Resolver       // nil: the machine's
+	Allow    []netip.Prefix // ranges that may be dialled despite a rule: the setting egress_allow
+	Deny     []netip.Prefix // ranges that may never be dialled, even if Allow has them: the setting egress_deny
+	Roots    *x509.CertPool // trusted certificate authorities; nil means the system's
+	Resolver Resolver       // nil means the system's resolver
 }
 
-// Guard decides which addresses may be dialled. It is safe for concurrent use and does not change.
+// Guard decides which addresses may be dialled. It is immutable, and safe for concurrent use.
 type Guard struct {
 	allow, deny []netip.Prefix
 	roots       *x509.CertPool
 	resolver    Resolver
 }
 
-// New makes a guard.
+// New returns a guard with the given options.
 func New(o Options) *Guard {
 	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver}
 	if g.resolver == nil {
@@ -50,29 +52,31 @@ func New(o Options) *Guard {
 	return g
 }
 
-// ClientOptions are the limits of one kind of requests.
+// ClientOptions are the limits of a client.
 type ClientOptions struct {
-	Timeout  time.Duration // for a request with its redirects and the reading of its answer; 0: ten seconds
-	MaxBytes int64         // of an answer's body, beyond which reading it fails; 0: 1 MiB
+	Timeout  time.Duration // for a request, its redirects and reading the response; 0 means ten seconds
+	MaxBytes int64         // maximum size of a response body, beyond which reading fails; 0 means 1 MiB
 
-	// VerifyTLS decides whether chain (leaf first, as presented, at least one) may speak for host; roots are the guard's, nil
-	// for the system's. nil: by roots, host and time, as usual.
+	// VerifyTLS returns nil if chain (leaf first, as presented, at least one certificate) is valid for host.
+	// roots are the guard's; nil means the system's. If VerifyTLS is nil, the chain is verified by roots, host
+	// and time, as usual in TLS.
 	VerifyTLS func(host string, chain []*x509.Certificate, roots *x509.CertPool) error
 }
 
 const (
 	maxRedirects  = 3
-	maxAddresses  = 8 // of one name that are tried
+	maxAddresses  = 8 // maximum number of addresses of a name that are tried
 	maxHeader     = 64 << 10
-	dialTimeout   = 3 * time.Second // for one address
+	dialTimeout   = 3 * time.Second // for each address
 	defaultTotal  = 10 * time.Second
 	defaultMaxLen = 1 << 20
 )
 
-// Client makes a client for https addresses that goes through the guard. It follows at most three redirects, never to
-// http; uses no proxy, whatever the environment says; keeps no connection, so that each request is checked; and asks for
-// no compression, so that MaxBytes is what goes over the wire. Errors carry no part of an answer's head or body, but do
-// carry the address that was asked, and after a redirect that address: see [Cause].
+// Client returns a client for https URLs whose connections pass the guard. It follows at most three redirects,
+// never to http; ignores proxy settings of the environment; opens a new connection for each request, so that
+// each is checked; and requests no compression, so that MaxBytes limits the bytes on the wire. Errors contain
+// no part of the response's header or body, but they contain the requested URL, and after a redirect the URL of
+// the redirect: see [Cause].
 func (g *Guard) Client(o ClientOptions) *http.Client {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTotal
@@ -100,13 +104,14 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 			if len(via) > maxRedirects {
 				return fmt.Errorf("more than %d redirects", maxRedirects)
 			}
-			r.Header.Del("Referer") // the address asked first may hold a secret
+			r.Header.Del("Referer") // the first URL may contain a secret
 			return nil
 		},
 	}
 }
 
-// Cause takes the address away from a client's error, which may hold a secret or was chosen by whoever answered.
+// Cause removes the URL from a client's error, since the URL may contain a secret or may be chosen by the other
+// side.
 func Cause(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
@@ -114,11 +119,12 @@ func Cause(err error) error {
 	return err
 }
 
-// dial resolves host and dials the first of its addresses that may be dialled and answers.
+// dial resolves host and connects to the first of its addresses that may be dialled and that accepts the
+// connection.
 func (g *Guard) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
-		return nil, fmt.Errorf("port %q is not one", port)
+		return nil, fmt.Errorf("port %q is not a number from 0 to 65535", port)
 	}
 	addresses, err := g.addresses(ctx, host)
 	if err != nil {
@@ -127,7 +133,7 @@ func (g *Guard) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	var failures []error
 	for _, a := range addresses {
-		// A literal address: nothing is resolved a second time.
+		// The address is a literal, so that it is not resolved again.
 		conn, err := dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(number)).String())
 		if err == nil {
 			return conn, nil
@@ -137,7 +143,7 @@ func (g *Guard) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
-// addresses gives those addresses of host that may be dialled, at least one.
+// addresses returns the addresses of host that may be dialled, at least one.
 func (g *Guard) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = a.Unmap()
@@ -176,7 +182,8 @@ func (g *Guard) addresses(ctx context.Context, host string) ([]netip.Addr, error
 	return nil, fmt.Errorf("resolving %q: it has no address", host)
 }
 
-// isName tells names from numbers: some resolvers read 2130706433, 0x7f.1 and 127.1 as addresses.
+// isName reports whether host is a name and not a number: some resolvers read 2130706433, 0x7f.1 and 127.1 as
+// addresses.
 func isName(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	if host == "" || len(host) > 253 {
@@ -206,7 +213,7 @@ func (g *Guard) dialTLS(ctx context.Context, address string, verify func(string,
 	name := strings.TrimSuffix(host, ".")
 	c := &tls.Config{ServerName: name, RootCAs: g.roots, MinVersion: tls.VersionTLS12}
 	if verify != nil {
-		c.InsecureSkipVerify = true // verify below takes its place, in each handshake
+		c.InsecureSkipVerify = true // verify below replaces the standard verification, in each handshake
 		c.VerifyConnection = func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return errors.New("no certificate was presented")
@@ -216,7 +223,7 @@ func (g *Guard) dialTLS(ctx context.Context, address string, verify func(string,
 	}
 	conn := tls.Client(raw, c)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the error is the handshake's
+		_ = raw.Close() // the handshake's error is returned
 		return nil, fmt.Errorf("TLS with %s: %w", address, err)
 	}
 	return conn, nil

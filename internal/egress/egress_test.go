@@ -20,7 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/egress"
 )
 
-// names is a resolver that answers each question with the next list of addresses, and with the last one for ever.
+// names is a resolver that returns the lists of addresses of a name in turn, and then always the last list.
 type names struct {
 	mu      sync.Mutex
 	answers map[string][][]string
@@ -59,7 +59,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// serve starts a server on 127.0.0.1 whose certificate is good for 127.0.0.1 and example.com, and gives its port.
+// serve starts a server on 127.0.0.1 whose certificate is valid for 127.0.0.1 and example.com, and returns its
+// port.
 func serve(t *testing.T, h http.HandlerFunc) (port string, roots *x509.CertPool) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -90,13 +91,13 @@ func get(t *testing.T, c *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// refused asks for url and wants the guard to refuse it with each of the texts in its error.
+// refused gets url, and checks that the guard refuses it with each of the texts in the error.
 func refused(t *testing.T, c *http.Client, url string, wants ...string) {
 	t.Helper()
 	_, err := get(t, c, url)
 	var r *egress.RefusedError
 	if !errors.As(err, &r) {
-		t.Errorf("GET %s: got %v, want it refused", url, err)
+		t.Errorf("GET %s: got %v, want RefusedError", url, err)
 		return
 	}
 	for _, want := range wants {
@@ -167,7 +168,7 @@ func TestClientVerifiesCertificates(t *testing.T) {
 	}
 }
 
-// Attack row 15: addresses inside, in all their forms, given literally and by a name.
+// Attack row 15: addresses of the own machine and network, in all their forms, as literals and by name.
 func TestAttack15InsideAddresses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ addr, want string }{
@@ -196,7 +197,7 @@ func TestAttack15InsideAddresses(t *testing.T) {
 	}
 }
 
-// Attack row 15: what is allowed opens no more than it says, and a denied range beats it.
+// Attack row 15: an allowed range allows only its own addresses, and a denied range overrides it.
 func TestAttack15AllowAndDeny(t *testing.T) {
 	t.Parallel()
 	g := egress.New(egress.Options{
@@ -213,7 +214,8 @@ func TestAttack15AllowAndDeny(t *testing.T) {
 	refused(t, c, "https://[2002:a02:1::]/", "10.2.0.1")
 }
 
-// Attack row 15: a name that has a good address when it is checked and another one afterwards.
+// Attack row 15: a name that resolves to a permitted address when it is checked and to another address
+// afterwards.
 func TestAttack15Rebinding(t *testing.T) {
 	t.Parallel()
 	var served atomic.Int32
@@ -227,15 +229,15 @@ func TestAttack15Rebinding(t *testing.T) {
 		t.Fatalf("first request: got %q, %v, want hello", body, err)
 	}
 	if got := resolver.count(); got != 1 {
-		t.Errorf("first request: the name was resolved %d times, want once: what was checked is what is dialled", got)
+		t.Errorf("first request: the name was resolved %d times, want once: the checked address is dialled", got)
 	}
 	refused(t, c, "https://example.com:"+port+"/", "127.0.0.2 is loopback")
 	if got := served.Load(); got != 1 {
-		t.Errorf("the server was asked %d times, want once", got)
+		t.Errorf("the server received %d requests, want once", got)
 	}
 }
 
-// Attack row 15: a public address that redirects inside.
+// Attack row 15: a public server that redirects to internal addresses.
 func TestAttack15Redirects(t *testing.T) {
 	t.Parallel()
 	var port string
@@ -267,20 +269,20 @@ func TestAttack15Redirects(t *testing.T) {
 		t.Errorf("three redirects: got %q, %v, want hello", body, err)
 	}
 	if _, err := get(t, c, base+"?more=xxxx"); err == nil || !strings.Contains(err.Error(), "more than 3 redirects") {
-		t.Errorf("four redirects: got %v, want them refused", err)
+		t.Errorf("four redirects: got %v, want an error", err)
 	}
 	referers.Range(func(ref, _ any) bool {
-		t.Errorf("a redirect told where it came from: %v", ref)
+		t.Errorf("the redirected request has a Referer: %v", ref)
 		return true
 	})
 }
 
-// Attack row 16: spellings that get past lists of forbidden texts.
+// Attack row 16: spellings of addresses that lists of forbidden texts miss.
 func TestAttack16Spellings(t *testing.T) {
 	t.Parallel()
 	inside := [][]string{{"127.0.0.1"}}
 	resolver := &names{answers: map[string][][]string{"localhost": inside, "localhost.": inside, "LOCALHOST": inside, "metadata.google.internal": {{"169.254.169.254"}},
-		"2130706433": {{"8.8.8.8"}}, "0x7f.1": {{"8.8.8.8"}}, "0177.0.0.1": {{"8.8.8.8"}}, "127.1": {{"8.8.8.8"}}}} // a resolver that would be fooled
+		"2130706433": {{"8.8.8.8"}}, "0x7f.1": {{"8.8.8.8"}}, "0177.0.0.1": {{"8.8.8.8"}}, "127.1": {{"8.8.8.8"}}}} // addresses that a lenient resolver would return
 	c := egress.New(egress.Options{Resolver: resolver}).Client(egress.ClientOptions{})
 	for _, host := range []string{
 		"2130706433", "0x7f000001", "0x7f.1", "0x7F.0x1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "127.0.0.1.", "127.000.000.001", "0", "1.0x", "a..0x7f",
@@ -295,7 +297,7 @@ func TestAttack16Spellings(t *testing.T) {
 	}
 }
 
-// Attack row 16: no error shows what the other side sent, whatever it was.
+// Attack row 16: no error contains text that the other side sent.
 func TestAttack16NoAnswerInErrors(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-51c0ffee"
@@ -327,11 +329,11 @@ func TestAttack16NoAnswerInErrors(t *testing.T) {
 	}
 }
 
-// raw starts a TLS server that answers one connection with text.
+// raw starts a TLS server that sends text on one connection.
 func raw(t *testing.T, text string) (url string) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(nil)
-	s.StartTLS() // for its certificate
+	s.StartTLS() // creates the certificate
 	certificates := s.TLS.Certificates
 	s.Close()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
@@ -346,7 +348,7 @@ func raw(t *testing.T, text string) (url string) {
 			return
 		}
 		defer conn.Close()
-		_, _ = conn.Read(make([]byte, 1024)) // the request, which does not matter
+		_, _ = conn.Read(make([]byte, 1024)) // the request, which is ignored
 		_, _ = io.WriteString(conn, text)
 	}()
 	t.Cleanup(func() {
@@ -360,7 +362,7 @@ func TestClientGivesUp(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	port, roots := serve(t, func(_ http.ResponseWriter, _ *http.Request) { <-release })
-	t.Cleanup(func() { close(release) }) // runs before the server's own
+	t.Cleanup(func() { close(release) }) // runs before the server's cleanup
 	c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32"), Roots: roots}).Client(egress.ClientOptions{Timeout: 50 * time.Millisecond})
 	_, err := get(t, c, "https://127.0.0.1:"+port+"/secret-path")
 	var n net.Error
@@ -368,11 +370,11 @@ func TestClientGivesUp(t *testing.T) {
 		t.Errorf("a silent server: got %v, want a timeout", err)
 	}
 	if cause := egress.Cause(err); cause == nil || strings.Contains(cause.Error(), "secret-path") {
-		t.Errorf("cause of %v: got %v, want it without the address", err, cause)
+		t.Errorf("cause of %v: got %v, want the error without the URL", err, cause)
 	}
 }
 
-// The environment's proxy would see and dial addresses that nobody has checked.
+// A proxy of the environment would dial addresses that the guard has not checked.
 func TestClientUsesNoProxy(t *testing.T) {
 	var asked atomic.Bool
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
@@ -383,6 +385,6 @@ func TestClientUsesNoProxy(t *testing.T) {
 	resolver := &names{answers: map[string][][]string{"example.com": {{"10.0.0.1"}}}}
 	refused(t, egress.New(egress.Options{Resolver: resolver}).Client(egress.ClientOptions{}), "https://example.com/")
 	if asked.Load() {
-		t.Error("the proxy of the environment was asked")
+		t.Error("the proxy of the environment was used")
 	}
 }

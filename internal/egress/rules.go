@@ -6,15 +6,17 @@ import (
 	"slices"
 )
 
-// rule is a range of addresses that is refused unless it is allowed. The first range that holds an address names it.
+// rule is a range of addresses that is refused unless it is allowed. If several rules match an address, the
+// first is used.
 type rule struct {
 	name   string
 	prefix netip.Prefix
 }
 
-// rules are the ranges that lead into the own machine, the own network or nowhere.
-// Source: IANA's registries of special-purpose IPv4 and IPv6 addresses; the addresses of metadata services are those that
-// the clouds document.
+// rules are the ranges of the own machine, of private networks, and of addresses that are not globally
+// reachable.
+// Source: IANA's registries of special-purpose IPv4 and IPv6 addresses; the addresses of metadata services are
+// from the documentation of the cloud providers.
 var rules = []rule{
 	{"a metadata service", netip.MustParsePrefix("169.254.169.254/32")},
 	{"a metadata service", netip.MustParsePrefix("169.254.170.2/32")},
@@ -44,7 +46,7 @@ var rules = []rule{
 	{"an IPv4 address in an obsolete form", netip.MustParsePrefix("::/96")},
 	{"local translation to IPv4", netip.MustParsePrefix("64:ff9b:1::/48")},
 	{"discarded", netip.MustParsePrefix("100::/64")},
-	{"reserved for protocols", netip.MustParsePrefix("2001::/23")}, // Teredo too, which hides an IPv4 address
+	{"reserved for protocols", netip.MustParsePrefix("2001::/23")}, // includes Teredo, which embeds an IPv4 address
 	{"reserved for documentation", netip.MustParsePrefix("2001:db8::/32")},
 	{"reserved for documentation", netip.MustParsePrefix("3fff::/20")},
 	{"private", netip.MustParsePrefix("fc00::/7")},
@@ -59,7 +61,7 @@ var (
 	sixToFour     = netip.MustParsePrefix("2002::/16")
 )
 
-// find gives the rule that refuses a, an unmapped address; false when there is none.
+// find returns the rule that refuses a, an unmapped address; false if there is none.
 func find(a netip.Addr) (rule, bool) {
 	for _, r := range rules {
 		if r.prefix.Contains(a) {
@@ -72,7 +74,7 @@ func find(a netip.Addr) (rule, bool) {
 	return rule{}, false
 }
 
-// embedded gives the IPv4 address that a router would take out of an IPv6 address; false when there is none.
+// embedded returns the IPv4 address to which a translator would forward packets for a; false if a embeds none.
 // Source: RFC 6052 (NAT64), RFC 3056 (6to4), RFC 5214 (ISATAP).
 func embedded(a netip.Addr) (netip.Addr, bool) {
 	if !a.Is6() {
@@ -90,16 +92,16 @@ func embedded(a netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// RefusedError says that the guard does not dial an address, or not a name. Its text is for whoever runs the server: it
-// shows which address a name has.
+// RefusedError is the error for an address or a name that the guard does not dial. Its text is for the operator
+// of the server: it contains the address that a name resolves to.
 type RefusedError struct {
-	Host    string     // as written in the address
+	Host    string     // as in the URL
 	Addr    netip.Addr // zero when the name itself is refused
-	Rule    string     // what is wrong with it
-	Setting string     // the setting that decides; empty when none does
+	Rule    string     // why it is refused
+	Setting string     // the setting that can change the decision or made it; empty if there is none
 }
 
-// Error names address, rule and setting.
+// Error returns a text with the address, the rule and the setting.
 func (e *RefusedError) Error() string {
 	text := fmt.Sprintf("host %q is refused: ", e.Host)
 	if e.Addr.IsValid() {
@@ -110,7 +112,7 @@ func (e *RefusedError) Error() string {
 	case settingAllow:
 		text += "; " + settingAllow + " can allow it"
 	case settingDeny:
-		text += "; " + settingDeny + " says so"
+		text += "; " + settingDeny + " lists its range"
 	}
 	return text
 }
@@ -120,14 +122,14 @@ const (
 	settingDeny  = "egress_deny"
 )
 
-// check is nil when host may be dialled at a, an address without an IPv4-mapped form.
+// check returns nil if host may be dialled at a, an unmapped address.
 func (g *Guard) check(host string, a netip.Addr) error {
 	if a.Zone() != "" {
 		return &RefusedError{Host: host, Addr: a, Rule: "bound to one link by its zone"}
 	}
 	inner, hidden := embedded(a)
 	if in(g.deny, a) || hidden && in(g.deny, inner) {
-		return &RefusedError{Host: host, Addr: a, Rule: "in a range that is denied", Setting: settingDeny}
+		return &RefusedError{Host: host, Addr: a, Rule: "in a denied range", Setting: settingDeny}
 	}
 	if in(g.allow, a) {
 		return nil
@@ -147,7 +149,7 @@ func in(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// unmap gives prefixes of IPv4-mapped addresses their IPv4 form: addresses are compared in that form only.
+// unmap converts prefixes of IPv4-mapped addresses to IPv4, since addresses are compared in that form only.
 func unmap(prefixes []netip.Prefix) []netip.Prefix {
 	plain := make([]netip.Prefix, 0, len(prefixes))
 	for _, p := range prefixes {

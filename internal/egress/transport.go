@@ -9,23 +9,25 @@ import (
 	"net/url"
 )
 
-// dialError marks what went wrong before anything was read as HTTP. Its text is ours or the system's.
+// dialError is an error before any HTTP was read. Its text comes from this program or from the system, not from
+// the other side.
 type dialError struct{ err error }
 
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-// transport refuses what is not https, bounds answers and keeps their text out of errors.
+// transport refuses URLs that are not https, limits response bodies and keeps the text of responses out of
+// errors.
 type transport struct {
 	base *http.Transport
 	max  int64
 }
 
-// RoundTrip sends one request; http.Client calls it for each redirect too.
+// RoundTrip sends one request. http.Client also calls it for each redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkURL(r.URL); err != nil {
 		if r.Body != nil {
-			_ = r.Body.Close() // as RoundTripper must; the request is refused anyway
+			_ = r.Body.Close() // required of a RoundTripper; the error of the check is returned
 		}
 		return nil, err
 	}
@@ -34,9 +36,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, silent(r, err)
 	}
 	if to := answer.Header.Get("Location"); to != "" {
-		if _, err := r.URL.Parse(to); err != nil { // http.Client would show it in its error
-			_ = answer.Body.Close() // nothing of it is used
-			return nil, errors.New("the answer redirects to something that is no address")
+		if _, err := r.URL.Parse(to); err != nil { // http.Client would put it into its error
+			_ = answer.Body.Close() // the body is not used
+			return nil, errors.New("the response redirects to an invalid URL")
 		}
 	}
 	answer.Body = &bounded{ReadCloser: answer.Body, left: t.max, max: t.max}
@@ -53,7 +55,7 @@ func checkURL(u *url.URL) error {
 	return nil
 }
 
-// silent drops the text of errors that may quote what the other side sent.
+// silent removes the text of errors that may quote the other side's response.
 func silent(r *http.Request, err error) error {
 	if d, ok := errors.AsType[*dialError](err); ok {
 		return d.err
@@ -61,16 +63,16 @@ func silent(r *http.Request, err error) error {
 	if cause := r.Context().Err(); cause != nil {
 		return cause
 	}
-	if n, ok := errors.AsType[net.Error](err); ok { // the system's own words
+	if n, ok := errors.AsType[net.Error](err); ok { // a text of the system
 		return n
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("the connection ended before the answer: %w", io.ErrUnexpectedEOF)
+		return fmt.Errorf("the connection ended before the response: %w", io.ErrUnexpectedEOF)
 	}
-	return errors.New("the answer cannot be read as HTTP")
+	return errors.New("the response is not valid HTTP")
 }
 
-// bounded is a body that fails when it is longer than it may be.
+// bounded is a body that returns an error when it is longer than its limit.
 type bounded struct {
 	io.ReadCloser
 	left, max int64
@@ -78,12 +80,12 @@ type bounded struct {
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1] // one more, to see that there is more
+		p = p[:b.left+1] // one byte more, to detect a longer body
 	}
 	n, err := b.ReadCloser.Read(p)
 	if int64(n) > b.left {
 		n = int(b.left)
-		err = fmt.Errorf("the answer is longer than %d bytes", b.max)
+		err = fmt.Errorf("the response is longer than %d bytes", b.max)
 	}
 	b.left -= int64(n)
 	return n, err

@@ -29,7 +29,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// Attack row 18: a token brings or names a key of the attacker's, under the id of a good one.
+// Attack row 18: a token contains or refers to a key of the attacker, under the id of a valid key.
 func TestAttack18EmbeddedKey(t *testing.T) {
 	t.Parallel()
 	i, attacker := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"}), oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
@@ -40,7 +40,7 @@ func TestAttack18EmbeddedKey(t *testing.T) {
 	for name, value := range map[string]any{
 		"jwk": jwk, "x5c": []string{"MIIB"}, "jku": attacker.URL() + oidctest.Keys, "x5u": attacker.URL() + oidctest.Keys, "x5t": "abc", "unknown": "abc",
 	} {
-		// Signed by the attacker, then by the issuer itself: key material in a token is refused in both cases.
+		// Signed by the attacker, then by the issuer itself: in both cases, key material in a token is not used.
 		header := map[string]any{"alg": "RS256", "kid": "key-1", name: value}
 		_, err := v.Verify(t.Context(), attacker.Sign(header, i.Claims("admin"), "key-1"), registered(provider(i)))
 		fails(t, name+", signed by the attacker", err, fault.InvalidIdentityToken, "")
@@ -48,17 +48,17 @@ func TestAttack18EmbeddedKey(t *testing.T) {
 		if name == "jwk" || name == "x5c" {
 			fails(t, name+", signed by the issuer", err, fault.InvalidIdentityToken, "not a valid JWT")
 		} else if err != nil {
-			t.Errorf("%s, signed by the issuer: got %v, want it passed over", name, err)
+			t.Errorf("%s, signed by the issuer: got %v, want it ignored", name, err)
 		}
 	}
 	select {
 	case path := <-visited:
-		t.Errorf("the attacker's %s was asked for", path)
+		t.Errorf("the attacker's %s was requested", path)
 	default:
 	}
 }
 
-// Attack row 18: the algorithm is that of the issuer's key, whatever the token says.
+// Attack row 18: the algorithm is that of the issuer's key, not the one that the token names.
 func TestAttack18Algorithms(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
@@ -73,7 +73,7 @@ func TestAttack18Algorithms(t *testing.T) {
 		}
 	}
 
-	// The public key, which everybody knows, as a shared secret.
+	// The public key, which is not secret, used as a shared secret.
 	der, err := x509.MarshalPKIXPublicKey(i.Signer("key-1").Public())
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestAttack18Algorithms(t *testing.T) {
 	}
 }
 
-// Attack row 18: ids of keys that name none, another one, or two.
+// Attack row 18: key ids that match no key, another key, or two keys.
 func TestAttack18KeyIDs(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
@@ -114,7 +114,7 @@ func TestAttack18KeyIDs(t *testing.T) {
 		i.Publish(jwk)
 	}
 	v := oidc.New(i.Guard(), newClock().now)
-	for name, kid := range map[string]any{"absent": nil, "empty": "", "unknown": "nobody", "another's": "key-2", "a path": "../key-1", "a number": 1, "a list": []string{"key-1"}, "double": "double"} {
+	for name, kid := range map[string]any{"absent": nil, "empty": "", "unknown": "key-9", "another's": "key-2", "a path": "../key-1", "a number": 1, "a list": []string{"key-1"}, "double": "double"} {
 		header := map[string]any{"alg": "RS256", "kid": kid}
 		if kid == nil {
 			delete(header, "kid")
@@ -128,7 +128,7 @@ func TestAttack18KeyIDs(t *testing.T) {
 	}
 }
 
-// Attack row 18: an issuer signs for itself only.
+// Attack row 18: an issuer can sign only its own tokens.
 func TestAttack18ForeignIssuer(t *testing.T) {
 	t.Parallel()
 	i, attacker := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"}), oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
@@ -140,7 +140,7 @@ func TestAttack18ForeignIssuer(t *testing.T) {
 	}
 	_, err := v.Verify(t.Context(), attacker.Sign(map[string]any{"alg": "RS256", "kid": "key-1"}, i.Claims("admin"), "key-1"), both)
 	fails(t, "the attacker's signature", err, fault.InvalidIdentityToken, "signature is not valid")
-	// The attacker's issuer is registered, and its discovery document says that it is the other one.
+	// The attacker's issuer is registered, and its discovery document names the other issuer.
 	attacker.Answer(oidctest.Discovery, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"issuer":"` + i.URL() + `","jwks_uri":"` + attacker.URL() + oidctest.Keys + `"}`))
 	})
@@ -148,7 +148,7 @@ func TestAttack18ForeignIssuer(t *testing.T) {
 	fails(t, "the attacker's discovery document", err, fault.InvalidIdentityToken, noKey)
 }
 
-// Attack row 18: texts that two readers could read in two ways, or that cost more than they should.
+// Attack row 18: texts that two parsers could read differently, or that are costly to parse.
 func TestAttack18Texts(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{Algorithm: "RS256"})
@@ -161,14 +161,14 @@ func TestAttack18Texts(t *testing.T) {
 	header, claims, signature := parts[0], parts[1], parts[2]
 	last := claims[len(claims)-1]
 	bottomless := b64(strings.Repeat(`{"a":`, 2900))
-	spare := signature[:len(signature)-1] + string(signature[len(signature)-1]+1) // 256 bytes leave four bits of the last digit
+	spare := signature[:len(signature)-1] + string(signature[len(signature)-1]+1) // 256 bytes leave four unused bits in the last digit
 	const head = `{"alg":"RS256","kid":"key-1"}`
-	sign := func(header string, more string) string { // with the issuer's own key: only the text is wrong
+	sign := func(header string, more string) string { // with the issuer's own key, so that only the text is invalid
 		body := strings.TrimSuffix(asJSON(t, i.Claims("someone")), "}")
 		return i.SignText(header, body+more, "key-1")
 	}
 	if _, err := v.Verify(t.Context(), sign(head, `,"a":`+strings.Repeat("[", 16)+strings.Repeat("]", 16)+`}`), registered(provider(i))); err != nil {
-		t.Fatalf("as deep as it may be: %v", err)
+		t.Fatalf("at the maximum depth: %v", err)
 	}
 	for name, text := range map[string]string{
 		"empty":               "",
@@ -213,7 +213,8 @@ func TestAttack18Texts(t *testing.T) {
 	}
 }
 
-// FuzzVerify sends any text. Nobody has the issuer's key, so nothing may be accepted, and nothing may panic.
+// FuzzVerify verifies any text. No input is signed with the issuer's key, so none may be accepted, and none may
+// panic.
 func FuzzVerify(f *testing.F) {
 	i := oidctest.Start(f, oidctest.Options{Algorithm: "RS256"})
 	good := i.Mint(i.Kubernetes("prod", "builder"))
@@ -227,7 +228,7 @@ func FuzzVerify(f *testing.F) {
 	minted := map[string]bool{good: true}
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := v.Verify(t.Context(), text, func(issuer string) (oidc.Provider, error) {
-			if issuer != i.URL() { // nobody is asked
+			if issuer != i.URL() { // no issuer is contacted
 				return oidc.Provider{}, fault.InvalidIdentityToken.New("No OpenIDConnect provider found in your account for %s", issuer)
 			}
 			return provider(i), nil

@@ -2,7 +2,7 @@ package oidc
 
 import (
 	"context"
-	"crypto/sha1" // the API names certificates by it
+	"crypto/sha1" // the API identifies certificates by SHA-1
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -21,13 +21,13 @@ import (
 
 const (
 	fetchTimeout = 5 * time.Second // for each of the two documents
-	maxDocument  = 512 << 10       // bytes; 200 keys of the largest kind fit
+	maxDocument  = 512 << 10       // bytes; enough for 200 keys of the largest kind
 )
 
-// errUnreachable marks failures that may be gone soon.
+// errUnreachable marks failures that may be temporary.
 var errUnreachable = errors.New("the identity provider cannot be reached")
 
-// fetch asks the issuer for its keys, by its discovery document. Errors are coded.
+// fetch gets the issuer's discovery document and then its keys. Errors are coded.
 // Source: OpenID Connect Discovery 1.0, section 4.
 func fetch(ctx context.Context, guard *egress.Guard, issuer string, thumbprints []string, now func() time.Time) (map[string]key, error) {
 	client := guard.Client(egress.ClientOptions{
@@ -57,12 +57,12 @@ func keysOf(ctx context.Context, client *http.Client, issuer string) (map[string
 		JWKSURI string `json:"jwks_uri"`
 	}
 	if err := json.Unmarshal(text, &document); err != nil {
-		return nil, errors.New("discovery document: it is not JSON") // the cause would quote it
+		return nil, errors.New("discovery document: it is not JSON") // the JSON error would quote the document
 	}
 	if document.Issuer != issuer {
-		return nil, errors.New("discovery document: it names another issuer")
+		return nil, errors.New("discovery document: it has another issuer")
 	}
-	if text, err = get(ctx, client, document.JWKSURI); err != nil { // on any host; the guard refuses all but https
+	if text, err = get(ctx, client, document.JWKSURI); err != nil { // on any host; the guard allows https only
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	return parseKeys(text)
@@ -71,14 +71,14 @@ func keysOf(ctx context.Context, client *http.Client, issuer string) (map[string
 func get(ctx context.Context, client *http.Client, address string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, errors.New("the address cannot be read")
+		return nil, errors.New("the URL is not valid")
 	}
 	r.Header.Set("Accept", "application/json")
 	answer, err := client.Do(r)
 	if err != nil {
 		return nil, failure(egress.Cause(err))
 	}
-	defer func() { _ = answer.Body.Close() }() // all that matters was read
+	defer func() { _ = answer.Body.Close() }() // the body was read
 	if answer.StatusCode != http.StatusOK {
 		err := fmt.Errorf("the status is %d", answer.StatusCode)
 		if answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests {
@@ -93,7 +93,7 @@ func get(ctx context.Context, client *http.Client, address string) ([]byte, erro
 	return text, nil
 }
 
-// failure marks errors of the network as ones that may be gone soon. What the guard or a certificate refuses stays.
+// failure marks network errors as temporary, except for those of the guard and of certificates.
 func failure(err error) error {
 	if _, refused := errors.AsType[*egress.RefusedError](err); refused {
 		return err
@@ -104,8 +104,8 @@ func failure(err error) error {
 	return err
 }
 
-// verifyChain accepts a chain that the roots vouch for, or one whose top certificate has one of the thumbprints and vouches
-// for the rest; host and time are checked in both cases.
+// verifyChain returns nil if the roots verify the chain, or if the last certificate of the chain has one of the
+// thumbprints and verifies the rest. Host and time are checked in both cases.
 // Source: IAM user guide, obtaining the thumbprint for an OIDC provider: the last certificate of the chain presented.
 func verifyChain(host string, chain []*x509.Certificate, roots *x509.CertPool, thumbprints []string, now time.Time) error {
 	o := x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now}

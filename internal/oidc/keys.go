@@ -20,20 +20,20 @@ import (
 )
 
 const (
-	maxAge     = 10 * time.Minute // how long a key may be used after its issuer has withdrawn it
-	minPause   = 5 * time.Second  // between two questions to an issuer, whatever tokens come
-	maxSources = 1000             // issuers whose keys are kept
-	maxKeys    = 100              // of each kind; source: IAM user guide, creating an OIDC provider
+	maxAge     = 10 * time.Minute // maximum time for which a key is used after its issuer has withdrawn it
+	minPause   = 5 * time.Second  // between two requests to an issuer
+	maxSources = 1000             // maximum number of issuers whose keys are cached
+	maxKeys    = 100              // maximum number of keys of each kind; source: IAM user guide, creating an OIDC provider
 	minRSA     = 2048             // bits; go-jose refuses more than 4096
 )
 
 // key is a public key of an issuer.
 type key struct {
 	public any    // *rsa.PublicKey or *ecdsa.PublicKey
-	alg    string // the only algorithm that it is for; empty: any that its kind allows
+	alg    string // the only algorithm of the key; empty means any that its kind allows
 }
 
-// fits refuses to use a key for another algorithm than its own.
+// fits returns an error if the key may not be used with alg.
 func (k key) fits(alg jose.SignatureAlgorithm) error {
 	if k.alg != "" && k.alg != string(alg) {
 		return fmt.Errorf("the key is for %s, the token has %s", k.alg, alg)
@@ -49,11 +49,11 @@ func (k key) fits(alg jose.SignatureAlgorithm) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the key is of another kind than %s", alg)
+	return fmt.Errorf("the key is not of the kind for %s", alg)
 }
 
-// parseKeys reads a set of keys (RFC 7517) into a map by key id. Keys of other kinds and for other uses are passed over; ids
-// that stand twice name no key, for nobody could say which one is meant.
+// parseKeys reads a set of keys (RFC 7517) into a map by key id. Keys of other kinds and for other uses are
+// skipped, and so are all keys whose id occurs twice, since it does not identify a key.
 func parseKeys(text []byte) (map[string]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -98,7 +98,7 @@ func parseKeys(text []byte) (map[string]key, error) {
 	return keys, nil
 }
 
-// cache keeps the keys of issuers for a short time.
+// cache holds the keys of issuers for a short time.
 type cache struct {
 	guard *egress.Guard
 	now   func() time.Time
@@ -107,15 +107,15 @@ type cache struct {
 	sources map[string]*source
 }
 
-// source is one issuer, trusted by one list of thumbprints: what one account trusts must not count for another.
+// source is one issuer with one list of thumbprints: accounts with different thumbprints do not share keys.
 type source struct {
-	gate chan struct{} // held by whoever asks the issuer
+	gate chan struct{} // held during a request to the issuer
 
 	mu      sync.Mutex
 	keys    map[string]key
-	fetched time.Time // when keys were asked for; zero when there are none
-	asked   time.Time // when the issuer was asked last
-	err     error     // of that time
+	fetched time.Time // time of the request that returned keys; zero if there are no keys
+	asked   time.Time // time of the last request
+	err     error     // of the last request
 }
 
 func newCache(guard *egress.Guard, now func() time.Time) *cache {
@@ -126,7 +126,8 @@ func noKey() *fault.Error {
 	return fault.InvalidIdentityToken.New("Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements")
 }
 
-// find gives the issuer's key with that id, and asks the issuer when it is not known or too old.
+// find returns the issuer's key with the id kid. It requests the keys from the issuer if the id is unknown or
+// the keys are too old.
 func (c *cache) find(ctx context.Context, issuer string, thumbprints []string, kid string) (key, error) {
 	s := c.source(issuer, thumbprints)
 	if k, err, known := s.look(kid, c.now()); known {
@@ -139,18 +140,18 @@ func (c *cache) find(ctx context.Context, issuer string, thumbprints []string, k
 		return key{}, ctx.Err()
 	}
 	now := c.now()
-	if k, err, known := s.look(kid, now); known { // somebody else has asked meanwhile
+	if k, err, known := s.look(kid, now); known { // another call has requested the keys meanwhile
 		return k, err
 	}
-	// Not with the caller's context: its end would spend the question of the next seconds for nothing. The client has a
-	// time limit of its own.
+	// Not with the caller's context: if it ended, its failed request would block requests of the next seconds.
+	// The client has its own time limit.
 	keys, err := fetch(context.WithoutCancel(ctx), c.guard, issuer, thumbprints, c.now)
 	s.set(keys, err, now)
 	k, err, _ := s.look(kid, now)
 	return k, err
 }
 
-// look answers from what is known; false when the issuer should be asked.
+// look returns the result from the cache; false if the issuer must be requested.
 func (s *source) look(kid string, now time.Time) (key, error, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,12 +169,14 @@ func (s *source) look(kid string, now time.Time) (key, error, bool) {
 	return key{}, noKey().Because(fmt.Errorf("the issuer has no usable key %.100q", kid)), true
 }
 
-// within says whether since is a time less than d ago. A clock that was set back makes nothing last longer.
+// within reports whether since is less than d before now. A time in the future, after a clock was set back, is
+// not within.
 func within(since, now time.Time, d time.Duration) bool {
 	return !since.IsZero() && !now.Before(since) && now.Sub(since) < d
 }
 
-// set notes an answer. Keys that a new set does not have are gone; after a failure the old ones live out their time.
+// set stores the result of a request. A new set replaces all keys; after a failure, the old keys remain until
+// their maximum age.
 func (s *source) set(keys map[string]key, err error, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +202,7 @@ func (c *cache) source(issuer string, thumbprints []string) *source {
 	return s
 }
 
-// evict forgets the issuer that was asked longest ago; c.mu is held.
+// evict removes the issuer whose last request is the oldest. c.mu must be held.
 func (c *cache) evict() {
 	var oldest string
 	var at time.Time

@@ -20,7 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
 )
 
-// patient gives claims whose time is longer than a test moves the clock.
+// patient returns claims that stay valid longer than a test moves the clock.
 func patient(i *oidctest.Issuer) map[string]any {
 	return with(i.Claims("someone"), map[string]any{"iat": time.Now().Add(-5 * time.Hour).Unix(), "exp": time.Now().Add(5 * time.Hour).Unix()})
 }
@@ -37,7 +37,7 @@ func TestKeyRotation(t *testing.T) {
 	requests := func(when string, want int) {
 		t.Helper()
 		if got := i.Requests(); got != want {
-			t.Errorf("%s: the issuer was asked %d times, want %d", when, got, want)
+			t.Errorf("%s: the issuer received %d requests, want %d", when, got, want)
 		}
 	}
 	first := i.Mint(patient(i))
@@ -81,7 +81,8 @@ func TestKeyRotation(t *testing.T) {
 	requests("a clock set back, which makes keys old", 10)
 }
 
-// While an issuer is down its keys live out their age, and it is not asked for each token.
+// While an issuer is down, its keys are used until their maximum age, and the issuer is not requested for each
+// token.
 func TestKeysWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{})
@@ -103,7 +104,7 @@ func TestKeysWhileTheIssuerIsDown(t *testing.T) {
 		fails(t, "an unknown key", verify(unknown), fault.IDPCommunication, "try again later")
 	}
 	if got := i.Requests(); got != 3 {
-		t.Errorf("the issuer was asked %d times, want 3", got)
+		t.Errorf("the issuer received %d requests, want 3", got)
 	}
 	if err := verify(known); err != nil {
 		t.Errorf("a known key: got %v, want it accepted", err)
@@ -141,11 +142,12 @@ func TestManyTokensAskOnce(t *testing.T) {
 	}
 	wait.Wait()
 	if got := i.Requests(); got != 2 {
-		t.Errorf("the issuer was asked %d times, want 2", got)
+		t.Errorf("the issuer received %d requests, want 2", got)
 	}
 }
 
-// A caller that goes away does not spend the issuer's next seconds, and one that waits for another's question may go.
+// A cancelled call does not prevent the next request to the issuer, and a call that waits for another's request
+// can be cancelled.
 func TestCallersThatLeave(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{})
@@ -170,7 +172,7 @@ func TestCallersThatLeave(t *testing.T) {
 	}
 	close(release)
 	if err := <-done; err != nil {
-		t.Errorf("the caller that asked: got %v, want the answer noted for those who come later", err)
+		t.Errorf("the caller whose request ended: got %v, want the result stored for later callers", err)
 	}
 	if _, err := v.Verify(t.Context(), text, registered(provider(i))); err != nil || i.Requests() != 2 {
 		t.Errorf("a later caller: got %v after %d requests, want it accepted after 2", err, i.Requests())
@@ -207,7 +209,7 @@ func TestSetsOfKeys(t *testing.T) {
 		{"as a shared secret", map[string]any{"kty": "oct", "kid": "changed", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA"}, false},
 	}
 	for _, test := range tests {
-		set := oidctest.Start(t, oidctest.Options{}) // publishes the key of i
+		set := oidctest.Start(t, oidctest.Options{}) // is to publish the key of i
 		set.Publish(test.jwk)
 		text := i.Sign(map[string]any{"alg": "RS256", "kid": "changed"}, set.Claims("someone"), "key-1")
 		_, err := oidc.New(set.Guard(), time.Now).Verify(t.Context(), text, registered(provider(set)))
@@ -220,7 +222,7 @@ func TestSetsOfKeys(t *testing.T) {
 	}
 }
 
-// Keys that are too short to trust, and keys so long that they only cost time.
+// Keys that are too short to be secure are refused, and keys so long that they only cost time.
 func TestKeyLengths(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -242,7 +244,7 @@ func TestKeyLengths(t *testing.T) {
 	}
 }
 
-// bareRSA is a key of any length, of many small primes where a long one would take too long to find.
+// bareRSA is an RSA key of any length. Long keys have many small primes, which are faster to find.
 type bareRSA struct{ n, d *big.Int }
 
 func newRSA(t *testing.T, primes, bits int) bareRSA {
@@ -264,7 +266,7 @@ func newRSA(t *testing.T, primes, bits int) bareRSA {
 	}
 }
 
-// sign makes an RS256 signature (RFC 8017, section 8.2.1).
+// sign returns an RS256 signature (RFC 8017, section 8.2.1).
 func (k bareRSA) sign(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}, sum[:]...)
@@ -293,14 +295,15 @@ func TestNumberOfKeys(t *testing.T) {
 	fails(t, "101 keys", err, fault.InvalidIdentityToken, noKey)
 }
 
-// The provider's certificates: by authority, or by the thumbprint of the top one that is presented.
+// The provider's certificates are accepted by authority, or by the thumbprint of the last certificate that is
+// presented.
 func TestThumbprints(t *testing.T) {
 	t.Parallel()
 	const another = "0123456789abcdef0123456789abcdef01234567"
 	tests := []struct {
 		name    string
 		options oidctest.Options
-		roots   bool // of the issuer's authority
+		roots   bool // trust the issuer's authority
 		prints  func(i *oidctest.Issuer) []string
 		good    bool
 	}{
@@ -343,7 +346,7 @@ func TestThumbprints(t *testing.T) {
 	fails(t, "a certificate past its end", err, fault.InvalidIdentityToken, noKey)
 }
 
-// What one account trusts by a thumbprint does not count for another account.
+// A thumbprint that one account trusts does not count for another account.
 func TestThumbprintsAreApart(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{})
@@ -361,7 +364,7 @@ func TestThumbprintsAreApart(t *testing.T) {
 	}
 }
 
-// The number of issuers whose state is kept has a limit; the one that was asked longest ago is forgotten.
+// The number of issuers whose state is kept is limited; the issuer with the oldest request is removed.
 func TestIssuersAreForgotten(t *testing.T) {
 	t.Parallel()
 	i := oidctest.Start(t, oidctest.Options{})
@@ -383,9 +386,9 @@ func TestIssuersAreForgotten(t *testing.T) {
 		verify(n)
 	}
 	if verify(1) {
-		t.Error("the second of 1001 issuers was asked again, want it remembered")
+		t.Error("the second of 1001 issuers was requested again, want it cached")
 	}
 	if !verify(0) {
-		t.Error("the first of 1001 issuers was not asked again, want it forgotten")
+		t.Error("the first of 1001 issuers was not requested again, want it removed from the cache")
 	}
 }

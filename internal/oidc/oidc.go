@@ -1,8 +1,9 @@
 // Package oidc verifies JSON web tokens of identity providers, for AssumeRoleWithWebIdentity.
 //
-// Whoever sends a token is unknown until the token is verified, so nothing in it is believed before: the issuer only
-// chooses among the providers that an account has registered, and keys come from that provider alone, through the
-// egress guard. Texts for the client never tell what was found on the way to a provider; the causes do, for the log.
+// The sender of a token is unknown until the token is verified, so no part of it is trusted before. The issuer
+// in the token only selects one of the providers that an account has registered, and keys come from that
+// provider alone, through the egress guard. Error texts for the client contain no details about the connection
+// to a provider; the causes, for the log, do.
 package oidc
 
 import (
@@ -17,19 +18,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// Provider is what an account has registered about an issuer.
+// Provider is an account's registration of an issuer.
 type Provider struct {
-	URL         string   // with "https://" or without
-	ClientIDs   []string // the audiences that are accepted
-	Thumbprints []string // SHA-1 of certificates, 40 hexadecimal digits, as the API has them
+	URL         string   // with or without "https://"
+	ClientIDs   []string // the accepted audiences
+	Thumbprints []string // SHA-1 of certificates, 40 hexadecimal digits, as in the API
 }
 
-// Claims are what a verified token says.
+// Claims are the claims of a verified token.
 type Claims struct {
 	Issuer   string // without "https://", as in the provider's ARN and the names of condition keys
 	Subject  string
 	Audience []string // at least one
-	Azp      string   // authorized party; empty when there is none
+	Azp      string   // authorized party; empty if there is none
 	AMR      []string
 	Expiry   time.Time
 	IssuedAt time.Time
@@ -37,33 +38,35 @@ type Claims struct {
 	Tags     Tags
 }
 
-// Tags are session tags that the issuer gives.
+// Tags are the session tags of a token.
 // Source: IAM user guide, passing session tags using AssumeRoleWithWebIdentity.
 type Tags struct {
-	Principal  map[string]string // nil when there are none
-	Transitive []string          // keys of tags that a chained role keeps
+	Principal  map[string]string // nil if there are none
+	Transitive []string          // keys of tags that role chaining keeps
 }
 
-// leeway is for clocks that differ. Source: IAM user guide, OIDC federation: five minutes beyond the expiration.
+// leeway is the tolerance for clock differences. Source: IAM user guide, OIDC federation: five minutes beyond
+// the expiration.
 const leeway = 5 * time.Minute
 
-// Verifier verifies tokens and keeps the keys of issuers. It is safe for concurrent use.
+// Verifier verifies tokens and caches the keys of issuers. It is safe for concurrent use.
 type Verifier struct {
 	now  func() time.Time
 	keys *cache
 }
 
-// New makes a verifier that asks issuers through guard.
+// New returns a verifier that contacts issuers through guard. now returns the current time.
 func New(guard *egress.Guard, now func() time.Time) *Verifier {
 	return &Verifier{now: now, keys: newCache(guard, now)}
 }
 
-// Verify gives the claims of a token that is signed by its issuer, for one of the provider's clients, and valid now. find
-// gives the provider for an issuer, which comes with "https://"; its error is given back as it is.
+// Verify returns the claims of a token that its issuer has signed, that is for one of the provider's clients,
+// and that is valid now. find returns the provider for an issuer, whose URL has "https://"; Verify returns
+// find's error unchanged.
 //
-// Errors: fault.InvalidIdentityToken when the token cannot be accepted, fault.ExpiredWebIdentity past its end,
-// fault.IDPCommunication when the provider cannot be reached, fault.IDPRejectedClaim when a genuine token has claims
-// that are not usable. Source: STS API reference, AssumeRoleWithWebIdentity.
+// Errors: fault.InvalidIdentityToken (the token is not acceptable), fault.ExpiredWebIdentity (the token has
+// expired), fault.IDPCommunication (the provider cannot be reached), fault.IDPRejectedClaim (a genuine token
+// has claims that cannot be used). Source: STS API reference, AssumeRoleWithWebIdentity.
 func (v *Verifier) Verify(ctx context.Context, token string, find func(issuer string) (Provider, error)) (Claims, error) {
 	t, err := parse(token)
 	if err != nil {
@@ -100,8 +103,8 @@ func (v *Verifier) Verify(ctx context.Context, token string, find func(issuer st
 	return claims, nil
 }
 
-// accepted says whether the token is for one of the clients: by its audience, or, when it has several, by the party that
-// it was issued to. Source: IAM user guide, condition keys for OIDC federation (aud, azp).
+// accepted reports whether the token is for one of the clients: by its audience, or, if it has several, by its
+// authorized party. Source: IAM user guide, condition keys for OIDC federation (aud, azp).
 func accepted(c Claims, clients []string) bool {
 	if len(c.Audience) == 1 {
 		return slices.Contains(clients, c.Audience[0])
@@ -109,7 +112,7 @@ func accepted(c Claims, clients []string) bool {
 	return c.Azp != "" && slices.Contains(clients, c.Azp)
 }
 
-// checkTime refuses tokens outside of their time.
+// checkTime returns an error if now is outside the period of validity of the token.
 func (t *token) checkTime(c Claims, now time.Time) error {
 	if !now.Before(c.Expiry.Add(leeway)) {
 		return fault.ExpiredWebIdentity.New("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), c.Expiry.Unix())
@@ -129,12 +132,12 @@ func (t *token) checkTime(c Claims, now time.Time) error {
 
 const scheme = "https://"
 
-// bare gives an issuer's address as it stands in ARNs and condition keys.
+// bare returns an issuer's URL in the form of ARNs and condition keys, without the scheme.
 func bare(issuer string) string { return strings.TrimPrefix(issuer, scheme) }
 
 const maxIssuer = 255 // characters; source: IAM API reference, CreateOpenIDConnectProvider
 
-// checkIssuer says why an address is not one of an issuer; nil when it is.
+// checkIssuer returns an error with the reason if issuer is not a valid URL of an issuer.
 // Source: OpenID Connect Discovery 1.0, section 3: https, no query, no fragment.
 func checkIssuer(issuer string) error {
 	if len(issuer) > maxIssuer {

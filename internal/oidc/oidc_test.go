@@ -20,7 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
 )
 
-// clock is a time that a test moves.
+// clock is a time that a test advances.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -40,7 +40,7 @@ func (c *clock) add(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// registered finds one provider whatever the issuer.
+// registered returns a function that finds the same provider for every issuer.
 func registered(p oidc.Provider) func(string) (oidc.Provider, error) {
 	return func(string) (oidc.Provider, error) { return p, nil }
 }
@@ -49,7 +49,7 @@ func provider(i *oidctest.Issuer) oidc.Provider {
 	return oidc.Provider{URL: i.URL(), ClientIDs: []string{oidctest.Audience}}
 }
 
-// with gives claims with changes; a nil value takes a claim away.
+// with returns a copy of claims with changes; a nil value removes a claim.
 func with(claims map[string]any, changes map[string]any) map[string]any {
 	c := maps.Clone(claims)
 	for name, v := range changes {
@@ -60,7 +60,7 @@ func with(claims map[string]any, changes map[string]any) map[string]any {
 	return c
 }
 
-// fails wants an error of that code with that text for the client.
+// fails checks that err has the code, and that its public text contains text.
 func fails(t *testing.T, what string, err error, code fault.Code, text string) {
 	t.Helper()
 	if !errors.Is(err, code) {
@@ -110,7 +110,7 @@ func TestVerify(t *testing.T) {
 		test.want.Issuer, test.want.Expiry, test.want.IssuedAt = bare, at(test.claims, "exp"), at(test.claims, "iat")
 		p := provider(i)
 		if test.name == "tags" {
-			p.URL = bare // as some callers keep it
+			p.URL = bare // a form that some callers store
 		}
 		asked := ""
 		got, err := v.Verify(t.Context(), i.Mint(test.claims), func(issuer string) (oidc.Provider, error) {
@@ -129,7 +129,7 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	if got := i.Requests(); got != 2 {
-		t.Errorf("the issuer was asked %d times for %d tokens, want 2: discovery and keys", got, len(tests))
+		t.Errorf("the issuer received %d requests for %d tokens, want 2: discovery and keys", got, len(tests))
 	}
 }
 
@@ -161,7 +161,7 @@ func TestVerifyRefusesClaims(t *testing.T) {
 	tests := []struct {
 		name    string
 		changes set
-		code    fault.Code // 0: accepted
+		code    fault.Code // 0 means accepted
 		text    string
 	}{
 		{"expired within the leeway", set{"exp": sec(-299 * time.Second)}, 0, ""},
@@ -222,7 +222,7 @@ func TestVerifyIssuers(t *testing.T) {
 	fails(t, "another provider", err, fault.InvalidIdentityToken, "not that of the identity provider")
 	for _, issuer := range []any{"http" + strings.TrimPrefix(i.URL(), "https"), "ftp://a.example.com", "accounts.example.com", "https://", "https://user@a.example.com", "https://a.example.com?b", "https://a.example.com#b", "https://a.example.com\\b", "https://a b", "https://a.example.com/" + strings.Repeat("x", 300)} {
 		_, err := v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": issuer})), func(found string) (oidc.Provider, error) {
-			t.Errorf("issuer %q: looked for as %q, want it refused before", issuer, found)
+			t.Errorf("issuer %q: looked up as %q, want it refused before the lookup", issuer, found)
 			return oidc.Provider{}, unknown
 		})
 		fails(t, fmt.Sprintf("issuer %q", issuer), err, fault.InvalidIdentityToken, "the token's issuer is not accepted")
@@ -230,12 +230,12 @@ func TestVerifyIssuers(t *testing.T) {
 	_, err = v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": nil})), registered(provider(i)))
 	fails(t, "no issuer", err, fault.InvalidIdentityToken, "Missing a required claim: iss")
 	if got := i.Requests(); got != 0 {
-		t.Errorf("the issuer was asked %d times, want never", got)
+		t.Errorf("the issuer received %d requests, want none", got)
 	}
 }
 
-// What fails on the way to a provider, with the error that follows. No text for the client shows the way, and no error
-// what the provider has sent.
+// Failures of the requests to a provider, with the resulting error. No text for the client contains the cause,
+// and no error contains text that the provider sent.
 func TestVerifyProviderFailures(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-51c0ffee"
@@ -283,7 +283,7 @@ func TestVerifyProviderFailures(t *testing.T) {
 		}
 		fails(t, test.name, err, test.code, want)
 		if err != nil && strings.Contains(err.Error(), canary) {
-			t.Errorf("%s: the error shows what the provider has sent: %v", test.name, err)
+			t.Errorf("%s: the error contains text that the provider sent: %v", test.name, err)
 		}
 	}
 
@@ -291,7 +291,7 @@ func TestVerifyProviderFailures(t *testing.T) {
 	_, err := oidc.New(egress.New(egress.Options{Roots: i.Roots()}), time.Now).Verify(t.Context(), i.Mint(i.Claims("someone")), registered(provider(i)))
 	fails(t, "the guard refuses", err, fault.InvalidIdentityToken, noKey)
 	if err != nil && !strings.Contains(err.Error(), "egress_allow") {
-		t.Errorf("the guard refuses: got %v, want its reason in the log", err)
+		t.Errorf("the guard refuses: got %v, want its reason in the error chain", err)
 	}
 }
 

@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	maxToken = 20000 // characters; source: STS API reference, WebIdentityToken
-	maxDepth = 16    // of JSON in a token; the deepest known claims have 3
+	maxToken = 20000 // maximum number of characters; source: STS API reference, WebIdentityToken
+	maxDepth = 16    // maximum nesting of JSON in a token; the deepest known claims have 3
 )
 
-// algorithms are those that are accepted: signatures by a private key that the issuer alone has. Everything else, "none"
-// and the ones with a shared secret above all, is refused before any key is looked for.
+// algorithms are the accepted algorithms: signatures with a private key that only the issuer has. All others,
+// especially "none" and those with a shared secret, are refused before any key is looked up.
 // Source: IAM user guide, OIDC federation: RSA and ECDSA.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512}
 
-// token is one that can be read. Nothing of it is verified.
+// token is a parsed token. It is not verified.
 type token struct {
 	alg    jose.SignatureAlgorithm
 	kid    string
@@ -36,7 +36,7 @@ type token struct {
 	signed *jose.JSONWebSignature
 }
 
-// parse reads a token in compact form.
+// parse reads a token in its compact form.
 func parse(text string) (*token, error) {
 	if len(text) > maxToken {
 		return nil, fmt.Errorf("it has more than %d characters", maxToken)
@@ -45,7 +45,7 @@ func parse(text string) (*token, error) {
 	if len(parts) != 3 {
 		return nil, fmt.Errorf("it has %d parts, not 3", len(parts))
 	}
-	if strings.ContainsAny(text, "\r\n") { // which the decoder of base64 passes over
+	if strings.ContainsAny(text, "\r\n") { // which the base64 decoder ignores
 		return nil, errors.New("it has line ends")
 	}
 	var decoded [3][]byte
@@ -61,7 +61,7 @@ func parse(text string) (*token, error) {
 	}
 	for _, name := range []string{"jwk", "x5c"} {
 		if _, present := header[name]; present {
-			return nil, fmt.Errorf("header: it brings its own key (%s)", name)
+			return nil, fmt.Errorf("header: it contains a key (%s)", name)
 		}
 	}
 	for _, name := range []string{"crit", "b64", "enc", "zip"} {
@@ -75,7 +75,7 @@ func parse(text string) (*token, error) {
 		return nil, fmt.Errorf("header: alg %.20q is not accepted", alg)
 	}
 	if t.kid, _ = header["kid"].(string); t.kid == "" {
-		return nil, errors.New("header: it names no key (kid)")
+		return nil, errors.New("header: it has no key id (kid)")
 	}
 	if t.claims, err = decode(decoded[1]); err != nil {
 		return nil, fmt.Errorf("claims: %w", err)
@@ -86,7 +86,7 @@ func parse(text string) (*token, error) {
 	return t, nil
 }
 
-// decode reads a JSON object strictly: no name twice, not deep, nothing behind it, valid UTF-8.
+// decode reads a JSON object strictly: valid UTF-8, no repeated name, limited depth, no data after the object.
 func decode(text []byte) (map[string]any, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("it is not UTF-8")
@@ -125,7 +125,7 @@ func value(d *json.Decoder, depth int) (any, error) {
 			}
 			key, ok := name.(string)
 			if _, twice := object[key]; !ok || twice {
-				return nil, errors.New("a name stands twice in one object")
+				return nil, errors.New("an object has the same name twice")
 			}
 			if object[key], err = value(d, depth+1); err != nil {
 				return nil, err
@@ -152,7 +152,7 @@ func value(d *json.Decoder, depth int) (any, error) {
 	return next, nil
 }
 
-// issuer gives the issuer that the token claims to have, with https.
+// issuer returns the issuer that the token claims, with "https://".
 func (t *token) issuer() (string, error) {
 	issuer, ok := t.claims["iss"].(string)
 	if !ok || issuer == "" {
@@ -172,7 +172,7 @@ func malformed(claim string) error {
 	return fault.IDPRejectedClaim.New("the claim %s of the token cannot be read", claim)
 }
 
-// verify is nil when k has signed the token.
+// verify returns nil if k has signed the token.
 func (t *token) verify(k key) error {
 	if err := k.fits(t.alg); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (t *token) verify(k key) error {
 	return err
 }
 
-// read gives the claims of a token that is verified.
+// read returns the claims of a verified token.
 func (t *token) read(issuer string) (Claims, error) {
 	c := Claims{Issuer: bare(issuer), Strings: map[string]string{}}
 	for name, v := range t.claims {
@@ -221,7 +221,7 @@ func (t *token) read(issuer string) (Claims, error) {
 	return c, err
 }
 
-// time reads a claim in seconds since 1970.
+// time reads a claim that is a number of seconds since 1970.
 func (t *token) time(claim string) (at time.Time, present bool, err error) {
 	v, present := t.claims[claim]
 	if !present {
@@ -231,7 +231,7 @@ func (t *token) time(claim string) (at time.Time, present bool, err error) {
 	if !ok {
 		return time.Time{}, false, malformed(claim)
 	}
-	const lastYear = 253402300800 // the year 10000, beyond which times have no usual form
+	const lastYear = 253402300800 // the year 10000, beyond which RFC 3339 has no form
 	seconds, err := number.Float64()
 	if err != nil || seconds < 0 || seconds >= lastYear {
 		return time.Time{}, false, malformed(claim)
@@ -258,7 +258,7 @@ func texts(v any) ([]string, bool) {
 	return nil, false
 }
 
-// The claims with session tags: one object, or, for issuers that cannot nest claims, one claim for each tag.
+// The claims with session tags: one object, or, for issuers that cannot nest claims, one claim per tag.
 const (
 	claimTags           = "https://aws.amazon.com/tags"
 	claimTagPrefix      = claimTags + "/principal_tags/"
@@ -267,7 +267,7 @@ const (
 	memberTransitive    = "transitive_tag_keys"
 )
 
-// tags reads the session tags. A tag has one value, given as a string or a list of one.
+// tags reads the session tags. A tag has one value, given as a string or as a list of one string.
 func (t *token) tags() (Tags, error) {
 	var tags Tags
 	set := func(name string, v any) bool {

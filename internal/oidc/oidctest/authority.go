@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// authority makes a root, an intermediate authority and a server's certificate for host, and gives the last with its key
-// and all three, the server's first. They are good from a day ago to a year from now, for tests that move the clock.
+// authority creates a root, an intermediate authority and a server certificate for host. It returns the server
+// certificate with its key, and all three certificates, the server's first. They are valid from a day ago to a
+// year from now, for tests that move the clock.
 func authority(t testing.TB, host string) (tls.Certificate, []*x509.Certificate) {
 	t.Helper()
 	var (

@@ -1,5 +1,5 @@
-// Package oidctest is an identity provider for tests: it speaks TLS on 127.0.0.1 with certificates of its own authority,
-// publishes and withdraws keys, fails in any way on request, and signs tokens with any header and claims.
+// Package oidctest is an identity provider for tests: it serves TLS on 127.0.0.1 with certificates of its own
+// authority, publishes and withdraws keys, fails on request, and signs tokens with any header and claims.
 package oidctest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" // the API names certificates by it
+	"crypto/sha1" // the API identifies certificates by SHA-1
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"crypto/x509"
@@ -31,21 +31,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/egress"
 )
 
-// Audience is what the tokens of [Issuer.Kubernetes] and [Issuer.GitHub] are for.
+// Audience is the audience of the tokens of [Issuer.Kubernetes] and [Issuer.GitHub].
 const Audience = "sts.amazonaws.com"
 
-// The paths below the issuer's own that it answers on.
+// The paths, below the issuer's own path, of the issuer's documents.
 const (
 	Discovery = "/.well-known/openid-configuration"
 	Keys      = "/keys"
 )
 
-// Options change an issuer. The zero value has no path, and presents its certificate and the intermediate authority's.
+// Options configure an issuer. By default it has no path, and presents its own certificate and that of the
+// intermediate authority.
 type Options struct {
-	Path      string // begins with a slash; empty: none
-	Present   int    // how many certificates the server presents, of its own, the intermediate's and the root's; 0: two
-	Host      string // the name that its certificate is for; empty: 127.0.0.1
-	Algorithm string // of the first key; default ES256, which is made in no time
+	Path      string // begins with a slash; empty means none
+	Present   int    // number of certificates that the server presents, of its own, the intermediate's and the root's; 0 means 2
+	Host      string // the name in its certificate; empty means 127.0.0.1
+	Algorithm string // of the first key; default ES256, whose keys are fast to generate
 }
 
 // Issuer is a running identity provider. It is safe for concurrent use.
@@ -59,7 +60,7 @@ type Issuer struct {
 	requests int
 	current  string
 	signers  map[string]signer
-	order    []string // ids of the keys that are published
+	order    []string // ids of the published keys, in order
 	extra    []map[string]any
 	answers  map[string]http.HandlerFunc
 }
@@ -83,7 +84,7 @@ func Start(t testing.TB, o Options) *Issuer {
 	certificate.Certificate = certificate.Certificate[:o.Present]
 	i.root, i.top = chain[2], chain[o.Present-1]
 	i.server = httptest.NewUnstartedServer(http.HandlerFunc(i.serve))
-	i.server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what some tests are about
+	i.server.Config.ErrorLog = log.New(io.Discard, "", 0) // some tests cause refused handshakes
 	i.server.TLS = serverTLS(certificate)
 	i.server.StartTLS()
 	t.Cleanup(i.server.Close)
@@ -91,38 +92,38 @@ func Start(t testing.TB, o Options) *Issuer {
 	return i
 }
 
-// URL is the issuer as in its tokens.
+// URL returns the issuer's URL, as in its tokens.
 func (i *Issuer) URL() string { return i.server.URL + i.path }
 
-// Roots has the issuer's authority.
+// Roots returns a pool with the issuer's authority.
 func (i *Issuer) Roots() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(i.root)
 	return pool
 }
 
-// Guard allows 127.0.0.1 and trusts the issuer's authority.
+// Guard returns a guard that allows 127.0.0.1 and trusts the issuer's authority.
 func (i *Issuer) Guard() *egress.Guard { return Guard(i.Roots()) }
 
-// Guard allows 127.0.0.1 and trusts roots.
+// Guard returns a guard that allows 127.0.0.1 and trusts roots.
 func Guard(roots *x509.CertPool) *egress.Guard {
 	return egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Roots: roots})
 }
 
-// Thumbprint is that of the last certificate which the server presents.
+// Thumbprint returns the thumbprint of the last certificate that the server presents.
 func (i *Issuer) Thumbprint() string {
 	sum := sha1.Sum(i.top.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// Requests is how many were made so far.
+// Requests returns the number of requests so far.
 func (i *Issuer) Requests() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.requests
 }
 
-// Rotate publishes a new key for alg, signs with it from now on, and gives its id. Older keys stay published.
+// Rotate publishes a new key for alg, uses it for later tokens, and returns its id. Older keys stay published.
 func (i *Issuer) Rotate(alg string) (kid string) {
 	i.t.Helper()
 	s := signer{alg: alg}
@@ -149,7 +150,7 @@ func (i *Issuer) Rotate(alg string) (kid string) {
 	return kid
 }
 
-// Withdraw ends the publication of a key. The issuer can still sign with it.
+// Withdraw removes a key from the published set. The issuer can still sign with the key.
 func (i *Issuer) Withdraw(kid string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -162,28 +163,28 @@ func (i *Issuer) Withdraw(kid string) {
 	i.t.Errorf("key %q is not published", kid)
 }
 
-// Publish adds an entry to the set of keys as it is.
+// Publish adds an entry to the set of keys, without checking it.
 func (i *Issuer) Publish(jwk map[string]any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.extra = append(i.extra, jwk)
 }
 
-// JWK gives a key of the issuer in its public form.
+// JWK returns the public form of one of the issuer's keys.
 func (i *Issuer) JWK(kid string) map[string]any {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return public(kid, i.signers[kid])
 }
 
-// Signer gives a key of the issuer, to sign with in other ways than [Issuer.Sign].
+// Signer returns one of the issuer's private keys, for signatures in other forms than those of [Issuer.Sign].
 func (i *Issuer) Signer(kid string) crypto.Signer {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.signers[kid].key
 }
 
-// Answer makes h answer on a path below the issuer's, such as [Discovery]; nil gives back the usual answer.
+// Answer sets the handler of a path below the issuer's own path, such as [Discovery]; nil restores the default.
 func (i *Issuer) Answer(path string, h http.HandlerFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -219,7 +220,7 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 
 func send(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // a client that went away sees the error
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client closed the connection
 }
 
 func public(kid string, s signer) map[string]any {
@@ -228,7 +229,7 @@ func public(kid string, s signer) map[string]any {
 	case *rsa.PublicKey:
 		jwk["kty"], jwk["n"], jwk["e"] = "RSA", encode(k.N.Bytes()), encode(big.NewInt(int64(k.E)).Bytes())
 	case *ecdsa.PublicKey:
-		point, _ := k.Bytes() // a generated key has a point
+		point, _ := k.Bytes() // never fails for a generated key
 		half := len(point) / 2
 		jwk["kty"], jwk["crv"], jwk["x"], jwk["y"] = "EC", k.Curve.Params().Name, encode(point[1:1+half]), encode(point[1+half:])
 	}
@@ -237,13 +238,14 @@ func public(kid string, s signer) map[string]any {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Claims are the least that a token needs: issuer, subject, audience, and a quarter of an hour from now on.
+// Claims returns the required claims of a token: issuer, subject, audience, and a validity of 15 minutes from
+// now.
 func (i *Issuer) Claims(subject string) map[string]any {
 	now := time.Now()
 	return map[string]any{"iss": i.URL(), "sub": subject, "aud": Audience, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix()}
 }
 
-// Kubernetes are the claims of a service account's projected token.
+// Kubernetes returns the claims of a service account's projected token.
 func (i *Issuer) Kubernetes(namespace, account string) map[string]any {
 	c := i.Claims("system:serviceaccount:" + namespace + ":" + account)
 	c["aud"] = []string{Audience}
@@ -256,14 +258,14 @@ func (i *Issuer) Kubernetes(namespace, account string) map[string]any {
 	return c
 }
 
-// GitHub are the claims of a workflow's token, such as GitHub("acme/app", "refs/heads/main").
+// GitHub returns the claims of a workflow's token, for example GitHub("acme/app", "refs/heads/main").
 func (i *Issuer) GitHub(repository, ref string) map[string]any {
 	c := i.Claims("repo:" + repository + ":ref:" + ref)
 	maps.Copy(c, map[string]any{"repository": repository, "ref": ref, "ref_type": "branch", "event_name": "push", "actor": "octo", "run_id": "42", "runner_environment": "github-hosted"})
 	return c
 }
 
-// Mint signs claims with the current key.
+// Mint returns a token with claims, signed with the current key.
 func (i *Issuer) Mint(claims map[string]any) string {
 	i.t.Helper()
 	i.mu.Lock()
@@ -273,13 +275,14 @@ func (i *Issuer) Mint(claims map[string]any) string {
 	return i.Sign(map[string]any{"alg": alg, "kid": kid, "typ": "JWT"}, claims, kid)
 }
 
-// Sign signs claims with the key kid, under any header. The way of signing is that of the key, whatever the header says.
+// Sign returns a token with header and claims, signed with the key kid by the key's own algorithm, also if
+// header names another.
 func (i *Issuer) Sign(header, claims map[string]any, kid string) string {
 	i.t.Helper()
 	return i.SignText(string(i.marshal(header)), string(i.marshal(claims)), kid)
 }
 
-// SignText is like Sign for texts that no JSON library would write.
+// SignText is like Sign, for header and claims as texts, which may be invalid JSON.
 func (i *Issuer) SignText(header, claims, kid string) string {
 	i.t.Helper()
 	i.mu.Lock()
@@ -293,7 +296,7 @@ func (i *Issuer) signature(s signer, text string) []byte {
 	i.t.Helper()
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[s.alg[2:]]
 	h := hash.New()
-	_, _ = io.WriteString(h, text) // a hash takes everything
+	_, _ = io.WriteString(h, text) // writing to a hash never fails
 	if k, ok := s.key.(*ecdsa.PrivateKey); ok {
 		r, v, err := ecdsa.Sign(rand.Reader, k, h.Sum(nil))
 		if err != nil {
