@@ -1,9 +1,9 @@
 package tlsauto
 
-// MaxLeafs is the bound of the cache.
+// MaxLeafs is the maximum number of cached leaves.
 const MaxLeafs = maxLeafs
 
-// Cached is how many leaves are held.
+// Cached returns the number of cached leaves.
 func (a *Authority) Cached() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -16,16 +16,17 @@ import (
 	"time"
 )
 
-// The files of a CA in its folder.
+// The names of a CA's files.
 const (
 	certFile = "ca.pem"
 	keyFile  = "ca-key.pem"
 )
 
-// openCA reads the CA in dir, making what is missing.
+// openCA reads the CA in dir, and creates the missing files.
 //
-// The key comes first and decides: a process that finds a key uses it, and a certificate can be made from the key at any
-// time. So neither a crash between the two files nor a second process leaves a pair that does not fit.
+// The key is created first, and a process that finds a key uses it; a certificate can be made from the key at
+// any time. So neither a crash between the two files nor a second process leaves a certificate that does not
+// match the key.
 func openCA(dir string, now time.Time) (*ecdsa.PrivateKey, *x509.Certificate, []byte, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, nil, err
@@ -48,15 +49,15 @@ func openCA(dir string, now time.Time) (*ecdsa.PrivateKey, *x509.Certificate, []
 	}
 	switch {
 	case !key.PublicKey.Equal(ca.PublicKey):
-		return nil, nil, nil, fmt.Errorf("%s does not belong to %s: restore the pair, or remove both files to have a new CA", keyFile, certFile)
+		return nil, nil, nil, fmt.Errorf("%s does not belong to %s: restore the pair, or remove both files to create a new CA", keyFile, certFile)
 	case now.After(ca.NotAfter):
-		return nil, nil, nil, fmt.Errorf("%s has ended on %s: remove it to have a new one, and trust that on the clients", certFile, ca.NotAfter.Format(time.DateOnly))
+		return nil, nil, nil, fmt.Errorf("%s has ended on %s: remove it to create a new one, and install that on the clients", certFile, ca.NotAfter.Format(time.DateOnly))
 	}
 	return key, ca, caPEM, nil
 }
 
-// readOrMake reads the file, or publishes what create returns if there is none. When another process publishes first,
-// its content is returned.
+// readOrMake returns the content of the file at path. If there is no file, it creates one with the result of
+// create. If another process creates the file first, it returns that content.
 func readOrMake(path string, mode fs.FileMode, create func() ([]byte, error)) ([]byte, error) {
 	content, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -71,8 +72,8 @@ func readOrMake(path string, mode fs.FileMode, create func() ([]byte, error)) ([
 	return os.ReadFile(path)
 }
 
-// publish makes a whole, durable file appear under path: temporary file, fsync, link, fsync of the folder. Link, unlike
-// rename, gives fs.ErrExist when somebody else was first.
+// publish creates the file at path with the whole content, durably: temporary file, fsync, link, fsync of the
+// folder. Unlike rename, link returns fs.ErrExist if the file exists.
 func publish(path string, content []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
@@ -112,8 +113,8 @@ func newKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// newCA makes the certificate of key. Its name has a random part, so that two installations' CAs are told apart by
-// people, and by programs that look a CA up by name.
+// newCA creates the certificate of key. Its name has a random part, so that people, and programs that look up a
+// CA by name, can distinguish the CAs of two installations.
 func newCA(key *ecdsa.PrivateKey, now time.Time) ([]byte, error) {
 	number := serial()
 	template := &x509.Certificate{
@@ -127,7 +128,7 @@ func newCA(key *ecdsa.PrivateKey, now time.Time) ([]byte, error) {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true, // it signs leaves and nothing else
+		MaxPathLenZero:        true, // it signs leaves only
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -136,7 +137,7 @@ func newCA(key *ecdsa.PrivateKey, now time.Time) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
-// parseKey reads a PKCS #8 key. No error holds any of its bytes.
+// parseKey reads a PKCS #8 key. Its errors contain no part of the key.
 func parseKey(content []byte) (*ecdsa.PrivateKey, error) {
 	block, _ := pem.Decode(content)
 	if block == nil || block.Type != "PRIVATE KEY" {
@@ -148,7 +149,7 @@ func parseKey(content []byte) (*ecdsa.PrivateKey, error) {
 	}
 	ec, ok := key.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("an ECDSA key is needed, this is %T", key)
+		return nil, fmt.Errorf("the key is a %T, not an ECDSA key", key)
 	}
 	return ec, nil
 }

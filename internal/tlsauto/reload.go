@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// checkEvery is how often, at most, the files are looked at.
+// checkEvery is the minimum interval between two checks of the files.
 const checkEvery = time.Second
 
-// Reloader serves a certificate from two PEM files and follows their changes. Its methods are safe for concurrent use.
+// Reloader serves a certificate from two PEM files and reloads them when they change. Its methods are safe for
+// concurrent use.
 type Reloader struct {
 	certFile, keyFile string
 	now               func() time.Time
@@ -21,16 +22,17 @@ type Reloader struct {
 	current           atomic.Pointer[tls.Certificate]
 
 	mu   sync.Mutex
-	next time.Time // no look at the files before this
+	next time.Time // time of the next check of the files
 	seen [2]fs.FileInfo
 }
 
-// NewReloader reads the pair: certFile holds the leaf and then its intermediates, keyFile the leaf's key.
+// NewReloader returns a Reloader for a certificate and its key: certFile has the leaf and then its
+// intermediates, keyFile has the leaf's key.
 //
-// onError is told of a changed pair that cannot be used, once per change and from within a handshake; it must be quick.
-// It may be nil.
+// onError is called with the error of a changed pair that cannot be used, once per change and during a
+// handshake, so that it must return quickly. It may be nil.
 //
-// Errors: a pair that cannot be read or does not fit together.
+// Errors: the pair cannot be read, or the key does not match the certificate.
 func NewReloader(certFile, keyFile string, now func() time.Time, onError func(error)) (*Reloader, error) {
 	if onError == nil {
 		onError = func(error) {}
@@ -46,13 +48,13 @@ func NewReloader(certFile, keyFile string, now func() time.Time, onError func(er
 	return r, nil
 }
 
-// GetCertificate gives the pair as the files last had it. It is meant for tls.Config.GetCertificate.
+// GetCertificate returns the current pair. It is meant for tls.Config.GetCertificate.
 //
-// At most once a second it asks the file system whether a file changed (time, size, or another file under the name, as
-// after a rename or a switched link), and then reads both. A pair that cannot be used is reported, and the last good one
-// stays; that covers the moment in which a renewal has replaced only one of the files.
+// At most once per second it checks whether a file has changed (its time, size or inode, as after a rename or a
+// replaced link), and then reads both files. If the new pair cannot be used, it reports the error and keeps the
+// last valid pair; this includes the moment at which a renewal has replaced only one of the files.
 func (r *Reloader) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	// A handshake that finds another one looking does not wait for it: the last good pair will do.
+	// If another handshake is checking the files, this one uses the last valid pair without waiting.
 	if r.mu.TryLock() {
 		r.follow()
 		r.mu.Unlock()
@@ -60,15 +62,16 @@ func (r *Reloader) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error
 	return r.current.Load(), nil
 }
 
-// follow reloads the pair if it changed. The caller holds mu.
+// follow reloads the pair if a file has changed. The caller holds mu.
 func (r *Reloader) follow() {
 	now := r.now()
-	// The second condition lets a clock that was set back do no more harm than one early look.
+	// The second condition limits the effect of a clock that was set back to one early check.
 	if now.Before(r.next) && now.After(r.next.Add(-2*checkEvery)) {
 		return
 	}
 	r.next = now.Add(checkEvery)
-	// Asked before reading: a change in between differs from what was seen and is found next time.
+	// stat comes before the reads: a change in between differs from the result of stat and is found by the next
+	// check.
 	seen := r.stat()
 	if same(seen[0], r.seen[0]) && same(seen[1], r.seen[1]) {
 		return
@@ -90,7 +93,7 @@ func (r *Reloader) load() (*tls.Certificate, error) {
 	return &cert, nil
 }
 
-// stat describes both files; nil stands for one that cannot be seen.
+// stat describes both files; nil means that a file cannot be accessed.
 func (r *Reloader) stat() (infos [2]fs.FileInfo) {
 	for i, path := range []string{r.certFile, r.keyFile} {
 		if info, err := os.Stat(path); err == nil {

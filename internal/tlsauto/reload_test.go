@@ -15,10 +15,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/tlsauto"
 )
 
-// pair is a certificate with its key, as PEM.
+// pair is a certificate with its key, in PEM form.
 type pair struct{ cert, key []byte }
 
-// newPair mints one for registry.test; each call gives another.
+// newPair creates a pair for registry.test; each call returns a different one.
 func newPair(t *testing.T, c *clock) pair {
 	t.Helper()
 	got, err := open(t, t.TempDir(), anyHost, c).GetCertificate(&tls.ClientHelloInfo{ServerName: "registry.test"})
@@ -35,7 +35,7 @@ func newPair(t *testing.T, c *clock) pair {
 	}
 }
 
-// files is a folder with a pair, and the reloader over it.
+// files is a folder with a pair, and a Reloader for it.
 type files struct {
 	t    *testing.T
 	c    *clock
@@ -62,7 +62,7 @@ func newFiles(t *testing.T, p pair) *files {
 	return f
 }
 
-// write puts a file in place by renaming, as careful renewers do; that also gives it an inode of its own.
+// write replaces a file by renaming, as renewal tools do, so that the file has a new inode.
 func (f *files) write(name string, content []byte) {
 	f.t.Helper()
 	tmp := filepath.Join(f.dir, "tmp")
@@ -74,7 +74,7 @@ func (f *files) write(name string, content []byte) {
 	}
 }
 
-// serves fails the test unless the next handshake gets p.
+// serves fails the test unless the next handshake gets the pair p.
 func (f *files) serves(what string, p pair) {
 	f.t.Helper()
 	got, err := f.r.GetCertificate(nil)
@@ -83,7 +83,7 @@ func (f *files) serves(what string, p pair) {
 	}
 	block, _ := pem.Decode(p.cert)
 	if !bytes.Equal(got.Certificate[0], block.Bytes) {
-		f.t.Errorf("%s: got another certificate than the one wanted", what)
+		f.t.Errorf("%s: got another certificate", what)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestReloaderKeepsTheOldPair(t *testing.T) {
 	first, second := newPair(t, c), newPair(t, c)
 	f := newFiles(t, first)
 
-	f.write("tls.crt", second.cert) // the key is still the first's
+	f.write("tls.crt", second.cert) // the key is still that of the first pair
 	f.c.add(time.Second)
 	f.serves("half of the pair replaced", first)
 	if f.reported() != 1 {
@@ -165,13 +165,13 @@ func TestReloaderSeesASwitchedLink(t *testing.T) {
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// The same time for all: only the inode tells them apart, and perhaps the size.
+			// All files have the same time, so that only the inode and perhaps the size differ.
 			if err := os.Chtimes(path, stamp, stamp); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	// As mounted Kubernetes secrets do it: the files are reached through a link that is swapped.
+	// As in mounted Kubernetes secrets, the path of the files contains a link that is replaced.
 	link := filepath.Join(dir, "data")
 	if err := os.Symlink("one", link); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,9 @@
-// Package tlsauto gives a server its TLS certificates: minted by a private CA of its own, or read from files and
-// reloaded when they change.
+// Package tlsauto provides the TLS certificates of a server: issued by a private CA, or read from files and
+// reloaded when the files change.
 //
-// Both kinds are a method for tls.Config.GetCertificate. An [Authority] needs no setup: it makes its CA on first use and
-// a leaf for each name that clients ask for. A [Reloader] serves a pair that somebody else renews.
+// Both types have a method for tls.Config.GetCertificate. An [Authority] needs no setup: it creates its CA on
+// first use, and a leaf for each name that clients request. A [Reloader] serves a certificate that another
+// program renews.
 package tlsauto
 
 import (
@@ -23,19 +24,19 @@ import (
 	"time"
 )
 
-// What a certificate lives, and how many are kept.
+// Validity periods, and the size of the cache.
 const (
 	caLife   = 10 * 365 * 24 * time.Hour
 	leafLife = 90 * 24 * time.Hour
-	backdate = time.Hour // for clients whose clock is behind
-	maxLeafs = 512       // at about 2 KB each
+	backdate = time.Hour // for clients whose clock is slow
+	maxLeafs = 512       // about 2 KB each
 )
 
-// Organization stands in the subject of every CA that ecrin makes. The trust package tells by it which certificates are
-// ecrin's to replace.
+// Organization is in the subject of every CA that ecrin creates. Package trust uses it to recognize the
+// certificates that it may replace.
 const Organization = "ecrin"
 
-// Authority is a private CA and the leaves it has minted. Its methods are safe for concurrent use.
+// Authority is a private CA with the leaves that it has issued. Its methods are safe for concurrent use.
 type Authority struct {
 	path    string
 	caPEM   []byte
@@ -48,22 +49,24 @@ type Authority struct {
 	leaves map[string]*leaf
 }
 
-// leaf is a certificate with what decides about its place in the cache.
+// leaf is a cached certificate.
 type leaf struct {
 	cert  *tls.Certificate
-	renew time.Time // from then on a new one is minted
-	used  time.Time // the last handshake
+	renew time.Time // time from which it is replaced
+	used  time.Time // time of the last handshake
 }
 
-// New opens the CA in dir, which it makes on first use (dir with mode 0700, ca.pem, ca-key.pem with mode 0600).
+// New opens the CA in dir, and creates it on first use (dir with mode 0700, ca.pem, ca-key.pem with mode 0600).
 //
-// allowed tells for which host names a leaf may be minted; it gets lower-case names without a trailing dot and is called
-// on every handshake, so it has to be quick and safe for concurrent use. The CA is ECDSA P-256, lives ten years and is
-// not constrained to names, because the names are configuration that may change after clients have learned to trust it.
+// allowed reports whether a leaf may be issued for a host name. It gets names in lower case without a trailing
+// dot. It is called in every handshake, and must be fast and safe for concurrent use. The CA is ECDSA P-256 and
+// valid for ten years. It has no name constraints, since the names are configuration that may change after
+// clients have installed the CA.
 //
-// Two processes that start in an empty dir at the same time end up with the same CA.
+// Two processes that start with an empty dir at the same time use the same CA.
 //
-// Errors: a key that does not fit the certificate, a certificate that is no CA or is past its end, the file system's.
+// Errors: the key does not match the certificate, the certificate is not a CA's or has expired, an error of the
+// file system.
 func New(dir string, allowed func(host string) bool, now func() time.Time) (*Authority, error) {
 	key, ca, caPEM, err := openCA(dir, now())
 	if err != nil {
@@ -80,19 +83,20 @@ func New(dir string, allowed func(host string) bool, now func() time.Time) (*Aut
 	}, nil
 }
 
-// CAPEM is the CA's certificate, for clients. The caller must not change it.
+// CAPEM returns the CA's certificate, for clients. The caller must not change it.
 func (a *Authority) CAPEM() []byte { return a.caPEM }
 
-// CAPath is the file that holds [Authority.CAPEM].
+// CAPath returns the path of the file with the content of [Authority.CAPEM].
 func (a *Authority) CAPath() string { return a.path }
 
-// GetCertificate gives the leaf for the name that the client asks for, or for the connection's own IP address when it
-// names none (clients never name an IP address). It is meant for tls.Config.GetCertificate.
+// GetCertificate returns the leaf for the requested name, or for the local IP address of the connection if the
+// client sends no name (clients never send an IP address as a name). It is meant for tls.Config.GetCertificate.
 //
-// A leaf lives 90 days, or until the CA ends, and is replaced after two thirds of that. At most 512 are kept: the names
-// may be many (each account and region is one), so the ones unused for longest are minted anew when asked for again.
+// A leaf is valid for 90 days, or until the CA expires, and is replaced after two thirds of that. At most 512
+// leaves are cached, since there may be many names (one for each account and region); the least recently used
+// are dropped and issued again on request.
 //
-// Errors: a name that is no host name, or that allowed refuses. No leaf is minted then.
+// Errors: the name is not a host name, or allowed returns false for it. Then no leaf is issued.
 func (a *Authority) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	host, err := a.hostOf(hello)
 	if err != nil {
@@ -100,15 +104,15 @@ func (a *Authority) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	}
 	now := a.now()
 
-	// Minting takes well under a millisecond, so it is done under the lock: concurrent handshakes for one name then
-	// need no further arrangement to share a leaf.
+	// Issuing takes well under a millisecond, and happens under the lock, so that concurrent handshakes for one
+	// name share a leaf.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l := a.leaves[host]
-	// A clock that was set back must not keep a certificate in use that is not valid yet.
+	// After a clock was set back, a certificate that is not valid yet must not be used.
 	if l == nil || !now.Before(l.renew) || now.Before(l.cert.Leaf.NotBefore) {
 		if l, err = a.mint(host, now); err != nil {
-			return nil, fmt.Errorf("minting a certificate for %s: %w", host, err)
+			return nil, fmt.Errorf("issuing a certificate for %s: %w", host, err)
 		}
 		if len(a.leaves) >= maxLeafs && a.leaves[host] == nil {
 			a.dropOldest()
@@ -119,7 +123,7 @@ func (a *Authority) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	return l.cert, nil
 }
 
-// hostOf is the name or IP address that the leaf will be for.
+// hostOf returns the name or the IP address of the leaf for a handshake.
 func (a *Authority) hostOf(hello *tls.ClientHelloInfo) (string, error) {
 	if hello.ServerName == "" {
 		return localIP(hello.Conn)
@@ -134,10 +138,11 @@ func (a *Authority) hostOf(hello *tls.ClientHelloInfo) (string, error) {
 	return host, nil
 }
 
-// localIP is the address that the client connected to. It is ours by nature, so allowed is not asked.
+// localIP returns the address that the client connected to. It is an address of this server, so that allowed is
+// not called.
 func localIP(conn net.Conn) (string, error) {
 	if conn == nil {
-		return "", errors.New("a client without a server name, on no connection")
+		return "", errors.New("a client without a server name, without a connection")
 	}
 	addr, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
@@ -146,8 +151,8 @@ func localIP(conn net.Conn) (string, error) {
 	return addr.Addr().Unmap().WithZone("").String(), nil
 }
 
-// validHost says whether s is a DNS name in lower case. Underscores are taken, since real names have them; addresses are
-// not, since no client may send one as a name (RFC 6066, section 3).
+// validHost reports whether s is a DNS name in lower case. Underscores are permitted, since names in use have
+// them; addresses are not, since clients may not send an address as a name (RFC 6066, section 3).
 func validHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil || len(s) > 253 {
 		return false
@@ -161,10 +166,10 @@ func validHost(s string) bool {
 	return true
 }
 
-// clip shortens a client's value for an error text.
+// clip shortens a value from a client for an error text.
 func clip(s string) string { return s[:min(len(s), 80)] }
 
-// mint makes and signs a leaf for one DNS name or IP address.
+// mint issues a leaf for a DNS name or an IP address.
 func (a *Authority) mint(host string, now time.Time) (*leaf, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -189,7 +194,7 @@ func (a *Authority) mint(host string, now time.Time) (*leaf, error) {
 	} else {
 		template.DNSNames = []string{host}
 	}
-	if len(host) <= 64 { // the limit of a common name; clients read only the alternative names
+	if len(host) <= 64 { // maximum length of a common name; clients use only the alternative names
 		template.Subject = pkix.Name{CommonName: host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.ca, key.Public(), a.key)
@@ -200,12 +205,14 @@ func (a *Authority) mint(host string, now time.Time) (*leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The CA goes along so that `openssl s_client -showcerts` shows it to somebody who is about to trust it.
+	// The chain includes the CA, so that `openssl s_client -showcerts` shows it to an administrator before it is
+	// installed.
 	cert := &tls.Certificate{Certificate: [][]byte{der, a.ca.Raw}, PrivateKey: key, Leaf: parsed}
 	return &leaf{cert: cert, renew: now.Add(end.Sub(now) * 2 / 3)}, nil
 }
 
-// dropOldest makes room for one leaf. It looks at every entry, which costs less than the minting that follows.
+// dropOldest removes the least recently used leaf. It reads every entry, which takes less time than issuing a
+// leaf.
 func (a *Authority) dropOldest() {
 	var oldest string
 	for host, l := range a.leaves {
@@ -216,7 +223,7 @@ func (a *Authority) dropOldest() {
 	delete(a.leaves, oldest)
 }
 
-// serial is a random positive number of 127 bits. Source: RFC 5280, 4.1.2.2 (at most 20 octets, positive).
+// serial returns a random positive number of 127 bits. Source: RFC 5280, 4.1.2.2 (at most 20 octets, positive).
 func serial() *big.Int {
 	b := make([]byte, 16)
 	rand.Read(b) // never fails

@@ -18,7 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/tlsauto"
 )
 
-// clock is a time that a test moves.
+// clock is a time that a test advances.
 type clock struct {
 	mu sync.Mutex
 	t  time.Time
@@ -49,7 +49,7 @@ func open(t *testing.T, dir string, allowed func(string) bool, c *clock) *tlsaut
 	return a
 }
 
-// serve accepts connections and finishes their handshakes until the test ends.
+// serve accepts connections and completes their handshakes until the test ends.
 func serve(t *testing.T, get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) string {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{GetCertificate: get})
@@ -73,7 +73,7 @@ func serve(t *testing.T, get func(*tls.ClientHelloInfo) (*tls.Certificate, error
 	return l.Addr().String()
 }
 
-// handshake connects as a client that trusts the CA alone, and returns the leaf that it was shown.
+// handshake connects as a client that trusts only the CA, and returns the leaf that the server presents.
 func handshake(t *testing.T, addr, serverName string, caPEM []byte, c *clock) (*x509.Certificate, error) {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -120,9 +120,9 @@ func TestHandshakeByName(t *testing.T) {
 func TestHandshakeByAddress(t *testing.T) {
 	t.Parallel()
 	c := newClock()
-	a := open(t, t.TempDir(), func(host string) bool { t.Errorf("allowed(%q) was asked for an address", host); return false }, c)
+	a := open(t, t.TempDir(), func(host string) bool { t.Errorf("allowed(%q) was called for an address", host); return false }, c)
 	addr := serve(t, a.GetCertificate)
-	// A Go client sends no name when ServerName is an address, as RFC 6066 has it.
+	// A Go client sends no server name if ServerName is an address, as RFC 6066 requires.
 	leaf, err := handshake(t, addr, "127.0.0.1", a.CAPEM(), c)
 	if err != nil {
 		t.Fatalf("handshake for 127.0.0.1: %v", err)
@@ -262,7 +262,7 @@ func TestCAOnDisk(t *testing.T) {
 	if b := open(t, dir, anyHost, c); !bytes.Equal(a.CAPEM(), b.CAPEM()) {
 		t.Error("the second opening made another CA")
 	}
-	// A crash between key and certificate: the certificate is made from the key that is there.
+	// After a crash between the two files, the certificate is made from the existing key.
 	if err := os.Remove(a.CAPath()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// organization marks the subject of the CAs that ecrin makes (package tlsauto).
+// organization is in the subject of the CAs that ecrin creates (package tlsauto).
 const organization = "ecrin"
 
-// contents is what a PEM file holds.
+// contents describes the content of a PEM file.
 type contents struct {
-	exact  bool   // the CA in question
-	stale  bool   // another CA that ecrin made: an installation has one at a time, a replaced one must not stay trusted
-	others string // the file without these; byte for byte when there are none
+	exact  bool   // has the given CA
+	stale  bool   // has another CA that ecrin created: an installation has one CA, and a replaced CA must not stay trusted
+	others string // the file without these CAs; unchanged if there are none
 }
 
-// split sorts a PEM file. ca may be nil: then every CA that ecrin made counts as stale.
+// split returns the contents of a PEM file. If ca is nil, every CA that ecrin created counts as stale.
 func split(content []byte, ca *x509.Certificate) contents {
 	var c contents
 	var kept strings.Builder
@@ -34,7 +34,7 @@ func split(content []byte, ca *x509.Certificate) contents {
 			c.stale = true
 		default:
 			block.Headers = nil
-			pem.Encode(&kept, block) // a strings.Builder does not fail
+			pem.Encode(&kept, block) // writing to a strings.Builder never fails
 		}
 	}
 	c.others = kept.String()

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// Kind is what an action does.
+// Kind is the kind of an action.
 type Kind string
 
 // The kinds of actions.
 const (
-	Write  Kind = "write"  // gives a file its content, with the folders it needs
-	Remove Kind = "remove" // removes a file, and its folder when that is then empty
+	Write  Kind = "write"  // writes a file, and creates its folders
+	Remove Kind = "remove" // removes a file, and its folder if that is empty then
 	Run    Kind = "run"    // runs a command
-	Note   Kind = "note"   // nothing that ecrin does: something that a person has to do or should know
+	Note   Kind = "note"   // is for the administrator to read or do; ecrin does nothing
 )
 
 // Action is one step of a plan.
@@ -30,15 +30,15 @@ type Action struct {
 	Content string   `json:"content,omitempty"` // Write
 	Command []string `json:"command,omitempty"` // Run
 	Shell   string   `json:"shell,omitempty"`   // the same as a shell line; empty for a Note that needs nothing done
-	Done    bool     `json:"done"`              // it is so already; Apply passes over it
+	Done    bool     `json:"done"`              // the action has no effect any more; Apply skips it
 }
 
-// Plan is a list of actions in the order to take.
+// Plan is a list of actions, in the order of execution.
 type Plan struct {
 	Actions []Action `json:"actions"`
 }
 
-// Pending counts the actions that Apply would take.
+// Pending returns the number of actions that Apply would execute.
 func (p Plan) Pending() int {
 	n := 0
 	for _, a := range p.Actions {
@@ -51,13 +51,13 @@ func (p Plan) Pending() int {
 
 func (a Action) pending() bool { return !a.Done && a.Kind != Note }
 
-// Script is the plan as a shell script: what is still to do as commands, the rest as comments.
+// Script returns the plan as a shell script: pending actions as commands, the others as comments.
 func (p Plan) Script() string {
 	var b strings.Builder
 	for _, a := range p.Actions {
 		state := ""
 		if a.Done {
-			state = " (already so)"
+			state = " (already done)"
 		}
 		fmt.Fprintf(&b, "# %s: %s%s\n", a.Target, a.Why, state)
 		switch {
@@ -73,10 +73,12 @@ func (p Plan) Script() string {
 	return b.String()
 }
 
-// Apply takes the pending actions and calls done, if it is not nil, after each. run executes a command and waits for it.
+// Apply executes the pending actions, and calls done, if it is not nil, after each. run executes a command and
+// waits for its end.
 //
-// Files appear whole, under their name or not at all. The first failure ends it; Apply of a new plan continues, since
-// what has been done is then found to be so. Errors: the file system's, most often fs.ErrPermission, and run's.
+// Each file is written completely or not at all. Apply ends at the first error; a new plan then continues,
+// since it finds the completed actions done. Errors: those of the file system, usually fs.ErrPermission, and
+// those of run.
 func (p Plan) Apply(ctx context.Context, run func(ctx context.Context, argv []string) error, done func(Action)) error {
 	for _, a := range p.Actions {
 		if !a.pending() {
@@ -105,7 +107,8 @@ func (a Action) apply(ctx context.Context, run func(context.Context, []string) e
 		if err := os.Remove(a.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		// Only an empty folder goes, and only one of a registry: other content is somebody else's.
+		// Remove deletes only an empty folder, and is called only for the folder of a registry: other content is
+		// not ecrin's.
 		if dir := filepath.Dir(a.Path); filepath.Base(filepath.Dir(dir)) == "certs.d" {
 			os.Remove(dir)
 		}
@@ -117,7 +120,8 @@ func (a Action) apply(ctx context.Context, run func(context.Context, []string) e
 	return nil
 }
 
-// writeFile replaces a file by renaming a new one over it. The mode is 0644: clients of all users read these files.
+// writeFile replaces a file by renaming a new file. The mode is 0644, since clients of all users read these
+// files.
 func writeFile(path, content string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -140,7 +144,7 @@ func writeFile(path, content string) error {
 	return os.Rename(f.Name(), path)
 }
 
-// writing is the action that gives path its content, done if it has it.
+// writing returns the action that writes content to path. It is done if the file has that content.
 func writing(target Target, path, content, why string) Action {
 	have, err := os.ReadFile(path)
 	return Action{
@@ -150,7 +154,7 @@ func writing(target Target, path, content, why string) Action {
 	}
 }
 
-// removing is the action that removes path, done if there is none.
+// removing returns the action that removes path. It is done if there is no file.
 func removing(target Target, path, why string) Action {
 	return Action{
 		Target: target, Kind: Remove, Why: why, Path: path,
@@ -159,7 +163,7 @@ func removing(target Target, path, why string) Action {
 	}
 }
 
-// quote makes s one word of a shell.
+// quote returns s as one word of a shell command.
 func quote(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._:=@%+,-") == "" {
 		return s

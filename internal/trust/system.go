@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// store is a system's own collection of CAs.
+// store is a system's store of CAs.
 type store struct {
 	name    string
-	dir     string // where administrators put CAs
+	dir     string // folder for the CAs of administrators
 	file    string
-	bundle  string   // what the programs read: made by command from all folders
+	bundle  string   // the file that programs read; command makes it from all folders
 	command []string // makes bundle
-	remove  []string // instead of command, after a removal; nil for the same
+	remove  []string // command after a removal; nil means command
 }
 
-// stores are the known ones, the most telling folder first. Debian's stands for Ubuntu and Alpine too.
+// stores are the known stores, ordered so that the first whose folder exists is the system's. Debian's entry is
+// also for Ubuntu and Alpine.
 var stores = []store{
 	{name: "Fedora or RHEL", dir: "etc/pki/ca-trust/source/anchors", file: "ecrin.pem",
 		bundle: "etc/pki/tls/certs/ca-bundle.crt", command: []string{"update-ca-trust", "extract"}},
@@ -28,7 +29,8 @@ var stores = []store{
 		remove: []string{"update-ca-certificates", "--fresh"}},
 }
 
-// system plans for the store that most programs use. On systems where that is not a folder it can only say what to do.
+// system plans the actions for the store that most programs use. On systems whose store is not a folder, the
+// plan only has instructions.
 func (p *planner) system() error {
 	if p.PlainHTTP {
 		p.add(Action{Target: System, Kind: Note, Done: true, Why: "without TLS there is no CA for the system to trust"})
@@ -55,10 +57,10 @@ func (p *planner) system() error {
 func (p *planner) folderStore(s store) error {
 	path := under(p.Root, s.dir+"/"+s.file)
 	command, file := s.command, writing(System, path, string(p.CAPEM), "put the CA into the "+s.name+" store")
-	why := "make programs see it; those that are running see it after a restart"
+	why := "add it to the bundle that programs read; running programs read it after a restart"
 	if p.remove {
 		file = removing(System, path, "take the CA out of the "+s.name+" store")
-		why = "make programs forget it"
+		why = "remove it from the bundle that programs read"
 		if s.remove != nil {
 			command = s.remove
 		}
@@ -70,7 +72,7 @@ func (p *planner) folderStore(s store) error {
 	for i, word := range command {
 		quoted[i] = quote(word)
 	}
-	// The bundle is asked too, so that a plan made after a command that failed runs it again.
+	// The bundle is checked too, so that a plan that is made after a failed command runs the command again.
 	bundle, err := readMaybe(under(p.Root, s.bundle))
 	if err != nil {
 		return err
@@ -85,13 +87,13 @@ func (p *planner) folderStore(s store) error {
 	return nil
 }
 
-// darwin says what to do: macOS asks the person at the screen before it changes its store.
+// darwin adds an instruction: macOS requires a confirmation by the user before it changes its store.
 func (p *planner) darwin() {
 	const keychain = "/Library/Keychains/System.keychain"
-	a := Action{Target: System, Kind: Note, Why: "macOS asks a person before it trusts a CA: run this, then restart Docker Desktop",
+	a := Action{Target: System, Kind: Note, Why: "macOS requires a confirmation before it trusts a CA: run this, then restart Docker Desktop",
 		Shell: fmt.Sprintf("cat >ecrin-ca.pem <<'EOF'\n%sEOF\nsudo security add-trusted-cert -d -r trustRoot -k %s ecrin-ca.pem", p.CAPEM, keychain)}
 	if p.remove {
-		a.Why = "macOS asks a person before it forgets a CA: run this"
+		a.Why = "macOS requires a confirmation before it removes a CA: run this"
 		name := "ecrin private CA"
 		if p.ca != nil {
 			name = p.ca.Subject.CommonName

@@ -15,7 +15,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/trust/clientconf"
 )
 
-// mark stands first in the files that are wholly ecrin's. Files without it are not overwritten or removed.
+// mark is the first line of files that are written by ecrin alone. Files without it are not overwritten or
+// removed.
 const mark = "# Written by ecrin trust, which also removes it.\n"
 
 // planner collects the actions of one plan.
@@ -26,9 +27,10 @@ type planner struct {
 	actions []Action
 }
 
-// Install plans what makes the targets accept the hosts: their CA, or plain HTTP when o.PlainHTTP.
+// Install plans the actions that make the targets accept the hosts: by their CA, or by plain HTTP if
+// o.PlainHTTP is set.
 //
-// Errors: no hosts (unless only the system store is asked for), a host or a CA that cannot be read, no CA without
+// Errors: no hosts (unless the system store is the only target), an invalid host or CA, no CA without
 // PlainHTTP, an existing file that cannot be read.
 func Install(o Options) (Plan, error) {
 	if len(o.CAPEM) == 0 && !o.PlainHTTP {
@@ -37,7 +39,7 @@ func Install(o Options) (Plan, error) {
 	return plan(o, false)
 }
 
-// Uninstall plans the removal of what Install made for the same options. Files of others stay as they are.
+// Uninstall plans the removal of the changes that Install made for the same options. Other content is kept.
 func Uninstall(o Options) (Plan, error) { return plan(o, true) }
 
 func plan(o Options, remove bool) (Plan, error) {
@@ -80,8 +82,9 @@ func plan(o Options, remove bool) (Plan, error) {
 
 func (p *planner) add(a Action) { p.actions = append(p.actions, a) }
 
-// docker: a CA per registry, read at each connection. Plain HTTP is a list in the daemon's own file, which a person has
-// to edit: it may be generated, and a mistake in it keeps the daemon from starting.
+// docker plans for docker: a CA per registry, which the daemon reads at each connection. Registries with plain
+// HTTP are a list in the daemon's own file, which the administrator has to edit: the file may be generated, and
+// a mistake in it keeps the daemon from starting.
 func (p *planner) docker(host string) error {
 	if !p.PlainHTTP {
 		return p.certificate(Docker, host, under(p.Root, "etc/docker/certs.d/"+host+"/ca.crt"))
@@ -118,7 +121,7 @@ func (p *planner) docker(host string) error {
 
 const reloadDocker = "sudo systemctl reload docker"
 
-// withInsecure is daemon.json with another list of insecure registries and all else kept.
+// withInsecure returns daemon.json with the given list of insecure registries, and all other settings kept.
 func withInsecure(content []byte, list []string) (string, error) {
 	all := map[string]any{}
 	if len(content) > 0 {
@@ -131,7 +134,7 @@ func withInsecure(content []byte, list []string) (string, error) {
 	return string(text), err
 }
 
-// loopback says whether host is an address of this machine by its form alone.
+// loopback reports whether the form of host shows that it is an address of this machine.
 func loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -140,7 +143,8 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// containerd: one hosts.toml per registry, with the CA beside it. Source: containerd, docs/hosts.md.
+// containerd plans for containerd: one hosts.toml per registry, with the CA in the same folder. Source:
+// containerd, docs/hosts.md.
 func (p *planner) containerd(host string) error {
 	dir := under(p.Root, "etc/containerd/certs.d/"+host)
 	file := filepath.Join(dir, "hosts.toml")
@@ -153,7 +157,7 @@ func (p *planner) containerd(host string) error {
 		if foreign {
 			p.add(Action{Target: Containerd, Kind: Note, Done: true, Why: file + " was not written by ecrin and stays as it is"})
 		} else {
-			p.add(removing(Containerd, file, "forget how containerd reaches "+host))
+			p.add(removing(Containerd, file, "remove containerd's settings for "+host))
 		}
 		if !p.PlainHTTP {
 			return p.certificate(Containerd, host, filepath.Join(dir, "ca.crt"))
@@ -176,8 +180,9 @@ func (p *planner) containerd(host string) error {
 	return nil
 }
 
-// containerdConfigPath reminds of the one setting without which the host files mean nothing to Kubernetes. config.toml
-// belongs to whoever set the machine up, and containerd has to be restarted after a change: both are a person's to do.
+// containerdConfigPath adds an instruction for the setting without which Kubernetes ignores the host files. The
+// administrator has to change it, since config.toml belongs to the installation of the machine, and containerd
+// must be restarted after the change.
 func (p *planner) containerdConfigPath() {
 	path := under(p.Root, "etc/containerd/config.toml")
 	content, err := readMaybe(path)
@@ -194,14 +199,15 @@ func (p *planner) containerdConfigPath() {
 			"# containerd 2.x\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\""})
 }
 
-// containers: podman, skopeo and buildah read a CA per registry, and plain HTTP from a file of registries.conf.d.
+// containers plans for podman, skopeo and buildah: a CA per registry, and for plain HTTP a file in
+// registries.conf.d.
 func (p *planner) containers(host string) error {
 	if !p.PlainHTTP {
 		return p.certificate(Containers, host, under(p.Root, "etc/containers/certs.d/"+host+"/ca.crt"))
 	}
 	file := under(p.Root, "etc/containers/registries.conf.d/50-ecrin-"+strings.NewReplacer(":", "-", "[", "", "]", "").Replace(host)+".conf")
 	if p.remove {
-		p.add(removing(Containers, file, "forget that "+host+" has no TLS"))
+		p.add(removing(Containers, file, "stop using plain HTTP with "+host))
 		return nil
 	}
 	content := fmt.Sprintf("%s[[registry]]\nlocation = %q\ninsecure = true\n", mark, host)
@@ -209,7 +215,7 @@ func (p *planner) containers(host string) error {
 	return nil
 }
 
-// certificate adds the CA to a file, or takes it out, beside what others have put there.
+// certificate adds the CA to a file or removes it, and keeps the certificates of others in the file.
 func (p *planner) certificate(target Target, host, path string) error {
 	have, err := readMaybe(path)
 	if err != nil {

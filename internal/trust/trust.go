@@ -1,8 +1,10 @@
-// Package trust makes the clients of a machine accept a registry: it installs or removes a CA, or the permission to use
-// plain HTTP, for docker, containerd, the containers tools (podman, skopeo, buildah) and the system store.
+// Package trust configures the clients of a machine to accept a registry: it installs or removes a CA, or the
+// permission to use plain HTTP, for docker, containerd, the containers tools (podman, skopeo, buildah) and the
+// system store.
 //
-// Everything is first a [Plan]: a list of actions, each with the shell line that does the same. A plan can be printed,
-// so that people see what would happen or do it themselves, or carried out with [Plan.Apply]. Making a plan only reads.
+// Install and Uninstall return a [Plan], a list of actions, each with the equivalent shell command. A plan can
+// be printed, so that administrators can check it or run the commands themselves, or executed with
+// [Plan.Apply]. Making a plan only reads files.
 package trust
 
 import (
@@ -21,8 +23,8 @@ import (
 // Target is a family of clients that share configuration.
 type Target string
 
-// The targets. System is the store that most other programs use (curl, Go programs, git); unlike the others it is not
-// limited to the named registries, which is why nobody gets it without asking.
+// The targets. System is the store that most other programs use (curl, Go programs, git). Unlike the others it
+// is not limited to the named registries, and is therefore never selected by default.
 const (
 	Docker     Target = "docker"
 	Containerd Target = "containerd"
@@ -30,10 +32,10 @@ const (
 	System     Target = "system"
 )
 
-// Targets are all targets in the order in which plans have them.
+// Targets lists all targets in the order of a plan.
 var Targets = []Target{Docker, Containerd, Containers, System}
 
-// ParseTarget reads a target's name; podman, skopeo and buildah stand for Containers.
+// ParseTarget reads the name of a target; podman, skopeo and buildah mean Containers.
 func ParseTarget(s string) (Target, error) {
 	switch s {
 	case "podman", "skopeo", "buildah":
@@ -45,7 +47,8 @@ func ParseTarget(s string) (Target, error) {
 	return "", fmt.Errorf("no clients are called %q: use docker, containerd, containers (podman, skopeo, buildah) or system", s)
 }
 
-// Detect lists the targets that the machine under root has, System excepted. root "" is "/".
+// Detect returns the targets that are installed on the machine whose root folder is root, without System. An
+// empty root means "/".
 func Detect(root string) []Target {
 	var found []Target
 	for _, c := range []struct {
@@ -63,20 +66,20 @@ func Detect(root string) []Target {
 	return found
 }
 
-// Options say what to trust, and where.
+// Options select the CA, the registries and the clients.
 type Options struct {
-	Root      string   // the machine's root folder; "" is "/"
-	Hosts     []string // HOST or HOST:PORT as image names have it; see ParseHost
-	CAPEM     []byte   // the CA certificate; needed unless PlainHTTP. Removal without it removes only what ecrin marked
-	PlainHTTP bool     // the registry has no TLS: permit that instead
+	Root      string   // the machine's root folder; "" means "/"
+	Hosts     []string // HOST or HOST:PORT as in image names; see ParseHost
+	CAPEM     []byte   // the CA certificate; required unless PlainHTTP. Uninstall without it removes only the CAs that ecrin created
+	PlainHTTP bool     // the registry has no TLS: permit plain HTTP instead
 	Targets   []Target
-	OS        string // as runtime.GOOS has it; decides about the system store. "" is linux
+	OS        string // as runtime.GOOS; selects the system store. "" means linux
 }
 
 var hostPattern = regexp.MustCompile(`^([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
 
-// ParseHost reads the address of a registry as it stands before the first slash of an image's name, in lower case:
-// HOST or HOST:PORT. The result is safe as one element of a path.
+// ParseHost reads the address of a registry, in the form in which it begins an image name: HOST or HOST:PORT.
+// The result is in lower case and safe as an element of a path.
 func ParseHost(s string) (string, error) {
 	host := strings.ToLower(s)
 	if len(host) > 260 || !hostPattern.MatchString(host) || strings.Contains(host, "..") {
@@ -90,7 +93,7 @@ func ParseHost(s string) (string, error) {
 	return host, nil
 }
 
-// check gives the options in their final form.
+// check returns the options with their defaults, after validating them.
 func (o Options) check() (Options, *x509.Certificate, error) {
 	if o.OS == "" {
 		o.OS = "linux"
@@ -124,7 +127,7 @@ func (o Options) check() (Options, *x509.Certificate, error) {
 	return o, ca, nil
 }
 
-// under is a path of the machine as this process reaches it.
+// under returns the path of a file of the machine with the root folder root.
 func under(root, path string) string {
 	if root == "" {
 		root = "/"

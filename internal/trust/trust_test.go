@@ -19,7 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/trust/clientconf"
 )
 
-// newCA makes a CA; each call gives another.
+// newCA creates a CA; each call returns a different one.
 func newCA(t *testing.T) []byte {
 	t.Helper()
 	a, err := tlsauto.New(t.TempDir(), func(string) bool { return true }, time.Now)
@@ -59,7 +59,7 @@ func write(t *testing.T, root, path, content string) {
 	}
 }
 
-// apply carries a plan out and returns the commands it ran.
+// apply executes a plan and returns the commands that it ran.
 func apply(t *testing.T, plan trust.Plan, err error) []string {
 	t.Helper()
 	if err != nil {
@@ -193,7 +193,7 @@ func TestPlainHTTP(t *testing.T) {
 	}
 	got := tree(t, root)
 	if got["etc/docker/daemon.json"] != before {
-		t.Error("daemon.json was changed; that is for a person to do")
+		t.Error("daemon.json was changed; only the administrator may change it")
 	}
 	hosts, err := clientconf.ParseHostsFile([]byte(got["etc/containerd/certs.d/reg.test:5100/hosts.toml"]))
 	if err != nil || len(hosts.Hosts) != 1 || hosts.Hosts[0].URL != "http://reg.test:5100" || hosts.Server.URL != "http://reg.test:5100" {
@@ -280,8 +280,8 @@ func TestSystemStores(t *testing.T) {
 	}
 }
 
-// TestScript runs the printed lines in a shell, with sudo and the paths leading into the test's folder, and compares with
-// what Apply makes.
+// TestScript runs the printed commands in a shell, with a replaced sudo and paths below the test's folder, and
+// compares the result with that of Apply.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	sh, err := exec.LookPath("sh")

@@ -4,12 +4,13 @@ import (
 	"strings"
 )
 
-// AWSFile is a file of the AWS tools (~/.aws/config or ~/.aws/credentials): sections with their settings. A nested
-// setting has the key "outer.inner". Values that may be secret are kept as "set".
+// AWSFile is a file of the AWS tools (~/.aws/config or ~/.aws/credentials): sections with their settings. A
+// nested setting has the key "outer.inner". Values that may be secret are replaced by "set".
 type AWSFile map[string]map[string]string
 
-// ParseAWSFile reads such a file. Lines that it does not understand are skipped, as the tools' own errors are clear.
-// Profiles of the config file are found under their bare name; other sections keep their kind, as in "services dev".
+// ParseAWSFile reads a file of the AWS tools. Invalid lines are skipped, since the AWS tools report them
+// clearly. Profiles of the config file have their bare name as key; other sections keep their kind, as in
+// "services dev".
 func ParseAWSFile(content []byte) AWSFile {
 	file := AWSFile{}
 	var section map[string]string
@@ -36,7 +37,7 @@ func ParseAWSFile(content []byte) AWSFile {
 			continue
 		}
 		key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value)
-		if len(trimmed) < len(line) { // indented: belongs to the setting above
+		if len(trimmed) < len(line) { // indented: part of the setting above
 			if outer == "" {
 				continue
 			}
@@ -49,7 +50,7 @@ func ParseAWSFile(content []byte) AWSFile {
 	return file
 }
 
-// public hides what may be secret.
+// public replaces a value that may be secret.
 func public(key, value string) string {
 	for _, word := range []string{"secret", "token", "password", "process"} {
 		if value != "" && strings.Contains(key, word) {
@@ -59,8 +60,8 @@ func public(key, value string) string {
 	return value
 }
 
-// Endpoint is the endpoint that the file gives a profile for a service ("ecr", "sts"): the service's own, or the
-// profile's for all services, or "".
+// Endpoint returns the endpoint URL of a profile for a service ("ecr", "sts"): that of the service, or that of
+// the profile for all services, or "".
 // Source: AWS SDKs and Tools reference guide, service-specific endpoints.
 func (f AWSFile) Endpoint(profile, service string) string {
 	p := f[profile]

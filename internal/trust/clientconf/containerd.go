@@ -8,15 +8,16 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// registryPlugins are the plug-ins of containerd that pull for Kubernetes: releases 1 (config version 1 and 2) and 2.
+// registryPlugins are the plug-ins of containerd that pull images for Kubernetes, in releases 1 (config version
+// 1 and 2) and 2.
 var registryPlugins = []string{"cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"}
 
-// Containerd is what containerd's config.toml says about registries.
+// Containerd has the settings of containerd's config.toml that concern registries.
 type Containerd struct {
-	ConfigPaths []string // folders with a folder per registry; empty when unset
+	ConfigPaths []string // folders that contain a folder per registry; empty if unset
 	Imports     []string // further files, as patterns, relative to the file's folder unless absolute
-	Mirrors     []string // registries in the old registry.mirrors table, which config_path excludes
-	NoCRI       bool     // the plug-in that pulls for Kubernetes is off, as docker's own package sets it up
+	Mirrors     []string // registries in the old registry.mirrors table, which cannot be used together with config_path
+	NoCRI       bool     // the plug-in that pulls images for Kubernetes is disabled, as in docker's containerd package
 }
 
 // ParseContainerd reads config.toml. An empty file is an empty configuration.
@@ -41,10 +42,10 @@ func ParseContainerd(content []byte) (Containerd, error) {
 	return c, nil
 }
 
-// HostsFile is a hosts.toml: where containerd goes for one registry.
+// HostsFile is a hosts.toml: the addresses that containerd uses for one registry.
 type HostsFile struct {
 	Server Endpoint   // the registry itself; tried last
-	Hosts  []Endpoint // tried before, in the file's order
+	Hosts  []Endpoint // tried before Server, in the file's order
 }
 
 // Endpoint is one address that containerd tries.
@@ -52,7 +53,7 @@ type Endpoint struct {
 	URL          string
 	CA           []string // files, relative to the folder of hosts.toml unless absolute
 	SkipVerify   bool
-	Capabilities []string // empty: all of pull, resolve and push
+	Capabilities []string // empty means pull, resolve and push
 }
 
 // ParseHostsFile reads a hosts.toml.
@@ -67,7 +68,7 @@ func ParseHostsFile(content []byte) (HostsFile, error) {
 	server, _ := root["server"].(string)
 	h.Server = endpoint(server, root)
 	hosts := table(root["host"])
-	for _, key := range keys.Keys() { // in the file's order, which a map has lost
+	for _, key := range keys.Keys() { // keys are in the file's order, unlike those of a map
 		if len(key) < 2 || key[0] != "host" {
 			continue
 		}
@@ -92,13 +93,13 @@ func parseTOML(content []byte) (map[string]any, error) {
 	return root, nil
 }
 
-// table is v as a table; anything else is an empty one.
+// table returns v if it is a table, and an empty table otherwise.
 func table(v any) map[string]any {
 	t, _ := v.(map[string]any)
 	return t
 }
 
-// texts is v as a list of strings: containerd takes one string for a list of one in several places.
+// texts returns v as a list of strings: in several places, containerd accepts a string as a list of one.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:

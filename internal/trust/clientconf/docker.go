@@ -1,8 +1,8 @@
-// Package clientconf reads the configuration files of registry clients, as far as reaching one registry depends on them:
-// docker's daemon and client, containerd and its host files, the AWS tools.
+// Package clientconf reads the settings in the configuration files of registry clients that concern access to a
+// registry: docker's daemon and client, containerd and its host files, the AWS tools.
 //
-// The readers are pure and tolerant: they look at the few keys they know and skip the rest, since a file of a newer
-// client must not stop a diagnosis. They keep no secret, so that a value of these types can be printed.
+// The parsers have no side effects and skip unknown keys, so that files of newer clients can be read too. They
+// store no secret, so that values of these types can be printed.
 package clientconf
 
 import (
@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// DockerDaemon is what /etc/docker/daemon.json says about registries.
+// DockerDaemon has the settings of /etc/docker/daemon.json that concern registries.
 type DockerDaemon struct {
 	InsecureRegistries []string `json:"insecure-registries"` // HOST, HOST:PORT or a CIDR
 }
@@ -25,8 +25,9 @@ func ParseDockerDaemon(content []byte) (DockerDaemon, error) {
 	return d, err
 }
 
-// Insecure says whether the daemon takes host over plain HTTP and with any certificate. addrs are the addresses that host
-// resolves to; the daemon looks at them too, and takes loopback ones without being told.
+// Insecure reports whether the daemon accepts host over plain HTTP and with any certificate. addrs are the
+// addresses that host resolves to; the daemon checks them too, and accepts loopback addresses without a
+// setting.
 func (d DockerDaemon) Insecure(host string, addrs []netip.Addr) bool {
 	for _, a := range addrs {
 		if a.Unmap().IsLoopback() {
@@ -51,11 +52,11 @@ func (d DockerDaemon) Insecure(host string, addrs []netip.Addr) bool {
 	return false
 }
 
-// DockerClient is what ~/.docker/config.json says about credentials.
+// DockerClient has the settings of ~/.docker/config.json that concern credentials.
 type DockerClient struct {
-	Auths       map[string]struct{} `json:"auths"`       // the keys alone; the values are credentials
-	CredHelpers map[string]string   `json:"credHelpers"` // registry to the helper's suffix
-	CredsStore  string              `json:"credsStore"`  // the helper's suffix for all other registries
+	Auths       map[string]struct{} `json:"auths"`       // keys only, since the values are credentials
+	CredHelpers map[string]string   `json:"credHelpers"` // registry to the suffix of its helper
+	CredsStore  string              `json:"credsStore"`  // suffix of the helper for all other registries
 }
 
 // ParseDockerClient reads config.json. An empty file is an empty configuration.
@@ -65,8 +66,8 @@ func ParseDockerClient(content []byte) (DockerClient, error) {
 	return c, err
 }
 
-// Helper is the suffix of the credential helper that docker asks for host, and whether credHelpers names it. Without any
-// helper it is empty, and docker keeps passwords in the file itself.
+// Helper returns the suffix of the credential helper that docker calls for host, and whether credHelpers has an
+// entry for host. Without a helper, the suffix is empty, and docker stores passwords in the file itself.
 func (c DockerClient) Helper(host string) (suffix string, named bool) {
 	if suffix, named = c.CredHelpers[host]; named {
 		return suffix, true
@@ -74,7 +75,7 @@ func (c DockerClient) Helper(host string) (suffix string, named bool) {
 	return c.CredsStore, false
 }
 
-// HasAuth says whether `docker login` left an entry for host, under any of the keys that docker looks up.
+// HasAuth reports whether `docker login` stored an entry for host, under any of the keys that docker looks up.
 func (c DockerClient) HasAuth(host string) bool {
 	for key := range c.Auths {
 		key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
@@ -86,12 +87,12 @@ func (c DockerClient) HasAuth(host string) bool {
 }
 
 func parseJSON(content []byte, into any) error {
-	content = bytes.TrimPrefix(content, []byte("\ufeff")) // an editor's mark, which JSON does not have
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // a byte order mark, which JSON does not allow
 	if len(bytes.TrimSpace(content)) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(content, into); err != nil {
-		return fmt.Errorf("not JSON as docker wants it: %w", err)
+		return fmt.Errorf("not a JSON object in docker's form: %w", err)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 // Version is the first three numbers of a program's version.
 type Version [3]int
 
-// ParseVersion finds the first version in a program's answer: digits with at least one dot between, up to three numbers.
-// "aws-cli/2.13.0 Python/3.11" gives 2.13.0. Without one it returns false.
+// ParseVersion returns the first version in the output of a program: digits with at least one dot between them,
+// up to three numbers. For "aws-cli/2.13.0 Python/3.11" it is 2.13.0. It returns false if there is no version.
 func ParseVersion(answer string) (Version, bool) {
 	for i := 0; i < len(answer); i++ {
 		if !digit(answer[i]) || i > 0 && (digit(answer[i-1]) || answer[i-1] == '.') {
@@ -37,7 +37,7 @@ func ParseVersion(answer string) (Version, bool) {
 	return Version{}, false
 }
 
-// Less orders versions.
+// Less reports whether v is older than w.
 func (v Version) Less(w Version) bool {
 	for i := range v {
 		if v[i] != w[i] {
