@@ -13,20 +13,21 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/trust/clientconf"
 )
 
-// The versions from which the AWS tools obey AWS_ENDPOINT_URL.
+// The first versions of the AWS tools that support AWS_ENDPOINT_URL.
 var (
 	awsV1     = clientconf.Version{1, 29, 0}
 	awsV2     = clientconf.Version{2, 13, 0}
 	helperMin = clientconf.Version{0, 8, 0}
 )
 
-// awsSettings is what the AWS tools of this user would go by.
+// awsSettings has the settings that the AWS tools of this user read.
 type awsSettings struct {
 	profile             string
 	config, credentials clientconf.AWSFile
 }
 
-// checkAWS looks at the settings that the aws CLI, the SDKs and the credential helper share, and at the programs.
+// checkAWS checks the settings that the aws CLI, the SDKs and the credential helper share, and the installed
+// programs.
 func (d *doctor) checkAWS(ctx context.Context) []Check {
 	s := awsSettings{profile: d.Getenv("AWS_PROFILE")}
 	if s.profile == "" {
@@ -53,7 +54,8 @@ func (d *doctor) checkAWS(ctx context.Context) []Check {
 	return append(checks, d.awsCLI(ctx), d.awsHelper(ctx))
 }
 
-// first is the first that is set of some variables and a setting of the profile, and its name.
+// first returns the first value that is set among some variables and a setting of the profile, and where it was
+// set.
 func (d *doctor) first(variables []string, setting, value string) (text, from string) {
 	for _, v := range variables {
 		if text := d.Getenv(v); text != "" {
@@ -98,14 +100,14 @@ func (d *doctor) awsRegion(s awsSettings) Check {
 	return Check{"AWS region", Warn, fmt.Sprintf("is %s by %s; this registry is in %s", got, from, want), fix}
 }
 
-// awsEndpoint judges where the tools send the calls of a service.
+// awsEndpoint checks the endpoint of the AWS tools for a service.
 func (d *doctor) awsEndpoint(ctx context.Context, s awsSettings, service string) Check {
 	c := Check{Name: "AWS endpoint for " + service, Status: OK}
 	got, from := d.first([]string{"AWS_ENDPOINT_URL_" + strings.ToUpper(service), "AWS_ENDPOINT_URL"}, "the profile "+s.profile, s.config.Endpoint(s.profile, service))
 	fix := "Send the calls to this server: export AWS_ENDPOINT_URL=" + d.scheme + "://" + d.addr
 	switch {
 	case got == "" && d.realNames():
-		c.Detail = "the tools' own names lead to this server"
+		c.Detail = "the tools' default names resolve to this server"
 	case got == "":
 		c.Status, c.Detail, c.Fix = Warn, "is not set: calls go to Amazon", fix
 	case strings.EqualFold(d.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), "true"):
@@ -121,7 +123,8 @@ func (d *doctor) awsEndpoint(ctx context.Context, s awsSettings, service string)
 	return c
 }
 
-// realNames says whether the names that AWS tools use unasked lead to this server, with the scheme and port they use.
+// realNames reports whether the default names of the AWS tools resolve to this server, with the default scheme
+// and port.
 func (d *doctor) realNames() bool {
 	for _, n := range d.names {
 		if n.domain == "amazonaws.com" {
@@ -131,11 +134,11 @@ func (d *doctor) realNames() bool {
 	return false
 }
 
-// elsewhere says why a URL does not lead to this server; "" if it does.
+// elsewhere returns the reason why a URL does not address this server; "" if it does.
 func (d *doctor) elsewhere(ctx context.Context, text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
-		return "is no URL"
+		return "is not a URL"
 	}
 	port := u.Port()
 	if port == "" {
@@ -146,29 +149,30 @@ func (d *doctor) elsewhere(ctx context.Context, text string) string {
 	case !strings.EqualFold(u.Hostname(), d.host) && !d.isOwn(addrs), port != d.port:
 		return "is not this server"
 	case u.Scheme != d.scheme:
-		return "is " + u.Scheme + ", while the server speaks " + d.scheme
+		return "is " + u.Scheme + ", while the server uses " + d.scheme
 	}
 	return ""
 }
 
-// awsBundle: the aws CLI and other Python programs bring their own CAs and do not ask the system.
+// awsBundle checks the CA bundle: the aws CLI and other Python programs use their own CAs and not those of the
+// system.
 func (d *doctor) awsBundle(s awsSettings) Check {
 	path, from := d.first([]string{"AWS_CA_BUNDLE"}, "the profile "+s.profile, s.config[s.profile]["ca_bundle"])
-	fix := "Name the server's CA to them: export AWS_CA_BUNDLE=" + quote(d.CAPath)
+	fix := "Set it to the server's CA: export AWS_CA_BUNDLE=" + quote(d.CAPath)
 	if path == "" {
-		return Check{"AWS CA bundle", Warn, "is not set; the aws CLI does not ask the system whom to trust", fix}
+		return Check{"AWS CA bundle", Warn, "is not set; the aws CLI does not use the CAs of the system", fix}
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return Check{"AWS CA bundle", Fail, fmt.Sprintf("%s, by %s, cannot be read: %v", path, from, err), fix}
 	}
 	if !holds(content, d.ca) {
-		return Check{"AWS CA bundle", Warn, fmt.Sprintf("%s, by %s, does not hold the server's CA", path, from), fix}
+		return Check{"AWS CA bundle", Warn, fmt.Sprintf("%s, by %s, does not contain the server's CA", path, from), fix}
 	}
 	return Check{"AWS CA bundle", OK, path + ", by " + from, ""}
 }
 
-// holds says whether a PEM file has the first certificate of another.
+// holds reports whether a PEM file contains the first certificate of another.
 func holds(bundle, ca []byte) bool {
 	want, _ := pem.Decode(ca)
 	for want != nil {
@@ -189,7 +193,7 @@ func (d *doctor) awsCLI(ctx context.Context) Check {
 		return c
 	}
 	if v[0] == 1 && v.Less(awsV1) || v[0] != 1 && v.Less(awsV2) {
-		c.Status, c.Detail = Warn, c.Detail+", which does not know AWS_ENDPOINT_URL, so that its calls go to Amazon"
+		c.Status, c.Detail = Warn, c.Detail+", which does not support AWS_ENDPOINT_URL, so that its calls go to Amazon"
 		c.Fix = fmt.Sprintf("Install 1.29 or 2.13 or newer, or name the server in each command: aws --endpoint-url %s://%s ecr describe-repositories", d.scheme, d.addr)
 	}
 	return c
@@ -201,13 +205,14 @@ func (d *doctor) awsHelper(ctx context.Context) Check {
 		return c
 	}
 	if v.Less(helperMin) {
-		c.Status, c.Detail = Warn, c.Detail+", which does not know AWS_ENDPOINT_URL, so that it asks Amazon"
+		c.Status, c.Detail = Warn, c.Detail+", which does not support AWS_ENDPOINT_URL, so that it calls Amazon"
 		c.Fix = "Install a newer one (0.12 is known to work): go install github.com/awslabs/amazon-ecr-credential-helper/ecr-login/cli/docker-credential-ecr-login@latest"
 	}
 	return c
 }
 
-// version asks a program for its version. The check is Skip when there is no such program or no version.
+// version runs a program and reads its version. The status of the check is Skip if there is no such program or
+// no version.
 func (d *doctor) version(ctx context.Context, what, program, flag string) (clientconf.Version, Check) {
 	path := d.find(program)
 	if path == "" {
@@ -218,7 +223,7 @@ func (d *doctor) version(ctx context.Context, what, program, flag string) (clien
 	out, err := d.Command(ctx, path, flag)
 	v, ok := clientconf.ParseVersion(out)
 	if !ok {
-		detail := path + " " + flag + " tells no version"
+		detail := path + " " + flag + " prints no version"
 		if err != nil {
 			detail += ": " + err.Error()
 		}

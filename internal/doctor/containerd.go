@@ -14,7 +14,7 @@ import (
 
 const certsDir = "/etc/containerd/certs.d"
 
-// checkContainerd looks at what containerd would do for Kubernetes and for tools that read its host files.
+// checkContainerd checks the settings of containerd for Kubernetes and for tools that read its host files.
 func (d *doctor) checkContainerd(context.Context) []Check {
 	file := filepath.Join(d.Root, "etc/containerd/config.toml")
 	content, err := readMaybe(file)
@@ -26,10 +26,10 @@ func (d *doctor) checkContainerd(context.Context) []Check {
 	}
 	conf, err := d.containerdConfig(file, content)
 	if err != nil {
-		return []Check{{"containerd config", Fail, err.Error(), "Correct the file; this shows where it breaks: containerd --config " + quote(file) + " config dump"}}
+		return []Check{{"containerd config", Fail, err.Error(), "Correct the file; this shows the error: containerd --config " + quote(file) + " config dump"}}
 	}
 	if conf.NoCRI {
-		return []Check{{"containerd", Skip, "its Kubernetes plug-in is off in " + file, ""}}
+		return []Check{{"containerd", Skip, "its Kubernetes plug-in is disabled in " + file, ""}}
 	}
 	var checks []Check
 	needed := false
@@ -38,7 +38,7 @@ func (d *doctor) checkContainerd(context.Context) []Check {
 		checks = append(checks, c)
 		needed = needed || !byItself
 	}
-	c := Check{"containerd config", OK, "looks into " + strings.Join(conf.ConfigPaths, ", "), ""}
+	c := Check{"containerd config", OK, "reads " + strings.Join(conf.ConfigPaths, ", "), ""}
 	switch {
 	case len(conf.ConfigPaths) > 0:
 	case !needed:
@@ -53,7 +53,7 @@ func (d *doctor) checkContainerd(context.Context) []Check {
 	return append([]Check{c}, checks...)
 }
 
-// containerdConfig reads config.toml and, one step deep, what it imports.
+// containerdConfig reads config.toml and its imports, which are not followed further.
 func (d *doctor) containerdConfig(file string, content []byte) (clientconf.Containerd, error) {
 	conf, err := clientconf.ParseContainerd(content)
 	if err != nil {
@@ -82,20 +82,21 @@ func (d *doctor) containerdConfig(file string, content []byte) (clientconf.Conta
 	return conf, nil
 }
 
-// containerdHost judges the host files for one name. byItself: containerd reaches the server without any.
+// containerdHost checks the host files for one name. byItself reports whether containerd needs no host files
+// for the server.
 func (d *doctor) containerdHost(host string, conf clientconf.Containerd) (c Check, byItself bool) {
 	image := d.withPort(host)
 	c = Check{Name: "containerd for " + image, Status: OK}
 	addr, err := netip.ParseAddr(host)
 	switch {
 	case host == "localhost" || err == nil && addr.IsLoopback():
-		c.Detail = "takes loopback addresses as they are"
+		c.Detail = "needs no host files for loopback addresses"
 		return c, true
 	case d.trusts(d.Roots, host):
 		c.Detail = "the system trusts its certificate"
 		return c, true
 	case d.scheme == "https" && d.shown[host] == nil:
-		c.Status, c.Detail = Skip, "the server shows no certificate to judge"
+		c.Status, c.Detail = Skip, "the server presented no certificate"
 		return c, true
 	}
 	paths := conf.ConfigPaths
@@ -111,7 +112,7 @@ func (d *doctor) containerdHost(host string, conf clientconf.Containerd) (c Chec
 			}
 			problem := d.hostFiles(dir, host)
 			if problem == "" {
-				c.Detail = "is reached by " + dir
+				c.Detail = "uses " + dir
 				return c, false
 			}
 			why = append(why, problem)
@@ -128,14 +129,14 @@ func (d *doctor) containerdHost(host string, conf clientconf.Containerd) (c Chec
 	return c, false
 }
 
-// hostFiles says what keeps the folder of a registry from working; "" is nothing.
+// hostFiles returns the reason why the folder of a registry does not work; "" if it works.
 func (d *doctor) hostFiles(dir, host string) (problem string) {
 	file := filepath.Join(dir, "hosts.toml")
 	content, err := readMaybe(file)
 	if err != nil {
 		return err.Error()
 	}
-	if content == nil { // as docker has it: any CA in the folder
+	if content == nil { // as in docker: any CA in the folder
 		if crts := matches(dir, "*.crt"); d.scheme == "http" || !d.trusts(poolOf(crts), host) {
 			return dir + " has no hosts.toml, and no CA that signs the certificate"
 		}
@@ -154,7 +155,7 @@ func (d *doctor) hostFiles(dir, host string) (problem string) {
 			continue
 		}
 		if len(e.Capabilities) > 0 && (!slices.Contains(e.Capabilities, "pull") || !slices.Contains(e.Capabilities, "resolve")) {
-			return file + " leaves out the capabilities pull or resolve"
+			return file + " does not have the capabilities pull and resolve"
 		}
 		if scheme == "http" || e.SkipVerify {
 			return ""

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// Free space below which somebody should be told, or a push may fail any moment, in bytes.
+// Free space in bytes below which there is a warning, and below which pushes may fail at any moment.
 const (
 	freeWarn = 5 << 30
 	freeFail = 500 << 20
 )
 
-// checkData looks at the server's data folder: who can read it, who can read its keys, and how much room it has.
+// checkData checks the server's data folder: its permissions, those of its keys, and the free space.
 func (d *doctor) checkData(context.Context) []Check {
 	if d.DataDir == "" {
 		return []Check{{"data folder", Skip, "the server's data is not on this machine", ""}}
@@ -24,7 +24,7 @@ func (d *doctor) checkData(context.Context) []Check {
 	info, err := os.Stat(d.DataDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []Check{{"data folder", Skip, d.DataDir + " belongs to another user; run this as the server's user to have it checked", ""}}
+		return []Check{{"data folder", Skip, d.DataDir + " belongs to another user; run this as the server's user to check it", ""}}
 	case err != nil:
 		return []Check{{"data folder", Fail, err.Error(), "Name the folder that the server uses: ecrin doctor --data DIR"}}
 	case !info.IsDir():
@@ -32,7 +32,7 @@ func (d *doctor) checkData(context.Context) []Check {
 	}
 	c := Check{"data folder", OK, fmt.Sprintf("%s has mode %04o", d.DataDir, info.Mode().Perm()), ""}
 	if info.Mode().Perm()&0o077 != 0 {
-		c.Status, c.Detail = Warn, c.Detail+": other users can reach into it"
+		c.Status, c.Detail = Warn, c.Detail+": other users can read it"
 		if info.Mode().Perm()&0o022 != 0 {
 			c.Status, c.Detail = Fail, fmt.Sprintf("%s has mode %04o: other users can change what is in it", d.DataDir, info.Mode().Perm())
 		}
@@ -41,7 +41,7 @@ func (d *doctor) checkData(context.Context) []Check {
 	return []Check{c, d.keys(), d.space()}
 }
 
-// keys looks at every file that by its name is a key.
+// keys checks every file whose name is that of a key.
 func (d *doctor) keys() Check {
 	c := Check{Name: "key files", Status: OK}
 	var open, seen []string
@@ -64,7 +64,7 @@ func (d *doctor) keys() Check {
 	case len(seen) == 0:
 		c.Status, c.Detail = Skip, "there are none in "+d.DataDir+" (they may come from the environment or a KMS)"
 	default:
-		c.Detail = fmt.Sprintf("%d, readable by their owner alone", len(seen))
+		c.Detail = fmt.Sprintf("%d, readable by their owner only", len(seen))
 	}
 	return c
 }
@@ -80,7 +80,7 @@ func (d *doctor) space() Check {
 		if free < freeFail {
 			c.Status = Fail
 		}
-		c.Fix = "Free some space, or move the data to a larger disk; see what takes it: du -sh " + quote(d.DataDir) + "/*"
+		c.Fix = "Free some space, or move the data to a larger disk; see what uses it: du -sh " + quote(d.DataDir) + "/*"
 	}
 	return c
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/trust/clientconf"
 )
 
-// checkDocker looks at what the docker daemon accepts and which credentials the docker client would use.
+// checkDocker checks the settings of the docker daemon, and the credentials of the docker client.
 func (d *doctor) checkDocker(ctx context.Context) []Check {
 	if d.docker == "" {
 		return []Check{{"docker", Skip, "docker is not installed", ""}}
 	}
-	// The system's daemon, Docker Desktop's and a rootless one keep their files in different folders.
+	// The system's daemon, Docker Desktop and a rootless daemon have their files in different folders.
 	dirs := []string{filepath.Join(d.Root, "etc/docker"), filepath.Join(d.Home, ".docker"), filepath.Join(d.Home, ".config/docker")}
 	var daemon clientconf.DockerDaemon
 	for _, dir := range dirs {
@@ -28,7 +28,7 @@ func (d *doctor) checkDocker(ctx context.Context) []Check {
 		}
 		one, err := clientconf.ParseDockerDaemon(content)
 		if err != nil {
-			return []Check{{"docker daemon", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows where it breaks: python3 -m json.tool " + quote(path)}}
+			return []Check{{"docker daemon", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
 		}
 		daemon.InsecureRegistries = append(daemon.InsecureRegistries, one.InsecureRegistries...)
 	}
@@ -39,7 +39,7 @@ func (d *doctor) checkDocker(ctx context.Context) []Check {
 	return append(checks, d.dockerClient()...)
 }
 
-// dockerDaemon judges whether the daemon would talk to the server under one name.
+// dockerDaemon checks whether the daemon accepts the server under one name.
 func (d *doctor) dockerDaemon(ctx context.Context, host string, daemon clientconf.DockerDaemon, dirs []string) Check {
 	image := d.withPort(host)
 	c := Check{Name: "docker daemon for " + image, Status: OK}
@@ -53,7 +53,7 @@ func (d *doctor) dockerDaemon(ctx context.Context, host string, daemon clientcon
 		return c
 	}
 	if d.shown[host] == nil {
-		c.Status, c.Detail = Skip, "the server shows no certificate to judge"
+		c.Status, c.Detail = Skip, "the server presented no certificate"
 		return c
 	}
 	var certs []string
@@ -66,7 +66,7 @@ func (d *doctor) dockerDaemon(ctx context.Context, host string, daemon clientcon
 	case d.trusts(poolOf(certs), host):
 		c.Detail = "trusts its certificate by " + strings.Join(certs, ", ")
 	case insecure:
-		c.Detail = "takes any certificate from it (loopback or insecure-registries)"
+		c.Detail = "accepts any certificate from it (loopback or insecure-registries)"
 	default:
 		c.Status, c.Detail = Fail, "docker does not trust its certificate: there is no CA for it in certs.d"
 		if len(certs) > 0 {
@@ -77,7 +77,7 @@ func (d *doctor) dockerDaemon(ctx context.Context, host string, daemon clientcon
 	return c
 }
 
-// installFor is the sentence that makes clients trust the server's CA.
+// installFor returns the instruction that makes clients trust the server's CA.
 func (d *doctor) installFor(target, image string) string {
 	ca := d.CAPath
 	if ca == "" {
@@ -86,13 +86,13 @@ func (d *doctor) installFor(target, image string) string {
 	return fmt.Sprintf("Install the server's CA: sudo ecrin trust install --for %s --ca %s %s", target, quote(ca), image)
 }
 
-// ecrHost is what docker-credential-ecr-login takes for a registry, the port being removed before.
+// ecrHost matches the names that docker-credential-ecr-login accepts as registries, without the port.
 // Source: amazon-ecr-credential-helper, the pattern of registries.
 var ecrHost = regexp.MustCompile(`^\d{12}\.dkr[.-]ecr(-fips)?\.[a-zA-Z0-9][a-zA-Z0-9_-]*\.(amazonaws\.(com|com\.cn|eu)|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 const ecrLogin = "ecr-login"
 
-// dockerClient judges the credential settings for each name of the registry.
+// dockerClient checks the credential settings for each name of the registry.
 func (d *doctor) dockerClient() []Check {
 	dir := d.Getenv("DOCKER_CONFIG")
 	if dir == "" {
@@ -105,17 +105,17 @@ func (d *doctor) dockerClient() []Check {
 	}
 	conf, err := clientconf.ParseDockerClient(content)
 	if err != nil {
-		return []Check{{"docker credentials", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows where it breaks: python3 -m json.tool " + quote(path)}}
+		return []Check{{"docker credentials", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
 	}
 	var checks []Check
 	for i, host := range d.registryHosts() {
 		c := d.credentials(conf, path, host)
-		if i == 0 || c.Status != Warn || c.Detail != notLoggedIn { // one login is enough
+		if i == 0 || c.Status != Warn || c.Detail != notLoggedIn { // one warning about a missing login is enough
 			checks = append(checks, c)
 		}
 	}
 	if conf.CredsStore == ecrLogin {
-		checks = append(checks, Check{"docker credsStore", Warn, "ecr-login is set for all registries, but it keeps no passwords: docker login fails for every other one",
+		checks = append(checks, Check{"docker credsStore", Warn, "ecr-login is set for all registries, but it stores no passwords: docker login fails for every other one",
 			fmt.Sprintf("Take credsStore out of %s and name the registries instead: \"credHelpers\": {\"%s\": \"ecr-login\"}", path, d.withPort(d.registryHost("amazonaws.com")))})
 	}
 	return checks
@@ -135,16 +135,16 @@ func (d *doctor) credentials(conf clientconf.DockerClient, path, host string) Ch
 		c.Status, c.Detail = Warn, "credHelpers names "+host+", but images are addressed with the port"
 		c.Fix = fmt.Sprintf("Name the registry with its port in credHelpers of %s: \"%s\": \"%s\"", path, image, conf.CredHelpers[host])
 	case helper != "" && d.find(program) == "":
-		c.Status, c.Detail = Fail, "docker will ask "+program+", which is not on the PATH"
+		c.Status, c.Detail = Fail, "docker will call "+program+", which is not on the PATH"
 		c.Fix = fmt.Sprintf("Install %s, or take it out of %s and log in: %s", program, path, login)
 	case helper == ecrLogin && !ecrHost.MatchString(host):
-		c.Status, c.Detail = Fail, "docker will ask docker-credential-ecr-login, which refuses every name that is not one of ECR's"
+		c.Status, c.Detail = Fail, "docker will call docker-credential-ecr-login, which refuses every name that is not one of ECR's"
 		c.Fix = fmt.Sprintf("Take it out of %s for this registry and log in: %s", path, login)
 	case named && conf.HasAuth(image):
-		c.Status, c.Detail = Warn, "an old login lies beside the credential helper and may be used instead of it"
+		c.Status, c.Detail = Warn, "there is an old login besides the credential helper and may be used instead of it"
 		c.Fix = "Remove it: docker logout " + image
 	case helper == ecrLogin:
-		c.Detail = "docker asks docker-credential-ecr-login"
+		c.Detail = "docker calls docker-credential-ecr-login"
 	case conf.HasAuth(image):
 		c.Detail = "docker is logged in (a password lasts 12 hours)"
 	default:
@@ -154,7 +154,7 @@ func (d *doctor) credentials(conf clientconf.DockerClient, path, host string) Ch
 	return c
 }
 
-// readMaybe reads a file; none is no content.
+// readMaybe reads a file; a missing file has no content.
 func readMaybe(path string) ([]byte, error) {
 	content, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -163,7 +163,8 @@ func readMaybe(path string) ([]byte, error) {
 	return content, err
 }
 
-// matches are the files in dir that fit a pattern. The folder's name may hold anything, brackets included.
+// matches returns the files in dir whose names match a pattern. Unlike with filepath.Glob, dir may contain
+// brackets.
 func matches(dir, pattern string) []string {
 	entries, _ := os.ReadDir(dir)
 	var found []string
@@ -175,7 +176,7 @@ func matches(dir, pattern string) []string {
 	return found
 }
 
-// poolOf is the CAs of some files; what cannot be read is left out.
+// poolOf returns the CAs of some files; files that cannot be read are skipped.
 func poolOf(paths []string) *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, path := range paths {

@@ -1,8 +1,8 @@
-// Package doctor finds out why a registry cannot be used from this machine: names, port, TLS, clock, docker, containerd,
-// the AWS tools, and the server's own data folder.
+// Package doctor finds the reasons why a registry cannot be used from this machine. It checks names, port, TLS,
+// clock, docker, containerd, the AWS tools, and the server's data folder.
 //
-// [Run] makes a list of [Check] values; each that is not in order says in one sentence, with the exact command, what to do.
-// It only looks: nothing is changed, and no credentials are read or sent.
+// [Run] returns a list of [Check] values; each one with a problem has one sentence, with the exact command,
+// that says how to correct it. Run only reads: it changes nothing, and it neither reads nor sends credentials.
 package doctor
 
 import (
@@ -25,7 +25,7 @@ import (
 // Status is the outcome of a check.
 type Status string
 
-// The outcomes. Warn is for what stops some clients or will stop working soon; Skip for what does not apply here.
+// The outcomes. Warn means that some clients do not work or will stop working soon; Skip means not applicable.
 const (
 	OK   Status = "ok"
 	Warn Status = "warn"
@@ -33,23 +33,23 @@ const (
 	Skip Status = "skip"
 )
 
-// Check is what was found out about one thing.
+// Check is the result of one check.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
-	Detail string `json:"detail"`        // what was found
-	Fix    string `json:"fix,omitempty"` // what to do: always there for Warn and Fail
+	Detail string `json:"detail"`        // the finding
+	Fix    string `json:"fix,omitempty"` // the instruction; set for Warn and Fail
 }
 
-// Options say which server to look at, and through what. All fields but URL, Account and Region may be left empty; the
-// functions and folders are then the machine's.
+// Options describe the server to check and the environment. All fields except URL, Account and Region may be
+// empty; the default functions and folders are those of the machine.
 type Options struct {
-	URL     string // the server's, as clients use it: http(s)://HOST[:PORT]
+	URL     string // URL of the server, as clients use it: http(s)://HOST[:PORT]
 	Account name.Account
 	Region  name.Region
-	Domains []string // under which the server knows its ECR names; amazonaws.com and localhost are always among them
-	CAPath  string   // the CA that signs the server's certificate; "" if a public one does
-	DataDir string   // the server's data folder, when the server is on this machine
+	Domains []string // domains of the server's ECR names; amazonaws.com and localhost are always included
+	CAPath  string   // the CA of the server's certificate; "" if it is a public CA
+	DataDir string   // the server's data folder, if the server is on this machine
 
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -58,33 +58,33 @@ type Options struct {
 	Getenv   func(key string) string
 	Now      func() time.Time
 	Roots    *x509.CertPool // the system's CAs
-	PathDirs []string       // where programs are looked for
-	Root     string         // what stands for "/"
-	Home     string         // the user's folder
-	Timeout  time.Duration  // of each contact with the network or a program; 5 s when 0
+	PathDirs []string       // folders of programs
+	Root     string         // root folder of the machine, default "/"
+	Home     string         // home folder of the user
+	Timeout  time.Duration  // of each connection and each run of a program; 0 means 5 s
 }
 
-// server is the checked form of what Options say about it.
+// server is the server's address in Options, after validation.
 type server struct {
 	scheme, host, port string
-	addr               string // host:port as image names have it: without the scheme's own port
+	addr               string // host:port as in image names: without the scheme's default port
 	dial               string // host:port, always with a port
 }
 
-// doctor is one examination.
+// doctor is the state of one call of Run.
 type doctor struct {
 	Options
 	server
-	docker string         // the docker client's path; "" when there is none
-	ca     []byte         // of CAPath, once read
-	pool   *x509.CertPool // of ca; nil without one
+	docker string         // the docker client's path; "" if there is none
+	ca     []byte         // content of CAPath
+	pool   *x509.CertPool // the certificates of ca; nil without a CA
 	caErr  error
-	own    []netip.Addr                   // of the server's own name
+	own    []netip.Addr                   // addresses of the server's own name
 	names  []domainNames                  // see checkNames
-	shown  map[string][]*x509.Certificate // what the server shows for a name; see checkTLS
+	shown  map[string][]*x509.Certificate // the certificates that the server presents for a name; see checkTLS
 }
 
-// Run makes all checks. It ends early, with what it has, only when ctx does.
+// Run makes all checks. If ctx ends, it returns the checks made so far and one with the status Fail.
 func Run(ctx context.Context, o Options) []Check {
 	d, err := newDoctor(o)
 	if err != nil {
@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) []Check {
 	return checks
 }
 
-// Failed counts the checks with the status Fail.
+// Failed returns the number of checks with the status Fail.
 func Failed(checks []Check) int {
 	n := 0
 	for _, c := range checks {
@@ -117,7 +117,7 @@ func Failed(checks []Check) int {
 func newDoctor(o Options) (*doctor, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("the server's address %q is no http or https URL", name.Clip(o.URL))
+		return nil, fmt.Errorf("the server's address %q is not an http or https URL", name.Clip(o.URL))
 	}
 	s := server{scheme: u.Scheme, host: u.Hostname(), port: u.Port(), addr: strings.ToLower(u.Host)}
 	own := map[string]string{"http": "80", "https": "443"}[u.Scheme]
@@ -155,7 +155,7 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Command == nil {
 		o.Command = func(ctx context.Context, path string, args ...string) (string, error) {
-			out, err := exec.CommandContext(ctx, path, args...).CombinedOutput() // aws 1.x answers on stderr
+			out, err := exec.CommandContext(ctx, path, args...).CombinedOutput() // aws 1.x writes its version to stderr
 			return string(out), err
 		}
 	}
@@ -185,7 +185,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// find is the path of a program, or "".
+// find returns the path of a program, or "" if there is none.
 func (d *doctor) find(program string) string {
 	for _, dir := range d.PathDirs {
 		path := filepath.Join(dir, program)
@@ -196,12 +196,12 @@ func (d *doctor) find(program string) string {
 	return ""
 }
 
-// registryHost is the registry's own ECR name under a domain.
+// registryHost returns the registry's ECR name under a domain.
 func (d *doctor) registryHost(domain string) string {
 	return d.Account.String() + ".dkr.ecr." + d.Region.String() + "." + domain
 }
 
-// withPort is a name as image names have it, with the server's port.
+// withPort returns a name with the server's port, as in image names.
 func (d *doctor) withPort(host string) string {
 	if _, port, err := net.SplitHostPort(d.addr); err == nil {
 		return net.JoinHostPort(host, port)
@@ -209,7 +209,7 @@ func (d *doctor) withPort(host string) string {
 	return host
 }
 
-// quote makes s one word of a shell.
+// quote returns s as one word of a shell command.
 func quote(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._:=@%+,-~") == "" {
 		return s

@@ -4,5 +4,5 @@ package doctor
 
 import "errors"
 
-// freeBytes is not known here.
+// freeBytes is not supported on this system. Errors: errors.ErrUnsupported, always.
 func freeBytes(string) (int64, error) { return 0, errors.ErrUnsupported }

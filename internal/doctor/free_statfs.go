@@ -4,7 +4,7 @@ package doctor
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is the disk space that users other than root can still fill in dir's file system.
+// freeBytes returns the space of dir's file system that users other than root can still use, in bytes.
 func freeBytes(dir string) (int64, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

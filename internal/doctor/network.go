@@ -15,17 +15,18 @@ import (
 	"time"
 )
 
-// domainNames is what became of the ECR names under one domain.
+// domainNames are the ECR names under one domain, by what they resolve to.
 type domainNames struct {
-	domain, registry         string // the registry's own name is among those below
+	domain, registry         string // registry is also in one of the lists below
 	here, elsewhere, missing []string
 }
 
-// all says whether every name leads to the server.
+// all reports whether every name resolves to the server.
 func (n domainNames) all() bool { return len(n.here) > 0 && len(n.elsewhere)+len(n.missing) == 0 }
 
-// checkNames asks whether the server's own name resolves, and whether the ECR names lead to it. Clients that insist on
-// ECR's names need the latter, others do not: so it is no failure, unless the server is addressed by such a name.
+// checkNames checks whether the server's own name resolves, and whether the ECR names resolve to it. Only
+// clients that require ECR's names need the latter, so that it is no failure, unless the server's URL has such
+// a name.
 func (d *doctor) checkNames(ctx context.Context) []Check {
 	own, err := d.lookup(ctx, d.host)
 	checks := []Check{{"name " + d.host, OK, "is " + join(own), ""}}
@@ -52,7 +53,7 @@ func (d *doctor) checkNames(ctx context.Context) []Check {
 	return checks
 }
 
-// resolve looks all ECR names of a domain up.
+// resolve looks up all ECR names of a domain.
 func (d *doctor) resolve(ctx context.Context, domain string) domainNames {
 	region := d.Region.String()
 	n := domainNames{domain: domain, registry: d.registryHost(domain)}
@@ -73,7 +74,7 @@ func (d *doctor) resolve(ctx context.Context, domain string) domainNames {
 	return n
 }
 
-// isOwn says whether one of the addresses is the server's.
+// isOwn reports whether one of the addresses is the server's.
 func (d *doctor) isOwn(addrs []netip.Addr) bool {
 	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(d.own, a) })
 }
@@ -95,13 +96,13 @@ func (d *doctor) namesCheck(n domainNames) Check {
 	case strings.HasSuffix(d.host, "."+n.domain):
 		c.Status = Fail
 	case len(n.here) == 0 && !slices.Contains(d.Domains, n.domain):
-		c.Status = Skip // known to every server, but nobody has asked for it here
+		c.Status = Skip // a domain that every server has, but that is not configured here
 	}
 	address := "ADDRESS"
 	if len(d.own) > 0 {
 		address = d.own[0].String()
 	}
-	c.Fix = fmt.Sprintf("For clients that insist on these names (docker-credential-ecr-login, older SDKs) point them here: echo '%s %s' | sudo tee -a /etc/hosts",
+	c.Fix = fmt.Sprintf("For clients that require these names (docker-credential-ecr-login, older SDKs) point them here: echo '%s %s' | sudo tee -a /etc/hosts",
 		address, strings.Join(slices.Concat(n.elsewhere, n.missing), " "))
 	return c
 }
@@ -143,18 +144,18 @@ func (d *doctor) connect(ctx context.Context) (net.Conn, error) {
 	return d.Dial(ctx, "tcp", d.dial)
 }
 
-// Skews of the clock. SigV4 allows 15 minutes either way.
+// Differences between the clocks. SigV4 permits 15 minutes in either direction.
 const (
 	skewWarn = time.Minute
 	skewFail = 5 * time.Minute
 )
 
-// checkReady asks the server whether it is ready, and what time it has.
+// checkReady requests the server's readiness and compares its clock.
 func (d *doctor) checkReady(ctx context.Context) []Check {
 	skipped := Check{"clock", Skip, "the server did not answer", ""}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	// The certificate has a check of its own; nothing secret is sent here, so any will do.
+	// Any certificate is accepted, since it is checked separately, and since no secret is sent here.
 	transport := &http.Transport{DialContext: d.Dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	url := d.scheme + "://" + d.dial + "/readyz"
@@ -165,7 +166,7 @@ func (d *doctor) checkReady(ctx context.Context) []Check {
 	sent := d.Now()
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		fix := "Look into the server's log, then ask it yourself: curl -k " + url
+		fix := "Read the server's log, then repeat the request: curl -k " + url
 		var record tls.RecordHeaderError
 		if errors.As(err, &record) || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
 			fix = "Use http:// in the server's address, or start the server with TLS: ecrin serve --tls=auto"
@@ -174,22 +175,23 @@ func (d *doctor) checkReady(ctx context.Context) []Check {
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 300))
-	ready := Check{"ready", OK, "the server says it is ready", ""}
+	ready := Check{"ready", OK, "the server is ready", ""}
 	if res.StatusCode != http.StatusOK {
 		detail := fmt.Sprintf("%s answers %d: %s", url, res.StatusCode, strings.Join(strings.Fields(string(body)), " "))
-		ready = Check{"ready", Fail, detail, "Wait until the server has started and look into its log; then ask again: curl -k " + url}
+		ready = Check{"ready", Fail, detail, "Wait until the server has started and read its log; then repeat the request: curl -k " + url}
 		if res.StatusCode == http.StatusNotFound || d.scheme == "http" && res.StatusCode == http.StatusBadRequest {
-			ready.Fix = "Check that this address is ecrin's and has the right scheme, not another program's: curl -ki " + url
+			ready.Fix = "Check that this is the address of ecrin, with the right scheme, and not of another program: curl -ki " + url
 		}
 	}
 	return []Check{ready, d.clock(res.Header.Get("Date"), sent)}
 }
 
-// clock compares the Date of an answer with the local time. It has whole seconds, so a second either way means nothing.
+// clock compares the Date header of a response with the local time. The header has whole seconds, so that a
+// difference of one second is ignored.
 func (d *doctor) clock(date string, sent time.Time) Check {
 	theirs, err := http.ParseTime(date)
 	if err != nil {
-		return Check{"clock", Skip, "the server's answer has no date", ""}
+		return Check{"clock", Skip, "the server's response has no date", ""}
 	}
 	skew := theirs.Sub(sent).Round(time.Second)
 	side := "ahead of"
@@ -208,6 +210,6 @@ func (d *doctor) clock(date string, sent time.Time) Check {
 		c.Status = Fail
 	}
 	c.Detail += "; signed requests are refused from 15 minutes on"
-	c.Fix = "Set the clock of the machine that is wrong: sudo timedatectl set-ntp true"
+	c.Fix = "Set the clock of the machine whose time is wrong: sudo timedatectl set-ntp true"
 	return c
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// WriteText prints checks for people: one line each, and below it what to do.
+// WriteText writes checks as text: one line each, followed by the instruction.
 func WriteText(w io.Writer, checks []Check) error {
 	var b strings.Builder
 	count := map[Status]int{}
@@ -37,7 +37,7 @@ func arrow(s Status) string {
 	return "do:"
 }
 
-// line keeps a value from others (an error text, an answer of a server) from breaking the layout or driving a terminal.
+// line makes a value from outside (an error text, a server's response) safe for one line of a terminal.
 func line(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
@@ -47,8 +47,8 @@ func line(s string) string {
 	}, s)
 }
 
-// WriteJSON prints checks for programs: {"ok": bool, "checks": [{"name", "status", "detail", "fix"}]}.
-// ok is false when a check failed.
+// WriteJSON writes checks as JSON: {"ok": bool, "checks": [{"name", "status", "detail", "fix"}]}. ok is false
+// if a check failed.
 func WriteJSON(w io.Writer, checks []Check) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

@@ -10,18 +10,19 @@ import (
 	"time"
 )
 
-// expiresSoon is what is left of a certificate when somebody should be told. Certificates that are renewed by themselves
-// never get there.
+// expiresSoon is the remaining validity of a certificate below which there is a warning. Certificates that are
+// renewed automatically are renewed earlier.
 const expiresSoon = 7 * 24 * time.Hour
 
-// checkTLS looks at the certificates that the server shows for its own name and for the ECR names that lead to it.
+// checkTLS checks the certificates that the server presents for its own name and for the ECR names that resolve
+// to it.
 func (d *doctor) checkTLS(ctx context.Context) []Check {
 	if d.scheme == "http" {
 		return []Check{{"TLS", Skip, "the server's address is http://", ""}}
 	}
 	if d.caErr != nil {
 		return []Check{{"TLS", Fail, fmt.Sprintf("the CA %s cannot be read: %v", d.CAPath, d.caErr),
-			"Copy the server's CA (tls/ca.pem in its data folder) to this machine and name it: ecrin doctor --ca ca.pem"}}
+			"Copy the server's CA (tls/ca.pem in its data folder) to this machine, then: ecrin doctor --ca ca.pem"}}
 	}
 	var checks []Check
 	for _, host := range d.registryHosts() {
@@ -30,7 +31,8 @@ func (d *doctor) checkTLS(ctx context.Context) []Check {
 	return checks
 }
 
-// registryHosts are the names by which images of the server's registry can be addressed from here, its own first.
+// registryHosts returns the names under which this machine can address images of the server's registry, the
+// server's own name first.
 func (d *doctor) registryHosts() []string {
 	hosts := []string{d.host}
 	for _, n := range d.names {
@@ -41,13 +43,13 @@ func (d *doctor) registryHosts() []string {
 	return hosts
 }
 
-// certificate judges what the server shows for one name.
+// certificate checks the certificate that the server presents for one name.
 func (d *doctor) certificate(ctx context.Context, host string) Check {
 	c := Check{Name: "TLS " + host}
 	chain, err := d.chain(ctx, host)
 	if err != nil {
 		c.Status, c.Detail = Fail, fmt.Sprintf("no TLS connection: %v", err)
-		c.Fix = fmt.Sprintf("See what the server says: openssl s_client -connect %s -servername %s", d.dial, host)
+		c.Fix = fmt.Sprintf("See the server's response: openssl s_client -connect %s -servername %s", d.dial, host)
 		return c
 	}
 	d.shown[host] = chain
@@ -68,16 +70,16 @@ func (d *doctor) certificate(ctx context.Context, host string) Check {
 	case systemErr != nil:
 		c.Status = Warn
 		c.Detail = fmt.Sprintf("the certificate (until %s) is signed by the CA %s, which this system does not trust", leaf.NotAfter.Format(time.DateOnly), d.CAPath)
-		c.Fix = "Let the container tools trust it, or with --for system every program: sudo ecrin trust install --ca " + quote(d.CAPath) + " " + d.withPort(host)
+		c.Fix = "Install it for the container tools, or with --for system for every program: sudo ecrin trust install --ca " + quote(d.CAPath) + " " + d.withPort(host)
 	default:
 		c.Status, c.Detail = OK, "the certificate is trusted by this system, until "+leaf.NotAfter.Format(time.DateOnly)
 	}
 	return c
 }
 
-const renew = "Renew the certificate (the server takes new files without a restart) and see its dates: "
+const renew = "Renew the certificate (the server reads new files without a restart) and check its dates: "
 
-// explain says what is wrong with a certificate that neither the system nor the CA accepts.
+// explain returns the reason why neither the system nor the CA accepts a certificate.
 func (d *doctor) explain(chain []*x509.Certificate, host string, systemErr, caErr error) (detail, fix string) {
 	leaf, now := chain[0], d.Now()
 	var unknown x509.UnknownAuthorityError
@@ -90,23 +92,23 @@ func (d *doctor) explain(chain []*x509.Certificate, host string, systemErr, caEr
 			"Set the clock of this machine: sudo timedatectl set-ntp true"
 	case leaf.VerifyHostname(host) != nil:
 		return fmt.Sprintf("the certificate is for other names: %v", leaf.DNSNames),
-			"Use one of those names, or give the server a certificate for this one (--tls=auto: list its domain in the configuration), and see its names: " + d.show(host)
+			"Use one of those names, or give the server a certificate for this one (--tls=auto: list its domain in the configuration), and check its names: " + d.show(host)
 	case d.pool != nil:
-		return fmt.Sprintf("the certificate is not signed by the CA %s (%v) nor by one of the system's", d.CAPath, caErr),
-			"Copy the CA anew from the server (tls/ca.pem in its data folder) and name it: ecrin doctor --ca ca.pem"
+		return fmt.Sprintf("the certificate is not signed by the CA %s (%v) nor by a CA of the system", d.CAPath, caErr),
+			"Copy the CA anew from the server (tls/ca.pem in its data folder), then: ecrin doctor --ca ca.pem"
 	case errors.As(systemErr, &unknown):
 		return "the certificate is signed by a CA that this system does not know: " + leaf.Issuer.String(),
 			"Copy the server's CA (tls/ca.pem in its data folder) to this machine, then: sudo ecrin trust install --ca ca.pem"
 	}
-	return systemErr.Error(), "See what the server shows: " + d.show(host)
+	return systemErr.Error(), "See the server's certificate: " + d.show(host)
 }
 
-// show is the command that prints a certificate.
+// show returns the command that prints a certificate.
 func (d *doctor) show(host string) string {
 	return fmt.Sprintf("openssl s_client -connect %s -servername %s </dev/null | openssl x509 -noout -subject -dates -ext subjectAltName", d.dial, host)
 }
 
-// chain is what the server shows for a name.
+// chain returns the certificates that the server presents for a name.
 func (d *doctor) chain(ctx context.Context, host string) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
@@ -115,7 +117,7 @@ func (d *doctor) chain(ctx context.Context, host string) ([]*x509.Certificate, e
 		return nil, err
 	}
 	defer raw.Close()
-	// The chain is wanted even if it is bad: verify judges it. Nothing is sent over the connection.
+	// An invalid chain is returned too: verify checks it. Nothing is sent over the connection.
 	conn := tls.Client(raw, &tls.Config{ServerName: host, InsecureSkipVerify: true})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, err
@@ -123,7 +125,7 @@ func (d *doctor) chain(ctx context.Context, host string) ([]*x509.Certificate, e
 	return conn.ConnectionState().PeerCertificates, nil
 }
 
-// trusts says whether the certificate that the server showed for host is signed by one of roots.
+// trusts reports whether the certificate that the server presents for host is signed by one of roots.
 func (d *doctor) trusts(roots *x509.CertPool, host string) bool {
 	chain := d.shown[host]
 	return roots != nil && chain != nil && verify(chain, host, roots, d.Now()) == nil
