@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	maxEntries  = 20_000 // of an archive
-	maxNameSize = 1024   // bytes of an entry's name or link target; with maxEntries this bounds the memory for names
-	maxLinks    = 8      // links that lead to one file
+	maxEntries  = 20_000 // maximum number of entries of an archive
+	maxNameSize = 1024   // maximum bytes of an entry's name or link target; with maxEntries this limits the memory for names
+	maxLinks    = 8      // maximum number of links that are followed to a file
 )
 
-// archive is a tar whose files have been put into the layout, each under the digest of its bytes. Names and links of
-// the archive live in these maps only.
+// archive is a tar archive whose files were copied into the layout, each under the digest of its bytes. Names
+// and links of the archive exist only in these maps.
 type archive struct {
 	l     *layout
 	files map[string]content
-	links map[string]string // from a name to a cleaned name, which need not exist
+	links map[string]string // from a name to a clean name, which may not exist
 	sizes map[name.Digest]int64
-	plain map[name.Digest]name.Digest // from a gzipped layer to its plain form, where that was checked
+	plain map[name.Digest]name.Digest // from a gzipped layer to its checked uncompressed form
 }
 
 type content struct {
@@ -38,7 +38,7 @@ type content struct {
 	size   int64
 }
 
-// readArchive reads the file once, from its beginning to its end, so it may be a pipe.
+// readArchive reads the file once, from the beginning to the end, so that it may be a pipe.
 func readArchive(ctx context.Context, file string, l *layout) (*archive, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -72,10 +72,11 @@ func readArchive(ctx context.Context, file string, l *layout) (*archive, error) 
 	return a, nil
 }
 
-// notATar gives a failure of the archive its meaning; a failure of the file or the context keeps its own.
+// notATar returns fault.InvalidParameter for an error in the content of the archive; errors of the file and of
+// the context stay as they are.
 func notATar(err error) error {
 	if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || isGzipError(err) {
-		return fault.InvalidParameter.New("the file is not a whole tar archive").Because(err)
+		return fault.InvalidParameter.New("the file is not a complete tar archive").Because(err)
 	}
 	return err
 }
@@ -89,7 +90,8 @@ var (
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 )
 
-// gunzip is r, unpacked when it is gzipped. Errors: fault.InvalidParameter (zstd, or broken gzip).
+// gunzip returns a reader of the uncompressed content of r, which may be gzipped. Errors:
+// fault.InvalidParameter (zstd, or invalid gzip).
 func gunzip(r io.Reader) (plain io.Reader, zipped bool, err error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, _ := buffered.Peek(4)
@@ -101,12 +103,12 @@ func gunzip(r io.Reader) (plain io.Reader, zipped bool, err error) {
 		}
 		return plain, true, nil
 	case bytes.HasPrefix(start, zstdMagic):
-		return nil, false, fault.InvalidParameter.New("zstd is not supported here: unpack it first")
+		return nil, false, fault.InvalidParameter.New("zstd is not supported: decompress the file first")
 	}
 	return buffered, false, nil
 }
 
-// add takes one entry.
+// add adds one entry.
 func (a *archive) add(ctx context.Context, h *tar.Header, r io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
@@ -122,7 +124,7 @@ func (a *archive) add(ctx context.Context, h *tar.Header, r io.Reader) error {
 		return a.addFile(ctx, at, h, r)
 	case tar.TypeSymlink:
 		if path.IsAbs(h.Linkname) {
-			return fault.InvalidParameter.New("link %q leads out of the archive", name.Clip(at))
+			return fault.InvalidParameter.New("link %q points outside of the archive", name.Clip(at))
 		}
 		return a.addLink(at, path.Join(path.Dir(at), h.Linkname), h.Linkname)
 	case tar.TypeLink:
@@ -133,7 +135,7 @@ func (a *archive) add(ctx context.Context, h *tar.Header, r io.Reader) error {
 
 func (a *archive) addFile(ctx context.Context, at string, h *tar.Header, r io.Reader) error {
 	for key := range h.PAXRecords {
-		// A sparse file of a few bytes may stand for any number of zeros. No builder writes one.
+		// A small sparse file may represent any number of zeros. No image builder writes sparse files.
 		if strings.HasPrefix(key, "GNU.sparse.") {
 			return fault.InvalidParameter.New("entry %q is a sparse file", name.Clip(at))
 		}
@@ -160,7 +162,7 @@ func (a *archive) addFile(ctx context.Context, at string, h *tar.Header, r io.Re
 	return nil
 }
 
-// digestOf reads the digest that a file of a layout claims by its place. Other files may lie there as well.
+// digestOf returns the digest in a path of a layout; ok is false if the path is not that of a blob.
 func digestOf(at string) (d name.Digest, ok bool) {
 	rest, ok := strings.CutPrefix(at, "blobs/")
 	if !ok {
@@ -173,7 +175,7 @@ func digestOf(at string) (d name.Digest, ok bool) {
 func (a *archive) addLink(at, target, shown string) error {
 	clean, err := cleanName(target)
 	if err != nil {
-		return fault.InvalidParameter.New("link %q leads out of the archive, to %q", name.Clip(at), name.Clip(shown))
+		return fault.InvalidParameter.New("link %q points outside of the archive, to %q", name.Clip(at), name.Clip(shown))
 	}
 	if err := a.free(at, content{}, clean); err != nil {
 		return err
@@ -182,8 +184,8 @@ func (a *archive) addLink(at, target, shown string) error {
 	return nil
 }
 
-// free refuses a second entry of one name, unless it is the same again: which of two would count is a matter of taste,
-// and taste differs between the checker and the user of an image.
+// free returns an error if the archive already has another entry of the same name: programs differ in which of
+// two entries they use, so that a check could see other content than the user of the image.
 func (a *archive) free(at string, c content, link string) error {
 	file, isFile := a.files[at]
 	target, isLink := a.links[at]
@@ -193,8 +195,8 @@ func (a *archive) free(at string, c content, link string) error {
 	return nil
 }
 
-// cleanName is an entry's name without "./" and a final slash. Errors: fault.InvalidParameter for a name that is empty,
-// absolute, too long, or leaves the archive, in either direction of slash.
+// cleanName returns an entry's name without "./" and a final slash. Errors: fault.InvalidParameter for a name
+// that is empty, absolute, too long, or points outside of the archive, with slashes or backslashes.
 func cleanName(s string) (string, error) {
 	ok := len(s) <= maxNameSize && s != "" && s[0] != '/' && !strings.ContainsAny(s, "\\\x00")
 	for part := range strings.SplitSeq(s, "/") {
@@ -206,7 +208,8 @@ func cleanName(s string) (string, error) {
 	return path.Clean(s), nil
 }
 
-// find follows links within the archive. Errors: fault.BlobNotFound, fault.InvalidParameter (a chain or circle of links).
+// find follows links within the archive. Errors: fault.BlobNotFound, fault.InvalidParameter (a long chain or a
+// cycle of links).
 func (a *archive) find(at string) (content, error) {
 	shown := at
 	for range maxLinks {
@@ -219,7 +222,7 @@ func (a *archive) find(at string) (content, error) {
 		}
 		at = next
 	}
-	return content{}, fault.InvalidParameter.New("links of %q do not end", name.Clip(shown))
+	return content{}, fault.InvalidParameter.New("the links from %q are too many, or a cycle", name.Clip(shown))
 }
 
 func (a *archive) file(at string) ([]byte, error) {
@@ -230,7 +233,8 @@ func (a *archive) file(at string) ([]byte, error) {
 	return readSmall(a.l.root, blobName(c.digest))
 }
 
-// size knows what was hashed on its way in; a blob of another algorithm's name was put under that.
+// size returns the size of a file that was hashed when it was added. A file whose name has another algorithm
+// was stored under that digest.
 func (a *archive) size(_ context.Context, d name.Digest) (int64, error) {
 	size, ok := a.sizes[d]
 	if !ok {

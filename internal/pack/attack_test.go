@@ -12,8 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/pack"
 )
 
-// Attack 29: names of an archive that leave the directory, by themselves or through links, and entries that are no
-// files. All are refused, and nothing appears outside of the layout.
+// Attack 29: names that leave the directory, directly or through links, and entries that are not files. All are
+// refused, and no file is created outside of the layout.
 func TestAttack29ArchiveNames(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
@@ -54,7 +54,7 @@ func TestAttack29ArchiveNames(t *testing.T) {
 	}
 }
 
-// onlyInside fails when the parent of a layout has more than the layout and the file "outside".
+// onlyInside fails if the parent of a layout has other files than the layout and the file "outside".
 func onlyInside(t testing.TB, parent string) {
 	t.Helper()
 	for _, f := range listFiles(t, parent) {
@@ -82,7 +82,7 @@ func TestAttack29DockerManifestNames(t *testing.T) {
 	}
 }
 
-// Attack 29: a digest in an index that is a path, and blobs that are links or pipes in a layout directory.
+// Attack 29: a digest in an index that is a path, and blobs in a layout directory that are links or pipes.
 func TestAttack29Layout(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
@@ -96,7 +96,7 @@ func TestAttack29Layout(t *testing.T) {
 		}
 	}
 
-	outside := writeFile(t, []byte(s.upper)) // the right bytes, so that the digest does not save us
+	outside := writeFile(t, []byte(s.upper)) // the correct bytes, so that the check of the digest succeeds
 	for what, spoil := range map[string]func(dir, blob string) error{
 		"link outside": func(_, blob string) error { return os.Symlink(outside, blob) },
 		"link inside":  func(_, blob string) error { return os.Symlink(hexOf(s.lower), blob) },
@@ -121,7 +121,7 @@ func TestAttack29Layout(t *testing.T) {
 func TestAttack29SparseEntry(t *testing.T) {
 	t.Parallel()
 	body := tarball(t, append(newSample(t).docker(t), entry{name: "holes", body: "x"})...)
-	at := strings.Index(string(body), "holes\x00") // header of the last entry: make it old GNU sparse, checksum fixed
+	at := strings.Index(string(body), "holes\x00") // change the header of the last entry to old GNU sparse, with a correct checksum
 	h := body[at : at+512]
 	h[156] = tar.TypeGNUSparse
 	copy(h[257:], "ustar  \x00")
@@ -136,7 +136,7 @@ func TestAttack29SparseEntry(t *testing.T) {
 	}
 }
 
-// FuzzOpen feeds archives of any kind.
+// FuzzOpen opens any bytes as an archive.
 func FuzzOpen(f *testing.F) {
 	s := newSample(f)
 	f.Add(tarball(f, s.docker(f)...))
@@ -147,7 +147,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(openAny)
 }
 
-// FuzzDocuments feeds whole archives with any documents.
+// FuzzDocuments opens complete archives with any documents.
 func FuzzDocuments(f *testing.F) {
 	s := newSample(f)
 	docker, oci := s.docker(f), s.oci(f)
@@ -163,19 +163,19 @@ func FuzzDocuments(f *testing.F) {
 	})
 }
 
-// openAny holds what no archive may break: no panic, no file outside of the layout, an error that has a code, and what
-// is accepted is whole.
+// openAny checks what must hold for every archive: no panic, no file outside of the layout, a code in every
+// error, and an accepted image is complete.
 func openAny(t *testing.T, archive []byte) {
 	parent := t.TempDir()
 	image, err := pack.Open(t.Context(), writeFile(t, archive), filepath.Join(parent, "layout"), pack.Options{MaxBytes: 1 << 20})
 	onlyInside(t, parent)
 	if err != nil {
 		if fault.From(err).Code == fault.Internal {
-			t.Errorf("an archive is at fault, the error has no code: %v", err)
+			t.Errorf("the error for an invalid archive has no code: %v", err)
 		}
 		return
 	}
 	if blobs, err := pack.Verify(t.Context(), image.Dir, image.Root); err != nil || len(blobs) != len(image.Blobs) {
-		t.Errorf("accepted, but Verify says %v with %d blobs, want %d", err, len(blobs), len(image.Blobs))
+		t.Errorf("accepted, but Verify returns %v and %d blobs, want %d", err, len(blobs), len(image.Blobs))
 	}
 }

@@ -23,11 +23,11 @@ import (
 
 // Binary is a static Linux program for one architecture.
 type Binary struct {
-	Arch string // as Go and OCI name it: amd64, arm64
-	Path string // the file
+	Arch string // as in Go and OCI: amd64, arm64
+	Path string // path of the file
 }
 
-// Spec says what an image made of binaries is like.
+// Spec describes an image made of binaries.
 type Spec struct {
 	File    string              // the program's file name in the image's root directory; "/"+File is the entrypoint
 	Cmd     []string            // default arguments
@@ -35,15 +35,16 @@ type Spec struct {
 	Ports   map[string]struct{} // as in the image configuration: "5100/tcp"
 	Volumes map[string]struct{} // directories that outlive a container
 	Labels  map[string]string   // labels of each image, annotations of the index
-	Name    string              // name in the layout, such as a tag; may be ""
-	Created time.Time           // the zero time stands for 1970-01-01, so that the digests depend on the content alone
+	Name    string              // name in the layout, for example a tag; may be ""
+	Created time.Time           // the zero time means 1970-01-01, so that the digests depend on the content only
 }
 
-// Build writes an OCI index with one image for each binary to dir, which must not exist or be empty. Each image has one
-// layer that holds the program with mode 0755, owner root and a fixed time: the same input gives the same digests.
+// Build writes an OCI index with one image for each binary to dir, which must not exist or must be empty. Each
+// image has one layer with the program, with mode 0755, owner root and a fixed time. The same input gives the
+// same digests.
 //
-// Errors: fault.InvalidParameter (a file that is no static program for its architecture; dir not empty). After an error
-// the content of dir is not defined.
+// Errors: fault.InvalidParameter (a file is not a static program for its architecture; dir is not empty). After an error
+// the content of dir is undefined.
 func Build(ctx context.Context, dir string, spec Spec, binaries []Binary) (*Image, error) {
 	l, err := createLayout(dir, math.MaxInt64)
 	if err != nil {
@@ -78,7 +79,7 @@ func Build(ctx context.Context, dir string, spec Spec, binaries []Binary) (*Imag
 	return l.image(ctx, root, spec.Name)
 }
 
-// image finishes the layout with root as its one image.
+// image completes the layout with root as its only image.
 func (l *layout) image(ctx context.Context, root ocispec.Descriptor, called string) (*Image, error) {
 	blobs, err := Verify(ctx, l.dir, root)
 	if err != nil {
@@ -120,7 +121,8 @@ func (l *layout) addImage(ctx context.Context, spec *Spec, b Binary) (ocispec.De
 	return image, err
 }
 
-// addLayer stores the gzipped layer and tells the digest of the plain one, in one pass over the program.
+// addLayer stores the gzipped layer and returns the digest of the uncompressed layer, in one pass over the
+// program.
 func (l *layout) addLayer(ctx context.Context, spec *Spec, b Binary) (layer ocispec.Descriptor, diffID name.Digest, err error) {
 	f, err := os.Open(b.Path)
 	if err != nil {
@@ -159,8 +161,8 @@ func (l *layout) addLayer(ctx context.Context, spec *Spec, b Binary) (layer ocis
 
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// checkStatic refuses what could not run in an image that holds nothing else: a program for another architecture, or
-// one that asks for a loader.
+// checkStatic returns an error for a program that cannot run in an image without other files: one for another
+// architecture, or one that needs a dynamic loader.
 func checkStatic(r io.ReaderAt, arch string) error {
 	want, ok := machines[arch]
 	if !ok {

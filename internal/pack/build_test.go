@@ -71,7 +71,7 @@ func readBlob(t *testing.T, dir string, d ocispec.Descriptor, into any) {
 	}
 }
 
-// checkLayer holds the layer against the program and its diff_id.
+// checkLayer compares the layer with the program and with its diff_id.
 func checkLayer(t *testing.T, dir string, layer ocispec.Descriptor, diffID, path string) {
 	t.Helper()
 	f, err := os.Open(filepath.Join(dir, "blobs", "sha256", layer.Digest.Encoded()))
@@ -88,13 +88,13 @@ func checkLayer(t *testing.T, dir string, layer ocispec.Descriptor, diffID, path
 		t.Fatal(err)
 	}
 	if got := hexOf(string(body)); got != diffID {
-		t.Errorf("the plain layer is %s, the configuration says %s", got, diffID)
+		t.Errorf("the plain layer is %s, the configuration has %s", got, diffID)
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The layer must be exactly the archive that a fixed header gives: anything of the machine in it would show.
+	// The layer must be exactly the archive with a fixed header, so that it contains no data of the machine.
 	expected := tar.Header{Name: "ecrin", Mode: 0o755, Size: int64(len(want)), ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
 	if !bytes.Equal(body, oneFile(t, &expected, want)) {
 		t.Errorf("the layer of %s is not the one file /ecrin, mode 0755, owner 0, time 0", path)
@@ -115,7 +115,7 @@ func oneFile(t *testing.T, h *tar.Header, body []byte) []byte {
 	return b.Bytes()
 }
 
-// The digests follow from the programs and the spec alone: not from names, times or the order of goroutines.
+// The digests depend on the programs and the spec only, not on names, times or the order of goroutines.
 func TestBuildRepeatable(t *testing.T) {
 	t.Parallel()
 	first, err := pack.Build(t.Context(), t.TempDir(), spec, twoBinaries(t))
@@ -155,7 +155,7 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-// Verify finds a changed, a shortened and a missing blob.
+// Verify finds a changed, a truncated and a missing blob.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	for what, test := range map[string]struct {

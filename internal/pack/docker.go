@@ -15,8 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxDockerImages is how many images one docker archive may name, and maxLayers how many layers one of them has.
-// Docker itself stops at 127 layers.
+// maxDockerImages is the maximum number of images in a docker archive, and maxLayers the maximum number of
+// layers of an image. Docker's own maximum is 127 layers.
 const (
 	maxDockerImages = 1000
 	maxLayers       = 1000
@@ -26,7 +26,7 @@ const (
 type dockerImage struct {
 	Config   string   // name in the archive
 	RepoTags []string // may be empty
-	Layers   []string // names in the archive, the lowest layer first
+	Layers   []string // names in the archive, lowest layer first
 }
 
 func (a *archive) docker(ctx context.Context) ([]byte, error) {
@@ -39,7 +39,7 @@ func (a *archive) docker(ctx context.Context) ([]byte, error) {
 		return nil, fault.InvalidParameter.New("manifest.json of the docker archive cannot be read").Because(err)
 	}
 	if len(images) == 0 || len(images) > maxDockerImages {
-		return nil, fault.InvalidParameter.New("manifest.json names %d images, expected 1 to %d", len(images), maxDockerImages)
+		return nil, fault.InvalidParameter.New("manifest.json has %d images, expected 1 to %d", len(images), maxDockerImages)
 	}
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	for _, image := range images {
@@ -58,7 +58,8 @@ func (a *archive) docker(ctx context.Context) ([]byte, error) {
 	return json.Marshal(index)
 }
 
-// missing keeps "something that manifest.json names is missing" apart from "there is no manifest.json".
+// missing replaces BlobNotFound for a file that manifest.json lists, since BlobNotFound from docker means that
+// there is no manifest.json.
 func missing(err error) error {
 	if !errors.Is(err, fault.BlobNotFound) {
 		return err
@@ -66,9 +67,9 @@ func missing(err error) error {
 	return fault.InvalidParameter.New("the docker archive is not complete: %s", fault.From(err).Public)
 }
 
-// convert writes the OCI manifest of one image. The configuration keeps its bytes, so the image keeps its id. Layers
-// keep theirs too: what docker saved plain stays plain, which any puller takes, costs no time and makes a digest that
-// does not depend on a compressor.
+// convert writes the OCI manifest of one image. The configuration is copied unchanged, so that the image keeps
+// its id. Layers are copied unchanged too: an uncompressed layer stays uncompressed, which all clients can
+// pull, saves time, and gives a digest that does not depend on a compressor.
 func (a *archive) convert(ctx context.Context, image dockerImage) (ocispec.Descriptor, error) {
 	body, err := a.named(image.Config)
 	if err != nil {
@@ -79,7 +80,7 @@ func (a *archive) convert(ctx context.Context, image dockerImage) (ocispec.Descr
 		return ocispec.Descriptor{}, fault.InvalidParameter.New("configuration %q cannot be read", name.Clip(image.Config)).Because(err)
 	}
 	if len(image.Layers) > maxLayers || len(image.Layers) != len(config.RootFS.DiffIDs) {
-		return ocispec.Descriptor{}, fault.InvalidParameter.New("configuration %q names %d layers and manifest.json %d, expected the same number, at most %d",
+		return ocispec.Descriptor{}, fault.InvalidParameter.New("configuration %q has %d layers and manifest.json %d, expected the same number, at most %d",
 			name.Clip(image.Config), len(config.RootFS.DiffIDs), len(image.Layers), maxLayers)
 	}
 	m := ocispec.Manifest{
@@ -108,7 +109,7 @@ func (a *archive) convert(ctx context.Context, image dockerImage) (ocispec.Descr
 	return d, err
 }
 
-// own puts a document into the layout as if the archive had it.
+// own stores a document in the layout as if it were a file of the archive.
 func (a *archive) own(ctx context.Context, mediaType string, body []byte) (ocispec.Descriptor, error) {
 	d, size, err := a.l.put(ctx, name.SHA256, bytes.NewReader(body))
 	if err != nil {
@@ -118,7 +119,7 @@ func (a *archive) own(ctx context.Context, mediaType string, body []byte) (ocisp
 	return describe(mediaType, d, size), nil
 }
 
-// named reads a file under a name that a document of the archive gave.
+// named reads a file by a name from a document of the archive.
 func (a *archive) named(at string) ([]byte, error) {
 	clean, err := cleanName(at)
 	if err != nil {
@@ -127,7 +128,7 @@ func (a *archive) named(at string) ([]byte, error) {
 	return a.file(clean)
 }
 
-// layer checks a layer, plain or gzipped, against the digest of its plain form.
+// layer compares a layer, gzipped or not, with the digest of its uncompressed form.
 func (a *archive) layer(ctx context.Context, at string, diffID digest.Digest) (ocispec.Descriptor, error) {
 	want, err := name.ParseDigest(string(diffID))
 	if err != nil {
@@ -141,7 +142,7 @@ func (a *archive) layer(ctx context.Context, at string, diffID digest.Digest) (o
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if c.digest == want { // hashed on its way in, and plain
+	if c.digest == want { // not compressed; hashed when it was added
 		return describe(ocispec.MediaTypeImageLayer, c.digest, c.size), nil
 	}
 	f, err := a.l.root.Open(blobName(c.digest))
@@ -157,7 +158,7 @@ func (a *archive) layer(ctx context.Context, at string, diffID digest.Digest) (o
 	if zipped {
 		mediaType = ocispec.MediaTypeImageLayerGzip
 	}
-	if a.plain[c.digest] != want { // unpacked once, however many images have the layer
+	if a.plain[c.digest] != want { // decompressed once, also if several images have the layer
 		if err := a.checkPlain(ctx, plain, want); err != nil {
 			return ocispec.Descriptor{}, err
 		}
@@ -166,8 +167,8 @@ func (a *archive) layer(ctx context.Context, at string, diffID digest.Digest) (o
 	return describe(mediaType, c.digest, c.size), nil
 }
 
-// checkPlain compares the unpacked form of a layer with its digest. Its bytes count against the limit, although none is
-// kept. Errors: fault.DigestInvalid, fault.RequestTooLarge.
+// checkPlain compares the uncompressed form of a layer with its digest. Its bytes count against the limit
+// although they are not stored. Errors: fault.DigestInvalid, fault.RequestTooLarge.
 func (a *archive) checkPlain(ctx context.Context, plain io.Reader, want name.Digest) error {
 	limit := a.l.left.Load()
 	h := newHash(want.Algorithm())

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// entry is one entry of a tar. Without a type it is a plain file.
+// entry is an entry of a tar archive. Without a kind, it is a regular file.
 type entry struct {
 	name string
 	body string
@@ -74,7 +74,7 @@ func descriptor(mediaType, body string) object {
 	return object{"mediaType": mediaType, "digest": "sha256:" + hexOf(body), "size": len(body)}
 }
 
-// descriptorText has its members in the order in which the specification lists them.
+// descriptorText returns a descriptor with its members in the order of the specification.
 func descriptorText(mediaType, body string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%s","size":%d}`, mediaType, hexOf(body), len(body))
 }
@@ -101,7 +101,7 @@ func newSample(t testing.TB) sample {
 	return s
 }
 
-// docker is the archive in the form with a folder for each layer.
+// docker returns the image as a docker archive with a folder for each layer.
 func (s sample) docker(t testing.TB) []entry {
 	t.Helper()
 	return []entry{
@@ -114,7 +114,7 @@ func (s sample) docker(t testing.TB) []entry {
 	}
 }
 
-// oci is the image as the files of an OCI layout, its index last.
+// oci returns the image as the files of an OCI layout, the index last.
 func (s sample) oci(t testing.TB) []entry {
 	t.Helper()
 	files := []entry{{name: "oci-layout", body: layoutMark}, {name: "blobs/", kind: tar.TypeDir}}
@@ -128,7 +128,7 @@ func (s sample) oci(t testing.TB) []entry {
 
 func blob(body string) entry { return entry{name: "blobs/sha256/" + hexOf(body), body: body} }
 
-// without drops the entry of that name.
+// without removes the entry of that name.
 func without(entries []entry, name string) (rest []entry) {
 	for _, e := range entries {
 		if e.name != name {
@@ -150,7 +150,7 @@ func writeFile(t testing.TB, body []byte) string {
 	return path
 }
 
-// writeDir lays plain files out in a directory.
+// writeDir writes regular files into a directory.
 func writeDir(t testing.TB, entries []entry) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -169,7 +169,7 @@ func writeDir(t testing.TB, entries []entry) string {
 	return dir
 }
 
-// program is the header of a 64-bit ELF file without content, which is all that Build looks at.
+// program returns the header of a 64-bit ELF file without content, the only part that Build reads.
 func program(machine uint16, segments ...uint32) []byte {
 	b := make([]byte, 64)
 	copy(b, "\x7fELF\x02\x01\x01")
@@ -190,7 +190,7 @@ func program(machine uint16, segments ...uint32) []byte {
 	return b
 }
 
-// listFiles gives the relative paths of all files below dir.
+// listFiles returns the relative paths of all files below dir.
 func listFiles(t testing.TB, dir string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {

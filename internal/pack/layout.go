@@ -22,8 +22,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// layout is the layout directory that is being made. All access goes through an os.Root, which no name can leave.
-// put and create are safe for concurrent use.
+// layout is a layout directory that is being written. All access goes through an os.Root, so that no name can
+// leave the directory. put and create are safe for concurrent use.
 type layout struct {
 	root   *os.Root
 	dir    string
@@ -31,7 +31,8 @@ type layout struct {
 	left   atomic.Int64 // bytes that may still be written
 }
 
-// createLayout makes dir, which must not exist or be empty. maxBytes limits all that will be written to it.
+// createLayout creates dir, which must not exist or must be empty. maxBytes is the maximum number of bytes that
+// may be written to it.
 func createLayout(dir string, maxBytes int64) (*layout, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making layout directory: %w", err)
@@ -58,7 +59,7 @@ func createLayout(dir string, maxBytes int64) (*layout, error) {
 
 func (l *layout) close() { l.root.Close() }
 
-// blobName is the place of a blob in any layout.
+// blobName returns the path of a blob in a layout.
 func blobName(d name.Digest) string { return "blobs/" + string(d.Algorithm()) + "/" + d.Hex() }
 
 func newHash(a name.Algorithm) hash.Hash {
@@ -68,7 +69,7 @@ func newHash(a name.Algorithm) hash.Hash {
 	return sha256.New()
 }
 
-// blobWriter takes the bytes of one blob whose digest is not known yet.
+// blobWriter writes one blob whose digest is not known yet.
 type blobWriter struct {
 	l         *layout
 	file      *os.File
@@ -87,7 +88,7 @@ func (l *layout) create(a name.Algorithm) (*blobWriter, error) {
 	return &blobWriter{l: l, file: f, temporary: temporary, algorithm: a, hash: newHash(a)}, nil
 }
 
-// Write fails with fault.RequestTooLarge when the layout would exceed its limit.
+// Write writes p. Errors: fault.RequestTooLarge (the layout would exceed its limit).
 func (w *blobWriter) Write(p []byte) (int, error) {
 	if w.l.left.Add(-int64(len(p))) < 0 {
 		return 0, fault.RequestTooLarge.New("the image has more bytes than the limit allows")
@@ -98,7 +99,8 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// commit publishes the blob under its digest. The writer is spent afterwards, whatever the result.
+// commit publishes the blob under its digest. After commit, the writer must not be used, even if there was an
+// error.
 func (w *blobWriter) commit() (d name.Digest, size int64, err error) {
 	if err := w.file.Close(); err != nil {
 		w.abort()
@@ -117,7 +119,7 @@ func (w *blobWriter) abort() {
 	w.l.root.Remove(w.temporary)
 }
 
-// put stores all of r.
+// put stores all bytes of r.
 func (l *layout) put(ctx context.Context, a name.Algorithm, r io.Reader) (name.Digest, int64, error) {
 	w, err := l.create(a)
 	if err != nil {
@@ -130,7 +132,7 @@ func (l *layout) put(ctx context.Context, a name.Algorithm, r io.Reader) (name.D
 	return w.commit()
 }
 
-// putJSON stores a document and describes it.
+// putJSON stores a document and returns its descriptor.
 func (l *layout) putJSON(ctx context.Context, mediaType string, document any) (ocispec.Descriptor, error) {
 	body, err := json.Marshal(document)
 	if err != nil {
@@ -152,7 +154,7 @@ func describe(mediaType string, d name.Digest, size int64) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.Digest(d.String()), Size: size}
 }
 
-// finish drops the blobs that the image does not reach and writes the two files that make the directory a layout.
+// finish removes the blobs that the image does not refer to, and writes the two files of a layout directory.
 func (l *layout) finish(image *Image) error {
 	keep := map[string]bool{}
 	for _, d := range image.Blobs {
@@ -167,7 +169,7 @@ func (l *layout) finish(image *Image) error {
 	if err != nil {
 		return fmt.Errorf("dropping unused blobs: %w", err)
 	}
-	l.root.Remove("blobs/" + string(name.SHA512)) // stays when it is not empty
+	l.root.Remove("blobs/" + string(name.SHA512)) // fails if the directory is not empty
 	root := image.Root
 	if image.Name != "" {
 		root.Annotations = map[string]string{ocispec.AnnotationRefName: image.Name}
@@ -194,9 +196,10 @@ func (l *layout) writeJSON(file string, document any) error {
 	return nil
 }
 
-// openRegular opens a plain file. Anything else, a link included, is refused: opening a pipe would wait for ever.
+// openRegular opens a regular file. Other files, including links, are refused, since opening a pipe could block
+// for ever.
 //
-// Errors: fault.BlobNotFound, fault.InvalidParameter (not a plain file).
+// Errors: fault.BlobNotFound, fault.InvalidParameter (not a regular file).
 func openRegular(root *os.Root, path string) (*os.File, error) {
 	info, err := root.Lstat(path)
 	switch {
@@ -205,7 +208,7 @@ func openRegular(root *os.Root, path string) (*os.File, error) {
 	case err != nil:
 		return nil, fault.InvalidParameter.New("%s of the image cannot be used", path).Because(err)
 	case !info.Mode().IsRegular():
-		return nil, fault.InvalidParameter.New("%s of the image is not a plain file", path)
+		return nil, fault.InvalidParameter.New("%s of the image is not a regular file", path)
 	}
 	f, err := root.Open(path)
 	if err != nil {
@@ -214,7 +217,7 @@ func openRegular(root *os.Root, path string) (*os.File, error) {
 	return f, nil
 }
 
-// readSmall reads a plain file of at most manifest.MaxBytes.
+// readSmall reads a regular file of at most manifest.MaxBytes.
 //
 // Errors: those of openRegular, fault.RequestTooLarge.
 func readSmall(root *os.Root, path string) ([]byte, error) {
@@ -233,7 +236,7 @@ func readSmall(root *os.Root, path string) ([]byte, error) {
 	return body, nil
 }
 
-// verifier is a finished layout whose every blob is read again.
+// verifier is a blobSource for a complete layout; it reads every blob.
 type verifier struct{ root *os.Root }
 
 func (v verifier) size(ctx context.Context, d name.Digest) (int64, error) {
@@ -252,19 +255,20 @@ func (v verifier) size(ctx context.Context, d name.Digest) (int64, error) {
 
 func (v verifier) read(d name.Digest) ([]byte, error) { return readSmall(v.root, blobName(d)) }
 
-// sameDigest is nil or fault.DigestInvalid.
+// sameDigest returns fault.DigestInvalid if the digests differ.
 func sameDigest(got, want name.Digest) error {
 	if got != want {
-		return fault.DigestInvalid.New("content that should be %s is %s", want, got)
+		return fault.DigestInvalid.New("the content has the digest %s, not %s", got, want)
 	}
 	return nil
 }
 
-// readerUntil is r until ctx is done. It hides every other method of r, so that no copy can pass by the check.
+// readerUntil returns a reader of r that fails when ctx is done. It hides all other methods of r, so that every
+// copy checks ctx.
 func readerUntil(ctx context.Context, r io.Reader) io.Reader { return contextReader{ctx, r} }
 
 type contextReader struct {
-	ctx context.Context // of the one copy that the reader lives for
+	ctx context.Context // of the copy for which the reader is used
 	r   io.Reader
 }
 

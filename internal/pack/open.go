@@ -15,26 +15,27 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// DefaultMaxBytes limits an image where Options do not: 128 GiB, twice the largest layer that ECR takes (52,000 MiB) and
-// more.
+// DefaultMaxBytes is the default of Options.MaxBytes: 128 GiB, more than twice the largest layer that ECR
+// accepts (52,000 MiB).
 const DefaultMaxBytes = 128 << 30
 
-// Options say what to take from a source.
+// Options select an image and limit its size.
 type Options struct {
-	Name     string // which image, by its name or tag there; "" for the only one, or for all of them as one index
-	MaxBytes int64  // most bytes that are unpacked, with those that are only checked; 0 stands for DefaultMaxBytes
+	Name     string // name or tag of the image in the source; "" means the only image, or all images as one index
+	MaxBytes int64  // maximum number of decompressed bytes, including bytes that are only checked; 0 means DefaultMaxBytes
 }
 
-// Open copies the image at path into a new layout in dir, which must not exist or be empty.
+// Open copies the image at path into a new layout in dir, which must not exist or must be empty.
 //
-// path is an OCI layout, as a directory or a tar, or an archive as "docker save" writes it, in the form with layer
-// files as well as in the one that is also an OCI layout; a tar may be gzipped. Layers keep their bytes, compressed or
-// not. Every blob is checked against its digest, in docker archives every layer against the configuration's diff_ids.
+// path is an OCI layout, as a directory or a tar archive, or an archive of "docker save", in its older form or
+// in the form that is also an OCI layout; a tar archive may be gzipped. Layers are copied unchanged, compressed
+// or not. Every blob is checked against its digest, and every layer of a docker archive against the
+// configuration's diff_ids.
 //
 // Errors: fault.InvalidParameter (not an image, or an archive with names or entries that no image has),
-// fault.DigestInvalid, fault.SizeInvalid, fault.BlobNotFound (content is missing), fault.ImageNotFound (no image of that
-// name), fault.RequestTooLarge (more than MaxBytes), fault.LimitExceeded, those of manifest.Parse. After an error the
-// content of dir is not defined.
+// fault.DigestInvalid, fault.SizeInvalid, fault.BlobNotFound (content is missing), fault.ImageNotFound (no
+// image has the name), fault.RequestTooLarge (more than MaxBytes), fault.LimitExceeded, those of
+// manifest.Parse. After an error, the content of dir is undefined.
 func Open(ctx context.Context, path, dir string, options Options) (*Image, error) {
 	if options.MaxBytes == 0 {
 		options.MaxBytes = DefaultMaxBytes
@@ -56,18 +57,18 @@ func Open(ctx context.Context, path, dir string, options Options) (*Image, error
 	return image, l.finish(image)
 }
 
-// source is a file or directory that holds images.
+// source is a file or directory that contains images.
 type source interface {
 	blobSource
 
 	// file reads a file of at most manifest.MaxBytes. Errors: fault.BlobNotFound, fault.RequestTooLarge.
 	file(path string) ([]byte, error)
 
-	// docker converts what manifest.json names into OCI manifests, put into the layout, and lists them as an OCI index.
-	// Errors: fault.BlobNotFound (there is no manifest.json).
+	// docker converts the images in manifest.json to OCI manifests, stores these in the layout, and returns an
+	// OCI index of them.
 	docker(ctx context.Context) ([]byte, error)
 
-	// form is Image.Form of an OCI layout.
+	// form returns the value of Image.Form for an OCI layout.
 	form() string
 
 	close()
@@ -88,9 +89,9 @@ func openSource(ctx context.Context, path string, l *layout) (source, error) {
 	return directory{root, l}, nil
 }
 
-// take chooses the image and brings all of it into the layout. The OCI form goes first, since it knows more (indexes,
-// annotations); a docker archive whose OCI part is not complete, as of an image of which one platform was pulled, still
-// has its manifest.json.
+// take selects the image and copies all of it into the layout. It tries the OCI form first, which has more
+// information (indexes, annotations). A docker archive whose OCI form is incomplete, for example if only one
+// platform of the image was pulled, is read by its manifest.json.
 func take(ctx context.Context, src source, l *layout, wanted string) (*Image, error) {
 	index, err := ociIndex(src)
 	if err == nil {
@@ -118,7 +119,7 @@ func take(ctx context.Context, src source, l *layout, wanted string) (*Image, er
 	return image, nil
 }
 
-// ociIndex reads the two files that make an OCI layout.
+// ociIndex reads the two files of an OCI layout.
 func ociIndex(src source) ([]byte, error) {
 	body, err := src.file(ocispec.ImageLayoutFile)
 	if errors.Is(err, fault.BlobNotFound) {
@@ -134,8 +135,8 @@ func ociIndex(src source) ([]byte, error) {
 	return src.file(ocispec.ImageIndexFile)
 }
 
-// choose finds the image in the layout's index and walks it. Several images without a choice are taken together: the
-// layout's index is an image index by itself.
+// choose finds the image in the layout's index and walks it. If there are several images and no name, it uses
+// the layout's index, which is an image index itself.
 func choose(ctx context.Context, src source, l *layout, body []byte, wanted string) (*Image, error) {
 	index, err := manifest.Parse(body, ocispec.MediaTypeImageIndex)
 	if err != nil {
@@ -153,12 +154,12 @@ func choose(ctx context.Context, src source, l *layout, body []byte, wanted stri
 	}
 	switch len(roots) {
 	case 0:
-		return nil, fault.ImageNotFound.New("no image is named %q; there are %q", name.Clip(wanted), names)
+		return nil, fault.ImageNotFound.New("no image has the name %q; the names are %q", name.Clip(wanted), names)
 	case 1:
 		return walked(ctx, src, l, roots[0])
 	}
 	if wanted != "" {
-		return nil, fault.InvalidParameter.New("%d images are named %q; there are %q", len(roots), name.Clip(wanted), names)
+		return nil, fault.InvalidParameter.New("%d images have the name %q; the names are %q", len(roots), name.Clip(wanted), names)
 	}
 	d, size, err := l.put(ctx, name.SHA256, bytes.NewReader(body))
 	if err != nil {
@@ -178,7 +179,7 @@ func walked(ctx context.Context, src blobSource, l *layout, root manifest.Descri
 	return &Image{Dir: l.dir, Name: nameOf(root), Root: blobs[0], Blobs: blobs}, nil
 }
 
-// joined is a source together with an index that was put into the layout already.
+// joined is a source with an additional index that is already in the layout.
 type joined struct {
 	blobSource
 	l     *layout
@@ -194,10 +195,11 @@ func (j joined) size(ctx context.Context, d name.Digest) (int64, error) {
 
 func (j joined) read(d name.Digest) ([]byte, error) { return readSmall(j.l.root, blobName(d)) }
 
-// fullName is where containerd and docker write the whole name; the OCI annotation then has the tag alone.
+// fullName is the annotation in which containerd and docker write the full name; the OCI annotation then has
+// only the tag.
 const fullName = "io.containerd.image.name"
 
-// nameOf prefers the whole name.
+// nameOf returns the full name of an image if it is set, and otherwise the value of the OCI annotation.
 func nameOf(d manifest.Descriptor) string {
 	if full := d.Annotations[fullName]; full != "" {
 		return full
@@ -205,7 +207,8 @@ func nameOf(d manifest.Descriptor) string {
 	return d.Annotations[ocispec.AnnotationRefName]
 }
 
-// isNamed matches whole names, names that were shortened from the left at a slash, and tags. Everything is named "".
+// isNamed reports whether wanted is the full name of the image, the full name without leading parts up to a
+// slash, or the tag. The name "" matches every image.
 func isNamed(d manifest.Descriptor, wanted string) bool {
 	if wanted == "" || d.Annotations[ocispec.AnnotationRefName] == wanted {
 		return true
@@ -214,7 +217,7 @@ func isNamed(d manifest.Descriptor, wanted string) bool {
 	return full == wanted || strings.HasSuffix(full, "/"+wanted) || strings.HasSuffix(full, ":"+wanted)
 }
 
-// directory is an OCI layout as a directory. The os.Root keeps every name, and every link on its way, inside.
+// directory is an OCI layout in a directory. The os.Root ensures that no name and no link leaves the directory.
 type directory struct {
 	root *os.Root
 	l    *layout
@@ -223,12 +226,12 @@ type directory struct {
 func (s directory) file(path string) ([]byte, error) { return readSmall(s.root, path) }
 
 func (s directory) docker(context.Context) ([]byte, error) {
-	return nil, fault.BlobNotFound.New("a directory is no docker archive")
+	return nil, fault.BlobNotFound.New("a directory is not a docker archive")
 }
 
 func (s directory) form() string { return "oci" }
 
-// size copies the blob while it checks it.
+// size copies the blob and checks it in the same pass.
 func (s directory) size(ctx context.Context, d name.Digest) (int64, error) {
 	f, err := openRegular(s.root, blobName(d))
 	if err != nil {
@@ -242,7 +245,7 @@ func (s directory) size(ctx context.Context, d name.Digest) (int64, error) {
 	return n, sameDigest(got, d)
 }
 
-// read takes the copy, which cannot change any more.
+// read reads the copy, which cannot change any more.
 func (s directory) read(d name.Digest) ([]byte, error) { return readSmall(s.l.root, blobName(d)) }
 
 func (s directory) close() { s.root.Close() }

@@ -16,7 +16,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 )
 
-// open opens an image into a new directory, and checks what must hold for every layout that Open made.
+// open opens an image into a new directory, and checks what must hold for every layout.
 func open(t *testing.T, path string, options pack.Options) *pack.Image {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
@@ -53,8 +53,8 @@ func hexes(bodies ...string) (all []string) {
 	return all
 }
 
-// Every form of the same image gives the same digests: the configuration and layers of a docker archive keep their
-// bytes, and the manifest made for it is the one that the OCI form has here.
+// Every form of the same image gives the same digests: the configuration and layers of a docker archive are
+// copied unchanged, and its manifest is equal to that of the OCI form.
 func TestOpenForms(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
@@ -105,10 +105,10 @@ func TestOpenForms(t *testing.T) {
 			}
 			store, err := oci.New(image.Dir)
 			if err != nil {
-				t.Fatalf("another reader of layouts refuses it: %v", err)
+				t.Fatalf("another library cannot read the layout: %v", err)
 			}
 			if d, err := store.Resolve(t.Context(), image.Name); err != nil || d.Digest != image.Root.Digest {
-				t.Errorf("another reader resolves %q to %v, %v; want %v", image.Name, d.Digest, err, image.Root.Digest)
+				t.Errorf("another library resolves %q to %v, %v; want %v", image.Name, d.Digest, err, image.Root.Digest)
 			}
 		})
 	}
@@ -125,7 +125,8 @@ func TestOpenGzippedLayer(t *testing.T) {
 	}
 }
 
-// A docker archive of an image of which only one platform was there: its index names what the archive lacks.
+// A docker archive of an image of which only one platform was pulled: its index refers to content that is not
+// in the archive.
 func TestOpenDockerArchiveWithGaps(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
@@ -206,11 +207,11 @@ func TestOpenRefusesUsedDirectory(t *testing.T) {
 		t.Errorf("got %v, want %v", err, fault.InvalidParameter)
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, "index.json")); string(b) != "mine" {
-		t.Errorf("the file that was there is now %q", b)
+		t.Errorf("the existing file now has %q", b)
 	}
 }
 
-// What is wrong with an image is found, wherever it is.
+// Invalid content is found in every part of an image.
 func TestOpenBroken(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)

@@ -1,8 +1,9 @@
-// Package pack makes OCI image layouts: from static binaries with [Build], and from images in files with [Open].
+// Package pack writes OCI image layouts: from static binaries with [Build], and from images in files with
+// [Open].
 //
-// A layout is a directory that can be pushed as it stands. What Open reads is distrusted: no name from an archive ever
-// reaches the file system, since every entry is stored under the digest of its bytes; sizes are limited while bytes
-// stream; manifests go through the same parser as on a push.
+// The resulting layout is a directory that can be pushed without changes. The input of Open is not trusted:
+// names in an archive are never used as file names, since every entry is stored under the digest of its bytes;
+// sizes are limited while bytes are read; manifests are parsed by the parser that also checks pushed manifests.
 package pack
 
 import (
@@ -19,13 +20,13 @@ import (
 // Image is one image, or one index of images, in a layout directory.
 type Image struct {
 	Dir   string               // the layout directory
-	Form  string               // what was opened, as skopeo calls it: "oci", "oci-archive", "docker-archive"; "" after Build
-	Name  string               // the name that the source gave it, or ""; text from outside: quote it
+	Form  string               // form of the source, in skopeo's terms: "oci", "oci-archive", "docker-archive"; "" after Build
+	Name  string               // its name in the source, or ""; an untrusted text, which must be quoted
 	Root  ocispec.Descriptor   // the manifest to push
-	Blobs []ocispec.Descriptor // all that Root reaches, itself included: each digest once, a manifest before its parts
+	Blobs []ocispec.Descriptor // Root and all blobs below it: each digest once, a manifest before its parts
 }
 
-// Size is the sum of all blobs in bytes.
+// Size returns the sum of the sizes of all blobs, in bytes.
 func (i *Image) Size() (total int64) {
 	for _, d := range i.Blobs {
 		total += d.Size
@@ -33,7 +34,7 @@ func (i *Image) Size() (total int64) {
 	return total
 }
 
-// Manifests are those of the blobs that name other blobs, Root first.
+// Manifests returns those of the blobs that refer to other blobs, Root first.
 func (i *Image) Manifests() (all []ocispec.Descriptor) {
 	for _, d := range i.Blobs {
 		if isManifest(d.MediaType) {
@@ -43,26 +44,26 @@ func (i *Image) Manifests() (all []ocispec.Descriptor) {
 	return all
 }
 
-// maxDepth is how far indexes may nest below the root. Builders make two levels.
+// maxDepth is the maximum nesting of indexes below the root. Image builders make two levels.
 const maxDepth = 8
 
-// maxBlobs is how many different blobs one image may reach.
+// maxBlobs is the maximum number of different blobs of an image.
 const maxBlobs = 20_000
 
-// blobSource is where a walk finds content. Both methods know the content by its digest alone.
+// blobSource is a source of content by digest.
 type blobSource interface {
-	// size checks that the content is there with the digest it claims, and tells its size in bytes.
+	// size checks that the content exists and has the digest d, and returns its size in bytes.
 	// Errors: fault.BlobNotFound, fault.DigestInvalid.
 	size(ctx context.Context, d name.Digest) (int64, error)
 
-	// read gives content that size has answered for, when it has at most manifest.MaxBytes.
+	// read returns content of at most manifest.MaxBytes for which size has succeeded before.
 	read(d name.Digest) ([]byte, error)
 }
 
-// walk lists root and all it reaches, and checks each against its descriptor. Subjects are not followed: a manifest may
-// name one that does not exist.
+// walk returns root and all content below it, and checks each against its descriptor. Subjects are not
+// followed, since a subject need not exist.
 //
-// Errors: those of the source, of manifest.Parse, fault.SizeInvalid (a descriptor's size is not the content's),
+// Errors: those of the source, of manifest.Parse, fault.SizeInvalid (the size in a descriptor is not that of the content),
 // fault.LimitExceeded.
 func walk(ctx context.Context, src blobSource, root manifest.Descriptor) ([]ocispec.Descriptor, error) {
 	w := walker{src: src, sizes: map[name.Digest]int64{}, parsed: map[name.Digest]bool{}}
@@ -76,7 +77,7 @@ type walker struct {
 	src    blobSource
 	found  []ocispec.Descriptor
 	sizes  map[name.Digest]int64
-	parsed map[name.Digest]bool // manifests; a digest seen as a plain blob before may still come as a manifest
+	parsed map[name.Digest]bool // parsed manifests; a digest that was a blob before may occur as a manifest too
 }
 
 func (w *walker) visit(ctx context.Context, d manifest.Descriptor, depth int) error {
@@ -87,7 +88,7 @@ func (w *walker) visit(ctx context.Context, d manifest.Descriptor, depth int) er
 		return nil
 	}
 	if depth > maxDepth {
-		return fault.LimitExceeded.New("indexes nest deeper than %d levels", maxDepth)
+		return fault.LimitExceeded.New("indexes are nested deeper than %d levels", maxDepth)
 	}
 	w.parsed[d.Digest] = true
 	body, err := w.src.read(d.Digest)
@@ -106,7 +107,7 @@ func (w *walker) visit(ctx context.Context, d manifest.Descriptor, depth int) er
 	return nil
 }
 
-// check compares a descriptor with the content, and records the content when it is new.
+// check compares a descriptor with the content, and records the content if it is new.
 func (w *walker) check(ctx context.Context, d manifest.Descriptor) error {
 	size, known := w.sizes[d.Digest]
 	if !known {
@@ -120,14 +121,14 @@ func (w *walker) check(ctx context.Context, d manifest.Descriptor) error {
 		w.sizes[d.Digest] = size
 		w.found = append(w.found, describe(d.MediaType, d.Digest, size))
 	}
-	if d.Size >= 0 && d.Size != size { // schema 1 does not tell sizes
-		return fault.SizeInvalid.New("%s has %d bytes, its descriptor says %d", d.Digest, size, d.Size)
+	if d.Size >= 0 && d.Size != size { // schema 1 has no sizes
+		return fault.SizeInvalid.New("%s has %d bytes, but %d in its descriptor", d.Digest, size, d.Size)
 	}
 	return nil
 }
 
-// isManifest tells the media types that refer to other content. An index may list content of other types: those are
-// blobs to a walk.
+// isManifest reports whether content of a media type refers to other content. An index may also list content of
+// other types, which walk treats as blobs.
 func isManifest(mediaType string) bool {
 	switch mediaType {
 	case ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex,
@@ -137,7 +138,8 @@ func isManifest(mediaType string) bool {
 	return false
 }
 
-// Verify reads every byte that root reaches in a layout directory, and lists what it found as Image.Blobs does.
+// Verify reads all content below root in a layout directory, and returns its descriptors in the order of
+// Image.Blobs.
 //
 // Errors: fault.BlobNotFound, fault.DigestInvalid, fault.SizeInvalid, those of manifest.Parse.
 func Verify(ctx context.Context, dir string, root ocispec.Descriptor) ([]ocispec.Descriptor, error) {
