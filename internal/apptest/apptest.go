@@ -1,4 +1,5 @@
-// Package apptest runs the whole server inside a test: real listeners, real files, port 0, a directory of its own.
+// Package apptest runs the whole server inside a test, with real listeners, real files, port 0 and its own
+// directory.
 package apptest
 
 import (
@@ -26,19 +27,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// Options change how a server starts. The zero value is the default configuration on 127.0.0.1 and a free port.
+// Options configure a server. The zero value means the default configuration on 127.0.0.1 and a free port.
 type Options struct {
-	Dir    string               // data directory; "" for a fresh one
+	Dir    string               // data directory; "" means a new one
 	Config func(*config.Config) // changes the configuration
-	Now    func() time.Time     // nil for time.Now
+	Now    func() time.Time     // nil means time.Now
 }
 
-// Server is a running server. Its methods may be called from one goroutine; what they return is safe for more.
+// Server is a running server. Its methods must be called from one goroutine; their results may be used
+// concurrently.
 type Server struct {
 	Running app.Running
 	URL     string // http://127.0.0.1:PORT
 	Dir     string
-	Log     *Buffer // what the server has logged, JSON lines, debug level
+	Log     *Buffer // the server's log, JSON lines, debug level
 	HTTP    *http.Client
 
 	options Options
@@ -46,7 +48,7 @@ type Server struct {
 	stop    func() error
 }
 
-// Start runs a server until the test ends, and then expects it to stop without an error.
+// Start runs a server until the test ends. The test fails if the server then stops with an error.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	if o.Dir == "" {
@@ -61,8 +63,8 @@ func Start(t testing.TB, o Options) *Server {
 	return s
 }
 
-// Attach finds a server that another process runs on a data directory. What needs the server itself (Stop, Restart, Meta,
-// Log) is not to be had.
+// Attach connects to a server that another process runs on a data directory. The methods and fields that need
+// the server itself (Stop, Restart, Meta, Log) cannot be used.
 func Attach(t testing.TB, dir string) *Server {
 	t.Helper()
 	running, err := client.Find(dir)
@@ -105,7 +107,7 @@ func (s *Server) start(t testing.TB, address string) {
 	}
 }
 
-// Stop ends the server gracefully; the test's end does it too.
+// Stop stops the server gracefully. The end of the test stops it too.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	if s.stop == nil {
@@ -118,17 +120,18 @@ func (s *Server) Stop(t testing.TB) {
 	s.stop = nil
 }
 
-// Restart stops the server and starts it again on its directory and address, so that clients and Locations stay good.
+// Restart stops the server and starts it again with the same directory and address, so that clients and
+// Locations stay valid.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
 	s.start(t, s.Running.Address)
 }
 
-// Meta looks behind the doors.
+// Meta returns the server's metadata store.
 func (s *Server) Meta() *meta.Store { return s.app.Meta() }
 
-// Registry is the default registry.
+// Registry returns the default registry.
 func (s *Server) Registry() name.Registry {
 	a, _ := name.ParseAccount(s.Running.Account)
 	r, _ := name.ParseRegion(s.Running.Region)
@@ -153,7 +156,7 @@ type Account struct {
 	server                    *Server
 }
 
-// Root is the default account.
+// Root returns the root user of the default account.
 func (s *Server) Root(t testing.TB) Account {
 	t.Helper()
 	var out ecrintypes.GetAccountCredentialsResponse
@@ -161,7 +164,7 @@ func (s *Server) Root(t testing.TB) Account {
 	return s.account(out.AccessKey)
 }
 
-// NewAccount makes one more account.
+// NewAccount creates an account and returns its root user.
 func (s *Server) NewAccount(t testing.TB, id string) Account {
 	t.Helper()
 	var out ecrintypes.CreateAccountResponse
@@ -173,13 +176,13 @@ func (s *Server) account(k ecrintypes.AccessKey) Account {
 	return Account{ID: k.AccountId, KeyID: k.AccessKeyId, Secret: k.SecretAccessKey, Region: s.Running.Region, server: s}
 }
 
-// In is the same account in another region.
+// In returns the same account in another region.
 func (a Account) In(region string) Account {
 	a.Region = region
 	return a
 }
 
-// ECR is the AWS SDK's client, with the account's keys.
+// ECR returns the AWS SDK's client, with the account's keys.
 func (a Account) ECR() *ecr.Client {
 	return ecr.New(ecr.Options{
 		Region: a.Region, BaseEndpoint: aws.String(a.server.URL), HTTPClient: a.server.HTTP, RetryMaxAttempts: 1,
@@ -187,7 +190,7 @@ func (a Account) ECR() *ecr.Client {
 	})
 }
 
-// STS is the AWS SDK's client, with the account's keys.
+// STS returns the AWS SDK's client, with the account's keys.
 func (a Account) STS() *sts.Client {
 	return sts.New(sts.Options{
 		Region: a.Region, BaseEndpoint: aws.String(a.server.URL), HTTPClient: a.server.HTTP, RetryMaxAttempts: 1,
@@ -210,7 +213,8 @@ func (a Account) Password(t testing.TB) string {
 	return password
 }
 
-// Docker is a client of the account's registry, logged in; names carry the registry where it is not the default one.
+// Docker returns a client of the account's registry with a password. For other registries than the default one,
+// its Prefix has the registry.
 func (a Account) Docker(t testing.TB) ocitest.Client {
 	t.Helper()
 	c := ocitest.Client{Base: a.server.URL, HTTP: a.server.HTTP, Password: a.Password(t)}
@@ -220,7 +224,7 @@ func (a Account) Docker(t testing.TB) ocitest.Client {
 	return c
 }
 
-// CreateRepository makes a repository and returns it as a docker client that is logged in.
+// CreateRepository creates a repository and returns it with a client that has a password.
 func (a Account) CreateRepository(t testing.TB, repository string) ocitest.Repo {
 	t.Helper()
 	if _, err := a.ECR().CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &repository}); err != nil {
@@ -229,7 +233,7 @@ func (a Account) CreateRepository(t testing.TB, repository string) ocitest.Repo 
 	return a.Docker(t).Repo(repository)
 }
 
-// Buffer is a writer for logs that many goroutines use.
+// Buffer is an io.Writer for logs. It is safe for concurrent use.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -10,7 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// The helper itself: an image survives a restart, accounts are apart, and the metadata is within reach.
+// An image survives a restart, accounts are separate, and the metadata can be read.
 func TestServer(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

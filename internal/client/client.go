@@ -1,4 +1,5 @@
-// Package client calls ecrin's own operations on a running server, as the operator of its data directory.
+// Package client calls ecrin's own operations on a running server, with the rights of the operator of its data
+// directory.
 package client
 
 import (
@@ -27,17 +28,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 )
 
-// Client calls one server.
+// Client calls the operations of one server. It is safe for concurrent use.
 type Client struct {
 	Server app.Running
 	key    aws.Credentials
 	http   *http.Client
 }
 
-// ErrNotRunning is the error when no server runs on the data directory.
+// ErrNotRunning is the error if no server runs on the data directory.
 var ErrNotRunning = errors.New("no server is running")
 
-// Find reads which server runs on a data directory. Errors: ErrNotRunning.
+// Find returns the server that runs on a data directory. Errors: ErrNotRunning.
 func Find(dir string) (app.Running, error) {
 	var r app.Running
 	b, err := os.ReadFile(filepath.Join(dir, app.RunningFile))
@@ -51,7 +52,7 @@ func Find(dir string) (app.Running, error) {
 		return r, fmt.Errorf("reading where the server is: %w", err)
 	}
 	if r.CA != "" {
-		// The server told a path of its own, which may count from another folder or be inside a container.
+		// The path is the server's own, which may be relative to another folder or inside a container.
 		if r.CA, err = filepath.Abs(filepath.Join(dir, app.TLSFolder, filepath.Base(r.CA))); err != nil {
 			return r, fmt.Errorf("finding the server's CA: %w", err)
 		}
@@ -59,8 +60,8 @@ func Find(dir string) (app.Running, error) {
 	return r, nil
 }
 
-// Open finds the server of a data directory and signs as its operator, with the master key beside the data or in
-// masterKey (the value of ECRIN_MASTER_KEY).
+// Open finds the server of a data directory and returns a client that signs as its operator, with the master
+// key in the data directory or in masterKey (the value of ECRIN_MASTER_KEY). Errors: ErrNotRunning.
 func Open(dir, masterKey string) (*Client, error) {
 	running, err := Find(dir)
 	if err != nil {
@@ -87,7 +88,7 @@ func Open(dir, masterKey string) (*Client, error) {
 	}, nil
 }
 
-// Error is what the server answered.
+// Error is an error response of the server.
 type Error struct {
 	Name    string `json:"__type"`
 	Message string `json:"message"`
@@ -95,8 +96,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// Call runs one operation: in and out are its types of package ecrintypes.
-// Errors: *Error for an answer of the server, ErrNotRunning when nobody answers.
+// Call calls an operation; in and out have its types in package ecrintypes.
+// Errors: *Error (an error response), ErrNotRunning (the server does not accept the connection).
 func (c *Client) Call(ctx context.Context, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -122,7 +123,7 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return fmt.Errorf("reading the response: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		e := &Error{}
@@ -132,7 +133,7 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 		return e
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return fmt.Errorf("reading the response: %w", err)
 	}
 	return nil
 }

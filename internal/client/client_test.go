@@ -16,7 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 )
 
-// prepared makes a data directory whose server is at url.
+// prepared returns a data directory whose server is described by running.
 func prepared(t *testing.T, running app.Running) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// A master key that is missing is not made here: it would be another one than the server's.
+// A missing master key is not created by the client, since it would differ from the server's.
 func TestNoMasterKey(t *testing.T) {
 	t.Parallel()
 	dir := prepared(t, app.Running{URL: "http://127.0.0.1:1"})
@@ -78,7 +78,7 @@ func TestNoMasterKey(t *testing.T) {
 	}
 }
 
-// Answers that are none of ecrin's are told as what they are.
+// Errors of ecrin and responses of other servers are distinguished.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 		{400, `{"__type":"AccessDeniedException","message":"you may not"}`, "you may not"},
 		{400, `{"__type":"X"}`, "the server answered 400"},
 		{502, `<html>bad gateway</html>`, "the server answered 502 Bad Gateway"},
-		{200, `<html>login</html>`, "reading the answer"},
+		{200, `<html>login</html>`, "reading the response"},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("X-Amz-Target") != ecrintypes.Service.TargetPrefix+".ListAccounts" || !strings.Contains(r.Header.Get("Authorization"), identity.OperatorKeyID) {

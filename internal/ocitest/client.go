@@ -1,5 +1,5 @@
-// Package ocitest is a client of the OCI distribution protocol for tests: it sends single requests exactly as told,
-// follows nothing, repeats nothing, and shows what came back.
+// Package ocitest is a client of the OCI distribution protocol for tests: it sends single requests without
+// changing them, follows no redirects, repeats nothing, and returns the whole response.
 package ocitest
 
 import (
@@ -15,32 +15,34 @@ import (
 	"time"
 )
 
-// Client speaks to one server as one user. It is a value: copy it to change one field. Safe for concurrent use.
+// Client sends requests to one server as one user. It is a value: copy it to change a field. It is safe for
+// concurrent use.
 type Client struct {
 	Base     string // scheme, host and port, such as http://127.0.0.1:5100
-	Host     string // Host header to send, where it is not Base's
-	Prefix   string // goes before repository names, such as "111122223333/eu-west-1/"
-	Password string // of user AWS; "" sends no credentials
+	Host     string // Host header, if different from Base's
+	Prefix   string // prefix of repository names, such as "111122223333/eu-west-1/"
+	Password string // of user AWS; "" means no credentials
 	HTTP     *http.Client
 }
 
-// NewHTTP makes an HTTP client that keeps to one server: no proxy, no redirects, connections that the test's end closes.
+// NewHTTP returns an HTTP client without proxy and redirects, whose connections are closed at the end of the
+// test.
 func NewHTTP(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 2 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// Answer is a response that was read whole.
+// Answer is a response with its whole body.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	Asked  string // the request's line, for failure texts
+	Asked  string // the request line, for failure texts
 }
 
-// Try sends one request. path is a path with query, or a whole address such as a Location. header is names and values
-// in turn; the name "Content-Length" sets the announced length, the name "Host" the host.
+// Try sends one request. path is a path with a query, or a whole URL such as a Location. header has names and
+// values in turn; the name "Content-Length" sets the announced length, the name "Host" the host.
 func (c Client) Try(ctx context.Context, method, path string, body io.Reader, header ...string) (*Answer, error) {
 	address := path
 	if strings.HasPrefix(path, "/") {
@@ -75,7 +77,7 @@ func (c Client) Try(ctx context.Context, method, path string, body io.Reader, he
 	return &Answer{resp.StatusCode, resp.Header, got, method + " " + path}, err
 }
 
-// Do is Try with a body in memory (nil for none) that fails the test when no answer comes.
+// Do is Try with a body in memory (nil for none); it fails the test if there is no response.
 func (c Client) Do(t testing.TB, method, path string, body []byte, header ...string) *Answer {
 	t.Helper()
 	var r io.Reader
@@ -89,7 +91,7 @@ func (c Client) Do(t testing.TB, method, path string, body []byte, header ...str
 	return a
 }
 
-// Want fails the test unless the answer has one of the statuses.
+// Want fails the test unless the response has one of the statuses.
 func (a *Answer) Want(t testing.TB, statuses ...int) *Answer {
 	t.Helper()
 	for _, s := range statuses {
@@ -101,7 +103,8 @@ func (a *Answer) Want(t testing.TB, statuses ...int) *Answer {
 	return nil
 }
 
-// WantError fails the test unless the answer is an error envelope with the status and code (for HEAD: without body).
+// WantError fails the test unless the response is an error envelope with the status and code (for HEAD, without
+// a body).
 func (a *Answer) WantError(t testing.TB, status int, code string) *Answer {
 	t.Helper()
 	a.Want(t, status)
@@ -128,7 +131,7 @@ type Error struct {
 	Detail  json.RawMessage `json:"detail"`
 }
 
-// Errors reads the error envelope.
+// Errors decodes the error envelope.
 func (a *Answer) Errors() ([]Error, error) {
 	var e struct{ Errors []Error }
 	d := json.NewDecoder(bytes.NewReader(a.Body))
@@ -155,7 +158,7 @@ func (a *Answer) JSON(t testing.TB, into any) *Answer {
 	return a
 }
 
-// Location is the answer's Location with parameters added, names and values in turn.
+// Location returns the response's Location with additional parameters, given as names and values in turn.
 func (a *Answer) Location(t testing.TB, more ...string) string {
 	t.Helper()
 	u, err := url.Parse(a.Header.Get("Location"))
@@ -170,7 +173,7 @@ func (a *Answer) Location(t testing.TB, more ...string) string {
 	return u.String()
 }
 
-// Next is the address in the Link header with rel="next", or "" without one.
+// Next returns the URL in the Link header with rel="next", or "" if there is none.
 func (a *Answer) Next(t testing.TB) string {
 	t.Helper()
 	link := a.Header.Get("Link")

@@ -21,19 +21,19 @@ const (
 	DockerType = "application/vnd.docker.distribution.manifest.v2+json"
 )
 
-// SHA256 is the digest of b.
+// SHA256 returns the sha256 digest of b.
 func SHA256(b []byte) string {
 	sum := sha256.Sum256(b)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// SHA512 is the digest of b with SHA-512.
+// SHA512 returns the sha512 digest of b.
 func SHA512(b []byte) string {
 	sum := sha512.Sum512(b)
 	return "sha512:" + hex.EncodeToString(sum[:])
 }
 
-// Bytes makes n bytes that belong to the seed: the same each time, and others for each seed.
+// Bytes returns n pseudo-random bytes that depend on seed only.
 func Bytes(seed uint64, n int) []byte {
 	var key [32]byte
 	for i := range 8 {
@@ -53,12 +53,12 @@ type Descriptor struct {
 	Annotations  map[string]string `json:"annotations,omitempty"`
 }
 
-// Describe makes the descriptor of content.
+// Describe returns the descriptor of content.
 func Describe(mediaType string, content []byte) Descriptor {
 	return Descriptor{MediaType: mediaType, Digest: SHA256(content), Size: len(content)}
 }
 
-// Manifest is an image manifest or an index; only members that are set are written.
+// Manifest is an image manifest or an index. Empty members are omitted.
 type Manifest struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType,omitempty"`
@@ -70,7 +70,7 @@ type Manifest struct {
 	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
-// JSON writes the manifest.
+// JSON returns the manifest as JSON.
 func (m Manifest) JSON() []byte {
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -79,16 +79,16 @@ func (m Manifest) JSON() []byte {
 	return b
 }
 
-// Repo is one repository of a client.
+// Repo is a repository, with a client.
 type Repo struct {
 	Client
 	Name string // without the client's prefix
 }
 
-// Repo names a repository; it is made by nobody here.
+// Repo returns the repository with the given name. It does not create the repository.
 func (c Client) Repo(name string) Repo { return Repo{c, name} }
 
-// Path is a path below the repository, such as Path("/tags/list").
+// Path returns a path below the repository, for example Path("/tags/list").
 func (r Repo) Path(rest string) string { return "/v2/" + r.Prefix + r.Name + rest }
 
 // PutBlob uploads a blob with POST and PUT and returns its digest.
@@ -100,37 +100,37 @@ func (r Repo) PutBlob(t testing.TB, content []byte) string {
 	return d
 }
 
-// Begin starts an upload and returns its address.
+// Begin starts an upload and returns its URL.
 func (r Repo) Begin(t testing.TB) string {
 	t.Helper()
 	return r.Do(t, http.MethodPost, r.Path("/blobs/uploads/"), nil).Want(t, http.StatusAccepted).Location(t)
 }
 
-// PutManifest pushes a manifest under a reference and returns the answer.
+// PutManifest pushes a manifest under a reference and returns the response.
 func (r Repo) PutManifest(t testing.TB, reference, mediaType string, body []byte) *Answer {
 	t.Helper()
 	return r.Do(t, http.MethodPut, r.Path("/manifests/"+reference), body, "Content-Type", mediaType)
 }
 
-// Manifest reads a manifest.
+// Manifest gets a manifest.
 func (r Repo) Manifest(t testing.TB, reference string) *Answer {
 	t.Helper()
 	return r.Do(t, http.MethodGet, r.Path("/manifests/"+reference), nil)
 }
 
-// Blob reads a blob.
+// Blob gets a blob.
 func (r Repo) Blob(t testing.TB, digest string) *Answer {
 	t.Helper()
 	return r.Do(t, http.MethodGet, r.Path("/blobs/"+digest), nil)
 }
 
-// Tags lists tags; query is "" or such as "n=2".
+// Tags lists tags; query is "" or, for example, "n=2".
 func (r Repo) Tags(t testing.TB, query string) *Answer {
 	t.Helper()
 	return r.Do(t, http.MethodGet, r.Path("/tags/list?"+query), nil)
 }
 
-// Image is an image with all its bytes.
+// Image is an image with all its content.
 type Image struct {
 	Digest   string // of the manifest
 	Manifest []byte
@@ -138,7 +138,7 @@ type Image struct {
 	Layers   [][]byte
 }
 
-// NewImage makes a small image that belongs to the seed.
+// NewImage returns a small image that depends on its arguments only.
 func NewImage(seed uint64, layers ...int) Image {
 	im := Image{Config: []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"seed":"` + hex.EncodeToString(Bytes(seed, 8)) + `"}`)}
 	config := Describe(ConfigType, im.Config)
@@ -153,7 +153,7 @@ func NewImage(seed uint64, layers ...int) Image {
 	return im
 }
 
-// Descriptor is the image's entry in an index.
+// Descriptor returns the image's entry in an index.
 func (im Image) Descriptor() Descriptor { return Describe(ImageType, im.Manifest) }
 
 // PushBlobs uploads config and layers.
@@ -164,7 +164,7 @@ func (r Repo) PushBlobs(t testing.TB, im Image) {
 	}
 }
 
-// Push uploads a whole image under a reference ("" for its digest).
+// Push uploads a whole image under a reference; "" means its digest.
 func (r Repo) Push(t testing.TB, reference string, im Image) {
 	t.Helper()
 	r.PushBlobs(t, im)
@@ -174,7 +174,7 @@ func (r Repo) Push(t testing.TB, reference string, im Image) {
 	r.PutManifest(t, reference, ImageType, im.Manifest).Want(t, http.StatusCreated)
 }
 
-// Query escapes names and values in turn.
+// Query encodes a query of names and values, given in turn.
 func Query(pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {

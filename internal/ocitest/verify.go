@@ -9,7 +9,8 @@ import (
 	"net/http"
 )
 
-// Verify pulls what a reference names, children and blobs included, and compares every byte with its digest.
+// Verify pulls the content of a reference, including children and blobs, and compares all bytes with their
+// digests.
 func (r Repo) Verify(ctx context.Context, reference string) error {
 	a, err := r.Try(ctx, http.MethodGet, r.Path("/manifests/"+reference), nil)
 	if err != nil {
@@ -44,7 +45,7 @@ func (r Repo) Verify(ctx context.Context, reference string) error {
 	return nil
 }
 
-// VerifyAll verifies every tag and tells how many there are.
+// VerifyAll verifies every tag and returns the number of tags.
 func (r Repo) VerifyAll(ctx context.Context) (tags int, err error) {
 	a, err := r.Try(ctx, http.MethodGet, r.Path("/tags/list"), nil)
 	if err != nil {
@@ -61,7 +62,8 @@ func (r Repo) VerifyAll(ctx context.Context) (tags int, err error) {
 	return len(list.Tags), errors.Join(errs...)
 }
 
-// TryPush uploads a whole image under a reference without a test at hand: for goroutines.
+// TryPush uploads a whole image under a reference. It does not use a testing.TB, so that goroutines can call
+// it.
 func (r Repo) TryPush(ctx context.Context, reference string, im Image) (*Answer, error) {
 	for _, b := range append([][]byte{im.Config}, im.Layers...) {
 		a, err := r.Try(ctx, http.MethodPost, r.Path("/blobs/uploads/?digest="+SHA256(b)), bytes.NewReader(b))
