@@ -94,7 +94,7 @@ func ranges(t *testing.T, x Target) {
 		get(value).WantError(t, http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID").WantHeader(t, "Content-Range", "bytes */1000")
 	}
 	r.Do(t, http.MethodHead, r.Path("/blobs/"+d), nil, "Range", "bytes=0-9").Want(t, http.StatusPartialContent).WantHeader(t, "Content-Length", "10")
-	// A range for another version than the one that is held is answered whole.
+	// If-Range with another validator makes the server ignore the range.
 	whole := r.Do(t, http.MethodGet, r.Path("/blobs/"+d), nil, "Range", "bytes=0-9", "If-Range", `"other"`).Want(t, http.StatusOK)
 	if len(whole.Body) != len(content) {
 		t.Errorf("If-Range with another validator: got %d bytes, want all %d", len(whole.Body), len(content))
@@ -128,8 +128,8 @@ func mounts(t *testing.T, x Target) {
 	mount := func(pairs ...string) *ocitest.Answer {
 		return to.Do(t, http.MethodPost, to.Path("/blobs/uploads/?"+ocitest.Query(pairs...)), nil)
 	}
-	unknown := ocitest.SHA256([]byte("nobody has this"))
-	// What cannot be mounted becomes an ordinary upload, whatever the reason.
+	unknown := ocitest.SHA256([]byte("stored in no repository"))
+	// A blob that cannot be mounted is uploaded as usual, for any reason.
 	for _, pairs := range [][]string{
 		{"mount", unknown, "from", from.Prefix + from.Name},
 		{"mount", d, "from", from.Prefix + "no/such-repository"},
@@ -152,12 +152,12 @@ func mounts(t *testing.T, x Target) {
 		t.Errorf("the mounted blob has other bytes")
 	}
 	mount("mount", d, "from", from.Prefix+from.Name).Want(t, http.StatusCreated)
-	// Without a source, the registry looks for one that the caller may read.
+	// Without a source repository, the registry looks for one that the caller may read.
 	third := x.NewRepo(t)
 	third.Do(t, http.MethodPost, third.Path("/blobs/uploads/?mount="+d), nil).Want(t, http.StatusCreated)
 	third.Blob(t, d).Want(t, http.StatusOK)
 	third.Do(t, http.MethodPost, third.Path("/blobs/uploads/?mount="+unknown), nil).Want(t, http.StatusAccepted)
-	// Both hold it on their own.
+	// Each repository holds the blob independently.
 	from.Do(t, http.MethodDelete, from.Path("/blobs/"+d), nil).Want(t, http.StatusAccepted)
 	to.Blob(t, d).Want(t, http.StatusOK)
 	from.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
@@ -179,7 +179,7 @@ func sha512Content(t *testing.T, x Target) {
 	r.Blob(t, ocitest.SHA256(content)).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 	r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest-algorithm=md5"), nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 
-	// The algorithm may also show at the end only, in one piece and after chunks.
+	// The algorithm may be specified only at the end, with a single request and after chunks.
 	late := ocitest.Bytes(7, 5000)
 	r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest="+ocitest.SHA512(late)), late).Want(t, http.StatusCreated)
 	late = ocitest.Bytes(8, 5000)
@@ -198,7 +198,7 @@ func sha512Content(t *testing.T, x Target) {
 	r.PutManifest(t, ocitest.SHA512(nil), ocitest.ImageType, body).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{{MediaType: ocitest.ImageType, Digest: m, Size: len(body)}}}.JSON()
 	r.PutManifest(t, ocitest.SHA512(index), ocitest.IndexType, index).Want(t, http.StatusCreated)
-	// A push by digest can name its tags beside.
+	// A push by digest can also set tags.
 	tagged := r.Do(t, http.MethodPut, r.Path("/manifests/"+ocitest.SHA512(index)+"?tag=one&tag=two"), index, "Content-Type", ocitest.IndexType).Want(t, http.StatusCreated)
 	if got := join(tagged.Header.Values("Oci-Tag")); got != "one,two" {
 		t.Errorf("OCI-Tag of a push by digest: got %s, want one,two", got)

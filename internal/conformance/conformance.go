@@ -1,6 +1,6 @@
-// Package conformance is one suite of the OCI distribution specification, version 1.1, for any running server: each
-// endpoint with its statuses and headers, the error envelope, and what the specification leaves to the registry and
-// ecrin has decided. It speaks HTTP only.
+// Package conformance is a test suite for the OCI distribution specification, version 1.1, that runs against
+// any server: each endpoint with its statuses and headers, the error envelope, and ecrin's choices where the
+// specification leaves one to the registry. It uses HTTP only.
 package conformance
 
 import (
@@ -13,17 +13,17 @@ import (
 
 // Target is the server under test.
 type Target struct {
-	// NewRepo makes an empty repository that only the calling test uses.
+	// NewRepo returns a new, empty repository that only the calling test uses.
 	NewRepo func(t *testing.T) ocitest.Repo
-	// Catalog is a client whose /v2/_catalog lists the repositories of NewRepo; nil where no address does.
+	// Catalog is a client whose /v2/_catalog lists the repositories of NewRepo; nil if there is no such URL.
 	Catalog *ocitest.Client
-	// Quirks are the departures that are switched on.
+	// Quirks are the enabled deviations from the specification.
 	Quirks registry.Quirks
-	// Restart stops the server and starts it on the same address; nil where that cannot be done.
+	// Restart stops the server and starts it with the same address; nil if it cannot be restarted.
 	Restart func(t *testing.T)
 }
 
-// Run runs the suite. Tests of one target run one after another, so that a restart disturbs nobody.
+// Run runs the suite. Tests of one target run sequentially, so that a restart does not disturb other tests.
 func Run(t *testing.T, target Target) {
 	for _, c := range []struct {
 		name string
@@ -56,7 +56,7 @@ func Run(t *testing.T, target Target) {
 	}
 }
 
-// patched is the status of an accepted chunk.
+// patched returns the status of the response to an accepted chunk.
 func (x Target) patched() int {
 	if x.Quirks.Patch201 {
 		return http.StatusCreated
@@ -64,7 +64,7 @@ func (x Target) patched() int {
 	return http.StatusAccepted
 }
 
-// wantInvalid expects the answer to a manifest that cannot be read.
+// wantInvalid checks the response to a manifest that cannot be parsed.
 func (x Target) wantInvalid(t *testing.T, a *ocitest.Answer) {
 	t.Helper()
 	if x.Quirks.Status405 {
@@ -74,7 +74,7 @@ func (x Target) wantInvalid(t *testing.T, a *ocitest.Answer) {
 	a.WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
 }
 
-// wantBadParameter expects the answer to a listing's parameters that cannot be served.
+// wantBadParameter checks the response to invalid parameters of a listing.
 func (x Target) wantBadParameter(t *testing.T, a *ocitest.Answer) {
 	t.Helper()
 	status := http.StatusBadRequest
@@ -84,7 +84,7 @@ func (x Target) wantBadParameter(t *testing.T, a *ocitest.Answer) {
 	a.WantError(t, status, "UNSUPPORTED")
 }
 
-// show makes a blob readable where only blobs that an image names can be read.
+// show makes blobs readable on a server where only blobs of images can be read.
 func (x Target) show(t *testing.T, r ocitest.Repo, blobs ...ocitest.Descriptor) {
 	t.Helper()
 	if x.Quirks.LayerNeedsImage {
@@ -92,10 +92,10 @@ func (x Target) show(t *testing.T, r ocitest.Repo, blobs ...ocitest.Descriptor) 
 	}
 }
 
-// empty is the empty descriptor's content.
+// empty is the content of the empty descriptor.
 var empty = []byte("{}")
 
-// artifact pushes a manifest without an image's config and returns its bytes.
+// artifact pushes a manifest without an image configuration and returns its bytes.
 func artifact(t *testing.T, r ocitest.Repo, reference string, m ocitest.Manifest) []byte {
 	t.Helper()
 	r.PutBlob(t, empty)
@@ -137,7 +137,7 @@ func version(t *testing.T, x Target) {
 
 func strangePaths(t *testing.T, x Target) {
 	r := x.NewRepo(t)
-	if r.Prefix == "" { // a path that is none names no registry, so it is the host's
+	if r.Prefix == "" { // an invalid path has no registry, so that the host's is used
 		for _, path := range []string{"/blobs", "/manifests/", "/tags", "/tags/lists", "/uploads/1", "/blobs/uploads/1/2", ""} {
 			r.Do(t, http.MethodGet, r.Path(path), nil).WantError(t, http.StatusNotFound, "UNSUPPORTED")
 		}

@@ -17,7 +17,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
-// target makes one of an account's registry; change alters the client, such as its host.
+// target returns a conformance target for an account's registry; change modifies the client, for example its
+// host.
 func target(t *testing.T, s *apptest.Server, a apptest.Account, change func(*ocitest.Client)) conformance.Target {
 	client, api := a.Docker(t), a.ECR()
 	if change != nil {
@@ -46,7 +47,8 @@ func TestPlainHost(t *testing.T) {
 	conformance.Run(t, x)
 }
 
-// The same with the metadata in PostgreSQL; what the server logs does not have the password.
+// The same suite with the metadata in PostgreSQL. The log of the server does not contain the database's
+// password.
 func TestPostgreSQL(t *testing.T) {
 	t.Parallel()
 	url := secret.New(pgtest.Start(t).NewDatabase(t))
@@ -55,7 +57,7 @@ func TestPostgreSQL(t *testing.T) {
 	client := s.Root(t).Docker(t)
 	x.Catalog = &client
 	conformance.Run(t, x)
-	t.Cleanup(func() { // before the server's own, which ends it
+	t.Cleanup(func() { // runs before the server's cleanup, which stops the server
 		if strings.Contains(s.Log.String(), pgtest.Password) {
 			t.Error("the log has the password of the database")
 		}

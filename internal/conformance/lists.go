@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// listType is the content type of listings.
+// listType returns the content type of listings.
 func (x Target) listType() string {
 	if x.Quirks.Page100 {
 		return "text/plain; charset=utf-8"
@@ -70,7 +70,7 @@ func tags(t *testing.T, x Target) {
 		{"last=z", []string{}}, {"n=1000", want}, {"n=5&last=", want[:5]}, {"last=%ff", []string{}}, {"last='%20OR%201=1", want},
 	} {
 		if c.query == "last='%20OR%201=1" {
-			c.want = want // an apostrophe sorts before all
+			c.want = want // an apostrophe sorts before all tags
 		}
 		if got, a := get(c.query); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", a.Asked, got, c.want)
@@ -101,7 +101,7 @@ func catalog(t *testing.T, x Target) {
 		mine[x.NewRepo(t).Name] = true
 	}
 	var whole []string
-	for next := "/v2/_catalog"; next != ""; { // with the quirk, no answer is whole
+	for next := "/v2/_catalog"; next != ""; { // with the quirk, one response does not have all repositories
 		var list struct{ Repositories []string }
 		a := x.Catalog.Do(t, http.MethodGet, next, nil).Want(t, http.StatusOK).WantHeader(t, "Content-Type", x.listType()).JSON(t, &list)
 		whole, next = append(whole, list.Repositories...), a.Next(t)
@@ -139,7 +139,7 @@ func catalog(t *testing.T, x Target) {
 	}
 }
 
-// index reads a list of referrers.
+// index decodes a list of referrers.
 func index(t *testing.T, a *ocitest.Answer) []ocitest.Descriptor {
 	t.Helper()
 	a.Want(t, http.StatusOK).WantHeader(t, "Content-Type", ocitest.IndexType)
@@ -159,11 +159,11 @@ func referrers(t *testing.T, x Target) {
 		return r.Do(t, http.MethodGet, r.Path("/referrers/"+subject.Digest+query), nil)
 	}
 	if got := index(t, list("")); len(got) > 0 {
-		t.Errorf("referrers of what nobody knows: %v", got)
+		t.Errorf("referrers of an unknown digest: %v", got)
 	}
 	r.Do(t, http.MethodGet, r.Path("/referrers/latest"), nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 
-	// They may come before their subject.
+	// Referrers may be pushed before their subject.
 	notes := map[string]string{"org.opencontainers.image.created": "2026-08-01T00:00:00Z", "note": "<ü & more>"}
 	var want []ocitest.Descriptor
 	for i := range 5 {
@@ -177,7 +177,7 @@ func referrers(t *testing.T, x Target) {
 		want = append(want, d)
 	}
 	r.Push(t, "v1", im)
-	// An image with a config counts by its config's type, an index by its own, if it has one.
+	// The artifact type of an image is the type of its configuration; that of an index is its own, if set.
 	config := ocitest.Describe(ocitest.ConfigType, im.Config)
 	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config, Layers: []ocitest.Descriptor{}, Subject: &subject}.JSON()
 	r.PutManifest(t, ocitest.SHA256(body), ocitest.ImageType, body).Want(t, http.StatusCreated).WantHeader(t, "OCI-Subject", subject.Digest)
@@ -204,12 +204,12 @@ func referrers(t *testing.T, x Target) {
 		}
 		for _, d := range got {
 			if d.ArtifactType != kind {
-				t.Errorf("asked for %s, got one of %s", kind, d.ArtifactType)
+				t.Errorf("filter %s: got a referrer of type %s", kind, d.ArtifactType)
 			}
 		}
 	}
 	list("").WantHeader(t, "OCI-Filters-Applied", "")
-	// One that is deleted is no longer listed; those of a deleted subject still are.
+	// A deleted referrer is not listed any more; the referrers of a deleted subject still are.
 	r.Do(t, http.MethodDelete, r.Path("/manifests/"+want[0].Digest), nil).Want(t, http.StatusAccepted)
 	if got := index(t, list("")); len(got) != len(want)-1 || slices.ContainsFunc(got, func(d ocitest.Descriptor) bool { return d.Digest == want[0].Digest }) {
 		t.Errorf("after deleting %s: got %v", want[0].Digest, got)
@@ -220,13 +220,14 @@ func referrers(t *testing.T, x Target) {
 	}
 }
 
-// A list of referrers that would be larger than a manifest may be comes in pages, filtered or not.
+// A list of referrers larger than the maximum size of a manifest is split into pages, with and without a
+// filter.
 func referrerPages(t *testing.T, x Target) {
 	r := x.NewRepo(t)
 	subject := ocitest.NewImage(72, 10).Descriptor()
 	var want, filtered []string
 	for i := range 7 {
-		kind := fmt.Sprintf("application/vnd.example.kind%d+json", i/5) // five of one, two of the other
+		kind := fmt.Sprintf("application/vnd.example.kind%d+json", i/5) // five of the first type, two of the second
 		body := artifact(t, r, "", ocitest.Manifest{ArtifactType: kind, Subject: &subject, Annotations: map[string]string{"note": strings.Repeat(fmt.Sprint(i), 1<<20)}})
 		want = append(want, ocitest.SHA256(body))
 		if i < 5 {
@@ -252,14 +253,15 @@ func referrerPages(t *testing.T, x Target) {
 			next = a.Next(t)
 		}
 		if !slices.Equal(got, want) || pages < 2 {
-			t.Errorf("referrers%s: got %v in %d pages, want %v in some", query, got, pages, want)
+			t.Errorf("referrers%s: got %v in %d pages, want %v in several", query, got, pages, want)
 		}
 	}
 	r.Do(t, http.MethodGet, r.Path("/referrers/"+subject.Digest+"?last=latest"), nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 }
 
-// A client that knows no referrers API keeps an index under a tag made of the subject's digest. It must be served as any
-// other, and what it lists is in the API's answer too, since the registry reads subjects itself.
+// A client without support for the referrers API keeps an index under a tag that is made from the subject's
+// digest. The registry serves that index like any other, and the API lists the same referrers, since the
+// registry reads subjects itself.
 func fallbackTag(t *testing.T, x Target) {
 	r := x.NewRepo(t)
 	im := ocitest.NewImage(71, 10)

@@ -19,7 +19,7 @@ func manifests(t *testing.T, x Target) {
 	if got := r.Do(t, http.MethodGet, a.Location(t), nil).Want(t, http.StatusOK); !bytes.Equal(got.Body, im.Manifest) {
 		t.Errorf("the manifest at Location has other bytes")
 	}
-	r.PutManifest(t, "v1", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated) // again: no change
+	r.PutManifest(t, "v1", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated) // a repeated push changes nothing
 	r.PutManifest(t, im.Digest, ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
 	for _, ref := range []string{"v1", im.Digest} {
 		for _, accept := range []string{"", "*/*", ocitest.ImageType, "application/json", ocitest.DockerType} {
@@ -36,7 +36,7 @@ func manifests(t *testing.T, x Target) {
 	}
 	r.Do(t, http.MethodGet, r.Path("/manifests/v1"), nil, "If-None-Match", `"`+im.Digest+`"`).Want(t, http.StatusNotModified)
 	unknown := ocitest.SHA256([]byte("unknown"))
-	// A reference that can be none is as unknown as one that is not there.
+	// An invalid reference gives the same error as an unknown one.
 	for _, ref := range []string{"v2", unknown, ".INVALID_MANIFEST_NAME", strings.Repeat("a", 129)} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
 			r.Do(t, method, r.Path("/manifests/"+ref), nil).WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
@@ -45,14 +45,14 @@ func manifests(t *testing.T, x Target) {
 	for _, ref := range []string{"sha256:abc", "sha256:" + strings.Repeat("g", 64), "md5:d41d8cd98f00b204e9800998ecf8427e"} {
 		r.Manifest(t, ref).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	}
-	// A tag moves; the image stays under its digest.
+	// When a tag moves, the image stays available by its digest.
 	next := ocitest.NewImage(51, 10)
 	r.Push(t, "v1", next)
 	r.Manifest(t, "v1").Want(t, http.StatusOK).WantHeader(t, "Docker-Content-Digest", next.Digest)
 	r.Manifest(t, im.Digest).Want(t, http.StatusOK)
 }
 
-// Every kind comes back byte for byte, with its media type.
+// Every kind of manifest is returned unchanged, with its media type.
 func manifestKinds(t *testing.T, x Target) {
 	r := x.NewRepo(t)
 	im := ocitest.NewImage(52, 100, 200)
@@ -94,7 +94,7 @@ func manifestKinds(t *testing.T, x Target) {
 			}
 		}
 	}
-	// The request may leave the type to the manifest.
+	// If the request has no content type, the type is that of the manifest.
 	r.Do(t, http.MethodPut, r.Path("/manifests/untyped"), im.Manifest).Want(t, http.StatusCreated)
 	r.Manifest(t, "untyped").WantHeader(t, "Content-Type", ocitest.ImageType)
 }
@@ -171,7 +171,7 @@ func missingParts(t *testing.T, x Target) {
 	r.PutBlob(t, im.Layers[1])
 	push().Want(t, http.StatusCreated)
 	r.PutManifest(t, "index", ocitest.IndexType, index).Want(t, http.StatusCreated)
-	// Indexes nest to a depth that is limited, so that nobody who walks them is led astray.
+	// The depth of nested indexes is limited, for the clients that follow them.
 	for depth := 2; depth <= 8; depth++ {
 		index = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.IndexType, index)}}.JSON()
 		r.PutManifest(t, "deep", ocitest.IndexType, index).Want(t, http.StatusCreated)
@@ -193,7 +193,7 @@ func deleteManifests(t *testing.T, x Target) {
 	del("one").WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
 	r.Manifest(t, "two").Want(t, http.StatusOK)
 	del("two").Want(t, http.StatusAccepted)
-	if x.Quirks.TagDeletesImage { // the image goes with its last tag
+	if x.Quirks.TagDeletesImage { // the image is deleted with its last tag
 		r.Manifest(t, im.Digest).WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
 		r.PutManifest(t, im.Digest, ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
 	}
@@ -209,9 +209,9 @@ func deleteManifests(t *testing.T, x Target) {
 	if r.Tags(t, "").JSON(t, &list); len(list.Tags) > 0 {
 		t.Errorf("after deletion: got tags %v, want none", list.Tags)
 	}
-	// It can be pushed again, its blobs being there.
+	// The image can be pushed again, since its blobs still exist.
 	r.PutManifest(t, "three", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
-	// What an index names goes after the index.
+	// An image of an index can be deleted after the index.
 	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{im.Descriptor()}}.JSON()
 	r.PutManifest(t, "index", ocitest.IndexType, index).Want(t, http.StatusCreated)
 	del(im.Digest).WantError(t, http.StatusMethodNotAllowed, "UNSUPPORTED")

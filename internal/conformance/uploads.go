@@ -10,7 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// plain hides a reader's length, so that the body goes out in chunked transfer encoding.
+// plain hides the length of a reader, so that the body is sent in chunked transfer encoding.
 type plain struct{ io.Reader }
 
 func stream(t *testing.T, r ocitest.Repo, method, path string, content []byte, header ...string) *ocitest.Answer {
@@ -35,13 +35,13 @@ func monolithic(t *testing.T, x Target) {
 			}
 			return r.Do(t, http.MethodPut, begun.Location(t, "digest", d), content)
 		},
-		func(content []byte, d string) *ocitest.Answer { // the same, without an announced length
+		func(content []byte, d string) *ocitest.Answer { // the same, without Content-Length
 			return stream(t, r, http.MethodPut, r.Begin(t)+"?digest="+d, content)
 		},
 		func(content []byte, d string) *ocitest.Answer { // end-4b
 			return r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest="+d), content)
 		},
-		func(content []byte, d string) *ocitest.Answer { // some clients leave the last slash out
+		func(content []byte, d string) *ocitest.Answer { // some clients omit the last slash
 			return r.Do(t, http.MethodPost, r.Path("/blobs/uploads?digest="+d), content)
 		},
 	} {
@@ -51,7 +51,7 @@ func monolithic(t *testing.T, x Target) {
 			a := send(content, d).Want(t, http.StatusCreated).WantHeader(t, "Docker-Content-Digest", d)
 			x.show(t, r, ocitest.Describe(ocitest.LayerType, content))
 			if got := r.Do(t, http.MethodGet, a.Location(t), nil).Want(t, http.StatusOK); !bytes.Equal(got.Body, content) {
-				t.Errorf("way %d, %d bytes: the blob at Location has other bytes", i, size)
+				t.Errorf("method %d, %d bytes: the blob at Location has other bytes", i, size)
 			}
 		}
 	}
@@ -70,16 +70,18 @@ func chunked(t *testing.T, x Target) {
 		}
 		r.Do(t, http.MethodDelete, r.Path("/blobs/"+d), nil)
 	}
-	// With Content-Range, the last chunk by PUT.
+	// Chunks with Content-Range, the last one by PUT.
 	a := r.Do(t, http.MethodPatch, r.Begin(t), content[:4000], "Content-Range", "0-3999").Want(t, x.patched()).WantHeader(t, "Range", "0-3999")
 	a = r.Do(t, http.MethodPatch, a.Location(t), content[4000:8000], "Content-Range", "bytes 4000-7999/*").Want(t, x.patched()).WantHeader(t, "Range", "0-7999")
 	finish(r.Do(t, http.MethodPut, a.Location(t, "digest", d), content[8000:], "Content-Range", "8000-8999"))
-	// Without: each goes at the end; streamed; an empty one changes nothing; closed by an empty PUT.
+	// Chunks without Content-Range are appended; one is streamed, an empty one changes nothing, and an empty PUT
+	// completes.
 	a = stream(t, r, http.MethodPatch, r.Begin(t), content[:5000]).Want(t, x.patched()).WantHeader(t, "Range", "0-4999")
 	a = r.Do(t, http.MethodPatch, a.Location(t), []byte{}).Want(t, x.patched()).WantHeader(t, "Range", "0-4999")
 	a = stream(t, r, http.MethodPatch, a.Location(t), content[5000:], "Content-Range", "5000-8999").Want(t, x.patched())
 	finish(r.Do(t, http.MethodPut, a.Location(t, "digest", d), nil))
-	// Out of order: told where to go on, and nothing lost.
+	// A chunk out of order is refused, the response has the offset at which to continue, and the upload is
+	// unchanged.
 	location := r.Begin(t)
 	r.Do(t, http.MethodPatch, location, content[:10], "Content-Range", "5-14").WantError(t, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID").WantHeader(t, "Range", "0-0")
 	r.Do(t, http.MethodPatch, location, content[:4000], "Content-Range", "0-3999").Want(t, x.patched())
@@ -111,18 +113,18 @@ func uploadRefusals(t *testing.T, x Target) {
 	location := r.Begin(t)
 	r.Do(t, http.MethodPatch, location, content[:1000]).Want(t, x.patched())
 	rest := content[1000:]
-	// The digest is wrong, missing or of another kind; the upload stays as it was.
+	// If the digest is wrong, missing or of another kind, the upload is unchanged.
 	r.Do(t, http.MethodPut, location+"?digest="+ocitest.SHA256(nil), rest).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	for _, bad := range []string{"", "?digest=", "?digest=sha256:1", "?digest=md5:d41d8cd98f00b204e9800998ecf8427e"} {
 		r.Do(t, http.MethodPut, location+bad, rest).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	}
-	// The body has another length than Content-Range says, by announcement or by what comes.
+	// The length of the body differs from Content-Range, by its Content-Length or by the bytes sent.
 	r.Do(t, http.MethodPatch, location, rest[:5], "Content-Range", "1000-1009").WantError(t, http.StatusBadRequest, "SIZE_INVALID")
 	stream(t, r, http.MethodPatch, location, rest[:5], "Content-Range", "1000-1009").WantError(t, http.StatusBadRequest, "SIZE_INVALID")
 	stream(t, r, http.MethodPatch, location, rest[:20], "Content-Range", "1000-1009").WantError(t, http.StatusBadRequest, "SIZE_INVALID")
 	r.Do(t, http.MethodGet, location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-999")
 	r.Do(t, http.MethodPut, location+"?digest="+d, rest).Want(t, http.StatusCreated)
-	// It is gone now.
+	// The upload does not exist any more.
 	for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
 		r.Do(t, method, location, nil).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 	}
