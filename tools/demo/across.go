@@ -23,12 +23,12 @@ const (
 	pullPolicy   = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 	denial       = "because no resource-based policy allows the ecr:BatchGetImage action" // ECR's words
 
-	// keysQuery makes what `export` takes of the answer of create-access-key.
+	// keysQuery formats the response to create-access-key for `export`.
 	keysQuery = `"AccessKey.join('', ['AWS_ACCESS_KEY_ID=', AccessKeyId, ' AWS_SECRET_ACCESS_KEY=', SecretAccessKey])"`
 )
 
-// across is the story of another account: its user may pull as far as her own account is concerned, is refused by the
-// owner of the repository, and pulls when the owner has agreed.
+// across shows access from another account: its user has the rights in their own account, is refused by the
+// policy of the repository's owner, and can pull after the owner has granted it.
 func (v *visitor) across(ctx context.Context, s *server, pulled string) error {
 	arn, guest, err := v.makeGuest(ctx, s)
 	if err != nil {
@@ -53,11 +53,11 @@ func (v *visitor) across(ctx context.Context, s *server, pulled string) error {
 	return err
 }
 
-// makeGuest makes an account with a user, and a visitor who is that user.
+// makeGuest creates an account with a user, and returns a visitor with that user's credentials.
 func (v *visitor) makeGuest(ctx context.Context, s *server) (arn string, guest *visitor, err error) {
 	account := []string{"account", "create", otherAccount, "--data", s.data}
 	env := []string{"env", "--account", otherAccount, "--data", s.data}
-	v.out.step("Make another account, and a user there who may pull", "%s", shell(append([]string{s.ecrin}, account...)))
+	v.out.step("Make another account, and a user with the right to pull", "%s", shell(append([]string{s.ecrin}, account...)))
 	if _, _, err := s.ask(ctx, 0, account...); err != nil {
 		return "", nil, err
 	}
@@ -89,7 +89,7 @@ func (v *visitor) makeGuest(ctx context.Context, s *server) (arn string, guest *
 		return "", nil, err
 	}
 	if made.AccessKey == nil || aws.ToString(made.AccessKey.SecretAccessKey) == "" {
-		return "", nil, errors.New("CreateAccessKey gave no key")
+		return "", nil, errors.New("CreateAccessKey returned no key")
 	}
 	v.out.note("%s", arn)
 	key := credentials.NewStaticCredentialsProvider(aws.ToString(made.AccessKey.AccessKeyId), *made.AccessKey.SecretAccessKey, "")
@@ -98,27 +98,27 @@ func (v *visitor) makeGuest(ctx context.Context, s *server) (arn string, guest *
 	})}, nil
 }
 
-// refused wants the pull to be denied, for the reason that the owner has not agreed.
+// refused checks that the pull is denied because the owner has not granted it.
 func (v *visitor) refused(ctx context.Context) error {
-	v.out.step("Pull as that user: the owner of the repository has not agreed", "docker pull %s:%s", v.uri, movedTag)
+	v.out.step("Pull as that user: the owner of the repository has not granted it", "docker pull %s:%s", v.uri, movedTag)
 	_, body, err := v.docker.Manifests().FetchReference(ctx, movedTag)
 	if err == nil {
-		return errors.Join(differs("the answer", "a refusal", "the manifest"), body.Close())
+		return errors.Join(differs("the response", "a refusal", "the manifest"), body.Close())
 	}
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) || answer.StatusCode != http.StatusForbidden || len(answer.Errors) != 1 ||
 		answer.Errors[0].Code != errcode.ErrorCodeDenied || !strings.HasSuffix(answer.Errors[0].Message, denial) {
-		return differs("the answer", "403 DENIED … "+denial, err)
+		return differs("the response", "403 DENIED … "+denial, err)
 	}
 	v.out.note("Error response from daemon: pull access denied for %s, repository does not exist or may require 'docker login': denied: %s",
 		v.uri, answer.Errors[0].Message)
 	return nil
 }
 
-// explain asks why, on the machine of the server.
+// explain runs `ecrin explain` on the machine of the server.
 func (v *visitor) explain(ctx context.Context, s *server, arn string) error {
 	args := []string{"explain", "--as", arn, "--action", "ecr:BatchGetImage", "--on", repository + ":" + movedTag, "--data", s.data}
-	v.out.step("Ask why", "%s", shell(append([]string{s.ecrin}, args...)))
+	v.out.step("Explain the denial", "%s", shell(append([]string{s.ecrin}, args...)))
 	printed, _, err := s.ask(ctx, exitDenied, args...)
 	if err != nil {
 		return err
@@ -132,10 +132,10 @@ func (v *visitor) explain(ctx context.Context, s *server, arn string) error {
 	return nil
 }
 
-// grant lets the user pull.
+// grant grants the user the right to pull.
 func (v *visitor) grant(ctx context.Context, s *server, arn string) error {
 	args := []string{"policy", "grant", "pull", repository, "--to", arn, "--apply", "--data", s.data}
-	v.out.step("Agree, as the owner", "%s", shell(append([]string{s.ecrin}, args...)))
+	v.out.step("Grant the pull, as the owner", "%s", shell(append([]string{s.ecrin}, args...)))
 	policy, said, err := s.ask(ctx, 0, args...)
 	if err != nil {
 		return err
@@ -145,10 +145,10 @@ func (v *visitor) grant(ctx context.Context, s *server, arn string) error {
 	return nil
 }
 
-// exitDenied is the status of `ecrin explain` for a request that would be denied.
+// exitDenied is the exit status of `ecrin explain` for a request that would be denied.
 const exitDenied = 3
 
-// ask runs the program beside the server and wants this exit status.
+// ask runs the ecrin program and checks its exit status.
 func (s *server) ask(ctx context.Context, status int, args ...string) (stdout, stderr string, err error) {
 	var out, said bytes.Buffer
 	command := exec.CommandContext(ctx, s.ecrin, args...)

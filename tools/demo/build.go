@@ -14,7 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ecrinImage is the image of ecrin itself. In a container the server has to listen on all of the container's addresses.
+// ecrinImage describes the image of ecrin itself. In a container, the server has to listen on all addresses of
+// the container.
 var ecrinImage = pack.Spec{
 	File:    "ecrin",
 	Cmd:     []string{"serve", "--data", "/data", "--listen", "0.0.0.0:5100"},
@@ -29,8 +30,8 @@ var ecrinImage = pack.Spec{
 	},
 }
 
-// buildAll builds what is needed and sets s.ecrin to the program for this machine. The binaries for the image are left
-// out when another image is used.
+// buildAll builds the programs that are needed, and sets s.ecrin to the one for this machine. The programs for
+// the image are not built if another image is used.
 func buildAll(ctx context.Context, out *screen, s *settings, dir string) (binaries []pack.Binary, err error) {
 	built := map[string]string{} // by platform
 	build := func(goos, goarch string) (string, error) {
@@ -57,15 +58,15 @@ func buildAll(ctx context.Context, out *screen, s *settings, dir string) (binari
 	return binaries, err
 }
 
-// build compiles ecrin for one platform. Neither paths nor the state of the tree go into the program, so that the same
-// source gives the same image.
+// build compiles ecrin for one platform. The program contains neither paths nor the state of the working tree,
+// so that the same source gives the same image.
 func build(ctx context.Context, out *screen, dir, goos, goarch string) (string, error) {
 	path := filepath.Join(dir, "ecrin-"+goos+"-"+goarch)
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "./cmd/ecrin"}
 	out.step("Build ecrin for "+goos+"/"+goarch, "CGO_ENABLED=0 GOOS=%s GOARCH=%s go %s", goos, goarch, shell(args))
 	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return "", fmt.Errorf("asking go for the module: %w", err)
+		return "", fmt.Errorf("finding the module: %w", err)
 	}
 	root := filepath.Dir(strings.TrimSpace(string(module)))
 	if info, err := os.Stat(filepath.Join(root, "cmd", "ecrin")); err != nil || !info.IsDir() {

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standinProgram is a program ecrin with one fault.
+// standinProgram returns the path of a stand-in for the ecrin program with one fault.
 func standinProgram(t *testing.T, fault string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -49,7 +49,7 @@ func standinProgram(t *testing.T, fault string) string {
 	return path
 }
 
-// twoPlatforms is a layout with an index of two images.
+// twoPlatforms returns a layout with an index of two images.
 func twoPlatforms(t *testing.T) *pack.Image {
 	t.Helper()
 	var binaries []pack.Binary
@@ -73,7 +73,7 @@ func twoPlatforms(t *testing.T) *pack.Image {
 	return image
 }
 
-// onePlatform is a layout with one image.
+// onePlatform returns a layout with one image.
 func onePlatform(t *testing.T) *pack.Image {
 	t.Helper()
 	image := twoPlatforms(t)
@@ -86,8 +86,8 @@ func onePlatform(t *testing.T) *pack.Image {
 	return image
 }
 
-// demo runs the whole demo and checks what must hold however it ends: no secret on the screen, the process gone, the
-// directory gone.
+// demo runs the whole demo and checks what must hold for every result: no secret is printed, and neither the
+// process nor the directory remains.
 func demo(t *testing.T, env map[string]string, args ...string) (string, error) {
 	t.Helper()
 	var screen bytes.Buffer
@@ -111,7 +111,7 @@ func demo(t *testing.T, env map[string]string, args ...string) (string, error) {
 	return out, err
 }
 
-// workOf finds the demo's directory.
+// workOf returns the demo's directory.
 func workOf(t *testing.T, out string) string {
 	t.Helper()
 	found := regexp.MustCompile(`--data (\S*ecrin-demo-[^/]*)/data`).FindStringSubmatch(out)
@@ -168,7 +168,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// The demo as `make demo` runs it, with the real program.
+// The demo with the real program, as `make demo` runs it.
 func TestDemoOfEcrin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: this builds ecrin for two platforms")
@@ -192,7 +192,7 @@ func TestDemoOfEcrin(t *testing.T) {
 	}
 }
 
-// Whatever the server does wrong, the demo says so and fails.
+// The demo detects every fault of the server, prints it and fails.
 func TestDemoNoticesFaults(t *testing.T) {
 	t.Parallel()
 	layout := twoPlatforms(t).Dir
@@ -212,8 +212,8 @@ func TestDemoNoticesFaults(t *testing.T) {
 		faultDescription:  "describing: the description is ",
 		faultSize:         "describing: the image's size in bytes is 0",
 		faultUser:         "making another account: the user's ARN is ",
-		faultOpen:         "without a grant: the answer is the manifest",
-		faultReason:       "without a grant: the answer is ",
+		faultOpen:         "without a grant: the response is the manifest",
+		faultReason:       "without a grant: the response is ",
 		faultExplain:      "explaining: ecrin explain: exit status 0, expected 3",
 		faultExplainText:  "explaining: the explanation is denied because no identity-based",
 		faultGrant:        "pulling from another account: ",
@@ -225,7 +225,7 @@ func TestDemoNoticesFaults(t *testing.T) {
 				t.Errorf("got error %v, want …%s…\n%s", err, want, out)
 			}
 			if strings.Contains(out, "\nOK ") {
-				t.Errorf("it says OK:\n%s", out)
+				t.Errorf("the output has OK:\n%s", out)
 			}
 		})
 	}
@@ -261,7 +261,8 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
-// The program as a process: it cleans up when nobody reads its output any more, and its errors reach the caller.
+// The program as a process: it cleans up when its output is closed, and its exit status and error reach the
+// caller.
 func TestMainProgram(t *testing.T) {
 	t.Parallel()
 	program := standinProgram(t, "")

@@ -17,8 +17,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// moveTag gives a tag to another manifest first and then moves it to the image, with no layer pulled or pushed. The
-// other manifest is a part of the image, or an index made around it when the image has no parts.
+// moveTag puts a tag on another manifest first and then moves it to the image, without pulling or pushing
+// layers. The other manifest is a part of the image, or an index of the image if it has no parts.
 func (v *visitor) moveTag(ctx context.Context) error {
 	const get = `"$(aws ecr batch-get-image --repository-name %s --image-ids %s --query 'images[0].imageManifest' --output text)"`
 	put := fmt.Sprintf("aws ecr put-image --repository-name %s --image-tag %s --image-manifest ", repository, movedTag)
@@ -55,7 +55,7 @@ func (v *visitor) moveTag(ctx context.Context) error {
 	return v.tagIsOn(ctx, v.image.Root)
 }
 
-// retag puts the manifest that the repository has under id again, under the moved tag.
+// retag puts the manifest with the id again, with the moved tag.
 func (v *visitor) retag(ctx context.Context, id types.ImageIdentifier) error {
 	image, err := v.getImage(ctx, id)
 	if err != nil {
@@ -64,14 +64,14 @@ func (v *visitor) retag(ctx context.Context, id types.ImageIdentifier) error {
 	return v.putImage(ctx, aws.ToString(image.ImageManifest), aws.ToString(image.ImageManifestMediaType))
 }
 
-// getImage checks that the manifest's text has the digest that the answer claims.
+// getImage gets an image and checks that the manifest has the digest in the response.
 func (v *visitor) getImage(ctx context.Context, id types.ImageIdentifier) (*types.Image, error) {
 	answer, err := v.cloud.BatchGetImage(ctx, &ecr.BatchGetImageInput{RepositoryName: aws.String(repository), ImageIds: []types.ImageIdentifier{id}})
 	if err != nil {
 		return nil, err
 	}
 	if len(answer.Images) != 1 || len(answer.Failures) != 0 || answer.Images[0].ImageId == nil {
-		return nil, fmt.Errorf("BatchGetImage gave %d images, and failures %v", len(answer.Images), answer.Failures)
+		return nil, fmt.Errorf("BatchGetImage returned %d images, and failures %v", len(answer.Images), answer.Failures)
 	}
 	image := &answer.Images[0]
 	got, claimed := digest.FromString(aws.ToString(image.ImageManifest)), aws.ToString(image.ImageId.ImageDigest)
@@ -90,7 +90,7 @@ func (v *visitor) putImage(ctx context.Context, manifest, mediaType string) erro
 	}
 	want := digest.FromString(manifest).String()
 	if answer.Image == nil || answer.Image.ImageId == nil || aws.ToString(answer.Image.ImageId.ImageDigest) != want {
-		return differs("the image that PutImage made", want, answer.Image)
+		return differs("the image of PutImage", want, answer.Image)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (v *visitor) tagIsOn(ctx context.Context, want ocispec.Descriptor) error {
 	return nil
 }
 
-// list compares both lists of the repository with what must be there: nothing less, nothing more.
+// list checks that both listings of the repository have exactly the expected entries.
 func (v *visitor) list(ctx context.Context) error {
 	v.out.step("List the images", "aws ecr list-images --repository-name %s", repository)
 	want := []string{imageLine(v.image.Root.Digest.String(), firstTag), imageLine(v.image.Root.Digest.String(), movedTag)}

@@ -1,16 +1,17 @@
-// Demo shows ecrin at work on this machine: it builds the program, starts a server in a fresh directory, packs an image,
-// and then does what a person does with ECR, by the same two protocols: create a repository, log in, push, move a tag,
-// list, describe and pull, comparing every digest. At the end another account pulls: refused, explained, granted, done.
+// Demo shows ecrin on this machine: it builds the program, starts a server in a new directory, packs an image,
+// and then performs the usual tasks of ECR with the same two protocols: create a repository, log in, push, move
+// a tag, list, describe and pull, and compare every digest. At the end another account pulls: the pull is
+// refused, explained, granted and repeated.
 //
-// It needs nothing but Go. Each step prints the command that a person would type. Any difference between what was sent
-// and what comes back ends it with exit status 1.
+// It needs only Go. Each step prints the equivalent command. If any content differs from what was sent, the
+// demo ends with exit status 1.
 //
 // Usage, from anywhere in the module:
 //
 //	go run ./tools/demo [-v] [-image PATH [-name NAME]] [-keep] [-ecrin PROGRAM]
 //
-// The environment variables IMAGE (an OCI layout or docker archive to use), IMAGE_NAME, KEEP=1 (do not remove the
-// directory) and NO_COLOR stand for flags.
+// The environment variables IMAGE (the OCI layout or docker archive to push), IMAGE_NAME, KEEP=1 (do not remove the
+// directory) and NO_COLOR have the effect of the flags.
 package main
 
 import (
@@ -43,13 +44,13 @@ func main() {
 	os.Exit(1)
 }
 
-// settings are the flags.
+// settings are the values of the flags.
 type settings struct {
 	verbose bool
 	keep    bool
-	image   string // path; "" packs ecrin itself
-	name    string // which image of several
-	ecrin   string // path; "" builds it
+	image   string // path; "" means ecrin itself
+	name    string // selects an image if there are several
+	ecrin   string // path; "" means to build it
 }
 
 func parse(args []string, getenv func(string) string) (s settings, err error) {
@@ -68,13 +69,13 @@ func parse(args []string, getenv func(string) string) (s settings, err error) {
 	return s, nil
 }
 
-// run is the whole demo, in a directory of its own, which is gone afterwards unless it is to be kept.
+// run runs the whole demo in a new directory, which it removes at the end unless the directory is to be kept.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (err error) {
 	s, err := parse(args, getenv)
 	if err != nil {
 		return err
 	}
-	if s.image != "" { // before a build that may take a minute
+	if s.image != "" { // before the build, which may take a minute
 		if _, err := os.Stat(s.image); err != nil {
 			return fmt.Errorf("opening image %s: %w", s.image, err)
 		}
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	defer func() {
 		if s.keep {
-			out.note("kept %s; to go on: %s serve --data %s", work, shell([]string{s.ecrin}), filepath.Join(work, "data"))
+			out.note("kept %s; to continue: %s serve --data %s", work, shell([]string{s.ecrin}), filepath.Join(work, "data"))
 			return
 		}
 		err = errors.Join(err, os.RemoveAll(work))
@@ -114,7 +115,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	return nil
 }
 
-// packImage makes the layout to push.
+// packImage writes the layout to push.
 func packImage(ctx context.Context, out *screen, s *settings, binaries []pack.Binary, dir string) (image *pack.Image, err error) {
 	began := time.Now()
 	if s.image != "" {

@@ -11,7 +11,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 )
 
-// pull copies the image by its moved tag into a new layout.
+// pull copies the image with the moved tag into a new layout.
 func (v *visitor) pull(ctx context.Context, dir string) (time.Duration, error) {
 	v.out.step("Pull it into a new layout", "skopeo copy --all --src-tls-verify=false docker://%s:%s oci:%s:%s", v.uri, movedTag, dir, movedTag)
 	root, err := v.docker.Resolve(ctx, movedTag)
@@ -32,7 +32,7 @@ func (v *visitor) pull(ctx context.Context, dir string) (time.Duration, error) {
 	return duration, layout.Tag(ctx, root, movedTag)
 }
 
-// compare reads both layouts from disk, every byte, and tells how many digests were compared.
+// compare reads all content of both layouts from the disk, and returns the number of compared digests.
 func (v *visitor) compare(ctx context.Context, pulled string) (int, error) {
 	v.out.step("Compare every digest", "diff -r %s/blobs %s/blobs", v.image.Dir, pulled)
 	sent, err := pack.Verify(ctx, v.image.Dir, v.image.Root)

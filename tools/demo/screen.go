@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// screen prints the demo. On a terminal it uses colours, unless NO_COLOR says otherwise, and one line that changes;
-// elsewhere it prints plain lines only. It is safe for concurrent use.
+// screen prints the demo. On a terminal it uses colours, unless NO_COLOR is set, and one line that is updated;
+// otherwise it prints plain lines only. It is safe for concurrent use.
 type screen struct {
 	mu       sync.Mutex
 	w        io.Writer
@@ -19,7 +19,7 @@ type screen struct {
 	colour   bool
 	verbose  bool
 	steps    int
-	live     bool // the last line is one that changes
+	live     bool // the last line is to be updated
 }
 
 func newScreen(w io.Writer, getenv func(string) string, verbose bool) *screen {
@@ -36,7 +36,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// The colours, as terminals number them.
+// The colours, as SGR parameters of a terminal.
 const (
 	bold  = "1"
 	dim   = "2"
@@ -51,7 +51,7 @@ func (s *screen) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// step begins a step: what happens, and the command a person would type for it.
+// step begins a step, with its title and the equivalent command.
 func (s *screen) step(title, command string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *screen) step(title, command string, args ...any) {
 	s.printCommand(fmt.Sprintf(command, args...))
 }
 
-// also prints a further command of the same step.
+// also prints another command of the same step.
 func (s *screen) also(command string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *screen) note(format string, args ...any) {
 	fmt.Fprintf(s.w, "     %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
-// detail is a note for those who asked for more.
+// detail prints a note if the demo is verbose.
 func (s *screen) detail(format string, args ...any) {
 	if !s.verbose {
 		return
@@ -94,7 +94,7 @@ func (s *screen) detail(format string, args ...any) {
 	}
 }
 
-// ok is the last line of a demo that went well.
+// ok prints the last line of a successful demo.
 func (s *screen) ok(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *screen) ok(format string, args ...any) {
 	fmt.Fprintf(s.w, "\n%s %s\n", s.paint(green, "OK"), fmt.Sprintf(format, args...))
 }
 
-// progress replaces the changing line. It prints nothing where there is no terminal.
+// progress updates the last line. It prints nothing if the output is not a terminal.
 func (s *screen) progress(format string, args ...any) {
 	if !s.terminal {
 		return
@@ -121,7 +121,7 @@ func (s *screen) clear() {
 	}
 }
 
-// animate calls draw ten times a second until the returned function is called, which returns after the last call.
+// animate calls draw ten times per second until stop is called. stop returns after the last call of draw.
 func (s *screen) animate(draw func()) (stop func()) {
 	if !s.terminal {
 		return func() {}
@@ -143,13 +143,13 @@ func (s *screen) animate(draw func()) (stop func()) {
 	return func() { close(end); <-ended }
 }
 
-// wait shows on a terminal that something takes time.
+// wait shows on a terminal that a task is running.
 func (s *screen) wait(what string) (done func()) {
 	began := time.Now()
 	return s.animate(func() { s.progress("%s … %s", what, time.Since(began).Round(time.Second)) })
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes.
 func size(n int64) string {
 	switch {
 	case n >= 1e9:
@@ -162,7 +162,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// took is a time for people.
+// took formats a duration.
 func took(d time.Duration) string {
 	if d < time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
@@ -170,7 +170,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// rate is a speed for people; "" when nothing was measured.
+// rate formats a speed; it returns "" if d is not positive.
 func rate(n int64, d time.Duration) string {
 	if d <= 0 {
 		return ""
@@ -178,7 +178,7 @@ func rate(n int64, d time.Duration) string {
 	return size(int64(float64(n)/d.Seconds())) + "/s"
 }
 
-// printable takes control characters out, since names come from archives and servers.
+// printable removes control characters, since names come from archives and servers.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
@@ -190,7 +190,7 @@ func printable(text string) string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
-// shell joins words so that a shell takes them apart again.
+// shell joins words into a command line of a shell.
 func shell(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {

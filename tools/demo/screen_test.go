@@ -39,7 +39,7 @@ func TestNewScreenOnFile(t *testing.T) {
 	}
 }
 
-// Names come from archives: they must not move the cursor or colour the screen.
+// Names from archives must not move the cursor or change colours.
 func TestScreenHostileNames(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
@@ -57,7 +57,7 @@ func TestAnimateStops(t *testing.T) {
 	s := &screen{w: &b, terminal: true}
 	stop := s.animate(func() { s.progress("working") })
 	stop()
-	before := b.Len() // no lock: the goroutine has ended, or the race detector speaks
+	before := b.Len() // no lock: the goroutine has ended, otherwise the race detector reports it
 	s.note("done")
 	if before == 0 || !strings.HasSuffix(b.String(), "done\n") {
 		t.Errorf("got %q", b.String())

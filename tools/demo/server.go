@@ -24,13 +24,13 @@ type server struct {
 	ecrin   string // the program
 	url     string
 	keys    keys
-	command *exec.Cmd  // nil when the process has ended
-	ended   chan error // gets the one result of the process
-	log     string     // path of what it printed
+	command *exec.Cmd  // nil if the process has ended
+	ended   chan error // receives the result of the process
+	log     string     // path of its output
 	data    string
 }
 
-// keys is what `ecrin env --json` prints. The secret one never goes to the screen.
+// keys is the output of `ecrin env --json`. The secret key is never printed.
 type keys struct {
 	AccessKeyID     string `json:"AWS_ACCESS_KEY_ID"`
 	SecretAccessKey string `json:"AWS_SECRET_ACCESS_KEY"`
@@ -49,7 +49,7 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 		return nil, err
 	}
 	defer log.Close()
-	// Not bound to ctx: an interrupt of the demo must not kill the server, but lead to stop.
+	// Without ctx: when the demo is interrupted, the server is not killed but stopped by stop.
 	command := exec.Command(ecrin, args...)
 	command.Env = ownEnvironment(os.Environ())
 	command.Stdout, command.Stderr = log, log
@@ -68,7 +68,7 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 	}
 	out.note("ready at %s in %s", s.url, took(time.Since(began)))
 
-	out.step("Take its keys into the shell", `eval "$(%s env --data %s)"`, shell([]string{ecrin}), shell([]string{data}))
+	out.step("Set its keys in the shell", `eval "$(%s env --data %s)"`, shell([]string{ecrin}), shell([]string{data}))
 	if s.keys, err = s.readKeys(ctx, "env", "--data", data, "--json"); err != nil {
 		return nil, err
 	}
@@ -83,15 +83,15 @@ func (s *server) readKeys(ctx context.Context, args ...string) (k keys, err erro
 		return k, err
 	}
 	if err := json.Unmarshal([]byte(printed), &k); err != nil {
-		return k, errors.New("ecrin env --json printed something else than JSON") // which may hold the secret: not shown
+		return k, errors.New("ecrin env --json printed something else than JSON") // the output may contain the secret
 	}
 	if k.AccessKeyID == "" || k.SecretAccessKey == "" || k.Region == "" || k.Endpoint == "" {
-		return k, errors.New("ecrin env --json left out a key, the region or the endpoint")
+		return k, errors.New("ecrin env --json did not print a key, the region or the endpoint")
 	}
 	return k, nil
 }
 
-// ownEnvironment leaves out what would point ecrin at another data directory or address.
+// ownEnvironment removes the variables that would set another data directory or address.
 func ownEnvironment(environment []string) (kept []string) {
 	for _, pair := range environment {
 		if !strings.HasPrefix(pair, "ECRIN_") {
@@ -101,7 +101,7 @@ func ownEnvironment(environment []string) (kept []string) {
 	return kept
 }
 
-// awaitReady waits for DIR/serve.json, which tells the address, and then for /readyz.
+// awaitReady waits for DIR/serve.json, which has the address, and then for /readyz.
 func (s *server) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -114,7 +114,7 @@ func (s *server) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case err := <-s.ended:
-			s.command = nil // nothing is left to stop
+			s.command = nil // there is no process to stop
 			return fmt.Errorf("it ended: %w", orNil(err))
 		case <-ctx.Done():
 			return fmt.Errorf("not ready after %s: %w", startLimit, ctx.Err())
@@ -123,7 +123,7 @@ func (s *server) awaitReady(ctx context.Context) error {
 	}
 }
 
-// orNil is err, or an error that says that there was none.
+// orNil returns err, or an error for the exit status 0 if err is nil.
 func orNil(err error) error {
 	if err == nil {
 		return errors.New("exit status 0")
@@ -141,7 +141,7 @@ func (s *server) isReady(ctx context.Context) (bool, error) {
 	}
 	var told struct{ URL string }
 	if err := json.Unmarshal(body, &told); err != nil || told.URL == "" {
-		return false, nil // being written
+		return false, nil // serve.json is being written
 	}
 	s.url = told.URL
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
@@ -157,8 +157,8 @@ func (s *server) isReady(ctx context.Context) (bool, error) {
 	return response.StatusCode == http.StatusOK, nil
 }
 
-// stop ends the server as Ctrl-C does, and fails when it does not end well by itself. It does nothing when the server has
-// ended before.
+// stop interrupts the server, as Ctrl-C does, and returns an error if the server does not exit with status 0 in
+// time. It does nothing if the server has ended before.
 func (s *server) stop(out *screen) error {
 	if s.command == nil {
 		return nil
@@ -187,7 +187,7 @@ func (s *server) stop(out *screen) error {
 	return nil
 }
 
-// tail is the end of the server's log, for an error.
+// tail returns the end of the server's log, for an error.
 func (s *server) tail() string {
 	body, err := os.ReadFile(s.log)
 	if err != nil {

@@ -19,40 +19,40 @@ import (
 	"time"
 )
 
-// The stand-in is a small ECR with one repository, kept in memory, that can misbehave in one way at a time. The test
-// binary plays the program ecrin with it, so that the demo runs whole, processes included. It stands here because the
-// real server cannot be asked to lose a blob.
+// The stand-in is a small ECR with one repository in memory that can have one of several faults. The test
+// binary runs it as the ecrin program, so that the whole demo runs, with its processes. It is needed because
+// the real server has no such faults.
 
 const (
 	standinSecret   = "standin-secret-key"
 	standinPassword = "standin-password"
 )
 
-// Faults of the stand-in. Each is something that the demo has to notice.
+// Faults of the stand-in. The demo has to detect each of them.
 const (
 	faultCrash        = "crash"          // the server ends before it is ready
 	faultExit         = "exit"           // the server ends with status 3 when it is stopped
 	faultEnv          = "env"            // ecrin env fails, after printing the secret
 	faultToken        = "token"          // the token is not AWS:password
-	faultDenied       = "denied"         // the token does not let in
-	faultChangedBlob  = "changed-blob"   // a blob comes back with another byte
+	faultDenied       = "denied"         // the token is not accepted
+	faultChangedBlob  = "changed-blob"   // a byte of a blob is changed
 	faultLostBlob     = "lost-blob"      // a blob is gone after the push
-	faultTagStays     = "tag-stays"      // PutImage answers well but does not move the tag
-	faultOldTag       = "old-tag"        // the docker door still has the tag on the first image
+	faultTagStays     = "tag-stays"      // PutImage succeeds but does not move the tag
+	faultOldTag       = "old-tag"        // in the OCI API, the tag is still on the first image
 	faultManifestText = "manifest-text"  // BatchGetImage adds a space to the manifest
-	faultExtraImage   = "extra-image"    // ListImages has an image nobody pushed
+	faultExtraImage   = "extra-image"    // ListImages has an image that was not pushed
 	faultMissingTag   = "missing-tag"    // tags/list lacks a tag
-	faultDescription  = "description"    // DescribeImages tells another media type
-	faultSize         = "described-size" // DescribeImages tells a size of 0
+	faultDescription  = "description"    // DescribeImages has another media type
+	faultSize         = "described-size" // DescribeImages has the size 0
 	faultOpen         = "open"           // another account may pull without a grant
-	faultReason       = "reason"         // it may not, for another reason
-	faultExplain      = "explain"        // ecrin explain says that it may
+	faultReason       = "reason"         // the pull is denied, for another reason
+	faultExplain      = "explain"        // ecrin explain says that the pull is allowed
 	faultExplainText  = "explain-text"   // ecrin explain gives another reason
 	faultGrant        = "grant"          // ecrin policy grant does nothing
-	faultUser         = "user"           // CreateUser makes another user
+	faultUser         = "user"           // CreateUser creates another user
 )
 
-// playEcrin is the program that a stand-in runs as.
+// playEcrin implements the commands of the ecrin program that the demo runs.
 func playEcrin(fault string, args []string) error {
 	data := args[slices.Index(args, "--data")+1]
 	granted := filepath.Join(data, "granted")
@@ -129,7 +129,7 @@ type stored struct {
 type standin struct {
 	fault   string
 	address string
-	granted string // the file that is there once the other account may pull
+	granted string // a file that exists if the other account may pull
 
 	mu        sync.Mutex
 	blobs     map[string][]byte
@@ -189,7 +189,7 @@ func (s *standin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// guestSuffix ends the password and the access key of the other account's user.
+// guestSuffix is the end of the password and the access key of the other account's user.
 const guestSuffix = "-GUEST"
 
 func (s *standin) mayPull() bool {
@@ -197,7 +197,7 @@ func (s *standin) mayPull() bool {
 	return err == nil || s.fault == faultOpen
 }
 
-// iam answers the operations of IAM that the demo calls.
+// iam implements the operations of IAM that the demo calls.
 func (s *standin) iam(w http.ResponseWriter, r *http.Request) {
 	user := r.PostFormValue("UserName")
 	if s.fault == faultUser {
@@ -261,7 +261,7 @@ func (s *standin) manifest(w http.ResponseWriter, r *http.Request, id string) {
 	w.Write(m.body)
 }
 
-// store keeps a manifest, and its tag when id is one.
+// store stores a manifest, and its tag if id is a tag.
 func (s *standin) store(m stored, id string) (digest string) {
 	digest = digestOf(m.body)
 	if _, known := s.manifests[digest]; !known {
@@ -276,7 +276,7 @@ func (s *standin) store(m stored, id string) (digest string) {
 
 type object = map[string]any
 
-// api answers the operations that the demo calls.
+// api implements the operations of ECR that the demo calls.
 func (s *standin) api(w http.ResponseWriter, r *http.Request, operation string) {
 	var in struct {
 		RepositoryName, ImageManifest, ImageManifestMediaType, ImageTag string

@@ -15,7 +15,8 @@ import (
 	"oras.land/oras-go/v2/content"
 )
 
-// transfer copies one image and shows how far it is: one changing line on a terminal, one line for each blob elsewhere.
+// transfer copies one image and shows the progress: one line that is updated on a terminal, otherwise one line
+// for each blob.
 type transfer struct {
 	out   *screen
 	verb  string // "pushed", "pulled"
@@ -28,7 +29,7 @@ type transfer struct {
 	done    int // blobs
 }
 
-// copyImage moves the image from one store to another and returns how long it took.
+// copyImage copies the image from one store to another and returns the duration.
 func copyImage(ctx context.Context, out *screen, verb string, image *pack.Image, from content.ReadOnlyStorage, to content.Storage) (time.Duration, error) {
 	t := &transfer{out: out, verb: verb, image: image, began: time.Now(), started: map[digest.Digest]time.Time{}}
 	within := map[digest.Digest]bool{}
@@ -38,8 +39,8 @@ func copyImage(ctx context.Context, out *screen, verb string, image *pack.Image,
 	options := oras.CopyGraphOptions{
 		PreCopy:       t.begin,
 		PostCopy:      func(_ context.Context, d ocispec.Descriptor) error { t.finish(d, ""); return nil },
-		OnCopySkipped: func(_ context.Context, d ocispec.Descriptor) error { t.finish(d, " (was there)"); return nil },
-		// A manifest may name a subject that is not part of the image.
+		OnCopySkipped: func(_ context.Context, d ocispec.Descriptor) error { t.finish(d, " (existed)"); return nil },
+		// A manifest may refer to a subject that is not part of the image.
 		FindSuccessors: func(ctx context.Context, f content.Fetcher, d ocispec.Descriptor) (parts []ocispec.Descriptor, err error) {
 			all, err := content.Successors(ctx, f, d)
 			for _, part := range all {

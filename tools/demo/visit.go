@@ -25,7 +25,7 @@ const (
 	movedTag   = "stable"
 )
 
-// visitor is a person with an aws and a docker command line.
+// visitor performs the tasks of a user of the aws and docker command lines.
 type visitor struct {
 	out      *screen
 	image    *pack.Image
@@ -33,27 +33,27 @@ type visitor struct {
 	cloud    *ecr.Client
 	uri      string               // of the repository
 	docker   *remote.Repository   // after login
-	untagged []ocispec.Descriptor // manifests of the repository that have no tag; the image itself has both tags
+	untagged []ocispec.Descriptor // manifests of the repository without a tag; the image has both tags
 }
 
-// result is what the last line tells.
+// result has the figures of the last line.
 type result struct {
 	push, pull time.Duration
 	compared   int // digests
 }
 
-// visit does with the server what a person does with ECR. pulled is the directory for the pulled layout; the one that is
-// pulled from another account goes beside it.
+// visit performs the usual tasks of ECR with the server. pulled is the directory for the pulled layout; the
+// layout that is pulled from another account is in the same parent directory.
 func visit(ctx context.Context, out *screen, s *server, image *pack.Image, pulled string) (r result, err error) {
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}
-	defer transport.CloseIdleConnections() // else the server, when it stops, waits for them
+	defer transport.CloseIdleConnections() // otherwise the server would wait for them when it stops
 	client := &http.Client{Transport: logged{transport, out}}
 	v := &visitor{out: out, image: image, http: client, cloud: ecr.New(ecr.Options{
 		Region:           s.keys.Region,
 		Credentials:      credentials.NewStaticCredentialsProvider(s.keys.AccessKeyID, s.keys.SecretAccessKey, ""),
 		BaseEndpoint:     &s.keys.Endpoint,
 		HTTPClient:       client,
-		RetryMaxAttempts: 1, // a failure must show
+		RetryMaxAttempts: 1, // failures must not be hidden by retries
 	})}
 	if err := v.createRepository(ctx); err != nil {
 		return r, fmt.Errorf("creating the repository: %w", err)
@@ -140,12 +140,12 @@ func (v *visitor) push(ctx context.Context) (time.Duration, error) {
 	return duration, v.docker.Tag(ctx, v.image.Root, firstTag)
 }
 
-// differs is the error of a demo that did not get back what it should.
+// differs returns the error for a value that is not the expected one.
 func differs(what string, want, got any) error {
 	return fmt.Errorf("%s is %v, expected %v", what, got, want)
 }
 
-// logged shows requests to those who asked for it: without queries and headers, where secrets travel.
+// logged prints requests if the demo is verbose, without queries and headers, which may contain secrets.
 type logged struct {
 	http.RoundTripper
 	out *screen
