@@ -1,4 +1,4 @@
-// Package crash_test kills the real program in the middle of pushes, again and again over one data directory.
+// Package crash_test kills the real program in the middle of pushes, repeatedly over one data directory.
 package crash_test
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// rounds is how often the server is killed; ECRIN_SLOW=1 asks for the long proof.
+// rounds returns the number of kills; it is larger with ECRIN_SLOW=1.
 func rounds() int {
 	if os.Getenv("ECRIN_SLOW") == "1" {
 		return 50
@@ -31,7 +31,7 @@ func rounds() int {
 	return 3
 }
 
-// program builds the real binary.
+// program builds the program.
 func program(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ecrin")
@@ -43,7 +43,7 @@ func program(t *testing.T) string {
 	return path
 }
 
-// process is a running server of ours.
+// process is a running server.
 type process struct {
 	cmd *exec.Cmd
 	log *apptest.Buffer
@@ -51,7 +51,7 @@ type process struct {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// serve starts the program on a data directory and waits until it says that it is ready.
+// serve starts the program on a data directory and waits until it reports that it is ready.
 func serve(t *testing.T, program, dir string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(program, "serve", "--data", dir, "--listen", "127.0.0.1:0"), log: &apptest.Buffer{}}
@@ -66,20 +66,21 @@ func serve(t *testing.T, program, dir string) *process {
 	t.Cleanup(func() { p.kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.Contains(line, "ecrin is ready") {
-		t.Fatalf("the program says %q, %v\n%s", line, err, p.log)
+		t.Fatalf("the program printed %q, %v\n%s", line, err, p.log)
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	return p
 }
 
-// kill ends it with SIGKILL; nothing of it can clean up. It is no error when it has ended.
+// kill ends the process with SIGKILL, so that it cannot clean up. It is no error if the process has ended.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
 
-// TestKillDuringPush: after each kill and restart every acknowledged image pulls byte for byte, no tag is without its
-// manifest, no manifest without its blobs, and every upload goes on where it was acknowledged.
+// TestKillDuringPush: after each kill and restart, every acknowledged image can be pulled byte for byte, no tag
+// is without its manifest, no manifest is without its blobs, and every upload can be continued at the
+// acknowledged offset.
 func TestKillDuringPush(t *testing.T) {
 	bin, dir := program(t), t.TempDir()
 	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}}
@@ -114,15 +115,16 @@ func TestKillDuringPush(t *testing.T) {
 		t.Error(err)
 	}
 	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the last server did not end well: %v\n%s", err, p.log)
+		t.Errorf("the last server ended with an error: %v\n%s", err, p.log)
 	}
-	t.Logf("%d kills: %d tags acknowledged and whole, %d uploads gone on with", rounds(), len(acked.tags), resumed)
+	t.Logf("%d kills: %d tags acknowledged and complete, %d uploads continued", rounds(), len(acked.tags), resumed)
 	if len(acked.tags) == 0 || resumed == 0 {
-		t.Errorf("the kills hit nothing: %d tags were acknowledged, %d uploads went on", len(acked.tags), resumed)
+		t.Errorf("the kills interrupted nothing: %d tags were acknowledged, %d uploads were continued", len(acked.tags), resumed)
 	}
 }
 
-// check compares what the server has with what it has acknowledged, and tells how many uploads it went on with.
+// check compares the server's content with what it has acknowledged, and returns the number of uploads that it
+// continued.
 func (l *ledger) check(t *testing.T, round int, root apptest.Account, repo ocitest.Repo) (resumed int) {
 	t.Helper()
 	ctx := t.Context()
@@ -138,15 +140,17 @@ func (l *ledger) check(t *testing.T, round int, root apptest.Account, repo ocite
 	for tag, may := range l.moving {
 		a := repo.Do(t, http.MethodHead, repo.Path("/manifests/"+tag), nil)
 		if got := a.Header.Get("Docker-Content-Digest"); a.Status != http.StatusOK || got != may[0] && (len(may) < 2 || got != may[1]) {
-			t.Errorf("after kill %d: moving tag %s is %d %s, want one of %v (acknowledged, asked for)", round, tag, a.Status, got, may)
+			t.Errorf("after kill %d: moving tag %s is %d %s, want one of %v (acknowledged, requested)", round, tag, a.Status, got, may)
 		}
 	}
-	// Images without a tag too: those of the index's children and of pushes that were not acknowledged.
+	// Images without a tag are checked too: children of the index, and images of pushes that were not
+	// acknowledged.
 	in := &ecr.ListImagesInput{RepositoryName: aws.String("team/app"), MaxResults: aws.Int32(1000)}
 	for pages := ecr.NewListImagesPaginator(root.ECR(), in); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
-		// Once in some hundred starts the client was seen to close a connection under its own reader, after the server's
-		// 200. The call only reads what must be there at any time, so it is repeated; an answer of the server never is.
+		// In about one of some hundred starts, the client closed a connection that it was reading, after the
+		// server's 200. The request is repeated only then, since it only reads content that must exist at any
+		// time; it is not repeated after an error response of the server.
 		for try := 0; try < 3 && err != nil && !isAnswer(err); try++ {
 			t.Logf("after kill %d, listing again: %v", round, err)
 			page, err = pages.NextPage(ctx)
@@ -171,17 +175,17 @@ func (l *ledger) check(t *testing.T, round int, root apptest.Account, repo ocite
 	return resumed
 }
 
-// isAnswer tells an error that the server has answered from one of the connection.
+// isAnswer distinguishes an error response of the server from an error of the connection.
 func isAnswer(err error) bool {
 	var answer smithy.APIError
 	return errors.As(err, &answer)
 }
 
-// resume goes on with an upload at the place that the server names, which is no earlier than what was acknowledged.
+// resume continues an upload at the offset that the server returns, which is not below the acknowledged one.
 func (u *upload) resume(ctx context.Context, t *testing.T, repo ocitest.Repo, location string) bool {
 	a := repo.Do(t, http.MethodGet, location, nil)
 	if a.Status == http.StatusNotFound && u.closing {
-		return false // it had ended, and nobody was told
+		return false // it was completed, but the response was lost
 	}
 	var last int
 	if _, err := fmt.Sscanf(a.Header.Get("Range"), "0-%d", &last); err != nil || a.Status != http.StatusNoContent {
@@ -193,23 +197,24 @@ func (u *upload) resume(ctx context.Context, t *testing.T, repo ocitest.Repo, lo
 		at = 0
 	}
 	if at < u.acked || at > u.sent {
-		t.Errorf("upload %s stands at %d: %d bytes were acknowledged and %d sent", location, at, u.acked, u.sent)
+		t.Errorf("upload %s is at %d: %d bytes were acknowledged and %d sent", location, at, u.acked, u.sent)
 		return false
 	}
 	d := ocitest.SHA256(u.content)
 	a, err := repo.Try(ctx, http.MethodPut, location+"?digest="+d, strings.NewReader(string(u.content[at:])), "Content-Range", fmt.Sprintf("%d-%d", at, len(u.content)-1))
 	if err == nil && a.Status == http.StatusNotFound && u.closing {
-		// Its bytes had become a blob, without the record of it: the client starts anew, and the address says so too.
+		// Its bytes are a blob already, but the holding is not recorded: the upload is unknown, and the client
+		// starts again.
 		repo.Do(t, http.MethodGet, location, nil).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 		repo.PutBlob(t, u.content)
 		return false
 	}
 	if err != nil || a.Status != http.StatusCreated {
-		t.Errorf("upload %s, going on at %d of %d: %+v, %v", location, at, len(u.content), a, err)
+		t.Errorf("upload %s, continued at %d of %d: %+v, %v", location, at, len(u.content), a, err)
 		return false
 	}
 	if got := repo.Blob(t, d); got.Status != http.StatusOK || ocitest.SHA256(got.Body) != d {
-		t.Errorf("upload %s, after going on at %d: the blob has other bytes", location, at)
+		t.Errorf("upload %s, after continuing at %d: the blob has other bytes", location, at)
 	}
 	return true
 }

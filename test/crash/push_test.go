@@ -12,25 +12,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// ledger is what the server has acknowledged.
+// ledger records what the server has acknowledged.
 type ledger struct {
 	mu      sync.Mutex
-	tags    map[string]string   // digest by tag, for tags that never move
-	fresh   []string            // those of this round
-	moving  map[string][]string // by tag: the digest acknowledged, then the one asked for
-	uploads map[string]*upload  // open ones by Location
+	tags    map[string]string   // digest by tag, of tags that never move
+	fresh   []string            // tags of this round
+	moving  map[string][]string // by tag: the acknowledged digest, then the requested digest
+	uploads map[string]*upload  // open uploads by Location
 }
 
-// upload is one that was not acknowledged as ended.
+// upload is an upload whose completion was not acknowledged.
 type upload struct {
 	content     []byte
 	acked, sent int
-	closing     bool // the request that ends it was sent
+	closing     bool // the request that completes it was sent
 }
 
 const pushers = 4
 
-// pushUntil pushes from several clients and kills the server when so many requests were acknowledged.
+// pushUntil pushes from several clients, and kills the server after acks acknowledged requests.
 func (l *ledger) pushUntil(t *testing.T, round int, repo ocitest.Repo, acks int, kill func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -56,7 +56,7 @@ func (l *ledger) pushUntil(t *testing.T, round int, repo ocitest.Repo, acks int,
 				err := p.push(i, uint64(round)<<32|uint64(w)<<16|uint64(i))
 				var refused *refusal
 				if errors.As(err, &refused) {
-					t.Error(err) // a server that answers must not fail
+					t.Error(err) // a server that responds must not fail
 					break
 				}
 				if err != nil {
@@ -79,12 +79,13 @@ type pusher struct {
 	last  ocitest.Image
 }
 
-// refusal is an answer that was not wanted.
+// refusal is an unexpected response.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string { return r.text }
 
-// send sends one request and expects a status. The context of the round does not end it: the kill does.
+// send sends one request and checks the status. Only the kill of the server ends the request, not the context
+// of the round.
 func (p *pusher) send(want int, method, path string, body []byte, header ...string) (*ocitest.Answer, error) {
 	a, err := p.repo.Try(context.WithoutCancel(p.ctx), method, path, bytes.NewReader(body), header...)
 	if err != nil {
@@ -100,7 +101,7 @@ func (p *pusher) send(want int, method, path string, body []byte, header ...stri
 	return a, nil
 }
 
-// push pushes one image under a tag of its own, every third time an index over the last two, and moves a tag.
+// push pushes one image with a new tag, every third time an index of the last two images, and moves a tag.
 func (p *pusher) push(i int, seed uint64) error {
 	im := ocitest.NewImage(seed, int(seed*7919%200_000)+1, 10_000)
 	for j, b := range append([][]byte{im.Config}, im.Layers...) {
@@ -122,7 +123,7 @@ func (p *pusher) push(i int, seed uint64) error {
 	return p.manifest("latest-"+p.name, ocitest.ImageType, im.Manifest, true)
 }
 
-// blob uploads in chunks, noting each acknowledgement.
+// blob uploads a blob in chunks, and records each acknowledgement.
 func (p *pusher) blob(content []byte, chunks int) error {
 	begun, err := p.send(http.StatusAccepted, http.MethodPost, p.repo.Path("/blobs/uploads/"), nil)
 	if err != nil {

@@ -14,10 +14,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// TestKillKeepsTheTrail: a change whose answer was sent has its line after a kill right behind the answer, once.
+// TestKillKeepsTheTrail: a change whose response was sent has exactly one line in the trail, even if the server
+// is killed immediately after the response.
 func TestKillKeepsTheTrail(t *testing.T) {
 	bin, dir := program(t), t.TempDir()
-	want := map[string]bool{} // by what stands in the parameters of the change that made it
+	want := map[string]bool{} // by name and parameters of the change
 	for round := range rounds() {
 		p := serve(t, bin, dir)
 		s := apptest.Attach(t, dir)
@@ -55,7 +56,7 @@ func TestKillKeepsTheTrail(t *testing.T) {
 				t.Fatalf("%v in %s", err, line)
 			}
 			if ids[e.EventID] {
-				t.Errorf("the event %s stands there twice", e.EventID)
+				t.Errorf("the event %s is there twice", e.EventID)
 			}
 			ids[e.EventID] = true
 			what := e.EventName + " " + e.RequestParameters.RepositoryName
@@ -67,7 +68,7 @@ func TestKillKeepsTheTrail(t *testing.T) {
 	}
 	for what := range want {
 		if got[what] != 1 {
-			t.Errorf("%s was answered before a kill, and stands in the trail %d times, want once", what, got[what])
+			t.Errorf("%s succeeded before a kill, and is in the trail %d times, want once", what, got[what])
 		}
 	}
 	p.kill()

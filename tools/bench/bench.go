@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// bench is one run: the servers, what they hold, and how long to measure.
+// bench is the state of a run: the servers, their content, and the duration of the measurements.
 type bench struct {
 	dir       string
 	self      string // this program
 	ecrinPath string
-	data      string // ecrin's
+	data      string // ecrin's data directory
 	many      int    // images in the large repository
 	rounds    int
 	length    time.Duration // of each load
@@ -33,11 +33,11 @@ type bench struct {
 
 	account, userKey          account
 	ecrin, dist, bare, static *door
-	pushed                    int // tags that PUT rows have made
+	pushed                    int // number of tags that the PUT rows have created
 	say                       func(format string, a ...any)
 }
 
-// The repositories. few has 10 tags of one image, many has an image for each tag.
+// The repositories. few has 10 tags of one image; many has an image for each tag.
 const (
 	few     = "bench/few"
 	manyRep = "bench/many"
@@ -46,8 +46,8 @@ const (
 
 func uploadRepo(i int) string { return fmt.Sprintf("bench/upload-%02d", i) }
 
-// row is one case. Its contenders are measured in turn, round by round, so that a machine that is slow for a while is
-// slow for all of them.
+// row is one case. Its contenders are measured alternately, round by round, so that a temporarily slow machine
+// affects all of them.
 type row struct {
 	name       string
 	unit       string
@@ -60,7 +60,7 @@ type contender struct {
 	run  func(ctx context.Context) (measure, error)
 }
 
-// setUp starts every server and gives ecrin and distribution the same content.
+// setUp starts all servers and stores the same content in ecrin and distribution.
 func (b *bench) setUp(ctx context.Context) (err error) {
 	b.data = filepath.Join(b.dir, "ecrin-data")
 	began := time.Now()
@@ -126,7 +126,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	return nil
 }
 
-// openEcrin starts ecrin and logs in.
+// openEcrin starts ecrin and gets a token.
 func (b *bench) openEcrin(ctx context.Context) error {
 	p, err := b.startEcrin(ctx, b.data)
 	if err != nil {
@@ -139,7 +139,7 @@ func (b *bench) openEcrin(ctx context.Context) error {
 	return b.ecrin.login(ctx, b.account)
 }
 
-// content is what a registry needs for the rows: ten tags and a large blob.
+// content stores the content for the rows: ten tags and a large blob.
 func (b *bench) content(d *door) error {
 	if err := d.push(few, fewTags); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (b *bench) stop() error {
 	return errors.Join(errs...)
 }
 
-// run measures the rows whose names match.
+// run measures the rows whose names match only.
 func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 	r := &report{Rounds: b.rounds, Details: map[string]map[string]measures{}, units: map[string]string{}}
 	for _, row := range b.rows() {
@@ -202,16 +202,17 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		r.Details[row.name] = all
 	}
 	if b.static != nil && b.static.name != "nginx" {
-		r.Notes = append(r.Notes, "There is no nginx here: the static file server was Go's.")
+		r.Notes = append(r.Notes, "There is no nginx on this machine: the static file server was Go's.")
 	}
 	return r, nil
 }
 
 var unsafeName = regexp.MustCompile(`[^a-zA-Z0-9]+`)
 
-// profile takes a processor profile of ecrin over a row, when asked for. It holds what the peers' turns leave idle, too.
+// profile records a CPU profile of ecrin during a row, if profiles are enabled. The profile includes the time
+// in which the other servers are measured.
 func (b *bench) profile(ctx context.Context, row string) (end func() error, err error) {
-	if b.profiles == "" || strings.HasPrefix(row, "start") { // which ends the server and its profile
+	if b.profiles == "" || strings.HasPrefix(row, "start") { // these rows stop the server
 		return func() error { return nil }, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -224,7 +225,7 @@ func (b *bench) profile(ctx context.Context, row string) (end func() error, err 
 	}, nil
 }
 
-// profileSeconds covers the first turns of a row.
+// profileSeconds covers the first rounds of a row.
 const profileSeconds = 8
 
 func (b *bench) takeProfile(ctx context.Context, path string) error {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the servers that bench starts of itself.
+// TestMain lets the test binary run as the servers that bench starts from its own program.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && !strings.HasPrefix(os.Args[1], "-") {
 		if err := run(os.Args[1:]); err != nil {
@@ -53,7 +53,7 @@ func TestClientReadsAnswers(t *testing.T) {
 			t.Errorf("%s: got %+v (head %q), want %+v", c.name, a, a.head, c)
 		}
 		if rest, _ := io.ReadAll(in); string(rest) != "next" {
-			t.Errorf("%s: after the answer stands %q, want %q", c.name, rest, "next")
+			t.Errorf("%s: after the response there is %q, want %q", c.name, rest, "next")
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("load: %d requests, p50 %v, p99 %v: %v", o.requests, o.at(.5), o.at(.99), err)
 	}
 	_, err = load(d.address, 2, time.Second, http.StatusOK, func(int) stream { return again(d.request("GET", "/missing", 0)) })
-	if err == nil || !strings.Contains(err.Error(), "answer 404, not 200: not here") {
+	if err == nil || !strings.Contains(err.Error(), "status 404, not 200: not here") {
 		t.Errorf("load of a missing page: got %v, want the status and the body", err)
 	}
 }
@@ -151,7 +151,7 @@ func TestJudge(t *testing.T) {
 		{target{peer: "peer", of: value, less: true, goal: 0.8}, false, "≤ 0.8 ×"},
 		{target{of: cpu, less: true, goal: 2, unit: "ms CPU"}, true, "≤ 2 ms CPU"},
 		{target{of: memory, less: true, goal: 40, unit: "MB"}, false, "≤ 40 MB"},
-		{target{peer: "nobody", of: value, goal: 1}, false, "≥ 1 ×"},
+		{target{peer: "absent", of: value, goal: 1}, false, "≥ 1 ×"},
 	} {
 		if l := c.target.judge("row", "ms", m); l.OK != c.ok || l.Target != c.text {
 			t.Errorf("judge(%s to %q): got %q ok %v, want %q ok %v", l.Unit, l.Peer, l.Target, l.OK, c.text, c.ok)
@@ -159,7 +159,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// What is repeated in this process does what its row says.
+// The functions that are repeated in this process do what the name of their row says.
 func TestRepeated(t *testing.T) {
 	t.Parallel()
 	b := &bench{length: time.Millisecond}
@@ -171,11 +171,11 @@ func TestRepeated(t *testing.T) {
 	}
 	broken := errors.New("broken")
 	if _, err := b.repeat(func() error { return broken })(t.Context()); !errors.Is(err, broken) {
-		t.Errorf("a broken one: got %v, want its error", err)
+		t.Errorf("a function that fails: got %v, want its error", err)
 	}
 }
 
-// TestBench runs the whole thing on small data where its peers are.
+// TestBench runs all of bench on small data, if the other servers are installed.
 func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")

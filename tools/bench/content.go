@@ -28,20 +28,21 @@ func digestOf(b []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// randomBytes are n bytes that do not compress; the same seed gives the same bytes.
+// randomBytes returns n bytes that cannot be compressed; the same seed gives the same bytes.
 func randomBytes(seed byte, n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{seed}).Read(b)
 	return b
 }
 
-// Every image of the bench has this configuration and this layer of 1 KB.
+// All images of bench have this configuration and this layer of 1 KB.
 var (
 	imageConfig = []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)
 	imageLayer  = randomBytes(1, 1024)
 )
 
-// imageManifest is the manifest of image number n: as long as that of an image with ten layers, and another for each n.
+// imageManifest returns the manifest of image n: as long as that of an image with ten layers, and different for
+// each n.
 func imageManifest(n int) []byte {
 	type descriptor struct {
 		MediaType string `json:"mediaType"`
@@ -62,13 +63,13 @@ func imageManifest(n int) []byte {
 
 func tagOf(n int) string { return fmt.Sprintf("build-%07d", n) }
 
-// door is a registry as its clients see it.
+// door is a server with the credentials of a client.
 type door struct {
 	*process
-	auth string // the Authorization header's line with its end, or ""
+	auth string // the line of the Authorization header with its line end, or ""
 }
 
-// request is the bytes of a request's header. length is that of the body, -1 for chunks.
+// request returns the header of a request. length is that of the body; -1 means a chunked body.
 func (d *door) request(method, path string, length int, more ...string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: %s, */*\r\n%s", method, path, d.address, manifestType, d.auth)
@@ -85,7 +86,7 @@ func (d *door) request(method, path string, length int, more ...string) []byte {
 	return b.Bytes()
 }
 
-// callOn makes one request and wants this status.
+// callOn sends one request and checks the status of the response.
 func (d *door) callOn(c *client, method, path string, body []byte, want int, more ...string) (answer, error) {
 	var r io.Reader
 	if len(body) > 0 {
@@ -93,7 +94,7 @@ func (d *door) callOn(c *client, method, path string, body []byte, want int, mor
 	}
 	a, err := c.do(d.request(method, path, len(body), more...), r)
 	if err == nil && a.status != want {
-		err = fmt.Errorf("answer %d, not %d: %s", a.status, want, a.head)
+		err = fmt.Errorf("status %d, not %d: %s", a.status, want, a.head)
 	}
 	if err != nil {
 		return a, fmt.Errorf("%s %s of %s: %w", method, path, d.name, err)
@@ -101,7 +102,7 @@ func (d *door) callOn(c *client, method, path string, body []byte, want int, mor
 	return a, nil
 }
 
-// under makes an answer's Location a path.
+// under returns the path of a response's Location.
 func under(location string) string {
 	if _, rest, ok := strings.Cut(location, "://"); ok {
 		_, path, _ := strings.Cut(rest, "/")
@@ -110,7 +111,7 @@ func under(location string) string {
 	return location
 }
 
-// withDigest adds the query that ends an upload.
+// withDigest adds the query parameter that completes an upload.
 func withDigest(path, digest string) string {
 	if strings.Contains(path, "?") {
 		return path + "&digest=" + digest
@@ -118,7 +119,7 @@ func withDigest(path, digest string) string {
 	return path + "?digest=" + digest
 }
 
-// putBlob pushes a blob in one piece.
+// putBlob pushes a blob with one PUT.
 func (d *door) putBlob(c *client, repo string, body []byte, digest string) error {
 	a, err := d.callOn(c, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, http.StatusAccepted)
 	if err != nil {
@@ -128,7 +129,7 @@ func (d *door) putBlob(c *client, repo string, body []byte, digest string) error
 	return err
 }
 
-// push puts image 0 under some tags.
+// push puts image 0 with a number of tags.
 func (d *door) push(repo string, tags int) error {
 	c, err := dial(d.address)
 	if err != nil {
@@ -148,7 +149,7 @@ func (d *door) push(repo string, tags int) error {
 	return nil
 }
 
-// account is what `ecrin env --json` prints.
+// account is the output of `ecrin env --json`.
 type account struct {
 	ID     string `json:"AWS_ACCESS_KEY_ID"`
 	Secret string `json:"AWS_SECRET_ACCESS_KEY"`
@@ -161,12 +162,12 @@ func (b *bench) readAccount(ctx context.Context, data string) (a account, err er
 		return a, fmt.Errorf("ecrin env: %w", err)
 	}
 	if err := json.Unmarshal(out, &a); err != nil || a.Secret == "" {
-		return a, errors.New("ecrin env --json printed something else") // not shown: it may hold the secret
+		return a, errors.New("ecrin env --json printed something else") // the output may contain the secret
 	}
 	return a, nil
 }
 
-// sign makes a signed ECR API request: its header and its body, good for 15 minutes.
+// sign returns a signed ECR API request, as header and body; it is valid for 15 minutes.
 func (d *door) sign(ctx context.Context, a account, operation string, in any) (header, body []byte, err error) {
 	if body, err = json.Marshal(in); err != nil {
 		return nil, nil, err
@@ -187,7 +188,7 @@ func (d *door) sign(ctx context.Context, a account, operation string, in any) (h
 	return b.Bytes(), body, err
 }
 
-// api makes one signed call.
+// api sends one signed request.
 func (d *door) api(ctx context.Context, a account, operation string, in, out any) error {
 	header, body, err := d.sign(ctx, a, operation, in)
 	if err != nil {
@@ -214,7 +215,7 @@ func (d *door) api(ctx context.Context, a account, operation string, in, out any
 	return json.Unmarshal(text, out)
 }
 
-// login gets a docker token by a signed call; from then on requests carry it.
+// login gets a docker token with a signed request; later requests use it.
 func (d *door) login(ctx context.Context, a account) error {
 	var out struct {
 		AuthorizationData []struct{ AuthorizationToken string }
@@ -223,7 +224,7 @@ func (d *door) login(ctx context.Context, a account) error {
 		return err
 	}
 	if len(out.AuthorizationData) != 1 {
-		return errors.New("GetAuthorizationToken gave no token")
+		return errors.New("GetAuthorizationToken returned no token")
 	}
 	token := out.AuthorizationData[0].AuthorizationToken
 	if _, err := base64.StdEncoding.DecodeString(token); err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// fill puts images first to first+n-1, each under its own tag, straight into the metadata of a server that is not
-// running. The repository must hold the image's blobs.
+// fill stores the images first to first+n-1, each with its own tag, directly in the metadata of a server that
+// is not running. The repository must hold the blobs of the images.
 func fill(ctx context.Context, data, account, region, repo string, first, n int) error {
 	store, err := meta.OpenSQLite(ctx, data, time.Now)
 	if err != nil {
@@ -40,7 +40,7 @@ func fill(ctx context.Context, data, account, region, repo string, first, n int)
 	var mu sync.Mutex
 	next := first
 	g, ctx := errgroup.WithContext(ctx)
-	for range 128 { // as many as one commit takes
+	for range 128 { // the maximum number of transactions in one commit
 		g.Go(func() error {
 			for {
 				mu.Lock()

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// client is one keep-alive connection. It knows as much HTTP as the servers' answers need and costs a tenth of net/http's
-// client, so that on two cores the servers are measured and not the client.
+// client is a keep-alive connection. It implements only the part of HTTP that the servers' responses use, and
+// takes a tenth of the time of net/http's client, so that on two cores the servers are the bottleneck and not
+// the client.
 type client struct {
 	conn net.Conn
 	in   *bufio.Reader
@@ -31,20 +32,20 @@ func dial(address string) (*client, error) {
 
 func (c *client) close() { c.conn.Close() }
 
-// answer is a response whose body was counted and thrown away.
+// answer is a response whose body was counted and discarded.
 type answer struct {
 	status   int
 	location string
 	body     int64  // bytes
-	head     []byte // of the body, at most 4 KiB, for errors
+	head     []byte // beginning of the body, at most 4 KiB, for errors
 }
 
 const (
-	ioLimit = 2 * time.Minute // for one request and its answer
+	ioLimit = 2 * time.Minute // for one request and its response
 	noBody  = -1
 )
 
-// do sends prepared bytes, then body (nil for none), and reads the answer.
+// do sends a header, then body (nil for none), and reads the response.
 func (c *client) do(header []byte, body io.Reader) (answer, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(ioLimit)); err != nil {
 		return answer{}, err
@@ -59,7 +60,7 @@ func (c *client) do(header []byte, body io.Reader) (answer, error) {
 	}
 	a, err := c.read(bytes.HasPrefix(header, []byte("HEAD ")))
 	if err != nil {
-		return a, fmt.Errorf("reading an answer: %w", err)
+		return a, fmt.Errorf("reading a response: %w", err)
 	}
 	return a, nil
 }
@@ -100,19 +101,19 @@ func (c *client) read(isHead bool) (a answer, err error) {
 	case chunked:
 		return a, c.chunks(&a)
 	case length == noBody:
-		return a, errors.New("the answer has neither a length nor chunks")
+		return a, errors.New("the response has neither a length nor chunks")
 	}
 	return a, c.discard(&a, length)
 }
 
 func statusOf(line []byte) (int, error) {
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
-		return 0, fmt.Errorf("not an HTTP answer: %q", line)
+		return 0, fmt.Errorf("not an HTTP response: %q", line)
 	}
 	return strconv.Atoi(string(line[9:12]))
 }
 
-// discard takes what is buffered, then reads past the buffer.
+// discard discards n bytes, first those in the buffer.
 func (c *client) discard(a *answer, n int64) error {
 	if n < 0 {
 		return fmt.Errorf("a body of %d bytes", n)
@@ -144,7 +145,7 @@ func (c *client) chunks(a *answer) error {
 		if err := c.discard(a, size); err != nil {
 			return err
 		}
-		if _, err := c.in.Discard(2); err != nil { // the line end after the chunk, or after the last of them
+		if _, err := c.in.Discard(2); err != nil { // the line end after the chunk, or after the last chunk
 			return err
 		}
 		if size == 0 {
@@ -153,22 +154,23 @@ func (c *client) chunks(a *answer) error {
 	}
 }
 
-// stream makes the requests of one connection: header bytes, which may be reused by the next call, and a body or nil.
+// stream returns the requests of one connection, one at each call: the header, which the next call may
+// overwrite, and a body or nil.
 type stream func() (header []byte, body io.Reader)
 
-// again repeats one request.
+// again returns a stream that repeats one request.
 func again(header []byte) stream { return func() ([]byte, io.Reader) { return header, nil } }
 
-// outcome is what a load did.
+// outcome is the result of a load.
 type outcome struct {
 	requests int
 	took     time.Duration
-	waits    []time.Duration // of each request, sorted
+	waits    []time.Duration // duration of each request, sorted
 }
 
 func (o outcome) rate() float64 { return float64(o.requests) / o.took.Seconds() }
 
-// at is the wait below which the share q of requests stayed.
+// at returns the duration that the fraction q of the requests did not exceed.
 func (o outcome) at(q float64) time.Duration {
 	if len(o.waits) == 0 {
 		return 0
@@ -176,7 +178,7 @@ func (o outcome) at(q float64) time.Duration {
 	return o.waits[min(int(q*float64(len(o.waits))), len(o.waits)-1)]
 }
 
-// load keeps n connections busy for a while and fails on any answer but the wanted status.
+// load keeps n connections busy for the duration length, and fails if a response has another status than want.
 func load(address string, n int, length time.Duration, want int, streams func(i int) stream) (outcome, error) {
 	clients := make([]*client, n)
 	for i := range clients {
@@ -198,7 +200,7 @@ func load(address string, n int, length time.Duration, want int, streams func(i 
 				header, body := next()
 				a, err := c.do(header, body)
 				if err == nil && a.status != want {
-					err = fmt.Errorf("answer %d, not %d: %s", a.status, want, a.head)
+					err = fmt.Errorf("status %d, not %d: %s", a.status, want, a.head)
 				}
 				if errs[i] = err; err != nil {
 					return
@@ -215,7 +217,7 @@ func load(address string, n int, length time.Duration, want int, streams func(i 
 	slices.Sort(o.waits)
 	for _, err := range errs {
 		if err != nil {
-			return o, err // the others tell the same
+			return o, err // the other errors have the same cause
 		}
 	}
 	return o, nil

@@ -1,9 +1,9 @@
-// Command bench measures ecrin and its peers side by side, in one run, on one disk, and prints how they compare with the
-// speeds that the design asks for.
+// Command bench measures ecrin and other servers side by side, in one run and on one disk, and compares the
+// figures with the targets of the design.
 //
-// The peers are distribution (tools/clients/install distribution builds it), a bare net/http handler that answers the same
-// bytes, and nginx as a static file server. ecrin runs with authentication, the peers without. Figures assert nothing: the
-// exit code tells only whether everything could be measured.
+// The other servers are distribution (built by tools/clients/install distribution), a net/http handler that
+// sends the same bytes, and nginx as a static file server. ecrin runs with authentication, the others without.
+// A missed target is not an error: the exit status reports only whether everything could be measured.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 }
 
 func run(args []string) error {
-	switch { // this program's other lives, as servers
+	switch { // this program runs as a server too
 	case len(args) == 4 && args[0] == "serve":
 		return serveProfiled(args[1], args[2], args[3])
 	case len(args) == 3 && args[0] == "bare":
@@ -35,12 +35,12 @@ func run(args []string) error {
 		return serveFiles(args[1], args[2])
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 5, "how often each row is measured; medians are shown")
+	rounds := flags.Int("rounds", 5, "number of measurements of each row; medians are shown")
 	rows := flags.String("rows", ".", "regular expression of the rows to measure")
-	quick := flags.Bool("quick", false, "small data, short loads, one round: to see that it runs")
+	quick := flags.Bool("quick", false, "small data, short loads, one round: to check that bench works")
 	scale := flags.Bool("scale", false, "1,000,000 images instead of 100,000")
 	asJSON := flags.Bool("json", false, "print everything measured as JSON")
-	dir := flags.String("dir", "", "where the servers keep their data (default the temporary directory)")
+	dir := flags.String("dir", "", "directory of the servers' data (default the temporary directory)")
 	profiles := flags.String("profile", "", "directory for processor profiles of ecrin, one for each row")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -63,7 +63,7 @@ func run(args []string) error {
 		b.rounds, b.many, b.length, b.bigBytes, b.midBytes, b.parallel = 1, 2000, 300*time.Millisecond, 10e6, 2e6, 8
 	}
 	if b.rounds < 1 {
-		return errors.New("-rounds: at least one is needed")
+		return errors.New("-rounds: the minimum is 1")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -77,7 +77,7 @@ func run(args []string) error {
 	return r.text(os.Stdout)
 }
 
-// whole makes a directory, builds, starts, measures and cleans up.
+// whole creates a directory, builds, starts, measures and cleans up.
 func (b *bench) whole(ctx context.Context, dir string, only *regexp.Regexp) (r *report, err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
 )
 
-// statements are what both the rows of this file decide by: ten, most with conditions, of which two allow the request.
+// statements are used by both rows of this file: ten, most of them with conditions, of which two allow the
+// request.
 var statements = []string{
 	`{"Effect":"Allow","Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Resource":"arn:aws:ecr:*:*:repository/bench/*"}`,
 	`{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}`,
@@ -41,10 +42,10 @@ func policyOf(statements ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 }
 
-// userName is the user of the bench; each statement is a policy of its own.
+// userName is the user of bench; each statement is a separate policy of this user.
 const userName = "bench"
 
-// makeUser makes a user with ten policies, and a door to the same ecrin that comes with the user's docker token.
+// makeUser creates a user with ten policies, and a door to the same server with the user's docker token.
 func (b *bench) makeUser(ctx context.Context) error {
 	if _, err := b.iam(ctx, "CreateUser", "UserName", userName); err != nil {
 		return err
@@ -63,13 +64,13 @@ func (b *bench) makeUser(ctx context.Context) error {
 		Secret string `xml:"CreateAccessKeyResult>AccessKey>SecretAccessKey"`
 	}
 	if err := xml.Unmarshal(text, &made); err != nil || made.Secret == "" {
-		return errors.New("CreateAccessKey answered something else") // not shown: it may hold the secret
+		return errors.New("CreateAccessKey returned something else") // the response may contain the secret
 	}
 	b.userKey = account{ID: made.ID, Secret: made.Secret, Region: b.account.Region}
 	return nil
 }
 
-// iam makes one call of IAM as the root user.
+// iam calls an operation of IAM as the root user.
 func (b *bench) iam(ctx context.Context, operation string, members ...string) ([]byte, error) {
 	form := url.Values{"Action": {operation}, "Version": {"2010-05-08"}}
 	for i := 0; i < len(members); i += 2 {
@@ -105,7 +106,7 @@ func signAs(ctx context.Context, a account, r *http.Request, body []byte, servic
 	return nil
 }
 
-// getAsUser is the load of get with the user's token in place of root's.
+// getAsUser is like get, with the user's token instead of root's.
 func (b *bench) getAsUser(n int, path func(*door) requests) func(context.Context) (measure, error) {
 	return func(ctx context.Context) (measure, error) {
 		user := &door{process: b.ecrin.process}
@@ -116,7 +117,7 @@ func (b *bench) getAsUser(n int, path func(*door) requests) func(context.Context
 	}
 }
 
-// repeat calls a function in this process, on one core, and counts.
+// repeat calls a function in this process, on one core, and measures the rate.
 func (b *bench) repeat(what func() error) func(context.Context) (measure, error) {
 	return func(context.Context) (measure, error) {
 		const batch = 1000
@@ -134,7 +135,7 @@ func (b *bench) repeat(what func() error) func(context.Context) (measure, error)
 	}
 }
 
-// decision is one evaluation of the ten statements, and of none by a repository.
+// decision returns a function that evaluates the ten statements, without a repository policy.
 func decision() func() error {
 	d, err := policy.Parse(policyOf(statements...), policy.Identity)
 	if err != nil {
@@ -162,7 +163,7 @@ func decision() func() error {
 	}
 }
 
-// check is one signature read and verified, as of an API call with a body of 60 bytes.
+// check returns a function that parses and verifies one signature, as of an API call with a body of 60 bytes.
 func check() func() error {
 	now := time.Now()
 	body := []byte(`{"repositoryName":"bench/few","imageIds":[{"imageTag":"v1"}]}`)
@@ -176,7 +177,7 @@ func check() func() error {
 	if err := signAs(context.Background(), a, r, body, "ecr", "us-east-1", now); err != nil {
 		return func() error { return err }
 	}
-	// A server finds these in the request; a client leaves them out.
+	// A server reads these from the request; a client does not set them.
 	r.Host = r.URL.Host
 	r.RequestURI = "/"
 	return func() error {

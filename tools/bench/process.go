@@ -16,20 +16,20 @@ import (
 	"time"
 )
 
-// process is a server that runs.
+// process is a running server.
 type process struct {
 	name    string
 	address string // HOST:PORT
 	cmd     *exec.Cmd
 	ended   chan error
 	log     string
-	ready   time.Duration // from the start to the first good answer
+	ready   time.Duration // time from the start to the first successful response
 }
 
 const startLimit = time.Minute
 
-// start runs a program and waits until GET path at the address is answered with 200 or 401. Its output goes to a file of
-// its name in dir: a server's log costs time, as it does in use.
+// start runs a program and waits until GET path returns 200 or 401. The program's output goes to the file
+// NAME.log in dir, since the cost of a server's log is part of its speed.
 func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) (*process, error) {
 	p := &process{name: name, address: address, cmd: cmd, ended: make(chan error, 1), log: filepath.Join(dir, name+".log")}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -67,7 +67,7 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 	}
 }
 
-// stop ends the process in good order, or kills it.
+// stop terminates the process, and kills it if it does not end in time.
 func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -90,10 +90,10 @@ func (p *process) tail() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-// tick is the unit of /proc/PID/stat. It is 100 Hz on every Linux that Go runs on.
+// tick is the unit of /proc/PID/stat. It is 100 Hz on every Linux that Go supports.
 const tick = 10 * time.Millisecond
 
-// cpu is the processor time that the process and its living children have used.
+// cpu returns the processor time that the process and its running children have used.
 func (p *process) cpu() (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range p.pids() {
@@ -110,7 +110,7 @@ func (p *process) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
-// cpuOf adds user and system time of a stat line. The program's name, in brackets, may hold blanks.
+// cpuOf adds the user and system time of a stat line. The program's name, in parentheses, may contain spaces.
 func cpuOf(stat []byte) (time.Duration, error) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
@@ -121,7 +121,7 @@ func cpuOf(stat []byte) (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
-// pids are the process and its children: nginx works in those.
+// pids returns the process and its children; nginx serves in its children.
 func (p *process) pids() []int {
 	pid := p.cmd.Process.Pid
 	all := []int{pid}
@@ -137,7 +137,8 @@ func (p *process) pids() []int {
 	return all
 }
 
-// memory is a value of /proc/PID/status in MB: VmRSS is now, VmHWM the highest since resetPeak.
+// memory returns a value of /proc/PID/status in MB: VmRSS is the current size, VmHWM the largest since
+// resetPeak.
 func (p *process) memory(key string) float64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -159,12 +160,13 @@ func memoryOf(status, key string) float64 {
 	return 0
 }
 
-// resetPeak makes VmHWM start again from the present size.
+// resetPeak resets VmHWM to the current size.
 func (p *process) resetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
 }
 
-// freeAddress finds a free port. Another program may take it before the server does; then the start fails and says so.
+// freeAddress finds a free port. If another program takes the port before the server does, the server fails to
+// start.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

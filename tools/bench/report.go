@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// measure is what one contender did in one round.
+// measure has the figures of one contender in one round.
 type measure struct {
 	Value  float64 `json:"value"`            // in the row's unit
 	CPU    float64 `json:"cpu_us,omitempty"` // the server's processor time for a request, microseconds
 	P50    float64 `json:"p50_ms,omitempty"`
 	P99    float64 `json:"p99_ms,omitempty"`
-	Memory float64 `json:"memory_mb,omitempty"` // resident size of the server, the peak where a row says so
+	Memory float64 `json:"memory_mb,omitempty"` // resident size of the server, for some rows the peak
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// measures of a contender, one for each round.
+// measures are those of a contender, one for each round.
 type measures []measure
 
-// median is taken of each member by itself.
+// median returns the median of each field independently.
 func (all measures) median() measure {
 	of := func(member func(measure) float64) float64 {
 		var values []float64
@@ -42,7 +42,8 @@ func (all measures) median() measure {
 	}
 }
 
-// median of an even number of values is the mean of the two in the middle; of none it is 0.
+// median returns the median, for an even number of values the mean of the two in the middle, and 0 without
+// values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -51,20 +52,20 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// target is what a row should reach.
+// target is the goal of a row.
 type target struct {
-	peer string                  // whom the ratio is to; "" when the target is a figure of ecrin alone
-	of   func(m measure) float64 // the figure that counts
+	peer string                  // the server to compare with; "" if the target is a figure of ecrin alone
+	of   func(m measure) float64 // the compared figure
 	less bool                    // smaller is better
-	goal float64                 // for the ratio, or the figure
-	unit string                  // of a figure
+	goal float64                 // value of the ratio, or of the figure
+	unit string                  // unit of the figure
 }
 
 func value(m measure) float64  { return m.Value }
 func cpu(m measure) float64    { return m.CPU / 1000 }
 func memory(m measure) float64 { return m.Memory }
 
-// line is a target with its outcome.
+// line is a target with its result.
 type line struct {
 	Row    string  `json:"row"`
 	Ecrin  float64 `json:"ecrin"`
@@ -103,7 +104,7 @@ func (t target) judge(row string, unit string, medians map[string]measure) line 
 	return l
 }
 
-// report is what a run found.
+// report is the result of a run.
 type report struct {
 	Rounds  int                            `json:"rounds"`
 	Lines   []line                         `json:"lines"`
@@ -130,7 +131,7 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// text writes two tables in Markdown: the targets, and everything that was measured.
+// text writes two tables in Markdown: the targets, and all measurements.
 func (r *report) text(w io.Writer) error {
 	rows := [][]string{{"row", "ecrin", "peer", "", "ratio", "target", ""}}
 	for _, l := range r.Lines {
@@ -143,7 +144,7 @@ func (r *report) text(w io.Writer) error {
 	if err := table(w, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nMedians of %d rounds [least..most]\n\n", r.Rounds)
+	fmt.Fprintf(w, "\nMedians of %d rounds [min..max]\n\n", r.Rounds)
 	rows = [][]string{{"row", "server", "figure", "spread", "CPU µs/request", "p50 ms", "p99 ms", "memory MB"}}
 	for _, row := range r.order {
 		names := make([]string, 0, len(r.Details[row]))
@@ -174,7 +175,7 @@ func (r *report) text(w io.Writer) error {
 	return nil
 }
 
-// rank puts ecrin first.
+// rank returns the place of a server in the table: ecrin first.
 func rank(name string) int {
 	if name == "ecrin" {
 		return 1

@@ -12,7 +12,7 @@ import (
 
 const connections = 32
 
-// rows are the cases of the design's table of speeds, in its order.
+// rows returns the cases of the design's table of speeds, in its order.
 func (b *bench) rows() []row {
 	d := distribution
 	return []row{
@@ -64,7 +64,7 @@ func (b *bench) rows() []row {
 		{"SigV4 checks", "1/s", []contender{
 			{"ecrin", b.repeat(check())},
 		}, []target{{of: value, goal: 20_000}}},
-		// From here on the repositories have more tags than the rows above say.
+		// From here on, the repositories have more tags than the names of the rows above say.
 		{"PUT of a tag, 8 writers", "req/s", []contender{
 			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
 		}, []target{{peer: d, of: value, goal: 1.5}}},
@@ -82,15 +82,16 @@ func (b *bench) rows() []row {
 
 const distribution = "distribution"
 
-// requests makes the stream of each connection; they are made anew for each turn, since ecrin's address and token change
-// when it starts again.
+// requests returns the streams of a load, one per connection. They are made for each measurement, since ecrin's
+// address and token change when it restarts.
 type requests func() func(connection int) stream
 
 func fixed(header []byte) requests {
 	return func() func(int) stream { return func(int) stream { return again(header) } }
 }
 
-// manifestOf asks for random tags among n. The requests are prepared, so that the client spends no time on them.
+// manifestOf requests random tags among n. The requests are prepared, so that the client spends no time on
+// them.
 func manifestOf(d *door, repo string, n int) requests {
 	return func() func(int) stream {
 		front, back := d.splitRequest("/v2/" + repo + "/manifests/")
@@ -105,7 +106,7 @@ func manifestOf(d *door, repo string, n int) requests {
 	}
 }
 
-// splitRequest is a GET's header before and after the last part of its path.
+// splitRequest returns the header of a GET before and after the last element of its path.
 func (d *door) splitRequest(path string) (front, back []byte) {
 	whole := d.request(http.MethodGet, path, 0)
 	n := len(http.MethodGet) + 1 + len(path)
@@ -124,7 +125,7 @@ func blobOf(d *door, digest string) requests {
 	}
 }
 
-// tagPages asks for pages that begin anywhere.
+// tagPages requests pages that begin at random tags.
 func (b *bench) tagPages() requests {
 	return func() func(int) stream {
 		front, back := b.ecrin.splitRequest("/v2/" + manyRep + "/tags/list?n=100&last=")
@@ -136,12 +137,12 @@ func (b *bench) tagPages() requests {
 	}
 }
 
-// get loads a server with requests that are answered with 200.
+// get loads a server with requests whose response has the status 200.
 func (b *bench) get(d *door, n int, r requests) func(context.Context) (measure, error) {
 	return func(context.Context) (measure, error) { return b.load(d, n, http.StatusOK, r()) }
 }
 
-// load warms up, then measures.
+// load measures a load after a warm-up.
 func (b *bench) load(d *door, n, want int, streams func(int) stream) (measure, error) {
 	if _, err := load(d.address, n, b.length/10, want, streams); err != nil {
 		return measure{}, err
@@ -160,7 +161,7 @@ func (b *bench) load(d *door, n, want int, streams func(int) stream) (measure, e
 	}, err
 }
 
-// download reads a large body again and again on one connection.
+// download reads a large body repeatedly on one connection.
 func (b *bench) download(d *door, path string) func(context.Context) (measure, error) {
 	return func(context.Context) (measure, error) {
 		m, err := b.load(d, 1, http.StatusOK, func(int) stream { return again(d.request(http.MethodGet, path, 0)) })
@@ -169,7 +170,7 @@ func (b *bench) download(d *door, path string) func(context.Context) (measure, e
 	}
 }
 
-// putTags makes new tags of an image that is there.
+// putTags puts new tags on an existing image.
 func (b *bench) putTags(d *door, repo string) func(context.Context) (measure, error) {
 	body := imageManifest(0)
 	return func(context.Context) (measure, error) {
@@ -178,7 +179,7 @@ func (b *bench) putTags(d *door, repo string) func(context.Context) (measure, er
 		number := 0
 		return b.load(d, 8, http.StatusCreated, func(i int) stream {
 			number++
-			first := number // of this connection, in the warm-up and after it
+			first := number // first tag of this connection, in the warm-up and after it
 			n := 0
 			return func() ([]byte, io.Reader) {
 				n++
@@ -189,7 +190,7 @@ func (b *bench) putTags(d *door, repo string) func(context.Context) (measure, er
 	}
 }
 
-// describe asks for pages all over the large repository, by signed calls.
+// describe requests random pages of the large repository, by signed requests.
 func (b *bench) describe(ctx context.Context) (measure, error) {
 	type input struct {
 		RepositoryName string `json:"repositoryName"`
@@ -205,7 +206,7 @@ func (b *bench) describe(ctx context.Context) (measure, error) {
 			return measure{}, err
 		}
 		calls = append(calls, append(header, body...))
-		in.MaxResults = min(1000, b.many/10) // the next measured page is far from this one
+		in.MaxResults = min(1000, b.many/10) // so that the next measured page is far from this one
 		var out struct{ NextToken string }
 		if err := b.ecrin.api(ctx, b.account, "DescribeImages", in, &out); err != nil {
 			return measure{}, err
@@ -223,7 +224,7 @@ func (b *bench) describe(ctx context.Context) (measure, error) {
 	})
 }
 
-// mounts makes the layer of one repository a layer of another; no byte of it is sent.
+// mounts mounts the layer of one repository into another, without sending its bytes.
 func (b *bench) mounts(context.Context) (measure, error) {
 	path := "/v2/" + uploadRepo(0) + "/blobs/uploads/?from=" + few + "&mount=" + digestOf(b.big)
 	return b.load(b.ecrin, 8, http.StatusCreated, func(int) stream { return again(b.ecrin.request(http.MethodPost, path, 0)) })
@@ -237,7 +238,7 @@ func (b *bench) starts(ctx context.Context) (measure, error) {
 	if err := b.openEcrin(ctx); err != nil {
 		return measure{}, err
 	}
-	time.Sleep(time.Second) // idle means that nothing happens
+	time.Sleep(time.Second) // the memory of the idle server is measured
 	return measure{Value: b.ecrin.ready.Seconds(), Memory: b.ecrin.memory("VmRSS")}, nil
 }
 

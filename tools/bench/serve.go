@@ -17,7 +17,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/config"
 )
 
-// serveProfiled runs ecrin's server in this program, with pprof on an address of its own. The product has no such door.
+// serveProfiled runs ecrin's server in this program, with pprof on a separate address. The product has no such
+// endpoint.
 func serveProfiled(data, listen, profile string) error {
 	c := config.Default()
 	c.Data, c.Listen = data, []string{listen}
@@ -40,7 +41,7 @@ func serveProfiled(data, listen, profile string) error {
 	return a.Run(ctx, func(app.Running) {})
 }
 
-// serveBare answers every request with the bytes of a file and the headers that a registry must send.
+// serveBare sends the bytes of a file as response to every request, with the headers that a registry must send.
 func serveBare(file, listen string) error {
 	body, err := os.ReadFile(file)
 	if err != nil {
@@ -57,7 +58,7 @@ func serveBare(file, listen string) error {
 	return http.ListenAndServe(listen, handler)
 }
 
-// serveFiles is the static file server where there is no nginx.
+// serveFiles is the static file server if there is no nginx.
 func serveFiles(dir, listen string) error {
 	return http.ListenAndServe(listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join(dir, filepath.Base(r.URL.Path)))

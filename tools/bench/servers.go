@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// The servers under test. All keep their files below one directory, so on one disk.
+// The servers under test. All keep their files below one directory, so that they use the same disk.
 
-// buildEcrin compiles the product as `make build` does.
+// buildEcrin builds the product as `make build` does.
 func buildEcrin(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "ecrin")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "github.com/ecrin-dev/ecrin/cmd/ecrin")
@@ -23,7 +23,8 @@ func buildEcrin(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// startEcrin serves data. With a profile address it is this program that serves, with the same server and net/http/pprof.
+// startEcrin starts ecrin on the directory data. With a profile address, it starts this program, which runs the
+// same server and net/http/pprof.
 func (b *bench) startEcrin(ctx context.Context, data string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -44,7 +45,7 @@ func (b *bench) startEcrin(ctx context.Context, data string) (*process, error) {
 	return start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
 }
 
-// distributionPath finds the peer that tools/clients/install builds; "" when it is not there.
+// distributionPath returns the path of distribution, built by tools/clients/install; "" if it is not built.
 func distributionPath() (string, error) {
 	dir := os.Getenv("ECRIN_CLIENTS")
 	if dir == "" {
@@ -84,7 +85,8 @@ http: {addr: %s}
 	return start(ctx, b.dir, "distribution", address, "/v2/", cmd)
 }
 
-// startBare runs the least that a Go registry could be: net/http and the answer's bytes.
+// startBare starts a handler that does the minimum of a Go registry: it sends the response's bytes with
+// net/http.
 func (b *bench) startBare(ctx context.Context, manifest string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
@@ -93,7 +95,7 @@ func (b *bench) startBare(ctx context.Context, manifest string) (*process, error
 	return start(ctx, b.dir, "bare", address, "/", exec.Command(b.self, "bare", manifest, address))
 }
 
-// The workers keep root's rights where there are any, so that they reach the file.
+// The workers keep root's rights, if any, so that they can read the file.
 const nginxConfig = `user root;
 worker_processes 2;
 daemon off;
@@ -114,7 +116,7 @@ http {
 }
 `
 
-// startStatic serves dir/static with nginx, or with Go's file server where there is no nginx.
+// startStatic serves dir/static with nginx, or with Go's file server if there is no nginx.
 func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 const chunkBytes = 10 << 20
 
-// upload sends one blob to the few repository by some way of the protocol.
+// upload sends one blob to the few repository with one of the methods of the protocol.
 type upload func(d *door, c *client, body []byte, digest string) error
 
 func (b *bench) uploadRow(how string, by upload) row {
@@ -30,7 +30,7 @@ func (b *bench) uploadRow(how string, by upload) row {
 	return r
 }
 
-// fresh is a blob that no server has seen: the large one with another start.
+// fresh changes body to a blob that no server has, by changing its beginning, and returns its digest.
 var freshMu sync.Mutex
 var freshCount uint64
 
@@ -93,7 +93,7 @@ func (b *bench) streamed(d *door, c *client, body []byte, digest string) error {
 	}
 	a, err = c.do(d.request(http.MethodPatch, under(a.location), -1, "Content-Type: application/octet-stream"), &chunks{rest: body})
 	if err != nil || a.status != http.StatusAccepted {
-		return fmt.Errorf("PATCH of %s: answer %d: %s: %w", d.name, a.status, a.head, err)
+		return fmt.Errorf("PATCH of %s: status %d: %s: %w", d.name, a.status, a.head, err)
 	}
 	_, err = d.callOn(c, http.MethodPut, withDigest(under(a.location), digest), nil, http.StatusCreated)
 	return err
@@ -122,7 +122,7 @@ func (s *chunks) Read(p []byte) (int, error) {
 
 const floorName = "hash and write, overlapped"
 
-// floor is the least that a durable PUT can take: the hash alone, and beside it a durable write alone.
+// floor measures the minimum duration of a durable PUT: hashing, and a durable write in parallel.
 func (b *bench) floor(context.Context) (measure, error) {
 	body := bytes.Clone(b.big)
 	fresh(body)
@@ -155,7 +155,7 @@ func writeDurably(path string, body []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// uploads pushes many blobs at once, each to a repository of its own.
+// uploads pushes many blobs concurrently, each to a separate repository.
 func (b *bench) uploads(d *door) func(context.Context) (measure, error) {
 	return func(context.Context) (measure, error) {
 		bodies, digests := make([][]byte, b.parallel), make([]string, b.parallel)
