@@ -13,18 +13,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/apptest"
 )
 
-// cli is the aws CLI, version 2, in a home of its own, at one server.
+// cli runs the aws CLI, version 2, with its own home folder, against one server.
 type cli struct {
 	t    *testing.T
 	path string
 	home string
-	w    *world
-	door []string // where to call: the server by default
-	env  []string // who calls
+	inst *installation
+	door []string // the endpoint options; by default those of the server
+	env  []string // the credentials
 }
 
-// newCLI finds the aws CLI of version 2, which need not be the first one on PATH.
-func newCLI(t *testing.T, w *world) cli {
+// newCLI finds an aws CLI of version 2, which need not be the first on PATH.
+func newCLI(t *testing.T, inst *installation) cli {
 	t.Helper()
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path, err := exec.LookPath(filepath.Join(dir, "aws"))
@@ -32,14 +32,14 @@ func newCLI(t *testing.T, w *world) cli {
 			continue
 		}
 		if out, err := exec.Command(path, "--version").Output(); err == nil && bytes.HasPrefix(out, []byte("aws-cli/2.")) {
-			return cli{t: t, path: path, home: t.TempDir(), w: w, door: []string{"--endpoint-url", w.URL}}
+			return cli{t: t, path: path, home: t.TempDir(), inst: inst, door: []string{"--endpoint-url", inst.URL}}
 		}
 	}
 	t.Skip("no aws CLI of version 2 on PATH; tools/clients/install packages, which make test runs, installs one")
 	return cli{}
 }
 
-// as is the CLI of whoever has the credentials.
+// as returns the CLI with the credentials of an actor.
 func (c cli) as(a actor) cli {
 	c.env = []string{"AWS_ACCESS_KEY_ID=" + a.keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + a.keys.SecretAccessKey}
 	if a.keys.SessionToken != "" {
@@ -48,9 +48,9 @@ func (c cli) as(a actor) cli {
 	return c
 }
 
-// run runs a command and gives its standard output and what it said about an error.
+// run runs a command and returns its standard output, and its standard error in said.
 func (c cli) run(args ...string) (out []byte, said string, err error) {
-	cmd := exec.CommandContext(c.t.Context(), c.path, slices.Concat(c.door, []string{"--region", c.w.Running.Region, "--output", "json"}, args)...)
+	cmd := exec.CommandContext(c.t.Context(), c.path, slices.Concat(c.door, []string{"--region", c.inst.Running.Region, "--output", "json"}, args)...)
 	cmd.Env = append([]string{"HOME=" + c.home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1", "LC_ALL=C.UTF-8"}, c.env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -58,7 +58,7 @@ func (c cli) run(args ...string) (out []byte, said string, err error) {
 	return out, stderr.String(), err
 }
 
-// ok runs a command that has to succeed, and reads its answer into v unless that is nil.
+// ok runs a command that must succeed, and decodes its output into v unless v is nil.
 func (c cli) ok(v any, args ...string) {
 	c.t.Helper()
 	out, said, err := c.run(args...)
@@ -73,7 +73,7 @@ func (c cli) ok(v any, args ...string) {
 	}
 }
 
-// refused runs a command that has to fail with the words.
+// refused runs a command that must fail with a text that contains words.
 func (c cli) refused(words string, args ...string) {
 	c.t.Helper()
 	out, said, err := c.run(args...)
@@ -84,12 +84,12 @@ func (c cli) refused(words string, args ...string) {
 
 type cliKey struct{ AccessKeyID, SecretAccessKey, SessionToken string }
 
-// actor is whoever has the key.
+// actor returns the actor with the key.
 func (c cli) actor(account string, k cliKey) actor {
-	return c.w.as(account, k.AccessKeyID, k.SecretAccessKey, k.SessionToken)
+	return c.inst.as(account, k.AccessKeyID, k.SecretAccessKey, k.SessionToken)
 }
 
-// password is the docker password of whoever calls.
+// password returns a docker password for the CLI's credentials.
 func (c cli) password() string {
 	c.t.Helper()
 	out, said, err := c.run("ecr", "get-login-password")
@@ -99,19 +99,19 @@ func (c cli) password() string {
 	return strings.TrimSpace(string(out))
 }
 
-// Two teams move to ecrin with the commands of their runbook: production owns images, development pulls some of them, by a
-// role with an external id, by sessions with less, and by the policy of a repository. Whatever is allowed can be pulled by
-// docker's protocol at once, all else is denied with its reason.
+// Two teams migrate to ecrin with the commands of their runbook: production owns images, and development pulls
+// some of them, by a role with an external id, by sessions with fewer rights, and by a repository policy. An
+// allowed image can be pulled by docker's protocol immediately; every other request is denied with its reason.
 func TestCrossAccountByCLI(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, apptest.Options{})
-	prod, dev := w.account(t, "111122223333"), w.account(t, "444455556666")
-	shell := newCLI(t, w)
+	inst := newInstallation(t, apptest.Options{})
+	prod, dev := inst.account(t, "111122223333"), inst.account(t, "444455556666")
+	shell := newCLI(t, inst)
 	p, d := shell.as(prod), shell.as(dev)
 	app, base := prod.push(t, "team/app"), prod.push(t, "team/base")
 	prod.push(t, "team/secret")
 
-	// Production: what may be pulled, who may become the role, and what it can never get.
+	// Production: what may be pulled, who may assume the role, and what the role can never access.
 	var policy struct{ Policy struct{ Arn string } }
 	p.ok(&policy, "iam", "create-policy", "--policy-name", "pull-team", "--policy-document", allow(pulls, "arn:aws:ecr:*:*:repository/nothing"))
 	p.ok(nil, "iam", "create-policy-version", "--policy-arn", policy.Policy.Arn, "--set-as-default", "--policy-document",
@@ -150,7 +150,8 @@ func TestCrossAccountByCLI(t *testing.T) {
 		t.Errorf("get-role: got %+v, want the trust policy decoded by the CLI, and the boundary", r)
 	}
 
-	// Development: a group whose users may become that role, and a user who may log in and pull from elsewhere.
+	// Development: a group whose users may assume that role, and a user who may log in and pull from other
+	// accounts.
 	d.ok(nil, "iam", "create-group", "--group-name", "devs")
 	d.ok(nil, "iam", "put-group-policy", "--group-name", "devs", "--policy-name", "partner", "--policy-document", allow("sts:AssumeRole", role.Role.Arn))
 	key := func(user string) actor {
@@ -174,7 +175,7 @@ func TestCrossAccountByCLI(t *testing.T) {
 		t.Errorf("get-caller-identity: got %+v, want %s", who, want)
 	}
 
-	// The role: only with the external id, and only for who may.
+	// The role can be assumed only with the external id, and only by users with the right.
 	assume := []string{"sts", "assume-role", "--role-arn", role.Role.Arn, "--role-session-name", "build"}
 	withID := slices.Concat(assume, []string{"--external-id", "dev-42"})
 	shell.as(ada).refused("User: "+dev.arn("user/ada")+" is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+" because no role trust policy allows the sts:AssumeRole action", assume...)
@@ -195,25 +196,25 @@ func TestCrossAccountByCLI(t *testing.T) {
 		}
 		return shell.as(shell.actor(prod.account, got.Credentials))
 	}
-	whole := w.registry(prod.account, become().password())
+	whole := inst.registry(prod.account, become().password())
 	wantPull(t, whole.Repo("team/app"), app)
 	wantPull(t, whole.Repo("team/base"), base)
 	wantNoPull(t, whole.Repo("team/secret"), "assumed-role/ci-puller/build", "repository/team/secret with an explicit deny in a permissions boundary")
 	wantNoPull(t, whole.Repo("other/app"), "repository/other/app because no identity-based policy allows the ecr:BatchGetImage action")
 
-	// A session with less: the right on team/base is not among those of the session policy.
-	less := w.registry(prod.account, become("--policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/app"}]}`).password())
+	// A session with fewer rights: the session policy does not allow access to team/base.
+	less := inst.registry(prod.account, become("--policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/app"}]}`).password())
 	wantPull(t, less.Repo("team/app"), app)
 	wantNoPull(t, less.Repo("team/base"), "because no session policy allows the ecr:BatchGetImage action")
-	onlyRead := w.registry(prod.account, become("--policy-arns", "arn="+readOnly).password())
+	onlyRead := inst.registry(prod.account, become("--policy-arns", "arn="+readOnly).password())
 	wantPull(t, onlyRead.Repo("team/base"), base)
 	denied, err := onlyRead.Do(t, "POST", onlyRead.Repo("team/base").Path("/blobs/uploads/"), nil).WantError(t, 403, "DENIED").Errors()
 	if want := "because no session policy allows the ecr:InitiateLayerUpload action"; err != nil || !strings.Contains(denied[0].Message, want) {
 		t.Errorf("a push: denied with %+v (%v), want %q", denied, err, want)
 	}
 
-	// The policy of a repository: both sides have to allow.
-	bobs := w.registry(prod.account, shell.as(bob).password())
+	// A repository policy: both accounts have to allow the request.
+	bobs := inst.registry(prod.account, shell.as(bob).password())
 	wantNoPull(t, bobs.Repo("team/base"), dev.arn("user/bob"), "because no resource-based policy allows the ecr:BatchGetImage action")
 	onRepository := `{"Version":"2012-10-17","Statement":[{"Sid":"partners","Effect":"Allow","Principal":{"AWS":["` + dev.arn("user/bob") + `","` + dev.arn("user/ada") + `"]},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
 	p.ok(nil, "ecr", "set-repository-policy", "--repository-name", "team/base", "--policy-text", onRepository)
@@ -231,7 +232,7 @@ func TestCrossAccountByCLI(t *testing.T) {
 	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary", dev.arn("policy/no-registry"))
 	wantNoPull(t, bobs.Repo("team/base"), "because no permissions boundary allows the ecr:BatchGetImage action")
 
-	// Taken back: tokens that are out there are good for nothing at once.
+	// After a revocation, tokens that were issued before have no rights any more.
 	p.ok(nil, "iam", "set-default-policy-version", "--policy-arn", policy.Policy.Arn, "--version-id", "v1")
 	wantNoPull(t, whole.Repo("team/app"), "because no identity-based policy allows the ecr:BatchGetImage action")
 }

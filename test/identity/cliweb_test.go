@@ -21,9 +21,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/tlsauto"
 )
 
-// A pod's environment is enough for the CLI: the role, and a file with the token. It asks STS by its real name, before the
-// command, and so does the command; a proxy leads both to the server. The issuer's certificate is of a private authority that
-// the server was told of.
+// A pod's environment is sufficient for the CLI: the role, and a file with the token. Both the request to STS
+// and the command itself use the real names, which a proxy forwards to the server. The issuer's certificate is
+// of a private authority that the server is configured to trust.
 func TestWebIdentityByCLI(t *testing.T) {
 	t.Parallel()
 	issuer := oidctest.Start(t, oidctest.Options{Present: 3})
@@ -31,13 +31,13 @@ func TestWebIdentityByCLI(t *testing.T) {
 	if err := os.WriteFile(ca, rootOf(t, issuer), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, apptest.Options{Config: func(c *config.Config) { dialsLocal(c); c.EgressCA = ca }})
-	root := w.account(t, "111122223333")
+	inst := newInstallation(t, apptest.Options{Config: func(c *config.Config) { dialsLocal(c); c.EgressCA = ca }})
+	root := inst.account(t, "111122223333")
 	app := root.push(t, "team/app")
 	role := root.vouched(t, issuer)
 
-	pod := newCLI(t, w)
-	proxy, authority := realNames(t, w)
+	pod := newCLI(t, inst)
+	proxy, authority := realNames(t, inst)
 	token := filepath.Join(pod.home, "token")
 	pod.door = nil
 	pod.env = []string{
@@ -56,29 +56,29 @@ func TestWebIdentityByCLI(t *testing.T) {
 	if want := "arn:aws:sts::" + root.account + ":assumed-role/web/pod"; who.Arn != want {
 		t.Errorf("get-caller-identity in the pod: got %s, want %s", who.Arn, want)
 	}
-	docker := w.registry(root.account, pod.password())
+	docker := inst.registry(root.account, pod.password())
 	wantPull(t, docker.Repo("team/app"), app)
 	pod.refused("because no identity-based policy allows the ecr:CreateRepository action", "ecr", "create-repository", "--repository-name", "team/new")
 	write("other")
-	if err := os.RemoveAll(filepath.Join(pod.home, ".aws")); err != nil { // where the CLI keeps credentials
+	if err := os.RemoveAll(filepath.Join(pod.home, ".aws")); err != nil { // the CLI's cache of credentials
 		t.Fatal(err)
 	}
 	pod.refused("sts:AssumeRoleWithWebIdentity", "sts", "get-caller-identity")
 }
 
-// realNames is a way to the server under every real name: a proxy for HTTPS, and the file of the authority that vouches for
-// the names.
-func realNames(t *testing.T, w *world) (proxy, authority string) {
+// realNames makes the server reachable under every real name: it returns a proxy for HTTPS, and the file with
+// the authority that signs the names' certificates.
+func realNames(t *testing.T, inst *installation) (proxy, authority string) {
 	t.Helper()
 	names, err := tlsauto.New(filepath.Join(t.TempDir(), "tls"), func(string) bool { return true }, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := url.Parse(w.URL)
+	server, err := url.Parse(inst.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The name that the client used goes on: it is signed, and tells which service is asked.
+	// The Host header of the client is forwarded: it is signed, and selects the service.
 	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server); r.Out.Host = r.In.Host }}
 	front := httptest.NewUnstartedServer(forward)
 	front.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: names.GetCertificate}
@@ -102,9 +102,9 @@ func realNames(t *testing.T, w *world) (proxy, authority string) {
 			return
 		}
 		defer near.Close()
-		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n") // whoever went away does not wait for it
+		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n") // a client that closed the connection does not read it
 		go func() {
-			_, _ = io.Copy(far, buffered) // either side may end first
+			_, _ = io.Copy(far, buffered) // either side may close first
 			_ = far.(*net.TCPConn).CloseWrite()
 		}()
 		_, _ = io.Copy(near, far)
@@ -113,7 +113,7 @@ func realNames(t *testing.T, w *world) (proxy, authority string) {
 	return tunnel.URL, names.CAPath()
 }
 
-// rootOf is the issuer's authority, as it presents it.
+// rootOf returns the issuer's root certificate, as it presents it.
 func rootOf(t *testing.T, issuer *oidctest.Issuer) []byte {
 	t.Helper()
 	c, err := tls.Dial("tcp", strings.TrimPrefix(issuer.URL(), "https://"), &tls.Config{RootCAs: issuer.Roots(), ServerName: "127.0.0.1"})

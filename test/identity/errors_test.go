@@ -14,18 +14,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/apptest"
 )
 
-// Programs tell errors apart by the SDK's types: each one that ecrin gives comes out as its type, with a text that says what.
+// Programs distinguish errors by the SDK's types: each error of ecrin has its type, with a text that describes
+// the cause.
 func TestTypedErrors(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, apptest.Options{})
-	root := w.account(t, "111122223333")
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
 	ada := root.user(t, "ada")
 	trusts := trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", "")
 	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"), AssumeRolePolicyDocument: &trusts})
 	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow("sts:*", "*"))})
 	linked := do(t, root.iam.CreateServiceLinkedRole, iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("ecr.amazonaws.com")}).Role
 	ours := do(t, root.iam.ListAttachedRolePolicies, iam.ListAttachedRolePoliciesInput{RoleName: linked.RoleName}).AttachedPolicies[0].PolicyArn
-	stranger := w.account(t, "444455556666")
+	stranger := inst.account(t, "444455556666")
 	do(t, stranger.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("theirs"), PolicyDocument: aws.String(allow("*", "*"))})
 
 	ctx := t.Context()
@@ -39,8 +40,8 @@ func TestTypedErrors(t *testing.T) {
 		words string
 		call  func() error
 	}{
-		{"GetUser of nobody", noSuch, "The user with name nobody cannot be found.", func() error {
-			_, err := root.iam.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("nobody")})
+		{"GetUser of a missing user", noSuch, "The user with name absent cannot be found.", func() error {
+			_, err := root.iam.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("absent")})
 			return err
 		}},
 		{"AttachUserPolicy of another account's", noSuch, stranger.arn("policy/theirs"), func() error {
@@ -60,10 +61,10 @@ func TestTypedErrors(t *testing.T) {
 			return err
 		}},
 		{"CreateRole that trusts a user who is not there", malformed, "Invalid principal in policy", func() error {
-			_, err := root.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("x"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.arn("user/nobody")+`"`, "sts:AssumeRole", ""))})
+			_, err := root.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("x"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.arn("user/absent")+`"`, "sts:AssumeRole", ""))})
 			return err
 		}},
-		{"CreatePolicy with a broken one", malformed, "line 1", func() error {
+		{"CreatePolicy with an invalid document", malformed, "line 1", func() error {
 			_, err := root.iam.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("x"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"allow","Action":"ecr:*","Resource":"*"}]}`)})
 			return err
 		}},
@@ -91,11 +92,11 @@ func TestTypedErrors(t *testing.T) {
 			_, err := root.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: user, PolicyArn: ours})
 			return err
 		}},
-		{"SimulateCustomPolicy of a broken one", invalid, "PolicyInputList.member.1", func() error {
+		{"SimulateCustomPolicy of an invalid document", invalid, "PolicyInputList.member.1", func() error {
 			_, err := root.iam.SimulateCustomPolicy(ctx, &iam.SimulateCustomPolicyInput{PolicyInputList: []string{`{}`}, ActionNames: []string{"ecr:PutImage"}})
 			return err
 		}},
-		{"AssumeRole with a broken session policy", wantError[*ststypes.MalformedPolicyDocumentException], "line 1", func() error {
+		{"AssumeRole with an invalid session policy", wantError[*ststypes.MalformedPolicyDocumentException], "line 1", func() error {
 			_, err := ada.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")), RoleSessionName: aws.String("me"), Policy: aws.String(`{"Statement":1}`)})
 			return err
 		}},
@@ -137,15 +138,15 @@ func TestTypedErrors(t *testing.T) {
 			return err
 		}},
 		{"an unknown key", "InvalidClientTokenId", "", func() error {
-			_, err := w.as(root.account, "AKIAIOSFODNN7EXAMPLE", "x", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
+			_, err := inst.as(root.account, "AKIAIOSFODNN7EXAMPLE", "x", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
 			return err
 		}},
 		{"a wrong secret", "SignatureDoesNotMatch", "", func() error {
-			_, err := w.as(root.account, ada.keys.AccessKeyID, "x", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
+			_, err := inst.as(root.account, ada.keys.AccessKeyID, "x", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
 			return err
 		}},
 		{"no signature", "MissingAuthenticationToken", "", func() error {
-			_, err := w.as(root.account, "", "", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
+			_, err := inst.as(root.account, "", "", "").iam.ListUsers(ctx, &iam.ListUsersInput{})
 			return err
 		}},
 	} {
@@ -153,7 +154,7 @@ func TestTypedErrors(t *testing.T) {
 	}
 }
 
-// manyTags are 50 tags of the longest kind.
+// manyTags returns 50 tags of the maximum length.
 func manyTags() []ststypes.Tag {
 	var all []ststypes.Tag
 	for i := range 50 {
@@ -162,26 +163,26 @@ func manyTags() []ststypes.Tag {
 	return all
 }
 
-// When keys and roles were used is known after a restart, too.
+// The last use of keys and roles is known after a restart too.
 func TestLastUse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, apptest.Options{})
-	root := w.account(t, "111122223333")
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
 	ada := root.user(t, "ada")
 	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow("sts:*", "*"))})
 	role := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))}).Role
 	got := do(t, ada.sts.AssumeRole, sts.AssumeRoleInput{RoleArn: role.Arn, RoleSessionName: aws.String("me")})
-	wantIdentity(t, w.session(root.account, got.Credentials), "arn:aws:sts::"+root.account+":assumed-role/ci/me")
-	w.Restart(t)
-	wantIdentity(t, w.session(root.account, got.Credentials), "arn:aws:sts::"+root.account+":assumed-role/ci/me")
+	wantIdentity(t, inst.session(root.account, got.Credentials), "arn:aws:sts::"+root.account+":assumed-role/ci/me")
+	inst.Restart(t)
+	wantIdentity(t, inst.session(root.account, got.Credentials), "arn:aws:sts::"+root.account+":assumed-role/ci/me")
 	used := do(t, root.iam.GetAccessKeyLastUsed, iam.GetAccessKeyLastUsedInput{AccessKeyId: &ada.keys.AccessKeyID}).AccessKeyLastUsed
 	wantText(t, "the service", used.ServiceName, "sts")
-	wantText(t, "the region", used.Region, w.Running.Region)
+	wantText(t, "the region", used.Region, inst.Running.Region)
 	if used.LastUsedDate == nil {
 		t.Error("the key was never used")
 	}
 	last := do(t, root.iam.GetRole, iam.GetRoleInput{RoleName: role.RoleName}).Role.RoleLastUsed
-	wantText(t, "the role's region", last.Region, w.Running.Region)
+	wantText(t, "the role's region", last.Region, inst.Running.Region)
 	if last.LastUsedDate == nil {
 		t.Error("the role was never used")
 	}

@@ -1,4 +1,4 @@
-// Package identity_test drives IAM and STS of a whole server with the clients that people use: the AWS SDK for Go with its
+// Package identity_test calls IAM and STS of a whole server with the usual clients: the AWS SDK for Go with its
 // paginators, waiters and typed errors, and the aws CLI.
 package identity_test
 
@@ -26,19 +26,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// calls notes which operations have succeeded, as "IAM CreateUser". Safe for concurrent use.
+// calls records which operations have succeeded, as "IAM CreateUser". It is safe for concurrent use.
 type calls struct {
 	mu   sync.Mutex
 	done map[string]bool
 }
 
-// note goes around each call of a client.
+// note adds a middleware that records each call of a client.
 func (c *calls) note(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("calls", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 		out, metadata, err := next.HandleInitialize(ctx, in)
 		if err == nil {
 			if _, ok := awsmiddleware.GetRequestIDMetadata(metadata); !ok {
-				return out, metadata, errors.New("the answer has no request id")
+				return out, metadata, errors.New("the response has no request id")
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -48,67 +48,67 @@ func (c *calls) note(stack *middleware.Stack) error {
 	}), middleware.Before)
 }
 
-// world is a running server and what was called on it.
-type world struct {
+// installation is a running server and the record of the operations called on it.
+type installation struct {
 	*apptest.Server
 	calls calls
 }
 
-func newWorld(t *testing.T, o apptest.Options) *world {
+func newInstallation(t *testing.T, o apptest.Options) *installation {
 	t.Helper()
-	return &world{Server: apptest.Start(t, o), calls: calls{done: map[string]bool{}}}
+	return &installation{Server: apptest.Start(t, o), calls: calls{done: map[string]bool{}}}
 }
 
-// actor is somebody with credentials and the clients that use them.
+// actor has credentials, and clients that use them.
 type actor struct {
-	account string // that the credentials belong to
-	keys    aws.Credentials
-	iam     *iam.Client
-	sts     *sts.Client
-	ecr     *ecr.Client
-	world   *world
+	account      string // the account of the credentials
+	keys         aws.Credentials
+	iam          *iam.Client
+	sts          *sts.Client
+	ecr          *ecr.Client
+	installation *installation
 }
 
-// as makes the clients of whoever has the credentials; "" as key signs nothing.
-func (w *world) as(account, key, secret, token string) actor {
+// as returns an actor with the credentials; an empty key means unsigned requests.
+func (inst *installation) as(account, key, secret, token string) actor {
 	var provider aws.CredentialsProvider = aws.AnonymousCredentials{}
 	if key != "" {
 		provider = credentials.NewStaticCredentialsProvider(key, secret, token)
 	}
 	c := aws.Config{
-		Region: w.Running.Region, BaseEndpoint: aws.String(w.URL), HTTPClient: w.HTTP, RetryMaxAttempts: 1, Credentials: provider,
-		APIOptions: []func(*middleware.Stack) error{w.calls.note},
+		Region: inst.Running.Region, BaseEndpoint: aws.String(inst.URL), HTTPClient: inst.HTTP, RetryMaxAttempts: 1, Credentials: provider,
+		APIOptions: []func(*middleware.Stack) error{inst.calls.note},
 	}
 	return actor{
 		account: account, keys: aws.Credentials{AccessKeyID: key, SecretAccessKey: secret, SessionToken: token},
-		iam: iam.NewFromConfig(c), sts: sts.NewFromConfig(c), ecr: ecr.NewFromConfig(c), world: w,
+		iam: iam.NewFromConfig(c), sts: sts.NewFromConfig(c), ecr: ecr.NewFromConfig(c), installation: inst,
 	}
 }
 
-// account makes an account and gives its root user.
-func (w *world) account(t *testing.T, id string) actor {
+// account creates an account and returns its root user.
+func (inst *installation) account(t *testing.T, id string) actor {
 	t.Helper()
-	a := w.NewAccount(t, id)
-	return w.as(id, a.KeyID, a.Secret, "")
+	a := inst.NewAccount(t, id)
+	return inst.as(id, a.KeyID, a.Secret, "")
 }
 
-// session is whoever got these credentials from STS.
-func (w *world) session(account string, c *ststypes.Credentials) actor {
-	return w.as(account, *c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
+// session returns an actor with credentials from STS.
+func (inst *installation) session(account string, c *ststypes.Credentials) actor {
+	return inst.as(account, *c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
 }
 
-// user makes a user with an access key.
+// user creates a user with an access key.
 func (a actor) user(t *testing.T, name string) actor {
 	t.Helper()
 	do(t, a.iam.CreateUser, iam.CreateUserInput{UserName: &name})
 	k := do(t, a.iam.CreateAccessKey, iam.CreateAccessKeyInput{UserName: &name}).AccessKey
-	return a.world.as(a.account, *k.AccessKeyId, *k.SecretAccessKey, "")
+	return a.installation.as(a.account, *k.AccessKeyId, *k.SecretAccessKey, "")
 }
 
-// arn is the ARN of something in the account's IAM, such as arn("user/ada").
+// arn returns an ARN of the account's IAM, for example arn("user/ada").
 func (a actor) arn(resource string) string { return "arn:aws:iam::" + a.account + ":" + resource }
 
-// docker is the docker client of whoever calls, at the registry of an account.
+// docker returns a docker client of an account's registry, with a password of the actor.
 func (a actor) docker(t *testing.T, registry string) ocitest.Client {
 	t.Helper()
 	out := do(t, a.ecr.GetAuthorizationToken, ecr.GetAuthorizationTokenInput{})
@@ -116,15 +116,15 @@ func (a actor) docker(t *testing.T, registry string) ocitest.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.world.registry(registry, strings.TrimPrefix(string(plain), "AWS:"))
+	return a.installation.registry(registry, strings.TrimPrefix(string(plain), "AWS:"))
 }
 
-// registry is a docker client of an account's registry with a password.
-func (w *world) registry(account, password string) ocitest.Client {
-	return ocitest.Client{Base: w.URL, HTTP: w.HTTP, Password: password, Prefix: account + "/" + w.Running.Region + "/"}
+// registry returns a docker client of an account's registry with a password.
+func (inst *installation) registry(account, password string) ocitest.Client {
+	return ocitest.Client{Base: inst.URL, HTTP: inst.HTTP, Password: password, Prefix: account + "/" + inst.Running.Region + "/"}
 }
 
-// push makes a repository and puts an image into it, as root.
+// push creates a repository and pushes an image to it, as the root user.
 func (a actor) push(t *testing.T, repository string) ocitest.Image {
 	t.Helper()
 	do(t, a.ecr.CreateRepository, ecr.CreateRepositoryInput{RepositoryName: &repository})
@@ -133,7 +133,7 @@ func (a actor) push(t *testing.T, repository string) ocitest.Image {
 	return image
 }
 
-// wantPull pulls a whole image.
+// wantPull pulls a whole image and compares it.
 func wantPull(t *testing.T, r ocitest.Repo, want ocitest.Image) {
 	t.Helper()
 	if got := r.Manifest(t, "v1").Want(t, 200); string(got.Body) != string(want.Manifest) {
@@ -146,21 +146,21 @@ func wantPull(t *testing.T, r ocitest.Repo, want ocitest.Image) {
 	}
 }
 
-// wantNoPull asks for a manifest and wants to be denied with a text that holds the words.
+// wantNoPull gets a manifest, and checks that the request is denied with a text that contains the words.
 func wantNoPull(t *testing.T, r ocitest.Repo, words ...string) {
 	t.Helper()
 	got, err := r.Manifest(t, "v1").WantError(t, 403, "DENIED").Errors()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range words {
-		if !strings.Contains(got[0].Message, w) {
-			t.Errorf("%s: denied with %q, want %q in it", r.Name, got[0].Message, w)
+	for _, word := range words {
+		if !strings.Contains(got[0].Message, word) {
+			t.Errorf("%s: denied with %q, want %q in it", r.Name, got[0].Message, word)
 		}
 	}
 }
 
-// do runs an operation that has to succeed.
+// do calls an operation that must succeed.
 func do[In, Out, Opt any](t *testing.T, op func(context.Context, *In, ...func(*Opt)) (*Out, error), in In) *Out {
 	t.Helper()
 	out, err := op(context.WithoutCancel(t.Context()), &in)
@@ -170,13 +170,14 @@ func do[In, Out, Opt any](t *testing.T, op func(context.Context, *In, ...func(*O
 	return out
 }
 
-// paginator is what each of the SDK's paginators does.
+// paginator is the interface of all paginators of the SDK.
 type paginator[Out, Opt any] interface {
 	HasMorePages() bool
 	NextPage(context.Context, ...func(*Opt)) (*Out, error)
 }
 
-// wantPages goes through all pages, which have to hold the names, some on each of at least so many pages as are asked for.
+// wantPages reads all pages, none of which may be empty, and compares their names with want and their number
+// with pages.
 func wantPages[Out, Opt any](t *testing.T, p paginator[Out, Opt], names func(*Out) []string, pages int, want ...string) {
 	t.Helper()
 	var got []string
@@ -197,7 +198,7 @@ func wantPages[Out, Opt any](t *testing.T, p paginator[Out, Opt], names func(*Ou
 	}
 }
 
-// each gives one text of each.
+// each returns one text of each element.
 func each[T any](all []T, text func(T) *string) []string {
 	var out []string
 	for _, v := range all {
@@ -206,7 +207,7 @@ func each[T any](all []T, text func(T) *string) []string {
 	return out
 }
 
-// wantText compares texts that the SDK has as pointers.
+// wantText compares texts; the SDK has them as pointers.
 func wantText(t *testing.T, what string, got *string, want string) {
 	t.Helper()
 	if got == nil || *got != want {
@@ -214,7 +215,7 @@ func wantText(t *testing.T, what string, got *string, want string) {
 	}
 }
 
-// wantDocument compares a policy as answers have it, percent-encoded, with the text that was set.
+// wantDocument compares a policy in the form of a response, percent-encoded, with the text that was set.
 func wantDocument(t *testing.T, what string, got *string, want string) {
 	t.Helper()
 	text, err := url.PathUnescape(aws.ToString(got))
@@ -223,7 +224,7 @@ func wantDocument(t *testing.T, what string, got *string, want string) {
 	}
 }
 
-// wantError wants an error of the SDK's type, with the words.
+// wantError checks that err has the SDK's type and contains the words.
 func wantError[T error](t *testing.T, what string, err error, words string) {
 	t.Helper()
 	if _, ok := errors.AsType[T](err); !ok || !strings.Contains(err.Error(), words) {
@@ -232,7 +233,7 @@ func wantError[T error](t *testing.T, what string, err error, words string) {
 	}
 }
 
-// statement is a policy of one statement.
+// statement returns a policy with one statement.
 func statement(effect, actions, resources, condition string) string {
 	quoted := func(list string) string { return `["` + strings.ReplaceAll(list, " ", `","`) + `"]` }
 	if condition != "" {
@@ -243,7 +244,7 @@ func statement(effect, actions, resources, condition string) string {
 
 func allow(actions, resources string) string { return statement("Allow", actions, resources, "") }
 
-// trust is a trust policy; principal is such as `"AWS":"111122223333"`.
+// trust returns a trust policy; principal is for example `"AWS":"111122223333"`.
 func trust(principal, actions, condition string) string {
 	if condition != "" {
 		condition = `,"Condition":` + condition
@@ -257,7 +258,7 @@ const (
 	readOnly = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"
 )
 
-// wantCode wants an error that the SDK has no type for, with its code and the words.
+// wantCode checks an error without a type in the SDK: its code, and that it contains the words.
 func wantCode(t *testing.T, what string, err error, code, words string) {
 	t.Helper()
 	got, ok := errors.AsType[smithy.APIError](err)
@@ -266,7 +267,7 @@ func wantCode(t *testing.T, what string, err error, code, words string) {
 	}
 }
 
-// wantIdentity asks who calls.
+// wantIdentity checks the ARN and the account of an actor by GetCallerIdentity.
 func wantIdentity(t *testing.T, a actor, arn string) {
 	t.Helper()
 	got := do(t, a.sts.GetCallerIdentity, sts.GetCallerIdentityInput{})
@@ -274,8 +275,8 @@ func wantIdentity(t *testing.T, a actor, arn string) {
 	wantText(t, "its account", got.Account, a.account)
 }
 
-// wantNobody wants credentials to be good for nothing.
-func wantNobody(t *testing.T, a actor) {
+// wantNoIdentity checks that the credentials are not accepted any more.
+func wantNoIdentity(t *testing.T, a actor) {
 	t.Helper()
 	_, err := a.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 	wantCode(t, "GetCallerIdentity", err, "InvalidClientTokenId", "")

@@ -9,10 +9,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
-// Each operation of the two models succeeds at least once in the hands of the SDK, and its answer is looked at.
+// Each operation of the two models succeeds at least once when it is called by the SDK, and its response is
+// checked.
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, apptest.Options{Config: dialsLocal})
+	inst := newInstallation(t, apptest.Options{Config: dialsLocal})
 	stories := []struct {
 		name string
 		run  func(*testing.T, actor)
@@ -27,18 +28,18 @@ func TestEveryOperation(t *testing.T) {
 		for i, s := range stories {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				s.run(t, w.account(t, fmt.Sprintf("1111222200%02d", i)))
+				s.run(t, inst.account(t, fmt.Sprintf("1111222200%02d", i)))
 				ran <- true
 			})
 		}
 	})
 	if t.Failed() || len(ran) < len(stories) {
-		return // it is known to be incomplete, or only a part was asked for with -run
+		return // a test failed, or -run selects only a part
 	}
 	for service, names := range map[string][]string{"IAM": iamtypes.OperationNames, "STS": ststypes.OperationNames} {
 		for _, n := range names {
-			if !w.calls.done[service+" "+n] {
-				t.Errorf("nobody called %s of %s with success", n, service)
+			if !inst.calls.done[service+" "+n] {
+				t.Errorf("no successful call of %s of %s", n, service)
 			}
 		}
 	}

@@ -72,7 +72,7 @@ func policies(t *testing.T, root actor) {
 	}
 
 	_, err := root.iam.DeletePolicy(t.Context(), &iam.DeletePolicyInput{PolicyArn: arn})
-	wantError[*types.DeleteConflictException](t, "DeletePolicy of an attached one", err, "")
+	wantError[*types.DeleteConflictException](t, "DeletePolicy of an attached policy", err, "")
 	do(t, root.iam.DeletePolicy, iam.DeletePolicyInput{PolicyArn: aws.String(root.arn("policy/push"))})
 	_, err = root.iam.GetPolicy(t.Context(), &iam.GetPolicyInput{PolicyArn: aws.String(root.arn("policy/push"))})
 	wantError[*types.NoSuchEntityException](t, "GetPolicy after DeletePolicy", err, "policy/push")
@@ -102,7 +102,7 @@ func versions(t *testing.T, root actor) {
 	wantPages(t, iam.NewListPolicyVersionsPaginator(root.iam, &iam.ListPolicyVersionsInput{PolicyArn: arn, MaxItems: aws.Int32(2)}), texts, 3, "v5", "v4", "v3*", "v2", "v1")
 	do(t, root.iam.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: arn, VersionId: aws.String("v4")})
 	_, err = root.iam.DeletePolicyVersion(t.Context(), &iam.DeletePolicyVersionInput{PolicyArn: arn, VersionId: aws.String("v4")})
-	wantError[*types.DeleteConflictException](t, "DeletePolicyVersion of the default one", err, "")
+	wantError[*types.DeleteConflictException](t, "DeletePolicyVersion of the default version", err, "")
 	for _, v := range []string{"v1", "v5"} {
 		do(t, root.iam.DeletePolicyVersion, iam.DeletePolicyVersionInput{PolicyArn: arn, VersionId: &v})
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/web"
 )
 
-// wantLife wants credentials that end after so many seconds, and look as temporary ones do.
+// wantLife checks that credentials expire after the given number of seconds, and have the form of temporary
+// ones.
 func wantLife(t *testing.T, what string, c *types.Credentials, seconds int) {
 	t.Helper()
 	left := time.Until(*c.Expiration) - time.Duration(seconds)*time.Second
@@ -47,7 +48,7 @@ func sessions(t *testing.T, root actor) {
 	wantText(t, "its id", got.AssumedRoleUser.AssumedRoleId, *role.RoleId+":build-7")
 	wantText(t, "its source identity", got.SourceIdentity, "ada@example.com")
 	wantLife(t, "AssumeRole", got.Credentials, 900)
-	ci := ada.world.session(root.account, got.Credentials)
+	ci := ada.installation.session(root.account, got.Credentials)
 	wantIdentity(t, ci, sessionARN)
 	docker := ci.docker(t, root.account)
 	wantPull(t, docker.Repo("team/app"), app)
@@ -58,13 +59,13 @@ func sessions(t *testing.T, root actor) {
 	if size, used := aws.ToInt32(narrow.SessionTokenSize), aws.ToInt32(narrow.SessionTokenUtilization); int(size) != len(*narrow.Credentials.SessionToken) || used < 1 || used > 100 {
 		t.Errorf("size and utilization of a token of %d characters: got %d and %d, want the same and 1 to 100", len(*narrow.Credentials.SessionToken), size, used)
 	}
-	docker = ada.world.session(root.account, narrow.Credentials).docker(t, root.account)
+	docker = ada.installation.session(root.account, narrow.Credentials).docker(t, root.account)
 	wantPull(t, docker.Repo("team/app"), app)
 	wantNoPull(t, docker.Repo("secret/app"), sessionARN, "because no session policy allows the ecr:BatchGetImage action")
 
 	temporary := do(t, ada.sts.GetSessionToken, sts.GetSessionTokenInput{DurationSeconds: aws.Int32(1800)}).Credentials
 	wantLife(t, "GetSessionToken", temporary, 1800)
-	same := ada.world.session(root.account, temporary)
+	same := ada.installation.session(root.account, temporary)
 	wantIdentity(t, same, root.arn("user/ada"))
 	do(t, same.ecr.DescribeRepositories, ecr.DescribeRepositoriesInput{})
 	_, err = same.sts.GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
@@ -73,7 +74,7 @@ func sessions(t *testing.T, root actor) {
 	fed := do(t, ada.sts.GetFederationToken, sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: asked.Policy, DurationSeconds: aws.Int32(3600)})
 	wantText(t, "GetFederationToken", fed.FederatedUser.Arn, "arn:aws:sts::"+root.account+":federated-user/guest")
 	wantLife(t, "GetFederationToken", fed.Credentials, 3600)
-	guest := ada.world.session(root.account, fed.Credentials)
+	guest := ada.installation.session(root.account, fed.Credentials)
 	docker = guest.docker(t, root.account)
 	wantPull(t, docker.Repo("team/app"), app)
 	wantNoPull(t, docker.Repo("secret/app"), "federated-user/guest", "because no session policy allows the ecr:BatchGetImage action")
@@ -89,11 +90,11 @@ func sessions(t *testing.T, root actor) {
 	_, err = ci.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
 	wantCode(t, "the session of a role that lost its policy", err, "AccessDeniedException", "because no identity-based policy allows the ecr:DescribeRepositories action")
 	do(t, root.iam.DeleteRole, iam.DeleteRoleInput{RoleName: role.RoleName})
-	wantNobody(t, ci)
+	wantNoIdentity(t, ci)
 }
 
-// Tags of a session decide what can be pulled, and go on to the next role when they are transitive; the source identity does
-// always.
+// Tags of a session decide what can be pulled. Transitive tags are passed on to the next role; the source
+// identity is always passed on.
 func chained(t *testing.T, root actor) {
 	core, web := root.push(t, "core/app"), root.push(t, "web/app")
 	ada := root.user(t, "ada")
@@ -112,10 +113,10 @@ func chained(t *testing.T, root actor) {
 		RoleArn: ci, RoleSessionName: aws.String("one"), SourceIdentity: aws.String("ada"), TransitiveTagKeys: []string{"team"},
 		Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("core")}},
 	})
-	one := root.world.session(root.account, first.Credentials)
+	one := root.installation.session(root.account, first.Credentials)
 	asked := sts.AssumeRoleInput{RoleArn: puller, RoleSessionName: aws.String("two")}
 	second := do(t, one.sts.AssumeRole, asked)
-	docker := root.world.session(root.account, second.Credentials).docker(t, root.account)
+	docker := root.installation.session(root.account, second.Credentials).docker(t, root.account)
 	wantPull(t, docker.Repo("core/app"), core)
 	wantNoPull(t, docker.Repo("web/app"), "assumed-role/puller/two", "because no identity-based policy allows the ecr:BatchGetImage action")
 	_, err := one.ecr.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
@@ -131,7 +132,7 @@ func chained(t *testing.T, root actor) {
 	wantPull(t, root.docker(t, root.account).Repo("web/app"), web)
 }
 
-// What a denied caller cannot read, who may decode it can.
+// A denied caller cannot read the encoded message; a caller with the right to decode it can.
 func decodedDenial(t *testing.T, root actor) {
 	ada := root.user(t, "ada")
 	_, err := ada.iam.ListUsers(t.Context(), &iam.ListUsersInput{})

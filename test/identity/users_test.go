@@ -34,9 +34,9 @@ func users(t *testing.T, root actor) {
 	if err != nil {
 		t.Errorf("waiting for a user that exists: %v", err)
 	}
-	// The waiter takes the error of a user that does not exist as "not yet", and ends by its own limit.
+	// The waiter treats the error for a missing user as "not yet", and ends by its own limit.
 	err = iam.NewUserExistsWaiter(root.iam, func(o *iam.UserExistsWaiterOptions) { o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond }).
-		Wait(t.Context(), &iam.GetUserInput{UserName: aws.String("nobody")}, 20*time.Millisecond)
+		Wait(t.Context(), &iam.GetUserInput{UserName: aws.String("absent")}, 20*time.Millisecond)
 	if err == nil || errors.As(err, new(smithy.APIError)) {
 		t.Errorf("waiting for a user that does not exist: got %v, want the waiter's own error", err)
 	}
@@ -146,12 +146,12 @@ func accessKeys(t *testing.T, root actor) {
 	wantIdentity(t, ada, root.arn("user/ada"))
 	set := iam.UpdateAccessKeyInput{UserName: user, AccessKeyId: first, Status: types.StatusTypeInactive}
 	do(t, root.iam.UpdateAccessKey, set)
-	wantNobody(t, ada)
+	wantNoIdentity(t, ada)
 	set.Status = types.StatusTypeActive
 	do(t, root.iam.UpdateAccessKey, set)
 	wantIdentity(t, ada, root.arn("user/ada"))
 	do(t, root.iam.DeleteAccessKey, iam.DeleteAccessKeyInput{UserName: user, AccessKeyId: first})
-	wantNobody(t, ada)
+	wantNoIdentity(t, ada)
 }
 
 func groups(t *testing.T, root actor) {
@@ -187,7 +187,7 @@ func groups(t *testing.T, root actor) {
 
 	document := allow("iam:ListGroups", root.arn("group/*"))
 	do(t, root.iam.PutGroupPolicy, iam.PutGroupPolicyInput{GroupName: group, PolicyName: aws.String("own"), PolicyDocument: &document})
-	do(t, ada.iam.ListGroups, iam.ListGroupsInput{}) // by the group's right
+	do(t, ada.iam.ListGroups, iam.ListGroupsInput{}) // allowed by the group's policy
 	got := do(t, root.iam.GetGroupPolicy, iam.GetGroupPolicyInput{GroupName: group, PolicyName: aws.String("own")})
 	wantDocument(t, "GetGroupPolicy", got.PolicyDocument, document)
 	do(t, root.iam.PutGroupPolicy, iam.PutGroupPolicyInput{GroupName: group, PolicyName: aws.String("two"), PolicyDocument: &document})

@@ -16,15 +16,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
 )
 
-// dialsLocal lets the server ask issuers that run beside it.
+// dialsLocal allows the server to connect to issuers on the same machine.
 func dialsLocal(c *config.Config) { c.EgressAllow = []string{"127.0.0.1/32"} }
 
-// tokens gives a text that it holds as the token.
+// tokens is a source of tokens that always returns its text.
 type tokens string
 
 func (t tokens) GetIdentityToken() ([]byte, error) { return []byte(t), nil }
 
-// vouched makes a provider of the account and the role "web" that trusts a Kubernetes service account of it.
+// vouched creates a provider in the account, and the role "web" that trusts one Kubernetes service account of
+// the provider.
 func (a actor) vouched(t *testing.T, issuer *oidctest.Issuer, thumbprints ...string) (role string) {
 	t.Helper()
 	provider := do(t, a.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{
@@ -38,15 +39,16 @@ func (a actor) vouched(t *testing.T, issuer *oidctest.Issuer, thumbprints ...str
 	return *made.Arn
 }
 
-// A pod gets its rights by the SDK's own provider; nothing is signed, and no certificate authority is known but a thumbprint.
+// A pod gets its credentials by the SDK's own provider. The requests are not signed, and the issuer is trusted
+// only by a thumbprint.
 func webIdentity(t *testing.T, root actor) {
 	issuer := oidctest.Start(t, oidctest.Options{Path: "/id/X1"})
 	app := root.push(t, "team/app")
 	role := root.vouched(t, issuer, issuer.Thumbprint())
-	nobody := root.world.as(root.account, "", "", "")
+	anonymous := root.installation.as(root.account, "", "", "")
 	good := issuer.Mint(issuer.Kubernetes("apps", "web"))
 
-	provider := stscreds.NewWebIdentityRoleProvider(nobody.sts, role, tokens(good), func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = "pod" })
+	provider := stscreds.NewWebIdentityRoleProvider(anonymous.sts, role, tokens(good), func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = "pod" })
 	got, err := provider.Retrieve(t.Context())
 	if err != nil {
 		t.Fatalf("the SDK's provider: %v", err)
@@ -54,14 +56,14 @@ func webIdentity(t *testing.T, root actor) {
 	if left := time.Until(got.Expires); !got.CanExpire || left < 50*time.Minute || left > time.Hour {
 		t.Errorf("the credentials end at %v, want in an hour", got.Expires)
 	}
-	pod := root.world.as(root.account, got.AccessKeyID, got.SecretAccessKey, got.SessionToken)
+	pod := root.installation.as(root.account, got.AccessKeyID, got.SecretAccessKey, got.SessionToken)
 	wantIdentity(t, pod, "arn:aws:sts::"+root.account+":assumed-role/web/pod")
 	wantPull(t, pod.docker(t, root.account).Repo("team/app"), app)
 
 	ask := func(token string) sts.AssumeRoleWithWebIdentityInput {
 		return sts.AssumeRoleWithWebIdentityInput{RoleArn: &role, RoleSessionName: aws.String("pod"), WebIdentityToken: &token}
 	}
-	out := do(t, nobody.sts.AssumeRoleWithWebIdentity, ask(good))
+	out := do(t, anonymous.sts.AssumeRoleWithWebIdentity, ask(good))
 	wantText(t, "the subject", out.SubjectFromWebIdentityToken, "system:serviceaccount:apps:web")
 	wantText(t, "the audience", out.Audience, oidctest.Audience)
 	wantLife(t, "AssumeRoleWithWebIdentity", out.Credentials, 3600)
@@ -69,7 +71,7 @@ func webIdentity(t *testing.T, root actor) {
 	refused := func(what, token string, check func(string, error)) {
 		t.Helper()
 		in := ask(token)
-		_, err := nobody.sts.AssumeRoleWithWebIdentity(context.WithoutCancel(t.Context()), &in)
+		_, err := anonymous.sts.AssumeRoleWithWebIdentity(context.WithoutCancel(t.Context()), &in)
 		check(what, err)
 	}
 	refused("another service account", issuer.Mint(issuer.Kubernetes("apps", "other")), func(what string, err error) {
