@@ -2,9 +2,9 @@ package policy
 
 import "strings"
 
-// repositoryActions are the actions on a repository, without the prefix. ReplicateImage, BatchImportUpstreamImage and
-// GetImageCopyStatus are rights without an operation of their name; ListImageReferrers is an operation that asks for
-// BatchGetImage. Source: service authorization reference of ECR.
+// repositoryActions are the actions on a repository, without the prefix ecr:. ReplicateImage, BatchImportUpstreamImage
+// and GetImageCopyStatus are actions without an operation of the same name. The operation ListImageReferrers requires
+// the action BatchGetImage. Source: service authorization reference of ECR.
 var repositoryActions = strings.Fields(`
 	BatchCheckLayerAvailability BatchDeleteImage BatchGetImage BatchGetRepositoryScanningConfiguration
 	BatchImportUpstreamImage CompleteLayerUpload CreateRepository DeleteLifecyclePolicy DeleteRepository
@@ -15,8 +15,8 @@ var repositoryActions = strings.Fields(`
 	StartImageScan StartLifecyclePolicyPreview TagResource UntagResource UpdateImageStorageClass UploadLayerPart
 `)
 
-// registryActions have no repository: only the resource * grants them. Those of replication backfills are newer than
-// the reference, and stand here by our choice.
+// registryActions are the actions without a repository: a statement allows them only with the resource *. The actions
+// of replication backfills are newer than the reference; their place in this list is a decision of ecrin.
 var registryActions = strings.Fields(`
 	CreatePullThroughCacheRule CreateRepositoryCreationTemplate DeletePullThroughCacheRule DeleteRegistryPolicy
 	DeleteRepositoryCreationTemplate DeleteSigningConfiguration DeregisterPullTimeUpdateExclusion
@@ -29,8 +29,8 @@ var registryActions = strings.Fields(`
 	ValidatePullThroughCacheRule
 `)
 
-// Actions lists the actions of ECR, such as ecr:PutImage: first those on a repository, then those that need the
-// resource *.
+// Actions returns the actions of ECR, such as ecr:PutImage: first the actions on a repository, then the actions that
+// need the resource *.
 func Actions() []string {
 	var all []string
 	for _, list := range [][]string{repositoryActions, registryActions} {
@@ -41,7 +41,7 @@ func Actions() []string {
 	return all
 }
 
-// nearest gives the action that is written most like the given one.
+// nearest returns the action of ECR with the smallest distance from the given action.
 func nearest(action string) string {
 	best, least := "", -1
 	for _, known := range Actions() {
@@ -52,7 +52,8 @@ func nearest(action string) string {
 	return best
 }
 
-// distance is the effort to make b of a: 1 to put a byte in, for people shorten names, and 2 to take one out or replace it.
+// distance returns the cost of turning a into b: 1 for each inserted byte, because people shorten names, and 2 for each
+// deleted or replaced byte.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

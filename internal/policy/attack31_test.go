@@ -7,8 +7,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// Attack 31: in each row a careless engine turns the decision round. TestAttack31Decisions has the rows about one
-// statement without keys, TestEvaluate those about boundaries and sessions.
+// Attack 31: each row is a decision that an evaluator with a common mistake gets wrong. TestAttack31Decisions has the
+// rows with one statement and without keys, TestEvaluate the rows with boundaries and sessions.
 func TestAttack31(t *testing.T) {
 	t.Parallel()
 	const repo = "arn:aws:ecr:eu-west-1:111111111111:repository/"
@@ -19,55 +19,55 @@ func TestAttack31(t *testing.T) {
 	}
 	for what, test := range map[string]struct {
 		p    texts
-		asks []ask
+		asks []requestCase
 	}{
-		"wildcards: ?* in the middle": {on(repo + "team/?*/web"), []ask{
+		"wildcards: ?* in the middle": {on(repo + "team/?*/web"), []requestCase{
 			{alice, "", repo + "team/a/web", "", allowed}, {alice, "", repo + "team//web", "", implicit}, {alice, "", repo + "team/web", "", implicit}, {alice, "", repo + "team/a/b/web", "", allowed}}},
-		"wildcards: *? at the end":                           {on(repo + "team*?"), []ask{{alice, "", repo + "team", "", implicit}, {alice, "", repo + "teams", "", allowed}}},
-		"wildcards: ? is one character, not one byte":        {when(`{"StringLike":{"aws:PrincipalTag/a":"caf?"}}`), []ask{{caller: alice, keys: "aws:PrincipalTag/a=café", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/a=caféé", want: implicit}}},
-		"wildcards: in actions, folded":                      {texts{identity: allow(`"ECR:*GET?mage"`, "*", "")}, []ask{{caller: alice, want: allowed}, {alice, "ecr:BatchGetImages", "", "", implicit}, {alice, "ecr:GetImage", "", "", allowed}}},
-		"wildcards: of a request are letters":                {on(repo + "team/web"), []ask{{alice, "", repo + "team/*", "", implicit}, {alice, "", repo + "team/we?", "", implicit}, {alice, "ecr:*", repo + "team/web", "", allowed}}},
-		"wildcards: a deny with NotAction denies all but":    {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","NotAction":["ecr:*Image*"],"Resource":"*"}`}, []ask{{caller: alice, want: allowed}, {alice, "ecr:ListTagsForResource", "", "", explicit}}},
-		"wildcards: a deny with NotResource denies the rest": {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","NotResource":["` + repo + `team/*"]}`}, []ask{{caller: alice, want: allowed}, {alice, "", repo + "teams/web", "", explicit}, {alice, "ecr:GetAuthorizationToken", "*", "", explicit}}},
+		"wildcards: *? at the end":                           {on(repo + "team*?"), []requestCase{{alice, "", repo + "team", "", implicit}, {alice, "", repo + "teams", "", allowed}}},
+		"wildcards: ? is one character, not one byte":        {when(`{"StringLike":{"aws:PrincipalTag/a":"caf?"}}`), []requestCase{{caller: alice, keys: "aws:PrincipalTag/a=café", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/a=caféé", want: implicit}}},
+		"wildcards: in actions, folded":                      {texts{identity: allow(`"ECR:*GET?mage"`, "*", "")}, []requestCase{{caller: alice, want: allowed}, {alice, "ecr:BatchGetImages", "", "", implicit}, {alice, "ecr:GetImage", "", "", allowed}}},
+		"wildcards: of a request are letters":                {on(repo + "team/web"), []requestCase{{alice, "", repo + "team/*", "", implicit}, {alice, "", repo + "team/we?", "", implicit}, {alice, "ecr:*", repo + "team/web", "", allowed}}},
+		"wildcards: a deny with NotAction denies all but":    {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","NotAction":["ecr:*Image*"],"Resource":"*"}`}, []requestCase{{caller: alice, want: allowed}, {alice, "ecr:ListTagsForResource", "", "", explicit}}},
+		"wildcards: a deny with NotResource denies the rest": {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","NotResource":["` + repo + `team/*"]}`}, []requestCase{{caller: alice, want: allowed}, {alice, "", repo + "teams/web", "", explicit}, {alice, "ecr:GetAuthorizationToken", "*", "", explicit}}},
 
-		"case: of condition keys and tag names":            {unless(`{"StringEquals":{"AWS:resourcetag/ENV":"prod"}}`), []ask{{caller: alice, keys: "aws:ResourceTag/env=prod", want: explicit}, {caller: alice, keys: "aws:ResourceTag/env=PROD", want: allowed}}},
-		"case: a key that is set twice has its last value": {unless(`{"StringEquals":{"aws:ResourceTag/env":"prod"}}`), []ask{{caller: alice, keys: "aws:ResourceTag/Env=dev aws:ResourceTag/env=prod", want: explicit}}},
-		"case: of truth values":                            {unless(`{"Bool":{"aws:SecureTransport":"False"}}`), []ask{{caller: alice, keys: "aws:SecureTransport=false", want: explicit}, {caller: alice, keys: "aws:SecureTransport=FALSE", want: explicit}, {caller: alice, keys: "aws:SecureTransport=true", want: allowed}}},
-		"case: of resources":                               {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","Resource":"` + repo + `Team/*"}`}, []ask{{caller: alice, want: allowed}}},
+		"case: of condition keys and tag names":            {unless(`{"StringEquals":{"AWS:resourcetag/ENV":"prod"}}`), []requestCase{{caller: alice, keys: "aws:ResourceTag/env=prod", want: explicit}, {caller: alice, keys: "aws:ResourceTag/env=PROD", want: allowed}}},
+		"case: a key that is set twice has its last value": {unless(`{"StringEquals":{"aws:ResourceTag/env":"prod"}}`), []requestCase{{caller: alice, keys: "aws:ResourceTag/Env=dev aws:ResourceTag/env=prod", want: explicit}}},
+		"case: of truth values":                            {unless(`{"Bool":{"aws:SecureTransport":"False"}}`), []requestCase{{caller: alice, keys: "aws:SecureTransport=false", want: explicit}, {caller: alice, keys: "aws:SecureTransport=FALSE", want: explicit}, {caller: alice, keys: "aws:SecureTransport=true", want: allowed}}},
+		"case: of resources":                               {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","Resource":"` + repo + `Team/*"}`}, []requestCase{{caller: alice, want: allowed}}},
 
-		"NotPrincipal: a namesake of another account is not spared": {texts{identity: pull, repository: pullBy("Allow", `"*"`) + "," + notBy("arn:aws:iam::111111111111:user/carol", owner)}, []ask{
+		"NotPrincipal: a user of the same name in another account is denied": {texts{identity: pull, repository: pullBy("Allow", `"*"`) + "," + notBy("arn:aws:iam::111111111111:user/carol", owner)}, []requestCase{
 			{caller: "arn:aws:iam::222222222222:user/carol", want: explicit}, {caller: "arn:aws:iam::111111111111:user/carol", want: allowed}, {caller: "arn:aws:iam::111111111111:user/x/carol", want: explicit}}},
-		"NotPrincipal: the account does not spare its users":  {texts{identity: pull, repository: notBy(owner)}, []ask{{caller: alice, want: explicit}, {caller: session, want: explicit}, {caller: root, want: allowed}}},
-		"NotPrincipal: a role does not spare its sessions":    {texts{identity: pull, repository: notBy(role, owner)}, []ask{{caller: session, want: explicit}}},
-		"NotPrincipal: with *, nobody is denied":              {texts{identity: pull, repository: `{"Effect":"Deny","NotPrincipal":"*","Action":"ecr:*"}`}, []ask{{caller: alice, want: allowed}}},
-		"NotPrincipal: services and the anonymous are denied": {texts{repository: pullBy("Allow", `"*"`) + "," + notBy(alice, owner)}, []ask{{caller: "lambda.amazonaws.com", want: explicit}, {caller: "anonymous", want: explicit}}},
+		"NotPrincipal: the account does not exempt its users": {texts{identity: pull, repository: notBy(owner)}, []requestCase{{caller: alice, want: explicit}, {caller: session, want: explicit}, {caller: root, want: allowed}}},
+		"NotPrincipal: a role does not exempt its sessions":   {texts{identity: pull, repository: notBy(role, owner)}, []requestCase{{caller: session, want: explicit}}},
+		"NotPrincipal: with *, no caller is denied":           {texts{identity: pull, repository: `{"Effect":"Deny","NotPrincipal":"*","Action":"ecr:*"}`}, []requestCase{{caller: alice, want: allowed}}},
+		"NotPrincipal: services and the anonymous are denied": {texts{repository: pullBy("Allow", `"*"`) + "," + notBy(alice, owner)}, []requestCase{{caller: "lambda.amazonaws.com", want: explicit}, {caller: "anonymous", want: explicit}}},
 
-		"IfExists: an allow without the key":               {when(`{"StringEqualsIfExists":{"aws:PrincipalTag/team":"web"}}`), []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=", want: implicit}}},
-		"IfExists: guarded":                                {when(`{"StringEqualsIfExists":{"aws:PrincipalTag/team":"web"},"Null":{"aws:PrincipalTag/team":"false"}}`), []ask{{caller: alice, want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=web", want: allowed}}},
-		"IfExists: a deny that negates, without the key":   {unless(`{"StringNotEqualsIfExists":{"aws:PrincipalTag/team":"web"}}`), []ask{{caller: alice, want: explicit}, {caller: alice, keys: "aws:PrincipalTag/team=web", want: allowed}}},
-		"a deny that negates, without the key":             {unless(`{"StringNotEquals":{"aws:PrincipalTag/team":"web"}}`), []ask{{caller: alice, want: explicit}}},
-		"an allow that negates, without the key":           {when(`{"StringNotEquals":{"aws:PrincipalTag/team":"web"}}`), []ask{{caller: alice, want: allowed}}},
-		"Null: the key has to be missing, an empty is not": {when(`{"Null":{"aws:TokenIssueTime":"true"}}`), []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TokenIssueTime=", want: implicit}}},
+		"IfExists: an allow without the key":               {when(`{"StringEqualsIfExists":{"aws:PrincipalTag/team":"web"}}`), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=", want: implicit}}},
+		"IfExists: guarded":                                {when(`{"StringEqualsIfExists":{"aws:PrincipalTag/team":"web"},"Null":{"aws:PrincipalTag/team":"false"}}`), []requestCase{{caller: alice, want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=web", want: allowed}}},
+		"IfExists: a deny that negates, without the key":   {unless(`{"StringNotEqualsIfExists":{"aws:PrincipalTag/team":"web"}}`), []requestCase{{caller: alice, want: explicit}, {caller: alice, keys: "aws:PrincipalTag/team=web", want: allowed}}},
+		"a deny that negates, without the key":             {unless(`{"StringNotEquals":{"aws:PrincipalTag/team":"web"}}`), []requestCase{{caller: alice, want: explicit}}},
+		"an allow that negates, without the key":           {when(`{"StringNotEquals":{"aws:PrincipalTag/team":"web"}}`), []requestCase{{caller: alice, want: allowed}}},
+		"Null: the key has to be missing, an empty is not": {when(`{"Null":{"aws:TokenIssueTime":"true"}}`), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TokenIssueTime=", want: implicit}}},
 
-		"ForAllValues: holds without the key, so that an allow is wide": {when(`{"ForAllValues:StringEquals":{"aws:TagKeys":["env"]}}`), []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TagKeys=[env,x]", want: implicit}}},
-		"ForAllValues: a deny without the key":                          {unless(`{"ForAllValues:StringEquals":{"aws:TagKeys":["env"]}}`), []ask{{caller: alice, want: explicit}, {caller: alice, keys: "aws:TagKeys=[x]", want: allowed}}},
-		"ForAllValues: negated, one value is enough to fail":            {when(`{"ForAllValues:StringNotEquals":{"aws:TagKeys":["secret"]}}`), []ask{{caller: alice, keys: "aws:TagKeys=[a,secret]", want: implicit}, {caller: alice, keys: "aws:TagKeys=[a]", want: allowed}}},
-		"ForAnyValue: without the key it never holds":                   {unless(`{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["env"]}}`), []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TagKeys=[env,x]", want: explicit}, {caller: alice, keys: "aws:TagKeys=[env]", want: allowed}}},
-		"a key of several values without a set operator":                {when(`{"StringLike":{"aws:TagKeys":"*"}}`), []ask{{caller: alice, keys: "aws:TagKeys=[env]", want: implicit}}},
+		"ForAllValues: holds without the key, so that an allow is wide": {when(`{"ForAllValues:StringEquals":{"aws:TagKeys":["env"]}}`), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TagKeys=[env,x]", want: implicit}}},
+		"ForAllValues: a deny without the key":                          {unless(`{"ForAllValues:StringEquals":{"aws:TagKeys":["env"]}}`), []requestCase{{caller: alice, want: explicit}, {caller: alice, keys: "aws:TagKeys=[x]", want: allowed}}},
+		"ForAllValues: negated, one value is enough to fail":            {when(`{"ForAllValues:StringNotEquals":{"aws:TagKeys":["secret"]}}`), []requestCase{{caller: alice, keys: "aws:TagKeys=[a,secret]", want: implicit}, {caller: alice, keys: "aws:TagKeys=[a]", want: allowed}}},
+		"ForAnyValue: without the key it never holds":                   {unless(`{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["env"]}}`), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:TagKeys=[env,x]", want: explicit}, {caller: alice, keys: "aws:TagKeys=[env]", want: allowed}}},
+		"a key of several values without a set operator":                {when(`{"StringLike":{"aws:TagKeys":"*"}}`), []requestCase{{caller: alice, keys: "aws:TagKeys=[env]", want: implicit}}},
 
-		"variables: a tag of * is a star":                {on(repo + "${aws:PrincipalTag/team}/*"), []ask{{caller: alice, keys: "aws:PrincipalTag/team=*", want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=te?m", want: implicit}}},
-		"variables: a tag with colons stays in its part": {on("arn:aws:ecr:${aws:PrincipalTag/a}:repository/*"), []ask{{caller: alice, keys: "aws:PrincipalTag/a=eu-west-1:111111111111", want: implicit}}},
-		"variables: a value is not read again":           {on(repo + "${aws:PrincipalTag/team}/*"), []ask{{caller: alice, keys: "aws:PrincipalTag/team=${aws:username} aws:username=team", want: implicit}}},
-		"variables: an empty tag is a value":             {on(repo + "${aws:PrincipalTag/team}*"), []ask{{caller: alice, keys: "aws:PrincipalTag/team=", want: allowed}, {caller: alice, want: implicit}}},
-		"variables: a default stands in":                 {on(repo + "${aws:PrincipalTag/team, 'team'}/*"), []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: implicit}}},
-		"variables: a deny with one that has no value":   {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","Resource":"` + repo + `${aws:PrincipalTag/team}/*"}`}, []ask{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: explicit}}},
-		"variables: a list is no value":                  {on(repo + "${aws:TagKeys}/*"), []ask{{caller: alice, keys: "aws:TagKeys=[team]", want: implicit}}},
-		"variables: of the key that is compared":         {when(`{"StringEquals":{"aws:PrincipalTag/a":"${aws:PrincipalTag/a}"}}`), []ask{{caller: alice, keys: "aws:PrincipalTag/a=x", want: allowed}, {caller: alice, want: implicit}}},
+		"variables: a tag of * is a star":                {on(repo + "${aws:PrincipalTag/team}/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=*", want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=te?m", want: implicit}}},
+		"variables: a tag with colons stays in its part": {on("arn:aws:ecr:${aws:PrincipalTag/a}:repository/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/a=eu-west-1:111111111111", want: implicit}}},
+		"variables: a variable in a value is plain text": {on(repo + "${aws:PrincipalTag/team}/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=${aws:username} aws:username=team", want: implicit}}},
+		"variables: an empty tag is a value":             {on(repo + "${aws:PrincipalTag/team}*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=", want: allowed}, {caller: alice, want: implicit}}},
+		"variables: a default is used":                   {on(repo + "${aws:PrincipalTag/team, 'team'}/*"), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: implicit}}},
+		"variables: a deny with one that has no value":   {texts{identity: allow(`"ecr:*"`, "*", "") + `,{"Effect":"Deny","Action":"*","Resource":"` + repo + `${aws:PrincipalTag/team}/*"}`}, []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: explicit}}},
+		"variables: a list is no value":                  {on(repo + "${aws:TagKeys}/*"), []requestCase{{caller: alice, keys: "aws:TagKeys=[team]", want: implicit}}},
+		"variables: of the key that is compared":         {when(`{"StringEquals":{"aws:PrincipalTag/a":"${aws:PrincipalTag/a}"}}`), []requestCase{{caller: alice, keys: "aws:PrincipalTag/a=x", want: allowed}, {caller: alice, want: implicit}}},
 
-		"deny by the boundary, of what the owner's policy gives the user":   {texts{boundary: allow(`"*"`, "*", "") + "," + noPull, repository: pullBy("Allow", aws(alice))}, []ask{{caller: alice, want: explicit}}},
-		"deny by the session, of what the owner's policy gives the session": {texts{session: allow(`"*"`, "*", "") + "," + noPull, repository: pullBy("Allow", aws(session))}, []ask{{caller: session, want: explicit}}},
-		"deny by the session, under a condition":                            {texts{identity: pull, session: pull + "," + strings.Replace(noPull, `"Action"`, `"Condition":{"Bool":{"aws:SecureTransport":false}},"Action"`, 1)}, []ask{{caller: session, keys: "aws:SecureTransport=false", want: explicit}, {caller: session, keys: "aws:SecureTransport=true", want: allowed}}},
-		"the boundary is silent across accounts":                            {texts{identity: pull, boundary: listOnly, repository: pullBy("Allow", `"*"`)}, []ask{{caller: "arn:aws:iam::222222222222:user/carol", want: implicit}, {caller: foreign, want: implicit}}},
+		"deny by the boundary, of what the owner's policy allows the user":   {texts{boundary: allow(`"*"`, "*", "") + "," + noPull, repository: pullBy("Allow", aws(alice))}, []requestCase{{caller: alice, want: explicit}}},
+		"deny by the session, of what the owner's policy allows the session": {texts{session: allow(`"*"`, "*", "") + "," + noPull, repository: pullBy("Allow", aws(session))}, []requestCase{{caller: session, want: explicit}}},
+		"deny by the session, under a condition":                             {texts{identity: pull, session: pull + "," + strings.Replace(noPull, `"Action"`, `"Condition":{"Bool":{"aws:SecureTransport":false}},"Action"`, 1)}, []requestCase{{caller: session, keys: "aws:SecureTransport=false", want: explicit}, {caller: session, keys: "aws:SecureTransport=true", want: allowed}}},
+		"a boundary that does not allow, across accounts":                    {texts{identity: pull, boundary: listOnly, repository: pullBy("Allow", `"*"`)}, []requestCase{{caller: "arn:aws:iam::222222222222:user/carol", want: implicit}, {caller: foreign, want: implicit}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -76,8 +76,8 @@ func TestAttack31(t *testing.T) {
 	}
 }
 
-// Attack 31: of several boundaries, and of several levels of control policies, each has to allow; of several policies of
-// an identity or a session one is enough. Order counts for nothing.
+// Attack 31: each of several boundaries, and each of several levels of control policies, has to allow the request. Of
+// several policies of an identity or a session, one is sufficient. The order of policies has no effect.
 func TestAttack31SeveralPolicies(t *testing.T) {
 	t.Parallel()
 	one, two := texts{identity: pull}.compile(t).Identity, texts{identity: listOnly}.compile(t).Identity

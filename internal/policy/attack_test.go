@@ -9,8 +9,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// Attack 31: patterns with many wildcards, against texts that nearly match, take no more time than their lengths: a
-// matcher that tries all ways would not end in a lifetime, one that is quadratic in the text not within a minute.
+// Attack 31: the time to match a pattern with many wildcards against a text that nearly matches is linear in their
+// lengths: a matcher with exponential time would not finish, and a matcher with quadratic time would take longer than a
+// minute.
 func TestAttack31WildcardsAreLinear(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", 1<<20)
@@ -45,7 +46,7 @@ func TestAttack31WildcardsAreLinear(t *testing.T) {
 	}
 }
 
-// Attack 31: what engines get wrong. Each row is a decision that a careless matcher turns round.
+// Attack 31: each row is a decision that a matcher with a common mistake gets wrong.
 func TestAttack31Decisions(t *testing.T) {
 	t.Parallel()
 	on := func(resource string) texts {
@@ -91,7 +92,8 @@ func TestAttack31Decisions(t *testing.T) {
 	}
 }
 
-// An action without a resource is granted by * alone, and so is one that lists all repositories by what takes its star.
+// An action without a resource is allowed by * alone. A listing of all repositories is allowed by a pattern that
+// matches the * of its resource.
 func TestResourceOfRequest(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -113,7 +115,8 @@ func TestResourceOfRequest(t *testing.T) {
 	}
 }
 
-// tenStatements are a user's policies and a repository's, of ten statements with conditions and wildcards.
+// tenStatements returns the policies of a user and of a repository, with ten statements that have conditions and
+// wildcards, and a request.
 func tenStatements(t testing.TB) (*policy.Policies, *policy.Request) {
 	identity := pull
 	for _, more := range []string{

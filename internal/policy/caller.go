@@ -2,31 +2,32 @@ package policy
 
 import "github.com/ecrin-dev/ecrin/internal/name"
 
-// Caller is who makes a request. Fields that its kind does not have are zero.
+// Caller is the principal that makes a request. Fields that its kind does not have are zero.
 type Caller struct {
-	// Kind is Account (its root user), User, RoleSession, FederatedUser, Service, Federated (whoever an identity provider
-	// vouches for, before the role is assumed), Customer or Anyone (anonymous). Only the principal * names the zero Kind.
+	// Kind is Account (its root user), User, RoleSession, FederatedUser, Service, Federated (an identity that an identity
+	// provider asserts, before it assumes a role), Customer or Anyone (anonymous). Only the principal * matches the zero Kind.
 	Kind          PrincipalKind
-	Account       name.Account // of the principal: not of Service, Federated and Anyone
-	ARN           string       // of the user or session; of Service its name; of Federated the provider as policies name it
+	Account       name.Account // of the principal; zero for Service, Federated and Anyone
+	ARN           string       // of the user or session; for Service its name; for Federated the provider as policies name it
 	Issuer        string       // ARN with path of the role of a RoleSession, or of the user behind a FederatedUser
-	UniqueID      string       // AIDA… of a User, AROA… of a RoleSession's role; "" when it is not known
-	ServiceLinked bool         // the role is one of those that control policies do not bind
+	UniqueID      string       // AIDA… of a User, AROA… of a RoleSession's role; "" when unknown
+	ServiceLinked bool         // the role is service-linked, so that control policies do not apply to it
 }
 
-// grant is how a statement names the caller, as bits: what an Allow of a resource policy is worth depends on it.
-type grant uint8
+// naming is the set of ways in which a statement names the caller. The effect of an Allow in a resource policy depends
+// on it.
+type naming uint8
 
 const (
-	toAccount grant = 1 << iota // by its account, which delegates: the account has to grant it too
-	toIssuer                    // by the role or user behind the session: the session's own limits still count
-	toAnyone                    // by *: a permissions boundary does not count, a session policy does
-	toCaller                    // by itself: nothing of its own side counts
+	toAccount naming = 1 << iota // by the account: the identity policies of the account must allow the request too
+	toIssuer                     // by the role or user of the session: boundary and session policies still limit it
+	toAnyone                     // by *: session policies still limit the caller, the permissions boundary does not
+	toCaller                     // by the ARN of the caller itself: no policy of its own account needs to allow the request
 )
 
-// names tells how one principal of a policy names the caller; zero means not at all.
-func (p *boundPrincipal) names(c *Caller) grant {
-	if p.gone {
+// names returns the ways in which a principal of a policy names the caller; zero means that it does not.
+func (p *boundPrincipal) names(c *Caller) naming {
+	if p.deleted {
 		return 0
 	}
 	switch p.Kind {
@@ -59,7 +60,8 @@ func (p *boundPrincipal) names(c *Caller) grant {
 	return 0
 }
 
-// same compares the unique ids where both are known: they outlive a change of name, and no namesake has them.
+// same compares unique ids when both are known, else ARNs. An entity keeps its unique id when it is renamed, and a
+// later entity of the same name has another id.
 func (p *boundPrincipal) same(arn, id string) bool {
 	if p.id != "" && id != "" {
 		return p.id == id
@@ -67,27 +69,27 @@ func (p *boundPrincipal) same(arn, id string) bool {
 	return p.Text == arn
 }
 
-// hasAccount tells whether the caller belongs to an account whose policies grant it anything. A customer has no policies of
-// its own: only a resource's policy, or what its licence entitles it to, allows it anything.
+// hasAccount reports whether the caller belongs to an account whose policies can allow its requests. A customer has no
+// policies of its own: only a policy of the resource or the licence of the customer allows its requests.
 func (c *Caller) hasAccount() bool {
 	return c.Kind == Account || c.Kind == User || c.Kind == RoleSession || c.Kind == FederatedUser
 }
 
-// principal tells how the statement names the caller, and whether it does. A statement of a kind of policy without
-// principals is about whoever the policy is attached to.
-func (s *statement) principal(c *Caller, bounded bool) (grant, bool) {
+// principal returns how the statement names the caller, and whether the statement applies to the caller. A statement of
+// a kind of policy without principals applies to every caller that the policy is attached to.
+func (s *statement) principal(c *Caller, bounded bool) (naming, bool) {
 	if len(s.principals) == 0 {
 		return 0, true
 	}
-	var all grant
+	var all naming
 	for i := range s.principals {
 		all |= s.principals[i].names(c)
 	}
 	if !s.source.Principal.Not {
 		return all, all != 0
 	}
-	// NotPrincipal spares a caller only when it names all that the caller is: itself, the account, and the role of a
-	// session. It never spares one with a permissions boundary. Source: IAM user guide, NotPrincipal.
+	// NotPrincipal exempts a caller only when it names the caller itself, the account and, for a session, the role. It
+	// never exempts a caller with a permissions boundary. Source: IAM user guide, NotPrincipal.
 	if bounded {
 		return 0, true
 	}

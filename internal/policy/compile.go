@@ -1,6 +1,6 @@
 package policy
 
-// Compiled is a document made ready for decisions. It is not to be changed, and so is safe for concurrent use.
+// Compiled is a document prepared for decisions. It must not be modified, and so is safe for concurrent use.
 type Compiled struct {
 	Document   *Document
 	statements []statement
@@ -20,17 +20,17 @@ type statement struct {
 // boundPrincipal is a principal of a statement with the unique id that it was bound to.
 type boundPrincipal struct {
 	Principal
-	id   string // "" when it is known by its ARN
-	gone bool   // what it was bound to is no more: it matches nobody
+	id      string // "" when the principal is identified by its ARN
+	deleted bool   // the entity that it was bound to does not exist any more: it matches no caller
 }
 
-// Binding gives the unique id (AIDA…, AROA…) that a user, role or role session of a policy was bound to when the policy
-// was set. An empty id leaves the principal known by its ARN; not found means that what it was bound to has been
-// deleted, so that a namesake made later does not inherit its rights.
-// Source: IAM user guide, policy element Principal; that ECR does the same is our choice.
+// Binding returns the unique id (AIDA…, AROA…) that a user, role or role session of a policy was bound to when the
+// policy was set. An empty id means that the principal is identified by its ARN. found is false when the entity that
+// the principal was bound to has been deleted, so that a later entity of the same name does not inherit its rights.
+// Source: IAM user guide, policy element Principal. That ECR does the same is a decision of ecrin.
 type Binding func(Principal) (id string, found bool)
 
-// Compile makes a document ready for decisions. Without a binding, principals are known by their ARNs.
+// Compile prepares a document for decisions. With a nil bind, principals are identified by their ARNs.
 func Compile(d *Document, bind Binding) *Compiled {
 	c := &Compiled{Document: d, statements: make([]statement, len(d.Statements))}
 	for i := range d.Statements {
@@ -40,7 +40,7 @@ func Compile(d *Document, bind Binding) *Compiled {
 			bound := boundPrincipal{Principal: p}
 			if bind != nil && (p.Kind == User || p.Kind == Role || p.Kind == RoleSession) {
 				id, found := bind(p)
-				bound.id, bound.gone = id, !found
+				bound.id, bound.deleted = id, !found
 			}
 			out.principals = append(out.principals, bound)
 		}
@@ -60,8 +60,9 @@ func Compile(d *Document, bind Binding) *Compiled {
 	return c
 }
 
-// FullAccess is the policy that AWS attaches to every level of an organization: FullAWSAccess for a ServiceControl kind,
-// else RCPFullAWSAccess. A level of control policies that lacks it allows only what its other policies allow.
+// FullAccess returns the policy that AWS attaches to every level of an organization: FullAWSAccess for the kind
+// ServiceControl, else RCPFullAWSAccess. A level of control policies without it allows only what its other policies
+// allow.
 func FullAccess(kind Kind) Named {
 	named, principal := Named{Name: "RCPFullAWSAccess", ARN: "resource_control_policy/p-RCPFullAWSAccess"}, `"Principal":"*",`
 	if kind == ServiceControl {
@@ -80,15 +81,15 @@ func FullAccess(kind Kind) Named {
 
 func (s *statement) action(r *Request) bool {
 	for i := range s.actions {
-		if s.actions[i].stands(r.Action, r.Context) {
+		if s.actions[i].matchKnown(r.Action, r.Context) {
 			return !s.source.Action.Not
 		}
 	}
 	return s.source.Action.Not
 }
 
-// resource tells whether the statement is about the resource. One without Resource is about whatever it is attached to.
-// A pattern that cannot be known, since a variable has no value, keeps a NotResource from matching, too.
+// resource reports whether the statement applies to the resource. A statement without Resource applies to the resource
+// that its policy is attached to. A pattern with a variable that has no value keeps a NotResource from matching, too.
 func (s *statement) resource(r *Request) bool {
 	unsure := false
 	for i := range s.resources {
@@ -102,7 +103,7 @@ func (s *statement) resource(r *Request) bool {
 	return s.source.Resource.Not && !unsure || len(s.resources) == 0
 }
 
-// condition gives the first test that does not hold, or nil.
+// condition returns the first test that does not hold, or nil.
 func (s *statement) condition(r *Request) *test {
 	for i := range s.tests {
 		if !s.tests[i].holds(r.Context) {
@@ -112,12 +113,12 @@ func (s *statement) condition(r *Request) *test {
 	return nil
 }
 
-// applies tells whether the whole statement describes the request, and how it names the caller. A caller is bounded when
-// it has a permissions boundary.
-func (s *statement) applies(r *Request, bounded bool) (grant, bool) {
+// applies reports whether the whole statement matches the request, and returns how it names the caller. bounded is true
+// for a caller with a permissions boundary.
+func (s *statement) applies(r *Request, bounded bool) (naming, bool) {
 	if !s.action(r) {
 		return 0, false
 	}
-	g, ok := s.principal(&r.Caller, bounded)
-	return g, ok && s.resource(r) && s.condition(r) == nil
+	n, ok := s.principal(&r.Caller, bounded)
+	return n, ok && s.resource(r) && s.condition(r) == nil
 }

@@ -12,17 +12,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// Condition is one operator of a statement's Condition with the keys that it tests. All must hold.
+// Condition is one operator of a statement's Condition element with the keys that it tests. All keys must pass the
+// test.
 type Condition struct {
 	Operator Operator
 	Keys     []ConditionKey // may be empty: such a condition always holds
 }
 
-// ConditionKey is a condition key and the values that it is tested against. One of them must match, or none of them
-// with an operator that negates.
+// ConditionKey is a condition key and the values that it is compared with. One of the values must match; with an
+// operator that negates, none of them may match.
 type ConditionKey struct {
 	Key    string // as written
-	Folded string // lower-cased: condition keys have no case, nor have the names of tags in them
+	Folded string // in lower case: condition keys are case-insensitive, and so are names of tags in them
 	List   bool   // written as an array
 	Values []Value
 }
@@ -35,7 +36,7 @@ type Operator struct {
 	IfExists bool
 }
 
-// Over is how an operator takes the values of a key that has several. The zero value is for keys that have one.
+// Over is how an operator treats a key with several values. The zero value is for keys with one value.
 type Over uint8
 
 const (
@@ -78,12 +79,12 @@ const (
 	Null                      Test = "Null"
 )
 
-// family is what the values of a test must be.
+// family is the type of the values of a test.
 type family uint8
 
 const (
-	exactText family = iota + 1 // variables count, wildcards do not
-	wildText                    // both count
+	exactText family = iota + 1 // text with variables, in which wildcards are plain characters
+	wildText                    // text with variables and wildcards
 	numeric
 	date
 	truth
@@ -91,7 +92,7 @@ const (
 	address
 )
 
-// families knows every test. The four for ARNs are two: Equals and Like do the same.
+// families holds every test. The tests for ARNs do the same with Equals as with Like.
 var families = map[Test]family{
 	StringEquals: exactText, StringNotEquals: exactText,
 	StringEqualsIgnoreCase: exactText, StringNotEqualsIgnoreCase: exactText,
@@ -115,7 +116,7 @@ const (
 	BareBoolean             // true or false
 )
 
-// Value is a value of a condition key. Text and Form are as written; of the others, the test decides which one is set.
+// Value is a value of a condition key. Text and Form are as written; the test decides which of the other fields is set.
 type Value struct {
 	Text    string
 	Form    Form
@@ -127,7 +128,7 @@ type Value struct {
 	Prefix  netip.Prefix // IpAddress tests; a single address is a prefix of full length
 }
 
-// conditions reads a Condition block. One without operators says nothing and is as good as absent.
+// conditions reads a Condition element. An element without operators has no effect and is read as absent.
 func (p *parser) conditions(n node) ([]Condition, error) {
 	if n.shape != object {
 		return nil, p.fail(n, "must be an object, is %s", n.shape)
@@ -146,10 +147,10 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 		for _, m := range m.value.members {
 			folded := strings.ToLower(m.key)
 			if !conditionKey(m.key) {
-				return nil, p.problem(m.at, m.value.path, "%q is no condition key", name.Clip(m.key))
+				return nil, p.problem(m.at, m.value.path, "%q is not a condition key", name.Clip(m.key))
 			}
 			if seen[folded] {
-				return nil, p.problem(m.at, m.value.path, "the key %q stands there twice, in another case", name.Clip(m.key))
+				return nil, p.problem(m.at, m.value.path, "the key %q appears twice, in another case", name.Clip(m.key))
 			}
 			seen[folded] = true
 			k, err := p.conditionValues(m, families[op.Test])
@@ -164,7 +165,7 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 	return all, nil
 }
 
-// readOperator takes an operator apart. IfExists has no meaning with Null, and a set has none either.
+// readOperator splits an operator into its parts. Null has neither IfExists nor a set prefix.
 func readOperator(s string) (Operator, bool) {
 	op := Operator{Text: s}
 	if rest, ok := strings.CutPrefix(s, "ForAllValues:"); ok {
@@ -182,11 +183,12 @@ func readOperator(s string) (Operator, bool) {
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*:[^\x00-\x20]+( +[^\x00-\x20]+)*$`)
 
-// conditionKey tells whether s looks like aws:SourceIp or aws:ResourceTag/Cost Center. Whether the key exists is not
-// asked: a request may bring keys that nobody here knows.
+// conditionKey reports whether s has the form of a condition key, such as aws:SourceIp or aws:ResourceTag/Cost Center.
+// It does not check that the key exists: a request may have keys that ecrin does not know.
 func conditionKey(s string) bool { return len(s) <= 512 && keyPattern.MatchString(s) }
 
-// conditionValues reads a value or an array of values. An empty array is allowed, as in IAM: nothing matches it.
+// conditionValues reads a value or an array of values. An empty array is allowed, as in IAM: no value of a request
+// matches it.
 func (p *parser) conditionValues(m member, f family) (ConditionKey, error) {
 	all, list := m.value.list()
 	k := ConditionKey{Key: m.key, List: list}
@@ -214,7 +216,8 @@ func (p *parser) conditionValues(m member, f family) (ConditionKey, error) {
 	return k, nil
 }
 
-// read sets the field of a family that has no variables, or tells what the value should have been.
+// read sets the field of a family without variables. It returns "", or a description of the valid values if v.Text is
+// not one of them.
 func (v *Value) read(f family) (want string) {
 	ok := false
 	switch f {
@@ -245,19 +248,20 @@ func (v *Value) read(f family) (want string) {
 	return want
 }
 
-// numberPattern keeps out what ParseFloat knows besides decimal numbers.
+// numberPattern excludes the forms that ParseFloat accepts besides decimal numbers.
 var numberPattern = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// dateLayouts are the profile of ISO 8601 that IAM names, from the whole to the year. A time without a zone is UTC.
+// dateLayouts are the forms of ISO 8601 that IAM documents, from the most to the least precise. A time without a zone
+// is in UTC.
 // Source: W3C note on date and time formats.
 var dateLayouts = []string{
 	time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02", "2006-01", "2006",
 }
 
-// maxSeconds is the end of the year 9999, the last that a date can be written for.
+// maxSeconds is the last second of the year 9999, the last year that a date can express, in seconds since 1970.
 const maxSeconds = 253402300799
 
-// readDate reads a date or seconds since 1970. Four digits are a year: nobody means an hour of 1970.
+// readDate reads a date or seconds since 1970. Four digits are read as a year.
 func readDate(s string) (time.Time, bool) {
 	for _, layout := range dateLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
@@ -271,8 +275,8 @@ func readDate(s string) (time.Time, bool) {
 	return time.Unix(seconds, 0).UTC(), true
 }
 
-// readPrefix reads an address or a range. Bits past the length of a range count for nothing. An IPv4 address in the form
-// of IPv6 becomes the IPv4 address that requests come from.
+// readPrefix reads an address or a range. Bits beyond the length of a range are ignored. An IPv4 address in the form of
+// IPv6 becomes an IPv4 address, which is the form of the addresses in requests.
 func readPrefix(s string) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), a.Zone() == ""

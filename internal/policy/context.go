@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Context holds the condition keys of a request. Names have no case. The zero value has no keys and is ready to use; it
-// must not be changed while a decision reads it.
+// Context holds the condition keys of a request. Names of keys are case-insensitive. The zero value has no keys and is
+// ready to use. A Context must not be modified while a decision reads it.
 type Context struct {
-	Time     time.Time  // of the request: aws:CurrentTime and aws:EpochTime; the zero Time is none
-	SourceIP netip.Addr // the client's address: aws:SourceIp; the zero Addr is none
+	Time     time.Time  // of the request: aws:CurrentTime and aws:EpochTime; the zero Time means unknown
+	SourceIP netip.Addr // the client's address: aws:SourceIp; the zero Addr means unknown
 	items    []item
 }
 
-// item is a key. It has one value or, as a list, any number but zero.
+// item is a key with one value or with a list of at least one value.
 type item struct {
-	key  string // lower-cased
+	key  string // in lower case
 	one  string
-	list []string // nil for a key of one value
+	list []string // nil for a key with one value
 }
 
 // The keys that have fields of their own.
@@ -30,18 +30,21 @@ const (
 	sourceIP    = "aws:sourceip"
 )
 
-// Clone gives a context of its own with the same keys: what is set in one is not seen in the other. Lists are shared.
+// Clone returns an independent context with the same keys: a key that is set in one of them is not set in the other.
+// The lists of values are shared.
 func (c *Context) Clone() Context {
 	own := *c
 	own.items = append(make([]item, 0, len(c.items)+cloneRoom), c.items...)
 	return own
 }
 
-// cloneRoom is for the keys that a request adds to those of its caller.
+// cloneRoom is the number of keys that can be added to a clone without another allocation: a request adds its keys to
+// those of its caller.
 const cloneRoom = 16
 
-// Set gives a key one value, in place of what it had. aws:CurrentTime, aws:EpochTime and aws:SourceIp set the fields when
-// the value can be read as one; a time is RFC 3339 or seconds since 1970. A key in lower case costs least.
+// Set sets a key to one value, in place of the values that it had. aws:CurrentTime, aws:EpochTime and aws:SourceIp set
+// the fields Time and SourceIP if the value can be read as a time or an address; a time is a date of ISO 8601 or
+// seconds since 1970. A key in lower case saves an allocation.
 func (c *Context) Set(key, value string) {
 	key = strings.ToLower(key)
 	switch key {
@@ -59,7 +62,7 @@ func (c *Context) Set(key, value string) {
 	c.put(item{key: key, one: value})
 }
 
-// SetList gives a key of several values, such as aws:TagKeys, its values. Without values the key is absent.
+// SetList sets a key with several values, such as aws:TagKeys. Without values it removes the key.
 func (c *Context) SetList(key string, values ...string) {
 	key = strings.ToLower(key)
 	if len(values) == 0 {
@@ -83,7 +86,7 @@ func (c *Context) remove(key string) {
 	}
 }
 
-// Values gives the values of a key, or none.
+// Values returns the values of a key, or nil if the context does not have the key.
 func (c *Context) Values(key string) []string {
 	g, ok := c.find(strings.ToLower(key))
 	switch {
@@ -95,35 +98,35 @@ func (c *Context) Values(key string) []string {
 	return []string{g.text()}
 }
 
-// given is what a request has for a key: an item, or one of the typed fields.
-type given struct {
+// contextValue is the value of a key in a context: an item, or one of the typed fields.
+type contextValue struct {
 	item    *item
 	when    time.Time
-	seconds bool // as text and number, when is in seconds since 1970
+	seconds bool // as a text or number, the time is in seconds since 1970
 	from    netip.Addr
 }
 
-// find looks a key up, by its lower-cased name. A request has a few dozen short keys at most: going through them is
-// faster than a map, and making them costs less.
-func (c *Context) find(key string) (given, bool) {
+// find returns the value of a key, whose name is in lower case. A request has a few dozen short keys at most: a linear
+// search is faster than a map, and the slice is cheaper to build.
+func (c *Context) find(key string) (contextValue, bool) {
 	if c == nil {
-		return given{}, false
+		return contextValue{}, false
 	}
 	for i := range c.items {
 		if c.items[i].key == key {
-			return given{item: &c.items[i]}, true
+			return contextValue{item: &c.items[i]}, true
 		}
 	}
 	switch key {
 	case currentTime, epochTime:
-		return given{when: c.Time, seconds: key == epochTime}, !c.Time.IsZero()
+		return contextValue{when: c.Time, seconds: key == epochTime}, !c.Time.IsZero()
 	case sourceIP:
-		return given{from: c.SourceIP.Unmap()}, c.SourceIP.IsValid()
+		return contextValue{from: c.SourceIP.Unmap()}, c.SourceIP.IsValid()
 	}
-	return given{}, false
+	return contextValue{}, false
 }
 
-// text is the value of a key for a policy variable.
+// text returns the value of a key for a policy variable. A key with a list of values has none.
 func (c *Context) text(key string) (string, bool) {
 	g, ok := c.find(key)
 	if !ok || g.item != nil && g.item.list != nil {
@@ -132,8 +135,8 @@ func (c *Context) text(key string) (string, bool) {
 	return g.text(), true
 }
 
-// text is the only value as text.
-func (g *given) text() string {
+// text returns a value that is not a list, as text.
+func (g *contextValue) text() string {
 	switch {
 	case g.item != nil:
 		return g.item.one
@@ -145,7 +148,8 @@ func (g *given) text() string {
 	return g.when.UTC().Format(time.RFC3339)
 }
 
-// All goes through the keys and their values, each key once, in no order; names are lower-cased.
+// All returns an iterator over the keys and their values, each key once and in no particular order. Names are in lower
+// case.
 func (c *Context) All() iter.Seq2[string, []string] {
 	return func(yield func(string, []string) bool) {
 		if c == nil {

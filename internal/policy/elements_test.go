@@ -42,7 +42,7 @@ func TestParsePrincipal(t *testing.T) {
 	bare := mustParse(t, statement(`"Principal":"*"`)).Statements[0].Principal
 	for one := range bare.All() {
 		if !bare.Bare || one.Kind != policy.Anyone {
-			t.Errorf(`Principal "*": got %+v, want Bare and anyone`, bare)
+			t.Errorf(`Principal "*": got %+v, want Bare and one Anyone`, bare)
 		}
 	}
 }
@@ -124,7 +124,8 @@ func conditionsOf(t *testing.T, condition string) []policy.Condition {
 	return mustParse(t, statement(`"Condition":`+condition)).Statements[0].Conditions
 }
 
-// The operators of the language, each with a value that it takes and one that it refuses ("" when it takes all).
+// The operators of the language, each with a value that it accepts and a value that it refuses ("" when it accepts all
+// values).
 func TestParseOperators(t *testing.T) {
 	t.Parallel()
 	values := map[string][2]string{
@@ -150,7 +151,7 @@ func TestParseOperators(t *testing.T) {
 				d, err := policy.Parse(text, policy.Repository)
 				if test == "Null" && operator != test {
 					if err == nil {
-						t.Errorf("%s was taken", operator)
+						t.Errorf("%s was accepted", operator)
 					}
 					continue
 				}
@@ -234,20 +235,20 @@ func TestParseConditionValues(t *testing.T) {
 		for _, value := range values {
 			text := statement(`"Condition":{"` + operator + `":{"aws:x":` + value + `}}`)
 			if _, err := policy.Parse(text, policy.Repository); err == nil {
-				t.Errorf("%s took the value %s", operator, value)
+				t.Errorf("%s accepted the value %s", operator, value)
 			}
 		}
 	}
 }
 
-// What IAM takes although it says nothing: no operators, no keys, no values.
+// Conditions that IAM accepts although they have no effect: without operators, keys or values.
 func TestParseEmptyConditions(t *testing.T) {
 	t.Parallel()
 	if got := conditionsOf(t, `{}`); len(got) != 0 {
 		t.Errorf("{}: got %+v, want none", got)
 	}
 	if got := conditionsOf(t, `{"Bool":{}}`); len(got) != 1 || len(got[0].Keys) != 0 {
-		t.Errorf(`{"Bool":{}}: got %+v, want one without keys`, got)
+		t.Errorf(`{"Bool":{}}: got %+v, want a condition without keys`, got)
 	}
 	if got := conditionsOf(t, `{"Bool":{"aws:x":[]}}`)[0].Keys[0]; !got.List || len(got.Values) != 0 {
 		t.Errorf(`{"Bool":{"aws:x":[]}}: got %+v, want a list without values`, got)
@@ -262,13 +263,13 @@ func TestParseConditionKeys(t *testing.T) {
 	for _, key := range []string{"", "SourceIp", ":x", "aws:", "aws: x", " aws:x", "aws:x ", `aws:x\n`, "a b:x"} {
 		text := statement(`"Condition":{"StringEquals":{"` + key + `":"x"}}`)
 		_, err := policy.Parse(text, policy.Repository)
-		if got := problem(t, text, err).Reason; !strings.HasSuffix(got, "is no condition key") {
-			t.Errorf("key %q: got %q, want … is no condition key", key, got)
+		if got := problem(t, text, err).Reason; !strings.HasSuffix(got, "is not a condition key") {
+			t.Errorf("key %q: got %q, want … is not a condition key", key, got)
 		}
 	}
 	text := statement(`"Condition":{"StringEquals":{"aws:SourceVpc":"x","AWS:sourcevpc":"y"}}`)
 	_, err := policy.Parse(text, policy.Repository)
-	if got, want := problem(t, text, err).Reason, `the key "AWS:sourcevpc" stands there twice, in another case`; got != want {
+	if got, want := problem(t, text, err).Reason, `the key "AWS:sourcevpc" appears twice, in another case`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -304,7 +305,7 @@ func TestPatternParts(t *testing.T) {
 	}
 }
 
-// The colons of a variable do not part an ARN.
+// The colons in a variable do not separate parts of an ARN.
 func TestVariableWithinARN(t *testing.T) {
 	t.Parallel()
 	const resource = "arn:aws:ecr:${aws:RequestedRegion}:${aws:PrincipalAccount}:repository/a"
@@ -318,8 +319,8 @@ func TestVariableWithinARN(t *testing.T) {
 	}
 }
 
-// Attack 31: what readers of policies understand differently. Actions and keys have no case, elements and operators
-// have; the older language has no variables, so that ${ is text in it.
+// Attack 31: rules of the language that evaluators differ in. Actions and keys are case-insensitive, elements and
+// operators are case-sensitive; version 2008-10-17 has no variables, so that ${ is plain text.
 func TestAttack31Readings(t *testing.T) {
 	t.Parallel()
 	text := statement(`"Action":"ECR:Batch*Image"`)
@@ -336,7 +337,7 @@ func TestAttack31Readings(t *testing.T) {
 			t.Errorf("with %q the language is %s and the resource %+v, want one literal", version, old.Language(), got)
 		}
 	}
-	// The version counts wherever it stands.
+	// The version applies wherever it is written in the document.
 	last := strings.TrimSuffix(strings.Replace(text, `"Version":"2012-10-17",`, "", 1), "}") + `,"Version":"2012-10-17"}`
 	if got := mustParse(t, last).Statements[0].Resource.Of[0].Parts; len(got) != 2 || got[1].Kind != policy.Variable {
 		t.Errorf("with the version at the end the resource is %+v, want a variable", got)

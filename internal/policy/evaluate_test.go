@@ -25,14 +25,14 @@ const (
 	listOnly = `{"Effect":"Allow","Action":"ecr:ListImages","Resource":"*"}`
 )
 
-// pullBy makes a statement of a resource policy; principal is JSON.
+// pullBy returns a statement of a resource policy; principal is JSON.
 func pullBy(effect, principal string) string {
 	return `{"Effect":"` + effect + `","Principal":` + principal + `,"Action":"ecr:BatchGetImage"}`
 }
 
 func aws(arn string) string { return `{"AWS":"` + arn + `"}` }
 
-// texts are policies as lists of statements; an empty text is no policy.
+// texts are policies, each as a list of statements; an empty text means that there is no policy.
 type texts struct {
 	identity, boundary, session, repository, registry, trust string
 	scp, rcp                                                 []string // one policy for each level
@@ -78,7 +78,7 @@ func compile(t testing.TB, statements string, kind policy.Kind) *policy.Compiled
 	return policy.Compile(d, nil)
 }
 
-// pullRequest is a pull of webARN by a caller, given by its ARN, a service's name or "anonymous".
+// pullRequest returns a pull of webARN by a caller, given as an ARN, the name of a service or "anonymous".
 func pullRequest(t *testing.T, caller string) *policy.Request {
 	t.Helper()
 	r := &policy.Request{
@@ -101,7 +101,7 @@ const (
 	explicit = policy.ExplicitlyDenied
 )
 
-// The evaluation logic, row by row: contract §5.3 and §5.4.
+// The rows of the evaluation logic: contract §5.3 and §5.4.
 func TestEvaluate(t *testing.T) {
 	t.Parallel()
 	codebuild := "codebuild.amazonaws.com"
@@ -216,7 +216,7 @@ func notBy(arns ...string) string {
 	return `{"Effect":"Deny","NotPrincipal":{"AWS":["` + strings.Join(arns, `","`) + `"]},"Action":"ecr:*"}`
 }
 
-// Contract §5.8: the trust policy decides over its role, whatever else allows.
+// Contract §5.8: without an allow in its trust policy, a role cannot be assumed, whatever other policies allow.
 func TestEvaluateTrust(t *testing.T) {
 	t.Parallel()
 	assume := func(principal string) string {
@@ -254,7 +254,7 @@ func TestEvaluateTrust(t *testing.T) {
 	}
 }
 
-// Control policies do not bind the roles that services make for themselves.
+// Control policies do not apply to service-linked roles.
 func TestServiceLinkedRolesAreNotControlled(t *testing.T) {
 	t.Parallel()
 	p := texts{identity: pull, scp: []string{noPull}, rcp: []string{`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`}}.compile(t)
@@ -268,7 +268,7 @@ func TestServiceLinkedRolesAreNotControlled(t *testing.T) {
 	}
 }
 
-// A registry policy of the first scope counts for three actions.
+// A registry policy of the scope V1 applies to three actions.
 func TestRegistryV1Actions(t *testing.T) {
 	t.Parallel()
 	p := texts{registry: `{"Effect":"Allow","Principal":"*","Action":"ecr:*"}`, v1: true}.compile(t)
@@ -304,18 +304,19 @@ func TestFullAccess(t *testing.T) {
 	}
 }
 
-// Principals that were bound to unique ids: a namesake made later inherits nothing, and a new name loses nothing.
+// Principals that are bound to unique ids: a later entity of the same name does not inherit rights, and a renamed
+// entity keeps its rights.
 func TestBinding(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		principal, caller, id string
-		bound                 string // "" is gone
+		bound                 string // "" means deleted
 		want                  policy.Verdict
 	}{
 		{alice, alice, "AIDA1", "AIDA1", allowed},
 		{alice, alice, "AIDA2", "AIDA1", implicit},
 		{alice, alice, "AIDA1", "", implicit},
-		{alice, alice, "", "AIDA1", allowed}, // the id is not known
+		{alice, alice, "", "AIDA1", allowed}, // the id of the caller is unknown
 		{alice, strings.Replace(alice, "alice", "renamed", 1), "AIDA1", "AIDA1", allowed},
 		{role, session, "AROA1", "AROA1", allowed},
 		{role, session, "AROA2", "AROA1", implicit},
@@ -335,17 +336,17 @@ func TestBinding(t *testing.T) {
 	}
 }
 
-// A federated user is also whoever asked for its session.
+// A statement that names a user also names the federated users of that user.
 func TestFederatedUserOfUser(t *testing.T) {
 	t.Parallel()
 	p := texts{repository: pullBy("Allow", aws(alice)), session: pull}.compile(t)
 	r := pullRequest(t, fed)
 	r.Caller.Issuer = alice
 	if got := policy.Evaluate(p, r); !got.Allowed() {
-		t.Errorf("with a session policy that allows: %+v", got)
+		t.Errorf("with a session policy that allows: got %+v, want allowed", got)
 	}
 	p = texts{repository: pullBy("Allow", aws(alice)), session: listOnly}.compile(t)
 	if got := policy.Evaluate(p, r); got.Verdict != implicit || got.Layer != policy.LayerSession {
-		t.Errorf("with a session policy that does not: %+v", got)
+		t.Errorf("with a session policy that does not allow: got %+v, want a denial", got)
 	}
 }

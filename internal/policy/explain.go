@@ -12,14 +12,14 @@ import (
 // Why is a decision with its reasons.
 type Why struct {
 	Decision
-	Layers   []LayerVerdict // those that were asked, in their order
+	Layers   []LayerVerdict // the layers that were evaluated, in the order of evaluation
 	Findings []Finding      // in the order of the layers and policies
-	Changes  []Change       // that would allow a denied request; see [Change]
+	Changes  []Change       // would allow a denied request; see [Change]
 
 	gaps []gap
 }
 
-// LayerVerdict is what one layer says. Whether that counts is told by its note.
+// LayerVerdict is the verdict of one layer. Its note says whether the verdict counts.
 type LayerVerdict struct {
 	Layer   Layer
 	Verdict Verdict
@@ -37,7 +37,7 @@ const (
 	ElementCondition Element = "Condition"
 )
 
-// Finding is a statement that matched the request, or would have but for one element.
+// Finding is a statement that matches the request, or that would match it but for one element.
 type Finding struct {
 	Layer     Layer
 	Policy    string // Named.Name
@@ -46,25 +46,25 @@ type Finding struct {
 	Statement int    // its index in the policy, from 0
 	Sid       string
 	Effect    Effect
-	Source    *Statement // as written; not to be changed
-	Failed    Element    // "" when all of it matched
-	Detail    string     // of a failed Condition: the operator, the key, and what the request has
+	Source    *Statement // as written; must not be modified
+	Failed    Element    // "" when the whole statement matches
+	Detail    string     // of a failed Condition: the operator, the key, and the values in the request
 }
 
-// gap is a set of policies that must allow and does not.
+// gap is a set of policies that must allow the request and does not.
 type gap struct {
 	layer Layer
 	index int
 }
 
-// Explain decides as [Evaluate] does, and tells why.
+// Explain decides as [Evaluate] does, and returns the reasons too.
 func Explain(p *Policies, r *Request) Why {
 	var w Why
 	d := decision{Request: r, bounded: len(p.Boundary) > 0, why: &w}
-	d.read(p)
+	d.evaluate(p)
 	w.Decision = d.verdict()
 	for l := range d.layers {
-		if d.layers[l].asked {
+		if d.layers[l].evaluated {
 			w.Layers = append(w.Layers, d.layerVerdict(Layer(l)))
 		}
 	}
@@ -74,7 +74,7 @@ func Explain(p *Policies, r *Request) Why {
 	return w
 }
 
-// layerVerdict tells what a layer says, and whether it counts.
+// layerVerdict returns the verdict of a layer, with a note if the verdict does not count or is not sufficient.
 func (d *decision) layerVerdict(l Layer) LayerVerdict {
 	t := &d.layers[l]
 	v := LayerVerdict{Layer: l, Verdict: t.allow.Verdict}
@@ -82,21 +82,21 @@ func (d *decision) layerVerdict(l Layer) LayerVerdict {
 		v.Verdict = ExplicitlyDenied
 	}
 	same := d.Caller.hasAccount() && d.Caller.Account == d.ResourceAccount && d.Caller.Kind != Account
-	granted := d.layers[d.granting()].grant
+	named := d.layers[d.resourceLayer()].naming
 	switch {
 	case !same || v.Verdict == ExplicitlyDenied:
-	case (l == LayerResource || l == LayerTrust) && t.grant == toAccount:
+	case (l == LayerResource || l == LayerTrust) && t.naming == toAccount:
 		v.Note = "names only the account, which has to allow it too"
 	case v.Verdict != ImplicitlyDenied:
 	case l == LayerResource && d.layers[LayerIdentity].allow.Allowed():
 		v.Note = "is not needed within the account"
-	case l == LayerIdentity && granted >= toIssuer, l == LayerBoundary && granted >= toAnyone, l == LayerSession && granted >= toCaller:
+	case l == LayerIdentity && named >= toIssuer, l == LayerBoundary && named >= toAnyone, l == LayerSession && named >= toCaller:
 		v.Note = "does not count: a resource policy allows the caller itself"
 	}
 	return v
 }
 
-// note writes down a statement that matched, or would have but for one element.
+// note adds a statement to the findings if it matched, or would have matched but for one element.
 func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
 	f := Finding{
 		Layer: l, Policy: p.Name, ARN: p.ARN, Kind: p.Policy.Document.Kind,
@@ -126,7 +126,7 @@ func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
 	w.Findings = append(w.Findings, f)
 }
 
-// describe tells what the request has for the key of a condition.
+// describe returns the operator and the key of a failed condition, and the values that the request has for the key.
 func (t *test) describe(c *Context) string {
 	has := "the request has no such key"
 	if values := c.Values(t.key); len(values) > 0 {
@@ -139,7 +139,8 @@ func (t *test) describe(c *Context) string {
 	return fmt.Sprintf("%s %s: %s", t.operator.Text, name.Clip(t.source.Key), has)
 }
 
-// Text is what AWS tells a caller whom the decision denies; it is empty when the decision allows.
+// Text returns the message that AWS sends to a caller whose request the decision denies; it is empty when the decision
+// allows.
 // Source: IAM user guide, troubleshooting access denied messages.
 func (d Decision) Text(r *Request) string {
 	if d.Allowed() {
@@ -171,17 +172,17 @@ func (d Decision) Text(r *Request) string {
 	return text + " because no " + layer + " allows the " + r.Action + " action"
 }
 
-// Change is one step towards allowing a denied request: a policy to add, or a statement that stands in the way. All
-// changes together, of the alternatives one, allow it.
+// Change is one step towards allowing a denied request: a policy to add, or a statement to remove. The request is
+// allowed once all changes are made; of the alternatives, one is sufficient.
 type Change struct {
 	Layer       Layer
-	Alternative bool   // one of two ways: the identity side or the resource side
-	Level       int    // of control policies, from 0: where to add; of boundaries, which one
-	Add         string // a whole policy, whose statement can also be added to a policy that is there; "" for a removal
+	Alternative bool   // one of two alternatives: on the side of the identity or of the resource
+	Level       int    // of control policies: the level to add to, from 0; of boundaries: the index of the boundary
+	Add         string // a whole policy, whose statement can also be added to an existing policy; "" for a removal
 	Remove      *Finding
 }
 
-// changes lists what keeps the request from being allowed.
+// changes returns the steps that would allow the request.
 func (d *decision) changes() []Change {
 	var all []Change
 	for _, f := range d.why.Findings {
@@ -189,34 +190,34 @@ func (d *decision) changes() []Change {
 			all = append(all, Change{Layer: f.Layer, Remove: &f})
 		}
 	}
-	granting := d.granting()
-	granted := d.layers[granting].grant
+	resource := d.resourceLayer()
+	named := d.layers[resource].naming
 	for _, g := range d.why.gaps {
 		if same := d.Caller.Account == d.ResourceAccount; !same || g.layer == LayerRCP || g.layer == LayerSCP ||
-			g.layer == LayerBoundary && granted < toAnyone || g.layer == LayerSession && granted < toCaller {
-			all = append(all, Change{Layer: g.layer, Level: g.index, Add: d.grant(g.layer)})
+			g.layer == LayerBoundary && named < toAnyone || g.layer == LayerSession && named < toCaller {
+			all = append(all, Change{Layer: g.layer, Level: g.index, Add: d.addition(g.layer)})
 		}
 	}
-	identity := d.layers[LayerIdentity].asked && !d.layers[LayerIdentity].allow.Allowed()
+	identity := d.layers[LayerIdentity].evaluated && !d.layers[LayerIdentity].allow.Allowed()
 	switch {
-	case !d.Caller.hasAccount() || d.Caller.Account != d.ResourceAccount || granting == LayerTrust && granted == 0:
+	case !d.Caller.hasAccount() || d.Caller.Account != d.ResourceAccount || resource == LayerTrust && named == 0:
 		if identity && d.Caller.Account != d.ResourceAccount {
-			all = append(all, Change{Layer: LayerIdentity, Add: d.grant(LayerIdentity)})
+			all = append(all, Change{Layer: LayerIdentity, Add: d.addition(LayerIdentity)})
 		}
-		if granted == 0 {
-			all = append(all, Change{Layer: granting, Add: d.grant(granting)})
+		if named == 0 {
+			all = append(all, Change{Layer: resource, Add: d.addition(resource)})
 		}
-	case identity && granted < toIssuer:
+	case identity && named < toIssuer:
 		all = append(all,
-			Change{Layer: LayerIdentity, Alternative: true, Add: d.grant(LayerIdentity)},
-			Change{Layer: granting, Alternative: true, Add: d.grant(granting)})
+			Change{Layer: LayerIdentity, Alternative: true, Add: d.addition(LayerIdentity)},
+			Change{Layer: resource, Alternative: true, Add: d.addition(resource)})
 	}
 	return slices.DeleteFunc(all, func(c Change) bool { return c.Add == "" && c.Remove == nil })
 }
 
-// grant writes the smallest policy of a layer that allows the request, or "" where there is none: no policy of a
-// resource can speak of an action without one.
-func (d *decision) grant(l Layer) string {
+// addition returns the smallest policy of a layer that allows the request, or "" if there is none: a resource policy
+// cannot allow an action that has no resource.
+func (d *decision) addition(l Layer) string {
 	one := func(s string) Patterns { return Patterns{Of: []Pattern{{Text: s}}} }
 	s := Statement{Effect: Allow, Action: one(d.Action), Resource: one(d.Resource)}
 	switch l {
@@ -227,7 +228,7 @@ func (d *decision) grant(l Layer) string {
 			return ""
 		}
 		s.Principal = d.Caller.principal()
-		if l == LayerTrust || !scopeV1(d.Action) { // those of a registry have a Resource
+		if l == LayerTrust || !scopeV1(d.Action) { // only statements of a registry policy have a Resource
 			s.Resource = Patterns{}
 		}
 	}
@@ -235,7 +236,7 @@ func (d *decision) grant(l Layer) string {
 	return document.String()
 }
 
-// principal is how a policy names the caller: by its role, when it has one.
+// principal returns the principal by which a policy names the caller: the role of a session, else the caller itself.
 func (c *Caller) principal() Principals {
 	group, text := "AWS", c.ARN
 	switch c.Kind {

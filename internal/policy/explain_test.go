@@ -54,7 +54,7 @@ func TestDecisionText(t *testing.T) {
 	}
 }
 
-// The cross-account story: what a denied caller and the owner are told.
+// A request across accounts: the reasons and changes for the denied caller and for the owner of the resource.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	x := texts{
@@ -127,14 +127,15 @@ func TestExplainNotes(t *testing.T) {
 	}
 }
 
-// Where a resource policy cannot help, none is proposed: an action without a resource needs an identity policy.
+// No change to a resource policy is proposed where it could not help: an action without a resource needs an identity
+// policy.
 func TestExplainToken(t *testing.T) {
 	t.Parallel()
 	r := pullRequest(t, alice)
 	r.Action, r.Resource = "ecr:GetAuthorizationToken", "*"
 	for _, c := range policy.Explain(texts{}.compile(t), r).Changes {
 		if c.Layer != policy.LayerIdentity {
-			t.Errorf("got the change %+v, want one of the identity side alone", c)
+			t.Errorf("got the change %+v, want one in the identity policies alone", c)
 		}
 	}
 	r = pullRequest(t, "anonymous")
@@ -144,6 +145,6 @@ func TestExplainToken(t *testing.T) {
 		t.Fatalf("got %+v, want one change", changes)
 	}
 	if _, err := policy.Parse(changes[0].Add, policy.Registry); err != nil {
-		t.Errorf("%s\nis no registry policy: %v", changes[0].Add, err)
+		t.Errorf("%s\nis not a registry policy: %v", changes[0].Add, err)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// FuzzEvaluate holds for any policy and any request: decisions end, do not panic, and are the same with reasons.
+// FuzzEvaluate checks, for any policy and any request, that decisions terminate, do not panic, and are equal with and
+// without reasons.
 func FuzzEvaluate(f *testing.F) {
 	f.Add(`{"Version":"2012-10-17","Statement":[`+pull+`]}`, uint8(policy.Identity), "ecr:BatchGetImage", webARN, "aws:x", "a")
 	f.Add(`{"Version":"2012-10-17","Statement":[`+notBy(alice, root)+`]}`, uint8(policy.Repository), "ecr:PutImage", "*", "aws:x", "")
@@ -64,7 +65,8 @@ func FuzzEvaluate(f *testing.F) {
 	})
 }
 
-// FuzzParse holds for any text: either the document survives String and Parse, or the error has a place in the text.
+// FuzzParse checks, for any text, that the document is equal after String and Parse, or that the error has a place in
+// the text.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {

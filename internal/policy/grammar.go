@@ -7,14 +7,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// parser reads one text.
+// parser reads the text of one policy.
 type parser struct {
 	text  string
 	kind  Kind
 	rules rules // of the kind
 	limit int   // of the length, in characters
 	lang  Version
-	sids  map[string]bool // that were read, where they must be unique
+	sids  map[string]bool // read so far, if the kind requires unique Sids
 }
 
 func (p *parser) document() (*Document, error) {
@@ -29,7 +29,7 @@ func (p *parser) document() (*Document, error) {
 	if n, ok := root.get("Version"); ok {
 		d.Version = Version(n.text)
 		if n.shape != text || d.Version != Version2008 && d.Version != Version2012 {
-			return nil, p.fail(n, "the version is %q or %q", Version2012, Version2008)
+			return nil, p.fail(n, "the version must be %q or %q", Version2012, Version2008)
 		}
 	}
 	p.lang = d.Language()
@@ -69,15 +69,15 @@ func (p *parser) statement(n node) (s Statement, err error) {
 	}
 	s.Effect = Effect(effect.text)
 	if effect.shape != text || s.Effect != Allow && s.Effect != Deny {
-		return s, p.fail(effect, "the effect is %q or %q", Allow, Deny)
+		return s, p.fail(effect, "the effect must be %q or %q", Allow, Deny)
 	}
 	principal, not, err := p.either(n, "Principal", p.rules.principal)
 	if err != nil {
 		return s, err
 	}
-	// With Allow it would open the repository to all the world but a few. Source: IAM user guide, NotPrincipal.
+	// With Allow, everyone but the listed principals would have access. Source: IAM user guide, NotPrincipal.
 	if not && s.Effect == Allow {
-		return s, p.fail(principal, "NotPrincipal stands only with the effect Deny")
+		return s, p.fail(principal, "NotPrincipal is allowed only with the effect Deny")
 	}
 	if principal.path != "" {
 		if s.Principal, err = p.principals(principal, not); err != nil {
@@ -106,7 +106,8 @@ func (p *parser) statement(n node) (s Statement, err error) {
 	return s, err
 }
 
-// either reads an element or its opposite, never both. Without either, the node has no path.
+// either reads an element or its opposite; both together are an error. If both are absent and that is allowed, the
+// returned node has no path.
 func (p *parser) either(of node, element string, want need) (n node, not bool, err error) {
 	n, plain := of.get(element)
 	opposite, not := of.get("Not" + element)
@@ -126,7 +127,7 @@ func (p *parser) either(of node, element string, want need) (n node, not bool, e
 	return n, false, nil
 }
 
-// patterns reads one value or an array of at least one.
+// patterns reads one value, or an array of at least one value.
 func (p *parser) patterns(n node, not bool, read func(node) (Pattern, error)) (Patterns, error) {
 	all, list := n.list()
 	out := Patterns{Not: not, List: list}
@@ -146,7 +147,7 @@ func (p *parser) patterns(n node, not bool, read func(node) (Pattern, error)) (P
 	return out, nil
 }
 
-// sid reads a Sid, under the rules of the kind.
+// sid reads a Sid by the rules of the kind of policy.
 func (p *parser) sid(of node) (string, error) {
 	sid, err := p.optionalText(of, "Sid")
 	if err != nil || sid == "" || !p.rules.plainSid {
@@ -154,7 +155,7 @@ func (p *parser) sid(of node) (string, error) {
 	}
 	n, _ := of.get("Sid")
 	if strings.Trim(strings.ToLower(sid), alphanumeric) != "" {
-		return sid, p.fail(n, "a Sid is of letters and digits, got %q", name.Clip(sid))
+		return sid, p.fail(n, "a Sid must consist of letters and digits, got %q", name.Clip(sid))
 	}
 	if p.sids[sid] {
 		return sid, p.fail(n, "another statement has the Sid %q", name.Clip(sid))
@@ -168,8 +169,9 @@ func (p *parser) sid(of node) (string, error) {
 
 const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-// action reads * or the prefix of a service and a name with wildcards. The prefix, like the name, has no case; it takes
-// no wildcard, except that *:* is as good as *. In trust policies * alone says too much to be taken.
+// action reads * or a service prefix with a name, in which wildcards are allowed. Both are case-insensitive. The prefix
+// has no wildcards, except that *:* means the same as *. A trust policy does not allow *, which covers more than the
+// actions of STS.
 func (p *parser) action(n node) (Pattern, error) {
 	folded := strings.ToLower(n.text)
 	service, rest, ok := strings.Cut(folded, ":")
@@ -193,8 +195,8 @@ func (p *parser) action(n node) (Pattern, error) {
 	return pattern, nil
 }
 
-// resource reads * or an ARN; policies of ECR have only those of ECR. Each part of the ARN but arn and ecr may hold wildcards; policy variables may stand
-// where wildcards may. That the ARN names the policy's own repository is not asked.
+// resource reads * or an ARN, which in policies of ECR must be an ARN of ECR. Every part of the ARN but arn and ecr may
+// contain wildcards and policy variables. It does not check that the ARN names the repository of the policy.
 func (p *parser) resource(n node) (Pattern, error) {
 	pattern, err := p.pattern(n, true)
 	if err != nil || n.text == "*" {
@@ -208,21 +210,21 @@ func (p *parser) resource(n node) (Pattern, error) {
 		return pattern, p.fail(n, `a resource is * or arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME, got %q`, name.Clip(n.text))
 	}
 	for i, part := range parts {
-		open := strings.ContainsAny(part, "*?$") // a wildcard or a variable: only the request can tell
+		open := strings.ContainsAny(part, "*?$") // a wildcard or a variable: the value depends on the request
 		switch {
 		case part == "":
 			return pattern, p.fail(n, "the ARN %q has an empty part", name.Clip(n.text))
 		case i == 1 && !open && !name.ValidPartition(part):
-			return pattern, p.fail(n, "%q is no partition", name.Clip(part))
+			return pattern, p.fail(n, "%q is not a partition", name.Clip(part))
 		case i == 2 && part != "ecr":
 			return pattern, p.fail(n, "the resource %q is not of ecr", name.Clip(n.text))
 		case i == 3 && !open:
 			if _, err := name.ParseRegion(part); err != nil {
-				return pattern, p.fail(n, "%q is no region", name.Clip(part))
+				return pattern, p.fail(n, "%q is not a region", name.Clip(part))
 			}
 		case i == 4 && !open:
 			if _, err := name.ParseAccount(part); err != nil {
-				return pattern, p.fail(n, "%q is no account of 12 digits", name.Clip(part))
+				return pattern, p.fail(n, "%q is not an account of 12 digits", name.Clip(part))
 			}
 		case i == 5 && !open && !strings.HasPrefix(part, "repository/"):
 			return pattern, p.fail(n, "%q does not begin with repository/", name.Clip(part))
@@ -231,19 +233,20 @@ func (p *parser) resource(n node) (Pattern, error) {
 	return pattern, nil
 }
 
-// anyResource checks an ARN of whatever service. One that ends early with * stands for all that begin like it.
+// anyResource checks an ARN of any service. An ARN with fewer than six parts must end with *, and then stands for all
+// ARNs that begin with the same text.
 func (p *parser) anyResource(n node, parts []string) error {
 	last := parts[len(parts)-1]
 	if parts[0] != "arn" || len(parts) < 2 || len(parts) < 6 && !strings.HasSuffix(last, "*") || last == "" {
 		return p.fail(n, "a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got %q", name.Clip(n.text))
 	}
 	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !name.ValidPartition(part) {
-		return p.fail(n, "%q is no partition", name.Clip(part))
+		return p.fail(n, "%q is not a partition", name.Clip(part))
 	}
 	return nil
 }
 
-// elements checks that n is an object of known elements.
+// elements checks that n is an object whose members are all known elements.
 func (p *parser) elements(n node, known ...string) error {
 	if n.shape != object {
 		return p.fail(n, "must be an object, is %s", n.shape)
@@ -264,12 +267,12 @@ func (p *parser) optionalText(of node, element string) (string, error) {
 	return n.text, nil
 }
 
-// fail makes the error for a node.
+// fail returns the error for a node.
 func (p *parser) fail(n node, format string, args ...any) error {
 	return p.problem(n.at, n.path, format, args...)
 }
 
-// get finds a member of an object.
+// get returns the member of an object that has the given key.
 func (n node) get(key string) (node, bool) {
 	for _, m := range n.members {
 		if m.key == key {
@@ -279,7 +282,7 @@ func (n node) get(key string) (node, bool) {
 	return node{}, false
 }
 
-// list gives the elements of an array, or the one value that stands for it.
+// list returns the elements of an array, or a single value as a list of one element.
 func (n node) list() (all []node, isArray bool) {
 	if n.shape == array {
 		return n.elements, true

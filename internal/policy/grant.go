@@ -9,8 +9,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// PullActions are what somebody needs to pull from a repository and to look at it, in the order in which deployment
-// platforms print them. ecr:GetAuthorizationToken has no effect there; it stands so that the policy is the same as theirs.
+// PullActions returns the actions that are needed to pull from a repository and to inspect it, in the order in which
+// deployment platforms print them. ecr:GetAuthorizationToken has no effect in a repository policy; it is included so
+// that the policy is the same as the policies of the platforms.
 func PullActions() []string {
 	return []string{
 		"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories",
@@ -18,7 +19,8 @@ func PullActions() []string {
 	}
 }
 
-// PushActions are what somebody needs to push to a repository. Source: ECR user guide, pushing an image, IAM permissions.
+// PushActions returns the actions that are needed to push to a repository. Source: ECR user guide, pushing an image,
+// IAM permissions.
 func PushActions() []string {
 	return []string{
 		"ecr:CompleteLayerUpload", "ecr:UploadLayerPart", "ecr:InitiateLayerUpload", "ecr:BatchCheckLayerAvailability",
@@ -26,15 +28,17 @@ func PushActions() []string {
 	}
 }
 
-// The Sids of statements that grant these actions.
+// The Sids of the statements that allow these actions.
 const (
 	PullSid = "AllowReleasePull"
 	PushSid = "AllowPush"
 )
 
-// ParsePrincipal reads one principal as a repository policy may name it: an account of 12 digits, an ARN of an account,
-// user, role, role session or federated user, a service such as codebuild.amazonaws.com, or *. The text of an account
-// becomes its ARN in the partition aws, as AWS shows it. Errors: fault.InvalidParameter.
+// ParsePrincipal reads one principal in the forms that a repository policy allows: an account of 12 digits, an ARN of
+// an account, user, role, role session or federated user, a service such as codebuild.amazonaws.com, or *. The text of
+// an account of 12 digits becomes its ARN in the partition aws, as AWS shows it.
+//
+// Errors: fault.InvalidParameter.
 // Source: IAM user guide, policy element Principal.
 func ParsePrincipal(s string) (Principal, error) {
 	if p, reason := readPrincipal("Service", s); reason == "" {
@@ -51,16 +55,16 @@ func ParsePrincipal(s string) (Principal, error) {
 	return p, nil
 }
 
-// Grant merges a permission into a repository policy; existing is nil when there is none, and is not changed. The
-// result allows the actions, such as [PullActions], to a principal of [ParsePrincipal].
+// Grant returns a repository policy that allows the actions, such as [PullActions], to a principal of [ParsePrincipal]:
+// existing with the permission added. existing is nil when there is no policy; it is not modified.
 //
-// A policy that allows them already, in whatever words, is returned as it is, and changed is false; that it lacks
-// ecr:GetAuthorizationToken does not count, for it has no effect in such a policy. Otherwise the principal joins the
-// statement that has the Sid and exactly these actions, for the whole repository and without conditions, or a new
-// statement is added. The warnings name each statement that denies some of the actions to the principal: a deny wins
-// whatever is granted.
+// If existing allows the actions already, in any form, Grant returns an equal policy, and changed is false;
+// ecr:GetAuthorizationToken is not considered, because it has no effect in a repository policy. Otherwise the principal
+// is added to the statement that has the Sid and exactly these actions, for the whole repository and without
+// conditions; if there is no such statement, a new statement is added. The warnings name each statement that denies
+// some of the actions to the principal: an explicit deny wins over every allow.
 //
-// The result may be longer than a policy can be: only reading its text again tells.
+// The result may exceed the maximum length of a policy; parsing its text checks that.
 func Grant(existing *Document, to Principal, actions []string, sid string) (_ *Document, changed bool, _ []Warning) {
 	patterns := make([]Pattern, len(actions))
 	for i, a := range actions {
@@ -90,16 +94,16 @@ func Grant(existing *Document, to Principal, actions []string, sid string) (_ *D
 	return d, true, warnings
 }
 
-// plain tells whether a statement allows something on the whole repository, whatever the request. An Allow has no
-// NotPrincipal: [Parse] refuses it.
+// plain reports whether a statement allows its actions on the whole repository for all requests of its principals. An
+// Allow has no NotPrincipal: [Parse] refuses it.
 func (s *Statement) plain() bool {
 	everywhere := len(s.Resource.Of) == 0 ||
 		!s.Resource.Not && slices.ContainsFunc(s.Resource.Of, func(p Pattern) bool { return p.Text == "*" })
 	return s.Effect == Allow && everywhere && len(s.Conditions) == 0
 }
 
-// allows tells whether each action is allowed to the principal, or to everyone. An account that is allowed them delegates
-// only: that is less than its user needs.
+// allows reports whether each action is allowed to the principal or to everyone. A statement for the account of the
+// principal does not count: it delegates to the account, so that the principal would also need an identity policy.
 func (d *Document) allows(to Principal, actions []Pattern) bool {
 	for i := range actions {
 		if strings.EqualFold(actions[i].Text, tokenAction) {
@@ -114,7 +118,7 @@ func (d *Document) allows(to Principal, actions []Pattern) bool {
 	return true
 }
 
-// names tells whether the principal, or everyone, is among them.
+// names reports whether the principal, or everyone, is one of the principals.
 func (p Principals) names(one Principal) bool {
 	for q := range p.All() {
 		if q.Kind == Anyone || samePrincipal(q, one) {
@@ -124,16 +128,16 @@ func (p Principals) names(one Principal) bool {
 	return false
 }
 
-// covers tells whether the actions of a statement hold an action, which has no wildcards.
+// covers reports whether the actions of a statement include an action, which has no wildcards.
 func (p Patterns) covers(action string) bool {
 	return p.Not != slices.ContainsFunc(p.Of, func(one Pattern) bool {
 		g := newGlob(one.Parts, true)
-		return g.stands(action, nil)
+		return g.matchKnown(action, nil)
 	})
 }
 
-// fits tells whether a statement is one that [Grant] wrote for the same actions, in whatever order they stand now. It is
-// not one for everyone: that would allow them to the principal, and nothing would be left to grant.
+// fits reports whether [Grant] can add a principal to the statement: it has the Sid and exactly the actions, in any
+// order. Its principal is not *, for then the actions would be allowed already.
 func (s *Statement) fits(actions []Pattern, sid string) bool {
 	if !s.plain() || s.Sid != sid || s.Action.Not || len(s.Action.Of) != len(actions) {
 		return false
@@ -146,7 +150,8 @@ func (s *Statement) fits(actions []Pattern, sid string) bool {
 	return true
 }
 
-// plus adds a principal to the group of its type, which becomes an array with the second one.
+// plus returns the principals with one more in the group of its type. A group with more than one principal is written
+// as an array.
 func (p Principals) plus(one Principal) Principals {
 	member := "AWS"
 	if one.Kind == Service {
@@ -164,8 +169,8 @@ func (p Principals) plus(one Principal) Principals {
 	return p
 }
 
-// denials warns of each statement that denies some of the actions to the principal. Which repository the policy is of is
-// not known here, so that a Resource counts for nothing.
+// denials returns a warning for each statement that denies some of the actions to the principal. The repository of the
+// policy is not known here, so that Resource elements are ignored.
 func (d *Document) denials(to Principal, actions []string) []Warning {
 	var all []Warning
 	caller := to.caller()
@@ -195,7 +200,8 @@ func (d *Document) denials(to Principal, actions []string) []Warning {
 	return all
 }
 
-// caller is somebody whom the principal names: of an account its root user, of a role a session that no policy names.
+// caller returns a caller that the principal names: for an account its root user, for a role a session that no policy
+// names.
 func (p *Principal) caller() Caller {
 	c := Caller{Kind: p.Kind, Account: p.Account, ARN: p.Text}
 	switch p.Kind {

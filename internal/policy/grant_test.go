@@ -35,7 +35,7 @@ func TestParseOnePrincipal(t *testing.T) {
 		if got := principalOf(t, s); got.Kind != want.kind || got.Text != want.text {
 			t.Errorf("%s: got kind %d of %q, want kind %d of %q", s, got.Kind, got.Text, want.kind, want.text)
 		}
-		// The text stands in a policy as it is.
+		// The text is written into policies unchanged.
 		d, _, _ := policy.Grant(nil, principalOf(t, s), policy.PullActions(), policy.PullSid)
 		roundTrip(t, d)
 	}
@@ -46,7 +46,7 @@ func TestParseOnePrincipal(t *testing.T) {
 	}
 }
 
-// The policy that deployment platforms tell their users to set, word by word.
+// A grant without an existing policy returns the policy that deployment platforms document, word by word.
 func TestGrantOnNothing(t *testing.T) {
 	t.Parallel()
 	got, changed, warnings := policy.Grant(nil, principalOf(t, owner), policy.PullActions(), policy.PullSid)
@@ -60,7 +60,7 @@ func TestGrantOnNothing(t *testing.T) {
 	roundTrip(t, got)
 }
 
-// Each row grants to somebody on top of some statements; want is what the statements then are, "" when they stay.
+// Each row adds a permission to some statements; want is the resulting statements, "" when they do not change.
 func TestGrant(t *testing.T) {
 	t.Parallel()
 	const (
@@ -125,7 +125,7 @@ func TestGrant(t *testing.T) {
 	}
 }
 
-// Two grants on top of one policy do not see each other.
+// Two grants on the same policy do not affect each other.
 func TestGrantsAreApart(t *testing.T) {
 	t.Parallel()
 	actions := []string{"ecr:BatchGetImage"}
@@ -141,7 +141,7 @@ func TestGrantsAreApart(t *testing.T) {
 	}
 }
 
-// A single statement that is no array becomes one.
+// A single statement that is not in an array becomes an array when a statement is added.
 func TestGrantBesideSingleStatement(t *testing.T) {
 	t.Parallel()
 	before := mustParse(t, `{"Statement":`+pullBy("Deny", aws(other))+`}`)
@@ -152,7 +152,7 @@ func TestGrantBesideSingleStatement(t *testing.T) {
 	}
 }
 
-// What is granted is granted: the engine allows all of it, but for the token, which is no right on a repository.
+// Evaluate allows all granted actions, except ecr:GetAuthorizationToken, which is not an action on a repository.
 func TestGrantIsEffective(t *testing.T) {
 	t.Parallel()
 	d, _, _ := policy.Grant(nil, principalOf(t, alice), policy.PullActions(), policy.PullSid)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Mentions tells whether a condition or a policy variable of the document names a condition key. Keys have no case; one
-// that ends with a slash, such as aws:PrincipalTag/, stands for all that begin with it.
+// Mentions reports whether a condition or a policy variable of the document uses a condition key. Keys are
+// case-insensitive. A key that ends with a slash, such as aws:PrincipalTag/, stands for all keys that begin with it.
 func (d *Document) Mentions(key string) bool {
 	key = strings.ToLower(key)
 	is := func(folded string) bool {
@@ -28,13 +28,14 @@ func (d *Document) Mentions(key string) bool {
 	return false
 }
 
-// names tells whether a variable of the pattern has a key that is wanted.
+// names reports whether is returns true for the key of a variable of the pattern.
 func (p Pattern) names(is func(folded string) bool) bool {
 	return slices.ContainsFunc(p.Parts, func(part Part) bool { return part.Kind == Variable && is(part.Text) })
 }
 
-// With copies the document and gives each principal another text: what rename answers, which may be the old one. The
-// text is what [Document.String] shows; what the principal is remains as it was read. The copy shares all else.
+// With returns a copy of the document in which the text of each principal is the text that rename returns for it, which
+// may be the old text. [Document.String] shows the new texts; all other fields of the principals remain. The copy
+// shares all other elements with the document.
 func (d *Document) With(rename func(Principal) string) *Document {
 	out := *d
 	out.Statements = slices.Clone(d.Statements)
@@ -51,8 +52,8 @@ func (d *Document) With(rename func(Principal) string) *Document {
 	return &out
 }
 
-// Conditional tells whether what the policy says depends on more of a request than caller, action and resource: whether
-// a statement has conditions or policy variables.
+// Conditional reports whether the policy depends on more of a request than caller, action and resource: whether a
+// statement has conditions or policy variables.
 func (c *Compiled) Conditional() bool {
 	return slices.ContainsFunc(c.statements, func(s statement) bool {
 		return len(s.tests) > 0 || slices.ContainsFunc(s.resources, func(g arnGlob) bool {

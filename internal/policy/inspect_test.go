@@ -37,7 +37,7 @@ func TestMentions(t *testing.T) {
 	}
 	older := strings.Replace(statement(variable), "2012-10-17", "2008-10-17", 1)
 	if mustParse(t, older).Mentions("aws:username") {
-		t.Error("the older language has no variables, and yet one was found")
+		t.Error("got a variable in version 2008-10-17, want none")
 	}
 }
 

@@ -10,11 +10,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// maxDepth is how deep a policy can nest: document, statements, statement, condition, operator, values.
+// maxDepth is the maximum nesting of a policy: document, statements, statement, condition, operator, values.
 const maxDepth = 6
 
-// maxSpace bounds the work on a text that is mostly white space: it is how many bytes there may be for each character of
-// the limit. No rendered policy comes near it.
+// maxSpace is the maximum number of bytes for each character of the limit. It bounds the work on a text that is mostly
+// white space; rendered policies are far below it.
 const maxSpace = 64
 
 // shape is the JSON type of a node.
@@ -33,11 +33,11 @@ func (s shape) String() string {
 	return [...]string{"null", "an object", "an array", "a string", "a number", "a boolean"}[s]
 }
 
-// node is a JSON value that knows its place.
+// node is a JSON value with its place in the text.
 type node struct {
 	shape
 	at       int    // offset of its first byte
-	path     string // names of the elements that lead to it
+	path     string // names of the elements from the root to the value
 	text     string // of a string: decoded; of a number or boolean: as written
 	members  []member
 	elements []node
@@ -57,7 +57,7 @@ func (p *parser) tree() (node, error) {
 	if at := invalidUTF8(p.text); at >= 0 {
 		return node{}, p.problem(at, "", "a byte that is not UTF-8")
 	}
-	// The decoder below reads tokens, and does not look at what stands between them: this does.
+	// The decoder below reads tokens and does not check the text between them; Unmarshal does.
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal([]byte(p.text), new(json.RawMessage)); errors.As(err, &syntax) {
 		return node{}, p.problem(syntaxOffset(p.text, syntax), "", "%s", syntax.Error())
@@ -69,7 +69,8 @@ func (p *parser) tree() (node, error) {
 	return r.value("", 1)
 }
 
-// syntaxOffset finds the byte that a syntax error is about: the last one read, or the end when the text stops early.
+// syntaxOffset returns the offset of a syntax error: of the last byte that was read, or of the end when the text is
+// incomplete.
 func syntaxOffset(text string, e *json.SyntaxError) int {
 	if strings.HasPrefix(e.Error(), "unexpected end") {
 		return len(text)
@@ -77,14 +78,14 @@ func syntaxOffset(text string, e *json.SyntaxError) int {
 	return min(max(int(e.Offset)-1, 0), len(text))
 }
 
-// treeReader reads a text that is known to be valid JSON.
+// treeReader reads a text that is valid JSON.
 type treeReader struct {
 	*parser
 	decoder *json.Decoder
 	length  int // characters read, white space between tokens not counted
 }
 
-// token reads the next token and tells where it starts.
+// token returns the next token and its offset.
 func (r *treeReader) token() (json.Token, int, error) {
 	at := int(r.decoder.InputOffset())
 	for ; at < len(r.text) && strings.IndexByte(" \t\r\n,:", r.text[at]) >= 0; at++ {
@@ -98,17 +99,17 @@ func (r *treeReader) token() (json.Token, int, error) {
 	}
 	raw := r.text[at:r.decoder.InputOffset()]
 	r.length += utf8.RuneCountInString(raw)
-	if r.length > r.limit { // before the rest is read: a tree takes more memory than its text
+	if r.length > r.limit { // checked before the rest is read, because a tree takes more memory than its text
 		return nil, at, r.problem(at, "", "the policy has more than %d characters, white space not counted", r.limit)
 	}
-	// An escape of half a surrogate pair is decoded to the replacement character: two texts would become one.
+	// The decoder replaces an escaped half of a surrogate pair by U+FFFD, so that different texts would become equal.
 	if s, ok := t.(string); ok && strings.Count(s, "\uFFFD") != strings.Count(raw, "\uFFFD") {
-		return nil, at, r.problem(at, "", `the string %q has an escape \u that is no character`, name.Clip(raw))
+		return nil, at, r.problem(at, "", `the string %q has an escape \u that is not a character`, name.Clip(raw))
 	}
 	return t, at, nil
 }
 
-// value reads a value at a depth.
+// value reads a value at the given depth.
 func (r *treeReader) value(path string, depth int) (node, error) {
 	t, at, err := r.token()
 	n := node{at: at, path: path}
@@ -146,7 +147,7 @@ func (r *treeReader) object(n *node, depth int) error {
 		}
 		key := t.(string)
 		if seen[key] {
-			return r.problem(at, n.path, "the element %q stands there twice", name.Clip(key))
+			return r.problem(at, n.path, "the element %q appears twice", name.Clip(key))
 		}
 		seen[key] = true
 		v, err := r.value(memberPath(n.path, key), depth+1)
@@ -159,7 +160,7 @@ func (r *treeReader) object(n *node, depth int) error {
 	return err
 }
 
-// memberPath adds a key to a path; one that does not look like a name is quoted.
+// memberPath appends a key to a path. A key with characters that names do not have is quoted.
 func memberPath(path, key string) string {
 	if strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz0123456789:/._-") != "" {
 		return path + "[" + strconv.Quote(name.Clip(key)) + "]"
@@ -182,7 +183,7 @@ func (r *treeReader) array(n *node, depth int) error {
 	return err
 }
 
-// invalidUTF8 gives the offset of the first byte that is not part of a character, or -1.
+// invalidUTF8 returns the offset of the first byte that is not valid UTF-8, or -1.
 func invalidUTF8(s string) int {
 	for i, c := range s {
 		if c == utf8.RuneError {

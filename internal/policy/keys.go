@@ -8,8 +8,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// Keys lists the condition keys that the document reads, in conditions and in policy variables, each once and as it was
-// first written, in the order of the text.
+// Keys returns the condition keys that the document uses, in conditions and in policy variables, each once, as first
+// written and in the order of the text.
 func (d *Document) Keys() []string {
 	var all []string
 	seen := map[string]bool{}
@@ -36,7 +36,7 @@ func (d *Document) Keys() []string {
 	return all
 }
 
-// variables goes through the keys of the pattern's variables as they were written; its parts have them in lower case.
+// variables calls each with the key of every variable of the pattern, as written; Parts has the keys in lower case.
 func (p Pattern) variables(each func(key string)) {
 	rest := p.Text
 	for _, part := range p.Parts {
@@ -58,16 +58,16 @@ func (p Pattern) variables(each func(key string)) {
 	}
 }
 
-// Reads tells whether a text is a value that the test can compare with: a decimal number, a date or seconds since 1970,
-// true or false, base64, an address. Tests on texts read everything.
+// Reads reports whether the test can compare with the given text: a decimal number, a date or seconds since 1970, true
+// or false, base64, or an address, as the test requires. A test on texts can compare with every text.
 func (t Test) Reads(text string) bool {
 	f := families[t]
 	v := Value{Text: text}
 	return f == exactText || f == wildText || f != 0 && v.read(f) == ""
 }
 
-// ParseResource reads a policy of a resource of whatever service, as [ParseLimit] reads that of a repository: principals
-// are required, and Resource may be absent. It is for simulations; only policies of ECR are ever kept.
+// ParseResource reads a resource policy of any service, as [ParseLimit] reads a repository policy: principals are
+// required, and Resource may be absent. It is for policy simulations; only policies of ECR are stored.
 //
 // Errors: fault.InvalidParameter, with a [*Problem] as its cause.
 func ParseResource(text string, limit int) (*Document, error) {
@@ -79,13 +79,13 @@ func ParseResource(text string, limit int) (*Document, error) {
 	return d, nil
 }
 
-// Span is where a statement stands in its text: the places of its first and of its last character.
+// Span is the place of a statement in its text: of its first and of its last character.
 type Span struct{ From, To Place }
 
 // Place is a line and a column, both from 1; the column is in characters.
 type Place struct{ Line, Column int }
 
-// Spans tells where the statements of a policy stand in its text, in their order; nothing for a text that is no policy.
+// Spans returns the places of the statements of a policy in their order, or nil for a text that is not a policy.
 func Spans(text string) []Span {
 	p := parser{text: text, limit: len(text) + 1}
 	root, err := p.tree()
@@ -108,7 +108,7 @@ func Spans(text string) []Span {
 	return all
 }
 
-// placeOf is the place of the byte at an offset.
+// placeOf returns the place of the byte at an offset.
 func placeOf(text string, at int) Place {
 	before := text[:at]
 	line := before[strings.LastIndexByte(before, '\n')+1:]

@@ -21,7 +21,7 @@ func TestKeys(t *testing.T) {
 			[]string{"aws:RequestTag/Cost Center", "aws:PrincipalOrgID"}},
 		{`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":["arn:aws:ecr:*:*:repository/${aws:UserName}/${*}/${aws:PrincipalTag/Team, 'none'}"],"Condition":{"StringLike":{"ecr:ResourceTag/owner":"${aws:UserId}-*"},"NumericLessThan":{"s3:max-keys":"10"}}}}`,
 			[]string{"aws:UserName", "aws:PrincipalTag/Team", "ecr:ResourceTag/owner", "aws:UserId", "s3:max-keys"}},
-		// The older version has no variables.
+		// Version 2008-10-17 has no variables.
 		{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:ecr:*:*:repository/${aws:username}"}}`, nil},
 	} {
 		d, err := policy.Parse(c.text, policy.Identity)

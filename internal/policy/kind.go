@@ -1,17 +1,17 @@
 package policy
 
-// Kind is what a policy belongs to. Its zero value is no kind.
+// Kind is what a policy is attached to. The zero value is no kind.
 type Kind uint8
 
 const (
-	Repository      Kind = iota + 1 // of one repository; Resource may be absent and then means that repository
+	Repository      Kind = iota + 1 // of one repository; a statement without Resource applies to that repository
 	Registry                        // of a whole registry
-	Identity                        // of a user, group or role; also a managed policy, whatever it is attached to later
-	Trust                           // who may assume a role
-	Session                         // passed when a session is made
+	Identity                        // of a user, group or role; also a managed policy, whatever it is attached to
+	Trust                           // of a role: the principals that may assume it
+	Session                         // passed when a session is created
 	Boundary                        // a permissions boundary
-	ServiceControl                  // what an organization lets its principals do
-	ResourceControl                 // what an organization lets be done to its resources
+	ServiceControl                  // limits the principals of an organization
+	ResourceControl                 // limits access to the resources of an organization
 )
 
 func (k Kind) String() string {
@@ -21,7 +21,7 @@ func (k Kind) String() string {
 	return kinds[k].name
 }
 
-// need tells whether statements of a kind have an element. Its zero value forbids it.
+// need is whether a kind of policy has an element. The zero value forbids the element.
 type need uint8
 
 const (
@@ -30,14 +30,14 @@ const (
 	required
 )
 
-// rules are what the grammars of the kinds differ in. Sources: IAM user guide, grammar of the JSON policy language and
-// IDs of statements; Organizations user guide, syntax of service and resource control policies.
+// rules are the differences between the grammars of the kinds. Sources: IAM user guide, grammar of the JSON policy
+// language and IDs of statements; Organizations user guide, syntax of service and resource control policies.
 type rules struct {
 	name      string
 	principal need
 	resource  need
-	service   string // the only service whose actions and resources can stand there; "" for all
-	plainSid  bool   // a Sid is of letters and digits, and unique
+	service   string // the only service whose actions and resources are allowed; "" for all
+	plainSid  bool   // a Sid consists of letters and digits, and is unique
 	onlyAll   bool   // the only principal is "*"
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// What each kind of policy takes and refuses; an empty want is taken.
+// What each kind of policy accepts and refuses; with an empty want it is accepted.
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	const all = `"Effect":"Allow","Action":"*","Resource":"*"`
@@ -26,8 +26,8 @@ func TestKinds(t *testing.T) {
 		{policy.Identity, `{"Effect":"Allow","Action":":x","Resource":"*"}`, `Statement[0].Action: an action is * or SERVICE: and a name that may hold * and ?, got ":x"`},
 		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"bucket"}`, `Statement[0].Resource: a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got "bucket"`},
 		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3"}`, `Statement[0].Resource: a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got "arn:aws:s3"`},
-		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:gcp:s3:::b"}`, `Statement[0].Resource: "gcp" is no partition`},
-		{policy.Identity, `{"Sid":"a b",` + all + `}`, `Statement[0].Sid: a Sid is of letters and digits, got "a b"`},
+		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:gcp:s3:::b"}`, `Statement[0].Resource: "gcp" is not a partition`},
+		{policy.Identity, `{"Sid":"a b",` + all + `}`, `Statement[0].Sid: a Sid must consist of letters and digits, got "a b"`},
 		{policy.Identity, `{"Sid":"a",` + all + `},{"Sid":"a",` + all + `}`, `Statement[1].Sid: another statement has the Sid "a"`},
 		{policy.Repository, `{"Sid":"a b","Effect":"Allow","Principal":"*","Action":"*"},{"Sid":"a b","Effect":"Allow","Principal":"*","Action":"*"}`, ""},
 
@@ -37,7 +37,7 @@ func TestKinds(t *testing.T) {
 		{policy.ServiceControl, `{"Principal":"*",` + all + `}`, "Statement[0].Principal: service control policies have no Principal"},
 		{policy.Boundary, `{"NotPrincipal":"*",` + all + `}`, "Statement[0].NotPrincipal: boundary policies have no Principal"},
 		{policy.ResourceControl, `{"Principal":"*",` + all + `}`, ""},
-		{policy.ResourceControl, `{"Principal":{"AWS":"*"},` + all + `}`, `Statement[0].Principal: the principal of a resource control policy is "*"`},
+		{policy.ResourceControl, `{"Principal":{"AWS":"*"},` + all + `}`, `Statement[0].Principal: the principal of a resource control policy must be "*"`},
 		{policy.ResourceControl, `{` + all + `}`, "Statement[0]: the element Principal is missing"},
 
 		{policy.Trust, `{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":["sts:AssumeRole","sts:TagSession"]}`, ""},

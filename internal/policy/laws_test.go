@@ -12,35 +12,35 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// world is a caller and the statements that apply to it, by layer; a layer without statements has no policy.
-type world struct {
+// scenario is a caller and the statements that apply to it, by layer. A layer without statements has no policy.
+type scenario struct {
 	caller     string
 	statements map[policy.Layer][]string
 }
 
-// drawn are the layers of a world that are drawn.
-var drawn = []policy.Layer{policy.LayerRCP, policy.LayerSCP, policy.LayerResource, policy.LayerIdentity, policy.LayerBoundary, policy.LayerSession}
+// drawnLayers are the layers for which a scenario has random statements.
+var drawnLayers = []policy.Layer{policy.LayerRCP, policy.LayerSCP, policy.LayerResource, policy.LayerIdentity, policy.LayerBoundary, policy.LayerSession}
 
 func withPrincipal(l policy.Layer) bool { return l == policy.LayerRCP || l == policy.LayerResource }
 
-func drawWorld(t *rapid.T) world {
-	w := world{
+func drawScenario(t *rapid.T) scenario {
+	sc := scenario{
 		caller:     rapid.SampledFrom([]string{alice, session, fed, root, foreign, "anonymous", "codebuild.amazonaws.com"}).Draw(t, "caller"),
 		statements: map[policy.Layer][]string{},
 	}
-	for _, l := range drawn {
-		most := 3
+	for _, l := range drawnLayers {
+		maxStatements := 3
 		if l == policy.LayerRCP || l == policy.LayerSCP || l == policy.LayerBoundary {
-			most = rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "limits")
+			maxStatements = rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "limits")
 		}
-		for range rapid.IntRange(0, most).Draw(t, "statements") {
-			w.statements[l] = append(w.statements[l], drawRule(t, l, rapid.SampledFrom([]string{"Allow", "Allow", "Deny"}).Draw(t, "effect")))
+		for range rapid.IntRange(0, maxStatements).Draw(t, "statements") {
+			sc.statements[l] = append(sc.statements[l], drawRule(t, l, rapid.SampledFrom([]string{"Allow", "Allow", "Deny"}).Draw(t, "effect")))
 		}
 	}
-	return w
+	return sc
 }
 
-// drawRule draws a statement that has a fair chance to match.
+// drawRule draws a statement that matches the request with a fair probability.
 func drawRule(t *rapid.T, l policy.Layer, effect string) string {
 	members := []string{
 		`"Effect":"` + effect + `"`,
@@ -72,17 +72,18 @@ func drawRule(t *rapid.T, l policy.Layer, effect string) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-func (w world) clone() world {
-	c := world{caller: w.caller, statements: map[policy.Layer][]string{}}
-	for l, s := range w.statements {
+func (sc scenario) clone() scenario {
+	c := scenario{caller: sc.caller, statements: map[policy.Layer][]string{}}
+	for l, s := range sc.statements {
 		c.statements[l] = slices.Clone(s)
 	}
 	return c
 }
 
-// compile makes the policies; those of one layer are one policy, but for the identity layer, where each statement is one.
-func (w world) compile(t *testing.T) (*policy.Policies, *policy.Request) {
-	join := func(l policy.Layer) string { return strings.Join(w.statements[l], ",") }
+// compile returns the policies and a request. The statements of a layer are one policy, except in the identity layer,
+// where each statement is a policy.
+func (sc scenario) compile(t *testing.T) (*policy.Policies, *policy.Request) {
+	join := func(l policy.Layer) string { return strings.Join(sc.statements[l], ",") }
 	x := texts{boundary: join(policy.LayerBoundary), session: join(policy.LayerSession), repository: join(policy.LayerResource)}
 	if s := join(policy.LayerSCP); s != "" {
 		x.scp = []string{s}
@@ -91,91 +92,92 @@ func (w world) compile(t *testing.T) (*policy.Policies, *policy.Request) {
 		x.rcp = []string{s}
 	}
 	p := x.compile(t)
-	for i, s := range w.statements[policy.LayerIdentity] {
+	for i, s := range sc.statements[policy.LayerIdentity] {
 		p.Identity = append(p.Identity, policy.Named{Name: strconv.Itoa(i), Policy: compile(t, s, policy.Identity)})
 	}
-	r := pullRequest(t, w.caller)
+	r := pullRequest(t, sc.caller)
 	r.Context.Set("aws:PrincipalTag/team", "core")
 	r.Context.Set("aws:SourceIp", "10.1.2.3")
 	r.Context.SetList("aws:TagKeys", "env", "team")
 	return p, r
 }
 
-func (w world) verdict(t *testing.T) policy.Verdict {
-	return policy.Evaluate(w.compile(t)).Verdict
+func (sc scenario) verdict(t *testing.T) policy.Verdict {
+	return policy.Evaluate(sc.compile(t)).Verdict
 }
 
-// counts tells whether the layer takes part in decisions about the caller.
-func (w world) counts(l policy.Layer) bool {
+// counts reports whether the layer takes part in decisions about the caller.
+func (sc scenario) counts(l policy.Layer) bool {
 	switch {
 	case withPrincipal(l):
 		return true
-	case w.caller == root:
+	case sc.caller == root:
 		return l == policy.LayerSCP
 	}
-	return w.caller != "anonymous" && !strings.HasSuffix(w.caller, ".amazonaws.com")
+	return sc.caller != "anonymous" && !strings.HasSuffix(sc.caller, ".amazonaws.com")
 }
 
-// What holds of every decision, whatever the policies.
+// Properties of every decision, whatever the policies.
 func TestLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt)
-		before := w.verdict(t)
-		layer := rapid.SampledFrom(drawn).Draw(rt, "layer")
-		more := w.clone()
+		sc := drawScenario(rt)
+		before := sc.verdict(t)
+		layer := rapid.SampledFrom(drawnLayers).Draw(rt, "layer")
+		more := sc.clone()
 
-		// Deny always wins.
+		// An explicit deny always wins.
 		principal := ""
 		if withPrincipal(layer) {
 			principal = `"Principal":"*",`
 		}
 		more.statements[layer] = append(more.statements[layer], `{"Effect":"Deny",`+principal+`"Action":"*","Resource":"*"}`)
-		if got := more.verdict(t); got != policy.ExplicitlyDenied && w.counts(layer) {
+		if got := more.verdict(t); got != policy.ExplicitlyDenied && sc.counts(layer) {
 			rt.Fatalf("%+v: got %s with a deny of everything as %s policy", more, got, layer)
 		}
 
-		// Adding a Deny never allows, adding an Allow never denies. A first policy of a layer that limits would.
-		if layer == policy.LayerIdentity || layer == policy.LayerResource || len(w.statements[layer]) > 0 {
+		// Adding a Deny never allows, and adding an Allow never denies. The first policy of a limiting layer is excluded:
+		// it can deny.
+		if layer == policy.LayerIdentity || layer == policy.LayerResource || len(sc.statements[layer]) > 0 {
 			for effect, never := range map[string]policy.Verdict{"Deny": policy.Allowed, "Allow": policy.ExplicitlyDenied} {
-				more = w.clone()
+				more = sc.clone()
 				more.statements[layer] = append(more.statements[layer], drawRule(rt, layer, effect))
 				after := more.verdict(t)
 				if after == never && before != never || effect == "Allow" && before == policy.Allowed && after != before {
-					rt.Fatalf("%+v: %s became %s with %s more in %s", w, before, after, effect, layer)
+					rt.Fatalf("%+v: %s became %s with %s more in %s", sc, before, after, effect, layer)
 				}
 			}
 		}
 
-		// Order never matters.
-		mixed := w.clone()
+		// The order of statements has no effect.
+		mixed := sc.clone()
 		for l, s := range mixed.statements {
 			mixed.statements[l] = rapid.Permutation(s).Draw(rt, "order")
 		}
 		if got := mixed.verdict(t); got != before {
-			rt.Fatalf("%+v: %s became %s in another order", w, before, got)
+			rt.Fatalf("%+v: %s became %s in another order", sc, before, got)
 		}
 
-		// Reasons tell the same decision.
-		p, r := w.compile(t)
+		// Explain and Evaluate return the same decision.
+		p, r := sc.compile(t)
 		if why, got := policy.Explain(p, r), policy.Evaluate(p, r); why.Decision != got {
-			rt.Fatalf("%+v: Explain decides %+v, Evaluate %+v", w, why.Decision, got)
+			rt.Fatalf("%+v: Explain decides %+v, Evaluate %+v", sc, why.Decision, got)
 		}
 	})
 }
 
-// Whoever makes the changes that Explain names gets what was denied, whichever alternative is taken.
+// The request is allowed after the changes that Explain returns, with either alternative.
 func TestChangesAllow(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := drawWorld(rt)
-		why := policy.Explain(w.compile(t))
+		sc := drawScenario(rt)
+		why := policy.Explain(sc.compile(t))
 		if why.Allowed() != (len(why.Changes) == 0) {
-			rt.Fatalf("%+v: %s with %d changes", w, why.Verdict, len(why.Changes))
+			rt.Fatalf("%+v: %s with %d changes", sc, why.Verdict, len(why.Changes))
 		}
 		for _, identity := range []bool{true, false} {
-			changed := w.clone()
-			for _, c := range slices.Backward(why.Changes) { // so that removals do not move what is still to be removed
+			changed := sc.clone()
+			for _, c := range slices.Backward(why.Changes) { // so that the indexes of the remaining removals stay valid
 				if c.Remove == nil {
 					continue
 				}
@@ -191,13 +193,13 @@ func TestChangesAllow(t *testing.T) {
 				}
 				var document struct{ Statement []json.RawMessage }
 				if err := json.Unmarshal([]byte(c.Add), &document); err != nil || len(document.Statement) != 1 {
-					rt.Fatalf("%+v: %s does not have one statement in an array: %v", w, c.Add, err)
+					rt.Fatalf("%+v: %s does not have one statement in an array: %v", sc, c.Add, err)
 				}
 				changed.statements[c.Layer] = append(changed.statements[c.Layer], string(document.Statement[0]))
 			}
-			// A layer whose only statement was removed is now without a policy, as it was meant to be for those that limit.
+			// A limiting layer whose only statement was removed has no policy any more, and so does not restrict.
 			if got := changed.verdict(t); got != policy.Allowed {
-				rt.Fatalf("%+v: got %s after\n%+v\nwhich is %+v", w, got, why.Changes, changed)
+				rt.Fatalf("%+v: got %s after\n%+v\nwhich is %+v", sc, got, why.Changes, changed)
 			}
 		}
 	})

@@ -7,16 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// glob is a [Pattern] cut at its runs: text matches when its first chunk is a prefix, its last chunk a suffix, and the
-// others follow one another between them. The leftmost place of a chunk is as good as any later one, so that nothing is
-// ever tried twice: the time is at most the length of the text times that of the pattern, whatever the wildcards.
+// glob is a [Pattern] split at its runs: a text matches when its first chunk is a prefix of the text, its last chunk is
+// a suffix, and the other chunks follow one another between them. The leftmost match of a chunk is as good as any later
+// match, so that the matcher never goes back: its time is at most proportional to the length of the text times the
+// length of the pattern.
 type glob struct {
 	chunks    [][]Part // without AnyRun; one chunk when there is no run, empty ones for runs at the ends
-	fold      bool     // case counts for nothing
-	variables bool     // there are some
+	fold      bool     // case-insensitive
+	variables bool     // the pattern has policy variables
 	any       bool     // the pattern is *
-	plain     bool     // the pattern is the text of one Literal, or of none
-	text      string   // that text
+	plain     bool     // the pattern is one Literal, or empty
+	text      string   // of a plain pattern
 }
 
 func newGlob(parts []Part, fold bool) glob {
@@ -38,7 +39,7 @@ func newGlob(parts []Part, fold bool) glob {
 	return g
 }
 
-// outcome is what matching a pattern comes to. Its zero value is no match.
+// outcome is the result of matching a pattern. The zero value is no match.
 type outcome uint8
 
 const (
@@ -49,18 +50,18 @@ const (
 
 func (o outcome) String() string { return [...]string{"differs", "matches", "unknown"}[o] }
 
-// match tells whether the pattern stands for the whole of s.
+// match returns whether the pattern matches the whole of s.
 func (g *glob) match(s string, c *Context) outcome {
 	switch {
 	case g.variables && !g.known(c):
 		return unknown
-	case g.stands(s, c):
+	case g.matchKnown(s, c):
 		return matches
 	}
 	return differs
 }
 
-// known tells whether all variables have values.
+// known reports whether all variables of the pattern have values.
 func (g *glob) known(c *Context) bool {
 	for _, chunk := range g.chunks {
 		for i := range chunk {
@@ -72,9 +73,9 @@ func (g *glob) known(c *Context) bool {
 	return true
 }
 
-// stands is match for a pattern whose variables have values.
-func (g *glob) stands(s string, c *Context) bool {
-	switch { // most patterns are one of these
+// matchKnown reports whether a pattern whose variables all have values matches the whole of s.
+func (g *glob) matchKnown(s string, c *Context) bool {
+	switch { // most patterns have one of these forms
 	case g.any:
 		return true
 	case g.plain && !g.fold:
@@ -101,7 +102,7 @@ func (g *glob) stands(s string, c *Context) bool {
 	return g.suffix(rest[last], s, c)
 }
 
-// prefix gives how many bytes of s the chunk takes at its start, or -1.
+// prefix returns the number of bytes at the start of s that the chunk matches, or -1.
 func (g *glob) prefix(chunk []Part, s string, c *Context) int {
 	at := 0
 	for i := range chunk {
@@ -123,7 +124,7 @@ func (g *glob) prefix(chunk []Part, s string, c *Context) int {
 	return at
 }
 
-// find gives where the leftmost place of the chunk in s ends, or -1.
+// find returns the end of the leftmost match of the chunk in s, or -1.
 func (g *glob) find(chunk []Part, s string, c *Context) int {
 	for at := 0; ; {
 		if len(chunk) > 0 && chunk[0].Kind != AnyOne && !g.fold {
@@ -145,7 +146,7 @@ func (g *glob) find(chunk []Part, s string, c *Context) int {
 	}
 }
 
-// suffix tells whether the chunk stands for the end of s.
+// suffix reports whether the chunk matches the end of s.
 func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
 	if len(chunk) == 0 {
 		return true
@@ -170,7 +171,8 @@ func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
 	return g.prefix(chunk, s[at:], c) == len(s)-at
 }
 
-// value is the text that a part stands for, if it is no AnyOne. A key with several values gives a variable none.
+// value returns the text of a part that is a Literal or a Variable, and whether it has one. A variable whose key is
+// absent or has several values has its default value, if there is one.
 func (p *Part) value(c *Context) (string, bool) {
 	if p.Kind != Variable {
 		return p.Text, true
@@ -181,7 +183,7 @@ func (p *Part) value(c *Context) (string, bool) {
 	return p.Default, p.HasDefault
 }
 
-// prefixLen gives how many bytes of s the text takes at its start, or -1.
+// prefixLen returns the number of bytes at the start of s that equal text, or -1.
 func prefixLen(text, s string, fold bool) int {
 	if !fold {
 		if strings.HasPrefix(s, text) {
@@ -206,7 +208,7 @@ func prefixLen(text, s string, fold bool) int {
 	return at
 }
 
-// sameFolded tells whether two characters differ at most in case.
+// sameFolded reports whether two characters are equal under case folding.
 func sameFolded(a, b rune) bool {
 	if a < utf8.RuneSelf && b < utf8.RuneSelf {
 		if 'A' <= a && a <= 'Z' {
@@ -225,11 +227,12 @@ func sameFolded(a, b rune) bool {
 	return a == b
 }
 
-// arnParts is how many parts an ARN has; the last one may hold colons.
+// arnParts is the number of parts of an ARN. The last part may contain colons.
 const arnParts = 6
 
-// arnGlob matches an ARN part by part, so that a wildcard of one part never takes characters of another one. Only when
-// the pattern has fewer parts does its last one stand for all the rest: arn:aws:ecr:* is every ARN of ECR.
+// arnGlob matches an ARN part by part, so that a wildcard in one part never matches characters of another part. Only if
+// the pattern has fewer parts does its last part match the whole rest of the ARN: arn:aws:ecr:* matches every ARN of
+// ECR.
 // Source: IAM user guide, ARN condition operators, and policy element Resource.
 type arnGlob struct {
 	all   bool // the pattern is *

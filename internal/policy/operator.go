@@ -13,7 +13,7 @@ type test struct {
 	over     Over
 	ifExists bool
 	null     bool
-	negate   bool // the value of the request must match none of values
+	negate   bool // no value of the policy may match the value of the request
 	family   family
 	arn      bool
 	order    order
@@ -24,7 +24,7 @@ type test struct {
 	operator *Operator
 }
 
-// order is how a number or a time must stand to the value of the policy.
+// order is the required relation of a number or a time to the value of the policy.
 type order uint8
 
 const (
@@ -49,7 +49,7 @@ func (o order) holds(compared int) bool {
 	return compared == 0
 }
 
-// traits are what tests of one family differ in.
+// traits are the differences between the tests of one family.
 type traits struct {
 	negate, fold, arn bool
 	order             order
@@ -84,11 +84,11 @@ func newTest(op *Operator, k *ConditionKey) test {
 	return t
 }
 
-// holds tells whether the condition is true of the request.
+// holds reports whether the condition holds for the request.
 //
-// Without the key: IfExists and ForAllValues hold, ForAnyValue does not, and of the others those that negate hold.
-// A key of several values needs a set operator: others never hold. A policy variable without a value is worth nothing,
-// and keeps an operator that negates from holding.
+// If the request does not have the key, IfExists and ForAllValues hold, ForAnyValue does not, and other operators hold
+// if they negate. For a key with a list of values only an operator with a set prefix can hold. A value of the policy
+// with a variable that has no value does not match, and keeps an operator that negates from holding.
 // Source: IAM user guide, condition operators, set operators, single-valued and multivalued keys, policy variables.
 func (t *test) holds(c *Context) bool {
 	g, ok := c.find(t.key)
@@ -108,25 +108,25 @@ func (t *test) holds(c *Context) bool {
 	case !ok || t.over != OneValue && g.empty():
 		return t.over == AllValues
 	case g.item == nil || g.item.list == nil:
-		return t.one(&g, c)
+		return t.holdsFor(&g, c)
 	case t.over == OneValue:
 		return false
 	}
 	for i := range g.item.list {
-		value := given{item: &item{one: g.item.list[i]}}
-		if holds := t.one(&value, c); holds != (t.over == AllValues) {
+		value := contextValue{item: &item{one: g.item.list[i]}}
+		if holds := t.holdsFor(&value, c); holds != (t.over == AllValues) {
 			return holds
 		}
 	}
 	return t.over == AllValues
 }
 
-// empty tells whether the only value is the empty text, which is no value to a set operator.
-func (g *given) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
+// empty reports whether the only value is the empty text, which set operators treat as absent.
+func (g *contextValue) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
 
-// one tells whether the condition is true of the only value of g.
-func (t *test) one(g *given, c *Context) bool {
-	switch t.any(g, c) {
+// holdsFor reports whether the condition holds for a single value.
+func (t *test) holdsFor(g *contextValue, c *Context) bool {
+	switch t.compare(g, c) {
 	case matches:
 		return !t.negate
 	case differs:
@@ -135,21 +135,21 @@ func (t *test) one(g *given, c *Context) bool {
 	return false
 }
 
-// any compares the only value of g with those of the policy: it matches one of them, differs from all, or a variable
-// of one has no value.
-func (t *test) any(g *given, c *Context) outcome {
+// compare compares a single value with the values of the policy. It returns matches if one of them matches, else
+// unknown if a variable of one of them has no value, else differs.
+func (t *test) compare(g *contextValue, c *Context) outcome {
 	if t.arn || t.family == exactText || t.family == wildText {
-		return t.anyPattern(g.text(), c)
+		return t.comparePatterns(g.text(), c)
 	}
 	for i := range t.values {
-		if t.plain(g, &t.values[i]) {
+		if t.matchTyped(g, &t.values[i]) {
 			return matches
 		}
 	}
 	return differs
 }
 
-func (t *test) anyPattern(s string, c *Context) outcome {
+func (t *test) comparePatterns(s string, c *Context) outcome {
 	all := differs
 	for i := range t.values {
 		var o outcome
@@ -166,8 +166,8 @@ func (t *test) anyPattern(s string, c *Context) outcome {
 	return all
 }
 
-// plain compares with a value of a family that has no patterns.
-func (t *test) plain(g *given, v *Value) bool {
+// matchTyped reports whether a single value matches a value of a family without patterns.
+func (t *test) matchTyped(g *contextValue, v *Value) bool {
 	switch t.family {
 	case numeric:
 		n, ok := g.number()
@@ -179,14 +179,14 @@ func (t *test) plain(g *given, v *Value) bool {
 		from, ok := g.address()
 		return ok && v.Prefix.Contains(from)
 	case binary:
-		return g.text() == v.Text // base64 without slack, so that equal bytes are equal texts
+		return g.text() == v.Text // the base64 is canonical, so that equal bytes have equal texts
 	}
 	s := g.text()
 	return prefixLen(strconv.FormatBool(v.Truth), s, true) == len(s)
 }
 
-// number reads the value as a number. It keeps out what ParseFloat knows besides decimal numbers.
-func (g *given) number() (float64, bool) {
+// number returns the value as a number. It excludes the forms that ParseFloat accepts besides decimal numbers.
+func (g *contextValue) number() (float64, bool) {
 	if g.item == nil {
 		return float64(g.when.Unix()), !g.when.IsZero()
 	}
@@ -203,14 +203,14 @@ func (g *given) number() (float64, bool) {
 	return n, err == nil
 }
 
-func (g *given) time() (time.Time, bool) {
+func (g *contextValue) time() (time.Time, bool) {
 	if g.item == nil {
 		return g.when, !g.when.IsZero()
 	}
 	return readDate(g.item.one)
 }
 
-func (g *given) address() (netip.Addr, bool) {
+func (g *contextValue) address() (netip.Addr, bool) {
 	if g.item == nil {
 		return g.from, g.from.IsValid()
 	}

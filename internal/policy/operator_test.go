@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// holds tells whether a condition is true of a context, by way of a statement that allows everything else.
+// holds reports whether a condition holds for a context, by a statement that allows everything else.
 func holds(t testing.TB, condition string, c *policy.Context) bool {
 	t.Helper()
 	return holdsIn(t, "2012-10-17", condition, c)
@@ -103,7 +103,7 @@ func TestOperators(t *testing.T) {
 
 		{`{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::*:role/d*"}}`, true},
 		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::1111?????111:role/deployer"}}`, true},
-		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:*:role/deployer"}}`, false}, // a wildcard stays within its part
+		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:*:role/deployer"}}`, false}, // a wildcard does not match beyond its part
 		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*"}}`, true},
 		{`{"ArnLike":{"aws:username":"arn:aws:iam::*:*"}}`, false},
 		{`{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/*"}}`, true},
@@ -139,7 +139,7 @@ func TestOperators(t *testing.T) {
 		{`{"ForAnyValue:StringEquals":{"aws:TagKeys":"x"}}`, false},
 		{`{"ForAnyValue:StringNotEquals":{"aws:TagKeys":"env"}}`, true},
 		{`{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["env","team"]}}`, false},
-		{`{"StringEquals":{"aws:TagKeys":"env"}}`, false}, // needs a set operator
+		{`{"StringEquals":{"aws:TagKeys":"env"}}`, false}, // a list needs a set operator
 		{`{"StringNotEquals":{"aws:TagKeys":"x"}}`, false},
 		{`{"StringEqualsIfExists":{"aws:TagKeys":"env"}}`, false},
 		{`{"ForAllValues:StringEquals":{"aws:username":"alice"}}`, true},
@@ -155,7 +155,7 @@ func TestOperators(t *testing.T) {
 		{`{"StringEquals":{"aws:username":["${aws:x}","alice"]}}`, true},
 		{`{"StringNotEquals":{"aws:username":"${aws:x}"}}`, false},
 		{`{"StringNotEquals":{"aws:username":["bob","${aws:x, 'carol'}"]}}`, true},
-		{`{"StringEquals":{"aws:username":"${aws:TagKeys}"}}`, false}, // several values are none
+		{`{"StringEquals":{"aws:username":"${aws:TagKeys}"}}`, false}, // a list gives a variable no value
 		{`{"StringEqualsIgnoreCase":{"aws:username":"A${*}"}}`, false},
 		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:account,'111111111111'}:role/*"}}`, true},
 		{`{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:account}:role/*"}}`, false},
@@ -171,11 +171,11 @@ func TestOperators(t *testing.T) {
 		}
 	}
 	if holdsIn(t, "2008-10-17", `{"StringEquals":{"aws:username":"${aws:username}"}}`, c) {
-		t.Error("the older language took a policy variable for one")
+		t.Error("version 2008-10-17 replaced a policy variable")
 	}
 	c.Set("aws:literal", "${aws:username}")
 	if !holdsIn(t, "2008-10-17", `{"StringEquals":{"aws:literal":"${aws:username}"}}`, c) {
-		t.Error("in the older language a policy variable is no plain text")
+		t.Error("version 2008-10-17 did not compare a policy variable as plain text")
 	}
 }
 
@@ -214,7 +214,7 @@ func TestContextSet(t *testing.T) {
 	}
 }
 
-// StringLike agrees with a regular expression made of the pattern.
+// StringLike gives the same results as a regular expression made from the pattern.
 func TestStringLikeIsRegular(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -6,40 +6,41 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// Pattern is a text that may hold wildcards and policy variables, cut into parts so that matching need not read it again.
+// Pattern is a text with wildcards and policy variables, split into parts.
 type Pattern struct {
 	Text  string // as written
 	Parts []Part
 }
 
-// PartKind tells the parts of a [Pattern] apart. Its zero value is a literal.
+// PartKind is the kind of a [Part]. The zero value is a literal.
 type PartKind uint8
 
 const (
-	Literal  PartKind = iota // Text stands for itself
-	AnyOne                   // ? stands for one character
-	AnyRun                   // * stands for any characters, also none
-	Variable                 // ${Text}, or ${Text, 'Default'}; no wildcard in its value counts as one
+	Literal  PartKind = iota // matches Text itself
+	AnyOne                   // ? matches one character
+	AnyRun                   // * matches any number of characters, also none
+	Variable                 // ${Text}, or ${Text, 'Default'}; wildcards in its value are plain characters
 )
 
 // Part is a piece of a [Pattern].
 type Part struct {
 	Kind       PartKind
-	Text       string // of a Literal: the characters; of a Variable: the condition key, lower-cased
+	Text       string // of a Literal: the characters; of a Variable: the condition key in lower case
 	Default    string // of a Variable, for a request without the key
 	HasDefault bool
 }
 
-// wildcards cuts a text at * and ?; it knows no variables.
+// wildcards splits a text at * and ?. It does not recognize variables.
 func wildcards(s string) Pattern {
-	var c cutter
+	var c partList
 	c.text(s, true)
 	return Pattern{Text: s, Parts: c.parts}
 }
 
-// pattern cuts a node's text at its variables, if the language has them, and at wildcards if they count there.
+// pattern splits the text of a node at its variables, if the version of the language has them, and at its wildcards, if
+// wild is true.
 func (p *parser) pattern(n node, wild bool) (Pattern, error) {
-	var c cutter
+	var c partList
 	rest := n.text
 	for p.lang == Version2012 {
 		before, after, found := strings.Cut(rest, "${")
@@ -53,7 +54,7 @@ func (p *parser) pattern(n node, wild bool) (Pattern, error) {
 		c.text(before, wild)
 		part, ok := readVariable(inner)
 		if !ok {
-			return Pattern{}, p.fail(n, "%q is no policy variable", "${"+name.Clip(inner)+"}")
+			return Pattern{}, p.fail(n, "%q is not a policy variable", "${"+name.Clip(inner)+"}")
 		}
 		c.add(part)
 		rest = after
@@ -62,7 +63,7 @@ func (p *parser) pattern(n node, wild bool) (Pattern, error) {
 	return Pattern{Text: n.text, Parts: c.parts}, nil
 }
 
-// cutVariable splits at the brace that closes a variable: the first that is not within the quotes of a default value.
+// cutVariable cuts s at the brace that closes a variable: the first brace outside the quotes of a default value.
 func cutVariable(s string) (inner, after string, found bool) {
 	quoted := false
 	for i := range len(s) {
@@ -76,7 +77,7 @@ func cutVariable(s string) (inner, after string, found bool) {
 	return "", "", false
 }
 
-// readVariable reads what stands between ${ and }. Three variables stand for characters that have a meaning of their own.
+// readVariable reads the text between ${ and }. The variables ${*}, ${?} and ${$} stand for the plain characters.
 // Source: IAM user guide, variables and tags.
 func readVariable(s string) (Part, bool) {
 	if s == "*" || s == "?" || s == "$" {
@@ -94,7 +95,7 @@ func readVariable(s string) (Part, bool) {
 	return v, conditionKey(key) && !strings.ContainsAny(key+v.Default, "${}'")
 }
 
-// splitARN splits at the first five colons that stand outside of variables.
+// splitARN splits at the first five colons outside of variables.
 func splitARN(s string) []string {
 	var parts []string
 	start := 0
@@ -111,10 +112,10 @@ func splitARN(s string) []string {
 	return append(parts, s[start:])
 }
 
-// cutter gathers parts; it joins literals that touch, and runs of *.
-type cutter struct{ parts []Part }
+// partList collects parts. It joins adjacent literals, and adjacent runs of *.
+type partList struct{ parts []Part }
 
-func (c *cutter) add(p Part) {
+func (c *partList) add(p Part) {
 	if n := len(c.parts); n > 0 && c.parts[n-1].Kind == p.Kind {
 		switch p.Kind {
 		case Literal:
@@ -127,7 +128,7 @@ func (c *cutter) add(p Part) {
 	c.parts = append(c.parts, p)
 }
 
-func (c *cutter) text(s string, wild bool) {
+func (c *partList) text(s string, wild bool) {
 	for s != "" {
 		cut := len(s)
 		if wild {

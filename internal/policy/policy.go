@@ -1,9 +1,9 @@
-// Package policy reads IAM policies and decides by them, with the reasons.
+// Package policy reads IAM policies and decides requests by them, with the reasons of each decision.
 //
-// [Parse] makes a [Document] of a text, [Compile] makes it fit for decisions, and [Evaluate] or [Explain] decide a
-// [Request] by the [Policies] that somebody gathered. Whatever the language or the kind of policy does not have is
-// refused when the policy is set, with its place, and not passed over when a request is decided. The package is pure;
-// all that needs a store (whether a principal exists, which policies apply) is asked elsewhere.
+// [Parse] reads a text into a [Document], [Compile] prepares the document for decisions, and [Evaluate] or [Explain]
+// decides a [Request] by the [Policies] that apply to it. Parse refuses everything that the policy language or the kind
+// of policy does not allow, with its place in the text; nothing is skipped when a request is decided. The package is
+// pure: whether a principal exists and which policies apply is looked up elsewhere.
 package policy
 
 import (
@@ -14,23 +14,24 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// MaxLength is the length of a policy of ECR in characters; white space between its words does not count. [ParseLimit]
-// takes another one.
+// MaxLength is the maximum length of an ECR policy in characters. White space between tokens does not count.
+// [ParseLimit] takes another limit.
 //
-// The API model counts white space too, and whoever decodes requests holds clients to it. Here it must not, for
-// [Document.String] adds some and its result has to stay readable. Source: ECR service model, RepositoryPolicyText.
+// The API model counts white space too, and the decoder of requests enforces that limit. Parse does not count it,
+// because [Document.String] adds white space and Parse must accept its result. Source: ECR service model,
+// RepositoryPolicyText.
 const MaxLength = 10240
 
 // Version is the version of the policy language.
 type Version string
 
-// The versions. A document without one is a [Version2008].
+// The versions. A document without a Version element is read as [Version2008].
 const (
 	Version2008 Version = "2008-10-17"
 	Version2012 Version = "2012-10-17" // has policy variables
 )
 
-// Effect is what a statement does with the requests that it describes.
+// Effect is the effect of a statement on the requests that it matches.
 type Effect string
 
 // The effects.
@@ -39,8 +40,8 @@ const (
 	Deny  Effect = "Deny"
 )
 
-// Document is a policy that keeps every rule of the grammar; only [Parse] makes one. It is not to be changed, and so
-// is safe for concurrent use. All orders are those of the text.
+// Document is a valid policy, as [Parse] returns it. It must not be modified, and so is safe for concurrent use. All
+// slices are in the order of the text.
 type Document struct {
 	Kind       Kind
 	Version    Version // as written, "" when absent; see [Document.Language]
@@ -49,7 +50,8 @@ type Document struct {
 	Statements []Statement
 }
 
-// Language is the version that the document is read by: an absent one is the older.
+// Language returns the version of the policy language by which the document is read: [Version2008] when Version is
+// absent.
 // Source: IAM user guide, policy element Version.
 func (d *Document) Language() Version {
 	if d.Version == "" {
@@ -62,23 +64,23 @@ func (d *Document) Language() Version {
 type Statement struct {
 	Sid        string // "" when absent; any characters, and not unique
 	Effect     Effect
-	Principal  Principals // no groups where the kind of policy has none
-	Action     Patterns   // lower-cased in Parts: actions have no case
+	Principal  Principals // without groups where the kind of policy has no principals
+	Action     Patterns   // Parts are in lower case: actions are case-insensitive
 	Resource   Patterns   // Of is empty when absent
 	Conditions []Condition
 }
 
-// Patterns are the values of Action, Resource or their opposites.
+// Patterns holds the values of Action, NotAction, Resource or NotResource.
 type Patterns struct {
 	Not  bool // NotAction, NotResource
 	List bool // written as an array
 	Of   []Pattern
 }
 
-// Principals are the values of Principal or NotPrincipal.
+// Principals holds the values of Principal or NotPrincipal.
 type Principals struct {
 	Not    bool             // NotPrincipal
-	Bare   bool             // written as "*"; Groups then holds one anyone
+	Bare   bool             // written as "*"; Groups then holds one principal of the kind Anyone
 	Groups []PrincipalGroup // one for each member of the object
 }
 
@@ -89,7 +91,7 @@ type PrincipalGroup struct {
 	Of   []Principal
 }
 
-// All goes through the principals of every group.
+// All returns an iterator over the principals of all groups.
 func (p Principals) All() iter.Seq[Principal] {
 	return func(yield func(Principal) bool) {
 		for _, g := range p.Groups {
@@ -102,14 +104,14 @@ func (p Principals) All() iter.Seq[Principal] {
 	}
 }
 
-// PrincipalKind tells the forms of a principal apart. Its zero value is none.
+// PrincipalKind is the form of a principal. The zero value is no principal.
 type PrincipalKind uint8
 
 const (
 	Anyone        PrincipalKind = iota + 1 // "*"
-	Account                                // 12 digits, or the ARN that ends with :root: all of the account
+	Account                                // 12 digits, or an ARN that ends with :root: every principal of the account
 	User                                   // an IAM user
-	Role                                   // an IAM role, in whatever session
+	Role                                   // an IAM role, in any session
 	RoleSession                            // one session of a role
 	FederatedUser                          // a federated user
 	Service                                // a service such as codebuild.amazonaws.com
@@ -122,26 +124,28 @@ type Principal struct {
 	Kind      PrincipalKind
 	Text      string       // as written
 	Partition string       // of the ARN; "" for an account written as digits
-	Account   name.Account // all kinds but Anyone, Service and Federated; of a Customer the vendor's
+	Account   name.Account // of all kinds but Anyone, Service and Federated; for a Customer, of the vendor
 	Path      string       // of a User or Role: "/" or "/a/b/"
 	Name      string       // of the user, role, federated user, service, provider, or APPLICATION/CUSTOMER
 	Session   string       // of a RoleSession
 }
 
-// Parse reads a policy of a kind, of at most [MaxLength] characters. It is strict: names of elements have their exact
-// case, and an unknown or repeated element, an unknown operator, and a value that its element or operator cannot have
-// are all errors.
+// Parse reads a policy of the given kind, of at most [MaxLength] characters. It is strict: names of elements are
+// case-sensitive, and an unknown or repeated element, an unknown operator, and a value that its element or operator
+// does not allow are errors.
 //
-// The error is fault.InvalidParameter; its cause is a [*Problem], which tells the place and the reason, and so does its
-// public text. For policies of ECR that text begins with the one that ECR gives. A kind that is none is a mistake of
-// the caller and panics.
+// Parse panics if kind is not one of the constants, which is a mistake of the calling code.
+//
+// Errors: fault.InvalidParameter. Its cause is a [*Problem] with the place and the reason, which the public text
+// contains too. For policies of ECR the public text begins with ECR's own text.
 // Sources: IAM user guide, grammar of the JSON policy language; ECR user guide, repository policies.
 func Parse(text string, kind Kind) (*Document, error) { return ParseLimit(text, kind, MaxLength) }
 
-// ParseLimit is [Parse] with another limit in characters, at least 1: IAM has one for each place that holds a policy.
+// ParseLimit is like [Parse] with another limit in characters, at least 1. IAM has a limit for each place that holds a
+// policy.
 func ParseLimit(text string, kind Kind, limit int) (*Document, error) {
 	if kind == 0 || int(kind) >= len(kinds) {
-		panic("policy: parse of no kind of policy")
+		panic("policy: parse of an unknown kind of policy")
 	}
 	p := parser{text: text, kind: kind, rules: kinds[kind], limit: limit}
 	d, err := p.document()

@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// statement makes a repository policy of one statement; elements replace or follow the default ones.
+// statement returns a repository policy of one statement; elements replace or follow the default elements.
 func statement(elements ...string) string {
 	has := func(names ...string) bool {
 		for _, e := range elements {
@@ -46,7 +46,7 @@ func mustParse(t *testing.T, text string) *policy.Document {
 	return d
 }
 
-// The policies that deployment platforms tell their users to set.
+// The policies that deployment platforms document.
 func TestParseTakesPoliciesOfPlatforms(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"pull-account", "push-2008", "registry"} {
@@ -73,7 +73,7 @@ func TestParseTakesPoliciesOfPlatforms(t *testing.T) {
 	}
 }
 
-// A list of statements pasted as two objects, with a comma too many: the paste of one guide.
+// The malformed policy of one guide: a list of statements written as two objects, with an extra comma.
 func TestParsePlacesMalformedPaste(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/malformed.json")
@@ -93,7 +93,7 @@ func TestParsePlacesMalformedPaste(t *testing.T) {
 	}
 }
 
-// problem checks all that every error of Parse has, and gives its cause.
+// problem checks the properties that every error of Parse has, and returns its cause.
 func problem(t *testing.T, text string, err error) *policy.Problem {
 	t.Helper()
 	var p *policy.Problem
@@ -145,13 +145,13 @@ func TestParseRefusesDocument(t *testing.T) {
 		"string":            {` "*"`, "1:2: must be an object, is a string"},
 		"line and column":   {"{\n  \"é\" 1}", `2:7: invalid character '1' after object key`},
 		"not UTF-8":         {"{\"Id\":\"\xff\"}", "1:8: a byte that is not UTF-8"},
-		"half of a pair":    {`{"Id":"\ud800",` + ok, `1:7: the string "\"\\ud800\"" has an escape \u that is no character`},
+		"half of a pair":    {`{"Id":"\ud800",` + ok, `1:7: the string "\"\\ud800\"" has an escape \u that is not a character`},
 		"unknown element":   {`{"Foo":1,` + ok, `1:2: unknown element "Foo"`},
 		"other case":        {`{"version":"2012-10-17",` + ok, `1:2: unknown element "version"`},
-		"element twice":     {`{"Id":"a","\u0049d":"b",` + ok, `1:11: the element "Id" stands there twice`},
-		"version":           {`{"Version":"2012-10-18",` + ok, `1:12: Version: the version is "2012-10-17" or "2008-10-17"`},
-		"empty version":     {`{"Version":"",` + ok, `1:12: Version: the version is "2012-10-17" or "2008-10-17"`},
-		"version of number": {`{"Version":2012,` + ok, `1:12: Version: the version is "2012-10-17" or "2008-10-17"`},
+		"element twice":     {`{"Id":"a","\u0049d":"b",` + ok, `1:11: the element "Id" appears twice`},
+		"version":           {`{"Version":"2012-10-18",` + ok, `1:12: Version: the version must be "2012-10-17" or "2008-10-17"`},
+		"empty version":     {`{"Version":"",` + ok, `1:12: Version: the version must be "2012-10-17" or "2008-10-17"`},
+		"version of number": {`{"Version":2012,` + ok, `1:12: Version: the version must be "2012-10-17" or "2008-10-17"`},
 		"id of number":      {`{"Id":1,` + ok, "1:7: Id: must be a string, is a number"},
 		"id of null":        {`{"Id":null,` + ok, "1:7: Id: must be a string, is null"},
 		"no statement":      {`{"Statement":[]}`, "1:14: Statement: there must be at least one statement"},
@@ -162,7 +162,7 @@ func TestParseRefusesDocument(t *testing.T) {
 		"deep":              {`{"Id":` + strings.Repeat("[", 6), "1:13: unexpected end of JSON input"},
 		"too deep":          {`{"A":[[[[[["x"]]]]]]}`, `1:11: A[0][0][0][0][0]: nested deeper than 6 levels`},
 		"very deep":         {strings.Repeat("[", 600000) + strings.Repeat("]", 1), "1:10001: invalid character '[' exceeded max depth"},
-		"strange key":       {`{"Statement":{"\n":{"a":1,"a":2}}}`, `1:27: Statement["\n"]: the element "a" stands there twice`},
+		"strange key":       {`{"Statement":{"\n":{"a":1,"a":2}}}`, `1:27: Statement["\n"]: the element "a" appears twice`},
 	}
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
@@ -180,10 +180,10 @@ func TestParseRefusesStatement(t *testing.T) {
 	tests := map[string]struct{ elements, want string }{
 		"sid of number":       {`"Sid":7`, "Sid: must be a string, is a number"},
 		"unknown element":     {`"Actions":"ecr:*"`, `unknown element "Actions"`},
-		"effect":              {`"Effect":"allow"`, `Effect: the effect is "Allow" or "Deny"`},
-		"effects":             {`"Effect":["Allow"]`, `Effect: the effect is "Allow" or "Deny"`},
+		"effect":              {`"Effect":"allow"`, `Effect: the effect must be "Allow" or "Deny"`},
+		"effects":             {`"Effect":["Allow"]`, `Effect: the effect must be "Allow" or "Deny"`},
 		"both principals":     {`"Principal":"*","NotPrincipal":"*"`, "NotPrincipal: Principal and NotPrincipal exclude each other"},
-		"open to all but one": {`"Effect":"Allow","NotPrincipal":{"AWS":"123456789012"}`, "NotPrincipal: NotPrincipal stands only with the effect Deny"},
+		"open to all but one": {`"Effect":"Allow","NotPrincipal":{"AWS":"123456789012"}`, "NotPrincipal: NotPrincipal is allowed only with the effect Deny"},
 		"both actions":        {`"Action":"*","NotAction":"*"`, "NotAction: Action and NotAction exclude each other"},
 		"no actions":          {`"Action":[]`, "Action: the array must not be empty"},
 		"action of null":      {`"Action":[null]`, "Action[0]: must be a string, is null"},
@@ -201,15 +201,15 @@ func TestParseRefusesStatement(t *testing.T) {
 		"no ARN":              {`"Resource":"repository/a"`, `Resource: a resource is * or arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME, got "repository/a"`},
 		"ARN of two parts":    {`"Resource":"arn:*"`, `Resource: a resource is * or arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME, got "arn:*"`},
 		"ARN without account": {`"Resource":"arn:aws:ecr:eu-west-1::repository/a"`, `Resource: the ARN "arn:aws:ecr:eu-west-1::repository/a" has an empty part`},
-		"partition":           {`"Resource":"arn:azure:ecr:*:*:*"`, `Resource: "azure" is no partition`},
-		"region":              {`"Resource":"arn:aws:ecr:Europe:*:*"`, `Resource: "Europe" is no region`},
-		"account":             {`"Resource":"arn:aws:ecr:*:1234:*"`, `Resource: "1234" is no account of 12 digits`},
+		"partition":           {`"Resource":"arn:azure:ecr:*:*:*"`, `Resource: "azure" is not a partition`},
+		"region":              {`"Resource":"arn:aws:ecr:Europe:*:*"`, `Resource: "Europe" is not a region`},
+		"account":             {`"Resource":"arn:aws:ecr:*:1234:*"`, `Resource: "1234" is not an account of 12 digits`},
 		"no repository":       {`"Resource":"arn:aws:ecr:*:*:repo/a"`, `Resource: "repo/a" does not begin with repository/`},
 		"variable, no brace":  {`"Resource":"arn:aws:ecr:*:*:repository/${aws:username"`, `Resource: a policy variable of "arn:aws:ecr:*:*:repository/${aws:username" has no closing brace`},
-		"variable, empty":     {`"Resource":"arn:aws:ecr:*:*:repository/${}"`, `Resource: "${}" is no policy variable`},
-		"variable, blank":     {`"Resource":"arn:aws:ecr:*:*:repository/${ aws:username}"`, `Resource: "${ aws:username}" is no policy variable`},
-		"variable, no quote":  {`"Resource":"arn:aws:ecr:*:*:repository/${aws:username, x}"`, `Resource: "${aws:username, x}" is no policy variable`},
-		"variable, brace":     {`"Resource":"arn:aws:ecr:*:*:repository/${aws:username, '}'}"`, `Resource: "${aws:username, '}'}" is no policy variable`},
+		"variable, empty":     {`"Resource":"arn:aws:ecr:*:*:repository/${}"`, `Resource: "${}" is not a policy variable`},
+		"variable, blank":     {`"Resource":"arn:aws:ecr:*:*:repository/${ aws:username}"`, `Resource: "${ aws:username}" is not a policy variable`},
+		"variable, no quote":  {`"Resource":"arn:aws:ecr:*:*:repository/${aws:username, x}"`, `Resource: "${aws:username, x}" is not a policy variable`},
+		"variable, brace":     {`"Resource":"arn:aws:ecr:*:*:repository/${aws:username, '}'}"`, `Resource: "${aws:username, '}'}" is not a policy variable`},
 		"conditions":          {`"Condition":[]`, "Condition: must be an object, is an array"},
 		"condition of text":   {`"Condition":{"Bool":"x"}`, "Condition.Bool: must be an object, is a string"},
 	}
@@ -250,7 +250,7 @@ func TestRegistryPolicyNeedsResource(t *testing.T) {
 	}
 }
 
-// The size of a policy is that of its words, so that what String makes of a policy can be read again.
+// White space does not count in the length of a policy, so that Parse accepts the result of String.
 func TestParseSize(t *testing.T) {
 	t.Parallel()
 	fixed := len(statement(`"Sid":""`))

@@ -8,12 +8,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// principals reads "*" or an object of AWS and Service. Federated stands only in trust policies and CanonicalUser only
-// in those of S3. Source: IAM user guide, policy element Principal.
+// principals reads "*" or an object with the members AWS and Service. Federated is allowed only in trust policies.
+// CanonicalUser is refused, because only policies of S3 have it. Source: IAM user guide, policy element Principal.
 func (p *parser) principals(n node, not bool) (Principals, error) {
 	out := Principals{Not: not}
 	if p.rules.onlyAll && (not || n.shape != text || n.text != "*") {
-		return out, p.fail(n, `the principal of a %s policy is "*"`, p.kind)
+		return out, p.fail(n, `the principal of a %s policy must be "*"`, p.kind)
 	}
 	if n.shape == text && n.text == "*" {
 		out.Bare = true
@@ -54,7 +54,7 @@ func (p *parser) principals(n node, not bool) (Principals, error) {
 	return out, nil
 }
 
-// The names of the IAM and STS models; a path is "/" or has "/" at both ends, and no wildcard.
+// The forms of names in the IAM and STS models. A path is "/" or begins and ends with "/"; it has no wildcards.
 var (
 	servicePattern  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 	providerPattern = regexp.MustCompile(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
@@ -62,7 +62,8 @@ var (
 	namePattern     = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
 )
 
-// readPrincipal reads one principal of a member, or tells why it is none.
+// readPrincipal reads one principal of a member of a Principal object. If s is not a principal, reason says why, else
+// it is "".
 func readPrincipal(member, s string) (_ Principal, reason string) {
 	if member == "Service" {
 		if len(s) > 255 || !servicePattern.MatchString(s) {

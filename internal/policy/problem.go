@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Problem tells why a text is no policy. It is the cause of the error that [Parse] returns, for errors.As.
+// Problem is the place and the reason why a text is not a valid policy. It is the cause of the error that [Parse]
+// returns, for errors.As.
 type Problem struct {
 	Line   int    // from 1
 	Column int    // from 1, in characters
@@ -14,7 +15,7 @@ type Problem struct {
 	Reason string // one sentence without a full stop; holds values of the policy, clipped
 }
 
-// Error gives line:column, path and reason.
+// Error returns line:column, path and reason.
 func (p *Problem) Error() string {
 	if p.Path == "" {
 		return fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Reason)
@@ -22,7 +23,7 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%d:%d: %s: %s", p.Line, p.Column, p.Path, p.Reason)
 }
 
-// place is Error in words.
+// place returns the same as Error, with the place in words.
 func (p *Problem) place() string {
 	reason := p.Reason
 	if p.Path != "" {
@@ -31,7 +32,7 @@ func (p *Problem) place() string {
 	return fmt.Sprintf("line %d, column %d: %s", p.Line, p.Column, reason)
 }
 
-// problem makes the error for the byte at offset at of the text.
+// problem returns the error for the byte at offset at of the text.
 func (p *parser) problem(at int, path, format string, args ...any) error {
 	before := p.text[:at]
 	line := before[strings.LastIndexByte(before, '\n')+1:]

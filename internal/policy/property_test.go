@@ -11,13 +11,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// member is a member of a JSON object that keeps its place.
+// member is a member of a JSON object, in the order of the text.
 type member struct {
 	key   string
 	value string // JSON
 }
 
-// jsonObject draws an order of members and white space between them.
+// jsonObject draws an order of the members and white space between them.
 func jsonObject(t *rapid.T, members []member) string {
 	var out []string
 	for _, m := range rapid.Permutation(members).Draw(t, "order") {
@@ -31,7 +31,7 @@ func jsonObject(t *rapid.T, members []member) string {
 	return "{" + strings.Join(out, ",") + "}"
 }
 
-// oneOrMore draws one of the JSON values, or an array of some.
+// oneOrMore draws one of the JSON values, or an array of some of them.
 func oneOrMore(t *rapid.T, values ...string) string {
 	some := rapid.SliceOfN(rapid.SampledFrom(values), 1, 4).Draw(t, "values")
 	if len(some) == 1 && rapid.Bool().Draw(t, "single") {
@@ -82,7 +82,7 @@ func drawStatement(t *rapid.T) string {
 	return jsonObject(t, members)
 }
 
-// A document written by String reads as the same document, and String writes it again alike.
+// Parse of the result of String returns an equal document, for which String returns the same text.
 func TestParseReadsWhatStringWrote(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -105,18 +105,18 @@ func TestParseReadsWhatStringWrote(t *testing.T) {
 		}
 		roundTrip(t, d)
 		if got, want := compact(t, d.String()), compact(t, text); !reflect.DeepEqual(got, want) {
-			t.Fatalf("String lost something:\n got %v\nwant %v", got, want)
+			t.Fatalf("the value of String differs:\n got %v\nwant %v", got, want)
 		}
 	})
 }
 
-// compact gives the JSON value of a policy, without the members that String leaves out.
+// compact returns the JSON value of a policy, without the members that String leaves out.
 func compact(t *rapid.T, text string) any {
 	var v map[string]any
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&v); err != nil {
-		t.Fatalf("String gave no JSON: %v", err)
+		t.Fatalf("String is not JSON: %v", err)
 	}
 	all, ok := v["Statement"].([]any)
 	if !ok {
@@ -138,10 +138,10 @@ func roundTrip(t failer, d *policy.Document) {
 	written := d.String()
 	again, err := policy.Parse(written, d.Kind)
 	if err != nil {
-		t.Fatalf("Parse of what String wrote: %v\n%s", err, written)
+		t.Fatalf("Parse of the result of String: %v\n%s", err, written)
 	}
 	if !reflect.DeepEqual(again, d) {
-		t.Fatalf("Parse of what String wrote differs:\n got %+v\nwant %+v\n%s", again, d, written)
+		t.Fatalf("Parse of the result of String differs:\n got %+v\nwant %+v\n%s", again, d, written)
 	}
 	if twice := again.String(); twice != written {
 		t.Fatalf("String differs the second time:\n got %s\nwant %s", twice, written)

@@ -2,12 +2,12 @@ package policy
 
 import "strings"
 
-// String writes the document as ECR returns it: elements in a fixed order, two blanks for each level of objects, blanks
-// around colons, arrays on one line. Values keep their order and stay single or an array, as they were. Parse of the
-// result gives an equal document.
+// String returns the document in the form of ECR: elements in a fixed order, two blanks for each level of objects,
+// blanks around colons, arrays on one line. Values keep their order, and each remains a single value or an array, as
+// written. Parse of the result returns an equal document.
 //
-// An empty Id, Sid or Condition says nothing and is left out. An absent Version stays absent: adding one would say
-// more than the author did. Source: ECR API reference, SetRepositoryPolicy, sample response.
+// An empty Id, Sid or Condition has no effect and is left out. An absent Version remains absent. Source: ECR API
+// reference, SetRepositoryPolicy, sample response.
 func (d *Document) String() string {
 	var w writer
 	w.object(func() {
@@ -19,7 +19,7 @@ func (d *Document) String() string {
 	return w.String()
 }
 
-// writer writes JSON. The next key of an object starts a line; arrays do not count for the indent.
+// writer writes JSON. Each key of an object begins a line; arrays do not increase the indent.
 type writer struct {
 	strings.Builder
 	level int
@@ -92,7 +92,7 @@ func (w *writer) conditions(all []Condition) {
 	})
 }
 
-// object writes braces around what body writes; one without keys is "{ }".
+// object writes braces around the output of body. An object without keys is "{ }".
 func (w *writer) object(body func()) {
 	w.WriteByte('{')
 	w.level++
@@ -132,7 +132,7 @@ func (w *writer) optional(k, value string) {
 	}
 }
 
-// list writes n values as an array, or the only one bare; an array without values is "[ ]".
+// list writes n values as an array, or a single value without brackets. An array without values is "[ ]".
 func (w *writer) list(isArray bool, n int, value func(i int)) {
 	if !isArray {
 		value(0)
@@ -149,7 +149,7 @@ func (w *writer) list(isArray bool, n int, value func(i int)) {
 	w.WriteString(" ]")
 }
 
-// quote writes a string with the fewest escapes that JSON allows; encoding/json has more.
+// quote writes a string with the minimum of escapes that JSON requires; encoding/json escapes more characters.
 func (w *writer) quote(s string) {
 	const hex = "0123456789ABCDEF"
 	w.WriteByte('"')

@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// vector is a decision of an independent evaluator.
+// vector is a request with its policies and the decision of an independent evaluator.
 type vector struct {
 	ID             int
 	Principal      string
@@ -28,14 +28,15 @@ type vector struct {
 	Result         string
 }
 
-// differences are the vectors that we decide otherwise, each for a reason that docs/design/policy-differences.md gives.
+// differences are the vectors that ecrin decides otherwise, each for a reason in docs/design/policy-differences.md.
 var differences = map[int]policy.Verdict{
 	218:  policy.ExplicitlyDenied, // version 2008-10-17 has no policy variables
 	1183: policy.Allowed,          // the resource policy names the session, which its session policy does not limit
 	1241: policy.Allowed,          // likewise
 }
 
-// Every decision of testdata/vectors.ndjson.gz is also ours, but for the differences.
+// Evaluate decides every vector of testdata/vectors.ndjson.gz as the independent evaluator does, except the
+// differences.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	file, err := os.Open("testdata/vectors.ndjson.gz")
@@ -82,7 +83,7 @@ func (v *vector) read(t *testing.T) (*policy.Policies, *policy.Request) {
 		if text == nil {
 			return nil
 		}
-		if kind == policy.Repository { // which has no action of another service: one that does not exist does as well
+		if kind == policy.Repository { // has no actions of other services: use an unknown one
 			text = []byte(strings.ReplaceAll(string(text), "s3:GetObject", "ecr:S3GetObject"))
 		}
 		d, err := policy.Parse(string(text), kind)
@@ -132,12 +133,12 @@ func (v *vector) read(t *testing.T) (*policy.Policies, *policy.Request) {
 	return p, r
 }
 
-// callerOf makes the caller that an ARN tells of; a role has the path /.
+// callerOf returns the caller with the given ARN. A role has the path /.
 func callerOf(t *testing.T, arn string) policy.Caller {
 	t.Helper()
 	parts := strings.Split(arn, ":")
 	if len(parts) != 6 {
-		t.Fatalf("%q is no ARN", arn)
+		t.Fatalf("%q is not an ARN", arn)
 	}
 	account, err := name.ParseAccount(parts[4])
 	if err != nil {
@@ -156,7 +157,7 @@ func callerOf(t *testing.T, arn string) policy.Caller {
 		c.Kind = policy.RoleSession
 		c.Issuer = "arn:aws:iam::" + parts[4] + ":role/" + what[1]
 	default:
-		t.Fatalf("%q is no caller", arn)
+		t.Fatalf("%q is not the ARN of a caller", arn)
 	}
 	return c
 }

@@ -8,30 +8,31 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// WarningCode tells warnings apart.
+// WarningCode is the kind of a warning.
 type WarningCode string
 
 // The warnings.
 const (
-	WarnAnyone      WarningCode = "anyone"         // an Allow for all the world
-	WarnToken       WarningCode = "token-action"   // GetAuthorizationToken, which only identity policies grant
+	WarnAnyone      WarningCode = "anyone"         // an Allow for everyone
+	WarnToken       WarningCode = "token-action"   // GetAuthorizationToken, which only identity policies can allow
 	WarnRegion      WarningCode = "other-region"   // an ARN of another region than the registry's
-	WarnAccount     WarningCode = "other-account"  // likewise of another account, in a policy of ECR
-	WarnUnreachable WarningCode = "unreachable"    // a statement that changes nothing
+	WarnAccount     WarningCode = "other-account"  // an ARN of another account, in a policy of ECR
+	WarnUnreachable WarningCode = "unreachable"    // a statement without effect
 	WarnAction      WarningCode = "unknown-action" // an action that ECR does not have
-	WarnResource    WarningCode = "never-granted"  // actions without a repository, on repositories only
-	WarnDenied      WarningCode = "denied"         // a statement that denies what [Grant] is to allow
+	WarnResource    WarningCode = "never-granted"  // actions that have no repository, with repositories as the only resources
+	WarnDenied      WarningCode = "denied"         // a statement that denies actions that [Grant] shall allow
 )
 
-// Warning is something in a valid policy that its author hardly meant.
+// Warning is a part of a valid policy that its author probably did not intend.
 type Warning struct {
 	Code WarningCode
-	Path string // such as Statement[0].Action[1]; the index counts from 0 also where there is no array
+	Path string // such as Statement[0].Action[1]; the index is 0 where there is no array
 	Text string // one sentence without a full stop
 }
 
-// Warnings looks for what a policy cannot be meant to say, in the order of the statements. registry is that which the
-// policy is for; its zero value leaves out what needs to know it. A document without warnings gives nil.
+// Warnings returns the parts of a policy that its author probably did not intend, in the order of the statements.
+// registry is the registry of the policy; with the zero value the checks that need it are left out. The result is nil
+// when there are no warnings.
 func Warnings(d *Document, registry name.Registry) []Warning {
 	w := warner{Document: d, registry: registry}
 	for i := range d.Statements {
@@ -44,7 +45,7 @@ func Warnings(d *Document, registry name.Registry) []Warning {
 	return w.all
 }
 
-// warner gathers the warnings of a document, statement by statement.
+// warner collects the warnings of a document, statement by statement.
 type warner struct {
 	*Document
 	*Statement
@@ -72,7 +73,7 @@ func (w *warner) principals() {
 		if len(w.Conditions) > 0 {
 			w.add(WarnAnyone, "Principal", "allows everyone in every account that meets the conditions")
 		} else {
-			w.add(WarnAnyone, "Principal", "allows everyone in every account, and callers without credentials where they are let in")
+			w.add(WarnAnyone, "Principal", "allows everyone in every account, and callers without credentials where anonymous access is allowed")
 		}
 		return
 	}
@@ -92,9 +93,9 @@ func (w *warner) actions() {
 		switch {
 		case len(known) > 0:
 		case strings.ContainsAny(p.Text, "*?"):
-			w.add(WarnAction, path, "no action of ECR is like %q", name.Clip(p.Text))
+			w.add(WarnAction, path, "no action of ECR matches %q", name.Clip(p.Text))
 		case strings.EqualFold(p.Text, "ecr:ListImageReferrers"):
-			w.add(WarnAction, path, "%q is no right of its own: ecr:BatchGetImage is asked for", p.Text)
+			w.add(WarnAction, path, "%q is not an action: the operation of that name requires ecr:BatchGetImage", p.Text)
 		default:
 			w.add(WarnAction, path, "ECR has no action %q; the nearest is %q", name.Clip(p.Text), nearest(name.Clip(p.Text)))
 		}
@@ -110,17 +111,17 @@ func (w *warner) actions() {
 	}
 }
 
-// expand lists the actions of ECR that a pattern stands for.
+// expand returns the actions of ECR that a pattern matches.
 func expand(p *Pattern) []string {
 	g := newGlob(p.Parts, true)
-	return slices.DeleteFunc(Actions(), func(a string) bool { return !g.stands(a, nil) })
+	return slices.DeleteFunc(Actions(), func(a string) bool { return !g.matchKnown(a, nil) })
 }
 
 func ofRepository(action string) bool {
 	return slices.Contains(repositoryActions, strings.TrimPrefix(action, "ecr:"))
 }
 
-// onlyRepositories tells whether no resource of the statement stands for actions without one.
+// onlyRepositories reports whether no resource of the statement matches actions without a repository.
 func (w *warner) onlyRepositories() bool {
 	return !w.Resource.Not && !slices.ContainsFunc(w.Resource.Of, func(p Pattern) bool {
 		return strings.Trim(p.Text, "*") == ""
@@ -147,31 +148,32 @@ func (w *warner) resources() {
 	}
 }
 
-// reach warns of a statement that says what another one says, or allows only what another one denies. Order counts for
-// nothing in a policy, so that the denying statement may also follow.
+// reach warns of a statement that another statement covers, and of an Allow that a Deny covers. The order of statements
+// has no effect on decisions, so that the Deny may also follow.
 func (w *warner) reach() {
 	for i := range w.Statements {
 		other := &w.Statements[i]
 		switch {
 		case i == w.at:
 		case i < w.at && other.Effect == w.Effect && covers(other, w.Statement):
-			w.add(WarnUnreachable, "", "Statement[%d] says the same or more", i)
+			w.add(WarnUnreachable, "", "Statement[%d] has the same effect on the same or more requests", i)
 			return
 		case other.Effect == Deny && w.Effect == Allow && covers(other, w.Statement):
-			w.add(WarnUnreachable, "", "Statement[%d] denies all that this allows", i)
+			w.add(WarnUnreachable, "", "Statement[%d] denies everything that this statement allows", i)
 			return
 		}
 	}
 }
 
-// covers tells whether a matches every request that b matches. It may miss some, and claims none falsely.
+// covers reports whether a matches every request that b matches. The result true is always right; the result false may
+// be wrong.
 func covers(a, b *Statement) bool {
 	return coversPrincipals(&a.Principal, &b.Principal, a.Effect == Deny) && coversPatterns(&a.Action, &b.Action) &&
 		coversPatterns(&a.Resource, &b.Resource) && (len(a.Conditions) == 0 || sameConditions(a.Conditions, b.Conditions))
 }
 
-// coversPrincipals takes everyone, and an account, for all that belong to them only when they are denied: what an Allow
-// is worth depends on how it names the caller.
+// coversPrincipals treats everyone, and an account, as covering the principals that belong to them only in a Deny: the
+// effect of an Allow depends on how it names the caller.
 func coversPrincipals(a, b *Principals, denied bool) bool {
 	if a.Not || b.Not {
 		return a.Not == b.Not && slices.EqualFunc(slices.Collect(a.All()), slices.Collect(b.All()), samePrincipal)
@@ -188,7 +190,7 @@ func coversPrincipals(a, b *Principals, denied bool) bool {
 	return true
 }
 
-// samePrincipal takes the two ways to write an account for the same.
+// samePrincipal reports whether a and b are equal. The two forms of an account are equal.
 func samePrincipal(a, b Principal) bool {
 	return a.Kind == b.Kind && a.Account == b.Account && (a.Kind == Account || a.Text == b.Text)
 }
@@ -197,7 +199,7 @@ func coversPatterns(a, b *Patterns) bool {
 	if a.Not || b.Not {
 		return a.Not == b.Not && slices.EqualFunc(a.Of, b.Of, func(p, q Pattern) bool { return slices.Equal(p.Parts, q.Parts) })
 	}
-	if len(a.Of) == 0 || len(b.Of) == 0 { // an absent Resource: the repository itself
+	if len(a.Of) == 0 || len(b.Of) == 0 { // a statement without Resource applies to the repository itself
 		return len(a.Of) == 0
 	}
 	for i := range b.Of {
@@ -208,8 +210,8 @@ func coversPatterns(a, b *Patterns) bool {
 	return true
 }
 
-// coversPattern compares a with the text of b, in which wildcards stand for themselves. A run of a may take them; its ?
-// may not, for it would take a run for one character.
+// coversPattern compares a with the text of b, in which wildcards are plain characters. A * in a may match them. A ? in
+// a may not, because it would match the * of b as one character.
 func coversPattern(a, b *Pattern) bool {
 	if slices.Equal(a.Parts, b.Parts) {
 		return true
@@ -223,7 +225,7 @@ func coversPattern(a, b *Pattern) bool {
 			text.WriteByte('?')
 		case AnyRun:
 			text.WriteByte('*')
-		case Variable: // only a run alone is sure to take it
+		case Variable: // only * alone is certain to match its value
 			return len(a.Parts) == 1 && a.Parts[0].Kind == AnyRun
 		}
 	}

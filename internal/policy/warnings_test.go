@@ -42,7 +42,7 @@ func TestWarnings(t *testing.T) {
 
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Sid":"again","Effect":"Allow",` + bob + `"Action":"ecr:putimage"}`, []string{"unreachable Statement[1]"}},
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:Put*"},{"Effect":"Allow",` + bob + `"Action":["ecr:PutImage","ecr:PutLife*"]}`, []string{"unreachable Statement[1]"}},
-		{policy.Repository, `{"Effect":"Allow",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil}, // the second one grants, the first delegates
+		{policy.Repository, `{"Effect":"Allow",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil}, // the second statement allows, the first delegates
 		{policy.Repository, `{"Effect":"Deny",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, []string{"unreachable Statement[1]"}},
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Effect":"Deny",` + everyone + `"Action":"*"}`, []string{"unreachable Statement[0]"}},
 		{policy.Repository, `{"Effect":"Deny",` + everyone + `"Action":"*","Condition":{"Bool":{"aws:x":true}}},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil},
