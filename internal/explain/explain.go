@@ -1,4 +1,4 @@
-// Package explain puts a decision with its reasons into the form of the API, and writes it for people.
+// Package explain converts a decision with its reasons to the form of the API, and writes it as text.
 package explain
 
 import (
@@ -12,8 +12,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// Of puts a request and why it was decided so into the form of the API. The context has all condition keys of the
-// request, sorted, as AWS writes those that it has. No secret is ever a condition key. RequestId is left to the caller.
+// Of returns the explanation of a request and its decision in the form of the API. Context has all condition keys of
+// the request, sorted by name, in the spelling of AWS where AWS defines the key; no secret is ever a condition key.
+// RequestId is not set.
 func Of(r *policy.Request, w policy.Why) ecrintypes.Explanation {
 	e := ecrintypes.Explanation{
 		Allowed: w.Allowed(), Verdict: verdict(w.Verdict), PrincipalArn: r.Caller.ARN, Action: r.Action, Resource: r.Resource,
@@ -21,7 +22,7 @@ func Of(r *policy.Request, w policy.Why) ecrintypes.Explanation {
 		Changes: []ecrintypes.PolicyChange{}, Context: contextOf(r.Context),
 	}
 	if e.PrincipalArn == "" {
-		e.PrincipalArn = "*" // as who asks names it
+		e.PrincipalArn = "*" // the caller of Explain names anonymous callers so
 	}
 	if w.Layer != policy.NoLayer {
 		e.DecidedBy = w.Layer.String()
@@ -40,7 +41,7 @@ func Of(r *policy.Request, w policy.Why) ecrintypes.Explanation {
 			if c.Alternative {
 				continue
 			}
-			e.Changes = e.Changes[:0] // without this step the others do not help
+			e.Changes = e.Changes[:0] // the other steps alone do not allow the request
 			break
 		}
 		change := ecrintypes.PolicyChange{Layer: c.Layer.String(), Alternative: c.Alternative, Add: c.Add}
@@ -55,8 +56,8 @@ func Of(r *policy.Request, w policy.Why) ecrintypes.Explanation {
 
 func verdict(v policy.Verdict) ecrintypes.Verdict { return ecrintypes.Verdict(v.String()) }
 
-// finding names the policy of a resource by its kind, for it has no name, and tells what the request has where an element
-// failed.
+// finding converts a finding. A policy of a resource has no name and gets the name of its kind. For a failed element,
+// Detail has the values of the request and of the statement.
 func finding(r *policy.Request, f *policy.Finding) ecrintypes.Finding {
 	out := ecrintypes.Finding{
 		Layer: f.Layer.String(), Policy: f.Policy, PolicyArn: f.ARN, Statement: int32(f.Statement), Sid: f.Sid,
@@ -71,23 +72,24 @@ func finding(r *policy.Request, f *policy.Finding) ecrintypes.Finding {
 	case policy.ElementResource:
 		out.Detail = "the request is on " + r.Resource
 	case policy.ElementPrincipal:
-		out.Detail = "the request is by " + nobody(r.Caller.ARN)
+		out.Detail = "the request is by " + callerName(r.Caller.ARN)
 	}
-	if wanted := wants(f); wanted != "" {
-		out.Detail += "; the statement has " + wanted
+	if values := statementValues(f); values != "" {
+		out.Detail += "; the statement has " + values
 	}
 	return out
 }
 
-func nobody(arn string) string {
+func callerName(arn string) string {
 	if arn == "" {
 		return "an anonymous caller"
 	}
 	return arn
 }
 
-// wants lists what the statement has in the element that failed, of conditions in the key; "" when it is not known.
-func wants(f *policy.Finding) string {
+// statementValues lists the values of the statement in the element that failed; of a Condition, the values of the key
+// that failed. The result is "" if the statement is not known.
+func statementValues(f *policy.Finding) string {
 	if f.Source == nil {
 		return ""
 	}
@@ -121,12 +123,12 @@ func wants(f *policy.Finding) string {
 			}
 		}
 	}
-	const most = 5
+	const maxValues = 5
 	for i := range all {
 		all[i] = name.Clip(all[i])
 	}
-	if n := len(all) - most; n > 0 {
-		all = append(all[:most], strconv.Itoa(n)+" more")
+	if n := len(all) - maxValues; n > 0 {
+		all = append(all[:maxValues], strconv.Itoa(n)+" more")
 	}
 	text := strings.Join(all, ", ")
 	if not && text != "" {
@@ -135,8 +137,8 @@ func wants(f *policy.Finding) string {
 	return text
 }
 
-// settable tells whether the kind of policy that a change adds can say what it says: no policy of a repository, for one,
-// can speak of ecrin's own actions.
+// settable reports whether a policy of the kind that a change adds is valid with the text of the change. For example, a
+// repository policy cannot have actions of ecrin.
 func settable(c policy.Change) bool {
 	kinds := map[policy.Layer][]policy.Kind{
 		policy.LayerRCP:      {policy.ResourceControl},

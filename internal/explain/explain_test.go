@@ -20,7 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-var update = flag.Bool("update", false, "write the texts in testdata anew")
+var update = flag.Bool("update", false, "write the texts in testdata again")
 
 var (
 	owner   = name.MustAccount("111111111111")
@@ -44,7 +44,7 @@ func root(account name.Account) policy.Caller {
 	return policy.Caller{Kind: policy.Account, Account: account, ARN: "arn:aws:iam::" + account.String() + ":root"}
 }
 
-// compile reads the statements of one policy.
+// compile parses and compiles the statements of one policy.
 func compile(t *testing.T, kind policy.Kind, statements string) *policy.Compiled {
 	t.Helper()
 	d, err := policy.Parse(`{"Version":"2012-10-17","Statement":[`+statements+`]}`, kind)
@@ -60,7 +60,7 @@ const (
 	noPull   = `{"Sid":"Freeze","Effect":"Deny","Action":"ecr:BatchGetImage","Resource":"*"}`
 )
 
-// situation is a request and the policies that apply; texts are statements.
+// situation is a request and the policies that apply to it, as statements.
 type situation struct {
 	caller                                                        policy.Caller
 	action, resource                                              string // ecr:BatchGetImage on web when empty
@@ -83,11 +83,11 @@ func (s situation) explain(t *testing.T) ecrintypes.Explanation {
 		}
 		return compile(t, kind, text)
 	}
-	named := func(kind policy.Kind, text, called, arn string) []policy.Named {
+	named := func(kind policy.Kind, text, policyName, arn string) []policy.Named {
 		if text == "" {
 			return nil
 		}
-		return []policy.Named{{Name: called, ARN: arn, Policy: compile(t, kind, text)}}
+		return []policy.Named{{Name: policyName, ARN: arn, Policy: compile(t, kind, text)}}
 	}
 	p := &policy.Policies{
 		Repository: one(policy.Repository, s.repository), Registry: one(policy.Registry, s.registry), Trust: one(policy.Trust, s.trust),
@@ -126,7 +126,7 @@ var situations = map[string]situation{
 	"not-by-policy":    {caller: user(partner), action: "ecrin:ListTagHistory", resource: web},
 }
 
-// The texts for people, one file in testdata for each situation.
+// The texts of all situations, each in a file of testdata.
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	for what, s := range situations {
@@ -147,13 +147,13 @@ func TestWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("%s (-want +got); write it anew with -update:\n%s", file, diff)
+				t.Errorf("%s (-want +got); write it again with -update:\n%s", file, diff)
 			}
 		})
 	}
 }
 
-// A file that no situation writes would look like a proof.
+// Every file in testdata belongs to a situation, so that no file is left unchecked.
 func TestEveryGoldenFileIsUsed(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.golden")
@@ -162,7 +162,7 @@ func TestEveryGoldenFileIsUsed(t *testing.T) {
 	}
 	for _, f := range files {
 		if what := strings.TrimSuffix(filepath.Base(f), ".golden"); situations[what].caller.Kind == 0 {
-			t.Errorf("%s: no situation is called %s", f, what)
+			t.Errorf("%s: no situation has the name %s", f, what)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// What a client has sent does not steer the terminal of whoever reads it.
+// Control characters in values that a client has sent do not reach the terminal.
 func TestWriteControlCharacters(t *testing.T) {
 	t.Parallel()
 	e := ecrintypes.Explanation{
@@ -216,20 +216,20 @@ func TestWriteControlCharacters(t *testing.T) {
 	}
 }
 
-type full struct{}
+type fullWriter struct{}
 
 var errFull = errors.New("full")
 
-func (full) Write([]byte) (int, error) { return 0, errFull }
+func (fullWriter) Write([]byte) (int, error) { return 0, errFull }
 
 func TestWriteError(t *testing.T) {
 	t.Parallel()
-	if err := explain.Write(full{}, ecrintypes.Explanation{}); !errors.Is(err, errFull) {
+	if err := explain.Write(fullWriter{}, ecrintypes.Explanation{}); !errors.Is(err, errFull) {
 		t.Errorf("got %v, want %v", err, errFull)
 	}
 }
 
-// A request that was made, and that no policy refused, is told in one sentence: nobody keeps the reasons.
+// The explanation of a recorded request that no policy refused is one sentence, because its reasons are not recorded.
 func TestWriteUndecided(t *testing.T) {
 	t.Parallel()
 	const id = "0c9e5d2a-6f0b-4c1d-9a3e-5f2b7c8d9e01"

@@ -8,9 +8,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// spelled are the condition keys as AWS writes them. Source: IAM user guide, global condition context keys; service
-// authorization references of ECR and STS.
-var spelled = strings.Fields(`
+// knownKeys are the condition keys in the spelling of AWS. Source: IAM user guide, global condition context keys;
+// service authorization references of ECR and STS.
+var knownKeys = strings.Fields(`
 	aws:CurrentTime aws:EpochTime aws:MultiFactorAuthAge aws:MultiFactorAuthPresent aws:PrincipalAccount aws:PrincipalArn
 	aws:PrincipalIsAWSService aws:PrincipalOrgID aws:PrincipalOrgPaths aws:PrincipalServiceName aws:PrincipalType
 	aws:Referer aws:RequestedRegion aws:ResourceAccount aws:ResourceOrgID aws:SecureTransport aws:SourceAccount
@@ -19,15 +19,15 @@ var spelled = strings.Fields(`
 	sts:SourceIdentity sts:TransitiveTagKeys
 `)
 
-// families are the keys that end with the name of a tag.
-var families = []string{"aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/", "ecr:ResourceTag/"}
+// tagKeyPrefixes are the condition keys that end with the name of a tag, without that name.
+var tagKeyPrefixes = []string{"aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/", "ecr:ResourceTag/"}
 
-// spell gives a key, in lower case, as AWS writes it.
+// spell returns a key in the spelling of AWS, or unchanged if it is not known.
 func spell(key string) string {
-	if i := slices.IndexFunc(spelled, func(s string) bool { return strings.EqualFold(s, key) }); i >= 0 {
-		return spelled[i]
+	if i := slices.IndexFunc(knownKeys, func(s string) bool { return strings.EqualFold(s, key) }); i >= 0 {
+		return knownKeys[i]
 	}
-	for _, f := range families {
+	for _, f := range tagKeyPrefixes {
 		if len(key) > len(f) && strings.EqualFold(f, key[:len(f)]) {
 			return f + key[len(f):]
 		}

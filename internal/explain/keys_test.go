@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// All condition keys stand there, sorted, and as AWS writes them.
+// Context has all condition keys, sorted and in the spelling of AWS.
 func TestContext(t *testing.T) {
 	t.Parallel()
 	c := &policy.Context{Time: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC), SourceIP: netip.MustParseAddr("203.0.113.7")}

@@ -11,10 +11,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// step is one change: what to do in words, and the commands and policies below it.
+// step is a change in words, with the commands and policies that make it.
 type step struct {
 	what  string
-	shown []string
+	lines []string // commands and policies; each may have several lines
 }
 
 func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
@@ -28,7 +28,7 @@ func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
 		return onResource(e, c.Add)
 	case policy.LayerTrust.String():
 		role := lastSegment(e.Resource)
-		return step{"let the role " + role + " trust the caller. The command replaces the whole trust policy: keep the statements that it has.", []string{
+		return step{"allow the caller in the trust policy of the role " + role + ". The command replaces the whole trust policy: keep the statements that it has.", []string{
 			"aws iam update-assume-role-policy --role-name " + word(role) + " --policy-document " + word(pretty(c.Add)),
 		}}
 	case policy.LayerBoundary.String():
@@ -38,18 +38,18 @@ func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
 				arn = f.PolicyArn
 			}
 		}
-		return step{"add the statement to the caller's permissions boundary, and set the whole as its default version:", []string{
+		return step{"add the statement to the caller's permissions boundary, and set the result as its default version:", []string{
 			pretty(c.Add), newVersion(arn),
 		}}
 	case policy.LayerSession.String():
-		return step{"make the session anew, with a session policy that has this statement:", []string{pretty(c.Add)}}
+		return step{"create the session again, with a session policy that has this statement:", []string{pretty(c.Add)}}
 	}
 	return step{"add the statement to the " + c.Layer + " policies, at each level (all accounts, or with --account one) that does not allow it:", []string{
 		"echo " + word(pretty(c.Add)) + " |\n  ecrin control-policy put " + policyName(e) + " --kind " + kindOf(c.Layer) + " --file -",
 	}}
 }
 
-// kindOf is what the command line calls the control policies of a layer.
+// kindOf returns the --kind by which the command line names the control policies of a layer.
 func kindOf(layer string) string {
 	if layer == policy.LayerRCP.String() {
 		return "rcp"
@@ -57,13 +57,14 @@ func kindOf(layer string) string {
 	return "scp"
 }
 
-// newVersion changes a managed policy.
+// newVersion returns the command that sets a new default version of a managed policy.
 func newVersion(arn string) string {
 	return "aws iam create-policy-version --policy-arn " + word(arn) + " --set-as-default --policy-document file://policy.json"
 }
 
-// principal is who a principal's ARN names, as IAM's commands do: kind is user, role or "".
-func principal(arn string) (kind, called, account string) {
+// principal returns what the commands of IAM need to name a principal: its kind, which is user, role or "", its name
+// and its account.
+func principal(arn string) (kind, entityName, account string) {
 	a, err := name.ParseARN(arn)
 	if err != nil {
 		return "", "", ""
@@ -80,17 +81,17 @@ func principal(arn string) (kind, called, account string) {
 func lastSegment(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
 
 func onIdentity(e ecrintypes.Explanation, add string) step {
-	kind, called, account := principal(e.PrincipalArn)
+	kind, entityName, account := principal(e.PrincipalArn)
 	if kind == "" {
-		return step{"let an identity policy of the user who made the session, and a session policy, allow it:", []string{pretty(add)}}
+		return step{"allow it in an identity policy of the user who created the session, and in a session policy:", []string{pretty(add)}}
 	}
-	return step{"let the " + kind + " do it by an identity policy, with credentials of account " + account + ":", []string{
-		"aws iam put-" + kind + "-policy --" + kind + "-name " + word(called) + " --policy-name " + policyName(e) + " --policy-document " + word(pretty(add)),
+	return step{"allow it in an identity policy of the " + kind + ", with credentials of account " + account + ":", []string{
+		"aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " + policyName(e) + " --policy-document " + word(pretty(add)),
 	}}
 }
 
-// policyName is a name for a new policy, the same for the same change, and another for one on another resource, so that no
-// command replaces the policy of another.
+// policyName returns the name of a new policy. It is the same for the same request, and differs between actions,
+// resources and principals, so that a command does not replace a policy of another change.
 func policyName(e ecrintypes.Explanation) string {
 	_, operation, _ := strings.Cut(e.Action, ":")
 	sum := sha256.Sum256([]byte(e.Action + " " + e.Resource + " " + e.PrincipalArn))
@@ -103,16 +104,17 @@ func policyName(e ecrintypes.Explanation) string {
 	return "Allow" + letters + "-" + hex.EncodeToString(sum[:4])
 }
 
-// onResource adds to the policy of a repository or, for the actions that only that of a registry can allow, to the registry's.
+// onResource returns the step that adds a statement to the repository policy, or to the registry policy for actions
+// that only a registry policy can allow.
 func onResource(e ecrintypes.Explanation, add string) step {
 	reg, repository := repositoryOf(e.Resource)
 	d, err := policy.Parse(add, policy.Repository)
 	if err != nil || len(d.Statements[0].Resource.Of) > 0 {
-		return step{"let the policy of the registry allow it. The command replaces the whole policy: keep the statements that it has.", []string{
+		return step{"allow it in the registry policy. The command replaces the whole policy: keep the statements that it has.", []string{
 			"aws ecr put-registry-policy" + regionFlag(reg) + " --policy-text " + word(pretty(add)),
 		}}
 	}
-	s := step{"let the policy of the repository allow it. The command replaces the whole policy: keep the statements that it has.", []string{
+	s := step{"allow it in the repository policy. The command replaces the whole policy: keep the statements that it has.", []string{
 		"aws ecr set-repository-policy" + repositoryFlags(reg, repository) + " --policy-text " + word(pretty(add)),
 	}}
 	to := "*"
@@ -124,8 +126,8 @@ func onResource(e ecrintypes.Explanation, add string) step {
 		actions []string
 	}{{"pull", policy.PullActions()}, {"push", policy.PushActions()}} {
 		if slices.ContainsFunc(p.actions, func(a string) bool { return strings.EqualFold(a, e.Action) }) && to != "*" {
-			s.what = "let the policy of the repository allow it. The first command replaces the whole policy; the second adds to it all that a " + p.verb + " needs."
-			s.shown = append(s.shown, "ecrin policy grant "+p.verb+" "+word(repository)+" --registry "+word(reg.String())+" --to "+word(to)+" --apply")
+			s.what = "allow it in the repository policy. The first command replaces the whole policy; the second adds all actions that a " + p.verb + " needs to it."
+			s.lines = append(s.lines, "ecrin policy grant "+p.verb+" "+word(repository)+" --registry "+word(reg.String())+" --to "+word(to)+" --apply")
 			break
 		}
 	}
@@ -140,7 +142,7 @@ func repositoryOf(arn string) (name.Registry, string) {
 	return name.Registry{}, lastPart(arn)
 }
 
-// lastPart is what stands behind repository/ in an ARN that names no single repository.
+// lastPart returns the text after repository/ in an ARN that does not name a single repository.
 func lastPart(arn string) string {
 	_, after, _ := strings.Cut(arn, ":repository/")
 	return after
@@ -161,13 +163,13 @@ func repositoryFlags(reg name.Registry, repository string) string {
 	return flags + " --repository-name " + word(repository)
 }
 
-// removal is about a statement that denies.
+// removal returns the step that removes a statement that denies the request.
 func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
-	s := step{what: "change or remove the Deny in the " + noun(f.Layer) + " " + called(f) + ", and set the policy anew"}
-	kind, called, _ := principal(e.PrincipalArn)
+	s := step{what: "change or remove the Deny in the " + noun(f.Layer) + " " + statementName(f) + ", and set the policy again"}
+	kind, entityName, _ := principal(e.PrincipalArn)
 	reg, repository := repositoryOf(e.Resource)
 	show := func(commands ...string) step {
-		s.shown = commands
+		s.lines = commands
 		return s
 	}
 	switch f.Layer {
@@ -185,20 +187,20 @@ func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
 		}
 		return show(command + " --file policy.json")
 	case policy.LayerSession.String():
-		s.what = "make the session anew, with other session policies: the one (" + f.Policy + ") denies it"
+		s.what = "create the session again, with other session policies: the session policy " + f.Policy + " denies it"
 		return s
 	}
-	owner, _ := name.ParseARN(f.PolicyArn) // the zero ARN for an inline policy, which has none
+	owner, _ := name.ParseARN(f.PolicyArn) // the zero ARN for an inline policy, which has no ARN
 	switch {
 	case owner.AWS:
-		s.what = "detach the policy of AWS that denies it: " + f.PolicyArn
+		s.what = "detach the AWS managed policy that denies it: " + f.PolicyArn
 	case f.PolicyArn != "":
 		return show(newVersion(f.PolicyArn))
 	case kind == "user":
-		s.what += " (that of a group of the user by put-group-policy)"
+		s.what += " (a policy of a group of the user: with put-group-policy)"
 		fallthrough
 	case kind == "role":
-		return show("aws iam put-" + kind + "-policy --" + kind + "-name " + word(called) + " --policy-name " + word(f.Policy) + " --policy-document file://policy.json")
+		return show("aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " + word(f.Policy) + " --policy-document file://policy.json")
 	}
 	return s
 }

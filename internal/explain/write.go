@@ -13,8 +13,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/policy"
 )
 
-// Write writes an explanation for people: the answer in one sentence, what each layer says, the statements that had a
-// part in it, and for a denied request what would allow it, as commands to paste.
+// Write writes an explanation as text: the decision in one sentence, the verdict of each layer, the statements that
+// took part in it, and for a denied request the changes that would allow it, as commands to paste.
+//
+// Errors: those of w.
 func Write(w io.Writer, e ecrintypes.Explanation) error {
 	var b bytes.Buffer
 	t := text{&b}
@@ -33,11 +35,11 @@ func Write(w io.Writer, e ecrintypes.Explanation) error {
 	return err
 }
 
-// undecided tells that the explanation is of a request that was made, and no policy's: it was allowed, for of those nobody
-// keeps the reasons, or refused for the kind of its credentials.
+// undecided reports whether the explanation is of a recorded request that no policy decided: it was allowed, and the
+// audit trail has no reasons of allowed requests, or it was refused because of the kind of its credentials.
 func undecided(e ecrintypes.Explanation) bool { return e.RequestId != "" && e.DecidedBy == "" }
 
-// answer is the decision with the layer that made it, in one sentence.
+// answer returns the decision and the layer that made it, in one sentence.
 func answer(e ecrintypes.Explanation) string {
 	who, what := e.PrincipalArn, e.Action+" on "+e.Resource
 	if who == "*" {
@@ -58,17 +60,17 @@ func answer(e ecrintypes.Explanation) string {
 	return fmt.Sprintf("denied because no %s allows it: %s may not %s", noun(e.DecidedBy), who, what)
 }
 
-// decider names the policy that decided, if a statement tells it.
+// decider returns the name of the policy that decided and of its statement, if the findings have them.
 func decider(e ecrintypes.Explanation, effect policy.Effect) string {
 	for _, f := range e.Findings {
 		if f.Layer == e.DecidedBy && f.Effect == string(effect) && f.Failed == "" {
-			return "the " + noun(f.Layer) + " " + called(f)
+			return "the " + noun(f.Layer) + " " + statementName(f)
 		}
 	}
 	return "a " + noun(e.DecidedBy)
 }
 
-// noun is what one policy of a layer is called.
+// noun returns the singular noun for the policies of a layer.
 func noun(layer string) string {
 	if layer == policy.LayerBoundary.String() {
 		return layer
@@ -76,8 +78,8 @@ func noun(layer string) string {
 	return layer + " policy"
 }
 
-// called names the policy of a finding and the statement.
-func called(f ecrintypes.Finding) string {
+// statementName returns the policy and the statement of a finding, in parentheses.
+func statementName(f ecrintypes.Finding) string {
 	p := f.Policy
 	if f.PolicyArn != "" {
 		p = f.PolicyArn
@@ -91,7 +93,7 @@ func called(f ecrintypes.Finding) string {
 
 type text struct{ *bytes.Buffer }
 
-// line writes one line. What a client has sent stands in it, so no control character may pass.
+// line writes one line. Control characters are replaced, because the line contains values that clients have sent.
 func (t text) line(format string, args ...any) {
 	t.WriteString(strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
@@ -107,14 +109,14 @@ func (t text) layers(all []ecrintypes.LayerVerdict) {
 		return
 	}
 	t.line("")
-	says := map[ecrintypes.Verdict]string{
+	results := map[ecrintypes.Verdict]string{
 		ecrintypes.VerdictAllowed: "allows", ecrintypes.VerdictImplicitDeny: "does not allow", ecrintypes.VerdictExplicitDeny: "denies",
 	}
 	var table bytes.Buffer
 	rows := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(rows, "LAYER\tSAYS\tNOTE")
+	fmt.Fprintln(rows, "LAYER\tRESULT\tNOTE")
 	for _, l := range all {
-		fmt.Fprintf(rows, "%s\t%s\t%s\n", l.Layer, says[l.Verdict], l.Note)
+		fmt.Fprintf(rows, "%s\t%s\t%s\n", l.Layer, results[l.Verdict], l.Note)
 	}
 	_ = rows.Flush() // into memory
 	for l := range strings.Lines(table.String()) {
@@ -125,21 +127,21 @@ func (t text) layers(all []ecrintypes.LayerVerdict) {
 func (t text) findings(all []ecrintypes.Finding) {
 	t.line("")
 	if len(all) == 0 {
-		t.line("No statement speaks of this request, not even nearly.")
+		t.line("No statement matches it, or would but for one element.")
 		return
 	}
 	t.line("Statements that match it, or would but for one element:")
 	for _, f := range all {
-		t.line("  %s in the %s %s", f.Effect, noun(f.Layer), called(f))
+		t.line("  %s in the %s %s", f.Effect, noun(f.Layer), statementName(f))
 		if f.Failed == "" {
 			t.line("    matches")
 		} else {
-			t.line("    does not match by its %s: %s", f.Failed, f.Detail)
+			t.line("    does not match because of its %s: %s", f.Failed, f.Detail)
 		}
 	}
 }
 
-// changes writes what would allow the request. Alternatives make one step together.
+// changes writes the changes that would allow the request. Alternatives are marked with "or".
 func (t text) changes(e ecrintypes.Explanation) {
 	t.line("")
 	if len(e.Changes) == 0 {
@@ -172,7 +174,7 @@ func (t text) changes(e ecrintypes.Explanation) {
 		step := stepOf(e, c)
 		t.line("")
 		t.line("%s %s", mark, step.what)
-		for _, l := range step.shown {
+		for _, l := range step.lines {
 			for one := range strings.Lines(l) {
 				t.line("    %s", strings.TrimRight(one, "\n"))
 			}
@@ -180,7 +182,7 @@ func (t text) changes(e ecrintypes.Explanation) {
 	}
 }
 
-// pretty lays a policy out with one value on each line.
+// pretty formats a policy with one value on each line.
 func pretty(policyText string) string {
 	var out bytes.Buffer
 	if json.Indent(&out, []byte(policyText), "", "  ") != nil {
@@ -189,7 +191,7 @@ func pretty(policyText string) string {
 	return out.String()
 }
 
-// word makes a word of a shell's command line.
+// word quotes s, if necessary, so that a shell reads it as one word.
 func word(s string) string {
 	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=,-"
 	if s != "" && strings.Trim(s, plain) == "" {
