@@ -23,7 +23,7 @@ const attackBody = `{"repositoryName":"a"}`
 
 var exampleCredentials = aws.Credentials{AccessKeyID: exampleKey, SecretAccessKey: exampleSecret, SessionToken: "TOKEN"}
 
-// signed is a request of the ECR API, signed by header by AWS's signer.
+// signed returns a request of the ECR API, signed in the header by AWS's signer.
 func signed(t testing.TB) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest("POST", "https://api.ecr.eu-west-1.amazonaws.com/a%2Fb/c?x=1&y=2", strings.NewReader(attackBody))
@@ -39,7 +39,7 @@ func signed(t testing.TB) *http.Request {
 	return overWire(t, r)
 }
 
-// presigned is a presigned request of the STS API, good for a minute.
+// presigned returns a presigned request of the STS API that is valid for a minute.
 func presigned(t testing.TB) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest("GET", "https://sts.eu-west-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
@@ -59,7 +59,7 @@ func presigned(t testing.TB) *http.Request {
 	return overWire(t, sent)
 }
 
-// check parses and verifies as a surface would.
+// check parses and verifies a request as a surface does.
 func check(r *http.Request, body string, now time.Time) error {
 	s, err := sigv4.Parse(r)
 	if err != nil {
@@ -68,8 +68,8 @@ func check(r *http.Request, body string, now time.Time) error {
 	return s.Verify(r, []byte(exampleSecret), body, now)
 }
 
-// resign puts the right signature on r for credentials that no honest signer would produce, so that what refuses it is
-// the rule and not the signature.
+// resign sets a valid signature on r for credentials that no correct signer produces, so that the request is refused by
+// the rule under test and not because of its signature.
 func resign(t testing.TB, r *http.Request, scope sigv4.Scope, signedHeaders, payload string) {
 	t.Helper()
 	query := r.URL.RawQuery
@@ -101,10 +101,10 @@ var (
 
 const allSigned = "content-length;content-type;host;x-amz-content-sha256;x-amz-date;x-amz-security-token;x-amz-target"
 
-// without gives allSigned less one name.
+// without returns allSigned without one name.
 func without(header string) string { return strings.Replace(allSigned, header+";", "", 1) }
 
-// replace changes a header, which must hold what is replaced.
+// replace changes a part of the value of a header, which must contain the old part.
 func replace(t testing.TB, h http.Header, key, old, with string) {
 	t.Helper()
 	v := h.Get(key)
@@ -193,7 +193,7 @@ func TestAttack30Header(t *testing.T) {
 		"Basic":                            {incomplete, header("Authorization", "Basic QVdTOng=")},
 		"asymmetric algorithm":             {incomplete, auth("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
 		"algorithm in lower case":          {incomplete, auth("AWS4-HMAC-SHA256", "aws4-hmac-sha256")},
-		"other access key":                 {0, auth(exampleKey, "AKIDOTHER")}, // the caller then finds another secret
+		"other access key":                 {0, auth(exampleKey, "AKIDOTHER")}, // a surface looks up another secret
 		"other day":                        {mismatch, auth("/20150830/", "/20150829/")},
 		"other region":                     {mismatch, auth("/eu-west-1/", "/us-east-1/")},
 		"other service":                    {mismatch, auth("/ecr/", "/sts/")},
@@ -232,7 +232,7 @@ func TestAttack30Header(t *testing.T) {
 	}
 }
 
-// manyNames gives n header names in order, each with ";", that stand between host and x-amz.
+// manyNames returns n header names in ascending order, each followed by ";", that sort between host and x-amz.
 func manyNames(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -241,7 +241,7 @@ func manyNames(n int) string {
 	return b.String()
 }
 
-// expect wants a code; 0 stands for an accepted request.
+// expect checks the code of an error; 0 means that the request must be accepted.
 func expect(t *testing.T, err error, want fault.Code) {
 	t.Helper()
 	if want == 0 && err != nil || want != 0 && !errors.Is(err, want) {
@@ -249,7 +249,7 @@ func expect(t *testing.T, err error, want fault.Code) {
 	}
 }
 
-// Rules that hold even for a signature that is right.
+// Requests that are refused although their signature is valid.
 func TestAttack30RightlySigned(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -291,7 +291,7 @@ func TestAttack30RightlySigned(t *testing.T) {
 	}
 }
 
-// A key of yesterday signs no request of today.
+// A signing key of one day does not verify requests of another day.
 func TestAttack30KeyOfAnotherDay(t *testing.T) {
 	t.Parallel()
 	r := signed(t)
@@ -301,7 +301,7 @@ func TestAttack30KeyOfAnotherDay(t *testing.T) {
 	expect(t, check(r, hash(attackBody), exampleTime), fault.SignatureMismatch)
 }
 
-// A caller that has not read the body gets no request accepted that was signed over an empty line in its place.
+// If the body was not read, a request that was signed with an empty line in place of the hash is refused.
 func TestAttack30BodyNotRead(t *testing.T) {
 	t.Parallel()
 	r := signed(t)
@@ -310,7 +310,7 @@ func TestAttack30BodyNotRead(t *testing.T) {
 	expect(t, check(r, "", exampleTime), fault.SignatureMismatch)
 }
 
-// A header that was taken out is not the same as one that is empty.
+// A missing signed header is not treated as an empty header.
 func TestAttack30MissingIsNotEmpty(t *testing.T) {
 	t.Parallel()
 	r := read(t, "GET / HTTP/1.1\nHost: h\nEmpty:\n\n")
@@ -332,7 +332,7 @@ func TestAttack30Presigned(t *testing.T) {
 	}
 	tests := map[string]struct {
 		want   fault.Code
-		sign   bool // give it a right signature after the change
+		sign   bool // sign the request again after the change
 		change func(t testing.TB, r *http.Request)
 	}{
 		"nothing changed":           {0, false, func(testing.TB, *http.Request) {}},
@@ -392,7 +392,7 @@ func TestAttack30Presigned(t *testing.T) {
 	}
 }
 
-// A path that routers, SDKs and AWS would not all read alike has no signature.
+// A path that routers, SDKs and AWS could read in different ways is refused.
 func TestAttack30Paths(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"//", "//a", "/a//b", "/.", "/..", "/./a", "/a/../b", "/a/..", "/%2e%2e/a", "/a%2f%2e./b", "/a%2F%2Fb", "*", "http:a"} {
@@ -414,7 +414,7 @@ func TestAttack30Time(t *testing.T) {
 	}{
 		{signed, 0, ""},
 		{signed, 15 * time.Minute, ""},
-		{signed, 15*time.Minute + second/2, ""}, // the texts show no fractions
+		{signed, 15*time.Minute + second/2, ""}, // the texts have no fractions of a second
 		{signed, -15 * time.Minute, ""},
 		{signed, 15*time.Minute + second, "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"},
 		{signed, -15*time.Minute - second, "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},
@@ -429,7 +429,7 @@ func TestAttack30Time(t *testing.T) {
 		if r.Method == "POST" {
 			body = hash(attackBody)
 		}
-		// The clock may be of any zone; the texts are not.
+		// The clock may have any time zone; the texts are in UTC.
 		err := check(r, body, exampleTime.Add(test.offset).In(time.FixedZone("", 3600)))
 		if test.want == "" && err != nil {
 			t.Errorf("%s at %v: %v", r.Method, test.offset, err)
@@ -440,7 +440,7 @@ func TestAttack30Time(t *testing.T) {
 	}
 }
 
-// Neither the secret nor the right signature gets into an error.
+// Errors contain neither the secret nor the valid signature.
 func TestAttack34Errors(t *testing.T) {
 	t.Parallel()
 	r := signed(t)

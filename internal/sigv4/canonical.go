@@ -17,7 +17,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// canonicalRequest is step 1: everything that the signature covers, in one form. It is appended to dst.
+// canonicalRequest appends the canonical request to dst (step 1): everything that the signature covers, in one form.
 func canonicalRequest(dst []byte, r *http.Request, signedHeaders []string, payload string) ([]byte, error) {
 	path, err := wirePath(r.URL)
 	if err != nil {
@@ -47,10 +47,10 @@ func canonicalRequest(dst []byte, r *http.Request, signedHeaders []string, paylo
 	return append(dst, payload...), nil
 }
 
-// wirePath is the path as the client sent it, still encoded.
+// wirePath returns the path as the client sent it, still encoded.
 //
-// A path with empty, "." or ".." segments is refused: some SDKs sign it as it is, others in normal form, and a router
-// may see a third one.
+// A path with empty, "." or ".." segments is refused: some SDKs sign it unchanged, others sign its normal form, and a
+// router may use a third form.
 func wirePath(u *url.URL) (string, error) {
 	path := u.EscapedPath()
 	if path == "" && u.Opaque == "" {
@@ -68,11 +68,11 @@ func wirePath(u *url.URL) (string, error) {
 	return path, nil
 }
 
-// canonicalURI encodes the path once more than it was on the wire, as all services but S3 do. So a path and its
-// encoded form never have the same signature.
+// canonicalURI encodes the path as it was sent once more, as all services but S3 do. So a path and its encoded form
+// have different signatures.
 func canonicalURI(dst []byte, path string) []byte { return uriEncode(dst, path, true) }
 
-// canonicalQueryString sorts the encoded parameters by name, then value, and leaves out the signature itself.
+// canonicalQueryString appends the encoded parameters, sorted by name and then by value, without the signature itself.
 func canonicalQueryString(dst []byte, query []param) []byte {
 	type pair struct{ name, value string }
 	var pairs []pair
@@ -95,17 +95,17 @@ func canonicalQueryString(dst []byte, query []param) []byte {
 	return dst
 }
 
-// canonicalHeaders writes a line for each signed header. A signed header that is not there is an error: whoever took
-// it out must not gain by it.
+// canonicalHeaders appends a line for each signed header. A signed header that is missing from the request is an error,
+// so that removing it never has the effect of an empty header.
 func canonicalHeaders(dst []byte, r *http.Request, signedHeaders []string) ([]byte, error) {
 	for _, header := range signedHeaders {
 		dst = append(dst, header...)
 		dst = append(dst, ':')
 		values := r.Header[textproto.CanonicalMIMEHeaderKey(header)]
 		switch {
-		case header == "host": // net/http keeps it apart
+		case header == "host": // net/http removes it from Header
 			dst = trimAll(dst, r.Host)
-		case header == "content-length" && len(values) == 0 && r.ContentLength >= 0: // and may keep this one apart
+		case header == "content-length" && len(values) == 0 && r.ContentLength >= 0: // net/http may remove it from Header
 			dst = strconv.AppendInt(dst, r.ContentLength, 10)
 		case len(values) == 0:
 			return nil, mismatch("the signed header %s is missing", name.Clip(header))
@@ -123,18 +123,19 @@ func canonicalHeaders(dst []byte, r *http.Request, signedHeaders []string) ([]by
 	return dst, nil
 }
 
-// trimAll drops white space around a header's value and makes one space of several.
+// trimAll appends a header's value without white space at its ends and with single spaces inside.
 func trimAll(dst []byte, s string) []byte {
 	s = strings.TrimSpace(s)
 	for i := range len(s) {
-		if s[i] != ' ' || s[i-1] != ' ' { // s[0] is no space
+		if s[i] != ' ' || s[i-1] != ' ' { // s[0] is not a space
 			dst = append(dst, s[i])
 		}
 	}
 	return dst
 }
 
-// stringToSign is step 2 and 3: algorithm, time, scope, and the hash of the canonical request.
+// stringToSign appends the string to sign (steps 2 and 3): algorithm, time, scope, and the hash of the canonical
+// request.
 func stringToSign(dst []byte, at time.Time, scope Scope, canonical []byte) []byte {
 	dst = append(dst, Algorithm+"\n"...)
 	dst = at.AppendFormat(dst, timeFormat)
@@ -148,8 +149,8 @@ func stringToSign(dst []byte, at time.Time, scope Scope, canonical []byte) []byt
 	return hex.AppendEncode(dst, sum[:])
 }
 
-// SigningKey derives the key that signs all requests of one scope. A caller may keep it for as long as the secret is
-// valid; it is as secret as the secret, within its scope.
+// SigningKey returns the key that signs all requests of a scope. A caller may keep it as long as the secret is valid;
+// within its scope it must be protected like the secret.
 func SigningKey(secret []byte, scope Scope) [32]byte {
 	key := make([]byte, 0, 4+len(secret))
 	key = append(append(key, "AWS4"...), secret...)
@@ -160,7 +161,7 @@ func SigningKey(secret []byte, scope Scope) [32]byte {
 	return sum
 }
 
-// sign is HMAC-SHA256; with the signing key and the string to sign it is step 4.
+// sign returns HMAC-SHA256 of data; with the signing key and the string to sign it is the signature (step 4).
 func sign(key, data []byte) (sum [32]byte) {
 	h := hmac.New(sha256.New, key)
 	h.Write(data)
@@ -168,7 +169,8 @@ func sign(key, data []byte) (sum [32]byte) {
 	return sum
 }
 
-// uriEncode writes all bytes but A-Z a-z 0-9 - . _ ~ (and "/" when asked) as %XY with upper-case digits.
+// uriEncode appends s with all bytes but A-Z a-z 0-9 - . _ ~ (and / if keepSlash is true) written as %XY with
+// upper-case digits.
 func uriEncode(dst []byte, s string, keepSlash bool) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(s) {
@@ -186,8 +188,8 @@ func uriEncode(dst []byte, s string, keepSlash bool) []byte {
 // param is a decoded query parameter.
 type param struct{ name, value string }
 
-// parseQuery reads a query as net/url does ("+" is a space), but refuses what net/url drops, and a name given twice:
-// the canonical form sorts values, so their order would not be signed.
+// parseQuery reads a query like net/url ("+" is a space), but refuses parameters that net/url drops, and repeated
+// names: the canonical form sorts values, so that their order would not be signed.
 func parseQuery(raw string) ([]param, error) {
 	var query []param
 	seen := map[string]bool{}

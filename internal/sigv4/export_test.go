@@ -2,7 +2,7 @@ package sigv4
 
 import "net/http"
 
-// The steps, for the tests that hold each intermediate text.
+// The steps of the algorithm, for tests of the intermediate texts.
 
 func CanonicalRequest(r *http.Request, signedHeaders []string, payload string) (string, error) {
 	b, err := canonicalRequest(nil, r, signedHeaders, payload)

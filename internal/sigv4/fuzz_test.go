@@ -34,21 +34,21 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			if !errors.Is(err, fault.MissingCredentials) && !errors.Is(err, fault.IncompleteSignature) &&
 				!errors.Is(err, fault.SignatureMismatch) && !errors.Is(err, fault.MalformedRequest) {
-				t.Errorf("Parse(%q, %q, %q): %v has none of the codes announced", target, authorization, date, err)
+				t.Errorf("Parse(%q, %q, %q): %v has none of the documented codes", target, authorization, date, err)
 			}
 			return
 		}
 		if s.Time.Format("20060102") != s.Scope.Date || !slices.Contains(s.SignedHeaders, "host") || !slices.IsSorted(s.SignedHeaders) ||
 			s.AccessKeyID == "" || s.Scope.Region == "" || s.Scope.Service == "" || s.Presigned != (authorization == "") {
-			t.Errorf("Parse(%q, %q, %q) = %+v breaks its own rules", target, authorization, date, s)
+			t.Errorf("Parse(%q, %q, %q) = %+v violates the documented ranges", target, authorization, date, s)
 		}
-		if s.Verify(r, []byte("a secret that nobody signed with"), hash(""), s.Time) == nil {
+		if s.Verify(r, []byte("a secret of another key"), hash(""), s.Time) == nil {
 			t.Errorf("Verify accepts %q, %q, %q", target, authorization, date)
 		}
 	})
 }
 
-// The canonical query is a fixed point, and means what net/url reads in the query.
+// The canonical query of a canonical query is itself, and net/url reads the same parameters from both.
 func FuzzCanonicalQuery(f *testing.F) {
 	for _, s := range []string{"", "a", "a=b&c=d", "b=1&a=2", "a=%2F+%20&%C3%A9=", "a=1&a=2", "a;b", "%", "=x", "&&", "a==b"} {
 		f.Add(s)
@@ -73,7 +73,7 @@ func FuzzCanonicalQuery(f *testing.F) {
 	})
 }
 
-// What is encoded can be decoded, and two texts never have the same encoding.
+// The encoding can be decoded, so that two texts never have the same encoding.
 func FuzzURIEncode(f *testing.F) {
 	f.Add("/a%2Fb c~é", true)
 	f.Add("/a b+\x00\xff", false)
@@ -94,7 +94,7 @@ func FuzzTrimAll(f *testing.F) {
 			t.Errorf("TrimAll(%q) = %q", s, got)
 		}
 		if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(strings.TrimSpace(s), " ", "") {
-			t.Errorf("TrimAll(%q) = %q loses more than spaces", s, got)
+			t.Errorf("TrimAll(%q) = %q removes more than spaces", s, got)
 		}
 	})
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
 )
 
-// overWire gives the request as a server would see it.
+// overWire returns the request as a server reads it.
 func overWire(t rapid.TB, r *http.Request) *http.Request {
 	t.Helper()
 	var wire bytes.Buffer
@@ -36,16 +36,17 @@ func overWire(t rapid.TB, r *http.Request) *http.Request {
 	return received
 }
 
-// Generators are not safe for concurrent use, so each test makes its own.
+// Generators are not safe for concurrent use, so that each test creates its own.
 func words() *rapid.Generator[string] { return rapid.StringMatching(`[a-zA-Z0-9]{1,8}`) }
 func segments() *rapid.Generator[string] {
 	return rapid.StringMatching(`[a-zA-Z0-9 _~!$&'()*+,;=:@%é-]{1,8}`)
 }
 
-// texts draws visible ASCII, spaces, and a letter longer than a byte.
+// texts draws visible ASCII, spaces, and a letter with more than one byte.
 func texts() *rapid.Generator[string] { return rapid.StringMatching(`[ -~é]{0,20}`) }
 
-// unsigned draws a request with all that signers treat apart: header repeated, with inner spaces, never signed.
+// unsigned draws a request with all kinds of headers that signers treat differently: repeated, with inner spaces, never
+// signed.
 func unsigned(t *rapid.T, body string) *http.Request {
 	u := url.URL{
 		Scheme: "https",
@@ -83,7 +84,7 @@ func credentials(t *rapid.T) aws.Credentials {
 	}
 }
 
-// expectClaims compares what Parse read with what was signed.
+// expectClaims compares the result of Parse with the values that were signed.
 func expectClaims(t *rapid.T, s *sigv4.Signature, by aws.Credentials, at time.Time) {
 	t.Helper()
 	want := sigv4.Signature{AccessKeyID: by.AccessKeyID, SessionToken: by.SessionToken, Time: at,
@@ -97,7 +98,7 @@ func times(t *rapid.T) time.Time {
 	return time.Unix(rapid.Int64Range(1, 4e9).Draw(t, "time"), 0).UTC()
 }
 
-// What AWS's own signer signs by header verifies, and not with another secret, body or time.
+// A request that AWS's own signer signed in the header verifies, and does not verify with another secret, body or time.
 func TestReferenceHeader(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -113,7 +114,7 @@ func TestReferenceHeader(t *testing.T) {
 	})
 }
 
-// The same for presigned requests.
+// The same as TestReferenceHeader for presigned requests.
 func TestReferencePresigned(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -179,7 +180,7 @@ func verifyAsServer(t *rapid.T, r *http.Request, body string, by aws.Credentials
 	}
 }
 
-// Any byte of the signed request target that changes its meaning spoils the signature.
+// A change of any byte of the signed request target that changes its meaning makes the signature invalid.
 func TestChangedTarget(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -1,8 +1,8 @@
-// Package sigv4 verifies AWS Signature Version 4, in the Authorization header and in the query (presigned).
+// Package sigv4 verifies AWS Signature Version 4, in the Authorization header and in the query (presigned requests).
 //
-// A surface calls [Parse] to learn who claims to have signed, looks up the key, and calls [Signature.Verify] with the
-// hash of the body it read. The steps of the algorithm stand in canonical.go, under the names AWS gives them. Where
-// AWS leaves two readings, the request is refused: see the list at [Signature.VerifyWithKey].
+// A surface calls [Parse] to read which access key the request claims, looks up the secret of that key, and calls
+// [Signature.Verify] with the hash of the body. The steps of the algorithm are in canonical.go, under the names that
+// AWS gives them. Requests that AWS's rules leave ambiguous are refused; [Signature.VerifyWithKey] lists them.
 //
 // Source of the algorithm: AWS IAM user guide, create a signed AWS API request.
 package sigv4
@@ -20,43 +20,44 @@ import (
 )
 
 const (
-	// Algorithm is the only one that is accepted; AWS's asymmetric variant is not.
+	// Algorithm is the only accepted signing algorithm; AWS's asymmetric algorithm is refused.
 	Algorithm = "AWS4-HMAC-SHA256"
 
-	// UnsignedPayload as the value of X-Amz-Content-Sha256 leaves the body out of a presigned signature.
+	// UnsignedPayload as the value of X-Amz-Content-Sha256 excludes the body from the signature of a presigned request.
 	UnsignedPayload = "UNSIGNED-PAYLOAD"
 
 	// EmptyPayload is the SHA-256 of an empty body.
 	EmptyPayload = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-	// MaxSkew is how far the time of signing may lie from the server's, both ways.
+	// MaxSkew is the maximum difference between the time of signing and the server's clock, in both directions.
 	MaxSkew = 15 * time.Minute
 
-	// MaxExpires is the longest life of a presigned request.
+	// MaxExpires is the maximum time that a presigned request can be valid.
 	MaxExpires = 7 * 24 * time.Hour
 )
 
 const (
 	terminator       = "aws4_request"
-	maxSignedHeaders = 100 // bounds the work before the signature is known to be right
+	maxSignedHeaders = 100 // bounds the work before the signature is verified
 	timeFormat       = "20060102T150405Z"
 )
 
-// Scope is what a signing key is good for.
+// Scope is the credential scope: the day, region and service for which a signing key is valid.
 type Scope struct {
 	Date    string // UTC day, YYYYMMDD
 	Region  string
 	Service string
 }
 
-// Signature is what a request claims about its signer. Nothing of it is proven before Verify has returned nil.
+// Signature holds the signature and the claims of a request about its signer. None of it is verified until Verify
+// returns nil.
 type Signature struct {
 	AccessKeyID   string
 	Scope         Scope
 	SignedHeaders []string // lower case, ascending, "host" among them
 	Time          time.Time
-	Presigned     bool          // the query form
-	Expires       time.Duration // after Time; only when Presigned
+	Presigned     bool          // signed in the query
+	Expires       time.Duration // how long the request is valid after Time; only when Presigned
 	SessionToken  string        // "" for long-term keys
 
 	payload   string // X-Amz-Content-Sha256, "" when absent
@@ -82,11 +83,11 @@ var authParams = []string{
 // claims are the texts of a request's credentials, from the header or from the query.
 type claims struct{ credential, signedHeaders, signature, date, token, payload string }
 
-// Parse reads what the request claims; no secret is needed.
+// Parse reads the claims of a request, without verifying them; it needs no secret.
 //
-// Errors: fault.MissingCredentials (none at all), fault.IncompleteSignature (a part is missing, unreadable, or given
-// twice, in one place or in both), fault.SignatureMismatch (the scope contradicts the date or has another terminator),
-// fault.MalformedRequest (unreadable query).
+// Errors: fault.MissingCredentials (the request has no credentials), fault.IncompleteSignature (a part is missing,
+// unreadable, or given more than once, in the header, the query or both), fault.SignatureMismatch (the scope has
+// another date than the request, or another terminator), fault.MalformedRequest (unreadable query).
 func Parse(r *http.Request) (*Signature, error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -105,7 +106,7 @@ func Parse(r *http.Request) (*Signature, error) {
 	return nil, fault.MissingCredentials.New("Missing Authentication Token")
 }
 
-// parseHeader reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…"; the order is free.
+// parseHeader reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…", with the parameters in any order.
 func parseHeader(h http.Header, authorization string) (*Signature, error) {
 	algorithm, rest, _ := strings.Cut(authorization, " ")
 	if err := checkAlgorithm(algorithm); err != nil {
@@ -150,7 +151,7 @@ func parsePresigned(h http.Header, query []param) (*Signature, error) {
 		paramAlgorithm: &algorithm, paramCredential: &c.credential, paramDate: &c.date, paramExpires: &expires,
 		paramSignedHeaders: &c.signedHeaders, paramSignature: &c.signature, paramToken: &c.token, paramPayload: &c.payload,
 	}
-	for _, p := range query { // no name stands there twice
+	for _, p := range query { // parseQuery has refused repeated names
 		if to := places[p.name]; to != nil {
 			*to = p.value
 		}
@@ -161,7 +162,7 @@ func parsePresigned(h http.Header, query []param) (*Signature, error) {
 	if h[paramDate] != nil || h[paramToken] != nil || h[paramPayload] != nil && c.payload != "" {
 		return nil, incomplete("credentials are given in the query and in headers")
 	}
-	if c.payload == "" { // SDKs leave this one in the header
+	if c.payload == "" { // SDKs send this value in the header
 		var err error
 		if c.payload, err = single(h, paramPayload); err != nil {
 			return nil, err
@@ -176,8 +177,8 @@ func parsePresigned(h http.Header, query []param) (*Signature, error) {
 	return s, err
 }
 
-// parseExpires reads whole seconds from 1 to MaxExpires. SDKs that presign for STS may send none: then the request is
-// good for as long as one signed by header.
+// parseExpires reads whole seconds from 1 to MaxExpires. SDKs that presign for STS may leave the parameter out: then
+// the request is valid for MaxSkew, like a request that is signed in the header.
 func parseExpires(s string) (time.Duration, error) {
 	if s == "" {
 		return MaxSkew, nil
@@ -190,7 +191,8 @@ func parseExpires(s string) (time.Duration, error) {
 	return expires, nil
 }
 
-// signatureOf checks each claim; the arguments are the claims' names in this form of signing, for errors.
+// signatureOf checks each claim and returns the Signature. The arguments are the names of the claims in the header or
+// in the query, for errors.
 func (c claims) signatureOf(credential, signedHeaders, signature string) (s *Signature, err error) {
 	s = &Signature{SessionToken: c.token, payload: c.payload}
 	if s.AccessKeyID, s.Scope, err = parseCredential(credential, c.credential); err != nil {
@@ -205,7 +207,7 @@ func (c claims) signatureOf(credential, signedHeaders, signature string) (s *Sig
 	if _, err := hex.Decode(s.signature[:], []byte(c.signature)); err != nil {
 		return nil, incomplete("%s must be 64 lower-case hexadecimal digits", signature)
 	}
-	// time.Parse takes fractions that the format does not show; the length leaves none.
+	// time.Parse accepts fractions of a second that the format does not have; the check of the length excludes them.
 	if s.Time, err = time.Parse(timeFormat, c.date); err != nil || len(c.date) != len(timeFormat) {
 		return nil, incomplete("%s must be a time like %s, got %q", paramDate, timeFormat, name.Clip(c.date))
 	}
@@ -236,7 +238,8 @@ func parseCredential(at, s string) (accessKeyID string, scope Scope, err error) 
 
 const credentialChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
-// parseSignedHeaders reads lower-case names joined by ";". Ascending order, as AWS asks for, also rules out repetition.
+// parseSignedHeaders reads lower-case names separated by ";". AWS requires ascending order, which also excludes
+// repeated names.
 func parseSignedHeaders(at, s string) ([]string, error) {
 	if s == "" {
 		return nil, incomplete("%s is required", at)
@@ -259,7 +262,7 @@ func parseSignedHeaders(at, s string) ([]string, error) {
 	return names, nil
 }
 
-// headerChars are those of a header name in lower case. Source: RFC 9110, section 5.6.2.
+// headerChars are the characters of a header name in lower case. Source: RFC 9110, section 5.6.2.
 const headerChars = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
 
 func checkAlgorithm(s string) error {
@@ -269,7 +272,7 @@ func checkAlgorithm(s string) error {
 	return nil
 }
 
-// single reads a header that may stand there once; absent is "".
+// single returns the value of a header that may occur once, or "" if it is absent.
 func single(h http.Header, key string) (string, error) {
 	values := h[key]
 	switch len(values) {

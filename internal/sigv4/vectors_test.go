@@ -14,7 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/sigv4"
 )
 
-// The key of AWS's published examples, and their time.
+// The access key and the time of AWS's published examples.
 const (
 	exampleKey    = "AKIDEXAMPLE"
 	exampleSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -39,7 +39,7 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// authorization is the header of an example: service "service" in us-east-1.
+// authorization returns the header of an example: service "service" in us-east-1.
 func authorization(signedHeaders, signature string) string {
 	return "\nAuthorization: AWS4-HMAC-SHA256 Credential=" + exampleKey + "/20150830/us-east-1/service/aws4_request, SignedHeaders=" +
 		signedHeaders + ", Signature=" + signature
@@ -47,7 +47,7 @@ func authorization(signedHeaders, signature string) string {
 
 const common = "Host:example.amazonaws.com\nX-Amz-Date:" + exampleDate
 
-// TestVectors holds the signatures that AWS published for its examples.
+// TestVectors checks the signatures that AWS published for its examples.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -121,7 +121,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestUserGuideExample holds every intermediate value of the example ListUsers of the IAM user guide.
+// TestUserGuideExample checks every intermediate value of the example ListUsers of the IAM user guide.
 func TestUserGuideExample(t *testing.T) {
 	t.Parallel()
 	r := read(t, "GET /?Action=ListUsers&Version=2010-05-08 HTTP/1.1\nHost: iam.amazonaws.com\n"+
@@ -148,7 +148,8 @@ func TestUserGuideExample(t *testing.T) {
 	}
 }
 
-// TestPresignedExample holds AWS's example of a presigned URL; it is of S3, whose path has nothing to encode twice.
+// TestPresignedExample checks AWS's example of a presigned URL. It is an example of S3, with a path that is not changed
+// by encoding it twice.
 func TestPresignedExample(t *testing.T) {
 	t.Parallel()
 	r := read(t, "GET /test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"+
@@ -167,7 +168,7 @@ func TestPresignedExample(t *testing.T) {
 	if got := s.StringToSign(canonical); got != wantToSign {
 		t.Errorf("string to sign\n%s\nwant\n%s\ncanonical request\n%s", got, wantToSign, canonical)
 	}
-	// S3 alone leaves the body out without saying so: here it is refused.
+	// Only S3 excludes the body without UNSIGNED-PAYLOAD in the request: here the request is refused.
 	err = s.Verify(r, []byte("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), sigv4.EmptyPayload, s.Time)
 	if !errors.Is(err, fault.SignatureMismatch) {
 		t.Errorf("Verify = %v, want SignatureMismatch", err)

@@ -17,17 +17,18 @@ func (s *Signature) Verify(r *http.Request, secret []byte, payloadHash string, n
 	return s.VerifyWithKey(r, SigningKey(secret, s.Scope), payloadHash, now)
 }
 
-// VerifyWithKey checks that the holder of a signing key signed the request. The caller has checked that s.Scope is
-// meant for this server, and that the key is of that scope.
+// VerifyWithKey checks that the holder of a signing key signed the request. Before the call, the surface must check
+// that s.Scope is a scope of this server and that the key was derived for it.
 //
-// r is the request that Parse read, with URL and header as they came. payloadHash is the SHA-256 of its body as 64
-// lower-case hexadecimal digits, or "" when the body was not read: then only a presigned request with
-// [UnsignedPayload] can pass.
+// r is the request that Parse read, with unchanged URL and header. payloadHash is the SHA-256 of its body as 64
+// lower-case hexadecimal digits, or "" if the body was not read: then only a presigned request with [UnsignedPayload]
+// is accepted.
 //
-// Refused are: a time of signing beyond [MaxSkew] (presigned: beyond Expires, or later than MaxSkew from now), a signed
-// header that is missing, an x-amz-* header that is repeated or not signed, a body that differs from
-// X-Amz-Content-Sha256, the streaming forms of that header, a query parameter given twice, a path not in normal form.
-// Headers of other names may be unsigned. Nothing here remembers requests, so within its time one can be sent again.
+// These requests are refused: with a time of signing further than [MaxSkew] from now (presigned: older than Expires, or
+// later than MaxSkew from now); with a missing signed header; with an x-amz-* header that is repeated or not signed;
+// with a body that differs from X-Amz-Content-Sha256, or a streaming value of that header; with a repeated query
+// parameter; with a path that is not in normal form. Headers with other names may be unsigned. Requests are not
+// recorded, so that a request can be sent again while it is valid.
 //
 // Errors: fault.SignatureMismatch, fault.MalformedRequest (unreadable query). Safe for concurrent use.
 func (s *Signature) VerifyWithKey(r *http.Request, key [32]byte, payloadHash string, now time.Time) error {
@@ -54,7 +55,8 @@ func (s *Signature) VerifyWithKey(r *http.Request, key [32]byte, payloadHash str
 	return nil
 }
 
-// checkTime compares with the server's clock. The texts are AWS's: SDKs correct their clock when they see them.
+// checkTime compares the time of signing with the server's clock. The texts are those of AWS, because SDKs correct
+// their clocks when they read them.
 func (s *Signature) checkTime(now time.Time) error {
 	now = now.UTC()
 	life := MaxSkew
@@ -79,7 +81,7 @@ func spell(d time.Duration) string {
 	return strconv.Itoa(int(d.Seconds())) + " s."
 }
 
-// checkHeaders finds x-amz-* headers that the signature would not cover as one value.
+// checkHeaders refuses x-amz-* headers that the signature does not cover, or that have several values.
 func (s *Signature) checkHeaders(h http.Header) error {
 	const prefix = "x-amz-"
 	for key, values := range h {
@@ -96,7 +98,7 @@ func (s *Signature) checkHeaders(h http.Header) error {
 	return nil
 }
 
-// hashedPayload is the last line of the canonical request.
+// hashedPayload returns the last line of the canonical request.
 func (s *Signature) hashedPayload(bodyHash string) (string, error) {
 	switch {
 	case s.payload == UnsignedPayload && s.Presigned:
