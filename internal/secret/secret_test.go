@@ -15,16 +15,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
-const canary = "canary-in-the-mine"
+const canary = "canary-secret-text"
 
-// holder has a secret in every place that a formatter treats in its own way.
+// holder has a secret in every kind of field that formatters treat differently.
 type holder struct {
 	Public  secret.String
 	Pointer *secret.String
 	List    []secret.String
 	Map     map[string]secret.String
 	Any     any
-	hidden  secret.String // formatters cannot call its methods
+	hidden  secret.String // formatters cannot call the methods of an unexported field
 	deep    struct{ hidden secret.String }
 }
 
