@@ -1,7 +1,8 @@
-// Package manifest reads image manifests and indexes, checks them, and lists what they refer to.
+// Package manifest reads image manifests and indexes, checks them, and lists the content that they refer to.
 //
-// It decides what a body is exactly once. A body that two readers could understand in two ways is refused: both image
-// and index, a member written twice or in another case, a media type that differs from the Content-Type.
+// Parse determines the kind of a body exactly once. A body that two readers could understand in two ways is refused: a
+// body that is both image and index, a member written twice or in another case, a media type that differs from the
+// Content-Type.
 package manifest
 
 import (
@@ -17,9 +18,9 @@ import (
 
 // Limits of one manifest.
 const (
-	MaxBytes    = 4194304 // body. Source: ECR service model, shape ImageManifest
+	MaxBytes    = 4194304 // of the body. Source: ECR service model, shape ImageManifest
 	MaxChildren = 10_000  // layers of an image, manifests of an index, annotations or URLs of one object
-	MaxDepth    = 64      // nested arrays and objects
+	MaxDepth    = 64      // of nested arrays and objects
 )
 
 // The media types that are stored. Source: ECR user guide, container image manifest formats.
@@ -32,7 +33,7 @@ const (
 	OCIIndex            = "application/vnd.oci.image.index.v1+json"
 )
 
-// Kind says which members a manifest has. The zero Kind is none.
+// Kind determines the members of a manifest. The zero value is no kind.
 type Kind uint8
 
 // The kinds.
@@ -71,14 +72,14 @@ func kindOf(mediaType string) Kind {
 type Descriptor struct {
 	MediaType    string
 	Digest       name.Digest
-	Size         int64 // bytes; -1 when unknown, which only schema 1 layers are
+	Size         int64 // bytes; -1 when unknown: layers of schema 1 have no size
 	ArtifactType string
 	Annotations  map[string]string
 	URLs         []string
 }
 
-// Manifest is a body that was understood. Config and Layers belong to images, Manifests to indexes, Layers alone to
-// schema 1. ArtifactType, Subject and Annotations are read from OCI media types only: in Docker's they mean nothing.
+// Manifest is a parsed manifest. Images have Config and Layers, indexes have Manifests, schema 1 has Layers only.
+// ArtifactType, Subject and Annotations are read only from OCI media types; they have no meaning in Docker's.
 type Manifest struct {
 	MediaType    string
 	Kind         Kind
@@ -93,10 +94,10 @@ type Manifest struct {
 // schema1Layer is the media type that clients of schema 1 assume for its layers.
 const schema1Layer = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
-// Parse reads a manifest. contentType is the request's Content-Type, parameters allowed; when it is "" the body's
-// mediaType decides. Parse keeps nothing of body.
+// Parse reads a manifest. contentType is the Content-Type of the request and may have parameters; if it is "", the
+// mediaType of the body decides. The result does not refer to body.
 //
-// Errors: fault.RequestTooLarge, fault.ManifestUnsupported (a media type that is not stored), fault.ManifestInvalid.
+// Errors: fault.RequestTooLarge, fault.ManifestUnsupported (the media type is not stored), fault.ManifestInvalid.
 // Source: OCI image specification, image manifest and image index.
 func Parse(body []byte, contentType string) (*Manifest, error) {
 	if len(body) > MaxBytes {
@@ -126,7 +127,7 @@ func Parse(body []byte, contentType string) (*Manifest, error) {
 	return m, nil
 }
 
-// decideMediaType finds the one media type that header and body agree on.
+// decideMediaType returns the media type, on which header and body must agree.
 func decideMediaType(top object, contentType string) (string, error) {
 	declared, err := top.text("mediaType")
 	if err != nil {
@@ -149,7 +150,7 @@ func decideMediaType(top object, contentType string) (string, error) {
 	return mediaType, nil
 }
 
-// foreign lists, for each kind, the members that would make the body also one of another kind.
+// foreign lists, for each kind, the members with which the body would also be of another kind.
 var foreign = map[Kind][]string{
 	Image:   {"manifests", "fsLayers"},
 	Index:   {"config", "layers", "fsLayers"},
@@ -166,14 +167,14 @@ func checkMembers(top object, kind Kind) error {
 		return invalid("schemaVersion must be %d for this media type", version)
 	}
 	for _, member := range foreign[kind] {
-		if top[member] != nil { // even null: another reader may count presence
+		if top[member] != nil { // also if null, because another reader may check only for presence
 			return invalid("member %s does not belong to a manifest of kind %s", member, kind)
 		}
 	}
 	return nil
 }
 
-// fill reads the members that belong to m's media type.
+// fill reads the members that belong to the media type of m.
 func (m *Manifest) fill(top object) (err error) {
 	switch m.Kind {
 	case Schema1:
@@ -193,7 +194,7 @@ func (m *Manifest) fill(top object) (err error) {
 		if m.Config == nil {
 			return invalid("member config is required")
 		}
-		if top["layers"] == nil && m.MediaType != OCIManifest { // OCI artifacts come without
+		if top["layers"] == nil && m.MediaType != OCIManifest { // OCI artifacts may have no layers
 			return invalid("member layers is required")
 		}
 		if m.Layers, err = top.descriptors("layers"); err != nil {
@@ -222,7 +223,7 @@ func (m *Manifest) fillOCI(top object) (err error) {
 	return err
 }
 
-// external are the layer media types whose content may stay at its URLs.
+// external are the layer media types whose content may be at the URLs of the layer instead of in the repository.
 var external = []string{
 	"application/vnd.docker.image.rootfs.foreign.diff.tar",
 	"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
@@ -231,9 +232,9 @@ var external = []string{
 	"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
 }
 
-// Blobs lists what the repository must hold before it takes the manifest: the config, then the layers in order,
-// each pair of digest and size once. A layer of a non-distributable type that names its URLs is left out; without
-// URLs it is nowhere else to be had, so it is demanded.
+// Blobs returns the blobs that the repository must hold before it can store the manifest: the config, then the layers
+// in order, each pair of digest and size once. A layer of a non-distributable type with URLs is left out; without URLs
+// its content would not be available, so that it is included.
 func (m *Manifest) Blobs() []Descriptor {
 	type content struct {
 		digest name.Digest
@@ -258,7 +259,7 @@ func (m *Manifest) Blobs() []Descriptor {
 	return blobs
 }
 
-// constraint is the form in which ECR refuses a document; clients match on it.
+// constraint is the text of ECR for a document that it refuses; clients compare with it.
 const constraint = "Invalid parameter at 'ImageManifest' failed to satisfy constraint: '%s'"
 
 func invalid(format string, args ...any) error {

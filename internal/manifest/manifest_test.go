@@ -17,7 +17,7 @@ import (
 
 var digests = cmp.AllowUnexported(name.Digest{})
 
-// hex makes a digest whose hexadecimal digits are all c.
+// hex returns a digest whose hexadecimal digits are all c.
 func hex(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
 func digest(t *testing.T, c string) name.Digest {
@@ -33,7 +33,7 @@ func desc(mediaType, c string, size int, more ...string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, mediaType, hex(c), size, strings.Join(more, ""))
 }
 
-// image is a small OCI image manifest, with more members in front when given.
+// image returns a small OCI image manifest, which begins with the members more.
 func image(more ...string) string {
 	return `{"schemaVersion":2,` + strings.Join(more, "") + `"config":` + desc("application/vnd.oci.image.config.v1+json", "a", 10) +
 		`,"layers":[` + desc("application/vnd.oci.image.layer.v1.tar+gzip", "b", 20) + `]}`
@@ -259,7 +259,7 @@ func TestAttack03Bombs(t *testing.T) {
 	})
 	t.Run("depth", func(t *testing.T) {
 		t.Parallel()
-		nested := func(n int) string { // brackets inside strings do not count
+		nested := func(n int) string { // brackets in strings do not count as nesting
 			return image(`"[[\"[\\":"{{",`, `"x":`+strings.Repeat("[", n)+strings.Repeat("]", n)+`,`)
 		}
 		if _, err := manifest.Parse([]byte(nested(manifest.MaxDepth-1)), manifest.OCIManifest); err != nil {
@@ -317,10 +317,10 @@ func TestBlobs(t *testing.T) {
 	layers := []string{
 		desc("application/x", "b", 2, urls), // URLs, but distributable
 		desc(foreign, "c", 3, urls),         // left out
-		desc(foreign, "d", 4),               // foreign, but nowhere else
+		desc(foreign, "d", 4),               // foreign, but without URLs
 		desc(foreign, "e", 5, `,"urls":[]`), // the same
 		desc("application/x", "b", 2),       // again
-		desc("application/x", "b", 7),       // again with another size: one of the two is a lie, the caller shall see it
+		desc("application/x", "b", 7),       // again with another size: one of the two sizes is wrong, and the caller must check both
 		desc("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "f", 6, urls), // left out
 	}
 	body := `{"schemaVersion":2,"config":` + desc("application/c", "a", 1) + `,"layers":[` + strings.Join(layers, ",") + `]}`
@@ -363,11 +363,11 @@ func FuzzParse(f *testing.F) {
 		m, err := manifest.Parse(body, contentType)
 		if err != nil {
 			if !errors.Is(err, fault.ManifestInvalid) && !errors.Is(err, fault.ManifestUnsupported) && !errors.Is(err, fault.RequestTooLarge) {
-				t.Fatalf("Parse(%q, %q): %v has none of the codes announced", body, contentType, err)
+				t.Fatalf("Parse(%q, %q): %v has none of the documented codes", body, contentType, err)
 			}
 			return
 		}
-		// What was understood does not hang on white space, nor on where the media type stood.
+		// The result does not depend on white space, nor on whether the media type is in the header or in the body.
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, body); err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// The members that are read. Others are ignored, as the specifications ask.
+// The members that are read. Others are ignored, as the specifications require.
 var (
 	topMembers = []string{
 		"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations", "fsLayers",
@@ -18,14 +18,15 @@ var (
 	fsLayerMembers    = []string{"blobSum"}
 )
 
-// object holds the known members of a JSON object. A member that is null has the value "null"; one that is absent has
-// a nil value.
+// object holds the known members of a JSON object. The value of a member that is null is "null"; the value of an absent
+// member is nil.
 type object map[string]json.RawMessage
 
-// readObject reads the known members of raw, which must be valid JSON; at is its place, for errors.
+// readObject returns the known members of raw, which must be valid JSON. at is the place of raw, for errors.
 //
-// A known member written twice is refused, since readers differ in which one they take; so is one that only the case
-// of letters tells from a known member, since encoding/json and its like take it for the known one.
+// A known member that is written twice is refused, because readers use different ones of the two. A member that differs
+// from a known member only in case is refused too, because encoding/json and similar decoders use it as the known
+// member.
 func readObject(at string, raw json.RawMessage, known []string) (object, error) {
 	o := object{}
 	err := eachMember(at, raw, func(key string, value json.RawMessage) error {
@@ -44,12 +45,12 @@ func readObject(at string, raw json.RawMessage, known []string) (object, error) 
 	return o, err
 }
 
-// null tells whether a member is absent or null.
+// null reports whether a member is absent or null.
 func (o object) null(member string) bool {
 	return o[member] == nil || string(o[member]) == "null"
 }
 
-// text reads a string; absent and null are "".
+// text reads a string. An absent or null member is "".
 func (o object) text(member string) (s string, err error) {
 	if o.null(member) {
 		return "", nil
@@ -60,7 +61,7 @@ func (o object) text(member string) (s string, err error) {
 	return s, nil
 }
 
-// annotations reads an object of strings; absent, null and empty are nil.
+// annotations reads an object of strings. The result is nil if it is absent, null or empty.
 func (o object) annotations() (map[string]string, error) {
 	if o.null("annotations") {
 		return nil, nil
@@ -86,7 +87,7 @@ func (o object) annotations() (map[string]string, error) {
 	return all, err
 }
 
-// urls reads an array of strings; absent, null and empty are nil.
+// urls reads an array of strings. The result is nil if it is absent, null or empty.
 func (o object) urls() (all []string, err error) {
 	if o.null("urls") {
 		return nil, nil
@@ -102,7 +103,7 @@ func (o object) urls() (all []string, err error) {
 	return all, err
 }
 
-// descriptor reads one descriptor; absent and null are nil.
+// descriptor reads one descriptor. The result is nil if it is absent or null.
 func (o object) descriptor(member string) (*Descriptor, error) {
 	if o.null(member) {
 		return nil, nil
@@ -111,7 +112,7 @@ func (o object) descriptor(member string) (*Descriptor, error) {
 	return &d, err
 }
 
-// descriptors reads an array of descriptors; absent, null and empty are nil.
+// descriptors reads an array of descriptors. The result is nil if it is absent, null or empty.
 func (o object) descriptors(member string) (all []Descriptor, err error) {
 	if o.null(member) {
 		return nil, nil
@@ -153,7 +154,7 @@ func readDescriptor(at string, raw json.RawMessage) (d Descriptor, err error) {
 	return d, err
 }
 
-// fsLayers reads the layers of a schema 1 manifest, which have neither size nor media type.
+// fsLayers reads the layers of a schema 1 manifest, which have no size and no media type.
 func (o object) fsLayers() (all []Descriptor, err error) {
 	if o["fsLayers"] == nil {
 		return nil, invalid("member fsLayers is required")
@@ -164,7 +165,7 @@ func (o object) fsLayers() (all []Descriptor, err error) {
 		if err != nil {
 			return err
 		}
-		sum, _ := layer.text("blobSum") // one that is no string is no digest either
+		sum, _ := layer.text("blobSum") // a member that is not a string is not a digest either
 		digest, err := name.ParseDigest(sum)
 		if err != nil {
 			return invalid("%s.blobSum %q is not a digest", at, name.Clip(sum))
@@ -175,7 +176,7 @@ func (o object) fsLayers() (all []Descriptor, err error) {
 	return all, err
 }
 
-// eachMember calls f for the members of a JSON object, in order. value is only good during the call.
+// eachMember calls f for the members of a JSON object, in order. value is valid only during the call.
 func eachMember(at string, raw json.RawMessage, f func(key string, value json.RawMessage) error) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
@@ -197,8 +198,8 @@ func eachMember(at string, raw json.RawMessage, f func(key string, value json.Ra
 	return nil
 }
 
-// eachElement calls f for the elements of a JSON array, in order, and refuses more than MaxChildren. It does so before
-// the rest is read: an array of many small elements takes more memory decoded than written.
+// eachElement calls f for the elements of a JSON array, in order. It refuses more than MaxChildren elements before it
+// reads the rest, because an array of many small elements takes more memory decoded than encoded.
 func eachElement(at string, raw json.RawMessage, f func(i int, value json.RawMessage) error) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := d.Token(); err != nil || start != json.Delim('[') {
@@ -219,7 +220,7 @@ func eachElement(at string, raw json.RawMessage, f func(i int, value json.RawMes
 	return nil
 }
 
-// deeperThan tells whether arrays and objects nest deeper than limit in body, which must be valid JSON.
+// deeperThan reports whether arrays and objects in body, which must be valid JSON, are nested deeper than limit.
 func deeperThan(body []byte, limit int) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(body); i++ {

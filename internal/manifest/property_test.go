@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// wire renders a descriptor as clients do.
+// wire returns a descriptor in the JSON form of clients.
 func wire(d manifest.Descriptor) map[string]any {
 	out := map[string]any{"mediaType": d.MediaType, "digest": d.Digest.String(), "size": d.Size}
 	if d.ArtifactType != "" {
@@ -48,7 +48,7 @@ func descriptors() *rapid.Generator[manifest.Descriptor] {
 	})
 }
 
-// What is written as JSON is read back, whatever the strings hold.
+// A manifest that is written as JSON is read back equal, whatever its strings contain.
 func TestParseReadsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -88,7 +88,7 @@ func TestParseReadsWhatWasWritten(t *testing.T) {
 	})
 }
 
-// No pair of bodies of different kinds can be merged into one that is accepted.
+// A body with the members of two kinds of manifests is refused.
 func TestParseRefusesMergedKinds(t *testing.T) {
 	t.Parallel()
 	members := map[string]any{
