@@ -1,5 +1,5 @@
-// Package endpoint tells from a request's host and path which registry or API is meant, and makes the names that
-// answers carry. It is pure.
+// Package endpoint determines the registry or API that the host and path of a request name, and makes the host names
+// and URIs of answers. It is pure.
 package endpoint
 
 import (
@@ -10,13 +10,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// Kind is what a host stands for.
+// Kind is what a host name stands for.
 type Kind uint8
 
 // The kinds of hosts.
 const (
-	Any      Kind = iota // all APIs and all registries: localhost, an address, a custom name
-	Registry             // one registry, for docker
+	Any      Kind = iota // all APIs and all registries: localhost, an IP address, any other name
+	Registry             // one registry, for clients such as docker
 	ECR                  // the ECR API of a region
 	STS                  // the STS API, of a region or global
 	IAM                  // the IAM API
@@ -25,23 +25,24 @@ const (
 // Host is a parsed Host header.
 type Host struct {
 	Kind     Kind
-	Registry name.Registry // of Kind Registry: both parts; of ECR and STS: the region, where the name has one
+	Registry name.Registry // for Kind Registry: account and region; for ECR and STS: the region, if the name has one
 	text     string        // as sent, lower case
-	domain   string        // the configured domain it ends in, "" for Any
+	domain   string        // the domain of a Map that the name ends with, "" if there is none
 	port     string        // with its colon, or ""
 }
 
-// Map holds an installation's domains and its default registry.
+// Map holds the domains of an installation and its default registry.
 type Map struct {
 	domains []string
 	def     name.Registry
 }
 
-// builtin are the domains that are always served: AWS's own, for clients that know no other, and localhost.
+// builtin are the domains that are always served: the domains of AWS, which some clients require, and localhost.
 var builtin = []string{"amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "on.aws", "api.aws", "on.amazonwebservices.com.cn",
 	"api.amazonwebservices.com.cn", "api.amazonwebservices.eu", "localhost"}
 
-// NewMap makes the map for extra domains (such as "ecr.example.com", without a leading dot) and a default registry.
+// NewMap returns a Map with the extra domains (such as "ecr.example.com", without a leading dot), the built-in domains
+// and a default registry.
 func NewMap(extra []string, def name.Registry) *Map {
 	m := &Map{def: def}
 	for _, d := range append(extra[:len(extra):len(extra)], builtin...) {
@@ -50,13 +51,15 @@ func NewMap(extra []string, def name.Registry) *Map {
 	return m
 }
 
-// Default is the registry that hosts of Kind Any mean where the path names none.
+// Default returns the default registry: that of hosts of Kind Any when the path names no registry.
 func (m *Map) Default() name.Registry { return m.def }
 
-// Domains lists the domains, the configured ones first.
+// Domains returns the domains, the configured ones first.
 func (m *Map) Domains() []string { return m.domains }
 
-// Parse reads a Host header. Names outside the known forms are Kind Any; a name that is almost a registry's is an error.
+// Parse reads a Host header. A name that has none of the known forms is of Kind Any. A name that resembles the name of
+// a registry or API, but has a part that is not valid, is an error.
+//
 // Errors: fault.RegistryUnresolved.
 func (m *Map) Parse(hostport string) (Host, error) {
 	text := strings.ToLower(hostport)
@@ -78,7 +81,8 @@ func (m *Map) Parse(hostport string) (Host, error) {
 	return h, nil
 }
 
-// named reads the labels before the domain. Source: ECR user guide, endpoints; ECR service model, endpoint rules.
+// named returns h with the kind and registry of the labels before the domain. Source: ECR user guide, endpoints; ECR
+// service model, endpoint rules.
 func (m *Map) named(h Host, labels []string, hostport string) (Host, error) {
 	unresolved := fault.RegistryUnresolved.New("Could not resolve registry id from host %s", name.Clip(hostport))
 	n := len(labels)
@@ -112,8 +116,10 @@ func (m *Map) named(h Host, labels []string, hostport string) (Host, error) {
 	return h, nil
 }
 
-// Resolve tells which registry and repository a docker path names: on a registry's host the whole path is the
-// repository; on any other, ACCOUNT/REGION/NAME names that registry's and all else the default registry's.
+// Resolve returns the registry and repository that a path of the registry protocol names. On the host of a registry the
+// whole path is the repository. On other hosts ACCOUNT/REGION/NAME names a repository of that registry, and every other
+// path names a repository of the default registry.
+//
 // Errors: fault.RegistryUnresolved, fault.NameInvalid.
 func (m *Map) Resolve(h Host, path string) (name.Registry, name.Repo, error) {
 	reg := h.Registry
@@ -130,7 +136,7 @@ func (m *Map) Resolve(h Host, path string) (name.Registry, name.Repo, error) {
 	return reg, repo, err
 }
 
-// Base is the registry that a docker request without a repository means: /v2/ and /v2/_catalog.
+// Base returns the registry of a request without a repository: /v2/ and /v2/_catalog.
 func (m *Map) Base(h Host) name.Registry {
 	if h.Kind == Registry {
 		return h.Registry
@@ -138,7 +144,7 @@ func (m *Map) Base(h Host) name.Registry {
 	return m.def
 }
 
-// URI is the repositoryUri for a client that came through this host: one that it can push to.
+// URI returns the repositoryUri for a client that used the host h, so that the client can push to it.
 func (m *Map) URI(h Host, r name.Registry, repo name.Repo) string {
 	if h.Kind == Any {
 		if r == m.def {
@@ -149,8 +155,10 @@ func (m *Map) URI(h Host, r name.Registry, repo name.Repo) string {
 	return m.RegistryHost(h, r) + "/" + repo.String()
 }
 
-// RegistryHost is the ECR-shaped host name of a registry, in the domain that the client used; amazonaws.com's where the
-// host has none, since the AWS helpers accept no other.
+// RegistryHost returns the host name of a registry in ECR's form, in the domain that the client used. A domain that AWS
+// uses for APIs only is replaced by the registry domain of its partition. Where the host has no domain, amazonaws.com
+// or amazonaws.com.cn is used, by the partition of the registry, because the AWS credential helpers accept no other
+// domains.
 func (m *Map) RegistryHost(h Host, r name.Registry) string {
 	domain, port := h.domain, h.port
 	switch domain {
@@ -170,5 +178,5 @@ func (m *Map) RegistryHost(h Host, r name.Registry) string {
 	return r.Account.String() + ".dkr.ecr." + r.Region.String() + "." + domain + port
 }
 
-// String is the host as the client sent it, lower case.
+// String returns the host as the client sent it, in lower case.
 func (h Host) String() string { return h.text }
