@@ -1,11 +1,11 @@
-// Package awswire reads requests and writes answers of AWS-shaped APIs, for types generated from a service model.
+// Package awswire decodes requests and encodes answers of AWS-shaped APIs, for types generated from a service model.
 //
-// Two protocols are known: JSON 1.1 ([DecodeJSON], [EncodeJSON]), which ECR speaks, and the query protocol
-// ([DecodeQuery], [EncodeQueryXML]), which STS and IAM speak. The types carry json tags; in both protocols a tag gives
-// the exact name of a member, and a member without omitzero is required.
+// It supports two protocols: JSON 1.1 ([DecodeJSON], [EncodeJSON]), which ECR uses, and the query protocol
+// ([DecodeQuery], [EncodeQueryXML]), which STS and IAM use. The types have json tags: in both protocols a tag is the
+// exact name of a member, and a member without omitzero is required.
 package awswire
 
-// Service is what a protocol needs to know of one API.
+// Service holds the properties of one API that the protocols need.
 type Service struct {
 	Name         string // of the model, such as ecr
 	ID           string // such as ECR
@@ -13,39 +13,39 @@ type Service struct {
 	APIVersion   string // a date
 	SigningName  string // the service in a SigV4 credential scope
 	TargetPrefix string // json: X-Amz-Target is this, a dot and the operation
-	Namespace    string // query: of the answers
+	Namespace    string // query: the XML namespace of answers
 }
 
 // Operation is one row of a generated table.
 type Operation struct {
 	Name     string
-	Errors   []string     // the shapes of declared errors, keys of the package's Errors
-	Input    func() Input // a new zero request
-	Output   func() any   // a new zero answer, a pointer
-	Page     *Page        // nil when the answer does not come in pages
-	Unsigned bool         // the caller proves itself by what is in the request
+	Errors   []string     // the shapes of the declared errors: keys of the generated Errors
+	Input    func() Input // returns a new zero request
+	Output   func() any   // returns a pointer to a new zero answer
+	Page     *Page        // nil when the answer is not paginated
+	Unsigned bool         // the request has no signature; a member of it proves the identity of the caller
 }
 
-// Input is a request that has been decoded. Validate checks its constraints; it returns a [*Violation] or nil.
+// Input is a decoded request. Validate checks the constraints of the model and returns a [*Violation] or nil.
 type Input interface{ Validate() error }
 
-// Page names the members by which an operation answers in pages.
+// Page names the members that paginate an operation.
 type Page struct {
 	InputToken, OutputToken, LimitKey string
 	ResultKeys                        []string
-	MoreResults                       string // the member that says whether there is more; often empty
+	MoreResults                       string // the member that is true when there are more results; "" if there is none
 }
 
-// Error is a modelled error.
+// Error is an error that a model declares.
 type Error struct {
 	Code    string   // the name on the wire
 	Status  int      // of the HTTP answer
-	Sender  bool     // the client's fault, not the server's
+	Sender  bool     // the error is the client's, not the server's
 	Members []string // besides the message
 }
 
-// Empty stands where an operation has no input or no output.
+// Empty is the input or output of an operation that has none.
 type Empty struct{}
 
-// Validate accepts.
+// Validate returns nil.
 func (*Empty) Validate() error { return nil }

@@ -28,7 +28,7 @@ func TestValidate(t *testing.T) {
 		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "Team"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
 		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "team\n"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
 		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "x/../y"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
-		// The order of checks is that of the members, and the first violation is told.
+		// Members are checked in their order, and the first violation is returned.
 		{&ecrtypes.CreateRepositoryRequest{RegistryId: "1", RepositoryName: "A"}, "registryId", "must satisfy regular expression '[0-9]{12}'"},
 		{&ecrtypes.CreateRepositoryRequest{RegistryId: account, RepositoryName: "ab", ImageTagMutability: "SOMETIMES"}, "imageTagMutability",
 			"Member must satisfy enum value set: [MUTABLE, IMMUTABLE, IMMUTABLE_WITH_EXCLUSION, MUTABLE_WITH_EXCLUSION]"},
@@ -46,7 +46,7 @@ func TestValidate(t *testing.T) {
 			"Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]"},
 		{&ecrtypes.DescribeRepositoriesRequest{RepositoryNames: []string{"ab", "A"}}, "repositoryNames",
 			"Member must satisfy constraint: [Member must have length greater than or equal to 2]"},
-		// A required list comes before what else is wrong.
+		// A missing required list is returned before other violations.
 		{&ecrtypes.BatchDeleteImageRequest{RepositoryName: "A"}, "imageIds", "Member must not be null"},
 		{&ecrtypes.UploadLayerPartRequest{RepositoryName: "ab", UploadId: id}, "layerPartBlob", "Member must not be null"},
 		{&ecrtypes.UploadLayerPartRequest{RepositoryName: "ab", UploadId: id, LayerPartBlob: make([]byte, 20<<20+1)}, "layerPartBlob",
@@ -59,7 +59,7 @@ func TestValidate(t *testing.T) {
 		{&ecrtypes.PutReplicationConfigurationRequest{ReplicationConfiguration: ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{
 			{Destinations: []ecrtypes.ReplicationDestination{{Region: "eu-west-1", RegistryId: "x"}}}}}},
 			"replicationConfiguration.rules.1.member.destinations.1.member.registryId", "must satisfy regular expression '[0-9]{12}'"},
-		// "" clears these; it is not the same as absent.
+		// "" clears these members; it is not the same as absent.
 		{&ecrtypes.UpdateRepositoryCreationTemplateRequest{Prefix: "ab", RepositoryPolicy: new(""), LifecyclePolicy: new("")}, "", ""},
 		{&ecrtypes.PutLifecyclePolicyRequest{RepositoryName: "ab", LifecyclePolicyText: "{}"}, "lifecyclePolicyText", "Member must have length greater than or equal to 100"},
 		{&ecrtypes.TagResourceRequest{Tags: []ecrtypes.Tag{{}}}, "", ""},
@@ -102,7 +102,7 @@ func TestCheckerWithinMaps(t *testing.T) {
 	}
 }
 
-// Every pattern of every model must work in Go, and mean what the model means.
+// Every pattern of every model compiles in Go, and matches what the model means.
 func TestCompilePattern(t *testing.T) {
 	t.Parallel()
 	for _, name := range awsmodel.Names() {

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// structInfo is what the codecs know of a generated structure.
+// structInfo describes a generated structure for the codecs.
 type structInfo struct {
 	fields []field
-	byName map[string]int // exact names only: encoding/json would also take other capitals
+	byName map[string]int // by exact name, unlike encoding/json, which ignores case
 }
 
 type field struct {
@@ -41,8 +41,9 @@ func infoOf(t reflect.Type) *structInfo {
 	return info
 }
 
-// shown gives the members of v that an answer shows, in order. A required list or map that is nil is shown empty.
-func shown(v reflect.Value, yield func(name string, v reflect.Value) error) error {
+// eachShown calls yield for the members of v that an answer contains, in order, until yield returns an error, which it
+// returns. A required list or map that is nil is encoded as empty.
+func eachShown(v reflect.Value, yield func(name string, v reflect.Value) error) error {
 	for _, f := range infoOf(v.Type()).fields {
 		m := v.Field(f.index)
 		if !f.required && m.IsZero() {
@@ -58,14 +59,14 @@ func shown(v reflect.Value, yield func(name string, v reflect.Value) error) erro
 	return nil
 }
 
-// path is the place in a request, for error texts.
+// path is a place in a request, for error texts.
 type path []string
 
 func (p *path) push(name string) { *p = append(*p, name) }
 func (p *path) pop()             { *p = (*p)[:len(*p)-1] }
 func (p path) String() string    { return strings.Join(p, ".") }
 
-// with gives the path of a member of the place.
+// with returns the path of a member of the place.
 func (p path) with(name string) string {
 	if len(p) == 0 {
 		return name

@@ -10,20 +10,21 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// Options say how strict and how large a request may be. The zero value is strict, with the default limits.
+// Options are the limits and the strictness of decoding. The zero value is strict, with the default limits.
 type Options struct {
 	MaxBytes      int  // of the body; 0 means DefaultMaxBytes
-	MaxDepth      int  // of objects and lists inside each other; 0 means DefaultMaxDepth
-	IgnoreUnknown bool // skip members that the type does not have, as AWS is said to do
+	MaxDepth      int  // of nested objects and lists; 0 means DefaultMaxDepth
+	IgnoreUnknown bool // skip members that the type does not have, as AWS is reported to do
 }
 
-// The default limits. A layer part of 20 MiB is 28 MiB of base64.
+// The default limits, in bytes and levels. A layer part of 20 MiB is 28 MiB of base64.
 const (
 	DefaultMaxBytes = 32 << 20
 	DefaultMaxDepth = 24
 )
 
-// maxParts limits the members and elements of a whole request: "{}," is three bytes to send and many to keep.
+// maxParts is the maximum number of members and elements of a whole request: "{}," has three bytes in the request, and
+// takes many more in memory.
 const maxParts = 100_000
 
 func (o Options) withDefaults() Options {
@@ -36,14 +37,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// DecodeJSON reads one JSON object into the structure that into points to. An empty body counts as {}.
+// DecodeJSON decodes one JSON object into the structure that into points to. An empty body counts as {}.
 //
-// It is stricter than encoding/json: names match exactly, none may come twice, nothing may follow the object, text must
-// be valid Unicode, and required members must be there; null means absent. The body is read once, and a blob is decoded
-// straight from it. into does not keep the body.
+// It is stricter than encoding/json: names are case-sensitive and must not be repeated, no data may follow the object,
+// strings must be valid Unicode, and required members must be present; null means absent. The body is read once, and a
+// blob is decoded without an intermediate copy. The result does not refer to body.
 //
-// Errors: fault.RequestTooLarge; fault.MalformedRequest for syntax and types; *Violation for a member that is unknown or
-// missing. What has been decoded before the error stays in into.
+// Errors: fault.RequestTooLarge; fault.MalformedRequest for syntax and types; *Violation for an unknown or missing
+// member. Members that were decoded before the error remain set.
 func DecodeJSON(body []byte, into any, opts Options) error {
 	d := jsonDecoder{b: body, opts: opts.withDefaults()}
 	if len(body) > d.opts.MaxBytes {
@@ -73,7 +74,7 @@ type jsonDecoder struct {
 	at    path
 }
 
-// malformed names the place, never the content: a body can hold secrets.
+// malformed returns the error with its place. It never contains parts of the body, which may hold secrets.
 func (d *jsonDecoder) malformed(why string) error {
 	if len(d.at) > 0 {
 		why = "member '" + clip(d.at.String()) + "': " + why
@@ -92,7 +93,7 @@ func (d *jsonDecoder) space() {
 	}
 }
 
-// next skips space and gives the byte that follows, or 0 at the end; a NUL byte is as wrong as the end.
+// next skips white space and returns the next byte, or 0 at the end. A NUL byte is as invalid as the end.
 func (d *jsonDecoder) next() byte {
 	d.space()
 	if d.i == len(d.b) {
@@ -101,7 +102,7 @@ func (d *jsonDecoder) next() byte {
 	return d.b[d.i]
 }
 
-// take consumes c, if it follows.
+// take consumes c if it is the next byte.
 func (d *jsonDecoder) take(c byte) bool {
 	if d.next() != c {
 		return false
@@ -118,10 +119,10 @@ func (d *jsonDecoder) literal(word string) bool {
 	return true
 }
 
-// members walks an object and calls each with the position before a value.
+// members reads an object and calls each for every member, with the position before its value.
 func (d *jsonDecoder) members(each func(name string) error) error {
 	if !d.take('{') {
-		return d.malformed("want an object")
+		return d.malformed("expected an object")
 	}
 	return d.sequence('}', func(int) error {
 		name, err := d.str()
@@ -129,7 +130,7 @@ func (d *jsonDecoder) members(each func(name string) error) error {
 			return err
 		}
 		if !d.take(':') {
-			return d.malformed("want ':' after a member's name")
+			return d.malformed("expected ':' after a member's name")
 		}
 		d.at.push(name)
 		if err := each(name); err != nil {
@@ -140,7 +141,7 @@ func (d *jsonDecoder) members(each func(name string) error) error {
 	})
 }
 
-// sequence walks what stands between commas up to end, whose beginning has been read.
+// sequence calls each for every item of a list separated by commas, up to the byte end. The opening byte has been read.
 func (d *jsonDecoder) sequence(end byte, each func(i int) error) error {
 	if d.depth++; d.depth > d.opts.MaxDepth {
 		return d.malformed("nested too deeply")
@@ -160,7 +161,7 @@ func (d *jsonDecoder) sequence(end byte, each func(i int) error) error {
 			return nil
 		}
 		if !d.take(',') {
-			return d.malformed("want ',' or '" + string(end) + "'")
+			return d.malformed("expected ',' or '" + string(end) + "'")
 		}
 	}
 }
@@ -191,7 +192,7 @@ func (d *jsonDecoder) object(v reflect.Value) error {
 	return d.missing(v, present)
 }
 
-// missing finds the first required member that is not present.
+// missing returns the error for the first required member that is not present, or nil.
 func (d *jsonDecoder) missing(v reflect.Value, present []bool) error {
 	for i, f := range infoOf(v.Type()).fields {
 		if f.required && (present == nil || !present[i]) {
@@ -226,20 +227,20 @@ func (d *jsonDecoder) value(v reflect.Value) error {
 		case d.literal("true"):
 			v.SetBool(true)
 		case !d.literal("false"):
-			return d.malformed("want true or false")
+			return d.malformed("expected true or false")
 		}
 		return nil
 	case reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(d.number(), 10, v.Type().Bits())
 		if err != nil {
-			return d.malformed("want a whole number of " + strconv.Itoa(v.Type().Bits()) + " bits")
+			return d.malformed("expected a whole number of " + strconv.Itoa(v.Type().Bits()) + " bits")
 		}
 		v.SetInt(n)
 		return nil
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(d.number(), 64)
 		if err != nil {
-			return d.malformed("want a number")
+			return d.malformed("expected a number")
 		}
 		v.SetFloat(f)
 		return nil
@@ -255,9 +256,9 @@ func (d *jsonDecoder) value(v reflect.Value) error {
 
 func (d *jsonDecoder) list(v reflect.Value) error {
 	if !d.take('[') {
-		return d.malformed("want a list")
+		return d.malformed("expected a list")
 	}
-	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty list differs from none
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty list differs from an absent list
 	return d.sequence(']', func(i int) error {
 		d.at.push(strconv.Itoa(i+1) + ".member")
 		v.Grow(1)
@@ -294,14 +295,14 @@ func (d *jsonDecoder) blob(v reflect.Value) error {
 	if !plain {
 		s, ok := unquote(raw)
 		if !ok {
-			return d.malformed("want base64")
+			return d.malformed("expected base64")
 		}
 		raw = []byte(s)
 	}
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(raw)))
 	n, err := base64.StdEncoding.Strict().Decode(out, raw)
 	if err != nil {
-		return d.malformed("want base64")
+		return d.malformed("expected base64")
 	}
 	v.SetBytes(out[:n])
 	return nil
@@ -317,12 +318,12 @@ func (d *jsonDecoder) str() (string, error) {
 	}
 	s, ok := unquote(raw)
 	if !ok {
-		return "", d.malformed("a text with a wrong escape or invalid Unicode")
+		return "", d.malformed("a string with an invalid escape or invalid Unicode")
 	}
 	return s, nil
 }
 
-// clip keeps error texts short when a client sends long names.
+// clip shortens a name that a client sent, for error texts.
 func clip(s string) string {
 	const limit = 200
 	if len(s) <= limit {

@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// EncodeJSON writes a generated structure, or a pointer to one, as [AppendJSON] does.
+// EncodeJSON writes a generated structure, or a pointer to one, in the form of [AppendJSON].
 //
-// Errors: those of w, and a number that JSON cannot show.
+// Errors: those of w, and a number that JSON cannot express.
 func EncodeJSON(w io.Writer, v any) error {
 	b, err := AppendJSON(nil, v)
 	if err != nil {
@@ -24,14 +24,18 @@ func EncodeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// AppendJSON appends v as one JSON object. Optional members that are zero are left out; an optional empty list that is
-// not nil is shown, and so is a required one even when nil. Bytes that are not UTF-8 become U+FFFD.
+// AppendJSON appends v as one JSON object. Optional members that are zero are left out. An optional empty list that is
+// not nil is included, and so is a required list even if it is nil. Bytes that are not UTF-8 become U+FFFD.
+//
+// Errors: a number that JSON cannot express.
 func AppendJSON(b []byte, v any) ([]byte, error) {
 	return appendValue(b, reflect.Indirect(reflect.ValueOf(v)))
 }
 
-// EncodeJSONError writes the body of an error. typ is the name of the exception; fields, which may be nil, are
-// modelled members besides the message: texts, numbers and truth values.
+// EncodeJSONError writes the body of an error. typ is the name of the exception. fields, which may be nil, are the
+// modelled members besides the message: strings, numbers and booleans.
+//
+// Errors: those of w, and a member that JSON cannot express.
 func EncodeJSONError(w io.Writer, typ, message string, fields map[string]any) error {
 	b := append(appendQuoted([]byte(`{"__type":`), typ), `,"message":`...)
 	b = appendQuoted(b, message)
@@ -48,7 +52,7 @@ func EncodeJSONError(w io.Writer, typ, message string, fields map[string]any) er
 
 func appendValue(b []byte, v reflect.Value) ([]byte, error) {
 	if !v.IsValid() {
-		return nil, fmt.Errorf("nothing has no JSON form")
+		return nil, fmt.Errorf("a nil value has no JSON form")
 	}
 	switch v.Type() {
 	case timeType:
@@ -73,7 +77,7 @@ func appendValue(b []byte, v reflect.Value) ([]byte, error) {
 	case reflect.Struct:
 		b = append(b, '{')
 		start := len(b)
-		err := shown(v, func(name string, m reflect.Value) (err error) {
+		err := eachShown(v, func(name string, m reflect.Value) (err error) {
 			b = append(appendQuoted(comma(b, start), name), ':')
 			b, err = appendValue(b, m)
 			return err
@@ -104,7 +108,7 @@ func appendValue(b []byte, v reflect.Value) ([]byte, error) {
 	return nil, fmt.Errorf("%s has no JSON form", v.Type())
 }
 
-// comma separates, unless b ends where the object or list began.
+// comma appends a comma, unless b ends where the object or list begins.
 func comma(b []byte, start int) []byte {
 	if len(b) == start {
 		return b
@@ -120,8 +124,8 @@ func sortedMapKeys(v reflect.Value) []reflect.Value {
 
 const hexDigits = "0123456789abcdef"
 
-// appendQuoted writes a string without the escapes for HTML that encoding/json makes: a JSON answer is not HTML, and
-// policies in answers stay readable.
+// appendQuoted appends a string without the escapes for HTML of encoding/json: an answer is not HTML, and policies in
+// answers remain readable.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {

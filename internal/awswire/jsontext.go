@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// rawString consumes a string and gives what is between the quotes, and whether that is free of escapes.
+// rawString consumes a string and returns the bytes between its quotes, and whether they have no escapes.
 func (d *jsonDecoder) rawString() (raw []byte, plain bool, err error) {
 	if !d.take('"') {
-		return nil, false, d.malformed("want a text")
+		return nil, false, d.malformed("expected a string")
 	}
 	start, plain := d.i, true
 	for i := start; i < len(d.b); i++ {
@@ -19,20 +19,20 @@ func (d *jsonDecoder) rawString() (raw []byte, plain bool, err error) {
 			return d.b[start:i], plain, nil
 		case c == '\\':
 			plain = false
-			i++ // the escaped byte does not end the string; unquote looks at it
+			i++ // the escaped byte does not end the string; unquote checks it
 		case c < 0x20:
 			d.i = i
-			return nil, false, d.malformed("a control character in a text")
+			return nil, false, d.malformed("a control character in a string")
 		}
 	}
 	d.i = len(d.b)
-	return nil, false, d.malformed("a text without end")
+	return nil, false, d.malformed("a string without a closing quote")
 }
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unquote resolves escapes. It refuses what encoding/json would replace: invalid UTF-8 and half surrogate pairs. A
-// manifest sent as text must keep its digest, or be refused.
+// unquote resolves escapes. It refuses what encoding/json would replace: invalid UTF-8 and halves of surrogate pairs,
+// because a manifest that is sent as a string must keep its digest.
 func unquote(raw []byte) (string, bool) {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); {
@@ -75,7 +75,7 @@ func hexEscape(b []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// number consumes a number and gives its text; the empty text, which no parser of numbers takes, when there is none.
+// number consumes a number and returns its text. Without a number it returns "", which no parser of numbers accepts.
 func (d *jsonDecoder) number() string {
 	d.space()
 	start := d.i
@@ -120,7 +120,7 @@ func (d *jsonDecoder) number() string {
 	return string(d.b[start:i])
 }
 
-// skip consumes any value.
+// skip consumes a value of any type.
 func (d *jsonDecoder) skip() error {
 	switch d.next() {
 	case '{':
@@ -135,5 +135,5 @@ func (d *jsonDecoder) skip() error {
 	if d.literal("null") || d.literal("true") || d.literal("false") || d.number() != "" {
 		return nil
 	}
-	return d.malformed("want a value")
+	return d.malformed("expected a value")
 }

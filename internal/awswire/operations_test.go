@@ -27,7 +27,7 @@ var services = []struct {
 	{ecrintypes.Service, ecrintypes.OperationNames, ecrintypes.Operations, ecrintypes.Errors},
 }
 
-// fill gives every member a value that differs from its neighbours.
+// fill sets every member to a value that differs from the values of its neighbors.
 func fill(v reflect.Value, n *int) {
 	*n++
 	switch {
@@ -69,7 +69,8 @@ func fill(v reflect.Value, n *int) {
 	}
 }
 
-// Every request and answer of every operation survives the way through JSON, full and empty.
+// Every request and answer of every operation is equal after encoding and decoding in JSON, with all members and with
+// none.
 func TestAllOperationsRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, s := range services {
@@ -94,7 +95,7 @@ func TestAllOperationsRoundTrip(t *testing.T) {
 	}
 }
 
-// The tables say what the models say.
+// The generated tables are equal to the models.
 func TestOperationTables(t *testing.T) {
 	t.Parallel()
 	for _, s := range services {

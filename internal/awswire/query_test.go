@@ -30,21 +30,21 @@ func TestDecodeQuery(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		query string
-		want  all
+		want  allKinds
 	}{
-		{"Action=Do&Version=2011-06-15&text=a%20b", all{Text: "a b"}},
-		{"text=a&X-Amz-Signature=1&X-Amz-Security-Token=2", all{Text: "a"}},
-		{"text=&small=-1&large=5&ratio=0.5&flag=true&clear=&kind=K", all{Small: new(int32(-1)), Large: 5, Ratio: new(0.5), Flag: new(true), Clear: new(""), Kind: "K"}},
-		{"text=&when=2019-07-15T21:47:36.123Z&blob=AAEC", all{When: at(1563227256123), Blob: []byte{0, 1, 2}}},
-		{"text=&list.member.1=a&list.member.2=b", all{List: []string{"a", "b"}}},
-		{"text=&list=", all{List: []string{}}},
-		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.2.key=l&labels.entry.2.value=", all{Labels: map[kind]string{"k": "v", "l": ""}}},
-		{"text=&labels=", all{Labels: map[kind]string{}}},
+		{"Action=Do&Version=2011-06-15&text=a%20b", allKinds{Text: "a b"}},
+		{"text=a&X-Amz-Signature=1&X-Amz-Security-Token=2", allKinds{Text: "a"}},
+		{"text=&small=-1&large=5&ratio=0.5&flag=true&clear=&kind=K", allKinds{Small: new(int32(-1)), Large: 5, Ratio: new(0.5), Flag: new(true), Clear: new(""), Kind: "K"}},
+		{"text=&when=2019-07-15T21:47:36.123Z&blob=AAEC", allKinds{When: at(1563227256123), Blob: []byte{0, 1, 2}}},
+		{"text=&list.member.1=a&list.member.2=b", allKinds{List: []string{"a", "b"}}},
+		{"text=&list=", allKinds{List: []string{}}},
+		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.2.key=l&labels.entry.2.value=", allKinds{Labels: map[kind]string{"k": "v", "l": ""}}},
+		{"text=&labels=", allKinds{Labels: map[kind]string{}}},
 		{"text=&inner.text=in&many.member.1.text=m&many.member.1.list.member.1=x&sorted.entry.1.key=k&sorted.entry.1.value.text=s",
-			all{Inner: &all{Text: "in"}, Many: []all{{Text: "m", List: []string{"x"}}}, Sorted: map[string]all{"k": {Text: "s"}}}},
-		{"text=&" + manyMembers(12), all{List: strings.Split("1 2 3 4 5 6 7 8 9 10 11 12", " ")}},
+			allKinds{Inner: &allKinds{Text: "in"}, Many: []allKinds{{Text: "m", List: []string{"x"}}}, Sorted: map[string]allKinds{"k": {Text: "s"}}}},
+		{"text=&" + manyMembers(12), allKinds{List: strings.Split("1 2 3 4 5 6 7 8 9 10 11 12", " ")}},
 	} {
-		var got all
+		var got allKinds
 		if err := awswire.DecodeQuery(form(t, c.query), &got, awswire.Options{}); err != nil {
 			t.Errorf("DecodeQuery(%s): %v", c.query, err)
 		} else if d := cmp.Diff(c.want, got); d != "" {
@@ -77,31 +77,31 @@ func TestDecodeQueryRefuses(t *testing.T) {
 		{"text=&%ff=1", fault.InvalidParameter, "'?' failed"},
 		{"text=a&text=b", fault.MalformedRequest, "'text': given more than once"},
 		{"text=%ff", fault.MalformedRequest, "not valid Unicode"},
-		{"text.x=1", fault.MalformedRequest, "'text': want a value"},
-		{"text=1&text.x=1", fault.MalformedRequest, "'text': want a value"},
-		{"text=&inner=x", fault.MalformedRequest, "'inner': want members"},
-		{"text=&list=x", fault.MalformedRequest, "want .member.N"},
-		{"text=&list.1=x", fault.MalformedRequest, "want .member.N"},
-		{"text=&list.member=x", fault.MalformedRequest, "want .member.N"},
-		{"text=&list=&list.member.1=x", fault.MalformedRequest, "want .member.N"},
+		{"text.x=1", fault.MalformedRequest, "'text': expected a value"},
+		{"text=1&text.x=1", fault.MalformedRequest, "'text': expected a value"},
+		{"text=&inner=x", fault.MalformedRequest, "'inner': expected members"},
+		{"text=&list=x", fault.MalformedRequest, "expected .member.N"},
+		{"text=&list.1=x", fault.MalformedRequest, "expected .member.N"},
+		{"text=&list.member=x", fault.MalformedRequest, "expected .member.N"},
+		{"text=&list=&list.member.1=x", fault.MalformedRequest, "expected .member.N"},
 		{"text=&list.member.0=x", fault.MalformedRequest, "member.1 among the positions"},
 		{"text=&list.member.2=x", fault.MalformedRequest, "member.1 among the positions"},
 		{"text=&list.member.01=x", fault.MalformedRequest, "member.1 among the positions"},
 		{"text=&list.member.1=x&list.member.999999999=x", fault.MalformedRequest, "member.2 among the positions"},
-		{"text=&list.member.1=x&list.entry.1=x", fault.MalformedRequest, "want .member.N"},
-		{"text=&labels.entry.1.key=k", fault.MalformedRequest, "want .key and .value"},
-		{"text=&labels.entry.1.value=k", fault.MalformedRequest, "want .key and .value"},
-		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.1.x=y", fault.MalformedRequest, "want .key and .value"},
+		{"text=&list.member.1=x&list.entry.1=x", fault.MalformedRequest, "expected .member.N"},
+		{"text=&labels.entry.1.key=k", fault.MalformedRequest, "expected .key and .value"},
+		{"text=&labels.entry.1.value=k", fault.MalformedRequest, "expected .key and .value"},
+		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.1.x=y", fault.MalformedRequest, "expected .key and .value"},
 		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.2.key=k&labels.entry.2.value=v", fault.MalformedRequest, "twice"},
-		{"text=&small=2147483648", fault.MalformedRequest, "'small': want a whole number of 32 bits"},
+		{"text=&small=2147483648", fault.MalformedRequest, "'small': expected a whole number of 32 bits"},
 		{"text=&small=", fault.MalformedRequest, "32 bits"},
-		{"text=&flag=True", fault.MalformedRequest, "want true or false"},
-		{"text=&ratio=x", fault.MalformedRequest, "want a number"},
+		{"text=&flag=True", fault.MalformedRequest, "expected true or false"},
+		{"text=&ratio=x", fault.MalformedRequest, "expected a number"},
 		{"text=&when=yesterday", fault.MalformedRequest, "not a time"},
-		{"text=&blob=!", fault.MalformedRequest, "want base64"},
+		{"text=&blob=!", fault.MalformedRequest, "expected base64"},
 		{"text=&inner" + strings.Repeat(".inner", 60) + "=1", fault.MalformedRequest, "nested too deeply"},
 	} {
-		var got all
+		var got allKinds
 		err := awswire.DecodeQuery(form(t, c.query), &got, awswire.Options{})
 		if !errors.Is(err, c.want) || !strings.Contains(fault.From(err).Public, c.text) {
 			t.Errorf("DecodeQuery(%s): got %v, want %v with %q", c.query, err, c.want, c.text)
@@ -111,9 +111,9 @@ func TestDecodeQueryRefuses(t *testing.T) {
 
 func TestDecodeQueryOptions(t *testing.T) {
 	t.Parallel()
-	var got all
+	var got allKinds
 	err := awswire.DecodeQuery(form(t, "text=a&x.y=1&inner.text=b&inner.z=2"), &got, awswire.Options{IgnoreUnknown: true})
-	if d := cmp.Diff(all{Text: "a", Inner: &all{Text: "b"}}, got); err != nil || d != "" {
+	if d := cmp.Diff(allKinds{Text: "a", Inner: &allKinds{Text: "b"}}, got); err != nil || d != "" {
 		t.Errorf("with unknown members ignored: %v (-want +got):\n%s", err, d)
 	}
 	if err := awswire.DecodeQuery(form(t, "text=12345"), &got, awswire.Options{MaxBytes: 8}); !errors.Is(err, fault.RequestTooLarge) {
@@ -138,8 +138,8 @@ func TestEncodeQueryXML(t *testing.T) {
 		{&awswire.Empty{}, ""},
 		{&ststypes.GetCallerIdentityResponse{}, "<DoResult></DoResult>"},
 		{&ststypes.GetCallerIdentityResponse{Account: "1<2"}, "<DoResult><Account>1&lt;2</Account></DoResult>"},
-		{all{Text: "t", Large: -1, Ratio: new(0.5), Flag: new(false), When: at(1563223656120), Blob: []byte{0, 1, 2},
-			List: []string{"a", "b"}, Labels: map[kind]string{"y": "2", "x": "1"}, Inner: &all{Text: "in"}, Many: []all{}},
+		{allKinds{Text: "t", Large: -1, Ratio: new(0.5), Flag: new(false), When: at(1563223656120), Blob: []byte{0, 1, 2},
+			List: []string{"a", "b"}, Labels: map[kind]string{"y": "2", "x": "1"}, Inner: &allKinds{Text: "in"}, Many: []allKinds{}},
 			"<DoResult><text>t</text><large>-1</large><ratio>0.5</ratio><flag>false</flag><when>2019-07-15T20:47:36.120Z</when><blob>AAEC</blob>" +
 				"<list><member>a</member><member>b</member></list>" +
 				"<labels><entry><key>x</key><value>1</value></entry><entry><key>y</key><value>2</value></entry></labels>" +
@@ -162,7 +162,7 @@ func FuzzDecodeQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var got, again all
+		var got, again allKinds
 		if awswire.DecodeQuery(values, &got, awswire.Options{}) != nil {
 			return
 		}

@@ -12,17 +12,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/fault"
 )
 
-// maxParams limits the parameters of a query request.
+// maxParams is the maximum number of parameters of a query request.
 const maxParams = 10_000
 
-// DecodeQuery reads the parameters of a query request into the structure that into points to: Name.member.N for lists,
-// Name.entry.N.key and .value for maps, Name.Inner for structures; Name= with nothing is an empty list or map. Action,
-// Version and the parameters of signatures (X-Amz-…) are passed over.
+// DecodeQuery decodes the parameters of a query request into the structure that into points to: Name.member.N for
+// lists, Name.entry.N.key and .value for maps, Name.Inner for structures; Name= without a value is an empty list or
+// map. Action, Version and the parameters of signatures (X-Amz-…) are skipped.
 //
-// A parameter may come once; positions run from 1 without a gap. opts.MaxBytes counts names and values.
+// A parameter must not be repeated, and positions must be 1 to N. opts.MaxBytes limits the sum of all names and values.
 //
-// Errors: fault.RequestTooLarge; fault.MalformedRequest for forms and types; *Violation for a member that is unknown or
-// missing.
+// Errors: fault.RequestTooLarge; fault.MalformedRequest for forms and types; *Violation for an unknown or missing
+// member.
 func DecodeQuery(form url.Values, into any, opts Options) error {
 	opts = opts.withDefaults()
 	if len(form) > maxParams {
@@ -55,7 +55,7 @@ func malformedParam(name, why string) error {
 	return fault.MalformedRequest.New("parameter '%s': %s", strings.ToValidUTF8(clip(name), "?"), why)
 }
 
-// param is a node of the tree that the dots in names make.
+// param is a node of the tree of parameter names, which are split at their dots.
 type param struct {
 	value *string
 	parts map[string]*param
@@ -63,7 +63,7 @@ type param struct {
 
 func (p *param) add(name, value string, maxDepth int) error {
 	words := strings.Split(name, ".")
-	if len(words) > 2*maxDepth { // a list takes two words
+	if len(words) > 2*maxDepth { // a list has two words
 		return malformedParam(name, "nested too deeply")
 	}
 	for _, w := range words {
@@ -86,7 +86,7 @@ type queryDecoder struct {
 
 func (d *queryDecoder) malformed(why string) error { return malformedParam(d.at.String(), why) }
 
-// within runs f one step deeper. After an error the path stays, for the text.
+// within calls f with step appended to the path. After an error the path remains, for the error text.
 func (d *queryDecoder) within(step string, f func() error) error {
 	d.at.push(step)
 	if err := f(); err != nil {
@@ -98,7 +98,7 @@ func (d *queryDecoder) within(step string, f func() error) error {
 
 func (d *queryDecoder) structure(p *param, v reflect.Value) error {
 	if p.value != nil {
-		return d.malformed("want members, not a value")
+		return d.malformed("expected members, not a value")
 	}
 	info := infoOf(v.Type())
 	if !d.opts.IgnoreUnknown {
@@ -147,24 +147,24 @@ func (d *queryDecoder) value(p *param, v reflect.Value) error {
 	return d.leaf(p, v)
 }
 
-// positions walks WORD.1, WORD.2, … of a list or map.
+// positions calls each for WORD.1, WORD.2, … of a list or map.
 func (d *queryDecoder) positions(p *param, word string, each func(i int, p *param) error) error {
 	if p.value != nil {
 		if *p.value != "" || p.parts != nil {
-			return d.malformed("want ." + word + ".N after the name")
+			return d.malformed("expected ." + word + ".N after the name")
 		}
 		return nil
 	}
 	list := p.parts[word]
 	if list == nil || len(p.parts) != 1 || list.value != nil {
-		return d.malformed("want ." + word + ".N after the name")
+		return d.malformed("expected ." + word + ".N after the name")
 	}
 	for i := range len(list.parts) {
 		n := strconv.Itoa(i + 1)
 		if list.parts[n] == nil {
-			return d.malformed("want ." + word + "." + n + " among the positions")
+			return d.malformed("expected ." + word + "." + n + " among the positions")
 		}
-		// The same form as in JSON and in Validate: tags.1.member.Key.
+		// The path has the same form as in JSON and in Validate: tags.1.member.Key.
 		if err := d.within(n+"."+word, func() error { return each(i, list.parts[n]) }); err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (d *queryDecoder) positions(p *param, word string, each func(i int, p *para
 func (d *queryDecoder) entry(p *param, v reflect.Value) error {
 	key, value := p.parts["key"], p.parts["value"]
 	if p.value != nil || key == nil || key.value == nil || key.parts != nil || value == nil || len(p.parts) != 2 {
-		return d.malformed("want .key and .value")
+		return d.malformed("expected .key and .value")
 	}
 	k := reflect.ValueOf(*key.value).Convert(v.Type().Key())
 	if v.MapIndex(k).IsValid() {
@@ -191,7 +191,7 @@ func (d *queryDecoder) entry(p *param, v reflect.Value) error {
 
 func (d *queryDecoder) leaf(p *param, v reflect.Value) error {
 	if p.value == nil || p.parts != nil {
-		return d.malformed("want a value")
+		return d.malformed("expected a value")
 	}
 	if err := setText(v, *p.value); err != nil {
 		return d.malformed(err.Error())
@@ -199,7 +199,7 @@ func (d *queryDecoder) leaf(p *param, v reflect.Value) error {
 	return nil
 }
 
-// setText reads the text of a parameter as the type of v.
+// setText sets v to the text of a parameter, read as the type of v.
 func setText(v reflect.Value, s string) error {
 	switch v.Type() {
 	case timeType:
@@ -209,7 +209,7 @@ func setText(v reflect.Value, s string) error {
 	case blobType:
 		b, err := base64.StdEncoding.Strict().DecodeString(s)
 		if err != nil {
-			return fmt.Errorf("want base64")
+			return fmt.Errorf("expected base64")
 		}
 		v.SetBytes(b)
 		return nil
@@ -219,19 +219,19 @@ func setText(v reflect.Value, s string) error {
 		v.SetString(s)
 	case reflect.Bool:
 		if s != "true" && s != "false" {
-			return fmt.Errorf("want true or false")
+			return fmt.Errorf("expected true or false")
 		}
 		v.SetBool(s == "true")
 	case reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(s, 10, v.Type().Bits())
 		if err != nil {
-			return fmt.Errorf("want a whole number of %d bits", v.Type().Bits())
+			return fmt.Errorf("expected a whole number of %d bits", v.Type().Bits())
 		}
 		v.SetInt(n)
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil {
-			return fmt.Errorf("want a number")
+			return fmt.Errorf("expected a number")
 		}
 		v.SetFloat(f)
 	default:

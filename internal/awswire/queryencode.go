@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// EncodeQueryXML writes the answer of a query operation: OPResponse in the namespace, in it OPResult with the members
-// of out, and ResponseMetadata with the request id. out is a generated structure or a pointer to one; for nil or *Empty
-// there is no OPResult. Characters that XML cannot hold become U+FFFD.
+// EncodeQueryXML writes the answer of a query operation: OPResponse in the namespace, which contains OPResult with the
+// members of out, and ResponseMetadata with the request id. out is a generated structure or a pointer to one; for nil
+// or *Empty there is no OPResult. Characters that XML cannot express become U+FFFD.
 //
 // Errors: those of w.
 func EncodeQueryXML(w io.Writer, op, namespace, requestID string, out any) error {
@@ -30,7 +30,8 @@ func EncodeQueryXML(w io.Writer, op, namespace, requestID string, out any) error
 	return err
 }
 
-// EncodeQueryError writes the error of a query operation. sender says whose fault it is: the client's, or ours.
+// EncodeQueryError writes the error of a query operation. sender is true for an error of the client and false for an
+// error of the server.
 //
 // Errors: those of w.
 func EncodeQueryError(w io.Writer, namespace string, sender bool, code, message, requestID string) error {
@@ -51,7 +52,7 @@ func EncodeQueryError(w io.Writer, namespace string, sender bool, code, message,
 	return err
 }
 
-// xmlWriter writes elements. Names come from models, so they need no escape.
+// xmlWriter writes elements. Names are from models and are not escaped.
 type xmlWriter struct{ bytes.Buffer }
 
 func (x *xmlWriter) open(name, namespace string) {
@@ -73,7 +74,7 @@ func (x *xmlWriter) text(name, s string) {
 }
 
 func (x *xmlWriter) escape(s string) {
-	_ = xml.EscapeText(x, []byte(s)) // a buffer takes everything
+	_ = xml.EscapeText(x, []byte(s)) // writing to a buffer does not fail
 }
 
 func (x *xmlWriter) element(name string, v reflect.Value) {
@@ -96,7 +97,7 @@ func (x *xmlWriter) element(name string, v reflect.Value) {
 		x.text(name, strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	case reflect.Struct:
 		x.open(name, "")
-		_ = shown(v, func(name string, m reflect.Value) error {
+		_ = eachShown(v, func(name string, m reflect.Value) error {
 			x.element(name, m)
 			return nil
 		})

@@ -27,22 +27,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
-// exchange is a server that keeps the last request and gives one answer.
-type exchange struct {
+// exchangeServer records the last request and sends a given answer.
+type exchangeServer struct {
 	header http.Header
 	body   []byte
 	status int
 	answer []byte
 }
 
-func (e *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *exchangeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.header = r.Header
 	e.body, _ = io.ReadAll(r.Body)
 	w.WriteHeader(e.status)
 	w.Write(e.answer)
 }
 
-func (e *exchange) start(t *testing.T) aws.Config {
+func (e *exchangeServer) start(t *testing.T) aws.Config {
 	srv := httptest.NewServer(e)
 	t.Cleanup(srv.Close)
 	return aws.Config{
@@ -51,8 +51,8 @@ func (e *exchange) start(t *testing.T) aws.Config {
 	}
 }
 
-// answerECR sets an answer, having checked it against the model.
-func (e *exchange) answerECR(t *testing.T, op string, out any) {
+// answerECR sets the answer, after checking it against the model.
+func (e *exchangeServer) answerECR(t *testing.T, op string, out any) {
 	t.Helper()
 	b, err := awswire.AppendJSON(nil, out)
 	if err != nil {
@@ -64,8 +64,8 @@ func (e *exchange) answerECR(t *testing.T, op string, out any) {
 	e.status, e.answer = 200, b
 }
 
-// read decodes the request that the SDK sent, by way of the operation table.
-func (e *exchange) read(t *testing.T, op string) any {
+// read decodes the request of the SDK, by the operation table.
+func (e *exchangeServer) read(t *testing.T, op string) any {
 	t.Helper()
 	if got, want := e.header.Get("X-Amz-Target"), ecrtypes.Service.TargetPrefix+"."+op; got != want {
 		t.Errorf("X-Amz-Target = %q, want %q", got, want)
@@ -92,7 +92,7 @@ var ignoreSDK = cmp.Options{
 
 func TestSDKCreatesRepository(t *testing.T) {
 	t.Parallel()
-	e := &exchange{}
+	e := &exchangeServer{}
 	client := ecr.NewFromConfig(e.start(t))
 	created := time.UnixMilli(1563223656123).UTC()
 	e.answerECR(t, "CreateRepository", &ecrtypes.CreateRepositoryResponse{Repository: &ecrtypes.Repository{
@@ -119,13 +119,13 @@ func TestSDKCreatesRepository(t *testing.T) {
 		ImageScanningConfiguration: &ecrsdk.ImageScanningConfiguration{ScanOnPush: true},
 	}}
 	if d := cmp.Diff(wantOut, out, ignoreSDK); d != "" {
-		t.Errorf("answer as the SDK sees it (-want +got):\n%s", d)
+		t.Errorf("answer as the SDK reads it (-want +got):\n%s", d)
 	}
 }
 
 func TestSDKUploadsLayerPart(t *testing.T) {
 	t.Parallel()
-	e := &exchange{}
+	e := &exchangeServer{}
 	client := ecr.NewFromConfig(e.start(t))
 	e.answerECR(t, "UploadLayerPart", &ecrtypes.UploadLayerPartResponse{LastByteReceived: new(int64(0))})
 	blob, id := bytes.Repeat([]byte{0, 0xfb, 0xff}, 1000), "01234567-89ab-cdef-0123-456789abcdef"
@@ -154,13 +154,13 @@ func TestSDKUploadsLayerPart(t *testing.T) {
 	}
 	wantErr := &ecrsdk.InvalidLayerPartException{Message: new("part \"2\" is <late>"), LastValidByteReceived: new(int64(41)), UploadId: &id}
 	if d := cmp.Diff(wantErr, got, ignoreSDK); d != "" {
-		t.Errorf("error as the SDK sees it (-want +got):\n%s", d)
+		t.Errorf("error as the SDK reads it (-want +got):\n%s", d)
 	}
 }
 
 func TestSDKReadsEmptyLists(t *testing.T) {
 	t.Parallel()
-	e := &exchange{}
+	e := &exchangeServer{}
 	client := ecr.NewFromConfig(e.start(t))
 	// rules is a required list: nil in Go, [] on the wire.
 	e.answerECR(t, "DescribeRegistry", &ecrtypes.DescribeRegistryResponse{
@@ -173,16 +173,16 @@ func TestSDKReadsEmptyLists(t *testing.T) {
 	want := &ecr.DescribeRegistryOutput{RegistryId: new("012345678910"),
 		ReplicationConfiguration: &ecrsdk.ReplicationConfiguration{Rules: []ecrsdk.ReplicationRule{}}}
 	if d := cmp.Diff(want, out, ignoreSDK); d != "" {
-		t.Errorf("answer as the SDK sees it (-want +got):\n%s", d)
+		t.Errorf("answer as the SDK reads it (-want +got):\n%s", d)
 	}
 	if got := e.read(t, "DescribeRegistry"); !cmp.Equal(got, any(&ecrtypes.DescribeRegistryRequest{})) {
-		t.Errorf("request: got %+v, want nothing in it", got)
+		t.Errorf("request: got %+v, want no members", got)
 	}
 }
 
 func TestSDKAssumesRole(t *testing.T) {
 	t.Parallel()
-	e := &exchange{}
+	e := &exchangeServer{}
 	client := sts.NewFromConfig(e.start(t))
 	until := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var text bytes.Buffer
@@ -214,7 +214,7 @@ func TestSDKAssumesRole(t *testing.T) {
 		SessionTokenSize: new(int32(6)),
 	}
 	if d := cmp.Diff(wantOut, out, ignoreSDK); d != "" {
-		t.Errorf("answer as the SDK sees it (-want +got):\n%s", d)
+		t.Errorf("answer as the SDK reads it (-want +got):\n%s", d)
 	}
 
 	form, err := url.ParseQuery(string(e.body))
@@ -240,7 +240,7 @@ func TestSDKAssumesRole(t *testing.T) {
 
 func TestSDKReadsQueryErrors(t *testing.T) {
 	t.Parallel()
-	e := &exchange{status: 403}
+	e := &exchangeServer{status: 403}
 	client := sts.NewFromConfig(e.start(t))
 	for _, sender := range []bool{true, false} {
 		var text bytes.Buffer

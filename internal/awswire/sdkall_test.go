@@ -16,7 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ststypes"
 )
 
-// leaves counts the values in v that are there, at any depth.
+// leaves counts the values in v that are set, at any depth.
 func leaves(v reflect.Value) int {
 	n := 0
 	switch {
@@ -63,10 +63,11 @@ func call(t *testing.T, client any, op string) (in, out reflect.Value, err error
 	return in, results[0], err
 }
 
-// What the SDK sends in every member of every operation arrives, and what we send arrives there.
+// The decoder reads all members that the SDK sends in every operation, and the SDK reads all members that the encoder
+// writes.
 func TestSDKAndModelAgree(t *testing.T) {
 	t.Parallel()
-	e := &exchange{status: 200}
+	e := &exchangeServer{status: 200}
 	cfg := e.start(t)
 	ecrClient, stsClient := ecr.NewFromConfig(cfg), sts.NewFromConfig(cfg)
 	for _, s := range services[:2] {
@@ -89,11 +90,11 @@ func TestSDKAndModelAgree(t *testing.T) {
 			e.answer = answer.Bytes()
 			in, out, err := call(t, client, name)
 			if err != nil {
-				t.Errorf("%s: the SDK does not take %s: %v", name, e.answer, err)
+				t.Errorf("%s: the SDK does not accept %s: %v", name, e.answer, err)
 				continue
 			}
 			if got, want := leaves(out), leaves(reflect.ValueOf(want)); got != want {
-				t.Errorf("%s: the SDK sees %d values of %d in %s", name, got, want, e.answer)
+				t.Errorf("%s: the SDK reads %d values of %d in %s", name, got, want, e.answer)
 			}
 
 			got := op.Input()
@@ -112,7 +113,7 @@ func TestSDKAndModelAgree(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: decoding the SDK's %s: %v", name, e.body, err)
 			} else if got, want := leaves(reflect.ValueOf(got)), leaves(in); got != want {
-				t.Errorf("%s: we see %d values of %d in %s", name, got, want, e.body)
+				t.Errorf("%s: decoded %d values of %d in %s", name, got, want, e.body)
 			}
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Time is a timestamp in milliseconds: JSON shows it as seconds since 1970 with a fraction, XML as ISO 8601 in UTC.
+// Time is a timestamp in milliseconds. JSON has it as seconds since 1970 with a fraction, XML as ISO 8601 in UTC.
 type Time struct{ time.Time }
 
-// At gives t as a member; nil when t is zero, so that an unknown time is absent.
+// At returns t as a member; nil if t is zero, so that an unknown time is absent.
 func At(t time.Time) *Time {
 	if t.IsZero() {
 		return nil
@@ -20,7 +20,7 @@ func At(t time.Time) *Time {
 
 const isoFormat = "2006-01-02T15:04:05.000Z"
 
-// The range that ISO 8601 writes with four digits of year.
+// The range of times whose year has four digits in ISO 8601.
 var (
 	firstSecond = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 	endSecond   = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
