@@ -14,14 +14,14 @@ func TestLoad(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"ecr", "sts", "iam", "ecrin"} {
 		if !slices.Contains(awsmodel.Names(), name) {
-			t.Errorf("Names() = %v, want %s among them", awsmodel.Names(), name)
+			t.Errorf("Names() = %v, want %s in it", awsmodel.Names(), name)
 		}
 		if m, err := awsmodel.Load(name); err != nil || len(m.Operations) == 0 {
 			t.Errorf("Load(%s): %v", name, err)
 		}
 	}
 	if _, err := awsmodel.Load("s3"); err == nil {
-		t.Error("Load(s3) finds a model")
+		t.Error("Load(s3): got no error, want one")
 	}
 	m, err := awsmodel.Load("ecr")
 	if err != nil {
@@ -68,7 +68,7 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 	if _, err := awsmodel.Parse("m", []byte(model(``, ``))); err != nil {
-		t.Errorf("Parse of the model that the cases above spoil: %v", err)
+		t.Errorf("Parse of the model that the cases above modify: %v", err)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestCheckOutputJSON(t *testing.T) {
 		{"CreateRepository", `{"repository":{"createdAt":"2026-01-01T00:00:00Z"}}`, "body.repository.createdAt: want seconds since 1970"},
 		{"CreateRepository", `{"repository":{"repositoryName":"A b"}}`, "does not match"},
 		{"CreateRepository", `{"repository":{"repositoryName":"a"}}`, "greater than or equal to 2"},
-		{"CreateRepository", `{"repository":{"repositoryName":1}}`, "want a text"},
+		{"CreateRepository", `{"repository":{"repositoryName":1}}`, "want a string"},
 		{"CreateRepository", `{"repository":{"imageTagMutability":"X"}}`, "enum value set"},
 		{"CreateRepository", `{"repository":{"imageScanningConfiguration":{"scanOnPush":"true"}}}`, "want true or false"},
 		{"CreateRepository", `{"repository":{"encryptionConfiguration":{"kmsKey":"k"}}}`, "required member encryptionType is missing"},
@@ -104,7 +104,7 @@ func TestCheckOutputJSON(t *testing.T) {
 		{"ListImages", `{"imageIds":[]}`, ""},
 		{"UploadLayerPart", `{"lastByteReceived":-1}`, "outside its range"},
 		{"ListReplicationBackfills", `{"nextToken":"x"}`, ""},
-		{"MakeCoffee", `{}`, "no operation MakeCoffee"},
+		{"NoOperation", `{}`, "no operation NoOperation"},
 	} {
 		err := awsmodel.CheckOutput("ecr", c.op, []byte(c.body))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -141,7 +141,7 @@ func TestCheckOutputXML(t *testing.T) {
 		{"sts", "GetCallerIdentity", identity("<Arn>short</Arn>"), "greater than or equal to 20"},
 		{"sts", "GetCallerIdentity", wrap("GetCallerIdentity", ns, "<GetCallerIdentityResult/>"), "RequestId is missing"},
 		{"sts", "GetCallerIdentity", wrap("GetCallerIdentity", ns, meta), "GetCallerIdentityResult is missing"},
-		{"sts", "GetCallerIdentity", wrap("GetCallerIdentity", ns, "<GetCallerIdentityResult/><X/>"+meta), "X has no place here"},
+		{"sts", "GetCallerIdentity", wrap("GetCallerIdentity", ns, "<GetCallerIdentityResult/><X/>"+meta), "X is not allowed here"},
 		{"sts", "GetCallerIdentity", wrap("GetCallerIdentity", "", "<GetCallerIdentityResult/>"+meta), "root is"},
 		{"sts", "GetCallerIdentity", "{}", "want one element"},
 		{"sts", "GetCallerIdentity", "<a>", "unexpected EOF"},
@@ -155,7 +155,7 @@ func TestCheckOutputXML(t *testing.T) {
 		{"iam", "GetAccountSummary", summary("<entry><key>Nobody</key><value>1</value></entry>"), "enum"},
 		{"iam", "GetAccountSummary", summary("<member/>"), "want <entry>"},
 		{"iam", "TagUser", wrap("TagUser", iamNS, meta), ""},
-		{"iam", "TagUser", wrap("TagUser", iamNS, "<TagUserResult/>"+meta), "has no place here"},
+		{"iam", "TagUser", wrap("TagUser", iamNS, "<TagUserResult/>"+meta), "is not allowed here"},
 	} {
 		err := awsmodel.CheckOutput(c.model, c.op, []byte(c.body))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -175,12 +175,12 @@ func TestCheckError(t *testing.T) {
 		{"ecr", "CreateRepository", "AccessDeniedException", true},
 		{"ecr", "CreateRepository", "AccessDenied", false},
 		{"ecr", "CreateRepository", "", false},
-		{"ecr", "MakeCoffee", "AccessDeniedException", false},
-		{"tea", "MakeCoffee", "AccessDeniedException", false},
+		{"ecr", "NoOperation", "AccessDeniedException", false},
+		{"s3", "NoOperation", "AccessDeniedException", false},
 		{"sts", "GetCallerIdentity", "AccessDenied", true},
 		{"sts", "GetCallerIdentity", "AccessDeniedException", false},
 		{"iam", "GetUser", "NoSuchEntity", true},
-		{"iam", "GetUser", "NoSuchEntityException", false}, // the shape's name, not the code
+		{"iam", "GetUser", "NoSuchEntityException", false}, // the name of the shape, not the code
 	} {
 		if err := awsmodel.CheckError(c.model, c.op, c.name); (err == nil) != c.want {
 			t.Errorf("CheckError(%s, %s, %s): got %v, want success: %t", c.model, c.op, c.name, err, c.want)

@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// The errors that any operation may answer besides its own: those of signatures, credentials, limits and forms.
+// The errors that every operation may return besides its declared errors: errors of signatures, credentials, limits and
+// forms.
 var (
-	// Names of the JSON protocol, as clients of real services have seen them.
+	// Names of the JSON protocol, as observed in answers of AWS services.
 	jsonErrors = []string{
 		"AccessDeniedException", "ExpiredTokenException", "IncompleteSignatureException", "InternalFailure",
 		"InvalidSignatureException", "MalformedHttpRequestException", "MissingAuthenticationTokenException",
@@ -24,10 +25,11 @@ var (
 	}
 )
 
-// CheckError tells whether an operation may fail with that name: the exception's name in the JSON protocol, the error
-// code in the query protocol. Allowed are the errors that the model declares and the common ones.
+// CheckError checks that an operation may return the error errorName: the name of the exception in the JSON protocol,
+// the error code in the query protocol. Allowed are the errors that the model declares for the operation, and the
+// common errors.
 //
-// Errors: a model or operation that does not exist; a name that is neither.
+// Errors: an unknown model or operation; a name that is not allowed.
 func CheckError(model, operation, errorName string) error {
 	m, op, err := find(model, operation)
 	if err != nil {
@@ -45,5 +47,5 @@ func CheckError(model, operation, errorName string) error {
 	if slices.Contains(common, errorName) {
 		return nil
 	}
-	return fmt.Errorf("%s does not declare %s (it declares %v), and it is no common error", operation, errorName, op.Errors)
+	return fmt.Errorf("%s does not declare %s (it declares %v), and it is not a common error", operation, errorName, op.Errors)
 }

@@ -1,4 +1,4 @@
-// Package awsmodel reads the service models and checks answers against them: for the generator and for tests.
+// Package awsmodel reads the service models and checks answers against them. It is used by the generator and by tests.
 package awsmodel
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/api"
 )
 
-// Model is one service: its operations in the order of the file, and its shapes by name.
+// Model is the model of one service. Operations are in the order of the file.
 type Model struct {
 	Name       string // the file's name without -api.json, such as ecr
 	Metadata   Metadata
@@ -17,7 +17,7 @@ type Model struct {
 	Shapes     map[string]*Shape
 }
 
-// Metadata is what the service's protocol needs.
+// Metadata holds the properties of a service that its protocol needs.
 type Metadata struct {
 	APIVersion      string `json:"apiVersion"`
 	Protocol        string `json:"protocol"` // json or query
@@ -29,7 +29,7 @@ type Metadata struct {
 	SigningName     string `json:"signingName"` // the service in a SigV4 credential scope
 }
 
-// Operation is one call. Input and Output are shape names, or empty when there is none.
+// Operation is one operation of a service. Input and Output are names of shapes, or "" if there is none.
 type Operation struct {
 	Name          string     `json:"-"`
 	Input         string     `json:"input"`
@@ -37,10 +37,10 @@ type Operation struct {
 	ResultWrapper string     `json:"resultWrapper"` // query: the element around the output
 	Errors        []string   `json:"errors"`        // shape names
 	Paginated     *Paginated `json:"paginated"`
-	AuthType      string     `json:"authtype"` // "none": the call is unsigned
+	AuthType      string     `json:"authtype"` // "none": requests are not signed
 }
 
-// Paginated names the members by which an operation answers in pages.
+// Paginated names the members that paginate an operation.
 type Paginated struct {
 	InputToken  string     `json:"inputToken"`
 	OutputToken string     `json:"outputToken"`
@@ -49,7 +49,7 @@ type Paginated struct {
 	MoreResults string     `json:"moreResults"`
 }
 
-// Shape is one type of the model.
+// Shape is one type of a model.
 type Shape struct {
 	Name    string          `json:"-"`
 	Type    string          `json:"type"` // structure, list, map, string, integer, long, double, boolean, timestamp, blob
@@ -59,11 +59,11 @@ type Shape struct {
 	Value   Ref             `json:"value"`  // map
 
 	Enum    []string `json:"enum"`
-	Pattern string   `json:"pattern"` // of the whole value, in the dialect of Java
-	Min     *int64   `json:"min"`     // characters, bytes, elements, or the number itself
+	Pattern string   `json:"pattern"` // matches the whole value, in the dialect of Java
+	Min     *int64   `json:"min"`     // in characters, bytes or elements; for a number its value
 	Max     *int64   `json:"max"`
 
-	// ConstraintsUnverified marks a shape whose real constraints nobody knows; none is checked.
+	// ConstraintsUnverified marks a shape whose constraints in AWS are unknown; they are not checked.
 	ConstraintsUnverified bool `json:"constraintsUnverified"`
 
 	Exception  bool   `json:"exception"`
@@ -72,7 +72,7 @@ type Shape struct {
 	Fault      string `json:"fault"`      // client or server
 }
 
-// Ref points to a shape.
+// Ref is a reference to a shape.
 type Ref struct {
 	Shape string `json:"shape"`
 }
@@ -85,7 +85,7 @@ type Member struct {
 	Deprecated bool   `json:"deprecated"`
 }
 
-// Names lists the models there are, sorted.
+// Names returns the names of all models, sorted.
 func Names() []string {
 	files, err := fs.Glob(api.Files, "*-api.json")
 	if err != nil {
@@ -97,7 +97,9 @@ func Names() []string {
 	return files
 }
 
-// Load reads the model of that name. Errors: an unknown name, a file that breaks the format.
+// Load reads the model with the given name.
+//
+// Errors: an unknown name, a file that violates the format.
 func Load(name string) (*Model, error) {
 	text, err := api.Files.ReadFile(name + "-api.json")
 	if err != nil {
@@ -110,7 +112,9 @@ func Load(name string) (*Model, error) {
 	return m, nil
 }
 
-// Parse reads a model and checks that every name it uses is defined.
+// Parse reads a model and checks that every name in it is defined.
+//
+// Errors: a text that violates the format, a name that is not defined.
 func Parse(name string, text []byte) (*Model, error) {
 	var raw struct {
 		Metadata   Metadata           `json:"metadata"`
@@ -130,7 +134,7 @@ func Parse(name string, text []byte) (*Model, error) {
 	return m, m.check()
 }
 
-// Operation finds an operation by name, or gives nil.
+// Operation returns the operation with the given name, or nil.
 func (m *Model) Operation(name string) *Operation {
 	for _, op := range m.Operations {
 		if op.Name == name {
@@ -140,7 +144,8 @@ func (m *Model) Operation(name string) *Operation {
 	return nil
 }
 
-// Reachable gives the shapes that the named ones consist of, themselves included.
+// Reachable returns the names of all shapes that the given shapes refer to, directly or indirectly, and of the given
+// shapes.
 func (m *Model) Reachable(from ...string) map[string]bool {
 	seen := map[string]bool{}
 	var walk func(string)

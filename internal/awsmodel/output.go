@@ -16,10 +16,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/awswire"
 )
 
-// CheckOutput tells whether body is an answer of the operation that the model allows: no unknown members, no missing
-// required ones, right types and forms (timestamps are numbers in JSON and ISO 8601 in XML), enumerations, constraints.
+// CheckOutput checks that body is an answer of the operation that the model allows: no unknown members, no missing
+// required members, valid types and forms (timestamps are numbers in JSON and ISO 8601 in XML), enumerations and
+// constraints.
 //
-// Errors: a model or operation that does not exist; all faults of the answer, joined, each with its place.
+// Errors: an unknown model or operation; all violations of the answer, joined, each with its place.
 func CheckOutput(model, operation string, body []byte) error {
 	m, op, err := find(model, operation)
 	if err != nil {
@@ -49,10 +50,10 @@ func find(model, operation string) (*Model, *Operation, error) {
 	return m, op, nil
 }
 
-// loaded keeps the models that checks have used; nothing here changes one.
+// loaded holds the models that checks have used; they are not modified.
 var loaded sync.Map // name → *Model
 
-// loadOnce is Load without reading the file again: tests check thousands of answers.
+// loadOnce is like Load but reads each file only once, because tests check thousands of answers.
 func loadOnce(model string) (*Model, error) {
 	if m, ok := loaded.Load(model); ok {
 		return m.(*Model), nil
@@ -88,10 +89,10 @@ func (c *checker) json(op *Operation, body []byte) {
 	c.value("body", c.m.Shapes[op.Output], v)
 }
 
-// object is a JSON object or an XML element with its members, in one form for both protocols.
+// object is a JSON object or an XML element with its members, in the same form for both protocols.
 type object map[string]any
 
-// value checks v: an object, a []any, a json.Number, a bool, a string, or text that XML does not type.
+// value checks v: an object, a []any, a json.Number, a bool, a string, or a text of XML, which has no type.
 func (c *checker) value(at string, s *Shape, v any) {
 	switch s.Type {
 	case "structure":
@@ -146,7 +147,7 @@ func (c *checker) structure(at string, s *Shape, v any) {
 	}
 }
 
-// text is a value of XML, which the shape types.
+// text is a value of XML. Its type is that of the shape.
 type text string
 
 func (c *checker) leaf(at string, s *Shape, v any) {
@@ -159,7 +160,7 @@ func (c *checker) leaf(at string, s *Shape, v any) {
 	switch s.Type {
 	case "string":
 		if !isString {
-			c.fail(at, "want a text, got %v", v)
+			c.fail(at, "want a string, got %v", v)
 			return
 		}
 		c.broken(at, s, (&awswire.StringRule{Min: low(s), Max: high(s), Enum: s.Enum}).Broken(str))
@@ -216,12 +217,12 @@ func high(s *Shape) int {
 	return int(*s.Max)
 }
 
-// boundsOfRequests are lists that requests and answers share, with bounds that only requests keep: ECR answers an empty
-// list for a repository without images, and pages of up to 1,000.
-var boundsOfRequests = map[string]bool{"ImageIdentifierList": true}
+// requestBounds are lists in requests and answers whose bounds apply to requests only: ECR returns an empty list for a
+// repository without images, and pages of up to 1,000.
+var requestBounds = map[string]bool{"ImageIdentifierList": true}
 
 func (c *checker) size(at string, s *Shape, n int) {
-	if boundsOfRequests[s.Name] {
+	if requestBounds[s.Name] {
 		return
 	}
 	c.broken(at, s, awswire.SizeRule{Min: low(s), Max: high(s)}.Broken(n))
@@ -233,7 +234,7 @@ func (c *checker) broken(at string, s *Shape, why string) {
 	}
 }
 
-// parseJSON reads one value. Objects become object; a name given twice is an error.
+// parseJSON reads one value. JSON objects become values of type object; a repeated name is an error.
 func parseJSON(body []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()

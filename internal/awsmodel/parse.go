@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// ordered reads a JSON object of named things and keeps the order of the text, which Go's maps lose.
+// ordered reads a JSON object of named values in the order of the text, which Go maps do not keep.
 type ordered[T Member | Operation] []T
 
 func (o *ordered[T]) UnmarshalJSON(text []byte) error {
@@ -35,7 +35,7 @@ func (o *ordered[T]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// stringList reads one string or a list of them.
+// stringList reads one string or a list of strings.
 type stringList []string
 
 func (s *stringList) UnmarshalJSON(text []byte) error {
@@ -48,7 +48,7 @@ func (s *stringList) UnmarshalJSON(text []byte) error {
 
 var shapeTypes = []string{"structure", "list", "map", "string", "integer", "long", "double", "boolean", "timestamp", "blob"}
 
-// check proves that every shape named is there and of a kind that fits.
+// check checks that every shape that the model names exists and has a suitable type.
 func (m *Model) check() error {
 	if p := m.Metadata.Protocol; p != "json" && p != "query" {
 		return fmt.Errorf("protocol %q is neither json nor query", p)

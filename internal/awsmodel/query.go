@@ -15,7 +15,7 @@ type node struct {
 	nodes []*node
 }
 
-// query checks the envelope of an XML answer and then the output in it.
+// query checks the envelope of an XML answer, and the output in it.
 func (c *checker) query(op *Operation, body []byte) {
 	root, err := parseXML(body)
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *checker) query(op *Operation, body []byte) {
 		case "ResponseMetadata":
 			meta = n
 		default:
-			c.fail("body", "element %s has no place here", n.name.Local)
+			c.fail("body", "element %s is not allowed here", n.name.Local)
 		}
 	}
 	if meta == nil || len(meta.nodes) != 1 || meta.nodes[0].name.Local != "RequestId" || meta.nodes[0].text == "" {
@@ -50,7 +50,7 @@ func (c *checker) query(op *Operation, body []byte) {
 	}
 }
 
-// typed turns an element into the form that value checks, guided by the shape.
+// typed converts an element to the form that value checks, by its shape.
 func (c *checker) typed(at string, s *Shape, n *node) any {
 	switch s.Type {
 	case "structure":
