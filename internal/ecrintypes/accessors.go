@@ -2,92 +2,92 @@
 
 package ecrintypes
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccountRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccessKeyId gives the member accessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteAccountRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteControlPolicyRequest) GetAccountId() string { return v.AccountId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetImageTag gives the member imageTag, "" when it is absent.
+// GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *ExplainAccessRequest) GetImageTag() string { return v.ImageTag }
 
-// GetImageDigest gives the member imageDigest, "" when it is absent.
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
 func (v *ExplainAccessRequest) GetImageDigest() string { return v.ImageDigest }
 
-// GetResourceArn gives the member resourceArn, "" when it is absent.
+// GetResourceArn returns the member resourceArn, or "" if it is absent.
 func (v *ExplainAccessRequest) GetResourceArn() string { return v.ResourceArn }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetAccountCredentialsRequest) GetAccountId() string { return v.AccountId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAccessKeysRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAuditEventsRequest) GetAccountId() string { return v.AccountId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListDeletedImagesRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListDeletedImagesRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetImageTag gives the member imageTag, "" when it is absent.
+// GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetImageTag() string { return v.ImageTag }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListTokensRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RestoreImageRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *RestoreImageRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetImageDigest gives the member imageDigest, "" when it is absent.
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
 func (v *RestoreImageRequest) GetImageDigest() string { return v.ImageDigest }
 
-// GetImageTag gives the member imageTag, "" when it is absent.
+// GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *RestoreImageRequest) GetImageTag() string { return v.ImageTag }
 
-// GetAccountId gives the member accountId, "" when it is absent.
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }
 
-// GetAccessKeyId gives the member accessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }

@@ -2,7 +2,7 @@
 
 package ecrintypes
 
-// AccessKeyStatus has one of the values below.
+// AccessKeyStatus is one of the values below.
 type AccessKeyStatus string
 
 const (
@@ -10,7 +10,7 @@ const (
 	AccessKeyStatusINACTIVE AccessKeyStatus = "INACTIVE"
 )
 
-// ControlPolicyType has one of the values below.
+// ControlPolicyType is one of the values below.
 type ControlPolicyType string
 
 const (
@@ -18,7 +18,7 @@ const (
 	ControlPolicyTypeRESOURCE_CONTROL_POLICY ControlPolicyType = "RESOURCE_CONTROL_POLICY"
 )
 
-// Permission has one of the values below.
+// Permission is one of the values below.
 type Permission string
 
 const (
@@ -26,7 +26,7 @@ const (
 	PermissionPUSH Permission = "PUSH"
 )
 
-// Verdict has one of the values below.
+// Verdict is one of the values below.
 type Verdict string
 
 const (

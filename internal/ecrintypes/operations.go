@@ -4,7 +4,7 @@ package ecrintypes
 
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
-// Service holds what the protocol needs to know.
+// Service holds the properties of the API that its protocol needs.
 var Service = awswire.Service{
 	Name: "ecrin", ID: "ecrin", Protocol: "json", APIVersion: "2026-11-01",
 	SigningName: "ecrin", TargetPrefix: "Ecrin_20261101", Namespace: "",

@@ -2,232 +2,232 @@
 
 package ecrtypes
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *BatchCheckLayerAvailabilityRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *BatchCheckLayerAvailabilityRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *BatchDeleteImageRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *BatchDeleteImageRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *BatchGetImageRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *BatchGetImageRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CompleteLayerUploadRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *CompleteLayerUploadRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CreatePullThroughCacheRuleRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CreateRepositoryRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *CreateRepositoryRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreateRepositoryRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeleteLifecyclePolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DeleteLifecyclePolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeletePullThroughCacheRuleRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeleteRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DeleteRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeleteRepositoryRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DeleteRepositoryRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DescribeImageReplicationStatusRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeImageReplicationStatusRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeImageScanFindingsRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DescribeImageScanFindingsRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DescribeImageSigningStatusRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeImageSigningStatusRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeImagesRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DescribeImagesRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribePullThroughCacheRulesRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeReplicationBackfillResultsRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DescribeRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetDownloadUrlForLayerRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GetDownloadUrlForLayerRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetLifecyclePolicyPreviewRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GetLifecyclePolicyPreviewRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetLifecyclePolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GetLifecyclePolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GetRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *InitiateLayerUploadRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *InitiateLayerUploadRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListImageReferrersRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListImageReferrersRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListImagesRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListImagesRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListReplicationBackfillsRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetResourceArn gives the member resourceArn, "" when it is absent.
+// GetResourceArn returns the member resourceArn, or "" if it is absent.
 func (v *ListTagsForResourceRequest) GetResourceArn() string { return v.ResourceArn }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutImageRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutImageRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetImageTag gives the member imageTag, "" when it is absent.
+// GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *PutImageRequest) GetImageTag() string { return v.ImageTag }
 
-// GetImageDigest gives the member imageDigest, "" when it is absent.
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
 func (v *PutImageRequest) GetImageDigest() string { return v.ImageDigest }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutImageScanningConfigurationRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutImageScanningConfigurationRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutImageTagMutabilityRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutImageTagMutabilityRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutLifecyclePolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutLifecyclePolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *SetRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *SetRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *StartImageScanRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *StartImageScanRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *StartLifecyclePolicyPreviewRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *StartLifecyclePolicyPreviewRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *StartReplicationBackfillRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *StopReplicationBackfillRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetResourceArn gives the member resourceArn, "" when it is absent.
+// GetResourceArn returns the member resourceArn, or "" if it is absent.
 func (v *TagResourceRequest) GetResourceArn() string { return v.ResourceArn }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *TagResourceRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetResourceArn gives the member resourceArn, "" when it is absent.
+// GetResourceArn returns the member resourceArn, or "" if it is absent.
 func (v *UntagResourceRequest) GetResourceArn() string { return v.ResourceArn }
 
-// RequestTagKeys gives the member tagKeys.
+// RequestTagKeys returns the member tagKeys.
 func (v *UntagResourceRequest) RequestTagKeys() []string { return v.TagKeys }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UpdateImageStorageClassRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *UpdateImageStorageClassRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UpdatePullThroughCacheRuleRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UploadLayerPartRequest) GetRegistryId() string { return v.RegistryId }
 
-// GetRepositoryName gives the member repositoryName, "" when it is absent.
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *UploadLayerPartRequest) GetRepositoryName() string { return v.RepositoryName }
 
-// GetRegistryId gives the member registryId, "" when it is absent.
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ValidatePullThroughCacheRuleRequest) GetRegistryId() string { return v.RegistryId }

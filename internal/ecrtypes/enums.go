@@ -2,7 +2,7 @@
 
 package ecrtypes
 
-// ArtifactStatus has one of the values below.
+// ArtifactStatus is one of the values below.
 type ArtifactStatus string
 
 const (
@@ -11,7 +11,7 @@ const (
 	ArtifactStatusACTIVATING ArtifactStatus = "ACTIVATING"
 )
 
-// ArtifactStatusFilter has one of the values below.
+// ArtifactStatusFilter is one of the values below.
 type ArtifactStatusFilter string
 
 const (
@@ -21,7 +21,7 @@ const (
 	ArtifactStatusFilterANY        ArtifactStatusFilter = "ANY"
 )
 
-// EncryptionType has one of the values below.
+// EncryptionType is one of the values below.
 type EncryptionType string
 
 const (
@@ -30,7 +30,7 @@ const (
 	EncryptionTypeKMS_DSSE EncryptionType = "KMS_DSSE"
 )
 
-// FindingSeverity has one of the values below.
+// FindingSeverity is one of the values below.
 type FindingSeverity string
 
 const (
@@ -42,7 +42,7 @@ const (
 	FindingSeverityUNDEFINED     FindingSeverity = "UNDEFINED"
 )
 
-// ImageActionType has one of the values below.
+// ImageActionType is one of the values below.
 type ImageActionType string
 
 const (
@@ -50,7 +50,7 @@ const (
 	ImageActionTypeTRANSITION ImageActionType = "TRANSITION"
 )
 
-// ImageFailureCode has one of the values below.
+// ImageFailureCode is one of the values below.
 type ImageFailureCode string
 
 const (
@@ -67,7 +67,7 @@ const (
 	ImageFailureCodeImageInaccessible             ImageFailureCode = "ImageInaccessible"
 )
 
-// ImageStatus has one of the values below.
+// ImageStatus is one of the values below.
 type ImageStatus string
 
 const (
@@ -76,7 +76,7 @@ const (
 	ImageStatusACTIVATING ImageStatus = "ACTIVATING"
 )
 
-// ImageStatusFilter has one of the values below.
+// ImageStatusFilter is one of the values below.
 type ImageStatusFilter string
 
 const (
@@ -86,7 +86,7 @@ const (
 	ImageStatusFilterANY        ImageStatusFilter = "ANY"
 )
 
-// ImageTagMutability has one of the values below.
+// ImageTagMutability is one of the values below.
 type ImageTagMutability string
 
 const (
@@ -96,14 +96,14 @@ const (
 	ImageTagMutabilityMUTABLE_WITH_EXCLUSION   ImageTagMutability = "MUTABLE_WITH_EXCLUSION"
 )
 
-// ImageTagMutabilityExclusionFilterType has one of the values below.
+// ImageTagMutabilityExclusionFilterType is one of the values below.
 type ImageTagMutabilityExclusionFilterType string
 
 const (
 	ImageTagMutabilityExclusionFilterTypeWILDCARD ImageTagMutabilityExclusionFilterType = "WILDCARD"
 )
 
-// LayerAvailability has one of the values below.
+// LayerAvailability is one of the values below.
 type LayerAvailability string
 
 const (
@@ -112,7 +112,7 @@ const (
 	LayerAvailabilityARCHIVED    LayerAvailability = "ARCHIVED"
 )
 
-// LayerFailureCode has one of the values below.
+// LayerFailureCode is one of the values below.
 type LayerFailureCode string
 
 const (
@@ -120,7 +120,7 @@ const (
 	LayerFailureCodeMissingLayerDigest LayerFailureCode = "MissingLayerDigest"
 )
 
-// LifecyclePolicyPreviewStatus has one of the values below.
+// LifecyclePolicyPreviewStatus is one of the values below.
 type LifecyclePolicyPreviewStatus string
 
 const (
@@ -130,7 +130,7 @@ const (
 	LifecyclePolicyPreviewStatusFAILED      LifecyclePolicyPreviewStatus = "FAILED"
 )
 
-// LifecyclePolicyStorageClass has one of the values below.
+// LifecyclePolicyStorageClass is one of the values below.
 type LifecyclePolicyStorageClass string
 
 const (
@@ -138,14 +138,14 @@ const (
 	LifecyclePolicyStorageClassSTANDARD LifecyclePolicyStorageClass = "STANDARD"
 )
 
-// LifecyclePolicyTargetStorageClass has one of the values below.
+// LifecyclePolicyTargetStorageClass is one of the values below.
 type LifecyclePolicyTargetStorageClass string
 
 const (
 	LifecyclePolicyTargetStorageClassARCHIVE LifecyclePolicyTargetStorageClass = "ARCHIVE"
 )
 
-// RCTAppliedFor has one of the values below.
+// RCTAppliedFor is one of the values below.
 type RCTAppliedFor string
 
 const (
@@ -154,7 +154,7 @@ const (
 	RCTAppliedForCREATE_ON_PUSH     RCTAppliedFor = "CREATE_ON_PUSH"
 )
 
-// ReplicationBackfillResultStatus has one of the values below.
+// ReplicationBackfillResultStatus is one of the values below.
 type ReplicationBackfillResultStatus string
 
 const (
@@ -162,7 +162,7 @@ const (
 	ReplicationBackfillResultStatusFAILED   ReplicationBackfillResultStatus = "FAILED"
 )
 
-// ReplicationBackfillStatus has one of the values below.
+// ReplicationBackfillStatus is one of the values below.
 type ReplicationBackfillStatus string
 
 const (
@@ -174,7 +174,7 @@ const (
 	ReplicationBackfillStatusSTOPPED     ReplicationBackfillStatus = "STOPPED"
 )
 
-// ReplicationStatus has one of the values below.
+// ReplicationStatus is one of the values below.
 type ReplicationStatus string
 
 const (
@@ -183,14 +183,14 @@ const (
 	ReplicationStatusFAILED      ReplicationStatus = "FAILED"
 )
 
-// RepositoryFilterType has one of the values below.
+// RepositoryFilterType is one of the values below.
 type RepositoryFilterType string
 
 const (
 	RepositoryFilterTypePREFIX_MATCH RepositoryFilterType = "PREFIX_MATCH"
 )
 
-// ScanFrequency has one of the values below.
+// ScanFrequency is one of the values below.
 type ScanFrequency string
 
 const (
@@ -199,7 +199,7 @@ const (
 	ScanFrequencyMANUAL          ScanFrequency = "MANUAL"
 )
 
-// ScanStatus has one of the values below.
+// ScanStatus is one of the values below.
 type ScanStatus string
 
 const (
@@ -215,7 +215,7 @@ const (
 	ScanStatusIMAGE_ARCHIVED           ScanStatus = "IMAGE_ARCHIVED"
 )
 
-// ScanType has one of the values below.
+// ScanType is one of the values below.
 type ScanType string
 
 const (
@@ -223,28 +223,28 @@ const (
 	ScanTypeENHANCED ScanType = "ENHANCED"
 )
 
-// ScanningConfigurationFailureCode has one of the values below.
+// ScanningConfigurationFailureCode is one of the values below.
 type ScanningConfigurationFailureCode string
 
 const (
 	ScanningConfigurationFailureCodeREPOSITORY_NOT_FOUND ScanningConfigurationFailureCode = "REPOSITORY_NOT_FOUND"
 )
 
-// ScanningRepositoryFilterType has one of the values below.
+// ScanningRepositoryFilterType is one of the values below.
 type ScanningRepositoryFilterType string
 
 const (
 	ScanningRepositoryFilterTypeWILDCARD ScanningRepositoryFilterType = "WILDCARD"
 )
 
-// SigningRepositoryFilterType has one of the values below.
+// SigningRepositoryFilterType is one of the values below.
 type SigningRepositoryFilterType string
 
 const (
 	SigningRepositoryFilterTypeWILDCARD_MATCH SigningRepositoryFilterType = "WILDCARD_MATCH"
 )
 
-// SigningStatus has one of the values below.
+// SigningStatus is one of the values below.
 type SigningStatus string
 
 const (
@@ -253,7 +253,7 @@ const (
 	SigningStatusFAILED      SigningStatus = "FAILED"
 )
 
-// TagStatus has one of the values below.
+// TagStatus is one of the values below.
 type TagStatus string
 
 const (
@@ -262,7 +262,7 @@ const (
 	TagStatusANY      TagStatus = "ANY"
 )
 
-// TargetStorageClass has one of the values below.
+// TargetStorageClass is one of the values below.
 type TargetStorageClass string
 
 const (
@@ -270,7 +270,7 @@ const (
 	TargetStorageClassARCHIVE  TargetStorageClass = "ARCHIVE"
 )
 
-// UpstreamRegistry has one of the values below.
+// UpstreamRegistry is one of the values below.
 type UpstreamRegistry string
 
 const (

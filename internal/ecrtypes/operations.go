@@ -4,7 +4,7 @@ package ecrtypes
 
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
-// Service holds what the protocol needs to know.
+// Service holds the properties of the API that its protocol needs.
 var Service = awswire.Service{
 	Name: "ecr", ID: "ECR", Protocol: "json", APIVersion: "2015-09-21",
 	SigningName: "ecr", TargetPrefix: "AmazonEC2ContainerRegistry_V20150921", Namespace: "",

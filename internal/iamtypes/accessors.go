@@ -2,457 +2,457 @@
 
 package iamtypes
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *AddClientIDToOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetInstanceProfileName gives the member InstanceProfileName, "" when it is absent.
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *AddRoleToInstanceProfileRequest) GetInstanceProfileName() string {
 	return v.InstanceProfileName
 }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *AddRoleToInstanceProfileRequest) GetRoleName() string { return v.RoleName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *AddUserToGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *AddUserToGroupRequest) GetUserName() string { return v.UserName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *AttachGroupPolicyRequest) GetGroupName() string { return v.GroupName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *AttachGroupPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *AttachRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *AttachRolePolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *AttachUserPolicyRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *AttachUserPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *CreateAccessKeyRequest) GetUserName() string { return v.UserName }
 
-// GetPath gives the member Path, "" when it is absent.
+// GetPath returns the member Path, or "" if it is absent.
 func (v *CreateGroupRequest) GetPath() string { return v.Path }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *CreateGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetInstanceProfileName gives the member InstanceProfileName, "" when it is absent.
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *CreateInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
 
-// GetPath gives the member Path, "" when it is absent.
+// GetPath returns the member Path, or "" if it is absent.
 func (v *CreateInstanceProfileRequest) GetPath() string { return v.Path }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreateInstanceProfileRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetUrl gives the member Url, "" when it is absent.
+// GetUrl returns the member Url, or "" if it is absent.
 func (v *CreateOpenIDConnectProviderRequest) GetUrl() string { return v.Url }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreateOpenIDConnectProviderRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *CreatePolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetPath gives the member Path, "" when it is absent.
+// GetPath returns the member Path, or "" if it is absent.
 func (v *CreatePolicyRequest) GetPath() string { return v.Path }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreatePolicyRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *CreatePolicyVersionRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetPath gives the member Path, "" when it is absent.
+// GetPath returns the member Path, or "" if it is absent.
 func (v *CreateRoleRequest) GetPath() string { return v.Path }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *CreateRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetPermissionsBoundary gives the member PermissionsBoundary, "" when it is absent.
+// GetPermissionsBoundary returns the member PermissionsBoundary, or "" if it is absent.
 func (v *CreateRoleRequest) GetPermissionsBoundary() string { return v.PermissionsBoundary }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreateRoleRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetAWSServiceName gives the member AWSServiceName, "" when it is absent.
+// GetAWSServiceName returns the member AWSServiceName, or "" if it is absent.
 func (v *CreateServiceLinkedRoleRequest) GetAWSServiceName() string { return v.AWSServiceName }
 
-// GetPath gives the member Path, "" when it is absent.
+// GetPath returns the member Path, or "" if it is absent.
 func (v *CreateUserRequest) GetPath() string { return v.Path }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *CreateUserRequest) GetUserName() string { return v.UserName }
 
-// GetPermissionsBoundary gives the member PermissionsBoundary, "" when it is absent.
+// GetPermissionsBoundary returns the member PermissionsBoundary, or "" if it is absent.
 func (v *CreateUserRequest) GetPermissionsBoundary() string { return v.PermissionsBoundary }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *CreateUserRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetUserName() string { return v.UserName }
 
-// GetAccessKeyId gives the member AccessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member AccessKeyId, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *DeleteGroupPolicyRequest) GetGroupName() string { return v.GroupName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *DeleteGroupPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *DeleteGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetInstanceProfileName gives the member InstanceProfileName, "" when it is absent.
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *DeleteInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *DeleteOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *DeletePolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *DeletePolicyVersionRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *DeleteRolePermissionsBoundaryRequest) GetRoleName() string { return v.RoleName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *DeleteRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *DeleteRolePolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *DeleteRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *DeleteServiceLinkedRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *DeleteUserPermissionsBoundaryRequest) GetUserName() string { return v.UserName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *DeleteUserPolicyRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *DeleteUserPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *DeleteUserRequest) GetUserName() string { return v.UserName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *DetachGroupPolicyRequest) GetGroupName() string { return v.GroupName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *DetachGroupPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *DetachRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *DetachRolePolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *DetachUserPolicyRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *DetachUserPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetAccessKeyId gives the member AccessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member AccessKeyId, or "" if it is absent.
 func (v *GetAccessKeyLastUsedRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
-// GetPolicySourceArn gives the member PolicySourceArn, "" when it is absent.
+// GetPolicySourceArn returns the member PolicySourceArn, or "" if it is absent.
 func (v *GetContextKeysForPrincipalPolicyRequest) GetPolicySourceArn() string {
 	return v.PolicySourceArn
 }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *GetGroupPolicyRequest) GetGroupName() string { return v.GroupName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *GetGroupPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *GetGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetInstanceProfileName gives the member InstanceProfileName, "" when it is absent.
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *GetInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *GetOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *GetPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *GetPolicyVersionRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *GetRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *GetRolePolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *GetRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *GetUserPolicyRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *GetUserPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *GetUserRequest) GetUserName() string { return v.UserName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListAccessKeysRequest) GetUserName() string { return v.UserName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *ListAttachedGroupPoliciesRequest) GetGroupName() string { return v.GroupName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListAttachedRolePoliciesRequest) GetRoleName() string { return v.RoleName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListAttachedUserPoliciesRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *ListEntitiesForPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *ListGroupPoliciesRequest) GetGroupName() string { return v.GroupName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListGroupsForUserRequest) GetUserName() string { return v.UserName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListInstanceProfilesForRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *ListOpenIDConnectProviderTagsRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *ListPolicyTagsRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *ListPolicyVersionsRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListRolePoliciesRequest) GetRoleName() string { return v.RoleName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListRoleTagsRequest) GetRoleName() string { return v.RoleName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListUserPoliciesRequest) GetUserName() string { return v.UserName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListUserTagsRequest) GetUserName() string { return v.UserName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *PutGroupPolicyRequest) GetGroupName() string { return v.GroupName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *PutGroupPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *PutRolePermissionsBoundaryRequest) GetRoleName() string { return v.RoleName }
 
-// GetPermissionsBoundary gives the member PermissionsBoundary, "" when it is absent.
+// GetPermissionsBoundary returns the member PermissionsBoundary, or "" if it is absent.
 func (v *PutRolePermissionsBoundaryRequest) GetPermissionsBoundary() string {
 	return v.PermissionsBoundary
 }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *PutRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *PutRolePolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *PutUserPermissionsBoundaryRequest) GetUserName() string { return v.UserName }
 
-// GetPermissionsBoundary gives the member PermissionsBoundary, "" when it is absent.
+// GetPermissionsBoundary returns the member PermissionsBoundary, or "" if it is absent.
 func (v *PutUserPermissionsBoundaryRequest) GetPermissionsBoundary() string {
 	return v.PermissionsBoundary
 }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *PutUserPolicyRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyName gives the member PolicyName, "" when it is absent.
+// GetPolicyName returns the member PolicyName, or "" if it is absent.
 func (v *PutUserPolicyRequest) GetPolicyName() string { return v.PolicyName }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *RemoveClientIDFromOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetInstanceProfileName gives the member InstanceProfileName, "" when it is absent.
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *RemoveRoleFromInstanceProfileRequest) GetInstanceProfileName() string {
 	return v.InstanceProfileName
 }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *RemoveRoleFromInstanceProfileRequest) GetRoleName() string { return v.RoleName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *RemoveUserFromGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *RemoveUserFromGroupRequest) GetUserName() string { return v.UserName }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *SetDefaultPolicyVersionRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// GetPolicySourceArn gives the member PolicySourceArn, "" when it is absent.
+// GetPolicySourceArn returns the member PolicySourceArn, or "" if it is absent.
 func (v *SimulatePrincipalPolicyRequest) GetPolicySourceArn() string { return v.PolicySourceArn }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *TagOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *TagOpenIDConnectProviderRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *TagPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *TagPolicyRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *TagRoleRequest) GetRoleName() string { return v.RoleName }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *TagRoleRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *TagUserRequest) GetUserName() string { return v.UserName }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *TagUserRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *UntagOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// RequestTagKeys gives the member TagKeys.
+// RequestTagKeys returns the member TagKeys.
 func (v *UntagOpenIDConnectProviderRequest) RequestTagKeys() []string { return v.TagKeys }
 
-// GetPolicyArn gives the member PolicyArn, "" when it is absent.
+// GetPolicyArn returns the member PolicyArn, or "" if it is absent.
 func (v *UntagPolicyRequest) GetPolicyArn() string { return v.PolicyArn }
 
-// RequestTagKeys gives the member TagKeys.
+// RequestTagKeys returns the member TagKeys.
 func (v *UntagPolicyRequest) RequestTagKeys() []string { return v.TagKeys }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *UntagRoleRequest) GetRoleName() string { return v.RoleName }
 
-// RequestTagKeys gives the member TagKeys.
+// RequestTagKeys returns the member TagKeys.
 func (v *UntagRoleRequest) RequestTagKeys() []string { return v.TagKeys }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *UntagUserRequest) GetUserName() string { return v.UserName }
 
-// RequestTagKeys gives the member TagKeys.
+// RequestTagKeys returns the member TagKeys.
 func (v *UntagUserRequest) RequestTagKeys() []string { return v.TagKeys }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetUserName() string { return v.UserName }
 
-// GetAccessKeyId gives the member AccessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member AccessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *UpdateAssumeRolePolicyRequest) GetRoleName() string { return v.RoleName }
 
-// GetGroupName gives the member GroupName, "" when it is absent.
+// GetGroupName returns the member GroupName, or "" if it is absent.
 func (v *UpdateGroupRequest) GetGroupName() string { return v.GroupName }
 
-// GetNewPath gives the member NewPath, "" when it is absent.
+// GetNewPath returns the member NewPath, or "" if it is absent.
 func (v *UpdateGroupRequest) GetNewPath() string { return v.NewPath }
 
-// GetNewGroupName gives the member NewGroupName, "" when it is absent.
+// GetNewGroupName returns the member NewGroupName, or "" if it is absent.
 func (v *UpdateGroupRequest) GetNewGroupName() string { return v.NewGroupName }
 
-// GetOpenIDConnectProviderArn gives the member OpenIDConnectProviderArn, "" when it is absent.
+// GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *UpdateOpenIDConnectProviderThumbprintRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
 }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *UpdateRoleDescriptionRequest) GetRoleName() string { return v.RoleName }
 
-// GetRoleName gives the member RoleName, "" when it is absent.
+// GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *UpdateRoleRequest) GetRoleName() string { return v.RoleName }
 
-// GetUserName gives the member UserName, "" when it is absent.
+// GetUserName returns the member UserName, or "" if it is absent.
 func (v *UpdateUserRequest) GetUserName() string { return v.UserName }
 
-// GetNewPath gives the member NewPath, "" when it is absent.
+// GetNewPath returns the member NewPath, or "" if it is absent.
 func (v *UpdateUserRequest) GetNewPath() string { return v.NewPath }
 
-// GetNewUserName gives the member NewUserName, "" when it is absent.
+// GetNewUserName returns the member NewUserName, or "" if it is absent.
 func (v *UpdateUserRequest) GetNewUserName() string { return v.NewUserName }

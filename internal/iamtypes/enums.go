@@ -2,7 +2,7 @@
 
 package iamtypes
 
-// AttachmentType has one of the values below.
+// AttachmentType is one of the values below.
 type AttachmentType string
 
 const (
@@ -11,7 +11,7 @@ const (
 	AttachmentTypeRole  AttachmentType = "role"
 )
 
-// ContextKeyTypeEnum has one of the values below.
+// ContextKeyTypeEnum is one of the values below.
 type ContextKeyTypeEnum string
 
 const (
@@ -29,7 +29,7 @@ const (
 	ContextKeyTypeEnumDateList    ContextKeyTypeEnum = "dateList"
 )
 
-// DeletionTaskStatusType has one of the values below.
+// DeletionTaskStatusType is one of the values below.
 type DeletionTaskStatusType string
 
 const (
@@ -39,7 +39,7 @@ const (
 	DeletionTaskStatusTypeNOT_STARTED DeletionTaskStatusType = "NOT_STARTED"
 )
 
-// EntityType has one of the values below.
+// EntityType is one of the values below.
 type EntityType string
 
 const (
@@ -50,14 +50,14 @@ const (
 	EntityTypeAWSManagedPolicy   EntityType = "AWSManagedPolicy"
 )
 
-// PermissionsBoundaryAttachmentType has one of the values below.
+// PermissionsBoundaryAttachmentType is one of the values below.
 type PermissionsBoundaryAttachmentType string
 
 const (
 	PermissionsBoundaryAttachmentTypePermissionsBoundaryPolicy PermissionsBoundaryAttachmentType = "PermissionsBoundaryPolicy"
 )
 
-// PolicyEvaluationDecisionType has one of the values below.
+// PolicyEvaluationDecisionType is one of the values below.
 type PolicyEvaluationDecisionType string
 
 const (
@@ -66,7 +66,7 @@ const (
 	PolicyEvaluationDecisionTypeImplicitDeny PolicyEvaluationDecisionType = "implicitDeny"
 )
 
-// PolicyIdentifierPolicyType has one of the values below.
+// PolicyIdentifierPolicyType is one of the values below.
 type PolicyIdentifierPolicyType string
 
 const (
@@ -78,7 +78,7 @@ const (
 	PolicyIdentifierPolicyTypeRcp                PolicyIdentifierPolicyType = "rcp"
 )
 
-// PolicySourceType has one of the values below.
+// PolicySourceType is one of the values below.
 type PolicySourceType string
 
 const (
@@ -91,7 +91,7 @@ const (
 	PolicySourceTypeNone        PolicySourceType = "none"
 )
 
-// PolicyUsageType has one of the values below.
+// PolicyUsageType is one of the values below.
 type PolicyUsageType string
 
 const (
@@ -99,7 +99,7 @@ const (
 	PolicyUsageTypePermissionsBoundary PolicyUsageType = "PermissionsBoundary"
 )
 
-// PolicyScopeType has one of the values below.
+// PolicyScopeType is one of the values below.
 type PolicyScopeType string
 
 const (
@@ -108,7 +108,7 @@ const (
 	PolicyScopeTypeLocal PolicyScopeType = "Local"
 )
 
-// StatusType has one of the values below.
+// StatusType is one of the values below.
 type StatusType string
 
 const (
@@ -117,7 +117,7 @@ const (
 	StatusTypeExpired  StatusType = "Expired"
 )
 
-// SummaryKeyType has one of the values below.
+// SummaryKeyType is one of the values below.
 type SummaryKeyType string
 
 const (

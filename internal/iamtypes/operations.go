@@ -4,7 +4,7 @@ package iamtypes
 
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
-// Service holds what the protocol needs to know.
+// Service holds the properties of the API that its protocol needs.
 var Service = awswire.Service{
 	Name: "iam", ID: "IAM", Protocol: "query", APIVersion: "2010-05-08",
 	SigningName: "iam", TargetPrefix: "", Namespace: "https://iam.amazonaws.com/doc/2010-05-08/",

@@ -2,17 +2,17 @@
 
 package ststypes
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *AssumeRoleRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
 
-// GetAccessKeyId gives the member AccessKeyId, "" when it is absent.
+// GetAccessKeyId returns the member AccessKeyId, or "" if it is absent.
 func (v *GetAccessKeyInfoRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
-// RequestTags calls each for every tag of the request, in order.
+// RequestTags calls each for every tag of the request, in the order of the request.
 func (v *GetFederationTokenRequest) RequestTags(each func(key, value string)) {
 	for i := range v.Tags {
 		each(v.Tags[i].Key, v.Tags[i].Value)

@@ -4,7 +4,7 @@ package ststypes
 
 import "github.com/ecrin-dev/ecrin/internal/awswire"
 
-// Service holds what the protocol needs to know.
+// Service holds the properties of the API that its protocol needs.
 var Service = awswire.Service{
 	Name: "sts", ID: "STS", Protocol: "query", APIVersion: "2011-06-15",
 	SigningName: "sts", TargetPrefix: "", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",

@@ -9,13 +9,13 @@ type AssumeRoleRequest struct {
 	RoleArn                 string                 `json:"RoleArn"`         // required, 20 to 2048 characters
 	RoleSessionName         string                 `json:"RoleSessionName"` // required, 2 to 64 characters
 	PolicyArns              []PolicyDescriptorType `json:"PolicyArns,omitzero"`
-	Policy                  string                 `json:"Policy,omitzero"`                  // at least 1 characters
+	Policy                  string                 `json:"Policy,omitzero"`                  // at least 1 character
 	DurationSeconds         *int32                 `json:"DurationSeconds,omitzero"`         // 900 to 43200
 	Tags                    []Tag                  `json:"Tags,omitzero"`                    // at most 50 elements
 	TransitiveTagKeys       []string               `json:"TransitiveTagKeys,omitzero"`       // at most 50 elements
 	ExternalId              string                 `json:"ExternalId,omitzero"`              // 2 to 1224 characters
 	SerialNumber            string                 `json:"SerialNumber,omitzero"`            // 9 to 256 characters
-	TokenCode               string                 `json:"TokenCode,omitzero"`               // 6 to 6 characters
+	TokenCode               string                 `json:"TokenCode,omitzero"`               // exactly 6 characters
 	SourceIdentity          string                 `json:"SourceIdentity,omitzero"`          // 2 to 64 characters
 	ProvidedContexts        []ProvidedContext      `json:"ProvidedContexts,omitzero"`        // 1 to 5 elements
 	MinimumSessionTokenSize *int32                 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
@@ -130,7 +130,7 @@ type GetFederationTokenResponse struct {
 type GetSessionTokenRequest struct {
 	DurationSeconds         *int32 `json:"DurationSeconds,omitzero"`         // 900 to 129600
 	SerialNumber            string `json:"SerialNumber,omitzero"`            // 9 to 256 characters
-	TokenCode               string `json:"TokenCode,omitzero"`               // 6 to 6 characters
+	TokenCode               string `json:"TokenCode,omitzero"`               // exactly 6 characters
 	MinimumSessionTokenSize *int32 `json:"MinimumSessionTokenSize,omitzero"` // 0 to 4096
 }
 

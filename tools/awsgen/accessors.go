@@ -2,15 +2,15 @@ package main
 
 import "slices"
 
-// namingMembers are the text members by which requests name what they are about. Each request that has one gets an accessor
-// for it, so that one resolver serves all operations with that member.
+// namingMembers are the string members that name the target of a request. Each request with such a member gets an
+// accessor for it, so that one resolver serves all operations that have the member.
 var namingMembers = []string{
 	"registryId", "repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId",
 	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",
 }
 
-// accessors writes, for each request, a method for each of its naming members, and those that read resource tags:
+// accessors writes a method for each naming member of each request, and the methods that read resource tags:
 // RequestTags for a member Tags of keys and values, RequestTagKeys for a member TagKeys.
 func (g *generator) accessors() {
 	g.file()
@@ -26,21 +26,21 @@ func (g *generator) accessors() {
 			field, pointer := goName(m.Name), g.pointer(m)
 			switch {
 			case slices.Contains(namingMembers, m.Name) && g.Shapes[m.Shape].Type == "string" && g.Shapes[m.Shape].Enum == nil && !pointer:
-				g.p("// Get%s gives the member %s, \"\" when it is absent.", field, m.Name)
+				g.p("// Get%s returns the member %s, or \"\" if it is absent.", field, m.Name)
 				g.p("func (v *%s) Get%s() string { return v.%s }\n", goName(s.Name), field, field)
 			case field == "Tags" && g.Shapes[m.Shape].Type == "list" && g.pairs(g.Shapes[m.Shape].Member.Shape):
-				g.p("// RequestTags calls each for every tag of the request, in order.")
+				g.p("// RequestTags calls each for every tag of the request, in the order of the request.")
 				g.p("func (v *%s) RequestTags(each func(key, value string)) {", goName(s.Name))
 				g.p("for i := range v.Tags {\neach(v.Tags[i].Key, v.Tags[i].Value)\n}\n}\n")
 			case field == "TagKeys" && g.Shapes[m.Shape].Type == "list":
-				g.p("// RequestTagKeys gives the member %s.", m.Name)
+				g.p("// RequestTagKeys returns the member %s.", m.Name)
 				g.p("func (v *%s) RequestTagKeys() []string { return v.TagKeys }\n", goName(s.Name))
 			}
 		}
 	}
 }
 
-// pairs tells whether a structure has a key and a value that are texts.
+// pairs reports whether a structure has the string members key and value.
 func (g *generator) pairs(shape string) bool {
 	found := 0
 	for _, m := range g.Shapes[shape].Members {

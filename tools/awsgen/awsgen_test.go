@@ -17,7 +17,7 @@ import (
 
 const root = "../.."
 
-// What is committed is what the generator writes, no more and no less.
+// The committed files are equal to those that the generator writes.
 func TestGeneratedFilesAreCurrent(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages {
@@ -48,7 +48,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	}
 }
 
-// compile builds generated files as if they stood in internal/PKG.
+// compile builds generated files as if they were in internal/PKG.
 func compile(t *testing.T, pkg string, files map[string][]byte) {
 	t.Helper()
 	if testing.Short() {
@@ -81,7 +81,7 @@ func compile(t *testing.T, pkg string, files map[string][]byte) {
 	}
 }
 
-// IAM has no package yet, but it can have one.
+// The generated files of the IAM model compile.
 func TestIAMCompiles(t *testing.T) {
 	t.Parallel()
 	files, err := generate("iam", "iamtypes")
@@ -102,11 +102,11 @@ func TestList(t *testing.T) {
 		t.Errorf("got %q, want 7 lines that begin with %q", out.String(), want)
 	}
 	if err := run(root, "s3", &out); err == nil {
-		t.Error("lists the operations of a model that does not exist")
+		t.Error("run -list s3: got no error, want one for an unknown model")
 	}
 }
 
-// The forms of members that the three models do not all show.
+// The kinds of members that the models do not all have.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	const model = `{"metadata":{"protocol":"json","serviceId":"T"},"operations":{"Do":{"input":"In","output":"Out"}},"shapes":{
@@ -144,11 +144,11 @@ func TestForms(t *testing.T) {
 		"ruleAge = awswire.IntRule{Min: -9223372036854775808, Max: 9}",
 	} {
 		if !strings.Contains(all, want) {
-			t.Errorf("the generated text lacks: %s\n%s", want, all)
+			t.Errorf("the generated files do not contain %s\n%s", want, all)
 		}
 	}
 	if strings.Contains(all, "ruleGuess") {
-		t.Error("a constraint that is not verified is checked")
+		t.Error("got ruleGuess, want no rule for a shape with unverified constraints")
 	}
 	compile(t, "ttypes", files)
 }

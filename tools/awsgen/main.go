@@ -17,7 +17,7 @@ import (
 
 //go:generate go run . -root ../..
 
-// packages says which model becomes which package. A model that is not in api/ is left out.
+// packages lists the models and their packages. A model that is not in api/ is skipped.
 var packages = []struct{ model, dir string }{
 	{"ecr", "internal/ecrtypes"},
 	{"sts", "internal/ststypes"},

@@ -8,11 +8,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/awsmodel"
 )
 
-// operations writes the service's facts, its operations and its errors.
+// operations writes the properties, the operations and the errors of the service.
 func (g *generator) operations() {
 	md := g.Metadata
 	g.file(awswirePath)
-	g.p("// Service holds what the protocol needs to know.\nvar Service = awswire.Service{")
+	g.p("// Service holds the properties of the API that its protocol needs.\nvar Service = awswire.Service{")
 	g.p("Name: %q, ID: %q, Protocol: %q, APIVersion: %q,", g.Name, md.ServiceID, md.Protocol, md.APIVersion)
 	g.p("SigningName: %q, TargetPrefix: %q, Namespace: %q,\n}\n", md.SigningName, md.TargetPrefix, md.XMLNamespace)
 

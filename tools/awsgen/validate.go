@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/awsmodel"
 )
 
-// rule gives the Go expression of a shape's constraint, or nothing when it has none.
+// rule returns the Go expression of the constraint of a shape, or "" if it has none.
 func rule(s *awsmodel.Shape) string {
 	if s.ConstraintsUnverified {
 		return ""
@@ -72,7 +72,7 @@ func literal(s string) string {
 
 func ruleName(shape string) string { return "rule" + goName(shape) }
 
-// rules writes the constraints of the shapes that requests hold.
+// rules writes the constraints of the shapes of requests.
 func (g *generator) rules() {
 	var lines []string
 	for _, n := range slices.Sorted(maps.Keys(g.input)) {
@@ -88,7 +88,7 @@ func (g *generator) rules() {
 	g.p("var (\n%s\n)", strings.Join(lines, "\n"))
 }
 
-// validate writes Validate and check for every structure that a request can hold.
+// validate writes the methods Validate and check of every structure of requests.
 func (g *generator) validate() {
 	g.file(awswirePath)
 	for _, s := range g.types {
@@ -113,7 +113,7 @@ func (g *generator) validate() {
 	}
 }
 
-// checked tells whether a value of the shape has anything to check.
+// checked reports whether values of the shape need checks.
 func (g *generator) checked(shape string) bool {
 	s := g.Shapes[shape]
 	switch {
@@ -152,7 +152,7 @@ func (g *generator) checkMember(m awsmodel.Member) {
 	}
 }
 
-// text gives field as a string.
+// text returns the Go expression of field as a string.
 func (g *generator) text(s *awsmodel.Shape, field string) string {
 	if s.Enum != nil {
 		return "string(" + field + ")"
@@ -160,8 +160,8 @@ func (g *generator) text(s *awsmodel.Shape, field string) string {
 	return field
 }
 
-// checkValue writes the checks of a value that is there. within is the awswire constant of the place inside a list
-// or map, or empty.
+// checkValue writes the checks of a present value. within is the awswire constant for a value in a list or map, else
+// "".
 func (g *generator) checkValue(s *awsmodel.Shape, field, at, within string) {
 	has := rule(s) != ""
 	switch s.Type {
@@ -196,7 +196,7 @@ func (g *generator) checkValue(s *awsmodel.Shape, field, at, within string) {
 		if !g.checked(key.Name) && !g.checked(value.Name) {
 			return
 		}
-		// Sorted, so that the same request always gets the same answer.
+		// Sorted, so that equal requests get equal answers.
 		g.p("for _, k := range awswire.SortedKeys(%s) {", field)
 		g.checkValue(key, "k", at, "awswire.Keys")
 		switch {
