@@ -130,6 +130,17 @@ func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string
 	})
 }
 
+// DeleteAlias takes an alias from the account that has it. Errors: fault.NoSuchEntity (it has another one, or none).
+func (s *Store) DeleteAlias(ctx context.Context, account name.Account, alias string) error {
+	return s.identity(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE accounts SET alias = '' WHERE id = $1 AND alias = $2 AND alias <> ''`, account.String(), alias)
+		if err == nil && n == 0 {
+			err = fault.NoSuchEntity.New("The account alias %s cannot be found.", name.Clip(alias))
+		}
+		return err
+	})
+}
+
 // aliasTaken tells, inside the transaction, whether another account has an alias.
 func aliasTaken(t *tx, account name.Account, alias string) (bool, error) {
 	var one int

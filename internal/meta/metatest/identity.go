@@ -26,6 +26,7 @@ func testIdentityGeneration(w *World) {
 			return w.CreateAccount(w.Ctx, meta.Account{ID: other, CreatedAt: monday}, Key(other, "AKIAO"))
 		}},
 		{"SetAlias", true, func() error { return w.SetAlias(w.Ctx, other, "a") }},
+		{"DeleteAlias", true, func() error { return w.DeleteAlias(w.Ctx, other, "a") }},
 		{"DeleteAccount", true, func() error { return w.DeleteAccount(w.Ctx, other, false) }},
 		{"CreateEntity", true, func() error { return w.CreateEntity(w.Ctx, plain(meta.User, "y"), nil, 9) }},
 		{"CreateManagedPolicy", true, func() error { return w.CreateManagedPolicy(w.Ctx, plain(meta.ManagedPolicy, "y"), "{}", nil, 9) }},

@@ -116,8 +116,12 @@ func testAliases(w *World) {
 	w.Must(w.SetAlias(w.Ctx, other, ""))
 	w.Must(w.SetAlias(w.Ctx, Account, "two"))
 	w.Equal(alias(), "two", "an alias that is free again")
-	w.Must(w.SetAlias(w.Ctx, Account, ""))
+	w.Want(w.DeleteAlias(w.Ctx, Account, "one"), fault.NoSuchEntity, "deleting an alias that was replaced")
+	w.Equal(alias(), "two", "the alias in its place")
+	w.Must(w.DeleteAlias(w.Ctx, Account, "two"))
 	w.Equal(alias(), "", "no alias, as another account")
+	w.Want(w.DeleteAlias(w.Ctx, Account, ""), fault.NoSuchEntity, "deleting no alias")
+	w.Must(w.SetAlias(w.Ctx, Account, ""))
 	w.Want(w.SetAlias(w.Ctx, nowhere, "three"), fault.AccountNotFound, "an account that is not there")
 	w.Equal(race(w, 8, fault.EntityAlreadyExists, func(i int) error {
 		id := Account
