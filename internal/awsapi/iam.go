@@ -108,15 +108,15 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 	iamOp("UntagOpenIDConnectProvider", iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider),
 	iamOp("ListOpenIDConnectProviderTags", iam.OnProvider, (*iam.Service).ListOpenIDConnectProviderTags),
 
-	iamNamed("CreateAccountAlias", iam.OnAccount, (*iam.Service).CreateAccountAlias),
-	iamNamed("ListAccountAliases", iam.OnAccount, (*iam.Service).ListAccountAliases),
-	iamNamed("DeleteAccountAlias", iam.OnAccount, (*iam.Service).DeleteAccountAlias),
-	iamNamed("GetAccountSummary", iam.OnAccount, (*iam.Service).GetAccountSummary),
-	iamNamed("GetAccountAuthorizationDetails", iam.OnAccount, (*iam.Service).GetAccountAuthorizationDetails),
-	iamNamed("GetContextKeysForCustomPolicy", iam.OnAccount, (*iam.Service).GetContextKeysForCustomPolicy),
-	iamNamed("GetContextKeysForPrincipalPolicy", iam.OnPolicySource, (*iam.Service).GetContextKeysForPrincipalPolicy),
-	iamNamed("SimulateCustomPolicy", iam.OnAccount, (*iam.Service).SimulateCustomPolicy),
-	iamNamed("SimulatePrincipalPolicy", iam.OnPolicySource, (*iam.Service).SimulatePrincipalPolicy),
+	iamOp("CreateAccountAlias", iam.OnAccount, (*iam.Service).CreateAccountAlias),
+	iamOp("ListAccountAliases", iam.OnAccount, (*iam.Service).ListAccountAliases),
+	iamOp("DeleteAccountAlias", iam.OnAccount, (*iam.Service).DeleteAccountAlias),
+	iamOp("GetAccountSummary", iam.OnAccount, (*iam.Service).GetAccountSummary),
+	iamOp("GetAccountAuthorizationDetails", iam.OnAccount, (*iam.Service).GetAccountAuthorizationDetails),
+	iamOp("GetContextKeysForCustomPolicy", iam.OnAccount, (*iam.Service).GetContextKeysForCustomPolicy),
+	iamOp("GetContextKeysForPrincipalPolicy", iam.OnPolicySource, (*iam.Service).GetContextKeysForPrincipalPolicy),
+	iamOp("SimulateCustomPolicy", iam.OnAccount, (*iam.Service).SimulateCustomPolicy),
+	iamOp("SimulatePrincipalPolicy", iam.OnPolicySource, (*iam.Service).SimulatePrincipalPolicy),
 )
 
 // iamOp makes a row of IAM, whose condition keys are the same for all operations that have their members.
@@ -130,19 +130,4 @@ func iamOp[In, T, Out any, P interface {
 		return t, err
 	}
 	return row{name, operation{action: "iam:" + name, resolve: bind[iam.Service, In, T, Out, P](func(a *API) *iam.Service { return a.iam }, withKeys, run)}}
-}
-
-// iamNamed makes a row of an operation that finds what it acts on by its name.
-func iamNamed[In, T, Out any, P interface {
-	*In
-	awswire.Input
-}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*iam.Service, context.Context, identity.Caller, *In) (*Out, error)) row {
-	asked := func(s *iam.Service, ctx context.Context, req guard.Request, in *In) (guard.Target[T], error) {
-		t, err := on(s, ctx, req, in)
-		t.Absent = nil
-		return t, err
-	}
-	return iamOp[In, T, Out, P](name, asked, func(s *iam.Service, ctx context.Context, by identity.Caller, _ T, in *In) (*Out, error) {
-		return run(s, ctx, by, in)
-	})
 }

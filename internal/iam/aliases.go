@@ -5,14 +5,14 @@ import (
 	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
-	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
 // CreateAccountAlias gives the account an alias, in the place of the one that it may have. Errors: fault.EntityAlreadyExists
 // (another account has it). Source: IAM API reference, CreateAccountAlias; IAM user guide, account aliases.
-func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, in *iamtypes.CreateAccountAliasRequest) (*None, error) {
+func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateAccountAliasRequest) (*None, error) {
 	err := s.meta.SetAlias(ctx, c.Account, in.AccountAlias)
 	if errors.Is(err, fault.EntityAlreadyExists) {
 		err = fault.EntityAlreadyExists.New("The account alias %s already exists.", in.AccountAlias).Because(err)
@@ -22,7 +22,7 @@ func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, in 
 
 // ListAccountAliases lists the alias of the account, if it has one. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListAccountAliases.
-func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, in *iamtypes.ListAccountAliasesRequest) (*iamtypes.ListAccountAliasesResponse, error) {
+func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListAccountAliasesRequest) (*iamtypes.ListAccountAliasesResponse, error) {
 	p, err := s.paging(c, "ListAccountAliases", in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -41,13 +41,6 @@ func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, in 
 
 // DeleteAccountAlias takes the alias from the account. Errors: fault.NoSuchEntity (it has another one, or none).
 // Source: IAM API reference, DeleteAccountAlias.
-func (s *Service) DeleteAccountAlias(ctx context.Context, c identity.Caller, in *iamtypes.DeleteAccountAliasRequest) (*None, error) {
-	a, err := s.meta.Account(ctx, c.Account)
-	if err != nil {
-		return nil, err
-	}
-	if a.Alias != in.AccountAlias {
-		return nil, fault.NoSuchEntity.New("The account alias %s cannot be found.", name.Clip(in.AccountAlias))
-	}
-	return none(s.meta.SetAlias(ctx, c.Account, ""))
+func (s *Service) DeleteAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.DeleteAccountAliasRequest) (*None, error) {
+	return none(s.meta.DeleteAlias(ctx, c.Account, in.AccountAlias))
 }

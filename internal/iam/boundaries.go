@@ -38,7 +38,8 @@ func (s *Service) onBoundary(ctx context.Context, req guard.Request, kind meta.E
 // PutUserPermissionsBoundary makes a managed policy the limit of what a user can be allowed by its other policies.
 //
 // Errors: fault.NoSuchEntity (the user, the policy), fault.InvalidInput (the ARN), fault.PolicyNotAttachable (a policy of
-// service-linked roles). Source: IAM API reference, PutUserPermissionsBoundary.
+// service-linked roles), fault.TargetChanged (the user has another name or path).
+// Source: IAM API reference, PutUserPermissionsBoundary.
 func (s *Service) PutUserPermissionsBoundary(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.PutUserPermissionsBoundaryRequest) (*None, error) {
 	return s.setBoundary(ctx, t.Entity, t.Policy.ARN)
 }
@@ -51,7 +52,8 @@ func (s *Service) PutRolePermissionsBoundary(ctx context.Context, _ identity.Cal
 }
 
 // DeleteUserPermissionsBoundary takes the limit away: the user is then allowed whatever its other policies allow. One without
-// a boundary stays as it is. Errors: fault.NoSuchEntity. Source: IAM API reference, DeleteUserPermissionsBoundary.
+// a boundary stays as it is. Errors: fault.NoSuchEntity, fault.TargetChanged.
+// Source: IAM API reference, DeleteUserPermissionsBoundary.
 func (s *Service) DeleteUserPermissionsBoundary(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteUserPermissionsBoundaryRequest) (*None, error) {
 	return s.setBoundary(ctx, e, "")
 }

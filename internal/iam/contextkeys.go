@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -17,7 +18,7 @@ import (
 //
 // Errors: fault.InvalidInput (a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForCustomPolicy.
-func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, _ guard.Nothing, in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
 	keys, err := keysOf(nil, in.PolicyInputList)
 	if err != nil {
 		return nil, err
@@ -30,11 +31,7 @@ func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Ca
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN; a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForPrincipalPolicy.
-func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, c identity.Caller, in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
-	e, err := s.policySource(ctx, c, in.PolicySourceArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
 	all, err := s.heldBy(ctx, e)
 	if err != nil {
 		return nil, err
@@ -99,9 +96,9 @@ func input(list string, i int, text string, kind policy.Kind) (*policy.Document,
 	return d, nil
 }
 
-// policySource finds the user, group or role of the caller's account whose policies a request is about.
+// policySource finds the user, group or role of an account whose policies a request is about.
 // Errors: fault.InvalidInput (an ARN of anything else), fault.NoSuchEntity, for those of other accounts too.
-func (s *Service) policySource(ctx context.Context, c identity.Caller, arn string) (meta.Entity, error) {
+func (s *Service) policySource(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	of, known := map[name.EntityKind]meta.EntityKind{
 		name.IAMUser: meta.User, name.IAMGroup: meta.Group, name.IAMRole: meta.Role,
@@ -111,7 +108,7 @@ func (s *Service) policySource(ctx context.Context, c identity.Caller, arn strin
 	}
 	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", named.Kind, name.Clip(named.Name))
 	// One of another account has another ARN.
-	e, err := s.meta.Entity(ctx, c.Account, of, named.Name)
+	e, err := s.meta.Entity(ctx, account, of, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return meta.Entity{}, none
 	}

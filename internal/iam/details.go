@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/awswire"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -21,7 +22,7 @@ var detailed = []iamtypes.EntityType{
 // policies and those of AWS that something in it has, in this order and each by name. Filter chooses among them.
 //
 // Errors: fault.Validation (the marker). Source: IAM API reference, GetAccountAuthorizationDetails.
-func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity.Caller, in *iamtypes.GetAccountAuthorizationDetailsRequest) (*iamtypes.GetAccountAuthorizationDetailsResponse, error) {
+func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetAccountAuthorizationDetailsRequest) (*iamtypes.GetAccountAuthorizationDetailsResponse, error) {
 	filter := []string{}
 	for _, f := range in.Filter {
 		filter = append(filter, string(f))

@@ -74,13 +74,13 @@ func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, u me
 
 // UpdateGroup changes name and path of a group, which keeps its unique id, members and policies.
 //
-// Errors: fault.NoSuchEntity, fault.EntityAlreadyExists. Source: IAM API reference, UpdateGroup.
+// Errors: fault.NoSuchEntity, fault.EntityAlreadyExists, fault.TargetChanged. Source: IAM API reference, UpdateGroup.
 func (s *Service) UpdateGroup(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateGroupRequest) (*None, error) {
 	return s.rename(ctx, e, in.NewGroupName, in.NewPath)
 }
 
-// DeleteGroup removes a group that has no members and policies any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
-// Source: IAM API reference, DeleteGroup.
+// DeleteGroup removes a group that has no members and policies any more.
+// Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.TargetChanged. Source: IAM API reference, DeleteGroup.
 func (s *Service) DeleteGroup(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteGroupRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }

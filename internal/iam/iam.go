@@ -1,8 +1,15 @@
 // Package iam does the operations of IAM: users, groups, roles, keys, providers and policies of an account.
 //
-// Each operation is one method of [Service], named as in the IAM API. It takes the caller, whose account it works on and
-// whose right has been decided before, and the request, which has been held to the rules of the model. It never asks who
-// may do what.
+// Each operation is one method of [Service], named as in the IAM API. It takes the caller, in whose account it acts, the target
+// and the request, which has been checked by the rules of the model. The target is what a guard has decided about, and was
+// resolved once by one of the On functions: a meta.Entity as it was then, or for more than one thing a [Membership], an
+// [EntityPolicy], a [ManagedPolicy], a [KeyOwner] or an [OwnedKey]; guard.Nothing for what does not exist yet and for the account
+// itself. An On function returns only the errors of the store: that a request names what does not exist, or gives no name of it,
+// is Absent of the target, and the methods document it among their errors.
+//
+// A method acts on the unique ids of its target and looks no name up again. An entity that was deleted since it was resolved is
+// fault.NoSuchEntity, whatever has its name by then. Methods that change or delete an entity itself return fault.TargetChanged when
+// it has another name or path by then, so that the request is decided anew. No method asks who may do what.
 package iam
 
 import (
@@ -35,11 +42,11 @@ type Service struct {
 
 // Options are what New needs; all are required.
 type Options struct {
-	Meta     *meta.Store
-	Identity *identity.Service
+	Meta     *meta.Store              // keeps the entities and access keys
+	Identity *identity.Service        // seals new keys, finds and shows the principals of policies, makes the subjects of simulations
 	Pages    pagetoken.Sealer         // of the markers of listings
 	TaskMAC  func(data []byte) []byte // authenticates the ids of deletion tasks, by 12 bytes or more
-	Now      func() time.Time
+	Now      func() time.Time         // of creations, changes and simulations
 }
 
 // New makes the service.

@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/identity"
 )
 
-// Every operation of the model is a method with the model's input and output.
+// Every operation of the model is a method with a target, and the model's input and output.
 func TestOperationsOfTheModel(t *testing.T) {
 	t.Parallel()
 	service := reflect.TypeFor[*iam.Service]()
@@ -23,7 +23,7 @@ func TestOperationsOfTheModel(t *testing.T) {
 		}
 		wire := iamtypes.Operations[name]
 		in := []reflect.Type{service, reflect.TypeFor[context.Context](), reflect.TypeFor[identity.Caller](), reflect.TypeOf(wire.Input())}
-		if m.Type.NumIn() > len(in) {
+		if m.Type.NumIn() > 3 {
 			in = slices.Insert(in, 3, m.Type.In(3)) // the target, of any type
 		}
 		want := reflect.FuncOf(in, []reflect.Type{reflect.TypeOf(wire.Output()), reflect.TypeFor[error]()}, false)

@@ -279,3 +279,26 @@ func TestProviderMadeAgainIsAnother(t *testing.T) {
 	}
 	same(t, "the namesake after the deletion", w.everything(t, meta.OIDCProvider, host), before)
 }
+
+// A simulation is by the policies of the principal that was resolved, and not by those of a namesake.
+func TestSimulatedPrincipalMadeAgainIsAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const arn = "arn:aws:iam::111122223333:user/u"
+	w.user(t, "u")
+	in := iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: arn, ActionNames: []string{"ecr:PutImage"}}
+	target, err := iam.OnPolicySource(w.service, t.Context(), guard.Request{By: w.root}, &in)
+	if err := errors.Join(err, target.Absent); err != nil {
+		t.Fatal(err)
+	}
+	do(t, w.DeleteUser, w.root, iamtypes.DeleteUserRequest{UserName: "u"})
+	w.user(t, "u")
+	do(t, w.AttachUserPolicy, w.root, iamtypes.AttachUserPolicyRequest{UserName: "u", PolicyArn: administrator})
+	out, err := w.service.SimulatePrincipalPolicy(t.Context(), w.root, target.Value, &in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "the decision by the deleted user", out.EvaluationResults[0].EvalDecision, iamtypes.PolicyEvaluationDecisionTypeImplicitDeny)
+	out = do(t, w.SimulatePrincipalPolicy, w.root, in)
+	same(t, "the decision by the namesake", out.EvaluationResults[0].EvalDecision, iamtypes.PolicyEvaluationDecisionTypeAllowed)
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/fault"
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -24,7 +25,7 @@ import (
 //
 // Errors: fault.InvalidInput (a policy, with the place; an action, resource, owner, caller or context entry; a resource policy
 // without CallerArn), fault.Validation (the marker). Source: IAM API reference, SimulateCustomPolicy.
-func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, in *iamtypes.SimulateCustomPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
+func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.SimulateCustomPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
 	sim := simulation{caller: policy.Caller{Kind: policy.User, Account: c.Account}, anyone: in.CallerArn == ""}
 	for i, level := range in.OrderedOrganizationPolicyInputList {
 		if len(level.ServiceControlPolicyInputList) == 0 {
@@ -55,11 +56,7 @@ func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, i
 //
 // Errors: those of SimulateCustomPolicy; fault.NoSuchEntity (whose policies they are).
 // Source: IAM API reference, SimulatePrincipalPolicy.
-func (s *Service) SimulatePrincipalPolicy(ctx context.Context, c identity.Caller, in *iamtypes.SimulatePrincipalPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
-	e, err := s.policySource(ctx, c, in.PolicySourceArn)
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) SimulatePrincipalPolicy(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.SimulatePrincipalPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
 	sim, err := s.principal(ctx, e)
 	if err != nil {
 		return nil, err
@@ -127,7 +124,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		}
 		return sim, nil
 	}
-	g, err := s.id.Named(ctx, e.ARN())
+	g, err := s.id.OfEntity(ctx, e, "")
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/ecrin-dev/ecrin/internal/guard"
 	"github.com/ecrin-dev/ecrin/internal/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/identity"
 	"github.com/ecrin-dev/ecrin/internal/meta"
@@ -42,7 +43,7 @@ var quotas = map[iamtypes.SummaryKeyType]int{
 }
 
 // GetAccountSummary counts what the account has, beside what it may have. Source: IAM API reference, GetAccountSummary.
-func (s *Service) GetAccountSummary(ctx context.Context, c identity.Caller, _ *None) (*iamtypes.GetAccountSummaryResponse, error) {
+func (s *Service) GetAccountSummary(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *None) (*iamtypes.GetAccountSummaryResponse, error) {
 	counts, err := s.meta.CountEntities(ctx, c.Account)
 	if err != nil {
 		return nil, err

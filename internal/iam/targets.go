@@ -318,9 +318,13 @@ func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *ia
 	return t, err
 }
 
-// OnPolicySource resolves the user, group or role whose policies a simulation is about.
-func OnPolicySource[In interface{ GetPolicySourceArn() string }](_ *Service, _ context.Context, req guard.Request, in In) (guard.Target[guard.Nothing], error) {
-	return guard.On(guard.Nothing{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: in.GetPolicySourceArn()}), nil
+// OnPolicySource resolves the user, group or role whose policies a request is about. It is asked about by the ARN of the request.
+func OnPolicySource[In interface{ GetPolicySourceArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+	t := guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: in.GetPolicySourceArn()})
+	var err error
+	t.Value, err = s.policySource(ctx, req.By.Account, in.GetPolicySourceArn())
+	t.Absent, err = absence(err)
+	return t, err
 }
 
 const boundaryKey = "iam:PermissionsBoundary"

@@ -100,7 +100,7 @@ func each[T, U any](all []T, show func(T) U) []U {
 
 // UpdateUser changes name and path of a user, which keeps its unique id, and with it keys, groups and policies.
 //
-// Errors: fault.NoSuchEntity, fault.EntityAlreadyExists.
+// Errors: fault.NoSuchEntity, fault.EntityAlreadyExists, fault.TargetChanged.
 // Source: IAM API reference, UpdateUser; IAM user guide, renaming an IAM user.
 func (s *Service) UpdateUser(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateUserRequest) (*None, error) {
 	return s.rename(ctx, e, in.NewUserName, in.NewPath)
@@ -130,7 +130,7 @@ func none(err error) (*None, error) {
 
 // DeleteUser removes a user that has no keys, policies and groups any more. Whatever named it names nobody then.
 //
-// Errors: fault.NoSuchEntity, fault.DeleteConflict. Source: IAM API reference, DeleteUser.
+// Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.TargetChanged. Source: IAM API reference, DeleteUser.
 func (s *Service) DeleteUser(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteUserRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }

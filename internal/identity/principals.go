@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -85,6 +86,15 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 	}).String(), nil
 }
 
+// OfEntity makes the subject of a user, or of a role in a session with a name, "" for "session". It has the policies that its
+// unique id has now. Errors: an error without a code as for Subject, also for an entity of another kind.
+func (s *Service) OfEntity(ctx context.Context, e meta.Entity, session string) (*Subject, error) {
+	if e.Kind != meta.Role {
+		return s.make(ctx, e.Account, &e, nil)
+	}
+	return s.make(ctx, e.Account, &e, &meta.Session{Kind: meta.RoleSession, Name: cmp.Or(session, "session"), IssuedAt: s.now()})
+}
+
 // Named makes the subject of a principal by its name: the ARN of a root user, user, role (in a session called "session"), role
 // session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or * for an anonymous caller.
 //
@@ -110,22 +120,12 @@ func (s *Service) Named(ctx context.Context, principal string) (*Subject, error)
 	switch p.Kind {
 	case policy.Account:
 		return s.make(ctx, p.Account, nil, nil)
-	case policy.User:
+	case policy.User, policy.Role, policy.RoleSession:
 		e, err := s.meta.EntityByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		return s.make(ctx, p.Account, &e, nil)
-	case policy.Role, policy.RoleSession:
-		e, err := s.meta.EntityByID(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		in := meta.Session{Kind: meta.RoleSession, Name: p.Session, IssuedAt: s.now()}
-		if in.Name == "" {
-			in.Name = "session"
-		}
-		return s.make(ctx, p.Account, &e, &in)
+		return s.OfEntity(ctx, e, p.Session)
 	case policy.FederatedUser:
 		// Its session may have any policies; that of the root user with all rights is the widest.
 		in := meta.Session{Kind: meta.FederatedSession, Name: p.Name, IssuedAt: s.now(), PolicyARNs: []string{administrator}}
