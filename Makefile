@@ -6,7 +6,7 @@ export CGO_ENABLED ?= 0
 FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/...
 ALL := $(FAST) ./tools/demo/...
 
-.PHONY: build demo check test fast clients identity slow bench nightly fuzz generate
+.PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz generate
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -o bin/ecrin ./cmd/ecrin
@@ -19,10 +19,14 @@ check: ## formatting and static checks
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-test: fast clients identity slow ## all tests: fast suite, real clients and acceptance rows, identities, crash loops, races
+test: postgres fast clients identity slow ## all tests: fast suite, real clients and acceptance rows, identities, crash loops, races
 
-fast: ## the edit loop: no clients, under 30 s
+fast: ## the edit loop: no clients, under 30 s; wants PostgreSQL's initdb (tools/clients/install database)
 	$(GO) test $(FAST)
+
+postgres: ## the tests with PostgreSQL, against servers that they start; installs it where it is missing on Debian
+	tools/clients/install database
+	ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./internal/pgtest ./internal/meta ./internal/conformance ./test/nodes ./test/crash ./tools/demo
 
 clients: ## real clients against the real binary; installs what is missing on Debian
 	tools/clients/install
@@ -33,7 +37,7 @@ identity: ## the AWS SDK and the aws CLI drive IAM and STS; installs the CLI whe
 	$(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## kill -9 loops, races, scale of plans, a small bench that all is measured
-	ECRIN_SLOW=1 $(GO) test -count=1 -timeout 30m ./test/crash ./test/races ./internal/meta ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./internal/meta ./tools/bench ./tools/demo
 
 bench: ## measure against real peers in one run; asserts nothing
 	tools/clients/install distribution

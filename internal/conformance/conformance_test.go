@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,9 @@ func TestPlainHost(t *testing.T) {
 // The same suite with the metadata in PostgreSQL. The log of the server does not contain the database's
 // password.
 func TestPostgreSQL(t *testing.T) {
+	if os.Getenv("ECRIN_POSTGRES") != "1" {
+		t.Skip("make postgres runs it")
+	}
 	t.Parallel()
 	url := secret.New(pgtest.Start(t).NewDatabase(t))
 	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.Database = url }})

@@ -26,6 +26,7 @@ func pair(t *testing.T) (a *town, b *meta.Store) {
 // After a change by one process, the other answers from its caches what the database says, as soon as it has refreshed them:
 // whatever it kept before, and whatever it reads at the time.
 func TestChangesOfOthersAreSeen(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a, b := pair(t)
 	seed := rand.Uint64()
@@ -110,6 +111,7 @@ func TestEachChangeIsSeen(t *testing.T) {
 
 // A process that is behind by more changes than are kept, or than it wants to read, drops all that it has.
 func TestFarBehind(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for what, deleted := range map[string]string{
 		"many changes":           ``,
@@ -166,6 +168,7 @@ func TestOldChangesAreDeleted(t *testing.T) {
 
 // Requests at the same time share a read, and none uses one that began before it.
 func TestRefreshIsShared(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a, b := pair(t)
 	const writers, each = 8, 40
@@ -202,6 +205,7 @@ func TestRefreshIsShared(t *testing.T) {
 
 // Identifiers grow in the order of the commits, whichever process makes them and whatever its clock says.
 func TestIdentifiersOfTwoProcesses(t *testing.T) {
+	long(t)
 	t.Parallel()
 	url := pgtest.Start(t).NewDatabase(t)
 	stores := []*meta.Store{openURL(t, url, time.Now), openURL(t, url, func() time.Time { return noon.AddDate(-10, 0, 0) })}

@@ -3,6 +3,7 @@ package meta_test
 import (
 	"database/sql"
 	"io/fs"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +16,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/secret"
 )
+
+// long skips a test of PostgreSQL that takes more than a moment, unless it is asked for; the moments are always tested.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("ECRIN_POSTGRES") != "1" {
+		t.Skip("ECRIN_POSTGRES=1 or make postgres runs it")
+	}
+}
 
 // openURL opens a database, with a data directory of its own.
 func openURL(t *testing.T, url string, now func() time.Time) *meta.Store {
@@ -45,6 +54,7 @@ func openPostgres(t *testing.T) *meta.Store {
 }
 
 func TestContractPostgreSQL(t *testing.T) {
+	long(t)
 	t.Parallel()
 	metatest.Run(t, openPostgres)
 }

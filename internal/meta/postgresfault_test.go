@@ -24,6 +24,7 @@ import (
 
 // What cannot be opened is refused at once, with a text that says what to do and never contains the password.
 func TestPostgreSQLIsRefused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.Start(t)
 	stopped := pgtest.New(t)
@@ -78,6 +79,7 @@ func database(t *testing.T, address string) string {
 
 // Two processes that start at once on an empty database change the schema one after the other.
 func TestStartAtOnce(t *testing.T) {
+	long(t)
 	t.Parallel()
 	url := pgtest.Start(t).NewDatabase(t)
 	var wg sync.WaitGroup
@@ -196,6 +198,7 @@ func (w *work) check(t *testing.T) {
 // A server that restarts or crashes under load loses nothing that was acknowledged, no change is made twice, and the store goes
 // on by itself.
 func TestServerRestarts(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	store := openURL(t, s.NewDatabase(t), time.Now)
@@ -221,6 +224,7 @@ func TestServerRestarts(t *testing.T) {
 
 // While the server is away every call says so soon, no more than a few connections are tried, and when it is back all works.
 func TestServerAway(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	p := newProxy(t, s.Socket())
@@ -268,6 +272,7 @@ func TestServerAway(t *testing.T) {
 
 // A server that stands still makes errors after the patience, not calls that hang; when it goes on, so does the store.
 func TestServerHangs(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(s.NewDatabase(t)), Dir: t.TempDir(), Now: time.Now, Patience: 500 * time.Millisecond})
@@ -300,6 +305,7 @@ func TestServerHangs(t *testing.T) {
 
 // A write that others do not let begin fails after the patience.
 func TestTurnIsTaken(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.Start(t)
 	url := s.NewDatabase(t)
@@ -316,6 +322,7 @@ func TestTurnIsTaken(t *testing.T) {
 
 // A server that becomes a standby refuses changes, and the store goes on when it is the primary again.
 func TestServerBecomesStandby(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	url := s.NewDatabase(t)
@@ -399,6 +406,7 @@ func TestConnectionIsLostAtCommit(t *testing.T) {
 
 // When nobody can be asked what became of a commit, the answer is neither success nor that nothing was stored.
 func TestOutcomeIsUnknown(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	p := newProxy(t, s.Socket())

@@ -53,9 +53,7 @@ var shared struct {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	shared.once.Do(func() {
-		if shared.server, shared.err = create(); shared.err == nil {
-			shared.err = shared.server.start()
-		}
+		shared.server, shared.err = Open()
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -66,16 +64,29 @@ func Start(t testing.TB) *Server {
 // New starts a server for one test, which may stop, kill and restart it. It ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s, err := create()
+	s, err := Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.stop(syscall.SIGQUIT)
-		_ = os.RemoveAll(s.dir)
-	})
-	s.Start(t)
+	t.Cleanup(s.Close)
 	return s
+}
+
+// Open starts a server for a program that is no test. Close ends it.
+func Open() (*Server, error) {
+	s, err := create()
+	if err == nil {
+		if err = s.start(); err != nil {
+			err = errors.Join(err, os.RemoveAll(s.dir))
+		}
+	}
+	return s, err
+}
+
+// Close ends the server and removes its data.
+func (s *Server) Close() {
+	s.stop(syscall.SIGQUIT)
+	_ = os.RemoveAll(s.dir)
 }
 
 // Start lets a server that was stopped or killed run again.
@@ -119,9 +130,17 @@ func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") 
 // NewDatabase makes an empty database, with options of CREATE DATABASE, and returns its address.
 func (s *Server) NewDatabase(t testing.TB, options ...string) string {
 	t.Helper()
+	url, err := s.CreateDatabase(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// CreateDatabase is NewDatabase for a program that is no test.
+func (s *Server) CreateDatabase(options ...string) (url string, err error) {
 	name := fmt.Sprintf("t%d", s.names.Add(1))
-	s.Exec(t, "postgres", `CREATE DATABASE `+name+` TEMPLATE template0 `+strings.Join(options, " "))
-	return s.URL(name)
+	return s.URL(name), s.run("postgres", `CREATE DATABASE `+name+` TEMPLATE template0 `+strings.Join(options, " "))
 }
 
 // URL is the address of a database.
@@ -132,16 +151,23 @@ func (s *Server) URL(database string) string {
 // Exec runs statements, separated by semicolons, in a database.
 func (s *Server) Exec(t testing.TB, database, text string) {
 	t.Helper()
+	if err := s.run(database, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) run(database, text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := pgx.Connect(ctx, s.URL(database))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer c.Close(ctx)
 	if _, err := c.PgConn().Exec(ctx, text).ReadAll(); err != nil {
-		t.Fatalf("%s: %v", text, err)
+		return fmt.Errorf("%s: %w", text, err)
 	}
+	return nil
 }
 
 // Log is what the server has written.
@@ -305,6 +331,12 @@ func programs() (bin string, err error) {
 		return "", errors.New("PostgreSQL is not installed here: no initdb on the PATH and none in /usr/lib/postgresql/*/bin (on Debian: apt-get install postgresql)")
 	}
 	return filepath.Dir(found[len(found)-1]), nil
+}
+
+// Installed tells whether a server can be started here.
+func Installed() bool {
+	_, err := programs()
+	return err == nil
 }
 
 func unprivileged() (uid, gid uint32, err error) {

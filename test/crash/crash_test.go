@@ -21,6 +21,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/apptest"
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
 )
 
 // rounds returns the number of kills; it is larger with ECRIN_SLOW=1.
@@ -51,10 +52,14 @@ type process struct {
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
-// serve starts the program on a data directory and waits until it reports that it is ready.
-func serve(t *testing.T, program, dir string) *process {
+// serve starts the program on a data directory, with the metadata in the PostgreSQL database of an address or without one in
+// SQLite, and waits until it says that it is ready.
+func serve(t *testing.T, program, dir, database string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(program, "serve", "--data", dir, "--listen", "127.0.0.1:0"), log: &apptest.Buffer{}}
+	if database != "" {
+		p.cmd.Env = append(os.Environ(), "ECRIN_DATABASE="+database)
+	}
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
@@ -82,11 +87,55 @@ func (p *process) kill() {
 // is without its manifest, no manifest is without its blobs, and every upload can be continued at the
 // acknowledged offset.
 func TestKillDuringPush(t *testing.T) {
+	killDuringPush(t, "", false, func(p *process) { p.kill() })
+}
+
+// The same with the metadata in PostgreSQL.
+func TestKillDuringPushOnPostgreSQL(t *testing.T) {
+	killDuringPush(t, postgres(t).NewDatabase(t), false, func(p *process) { p.kill() })
+}
+
+// The same, and the PostgreSQL server is killed or stopped under it, before ecrin is killed or at the same time.
+func TestKillPostgreSQLDuringPush(t *testing.T) {
+	postgres(t) // or skip
+	server := pgtest.New(t)
+	round := 0
+	killDuringPush(t, server.NewDatabase(t), true, func(p *process) {
+		round++
+		switch round % 3 {
+		case 0:
+			server.Kill()
+			server.Start(t)
+		case 1:
+			server.Kill()
+			p.kill()
+			server.Start(t)
+		case 2:
+			server.Stop()
+			server.Start(t)
+		}
+		p.kill() // the next round starts one
+	})
+}
+
+// postgres is the server that the tests share.
+func postgres(t *testing.T) *pgtest.Server {
+	t.Helper()
+	if os.Getenv("ECRIN_POSTGRES") != "1" {
+		t.Skip("make postgres runs it")
+	}
+	return pgtest.Start(t)
+}
+
+// killDuringPush pushes and kills, again and again, and looks at what is there after each start. mayRefuse is whether a server may
+// answer 503 since its database was killed.
+func killDuringPush(t *testing.T, database string, mayRefuse bool, kill func(*process)) {
+	t.Helper()
 	bin, dir := program(t), t.TempDir()
-	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}}
+	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}, mayRefuse: mayRefuse}
 	resumed := 0
 	for round := range rounds() {
-		p := serve(t, bin, dir)
+		p := serve(t, bin, dir, database)
 		s := apptest.Attach(t, dir)
 		root := s.Root(t)
 		var repo ocitest.Repo
@@ -100,9 +149,9 @@ func TestKillDuringPush(t *testing.T) {
 			t.Logf("the server's log ends with\n%s", tail(p.log.String(), 5000))
 			return
 		}
-		acked.pushUntil(t, round, repo, 40+rand.IntN(200), p.kill)
+		acked.pushUntil(t, round, repo, 40+rand.IntN(200), func() { kill(p) })
 	}
-	p := serve(t, bin, dir)
+	p := serve(t, bin, dir, database)
 	root := apptest.Attach(t, dir).Root(t)
 	repo := root.Docker(t).Repo("team/app")
 	resumed += acked.check(t, rounds(), root, repo)

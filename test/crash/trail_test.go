@@ -14,13 +14,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/ocitest"
 )
 
-// TestKillKeepsTheTrail: a change whose response was sent has exactly one line in the trail, even if the server
-// is killed immediately after the response.
-func TestKillKeepsTheTrail(t *testing.T) {
+// TestKillKeepsTheTrail: a change whose answer was sent has its line after a kill right behind the answer, once.
+func TestKillKeepsTheTrail(t *testing.T) { killKeepsTheTrail(t, "") }
+
+// The same with the metadata in PostgreSQL: the lines wait there for the process that made them.
+func TestKillKeepsTheTrailOnPostgreSQL(t *testing.T) {
+	killKeepsTheTrail(t, postgres(t).NewDatabase(t))
+}
+
+func killKeepsTheTrail(t *testing.T, database string) {
+	t.Helper()
 	bin, dir := program(t), t.TempDir()
 	want := map[string]bool{} // by name and parameters of the change
 	for round := range rounds() {
-		p := serve(t, bin, dir)
+		p := serve(t, bin, dir, database)
 		s := apptest.Attach(t, dir)
 		api := s.Root(t).ECR()
 		repository := fmt.Sprintf("team/r%d", round)
@@ -38,7 +45,7 @@ func TestKillKeepsTheTrail(t *testing.T) {
 		}
 		p.kill()
 	}
-	p := serve(t, bin, dir)
+	p := serve(t, bin, dir, database)
 	s := apptest.Attach(t, dir)
 	got := map[string]int{}
 	ids := map[string]bool{}

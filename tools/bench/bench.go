@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
 )
 
 // bench is the state of a run: the servers, their content, and the duration of the measurements.
@@ -33,7 +35,9 @@ type bench struct {
 
 	account, userKey          account
 	ecrin, dist, bare, static *door
-	pushed                    int // number of tags that the PUT rows have created
+	postgres                  *door          // ecrin with PostgreSQL, nil where there is none
+	database                  *pgtest.Server // its server
+	pushed                    int            // tags that PUT rows have made
 	say                       func(format string, a ...any)
 }
 
@@ -96,6 +100,9 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if err := b.makeUser(ctx); err != nil {
 		return err
 	}
+	if err := b.openPostgres(ctx); err != nil {
+		return err
+	}
 	dist, err := b.startDistribution(ctx)
 	if err != nil {
 		return err
@@ -128,7 +135,7 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 
 // openEcrin starts ecrin and gets a token.
 func (b *bench) openEcrin(ctx context.Context) error {
-	p, err := b.startEcrin(ctx, b.data)
+	p, err := b.startEcrin(ctx, b.data, "")
 	if err != nil {
 		return err
 	}
@@ -139,7 +146,38 @@ func (b *bench) openEcrin(ctx context.Context) error {
 	return b.ecrin.login(ctx, b.account)
 }
 
-// content stores the content for the rows: ten tags and a large blob.
+// openPostgres starts another ecrin, whose metadata is in a PostgreSQL server that runs beside it on the same disk.
+func (b *bench) openPostgres(ctx context.Context) (err error) {
+	if !pgtest.Installed() {
+		return nil
+	}
+	if b.database, err = pgtest.Open(); err != nil {
+		return err
+	}
+	url, err := b.database.CreateDatabase()
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(b.dir, "postgres-data")
+	p, err := b.startEcrin(ctx, data, url)
+	if err != nil {
+		return err
+	}
+	b.postgres = &door{process: p}
+	root, err := b.readAccount(ctx, data)
+	if err != nil {
+		return err
+	}
+	if err := b.postgres.login(ctx, root); err != nil {
+		return err
+	}
+	if err := b.postgres.api(ctx, root, "CreateRepository", map[string]string{"repositoryName": few}, &struct{}{}); err != nil {
+		return err
+	}
+	return b.postgres.push(few, fewTags)
+}
+
+// content is what a registry needs for the rows: ten tags and a large blob.
 func (b *bench) content(d *door) error {
 	if err := d.push(few, fewTags); err != nil {
 		return err
@@ -154,10 +192,13 @@ func (b *bench) content(d *door) error {
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.dist, b.bare, b.static} {
+	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static} {
 		if d != nil && d.process != nil {
 			errs = append(errs, d.stop())
 		}
+	}
+	if b.database != nil {
+		b.database.Close()
 	}
 	return errors.Join(errs...)
 }
@@ -200,6 +241,9 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		r.order = append(r.order, row.name)
 		r.units[row.name] = row.unit
 		r.Details[row.name] = all
+	}
+	if b.postgres == nil {
+		r.Notes = append(r.Notes, "There is no PostgreSQL here: its rows were left out.")
 	}
 	if b.static != nil && b.static.name != "nginx" {
 		r.Notes = append(r.Notes, "There is no nginx on this machine: the static file server was Go's.")

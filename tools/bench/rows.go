@@ -15,7 +15,7 @@ const connections = 32
 // rows returns the cases of the design's table of speeds, in its order.
 func (b *bench) rows() []row {
 	d := distribution
-	return []row{
+	all := []row{
 		{"manifest GET by tag", "req/s", []contender{
 			{"ecrin", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
 			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
@@ -78,6 +78,22 @@ func (b *bench) rows() []row {
 			{"ecrin", b.starts},
 		}, []target{{of: value, less: true, goal: 1}, {of: memory, less: true, goal: 40, unit: "MB idle"}}},
 	}
+	if b.postgres == nil {
+		return all
+	}
+	return append(all,
+		row{"manifest GET by tag, PostgreSQL", "req/s", []contender{
+			{"ecrin", b.get(b.postgres, connections, manifestOf(b.postgres, few, fewTags))},
+			{"ecrin, SQLite", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+		}, []target{{peer: "ecrin, SQLite", of: value, goal: 0.5}}},
+		row{"manifest GET by tag, PostgreSQL, one connection", "req/s", []contender{
+			{"ecrin", b.get(b.postgres, 1, manifestOf(b.postgres, few, fewTags))},
+			{"ecrin, SQLite", b.get(b.ecrin, 1, manifestOf(b.ecrin, few, fewTags))},
+		}, []target{{peer: "ecrin, SQLite", of: value, goal: 0.3}}},
+		row{"PUT of a tag, 8 writers, PostgreSQL", "req/s", []contender{
+			{"ecrin", b.putTags(b.postgres, few)}, {"ecrin, SQLite", b.putTags(b.ecrin, few)},
+		}, []target{{peer: "ecrin, SQLite", of: value, goal: 0.3}}},
+	)
 }
 
 const distribution = "distribution"

@@ -15,13 +15,14 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/app"
 	"github.com/ecrin-dev/ecrin/internal/config"
+	"github.com/ecrin-dev/ecrin/internal/secret"
 )
 
 // serveProfiled runs ecrin's server in this program, with pprof on a separate address. The product has no such
 // endpoint.
 func serveProfiled(data, listen, profile string) error {
 	c := config.Default()
-	c.Data, c.Listen = data, []string{listen}
+	c.Data, c.Listen, c.Database = data, []string{listen}, secret.New(os.Getenv("ECRIN_DATABASE"))
 	checked, err := c.Check()
 	if err != nil {
 		return err

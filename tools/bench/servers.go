@@ -23,9 +23,9 @@ func buildEcrin(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// startEcrin starts ecrin on the directory data. With a profile address, it starts this program, which runs the
-// same server and net/http/pprof.
-func (b *bench) startEcrin(ctx context.Context, data string) (*process, error) {
+// startEcrin starts ecrin on the directory data, with the metadata in the PostgreSQL database of an address, or in SQLite without
+// one. With a profile address, it starts this program, which runs the same server and net/http/pprof.
+func (b *bench) startEcrin(ctx context.Context, data, database string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -41,6 +41,9 @@ func (b *bench) startEcrin(ctx context.Context, data string) (*process, error) {
 		if !strings.HasPrefix(pair, "ECRIN_") {
 			cmd.Env = append(cmd.Env, pair)
 		}
+	}
+	if database != "" {
+		cmd.Env = append(cmd.Env, "ECRIN_DATABASE="+database)
 	}
 	return start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
 }

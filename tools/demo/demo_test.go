@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/pack"
+	"github.com/ecrin-dev/ecrin/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -174,7 +175,24 @@ func TestDemoOfEcrin(t *testing.T) {
 		t.Skip("-short: this builds ecrin for two platforms")
 	}
 	t.Parallel()
-	out, err := demo(t, nil)
+	demoOfEcrin(t, nil)
+}
+
+// The same with the metadata in PostgreSQL.
+func TestDemoOnPostgreSQL(t *testing.T) {
+	if os.Getenv("ECRIN_POSTGRES") != "1" {
+		t.Skip("make postgres runs it")
+	}
+	t.Parallel()
+	out := demoOfEcrin(t, map[string]string{"DEMO_DATABASE": pgtest.Start(t).NewDatabase(t)})
+	if !strings.Contains(out, "its metadata is in PostgreSQL") || strings.Contains(out, pgtest.Password) {
+		t.Errorf("the output does not say where the metadata is, or has the password:\n%s", out)
+	}
+}
+
+func demoOfEcrin(t *testing.T, env map[string]string) (out string) {
+	t.Helper()
+	out, err := demo(t, env)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -190,6 +208,7 @@ func TestDemoOfEcrin(t *testing.T) {
 	if !strings.Contains(out, "\nOK 7 blobs, ") {
 		t.Errorf("OK for 7 blobs (an index, and two images of three) is not in:\n%s", out)
 	}
+	return out
 }
 
 // The demo detects every fault of the server, prints it and fails.

@@ -11,7 +11,8 @@
 //	go run ./tools/demo [-v] [-image PATH [-name NAME]] [-keep] [-ecrin PROGRAM]
 //
 // The environment variables IMAGE (the OCI layout or docker archive to push), IMAGE_NAME, KEEP=1 (do not remove the
-// directory) and NO_COLOR have the effect of the flags.
+// directory) and NO_COLOR have the effect of the flags. DEMO_DATABASE is the address of an empty PostgreSQL database for the
+// metadata.
 package main
 
 import (
@@ -51,6 +52,8 @@ type settings struct {
 	image   string // path; "" means ecrin itself
 	name    string // selects an image if there are several
 	ecrin   string // path; "" means to build it
+	// database is the address of a PostgreSQL database for the metadata, "" for SQLite. It may hold a password.
+	database string
 }
 
 func parse(args []string, getenv func(string) string) (s settings, err error) {
@@ -60,6 +63,7 @@ func parse(args []string, getenv func(string) string) (s settings, err error) {
 	flags.StringVar(&s.image, "image", getenv("IMAGE"), "OCI layout or docker archive to push, instead of ecrin itself (or set IMAGE)")
 	flags.StringVar(&s.name, "name", getenv("IMAGE_NAME"), "which image, where the archive has several (or set IMAGE_NAME)")
 	flags.StringVar(&s.ecrin, "ecrin", "", "program to use, instead of building it")
+	s.database = getenv("DEMO_DATABASE") // no flag: other users of the machine can read those
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -102,7 +106,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	server, err := startServer(ctx, out, s.ecrin, filepath.Join(work, "data"))
+	server, err := startServer(ctx, out, s.ecrin, filepath.Join(work, "data"), s.database)
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,8 @@ type keys struct {
 	Endpoint        string `json:"AWS_ENDPOINT_URL"`
 }
 
-// startServer runs `ecrin serve` and returns when it is ready.
-func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *server, err error) {
+// startServer runs `ecrin serve` and returns when it is ready. database is the address of a PostgreSQL database, "" for SQLite.
+func startServer(ctx context.Context, out *screen, ecrin, data, database string) (_ *server, err error) {
 	args := []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}
 	out.step("Start a server in a fresh directory", "%s %s &", shell([]string{ecrin}), shell(args))
 	began := time.Now()
@@ -52,6 +52,10 @@ func startServer(ctx context.Context, out *screen, ecrin, data string) (_ *serve
 	// Without ctx: when the demo is interrupted, the server is not killed but stopped by stop.
 	command := exec.Command(ecrin, args...)
 	command.Env = ownEnvironment(os.Environ())
+	if database != "" {
+		command.Env = append(command.Env, "ECRIN_DATABASE="+database)
+		out.note("its metadata is in PostgreSQL")
+	}
 	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("starting ecrin: %w", err)
