@@ -185,7 +185,7 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", who, a.Action, a.Resource, a.Action)
 	}
 	// Nor shall temporary credentials of the root user become lasting ones.
-	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.Session != "") {
+	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
 		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because only the root user of the account and the operator can", by.ARN, a.Action, a.Resource)
 	}
 	if err := sessionMay(by, a.Action); err != nil {
@@ -248,7 +248,7 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 // Source: IAM user guide, comparing AWS STS credentials.
 func sessionMay(c identity.Caller, action string) error {
 	service, operation, _ := strings.Cut(action, ":")
-	if c.Session == "" && c.Kind != identity.FederatedUser || c.Kind == identity.RoleSession || service != "iam" && service != "sts" {
+	if c.SessionKey == "" && c.Kind != identity.FederatedUser || c.Kind == identity.RoleSession || service != "iam" && service != "sts" {
 		return nil
 	}
 	if c.Kind != identity.FederatedUser && (operation == "AssumeRole" || operation == "TagSession" || operation == "SetSourceIdentity") {

@@ -34,7 +34,7 @@ func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Co
 	userName := in.GetUserName()
 	user, err := s.onUserOrCaller(ctx, req, userName)
 	t := guard.Target[KeyOwner]{Value: KeyOwner{user.Value.ID, user.Value}, Asks: user.Asks, Absent: user.Absent}
-	switch longTerm := req.By.Session == ""; {
+	switch longTerm := req.By.SessionKey == ""; {
 	case userName != "" || longTerm && req.By.Kind == identity.User:
 	case longTerm && req.By.Kind == identity.Root:
 		t.Value.Principal = req.By.Account.String()

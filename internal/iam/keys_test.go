@@ -111,8 +111,8 @@ func TestKeysOfOthers(t *testing.T) {
 		{"root's own", w.root, "", fault.NoSuchEntity},
 		{"bob's own", w.callerOf(t, "bob"), "", fault.NoSuchEntity},
 		{"a namesake in another account", w.stranger, "alice", fault.NoSuchEntity},
-		{"temporary credentials without a name", identity.Caller{Kind: identity.User, Account: home, Principal: alice.Principal, Session: "ASIAX"}, "", fault.Validation},
-		{"root's temporary credentials without a name", identity.Caller{Kind: identity.Root, Account: home, Session: "ASIAX"}, "", fault.Validation},
+		{"temporary credentials without a name", identity.Caller{Kind: identity.User, Account: home, Principal: alice.Principal, SessionKey: "ASIAX"}, "", fault.Validation},
+		{"root's temporary credentials without a name", identity.Caller{Kind: identity.Root, Account: home, SessionKey: "ASIAX"}, "", fault.Validation},
 		{"a role session without a name", identity.Caller{Kind: identity.RoleSession, Account: home}, "", fault.Validation},
 	} {
 		t.Log(c.what)

@@ -103,7 +103,7 @@ func TestGetUserItself(t *testing.T) {
 	same(t, "the root user", do(t, w.GetUser, w.root, iamtypes.GetUserRequest{}).User, iamtypes.User{
 		Path: "/", UserName: "root", UserId: "111122223333", Arn: "arn:aws:iam::111122223333:root", CreateDate: awswire.Time{Time: w.at},
 	})
-	c.Session = "ASIAEXAMPLE"
+	c.SessionKey = "ASIAEXAMPLE"
 	same(t, "a user with temporary credentials", do(t, w.GetUser, c, iamtypes.GetUserRequest{}).User, alice)
 	for _, kind := range []identity.Kind{identity.RoleSession, identity.FederatedUser, identity.Operator} {
 		refuse(t, w.GetUser, identity.Caller{Kind: kind, Account: home}, iamtypes.GetUserRequest{}, fault.Validation, "Must specify userName")

@@ -25,14 +25,14 @@ const (
 
 // Caller is a principal with its session: who makes a request. It is a value and holds no secrets.
 type Caller struct {
-	Kind      Kind
-	Account   name.Account // none for the operator, a service and the anonymous; of a customer the vendor's
-	ARN       string       // of a web identity its provider's; of a service its name; "" for the anonymous
-	UserID    string       // as GetCallerIdentity shows it
-	Principal string       // the unique id of the user or role; the account's digits for its root user
-	AccessKey string       // the access key id that signed, or with which the docker token was got
-	Session   string       // the same when it is one of temporary credentials, whose policies then hold too
-	Token     string       // the docker token's id; "" for signed calls
+	Kind       Kind
+	Account    name.Account // none for the operator, a service and the anonymous; of a customer the vendor's
+	ARN        string       // of a web identity its provider's; of a service its name; "" for the anonymous
+	UserID     string       // as GetCallerIdentity shows it
+	Principal  string       // the unique id of the user or role; the account's digits for its root user
+	AccessKey  string       // the access key id that signed, or with which the docker token was got
+	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies hold too; else ""
+	Token      string       // the docker token's id; "" for signed calls
 }
 
 // RootARN is the ARN of an account's root user.

@@ -69,10 +69,10 @@ func (s *Service) openSessionToken(token string) (string, error) {
 
 // Session finds the session of a caller; the zero Session for one with long-term credentials.
 func (s *Service) Session(ctx context.Context, c Caller) (meta.Session, error) {
-	if c.Session == "" {
+	if c.SessionKey == "" {
 		return meta.Session{}, nil
 	}
-	return s.meta.Session(ctx, c.Session)
+	return s.meta.Session(ctx, c.SessionKey)
 }
 
 // Seal makes a text that only this installation can read and that nobody can change, for a purpose; Open reads it.
@@ -105,7 +105,7 @@ func (u *usage) note(c Caller, region, service string, at time.Time) {
 	switch {
 	case c.Kind == RoleSession:
 		u.roles[c.Principal] = use
-	case c.Session == "" && c.Kind != Operator:
+	case c.SessionKey == "" && c.Kind != Operator:
 		u.keys[c.AccessKey] = use
 	}
 }
@@ -151,7 +151,7 @@ func (s *Service) Run(ctx context.Context, failed func(error)) {
 
 // Issuer is the ARN of the role, user or root user that the session of a caller was made from; "" when it is gone.
 func (s *Service) Issuer(ctx context.Context, c Caller) string {
-	u, err := s.subject(ctx, c.Principal, c.Session)
+	u, err := s.subject(ctx, c.Principal, c.SessionKey)
 	switch {
 	case err != nil:
 		return ""

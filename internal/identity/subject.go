@@ -30,7 +30,7 @@ type Subject struct {
 }
 
 // subjectKey finds a subject: a principal has one for each of its sessions.
-type subjectKey struct{ principal, session string }
+type subjectKey struct{ principal, sessionKey string }
 
 const maxSubjects = 8192
 
@@ -42,13 +42,13 @@ func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	if c.Principal == "" {
 		return s.outsider(c)
 	}
-	return s.subject(ctx, c.Principal, c.Session)
+	return s.subject(ctx, c.Principal, c.SessionKey)
 }
 
 // subject gives the subject of a principal, by its unique id (or the digits of an account for its root user), and the access
 // key of its session, "" for none.
-func (s *Service) subject(ctx context.Context, principal, session string) (*Subject, error) {
-	key := subjectKey{principal, session}
+func (s *Service) subject(ctx context.Context, principal, sessionKey string) (*Subject, error) {
+	key := subjectKey{principal, sessionKey}
 	now := s.meta.IdentityGeneration()
 	s.mu.RLock()
 	have := s.subjects[key]
@@ -56,7 +56,7 @@ func (s *Service) subject(ctx context.Context, principal, session string) (*Subj
 	if have != nil && have.generation == now {
 		return have, nil
 	}
-	made, err := s.gather(ctx, principal, session)
+	made, err := s.gather(ctx, principal, sessionKey)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +71,10 @@ func (s *Service) subject(ctx context.Context, principal, session string) (*Subj
 }
 
 // gather reads a subject from the store.
-func (s *Service) gather(ctx context.Context, principal, session string) (*Subject, error) {
+func (s *Service) gather(ctx context.Context, principal, sessionKey string) (*Subject, error) {
 	var in *meta.Session
-	if session != "" {
-		found, err := s.meta.Session(ctx, session)
+	if sessionKey != "" {
+		found, err := s.meta.Session(ctx, sessionKey)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 	}
 	u.Policy.ARN = u.Caller.ARN
 	if in != nil {
-		u.Caller.Session, u.Caller.AccessKey = in.AccessKey, in.AccessKey
+		u.Caller.SessionKey, u.Caller.AccessKey = in.AccessKey, in.AccessKey
 	}
 	if err := s.policiesOf(ctx, u, e, in); err != nil {
 		return nil, err

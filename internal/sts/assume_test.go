@@ -74,7 +74,7 @@ func TestAssumeRole(t *testing.T) {
 	}
 	wantWho := identity.Caller{
 		Kind: identity.RoleSession, Account: home, ARN: want.AssumedRoleUser.Arn, UserID: want.AssumedRoleUser.AssumedRoleId,
-		Principal: role.RoleId, AccessKey: c.AccessKeyId, Session: c.AccessKeyId,
+		Principal: role.RoleId, AccessKey: c.AccessKeyId, SessionKey: c.AccessKeyId,
 	}
 	if diff := cmp.Diff(wantWho, who, cmp.AllowUnexported(name.Account{})); diff != "" {
 		t.Errorf("who the credentials are of (-want +got):\n%s", diff)

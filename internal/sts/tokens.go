@@ -16,7 +16,7 @@ import (
 // Source: STS API reference, GetSessionToken, GetFederationToken.
 func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation string) error {
 	switch {
-	case c.Session != "" || c.Kind == identity.RoleSession || c.Kind == identity.FederatedUser:
+	case c.SessionKey != "" || c.Kind == identity.RoleSession || c.Kind == identity.FederatedUser:
 		return fault.AccessDenied.New("Cannot call %s with session credentials", operation)
 	case c.Kind == identity.Root || c.Kind == identity.User:
 		return nil

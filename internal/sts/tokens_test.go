@@ -38,7 +38,7 @@ func TestGetSessionToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if session.ARN != c.who.ARN || session.UserID != c.who.UserID || session.Session != out.Credentials.AccessKeyId {
+		if session.ARN != c.who.ARN || session.UserID != c.who.UserID || session.SessionKey != out.Credentials.AccessKeyId {
 			t.Errorf("got the caller %+v, want %s, %s in the session", session, c.who.ARN, c.who.UserID)
 		}
 		w.wantMay(t, "the session", session, "ecr:DescribeRegistry", "!iam:ListUsers")

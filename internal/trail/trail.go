@@ -189,7 +189,7 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 			i.UserName = subject
 		}
 	}
-	if c.Session == "" {
+	if c.SessionKey == "" {
 		return i
 	}
 	s, err := t.id.Session(ctx, c)
