@@ -424,7 +424,7 @@ func TestDecideRegistryPolicy(t *testing.T) {
 	w.decide("within the account it is enough alone", own, pull(home, "shared/app"), "")
 	token := access{Ask: guard.Ask{Action: "ecr:GetAuthorizationToken", Owner: guard.OwnedBy(home), Region: region, Resource: "*"}}
 	w.decide("but never for a token", own, token, "no identity-based policy allows the ecr:GetAuthorizationToken action")
-	w.must(w.meta.PutSetting(t.Context(), reg, "REGISTRY_POLICY_SCOPE", "V1"))
+	w.must(w.meta.PutSetting(t.Context(), reg, meta.SettingPolicyScope, meta.PolicyScopeV1))
 	w.decide("of the first scope", user, pull(home, "shared/app"), noResource)
 	create := pull(home, "shared/app")
 	create.Action = "ecr:CreateRepository"

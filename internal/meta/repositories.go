@@ -19,10 +19,13 @@ type Repository struct {
 	CreatedAt  time.Time
 	Mutability Mutability
 	ScanOnPush bool
-	Encryption string      // AES256, KMS or KMS_DSSE
+	Encryption string      // EncryptionAES256, KMS or KMS_DSSE
 	KMSKey     string      // "" without KMS
 	Policy     BoundPolicy // the repository policy; without text when there is none
 }
+
+// EncryptionAES256 is the encryption of a repository without KMS keys. Source: ECR API reference, EncryptionConfiguration.
+const EncryptionAES256 = "AES256"
 
 // ARN is the repository's ARN.
 func (r Repository) ARN() string { return r.Registry.RepositoryARN(r.Name.String()) }

@@ -155,7 +155,7 @@ func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, resou
 		r.Mutability.Mode = meta.Mutable
 	}
 	if r.Encryption == "" {
-		r.Encryption = "AES256"
+		r.Encryption = meta.EncryptionAES256
 	}
 	r.CreatedAt = s.now()
 	return s.meta.CreateRepository(ctx, r, resourceTags)

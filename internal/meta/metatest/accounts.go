@@ -56,11 +56,11 @@ func testDeleteAccount(w *World) {
 	reg := name.Registry{Account: other, Region: london}
 	for round := range 3 { // the same names again and again, within one tick of the clock
 		k := account(w, other)
-		r, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: reg, Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: "AES256"}, nil)
+		r, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: reg, Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: meta.EncryptionAES256}, nil)
 		w.Must(err)
 		token := meta.Token{ID: fmt.Sprint("token", round), Account: other, Region: london, AccessKey: k.ID, IssuedAt: monday, ExpiresAt: monday.Add(12 * time.Hour)}
 		w.Must(w.PutToken(w.Ctx, token))
-		w.Must(w.PutSetting(w.Ctx, reg, "BLOB_MOUNTING", "DISABLED"))
+		w.Must(w.PutSetting(w.Ctx, reg, meta.SettingBlobMounting, meta.Disabled))
 		w.Must(w.PutUpload(w.Ctx, r, meta.Upload{ID: fmt.Sprint("upload", round), Blob: blob.Upload{ID: "b", State: []byte("s")}, StartedAt: monday}))
 		w.Image(r, "one", "v1")
 		for _, read := range []func() error{ // so that caches have them
@@ -85,7 +85,7 @@ func testDeleteAccount(w *World) {
 		w.Want(err, fault.TokenNotFound, "its token")
 		_, err = w.Upload(w.Ctx, r.ID, fmt.Sprint("upload", round))
 		w.Want(err, fault.UploadNotFound, "its upload")
-		setting, err := w.Setting(w.Ctx, reg, "BLOB_MOUNTING")
+		setting, err := w.Setting(w.Ctx, reg, meta.SettingBlobMounting)
 		w.Must(err)
 		w.Equal(setting, "", "its setting")
 		w.Want(w.PutImage(w.Ctx, r, As(ImageOf("one"), "v2")), fault.RepositoryNotFound, "a push that began before")
@@ -202,11 +202,11 @@ func testSettings(w *World) {
 		w.Must(err)
 		w.Equal(got, want, "Setting(%s, %s)", reg, setting)
 	}
-	check(Registry, "BLOB_MOUNTING", "")
-	for _, value := range []string{"ENABLED", "ENABLED", "DISABLED"} {
-		w.Must(w.PutSetting(w.Ctx, Registry, "BLOB_MOUNTING", value))
-		check(Registry, "BLOB_MOUNTING", value)
-		check(Registry, "REGISTRY_POLICY_SCOPE", "")
-		check(elsewhere, "BLOB_MOUNTING", "")
+	check(Registry, meta.SettingBlobMounting, "")
+	for _, value := range []string{meta.Enabled, meta.Enabled, meta.Disabled} {
+		w.Must(w.PutSetting(w.Ctx, Registry, meta.SettingBlobMounting, value))
+		check(Registry, meta.SettingBlobMounting, value)
+		check(Registry, meta.SettingPolicyScope, "")
+		check(elsewhere, meta.SettingBlobMounting, "")
 	}
 }

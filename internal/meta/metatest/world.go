@@ -90,7 +90,7 @@ func (w *World) RepoWith(repo string, m meta.Mutability) meta.Repository {
 	w.Helper()
 	n, err := name.ParseRepo(repo)
 	w.Must(err)
-	r, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m, Encryption: "AES256"}, nil)
+	r, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m, Encryption: meta.EncryptionAES256}, nil)
 	w.Must(err)
 	return r
 }
