@@ -9,7 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// helm pushes a chart and pulls it again; ECR's rule that the repository is NAMESPACE/CHART holds.
+// helm pushes a chart and pulls it again. ECR's rule applies that the repository is NAMESPACE/CHART.
 func helm(s *session) {
 	t := s.t
 	const repo = "clients/helm/greeting"
@@ -49,8 +49,8 @@ func helm(s *session) {
 	}
 }
 
-// cosign signs with a key on disk and looks nothing up elsewhere, in both ways it can store a signature: under a tag
-// made from the digest, and as a referrer.
+// cosign signs with a local key and without other services, and stores the signature in both supported ways:
+// under a tag made from the digest, and as a referrer.
 func cosign(s *session) {
 	t := s.t
 	const repo = "clients/cosign"
@@ -81,7 +81,7 @@ func cosign(s *session) {
 		t.Errorf("referrers of the signed image: got %v, want one signature", got)
 	}
 
-	// Another key does not verify.
+	// The signature does not verify with another key.
 	mkdir(t, s.home, "other")
 	c := cosign("generate-key-pair")
 	c.dir = s.path("other")

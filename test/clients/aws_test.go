@@ -13,7 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// awsCLIs finds an aws CLI of each major version: whatever is called aws on PATH, and what the installer made.
+// awsCLIs returns the path of an aws CLI of each major version, from PATH or from the installer.
 var awsCLIs = sync.OnceValue(func() map[string]string {
 	found := map[string]string{}
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
@@ -32,7 +32,8 @@ var awsCLIs = sync.OnceValue(func() map[string]string {
 	return found
 })
 
-// awsCLI is an aws CLI in a session. On the plain door it is told the endpoint by its option, which every version has.
+// awsCLI is an aws CLI in a session. Over plain HTTP, it gets the endpoint by its option, which every version
+// has.
 type awsCLI struct {
 	s    *session
 	path string
@@ -51,8 +52,8 @@ func (a awsCLI) cmd(args ...string) *call {
 	return a.s.cmd(a.path, words(a.s.ifPlain("--endpoint-url", a.s.s.url), "--output", "json", args)...)
 }
 
-// The long way through the CLI (about 20 commands of half a second) is taken once by each version, on one door each;
-// the short way on the other.
+// Each version runs the long test (about 20 commands of half a second) on one server, and the short test on the
+// other.
 func awsV1(s *session) {
 	a := newAWS(s, "1")
 	if s.s.plain {
@@ -71,7 +72,8 @@ func awsV2(s *session) {
 	}
 }
 
-// short is what a script does around docker: who am I, make a repository, log in, remove the repository.
+// short runs the commands of a script that uses docker: get the identity, create a repository, log in, delete
+// the repository.
 func (a awsCLI) short(repo string) {
 	t := a.s.t
 	who := fromJSON[struct{ Account, Arn, UserId string }](t, a.cmd("sts", "get-caller-identity").ok())
@@ -90,7 +92,7 @@ func (a awsCLI) short(repo string) {
 	}
 }
 
-// long pushes and pulls a whole image through the API alone.
+// long pushes and pulls a whole image with the API only.
 func (a awsCLI) long(repo string) {
 	t := a.s.t
 	in := []string{"--repository-name", repo}
@@ -144,7 +146,7 @@ func (a awsCLI) long(repo string) {
 		a.cmd(words("ecr", "get-download-url-for-layer", in, "--layer-digest", layer.String())...).ok())
 	content, err := a.s.s.get(t.Context(), where.DownloadUrl)
 	if err != nil || digest.FromBytes(content) != layer {
-		t.Errorf("the download URL of %s gave %d bytes with digest %s, error %v", layer, len(content), digest.FromBytes(content), err)
+		t.Errorf("the download URL of %s returned %d bytes with digest %s, error %v", layer, len(content), digest.FromBytes(content), err)
 	}
 
 	a.cmd(words("ecr", "batch-delete-image", in, "--image-ids", "imageTag=v2")...).ok()
@@ -169,7 +171,7 @@ func (a awsCLI) createRepository(repo string) {
 	}
 }
 
-// uploadLayer sends a file in parts of 5 MiB, the least that a part other than the last may have.
+// uploadLayer sends a file in parts of 5 MiB, the minimum size of all parts but the last.
 func (a awsCLI) uploadLayer(repo, path string, want digest.Digest) {
 	t := a.s.t
 	t.Helper()
@@ -208,7 +210,7 @@ func digests(layers []ocispec.Descriptor) []digest.Digest {
 	return all
 }
 
-// TestAWSCLIs proves that both versions are there before anything is asked of them.
+// TestAWSCLIs checks that both versions are installed.
 func TestAWSCLIs(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"1", "2"} {

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// containerdSocket is the address of the one containerd of the run.
+// containerdSocket starts the containerd of the run and returns the address of its socket.
 var containerdSocket = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(workDir, "ctd")
 	if err := os.MkdirAll(dir, 0o711); err != nil {

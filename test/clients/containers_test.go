@@ -7,8 +7,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// containersConfig gives podman, buildah and skopeo their own storage. The limits, the runtime and the cgroup manager
-// are what works without systemd and inside other containers.
+// containersConfig gives podman, buildah and skopeo a separate storage. Its limits, runtime and cgroup manager
+// work without systemd and inside other containers.
 func containersConfig(s *session) {
 	s.t.Helper()
 	conf := write(s.t, s.path("containers.conf"), `[containers]
@@ -28,7 +28,7 @@ runroot = "`+s.path("runroot")+`"
 		"CONTAINERS_REGISTRIES_CONF="+registries)
 }
 
-// plainSwitch is what podman, buildah and skopeo want to hear before they speak HTTP.
+// plainSwitch is the option of podman, buildah and skopeo for plain HTTP.
 const plainSwitch = "--tls-verify=false"
 
 func podman(s *session) {
@@ -48,7 +48,8 @@ func podman(s *session) {
 	if !strings.Contains(digests, img.index.String()) || !strings.Contains(digests, img.native.String()) {
 		t.Errorf("RepoDigests of %s:v1: got %s, want %s and %s", ref, digests, img.index, img.native)
 	}
-	// Not one `podman run`: podman 4.3 now and then misses the end of a container, and then waits 20 s for it.
+	// Not `podman run` in one command: podman 4.3 sometimes misses the end of a container, and then waits 20 s
+	// for it.
 	name := s.cmd("podman", "run", "--detach", "--network", "none", "--cgroup-parent", "/"+cgroupParent(), ref+":v1",
 		"/bin/busybox", "sleep", "600").ok()
 	if got := s.cmd("podman", "exec", name, "/bin/busybox", "cat", "/etc/says").ok(); got != img.says {
@@ -89,7 +90,7 @@ func buildah(s *session) {
 	s.cmd("buildah", "rm", container).ok()
 }
 
-// skopeo copies an index with all its platforms there and back, byte for byte.
+// skopeo copies an index with all its platforms to the registry and back, byte for byte.
 func skopeo(s *session) {
 	t := s.t
 	containersConfig(s)
@@ -120,13 +121,13 @@ func skopeo(s *session) {
 		t.Errorf("skopeo inspect: got %s, want %s", about.Digest, img.index)
 	}
 
-	// skopeo deletes by the tag's digest, so the image goes with both tags.
+	// skopeo deletes by the digest of the tag, so that the image is deleted with both tags.
 	s.cmd("skopeo", words("delete", plain, ref+":v2")...).ok()
 	s.s.wantGone(t, repo, img.index.String())
 	s.s.wantGone(t, repo, "v1")
 }
 
-// digestFile reads what --digestfile wrote.
+// digestFile reads the digest that --digestfile wrote.
 func (s *session) digestFile(name string) digest.Digest {
 	s.t.Helper()
 	raw, err := os.ReadFile(s.path(name))

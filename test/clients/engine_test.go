@@ -15,8 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// dockerEngine is the one dockerd of the run, with the value of DOCKER_HOST. It serves both doors, so it trusts the
-// CA of the named server from its start.
+// dockerEngine starts the dockerd of the run and returns the value of DOCKER_HOST. It is used with both
+// servers, and trusts the CA of the TLS server from its start.
 var dockerEngine = sync.OnceValues(func() (host string, err error) {
 	named, err := namedServer()
 	if err != nil {
@@ -34,7 +34,7 @@ var dockerEngine = sync.OnceValues(func() (host string, err error) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("/_ping answers %s", resp.Status)
+			return fmt.Errorf("/_ping returns %s", resp.Status)
 		}
 		return nil
 	}
@@ -44,7 +44,7 @@ var dockerEngine = sync.OnceValues(func() (host string, err error) {
 		"--data-root", filepath.Join(workDir, "docker"),
 		"--exec-root", filepath.Join(workDir, "dx"),
 		"--pidfile", filepath.Join(workDir, "dockerd.pid"),
-		// Works everywhere, also where this folder lies on an overlay; the images are small.
+		// vfs works everywhere, also if this folder is on an overlay; the images are small.
 		"--storage-driver", "vfs",
 		"--cgroup-parent", "/"+cgroupParent(),
 		"--iptables=false", "--ip6tables=false", "--bridge=none",
@@ -52,7 +52,7 @@ var dockerEngine = sync.OnceValues(func() (host string, err error) {
 	return "unix://" + socket, err
 })
 
-// withEngine is the session with DOCKER_HOST set.
+// withEngine returns the session with DOCKER_HOST set.
 func withEngine(s *session) *session {
 	s.t.Helper()
 	host, err := dockerEngine()
@@ -63,7 +63,7 @@ func withEngine(s *session) *session {
 	return s
 }
 
-// loadImage puts an image into the docker engine that no other test has, and tags it as ref.
+// loadImage loads a new image, which no other test has, into the docker engine, and tags it as ref.
 func loadImage(s *session, ref string) *testImage {
 	s.t.Helper()
 	img := ownImage(s.t, engineSeed())
@@ -73,7 +73,7 @@ func loadImage(s *session, ref string) *testImage {
 	return img
 }
 
-// engineSeed counts up: each image of the docker engine has its own seed.
+// engineSeed returns a new seed at each call, since each image of the docker engine has its own.
 var engineSeed = func() func() byte {
 	var mu sync.Mutex
 	seed := byte(100)
@@ -93,7 +93,7 @@ func dockerPush(s *session, ref string) digest.Digest {
 	out := s.cmd("docker", "push", ref).ok()
 	m := digestLine.FindStringSubmatch(out)
 	if m == nil {
-		s.t.Fatalf("docker push %s names no digest: %s", ref, out)
+		s.t.Fatalf("docker push %s prints no digest: %s", ref, out)
 	}
 	return digest.Digest(m[1])
 }
@@ -117,7 +117,7 @@ func docker(s *session) {
 	pushed := dockerPush(s, ref+":v1")
 	s.s.wantManifest(t, repo, "v1", pushed)
 
-	// The engine forgets all of it, so that the pull transfers every layer.
+	// The image is removed from the engine, so that the pull transfers every layer.
 	s.cmd("docker", "rmi", ref+":v1").ok()
 	s.cmd("docker", "pull", ref+"@"+pushed.String()).ok()
 	s.cmd("docker", "pull", ref+":v1").ok()
@@ -131,7 +131,7 @@ func docker(s *session) {
 	s.cmd("docker", "rmi", ref+":built").ok()
 	s.cmd("docker", "run", "--rm", "--network", "none", ref+":built", "/bin/busybox", "test", "-e", "/built").ok()
 
-	// An index of two platforms, pushed by another client: docker takes this machine's.
+	// An index of two platforms, pushed by another client: docker pulls the image for this machine's platform.
 	multi := s.pushImage(repo, "multi")
 	s.cmd("docker", "pull", ref+":multi").ok()
 	if got := s.cmd("docker", "image", "inspect", "--format", "{{.RepoDigests}}", ref+":multi").ok(); !strings.Contains(got, multi.index.String()) {
@@ -143,7 +143,7 @@ func docker(s *session) {
 	}
 }
 
-// TestDockerEngine proves the private engine alone: an image loads and runs, without any registry.
+// TestDockerEngine checks that an image can be loaded and run in the engine, without a registry.
 func TestDockerEngine(t *testing.T) {
 	t.Parallel()
 	s, err := plainServer()

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
-// lines are the sorted lines of an output.
+// lines returns the lines of an output, sorted.
 func lines(out string) []string {
 	l := strings.Fields(out)
 	slices.Sort(l)
@@ -23,7 +23,7 @@ func wantLines(t *testing.T, what, out string, want ...string) {
 	}
 }
 
-// crane knows localhost for plain HTTP by itself.
+// crane uses plain HTTP for localhost without an option.
 func crane(s *session) {
 	t := s.t
 	img := theImage(t)
@@ -48,7 +48,7 @@ func crane(s *session) {
 	s.cmd("crane", "tag", ref+":v1", "v2").ok()
 	wantLines(t, "crane ls", s.cmd("crane", "ls", ref).ok(), "v1", "v2")
 
-	// A copy to another repository asks to mount: with ECR's account setting on, no layer is sent.
+	// A copy to another repository requests a mount: with ECR's account setting enabled, no layer is sent.
 	copied := s.repo("clients/crane-copy")
 	setting := &ecr.PutAccountSettingInput{Name: aws.String("BLOB_MOUNTING"), Value: aws.String("ENABLED")}
 	if _, err := s.s.sdk(t, account, region).PutAccountSetting(t.Context(), setting); err != nil {
@@ -64,7 +64,7 @@ func crane(s *session) {
 		t.Errorf("crane catalog: got %q, want clients/crane-copy in it", got)
 	}
 
-	// Another registry of the same server: another account in another region, with its own token.
+	// Another registry of the same server: that of another account in another region, with a token of its own.
 	const other = "clients/crane-other"
 	s.s.createIn(t, otherAccount, otherRegion, other)
 	elsewhere := s.s.otherRef(other)
@@ -83,7 +83,7 @@ func crane(s *session) {
 	s.s.wantGone(t, repo, img.index.String())
 }
 
-// regctl is told to upload in chunks of 256 KiB, which no other client here does.
+// regctl uploads in chunks of 256 KiB, unlike all other clients of these tests.
 func regctl(s *session) {
 	t := s.t
 	img := theImage(t)
@@ -109,7 +109,7 @@ func regctl(s *session) {
 	s.cmd("regctl", "image", "copy", ref+":v1", ref+":v2").ok()
 	wantLines(t, "regctl tag ls", s.cmd("regctl", "tag", "ls", ref).ok(), "v1", "v2")
 
-	// A referrer, found by its subject.
+	// A referrer, listed by its subject.
 	s.cmd("regctl", "artifact", "put", "--artifact-type", "application/vnd.example.note.v1",
 		"--file-media-type", "text/plain", "--subject", ref+":v1").stdin("a note").ok()
 	list := s.cmd("regctl", "artifact", "list", "--format", "{{range .Descriptors}}{{.ArtifactType}}{{end}}", ref+":v1").ok()
@@ -123,7 +123,7 @@ func regctl(s *session) {
 
 	s.cmd("regctl", "tag", "delete", ref+":v2").ok()
 	s.s.wantGone(t, repo, "v2")
-	s.s.wantManifest(t, repo, "v1", img.index) // only the tag went
+	s.s.wantManifest(t, repo, "v1", img.index) // only the tag was deleted
 	s.cmd("regctl", "manifest", "delete", ref+"@"+img.index.String()).ok()
 	s.s.wantGone(t, repo, "v1")
 }

@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// ecrLogin is the present docker-credential-ecr-login, which obeys AWS_ENDPOINT_URL.
+// ecrLogin runs the current docker-credential-ecr-login, which supports AWS_ENDPOINT_URL.
 func ecrLogin(s *session) {
 	program := filepath.Join(workDir, "bin", "docker-credential-ecr-login")
 	if got := s.cmd(program, "version").ok(); strings.Contains(got, "0.6") {
-		s.t.Fatalf("the built helper has version %q, want the present one", got)
+		s.t.Fatalf("the built helper has version %q, want the current one", got)
 	}
 	credentialHelper(s, program)
 	if !s.s.plain {
@@ -19,12 +19,12 @@ func ecrLogin(s *session) {
 	}
 }
 
-// ecrLoginDebian is the 0.6 that Debian ships. It has no endpoint setting, so it works under the real names only;
-// on the other door there is nothing to prove.
+// ecrLoginDebian runs version 0.6, which Debian packages. It has no endpoint setting, so that it works only
+// with the real names; with the other server, only its refusal is checked.
 func ecrLoginDebian(s *session) {
 	t := s.t
 	bin := mkdir(t, s.home, "bin")
-	// The folder of the built clients comes first on PATH and holds the newer helper: leave it out.
+	// The folder of the built clients is first on PATH and has the newer helper: it is skipped.
 	var found string
 	for _, dir := range filepath.SplitList(lookup(s.env, "PATH")) {
 		if dir == filepath.Join(workDir, "bin") {
@@ -39,7 +39,7 @@ func ecrLoginDebian(s *session) {
 		t.Fatal("no packaged docker-credential-ecr-login on PATH; run tools/clients/install")
 	}
 	if s.s.plain {
-		// It must at least refuse to hand out something for a host that is not ECR's.
+		// The helper must refuse a host that is not ECR's.
 		s.cmd(found, "get").stdin(s.host() + "\n").fails()
 		return
 	}
@@ -49,7 +49,7 @@ func ecrLoginDebian(s *session) {
 	withCredHelper(s, "clients/ecr-login-debian")
 }
 
-// credentialHelper speaks the helper protocol of docker: a host in, a user and a password out.
+// credentialHelper uses docker's helper protocol: a host as input, a user and a password as output.
 func credentialHelper(s *session, program string) {
 	s.t.Helper()
 	host := account + ".dkr.ecr." + region + ".amazonaws.com"
@@ -62,7 +62,8 @@ func credentialHelper(s *session, program string) {
 	s.cmd(program, "get").stdin("registry.example.com\n").fails()
 }
 
-// withCredHelper lets crane and skopeo log in through credHelpers of docker's configuration: no login command at all.
+// withCredHelper lets crane and skopeo log in by credHelpers in docker's configuration, without a login
+// command.
 func withCredHelper(s *session, repo string) {
 	t := s.t
 	img := theImage(t)
@@ -77,14 +78,14 @@ func withCredHelper(s *session, repo string) {
 	}
 }
 
-// kubeletProvider speaks the kubelet's side of the credential-provider protocol.
+// kubeletProvider uses the credential-provider protocol as the kubelet does.
 func kubeletProvider(s *session) {
 	const repo = "clients/kubelet"
 	s.repo(repo)
 	s.wantLogin(kubeletPassword(s, repo))
 }
 
-// kubeletPassword is the password that the kubelet's provider gives for an image of a repository.
+// kubeletPassword returns the password that the kubelet's provider prints for an image of a repository.
 func kubeletPassword(s *session, repo string) string {
 	t := s.t
 	t.Helper()
@@ -99,17 +100,17 @@ func kubeletPassword(s *session, repo string) string {
 	}](t, out)
 	if resp.Kind != "CredentialProviderResponse" || resp.APIVersion != "credentialprovider.kubelet.k8s.io/v1" ||
 		resp.CacheKeyType != "Registry" || !strings.HasPrefix(resp.CacheDuration, "5h59m") && resp.CacheDuration != "6h0m0s" {
-		t.Errorf("provider answered %s %s, cache by %s for %s; want a v1 CredentialProviderResponse by Registry for half of 12h",
+		t.Errorf("provider printed %s %s, cache by %s for %s; want a v1 CredentialProviderResponse by Registry for half of 12h",
 			resp.APIVersion, resp.Kind, resp.CacheKeyType, resp.CacheDuration)
 	}
 	if resp.Auth[host].Username != "AWS" {
-		t.Fatalf("provider answered for user %q of %s, want AWS", resp.Auth[host].Username, host)
+		t.Fatalf("provider printed credentials of user %q of %s, want AWS", resp.Auth[host].Username, host)
 	}
 	return resp.Auth[host].Password
 }
 
-// TestHelpersPullOnly runs both helpers with the key of a user and with the keys of a role session, each with no right
-// but those of AmazonEC2ContainerRegistryPullOnly: its password pulls, and pushes nothing.
+// TestHelpersPullOnly runs both helpers with the key of a user and with the keys of a role session that have
+// only the rights of AmazonEC2ContainerRegistryPullOnly: their password can pull, and cannot push.
 func TestHelpersPullOnly(t *testing.T) {
 	root := rowSession(t)
 	const repo = "helpers/app"
@@ -122,7 +123,7 @@ func TestHelpersPullOnly(t *testing.T) {
 		userARN(account, "helpers-node"):                                 user,
 		"arn:aws:sts::" + account + ":assumed-role/helpers-node/session": user.assumed("helpers-node"),
 	} {
-		// As the kubelet's image service does it: the provider's password, then a pull.
+		// As the kubelet does: get the provider's password, then pull.
 		node.storeLogin(kubeletPassword(node, repo))
 		pulls := func(how string) {
 			t.Helper()
@@ -132,14 +133,14 @@ func TestHelpersPullOnly(t *testing.T) {
 			}
 		}
 		pulls("provider")
-		// docker and others call the helper themselves.
+		// docker and other clients run the helper themselves.
 		write(t, node.path(".docker/config.json"), toJSON(t, map[string]any{"credHelpers": map[string]string{node.host(): "ecr-login"}}))
 		pulls("helper")
 		node.cmd("crane", "push", img.layout, ref+":v2").prints(denial(arn, "ecr:PutImage", repoARN(repo), noIdentityPolicy))
 	}
 }
 
-// wantLogin checks that a password opens the default registry.
+// wantLogin checks that the default registry accepts a password.
 func (s *session) wantLogin(password string) {
 	s.t.Helper()
 	if got := loginStatus(s.t, s.s, password); got != http.StatusOK {
@@ -147,7 +148,7 @@ func (s *session) wantLogin(password string) {
 	}
 }
 
-// loginStatus is what GET /v2/ of the default registry answers to a password; "" sends none.
+// loginStatus returns the status of GET /v2/ of the default registry with a password; "" sends no password.
 func loginStatus(t *testing.T, s *server, password string) int {
 	t.Helper()
 	base := s.url

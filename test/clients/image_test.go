@@ -21,20 +21,20 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A testImage is a two-platform image in the two forms that clients read from disk. The same machine makes the same
-// bytes each time: they come from busybox and a seed.
+// A testImage is a two-platform image in the two forms that clients read from disk. On one machine its bytes
+// are always the same: they are made from busybox and a seed.
 type testImage struct {
-	layout  string        // an OCI image layout whose one entry is named "v1"
+	layout  string        // an OCI image layout whose only entry has the name "v1"
 	index   digest.Digest // of the image index
 	native  digest.Digest // of the manifest for this machine's platform
 	config  digest.Digest // of that manifest's configuration
 	layers  []ocispec.Descriptor
-	archive string // the native image alone, as `docker save` writes it, tagged loaded
-	loaded  string // the name that the archive gives the image
-	says    string // what a container of the native image prints
+	archive string // the native image in the form of `docker save`, tagged loaded
+	loaded  string // the name of the image in the archive
+	says    string // the output of a container of the native image
 }
 
-// sharedImage is the image that most tests push: about 5 MB for each platform.
+// sharedImage is the image that most tests push: about 5 MB per platform.
 var sharedImage = sync.OnceValues(func() (*testImage, error) {
 	return buildImage(filepath.Join(workDir, "image"), 1, 3<<20)
 })
@@ -48,7 +48,7 @@ func theImage(t *testing.T) *testImage {
 	return img
 }
 
-// ownImage is an image that shares no layer with any other test's, for clients that keep what they have seen.
+// ownImage returns an image that shares no layer with images of other tests, for clients that cache layers.
 func ownImage(t *testing.T, seed byte) *testImage {
 	t.Helper()
 	img, err := buildImage(t.TempDir(), seed, 1<<20)
@@ -58,7 +58,7 @@ func ownImage(t *testing.T, seed byte) *testImage {
 	return img
 }
 
-// buildImage writes an image into dir: busybox, and dataBytes of seeded random data that does not compress.
+// buildImage writes an image into dir: busybox, and dataBytes of seeded random data that cannot be compressed.
 func buildImage(dir string, seed byte, dataBytes int) (*testImage, error) {
 	img := &testImage{
 		layout:  filepath.Join(dir, "oci"),
@@ -154,7 +154,7 @@ func writePlatform(layout, arch string, tars ...[]byte) (p platform, err error) 
 	return p, nil
 }
 
-// writeArchive writes the form that `docker load` reads.
+// writeArchive writes an archive for `docker load`.
 func writeArchive(path, tag string, config []byte, tars ...[]byte) error {
 	name := digest.FromBytes(config).Encoded() + ".json"
 	files := []file{{name, config, 0o644}}
@@ -174,7 +174,7 @@ func writeArchive(path, tag string, config []byte, tars ...[]byte) error {
 	return os.WriteFile(path, archive, 0o644)
 }
 
-// writeLayout makes a folder that already holds the blobs an OCI image layout with one entry.
+// writeLayout completes a folder with blobs to an OCI image layout with one entry.
 func writeLayout(layout string, entry ocispec.Descriptor) error {
 	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{entry}})
@@ -214,7 +214,7 @@ type file struct {
 	mode    int64
 }
 
-// tarOf is an archive of regular files without times or owners.
+// tarOf returns an archive of regular files without times and owners.
 func tarOf(files ...file) ([]byte, error) {
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)
@@ -230,7 +230,7 @@ func tarOf(files ...file) ([]byte, error) {
 	return b.Bytes(), tw.Close()
 }
 
-// staticBusybox reads the busybox on PATH, which must not need libraries: the image holds nothing else.
+// staticBusybox reads the busybox on PATH, which must be static, since the image has no libraries.
 func staticBusybox() ([]byte, error) {
 	path, err := lookPath("busybox", os.Environ())
 	if err != nil {
@@ -249,8 +249,8 @@ func staticBusybox() ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// layoutDigest is the digest of the entry of an OCI image layout that is named "v1", or of its only entry, after
-// checking every blob in it.
+// layoutDigest checks every blob of an OCI image layout, and returns the digest of its entry with the name
+// "v1", or of its only entry.
 func layoutDigest(t *testing.T, layout string) digest.Digest {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(layout, "index.json"))
@@ -270,7 +270,7 @@ func layoutDigest(t *testing.T, layout string) digest.Digest {
 	return ""
 }
 
-// checkBlobs compares the bytes of each blob of a layout with its name.
+// checkBlobs compares the content of each blob of a layout with its name.
 func checkBlobs(layout string) error {
 	return filepath.WalkDir(filepath.Join(layout, "blobs"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -293,7 +293,7 @@ func checkBlobs(layout string) error {
 	})
 }
 
-// TestImageIsRepeatable holds the builder to what the other tests assume of it.
+// TestImageIsRepeatable checks that the same seed gives the same image, and another seed another image.
 func TestImageIsRepeatable(t *testing.T) {
 	t.Parallel()
 	one, err := buildImage(t.TempDir(), 7, 1<<10)

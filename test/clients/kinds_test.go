@@ -7,8 +7,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// The kinds of content that clients make besides plain OCI images, each pushed by the client that makes it and read
-// back by another.
+// The kinds of content that clients make besides plain OCI images. Each is pushed by the client that makes it,
+// and read by another client.
 func kindsSession(t *testing.T) *session {
 	t.Helper()
 	t.Parallel()
@@ -30,12 +30,12 @@ func TestSchema1(t *testing.T) {
 	s.cmd("skopeo", "copy", "--format", "v2s1", "--dest-tls-verify=false", "oci:"+img.layout+":v1", "docker://"+ref+":old").ok()
 	raw := s.cmd("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+ref+":old").ok()
 	if got := fromJSON[struct{ SchemaVersion int }](t, raw).SchemaVersion; got != 1 {
-		t.Errorf("the manifest that came back has schemaVersion %d, want 1: %s", got, raw)
+		t.Errorf("the pulled manifest has schemaVersion %d, want 1: %s", got, raw)
 	}
 	s.cmd("skopeo", "copy", "--src-tls-verify=false", "docker://"+ref+":old", "dir:"+s.path("back")).ok()
 }
 
-// TestDockerManifestList pushes a list of docker's own media types, made from the images of a registry.
+// TestDockerManifestList pushes a manifest list with docker's media types, made from images of a registry.
 func TestDockerManifestList(t *testing.T) {
 	s := kindsSession(t)
 	img := theImage(t)
@@ -51,7 +51,7 @@ func TestDockerManifestList(t *testing.T) {
 		t.Fatalf("got %s with %d manifests, want a docker manifest list of 2", list.MediaType, len(list.Manifests))
 	}
 	s.cmd("crane", "validate", "--remote", ref+":list").ok()
-	// An image that a list names stays until the list is gone.
+	// An image that a list refers to cannot be deleted before the list.
 	child := ref + "@" + list.Manifests[0].Digest.String()
 	if out := s.cmd("crane", "delete", child).fails(); !strings.Contains(out, "referenced by manifest list") {
 		t.Errorf("deleting a child of a list: got %q, want ECR's text", out)
@@ -61,7 +61,7 @@ func TestDockerManifestList(t *testing.T) {
 	s.s.wantGone(t, repo, list.Manifests[0].Digest.String())
 }
 
-// TestSHA512 pushes an image whose every digest is SHA-512.
+// TestSHA512 pushes an image all of whose digests are SHA-512.
 func TestSHA512(t *testing.T) {
 	s := kindsSession(t)
 	img := theImage(t)
@@ -79,8 +79,8 @@ func TestSHA512(t *testing.T) {
 	}
 }
 
-// TestZstd pushes layers of another compression. Its image is its own, since skopeo remembers for the whole machine
-// that a layer exists as zstd, and would take that one where another test wants gzip.
+// TestZstd pushes layers with another compression. The image is used by this test only, since skopeo caches for
+// the whole machine that a layer exists as zstd, and would use that layer where another test expects gzip.
 func TestZstd(t *testing.T) {
 	s := kindsSession(t)
 	img := ownImage(t, 51)
@@ -94,7 +94,8 @@ func TestZstd(t *testing.T) {
 	layoutDigest(t, s.path("back"))
 }
 
-// TestAttestation attaches a signed statement and an SBOM to an image, and copies all of it to another repository.
+// TestAttestation attaches a signed statement and an SBOM to an image, and copies all of them to another
+// repository.
 func TestAttestation(t *testing.T) {
 	s := kindsSession(t)
 	ref, copied := s.repo("kinds/attested"), s.repo("kinds/attested-copy")
@@ -113,7 +114,7 @@ func TestAttestation(t *testing.T) {
 	cosign("verify", "--key", "cosign.pub", "--insecure-ignore-tlog", image).fails()
 }
 
-// TestManyTags lists more tags than one page holds.
+// TestManyTags lists more tags than fit on one page.
 func TestManyTags(t *testing.T) {
 	s := kindsSession(t)
 	const repo = "kinds/many"

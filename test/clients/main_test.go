@@ -1,12 +1,12 @@
-// Package clients_test drives ecrin, the real binary, with the real clients that people use against ECR.
+// Package clients_test tests ecrin, the real binary, with the usual clients of ECR.
 //
-// Every client does what it can of login, push, pull and delete on two doors: plain HTTP on localhost:PORT, and TLS
-// under the real ECR host names. No client is told anything that it would not be told against ECR, except an endpoint
-// or a plain-HTTP switch on the first door.
+// Every client performs login, push, pull and delete, as far as it supports them, on two servers: plain HTTP on
+// localhost:PORT, and TLS with the real ECR host names. No client gets options that it would not get for ECR,
+// except an endpoint or an option for plain HTTP on the first server.
 //
-// The tests run in namespaces of their own (mounts, network, processes), so /etc/hosts, port 443, /run and every
-// daemon in here are private, and whatever is left over dies with the namespace. That needs root. A client that is not
-// installed is a failure: run tools/clients/install. With -short nothing here runs.
+// The tests run in separate namespaces (mounts, network, processes), so that /etc/hosts, port 443, /run and all
+// daemons are private, and everything that remains ends with the namespace. That requires root. A client that
+// is not installed is a failure: run tools/clients/install. With -short, no test runs.
 package clients_test
 
 import (
@@ -23,16 +23,16 @@ import (
 	"testing"
 )
 
-// insideEnv names the work folder and says that this process is already in its own namespaces.
+// insideEnv is the variable with the work folder; it is set if this process runs in its own namespaces.
 const insideEnv = "ECRIN_CLIENTS_WORK"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if testing.Short() {
-		fmt.Println("clients: left out with -short; the whole run needs root and tools/clients/install")
+		fmt.Println("clients: skipped with -short; the whole run requires root and tools/clients/install")
 		os.Exit(0)
 	}
-	// Listing tests starts nothing, so it needs no namespace either.
+	// -list starts no servers, so that it needs no namespace.
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run())
 	}
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// outside prepares what needs the real machine (the binaries), runs this test binary again in new namespaces, and
+// outside prepares what requires the real machine (the binaries), runs this test binary in new namespaces, and
 // removes everything afterwards.
 func outside() (code int, err error) {
 	if runtime.GOOS != "linux" {
@@ -55,12 +55,12 @@ func outside() (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, fmt.Errorf("these tests need root (dockerd, containerd, namespaces); use -short without it")
 	}
-	// Short, because the path of a Unix socket has at most 107 bytes.
+	// The name is short, because the path of a Unix socket has at most 107 bytes.
 	work, err := os.MkdirTemp("", "ecrin-c-")
 	if err != nil {
 		return 1, err
 	}
-	// An interrupt ends the namespace first, so that all of this is removed also then.
+	// An interrupt ends the namespace first, so that everything is removed in this case too.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	defer func() {
@@ -76,25 +76,26 @@ func outside() (code int, err error) {
 		return 1, err
 	}
 
-	// The shell is process 1 in there: it waits for orphans, which daemons leave and a Go program would not reap.
+	// The shell is process 1 of the namespace: it waits for orphans of daemons, which a Go program would not do.
 	args := append([]string{"--mount", "--propagation", "private", "--net", "--pid", "--fork", "--kill-child",
 		"--mount-proc", "sh", "-c", `"$@"; exit $?`, "sh", self}, os.Args[1:]...)
 	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), insideEnv+"="+work)
-	// When this process is killed the kernel ends unshare, and with it the namespace. The signal is bound to the thread.
+	// If this process is killed, the kernel kills unshare, and with it the namespace. The signal is bound to the
+	// thread.
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Run(); err != nil {
 		if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() > 0 {
-			return cmd.ProcessState.ExitCode(), nil // the tests have said why
+			return cmd.ProcessState.ExitCode(), nil // the tests have printed the reason
 		}
 		return 1, fmt.Errorf("running the tests in their own namespaces: %w", err)
 	}
 	return 0, nil
 }
 
-// prepare fills WORK/bin with the ecrin binary ($ECRIN_BIN, or built from the tree) and the built clients.
+// prepare writes the ecrin binary ($ECRIN_BIN, or built from the tree) and the built clients to WORK/bin.
 func prepare(work string) error {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -118,10 +119,10 @@ func prepare(work string) error {
 	return nil
 }
 
-// inside runs the tests in the namespaces that outside made, then stops the shared servers and daemons.
+// inside runs the tests in the namespaces that outside created, then stops the shared servers and daemons.
 func inside(m *testing.M, work string) int {
 	if err := furnish(work); err != nil {
-		fmt.Fprintln(os.Stderr, "clients: furnishing the namespaces:", err)
+		fmt.Fprintln(os.Stderr, "clients: setting up the namespaces:", err)
 		return 1
 	}
 	code := m.Run()

@@ -17,7 +17,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/retry"
 )
 
-// orasRepo is a repository of a server for oras-go, by its full name.
+// orasRepo returns a repository of a server as an oras-go target, by its full name.
 func orasRepo(t *testing.T, s *server, ref, password string) *remote.Repository {
 	t.Helper()
 	r, err := remote.NewRepository(ref)
@@ -34,7 +34,7 @@ func orasRepo(t *testing.T, s *server, ref, password string) *remote.Repository 
 	return r
 }
 
-// pushImage puts the shared image into a repository of the default registry, for clients that only pull.
+// pushImage pushes the shared image to a repository of the default registry, for clients that only pull.
 func (s *session) pushImage(repo, tag string) *testImage {
 	s.t.Helper()
 	img := theImage(s.t)
@@ -77,7 +77,7 @@ func orasGo(s *session) {
 		t.Errorf("pulled layout: got %s, want %s", got, img.index)
 	}
 
-	// Two referrers of different kinds: one blob each, no layers beyond it.
+	// Two referrers of different types, each with one blob.
 	subject, err := remote.Resolve(ctx, "v1")
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func orasGo(s *session) {
 	}
 }
 
-// attach pushes an artifact of one blob whose subject is another manifest.
+// attach pushes an artifact with one blob whose subject is another manifest.
 func attach(t *testing.T, to oras.Target, subject ocispec.Descriptor, artifactType string) digest.Digest {
 	t.Helper()
 	ctx := t.Context()
@@ -129,7 +129,7 @@ func attach(t *testing.T, to oras.Target, subject ocispec.Descriptor, artifactTy
 	if err != nil {
 		t.Fatal(err)
 	}
-	// CopyGraph would follow the subject, which the store does not hold: push the three parts one by one.
+	// CopyGraph would follow the subject, which is not in the store: the three parts are pushed one by one.
 	for _, d := range []ocispec.Descriptor{ocispec.DescriptorEmptyJSON, blob, manifest} {
 		if err := pushOne(ctx, store, to, d); err != nil {
 			t.Fatalf("pushing %s of the artifact: %v", d.MediaType, err)
@@ -151,7 +151,7 @@ func pushOne(ctx context.Context, from oras.ReadOnlyTarget, to oras.Target, d oc
 	return to.Push(ctx, d, r)
 }
 
-// referrers lists what refers to a subject, sorted.
+// referrers lists the referrers of a subject, sorted.
 func referrers(t *testing.T, r *remote.Repository, subject ocispec.Descriptor, artifactType string) []digest.Digest {
 	t.Helper()
 	var all []digest.Digest

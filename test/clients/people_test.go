@@ -10,17 +10,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
-// rootOf is a shell for the root of another account.
+// rootOf returns a session for the root user of another account.
 func (s *session) rootOf(acct string) *session {
 	s.t.Helper()
 	root := s.s.root(s.t, acct)
 	return s.as(accessKey{AccessKeyId: root["AWS_ACCESS_KEY_ID"], SecretAccessKey: root["AWS_SECRET_ACCESS_KEY"]})
 }
 
-// An accessKey is what create-access-key and assume-role print; only the keys of a role session have a token.
+// An accessKey is the output of create-access-key and assume-role; only the keys of a role session have a
+// token.
 type accessKey struct{ AccessKeyId, SecretAccessKey, SessionToken string }
 
-// as is a new shell with these keys: another person at the same server.
+// as returns a new session with these keys, for another user of the same server.
 func (s *session) as(key accessKey) *session {
 	s.t.Helper()
 	other := newSession(s.t, s.s)
@@ -31,7 +32,7 @@ func (s *session) as(key accessKey) *session {
 	return other
 }
 
-// aws is one command of the aws CLI, of version 2. What only prepares a test is done by version 1, which starts faster.
+// aws returns a command of the aws CLI, version 2. Preparations use version 1, which starts faster.
 func (s *session) aws(args ...string) *call { return newAWS(s, "2").cmd(args...) }
 
 func (s *session) awsOK(args ...string) string {
@@ -39,7 +40,8 @@ func (s *session) awsOK(args ...string) string {
 	return newAWS(s, "1").cmd(args...).ok()
 }
 
-// user makes a user in the account of this shell, with these inline policies, and opens a shell with its access key.
+// user creates a user with inline policies in the account of this session, and returns a session with its
+// access key.
 func (s *session) user(name string, policies ...string) *session {
 	s.t.Helper()
 	s.awsOK("iam", "create-user", "--user-name", name)
@@ -55,12 +57,12 @@ func (s *session) putUserPolicy(user, policy, text string) {
 	s.awsOK("iam", "put-user-policy", "--user-name", user, "--policy-name", policy, "--policy-document", text)
 }
 
-// assume is the command that makes a session named s of a role of the default account.
+// assume returns the command that starts a session with the name s of a role of the default account.
 func (s *session) assume(role string) *call {
 	return s.aws("sts", "assume-role", "--role-session-name", "session", "--role-arn", roleARN(role))
 }
 
-// assumed opens a shell with the keys of a session of a role.
+// assumed returns a session with the keys of a role session.
 func (s *session) assumed(role string) *session {
 	s.t.Helper()
 	return s.as(fromJSON[struct{ Credentials accessKey }](s.t, s.assume(role).ok()).Credentials)
@@ -71,7 +73,7 @@ func (s *session) setPolicy(repo, text string) {
 	s.awsOK("ecr", "set-repository-policy", "--repository-name", repo, "--policy-text", text)
 }
 
-// sdk is the AWS SDK's client for ECR with this shell's keys.
+// sdk returns the AWS SDK's client for ECR with the keys of this session.
 func (s *session) sdk() *ecr.Client {
 	s.t.Helper()
 	return s.s.sdkOf(s.t, region, map[string]string{
@@ -80,7 +82,7 @@ func (s *session) sdk() *ecr.Client {
 	})
 }
 
-// login stores a docker password that this shell's own keys have asked for, and returns it.
+// login gets a docker password with the keys of this session, stores it, and returns it.
 func (s *session) login() string {
 	s.t.Helper()
 	password := s.s.tokenOf(s.t, s.sdk())
@@ -88,13 +90,13 @@ func (s *session) login() string {
 	return password
 }
 
-// attach gives a user of the account of this shell a policy of AWS.
+// attach attaches a policy of AWS to a user of this session's account.
 func (s *session) attach(user, policy string) {
 	s.t.Helper()
 	s.awsOK("iam", "attach-user-policy", "--user-name", user, "--policy-arn", "arn:aws:iam::aws:policy/"+policy)
 }
 
-// role makes a role that this principal may assume, with a policy of AWS unless that is "".
+// role creates a role that the trusted principal may assume, with a policy of AWS unless policy is "".
 func (s *session) role(name string, trusted map[string]any, policy string) {
 	s.t.Helper()
 	s.awsOK("iam", "create-role", "--role-name", name, "--assume-role-policy-document", trusting(s.t, trusted))
@@ -111,7 +113,7 @@ func repoARN(repo string) string {
 	return "arn:aws:ecr:" + region + ":" + account + ":repository/" + repo
 }
 
-// The reasons of a denial, as they stand behind an action's name or alone.
+// The reasons of a denial, either before the name of an action or complete.
 const (
 	noIdentityPolicy = " because no identity-based policy allows the "
 	noResourcePolicy = " because no resource-based policy allows the "
@@ -119,7 +121,7 @@ const (
 	denyOfIdentity   = " with an explicit deny in an identity-based policy"
 )
 
-// denial is the text of a refusal: who may not do what on what, and why.
+// denial returns the text of a denial: the caller, the action, the resource and the reason.
 func denial(who, action, resource, reason string) string {
 	text := "User: " + who + " is not authorized to perform: " + action + " on resource: " + resource + reason
 	if reason == noIdentityPolicy || reason == noResourcePolicy {
@@ -139,7 +141,7 @@ func (c *call) prints(texts ...string) {
 	}
 }
 
-// pullOK pulls by docker and checks that the tag is the image that was pushed.
+// pullOK pulls with docker and checks that the tag is the pushed image.
 func (s *session) pullOK(ref string, img *testImage) {
 	s.t.Helper()
 	s.cmd("docker", "pull", "--quiet", ref).ok()
@@ -148,8 +150,8 @@ func (s *session) pullOK(ref string, img *testImage) {
 	}
 }
 
-// wantStatus asks the default registry for a path below /v2/ with a docker password, and checks status and text of the
-// answer: what a platform sees that is a client itself.
+// wantStatus gets a path below /v2/ of the default registry with a docker password, and checks the status and
+// the text of the response, as platforms see it that are clients themselves.
 func (s *session) wantStatus(password, path string, status int, text string) {
 	t := s.t
 	t.Helper()
@@ -173,7 +175,7 @@ func (s *session) wantStatus(password, path string, status int, text string) {
 	}
 }
 
-// The texts that people paste from the guides of platforms, each with the accounts and names of these tests.
+// The policies in the guides of platforms, with the accounts and names of these tests.
 const (
 	// A deployment platform's policy for the owner's repository.
 	releasePull = `{
@@ -198,7 +200,7 @@ const (
     }
   ]
 }`
-	// Read-only access to all repositories, as a platform asks for it.
+	// Read-only access to all repositories, as a platform requires it.
 	readAll = `{
     "Version": "2012-10-17",
     "Statement": [
@@ -218,7 +220,7 @@ const (
         }
     ]
 }`
-	// The two statements of read-only access to listed repositories. REPO1 stands for the repository's ARN.
+	// The two statements of read-only access to listed repositories. REPO1 is replaced by the repository's ARN.
 	readListed = `        {
             "Effect": "Allow",
             "Action": [
@@ -250,15 +252,15 @@ const (
 }`
 )
 
-// document is a policy of these statements, one below the other.
+// document returns a policy with these statements.
 func document(statements ...string) string {
 	return opening + strings.Join(statements, ",\n") + closing
 }
 
-// listed is the statement readListed for one repository of the default registry.
+// listed returns the statement readListed for one repository of the default registry.
 func listed(repo string) string { return strings.Replace(readListed, "REPO1", repoARN(repo), 1) }
 
-// trusting is a role's trust policy as the guide of a platform has it, for one principal or several.
+// trusting returns a role's trust policy from the guide of a platform, for one or several principals.
 func trusting(t *testing.T, principal map[string]any) string {
 	return strings.Replace(`{
     "Version": "2012-10-17",

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// commandTime is the most that one command of a client may take, on a slow machine with other work.
-const commandTime = 90 * time.Second
+// maxCommandTime is the maximum duration of a client's command, on a slow machine under load.
+const maxCommandTime = 90 * time.Second
 
-// shared holds what stops the servers and daemons that tests share, in the order in which they were started.
+// shared has the functions that stop the shared servers and daemons, in the order of their start.
 var shared struct {
 	sync.Mutex
 	stops []func()
@@ -33,16 +33,16 @@ type call struct {
 	in   string
 }
 
-// stdin gives the command its standard input; without it that is empty.
+// stdin sets the standard input of the command; by default it is empty.
 func (c *call) stdin(text string) *call { c.in = text; return c }
 
-// with adds to the environment, as "NAME=value".
+// with adds variables to the environment, as "NAME=value".
 func (c *call) with(env ...string) *call {
 	c.env = append(c.env[:len(c.env):len(c.env)], env...)
 	return c
 }
 
-// ok runs the command, which must succeed, and returns its standard output without the space around it.
+// ok runs the command, which must succeed, and returns its standard output without surrounding white space.
 func (c *call) ok() string {
 	c.t.Helper()
 	stdout, stderr, err := c.run()
@@ -62,7 +62,7 @@ func (c *call) all() string {
 	return stdout + "\n" + stderr
 }
 
-// fails runs the command, which must exit with a failure, and returns all that it printed.
+// fails runs the command, which must fail, and returns everything that it printed.
 func (c *call) fails() string {
 	c.t.Helper()
 	stdout, stderr, err := c.run()
@@ -74,7 +74,7 @@ func (c *call) fails() string {
 }
 
 func (c *call) run() (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), commandTime)
+	ctx, cancel := context.WithTimeout(c.t.Context(), maxCommandTime)
 	defer cancel()
 	path, err := lookPath(c.name, c.env)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *call) run() (stdout, stderr string, err error) {
 	cmd.Stdin = strings.NewReader(c.in)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	// A client may start children of its own (credential helpers, chroots): they end together.
+	// A client may start child processes (credential helpers, chroots): the whole group is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -94,12 +94,12 @@ func (c *call) run() (stdout, stderr string, err error) {
 	err = cmd.Run()
 	c.t.Logf("%5.2f s  %s", time.Since(start).Seconds(), c)
 	if ctx.Err() == context.DeadlineExceeded {
-		err = fmt.Errorf("not done after %v: %w", commandTime, err)
+		err = fmt.Errorf("not done after %v: %w", maxCommandTime, err)
 	}
 	return strings.TrimSpace(out.String()), strings.TrimSpace(errs.String()), err
 }
 
-// String is the command as a person would type it, without a password.
+// String returns the command line, without a password.
 func (c *call) String() string {
 	text := c.name
 	for _, a := range c.args {
@@ -111,7 +111,7 @@ func (c *call) String() string {
 	return text
 }
 
-// lookPath finds a program on the PATH of env, not on that of this process.
+// lookPath finds a program on the PATH of env, not of this process.
 func lookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -125,7 +125,7 @@ func lookPath(name string, env []string) (string, error) {
 	return "", fmt.Errorf("%s is not installed; run tools/clients/install", name)
 }
 
-// lookup is the last value of a name in an environment, as the kernel's users read it.
+// lookup returns the last value of a variable in an environment, which is the one that programs use.
 func lookup(env []string, name string) string {
 	value := ""
 	for _, kv := range env {
@@ -136,8 +136,9 @@ func lookup(env []string, name string) string {
 	return value
 }
 
-// daemon starts a server and returns when ready reports nil. It is stopped by stop, or else after all tests: as a
-// group, first politely. ready is asked every 20 ms for at most 60 s.
+// daemon starts a server and returns when ready returns nil. It is stopped by stop, or after all tests: the
+// whole process group is terminated first, and killed if it does not end. ready is called every 20 ms for at
+// most 60 s.
 func daemon(env []string, ready func() error, name string, args ...string) (stop func(), err error) {
 	path, err := lookPath(name, env)
 	if err != nil {
@@ -163,7 +164,7 @@ func daemon(env []string, ready func() error, name string, args ...string) (stop
 		case <-time.After(10 * time.Second):
 			fmt.Fprintf(os.Stderr, "clients: %s did not stop in 10 s\n", name)
 		}
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what of its group is left
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // remaining processes of the group
 		<-gone
 	})
 	shared.Lock()
@@ -186,7 +187,7 @@ func daemon(env []string, ready func() error, name string, args ...string) (stop
 	}
 }
 
-// tail is the end of a log file, at most 4 KiB.
+// tail returns the end of a log file, at most 4 KiB.
 func tail(path string) string {
 	b, _ := os.ReadFile(path)
 	return string(b[max(0, len(b)-4096):])

@@ -7,10 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The rows about who may do what: users, roles and policies are made by the aws CLI, and docker prints the reasons.
+// The rows about access: users, roles and policies are created with the aws CLI, and docker prints the reasons.
 
-// E4: the policy of 2008 for an existing user and role is accepted and given back; the user may push by it, though its
-// own policy allows the token only.
+// E4: the policy of 2008 for an existing user and role is accepted and returned. It allows the user to push,
+// although the user's own policy allows only the token.
 func TestE4PolicyOf2008(t *testing.T) {
 	root := withEngine(rowSession(t))
 	const repo = "e4/app"
@@ -60,16 +60,16 @@ func TestE4PolicyOf2008(t *testing.T) {
 	} {
 		got := fromJSON[answer](t, out)
 		if got.RegistryId != account || got.RepositoryName != repo {
-			t.Errorf("the policy came back for %s of %s, want %s of %s", got.RepositoryName, got.RegistryId, repo, account)
+			t.Errorf("the policy was returned for %s of %s, want %s of %s", got.RepositoryName, got.RegistryId, repo, account)
 		}
 		if diff := cmp.Diff(fromJSON[any](t, text), fromJSON[any](t, got.PolicyText)); diff != "" {
-			t.Errorf("the policy that came back (-want +got):\n%s", diff)
+			t.Errorf("the returned policy (-want +got):\n%s", diff)
 		}
 	}
 	root.s.wantManifest(t, repo, "v1", dockerPush(user, ref+":v1"))
 }
 
-// E5: a policy for a role that is not there, and one that is no JSON.
+// E5: a policy for a role that does not exist, and a policy that is not JSON.
 func TestE5PolicyRefused(t *testing.T) {
 	root := rowSession(t)
 	const repo = "e5/app"
@@ -79,12 +79,12 @@ func TestE5PolicyRefused(t *testing.T) {
 	}
 	const invalid = "An error occurred (InvalidParameterException) when calling the SetRepositoryPolicy operation: " +
 		"Invalid parameter at 'PolicyText' failed to satisfy constraint: "
-	set(strings.Replace(releasePull, "111111111111:root", account+":role/e5-nobody", 1)).prints(invalid + "'Principal not found'")
+	set(strings.Replace(releasePull, "111111111111:root", account+":role/e5-missing", 1)).prints(invalid + "'Principal not found'")
 	set(strings.TrimSuffix(releasePull, "}")).prints(invalid + "'Invalid repository policy provided' (line 22, column 1: unexpected end of JSON input)")
 	root.aws("ecr", "get-repository-policy", "--repository-name", repo).prints("RepositoryPolicyNotFoundException")
 }
 
-// E9: a user with read-only access pulls; its push is denied with the action that it lacks.
+// E9: a user with read-only access can pull; its push is denied with the action that is missing.
 func TestE9ReadOnlyUser(t *testing.T) {
 	root := rowSession(t)
 	const repo = "e9/app"
@@ -98,7 +98,7 @@ func TestE9ReadOnlyUser(t *testing.T) {
 		"denied: " + denial(userARN(account, "e9-reader"), "ecr:InitiateLayerUpload", repoARN(repo), noIdentityPolicy))
 }
 
-// E10: a user limited to one repository, by one document with the statement for the token, pulls another one.
+// E10: a user whose policy allows one repository and the token pulls another repository.
 func TestE10OtherRepository(t *testing.T) {
 	root := rowSession(t)
 	one, two := root.repo("e10/repo1"), root.repo("e10/repo2")
@@ -111,7 +111,7 @@ func TestE10OtherRepository(t *testing.T) {
 		"denied: " + denial(userARN(account, "e10-limited"), "ecr:BatchGetImage", repoARN("e10/repo2"), noIdentityPolicy))
 }
 
-// E11: across accounts a pull needs both sides; the denial names the side that is missing.
+// E11: a pull from another account needs both policies; the denial names the missing one.
 func TestE11CrossAccount(t *testing.T) {
 	owner := rowSession(t)
 	const repo = "e11/app"
@@ -133,7 +133,7 @@ func TestE11CrossAccount(t *testing.T) {
 	denied(noResourcePolicy)
 }
 
-// E14: a deny wins over what allows elsewhere, on either side.
+// E14: a deny overrides an allow in another policy, in the identity-based and in the resource-based one.
 func TestE14DenyWins(t *testing.T) {
 	root := rowSession(t)
 	const repo = "e14/app"
@@ -153,7 +153,8 @@ func TestE14DenyWins(t *testing.T) {
 	user.cmd("docker", "pull", ref+":v1").prints("denied: " + denial(arn, "ecr:BatchGetImage", repoARN(repo), denyOfIdentity))
 }
 
-// R4: a platform in another account is refused with ECR's text; the printed policy, pasted as it is, lets it pull.
+// R4: a platform in another account is refused with ECR's text; with the printed policy, unchanged, it can
+// pull.
 func TestR4PrintedPolicy(t *testing.T) {
 	owner := rowSession(t)
 	const repo = "r4/vendorapp"
@@ -172,7 +173,7 @@ func TestR4PrintedPolicy(t *testing.T) {
 	cluster.pullOK(ref+":latest", img)
 }
 
-// R6: GetAuthorizationToken in a repository policy gives no token.
+// R6: GetAuthorizationToken in a repository policy does not allow a token.
 func TestR6TokenNeedsIdentityPolicy(t *testing.T) {
 	owner := withEngine(rowSession(t))
 	const repo = "r6/app"
@@ -190,7 +191,8 @@ func TestR6TokenNeedsIdentityPolicy(t *testing.T) {
 	}
 }
 
-// R12: nothing remembers a permission: with the policy gone the same tag and its layers are refused, with the same token.
+// R12: permissions are not cached: after the policy is removed, the same tag and its layers are refused, with
+// the same token.
 func TestR12PolicyRemoved(t *testing.T) {
 	owner := rowSession(t)
 	const repo = "r12/app"
@@ -209,7 +211,8 @@ func TestR12PolicyRemoved(t *testing.T) {
 	cluster.wantStatus(password, layer, 403, denial(arn, "ecr:GetDownloadUrlForLayer", repoARN(repo), noResourcePolicy))
 }
 
-// P9: keys limited to one repository, by two policies, are refused on another one with a status that a proxy can log.
+// P9: keys that two policies limit to one repository are refused for another one, with a status that a proxy
+// can log.
 func TestP9LimitedLink(t *testing.T) {
 	root := rowSession(t)
 	root.repo("p9/repo1")
@@ -225,15 +228,15 @@ func TestP9LimitedLink(t *testing.T) {
 	link.cmd("skopeo", "inspect", "--authfile", link.path(".docker/config.json"), "docker://"+link.s.ref("p9/repo2")+":v1").prints(text)
 }
 
-// P10: the half of the guide's paste about repositories gives no token. Both objects in one paste, and a comma too
-// many, are refused with the place of the fault.
+// P10: the part of the guide's policy about repositories does not allow a token. Both objects in one text, and
+// an additional comma, are refused with the position of the error.
 func TestP10HalfOfThePolicy(t *testing.T) {
 	root := rowSession(t)
 	link := root.user("p10-link", document(listed("p10/repo1")))
 	link.aws("ecr", "get-authorization-token").prints("(AccessDeniedException)",
 		denial(userARN(account, "p10-link"), "ecr:GetAuthorizationToken", "*", noIdentityPolicy))
 
-	// The first statement ends on line 18, so its list on 19 and the first object on 20.
+	// The first statement ends on line 18, its list on line 19 and the first object on line 20.
 	both := opening + listed("p10/repo1") + "," + closing + "\n" + document(tokenOnly)
 	for _, test := range []struct{ text, want string }{
 		{both, "line 19, column 5: invalid character ']' looking for beginning of value"},
@@ -246,7 +249,7 @@ func TestP10HalfOfThePolicy(t *testing.T) {
 	link.login()
 }
 
-// C5: a role is assumed only by those whom its trust policy names, itself included.
+// C5: a role can be assumed only by the principals of its trust policy, which may include the role itself.
 func TestC5TrustPolicy(t *testing.T) {
 	root := rowSession(t)
 	const proxy, integration = "c5-app-proxy", "c5-ecr-integration"

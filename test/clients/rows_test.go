@@ -19,7 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/name"
 )
 
-// The rows are what a person sees who moves from ECR: real names, TLS, the aws CLI and docker.
+// The rows are the experience of a user who migrates from ECR: real names, TLS, the aws CLI and docker.
 func rowSession(t *testing.T) *session {
 	t.Helper()
 	t.Parallel()
@@ -30,7 +30,8 @@ func rowSession(t *testing.T) *session {
 	return newSession(t, s)
 }
 
-// E1: create-repository answers the full object, and a second time RepositoryAlreadyExistsException with status 400.
+// E1: create-repository returns the full object, and the second time RepositoryAlreadyExistsException with
+// status 400.
 func TestE1CreateRepositoryTwice(t *testing.T) {
 	s := rowSession(t)
 	a := newAWS(s, "2")
@@ -71,7 +72,7 @@ func TestE1CreateRepositoryTwice(t *testing.T) {
 	}
 }
 
-// E2: get-login of the CLI's version 1 prints one docker command for each registry, in its exact word order.
+// E2: get-login of the CLI's version 1 prints one docker command per registry, with the exact order of words.
 func TestE2GetLogin(t *testing.T) {
 	s := rowSession(t)
 	a := newAWS(s, "1")
@@ -90,7 +91,7 @@ func TestE2GetLogin(t *testing.T) {
 			t.Errorf("%s: got %q, want a line like %s", what, got, want)
 			return
 		}
-		// What `cut -d ' ' -f 6` gives is the password.
+		// The password is the output of `cut -d ' ' -f 6`.
 		if field := strings.Split(got, " ")[5]; field != m[1] {
 			t.Errorf("%s: field 6 is %q, want the password", what, field)
 		}
@@ -106,14 +107,14 @@ func TestE2GetLogin(t *testing.T) {
 	check("second of two ids", got[1], line("", account))
 }
 
-// E3: the password goes through a pipe into docker login, with the bare host or with https:// before it.
+// E3: the password is piped into docker login, with the bare host or with https:// before it.
 func TestE3DockerLogin(t *testing.T) {
 	first := rowSession(t)
 	password := newAWS(first, "2").cmd("ecr", "get-login-password").ok()
 	first.s.createRepo(t, "e3/login")
 	ref := first.s.ref("e3/login")
 	for _, host := range []string{first.host(), "https://" + first.host()} {
-		s := withEngine(newSession(t, first.s)) // nobody is logged in here
+		s := withEngine(newSession(t, first.s)) // a session without a login
 		if out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin", host).stdin("wrong\n").fails(); strings.Contains(out, "Login Succeeded") {
 			t.Errorf("docker login %s with a wrong password: got %q", host, out)
 		}
@@ -121,14 +122,15 @@ func TestE3DockerLogin(t *testing.T) {
 		if !strings.Contains(out, "Login Succeeded") {
 			t.Errorf("docker login %s: got %q, want Login Succeeded", host, out)
 		}
-		// Both store the same credentials: a request for the bare host finds them.
+		// Both store the same credentials: they are used in a request to the bare host.
 		if out := s.cmd("docker", "pull", ref+":none").fails(); !strings.Contains(out, "not found") {
 			t.Errorf("docker pull after login to %s: got %q, want not found (so: logged in)", host, out)
 		}
 	}
 }
 
-// E6: tag, push, pull elsewhere after a login there: the same digest; describe-images shows tag, size and time.
+// E6: tag, push, and after a login pull in another session: the digest is the same; describe-images has tag,
+// size and time.
 func TestE6PushPullElsewhere(t *testing.T) {
 	s := withEngine(rowSession(t))
 	a := newAWS(s, "2")
@@ -141,7 +143,7 @@ func TestE6PushPullElsewhere(t *testing.T) {
 	loadImage(s, uri+":1.0")
 	pushed := dockerPush(s, uri+":1.0")
 
-	// Elsewhere: another person's shell and another client, which knows nothing yet.
+	// Another session: another user's home, and another client without cached content.
 	other := newSession(t, s.s)
 	containersConfig(other)
 	other.cmd("podman", "login", "--username", "AWS", "--password-stdin", other.host()).
@@ -164,7 +166,7 @@ func TestE6PushPullElsewhere(t *testing.T) {
 	}
 }
 
-// E7: a push to a repository that is not there is told so in ECR's words.
+// E7: a push to a repository that does not exist fails with ECR's text.
 func TestE7PushToMissingRepository(t *testing.T) {
 	s := withEngine(rowSession(t))
 	dockerLogin(s)
@@ -178,7 +180,7 @@ func TestE7PushToMissingRepository(t *testing.T) {
 
 const expired = "Your authorization token has expired. Reauthenticate and try again."
 
-// E8: a push without login, with a token of another region, with a token that has had its 12 hours.
+// E8: a push without login, with a token of another region, and with a token older than 12 hours.
 func TestE8PushWithoutGoodToken(t *testing.T) {
 	s := withEngine(rowSession(t))
 	ref := s.repo("e8/guarded")
@@ -193,9 +195,10 @@ func TestE8PushWithoutGoodToken(t *testing.T) {
 	s.storeLogin(s.s.password(t, account, otherRegion))
 	push("with a token of another region", expired)
 	s.storeLogin(s.password())
-	s.cmd("docker", "push", ref+":v1").ok() // the same push with a good token, so the refusals were about the token
+	s.cmd("docker", "push", ref+":v1").ok() // the same push with a valid token, so that the token was the reason of the refusals
 
-	// Nobody can wait 12 hours: another server, one of whose tokens was issued by a clock that was slow by that much.
+	// Instead of waiting 12 hours, the test uses another server, one of whose tokens was issued by a clock that
+	// was slow by that time.
 	aged, password := agedServer(t)
 	s = withEngine(newSession(t, aged))
 	ref = s.repo("e8/guarded")
@@ -206,7 +209,8 @@ func TestE8PushWithoutGoodToken(t *testing.T) {
 	s.cmd("docker", "push", ref+":v1").ok()
 }
 
-// agedServer is a server on the plain door, and a docker password of its root that was issued 12 hours and a minute ago.
+// agedServer starts a server with plain HTTP, and returns it with a docker password of its root user that was
+// issued 12 hours and one minute ago.
 func agedServer(t *testing.T) (*server, string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -21,11 +21,11 @@ const (
 	otherRegion  = "eu-west-1"
 )
 
-// workDir is where this run keeps everything; set by furnish.
+// workDir is the folder for all files of this run; furnish sets it.
 var workDir string
 
-// furnish makes the fresh namespaces usable: the loopback interface, private run-time folders, a hosts file with the
-// ECR names, and an environment without anything of the person who runs the tests.
+// furnish sets up the new namespaces: the loopback interface, private run-time folders, a hosts file with the
+// ECR names, and an environment without variables of the user who runs the tests.
 func furnish(work string) error {
 	workDir = work
 	if err := loopbackUp(); err != nil {
@@ -34,7 +34,7 @@ func furnish(work string) error {
 	if err := privateFolders(work); err != nil {
 		return err
 	}
-	// In place of whatever was there: /etc is private by now.
+	// Replaces the machine's file, since /etc is private now.
 	if err := os.WriteFile("/etc/hosts", []byte(hostsFile()), 0o644); err != nil {
 		return err
 	}
@@ -58,15 +58,16 @@ func furnish(work string) error {
 	return nil
 }
 
-// privateFolders gives this namespace its own view of the folders of the machine that daemons and clients write to,
-// whatever they are told: sockets, locks, keys and caches. Those with content are seen through an overlay.
+// privateFolders gives this namespace private versions of the folders that daemons and clients write to
+// regardless of their options: sockets, locks, keys and caches. Folders with content are mounted as an overlay.
 func privateFolders(work string) error {
 	for _, dir := range []string{"/run", "/dev/shm"} {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
 			return fmt.Errorf("mounting a private %s: %w", dir, err)
 		}
 	}
-	// On memory, because the work folder may itself lie on an overlay, which cannot be the upper side of another.
+	// In memory, because the work folder may be on an overlay itself, which cannot be the upper layer of another
+	// overlay.
 	above := filepath.Join(work, "above")
 	if err := os.Mkdir(above, 0o755); err != nil {
 		return err
@@ -87,7 +88,8 @@ func privateFolders(work string) error {
 	return nil
 }
 
-// hostsFile sends every name that a client derives from the accounts and regions of these tests to 127.0.0.1.
+// hostsFile returns a hosts file that maps every name that clients derive from the accounts and regions of
+// these tests to 127.0.0.1.
 func hostsFile() string {
 	names := []string{"localhost", "sts.amazonaws.com", "iam.amazonaws.com"}
 	for _, r := range []string{region, otherRegion} {
@@ -103,7 +105,8 @@ func hostsFile() string {
 	return b.String()
 }
 
-// loopbackUp sets the flag that `ip link set lo up` sets; a new network namespace starts with it down.
+// loopbackUp brings the loopback interface up, as `ip link set lo up` does; it is down in a new network
+// namespace.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -118,11 +121,11 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
 }
 
-// cgroupParent is the name below which every container of this run has its control groups.
+// cgroupParent returns the name of the parent of all control groups of this run's containers.
 func cgroupParent() string { return filepath.Base(workDir) }
 
-// removeTraces removes the work folder and the control groups below its name, which container runtimes leave behind:
-// the only things that namespaces do not undo. Processes of an interrupted run may still be ending, so it tries for 5 s.
+// removeTraces removes the work folder and the control groups of container runtimes, the only things that
+// remain after the namespaces. Since processes of an interrupted run may still be ending, it tries for 5 s.
 func removeTraces(work string) error {
 	var err error
 	for range 50 {
@@ -131,15 +134,15 @@ func removeTraces(work string) error {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return fmt.Errorf("removing what the tests made: %w", err)
+	return fmt.Errorf("removing the files of the tests: %w", err)
 }
 
-// removeCgroups removes the empty control groups at and below every group named parent.
+// removeCgroups removes the empty control groups at and below every group with the name parent.
 func removeCgroups(parent string) error {
 	var found []string
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // a group that vanished while we walk
+			return nil // the group was removed during the walk
 		}
 		if d.IsDir() && slices.Contains(strings.Split(path, "/"), parent) {
 			found = append(found, path)

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// awsSDK pushes and pulls through the API with the SDK, and reads its typed errors.
+// awsSDK pushes and pulls with the API of the SDK, and checks its typed errors.
 func awsSDK(s *session) {
 	t := s.t
 	ctx := t.Context()
@@ -61,7 +61,7 @@ func awsSDK(s *session) {
 	}
 	s.s.wantManifest(t, repo, "v6", img.native)
 
-	// Pages of three: the paginator must end, and give every tag once.
+	// Pages of three: the paginator must end, and return every tag once.
 	var listed []string
 	pages := ecr.NewListImagesPaginator(api, &ecr.ListImagesInput{RepositoryName: repoName, MaxResults: aws.Int32(3)})
 	for pages.HasMorePages() {
@@ -97,7 +97,7 @@ func awsSDK(s *session) {
 	}
 	content, err := s.s.get(ctx, aws.ToString(where.DownloadUrl))
 	if err != nil || digest.FromBytes(content) != layer {
-		t.Errorf("the download URL of %s gave %d bytes, error %v", layer, len(content), err)
+		t.Errorf("the download URL of %s returned %d bytes, error %v", layer, len(content), err)
 	}
 	immutableTags(t, api, repo, string(manifest), s)
 
@@ -114,7 +114,7 @@ func awsSDK(s *session) {
 	}
 }
 
-// immutableTags turns immutability on: a tag cannot move by the API, nor by a push through the other door.
+// immutableTags makes tags immutable: a tag cannot move by the ECR API, nor by a push with the OCI API.
 func immutableTags(t *testing.T, api *ecr.Client, repo, manifest string, s *session) {
 	t.Helper()
 	ctx := t.Context()
@@ -139,7 +139,7 @@ func immutableTags(t *testing.T, api *ecr.Client, repo, manifest string, s *sess
 		t.Errorf("an OCI push moved the immutable tag v0 to %s", index.Digest)
 	}
 	s.s.wantManifest(t, repo, "v0", img.native)
-	if err := other.Delete(ctx, index); err != nil { // it refers to the image that the caller deletes next
+	if err := other.Delete(ctx, index); err != nil { // the index refers to the image that the caller deletes next
 		t.Errorf("deleting the index: %v", err)
 	}
 }

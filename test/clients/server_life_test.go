@@ -6,8 +6,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 )
 
-// TestRestartKeepsImages pushes, stops the server politely, starts it again on the same folder, and pulls: with the
-// login from before, since a docker token outlives the process.
+// TestRestartKeepsImages pushes, stops the server gracefully, starts it again on the same folder, and pulls
+// with the login from before, since a docker token stays valid after a restart.
 func TestRestartKeepsImages(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func TestRestartKeepsImages(t *testing.T) {
 	second.wantManifest(t, repo, "v1", img.index)
 }
 
-// TestCreateOnPush is E7 with the switch on: the push makes the repository.
+// TestCreateOnPush is E7 with creation on push enabled: the push creates the repository.
 func TestCreateOnPush(t *testing.T) {
 	t.Parallel()
 	server, err := startServerIn(t.TempDir(), "127.0.0.1:0", "--create-on-push")
@@ -55,7 +55,7 @@ func TestCreateOnPush(t *testing.T) {
 	if err != nil || len(out.Repositories) != 1 {
 		t.Errorf("DescribeRepositories after the push: got %+v, error %v, want the repository", out, err)
 	}
-	// A pull makes nothing.
+	// A pull creates no repository.
 	s.cmd("crane", "digest", server.ref("life/never")+":v1").fails()
 	if _, err := server.sdk(t, account, region).DescribeRepositories(t.Context(),
 		&ecr.DescribeRepositoriesInput{RepositoryNames: []string{"life/never"}}); err == nil {

@@ -29,25 +29,24 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A server is one running ecrin, as one of the two doors shows it to clients.
+// A server is a running ecrin, with plain HTTP or TLS.
 type server struct {
 	dir     string
-	plain   bool   // HTTP on localhost:PORT; otherwise HTTPS under the real ECR names
-	url     string // of the process itself: http://127.0.0.1:PORT or https://127.0.0.1:443
+	plain   bool   // HTTP on localhost:PORT; otherwise HTTPS with the real ECR names
+	url     string // the process's own URL: http://127.0.0.1:PORT or https://127.0.0.1:443
 	address string // 127.0.0.1:PORT
-	bundle  string // a PEM file with the server's CA and the machine's; "" when plain
+	bundle  string // a PEM file with the server's CA and the machine's; "" if plain
 	client  *http.Client
-	stop    func() // ends the process before the end of the run; not needed otherwise
+	stop    func() // stops the process before the end of the run; optional
 }
 
-// The two doors. Each server starts when a test first asks for it and lives until the end of the run.
+// The two servers. Each starts when a test first uses it, and runs until the end of the run.
 var (
 	plainServer = sync.OnceValues(func() (*server, error) { return startServer("127.0.0.1:0") })
 	namedServer = sync.OnceValues(func() (*server, error) { return startServer("127.0.0.1:443", "--tls=auto") })
 )
 
-// startServer starts ecrin in a fresh folder, with a second account, so that what is meant for another account has
-// somewhere to go.
+// startServer starts ecrin in a new folder, with a second account, for the tests that use another account.
 func startServer(listen string, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp(workDir, "data-")
 	if err != nil {
@@ -67,14 +66,14 @@ func startServer(listen string, flags ...string) (*server, error) {
 func startServerIn(dir, listen string, flags ...string) (s *server, err error) {
 	s = &server{dir: dir, plain: !slices.Contains(flags, "--tls=auto"), client: &http.Client{Transport: &http.Transport{}}}
 	if err := os.Remove(filepath.Join(dir, "serve.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err // an earlier server's, of the same folder
+		return nil, err // the file of an earlier server on the same folder
 	}
 	args := append([]string{"serve", "--data", dir, "--listen", listen}, flags...)
 	s.stop, err = daemon(os.Environ(), s.ready, "ecrin", args...)
 	return s, err
 }
 
-// ready reports nil when the server has written serve.json and answers /readyz.
+// ready returns nil if the server has written serve.json and /readyz returns 200.
 func (s *server) ready() error {
 	raw, err := os.ReadFile(filepath.Join(s.dir, "serve.json"))
 	if err != nil {
@@ -85,7 +84,7 @@ func (s *server) ready() error {
 		return fmt.Errorf("serve.json %q: %w", raw, err)
 	}
 	if about.Account != account || about.Region != region {
-		return fmt.Errorf("serve.json names %s in %s, want %s in %s", about.Account, about.Region, account, region)
+		return fmt.Errorf("serve.json has %s in %s, want %s in %s", about.Account, about.Region, account, region)
 	}
 	s.url, s.address = about.URL, about.Address
 	if !s.plain && s.bundle == "" {
@@ -99,18 +98,18 @@ func (s *server) ready() error {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz answers %s", resp.Status)
+		return fmt.Errorf("/readyz returns %s", resp.Status)
 	}
 	return nil
 }
 
-// trust makes the bundle that every client of the TLS door is given, and the HTTP client of these tests.
+// trust makes the CA bundle for the clients of the TLS server, and the HTTP client of these tests.
 func (s *server) trust() error {
 	ca, err := os.ReadFile(filepath.Join(s.dir, "tls", "ca.pem"))
 	if err != nil {
 		return err
 	}
-	system, _ := os.ReadFile("/etc/ssl/certs/ca-certificates.crt") // absent on a bare machine: not needed
+	system, _ := os.ReadFile("/etc/ssl/certs/ca-certificates.crt") // optional: may be missing on a minimal machine
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
 		return fmt.Errorf("no certificate in %s/tls/ca.pem", s.dir)
@@ -124,7 +123,7 @@ func (s *server) trust() error {
 	return nil
 }
 
-// host is what people write before the first slash of an image name.
+// host returns the host of image names of a registry.
 func (s *server) host(acct, region string) string {
 	if s.plain {
 		return strings.Replace(s.address, "127.0.0.1", "localhost", 1)
@@ -132,10 +131,10 @@ func (s *server) host(acct, region string) string {
 	return acct + ".dkr.ecr." + region + ".amazonaws.com"
 }
 
-// ref is a repository of the default registry, as clients name it.
+// ref returns the name of a repository of the default registry, as clients use it.
 func (s *server) ref(repo string) string { return s.host(account, region) + "/" + repo }
 
-// otherRef is a repository of another registry of this server, as clients name it.
+// otherRef returns the name of a repository of another registry of this server, as clients use it.
 func (s *server) otherRef(repo string) string {
 	if s.plain {
 		return s.host(otherAccount, otherRegion) + "/" + otherAccount + "/" + otherRegion + "/" + repo
@@ -143,7 +142,7 @@ func (s *server) otherRef(repo string) string {
 	return s.host(otherAccount, otherRegion) + "/" + repo
 }
 
-// root returns what `ecrin env --json` prints for an account: its root access key and where to send requests.
+// root returns the output of `ecrin env --json` for an account: its root access key and the endpoint.
 func (s *server) root(t *testing.T, acct string) map[string]string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "ecrin", "env", "--data", s.dir, "--account", acct, "--json").Output()
@@ -161,13 +160,14 @@ func (s *server) root(t *testing.T, acct string) map[string]string {
 	return env
 }
 
-// sdk is the AWS SDK's client for ECR, as the root of an account. Only the plain door gives it an endpoint.
+// sdk returns the AWS SDK's client for ECR with the root key of an account. Only the plain server needs an
+// endpoint.
 func (s *server) sdk(t *testing.T, acct, region string) *ecr.Client {
 	t.Helper()
 	return s.sdkOf(t, region, s.root(t, acct))
 }
 
-// sdkOf is the AWS SDK's client for ECR with the keys of an environment.
+// sdkOf returns the AWS SDK's client for ECR with the keys of an environment.
 func (s *server) sdkOf(t *testing.T, region string, env map[string]string) *ecr.Client {
 	t.Helper()
 	options := []func(*config.LoadOptions) error{
@@ -192,7 +192,7 @@ func (s *server) sdkOf(t *testing.T, region string, env map[string]string) *ecr.
 	return ecr.NewFromConfig(cfg)
 }
 
-// createRepo makes a repository in the default registry.
+// createRepo creates a repository in the default registry.
 func (s *server) createRepo(t *testing.T, repo string) {
 	t.Helper()
 	s.createIn(t, account, region, repo)
@@ -206,13 +206,13 @@ func (s *server) createIn(t *testing.T, acct, region, repo string) {
 	}
 }
 
-// password is a fresh docker password of an account's root, issued in a region.
+// password returns a new docker password of an account's root user, issued in a region.
 func (s *server) password(t *testing.T, acct, region string) string {
 	t.Helper()
 	return s.tokenOf(t, s.sdk(t, acct, region))
 }
 
-// tokenOf is a fresh docker password of whoever's keys the client has.
+// tokenOf returns a new docker password for the keys of the client.
 func (s *server) tokenOf(t *testing.T, api *ecr.Client) string {
 	t.Helper()
 	out, err := api.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
@@ -237,8 +237,8 @@ func (s *server) tokenOf(t *testing.T, api *ecr.Client) string {
 	return password
 }
 
-// manifest reads a manifest of the default registry over plain HTTP requests: no client between. It returns the
-// digest of the bytes that came, after comparing it with the header, or the status.
+// manifest gets a manifest of the default registry by a plain HTTP request, without a client program. It
+// returns the digest of the received bytes, after comparing it with the header, and the status.
 func (s *server) manifest(t *testing.T, repo, reference string) (digest.Digest, int) {
 	t.Helper()
 	base := s.url
@@ -271,7 +271,7 @@ func (s *server) manifest(t *testing.T, repo, reference string) (digest.Digest, 
 	return got, resp.StatusCode
 }
 
-// wantManifest checks that the default registry serves exactly the manifest want.
+// wantManifest checks that the default registry serves the manifest with the digest want.
 func (s *server) wantManifest(t *testing.T, repo, reference string, want digest.Digest) {
 	t.Helper()
 	if got, status := s.manifest(t, repo, reference); got != want {
@@ -287,7 +287,7 @@ func (s *server) wantGone(t *testing.T, repo, reference string) {
 	}
 }
 
-// get fetches a URL as it stands, with no credentials added.
+// get fetches a URL without adding credentials.
 func (s *server) get(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {

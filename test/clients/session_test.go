@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A session is one person's shell: a home of its own, and the environment that `ecrin env` and the trust set-up give.
+// A session is the environment of one user: a separate home folder, and the variables of `ecrin env` and of the
+// CA.
 type session struct {
 	t    *testing.T
 	s    *server
@@ -17,7 +18,7 @@ type session struct {
 	env  []string
 }
 
-// newSession opens a shell for the root of the default account.
+// newSession returns a session for the root user of the default account.
 func newSession(t *testing.T, s *server) *session {
 	t.Helper()
 	home := t.TempDir()
@@ -29,7 +30,7 @@ func newSession(t *testing.T, s *server) *session {
 		"AWS_PAGER=", "AWS_CLI_AUTO_PROMPT=off",
 	)
 	for k, v := range s.root(t, account) {
-		// Under the real names nobody needs to be told an endpoint: that is the point of them.
+		// With the real names, no endpoint needs to be set: that is the purpose of this server.
 		if k != "AWS_ENDPOINT_URL" || s.plain {
 			env = append(env, k+"="+v)
 		}
@@ -41,31 +42,31 @@ func newSession(t *testing.T, s *server) *session {
 	return &session{t: t, s: s, home: home, env: env}
 }
 
-// cmd is a command in this shell.
+// cmd returns a command in this session.
 func (s *session) cmd(name string, args ...string) *call {
 	return &call{t: s.t, name: name, args: args, env: s.env, dir: s.home}
 }
 
-// path is a file in the home of this shell.
+// path returns the path of a file in the home folder of this session.
 func (s *session) path(name string) string { return filepath.Join(s.home, name) }
 
-// password is a docker password for the default registry.
+// password returns a docker password for the default registry.
 func (s *session) password() string {
 	s.t.Helper()
 	return s.s.password(s.t, account, region)
 }
 
-// host is the default registry.
+// host returns the host of the default registry.
 func (s *session) host() string { return s.s.host(account, region) }
 
-// repo creates a repository in the default registry and returns its name as clients write it.
+// repo creates a repository in the default registry and returns its name as clients use it.
 func (s *session) repo(name string) string {
 	s.t.Helper()
 	s.s.createRepo(s.t, name)
 	return s.s.ref(name)
 }
 
-// ifPlain returns the words that a client needs on the plain door and on no other.
+// ifPlain returns the options that a client needs only for plain HTTP.
 func (s *session) ifPlain(args ...string) []string {
 	if s.s.plain {
 		return args
@@ -73,7 +74,7 @@ func (s *session) ifPlain(args ...string) []string {
 	return nil
 }
 
-// storeLogin writes what `docker login` writes, without asking the registry.
+// storeLogin writes the credentials that `docker login` writes, without a request to the registry.
 func (s *session) storeLogin(password string) {
 	s.t.Helper()
 	auth := base64.StdEncoding.EncodeToString([]byte("AWS:" + password))
@@ -82,7 +83,7 @@ func (s *session) storeLogin(password string) {
 	}))
 }
 
-// words joins a command line from single words and lists.
+// words returns a command line of single words and lists.
 func words(parts ...any) []string {
 	var all []string
 	for _, p := range parts {
@@ -130,12 +131,12 @@ func toJSON(t *testing.T, v any) string {
 	return string(b)
 }
 
-// fromJSON decodes what a client printed.
+// fromJSON decodes the output of a client.
 func fromJSON[T any](t *testing.T, text string) T {
 	t.Helper()
 	var v T
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("not the JSON we want (%v): %s", err, text)
+		t.Fatalf("unexpected JSON (%v): %s", err, text)
 	}
 	return v
 }

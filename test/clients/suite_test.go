@@ -2,7 +2,7 @@ package clients_test
 
 import "testing"
 
-// clients are the programs and libraries of the proof, each with what it does on one door.
+// clients are the tested programs and libraries, each with its test on one server.
 var clients = []struct {
 	name string
 	run  func(*session)
