@@ -1,4 +1,4 @@
-// Package house_test holds the shape of the tree: which package may import which, and how large a file may grow.
+// Package house_test checks the structure of the tree: the imports of each package, and the maximum length of files.
 package house_test
 
 import (
@@ -16,8 +16,8 @@ import (
 
 const module = "github.com/ecrin-dev/ecrin/"
 
-// floors are the groups of packages, lowest first: a package imports only its own floor and those below, and within a
-// floor only what stands before it in the list or in its own folder.
+// floors are the groups of packages, lowest first. A package imports only packages of lower floors, and packages of its
+// own floor that are before it in the list or in its own folder.
 var floors = []struct {
 	name     string
 	packages []string
@@ -32,27 +32,27 @@ var floors = []struct {
 	{"assembly", []string{"internal/config", "internal/app", "internal/client", "internal/cli/hostcmd", "internal/cli", "cmd/ecrin"}},
 }
 
-// forbidden are arrows that the floors would allow, each with the reason why it must not be drawn.
+// forbidden are imports that the floors would allow, each with the reason why it is not allowed.
 var forbidden = []struct{ from, to, why string }{
-	{"internal/name", "database/sql", "words know no storage"},
+	{"internal/name", "database/sql", "words do not use storage"},
 	{"internal/sigv4", "os", "rules are pure: no files, no environment"},
 	{"internal/policy", "os", "rules are pure: no files, no environment"},
-	{"internal/policy", "net/http", "a decision does not know where the request came from"},
+	{"internal/policy", "net/http", "a decision does not depend on the protocol of the request"},
 	{"internal/manifest", "os", "rules are pure: no files, no environment"},
 	{"internal/pagetoken", "os", "rules are pure: no files, no environment"},
-	{"internal/manifest", "net/http", "a manifest is bytes, whoever sent it"},
-	{"internal/ociapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
-	{"internal/awsapi", "database/sql", "surfaces do not see SQL: one place to change the schema"},
-	{"internal/ociapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
-	{"internal/trail", "internal/meta", "doors reach what is stored through registry and the typed services"},
-	{"internal/web", "internal/meta", "doors reach what is stored through registry and the typed services"},
-	{"internal/awsapi", "internal/meta", "doors reach what is stored through registry and the typed services"},
-	{"internal/ociapi", "internal/awsapi", "what both doors do belongs into registry"},
-	{"internal/awsapi", "internal/ociapi", "what both doors do belongs into registry"},
-	{"internal/ociapi", "internal/blob/fsblob", "surfaces reach blobs only through registry, which knows who holds them"},
-	{"internal/awsapi", "internal/blob", "surfaces reach blobs only through registry, which knows who holds them"},
-	{"internal/registry", "net/http", "the core does not know by which protocol it is asked"},
-	{"internal/registry", "internal/blob/fsblob", "the core knows the contract of storage, app chooses the implementation"},
+	{"internal/manifest", "net/http", "a manifest is a text, independent of the protocol"},
+	{"internal/ociapi", "database/sql", "surfaces do not use SQL: only meta depends on the schema"},
+	{"internal/awsapi", "database/sql", "surfaces do not use SQL: only meta depends on the schema"},
+	{"internal/ociapi", "internal/meta", "surfaces access the metadata through registry and the typed services"},
+	{"internal/trail", "internal/meta", "surfaces access the metadata through registry and the typed services"},
+	{"internal/web", "internal/meta", "surfaces access the metadata through registry and the typed services"},
+	{"internal/awsapi", "internal/meta", "surfaces access the metadata through registry and the typed services"},
+	{"internal/ociapi", "internal/awsapi", "code that both surfaces use belongs into registry"},
+	{"internal/awsapi", "internal/ociapi", "code that both surfaces use belongs into registry"},
+	{"internal/ociapi", "internal/blob/fsblob", "surfaces access blobs only through registry, which checks the holdings"},
+	{"internal/awsapi", "internal/blob", "surfaces access blobs only through registry, which checks the holdings"},
+	{"internal/registry", "net/http", "the core does not depend on the protocol of a request"},
+	{"internal/registry", "internal/blob/fsblob", "the core depends on the contract of storage; app chooses the implementation"},
 	{"internal/registry", "database/sql", "all SQL is in meta"},
 	{"internal/identity", "database/sql", "all SQL is in meta"},
 }
@@ -73,11 +73,11 @@ func TestImports(t *testing.T) {
 				f, known := floor[inner]
 				switch {
 				case !known && inner != "internal/awsmodel":
-					t.Errorf("%s imports %s, which stands on no floor: give it one in this test", dir, inner)
+					t.Errorf("%s imports %s, which has no floor: add it to the list in this test", dir, inner)
 				case !known:
 					t.Errorf("%s imports %s, which is for tests and tools", dir, inner)
 				case f > floor[dir] || f == floor[dir] && place[inner] >= place[dir]:
-					t.Errorf("%s (%s) imports %s (%s): a package imports only what stands below it", dir, floors[floor[dir]].name, inner, floors[f].name)
+					t.Errorf("%s (%s) imports %s (%s): a package imports only packages before it", dir, floors[floor[dir]].name, inner, floors[f].name)
 				}
 			}
 			for _, rule := range forbidden {
@@ -92,7 +92,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// packages lists what the non-test files of each folder import.
+// packages returns the imports of the non-test files of each folder.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
 	root := "../.."
@@ -136,7 +136,7 @@ func walk(t *testing.T, root string, each func(path string)) {
 	}
 }
 
-// maxLines is how long a file may be; what is longer has more than one job.
+// maxLines is the maximum length of a file in lines; a longer file has more than one job.
 const maxLines = 600
 
 func TestFilesStaySmall(t *testing.T) {
