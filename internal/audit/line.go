@@ -7,25 +7,27 @@ import (
 	"sync/atomic"
 )
 
-// Line is what the trail says of one request. The first change of the store that is made with it also stores the line, in the
-// same transaction: both are committed or neither is. Safe for concurrent use.
+// Line is the audit line of one request. The first change of the store that is made with a Line also inserts
+// the line in the same transaction: both are committed or neither is. A Line is safe for concurrent use.
 type Line struct {
 	mu        sync.Mutex // held while text runs
 	text      func() []byte
 	written   atomic.Bool
-	collected bool // by the transaction that runs now; only the store's writer uses it
+	collected bool // the current transaction inserts the line; only the store's writer uses this field
 }
 
-// NewLine makes a Line whose text is made right before a change is queued, by the goroutine that makes the change. text returns
-// one line or more, each with its newline; an empty text is not kept. It is called for each change until one has stored the
-// line, never twice at once.
+// NewLine returns a Line. text returns one or more lines, each with its newline; an empty text is not stored.
+// The goroutine that makes a change calls text immediately before the change is queued, for each change until
+// one has stored the line. There is at most one call at a time.
 func NewLine(text func() []byte) *Line { return &Line{text: text} }
 
-// Written reports whether a change has stored the line. If not, the caller of NewLine appends the line to the trail. It is true
-// also when a change may have stored it: the connection was lost at the commit and the outcome is not known.
+// Written reports whether a change has stored the line. If not, the caller of NewLine appends the line to the
+// trail. It is also true if a change may have stored the line, because the connection was lost during the
+// commit and the result is unknown.
 func (l *Line) Written() bool { return l.written.Load() }
 
-// Render makes the text for a change, nil when an earlier change has stored it. A panic of the text function becomes the error.
+// Render returns the text for a change, or nil if an earlier change has stored the line. If the text function
+// panics, Render returns an error.
 func (l *Line) Render() (text []byte, err error) {
 	if l.written.Load() {
 		return nil, nil
@@ -40,7 +42,8 @@ func (l *Line) Render() (text []byte, err error) {
 	return l.text(), nil
 }
 
-// Collect reports whether the transaction that runs now shall store the line, which is so once. Only the store's writer calls it.
+// Collect reports whether the current transaction must store the line; it is true for one transaction at a
+// time. Only the store's writer calls it.
 func (l *Line) Collect() bool {
 	if l.collected || l.written.Load() {
 		return false
@@ -49,7 +52,8 @@ func (l *Line) Collect() bool {
 	return true
 }
 
-// Settle ends what Collect began: stored tells whether the transaction was committed. Only the store's writer calls it.
+// Settle ends the transaction for which Collect returned true; stored reports whether the transaction was
+// committed. Only the store's writer calls it.
 func (l *Line) Settle(stored bool) {
 	if l.collected {
 		l.collected = false
@@ -59,12 +63,12 @@ func (l *Line) Settle(stored bool) {
 
 type lineKey struct{}
 
-// WithLine lets the first change that is made with the context store a line.
+// WithLine returns a context with l, which the first change that is made with the context stores.
 func WithLine(ctx context.Context, l *Line) context.Context {
 	return context.WithValue(ctx, lineKey{}, l)
 }
 
-// LineOf gives the Line of a context, nil for none.
+// LineOf returns the Line of a context, or nil if there is none.
 func LineOf(ctx context.Context) *Line {
 	l, _ := ctx.Value(lineKey{}).(*Line)
 	return l

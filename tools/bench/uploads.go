@@ -30,10 +30,11 @@ func (b *bench) uploadRow(how string, by upload) row {
 	return r
 }
 
-// fresh changes body to a blob that no server has, by changing its beginning, and returns its digest.
+// freshMu guards freshCount, the number of blobs that fresh has returned.
 var freshMu sync.Mutex
 var freshCount uint64
 
+// fresh changes the beginning of body, so that no server has the blob, and returns its digest.
 func fresh(body []byte) (digest string) {
 	freshMu.Lock()
 	freshCount++

@@ -143,11 +143,11 @@ func (s *server) isReady(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var told struct{ URL string }
-	if err := json.Unmarshal(body, &told); err != nil || told.URL == "" {
+	var running struct{ URL string }
+	if err := json.Unmarshal(body, &running); err != nil || running.URL == "" {
 		return false, nil // serve.json is being written
 	}
-	s.url = told.URL
+	s.url = running.URL
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
 	if err != nil {
 		return false, fmt.Errorf("serve.json: %w", err)
