@@ -24,8 +24,8 @@ type Source interface {
 }
 
 const (
-	pumpEvery = 200 * time.Millisecond
-	pumpBatch = 500 // maximum number of commits whose lines are moved at once
+	pumpEvery    = 200 * time.Millisecond
+	maxPumpBatch = 500 // maximum number of commits whose lines are moved at once
 )
 
 // Pump moves lines from a database to a Log: it appends them, waits until they are durable, and only then
@@ -94,15 +94,15 @@ func (p *Pump) Flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n < pumpBatch {
+		if n < maxPumpBatch {
 			return p.log.Flush(ctx)
 		}
 	}
 }
 
-// batch moves the lines of up to pumpBatch commits, and returns the number of commits.
+// batch moves the lines of up to maxPumpBatch commits, and returns the number of commits.
 func (p *Pump) batch(ctx context.Context) (int, error) {
-	pending, err := p.source.PendingAudit(ctx, p.moved, pumpBatch)
+	pending, err := p.source.PendingAudit(ctx, p.moved, maxPumpBatch)
 	if err != nil {
 		return 0, fmt.Errorf("reading pending audit lines: %w", err)
 	}
@@ -128,7 +128,7 @@ func (p *Pump) batch(ctx context.Context) (int, error) {
 	if len(pending) > 0 {
 		p.moved = pending[len(pending)-1].ID
 	}
-	if len(pending) < pumpBatch {
+	if len(pending) < maxPumpBatch {
 		p.unsure = false // all lines of an earlier process have been looked for
 	}
 	if p.moved > p.deleted {

@@ -48,9 +48,9 @@ type Page struct {
 }
 
 const (
-	pageDefault = 50
-	pageMost    = 1000
-	pageBytes   = 4 << 20 // maximum size of the lines of one page
+	pageDefault  = 50
+	pageMost     = 1000
+	maxPageBytes = 4 << 20 // maximum size of the lines of one page
 )
 
 // Search returns a page of the events that match q, newest first unless q.OldestFirst is set. cursor is "" for
@@ -161,7 +161,7 @@ func (s *search) keep(line []byte) bool {
 
 // full reports whether the page has one event more than it may have.
 func (s *search) full() bool {
-	return len(s.page.Events) > s.limit || len(s.page.Events) > 1 && s.bytes > pageBytes
+	return len(s.page.Events) > s.limit || len(s.page.Events) > 1 && s.bytes > maxPageBytes
 }
 
 func (q *Query) inTime(seconds int64) bool {

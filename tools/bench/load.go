@@ -41,13 +41,13 @@ type answer struct {
 }
 
 const (
-	ioLimit = 2 * time.Minute // for one request and its response
-	noBody  = -1
+	maxRequestTime = 2 * time.Minute // for one request and its response
+	noBody         = -1
 )
 
 // do sends a header, then body (nil for none), and reads the response.
 func (c *client) do(header []byte, body io.Reader) (answer, error) {
-	if err := c.conn.SetDeadline(time.Now().Add(ioLimit)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(maxRequestTime)); err != nil {
 		return answer{}, err
 	}
 	if _, err := c.conn.Write(header); err != nil {

@@ -26,7 +26,7 @@ type process struct {
 	ready   time.Duration // time from the start to the first successful response
 }
 
-const startLimit = time.Minute
+const maxStartTime = time.Minute
 
 // start runs a program and waits until GET path returns 200 or 401. The program's output goes to the file
 // NAME.log in dir, since the cost of a server's log is part of its speed.
@@ -61,8 +61,8 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 			return nil, errors.Join(ctx.Err(), p.stop())
 		case <-time.After(2 * time.Millisecond):
 		}
-		if time.Since(began) > startLimit {
-			return nil, errors.Join(fmt.Errorf("%s was not ready after %s\n%s", name, startLimit, p.tail()), p.stop())
+		if time.Since(began) > maxStartTime {
+			return nil, errors.Join(fmt.Errorf("%s was not ready after %s\n%s", name, maxStartTime, p.tail()), p.stop())
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	startLimit = 20 * time.Second // from the start of the process to its first "ready"
-	stopLimit  = 15 * time.Second // from the interrupt to the end of the process
+	maxStartTime = 20 * time.Second // from the start of the process to its first "ready"
+	maxStopTime  = 15 * time.Second // from the interrupt to the end of the process
 )
 
 // server is a running ecrin.
@@ -107,7 +107,7 @@ func ownEnvironment(environment []string) (kept []string) {
 
 // awaitReady waits for DIR/serve.json, which has the address, and then for /readyz.
 func (s *server) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, maxStartTime)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -121,7 +121,7 @@ func (s *server) awaitReady(ctx context.Context) error {
 			s.command = nil // there is no process to stop
 			return fmt.Errorf("it ended: %w", orNil(err))
 		case <-ctx.Done():
-			return fmt.Errorf("not ready after %s: %w", startLimit, ctx.Err())
+			return fmt.Errorf("not ready after %s: %w", maxStartTime, ctx.Err())
 		case <-tick.C:
 		}
 	}
@@ -179,10 +179,10 @@ func (s *server) stop(out *screen) error {
 		if err != nil {
 			return fmt.Errorf("the server ended with: %w\n%s", err, s.tail())
 		}
-	case <-time.After(stopLimit):
+	case <-time.After(maxStopTime):
 		err := command.Process.Kill()
 		<-s.ended
-		return errors.Join(fmt.Errorf("the server did not stop within %s and was killed\n%s", stopLimit, s.tail()), err)
+		return errors.Join(fmt.Errorf("the server did not stop within %s and was killed\n%s", maxStopTime, s.tail()), err)
 	}
 	out.note("stopped in %s", took(time.Since(began)))
 	if body, err := os.ReadFile(s.log); err == nil {

@@ -201,7 +201,7 @@ func (s *standin) mayPull() bool {
 func (s *standin) iam(w http.ResponseWriter, r *http.Request) {
 	user := r.PostFormValue("UserName")
 	if s.fault == faultUser {
-		user = "somebody"
+		user = "other"
 	}
 	operation := r.PostFormValue("Action")
 	result := map[string]string{

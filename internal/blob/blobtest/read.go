@@ -74,7 +74,7 @@ func list(t *testing.T, s blob.Store, after name.Digest, n int) []string {
 			t.Fatalf("List after %q: %v", after, err)
 		}
 		if stat, err := s.Stat(t.Context(), info.Digest); err != nil || stat.Size != info.Size || !stat.StoredAt.Equal(info.StoredAt) {
-			t.Fatalf("List gave %+v, Stat %+v, %v", info, stat, err)
+			t.Fatalf("List returned %+v, Stat %+v, %v", info, stat, err)
 		}
 		all = append(all, info.Digest.String())
 		if len(all) == n {

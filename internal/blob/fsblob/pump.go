@@ -13,15 +13,15 @@ import (
 )
 
 // The sizes were measured, see docs/design/blob-writing.md. An upload holds one small buffer, then at most
-// maxBuffers large buffers; all uploads together hold at most spareBuffers large buffers beyond the first of
+// maxBuffers large buffers; all uploads together hold at most maxSpareBuffers large buffers beyond the first of
 // each. So 32 uploads need at most 13 MiB and a thousand slow uploads 165 MiB, and fast uploads do not starve
 // slow ones.
 const (
-	smallBuffer    = 32 << 10
-	largeBuffer    = 128 << 10
-	maxBuffers     = 4
-	spareBuffers   = 64
-	writebackEvery = 1 << 20 // bytes written between two calls of StartWriteback
+	smallBuffer     = 32 << 10
+	largeBuffer     = 128 << 10
+	maxBuffers      = 4
+	maxSpareBuffers = 64
+	writebackEvery  = 1 << 20 // bytes written between two calls of StartWriteback
 )
 
 var (

@@ -55,7 +55,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the blob directory %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, synced: map[string]bool{}, spare: make(chan struct{}, spareBuffers)}
+	s := &Store{dir: abs, synced: map[string]bool{}, spare: make(chan struct{}, maxSpareBuffers)}
 	for _, folder := range []string{s.algorithmDir(name.SHA256), s.algorithmDir(name.SHA512), s.uploadsDir()} {
 		if err := durable.MkdirAll(folder, dirMode); err != nil {
 			return nil, fmt.Errorf("opening the blob directory %s: %w", dir, err)
