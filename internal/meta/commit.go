@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -166,13 +167,8 @@ func fail(group []*write, err error) {
 // body runs the writes of a group in the transaction that has begun. wrote is false when all were refused. After an error
 // the whole transaction is to be rolled back.
 func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err error) {
-	if t.single {
-		w := group[0]
-		w.err = t.run(w)
-		if w.err != nil && !refusal(w.err) {
-			return false, w.err
-		}
-		return w.err == nil, nil
+	if t.bare {
+		return t.bareBody(group, refusal)
 	}
 	for _, w := range group {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
@@ -194,6 +190,29 @@ func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err err
 		}
 		if err != nil {
 			return wrote, err
+		}
+	}
+	return wrote, nil
+}
+
+// errWantsSavepoint is the failure of a group without savepoints of which one write is to be undone.
+var errWantsSavepoint = errors.New("a write was refused after it had changed something")
+
+// bareBody is body without savepoints, each of which would cost two round trips. Most refusals come before the write has changed
+// anything, so that there is nothing to undo; one that comes later makes the group run again with savepoints.
+func (t *tx) bareBody(group []*write, refusal func(error) bool) (wrote bool, err error) {
+	for _, w := range group {
+		before, changes := t.outbox, t.changes
+		w.err = t.run(w)
+		switch {
+		case w.err == nil:
+			wrote = true
+		case !refusal(w.err):
+			return wrote, w.err
+		case t.changes != changes && len(group) > 1:
+			return wrote, errWantsSavepoint
+		default:
+			t.outbox = before
 		}
 	}
 	return wrote, nil

@@ -105,7 +105,7 @@ func (f *follower) read() error {
 	if err != nil && f.link.broken(err) {
 		f.link.drop()
 		// The server may have restarted: one more attempt, unless it only takes too long.
-		if !errors.Is(err, errAway) && !errors.Is(err, context.DeadlineExceeded) {
+		if !errors.Is(err, errAway) && !hung(err) {
 			err = f.step()
 		}
 	}

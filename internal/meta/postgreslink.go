@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,8 +43,10 @@ func (l *link) connect() (fresh bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("connecting: %w", err)
 	}
+	var wire net.Conn
 	err = conn.Raw(func(c any) error {
-		l.pid = c.(*stdlib.Conn).Conn().PgConn().PID()
+		pg := c.(*stdlib.Conn).Conn().PgConn()
+		l.pid, wire = pg.PID(), pg.Conn()
 		return nil
 	})
 	if err != nil {
@@ -51,6 +54,8 @@ func (l *link) connect() (fresh bool, err error) {
 	}
 	l.conn, l.stmts = conn, newStatements(conn.PrepareContext)
 	l.stmts.limit, l.stmts.utf8 = l.limit, true
+	l.stmts.timer = time.AfterFunc(time.Hour, func() { _ = wire.SetDeadline(time.Now()) }) // the driver then closes the connection
+	l.stmts.timer.Stop()
 	return true, nil
 }
 

@@ -68,13 +68,18 @@ func (w *postgresWriter) newID(at time.Time) (int64, error) {
 // groups try once.
 func (w *postgresWriter) transact(group []*write) (began bool, err error) {
 	limit := time.Now().Add(w.link.limit)
+	bare := true
 	for try := 1; ; try++ {
-		began, err = w.once(group)
+		began, err = w.once(group, bare)
 		if err == nil {
 			w.away = false
 			return true, nil
 		}
 		settle(group, errors.Is(err, errUnknown))
+		if errors.Is(err, errWantsSavepoint) {
+			bare = false
+			continue
+		}
 		if errors.Is(err, errUndone) && time.Now().Before(limit) {
 			continue // on the connection by which that was found out
 		}
@@ -108,8 +113,8 @@ func (w *postgresWriter) wait() bool {
 // errUnknown marks the failure of a commit whose outcome could not be found out.
 var errUnknown = errors.New("the connection was lost at the commit, and whether it was done could not be found out")
 
-// once runs a group in one transaction.
-func (w *postgresWriter) once(group []*write) (began bool, err error) {
+// once runs a group in one transaction, bare without savepoints.
+func (w *postgresWriter) once(group []*write, bare bool) (began bool, err error) {
 	fresh, err := w.link.connect()
 	if err != nil {
 		return false, err
@@ -119,7 +124,7 @@ func (w *postgresWriter) once(group []*write) (began bool, err error) {
 			return false, fmt.Errorf("setting up the connection: %w", err)
 		}
 	}
-	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, single: len(group) == 1}
+	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, bare: bare}
 	w.tx = t
 	if _, err := w.link.simple(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err != nil {
 		return false, fmt.Errorf("beginning a transaction: %w", err)

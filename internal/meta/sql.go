@@ -27,6 +27,7 @@ type args = []any
 type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
 	limit   time.Duration // of one statement, 0 for none
+	timer   *time.Timer   // ends the connection after limit, where there is only one; costs less than a context for each statement
 	utf8    bool          // texts of the database are UTF-8 without zero characters
 	mu      sync.RWMutex
 	ready   map[string]*sql.Stmt
@@ -62,11 +63,17 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 // bound is the context of one statement. A client that goes away ends none: on a server's connection that would end the
 // connection too.
 func (s *statements) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.limit == 0 {
+	switch {
+	case s.timer != nil:
+		s.timer.Reset(s.limit)
+		return context.Background(), s.rest
+	case s.limit == 0:
 		return ctx, func() {}
 	}
 	return context.WithTimeout(context.WithoutCancel(ctx), s.limit)
 }
+
+func (s *statements) rest() { s.timer.Stop() }
 
 func (s *statements) row(ctx context.Context, text string, a []any, dest ...any) error {
 	// Reading one row of a file takes microseconds. With a context that can end, database/sql would start a goroutine to
@@ -176,7 +183,7 @@ func (p *pool) rows(ctx context.Context, text string, a []any, each func(scan fu
 // stale tells whether a read failed by a connection that was made before the server restarted, so that another attempt may
 // succeed; the other idle connections are closed, for they are no better. A server that only took too long is not asked again.
 func (p *pool) stale(err error) bool {
-	if err == nil || p.lost == nil || !p.lost(err) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || p.lost == nil || !p.lost(err) || hung(err) {
 		return false
 	}
 	p.db.SetMaxIdleConns(0)
@@ -195,7 +202,8 @@ type tx struct {
 		newID(at time.Time) (int64, error)
 	}
 	outbox
-	single bool // its group is one write, which needs no savepoint: when it is refused all is rolled back
+	bare    bool // see bareBody
+	changes int  // how many statements that change something have run
 }
 
 // newID makes an identifier that is greater than all of the database, of repositories and of moves of tags.
@@ -211,6 +219,7 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	t.changes++
 	res, err := st.ExecContext(ctx, a...)
 	if err != nil {
 		return 0, err
