@@ -26,7 +26,7 @@ fast: ## the edit loop: no clients, under 30 s; wants PostgreSQL's initdb (tools
 
 postgres: ## the tests with PostgreSQL, against servers that they start; installs it where it is missing on Debian
 	tools/clients/install database
-	ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./internal/pgtest ./internal/meta ./internal/conformance ./test/nodes ./test/crash ./tools/demo
+	ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./internal/test/pgtest ./internal/store/meta ./internal/test/conformance ./test/nodes ./test/crash ./tools/demo
 
 clients: ## real clients against the real binary; installs what is missing on Debian
 	tools/clients/install
@@ -37,7 +37,7 @@ identity: ## the AWS SDK and the aws CLI drive IAM and STS; installs the CLI whe
 	$(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## kill -9 loops, races, scale of plans, a small bench that all is measured
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./internal/meta ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./internal/store/meta ./tools/bench ./tools/demo
 
 bench: ## measure against real peers in one run; asserts nothing
 	tools/clients/install distribution

@@ -5,7 +5,7 @@ import (
 	"context"
 	"os"
 
-	"github.com/ecrin-dev/ecrin/internal/cli"
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
 )
 
 func main() { os.Exit(cli.Main(context.Background())) }

@@ -14,9 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"github.com/ecrin-dev/ecrin/internal/identity"
-	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // The rows are the experience of a user who migrates from ECR: real names, TLS, the aws CLI and docker.

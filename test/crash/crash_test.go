@@ -19,9 +19,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/smithy-go"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
-	"github.com/ecrin-dev/ecrin/internal/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 )
 
 // rounds returns the number of kills; it is larger with ECRIN_SLOW=1.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // ledger records what the server has acknowledged.

@@ -9,9 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // TestKillKeepsTheTrail: a change whose answer was sent has its line after a kill right behind the answer, once.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
 // cli runs the aws CLI, version 2, with its own home folder, against one server.

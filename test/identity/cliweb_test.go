@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/config"
-	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
-	"github.com/ecrin-dev/ecrin/internal/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
 // A pod's environment is sufficient for the CLI: the role, and a file with the token. Both the request to STS

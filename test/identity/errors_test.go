@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
 // Programs distinguish errors by the SDK's types: each error of ecrin has its type, with a text that describes

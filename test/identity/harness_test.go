@@ -22,8 +22,8 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // calls records which operations have succeeded, as "IAM CreateUser". It is safe for concurrent use.

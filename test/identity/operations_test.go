@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/iamtypes"
-	"github.com/ecrin-dev/ecrin/internal/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
 // Each operation of the two models succeeds at least once when it is called by the SDK, and its response is

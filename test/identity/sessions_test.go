@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/ecrin-dev/ecrin/internal/web"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
 )
 
 // wantLife checks that credentials expire after the given number of seconds, and have the form of temporary

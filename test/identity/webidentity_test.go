@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
-	"github.com/ecrin-dev/ecrin/internal/config"
-	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
 // dialsLocal allows the server to connect to issuers on the same machine.

@@ -22,11 +22,11 @@ import (
 	iamsdk "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/config"
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
-	"github.com/ecrin-dev/ecrin/internal/pgtest"
-	"github.com/ecrin-dev/ecrin/internal/secret"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // changes is how many there are; ECRIN_SLOW=1 asks for the long proof.

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // deleting is a repository with a user who may delete images, but none with a tag prod*, and not the image release.

@@ -25,10 +25,10 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/ecrin-dev/ecrin/internal/apptest"
-	"github.com/ecrin-dev/ecrin/internal/config"
-	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // slow is whether soaks run in full.

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
 // probe is a request about an access key: one of ecrin's own operations, or one of IAM.

@@ -21,11 +21,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
-	"github.com/ecrin-dev/ecrin/internal/awswire"
-	"github.com/ecrin-dev/ecrin/internal/ecrintypes"
-	"github.com/ecrin-dev/ecrin/internal/ecrtypes"
-	"github.com/ecrin-dev/ecrin/internal/iamtypes"
-	"github.com/ecrin-dev/ecrin/internal/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
 )
 
 var services = map[string]awswire.Service{

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
-	"github.com/ecrin-dev/ecrin/internal/oidc/oidctest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
 // What a directory of testdata holds. Add to it what a later version keeps: the directories that exist do not change.

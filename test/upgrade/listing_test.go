@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // Listing is what an earlier program showed of the data directory that it had written. It stands beside the directory's

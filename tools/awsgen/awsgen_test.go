@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ecrin-dev/ecrin/internal/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 )
 
 const root = "../.."
@@ -48,7 +48,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	}
 }
 
-// compile builds generated files as if they were in internal/PKG.
+// compile builds generated files as if they were in internal/model/PKG.
 func compile(t *testing.T, pkg string, files map[string][]byte) {
 	t.Helper()
 	if testing.Short() {
@@ -64,7 +64,7 @@ func compile(t *testing.T, pkg string, files map[string][]byte) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		replace[filepath.Join(abs, "internal", pkg, name)] = path
+		replace[filepath.Join(abs, "internal", "model", pkg, name)] = path
 	}
 	overlay := filepath.Join(dir, "overlay.json")
 	text, err := json.Marshal(map[string]any{"Replace": replace})
@@ -74,7 +74,7 @@ func compile(t *testing.T, pkg string, files map[string][]byte) {
 	if err := os.WriteFile(overlay, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "./internal/"+pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "./internal/model/"+pkg)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("go build of %s: %v\n%s", pkg, err, out)

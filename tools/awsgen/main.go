@@ -12,17 +12,17 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/ecrin-dev/ecrin/internal/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 )
 
 //go:generate go run . -root ../..
 
 // packages lists the models and their packages. A model that is not in api/ is skipped.
 var packages = []struct{ model, dir string }{
-	{"ecr", "internal/ecrtypes"},
-	{"sts", "internal/ststypes"},
-	{"iam", "internal/iamtypes"},
-	{"ecrin", "internal/ecrintypes"},
+	{"ecr", "internal/model/ecrtypes"},
+	{"sts", "internal/model/ststypes"},
+	{"iam", "internal/model/iamtypes"},
+	{"ecrin", "internal/model/ecrintypes"},
 }
 
 func main() {

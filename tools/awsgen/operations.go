@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ecrin-dev/ecrin/internal/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 )
 
 // operations writes the properties, the operations and the errors of the service.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ecrin-dev/ecrin/internal/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 )
 
 // rule returns the Go expression of the constraint of a shape, or "" if it has none.

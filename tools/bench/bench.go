@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 )
 
 // bench is the state of a run: the servers, their content, and the duration of the measurements.

@@ -8,9 +8,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ecrin-dev/ecrin/internal/manifest"
-	"github.com/ecrin-dev/ecrin/internal/meta"
-	"github.com/ecrin-dev/ecrin/internal/name"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // fill stores the images first to first+n-1, each with its own tag, directly in the metadata of a server that

@@ -18,9 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
-	"github.com/ecrin-dev/ecrin/internal/name"
-	"github.com/ecrin-dev/ecrin/internal/policy"
-	"github.com/ecrin-dev/ecrin/internal/sigv4"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/rule/sigv4"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // statements are used by both rows of this file: ten, most of them with conditions, of which two allow the

@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/app"
-	"github.com/ecrin-dev/ecrin/internal/config"
-	"github.com/ecrin-dev/ecrin/internal/secret"
+	"github.com/ecrin-dev/ecrin/internal/main/app"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // serveProfiled runs ecrin's server in this program, with pprof on a separate address. The product has no such

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/pack"
+	"github.com/ecrin-dev/ecrin/internal/host/pack"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/pack"
-	"github.com/ecrin-dev/ecrin/internal/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/host/pack"
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 )
 
 func TestMain(m *testing.M) {

@@ -1,0 +1,188 @@
+package guard
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// plan is an ask with everything that decides it: the policies that apply, and the request as policies see it.
+type plan struct {
+	policies policy.Policies
+	request  policy.Request
+}
+
+// plan gathers what decides an ask: what holds for the caller, for the resource, and for both. Condition keys cost more than
+// a decision: without full they are left out when no policy reads any.
+func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a *Ask, full bool) (plan, error) {
+	owner := a.Owner.Account()
+	p := plan{
+		policies: policy.Policies{SCP: who.ControlPolicies, Identity: who.Identity, Boundary: who.Boundary, Session: who.Session},
+		request:  policy.Request{Caller: who.Policy, Action: a.Action, Resource: a.Resource, ResourceAccount: owner},
+	}
+	conditional, images := full || who.Conditional, full || who.Images
+	use := func(c *identity.Compiled) *policy.Compiled {
+		conditional, images = conditional || c.Conditional, images || c.Images
+		return c.Policy
+	}
+	service, operation, _ := strings.Cut(a.Action, ":")
+	if service == "ecr" || service == "sts" { // the services here that resource control policies bind
+		level, err := g.identity.ResourceControl(ctx, owner)
+		if err != nil {
+			return p, err
+		}
+		p.policies.RCP = level.Policies
+		conditional = conditional || level.Conditional
+	}
+	// A token is granted by identity policies alone. Source: ECR user guide, repository policies.
+	if service == "ecr" && operation != "GetAuthorizationToken" && a.Region != (name.Region{}) && a.Owner != Unowned {
+		own, v1, err := g.registryPolicy(ctx, name.Registry{Account: owner, Region: a.Region})
+		if err != nil {
+			return p, err
+		}
+		if own != nil {
+			p.policies.Registry, p.policies.RegistryV1 = use(own), v1
+		}
+	}
+	if a.Repository != nil && a.Repository.Policy.Text != "" && (service == "ecr" || service == "ecrin") {
+		own, err := g.identity.Compile(policy.Repository, a.Repository.Policy)
+		if err != nil {
+			return p, err
+		}
+		p.policies.Repository = use(own)
+	}
+	if a.Trust != nil {
+		trust, err := g.identity.Compile(policy.Trust, *a.Trust)
+		if err != nil {
+			return p, err
+		}
+		p.policies.Trust = use(trust)
+	}
+	if !conditional {
+		return p, nil
+	}
+	keys, err := g.keys(ctx, who, from, a, images)
+	p.request.Context = keys
+	return p, err
+}
+
+// registryPolicy gives a registry's policy, nil when it has none, and whether it is of the first scope.
+func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identity.Compiled, v1 bool, err error) {
+	text, err := g.meta.RegistryPolicy(ctx, r)
+	if err != nil || text.Text == "" {
+		return nil, false, err
+	}
+	scope, err := g.meta.Setting(ctx, r, meta.SettingPolicyScope)
+	if err != nil {
+		return nil, false, err
+	}
+	c, err = g.identity.Compile(policy.Registry, text)
+	return c, scope == meta.PolicyScopeV1, err
+}
+
+// keys makes the condition keys of an ask. Source: IAM user guide, global condition keys; service authorization reference
+// of ECR.
+func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, images bool) (*policy.Context, error) {
+	keys := who.Keys.Clone() // other requests of the same subject read them too
+	keys.Time = g.now()
+	keys.SourceIP = from.SourceIP
+	keys.Set("aws:securetransport", strconv.FormatBool(from.Secure))
+	keys.Set("aws:viaawsservice", "false")
+	keys.Set("aws:principalisawsservice", strconv.FormatBool(who.Policy.Kind == policy.Service))
+	if a.Region != (name.Region{}) {
+		keys.Set("aws:requestedregion", a.Region.String())
+	}
+	if from.UserAgent != "" {
+		keys.Set("aws:useragent", from.UserAgent)
+	}
+	if from.Referer != "" {
+		keys.Set("aws:referer", from.Referer)
+	}
+	if a.Owner != Unowned {
+		keys.Set("aws:resourceaccount", a.Owner.Account().String())
+		if g.organization != "" {
+			keys.Set("aws:resourceorgid", g.organization)
+		}
+	}
+	for _, k := range a.Keys {
+		if k.List {
+			keys.SetList(k.Name, k.Values...)
+		} else {
+			keys.Set(k.Name, k.Values[0])
+		}
+	}
+	if a.Repository != nil {
+		resourceTags, err := g.meta.ResourceTags(ctx, *a.Repository)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range resourceTags {
+			keys.Set("aws:resourcetag/"+t.Key, t.Value)
+			keys.Set("ecr:resourcetag/"+t.Key, t.Value)
+		}
+	}
+	if images && a.Image.Reference != (name.Reference{}) {
+		return &keys, g.imageKeys(ctx, &keys, a)
+	}
+	return &keys, nil
+}
+
+// imageTag is the condition key of an image's tags.
+const imageTag = "ecrin:imagetag"
+
+// imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. An image that is read by its digest has the tags that lead to it, its
+// own and those of the indexes that list it: so whoever may pull a tag may pull the images below it.
+func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) error {
+	var tags []string
+	switch {
+	case a.Image.Tag != (name.Tag{}):
+		tags = []string{a.Image.Tag.String()}
+	case a.Image.Stored && a.Repository != nil:
+		var err error
+		if tags, err = g.meta.TagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest); err != nil {
+			return err
+		}
+	}
+	if len(tags) == 1 {
+		keys.Set(imageTag, tags[0])
+	} else {
+		keys.SetList(imageTag, tags...)
+	}
+	if a.Image.Digest != (name.Digest{}) {
+		keys.Set("ecrin:imagedigest", a.Image.Digest.String())
+	}
+	return nil
+}
+
+// evaluate decides a plan. It is pure. A request on an image by its digest may have several tags that lead to the image:
+// then it is decided with each of them alone, too, so that conditions need no operators of sets. A Deny on any of the tags
+// holds; of the rest one that is allowed is enough, because that tag could have been asked for. The plan's request is left
+// with the tags that decided.
+func (p *plan) evaluate() policy.Decision {
+	together := policy.Evaluate(&p.policies, &p.request)
+	tags := p.request.Context.Values(imageTag)
+	if len(tags) < 2 || together.Verdict == policy.ExplicitlyDenied {
+		return together
+	}
+	whole := p.request.Context
+	allowing := whole
+	for _, tag := range tags {
+		one := whole.Clone()
+		one.Set(imageTag, tag)
+		p.request.Context = &one
+		decided := policy.Evaluate(&p.policies, &p.request)
+		if decided.Verdict == policy.ExplicitlyDenied {
+			return decided
+		}
+		if decided.Allowed() && !together.Allowed() {
+			together, allowing = decided, &one
+		}
+	}
+	p.request.Context = allowing
+	return together
+}

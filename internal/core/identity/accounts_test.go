@@ -1,0 +1,180 @@
+package identity_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/sigv4"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+func TestEnsureDefault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if created, err := w.EnsureDefault(t.Context(), home); err != nil || created {
+		t.Errorf("the second start: got created %v, %v, want false", created, err)
+	}
+	_, err := w.EnsureDefault(t.Context(), other)
+	wantCode(t, "another default account", err, fault.InvalidParameter)
+	if err != nil && !strings.Contains(err.Error(), "ecrin account create 111122223333") {
+		t.Errorf("the error is %q, want one that says how to add the account", err)
+	}
+	stranger := identity.New(w.meta, newWorld(t).ring, w.now, identity.Options{})
+	if _, err := stranger.EnsureDefault(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key is not the one") {
+		t.Errorf("a start with another master key: got %v, want an error", err)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, err := w.Credentials(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(first.ID, "AKIA") || len(first.ID) != 20 || len(first.Secret.Reveal()) != 40 {
+		t.Errorf("key %s with a secret of %d characters, want AKIA and 16, and 40", first.ID, len(first.Secret.Reveal()))
+	}
+	second, err := w.CreateKey(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.CreateKey(t.Context(), other)
+	wantCode(t, "a third key", err, fault.AccessKeyLimit)
+	_, err = w.CreateAccount(t.Context(), other, "")
+	wantCode(t, "the account again", err, fault.AccountAlreadyExists)
+	if err := w.meta.SetAccessKeyActive(t.Context(), first.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Credentials(t.Context(), other); err != nil || got.ID != second.ID || got.Secret.Reveal() != second.Secret.Reveal() {
+		t.Errorf("Credentials with the first key off: got %s, %v, want %s", got.ID, err, second.ID)
+	}
+	if err := w.meta.DeleteAccessKey(t.Context(), second.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Credentials(t.Context(), other)
+	wantCode(t, "Credentials without an active key", err, fault.AccessKeyNotFound)
+	_, err = w.KeyCaller(t.Context(), first.ID)
+	wantCode(t, "KeyCaller of an inactive key", err, fault.ExpiredCredentials)
+	_, err = w.KeyCaller(t.Context(), second.ID)
+	wantCode(t, "KeyCaller of a deleted key", err, fault.ExpiredCredentials)
+}
+
+// The database alone gives no secret away, and a sealed secret is good for its own key only.
+func TestAttack34SecretsAreSealed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := newWorld(t)
+	store, err := meta.OpenSQLite(t.Context(), dir, w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := identity.New(store, w.ring, w.now, identity.Options{})
+	a, err := s.CreateAccount(t.Context(), home, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.CreateAccount(t.Context(), other, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _, err := s.IssueToken(t.Context(), identity.Caller{Kind: identity.Root, Account: home, AccessKey: a.ID}, east)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(a.SealedSecret, []byte(a.Secret.Reveal())) {
+		t.Error("the sealed secret holds the secret")
+	}
+	if err := store.DeleteAccessKey(t.Context(), b.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.SealedSecret = a.SealedSecret
+	if err := store.PutAccessKey(t.Context(), b.AccessKey, identity.MaxKeys); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Credentials(t.Context(), other); err == nil {
+		t.Error("a key opens with the sealed secret of another key")
+	}
+	if _, err := identity.New(store, newWorld(t).ring, w.now, identity.Options{}).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
+		t.Errorf("with another master key: got %v, want an error that asks about it", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{a.Secret.Reveal(), b.Secret.Reveal(), password.Reveal()} {
+			if bytes.Contains(text, []byte(secret)) {
+				t.Errorf("%s holds a secret in the clear", filepath.Base(f))
+			}
+		}
+	}
+}
+
+func (w *world) sign(t *testing.T, key aws.Credentials) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://localhost:5100/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v4.NewSigner().SignHTTP(t.Context(), key, r, sigv4.EmptyPayload, "ecr", "us-east-1", w.at); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAuthenticate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	k, err := w.Credentials(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret.Reveal()}
+	authenticate := func(key aws.Credentials) (identity.Caller, error) {
+		c, _, err := w.Authenticate(t.Context(), w.sign(t, key), sigv4.EmptyPayload)
+		return c, err
+	}
+	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root", UserID: "111122223333", Principal: "111122223333", AccessKey: k.ID}
+	if got, err := authenticate(good); err != nil || got != want {
+		t.Errorf("the account's key: got %+v, %v, want %+v", got, err, want)
+	}
+	operator := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: w.ring.OperatorSecret().Reveal()}
+	if got, err := authenticate(operator); err != nil || got.Kind != identity.Operator || got.ARN == "" {
+		t.Errorf("the operator's key: got %+v, %v", got, err)
+	}
+	operator.SecretAccessKey = newWorld(t).ring.OperatorSecret().Reveal()
+	_, err = authenticate(operator)
+	wantCode(t, "the operator of another installation", err, fault.SignatureMismatch)
+	operator.SecretAccessKey = good.SecretAccessKey
+	_, err = authenticate(operator)
+	wantCode(t, "the operator's id with an account's secret", err, fault.SignatureMismatch)
+	session := good
+	session.SessionToken = "x"
+	_, err = authenticate(session)
+	wantCode(t, "a session token", err, fault.UnknownAccessKey)
+	if err := w.meta.SetAccessKeyActive(t.Context(), k.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	_, err = authenticate(good)
+	wantCode(t, "an inactive key", err, fault.UnknownAccessKey)
+	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good).URL, Header: http.Header{}}, sigv4.EmptyPayload)
+	wantCode(t, "no credentials", err, fault.MissingCredentials)
+}

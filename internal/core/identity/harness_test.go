@@ -1,0 +1,76 @@
+package identity_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+var (
+	home  = name.MustAccount("000000000000")
+	other = name.MustAccount("111122223333")
+	east  = name.MustRegion("us-east-1")
+	west  = name.MustRegion("eu-west-1")
+)
+
+// world is an installation with the default account, another one, and a clock that the test moves.
+type world struct {
+	*identity.Service
+	meta *meta.Store
+	ring *identity.Keyring
+	at   time.Time
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
+	dir := t.TempDir()
+	var err error
+	if w.ring, err = identity.LoadKeyring(dir, "", true); err != nil {
+		t.Fatal(err)
+	}
+	if w.meta, err = meta.OpenSQLite(t.Context(), dir, w.now); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.meta.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.Service = identity.New(w.meta, w.ring, w.now, identity.Options{})
+	if created, err := w.EnsureDefault(t.Context(), home); err != nil || !created {
+		t.Fatalf("EnsureDefault: got %v, %v, want a new account", created, err)
+	}
+	if _, err := w.CreateAccount(t.Context(), other, "other"); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// root is the caller that an account's first key makes.
+func (w *world) root(t testing.TB, account name.Account) identity.Caller {
+	t.Helper()
+	k, err := w.Credentials(t.Context(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := w.KeyCaller(t.Context(), k.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (w *world) now() time.Time { return w.at }
+
+func wantCode(t *testing.T, what string, err error, want fault.Code) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v, want fault.%s", what, err, want)
+	}
+}

@@ -1,0 +1,185 @@
+package identity
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// Service answers who calls, gathers what holds for callers, and decides. Safe for concurrent use.
+type Service struct {
+	meta         *meta.Store
+	keys         *Keyring
+	now          func() time.Time
+	organization string
+	management   name.Account
+
+	mu                 sync.RWMutex
+	secrets            map[string]openedSecret // unsealed secrets of keys in use
+	tokens             map[string]opened       // verified docker passwords by their text
+	sessions           map[string]string       // access keys of verified session tokens by their text
+	subjects           map[subjectKey]*Subject
+	documents          map[documentKey]*Compiled
+	controlPolicyCache *controlPolicies
+
+	used usage
+}
+
+type openedSecret struct {
+	sealed string // which sealed form it was opened from
+	secret secret.String
+}
+
+// Options are what New needs beyond its store. The zero value is an installation without an organization.
+type Options struct {
+	Organization string       // o-…, for aws:PrincipalOrgID; "" for none
+	Management   name.Account // the account that control policies do not bind; none by default
+}
+
+// New makes the service over a store. Run does its background work.
+func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
+	return &Service{
+		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
+		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
+		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{},
+	}
+}
+
+// Key is an access key with its secret, which is shown where it was made or to the operator.
+type Key struct {
+	meta.AccessKey
+	Secret secret.String
+}
+
+// MaxKeys is how many access keys a principal may have. Source: IAM quotas.
+const MaxKeys = 2
+
+// EnsureDefault makes the default account at the first start; later it checks that the account and the master key are the
+// same. created tells whether it was made now.
+func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created bool, err error) {
+	all, err := s.meta.Accounts(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, a := range all {
+		if a.Default && a.ID != id {
+			return false, fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: start with --account %s, then add the other with `ecrin account create %s`", a.ID, id, a.ID, id)
+		}
+		if a.Default {
+			return false, s.checkMasterKey(ctx, all)
+		}
+	}
+	_, err = s.createAccount(ctx, meta.Account{ID: id, Default: true})
+	return err == nil, err
+}
+
+// checkMasterKey opens one sealed secret: a server that starts with another master key could serve nobody.
+func (s *Service) checkMasterKey(ctx context.Context, all []meta.Account) error {
+	for _, a := range all {
+		keys, err := s.meta.AccessKeys(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		if len(keys) > 0 {
+			if _, err := s.secretOf(keys[0]); err != nil {
+				return fmt.Errorf("the master key is not the one that this data directory was made with, bring that one back: %w", err)
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// CreateAccount makes an account with one root key. Errors: fault.AccountAlreadyExists.
+func (s *Service) CreateAccount(ctx context.Context, id name.Account, alias string) (Key, error) {
+	return s.createAccount(ctx, meta.Account{ID: id, Alias: alias})
+}
+
+func (s *Service) createAccount(ctx context.Context, a meta.Account) (Key, error) {
+	a.CreatedAt = s.now()
+	k := s.newKey("AKIA", a.ID, a.ID.String())
+	return k, s.meta.CreateAccount(ctx, a, k.AccessKey)
+}
+
+func (s *Service) newKey(prefix string, account name.Account, principal string) Key {
+	id := make([]byte, 10)
+	key := make([]byte, 30)
+	rand.Read(id)
+	rand.Read(key)
+	k := Key{
+		AccessKey: meta.AccessKey{
+			ID:        prefix + base32.StdEncoding.EncodeToString(id),
+			Account:   account,
+			Principal: principal,
+			Active:    true,
+			CreatedAt: s.now(),
+		},
+		Secret: secret.New(base64.StdEncoding.EncodeToString(key)),
+	}
+	k.SealedSecret = s.keys.sealSecret(k.ID, k.Secret)
+	return k
+}
+
+// CreateKey makes one more root key. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
+func (s *Service) CreateKey(ctx context.Context, account name.Account) (Key, error) {
+	k := s.newKey("AKIA", account, account.String())
+	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
+}
+
+// CreateUserKey makes an access key for a user. Errors: fault.NoSuchEntity, fault.AccessKeyLimit.
+func (s *Service) CreateUserKey(ctx context.Context, user meta.Entity) (Key, error) {
+	k := s.newKey("AKIA", user.Account, user.ID)
+	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
+}
+
+// Credentials gives the oldest active root key of an account with its secret, for the operator.
+// Errors: fault.AccountNotFound, fault.AccessKeyNotFound.
+func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, error) {
+	if _, err := s.meta.Account(ctx, account); err != nil {
+		return Key{}, err
+	}
+	all, err := s.meta.AccessKeys(ctx, account)
+	if err != nil {
+		return Key{}, err
+	}
+	for _, k := range all {
+		if k.Active && k.Principal == account.String() {
+			opened, err := s.secretOf(k)
+			return Key{k, opened}, err
+		}
+	}
+	return Key{}, fault.AccessKeyNotFound.New("account %s has no active root key: make one with `ecrin account keys create %s`", account, account)
+}
+
+func (s *Service) secretOf(k meta.AccessKey) (secret.String, error) {
+	return s.openSecret(k.ID, k.SealedSecret)
+}
+
+func (s *Service) openSecret(id string, sealed []byte) (secret.String, error) {
+	s.mu.RLock()
+	have, ok := s.secrets[id]
+	s.mu.RUnlock()
+	if ok && have.sealed == string(sealed) {
+		return have.secret, nil
+	}
+	opened, err := s.keys.openSecret(id, sealed)
+	if err != nil {
+		return secret.String{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.secrets) > 1024 {
+		clear(s.secrets)
+	}
+	s.secrets[id] = openedSecret{string(sealed), opened}
+	return opened, nil
+}

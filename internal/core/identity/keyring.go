@@ -1,0 +1,136 @@
+package identity
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// Keyring holds the keys that are derived from an installation's master key, one for each purpose, so that a value made
+// for one purpose is never good for another.
+type Keyring struct {
+	seal, token, session, message cipher.AEAD
+	master                        []byte
+}
+
+// MasterKeyVariable is the environment variable that holds the master key where no file shall.
+const MasterKeyVariable = "ECRIN_MASTER_KEY"
+
+const masterBytes = 32
+
+// published tells keys that stand in examples, and those of one byte repeated: whoever copied one has no secret. It looks
+// at the bytes, since base64 can spell the same ones in several ways.
+func published(key []byte) bool {
+	return string(key) == "0123456789abcdef0123456789abcdef" || bytes.Count(key, key[:1]) == len(key)
+}
+
+// LoadKeyring reads the master key, 32 bytes in base64: fromEnv when it is not "", otherwise the file DIR/master.key. With
+// create, a missing file is made with a random key; without, it is an error. Known example keys are refused.
+func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
+	text, source := fromEnv, "the variable "+MasterKeyVariable
+	if text == "" {
+		source = filepath.Join(dir, "master.key")
+		b, err := os.ReadFile(source)
+		if errors.Is(err, fs.ErrNotExist) && create {
+			key := make([]byte, masterBytes)
+			rand.Read(key) // never fails: crypto/rand ends the program instead
+			b = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
+			err = durable.WriteFile(source, b, 0o600)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)
+		}
+		text = strings.TrimSpace(string(b))
+	}
+	master, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(master) != masterBytes {
+		return nil, fmt.Errorf("the master key in %s is not 32 bytes in base64: make one with `openssl rand -base64 32`", source)
+	}
+	if published(master) {
+		return nil, fmt.Errorf("the master key in %s is a published example: make one with `openssl rand -base64 32`", source)
+	}
+	return newKeyring(master)
+}
+
+func newKeyring(master []byte) (*Keyring, error) {
+	k := &Keyring{master: master}
+	var err1, err2, err3, err4 error
+	k.seal, err1 = k.aead("seal access key secrets")
+	k.token, err2 = k.aead("docker tokens")
+	k.session, err3 = k.aead("session tokens")
+	k.message, err4 = k.aead("messages")
+	return k, errors.Join(err1, err2, err3, err4)
+}
+
+func (k *Keyring) derive(purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, k.master, nil, "ecrin "+purpose, 32)
+	if err != nil {
+		panic("identity: " + err.Error()) // only for impossible lengths
+	}
+	return key
+}
+
+func (k *Keyring) aead(purpose string) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(k.derive(purpose))
+	if err != nil {
+		return nil, fmt.Errorf("making a cipher: %w", err)
+	}
+	return cipher.NewGCM(block)
+}
+
+// MAC authenticates data for a purpose: page tokens, direct addresses of layers.
+func (k *Keyring) MAC(purpose string, data []byte) []byte {
+	h := hmac.New(sha256.New, k.derive(purpose))
+	h.Write(data)
+	return h.Sum(nil)
+}
+
+// sealWith encrypts with a fresh nonce in front; context binds the result to what it belongs to.
+func sealWith(a cipher.AEAD, plain []byte, context string) []byte {
+	nonce := make([]byte, a.NonceSize(), a.NonceSize()+len(plain)+a.Overhead())
+	rand.Read(nonce)
+	return a.Seal(nonce, nonce, plain, []byte(context))
+}
+
+func openWith(a cipher.AEAD, sealed []byte, context string) ([]byte, error) {
+	if len(sealed) < a.NonceSize() {
+		return nil, errors.New("sealed value is too short")
+	}
+	return a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], []byte(context))
+}
+
+// sealSecret seals an access key's secret for the database.
+func (k *Keyring) sealSecret(keyID string, s secret.String) []byte {
+	return sealWith(k.seal, []byte(s.Reveal()), keyID)
+}
+
+func (k *Keyring) openSecret(keyID string, sealed []byte) (secret.String, error) {
+	b, err := openWith(k.seal, sealed, keyID)
+	if err != nil {
+		return secret.String{}, fmt.Errorf("unsealing the secret of %s (was the master key changed?): %w", keyID, err)
+	}
+	return secret.New(string(b)), nil
+}
+
+// OperatorKeyID is the access key id of the installation's operator: whoever can read the master key. It signs calls of
+// ecrin's own operations; its secret is derived, stored nowhere, and is no key of any account.
+const OperatorKeyID = "AKIAECRINOPERATOR000"
+
+// OperatorSecret is the secret that belongs to OperatorKeyID.
+func (k *Keyring) OperatorSecret() secret.String {
+	return secret.New(base64.RawURLEncoding.EncodeToString(k.derive("operator")))
+}

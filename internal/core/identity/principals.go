@@ -1,0 +1,135 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Bind finds the unique ids of the users and roles that a policy names, by their text in it, so that whoever is made later
+// with such a name is somebody else. missing is the first principal that does not exist: a user, role or account that this
+// installation does not have. Source: IAM user guide, policy element Principal.
+func (s *Service) Bind(ctx context.Context, d *policy.Document) (ids map[string]string, missing *policy.Principal, err error) {
+	ids = map[string]string{}
+	for _, st := range d.Statements {
+		for p := range st.Principal.All() {
+			id, err := s.find(ctx, p)
+			if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) {
+				return nil, &p, nil
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			if id != "" {
+				ids[p.Text] = id
+			}
+		}
+	}
+	return ids, nil, nil
+}
+
+// find gives the unique id of a principal, "" for one that has none. Errors: fault.NoSuchEntity, fault.AccountNotFound.
+func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) {
+	switch p.Kind {
+	case policy.Account, policy.FederatedUser:
+		_, err := s.meta.Account(ctx, p.Account)
+		return "", err
+	case policy.User, policy.Role, policy.RoleSession:
+		kind := meta.Role
+		if p.Kind == policy.User {
+			kind = meta.User
+		}
+		e, err := s.meta.Entity(ctx, p.Account, kind, p.Name)
+		if err == nil && p.Kind != policy.RoleSession && e.Path != p.Path {
+			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
+		}
+		return e.ID, err
+	case policy.Customer: // customers come with their applications; there are none yet
+		return "", fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
+	}
+	return "", nil
+}
+
+// Show gives the text of a policy as it is shown: a principal by its ARN as it is now, and one that was deleted by its
+// unique id. Source: IAM user guide, policy element Principal.
+func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
+	now := map[string]string{}
+	for text, id := range p.IDs {
+		e, err := s.meta.EntityByID(ctx, id)
+		switch {
+		case errors.Is(err, fault.NoSuchEntity):
+			now[text] = id
+		case err != nil:
+			return "", err
+		case !strings.HasPrefix(text, "arn:aws:sts:") && e.ARN() != text:
+			now[text] = e.ARN()
+		}
+	}
+	if len(now) == 0 {
+		return p.Text, nil
+	}
+	d, err := policy.ParseLimit(p.Text, kind, len(p.Text)+1)
+	if err != nil {
+		return "", err
+	}
+	return d.With(func(one policy.Principal) string {
+		if text, ok := now[one.Text]; ok {
+			return text
+		}
+		return one.Text
+	}).String(), nil
+}
+
+// OfEntity makes the subject of a user, or of a role in a session with a name, "" for "session". It has the policies that its
+// unique id has now. Errors: an error without a code as for Subject, also for an entity of another kind.
+func (s *Service) OfEntity(ctx context.Context, e meta.Entity, session string) (*Subject, error) {
+	if e.Kind != meta.Role {
+		return s.make(ctx, e.Account, &e, nil)
+	}
+	return s.make(ctx, e.Account, &e, &meta.Session{Kind: meta.RoleSession, Name: cmp.Or(session, "session"), IssuedAt: s.now()})
+}
+
+// Named makes the subject of a principal by its name: the ARN of a root user, user, role (in a session called "session"), role
+// session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or * for an anonymous caller.
+//
+// Errors: fault.NoSuchEntity, fault.InvalidInput (no principal's name); an error without a code as for Subject.
+func (s *Service) Named(ctx context.Context, principal string) (*Subject, error) {
+	if principal == "*" {
+		return s.outsider(Caller{Kind: Anonymous})
+	}
+	if !strings.HasPrefix(principal, "arn:") && strings.HasSuffix(principal, ".amazonaws.com") {
+		return s.outsider(Caller{Kind: AWSService, ARN: principal})
+	}
+	p, err := policy.ParsePrincipal(principal)
+	if err != nil {
+		return nil, fault.InvalidInput.New("%q names no principal: give the ARN of a root user, user, role, role session or federated user, an account's 12 digits, a service such as lambda.amazonaws.com, or *", name.Clip(principal)).Because(err)
+	}
+	id, err := s.find(ctx, p)
+	if errors.Is(err, fault.AccountNotFound) {
+		err = fault.NoSuchEntity.New("the account of %s does not exist here", name.Clip(principal))
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch p.Kind {
+	case policy.Account:
+		return s.make(ctx, p.Account, nil, nil)
+	case policy.User, policy.Role, policy.RoleSession:
+		e, err := s.meta.EntityByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return s.OfEntity(ctx, e, p.Session)
+	case policy.FederatedUser:
+		// Its session may have any policies; that of the root user with all rights is the widest.
+		in := meta.Session{Kind: meta.FederatedSession, Name: p.Name, IssuedAt: s.now(), PolicyARNs: []string{administrator}}
+		return s.make(ctx, p.Account, nil, &in)
+	}
+	return nil, fault.InvalidInput.New("%q is no principal that can call", name.Clip(principal))
+}

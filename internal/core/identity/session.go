@@ -1,0 +1,162 @@
+package identity
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+const sessionContext = "session token v1"
+
+// Credentials are temporary credentials as STS hands them out.
+type Credentials struct {
+	AccessKey string
+	Secret    secret.String
+	Token     secret.String // only A-Z a-z 0-9 _ -
+	ExpiresAt time.Time
+}
+
+// IssueSession stores a session and makes its credentials. Of v it sets AccessKey, SealedSecret, IssuedAt and, counted from
+// now, ExpiresAt. Errors: fault.AccountNotFound.
+func (s *Service) IssueSession(ctx context.Context, v meta.Session, life time.Duration) (Credentials, error) {
+	k := s.newKey("ASIA", v.Account, v.Principal)
+	v.AccessKey, v.SealedSecret = k.ID, k.SealedSecret
+	v.IssuedAt = k.CreatedAt
+	v.ExpiresAt = k.CreatedAt.Add(life).Truncate(time.Second)
+	token := base64.RawURLEncoding.EncodeToString(sealWith(s.keys.session, []byte(k.ID), sessionContext))
+	return Credentials{AccessKey: k.ID, Secret: k.Secret, Token: secret.New(token), ExpiresAt: v.ExpiresAt}, s.meta.PutSession(ctx, v)
+}
+
+// unarmored reads base64 in its one spelling: the decoder of the library passes over line ends, and verified tokens are kept by
+// their text.
+func unarmored(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("a line end in a token")
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(text)
+}
+
+// openSessionToken tells which access key a session token belongs to.
+func (s *Service) openSessionToken(token string) (string, error) {
+	s.mu.RLock()
+	key, ok := s.sessions[token]
+	s.mu.RUnlock()
+	if ok {
+		return key, nil
+	}
+	sealed, err := unarmored(token)
+	if err != nil {
+		return "", err
+	}
+	text, err := openWith(s.keys.session, sealed, sessionContext)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions) >= 4096 {
+		clear(s.sessions)
+	}
+	s.sessions[token] = string(text)
+	return string(text), nil
+}
+
+// Session finds the session of a caller; the zero Session for one with long-term credentials.
+func (s *Service) Session(ctx context.Context, c Caller) (meta.Session, error) {
+	if c.SessionKey == "" {
+		return meta.Session{}, nil
+	}
+	return s.meta.Session(ctx, c.SessionKey)
+}
+
+// Seal makes a text that only this installation can read and that nobody can change, for a purpose; Open reads it.
+func (s *Service) Seal(purpose string, plain []byte) string {
+	return base64.RawURLEncoding.EncodeToString(sealWith(s.keys.message, plain, purpose))
+}
+
+// Open reads what Seal made for the same purpose.
+func (s *Service) Open(purpose, text string) ([]byte, error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	return openWith(s.keys.message, sealed, purpose)
+}
+
+// usage notes when keys and roles were used, until Run writes it down.
+type usage struct {
+	mu          sync.Mutex
+	keys, roles map[string]meta.Use
+}
+
+func (u *usage) note(c Caller, region, service string, at time.Time) {
+	use := meta.Use{At: at, Region: region, Service: service}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.keys == nil {
+		u.keys, u.roles = map[string]meta.Use{}, map[string]meta.Use{}
+	}
+	switch {
+	case c.Kind == RoleSession:
+		u.roles[c.Principal] = use
+	case c.SessionKey == "" && c.Kind != Operator:
+		u.keys[c.AccessKey] = use
+	}
+}
+
+func (u *usage) take() (keys, roles map[string]meta.Use) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	keys, roles, u.keys, u.roles = u.keys, u.roles, nil, nil
+	return keys, roles
+}
+
+// FlushUsed writes down when keys and roles were last used.
+func (s *Service) FlushUsed(ctx context.Context) error {
+	keys, roles := s.used.take()
+	if len(keys)+len(roles) == 0 {
+		return nil
+	}
+	return s.meta.SetUsed(ctx, keys, roles)
+}
+
+const usedFlush = 2 * time.Second
+
+// Run writes down uses every two seconds until ctx ends, and then once more. failed hears of what could not be written.
+func (s *Service) Run(ctx context.Context, failed func(error)) {
+	tick := time.NewTicker(usedFlush)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := s.FlushUsed(ctx); err != nil {
+				failed(err)
+			}
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			if err := s.FlushUsed(last); err != nil {
+				failed(err)
+			}
+			return
+		}
+	}
+}
+
+// Issuer is the ARN of the role, user or root user that the session of a caller was made from; "" when it is gone.
+func (s *Service) Issuer(ctx context.Context, c Caller) string {
+	u, err := s.subject(ctx, c.Principal, c.SessionKey)
+	switch {
+	case err != nil:
+		return ""
+	case u.Policy.Issuer != "":
+		return u.Policy.Issuer
+	}
+	return u.Caller.ARN
+}

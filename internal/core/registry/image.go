@@ -1,0 +1,70 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/sha512"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// PutImage is a manifest to be stored.
+type PutImage struct {
+	Body      []byte
+	MediaType string      // as declared; "" to take the manifest's own
+	Digest    name.Digest // what it must have; none to compute a SHA-256
+	Tags      []name.Tag
+	// RefuseSame makes an identical push an error, as the ECR API wants it and docker does not.
+	RefuseSame bool
+}
+
+// Put stores a manifest byte for byte and moves its tags. It returns the digest and the subject (none without).
+//
+// Errors: fault.ManifestInvalid, fault.ManifestUnsupported, fault.RequestTooLarge, fault.ImageDigestDoesNotMatch, and those
+// of meta.Store.PutImage.
+func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository, in PutImage) (name.Digest, *manifest.Manifest, error) {
+	if len(in.Body) > manifest.MaxBytes {
+		return name.Digest{}, nil, fault.RequestTooLarge.New("a manifest has at most %d bytes", manifest.MaxBytes)
+	}
+	m, err := manifest.Parse(in.Body, in.MediaType)
+	if err != nil {
+		return name.Digest{}, nil, err
+	}
+	digest := DigestOf(in.Digest.Algorithm(), in.Body)
+	if in.Digest != (name.Digest{}) && in.Digest != digest {
+		return name.Digest{}, nil, fault.ImageDigestDoesNotMatch.New("the manifest has digest %s, not %s", digest, in.Digest)
+	}
+	err = s.meta.PutImage(ctx, r, meta.Put{
+		Manifest: m, Body: in.Body, Digest: digest, Tags: in.Tags, Principal: by.ARN,
+		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas,
+	})
+	return digest, m, err
+}
+
+// DigestOf hashes bytes; any algorithm but SHA-512 means SHA-256.
+func DigestOf(a name.Algorithm, b []byte) name.Digest {
+	if a == name.SHA512 {
+		sum := sha512.Sum512(b)
+		return name.NewDigest(name.SHA512, sum[:])
+	}
+	sum := sha256.Sum256(b)
+	return name.NewDigest(name.SHA256, sum[:])
+}
+
+// Head finds a manifest by tag or digest. Errors: fault.ImageNotFound.
+func (s *Service) Head(ctx context.Context, r Repository, ref name.Reference) (ManifestHead, error) {
+	return s.meta.Head(ctx, r.ID, ref)
+}
+
+// Pull reads the bytes of a manifest that Head found, and records the pull. Callers must not change the bytes.
+func (s *Service) Pull(ctx context.Context, r Repository, h ManifestHead) ([]byte, error) {
+	body, err := s.meta.Body(ctx, h.Digest)
+	if err == nil {
+		s.Pulled(r.ID, h.Digest)
+	}
+	return body, err
+}

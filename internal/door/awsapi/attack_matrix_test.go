@@ -1,0 +1,364 @@
+package awsapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+)
+
+const stranger = "111122223333"
+
+// models are the tables that requests are made from.
+var models = map[string]struct {
+	service    awswire.Service
+	operations map[string]awswire.Operation
+}{
+	"ecr": {ecrtypes.Service, ecrtypes.Operations}, "sts": {ststypes.Service, ststypes.Operations},
+	"iam": {iamtypes.Service, iamtypes.Operations}, "ecrin": {ecrintypes.Service, ecrintypes.Operations},
+}
+
+// samples are values of members by their name on the wire, or by OPERATION.NAME. What they name exists, unless an operation
+// is to make it.
+func samples(key string) map[string]any {
+	const iam = "arn:aws:iam::" + home + ":"
+	d := digestOf(`{"seed":"a"}`)
+	doc := allow("ecr:ListImages")
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + home + `"},"Action":"sts:AssumeRole"}]}`
+	return map[string]any{
+		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("", "latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
+		"layerDigest": d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
+		"subjectId": map[string]any{"imageDigest": d}, "resourceArn": "arn:aws:ecr:us-east-1:" + home + ":repository/app", "tags": tagList(1), "tagKeys": []any{"k"},
+		"name": "BLOB_MOUNTING", "value": "DISABLED", "policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + stranger + `"},"Action":"ecr:BatchGetImage"}]}`,
+		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + stranger + `"},"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:` + home + `:repository/*"}]}`,
+
+		"RoleArn": iam + "role/victim", "RoleSessionName": "ci", "Name": "fed", "EncodedMessage": "x", "WebIdentityToken": "xxxx", "GetAccessKeyInfo.AccessKeyId": "AKIAAAAAAAAAAAAAAAAA",
+
+		"UserName": "victim", "GroupName": "victim", "RoleName": "victim", "InstanceProfileName": "victim", "PolicyName": "p", "PolicyArn": iam + "policy/victim",
+		"CreateUser.UserName": "new", "CreateGroup.GroupName": "new", "CreateRole.RoleName": "new", "CreateInstanceProfile.InstanceProfileName": "new", "CreatePolicy.PolicyName": "new",
+		"PolicyDocument": doc, "AssumeRolePolicyDocument": trust, "UpdateAssumeRolePolicy.PolicyDocument": trust, "VersionId": "v1", "AccessKeyId": key, "Status": "Inactive",
+		"AWSServiceName": "replication.ecr.amazonaws.com", "DeletionTaskId": "task/aws-service-role/x/y/z", "Url": "https://new.example.com", "ThumbprintList": []any{strings.Repeat("a", 40)},
+		"OpenIDConnectProviderArn": iam + "oidc-provider/victim.example.com", "ClientID": "x", "AccountAlias": "victim", "CreateAccountAlias.AccountAlias": "new-alias",
+		"PermissionsBoundary": iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"}, "PolicySourceArn": iam + "user/victim",
+		"Tags": []any{map[string]any{"Key": "k", "Value": "v"}}, "TagKeys": []any{"k"}, "Description": "x",
+
+		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key, "status": "INACTIVE", "requestId": "none", "imageDigest": d,
+		"principal": iam + "user/victim", "action": "ecr:ListImages", "permission": "PULL", "type": "SERVICE_CONTROL_POLICY",
+	}
+}
+
+// request makes the smallest request of a row that its model lets pass, with optional members that also has.
+func request(t *testing.T, row awsapi.Row, samples map[string]any, also map[string]string) raw {
+	t.Helper()
+	model := models[row.Service]
+	in := reflect.TypeOf(model.operations[row.Operation].Input()).Elem()
+	members := map[string]any{}
+	for i := range in.NumField() {
+		member, options, _ := strings.Cut(in.Field(i).Tag.Get("json"), ",")
+		value, ok := samples[row.Operation+"."+member]
+		if !ok {
+			value, ok = samples[member]
+		}
+		if extra := also[member]; extra != "" {
+			members[member] = extra
+		} else if options == "" || member == "UserName" {
+			if !ok {
+				t.Fatalf("%s %s needs a sample of its member %s", row.Service, row.Operation, member)
+			}
+			members[member] = value
+		}
+	}
+	if model.service.Protocol == "json" {
+		body, err := json.Marshal(members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw{target: model.service.TargetPrefix + "." + row.Operation, service: model.service.SigningName, body: string(body)}
+	}
+	form := url.Values{"Action": {row.Operation}, "Version": {model.service.APIVersion}}
+	var add func(at string, v any)
+	add = func(at string, v any) {
+		switch v := v.(type) {
+		case []any:
+			for i, one := range v {
+				add(fmt.Sprintf("%s.member.%d", at, i+1), one)
+			}
+		case map[string]any:
+			for k, one := range v {
+				add(at+"."+k, one)
+			}
+		default:
+			form.Set(at, fmt.Sprint(v))
+		}
+	}
+	for k, v := range members {
+		add(k, v)
+	}
+	return query(raw{service: row.Service, body: form.Encode()})
+}
+
+// field is the value of a member in a request that request has made.
+func (q raw) has(member string) bool { return strings.Contains(q.body, `"`+member+`":`) }
+
+// apiMatrix is a server with something of everything, and every row that is built.
+type apiMatrix struct {
+	*server
+	rows    []awsapi.Row
+	samples map[string]any
+}
+
+func newAPIMatrix(t *testing.T) *apiMatrix {
+	s := serve(t, nil)
+	s.account(stranger)
+	s.repository("app")
+	s.image("app", "a", "latest")
+	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"ecr:BatchGetImage"}]}`))
+	key := s.user("victim", allow("ecr:ListImages"))
+	s.role("victim", allow("ecr:ListImages"))
+	for _, call := range [][]string{
+		{"CreateGroup", "GroupName", "victim"}, {"PutGroupPolicy", "GroupName", "victim", "PolicyName", "p", "PolicyDocument", allow("ecr:ListImages")},
+		{"CreatePolicy", "PolicyName", "victim", "PolicyDocument", allow("ecr:ListImages")}, {"CreateInstanceProfile", "InstanceProfileName", "victim"},
+		{"CreateOpenIDConnectProvider", "Url", "https://victim.example.com", "ThumbprintList.member.1", strings.Repeat("b", 40)}, {"CreateAccountAlias", "AccountAlias", "victim"},
+		{"AttachUserPolicy", "UserName", "victim", "PolicyArn", "arn:aws:iam::" + home + ":policy/victim"}, {"TagUser", "UserName", "victim", "Tags.member.1.Key", "k", "Tags.member.1.Value", "w"},
+	} {
+		s.gets(s.key, "iam", call[0], call[1:]...)
+	}
+	m := &apiMatrix{server: s, samples: samples(key.AccessKeyID)}
+	for _, r := range awsapi.Rows() {
+		if r.Built {
+			m.rows = append(m.rows, r)
+		}
+	}
+	slices.SortFunc(m.rows, func(a, b awsapi.Row) int { return strings.Compare(a.Service+a.Operation, b.Service+b.Operation) })
+	return m
+}
+
+// state is what root sees of the account and its registry, without what belongs to the callers of the test.
+func (m *apiMatrix) state() string {
+	m.t.Helper()
+	var b strings.Builder
+	for _, ask := range []raw{
+		{target: ecrTarget + "DescribeRepositories", body: `{}`}, {target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`},
+		{target: ecrTarget + "GetRepositoryPolicy", body: `{"repositoryName":"app"}`}, {target: ecrTarget + "GetRegistryPolicy", body: `{}`},
+		{target: ecrTarget + "ListTagsForResource", body: `{"resourceArn":"arn:aws:ecr:us-east-1:` + home + `:repository/app"}`},
+		{target: ecrTarget + "GetAccountSetting", body: `{"name":"BLOB_MOUNTING"}`}, {target: ownTarget + "ListAccessKeys", body: `{}`, service: "ecrin"},
+		query(raw{service: "iam", body: "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000"}), query(raw{service: "iam", body: "Action=ListAccountAliases&Version=2010-05-08"}),
+		query(raw{service: "iam", body: "Action=ListOpenIDConnectProviders&Version=2010-05-08"}), query(raw{service: "iam", body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
+	} {
+		ask.key, ask.at = m.key, m.now()
+		a := m.send(ask)
+		fmt.Fprintln(&b, a.Status, strings.ReplaceAll(a.Body, element(a.Body, "RequestId"), ""))
+	}
+	text := b.String()
+	for { // a role's last use is no change
+		_, rest, found := strings.Cut(text, "<RoleLastUsed>")
+		used, _, _ := strings.Cut(rest, "</RoleLastUsed>")
+		if !found {
+			return text
+		}
+		text = strings.Replace(text, "<RoleLastUsed>"+used+"</RoleLastUsed>", "", 1)
+	}
+}
+
+// unchanged runs do and expects the same state after it.
+func (m *apiMatrix) unchanged(who string, do func()) {
+	m.t.Helper()
+	before := m.state()
+	do()
+	if after := m.state(); after != before {
+		m.t.Errorf("%s changed something where it may not:\nbefore %s\nafter  %s", who, before, after)
+	}
+}
+
+// ask sends a row's request as key.
+func (m *apiMatrix) ask(key aws.Credentials, row awsapi.Row, also map[string]string) answer {
+	m.t.Helper()
+	q := request(m.t, row, m.samples, also)
+	q.key, q.at = key, m.now()
+	return m.send(q)
+}
+
+// actionOf is the action that a row's sample asks for.
+func actionOf(r awsapi.Row) string {
+	if r.Operation == "GrantRepositoryAccess" { // without apply it only reads a policy
+		return "ecr:GetRepositoryPolicy"
+	}
+	return r.Action
+}
+
+// installation are the actions that are the operator's alone, whatever a policy says.
+var installation = []string{"CreateAccount", "ListAccounts", "DeleteAccount", "GetAccountCredentials", "ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy"}
+
+// rootsOwn are operations of ecrin on the keys of a whole account: with them a user would be the root user.
+var rootsOwn = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
+
+// vouched are operations that need no signature but a proof of their own, which the sample is not.
+var vouched = []string{"AssumeRoleWithWebIdentity"}
+
+// Rows 8, 24 and 26: users and role sessions with exactly the action of a row, or all but that, get from every operation what
+// the table says.
+func TestAttack24RightsMatrix(t *testing.T) {
+	t.Parallel()
+	m := newAPIMatrix(t)
+	user := m.user("caller", allow("*"))
+	m.role("caller", allow("*"))
+	m.unchanged("who has all actions but the row's", func() {
+		for _, r := range m.rows {
+			action := actionOf(r)
+			if action == "" || slices.Contains(vouched, r.Operation) {
+				continue
+			}
+			m.rights("caller", rule("Allow", "NotAction", "*", action))
+			implicit := m.ask(user, r, nil)
+			m.rights("caller", object("Version", "2012-10-17", "Statement", []any{
+				map[string]any{"Effect": "Allow", "Action": "*", "Resource": "*"}, map[string]any{"Effect": "Deny", "Action": strings.ToUpper(action), "Resource": "*"}}))
+			explicit := m.ask(user, r, nil)
+			m.rights("caller", allow("*"))
+			session := m.ask(m.assume(user, "caller", "ci", rule("Allow", "NotAction", "*", action)), r, nil)
+			for who, a := range map[string]answer{"a user without": implicit, "a user with a deny of": explicit, "a session without": session} {
+				if !a.denied() || !strings.Contains(a.Body, action) && !strings.Contains(a.Body, "with session credentials") {
+					t.Errorf("%s: %s the action %s: got %s, want a denial of it", r.Operation, who, action, a)
+				}
+			}
+		}
+		m.rights("caller", allow("*"))
+	})
+	for _, r := range m.rows {
+		action := actionOf(r)
+		above := r.Service == "ecrin" && (slices.Contains(installation, r.Operation) || slices.Contains(rootsOwn, r.Operation))
+		if above {
+			action = "*"
+		}
+		m.rights("caller", allow(or(action, "none:None")))
+		a := m.ask(user, r, nil)
+		switch {
+		case above:
+			if !a.denied() {
+				t.Errorf("%s by a user with every right: got %s, want a denial", r.Operation, a)
+			}
+		case slices.Contains(vouched, r.Operation):
+			if a.Status == http.StatusOK {
+				t.Errorf("%s with a sample for a token: got %s", r.Operation, a)
+			}
+		case a.denied() || a.Status >= 500:
+			t.Errorf("%s by a user with %s alone: got %s, want it let in", r.Operation, action, a)
+		}
+	}
+}
+
+// Rows 24 and 26: credentials that never were any, or are none any more, let no operation begin; temporary ones of a user call
+// no IAM; another account's root user and the operator stay in their own.
+func TestAttack24CredentialMatrix(t *testing.T) {
+	t.Parallel()
+	m := newAPIMatrix(t)
+	all := allow("*")
+	user, gone, off := m.user("caller", all), m.user("gone", all), m.user("off", all)
+	session, federated := m.gets(user, "sts", "GetSessionToken"), m.gets(user, "sts", "GetFederationToken", "Name", "fed", "Policy", all)
+	short, orphan := m.gets(user, "sts", "GetSessionToken", "DurationSeconds", "900"), m.gets(gone, "sts", "GetSessionToken")
+	m.gets(m.key, "iam", "UpdateAccessKey", "UserName", "off", "AccessKeyId", off.AccessKeyID, "Status", "Inactive")
+	m.gets(m.key, "iam", "DeleteUserPolicy", "UserName", "gone", "PolicyName", "p")
+	m.gets(m.key, "iam", "DeleteAccessKey", "UserName", "gone", "AccessKeyId", gone.AccessKeyID)
+	m.gets(m.key, "iam", "DeleteUser", "UserName", "gone")
+	m.user("gone", all) // a namesake
+	bare, swapped := session, session
+	bare.SessionToken, swapped.SessionToken = "", federated.SessionToken
+	wrong := m.key
+	wrong.SecretAccessKey += "x"
+	for _, c := range []struct {
+		who  string
+		key  aws.Credentials
+		want []string // names in JSON and XML
+	}{
+		{"nobody", aws.Credentials{}, []string{"MissingAuthenticationTokenException", "MissingAuthenticationToken"}},
+		{"an unknown key", aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "x"}, nil},
+		{"a wrong secret", wrong, []string{"InvalidSignatureException", "SignatureDoesNotMatch"}},
+		{"a disabled key", off, nil}, {"a deleted user", gone, nil}, {"a deleted user's session", orphan, nil},
+		{"a session without its token", bare, nil}, {"a session with another's token", swapped, nil},
+		{"a session that has ended", short, []string{"ExpiredTokenException", "ExpiredToken"}},
+	} {
+		if c.want == nil {
+			c.want = []string{"UnrecognizedClientException", "InvalidClientTokenId"}
+		}
+		if c.who == "a session that has ended" {
+			m.skip(15*time.Minute + time.Second)
+		}
+		m.unchanged(c.who, func() {
+			for _, r := range m.rows {
+				a := m.ask(c.key, r, nil)
+				if r.Operation == vouched[0] && c.who == "nobody" {
+					if a.failure() != "InvalidIdentityToken" {
+						t.Errorf("%s by nobody: got %s", r.Operation, a)
+					}
+				} else if !slices.Contains(c.want, a.failure()) {
+					t.Errorf("%s by %s: got %s, want %s", r.Operation, c.who, a, c.want)
+				}
+			}
+		})
+	}
+	m.skip(-15*time.Minute - time.Second)
+	free := []string{"GetCallerIdentity", "GetAccessKeyInfo"}
+	m.unchanged("temporary credentials of a user", func() {
+		for _, r := range m.rows {
+			if r.Service != "iam" && r.Service != "sts" || slices.Contains(vouched, r.Operation) {
+				continue
+			}
+			for who, key := range map[string]aws.Credentials{"a session of a user": session, "a federated user": federated} {
+				may := slices.Contains(free, r.Operation) || who == "a session of a user" && r.Operation == "AssumeRole"
+				if a := m.ask(key, r, nil); a.denied() == may {
+					t.Errorf("%s by %s: got %s, want it let in: %t", r.Operation, who, a, may)
+				}
+			}
+		}
+	})
+	foreign := m.credentials(stranger)
+	m.unchanged("another account's root user", func() {
+		for _, r := range m.rows {
+			also := map[string]string{"registryId": home, "accountId": home}
+			q := request(t, r, m.samples, also)
+			named := q.has("registryId") || q.has("accountId") || q.has("resourceArn") || r.Service == "ecrin" && q.has("accessKeyId") || r.Operation == "ExplainAccess"
+			a := m.ask(foreign, r, also)
+			if named && !a.denied() {
+				t.Errorf("%s by another account: got %s, want a denial", r.Operation, a)
+			}
+			if a.Status == http.StatusOK && (strings.Contains(a.Body, home+":user/victim") || strings.Contains(a.Body, home+":role/victim") || strings.Contains(a.Body, home+":repository/app")) {
+				t.Errorf("%s by another account tells of this one: %s", r.Operation, a)
+			}
+		}
+	})
+	ring, err := identity.LoadKeyring(m.Dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: ring.OperatorSecret().Reveal()}
+	m.unchanged("the operator, beyond its own operations,", func() {
+		for _, r := range m.rows {
+			if r.Service == "ecrin" || slices.Contains(vouched, r.Operation) {
+				continue
+			}
+			a := m.ask(operator, r, map[string]string{"registryId": home})
+			if may := slices.Contains(free, r.Operation); a.denied() == may {
+				t.Errorf("%s by the operator: got %s, want it let in: %t", r.Operation, a, may)
+			}
+		}
+	})
+	for _, r := range m.rows {
+		if a := m.ask(operator, r, nil); r.Service == "ecrin" && a.denied() {
+			t.Errorf("%s by the operator: got %s, want it let in", r.Operation, a)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package awsapi_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+// Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must have.
+// Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup; service
+// authorization reference of IAM.
+func TestDelegatedAdministration(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	arn := "arn:aws:iam::" + home + ":"
+	for _, name := range []string{"limit", "wide"} {
+		s.gets(s.key, "iam", "CreatePolicy", "PolicyName", name, "PolicyDocument", allow("ecr:*"))
+	}
+	s.gets(s.key, "iam", "CreateUser", "UserName", "held", "Path", "/team/", "PermissionsBoundary", arn+"policy/limit")
+	s.gets(s.key, "iam", "CreateUser", "UserName", "free", "Path", "/team/")
+	s.gets(s.key, "iam", "CreateGroup", "GroupName", "crew", "Path", "/team/")
+	s.gets(s.key, "iam", "CreateUser", "UserName", strings.Repeat("x", 60))
+	key := s.user("lead", allow("ecr:*"))
+	s.gets(s.key, "iam", "TagUser", "UserName", "lead", "Tags.member.1.Key", "locked", "Tags.member.1.Value", "yes")
+
+	with := func(effect, action, condition string) string {
+		return `{"Effect":"` + effect + `","Action":"iam:` + action + `","Resource":"*","Condition":{"StringEquals":{` + condition + `}}}`
+	}
+	document := func(statements ...string) string {
+		return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
+	}
+	limited := `"iam:PermissionsBoundary":"` + arn + `policy/limit"`
+	team := rule("Allow", "Action", arn+"*/team/*", "iam:*")
+	all := `{"Effect":"Allow","Action":"iam:*","Resource":"*"}`
+	put := []string{"PutUserPolicy", "PolicyName", "q", "PolicyDocument", allow("ecr:*"), "UserName"}
+	for _, row := range []struct {
+		what, policy string
+		call         []string
+		denied       bool
+	}{
+		{"a policy for a user with the boundary", document(with("Allow", "*", limited)), append(put, "held"), false},
+		{"a policy for a user without", document(with("Allow", "*", limited)), append(put, "free"), true},
+		{"the boundary may not be taken away", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)), []string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
+		{"the boundary that is put counts, not the one before", document(with("Allow", "*", limited)), []string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
+		{"operations that the key is not of", document(with("Allow", "*", limited)), []string{"GetUser", "UserName", "held"}, true},
+		{"out of the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/admins/"}, true},
+		{"within the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/team/b/", "NewUserName", "libre"}, false},
+		{"one that has a boundary", document(all, with("Deny", "DeleteUser", limited)), []string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
+		{"to a name that is another's to give", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"), []string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
+		{"a group out of the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewPath", "/admins/"}, true},
+		{"a group within the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewGroupName", "gang"}, false},
+		{"oneself by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey", "UserName", "lead"}, true},
+		{"oneself without name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey"}, true},
+		{"a simulation of a long name", document(all, `{"Effect":"Deny","Action":"iam:*","Resource":"`+arn+`user/`+strings.Repeat("x", 60)+`"}`),
+			[]string{"GetContextKeysForPrincipalPolicy", "PolicySourceArn", arn + "user/" + strings.Repeat("x", 60)}, true},
+	} {
+		s.rights("lead", row.policy)
+		if got := s.asks(key, "iam", row.call[0], row.call[1:]...); got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s: %v by %s: got %s, want denied %v", row.what, row.call, row.policy, got, row.denied)
+		}
+	}
+}
+
+// Condition keys have no case, tags of repositories have: of two tags that differ in case alone each has to be allowed.
+func TestRequestTagsThatDifferInCase(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	key := s.user("maker", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"core"}}}]}`)
+	for name, row := range map[string]struct {
+		tags   []map[string]string
+		denied bool
+	}{
+		"one":        {[]map[string]string{{"Key": "team", "Value": "core"}}, false},
+		"both-right": {[]map[string]string{{"Key": "team", "Value": "core"}, {"Key": "Team", "Value": "core"}, {"Key": "x", "Value": "y"}}, false},
+		"first":      {[]map[string]string{{"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+		"last":       {[]map[string]string{{"Key": "Team", "Value": "core"}, {"Key": "team", "Value": "other"}}, true},
+		"middle":     {[]map[string]string{{"Key": "TEAM", "Value": "core"}, {"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+	} {
+		got := s.send(raw{key: key, target: ecrTarget + "CreateRepository", body: object("repositoryName", name, "tags", row.tags)})
+		if got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s: tags %v: got %s, want denied %v", name, row.tags, got, row.denied)
+		}
+	}
+}
+
+// Putting a deleted image back sets a tag, so policies on tags and digests decide on it as on a push.
+func TestRestoreImageAsksForTheTag(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	digest := digestOf(s.image("app", "one", "dev-1"))
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(digest, "")))
+	key := s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecrin:*","Resource":"*"},
+		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"prod*"}}},
+		{"Effect":"Deny","Action":"ecrin:RestoreImage","Resource":"*","Condition":{"StringNotEquals":{"ecrin:ImageDigest":"`+digest+`"}}}]}`)
+	for _, row := range []struct {
+		digest, tag string
+		denied      bool
+	}{{digest, "prod-1", true}, {digestOf("other"), "dev-1", true}, {digest, "dev-1", false}} {
+		got := s.own(key, "RestoreImage", object("repositoryName", "app", "imageDigest", row.digest, "imageTag", row.tag))
+		if got.denied() != row.denied || !row.denied && got.Status != 200 {
+			t.Errorf("%s as %s: got %s, want denied %v", row.digest, row.tag, got, row.denied)
+		}
+	}
+}
+
+// What is explained about a deletion by digest is what would be decided: each tag that goes has to be allowed.
+func TestExplainDeletionByDigest(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	digest := digestOf(s.image("app", "one", "dev-1", "prod-1"))
+	s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"dev-*"}}}]}`)
+	for action, want := range map[string]bool{"ecr:BatchDeleteImage": false, "ecr:BatchGetImage": true} {
+		e, verdict := s.explanation(ecrintypes.ExplainAccessRequest{
+			Principal: "arn:aws:iam::" + home + ":user/dev", Action: action, RepositoryName: "app", ImageDigest: digest,
+		})
+		if e.Allowed != want {
+			t.Errorf("%s: got %q, want allowed %v", action, verdict, want)
+		}
+	}
+}

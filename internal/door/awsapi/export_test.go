@@ -1,0 +1,70 @@
+package awsapi
+
+import (
+	"net/http/httptest"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// JSONForm is the status and the exception of a class in the JSON protocol; "" for one that has the name of the code.
+func JSONForm(c fault.Class) (status int, exception string) {
+	f := jsonClasses[c]
+	return f.status, f.name
+}
+
+// QueryForm is the status and the error of a class in the query protocol.
+func QueryForm(c fault.Class) (status int, name string) {
+	f := queryClasses[c]
+	return f.status, f.name
+}
+
+// Redundant are the codes in the tables whose form is that of their class.
+func Redundant() (all []fault.Code) {
+	for c, f := range jsonErrors {
+		if f == jsonClassForm(c) {
+			all = append(all, c)
+		}
+	}
+	for c, f := range queryErrors {
+		if f == queryClasses[c.Class()] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// JSONName is the exception that an operation of the ECR API answers for a code.
+func JSONName(operation string, c fault.Code) string {
+	x := &exchange{service: ecrService, op: ecrService.operations[operation]}
+	return x.jsonName(c)
+}
+
+// Row is one operation of any API.
+type Row struct {
+	Service, Operation, Action string
+	Built                      bool
+}
+
+// Rows is the dispatch table.
+func Rows() []Row {
+	var all []Row
+	for _, s := range services {
+		for n, o := range s.operations {
+			all = append(all, Row{s.wire.Name, n, o.action, o.resolve != nil})
+		}
+	}
+	return all
+}
+
+// Failure is what the API of a service answers to a failed request before its operation is known.
+func Failure(service string, e *fault.Error) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	for _, s := range services {
+		if s.wire.Name == service {
+			s.fail(&exchange{w: w, service: s, ev: &web.Event{Event: guard.Event{RequestID: "0c9e5d2a"}}}, e)
+		}
+	}
+	return w
+}

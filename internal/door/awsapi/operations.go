@@ -1,0 +1,223 @@
+package awsapi
+
+import (
+	"context"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/op/ecrin"
+	"github.com/ecrin-dev/ecrin/internal/op/sts"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+)
+
+// operation is one row: what is asked, with which right, on what, and who does it. A row without resolve is an operation of
+// the model that ecrin does not have yet.
+type operation struct {
+	wire     awswire.Operation
+	action   string         // IAM action; "" when the identity alone is enough
+	reserved guard.Reserved // for whom, whatever policies say
+	unsigned bool           // the request carries its own proof of who calls; a signature beside it is ignored
+	resolve  resolver
+	quiet    func(by identity.Caller, in awswire.Input) bool // whether a call has no audit line; nil for never
+}
+
+// resolver resolves the target of a call. Of an operation that is not signed it also sets who calls.
+type resolver func(*API, context.Context, *guard.Request, awswire.Input) (resolved, error)
+
+type row struct {
+	name string
+	op   operation
+}
+
+// ecrOp makes a row of ECR.
+func ecrOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name, action string, on func(*ecr.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecr.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: action, resolve: bind[ecr.Service, In, T, Out, P](func(a *API) *ecr.Service { return a.ecr }, on, run)}}
+}
+
+// ecrinOp makes a row of ecrin's own service.
+func ecrinOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name string, reserved guard.Reserved, on func(*ecrin.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecrin.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: "ecrin:" + name, reserved: reserved, resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service { return a.ecrin }, on, run)}}
+}
+
+// stsOp makes a row of STS.
+func stsOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name, action string, on func(*sts.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*sts.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: action, resolve: bind[sts.Service, In, T, Out, P](func(a *API) *sts.Service { return a.sts }, on, run)}}
+}
+
+var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations, ecrtypes.Errors,
+	ecrOp("GetAuthorizationToken", "ecr:GetAuthorizationToken", ecr.OnRegistry, (*ecr.Service).GetAuthorizationToken),
+	ecrOp("CreateRepository", "ecr:CreateRepository", ecr.OnNewRepository, (*ecr.Service).CreateRepository),
+	ecrOp("DescribeRepositories", "ecr:DescribeRepositories", ecr.OnRepositories, (*ecr.Service).DescribeRepositories),
+	ecrOp("DeleteRepository", "ecr:DeleteRepository", ecr.OnRepository, (*ecr.Service).DeleteRepository),
+	ecrOp("PutImageTagMutability", "ecr:PutImageTagMutability", ecr.OnRepository, (*ecr.Service).PutImageTagMutability),
+	ecrOp("SetRepositoryPolicy", "ecr:SetRepositoryPolicy", ecr.OnPolicyOf, (*ecr.Service).SetRepositoryPolicy),
+	ecrOp("GetRepositoryPolicy", "ecr:GetRepositoryPolicy", ecr.OnRepository, (*ecr.Service).GetRepositoryPolicy),
+	ecrOp("DeleteRepositoryPolicy", "ecr:DeleteRepositoryPolicy", ecr.OnRepository, (*ecr.Service).DeleteRepositoryPolicy),
+	ecrOp("PutRegistryPolicy", "ecr:PutRegistryPolicy", ecr.OnRegistry, (*ecr.Service).PutRegistryPolicy),
+	ecrOp("GetRegistryPolicy", "ecr:GetRegistryPolicy", ecr.OnRegistry, (*ecr.Service).GetRegistryPolicy),
+	ecrOp("DeleteRegistryPolicy", "ecr:DeleteRegistryPolicy", ecr.OnRegistry, (*ecr.Service).DeleteRegistryPolicy),
+	ecrOp("TagResource", "ecr:TagResource", ecr.OnResource, (*ecr.Service).TagResource),
+	ecrOp("UntagResource", "ecr:UntagResource", ecr.OnResource, (*ecr.Service).UntagResource),
+	ecrOp("ListTagsForResource", "ecr:ListTagsForResource", ecr.OnResource, (*ecr.Service).ListTagsForResource),
+	ecrOp("ListImages", "ecr:ListImages", ecr.OnRepository, (*ecr.Service).ListImages),
+	ecrOp("DescribeImages", "ecr:DescribeImages", ecr.OnImages, (*ecr.Service).DescribeImages),
+	ecrOp("BatchGetImage", "ecr:BatchGetImage", ecr.OnImages, (*ecr.Service).BatchGetImage),
+	ecrOp("BatchDeleteImage", "ecr:BatchDeleteImage", ecr.OnDeletions, (*ecr.Service).BatchDeleteImage),
+	ecrOp("PutImage", "ecr:PutImage", ecr.OnPut, (*ecr.Service).PutImage),
+	// The operation has no action of its own. Source: ECR user guide, identity-based policies.
+	ecrOp("ListImageReferrers", "ecr:BatchGetImage", ecr.OnSubject, (*ecr.Service).ListImageReferrers),
+	ecrOp("InitiateLayerUpload", "ecr:InitiateLayerUpload", ecr.OnRepository, (*ecr.Service).InitiateLayerUpload),
+	ecrOp("UploadLayerPart", "ecr:UploadLayerPart", ecr.OnRepository, (*ecr.Service).UploadLayerPart),
+	ecrOp("CompleteLayerUpload", "ecr:CompleteLayerUpload", ecr.OnRepository, (*ecr.Service).CompleteLayerUpload),
+	ecrOp("BatchCheckLayerAvailability", "ecr:BatchCheckLayerAvailability", ecr.OnRepository, (*ecr.Service).BatchCheckLayerAvailability),
+	ecrOp("GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", ecr.OnRepository, (*ecr.Service).GetDownloadURLForLayer),
+	ecrOp("DescribeRegistry", "ecr:DescribeRegistry", ecr.OnRegistry, (*ecr.Service).DescribeRegistry),
+	ecrOp("GetAccountSetting", "ecr:GetAccountSetting", ecr.OnSetting, (*ecr.Service).GetAccountSetting),
+	ecrOp("PutAccountSetting", "ecr:PutAccountSetting", ecr.OnSetting, (*ecr.Service).PutAccountSetting),
+)
+
+var stsService = newService(ststypes.Service, endpoint.STS, ststypes.Operations, ststypes.Errors,
+	stsOp("AssumeRole", "sts:AssumeRole", sts.OnRole, (*sts.Service).AssumeRole),
+	assumeRoleWithWebIdentity,
+	stsOp("GetFederationToken", "sts:GetFederationToken", sts.OnFederation, onNothing((*sts.Service).GetFederationToken)),
+	stsOp("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onCaller, onNothing((*sts.Service).DecodeAuthorizationMessage)),
+	// These need no permission, and the first cannot be denied. Source: STS API reference.
+	stsOp("GetCallerIdentity", "", onCaller, onNothing((*sts.Service).GetCallerIdentity)),
+	stsOp("GetSessionToken", "", onCaller, onNothing((*sts.Service).GetSessionToken)),
+	stsOp("GetAccessKeyInfo", "", onCaller, onNothing((*sts.Service).GetAccessKeyInfo)),
+)
+
+// assumeRoleWithWebIdentity is not signed: who calls is whoever the identity provider's token vouches for.
+var assumeRoleWithWebIdentity = row{"AssumeRoleWithWebIdentity", operation{
+	action: "sts:AssumeRoleWithWebIdentity", unsigned: true,
+	resolve: func(a *API, ctx context.Context, req *guard.Request, input awswire.Input) (resolved, error) {
+		in := input.(*ststypes.AssumeRoleWithWebIdentityRequest)
+		req.By = identity.Caller{}
+		by, t, err := sts.WebIdentity(a.sts, ctx, *req, in)
+		req.By = by
+		return resolved{t.Asks, t.Absent, func(ctx context.Context, by identity.Caller) (any, error) {
+			return a.sts.AssumeRoleWithWebIdentity(ctx, by, t.Value, in)
+		}}, err
+	},
+}}
+
+// onCaller resolves the caller itself, for operations of any service that have no resource.
+func onCaller[S, In any](_ *S, _ context.Context, req guard.Request, _ *In) (guard.Target[guard.Nothing], error) {
+	return guard.OnCaller(req), nil
+}
+
+// onNothing makes the function of a row of an operation that acts on no target.
+func onNothing[S, In, Out any](run func(*S, context.Context, identity.Caller, *In) (*Out, error)) func(*S, context.Context, identity.Caller, guard.Nothing, *In) (*Out, error) {
+	return func(s *S, ctx context.Context, by identity.Caller, _ guard.Nothing, in *In) (*Out, error) {
+		return run(s, ctx, by, in)
+	}
+}
+
+var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Operations, ecrintypes.Errors,
+	ecrinOp("CreateAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).CreateAccount),
+	ecrinOp("ListAccounts", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListAccounts),
+	ecrinOp("DeleteAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).DeleteAccount),
+	ecrinOp("GetAccountCredentials", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).GetAccountCredentials),
+	ecrinOp("ListAccessKeys", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).ListAccessKeys),
+	ecrinOp("CreateAccessKey", guard.ForRoot, ecrin.OnAccount, (*ecrin.Service).CreateAccessKey),
+	ecrinOp("UpdateAccessKey", guard.ForRoot, ecrin.OnAccessKey, (*ecrin.Service).UpdateAccessKey),
+	ecrinOp("DeleteAccessKey", guard.ForRoot, ecrin.OnAccessKey, (*ecrin.Service).DeleteAccessKey),
+	quiet(ecrinOp("ListAuditEvents", guard.ForPolicies, ecrin.OnTrail, (*ecrin.Service).ListAuditEvents), followsTrail),
+	ecrinOp("ExplainRequest", guard.ForPolicies, ecrin.OnRequest, (*ecrin.Service).ExplainRequest),
+	ecrinOp("ListTokens", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).ListTokens),
+	ecrinOp("RevokeToken", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).RevokeToken),
+	ecrinOp("RemoveRepositoryPolicy", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).RemoveRepositoryPolicy),
+	ecrinOp("ListTagHistory", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListTagHistory),
+	ecrinOp("ListDeletedImages", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).ListDeletedImages),
+	ecrinOp("RestoreImage", guard.ForPolicies, ecrin.OnRestored, (*ecrin.Service).RestoreImage),
+	ecrinOp("GrantRepositoryAccess", guard.ForPolicies, ecrin.OnGranted, (*ecrin.Service).GrantRepositoryAccess),
+	ecrinOp("ExplainAccess", guard.ForPolicies, ecrin.OnExplained, (*ecrin.Service).ExplainAccess),
+	ecrinOp("ListControlPolicies", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListControlPolicies),
+	ecrinOp("PutControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).PutControlPolicy),
+	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
+)
+
+// quiet marks an operation some of whose calls have no audit line.
+func quiet(r row, when func(by identity.Caller, in awswire.Input) bool) row {
+	r.op.quiet = when
+	return r
+}
+
+// followsTrail tells whether the operator reads on in the audit trail: its own lines would otherwise be what it finds there.
+func followsTrail(by identity.Caller, in awswire.Input) bool {
+	list, ok := in.(*ecrintypes.ListAuditEventsRequest)
+	return ok && by.Kind == identity.Operator && list.NextToken != ""
+}
+
+var services = []*service{ecrService, stsService, iamService, ecrinService}
+
+// serviceNamed finds an API by its name; nil when there is none.
+func serviceNamed(name string) *service {
+	for _, s := range services {
+		if s.wire.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// newService joins the rows with the model's table; operations of the model without a row are kept as unsupported, and a
+// row without an operation of the model is a programmer's mistake.
+func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswire.Operation, errs map[string]awswire.Error, rows ...row) *service {
+	s := &service{wire: wire, host: host, operations: map[string]*operation{}, errors: errs}
+	for operationName, w := range model {
+		s.operations[operationName] = &operation{wire: w}
+	}
+	for _, r := range rows {
+		have := s.operations[r.name]
+		if have == nil || have.resolve != nil {
+			panic("awsapi: " + r.name + " is not in the model, or stands twice in the table")
+		}
+		r.op.wire = have.wire
+		*have = r.op
+	}
+	return s
+}
+
+// Reserved tells for whom an action of the tables is reserved, for explanations.
+func Reserved(action string) guard.Reserved {
+	for _, s := range services {
+		for _, o := range s.operations {
+			if o.action == action && o.reserved != guard.ForPolicies {
+				return o.reserved
+			}
+		}
+	}
+	return guard.ForPolicies
+}
+
+// Status is one operation of a model and whether it is built, for the documentation.
+type Status struct {
+	Name   string
+	Action string // "" when none is needed or it is not built
+	Built  bool
+}
+
+// ECROperations lists the operations of the ECR API in the model's order.
+func ECROperations() []Status {
+	var all []Status
+	for _, operationName := range ecrtypes.OperationNames {
+		o := ecrService.operations[operationName]
+		all = append(all, Status{operationName, o.action, o.resolve != nil})
+	}
+	return all
+}

@@ -1,0 +1,107 @@
+package awsapi_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+func TestEveryFaultHasAName(t *testing.T) {
+	for _, c := range fault.Classes() {
+		if status, exception := awsapi.JSONForm(c); status < 400 {
+			t.Errorf("the class %q has the form %d %q in the JSON protocol, want a status of an error", c, status, exception)
+		}
+		if status, errorName := awsapi.QueryForm(c); status < 400 || errorName == "" {
+			t.Errorf("the class %q has the form %d %q in the query protocol, want a status and a name", c, status, errorName)
+		}
+	}
+	for _, c := range fault.Codes() {
+		if exception := awsapi.JSONName("", c); !strings.HasSuffix(exception, "Exception") {
+			t.Errorf("fault.%s is %q in the JSON protocol, want the name of an exception", c, exception)
+		}
+	}
+	for _, c := range awsapi.Redundant() {
+		t.Errorf("fault.%s stands in a table with the form of its class: leave it out", c)
+	}
+}
+
+// Whatever fails, an operation answers an error that it declares or a common one.
+func TestEveryFaultIsDeclared(t *testing.T) {
+	for _, s := range awsapi.ECROperations() {
+		for _, c := range fault.Codes() {
+			if err := awsmodel.CheckError("ecr", s.Name, awsapi.JSONName(s.Name, c)); err != nil && s.Built {
+				t.Errorf("fault.%s: %v", c, err)
+			}
+		}
+	}
+}
+
+func TestEveryOperationHasAnAction(t *testing.T) {
+	for _, r := range awsapi.Rows() {
+		free := r.Service == "sts" && slices.Contains([]string{"GetCallerIdentity", "GetSessionToken", "GetAccessKeyInfo"}, r.Operation)
+		switch prefix, _, ok := strings.Cut(r.Action, ":"); {
+		case !r.Built && r.Action != "", r.Built && free && r.Action != "":
+			t.Errorf("%s %s: action %q, want none", r.Service, r.Operation, r.Action)
+		case r.Built && !free && (!ok || prefix != r.Service):
+			t.Errorf("%s %s: action %q, want one of %s", r.Service, r.Operation, r.Action, r.Service)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/ecr-operations.md anew")
+
+const operationsPage = "../../../docs/ecr-operations.md"
+
+// TestOperationsPage keeps docs/ecr-operations.md as the dispatch table has it: go test ./internal/door/awsapi -run Page -update.
+func TestOperationsPage(t *testing.T) {
+	want := operationsText()
+	if *update {
+		if err := os.WriteFile(operationsPage, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(operationsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("docs/ecr-operations.md is not what the dispatch table says; write it anew with\n  go test ./internal/door/awsapi -run Page -update")
+	}
+}
+
+func operationsText() []byte {
+	all := awsapi.ECROperations()
+	built := 0
+	var rows bytes.Buffer
+	for _, s := range all {
+		state, action := "not yet: answers `UnsupportedOperationException`", ""
+		if s.Built {
+			built++
+			state, action = "yes", "`"+s.Action+"`"
+		}
+		fmt.Fprintf(&rows, "| `%s` | %s | %s |\n", s.Name, state, action)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `# Operations of the ECR API
+
+Written by a test from the dispatch table in internal/door/awsapi/operations.go; do not edit.
+
+ecrin has %d of the %d operations of the ECR API (2015-09-21), %d operations of IAM and %d of STS. The action is what a policy
+must allow. Where answers differ from those of ECR, docs/ecr-divergences.md tells.
+
+| operation | in ecrin | IAM action |
+| --- | --- | --- |
+`, built, len(all), len(iamtypes.OperationNames), len(ststypes.OperationNames))
+	b.Write(rows.Bytes())
+	return b.Bytes()
+}

@@ -1,0 +1,324 @@
+// Package ociapi is the OCI distribution API, version 1.1, under /v2/, and the direct addresses of layers under /layers/: the
+// door for docker and other clients of registries.
+//
+// Every request goes one way: its path and host are parsed, the caller is found out, one row of the operation table names
+// the right and the function, the target is resolved once, the guard decides, and the function acts on what was decided.
+package ociapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// API answers requests under /v2/ and /layers/. Safe for concurrent use.
+type API struct {
+	registry *registry.Service
+	identity *identity.Service
+	guard    *guard.Guard
+	trail    Trail
+	hosts    *endpoint.Map
+	links    *LayerLinks
+	quirks   registry.Quirks
+	uploads  limiter
+
+	anonymous bool // clients without credentials are let in, as far as policies allow
+	encode    func(policy.Request, policy.Why) string
+}
+
+// Trail writes the audit trail.
+type Trail interface {
+	// Begin gives the context of a request that may change something: the change carries the request's line.
+	Begin(ctx context.Context, ev *guard.Event) context.Context
+	// End writes the line of a request that is over, unless a change has carried it.
+	End(ctx context.Context, ev *guard.Event)
+}
+
+// Options are what New needs.
+type Options struct {
+	Registry  *registry.Service
+	Identity  *identity.Service
+	Guard     *guard.Guard
+	Trail     Trail
+	Hosts     *endpoint.Map
+	Links     *LayerLinks
+	Anonymous bool // let clients without credentials in, as far as policies allow
+	// Encode makes the message that DecodeAuthorizationMessage reads of a denial.
+	Encode func(policy.Request, policy.Why) string
+}
+
+// New makes the door.
+func New(o Options) *API {
+	return &API{
+		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
+		uploads: limiter{max: uploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
+	}
+}
+
+// request is one parsed and identified request, with its target as it was resolved for the decision.
+type request struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	ev     *web.Event
+	target target
+	host   endpoint.Host
+	caller identity.Caller
+	reg    name.Registry
+	repo   name.Repo
+
+	found    registry.Repository   // ID 0 when it does not exist
+	absent   error                 // why there is no such repository or image; answered after the decision
+	creates  bool                  // the push creates the repository
+	head     registry.ManifestHead // of a stored image
+	deletion registry.Deletion     // of an image to be deleted
+	body     []byte                // of a manifest that is put, once it is read
+	asks     [1]guard.Ask          // room for what most requests ask
+}
+
+// Handle answers one request.
+func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
+	ev.Door = "oci"
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	a.handle(w, r, ev, a.parse)
+}
+
+// HandleLink answers a direct address of a layer.
+func (a *API) HandleLink(w http.ResponseWriter, r *http.Request, ev *web.Event) {
+	ev.Door = "oci"
+	a.handle(w, r, ev, a.parseLink)
+}
+
+// handle answers a request that parse reads, and records it.
+func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, parse func(*request) (*operation, error)) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		r = r.WithContext(a.trail.Begin(r.Context(), &ev.Event))
+	}
+	finished := false
+	defer func() {
+		if !finished && ev.Err == nil {
+			ev.Err = errors.New("panic")
+		}
+		a.trail.End(r.Context(), &ev.Event)
+	}()
+	q := &request{w: w, r: r, ev: ev}
+	op, err := parse(q)
+	if err == nil {
+		err = a.guard.Settled(r.Context(), func() error { return a.serve(q, op) })
+	}
+	if err != nil {
+		a.refuse(q, q.challenged(err))
+	}
+	finished = true
+}
+
+// Refuse answers a request that is not to be served.
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
+	ev.Door = "oci"
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	a.refuse(&request{w: w, r: r, ev: ev}, err)
+}
+
+// refuse notes why a request failed and answers it. Work that was given up because the client went away is no failure
+// of the server.
+func (a *API) refuse(q *request, err error) {
+	if web.Gone(q.r.Context(), err) && fault.From(err).Code == fault.Internal {
+		err = fault.RequestTimeout.New("the client went away").Because(err)
+	}
+	q.ev.Err = err
+	var denial *guard.Denial
+	if errors.As(err, &denial) {
+		q.w.Header().Set(web.MessageHeader, a.encode(denial.Request, denial.Why))
+	}
+	q.w.Header().Set(web.RequestIDHeader, q.ev.RequestID)
+	a.fail(q.w, q.r, fault.From(err))
+}
+
+// parse reads host and path, finds out who calls, and finds the row.
+func (a *API) parse(q *request) (*operation, error) {
+	var err error
+	if q.host, err = a.hosts.Parse(q.r.Host); err != nil {
+		return nil, err
+	}
+	q.reg = a.hosts.Base(q.host)
+	var parseErr error
+	q.target, parseErr = parsePath(q.r.URL.Path)
+	if parseErr == nil && q.target.route.named() {
+		q.reg, q.repo, parseErr = a.hosts.Resolve(q.host, q.target.name)
+		if q.reg == (name.Registry{}) {
+			q.reg = a.hosts.Base(q.host)
+		}
+	}
+	if parseErr == nil {
+		q.ev.Operation = nameOf(q.r.Method, q.target.route) // also for requests that are refused
+	}
+	// Without credentials nothing is told, not even that a path does not exist.
+	region := q.reg.Region
+	if parseErr == nil && q.target.route == routeBase && q.host.Kind == endpoint.Any {
+		region = name.Region{} // the login of a host that serves all regions: each repository asks for its own
+	}
+	if q.caller, err = a.caller(q.r, region, q.target.route); err != nil {
+		return nil, err
+	}
+	q.ev.Caller = q.caller
+	if parseErr != nil {
+		return nil, parseErr
+	}
+	return operationOf(q.r.Method, q.target.route, q.w.Header())
+}
+
+// serve resolves the target of a request, has the guard decide, and does what was asked.
+func (a *API) serve(q *request, op *operation) error {
+	if op.event == "" {
+		return op.serve(a, q)
+	}
+	q.describe(op)
+	asks, err := a.resolve(q, op)
+	if err != nil {
+		return err
+	}
+	if err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, asks...); err != nil {
+		return err
+	}
+	if q.creates {
+		if q.found, err = a.registry.CreateForPush(q.r.Context(), q.reg, q.repo); err != nil {
+			return err
+		}
+	}
+	if q.absent != nil {
+		return q.absent
+	}
+	return op.serve(a, q)
+}
+
+// caller reads the docker token from Basic credentials with the user name AWS. Where clients without any are let in, they
+// are anonymous on all routes but /v2/ itself, whose challenge tells clients with credentials how to send them.
+// Errors: fault.MissingCredentials, and those of identity.Service.TokenCaller.
+func (a *API) caller(r *http.Request, region name.Region, route route) (identity.Caller, error) {
+	user, password, ok := r.BasicAuth()
+	none := len(r.Header.Values("Authorization")) == 0 ||
+		ok && user == "" && password == "" // what skopeo, podman and buildah send without credentials
+	if none && a.anonymous && route != routeBase {
+		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
+	}
+	if !ok || user != "AWS" {
+		return identity.Caller{}, fault.MissingCredentials.New("Not Authorized")
+	}
+	return a.identity.TokenCaller(r.Context(), password, region)
+}
+
+// resolve reads the target of a request once, and tells what has to be allowed.
+func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
+	q.found, q.absent, q.creates, q.head, q.deletion = registry.Repository{}, nil, false, registry.ManifestHead{}, registry.Deletion{}
+	ask := guard.Ask{
+		Action: op.action, Or: op.or, Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.reg.RepositoryARN(q.repo.String()),
+	}
+	if op.on == onAllRepositories {
+		ask.Resource = q.reg.RepositoryARN("*")
+		return []guard.Ask{ask}, nil
+	}
+	var err error
+	q.found, err = a.registry.Repository(q.r.Context(), q.reg, q.repo)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		q.absent, err = err, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if q.absent == nil {
+		ask.Repository = &q.found
+	}
+	asks := append(q.asks[:0], ask)
+	switch op.on {
+	case onImage, onDeletedImage, onSubject:
+		asks, err = a.resolveImage(q, op, ask)
+	case onNewImage:
+		asks = q.newImages(ask)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if op.also != nil {
+		for _, action := range op.also(q) {
+			asks = append(asks, q.andAlso(ask, action))
+		}
+	}
+	if q.absent != nil && op.needs == pushable && a.registry.CreatesOnPush() {
+		q.creates, q.absent = true, nil
+		asks = append(asks, q.andAlso(ask, "ecr:CreateRepository"))
+	}
+	return asks, nil
+}
+
+// andAlso is another action on the same repository.
+func (q *request) andAlso(ask guard.Ask, action string) guard.Ask {
+	ask.Action, ask.Or, ask.Image = action, "", guard.Image{}
+	return ask
+}
+
+// resolveImage finds the stored image that a request names. What names none is answered after the decision.
+func (a *API) resolveImage(q *request, op *operation, ask guard.Ask) ([]guard.Ask, error) {
+	ref, err := name.ParseReference(q.target.reference)
+	if err != nil { // the function of the row says what is wrong with it
+		return append(q.asks[:0], ask), nil
+	}
+	ask.Image = guard.Image{Reference: ref, Stored: true}
+	if q.found.ID == 0 || op.on == onSubject {
+		return append(q.asks[:0], ask), nil
+	}
+	ctx := q.r.Context()
+	if op.on == onImage {
+		q.head, err = a.registry.Head(ctx, q.found, ref)
+	} else if q.deletion, err = a.registry.DeletionOf(ctx, q.found, ref, registry.LastTagKeepsImage); err == nil {
+		q.head.Digest = q.deletion.Digest
+	}
+	if errors.Is(err, fault.ImageNotFound) {
+		q.absent, err = err, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if q.absent == nil {
+		ask.Image.Digest = q.head.Digest
+	}
+	if len(q.deletion.Tags) > 0 {
+		return guard.ForDeletion(ask, q.deletion.Tags), nil
+	}
+	return append(q.asks[:0], ask), nil
+}
+
+// newImages asks for the image that a push stores, or for a push by digest that brings tags once for each tag.
+func (q *request) newImages(ask guard.Ask) []guard.Ask {
+	if ref, err := name.ParseReference(q.target.reference); err == nil { // otherwise the function of the row says what is wrong
+		ask.Image.Reference = ref
+	}
+	asks := []guard.Ask{ask}
+	tags := q.r.URL.Query()["tag"]
+	for _, text := range tags[:min(len(tags), maxPushTags)] { // more are refused before anything is put
+		if tag, err := name.ParseTag(text); err == nil {
+			one := ask
+			one.Image.Tag = tag
+			asks = append(asks, one)
+		}
+	}
+	if len(asks) > 1 && ask.Image.Tag == (name.Tag{}) {
+		asks = asks[1:]
+	}
+	return asks
+}
+
+// challenged turns the denial of a caller without credentials into the challenge: with some it may be allowed.
+func (q *request) challenged(err error) error {
+	if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
+		return fault.MissingCredentials.New("Not Authorized").Because(err)
+	}
+	return err
+}

@@ -1,0 +1,142 @@
+package ociapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+type wire struct {
+	status int
+	code   string
+}
+
+// wireClasses is the OCI form of every class.
+// Sources: OCI distribution specification, error codes; for the texts and statuses of ECR, the observations listed in
+// docs/ecr-divergences.md.
+var wireClasses = map[fault.Class]wire{
+	fault.ClassInternal:        {http.StatusInternalServerError, "UNKNOWN"},
+	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "UNAVAILABLE"},
+	fault.ClassThrottled:       {http.StatusTooManyRequests, "TOOMANYREQUESTS"},
+	fault.ClassTooLarge:        {http.StatusRequestEntityTooLarge, "SIZE_INVALID"},
+	fault.ClassTimeout:         {http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID"},
+	fault.ClassUnauthenticated: {http.StatusForbidden, "DENIED"},
+	fault.ClassDenied:          {http.StatusForbidden, "DENIED"},
+	fault.ClassUnsupported:     {http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	fault.ClassNotFound:        {http.StatusNotFound, "UNSUPPORTED"},
+	fault.ClassConflict:        {http.StatusConflict, "DENIED"},
+	fault.ClassQuota:           {http.StatusBadRequest, "DENIED"},
+	fault.ClassInvalid:         {http.StatusBadRequest, "DENIED"},
+}
+
+// wireErrors are the OCI forms that are not those of the code's class. Sources: as of wireClasses.
+var wireErrors = map[fault.Code]wire{
+	fault.UnknownOperation:         {http.StatusNotFound, "UNSUPPORTED"},
+	fault.MissingCredentials:       {http.StatusUnauthorized, "UNAUTHORIZED"},
+	fault.IncompleteSignature:      {http.StatusUnauthorized, "UNAUTHORIZED"},
+	fault.TokenInvalid:             {http.StatusBadRequest, "UNAUTHORIZED"},
+	fault.MalformedRequest:         {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.InvalidParameter:         {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.Validation:               {http.StatusBadRequest, "UNSUPPORTED"},
+	fault.UnmodifiableEntity:       {http.StatusBadRequest, "DENIED"},
+	fault.RepositoryNotFound:       {http.StatusNotFound, "NAME_UNKNOWN"},
+	fault.AccountNotFound:          {http.StatusNotFound, "NAME_UNKNOWN"},
+	fault.RegistryUnresolved:       {http.StatusForbidden, "DENIED"},
+	fault.AccessKeyNotFound:        {http.StatusForbidden, "DENIED"},
+	fault.TokenNotFound:            {http.StatusForbidden, "DENIED"},
+	fault.NoSuchEntity:             {http.StatusNotFound, "DENIED"},
+	fault.NameInvalid:              {http.StatusBadRequest, "NAME_INVALID"},
+	fault.TagInvalid:               {http.StatusBadRequest, "TAG_INVALID"},
+	fault.ImageAlreadyExists:       {http.StatusBadRequest, "TAG_INVALID"},
+	fault.ImageTagAlreadyExists:    {http.StatusBadRequest, "TAG_INVALID"},
+	fault.DigestInvalid:            {http.StatusBadRequest, "DIGEST_INVALID"},
+	fault.ImageDigestDoesNotMatch:  {http.StatusBadRequest, "DIGEST_INVALID"},
+	fault.SizeInvalid:              {http.StatusBadRequest, "SIZE_INVALID"},
+	fault.ManifestInvalid:          {http.StatusBadRequest, "MANIFEST_INVALID"},
+	fault.ManifestUnsupported:      {http.StatusBadRequest, "MANIFEST_INVALID"},
+	fault.ImageNotFound:            {http.StatusNotFound, "MANIFEST_UNKNOWN"},
+	fault.ImageReferenced:          {http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	fault.LayersNotFound:           {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
+	fault.ReferencedImagesNotFound: {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
+	fault.LayerInaccessible:        {http.StatusNotFound, "BLOB_UNKNOWN"},
+	fault.BlobNotFound:             {http.StatusNotFound, "BLOB_UNKNOWN"},
+	fault.UploadNotFound:           {http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"},
+	fault.RangeInvalid:             {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
+	fault.InvalidLayerPart:         {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
+	fault.UploadConflict:           {http.StatusConflict, "BLOB_UPLOAD_INVALID"},
+	fault.InvalidLayer:             {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.EmptyUpload:              {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.LayerAlreadyExists:       {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.LayerPartTooSmall:        {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+}
+
+// wireForm is the OCI form of a code.
+func wireForm(c fault.Code) wire {
+	if form, ok := wireErrors[c]; ok {
+		return form
+	}
+	return wireClasses[c.Class()]
+}
+
+// unsupported405 are the faults that ECR answers with 405 UNSUPPORTED (quirk status-405).
+var unsupported405 = map[fault.Code]bool{
+	fault.ManifestInvalid: true, fault.ManifestUnsupported: true, fault.InvalidParameter: true,
+}
+
+// fail writes an error answer. HEAD answers have no body.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
+	form := wireForm(e.Code)
+	if e.Code == fault.RangeInvalid && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		form.code = "SIZE_INVALID" // a part of a blob that is not there; nothing is uploaded
+	}
+	if a.quirks.Status405 && unsupported405[e.Code] {
+		form = wire{405, "UNSUPPORTED"}
+	}
+	if e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature {
+		challenge(w, r)
+		return
+	}
+	if form.status == http.StatusServiceUnavailable || form.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if r.Method == http.MethodHead {
+		w.WriteHeader(form.status)
+		return
+	}
+	type one struct {
+		Code    string         `json:"code"`
+		Message string         `json:"message"`
+		Detail  map[string]any `json:"detail,omitempty"`
+	}
+	body, err := json.Marshal(map[string][]one{"errors": {{form.code, e.Public, e.Fields}}})
+	if err != nil { // fields are strings and numbers
+		body = []byte(`{"errors":[{"code":"UNKNOWN","message":"internal error"}]}`)
+	}
+	w.WriteHeader(form.status)
+	_, _ = w.Write(body) // a client that has gone cannot be told
+}
+
+// challenge answers a request without usable credentials, to the letter as ECR does.
+// Source: observed answers of ECR: text body, not JSON; the realm names the host.
+func challenge(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Www-Authenticate", `Basic realm="https://`+plainHost(r.Host)+`/",service="ecr.amazonaws.com"`)
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusUnauthorized)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte("Not Authorized\n"))
+	}
+}
+
+// plainHost keeps what a quoted string may hold.
+func plainHost(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '"' || c == '\\' || c < ' ' || c > '~' {
+			return -1
+		}
+		return c
+	}, s)
+}

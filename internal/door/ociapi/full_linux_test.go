@@ -1,0 +1,140 @@
+package ociapi_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// smallDisk names, for the child, the directory to mount the small disk on.
+const smallDisk = "ECRIN_TEST_SMALL_DISK"
+
+// noMount is what a child says that may not mount.
+const noMount = "no mount to be had"
+
+// A full disk, first under a blob and then under the database: what was acknowledged stays, reading goes on, each refused
+// write is told so and leaves nothing, and with room again all goes on without a restart. The disk is a small tmpfs that
+// a child mounts in a mount namespace of its own.
+func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child shares the locks of this process
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$", "-test.v")
+	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || bytes.Contains(out, []byte(noMount)) {
+		t.Skipf("a small disk cannot be mounted here: %v %s", err, out)
+	}
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestFullDiskChild")) {
+		t.Errorf("the child on a small disk: %v\n%s", err, out)
+	}
+}
+
+func TestFullDiskChild(t *testing.T) {
+	dir := os.Getenv(smallDisk)
+	if dir == "" {
+		return // only TestFullDisk's child has a small disk
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
+		t.Skip(noMount, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	s := apptest.Start(t, apptest.Options{Dir: filepath.Join(dir, "data")})
+	repo := s.Root(t).CreateRepository(t, "team/app")
+	repo.Push(t, "before", ocitest.NewImage(1, 100_000))
+	whole := func(want int) {
+		t.Helper()
+		if got, err := repo.VerifyAll(t.Context()); err != nil || got != want {
+			t.Fatalf("%d tags are whole, want %d: %v", got, want, err)
+		}
+	}
+	full := func(a *ocitest.Answer) {
+		t.Helper()
+		a.WantError(t, http.StatusServiceUnavailable, "UNAVAILABLE").WantHeader(t, "Retry-After", "1")
+		if text := string(a.Body); !strings.Contains(text, "disk") || !strings.Contains(text, "full") || strings.Contains(text, dir) {
+			t.Errorf("%s: got %s, want a text about the full disk and no path", a.Asked, text)
+		}
+	}
+
+	// The blob does not fit. Its room is free again at once.
+	location := repo.Begin(t)
+	repo.Do(t, http.MethodPatch, location, ocitest.Bytes(2, 1000)).Want(t, http.StatusAccepted)
+	large := ocitest.Bytes(3, 14<<20)
+	full(repo.Do(t, http.MethodPatch, location, large))
+	full(repo.Do(t, http.MethodPut, location+"?digest="+ocitest.SHA256(large), large))
+	full(repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?digest="+ocitest.SHA256(large)), large))
+	repo.Do(t, http.MethodGet, location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-999")
+	repo.Do(t, http.MethodPut, location+"?digest="+ocitest.SHA256(ocitest.Bytes(2, 1000)), nil).Want(t, http.StatusCreated)
+	repo.Push(t, "after", ocitest.NewImage(4, 100_000))
+	whole(2)
+
+	// The database does not fit. Its own files may still have some room, so pushes go on until one is refused.
+	im := ocitest.NewImage(5, 10)
+	repo.PushBlobs(t, im)
+	filler := filepath.Join(dir, "filler")
+	fillUp(t, filler)
+	tags, refused := 2, ""
+	for i := 0; refused == "" && i < 5000; i++ {
+		tag := fmt.Sprintf("full-%d", i)
+		if a := repo.PutManifest(t, tag, ocitest.ImageType, im.Manifest); a.Status == http.StatusCreated {
+			tags++
+		} else {
+			full(a)
+			refused = tag
+		}
+	}
+	if refused == "" {
+		t.Fatal("no push was refused, although the disk is full")
+	}
+	for range 3 {
+		whole(tags)
+		repo.Manifest(t, refused).WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
+		full(repo.PutManifest(t, refused, ocitest.ImageType, im.Manifest))
+	}
+	repo.Do(t, http.MethodGet, "/healthz", nil).Want(t, http.StatusOK)
+
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	repo.PutManifest(t, refused, ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
+	repo.Push(t, "again", ocitest.NewImage(6, 100_000))
+	whole(tags + 2)
+	s.Restart(t)
+	whole(tags + 2)
+}
+
+// fillUp writes a file until nothing more fits.
+func fillUp(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, unix.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package ociapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+func (a *API) version(q *request) error {
+	q.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, err := q.w.Write([]byte("{}"))
+	return clientGone(err)
+}
+
+// clientGone marks a failed write of an answer: there is nobody to tell, so it is no error of ours.
+func clientGone(error) error { return nil }
+
+func (a *API) getManifest(q *request) error {
+	if _, err := existingReference(q.target.reference); err != nil {
+		return err
+	}
+	h := q.w.Header()
+	digest := q.head.Digest.String()
+	q.ev.Digest = digest
+	h["Content-Type"] = []string{q.head.MediaType}
+	h["Docker-Content-Digest"] = []string{digest}
+	h["Etag"] = []string{`"` + digest + `"`}
+	if q.r.Header.Get("If-None-Match") == `"`+digest+`"` {
+		q.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h["Content-Length"] = []string{strconv.FormatInt(q.head.Size, 10)}
+	if q.r.Method == http.MethodHead {
+		q.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	body, err := a.registry.Pull(q.r.Context(), q.found, q.head)
+	if err != nil {
+		h.Del("Content-Length")
+		return err
+	}
+	_, err = q.w.Write(body)
+	return clientGone(err)
+}
+
+// existingReference reads the reference of a manifest that should be there. What cannot be a tag is as unknown as one
+// that is not there: clients look for odd names and expect 404. Errors: fault.DigestInvalid, fault.ImageNotFound.
+func existingReference(s string) (name.Reference, error) {
+	ref, err := name.ParseReference(s)
+	if errors.Is(err, fault.TagInvalid) {
+		return name.Reference{}, registry.ImageNotFound()
+	}
+	return ref, err
+}
+
+// maxPushTags is how many tags one push may set.
+const maxPushTags = 100
+
+func (a *API) putManifest(q *request) error {
+	ref, err := name.ParseReference(q.target.reference)
+	if err != nil {
+		return err
+	}
+	in := registry.PutImage{MediaType: q.r.Header.Get("Content-Type"), Digest: ref.Digest}
+	if ref.Tag != (name.Tag{}) {
+		in.Tags = append(in.Tags, ref.Tag)
+	}
+	// A push by digest may bring tags in the query, as newer drafts of the specification have it.
+	for _, t := range q.r.URL.Query()["tag"] {
+		tag, err := name.ParseTag(t)
+		if err != nil {
+			return err
+		}
+		in.Tags = append(in.Tags, tag)
+	}
+	if len(in.Tags) > maxPushTags {
+		return fault.InvalidParameter.New("a push may set at most %d tags at once", maxPushTags)
+	}
+	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
+		return err
+	}
+	q.body = in.Body
+	digest, m, err := a.registry.Put(q.r.Context(), q.caller, q.found, in)
+	if err != nil {
+		return err
+	}
+	q.ev.Digest = digest.String()
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/manifests/"+digest.String())
+	h.Set("Docker-Content-Digest", digest.String())
+	for _, t := range in.Tags {
+		if ref.Digest != (name.Digest{}) {
+			h.Add("OCI-Tag", t.String())
+		}
+	}
+	if m.Subject != nil {
+		h.Set("OCI-Subject", m.Subject.Digest.String())
+	}
+	q.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func (a *API) deleteManifest(q *request) error {
+	if _, err := existingReference(q.target.reference); err != nil {
+		return err
+	}
+	q.ev.Digest = q.deletion.Digest.String()
+	if _, err := a.registry.Delete(q.r.Context(), q.caller, q.found, q.deletion); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// referrersPage is how many referrers one answer has at most; with large annotations it has fewer, to stay below 4 MiB.
+const referrersPage = 1000
+
+// listReferrers answers an image index of the manifests whose subject is the digest; an unknown digest has none.
+// Source: OCI distribution specification, listing referrers.
+func (a *API) listReferrers(q *request) error {
+	digest, err := name.ParseDigest(q.target.reference)
+	if err != nil {
+		return err
+	}
+	query := q.r.URL.Query()
+	filter, last := query.Get("artifactType"), query.Get("last")
+	if last != "" {
+		if _, err := name.ParseDigest(last); err != nil {
+			return err
+		}
+	}
+	var types []string
+	h := q.w.Header()
+	if filter != "" {
+		types = []string{filter}
+		h.Set("OCI-Filters-Applied", "artifactType")
+	}
+	found, more, err := a.registry.Referrers(q.r.Context(), q.found, digest, types, last, referrersPage)
+	if err != nil {
+		return err
+	}
+	if more {
+		next := url.Values{"last": {found[len(found)-1].Digest.String()}}
+		if filter != "" {
+			next.Set("artifactType", filter)
+		}
+		h.Set("Link", fmt.Sprintf(`</v2/%s/referrers/%s?%s>; rel="next"`, q.target.name, digest, next.Encode()))
+	}
+	type descriptor struct {
+		MediaType    string            `json:"mediaType"`
+		Digest       string            `json:"digest"`
+		Size         int64             `json:"size"`
+		ArtifactType string            `json:"artifactType,omitempty"`
+		Annotations  map[string]string `json:"annotations,omitempty"`
+	}
+	const index = "application/vnd.oci.image.index.v1+json"
+	answer := struct {
+		SchemaVersion int          `json:"schemaVersion"`
+		MediaType     string       `json:"mediaType"`
+		Manifests     []descriptor `json:"manifests"`
+	}{2, index, []descriptor{}}
+	for _, im := range found {
+		answer.Manifests = append(answer.Manifests, descriptor{im.MediaType, im.Digest.String(), im.Size, im.ArtifactType, im.Annotations})
+	}
+	return writeJSON(q.w, index, answer)
+}
+
+func writeJSON(w http.ResponseWriter, mediaType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding an answer: %w", err)
+	}
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, err = w.Write(body)
+	return clientGone(err)
+}

@@ -1,0 +1,56 @@
+package ociapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// counts is a trail that counts its calls.
+type counts struct{ begun, ended int }
+
+func (c *counts) Begin(ctx context.Context, _ *guard.Event) context.Context {
+	c.begun++
+	return ctx
+}
+
+func (c *counts) End(context.Context, *guard.Event) { c.ended++ }
+
+// A request that may change something is begun in the trail before it is served, so that the change carries its line; each
+// request is ended once, whether it is answered, refused or panics.
+func TestTrail(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		method string
+		want   counts
+	}{
+		{http.MethodGet, counts{0, 1}}, {http.MethodHead, counts{0, 1}}, {http.MethodPut, counts{1, 1}}, {http.MethodPost, counts{1, 1}},
+		{http.MethodPatch, counts{1, 1}}, {http.MethodDelete, counts{1, 1}},
+	} {
+		for what, parse := range map[string]func(*request) (*operation, error){
+			"refused": func(*request) (*operation, error) { return nil, fault.UnknownOperation.New("no such path") },
+			"answered": func(*request) (*operation, error) {
+				return &operation{serve: func(*API, *request) error { return nil }}, nil
+			},
+			"panics": func(*request) (*operation, error) { panic("broken") },
+		} {
+			got, ev := counts{}, new(web.Event)
+			func() {
+				defer func() { _ = recover() }()
+				a := &API{trail: &got, guard: guard.New(nil, nil, nil, "")}
+				a.handle(httptest.NewRecorder(), httptest.NewRequest(test.method, "/v2/", nil), ev, parse)
+			}()
+			if got != test.want {
+				t.Errorf("%s, %s: got begun and ended %v, want %v", test.method, what, got, test.want)
+			}
+			if failed := ev.Err != nil; failed != (what != "answered") {
+				t.Errorf("%s, %s: the event has the error %v", test.method, what, ev.Err)
+			}
+		}
+	}
+}

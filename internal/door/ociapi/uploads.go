@@ -1,0 +1,267 @@
+package ociapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// beginUpload starts an upload, mounts a blob of another repository, or takes a whole blob at once.
+// Source: OCI distribution specification, end-4a, end-4b, end-11.
+func (a *API) beginUpload(q *request) error {
+	query := q.r.URL.Query()
+	if mount := query.Get("mount"); mount != "" {
+		mounted, err := a.mount(q, mount, query.Get("from"))
+		if mounted || err != nil {
+			return err
+		}
+	}
+	if query.Has("digest") {
+		if err := a.mayPutBlob(q); err != nil {
+			return err
+		}
+		return a.putBlob(q, query.Get("digest"))
+	}
+	algorithm := name.SHA256
+	if s := query.Get("digest-algorithm"); s != "" {
+		var err error
+		if algorithm, err = name.ParseAlgorithm(s); err != nil {
+			return err
+		}
+	}
+	u, err := a.registry.BeginUpload(q.r.Context(), q.caller, q.found, algorithm)
+	if err != nil {
+		return err
+	}
+	a.describeUpload(q, u)
+	q.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// mount tries a cross-repository mount. When the source does not hold the blob, or the caller may not read it there, the
+// answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories. Without a source,
+// those of the registry's repositories that hold the blob are tried, with the same right on each.
+func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
+	digest, err := name.ParseDigest(mount)
+	if err != nil {
+		return false, err
+	}
+	var sources []registry.Repository
+	if from == "" {
+		sources, err = a.registry.MountSources(q.r.Context(), q.reg, digest)
+	} else {
+		sources, err = a.mountSource(q, from)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, source := range sources {
+		ask := guard.Ask{
+			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: source.ARN(),
+			Known: guard.Known{Repository: &source},
+		}
+		// A source that is refused is passed over: its decision is no part of the request's record.
+		err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, new(guard.Record), ask)
+		if errors.Is(err, fault.AccessDenied) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		q.ev.Name = "MountLayer"
+		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
+		switch {
+		case err == nil:
+			a.created(q, digest)
+			return true, nil
+		case !errors.Is(err, fault.BlobNotFound):
+			return false, err
+		}
+		q.ev.Name = "InitiateLayerUpload"
+	}
+	return false, nil
+}
+
+// mountSource finds the repository that a mount names. The name is as clients write it: on a host without a registry in
+// its name it may carry ACCOUNT/REGION/. None is found when it is of another registry or does not exist.
+func (a *API) mountSource(q *request, from string) ([]registry.Repository, error) {
+	reg, repo, err := a.hosts.Resolve(q.host, from)
+	if err != nil || reg != q.reg {
+		return nil, nil
+	}
+	source, err := a.registry.Repository(q.r.Context(), reg, repo)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		return nil, nil
+	}
+	return []registry.Repository{source}, err
+}
+
+// mayPutBlob decides the two actions that an upload in one request does beside the row's own. A mount that succeeds does
+// neither of them, so they are no part of the row.
+func (a *API) mayPutBlob(q *request) error {
+	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: &q.found}}
+	return a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload"))
+}
+
+func (a *API) putBlob(q *request, digest string) error {
+	want, err := name.ParseDigest(digest)
+	if err != nil {
+		return err
+	}
+	release, err := a.uploads.enter(q.caller.UserID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = a.registry.PutBlob(q.r.Context(), q.found, registry.Chunk{Body: sentBody{q.r.Body}, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
+	if err != nil {
+		return err
+	}
+	a.created(q, want)
+	return nil
+}
+
+func (a *API) uploadChunk(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	c, err := chunkOf(q.r)
+	if err == nil {
+		var release func()
+		if release, err = a.uploads.enter(q.caller.UserID); err != nil {
+			return err
+		}
+		defer release()
+		u, err = a.registry.Append(q.r.Context(), u, c)
+	}
+	if errors.Is(err, fault.RangeInvalid) {
+		a.describeUpload(q, u) // tells the client where to go on
+	}
+	if err != nil {
+		return err
+	}
+	a.describeUpload(q, u)
+	if a.quirks.Patch201 {
+		q.w.WriteHeader(http.StatusCreated)
+	} else {
+		q.w.WriteHeader(http.StatusAccepted)
+	}
+	return nil
+}
+
+// chunkOf reads where a chunk goes and how long it is. A body without Content-Range goes at the end: docker streams a
+// whole layer so. Errors: fault.RangeInvalid, fault.SizeInvalid.
+func chunkOf(r *http.Request) (registry.Chunk, error) {
+	c := registry.Chunk{Body: sentBody{r.Body}, At: registry.AnyOffset, Length: r.ContentLength}
+	if s := r.Header.Get("Content-Range"); s != "" {
+		first, length, err := contentRange(s)
+		if err != nil {
+			return c, err
+		}
+		if r.ContentLength >= 0 && r.ContentLength != length {
+			return c, fault.SizeInvalid.New("Content-Range %s has %d bytes, Content-Length says %d", name.Clip(s), length, r.ContentLength)
+		}
+		c.At, c.Length = first, length
+	}
+	return c, nil
+}
+
+// sentBody is a request's body whose failures are the client's: it broke off, or its framing cannot be read.
+type sentBody struct{ io.Reader }
+
+func (b sentBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && err != io.EOF && fault.From(err).Code == fault.Internal {
+		err = fault.SizeInvalid.New("the body of the request is not complete").Because(err)
+	}
+	return n, err
+}
+
+// lastChunk is what the completion of an upload needs when it brings the last bytes.
+func lastChunk(q *request) []string {
+	if c, err := chunkOf(q.r); err == nil && c.Length == 0 && c.At == registry.AnyOffset {
+		return nil
+	}
+	return []string{"ecr:UploadLayerPart"}
+}
+
+func (a *API) completeUpload(q *request) error {
+	want, err := name.ParseDigest(q.r.URL.Query().Get("digest"))
+	if err != nil {
+		return err
+	}
+	q.ev.Digest = want.String()
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	c, err := chunkOf(q.r)
+	if err != nil {
+		return err
+	}
+	if c.Length == 0 && c.At == registry.AnyOffset {
+		c.Body = nil
+	} else {
+		release, err := a.uploads.enter(q.caller.UserID)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	_, err = a.registry.Complete(q.r.Context(), q.found, u, c, want)
+	if errors.Is(err, fault.RangeInvalid) {
+		a.describeUpload(q, u)
+	}
+	if err != nil {
+		return err
+	}
+	a.created(q, want)
+	return nil
+}
+
+func (a *API) uploadStatus(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	a.describeUpload(q, u)
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) cancelUpload(q *request) error {
+	u, err := a.registry.Upload(q.r.Context(), q.caller, q.found, q.target.reference)
+	if err != nil {
+		return err
+	}
+	if err := a.registry.Cancel(q.r.Context(), u); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// describeUpload sets the headers that tell where an upload stands.
+func (a *API) describeUpload(q *request, u registry.Upload) {
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/blobs/uploads/"+u.ID)
+	h.Set("Range", "0-"+strconv.FormatInt(max(u.Blob.Size-1, 0), 10))
+	if !a.quirks.NoUploadUUID {
+		h.Set("Docker-Upload-UUID", u.ID)
+	}
+}
+
+func (a *API) created(q *request, d name.Digest) {
+	q.ev.Digest = d.String()
+	h := q.w.Header()
+	h.Set("Location", "/v2/"+q.target.name+"/blobs/"+d.String())
+	h.Set("Docker-Content-Digest", d.String())
+	q.w.WriteHeader(http.StatusCreated)
+}

@@ -1,0 +1,67 @@
+package web_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// Row 33: who announces a body and does not send it is let go: also where the handler has refused the request without
+// reading, and package http waits for the rest before it answers. No credentials are needed to try that.
+func TestAttack33SilentClients(t *testing.T) {
+	t.Parallel()
+	read := make(chan error, 8)
+	s := web.NewServer(handler(func(w http.ResponseWriter, r *http.Request, _ *web.Event) {
+		if r.URL.Path == "/refused" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, err := io.ReadAll(r.Body)
+		read <- err
+		w.WriteHeader(http.StatusRequestTimeout)
+	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
+	s.SetPatience(100 * time.Millisecond)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	for path, status := range map[string]int{"/refused": http.StatusUnauthorized, "/read": http.StatusRequestTimeout} {
+		for _, c := range []string{"Content-Length: 10\r\n\r\n", "Content-Length: 10\r\n\r\n12345", "Transfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n123"} {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: localhost\r\n%s", path, c); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != status {
+				t.Errorf("%s, %q: got %+v, %v; want %d", path, c, resp, err, status)
+				continue
+			}
+			resp.Body.Close()
+			if rest, err := io.ReadAll(r); err != nil {
+				t.Errorf("%s, %q: the connection stays open after the answer: %q, %v", path, c, rest, err)
+			}
+			if path == "/read" {
+				if err := <-read; !errors.Is(err, fault.RequestTimeout) {
+					t.Errorf("%q: the handler read %v, want RequestTimeout", c, err)
+				}
+			}
+		}
+	}
+}

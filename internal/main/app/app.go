@@ -1,0 +1,337 @@
+// Package app builds the whole server from a configuration; the command and the end-to-end tests use it.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
+	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/door/trail"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/net/oidc"
+	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/op/ecrin"
+	"github.com/ecrin-dev/ecrin/internal/op/iam"
+	"github.com/ecrin-dev/ecrin/internal/op/sts"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
+	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+)
+
+// Running describes a server that is up; it stands in DATA/serve.json, where the command line finds it.
+type Running struct {
+	URL     string   `json:"url"`     // to use from this machine, such as http://localhost:5100
+	Address string   `json:"address"` // of the first listener
+	PID     int      `json:"pid"`
+	Account string   `json:"account"` // the default account
+	Region  string   `json:"region"`
+	Domains []string `json:"domains"`
+	CA      string   `json:"ca,omitempty"` // file of the private CA, with --tls=auto
+	Created bool     `json:"created"`      // this start made the data directory's default account
+}
+
+// RunningFile is the name of the file in the data directory that describes the running server.
+const RunningFile = "serve.json"
+
+// AuditFolder is the name of the folder in the data directory that holds the audit trail.
+const AuditFolder = "audit"
+
+// TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
+const TLSFolder = "tls"
+
+// App is a server that has been built and is not yet serving.
+type App struct {
+	config    config.Checked
+	log       *slog.Logger
+	meta      *meta.Store
+	registry  *registry.Service
+	identity  *identity.Service
+	trail     *audit.Log
+	pump      *audit.Pump
+	http      *http.Server
+	authority *tlsauto.Authority
+	hosts     *endpoint.Map
+	created   bool
+	listeners []net.Listener
+}
+
+// New takes the addresses, opens the data directory and builds the server; connections wait until Run. The addresses come
+// first, so that a start that cannot have them leaves no data directory behind. Close it, or Run it.
+func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (_ *App, err error) {
+	a := &App{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	if a.meta, err = openMeta(ctx, c, now); err != nil {
+		return nil, err
+	}
+	if err := a.build(ctx, now); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// openMeta opens the database of the configuration.
+func openMeta(ctx context.Context, c config.Checked, now func() time.Time) (*meta.Store, error) {
+	if c.Database.Reveal() == "" {
+		return meta.OpenSQLite(ctx, c.Data, now)
+	}
+	return meta.OpenPostgreSQL(ctx, meta.PostgreSQL{URL: c.Database, Dir: c.Data, Now: now})
+}
+
+func (a *App) build(ctx context.Context, now func() time.Time) error {
+	c := a.config
+	// Only a new data directory gets a new key: beside data that another key has sealed it would be of no use.
+	accounts, err := a.meta.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), len(accounts) == 0)
+	if err != nil {
+		return err
+	}
+	blobs, err := fsblob.Open(filepath.Join(c.Data, "blobs"))
+	if err != nil {
+		return err
+	}
+	id := identity.New(a.meta, keys, now, identity.Options{Organization: c.Organization, Management: c.Management})
+	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
+		return err
+	}
+	a.identity = id
+	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
+	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush})
+	mac := func(purpose string) func([]byte) []byte {
+		return func(data []byte) []byte { return keys.MAC(purpose, data) }
+	}
+	links := ociapi.NewLayerLinks(mac("layer links"), id, now)
+	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder), audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
+		return err
+	}
+	a.pump = audit.NewPump(a.trail, a.meta, a.log)
+	roots, err := egressRoots(c.EgressCA)
+	if err != nil {
+		return err
+	}
+	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
+	decisions := guard.New(a.meta, id, now, c.Organization)
+	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
+	users := iam.New(iam.Options{
+		Meta: a.meta, Identity: id, Now: now,
+		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
+	})
+	record := trail.New(a.trail, a.pump, id, now)
+	repositories := ecr.New(ecr.Options{
+		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
+		Pages: pagetoken.New(mac("page tokens of ecr")),
+	})
+	own := ecrin.New(ecrin.Options{
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts,
+		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
+	})
+	metrics := web.NewMetrics()
+	doors := &doors{
+		oci: ociapi.New(ociapi.Options{
+			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links,
+			Anonymous: c.Anonymous, Encode: tokens.Encode,
+		}),
+		aws: awsapi.New(awsapi.Options{
+			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
+			Hosts: a.hosts, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
+		}),
+		metrics: metrics.Handler(),
+		refresh: a.meta.Refresh,
+		ready:   a.meta.Ping,
+	}
+	a.http = &http.Server{
+		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Proxies: c.Proxies, Now: now}),
+		ReadHeaderTimeout: 20 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	return a.secure(now)
+}
+
+// secure sets up TLS as configured.
+func (a *App) secure(now func() time.Time) error {
+	c := a.config
+	switch c.TLS.Mode {
+	case config.TLSAuto:
+		authority, err := tlsauto.New(filepath.Join(c.Data, TLSFolder), a.serves, now)
+		if err != nil {
+			return err
+		}
+		a.authority = authority
+		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: authority.GetCertificate}
+	case config.TLSFiles:
+		files, err := tlsauto.NewReloader(c.TLS.Cert, c.TLS.Key, now, func(err error) {
+			a.log.Error("the new certificate is not usable; the old one stays", "error", err)
+		})
+		if err != nil {
+			return err
+		}
+		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
+	}
+	return nil
+}
+
+// serves tells whether a certificate may be made for a host name: addresses, and names below the known domains.
+func (a *App) serves(host string) bool {
+	if net.ParseIP(host) != nil {
+		return true
+	}
+	for _, d := range a.hosts.Domains() {
+		if host == d || strings.HasSuffix(host, "."+d) {
+			return true
+		}
+	}
+	machine, err := os.Hostname()
+	return err == nil && strings.EqualFold(host, machine)
+}
+
+// Close releases what New opened, for an App that is not run.
+func (a *App) Close() error {
+	var errs []error
+	for _, l := range a.listeners {
+		errs = append(errs, l.Close())
+	}
+	if a.trail != nil {
+		errs = append(errs, a.trail.Close())
+	}
+	if a.meta != nil {
+		errs = append(errs, a.meta.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run serves until ctx ends, then finishes the requests in flight. ready is called once, when connections are answered.
+func (a *App) Run(ctx context.Context, ready func(Running)) error {
+	running := a.describe(a.listeners[0].Addr().String())
+	file := filepath.Join(a.config.Data, RunningFile)
+	text, err := json.MarshalIndent(running, "", "  ")
+	if err == nil {
+		err = durable.WriteFile(file, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("telling where the server is: %w", err), a.Close())
+	}
+
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	var jobs sync.WaitGroup
+	var jobsErr error
+	jobs.Go(func() { jobsErr = a.registry.Run(background) })
+	jobs.Go(func() { a.pump.Run(background) })
+	jobs.Go(func() {
+		a.identity.Run(background, func(err error) { a.log.Error("writing down the use of keys failed", "error", err) })
+	})
+
+	g, failed := errgroup.WithContext(ctx)
+	for _, l := range a.listeners {
+		g.Go(func() error {
+			serve := a.http.Serve
+			if a.http.TLSConfig != nil {
+				serve = func(l net.Listener) error { return a.http.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	ready(running)
+	<-failed.Done()
+	// Surfaces first, then jobs, then the stores.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopTimeout)
+	defer cancel()
+	stopErr := a.http.Shutdown(stopping)
+	if stopErr != nil {
+		stopErr = errors.Join(fmt.Errorf("requests were still in flight after %s: %w", a.config.StopTimeout, stopErr), a.http.Close())
+	}
+	serveErr := g.Wait()
+	stopBackground()
+	jobs.Wait()
+	return errors.Join(serveErr, stopErr, jobsErr, os.Remove(file), a.trail.Close(), a.meta.Close())
+}
+
+func (a *App) listen() error {
+	for _, address := range a.config.Listen {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("listening on %s (choose another with --listen): %w", address, err)
+		}
+		a.listeners = append(a.listeners, l)
+	}
+	return nil
+}
+
+func (a *App) describe(address string) Running {
+	scheme := "http"
+	if a.http.TLSConfig != nil {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	r := Running{
+		URL: scheme + "://" + net.JoinHostPort(host, port), Address: address, PID: os.Getpid(),
+		Account: a.config.Registry.Account.String(), Region: a.config.Registry.Region.String(), Domains: a.config.Domains, Created: a.created,
+	}
+	if a.authority != nil {
+		r.CA = a.authority.CAPath()
+	}
+	return r
+}
+
+// egressRoots are the certificates to trust when the server dials out: nil, the system's, without a file of private ones.
+func egressRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private CAs of egress_ca: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("the file %s of egress_ca holds no certificate in PEM", file)
+	}
+	return pool, nil
+}

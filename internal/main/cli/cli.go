@@ -1,0 +1,225 @@
+// Package cli is the command line of ecrin.
+//
+// Rules: data goes to standard output, everything else to standard error as "ecrin: …"; commands are NOUN VERB with
+// singular nouns; every command that prints data has --json; nothing asks questions.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/main/app"
+	"github.com/ecrin-dev/ecrin/internal/main/cli/hostcmd"
+	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// Env is what the command line touches of its process.
+type Env struct {
+	Args   []string // without the program's name
+	Name   string   // how the program was called, to repeat it in advice; "" is ecrin
+	Out    io.Writer
+	Err    io.Writer
+	Lookup func(string) (string, bool) // os.LookupEnv
+}
+
+// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line, 3 when ecrin explain
+// says that a request is denied.
+func Run(ctx context.Context, env Env) int {
+	c := &commands{Env: env}
+	root := c.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	cmd, err := root.ExecuteContextC(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errDenied):
+		return 3
+	case errors.Is(err, hostcmd.ErrUnhealthy):
+		return 1 // the findings are printed
+	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown "):
+		fmt.Fprintf(env.Err, "ecrin: %v\n", err)
+		fmt.Fprintf(env.Err, "ecrin: see `%s --help`\n", cmd.CommandPath())
+		return 2
+	}
+	text := err.Error()
+	if coded := (*fault.Error)(nil); errors.As(err, &coded) {
+		text = strings.Replace(text, coded.Code.String()+": ", "", 1) // the code is for programs
+	}
+	fmt.Fprintf(env.Err, "ecrin: %s\n", text)
+	return 1
+}
+
+type usageError struct{ error }
+
+type commands struct {
+	Env
+	data string // --data of the commands that talk to a server
+}
+
+const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that speaks the OCI distribution
+protocol and the ECR, STS and IAM APIs, so that the aws CLI, the SDKs, docker, podman, skopeo,
+containerd and Kubernetes work against it unchanged.
+
+  ecrin serve                       start a registry in ./ecrin-data on 127.0.0.1:5100
+  eval "$(ecrin env)"               point the aws CLI and the SDKs at it, with its keys
+  aws ecr create-repository --repository-name team/app
+  aws ecr get-login-password | docker login --username AWS --password-stdin localhost:5100
+  docker push localhost:5100/team/app:1.0`
+
+func (c *commands) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "ecrin", Short: "Amazon ECR that you run yourself", Long: rootHelp,
+		SilenceUsage: true, SilenceErrors: true, Version: version(),
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.explain(), c.audit(), c.controlPolicy(), c.guardrail(), c.config())
+	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
+	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
+		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
+			c.dataFlag(cmd)
+		}
+		root.AddCommand(cmd)
+	}
+	strict(root)
+	return root
+}
+
+// strict makes a group of commands refuse a word that is none of them: cobra alone prints help and succeeds.
+func strict(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+	if cmd.Runnable() || !cmd.HasSubCommands() {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if cmd.SuggestionsMinimumDistance <= 0 {
+			cmd.SuggestionsMinimumDistance = 2
+		}
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+			text += ": did you mean " + strings.Join(similar, " or ") + "?"
+		}
+		return usageError{errors.New(text)}
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(development)"
+	}
+	return info.Main.Version
+}
+
+func (c *commands) lookup(key, without string) string {
+	if v, ok := c.Lookup(key); ok && v != "" {
+		return v
+	}
+	return without
+}
+
+// dataFlag gives a command --data, by which it finds the server.
+func (c *commands) dataFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data), "data directory of the server (also ECRIN_DATA)")
+}
+
+// connect opens the server of --data as its operator.
+func (c *commands) connect() (*client.Client, error) {
+	return client.Open(c.data, c.lookup(identity.MasterKeyVariable, ""))
+}
+
+// resolve tells the host commands about the server of --data.
+func (c *commands) resolve(context.Context) (hostcmd.Server, error) {
+	r, err := client.Find(c.data)
+	if err != nil {
+		return hostcmd.Server{}, err
+	}
+	return serverOf(c.data, r), nil
+}
+
+func serverOf(data string, r app.Running) hostcmd.Server {
+	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA, TLS: strings.HasPrefix(r.URL, "https:")}
+}
+
+// absolute makes a path that is good in every directory, for advice and for the environment of other programs.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
+}
+
+// printJSON writes data for programs.
+func (c *commands) printJSON(v any) error {
+	e := json.NewEncoder(c.Out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table writes rows for people, the first being the header.
+func (c *commands) table(rows [][]string) error {
+	t := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t"))
+	}
+	return t.Flush()
+}
+
+// word makes a word of a shell's command line, as short as a person would write it.
+func word(s string) string {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=-"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return quote(s)
+}
+
+// quote makes a word of a shell's command line that takes everything as it is.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func (c *commands) say(format string, args ...any) {
+	fmt.Fprintf(c.Err, "ecrin: "+format+"\n", args...)
+}
+
+// calledAs is how a person calls the program again: by its name, or by a path where it is not on the PATH.
+func calledAs(arg string) string {
+	found, err := exec.LookPath("ecrin")
+	if err != nil {
+		return arg
+	}
+	onPath, err1 := os.Stat(found)
+	called, err2 := os.Stat(arg)
+	if err1 == nil && err2 == nil && os.SameFile(onPath, called) {
+		return "ecrin"
+	}
+	return arg
+}
+
+// Main runs the process's command line.
+func Main(ctx context.Context) int {
+	return Run(ctx, Env{Args: os.Args[1:], Name: calledAs(os.Args[0]), Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
+}

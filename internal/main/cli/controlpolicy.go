@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+func (c *commands) controlPolicy() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "control-policy", Short: "Limit what whole accounts can do, whatever their policies say",
+		Long: `Control policies stand above the policies of the accounts: service control policies (scp) limit what the users, roles
+and root user of accounts can do, resource control policies (rcp) what anybody can do to the resources of accounts.
+
+There are two levels, that of all accounts and that of one account (--account), and each level must allow. Every level
+has full access beside its own policies, so that most control policies are statements that deny; full-access off takes
+it away from a level, which then allows only what its policies do.`,
+	}
+	c.dataFlag(cmd)
+	cmd.AddCommand(c.controlPolicyList(), c.controlPolicyPut(), c.controlPolicyDelete(), c.controlPolicyFullAccess())
+	return cmd
+}
+
+// guardrail is control-policy under its old name, for one release. The help does not show it.
+func (c *commands) guardrail() *cobra.Command {
+	cmd := c.controlPolicy()
+	cmd.Use, cmd.Hidden = "guardrail", true
+	for _, sub := range cmd.Commands() {
+		run := sub.RunE
+		sub.RunE = func(cmd *cobra.Command, args []string) error {
+			c.say("guardrail is deprecated: use ecrin control-policy %s", cmd.Name())
+			return run(cmd, args)
+		}
+	}
+	return cmd
+}
+
+// controlPolicyTypes are the words of --kind.
+var controlPolicyTypes = map[string]ecrintypes.ControlPolicyType{
+	"scp": ecrintypes.ControlPolicyTypeSERVICE_CONTROL_POLICY,
+	"rcp": ecrintypes.ControlPolicyTypeRESOURCE_CONTROL_POLICY,
+}
+
+// fullAccess is the name of the control policy that takes full access away from a level.
+const fullAccess = "FullAccess"
+
+// controlPolicyArgs are the kind and the account of the control policies that a command is about.
+type controlPolicyArgs struct{ kind, account string }
+
+func controlPolicyFlags(cmd *cobra.Command) *controlPolicyArgs {
+	r := &controlPolicyArgs{}
+	cmd.Flags().StringVar(&r.kind, "kind", "", "`kind` of control policy: scp or rcp")
+	cmd.Flags().StringVar(&r.account, "account", "", "`account` that it holds for (all accounts without it)")
+	return r
+}
+
+func (r *controlPolicyArgs) read() (ecrintypes.ControlPolicyType, error) {
+	t, ok := controlPolicyTypes[r.kind]
+	if !ok {
+		return "", usageError{fmt.Errorf("--kind is scp or rcp, got %q", r.kind)}
+	}
+	return t, nil
+}
+
+// whom says which level a control policy is on.
+func whom(account string) string {
+	if account == "" {
+		return "all accounts"
+	}
+	return "account " + account
+}
+
+func (c *commands) controlPolicyList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List the control policies; --json shows their texts"}
+	asJSON := c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := c.connect()
+		if err != nil {
+			return err
+		}
+		var out ecrintypes.ListControlPoliciesResponse
+		if err := s.Call(cmd.Context(), "ListControlPolicies", &ecrintypes.ListControlPoliciesRequest{}, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		if len(out.ControlPolicies) == 0 {
+			c.say("there are no control policies")
+			return nil
+		}
+		rows := [][]string{{"KIND", "FOR", "NAME", "UPDATED"}}
+		for _, p := range out.ControlPolicies {
+			kind, called, updated := "scp", p.Name, "-"
+			if p.Type == controlPolicyTypes["rcp"] {
+				kind = "rcp"
+			}
+			if p.PolicyText == "" {
+				called += " (off)"
+			}
+			if p.UpdatedAt != nil {
+				updated = stamp(p.UpdatedAt.Time)
+			}
+			rows = append(rows, []string{kind, whom(p.AccountId), called, updated})
+		}
+		return c.table(rows)
+	}
+	return cmd
+}
+
+func (c *commands) controlPolicyPut() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "put NAME --kind scp|rcp --file FILE|-", Args: exactly("NAME"), Short: "Set a control policy, in place of one with the same name",
+		Long:    "Set a control policy, in place of one with the same kind, account and name. It holds from the next request on.",
+		Example: "  ecrin control-policy put no-public --kind rcp --file no-public.json\n  ecrin control-policy put only-eu --kind scp --account 111122223333 --file - < only-eu.json",
+	}
+	r := controlPolicyFlags(cmd)
+	file := cmd.Flags().String("file", "", "`file` of the policy, - for standard input")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		kind, err := r.read()
+		if err != nil {
+			return err
+		}
+		if *file == "" {
+			return usageError{errors.New("--file is needed")}
+		}
+		text, err := readPolicy(cmd.InOrStdin(), *file)
+		if err != nil {
+			return err
+		}
+		if text == "" {
+			return fmt.Errorf("%s is empty", *file)
+		}
+		s, err := c.connect()
+		if err != nil {
+			return err
+		}
+		in := &ecrintypes.PutControlPolicyRequest{Name: args[0], Type: kind, AccountId: r.account, PolicyText: text}
+		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
+			return err
+		}
+		c.say("%s %s holds for %s", r.kind, args[0], whom(r.account))
+		return nil
+	}
+	return cmd
+}
+
+func (c *commands) controlPolicyDelete() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "delete NAME --kind scp|rcp", Args: exactly("NAME"), Short: "Delete a control policy",
+		Example: "  ecrin control-policy delete only-eu --kind scp --account 111122223333",
+	}
+	r := controlPolicyFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := c.deleteControlPolicy(cmd, r, args[0])
+		if err == nil {
+			c.say("%s %s of %s is gone", r.kind, args[0], whom(r.account))
+		}
+		return err
+	}
+	return cmd
+}
+
+// deleteControlPolicy deletes a control policy.
+func (c *commands) deleteControlPolicy(cmd *cobra.Command, r *controlPolicyArgs, called string) error {
+	kind, err := r.read()
+	if err != nil {
+		return err
+	}
+	s, err := c.connect()
+	if err != nil {
+		return err
+	}
+	in := &ecrintypes.DeleteControlPolicyRequest{Name: called, Type: kind, AccountId: r.account}
+	return s.Call(cmd.Context(), "DeleteControlPolicy", in, &ecrintypes.DeleteControlPolicyResponse{})
+}
+
+func (c *commands) controlPolicyFullAccess() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "full-access on|off --kind scp|rcp", Short: "Give a level its full access back, or take it away",
+		Long:    "Every level allows everything beside its own policies. Without this full access it allows only what they do: off\nwithout a policy that allows something ends all access.",
+		Example: "  ecrin control-policy full-access off --kind scp --account 111122223333",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] != "on" && args[0] != "off" {
+				return usageError{errors.New("want full-access on or full-access off")}
+			}
+			return nil
+		},
+	}
+	r := controlPolicyFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args[0] == "on" {
+			err := c.deleteControlPolicy(cmd, r, fullAccess)
+			if e := (*client.Error)(nil); err != nil && (!errors.As(err, &e) || e.Name != "ControlPolicyNotFoundException") {
+				return err
+			}
+			c.say("the %s level of %s has full access", r.kind, whom(r.account))
+			return nil
+		}
+		kind, err := r.read()
+		if err != nil {
+			return err
+		}
+		s, err := c.connect()
+		if err != nil {
+			return err
+		}
+		in := &ecrintypes.PutControlPolicyRequest{Name: fullAccess, Type: kind, AccountId: r.account}
+		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
+			return err
+		}
+		c.say("the %s level of %s allows only what its policies allow", r.kind, whom(r.account))
+		return nil
+	}
+	return cmd
+}

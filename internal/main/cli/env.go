@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+func (c *commands) env() *cobra.Command {
+	var account string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "env", Args: cobra.NoArgs, Short: "Print the environment for the aws CLI and the SDKs",
+		Long: `Print export lines that point the aws CLI and the AWS SDKs at the running server, with the root
+keys of an account: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL, and for a server with --tls=auto AWS_CA_BUNDLE.
+
+An aws CLI before 2.13 (of version 1: before 1.29) does not know AWS_ENDPOINT_URL: give it --endpoint-url.`,
+		Example: `  eval "$(ecrin env)"
+  eval "$(ecrin env --account 111122223333)"
+  ecrin env --json | jq -r .AWS_ACCESS_KEY_ID`,
+	}
+	c.dataFlag(cmd)
+	cmd.Flags().StringVar(&account, "account", "", "account whose root keys to print (the default account without it)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := c.connect()
+		if err != nil {
+			return err
+		}
+		var out ecrintypes.GetAccountCredentialsResponse
+		if err := s.Call(cmd.Context(), "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &out); err != nil {
+			return err
+		}
+		vars := []struct{ key, value string }{
+			{"AWS_ACCESS_KEY_ID", out.AccessKey.AccessKeyId},
+			{"AWS_SECRET_ACCESS_KEY", out.AccessKey.SecretAccessKey},
+			{"AWS_REGION", out.Region},
+			{"AWS_DEFAULT_REGION", out.Region},
+			{"AWS_ENDPOINT_URL", s.Server.URL},
+		}
+		if s.Server.CA != "" {
+			vars = append(vars, struct{ key, value string }{"AWS_CA_BUNDLE", s.Server.CA})
+		}
+		if asJSON {
+			all := map[string]string{}
+			for _, v := range vars {
+				all[v.key] = v.value
+			}
+			return c.printJSON(all)
+		}
+		for _, v := range vars {
+			fmt.Fprintf(c.Out, "export %s=%s\n", v.key, quote(v.value))
+		}
+		return nil
+	}
+	return cmd
+}

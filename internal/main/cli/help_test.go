@@ -1,0 +1,61 @@
+package cli_test
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
+)
+
+func nothing(string) (string, bool) { return "", false }
+
+// Every command explains itself; those that need arguments or print much show an example or take --json.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
+	seen := 0
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		seen++
+		path := cmd.CommandPath()
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: its short text is %q, want one without a full stop", path, cmd.Short)
+		}
+		var out, errs bytes.Buffer
+		args := append(strings.Fields(path)[1:], "--help")
+		if code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: nothing}); code != 0 || errs.Len() > 0 {
+			t.Errorf("%s --help: exit code %d, standard error %q", path, code, errs.String())
+		}
+		for _, part := range []string{"Usage:", "ecrin"} {
+			if !strings.Contains(out.String(), part) {
+				t.Errorf("%s --help has no %q: %s", path, part, out.String())
+			}
+		}
+		if !cmd.HasSubCommands() && strings.ContainsAny(cmd.Use, "[@") && cmd.Example == "" && cmd.Long == "" && cmd.Flags().Lookup("json") == nil {
+			t.Errorf("%s takes more than a name, and has neither example nor explanation", path)
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	if seen < 25 {
+		t.Errorf("the tree has %d commands, want at least the 25 of the first release", seen)
+	}
+}
+
+// Every command that prints data for people prints it for programs too.
+func TestListsHaveJSON(t *testing.T) {
+	t.Parallel()
+	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
+	for _, words := range []string{"env", "account list", "account create", "account keys list", "account keys create", "token list", "image history", "image deleted", "policy check", "policy grant", "explain", "audit", "control-policy list", "doctor"} {
+		cmd, _, err := root.Find(strings.Fields(words))
+		if err != nil || cmd.Flags().Lookup("json") == nil {
+			t.Errorf("ecrin %s has no --json (%v)", words, err)
+		}
+	}
+}

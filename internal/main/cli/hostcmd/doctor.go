@@ -1,0 +1,119 @@
+package hostcmd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/host/doctor"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+const doctorLong = `Find out why the server cannot be used from this machine.
+
+The doctor looks, in this order, at
+
+  the names      the server's own, and the ECR names of its default registry and
+                 of the APIs under each configured domain
+  the server     port, readiness, clock
+  TLS            certificate, its names, its end, and who trusts it
+  docker         insecure registries, certs.d, credential helpers, old logins
+  containerd     config_path, hosts.toml, certificates
+  AWS settings   credentials, region, endpoints and CA of the tools, and whether
+                 the installed aws CLI and credential helper obey them
+  the data       who can read the data folder and its keys, and free space (only
+                 on the server's own machine)
+
+It changes nothing, reads no passwords, and sends no credentials. Each line is
+
+  ok     in order
+  warn   some clients do not work, or soon will not
+  FAIL   does not work
+  skip   does not apply to this machine
+
+and below it, where something is to be done, what and with which command. The
+exit status is 1 when a check failed and 0 otherwise.`
+
+// doctorFlags are the flags of doctor; those about the server come before what Resolve says.
+type doctorFlags struct {
+	asJSON          bool
+	url, ca         string
+	account, region string
+	timeout         time.Duration
+}
+
+// NewDoctorCommand makes `ecrin doctor`. Its error is [ErrUnhealthy] when a check failed.
+func NewDoctorCommand(o Options) *cobra.Command {
+	var f doctorFlags
+	cmd := quiet(&cobra.Command{
+		Use:   "doctor",
+		Short: "Find out why the server cannot be used from this machine",
+		Long:  doctorLong,
+		Example: `  ecrin doctor
+
+  # from another machine, with the CA copied there
+  ecrin doctor --url https://registry.example.com:5100 --ca ca.pem
+
+  # only what failed, for a script
+  ecrin doctor --json | jq '.checks[] | select(.status == "fail")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.examine(cmd.Context(), f) },
+	})
+	cmd.SetOut(o.Out)
+	cmd.SetErr(o.Err)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON: {\"ok\", \"checks\": [{\"name\", \"status\", \"detail\", \"fix\"}]}")
+	flags.StringVar(&f.url, "url", "", "the server's address, http(s)://HOST[:PORT], for a server elsewhere")
+	flags.StringVar(&f.ca, "ca", "", "the CA that signs the server's certificate, a PEM `file`; default: the server's")
+	flags.StringVar(&f.account, "account", "", "the registry's account, 12 digits; default: the server's, or 000000000000 with --url")
+	flags.StringVar(&f.region, "region", "", "the registry's region; default: the server's, or us-east-1 with --url")
+	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "the longest wait for one answer of the network or a program")
+	return cmd
+}
+
+func (o Options) examine(ctx context.Context, f doctorFlags) error {
+	s := Server{URL: f.url, Account: "000000000000", Region: "us-east-1"}
+	if f.url == "" { // a server elsewhere has nothing to do with the one of this machine
+		var err error
+		if s, err = o.Resolve(ctx); err != nil {
+			return fmt.Errorf("finding the server (or name it with --url): %w", err)
+		}
+	}
+	for _, v := range []struct {
+		into *string
+		flag string
+	}{{&s.Account, f.account}, {&s.Region, f.region}, {&s.CAPath, f.ca}} {
+		if v.flag != "" {
+			*v.into = v.flag
+		}
+	}
+	account, err := name.ParseAccount(s.Account)
+	if err != nil {
+		return err
+	}
+	region, err := name.ParseRegion(s.Region)
+	if err != nil {
+		return err
+	}
+	examined := doctor.Options{
+		URL: s.URL, Account: account, Region: region, Domains: s.Domains,
+		CAPath: s.CAPath, DataDir: s.DataDir, Timeout: f.timeout,
+	}
+	if o.tune != nil {
+		o.tune(&examined)
+	}
+	checks := doctor.Run(ctx, examined)
+	write := doctor.WriteText
+	if f.asJSON {
+		write = doctor.WriteJSON
+	}
+	if err := write(o.Out, checks); err != nil {
+		return err
+	}
+	if n := doctor.Failed(checks); n > 0 {
+		return fmt.Errorf("%d of %d %w", n, len(checks), ErrUnhealthy)
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+package hostcmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/host/trust"
+)
+
+const trustLong = `Make the clients of this machine accept the server, or forget it.
+
+A server that runs with --tls=auto has a private CA, which clients do not know.
+"ecrin trust install" puts that CA where they look for it:
+
+  docker      /etc/docker/certs.d/HOST/ca.crt
+  containerd  /etc/containerd/certs.d/HOST/hosts.toml and ca.crt beside it
+  containers  /etc/containers/certs.d/HOST/ca.crt (podman, skopeo, buildah)
+  system      the store of the operating system, for all other programs
+
+The first three are limited to the server's own names, and are taken
+where the clients are installed. A CA in the system's store counts for
+every name there is, so that one has to be asked for with --for system.
+
+For a server without TLS the same commands permit plain HTTP instead: a
+hosts.toml for containerd and a file in registries.conf.d for podman, skopeo and
+buildah. Docker needs nothing for a server on this machine; for any other the
+command prints what to add to /etc/docker/daemon.json.
+
+All commands can be repeated: what is in place is left alone, and files that
+ecrin did not write are neither changed nor removed. --print shows every step as
+a shell line and changes nothing.
+
+The aws CLI and other Python programs ask none of these stores. For them "ecrin
+env" sets AWS_CA_BUNDLE; on another machine:
+
+  export AWS_CA_BUNDLE=ca.pem`
+
+// NewTrustCommand makes `ecrin trust` with its subcommands install, remove and print.
+func NewTrustCommand(o Options) *cobra.Command {
+	cmd := quiet(&cobra.Command{
+		Use:   "trust",
+		Short: "Make docker, containerd, podman and the system accept the server",
+		Long:  trustLong,
+		Example: `  # what would be done on this machine, as a shell script
+  ecrin trust install --print
+
+  # do it
+  sudo ecrin trust install
+
+  # on another machine, with the CA copied there
+  sudo ecrin trust install --ca ca.pem registry.example.com:5100`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	})
+	cmd.SetOut(o.Out)
+	cmd.SetErr(o.Err)
+	cmd.AddCommand(newTrustChange(o, false), newTrustChange(o, true), newTrustPrint(o))
+	return cmd
+}
+
+// trustFlags are the flags of install and remove.
+type trustFlags struct {
+	targets           []string
+	ca, root          string
+	plain, print, asJ bool
+}
+
+func newTrustChange(o Options, remove bool) *cobra.Command {
+	var f trustFlags
+	cmd := quiet(&cobra.Command{
+		Use:   "install [HOST[:PORT]...]",
+		Short: "Install the server's CA, or permit plain HTTP",
+		Long: `Install the server's CA for the container tools of this machine, or permit plain
+HTTP when the server has no TLS.
+
+HOST[:PORT] is the first part of an image's name. Without any, the server's own
+names are taken: that of its address, and the ECR names of its default registry.
+With HOST and --ca no server is needed on this machine.`,
+		Example: `  sudo ecrin trust install
+  sudo ecrin trust install --for docker,system
+  ecrin trust install --print --json
+  sudo ecrin trust install --ca ca.pem registry.example.com:5100
+  sudo ecrin trust install --plain-http 10.0.0.7:5100`,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.changeTrust(cmd.Context(), f, args, remove) },
+	})
+	if remove {
+		cmd.Use = "remove [HOST[:PORT]...]"
+		cmd.Short = "Remove what install has put in place"
+		cmd.Long = `Remove what "ecrin trust install" has put in place for the same server. What others
+have put there stays, such as a second CA in the same file.`
+		cmd.Example = `  sudo ecrin trust remove
+  ecrin trust remove --print
+  sudo ecrin trust remove --for system`
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.targets, "for", nil, "the `clients`: docker, containerd, containers (or podman, skopeo, buildah), system; default: the installed ones without system")
+	flags.StringVar(&f.ca, "ca", "", "the CA's certificate, a PEM `file`; default: the server's")
+	flags.BoolVar(&f.plain, "plain-http", false, "the server has no TLS; default: as the server's address says")
+	flags.BoolVar(&f.print, "print", false, "print the steps as a shell script and change nothing")
+	flags.BoolVar(&f.asJ, "json", false, "print the steps as JSON: with --print those to take, otherwise as they stand afterwards")
+	flags.StringVar(&f.root, "root", "/", "the root `folder` of the machine to change, such as a mounted image")
+	return cmd
+}
+
+func newTrustPrint(o Options) *cobra.Command {
+	var ca string
+	cmd := quiet(&cobra.Command{
+		Use:   "print",
+		Short: "Print the server's CA",
+		Long: `Print the certificate of the CA that signs the server's certificates, in PEM form,
+to copy it to another machine. Its SHA-256 fingerprint goes to stderr: compare it
+there before you trust it (openssl x509 -noout -fingerprint -sha256 -in FILE).`,
+		Example: `  ecrin trust print >ca.pem
+  ecrin trust print | ssh NODE 'cat >ca.pem && sudo ecrin trust install --ca ca.pem registry.example.com:5100'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			content, err := o.readCA(cmd.Context(), ca)
+			if err != nil {
+				return err
+			}
+			block, _ := pem.Decode(content)
+			if block == nil || block.Type != "CERTIFICATE" {
+				return errors.New("the CA is not a certificate in PEM form")
+			}
+			sum := sha256.Sum256(block.Bytes)
+			o.say("SHA-256 fingerprint %s", strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":"))
+			return pem.Encode(o.Out, block)
+		},
+	})
+	cmd.Flags().StringVar(&ca, "ca", "", "the CA's certificate, a PEM `file`; default: the server's")
+	return cmd
+}
+
+// readCA reads the named file ("-" is stdin) or the server's CA.
+func (o Options) readCA(ctx context.Context, path string) ([]byte, error) {
+	if path == "" {
+		s, err := o.Resolve(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.CAPath == "" {
+			return nil, errors.New("this server has no CA of its own: start it with --tls=auto, or name a certificate with --ca FILE")
+		}
+		path = s.CAPath
+	}
+	if path == "-" {
+		return io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA: %w", err)
+	}
+	return content, nil
+}
+
+// trustOptions puts together what the flags, the arguments and the server say.
+func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string, remove bool) (trust.Options, error) {
+	t := trust.Options{Root: f.root, Hosts: hosts, PlainHTTP: f.plain, OS: runtime.GOOS}
+	for _, s := range f.targets {
+		target, err := trust.ParseTarget(strings.TrimSpace(s))
+		if err != nil {
+			return t, err
+		}
+		t.Targets = append(t.Targets, target)
+	}
+	if len(t.Targets) == 0 {
+		t.Targets = trust.Detect(f.root)
+	}
+	if len(t.Targets) == 0 {
+		if !f.print {
+			return t, fmt.Errorf("no docker, containerd or podman was found under %s: name the clients with --for", f.root)
+		}
+		t.Targets = []trust.Target{trust.Docker, trust.Containerd, trust.Containers}
+	}
+	ca := f.ca
+	if len(hosts) == 0 || ca == "" && !f.plain && !remove {
+		s, err := o.Resolve(ctx)
+		if err != nil {
+			return t, fmt.Errorf("finding the server (or name it: HOST:PORT with --ca FILE or --plain-http): %w", err)
+		}
+		if len(hosts) == 0 {
+			if t.Hosts, err = s.hosts(); err != nil {
+				return t, err
+			}
+		}
+		t.PlainHTTP = f.plain || !s.TLS && ca == ""
+		if ca == "" {
+			ca = s.CAPath
+		}
+	}
+	if t.PlainHTTP {
+		return t, nil
+	}
+	if ca == "" && !remove {
+		return t, errors.New("this server's certificate is not from a CA of its own, so there is none to install: name one with --ca FILE if clients do not trust it")
+	}
+	if ca != "" {
+		var err error
+		if t.CAPEM, err = o.readCA(ctx, ca); err != nil && !remove {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+func (o Options) changeTrust(ctx context.Context, f trustFlags, hosts []string, remove bool) error {
+	t, err := o.trustOptions(ctx, f, hosts, remove)
+	if err != nil {
+		return err
+	}
+	planFor, verb := trust.Install, "install"
+	if remove {
+		planFor, verb = trust.Uninstall, "remove"
+	}
+	plan, err := planFor(t)
+	if err != nil {
+		return err
+	}
+	if f.print {
+		return o.printPlan(plan, f.asJ)
+	}
+	if err := plan.Apply(ctx, o.run, func(a trust.Action) { o.say("%s: %s", a.Target, done(a)) }); err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			o.say("hint: run it with sudo, or see what it does: ecrin trust %s --print", verb)
+		}
+		return err
+	}
+	for _, a := range plan.Actions {
+		if a.Kind == trust.Note && !a.Done {
+			o.say("%s: %s", a.Target, a.Why)
+			for line := range strings.Lines(a.Shell) {
+				fmt.Fprintf(o.Err, "    %s\n", strings.TrimRight(line, "\n"))
+			}
+		}
+	}
+	if plan.Pending() == 0 {
+		o.say("nothing to change")
+	}
+	if !f.asJ {
+		return nil
+	}
+	if plan, err = planFor(t); err != nil {
+		return err
+	}
+	return o.printPlan(plan, true)
+}
+
+// done tells what an action has done.
+func done(a trust.Action) string {
+	switch a.Kind {
+	case trust.Write:
+		return "wrote " + a.Path
+	case trust.Remove:
+		return "removed " + a.Path
+	}
+	return "ran " + strings.Join(a.Command, " ")
+}
+
+func (o Options) printPlan(plan trust.Plan, asJSON bool) error {
+	if !asJSON {
+		_, err := io.WriteString(o.Out, plan.Script())
+		return err
+	}
+	e := json.NewEncoder(o.Out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(plan)
+}
+
+// run executes a command of a plan. What it prints is of interest only when it fails.
+func (o Options) run(ctx context.Context, argv []string) error {
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		o.Err.Write(out)
+	}
+	return err
+}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+func (c *commands) image() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "image", Short: "Tag history, and images that were deleted",
+		Long: "Every move of a tag is kept, and a deleted image can be restored.\n" +
+			"The commands look at one registry: --account and --region, or ACCOUNT/REGION/ before the repository, name another\n" +
+			"than the default one.",
+	}
+	c.dataFlag(cmd)
+	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore())
+	return cmd
+}
+
+// registry is what the commands on a repository take to name its registry.
+type registry struct{ account, region string }
+
+func registryFlags(cmd *cobra.Command) *registry {
+	r := &registry{}
+	cmd.Flags().StringVar(&r.account, "account", "", "`account` of the registry (the default account without it)")
+	cmd.Flags().StringVar(&r.region, "region", "", "`region` of the registry (the default region without it)")
+	return r
+}
+
+// connectTo opens the server in the region of r: an operation acts in the region that its signature names.
+func (c *commands) connectTo(r *registry) (*client.Client, error) {
+	s, err := c.connect()
+	if err != nil {
+		return nil, err
+	}
+	return s, r.enter(s)
+}
+
+// enter makes s call in the region of r.
+func (r *registry) enter(s *client.Client) error {
+	if r.region == "" {
+		return nil
+	}
+	if _, err := name.ParseRegion(r.region); err != nil {
+		return errors.New(fault.From(err).Public)
+	}
+	s.Server.Region = r.region
+	return nil
+}
+
+// connectToImage opens the server in the region of the image that text names. If text names a registry, r becomes that one.
+// Errors: usageError (r names another registry), the reason why text names no image.
+func (c *commands) connectToImage(r *registry, text string) (*client.Client, image, error) {
+	s, err := c.connect()
+	if err != nil {
+		return nil, image{}, err
+	}
+	i, err := parseImage(s, text)
+	if err != nil {
+		return nil, image{}, err
+	}
+	if i.named {
+		account, region := i.registry.Account.String(), i.registry.Region.String()
+		if r.account != "" && r.account != account || r.region != "" && r.region != region {
+			return nil, image{}, usageError{fmt.Errorf("%s is in the registry %s: leave out --account and --region", text, i.registry)}
+		}
+		r.account, r.region = account, region
+	}
+	return s, i, r.enter(s)
+}
+
+func (c *commands) imageHistory() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "history REPOSITORY[:TAG]", Args: exactly("REPOSITORY[:TAG]"), Short: "Show who moved tags, when, from and to what",
+		Example: "  ecrin image history team/app:latest",
+	}
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(reg, args[0])
+		if err != nil {
+			return err
+		}
+		if image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY[:TAG], got %q", args[0])}
+		}
+		in := &ecrintypes.ListTagHistoryRequest{RegistryId: reg.account, RepositoryName: image.repo.String(), ImageTag: image.tag.String()}
+		moves := []ecrintypes.TagMove{}
+		for {
+			var out ecrintypes.ListTagHistoryResponse
+			if err := s.Call(cmd.Context(), "ListTagHistory", in, &out); err != nil {
+				return err
+			}
+			moves = append(moves, out.Moves...)
+			if in.NextToken = out.NextToken; in.NextToken == "" {
+				break
+			}
+		}
+		if *asJSON {
+			return c.printJSON(map[string]any{"moves": moves})
+		}
+		if len(moves) == 0 {
+			c.say("no tag of %s has ever been set", args[0])
+			return nil
+		}
+		rows := [][]string{{"AT", "TAG", "FROM", "TO", "BY"}}
+		for _, m := range moves {
+			rows = append(rows, []string{stamp(m.At.Time), m.ImageTag, orDash(m.FromDigest), orDash(m.ToDigest), m.PrincipalArn})
+		}
+		return c.table(rows)
+	}
+	return cmd
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (c *commands) imageDeleted() *cobra.Command {
+	cmd := &cobra.Command{Use: "deleted REPOSITORY", Args: exactly("REPOSITORY"), Short: "List deleted images that can still be restored"}
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(reg, args[0])
+		if err != nil {
+			return err
+		}
+		if image.tag != (name.Tag{}) || image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY, got %q", args[0])}
+		}
+		in := &ecrintypes.ListDeletedImagesRequest{RegistryId: reg.account, RepositoryName: image.repo.String()}
+		var out ecrintypes.ListDeletedImagesResponse
+		if err := s.Call(cmd.Context(), "ListDeletedImages", in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		if len(out.Images) == 0 {
+			c.say("no image of %s is deleted", args[0])
+			return nil
+		}
+		rows := [][]string{{"DIGEST", "PUSHED", "DELETED", "BYTES"}}
+		for _, i := range out.Images {
+			rows = append(rows, []string{i.ImageDigest, stamp(i.ImagePushedAt.Time), stamp(i.DeletedAt.Time), fmt.Sprint(*i.ImageSizeInBytes)})
+		}
+		return c.table(rows)
+	}
+	return cmd
+}
+
+func (c *commands) imageRestore() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "restore REPOSITORY@DIGEST", Args: exactly("REPOSITORY@DIGEST"), Short: "Take back the deletion of an image",
+		Example: "  ecrin image restore team/app@sha256:… --tag 1.0",
+	}
+	reg := registryFlags(cmd)
+	tag := cmd.Flags().String("tag", "", "tag to give it (its old tags are in ecrin image history)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !strings.Contains(args[0], "@") {
+			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
+		}
+		s, image, err := c.connectToImage(reg, args[0])
+		if err != nil {
+			return err
+		}
+		if image.tag != (name.Tag{}) {
+			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
+		}
+		in := &ecrintypes.RestoreImageRequest{
+			RegistryId: reg.account, RepositoryName: image.repo.String(), ImageDigest: image.digest.String(), ImageTag: *tag,
+		}
+		var out ecrintypes.RestoreImageResponse
+		if err := s.Call(cmd.Context(), "RestoreImage", in, &out); err != nil {
+			return err
+		}
+		as := "without a tag"
+		if *tag != "" {
+			as = "as " + *tag
+		}
+		c.say("restored %s@%s %s", image.repo, out.ImageDigest, as)
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// policyKinds are the words of --kind. IAM has one length for each place that holds a policy: usual is what the common
+// one takes, max what any takes. Lengths are in characters without white space.
+// Sources: quotas of IAM and STS, and of Organizations; ECR service model, RepositoryPolicyText.
+var policyKinds = []struct {
+	word       string
+	kind       policy.Kind
+	usual, max int
+	place      string // that takes no more than usual
+}{
+	{"repository", policy.Repository, policy.MaxLength, policy.MaxLength, ""},
+	{"registry", policy.Registry, policy.MaxLength, policy.MaxLength, ""},
+	{"identity", policy.Identity, 6144, 10240, "a managed policy"},
+	{"trust", policy.Trust, 2048, 4096, "a role's trust policy in an account with the usual quota"},
+	{"session", policy.Session, 2048, 2048, ""},
+	{"boundary", policy.Boundary, 6144, 6144, ""},
+	{"scp", policy.ServiceControl, 10240, 10240, ""},
+	{"rcp", policy.ResourceControl, 5120, 5120, ""},
+}
+
+// maxPolicyFile is more than any policy has, white space included.
+const maxPolicyFile = 1 << 20
+
+// finding is one line of ecrin policy check.
+type finding struct {
+	Severity string `json:"severity"` // error or warning
+	Code     string `json:"code,omitempty"`
+	Path     string `json:"path,omitempty"`   // of the element
+	Line     int    `json:"line,omitempty"`   // from 1; errors have one
+	Column   int    `json:"column,omitempty"` // from 1, in characters
+	Text     string `json:"text"`
+}
+
+func (c *commands) policyCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check FILE|-", Args: exactly("FILE"), Short: "Tell what is wrong with a policy, and where",
+		Long: `Read a policy as the server does and tell what is wrong with it, with line and column, and what is valid but hardly
+meant: everyone allowed, statements without effect, actions that ECR does not have.
+
+The exit code is 1 for an error, and with --strict also for a warning.`,
+		Example: "  ecrin policy check policy.json\n  ecrin policy check --kind identity --strict - < role.json",
+	}
+	var words []string
+	for _, k := range policyKinds {
+		words = append(words, k.word)
+	}
+	kind := cmd.Flags().String("kind", words[0], "`kind` of policy: "+strings.Join(words, ", "))
+	where := registryFlag(cmd, "that the policy is for, to find ARNs of another one")
+	strict, asJSON := cmd.Flags().Bool("strict", false, "take warnings for errors"), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		at := -1
+		for i, k := range policyKinds {
+			if k.word == *kind {
+				at = i
+			}
+		}
+		if at < 0 {
+			return usageError{fmt.Errorf("--kind is one of %s, got %q", strings.Join(words, ", "), *kind)}
+		}
+		reg, err := parseRegistry(*where)
+		if err != nil {
+			return err
+		}
+		text, err := readPolicy(cmd.InOrStdin(), args[0])
+		if err != nil {
+			return err
+		}
+		k := policyKinds[at]
+		d, err := policy.ParseLimit(text, k.kind, k.max)
+		findings := []finding{}
+		var broken *policy.Problem
+		switch {
+		case errors.As(err, &broken):
+			findings = append(findings, finding{Severity: "error", Path: broken.Path, Line: broken.Line, Column: broken.Column, Text: broken.Reason})
+		case err != nil:
+			return errors.New(fault.From(err).Public)
+		default:
+			if _, err := policy.ParseLimit(text, k.kind, k.usual); errors.As(err, &broken) {
+				findings = append(findings, finding{Severity: "warning", Code: "long", Line: broken.Line, Column: broken.Column, Text: broken.Reason + ", too long for " + k.place})
+			}
+			for _, w := range policy.Warnings(d, reg) {
+				findings = append(findings, finding{Severity: "warning", Code: string(w.Code), Path: w.Path, Text: w.Text})
+			}
+		}
+		if *asJSON {
+			err = c.printJSON(map[string]any{"kind": k.word, "valid": d != nil, "findings": findings})
+		} else {
+			err = c.printFindings(args[0], text, findings)
+		}
+		switch {
+		case err != nil:
+			return err
+		case d == nil:
+			return fmt.Errorf("%s is no %s policy", args[0], k.kind)
+		case *strict && len(findings) > 0:
+			return fmt.Errorf("%s has warnings", args[0])
+		case len(findings) == 0 && !*asJSON:
+			c.say("%s is a good %s policy", args[0], k.kind)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// readPolicy reads a file, or standard input for "-".
+func readPolicy(stdin io.Reader, file string) (string, error) {
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		stdin = f
+	}
+	text, err := io.ReadAll(io.LimitReader(stdin, maxPolicyFile+1))
+	if err != nil {
+		return "", fmt.Errorf("reading the policy: %w", err)
+	}
+	if len(text) > maxPolicyFile {
+		return "", fmt.Errorf("%s has more than %d bytes: no policy is that long", file, maxPolicyFile)
+	}
+	return string(text), nil
+}
+
+// printFindings writes FILE:LINE:COLUMN: SEVERITY: PATH: TEXT for each, and the line with a mark under the place.
+func (c *commands) printFindings(file, text string, all []finding) error {
+	var out strings.Builder
+	for _, f := range all {
+		out.WriteString(file)
+		if f.Line > 0 {
+			fmt.Fprintf(&out, ":%d:%d", f.Line, f.Column)
+		}
+		out.WriteString(": " + f.Severity + ": ")
+		if f.Path != "" {
+			out.WriteString(f.Path + ": ")
+		}
+		out.WriteString(f.Text + "\n")
+		if f.Line > 0 {
+			shown, before := excerpt(text, f.Line, f.Column)
+			fmt.Fprintf(&out, "%s\n%s^\n", strings.TrimRight("  "+shown, " "), strings.Repeat(" ", 2+before))
+		}
+	}
+	_, err := io.WriteString(c.Out, out.String())
+	return err
+}
+
+// Characters of a line that are shown, and how many of them at most before the place.
+const (
+	shownWidth  = 100
+	shownBefore = 60
+)
+
+// excerpt gives the part of a line around a column, and how many characters of it stand before the column. Characters
+// that move the cursor become blanks, so that the mark stands right.
+func excerpt(text string, line, column int) (shown string, before int) {
+	lines := strings.Split(text, "\n")
+	chars := []rune(lines[line-1])
+	start := max(column-1-shownBefore, 0)
+	end := min(start+shownWidth, len(chars))
+	part := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, string(chars[start:end]))
+	before = column - 1 - start
+	if start > 0 {
+		part, before = "…"+part, before+1
+	}
+	if end < len(chars) {
+		part += "…"
+	}
+	return part, before
+}

@@ -1,0 +1,160 @@
+package cli_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
+)
+
+// documents are the texts that people read first, and the folder each stands in.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	found, err := filepath.Glob("../../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeper, err := filepath.Glob("../../../docs/*/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, path := range append(append(found, deeper...), "../../../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[path] = string(text)
+	}
+	return texts
+}
+
+var (
+	span      = regexp.MustCompile("`([^`\n]+)`")
+	link      = regexp.MustCompile(`\]\(([^)#]+)`)
+	evaluated = regexp.MustCompile(`^eval "\$\((.*)\)"$`)
+	column    = regexp.MustCompile(` {2,}`)
+	choice    = regexp.MustCompile(`[a-z]+(\|[a-z]+)+`)
+)
+
+// commandLines finds the ecrin commands of a document, in its indented blocks and its code spans. A line with choices
+// such as list|revoke stands for one command each.
+func commandLines(text string) []string {
+	var candidates, lines []string
+	for line := range strings.Lines(text) {
+		code, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
+		if ok {
+			code, _, _ = strings.Cut(code, "  #")
+			candidates = append(candidates, column.Split(code, -1)...)
+			continue
+		}
+		for _, m := range span.FindAllStringSubmatch(line, -1) {
+			candidates = append(candidates, m[1])
+		}
+	}
+	for _, c := range candidates {
+		c = strings.TrimSpace(c)
+		if m := evaluated.FindStringSubmatch(c); m != nil {
+			c = m[1]
+		}
+		c = strings.TrimPrefix(strings.TrimPrefix(c, "sudo "), "bin/")
+		if !strings.HasPrefix(c, "ecrin ") {
+			continue
+		}
+		for _, one := range strings.Split(choice.FindString(c), "|") {
+			whole := choice.ReplaceAllLiteralString(c, one)
+			if !slices.Contains(lines, whole) {
+				lines = append(lines, whole)
+			}
+		}
+	}
+	return lines
+}
+
+// Every command that a document shows exists and takes the flags that it is shown with; every link leads to a file; every
+// make target is one.
+func TestDocumentsNameWhatIsThere(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile("../../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for path, text := range documents(t) {
+		for _, line := range commandLines(text) {
+			seen++
+			root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
+			root.InitDefaultCompletionCmd()
+			cmd, rest, err := root.Find(strings.Fields(line)[1:])
+			if err != nil || cmd == root {
+				t.Errorf("%s: `%s` is no command (%v)", path, line, err)
+				continue
+			}
+			if err := cmd.ParseFlags(rest); err != nil {
+				t.Errorf("%s: `%s`: %v", path, line, err)
+			} else if err := cmd.ValidateArgs(cmd.Flags().Args()); cmd.HasSubCommands() && err != nil {
+				t.Errorf("%s: `%s`: %v", path, line, err)
+			}
+		}
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil && !strings.Contains(m[1], "://") {
+				t.Errorf("%s: the link %s leads nowhere", path, m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile(`(?m)(?:^    |`+"`"+`)make ([a-z]+)`).FindAllStringSubmatch(text, -1) {
+			if !bytes.Contains(makefile, []byte("\n"+m[1]+":")) {
+				t.Errorf("%s: make has no target %s", path, m[1])
+			}
+		}
+	}
+	if seen < 25 {
+		t.Errorf("found %d commands, want the 25 and more of the README alone", seen)
+	}
+}
+
+// Every command of the README that needs no client and changes nothing of the machine works as it is written, one after
+// the other, on a server that is used as the README tells.
+func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
+	_, data := launch(t)
+	digests := map[string]string{}
+	for _, image := range []string{"kept", "deleted"} {
+		tag := map[string]string{"kept": "latest"}[image]
+		var err error
+		if digests[image], err = push(t.Context(), data, "team/app", tag, image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := deleteImage(t.Context(), data, "team/app", digests["deleted"]); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ecrin.yaml")
+	if err := os.WriteFile(file, []byte("region: eu-west-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What stands for something else in the README, and what a group's bare verb needs.
+	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file,
+		"account delete", "account delete 111122223333", "token revoke", "token revoke --all")
+	ran := 0
+	for _, line := range commandLines(documents(t)["../../../README.md"]) {
+		if words := strings.Fields(line); slices.Contains([]string{"serve", "trust", "doctor"}, words[1]) {
+			continue // others run these; what they say depends on the machine
+		}
+		args := strings.Fields(concrete.Replace(line))[1:]
+		var out, errs bytes.Buffer
+		code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: func(key string) (string, bool) { return data, key == "ECRIN_DATA" }})
+		if code != 0 || out.Len()+errs.Len() == 0 {
+			t.Errorf("`%s`: exit code %d\n%s%s", line, code, out.String(), errs.String())
+		}
+		ran++
+	}
+	if ran < 15 {
+		t.Errorf("ran %d commands, want the 15 and more of the README", ran)
+	}
+}

@@ -1,0 +1,209 @@
+package cli_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
+	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"ecrin": func() { os.Exit(cli.Main(context.Background())) },
+	})
+}
+
+// TestScripts runs the scripts in testdata/script, each in a directory of its own. Besides the commands of testscript
+// they have
+//
+//	serve ARGS…      start ecrin serve with ARGS and --listen 127.0.0.1:0, and go on when it has greeted
+//	shutdown         tell that server to stop and wait; it must end well
+//	exits CODE …     run ecrin, which must end with that exit code
+//	rootkey          set $KEY to the root key of the default account
+//	login            get a docker token; $TOKEN is then the id of the latest
+//	delete REPO DIG  delete an image by the ECR API
+//	ask ACCOUNT REPO describe the images of a repository of the default registry as an account's root; $ID is the request's
+//	push REF SEED    push an image named by SEED to REPOSITORY[:TAG] of the server of $ECRIN_DATA
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("ECRIN_DATA", filepath.Join(e.WorkDir, "data"))
+			e.Values[slotKey{}] = &slot{}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":    scriptServe,
+			"shutdown": scriptShutdown,
+			"exits":    scriptExits,
+			"push":     scriptPush,
+			"rootkey":  scriptRootKey,
+			"login":    scriptLogin,
+			"delete":   scriptDelete,
+			"ask":      scriptAsk,
+		},
+	})
+}
+
+// process is a server that a script has started.
+type process struct {
+	cmd    *exec.Cmd
+	greets string // what it has printed when it was ready
+}
+
+// startServer starts the program that path finds as ecrin and reads its greeting, which ends with an empty line.
+func startServer(program, dir string, environ []string, args ...string) (*process, error) {
+	p := &process{cmd: exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)}
+	p.cmd.Dir, p.cmd.Env = dir, environ
+	log, err := os.Create(filepath.Join(dir, "serve.err"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p.cmd.Stderr = log
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		p.greets += lines.Text() + "\n"
+		if strings.Contains(lines.Text(), "docker login") {
+			return p, nil
+		}
+	}
+	err = p.cmd.Wait()
+	text, _ := os.ReadFile(log.Name())
+	return nil, fmt.Errorf("the server did not start: %w\n%s%s", err, p.greets, text)
+}
+
+// end tells the server to stop and gives its exit error.
+func (p *process) end() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return p.cmd.Wait()
+}
+
+// slot holds the running server of one script.
+type slot struct{ running *process }
+
+type slotKey struct{}
+
+func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
+	place := ts.Value(slotKey{}).(*slot)
+	program, err := exec.LookPath("ecrin")
+	ts.Check(err)
+	var environ []string
+	for _, key := range []string{"HOME", "PATH", "ECRIN_DATA", "ECRIN_CONFIG", "ECRIN_REGION", "ECRIN_MASTER_KEY"} {
+		if v := ts.Getenv(key); v != "" {
+			environ = append(environ, key+"="+v)
+		}
+	}
+	p, err := startServer(program, ts.Getenv("WORK"), environ, args...)
+	if neg || place.running != nil {
+		ts.Fatalf("serve starts one server and cannot be negated")
+	}
+	ts.Check(err)
+	place.running = p
+	ts.Check(os.WriteFile(ts.MkAbs("serve.out"), []byte(p.greets), 0o644))
+	ts.Defer(func() {
+		if place.running == p {
+			_ = p.cmd.Process.Kill() // the script has failed; what the server says now does not count
+			_ = p.cmd.Wait()
+		}
+	})
+}
+
+func scriptShutdown(ts *testscript.TestScript, neg bool, args []string) {
+	place := ts.Value(slotKey{}).(*slot)
+	if place.running == nil || neg || len(args) > 0 {
+		ts.Fatalf("usage: shutdown, while a server runs")
+	}
+	p := place.running
+	place.running = nil
+	ts.Check(p.end())
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec("ecrin", args[1:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("running ecrin: %v", err)
+	}
+	if got != want {
+		ts.Fatalf("ecrin %s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// scriptPush makes the repository where it is missing and pushes by the ECR API.
+func scriptPush(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: push REPOSITORY[:TAG] SEED")
+	}
+	repo, tag, _ := strings.Cut(args[0], ":")
+	digest, err := push(context.Background(), ts.Getenv("ECRIN_DATA"), repo, tag, args[1])
+	ts.Check(err)
+	ts.Setenv("DIGEST", digest)
+}
+
+func scriptRootKey(ts *testscript.TestScript, neg bool, args []string) {
+	s, err := client.Open(ts.Getenv("ECRIN_DATA"), "")
+	ts.Check(err)
+	var out ecrintypes.GetAccountCredentialsResponse
+	ts.Check(s.Call(context.Background(), "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &out))
+	ts.Setenv("KEY", out.AccessKey.AccessKeyId)
+}
+
+func scriptLogin(ts *testscript.TestScript, neg bool, args []string) {
+	c, err := api(context.Background(), ts.Getenv("ECRIN_DATA"))
+	ts.Check(err)
+	_, err = c.GetAuthorizationToken(context.Background(), &ecr.GetAuthorizationTokenInput{})
+	ts.Check(err)
+	s, err := client.Open(ts.Getenv("ECRIN_DATA"), "")
+	ts.Check(err)
+	var out ecrintypes.ListTokensResponse
+	ts.Check(s.Call(context.Background(), "ListTokens", &ecrintypes.ListTokensRequest{}, &out))
+	ts.Setenv("TOKEN", out.Tokens[len(out.Tokens)-1].TokenId)
+}
+
+func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: delete REPOSITORY DIGEST")
+	}
+	ts.Check(deleteImage(context.Background(), ts.Getenv("ECRIN_DATA"), args[0], args[1]))
+}
+
+func scriptAsk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ask ACCOUNT REPOSITORY")
+	}
+	id, err := ask(context.Background(), ts.Getenv("ECRIN_DATA"), args[0], args[1])
+	ts.Check(err)
+	ts.Setenv("ID", id)
+}

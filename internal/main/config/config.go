@@ -1,0 +1,346 @@
+// Package config is the configuration of a server: one file, the environment and flags, in this order.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// Config is everything that can be set. The comment of each field is its reference.
+type Config struct {
+	// Data is the directory of the database, the blobs and the master key. It is made when missing. Default ./ecrin-data.
+	Data string `yaml:"data"`
+	// Database is the address of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, for the metadata; the directory of
+	// Data then keeps the rest. It is a secret: better in the file or the environment than on the command line, which other
+	// users of the machine can read. Default none: SQLite, in the directory of Data.
+	Database secret.String `yaml:"database"`
+	// Listen are the addresses to serve on, HOST:PORT; port 0 takes a free one. Default 127.0.0.1:5100.
+	Listen []string `yaml:"listen"`
+	// Account is the 12-digit default account, made at the first start. Default 000000000000.
+	Account string `yaml:"account"`
+	// Region is the region of the default registry. Default us-east-1.
+	Region string `yaml:"region"`
+	// Domains are served like amazonaws.com: with ecr.example.com, 111122223333.dkr.ecr.eu-west-1.ecr.example.com is a
+	// registry and api.ecr.eu-west-1.ecr.example.com its API. Default none.
+	Domains []string `yaml:"domains"`
+	// TLS is how connections are secured. Default off.
+	TLS TLS `yaml:"tls"`
+	// CreateOnPush makes a repository that a push names and that does not exist. Default false.
+	CreateOnPush bool `yaml:"create_on_push"`
+	// StrictECR lists departures of ECR from the OCI specification to take over: all, none, or names joined by commas
+	// (see docs/ecr-divergences.md). Default none.
+	StrictECR string `yaml:"strict_ecr"`
+	// Anonymous lets clients without credentials in, as far as repository policies with the principal * allow. Default false:
+	// then every request without credentials is refused, whatever policies say.
+	Anonymous bool `yaml:"anonymous"`
+	// TrustedProxies are addresses or ranges, such as 10.0.0.0/8, of proxies in front of the server: what they say in
+	// X-Forwarded-For and X-Forwarded-Proto is believed. Default none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// Organization is what policies see in aws:PrincipalOrgID and aws:ResourceOrgID, for every account: o- and 10 to 32 small
+	// letters or digits. Default none.
+	Organization string `yaml:"organization"`
+	// ManagementAccount is the account that service and resource control policies do not bind. Default none.
+	ManagementAccount string `yaml:"management_account"`
+	// EgressAllow are addresses or ranges that the server may dial although they are private, loopback or link-local: an
+	// identity provider in the own network. Default none; public addresses are always allowed.
+	EgressAllow []string `yaml:"egress_allow"`
+	// EgressDeny are addresses or ranges that the server may not dial, whatever else allows them. Default none.
+	EgressDeny []string `yaml:"egress_deny"`
+	// EgressCA is a PEM file with certificates of private CAs that are trusted besides the system's when the server dials out.
+	EgressCA string `yaml:"egress_ca"`
+	// AuditKeep is how much of the audit trail is kept in DATA/audit, in MiB; the oldest files beyond it are deleted. Default
+	// 1024.
+	AuditKeep int `yaml:"audit_keep"`
+	// LogLevel is debug, info, warn or error. Requests are logged at info, failed ones of the server at error. Default info.
+	LogLevel string `yaml:"log_level"`
+	// StopTimeout is how long requests in flight may take to finish when the server stops. Default 30s.
+	StopTimeout time.Duration `yaml:"stop_timeout"`
+}
+
+// TLS says how connections are secured.
+type TLS struct {
+	// Mode is off, auto (a private CA in DATA/tls, and a certificate made for each name), or files.
+	Mode string `yaml:"mode"`
+	// Cert and Key are PEM files for mode files; they are read again when they change.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// The TLS modes.
+const (
+	TLSOff   = "off"
+	TLSAuto  = "auto"
+	TLSFiles = "files"
+)
+
+// Default is the configuration without a file, environment or flags.
+func Default() Config {
+	return Config{
+		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, LogLevel: "info", StopTimeout: 30 * time.Second,
+	}
+}
+
+// Read lays a YAML file over c. Unknown keys are errors.
+func (c *Config) Read(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	if err := c.Parse(text); err != nil {
+		return fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+// Parse lays YAML text over c. Unknown keys are errors.
+func (c *Config) Parse(text []byte) error {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return plain(err)
+	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("there is more than one document in the file")
+	}
+	return nil
+}
+
+var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+// plain says what is wrong with a file in the words of its writer, who knows no Go types.
+func plain(err error) error {
+	var problems *yaml.TypeError
+	if !errors.As(err, &problems) {
+		return err
+	}
+	var all []error
+	for _, p := range problems.Errors {
+		all = append(all, errors.New(unknownKey.ReplaceAllString(p, `there is no setting "$1"`)))
+	}
+	return errors.Join(all...)
+}
+
+// Setting is one field as the environment and the command line know it.
+type Setting struct {
+	Flag  string
+	Env   string
+	Usage string
+	Value string             // of the field now
+	Alone string             // what the flag means without a value; "" needs one
+	Set   func(string) error // sets the field
+}
+
+// Settings lists the fields of c that the environment and flags can set.
+func (c *Config) Settings() []Setting {
+	text := func(p *string) func(string) error { return func(s string) error { *p = s; return nil } }
+	list := func(p *[]string) func(string) error {
+		return func(s string) error {
+			*p = nil
+			for _, one := range strings.Split(s, ",") {
+				if one = strings.TrimSpace(one); one != "" {
+					*p = append(*p, one)
+				}
+			}
+			return nil
+		}
+	}
+	truth := func(p *bool) func(string) error {
+		return func(s string) error {
+			switch s {
+			case "true", "1":
+				*p = true
+			case "false", "0", "":
+				*p = false
+			default:
+				return fmt.Errorf("want true or false, got %q", s)
+			}
+			return nil
+		}
+	}
+	return []Setting{
+		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
+		{"database", "ECRIN_DATABASE", "`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
+			c.Database = secret.New(s)
+			return nil
+		}},
+		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), "", list(&c.Listen)},
+		{"account", "ECRIN_ACCOUNT", "the default `account`, 12 digits, made at the first start", c.Account, "", text(&c.Account)},
+		{"region", "ECRIN_REGION", "the `region` of the default registry", c.Region, "", text(&c.Region)},
+		{"domain", "ECRIN_DOMAINS", "`domains` served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), "", list(&c.Domains)},
+		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
+		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
+		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
+		{"anonymous", "ECRIN_ANONYMOUS", "let clients without credentials in, as far as repository policies with the principal * allow", fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
+		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES", "`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas", strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
+		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
+		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that control policies do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
+		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
+		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas", strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
+		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
+		{"audit-keep", "ECRIN_AUDIT_KEEP", "how many `MiB` of the audit trail are kept", strconv.Itoa(c.AuditKeep), "", func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				return fmt.Errorf("want a number of MiB, got %q", s)
+			}
+			c.AuditKeep = n
+			return nil
+		}},
+		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " + strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
+			if s == "true" { // a switch that was turned on
+				s = "all"
+			}
+			c.StrictECR = s
+			return nil
+		}},
+		{"log-level", "ECRIN_LOG_LEVEL", "the `level`: debug, info, warn or error", c.LogLevel, "", text(&c.LogLevel)},
+		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops, a `duration` such as 30s", c.StopTimeout.String(), "", func(s string) error {
+			d, err := time.ParseDuration(s)
+			if err != nil {
+				return fmt.Errorf("want a duration such as 30s, got %q", s)
+			}
+			c.StopTimeout = d
+			return nil
+		}},
+	}
+}
+
+// ReadEnv lays environment variables over c; get is os.LookupEnv.
+func (c *Config) ReadEnv(get func(string) (string, bool)) error {
+	var errs []error
+	for _, s := range c.Settings() {
+		if v, ok := get(s.Env); ok && v != "" {
+			if err := s.Set(v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s.Env, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Checked is a configuration whose values have been read.
+type Checked struct {
+	Config
+	Registry   name.Registry // the default one
+	Quirks     registry.Quirks
+	Level      slog.Level
+	Proxies    []netip.Prefix
+	Egress     []netip.Prefix // allowed
+	NoEgress   []netip.Prefix
+	Management name.Account // none by default
+}
+
+// Check reads all values and reports every problem at once, each with the key it is about.
+func (c Config) Check() (Checked, error) {
+	out := Checked{Config: c}
+	var errs []error
+	note := func(key string, err error) {
+		var coded *fault.Error
+		if errors.As(err, &coded) {
+			err = errors.New(coded.Public)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if c.Data == "" {
+		note("data", errors.New("a directory is needed"))
+	}
+	if url := c.Database.Reveal(); url != "" && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
+		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // never what it is instead
+	}
+	if len(c.Listen) == 0 {
+		note("listen", errors.New("at least one HOST:PORT is needed"))
+	}
+	for _, l := range c.Listen {
+		_, port, err := net.SplitHostPort(l)
+		if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
+			err = fmt.Errorf("want a port from 0 to 65535 in %q", l)
+		}
+		note("listen", err)
+	}
+	var err error
+	out.Registry.Account, err = name.ParseAccount(c.Account)
+	note("account", err)
+	out.Registry.Region, err = name.ParseRegion(c.Region)
+	note("region", err)
+	for _, d := range c.Domains {
+		if strings.ContainsAny(d, "/:* ") || !strings.Contains(d, ".") {
+			note("domains", fmt.Errorf("want names such as ecr.example.com, got %q", d))
+		}
+	}
+	switch c.TLS.Mode {
+	case TLSOff, TLSAuto:
+		if c.TLS.Cert != "" || c.TLS.Key != "" {
+			note("tls", errors.New("cert and key need mode files"))
+		}
+	case TLSFiles:
+		if c.TLS.Cert == "" || c.TLS.Key == "" {
+			note("tls", errors.New("mode files needs cert and key"))
+		}
+	default:
+		note("tls", fmt.Errorf("want off, auto or files, got %q", c.TLS.Mode))
+	}
+	out.Quirks, err = registry.ParseQuirks(c.StrictECR)
+	note("strict_ecr", err)
+	if out.Level.UnmarshalText([]byte(c.LogLevel)) != nil {
+		note("log_level", fmt.Errorf("want debug, info, warn or error, got %q", c.LogLevel))
+	}
+	out.Proxies, err = prefixes(c.TrustedProxies)
+	note("trusted_proxies", err)
+	out.Egress, err = prefixes(c.EgressAllow)
+	note("egress_allow", err)
+	out.NoEgress, err = prefixes(c.EgressDeny)
+	note("egress_deny", err)
+	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
+		note("organization", fmt.Errorf("want o- and 10 to 32 small letters or digits, got %q", c.Organization))
+	}
+	if c.ManagementAccount != "" {
+		out.Management, err = name.ParseAccount(c.ManagementAccount)
+		note("management_account", err)
+	}
+	if c.AuditKeep < 1 {
+		note("audit_keep", fmt.Errorf("want at least 1 MiB, got %d", c.AuditKeep))
+	}
+	if c.StopTimeout < 0 {
+		note("stop_timeout", errors.New("must not be negative"))
+	}
+	return out, errors.Join(errs...)
+}
+
+// organizationID is the form of an organization's id. Source: Organizations API reference.
+var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+
+// prefixes reads ranges of addresses; an address alone is a range of one.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, s := range texts {
+		p, err := netip.ParsePrefix(s)
+		if a, err2 := netip.ParseAddr(s); err != nil && err2 == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("want an address or a range such as 10.0.0.0/8, got %q", s)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
+}

@@ -1,0 +1,233 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+const whole = `
+data: /var/lib/ecrin
+database: postgres://ecrin:canary@db.example.com/ecrin
+listen: ["127.0.0.1:1", "[::1]:2"]
+account: "111122223333"
+region: eu-central-1
+domains: [ecr.example.com]
+tls: {mode: files, cert: c.pem, key: k.pem}
+create_on_push: true
+anonymous: true
+trusted_proxies: [10.1.2.3/8, "::1"]
+organization: o-abcdef1234
+management_account: "000011112222"
+egress_allow: [192.168.7.0/24]
+egress_deny: [192.168.7.9]
+egress_ca: roots.pem
+audit_keep: 7
+strict_ecr: quotas,page-100
+log_level: debug
+stop_timeout: 1m30s
+`
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ecrin.yaml")
+	if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := config.Default()
+	if err := got.Read(path); err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
+		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
+		Anonymous: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
+		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
+		StrictECR: "quotas,page-100", LogLevel: "debug", StopTimeout: 90 * time.Second,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Read (-want +got):\n%s", diff)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "canary") {
+		t.Errorf("the configuration prints the address of the database: %s", text)
+	}
+	checked, err := got.Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if checked.Registry.String() != "111122223333/eu-central-1" || checked.Quirks != (registry.Quirks{Quotas: true, Page100: true}) || checked.Level != slog.LevelDebug {
+		t.Errorf("Check: got registry %s, quirks %+v, level %s", checked.Registry, checked.Quirks, checked.Level)
+	}
+	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, checked.Proxies, prefixes); diff != "" {
+		t.Errorf("Check: proxies (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}, checked.Egress, prefixes); diff != "" {
+		t.Errorf("Check: egress (-want +got):\n%s", diff)
+	}
+	if got, want := checked.Management, name.MustAccount("000011112222"); got != want {
+		t.Errorf("Check: management account: got %s, want %s", got, want)
+	}
+	if err := got.Read(path + ".not"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path+".not") {
+		t.Errorf("Read of no file: got %v, want its name and fs.ErrNotExist", err)
+	}
+}
+
+// What a file leaves out keeps its value, and an empty file changes nothing.
+func TestParseKeepsTheRest(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n# only a comment\n", "---\n", "region: us-east-1\n"} {
+		got := config.Default()
+		if err := got.Parse([]byte(text)); err != nil {
+			t.Errorf("Parse(%q): %v", text, err)
+		}
+		if diff := cmp.Diff(config.Default(), got); diff != "" {
+			t.Errorf("Parse(%q) (-want +got):\n%s", text, diff)
+		}
+	}
+	for _, text := range []string{"colour: red", "tls: {colour: red}", "data: [a]", "data: a\ndata: b", "data: a\n---\ndata: b", "{", "stop_timeout: soon", "\x00"} {
+		c := config.Default()
+		if err := c.Parse([]byte(text)); err == nil {
+			t.Errorf("Parse(%q): no error", text)
+		}
+	}
+}
+
+// Every field of the file can be set by environment and flag too, and by the same text.
+func TestSettingsCoverTheFile(t *testing.T) {
+	t.Parallel()
+	c := config.Default()
+	settings := map[string]config.Setting{}
+	for _, s := range c.Settings() {
+		if _, twice := settings[s.Flag]; twice || s.Usage == "" || !strings.HasPrefix(s.Env, "ECRIN_") {
+			t.Errorf("setting %+v is there twice or lacks a part", s)
+		}
+		settings[s.Flag] = s
+		if err := s.Set(s.Value); err != nil {
+			t.Errorf("--%s does not take its own default %q: %v", s.Flag, s.Value, err)
+		}
+	}
+	if diff := cmp.Diff(config.Default(), c); diff != "" {
+		t.Errorf("setting every default anew changes it (-want +got):\n%s", diff)
+	}
+	fields := 0
+	for _, of := range []any{config.Config{}, config.TLS{}} {
+		fields += reflect.TypeOf(of).NumField()
+	}
+	if want := fields - 1; len(settings) != want { // TLS itself is none
+		t.Errorf("there are %d settings for %d fields", len(settings), want)
+	}
+}
+
+func TestReadEnv(t *testing.T) {
+	t.Parallel()
+	environ := map[string]string{
+		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true", "ECRIN_REGION": "",
+		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true",
+		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
+		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9", "ECRIN_DATABASE": "postgres://u@h/d",
+	}
+	get := func(k string) (string, bool) { v, ok := environ[k]; return v, ok }
+	got := config.Default()
+	if err := got.ReadEnv(get); err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.Data, want.Listen, want.CreateOnPush, want.StrictECR = "/d", []string{"127.0.0.1:1", "[::1]:2"}, true, "all"
+	want.Domains, want.StopTimeout = []string{"a.example", "b.example"}, 5*time.Second
+	want.Anonymous, want.TrustedProxies, want.Organization = true, []string{"10.0.0.0/8"}, "o-abcdef1234"
+	want.ManagementAccount, want.EgressAllow = "000011112222", []string{"fd00::/8", "192.168.7.1"}
+	want.EgressCA, want.AuditKeep, want.Database = "roots.pem", 9, secret.New("postgres://u@h/d")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ReadEnv (-want +got):\n%s", diff)
+	}
+	environ = map[string]string{"ECRIN_CREATE_ON_PUSH": "maybe", "ECRIN_STOP_TIMEOUT": "soon", "ECRIN_ANONYMOUS": "perhaps", "ECRIN_AUDIT_KEEP": "all"}
+	err := got.ReadEnv(get)
+	for _, key := range []string{"ECRIN_CREATE_ON_PUSH: ", "ECRIN_STOP_TIMEOUT: ", "ECRIN_ANONYMOUS: ", "ECRIN_AUDIT_KEEP: "} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("ReadEnv of bad values: got %v, want %q in it", err, key)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	if _, err := config.Default().Check(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	for _, c := range []struct {
+		change func(*config.Config)
+		want   string
+	}{
+		{func(c *config.Config) { c.Data = "" }, "data: "},
+		{func(c *config.Config) { c.Database = secret.New("mysql://canary") }, "database: want postgres://USER:PASSWORD@HOST/NAME"},
+		{func(c *config.Config) { c.Listen = nil }, "listen: at least one"},
+		{func(c *config.Config) { c.Listen = []string{"127.0.0.1"} }, "listen: "},
+		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:"} }, "listen: want a port"},
+		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:65536"} }, "listen: want a port"},
+		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:0080"} }, "listen: want a port"},
+		{func(c *config.Config) { c.Account = "1234567890123" }, "account: an account id has exactly 12 digits"},
+		{func(c *config.Config) { c.Region = "mars" }, "region: "},
+		{func(c *config.Config) { c.Domains = []string{"*.example.com"} }, "domains: "},
+		{func(c *config.Config) { c.Domains = []string{"localdomain"} }, "domains: "},
+		{func(c *config.Config) { c.TLS.Mode = "" }, "tls: "},
+		{func(c *config.Config) { c.TLS.Cert = "c.pem" }, "tls: cert and key need mode files"},
+		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},
+		{func(c *config.Config) { c.StrictECR = "all,typo" }, "strict_ecr: "},
+		{func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies: want an address or a range"},
+		{func(c *config.Config) { c.EgressDeny = []string{"here"} }, "egress_deny: want an address or a range"},
+		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
+		{func(c *config.Config) { c.Organization = "o-short" }, "organization: want o- and"},
+		{func(c *config.Config) { c.ManagementAccount = "12" }, "management_account: an account id has exactly 12 digits"},
+		{func(c *config.Config) { c.AuditKeep = 0 }, "audit_keep: want at least 1 MiB"},
+		{func(c *config.Config) { c.LogLevel = "trace" }, "log_level: want debug, info, warn or error"},
+		{func(c *config.Config) { c.StopTimeout = -1 }, "stop_timeout: "},
+	} {
+		cfg := config.Default()
+		c.change(&cfg)
+		if _, err := cfg.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("Check of %+v: got %v, want one error %q", cfg, err, c.want)
+		}
+	}
+	var empty config.Config
+	_, err := empty.Check()
+	for _, key := range []string{"data: ", "listen: ", "account: ", "region: ", "tls: ", "log_level: "} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("Check of nothing: got %v, want %q in it", err, key)
+		}
+	}
+}
+
+// Parse neither panics nor lets through what Check cannot judge.
+func FuzzParse(f *testing.F) {
+	f.Add(whole)
+	f.Add("listen: 1\n")
+	f.Add("a: &a [*a]\n")
+	f.Add("data: x\n---\ndata: y\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := config.Default()
+		if c.Parse([]byte(text)) != nil {
+			return
+		}
+		again := config.Default()
+		if err := again.Parse([]byte(text)); err != nil || !cmp.Equal(c, again) {
+			t.Errorf("Parse(%q) gives %+v, then %+v (%v)", text, c, again, err)
+		}
+		_, _ = c.Check()
+	})
+}

@@ -1,0 +1,84 @@
+package awswire_test
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+)
+
+func TestAppendJSON(t *testing.T) {
+	t.Parallel()
+	type required struct {
+		List   []string          `json:"list"`
+		Map    map[string]string `json:"map"`
+		Blob   []byte            `json:"blob"`
+		When   awswire.Time      `json:"when"`
+		Number int32             `json:"number"`
+	}
+	for _, c := range []struct {
+		in   any
+		want string
+	}{
+		{allKinds{}, `{"text":""}`},
+		{&allKinds{Text: "<a> & \"b\"\\\x00\x1f\n\r\t\u2028é😀\xff"}, `{"text":"<a> & \"b\"\\\u0000\u001f\n\r\t` + "\u2028é😀\ufffd" + `"}`},
+		{allKinds{List: []string{}, Labels: map[kind]string{}, Blob: []byte{}}, `{"text":"","blob":"","list":[],"labels":{}}`},
+		{allKinds{List: []string{"a", "b"}, Labels: map[kind]string{"y": "1", "x": "2"}}, `{"text":"","list":["a","b"],"labels":{"x":"2","y":"1"}}`},
+		{allKinds{Clear: new(""), Small: new(int32(0)), Flag: new(false), Ratio: new(1e21)}, `{"text":"","clear":"","small":0,"ratio":1e+21,"flag":false}`},
+		{allKinds{Inner: &allKinds{}, Many: []allKinds{{Kind: "k"}, {}}}, `{"text":"","inner":{"text":""},"many":[{"text":"","kind":"k"},{"text":""}]}`},
+		{allKinds{When: at(1563223656123), Blob: []byte{0, 1, 255}}, `{"text":"","when":1563223656.123,"blob":"AAH/"}`},
+		{required{When: *at(-1500)}, `{"list":[],"map":{},"blob":"","when":-1.500,"number":0}`},
+		{&awswire.Empty{}, `{}`},
+	} {
+		var got bytes.Buffer
+		if err := awswire.EncodeJSON(&got, c.in); err != nil || got.String() != c.want {
+			t.Errorf("EncodeJSON(%+v) (%v):\n got %s\nwant %s", c.in, err, got.String(), c.want)
+		}
+	}
+	for _, in := range []any{allKinds{Ratio: new(math.NaN())}, allKinds{Ratio: new(math.Inf(1))}, nil, make(chan int), []any{allKinds{}, 1i}, map[string]any{"a": nil}} {
+		if b, err := awswire.AppendJSON(nil, in); err == nil {
+			t.Errorf("AppendJSON(%v) = %s, want an error", in, b)
+		}
+	}
+}
+
+func TestEncodeJSONError(t *testing.T) {
+	t.Parallel()
+	var got bytes.Buffer
+	want := `{"__type":"KmsException","message":"no \"key\"","kmsError":"x"}`
+	if err := awswire.EncodeJSONError(&got, "KmsException", `no "key"`, map[string]any{"kmsError": "x"}); err != nil || got.String() != want {
+		t.Errorf("got %s (%v), want %s", got.String(), err, want)
+	}
+	if err := awswire.EncodeJSONError(&got, "E", "m", map[string]any{"x": struct{ c chan int }{}, "y": []any{nil}}); err == nil ||
+		!strings.Contains(err.Error(), "member y") {
+		t.Errorf("a member without JSON form: got %v, want an error that names it", err)
+	}
+}
+
+func TestTime(t *testing.T) {
+	t.Parallel()
+	if got := awswire.At(time.Time{}); got != nil {
+		t.Errorf("At(zero) = %v, want nil", got)
+	}
+	for _, c := range []struct {
+		in   time.Time
+		want string
+	}{
+		{time.Unix(0, 0), "0.000"},
+		{time.Unix(1563223656, 123_999_999), "1563223656.123"},
+		{time.Date(1969, 12, 31, 23, 59, 59, 999e6, time.UTC), "-0.001"},
+		{time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)), "1767319445.000"},
+	} {
+		b, err := awswire.At(c.in).MarshalJSON()
+		if err != nil || string(b) != c.want {
+			t.Errorf("MarshalJSON(%v) = %s (%v), want %s", c.in, b, err, c.want)
+		}
+		var back awswire.Time
+		if err := back.UnmarshalJSON(b); err != nil || back.UnixMilli() != c.in.UnixMilli() {
+			t.Errorf("UnmarshalJSON(%s) = %v (%v), want %v", b, back, err, c.in)
+		}
+	}
+}

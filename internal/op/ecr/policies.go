@@ -1,0 +1,157 @@
+package ecr
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// ReadPolicy reads a policy of a repository or registry and binds the principals that it names.
+// Errors: fault.InvalidParameter, with the place in the text, or for a principal that does not exist.
+func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind) (*policy.Document, meta.BoundPolicy, error) {
+	doc, err := policy.Parse(text, kind)
+	if err != nil {
+		return nil, meta.BoundPolicy{}, err
+	}
+	ids, missing, err := s.identity.Bind(ctx, doc)
+	if err != nil {
+		return nil, meta.BoundPolicy{}, err
+	}
+	if missing != nil {
+		return nil, meta.BoundPolicy{}, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found' (%s does not exist here)", missing.Text)
+	}
+	return doc, meta.BoundPolicy{Text: doc.String(), IDs: ids}, nil
+}
+
+// SetRepositoryPolicy replaces the policy of a repository. Without force a policy under which the caller could not set the
+// next one is refused.
+//
+// Errors: fault.InvalidParameter (the policy; its principals; the lock-out check), fault.RepositoryNotFound.
+// Source: ECR API reference, SetRepositoryPolicy.
+func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r GuardedRepository, in *ecrtypes.SetRepositoryPolicyRequest) (*ecrtypes.SetRepositoryPolicyResponse, error) {
+	_, bound, err := s.ReadPolicy(ctx, in.PolicyText, policy.Repository)
+	if err != nil {
+		return nil, err
+	}
+	if in.Force == nil || !*in.Force {
+		if err := s.keepsCaller(ctx, by, r, bound); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.meta.SetPolicy(ctx, r.Repository.Repository, bound); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.SetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: &bound.Text}, nil
+}
+
+// keepsCaller refuses a policy under which the caller could not set the next one: the guard decides the same request as if
+// the repository had it. Source: ECR API reference, SetRepositoryPolicy, force.
+func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r GuardedRepository, p meta.BoundPolicy) error {
+	if by.Kind == identity.Operator {
+		return nil
+	}
+	again, with := r.Ask, r.Repository.Repository
+	with.Policy = p
+	again.Action, again.Repository = "ecr:SetRepositoryPolicy", &with
+	err := s.guard.Decide(ctx, by, r.From, new(guard.Record), again)
+	if errors.Is(err, fault.AccessDenied) {
+		return fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided' (with this policy you could not set a policy again: change it, or repeat with force)").Because(err)
+	}
+	return err
+}
+
+// ShowPolicy gives the text of a repository's policy as it stands now. Errors: fault.RepositoryPolicyNotFound.
+func (s *Service) ShowPolicy(ctx context.Context, r meta.Repository) (*string, error) {
+	if r.Policy.Text == "" {
+		return nil, fault.RepositoryPolicyNotFound.New("Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", r.Name, r.Registry.Account)
+	}
+	text, err := s.identity.Show(ctx, r.Policy, policy.Repository)
+	return &text, err
+}
+
+// GetRepositoryPolicy gives the policy of a repository.
+// Errors: fault.RepositoryPolicyNotFound. Source: ECR API reference, GetRepositoryPolicy.
+func (s *Service) GetRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.GetRepositoryPolicyRequest) (*ecrtypes.GetRepositoryPolicyResponse, error) {
+	text, err := s.ShowPolicy(ctx, r.Repository)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrtypes.GetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
+}
+
+// DeleteRepositoryPolicy removes the policy of a repository and gives its text.
+// Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepositoryPolicy.
+func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryPolicyRequest) (*ecrtypes.DeleteRepositoryPolicyResponse, error) {
+	text, err := s.ShowPolicy(ctx, r.Repository)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.meta.SetPolicy(ctx, r.Repository, meta.BoundPolicy{}); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.DeleteRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
+}
+
+// PutRegistryPolicy sets the policy of the caller's own registry. Under the first scope it may name three actions only.
+//
+// Errors: fault.InvalidParameter (the policy; its principals; the scope), fault.AccountNotFound.
+// Source: ECR user guide, private registry permissions.
+func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.PutRegistryPolicyRequest) (*ecrtypes.PutRegistryPolicyResponse, error) {
+	doc, bound, err := s.ReadPolicy(ctx, in.PolicyText, policy.Registry)
+	if err != nil {
+		return nil, err
+	}
+	scope, err := s.meta.Setting(ctx, t.Registry, meta.SettingPolicyScope)
+	if err != nil {
+		return nil, err
+	}
+	if scope == meta.PolicyScopeV1 && !policy.FitsV1(doc) {
+		return nil, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository can stand in it)", meta.SettingPolicyScope)
+	}
+	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, bound); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.PutRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: &bound.Text}, nil
+}
+
+// showRegistryPolicy gives the text of the caller's registry policy. Errors: fault.RegistryPolicyNotFound.
+func (s *Service) showRegistryPolicy(ctx context.Context, t Registry) (*string, error) {
+	p, err := s.meta.RegistryPolicy(ctx, t.Registry)
+	if err != nil {
+		return nil, err
+	}
+	if p.Text == "" {
+		return nil, fault.RegistryPolicyNotFound.New("Registry policy does not exist in the registry with id '%s'", t.Account)
+	}
+	text, err := s.identity.Show(ctx, p, policy.Registry)
+	return &text, err
+}
+
+// GetRegistryPolicy gives the policy of the caller's registry.
+// Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, GetRegistryPolicy.
+func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.GetRegistryPolicyRequest) (*ecrtypes.GetRegistryPolicyResponse, error) {
+	text, err := s.showRegistryPolicy(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrtypes.GetRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: text}, nil
+}
+
+// DeleteRegistryPolicy removes the policy of the caller's registry and gives its text.
+// Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, DeleteRegistryPolicy.
+func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.DeleteRegistryPolicyRequest) (*ecrtypes.DeleteRegistryPolicyResponse, error) {
+	text, err := s.showRegistryPolicy(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, meta.BoundPolicy{}); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.DeleteRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: text}, nil
+}

@@ -1,0 +1,201 @@
+package ecr
+
+import (
+	"context"
+
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// CreateRepository makes a repository.
+//
+// Errors: fault.InvalidParameter (mutability filters; encryption with a key), fault.InvalidTagParameter, fault.TooManyTags,
+// fault.RepositoryAlreadyExists, fault.AccountNotFound. Source: ECR API reference, CreateRepository.
+func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t NewRepository, in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
+	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
+	if err != nil {
+		return nil, err
+	}
+	resourceTags, err := resourceTagsOf(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	r := meta.Repository{Registry: t.At.Registry, Name: t.Name, Mutability: m}
+	if s := in.ImageScanningConfiguration; s != nil && s.ScanOnPush != nil {
+		r.ScanOnPush = *s.ScanOnPush
+	}
+	if e := in.EncryptionConfiguration; e != nil {
+		if e.EncryptionType != ecrtypes.EncryptionTypeAES256 {
+			return nil, BadMember("encryptionConfiguration", "ecrin encrypts nothing itself: only AES256, which stands for the disk's own encryption, is accepted")
+		}
+		if e.KmsKey != "" {
+			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
+		}
+	}
+	r, err = s.registry.CreateRepository(ctx, r, resourceTags)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrtypes.CreateRepositoryResponse{Repository: s.show(t.At, r)}, nil
+}
+
+// mutability reads mode and filters. Source: ECR API reference, PutImageTagMutability.
+func mutability(mode ecrtypes.ImageTagMutability, filters []ecrtypes.ImageTagMutabilityExclusionFilter) (meta.Mutability, error) {
+	m := meta.Mutability{Mode: string(mode)}
+	if m.Mode == "" {
+		m.Mode = meta.Mutable
+	}
+	with := strings.HasSuffix(m.Mode, "_WITH_EXCLUSION")
+	switch {
+	case with && len(filters) == 0:
+		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as %s", m.Mode)
+	case !with && len(filters) > 0:
+		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters must be null when imageTagMutability is set as %s", m.Mode)
+	}
+	for _, f := range filters {
+		m.Filters = append(m.Filters, f.Filter)
+	}
+	return m, nil
+}
+
+func filtersOf(m meta.Mutability) []ecrtypes.ImageTagMutabilityExclusionFilter {
+	var all []ecrtypes.ImageTagMutabilityExclusionFilter
+	for _, f := range m.Filters {
+		all = append(all, ecrtypes.ImageTagMutabilityExclusionFilter{FilterType: ecrtypes.ImageTagMutabilityExclusionFilterTypeWILDCARD, Filter: f})
+	}
+	return all
+}
+
+// show shows a repository, with an address that the caller can push to at the host that was asked.
+func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
+	return &ecrtypes.Repository{
+		RepositoryArn:                      r.ARN(),
+		RegistryId:                         r.Registry.Account.String(),
+		RepositoryName:                     r.Name.String(),
+		RepositoryUri:                      s.hosts.URI(at.Host, r.Registry, r.Name),
+		CreatedAt:                          awswire.At(r.CreatedAt),
+		ImageTagMutability:                 ecrtypes.ImageTagMutability(r.Mutability.Mode),
+		ImageTagMutabilityExclusionFilters: filtersOf(r.Mutability),
+		ImageScanningConfiguration:         &ecrtypes.ImageScanningConfiguration{ScanOnPush: &r.ScanOnPush},
+		EncryptionConfiguration:            &ecrtypes.EncryptionConfiguration{EncryptionType: ecrtypes.EncryptionType(r.Encryption), KmsKey: r.KMSKey},
+	}
+}
+
+// DescribeRepositories describes the named repositories, or all of a registry by pages.
+//
+// Errors: fault.InvalidParameter (the token; names beside it). Source: ECR API reference, DescribeRepositories.
+func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t Repositories, in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
+	out := &ecrtypes.DescribeRepositoriesResponse{Repositories: []ecrtypes.Repository{}}
+	if len(t.Named) > 0 {
+		if in.MaxResults != nil || in.NextToken != "" {
+			return nil, BadMember("maxResults", "maxResults and nextToken cannot be used with repositoryNames")
+		}
+		for _, r := range t.Named {
+			out.Repositories = append(out.Repositories, *s.show(t.At, r.Repository))
+		}
+		return out, nil
+	}
+	scope := "repositories " + t.At.String()
+	var after string
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
+		return nil, err
+	}
+	page, more, err := s.registry.Repositories(ctx, t.At.Registry, after, pageSize(in.MaxResults, 100))
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		out.NextToken = s.pages.Listing(scope).SealJSON(page[len(page)-1].Name.String())
+	}
+	for _, r := range page {
+		out.Repositories = append(out.Repositories, *s.show(t.At, r))
+	}
+	return out, nil
+}
+
+// DeleteRepository marks a repository deleted, with force also one that holds images.
+//
+// Errors: fault.RepositoryNotEmpty, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepository.
+func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
+	if err := s.meta.DeleteRepository(ctx, r.Repository, in.Force != nil && *in.Force); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.DeleteRepositoryResponse{Repository: s.show(r.At, r.Repository)}, nil
+}
+
+// PutImageTagMutability sets whether tags can move; it holds for later pushes.
+//
+// Errors: fault.InvalidParameter (the filters), fault.RepositoryNotFound.
+// Source: ECR API reference, PutImageTagMutability.
+func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.PutImageTagMutabilityRequest) (*ecrtypes.PutImageTagMutabilityResponse, error) {
+	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.meta.SetMutability(ctx, r.Repository, m); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.PutImageTagMutabilityResponse{
+		RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		ImageTagMutability: ecrtypes.ImageTagMutability(m.Mode), ImageTagMutabilityExclusionFilters: filtersOf(m),
+	}, nil
+}
+
+// resourceTagsOf checks resource tags. Source: ECR user guide, tagging a private repository.
+func resourceTagsOf(tags []ecrtypes.Tag) (map[string]string, error) {
+	resourceTags := map[string]string{}
+	for _, t := range tags {
+		_, twice := resourceTags[t.Key]
+		switch {
+		case t.Key == "" || len([]rune(t.Key)) > 128:
+			return nil, fault.InvalidTagParameter.New("a tag key has 1 to 128 characters, got %q", name.Clip(t.Key))
+		case len([]rune(t.Value)) > 256:
+			return nil, fault.InvalidTagParameter.New("the value of tag %q has more than 256 characters", name.Clip(t.Key))
+		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+			return nil, fault.InvalidTagParameter.New("tag keys that start with aws: are reserved, got %q", name.Clip(t.Key))
+		case twice:
+			return nil, fault.InvalidTagParameter.New("tag key %q is given twice", name.Clip(t.Key))
+		}
+		resourceTags[t.Key] = t.Value
+	}
+	if len(resourceTags) > meta.MaxResourceTags {
+		return nil, fault.TooManyTags.New("a repository can have at most %d tags, got %d", meta.MaxResourceTags, len(resourceTags))
+	}
+	return resourceTags, nil
+}
+
+// TagResource adds or replaces resource tags of a repository.
+//
+// Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference, TagResource.
+func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
+	resourceTags, err := resourceTagsOf(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrtypes.TagResourceResponse{}, s.meta.PutResourceTags(ctx, r.Repository, resourceTags)
+}
+
+// UntagResource removes resource tags; those that are not there are no error.
+// Errors: fault.RepositoryNotFound. Source: ECR API reference, UntagResource.
+func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
+	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveResourceTags(ctx, r.Repository, in.TagKeys)
+}
+
+// ListTagsForResource lists the resource tags of a repository by key. Source: ECR API reference, ListTagsForResource.
+func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
+	resourceTags, err := s.meta.ResourceTags(ctx, r.Repository)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrtypes.ListTagsForResourceResponse{Tags: []ecrtypes.Tag{}}
+	for _, t := range resourceTags {
+		out.Tags = append(out.Tags, ecrtypes.Tag{Key: t.Key, Value: t.Value})
+	}
+	return out, nil
+}

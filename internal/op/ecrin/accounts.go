@@ -1,0 +1,155 @@
+package ecrin
+
+import (
+	"context"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+func showAccount(m meta.Account) ecrintypes.Account {
+	return ecrintypes.Account{AccountId: m.ID.String(), Alias: m.Alias, CreatedAt: awswire.Time{Time: m.CreatedAt}, IsDefault: m.Default}
+}
+
+// showKey shows a key without its secret.
+func showKey(k meta.AccessKey) ecrintypes.AccessKey {
+	status := ecrintypes.AccessKeyStatusACTIVE
+	if !k.Active {
+		status = ecrintypes.AccessKeyStatusINACTIVE
+	}
+	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: identity.RootARN(k.Account), Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}
+}
+
+func showSecret(k identity.Key) ecrintypes.AccessKey {
+	shown := showKey(k.AccessKey)
+	shown.SecretAccessKey = k.Secret.Reveal()
+	return shown
+}
+
+// CreateAccount makes an account with one access key of its root user.
+// Errors: fault.AccountAlreadyExists (also for its alias).
+func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.CreateAccountRequest) (*ecrintypes.CreateAccountResponse, error) {
+	k, err := s.identity.CreateAccount(ctx, id, in.Alias)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.meta.Account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.CreateAccountResponse{Account: showAccount(m), AccessKey: showSecret(k)}, nil
+}
+
+// ListAccounts lists all accounts of the installation by id.
+func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.ListAccountsRequest) (*ecrintypes.ListAccountsResponse, error) {
+	all, err := s.meta.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListAccountsResponse{}
+	for _, m := range all {
+		out.Accounts = append(out.Accounts, showAccount(m))
+	}
+	return out, nil
+}
+
+// DeleteAccount deletes an account with all that IAM and STS keep of it; with force its repositories too.
+// Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
+func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.DeleteAccountRequest) (*ecrintypes.DeleteAccountResponse, error) {
+	m, err := s.meta.Account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.meta.DeleteAccount(ctx, id, in.Force != nil && *in.Force); err != nil {
+		return nil, err
+	}
+	return &ecrintypes.DeleteAccountResponse{Account: showAccount(m)}, nil
+}
+
+// GetAccountCredentials gives the oldest active access key of an account's root user with its secret.
+// Errors: fault.AccountNotFound, fault.AccessKeyNotFound (no active key).
+func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
+	k, err := s.identity.Credentials(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.GetAccountCredentialsResponse{AccessKey: showSecret(k), Region: s.hosts.Default().Region.String()}, nil
+}
+
+// ListAccessKeys lists the access keys of an account without their secrets, oldest first. Errors: fault.AccountNotFound.
+func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListAccessKeysRequest) (*ecrintypes.ListAccessKeysResponse, error) {
+	if _, err := s.meta.Account(ctx, account); err != nil {
+		return nil, err
+	}
+	keys, err := s.meta.AccessKeys(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListAccessKeysResponse{}
+	for _, k := range keys {
+		out.AccessKeys = append(out.AccessKeys, showKey(k))
+	}
+	return out, nil
+}
+
+// CreateAccessKey makes one more access key of an account's root user. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
+func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.CreateAccessKeyRequest) (*ecrintypes.CreateAccessKeyResponse, error) {
+	k, err := s.identity.CreateKey(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.CreateAccessKeyResponse{AccessKey: showSecret(k)}, nil
+}
+
+// UpdateAccessKey turns an access key on or off. Errors: fault.AccessKeyNotFound.
+func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, in *ecrintypes.UpdateAccessKeyRequest) (*ecrintypes.UpdateAccessKeyResponse, error) {
+	k.Active = in.Status == ecrintypes.AccessKeyStatusACTIVE
+	if err := s.meta.SetAccessKeyActive(ctx, k.ID, k.Active); err != nil {
+		return nil, err
+	}
+	return &ecrintypes.UpdateAccessKeyResponse{AccessKey: showKey(k)}, nil
+}
+
+// DeleteAccessKey removes an access key; requests signed with it and tokens got with it end at once.
+// Errors: fault.AccessKeyNotFound.
+func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, _ *ecrintypes.DeleteAccessKeyRequest) (*ecrintypes.DeleteAccessKeyResponse, error) {
+	return &ecrintypes.DeleteAccessKeyResponse{}, s.meta.DeleteAccessKey(ctx, k.ID)
+}
+
+// ListTokens lists the docker tokens of an account that have not expired, oldest first. Errors: fault.AccountNotFound.
+func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListTokensRequest) (*ecrintypes.ListTokensResponse, error) {
+	if _, err := s.meta.Account(ctx, account); err != nil {
+		return nil, err
+	}
+	tokens, err := s.meta.Tokens(ctx, account, s.now())
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListTokensResponse{}
+	for _, t := range tokens {
+		out.Tokens = append(out.Tokens, ecrintypes.Token{
+			TokenId: t.ID, AccountId: t.Account.String(), Region: t.Region.String(), PrincipalArn: t.Principal, AccessKeyId: t.AccessKey,
+			IssuedAt: awswire.Time{Time: t.IssuedAt}, ExpiresAt: awswire.Time{Time: t.ExpiresAt}, RevokedAt: awswire.At(t.RevokedAt),
+		})
+	}
+	return out, nil
+}
+
+// RevokeToken ends one docker token of an account, or all of them, and tells how many it ended.
+// Errors: fault.InvalidParameter (neither a token nor all, or both), fault.TokenNotFound.
+func (s *Service) RevokeToken(ctx context.Context, _ identity.Caller, account name.Account, in *ecrintypes.RevokeTokenRequest) (*ecrintypes.RevokeTokenResponse, error) {
+	everything := in.All != nil && *in.All
+	if everything == (in.TokenId != "") {
+		return nil, ecr.BadMember("tokenId", "give either tokenId or all")
+	}
+	n, err := s.meta.RevokeTokens(ctx, account, in.TokenId)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.RevokeTokenResponse{Revoked: int32(n)}, nil
+}

@@ -1,0 +1,196 @@
+package ecrin
+
+import (
+	"context"
+
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// ListAuditEvents gives lines of the audit trail, by pages. Of an event between two accounts a caller reads the reasons of its
+// own account's policies only. Errors: those of audit.Log.Search.
+func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
+	q := audit.Query{
+		Account: t.Account, Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,
+		OnlyDenied: in.Denied != nil && *in.Denied, OnlyChanges: in.Changes != nil && *in.Changes, OldestFirst: in.OldestFirst != nil && *in.OldestFirst,
+	}
+	if in.Since != nil {
+		q.Since = in.Since.Time
+	}
+	if in.Until != nil {
+		q.Until = in.Until.Time
+	}
+	limit := 0
+	if in.MaxResults != nil {
+		limit = int(*in.MaxResults)
+	}
+	// The token is bound to the trail and to no account or filter: what may be read is decided with each page.
+	const scope = "trail"
+	var from string
+	if err := s.resume(scope, in.NextToken, &from); err != nil {
+		return nil, err
+	}
+	page, err := s.trail.Search(ctx, q, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListAuditEventsResponse{Events: []string{}}
+	if page.Next != "" {
+		out.NextToken = s.pages.Listing(scope).SealJSON(page.Next)
+	}
+	for _, e := range page.Events {
+		line := e.Line
+		if sharesTrail(by, &e.Record) {
+			if line, err = ownSide(e.Record, by.Account.String()); err != nil {
+				return nil, err
+			}
+		}
+		out.Events = append(out.Events, string(line))
+	}
+	return out, nil
+}
+
+// ExplainRequest tells why a request was denied, as it was decided then. The trail keeps the reasons of denials only: what was
+// allowed is told without. Errors: fault.RequestNotFound (no such line, or one of a request that failed otherwise).
+func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
+	page, err := s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: in.RequestId}, "", 10)
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Events) == 0 {
+		return nil, fault.RequestNotFound.New("the audit trail has no request with the id %s; `ecrin audit --denied` lists those that were denied", name.Clip(in.RequestId))
+	}
+	r := page.Events[0].Record
+	for _, other := range page.Events[1:] {
+		if r.ErrorCode == "" { // a change that failed after all has two lines
+			r = other.Record
+		}
+	}
+	kept, err := keptOf(&r)
+	if err != nil {
+		return nil, err
+	}
+	out := kept.explanation
+	switch {
+	case out != nil && sharesTrail(by, &r):
+		keepSide(out, r.Identity.Account == by.Account.String())
+	case out != nil:
+	case r.ErrorCode != "" && r.ErrorCode != denied:
+		return nil, fault.RequestNotFound.New("the request %s was not refused by a policy: it failed with %s: %s", name.Clip(in.RequestId), r.ErrorCode, r.ErrorMessage)
+	default:
+		out = unexplained(&r)
+	}
+	if out.Text == "" {
+		out.Text = r.ErrorMessage
+	}
+	out.At, out.RequestId = awswire.At(r.Time), r.RequestID
+	return &ecrintypes.ExplainRequestResponse{Explanation: *out}, nil
+}
+
+// denied is the error code of a request that somebody had no right to.
+const denied = "AccessDenied"
+
+// unexplained is the explanation of a request that no policy refused: it was allowed, or nobody may do it with such
+// credentials.
+func unexplained(r *audit.Record) *ecrintypes.Explanation {
+	out := &ecrintypes.Explanation{
+		Allowed: r.ErrorCode == "", Verdict: ecrintypes.VerdictAllowed, PrincipalArn: r.Identity.ARN, Action: actionOf(r), Resource: "*",
+		Layers: []ecrintypes.LayerVerdict{}, Findings: []ecrintypes.Finding{}, Changes: []ecrintypes.PolicyChange{}, Context: []ecrintypes.ContextEntry{},
+	}
+	if !out.Allowed {
+		out.Verdict = ecrintypes.VerdictImplicitDeny
+	}
+	if out.PrincipalArn == "" {
+		out.PrincipalArn = "*"
+	}
+	for _, resource := range r.Resources {
+		out.Resource = resource.ARN
+	}
+	return out
+}
+
+// actionOf is the action that an event was decided by; two events of ECR have no action of their own.
+// Source: ECR user guide, actions for blob mounting and referrers.
+func actionOf(r *audit.Record) string {
+	service, _, _ := strings.Cut(r.Source, ".")
+	operation := r.Name
+	switch r.Name {
+	case "MountLayer":
+		operation = "InitiateLayerUpload"
+	case "ListImageReferrers":
+		operation = "BatchGetImage"
+	}
+	return service + ":" + operation
+}
+
+// sharesTrail tells that an event is between two accounts and the caller has but one of them: the reasons that the policies
+// of the other give are not for its eyes.
+func sharesTrail(by identity.Caller, r *audit.Record) bool {
+	return by.Kind != identity.Operator && r.SharedEventID != (audit.ID{})
+}
+
+// ownSide is an event between two accounts as one of them may read it.
+func ownSide(r audit.Record, account string) ([]byte, error) {
+	kept, err := keptOf(&r)
+	if err != nil || kept.explanation == nil {
+		return r.AppendJSON(nil), err
+	}
+	keepSide(kept.explanation, r.Identity.Account == account)
+	text, err := json.Marshal(kept.explanation)
+	if err != nil {
+		return nil, fmt.Errorf("writing an explanation: %w", err)
+	}
+	r.Additional = audit.Params{}
+	for _, member := range slices.Sorted(maps.Keys(kept.members)) {
+		if member == explanationMember {
+			r.Additional.Raw(member, text)
+		} else {
+			r.Additional.Raw(member, kept.members[member])
+		}
+	}
+	return r.AppendJSON(nil), nil
+}
+
+// kept is what an event keeps beside the members of its own.
+type kept struct {
+	members     map[string]json.RawMessage
+	explanation *ecrintypes.Explanation // nil for none
+}
+
+const explanationMember = "explanation"
+
+func keptOf(r *audit.Record) (k kept, err error) {
+	err = json.Unmarshal([]byte(r.Additional.JSON()), &k.members)
+	if text := k.members[explanationMember]; err == nil && text != nil {
+		err = json.Unmarshal(text, &k.explanation)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading a line of the audit trail: %w", err)
+	}
+	return k, err
+}
+
+// callersSide are the layers of the account that the caller is of; the others are of the account that owns the resource.
+var callersSide = map[string]bool{
+	policy.LayerSCP.String(): true, policy.LayerIdentity.String(): true, policy.LayerBoundary.String(): true, policy.LayerSession.String(): true,
+}
+
+// keepSide leaves what the policies of one side say.
+func keepSide(e *ecrintypes.Explanation, callers bool) {
+	other := func(layer string) bool { return callersSide[layer] != callers }
+	e.Layers = slices.DeleteFunc(e.Layers, func(l ecrintypes.LayerVerdict) bool { return other(l.Layer) })
+	e.Findings = slices.DeleteFunc(e.Findings, func(f ecrintypes.Finding) bool { return other(f.Layer) })
+	e.Changes = slices.DeleteFunc(e.Changes, func(c ecrintypes.PolicyChange) bool { return other(c.Layer) })
+	e.Context = []ecrintypes.ContextEntry{} // it has tags of both
+}

@@ -1,0 +1,77 @@
+package ecrin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// ListTagHistory lists the moves of a repository's tags, or of one tag, the latest first, by pages.
+// Errors: fault.InvalidParameter (the token).
+func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.Repository, in *ecrintypes.ListTagHistoryRequest) (*ecrintypes.ListTagHistoryResponse, error) {
+	scope := fmt.Sprintf("history %d %s", r.ID, in.ImageTag)
+	var before int64
+	if err := s.resume(scope, in.NextToken, &before); err != nil {
+		return nil, err
+	}
+	limit := pageSize(in.MaxResults, 100)
+	rows, err := s.meta.TagHistory(ctx, r.ID, in.ImageTag, before, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListTagHistoryResponse{}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		out.NextToken = s.pages.Listing(scope).SealJSON(rows[limit-1].ID)
+	}
+	for _, m := range rows {
+		out.Moves = append(out.Moves, ecrintypes.TagMove{ImageTag: m.Tag, FromDigest: m.From, ToDigest: m.To, PrincipalArn: m.Principal, At: awswire.Time{Time: m.At}})
+	}
+	return out, nil
+}
+
+// maxDeleted is how many deleted images a listing shows.
+const maxDeleted = 1000
+
+// ListDeletedImages lists the images of a repository that can be restored, the latest deleted first.
+func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ecr.Repository, _ *ecrintypes.ListDeletedImagesRequest) (*ecrintypes.ListDeletedImagesResponse, error) {
+	rows, err := s.meta.DeletedImages(ctx, r.ID, maxDeleted)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListDeletedImagesResponse{}
+	for _, im := range rows {
+		out.Images = append(out.Images, ecrintypes.DeletedImage{
+			ImageDigest: im.Digest.String(), MediaType: im.MediaType, ImagePushedAt: awswire.Time{Time: im.PushedAt},
+			DeletedAt: awswire.Time{Time: im.DeletedAt}, ImageSizeInBytes: &im.Bytes,
+		})
+	}
+	return out, nil
+}
+
+// RestoreImage takes back the deletion of an image, and gives it a tag when one is asked for.
+//
+// Errors: fault.DigestInvalid, fault.TagInvalid, and those of meta.Store.RestoreImage.
+func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Repository, in *ecrintypes.RestoreImageRequest) (*ecrintypes.RestoreImageResponse, error) {
+	d, err := name.ParseDigest(in.ImageDigest)
+	if err != nil {
+		return nil, err
+	}
+	var tags []name.Tag
+	if in.ImageTag != "" {
+		tag, err := name.ParseTag(in.ImageTag)
+		if err != nil {
+			return nil, err
+		}
+		tags = append(tags, tag)
+	}
+	if err := s.meta.RestoreImage(ctx, r.Repository, d, tags, by.ARN); err != nil {
+		return nil, err
+	}
+	return &ecrintypes.RestoreImageResponse{ImageDigest: d.String()}, nil
+}

@@ -1,0 +1,136 @@
+package ecrin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// accountNamed is an input with the member accountId.
+type accountNamed interface{ GetAccountId() string }
+
+// OnAccount resolves the account that accountId names; without it the caller's own, for the operator the default account.
+// It need not exist.
+func OnAccount[In accountNamed](s *Service, _ context.Context, req guard.Request, in In) (guard.Target[name.Account], error) {
+	account := req.By.Account
+	if id := in.GetAccountId(); id != "" {
+		var err error
+		if account, err = name.ParseAccount(id); err != nil {
+			return guard.Target[name.Account]{}, err
+		}
+	} else if req.By.Kind == identity.Operator {
+		account = s.hosts.Default().Account
+	}
+	return guard.On(account, guard.Ask{Owner: guard.OwnedBy(account), Region: req.Region, Resource: identity.RootARN(account)}), nil
+}
+
+// OnInstallation is for what belongs to no account.
+func OnInstallation[In any](_ *Service, _ context.Context, req guard.Request, _ In) (guard.Target[guard.Nothing], error) {
+	return guard.On(guard.Nothing{}, guard.Ask{Owner: guard.Unowned, Region: req.Region, Resource: "*"}), nil
+}
+
+// Trails are the accounts whose audit trail a request may read: the caller's own, or the one that the operator names, which
+// reads all without a name.
+type Trails struct {
+	Account string // 12 digits; "" for all
+}
+
+// OnTrail resolves the trail that a request reads.
+func OnTrail(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ListAuditEventsRequest) (guard.Target[Trails], error) {
+	of, err := OnAccount(s, ctx, req, in)
+	t := guard.Target[Trails]{Value: trailsOf(req, in.AccountId), Asks: of.Asks}
+	if err == nil && t.Value.Account == "" { // all trails belong to no account
+		t.Asks[0].Owner, t.Asks[0].Resource = guard.Unowned, "*"
+	}
+	return t, err
+}
+
+// OnRequest resolves the trail in which a request is looked up.
+func OnRequest(_ *Service, _ context.Context, req guard.Request, _ *ecrintypes.ExplainRequestRequest) (guard.Target[Trails], error) {
+	ask := guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: identity.RootARN(req.By.Account)}
+	if ask.Owner == guard.Unowned {
+		ask.Resource = "*"
+	}
+	return guard.On(trailsOf(req, ""), ask), nil
+}
+
+func trailsOf(req guard.Request, asked string) Trails {
+	if req.By.Kind != identity.Operator {
+		return Trails{req.By.Account.String()}
+	}
+	return Trails{asked}
+}
+
+// OnAccessKey resolves an access key by its id. A key of another account is as unknown as one that does not exist, so that
+// only its account and the operator learn of it.
+func OnAccessKey[In interface{ GetAccessKeyId() string }](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[meta.AccessKey], err error) {
+	id := in.GetAccessKeyId()
+	k, err := s.meta.AccessKey(ctx, id)
+	if err != nil && !errors.Is(err, fault.AccessKeyNotFound) {
+		return t, err
+	}
+	ask := guard.Ask{Owner: guard.Unowned, Region: req.Region, Resource: "arn:aws:iam:::access-key/" + id}
+	if err == nil && (k.Account == req.By.Account || req.By.Kind == identity.Operator) {
+		ask.Owner = guard.OwnedBy(k.Account)
+		ask.Resource = "arn:aws:iam::" + k.Account.String() + ":access-key/" + id
+		return guard.On(k, ask), nil
+	}
+	t = guard.On(meta.AccessKey{}, ask)
+	t.Absent = fault.AccessKeyNotFound.New("access key %s does not exist", name.Clip(id))
+	return t, nil
+}
+
+// repositoryNamed is an input with the members registryId and repositoryName.
+type repositoryNamed interface {
+	GetRegistryId() string
+	GetRepositoryName() string
+}
+
+// registryOf is the registry that registryId names; without it the caller's own, for the operator the default one.
+func (s *Service) registryOf(req guard.Request, id string) (ecr.Registry, error) {
+	if id == "" && req.By.Kind == identity.Operator {
+		id = s.hosts.Default().Account.String()
+	}
+	return ecr.RegistryOf(req, id)
+}
+
+// OnRepository resolves a repository, of any account for the operator.
+func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[ecr.Repository], error) {
+	at, err := s.registryOf(req, in.GetRegistryId())
+	if err != nil {
+		return guard.Target[ecr.Repository]{}, err
+	}
+	return s.ecr.Repository(ctx, at, in.GetRepositoryName())
+}
+
+// OnRestored resolves the repository of an image to be put back, which may get a tag as by a push.
+func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.RestoreImageRequest) (guard.Target[ecr.Repository], error) {
+	t, err := OnRepository(s, ctx, req, in)
+	if err == nil {
+		t.Asks[0].Image = ecr.NewImage(in.ImageTag, in.ImageDigest)
+	}
+	return t, err
+}
+
+// OnGranted resolves the repository of a grant, which needs the rights of the two operations of ECR that it stands for. The
+// operator needs none of them.
+func OnGranted(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.GrantRepositoryAccessRequest) (guard.Target[ecr.Repository], error) {
+	t, err := OnRepository(s, ctx, req, in)
+	if err != nil || req.By.Kind == identity.Operator {
+		return t, err
+	}
+	t.Asks[0].Action = "ecr:GetRepositoryPolicy"
+	if in.Apply != nil && *in.Apply {
+		set := t.Asks[0]
+		set.Action = "ecr:SetRepositoryPolicy"
+		t.Asks = append(t.Asks, set)
+	}
+	return t, nil
+}

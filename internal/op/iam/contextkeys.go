@@ -1,0 +1,166 @@
+package iam
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// GetContextKeysForCustomPolicy lists the condition keys that policies read, so that a simulation can be given them.
+//
+// Errors: fault.InvalidInput (a policy that cannot be read, with the place).
+// Source: IAM API reference, GetContextKeysForCustomPolicy.
+func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, _ guard.Nothing, in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+	keys, err := keysOf(nil, in.PolicyInputList)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
+}
+
+// GetContextKeysForPrincipalPolicy lists the condition keys that the policies of a user with its groups, of a group or of a role
+// read, and those of more policies. A permissions boundary is among them, for the simulation asks it too.
+//
+// Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN; a policy that cannot be read, with the place).
+// Source: IAM API reference, GetContextKeysForPrincipalPolicy.
+func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+	all, err := s.heldBy(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if e.Boundary != "" {
+		if all, err = s.heldManaged(ctx, all, e, e.Boundary); err != nil {
+			return nil, err
+		}
+	}
+	keys, err := keysOf(all, in.PolicyInputList)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
+}
+
+// keysOf gathers the keys of policies that are held and of others in a request.
+func keysOf(all []held, more []string) (keySet, error) {
+	keys := keySet{all: []string{}}
+	for _, h := range all {
+		// It was accepted when it was set, by a limit that may have been another one.
+		d, err := policy.ParseLimit(h.text, policy.Identity, len(h.text)+1)
+		if err != nil {
+			return keys, err
+		}
+		keys.add(d)
+	}
+	for i, text := range more {
+		d, err := input("PolicyInputList", i, text, policy.Identity)
+		if err != nil {
+			return keys, err
+		}
+		keys.add(d)
+	}
+	return keys, nil
+}
+
+// keySet holds condition keys, each as it was first written.
+type keySet struct {
+	all  []string
+	seen map[string]bool
+}
+
+func (k *keySet) add(d *policy.Document) {
+	if k.seen == nil {
+		k.seen = map[string]bool{}
+	}
+	for _, key := range d.Keys() {
+		if folded := strings.ToLower(key); !k.seen[folded] {
+			k.seen[folded] = true
+			k.all = append(k.all, key)
+		}
+	}
+}
+
+// input reads a policy of a list in a request. Errors: fault.InvalidInput, with the place.
+func input(list string, i int, text string, kind policy.Kind) (*policy.Document, error) {
+	d, err := parse(text, kind, maxDocument)
+	if err != nil {
+		return nil, fault.InvalidInput.New("%s.member.%d: %s", list, i+1, fault.From(err).Public).Because(err)
+	}
+	return d, nil
+}
+
+// policySource finds the user, group or role of an account whose policies a request is about.
+// Errors: fault.InvalidInput (an ARN of anything else), fault.NoSuchEntity, for those of other accounts too.
+func (s *Service) policySource(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
+	parsed, named, err := name.ParseEntityARN(arn)
+	of, known := map[name.EntityKind]meta.EntityKind{
+		name.IAMUser: meta.User, name.IAMGroup: meta.Group, name.IAMRole: meta.Role,
+	}[named.Kind]
+	if err != nil || parsed.Partition != name.DefaultPartition || !known {
+		return meta.Entity{}, fault.InvalidInput.New("Invalid Entity Arn: %s does not clearly define entity type and name.", name.Clip(arn))
+	}
+	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", named.Kind, name.Clip(named.Name))
+	// One of another account has another ARN.
+	e, err := s.meta.Entity(ctx, account, of, named.Name)
+	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
+		return meta.Entity{}, none
+	}
+	return e, err
+}
+
+// held is a policy that somebody has.
+type held struct {
+	id        string      // as simulations call it
+	owner     meta.Entity // who it belongs to or is attached to
+	name, arn string      // arn is "" for an inline policy
+	text      string
+}
+
+// heldBy lists the inline and managed policies of a user and its groups, of a group or of a role, in the order in which
+// identity gathers them.
+func (s *Service) heldBy(ctx context.Context, e meta.Entity) ([]held, error) {
+	owners := []meta.Entity{e}
+	if e.Kind == meta.User {
+		groups, err := s.meta.Containers(ctx, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		owners = append(owners, groups...)
+	}
+	var all []held
+	for _, o := range owners {
+		inline, err := s.meta.Inlines(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range inline {
+			all = append(all, held{id: words[o.Kind] + "_" + o.Name + "_" + p.Name, owner: o, name: p.Name, text: p.Text})
+		}
+		arns, err := s.meta.Attachments(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, arn := range arns {
+			if all, err = s.heldManaged(ctx, all, o, arn); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// heldManaged adds a managed policy, unless it is gone by now.
+func (s *Service) heldManaged(ctx context.Context, all []held, owner meta.Entity, arn string) ([]held, error) {
+	text, err := s.id.ManagedText(ctx, arn)
+	if errors.Is(err, fault.NoSuchEntity) {
+		return all, nil
+	}
+	return append(all, held{id: nameIn(arn), owner: owner, name: nameIn(arn), arn: arn, text: text}), err
+}

@@ -1,0 +1,123 @@
+package iam_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+const replication = "replication.ecr.amazonaws.com"
+
+func TestServiceLinkedRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for service, want := range map[string]struct{ role, policy string }{
+		"pullthroughcache.ecr.amazonaws.com": {"AWSServiceRoleForECRPullThroughCache", "AWSECRPullThroughCache_ServiceRolePolicy"},
+		replication:                          {"AWSServiceRoleForECRReplication", "ECRReplicationServiceRolePolicy"},
+		"ecr.amazonaws.com":                  {"AWSServiceRoleForECRTemplate", "ECRTemplateServiceRolePolicy"},
+	} {
+		got := *do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: service, Description: "d"}).Role
+		text := decoded(t, got.AssumeRolePolicyDocument)
+		if !strings.Contains(text, `"Service":"`+service+`"`) {
+			t.Errorf("%s: the trust policy is %s, want the service in it", service, text)
+		}
+		same(t, service, got, iamtypes.Role{
+			Path: "/aws-service-role/" + service + "/", RoleName: want.role, RoleId: got.RoleId, CreateDate: awswire.Time{Time: w.at},
+			Arn:                      "arn:aws:iam::111122223333:role/aws-service-role/" + service + "/" + want.role,
+			AssumeRolePolicyDocument: got.AssumeRolePolicyDocument, Description: "d", MaxSessionDuration: new(int32(3600)),
+		})
+		arns, err := w.meta.Attachments(t.Context(), got.RoleId)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "the policies of "+service, arns, []string{"arn:aws:iam::aws:policy/aws-service-role/" + want.policy})
+		refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: service}, fault.InvalidInput, want.role+" has been taken in this account")
+	}
+	refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "lambda.amazonaws.com"}, fault.InvalidInput, "lambda.amazonaws.com")
+	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication, CustomSuffix: "x"}, fault.InvalidInput, "Custom suffix is not allowed")
+	do(t, w.CreateRole, w.stranger, iamtypes.CreateRoleRequest{RoleName: "AWSServiceRoleForECRReplication", AssumeRolePolicyDocument: trustEC2})
+	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}, fault.InvalidInput, "has been taken")
+	own := do(t, w.GetRole, w.stranger, iamtypes.GetRoleRequest{RoleName: "AWSServiceRoleForECRReplication"}).Role
+	if arns, err := w.meta.Attachments(t.Context(), own.RoleId); err != nil || len(arns) != 0 {
+		t.Errorf("a namesake that a person made has the policies %v, %v, want none", arns, err)
+	}
+}
+
+// Of a role that was made, but has no policy because the server ended, the next attempt makes a whole one.
+func TestServiceLinkedRoleIsCompleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	in := iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}
+	id := do(t, w.CreateServiceLinkedRole, w.root, in).Role.RoleId
+	const arn = "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"
+	if err := w.meta.Detach(t.Context(), id, arn); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, w.CreateServiceLinkedRole, w.root, in, fault.InvalidInput)
+	arns, err := w.meta.Attachments(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "its policies", arns, []string{arn})
+}
+
+// Only its service changes a service-linked role, but for the description and the tags.
+func TestServiceLinkedRoleIsProtected(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	want := *do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}).Role
+	role := want.RoleName
+	do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
+
+	refuse(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: role}, fault.UnmodifiableEntity, "protected role '"+role+"'")
+	refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: role, PolicyDocument: trustEC2}, fault.UnmodifiableEntity)
+	refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: role, Description: "x", MaxSessionDuration: new(int32(7200))}, fault.UnmodifiableEntity)
+	refuse(t, w.AddRoleToInstanceProfile, w.root, iamtypes.AddRoleToInstanceProfileRequest{RoleName: role, InstanceProfileName: "p"}, fault.UnmodifiableEntity)
+	want.RoleLastUsed = &iamtypes.RoleLastUsed{}
+	same(t, "after refusals", do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: role}).Role, want)
+
+	do(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: role, Description: "one"})
+	want.Description = "one"
+	same(t, "with a description", do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: role}).Role, want)
+	do(t, w.UpdateRoleDescription, w.root, iamtypes.UpdateRoleDescriptionRequest{RoleName: role, Description: "two"})
+	do(t, w.TagRole, w.root, iamtypes.TagRoleRequest{RoleName: role, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}})
+	want.Description, want.Tags = "two", []iamtypes.Tag{{Key: "k", Value: "v"}}
+	same(t, "with tags", do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: role}).Role, want)
+}
+
+func TestDeleteServiceLinkedRole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	create := iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}
+	first := do(t, w.CreateServiceLinkedRole, w.root, create).Role
+	w.role(t, "plain")
+	refuse(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: "plain"}, fault.NoSuchEntity, "service-linked role with name plain")
+	refuse(t, w.DeleteServiceLinkedRole, w.stranger, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
+
+	task := do(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}).DeletionTaskId
+	if want := `^task/aws-service-role/replication\.ecr\.amazonaws\.com/AWSServiceRoleForECRReplication/[0-9a-f-]{36,}$`; !regexp.MustCompile(want).MatchString(task) {
+		t.Errorf("the task is %q, want it to match %s", task, want)
+	}
+	refuse(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
+	refuse(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
+	if got := do(t, w.GetServiceLinkedRoleDeletionStatus, w.root, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}); got.Status != "SUCCEEDED" || got.Reason != nil {
+		t.Errorf("the deletion is %+v, want SUCCEEDED", got)
+	}
+	last := "0"
+	if strings.HasSuffix(task, last) {
+		last = "1"
+	}
+	for _, bad := range []string{
+		"task", "task/aws-service-role/", task[:len(task)-1], task[:len(task)-1] + last, task + "0", strings.Replace(task, "Replication", "Template", 1), strings.TrimPrefix(task, "task"),
+	} {
+		refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.root, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: bad}, fault.NoSuchEntity)
+	}
+	refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.stranger, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}, fault.NoSuchEntity)
+	if again := do(t, w.CreateServiceLinkedRole, w.root, create).Role; again.RoleId == first.RoleId {
+		t.Errorf("the role made again has the unique id %s too", again.RoleId)
+	}
+}

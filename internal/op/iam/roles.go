@@ -1,0 +1,183 @@
+package iam
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// Source: IAM user guide, IAM and STS quotas.
+const (
+	maxRoles = 1000
+	maxTrust = 2048 // characters, white space not counted
+)
+
+// sessionWithout is the longest session of a role made without MaxSessionDuration. Source: IAM API reference, CreateRole.
+const sessionWithout = time.Hour
+
+// reservedPaths are for roles that AWS makes. Source: IAM user guide, IAM identifiers.
+var reservedPaths = []string{serviceLinkedPath, "/aws-reserved/"}
+
+// CreateRole makes a role that its trust policy lets others assume, without rights of its own.
+//
+// Errors: fault.EntityAlreadyExists (also for a name that differs in case only), fault.MalformedPolicyDocument (with the place,
+// or the principal that does not exist), fault.LimitExceeded (roles; the length of the trust policy), fault.InvalidInput (the
+// tags; a reserved path), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
+// Source: IAM API reference, CreateRole.
+func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary ManagedPolicy, in *iamtypes.CreateRoleRequest) (*iamtypes.CreateRoleResponse, error) {
+	for _, reserved := range reservedPaths {
+		if strings.HasPrefix(in.Path, reserved) {
+			return nil, fault.InvalidInput.New("The path %s is reserved for roles of AWS services.", reserved)
+		}
+	}
+	tags, err := tagsOf(in.Tags, foldCase)
+	if err != nil {
+		return nil, err
+	}
+	e := s.newEntity(c, meta.Role, "AROA", in.Path, in.RoleName)
+	if e.Trust, err = s.trust(ctx, in.AssumeRolePolicyDocument); err != nil {
+		return nil, err
+	}
+	e.Boundary, e.Description, e.MaxSession = boundary.ARN, in.Description, sessionWithout
+	if in.MaxSessionDuration != nil {
+		e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
+	}
+	if err := s.meta.CreateEntity(ctx, e, tags, maxRoles); err != nil {
+		return nil, err
+	}
+	r, err := s.roleOf(ctx, e)
+	r.PermissionsBoundary, r.Tags = showBoundary(e.Boundary), tagList(tags)
+	return &iamtypes.CreateRoleResponse{Role: r}, err
+}
+
+// trust reads a trust policy. Errors: fault.MalformedPolicyDocument, fault.LimitExceeded.
+func (s *Service) trust(ctx context.Context, text string) (meta.BoundPolicy, error) {
+	d, err := parse(text, policy.Trust, maxTrust)
+	if err != nil {
+		return meta.BoundPolicy{}, err
+	}
+	return s.bind(ctx, text, d)
+}
+
+// roleOf shows a role as listings do: without boundary, tags and last use. Source: IAM API reference, ListRoles.
+func (s *Service) roleOf(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
+	trust, err := s.show(ctx, e.Trust, policy.Trust)
+	return iamtypes.Role{
+		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
+		AssumeRolePolicyDocument: trust, Description: e.Description, MaxSessionDuration: new(int32(e.MaxSession / time.Second)),
+	}, err
+}
+
+// rolesOf shows a list of roles, never nil.
+func (s *Service) rolesOf(ctx context.Context, all []meta.Entity) ([]iamtypes.Role, error) {
+	out := []iamtypes.Role{}
+	for _, e := range all {
+		r, err := s.roleOf(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// lastUsed tells when a role was last used; it is empty for one that never was.
+func lastUsed(e meta.Entity) *iamtypes.RoleLastUsed {
+	return &iamtypes.RoleLastUsed{LastUsedDate: awswire.At(e.LastUsedAt), Region: e.LastUsedRegion}
+}
+
+// GetRole shows a role with its trust policy. Errors: fault.NoSuchEntity. Source: IAM API reference, GetRole.
+func (s *Service) GetRole(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetRoleRequest) (*iamtypes.GetRoleResponse, error) {
+	r, err := s.fullRole(ctx, e)
+	return &iamtypes.GetRoleResponse{Role: r}, err
+}
+
+func (s *Service) fullRole(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
+	r, err := s.roleOf(ctx, e)
+	if err != nil {
+		return r, err
+	}
+	tags, err := s.meta.EntityTags(ctx, e.ID)
+	r.PermissionsBoundary, r.Tags, r.RoleLastUsed = showBoundary(e.Boundary), tagList(tags), lastUsed(e)
+	return r, err
+}
+
+// ListRoles lists roles by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListRoles.
+func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListRolesRequest) (*iamtypes.ListRolesResponse, error) {
+	page, truncated, marker, err := s.entities(ctx, c, "ListRoles", meta.Role, in.PathPrefix, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := s.rolesOf(ctx, page)
+	return &iamtypes.ListRolesResponse{Roles: roles, IsTruncated: truncated, Marker: marker}, err
+}
+
+// UpdateRole changes what is given of a role. An empty description counts as not given; UpdateRoleDescription takes one away.
+// Of a service-linked role only the description can be changed.
+//
+// Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
+// Sources: IAM API reference, UpdateRole; ECR user guide, using service-linked roles.
+func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
+	_, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
+		if in.Description != "" {
+			e.Description = in.Description
+		}
+		if in.MaxSessionDuration == nil {
+			return nil
+		}
+		e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
+		return modifiable(*e)
+	})
+	return &iamtypes.UpdateRoleResponse{}, err
+}
+
+// UpdateRoleDescription sets the description of a role, of a service-linked one too, or takes it away.
+//
+// Errors: fault.NoSuchEntity.
+// Sources: IAM API reference, UpdateRoleDescription; ECR user guide, using service-linked roles.
+func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
+	e, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
+		e.Description = in.Description
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.fullRole(ctx, e)
+	return &iamtypes.UpdateRoleDescriptionResponse{Role: &r}, err
+}
+
+// UpdateAssumeRolePolicy replaces the trust policy of a role.
+//
+// Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument, fault.LimitExceeded, fault.UnmodifiableEntity.
+// Source: IAM API reference, UpdateAssumeRolePolicy.
+func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
+	trust, err := s.trust(ctx, in.PolicyDocument)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
+		e.Trust = trust
+		return modifiable(*e)
+	})
+	return none(err)
+}
+
+// DeleteRole removes a role that has no policies and instance profiles any more. Its sessions end at once.
+//
+// Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.UnmodifiableEntity (DeleteServiceLinkedRole removes such a role).
+// Source: IAM API reference, DeleteRole.
+func (s *Service) DeleteRole(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteRoleRequest) (*None, error) {
+	if err := modifiable(e); err != nil {
+		return nil, err
+	}
+	return none(s.meta.DeleteEntity(ctx, e))
+}

@@ -1,0 +1,111 @@
+package endpoint_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+var (
+	def   = name.Registry{Account: name.MustAccount("000000000000"), Region: name.MustRegion("us-east-1")}
+	other = name.Registry{Account: name.MustAccount("111122223333"), Region: name.MustRegion("eu-west-1")}
+)
+
+func TestParse(t *testing.T) {
+	m := endpoint.NewMap([]string{"ecr.example.com"}, def)
+	for _, c := range []struct {
+		host string
+		kind endpoint.Kind
+		reg  string
+	}{
+		{"111122223333.dkr.ecr.eu-west-1.amazonaws.com", endpoint.Registry, "111122223333/eu-west-1"},
+		{"111122223333.DKR.ecr.eu-west-1.amazonaws.com:5100", endpoint.Registry, "111122223333/eu-west-1"},
+		{"111122223333.dkr.ecr-fips.us-gov-west-1.amazonaws.com", endpoint.Registry, "111122223333/us-gov-west-1"},
+		{"111122223333.dkr-ecr.eu-west-1.on.aws", endpoint.Registry, "111122223333/eu-west-1"},
+		{"111122223333.dkr-ecr-fips.eu-west-1.on.aws", endpoint.Registry, "111122223333/eu-west-1"},
+		{"111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn", endpoint.Registry, "111122223333/cn-north-1"},
+		{"111122223333.dkr.ecr.eu-west-1.ecr.example.com", endpoint.Registry, "111122223333/eu-west-1"},
+		{"111122223333.dkr.ecr.eu-west-1.localhost:5100", endpoint.Registry, "111122223333/eu-west-1"},
+		{"api.ecr.eu-west-1.amazonaws.com", endpoint.ECR, "/eu-west-1"},
+		{"api.ecr-fips.eu-west-1.amazonaws.com", endpoint.ECR, "/eu-west-1"},
+		{"ecr.eu-west-1.amazonaws.com", endpoint.ECR, "/eu-west-1"},
+		{"ecr.eu-west-1.api.aws", endpoint.ECR, "/eu-west-1"},
+		{"sts.amazonaws.com", endpoint.STS, "/"},
+		{"sts.eu-west-1.amazonaws.com", endpoint.STS, "/eu-west-1"},
+		{"iam.amazonaws.com", endpoint.IAM, "/"},
+		{"localhost:5100", endpoint.Any, "/"},
+		{"127.0.0.1:5100", endpoint.Any, "/"},
+		{"[::1]:5100", endpoint.Any, "/"},
+		{"registry.example.org", endpoint.Any, "/"},
+		{"", endpoint.Any, "/"},
+	} {
+		h, err := m.Parse(c.host)
+		if err != nil || h.Kind != c.kind || h.Registry.String() != c.reg {
+			t.Errorf("Parse(%q) = kind %d, %q, %v; want kind %d, %q", c.host, h.Kind, h.Registry, err, c.kind, c.reg)
+		}
+	}
+	for _, bad := range []string{"4999999999999.dkr.ecr.eu-west-1.amazonaws.com", "abc.dkr.ecr.eu-west-1.localhost", "111122223333.dkr.ecr.nowhere.amazonaws.com",
+		"111122223333.dkr.ecr.amazonaws.com", "api.ecr.x.amazonaws.com"} {
+		if _, err := m.Parse(bad); !errors.Is(err, fault.RegistryUnresolved) {
+			t.Errorf("Parse(%q) = %v, want RegistryUnresolved", bad, err)
+		}
+	}
+}
+
+func TestResolveAndURI(t *testing.T) {
+	m := endpoint.NewMap(nil, def)
+	for _, c := range []struct{ host, path, reg, repo, uri string }{
+		{"localhost:5100", "team/app", "000000000000/us-east-1", "team/app", "localhost:5100/team/app"},
+		{"localhost:5100", "111122223333/eu-west-1/team/app", "111122223333/eu-west-1", "team/app", "localhost:5100/111122223333/eu-west-1/team/app"},
+		{"localhost:5100", "111122223333/app", "000000000000/us-east-1", "111122223333/app", "localhost:5100/111122223333/app"},
+		{"111122223333.dkr.ecr.eu-west-1.amazonaws.com", "000000000000/us-east-1/app", "111122223333/eu-west-1", "000000000000/us-east-1/app",
+			"111122223333.dkr.ecr.eu-west-1.amazonaws.com/000000000000/us-east-1/app"},
+	} {
+		h, err := m.Parse(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reg, repo, err := m.Resolve(h, c.path)
+		if err != nil || reg.String() != c.reg || repo.String() != c.repo {
+			t.Errorf("Resolve(%q, %q) = %s, %s, %v; want %s, %s", c.host, c.path, reg, repo, err, c.reg, c.repo)
+			continue
+		}
+		if got := m.URI(h, reg, repo); got != c.uri {
+			t.Errorf("URI(%q, %s, %s) = %q, want %q", c.host, reg, repo, got, c.uri)
+		}
+	}
+	h, _ := m.Parse("localhost:5100")
+	if _, _, err := m.Resolve(h, "4999999999999/eu-west-1/app"); !errors.Is(err, fault.RegistryUnresolved) {
+		t.Errorf("a 13-digit account in the path: %v, want RegistryUnresolved", err)
+	}
+	api, _ := m.Parse("api.ecr.eu-west-1.amazonaws.com:5100")
+	if got, want := m.RegistryHost(api, other), "111122223333.dkr.ecr.eu-west-1.amazonaws.com:5100"; got != want {
+		t.Errorf("RegistryHost = %q, want %q", got, want)
+	}
+	if got, want := m.RegistryHost(h, other), "111122223333.dkr.ecr.eu-west-1.amazonaws.com"; got != want {
+		t.Errorf("RegistryHost by localhost = %q, want %q", got, want)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	m := endpoint.NewMap([]string{"ecr.example.com"}, def)
+	f.Add("111122223333.dkr.ecr.eu-west-1.amazonaws.com:443", "a/b")
+	f.Add("sts..amazonaws.com", "000000000000/us-east-1/a/../b")
+	f.Fuzz(func(t *testing.T, host, path string) {
+		h, err := m.Parse(host)
+		if err != nil {
+			return
+		}
+		if h.Kind == endpoint.Registry && h.Registry.Account == (name.Account{}) {
+			t.Errorf("Parse(%q) is a registry without account", host)
+		}
+		if _, repo, err := m.Resolve(h, path); err == nil {
+			if _, err := name.ParseRepo(repo.String()); err != nil {
+				t.Errorf("Resolve(%q, %q) made an invalid repository %q", host, path, repo)
+			}
+		}
+	})
+}

@@ -1,0 +1,207 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/blob"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Holding is a blob as one repository has it.
+type Holding struct {
+	Digest     name.Digest
+	Size       int64  // bytes
+	MediaType  string // as the first manifest that names it says; "" before
+	Referenced bool   // an image of the repository names it
+}
+
+func blobNotFound(d name.Digest) error {
+	return fault.BlobNotFound.New("blob %s is unknown to this repository", d)
+}
+
+// Holding tells how the repository holds the digest. Errors: fault.BlobNotFound, for a digest that only other
+// repositories hold just as for one that nobody does.
+func (s *Store) Holding(ctx context.Context, repository int64, d name.Digest) (Holding, error) {
+	return cached(&s.cache.holdings, holdingKey{repository, d}, func() (Holding, error) {
+		return holding(ctx, s.read, repository, d)
+	})
+}
+
+func holding(ctx context.Context, q querier, repository int64, d name.Digest) (Holding, error) {
+	h := Holding{Digest: d}
+	err := q.row(ctx, `SELECT b.size, b.media_type, EXISTS (SELECT 1 FROM image_references r
+			WHERE r.repository = b.repository AND r.target = b.digest AND r.kind = 1)
+		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2`, args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Holding{}, blobNotFound(d)
+	}
+	return h, err
+}
+
+// AddBlob records that the repository holds a stored blob, and ends the upload that brought it ("" for none).
+// added is false when the repository held it already. Errors: fault.RepositoryNotFound.
+func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
+	err = s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		added, err = addBlob(t, r.ID, info.Digest, info.Size, "", s.now())
+		if err != nil || upload == "" {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM uploads WHERE id = $1`, upload)
+		return err
+	})
+	return added, err
+}
+
+func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType string, at time.Time) (added bool, err error) {
+	n, err := t.exec(`INSERT INTO repository_blobs (repository, digest, size, media_type, added_at) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (repository, digest) DO NOTHING`, repository, d.String(), size, mediaType, micros(at))
+	return n > 0, err
+}
+
+// MountBlob makes a blob of one repository a blob of another as well. Errors: fault.BlobNotFound (from does not hold
+// it), fault.RepositoryNotFound.
+func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Digest) error {
+	return s.write.do(ctx, func(t *tx) error {
+		for _, r := range []Repository{from, to} {
+			if err := alive(t, r); err != nil {
+				return err
+			}
+		}
+		h, err := holding(t.ctx, t, from.ID, d)
+		if err != nil {
+			return err
+		}
+		_, err = addBlob(t, to.ID, d, h.Size, h.MediaType, s.now())
+		return err
+	})
+}
+
+// Holders lists repositories of a registry that hold the digest, the oldest first, at most limit.
+func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, limit int) ([]Repository, error) {
+	var all []Repository
+	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repository_blobs b
+		JOIN repositories r ON r.id = b.repository AND r.account = $2 AND r.region = $3 AND r.deleted_at = 0
+		WHERE b.digest = $1 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(), limit}, func(scan func(...any) error) error {
+		r, err := scanRepository(scan)
+		all = append(all, r)
+		return err
+	})
+	return all, err
+}
+
+// RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it),
+// fault.RepositoryNotFound.
+func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		h, err := holding(t.ctx, t, r.ID, d)
+		if err != nil {
+			return err
+		}
+		if h.Referenced {
+			return fault.ImageReferenced.New("blob %s is used by an image of the repository: delete the image first", d)
+		}
+		t.touchHoldings(r.ID, []name.Digest{d})
+		_, err = t.exec(`DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2`, r.ID, d.String())
+		return err
+	})
+}
+
+// Upload is a blob upload between two requests.
+type Upload struct {
+	ID         string // UUID, 36 characters
+	Repository int64
+	Principal  string // the id of who began it, with its session; nobody else may go on with it
+	Blob       blob.Upload
+	Parts      int   // how many parts were accepted
+	SmallPart  int64 // size in bytes of a part below 5 MiB that must be the last; 0 for none
+	StartedAt  time.Time
+}
+
+func uploadNotFound(id string) error {
+	return fault.UploadNotFound.New("the upload with id '%s' does not exist", name.Clip(id))
+}
+
+// PutUpload stores a new upload. Errors: fault.RepositoryNotFound.
+func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		_, err := t.exec(`INSERT INTO uploads (id, repository, principal, blob_id, size, state, started_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
+			u.ID, r.ID, u.Principal, u.Blob.ID, u.Blob.Size, notNull(u.Blob.State), micros(u.StartedAt))
+		return err
+	})
+}
+
+// notNull is b; no bytes at all are an empty value, not none.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Upload finds an upload of a repository. Errors: fault.UploadNotFound.
+func (s *Store) Upload(ctx context.Context, repository int64, id string) (Upload, error) {
+	u := Upload{ID: id, Repository: repository}
+	var started int64
+	err := s.read.row(ctx, `SELECT principal, blob_id, size, state, parts, small_part, started_at FROM uploads WHERE id = $1 AND repository = $2`,
+		args{id, repository}, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State, &u.Parts, &u.SmallPart, &started)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Upload{}, uploadNotFound(id)
+	}
+	u.StartedAt = fromMicros(started)
+	return u, err
+}
+
+// AdvanceUpload stores the state after a part, if the upload still stands at size before.
+// Errors: fault.UploadConflict (another writer was quicker), fault.UploadNotFound.
+func (s *Store) AdvanceUpload(ctx context.Context, u Upload, before int64) error {
+	return s.write.do(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE uploads SET size = $3, state = $4, parts = $5, small_part = $6, updated_at = $7 WHERE id = $1 AND size = $2`,
+			u.ID, before, u.Blob.Size, notNull(u.Blob.State), u.Parts, u.SmallPart, micros(s.now()))
+		if err != nil || n > 0 {
+			return err
+		}
+		var one int
+		found, err := t.one(`SELECT 1 FROM uploads WHERE id = $1`, args{u.ID}, &one)
+		if err == nil && found {
+			err = fault.UploadConflict.New("another request has written to the upload %s meanwhile", u.ID)
+		} else if err == nil {
+			err = uploadNotFound(u.ID)
+		}
+		return err
+	})
+}
+
+// DeleteUpload forgets an upload; nil when it is already gone.
+func (s *Store) DeleteUpload(ctx context.Context, id string) error {
+	return s.write.do(ctx, func(t *tx) error {
+		_, err := t.exec(`DELETE FROM uploads WHERE id = $1`, id)
+		return err
+	})
+}
+
+// IdleUploads lists uploads that nobody has written to since t, the idlest first, at most limit. Parts, SmallPart and
+// StartedAt are not filled in.
+func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
+	var all []Upload
+	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},
+		func(scan func(...any) error) error {
+			var u Upload
+			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State)
+			all = append(all, u)
+			return err
+		})
+	return all, err
+}

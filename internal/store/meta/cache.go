@@ -1,0 +1,144 @@
+package meta
+
+import (
+	"sync"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// cache holds what hot requests read again and again. It is exact, not eventual: the transaction of a change names what the
+// change makes stale, the cache drops that after the commit and before the answer, and a read that began before a drop is
+// not kept (see shelf.gen). Where other processes write the same database, Store.Refresh drops what their changes have named
+// before a request is served. That a thing is not there is never kept.
+type cache struct {
+	keys         shelf[string, AccessKey]
+	tokens       shelf[string, Token]
+	sessions     shelf[string, Session]
+	registries   shelf[name.Registry, BoundPolicy]
+	resourceTags shelf[int64, []ResourceTag] // by repository
+	settings     shelf[settingKey, string]
+	repositories shelf[repositoryKey, Repository]
+	heads        shelf[headKey, ManifestHead]
+	bodies       shelf[name.Digest, []byte]
+	holdings     shelf[holdingKey, Holding]
+	tagLists     shelf[int64, []byte] // by repository
+}
+
+type (
+	settingKey struct {
+		registry name.Registry
+		setting  string
+	}
+	repositoryKey struct {
+		registry name.Registry
+		repo     name.Repo
+	}
+	headKey struct {
+		repository int64
+		ref        name.Reference
+	}
+	holdingKey struct {
+		repository int64
+		digest     name.Digest
+	}
+)
+
+func (c *cache) init() {
+	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
+	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
+	c.repositories.max, c.holdings.max = 4096, 16384
+	// Enough for a pull of any tag of a repository with 100,000 of them; an entry costs some 150 bytes, see head.
+	c.heads.max = 128 << 10
+	c.bodies.max = 2048
+	c.tagLists.max = 4
+}
+
+// dropImages forgets the images and blobs of all repositories.
+func (c *cache) dropImages() {
+	c.heads.drop()
+	c.holdings.drop()
+}
+
+func (c *cache) dropAll() {
+	c.keys.drop()
+	c.tokens.drop()
+	c.sessions.drop()
+	c.registries.drop()
+	c.resourceTags.drop()
+	c.settings.drop()
+	c.repositories.drop()
+	c.dropImages()
+	c.tagLists.drop()
+}
+
+// shelf is a bounded map that may be emptied at any time. When it is full it starts again empty: simple, and the cost
+// of a refill is spread over most requests.
+type shelf[K comparable, V any] struct {
+	mu  sync.RWMutex
+	gen uint64
+	max int
+	m   map[K]V
+}
+
+func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	v, ok = s.m[k]
+	return v, s.gen, ok
+}
+
+// generation is what put wants of a value that was read after now.
+func (s *shelf[K, V]) generation() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gen
+}
+
+// put keeps v unless something was dropped since gen was seen: then v may be older than the drop.
+func (s *shelf[K, V]) put(k K, v V, gen uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gen != gen {
+		return
+	}
+	if s.m == nil || len(s.m) >= s.max {
+		s.m = map[K]V{}
+	}
+	s.m[k] = v
+}
+
+func (s *shelf[K, V]) drop(keys ...K) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gen++
+	if len(keys) == 0 {
+		s.m = nil
+	}
+	for _, k := range keys {
+		delete(s.m, k)
+	}
+}
+
+// dropUnless drops k unless its value still holds. Reads that are under way are not kept in either case: they may be
+// older than the change, whatever the value on the shelf is.
+func (s *shelf[K, V]) dropUnless(k K, holds func(V) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gen++
+	if v, ok := s.m[k]; ok && !holds(v) {
+		delete(s.m, k)
+	}
+}
+
+// cached answers from the shelf or reads and keeps. Errors are not kept.
+func cached[K comparable, V any](s *shelf[K, V], k K, read func() (V, error)) (V, error) {
+	v, gen, ok := s.get(k)
+	if ok {
+		return v, nil
+	}
+	v, err := read()
+	if err == nil {
+		s.put(k, v, gen)
+	}
+	return v, err
+}

@@ -1,0 +1,98 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// RegistryPolicy reads a registry's policy; one without text when there is none. It is answered from the cache: do not
+// change it.
+func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolicy, error) {
+	return cached(&s.cache.registries, r, func() (p BoundPolicy, err error) {
+		var ids string
+		err = s.read.row(ctx, `SELECT policy, policy_ids FROM registry_policies WHERE account = $1 AND region = $2`, args{r.Account.String(), r.Region.String()}, &p.Text, &ids)
+		if errors.Is(err, sql.ErrNoRows) {
+			return BoundPolicy{}, nil
+		}
+		if err != nil {
+			return BoundPolicy{}, err
+		}
+		p.IDs, err = idsOf(ids)
+		return p, err
+	})
+}
+
+// PutRegistryPolicy sets it; one without text removes it. Errors: fault.AccountNotFound.
+func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundPolicy) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := accountExists(t, r.Account); err != nil {
+			return err
+		}
+		t.touch(scope{kind: scopeRegistryPolicies})
+		if p.Text == "" {
+			_, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
+			return err
+		}
+		_, err := t.exec(`INSERT INTO registry_policies (account, region, policy, policy_ids) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account, region) DO UPDATE SET policy = excluded.policy, policy_ids = excluded.policy_ids`,
+			r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs))
+		return err
+	})
+}
+
+// accountText is an account as the column has it: nothing for the zero Account.
+func accountText(a name.Account) string {
+	if a == (name.Account{}) {
+		return ""
+	}
+	return a.String()
+}
+
+// ControlPolicies lists all control policies by kind, account and name. One without text says that the full access which every
+// level has is taken away from this one; its name is FullAccess.
+func (s *Store) ControlPolicies(ctx context.Context) ([]ControlPolicy, error) {
+	var all []ControlPolicy
+	err := s.read.rows(ctx, `SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`, nil, func(scan func(...any) error) error {
+		var p ControlPolicy
+		var account string
+		var updated int64
+		err := scan(&p.Kind, &account, &p.Name, &p.Text, &updated)
+		if err == nil && account != "" {
+			p.Account, err = name.ParseAccount(account)
+		}
+		p.UpdatedAt = fromMicros(updated)
+		all = append(all, p)
+		return err
+	})
+	return all, err
+}
+
+// PutControlPolicy sets a control policy. Errors: fault.AccountNotFound.
+func (s *Store) PutControlPolicy(ctx context.Context, p ControlPolicy) error {
+	return s.identity(ctx, func(t *tx) error {
+		if p.Account != (name.Account{}) {
+			if err := accountExists(t, p.Account); err != nil {
+				return err
+			}
+		}
+		_, err := t.exec(`INSERT INTO control_policies (kind, account, name, body, updated_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (kind, account, name) DO UPDATE SET body = excluded.body, updated_at = excluded.updated_at`,
+			p.Kind, accountText(p.Account), p.Name, p.Text, micros(p.UpdatedAt))
+		return err
+	})
+}
+
+// DeleteControlPolicy removes one. Errors: fault.ControlPolicyNotFound.
+func (s *Store) DeleteControlPolicy(ctx context.Context, kind ControlPolicyKind, account name.Account, policyName string) error {
+	return s.identity(ctx, func(t *tx) error {
+		n, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2 AND name = $3`, kind, accountText(account), policyName)
+		if err == nil && n == 0 {
+			err = fault.ControlPolicyNotFound.New("the control policy %s does not exist; `ecrin control-policy list` shows those that do", name.Clip(policyName))
+		}
+		return err
+	})
+}

@@ -1,0 +1,192 @@
+package meta_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/blob"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+func init() { helpers["crash"] = crashHelper }
+
+// note is what the child says of a tag: that it is about to move it, and that this was acknowledged.
+type note struct {
+	Tag    string
+	Digest string // where it goes; "" when it is removed
+	Acked  bool
+}
+
+const crashWriters = 4
+
+var crashRepo = name.MustRepo("team/app")
+
+// crashHelper moves tags from several goroutines, each its own, until it is killed.
+func crashHelper(dir string) {
+	ctx := context.Background()
+	s, err := meta.OpenSQLite(ctx, dir, time.Now)
+	if err != nil {
+		fatal(err)
+	}
+	r, err := crashRepository(ctx, s)
+	if err != nil {
+		fatal(err)
+	}
+	var mu sync.Mutex
+	out := json.NewEncoder(os.Stdout)
+	say := func(n note) {
+		mu.Lock()
+		defer mu.Unlock()
+		if out.Encode(n) != nil {
+			os.Exit(0) // the test has ended
+		}
+	}
+	var wg sync.WaitGroup
+	for writer := range crashWriters {
+		wg.Go(func() {
+			for {
+				if err := moveSomeTag(ctx, s, r, writer, say); err != nil {
+					fatal(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func crashRepository(ctx context.Context, s *meta.Store) (meta.Repository, error) {
+	err := s.CreateAccount(ctx, meta.Account{ID: metatest.Account}, metatest.Key(metatest.Account, "AKIA"))
+	if err != nil && !errors.Is(err, fault.AccountAlreadyExists) {
+		return meta.Repository{}, err
+	}
+	r, err := s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: crashRepo, Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	if errors.Is(err, fault.RepositoryAlreadyExists) {
+		return s.Repository(ctx, metatest.Registry, crashRepo)
+	}
+	return r, err
+}
+
+func moveSomeTag(ctx context.Context, s *meta.Store, r meta.Repository, writer int, say func(note)) error {
+	tag := fmt.Sprintf("w%d-%d", writer, rand.IntN(3))
+	n := note{Tag: tag}
+	var move func() error
+	switch rand.IntN(4) {
+	case 0:
+		move = func() error {
+			_, err := s.DeleteTag(ctx, r, metatest.Tag(tag).Tag, name.Digest{}, rand.IntN(2) == 0, metatest.Principal)
+			if errors.Is(err, fault.ImageNotFound) {
+				err = nil
+			}
+			return err
+		}
+	default:
+		config := fmt.Sprintf("config %d %d", writer, rand.IntN(20))
+		p := metatest.As(metatest.ImageOf(config), tag)
+		n.Digest = p.Digest.String()
+		move = func() error {
+			if _, err := s.AddBlob(ctx, r, blob.Info{Digest: metatest.Digest(config), Size: int64(len(config))}, ""); err != nil {
+				return err
+			}
+			return s.PutImage(ctx, r, p)
+		}
+	}
+	say(n)
+	if err := move(); err != nil {
+		return fmt.Errorf("%+v: %w", n, err)
+	}
+	n.Acked = true
+	say(n)
+	return nil
+}
+
+// A process that is killed at any moment has lost nothing that it acknowledged, and has left nothing half done. The next
+// one goes on from there.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rounds := 3
+	if slow {
+		rounds = 50
+	}
+	acked, tried := map[string]string{}, map[string]string{} // by tag; a tag is in tried from its announcement to its end
+	for round := range rounds {
+		cmd := helper(t, "crash", dir)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		limit, acks := rand.IntN(150), 0
+		if slow && round%5 == 0 { // somewhere in its start
+			time.AfterFunc(time.Duration(rand.IntN(40))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		} else if limit == 0 {
+			limit = 1
+		}
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var n note
+			if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
+				t.Fatalf("the child said %q: %v", lines.Text(), err)
+			}
+			if !n.Acked {
+				tried[n.Tag] = n.Digest
+				continue
+			}
+			acked[n.Tag] = n.Digest
+			delete(tried, n.Tag)
+			if acks++; acks == limit {
+				_ = cmd.Process.Kill() // what it has said until it died is still read
+			}
+		}
+		_ = cmd.Wait()
+		checkAfterCrash(t, dir, round, acked, tried)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func checkAfterCrash(t *testing.T, dir string, round int, acked, tried map[string]string) {
+	t.Helper()
+	s, err := meta.OpenSQLite(t.Context(), dir, time.Now)
+	if err != nil {
+		t.Fatalf("round %d: opening after the crash: %v", round, err)
+	}
+	defer s.Close()
+	if err := sound(t.Context(), s); err != nil {
+		t.Errorf("round %d: %v", round, err)
+	}
+	r, err := crashRepository(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for writer := range crashWriters {
+		for i := range 3 {
+			tag := fmt.Sprintf("w%d-%d", writer, i)
+			h, err := s.Head(t.Context(), r.ID, metatest.Tag(tag))
+			if err != nil && !errors.Is(err, fault.ImageNotFound) {
+				t.Fatal(err)
+			}
+			got := h.Digest.String()
+			other, wasTried := tried[tag]
+			if got != acked[tag] && (!wasTried || got != other) {
+				t.Errorf("round %d: %s is at %q; acknowledged was %q, and under way %q (%t)", round, tag, got, acked[tag], other, wasTried)
+			}
+			acked[tag] = got
+			delete(tried, tag)
+		}
+	}
+}

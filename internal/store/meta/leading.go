@@ -1,0 +1,23 @@
+package meta
+
+import (
+	"context"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// TagsLeadingTo lists the tags by which a client comes to a manifest: its own, and those of the indexes that list it, in no
+// order and each once.
+func (s *Store) TagsLeadingTo(ctx context.Context, repository int64, d name.Digest) ([]string, error) {
+	var all []string
+	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2
+		UNION SELECT t.tag FROM image_references r JOIN tags t ON t.repository = r.repository AND t.digest = r.digest
+		WHERE r.repository = $1 AND r.target = $2 AND r.kind = 2`,
+		args{repository, d.String()}, func(scan func(...any) error) error {
+			var tag string
+			err := scan(&tag)
+			all = append(all, tag)
+			return err
+		})
+	return all, err
+}

@@ -1,0 +1,568 @@
+package meta_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// What cannot be opened is refused at once, with a text that says what to do and never contains the password.
+func TestPostgreSQLIsRefused(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.Start(t)
+	stopped := pgtest.New(t)
+	stopped.Stop()
+	good := s.NewDatabase(t)
+	newer := s.NewDatabase(t)
+	openURL(t, newer, time.Now).Close()
+	s.Exec(t, database(t, newer), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)`)
+	icu := s.NewDatabase(t, `LOCALE_PROVIDER icu ICU_LOCALE 'en-US'`)
+	latin := s.NewDatabase(t, `ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'`)
+	readOnly := s.NewDatabase(t)
+	s.Exec(t, "postgres", `ALTER DATABASE `+database(t, readOnly)+` SET default_transaction_read_only = on`)
+	s.Exec(t, "postgres", `CREATE ROLE stranger LOGIN`)
+	for what, c := range map[string]struct{ url, want string }{
+		"not an address":      {"mysql://u:" + pgtest.Password + "@h/d", "must begin with postgres://"},
+		"no address":          {"postgres://u:" + pgtest.Password + "%zz@h/d", "cannot be read: want postgres://USER:PASSWORD@HOST/NAME"},
+		"a bad parameter":     {"postgres://u:" + pgtest.Password + "@h/d?sslmode=maybe", "cannot be read"},
+		"away":                {stopped.URL("postgres"), "is the server running"},
+		"no such database":    {s.URL("none"), "make the database first: CREATE DATABASE"},
+		"no such user":        {strings.Replace(good, "ecrin:", "nobody:", 1), "refuses the user or the password"},
+		"a user who may not":  {strings.Replace(good, "ecrin:", "stranger:", 1), "make the user the owner of the database"},
+		"a newer schema":      {newer, "made by a newer ecrin: use that one"},
+		"ordered by language": {icu, "LC_COLLATE 'C'"},
+		"not UTF-8":           {latin, "ENCODING 'UTF8'"},
+		"read-only":           {readOnly, "can only be read"},
+	} {
+		store, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(c.url), Dir: t.TempDir(), Now: time.Now})
+		if err == nil {
+			t.Errorf("%s: got a store", what)
+			_ = store.Close()
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), pgtest.Password) {
+			t.Errorf("%s: got %q, want %q in it and no password", what, err, c.want)
+		}
+	}
+	dir := t.TempDir()
+	openURLIn(t, good, dir)
+	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(good), Dir: dir, Now: time.Now}); err == nil || !strings.Contains(err.Error(), "in use by another ecrin") {
+		t.Errorf("one data directory twice: got %v", err)
+	}
+}
+
+func database(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// Two processes that start at once on an empty database change the schema one after the other.
+func TestStartAtOnce(t *testing.T) {
+	long(t)
+	t.Parallel()
+	url := pgtest.Start(t).NewDatabase(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		dir := t.TempDir()
+		wg.Go(func() {
+			s, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: dir, Now: time.Now})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := errors.Join(s.Ping(t.Context()), s.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// work writes and reads from several goroutines until stop, and notes which writes were acknowledged. Failures must be such as a
+// client may see.
+type work struct {
+	s     *meta.Store
+	stop  atomic.Bool
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	acked []string
+
+	failures  atomic.Int64
+	successes [3]atomic.Int64 // writes, refreshs and reads
+}
+
+func (w *work) run(t *testing.T, writers int) {
+	t.Cleanup(func() { // before the store is closed, also when the test has failed
+		w.stop.Store(true)
+		w.wg.Wait()
+	})
+	for i := range writers {
+		w.wg.Go(func() {
+			for n := 0; !w.stop.Load(); n++ {
+				key := fmt.Sprintf("w%d-%d", i, n)
+				ctx := audit.WithLine(t.Context(), line(key))
+				if err := w.s.WriteOnly(ctx, setting(key, fine)); w.judge(t, 0, err) {
+					w.mu.Lock()
+					w.acked = append(w.acked, key)
+					w.mu.Unlock()
+				}
+			}
+		})
+		w.wg.Go(func() {
+			for !w.stop.Load() {
+				w.judge(t, 1, w.s.Refresh(t.Context()))
+				_, err := w.s.Accounts(t.Context())
+				w.judge(t, 2, err)
+			}
+		})
+	}
+}
+
+func (w *work) judge(t *testing.T, what int, err error) bool {
+	if err == nil {
+		w.successes[what].Add(1)
+		return true
+	}
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Code != fault.Unavailable || strings.Contains(err.Error(), pgtest.Password) {
+		t.Errorf("%s: got %v, want Unavailable", []string{"write", "refresh", "read"}[what], err)
+	}
+	w.failures.Add(1)
+	time.Sleep(time.Millisecond) // leave the machine to the server that starts
+	return false
+}
+
+// working waits until each kind of call has succeeded again.
+func (w *work) working(t *testing.T) {
+	t.Helper()
+	var before [3]int64
+	for i := range before {
+		before[i] = w.successes[i].Load()
+	}
+	limit := time.Now().Add(30 * time.Second)
+	for i := range before {
+		for w.successes[i].Load() < before[i]+2 { // the first one may have begun before
+			if time.Now().After(limit) {
+				t.Fatalf("nothing works again after 30 s: successes %v, then %v", before, &w.successes)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// check ends the work and compares what is stored with what was acknowledged, changes and their audit lines alike.
+func (w *work) check(t *testing.T) {
+	t.Helper()
+	w.stop.Store(true)
+	w.wg.Wait()
+	have := " " + stored(t, w.s) + " "
+	lines := " " + pending(t, w.s) + " "
+	for _, key := range w.acked {
+		if !strings.Contains(have, " "+key+" ") {
+			t.Errorf("write %s was acknowledged and is gone", key)
+		}
+		if strings.Count(lines, " "+key+" ") != 1 {
+			t.Errorf("write %s was acknowledged and has %d audit lines", key, strings.Count(lines, " "+key+" "))
+		}
+	}
+	if a, b := len(strings.Fields(have)), len(strings.Fields(lines)); a != b {
+		t.Errorf("%d changes are stored with %d audit lines", a, b)
+	}
+	if len(w.acked) == 0 {
+		t.Error("nothing was acknowledged")
+	}
+	t.Logf("%d writes acknowledged, %d failures", len(w.acked), w.failures.Load())
+}
+
+// A server that restarts or crashes under load loses nothing that was acknowledged, no change is made twice, and the store goes
+// on by itself.
+func TestServerRestarts(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.New(t)
+	store := openURL(t, s.NewDatabase(t), time.Now)
+	metatest.NewWorld(t, store)
+	w := &work{s: store}
+	w.run(t, 4)
+	rounds := 3
+	if slow {
+		rounds = 40
+	}
+	for round := range rounds {
+		w.working(t)
+		if round%2 == 0 {
+			s.Kill()
+		} else {
+			s.Stop()
+		}
+		s.Start(t)
+	}
+	w.working(t)
+	w.check(t)
+}
+
+// While the server is away every call says so soon, no more than a few connections are tried, and when it is back all works.
+func TestServerAway(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.New(t)
+	p := newProxy(t, s.Socket())
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Patience: time.Second})
+	w := metatest.NewWorld(t, store)
+	s.Stop()
+	unavailable := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "the database does not answer") {
+			t.Errorf("%s: got %v, want Unavailable and a text that says so", what, err)
+		}
+	}
+	unavailable("the first write", store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+	before := p.tries.Load()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			for range 10 {
+				unavailable("write", store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+				unavailable("refresh", store.Refresh(t.Context()))
+				unavailable("ping", store.Ping(t.Context()))
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	// 3,000 calls: those that only refresh or write make an attempt for each pause, the reads of Ping one or two each.
+	if tries := p.tries.Load() - before; tries > 2*1000+200 {
+		t.Errorf("3,000 calls made %d attempts to connect", tries)
+	}
+	t.Logf("3,000 calls in %s made %d attempts to connect", took, p.tries.Load()-before)
+	s.Start(t)
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := errors.Join(store.Ping(t.Context()), store.Refresh(t.Context()))
+		if err == nil {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("after the server is back: %v", err)
+		}
+	}
+	w.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+}
+
+// A server that stands still makes errors after the patience, not calls that hang; when it goes on, so does the store.
+func TestServerHangs(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.New(t)
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(s.NewDatabase(t)), Dir: t.TempDir(), Now: time.Now, Patience: 500 * time.Millisecond})
+	w := metatest.NewWorld(t, store)
+	w.Must(store.Refresh(t.Context()))
+	resume := s.Pause(t)
+	start := time.Now()
+	var wg sync.WaitGroup
+	for what, call := range map[string]func() error{
+		"write":   func() error { return store.PutSetting(t.Context(), metatest.Registry, "S", "v") },
+		"read":    func() error { _, err := store.Accounts(t.Context()); return err },
+		"refresh": func() error { return store.Refresh(t.Context()) },
+	} {
+		wg.Go(func() {
+			if err := call(); !errors.Is(err, fault.Unavailable) {
+				t.Errorf("%s: got %v, want Unavailable", what, err)
+			}
+		})
+	}
+	wg.Wait()
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("the calls took %s, want a few times the patience of 0.5 s", d)
+	}
+	resume()
+	work := &work{s: store}
+	work.run(t, 1)
+	work.working(t)
+	work.check(t)
+}
+
+// A write that others do not let begin fails after the patience.
+func TestTurnIsTaken(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.Start(t)
+	url := s.NewDatabase(t)
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now, Patience: 300 * time.Millisecond})
+	w := metatest.NewWorld(t, store)
+	other := openURL(t, url, time.Now)
+	release := other.Hold()
+	if err := store.PutSetting(t.Context(), metatest.Registry, "S", "v"); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "took too long") {
+		t.Errorf("got %v, want Unavailable and a text that says why", err)
+	}
+	release()
+	w.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+}
+
+// A server that becomes a standby refuses changes, and the store goes on when it is the primary again.
+func TestServerBecomesStandby(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.New(t)
+	url := s.NewDatabase(t)
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now, Patience: time.Second})
+	w := metatest.NewWorld(t, store)
+	s.Stop()
+	s.Standby(t)
+	s.Start(t)
+	var err error
+	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		if err = store.PutSetting(t.Context(), metatest.Registry, "S", "v"); err == nil || strings.Contains(err.Error(), "read-only") {
+			break
+		}
+	}
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("a write: got %v, want Unavailable and a text that says why", err)
+	}
+	if _, err := store.Accounts(t.Context()); err != nil {
+		t.Errorf("a read: got %v, want no error", err)
+	}
+	if err := store.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("Ping: got %v, want the reason", err)
+	}
+	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now}); err == nil || !strings.Contains(err.Error(), "is a standby") {
+		t.Errorf("opening a standby: got %v, want a text that says so", err)
+	}
+	s.Exec(t, "postgres", `SELECT pg_promote()`)
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := store.PutSetting(t.Context(), metatest.Registry, "S", "v")
+		if err == nil {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("after the promotion: %v", err)
+		}
+	}
+	w.Must(store.Refresh(t.Context()))
+}
+
+// A connection that is lost at the commit is answered with the truth, whether the commit arrived or not.
+func TestConnectionIsLostAtCommit(t *testing.T) {
+	t.Parallel()
+	s := pgtest.Start(t)
+	for _, c := range []struct {
+		mode proxyMode
+		want string // what is stored
+	}{
+		{dropBefore, "one"},   // it is made again
+		{holdBefore, "one"},   // the server's process waits for the commit and must be ended first
+		{dropAfter, "one"},    // it was made, and must not be made twice
+		{refuseBefore, "one"}, // and nobody can be asked for a while
+		{refuseAfter, "one"},
+	} {
+		t.Run(string(c.mode), func(t *testing.T) {
+			t.Parallel()
+			p := newProxy(t, s.Socket())
+			store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Patience: 3 * time.Second})
+			metatest.NewWorld(t, store)
+			p.mode.Store(c.mode)
+			l := line("L")
+			runs := 0
+			err := store.Write(audit.WithLine(t.Context(), l), func(tx *meta.Tx) error {
+				runs++
+				return setting("one", fine)(tx)
+			})
+			if err != nil {
+				t.Errorf("got %v, want no error: the outcome can be found out", err)
+			}
+			if want := map[bool]int{true: 1, false: 2}[c.mode == dropAfter || c.mode == refuseAfter]; runs != want {
+				t.Errorf("the write ran %d times, want %d", runs, want)
+			}
+			if got := stored(t, store); got != c.want {
+				t.Errorf("stored: got %q, want %q", got, c.want)
+			}
+			if got := pending(t, store); got != "L" || !l.Written() {
+				t.Errorf("audit lines: got %q, written %t, want one", got, l.Written())
+			}
+		})
+	}
+}
+
+// When nobody can be asked what became of a commit, the answer is neither success nor that nothing was stored.
+func TestOutcomeIsUnknown(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.New(t)
+	p := newProxy(t, s.Socket())
+	name := database(t, s.NewDatabase(t))
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(name)), Dir: t.TempDir(), Now: time.Now, Patience: 300 * time.Millisecond})
+	metatest.NewWorld(t, store)
+	for _, mode := range []proxyMode{stopBefore, stopAfter} {
+		p.mode.Store(mode)
+		l := line("L")
+		err := store.Write(audit.WithLine(t.Context(), l), setting(string(mode), fine))
+		if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "whether the change was stored is not known") {
+			t.Errorf("%s: got %v, want Unavailable and a text that says so", mode, err)
+		}
+		if !l.Written() {
+			t.Errorf("%s: the line counts as not written: it would be there twice if the change is", mode)
+		}
+		p.mode.Store(pass)
+		for limit := time.Now().Add(30 * time.Second); store.Ping(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatal("the store does not work again")
+			}
+		}
+	}
+	if got := stored(t, store); got != string(stopAfter) {
+		t.Errorf("stored: got %q, want what was committed", got)
+	}
+}
+
+// proxyMode is what a proxy does with the next COMMIT.
+type proxyMode string
+
+const (
+	pass         proxyMode = "pass"
+	dropBefore   proxyMode = "drop before"   // ends both connections instead of sending it
+	holdBefore   proxyMode = "hold before"   // ends the client's connection; the server waits for more
+	dropAfter    proxyMode = "drop after"    // sends it, waits for the answer, and ends both
+	refuseBefore proxyMode = "refuse before" // like dropBefore, and takes no connections for half a second
+	refuseAfter  proxyMode = "refuse after"
+	stopBefore   proxyMode = "stop before" // like dropBefore, and takes no connections until the mode is set to pass
+	stopAfter    proxyMode = "stop after"
+)
+
+// proxy stands between a store and its server.
+type proxy struct {
+	dir, to string
+	mode    atomic.Value // proxyMode
+	closed  atomic.Int64 // no connections before this time, in nanoseconds
+	tries   atomic.Int64
+	held    sync.WaitGroup
+	ended   chan struct{}
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ecrin-px")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{dir: dir, to: to, ended: make(chan struct{})}
+	p.mode.Store(pass)
+	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = l.Close()
+		close(p.ended)
+		_ = os.RemoveAll(dir)
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.tries.Add(1)
+			go p.serve(c)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) url(database string) string {
+	return "postgres://ecrin:" + pgtest.Password + "@/" + database + "?host=" + url.QueryEscape(p.dir)
+}
+
+func (p *proxy) serve(client net.Conn) {
+	defer client.Close()
+	mode := p.mode.Load().(proxyMode)
+	if mode == pass && p.closed.Load() == 1<<62 {
+		p.closed.Store(0)
+	}
+	if time.Now().UnixNano() < p.closed.Load() {
+		return
+	}
+	server, err := net.Dial("unix", p.to)
+	if err != nil {
+		return
+	}
+	hold := false
+	defer func() {
+		_ = client.Close()
+		if hold {
+			<-p.ended
+		}
+		_ = server.Close()
+	}()
+	answers := make(chan struct{})
+	var mute atomic.Bool
+	go func() {
+		defer close(answers)
+		defer client.Close()
+		b := make([]byte, 32<<10)
+		for {
+			n, err := server.Read(b)
+			if err != nil || mute.Load() {
+				return
+			}
+			if _, err := client.Write(b[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	b := make([]byte, 32<<10)
+	for {
+		n, err := client.Read(b)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(string(b[:n]), "Q") && strings.Contains(string(b[:n]), "COMMIT\x00") {
+			mode := p.mode.Load().(proxyMode)
+			switch mode {
+			case pass:
+			case stopBefore, stopAfter:
+				p.closed.Store(1 << 62)
+			case refuseBefore, refuseAfter:
+				p.closed.Store(time.Now().Add(500 * time.Millisecond).UnixNano())
+				p.mode.Store(pass)
+			default:
+				p.mode.Store(pass)
+			}
+			switch mode {
+			case dropBefore, refuseBefore, stopBefore:
+				return
+			case holdBefore:
+				hold = true
+				return
+			case dropAfter, refuseAfter, stopAfter:
+				mute.Store(true)
+				_, _ = server.Write(b[:n])
+				<-answers // one has come
+				return
+			}
+		}
+		if _, err := server.Write(b[:n]); err != nil && !errors.Is(err, io.EOF) {
+			return
+		}
+	}
+}

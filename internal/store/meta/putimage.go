@@ -1,0 +1,278 @@
+package meta
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Put is an image to be stored: a manifest that was parsed, its bytes, and what it shall be called.
+type Put struct {
+	Manifest  *manifest.Manifest
+	Body      []byte
+	Digest    name.Digest
+	Tags      []name.Tag // none to store it untagged
+	Principal string     // the ARN of who does it, for the tag history
+
+	// RefuseSame makes an identical image under an identical tag fault.ImageAlreadyExists, as the ECR API does.
+	RefuseSame bool
+	// Quotas enforces ECR's quotas of tags for each image.
+	Quotas bool
+}
+
+// MaxDepth is how deep indexes may nest. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
+const (
+	MaxDepth        = 8
+	MaxTagsPerImage = 1000
+)
+
+// PutImage stores an image and moves its tags in one transaction. Pushing a deleted image again restores it.
+//
+// Errors: fault.RepositoryNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists
+// (immutable, on another image), fault.ImageAlreadyExists (with RefuseSame), fault.ManifestInvalid (too deep),
+// fault.LimitExceeded.
+func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
+	children, annotations, err := summarize(p.Manifest)
+	if err != nil {
+		return err
+	}
+	return s.write.do(ctx, func(t *tx) error {
+		now, err := current(t, r)
+		if err != nil {
+			return err
+		}
+		var deleted int64
+		exists, err := t.one(`SELECT deleted_at FROM images WHERE repository = $1 AND digest = $2`, args{r.ID, p.Digest.String()}, &deleted)
+		if err != nil {
+			return err
+		}
+		live := exists && deleted == 0
+		if live && p.RefuseSame && len(p.Tags) == 0 {
+			return alreadyExists(r, p.Digest, "null")
+		}
+		if !live {
+			if exists { // insertImage makes them anew
+				if _, err := t.exec(`DELETE FROM image_references WHERE repository = $1 AND digest = $2`, r.ID, p.Digest.String()); err != nil {
+					return err
+				}
+			}
+			if err := insertImage(t, now, p, children, annotations, micros(s.now())); err != nil {
+				return err
+			}
+		}
+		for _, tag := range p.Tags {
+			if err := s.moveTag(t, now, tag, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func alreadyExists(r Repository, d name.Digest, tag string) error {
+	return fault.ImageAlreadyExists.New("Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", d, tag, r.Name, r.Registry.Account)
+}
+
+func summarize(m *manifest.Manifest) (children []string, annotations string, err error) {
+	seen := map[string]bool{}
+	for _, c := range m.Manifests {
+		if d := c.Digest.String(); !seen[d] {
+			seen[d] = true
+			children = append(children, d)
+		}
+	}
+	if m.Subject != nil && len(m.Annotations) > 0 {
+		text, err := json.Marshal(m.Annotations)
+		if err != nil {
+			return nil, "", fmt.Errorf("encoding annotations: %w", err)
+		}
+		annotations = string(text)
+	}
+	return children, annotations, nil
+}
+
+// insertImage checks that all an image needs is there and stores it, or brings it back.
+func insertImage(t *tx, r Repository, p Put, children []string, annotations string, at int64) error {
+	size, untyped, err := checkBlobs(t, r, p.Manifest)
+	if err != nil {
+		return err
+	}
+	depth, largest, err := checkChildren(t, r, children)
+	if err != nil {
+		return err
+	}
+	if p.Manifest.Kind == manifest.Index {
+		size = largest
+	}
+	subject := ""
+	if p.Manifest.Subject != nil {
+		subject = p.Manifest.Subject.Digest.String()
+	}
+	if _, err := t.exec(`INSERT INTO manifests (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, p.Digest.String(), p.Body); err != nil {
+		return err
+	}
+	if _, err := t.exec(`INSERT INTO images (repository, digest, media_type, artifact_type, subject, annotations, manifest_size, size, depth, pushed_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type, artifact_type = excluded.artifact_type,
+			subject = excluded.subject, annotations = excluded.annotations, size = excluded.size, depth = excluded.depth,
+			tagged = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
+		r.ID, p.Digest.String(), p.Manifest.MediaType, p.Manifest.ArtifactType, subject, annotations, len(p.Body), size, depth, at); err != nil {
+		return err
+	}
+	t.touch(scope{kind: scopeImage, repository: r.ID, ref: name.Reference{Digest: p.Digest}})
+	blobs := p.Manifest.Blobs()
+	digests := make([]name.Digest, len(blobs))
+	for i, b := range blobs {
+		digests[i] = b.Digest
+		if _, err := t.exec(referToBlob, r.ID, p.Digest.String(), b.Digest.String()); err != nil {
+			return err
+		}
+	}
+	t.touchHoldings(r.ID, digests)
+	for _, b := range untyped {
+		if _, err := t.exec(`UPDATE repository_blobs SET media_type = $3 WHERE repository = $1 AND digest = $2 AND media_type = ''`,
+			r.ID, b.Digest.String(), b.MediaType); err != nil {
+			return err
+		}
+	}
+	for _, c := range children {
+		if _, err := t.exec(referToImage, r.ID, p.Digest.String(), c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The references of an image: to its blobs (kind 1) and its children (kind 2).
+const (
+	referToBlob  = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 1) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
+	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
+)
+
+// checkBlobs sums the sizes of config and layers as stored, or names those that the repository does not hold. untyped are
+// those that no manifest has named before.
+func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
+	var missing []string
+	for _, b := range m.Blobs() {
+		var size int64
+		var mediaType string
+		found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{r.ID, b.Digest.String()}, &size, &mediaType)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case !found:
+			missing = append(missing, b.Digest.String())
+		case b.Size >= 0 && b.Size != size:
+			return 0, nil, fault.ManifestInvalid.New("the manifest says that blob %s has %d bytes; it has %d", b.Digest, b.Size, size)
+		}
+		total += size
+		if mediaType == "" {
+			untyped = append(untyped, b)
+		}
+	}
+	if missing != nil {
+		return 0, nil, fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+			clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+	}
+	return total, untyped, nil
+}
+
+// checkChildren tells the depth of an index over these images and the size of the largest.
+func checkChildren(t *tx, r Repository, children []string) (depth int, largest int64, err error) {
+	var missing []string
+	for _, c := range children {
+		var size int64
+		var below int
+		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, args{r.ID, c}, &size, &below)
+		if err != nil {
+			return 0, 0, err
+		}
+		if !found {
+			missing = append(missing, c)
+		}
+		depth, largest = max(depth, below+1), max(largest, size)
+	}
+	if missing != nil {
+		return 0, 0, fault.ReferencedImagesNotFound.New("Images with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+			clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+	}
+	if depth > MaxDepth {
+		return 0, 0, fault.ManifestInvalid.New("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
+	}
+	return depth, largest, nil
+}
+
+func clipList(digests []string) string {
+	const maxListed = 20
+	if len(digests) > maxListed {
+		return strings.Join(digests[:maxListed], ", ") + fmt.Sprintf(", and %d more", len(digests)-maxListed)
+	}
+	return strings.Join(digests, ", ")
+}
+
+// moveTag points a tag at p's image, keeping the tag's history and the tagged state of both images.
+func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
+	var from string
+	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &from)
+	to := p.Digest.String()
+	switch {
+	case err != nil:
+		return err
+	case found && from == to:
+		if p.RefuseSame {
+			return alreadyExists(r, p.Digest, tag.String())
+		}
+		return nil
+	case found && r.Mutability.Freezes(tag):
+		return fault.ImageTagAlreadyExists.New("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, r.Name)
+	}
+	if p.Quotas {
+		var n int
+		if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 1000) q`, args{r.ID, to}, &n); err != nil {
+			return err
+		}
+		if n >= MaxTagsPerImage {
+			return fault.LimitExceeded.New("an image can have at most %d tags", MaxTagsPerImage)
+		}
+	}
+	at := s.now()
+	t.touch(scope{kind: scopeTag, repository: r.ID, ref: name.Reference{Tag: tag}})
+	if _, err := t.exec(`INSERT INTO tags (repository, tag, digest, moved_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (repository, tag) DO UPDATE SET digest = excluded.digest, moved_at = excluded.moved_at`,
+		r.ID, tag.String(), to, micros(at)); err != nil {
+		return err
+	}
+	if err := s.history(t, r.ID, tag.String(), from, to, p.Principal, at); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE images SET tagged = 1 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
+		return err
+	}
+	if found {
+		return untagIfLast(t, r.ID, from)
+	}
+	return nil
+}
+
+func (s *Store) history(t *tx, repository int64, tag, from, to, principal string, at time.Time) error {
+	id, err := t.newID(at)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`INSERT INTO tag_history (id, repository, tag, from_digest, to_digest, moved_at, principal) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		id, repository, tag, from, to, micros(at), principal)
+	return err
+}
+
+// untagIfLast marks an image untagged when no tag names it any more.
+func untagIfLast(t *tx, repository int64, digest string) error {
+	_, err := t.exec(`UPDATE images SET tagged = 0 WHERE repository = $1 AND digest = $2
+		AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2)`, repository, digest)
+	return err
+}

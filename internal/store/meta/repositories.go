@@ -1,0 +1,264 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Repository is one repository of a registry. ID tells it from an earlier one of the same name.
+type Repository struct {
+	ID         int64
+	Registry   name.Registry
+	Name       name.Repo
+	CreatedAt  time.Time
+	Mutability Mutability
+	ScanOnPush bool
+	Encryption string      // EncryptionAES256, KMS or KMS_DSSE
+	KMSKey     string      // "" without KMS
+	Policy     BoundPolicy // the repository policy; without text when there is none
+}
+
+// EncryptionAES256 is the encryption of a repository without KMS keys. Source: ECR API reference, EncryptionConfiguration.
+const EncryptionAES256 = "AES256"
+
+// ARN is the repository's ARN.
+func (r Repository) ARN() string { return r.Registry.RepositoryARN(r.Name.String()) }
+
+// RepositoryNotFound is the answer for a repository that is not there, in ECR's words.
+func RepositoryNotFound(r name.Registry, repo name.Repo) *fault.Error {
+	return fault.RepositoryNotFound.New("The repository with name '%s' does not exist in the registry with id '%s'", repo, r.Account)
+}
+
+const repositoryColumns = `id, account, region, name, created_at, mutability, exclusions, scan_on_push, encryption, kms_key, policy, policy_ids`
+
+func scanRepository(scan func(...any) error) (Repository, error) {
+	var r Repository
+	var account, region, repo, filters, ids string
+	var created int64
+	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption, &r.KMSKey, &r.Policy.Text, &ids)
+	if err != nil {
+		return Repository{}, err
+	}
+	r.CreatedAt = fromMicros(created)
+	if filters != "" {
+		r.Mutability.Filters = strings.Split(filters, " ")
+	}
+	var err1, err2, err3, err4 error
+	r.Policy.IDs, err4 = idsOf(ids)
+	r.Registry.Account, err1 = name.ParseAccount(account)
+	r.Registry.Region, err2 = name.ParseRegion(region)
+	r.Name, err3 = name.ParseRepo(repo)
+	return r, errors.Join(err1, err2, err3, err4)
+}
+
+// CreateRepository stores a new repository with its resource tags and returns it with its ID.
+// Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
+func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags map[string]string) (Repository, error) {
+	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // as it will be read
+	err := s.write.do(ctx, func(t *tx) (err error) {
+		if err := accountExists(t, r.Registry.Account); err != nil {
+			return err
+		}
+		if r.ID, err = t.newID(s.now()); err != nil {
+			return err
+		}
+		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			ON CONFLICT (account, region, name) WHERE deleted_at = 0 DO NOTHING`,
+			r.ID, r.Registry.Account.String(), r.Registry.Region.String(), r.Name.String(), micros(r.CreatedAt), r.Mutability.Mode,
+			strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy.Text, idsText(r.Policy.IDs))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'", r.Name, r.Registry.Account)
+		}
+		return putResourceTags(t, r.ID, resourceTags)
+	})
+	return r, err
+}
+
+// Repository finds a repository. Errors: fault.RepositoryNotFound.
+func (s *Store) Repository(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
+	return cached(&s.cache.repositories, repositoryKey{reg, repo}, func() (Repository, error) {
+		return scanRepository(func(dest ...any) error {
+			err := s.read.row(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE account = $1 AND region = $2 AND name = $3 AND deleted_at = 0`,
+				args{reg.Account.String(), reg.Region.String(), repo.String()}, dest...)
+			if errors.Is(err, sql.ErrNoRows) {
+				return RepositoryNotFound(reg, repo)
+			}
+			return err
+		})
+	})
+}
+
+// Repositories lists a registry's repositories by name, those after the given one, at most limit.
+func (s *Store) Repositories(ctx context.Context, reg name.Registry, after string, limit int) ([]Repository, error) {
+	var all []Repository
+	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repositories
+		WHERE account = $1 AND region = $2 AND name > $3 AND deleted_at = 0 ORDER BY name LIMIT $4`,
+		args{reg.Account.String(), reg.Region.String(), position(after), limit}, func(scan func(...any) error) error {
+			r, err := scanRepository(scan)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
+// DeleteRepository marks a repository deleted with all that is in it; the name is free at once. Without force it must
+// hold no image. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty.
+func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		var one int
+		if !force {
+			found, err := t.one(`SELECT 1 FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT 1`, args{r.ID}, &one)
+			if err != nil {
+				return err
+			}
+			if found {
+				return fault.RepositoryNotEmpty.New("The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", r.Name, r.Registry.Account)
+			}
+		}
+		t.touch(scope{kind: scopeRepositories})
+		if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE id = $1`, r.ID, micros(s.now())); err != nil {
+			return err
+		}
+		_, err := t.exec(`DELETE FROM uploads WHERE repository = $1`, r.ID)
+		return err
+	})
+}
+
+// alive makes sure, inside the transaction, that the repository was not deleted since it was looked up.
+func alive(t *tx, r Repository) error {
+	_, err := current(t, r)
+	return err
+}
+
+// current reads a repository again inside the transaction.
+func current(t *tx, r Repository) (Repository, error) {
+	return scanRepository(func(dest ...any) error {
+		found, err := t.one(`SELECT `+repositoryColumns+` FROM repositories WHERE id = $1 AND deleted_at = 0`, args{r.ID}, dest...)
+		if err == nil && !found {
+			return RepositoryNotFound(r.Registry, r.Name)
+		}
+		return err
+	})
+}
+
+// change runs one statement on a repository that must still be there; $1 of the text is its ID.
+func (s *Store) change(ctx context.Context, r Repository, text string, a ...any) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		t.touch(r.scope())
+		_, err := t.exec(text, append(args{r.ID}, a...)...)
+		return err
+	})
+}
+
+// scope names the repository's settings and policy.
+func (r Repository) scope() scope {
+	return scope{kind: scopeRepository, registry: r.Registry, repo: r.Name}
+}
+
+// SetMutability replaces a repository's tag mutability; it counts for later pushes. Errors: fault.RepositoryNotFound.
+func (s *Store) SetMutability(ctx context.Context, r Repository, m Mutability) error {
+	return s.change(ctx, r, `UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
+}
+
+// SetPolicy replaces a repository's policy; one without text removes it. Errors: fault.RepositoryNotFound.
+func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) error {
+	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
+}
+
+// ReplacePolicy is SetPolicy, but only while the repository still has the policy that it had when r was read; it tells whether it
+// has. Errors: fault.RepositoryNotFound.
+func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) (replaced bool, err error) {
+	err = s.write.do(ctx, func(t *tx) error {
+		replaced = false
+		now, err := current(t, r)
+		if err != nil || now.Policy.Text != r.Policy.Text {
+			return err
+		}
+		t.touch(r.scope())
+		_, err = t.exec(`UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, r.ID, p.Text, idsText(p.IDs))
+		replaced = err == nil
+		return err
+	})
+	return replaced && err == nil, err
+}
+
+// MaxResourceTags is how many resource tags a repository may have. Source: ECR user guide, tagging.
+const MaxResourceTags = 50
+
+func putResourceTags(t *tx, repository int64, resourceTags map[string]string) error {
+	t.touch(scope{kind: scopeResourceTags, repository: repository})
+	for k, v := range resourceTags {
+		if _, err := t.exec(`INSERT INTO repository_labels (repository, label, value) VALUES ($1, $2, $3)
+			ON CONFLICT (repository, label) DO UPDATE SET value = excluded.value`, repository, k, v); err != nil {
+			return err
+		}
+	}
+	if len(resourceTags) == 0 {
+		return nil
+	}
+	var n int
+	if _, err := t.one(`SELECT COUNT(*) FROM repository_labels WHERE repository = $1`, args{repository}, &n); err != nil {
+		return err
+	}
+	if n > MaxResourceTags {
+		return fault.TooManyTags.New("a repository can have at most %d tags; this would make %d", MaxResourceTags, n)
+	}
+	return nil
+}
+
+// PutResourceTags adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
+func (s *Store) PutResourceTags(ctx context.Context, r Repository, resourceTags map[string]string) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		return putResourceTags(t, r.ID, resourceTags)
+	})
+}
+
+// RemoveResourceTags removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
+func (s *Store) RemoveResourceTags(ctx context.Context, r Repository, keys []string) error {
+	return s.write.do(ctx, func(t *tx) error {
+		if err := alive(t, r); err != nil {
+			return err
+		}
+		t.touch(scope{kind: scopeResourceTags, repository: r.ID})
+		for _, k := range keys {
+			if _, err := t.exec(`DELETE FROM repository_labels WHERE repository = $1 AND label = $2`, r.ID, k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ResourceTag is one resource tag.
+type ResourceTag struct{ Key, Value string }
+
+// ResourceTags lists a repository's resource tags by key. It is answered from the cache: do not change it.
+func (s *Store) ResourceTags(ctx context.Context, r Repository) ([]ResourceTag, error) {
+	return cached(&s.cache.resourceTags, r.ID, func() (all []ResourceTag, err error) {
+		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {
+			var one ResourceTag
+			err := scan(&one.Key, &one.Value)
+			all = append(all, one)
+			return err
+		})
+		return all, err
+	})
+}

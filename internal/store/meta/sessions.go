@@ -1,0 +1,148 @@
+package meta
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// limits is the part of a session that only its own requests read.
+type limits struct {
+	Policies   []string          `json:"policies,omitzero"`
+	PolicyARNs []string          `json:"policyArns,omitzero"`
+	Tags       map[string]string `json:"tags,omitzero"`
+	Transitive []string          `json:"transitive,omitzero"`
+	Claims     map[string]string `json:"claims,omitzero"`
+	Source     string            `json:"source,omitzero"`
+}
+
+// sessionKept is how long a session is kept beyond its end: docker tokens outlive it by up to 12 hours.
+const sessionKept = 13 * time.Hour
+
+// PutSession stores a session, and forgets those that ended more than 13 hours ago. Errors: fault.AccountNotFound.
+func (s *Store) PutSession(ctx context.Context, v Session) error {
+	text, err := json.Marshal(limits{v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source})
+	if err != nil {
+		return fmt.Errorf("encoding a session: %w", err)
+	}
+	return s.write.do(ctx, func(t *tx) error {
+		if err := accountExists(t, v.Account); err != nil {
+			return err
+		}
+		forgotten, err := t.exec(`DELETE FROM sessions WHERE expires_at < $1`, micros(v.IssuedAt.Add(-sessionKept)))
+		if err != nil {
+			return err
+		}
+		if forgotten > 0 {
+			t.touch(scope{kind: scopeSessions})
+		}
+		_, err = t.exec(`INSERT INTO sessions (access_key, account, kind, principal, name, sealed_secret, limits, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			v.AccessKey, v.Account.String(), v.Kind, v.Principal, v.Name, v.SealedSecret, string(text), micros(v.IssuedAt), micros(v.ExpiresAt))
+		return err
+	})
+}
+
+// Session finds a session, ended or not, by its access key. It is answered from the cache: do not change what it holds.
+// Errors: fault.AccessKeyNotFound.
+func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) {
+	return cached(&s.cache.sessions, accessKey, func() (Session, error) {
+		v := Session{AccessKey: accessKey}
+		var account, text string
+		var issued, expires int64
+		err := s.read.row(ctx, `SELECT account, kind, principal, name, sealed_secret, limits, issued_at, expires_at FROM sessions WHERE access_key = $1`, args{accessKey},
+			&account, &v.Kind, &v.Principal, &v.Name, &v.SealedSecret, &text, &issued, &expires)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Session{}, fault.AccessKeyNotFound.New("access key %s does not exist", name.Clip(accessKey))
+		}
+		if err != nil {
+			return Session{}, err
+		}
+		v.IssuedAt, v.ExpiresAt = fromMicros(issued), fromMicros(expires)
+		if v.Account, err = name.ParseAccount(account); err != nil {
+			return Session{}, err
+		}
+		var l limits
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			return Session{}, fmt.Errorf("reading the session %s: %w", accessKey, err)
+		}
+		v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source = l.Policies, l.PolicyARNs, l.Tags, l.Transitive, l.Claims, l.Source
+		return v, nil
+	})
+}
+
+// AccessKeysOf lists the keys of one principal (a user's unique id, or the account's digits for its root user), oldest first.
+func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principal string) ([]AccessKey, error) {
+	var all []AccessKey
+	err := s.read.rows(ctx, `SELECT `+keyColumns+` FROM access_keys WHERE account = $1 AND principal = $2`, args{account.String(), principal},
+		func(scan func(...any) error) error {
+			k, err := scanKey(scan)
+			all = append(all, k)
+			return err
+		})
+	slices.SortFunc(all, func(a, b AccessKey) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID)) })
+	return all, err
+}
+
+// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over, and so is a use before the
+// last one that is known. The cache of AccessKey keeps an older use: nobody decides by it, and the lists of keys are read
+// afresh.
+func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
+	return s.write.do(ctx, func(t *tx) error {
+		for id, u := range keys {
+			if _, err := t.exec(`UPDATE access_keys SET last_used_at = $2, last_used_region = $3, last_used_service = $4 WHERE id = $1 AND last_used_at < $2`, id, micros(u.At), u.Region, u.Service); err != nil {
+				return err
+			}
+		}
+		for id, u := range roles {
+			if _, err := t.exec(`UPDATE entities SET last_used_at = $2, last_used_region = $3 WHERE id = $1 AND last_used_at < $2`, id, micros(u.At), u.Region); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SetAlias gives the account an alias that no other account has; "" takes it away. Errors: fault.EntityAlreadyExists,
+// fault.AccountNotFound.
+func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string) error {
+	return s.identity(ctx, func(t *tx) error {
+		if err := accountExists(t, account); err != nil {
+			return err
+		}
+		taken, err := aliasTaken(t, account, alias)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return fault.EntityAlreadyExists.New("The account alias %s already exists.", name.Clip(alias))
+		}
+		_, err = t.exec(`UPDATE accounts SET alias = $2 WHERE id = $1`, account.String(), alias)
+		return err
+	})
+}
+
+// DeleteAlias takes an alias from the account that has it. Errors: fault.NoSuchEntity (it has another one, or none).
+func (s *Store) DeleteAlias(ctx context.Context, account name.Account, alias string) error {
+	return s.identity(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE accounts SET alias = '' WHERE id = $1 AND alias = $2 AND alias <> ''`, account.String(), alias)
+		if err == nil && n == 0 {
+			err = fault.NoSuchEntity.New("The account alias %s cannot be found.", name.Clip(alias))
+		}
+		return err
+	})
+}
+
+// aliasTaken tells, inside the transaction, whether another account has an alias.
+func aliasTaken(t *tx, account name.Account, alias string) (bool, error) {
+	var one int
+	return t.one(`SELECT 1 FROM accounts WHERE alias = $1 AND alias <> '' AND id <> $2`, args{alias, account.String()}, &one)
+}

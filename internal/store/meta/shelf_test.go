@@ -1,0 +1,58 @@
+package meta_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+)
+
+// A value that was read before a change, and comes to the shelf after it, is not kept: whichever way the change drops,
+// and whatever key it names.
+func TestShelfKeepsNothingOlderThanADrop(t *testing.T) {
+	t.Parallel()
+	for what, drop := range map[string]func(s *meta.Shelf){
+		"the key":                  func(s *meta.Shelf) { s.Drop("k") },
+		"another key":              func(s *meta.Shelf) { s.Drop("other") },
+		"all":                      func(s *meta.Shelf) { s.Drop() },
+		"the key, unless it holds": func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return true }) },
+		"the key, as it is old":    func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return false }) },
+	} {
+		s := meta.NewShelf(10)
+		got, err := s.Cached("k", func() (int, error) { drop(s); return 1, nil })
+		if err != nil || got != 1 {
+			t.Errorf("drop of %s: the read itself: got %d, %v, want 1", what, got, err)
+		}
+		if got, _ := s.Cached("k", func() (int, error) { return 2, nil }); got != 2 {
+			t.Errorf("drop of %s while reading: the next read got the old value %d, want 2", what, got)
+		}
+		if got, _ := s.Cached("k", func() (int, error) { return 3, nil }); got != 2 {
+			t.Errorf("drop of %s: what was read undisturbed: got %d, want 2, kept", what, got)
+		}
+	}
+}
+
+func TestShelf(t *testing.T) {
+	t.Parallel()
+	s := meta.NewShelf(3)
+	for i := range 10 {
+		if got, _ := s.Cached(fmt.Sprint(i), func() (int, error) { return i, nil }); got != i || s.Len() > 3 {
+			t.Errorf("value %d: got %d, with %d kept, want at most 3", i, got, s.Len())
+		}
+	}
+	if _, err := s.Cached("bad", func() (int, error) { return 0, errors.New("no") }); err == nil {
+		t.Error("a failed read: got no error")
+	}
+	if got, err := s.Cached("bad", func() (int, error) { return 7, nil }); got != 7 || err != nil {
+		t.Errorf("after a failed read: got %d, %v, want 7: errors are not kept", got, err)
+	}
+	s.DropUnless("bad", func(v int) bool { return v == 7 })
+	if got, _ := s.Cached("bad", func() (int, error) { return 8, nil }); got != 7 {
+		t.Errorf("a value that still holds: got %d, want 7, kept", got)
+	}
+	s.DropUnless("bad", func(v int) bool { return v != 7 })
+	if got, _ := s.Cached("bad", func() (int, error) { return 8, nil }); got != 8 {
+		t.Errorf("a value that does not hold: got %d, want 8, read again", got)
+	}
+}

@@ -1,0 +1,187 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. One process at a time may have it
+// open.
+//
+// Errors have no code and are for who starts the server: the directory cannot be made, read or locked; another process has
+// it open, with a text that names the directory; the file is no database, is damaged, or cannot be written (a full disk, a
+// read-only file system); a newer ecrin has changed its schema; a migration fails; ctx ends.
+func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "ecrin.db")
+	s := newStore(sqliteDialect, lock, now)
+	fail := func(err error) (*Store, error) {
+		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
+	}
+	// Settings stand in the DSN so that every pooled connection has them. FULL makes each commit durable in WAL mode.
+	dsn := func(more url.Values) string {
+		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"}}
+		for k, v := range more {
+			q[k] = append(q[k], v...)
+		}
+		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+	}
+	// The writer changes many pages at once, and the log of 16 MB lets it write a page that changes often only once.
+	db, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
+	if err != nil {
+		return fail(err)
+	}
+	db.SetMaxOpenConns(1)
+	if err := migrate(ctx, db, sqliteDialect); err != nil {
+		return fail(errors.Join(err, db.Close()))
+	}
+	s.write, err = newSQLiteWriter(ctx, db, s.drop)
+	if err != nil {
+		return fail(errors.Join(err, db.Close()))
+	}
+	reader, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"query_only(1)"}}))
+	if err != nil {
+		return fail(err)
+	}
+	s.read = newPool(reader, sqliteReaders)
+	return s, nil
+}
+
+// sqliteReaders is how many reads run at once. modernc.org/sqlite spends its time on the CPU, so more than a few connections
+// only add memory.
+const sqliteReaders = 4
+
+func lockDir(dir string) (*os.File, error) {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
+	switch err := durable.TryLock(f); {
+	case errors.Is(err, durable.ErrLocked):
+		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own", dir), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+var sqliteDialect = dialect{
+	schema: goose.DialectSQLite3,
+	failed: func(err error) bool {
+		var e *sqlite.Error
+		return errors.As(err, &e)
+	},
+	written: func(err error) error {
+		var e *sqlite.Error
+		if errors.As(err, &e) {
+			switch e.Code() & 0xff {
+			case sqlite3.SQLITE_FULL:
+				return fault.Unavailable.New("the disk that holds the database is full: nothing was stored; free some space and repeat").Because(err)
+			case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
+				return fault.Unavailable.New("the database cannot be written now: nothing was stored").Because(err)
+			}
+		}
+		return err
+	},
+}
+
+// noTransaction recognises the answer to ROLLBACK when the database has ended the transaction by itself.
+func noTransaction(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR
+}
+
+// sqliteWriter runs all writes on one connection; the lock of the data directory keeps other processes away.
+type sqliteWriter struct {
+	*grouper
+	db        *sql.DB
+	conn      *sql.Conn
+	tx        *tx
+	drop      func([]scope)
+	ids       idSource
+	lastAudit int64 // the identifier of the newest row of audit_pending since the database was opened
+}
+
+func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqliteWriter, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &sqliteWriter{db: db, conn: conn, drop: drop}
+	// A client that goes away must not undo its neighbours' writes: the transactions have a context of their own.
+	w.tx = &tx{statements: newStatements(conn.PrepareContext), ctx: context.Background(), ids: w}
+	// The clock may stand behind the one that made the last identifiers: they go on growing from there.
+	err = w.tx.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &w.ids.last)
+	if err == nil {
+		// Read before anything is deleted: from here on identifiers grow, also when the table is empty in between, so that
+		// a reader that has seen one never sees it again, or a lower one.
+		err = w.tx.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM audit_pending`, nil, &w.lastAudit)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the last identifiers: %w", err), conn.Close())
+	}
+	w.grouper = newGrouper(w.transact, sqliteDialect.written)
+	go w.run()
+	return w, nil
+}
+
+func (w *sqliteWriter) close() error {
+	w.end()
+	return errors.Join(w.conn.Close(), w.db.Close())
+}
+
+func (w *sqliteWriter) newID(at time.Time) (int64, error) { return w.ids.next(at), nil }
+
+func (w *sqliteWriter) transact(group []*write) (began bool, err error) {
+	t := w.tx
+	t.outbox = outbox{}
+	undo := func(err error) error {
+		settle(group, false)
+		_, rerr := w.conn.ExecContext(t.ctx, `ROLLBACK`)
+		if noTransaction(rerr) {
+			rerr = nil // the database has rolled back by itself
+		}
+		return errors.Join(err, rerr)
+	}
+	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
+		return false, undo(fmt.Errorf("beginning a transaction: %w", err)) // undo: should one be open, the next begin works
+	}
+	wrote, err := t.body(group, sqliteDialect.refusal)
+	if err != nil || !wrote {
+		return true, undo(err)
+	}
+	if len(t.lines) > 0 {
+		w.lastAudit++
+		if err := t.insertLines(w.lastAudit, ""); err != nil {
+			return true, undo(err)
+		}
+	}
+	if _, err := t.exec(`COMMIT`); err != nil {
+		err = undo(fmt.Errorf("committing: %w", err))
+		w.drop(t.scopes) // in case that the database keeps what it says it has not
+		return true, err
+	}
+	w.drop(t.scopes)
+	settle(group, true)
+	return true, nil
+}

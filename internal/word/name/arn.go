@@ -1,0 +1,115 @@
+package name
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// DefaultPartition is the partition of the commercial regions of AWS.
+const DefaultPartition = "aws"
+
+// ARN is an Amazon resource name, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE. It names one thing and is no pattern: policies
+// have patterns of ARNs, which [ParseARN] does not read. The zero ARN means "none".
+//
+// Source: AWS general reference, Amazon Resource Names.
+type ARN struct {
+	Partition string  // aws, or aws followed by words of lower-case letters: aws-cn, aws-us-gov
+	Service   string  // lower-case letters, digits and "-"
+	Region    string  // the text as it is; "" for a resource of no region
+	Account   Account // the owner; the zero Account if the text has nothing or aws in this place
+	AWS       bool    // the text has aws in the place of the account: the owner is AWS itself
+	Resource  string  // the text after the fifth colon, which may contain colons; never ""
+}
+
+// ErrARNAccount is the cause of an error of [ParseARN] about the account alone.
+var ErrARNAccount = errors.New("the account of an ARN is 12 digits, aws or empty")
+
+// ParseARN reads an ARN. Region and Resource are taken as they are. The String of the result is s.
+//
+// Errors: fault.InvalidParameter; it wraps [ErrARNAccount] if only the account is not valid.
+func ParseARN(s string) (ARN, error) {
+	rest, ok0 := strings.CutPrefix(s, "arn:")
+	partition, rest, ok1 := strings.Cut(rest, ":")
+	service, rest, ok2 := strings.Cut(rest, ":")
+	region, rest, ok3 := strings.Cut(rest, ":")
+	account, resource, ok4 := strings.Cut(rest, ":")
+	complete := ok0 && ok1 && ok2 && ok3 && ok4 && resource != ""
+	if !complete || !ValidPartition(partition) || !validService(service) {
+		return ARN{}, fault.InvalidParameter.New("an ARN looks like arn:aws:iam::111122223333:role/ci, got %q", Clip(s))
+	}
+	a := ARN{Partition: partition, Service: service, Region: region, Resource: resource}
+	switch account {
+	case "":
+	case "aws":
+		a.AWS = true
+	default:
+		var err error
+		if a.Account, err = ParseAccount(account); err != nil {
+			return ARN{}, fault.InvalidParameter.New("the account of an ARN is 12 digits, aws or empty, got %q", Clip(s)).Because(ErrARNAccount)
+		}
+	}
+	return a, nil
+}
+
+// ValidPartition reports whether s has the form of a partition: aws, or aws followed by words of lower-case letters, each
+// with "-" before it.
+func ValidPartition(s string) bool {
+	words, ok := strings.CutPrefix(s, "aws")
+	if !ok || words == "" {
+		return ok
+	}
+	for i := range len(words) {
+		letter := 'a' <= words[i] && words[i] <= 'z'
+		last := i == len(words)-1
+		if !letter && (words[i] != '-' || last || words[i+1] == '-') || i == 0 && words[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func validService(s string) bool {
+	for i := range len(s) {
+		if !lowerAlnum(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// String is the text of the ARN; "" for the zero ARN.
+func (a ARN) String() string {
+	if a == (ARN{}) {
+		return ""
+	}
+	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Owner() + ":" + a.Resource
+}
+
+// Owner is the account part of the text: 12 digits, aws or "".
+func (a ARN) Owner() string {
+	if a.AWS {
+		return "aws"
+	}
+	return a.Account.s
+}
+
+// RepositoryARN is the ARN of a repository of this registry. The name may hold wildcards, as in policies.
+func (r Registry) RepositoryARN(name string) string {
+	return "arn:" + r.Region.Partition() + ":ecr:" + r.Region.s + ":" + r.Account.s + ":repository/" + name
+}
+
+// ParseRepositoryARN reads arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME. Errors: fault.InvalidParameter.
+func ParseRepositoryARN(s string) (Registry, Repo, error) {
+	a, err := ParseARN(s)
+	repository, ok := strings.CutPrefix(a.Resource, "repository/")
+	if err == nil && ok && a.Service == "ecr" && a.Account != (Account{}) {
+		region, err1 := ParseRegion(a.Region)
+		repo, err2 := ParseRepo(repository)
+		if err1 == nil && err2 == nil && a.Partition == region.Partition() {
+			return Registry{a.Account, region}, repo, nil
+		}
+	}
+	return Registry{}, Repo{}, fault.InvalidParameter.New("Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'")
+}
