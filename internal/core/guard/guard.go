@@ -178,15 +178,11 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 		return nil
 	}
 	if by.Kind == identity.Operator || by.Kind == identity.NoPrincipal || a.Reserved == ForOperator {
-		who := by.ARN
-		if who == "" {
-			who = "anonymous"
-		}
-		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action", who, a.Action, a.Resource, a.Action)
+		return fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.Resource))
 	}
 	// Nor shall temporary credentials of the root user become lasting ones.
 	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
-		return fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because only the root user of the account and the operator can", by.ARN, a.Action, a.Resource)
+		return fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.Resource))
 	}
 	if err := sessionMay(by, a.Action); err != nil {
 		return err

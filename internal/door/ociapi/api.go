@@ -210,7 +210,7 @@ func (a *API) caller(r *http.Request, region name.Region, route route) (identity
 		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
 	}
 	if !ok || user != "AWS" {
-		return identity.Caller{}, fault.MissingCredentials.New("Not Authorized")
+		return identity.Caller{}, fault.MissingCredentials.New(notAuthorized)
 	}
 	return a.identity.TokenCaller(r.Context(), password, region)
 }
@@ -318,7 +318,7 @@ func (q *request) newImages(ask guard.Ask) []guard.Ask {
 // challenged turns the denial of a caller without credentials into the challenge: with some it may be allowed.
 func (q *request) challenged(err error) error {
 	if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
-		return fault.MissingCredentials.New("Not Authorized").Because(err)
+		return fault.MissingCredentials.New(notAuthorized).Because(err)
 	}
 	return err
 }

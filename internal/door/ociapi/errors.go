@@ -119,6 +119,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	_, _ = w.Write(body) // a client that has gone cannot be told
 }
 
+// notAuthorized is the text of ECR's challenge.
+const notAuthorized = "Not Authorized"
+
 // challenge answers a request without usable credentials, to the letter as ECR does.
 // Source: observed answers of ECR: text body, not JSON; the realm names the host.
 func challenge(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +130,7 @@ func challenge(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusUnauthorized)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte("Not Authorized\n"))
+		_, _ = w.Write([]byte(notAuthorized + "\n"))
 	}
 }
 

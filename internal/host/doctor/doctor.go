@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -198,7 +199,7 @@ func (d *doctor) find(program string) string {
 
 // registryHost returns the registry's ECR name under a domain.
 func (d *doctor) registryHost(domain string) string {
-	return d.Account.String() + ".dkr.ecr." + d.Region.String() + "." + domain
+	return endpoint.RegistryName(name.Registry{Account: d.Account, Region: d.Region}, domain)
 }
 
 // withPort returns a name with the server's port, as in image names.

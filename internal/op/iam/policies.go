@@ -59,7 +59,7 @@ func policyARN(arn string) error {
 // account here. Source: IAM user guide, AWS managed policies.
 func (m *ManagedPolicy) own(c identity.Caller, action string) (meta.Entity, error) {
 	if m.AWS != nil {
-		return meta.Entity{}, fault.AccessDenied.New("User: %s is not authorized to perform: iam:%s on resource: policy %s", c.ARN, action, m.ARN)
+		return meta.Entity{}, fault.AccessDenied.New("%s", policy.Refusal(c.ARN, "iam:"+action, "policy "+m.ARN))
 	}
 	return m.Entity, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -245,7 +246,7 @@ type assumed struct {
 // exists refuses a role that does not exist any more, whoever has its name now. Credentials of a role that is deleted right
 // after this are good for nothing, because they belong to its unique id.
 func (s *Service) exists(ctx context.Context, c identity.Caller, a *Assumption, action string) error {
-	denied := fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s because no role trust policy allows the %s action", c.ARN, action, a.arn, action)
+	denied := fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerTrust, c.ARN, action, a.arn))
 	if a.role == nil {
 		return denied
 	}

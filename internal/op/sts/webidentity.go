@@ -12,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
 	"github.com/ecrin-dev/ecrin/internal/net/oidc"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
@@ -155,7 +156,7 @@ func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststype
 // Source: STS API reference, AssumeRoleWithWebIdentity.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if c != v.caller() {
-		return nil, fault.AccessDenied.New("User: %s is not authorized to perform: %s on resource: %s", c.ARN, actionAssumeWeb, in.RoleArn)
+		return nil, fault.AccessDenied.New("%s", policy.Refusal(c.ARN, actionAssumeWeb, in.RoleArn))
 	}
 	if err := s.exists(ctx, c, &v.Assumption, actionAssumeWeb); err != nil {
 		return nil, err

@@ -175,7 +175,12 @@ func (m *Map) RegistryHost(h Host, r name.Registry) string {
 			domain = "amazonaws.com.cn"
 		}
 	}
-	return r.Account.String() + ".dkr.ecr." + r.Region.String() + "." + domain + port
+	return RegistryName(r, domain) + port
+}
+
+// RegistryName returns the host name of a registry below a domain, as AWS makes it.
+func RegistryName(r name.Registry, domain string) string {
+	return r.Account.String() + ".dkr.ecr." + r.Region.String() + "." + domain
 }
 
 // String returns the host as the client sent it, in lower case.

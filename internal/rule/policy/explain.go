@@ -139,6 +139,20 @@ func (t *test) describe(c *Context) string {
 	return fmt.Sprintf("%s %s: %s", t.operator.Text, name.Clip(t.source.Key), has)
 }
 
+// Refusal returns the words with which AWS begins every message to a caller whose request is denied. An empty caller is the
+// anonymous one. What follows them is the reason. Source: IAM user guide, troubleshooting access denied messages.
+func Refusal(caller, action, resource string) string {
+	if caller == "" {
+		caller = "anonymous"
+	}
+	return "User: " + caller + " is not authorized to perform: " + action + " on resource: " + resource
+}
+
+// Unallowed returns the message to a caller whose request no policy of a layer allows.
+func Unallowed(l Layer, caller, action, resource string) string {
+	return denial(l).Text(&Request{Caller: Caller{ARN: caller}, Action: action, Resource: resource})
+}
+
 // Text returns the message that AWS sends to a caller whose request the decision denies; it is empty when the decision
 // allows.
 // Source: IAM user guide, troubleshooting access denied messages.
@@ -146,11 +160,7 @@ func (d Decision) Text(r *Request) string {
 	if d.Allowed() {
 		return ""
 	}
-	who := r.Caller.ARN
-	if who == "" {
-		who = "anonymous"
-	}
-	text := "User: " + who + " is not authorized to perform: " + r.Action + " on resource: " + r.Resource
+	text := Refusal(r.Caller.ARN, r.Action, r.Resource)
 	if d.Verdict == ExplicitlyDenied {
 		article := "a "
 		switch d.Layer {

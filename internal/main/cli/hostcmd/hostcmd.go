@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/host/doctor"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Server is what the commands have to know about the server. Fields may be empty where a flag of the command fills them.
@@ -76,8 +78,20 @@ func (s Server) hosts() ([]string, error) {
 	} else {
 		domains = slices.DeleteFunc(domains, func(d string) bool { return d == "amazonaws.com" })
 	}
+	if s.Account == "" || s.Region == "" {
+		return hosts, nil
+	}
+	account, err := name.ParseAccount(s.Account)
+	if err != nil {
+		return nil, err
+	}
+	region, err := name.ParseRegion(s.Region)
+	if err != nil {
+		return nil, err
+	}
 	for _, domain := range domains {
-		if host := withPort(s.Account + ".dkr.ecr." + s.Region + "." + domain); s.Account != "" && s.Region != "" && !slices.Contains(hosts, host) {
+		host := withPort(endpoint.RegistryName(name.Registry{Account: account, Region: region}, domain))
+		if !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
