@@ -1,23 +1,23 @@
 package fault
 
-// Class is what a failure means to whoever called, whatever the thing is that it is about. A surface has a form for each class,
-// and a table of the codes whose form is another one. The zero Class is none.
+// Class is the meaning of a failure for the caller, independent of the kind of resource. A surface has a wire form for
+// each class, and a table of the codes whose wire form differs from that of their class. The zero Class is not a class.
 type Class uint8
 
 // The classes.
 const (
 	_                    Class = iota
-	ClassInternal              // a mistake of this program, or a broken machine
-	ClassUnavailable           // it cannot be done now, here or where it depends on others; the same request may succeed later
-	ClassThrottled             // the caller asks too often
-	ClassTooLarge              // the request is larger than what is read
+	ClassInternal              // a bug of this program, or a failure of the machine
+	ClassUnavailable           // the server or another service cannot do it now; a later attempt may succeed
+	ClassThrottled             // the caller sends too many requests
+	ClassTooLarge              // the request exceeds a size limit
 	ClassTimeout               // the request did not arrive in time
-	ClassUnauthenticated       // it is not known who calls: credentials are absent, wrong, or have ended
-	ClassDenied                // the caller is known and may not do it
-	ClassUnsupported           // there is no such operation
-	ClassNotFound              // the thing does not exist
-	ClassConflict              // the state of the thing, or of another one, does not permit it
-	ClassQuota                 // there would be more of something than is permitted
+	ClassUnauthenticated       // the caller is unknown: credentials are missing, wrong or expired
+	ClassDenied                // the caller is known and lacks the permission
+	ClassUnsupported           // the operation does not exist
+	ClassNotFound              // the resource does not exist
+	ClassConflict              // the state of this or another resource does not permit the operation
+	ClassQuota                 // the operation would exceed a permitted number
 	ClassInvalid               // a value of the request, or the request as a whole, breaks a rule
 	endClass
 )
@@ -28,7 +28,7 @@ var classNames = [...]string{
 	ClassNotFound: "not found", ClassConflict: "conflict", ClassQuota: "quota", ClassInvalid: "invalid",
 }
 
-// String gives the name of the class, for logs and metrics.
+// String returns the name of the class, for logs and metrics; "Class(0)" if c is not one of the constants.
 func (c Class) String() string {
 	if int(c) < len(classNames) && classNames[c] != "" {
 		return classNames[c]
@@ -36,7 +36,8 @@ func (c Class) String() string {
 	return "Class(0)"
 }
 
-// Classes lists every class, so that a surface can prove its table complete.
+// Classes returns every class, in the order of the constants. Tests use it to check that the table of a surface is
+// complete.
 func Classes() []Class {
 	var all []Class
 	for c := ClassInternal; c < endClass; c++ {

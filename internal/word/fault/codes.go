@@ -1,46 +1,46 @@
 package fault
 
-// Code names one kind of failure, whatever surface it is shown on. The zero Code is not a failure.
+// Code is one kind of failure, independent of the surface that reports it. The zero Code is not a failure.
 type Code uint16
 
-// The codes. Where a name says all, there is no comment.
+// The codes. A code whose name is sufficient has no comment.
 const (
 	_                    Code = iota
-	Internal                  // our own mistake or a broken machine
-	Unavailable               // the server cannot do it now (starting, stopping, disk full); repeating later may work
-	RequestTooLarge           // a body or a document beyond its limit
+	Internal                  // a bug of this program, or a failure of the machine
+	Unavailable               // the server cannot do it now (starting, stopping, disk full); a later attempt may succeed
+	RequestTooLarge           // a body or a document exceeds its size limit
 	RequestTimeout            // the client did not send its request in time
-	MalformedRequest          // the request cannot be read at all
+	MalformedRequest          // the request cannot be parsed
 	InvalidParameter          // one value of the request breaks its rule
 	Validation                // the request as a whole breaks a rule of the newer operations
-	UnknownOperation          // no such operation or route
-	UnsupportedOperation      // an operation of the model that this build does not have
-	MethodNotAllowed          // the route exists, the method does not
-	Throttled                 // too many requests
-	MissingCredentials        // no credentials at all
-	IncompleteSignature       // credentials that lack a part
-	SignatureMismatch         // the signature was not made with that key, or is outside its time
+	UnknownOperation          // the operation or route does not exist
+	UnsupportedOperation      // the model has the operation, this build does not implement it
+	MethodNotAllowed          // the route exists but does not have the method
+	Throttled                 // the caller sends too many requests
+	MissingCredentials        // the request has no credentials
+	IncompleteSignature       // the credentials lack a part
+	SignatureMismatch         // the signature was not made with the key, or its time is out of range
 	UnknownAccessKey          // the access key id or session token is not valid here
-	ExpiredCredentials        // the session token or docker token is past its end
-	TokenInvalid              // a docker password that is not a token of this installation and region
-	AccessDenied              // the caller may not do it
+	ExpiredCredentials        // the session token or docker token has expired
+	TokenInvalid              // the docker password is not a token of this installation and region
+	AccessDenied              // the caller lacks the permission
 	RegistryUnresolved        // the host, path, scope and registryId do not name one registry
-	NameInvalid               // a repository name outside the grammar
-	TagInvalid                // a tag outside the grammar
-	DigestInvalid             // a digest outside the grammar, or content that does not have it
-	SizeInvalid               // a body that is not as long as declared
-	RangeInvalid              // an upload chunk that does not start where the upload ends
+	NameInvalid               // a repository name does not match the grammar
+	TagInvalid                // a tag does not match the grammar
+	DigestInvalid             // a digest does not match the grammar, or content has another digest
+	SizeInvalid               // a body does not have the declared length
+	RangeInvalid              // an upload chunk does not start where the upload ends
 	RepositoryNotFound
 	RepositoryAlreadyExists
 	RepositoryNotEmpty
 	RepositoryPolicyNotFound
 	ImageNotFound
 	ImageAlreadyExists
-	ImageTagAlreadyExists // an immutable tag that names another image
+	ImageTagAlreadyExists // an immutable tag refers to another image
 	ImageDigestDoesNotMatch
-	ImageReferenced          // an image that an index of the repository names
-	ManifestInvalid          // a manifest that cannot be understood, or breaks a rule of its kind
-	ManifestUnsupported      // a manifest of a kind that is not stored
+	ImageReferenced          // an index of the repository refers to the image
+	ManifestInvalid          // a manifest cannot be parsed, or breaks a rule of its media type
+	ManifestUnsupported      // a manifest has a media type that is not stored
 	LayersNotFound           // a manifest names layers that the repository does not hold
 	ReferencedImagesNotFound // an index names images that the repository does not hold
 	LayerInaccessible
@@ -49,9 +49,9 @@ const (
 	BlobNotFound
 	EmptyUpload
 	UploadNotFound
-	InvalidLayer     // a finished upload that does not have the digest announced
-	InvalidLayerPart // a layer part that does not follow the last one
-	UploadConflict   // two writers of one upload
+	InvalidLayer     // a completed upload does not have the declared digest
+	InvalidLayerPart // a layer part does not start after the last byte received
+	UploadConflict   // another request writes to the upload, or has written to it
 	LimitExceeded
 	TooManyTags
 	InvalidTagParameter
@@ -61,28 +61,28 @@ const (
 	AccessKeyNotFound
 	AccessKeyLimit
 	TokenNotFound
-	NoSuchEntity                // an IAM entity that does not exist
-	EntityAlreadyExists         // an IAM entity whose name is taken
-	DeleteConflict              // an IAM entity that something still hangs on
-	InvalidInput                // a value that an IAM operation does not take
-	MalformedPolicyDocument     // a policy that cannot be read, in IAM and STS
-	PolicyNotAttachable         // a managed policy that is only for AWS services
-	UnmodifiableEntity          // a service-linked role, which its service manages
-	PolicyEvaluation            // a simulation that cannot be done
-	PackedPolicyTooLarge        // session policies and tags beyond what a session holds
-	ExpiredWebIdentity          // a web identity token past its end
-	InvalidIdentityToken        // a web identity token that is not valid here
-	IDPCommunication            // the identity provider cannot be asked
+	NoSuchEntity                // an IAM entity does not exist
+	EntityAlreadyExists         // the name of an IAM entity is in use
+	DeleteConflict              // an IAM entity still has attached or contained entities
+	InvalidInput                // an IAM operation does not accept a value
+	MalformedPolicyDocument     // a policy cannot be parsed, in IAM and STS
+	PolicyNotAttachable         // a managed policy is only for AWS services
+	UnmodifiableEntity          // a service-linked role can be changed only by its service
+	PolicyEvaluation            // a policy simulation cannot be done
+	PackedPolicyTooLarge        // session policies and tags exceed the size that a session may have
+	ExpiredWebIdentity          // a web identity token has expired
+	InvalidIdentityToken        // a web identity token is not valid here
+	IDPCommunication            // the identity provider cannot be reached
 	IDPRejectedClaim            // the identity provider, or its configuration, refuses a claim
-	InvalidAuthorizationMessage // an encoded denial that this installation did not make
-	RegistryPolicyNotFound      // a registry without a policy
-	ControlPolicyNotFound       // a control policy that does not exist
-	RequestNotFound             // no audit line has the request id
-	TargetChanged               // what was decided about is not what is there any more; the request starts again
+	InvalidAuthorizationMessage // an encoded authorization message was not made by this installation
+	RegistryPolicyNotFound      // the registry has no policy
+	ControlPolicyNotFound       // a control policy does not exist
+	RequestNotFound             // no line of the audit trail has the request id
+	TargetChanged               // the target has changed since the decision; the request starts again
 	end
 )
 
-// codes has the name and the class of every code.
+// codes holds the name and the class of every code.
 var codes = [...]struct {
 	name  string
 	class Class
@@ -162,7 +162,7 @@ var codes = [...]struct {
 	TargetChanged:               {"TargetChanged", ClassUnavailable},
 }
 
-// String gives the code's name, for logs and metrics.
+// String returns the name of the code, for logs and metrics; "Code(0)" if c is not one of the constants.
 func (c Code) String() string {
 	if int(c) < len(codes) && codes[c].name != "" {
 		return codes[c].name
@@ -170,7 +170,7 @@ func (c Code) String() string {
 	return "Code(0)"
 }
 
-// Class is the class of the code; ClassInternal for a Code that is none of the constants.
+// Class returns the class of the code; ClassInternal if c is not one of the constants.
 func (c Code) Class() Class {
 	if int(c) < len(codes) && codes[c].class != 0 {
 		return codes[c].class
@@ -178,7 +178,8 @@ func (c Code) Class() Class {
 	return ClassInternal
 }
 
-// Codes lists every code, so that a surface can prove its table complete.
+// Codes returns every code, in the order of the constants. Tests use it to check that the table of a surface is
+// complete.
 func Codes() []Code {
 	all := make([]Code, 0, end-1)
 	for c := Internal; c < end; c++ {

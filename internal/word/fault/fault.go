@@ -1,9 +1,10 @@
-// Package fault is the error that crosses package borders: a code, a text for the client, and a private cause.
+// Package fault defines the error that crosses package borders: a code, a text for the client, and a private cause.
 //
-// Code that knows the meaning of a failure makes an *Error with [Code.New]; everything else wraps with fmt.Errorf.
-// An error without a code is the program's own fault: a client sees "internal error" and its request id, never the
-// text. Each Code has a [Class], from which a surface derives the form on the wire; the surface's table has the codes
-// whose form is another one. A test of each surface walks [Codes] and [Classes].
+// A function that knows the meaning of a failure makes an *Error with [Code.New]; every other function wraps the error
+// with fmt.Errorf. An error without a code is an internal error: the client receives "internal error" and the request
+// id, never the text. Each Code has a [Class], from which a surface derives the wire form; the table of the surface
+// lists the codes whose wire form differs from that of their class. A test of each surface checks all [Codes] and
+// [Classes].
 package fault
 
 import (
@@ -14,26 +15,26 @@ import (
 // Error is a failure whose meaning is known.
 type Error struct {
 	Code   Code
-	Public string         // shown to the client; never built from Err
-	Fields map[string]any // modelled members of the wire error, such as lastValidByteReceived; nil when there are none
+	Public string         // shown to the client; never made from Err
+	Fields map[string]any // members of the modelled exception, such as lastValidByteReceived; nil if it has none
 	Err    error          // for the log only; may be nil
 }
 
-// New makes an error with a text that the client may see.
+// New returns an error with code c and a public text, formatted like fmt.Sprintf. The client sees the text.
 func (c Code) New(format string, args ...any) *Error {
 	return &Error{Code: c, Public: fmt.Sprintf(format, args...)}
 }
 
-// Error lets a Code stand as the target of errors.Is.
+// Error returns the name of the code. It makes a Code an error, so that it can be the target of errors.Is.
 func (c Code) Error() string { return c.String() }
 
-// Because records the private cause and returns e.
+// Because sets the private cause of e and returns e.
 func (e *Error) Because(cause error) *Error {
 	e.Err = cause
 	return e
 }
 
-// With adds one modelled member to the wire error and returns e.
+// With sets one member of the modelled exception and returns e.
 func (e *Error) With(member string, value any) *Error {
 	if e.Fields == nil {
 		e.Fields = map[string]any{}
@@ -42,7 +43,7 @@ func (e *Error) With(member string, value any) *Error {
 	return e
 }
 
-// Error gives the full text, cause included: for logs.
+// Error returns the code, the public text and the cause, for logs.
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return e.Code.String() + ": " + e.Public + ": " + e.Err.Error()
@@ -50,17 +51,17 @@ func (e *Error) Error() string {
 	return e.Code.String() + ": " + e.Public
 }
 
-// Unwrap gives the private cause.
+// Unwrap returns the private cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is makes errors.Is(err, fault.RepositoryNotFound) work.
+// Is reports whether target is the code of e, so that errors.Is(err, fault.RepositoryNotFound) works.
 func (e *Error) Is(target error) bool {
 	c, ok := target.(Code)
 	return ok && c == e.Code
 }
 
-// From returns the coded error in err's chain, or an [Internal] one that keeps err as its cause.
-// From(nil) is nil.
+// From returns the first *Error in the chain of err. If the chain has a bare Code, From returns an error with that code
+// and err as its cause; otherwise an [Internal] error with err as its cause. From(nil) returns nil.
 func From(err error) *Error {
 	if err == nil {
 		return nil
