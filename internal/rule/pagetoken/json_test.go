@@ -12,7 +12,7 @@ type position struct {
 	Digest, Tag string
 }
 
-// A page token is read only as it was made, for the listing that it was made for.
+// OpenJSON accepts only the tokens that SealJSON made, each only for its listing.
 func FuzzPageToken(f *testing.F) {
 	s := sealer("ecr")
 	at := position{PushedAt: 1_700_000_000_000_000, Digest: "sha256:ab", Tag: "latest"}
@@ -30,16 +30,16 @@ func FuzzPageToken(f *testing.F) {
 		err := s.Listing(scope).OpenJSON(token, &got)
 		switch {
 		case token == "" && (err != nil || got != position{}):
-			t.Errorf("OpenJSON of no token: got %+v, %v", got, err)
+			t.Errorf(`OpenJSON("") = %+v, %v; want the zero position`, got, err)
 		case token != "" && err == nil && (scope != "images 1 " || got != at):
-			t.Errorf("Listing(%q).OpenJSON(%q) gives %+v, which was never sealed", scope, token, got)
+			t.Errorf("Listing(%q).OpenJSON(%q) = %+v, which was never sealed", scope, token, got)
 		case err != nil && got != position{}:
-			t.Errorf("Listing(%q).OpenJSON(%q) fails and gives %+v", scope, token, got)
+			t.Errorf("Listing(%q).OpenJSON(%q): got an error and %+v, want only the error", scope, token, got)
 		}
 	})
 }
 
-// A position of another form than the reader wants is an error of the token.
+// OpenJSON refuses a token whose position does not have the type of the destination.
 func TestOpenJSONRefusesOtherForms(t *testing.T) {
 	t.Parallel()
 	l := sealer("ecr").Listing("images")

@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// sealer has a key of its own for each name.
+// sealer returns a Sealer with the given key.
 func sealer(key string) pagetoken.Sealer {
 	return pagetoken.New(func(data []byte) []byte {
 		h := hmac.New(sha256.New, []byte(key))
@@ -29,15 +29,15 @@ func TestTokenGivesThePosition(t *testing.T) {
 			t.Errorf("Open(Seal(%q)) = %q, %v", want, got, err)
 		}
 		if got, want := len(token), pagetoken.Length(len(want)); got != want {
-			t.Errorf("a token of %q has %d characters, Length says %d", token, got, want)
+			t.Errorf("a token of %q : got %d characters, Length returns %d", token, got, want)
 		}
 		if strings.Trim(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			t.Errorf("the token %q has characters that a URL escapes", token)
+			t.Errorf("the token %q has characters that must be escaped in a URL", token)
 		}
 	}
 }
 
-// A token is good for one listing of one API.
+// A token is valid only for one listing of one API.
 func TestTokenOfAnotherListing(t *testing.T) {
 	t.Parallel()
 	token := sealer("ecr").Listing("images", "7").Seal("x")
@@ -55,7 +55,7 @@ func TestTokenOfAnotherListing(t *testing.T) {
 			t.Errorf("a listing %s opens the token: %q, %v; want InvalidParameter", what, got, err)
 		}
 	}
-	// A position that continues the scope of another listing is not its token.
+	// The scope (a, b) with position c must not equal the scope (a) with a position that begins with b.
 	one, other := sealer("ecr").Listing("a"), sealer("ecr").Listing("a", "b")
 	if got, err := one.Open(other.Seal("c")); err == nil {
 		t.Errorf("the listing (a) opens a token of (a, b): %q", got)
@@ -77,7 +77,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Whatever is read was made, for the same listing.
+// Open accepts only the token that Seal made for the same listing.
 func FuzzOpen(f *testing.F) {
 	made := sealer("ecr").Listing("images", "1")
 	const position = `{"digest":"sha256:00"}`
@@ -94,7 +94,7 @@ func FuzzOpen(f *testing.F) {
 		case err != nil && (!errors.Is(err, fault.InvalidParameter) || got != ""):
 			t.Errorf("Open(%q) = %q, %v; want nothing and InvalidParameter", token, got, err)
 		case err == nil && (operation != "images" || argument != "1" || token != good || got != position):
-			t.Errorf("Listing(%q, %q).Open(%q) = %q, which nobody has made", operation, argument, token, got)
+			t.Errorf("Listing(%q, %q).Open(%q) = %q, want an error: this token was not made by Seal", operation, argument, token, got)
 		}
 	})
 }
