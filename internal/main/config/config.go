@@ -1,4 +1,5 @@
-// Package config is the configuration of a server: one file, the environment and flags, in this order.
+// Package config reads and checks the configuration of a server: the defaults, one file, the environment and flags.
+// Each overrides those before it.
 package config
 
 import (
@@ -23,62 +24,66 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// Config is everything that can be set. The comment of each field is its reference.
+// Config holds all settings. The comment of each field is its reference documentation.
 type Config struct {
-	// Data is the directory of the database, the blobs and the master key. It is made when missing. Default ./ecrin-data.
+	// Data is the directory of the database, the blobs and the master key. It is created if missing. Default
+	// ./ecrin-data.
 	Data string `yaml:"data"`
-	// Database is the address of a PostgreSQL database, postgres://USER:PASSWORD@HOST/NAME, for the metadata; the directory of
-	// Data then keeps the rest. It is a secret: better in the file or the environment than on the command line, which other
-	// users of the machine can read. Default none: SQLite, in the directory of Data.
+	// Database is the address of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; the
+	// directory Data then holds the rest. It is a secret: set it in the file or the environment rather than on the
+	// command line, which other users of the machine can read. Default none: SQLite, in the directory Data.
 	Database secret.String `yaml:"database"`
-	// Listen are the addresses to serve on, HOST:PORT; port 0 takes a free one. Default 127.0.0.1:5100.
+	// Listen lists the addresses to serve on, HOST:PORT; port 0 selects a free port. Default 127.0.0.1:5100.
 	Listen []string `yaml:"listen"`
-	// Account is the 12-digit default account, made at the first start. Default 000000000000.
+	// Account is the 12-digit default account, created at the first start. Default 000000000000.
 	Account string `yaml:"account"`
 	// Region is the region of the default registry. Default us-east-1.
 	Region string `yaml:"region"`
-	// Domains are served like amazonaws.com: with ecr.example.com, 111122223333.dkr.ecr.eu-west-1.ecr.example.com is a
-	// registry and api.ecr.eu-west-1.ecr.example.com its API. Default none.
+	// Domains lists domains that are served like amazonaws.com: with ecr.example.com,
+	// 111122223333.dkr.ecr.eu-west-1.ecr.example.com is a registry and api.ecr.eu-west-1.ecr.example.com its API.
+	// Default none.
 	Domains []string `yaml:"domains"`
-	// TLS is how connections are secured. Default off.
+	// TLS configures how connections are secured. Default off.
 	TLS TLS `yaml:"tls"`
-	// CreateOnPush makes a repository that a push names and that does not exist. Default false.
+	// CreateOnPush creates the repository that a push names if it does not exist. Default false.
 	CreateOnPush bool `yaml:"create_on_push"`
-	// StrictECR lists departures of ECR from the OCI specification to take over: all, none, or names joined by commas
+	// StrictECR lists the departures of ECR from the OCI specification to apply: all, none, or names joined by commas
 	// (see docs/ecr-divergences.md). Default none.
 	StrictECR string `yaml:"strict_ecr"`
-	// Anonymous lets clients without credentials in, as far as repository policies with the principal * allow. Default false:
-	// then every request without credentials is refused, whatever policies say.
+	// Anonymous admits requests without credentials where repository policies with the principal * allow them. Default
+	// false: every request without credentials is refused, regardless of policies.
 	Anonymous bool `yaml:"anonymous"`
-	// TrustedProxies are addresses or ranges, such as 10.0.0.0/8, of proxies in front of the server: what they say in
-	// X-Forwarded-For and X-Forwarded-Proto is believed. Default none.
+	// TrustedProxies lists addresses or ranges, such as 10.0.0.0/8, of proxies in front of the server. X-Forwarded-For
+	// and X-Forwarded-Proto are read only in requests from these addresses. Default none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
-	// Organization is what policies see in aws:PrincipalOrgID and aws:ResourceOrgID, for every account: o- and 10 to 32 small
-	// letters or digits. Default none.
+	// Organization is the value of the condition keys aws:PrincipalOrgID and aws:ResourceOrgID for every account: o-
+	// and 10 to 32 lower-case letters or digits. Default none.
 	Organization string `yaml:"organization"`
-	// ManagementAccount is the account that service and resource control policies do not bind. Default none.
+	// ManagementAccount is the account to which service and resource control policies do not apply. Default none.
 	ManagementAccount string `yaml:"management_account"`
-	// EgressAllow are addresses or ranges that the server may dial although they are private, loopback or link-local: an
-	// identity provider in the own network. Default none; public addresses are always allowed.
+	// EgressAllow lists addresses or ranges that the server may dial although they are private, loopback or link-local,
+	// such as that of an identity provider in the same network. Default none; public addresses are always allowed.
 	EgressAllow []string `yaml:"egress_allow"`
-	// EgressDeny are addresses or ranges that the server may not dial, whatever else allows them. Default none.
+	// EgressDeny lists addresses or ranges that the server may not dial; it overrides EgressAllow. Default none.
 	EgressDeny []string `yaml:"egress_deny"`
-	// EgressCA is a PEM file with certificates of private CAs that are trusted besides the system's when the server dials out.
+	// EgressCA is a PEM file with certificates of private CAs. The server trusts them in addition to the CAs of the
+	// system when it dials out. Default none.
 	EgressCA string `yaml:"egress_ca"`
-	// AuditKeep is how much of the audit trail is kept in DATA/audit, in MiB; the oldest files beyond it are deleted. Default
-	// 1024.
+	// AuditKeep is the size, in MiB, up to which the audit trail is kept in DATA/audit; the oldest files beyond it are
+	// deleted. Default 1024.
 	AuditKeep int `yaml:"audit_keep"`
-	// LogLevel is debug, info, warn or error. Requests are logged at info, failed ones of the server at error. Default info.
+	// LogLevel is debug, info, warn or error. Requests are logged at level info, requests that end with status 500 or
+	// higher at level error. Default info.
 	LogLevel string `yaml:"log_level"`
-	// StopTimeout is how long requests in flight may take to finish when the server stops. Default 30s.
+	// StopTimeout is the time that requests in flight have to finish when the server stops. Default 30s.
 	StopTimeout time.Duration `yaml:"stop_timeout"`
 }
 
-// TLS says how connections are secured.
+// TLS holds the settings of TLS.
 type TLS struct {
-	// Mode is off, auto (a private CA in DATA/tls, and a certificate made for each name), or files.
+	// Mode is off, auto (a private CA in DATA/tls, which issues a certificate for each name), or files.
 	Mode string `yaml:"mode"`
-	// Cert and Key are PEM files for mode files; they are read again when they change.
+	// Cert and Key are the PEM files of mode files; they are read again when they change.
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
 }
@@ -90,7 +95,7 @@ const (
 	TLSFiles = "files"
 )
 
-// Default is the configuration without a file, environment or flags.
+// Default returns the configuration without a file, environment or flags.
 func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
@@ -98,7 +103,9 @@ func Default() Config {
 	}
 }
 
-// Read lays a YAML file over c. Unknown keys are errors.
+// Read sets the fields of c that a YAML file contains, and keeps the others.
+//
+// Errors: a file that cannot be read, and those of Parse.
 func (c *Config) Read(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -110,7 +117,9 @@ func (c *Config) Read(path string) error {
 	return nil
 }
 
-// Parse lays YAML text over c. Unknown keys are errors.
+// Parse sets the fields of c that a YAML text contains, and keeps the others.
+//
+// Errors: invalid YAML, more than one document, unknown keys, values of a wrong type.
 func (c *Config) Parse(text []byte) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
@@ -118,14 +127,14 @@ func (c *Config) Parse(text []byte) error {
 		return plain(err)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("there is more than one document in the file")
+		return errors.New("the file contains more than one document")
 	}
 	return nil
 }
 
 var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
 
-// plain says what is wrong with a file in the words of its writer, who knows no Go types.
+// plain replaces Go types in a YAML error by the name of the setting.
 func plain(err error) error {
 	var problems *yaml.TypeError
 	if !errors.As(err, &problems) {
@@ -138,17 +147,17 @@ func plain(err error) error {
 	return errors.Join(all...)
 }
 
-// Setting is one field as the environment and the command line know it.
+// Setting describes how the environment and the command line set one field.
 type Setting struct {
 	Flag  string
 	Env   string
 	Usage string
-	Value string             // of the field now
-	Alone string             // what the flag means without a value; "" needs one
+	Value string             // current value of the field
+	Alone string             // value of a flag without a value; if "", the flag requires a value
 	Set   func(string) error // sets the field
 }
 
-// Settings lists the fields of c that the environment and flags can set.
+// Settings returns the fields of c that the environment and flags can set.
 func (c *Config) Settings() []Setting {
 	text := func(p *string) func(string) error { return func(s string) error { *p = s; return nil } }
 	list := func(p *[]string) func(string) error {
@@ -205,7 +214,7 @@ func (c *Config) Settings() []Setting {
 			return nil
 		}},
 		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " + strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
-			if s == "true" { // a switch that was turned on
+			if s == "true" { // ECRIN_STRICT_ECR=true means the same as the flag without a value
 				s = "all"
 			}
 			c.StrictECR = s
@@ -223,7 +232,9 @@ func (c *Config) Settings() []Setting {
 	}
 }
 
-// ReadEnv lays environment variables over c; get is os.LookupEnv.
+// ReadEnv sets the fields of c whose environment variables are set and not empty. get has the contract of os.LookupEnv.
+//
+// Errors: all invalid values, joined, each with the name of its variable.
 func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 	var errs []error
 	for _, s := range c.Settings() {
@@ -236,19 +247,21 @@ func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 	return errors.Join(errs...)
 }
 
-// Checked is a configuration whose values have been read.
+// Checked is a configuration with its parsed values.
 type Checked struct {
 	Config
-	Registry   name.Registry // the default one
+	Registry   name.Registry // default account and region
 	Quirks     registry.Quirks
 	Level      slog.Level
 	Proxies    []netip.Prefix
-	Egress     []netip.Prefix // allowed
-	NoEgress   []netip.Prefix
-	Management name.Account // none by default
+	Egress     []netip.Prefix // from EgressAllow
+	NoEgress   []netip.Prefix // from EgressDeny
+	Management name.Account   // zero if ManagementAccount is ""
 }
 
-// Check reads all values and reports every problem at once, each with the key it is about.
+// Check parses all values.
+//
+// Errors: all invalid values, joined, each with its key.
 func (c Config) Check() (Checked, error) {
 	out := Checked{Config: c}
 	var errs []error
@@ -262,13 +275,13 @@ func (c Config) Check() (Checked, error) {
 		}
 	}
 	if c.Data == "" {
-		note("data", errors.New("a directory is needed"))
+		note("data", errors.New("want a directory"))
 	}
 	if url := c.Database.Reveal(); url != "" && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
-		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // never what it is instead
+		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // the value may contain a password
 	}
 	if len(c.Listen) == 0 {
-		note("listen", errors.New("at least one HOST:PORT is needed"))
+		note("listen", errors.New("want at least one HOST:PORT"))
 	}
 	for _, l := range c.Listen {
 		_, port, err := net.SplitHostPort(l)
@@ -311,7 +324,7 @@ func (c Config) Check() (Checked, error) {
 	out.NoEgress, err = prefixes(c.EgressDeny)
 	note("egress_deny", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
-		note("organization", fmt.Errorf("want o- and 10 to 32 small letters or digits, got %q", c.Organization))
+		note("organization", fmt.Errorf("want o- and 10 to 32 lower-case letters or digits, got %q", c.Organization))
 	}
 	if c.ManagementAccount != "" {
 		out.Management, err = name.ParseAccount(c.ManagementAccount)
@@ -326,10 +339,10 @@ func (c Config) Check() (Checked, error) {
 	return out, errors.Join(errs...)
 }
 
-// organizationID is the form of an organization's id. Source: Organizations API reference.
+// organizationID matches the id of an organization. Source: Organizations API reference.
 var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 
-// prefixes reads ranges of addresses; an address alone is a range of one.
+// prefixes parses ranges of addresses. A single address is a range with one element.
 func prefixes(texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, s := range texts {

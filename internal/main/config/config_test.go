@@ -84,11 +84,11 @@ func TestRead(t *testing.T) {
 		t.Errorf("Check: management account: got %s, want %s", got, want)
 	}
 	if err := got.Read(path + ".not"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path+".not") {
-		t.Errorf("Read of no file: got %v, want its name and fs.ErrNotExist", err)
+		t.Errorf("Read of a missing file: got %v, want its name and fs.ErrNotExist", err)
 	}
 }
 
-// What a file leaves out keeps its value, and an empty file changes nothing.
+// Fields that a file does not contain keep their values, and an empty file changes nothing.
 func TestParseKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "\n# only a comment\n", "---\n", "region: us-east-1\n"} {
@@ -108,29 +108,29 @@ func TestParseKeepsTheRest(t *testing.T) {
 	}
 }
 
-// Every field of the file can be set by environment and flag too, and by the same text.
+// Every field of the file has an environment variable and a flag, and its default is a valid value for both.
 func TestSettingsCoverTheFile(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
 	settings := map[string]config.Setting{}
 	for _, s := range c.Settings() {
 		if _, twice := settings[s.Flag]; twice || s.Usage == "" || !strings.HasPrefix(s.Env, "ECRIN_") {
-			t.Errorf("setting %+v is there twice or lacks a part", s)
+			t.Errorf("setting %+v : want a unique flag, a usage text and an ECRIN_ variable", s)
 		}
 		settings[s.Flag] = s
 		if err := s.Set(s.Value); err != nil {
-			t.Errorf("--%s does not take its own default %q: %v", s.Flag, s.Value, err)
+			t.Errorf("--%s does not accept its default %q: %v", s.Flag, s.Value, err)
 		}
 	}
 	if diff := cmp.Diff(config.Default(), c); diff != "" {
-		t.Errorf("setting every default anew changes it (-want +got):\n%s", diff)
+		t.Errorf("setting every field to its default changes the configuration (-want +got):\n%s", diff)
 	}
 	fields := 0
 	for _, of := range []any{config.Config{}, config.TLS{}} {
 		fields += reflect.TypeOf(of).NumField()
 	}
-	if want := fields - 1; len(settings) != want { // TLS itself is none
-		t.Errorf("there are %d settings for %d fields", len(settings), want)
+	if want := fields - 1; len(settings) != want { // the field TLS has no setting of its own
+		t.Errorf("got %d settings, want %d", len(settings), want)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{func(c *config.Config) { c.Data = "" }, "data: "},
 		{func(c *config.Config) { c.Database = secret.New("mysql://canary") }, "database: want postgres://USER:PASSWORD@HOST/NAME"},
-		{func(c *config.Config) { c.Listen = nil }, "listen: at least one"},
+		{func(c *config.Config) { c.Listen = nil }, "listen: want at least one"},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1"} }, "listen: "},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:"} }, "listen: want a port"},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:65536"} }, "listen: want a port"},
@@ -208,12 +208,12 @@ func TestCheck(t *testing.T) {
 	_, err := empty.Check()
 	for _, key := range []string{"data: ", "listen: ", "account: ", "region: ", "tls: ", "log_level: "} {
 		if err == nil || !strings.Contains(err.Error(), key) {
-			t.Errorf("Check of nothing: got %v, want %q in it", err, key)
+			t.Errorf("Check of the zero Config: got %v, want %q in it", err, key)
 		}
 	}
 }
 
-// Parse neither panics nor lets through what Check cannot judge.
+// Neither Parse nor Check of what Parse accepted panics, and Parse returns the same result for the same text.
 func FuzzParse(f *testing.F) {
 	f.Add(whole)
 	f.Add("listen: 1\n")
@@ -226,7 +226,7 @@ func FuzzParse(f *testing.F) {
 		}
 		again := config.Default()
 		if err := again.Parse([]byte(text)); err != nil || !cmp.Equal(c, again) {
-			t.Errorf("Parse(%q) gives %+v, then %+v (%v)", text, c, again, err)
+			t.Errorf("Parse(%q): got %+v, then %+v (%v)", text, c, again, err)
 		}
 		_, _ = c.Check()
 	})

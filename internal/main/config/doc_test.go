@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 )
 
-// The file shown in docs/configuration.md is the default, and its table names every flag and variable.
+// The file in docs/configuration.md contains the defaults, and the table there lists every flag and variable.
 func TestDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
