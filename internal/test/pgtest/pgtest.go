@@ -22,14 +22,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Password stands in the address of every database. The server does not ask for it; tests look for it where it must not be.
+// Password is the password in the address of every database. The server does not check it. Tests search logs and
+// answers for it, because they must not contain it.
 const Password = "canary-of-the-database"
 
-// maxConnections of a server: enough for the stores of all tests that run at once.
+// maxConnections is the max_connections of a server, sufficient for the stores of all tests that run at the same time.
 const maxConnections = 300
 
-// Server is a PostgreSQL server on a Unix socket, with its data in a directory of its own. fsync and synchronous_commit are
-// on, the locale is C. It ends with the test process, however that ends.
+// Server is a PostgreSQL server on a Unix socket, with a data directory of its own. fsync and synchronous_commit are
+// on, the locale is C. It ends when the test process ends, also if that is killed.
 type Server struct {
 	dir  string
 	attr *syscall.SysProcAttr
@@ -37,7 +38,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	command *exec.Cmd
-	alive   io.WriteCloser // the server stops when it is closed, or when this process ends
+	alive   io.WriteCloser // standard input of the supervisor; the server stops when it is closed or this process ends
 	ended   chan struct{}  // closed when command has ended
 	names   atomic.Int64
 }
@@ -48,8 +49,8 @@ var shared struct {
 	err    error
 }
 
-// Start returns the server that all tests of this process share. Tests may not stop it: for that there is New. A machine
-// without PostgreSQL (initdb) fails the test.
+// Start returns the server that all tests of this process share. Tests must not stop it; a test that stops a server
+// uses New. Start fails the test if PostgreSQL (initdb) is not installed.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	shared.once.Do(func() {
@@ -61,7 +62,7 @@ func Start(t testing.TB) *Server {
 	return shared.server
 }
 
-// New starts a server for one test, which may stop, kill and restart it. It ends with the test.
+// New starts a server for one test, which may stop, kill and restart it. The server ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
 	s, err := Open()
@@ -72,7 +73,9 @@ func New(t testing.TB) *Server {
 	return s
 }
 
-// Open starts a server for a program that is no test. Close ends it.
+// Open starts a server for a program that is not a test. The caller must call Close.
+//
+// Errors: PostgreSQL is not installed; the server does not start within a minute.
 func Open() (*Server, error) {
 	s, err := create()
 	if err == nil {
@@ -83,13 +86,13 @@ func Open() (*Server, error) {
 	return s, err
 }
 
-// Close ends the server and removes its data.
+// Close stops the server and removes its data.
 func (s *Server) Close() {
 	s.stop(syscall.SIGQUIT)
 	_ = os.RemoveAll(s.dir)
 }
 
-// Start lets a server that was stopped or killed run again.
+// Start starts a server that was stopped or killed, and waits until it accepts connections.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	if err := s.start(); err != nil {
@@ -97,10 +100,10 @@ func (s *Server) Start(t testing.TB) {
 	}
 }
 
-// Stop ends the server after it has ended its connections and written everything down.
+// Stop shuts the server down: it closes all connections, flushes all data and exits.
 func (s *Server) Stop() { s.stop(syscall.SIGINT) }
 
-// Kill ends the server at once, by SIGKILL.
+// Kill ends the server immediately, with SIGKILL.
 func (s *Server) Kill() { s.stop(syscall.SIGKILL) }
 
 // Restart stops the server and starts it.
@@ -110,7 +113,7 @@ func (s *Server) Restart(t testing.TB) {
 	s.Start(t)
 }
 
-// Pause lets the server's processes stand still until resume is called: clients get no answers.
+// Pause suspends the processes of the server until resume is called. Clients receive no answers meanwhile.
 func (s *Server) Pause(t testing.TB) (resume func()) {
 	t.Helper()
 	all := s.processes(t)
@@ -124,10 +127,10 @@ func (s *Server) Pause(t testing.TB) (resume func()) {
 	}
 }
 
-// Socket is the path of the server's socket.
+// Socket returns the path of the server's socket.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
 
-// NewDatabase makes an empty database, with options of CREATE DATABASE, and returns its address.
+// NewDatabase creates an empty database, with the given options of CREATE DATABASE, and returns its address.
 func (s *Server) NewDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	url, err := s.CreateDatabase(options...)
@@ -137,18 +140,18 @@ func (s *Server) NewDatabase(t testing.TB, options ...string) string {
 	return url
 }
 
-// CreateDatabase is NewDatabase for a program that is no test.
+// CreateDatabase is NewDatabase for a program that is not a test.
 func (s *Server) CreateDatabase(options ...string) (url string, err error) {
 	name := fmt.Sprintf("t%d", s.names.Add(1))
 	return s.URL(name), s.run("postgres", `CREATE DATABASE `+name+` TEMPLATE template0 `+strings.Join(options, " "))
 }
 
-// URL is the address of a database.
+// URL returns the address of a database.
 func (s *Server) URL(database string) string {
 	return "postgres://ecrin:" + Password + "@/" + database + "?host=" + url.QueryEscape(s.dir)
 }
 
-// Exec runs statements, separated by semicolons, in a database.
+// Exec runs statements, separated by semicolons, in the given database.
 func (s *Server) Exec(t testing.TB, database, text string) {
 	t.Helper()
 	if err := s.run(database, text); err != nil {
@@ -170,7 +173,7 @@ func (s *Server) run(database, text string) error {
 	return nil
 }
 
-// Log is what the server has written.
+// Log returns what the server has logged.
 func (s *Server) Log() string {
 	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	return string(text)
@@ -204,15 +207,17 @@ func create() (*Server, error) {
 	return s, nil
 }
 
-// guard starts the server and stops it when its own standard input ends, as it does when the process of the tests ends.
-const guard = `exec 3<&0 # a background process has none
+// supervisor is a shell script that runs the server and stops it when its standard input ends, which is when the
+// process of the tests ends.
+const supervisor = `exec 3<&0 # a background process has no standard input
 "$1" -D data -k "$3" -c listen_addresses= -c max_connections="$2" -c shared_buffers=64MB -c fsync=on -c synchronous_commit=on </dev/null 3<&- >>log 2>&1 &
 pid=$!
 (read line <&3; kill -QUIT $pid; if [ "$line" = "" ]; then rm -rf "$3"; fi) &
 wait $pid
 `
 
-// start runs the server and waits until it answers. After SIGKILL it may be that processes of the one before still end.
+// start runs the server and waits until it accepts connections. It repeats the attempt for a minute, because after
+// SIGKILL processes of the previous server may still be running.
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +236,7 @@ func (s *Server) launch(limit time.Time) error {
 	if err != nil {
 		return err
 	}
-	c := exec.Command("/bin/sh", "-c", guard, "guard", filepath.Join(s.bin, "postgres"), strconv.Itoa(maxConnections), s.dir)
+	c := exec.Command("/bin/sh", "-c", supervisor, "supervisor", filepath.Join(s.bin, "postgres"), strconv.Itoa(maxConnections), s.dir)
 	c.SysProcAttr, c.Dir, c.Stdin = s.attr, s.dir, in
 	if err := c.Start(); err != nil {
 		return errors.Join(err, in.Close(), alive.Close())
@@ -279,13 +284,13 @@ func (s *Server) stop(signal syscall.Signal) {
 	s.command = nil
 }
 
-// release ends the guard of a server, which then leaves the directory as it is.
+// release ends the supervisor of a server without removing the directory.
 func release(alive io.WriteCloser) {
 	_, _ = io.WriteString(alive, "keep\n")
 	_ = alive.Close()
 }
 
-// postmaster is the process id of the server, 0 when it does not run.
+// postmaster returns the process id of the server, 0 if it does not run.
 func (s *Server) postmaster() int {
 	text, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
 	if err != nil {
@@ -296,7 +301,7 @@ func (s *Server) postmaster() int {
 	return pid
 }
 
-// processes are the server and its children.
+// processes returns the process ids of the server and its children.
 func (s *Server) processes(t testing.TB) []int {
 	t.Helper()
 	parent := s.postmaster()
@@ -308,7 +313,7 @@ func (s *Server) processes(t testing.TB) []int {
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
 		_, rest, _ := strings.Cut(string(text), ") ")
 		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
@@ -319,7 +324,8 @@ func (s *Server) processes(t testing.TB) []int {
 	return all
 }
 
-// programs is the folder of initdb and postgres, the newest where there are several.
+// programs returns the directory of initdb and postgres: that on the PATH, otherwise that of the newest installed
+// version.
 func programs() (bin string, err error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -328,17 +334,18 @@ func programs() (bin string, err error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", errors.New("PostgreSQL is not installed here: no initdb on the PATH and none in /usr/lib/postgresql/*/bin (on Debian: apt-get install postgresql)")
+		return "", errors.New("PostgreSQL is not installed: no initdb on the PATH and none in /usr/lib/postgresql/*/bin (on Debian: apt-get install postgresql)")
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
 
-// Installed tells whether a server can be started here.
+// Installed reports whether PostgreSQL is installed.
 func Installed() bool {
 	_, err := programs()
 	return err == nil
 }
 
+// unprivileged returns the user and group under which root starts the server.
 func unprivileged() (uid, gid uint32, err error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -352,7 +359,7 @@ func unprivileged() (uid, gid uint32, err error) {
 	return 0, 0, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody")
 }
 
-// Standby lets a server that is stopped start as a standby, which can only be read until pg_promote() is called.
+// Standby makes a stopped server start as a standby, which is read-only until pg_promote() is called.
 func (s *Server) Standby(t testing.TB) {
 	t.Helper()
 	path := filepath.Join(s.dir, "data", "standby.signal")
