@@ -2,8 +2,8 @@ package web
 
 import "time"
 
-// SetPatience changes how long a client may send nothing.
-func (s *Server) SetPatience(d time.Duration) { s.patience = d }
+// SetIdleTimeout sets the time for which a client may send no bytes of a body.
+func (s *Server) SetIdleTimeout(d time.Duration) { s.idleTimeout = d }
 
-// Origin tells where a request comes from.
+// Origin is origin.
 var Origin = origin

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are the collectors of one server. Labels never carry repository names or principals.
+// Metrics holds the collectors of one server. Labels never contain repository names or principals.
 type Metrics struct {
 	registry *prometheus.Registry
 	inFlight prometheus.Gauge
@@ -20,7 +20,7 @@ type Metrics struct {
 	sent     *prometheus.CounterVec
 
 	mu    sync.RWMutex
-	ready map[metricKey]*series
+	ready map[metricKey]*series // the collectors with their labels applied, to save the lookup by label
 }
 
 type metricKey struct {
@@ -33,7 +33,7 @@ type series struct {
 	seconds        prometheus.Observer
 }
 
-// NewMetrics makes the collectors in a registry of their own, so that two servers fit in one process.
+// NewMetrics returns collectors in a registry of their own, so that one process can run several servers.
 func NewMetrics() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -48,7 +48,7 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Handler serves the metrics in Prometheus's text form.
+// Handler serves the metrics in the text format of Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

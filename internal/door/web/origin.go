@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// origin tells where a request comes from, and whether its connection is by TLS. A trusted proxy is asked by its headers:
-// of the addresses in X-Forwarded-For the last that is not itself a trusted proxy is the client, since what stands before it
-// anybody can write. Header values that cannot be read end the search at the proxy.
+// origin returns the address of the client, and whether its connection uses TLS. If the request comes from one of
+// proxies, the client is the last address in X-Forwarded-For that is not one of proxies: the addresses before it can be
+// forged. If a value is not an address, origin returns the proxy that added it. X-Forwarded-Proto of a trusted proxy
+// replaces the state of the connection.
 func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	from, secure := peer.Addr().Unmap().WithZone(""), r.TLS != nil
@@ -25,7 +26,7 @@ func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
 		var last string
 		hops, last, _ = cutLast(hops)
 		hop, err := netip.ParseAddr(strings.Trim(last, "[]"))
-		if err != nil { // some proxies add the client's port
+		if err != nil { // some proxies append the port of the client
 			with, err := netip.ParseAddrPort(last)
 			if err != nil {
 				break
@@ -37,7 +38,7 @@ func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
 	return from, secure
 }
 
-// cutLast cuts the last element off a list with commas.
+// cutLast splits a comma-separated list before its last element.
 func cutLast(list string) (before, last string, more bool) {
 	i := strings.LastIndexByte(list, ',')
 	if i < 0 {
@@ -46,6 +47,7 @@ func cutLast(list string) (before, last string, more bool) {
 	return list[:i], strings.TrimSpace(list[i+1:]), true
 }
 
+// within reports whether one of the ranges contains a.
 func within(a netip.Addr, all []netip.Prefix) bool {
 	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) })
 }

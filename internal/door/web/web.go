@@ -1,4 +1,4 @@
-// Package web is the shape that all HTTP surfaces share: one event for each request, request ids, metrics, limits.
+// Package web holds what all HTTP surfaces share: one event for each request, request ids, metrics and limits.
 package web
 
 import (
@@ -19,21 +19,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Headers of answers.
+// Names of response headers.
 const (
 	RequestIDHeader = "X-Amzn-Requestid"
-	MessageHeader   = "X-Ecrin-Authorization-Message" // of a denial, for sts decode-authorization-message
+	MessageHeader   = "X-Ecrin-Authorization-Message" // in a denial: the input of sts decode-authorization-message
 )
 
-// Event is what is known of one request; it is logged once, when the request ends. Handlers fill it in.
+// Event describes one request. Handlers fill it in; Server logs it once, when the request ends.
 type Event struct {
 	guard.Event
-	Door      string // oci, ecr, sts, iam, ecrin, ops
-	Operation string // the specification's or the API's name of what was asked
+	Door      string // the API of the request: oci, ecr, sts, iam, ecrin or ops
+	Operation string // name of the operation in the specification or the API
 }
 
-// Handler answers a request and fills in its event. It writes its own errors and leaves them in the event.
+// Handler answers requests.
 type Handler interface {
+	// Handle answers a request and fills in its event. On failure it writes the error response and sets ev.Err.
 	Handle(w http.ResponseWriter, r *http.Request, ev *Event)
 }
 
@@ -45,24 +46,25 @@ type Server struct {
 	proxies []netip.Prefix
 	now     func() time.Time
 
-	patience time.Duration // how long a client may send nothing in the middle of a body
+	idleTimeout time.Duration // maxIdle, or less in tests
 }
 
-// Options are what NewServer needs beyond the handler.
+// Options holds the parameters of NewServer.
 type Options struct {
 	Log     *slog.Logger
-	Metrics *Metrics // shared with nobody
-	// Proxies are the addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	Metrics *Metrics // used by this server only
+	// Proxies are the addresses of trusted proxies; X-Forwarded-For and X-Forwarded-Proto are read only in their
+	// requests.
 	Proxies []netip.Prefix
 	Now     func() time.Time
 }
 
-// NewServer makes the server.
+// NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, patience: patience}
+	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle}
 }
 
-// ServeHTTP runs one request.
+// ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
 	ev := new(Event)
@@ -85,8 +87,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
-		body := &patientBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now, patience: s.patience}
-		body.move() // also for a handler that answers without reading: package http then waits for the rest
+		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now, timeout: s.idleTimeout}
+		body.extend() // also needed if the handler does not read the body: package http then reads the rest
 		r.Body = body
 	}
 	s.handler.Handle(rec, r, ev)
@@ -109,7 +111,7 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("id", ev.RequestID), slog.String("door", ev.Door), slog.String("op", ev.Operation),
-		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // never the query: it may carry signatures
+		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // without the query, which may contain signatures
 		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r, ev)))
 	for _, more := range [...]struct{ key, value string }{
 		{"caller", ev.Caller.ARN}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", ev.From.UserAgent},
@@ -131,7 +133,7 @@ func remote(r *http.Request, ev *Event) string {
 	return ev.From.SourceIP.String()
 }
 
-// newRequestID makes a version 4 UUID. Request ids are no secrets, so the fast generator does.
+// newRequestID returns a version 4 UUID. Request ids are not secret, so a generator that is not cryptographic suffices.
 func newRequestID() string {
 	var b [16]byte
 	hi, lo := rand.Uint64(), rand.Uint64()
@@ -149,7 +151,8 @@ func newRequestID() string {
 	return string(text[:])
 }
 
-// recorder notes status and bytes. It keeps ReadFrom, so that a file still goes out by sendfile.
+// recorder records the status and the number of bytes of an answer. It implements io.ReaderFrom, so that package http
+// can still send files by sendfile.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -177,44 +180,47 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// patience is how long a client may send nothing in the middle of a body.
-const patience = 60 * time.Second
+// maxIdle is the time for which a client may send no bytes of a body.
+const maxIdle = 60 * time.Second
 
-// patientBody moves the connection's read deadline along while bytes arrive: a transfer may take hours, a silent client
-// may not.
-type patientBody struct {
+// deadlineBody extends the read deadline of the connection while bytes arrive: a transfer may take hours, but it fails
+// if no byte arrives for timeout.
+type deadlineBody struct {
 	io.ReadCloser
 	control  *http.ResponseController
 	now      func() time.Time
-	moved    time.Time
-	patience time.Duration
+	extended time.Time // of the last extension
+	timeout  time.Duration
 }
 
-func (b *patientBody) move() {
-	if now := b.now(); now.Sub(b.moved) > b.patience/8 {
-		b.moved = now
-		// Writers without deadlines (tests) are fine without.
-		_ = b.control.SetReadDeadline(time.Now().Add(b.patience))
+func (b *deadlineBody) extend() {
+	// Not on every read: setting a deadline costs a lock and a timer.
+	if now := b.now(); now.Sub(b.extended) > b.timeout/8 {
+		b.extended = now
+		// The writers of some tests have no deadlines; they work without.
+		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
 	}
 }
 
-func (b *patientBody) Read(p []byte) (int, error) {
-	b.move()
+func (b *deadlineBody) Read(p []byte) (int, error) {
+	b.extend()
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { // the handler may now take its time
+	if err == io.EOF { // the time that the handler now needs is not limited by the client
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		err = fault.RequestTimeout.New("no bytes came for %s", b.patience).Because(err)
+		err = fault.RequestTimeout.New("no bytes arrived for %s", b.timeout).Because(err)
 	}
 	return n, err
 }
 
-// ReadBody reads a whole body of at most maxBytes bytes. Errors: fault.RequestTooLarge, fault.RequestTimeout,
-// fault.MalformedRequest (the client went away, or announced another length).
+// ReadBody reads the whole body of a request, which may have up to maxBytes bytes.
+//
+// Errors: fault.RequestTooLarge, fault.RequestTimeout, fault.MalformedRequest (the client disconnected, or the body is
+// shorter than declared).
 func ReadBody(r *http.Request, maxBytes int64) ([]byte, error) {
-	tooLarge := fault.RequestTooLarge.New("the body of this request may have %d bytes", maxBytes)
+	tooLarge := fault.RequestTooLarge.New("the body of this request may have up to %d bytes", maxBytes)
 	if r.ContentLength > maxBytes {
 		return nil, tooLarge
 	}
@@ -242,7 +248,7 @@ func ReadBody(r *http.Request, maxBytes int64) ([]byte, error) {
 	}
 }
 
-// Gone tells whether a failure is only that the client went away.
+// Gone reports whether err only means that the client disconnected.
 func Gone(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, context.Canceled)
 }

@@ -22,7 +22,7 @@ type handler func(w http.ResponseWriter, r *http.Request, ev *web.Event)
 
 func (h handler) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) { h(w, r, ev) }
 
-// serve runs one request and returns the answer and the event's line.
+// serve runs one request and returns the answer and the logged event.
 func serve(t *testing.T, h handler, r *http.Request) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
 	var log bytes.Buffer
@@ -52,11 +52,11 @@ func TestOneEventForEachRequest(t *testing.T) {
 	}
 	for k, v := range want {
 		if line[k] != v {
-			t.Errorf("the event's %s is %v, want %v", k, line[k], v)
+			t.Errorf("event, %s: got %v, want %v", k, line[k], v)
 		}
 	}
 	if text, _ := json.Marshal(line); strings.Contains(string(text), "canary") {
-		t.Errorf("the event holds the query: %s", text)
+		t.Errorf("the event contains the query: %s", text)
 	}
 	if w.Code != http.StatusNotFound {
 		t.Errorf("status %d, want 404", w.Code)
@@ -67,18 +67,18 @@ func TestPanicIsOneAnswerAndOneEvent(t *testing.T) {
 	t.Parallel()
 	w, line := serve(t, func(http.ResponseWriter, *http.Request, *web.Event) { panic("a broken invariant") }, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "invariant") {
-		t.Errorf("answer %d %q, want 500 that tells nothing of the inside", w.Code, w.Body)
+		t.Errorf("got %d %q, want 500 without the text of the panic", w.Code, w.Body)
 	}
 	id, _ := line["id"].(string)
 	if !strings.Contains(w.Body.String(), id) || len(id) != 36 {
-		t.Errorf("the answer %q does not name the request id %q", w.Body, id)
+		t.Errorf("the answer %q does not contain the request id %q", w.Body, id)
 	}
 	if got, _ := line["error"].(string); !strings.Contains(got, "a broken invariant") || line["level"] != "ERROR" {
-		t.Errorf("the event is %v, want the panic at level ERROR", line)
+		t.Errorf("event: got %v, want the panic at level ERROR", line)
 	}
 }
 
-// readerFrom tells whether the server hands a file on whole, so that the kernel can send it.
+// readerFrom records the reader that ReadFrom receives.
 type readerFrom struct {
 	*httptest.ResponseRecorder
 	got io.Reader
@@ -89,7 +89,8 @@ func (r *readerFrom) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(r.ResponseRecorder, src)
 }
 
-func TestFilesKeepTheirWayToTheKernel(t *testing.T) {
+// The connection receives a file as an *os.File, so that the kernel can send it (sendfile).
+func TestFilesReachReadFrom(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "blob")
 	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
@@ -111,7 +112,7 @@ func TestFilesKeepTheirWayToTheKernel(t *testing.T) {
 		_, ok = limited.R.(*os.File)
 	}
 	if !ok || w.Body.String() != "content" {
-		t.Errorf("the connection was given %T with %q, want the file", w.got, w.Body)
+		t.Errorf("ReadFrom: got a %T with %q, want the file", w.got, w.Body)
 	}
 }
 
@@ -127,9 +128,9 @@ func TestReadBody(t *testing.T) {
 		{"within", strings.NewReader("12345"), 5, 5, nil},
 		{"empty", strings.NewReader(""), 0, 5, nil},
 		{"of unknown length", strings.NewReader(strings.Repeat("x", 9000)), -1, 9000, nil},
-		{"too large as announced", strings.NewReader("123456"), 6, 5, fault.RequestTooLarge},
-		{"too large, not announced", strings.NewReader(strings.Repeat("x", 9001)), -1, 9000, fault.RequestTooLarge},
-		{"broken off", io.MultiReader(strings.NewReader("12"), brokenOff{}), 5, 5, fault.MalformedRequest},
+		{"with a declared length that is too large", strings.NewReader("123456"), 6, 5, fault.RequestTooLarge},
+		{"that is too large, of unknown length", strings.NewReader(strings.Repeat("x", 9001)), -1, 9000, fault.RequestTooLarge},
+		{"that ends early", io.MultiReader(strings.NewReader("12"), failingReader{}), 5, 5, fault.MalformedRequest},
 	} {
 		r := &http.Request{Body: io.NopCloser(c.body), ContentLength: c.length}
 		got, err := web.ReadBody(r, c.max)
@@ -142,11 +143,12 @@ func TestReadBody(t *testing.T) {
 	}
 }
 
-type brokenOff struct{}
+type failingReader struct{}
 
-func (brokenOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (failingReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func TestMetricsNameNobody(t *testing.T) {
+// Metrics contain no callers, resources or paths.
+func TestMetricsHaveNoPrincipals(t *testing.T) {
 	t.Parallel()
 	m := web.NewMetrics()
 	s := web.NewServer(handler(func(w http.ResponseWriter, _ *http.Request, ev *web.Event) {
@@ -165,10 +167,10 @@ func TestMetricsNameNobody(t *testing.T) {
 		`ecrin_requests_in_flight 0`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
-			t.Errorf("the metrics lack %s", want)
+			t.Errorf("the metrics do not contain %s", want)
 		}
 	}
 	if strings.Contains(w.Body.String(), "canary") {
-		t.Error("the metrics name a caller, a resource or a path")
+		t.Error("the metrics contain a caller, a resource or a path")
 	}
 }

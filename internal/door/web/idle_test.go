@@ -17,8 +17,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Row 33: who announces a body and does not send it is let go: also where the handler has refused the request without
-// reading, and package http waits for the rest before it answers. No credentials are needed to try that.
+// Row 33: a client that declares a body and does not send it is disconnected, also if the handler refused the request
+// without reading the body, in which case package http reads the rest before it answers. The attack needs no
+// credentials.
 func TestAttack33SilentClients(t *testing.T) {
 	t.Parallel()
 	read := make(chan error, 8)
@@ -31,7 +32,7 @@ func TestAttack33SilentClients(t *testing.T) {
 		read <- err
 		w.WriteHeader(http.StatusRequestTimeout)
 	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
-	s.SetPatience(100 * time.Millisecond)
+	s.SetIdleTimeout(100 * time.Millisecond)
 	server := httptest.NewServer(s)
 	defer server.Close()
 	for path, status := range map[string]int{"/refused": http.StatusUnauthorized, "/read": http.StatusRequestTimeout} {
@@ -55,7 +56,7 @@ func TestAttack33SilentClients(t *testing.T) {
 			}
 			resp.Body.Close()
 			if rest, err := io.ReadAll(r); err != nil {
-				t.Errorf("%s, %q: the connection stays open after the answer: %q, %v", path, c, rest, err)
+				t.Errorf("%s, %q: after the answer: got %q, %v; want a closed connection", path, c, rest, err)
 			}
 			if path == "/read" {
 				if err := <-read; !errors.Is(err, fault.RequestTimeout) {
