@@ -8,25 +8,27 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// LastTag says what happens to an image whose last tag is deleted.
+// LastTag selects what happens to an image when its last tag is deleted.
 type LastTag uint8
 
 // The values of LastTag.
 const (
-	LastTagDeletesImage LastTag = iota // as the ECR API does. Source: ECR API reference, BatchDeleteImage
-	LastTagKeepsImage                  // as the OCI distribution specification has it
+	LastTagDeletesImage LastTag = iota // the image is deleted. Source: ECR API reference, BatchDeleteImage
+	LastTagKeepsImage                  // the image stays. Source: OCI distribution specification, Deleting tags
 )
 
-// Deletion is what a request was allowed to delete: a tag, or an image with its tags.
+// Deletion is the resolved target of a deletion: a tag, or an image with its tags.
 type Deletion struct {
-	Tag    name.Tag    // the tag to delete; none deletes the image
-	Digest name.Digest // the image, or the one that Tag named when the deletion was decided
-	Tags   []string    // without Tag, the tags that led to the image when the deletion was decided
-	Last   LastTag     // with Tag
+	Tag    name.Tag    // the tag to delete; zero to delete the image
+	Digest name.Digest // the image; with Tag, the image that Tag named when the deletion was resolved
+	Tags   []string    // without Tag, the tags that led to the image when the deletion was resolved
+	Last   LastTag     // used only with Tag
 }
 
-// DeletionOf resolves what the deletion of an image means now: its digest, and without a tag all tags that lead to it. Each of
-// those tags needs the right to be deleted. Errors: fault.ImageNotFound.
+// DeletionOf resolves the deletion of a tag or an image: the digest, and without a tag all tags that lead to the image.
+// The caller of the request needs the permission to delete each of those tags.
+//
+// Errors: fault.ImageNotFound.
 func (s *Service) DeletionOf(ctx context.Context, r Repository, ref name.Reference, last LastTag) (Deletion, error) {
 	if last == LastTagKeepsImage && s.quirks.TagDeletesImage {
 		last = LastTagDeletesImage
@@ -42,10 +44,11 @@ func (s *Service) DeletionOf(ctx context.Context, r Repository, ref name.Referen
 	return d, err
 }
 
-// Delete deletes what was decided about, and nothing else: it is the only way by which images and tags go.
+// Delete deletes the resolved tag or image, and returns what it deleted. No other function deletes tags or images.
 //
-// Errors: fault.TargetChanged (the tag names another image now, or the image has got another tag; nothing was deleted),
-// fault.ImageNotFound, fault.ImageReferenced (an index of the repository names the image), fault.RepositoryNotFound.
+// Errors: fault.TargetChanged (the tag now names another image, or the image has other tags; nothing was deleted),
+// fault.ImageNotFound, fault.ImageReferenced (an index of the repository refers to the image),
+// fault.RepositoryNotFound.
 func (s *Service) Delete(ctx context.Context, by identity.Caller, r Repository, d Deletion) ([]Removed, error) {
 	if d.Tag == (name.Tag{}) {
 		return s.meta.DeleteImage(ctx, r, d.Digest, d.Tags, by.ARN)
@@ -57,8 +60,9 @@ func (s *Service) Delete(ctx context.Context, by identity.Caller, r Repository, 
 	return []meta.Removed{removed}, nil
 }
 
-// DeleteBlob takes a blob away from a repository that no image of it names.
-// Errors: fault.BlobNotFound, fault.RepositoryNotFound, fault.ImageReferenced (an image names the blob).
+// DeleteBlob removes a blob from a repository in which no image refers to it.
+//
+// Errors: fault.BlobNotFound, fault.RepositoryNotFound, fault.ImageReferenced (an image refers to the blob).
 func (s *Service) DeleteBlob(ctx context.Context, r Repository, d name.Digest) error {
 	return s.meta.RemoveBlob(ctx, r, d)
 }

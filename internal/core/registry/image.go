@@ -15,17 +15,17 @@ import (
 // PutImage is a manifest to be stored.
 type PutImage struct {
 	Body      []byte
-	MediaType string      // as declared; "" to take the manifest's own
-	Digest    name.Digest // what it must have; none to compute a SHA-256
+	MediaType string      // declared media type; "" for that in the manifest
+	Digest    name.Digest // expected digest; zero to compute a SHA-256
 	Tags      []name.Tag
-	// RefuseSame makes an identical push an error, as the ECR API wants it and docker does not.
+	// RefuseSame makes a push that changes nothing an error. The ECR API requires that; docker requires success.
 	RefuseSame bool
 }
 
-// Put stores a manifest byte for byte and moves its tags. It returns the digest and the subject (none without).
+// Put stores a manifest unchanged and moves the tags to it. It returns the digest and the parsed manifest.
 //
-// Errors: fault.ManifestInvalid, fault.ManifestUnsupported, fault.RequestTooLarge, fault.ImageDigestDoesNotMatch, and those
-// of meta.Store.PutImage.
+// Errors: fault.ManifestInvalid, fault.ManifestUnsupported, fault.RequestTooLarge, fault.ImageDigestDoesNotMatch, and
+// those of meta.Store.PutImage.
 func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository, in PutImage) (name.Digest, *manifest.Manifest, error) {
 	if len(in.Body) > manifest.MaxBytes {
 		return name.Digest{}, nil, fault.RequestTooLarge.New("a manifest has at most %d bytes", manifest.MaxBytes)
@@ -45,7 +45,7 @@ func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository
 	return digest, m, err
 }
 
-// DigestOf hashes bytes; any algorithm but SHA-512 means SHA-256.
+// DigestOf returns the digest of b: SHA-512 if a is name.SHA512, otherwise SHA-256.
 func DigestOf(a name.Algorithm, b []byte) name.Digest {
 	if a == name.SHA512 {
 		sum := sha512.Sum512(b)
@@ -55,12 +55,14 @@ func DigestOf(a name.Algorithm, b []byte) name.Digest {
 	return name.NewDigest(name.SHA256, sum[:])
 }
 
-// Head finds a manifest by tag or digest. Errors: fault.ImageNotFound.
+// Head returns the head of the manifest with a tag or digest.
+//
+// Errors: fault.ImageNotFound.
 func (s *Service) Head(ctx context.Context, r Repository, ref name.Reference) (ManifestHead, error) {
 	return s.meta.Head(ctx, r.ID, ref)
 }
 
-// Pull reads the bytes of a manifest that Head found, and records the pull. Callers must not change the bytes.
+// Pull returns the bytes of a manifest that Head returned, and records the pull. Callers must not modify the bytes.
 func (s *Service) Pull(ctx context.Context, r Repository, h ManifestHead) ([]byte, error) {
 	body, err := s.meta.Body(ctx, h.Digest)
 	if err == nil {

@@ -6,36 +6,38 @@ import (
 	"strings"
 )
 
-// Quirks are the points where ECR departs from the OCI distribution specification or adds a limit that a private
-// installation may not want. The zero value is the specification. Each has a line in docs/ecr-divergences.md; the tag is
-// the name that --strict-ecr takes.
+// Quirks selects points where ECR departs from the OCI distribution specification, or has a limit that a private
+// installation may not need. The zero value follows the specification. Each quirk has a line in
+// docs/ecr-divergences.md; its tag is the name in the value of --strict-ecr.
 type Quirks struct {
-	// Status405 answers 405 UNSUPPORTED to a manifest that cannot be read and to a page size or token that is out of
-	// range, where the specification has 400. Who needs it: tests written against ECR.
+	// Status405 answers 405 UNSUPPORTED to a manifest that cannot be parsed and to a page size or token that is out of
+	// range, where the specification requires 400. Tests that were written against ECR need it.
 	Status405 bool `quirk:"status-405"`
-	// Patch201 answers 201 to an upload's PATCH, where the specification has 202.
+	// Patch201 answers 201 to the PATCH of an upload, where the specification requires 202.
 	Patch201 bool `quirk:"patch-201"`
-	// NoUploadUUID leaves Docker-Upload-UUID out of upload answers.
+	// NoUploadUUID omits the header Docker-Upload-UUID from the answers to uploads.
 	NoUploadUUID bool `quirk:"no-upload-uuid"`
-	// Page100 pages tags/list and _catalog by 100 where the client gives no n, refuses n above 1000, and answers them as
-	// text/plain. Without it a list without n is whole.
+	// Page100 splits tags/list and _catalog into pages of 100 if the request has no n, refuses n above 1000, and
+	// answers them as text/plain. Without Page100, a request without n receives the whole list.
 	Page100 bool `quirk:"page-100"`
-	// TagDeletesImage removes an image with its last tag when the tag is deleted on the OCI door. The ECR API does so
-	// always; the specification keeps the manifest.
+	// TagDeletesImage deletes an image when its last tag is deleted by the OCI distribution API. The ECR API always
+	// does so; the specification keeps the manifest.
 	TagDeletesImage bool `quirk:"tag-deletes-image"`
-	// MountSetting allows a cross-repository mount only where the account setting BLOB_MOUNTING is ENABLED. Without it
-	// mounting is on unless the setting is DISABLED.
+	// MountSetting permits a cross-repository mount only if the account setting BLOB_MOUNTING is ENABLED. Without
+	// MountSetting, mounts are permitted unless the setting is DISABLED.
 	MountSetting bool `quirk:"mount-setting"`
-	// LayerNeedsImage serves a blob to docker only once an image of the repository names it. The ECR API's
-	// GetDownloadUrlForLayer always asks for that.
+	// LayerNeedsImage serves a blob by the OCI distribution API only if an image of the repository refers to it.
+	// GetDownloadUrlForLayer of the ECR API always requires that.
 	LayerNeedsImage bool `quirk:"layer-needs-image"`
-	// Quotas enforces ECR's adjustable quota of 1,000 tags for each image.
+	// Quotas enforces the adjustable quota of ECR of 1,000 tags for each image.
 	Quotas bool `quirk:"quotas"`
-	// IgnoreUnknownMembers accepts members that an API operation does not have, where ecrin names them in an error.
+	// IgnoreUnknownMembers ignores members that an API operation does not have. Without it they are errors.
 	IgnoreUnknownMembers bool `quirk:"ignore-unknown-members"`
 }
 
-// ParseQuirks reads what --strict-ecr was given: "" or "none" for none, "all" for all, or names joined by commas.
+// ParseQuirks parses the value of --strict-ecr: "" or "none" for none, "all" for all, or names joined by commas.
+//
+// Errors: an unknown name.
 func ParseQuirks(list string) (Quirks, error) {
 	var q Quirks
 	if list == "" || list == "none" {
@@ -57,7 +59,7 @@ func ParseQuirks(list string) (Quirks, error) {
 	return q, nil
 }
 
-// QuirkNames lists the names that ParseQuirks knows.
+// QuirkNames returns the names that ParseQuirks accepts besides all and none.
 func QuirkNames() []string {
 	t := reflect.TypeFor[Quirks]()
 	var names []string

@@ -1,11 +1,11 @@
-// Package registry keeps the rules of repositories, images, tags, layers and uploads that the docker door and the ECR
-// operations share: what a push stores, what a pull reads, what a deletion takes away, and when.
+// Package registry implements the rules of repositories, images, tags, layers and uploads that the OCI distribution API
+// and the ECR API share: what a push stores, what a pull reads, what a deletion deletes, and when.
 //
-// Its functions do not ask who may: the guard has decided before they are called. They take the caller where they record
-// or compare it. Doors reach what is stored by this package alone. The typed operations of package ecr also read and write
-// single rows that have no rule (a policy, a setting, resource tags) in package meta.
+// Its functions do not check permissions: the guard has decided before they are called. They take the caller if they
+// record or compare it. The surfaces use stored data only through this package. The typed operations of package ecr
+// also read and write single rows that have no rule (a policy, a setting, resource tags) through package meta.
 //
-// Errors that are not listed at a function have no code: the store failed.
+// Errors that the comment of a function does not list have no code: the store failed.
 package registry
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Service is the registry core. Safe for concurrent use.
+// Service implements the rules over a metadata store and a blob store. It is safe for concurrent use.
 type Service struct {
 	meta   *meta.Store
 	blobs  blob.Store
@@ -29,16 +29,15 @@ type Service struct {
 	log    *slog.Logger
 	quirks Quirks
 
-	// CreateOnPush makes a repository that a push names and that does not exist.
-	createOnPush bool
+	createOnPush bool // a push creates the repository that it names if that does not exist
 
-	held keySet // uploads that someone is writing to, by id
+	held keySet // ids of the uploads to which a request is writing
 
 	pullsMu sync.Mutex
 	pulls   map[meta.PullKey]time.Time
 }
 
-// Options are what New needs beyond its stores.
+// Options holds the parameters of New besides the stores.
 type Options struct {
 	Now          func() time.Time
 	Log          *slog.Logger
@@ -46,22 +45,23 @@ type Options struct {
 	CreateOnPush bool
 }
 
-// New makes the service. Run does its background work.
+// New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, pulls: map[meta.PullKey]time.Time{}}
 }
 
-// Quirks tells which departures of ECR from the OCI specification are on.
+// Quirks returns the departures of ECR from the OCI specification that are on.
 func (s *Service) Quirks() Quirks { return s.quirks }
 
 const (
 	pullFlush    = 2 * time.Second
 	uploadsSweep = time.Hour
-	// uploadLife is how long an upload that nobody writes to is kept.
+	// uploadLife is the time after the last write for which an upload is kept.
 	uploadLife = 7 * 24 * time.Hour
 )
 
-// Run writes pull times and removes abandoned uploads until ctx ends; the last pull times are written before it returns.
+// Run writes pull times every pullFlush and removes abandoned uploads every uploadsSweep until ctx ends. It writes the
+// last pull times before it returns. Failures before that are logged.
 func (s *Service) Run(ctx context.Context) error {
 	flush, sweep := time.NewTicker(pullFlush), time.NewTicker(uploadsSweep)
 	defer flush.Stop()
@@ -74,7 +74,7 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-sweep.C:
 			err = s.sweepUploads(ctx)
 		case <-ctx.Done():
-			// The pulls were answered; their times are written although the server is stopping.
+			// These pulls have been answered, so their times are written although ctx has ended.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			return s.flushPulls(last)
@@ -96,7 +96,7 @@ func (s *Service) flushPulls(ctx context.Context) error {
 	return s.meta.SetPulled(ctx, pulls)
 }
 
-// Pulled notes that an image was pulled. The time becomes visible within seconds, as ECR promises no more.
+// Pulled records that an image was pulled. The time becomes visible after up to pullFlush; ECR does not guarantee more.
 func (s *Service) Pulled(repository int64, d name.Digest) {
 	now := s.now()
 	s.pullsMu.Lock()
@@ -111,7 +111,7 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 		return err
 	}
 	for _, u := range idle {
-		// Someone may have written after all, or ended it.
+		// Another request may have written to the upload, or completed it, since IdleUploads read it.
 		if err := s.Cancel(ctx, u); err != nil && !errors.Is(err, fault.UploadConflict) && !errors.Is(err, fault.UploadNotFound) {
 			return err
 		}
@@ -130,25 +130,31 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 	return nil
 }
 
-// Repository finds a repository. Errors: fault.RepositoryNotFound.
+// Repository returns the repository with the given name.
+//
+// Errors: fault.RepositoryNotFound.
 func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.Repo) (meta.Repository, error) {
 	return s.meta.Repository(ctx, reg, repo)
 }
 
-// CreatesOnPush tells whether a push to a repository that does not exist creates it, by a caller who may create it.
+// CreatesOnPush reports whether a push to a repository that does not exist creates it, if the caller has the
+// permission.
 func (s *Service) CreatesOnPush() bool { return s.createOnPush }
 
-// CreateForPush makes the repository of a push with the default settings.
-// Errors: fault.TargetChanged (it exists meanwhile, perhaps with a policy of its own), fault.AccountNotFound.
+// CreateForPush creates the repository of a push with the default settings.
+//
+// Errors: fault.TargetChanged (another request has created the repository, perhaps with a policy that the decision did
+// not consider), fault.AccountNotFound.
 func (s *Service) CreateForPush(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
 	r, err := s.CreateRepository(ctx, Repository{Registry: reg, Name: repo}, nil)
 	if errors.Is(err, fault.RepositoryAlreadyExists) {
-		err = fault.TargetChanged.New("the repository '%s' was made by another request", repo).Because(err)
+		err = fault.TargetChanged.New("the repository '%s' was created by another request", repo).Because(err)
 	}
 	return r, err
 }
 
-// CreateRepository makes a repository; empty settings get ECR's defaults (mutable tags, AES256).
+// CreateRepository creates a repository. Empty settings are set to the defaults of ECR: mutable tags, AES256.
+//
 // Errors: fault.RepositoryAlreadyExists, fault.TooManyTags, fault.AccountNotFound.
 func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, resourceTags map[string]string) (meta.Repository, error) {
 	if r.Mutability.Mode == "" {

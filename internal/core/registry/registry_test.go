@@ -21,16 +21,16 @@ var (
 	alice = identity.Caller{Kind: identity.Root, Account: home.Account, ARN: "arn:aws:iam::000000000000:root"}
 )
 
-// core is a service over real stores, with one account and one repository.
-type core struct {
+// fixture is a Service over real stores, with one account and one repository.
+type fixture struct {
 	*registry.Service
 	repo  meta.Repository
 	blobs blob.Store
 	clock *time.Time
 }
 
-// newCore makes it; wrap, when not nil, stands between service and blobs.
-func newCore(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.Quirks) core {
+// newFixture returns a fixture. If wrap is not nil, the service uses the blob store that wrap returns.
+func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.Quirks) fixture {
 	t.Helper()
 	dir := t.TempDir()
 	clock := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
@@ -55,7 +55,7 @@ func newCore(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.Qui
 	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
-	c := core{blobs: b, clock: &clock}
+	c := fixture{blobs: b, clock: &clock}
 	if wrap != nil {
 		b = wrap(b)
 	}
@@ -67,7 +67,7 @@ func newCore(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.Qui
 	return c
 }
 
-func (c core) begin(t *testing.T) meta.Upload {
+func (c fixture) begin(t *testing.T) meta.Upload {
 	t.Helper()
 	u, err := c.BeginUpload(t.Context(), alice, c.repo, name.SHA256)
 	if err != nil {
@@ -76,8 +76,8 @@ func (c core) begin(t *testing.T) meta.Upload {
 	return u
 }
 
-// content reads a blob of the repository whole.
-func (c core) content(t *testing.T, d name.Digest) string {
+// content returns the content of a blob of the repository.
+func (c fixture) content(t *testing.T, d name.Digest) string {
 	t.Helper()
 	f, _, err := c.OpenBlob(context.WithoutCancel(t.Context()), c.repo, d)
 	if err != nil {

@@ -17,21 +17,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Sizes of layers and their parts, in bytes; the service model bounds a part from above. Source: ECR user guide, service
-// quotas.
+// Sizes of layers and their parts, in bytes. The service model limits the size of a part. Source: ECR user guide,
+// service quotas.
 const (
 	MaxLayer int64 = 52_000 << 20
 	MinPart  int64 = 5 << 20
-	WantPart int64 = 20 << 20 // what InitiateLayerUpload tells clients to send
+	WantPart int64 = 20 << 20 // the part size in the answer of InitiateLayerUpload
 )
 
-// What a Chunk says of where it starts and how long it is when the client has not told.
+// Values of Chunk.At and Chunk.Length if the request does not contain them.
 const (
 	AnyOffset    int64 = -1
 	UnknownCount int64 = -1
 )
 
-// BeginUpload starts an upload that only this caller can go on with. Errors: fault.RepositoryNotFound.
+// BeginUpload starts an upload, which only the same caller can continue.
+//
+// Errors: fault.RepositoryNotFound.
 func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Repository, a name.Algorithm) (meta.Upload, error) {
 	b, err := s.blobs.Begin(ctx, a)
 	if err != nil {
@@ -41,8 +43,9 @@ func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Re
 	return u, s.meta.PutUpload(ctx, r, u)
 }
 
-// Upload finds an upload of the caller. One of another caller or repository is as unknown as none.
-// Errors: fault.UploadNotFound.
+// Upload returns the upload of the caller with the given id.
+//
+// Errors: fault.UploadNotFound, also if another caller began the upload or it belongs to another repository.
 func (s *Service) Upload(ctx context.Context, by identity.Caller, r meta.Repository, id string) (meta.Upload, error) {
 	unknown := fault.UploadNotFound.New("the upload with id '%s' does not exist in the repository with name '%s'", name.Clip(id), r.Name)
 	parsed, err := uuid.Parse(id)
@@ -56,12 +59,14 @@ func (s *Service) Upload(ctx context.Context, by identity.Caller, r meta.Reposit
 	return u, err
 }
 
-// hold keeps every other writer away from an upload until release is called, and makes sure that u is how it stands now:
-// between the bytes of a chunk and the record of them nobody may get at the file, or the record would tell of other
-// bytes. This process is the only writer of its data directory; several nodes will need a lease in the row.
-// Errors: fault.UploadConflict (someone is writing, or has written since u was read), fault.UploadNotFound.
+// hold excludes all other writers from an upload until release is called, and checks that u is the current state.
+// Without that, another request could replace the bytes of a chunk before they are recorded, and the record would
+// describe other bytes. The lock is in memory, which suffices because one process writes to a data directory; several
+// nodes will need a lease in the row.
+//
+// Errors: fault.UploadConflict (another request is writing, or has written since u was read), fault.UploadNotFound.
 func (s *Service) hold(ctx context.Context, u meta.Upload) (release func(), err error) {
-	if u.ID == "" { // PutBlob's: nobody else knows of it
+	if u.ID == "" { // an upload of PutBlob: no other request can refer to it
 		return func() {}, nil
 	}
 	conflict := fault.UploadConflict.New("another request is writing to the upload %s", u.ID)
@@ -80,12 +85,13 @@ func (s *Service) hold(ctx context.Context, u meta.Upload) (release func(), err 
 	return release, nil
 }
 
-// keySet is a set of keys that are in use.
+// keySet is a set of keys that are in use. It is safe for concurrent use.
 type keySet struct {
 	mu   sync.Mutex
 	keys map[string]bool
 }
 
+// take adds a key and reports whether it was absent.
 func (k *keySet) take(key string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -105,16 +111,18 @@ func (k *keySet) leave(key string) {
 	delete(k.keys, key)
 }
 
-// Chunk is a piece of an upload's content.
+// Chunk is a part of the content of an upload.
 type Chunk struct {
 	Body   io.Reader
-	At     int64 // where it must start, or AnyOffset for "at the end"
-	Length int64 // how many bytes it must have, or UnknownCount
+	At     int64 // offset of the first byte; AnyOffset for the end of the upload
+	Length int64 // number of bytes; UnknownCount if the request does not declare it
 }
 
-// Append adds a chunk and returns the upload after it. When it fails, nothing of the chunk counts.
-// Errors: fault.RangeInvalid (not at the end; member size tells where that is), fault.SizeInvalid (shorter or longer than
-// Length), fault.UploadConflict (another writer), fault.Unavailable (disk full).
+// Append appends a chunk and returns the new state of the upload. On failure no byte of the chunk becomes part of the
+// upload.
+//
+// Errors: fault.RangeInvalid (At is not the end of the upload; the member size is), fault.SizeInvalid (shorter or
+// longer than Length), fault.UploadConflict (another writer), fault.Unavailable (disk full).
 func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Upload, error) {
 	if err := startsAtEnd(u, c); err != nil {
 		return u, err
@@ -137,8 +145,8 @@ func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Uplo
 	return u, nil
 }
 
-// forgetIfGone drops the record of an upload whose bytes are gone, so that nobody is told again to go on with it. A crash
-// between the end of an upload and the record of its blob leaves such a one.
+// forgetIfGone deletes the record of an upload if err says that its bytes do not exist, so that later requests receive
+// fault.UploadNotFound. A crash between the end of an upload and the record of its blob leaves such a record.
 func (s *Service) forgetIfGone(ctx context.Context, u meta.Upload, err error) error {
 	if errors.Is(err, fault.UploadNotFound) && u.ID != "" {
 		return errors.Join(err, s.meta.DeleteUpload(ctx, u.ID))
@@ -146,8 +154,10 @@ func (s *Service) forgetIfGone(ctx context.Context, u meta.Upload, err error) er
 	return err
 }
 
-// Complete adds a last chunk (Body may be nil), checks the digest, and makes the blob one of the repository's.
-// Errors: those of Append; fault.DigestInvalid (content has another digest; the upload stays), fault.RepositoryNotFound.
+// Complete appends a last chunk, whose Body may be nil, checks the digest, and adds the blob to the repository.
+//
+// Errors: those of Append; fault.DigestInvalid (the content has another digest; the upload stays),
+// fault.RepositoryNotFound.
 func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk, want name.Digest) (blob.Info, error) {
 	if err := startsAtEnd(u, c); err != nil {
 		return blob.Info{}, err
@@ -165,12 +175,13 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	if err != nil {
 		return blob.Info{}, s.forgetIfGone(ctx, u, err)
 	}
-	// The blob is stored; the client going away now must not undo that.
+	// The blob is stored, so it is recorded even if the client has disconnected.
 	_, err = s.meta.AddBlob(context.WithoutCancel(ctx), r, info, u.ID)
 	return info, err
 }
 
 // PutBlob stores a whole blob in one call, without an upload that could be continued.
+//
 // Errors: those of Complete.
 func (s *Service) PutBlob(ctx context.Context, r meta.Repository, c Chunk, want name.Digest) (blob.Info, error) {
 	b, err := s.blobs.Begin(ctx, want.Algorithm())
@@ -179,13 +190,15 @@ func (s *Service) PutBlob(ctx context.Context, r meta.Repository, c Chunk, want 
 	}
 	info, err := s.Complete(ctx, r, meta.Upload{Blob: b}, c, want)
 	if err != nil {
-		// Nobody can continue it, so its bytes go at once, whatever happened to the client.
+		// No request can continue this upload, so its bytes are deleted now, even if the client has disconnected.
 		err = errors.Join(err, s.blobs.Abort(context.WithoutCancel(ctx), b))
 	}
 	return info, err
 }
 
-// Cancel drops an upload. Errors: fault.UploadConflict (someone is writing to it now).
+// Cancel deletes an upload.
+//
+// Errors: fault.UploadConflict (another request is writing to it).
 func (s *Service) Cancel(ctx context.Context, u meta.Upload) error {
 	release, err := s.hold(ctx, u)
 	if err != nil {
@@ -205,7 +218,8 @@ func startsAtEnd(u meta.Upload, c Chunk) error {
 	return nil
 }
 
-// layerLimit is the most bytes the store may take from a chunk: its length, and never more than a layer can have.
+// layerLimit returns the maximum number of bytes that the store reads from a chunk: its length, or what remains up to
+// MaxLayer if that is less.
 func layerLimit(u meta.Upload, c Chunk) int64 {
 	limit := MaxLayer - u.Blob.Size
 	if c.Length != UnknownCount {
@@ -214,7 +228,8 @@ func layerLimit(u meta.Upload, c Chunk) int64 {
 	return limit
 }
 
-// exactly fails at the end of a body that is shorter than it was announced; the store refuses a longer one.
+// exactly returns the body of a chunk. It fails at the end of a body that is shorter than c.Length; the store refuses a
+// longer body.
 func exactly(c Chunk) io.Reader {
 	if c.Length == UnknownCount {
 		return c.Body
@@ -236,7 +251,9 @@ func (c *countedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Blob tells how the repository holds a blob. Errors: fault.BlobNotFound.
+// Blob returns the holding of a blob in the repository.
+//
+// Errors: fault.BlobNotFound.
 func (s *Service) Blob(ctx context.Context, r meta.Repository, d name.Digest) (meta.Holding, error) {
 	h, err := s.meta.Holding(ctx, r.ID, d)
 	if err == nil && s.quirks.LayerNeedsImage && !h.Referenced {
@@ -245,7 +262,9 @@ func (s *Service) Blob(ctx context.Context, r meta.Repository, d name.Digest) (m
 	return h, err
 }
 
-// OpenBlob reads a blob that the repository holds; see blob.Store.Open. Errors: fault.BlobNotFound.
+// OpenBlob opens a blob that the repository holds; see blob.Store.Open.
+//
+// Errors: fault.BlobNotFound.
 func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest) (io.ReadSeekCloser, meta.Holding, error) {
 	h, err := s.Blob(ctx, r, d)
 	if err != nil {
@@ -253,14 +272,15 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 	}
 	f, _, err := s.blobs.Open(ctx, d)
 	if errors.Is(err, fault.BlobNotFound) {
-		// The metadata says that it is there: this is a loss, not a wrong request.
-		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s is recorded but its bytes are gone", d, r.ARN())
+		// The metadata has the blob, so its bytes are lost: an internal error, not one of the request.
+		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s is recorded but its bytes are missing", d, r.ARN())
 	}
 	return f, h, err
 }
 
-// Mount makes a blob of one repository a blob of another one of the same registry, without its bytes.
-// Errors: fault.BlobNotFound, fault.RepositoryNotFound.
+// Mount adds a blob of one repository to another repository of the same registry without copying its bytes.
+//
+// Errors: fault.BlobNotFound (also if the settings do not permit the mount), fault.RepositoryNotFound.
 func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Digest) error {
 	setting, err := s.meta.Setting(ctx, to.Registry, meta.SettingBlobMounting)
 	if err != nil {
@@ -276,8 +296,10 @@ func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Di
 	return s.meta.MountBlob(ctx, from, to, d)
 }
 
-// UploadPart adds a part by the ECR API: bytes first to last of the layer, inclusive.
-// Errors: fault.InvalidLayerPart (not right after the last byte; members of the model), and those of Append.
+// UploadPart appends a part of the ECR API: bytes first to last of the layer, inclusive.
+//
+// Errors: fault.InvalidLayerPart (data is empty, has another length, or does not start after the last byte received;
+// with the members of the modelled exception), and those of Append.
 func (s *Service) UploadPart(ctx context.Context, r meta.Repository, u meta.Upload, first, last int64, data []byte) (meta.Upload, error) {
 	if first != u.Blob.Size || last-first+1 != int64(len(data)) || len(data) == 0 {
 		return u, invalidPart(r, u, first, last, len(data))
@@ -285,7 +307,7 @@ func (s *Service) UploadPart(ctx context.Context, r meta.Repository, u meta.Uplo
 	if u.SmallPart == 0 && int64(len(data)) < MinPart {
 		u.SmallPart = int64(len(data))
 	} else if u.SmallPart > 0 {
-		u.SmallPart = -u.SmallPart // a part follows a small one: completing will be refused
+		u.SmallPart = -u.SmallPart // negative: the small part is not the last, so CompleteParts will refuse the upload
 	}
 	u, err := s.Append(ctx, u, Chunk{Body: bytes.NewReader(data), At: first, Length: int64(len(data))})
 	if errors.Is(err, fault.UploadConflict) {
@@ -300,8 +322,10 @@ func invalidPart(r meta.Repository, u meta.Upload, first, last int64, n int) *fa
 	return e.With("lastValidByteReceived", max(u.Blob.Size-1, 0))
 }
 
-// CompleteParts ends an upload by the ECR API. One of the digests must be the layer's.
-// Errors: fault.EmptyUpload, fault.LayerPartTooSmall, fault.InvalidLayer, fault.LayerAlreadyExists, and those of Complete.
+// CompleteParts completes an upload of the ECR API. One of digests must be that of the layer.
+//
+// Errors: fault.EmptyUpload, fault.LayerPartTooSmall, fault.InvalidLayer, fault.LayerAlreadyExists, and those of
+// Complete.
 func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.Upload, digests []name.Digest) (name.Digest, error) {
 	switch {
 	case u.Parts == 0:
@@ -326,7 +350,7 @@ func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.U
 	return name.Digest{}, fault.InvalidLayer.New("None of the provided layer digests match the calculated layer digest")
 }
 
-// LayerAlreadyExists is the answer for a layer that the repository holds already, in ECR's words.
+// LayerAlreadyExists returns the error for a layer that the repository already holds, in the words of ECR.
 func LayerAlreadyExists(r meta.Repository, d name.Digest) *fault.Error {
 	return fault.LayerAlreadyExists.New("Layer with digest '%s' already exists in the repository with name '%s' in the registry with id '%s'", d, r.Name, r.Registry.Account)
 }

@@ -23,8 +23,8 @@ func text(s string) registry.Chunk {
 
 func digest(s string) name.Digest { return registry.DigestOf(name.SHA256, []byte(s)) }
 
-// append finds an upload and adds text to it, as a door does.
-func (c core) append(u meta.Upload, s string) error {
+// append looks an upload up and appends text to it, as a request does.
+func (c fixture) append(u meta.Upload, s string) error {
 	ctx := context.Background()
 	now, err := c.Upload(ctx, alice, c.repo, u.ID)
 	if err == nil {
@@ -33,7 +33,7 @@ func (c core) append(u meta.Upload, s string) error {
 	return err
 }
 
-func (c core) complete(u meta.Upload, last, whole string) error {
+func (c fixture) complete(u meta.Upload, last, whole string) error {
 	ctx := context.Background()
 	now, err := c.Upload(ctx, alice, c.repo, u.ID)
 	if err == nil {
@@ -42,7 +42,7 @@ func (c core) complete(u meta.Upload, last, whole string) error {
 	return err
 }
 
-// slowBlobs can hold an Append after its bytes are stored and before its caller hears of it.
+// slowBlobs is a blob store whose Append, while hold is set, waits after it has stored the bytes and before it returns.
 type slowBlobs struct {
 	blob.Store
 	hold         atomic.Bool
@@ -58,16 +58,16 @@ func (s *slowBlobs) Append(ctx context.Context, u blob.Upload, r io.Reader, limi
 	return u, err
 }
 
-func newSlowCore(t *testing.T) (core, *slowBlobs) {
+func newSlowFixture(t *testing.T) (fixture, *slowBlobs) {
 	slow := &slowBlobs{stored: make(chan struct{}), goOn: make(chan struct{})}
-	return newCore(t, func(b blob.Store) blob.Store { slow.Store = b; return slow }, registry.Quirks{}), slow
+	return newFixture(t, func(b blob.Store) blob.Store { slow.Store = b; return slow }, registry.Quirks{}), slow
 }
 
-// Between the bytes of a chunk and the record of them another writer must not get at the upload: its bytes would take
-// the place of those that the first writer is told to be stored.
+// Between the writing of a chunk and its record no other request may write to the upload: its bytes would replace those
+// that the answer to the first request says are stored.
 func TestTwoWritersOfOneUpload(t *testing.T) {
 	t.Parallel()
-	c, slow := newSlowCore(t)
+	c, slow := newSlowFixture(t)
 	u := c.begin(t)
 	slow.hold.Store(true)
 	first := make(chan error, 1)
@@ -86,26 +86,26 @@ func TestTwoWritersOfOneUpload(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Fatalf("the first writer: %v", err)
 	}
-	// Who looked the upload up before the first writer wrote is late.
+	// u is the state before the first writer wrote.
 	if _, err := c.Append(t.Context(), u, text("late")); !errors.Is(err, fault.UploadConflict) {
-		t.Errorf("a chunk to a state that is past: got %v, want UploadConflict", err)
+		t.Errorf("a chunk for an outdated state: got %v, want UploadConflict", err)
 	}
 	if _, err := c.Complete(t.Context(), c.repo, u, text("late"), digest("late")); !errors.Is(err, fault.UploadConflict) {
-		t.Errorf("completing a state that is past: got %v, want UploadConflict", err)
+		t.Errorf("completing an outdated state: got %v, want UploadConflict", err)
 	}
 	want := "first writer goes on"
 	if err := c.complete(u, " goes on", want); err != nil {
-		t.Fatalf("the first writer's end: %v", err)
+		t.Fatalf("completing by the first writer: %v", err)
 	}
 	if got := c.content(t, digest(want)); got != want {
 		t.Errorf("the blob is %q, want %q", got, want)
 	}
 }
 
-// An upload is its beginner's and its repository's alone.
+// An upload is unknown to other callers and in other repositories.
 func TestAttack12UploadOfAnotherPrincipal(t *testing.T) {
 	t.Parallel()
-	c := newCore(t, nil, registry.Quirks{})
+	c := newFixture(t, nil, registry.Quirks{})
 	u := c.begin(t)
 	mallory := identity.Caller{Kind: identity.Root, Account: home.Account, ARN: "arn:aws:iam::000000000000:user/mallory", UserID: "AIDAMALLORY"}
 	if _, err := c.Upload(t.Context(), mallory, c.repo, u.ID); !errors.Is(err, fault.UploadNotFound) {
@@ -125,11 +125,11 @@ func TestAttack12UploadOfAnotherPrincipal(t *testing.T) {
 	}
 }
 
-// Where a crash has made a blob of an upload's bytes and lost the record of it, the first who goes on is told, and from
-// then on the upload is unknown.
+// If a crash happens after the bytes of an upload became a blob and before the blob was recorded, the next request to
+// the upload fails, and the upload is deleted.
 func TestUploadWithoutBytes(t *testing.T) {
 	t.Parallel()
-	c := newCore(t, nil, registry.Quirks{})
+	c := newFixture(t, nil, registry.Quirks{})
 	for what, goOn := range map[string]func(meta.Upload) error{
 		"Append":   func(u meta.Upload) error { return c.append(u, " more") },
 		"Complete": func(u meta.Upload) error { return c.complete(u, " more", "bytes more") },
@@ -154,10 +154,10 @@ func TestUploadWithoutBytes(t *testing.T) {
 	}
 }
 
-// An upload that nobody writes to goes after a week; one that was written to meanwhile, or is being written to, stays.
+// An upload is deleted a week after the last write, unless a request is writing to it.
 func TestSweepUploads(t *testing.T) {
 	t.Parallel()
-	c, slow := newSlowCore(t)
+	c, slow := newSlowFixture(t)
 	idle, busy, fresh := c.begin(t), c.begin(t), c.begin(t)
 	for _, u := range []meta.Upload{idle, busy} {
 		if err := c.append(u, "some bytes"); err != nil {
