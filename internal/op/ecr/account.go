@@ -2,7 +2,6 @@ package ecr
 
 import (
 	"context"
-
 	"encoding/base64"
 	"slices"
 
@@ -13,9 +12,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// GetAuthorizationToken answers one entry for each registryId, in order, or exactly one for the caller's own account.
-// All entries hold the same password: it speaks for the caller, not for a registry.
-// Errors: fault.InvalidParameter (an account), fault.AccountNotFound. Source: ECR API reference, GetAuthorizationToken.
+// GetAuthorizationToken returns one entry for each registryId, in their order; without registryIds one entry for the
+// account of the caller. All entries have the same password, because it identifies the caller, not a registry.
+//
+// Errors: fault.InvalidParameter (an account id), fault.AccountNotFound. Source: ECR API reference,
+// GetAuthorizationToken.
 func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller, t Registry, in *ecrtypes.GetAuthorizationTokenRequest) (*ecrtypes.GetAuthorizationTokenResponse, error) {
 	accounts := []name.Account{by.Account}
 	if len(in.RegistryIds) > 0 {
@@ -43,7 +44,7 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller,
 	return out, nil
 }
 
-// DescribeRegistry describes the caller's registry. Source: ECR API reference, DescribeRegistry.
+// DescribeRegistry describes the registry of the caller. Source: ECR API reference, DescribeRegistry.
 func (s *Service) DescribeRegistry(_ context.Context, _ identity.Caller, t Registry, _ *ecrtypes.DescribeRegistryRequest) (*ecrtypes.DescribeRegistryResponse, error) {
 	return &ecrtypes.DescribeRegistryResponse{
 		RegistryId:               t.Account.String(),
@@ -51,20 +52,23 @@ func (s *Service) DescribeRegistry(_ context.Context, _ identity.Caller, t Regis
 	}, nil
 }
 
-// setting is an account setting: its values, the default first.
-// Source: ECR API reference, PutAccountSetting; the default of BLOB_MOUNTING is in docs/ecr-divergences.md.
+// setting is an account setting.
 type setting struct {
 	name   string
-	values []string
+	values []string // permitted values; the first is the default
 }
 
+// settings lists the account settings. Source: ECR API reference, PutAccountSetting; the default of BLOB_MOUNTING is in
+// docs/ecr-divergences.md.
 var settings = []setting{
 	{meta.SettingScanType, []string{meta.ScanTypeNative}},
 	{meta.SettingPolicyScope, []string{meta.PolicyScopeV2, meta.PolicyScopeV1}},
 	{meta.SettingBlobMounting, []string{meta.Enabled, meta.Disabled}},
 }
 
-// settingOf finds a setting, with the defaults that hold here. Errors: fault.InvalidParameter.
+// settingOf returns the setting with the given name. Its default depends on the quirks of the registry.
+//
+// Errors: fault.InvalidParameter.
 func (s *Service) settingOf(n string) (setting, error) {
 	for _, known := range settings {
 		if known.name == n {
@@ -77,8 +81,9 @@ func (s *Service) settingOf(n string) (setting, error) {
 	return setting{}, BadMember("name", "must be one of BASIC_SCAN_TYPE_VERSION, REGISTRY_POLICY_SCOPE, BLOB_MOUNTING")
 }
 
-// GetAccountSetting gives the value of an account setting, or its default.
-// Errors: fault.InvalidParameter (no such setting). Source: ECR API reference, GetAccountSetting.
+// GetAccountSetting returns the value of an account setting, or its default.
+//
+// Errors: fault.InvalidParameter (unknown setting). Source: ECR API reference, GetAccountSetting.
 func (s *Service) GetAccountSetting(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.GetAccountSettingRequest) (*ecrtypes.GetAccountSettingResponse, error) {
 	known, err := s.settingOf(in.Name)
 	if err != nil {
@@ -94,8 +99,9 @@ func (s *Service) GetAccountSetting(ctx context.Context, _ identity.Caller, t Re
 	return &ecrtypes.GetAccountSettingResponse{Name: known.name, Value: value}, nil
 }
 
-// PutAccountSetting sets an account setting of the caller's registry.
-// Errors: fault.InvalidParameter (no such setting or value). Source: ECR API reference, PutAccountSetting.
+// PutAccountSetting sets an account setting of the registry of the caller.
+//
+// Errors: fault.InvalidParameter (unknown setting or value). Source: ECR API reference, PutAccountSetting.
 func (s *Service) PutAccountSetting(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.PutAccountSettingRequest) (*ecrtypes.PutAccountSettingResponse, error) {
 	known, err := s.settingOf(in.Name)
 	if err != nil {

@@ -1,8 +1,10 @@
-// Package ecr does the operations of the ECR API: repositories, images, layers, policies and settings of a registry.
+// Package ecr implements the operations of the ECR API: repositories, images, layers, policies and settings of a
+// registry.
 //
-// Each operation is one method of [Service], named as in the ECR API. It takes the caller, the target that was resolved and
-// decided about before, and the request, which has been held to the rules of the model. It knows no protocol and never
-// asks who may do what. The functions On… resolve the targets of requests.
+// Each operation is one method of [Service] with the name that it has in the ECR API. It takes the caller, the target,
+// and the input. The target has been resolved and the guard has allowed the operation on it; the input has been checked
+// against the model. An operation does not depend on a protocol and does not check permissions. The functions On…
+// resolve the targets of requests.
 package ecr
 
 import (
@@ -16,7 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Service does the operations of ECR. Safe for concurrent use.
+// Service implements the operations of ECR. It is safe for concurrent use.
 type Service struct {
 	meta     *meta.Store
 	registry *registry.Service
@@ -27,13 +29,13 @@ type Service struct {
 	pages    pagetoken.Sealer
 }
 
-// Links makes direct addresses of layers.
+// Links makes signed links to layers.
 type Links interface {
-	// Make gives path and query of an address that is good for the caller.
+	// Make returns path and query of a link by which a client can download layer d with the permissions of c.
 	Make(c identity.Caller, reg name.Registry, repo name.Repo, d name.Digest) string
 }
 
-// Options are what New needs; all are required.
+// Options holds the parameters of New. All are required.
 type Options struct {
 	Meta     *meta.Store
 	Registry *registry.Service
@@ -44,25 +46,28 @@ type Options struct {
 	Pages    pagetoken.Sealer
 }
 
-// New makes the service.
+// New returns a Service.
 func New(o Options) *Service {
 	return &Service{meta: o.Meta, registry: o.Registry, identity: o.Identity, guard: o.Guard, hosts: o.Hosts, links: o.Links, pages: o.Pages}
 }
 
-// BadMember is the answer for a member that breaks a rule which the model does not state, in the words of ECR.
+// BadMember returns the error for a member that breaks a rule which the model does not have, in the words of ECR.
 func BadMember(member, reason string) *fault.Error {
 	return fault.InvalidParameter.New("Invalid parameter at '%s' failed to satisfy constraint: '%s'", member, reason)
 }
 
-// pageSize is what maxResults asks for; the model has checked its range.
-func pageSize(maxResults *int32, without int) int {
+// pageSize returns the maximum number of entries of a page: maxResults, whose range has been checked against the model,
+// or byDefault if the request has no maxResults.
+func pageSize(maxResults *int32, byDefault int) int {
 	if maxResults == nil {
-		return without
+		return byDefault
 	}
 	return int(*maxResults)
 }
 
-// resume reads a nextToken of a listing into position. Errors: fault.InvalidParameter.
+// resume decodes a nextToken of a listing into position, a pointer.
+//
+// Errors: fault.InvalidParameter.
 func (s *Service) resume(scope, token string, position any) error {
 	if err := s.pages.Listing(scope).OpenJSON(token, position); err != nil {
 		return BadMember("NextToken", "must be a token of an earlier page of this listing").Because(err)

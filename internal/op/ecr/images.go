@@ -2,7 +2,6 @@ package ecr
 
 import (
 	"context"
-
 	"errors"
 	"fmt"
 	"regexp"
@@ -26,12 +25,12 @@ func tagState(s ecrtypes.TagStatus) meta.TagState {
 	return meta.Any
 }
 
-// active tells whether a filter on image status lets active images through; no image has another status yet.
+// active reports whether a filter on the status of images includes active images. No image has another status yet.
 func active(f ecrtypes.ImageStatusFilter) bool {
 	return f == "" || f == ecrtypes.ImageStatusFilterACTIVE || f == ecrtypes.ImageStatusFilterANY
 }
 
-// ListImages lists the tags of a repository with their digests, and untagged images, by pages.
+// ListImages returns one page of the tags of a repository with their digests, and of its untagged images.
 //
 // Errors: fault.InvalidParameter (the token). Source: ECR API reference, ListImages.
 func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListImagesRequest) (*ecrtypes.ListImagesResponse, error) {
@@ -63,9 +62,9 @@ func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Reposito
 	return out, nil
 }
 
-// DescribeImages describes the named images, or all of a repository by pages.
+// DescribeImages describes the images that the request names, or one page of all images of the repository.
 //
-// Errors: fault.ImageNotFound (one of the named images), fault.InvalidParameter (the token; ids beside it).
+// Errors: fault.ImageNotFound (one of the named images), fault.InvalidParameter (the token; both ids and a page).
 // Source: ECR API reference, DescribeImages.
 func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Images, in *ecrtypes.DescribeImagesRequest) (*ecrtypes.DescribeImagesResponse, error) {
 	filter := ecrtypes.DescribeImagesFilter{}
@@ -103,7 +102,8 @@ func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Image
 	return out, nil
 }
 
-// describeNamed answers one entry for each digest; a single id that is not there fails the whole call, as in ECR.
+// describeNamed returns one entry for each digest. If one of the images does not exist, the whole operation fails, as
+// in ECR.
 func (s *Service) describeNamed(ctx context.Context, r Images, filter ecrtypes.DescribeImagesFilter) (*ecrtypes.DescribeImagesResponse, error) {
 	out := &ecrtypes.DescribeImagesResponse{ImageDetails: []ecrtypes.ImageDetail{}}
 	seen := map[name.Digest]bool{}
@@ -162,10 +162,11 @@ func detail(r Repository, im meta.Image) ecrtypes.ImageDetail {
 	return d
 }
 
-// looseDigest is what the ECR API accepts as the shape of a digest; stored are only sha256 and sha512.
+// looseDigest matches what the ECR API accepts as a digest. Only sha256 and sha512 digests can be stored.
 var looseDigest = regexp.MustCompile(`^[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+$`)
 
-// image resolves an image id, or tells the failure that batch operations report.
+// image resolves an image id. If it names no image, Failure of the result is set, which batch operations report.
+//
 // Source: ECR API reference, BatchGetImage; texts as observed.
 func (s *Service) image(ctx context.Context, r meta.Repository, id ecrtypes.ImageIdentifier) (NamedImage, error) {
 	one := NamedImage{ID: id}
@@ -213,7 +214,8 @@ func (s *Service) image(ctx context.Context, r meta.Repository, id ecrtypes.Imag
 // notFound is the reason of the failure ImageNotFound.
 const notFound = "Requested image not found"
 
-// BatchGetImage reads manifests and records the pulls. Images that are not there are failures of the answer.
+// BatchGetImage returns manifests and records the pulls. The answer has a failure for each image that does not exist.
+//
 // Source: ECR API reference, BatchGetImage.
 func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images, _ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
 	out := &ecrtypes.BatchGetImageResponse{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
@@ -239,15 +241,15 @@ func showImage(r Repository, head registry.ManifestHead, tag string, body []byte
 	}
 }
 
-// BatchDeleteImage deletes images by digest and tags by name; an image goes with its last tag. What is not there, or is
-// named by an index, is a failure of the answer.
+// BatchDeleteImage deletes images by digest, and tags; an image is deleted with its last tag. The answer has a failure
+// for each image that does not exist or to which an index refers.
 //
-// Errors: fault.TargetChanged (an image is not as it was decided about; nothing was deleted).
+// Errors: fault.TargetChanged (an image has changed since the decision; nothing was deleted).
 // Source: ECR API reference, BatchDeleteImage.
 func (s *Service) BatchDeleteImage(ctx context.Context, by identity.Caller, r Deletions, _ *ecrtypes.BatchDeleteImageRequest) (*ecrtypes.BatchDeleteImageResponse, error) {
 	out := &ecrtypes.BatchDeleteImageResponse{ImageIds: []ecrtypes.ImageIdentifier{}, Failures: []ecrtypes.ImageFailure{}}
-	// Indexes go before what they name, whatever the order of the ids: what is refused because an index names it is
-	// tried again as long as others went.
+	// An index must be deleted before the images that it refers to, but the ids are in any order. So the images that
+	// were refused because an index refers to them are tried again until a round deletes none of them.
 	left := r.Named
 	for len(left) > 0 {
 		var again []DeletedImage
@@ -265,8 +267,8 @@ func (s *Service) BatchDeleteImage(ctx context.Context, by identity.Caller, r De
 			case failure != nil:
 				out.Failures = append(out.Failures, *failure)
 			}
-			for _, gone := range removed {
-				out.ImageIds = append(out.ImageIds, ecrtypes.ImageIdentifier{ImageDigest: gone.Digest, ImageTag: gone.Tag})
+			for _, id := range removed {
+				out.ImageIds = append(out.ImageIds, ecrtypes.ImageIdentifier{ImageDigest: id.Digest, ImageTag: id.Tag})
 			}
 		}
 		if len(again) == len(left) {
@@ -282,7 +284,7 @@ func failureOf(one DeletedImage, code ecrtypes.ImageFailureCode, reason string) 
 	return &ecrtypes.ImageFailure{ImageId: &one.ID, FailureCode: code, FailureReason: reason}
 }
 
-// deleteOne deletes one image or tag, or tells the failure that the answer reports.
+// deleteOne deletes one image or tag. It returns what was deleted, or the failure for the answer.
 func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repository, one DeletedImage) ([]registry.Removed, *ecrtypes.ImageFailure, error) {
 	if one.Failure != nil {
 		return nil, one.Failure, nil
@@ -326,7 +328,8 @@ func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository
 	return &ecrtypes.PutImageResponse{Image: &shown}, nil
 }
 
-// ListImageReferrers lists the images whose subject is a digest, by pages. An unknown subject has none.
+// ListImageReferrers returns one page of the images whose subject is the given digest. An unknown subject has no
+// referrers.
 //
 // Errors: fault.InvalidParameter (the digest; the token). Source: ECR API reference, ListImageReferrers.
 func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListImageReferrersRequest) (*ecrtypes.ListImageReferrersResponse, error) {

@@ -2,7 +2,6 @@ package ecr
 
 import (
 	"context"
-
 	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -13,7 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// InitiateLayerUpload starts an upload that only the caller can go on with.
+// InitiateLayerUpload starts an upload that only the caller can continue.
+//
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, InitiateLayerUpload.
 func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.InitiateLayerUploadRequest) (*ecrtypes.InitiateLayerUploadResponse, error) {
 	u, err := s.registry.BeginUpload(ctx, by, r.Repository, name.SHA256)
@@ -24,7 +24,7 @@ func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r
 	return &ecrtypes.InitiateLayerUploadResponse{UploadId: u.ID, PartSize: &size}, nil
 }
 
-// UploadLayerPart adds the next part of a layer.
+// UploadLayerPart appends the next part of a layer.
 //
 // Errors: fault.UploadNotFound, and those of registry.Service.UploadPart. Source: ECR API reference, UploadLayerPart.
 func (s *Service) UploadLayerPart(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UploadLayerPartRequest) (*ecrtypes.UploadLayerPartResponse, error) {
@@ -40,10 +40,10 @@ func (s *Service) UploadLayerPart(ctx context.Context, by identity.Caller, r Rep
 	return &ecrtypes.UploadLayerPartResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), UploadId: u.ID, LastByteReceived: &last}, nil
 }
 
-// CompleteLayerUpload checks the digest of an upload and makes it a layer of the repository.
+// CompleteLayerUpload checks the digest of an upload and adds its content to the repository as a layer.
 //
-// Errors: fault.InvalidParameter (a digest), fault.UploadNotFound, fault.LayerAlreadyExists (also for a repeated call), and
-// those of registry.Service.CompleteParts. Source: ECR API reference, CompleteLayerUpload.
+// Errors: fault.InvalidParameter (a digest), fault.UploadNotFound, fault.LayerAlreadyExists (also for a repeated call),
+// and those of registry.Service.CompleteParts. Source: ECR API reference, CompleteLayerUpload.
 func (s *Service) CompleteLayerUpload(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.CompleteLayerUploadRequest) (*ecrtypes.CompleteLayerUploadResponse, error) {
 	var digests []name.Digest
 	for _, text := range in.LayerDigests {
@@ -67,9 +67,10 @@ func (s *Service) CompleteLayerUpload(ctx context.Context, by identity.Caller, r
 	return &ecrtypes.CompleteLayerUploadResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), UploadId: in.UploadId, LayerDigest: d.String()}, nil
 }
 
-// completedBefore is the answer to a call whose upload is gone: that the layer is there, for a client that repeats the call
-// because it got no answer. Errors: fault.LayerAlreadyExists, otherwise gone.
-func (s *Service) completedBefore(ctx context.Context, r meta.Repository, digests []name.Digest, gone error) error {
+// completedBefore returns the error for the completion of an upload that does not exist. A client may repeat a
+// completion whose answer it did not receive; if the repository holds the layer, the error is fault.LayerAlreadyExists,
+// otherwise notFound.
+func (s *Service) completedBefore(ctx context.Context, r meta.Repository, digests []name.Digest, notFound error) error {
 	for _, d := range digests {
 		switch _, err := s.meta.Holding(ctx, r.ID, d); {
 		case err == nil:
@@ -78,10 +79,11 @@ func (s *Service) completedBefore(ctx context.Context, r meta.Repository, digest
 			return err
 		}
 	}
-	return gone
+	return notFound
 }
 
-// BatchCheckLayerAvailability tells which layers the repository holds.
+// BatchCheckLayerAvailability reports which layers the repository holds.
+//
 // Source: ECR API reference, BatchCheckLayerAvailability.
 func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.BatchCheckLayerAvailabilityRequest) (*ecrtypes.BatchCheckLayerAvailabilityResponse, error) {
 	out := &ecrtypes.BatchCheckLayerAvailabilityResponse{Layers: []ecrtypes.Layer{}, Failures: []ecrtypes.LayerFailure{}}
@@ -108,7 +110,8 @@ func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.C
 	return out, nil
 }
 
-// GetDownloadURLForLayer answers a direct address on the host that was asked. Only layers that an image names have one.
+// GetDownloadURLForLayer returns a signed link to a layer, on the host of the request. An image must refer to the
+// layer.
 //
 // Errors: fault.InvalidParameter (the digest), fault.LayersNotFound, fault.LayerInaccessible.
 // Source: ECR API reference, GetDownloadUrlForLayer.

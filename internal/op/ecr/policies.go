@@ -12,8 +12,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// ReadPolicy reads a policy of a repository or registry and binds the principals that it names.
-// Errors: fault.InvalidParameter, with the place in the text, or for a principal that does not exist.
+// ReadPolicy parses a policy of a repository or registry and binds the principals that it names to their ids.
+//
+// Errors: fault.InvalidParameter (an invalid policy, with the position in the text; a principal that does not exist).
 func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind) (*policy.Document, meta.BoundPolicy, error) {
 	doc, err := policy.Parse(text, kind)
 	if err != nil {
@@ -29,8 +30,8 @@ func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind)
 	return doc, meta.BoundPolicy{Text: doc.String(), IDs: ids}, nil
 }
 
-// SetRepositoryPolicy replaces the policy of a repository. Without force a policy under which the caller could not set the
-// next one is refused.
+// SetRepositoryPolicy replaces the policy of a repository. Without force, it refuses a policy that would not permit the
+// caller to set the policy again.
 //
 // Errors: fault.InvalidParameter (the policy; its principals; the lock-out check), fault.RepositoryNotFound.
 // Source: ECR API reference, SetRepositoryPolicy.
@@ -50,8 +51,10 @@ func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r
 	return &ecrtypes.SetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: &bound.Text}, nil
 }
 
-// keepsCaller refuses a policy under which the caller could not set the next one: the guard decides the same request as if
-// the repository had it. Source: ECR API reference, SetRepositoryPolicy, force.
+// keepsCaller refuses a policy that would not permit the caller to set the policy again: the guard decides the same
+// request as if the repository had policy p.
+//
+// Errors: fault.InvalidParameter. Source: ECR API reference, SetRepositoryPolicy, force.
 func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r GuardedRepository, p meta.BoundPolicy) error {
 	if by.Kind == identity.Operator {
 		return nil
@@ -66,7 +69,9 @@ func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r Guarded
 	return err
 }
 
-// ShowPolicy gives the text of a repository's policy as it stands now. Errors: fault.RepositoryPolicyNotFound.
+// ShowPolicy returns the text of the policy of a repository, with the current names of its principals.
+//
+// Errors: fault.RepositoryPolicyNotFound.
 func (s *Service) ShowPolicy(ctx context.Context, r meta.Repository) (*string, error) {
 	if r.Policy.Text == "" {
 		return nil, fault.RepositoryPolicyNotFound.New("Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", r.Name, r.Registry.Account)
@@ -75,7 +80,8 @@ func (s *Service) ShowPolicy(ctx context.Context, r meta.Repository) (*string, e
 	return &text, err
 }
 
-// GetRepositoryPolicy gives the policy of a repository.
+// GetRepositoryPolicy returns the policy of a repository.
+//
 // Errors: fault.RepositoryPolicyNotFound. Source: ECR API reference, GetRepositoryPolicy.
 func (s *Service) GetRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.GetRepositoryPolicyRequest) (*ecrtypes.GetRepositoryPolicyResponse, error) {
 	text, err := s.ShowPolicy(ctx, r.Repository)
@@ -85,7 +91,8 @@ func (s *Service) GetRepositoryPolicy(ctx context.Context, by identity.Caller, r
 	return &ecrtypes.GetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
 }
 
-// DeleteRepositoryPolicy removes the policy of a repository and gives its text.
+// DeleteRepositoryPolicy deletes the policy of a repository and returns its text.
+//
 // Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepositoryPolicy.
 func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryPolicyRequest) (*ecrtypes.DeleteRepositoryPolicyResponse, error) {
 	text, err := s.ShowPolicy(ctx, r.Repository)
@@ -98,7 +105,8 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller
 	return &ecrtypes.DeleteRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
 }
 
-// PutRegistryPolicy sets the policy of the caller's own registry. Under the first scope it may name three actions only.
+// PutRegistryPolicy sets the policy of the registry of the caller. If the account setting REGISTRY_POLICY_SCOPE is V1,
+// the policy may contain only three actions.
 //
 // Errors: fault.InvalidParameter (the policy; its principals; the scope), fault.AccountNotFound.
 // Source: ECR user guide, private registry permissions.
@@ -112,7 +120,7 @@ func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 		return nil, err
 	}
 	if scope == meta.PolicyScopeV1 && !policy.FitsV1(doc) {
-		return nil, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository can stand in it)", meta.SettingPolicyScope)
+		return nil, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository are permitted)", meta.SettingPolicyScope)
 	}
 	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, bound); err != nil {
 		return nil, err
@@ -120,7 +128,9 @@ func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 	return &ecrtypes.PutRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: &bound.Text}, nil
 }
 
-// showRegistryPolicy gives the text of the caller's registry policy. Errors: fault.RegistryPolicyNotFound.
+// showRegistryPolicy returns the text of the policy of registry t.
+//
+// Errors: fault.RegistryPolicyNotFound.
 func (s *Service) showRegistryPolicy(ctx context.Context, t Registry) (*string, error) {
 	p, err := s.meta.RegistryPolicy(ctx, t.Registry)
 	if err != nil {
@@ -133,7 +143,8 @@ func (s *Service) showRegistryPolicy(ctx context.Context, t Registry) (*string, 
 	return &text, err
 }
 
-// GetRegistryPolicy gives the policy of the caller's registry.
+// GetRegistryPolicy returns the policy of the registry of the caller.
+//
 // Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, GetRegistryPolicy.
 func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.GetRegistryPolicyRequest) (*ecrtypes.GetRegistryPolicyResponse, error) {
 	text, err := s.showRegistryPolicy(ctx, t)
@@ -143,7 +154,8 @@ func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 	return &ecrtypes.GetRegistryPolicyResponse{RegistryId: t.Account.String(), PolicyText: text}, nil
 }
 
-// DeleteRegistryPolicy removes the policy of the caller's registry and gives its text.
+// DeleteRegistryPolicy deletes the policy of the registry of the caller and returns its text.
+//
 // Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, DeleteRegistryPolicy.
 func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.DeleteRegistryPolicyRequest) (*ecrtypes.DeleteRegistryPolicyResponse, error) {
 	text, err := s.showRegistryPolicy(ctx, t)

@@ -2,7 +2,6 @@ package ecr
 
 import (
 	"context"
-
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -13,10 +12,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// CreateRepository makes a repository.
+// CreateRepository creates a repository.
 //
-// Errors: fault.InvalidParameter (mutability filters; encryption with a key), fault.InvalidTagParameter, fault.TooManyTags,
-// fault.RepositoryAlreadyExists, fault.AccountNotFound. Source: ECR API reference, CreateRepository.
+// Errors: fault.InvalidParameter (mutability filters; encryption with a key), fault.InvalidTagParameter,
+// fault.TooManyTags, fault.RepositoryAlreadyExists, fault.AccountNotFound. Source: ECR API reference, CreateRepository.
 func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t NewRepository, in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
 	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
 	if err != nil {
@@ -32,7 +31,7 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 	}
 	if e := in.EncryptionConfiguration; e != nil {
 		if e.EncryptionType != ecrtypes.EncryptionTypeAES256 {
-			return nil, BadMember("encryptionConfiguration", "ecrin encrypts nothing itself: only AES256, which stands for the disk's own encryption, is accepted")
+			return nil, BadMember("encryptionConfiguration", "ecrin does not encrypt data: only AES256 is accepted, and encryption is left to the disk")
 		}
 		if e.KmsKey != "" {
 			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
@@ -45,17 +44,19 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 	return &ecrtypes.CreateRepositoryResponse{Repository: s.show(t.At, r)}, nil
 }
 
-// mutability reads mode and filters. Source: ECR API reference, PutImageTagMutability.
+// mutability converts mode and filters, and checks that filters are present if and only if the mode has exclusions.
+//
+// Errors: fault.InvalidParameter. Source: ECR API reference, PutImageTagMutability.
 func mutability(mode ecrtypes.ImageTagMutability, filters []ecrtypes.ImageTagMutabilityExclusionFilter) (meta.Mutability, error) {
 	m := meta.Mutability{Mode: string(mode)}
 	if m.Mode == "" {
 		m.Mode = meta.Mutable
 	}
-	with := strings.HasSuffix(m.Mode, "_WITH_EXCLUSION")
+	exclusion := strings.HasSuffix(m.Mode, "_WITH_EXCLUSION")
 	switch {
-	case with && len(filters) == 0:
+	case exclusion && len(filters) == 0:
 		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as %s", m.Mode)
-	case !with && len(filters) > 0:
+	case !exclusion && len(filters) > 0:
 		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters must be null when imageTagMutability is set as %s", m.Mode)
 	}
 	for _, f := range filters {
@@ -72,7 +73,7 @@ func filtersOf(m meta.Mutability) []ecrtypes.ImageTagMutabilityExclusionFilter {
 	return all
 }
 
-// show shows a repository, with an address that the caller can push to at the host that was asked.
+// show returns the description of a repository. Its repositoryUri is on the host of the request.
 func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
 	return &ecrtypes.Repository{
 		RepositoryArn:                      r.ARN(),
@@ -87,9 +88,10 @@ func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
 	}
 }
 
-// DescribeRepositories describes the named repositories, or all of a registry by pages.
+// DescribeRepositories describes the repositories that the request names, or one page of all repositories of a
+// registry.
 //
-// Errors: fault.InvalidParameter (the token; names beside it). Source: ECR API reference, DescribeRepositories.
+// Errors: fault.InvalidParameter (the token; both names and a page). Source: ECR API reference, DescribeRepositories.
 func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t Repositories, in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
 	out := &ecrtypes.DescribeRepositoriesResponse{Repositories: []ecrtypes.Repository{}}
 	if len(t.Named) > 0 {
@@ -119,7 +121,7 @@ func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t
 	return out, nil
 }
 
-// DeleteRepository marks a repository deleted, with force also one that holds images.
+// DeleteRepository marks a repository as deleted. Without force, the repository must not contain images.
 //
 // Errors: fault.RepositoryNotEmpty, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepository.
 func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
@@ -129,7 +131,7 @@ func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Re
 	return &ecrtypes.DeleteRepositoryResponse{Repository: s.show(r.At, r.Repository)}, nil
 }
 
-// PutImageTagMutability sets whether tags can move; it holds for later pushes.
+// PutImageTagMutability sets whether tags can be moved to another image by later pushes.
 //
 // Errors: fault.InvalidParameter (the filters), fault.RepositoryNotFound.
 // Source: ECR API reference, PutImageTagMutability.
@@ -147,7 +149,9 @@ func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller,
 	}, nil
 }
 
-// resourceTagsOf checks resource tags. Source: ECR user guide, tagging a private repository.
+// resourceTagsOf converts and checks resource tags.
+//
+// Errors: fault.InvalidTagParameter, fault.TooManyTags. Source: ECR user guide, tagging a private repository.
 func resourceTagsOf(tags []ecrtypes.Tag) (map[string]string, error) {
 	resourceTags := map[string]string{}
 	for _, t := range tags {
@@ -172,7 +176,8 @@ func resourceTagsOf(tags []ecrtypes.Tag) (map[string]string, error) {
 
 // TagResource adds or replaces resource tags of a repository.
 //
-// Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference, TagResource.
+// Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference,
+// TagResource.
 func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
 	resourceTags, err := resourceTagsOf(in.Tags)
 	if err != nil {
@@ -181,13 +186,16 @@ func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Reposit
 	return &ecrtypes.TagResourceResponse{}, s.meta.PutResourceTags(ctx, r.Repository, resourceTags)
 }
 
-// UntagResource removes resource tags; those that are not there are no error.
+// UntagResource removes resource tags. Keys that the repository does not have are ignored.
+//
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, UntagResource.
 func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
 	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveResourceTags(ctx, r.Repository, in.TagKeys)
 }
 
-// ListTagsForResource lists the resource tags of a repository by key. Source: ECR API reference, ListTagsForResource.
+// ListTagsForResource returns the resource tags of a repository in the order of their keys.
+//
+// Source: ECR API reference, ListTagsForResource.
 func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
 	resourceTags, err := s.meta.ResourceTags(ctx, r.Repository)
 	if err != nil {

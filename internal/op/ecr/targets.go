@@ -13,14 +13,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Registry is the registry that a request is about, with the host that was asked for it.
+// Registry is the registry of a request, with the host of the request.
 type Registry struct {
 	name.Registry
 	Host   endpoint.Host
-	Secure bool // the host was asked by TLS
+	Secure bool // the request came by TLS
 }
 
-// Repository is the repository that a request is about. Its number tells it from another one of the same name.
+// Repository is the repository of a request. Its ID distinguishes it from an earlier or later repository with its name.
 type Repository struct {
 	meta.Repository
 	At Registry
@@ -32,8 +32,9 @@ type repositoryNamed interface {
 	GetRepositoryName() string
 }
 
-// RegistryOf is the registry that registryId names in the request's region; without it the caller's own.
-// Errors: fault.InvalidParameter (not an account's digits, or a caller without an account).
+// RegistryOf returns the registry of account id in the region of the request; if id is "", that of the caller.
+//
+// Errors: fault.InvalidParameter (id is not an account id; id is "" and the caller has no account).
 func RegistryOf(req guard.Request, id string) (Registry, error) {
 	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure}
 	if id == "" {
@@ -47,8 +48,8 @@ func RegistryOf(req guard.Request, id string) (Registry, error) {
 	return at, err
 }
 
-// Repository resolves a repository of a registry by its name. A name outside the grammar names none, and the operation
-// says so to those who may ask.
+// Repository resolves a repository of a registry by its name. If the name does not match the grammar or the repository
+// does not exist, Absent of the target is set, and the operation returns it to callers that have the permission.
 func (s *Service) Repository(ctx context.Context, at Registry, repositoryName string) (guard.Target[Repository], error) {
 	t := guard.On(Repository{At: at}, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN(repositoryName)})
 	repo, err := name.ParseRepo(repositoryName)
@@ -59,7 +60,7 @@ func (s *Service) Repository(ctx context.Context, at Registry, repositoryName st
 	return t, s.find(ctx, &t, repo)
 }
 
-// find sets the repository of a target.
+// find sets the repository of a target, or Absent if it does not exist.
 func (s *Service) find(ctx context.Context, t *guard.Target[Repository], repo name.Repo) error {
 	r, err := s.registry.Repository(ctx, t.Value.At.Registry, repo)
 	if errors.Is(err, fault.RepositoryNotFound) {
@@ -82,13 +83,13 @@ func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard
 	return s.Repository(ctx, at, in.GetRepositoryName())
 }
 
-// NewRepository is the name of a repository to be made.
+// NewRepository is a repository to be created.
 type NewRepository struct {
 	Name name.Repo
 	At   Registry
 }
 
-// OnNewRepository resolves the name of a repository that a request creates.
+// OnNewRepository resolves the registry and name of a repository to be created.
 func OnNewRepository(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.CreateRepositoryRequest) (t guard.Target[NewRepository], err error) {
 	found, err := OnRepository(s, ctx, req, in)
 	if err != nil {
@@ -99,13 +100,13 @@ func OnNewRepository(s *Service, ctx context.Context, req guard.Request, in *ecr
 	return t, nil
 }
 
-// OnRegistry resolves the caller's own registry, for operations that have no resource in IAM.
+// OnRegistry resolves the registry of the caller, for operations without a resource in IAM.
 func OnRegistry[In any](_ *Service, _ context.Context, req guard.Request, _ In) (guard.Target[Registry], error) {
 	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure}
 	return guard.On(at, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: "*"}), nil
 }
 
-// Repositories are those that a listing names, or, without names, all of a registry.
+// Repositories holds the repositories that a listing names; if it names none, the listing is of all repositories of At.
 type Repositories struct {
 	Named []Repository
 	At    Registry
@@ -135,7 +136,7 @@ func OnRepositories(s *Service, ctx context.Context, req guard.Request, in *ecrt
 	return t, nil
 }
 
-// OnResource resolves the repository that the ARN of a request names.
+// OnResource resolves the repository that the resourceArn of a request names.
 func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[Repository], err error) {
 	reg, repo, err := name.ParseRepositoryARN(in.GetResourceArn())
 	if err == nil && reg.Region != req.Region {
@@ -150,18 +151,18 @@ func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context
 	return t, err
 }
 
-// Images are images that a request names in a repository, each as it was when the request was decided.
+// Images holds the images of a repository that a request names, each as it was when the target was resolved.
 type Images struct {
 	Repository
 	Named []NamedImage
 }
 
-// NamedImage is what an image id of a request names.
+// NamedImage is an image id of a request with the image that it names.
 type NamedImage struct {
 	ID      ecrtypes.ImageIdentifier
-	Tag     name.Tag // that the request named; none for an image named by its digest
-	Head    registry.ManifestHead
-	Failure *ecrtypes.ImageFailure // why it names none; nil when Head is set
+	Tag     name.Tag               // the tag in ID; zero if ID has only a digest
+	Head    registry.ManifestHead  // the image; zero if Failure is set
+	Failure *ecrtypes.ImageFailure // why ID names no image; nil if Head is set
 }
 
 // OnImages resolves the images that imageIds name.
@@ -201,8 +202,8 @@ func onImages(s *Service, ctx context.Context, req guard.Request, in repositoryN
 	return t, nil
 }
 
-// asked is a stored image as policies see it: by the tag or digest that the request has, with the digest that a tag names
-// now. Of what is no tag or digest the operation says so.
+// asked returns a stored image for the condition keys of policies: the tag of the request, and the digest that the tag
+// names now or that the request has. An invalid tag or digest is left out; the operation reports it.
 func asked(id ecrtypes.ImageIdentifier, head registry.ManifestHead) guard.Image {
 	im := guard.Image{Stored: true}
 	im.Tag, _ = name.ParseTag(id.ImageTag)
@@ -213,20 +214,20 @@ func asked(id ecrtypes.ImageIdentifier, head registry.ManifestHead) guard.Image 
 	return im
 }
 
-// DeletedImage is an image of a deletion, with what was decided to be deleted.
+// DeletedImage is an image id of a deletion, with its resolved deletion.
 type DeletedImage struct {
 	NamedImage
 	Deletion registry.Deletion
 }
 
-// Deletions are the images and tags that a request deletes.
+// Deletions holds the images and tags of a repository that a request deletes.
 type Deletions struct {
 	Repository
 	Named []DeletedImage
 }
 
-// OnDeletions resolves the images that a request deletes: with each image that is named by its digest alone all its tags go,
-// and each of them has to be allowed.
+// OnDeletions resolves the images and tags that a request deletes. An image that the request names by its digest is
+// deleted with all its tags, and the deletion of each of these tags must be allowed.
 func OnDeletions(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.BatchDeleteImageRequest) (t guard.Target[Deletions], err error) {
 	of, err := onImages(s, ctx, req, in, in.ImageIds)
 	if err != nil {
@@ -242,7 +243,7 @@ func OnDeletions(s *Service, ctx context.Context, req guard.Request, in *ecrtype
 			}
 			deleted.Deletion, err = s.registry.DeletionOf(ctx, of.Value.Repository.Repository, ref, registry.LastTagDeletesImage)
 			if errors.Is(err, fault.ImageNotFound) || err == nil && deleted.Deletion.Digest != one.Head.Digest {
-				return t, fault.TargetChanged.New("image %s has changed while it was looked up", one.Head.Digest)
+				return t, fault.TargetChanged.New("image %s changed while the request was resolved", one.Head.Digest)
 			}
 			if err != nil {
 				return t, err
@@ -254,7 +255,7 @@ func OnDeletions(s *Service, ctx context.Context, req guard.Request, in *ecrtype
 	return t, nil
 }
 
-// OnPut resolves the repository of a push; the image is named by the tag and digest that the request has.
+// OnPut resolves the repository of a push. The image of the ask has the tag and digest of the request.
 func OnPut(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.PutImageRequest) (guard.Target[Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err == nil {
@@ -263,7 +264,8 @@ func OnPut(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.PutI
 	return t, err
 }
 
-// NewImage is an image to be stored as policies see it, by the tag and digest as they were sent.
+// NewImage returns an image to be stored for the condition keys of policies: its tag and digest in the request, each
+// zero if it is invalid.
 func NewImage(tag, digest string) guard.Image {
 	var im guard.Image
 	im.Tag, _ = name.ParseTag(tag)
@@ -271,7 +273,7 @@ func NewImage(tag, digest string) guard.Image {
 	return im
 }
 
-// OnSubject resolves the repository of a subject whose referrers are listed. The subject need not be stored.
+// OnSubject resolves the repository of a subject whose referrers a request lists. The subject need not exist.
 func OnSubject(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.ListImageReferrersRequest) (guard.Target[Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err == nil {
@@ -281,7 +283,8 @@ func OnSubject(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.
 	return t, err
 }
 
-// OnSetting resolves an account setting, which policies can tell apart.
+// OnSetting resolves the registry of the caller. The ask has the name of the account setting as a condition key.
+//
 // Source: service authorization reference of ECR.
 func OnSetting[In interface {
 	*ecrtypes.GetAccountSettingRequest | *ecrtypes.PutAccountSettingRequest
@@ -298,8 +301,8 @@ func OnSetting[In interface {
 	return t, err
 }
 
-// GuardedRepository is a repository whose policy a request sets, with what was decided about it, so that the decision can be
-// made again as if the repository had the new policy.
+// GuardedRepository is a repository whose policy a request sets, with the ask and the origin of the request, so that
+// the guard can decide again as if the repository had the new policy.
 type GuardedRepository struct {
 	Repository
 	Ask  guard.Ask
