@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -22,6 +24,7 @@ import (
 	iamsdk "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/ecrin-dev/ecrin/internal/main/app"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -286,6 +289,48 @@ func status(answer *ocitest.Answer, err error) error {
 		err = fmt.Errorf("%s: %d %s", answer.Asked, answer.Status, answer.Body)
 	}
 	return err
+}
+
+// Servers that start at once on an empty database, with one master key, make the default account once.
+func TestStartAtOnce(t *testing.T) {
+	t.Parallel()
+	url := secret.New(pgtest.Start(t).NewDatabase(t))
+	var created atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "master.key"), []byte(base64.StdEncoding.EncodeToString([]byte("a master key for this test alone"))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			c := config.Default()
+			c.Data, c.Listen, c.Database = dir, []string{"127.0.0.1:0"}, url
+			checked, err := c.Check()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			a, err := app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now)
+			if err != nil {
+				t.Errorf("starting: %v", err)
+				return
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			if err := a.Run(ctx, func(r app.Running) {
+				if r.Created {
+					created.Add(1)
+				}
+				stop()
+			}); err != nil {
+				t.Errorf("running: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := created.Load(); got != 1 {
+		t.Errorf("%d servers made the default account, want 1", got)
+	}
 }
 
 // While the database is away every request is refused as unavailable in the form of its API, /readyz tells why, and all goes on when

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -79,6 +80,12 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 		}
 	}
 	_, err = s.createAccount(ctx, meta.Account{ID: id, Default: true})
+	if errors.Is(err, fault.AccountAlreadyExists) { // by another process that starts now
+		if all, err = s.meta.Accounts(ctx); err == nil {
+			err = s.checkMasterKey(ctx, all)
+		}
+		return false, err
+	}
 	return err == nil, err
 }
 

@@ -320,6 +320,44 @@ func TestTurnIsTaken(t *testing.T) {
 	w.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
 }
 
+// A server that has no connection to spare makes errors that say so, and those that exist go on.
+func TestNoFreeConnection(t *testing.T) {
+	long(t)
+	t.Parallel()
+	s := pgtest.Start(t)
+	url := s.NewDatabase(t)
+	openURL(t, url, time.Now).Close()
+	s.Exec(t, database(t, url), `CREATE ROLE crowded LOGIN CONNECTION LIMIT 3; GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded`)
+	store := openURL(t, strings.Replace(url, "ecrin:", "crowded:", 1), time.Now)
+	w := &metatest.World{T: t, Store: store, Ctx: t.Context()}
+	// The writer has its connection, and so has Refresh; the third is for one read.
+	w.Must(store.CreateAccount(t.Context(), meta.Account{ID: metatest.Account}, metatest.Key(metatest.Account, "AKIA")))
+	_, err := store.Accounts(t.Context())
+	w.Must(err)
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if _, err := store.Accounts(t.Context()); err != nil {
+					refused.Add(1)
+					if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "no free connection") {
+						t.Errorf("a read: got %v, want Unavailable and a text that says why", err)
+					}
+				}
+				if err := store.PutSetting(w.Ctx, metatest.Registry, "S", "v"); err != nil {
+					t.Errorf("a write: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if refused.Load() == 0 {
+		t.Error("no read was refused: the test shows nothing")
+	}
+	w.Must(store.Refresh(t.Context()))
+}
+
 // A server that becomes a standby refuses changes, and the store goes on when it is the primary again.
 func TestServerBecomesStandby(t *testing.T) {
 	long(t)

@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"ResourceTags", testResourceTags},
 		{"ResourceTagRace", testResourceTagRace},
 		{"PlaceholdersOutOfOrder", testPlaceholders},
+		{"Texts", testTexts},
 		{"Blobs", testBlobs},
 		{"Holders", testHolders},
 		{"Uploads", testUploads},
