@@ -49,24 +49,24 @@ func (p *boundPrincipal) names(c *Caller) naming {
 			return toIssuer
 		}
 	case RoleSession:
-		if c.Kind == RoleSession && p.Text == c.ARN && (p.id == "" || c.UniqueID == "" || p.id == c.UniqueID) {
+		if c.Kind == RoleSession && name.SameARN(p.Text, c.ARN) && (p.id == "" || c.UniqueID == "" || p.id == c.UniqueID) {
 			return toCaller
 		}
 	case FederatedUser, Federated, Service, Customer:
-		if c.Kind == p.Kind && p.Text == c.ARN {
+		if c.Kind == p.Kind && name.SameARN(p.Text, c.ARN) {
 			return toCaller
 		}
 	}
 	return 0
 }
 
-// same compares unique ids when both are known, else ARNs. An entity keeps its unique id when it is renamed, and a
+// same compares unique ids when both are known, else ARNs, in whatever partition. An entity keeps its unique id when it is renamed, and a
 // later entity of the same name has another id.
 func (p *boundPrincipal) same(arn, id string) bool {
 	if p.id != "" && id != "" {
 		return p.id == id
 	}
-	return p.Text == arn
+	return name.SameARN(p.Text, arn)
 }
 
 // hasAccount reports whether the caller belongs to an account whose policies can allow its requests. A customer has no

@@ -235,15 +235,16 @@ const arnParts = 6
 // ECR.
 // Source: IAM user guide, ARN condition operators, and policy element Resource.
 type arnGlob struct {
-	all   bool // the pattern is *
-	parts []glob
+	all        bool // the pattern is *
+	parts      []glob
+	partitions partitions
 }
 
 func newARNGlob(parts []Part) arnGlob {
 	if len(parts) == 1 && parts[0].Kind == AnyRun {
 		return arnGlob{all: true}
 	}
-	var g arnGlob
+	g := arnGlob{partitions: partitionsOf(parts, false)}
 	var segment []Part
 	for _, p := range parts {
 		for p.Kind == Literal && len(g.parts) < arnParts-1 {
@@ -265,10 +266,23 @@ func newARNGlob(parts []Part) arnGlob {
 	return g
 }
 
+// match returns whether the pattern matches the ARN, or one of the other ARNs that the same thing has.
 func (g *arnGlob) match(arn string, c *Context) outcome {
 	if g.all {
 		return matches
 	}
+	o := g.matchText(arn, c)
+	if o == differs {
+		for other := range g.partitions.others(arn) {
+			if o = g.matchText(other, c); o != differs {
+				return o
+			}
+		}
+	}
+	return o
+}
+
+func (g *arnGlob) matchText(arn string, c *Context) outcome {
 	last := len(g.parts) - 1
 	for i := range g.parts[:last] {
 		at := strings.IndexByte(arn, ':')

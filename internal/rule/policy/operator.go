@@ -18,8 +18,8 @@ type test struct {
 	arn      bool
 	order    order
 	values   []Value
-	globs    []glob    // of the families exactText and wildText; same index as values
-	arns     []arnGlob // of the tests for ARNs
+	globs    []textGlob // of the families exactText and wildText; same index as values
+	arns     []arnGlob  // of the tests for ARNs
 	source   *ConditionKey
 	operator *Operator
 }
@@ -78,7 +78,7 @@ func newTest(op *Operator, k *ConditionKey) test {
 		case is.arn:
 			t.arns = append(t.arns, newARNGlob(v.Pattern.Parts))
 		case t.family == exactText || t.family == wildText:
-			t.globs = append(t.globs, newGlob(v.Pattern.Parts, is.fold))
+			t.globs = append(t.globs, textGlob{newGlob(v.Pattern.Parts, is.fold), partitionsOf(v.Pattern.Parts, is.fold)})
 		}
 	}
 	return t

@@ -7,9 +7,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// DefaultPartition is the partition of the commercial regions of AWS.
-const DefaultPartition = "aws"
-
 // ARN is an Amazon resource name, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE. It names one thing and is no pattern: policies
 // have patterns of ARNs, which [ParseARN] does not read. The zero ARN means "none".
 //
@@ -51,23 +48,6 @@ func ParseARN(s string) (ARN, error) {
 		}
 	}
 	return a, nil
-}
-
-// ValidPartition reports whether s has the form of a partition: aws, or aws followed by words of lower-case letters, each
-// with "-" before it.
-func ValidPartition(s string) bool {
-	words, ok := strings.CutPrefix(s, "aws")
-	if !ok || words == "" {
-		return ok
-	}
-	for i := range len(words) {
-		letter := 'a' <= words[i] && words[i] <= 'z'
-		last := i == len(words)-1
-		if !letter && (words[i] != '-' || last || words[i+1] == '-') || i == 0 && words[i] != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 func validService(s string) bool {

@@ -49,24 +49,6 @@ func MustRegion(s literal) Region { return must(ParseRegion(string(s))) }
 
 func (r Region) String() string { return r.s }
 
-// partitions are those beside [DefaultPartition], by what the names of their regions begin with.
-// Source: partitions.json of the AWS SDKs.
-var partitions = []struct{ prefix, partition string }{
-	{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"eusc-", "aws-eusc"},
-	{"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
-}
-
-// Partition is the partition that the region's name belongs to; [DefaultPartition] for a name that AWS does not have, and for
-// the zero Region.
-func (r Region) Partition() string {
-	for _, p := range partitions {
-		if strings.HasPrefix(r.s, p.prefix) {
-			return p.partition
-		}
-	}
-	return DefaultPartition
-}
-
 // Registry is one account in one region.
 type Registry struct {
 	Account Account
