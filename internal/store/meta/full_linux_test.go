@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,19 +33,29 @@ const noMount = 77
 // so that it goes away with the child; who is not root gets a user namespace, where the system has them.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	cmd := helper(t, "full", t.TempDir())
+	onSmallDisk(t, "full", t.TempDir())
+}
+
+// onSmallDisk runs a helper in a mount namespace of its own, where it mounts a tmpfs on the directory.
+func onSmallDisk(t *testing.T, role, dir string) {
+	t.Helper()
+	cmd := helper(t, role, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
-	out, err := cmd.CombinedOutput()
+	out, err := cmd.Output()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
 		t.Skipf("no mount namespace to be had here (%v): how a full disk is met was not shown", err)
 	}
 	if err != nil || string(out) != "ok\n" {
-		t.Errorf("the child on a tmpfs of 16 MiB: %v\n%s", err, out)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			out = append(out, exit.Stderr...)
+		}
+		t.Errorf("the child on a small tmpfs: %v\n%s", err, out)
 	}
 }
 
