@@ -16,7 +16,7 @@ func showAccount(m meta.Account) ecrintypes.Account {
 	return ecrintypes.Account{AccountId: m.ID.String(), Alias: m.Alias, CreatedAt: awswire.Time{Time: m.CreatedAt}, IsDefault: m.Default}
 }
 
-// showKey shows a key without its secret.
+// showKey returns the description of an access key, without its secret.
 func showKey(k meta.AccessKey) ecrintypes.AccessKey {
 	status := ecrintypes.AccessKeyStatusACTIVE
 	if !k.Active {
@@ -25,13 +25,15 @@ func showKey(k meta.AccessKey) ecrintypes.AccessKey {
 	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: identity.RootARN(k.Account), Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}
 }
 
+// showSecret returns the description of an access key with its secret.
 func showSecret(k identity.Key) ecrintypes.AccessKey {
 	shown := showKey(k.AccessKey)
 	shown.SecretAccessKey = k.Secret.Reveal()
 	return shown
 }
 
-// CreateAccount makes an account with one access key of its root user.
+// CreateAccount creates an account and an access key of its root user.
+//
 // Errors: fault.AccountAlreadyExists (also for its alias).
 func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.CreateAccountRequest) (*ecrintypes.CreateAccountResponse, error) {
 	k, err := s.identity.CreateAccount(ctx, id, in.Alias)
@@ -45,7 +47,7 @@ func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.
 	return &ecrintypes.CreateAccountResponse{Account: showAccount(m), AccessKey: showSecret(k)}, nil
 }
 
-// ListAccounts lists all accounts of the installation by id.
+// ListAccounts returns all accounts of the installation in the order of their ids.
 func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.ListAccountsRequest) (*ecrintypes.ListAccountsResponse, error) {
 	all, err := s.meta.Accounts(ctx)
 	if err != nil {
@@ -58,7 +60,9 @@ func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.N
 	return out, nil
 }
 
-// DeleteAccount deletes an account with all that IAM and STS keep of it; with force its repositories too.
+// DeleteAccount deletes an account with all its IAM entities, access keys and sessions; with force also its
+// repositories.
+//
 // Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.DeleteAccountRequest) (*ecrintypes.DeleteAccountResponse, error) {
 	m, err := s.meta.Account(ctx, id)
@@ -71,7 +75,8 @@ func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.
 	return &ecrintypes.DeleteAccountResponse{Account: showAccount(m)}, nil
 }
 
-// GetAccountCredentials gives the oldest active access key of an account's root user with its secret.
+// GetAccountCredentials returns the oldest active access key of the root user of an account, with its secret.
+//
 // Errors: fault.AccountNotFound, fault.AccessKeyNotFound (no active key).
 func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
 	k, err := s.identity.Credentials(ctx, account)
@@ -81,7 +86,9 @@ func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, 
 	return &ecrintypes.GetAccountCredentialsResponse{AccessKey: showSecret(k), Region: s.hosts.Default().Region.String()}, nil
 }
 
-// ListAccessKeys lists the access keys of an account without their secrets, oldest first. Errors: fault.AccountNotFound.
+// ListAccessKeys returns the access keys of an account without their secrets, oldest first.
+//
+// Errors: fault.AccountNotFound.
 func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListAccessKeysRequest) (*ecrintypes.ListAccessKeysResponse, error) {
 	if _, err := s.meta.Account(ctx, account); err != nil {
 		return nil, err
@@ -97,7 +104,9 @@ func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account
 	return out, nil
 }
 
-// CreateAccessKey makes one more access key of an account's root user. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
+// CreateAccessKey creates an access key of the root user of an account.
+//
+// Errors: fault.AccountNotFound, fault.AccessKeyLimit.
 func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.CreateAccessKeyRequest) (*ecrintypes.CreateAccessKeyResponse, error) {
 	k, err := s.identity.CreateKey(ctx, account)
 	if err != nil {
@@ -106,7 +115,9 @@ func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, accoun
 	return &ecrintypes.CreateAccessKeyResponse{AccessKey: showSecret(k)}, nil
 }
 
-// UpdateAccessKey turns an access key on or off. Errors: fault.AccessKeyNotFound.
+// UpdateAccessKey activates or deactivates an access key.
+//
+// Errors: fault.AccessKeyNotFound.
 func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, in *ecrintypes.UpdateAccessKeyRequest) (*ecrintypes.UpdateAccessKeyResponse, error) {
 	k.Active = in.Status == ecrintypes.AccessKeyStatusACTIVE
 	if err := s.meta.SetAccessKeyActive(ctx, k.ID, k.Active); err != nil {
@@ -115,13 +126,16 @@ func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta
 	return &ecrintypes.UpdateAccessKeyResponse{AccessKey: showKey(k)}, nil
 }
 
-// DeleteAccessKey removes an access key; requests signed with it and tokens got with it end at once.
+// DeleteAccessKey deletes an access key. Requests signed with it, and tokens issued to it, are refused from then on.
+//
 // Errors: fault.AccessKeyNotFound.
 func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, _ *ecrintypes.DeleteAccessKeyRequest) (*ecrintypes.DeleteAccessKeyResponse, error) {
 	return &ecrintypes.DeleteAccessKeyResponse{}, s.meta.DeleteAccessKey(ctx, k.ID)
 }
 
-// ListTokens lists the docker tokens of an account that have not expired, oldest first. Errors: fault.AccountNotFound.
+// ListTokens returns the docker tokens of an account that have not expired, oldest first.
+//
+// Errors: fault.AccountNotFound.
 func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListTokensRequest) (*ecrintypes.ListTokensResponse, error) {
 	if _, err := s.meta.Account(ctx, account); err != nil {
 		return nil, err
@@ -140,11 +154,12 @@ func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account nam
 	return out, nil
 }
 
-// RevokeToken ends one docker token of an account, or all of them, and tells how many it ended.
+// RevokeToken revokes one docker token of an account, or all of them, and returns the number of revoked tokens.
+//
 // Errors: fault.InvalidParameter (neither a token nor all, or both), fault.TokenNotFound.
 func (s *Service) RevokeToken(ctx context.Context, _ identity.Caller, account name.Account, in *ecrintypes.RevokeTokenRequest) (*ecrintypes.RevokeTokenResponse, error) {
-	everything := in.All != nil && *in.All
-	if everything == (in.TokenId != "") {
+	all := in.All != nil && *in.All
+	if all == (in.TokenId != "") {
 		return nil, ecr.BadMember("tokenId", "give either tokenId or all")
 	}
 	n, err := s.meta.RevokeTokens(ctx, account, in.TokenId)

@@ -2,7 +2,6 @@ package ecrin
 
 import (
 	"context"
-
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,8 +17,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// ListAuditEvents gives lines of the audit trail, by pages. Of an event between two accounts a caller reads the reasons of its
-// own account's policies only. Errors: those of audit.Log.Search.
+// ListAuditEvents returns one page of the lines of the audit trail. If an event concerns two accounts, the line
+// contains only the reasons that the policies of the caller's account gave.
+//
+// Errors: fault.InvalidParameter (the token), and those of audit.Log.Search.
 func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
 	q := audit.Query{
 		Account: t.Account, Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,
@@ -35,7 +36,7 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 	if in.MaxResults != nil {
 		limit = int(*in.MaxResults)
 	}
-	// The token is bound to the trail and to no account or filter: what may be read is decided with each page.
+	// The token is valid with any account and filter, because each page is authorized and filtered by its own request.
 	const scope = "trail"
 	var from string
 	if err := s.resume(scope, in.NextToken, &from); err != nil {
@@ -61,19 +62,21 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 	return out, nil
 }
 
-// ExplainRequest tells why a request was denied, as it was decided then. The trail keeps the reasons of denials only: what was
-// allowed is told without. Errors: fault.RequestNotFound (no such line, or one of a request that failed otherwise).
+// ExplainRequest returns why an earlier request was denied, with the policies at that time. The audit trail keeps
+// reasons of denials only: the explanation of a request that was allowed has none.
+//
+// Errors: fault.RequestNotFound (the trail has no line of the request, or the request failed for another reason).
 func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
 	page, err := s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: in.RequestId}, "", 10)
 	if err != nil {
 		return nil, err
 	}
 	if len(page.Events) == 0 {
-		return nil, fault.RequestNotFound.New("the audit trail has no request with the id %s; `ecrin audit --denied` lists those that were denied", name.Clip(in.RequestId))
+		return nil, fault.RequestNotFound.New("the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests", name.Clip(in.RequestId))
 	}
 	r := page.Events[0].Record
 	for _, other := range page.Events[1:] {
-		if r.ErrorCode == "" { // a change that failed after all has two lines
+		if r.ErrorCode == "" { // a request that failed after its change has two lines
 			r = other.Record
 		}
 	}
@@ -98,11 +101,11 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	return &ecrintypes.ExplainRequestResponse{Explanation: *out}, nil
 }
 
-// denied is the error code of a request that somebody had no right to.
+// denied is the error code of a request whose caller lacks the permission.
 const denied = "AccessDenied"
 
-// unexplained is the explanation of a request that no policy refused: it was allowed, or nobody may do it with such
-// credentials.
+// unexplained returns the explanation of a request that was allowed, or that was denied without an evaluation of
+// policies.
 func unexplained(r *audit.Record) *ecrintypes.Explanation {
 	out := &ecrintypes.Explanation{
 		Allowed: r.ErrorCode == "", Verdict: ecrintypes.VerdictAllowed, PrincipalArn: r.Identity.ARN, Action: actionOf(r), Resource: "*",
@@ -120,7 +123,8 @@ func unexplained(r *audit.Record) *ecrintypes.Explanation {
 	return out
 }
 
-// actionOf is the action that an event was decided by; two events of ECR have no action of their own.
+// actionOf returns the action that the decision about an event used. Two events of ECR have no action of their own.
+//
 // Source: ECR user guide, actions for blob mounting and referrers.
 func actionOf(r *audit.Record) string {
 	service, _, _ := strings.Cut(r.Source, ".")
@@ -134,13 +138,13 @@ func actionOf(r *audit.Record) string {
 	return service + ":" + operation
 }
 
-// sharesTrail tells that an event is between two accounts and the caller has but one of them: the reasons that the policies
-// of the other give are not for its eyes.
+// sharesTrail reports whether an event concerns two accounts and the caller belongs to only one of them. Such a caller
+// must not see the reasons that the policies of the other account gave.
 func sharesTrail(by identity.Caller, r *audit.Record) bool {
 	return by.Kind != identity.Operator && r.SharedEventID != (audit.ID{})
 }
 
-// ownSide is an event between two accounts as one of them may read it.
+// ownSide returns the line of an event that concerns two accounts, with only what the given account may see.
 func ownSide(r audit.Record, account string) ([]byte, error) {
 	kept, err := keptOf(&r)
 	if err != nil || kept.explanation == nil {
@@ -162,7 +166,7 @@ func ownSide(r audit.Record, account string) ([]byte, error) {
 	return r.AppendJSON(nil), nil
 }
 
-// kept is what an event keeps beside the members of its own.
+// kept holds the additional members of an event, with the explanation decoded.
 type kept struct {
 	members     map[string]json.RawMessage
 	explanation *ecrintypes.Explanation // nil for none
@@ -181,16 +185,18 @@ func keptOf(r *audit.Record) (k kept, err error) {
 	return k, err
 }
 
-// callersSide are the layers of the account that the caller is of; the others are of the account that owns the resource.
+// callersSide holds the layers whose policies belong to the account of the caller. The policies of the other layers
+// belong to the account that owns the resource.
 var callersSide = map[string]bool{
 	policy.LayerSCP.String(): true, policy.LayerIdentity.String(): true, policy.LayerBoundary.String(): true, policy.LayerSession.String(): true,
 }
 
-// keepSide leaves what the policies of one side say.
+// keepSide removes from an explanation what the policies of the other side gave: those of the owner's account if
+// callers is true, otherwise those of the caller's account.
 func keepSide(e *ecrintypes.Explanation, callers bool) {
 	other := func(layer string) bool { return callersSide[layer] != callers }
 	e.Layers = slices.DeleteFunc(e.Layers, func(l ecrintypes.LayerVerdict) bool { return other(l.Layer) })
 	e.Findings = slices.DeleteFunc(e.Findings, func(f ecrintypes.Finding) bool { return other(f.Layer) })
 	e.Changes = slices.DeleteFunc(e.Changes, func(c ecrintypes.PolicyChange) bool { return other(c.Layer) })
-	e.Context = []ecrintypes.ContextEntry{} // it has tags of both
+	e.Context = []ecrintypes.ContextEntry{} // it contains tags of both accounts
 }

@@ -13,13 +13,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// fullAccess is the name of the control policy without text, which takes the full access away that every level has.
+// fullAccess is the name of the control policy without text. It removes the full access that every level has by
+// default.
 const fullAccess = "FullAccess"
 
-// controlPolicyLimits are the characters that a control policy may have. Source: Organizations user guide, quotas.
-var controlPolicyLimits = map[ecrintypes.ControlPolicyType]struct {
-	kind  policy.Kind
-	limit int
+// controlPolicyRules holds the kind and the maximum length of the control policies of each type.
+// Source: Organizations user guide, quotas.
+var controlPolicyRules = map[ecrintypes.ControlPolicyType]struct {
+	kind     policy.Kind
+	maxChars int
 }{
 	ecrintypes.ControlPolicyTypeSERVICE_CONTROL_POLICY:  {policy.ServiceControl, 10240},
 	ecrintypes.ControlPolicyTypeRESOURCE_CONTROL_POLICY: {policy.ResourceControl, 5120},
@@ -31,7 +33,8 @@ func showControlPolicy(p meta.ControlPolicy) ecrintypes.ControlPolicy {
 	}
 }
 
-// controlPolicyAccount is the account that a control policy holds for; the zero Account is all.
+// controlPolicyAccount returns the account to which a control policy applies; the zero Account, for "", means all
+// accounts.
 func controlPolicyAccount(id string) (name.Account, error) {
 	if id == "" {
 		return name.Account{}, nil
@@ -39,7 +42,7 @@ func controlPolicyAccount(id string) (name.Account, error) {
 	return name.ParseAccount(id)
 }
 
-// ListControlPolicies lists the service and resource control policies of the installation.
+// ListControlPolicies returns the service and resource control policies of the installation.
 func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.ListControlPoliciesRequest) (*ecrintypes.ListControlPoliciesResponse, error) {
 	all, err := s.meta.ControlPolicies(ctx)
 	if err != nil {
@@ -52,9 +55,10 @@ func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ 
 	return out, nil
 }
 
-// PutControlPolicy sets a control policy of the installation or of one account. The one called FullAccess has no text.
+// PutControlPolicy sets a control policy of the installation or of one account. Only the control policy FullAccess has
+// no text.
 //
-// Errors: fault.InvalidParameter (the account; the policy; a text where none can be, or none where one must be),
+// Errors: fault.InvalidParameter (the account; the policy; FullAccess with a text, or another name without a text),
 // fault.AccountNotFound.
 func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.PutControlPolicyRequest) (*ecrintypes.PutControlPolicyResponse, error) {
 	account, err := controlPolicyAccount(in.AccountId)
@@ -64,12 +68,12 @@ func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ gua
 	p := meta.ControlPolicy{Name: in.Name, Kind: meta.ControlPolicyKind(in.Type), Account: account, UpdatedAt: s.now()}
 	switch {
 	case in.Name == fullAccess && in.PolicyText != "":
-		return nil, ecr.BadMember("policyText", "the control policy "+fullAccess+" has no text: it takes full access away, and deleting it gives full access back; choose another name")
+		return nil, ecr.BadMember("policyText", "the control policy "+fullAccess+" has no text: it removes full access, and deleting it restores full access; choose another name")
 	case in.Name != fullAccess && in.PolicyText == "":
-		return nil, ecr.BadMember("policyText", "a policy is needed; only the control policy "+fullAccess+" has none")
+		return nil, ecr.BadMember("policyText", "want a policy; only the control policy "+fullAccess+" has no text")
 	case in.PolicyText != "":
-		rule := controlPolicyLimits[in.Type]
-		d, err := policy.ParseLimit(in.PolicyText, rule.kind, rule.limit)
+		rule := controlPolicyRules[in.Type]
+		d, err := policy.ParseLimit(in.PolicyText, rule.kind, rule.maxChars)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +85,9 @@ func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ gua
 	return &ecrintypes.PutControlPolicyResponse{ControlPolicy: showControlPolicy(p)}, nil
 }
 
-// DeleteControlPolicy removes a control policy. Errors: fault.InvalidParameter (the account), fault.ControlPolicyNotFound.
+// DeleteControlPolicy deletes a control policy.
+//
+// Errors: fault.InvalidParameter (the account), fault.ControlPolicyNotFound.
 func (s *Service) DeleteControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.DeleteControlPolicyRequest) (*ecrintypes.DeleteControlPolicyResponse, error) {
 	account, err := controlPolicyAccount(in.AccountId)
 	if err != nil {

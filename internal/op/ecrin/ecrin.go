@@ -1,9 +1,9 @@
-// Package ecrin does the operations that are ecrin's own: accounts and their keys, docker tokens, the history of tags,
-// deleted images, access to repositories explained and granted, control policies, and the audit trail.
+// Package ecrin implements the operations that AWS does not have: accounts and their keys, docker tokens, the history
+// of tags, deleted images, explaining and granting access to repositories, control policies, and the audit trail.
 //
-// Each operation is one method of [Service]. It takes the caller, the target that was resolved and decided about before,
-// and the request, which has been held to the rules of the model. It knows no protocol and never asks who may do what. The
-// functions On… resolve the targets of requests.
+// Each operation is one method of [Service]. It takes the caller, the target, and the input. The target has been
+// resolved and the guard has allowed the operation on it; the input has been checked against the model. An operation
+// does not depend on a protocol and does not check permissions. The functions On… resolve the targets of requests.
 package ecrin
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// Service does ecrin's own operations. Safe for concurrent use.
+// Service implements the operations of the ecrin API. It is safe for concurrent use.
 type Service struct {
 	meta     *meta.Store
 	identity *identity.Service
@@ -32,13 +32,14 @@ type Service struct {
 	now      func() time.Time
 }
 
-// Trail is the audit trail, for those who read it.
+// Trail reads the audit trail.
 type Trail interface {
-	// Search gives lines, after all that has happened until now is in them.
+	// Search returns one page of lines. It includes everything that was committed before the call; see
+	// audit.Log.Search.
 	Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error)
 }
 
-// Options are what New needs; all are required.
+// Options holds the parameters of New. All are required.
 type Options struct {
 	Meta     *meta.Store
 	Identity *identity.Service
@@ -47,11 +48,11 @@ type Options struct {
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
-	Reserved func(action string) guard.Reserved // for whom an action of the operation tables is reserved
+	Reserved func(action string) guard.Reserved // the column Reserved of an action in the operation tables
 	Now      func() time.Time
 }
 
-// New makes the service.
+// New returns a Service.
 func New(o Options) *Service {
 	return &Service{
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, trail: o.Trail, hosts: o.Hosts, pages: o.Pages,
@@ -59,15 +60,18 @@ func New(o Options) *Service {
 	}
 }
 
-// pageSize is what maxResults asks for; the model has checked its range.
-func pageSize(maxResults *int32, without int) int {
+// pageSize returns the maximum number of entries of a page: maxResults, whose range has been checked against the model,
+// or byDefault if the request has no maxResults.
+func pageSize(maxResults *int32, byDefault int) int {
 	if maxResults == nil {
-		return without
+		return byDefault
 	}
 	return int(*maxResults)
 }
 
-// resume reads a nextToken of a listing into position. Errors: fault.InvalidParameter.
+// resume decodes a nextToken of a listing into position, a pointer.
+//
+// Errors: fault.InvalidParameter.
 func (s *Service) resume(scope, token string, position any) error {
 	if err := s.pages.Listing(scope).OpenJSON(token, position); err != nil {
 		return ecr.BadMember("NextToken", "must be a token of an earlier page of this listing").Because(err)

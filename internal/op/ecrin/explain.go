@@ -18,14 +18,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Explained is the question that a request wants explained.
+// Explained is the ask that a request has explained.
 type Explained struct {
 	ask  guard.Ask
 	from guard.Origin
 }
 
-// OnExplained resolves the question of a request, which needs the right on the account of the resource and on that of the
-// principal: an explanation shows policies of both, and nobody reads those of another account.
+// OnExplained resolves the ask to be explained. The caller needs the permission on the account of the resource and on
+// that of the principal, because an explanation shows policies of both.
 func OnExplained(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ExplainAccessRequest) (t guard.Target[Explained], err error) {
 	t.Value.ask, err = s.explained(ctx, req, in)
 	if err != nil {
@@ -34,7 +34,7 @@ func OnExplained(s *Service, ctx context.Context, req guard.Request, in *ecrinty
 	t.Value.from.Secure = req.From.Secure
 	if in.SourceIp != "" {
 		if t.Value.from.SourceIP, err = netip.ParseAddr(in.SourceIp); err != nil {
-			return t, ecr.BadMember("sourceIp", "an IP address is needed")
+			return t, ecr.BadMember("sourceIp", "want an IP address")
 		}
 	}
 	var accounts []name.Account
@@ -43,7 +43,7 @@ func OnExplained(s *Service, ctx context.Context, req guard.Request, in *ecrinty
 			accounts = append(accounts, account)
 		}
 	}
-	if len(accounts) == 0 { // a service or the anonymous, on nothing: no account's policies
+	if len(accounts) == 0 { // a service or an anonymous caller without a resource: no policies of an account are shown
 		accounts = append(accounts, req.By.Account)
 	}
 	for _, account := range accounts {
@@ -52,8 +52,8 @@ func OnExplained(s *Service, ctx context.Context, req guard.Request, in *ecrinty
 	return t, nil
 }
 
-// accountOfPrincipal is the account of a principal as identity.Service.Named reads it, none for a service, for everybody, and
-// for what is no principal.
+// accountOfPrincipal returns the account of a principal in the form of identity.Service.Named; the zero Account for a
+// service, for "*", and for a text that is not a principal.
 func accountOfPrincipal(principal string) name.Account {
 	p, err := policy.ParsePrincipal(principal)
 	if err != nil {
@@ -62,10 +62,11 @@ func accountOfPrincipal(principal string) name.Account {
 	return p.Account
 }
 
-// listed are condition keys that always are lists, also with one value.
+// listed holds the condition keys that are lists even with one value.
 var listed = []string{"aws:tagkeys", "sts:transitivetagkeys", "aws:principalorgpaths"}
 
-// explained is the ask of a request; the trust policy of a role and the tags of an image are read when it is explained.
+// explained returns the ask to be explained, without the trust policy of a role and the tags of an image: ExplainAccess
+// reads those.
 func (s *Service) explained(ctx context.Context, req guard.Request, in *ecrintypes.ExplainAccessRequest) (guard.Ask, error) {
 	ask := guard.Ask{Region: req.Region, Resource: "*", Owner: guard.OwnedBy(accountOfPrincipal(in.Principal))}
 	var err error
@@ -108,7 +109,7 @@ func (s *Service) onRepository(ctx context.Context, at ecr.Registry, repositoryN
 	return t.Asks[0], nil
 }
 
-// actionCalled gives the action as ECR writes it, for actions have no case.
+// actionCalled returns an action in the spelling of AWS. Actions are case-insensitive.
 func actionCalled(action string) string {
 	for _, known := range policy.Actions() {
 		if strings.EqualFold(known, action) {
@@ -119,12 +120,13 @@ func actionCalled(action string) string {
 	return strings.ToLower(service) + ":" + operation
 }
 
+// imageOf returns the image of the ask.
 func imageOf(in *ecrintypes.ExplainAccessRequest, ask guard.Ask) (im guard.Image, err error) {
 	if in.ImageTag == "" && in.ImageDigest == "" {
 		return im, nil
 	}
 	if !strings.Contains(ask.Resource, ":repository/") {
-		return im, ecr.BadMember("imageTag", "an image is in a repository: name that too")
+		return im, ecr.BadMember("imageTag", "an image needs a repository: set repositoryName or resourceArn")
 	}
 	im.Stored = ask.Action != "ecr:PutImage"
 	if in.ImageTag != "" {
@@ -138,8 +140,8 @@ func imageOf(in *ecrintypes.ExplainAccessRequest, ask guard.Ask) (im guard.Image
 	return im, err
 }
 
-// onARN is an ask about a resource by its ARN. What belongs to AWS itself, as its managed policies do, is every account's:
-// there it counts as the principal's own.
+// onARN returns an ask for the resource with the given ARN. A resource of AWS, such as an AWS managed policy, has no
+// account in its ARN; own, the account of the principal, counts as its owner.
 func (s *Service) onARN(ctx context.Context, req guard.Request, arn string, own guard.Owner) (guard.Ask, error) {
 	if reg, repo, err := name.ParseRepositoryARN(arn); err == nil {
 		return s.onRepository(ctx, ecr.Registry{Registry: reg}, repo.String())
@@ -160,10 +162,11 @@ func (s *Service) onARN(ctx context.Context, req guard.Request, arn string, own 
 	return ask, nil
 }
 
-// ExplainAccess tells what a principal may do, and why: whose policies say what, and what would change the answer.
+// ExplainAccess returns whether a principal may do an action and why: what each policy says, and which changes to
+// policies would change the decision.
 //
-// Errors: fault.NoSuchEntity (the principal; a role), fault.InvalidInput (no principal's name; an action that no policy can
-// allow).
+// Errors: fault.NoSuchEntity (the principal; a role), fault.InvalidInput (an invalid principal; an action that no
+// policy can allow).
 func (s *Service) ExplainAccess(ctx context.Context, _ identity.Caller, t Explained, in *ecrintypes.ExplainAccessRequest) (*ecrintypes.ExplainAccessResponse, error) {
 	ask := t.ask
 	if strings.HasPrefix(ask.Action, "sts:") && ask.Resource != "*" {
@@ -187,8 +190,8 @@ func (s *Service) ExplainAccess(ctx context.Context, _ identity.Caller, t Explai
 	return &ecrintypes.ExplainAccessResponse{Explanation: explain.Of(&r, why)}, nil
 }
 
-// asksForImage is what an action on a stored image asks for, as the action itself resolves it: with the digest that a tag names
-// now, and for a deletion by digest once for each tag that goes too.
+// asksForImage returns the asks of an action on a stored image as the operation resolves them: with the digest that the
+// tag names now, and for a deletion by digest one ask for each tag that is deleted with the image.
 func (s *Service) asksForImage(ctx context.Context, ask guard.Ask) ([]guard.Ask, error) {
 	switch im := &ask.Image; {
 	case im.Tag != (name.Tag{}) && im.Digest == (name.Digest{}):
@@ -204,7 +207,8 @@ func (s *Service) asksForImage(ctx context.Context, ask guard.Ask) ([]guard.Ask,
 	return []guard.Ask{ask}, nil
 }
 
-// trustOf is the trust policy of the role with an ARN; nil for the ARN of something else.
+// trustOf returns the trust policy of the role with the given ARN; nil if the ARN is not that of a role.
+//
 // Errors: fault.NoSuchEntity.
 func (s *Service) trustOf(ctx context.Context, arn string) (*meta.BoundPolicy, error) {
 	p, err := policy.ParsePrincipal(arn)

@@ -11,10 +11,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// GrantRepositoryAccess merges a permission into a repository's policy, and sets the result when it is asked to.
+// GrantRepositoryAccess merges a permission into the policy of a repository and returns the result. With apply it also
+// sets the policy.
 //
-// Errors: fault.InvalidParameter (the principal; a policy that names a deleted one), fault.TargetChanged (another request set the
-// policy meanwhile; nothing was stored), fault.RepositoryNotFound.
+// Errors: fault.InvalidParameter (the principal; the policy names a deleted principal), fault.TargetChanged (another
+// request has set the policy since it was read; nothing was stored), fault.RepositoryNotFound.
 func (s *Service) GrantRepositoryAccess(ctx context.Context, _ identity.Caller, r ecr.Repository, in *ecrintypes.GrantRepositoryAccessRequest) (*ecrintypes.GrantRepositoryAccessResponse, error) {
 	to, err := policy.ParsePrincipal(in.Principal)
 	if err != nil {
@@ -35,7 +36,7 @@ func (s *Service) GrantRepositoryAccess(ctx context.Context, _ identity.Caller, 
 	}
 	out := &ecrintypes.GrantRepositoryAccessResponse{PolicyText: bound.Text, Changed: changed}
 	for _, w := range append(warnings, policy.Warnings(merged, r.Registry)...) {
-		// What a grant to pull writes has this action, for platforms ask for it.
+		// Every grant writes the action that this warning is about, because platforms check that the policy has it.
 		if w.Code != policy.WarnToken {
 			out.Warnings = append(out.Warnings, ecrintypes.PolicyWarning{Code: string(w.Code), Path: w.Path, Text: w.Text})
 		}
@@ -50,8 +51,9 @@ func (s *Service) GrantRepositoryAccess(ctx context.Context, _ identity.Caller, 
 	return out, err
 }
 
-// policyToMerge reads a repository's policy as it is shown, nil for none. A principal that was deleted is shown by its id,
-// which no policy that is set may have.
+// policyToMerge returns the policy of a repository with the current names of its principals, nil if it has no policy.
+//
+// Errors: fault.InvalidParameter (a principal was deleted: it is shown by its id, which a policy cannot be set with).
 func (s *Service) policyToMerge(ctx context.Context, r meta.Repository) (*policy.Document, error) {
 	if r.Policy.Text == "" {
 		return nil, nil
@@ -62,13 +64,16 @@ func (s *Service) policyToMerge(ctx context.Context, r meta.Repository) (*policy
 	}
 	d, err := policy.ParseLimit(*shown, policy.Repository, len(*shown)+1)
 	if err != nil {
-		return nil, fault.InvalidParameter.New("the policy of '%s' names a user or role that was deleted: take it out of the policy, then grant", r.Name).Because(err)
+		return nil, fault.InvalidParameter.New("the policy of '%s' names a user or role that was deleted: remove it from the policy, then grant", r.Name).Because(err)
 	}
 	return d, nil
 }
 
-// RemoveRepositoryPolicy removes a repository's policy, also one that keeps everybody of the account from doing so: no policy
-// binds the operator. Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound.
+// RemoveRepositoryPolicy deletes the policy of a repository and returns its text. The operator uses it to delete a
+// policy that denies DeleteRepositoryPolicy to all principals of the account, because policies do not apply to the
+// operator.
+//
+// Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound.
 func (s *Service) RemoveRepositoryPolicy(ctx context.Context, _ identity.Caller, r ecr.Repository, _ *ecrintypes.RemoveRepositoryPolicyRequest) (*ecrintypes.RemoveRepositoryPolicyResponse, error) {
 	text, err := s.ecr.ShowPolicy(ctx, r.Repository)
 	if err != nil {

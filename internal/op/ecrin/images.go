@@ -11,7 +11,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// ListTagHistory lists the moves of a repository's tags, or of one tag, the latest first, by pages.
+// ListTagHistory returns one page of the moves of all tags of a repository, or of one tag, the latest first.
+//
 // Errors: fault.InvalidParameter (the token).
 func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.Repository, in *ecrintypes.ListTagHistoryRequest) (*ecrintypes.ListTagHistoryResponse, error) {
 	scope := fmt.Sprintf("history %d %s", r.ID, in.ImageTag)
@@ -35,10 +36,11 @@ func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.R
 	return out, nil
 }
 
-// maxDeleted is how many deleted images a listing shows.
+// maxDeleted is the maximum number of deleted images in a listing.
 const maxDeleted = 1000
 
-// ListDeletedImages lists the images of a repository that can be restored, the latest deleted first.
+// ListDeletedImages returns the images of a repository that can be restored, up to maxDeleted, the latest deleted
+// first.
 func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ecr.Repository, _ *ecrintypes.ListDeletedImagesRequest) (*ecrintypes.ListDeletedImagesResponse, error) {
 	rows, err := s.meta.DeletedImages(ctx, r.ID, maxDeleted)
 	if err != nil {
@@ -54,7 +56,7 @@ func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ec
 	return out, nil
 }
 
-// RestoreImage takes back the deletion of an image, and gives it a tag when one is asked for.
+// RestoreImage restores a deleted image. If the request has a tag, it moves the tag to the image.
 //
 // Errors: fault.DigestInvalid, fault.TagInvalid, and those of meta.Store.RestoreImage.
 func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Repository, in *ecrintypes.RestoreImageRequest) (*ecrintypes.RestoreImageResponse, error) {

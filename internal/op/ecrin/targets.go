@@ -16,8 +16,8 @@ import (
 // accountNamed is an input with the member accountId.
 type accountNamed interface{ GetAccountId() string }
 
-// OnAccount resolves the account that accountId names; without it the caller's own, for the operator the default account.
-// It need not exist.
+// OnAccount resolves the account of accountId; without accountId the account of the caller, or the default account if
+// the caller is the operator. The account need not exist.
 func OnAccount[In accountNamed](s *Service, _ context.Context, req guard.Request, in In) (guard.Target[name.Account], error) {
 	account := req.By.Account
 	if id := in.GetAccountId(); id != "" {
@@ -31,28 +31,28 @@ func OnAccount[In accountNamed](s *Service, _ context.Context, req guard.Request
 	return guard.On(account, guard.Ask{Owner: guard.OwnedBy(account), Region: req.Region, Resource: identity.RootARN(account)}), nil
 }
 
-// OnInstallation is for what belongs to no account.
+// OnInstallation resolves the target of an operation on the installation, which belongs to no account.
 func OnInstallation[In any](_ *Service, _ context.Context, req guard.Request, _ In) (guard.Target[guard.Nothing], error) {
 	return guard.On(guard.Nothing{}, guard.Ask{Owner: guard.Unowned, Region: req.Region, Resource: "*"}), nil
 }
 
-// Trails are the accounts whose audit trail a request may read: the caller's own, or the one that the operator names, which
-// reads all without a name.
+// Trails selects the part of the audit trail that a request reads: that of the caller's account; for the operator that
+// of the account in the request, or all.
 type Trails struct {
 	Account string // 12 digits; "" for all
 }
 
-// OnTrail resolves the trail that a request reads.
+// OnTrail resolves the part of the audit trail that a request reads.
 func OnTrail(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ListAuditEventsRequest) (guard.Target[Trails], error) {
 	of, err := OnAccount(s, ctx, req, in)
 	t := guard.Target[Trails]{Value: trailsOf(req, in.AccountId), Asks: of.Asks}
-	if err == nil && t.Value.Account == "" { // all trails belong to no account
+	if err == nil && t.Value.Account == "" { // the whole trail belongs to no account
 		t.Asks[0].Owner, t.Asks[0].Resource = guard.Unowned, "*"
 	}
 	return t, err
 }
 
-// OnRequest resolves the trail in which a request is looked up.
+// OnRequest resolves the part of the audit trail in which a request is looked up.
 func OnRequest(_ *Service, _ context.Context, req guard.Request, _ *ecrintypes.ExplainRequestRequest) (guard.Target[Trails], error) {
 	ask := guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: identity.RootARN(req.By.Account)}
 	if ask.Owner == guard.Unowned {
@@ -68,8 +68,8 @@ func trailsOf(req guard.Request, asked string) Trails {
 	return Trails{asked}
 }
 
-// OnAccessKey resolves an access key by its id. A key of another account is as unknown as one that does not exist, so that
-// only its account and the operator learn of it.
+// OnAccessKey resolves an access key by its id. For callers of other accounts than that of the key, except the
+// operator, the key does not exist, so that they do not learn about it.
 func OnAccessKey[In interface{ GetAccessKeyId() string }](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[meta.AccessKey], err error) {
 	id := in.GetAccessKeyId()
 	k, err := s.meta.AccessKey(ctx, id)
@@ -93,7 +93,8 @@ type repositoryNamed interface {
 	GetRepositoryName() string
 }
 
-// registryOf is the registry that registryId names; without it the caller's own, for the operator the default one.
+// registryOf returns the registry of account id in the region of the request; if id is "", that of the caller, or the
+// default registry if the caller is the operator.
 func (s *Service) registryOf(req guard.Request, id string) (ecr.Registry, error) {
 	if id == "" && req.By.Kind == identity.Operator {
 		id = s.hosts.Default().Account.String()
@@ -101,7 +102,8 @@ func (s *Service) registryOf(req guard.Request, id string) (ecr.Registry, error)
 	return ecr.RegistryOf(req, id)
 }
 
-// OnRepository resolves a repository, of any account for the operator.
+// OnRepository resolves the repository that registryId and repositoryName name. Without registryId the operator means
+// the default registry.
 func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[ecr.Repository], error) {
 	at, err := s.registryOf(req, in.GetRegistryId())
 	if err != nil {
@@ -110,7 +112,8 @@ func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard
 	return s.ecr.Repository(ctx, at, in.GetRepositoryName())
 }
 
-// OnRestored resolves the repository of an image to be put back, which may get a tag as by a push.
+// OnRestored resolves the repository of an image to be restored. The ask has the tag and digest of the request, as a
+// push.
 func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.RestoreImageRequest) (guard.Target[ecr.Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err == nil {
@@ -119,8 +122,8 @@ func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintyp
 	return t, err
 }
 
-// OnGranted resolves the repository of a grant, which needs the rights of the two operations of ECR that it stands for. The
-// operator needs none of them.
+// OnGranted resolves the repository of a grant. A caller other than the operator needs the permissions for
+// GetRepositoryPolicy and, with apply, SetRepositoryPolicy.
 func OnGranted(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.GrantRepositoryAccessRequest) (guard.Target[ecr.Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err != nil || req.By.Kind == identity.Operator {
