@@ -1,4 +1,4 @@
-// Package app builds the whole server from a configuration; the command and the end-to-end tests use it.
+// Package app builds and runs the server of a configuration. The command and the end-to-end tests use it.
 package app
 
 import (
@@ -42,16 +42,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// Running describes a server that is up; it stands in DATA/serve.json, where the command line finds it.
+// Running describes a running server. It is the content of DATA/serve.json, which the command line reads.
 type Running struct {
-	URL     string   `json:"url"`     // to use from this machine, such as http://localhost:5100
+	URL     string   `json:"url"`     // for clients on this machine, such as http://localhost:5100
 	Address string   `json:"address"` // of the first listener
 	PID     int      `json:"pid"`
 	Account string   `json:"account"` // the default account
-	Region  string   `json:"region"`
+	Region  string   `json:"region"`  // of the default registry
 	Domains []string `json:"domains"`
 	CA      string   `json:"ca,omitempty"` // file of the private CA, with --tls=auto
-	Created bool     `json:"created"`      // this start made the data directory's default account
+	Created bool     `json:"created"`      // the default account was created at this start
 }
 
 // RunningFile is the name of the file in the data directory that describes the running server.
@@ -63,7 +63,7 @@ const AuditFolder = "audit"
 // TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
 const TLSFolder = "tls"
 
-// App is a server that has been built and is not yet serving.
+// App is a server that has been built and does not serve yet.
 type App struct {
 	config    config.Checked
 	log       *slog.Logger
@@ -79,8 +79,8 @@ type App struct {
 	listeners []net.Listener
 }
 
-// New takes the addresses, opens the data directory and builds the server; connections wait until Run. The addresses come
-// first, so that a start that cannot have them leaves no data directory behind. Close it, or Run it.
+// New listens on the addresses, opens the data directory and builds the server. Connections wait until Run. The caller
+// must call Run or Close. If an address is not available, New does not create the data directory.
 func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (_ *App, err error) {
 	a := &App{config: c, log: log}
 	defer func() {
@@ -92,7 +92,7 @@ func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() tim
 		return nil, err
 	}
 	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+		return nil, fmt.Errorf("creating the data directory: %w", err)
 	}
 	if a.meta, err = openMeta(ctx, c, now); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func openMeta(ctx context.Context, c config.Checked, now func() time.Time) (*met
 
 func (a *App) build(ctx context.Context, now func() time.Time) error {
 	c := a.config
-	// Only a new data directory gets a new key: beside data that another key has sealed it would be of no use.
+	// A new master key is made only for a new data directory: it could not unseal data that another key has sealed.
 	accounts, err := a.meta.Accounts(ctx)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	return a.secure(now)
 }
 
-// secure sets up TLS as configured.
+// secure sets the TLS configuration of the server.
 func (a *App) secure(now func() time.Time) error {
 	c := a.config
 	switch c.TLS.Mode {
@@ -198,7 +198,7 @@ func (a *App) secure(now func() time.Time) error {
 		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: authority.GetCertificate}
 	case config.TLSFiles:
 		files, err := tlsauto.NewReloader(c.TLS.Cert, c.TLS.Key, now, func(err error) {
-			a.log.Error("the new certificate is not usable; the old one stays", "error", err)
+			a.log.Error("the new certificate is not usable; the server keeps the old one", "error", err)
 		})
 		if err != nil {
 			return err
@@ -208,7 +208,8 @@ func (a *App) secure(now func() time.Time) error {
 	return nil
 }
 
-// serves tells whether a certificate may be made for a host name: addresses, and names below the known domains.
+// serves reports whether the private CA may issue a certificate for a host: an address, a known domain or a name below
+// it, or the name of this machine.
 func (a *App) serves(host string) bool {
 	if net.ParseIP(host) != nil {
 		return true
@@ -222,7 +223,7 @@ func (a *App) serves(host string) bool {
 	return err == nil && strings.EqualFold(host, machine)
 }
 
-// Close releases what New opened, for an App that is not run.
+// Close releases what New opened. It is for an App on which Run is not called.
 func (a *App) Close() error {
 	var errs []error
 	for _, l := range a.listeners {
@@ -237,7 +238,10 @@ func (a *App) Close() error {
 	return errors.Join(errs...)
 }
 
-// Run serves until ctx ends, then finishes the requests in flight. ready is called once, when connections are answered.
+// Run serves until ctx ends, then waits up to StopTimeout for the requests in flight, and closes the stores. It calls
+// ready once, when connections are accepted.
+//
+// Errors: a listener that fails; requests in flight after StopTimeout; background work or stores that fail.
 func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	running := a.describe(a.listeners[0].Addr().String())
 	file := filepath.Join(a.config.Data, RunningFile)
@@ -246,7 +250,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 		err = durable.WriteFile(file, append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("telling where the server is: %w", err), a.Close())
+		return errors.Join(fmt.Errorf("writing %s: %w", RunningFile, err), a.Close())
 	}
 
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
@@ -256,7 +260,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	jobs.Go(func() { jobsErr = a.registry.Run(background) })
 	jobs.Go(func() { a.pump.Run(background) })
 	jobs.Go(func() {
-		a.identity.Run(background, func(err error) { a.log.Error("writing down the use of keys failed", "error", err) })
+		a.identity.Run(background, func(err error) { a.log.Error("recording the use of access keys failed", "error", err) })
 	})
 
 	g, failed := errgroup.WithContext(ctx)
@@ -274,7 +278,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	}
 	ready(running)
 	<-failed.Done()
-	// Surfaces first, then jobs, then the stores.
+	// The order matters: requests use the background work, and both use the stores.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.StopTimeout)
 	defer cancel()
 	stopErr := a.http.Shutdown(stopping)
@@ -317,7 +321,8 @@ func (a *App) describe(address string) Running {
 	return r
 }
 
-// egressRoots are the certificates to trust when the server dials out: nil, the system's, without a file of private ones.
+// egressRoots returns the CAs that are trusted when the server dials out: those of the system and of the PEM file; nil,
+// which means those of the system, if file is "".
 func egressRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -331,7 +336,7 @@ func egressRoots(file string) (*x509.CertPool, error) {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("the file %s of egress_ca holds no certificate in PEM", file)
+		return nil, fmt.Errorf("the file %s of egress_ca contains no PEM certificate", file)
 	}
 	return pool, nil
 }

@@ -26,8 +26,8 @@ func open(t *testing.T, dir string) (*app.App, error) {
 	return app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now)
 }
 
-// A data directory that has lost its master key is not given another one: nothing could be unsealed with it, and the
-// operator could take it for the right one.
+// A data directory whose master key is missing does not receive a new key: a new key could not unseal anything, and the
+// operator could mistake it for the original.
 func TestNoNewMasterKeyBesideOldData(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func TestSecondServerOnOneDirectoryIsRefused(t *testing.T) {
 	}
 	defer a.Close()
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "in use by another ecrin") {
-		t.Errorf("a second server: got %v, want an error that says who has the directory", err)
+		t.Errorf("a second server: got %v, want an error that says that another ecrin uses the directory", err)
 	}
 }
 
@@ -80,6 +80,6 @@ func TestBusyAddressLeavesNoDataDirectory(t *testing.T) {
 		t.Errorf("start on a busy address: got %v, want an error that names --listen", err)
 	}
 	if _, err := os.Stat(c.Data); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the data directory was made: %v", err)
+		t.Errorf("the data directory was created: %v", err)
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// doors sends each request to its door. It is the whole list of what is served.
+// doors routes each request by its path. Its Handle is the complete list of what is served.
 type doors struct {
 	oci     *ociapi.API
 	aws     *awsapi.API
 	metrics http.Handler
-	refresh func(context.Context) error // lets the caches see what other processes have changed
-	ready   func(context.Context) error
+	refresh func(context.Context) error // invalidates cache entries that other processes have changed
+	ready   func(context.Context) error // returns an error if the server cannot serve requests
 }
 
-// Handle picks the door by path; everything that is not the registry's is a signed API call.
+// Handle serves a request by the API of its path. Every path that is not listed is one of a signed AWS API.
 func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	switch path := r.URL.Path; {
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
@@ -29,15 +29,15 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.oci, d.oci.HandleLink, w, r, ev)
 	case path == "/healthz":
 		ev.Door, ev.Operation = "ops", "healthz"
-		say(w, http.StatusOK, "ok")
+		writeText(w, http.StatusOK, "ok")
 	case path == "/readyz":
 		ev.Door, ev.Operation = "ops", "readyz"
 		if err := d.ready(r.Context()); err != nil {
 			ev.Err = err
-			say(w, http.StatusServiceUnavailable, "not ready: "+fault.From(err).Public)
+			writeText(w, http.StatusServiceUnavailable, "not ready: "+fault.From(err).Public)
 			return
 		}
-		say(w, http.StatusOK, "ok")
+		writeText(w, http.StatusOK, "ok")
 	case path == "/metrics":
 		ev.Door, ev.Operation = "ops", "metrics"
 		d.metrics.ServeHTTP(w, r)
@@ -46,12 +46,13 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	}
 }
 
-// door is what refuses a request in the form that its clients read.
+// door is an API that can refuse a request in its own error format.
 type door interface {
 	Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error)
 }
 
-// serve hands a request to its door once the caches are as new as the request. Where they cannot be, it is refused.
+// serve refreshes the caches, so that they have all changes that were committed before the request began, and serves
+// the request. If the refresh fails, it refuses the request.
 func (d *doors) serve(door door, handle func(http.ResponseWriter, *http.Request, *web.Event), w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	if err := d.refresh(r.Context()); err != nil {
 		door.Refuse(w, r, ev, err)
@@ -60,7 +61,7 @@ func (d *doors) serve(door door, handle func(http.ResponseWriter, *http.Request,
 	handle(w, r, ev)
 }
 
-func say(w http.ResponseWriter, status int, text string) {
+func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n"))

@@ -5,8 +5,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// Registry is the core behind the doors, for tests that compare it with what the doors say.
+// Registry returns the registry service of the server, for tests that compare its state with answers of the server.
 func (a *App) Registry() *registry.Service { return a.registry }
 
-// Meta is the store behind the doors, for the same tests.
+// Meta returns the metadata store of the server, for the same tests.
 func (a *App) Meta() *meta.Store { return a.meta }
