@@ -11,14 +11,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// plan is an ask with everything that decides it: the policies that apply, and the request as policies see it.
+// plan holds the input of the decision of an ask: the policies that apply, and the request in the form of package
+// policy.
 type plan struct {
 	policies policy.Policies
 	request  policy.Request
 }
 
-// plan gathers what decides an ask: what holds for the caller, for the resource, and for both. Condition keys cost more than
-// a decision: without full they are left out when no policy reads any.
+// plan collects the policies of the caller and of the resource, and the condition keys. Condition keys cost more time
+// than the decision; unless full is true, they are left out if no policy reads any.
 func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a *Ask, full bool) (plan, error) {
 	owner := a.Owner.Account()
 	p := plan{
@@ -31,7 +32,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 		return c.Policy
 	}
 	service, operation, _ := strings.Cut(a.Action, ":")
-	if service == "ecr" || service == "sts" { // the services here that resource control policies bind
+	if service == "ecr" || service == "sts" { // resource control policies apply to these services only
 		level, err := g.identity.ResourceControl(ctx, owner)
 		if err != nil {
 			return p, err
@@ -39,7 +40,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 		p.policies.RCP = level.Policies
 		conditional = conditional || level.Conditional
 	}
-	// A token is granted by identity policies alone. Source: ECR user guide, repository policies.
+	// Only identity-based policies can allow GetAuthorizationToken. Source: ECR user guide, repository policies.
 	if service == "ecr" && operation != "GetAuthorizationToken" && a.Region != (name.Region{}) && a.Owner != Unowned {
 		own, v1, err := g.registryPolicy(ctx, name.Registry{Account: owner, Region: a.Region})
 		if err != nil {
@@ -71,7 +72,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	return p, err
 }
 
-// registryPolicy gives a registry's policy, nil when it has none, and whether it is of the first scope.
+// registryPolicy returns the policy of a registry, nil if it has none. v1 reports whether its scope is V1.
 func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identity.Compiled, v1 bool, err error) {
 	text, err := g.meta.RegistryPolicy(ctx, r)
 	if err != nil || text.Text == "" {
@@ -85,10 +86,10 @@ func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identit
 	return c, scope == meta.PolicyScopeV1, err
 }
 
-// keys makes the condition keys of an ask. Source: IAM user guide, global condition keys; service authorization reference
-// of ECR.
+// keys returns the condition keys of an ask. The tags of the image are included only if images is true. Source: IAM
+// user guide, global condition keys; service authorization reference of ECR.
 func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, images bool) (*policy.Context, error) {
-	keys := who.Keys.Clone() // other requests of the same subject read them too
+	keys := who.Keys.Clone() // concurrent requests of the same subject read who.Keys
 	keys.Time = g.now()
 	keys.SourceIP = from.SourceIP
 	keys.Set("aws:securetransport", strconv.FormatBool(from.Secure))
@@ -132,11 +133,12 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 	return &keys, nil
 }
 
-// imageTag is the condition key of an image's tags.
+// imageTag is the condition key ecrin:ImageTag.
 const imageTag = "ecrin:imagetag"
 
-// imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. An image that is read by its digest has the tags that lead to it, its
-// own and those of the indexes that list it: so whoever may pull a tag may pull the images below it.
+// imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. The tags of an image that is read by its digest are its own and
+// those of the indexes that refer to it, so that the permission to pull a tag includes the images to which an index
+// with that tag refers.
 func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) error {
 	var tags []string
 	switch {
@@ -159,10 +161,11 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) err
 	return nil
 }
 
-// evaluate decides a plan. It is pure. A request on an image by its digest may have several tags that lead to the image:
-// then it is decided with each of them alone, too, so that conditions need no operators of sets. A Deny on any of the tags
-// holds; of the rest one that is allowed is enough, because that tag could have been asked for. The plan's request is left
-// with the tags that decided.
+// evaluate decides a plan. It has no side effects except on p. If several tags lead to the image of a request by
+// digest, the request is also decided with each of these tags alone, so that conditions on ecrin:ImageTag do not need
+// set operators. An explicit denial with any tag is the result. Otherwise a tag with which the request is allowed
+// suffices, because the caller could have requested the image by that tag. Afterwards the request of the plan has the
+// tags that led to the result.
 func (p *plan) evaluate() policy.Decision {
 	together := policy.Evaluate(&p.policies, &p.request)
 	tags := p.request.Context.Values(imageTag)

@@ -9,44 +9,45 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Request is who asks for an operation, and from where: what the resolvers of targets need beside the input.
+// Request holds the caller and the origin of a request. The resolvers of targets use it with the input.
 type Request struct {
 	By     identity.Caller
-	Region name.Region   // that the request is for
-	Host   endpoint.Host // that was asked, for addresses in answers
+	Region name.Region
+	Host   endpoint.Host // host of the request, for addresses in answers
 	From   Origin
 }
 
-// Own is the registry of the caller's account in the request's region.
+// Own returns the registry of the caller's account in the region of the request.
 func (r Request) Own() name.Registry { return name.Registry{Account: r.By.Account, Region: r.Region} }
 
-// Owner is the caller's account as the owner of a resource.
+// Owner returns the caller's account as the owner of a resource.
 func (r Request) Owner() Owner { return OwnedBy(r.By.Account) }
 
-// Target is what a request is about, resolved once: the value that the operation acts on and all that has to be allowed
+// Target is the resolved target of a request: the value on which the operation acts, and the asks that must be allowed
 // before.
 type Target[T any] struct {
 	Value T
-	// Asks are decided in order, and all have to be allowed. An Ask without an Action gets that of the operation's row.
+	// Asks are decided in order; all must be allowed. The surface sets the Action of an Ask without one to that of the
+	// operation.
 	Asks []Ask
-	// Absent is why an operation that is allowed cannot be done: the resource does not exist, or its name is none. It is
-	// answered after the decision, so that a caller without the right does not learn it.
+	// Absent is the error of a target that does not exist or whose name is invalid; nil otherwise. It is returned only
+	// after the request was allowed, so that a caller without the permission does not learn whether the target exists.
 	Absent error
 }
 
-// On is the target of one ask.
+// On returns the target with the given value and ask.
 func On[T any](value T, ask Ask) Target[T] { return Target[T]{Value: value, Asks: []Ask{ask}} }
 
-// Nothing is the value of a target that the operation does not need.
+// Nothing is the value of the target of an operation that needs no value.
 type Nothing struct{}
 
-// OnCaller is the target of an operation without a resource, on the caller itself or on its account.
+// OnCaller returns the target of an operation without a resource, on the caller itself or its account.
 func OnCaller(r Request) Target[Nothing] {
 	return On(Nothing{}, Ask{Region: r.Region, Resource: "*", Owner: r.Owner()})
 }
 
-// ForDeletion is an ask for each tag that goes with an image. Together the tags would be one condition key of many values, of
-// which one that is allowed could cover another that is not.
+// ForDeletion returns one copy of ask a for each tag that is deleted with an image; a itself if there are no tags. One
+// ask with all tags as values of one condition key could be allowed by a single tag.
 func ForDeletion(a Ask, tags []string) []Ask {
 	if len(tags) == 0 {
 		return []Ask{a}
@@ -55,7 +56,7 @@ func ForDeletion(a Ask, tags []string) []Ask {
 	for _, text := range tags {
 		tag, err := name.ParseTag(text)
 		if err != nil {
-			continue // no image has such a tag
+			continue // no image can have an invalid tag
 		}
 		one := a
 		one.Image.Tag = tag
@@ -64,19 +65,20 @@ func ForDeletion(a Ask, tags []string) []Ask {
 	return all
 }
 
-// WithRequestTags adds the condition keys of the resource tags that a request carries: aws:RequestTag/KEY and aws:TagKeys.
-// in is any input. Condition keys have no case and tags may have: of tags that differ in case alone each has to be allowed.
+// WithRequestTags adds the condition keys of the resource tags of a request, aws:RequestTag/KEY and aws:TagKeys, to
+// asks. in is the input of any operation. Condition keys are case-insensitive and tag keys are not: if tag keys differ
+// only in case, an additional ask requires that each of their values is allowed.
 func WithRequestTags(asks []Ask, in any) []Ask {
 	keys := requestTags(in)
 	if len(keys) == 0 {
 		return asks
 	}
-	twins := hidden(keys)
+	duplicates := hidden(keys)
 	for i := range asks {
 		asks[i].Keys = slices.Concat(asks[i].Keys, keys)
-		for _, twin := range twins {
+		for _, k := range duplicates {
 			more := asks[i]
-			more.Keys = slices.Concat(more.Keys, []ConditionKey{twin}) // the last one counts
+			more.Keys = slices.Concat(more.Keys, []ConditionKey{k}) // the last key with a name is used
 			asks = append(asks, more)
 		}
 	}
@@ -104,7 +106,7 @@ func requestTags(in any) []ConditionKey {
 	return keys
 }
 
-// hidden are the keys that a later one of another case would hide.
+// hidden returns the keys whose names differ only in case from that of a later key, which overrides them.
 func hidden(keys []ConditionKey) []ConditionKey {
 	var all []ConditionKey
 	last := map[string]int{}
