@@ -25,14 +25,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// door is the docker door over a directory of its own, with a repository, an image "1.0" and a password.
-type door struct {
+// installation is the OCI distribution API over a data directory, with a repository, an image "1.0" and a password.
+type installation struct {
 	handler  func(ociapi.Trail) web.Handler
 	trail    *trail.Trail
 	password string
 }
 
-func newDoor(b *testing.B) *door {
+func newInstallation(b *testing.B) *installation {
 	b.Helper()
 	check := func(err error) {
 		b.Helper()
@@ -57,7 +57,7 @@ func newDoor(b *testing.B) *door {
 	log, err := audit.OpenLog(filepath.Join(dir, "audit"), audit.Options{Logger: quiet})
 	check(err)
 	b.Cleanup(func() { check(log.Close()) })
-	d := &door{trail: trail.New(log, audit.NewPump(log, store, quiet), id, time.Now)}
+	d := &installation{trail: trail.New(log, audit.NewPump(log, store, quiet), id, time.Now)}
 	decisions := guard.New(store, id, time.Now, "")
 	d.handler = func(t ociapi.Trail) web.Handler {
 		return ociapi.New(ociapi.Options{
@@ -86,13 +86,13 @@ type noTrail struct{}
 func (noTrail) Begin(ctx context.Context, _ *guard.Event) context.Context { return ctx }
 func (noTrail) End(context.Context, *guard.Event)                         {}
 
-func (d *door) server(t ociapi.Trail) http.Handler {
+func (d *installation) server(t ociapi.Trail) http.Handler {
 	return web.NewServer(d.handler(t), web.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: web.NewMetrics(), Now: time.Now})
 }
 
-// BenchmarkManifestGET is the whole of a manifest GET behind the socket, without the trail and with it.
+// BenchmarkManifestGET measures a manifest GET without and with the trail, in process and over a loopback connection.
 func BenchmarkManifestGET(b *testing.B) {
-	d := newDoor(b)
+	d := newInstallation(b)
 	for _, with := range []struct {
 		name  string
 		trail ociapi.Trail

@@ -22,11 +22,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
-// emptySHA256 is the digest of no bytes.
+// emptySHA256 is the digest of an empty body.
 const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// vouched makes an identity provider of the account, and the role "web" that it vouches for.
-func (a actor) vouched(t *testing.T, issuer *oidctest.Issuer) (role, provider string) {
+// webIdentity creates an identity provider for issuer, and the role "web" that its tokens may assume.
+func (a actor) webIdentity(t *testing.T, issuer *oidctest.Issuer) (role, provider string) {
 	t.Helper()
 	out, err := a.iam().CreateOpenIDConnectProvider(t.Context(), &iam.CreateOpenIDConnectProviderInput{
 		Url: aws.String(issuer.URL()), ClientIDList: []string{oidctest.Audience}, ThumbprintList: []string{issuer.Thumbprint()},
@@ -35,7 +35,8 @@ func (a actor) vouched(t *testing.T, issuer *oidctest.Issuer) (role, provider st
 	return a.role(t, "web", `{"Federated":"`+provider+`"}`, "sts:AssumeRoleWithWebIdentity", `"ecr:*"`), provider
 }
 
-// Every kind of caller has its userIdentity, by both doors. Source: CloudTrail user guide, userIdentity element.
+// Every kind of caller has its userIdentity in the events of the OCI distribution API and the signed APIs. Source:
+// CloudTrail user guide, userIdentity element.
 func TestUserIdentity(t *testing.T) {
 	t.Parallel()
 	issuer := oidctest.Start(t, oidctest.Options{})
@@ -47,7 +48,7 @@ func TestUserIdentity(t *testing.T) {
 	must(t, 0, err)
 	alice := owner.user(t, "alice", `["ecr:*","sts:*"]`)
 	ciARN := owner.role(t, "ci", `{"AWS":"`+home+`"}`, `sts:*`, `"ecr:*"`)
-	webARN, provider := owner.vouched(t, issuer)
+	webARN, provider := owner.webIdentity(t, issuer)
 
 	assumed, err := alice.sts().AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &ciARN, RoleSessionName: aws.String("build-7"), SourceIdentity: aws.String("alice")})
 	ci := alice.with(must(t, assumed, err).Credentials)
@@ -96,7 +97,7 @@ func TestUserIdentity(t *testing.T) {
 			client := test.docker(t, "")
 			repo := client.Repo("team/app")
 			repo.Do(t, http.MethodGet, repo.Path("/tags/list"), nil).Want(t, 200)
-			repo.PutBlob(t, []byte(what)) // a line that is made inside a transaction
+			repo.PutBlob(t, []byte(what)) // its line is inserted by a transaction
 			for _, name := range []string{"GetAuthorizationToken", "ListImages", "InitiateLayerUpload"} {
 				all := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: name, Principal: test.key.AccessKeyID})
 				if len(all) != 1 {
@@ -113,7 +114,7 @@ func TestUserIdentity(t *testing.T) {
 				delete(got, "accessKeyId")
 				if in, ok := got["sessionContext"].(map[string]any); ok {
 					if at, _ := in["attributes"].(map[string]any)["creationDate"].(string); !strings.HasSuffix(at, "Z") {
-						t.Errorf("%s: the session was made at %q", name, at)
+						t.Errorf("%s: creationDate is %q, want a time in UTC", name, at)
 					}
 					in["attributes"].(map[string]any)["creationDate"] = ""
 				}
@@ -135,16 +136,16 @@ func TestUserIdentity(t *testing.T) {
 		}
 	})
 	t.Run("anonymous", func(t *testing.T) {
-		nobody := s.Root(t).Docker(t).Repo("team/app")
-		nobody.Password = ""
-		id := nobody.Do(t, http.MethodGet, nobody.Path("/manifests/1.0"), nil).Want(t, 401).Header.Get("X-Amzn-Requestid")
+		repo := s.Root(t).Docker(t).Repo("team/app")
+		repo.Password = ""
+		id := repo.Do(t, http.MethodGet, repo.Path("/manifests/1.0"), nil).Want(t, 401).Header.Get("X-Amzn-Requestid")
 		got := events(t, s, ecrintypes.ListAuditEventsRequest{RequestId: id})
 		if len(got) != 1 || got[0].ErrorCode != "AccessDenied" || got[0].UserIdentity["type"] != "Anonymous" || got[0].RecipientAccountID != home {
 			t.Fatalf("got %+v, want one denied event of an anonymous caller", got)
 		}
 		e := explained(t, s, id)
 		if e.Allowed || e.PrincipalArn != "*" || !strings.Contains(e.Text, "anonymous is not authorized to perform: ecr:BatchGetImage") {
-			t.Errorf("the explanation is %+v, want why an anonymous caller may not", e)
+			t.Errorf("the explanation is %+v, want a denial of an anonymous caller", e)
 		}
 	})
 }
@@ -166,7 +167,7 @@ func explained(t *testing.T, s *apptest.Server, id string) ecrintypes.Explanatio
 	return out.Explanation
 }
 
-// own calls one of ecrin's own operations as the actor.
+// own calls an operation of the ecrin API as the actor, decodes the answer into out and returns the status.
 func (a actor) own(t *testing.T, operation, in string, out any) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.server.URL+"/", strings.NewReader(in))
@@ -185,7 +186,8 @@ func (a actor) own(t *testing.T, operation, in string, out any) int {
 	return resp.StatusCode
 }
 
-// An event between two accounts stands in the trail of both, and each reads the reasons of its own policies only.
+// An event that concerns two accounts is in the trail of both, and each account sees only the reasons of its own
+// policies.
 func TestCrossAccount(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -219,15 +221,15 @@ func TestCrossAccount(t *testing.T) {
 			if status := test.own(t, "ListAuditEvents", `{"requestId":"`+id+`"}`, &page); status != 200 {
 				t.Fatalf("listing: got %d", status)
 			}
-			var told ecrintypes.ExplainRequestResponse
-			if status := test.own(t, "ExplainRequest", `{"requestId":"`+id+`"}`, &told); status != 200 {
+			var response ecrintypes.ExplainRequestResponse
+			if status := test.own(t, "ExplainRequest", `{"requestId":"`+id+`"}`, &response); status != 200 {
 				t.Fatalf("explaining: got %d", status)
 			}
 			e := read(t, page.Events)
 			if len(e) != 1 || e[0].RecipientAccountID != test.account || e[0].ErrorCode != "AccessDenied" || e[0].AdditionalEventData.ClientAddress != "127.0.0.1" {
 				t.Fatalf("got %+v, want one denied event of account %s", e, test.account)
 			}
-			text, err := json.Marshal(told)
+			text, err := json.Marshal(response)
 			for where, got := range map[string]string{"the line": page.Events[0], "the explanation": string(must(t, text, err))} {
 				if !strings.Contains(got, test.has) || strings.Contains(got, test.hasNot) {
 					t.Errorf("%s: got %s, want %s and not %s", where, got, test.has, test.hasNot)
@@ -245,7 +247,8 @@ func TestCrossAccount(t *testing.T) {
 	}
 }
 
-// Denials of both doors keep why; what was allowed and what failed otherwise is told without reasons.
+// ExplainRequest returns reasons for denials by the OCI distribution API and by the signed APIs, no reasons for an
+// allowed request, and an error for a request that failed otherwise.
 func TestExplainRequest(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -290,14 +293,14 @@ func TestExplainRequest(t *testing.T) {
 	var page ecrintypes.ListAuditEventsResponse
 	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{RequestId: docker}, &page)
 	if strings.ContainsAny(page.Events[0], "\u202e\u009b") || !strings.Contains(page.Events[0], `"aws:UserAgent","values":["evil\u202e`) {
-		t.Errorf("the line has signs that steer a terminal, or not the user agent: %s", page.Events[0])
+		t.Errorf("the line has control characters, or not the user agent: %s", page.Events[0])
 	}
 	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{Denied: aws.Bool(true)})); !cmp.Equal(got, []string{"InitiateLayerUpload AccessDenied", "DeleteRepository AccessDenied", "ListUsers AccessDenied"}) {
 		t.Errorf("denied events: got %q", got)
 	}
 	_, err = owner.ecr().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"none"}})
 	if err == nil {
-		t.Fatal("a repository that is not there was described")
+		t.Fatal("DescribeRepositories of an unknown repository: got no error, want one")
 	}
 	var refused struct{ Message string }
 	for id, want := range map[string]string{
@@ -310,8 +313,8 @@ func TestExplainRequest(t *testing.T) {
 	}
 }
 
-// The query protocol changes things by GET too; the line is committed with such a change, so that a crash after the answer
-// cannot lose it.
+// In the query protocol a GET can be a change. Its line is committed with the change, so that a crash after the answer
+// does not lose it.
 func TestChangeByGET(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -332,7 +335,7 @@ func TestChangeByGET(t *testing.T) {
 	}
 }
 
-// Whoever follows the trail as operator is in it once, not with every page.
+// When the operator reads the trail page by page, only the first page is an event.
 func TestFollowingIsOneEvent(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -341,11 +344,11 @@ func TestFollowingIsOneEvent(t *testing.T) {
 		var page ecrintypes.ListAuditEventsResponse
 		s.Operator(t, "ListAuditEvents", &q, &page)
 		if q.NextToken = page.NextToken; q.NextToken == "" {
-			t.Fatal("the oldest-first page has no next one")
+			t.Fatal("the page with the oldest events first has no next token")
 		}
 	}
 	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "ListAuditEvents"})); len(got) != 1 {
-		t.Errorf("five pages of one reading: got %d events, want 1", len(got))
+		t.Errorf("five pages that the operator read: got %d events, want 1", len(got))
 	}
 	owner := root(s.Root(t), s)
 	var page ecrintypes.ListAuditEventsResponse

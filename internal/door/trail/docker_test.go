@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// Every request by the docker door is one event, with the name of the API's operation. Source: ECR user guide, logging with
-// CloudTrail.
+// Every request by the OCI distribution API is one event with the name of the corresponding ECR operation. Source: ECR
+// user guide, logging with CloudTrail.
 func TestDockerEvents(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -23,7 +23,7 @@ func TestDockerEvents(t *testing.T) {
 	im := ocitest.NewImage(1, 1000)
 	layer := ocitest.SHA256(im.Layers[0])
 
-	app.Do(t, http.MethodGet, "/v2/", nil).Want(t, 200) // decides nothing
+	app.Do(t, http.MethodGet, "/v2/", nil).Want(t, 200) // has no decision
 	app.Do(t, http.MethodHead, app.Path("/blobs/"+layer), nil).Want(t, 404)
 	app.PutBlob(t, im.Config)
 	address := app.Begin(t)
@@ -47,7 +47,7 @@ func TestDockerEvents(t *testing.T) {
 		"PutImage", "BatchGetImage", "BatchGetImage", "BatchGetImage ImageNotFoundException", "GetDownloadUrlForLayer",
 		"ListImages", "ListImageReferrers", "BatchDeleteImage",
 	}
-	// Lines that were written by changes come after those of reads that waited for less: the set is what counts.
+	// The order is not compared: the lines of changes are moved from the database to the log later than those of reads.
 	got := names(events(t, s, ecrintypes.ListAuditEventsRequest{Resource: "repository/team/app"}))
 	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
 		t.Errorf("the events of team/app (-want +got):\n%s", diff)
@@ -61,18 +61,19 @@ func TestDockerEvents(t *testing.T) {
 		t.Errorf("the events of team/other (-want +got):\n%s", diff)
 	}
 	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "DescribeRepositories"})); len(got) != 1 {
-		t.Errorf("events of the catalogue: got %q, want one", got)
+		t.Errorf("events of _catalog: got %q, want one", got)
 	}
 	mount := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "MountLayer"})[0]
 	if diff := cmp.Diff(map[string]any{"registryId": home, "repositoryName": "team/other", "layerDigests": []any{layer}, "mountFrom": "team/app"}, mount.RequestParameters); diff != "" {
 		t.Errorf("the parameters of a mount (-want +got):\n%s", diff)
 	}
 	if mount.ReadOnly {
-		t.Error("the event of a mount is read-only")
+		t.Error("the event of a mount is read-only, want a change")
 	}
 }
 
-// A pull and a push have the members that they have in CloudTrail: docker's own address and program stand beside.
+// The events of a pull and a push have the members that they have in CloudTrail; the address and user agent of docker
+// are in additionalEventData.
 func TestDockerParameters(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -108,7 +109,7 @@ func TestDockerParameters(t *testing.T) {
 	}
 }
 
-// A direct address of a layer is decided when it is used, and that is an event too.
+// A signed link to a layer is decided again when it is used; both the request for the link and its use are events.
 func TestLayerLinkEvents(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -121,11 +122,11 @@ func TestLayerLinkEvents(t *testing.T) {
 	repo.Do(t, http.MethodGet, link, nil).Want(t, 200)
 	got := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "GetDownloadUrlForLayer"})
 	if len(got) != 2 || got[0].UserIdentity["invokedBy"] != nil || got[1].UserIdentity["invokedBy"] != "ecr.amazonaws.com" {
-		t.Errorf("asking for an address and using it: got events %+v, want one of the API and one of the door", got)
+		t.Errorf("requesting and using a link: got events %+v, want one without invokedBy and one with it", got)
 	}
 }
 
-// A request that fails after one of its changes has two events, of which the second says so; explanations look at that.
+// A request that fails after one of its changes has two events, the second with the error.
 func TestFailedAfterItsChange(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.CreateOnPush = true }})
@@ -133,7 +134,7 @@ func TestFailedAfterItsChange(t *testing.T) {
 	repo.PutManifest(t, "1.0", ocitest.ImageType, ocitest.NewImage(3).Manifest).Want(t, 404)
 	got := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "PutImage"})
 	if diff := cmp.Diff([]string{"PutImage", "PutImage LayersNotFoundException"}, names(got), cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
-		t.Fatalf("a push that made its repository and failed (-want +got):\n%s", diff)
+		t.Fatalf("a push that created its repository and failed (-want +got):\n%s", diff)
 	}
 	if got[0].RequestID != got[1].RequestID || got[0].EventID == got[1].EventID {
 		t.Errorf("the two events have the request ids %s and %s, the event ids %s and %s", got[0].RequestID, got[1].RequestID, got[0].EventID, got[1].EventID)

@@ -10,10 +10,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// faultsFile has a line for each code with the errorCode of its events.
+// faultsFile contains for each code a line with the errorCode of its events.
 const faultsFile = "testdata/faults.txt"
 
-// TestEveryFaultInTheTrail holds the errorCode of every code: whoever searches the trail depends on it.
+// The errorCode of every code is that in faultsFile: programs that search the trail depend on it.
 func TestEveryFaultInTheTrail(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(faultsFile)
@@ -32,6 +32,6 @@ func TestEveryFaultInTheTrail(t *testing.T) {
 		delete(want, c.String())
 	}
 	if len(want) > 0 {
-		t.Errorf("%s has lines of codes that do not exist: %q", faultsFile, slices.Collect(maps.Keys(want)))
+		t.Errorf("%s has lines for unknown codes: %q", faultsFile, slices.Collect(maps.Keys(want)))
 	}
 }

@@ -25,14 +25,14 @@ const (
 	region  = "us-east-1"
 )
 
-// actor is somebody with credentials of a server.
+// actor calls a server with the credentials of a principal.
 type actor struct {
 	server *apptest.Server
 	key    aws.Credentials
-	seen   func(*http.Request) // nil, or hears of every request that was signed
+	seen   func(*http.Request) // if not nil, called with every signed request
 }
 
-// RoundTrip passes a request on after it was seen.
+// RoundTrip calls seen and sends the request.
 func (a actor) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.seen != nil {
 		a.seen(r)
@@ -58,7 +58,7 @@ func (a actor) sts() *sts.Client {
 	return sts.New(sts.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1, Credentials: a.provider()})
 }
 
-// must fails the test on an error.
+// must returns v; it fails the test if err is not nil.
 func must[T any](t *testing.T, v T, err error) T {
 	t.Helper()
 	if err != nil {
@@ -71,13 +71,14 @@ func root(a apptest.Account, s *apptest.Server) actor {
 	return actor{server: s, key: aws.Credentials{AccessKeyID: a.KeyID, SecretAccessKey: a.Secret}}
 }
 
-// with is the same server with temporary credentials.
+// with returns an actor of the same server with temporary credentials.
 func (a actor) with(c *ststypes.Credentials) actor {
 	a.key = aws.Credentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken}
 	return a
 }
 
-// user makes a user with an access key and one inline policy that allows actions on everything.
+// user creates a user with an access key and an inline policy that allows actions on all resources, and returns its
+// actor.
 func (a actor) user(t *testing.T, called, actions string) actor {
 	t.Helper()
 	_, err := a.iam().CreateUser(t.Context(), &iam.CreateUserInput{UserName: &called})
@@ -90,7 +91,8 @@ func (a actor) user(t *testing.T, called, actions string) actor {
 	return a
 }
 
-// role makes a role that a principal may assume by an action, with a policy as user has one; its ARN is the answer.
+// role creates a role that a principal may assume by an action, with an inline policy that allows actions on all
+// resources, and returns its ARN.
 func (a actor) role(t *testing.T, called, principal, action, actions string) string {
 	t.Helper()
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"` + action + `"}]}`
@@ -105,19 +107,19 @@ func allow(actions string) string {
 	return `{"Version":"2012-10-17","Statement":[{"Sid":"May","Effect":"Allow","Action":` + actions + `,"Resource":"*"}]}`
 }
 
-// docker is a client that is logged in by a token of the actor.
+// docker returns a client of the OCI distribution API with a token of the actor.
 func (a actor) docker(t *testing.T, prefix string) ocitest.Client {
 	t.Helper()
 	out, err := a.ecr().GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
 	plain, err2 := base64.StdEncoding.DecodeString(aws.ToString(must(t, out, err).AuthorizationData[0].AuthorizationToken))
 	password, ok := strings.CutPrefix(string(must(t, plain, err2)), "AWS:")
 	if !ok {
-		t.Fatal("the token is not of AWS")
+		t.Fatal("the authorization token does not begin with AWS:")
 	}
 	return ocitest.Client{Base: a.server.URL, HTTP: a.server.HTTP, Password: password, Prefix: prefix}
 }
 
-// event is what the tests look at of a line.
+// event holds the members of a line that the tests compare.
 type event struct {
 	UserIdentity        map[string]any `json:"userIdentity"`
 	EventSource         string         `json:"eventSource"`
@@ -141,7 +143,7 @@ type event struct {
 	SharedEventID      string              `json:"sharedEventID"`
 }
 
-// events are those of a question to the operator's operation, oldest first.
+// events returns the events that ListAuditEvents returns to the operator, oldest first.
 func events(t *testing.T, s *apptest.Server, q ecrintypes.ListAuditEventsRequest) []event {
 	t.Helper()
 	q.OldestFirst, q.MaxResults = aws.Bool(true), aws.Int32(1000)
@@ -161,7 +163,7 @@ func read(t *testing.T, lines []string) []event {
 	return all
 }
 
-// names are the operations of events, with the error codes of those that failed.
+// names returns the operations of events, with the error codes of failed requests.
 func names(all []event) []string {
 	got := []string{}
 	for _, e := range all {
@@ -174,7 +176,7 @@ func names(all []event) []string {
 	return got
 }
 
-// link asks for the direct address of a layer.
+// link returns a signed link to a layer.
 func (a actor) link(t *testing.T, repository, digest string) string {
 	t.Helper()
 	out, err := a.ecr().GetDownloadUrlForLayer(t.Context(), &ecr.GetDownloadUrlForLayerInput{RepositoryName: &repository, LayerDigest: &digest})

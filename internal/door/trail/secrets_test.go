@@ -22,11 +22,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
-// canaries are texts that must stand nowhere, and answers in which they are looked for.
+// canaries holds secrets, and answers that must not contain them.
 type canaries struct {
 	mu      sync.Mutex
-	secrets map[string]string // text to what it is
-	refused strings.Builder   // errors that clients were shown
+	secrets map[string]string // secret → description
+	answers strings.Builder   // answers and errors that clients received
 }
 
 func (c *canaries) add(what, secret string) {
@@ -44,24 +44,24 @@ func (c *canaries) key(what string, a actor) actor {
 	return a
 }
 
-// signature adds what signs a request, or logs it in.
+// signature adds the signature of a request.
 func (c *canaries) signature(r *http.Request) {
 	if _, signature, ok := strings.Cut(r.Header.Get("Authorization"), "Signature="); ok {
 		c.add("a signature", signature)
 	}
 }
 
-// fails notes the error of a call that must be refused.
+// fails records the error of a call that must be refused.
 func (c *canaries) fails(t *testing.T, what string, err error) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("%s was not refused", what)
 		return
 	}
-	fmt.Fprintln(&c.refused, err)
+	fmt.Fprintln(&c.answers, err)
 }
 
-// docker logs an actor in and notes its password.
+// docker requests a token for an actor, adds it to the secrets and returns a client with it.
 func (c *canaries) docker(t *testing.T, what string, a actor) ocitest.Repo {
 	t.Helper()
 	client := a.docker(t, "")
@@ -70,13 +70,13 @@ func (c *canaries) docker(t *testing.T, what string, a actor) ocitest.Repo {
 	return client.Repo("team/app")
 }
 
-// answer notes the answer of the docker door; no operation of it answers secrets.
+// answer records an answer of the OCI distribution API. None of its answers may contain a secret.
 func (c *canaries) answer(a *ocitest.Answer) {
-	fmt.Fprintln(&c.refused, a.Status, a.Header, string(a.Body))
+	fmt.Fprintln(&c.answers, a.Status, a.Header, string(a.Body))
 }
 
-// No secret of a user, a session, a login or an identity provider stands in the audit trail, in the log, in what it answers
-// to those who read it, or in errors.
+// No secret of a user, a session, a docker login or an identity provider is in the audit trail, in the answers of
+// ListAuditEvents, in the log, or in errors.
 func TestAttack34SecretsInTheTrail(t *testing.T) {
 	t.Parallel()
 	issuer := oidctest.Start(t, oidctest.Options{})
@@ -88,9 +88,9 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 	_, err := owner.ecr().CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("team/app")})
 	must(t, 0, err)
 	alice := c.key("a user", owner.user(t, "alice", `["ecr:*","sts:*"]`))
-	weak := c.key("a user without rights", owner.user(t, "weak", `"ecr:GetAuthorizationToken"`))
+	weak := c.key("a user without permissions", owner.user(t, "weak", `"ecr:GetAuthorizationToken"`))
 	ciARN := owner.role(t, "ci", `{"AWS":"`+home+`"}`, `sts:*`, `"ecr:*"`)
-	webARN, _ := owner.vouched(t, issuer)
+	webARN, _ := owner.webIdentity(t, issuer)
 
 	assumed, err := alice.sts().AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &ciARN, RoleSessionName: aws.String("build")})
 	ci := c.key("a role session", alice.with(must(t, assumed, err).Credentials))
@@ -103,7 +103,7 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 	byToken, err := owner.sts().AssumeRoleWithWebIdentity(t.Context(), &web)
 	pod := c.key("a session of a web identity", owner.with(must(t, byToken, err).Credentials))
 
-	// What succeeds, and what is refused: for want of rights, and for credentials that are wrong in one place.
+	// Requests that succeed, requests without the permission, and requests whose credentials are wrong in one part.
 	im := ocitest.NewImage(5, 100)
 	for what, a := range map[string]actor{"root": owner, "a user": alice, "a role session": ci, "a federated user": guest, "a pod": pod} {
 		repo := c.docker(t, what, a)
@@ -114,7 +114,7 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 		c.answer(repo.Do(t, http.MethodGet, link, nil))
 		c.answer(repo.Do(t, http.MethodGet, repo.Path("/manifests/none?token=")+repo.Password, nil))
 		_, err := a.ecr().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"none"}})
-		c.fails(t, "a repository that is not there, of "+what, err)
+		c.fails(t, "an unknown repository, by "+what, err)
 		changed := a
 		changed.key.SecretAccessKey = "wrong" + a.key.SecretAccessKey[5:]
 		_, err = changed.ecr().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
@@ -126,7 +126,7 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 			c.fails(t, "a changed session token of "+what, err)
 		}
 	}
-	poor := c.docker(t, "a user without rights", weak)
+	poor := c.docker(t, "a user without permissions", weak)
 	c.answer(poor.Manifest(t, "1.0"))
 	c.answer(poor.PutManifest(t, "2.0", ocitest.ImageType, im.Manifest))
 	_, err = weak.iam().CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: aws.String("alice")})
@@ -143,7 +143,7 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 	var page ecrintypes.ListAuditEventsResponse
 	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{MaxResults: aws.Int32(1000)}, &page)
 	s.Stop(t)
-	places := map[string]string{"the log": s.Log.String(), "an answer": c.refused.String(), "ListAuditEvents": strings.Join(page.Events, "\n")}
+	places := map[string]string{"the log": s.Log.String(), "an answer": c.answers.String(), "ListAuditEvents": strings.Join(page.Events, "\n")}
 	files, err := filepath.Glob(filepath.Join(s.Dir, "audit", "*"))
 	if len(files) == 0 || err != nil {
 		t.Fatalf("the trail has no files: %v", err)
@@ -154,7 +154,7 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 	}
 	for where, text := range places {
 		if want := "AssumeRoleWithWebIdentity"; where != "an answer" && !strings.Contains(text, want) {
-			t.Errorf("%s does not have %s, so that nothing is shown", where, want)
+			t.Errorf("%s does not contain %s, so the absence of secrets proves nothing", where, want)
 		}
 		for secret, what := range c.secrets {
 			if i := strings.Index(text, secret); i >= 0 {
@@ -163,6 +163,6 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 		}
 	}
 	if len(c.secrets) < 30 {
-		t.Errorf("%d secrets were looked for, want at least 30", len(c.secrets))
+		t.Errorf("searched for %d secrets, want at least 30", len(c.secrets))
 	}
 }

@@ -1,4 +1,5 @@
-// Package trail writes the audit trail: of each decision of both doors a line, and of a change one that is committed with it.
+// Package trail writes a line to the audit trail for each decision of the surfaces. The line of a change is committed
+// in the transaction of the change.
 package trail
 
 import (
@@ -16,7 +17,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Trail writes lines over a log and a database. Safe for concurrent use.
+// Trail writes lines to a log and a database. It is safe for concurrent use.
 type Trail struct {
 	log  *audit.Log
 	pump *audit.Pump
@@ -24,20 +25,21 @@ type Trail struct {
 	now  func() time.Time
 }
 
-// New makes the trail. Whoever opened log and pump runs and closes them.
+// New returns a Trail. The caller runs the pump and closes the log.
 func New(log *audit.Log, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
 	return &Trail{log, pump, id, now}
 }
 
 type lineKey struct{}
 
-// line is what Begin leaves for End.
+// line is the line of a request, which Begin stores in the context for End.
 type line struct {
 	*audit.Line
 	id audit.ID
 }
 
-// Begin lets the first change that is made with the context take the request's line along.
+// Begin returns a context for a request. The transaction of the first change that is made with it also inserts the line
+// of the request, made from ev at that time.
 func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 	l := &line{id: audit.NewID()}
 	l.Line = audit.NewLine(func() []byte {
@@ -50,8 +52,8 @@ func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 	return context.WithValue(audit.WithLine(ctx, l.Line), lineKey{}, l)
 }
 
-// End writes the line of a request, unless a change has taken it along. A request that failed after its change has a line more,
-// which says so.
+// End writes the line of a request, unless the transaction of a change has inserted it. For a request that failed after
+// such a transaction, End writes a second line with the error.
 func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 	if ev.Name == "" {
 		return
@@ -72,13 +74,15 @@ func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 	t.log.Append(&r, accounts(ev)...)
 }
 
-// Search gives lines of the trail, after all that has happened until now is in it. On a full disk it gives those that are.
+// Search returns one page of lines; see audit.Log.Search. Before that it moves all lines that are still in the database
+// to the log. If that fails, such as on a full disk, these lines are missing from the result.
 func (t *Trail) Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error) {
-	_ = t.pump.Flush(ctx) // what cannot be moved now is not found; the pump tells the log why
+	_ = t.pump.Flush(ctx) // the pump logs the error
 	return t.log.Search(ctx, q, cursor, limit)
 }
 
-// accounts are those in whose trail a request stands: the owner's and the caller's.
+// accounts returns the accounts whose audit trail contains a request: those of the owner of the resource and of the
+// caller.
 func accounts(ev *guard.Event) []string {
 	var all []string
 	for _, a := range []name.Account{ev.Owner.Account(), ev.Caller.Account} {
@@ -89,12 +93,12 @@ func accounts(ev *guard.Event) []string {
 	return all
 }
 
-// theDoor is what CloudTrail shows as the one that asks for a request by the docker door. Source: ECR user guide, logging with
-// CloudTrail.
-const theDoor = "ecr.amazonaws.com"
+// invokedBy is the value of sourceIPAddress, userAgent and invokedBy in CloudTrail for requests by the OCI distribution
+// API. Source: ECR user guide, logging with CloudTrail.
+const invokedBy = "ecr.amazonaws.com"
 
 func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.Record {
-	ctx = context.WithoutCancel(ctx) // who asked is looked up also when the client has gone
+	ctx = context.WithoutCancel(ctx) // the session of the caller is looked up even if the client has disconnected
 	d := &ev.Record
 	r := audit.Record{
 		EventID: id, Time: t.now(), Source: d.Source, Name: d.Name, Region: d.Region.String(),
@@ -107,7 +111,7 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	if d.Docker {
 		r.Additional.String("clientAddress", r.SourceIP)
 		r.Additional.String("clientUserAgent", r.UserAgent)
-		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = theDoor, theDoor, theDoor
+		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = invokedBy, invokedBy, invokedBy
 	}
 	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != guard.Unowned {
 		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.Account().String()}
@@ -131,14 +135,14 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	return r
 }
 
-// errorClasses are what CloudTrail shows for the failures of a class. The other classes have the name of the code, followed by
-// Exception.
+// errorClasses holds the errorCode in CloudTrail of the failures of a class. The errorCode of a failure of another
+// class is the name of its code followed by Exception.
 var errorClasses = map[fault.Class]string{
 	fault.ClassInternal: "ServerException", fault.ClassUnavailable: "ServerException",
 	fault.ClassThrottled: "ThrottlingException", fault.ClassTooLarge: "RequestEntityTooLargeException",
 }
 
-// errorCodes are what CloudTrail shows for the codes that it calls otherwise.
+// errorCodes holds the errorCode in CloudTrail of the codes that differ from their class.
 var errorCodes = map[fault.Code]string{
 	fault.AccessDenied: "AccessDenied", fault.MissingCredentials: "AccessDenied", fault.ExpiredCredentials: "ExpiredToken",
 	fault.MalformedRequest: "SerializationException", fault.MethodNotAllowed: "UnsupportedOperationException",
@@ -160,14 +164,14 @@ func errorCode(c fault.Code) string {
 	return c.String() + "Exception"
 }
 
-// kinds are what CloudTrail calls the kinds of callers.
+// kinds holds the type of the userIdentity in CloudTrail for the kinds of callers.
 var kinds = map[identity.Kind]audit.IdentityType{
 	identity.Root: audit.Root, identity.User: audit.IAMUser, identity.RoleSession: audit.AssumedRole,
 	identity.FederatedUser: audit.FederatedUser, identity.WebIdentity: audit.WebIdentityUser, identity.AWSService: audit.AWSService,
 	identity.Anonymous: audit.Anonymous, identity.Customer: audit.Customer,
 }
 
-// federatedProvider is the condition key of a session with the ARN of the identity provider that it was made by.
+// federatedProvider is the condition key of a session whose value is the ARN of the identity provider.
 const federatedProvider = "aws:FederatedProvider"
 
 func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identity {
@@ -185,7 +189,7 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	case identity.WebIdentity:
 		i.IdentityProvider, i.ARN = c.ARN, ""
 		audience, subject, _ := strings.Cut(strings.TrimPrefix(c.UserID, c.ARN+":"), ":")
-		if audience != "http" && audience != "https" { // which are audiences that have colons themselves
+		if audience != "http" && audience != "https" { // an audience that is a URL contains a colon
 			i.UserName = subject
 		}
 	}
@@ -194,11 +198,11 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	}
 	s, err := t.id.Session(ctx, c)
 	if err != nil {
-		return i // the session went meanwhile
+		return i // the session has been deleted
 	}
 	i.Session = &audit.Session{CreatedAt: s.IssuedAt, SourceIdentity: s.Source, FederatedProvider: s.Claims[federatedProvider]}
 	if c.Kind == identity.User || c.Kind == identity.Root {
-		return i // who made the session is the caller itself
+		return i // the session was issued to the caller itself
 	}
 	issuer := t.id.Issuer(ctx, c)
 	i.Session.Issuer = audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account}
