@@ -148,3 +148,37 @@ func (s *Store) Looks() int64 { return s.epochs.looks.Load() }
 
 // PostgreSQL tells which database the store is in.
 func (s *Store) PostgreSQL() bool { return s.epochs != nil }
+
+// ExplainPostgreSQL is the plan that a connection of the store keeps for a statement, one step in each element.
+func (s *Store) ExplainPostgreSQL(ctx context.Context, text string) (steps []string, err error) {
+	conn, err := s.read.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, `PREPARE planned AS `+text); err != nil {
+		return nil, err
+	}
+	defer conn.ExecContext(ctx, `DEALLOCATE planned`)
+	values := 20
+	for values > 0 && !strings.Contains(text, fmt.Sprint("$", values)) {
+		values--
+	}
+	execute := `EXPLAIN EXECUTE planned`
+	if values > 0 {
+		execute += `(` + strings.Repeat(`, NULL`, values)[2:] + `)`
+	}
+	rows, err := conn.QueryContext(ctx, execute)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var step string
+		if err := rows.Scan(&step); err != nil {
+			return nil, err
+		}
+		steps = append(steps, step)
+	}
+	return steps, rows.Err()
+}

@@ -4,7 +4,9 @@ import (
 	"database/sql"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +105,30 @@ func TestPostgreSQLUnderstandsEveryStatement(t *testing.T) {
 	slices.Sort(want)
 	if err := rows.Err(); err != nil || !slices.Equal(have, want) {
 		t.Errorf("tables: got %q, %v, want %q", have, err, want)
+	}
+}
+
+// The plans of PostgreSQL for an empty database, which are kept while it grows, read no table whole and sort nothing, like those of
+// SQLite.
+func TestPlansOfPostgreSQL(t *testing.T) {
+	t.Parallel()
+	s := openPostgres(t)
+	scan := regexp.MustCompile(`Seq Scan on (\w+)`)
+	sort := regexp.MustCompile(`^\s*(->  )?Sort `) // an incremental sort, of a few rows at a time in the order of an index, is none
+	for _, text := range statements(t) {
+		plan, err := s.ExplainPostgreSQL(t.Context(), text)
+		if err != nil {
+			t.Errorf("%s\n%v", text, err)
+			continue
+		}
+		bad := ""
+		for _, step := range plan {
+			if m := scan.FindStringSubmatch(step); m != nil && slices.Contains(tables(t), m[1]) || sort.MatchString(step) {
+				bad = step
+			}
+		}
+		if _, allowed := whole[text]; bad != "" && !allowed {
+			t.Errorf("%s\nis answered by %q; the whole plan:\n%s", text, bad, strings.Join(plan, "\n"))
+		}
 	}
 }
