@@ -15,21 +15,21 @@ type Account struct {
 	ID        name.Account
 	Alias     string
 	CreatedAt time.Time
-	Default   bool // the account that hosts without an account in their name mean
+	Default   bool // the account of hosts whose name contains no account
 }
 
 // AccessKey is an access key with its sealed secret.
 type AccessKey struct {
 	ID           string
 	Account      name.Account
-	Principal    string // the unique id of the user that it belongs to; the account's digits for its root user
+	Principal    string // the unique id of the user that owns the key; the account's digits for the root user
 	SealedSecret []byte
 	Active       bool
 	CreatedAt    time.Time
-	Used         Use // the last one; in what AccessKey gives it may be out of date
+	Used         Use // the last use; in the result of Store.AccessKey it may be out of date
 }
 
-// Token is one docker password that was issued.
+// Token is an issued docker password.
 type Token struct {
 	ID                  string
 	Account             name.Account
@@ -37,10 +37,11 @@ type Token struct {
 	AccessKey           string
 	Region              name.Region
 	IssuedAt, ExpiresAt time.Time
-	RevokedAt           time.Time // zero while it is good
+	RevokedAt           time.Time // zero when it is not revoked
 }
 
-// CreateAccount stores an account with its first key. Errors: fault.AccountAlreadyExists (also for its alias).
+// CreateAccount stores an account with its first key. Errors: fault.AccountAlreadyExists (also when another account
+// has its alias).
 func (s *Store) CreateAccount(ctx context.Context, a Account, k AccessKey) error {
 	return s.identity(ctx, func(t *tx) error {
 		taken, err := aliasTaken(t, a.ID, a.Alias)
@@ -62,7 +63,7 @@ func (s *Store) CreateAccount(ctx context.Context, a Account, k AccessKey) error
 	})
 }
 
-// Accounts lists all accounts by id.
+// Accounts returns all accounts, ordered by id.
 func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	var all []Account
 	err := s.read.rows(ctx, `SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`, nil, func(scan func(...any) error) error {
@@ -80,7 +81,7 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return all, err
 }
 
-// Account finds one account. Errors: fault.AccountNotFound.
+// Account returns one account. Errors: fault.AccountNotFound.
 func (s *Store) Account(ctx context.Context, id name.Account) (Account, error) {
 	a := Account{ID: id}
 	var created int64
@@ -96,8 +97,9 @@ func accountNotFound(id name.Account) error {
 	return fault.AccountNotFound.New("account %s does not exist here; `ecrin account list` shows those that do", id)
 }
 
-// DeleteAccount removes an account with all that IAM and STS keep of it, its keys, tokens, settings and policies. Its
-// repositories must be gone, unless force, which marks them deleted too.
+// DeleteAccount deletes an account with its IAM entities, sessions, keys, tokens, settings and policies. Without
+// force the account must not have repositories; with force they are marked deleted.
+//
 // Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
 	return s.write.do(ctx, func(t *tx) error {
@@ -135,13 +137,13 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 				return err
 			}
 		}
-		t.touch(scope{kind: scopeEverything}) // all that hangs on the account goes with it
+		t.touch(scope{kind: scopeEverything}) // the rows of many tables are deleted with the account
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err
 	})
 }
 
-// accountExists makes sure, inside the transaction, that an account was not deleted since it was looked up.
+// accountExists checks, inside the transaction, that an account exists. Errors: fault.AccountNotFound.
 func accountExists(t *tx, id name.Account) error {
 	var one int
 	found, err := t.one(`SELECT 1 FROM accounts WHERE id = $1`, args{id.String()}, &one)
@@ -157,15 +159,16 @@ func insertKey(t *tx, k AccessKey) error {
 	return err
 }
 
-// PutAccessKey stores one more key of a principal, of which it may have maxCount. Errors: fault.AccountNotFound,
-// fault.NoSuchEntity (the user), fault.AccessKeyLimit.
+// PutAccessKey stores another key of a principal, which may have at most maxCount keys.
+//
+// Errors: fault.AccountNotFound, fault.NoSuchEntity (the user), fault.AccessKeyLimit.
 func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, maxCount int) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err
 		}
 		if k.Principal != k.Account.String() {
-			if err := there(t, k.Principal); err != nil {
+			if err := checkEntity(t, k.Principal); err != nil {
 				return err
 			}
 		}
@@ -195,8 +198,8 @@ func scanKey(scan func(...any) error) (AccessKey, error) {
 	return k, err
 }
 
-// AccessKey finds a key, active or not. It is answered from the cache: do not change it, and read Used from AccessKeys, for
-// here it may be out of date. Errors: fault.AccessKeyNotFound.
+// AccessKey returns a key, active or not. The value is shared with the cache and must not be changed, and its field
+// Used may be out of date; AccessKeys returns the current one. Errors: fault.AccessKeyNotFound.
 func (s *Store) AccessKey(ctx context.Context, id string) (AccessKey, error) {
 	return cached(&s.cache.keys, id, func() (k AccessKey, err error) {
 		return scanKey(func(dest ...any) error {
@@ -209,7 +212,7 @@ func (s *Store) AccessKey(ctx context.Context, id string) (AccessKey, error) {
 	})
 }
 
-// AccessKeys lists the keys of an account, oldest first.
+// AccessKeys returns the keys of an account, oldest first.
 func (s *Store) AccessKeys(ctx context.Context, account name.Account) ([]AccessKey, error) {
 	var all []AccessKey
 	err := s.read.rows(ctx, `SELECT `+keyColumns+` FROM access_keys WHERE account = $1 ORDER BY created_at, id`, args{account.String()},
@@ -226,8 +229,8 @@ func (s *Store) SetAccessKeyActive(ctx context.Context, id string, active bool) 
 	return s.changeKey(ctx, id, `UPDATE access_keys SET active = $2 WHERE id = $1`, id, truth(active))
 }
 
-// DeleteAccessKey removes a key; requests signed with it and tokens got with it end at once.
-// Errors: fault.AccessKeyNotFound.
+// DeleteAccessKey deletes a key. Requests signed with it and tokens issued for it are refused from then on. Errors:
+// fault.AccessKeyNotFound.
 func (s *Store) DeleteAccessKey(ctx context.Context, id string) error {
 	return s.changeKey(ctx, id, `DELETE FROM access_keys WHERE id = $1`, id)
 }
@@ -243,8 +246,8 @@ func (s *Store) changeKey(ctx context.Context, id, text string, a ...any) error 
 	})
 }
 
-// PutToken records a token that was issued, and forgets all that ended more than a day before.
-// Errors: fault.AccountNotFound.
+// PutToken stores an issued token, and deletes all tokens that expired more than a day before k.IssuedAt. Errors:
+// fault.AccountNotFound.
 func (s *Store) PutToken(ctx context.Context, k Token) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
@@ -279,7 +282,7 @@ func scanToken(scan func(...any) error) (Token, error) {
 	return k, errors.Join(err1, err2)
 }
 
-// Token finds a token by its id. Errors: fault.TokenNotFound.
+// Token returns a token by its id. Errors: fault.TokenNotFound.
 func (s *Store) Token(ctx context.Context, id string) (Token, error) {
 	return cached(&s.cache.tokens, id, func() (Token, error) {
 		return scanToken(func(dest ...any) error {
@@ -292,7 +295,7 @@ func (s *Store) Token(ctx context.Context, id string) (Token, error) {
 	})
 }
 
-// Tokens lists the tokens of an account that have not ended at the given time, oldest first.
+// Tokens returns the tokens of an account that have not expired at the given time, oldest first.
 func (s *Store) Tokens(ctx context.Context, account name.Account, at time.Time) ([]Token, error) {
 	var all []Token
 	err := s.read.rows(ctx, `SELECT `+tokenColumns+` FROM tokens WHERE account = $1 AND expires_at > $2 ORDER BY issued_at, id`,
@@ -304,8 +307,8 @@ func (s *Store) Tokens(ctx context.Context, account name.Account, at time.Time) 
 	return all, err
 }
 
-// RevokeTokens ends one token of an account, or with id "" all of them, and tells how many it ended.
-// Errors: fault.TokenNotFound (for one that is not there).
+// RevokeTokens revokes one token of an account, or all of them if id is "", and returns how many it revoked. Errors:
+// fault.TokenNotFound (the account has no token with that id).
 func (s *Store) RevokeTokens(ctx context.Context, account name.Account, id string) (int, error) {
 	var ended int64
 	err := s.write.do(ctx, func(t *tx) (err error) {
@@ -329,7 +332,7 @@ func (s *Store) RevokeTokens(ctx context.Context, account name.Account, id strin
 	return int(ended), err
 }
 
-// Setting reads one account setting of a registry; "" when it was never set.
+// Setting returns one account setting of a registry, "" when it was never set.
 func (s *Store) Setting(ctx context.Context, r name.Registry, setting string) (string, error) {
 	return cached(&s.cache.settings, settingKey{r, setting}, func() (value string, err error) {
 		err = s.read.row(ctx, `SELECT value FROM account_settings WHERE account = $1 AND region = $2 AND name = $3`,
@@ -341,7 +344,7 @@ func (s *Store) Setting(ctx context.Context, r name.Registry, setting string) (s
 	})
 }
 
-// PutSetting writes one account setting of a registry.
+// PutSetting stores one account setting of a registry.
 func (s *Store) PutSetting(ctx context.Context, r name.Registry, setting, value string) error {
 	return s.write.do(ctx, func(t *tx) error {
 		t.touch(scope{kind: scopeSettings})

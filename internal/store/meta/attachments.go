@@ -9,11 +9,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// PutInline sets an inline policy of a user, group or role. maxChars is how many characters, white space not counted, all its
-// inline policies may have together. Errors: fault.LimitExceeded, fault.NoSuchEntity.
+// PutInline sets an inline policy of a user, group or role. maxChars limits the characters of all its inline policies
+// together, white space not counted. Errors: fault.LimitExceeded, fault.NoSuchEntity.
 func (s *Store) PutInline(ctx context.Context, id string, p Inline, maxChars int) error {
 	return s.identity(ctx, func(t *tx) error {
-		if err := there(t, id); err != nil {
+		if err := checkEntity(t, id); err != nil {
 			return err
 		}
 		if _, err := t.exec(`INSERT INTO entity_policies (entity, name, body) VALUES ($1, $2, $3) ON CONFLICT (entity, name) DO UPDATE SET body = excluded.body`,
@@ -34,8 +34,8 @@ func (s *Store) PutInline(ctx context.Context, id string, p Inline, maxChars int
 	})
 }
 
-// printed counts the characters of a policy that the limit of all inline policies together counts: white space is left out,
-// inside texts too, where the parser of policies counts it. Source: IAM quotas, which leave white space out.
+// printed counts the characters of a policy that count against the limit of all inline policies together: all but
+// white space, also inside strings, unlike the limit of a single policy. Source: IAM quotas.
 func printed(text string) int {
 	n := 0
 	for _, r := range text {
@@ -46,7 +46,7 @@ func printed(text string) int {
 	return n
 }
 
-// DeleteInline removes one. Errors: fault.NoSuchEntity.
+// DeleteInline deletes an inline policy. Errors: fault.NoSuchEntity.
 func (s *Store) DeleteInline(ctx context.Context, id, policyName string) error {
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM entity_policies WHERE entity = $1 AND name = $2`, id, policyName)
@@ -57,7 +57,7 @@ func (s *Store) DeleteInline(ctx context.Context, id, policyName string) error {
 	})
 }
 
-// Inlines lists the inline policies of an entity by name.
+// Inlines returns the inline policies of an entity, ordered by name.
 func (s *Store) Inlines(ctx context.Context, id string) ([]Inline, error) {
 	var all []Inline
 	err := s.read.rows(ctx, `SELECT name, body FROM entity_policies WHERE entity = $1 ORDER BY name`, args{id}, func(scan func(...any) error) error {
@@ -69,8 +69,9 @@ func (s *Store) Inlines(ctx context.Context, id string) ([]Inline, error) {
 	return all, err
 }
 
-// Attach attaches a managed policy; attaching it twice is no error. For a customer's policy it must still exist in the
-// transaction. Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity (the policy, or the entity).
+// Attach attaches a managed policy; attaching it twice is not an error. A policy of a customer must exist at the time
+// of the transaction. Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity (the policy, or the
+// entity).
 func (s *Store) Attach(ctx context.Context, id, policyARN string, maxCount int) error {
 	return s.identity(ctx, func(t *tx) error {
 		var owner string
@@ -100,7 +101,8 @@ func (s *Store) Attach(ctx context.Context, id, policyARN string, maxCount int) 
 	})
 }
 
-// attachmentQuota is what the texts of IAM call the limit of attachments, which the unique id's prefix tells apart.
+// attachmentQuota returns IAM's name of the limit of attachments. The prefix of the unique id says the kind of the
+// entity.
 func attachmentQuota(id string) string {
 	switch {
 	case isUser(id):
@@ -122,7 +124,7 @@ func (s *Store) Detach(ctx context.Context, id, policyARN string) error {
 	})
 }
 
-// Attachments lists the ARNs of the managed policies attached to an entity, sorted.
+// Attachments returns the ARNs of the managed policies attached to an entity, sorted.
 func (s *Store) Attachments(ctx context.Context, id string) ([]string, error) {
 	var all []string
 	err := s.read.rows(ctx, `SELECT policy FROM entity_attachments WHERE entity = $1 ORDER BY policy`, args{id}, func(scan func(...any) error) error {
@@ -134,8 +136,8 @@ func (s *Store) Attachments(ctx context.Context, id string) ([]string, error) {
 	return all, err
 }
 
-// AttachedTo lists the entities of an account that a managed policy is attached to or the boundary of, by kind and name within
-// each of both.
+// AttachedTo returns the entities of an account that a managed policy is attached to, then those whose boundary it
+// is, each ordered by kind and name.
 func (s *Store) AttachedTo(ctx context.Context, account name.Account, policyARN string) ([]Attached, error) {
 	var all []Attached
 	attached, err := s.entities(ctx, `SELECT `+entityColumnsOf+` FROM entity_attachments a JOIN entities e ON e.id = a.entity
@@ -155,8 +157,8 @@ func (s *Store) AttachedTo(ctx context.Context, account name.Account, policyARN 
 	return all, err
 }
 
-// AttachmentCounts tells for each managed policy of an account, and each of AWS in use there, how many entities it is attached
-// to and of how many it is the boundary.
+// AttachmentCounts returns, for each managed policy that is in use in an account, how many entities it is attached to
+// and of how many it is the boundary.
 func (s *Store) AttachmentCounts(ctx context.Context, account name.Account) (attached, boundary map[string]int, err error) {
 	attached, boundary = map[string]int{}, map[string]int{}
 	into := func(counts map[string]int) func(func(...any) error) error {

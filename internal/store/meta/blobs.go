@@ -11,20 +11,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Holding is a blob as one repository has it.
+// Holding is a blob in one repository.
 type Holding struct {
 	Digest     name.Digest
 	Size       int64  // bytes
-	MediaType  string // as the first manifest that names it says; "" before
-	Referenced bool   // an image of the repository names it
+	MediaType  string // from the first manifest that refers to it; "" before
+	Referenced bool   // an image of the repository refers to it
 }
 
 func blobNotFound(d name.Digest) error {
 	return fault.BlobNotFound.New("blob %s is unknown to this repository", d)
 }
 
-// Holding tells how the repository holds the digest. Errors: fault.BlobNotFound, for a digest that only other
-// repositories hold just as for one that nobody does.
+// Holding returns a blob of the repository. Errors: fault.BlobNotFound, also when only other repositories hold the
+// digest.
 func (s *Store) Holding(ctx context.Context, repository int64, d name.Digest) (Holding, error) {
 	return cached(&s.cache.holdings, holdingKey{repository, d}, func() (Holding, error) {
 		return holding(ctx, s.read, repository, d)
@@ -42,11 +42,11 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 	return h, err
 }
 
-// AddBlob records that the repository holds a stored blob, and ends the upload that brought it ("" for none).
-// added is false when the repository held it already. Errors: fault.RepositoryNotFound.
+// AddBlob records that the repository holds a stored blob, and deletes the row of the upload that stored it ("" for
+// none). added is false if the repository held the blob already. Errors: fault.RepositoryNotFound.
 func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		added, err = addBlob(t, r.ID, info.Digest, info.Size, "", s.now())
@@ -65,12 +65,12 @@ func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType strin
 	return n > 0, err
 }
 
-// MountBlob makes a blob of one repository a blob of another as well. Errors: fault.BlobNotFound (from does not hold
-// it), fault.RepositoryNotFound.
+// MountBlob adds a blob of one repository to another. Errors: fault.BlobNotFound (from does not hold it),
+// fault.RepositoryNotFound.
 func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Digest) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for _, r := range []Repository{from, to} {
-			if err := alive(t, r); err != nil {
+			if err := checkRepository(t, r); err != nil {
 				return err
 			}
 		}
@@ -83,7 +83,7 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 	})
 }
 
-// Holders lists repositories of a registry that hold the digest, the oldest first, at most limit.
+// Holders returns repositories of a registry that hold the digest, oldest first, at most limit.
 func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, limit int) ([]Repository, error) {
 	var all []Repository
 	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repository_blobs b
@@ -96,11 +96,11 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 	return all, err
 }
 
-// RemoveBlob takes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image names it),
-// fault.RepositoryNotFound.
+// RemoveBlob removes a blob from the repository. Errors: fault.BlobNotFound, fault.ImageReferenced (an image refers
+// to it), fault.RepositoryNotFound.
 func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		h, err := holding(t.ctx, t, r.ID, d)
@@ -116,14 +116,14 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 	})
 }
 
-// Upload is a blob upload between two requests.
+// Upload is an unfinished blob upload.
 type Upload struct {
 	ID         string // UUID, 36 characters
 	Repository int64
-	Principal  string // the id of who began it, with its session; nobody else may go on with it
+	Principal  string // the id of the principal that began it, with its session; no other may continue it
 	Blob       blob.Upload
-	Parts      int   // how many parts were accepted
-	SmallPart  int64 // size in bytes of a part below 5 MiB that must be the last; 0 for none
+	Parts      int   // number of accepted parts
+	SmallPart  int64 // size in bytes of a part below 5 MiB, which must be the last part; 0 for none
 	StartedAt  time.Time
 }
 
@@ -134,7 +134,7 @@ func uploadNotFound(id string) error {
 // PutUpload stores a new upload. Errors: fault.RepositoryNotFound.
 func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		_, err := t.exec(`INSERT INTO uploads (id, repository, principal, blob_id, size, state, started_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
@@ -143,7 +143,7 @@ func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload) error {
 	})
 }
 
-// notNull is b; no bytes at all are an empty value, not none.
+// notNull returns b, or an empty slice if b is nil: the database stores nil as NULL.
 func notNull(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -151,7 +151,7 @@ func notNull(b []byte) []byte {
 	return b
 }
 
-// Upload finds an upload of a repository. Errors: fault.UploadNotFound.
+// Upload returns an upload of a repository. Errors: fault.UploadNotFound.
 func (s *Store) Upload(ctx context.Context, repository int64, id string) (Upload, error) {
 	u := Upload{ID: id, Repository: repository}
 	var started int64
@@ -164,8 +164,8 @@ func (s *Store) Upload(ctx context.Context, repository int64, id string) (Upload
 	return u, err
 }
 
-// AdvanceUpload stores the state after a part, if the upload still stands at size before.
-// Errors: fault.UploadConflict (another writer was quicker), fault.UploadNotFound.
+// AdvanceUpload stores the state after a part, if the stored size of the upload is still before. Errors:
+// fault.UploadConflict (another request has written to the upload), fault.UploadNotFound.
 func (s *Store) AdvanceUpload(ctx context.Context, u Upload, before int64) error {
 	return s.write.do(ctx, func(t *tx) error {
 		n, err := t.exec(`UPDATE uploads SET size = $3, state = $4, parts = $5, small_part = $6, updated_at = $7 WHERE id = $1 AND size = $2`,
@@ -184,7 +184,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u Upload, before int64) error
 	})
 }
 
-// DeleteUpload forgets an upload; nil when it is already gone.
+// DeleteUpload deletes an upload; it returns nil if the upload does not exist.
 func (s *Store) DeleteUpload(ctx context.Context, id string) error {
 	return s.write.do(ctx, func(t *tx) error {
 		_, err := t.exec(`DELETE FROM uploads WHERE id = $1`, id)
@@ -192,8 +192,8 @@ func (s *Store) DeleteUpload(ctx context.Context, id string) error {
 	})
 }
 
-// IdleUploads lists uploads that nobody has written to since t, the idlest first, at most limit. Parts, SmallPart and
-// StartedAt are not filled in.
+// IdleUploads returns uploads that were not written to since t, the longest idle first, at most limit. Parts,
+// SmallPart and StartedAt are not set.
 func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
 	var all []Upload
 	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},

@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// idsText and idsOf keep the unique ids of a BoundPolicy as JSON, "" for none.
+// idsText and idsOf encode and decode the unique ids of a BoundPolicy as JSON, "" for none.
 func idsText(ids map[string]string) string {
 	if len(ids) == 0 {
 		return ""
 	}
 	b, err := json.Marshal(ids)
 	if err != nil {
-		panic("meta: " + err.Error()) // texts always can
+		panic("meta: " + err.Error()) // cannot happen: maps of strings can be encoded
 	}
 	return string(b)
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// cache holds what hot requests read again and again. It is exact, not eventual: the transaction of a change names what the
-// change makes stale, the cache drops that after the commit and before the answer, and a read that began before a drop is
-// not kept (see shelf.gen). Where other processes write the same database, Store.Refresh drops what their changes have named
-// before a request is served. That a thing is not there is never kept.
+// cache holds values that many requests read. Cached values are never stale: the transaction of a change names what
+// the change makes stale, the cache drops it after the commit and before the change is acknowledged, and a value
+// whose read began before a drop is not kept (see shelf.gen). If other processes write to the same database,
+// Store.Refresh drops what their changes have named before a request is served. The absence of a value is not cached.
 type cache struct {
 	keys         shelf[string, AccessKey]
 	tokens       shelf[string, Token]
@@ -47,13 +47,13 @@ func (c *cache) init() {
 	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
 	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
 	c.repositories.max, c.holdings.max = 4096, 16384
-	// Enough for a pull of any tag of a repository with 100,000 of them; an entry costs some 150 bytes, see head.
+	// Enough for pulls of all tags of a repository with 100,000 tags. An entry takes about 150 bytes, see head.
 	c.heads.max = 128 << 10
 	c.bodies.max = 2048
 	c.tagLists.max = 4
 }
 
-// dropImages forgets the images and blobs of all repositories.
+// dropImages drops the images and blobs of all repositories.
 func (c *cache) dropImages() {
 	c.heads.drop()
 	c.holdings.drop()
@@ -71,8 +71,9 @@ func (c *cache) dropAll() {
 	c.tagLists.drop()
 }
 
-// shelf is a bounded map that may be emptied at any time. When it is full it starts again empty: simple, and the cost
-// of a refill is spread over most requests.
+// shelf is a map with a bounded number of values, any of which may be dropped at any time. A full shelf is emptied
+// before the next value is kept: that is simple, and the cost of reading the values again is spread over many
+// requests.
 type shelf[K comparable, V any] struct {
 	mu  sync.RWMutex
 	gen uint64
@@ -87,14 +88,14 @@ func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
 	return v, s.gen, ok
 }
 
-// generation is what put wants of a value that was read after now.
+// generation returns the number that put needs for a value that is read after this call.
 func (s *shelf[K, V]) generation() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.gen
 }
 
-// put keeps v unless something was dropped since gen was seen: then v may be older than the drop.
+// put keeps v unless a value was dropped since generation returned gen: then v may be older than that drop.
 func (s *shelf[K, V]) put(k K, v V, gen uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,8 +120,8 @@ func (s *shelf[K, V]) drop(keys ...K) {
 	}
 }
 
-// dropUnless drops k unless its value still holds. Reads that are under way are not kept in either case: they may be
-// older than the change, whatever the value on the shelf is.
+// dropUnless drops k if holds reports false for its value. Values whose read is in progress are not kept in either
+// case: they may be older than the change.
 func (s *shelf[K, V]) dropUnless(k K, holds func(V) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +131,7 @@ func (s *shelf[K, V]) dropUnless(k K, holds func(V) bool) {
 	}
 }
 
-// cached answers from the shelf or reads and keeps. Errors are not kept.
+// cached returns the value of k on the shelf, or reads it and keeps it. Errors are not kept.
 func cached[K comparable, V any](s *shelf[K, V], k K, read func() (V, error)) (V, error) {
 	v, gen, ok := s.get(k)
 	if ok {

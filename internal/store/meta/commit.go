@@ -10,26 +10,28 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// writer runs the changes of a Store, each in a transaction or as a part of one. It has a form for each database.
+// writer runs the changes of a Store, each in a transaction or as a part of one. Each database has its own
+// implementation.
 type writer interface {
-	// do runs fn in a transaction and returns when its commit is durable and the caches have dropped what it made stale. fn
-	// may run more than once. If ctx ends before the write is queued, do returns its error; a write that is queued is
-	// carried out, so that its caller knows the outcome. Errors: those of fn, fault.Unavailable, and errors of the database
-	// that have no code. After an error of fn nothing of the change is stored.
+	// do runs fn in a transaction and returns when its commit is durable and the caches have dropped what it made
+	// stale. fn may run more than once. If ctx ends before the write is queued, do returns its error; a queued write
+	// is executed, so that its caller learns the outcome. After an error of fn nothing of the change is stored.
+	//
+	// Errors: those of fn, fault.Unavailable, and errors of the database that have no code.
 	do(ctx context.Context, fn func(*tx) error) error
-	// waiting is how many writes are queued.
+	// waiting returns the number of queued writes.
 	waiting() int
-	// close refuses new writes, finishes those that are queued and releases the connection.
+	// close refuses new writes, finishes the queued ones and releases the connection.
 	close() error
 }
 
-// grouper collects the writes that wait and has them committed together, so that N concurrent writers share one wait for
-// the disk. Each write has its own savepoint: one that is refused leaves the others alone.
+// grouper collects the queued writes and commits them together, so that N concurrent writers share one flush of the
+// disk. Each write has its own savepoint: a refused write does not affect the others.
 type grouper struct {
-	// commit runs a group in one transaction. A refusal is the write's own and stands in its err; any other error undoes all
-	// and is returned. began is false when no write of the group was tried.
+	// commit runs a group in one transaction. A refusal is stored in the err of its write; any other error undoes the
+	// whole group and is returned. began is false if no write of the group was tried.
 	commit func(group []*write) (began bool, err error)
-	errors func(err error) error // gives errors of the database their code
+	errors func(err error) error // adds a code to errors of the database
 
 	queue chan *write
 	stop  chan struct{}
@@ -40,13 +42,13 @@ type grouper struct {
 // write is one queued change.
 type write struct {
 	fn   func(*tx) error
-	line *audit.Line // of the request, nil without
-	text []byte      // of line, made before the write was queued
+	line *audit.Line // audit line of the request, nil for none
+	text []byte      // text of line, made before the write is queued
 	err  error
 	done chan struct{}
 }
 
-// maxGroup bounds the work of one commit, and with it the wait of the first writer in it.
+// maxGroup limits the writes of one commit, and so the time that the first of them waits.
 const maxGroup = 128
 
 func newGrouper(commit func([]*write) (bool, error), errors func(error) error) *grouper {
@@ -58,7 +60,7 @@ func newGrouper(commit func([]*write) (bool, error), errors func(error) error) *
 
 func (g *grouper) waiting() int { return len(g.queue) }
 
-// end lets run finish what is queued, and waits for it.
+// end makes run finish the queued writes and return, and waits for it.
 func (g *grouper) end() {
 	g.once.Do(func() { close(g.stop) })
 	<-g.done
@@ -73,7 +75,7 @@ func (g *grouper) do(ctx context.Context, fn func(*tx) error) error {
 		}
 	}
 	select {
-	case <-g.stop: // asked alone first, so that close does not go on for as long as writers come
+	case <-g.stop: // checked first: otherwise close could wait for as long as new writes are queued
 		return stopping()
 	default:
 	}
@@ -89,7 +91,7 @@ func (g *grouper) do(ctx context.Context, fn func(*tx) error) error {
 		return g.errors(w.err)
 	case <-g.done:
 		select {
-		case <-w.done: // it was in the last group
+		case <-w.done: // the write was in the last group
 			return g.errors(w.err)
 		default:
 			return stopping()
@@ -118,7 +120,7 @@ func (g *grouper) run() {
 	}
 }
 
-// group collects what is queued, commits it together, and lets the callers return.
+// group takes the queued writes, at most maxGroup with first, commits them together, and lets their callers return.
 func (g *grouper) group(first *write) {
 	group := []*write{first}
 	for len(group) < maxGroup {
@@ -133,7 +135,7 @@ func (g *grouper) group(first *write) {
 	switch began, err := g.commit(group); {
 	case err == nil:
 	case began && len(group) > 1:
-		g.alone(group)
+		g.commitEach(group)
 	default:
 		fail(group, err)
 	}
@@ -142,14 +144,14 @@ func (g *grouper) group(first *write) {
 	}
 }
 
-// alone commits each write of a group by itself. It follows the failure of a whole group: the database may have ended its
-// transaction on its own, so that nothing of it is stored; now each write has its own outcome.
-func (g *grouper) alone(group []*write) {
+// commitEach commits each write of a group in a transaction of its own, so that each has its own outcome. It is
+// called after the commit of a whole group has failed: the database may have rolled back the transaction.
+func (g *grouper) commitEach(group []*write) {
 	for i := range group {
 		one := group[i : i+1]
 		began, err := g.commit(one)
 		if !began {
-			fail(group[i:], err) // the others would only wait for the same answer
+			fail(group[i:], err) // the others would wait for the same error
 			return
 		}
 		if err != nil {
@@ -164,11 +166,11 @@ func fail(group []*write, err error) {
 	}
 }
 
-// body runs the writes of a group in the transaction that has begun. wrote is false when all were refused. After an error
-// the whole transaction is to be rolled back.
-func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err error) {
+// runGroup runs the writes of a group in a transaction that has begun. wrote is false if all were refused. After an
+// error the whole transaction must be rolled back.
+func (t *tx) runGroup(group []*write, refusal func(error) bool) (wrote bool, err error) {
 	if t.bare {
-		return t.bareBody(group, refusal)
+		return t.runBareGroup(group, refusal)
 	}
 	for _, w := range group {
 		if _, err := t.exec(`SAVEPOINT one`); err != nil {
@@ -195,12 +197,13 @@ func (t *tx) body(group []*write, refusal func(error) bool) (wrote bool, err err
 	return wrote, nil
 }
 
-// errWantsSavepoint is the failure of a group without savepoints of which one write is to be undone.
-var errWantsSavepoint = errors.New("a write was refused after it had changed something")
+// errNeedsSavepoint is the error of a group that runs without savepoints and of which one write must be undone.
+var errNeedsSavepoint = errors.New("a write was refused after it had changed something")
 
-// bareBody is body without savepoints, each of which would cost two round trips. Most refusals come before the write has changed
-// anything, so that there is nothing to undo; one that comes later makes the group run again with savepoints.
-func (t *tx) bareBody(group []*write, refusal func(error) bool) (wrote bool, err error) {
+// runBareGroup is runGroup without savepoints, each of which would cost two round trips. Most refusals come before
+// the write has changed anything, so nothing must be undone; after a later refusal the group runs again with
+// savepoints.
+func (t *tx) runBareGroup(group []*write, refusal func(error) bool) (wrote bool, err error) {
 	for _, w := range group {
 		before, changes := t.outbox, t.changes
 		w.err = t.run(w)
@@ -210,7 +213,7 @@ func (t *tx) bareBody(group []*write, refusal func(error) bool) (wrote bool, err
 		case !refusal(w.err):
 			return wrote, w.err
 		case t.changes != changes && len(group) > 1:
-			return wrote, errWantsSavepoint
+			return wrote, errNeedsSavepoint
 		default:
 			t.outbox = before
 		}
@@ -218,8 +221,8 @@ func (t *tx) bareBody(group []*write, refusal func(error) bool) (wrote bool, err
 	return wrote, nil
 }
 
-// run calls the function of a write. It keeps a programmer's mistake in one write from ending the writer with a half-made
-// transaction.
+// run calls the function of a write. A panic in it becomes an error: otherwise it would end the writer in the middle
+// of a transaction.
 func (t *tx) run(w *write) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -236,10 +239,11 @@ func (t *tx) run(w *write) (err error) {
 			return err
 		}
 	}
-	t.carry(w)
+	t.emitLine(w)
 	return nil
 }
 
-// inspect, when it is set, sees the statements of every write that changed rows, and what the write named stale. An error
-// fails the write. The tests of this package set it, so that no change of what is cached can forget its scope.
+// inspect, if set, is called with the statements of every write that changed rows, and the scopes that the write
+// touched. Its error fails the write. The tests of this package set it, to find changes of cached values without
+// their scope.
 var inspect func(texts []string, scopes []scope) error

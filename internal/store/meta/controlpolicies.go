@@ -9,8 +9,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// RegistryPolicy reads a registry's policy; one without text when there is none. It is answered from the cache: do not
-// change it.
+// RegistryPolicy returns a registry's policy; its Text is "" if there is none. The value is shared with the cache and
+// must not be changed.
 func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolicy, error) {
 	return cached(&s.cache.registries, r, func() (p BoundPolicy, err error) {
 		var ids string
@@ -26,7 +26,7 @@ func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolic
 	})
 }
 
-// PutRegistryPolicy sets it; one without text removes it. Errors: fault.AccountNotFound.
+// PutRegistryPolicy sets a registry's policy; an empty Text removes it. Errors: fault.AccountNotFound.
 func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundPolicy) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, r.Account); err != nil {
@@ -44,7 +44,7 @@ func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundP
 	})
 }
 
-// accountText is an account as the column has it: nothing for the zero Account.
+// accountText returns an account as it is stored in a column: "" for the zero Account.
 func accountText(a name.Account) string {
 	if a == (name.Account{}) {
 		return ""
@@ -52,8 +52,8 @@ func accountText(a name.Account) string {
 	return a.String()
 }
 
-// ControlPolicies lists all control policies by kind, account and name. One without text says that the full access which every
-// level has is taken away from this one; its name is FullAccess.
+// ControlPolicies returns all control policies, ordered by kind, account and name. A policy named FullAccess with an
+// empty Text says that the full access, which every level has by default, is removed from this level.
 func (s *Store) ControlPolicies(ctx context.Context) ([]ControlPolicy, error) {
 	var all []ControlPolicy
 	err := s.read.rows(ctx, `SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`, nil, func(scan func(...any) error) error {
@@ -86,7 +86,7 @@ func (s *Store) PutControlPolicy(ctx context.Context, p ControlPolicy) error {
 	})
 }
 
-// DeleteControlPolicy removes one. Errors: fault.ControlPolicyNotFound.
+// DeleteControlPolicy deletes a control policy. Errors: fault.ControlPolicyNotFound.
 func (s *Store) DeleteControlPolicy(ctx context.Context, kind ControlPolicyKind, account name.Account, policyName string) error {
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2 AND name = $3`, kind, accountText(account), policyName)

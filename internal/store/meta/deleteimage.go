@@ -14,21 +14,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Removed is one (digest, tag) pair that a deletion took away; Tag is "" for an untagged image.
+// Removed is one (digest, tag) pair that a deletion removed; Tag is "" for an untagged image.
 type Removed struct {
 	Digest string
 	Tag    string
 }
 
-// AnyTags lets DeleteImage delete an image whatever tags it has.
-var AnyTags = []string{"*"} // no tag is called so
+// AnyTags makes DeleteImage delete an image regardless of its tags.
+var AnyTags = []string{"*"} // not a valid tag
 
-// DeleteImage marks an image deleted and removes its tags, which must all be among tags: those that the deletion was decided
-// with. Errors: fault.ImageNotFound, fault.ImageReferenced (an index of the repository names it), fault.TargetChanged (the
-// image has another tag), fault.RepositoryNotFound.
+// DeleteImage marks an image deleted and removes its tags, all of which must be in tags: the tags for which the
+// deletion was allowed.
+//
+// Errors: fault.ImageNotFound, fault.ImageReferenced (an index of the repository refers to it), fault.TargetChanged
+// (the image has another tag), fault.RepositoryNotFound.
 func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string, principal string) (removed []Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) (err error) {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		removed, err = s.deleteImage(t, r, d, tags, principal)
@@ -65,7 +67,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	}
 	for _, one := range removed {
 		if !slices.Contains(tags, one.Tag) && !slices.Equal(tags, AnyTags) {
-			return nil, fault.TargetChanged.New("image %s has got the tag '%s' meanwhile", d, one.Tag)
+			return nil, fault.TargetChanged.New("image %s has the tag '%s' now", d, one.Tag)
 		}
 		if err := s.history(t, r.ID, one.Tag, d.String(), "", principal, now); err != nil {
 			return nil, err
@@ -80,7 +82,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	return removed, nil
 }
 
-// unreferenced refuses when an index of the repository names the image.
+// unreferenced checks that no index of the repository refers to the image. Errors: fault.ImageReferenced.
 func unreferenced(t *tx, repository int64, digest string) error {
 	var by []string
 	err := t.rows(t.ctx, `SELECT digest FROM image_references
@@ -96,13 +98,14 @@ func unreferenced(t *tx, repository int64, digest string) error {
 	return err
 }
 
-// DeleteTag removes a tag. With last, an image goes with its last tag, as in the ECR API; without, it stays untagged,
-// as in the OCI specification. named is the digest that the tag must name, none for any.
-// Errors: fault.ImageNotFound, fault.TargetChanged (the tag names another image), fault.ImageReferenced,
+// DeleteTag removes a tag. With last, an image is deleted with its last tag, as in the ECR API; without, it stays
+// untagged, as in the OCI specification. named is the digest that the tag must point to, the zero Digest for any.
+//
+// Errors: fault.ImageNotFound, fault.TargetChanged (the tag points to another image), fault.ImageReferenced,
 // fault.RepositoryNotFound.
 func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool, principal string) (removed Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		var digest string
@@ -142,7 +145,7 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 	return removed, err
 }
 
-// DeletedImages lists images that are marked deleted and not yet collected, the latest first, at most limit.
+// DeletedImages returns images that are marked deleted and not collected yet, latest first, at most limit.
 func (s *Store) DeletedImages(ctx context.Context, repository int64, limit int) ([]Image, error) {
 	var all []Image
 	err := s.read.rows(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at > 0 ORDER BY i.deleted_at DESC LIMIT $2`,
@@ -154,7 +157,7 @@ func (s *Store) DeletedImages(ctx context.Context, repository int64, limit int) 
 	return all, err
 }
 
-// DeletedImage reads the manifest of an image that is marked deleted. Errors: fault.ImageNotFound.
+// DeletedImage returns the manifest of an image that is marked deleted. Errors: fault.ImageNotFound.
 func (s *Store) DeletedImage(ctx context.Context, repository int64, d name.Digest) (mediaType string, body []byte, err error) {
 	err = s.read.row(ctx, `SELECT i.media_type, m.body FROM images i JOIN manifests m ON m.digest = i.digest
 		WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at > 0`, args{repository, d.String()}, &mediaType, &body)
@@ -164,8 +167,8 @@ func (s *Store) DeletedImage(ctx context.Context, repository int64, d name.Diges
 	return mediaType, body, err
 }
 
-// RestoreImage takes back the deletion of an image. Its blobs and children must still be there.
-// Errors: fault.ImageNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists.
+// RestoreImage undoes the deletion of an image and sets tags. Its blobs and children must still exist. Errors:
+// fault.ImageNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists.
 func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, tags []name.Tag, principal string) error {
 	mediaType, body, err := s.DeletedImage(ctx, r.ID, d)
 	if err != nil {
@@ -178,17 +181,17 @@ func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, t
 	return s.PutImage(ctx, r, Put{Manifest: m, Body: body, Digest: d, Tags: tags, Principal: principal})
 }
 
-// TagMove is one entry of the tag history.
+// TagMove is one entry of the history of tags.
 type TagMove struct {
 	ID        int64
 	Tag       string
-	From, To  string // digests; "" for "did not exist" and "was removed"
+	From, To  string // digests; From is "" for a new tag, To is "" for a removed tag
 	At        time.Time
 	Principal string // ARN
 }
 
-// TagHistory lists the moves of a repository's tags, or of one tag when it is not "", latest first, those before the
-// given ID (0 for all), at most limit.
+// TagHistory returns the moves of a repository's tags, or of one tag if it is not "", latest first: those with an ID
+// below before (0 for all), at most limit.
 func (s *Store) TagHistory(ctx context.Context, repository int64, tag string, before int64, limit int) ([]TagMove, error) {
 	if before == 0 {
 		before = 1<<63 - 1

@@ -6,46 +6,47 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// EntityKind is what sort of IAM thing an Entity is.
+// EntityKind is the kind of an Entity.
 type EntityKind uint8
 
-// The kinds. The zero EntityKind is none.
+// The kinds. The zero EntityKind is not a kind.
 const (
 	User EntityKind = iota + 1
 	Group
 	Role
-	ManagedPolicy // of a customer; those of AWS are not stored
+	ManagedPolicy // of a customer; managed policies of AWS are not stored
 	InstanceProfile
 	OIDCProvider
 )
 
-// Entity is one thing that IAM manages. Its ID is never used again, so that a namesake made later is another one.
-// Fields that its kind does not have are zero.
+// Entity is one resource of IAM. Its ID is never used again: an entity created later under the same name has another
+// ID. Fields that do not apply to the kind are zero.
 type Entity struct {
-	ID        string // AIDA…, AGPA…, AROA…, ANPA…, AIPA…; of a provider a made-up one
+	ID        string // AIDA…, AGPA…, AROA…, ANPA…, AIPA…; for a provider an id of ecrin's own
 	Account   name.Account
 	Kind      EntityKind
-	Name      string // of a provider its URL without https://
+	Name      string // for a provider its URL without https://
 	Path      string // "/" or "/a/b/"
 	CreatedAt time.Time
-	UpdatedAt time.Time // of a ManagedPolicy: when it last changed
+	UpdatedAt time.Time // ManagedPolicy: time of the last change
 
 	Description string
 	Boundary    string        // User and Role: the ARN of the permissions boundary, "" for none
-	Trust       BoundPolicy   // Role: who may assume it
+	Trust       BoundPolicy   // Role: the trust policy
 	MaxSession  time.Duration // Role
 	Service     string        // Role: the service that a service-linked role belongs to, "" for others
 
 	DefaultVersion int // ManagedPolicy, from 1
-	LastVersion    int // ManagedPolicy: the highest number ever given out
+	LastVersion    int // ManagedPolicy: the highest version number ever used
 
 	ClientIDs, Thumbprints []string // OIDCProvider
 
-	LastUsedAt     time.Time // Role: when it was last used, zero for never
+	LastUsedAt     time.Time // Role: time of the last use, zero for never
 	LastUsedRegion string    // Role
 }
 
-// ARN is the entity's ARN, by its kind, path ("" stands for "/") and name. Source: IAM user guide, IAM ARNs.
+// ARN returns the entity's ARN, made from its kind, path ("" counts as "/") and name. Source: IAM user guide, IAM
+// ARNs.
 func (e Entity) ARN() string {
 	kind := [...]name.EntityKind{
 		User: name.IAMUser, Group: name.IAMGroup, Role: name.IAMRole, ManagedPolicy: name.IAMPolicy,
@@ -54,10 +55,12 @@ func (e Entity) ARN() string {
 	return name.Entity{Kind: kind, Path: e.Path, Name: e.Name}.ARN(name.DefaultPartition, e.Account).String()
 }
 
-// BoundPolicy is the text of a policy with the unique ids of the principals that it names, by their text in it.
+// BoundPolicy is the text of a policy with the unique ids of the principals that the text names.
 type BoundPolicy struct {
 	Text string
-	IDs  map[string]string // such as arn:aws:iam::111122223333:role/x to AROA…; what is not in it is known by its text
+	// IDs maps principals of the text to their unique ids, such as arn:aws:iam::111122223333:role/x to AROA…. A principal
+	// that is not in it matches by its text.
+	IDs map[string]string
 }
 
 // Inline is a policy that is part of a user, group or role.
@@ -70,16 +73,16 @@ type PolicyVersion struct {
 	CreatedAt time.Time
 }
 
-// Attached is an entity that a managed policy is attached to, or is the boundary of.
+// Attached is an entity that a managed policy is attached to, or whose boundary it is.
 type Attached struct {
 	Entity   Entity
 	Boundary bool
 }
 
-// SessionKind is how a session came to be.
+// SessionKind is the way in which a session was created.
 type SessionKind uint8
 
-// The kinds. The zero SessionKind is none.
+// The kinds. The zero SessionKind is not a kind.
 const (
 	RoleSession      SessionKind = iota + 1 // AssumeRole and AssumeRoleWithWebIdentity
 	UserSession                             // GetSessionToken: the user, or the root user, with temporary credentials
@@ -92,19 +95,19 @@ type Session struct {
 	Account      name.Account
 	Kind         SessionKind
 	Principal    string // the unique id of the role or user; the account's 12 digits for its root user
-	Name         string // of the session; of the federated user
+	Name         string // name of the session or of the federated user
 	SealedSecret []byte
 	Policies     []string // texts of inline session policies, at most one
 	PolicyARNs   []string // ARNs of managed session policies
 	Tags         map[string]string
-	Transitive   []string          // keys of Tags that go on into the next role
+	Transitive   []string          // keys of the Tags that are passed on when the session assumes a role
 	Claims       map[string]string // condition keys of a web identity, such as issuer:sub
 	Source       string            // the source identity, "" for none
 	IssuedAt     time.Time
 	ExpiresAt    time.Time
 }
 
-// ControlPolicyKind is what a control policy of the installation restricts.
+// ControlPolicyKind says what a control policy restricts.
 type ControlPolicyKind string
 
 // The kinds.
@@ -117,12 +120,12 @@ const (
 type ControlPolicy struct {
 	Name      string // unique within kind and account
 	Kind      ControlPolicyKind
-	Account   name.Account // that it holds for; the zero Account is all of them
+	Account   name.Account // the account that it applies to; the zero Account means all
 	Text      string
 	UpdatedAt time.Time
 }
 
-// Use is when an access key or a role was used, where, and for which service.
+// Use is the use of an access key or a role: the time, the region and the service.
 type Use struct {
 	At              time.Time
 	Region, Service string

@@ -14,17 +14,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// words are what the texts of IAM call the kinds.
-var words = [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy", InstanceProfile: "instance profile", OIDCProvider: "OpenIDConnect provider"}
+// kindNames are IAM's names of the kinds in error texts.
+var kindNames = [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy", InstanceProfile: "instance profile", OIDCProvider: "OpenIDConnect provider"}
 
 func noSuchEntity(kind EntityKind, entityName string) error {
 	switch kind {
 	case InstanceProfile:
 		return fault.NoSuchEntity.New("Instance Profile %s cannot be found.", name.Clip(entityName))
 	case ManagedPolicy, OIDCProvider:
-		return fault.NoSuchEntity.New("The %s %s was not found.", words[kind], name.Clip(entityName))
+		return fault.NoSuchEntity.New("The %s %s was not found.", kindNames[kind], name.Clip(entityName))
 	}
-	return fault.NoSuchEntity.New("The %s with name %s cannot be found.", words[kind], name.Clip(entityName))
+	return fault.NoSuchEntity.New("The %s with name %s cannot be found.", kindNames[kind], name.Clip(entityName))
 }
 
 func entityExists(kind EntityKind, entityName string) error {
@@ -36,10 +36,10 @@ func entityExists(kind EntityKind, entityName string) error {
 	case OIDCProvider:
 		return fault.EntityAlreadyExists.New("Provider with url https://%s already exists.", entityName)
 	}
-	return fault.EntityAlreadyExists.New("%s with name %s already exists.", strings.ToUpper(words[kind][:1])+words[kind][1:], entityName)
+	return fault.EntityAlreadyExists.New("%s with name %s already exists.", strings.ToUpper(kindNames[kind][:1])+kindNames[kind][1:], entityName)
 }
 
-// quotas are what the texts of IAM call the limits on the number of a kind.
+// quotas are IAM's names of the limits on the number of entities of a kind.
 var quotas = [...]string{User: "UsersPerAccount", Group: "GroupsPerAccount", Role: "RolesPerAccount", ManagedPolicy: "PoliciesPerAccount", InstanceProfile: "InstanceProfilesPerAccount", OIDCProvider: "OpenIdConnectProvidersPerAccount"}
 
 func overQuota(quota string, maxCount int) error {
@@ -48,7 +48,7 @@ func overQuota(quota string, maxCount int) error {
 
 const entityColumns = `id, account, kind, name, path, created_at, updated_at, description, boundary, trust, trust_ids, max_session, service, default_version, last_version, client_ids, thumbprints, last_used_at, last_used_region`
 
-// entityColumnsOf are the same of a table called e, for joins.
+// entityColumnsOf is entityColumns for a table named e, for joins.
 const entityColumnsOf = `e.id, e.account, e.kind, e.name, e.path, e.created_at, e.updated_at, e.description, e.boundary, e.trust, e.trust_ids, e.max_session, e.service, e.default_version, e.last_version, e.client_ids, e.thumbprints, e.last_used_at, e.last_used_region`
 
 func scanEntity(scan func(...any) error) (Entity, error) {
@@ -70,14 +70,14 @@ func scanEntity(scan func(...any) error) (Entity, error) {
 	return e, errors.Join(err1, err2, err3, err4)
 }
 
-// listText and listOf keep a list of texts as JSON, "" for none.
+// listText and listOf encode and decode a list of strings as JSON, "" for none.
 func listText(list []string) string {
 	if len(list) == 0 {
 		return ""
 	}
 	b, err := json.Marshal(list)
 	if err != nil {
-		panic("meta: " + err.Error()) // texts always can
+		panic("meta: " + err.Error()) // cannot happen: slices of strings can be encoded
 	}
 	return string(b)
 }
@@ -92,7 +92,7 @@ func listOf(text string) (list []string, err error) {
 	return list, nil
 }
 
-// identity runs a change of what decisions are made from; IdentityGeneration grows with it.
+// identity runs a change of data that decisions depend on. It increments IdentityGeneration.
 func (s *Store) identity(ctx context.Context, fn func(*tx) error) error {
 	return s.write.do(ctx, func(t *tx) error {
 		t.touch(scope{kind: scopeIdentity})
@@ -100,14 +100,16 @@ func (s *Store) identity(ctx context.Context, fn func(*tx) error) error {
 	})
 }
 
-// IdentityGeneration grows with every change to entities, their policies, memberships and tags, to accounts and to control
-// policies, after its commit and before it is acknowledged. What was read while it stayed the same is still true. Access
-// keys, tokens, sessions, settings and the policies of resources do not count: their reads are exact by themselves.
+// IdentityGeneration returns a number that grows with every change to entities, their policies, memberships and tags,
+// to accounts and to control policies: after the commit, and before the change is acknowledged. While the number
+// stays the same, what was read of these is current. Access keys, tokens, sessions, settings and the policies of
+// resources do not count: reads of these are always current.
 func (s *Store) IdentityGeneration() uint64 { return s.generation.Load() }
 
-// CreateEntity stores a new entity with its tags; a managed policy is made by CreateManagedPolicy. maxCount is how many of its
-// kind the account may have.
-// Errors: fault.EntityAlreadyExists (a name that differs by case alone counts too), fault.LimitExceeded,
+// CreateEntity stores a new entity with its tags. The account may have at most maxCount entities of its kind. Managed
+// policies are created by CreateManagedPolicy.
+//
+// Errors: fault.EntityAlreadyExists (also for a name that differs only in case), fault.LimitExceeded,
 // fault.AccountNotFound, fault.NoSuchEntity (the boundary).
 func (s *Store) CreateEntity(ctx context.Context, e Entity, tags map[string]string, maxCount int) error {
 	return s.identity(ctx, func(t *tx) error { return insertEntity(t, e, tags, maxCount) })
@@ -156,7 +158,7 @@ func insertEntity(t *tx, e Entity, tags map[string]string, maxCount int) error {
 	return putTags(t, e.ID, e.Kind, tags)
 }
 
-// Entity finds an entity by its name, case and all. Errors: fault.NoSuchEntity.
+// Entity returns an entity by its name, which is case-sensitive. Errors: fault.NoSuchEntity.
 func (s *Store) Entity(ctx context.Context, account name.Account, kind EntityKind, entityName string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
 		err := s.read.row(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name = $3`, args{account.String(), kind, entityName}, dest...)
@@ -167,8 +169,8 @@ func (s *Store) Entity(ctx context.Context, account name.Account, kind EntityKin
 	})
 }
 
-// resolvedIn reads, inside the transaction, an entity that was resolved before it.
-// Errors: fault.NoSuchEntity (it was deleted, whatever has its name now), fault.TargetChanged (it has another name or path).
+// resolvedIn reads again, inside the transaction, an entity that was read before it. Errors: fault.NoSuchEntity (it
+// was deleted, even if another entity has its name now), fault.TargetChanged (it has another name or path).
 func resolvedIn(t *tx, e Entity) (Entity, error) {
 	now, err := scanEntity(func(dest ...any) error {
 		found, err := t.one(`SELECT `+entityColumns+` FROM entities WHERE id = $1`, args{e.ID}, dest...)
@@ -178,7 +180,7 @@ func resolvedIn(t *tx, e Entity) (Entity, error) {
 		return err
 	})
 	if err == nil && (now.Name != e.Name || now.Path != e.Path) {
-		return Entity{}, fault.TargetChanged.New("the %s %s has another name or path now", words[e.Kind], name.Clip(e.Name))
+		return Entity{}, fault.TargetChanged.New("the %s %s has another name or path now", kindNames[e.Kind], name.Clip(e.Name))
 	}
 	return now, err
 }
@@ -194,7 +196,7 @@ func entityIn(t *tx, account name.Account, kind EntityKind, entityName string) (
 	})
 }
 
-// EntityByID finds an entity by its unique id. Errors: fault.NoSuchEntity.
+// EntityByID returns an entity by its unique id. Errors: fault.NoSuchEntity.
 func (s *Store) EntityByID(ctx context.Context, id string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
 		err := s.read.row(ctx, `SELECT `+entityColumns+` FROM entities WHERE id = $1`, args{id}, dest...)
@@ -205,8 +207,8 @@ func (s *Store) EntityByID(ctx context.Context, id string) (Entity, error) {
 	})
 }
 
-// Entities lists an account's entities of a kind by name, those after the given one whose path begins with pathPrefix,
-// at most limit. It reads those of other paths between them, too.
+// Entities returns an account's entities of a kind whose path begins with pathPrefix, ordered by name: those after
+// the name after, at most limit. It also reads the entities between them that have other paths.
 func (s *Store) Entities(ctx context.Context, account name.Account, kind EntityKind, pathPrefix, after string, limit int) ([]Entity, error) {
 	return s.entities(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name > $3 AND SUBSTR(path, 1, $4) = $5
 		ORDER BY name LIMIT $6`, account.String(), kind, position(after), len([]rune(pathPrefix)), pathPrefix, limit)
@@ -222,7 +224,7 @@ func (s *Store) entities(ctx context.Context, text string, a ...any) ([]Entity, 
 	return all, err
 }
 
-// CountEntities tells how many entities of each kind an account has.
+// CountEntities returns the number of entities of each kind in an account.
 func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[EntityKind]int, error) {
 	all := map[EntityKind]int{}
 	err := s.read.rows(ctx, `SELECT kind, COUNT(*) FROM entities WHERE account = $1 GROUP BY kind`, args{account.String()}, func(scan func(...any) error) error {
@@ -235,11 +237,12 @@ func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[En
 	return all, err
 }
 
-// UpdateEntity changes an entity, which was read before, in one transaction: change gets it as it is now and may run more than
-// once. It may change the name too, but not id, account, kind, creation, last version and last use. An error of change ends it.
+// UpdateEntity changes an entity that was read before, in one transaction, and returns the changed entity. change
+// gets the current entity and may run more than once. It may change the name too, but not id, account, kind,
+// creation, last version and last use. An error of change ends the transaction.
 //
-// Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (the new name is taken),
-// fault.TargetChanged (its name or path has changed since it was read), those of change.
+// Errors: fault.NoSuchEntity (also for a new boundary or default version), fault.EntityAlreadyExists (another entity
+// has the new name), fault.TargetChanged (name or path changed since it was read), those of change.
 func (s *Store) UpdateEntity(ctx context.Context, resolved Entity, change func(*Entity) error) (Entity, error) {
 	var e Entity
 	err := s.identity(ctx, func(t *tx) (err error) {
@@ -288,7 +291,7 @@ func (s *Store) UpdateEntity(ctx context.Context, resolved Entity, change func(*
 	return e, nil
 }
 
-// conflicts are what keeps an entity from being deleted, in the order in which IAM tells of them.
+// conflicts are the reasons why an entity cannot be deleted, in the order in which IAM reports them.
 var conflicts = []struct {
 	kinds []EntityKind
 	text  string
@@ -304,13 +307,13 @@ var conflicts = []struct {
 	{[]EntityKind{ManagedPolicy}, `SELECT 1 FROM policy_versions WHERE $1 <> '' AND policy = $2 LIMIT 1 OFFSET 1`, "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."},
 }
 
-// DeleteEntity removes an entity, which was read before and on which nothing depends. Policies that name it (trust policies,
-// repository policies) stay and name no principal.
+// DeleteEntity deletes an entity that was read before. Policies that name it as a principal (trust policies,
+// repository policies) stay unchanged; that principal then matches no one.
 //
-// Errors: fault.NoSuchEntity, fault.TargetChanged (its name or path has changed since it was read), fault.DeleteConflict: a user
-// with access keys, inline or attached policies, or groups; a group with members or policies; a role with policies or instance
-// profiles; a managed policy that is attached, is a boundary, or has more than its default version; an instance profile
-// with a role.
+// Errors: fault.NoSuchEntity, fault.TargetChanged (name or path changed since it was read), fault.DeleteConflict: a
+// user with access keys, inline or attached policies, or groups; a group with members or policies; a role with
+// policies or instance profiles; a managed policy that is attached, is a boundary, or has more than its default
+// version; an instance profile with a role.
 func (s *Store) DeleteEntity(ctx context.Context, resolved Entity) error {
 	return s.identity(ctx, func(t *tx) error {
 		e, err := resolvedIn(t, resolved)
@@ -340,7 +343,7 @@ func (s *Store) DeleteEntity(ctx context.Context, resolved Entity) error {
 	})
 }
 
-// notInUse refuses a managed policy that is attached or a boundary. Errors: fault.DeleteConflict.
+// notInUse checks that a managed policy is not attached and not a boundary. Errors: fault.DeleteConflict.
 func notInUse(t *tx, e Entity) error {
 	var one int
 	arn := e.ARN()
@@ -355,8 +358,8 @@ func notInUse(t *tx, e Entity) error {
 	return err
 }
 
-// policyExists makes sure, inside the transaction, that the account has a managed policy; those of AWS every account has, and
-// "" is none. Errors: fault.NoSuchEntity.
+// policyExists checks, inside the transaction, that an account has a managed policy. The managed policies of AWS
+// exist in every account; "" means no policy. Errors: fault.NoSuchEntity.
 func policyExists(t *tx, owner name.Account, arn string) error {
 	if arn == "" {
 		return nil
@@ -379,13 +382,13 @@ func policyExists(t *tx, owner name.Account, arn string) error {
 	return err
 }
 
-// there makes sure, inside the transaction, that an entity was not deleted meanwhile. Errors: fault.NoSuchEntity.
-func there(t *tx, id string) error {
+// checkEntity checks, inside the transaction, that an entity exists. Errors: fault.NoSuchEntity.
+func checkEntity(t *tx, id string) error {
 	_, err := kindOf(t, id)
 	return err
 }
 
-// kindOf is there, with the entity's kind.
+// kindOf returns the kind of an entity. Errors: fault.NoSuchEntity.
 func kindOf(t *tx, id string) (kind EntityKind, err error) {
 	found, err := t.one(`SELECT kind FROM entities WHERE id = $1`, args{id}, &kind)
 	if err == nil && !found {

@@ -9,7 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// EntityTags lists the tags of an entity.
+// EntityTags returns the tags of an entity.
 func (s *Store) EntityTags(ctx context.Context, id string) (map[string]string, error) {
 	all := map[string]string{}
 	err := s.read.rows(ctx, `SELECT tag, value FROM entity_tags WHERE entity = $1`, args{id}, func(scan func(...any) error) error {
@@ -21,9 +21,12 @@ func (s *Store) EntityTags(ctx context.Context, id string) (map[string]string, e
 	return all, err
 }
 
-// PutEntityTags adds or replaces tags. The keys of users and roles are one whatever their case, and keep the spelling that
-// they came with first: so a value changes in one step, and no decision sees it missing. Keys of others differ by case.
-// Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity. Source: IAM user guide, tags for IAM resources.
+// PutEntityTags adds or replaces tags. The tag keys of users and roles are case-insensitive and keep the spelling in
+// which they were first stored: the value changes in one statement, so that no decision misses it. The tag keys of
+// other entities are case-sensitive.
+//
+// Errors: fault.LimitExceeded (more than maxCount), fault.NoSuchEntity. Source: IAM user guide, tags for IAM
+// resources.
 func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]string, maxCount int) error {
 	return s.identity(ctx, func(t *tx) error {
 		kind, err := kindOf(t, id)
@@ -56,8 +59,8 @@ func putTags(t *tx, id string, kind EntityKind, tags map[string]string) error {
 	return nil
 }
 
-// RemoveEntityTags removes tags, whose keys compare as those of PutEntityTags; those that are not there are passed over.
-// Errors: fault.NoSuchEntity.
+// RemoveEntityTags removes tags. Keys are compared as in PutEntityTags; keys that the entity does not have are
+// ignored. Errors: fault.NoSuchEntity.
 func (s *Store) RemoveEntityTags(ctx context.Context, id string, keys []string) error {
 	return s.identity(ctx, func(t *tx) error {
 		kind, err := kindOf(t, id)
@@ -77,7 +80,7 @@ func (s *Store) RemoveEntityTags(ctx context.Context, id string, keys []string) 
 	})
 }
 
-// spelling is the keys of an entity's tags by their lower case; nil when case counts.
+// spelling maps the lower-case form of an entity's tag keys to the stored form; it is nil if keys are case-sensitive.
 type spelling map[string]string
 
 func spellings(t *tx, id string, kind EntityKind) (spelling, error) {
@@ -94,7 +97,7 @@ func spellings(t *tx, id string, kind EntityKind) (spelling, error) {
 	return all, err
 }
 
-// of is how a key is written here; one that is new is written as it comes from now on.
+// of returns the stored form of a key. A new key is added in the given form.
 func (s spelling) of(key string) string {
 	if s == nil {
 		return key

@@ -10,11 +10,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Refresh lets the caches of this process see what other processes have changed. It is called once, at the start of each request;
-// after it, cached reads answer what the database had when Refresh was called, or newer. Requests at the same time share a
-// read of the database, which begins after each of them has called. With SQLite, which has no other process, it does nothing.
-// Errors: fault.Unavailable, when the database cannot be read: then the caches cannot be trusted, and the request is not to be
-// served; the error of ctx.
+// Refresh brings the caches of this process up to date with the changes of other processes. It is called once, at the
+// start of each request; after it, cached reads return what the database contained when Refresh was called, or newer.
+// Concurrent calls share a read of the database that begins after each of them was made. With SQLite, whose database
+// has no other process, it does nothing.
+//
+// Errors: fault.Unavailable (the database cannot be read: the caches may be stale, and the request must not be
+// served); the error of ctx.
 func (s *Store) Refresh(ctx context.Context) error {
 	if s.epochs == nil {
 		return nil
@@ -22,30 +24,30 @@ func (s *Store) Refresh(ctx context.Context) error {
 	return s.epochs.refresh(ctx)
 }
 
-// follower keeps the caches of a process in step with the database. Safe for concurrent use.
+// follower drops from the caches of this process what other processes have changed. Safe for concurrent use.
 type follower struct {
 	drop func([]scope)
 
-	reading sync.Mutex // held by the look that uses link
+	reading sync.Mutex // held by the poll that uses link
 	link    *link
-	looks   atomic.Int64 // how many there were
+	polls   atomic.Int64 // number of polls so far
 
 	mu      sync.Mutex
 	seen    int64 // the scopes of all changes up to this one have been dropped
-	running *look // that reads now, or is the next to do so
-	next    *look // that begins when running has ended; later callers wait for it
+	running *poll // the poll that reads now or is about to
+	next    *poll // the poll that begins when running has ended; later callers wait for it
 }
 
-// look is one read of the counter, for all who called before it began.
-type look struct {
+// poll is one read of the counter, for all calls of refresh that were made before it began.
+type poll struct {
 	done chan struct{}
 	err  error
 }
 
-// maxGap is how many changes are read one by one; a process that is behind by more drops everything.
+// maxGap limits how many changes are read one by one; a process that has missed more drops everything.
 const maxGap = 1000
 
-// newFollower begins at the present: the caches are empty.
+// newFollower starts at the current number of the database: the caches are empty.
 func newFollower(l *link, drop func([]scope)) (*follower, error) {
 	f := &follower{link: l, drop: drop}
 	if err := f.read(); err != nil {
@@ -57,18 +59,18 @@ func newFollower(l *link, drop func([]scope)) (*follower, error) {
 func (f *follower) refresh(ctx context.Context) error {
 	f.mu.Lock()
 	if f.running == nil {
-		l := &look{done: make(chan struct{})}
+		l := &poll{done: make(chan struct{})}
 		f.running = l
 		f.mu.Unlock()
 		return f.run(l)
 	}
 	before, l, first := f.running, f.next, f.next == nil
 	if first {
-		l = &look{done: make(chan struct{})}
+		l = &poll{done: make(chan struct{})}
 		f.next = l
 	}
 	f.mu.Unlock()
-	if first { // whoever comes first runs it for the others too, and so does not leave early
+	if first { // the first caller runs the poll for the later ones, so it does not return when its ctx ends
 		<-before.done
 		return f.run(l)
 	}
@@ -80,8 +82,9 @@ func (f *follower) refresh(ctx context.Context) error {
 	}
 }
 
-// run reads for all who wait for the look. Who calls refresh from now on waits for the one after it.
-func (f *follower) run(l *look) error {
+// run reads for all callers that wait for the poll. Calls of refresh that are made from now on wait for the next
+// poll.
+func (f *follower) run(l *poll) error {
 	if err := f.read(); err != nil {
 		text := unavailable(err)
 		if text == "" {
@@ -96,16 +99,16 @@ func (f *follower) run(l *look) error {
 	return l.err
 }
 
-// read asks for the number of the last change, and when it has moved for what the changes since made stale.
+// read reads the number of the last change and, if it has changed, what the changes since then made stale.
 func (f *follower) read() error {
 	f.reading.Lock()
 	defer f.reading.Unlock()
-	f.looks.Add(1)
+	f.polls.Add(1)
 	err := f.step()
 	if err != nil && f.link.broken(err) {
 		f.link.drop()
-		// The server may have restarted: one more attempt, unless it only takes too long.
-		if !errors.Is(err, errAway) && !hung(err) {
+		// The server may have restarted: try once more, unless it took too long.
+		if !errors.Is(err, errNotDue) && !hung(err) {
 			err = f.step()
 		}
 	}
@@ -126,7 +129,7 @@ func (f *follower) step() error {
 		return err
 	}
 	switch {
-	case fresh, number < from: // another server may answer now, which has not all that the one before had
+	case fresh, number < from: // this may be another server, without all changes of the previous one
 		f.drop([]scope{{kind: scopeEverything}})
 		f.mu.Lock()
 		f.seen = number
@@ -162,7 +165,8 @@ func (f *follower) step() error {
 	return nil
 }
 
-// committed drops what a change of this process made stale. The number is noted when all before it have been.
+// committed drops what a change of this process made stale. seen becomes number if all earlier changes have been
+// dropped.
 func (f *follower) committed(number int64, scopes []scope) {
 	f.drop(scopes)
 	f.mu.Lock()

@@ -187,7 +187,7 @@ func TestRefreshIsShared(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	before := b.Looks()
+	before := b.Polls()
 	const callers = 200
 	start := make(chan struct{})
 	for range callers {
@@ -198,7 +198,7 @@ func TestRefreshIsShared(t *testing.T) {
 	}
 	close(start)
 	wg.Wait()
-	if n := b.Looks() - before; n > callers/2 {
+	if n := b.Polls() - before; n > callers/2 {
 		t.Errorf("%d calls at once made %d reads, want them shared", callers, n)
 	}
 }

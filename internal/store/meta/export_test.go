@@ -143,8 +143,8 @@ const (
 	PruneEvery  = pruneEvery
 )
 
-// Looks is how many reads Refresh has made of the database.
-func (s *Store) Looks() int64 { return s.epochs.looks.Load() }
+// Polls is how many reads Refresh has made of the database.
+func (s *Store) Polls() int64 { return s.epochs.polls.Load() }
 
 // PostgreSQL tells which database the store is in.
 func (s *Store) PostgreSQL() bool { return s.epochs != nil }

@@ -14,7 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// ManifestHead is what a pull needs to know of a manifest besides its bytes.
+// ManifestHead is what a pull needs of a manifest besides its bytes.
 type ManifestHead struct {
 	Digest    name.Digest
 	MediaType string
@@ -22,15 +22,15 @@ type ManifestHead struct {
 	Size      int64 // of the manifest, in bytes
 }
 
-// ImageNotFound is the answer for an image that is not there, in ECR's words.
+// ImageNotFound returns the error for an image that does not exist, with ECR's text.
 func ImageNotFound() *fault.Error { return fault.ImageNotFound.New("Requested image not found") }
 
-// Head finds a manifest by tag or digest. Errors: fault.ImageNotFound.
+// Head returns the head of a manifest by tag or digest. Errors: fault.ImageNotFound.
 func (s *Store) Head(ctx context.Context, repository int64, ref name.Reference) (ManifestHead, error) {
 	return cached(&s.cache.heads, headKey{repository, ref}, func() (ManifestHead, error) { return s.head(ctx, repository, ref) })
 }
 
-// head reads a manifest's head, and its body along with it when that is small: who asks for a tag wants both.
+// head reads a manifest's head. For a tag it also reads the body if that is small: clients that pull a tag need both.
 func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) (h ManifestHead, err error) {
 	text, key := `SELECT digest, media_type, subject, manifest_size, NULL FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, ref.Digest.String()
 	if ref.Tag != (name.Tag{}) {
@@ -53,7 +53,7 @@ func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) 
 	if subject != "" && err == nil {
 		h.Subject, err = name.ParseDigest(subject)
 	}
-	// Many tags name few images: entries share the texts of the image's own entry.
+	// Many tags point to few images: their entries share the strings of the entry of the digest.
 	if known, _, ok := s.cache.heads.get(headKey{repository, name.Reference{Digest: h.Digest}}); ok && known == h {
 		h = known
 	}
@@ -64,11 +64,12 @@ func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) 
 	return h, err
 }
 
-// cachedBody bounds what the cache keeps of manifests: 2,048 bodies of at most this many bytes. Head's text has it too.
-const cachedBody = 8 << 10
+// maxCachedBody is the largest manifest that the cache keeps, in bytes; it keeps at most 2,048. The query of head
+// repeats it.
+const maxCachedBody = 8 << 10
 
-// Body reads a manifest's bytes, exactly as they were pushed; callers must not change them. Whoever asks has seen its
-// Head in a repository. Errors: fault.ImageNotFound.
+// Body returns the bytes of a manifest exactly as they were pushed; the caller must not change them. The caller must
+// have found the digest in a repository by Head. Errors: fault.ImageNotFound.
 func (s *Store) Body(ctx context.Context, d name.Digest) ([]byte, error) {
 	body, gen, ok := s.cache.bodies.get(d)
 	if ok {
@@ -78,7 +79,7 @@ func (s *Store) Body(ctx context.Context, d name.Digest) ([]byte, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ImageNotFound()
 	}
-	if err == nil && len(body) <= cachedBody {
+	if err == nil && len(body) <= maxCachedBody {
 		s.cache.bodies.put(d, body, gen)
 	}
 	return body, err
@@ -88,12 +89,12 @@ func (s *Store) Body(ctx context.Context, d name.Digest) ([]byte, error) {
 type Image struct {
 	ManifestHead
 	ArtifactType string
-	Annotations  map[string]string // only kept for images with a subject
-	Bytes        int64             // config and layers as stored; of an index, those of its largest image
+	Annotations  map[string]string // only stored for images with a subject
+	Bytes        int64             // sizes of config and layers as stored; for an index, of its largest image
 	PushedAt     time.Time
-	PulledAt     time.Time // zero when it never was
-	DeletedAt    time.Time // zero while it is there
-	Tags         []string  // in their order
+	PulledAt     time.Time // zero for never
+	DeletedAt    time.Time // zero if the image is not deleted
+	Tags         []string  // sorted by bytes
 }
 
 const imageColumns = `i.digest, i.media_type, i.artifact_type, i.subject, i.annotations, i.manifest_size, i.size, i.pushed_at, i.pulled_at, i.deleted_at`
@@ -124,7 +125,7 @@ func scanImage(scan func(...any) error, more ...any) (Image, error) {
 	return im, nil
 }
 
-// TagState filters images by whether they have a tag.
+// TagState selects images by whether they have a tag.
 type TagState int
 
 // The states. Any is the zero value.
@@ -134,14 +135,15 @@ const (
 	Untagged
 )
 
-// Position is a place in the order of images: push time, then digest, then tag. The zero Position is before all.
+// Position is a place in the order of images: by push time, digest and tag. The zero Position is before all images.
 type Position struct {
 	PushedAt int64 // microseconds since 1970
 	Digest   string
 	Tag      string
 }
 
-// Images lists a repository's images with their tags in the order of Position, those after the given one.
+// Images returns a repository's images with their tags in the order of Position: those after the given one, at most
+// limit.
 func (s *Store) Images(ctx context.Context, repository int64, state TagState, after Position, limit int) ([]Image, error) {
 	text, a := `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
 		ORDER BY i.pushed_at, i.digest LIMIT $4`, args{repository, after.PushedAt, position(after.Digest), limit}
@@ -164,15 +166,15 @@ func (s *Store) Images(ctx context.Context, repository int64, state TagState, af
 	return all, err
 }
 
-// tagAll fills in the tags of a page of images, the first of which come right after the given position.
+// tagAll sets the tags of a page of images, which begins right after the given position.
 func (s *Store) tagAll(ctx context.Context, repository int64, after Position, page []Image) error {
 	index := make(map[string]int, len(page))
 	for i, im := range page {
 		index[im.Digest.String()] = i
 	}
 	last := page[len(page)-1]
-	// The page's limits find its tagged images again, however many others lie between them; an image that came into the
-	// range since does not count.
+	// The range of the page selects its tagged images again without reading the images outside it. An image that was
+	// pushed into the range since then is ignored.
 	return s.read.rows(ctx, `SELECT i.digest, t.tag FROM images i JOIN tags t ON t.repository = i.repository AND t.digest = i.digest
 		WHERE i.repository = $1 AND i.tagged = 1 AND i.deleted_at = 0
 			AND (i.pushed_at, i.digest) > ($2, $3) AND (i.pushed_at, i.digest) <= ($4, $5)
@@ -187,7 +189,7 @@ func (s *Store) tagAll(ctx context.Context, repository int64, after Position, pa
 		})
 }
 
-// Image finds one image, with its tags. Errors: fault.ImageNotFound.
+// Image returns one image with its tags. Errors: fault.ImageNotFound.
 func (s *Store) Image(ctx context.Context, repository int64, d name.Digest) (Image, error) {
 	im, err := scanImage(func(dest ...any) error {
 		err := s.read.row(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at = 0`, args{repository, d.String()}, dest...)
@@ -202,7 +204,7 @@ func (s *Store) Image(ctx context.Context, repository int64, d name.Digest) (Ima
 	return im, err
 }
 
-// tagsOf lists tags of an image after the given one; limit -1 is all.
+// tagsOf returns the tags of an image after the given one, at most limit; limit -1 means all.
 func (s *Store) tagsOf(ctx context.Context, repository int64, d name.Digest, after string, limit int) ([]string, error) {
 	var tags []string
 	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 AND tag > $3 ORDER BY tag LIMIT $4`,
@@ -227,10 +229,10 @@ type ImageID struct {
 	Position
 }
 
-// ImageIDs lists (digest, tag) pairs in the order of Position, those after the given one, at most limit.
+// ImageIDs returns (digest, tag) pairs in the order of Position: those after the given one, at most limit.
 func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, after Position, limit int) ([]ImageID, error) {
 	var all []ImageID
-	if after.Tag != "" { // the rest of the image that the last page ended in
+	if after.Tag != "" { // the remaining tags of the last image of the previous page
 		d, err := name.ParseDigest(after.Digest)
 		if err != nil {
 			return nil, err
@@ -265,7 +267,7 @@ func (s *Store) ImageIDs(ctx context.Context, repository int64, state TagState, 
 	return all, err
 }
 
-// Tags lists a repository's tags in their order (bytes), those after the given one; limit -1 is all.
+// Tags returns a repository's tags, sorted by bytes: those after the given one, at most limit; limit -1 means all.
 func (s *Store) Tags(ctx context.Context, repository int64, after string, limit int) ([]string, error) {
 	tags := []string{}
 	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND tag > $2 ORDER BY tag LIMIT $3`,
@@ -278,11 +280,13 @@ func (s *Store) Tags(ctx context.Context, repository int64, after string, limit 
 	return tags, err
 }
 
-// referrersBytes bounds the annotations of one page of referrers: a page ends early rather than answer gigabytes.
-const referrersBytes = 3 << 20
+// maxReferrersBytes limits the annotations of one page of referrers, in bytes: a page with large annotations ends
+// early.
+const maxReferrersBytes = 3 << 20
 
-// Referrers lists the images whose subject is d by digest, those after the given one ("" for all), at most limit.
-// artifactTypes, when not empty, keeps only those. more tells that there may be others after the last one.
+// Referrers returns the images whose subject is d, ordered by digest: those after the given one ("" for all), at most
+// limit. If artifactTypes is not empty, only images of these types are returned. more is true if there may be others
+// after the last one.
 func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string, limit int) (page []Image, more bool, err error) {
 	const batch = 100
 	size := 0
@@ -301,7 +305,7 @@ func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, 
 					after = im.Digest.String()
 					return nil
 				}
-				if len(page) == limit || len(page) > 0 && size+n > referrersBytes {
+				if len(page) == limit || len(page) > 0 && size+n > maxReferrersBytes {
 					return errPageFull
 				}
 				after = im.Digest.String()
@@ -319,14 +323,15 @@ func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, 
 
 var errPageFull = errors.New("the page is full")
 
-// pullsAtOnce is how many pull times one transaction records: other writes wait no longer than for that many, and the
-// savepoint of a write holds every page that it changes in memory.
-const pullsAtOnce = 500
+// maxPullsPerWrite limits how many pull times one transaction records. It limits the time that other writes wait, and
+// the memory of the write's savepoint, which holds every page that it changes.
+const maxPullsPerWrite = 500
 
-// SetPulled records pull times, some at a time; when it fails, some may be recorded. It skips images that are gone.
+// SetPulled records pull times in several transactions; after an error some may be recorded. Images that no longer
+// exist are skipped.
 func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) error {
 	keys := slices.Collect(maps.Keys(pulls))
-	for some := range slices.Chunk(keys, pullsAtOnce) {
+	for some := range slices.Chunk(keys, maxPullsPerWrite) {
 		err := s.write.do(ctx, func(t *tx) error {
 			for _, k := range some {
 				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3`,
@@ -343,7 +348,7 @@ func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) erro
 	return nil
 }
 
-// PullKey names an image that was pulled.
+// PullKey identifies an image that was pulled.
 type PullKey struct {
 	Repository int64
 	Digest     name.Digest

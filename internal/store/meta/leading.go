@@ -6,8 +6,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// TagsLeadingTo lists the tags by which a client comes to a manifest: its own, and those of the indexes that list it, in no
-// order and each once.
+// TagsLeadingTo returns the tags by which a client can reach a manifest: its own, and those of the indexes that list
+// it. Each tag occurs once, and the order is not defined.
 func (s *Store) TagsLeadingTo(ctx context.Context, repository int64, d name.Digest) ([]string, error) {
 	var all []string
 	err := s.read.rows(ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2

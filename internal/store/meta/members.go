@@ -8,13 +8,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// AddMember puts a user into a group, or a role into an instance profile; twice is no error. A member may be in
-// maxContainers, a container may have maxMembers (0 for any number). Errors: fault.LimitExceeded, fault.NoSuchEntity (one of
-// them was deleted meanwhile).
+// AddMember adds a user to a group, or a role to an instance profile; adding it twice is not an error. A member may
+// be in at most maxContainers containers, and a container may have at most maxMembers members (0 for any number).
+//
+// Errors: fault.LimitExceeded, fault.NoSuchEntity (the container or the member was deleted).
 func (s *Store) AddMember(ctx context.Context, container, member string, maxContainers, maxMembers int) error {
 	return s.identity(ctx, func(t *tx) error {
 		for _, id := range []string{container, member} {
-			if err := there(t, id); err != nil {
+			if err := checkEntity(t, id); err != nil {
 				return err
 			}
 		}
@@ -41,7 +42,7 @@ func (s *Store) AddMember(ctx context.Context, container, member string, maxCont
 	})
 }
 
-// RemoveMember takes it out. Errors: fault.NoSuchEntity.
+// RemoveMember removes a member from a container. Errors: fault.NoSuchEntity.
 func (s *Store) RemoveMember(ctx context.Context, container, member string) error {
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM entity_members WHERE container = $1 AND member = $2`, container, member)
@@ -55,24 +56,24 @@ func (s *Store) RemoveMember(ctx context.Context, container, member string) erro
 	})
 }
 
-// isUser tells by its unique id what a member is.
+// isUser reports whether a unique id is that of a user.
 func isUser(id string) bool { return strings.HasPrefix(id, "AIDA") }
 
-// Members lists the members of a group or instance profile by name.
+// Members returns the members of a group or instance profile, ordered by name.
 func (s *Store) Members(ctx context.Context, container string) ([]Entity, error) {
 	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+` FROM entity_members m JOIN entities e ON e.id = m.member WHERE m.container = $1`, container)
 	byName(all)
 	return all, err
 }
 
-// Containers lists the groups or instance profiles that a user or role is in, by name.
+// Containers returns the groups or instance profiles that a user or role is a member of, ordered by name.
 func (s *Store) Containers(ctx context.Context, member string) ([]Entity, error) {
 	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+` FROM entity_members m JOIN entities e ON e.id = m.container WHERE m.member = $1`, member)
 	byName(all)
 	return all, err
 }
 
-// byName sorts by kind and name: joins give their rows in the order of ids.
+// byName sorts by kind and name: the joins return their rows in the order of ids.
 func byName(all []Entity) {
 	slices.SortFunc(all, func(a, b Entity) int {
 		if a.Kind != b.Kind {

@@ -6,7 +6,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Mutability says which tags of a repository may move to another image once they exist.
+// Mutability says which existing tags of a repository may move to another image.
 // Source: ECR API reference, PutImageTagMutability.
 type Mutability struct {
 	Mode    string   // one of the four modes below
@@ -21,7 +21,7 @@ const (
 	ImmutableWithExclusion = "IMMUTABLE_WITH_EXCLUSION"
 )
 
-// Freezes tells whether the tag, once it exists, must stay on its image.
+// Freezes reports whether the tag, once it exists, must stay on its image.
 func (m Mutability) Freezes(t name.Tag) bool {
 	switch m.Mode {
 	case Immutable:
@@ -43,8 +43,8 @@ func (m Mutability) excepts(t name.Tag) bool {
 	return false
 }
 
-// matchWildcard matches the whole of s; "*" stands for any run of characters, the empty one too. Its time is at most
-// len(pattern) × len(s): on a mismatch only the last star is tried again.
+// matchWildcard reports whether pattern matches the whole of s; "*" matches any characters, also none. It takes at
+// most len(pattern) × len(s) steps: after a mismatch only the last star is tried again.
 func matchWildcard(pattern, s string) bool {
 	p, i, star, from := 0, 0, -1, 0
 	for i < len(s) {

@@ -22,44 +22,49 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// PostgreSQL says how a database in a PostgreSQL server is opened.
+// PostgreSQL is the configuration of a database in a PostgreSQL server.
 type PostgreSQL struct {
 	// URL is the address, postgres://USER:PASSWORD@HOST/NAME; its query takes the parameters of libpq, such as sslmode.
 	URL secret.String
-	// Dir is the data directory. It is locked, and keeps the id by which this process finds its audit lines again.
+	// Dir is the data directory. It is locked, and holds the id by which this process finds its audit lines after a
+	// restart.
 	Dir string
 	Now func() time.Time
-	// Patience is how long one statement may take in the server; half as much later the connection is given up. A write waits as
-	// long for a connection that was lost. Zero is 10 s.
-	Patience time.Duration
+	// Timeout limits one statement in the server; after 1.5 times as long the connection is closed. A write waits
+	// equally long for a lost connection. Zero means 10 s.
+	Timeout time.Duration
 }
 
 const (
-	// postgresReaders is how many reads run at once; the writer and Refresh have a connection each besides.
-	postgresReaders = 8
-	// defaultPatience bounds what a server that hangs does to a request.
-	defaultPatience = 10 * time.Second
-	// minPostgreSQL is the oldest version of the server, as it numbers them: client_connection_check_interval is new in it.
+	// maxPostgresReaders is how many reads run at once. The writer and Refresh have one more connection each.
+	maxPostgresReaders = 8
+	// defaultTimeout limits how long a request waits for a server that does not answer.
+	defaultTimeout = 10 * time.Second
+	// minPostgreSQL is the oldest supported version, as the server numbers it: the first with
+	// client_connection_check_interval.
 	minPostgreSQL = 140000
-	// migrationLock is the key of the advisory lock by which one process at a time changes the schema: "ecri".
+	// migrationLock is the key of the advisory lock that lets one process at a time change the schema: "ecri" in
+	// ASCII.
 	migrationLock = 0x65637269
-	// maxMigration is how long the start waits for another process that changes the schema, and for its own changes.
+	// maxMigration limits the wait for another process that changes the schema, together with this process's own
+	// changes.
 	maxMigration = 10 * time.Minute
-	// nodeFile is the file in the data directory with the id of the process.
+	// nodeFile is the name of the file in the data directory that holds the id of the process.
 	nodeFile = "node"
 )
 
-// OpenPostgreSQL opens a database in a PostgreSQL server and brings its schema up to date. Several processes may have it open at
-// once, each with a data directory of its own; Refresh lets one see what the others have changed. Two that start at once wait for
-// each other's migrations.
+// OpenPostgreSQL opens a database in a PostgreSQL server and brings its schema up to date. Several processes may have
+// it open, each with its own data directory; Refresh makes the changes of the others visible. Processes that start at
+// the same time migrate the schema one after the other.
 //
-// Errors have no code, are for who starts the server, and never contain the password: the directory cannot be made, read or
-// locked, or another process uses it; the address cannot be read; the server cannot be reached or refuses the user; the database
-// does not exist; the server is older than PostgreSQL 14 or a standby; the database does not order text by bytes (locale C), or
-// its encoding is not UTF8; a newer ecrin has changed its schema; the user may not create tables, or a migration fails; ctx ends.
+// Errors have no code, are written for the operator of the server, and never contain the password: the directory
+// cannot be created, read or locked, or another process uses it; the address is invalid; the server cannot be reached
+// or refuses the user; the database does not exist; the server is older than PostgreSQL 14 or a standby; the database
+// does not order text by bytes (locale C), or its encoding is not UTF8; the schema was changed by a newer ecrin; the
+// user may not create tables, or a migration fails; ctx ends.
 func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
-	if o.Patience == 0 {
-		o.Patience = defaultPatience
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
 	}
 	config, err := parseURL(o.URL)
 	if err != nil {
@@ -79,26 +84,26 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	if err := prepareDatabase(ctx, *config); err != nil {
 		return fail(err)
 	}
-	patient(config, o.Patience)
-	limit := o.Patience * 3 / 2 // the server's own limits come first, for their errors say more
+	setTimeouts(config, o.Timeout)
+	limit := o.Timeout * 3 / 2 // longer than the limits in the server, whose errors say more
 	s.epochs, err = newFollower(newLink(*config, limit), s.drop)
 	if err != nil {
 		return fail(err)
 	}
 	s.write = newPostgresWriter(newLink(*config, limit), s.node, o.Now, s.epochs.committed)
 	reader, _ := openDB(*config)
-	s.read = newPool(reader, postgresReaders)
+	s.read = newPool(reader, maxPostgresReaders)
 	s.read.limit, s.read.utf8, s.read.lost, s.read.code = limit, true, lost, unreadable
 	return s, nil
 }
 
-// openDB makes a pool of connections, none of which is made now.
+// openDB returns a pool of connections, without connecting.
 func openDB(config pgx.ConnConfig) (*sql.DB, *dialer) {
 	d := &dialer{Connector: stdlib.GetConnector(config), password: config.Password}
 	return sql.OpenDB(d), d
 }
 
-// parseURL reads an address. The errors of the parser are not shown: they may repeat what they cannot read.
+// parseURL parses an address. It does not return the parser's errors, which may repeat parts of the address.
 func parseURL(url secret.String) (*pgx.ConnConfig, error) {
 	text := url.Reveal()
 	if !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") {
@@ -117,10 +122,10 @@ func parseURL(url secret.String) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// patient bounds what the server does for a statement, and how long it keeps the locks of a client that is gone. What the
-// address sets stays.
-func patient(config *pgx.ConnConfig, patience time.Duration) {
-	limit := strconv.FormatInt(patience.Milliseconds(), 10)
+// setTimeouts limits how long the server runs a statement, and how long it keeps the locks of a client that has
+// disconnected. Parameters that the address sets are not changed.
+func setTimeouts(config *pgx.ConnConfig, timeout time.Duration) {
+	limit := strconv.FormatInt(timeout.Milliseconds(), 10)
 	for name, value := range map[string]string{
 		"statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit,
 		"client_connection_check_interval": "1000",
@@ -135,14 +140,14 @@ func patient(config *pgx.ConnConfig, patience time.Duration) {
 	}
 }
 
-// prepareDatabase checks that the database is one that can be used, and brings its schema up to date, alone.
+// prepareDatabase checks that the database can be used, and brings its schema up to date while it holds the lock.
 func prepareDatabase(ctx context.Context, config pgx.ConnConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, maxMigration)
 	defer cancel()
 	config.RuntimeParams = map[string]string{"application_name": config.RuntimeParams["application_name"], "statement_timeout": "0", "lock_timeout": "0"}
 	db, _ := openDB(config)
 	defer db.Close()
-	if err := usable(ctx, db); err != nil {
+	if err := checkDatabase(ctx, db); err != nil {
 		return err
 	}
 	conn, err := db.Conn(ctx)
@@ -160,8 +165,8 @@ func prepareDatabase(ctx context.Context, config pgx.ConnConfig) error {
 	return err
 }
 
-// usable checks what cannot be changed by a migration.
-func usable(ctx context.Context, db *sql.DB) error {
+// checkDatabase checks the properties of the server and the database that a migration cannot change.
+func checkDatabase(ctx context.Context, db *sql.DB) error {
 	var version int
 	var standby, readOnly, ordered bool
 	var collation, encoding string
@@ -183,7 +188,7 @@ func usable(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// nodeID reads the id of the process from its data directory, where the first start writes it.
+// nodeID returns the id of the process from its data directory. The first call creates it.
 func nodeID(dir string) (string, error) {
 	path := filepath.Join(dir, nodeFile)
 	text, err := os.ReadFile(path)
@@ -208,7 +213,7 @@ func randomID() string {
 
 var postgresDialect = dialect{schema: goose.DialectPostgres, failed: fromPostgres, written: unwritten}
 
-// unwritten gives the errors of a write their code.
+// unwritten adds a code to errors of a write.
 func unwritten(err error) error {
 	if text := unavailable(err); text != "" {
 		return fault.Unavailable.New("%s: nothing was stored", text).Because(err)
@@ -216,7 +221,7 @@ func unwritten(err error) error {
 	return err
 }
 
-// unreadable gives the errors of a read their code.
+// unreadable adds a code to errors of a read.
 func unreadable(err error) error {
 	if text := unavailable(err); text != "" {
 		return fault.Unavailable.New("%s", text).Because(err)

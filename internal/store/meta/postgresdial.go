@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// dialer makes the connections of a pool. After an attempt that failed the next is not made before a pause, which grows up to a
-// second and differs from process to process, and then one at a time: a server that comes back is not met by all at once.
-// Errors do not contain the password. Safe for concurrent use.
+// dialer makes the connections of a pool. After a failed attempt the next is made only after a pause, which grows up
+// to maxPause and is partly random, and then attempts are made one at a time: a server that has restarted does not
+// get all connections at once. Errors do not contain the password. Safe for concurrent use.
 type dialer struct {
 	driver.Connector
 	password string
 
 	mu     sync.Mutex
 	failed error // of the last attempt, nil when it succeeded
-	trying bool  // one is under way after one that failed
+	trying bool  // an attempt is in progress
 	pause  time.Duration
-	next   time.Time // the earliest next attempt after one that failed
+	next   time.Time // the earliest time of the next attempt after a failed one
 }
 
 const (
@@ -28,15 +28,15 @@ const (
 	maxPause = time.Second
 )
 
-// errAway is the answer while no attempt to connect is due.
-var errAway = errors.New("the last attempt to connect failed, and the next is not due yet")
+// errNotDue is the error while no attempt to connect is due.
+var errNotDue = errors.New("the last attempt to connect failed, and the next is not due yet")
 
-// Connect makes a connection, or fails at once while no attempt is due.
+// Connect makes a connection. If no attempt is due, it returns errNotDue at once.
 func (d *dialer) Connect(ctx context.Context) (driver.Conn, error) {
 	d.mu.Lock()
 	if d.failed != nil && (d.trying || time.Now().Before(d.next)) {
 		defer d.mu.Unlock()
-		return nil, errors.Join(errAway, d.failed)
+		return nil, errors.Join(errNotDue, d.failed)
 	}
 	d.trying = true
 	d.mu.Unlock()
@@ -54,7 +54,7 @@ func (d *dialer) Connect(ctx context.Context) (driver.Conn, error) {
 	return nil, err
 }
 
-// due is when the next attempt may be made.
+// due returns the time of the next attempt, zero if the last one succeeded.
 func (d *dialer) due() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// sqlState is the code of an error that the server has sent, "" for all others. Source: PostgreSQL, appendix A, error codes.
+// sqlState returns the code of an error that the server has sent, "" for other errors. Source: PostgreSQL, appendix
+// A.
 func sqlState(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -23,8 +24,9 @@ func sqlState(err error) string {
 	return ""
 }
 
-// lost tells whether an error means that the connection is of no use any more: it cannot be made, it broke, the server ends, or
-// it takes only reads since another server took over (25006, and 0A000 for a transaction that asks to write).
+// lost reports whether an error means that the connection cannot be used any more: it cannot be made, it broke, the
+// server is stopping, or the server accepts only reads because another one is the primary now (25006, and 0A000 for a
+// transaction that requests writes).
 func lost(err error) bool {
 	switch state := sqlState(err); {
 	case state == "25006", state == "0A000", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "28"), state == "53300":
@@ -35,34 +37,35 @@ func lost(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAway) || errors.Is(err, errUndone) || errors.Is(err, pgconn.ErrConnClosed)
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNotDue) || errors.Is(err, errUndone) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
-// hung tells whether the server took too long.
+// hung reports whether an error means that the server took too long.
 func hung(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// again tells whether the server has undone a transaction because of others, so that it is to be run once more.
-func again(err error) bool {
+// retryable reports whether the server has undone a transaction because of concurrent ones, so that it must run
+// again.
+func retryable(err error) bool {
 	state := sqlState(err)
 	return state == "40001" || state == "40P01"
 }
 
 func fromPostgres(err error) bool { return sqlState(err) != "" || lost(err) }
 
-// unavailable is what a client may read of an error that is none of its own; "" for others.
+// unavailable returns the public text for an error that means that the database is unavailable, "" for other errors.
 func unavailable(err error) string {
 	switch state := sqlState(err); {
 	case state == "53100":
 		return "the disk of the database server is full: free some space and repeat"
 	case state == "25006", state == "0A000":
-		return "the database server takes no changes now (it is read-only)"
+		return "the database server accepts no changes now (it is read-only)"
 	case state == "53300":
 		return "the database server has no free connection: repeat later, or raise its max_connections"
 	case state == "57014", state == "55P03", state == "25P03", state == "57P05":
 		return "the database server took too long: repeat later"
-	case again(err):
+	case retryable(err):
 		return "the database was busy with other changes: repeat"
 	case strings.HasPrefix(state, "53"), strings.HasPrefix(state, "58"):
 		return "the database server is out of resources or its disk fails"
@@ -72,7 +75,7 @@ func unavailable(err error) string {
 	return ""
 }
 
-// advise adds to an error of the start what its reader can do.
+// advise adds advice for the operator to an error of the start.
 func advise(err error) error {
 	advice := ""
 	switch state := sqlState(err); {

@@ -13,16 +13,16 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// link is one connection to a server that is made again after it was lost, one attempt at a time. Its methods are for one
-// goroutine at a time.
+// link is one connection to a server. A lost connection is made again, one attempt at a time. Not safe for concurrent
+// use.
 type link struct {
 	db    *sql.DB
 	dial  *dialer
 	limit time.Duration // of one statement, and of one attempt to connect
 
-	conn  *sql.Conn // nil while there is none
+	conn  *sql.Conn // nil when not connected
 	stmts *statements
-	pid   uint32 // of the server's process
+	pid   uint32 // process id of the connection's process in the server
 
 }
 
@@ -32,7 +32,7 @@ func newLink(config pgx.ConnConfig, limit time.Duration) *link {
 	return &link{db: db, dial: dial, limit: limit}
 }
 
-// connect makes the connection unless there is one. fresh tells that it is a new one.
+// connect makes the connection unless it exists. fresh reports whether it is new.
 func (l *link) connect() (fresh bool, err error) {
 	if l.conn != nil {
 		return false, nil
@@ -54,22 +54,23 @@ func (l *link) connect() (fresh bool, err error) {
 	}
 	l.conn, l.stmts = conn, newStatements(conn.PrepareContext)
 	l.stmts.limit, l.stmts.utf8 = l.limit, true
-	l.stmts.timer = time.AfterFunc(time.Hour, func() { _ = wire.SetDeadline(time.Now()) }) // the driver then closes the connection
+	// After the deadline the driver closes the connection.
+	l.stmts.timer = time.AfterFunc(time.Hour, func() { _ = wire.SetDeadline(time.Now()) })
 	l.stmts.timer.Stop()
 	return true, nil
 }
 
-// drop closes the connection, whatever state it is in.
+// drop closes the connection, whatever its state.
 func (l *link) drop() {
 	if l.conn == nil {
 		return
 	}
-	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn }) // it does not go back to the pool
+	_ = l.conn.Raw(func(any) error { return driver.ErrBadConn }) // so that it does not return to the pool
 	_ = l.conn.Close()
 	l.conn, l.stmts = nil, nil
 }
 
-// broken tells whether the connection is of no use after an error.
+// broken reports whether the connection cannot be used after err.
 func (l *link) broken(err error) bool {
 	if l.conn == nil || lost(err) {
 		return true
@@ -84,7 +85,7 @@ func (l *link) broken(err error) bool {
 	return closed
 }
 
-// simple runs one statement without parameters and answers its command tag.
+// simple runs one statement without parameters and returns its command tag.
 func (l *link) simple(text string) (tag string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.limit)
 	defer cancel()

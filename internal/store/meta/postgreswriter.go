@@ -9,34 +9,35 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// postgresWriter runs the writes of this process on one connection. One write transaction runs at a time in the whole database,
-// whichever process it is of: each begins by changing the one row of the table epochs, and the next waits for its end. See
+// postgresWriter runs the writes of this process on one connection. In the whole database one write transaction runs
+// at a time: each begins with an update of the only row of the table epochs, whose lock the next one waits for. See
 // docs/design/metadata.md.
 type postgresWriter struct {
 	*grouper
-	link      *link
-	node      string
-	token     string // of this writer, in the rows of changes
-	now       func() time.Time
-	committed func(number int64, scopes []scope)
-	away      bool // the last group failed because the server could not be reached
+	link        *link
+	node        string
+	token       string // identifies this writer in the rows of changes
+	now         func() time.Time
+	committed   func(number int64, scopes []scope)
+	unreachable bool // the last group failed because the server could not be reached
 
-	tx        *tx   // that runs now
-	ids, last int64 // the identifiers above ids and up to last are the transaction's to give out
+	tx        *tx   // the current transaction
+	ids, last int64 // the transaction may use the identifiers above ids, up to last
 }
 
 const (
-	// idBlock is how many identifiers a transaction takes at once.
+	// idBlock is how many identifiers a transaction reserves at once.
 	idBlock = 1 << 10
-	// maxAgain is how often a transaction that the server has undone because of others is run again.
-	maxAgain = 5
-	// keptChanges is how many rows of changes are kept for processes that have not read them; it must be more than maxGap.
+	// maxAttempts limits how often a transaction runs that the server undoes because of concurrent ones.
+	maxAttempts = 5
+	// keptChanges is how many rows of changes are kept for processes that have not read them. It must be greater than
+	// maxGap.
 	keptChanges = 10_000
-	// pruneEvery is after how many transactions older rows are deleted.
+	// pruneEvery is the number of transactions after which old rows of changes are deleted.
 	pruneEvery = 1000
 )
 
-// takeTurn waits until no other write transaction runs, and takes identifiers.
+// takeTurn waits until no other write transaction runs, and reserves identifiers.
 const takeTurn = `UPDATE epochs SET number = number + 1, last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING number, last_id, pg_current_xact_id()::text`
 
 func newPostgresWriter(l *link, node string, now func() time.Time, committed func(int64, []scope)) *postgresWriter {
@@ -51,7 +52,7 @@ func (w *postgresWriter) close() error {
 	return w.link.close()
 }
 
-// newID gives out identifiers of the block that the transaction has taken, or takes another one.
+// newID returns the next reserved identifier. If all are used, it reserves another block.
 func (w *postgresWriter) newID(at time.Time) (int64, error) {
 	if w.ids == w.last {
 		if err := w.tx.row(w.tx.ctx, `UPDATE epochs SET last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING last_id`, args{firstID(at), idBlock}, &w.last); err != nil {
@@ -63,44 +64,44 @@ func (w *postgresWriter) newID(at time.Time) (int64, error) {
 	return w.ids, nil
 }
 
-// transact runs a group, again when the server has undone it because of others, or when the connection was lost before the commit:
-// then nothing is stored. While the server is away it tries for as long as a statement may take; once that was in vain, later
-// groups try once.
+// transact runs a group. It runs it again if the server has undone it because of concurrent transactions, or if the
+// connection was lost before the commit: then nothing is stored. While the server cannot be reached it retries for as
+// long as a statement may take; after that has failed, later groups try once.
 func (w *postgresWriter) transact(group []*write) (began bool, err error) {
 	limit := time.Now().Add(w.link.limit)
 	bare := true
 	for try := 1; ; try++ {
-		began, err = w.once(group, bare)
+		began, err = w.attempt(group, bare)
 		if err == nil {
-			w.away = false
+			w.unreachable = false
 			return true, nil
 		}
 		settle(group, errors.Is(err, errUnknown))
-		if errors.Is(err, errWantsSavepoint) {
+		if errors.Is(err, errNeedsSavepoint) {
 			bare = false
 			continue
 		}
 		if errors.Is(err, errUndone) && time.Now().Before(limit) {
-			continue // on the connection by which that was found out
+			continue // on the connection that outcome has made
 		}
 		broken := w.link.broken(err)
 		if broken {
 			w.link.drop()
-			began = false // the writes of the group would only wait for the same answer
+			began = false // committing each write alone would wait for the same error
 		}
 		switch {
-		case errors.Is(err, errUnknown), w.away && broken, time.Now().After(limit):
-		case again(err) && try < maxAgain:
+		case errors.Is(err, errUnknown), w.unreachable && broken, time.Now().After(limit):
+		case retryable(err) && try < maxAttempts:
 			continue
 		case broken && w.wait():
 			continue
 		}
-		w.away = broken
+		w.unreachable = broken
 		return began, err
 	}
 }
 
-// wait waits until an attempt to connect is due. It is false when the server is to stop.
+// wait waits until an attempt to connect is due. It returns false if the writer is closed meanwhile.
 func (w *postgresWriter) wait() bool {
 	select {
 	case <-time.After(max(time.Until(w.link.dial.due()), minPause/10)):
@@ -110,16 +111,16 @@ func (w *postgresWriter) wait() bool {
 	}
 }
 
-// errUnknown marks the failure of a commit whose outcome could not be found out.
-var errUnknown = errors.New("the connection was lost at the commit, and whether it was done could not be found out")
+// errUnknown marks the error of a commit whose outcome is not known.
+var errUnknown = errors.New("the connection was lost at the commit, and its outcome is not known")
 
-// once runs a group in one transaction, bare without savepoints.
-func (w *postgresWriter) once(group []*write, bare bool) (began bool, err error) {
+// attempt runs a group in one transaction, without savepoints if bare.
+func (w *postgresWriter) attempt(group []*write, bare bool) (began bool, err error) {
 	fresh, err := w.link.connect()
 	if err != nil {
 		return false, err
 	}
-	if fresh { // what is acknowledged must be on the disk, whatever the database's default is
+	if fresh { // acknowledged changes must be on the disk, whatever the default of the database is
 		if _, err := w.link.simple(`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`); err != nil {
 			return false, fmt.Errorf("setting up the connection: %w", err)
 		}
@@ -131,7 +132,7 @@ func (w *postgresWriter) once(group []*write, bare bool) (began bool, err error)
 	}
 	undo := func(err error) error {
 		if err != nil && w.link.broken(err) {
-			return err // and so is the transaction
+			return err // the server has rolled back
 		}
 		if _, rerr := w.link.simple(`ROLLBACK`); rerr != nil {
 			w.link.drop()
@@ -144,14 +145,14 @@ func (w *postgresWriter) once(group []*write, bare bool) (began bool, err error)
 		return false, undo(fmt.Errorf("waiting for other writes: %w", err))
 	}
 	w.ids = w.last - idBlock
-	wrote, err := t.body(group, postgresDialect.refusal)
+	wrote, err := t.runGroup(group, postgresDialect.refusal)
 	if err != nil || !wrote {
 		return true, undo(err)
 	}
-	if err := w.leave(t, number); err != nil {
+	if err := w.insertChange(t, number); err != nil {
 		return true, undo(err)
 	}
-	if err := w.commitNow(number, id); err != nil {
+	if err := w.commitTx(number, id); err != nil {
 		return true, err
 	}
 	w.committed(number, t.scopes)
@@ -159,8 +160,9 @@ func (w *postgresWriter) once(group []*write, bare bool) (began bool, err error)
 	return true, nil
 }
 
-// leave writes the rows that tell others of the transaction: what it made stale, and its audit lines.
-func (w *postgresWriter) leave(t *tx, number int64) error {
+// insertChange inserts the rows that other processes and the audit trail read: what the transaction made stale, and
+// its audit lines.
+func (w *postgresWriter) insertChange(t *tx, number int64) error {
 	if _, err := t.exec(`INSERT INTO changes (number, writer, scopes) VALUES ($1, $2, $3)`, number, w.token, scopesText(t.scopes)); err != nil {
 		return fmt.Errorf("writing what a change makes stale: %w", err)
 	}
@@ -177,19 +179,19 @@ func (w *postgresWriter) leave(t *tx, number int64) error {
 	return nil
 }
 
-// commitNow commits, and finds out what happened when the connection is lost meanwhile.
-func (w *postgresWriter) commitNow(number int64, id string) error {
+// commitTx commits. If the connection is lost meanwhile, it finds out whether the transaction was committed.
+func (w *postgresWriter) commitTx(number int64, id string) error {
 	tag, err := w.link.simple(`COMMIT`)
 	switch {
 	case err == nil && tag == "COMMIT":
 		return nil
-	case err == nil: // the server rolls back a transaction in which a statement has failed
+	case err == nil: // the answer is ROLLBACK if a statement of the transaction has failed
 		return fmt.Errorf("committing: the server answered %s", tag)
 	case sqlState(err) != "" && !lost(err):
 		return fmt.Errorf("committing: %w", err)
 	}
-	// Not even an error by which the driver says that nothing was sent is believed: pgx v5.11 gives one when the connection ends
-	// while it waits for the answer.
+	// The outcome is also looked up after errors by which the driver says that nothing was sent: pgx v5.11 returns
+	// one when the connection ends while it waits for the answer.
 	pid := w.link.pid
 	w.link.drop()
 	stored, known := w.outcome(number, id, pid)
@@ -202,11 +204,12 @@ func (w *postgresWriter) commitNow(number int64, id string) error {
 	return nil
 }
 
-// errUndone marks the failure of a commit of which nothing is stored.
+// errUndone marks the error of a commit that has stored nothing.
 var errUndone = errors.New("the connection was lost before the commit")
 
-// outcome finds out what became of a transaction whose commit got no answer. Its process in the server is ended when it still
-// waits, since nobody else will tell it what to do. known is false when the server cannot be reached, or has forgotten.
+// outcome finds out whether a transaction was committed whose commit got no answer. If its process in the server
+// still waits for a statement, outcome ends that process, because no client is left to end the transaction. known is
+// false if the server cannot be reached, or does not remember the transaction.
 func (w *postgresWriter) outcome(number int64, id string, pid uint32) (stored, known bool) {
 	for limit := time.Now().Add(2 * w.link.limit); time.Now().Before(limit); {
 		if _, err := w.link.connect(); err != nil {
@@ -215,12 +218,12 @@ func (w *postgresWriter) outcome(number int64, id string, pid uint32) (stored, k
 			}
 			continue
 		}
-		stored, ended, err := w.ask(number, id, pid)
+		stored, ended, err := w.status(number, id, pid)
 		switch {
 		case err == nil && ended:
 			return stored, true
 		case err == nil:
-			time.Sleep(minPause) // the process ends
+			time.Sleep(minPause) // until the process has ended
 		case w.link.broken(err):
 			w.link.drop()
 		default:
@@ -230,9 +233,10 @@ func (w *postgresWriter) outcome(number int64, id string, pid uint32) (stored, k
 	return false, false
 }
 
-// ask reads whether a transaction has ended, and whether its row is there: on a server that took over from another, the same
-// number may be of a transaction of somebody else.
-func (w *postgresWriter) ask(number int64, id string, pid uint32) (stored, ended bool, err error) {
+// status returns whether a transaction has ended, and whether its row in changes exists. The row must have this
+// writer's token: on a server that has replaced another one, the same number may belong to a transaction of another
+// writer.
+func (w *postgresWriter) status(number int64, id string, pid uint32) (stored, ended bool, err error) {
 	ctx := context.Background()
 	var status string
 	if err := w.link.stmts.row(ctx, `SELECT COALESCE(pg_xact_status($1::text::xid8), 'forgotten')`, args{id}, &status); err != nil {

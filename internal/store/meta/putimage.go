@@ -12,21 +12,21 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Put is an image to be stored: a manifest that was parsed, its bytes, and what it shall be called.
+// Put is an image to store: a parsed manifest, its bytes and its tags.
 type Put struct {
 	Manifest  *manifest.Manifest
 	Body      []byte
 	Digest    name.Digest
-	Tags      []name.Tag // none to store it untagged
-	Principal string     // the ARN of who does it, for the tag history
+	Tags      []name.Tag // none for an untagged image
+	Principal string     // the ARN of the caller, for the tag history
 
-	// RefuseSame makes an identical image under an identical tag fault.ImageAlreadyExists, as the ECR API does.
+	// RefuseSame refuses an image that exists with the same tag by fault.ImageAlreadyExists, as the ECR API does.
 	RefuseSame bool
-	// Quotas enforces ECR's quotas of tags for each image.
+	// Quotas enforces ECR's quota of tags per image.
 	Quotas bool
 }
 
-// MaxDepth is how deep indexes may nest. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
+// MaxDepth limits the nesting of indexes. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
 const (
 	MaxDepth        = 8
 	MaxTagsPerImage = 1000
@@ -57,7 +57,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 			return alreadyExists(r, p.Digest, "null")
 		}
 		if !live {
-			if exists { // insertImage makes them anew
+			if exists { // insertImage inserts them again
 				if _, err := t.exec(`DELETE FROM image_references WHERE repository = $1 AND digest = $2`, r.ID, p.Digest.String()); err != nil {
 					return err
 				}
@@ -97,7 +97,7 @@ func summarize(m *manifest.Manifest) (children []string, annotations string, err
 	return children, annotations, nil
 }
 
-// insertImage checks that all an image needs is there and stores it, or brings it back.
+// insertImage checks that the blobs and children of an image exist, and stores the image or restores it.
 func insertImage(t *tx, r Repository, p Put, children []string, annotations string, at int64) error {
 	size, untyped, err := checkBlobs(t, r, p.Manifest)
 	if err != nil {
@@ -149,14 +149,15 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 	return nil
 }
 
-// The references of an image: to its blobs (kind 1) and its children (kind 2).
+// The statements that store the references of an image: to its blobs (kind 1) and to its children (kind 2).
 const (
 	referToBlob  = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 1) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
 	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
 )
 
-// checkBlobs sums the sizes of config and layers as stored, or names those that the repository does not hold. untyped are
-// those that no manifest has named before.
+// checkBlobs returns the sum of the stored sizes of config and layers. untyped are the blobs without a media type: no
+// manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
+// hold; fault.ManifestInvalid (a size differs).
 func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
 	var missing []string
 	for _, b := range m.Blobs() {
@@ -183,7 +184,8 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 	return total, untyped, nil
 }
 
-// checkChildren tells the depth of an index over these images and the size of the largest.
+// checkChildren returns the depth of an index of these images and the size of the largest image. Errors:
+// fault.ReferencedImagesNotFound, fault.ManifestInvalid (too deep).
 func checkChildren(t *tx, r Repository, children []string) (depth int, largest int64, err error) {
 	var missing []string
 	for _, c := range children {
@@ -216,7 +218,7 @@ func clipList(digests []string) string {
 	return strings.Join(digests, ", ")
 }
 
-// moveTag points a tag at p's image, keeping the tag's history and the tagged state of both images.
+// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images.
 func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 	var from string
 	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &from)
@@ -270,7 +272,7 @@ func (s *Store) history(t *tx, repository int64, tag, from, to, principal string
 	return err
 }
 
-// untagIfLast marks an image untagged when no tag names it any more.
+// untagIfLast marks an image untagged if no tag points to it any more.
 func untagIfLast(t *tx, repository int64, digest string) error {
 	_, err := t.exec(`UPDATE images SET tagged = 0 WHERE repository = $1 AND digest = $2
 		AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2)`, repository, digest)

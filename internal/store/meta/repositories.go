@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Repository is one repository of a registry. ID tells it from an earlier one of the same name.
+// Repository is one repository of a registry. Its ID differs from that of an earlier repository of the same name.
 type Repository struct {
 	ID         int64
 	Registry   name.Registry
@@ -21,16 +21,16 @@ type Repository struct {
 	ScanOnPush bool
 	Encryption string      // EncryptionAES256, KMS or KMS_DSSE
 	KMSKey     string      // "" without KMS
-	Policy     BoundPolicy // the repository policy; without text when there is none
+	Policy     BoundPolicy // the repository policy; an empty Text if there is none
 }
 
 // EncryptionAES256 is the encryption of a repository without KMS keys. Source: ECR API reference, EncryptionConfiguration.
 const EncryptionAES256 = "AES256"
 
-// ARN is the repository's ARN.
+// ARN returns the repository's ARN.
 func (r Repository) ARN() string { return r.Registry.RepositoryARN(r.Name.String()) }
 
-// RepositoryNotFound is the answer for a repository that is not there, in ECR's words.
+// RepositoryNotFound returns the error for a repository that does not exist, with ECR's text.
 func RepositoryNotFound(r name.Registry, repo name.Repo) *fault.Error {
 	return fault.RepositoryNotFound.New("The repository with name '%s' does not exist in the registry with id '%s'", repo, r.Account)
 }
@@ -60,7 +60,7 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 // CreateRepository stores a new repository with its resource tags and returns it with its ID.
 // Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
 func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags map[string]string) (Repository, error) {
-	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // as it will be read
+	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // with the precision of the database
 	err := s.write.do(ctx, func(t *tx) (err error) {
 		if err := accountExists(t, r.Registry.Account); err != nil {
 			return err
@@ -83,7 +83,7 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags
 	return r, err
 }
 
-// Repository finds a repository. Errors: fault.RepositoryNotFound.
+// Repository returns a repository. Errors: fault.RepositoryNotFound.
 func (s *Store) Repository(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
 	return cached(&s.cache.repositories, repositoryKey{reg, repo}, func() (Repository, error) {
 		return scanRepository(func(dest ...any) error {
@@ -97,7 +97,7 @@ func (s *Store) Repository(ctx context.Context, reg name.Registry, repo name.Rep
 	})
 }
 
-// Repositories lists a registry's repositories by name, those after the given one, at most limit.
+// Repositories returns a registry's repositories, ordered by name: those after the given name, at most limit.
 func (s *Store) Repositories(ctx context.Context, reg name.Registry, after string, limit int) ([]Repository, error) {
 	var all []Repository
 	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repositories
@@ -110,11 +110,11 @@ func (s *Store) Repositories(ctx context.Context, reg name.Registry, after strin
 	return all, err
 }
 
-// DeleteRepository marks a repository deleted with all that is in it; the name is free at once. Without force it must
-// hold no image. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty.
+// DeleteRepository marks a repository deleted, with all its contents; its name can be used again at once. Without
+// force the repository must not contain images. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty.
 func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		var one int
@@ -136,13 +136,13 @@ func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) 
 	})
 }
 
-// alive makes sure, inside the transaction, that the repository was not deleted since it was looked up.
-func alive(t *tx, r Repository) error {
+// checkRepository checks, inside the transaction, that a repository is not deleted. Errors: fault.RepositoryNotFound.
+func checkRepository(t *tx, r Repository) error {
 	_, err := current(t, r)
 	return err
 }
 
-// current reads a repository again inside the transaction.
+// current reads a repository again inside the transaction. Errors: fault.RepositoryNotFound.
 func current(t *tx, r Repository) (Repository, error) {
 	return scanRepository(func(dest ...any) error {
 		found, err := t.one(`SELECT `+repositoryColumns+` FROM repositories WHERE id = $1 AND deleted_at = 0`, args{r.ID}, dest...)
@@ -153,10 +153,11 @@ func current(t *tx, r Repository) (Repository, error) {
 	})
 }
 
-// change runs one statement on a repository that must still be there; $1 of the text is its ID.
+// change runs one statement on a repository that is not deleted; $1 of the text is its ID. Errors:
+// fault.RepositoryNotFound.
 func (s *Store) change(ctx context.Context, r Repository, text string, a ...any) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		t.touch(r.scope())
@@ -165,23 +166,24 @@ func (s *Store) change(ctx context.Context, r Repository, text string, a ...any)
 	})
 }
 
-// scope names the repository's settings and policy.
+// scope returns the scope of the repository's settings and policy.
 func (r Repository) scope() scope {
 	return scope{kind: scopeRepository, registry: r.Registry, repo: r.Name}
 }
 
-// SetMutability replaces a repository's tag mutability; it counts for later pushes. Errors: fault.RepositoryNotFound.
+// SetMutability replaces a repository's tag mutability, which applies to later pushes. Errors:
+// fault.RepositoryNotFound.
 func (s *Store) SetMutability(ctx context.Context, r Repository, m Mutability) error {
 	return s.change(ctx, r, `UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
 }
 
-// SetPolicy replaces a repository's policy; one without text removes it. Errors: fault.RepositoryNotFound.
+// SetPolicy replaces a repository's policy; an empty Text removes it. Errors: fault.RepositoryNotFound.
 func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) error {
 	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
 }
 
-// ReplacePolicy is SetPolicy, but only while the repository still has the policy that it had when r was read; it tells whether it
-// has. Errors: fault.RepositoryNotFound.
+// ReplacePolicy is SetPolicy, but only if the repository still has the policy of r. replaced reports whether it had.
+// Errors: fault.RepositoryNotFound.
 func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) (replaced bool, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		replaced = false
@@ -197,7 +199,7 @@ func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) 
 	return replaced && err == nil, err
 }
 
-// MaxResourceTags is how many resource tags a repository may have. Source: ECR user guide, tagging.
+// MaxResourceTags limits the resource tags of a repository. Source: ECR user guide, tagging.
 const MaxResourceTags = 50
 
 func putResourceTags(t *tx, repository int64, resourceTags map[string]string) error {
@@ -224,17 +226,18 @@ func putResourceTags(t *tx, repository int64, resourceTags map[string]string) er
 // PutResourceTags adds or replaces resource tags. Errors: fault.RepositoryNotFound, fault.TooManyTags.
 func (s *Store) PutResourceTags(ctx context.Context, r Repository, resourceTags map[string]string) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		return putResourceTags(t, r.ID, resourceTags)
 	})
 }
 
-// RemoveResourceTags removes resource tags; those that are not there are no error. Errors: fault.RepositoryNotFound.
+// RemoveResourceTags removes resource tags; keys that the repository does not have are ignored. Errors:
+// fault.RepositoryNotFound.
 func (s *Store) RemoveResourceTags(ctx context.Context, r Repository, keys []string) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := alive(t, r); err != nil {
+		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		t.touch(scope{kind: scopeResourceTags, repository: r.ID})
@@ -250,7 +253,8 @@ func (s *Store) RemoveResourceTags(ctx context.Context, r Repository, keys []str
 // ResourceTag is one resource tag.
 type ResourceTag struct{ Key, Value string }
 
-// ResourceTags lists a repository's resource tags by key. It is answered from the cache: do not change it.
+// ResourceTags returns a repository's resource tags, ordered by key. The slice is shared with the cache and must not
+// be changed.
 func (s *Store) ResourceTags(ctx context.Context, r Repository) ([]ResourceTag, error) {
 	return cached(&s.cache.resourceTags, r.ID, func() (all []ResourceTag, err error) {
 		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {

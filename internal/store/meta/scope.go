@@ -8,22 +8,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// scope names values that a change makes stale: those of one cache, or one value of it. A transaction collects the scopes of
-// its changes (tx.touch); after its commit, and before its answer, the caches drop what they name. A scope has a text, by
-// which other processes drop the same. Fields that its kind does not have are zero.
+// scope names cached values that a change makes stale: all values of one cache, or one of them. A transaction
+// collects the scopes of its changes (tx.touch); after its commit, and before the change is acknowledged, the caches
+// drop the named values. Other processes read a scope from its text and drop the same values. Fields that do not
+// apply to the kind are zero.
 type scope struct {
 	kind       scopeKind
-	repository int64          // of kinds below a repository
+	repository int64          // kinds that concern one repository
 	ref        name.Reference // scopeImage, scopeTag and scopeHolding
 	registry   name.Registry  // scopeRepository
 	repo       name.Repo      // scopeRepository
-	id         string         // scopeKeys and scopeTokens: one of them, "" for all
+	id         string         // scopeKeys and scopeTokens: the id of one, "" for all
 }
 
-// scopeKind says which cache a scope is about. It is the first word of the scope's text.
+// scopeKind says which cache a scope concerns. It is the first word of the scope's text.
 type scopeKind string
 
-// The kinds. What they drop is written in Store.drop.
+// The kinds. Store.drop defines what they drop.
 const (
 	scopeIdentity         scopeKind = "identity"          // IdentityGeneration grows
 	scopeKeys             scopeKind = "keys"              // access keys
@@ -33,15 +34,15 @@ const (
 	scopeRegistryPolicies scopeKind = "registry-policies" // all policies of registries
 	scopeResourceTags     scopeKind = "resource-tags"     // the resource tags of a repository
 	scopeRepository       scopeKind = "repository"        // the settings and the policy of a repository
-	scopeRepositories     scopeKind = "repositories"      // all repositories, with all that is in them
+	scopeRepositories     scopeKind = "repositories"      // all repositories with their contents
 	scopeImage            scopeKind = "image"             // the manifest of a digest in a repository
-	scopeTag              scopeKind = "tag"               // where a tag is, which is there after the change
+	scopeTag              scopeKind = "tag"               // the image of a tag that exists after the change
 	scopeHolding          scopeKind = "holding"           // how a repository holds a blob
 	scopeImages           scopeKind = "images"            // all images, tags and blobs of a repository
 	scopeEverything       scopeKind = "everything"        // all of the above
 )
 
-// text is the scope's words. A scope that has no such text is written as one that drops more.
+// text encodes a scope. An id that the encoding cannot hold is left out, which makes the scope larger.
 func (s scope) text() string {
 	switch s.kind {
 	case scopeKeys, scopeTokens:
@@ -61,8 +62,8 @@ func (s scope) text() string {
 	return string(s.kind)
 }
 
-// parseScope reads the text of a scope. ok is false for a text that this program does not know, such as that of a newer one:
-// whoever reads it drops everything.
+// parseScope decodes the text of a scope. ok is false if the text is unknown, for example written by a newer program;
+// then everything must be dropped.
 func parseScope(text string) (s scope, ok bool) {
 	kind, rest, more := strings.Cut(text, " ")
 	s.kind = scopeKind(kind)
@@ -109,7 +110,7 @@ func parseScope(text string) (s scope, ok bool) {
 	return s, err == nil
 }
 
-// scopesText is the text of the scopes of one commit, a line for each; scopes that come twice are written once.
+// scopesText encodes the scopes of one commit, one line for each; duplicates are written once.
 func scopesText(all []scope) string {
 	var b strings.Builder
 	seen := make(map[scope]bool, len(all))
@@ -123,7 +124,7 @@ func scopesText(all []scope) string {
 	return b.String()
 }
 
-// parseScopes reads what scopesText has written.
+// parseScopes decodes the result of scopesText.
 func parseScopes(text string) []scope {
 	var all []scope
 	for line := range strings.Lines(text) {
@@ -136,7 +137,8 @@ func parseScopes(text string) []scope {
 	return all
 }
 
-// drop takes what the scopes name from the caches of this process. A read that began before it is not kept (see shelf.gen).
+// drop removes the values that the scopes name from the caches of this process. A value whose read began before drop
+// is not kept (see shelf.gen).
 func (s *Store) drop(scopes []scope) {
 	c := &s.cache
 	for _, one := range scopes {
@@ -165,12 +167,12 @@ func (s *Store) drop(scopes []scope) {
 			c.heads.drop(headKey{one.repository, one.ref})
 		case scopeTag:
 			c.heads.drop(headKey{one.repository, one.ref})
-			// A tag that only moves leaves the list as it was.
-			c.tagLists.dropUnless(one.repository, func(list []byte) bool { return lists(list, one.ref.Tag.String()) })
+			// A tag that only moves does not change the list.
+			c.tagLists.dropUnless(one.repository, func(list []byte) bool { return containsTag(list, one.ref.Tag.String()) })
 		case scopeHolding:
 			c.holdings.drop(holdingKey{one.repository, one.ref.Digest})
 		case scopeImages:
-			// Deletions are rare, so they drop the images of other repositories too.
+			// Deletions are rare: they drop the images of other repositories too.
 			c.dropImages()
 			c.tagLists.drop(one.repository)
 		default:
@@ -180,7 +182,7 @@ func (s *Store) drop(scopes []scope) {
 	}
 }
 
-// dropOne drops one value of a cache whose keys are ids, or all for "".
+// dropOne drops the value with the key id, or all values if id is "".
 func dropOne[V any](s *shelf[string, V], id string) {
 	if id == "" {
 		s.drop()
@@ -189,10 +191,11 @@ func dropOne[V any](s *shelf[string, V], id string) {
 	s.drop(id)
 }
 
-// maxHoldings is how many blobs one image makes stale one by one; an image of more makes all of its repository stale.
+// maxHoldings limits the scopes of the blobs of one image; for an image with more blobs the whole repository is
+// dropped.
 const maxHoldings = 1000
 
-// touchHoldings names the blobs of an image stale in its repository.
+// touchHoldings adds the scopes of blobs of a repository.
 func (t *tx) touchHoldings(repository int64, blobs []name.Digest) {
 	if len(blobs) > maxHoldings {
 		t.touch(scope{kind: scopeImages, repository: repository})
@@ -203,5 +206,5 @@ func (t *tx) touchHoldings(repository int64, blobs []name.Digest) {
 	}
 }
 
-// touch names what the write makes stale. What a refused write has named is forgotten with it.
+// touch adds scopes that the current write makes stale. Scopes of a refused write are discarded.
 func (t *tx) touch(scopes ...scope) { t.scopes = append(t.scopes, scopes...) }

@@ -15,8 +15,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// limits is the part of a session that only its own requests read.
-type limits struct {
+// sessionDetails holds the fields of a session that are stored as JSON in the column limits.
+type sessionDetails struct {
 	Policies   []string          `json:"policies,omitzero"`
 	PolicyARNs []string          `json:"policyArns,omitzero"`
 	Tags       map[string]string `json:"tags,omitzero"`
@@ -25,12 +25,14 @@ type limits struct {
 	Source     string            `json:"source,omitzero"`
 }
 
-// sessionKept is how long a session is kept beyond its end: docker tokens outlive it by up to 12 hours.
+// sessionKept is how long a session is kept after it has expired: docker tokens issued for it last up to 12 hours
+// longer.
 const sessionKept = 13 * time.Hour
 
-// PutSession stores a session, and forgets those that ended more than 13 hours ago. Errors: fault.AccountNotFound.
+// PutSession stores a session, and deletes sessions that expired more than 13 hours before v.IssuedAt. Errors:
+// fault.AccountNotFound.
 func (s *Store) PutSession(ctx context.Context, v Session) error {
-	text, err := json.Marshal(limits{v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source})
+	text, err := json.Marshal(sessionDetails{v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source})
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
@@ -51,8 +53,8 @@ func (s *Store) PutSession(ctx context.Context, v Session) error {
 	})
 }
 
-// Session finds a session, ended or not, by its access key. It is answered from the cache: do not change what it holds.
-// Errors: fault.AccessKeyNotFound.
+// Session returns a session, expired or not, by its access key. The value is shared with the cache and must not be
+// changed. Errors: fault.AccessKeyNotFound.
 func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) {
 	return cached(&s.cache.sessions, accessKey, func() (Session, error) {
 		v := Session{AccessKey: accessKey}
@@ -70,7 +72,7 @@ func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) 
 		if v.Account, err = name.ParseAccount(account); err != nil {
 			return Session{}, err
 		}
-		var l limits
+		var l sessionDetails
 		if err := json.Unmarshal([]byte(text), &l); err != nil {
 			return Session{}, fmt.Errorf("reading the session %s: %w", accessKey, err)
 		}
@@ -79,7 +81,8 @@ func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) 
 	})
 }
 
-// AccessKeysOf lists the keys of one principal (a user's unique id, or the account's digits for its root user), oldest first.
+// AccessKeysOf returns the keys of one principal (a user's unique id, or the account's digits for the root user),
+// oldest first.
 func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principal string) ([]AccessKey, error) {
 	var all []AccessKey
 	err := s.read.rows(ctx, `SELECT `+keyColumns+` FROM access_keys WHERE account = $1 AND principal = $2`, args{account.String(), principal},
@@ -92,9 +95,9 @@ func (s *Store) AccessKeysOf(ctx context.Context, account name.Account, principa
 	return all, err
 }
 
-// SetUsed records when access keys and roles were last used. What is gone meanwhile is passed over, and so is a use before the
-// last one that is known. The cache of AccessKey keeps an older use: nobody decides by it, and the lists of keys are read
-// afresh.
+// SetUsed records the last use of access keys and roles. Keys and roles that no longer exist, and uses before the
+// recorded one, are ignored. The cache of AccessKey is not updated: no decision depends on the last use, and the
+// lists of keys are not cached.
 func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for id, u := range keys {
@@ -111,8 +114,8 @@ func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
 	})
 }
 
-// SetAlias gives the account an alias that no other account has; "" takes it away. Errors: fault.EntityAlreadyExists,
-// fault.AccountNotFound.
+// SetAlias sets the alias of an account, which no other account may have; "" removes it. Errors:
+// fault.EntityAlreadyExists, fault.AccountNotFound.
 func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string) error {
 	return s.identity(ctx, func(t *tx) error {
 		if err := accountExists(t, account); err != nil {
@@ -130,7 +133,7 @@ func (s *Store) SetAlias(ctx context.Context, account name.Account, alias string
 	})
 }
 
-// DeleteAlias takes an alias from the account that has it. Errors: fault.NoSuchEntity (it has another one, or none).
+// DeleteAlias removes an alias from an account. Errors: fault.NoSuchEntity (the account does not have this alias).
 func (s *Store) DeleteAlias(ctx context.Context, account name.Account, alias string) error {
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`UPDATE accounts SET alias = '' WHERE id = $1 AND alias = $2 AND alias <> ''`, account.String(), alias)
@@ -141,7 +144,7 @@ func (s *Store) DeleteAlias(ctx context.Context, account name.Account, alias str
 	})
 }
 
-// aliasTaken tells, inside the transaction, whether another account has an alias.
+// aliasTaken reports, inside the transaction, whether another account has an alias.
 func aliasTaken(t *tx, account name.Account, alias string) (bool, error) {
 	var one int
 	return t.one(`SELECT 1 FROM accounts WHERE alias = $1 AND alias <> '' AND id <> $2`, args{alias, account.String()}, &one)

@@ -1,6 +1,6 @@
 package meta
 
-// The account settings of a registry that change what it does, with the values that are not the default.
+// The account settings of a registry that change its behaviour, with their values other than the default.
 // Source: ECR API reference, PutAccountSetting.
 const (
 	SettingScanType     = "BASIC_SCAN_TYPE_VERSION"

@@ -13,24 +13,26 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// querier is what statements run on: the pool for reads, a transaction for writes.
+// querier runs queries: the pool outside transactions, a tx inside one.
 type querier interface {
-	// row reads exactly one row into dest; sql.ErrNoRows when there is none.
+	// row reads exactly one row into dest. Errors: sql.ErrNoRows.
 	row(ctx context.Context, text string, args []any, dest ...any) error
-	// rows calls each for every row; each scans with its argument.
+	// rows calls each for every row; each reads the row with scan.
 	rows(ctx context.Context, text string, args []any, each func(scan func(dest ...any) error) error) error
 }
 
 type args = []any
 
-// statements prepares each text once.
+// statements prepares each SQL text once.
 type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
 	limit   time.Duration // of one statement, 0 for none
-	timer   *time.Timer   // ends the connection after limit, where there is only one; costs less than a context for each statement
-	utf8    bool          // texts of the database are UTF-8 without zero characters
-	mu      sync.RWMutex
-	ready   map[string]*sql.Stmt
+	// timer closes the connection after limit. It is set only if there is one connection: it costs less than a context for
+	// each statement.
+	timer *time.Timer
+	utf8  bool // the database stores only UTF-8 without zero characters
+	mu    sync.RWMutex
+	ready map[string]*sql.Stmt
 }
 
 func newStatements(prepare func(context.Context, string) (*sql.Stmt, error)) *statements {
@@ -45,7 +47,7 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 		return st, nil
 	}
 	if s.limit == 0 {
-		ctx = context.WithoutCancel(ctx) // the statement outlives the request that needed it first
+		ctx = context.WithoutCancel(ctx) // the statement is used after the request that prepares it
 	}
 	st, err := s.prepare(ctx, text)
 	if err != nil {
@@ -53,35 +55,34 @@ func (s *statements) get(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.ready[text]; other != nil { // somebody was quicker; others did not wait meanwhile
+	if other := s.ready[text]; other != nil { // prepared by another goroutine: mu is not held meanwhile
 		return other, st.Close()
 	}
 	s.ready[text] = st
 	return st, nil
 }
 
-// bound is the context of one statement. A client that goes away ends none: on a server's connection that would end the
-// connection too.
+// bound returns the context of one statement. With a limit, the end of ctx does not end the statement: on a
+// connection to a server that would end the connection too.
 func (s *statements) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	switch {
 	case s.timer != nil:
 		s.timer.Reset(s.limit)
-		return context.Background(), s.rest
+		return context.Background(), s.stopTimer
 	case s.limit == 0:
 		return ctx, func() {}
 	}
 	return context.WithTimeout(context.WithoutCancel(ctx), s.limit)
 }
 
-func (s *statements) rest() { s.timer.Stop() }
+func (s *statements) stopTimer() { s.timer.Stop() }
 
 func (s *statements) row(ctx context.Context, text string, a []any, dest ...any) error {
-	// Reading one row of a file takes microseconds. With a context that can end, database/sql would start a goroutine to
-	// watch it.
+	// Reading one row of a file takes microseconds. For a context that can end, database/sql would start a goroutine.
 	ctx, cancel := s.bound(context.WithoutCancel(ctx))
 	defer cancel()
 	if s.utf8 && !storable(a) {
-		return sql.ErrNoRows // what is not stored is not found
+		return sql.ErrNoRows // the database cannot contain this text
 	}
 	st, err := s.get(ctx, text)
 	if err != nil {
@@ -113,7 +114,7 @@ func (s *statements) rows(ctx context.Context, text string, a []any, each func(s
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// storable tells whether all texts are UTF-8 and have no zero character.
+// storable reports whether all strings are UTF-8 without zero characters.
 func storable(a []any) bool {
 	for _, one := range a {
 		if text, ok := one.(string); ok && (!utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0) {
@@ -123,7 +124,8 @@ func storable(a []any) bool {
 	return true
 }
 
-// position is a text that the same stored texts come after as after the given one, which a client may have made up.
+// position returns a string that sorts before the same stored strings as after, and that the database accepts. after
+// may come from a client.
 func position(after string) string {
 	for i, r := range after {
 		switch {
@@ -142,8 +144,8 @@ func position(after string) string {
 type pool struct {
 	*statements
 	db   *sql.DB
-	idle int              // connections that are kept
-	lost func(error) bool // recognises a connection of no use, after which a read is made again; nil for never
+	idle int              // number of connections that are kept open
+	lost func(error) bool // reports whether the connection cannot be used any more, so that a read is repeated; nil for never
 	code func(error) error
 }
 
@@ -180,8 +182,9 @@ func (p *pool) rows(ctx context.Context, text string, a []any, each func(scan fu
 	return p.code(err)
 }
 
-// stale tells whether a read failed by a connection that was made before the server restarted, so that another attempt may
-// succeed; the other idle connections are closed, for they are no better. A server that only took too long is not asked again.
+// stale reports whether a read failed because its connection was made before the server restarted, so that another
+// attempt may succeed. It also closes the other idle connections, which may be as old. After a timeout it returns
+// false.
 func (p *pool) stale(err error) bool {
 	if err == nil || p.lost == nil || !p.lost(err) || hung(err) {
 		return false
@@ -193,8 +196,8 @@ func (p *pool) stale(err error) bool {
 
 func (p *pool) close() error { return p.db.Close() }
 
-// tx is a transaction of the writer. What runs in it may run more than once: touch only the tx and variables that each run
-// sets anew.
+// tx is a transaction of the writer. Functions that use it may run more than once: they may change only the tx and
+// variables that each run sets again.
 type tx struct {
 	*statements
 	ctx context.Context
@@ -202,18 +205,18 @@ type tx struct {
 		newID(at time.Time) (int64, error)
 	}
 	outbox
-	bare    bool // see bareBody
-	changes int  // how many statements that change something have run
+	bare    bool // see runBareGroup
+	changes int  // number of statements run by exec
 }
 
-// newID makes an identifier that is greater than all of the database, of repositories and of moves of tags.
+// newID returns an identifier greater than all identifiers of repositories and tag moves in the database.
 func (t *tx) newID(at time.Time) (int64, error) { return t.ids.newID(at) }
 
 func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	ctx, cancel := t.bound(t.ctx)
 	defer cancel()
 	if t.utf8 && !storable(a) {
-		return 0, fault.InvalidParameter.New("a text of the request has a character that cannot be stored: the zero character, or bytes that are not UTF-8")
+		return 0, fault.InvalidParameter.New("a string of the request has a character that cannot be stored: the zero character, or bytes that are not UTF-8")
 	}
 	st, err := t.get(ctx, text)
 	if err != nil {

@@ -18,12 +18,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. One process at a time may have it
-// open.
+// OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. Only one process at a time
+// may have it open.
 //
-// Errors have no code and are for who starts the server: the directory cannot be made, read or locked; another process has
-// it open, with a text that names the directory; the file is no database, is damaged, or cannot be written (a full disk, a
-// read-only file system); a newer ecrin has changed its schema; a migration fails; ctx ends.
+// Errors have no code and are written for the operator of the server: the directory cannot be created, read or
+// locked; another process uses it (the text contains the directory); the file is not a database, is damaged, or
+// cannot be written (a full disk, a read-only file system); the schema was changed by a newer ecrin; a migration
+// fails; ctx ends.
 func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, error) {
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -34,7 +35,8 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	fail := func(err error) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
 	}
-	// Settings stand in the DSN so that every pooled connection has them. FULL makes each commit durable in WAL mode.
+	// The settings are in the DSN so that every connection of the pool has them. FULL makes each commit durable in
+	// WAL mode.
 	dsn := func(more url.Values) string {
 		q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)"}}
 		for k, v := range more {
@@ -42,7 +44,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 		}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
-	// The writer changes many pages at once, and the log of 16 MB lets it write a page that changes often only once.
+	// The writer changes many pages at once. With a log of 16 MB it writes a page that changes often only once.
 	db, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
 	if err != nil {
 		return fail(err)
@@ -59,13 +61,13 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	if err != nil {
 		return fail(err)
 	}
-	s.read = newPool(reader, sqliteReaders)
+	s.read = newPool(reader, maxSQLiteReaders)
 	return s, nil
 }
 
-// sqliteReaders is how many reads run at once. modernc.org/sqlite spends its time on the CPU, so more than a few connections
-// only add memory.
-const sqliteReaders = 4
+// maxSQLiteReaders is how many reads run at once. modernc.org/sqlite is bound by the CPU: more connections would only
+// use more memory.
+const maxSQLiteReaders = 4
 
 func lockDir(dir string) (*os.File, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
@@ -105,13 +107,14 @@ var sqliteDialect = dialect{
 	},
 }
 
-// noTransaction recognises the answer to ROLLBACK when the database has ended the transaction by itself.
+// noTransaction reports whether err is the error of a ROLLBACK after the database has ended the transaction by
+// itself.
 func noTransaction(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR
 }
 
-// sqliteWriter runs all writes on one connection; the lock of the data directory keeps other processes away.
+// sqliteWriter runs all writes on one connection. The lock of the data directory excludes other processes.
 type sqliteWriter struct {
 	*grouper
 	db        *sql.DB
@@ -128,13 +131,14 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqli
 		return nil, err
 	}
 	w := &sqliteWriter{db: db, conn: conn, drop: drop}
-	// A client that goes away must not undo its neighbours' writes: the transactions have a context of their own.
+	// The transactions have a context of their own: the end of a client's context must not undo the other writes of
+	// its group.
 	w.tx = &tx{statements: newStatements(conn.PrepareContext), ctx: context.Background(), ids: w}
-	// The clock may stand behind the one that made the last identifiers: they go on growing from there.
+	// The clock may be behind the one that made the last identifiers: identifiers continue from the greatest one.
 	err = w.tx.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &w.ids.last)
 	if err == nil {
-		// Read before anything is deleted: from here on identifiers grow, also when the table is empty in between, so that
-		// a reader that has seen one never sees it again, or a lower one.
+		// Read before rows are deleted: from now on identifiers grow even if the table is empty meanwhile, so that a
+		// reader never gets the same identifier twice, or a lower one.
 		err = w.tx.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM audit_pending`, nil, &w.lastAudit)
 	}
 	if err != nil {
@@ -164,9 +168,9 @@ func (w *sqliteWriter) transact(group []*write) (began bool, err error) {
 		return errors.Join(err, rerr)
 	}
 	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
-		return false, undo(fmt.Errorf("beginning a transaction: %w", err)) // undo: should one be open, the next begin works
+		return false, undo(fmt.Errorf("beginning a transaction: %w", err)) // a transaction that is still open would make the next BEGIN fail
 	}
-	wrote, err := t.body(group, sqliteDialect.refusal)
+	wrote, err := t.runGroup(group, sqliteDialect.refusal)
 	if err != nil || !wrote {
 		return true, undo(err)
 	}
@@ -178,7 +182,7 @@ func (w *sqliteWriter) transact(group []*write) (began bool, err error) {
 	}
 	if _, err := t.exec(`COMMIT`); err != nil {
 		err = undo(fmt.Errorf("committing: %w", err))
-		w.drop(t.scopes) // in case that the database keeps what it says it has not
+		w.drop(t.scopes) // the changes may be stored although COMMIT returned an error
 		return true, err
 	}
 	w.drop(t.scopes)

@@ -1,7 +1,7 @@
-// Package meta keeps everything that is not blob bytes: all SQL of ecrin is here.
+// Package meta stores all data of ecrin except the bytes of blobs. It contains all SQL of ecrin.
 //
-// Public methods are one transaction each; unexported helpers take a *tx and can be combined. A rule that concurrent
-// requests could break (an immutable tag, the last tag of an image) is decided inside the transaction.
+// Each public method is one transaction; unexported helpers take a *tx and can be combined. A rule that concurrent
+// requests could break (an immutable tag, the last tag of an image) is checked inside the transaction.
 package meta
 
 import (
@@ -25,15 +25,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Store is the metadata of one installation. All methods are safe for concurrent use. When one that changes something
-// has returned nil, the change survives kill -9 and power loss.
+// Store holds the metadata of one installation. All methods are safe for concurrent use. When a method that changes
+// something has returned nil, the change survives kill -9 and power loss.
 type Store struct {
 	dialect dialect
 	read    *pool
 	write   writer
 	epochs  *follower // nil with SQLite
 	lock    *os.File  // of the data directory
-	node    string    // whose audit lines are moved by this process
+	node    string    // the id under which this process stores its audit lines, "" with SQLite
 	now     func() time.Time
 	cache   cache
 
@@ -46,22 +46,23 @@ func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
 	return s
 }
 
-// dialect is what differs between the databases besides opening them and the form of their writer.
+// dialect holds the differences between the databases, besides opening them and their writers.
 type dialect struct {
 	schema goose.Dialect
-	// failed recognises an error of the database.
+	// failed reports whether err is an error of the database.
 	failed func(err error) bool
-	// written gives the errors of a write their code, where clients shall see one; others pass.
+	// written adds a code to errors of a write that clients may see; it returns other errors unchanged.
 	written func(err error) error
 }
 
-// refusal tells a rule's answer, after which the transaction goes on, from a failure of the database.
+// refusal reports whether err is the refusal of a rule, after which the transaction continues, rather than an error
+// of the database.
 func (d dialect) refusal(err error) bool {
 	var coded *fault.Error
 	return errors.As(err, &coded) && !d.failed(err)
 }
 
-// migrate brings the schema up to date. A schema of a newer program is refused: this one does not know what its rows mean.
+// migrate brings the schema up to date. It refuses a schema of a newer program: the meaning of its rows is unknown.
 func migrate(ctx context.Context, db *sql.DB, d dialect) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -84,7 +85,7 @@ func migrate(ctx context.Context, db *sql.DB, d dialect) error {
 	return nil
 }
 
-// Close ends all work; writes in flight finish first.
+// Close closes the database and unlocks the data directory. It waits for queued writes.
 func (s *Store) Close() error {
 	var errs []error
 	if s.write != nil {
@@ -99,8 +100,8 @@ func (s *Store) Close() error {
 	return errors.Join(append(errs, durable.Unlock(s.lock), s.lock.Close())...)
 }
 
-// Ping tells whether reads are answered and a write gets its turn, for readiness probes. It writes nothing, so that a
-// full disk, on which pulls go on, does not make it fail.
+// Ping checks for readiness probes that the database answers reads and begins writes. It writes nothing, so that it
+// succeeds on a full disk, where pulls still work.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
 	if err := s.read.row(ctx, `SELECT 1`, nil, &one); err != nil {
@@ -113,7 +114,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-// errNothing is the refusal of a write that only wants to know that it gets its turn.
+// errNothing is the refusal by which the write of Ping ends.
 var errNothing error = fault.Unavailable.New("nothing is to be written")
 
 func micros(t time.Time) int64 {
@@ -137,10 +138,10 @@ func truth(b bool) int {
 	return 0
 }
 
-// firstID is the least identifier of a moment: its time in milliseconds, with room for a million of them in each.
+// firstID returns the least identifier of a time: its milliseconds, with 2^20 identifiers in each.
 func firstID(at time.Time) int64 { return at.UnixMilli() << 20 }
 
-// idSource makes identifiers that grow: the time, then a counter. It begins after the newest one of the database.
+// idSource makes growing identifiers from the time and a counter. It starts after the greatest one of the database.
 type idSource struct {
 	mu   sync.Mutex
 	last int64

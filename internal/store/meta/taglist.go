@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// tagSeparator stands between the tags of a TagList. No tag has any of its characters.
+// tagSeparator separates the tags of a TagList. No tag contains any of its characters.
 const tagSeparator = `","`
 
-// keptTagList is the largest TagList that is kept, in bytes; the cache holds at most four.
-const keptTagList = 4 << 20
+// maxCachedTagList is the largest TagList that the cache keeps, in bytes; it keeps at most four.
+const maxCachedTagList = 4 << 20
 
-// TagList is all tags of a repository in their order (bytes), joined by `","`: what stands in a JSON array between the
-// first and the last quotation mark. It is empty when there are none. Callers must not change it.
+// TagList returns all tags of a repository, sorted by bytes and joined by `","`: the contents of a JSON array between
+// the first and the last quotation mark. It is empty if there are no tags. Callers must not change it.
 //
-// It is for whole lists: making one string of 100,000 tags in the database takes 20 ms, scanning as many rows twice
-// that, and one that is kept takes nothing.
+// It serves requests for whole lists: making one string of 100,000 tags in the database takes 20 ms, scanning as many
+// rows twice that, and returning a cached list takes no query.
 func (s *Store) TagList(ctx context.Context, repository int64) ([]byte, error) {
 	list, gen, ok := s.cache.tagLists.get(repository)
 	if ok {
@@ -29,13 +29,14 @@ func (s *Store) TagList(ctx context.Context, repository int64) ([]byte, error) {
 		return nil, err
 	}
 	list = []byte(inOrder(text))
-	if len(list) <= keptTagList {
+	if len(list) <= maxCachedTagList {
 		s.cache.tagLists.put(repository, list, gen)
 	}
 	return list, nil
 }
 
-// inOrder sorts a list that is not sorted. Both databases take the rows in the subquery's order, but neither promises it.
+// inOrder returns the list sorted. Both databases aggregate the rows in the order of the subquery, but neither
+// guarantees it.
 func inOrder(list string) string {
 	before := ""
 	for rest, more := list, true; more; {
@@ -51,9 +52,9 @@ func inOrder(list string) string {
 	return list
 }
 
-// lists tells whether a tag is in a list.
-func lists(list []byte, tag string) bool {
-	// With a separator at both ends every tag has one on both sides; the ends are looked at instead.
+// containsTag reports whether a tag is in a list.
+func containsTag(list []byte, tag string) bool {
+	// At the ends of the list a tag has only one separator, so the ends are compared separately.
 	between := []byte(tagSeparator + tag + tagSeparator)
 	return bytes.Contains(list, between) || bytes.HasPrefix(list, between[len(tagSeparator):]) ||
 		bytes.HasSuffix(list, between[:len(between)-len(tagSeparator)]) || string(list) == tag

@@ -15,8 +15,9 @@ func insertVersion(t *tx, policyID string, v PolicyVersion) error {
 	return err
 }
 
-// CreatePolicyVersion adds a version to a managed policy, numbered after the last one ever given out; a policy has at most
-// maxCount. With setDefault it becomes the default. The policy's UpdatedAt moves. Errors: fault.LimitExceeded, fault.NoSuchEntity.
+// CreatePolicyVersion adds a version to a managed policy, with the number after the highest one ever used. A policy
+// has at most maxCount versions. With setDefault the version becomes the default. The policy's UpdatedAt is set to
+// the current time. Errors: fault.LimitExceeded, fault.NoSuchEntity.
 func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, setDefault bool, maxCount int) (PolicyVersion, error) {
 	now := fromMicros(micros(s.now()))
 	var v PolicyVersion
@@ -51,7 +52,7 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 	return v, nil
 }
 
-// DeletePolicyVersion removes a version. Errors: fault.NoSuchEntity, fault.DeleteConflict (the default one).
+// DeletePolicyVersion deletes a version. Errors: fault.NoSuchEntity, fault.DeleteConflict (the default version).
 func (s *Store) DeletePolicyVersion(ctx context.Context, policyID string, number int) error {
 	return s.identity(ctx, func(t *tx) error {
 		var standard int
@@ -69,7 +70,7 @@ func (s *Store) DeletePolicyVersion(ctx context.Context, policyID string, number
 	})
 }
 
-// PolicyVersions lists the versions of a managed policy, newest first.
+// PolicyVersions returns the versions of a managed policy, newest first.
 func (s *Store) PolicyVersions(ctx context.Context, policyID string) ([]PolicyVersion, error) {
 	var all []PolicyVersion
 	err := s.read.rows(ctx, `SELECT number, body, created_at FROM policy_versions WHERE policy = $1 ORDER BY number DESC`, args{policyID}, func(scan func(...any) error) error {

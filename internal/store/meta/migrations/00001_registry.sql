@@ -1,6 +1,7 @@
 -- +goose Up
--- One text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC, 0 is "never"; truth values are 0 and 1;
--- a deleted thing stays until it is collected, so that it can be restored. Identifiers are made by the program.
+-- The same SQL for SQLite and PostgreSQL. Times are microseconds since 1970 UTC, 0 means never; booleans are 0 and 1.
+-- Deleted repositories and images stay until they are collected, so that they can be restored. The program makes the
+-- identifiers.
 
 CREATE TABLE accounts (
     id         TEXT PRIMARY KEY,
@@ -57,9 +58,9 @@ CREATE TABLE repositories (
     encryption   TEXT NOT NULL,
     kms_key      TEXT NOT NULL DEFAULT '',
     policy       TEXT NOT NULL DEFAULT '',
-    policy_ids   TEXT NOT NULL DEFAULT '' -- JSON: the unique ids of the principals that it names
+    policy_ids   TEXT NOT NULL DEFAULT '' -- JSON: the unique ids of the principals that the policy names
 );
--- One living repository of a name; any number of deleted ones.
+-- A name has at most one repository that is not deleted, and any number of deleted ones.
 CREATE UNIQUE INDEX repositories_by_name ON repositories (account, region, name) WHERE deleted_at = 0;
 
 CREATE TABLE repository_labels (
@@ -69,7 +70,7 @@ CREATE TABLE repository_labels (
     PRIMARY KEY (repository, label)
 );
 
--- Which blobs a repository holds: the only source of the right to read one.
+-- The blobs that a repository holds. A blob can be read only through a repository that holds it.
 CREATE TABLE repository_blobs (
     repository BIGINT NOT NULL REFERENCES repositories (id),
     digest     TEXT NOT NULL,
@@ -106,8 +107,8 @@ CREATE INDEX images_by_state ON images (repository, tagged, pushed_at, digest) W
 CREATE INDEX images_by_subject ON images (repository, subject, digest) WHERE deleted_at = 0 AND subject <> '';
 CREATE INDEX images_deleted ON images (repository, deleted_at) WHERE deleted_at > 0;
 
--- What the manifest of an image names: kind 1 is a blob, kind 2 an image of the same repository. While the image is marked
--- deleted they are 3 and 4, so that who asks what living images name does not meet the deleted ones.
+-- The blobs (kind 1) and the images of the same repository (kind 2) that the manifest of an image refers to. While the
+-- image is marked deleted the kinds are 3 and 4, so that queries for references of images that are not deleted skip them.
 CREATE TABLE image_references (
     repository BIGINT NOT NULL,
     digest     TEXT NOT NULL,

@@ -1,5 +1,5 @@
 -- +goose Up
--- What IAM and STS keep. Lists and maps are JSON.
+-- The data of IAM and STS. Lists and maps are JSON.
 
 -- Users, groups, roles, customers' managed policies, instance profiles and identity providers; kind as in EntityKind.
 CREATE TABLE entities (
@@ -7,7 +7,7 @@ CREATE TABLE entities (
     account          TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
     kind             SMALLINT NOT NULL,
     name             TEXT NOT NULL,
-    folded           TEXT NOT NULL, -- the name in small letters: names are unique without regard to case
+    folded           TEXT NOT NULL, -- the name in lower case: names are unique regardless of case
     path             TEXT NOT NULL,
     created_at       BIGINT NOT NULL,
     updated_at       BIGINT NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE entity_policies (
     PRIMARY KEY (entity, name)
 );
 
--- Managed policies, by their ARN: those of AWS have no row of their own.
+-- Attached managed policies, by their ARN: the managed policies of AWS have no row in entities.
 CREATE TABLE entity_attachments (
     entity TEXT NOT NULL REFERENCES entities (id) ON DELETE CASCADE,
     policy TEXT NOT NULL,
@@ -89,7 +89,7 @@ CREATE TABLE registry_policies (
     PRIMARY KEY (account, region)
 );
 
--- Guard rails of the operator; account '' is all of them.
+-- Control policies of the operator; account '' means all accounts.
 CREATE TABLE control_policies (
     kind       TEXT NOT NULL,
     account    TEXT NOT NULL,
