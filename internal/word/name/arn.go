@@ -12,20 +12,21 @@ import (
 //
 // Source: AWS general reference, Amazon Resource Names.
 type ARN struct {
-	Partition string  // aws, or aws followed by words of lower-case letters: aws-cn, aws-us-gov
+	Partition string  // aws, or aws followed by lower-case words, such as aws-cn and aws-us-gov
 	Service   string  // lower-case letters, digits and "-"
-	Region    string  // the text as it is; "" for a resource of no region
-	Account   Account // the owner; the zero Account if the text has nothing or aws in this place
-	AWS       bool    // the text has aws in the place of the account: the owner is AWS itself
+	Region    string  // not checked; "" for a resource without a region
+	Account   Account // the owner; the zero Account if the text has "" or aws as account
+	AWS       bool    // the text has aws as account: the owner is AWS
 	Resource  string  // the text after the fifth colon, which may contain colons; never ""
 }
 
-// ErrARNAccount is the cause of an error of [ParseARN] about the account alone.
+// ErrARNAccount is the cause of an error of [ParseARN] if only the account of the ARN is invalid.
 var ErrARNAccount = errors.New("the account of an ARN is 12 digits, aws or empty")
 
-// ParseARN reads an ARN. Region and Resource are taken as they are. The String of the result is s.
+// ParseARN parses an ARN. Region and Resource are not checked, except that Resource must not be empty. The String of
+// the result is s.
 //
-// Errors: fault.InvalidParameter; it wraps [ErrARNAccount] if only the account is not valid.
+// Errors: fault.InvalidParameter; it wraps [ErrARNAccount] if only the account is invalid.
 func ParseARN(s string) (ARN, error) {
 	rest, ok0 := strings.CutPrefix(s, "arn:")
 	partition, rest, ok1 := strings.Cut(rest, ":")
@@ -59,7 +60,7 @@ func validService(s string) bool {
 	return s != ""
 }
 
-// String is the text of the ARN; "" for the zero ARN.
+// String returns the text of the ARN, "" for the zero ARN.
 func (a ARN) String() string {
 	if a == (ARN{}) {
 		return ""
@@ -67,7 +68,7 @@ func (a ARN) String() string {
 	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Owner() + ":" + a.Resource
 }
 
-// Owner is the account part of the text: 12 digits, aws or "".
+// Owner returns the account of the text: 12 digits, aws or "".
 func (a ARN) Owner() string {
 	if a.AWS {
 		return "aws"
@@ -75,12 +76,13 @@ func (a ARN) Owner() string {
 	return a.Account.s
 }
 
-// RepositoryARN is the ARN of a repository of this registry. The name may hold wildcards, as in policies.
+// RepositoryARN returns the ARN of a repository of this registry. The name may contain wildcards, as in policies.
 func (r Registry) RepositoryARN(name string) string {
 	return "arn:" + r.Region.Partition() + ":ecr:" + r.Region.s + ":" + r.Account.s + ":repository/" + name
 }
 
-// ParseRepositoryARN reads arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME. Errors: fault.InvalidParameter.
+// ParseRepositoryARN parses arn:PARTITION:ecr:REGION:ACCOUNT:repository/NAME. The partition must be that of the
+// region. Errors: fault.InvalidParameter.
 func ParseRepositoryARN(s string) (Registry, Repo, error) {
 	a, err := ParseARN(s)
 	repository, ok := strings.CutPrefix(a.Resource, "repository/")

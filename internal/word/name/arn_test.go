@@ -33,7 +33,7 @@ func TestParseARN(t *testing.T) {
 		}
 	}
 	if got := (name.ARN{}).String(); got != "" {
-		t.Errorf("the text of no ARN is %q, want none", got)
+		t.Errorf("the text of the zero ARN is %q, want none", got)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestParseARNDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// The partitions are those that the language of policies takes.
+// The accepted partitions are those of the policy language.
 func FuzzParseARN(f *testing.F) {
 	partition := regexp.MustCompile(`^aws(-[a-z]+)*$`)
 	for _, s := range []string{
@@ -94,7 +94,7 @@ func FuzzParseARN(f *testing.F) {
 			}
 			p := strings.SplitN(s, ":", 6)
 			if len(p) == 6 && p[0] == "arn" && partition.MatchString(p[1]) && p[2] == "iam" && p[4] == "" && p[5] != "" {
-				t.Errorf("ParseARN(%q): %v, want it read", s, err)
+				t.Errorf("ParseARN(%q): %v, want no error", s, err)
 			}
 			return
 		}
@@ -102,7 +102,7 @@ func FuzzParseARN(f *testing.F) {
 			t.Errorf("ParseARN(%q).String() = %q", s, got)
 		}
 		if !partition.MatchString(a.Partition) {
-			t.Errorf("ParseARN(%q) takes the partition %q", s, a.Partition)
+			t.Errorf("ParseARN(%q) accepts the partition %q", s, a.Partition)
 		}
 		e, ok := a.Entity()
 		if !ok {

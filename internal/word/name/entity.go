@@ -6,10 +6,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// EntityKind is the kind of an [Entity], as ARNs spell it. The zero EntityKind is none.
+// EntityKind is the kind of an [Entity], as it is written in ARNs. The zero EntityKind is not a kind.
 type EntityKind string
 
-// The kinds. The first seven are of IAM, the next two of STS, the last of ecrin.
+// The kinds. The first seven belong to IAM, the next two to STS, the last to ecrin.
 const (
 	AccountRoot     EntityKind = "root" // the account itself, and its root user
 	IAMUser         EntityKind = "user"
@@ -23,7 +23,7 @@ const (
 	Customer        EntityKind = "customer"       // a customer of an application of the account
 )
 
-// service is the service whose ARNs have entities of the kind; "" for a kind that does not exist.
+// service returns the service whose ARNs contain entities of the kind, "" for an unknown kind.
 func (k EntityKind) service() string {
 	switch k {
 	case AccountRoot, IAMUser, IAMGroup, IAMRole, IAMPolicy, InstanceProfile, OIDCProvider:
@@ -36,7 +36,7 @@ func (k EntityKind) service() string {
 	return ""
 }
 
-// hasPath reports whether the names of the kind have paths before them.
+// hasPath reports whether entities of the kind have a path.
 func (k EntityKind) hasPath() bool {
 	switch k {
 	case IAMUser, IAMGroup, IAMRole, IAMPolicy, InstanceProfile:
@@ -45,18 +45,18 @@ func (k EntityKind) hasPath() bool {
 	return false
 }
 
-// Entity is a principal or another thing that an ARN of IAM, STS or ecrin names in its account. Path and Name are not checked
-// beyond being there: what they may consist of is a rule of the operation or the policy that reads them.
+// Entity is a principal or another resource that an ARN of IAM, STS or ecrin names in its account. Path and Name are
+// only checked to be present; the operation or the policy that uses them checks their characters.
 // Source: IAM user guide, IAM ARNs.
 type Entity struct {
 	Kind    EntityKind
-	Path    string // of a kind that has paths: "/" or "/a/b/"; "" stands for "/" in [Entity.ARN]; "" for other kinds
-	Name    string // of an OIDCProvider its URL without https://, of a Customer APPLICATION/CUSTOMER; "" for an AccountRoot
+	Path    string // "/" or "/a/b/" for kinds with paths, "" for others; [Entity.ARN] treats "" as "/"
+	Name    string // OIDCProvider: its URL without https://; Customer: APPLICATION/CUSTOMER; AccountRoot: ""
 	Session string // AssumedRole: the name of the session of the role Name
 }
 
-// ParseEntityARN reads the ARN of an entity. The account is the zero Account for nothing but a managed policy of AWS, whose ARN
-// has AWS set. Errors: fault.InvalidParameter.
+// ParseEntityARN parses the ARN of an entity. The account is the zero Account only for a managed policy of AWS, whose
+// ARN has AWS set. Errors: fault.InvalidParameter.
 func ParseEntityARN(s string) (ARN, Entity, error) {
 	a, err := ParseARN(s)
 	if err != nil {
@@ -69,8 +69,9 @@ func ParseEntityARN(s string) (ARN, Entity, error) {
 	return a, e, nil
 }
 
-// Entity reads what the ARN names, whoever owns it. ok is false for the ARN of something else; if then only the rest of the
-// resource is not valid, such as an absent name, the Entity has the Kind and nothing more.
+// Entity returns the entity that the ARN names, whoever owns it. ok is false if the ARN does not name an entity. If
+// the kind is valid and only the rest of the resource is not, such as an empty name, the Entity has the Kind and no
+// other field.
 func (a ARN) Entity() (e Entity, ok bool) {
 	kind, _, _ := strings.Cut(a.Resource, "/")
 	e.Kind = EntityKind(kind)
@@ -102,7 +103,7 @@ func (a ARN) Entity() (e Entity, ok bool) {
 	return e, e.Name != ""
 }
 
-// ARN is the ARN of the entity in an account of a partition such as [DefaultPartition].
+// ARN returns the ARN of the entity in an account of a partition such as [DefaultPartition].
 func (e Entity) ARN(partition string, account Account) ARN {
 	resource := string(e.Kind)
 	switch {
@@ -118,7 +119,7 @@ func (e Entity) ARN(partition string, account Account) ARN {
 	return ARN{Partition: partition, Service: e.Kind.service(), Account: account, Resource: resource}
 }
 
-// AWSPolicyARN is the ARN of a managed policy of AWS in a partition. path is "/" or "/a/b/".
+// AWSPolicyARN returns the ARN of a managed policy of AWS in a partition. path is "/" or "/a/b/".
 func AWSPolicyARN(partition, path, policyName string) ARN {
 	a := Entity{Kind: IAMPolicy, Path: path, Name: policyName}.ARN(partition, Account{})
 	a.AWS = true

@@ -71,7 +71,7 @@ func TestParseEntityARNRefuses(t *testing.T) {
 	}
 }
 
-// The kind of an incomplete name is told, so that a message can say what is missing.
+// The kind of an incomplete entity is returned, so that an error text can say what is missing.
 func TestIncompleteEntityHasItsKind(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]name.EntityKind{

@@ -6,27 +6,27 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// ImageRef is an image as people type it: [HOST/][ACCOUNT/REGION/]REPOSITORY[:TAG][@DIGEST].
+// ImageRef is a reference to an image as users type it: [HOST/][ACCOUNT/REGION/]REPOSITORY[:TAG][@DIGEST].
 type ImageRef struct {
 	Host     string   // as typed, with its port; "" for none
 	Registry Registry // the zero Registry if the text has no ACCOUNT/REGION/
 	Repo     Repo
-	Tag      Tag    // the zero Tag if the text has none: latest is not assumed
+	Tag      Tag    // the zero Tag if the text has none; the default is not latest
 	Digest   Digest // the zero Digest if the text has none
 }
 
-// HostKind is what the text before the first slash of an image reference stands for.
+// HostKind says what the text before the first slash of an image reference is.
 type HostKind uint8
 
 // The kinds.
 const (
 	NoHost       HostKind = iota // a part of the path
-	AnyHost                      // a host of all registries: ACCOUNT/REGION/ after it names one of them
-	RegistryHost                 // a host of one registry: all after it is the name of a repository
+	AnyHost                      // a host of all registries: ACCOUNT/REGION/ after it selects one
+	RegistryHost                 // a host of one registry: the text after it is the name of a repository
 )
 
-// ParseImageRef reads an image reference. host classifies the text before the first slash, which may be a host or the first
-// part of a repository's name: only the caller knows the hosts. If host is nil, the text has no host.
+// ParseImageRef parses an image reference. host classifies the text before the first slash, which may be a host or
+// the first part of a repository name, because only the caller knows the hosts. If host is nil, the text has no host.
 //
 // Errors: fault.RegistryUnresolved, fault.NameInvalid, fault.TagInvalid, fault.DigestInvalid.
 func ParseImageRef(s string, host func(first string) HostKind) (ImageRef, error) {
@@ -61,7 +61,7 @@ func ParseImageRef(s string, host func(first string) HostKind) (ImageRef, error)
 	return r, nil
 }
 
-// String is the text of the reference; "" for the zero ImageRef.
+// String returns the text of the reference, "" for the zero ImageRef.
 func (r ImageRef) String() string {
 	s := r.Repo.s
 	if r.Registry != (Registry{}) {
@@ -79,12 +79,13 @@ func (r ImageRef) String() string {
 	return s
 }
 
-// CutRegistry takes ACCOUNT/REGION/ off a path and gives the rest. A path that does not begin with ten or more digits, a slash,
-// a region and a slash has no registry: then the Registry is the zero one, and rest is the whole path.
+// CutRegistry removes ACCOUNT/REGION/ from the start of a path and returns the rest. A path that does not begin with
+// ten or more digits, a slash, a region and a slash has no registry: then reg is the zero Registry, and rest is the
+// whole path.
 //
 // Errors: fault.RegistryUnresolved (the digits are not twelve).
 func CutRegistry(path string) (reg Registry, rest string, err error) {
-	const minDigits = 10 // a mistyped account is reported; shorter numbers are common parts of a repository's name
+	const minDigits = 10 // a mistyped account is reported; shorter numbers are common in repository names
 	first, after, ok1 := strings.Cut(path, "/")
 	second, repository, ok2 := strings.Cut(after, "/")
 	if !ok1 || !ok2 || len(first) < minDigits || strings.Trim(first, "0123456789") != "" {

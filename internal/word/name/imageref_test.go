@@ -10,7 +10,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// hostOf takes a port, an address and localhost for a host of all registries, and ECR-shaped names for one of one registry.
+// hostOf treats a host with a port, an address and localhost as a host of all registries, and an ECR host name as a
+// host of one registry.
 func hostOf(first string) name.HostKind {
 	switch {
 	case strings.Contains(first, ".dkr.ecr."):

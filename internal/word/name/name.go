@@ -1,7 +1,7 @@
-// Package name parses the values that identify things: accounts, regions, repositories, tags, digests, ARNs.
+// Package name parses the values that identify resources: accounts, regions, repositories, tags, digests, ARNs.
 //
-// A value of these types is valid by existing; nobody checks again. The zero value means "none". The types are
-// comparable and may be map keys.
+// A value of one of these types is always valid, because only its parser makes it. The zero value means "none". The
+// types are comparable and can be used as map keys.
 package name
 
 import (
@@ -12,13 +12,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// literal accepts only untyped constants, so that no run-time string reaches a Must form.
+// literal accepts only untyped constants, so that a run-time string cannot be passed to a Must function.
 type literal string
 
-// Account is the 12 decimal digits of an AWS account.
+// Account is an AWS account id of 12 decimal digits.
 type Account struct{ s string }
 
-// ParseAccount reads an account id. Errors: fault.InvalidParameter.
+// ParseAccount parses an account id. Errors: fault.InvalidParameter.
 func ParseAccount(s string) (Account, error) {
 	if len(s) != 12 || strings.Trim(s, "0123456789") != "" {
 		return Account{}, fault.InvalidParameter.New("an account id has exactly 12 digits, got %q (%d characters)", Clip(s), len(s))
@@ -31,12 +31,12 @@ func MustAccount(s literal) Account { return must(ParseAccount(string(s))) }
 
 func (a Account) String() string { return a.s }
 
-// Region is an AWS-shaped region name such as eu-west-1; it need not be one that AWS has.
+// Region is a region name in the form of AWS, such as eu-west-1. It need not be a region that AWS has.
 type Region struct{ s string }
 
 var regionPattern = regexp.MustCompile(`^[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`)
 
-// ParseRegion reads a region name. Errors: fault.InvalidParameter.
+// ParseRegion parses a region name. Errors: fault.InvalidParameter.
 func ParseRegion(s string) (Region, error) {
 	if len(s) > 40 || !regionPattern.MatchString(s) {
 		return Region{}, fault.InvalidParameter.New("a region looks like eu-west-1, got %q", Clip(s))
@@ -61,10 +61,10 @@ func (r Registry) String() string { return r.Account.s + "/" + r.Region.s }
 // separators, segments separated by "/".
 type Repo struct{ s string }
 
-// RepoPattern is the grammar of repository names as the ECR API states it in its errors.
+// RepoPattern is the grammar of repository names, as in the errors of the ECR API.
 const RepoPattern = `(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*`
 
-// ParseRepo reads a repository name. Errors: fault.NameInvalid.
+// ParseRepo parses a repository name. Errors: fault.NameInvalid.
 // Source: ECR service model, shape RepositoryName.
 func ParseRepo(s string) (Repo, error) {
 	if len(s) < 2 || len(s) > 256 || !validRepo(s) {
@@ -73,7 +73,7 @@ func ParseRepo(s string) (Repo, error) {
 	return Repo{s}, nil
 }
 
-// validRepo scans once: alphanumeric runs joined by ".", "_", "__", a run of "-", or "/".
+// validRepo reports whether s consists of alphanumeric runs joined by ".", "_", "__", a run of "-", or "/".
 func validRepo(s string) bool {
 	for i := 0; i < len(s); {
 		if !lowerAlnum(s[i]) {
@@ -110,10 +110,10 @@ func MustRepo(s literal) Repo { return must(ParseRepo(string(s))) }
 
 func (r Repo) String() string { return r.s }
 
-// Tag is an image tag: 1 to 128 characters, [A-Za-z0-9_] first, then also "." and "-".
+// Tag is an image tag: 1 to 128 characters of [A-Za-z0-9_.-]; the first is not "." or "-".
 type Tag struct{ s string }
 
-// ParseTag reads a tag. Errors: fault.TagInvalid.
+// ParseTag parses a tag. Errors: fault.TagInvalid.
 // Source: OCI distribution specification, pulling manifests.
 func ParseTag(s string) (Tag, error) {
 	ok := len(s) >= 1 && len(s) <= 128
@@ -132,19 +132,19 @@ func MustTag(s literal) Tag { return must(ParseTag(string(s))) }
 
 func (t Tag) String() string { return t.s }
 
-// Digest is algorithm:hex, sha256 or sha512, lower case.
+// Digest is a digest in the form ALGORITHM:HEX, with sha256 or sha512 in lower case.
 type Digest struct{ s string }
 
-// Algorithm is a digest's hash function.
+// Algorithm is the hash function of a digest.
 type Algorithm string
 
-// The algorithms that can be stored. Source: OCI image specification, registered algorithms.
+// The supported algorithms. Source: OCI image specification, registered algorithms.
 const (
 	SHA256 Algorithm = "sha256"
 	SHA512 Algorithm = "sha512"
 )
 
-// ParseAlgorithm reads an algorithm's name. Errors: fault.DigestInvalid.
+// ParseAlgorithm parses the name of an algorithm. Errors: fault.DigestInvalid.
 func ParseAlgorithm(s string) (Algorithm, error) {
 	if a := Algorithm(s); a.hexLen() > 0 {
 		return a, nil
@@ -162,7 +162,7 @@ func (a Algorithm) hexLen() int {
 	return 0
 }
 
-// ParseDigest reads a digest. Errors: fault.DigestInvalid.
+// ParseDigest parses a digest. Errors: fault.DigestInvalid.
 func ParseDigest(s string) (Digest, error) {
 	algorithm, value, _ := strings.Cut(s, ":")
 	n := Algorithm(algorithm).hexLen()
@@ -179,7 +179,7 @@ func ParseDigest(s string) (Digest, error) {
 // MustDigest is ParseDigest for constants.
 func MustDigest(s literal) Digest { return must(ParseDigest(string(s))) }
 
-// NewDigest makes a digest of a finished hash sum. A sum of another length than the algorithm's is a programmer's mistake.
+// NewDigest returns the digest of a hash sum. It panics if the length of sum is not that of the algorithm.
 func NewDigest(a Algorithm, sum []byte) Digest {
 	if len(sum)*2 != a.hexLen() {
 		panic("name: hash sum of the wrong length for " + string(a))
@@ -189,26 +189,25 @@ func NewDigest(a Algorithm, sum []byte) Digest {
 
 func (d Digest) String() string { return d.s }
 
-// Algorithm is the part before the colon.
+// Algorithm returns the part before the colon.
 func (d Digest) Algorithm() Algorithm {
 	a, _, _ := strings.Cut(d.s, ":")
 	return Algorithm(a)
 }
 
-// Hex is the part after the colon.
+// Hex returns the part after the colon.
 func (d Digest) Hex() string {
 	_, h, _ := strings.Cut(d.s, ":")
 	return h
 }
 
-// Reference names a manifest within a repository: by tag or by digest, exactly one of them.
+// Reference identifies a manifest in a repository by exactly one of a tag and a digest.
 type Reference struct {
 	Tag    Tag
 	Digest Digest
 }
 
-// ParseReference reads what stands in the place of <reference> in a manifest URL. Errors: fault.DigestInvalid,
-// fault.TagInvalid.
+// ParseReference parses the <reference> of a manifest URL. Errors: fault.DigestInvalid, fault.TagInvalid.
 func ParseReference(s string) (Reference, error) {
 	if strings.Contains(s, ":") {
 		d, err := ParseDigest(s)
@@ -225,7 +224,7 @@ func (r Reference) String() string {
 	return r.Tag.s
 }
 
-// Clip shortens a client's value for an error text.
+// Clip shortens a value of a client for an error text, to at most 80 bytes and "…".
 func Clip(s string) string {
 	const maxClip = 80
 	if len(s) <= maxClip {

@@ -52,10 +52,10 @@ func TestParseRepo(t *testing.T) {
 	t.Parallel()
 	for _, s := range goodRepos {
 		if s == "0" {
-			continue // below the least length, good as a segment only
+			continue // shorter than a repository name may be; valid as a segment only
 		}
 		if r, err := name.ParseRepo(s); err != nil || r.String() != s {
-			t.Errorf("ParseRepo(%q) = %q, %v; want it", s, r, err)
+			t.Errorf("ParseRepo(%q) = %q, %v; want no error", s, r, err)
 		}
 	}
 	for _, s := range badRepos {
@@ -65,7 +65,7 @@ func TestParseRepo(t *testing.T) {
 	}
 }
 
-// The scanner accepts what this grammar does, of 2 to 256 characters, and nothing else.
+// ParseRepo accepts exactly the names of this grammar that have 2 to 256 characters.
 // Source: ECR service model, shape RepositoryName.
 func FuzzParseRepo(f *testing.F) {
 	const segment = `[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*`
@@ -90,7 +90,7 @@ func TestParseTag(t *testing.T) {
 	t.Parallel()
 	for _, s := range goodTags {
 		if tag, err := name.ParseTag(s); err != nil || tag.String() != s {
-			t.Errorf("ParseTag(%q) = %q, %v; want it", s, tag, err)
+			t.Errorf("ParseTag(%q) = %q, %v; want no error", s, tag, err)
 		}
 	}
 	for _, s := range badTags {
@@ -137,7 +137,8 @@ func TestParseDigest(t *testing.T) {
 	name.NewDigest(name.SHA512, sum)
 }
 
-// A reference is a tag or a digest, exactly one, and its text comes back; what is accepted can stand in a path.
+// A reference is exactly one of a tag and a digest, and its String is the parsed text. An accepted text is safe in a
+// path.
 func FuzzParseReference(f *testing.F) {
 	for _, s := range append(append(goodTags, badTags...), badDigests...) {
 		f.Add(s)
@@ -192,12 +193,12 @@ func FuzzParseRepositoryARN(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if r, repo, err := name.ParseRepositoryARN(s); err == nil && r.RepositoryARN(repo.String()) != s {
-			t.Errorf("ParseRepositoryARN(%q) is written %q", s, r.RepositoryARN(repo.String()))
+			t.Errorf("ParseRepositoryARN(%q) has the ARN %q", s, r.RepositoryARN(repo.String()))
 		}
 	})
 }
 
-// What is clipped is short and still text.
+// Clip returns short and valid UTF-8.
 func TestClip(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"", "short", strings.Repeat("x", 80), strings.Repeat("x", 5000), strings.Repeat("ü", 100), "x" + strings.Repeat("ü", 100)} {
