@@ -3,6 +3,8 @@
 package identity
 
 import (
+	"cmp"
+
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -34,6 +36,10 @@ type Caller struct {
 	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies hold too; else ""
 	Token      string       // the docker token's id; "" for signed calls
 }
+
+// LimitKey returns the key under which limits count what a caller has under way: the unique id of its user or role, whatever
+// the session is called, the account's digits for the root user, and UserID for a caller that is no principal of an account.
+func (c Caller) LimitKey() string { return cmp.Or(c.Principal, c.UserID) }
 
 // RootARN is the ARN of an account's root user.
 func RootARN(account name.Account) string {

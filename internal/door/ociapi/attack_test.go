@@ -1,7 +1,6 @@
 package ociapi_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -286,25 +285,8 @@ func TestAttack33HangingUploads(t *testing.T) {
 	alice, bob := s.Root(t).CreateRepository(t, "team/app"), s.NewAccount(t, bobID).CreateRepository(t, "team/app")
 	hang, release := io.Pipe()
 	defer release.Close()
-	// Many uploads hang after their first bytes; a read of the upload's own pipe tells that the server is at it.
 	ended := make(chan error, hanging)
-	for range hanging {
-		location := alice.Begin(t)
-		started := make(chan struct{})
-		go func() {
-			body := &startedReader{first: bytes.NewReader(make([]byte, 64<<10)), then: hang, started: started}
-			a, err := alice.Try(t.Context(), http.MethodPatch, location, body)
-			if err == nil && a.Status != http.StatusAccepted {
-				err = fmt.Errorf("got %d %s", a.Status, a.Body)
-			}
-			ended <- err
-		}()
-		<-started
-	}
-	eventually(t, "all of them to be with the server", func() bool {
-		_, inFlight, _ := strings.Cut(string(alice.Do(t, http.MethodGet, "/metrics", nil).Body), "\necrin_requests_in_flight ")
-		return strings.HasPrefix(inFlight, fmt.Sprint(hanging+1, "\n"))
-	})
+	hangUploads(t, alice, hanging, hanging, hang, ended)
 	alice.Do(t, http.MethodPatch, alice.Begin(t), []byte("x")).WantError(t, http.StatusTooManyRequests, "TOOMANYREQUESTS").WantHeader(t, "Retry-After", "1")
 	alice.Tags(t, "").Want(t, http.StatusOK)
 	bob.PutBlob(t, []byte("another principal"))

@@ -6,7 +6,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// uploadsPerPrincipal is how many bodies one principal may be sending at once: each costs buffers and a file.
+// uploadsPerPrincipal is how many bodies one principal may be sending at once: each costs buffers and a file. All sessions of
+// a role are one principal.
 const uploadsPerPrincipal = 256
 
 // limiter counts what each principal has under way.
@@ -16,7 +17,7 @@ type limiter struct {
 	now map[string]int
 }
 
-// enter takes a place; release gives it back. Errors: fault.Throttled.
+// enter takes a place of a principal, see identity.Caller.LimitKey; release gives it back. Errors: fault.Throttled.
 func (l *limiter) enter(principal string) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

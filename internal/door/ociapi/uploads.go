@@ -114,7 +114,7 @@ func (a *API) putBlob(q *request, digest string) error {
 	if err != nil {
 		return err
 	}
-	release, err := a.uploads.enter(q.caller.UserID)
+	release, err := a.uploads.enter(q.caller.LimitKey())
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (a *API) uploadChunk(q *request) error {
 	c, err := chunkOf(q.r)
 	if err == nil {
 		var release func()
-		if release, err = a.uploads.enter(q.caller.UserID); err != nil {
+		if release, err = a.uploads.enter(q.caller.LimitKey()); err != nil {
 			return err
 		}
 		defer release()
@@ -209,7 +209,7 @@ func (a *API) completeUpload(q *request) error {
 	if c.Length == 0 && c.At == registry.AnyOffset {
 		c.Body = nil
 	} else {
-		release, err := a.uploads.enter(q.caller.UserID)
+		release, err := a.uploads.enter(q.caller.LimitKey())
 		if err != nil {
 			return err
 		}

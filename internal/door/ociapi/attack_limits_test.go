@@ -1,0 +1,67 @@
+package ociapi_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// hangUploads begins n uploads, sends the first bytes of each and then nothing more until then ends. It returns when the server
+// reads all of them; ended receives the result of each.
+func hangUploads(t *testing.T, repo ocitest.Repo, n, inFlight int, then io.Reader, ended chan<- error) {
+	t.Helper()
+	for range n {
+		location := repo.Begin(t)
+		started := make(chan struct{})
+		go func() {
+			body := &startedReader{first: bytes.NewReader(make([]byte, 64<<10)), then: then, started: started}
+			a, err := repo.Try(t.Context(), http.MethodPatch, location, body)
+			if err == nil && a.Status != http.StatusAccepted {
+				err = fmt.Errorf("got %d %s", a.Status, a.Body)
+			}
+			ended <- err
+		}()
+		<-started
+	}
+	eventually(t, "all of them to be with the server", func() bool {
+		_, rest, _ := strings.Cut(string(repo.Do(t, http.MethodGet, "/metrics", nil).Body), "\necrin_requests_in_flight ")
+		return strings.HasPrefix(rest, fmt.Sprint(inFlight+1, "\n"))
+	})
+}
+
+// Row 33: the limit of uploads under way counts the role, not the name of the session, which whoever assumes the role chooses.
+func TestUploadLimitCountsTheRoleOfAllSessions(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := personOf(s, s.Root(t))
+	s.Root(t).CreateRepository(t, "team/app")
+	root.role(t, "ci", may("ecr:*"))
+	pusher := root.user(t, "pusher", may("sts:AssumeRole"))
+	one := pusher.assume(t, "ci", "one", "").docker(t).Repo("team/app")
+	two := pusher.assume(t, "ci", "two", "").docker(t).Repo("team/app")
+
+	hang, release := io.Pipe()
+	defer release.Close()
+	ended := make(chan error, hanging)
+	hangUploads(t, one, hanging/2, hanging/2, hang, ended)
+	hangUploads(t, two, hanging-hanging/2, hanging, hang, ended)
+	for session, repo := range map[string]ocitest.Repo{"one": one, "two": two} {
+		a := repo.Do(t, http.MethodPatch, repo.Begin(t), []byte("x"))
+		if a.Status != http.StatusTooManyRequests {
+			t.Errorf("session %s, one upload more than the role may have: got %d %s, want 429", session, a.Status, a.Body)
+		}
+	}
+	root.docker(t).Repo("team/app").PutBlob(t, []byte("another principal"))
+	release.Close()
+	for range hanging {
+		if err := <-ended; err != nil {
+			t.Errorf("an upload that hung and went on: %v", err)
+		}
+	}
+}
