@@ -89,7 +89,9 @@ func (s *statement) action(r *Request) bool {
 }
 
 // resource reports whether the statement applies to the resource. A statement without Resource applies to the resource
-// that its policy is attached to. A pattern with a variable that has no value keeps a NotResource from matching, too.
+// that its policy is attached to. A pattern with a variable that has no value matches no resource. Such a pattern in a
+// NotResource is read against the caller: a Deny applies, an Allow does not.
+// Source: IAM user guide, policy variables with no value; that an Allow does not apply is a decision of ecrin.
 func (s *statement) resource(r *Request) bool {
 	unsure := false
 	for i := range s.resources {
@@ -100,7 +102,7 @@ func (s *statement) resource(r *Request) bool {
 			unsure = true
 		}
 	}
-	return s.source.Resource.Not && !unsure || len(s.resources) == 0
+	return s.source.Resource.Not && (s.deny || !unsure) || len(s.resources) == 0
 }
 
 // condition returns the first test that does not hold, or nil.

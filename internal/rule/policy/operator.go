@@ -88,7 +88,7 @@ func newTest(op *Operator, k *ConditionKey) test {
 //
 // If the request does not have the key, IfExists and ForAllValues hold, ForAnyValue does not, and other operators hold
 // if they negate. For a key with a list of values only an operator with a set prefix can hold. A value of the policy
-// with a variable that has no value does not match, and keeps an operator that negates from holding.
+// with a variable that has no value equals nothing, so that an operator that negates holds.
 // Source: IAM user guide, condition operators, set operators, single-valued and multivalued keys, policy variables.
 func (t *test) holds(c *Context) bool {
 	g, ok := c.find(t.key)
@@ -125,32 +125,22 @@ func (t *test) holds(c *Context) bool {
 func (g *contextValue) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
 
 // holdsFor reports whether the condition holds for a single value.
-func (t *test) holdsFor(g *contextValue, c *Context) bool {
-	switch t.compare(g, c) {
-	case matches:
-		return !t.negate
-	case differs:
-		return t.negate
+func (t *test) holdsFor(g *contextValue, c *Context) bool { return t.matchesAny(g, c) != t.negate }
+
+// matchesAny reports whether a single value matches one of the values of the policy.
+func (t *test) matchesAny(g *contextValue, c *Context) bool {
+	if t.arn || t.family == exactText || t.family == wildText {
+		return t.matchesPattern(g.text(), c)
+	}
+	for i := range t.values {
+		if t.matchTyped(g, &t.values[i]) {
+			return true
+		}
 	}
 	return false
 }
 
-// compare compares a single value with the values of the policy. It returns matches if one of them matches, else
-// unknown if a variable of one of them has no value, else differs.
-func (t *test) compare(g *contextValue, c *Context) outcome {
-	if t.arn || t.family == exactText || t.family == wildText {
-		return t.comparePatterns(g.text(), c)
-	}
-	for i := range t.values {
-		if t.matchTyped(g, &t.values[i]) {
-			return matches
-		}
-	}
-	return differs
-}
-
-func (t *test) comparePatterns(s string, c *Context) outcome {
-	all := differs
+func (t *test) matchesPattern(s string, c *Context) bool {
 	for i := range t.values {
 		var o outcome
 		if t.arn {
@@ -159,11 +149,10 @@ func (t *test) comparePatterns(s string, c *Context) outcome {
 			o = t.globs[i].match(s, c)
 		}
 		if o == matches {
-			return matches
+			return true
 		}
-		all = max(all, o)
 	}
-	return all
+	return false
 }
 
 // matchTyped reports whether a single value matches a value of a family without patterns.

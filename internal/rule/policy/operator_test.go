@@ -153,12 +153,12 @@ func TestOperators(t *testing.T) {
 		{`{"StringLike":{"aws:PrincipalArn":"*:role/${aws:x, 'dep'}*"}}`, true},
 		{`{"StringEquals":{"aws:username":"${aws:x}"}}`, false},
 		{`{"StringEquals":{"aws:username":["${aws:x}","alice"]}}`, true},
-		{`{"StringNotEquals":{"aws:username":"${aws:x}"}}`, false},
+		{`{"StringNotEquals":{"aws:username":"${aws:x}"}}`, true},
 		{`{"StringNotEquals":{"aws:username":["bob","${aws:x, 'carol'}"]}}`, true},
 		{`{"StringEquals":{"aws:username":"${aws:TagKeys}"}}`, false}, // a list gives a variable no value
 		{`{"StringEqualsIgnoreCase":{"aws:username":"A${*}"}}`, false},
 		{`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:account,'111111111111'}:role/*"}}`, true},
-		{`{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:account}:role/*"}}`, false},
+		{`{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::${aws:account}:role/*"}}`, true},
 
 		// All operators and keys must hold.
 		{`{"StringEquals":{"aws:username":"alice","aws:PrincipalTag/team":"Core"},"Bool":{"aws:SecureTransport":true}}`, true},
