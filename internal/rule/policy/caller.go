@@ -22,7 +22,9 @@ const (
 	toAccount naming = 1 << iota // by the account: the identity policies of the account must allow the request too
 	toIssuer                     // by the role or user of the session: boundary and session policies still limit it
 	toAnyone                     // by *: session policies still limit the caller, the permissions boundary does not
-	toCaller                     // by the ARN of the caller itself: no policy of its own account needs to allow the request
+	// By the ARN of the caller itself, or by * under a condition that aws:PrincipalArn has to match: no policy of its own
+	// account needs to allow the request.
+	toCaller
 )
 
 // names returns the ways in which a principal of a policy names the caller; zero means that it does not.
@@ -86,6 +88,11 @@ func (s *statement) principal(c *Caller, bounded bool) (naming, bool) {
 		all |= s.principals[i].names(c)
 	}
 	if !s.source.Principal.Not {
+		// Source: IAM user guide, policy element Principal, IAM role principals: boundaries and session policies limit such a
+		// permission only by explicit denials.
+		if s.byARN && all&toAnyone != 0 {
+			all |= toCaller
+		}
 		return all, all != 0
 	}
 	// NotPrincipal exempts a caller only when it names the caller itself, the account and, for a session, the role. It

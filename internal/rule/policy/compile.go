@@ -15,6 +15,7 @@ type statement struct {
 	actions    []glob
 	resources  []arnGlob
 	tests      []test
+	byARN      bool // a condition requires that aws:PrincipalArn matches: with the principal *, this names the caller itself
 }
 
 // boundPrincipal is a principal of a statement with the unique id that it was bound to.
@@ -52,7 +53,9 @@ func Compile(d *Document, bind Binding) *Compiled {
 		}
 		for i := range s.Conditions {
 			for k := range s.Conditions[i].Keys {
-				out.tests = append(out.tests, newTest(&s.Conditions[i].Operator, &s.Conditions[i].Keys[k]))
+				t := newTest(&s.Conditions[i].Operator, &s.Conditions[i].Keys[k])
+				out.byARN = out.byARN || t.requires(principalARN)
+				out.tests = append(out.tests, t)
 			}
 		}
 		c.statements[i] = out

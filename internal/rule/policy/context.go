@@ -30,6 +30,9 @@ const (
 	sourceIP    = "aws:sourceip"
 )
 
+// principalARN is the key of the ARN of the caller: of the role, in a session of a role.
+const principalARN = "aws:principalarn"
+
 // Clone returns an independent context with the same keys: a key that is set in one of them is not set in the other.
 // The lists of values are shared.
 func (c *Context) Clone() Context {

@@ -191,7 +191,7 @@ func TestContract53(t *testing.T) {
 	}{
 		"everyone, narrowed to a role, passes the boundary": {texts{repository: everyoneAsRole, boundary: listOnly}, []requestCase{
 			{caller: session, keys: isRole, want: allowed}, {caller: session, keys: isRole + "2", want: implicit}, {caller: session, want: implicit}}},
-		"and not the session policy": {texts{repository: everyoneAsRole, session: listOnly}, []requestCase{{caller: session, keys: isRole, want: implicit}}},
+		"and the session policy": {texts{repository: everyoneAsRole, session: listOnly}, []requestCase{{caller: session, keys: isRole, want: allowed}}},
 		"deny from outside a range": {texts{identity: pull, repository: strings.Replace(pullBy("Deny", `"*"`), `"Action"`, sourceIP, 1)}, []requestCase{
 			{caller: alice, keys: "aws:SourceIp=203.0.113.255", want: allowed}, {caller: alice, keys: "aws:SourceIp=203.0.114.0", want: explicit},
 			{caller: alice, keys: "aws:SourceIp=::ffff:203.0.113.7", want: allowed}, {caller: alice, keys: "aws:SourceIp=2001:db8::1", want: allowed},

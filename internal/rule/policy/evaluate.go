@@ -88,11 +88,12 @@ func (d Decision) Allowed() bool { return d.Verdict == Allowed }
 //
 // An explicit deny in any layer wins. Otherwise every level of control policies must allow the request. Then, within an
 // account, the identity policies or the resource policy must allow it, and so must the permissions boundary and the
-// session policies, with these exceptions: a resource policy that names the caller itself is sufficient alone; a
-// resource policy that names everyone is sufficient if the session policies allow the request too; a resource policy
-// that names the account allows nothing by itself. Across accounts, the side of the caller and the side of the resource
-// must both allow the request. A root user needs no identity policy. For services and anonymous callers only the
-// resource policy counts. A trust policy must allow the request in any case.
+// session policies, with these exceptions: a resource policy that names the caller itself, or everyone whose
+// aws:PrincipalArn matches, is sufficient alone; a resource policy that names everyone without such a condition is
+// sufficient if the session policies allow the request too; a resource policy that names the account allows nothing by
+// itself. Across accounts, the side of the caller and the side of the resource must both allow the request. A root user
+// needs no identity policy. For services and anonymous callers only the resource policy counts. A trust policy must allow
+// the request in any case.
 //
 // Evaluate does not allocate, unless a condition compares the time or the address of the request as text.
 // Source: IAM user guide, policy evaluation logic.

@@ -121,6 +121,12 @@ func (t *test) holds(c *Context) bool {
 	return t.over == AllValues
 }
 
+// requires reports whether the condition holds only for requests in which the key has a value that matches one of the
+// values of the policy.
+func (t *test) requires(key string) bool {
+	return t.key == key && !t.negate && !t.null && !t.ifExists && t.over != AllValues
+}
+
 // empty reports whether the only value is the empty text, which set operators treat as absent.
 func (g *contextValue) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
 
