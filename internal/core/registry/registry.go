@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
@@ -31,7 +32,8 @@ type Service struct {
 
 	createOnPush bool // a push creates the repository that it names if that does not exist
 
-	held keySet // ids of the uploads to which a request is writing
+	held    keySet        // ids of the uploads to which a request is writing
+	damaged atomic.Uint64 // see DamagedBlobs
 
 	pullsMu sync.Mutex
 	pulls   map[meta.PullKey]time.Time

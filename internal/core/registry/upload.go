@@ -264,23 +264,28 @@ func (s *Service) Blob(ctx context.Context, r meta.Repository, d name.Digest) (m
 
 // OpenBlob opens a blob that the repository holds; see blob.Store.Open.
 //
-// Errors: fault.BlobNotFound.
+// Errors: fault.BlobNotFound, ErrBytesLost.
 func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest) (io.ReadSeekCloser, meta.Holding, error) {
 	h, err := s.Blob(ctx, r, d)
 	if err != nil {
 		return nil, meta.Holding{}, err
 	}
-	f, _, err := s.blobs.Open(ctx, d)
-	if errors.Is(err, fault.BlobNotFound) {
-		// The metadata has the blob, so its bytes are lost: an internal error, not one of the request.
-		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s is recorded but its bytes are missing", d, r.ARN())
+	f, info, err := s.blobs.Open(ctx, d)
+	switch {
+	case errors.Is(err, fault.BlobNotFound):
+		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s: %w", d, r.ARN(), ErrBytesLost)
+	case err != nil:
+		return nil, meta.Holding{}, err
+	case info.Size != h.Size:
+		err := fmt.Errorf("the file of blob %s has %d bytes instead of %d: %w", d, info.Size, h.Size, ErrBytesLost)
+		return nil, meta.Holding{}, errors.Join(err, f.Close(), s.quarantine(ctx, info, err))
 	}
-	return f, h, err
+	return f, h, nil
 }
 
 // Mount adds a blob of one repository to another repository of the same registry without copying its bytes.
 //
-// Errors: fault.BlobNotFound (also if the settings do not permit the mount), fault.RepositoryNotFound.
+// Errors: fault.BlobNotFound (also if the settings do not permit the mount, or the bytes are lost), fault.RepositoryNotFound.
 func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Digest) error {
 	setting, err := s.meta.Setting(ctx, to.Registry, meta.SettingBlobMounting)
 	if err != nil {
@@ -290,7 +295,11 @@ func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Di
 		from.Encryption != to.Encryption || from.KMSKey != to.KMSKey {
 		return fault.BlobNotFound.New("blob %s cannot be mounted here", d)
 	}
-	if _, err := s.Blob(ctx, from, d); err != nil {
+	h, err := s.Blob(ctx, from, d)
+	if err == nil {
+		err = s.sound(ctx, h)
+	}
+	if err != nil {
 		return err
 	}
 	return s.meta.MountBlob(ctx, from, to, d)

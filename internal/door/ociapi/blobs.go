@@ -1,6 +1,7 @@
 package ociapi
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -22,6 +23,10 @@ func (a *API) getBlob(q *request) error {
 // sendBlob answers GET and HEAD of a blob, whole or in ranges. The file goes out by sendfile.
 func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Repository, d name.Digest) error {
 	f, held, err := a.registry.OpenBlob(r.Context(), repo, d)
+	if r.Method == http.MethodHead && errors.Is(err, registry.ErrBytesLost) {
+		// Clients ask by HEAD whether they have to push a blob: their bytes replace what is lost.
+		return fault.BlobNotFound.New("blob %s is unknown to this repository", d).Because(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.C
 			out.Failures = append(out.Failures, f)
 			continue
 		}
-		h, err := s.meta.Holding(ctx, r.ID, d)
+		h, err := s.registry.SoundBlob(ctx, r.Repository, d)
 		switch {
 		case errors.Is(err, fault.BlobNotFound):
 			out.Layers = append(out.Layers, ecrtypes.Layer{LayerDigest: text, LayerAvailability: ecrtypes.LayerAvailabilityUNAVAILABLE})

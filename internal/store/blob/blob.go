@@ -47,6 +47,11 @@ type Store interface {
 	// end.
 	Delete(ctx context.Context, d name.Digest) error
 
+	// Quarantine takes a damaged blob out of the store: Open no longer finds it, a Commit stores it anew, and its
+	// bytes are kept for examination. was is the Info that Open or Stat returned for the damaged bytes. moved is
+	// false if the blob is absent, or if it has been stored again since then.
+	Quarantine(ctx context.Context, was Info) (moved bool, err error)
+
 	// List yields the blobs whose digests come after the given digest (the zero Digest: all blobs), in ascending
 	// order of the digests' text.
 	List(ctx context.Context, after name.Digest) iter.Seq2[Info, error]
@@ -65,7 +70,8 @@ type Store interface {
 
 	// Commit publishes the upload as blob want. If last is not nil, its bytes are appended first, without a
 	// separate durable step (limit as for Append). If want has another algorithm than Begin was given, the bytes
-	// are read and hashed again. If the blob is already stored, the bytes of the upload are dropped. After
+	// are read and hashed again. If the blob is already stored, the bytes of the upload replace it, since the stored
+	// bytes may have been damaged. After
 	// success the upload no longer exists; after an error it is unchanged. Errors: fault.DigestInvalid (the
 	// content has another digest), and those of Append.
 	Commit(ctx context.Context, u Upload, last io.Reader, limit int64, want name.Digest) (Info, error)

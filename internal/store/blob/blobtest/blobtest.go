@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"Stale", testStale},
 		{"Delete", testDelete},
 		{"DeleteWhileOpen", testDeleteWhileOpen},
+		{"Quarantine", testQuarantine},
 		{"Seek", testSeek},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -162,6 +162,28 @@ func testDeleteWhileOpen(t *testing.T, s blob.Store) {
 	}
 }
 
+// A blob in quarantine is absent and can be stored again; what was stored again is left alone.
+func testQuarantine(t *testing.T, s blob.Store) {
+	data := Bytes(3, 1000)
+	was := Put(t, s, data)
+	quarantine := func(was blob.Info, want bool) {
+		t.Helper()
+		if moved, err := s.Quarantine(t.Context(), was); moved != want || err != nil {
+			t.Errorf("Quarantine of %+v: got %t, %v, want %t", was, moved, err, want)
+		}
+	}
+	quarantine(was, true)
+	quarantine(was, false)
+	wantAbsent(t, s, was.Digest)
+	for _, err := range s.List(t.Context(), name.Digest{}) {
+		t.Errorf("List yields a blob, %v, want none", err)
+	}
+	Put(t, s, data)
+	quarantine(was, false)
+	wantBlob(t, s, was.Digest, data)
+	quarantine(blob.Info{}, false)
+}
+
 func testSeek(t *testing.T, s blob.Store) {
 	data := Bytes(3, 100_000)
 	Put(t, s, data)

@@ -33,6 +33,8 @@ const (
 	Commit Op = "Commit"
 	Abort  Op = "Abort"
 	Stale  Op = "Stale"
+
+	Quarantine Op = "Quarantine"
 )
 
 // Fault says how one call fails.
@@ -88,6 +90,11 @@ func (s *Store) Stat(ctx context.Context, d name.Digest) (blob.Info, error) {
 func (s *Store) Delete(ctx context.Context, d name.Digest) error {
 	_, err := guard(s, Delete, func() (struct{}, error) { return struct{}{}, s.under.Delete(ctx, d) })
 	return err
+}
+
+// Quarantine implements blob.Store.
+func (s *Store) Quarantine(ctx context.Context, was blob.Info) (bool, error) {
+	return guard(s, Quarantine, func() (bool, error) { return s.under.Quarantine(ctx, was) })
 }
 
 // List implements blob.Store.

@@ -59,7 +59,11 @@ func TestEveryOperationFails(t *testing.T) {
 		faultblob.Open:   func(s blob.Store) error { _, _, err := s.Open(ctx, d); return err },
 		faultblob.Stat:   func(s blob.Store) error { _, err := s.Stat(ctx, d); return err },
 		faultblob.Delete: func(s blob.Store) error { return s.Delete(ctx, d) },
-		faultblob.Begin:  func(s blob.Store) error { _, err := s.Begin(ctx, name.SHA256); return err },
+		faultblob.Quarantine: func(s blob.Store) error {
+			_, err := s.Quarantine(ctx, blob.Info{})
+			return err
+		},
+		faultblob.Begin: func(s blob.Store) error { _, err := s.Begin(ctx, name.SHA256); return err },
 		faultblob.Append: func(s blob.Store) error {
 			_, err := s.Append(ctx, blob.Upload{}, bytes.NewReader(nil), -1)
 			return err

@@ -3,6 +3,7 @@
 //	DIR/sha256/ab/abcd…   a blob, under the hexadecimal digits of its digest
 //	DIR/sha512/ab/abcd…
 //	DIR/uploads/<id>      the bytes of an upload that is not committed
+//	DIR/quarantine/…      damaged blobs that were taken out: ALGORITHM-DIGITS.TIME, the time in nanoseconds
 //
 // A file below sha256 or sha512 is complete and durable from the moment it has its name. Several processes of
 // one machine may use a directory concurrently: file locks guard uploads, and rename makes all other changes
@@ -65,6 +66,7 @@ func Open(dir string) (*Store, error) {
 }
 
 func (s *Store) uploadsDir() string                          { return s.dir + "/uploads" }
+func (s *Store) quarantineDir() string                       { return s.dir + "/quarantine" }
 func (s *Store) algorithmDir(a name.Algorithm) string        { return s.dir + "/" + string(a) }
 func (s *Store) prefixDir(a name.Algorithm, h string) string { return s.algorithmDir(a) + "/" + h[:2] }
 

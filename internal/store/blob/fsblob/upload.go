@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
@@ -75,8 +74,7 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	return blob.Upload{ID: u.ID, Size: u.Size + n, State: state}, nil
 }
 
-// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, also if the blob was already
-// stored, so that the garbage collector's grace period starts again. There is one exception to the contract: if
+// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, so that the garbage collector's grace period starts again. There is one exception to the contract: if
 // the folder of the blob cannot be synced after the rename (a broken disk), Commit returns an error although
 // the blob is whole and the upload no longer exists.
 func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit int64, want name.Digest) (info blob.Info, err error) {
@@ -109,7 +107,7 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	if got := h.digest(); got != want {
 		return blob.Info{}, fault.DigestInvalid.New("the content of the upload has the digest %s, not %s", got, want)
 	}
-	info, err = s.publish(f, size, want)
+	info, err = s.publish(f, want)
 	if err != nil {
 		return blob.Info{}, writeError("publishing blob "+want.String(), err)
 	}
@@ -128,23 +126,12 @@ func (s *Store) hasherFor(u blob.Upload, want name.Algorithm) (hasher, error) {
 	return h, nil
 }
 
-// publish renames the locked upload to the blob d, or drops the upload if the blob is already stored. A stored
-// blob with the wrong size (truncated by a disk error) is replaced. A blob that the garbage collector deletes
-// in the meantime is written again.
-func (s *Store) publish(f *uploadFile, size int64, d name.Digest) (blob.Info, error) {
+// publish renames the locked upload to the blob d. A blob that is already stored is replaced: its bytes may have
+// been damaged since they were written, and to read and hash them would take longer than to sync the new ones.
+func (s *Store) publish(f *uploadFile, d name.Digest) (blob.Info, error) {
 	path, now := s.blobPath(d), time.Now()
 	if err := s.makePrefixDir(d.Algorithm(), d.Hex()); err != nil {
 		return blob.Info{}, err
-	}
-	if err := os.Chtimes(path, time.Time{}, now); err == nil {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() == size {
-			f.moved = true
-			if err := os.Remove(f.Name()); err != nil {
-				return blob.Info{}, err
-			}
-			// The call that wrote the blob may not have synced the folder yet.
-			return blobInfo(d, info), durable.SyncDir(filepath.Dir(path))
-		}
 	}
 	if err := os.Chtimes(f.Name(), time.Time{}, now); err != nil {
 		return blob.Info{}, err

@@ -1,0 +1,50 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ecrin-dev/ecrin/internal/store/blob"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// ErrBytesLost is the error for a blob that the metadata has and whose bytes are missing or damaged: an internal error,
+// not one of the request. A push of the blob stores its bytes again.
+var ErrBytesLost = errors.New("the bytes of a recorded blob are lost")
+
+// DamagedBlobs returns how many damaged blobs this process has put into quarantine.
+func (s *Service) DamagedBlobs() uint64 { return s.damaged.Load() }
+
+// quarantine takes a blob with damaged bytes out of the store and logs that; cause says what is wrong with it.
+func (s *Service) quarantine(ctx context.Context, was blob.Info, cause error) error {
+	moved, err := s.blobs.Quarantine(context.WithoutCancel(ctx), was)
+	if moved {
+		s.damaged.Add(1)
+		s.log.ErrorContext(ctx, "a stored blob is damaged", "digest", was.Digest.String(), "error", cause, "quarantined", true)
+	}
+	return err
+}
+
+// SoundBlob returns the holding of a blob whose stored bytes have the recorded size.
+//
+// Errors: fault.BlobNotFound, also if the bytes are lost, so that the client sends them again.
+func (s *Service) SoundBlob(ctx context.Context, r meta.Repository, d name.Digest) (meta.Holding, error) {
+	h, err := s.meta.Holding(ctx, r.ID, d)
+	if err != nil {
+		return meta.Holding{}, err
+	}
+	return h, s.sound(ctx, h)
+}
+
+// sound compares the size of the stored bytes with the recorded one. Errors: fault.BlobNotFound if they differ.
+func (s *Service) sound(ctx context.Context, h meta.Holding) error {
+	info, err := s.blobs.Stat(ctx, h.Digest)
+	if err == nil && info.Size != h.Size {
+		err = fault.BlobNotFound.New("blob %s is unknown to this repository", h.Digest).
+			Because(fmt.Errorf("its file has %d bytes instead of %d", info.Size, h.Size))
+	}
+	return err
+}
