@@ -69,7 +69,7 @@ func fillPostgres(ctx context.Context, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(data)
-	s, err := meta.OpenPostgreSQL(ctx, meta.PostgreSQL{URL: secret.New(url), Dir: data, Now: time.Now, Patience: time.Second})
+	s, err := meta.OpenPostgreSQL(ctx, meta.PostgreSQL{URL: secret.New(url), Dir: data, Now: time.Now, Timeout: time.Second})
 	if err != nil {
 		return err
 	}
