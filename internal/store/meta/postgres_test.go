@@ -114,7 +114,7 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	s := openPostgres(t)
 	scan := regexp.MustCompile(`Seq Scan on (\w+)`)
-	sort := regexp.MustCompile(`^\s*(->  )?Sort `) // an incremental sort, of a few rows at a time in the order of an index, is none
+	sort := regexp.MustCompile(`^\s*(->  )?Sort  \(`) // an incremental sort, of a few rows at a time in the order of an index, is none
 	for _, text := range statements(t) {
 		plan, err := s.ExplainPostgreSQL(t.Context(), text)
 		if err != nil {
