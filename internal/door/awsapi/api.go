@@ -1,9 +1,10 @@
-// Package awsapi is the door of the signed APIs: ECR and ecrin's own service in JSON 1.1, IAM and STS in the query protocol.
+// Package awsapi serves the signed APIs: ECR and ecrin in JSON 1.1, IAM and STS in the query protocol.
 //
-// It keeps the codecs, the authentication of signatures, and the operation tables. A row of a table names an operation, the
-// action that it needs, for whom the action is reserved, the function that resolves its target and the function that does it;
-// both functions are of the typed services ecr, ecrin, iam and sts. [API.Do] is the one way through a row: the HTTP path
-// calls it, and so may other callers in this process.
+// It contains the codecs, the authentication of signatures and the operation tables. A row of a table holds an
+// operation, the IAM action for which the caller needs the permission, to whom the action is reserved, the function
+// that resolves the target and the function that does the operation. Both functions are in the packages ecr, ecrin, iam
+// and sts. All calls of operations are made by [API.Do]: those of HTTP requests, and those of other callers in this
+// process.
 package awsapi
 
 import (
@@ -32,7 +33,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// API answers signed requests. Safe for concurrent use.
+// API serves signed requests. It is safe for concurrent use.
 type API struct {
 	ecr      *ecr.Service
 	ecrin    *ecrin.Service
@@ -42,19 +43,20 @@ type API struct {
 	guard    *guard.Guard
 	trail    Trail
 	hosts    *endpoint.Map
-	lenient  bool
-	large    chan struct{}
+	lenient  bool          // ignores unknown members of inputs
+	large    chan struct{} // one element for each large body in memory
 }
 
 // Trail writes the audit trail.
 type Trail interface {
-	// Begin gives the context of a call that may change something: the change carries the call's line.
+	// Begin returns the context for a call. The transaction of the first change made with it also inserts the line of
+	// the call.
 	Begin(ctx context.Context, ev *guard.Event) context.Context
-	// End writes the line of a call that is over, unless a change has carried it.
+	// End writes the line of a call that has ended, unless the transaction of a change has inserted it.
 	End(ctx context.Context, ev *guard.Event)
 }
 
-// Options are what New needs.
+// Options holds the parameters of New.
 type Options struct {
 	ECR      *ecr.Service
 	Ecrin    *ecrin.Service
@@ -64,14 +66,15 @@ type Options struct {
 	Guard    *guard.Guard
 	Trail    Trail
 	Hosts    *endpoint.Map
-	// IgnoreUnknown accepts members that an operation does not have, instead of naming them in an error.
+	// IgnoreUnknown ignores members that an operation does not have. Otherwise they are errors.
 	IgnoreUnknown bool
 }
 
-// maxLargeBodies is how many requests with layer parts or manifests are held in memory at once; more wait.
+// maxLargeBodies is the maximum number of layer parts and manifests that are in memory at the same time. Further
+// requests wait.
 const maxLargeBodies = 6
 
-// New makes the door.
+// New returns an API.
 func New(o Options) *API {
 	return &API{
 		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
@@ -79,17 +82,17 @@ func New(o Options) *API {
 	}
 }
 
-// exchange is a request on its way to an operation.
+// exchange is one request and the state of its answer.
 type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	ev      *web.Event
 	service *service
-	op      *operation // nil before it is known
-	release func()
+	op      *operation // nil until it is known
+	release func()     // ends the claim of a large body
 }
 
-// Handle answers one request.
+// Handle serves one request.
 func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	x := &exchange{w: w, r: r, ev: ev, service: guessService(r), release: func() {}}
 	defer func() { x.release() }()
@@ -109,7 +112,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	}
 }
 
-// Refuse answers a request that is not to be served, in the form of the API that it seems to be for.
+// Refuse answers a request with err, in the form of the API that guessService returns.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
 	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
 	ev.Door, ev.Err = x.service.wire.Name, err
@@ -117,7 +120,7 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err 
 	x.service.fail(x, fault.From(err))
 }
 
-// guessService tells, before anything is verified, which API's form the answer should have.
+// guessService returns the API whose form the answer has as long as the signature has not been read.
 func guessService(r *http.Request) *service {
 	target := r.Header.Get("X-Amz-Target")
 	for _, s := range services {
@@ -138,7 +141,7 @@ func (a *API) serve(x *exchange) (any, error) {
 		return nil, err
 	}
 	if r.URL.Path != "/" && r.URL.Path != "" || r.Method != http.MethodPost && r.Method != http.MethodGet {
-		return nil, fault.UnknownOperation.New("%s %s is no operation of any API here; the registry's paths start with /v2/", r.Method, name.Clip(r.URL.Path))
+		return nil, fault.UnknownOperation.New("%s %s is not an operation of an API; the paths of the registry start with /v2/", r.Method, name.Clip(r.URL.Path))
 	}
 	sig, err := sigv4.Parse(r)
 	if errors.Is(err, fault.MissingCredentials) {
@@ -154,7 +157,8 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Before a large body takes a place: whoever has no key at all shall hold none.
+	// This check precedes the body, so that requests with an unknown access key cannot occupy the memory for large
+	// bodies.
 	if err := a.identity.Known(r.Context(), sig); err != nil {
 		return nil, err
 	}
@@ -175,8 +179,8 @@ func (a *API) serve(x *exchange) (any, error) {
 	return a.do(x, guard.Request{By: caller, Region: region, Host: host, From: x.ev.From}, in)
 }
 
-// serveUnsigned answers the operations that carry their own proof of who calls; every other request without a signature is
-// refused as one that lacks it. Source: STS API reference, AssumeRoleWithWebIdentity.
+// serveUnsigned serves a request without a signature: an operation whose input authenticates the caller. For every
+// other request it returns missing. Source: STS API reference, AssumeRoleWithWebIdentity.
 func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any, error) {
 	if x.service != stsService || host.Kind != endpoint.Any && host.Kind != stsService.host {
 		return nil, missing
@@ -203,7 +207,7 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	return a.do(x, guard.Request{Region: region, Host: host, From: x.ev.From}, in)
 }
 
-// do calls the operation that the request names.
+// do calls the operation of the request.
 func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) {
 	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in, Event: &x.ev.Event})
 	if err == nil {
@@ -212,7 +216,9 @@ func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) 
 	return out, err
 }
 
-// validate holds an input to the rules of the model. Errors: fault.InvalidParameter, fault.Validation.
+// validate checks an input against the model.
+//
+// Errors: *awswire.Violation, in the query protocol fault.Validation.
 func (s *service) validate(in awswire.Input) error {
 	err := in.Validate()
 	var broken *awswire.Violation
@@ -222,7 +228,9 @@ func (s *service) validate(in awswire.Input) error {
 	return err
 }
 
-// settle finds the API by the signature's service name, which must agree with the host.
+// settle sets the API of the request to that in the scope of the signature, which must be one of the host.
+//
+// Errors: fault.SignatureMismatch.
 func (x *exchange) settle(host endpoint.Host, sig *sigv4.Signature) error {
 	for _, s := range services {
 		if s.wire.SigningName != sig.Scope.Service {
@@ -237,7 +245,9 @@ func (x *exchange) settle(host endpoint.Host, sig *sigv4.Signature) error {
 	return fault.SignatureMismatch.New("Credential should be scoped to service 'ecr', 'sts' or 'ecrin', not to '%s'.", name.Clip(sig.Scope.Service))
 }
 
-// regionOf reads the region of the signature, which must be the host's where that has one.
+// regionOf returns the region in the scope of the signature, which must be that of the host if the host has one.
+//
+// Errors: fault.SignatureMismatch.
 func regionOf(host endpoint.Host, sig *sigv4.Signature) (name.Region, error) {
 	region, err := name.ParseRegion(sig.Scope.Region)
 	if err != nil {
@@ -249,30 +259,32 @@ func regionOf(host endpoint.Host, sig *sigv4.Signature) (name.Region, error) {
 	return region, nil
 }
 
-// Body limits in bytes. A part of 20 MiB is 28 MB in base64; a manifest of 4 MiB may be escaped to six times that, but
-// JSON text needs little escaping.
+// Maximum sizes of request bodies in bytes. A part of 20 MiB has 28 MB in base64. A manifest of 4 MiB has more in a
+// JSON string, in theory six times as many; but manifests are JSON, which needs little escaping.
 const (
-	partBody     = 32 << 20
-	manifestBody = 12 << 20
-	plainBody    = 1 << 20
+	maxPartBody     = 32 << 20
+	maxManifestBody = 12 << 20
+	maxPlainBody    = 1 << 20
 )
 
-// body reads the request's body; large ones wait for a place.
+// body reads the body of the request. A large body waits until fewer than maxLargeBodies are in memory.
+//
+// Errors: those of web.ReadBody.
 func (a *API) body(x *exchange) ([]byte, error) {
-	maxBytes := int64(plainBody)
+	maxBytes := int64(maxPlainBody)
 	target := x.r.Header.Get("X-Amz-Target")
 	switch {
 	case strings.HasSuffix(target, ".UploadLayerPart"):
-		maxBytes = partBody
+		maxBytes = maxPartBody
 	case strings.HasSuffix(target, ".PutImage"):
-		maxBytes = manifestBody
+		maxBytes = maxManifestBody
 	}
-	if maxBytes > plainBody && (x.r.ContentLength > plainBody || x.r.ContentLength < 0) {
+	if maxBytes > maxPlainBody && (x.r.ContentLength > maxPlainBody || x.r.ContentLength < 0) {
 		select {
 		case a.large <- struct{}{}:
 			x.release = func() { <-a.large }
 		case <-x.r.Context().Done():
-			return nil, fault.RequestTimeout.New("the client went away")
+			return nil, fault.RequestTimeout.New("the client disconnected")
 		}
 	}
 	return web.ReadBody(x.r, maxBytes)
@@ -281,18 +293,20 @@ func (a *API) body(x *exchange) ([]byte, error) {
 // service is one API: its wire form and its operations.
 type service struct {
 	wire       awswire.Service
-	host       endpoint.Kind // the named hosts it is served on
+	host       endpoint.Kind // kind of the host names on which it is served, besides those for all APIs
 	operations map[string]*operation
 	errors     map[string]awswire.Error
 }
 
-// read finds the operation and decodes its input.
+// read sets the operation of the exchange and decodes its input.
+//
+// Errors: fault.UnknownOperation, fault.UnsupportedOperation, fault.MalformedRequest, and those of package awswire.
 func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) {
 	opts := awswire.Options{IgnoreUnknown: a.lenient}
 	if s.wire.Protocol == "json" {
 		operation, ok := strings.CutPrefix(x.r.Header.Get("X-Amz-Target"), s.wire.TargetPrefix+".")
 		if x.op = s.operations[operation]; !ok || x.op == nil || x.r.Method != http.MethodPost {
-			return nil, fault.UnknownOperation.New("X-Amz-Target '%s' is no operation of %s", name.Clip(x.r.Header.Get("X-Amz-Target")), s.wire.ID)
+			return nil, fault.UnknownOperation.New("X-Amz-Target '%s' is not an operation of %s", name.Clip(x.r.Header.Get("X-Amz-Target")), s.wire.ID)
 		}
 		if err := x.built(); err != nil {
 			return nil, err
@@ -314,7 +328,7 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 	return in, awswire.DecodeQuery(form, in, opts)
 }
 
-// built notes the operation in the event and refuses one that ecrin does not have, before its input is looked at.
+// built sets the operation of the event. It refuses an operation that ecrin does not have, before its input is decoded.
 func (x *exchange) built() error {
 	x.ev.Operation = x.op.wire.Name
 	if x.op.resolve == nil {
@@ -323,7 +337,9 @@ func (x *exchange) built() error {
 	return nil
 }
 
-// formOf reads the parameters of a query-protocol request from its body, or from the address of a GET.
+// formOf returns the parameters of a request of the query protocol, from its body or from the URL of a GET.
+//
+// Errors: fault.MalformedRequest.
 func formOf(r *http.Request, body []byte) (url.Values, error) {
 	text := string(body)
 	if r.Method == http.MethodGet {
@@ -333,11 +349,12 @@ func formOf(r *http.Request, body []byte) (url.Values, error) {
 	}
 	form, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, fault.MalformedRequest.New("the parameters of the request cannot be read").Because(err)
+		return nil, fault.MalformedRequest.New("the parameters of the request cannot be parsed").Because(err)
 	}
 	return form, nil
 }
 
+// answer writes the output of an operation.
 func (s *service) answer(x *exchange, out any) error {
 	var b bytes.Buffer
 	var err error
@@ -351,6 +368,6 @@ func (s *service) answer(x *exchange, out any) error {
 	if err != nil {
 		return fmt.Errorf("encoding the answer of %s: %w", x.op.wire.Name, err)
 	}
-	_, _ = x.w.Write(b.Bytes()) // a client that has gone cannot be told
+	_, _ = x.w.Write(b.Bytes()) // fails only if the client has disconnected
 	return nil
 }

@@ -64,8 +64,8 @@ func TestAttack27ArnsOfOthers(t *testing.T) {
 	}
 }
 
-// Row 22: a right on one user, role or key is none on another, by whatever name: a rename needs the right on both names, and
-// a key is its owner's.
+// Row 22: a right on one user, role or key is none on another, by whatever name: a rename needs the right on both
+// names, and a key is its owner's.
 func TestAttack22RightsOfOthers(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

@@ -33,8 +33,8 @@ var models = map[string]struct {
 	"iam": {iamtypes.Service, iamtypes.Operations}, "ecrin": {ecrintypes.Service, ecrintypes.Operations},
 }
 
-// samples are values of members by their name on the wire, or by OPERATION.NAME. What they name exists, unless an operation
-// is to make it.
+// samples are values of members by their name on the wire, or by OPERATION.NAME. What they name exists, unless an
+// operation is to make it.
 func samples(key string) map[string]any {
 	const iam = "arn:aws:iam::" + home + ":"
 	d := digestOf(`{"seed":"a"}`)
@@ -210,8 +210,8 @@ var rootsOwn = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
 // vouched are operations that need no signature but a proof of their own, which the sample is not.
 var vouched = []string{"AssumeRoleWithWebIdentity"}
 
-// Rows 8, 24 and 26: users and role sessions with exactly the action of a row, or all but that, get from every operation what
-// the table says.
+// Rows 8, 24 and 26: users and role sessions with exactly the action of a row, or all but that, get from every
+// operation what the table says.
 func TestAttack24RightsMatrix(t *testing.T) {
 	t.Parallel()
 	m := newAPIMatrix(t)
@@ -261,8 +261,8 @@ func TestAttack24RightsMatrix(t *testing.T) {
 	}
 }
 
-// Rows 24 and 26: credentials that never were any, or are none any more, let no operation begin; temporary ones of a user call
-// no IAM; another account's root user and the operator stay in their own.
+// Rows 24 and 26: credentials that never were any, or are none any more, let no operation begin; temporary ones of a
+// user call no IAM; another account's root user and the operator stay in their own.
 func TestAttack24CredentialMatrix(t *testing.T) {
 	t.Parallel()
 	m := newAPIMatrix(t)

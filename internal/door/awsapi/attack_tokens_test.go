@@ -109,8 +109,8 @@ func TestAttack30SessionTokens(t *testing.T) {
 	s.get(signed).wants(t, "presigned, after its minute", "SignatureDoesNotMatch")
 }
 
-// Rows 26 and 27, with a user: what is signed for one service, region or host is not done by another, and what is in no table
-// is done by none.
+// Rows 26 and 27, with a user: what is signed for one service, region or host is not done by another, and what is in no
+// table is done by none.
 func TestAttack26ServicesAreApart(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -152,7 +152,8 @@ func TestAttack26ServicesAreApart(t *testing.T) {
 	}
 }
 
-// Row 19: the token of a page goes on with its own listing only: the same operation, the same account, the same filters.
+// Row 19: the token of a page goes on with its own listing only: the same operation, the same account, the same
+// filters.
 func TestAttack19PageTokens(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -227,7 +228,8 @@ func TestAttack19PageTokens(t *testing.T) {
 	}
 }
 
-// Row 31, through the door: what cannot be read as a policy is refused with its place and changes nothing, however it is bent.
+// Row 31, through the door: what cannot be read as a policy is refused with its place and changes nothing, however it
+// is bent.
 func TestAttack31BadPolicies(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -282,8 +284,8 @@ func TestAttack31BadPolicies(t *testing.T) {
 	}
 }
 
-// Row 31, through the door: the largest patterns that can be stored, against the longest texts that a request can have, are
-// decided as fast as others.
+// Row 31, through the door: the largest patterns that can be stored, against the longest texts that a request can have,
+// are decided as fast as others.
 func TestAttack31SlowPatterns(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

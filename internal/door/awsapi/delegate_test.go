@@ -7,9 +7,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must have.
-// Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup; service
-// authorization reference of IAM.
+// Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must
+// have. Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup;
+// service authorization reference of IAM.
 func TestDelegatedAdministration(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

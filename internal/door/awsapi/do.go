@@ -13,22 +13,24 @@ import (
 
 // Call is one call of an operation.
 type Call struct {
-	Service   string // the name of the API: ecr, sts, iam or ecrin
-	Operation string // as in the API, such as DescribeImages
-	// Request is who calls, and from where. The caller has been authenticated before. Operations that carry their own proof
-	// of who calls do not read Request.By: the token in their input is verified instead.
+	Service   string // name of the API: ecr, sts, iam or ecrin
+	Operation string // name of the operation, such as DescribeImages
+	// Request holds the caller, who has been authenticated, and the origin. Operations whose input authenticates the
+	// caller, such as AssumeRoleWithWebIdentity, ignore Request.By and verify the token in the input.
 	Request guard.Request
-	Input   awswire.Input // the type of the operation's request
-	// Event is what the audit trail keeps. The RequestID, the address and the agent are set by whoever calls Do, all else by Do.
+	Input   awswire.Input // of the input type of the operation
+	// Event is recorded in the audit trail. The caller of Do sets RequestID and From; Do sets the other fields.
 	Event *guard.Event
 }
 
-// Do is the one way to an operation, for the HTTP door, the console and tests alike: it checks the input by the rules of
-// the model, resolves the target once, has the guard decide, runs the operation on what was decided, and writes the audit
-// line. When the target changes between decision and action the call starts again.
+// Do calls an operation: it checks the input against the model, resolves the target once, decides, runs the operation
+// on the target of the decision, and writes the audit line. If the target changes between the decision and the action,
+// the call starts again. All calls of operations are made by Do.
 //
-// It returns the type of the operation's answer. Errors: fault.UnknownOperation, fault.UnsupportedOperation, *awswire.Violation,
-// those of guard.Guard.Decide and guard.Guard.Settled, and those of the operation.
+// It returns a value of the output type of the operation.
+//
+// Errors: fault.UnknownOperation, fault.UnsupportedOperation, *awswire.Violation, those of guard.Guard.Decide and
+// guard.Guard.Settled, and those of the operation.
 func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	s := serviceNamed(c.Service)
 	if s == nil || s.operations[c.Operation] == nil {
@@ -41,7 +43,7 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	if err := s.validate(c.Input); err != nil {
 		return nil, err
 	}
-	// What is not decided about, because the caller is unknown or the request cannot be read, has no line.
+	// A call that ends before the decision, because the caller is unknown or the input is invalid, has no audit line.
 	begun, returned := false, false
 	defer func() {
 		if c.Event.Err = err; !returned {
@@ -81,7 +83,7 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	return output, err
 }
 
-// fill gives the action of the row to the asks that have none, and the row's reservation to all.
+// fill sets the action of asks without one to that of the row, and the reservation of all asks to that of the row.
 func (op *operation) fill(asks []guard.Ask) []guard.Ask {
 	for i := range asks {
 		if asks[i].Action == "" {
@@ -93,17 +95,17 @@ func (op *operation) fill(asks []guard.Ask) []guard.Ask {
 }
 
 func (op *operation) unsupported() error {
-	return fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists those it has", op.wire.Name)
+	return fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists the operations that it has", op.wire.Name)
 }
 
 // resolved is the target of a call with the operation bound to it.
 type resolved struct {
 	asks   []guard.Ask
-	absent error
-	act    func(ctx context.Context, by identity.Caller) (any, error)
+	absent error                                                      // see guard.Target.Absent
+	act    func(ctx context.Context, by identity.Caller) (any, error) // does the operation
 }
 
-// bind makes the resolver of a row: on resolves the target, run acts on it.
+// bind returns the resolver of a row: of returns the service, on resolves the target, and run does the operation on it.
 func bind[S, In, T, Out any, P interface {
 	*In
 	awswire.Input

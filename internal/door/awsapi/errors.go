@@ -9,15 +9,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// form is what a protocol answers to a failure.
+// form is the wire form of a failure in a protocol.
 type form struct {
 	status int
-	name   string // of the exception or error; "" in jsonClasses for the name of the code followed by Exception
+	name   string // name of the exception or error; "" in jsonClasses: the name of the code followed by Exception
 }
 
-// jsonClasses are the forms of the JSON protocol. All that is the caller's doing has the status 400, authentication too: the
-// SDKs decide by the name, and 400 is what ECR was seen to answer.
-// Sources: ECR service model; AWS common errors; names seen in answers of JSON 1.1 services.
+// jsonClasses holds the wire forms of the classes in the JSON protocol. All failures that the caller causes have status
+// 400, including those of authentication: SDKs use the name, and ECR was observed to answer 400. Sources: ECR service
+// model; AWS common errors; names observed in answers of JSON 1.1 services.
 var jsonClasses = map[fault.Class]form{
 	fault.ClassInternal:        {http.StatusInternalServerError, "ServerException"},
 	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "ServerException"},
@@ -33,7 +33,8 @@ var jsonClasses = map[fault.Class]form{
 	fault.ClassInvalid:         {status: http.StatusBadRequest},
 }
 
-// jsonErrors are the forms of the JSON protocol that are not those of the code's class. Sources: as of jsonClasses.
+// jsonErrors holds the wire forms of the codes that differ from their class in the JSON protocol. Sources: those of
+// jsonClasses.
 var jsonErrors = map[fault.Code]form{
 	fault.MalformedRequest:        {http.StatusBadRequest, "SerializationException"},
 	fault.MethodNotAllowed:        {http.StatusBadRequest, "UnknownOperationException"},
@@ -59,7 +60,7 @@ var jsonErrors = map[fault.Code]form{
 	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
 }
 
-// jsonForm is the form of a code in the JSON protocol, whatever the operation.
+// jsonForm returns the wire form of a code in the JSON protocol, regardless of the operation.
 func jsonForm(c fault.Code) form {
 	if f, ok := jsonErrors[c]; ok {
 		return f
@@ -75,7 +76,8 @@ func jsonClassForm(c fault.Code) form {
 	return f
 }
 
-// common reports whether an operation may answer the code without declaring it. Source: ECR API reference, common errors.
+// common reports whether an operation may return the code without declaring it. Source: ECR API reference, common
+// errors.
 func common(c fault.Code) bool {
 	switch c {
 	case fault.MalformedRequest:
@@ -90,8 +92,8 @@ func common(c fault.Code) bool {
 	return true
 }
 
-// jsonName is the exception for a fault of an operation. A name that the operation does not declare becomes the general
-// one that it does.
+// jsonName returns the name of the exception for a code. If the operation does not declare it, jsonName returns a
+// general exception that the operation declares.
 func (x *exchange) jsonName(c fault.Code) string {
 	exception := jsonForm(c).name
 	if x.op == nil || common(c) || slices.Contains(x.op.wire.Errors, exception) {
@@ -105,7 +107,8 @@ func (x *exchange) jsonName(c fault.Code) string {
 	return "ServerException"
 }
 
-// queryClasses are the forms of the query protocol. Source: IAM and STS API references, common errors.
+// queryClasses holds the wire forms of the classes in the query protocol. Source: IAM and STS API references, common
+// errors.
 var queryClasses = map[fault.Class]form{
 	fault.ClassInternal:        {http.StatusInternalServerError, "InternalFailure"},
 	fault.ClassUnavailable:     {http.StatusServiceUnavailable, "ServiceUnavailable"},
@@ -121,8 +124,9 @@ var queryClasses = map[fault.Class]form{
 	fault.ClassInvalid:         {http.StatusBadRequest, "ValidationError"},
 }
 
-// queryErrors are the forms of the query protocol that are not those of the code's class. IAM and STS have names of their own
-// for what does not exist and what is in conflict; the other codes of these classes are of ECR.
+// queryErrors holds the wire forms of the codes that differ from their class in the query protocol. IAM and STS have
+// specific names for codes of the classes not found and conflict; the other codes of these classes occur only in ECR.
+//
 // Sources: IAM and STS service models, the errors of the operations.
 var queryErrors = map[fault.Code]form{
 	fault.MalformedRequest:            {http.StatusBadRequest, "MalformedQueryString"},
@@ -151,7 +155,7 @@ var queryErrors = map[fault.Code]form{
 	fault.InvalidAuthorizationMessage: {http.StatusBadRequest, "InvalidAuthorizationMessageException"},
 }
 
-// queryForm is the form of a code in the query protocol.
+// queryForm returns the wire form of a code in the query protocol.
 func queryForm(c fault.Code) form {
 	if f, ok := queryErrors[c]; ok {
 		return f
@@ -159,6 +163,7 @@ func queryForm(c fault.Code) form {
 	return queryClasses[c.Class()]
 }
 
+// fail writes the answer to a failed request.
 func (s *service) fail(x *exchange, e *fault.Error) {
 	message := e.Public
 	if e.Code == fault.Internal {
@@ -179,14 +184,14 @@ func (s *service) fail(x *exchange, e *fault.Error) {
 		x.w.Header()["Content-Type"] = []string{"text/xml"}
 		err = awswire.EncodeQueryError(&b, s.wire.Namespace, status < 500, f.name, message, x.ev.RequestID)
 	}
-	if err != nil { // fields are texts and numbers
+	if err != nil { // cannot happen: fields are strings and numbers
 		x.ev.Err = err
 	}
 	x.w.WriteHeader(status)
-	_, _ = x.w.Write(b.Bytes()) // a client that has gone cannot be told
+	_, _ = x.w.Write(b.Bytes()) // fails only if the client has disconnected
 }
 
-// members keeps those fields of a fault that the exception has in the model.
+// members returns the fields of an error that the exception has in the model.
 func (s *service) members(exception string, fields map[string]any) map[string]any {
 	kept := map[string]any{}
 	for _, m := range s.errors[exception].Members {

@@ -12,12 +12,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// faultsFile has a block for each code: the answers of the JSON and the query protocol, and the exceptions of the operations of
-// ECR, each with the number of operations that answer it.
+// faultsFile has a block for each code: the answers of the JSON and the query protocol, and the exceptions of the
+// operations of ECR, each with the number of operations that answer it.
 const faultsFile = "testdata/faults.txt"
 
-// TestEveryFaultOnTheWire holds the answer to every code. A new code needs a block in the file, and a block that changes is a
-// change that clients see.
+// TestEveryFaultOnTheWire holds the answer to every code. A new code needs a block in the file, and a block that
+// changes is a change that clients see.
 func TestEveryFaultOnTheWire(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(faultsFile)

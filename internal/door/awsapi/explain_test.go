@@ -173,8 +173,8 @@ func TestExplainAccessRefuses(t *testing.T) {
 	}
 }
 
-// Policies of an account are shown to those who may ask in it, and to the operator; whether a principal of another account
-// exists is not told.
+// Policies of an account are shown to those who may ask in it, and to the operator; whether a principal of another
+// account exists is not told.
 func TestExplainAccessNeedsBothAccounts(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

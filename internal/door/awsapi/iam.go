@@ -11,7 +11,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 )
 
-// iamService: every action has the name of its operation. Source: service authorization reference of IAM.
+// iamService is the IAM API. The action of every operation has its name. Source: service authorization reference of
+// IAM.
 var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations, iamtypes.Errors,
 	iamOp("CreateUser", iam.OnNewUser, (*iam.Service).CreateUser),
 	iamOp("GetUser", iam.OnUserOrCaller, (*iam.Service).GetUser),
@@ -119,7 +120,7 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 	iamOp("SimulatePrincipalPolicy", iam.OnPolicySource, (*iam.Service).SimulatePrincipalPolicy),
 )
 
-// iamOp makes a row of IAM, whose condition keys are the same for all operations that have their members.
+// iamOp returns a row of IAM. The condition keys of its asks follow from the members of the input; see iam.WithKeys.
 func iamOp[In, T, Out any, P interface {
 	*In
 	awswire.Input

@@ -15,26 +15,26 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 )
 
-// operation is one row: what is asked, with which right, on what, and who does it. A row without resolve is an operation of
-// the model that ecrin does not have yet.
+// operation is one operation of an API. If resolve is nil, the model has the operation and ecrin does not.
 type operation struct {
 	wire     awswire.Operation
-	action   string         // IAM action; "" when the identity alone is enough
-	reserved guard.Reserved // for whom, whatever policies say
-	unsigned bool           // the request carries its own proof of who calls; a signature beside it is ignored
+	action   string         // IAM action; "" if the operation requires only an authenticated caller
+	reserved guard.Reserved // to whom the action is reserved, independent of policies
+	unsigned bool           // the input authenticates the caller; a signature is ignored
 	resolve  resolver
-	quiet    func(by identity.Caller, in awswire.Input) bool // whether a call has no audit line; nil for never
+	quiet    func(by identity.Caller, in awswire.Input) bool // reports whether a call has no audit line; nil for never
 }
 
-// resolver resolves the target of a call. Of an operation that is not signed it also sets who calls.
+// resolver resolves the target of a call. The resolver of an unsigned operation also sets the caller in the request.
 type resolver func(*API, context.Context, *guard.Request, awswire.Input) (resolved, error)
 
+// row is one row of an operation table.
 type row struct {
 	name string
 	op   operation
 }
 
-// ecrOp makes a row of ECR.
+// ecrOp returns a row of ECR.
 func ecrOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
@@ -42,7 +42,7 @@ func ecrOp[In, T, Out any, P interface {
 	return row{name, operation{action: action, resolve: bind[ecr.Service, In, T, Out, P](func(a *API) *ecr.Service { return a.ecr }, on, run)}}
 }
 
-// ecrinOp makes a row of ecrin's own service.
+// ecrinOp returns a row of ecrin.
 func ecrinOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
@@ -50,7 +50,7 @@ func ecrinOp[In, T, Out any, P interface {
 	return row{name, operation{action: "ecrin:" + name, reserved: reserved, resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service { return a.ecrin }, on, run)}}
 }
 
-// stsOp makes a row of STS.
+// stsOp returns a row of STS.
 func stsOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
@@ -95,13 +95,13 @@ var stsService = newService(ststypes.Service, endpoint.STS, ststypes.Operations,
 	assumeRoleWithWebIdentity,
 	stsOp("GetFederationToken", "sts:GetFederationToken", sts.OnFederation, onNothing((*sts.Service).GetFederationToken)),
 	stsOp("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", onCaller, onNothing((*sts.Service).DecodeAuthorizationMessage)),
-	// These need no permission, and the first cannot be denied. Source: STS API reference.
+	// These need no permission, and policies cannot deny GetCallerIdentity. Source: STS API reference.
 	stsOp("GetCallerIdentity", "", onCaller, onNothing((*sts.Service).GetCallerIdentity)),
 	stsOp("GetSessionToken", "", onCaller, onNothing((*sts.Service).GetSessionToken)),
 	stsOp("GetAccessKeyInfo", "", onCaller, onNothing((*sts.Service).GetAccessKeyInfo)),
 )
 
-// assumeRoleWithWebIdentity is not signed: who calls is whoever the identity provider's token vouches for.
+// assumeRoleWithWebIdentity is not signed: the caller is the subject of the token of the identity provider.
 var assumeRoleWithWebIdentity = row{"AssumeRoleWithWebIdentity", operation{
 	action: "sts:AssumeRoleWithWebIdentity", unsigned: true,
 	resolve: func(a *API, ctx context.Context, req *guard.Request, input awswire.Input) (resolved, error) {
@@ -115,12 +115,12 @@ var assumeRoleWithWebIdentity = row{"AssumeRoleWithWebIdentity", operation{
 	},
 }}
 
-// onCaller resolves the caller itself, for operations of any service that have no resource.
+// onCaller resolves the target of an operation without a resource.
 func onCaller[S, In any](_ *S, _ context.Context, req guard.Request, _ *In) (guard.Target[guard.Nothing], error) {
 	return guard.OnCaller(req), nil
 }
 
-// onNothing makes the function of a row of an operation that acts on no target.
+// onNothing adapts an operation without a target to the signature that rows need.
 func onNothing[S, In, Out any](run func(*S, context.Context, identity.Caller, *In) (*Out, error)) func(*S, context.Context, identity.Caller, guard.Nothing, *In) (*Out, error) {
 	return func(s *S, ctx context.Context, by identity.Caller, _ guard.Nothing, in *In) (*Out, error) {
 		return run(s, ctx, by, in)
@@ -151,13 +151,14 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
 )
 
-// quiet marks an operation some of whose calls have no audit line.
+// quiet returns the row with the condition under which a call has no audit line.
 func quiet(r row, when func(by identity.Caller, in awswire.Input) bool) row {
 	r.op.quiet = when
 	return r
 }
 
-// followsTrail tells whether the operator reads on in the audit trail: its own lines would otherwise be what it finds there.
+// followsTrail reports whether the operator reads a further page of the audit trail. Such calls have no audit line,
+// because following the trail would otherwise add a line for each page.
 func followsTrail(by identity.Caller, in awswire.Input) bool {
 	list, ok := in.(*ecrintypes.ListAuditEventsRequest)
 	return ok && by.Kind == identity.Operator && list.NextToken != ""
@@ -165,7 +166,7 @@ func followsTrail(by identity.Caller, in awswire.Input) bool {
 
 var services = []*service{ecrService, stsService, iamService, ecrinService}
 
-// serviceNamed finds an API by its name; nil when there is none.
+// serviceNamed returns the API with the given name, or nil.
 func serviceNamed(name string) *service {
 	for _, s := range services {
 		if s.wire.Name == name {
@@ -175,8 +176,8 @@ func serviceNamed(name string) *service {
 	return nil
 }
 
-// newService joins the rows with the model's table; operations of the model without a row are kept as unsupported, and a
-// row without an operation of the model is a programmer's mistake.
+// newService returns an API with the operations of the model and the rows of the table. An operation without a row is
+// unsupported. newService panics if a row has no operation in the model or appears twice.
 func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswire.Operation, errs map[string]awswire.Error, rows ...row) *service {
 	s := &service{wire: wire, host: host, operations: map[string]*operation{}, errors: errs}
 	for operationName, w := range model {
@@ -185,7 +186,7 @@ func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswi
 	for _, r := range rows {
 		have := s.operations[r.name]
 		if have == nil || have.resolve != nil {
-			panic("awsapi: " + r.name + " is not in the model, or stands twice in the table")
+			panic("awsapi: " + r.name + " is not in the model or has two rows in the table")
 		}
 		r.op.wire = have.wire
 		*have = r.op
@@ -193,7 +194,7 @@ func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswi
 	return s
 }
 
-// Reserved tells for whom an action of the tables is reserved, for explanations.
+// Reserved returns to whom an action is reserved in the tables; guard.ForPolicies for an unknown action.
 func Reserved(action string) guard.Reserved {
 	for _, s := range services {
 		for _, o := range s.operations {
@@ -205,14 +206,14 @@ func Reserved(action string) guard.Reserved {
 	return guard.ForPolicies
 }
 
-// Status is one operation of a model and whether it is built, for the documentation.
+// Status is the state of an operation for the documentation.
 type Status struct {
 	Name   string
-	Action string // "" when none is needed or it is not built
-	Built  bool
+	Action string // "" if the operation needs no permission or is not built
+	Built  bool   // ecrin has the operation
 }
 
-// ECROperations lists the operations of the ECR API in the model's order.
+// ECROperations returns the operations of the ECR API in the order of the model.
 func ECROperations() []Status {
 	var all []Status
 	for _, operationName := range ecrtypes.OperationNames {

@@ -13,8 +13,8 @@ func policyFor(principal string) string {
 	return `{"Version":"2012-10-17","Statement":[{"Sid":"Pull","Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
 }
 
-// Contract 5.5: principals that do not exist are refused; those that do are bound, and shown by their unique id once they
-// are gone.
+// Contract 5.5: principals that do not exist are refused; those that do are bound, and shown by their unique id once
+// they are gone.
 func TestContract55Principals(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

@@ -13,10 +13,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 )
 
-// reading are how the names of operations that change nothing begin.
+// reading holds the prefixes of the names of read-only operations.
 var reading = []string{"Get", "List", "Describe", "BatchGet", "BatchCheck", "Simulate", "Decode", "Explain", "AssumeRole"}
 
-// describe records for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
+// describe sets the record of the event before the decision. Source: ECR user guide, logging with CloudTrail.
 func (s *service) describe(ev *guard.Event, op *operation, req guard.Request, in awswire.Input) {
 	ev.Record = guard.Record{
 		Source: s.wire.Name + ".amazonaws.com", Name: op.wire.Name, Region: req.Region, Caller: req.By, Owner: req.Owner(),
@@ -30,7 +30,7 @@ func (s *service) describe(ev *guard.Event, op *operation, req guard.Request, in
 	}
 }
 
-// digestOf is the digest that an answer tells of, for the log; "" for none.
+// digestOf returns the digest in an answer, for the log; "" if it has none.
 func digestOf(out any) string {
 	switch v := out.(type) {
 	case *ecrtypes.PutImageResponse:
@@ -43,12 +43,13 @@ func digestOf(out any) string {
 	return ""
 }
 
-// unrecorded are members that the trail does not keep: secrets, the bytes of layers, and places in lists.
+// unrecorded holds the members that the audit trail does not contain: secrets, the bytes of layers, and page tokens.
 var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
 }
 
-// paramsOf are the members of a request that are set, with small first letters as CloudTrail has them.
+// paramsOf returns the members of an input that are set. The first letters of their names are lower case, as in
+// CloudTrail.
 func paramsOf(v reflect.Value) audit.Params {
 	var p audit.Params
 	for i := range v.NumField() {

@@ -62,7 +62,8 @@ var update = flag.Bool("update", false, "write docs/ecr-operations.md anew")
 
 const operationsPage = "../../../docs/ecr-operations.md"
 
-// TestOperationsPage keeps docs/ecr-operations.md as the dispatch table has it: go test ./internal/door/awsapi -run Page -update.
+// TestOperationsPage keeps docs/ecr-operations.md as the dispatch table has it: go test ./internal/door/awsapi -run
+// Page -update.
 func TestOperationsPage(t *testing.T) {
 	want := operationsText()
 	if *update {

@@ -2,8 +2,8 @@ package awsapi_test
 
 import "testing"
 
-// A new entity is decided about by the path that it gets, and not by that of a namesake: the namesake could be deleted between
-// the decision and the action, which would then make an entity that nothing allowed.
+// A new entity is decided about by the path that it gets, and not by that of a namesake: the namesake could be deleted
+// between the decision and the action, which would then make an entity that nothing allowed.
 func TestNewEntityIsDecidedByItsOwnPath(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
