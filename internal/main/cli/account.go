@@ -16,7 +16,7 @@ import (
 func (c *commands) account() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "account", Short: "Create, list and delete accounts and their root keys",
-		Long: "Accounts are 12-digit AWS accounts of this installation; each has a registry in every region.\nThe commands talk to the running server of --data, as its operator.",
+		Long: "Accounts are 12-digit AWS accounts of this installation; each has a registry in every region.\nThe commands call the running server of --data as its operator.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.accountCreate(), c.accountList(), c.accountDelete(), c.accountKeys())
@@ -29,11 +29,11 @@ func (c *commands) jsonFlag(cmd *cobra.Command) *bool {
 
 func (c *commands) accountCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Make an account with one root key",
-		Long:    "Make an account with one root key and print its id. Without ACCOUNT, 12 digits are drawn.",
+		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Create an account with one root key",
+		Long:    "Create an account with one root key and print its id. Without ACCOUNT, the id is random.",
 		Example: "  ecrin account create 111122223333 --alias payments\n  eval \"$(ecrin env --account 111122223333)\"",
 	}
-	alias := cmd.Flags().String("alias", "", "a name for people: lower-case letters, digits and hyphens")
+	alias := cmd.Flags().String("alias", "", "a name for the account: lower-case letters, digits and hyphens")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
@@ -55,7 +55,7 @@ func (c *commands) accountCreate() *cobra.Command {
 			return c.printJSON(out)
 		}
 		fmt.Fprintln(c.Out, out.Account.AccountId)
-		c.say("account %s is there; its keys: eval \"$(ecrin env --account %s)\"", out.Account.AccountId, out.Account.AccountId)
+		c.say("created account %s; to use its keys: eval \"$(ecrin env --account %s)\"", out.Account.AccountId, out.Account.AccountId)
 		return nil
 	}
 	return cmd
@@ -94,9 +94,9 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (c *commands) accountDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete ACCOUNT", Args: exactly("ACCOUNT"), Short: "Delete an account, its keys and tokens",
-		Long: "Delete an account, its keys and tokens; they end at once. An account with repositories is refused unless --force,\nwhich deletes them too.",
+		Long: "Delete an account, its keys and tokens, which are refused from then on. An account with repositories is only deleted\nwith --force, which deletes the repositories too.",
 	}
-	force := cmd.Flags().Bool("force", false, "delete its repositories too")
+	force := cmd.Flags().Bool("force", false, "delete the repositories of the account too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -106,7 +106,7 @@ func (c *commands) accountDelete() *cobra.Command {
 		if err := s.Call(cmd.Context(), "DeleteAccount", &ecrintypes.DeleteAccountRequest{AccountId: args[0], Force: force}, &out); err != nil {
 			return err
 		}
-		c.say("account %s is gone", out.Account.AccountId)
+		c.say("deleted account %s", out.Account.AccountId)
 		return nil
 	}
 	return cmd
@@ -118,7 +118,7 @@ func (c *commands) accountKeys() *cobra.Command {
 	cmd.Long = "Without a verb, list the keys of an account."
 	cmd.AddCommand(c.keysList(), c.keysCreate(),
 		c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE, "Make an inactive key ACTIVE again"),
-		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE, "Make a key INACTIVE; what was got with it ends at once"),
+		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE, "Make a key INACTIVE; requests and tokens of the key are refused from then on"),
 		c.keysDelete())
 	return cmd
 }
@@ -156,8 +156,8 @@ func first(args []string) string {
 
 func (c *commands) keysCreate() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Make one more key; an account has at most two",
-		Long: "Make one more key and print it with its secret. To rotate: create, change the clients, disable the old key, delete it.",
+		Use: "create [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "Create another key; an account has at most two",
+		Long: "Create another key and print it with its secret. To rotate: create, change the clients, disable the old key, delete it.",
 	}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -196,7 +196,7 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 }
 
 func (c *commands) keysDelete() *cobra.Command {
-	cmd := &cobra.Command{Use: "delete KEY", Args: exactly("KEY"), Short: "Delete a key; what was got with it ends at once"}
+	cmd := &cobra.Command{Use: "delete KEY", Args: exactly("KEY"), Short: "Delete a key; requests and tokens of the key are refused from then on"}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -206,13 +206,13 @@ func (c *commands) keysDelete() *cobra.Command {
 		if err := s.Call(cmd.Context(), "DeleteAccessKey", &ecrintypes.DeleteAccessKeyRequest{AccessKeyId: args[0]}, &out); err != nil {
 			return err
 		}
-		c.say("key %s is gone", args[0])
+		c.say("deleted key %s", args[0])
 		return nil
 	}
 	return cmd
 }
 
-// exactly asks for one argument and names it when it is missing.
+// exactly requires one argument and names it in the error.
 func exactly(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
@@ -222,11 +222,11 @@ func exactly(what string) cobra.PositionalArgs {
 	}
 }
 
-// atMostOne is for one argument that may be left out.
+// atMostOne allows one optional argument and names it in the error.
 func atMostOne(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > 1 {
-			return usageError{fmt.Errorf("at most one %s is taken, got %d arguments", what, len(args))}
+			return usageError{fmt.Errorf("at most one %s is allowed, got %d arguments", what, len(args))}
 		}
 		return nil
 	}

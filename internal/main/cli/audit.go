@@ -16,47 +16,47 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 )
 
-// followEvery is how often ecrin audit --follow asks for what is new.
-const followEvery = time.Second
+// followInterval is the time between two calls of ecrin audit --follow when there are no new events.
+const followInterval = time.Second
 
-// auditPage is how many events one call asks for at most.
-const auditPage = 1000
+// maxAuditPage limits the events of one call.
+const maxAuditPage = 1000
 
-// trailQuestion is what ecrin audit asks for.
-type trailQuestion struct {
+// auditQuery holds the flags of ecrin audit, and the request that they describe.
+type auditQuery struct {
 	in              ecrintypes.ListAuditEventsRequest
 	since, until    string
 	denied, changes bool
 	follow, asJSON  bool
 	limit, shown    int
-	shared          audit.ID // of the event that was shown last
+	shared          audit.ID // SharedEventID of the last printed event
 	now             time.Time
 }
 
-const auditHelp = `Print the audit trail: who asked for what, on which resource, and what the answer was. Every decision of the
-server has its event, with docker as with the APIs: logins, pulls, pushes, calls of ECR, IAM and STS, ecrin's own.
+const auditHelp = `Print the audit trail: which principal called which operation on which resource, and with what result. Every decision
+of the server has an event, for docker as for the APIs: logins, pulls, pushes, calls of ECR, IAM, STS and ecrin.
 
-An event is one line: the time it was answered (UTC), the request id, who asked, the operation of the API, what it was
-done on, and "ok" or why not. The newest come first. With --follow the oldest come first, and the command goes on to
-print what happens until it is stopped; without --since it begins now.
+An event is one line: the time of the response (UTC), the request id, the caller, the operation of the API, the resource,
+and "ok" or the reason of the failure. The newest events are printed first. With --follow the oldest are printed first,
+and the command prints new events until it is stopped; without --since it starts with events from now on.
 
---since and --until take a time back from now (90s, 30m, 12h, 7d), a day (2026-08-01), or a time as the trail prints it
-(2026-08-01T12:00:00Z). --principal takes a part of an ARN, of a session also of its role's, or a whole user name,
-unique id or access key. --resource takes a part of an ARN, such as repository/team/app. --event takes the name of an
-operation. Of several conditions all must hold.
+--since and --until accept a duration before now (90s, 30m, 12h, 7d), a day (2026-08-01), or a time as the trail prints
+it (2026-08-01T12:00:00Z). --principal accepts a part of an ARN, for a session also of the ARN of its role, or a whole
+user name, unique id or access key. --resource accepts a part of an ARN, such as repository/team/app. --event accepts the
+name of an operation. An event must match all flags.
 
-What docker does has the names that the ECR API has for it: BatchGetImage is a manifest that was pulled,
-GetDownloadUrlForLayer a layer; InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and MountLayer are layers that
-were pushed, PutImage a manifest. An event between two accounts stands in the trail of each. It is shown once, unless
---json or --account is given.
+Requests of docker have the names of the corresponding operations of the ECR API: BatchGetImage is the pull of a
+manifest, GetDownloadUrlForLayer of a layer; InitiateLayerUpload, UploadLayerPart, CompleteLayerUpload and MountLayer
+belong to the push of a layer, PutImage is the push of a manifest. An event that concerns two accounts is in the trails
+of both. It is printed once, unless --json or --account is given.
 
---json prints the lines as they are in the files DATA/audit/*.ndjson, in the shape of CloudTrail. A denied event has the
-reasons of the decision in them; ` + "`ecrin explain REQUEST-ID`" + ` tells them in words.`
+--json prints the lines as they are in the files DATA/audit/*.ndjson, in the format of CloudTrail. A denied event contains
+the reasons of the decision; ` + "`ecrin explain REQUEST-ID`" + ` prints them as text.`
 
 func (c *commands) audit() *cobra.Command {
-	q := trailQuestion{now: time.Now()}
+	q := auditQuery{now: time.Now()}
 	cmd := &cobra.Command{
-		Use: "audit", Args: cobra.NoArgs, Short: "Show who did what, and what was denied", Long: auditHelp,
+		Use: "audit", Args: cobra.NoArgs, Short: "Print the audit trail: requests, their callers and results", Long: auditHelp,
 		Example: "  ecrin audit --denied --since 1h\n" +
 			"  ecrin audit --changes --principal role/ci --since 2026-08-01\n" +
 			"  ecrin audit --resource repository/team/app --event PutImage --limit 0\n" +
@@ -65,17 +65,17 @@ func (c *commands) audit() *cobra.Command {
 	}
 	c.dataFlag(cmd)
 	f := cmd.Flags()
-	f.BoolVarP(&q.follow, "follow", "f", false, "oldest first, and go on with what happens")
-	f.StringVar(&q.since, "since", "", "from this `time` on: 1h, 2026-08-01, 2026-08-01T12:00:00Z")
-	f.StringVar(&q.until, "until", "", "before this `time`")
-	f.StringVar(&q.in.Principal, "principal", "", "by this `principal`: a part of its ARN; its name, id or access key")
-	f.StringVar(&q.in.EventName, "event", "", "of this `operation`, such as PutImage")
-	f.StringVar(&q.in.Resource, "resource", "", "on a resource with this `text` in its ARN")
-	f.StringVar(&q.in.RequestId, "request-id", "", "with this `id`, as answers and logs have it")
-	f.StringVar(&q.in.AccountId, "account", "", "in the trail of this `account` (of all without it)")
-	f.BoolVar(&q.denied, "denied", false, "only what was denied")
-	f.BoolVar(&q.changes, "changes", false, "only what changes something")
-	f.IntVar(&q.limit, "limit", 50, "at most so `many`, 0 for all; with --follow all without it")
+	f.BoolVarP(&q.follow, "follow", "f", false, "print the oldest events first, then new events as they happen")
+	f.StringVar(&q.since, "since", "", "events from this `time` on: 1h, 2026-08-01, 2026-08-01T12:00:00Z")
+	f.StringVar(&q.until, "until", "", "events before this `time`")
+	f.StringVar(&q.in.Principal, "principal", "", "events of this `principal`: a part of its ARN; its name, id or access key")
+	f.StringVar(&q.in.EventName, "event", "", "events of this `operation`, such as PutImage")
+	f.StringVar(&q.in.Resource, "resource", "", "events on a resource with this `text` in its ARN")
+	f.StringVar(&q.in.RequestId, "request-id", "", "events of the request with this `id`, as in responses and logs")
+	f.StringVar(&q.in.AccountId, "account", "", "events in the trail of this `account` (default: all accounts)")
+	f.BoolVar(&q.denied, "denied", false, "only denied requests")
+	f.BoolVar(&q.changes, "changes", false, "only requests that change something")
+	f.IntVar(&q.limit, "limit", 50, "at most this `number` of events, 0 for all; with --follow the default is all")
 	f.BoolVar(&q.asJSON, "json", false, "print JSON, one line for each event")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if q.follow && !cmd.Flags().Changed("limit") {
@@ -93,13 +93,13 @@ func (c *commands) audit() *cobra.Command {
 	return cmd
 }
 
-// check makes the request of the flags.
-func (q *trailQuestion) check() error {
+// check checks the flags and sets the members of the request.
+func (q *auditQuery) check() error {
 	switch {
 	case q.follow && q.until != "":
-		return errors.New("--follow goes on without end: it takes no --until")
+		return errors.New("--follow prints new events without end: it cannot be used with --until")
 	case q.limit < 0:
-		return errors.New("--limit is 0 or more")
+		return errors.New("--limit must be 0 or more")
 	}
 	if q.follow && q.since == "" {
 		q.since = "0s"
@@ -128,7 +128,7 @@ func (q *trailQuestion) check() error {
 	return nil
 }
 
-// momentOf reads a time, or how long before now it is. Events have whole seconds, so times have too.
+// momentOf parses a time, or a duration before now. The result has whole seconds, like the times of events.
 func momentOf(text string, now time.Time) (time.Time, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
@@ -143,14 +143,14 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 			return t.Truncate(time.Second), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-08-01T12:00:00Z or 2026-08-01 nor a span such as 30m, 12h or 7d", text)
+	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-08-01T12:00:00Z or 2026-08-01 nor a duration such as 30m, 12h or 7d", text)
 }
 
-// printTrail asks page by page, with --follow for ever.
-func (c *commands) printTrail(ctx context.Context, s *client.Client, q *trailQuestion) error {
+// printTrail prints the events page by page; with --follow it returns only when ctx ends, or after an error.
+func (c *commands) printTrail(ctx context.Context, s *client.Client, q *auditQuery) error {
 	for {
-		maxResults := int32(auditPage)
-		if left := q.limit - q.shown; q.limit > 0 && left < auditPage {
+		maxResults := int32(maxAuditPage)
+		if left := q.limit - q.shown; q.limit > 0 && left < maxAuditPage {
 			maxResults = int32(left)
 		}
 		q.in.MaxResults = &maxResults
@@ -174,7 +174,7 @@ func (c *commands) printTrail(ctx context.Context, s *client.Client, q *trailQue
 			return nil
 		case q.follow && len(page.Events) == 0:
 			select {
-			case <-time.After(followEvery):
+			case <-time.After(followInterval):
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -182,8 +182,8 @@ func (c *commands) printTrail(ctx context.Context, s *client.Client, q *trailQue
 	}
 }
 
-// printEvent prints one event: the line as it is, or in short.
-func (c *commands) printEvent(q *trailQuestion, line string) error {
+// printEvent prints one event: the line itself with --json, its short form otherwise.
+func (c *commands) printEvent(q *auditQuery, line string) error {
 	text := line
 	if !q.asJSON {
 		r, err := audit.Parse([]byte(line))
@@ -191,7 +191,7 @@ func (c *commands) printEvent(q *trailQuestion, line string) error {
 			return err
 		}
 		if r.SharedEventID != (audit.ID{}) && r.SharedEventID == q.shared {
-			return nil // the line of the other account
+			return nil // the line of the other account is already printed
 		}
 		q.shared = r.SharedEventID
 		text = eventLine(&r)

@@ -10,17 +10,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// eventLine is an event in short: time, request id, caller, operation, resource, result; columns by two spaces or more.
+// eventLine returns the short form of an event: time, request id, caller, operation, resource and result, in columns
+// that are separated by two spaces or more.
 func eventLine(r *audit.Record) string {
 	result := "ok"
 	if r.ErrorCode != "" {
 		result = reason(r)
 	}
-	return harmless(fmt.Sprintf("%s  %-36s  %-32s  %-26s  %-44s  %s", stamp(r.Time), orDash(r.RequestID), callerName(r), orDash(r.Name), resourceName(r), result))
+	return printable(fmt.Sprintf("%s  %-36s  %-32s  %-26s  %-44s  %s", stamp(r.Time), orDash(r.RequestID), callerName(r), orDash(r.Name), resourceName(r), result))
 }
 
-// callerName is ACCOUNT/user/alice, ACCOUNT/assumed-role/ci/build-7, ACCOUNT/root, operator, anonymous; of who comes with a
-// token of an identity provider its unique id.
+// callerName returns ACCOUNT/user/alice, ACCOUNT/assumed-role/ci/build-7, ACCOUNT/root, operator or anonymous; for a
+// caller with a token of an identity provider the unique id.
 func callerName(r *audit.Record) string {
 	i := &r.Identity
 	account, _, rest := splitARN(i.ARN)
@@ -35,8 +36,8 @@ func callerName(r *audit.Record) string {
 	return account + "/" + rest
 }
 
-// resourceName is ACCOUNT/REGION/REPOSITORY[:TAG|@DIGEST] of a repository, as docker names it on a host of all registries;
-// ACCOUNT/role/ci and the like of others.
+// resourceName returns ACCOUNT/REGION/REPOSITORY[:TAG|@DIGEST] for a repository, as in image references on a host of
+// all registries, and ACCOUNT/role/ci and the like for other resources.
 func resourceName(r *audit.Record) string {
 	if len(r.Resources) == 0 {
 		return "-"
@@ -52,13 +53,13 @@ func resourceName(r *audit.Record) string {
 	return account + "/" + rest
 }
 
-// splitARN gives the owner, the region and the resource of an ARN; "" for each if the text is no ARN.
+// splitARN returns the owner, the region and the resource of an ARN, "" for each if the text is not an ARN.
 func splitARN(arn string) (account, region, rest string) {
-	a, _ := name.ParseARN(arn) // of another text the zero ARN
+	a, _ := name.ParseARN(arn) // the zero ARN after an error
 	return a.Owner(), a.Region, a.Resource
 }
 
-// imageName is what a request names in the repository, the first when it names more.
+// imageName returns the tag or digest of a request, the first if the request has several, "" for none.
 func imageName(r *audit.Record) string {
 	type id struct {
 		ImageTag    string `json:"imageTag"`
@@ -72,7 +73,7 @@ func imageName(r *audit.Record) string {
 		LayerDigests []string `json:"layerDigests"`
 	}
 	if json.Unmarshal([]byte(r.Request.JSON()), &p) != nil {
-		return "" // members of another operation that are called the same; the resource is told without
+		return "" // another operation uses these member names for other types
 	}
 	one := p.id
 	switch {
@@ -94,7 +95,7 @@ func imageName(r *audit.Record) string {
 	return ""
 }
 
-// reason is why a request failed; of a denial the part that the line does not say already.
+// reason returns why a request failed; for a denial only the part that the other columns do not contain.
 func reason(r *audit.Record) string {
 	if r.ErrorCode != "AccessDenied" {
 		return r.ErrorCode + ": " + r.ErrorMessage
@@ -108,8 +109,9 @@ func reason(r *audit.Record) string {
 	return "denied: " + r.ErrorMessage
 }
 
-// harmless replaces what steers a terminal or breaks the line: clients choose what stands in the trail.
-func harmless(s string) string {
+// printable replaces characters that control a terminal or break the line: clients choose parts of the text of the
+// trail.
+func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c != ' ' && !unicode.IsPrint(c) {
 			return unicode.ReplacementChar

@@ -1,7 +1,8 @@
-// Package cli is the command line of ecrin.
+// Package cli implements the command line of ecrin.
 //
-// Rules: data goes to standard output, everything else to standard error as "ecrin: …"; commands are NOUN VERB with
-// singular nouns; every command that prints data has --json; nothing asks questions.
+// Rules: data is written to standard output, everything else to standard error in lines that start with "ecrin: ";
+// commands are NOUN VERB with singular nouns; every command that prints data has --json; no command prompts for
+// input.
 package cli
 
 import (
@@ -27,17 +28,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Env is what the command line touches of its process.
+// Env is what the command line uses of its process.
 type Env struct {
 	Args   []string // without the program's name
-	Name   string   // how the program was called, to repeat it in advice; "" is ecrin
+	Name   string   // the program's name or path, for hints; "" means ecrin
 	Out    io.Writer
 	Err    io.Writer
 	Lookup func(string) (string, bool) // os.LookupEnv
 }
 
-// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line, 3 when ecrin explain
-// says that a request is denied.
+// Run runs one command line and returns the exit code: 0, 1 for a failure, 2 for a wrong command line, 3 if ecrin
+// explain finds that a request is denied.
 func Run(ctx context.Context, env Env) int {
 	c := &commands{Env: env}
 	root := c.root()
@@ -70,12 +71,12 @@ type usageError struct{ error }
 
 type commands struct {
 	Env
-	data string // --data of the commands that talk to a server
+	data string // --data of the commands that call a server
 }
 
-const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that speaks the OCI distribution
+const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that implements the OCI distribution
 protocol and the ECR, STS and IAM APIs, so that the aws CLI, the SDKs, docker, podman, skopeo,
-containerd and Kubernetes work against it unchanged.
+containerd and Kubernetes work with it unchanged.
 
   ecrin serve                       start a registry in ./ecrin-data on 127.0.0.1:5100
   eval "$(ecrin env)"               point the aws CLI and the SDKs at it, with its keys
@@ -101,7 +102,7 @@ func (c *commands) root() *cobra.Command {
 	return root
 }
 
-// strict makes a group of commands refuse a word that is none of them: cobra alone prints help and succeeds.
+// strict makes a group of commands refuse an unknown command: cobra alone prints help and succeeds.
 func strict(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		strict(sub)
@@ -140,17 +141,17 @@ func (c *commands) lookup(key, without string) string {
 	return without
 }
 
-// dataFlag gives a command --data, by which it finds the server.
+// dataFlag adds the flag --data, by which a command finds the server.
 func (c *commands) dataFlag(cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data), "data directory of the server (also ECRIN_DATA)")
 }
 
-// connect opens the server of --data as its operator.
+// connect returns a client that calls the server of --data as its operator.
 func (c *commands) connect() (*client.Client, error) {
 	return client.Open(c.data, c.lookup(identity.MasterKeyVariable, ""))
 }
 
-// resolve tells the host commands about the server of --data.
+// resolve returns the server of --data for the commands of package hostcmd.
 func (c *commands) resolve(context.Context) (hostcmd.Server, error) {
 	r, err := client.Find(c.data)
 	if err != nil {
@@ -163,7 +164,7 @@ func serverOf(data string, r app.Running) hostcmd.Server {
 	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA, TLS: strings.HasPrefix(r.URL, "https:")}
 }
 
-// absolute makes a path that is good in every directory, for advice and for the environment of other programs.
+// absolute returns an absolute path, for hints and for the environment of other programs.
 func absolute(path string) string {
 	if whole, err := filepath.Abs(path); err == nil {
 		return whole
@@ -171,14 +172,14 @@ func absolute(path string) string {
 	return path
 }
 
-// printJSON writes data for programs.
+// printJSON writes v as indented JSON.
 func (c *commands) printJSON(v any) error {
 	e := json.NewEncoder(c.Out)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
-// table writes rows for people, the first being the header.
+// table writes rows as a table; the first row is the header.
 func (c *commands) table(rows [][]string) error {
 	t := tabwriter.NewWriter(c.Out, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
@@ -187,7 +188,7 @@ func (c *commands) table(rows [][]string) error {
 	return t.Flush()
 }
 
-// word makes a word of a shell's command line, as short as a person would write it.
+// word returns s as a word of a shell's command line, quoted only if necessary.
 func word(s string) string {
 	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:@%+=-"
 	if s != "" && strings.Trim(s, plain) == "" {
@@ -196,7 +197,7 @@ func word(s string) string {
 	return quote(s)
 }
 
-// quote makes a word of a shell's command line that takes everything as it is.
+// quote returns s as a quoted word of a shell's command line.
 func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
@@ -205,7 +206,7 @@ func (c *commands) say(format string, args ...any) {
 	fmt.Fprintf(c.Err, "ecrin: "+format+"\n", args...)
 }
 
-// calledAs is how a person calls the program again: by its name, or by a path where it is not on the PATH.
+// calledAs returns how a user can call the program: ecrin if that finds the program on the PATH, and arg otherwise.
 func calledAs(arg string) string {
 	found, err := exec.LookPath("ecrin")
 	if err != nil {
@@ -219,7 +220,7 @@ func calledAs(arg string) string {
 	return arg
 }
 
-// Main runs the process's command line.
+// Main runs the command line of the process and returns the exit code.
 func Main(ctx context.Context) int {
 	return Run(ctx, Env{Args: os.Args[1:], Name: calledAs(os.Args[0]), Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
 }

@@ -12,20 +12,20 @@ import (
 
 func (c *commands) controlPolicy() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "control-policy", Short: "Limit what whole accounts can do, whatever their policies say",
-		Long: `Control policies stand above the policies of the accounts: service control policies (scp) limit what the users, roles
-and root user of accounts can do, resource control policies (rcp) what anybody can do to the resources of accounts.
+		Use: "control-policy", Short: "Limit what whole accounts can do, regardless of their policies",
+		Long: `Control policies rank above the policies of the accounts: service control policies (scp) limit what the users, roles
+and root user of accounts can do, resource control policies (rcp) limit all access to the resources of accounts.
 
-There are two levels, that of all accounts and that of one account (--account), and each level must allow. Every level
-has full access beside its own policies, so that most control policies are statements that deny; full-access off takes
-it away from a level, which then allows only what its policies do.`,
+There are two levels, all accounts and one account (--account), and each level must allow a request. Every level has full
+access in addition to its own policies, so that most control policies are statements that deny; full-access off removes
+the full access from a level, which then allows only what its policies allow.`,
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.controlPolicyList(), c.controlPolicyPut(), c.controlPolicyDelete(), c.controlPolicyFullAccess())
 	return cmd
 }
 
-// guardrail is control-policy under its old name, for one release. The help does not show it.
+// guardrail returns control-policy under its former name, for one release. The help does not show it.
 func (c *commands) guardrail() *cobra.Command {
 	cmd := c.controlPolicy()
 	cmd.Use, cmd.Hidden = "guardrail", true
@@ -39,35 +39,35 @@ func (c *commands) guardrail() *cobra.Command {
 	return cmd
 }
 
-// controlPolicyTypes are the words of --kind.
+// controlPolicyTypes are the values of --kind.
 var controlPolicyTypes = map[string]ecrintypes.ControlPolicyType{
 	"scp": ecrintypes.ControlPolicyTypeSERVICE_CONTROL_POLICY,
 	"rcp": ecrintypes.ControlPolicyTypeRESOURCE_CONTROL_POLICY,
 }
 
-// fullAccess is the name of the control policy that takes full access away from a level.
+// fullAccess is the name of the control policy that removes full access from a level.
 const fullAccess = "FullAccess"
 
-// controlPolicyArgs are the kind and the account of the control policies that a command is about.
+// controlPolicyArgs are the kind and the account of the control policies of a command.
 type controlPolicyArgs struct{ kind, account string }
 
 func controlPolicyFlags(cmd *cobra.Command) *controlPolicyArgs {
 	r := &controlPolicyArgs{}
 	cmd.Flags().StringVar(&r.kind, "kind", "", "`kind` of control policy: scp or rcp")
-	cmd.Flags().StringVar(&r.account, "account", "", "`account` that it holds for (all accounts without it)")
+	cmd.Flags().StringVar(&r.account, "account", "", "`account` that it applies to (default: all accounts)")
 	return r
 }
 
 func (r *controlPolicyArgs) read() (ecrintypes.ControlPolicyType, error) {
 	t, ok := controlPolicyTypes[r.kind]
 	if !ok {
-		return "", usageError{fmt.Errorf("--kind is scp or rcp, got %q", r.kind)}
+		return "", usageError{fmt.Errorf("--kind must be scp or rcp, got %q", r.kind)}
 	}
 	return t, nil
 }
 
-// whom says which level a control policy is on.
-func whom(account string) string {
+// levelName returns the level of a control policy for messages.
+func levelName(account string) string {
 	if account == "" {
 		return "all accounts"
 	}
@@ -105,7 +105,7 @@ func (c *commands) controlPolicyList() *cobra.Command {
 			if p.UpdatedAt != nil {
 				updated = stamp(p.UpdatedAt.Time)
 			}
-			rows = append(rows, []string{kind, whom(p.AccountId), called, updated})
+			rows = append(rows, []string{kind, levelName(p.AccountId), called, updated})
 		}
 		return c.table(rows)
 	}
@@ -114,8 +114,8 @@ func (c *commands) controlPolicyList() *cobra.Command {
 
 func (c *commands) controlPolicyPut() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "put NAME --kind scp|rcp --file FILE|-", Args: exactly("NAME"), Short: "Set a control policy, in place of one with the same name",
-		Long:    "Set a control policy, in place of one with the same kind, account and name. It holds from the next request on.",
+		Use: "put NAME --kind scp|rcp --file FILE|-", Args: exactly("NAME"), Short: "Set a control policy, or replace the one with the same name",
+		Long:    "Set a control policy, or replace the one with the same kind, account and name. It applies from the next request on.",
 		Example: "  ecrin control-policy put no-public --kind rcp --file no-public.json\n  ecrin control-policy put only-eu --kind scp --account 111122223333 --file - < only-eu.json",
 	}
 	r := controlPolicyFlags(cmd)
@@ -143,7 +143,7 @@ func (c *commands) controlPolicyPut() *cobra.Command {
 		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
 			return err
 		}
-		c.say("%s %s holds for %s", r.kind, args[0], whom(r.account))
+		c.say("%s %s applies to %s", r.kind, args[0], levelName(r.account))
 		return nil
 	}
 	return cmd
@@ -158,7 +158,7 @@ func (c *commands) controlPolicyDelete() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := c.deleteControlPolicy(cmd, r, args[0])
 		if err == nil {
-			c.say("%s %s of %s is gone", r.kind, args[0], whom(r.account))
+			c.say("deleted %s %s of %s", r.kind, args[0], levelName(r.account))
 		}
 		return err
 	}
@@ -181,8 +181,8 @@ func (c *commands) deleteControlPolicy(cmd *cobra.Command, r *controlPolicyArgs,
 
 func (c *commands) controlPolicyFullAccess() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "full-access on|off --kind scp|rcp", Short: "Give a level its full access back, or take it away",
-		Long:    "Every level allows everything beside its own policies. Without this full access it allows only what they do: off\nwithout a policy that allows something ends all access.",
+		Use: "full-access on|off --kind scp|rcp", Short: "Restore or remove the full access of a level",
+		Long:    "Every level has full access in addition to its own policies. Without it the level allows only what its policies\nallow: off denies all requests if no policy of the level allows any.",
 		Example: "  ecrin control-policy full-access off --kind scp --account 111122223333",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || args[0] != "on" && args[0] != "off" {
@@ -198,7 +198,7 @@ func (c *commands) controlPolicyFullAccess() *cobra.Command {
 			if e := (*client.Error)(nil); err != nil && (!errors.As(err, &e) || e.Name != "ControlPolicyNotFoundException") {
 				return err
 			}
-			c.say("the %s level of %s has full access", r.kind, whom(r.account))
+			c.say("the %s level of %s has full access", r.kind, levelName(r.account))
 			return nil
 		}
 		kind, err := r.read()
@@ -213,7 +213,7 @@ func (c *commands) controlPolicyFullAccess() *cobra.Command {
 		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
 			return err
 		}
-		c.say("the %s level of %s allows only what its policies allow", r.kind, whom(r.account))
+		c.say("the %s level of %s allows only what its policies allow", r.kind, levelName(r.account))
 		return nil
 	}
 	return cmd

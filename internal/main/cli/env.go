@@ -17,13 +17,13 @@ func (c *commands) env() *cobra.Command {
 keys of an account: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_DEFAULT_REGION,
 AWS_ENDPOINT_URL, and for a server with --tls=auto AWS_CA_BUNDLE.
 
-An aws CLI before 2.13 (of version 1: before 1.29) does not know AWS_ENDPOINT_URL: give it --endpoint-url.`,
+An aws CLI before 2.13 (of version 1: before 1.29) does not support AWS_ENDPOINT_URL: use --endpoint-url.`,
 		Example: `  eval "$(ecrin env)"
   eval "$(ecrin env --account 111122223333)"
   ecrin env --json | jq -r .AWS_ACCESS_KEY_ID`,
 	}
 	c.dataFlag(cmd)
-	cmd.Flags().StringVar(&account, "account", "", "account whose root keys to print (the default account without it)")
+	cmd.Flags().StringVar(&account, "account", "", "account whose root keys to print (default: the default account)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := c.connect()

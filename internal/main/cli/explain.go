@@ -15,29 +15,29 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// errDenied ends the program with exit code 3, and nothing more is said: the explanation has been printed.
+// errDenied makes Run return exit code 3 without another message: the explanation has been printed.
 var errDenied = errors.New("denied")
 
-// question is what ecrin explain asks about.
-type question struct {
+// explainQuery holds the flags of ecrin explain.
+type explainQuery struct {
 	as, action, on, registry, resource, sourceIP string
 	context                                      []string
 }
 
 func (c *commands) explain() *cobra.Command {
-	var q question
+	var q explainQuery
 	cmd := &cobra.Command{
-		Use: "explain [REQUEST-ID]", Args: atMostOne("REQUEST-ID"), Short: "Tell why somebody may do something, or may not, and what would allow it",
-		Long: `Tell what the policies say about a request: one that was made, by its id, or one that --as, --action and --on
-describe. It is decided as the server decides requests, by the policies as they are now; nothing is changed.
+		Use: "explain [REQUEST-ID]", Args: atMostOne("REQUEST-ID"), Short: "Explain why a request is allowed or denied, and what would allow it",
+		Long: `Explain what the policies say about a request: an earlier one, by its id, or one that --as, --action and --on
+describe. It is decided as the server decides requests, by the current policies; nothing is changed.
 
 --as takes the ARN of a user, role, role session, federated user or root user, an account's 12 digits, a service
 such as lambda.amazonaws.com, or * for a caller without credentials. --on takes a repository with or without a tag or
-digest, also as docker names it: team/app:1.0, localhost:5100/111122223333/eu-west-1/team/app@sha256:….
-Without --on and --resource the action has no resource, as ecr:GetAuthorizationToken has none.
+digest, also as an image reference: team/app:1.0, localhost:5100/111122223333/eu-west-1/team/app@sha256:….
+Without --on and --resource the action has no resource, like ecr:GetAuthorizationToken.
 
-Condition keys that the request would bring stand in --context, such as aws:SecureTransport=true; a key that is given
-twice has two values. The address is absent without --source-ip.
+--context gives condition keys of the request, such as aws:SecureTransport=true; a key that is given twice has two
+values. Without --source-ip the request has no address.
 
 The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for an error.`,
 		Example: "  ecrin explain --as arn:aws:iam::111122223333:role/ci --action ecr:BatchGetImage --on team/app:1.0\n" +
@@ -46,17 +46,17 @@ The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for a
 	}
 	c.dataFlag(cmd)
 	f := cmd.Flags()
-	f.StringVar(&q.as, "as", "", "`principal` that asks")
+	f.StringVar(&q.as, "as", "", "`principal` that makes the request")
 	f.StringVar(&q.action, "action", "", "`action`, such as ecr:BatchGetImage")
-	f.StringVar(&q.on, "on", "", "`repository[:tag|@digest]` that it is done on")
+	f.StringVar(&q.on, "on", "", "`repository[:tag|@digest]` that is the resource")
 	f.StringVar(&q.resource, "resource", "", "`ARN` of another resource")
-	f.StringVar(&q.sourceIP, "source-ip", "", "`address` that the request comes from")
+	f.StringVar(&q.sourceIP, "source-ip", "", "`address` of the client")
 	f.StringArrayVar(&q.context, "context", nil, "condition key of the request, as `KEY=VALUE`; can be repeated")
-	f.StringVar(&q.registry, "registry", "", "the `ACCOUNT/REGION` of the repository (the default one without it)")
+	f.StringVar(&q.registry, "registry", "", "the `ACCOUNT/REGION` of the repository (default: the default registry)")
 	asJSON := c.jsonFlag(cmd)
 	complete := cobra.FixedCompletions(commonActions(), cobra.ShellCompDirectiveNoFileComp)
 	if err := cmd.RegisterFlagCompletionFunc("action", complete); err != nil {
-		panic("cli: " + err.Error()) // the flag is there
+		panic("cli: " + err.Error()) // cannot happen: the flag is defined above
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		asked := slices.ContainsFunc([]string{"as", "action", "on", "resource", "source-ip", "context", "registry"}, cmd.Flags().Changed)
@@ -94,7 +94,7 @@ The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for a
 	return cmd
 }
 
-// commonActions are what people ask about, first what pulls and pushes need.
+// commonActions returns actions for shell completion, first those that pulls and pushes need.
 func commonActions() []string {
 	var all []string
 	for _, list := range [][]string{policy.PullActions(), policy.PushActions(), policy.Actions(), {
@@ -111,13 +111,13 @@ func commonActions() []string {
 	return all
 }
 
-// ask asks the server, in the region of the repository.
-func (q *question) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explanation, error) {
+// ask calls the server, in the region of the repository.
+func (q *explainQuery) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explanation, error) {
 	in := &ecrintypes.ExplainAccessRequest{Principal: q.as, Action: q.action, ResourceArn: q.resource, SourceIp: q.sourceIP}
 	for _, pair := range q.context {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || key == "" {
-			return ecrintypes.Explanation{}, usageError{fmt.Errorf("--context is KEY=VALUE, got %q", pair)}
+			return ecrintypes.Explanation{}, usageError{fmt.Errorf("--context must be KEY=VALUE, got %q", pair)}
 		}
 		at := slices.IndexFunc(in.Context, func(e ecrintypes.ContextEntry) bool { return strings.EqualFold(e.Key, key) })
 		if at < 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/cli"
 )
 
-// What ecrin explain asks of the server, and how it ends.
+// Requests, output and exit codes of ecrin explain.
 func TestExplain(t *testing.T) {
 	const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	t.Parallel()
@@ -35,7 +35,7 @@ func TestExplain(t *testing.T) {
 			[]string{"r-1"}, denied, "ExplainRequest", "/us-east-1/ecrin/", `{"requestId":"r-1"}`, 3,
 			"denied because no resource-based policy allows it: arn:aws:iam::111111111111:root may not ecr:ListImages on *", "",
 		},
-		"a request that nobody knows": {
+		"an unknown request": {
 			[]string{"r-2"}, `{"__type":"RequestNotFoundException","message":"there is no such request"}`, "ExplainRequest", "/us-east-1/ecrin/", `{"requestId":"r-2"}`, 1,
 			"", "ecrin: there is no such request\n",
 		},
@@ -46,12 +46,12 @@ func TestExplain(t *testing.T) {
 			`{"principal":"111111111111","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"team/app","imageTag":"1.0","imageDigest":"` + digest + `","sourceIp":"::1","context":[{"key":"a:B","values":["1=2","3"]},{"key":"c","values":[""]}]}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
-		"as docker names it": {
+		"an image reference": {
 			[]string{"--as", "*", "--action", "ecr:ListImages", "--on", "registry.example.com/222222222222/eu-west-1/app"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
 			`{"principal":"*","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"app"}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
-		"by the host of its registry": {
+		"an image reference with the host of a registry": {
 			[]string{"--as", "*", "--action", "ecr:ListImages", "--on", "222222222222.dkr.ecr.eu-west-1.amazonaws.com/1/app:x"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
 			`{"principal":"*","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"1/app","imageTag":"x"}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
@@ -97,7 +97,7 @@ func TestExplain(t *testing.T) {
 			var got any
 			var want struct{ Explanation any }
 			if json.Unmarshal(out.Bytes(), &got) != nil || json.Unmarshal([]byte(test.answer), &want) != nil || cmp.Diff(want.Explanation, got) != "" {
-				t.Errorf("%v --json: got %s, want what is in %s", test.args, out.String(), test.answer)
+				t.Errorf("%v --json: got %s, want the explanation in %s", test.args, out.String(), test.answer)
 			}
 		})
 	}

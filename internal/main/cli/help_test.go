@@ -13,7 +13,7 @@ import (
 
 func nothing(string) (string, bool) { return "", false }
 
-// Every command explains itself; those that need arguments or print much show an example or take --json.
+// Every command has a help text; commands with complex arguments have an example, an explanation or --json.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
@@ -36,7 +36,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		if !cmd.HasSubCommands() && strings.ContainsAny(cmd.Use, "[@") && cmd.Example == "" && cmd.Long == "" && cmd.Flags().Lookup("json") == nil {
-			t.Errorf("%s takes more than a name, and has neither example nor explanation", path)
+			t.Errorf("%s takes more than a name, and has neither an example nor an explanation", path)
 		}
 		for _, sub := range cmd.Commands() {
 			walk(sub)
@@ -48,7 +48,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Every command that prints data for people prints it for programs too.
+// Every command that prints data also prints it as JSON.
 func TestListsHaveJSON(t *testing.T) {
 	t.Parallel()
 	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})

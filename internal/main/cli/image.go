@@ -15,27 +15,27 @@ import (
 
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "image", Short: "Tag history, and images that were deleted",
-		Long: "Every move of a tag is kept, and a deleted image can be restored.\n" +
-			"The commands look at one registry: --account and --region, or ACCOUNT/REGION/ before the repository, name another\n" +
-			"than the default one.",
+		Use: "image", Short: "Show the history of tags, list and restore deleted images",
+		Long: "Every move of a tag is recorded, and a deleted image can be restored.\n" +
+			"The commands use the default registry, or the one of --account and --region, or of ACCOUNT/REGION/ before the\n" +
+			"repository.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore())
 	return cmd
 }
 
-// registry is what the commands on a repository take to name its registry.
+// registry holds the flags that select the registry of a repository.
 type registry struct{ account, region string }
 
 func registryFlags(cmd *cobra.Command) *registry {
 	r := &registry{}
-	cmd.Flags().StringVar(&r.account, "account", "", "`account` of the registry (the default account without it)")
-	cmd.Flags().StringVar(&r.region, "region", "", "`region` of the registry (the default region without it)")
+	cmd.Flags().StringVar(&r.account, "account", "", "`account` of the registry (default: the default account)")
+	cmd.Flags().StringVar(&r.region, "region", "", "`region` of the registry (default: the default region)")
 	return r
 }
 
-// connectTo opens the server in the region of r: an operation acts in the region that its signature names.
+// connectTo is connect in the region of r: an operation runs in the region of its signature.
 func (c *commands) connectTo(r *registry) (*client.Client, error) {
 	s, err := c.connect()
 	if err != nil {
@@ -56,8 +56,8 @@ func (r *registry) enter(s *client.Client) error {
 	return nil
 }
 
-// connectToImage opens the server in the region of the image that text names. If text names a registry, r becomes that one.
-// Errors: usageError (r names another registry), the reason why text names no image.
+// connectToImage is connect in the region of the image that text names. If text names a registry, r is set to it.
+// Errors: usageError (r is another registry), the reason why text is not an image reference.
 func (c *commands) connectToImage(r *registry, text string) (*client.Client, image, error) {
 	s, err := c.connect()
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *commands) connectToImage(r *registry, text string) (*client.Client, ima
 
 func (c *commands) imageHistory() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "history REPOSITORY[:TAG]", Args: exactly("REPOSITORY[:TAG]"), Short: "Show who moved tags, when, from and to what",
+		Use: "history REPOSITORY[:TAG]", Args: exactly("REPOSITORY[:TAG]"), Short: "List the moves of tags: time, images and principal",
 		Example: "  ecrin image history team/app:latest",
 	}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
@@ -160,11 +160,11 @@ func (c *commands) imageDeleted() *cobra.Command {
 
 func (c *commands) imageRestore() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "restore REPOSITORY@DIGEST", Args: exactly("REPOSITORY@DIGEST"), Short: "Take back the deletion of an image",
+		Use: "restore REPOSITORY@DIGEST", Args: exactly("REPOSITORY@DIGEST"), Short: "Restore a deleted image",
 		Example: "  ecrin image restore team/app@sha256:… --tag 1.0",
 	}
 	reg := registryFlags(cmd)
-	tag := cmd.Flags().String("tag", "", "tag to give it (its old tags are in ecrin image history)")
+	tag := cmd.Flags().String("tag", "", "`tag` of the restored image (ecrin image history lists its old tags)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !strings.Contains(args[0], "@") {
 			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}

@@ -14,18 +14,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// image is a repository, and a tag or digest in it, as an argument names it.
+// image is a repository, and a tag or digest in it, as given by an argument.
 type image struct {
-	registry name.Registry // the server's default registry if the text names none
+	registry name.Registry // the default registry of the server if the text names none
 	named    bool          // the text names the registry
 	repo     name.Repo
 	tag      name.Tag
 	digest   name.Digest
 }
 
-// parseImage reads [HOST/][ACCOUNT/REGION/]REPOSITORY[:TAG][@DIGEST] for the server s. The text before the first slash is a
-// host if it has a port, is an address or localhost, or is a name that the server has; names of repositories have dots too.
-// The error has the text that a client may see.
+// parseImage parses [HOST/][ACCOUNT/REGION/]REPOSITORY[:TAG][@DIGEST] for the server s. The text before the first
+// slash is a host if it has a port, is an address or localhost, or is a name of the server: names of repositories may
+// contain dots too. The error has the public text.
 func parseImage(s *client.Client, text string) (image, error) {
 	account, err1 := name.ParseAccount(s.Server.Account)
 	region, err2 := name.ParseRegion(s.Server.Region)

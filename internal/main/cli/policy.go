@@ -19,25 +19,25 @@ import (
 func (c *commands) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Check, write and extend policies",
-		Long: "check and print need no server. grant asks the server of --data for a repository's policy, as its operator.",
+		Long: "check and print need no server. grant and remove call the server of --data as its operator.",
 	}
 	cmd.AddCommand(c.policyCheck(), c.policyPrint(), c.policyGrant(), c.policyRemove())
 	return cmd
 }
 
-// registryFlag names a registry in one word.
+// registryFlag adds the flag --registry.
 func registryFlag(cmd *cobra.Command, use string) *string {
 	return cmd.Flags().String("registry", "", "the `ACCOUNT/REGION` "+use)
 }
 
-// parseRegistry reads ACCOUNT/REGION; an empty text is no registry.
+// parseRegistry parses ACCOUNT/REGION; the result for "" is the zero Registry.
 func parseRegistry(s string) (name.Registry, error) {
 	if s == "" {
 		return name.Registry{}, nil
 	}
 	account, region, ok := strings.Cut(s, "/")
 	if !ok {
-		return name.Registry{}, usageError{fmt.Errorf("--registry is ACCOUNT/REGION, such as 111122223333/eu-west-1, got %q", s)}
+		return name.Registry{}, usageError{fmt.Errorf("--registry must be ACCOUNT/REGION, such as 111122223333/eu-west-1, got %q", s)}
 	}
 	a, err1 := name.ParseAccount(account)
 	r, err2 := name.ParseRegion(region)
@@ -49,19 +49,19 @@ func parseRegistry(s string) (name.Registry, error) {
 
 func (c *commands) policyPrint() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "print", Args: cobra.NoArgs, Short: "Print a repository policy that lets somebody pull or push",
-		Long: `Print a repository policy that lets an account, user or role pull, push or both. With --pull alone it is the
-policy, word by word, that deployment platforms ask for.
+		Use: "print", Args: cobra.NoArgs, Short: "Print a repository policy that allows pulling or pushing",
+		Long: `Print a repository policy that allows an account, user or role to pull, push or both. With --pull alone the output
+is, word by word, the policy that deployment platforms ask for.
 
 A whole account as the principal delegates: that account allows its own users and roles by identity policies.
-ecr:GetAuthorizationToken has no effect here; an identity policy has to allow it, on the resource *.`,
+ecr:GetAuthorizationToken has no effect here; an identity policy must allow it, on the resource *.`,
 		Example: "  ecrin policy print --pull --principal 111122223333 > policy.json\n" +
 			"  aws ecr set-repository-policy --repository-name team/app --policy-text file://policy.json",
 	}
-	pull := cmd.Flags().Bool("pull", false, "allow to pull and to look at images")
-	push := cmd.Flags().Bool("push", false, "allow to push")
-	to := cmd.Flags().String("principal", "", "who: an account of 12 digits, an `ARN` of an account, user or role, or a service")
-	sid := cmd.Flags().String("sid", "", "`name` of the statement (by default "+policy.PullSid+", "+policy.PushSid+" or "+bothSid+")")
+	pull := cmd.Flags().Bool("pull", false, "allow pulling and describing images")
+	push := cmd.Flags().Bool("push", false, "allow pushing")
+	to := cmd.Flags().String("principal", "", "the principal: an account of 12 digits, an `ARN` of an account, user or role, or a service")
+	sid := cmd.Flags().String("sid", "", "`name` of the statement (default: "+policy.PullSid+", "+policy.PushSid+" or "+bothSid+")")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !*pull && !*push {
 			return usageError{errors.New("--pull or --push is needed, or both")}
@@ -83,10 +83,10 @@ ecr:GetAuthorizationToken has no effect here; an identity policy has to allow it
 	return cmd
 }
 
-// bothSid is the Sid of a statement that allows to pull and to push.
+// bothSid is the Sid of a statement that allows pulling and pushing.
 const bothSid = "AllowPullPush"
 
-// permissions gives the actions and the Sid for pulling, pushing or both.
+// permissions returns the actions and the Sid of a statement that allows pulling, pushing or both.
 func permissions(pull, push bool) (actions []string, sid string) {
 	switch {
 	case !push:
@@ -103,11 +103,11 @@ func permissions(pull, push bool) (actions []string, sid string) {
 	return actions, bothSid
 }
 
-// printPolicy writes a policy with one value on each line, to be read, compared and pasted.
+// printPolicy writes a policy with one value on each line.
 func (c *commands) printPolicy(text string) error {
 	var out bytes.Buffer
 	if err := json.Indent(&out, []byte(text), "", "  "); err != nil {
-		return fmt.Errorf("laying out the policy: %w", err)
+		return fmt.Errorf("formatting the policy: %w", err)
 	}
 	_, err := fmt.Fprintln(c.Out, out.String())
 	return err
@@ -116,8 +116,8 @@ func (c *commands) printPolicy(text string) error {
 func (c *commands) policyGrant() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "grant pull|push REPOSITORY --to PRINCIPAL", Short: "Add a permission to a repository's policy",
-		Long: `Print the policy of a repository with a permission added to what it says now. Nothing is changed without --apply.
-A grant that is there already changes nothing; statements that deny what is granted are named.`,
+		Long: `Print the policy of a repository with a permission added. Without --apply nothing is changed. A permission that the
+policy already has changes nothing. Statements that deny the permission are reported.`,
 		Example: "  ecrin policy grant pull team/app --to 111122223333\n" +
 			"  ecrin policy grant push team/app --to arn:aws:iam::111122223333:role/ci --apply",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -128,9 +128,9 @@ A grant that is there already changes nothing; statements that deny what is gran
 		},
 	}
 	c.dataFlag(cmd)
-	to := cmd.Flags().String("to", "", "who: an account of 12 digits, an `ARN` of an account, user or role, or a service")
+	to := cmd.Flags().String("to", "", "the principal: an account of 12 digits, an `ARN` of an account, user or role, or a service")
 	apply := cmd.Flags().Bool("apply", false, "set the policy")
-	where, asJSON := registryFlag(cmd, "of the repository (the default one without it)"), c.jsonFlag(cmd)
+	where, asJSON := registryFlag(cmd, "of the repository (default: the default registry)"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *to == "" {
 			return usageError{errors.New("--to is needed")}
@@ -167,7 +167,7 @@ A grant that is there already changes nothing; statements that deny what is gran
 		case out.Applied:
 			c.say("this is now the policy of %s", args[1])
 		case !out.Changed:
-			c.say("the policy of %s says so already: there is nothing to set", args[1])
+			c.say("the policy of %s already has this permission: nothing to set", args[1])
 		default:
 			c.say("nothing is set yet: repeat with --apply, or save this as policy.json and run")
 			c.say("  aws ecr set-repository-policy --repository-name %s --policy-text file://policy.json", word(args[1]))
@@ -179,9 +179,9 @@ A grant that is there already changes nothing; statements that deny what is gran
 
 func (c *commands) policyRemove() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "remove REPOSITORY", Short: "Take a repository's policy away, also one that locks its owner out",
-		Long: `Take away the policy of a repository and print what it was. The operator is bound by no policy: this is the way back
-after a policy that denies everybody, the account's root user included, to change it.`,
+		Use: "remove REPOSITORY", Short: "Remove a repository's policy, also one that locks its owner out",
+		Long: `Remove the policy of a repository and print it. No policy applies to the operator: use this command after a policy
+that denies all principals, including the account's root user, to change the policy.`,
 		Example: "  ecrin policy remove team/app",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -191,7 +191,7 @@ after a policy that denies everybody, the account's root user included, to chang
 		},
 	}
 	c.dataFlag(cmd)
-	where, asJSON := registryFlag(cmd, "of the repository (the default one without it)"), c.jsonFlag(cmd)
+	where, asJSON := registryFlag(cmd, "of the repository (default: the default registry)"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		reg, err := parseRegistry(*where)
 		if err != nil {
@@ -209,7 +209,7 @@ after a policy that denies everybody, the account's root user included, to chang
 		if *asJSON {
 			return c.printJSON(out)
 		}
-		c.say("the policy of %s is gone; it was", args[0])
+		c.say("removed the policy of %s; it was:", args[0])
 		return c.printPolicy(out.PolicyText)
 	}
 	return cmd

@@ -18,7 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/cli"
 )
 
-// What ecrin policy grant asks of the server, and what it makes of the answers.
+// Requests, output and exit codes of ecrin policy grant.
 func TestPolicyGrant(t *testing.T) {
 	t.Parallel()
 	const (
@@ -52,7 +52,7 @@ func TestPolicyGrant(t *testing.T) {
 		"there already": {
 			"pull team/app --to 111111111111 --apply", answer(`"changed":false,"applied":false,"warnings":[]`),
 			`{"repositoryName":"team/app","principal":"111111111111","permission":"PULL","apply":true}`, "/us-east-1/ecrin/", 0, shown,
-			"ecrin: the policy of team/app says so already: there is nothing to set\n",
+			"ecrin: the policy of team/app already has this permission: nothing to set\n",
 		},
 		"refused": {
 			"pull team/app --to 111111111111", `{"__type":"RepositoryNotFoundException","message":"there is no such repository"}`,
@@ -100,7 +100,7 @@ func TestPolicyGrant(t *testing.T) {
 	}
 }
 
-// dataOf makes a data directory whose server is at url.
+// dataOf returns a data directory whose server is at url.
 func dataOf(t *testing.T, url string) string {
 	t.Helper()
 	dir := t.TempDir()

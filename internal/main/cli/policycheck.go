@@ -14,14 +14,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// policyKinds are the words of --kind. IAM has one length for each place that holds a policy: usual is what the common
-// one takes, max what any takes. Lengths are in characters without white space.
+// policyKinds are the values of --kind. IAM limits the length of a policy by the place that stores it: usual is the
+// limit of the usual place, max the greatest limit. Lengths are in characters without white space.
 // Sources: quotas of IAM and STS, and of Organizations; ECR service model, RepositoryPolicyText.
 var policyKinds = []struct {
 	word       string
 	kind       policy.Kind
 	usual, max int
-	place      string // that takes no more than usual
+	place      string // the place with the limit usual
 }{
 	{"repository", policy.Repository, policy.MaxLength, policy.MaxLength, ""},
 	{"registry", policy.Registry, policy.MaxLength, policy.MaxLength, ""},
@@ -33,24 +33,24 @@ var policyKinds = []struct {
 	{"rcp", policy.ResourceControl, 5120, 5120, ""},
 }
 
-// maxPolicyFile is more than any policy has, white space included.
+// maxPolicyFile limits the bytes of a policy's file. It is more than any policy may have, white space included.
 const maxPolicyFile = 1 << 20
 
-// finding is one line of ecrin policy check.
+// finding is one finding of ecrin policy check.
 type finding struct {
 	Severity string `json:"severity"` // error or warning
 	Code     string `json:"code,omitempty"`
-	Path     string `json:"path,omitempty"`   // of the element
-	Line     int    `json:"line,omitempty"`   // from 1; errors have one
+	Path     string `json:"path,omitempty"`   // path of the element
+	Line     int    `json:"line,omitempty"`   // from 1; only set for errors
 	Column   int    `json:"column,omitempty"` // from 1, in characters
 	Text     string `json:"text"`
 }
 
 func (c *commands) policyCheck() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check FILE|-", Args: exactly("FILE"), Short: "Tell what is wrong with a policy, and where",
-		Long: `Read a policy as the server does and tell what is wrong with it, with line and column, and what is valid but hardly
-meant: everyone allowed, statements without effect, actions that ECR does not have.
+		Use: "check FILE|-", Args: exactly("FILE"), Short: "Report errors and warnings of a policy",
+		Long: `Parse a policy as the server does and report errors, with line and column, and warnings about valid but probably
+unintended content: access for all principals, statements without effect, actions that ECR does not have.
 
 The exit code is 1 for an error, and with --strict also for a warning.`,
 		Example: "  ecrin policy check policy.json\n  ecrin policy check --kind identity --strict - < role.json",
@@ -60,8 +60,8 @@ The exit code is 1 for an error, and with --strict also for a warning.`,
 		words = append(words, k.word)
 	}
 	kind := cmd.Flags().String("kind", words[0], "`kind` of policy: "+strings.Join(words, ", "))
-	where := registryFlag(cmd, "that the policy is for, to find ARNs of another one")
-	strict, asJSON := cmd.Flags().Bool("strict", false, "take warnings for errors"), c.jsonFlag(cmd)
+	where := registryFlag(cmd, "of the policy, to report ARNs of other registries")
+	strict, asJSON := cmd.Flags().Bool("strict", false, "treat warnings as errors"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		at := -1
 		for i, k := range policyKinds {
@@ -70,7 +70,7 @@ The exit code is 1 for an error, and with --strict also for a warning.`,
 			}
 		}
 		if at < 0 {
-			return usageError{fmt.Errorf("--kind is one of %s, got %q", strings.Join(words, ", "), *kind)}
+			return usageError{fmt.Errorf("--kind must be one of %s, got %q", strings.Join(words, ", "), *kind)}
 		}
 		reg, err := parseRegistry(*where)
 		if err != nil {
@@ -106,11 +106,11 @@ The exit code is 1 for an error, and with --strict also for a warning.`,
 		case err != nil:
 			return err
 		case d == nil:
-			return fmt.Errorf("%s is no %s policy", args[0], k.kind)
+			return fmt.Errorf("%s is not a valid %s policy", args[0], k.kind)
 		case *strict && len(findings) > 0:
 			return fmt.Errorf("%s has warnings", args[0])
 		case len(findings) == 0 && !*asJSON:
-			c.say("%s is a good %s policy", args[0], k.kind)
+			c.say("%s is a valid %s policy", args[0], k.kind)
 		}
 		return nil
 	}
@@ -132,12 +132,13 @@ func readPolicy(stdin io.Reader, file string) (string, error) {
 		return "", fmt.Errorf("reading the policy: %w", err)
 	}
 	if len(text) > maxPolicyFile {
-		return "", fmt.Errorf("%s has more than %d bytes: no policy is that long", file, maxPolicyFile)
+		return "", fmt.Errorf("%s has more than %d bytes: too long for a policy", file, maxPolicyFile)
 	}
 	return string(text), nil
 }
 
-// printFindings writes FILE:LINE:COLUMN: SEVERITY: PATH: TEXT for each, and the line with a mark under the place.
+// printFindings prints FILE:LINE:COLUMN: SEVERITY: PATH: TEXT for each finding, then the line with a mark at the
+// column.
 func (c *commands) printFindings(file, text string, all []finding) error {
 	var out strings.Builder
 	for _, f := range all {
@@ -159,19 +160,19 @@ func (c *commands) printFindings(file, text string, all []finding) error {
 	return err
 }
 
-// Characters of a line that are shown, and how many of them at most before the place.
+// maxShown limits the characters of a line that are printed, maxShownBefore those of them before the column.
 const (
-	shownWidth  = 100
-	shownBefore = 60
+	maxShown       = 100
+	maxShownBefore = 60
 )
 
-// excerpt gives the part of a line around a column, and how many characters of it stand before the column. Characters
-// that move the cursor become blanks, so that the mark stands right.
+// excerpt returns the part of a line around a column, and the number of its characters before the column. Unprintable
+// characters are replaced by spaces, so that the mark is at the right place.
 func excerpt(text string, line, column int) (shown string, before int) {
 	lines := strings.Split(text, "\n")
 	chars := []rune(lines[line-1])
-	start := max(column-1-shownBefore, 0)
-	end := min(start+shownWidth, len(chars))
+	start := max(column-1-maxShownBefore, 0)
+	end := min(start+maxShown, len(chars))
 	part := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '

@@ -16,10 +16,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// api is the ECR API of the server of a data directory, as root of its default account.
+// api returns a client of the ECR API for the server of a data directory, as root of the default account.
 func api(ctx context.Context, data string) (*ecr.Client, error) { return apiOf(ctx, data, "") }
 
-// apiOf is the same as root of an account, "" for the default one.
+// apiOf is api as root of an account, "" for the default one.
 func apiOf(ctx context.Context, data, account string) (*ecr.Client, error) {
 	c, err := client.Open(data, "")
 	if err != nil {
@@ -35,7 +35,7 @@ func apiOf(ctx context.Context, data, account string) (*ecr.Client, error) {
 	}), nil
 }
 
-// push stores an image whose config is seed, and gives its digest; tag "" leaves it without one.
+// push stores an image whose config is seed, and returns its digest. With tag "" the image is untagged.
 func push(ctx context.Context, data, repo, tag, seed string) (digest string, err error) {
 	c, err := api(ctx, data)
 	if err != nil {
@@ -83,8 +83,8 @@ func deleteImage(ctx context.Context, data, repo, digest string) error {
 	return err
 }
 
-// ask describes the images of a repository of the default registry as root of an account, and gives the id of the request
-// whether it was allowed or not.
+// ask describes the images of a repository of the default registry as root of an account, and returns the id of the
+// request, whether it was allowed or not.
 func ask(ctx context.Context, data, account, repo string) (id string, err error) {
 	c, err := apiOf(ctx, data, account)
 	if err != nil {

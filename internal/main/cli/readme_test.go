@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/cli"
 )
 
-// documents are the texts that people read first, and the folder each stands in.
+// documents are the texts for users, with the directory that the links of each are relative to.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	found, err := filepath.Glob("../../../docs/*.md")
@@ -43,8 +43,8 @@ var (
 	choice    = regexp.MustCompile(`[a-z]+(\|[a-z]+)+`)
 )
 
-// commandLines finds the ecrin commands of a document, in its indented blocks and its code spans. A line with choices
-// such as list|revoke stands for one command each.
+// commandLines finds the ecrin commands of a document, in its indented blocks and its code spans. A line with
+// alternatives such as list|revoke is one command for each.
 func commandLines(text string) []string {
 	var candidates, lines []string
 	for line := range strings.Lines(text) {
@@ -77,8 +77,8 @@ func commandLines(text string) []string {
 	return lines
 }
 
-// Every command that a document shows exists and takes the flags that it is shown with; every link leads to a file; every
-// make target is one.
+// Every command in a document exists and accepts the flags that it is shown with; every link leads to a file; every
+// make target exists.
 func TestDocumentsNameWhatIsThere(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile("../../../Makefile")
@@ -118,8 +118,8 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 	}
 }
 
-// Every command of the README that needs no client and changes nothing of the machine works as it is written, one after
-// the other, on a server that is used as the README tells.
+// Every command of the README that needs no client and does not change the machine works as it is written, one after
+// the other, on a server that is used as the README describes.
 func TestReadmeCommands(t *testing.T) {
 	t.Parallel()
 	_, data := launch(t)
@@ -138,13 +138,13 @@ func TestReadmeCommands(t *testing.T) {
 	if err := os.WriteFile(file, []byte("region: eu-west-1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// What stands for something else in the README, and what a group's bare verb needs.
+	// Replacements for the placeholders of the README, and arguments that the verbs of a group need.
 	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file,
 		"account delete", "account delete 111122223333", "token revoke", "token revoke --all")
 	ran := 0
 	for _, line := range commandLines(documents(t)["../../../README.md"]) {
 		if words := strings.Fields(line); slices.Contains([]string{"serve", "trust", "doctor"}, words[1]) {
-			continue // others run these; what they say depends on the machine
+			continue // other tests run these; their output depends on the machine
 		}
 		args := strings.Fields(concrete.Replace(line))[1:]
 		var out, errs bytes.Buffer

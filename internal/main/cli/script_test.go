@@ -27,12 +27,12 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the scripts in testdata/script, each in a directory of its own. Besides the commands of testscript
-// they have
+// TestScripts runs the scripts in testdata/script, each in a directory of its own. The scripts have these commands
+// besides those of testscript:
 //
-//	serve ARGS…      start ecrin serve with ARGS and --listen 127.0.0.1:0, and go on when it has greeted
-//	shutdown         tell that server to stop and wait; it must end well
-//	exits CODE …     run ecrin, which must end with that exit code
+//	serve ARGS…      start ecrin serve with ARGS and --listen 127.0.0.1:0, and wait until it is ready
+//	shutdown         send SIGTERM to that server and wait; it must exit with code 0
+//	exits CODE …     run ecrin, which must exit with that code
 //	rootkey          set $KEY to the root key of the default account
 //	login            get a docker token; $TOKEN is then the id of the latest
 //	delete REPO DIG  delete an image by the ECR API
@@ -64,10 +64,10 @@ func TestScripts(t *testing.T) {
 // process is a server that a script has started.
 type process struct {
 	cmd    *exec.Cmd
-	greets string // what it has printed when it was ready
+	greets string // the output of printReady
 }
 
-// startServer starts the program that path finds as ecrin and reads its greeting, which ends with an empty line.
+// startServer starts program as ecrin and reads its output until the empty line after printReady.
 func startServer(program, dir string, environ []string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)}
 	p.cmd.Dir, p.cmd.Env = dir, environ
@@ -95,7 +95,7 @@ func startServer(program, dir string, environ []string, args ...string) (*proces
 	return nil, fmt.Errorf("the server did not start: %w\n%s%s", err, p.greets, text)
 }
 
-// end tells the server to stop and gives its exit error.
+// end terminates the server and returns its exit error.
 func (p *process) end() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -127,7 +127,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("serve.out"), []byte(p.greets), 0o644))
 	ts.Defer(func() {
 		if place.running == p {
-			_ = p.cmd.Process.Kill() // the script has failed; what the server says now does not count
+			_ = p.cmd.Process.Kill() // the script has failed: the exit error does not matter
 			_ = p.cmd.Wait()
 		}
 	})
@@ -161,7 +161,7 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptPush makes the repository where it is missing and pushes by the ECR API.
+// scriptPush creates the repository if it does not exist, and pushes by the ECR API.
 func scriptPush(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: push REPOSITORY[:TAG] SEED")

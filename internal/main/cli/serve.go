@@ -16,14 +16,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 )
 
-// setting is the value of a flag as it was written; config reads it.
+// setting is the text of a flag; package config parses it.
 type setting struct{ text, kind string }
 
 func (s *setting) Set(text string) error { s.text = text; return nil }
 func (s *setting) String() string        { return s.text }
 func (s *setting) Type() string          { return s.kind }
 
-// configFlags gives a command every setting as a flag, and --config. The result reads them all.
+// configFlags adds a flag for every setting, and --config. The returned function reads the whole configuration.
 func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error) {
 	cfg := config.Default()
 	file := cmd.Flags().String("config", c.lookup("ECRIN_CONFIG", ""), "YAML file with the same settings (also ECRIN_CONFIG)")
@@ -31,14 +31,14 @@ func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error
 	for _, s := range cfg.Settings() {
 		v := &setting{text: s.Value, kind: "string"}
 		if s.Alone == "true" {
-			v.kind = "bool" // help shows it as a switch
+			v.kind = "bool" // so that the help shows no value
 		}
 		values[s.Flag] = &v.text
 		cmd.Flags().Var(v, s.Flag, s.Usage+" (also "+s.Env+")")
 		cmd.Flags().Lookup(s.Flag).NoOptDefVal = s.Alone
 	}
 	return func() (config.Checked, error) {
-		// What file and environment have wrong is told together with what Check finds.
+		// Errors of the file and the environment are reported together with those of Check.
 		var wrong []error
 		if *file != "" {
 			wrong = append(wrong, cfg.Read(*file))
@@ -67,12 +67,13 @@ func (c *commands) configFlags(cmd *cobra.Command) func() (config.Checked, error
 func (c *commands) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", Args: cobra.NoArgs, Short: "Run the registry",
-		Long: `Run the registry in the foreground until it is told to stop (SIGINT, SIGTERM); requests in flight
-are finished first.
+		Long: `Run the registry in the foreground until SIGINT or SIGTERM; requests in progress are finished
+first.
 
-The first start makes the data directory, a master key (DATA/master.key; keep a copy apart from
+The first start creates the data directory, a master key (DATA/master.key; keep a copy apart from
 the data, nothing can be decrypted without it), the default account and its root keys. Settings
-come from --config, then the environment, then flags; the last one wins.
+are read from --config, the environment and flags; flags override the environment, and the
+environment overrides the file.
 
 Structured logs, one line for each request, go to standard error. /metrics, /healthz and /readyz
 are on the same address.`,
@@ -93,18 +94,18 @@ are on the same address.`,
 		if err != nil {
 			return err
 		}
-		return a.Run(ctx, func(r app.Running) { c.greet(cfg, r) })
+		return a.Run(ctx, func(r app.Running) { c.printReady(cfg, r) })
 	}
 	return cmd
 }
 
-// greet tells where the server is and what to do next.
-func (c *commands) greet(cfg config.Checked, r app.Running) {
+// printReady prints the address of the server and the next steps.
+func (c *commands) printReady(cfg config.Checked, r app.Running) {
 	ecrin, data := word(cmp.Or(c.Name, "ecrin")), ""
 	if cfg.Data != config.Default().Data {
 		data = " --data " + word(absolute(cfg.Data))
 	}
-	// The port that the scheme stands for is no part of an image's name.
+	// The default port of the scheme is not part of an image reference.
 	scheme, host, _ := strings.Cut(r.URL, "://")
 	host = strings.TrimSuffix(host, map[string]string{"http": ":80", "https": ":443"}[scheme])
 	stores := "data in " + cfg.Data
@@ -113,7 +114,7 @@ func (c *commands) greet(cfg config.Checked, r app.Running) {
 	}
 	fmt.Fprintf(c.Out, "ecrin is ready at %s, account %s, region %s, %s\n", r.URL, r.Account, r.Region, stores)
 	if r.CA != "" {
-		fmt.Fprintf(c.Out, "clients trust it after: sudo %s trust install%s (CA: %s)\n", ecrin, data, absolute(r.CA))
+		fmt.Fprintf(c.Out, "to make clients trust it: sudo %s trust install%s (CA: %s)\n", ecrin, data, absolute(r.CA))
 	}
 	fmt.Fprintf(c.Out, `next, in another shell:
   eval "$(%s env%s)"
@@ -125,7 +126,7 @@ func (c *commands) greet(cfg config.Checked, r app.Running) {
 func (c *commands) config() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "Check and show the configuration"}
 	check := &cobra.Command{
-		Use: "check", Args: cobra.NoArgs, Short: "Read file, environment and flags as serve would, and report every problem",
+		Use: "check", Args: cobra.NoArgs, Short: "Read file, environment and flags as serve does, and report every error",
 		Example: "  ecrin config check --config ecrin.yaml",
 	}
 	read := c.configFlags(check)
@@ -134,7 +135,7 @@ func (c *commands) config() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		c.say("the configuration is good; data directory %s, listening on %s", cfg.Data, strings.Join(cfg.Listen, ", "))
+		c.say("the configuration is valid; data directory %s, listening on %s", cfg.Data, strings.Join(cfg.Listen, ", "))
 		return nil
 	}
 	cmd.AddCommand(check)

@@ -21,7 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 )
 
-// launch starts the program on a fresh directory.
+// launch starts the program on a new data directory.
 func launch(t *testing.T) (p *process, data string) {
 	t.Helper()
 	program, err := exec.LookPath("ecrin")
@@ -43,7 +43,7 @@ func launch(t *testing.T) (p *process, data string) {
 	return p, data
 }
 
-// A first start is ready in well under a second. The machine may be busy: the best of a few starts counts.
+// A first start is ready in less than a second. The machine may be busy: the fastest of a few starts counts.
 func TestServeReadyWithinASecond(t *testing.T) {
 	t.Parallel()
 	best := time.Hour
@@ -59,10 +59,10 @@ func TestServeReadyWithinASecond(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("the quickest of 5 starts took %s, want less than a second", best)
+	t.Errorf("the fastest of 5 starts took %s, want less than a second", best)
 }
 
-// SIGTERM refuses new connections and finishes the request in flight before the program ends, with exit code 0.
+// After SIGTERM the program refuses new connections, finishes the requests in flight, and exits with code 0.
 func TestServeFinishesRequestInFlight(t *testing.T) {
 	t.Parallel()
 	p, data := launch(t)
@@ -93,7 +93,7 @@ func TestServeFinishesRequestInFlight(t *testing.T) {
 	r.ContentLength = int64(len(first) + len(second))
 	r.Header.Set("Authorization", "Basic "+*login.AuthorizationData[0].AuthorizationToken)
 	r.Header.Set("Content-Type", "application/octet-stream")
-	r.Header.Set("Expect", "100-continue") // the body starts when the handler reads it, so the request is in flight by then
+	r.Header.Set("Expect", "100-continue") // the body is sent when the handler reads it: the request is then in flight
 	answered := make(chan error, 1)
 	go func() {
 		resp, err := http.DefaultClient.Do(r)
@@ -128,11 +128,11 @@ func TestServeFinishesRequestInFlight(t *testing.T) {
 		t.Errorf("the program ended with %v, want exit code 0", err)
 	}
 	if _, err := client.Find(data); !errors.Is(err, client.ErrNotRunning) {
-		t.Errorf("after the end, Find gives %v, want ErrNotRunning", err)
+		t.Errorf("after the end, Find returns %v, want ErrNotRunning", err)
 	}
 }
 
-// waitRefused returns when nobody listens at the address any more.
+// waitRefused returns when the address refuses connections.
 func waitRefused(t *testing.T, address string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -11,7 +11,7 @@ import (
 func (c *commands) token() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Short: "List and revoke docker tokens",
-		Long: "Docker tokens are the passwords of aws ecr get-login-password; they live 12 hours. A revoked\ntoken is refused from its next request on.",
+		Long: "Docker tokens are the passwords of aws ecr get-login-password; they are valid for 12 hours. A\nrevoked token is refused from the next request on.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.tokenList(), c.tokenRevoke())
@@ -20,7 +20,7 @@ func (c *commands) token() *cobra.Command {
 
 func (c *commands) tokenList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List tokens that have not expired"}
-	account := cmd.Flags().String("account", "", "account (the default account without it)")
+	account := cmd.Flags().String("account", "", "account (default: the default account)")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := c.connect()
@@ -36,7 +36,7 @@ func (c *commands) tokenList() *cobra.Command {
 		}
 		rows := [][]string{{"TOKEN", "REGION", "ISSUED", "EXPIRES", "STATE", "PRINCIPAL"}}
 		for _, t := range out.Tokens {
-			state := "good"
+			state := "valid"
 			if t.RevokedAt != nil {
 				state = "revoked"
 			}
@@ -49,11 +49,11 @@ func (c *commands) tokenList() *cobra.Command {
 
 func (c *commands) tokenRevoke() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "revoke [TOKEN]", Args: atMostOne("TOKEN"), Short: "End one token, or all of an account",
+		Use: "revoke [TOKEN]", Args: atMostOne("TOKEN"), Short: "Revoke one token, or all tokens of an account",
 		Example: "  ecrin token revoke 0123456789abcdef\n  ecrin token revoke --all --account 111122223333",
 	}
-	account := cmd.Flags().String("account", "", "account (the default account without it)")
-	all := cmd.Flags().Bool("all", false, "end all tokens of the account")
+	account := cmd.Flags().String("account", "", "account (default: the default account)")
+	all := cmd.Flags().Bool("all", false, "revoke all tokens of the account")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *all == (len(args) == 1) {
 			return usageError{errOneOf}

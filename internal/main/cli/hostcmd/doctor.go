@@ -13,18 +13,18 @@ import (
 
 const doctorLong = `Find out why the server cannot be used from this machine.
 
-The doctor looks, in this order, at
+The command checks, in this order,
 
-  the names      the server's own, and the ECR names of its default registry and
-                 of the APIs under each configured domain
-  the server     port, readiness, clock
-  TLS            certificate, its names, its end, and who trusts it
+  names          of the server itself, and the ECR names of its default registry
+                 and of the APIs under each configured domain
+  server         port, readiness, clock
+  TLS            certificate, its names, its expiry, and who trusts it
   docker         insecure registries, certs.d, credential helpers, old logins
   containerd     config_path, hosts.toml, certificates
   AWS settings   credentials, region, endpoints and CA of the tools, and whether
-                 the installed aws CLI and credential helper obey them
-  the data       who can read the data folder and its keys, and free space (only
-                 on the server's own machine)
+                 the installed aws CLI and credential helper use them
+  data           who can read the data directory and its keys, and free space
+                 (only on the machine of the server)
 
 It changes nothing, reads no passwords, and sends no credentials. Each line is
 
@@ -33,10 +33,10 @@ It changes nothing, reads no passwords, and sends no credentials. Each line is
   FAIL   does not work
   skip   does not apply to this machine
 
-and below it, where something is to be done, what and with which command. The
-exit status is 1 when a check failed and 0 otherwise.`
+with the command that fixes a warning or a failure below it. The exit status is
+1 if a check failed and 0 otherwise.`
 
-// doctorFlags are the flags of doctor; those about the server come before what Resolve says.
+// doctorFlags are the flags of doctor. Flags that describe the server override the result of Options.Resolve.
 type doctorFlags struct {
 	asJSON          bool
 	url, ca         string
@@ -44,7 +44,7 @@ type doctorFlags struct {
 	timeout         time.Duration
 }
 
-// NewDoctorCommand makes `ecrin doctor`. Its error is [ErrUnhealthy] when a check failed.
+// NewDoctorCommand returns `ecrin doctor`. Its error is [ErrUnhealthy] if a check failed.
 func NewDoctorCommand(o Options) *cobra.Command {
 	var f doctorFlags
 	cmd := quiet(&cobra.Command{
@@ -65,17 +65,17 @@ func NewDoctorCommand(o Options) *cobra.Command {
 	cmd.SetErr(o.Err)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON: {\"ok\", \"checks\": [{\"name\", \"status\", \"detail\", \"fix\"}]}")
-	flags.StringVar(&f.url, "url", "", "the server's address, http(s)://HOST[:PORT], for a server elsewhere")
+	flags.StringVar(&f.url, "url", "", "the server's address, http(s)://HOST[:PORT], for a server on another machine")
 	flags.StringVar(&f.ca, "ca", "", "the CA that signs the server's certificate, a PEM `file`; default: the server's")
 	flags.StringVar(&f.account, "account", "", "the registry's account, 12 digits; default: the server's, or 000000000000 with --url")
 	flags.StringVar(&f.region, "region", "", "the registry's region; default: the server's, or us-east-1 with --url")
-	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "the longest wait for one answer of the network or a program")
+	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "the longest wait for the network or a program in one check")
 	return cmd
 }
 
 func (o Options) examine(ctx context.Context, f doctorFlags) error {
 	s := Server{URL: f.url, Account: "000000000000", Region: "us-east-1"}
-	if f.url == "" { // a server elsewhere has nothing to do with the one of this machine
+	if f.url == "" { // settings of this machine's server do not apply to the server of --url
 		var err error
 		if s, err = o.Resolve(ctx); err != nil {
 			return fmt.Errorf("finding the server (or name it with --url): %w", err)

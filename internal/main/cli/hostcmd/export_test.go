@@ -2,7 +2,7 @@ package hostcmd
 
 import "github.com/ecrin-dev/ecrin/internal/host/doctor"
 
-// Tuned gives options whose doctor looks at another machine.
+// Tuned returns o with a function that makes the doctor examine another machine.
 func Tuned(o Options, tune func(*doctor.Options)) Options {
 	o.tune = tune
 	return o

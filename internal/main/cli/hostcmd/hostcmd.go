@@ -1,6 +1,6 @@
-// Package hostcmd is the part of the command line that concerns the machine it runs on: `ecrin trust` and `ecrin doctor`.
+// Package hostcmd implements the commands for the machine of a client: `ecrin trust` and `ecrin doctor`.
 //
-// Data goes to Options.Out; everything else, as lines that start with "ecrin: ", to Options.Err.
+// Data is written to Options.Out; everything else is written to Options.Err, in lines that start with "ecrin: ".
 package hostcmd
 
 import (
@@ -21,39 +21,40 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Server is what the commands have to know about the server. Fields may be empty where a flag of the command fills them.
+// Server describes the server. A field may be empty if a flag of the command sets it.
 type Server struct {
-	URL     string   // as clients use it: http(s)://HOST[:PORT]
-	DataDir string   // the data folder if the server is on this machine
-	Account string   // of the default registry
-	Region  string   // of the default registry
-	Domains []string // the domains that were configured
-	CAPath  string   // the CA that signs the server's certificates; "" if a public one does
+	URL     string   // the URL for clients: http(s)://HOST[:PORT]
+	DataDir string   // the data directory if the server is on this machine
+	Account string   // account of the default registry
+	Region  string   // region of the default registry
+	Domains []string // the configured domains
+	CAPath  string   // the CA that signs the server's certificates; "" for a public CA
 	TLS     bool
 }
 
-// Options are what the commands are made of.
+// Options are the dependencies of the commands.
 type Options struct {
-	Resolve  func(ctx context.Context) (Server, error) // called when a command needs what no flag tells it
+	Resolve  func(ctx context.Context) (Server, error) // called if the flags do not describe the server
 	Out, Err io.Writer
 
-	tune func(*doctor.Options) // lets a test replace the machine; may be nil
+	tune func(*doctor.Options) // set by tests to replace the machine; may be nil
 }
 
-// ErrUnhealthy is the error of a doctor that found a failure. The findings are printed already.
+// ErrUnhealthy is the error of a doctor command with a failed check. The findings have been printed.
 var ErrUnhealthy = errors.New("checks failed")
 
 func (o Options) say(format string, args ...any) {
 	fmt.Fprintf(o.Err, "ecrin: "+format+"\n", args...)
 }
 
-// hosts are the addresses by which docker and its like know the server: of the URL, and the default registry's ECR names.
+// hosts returns the addresses of the server in image references: the host of the URL, and the ECR names of the
+// default registry.
 //
-// Without TLS amazonaws.com is left out: nobody should permit plain HTTP with Amazon's names unasked.
+// Without TLS amazonaws.com is left out: plain HTTP for Amazon's names must be requested explicitly.
 func (s Server) hosts() ([]string, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Hostname() == "" {
-		return nil, fmt.Errorf("the server's address %q is no URL", s.URL)
+		return nil, fmt.Errorf("the server's address %q is not a URL", s.URL)
 	}
 	port := u.Port()
 	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
@@ -98,7 +99,7 @@ func (s Server) hosts() ([]string, error) {
 	return hosts, nil
 }
 
-// quiet keeps cobra from printing usage for an error that is not about usage.
+// quiet keeps cobra from printing errors, and the usage after errors.
 func quiet(cmd *cobra.Command) *cobra.Command {
 	cmd.SilenceUsage = true
 	cmd.SilenceErrors = true

@@ -25,7 +25,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
 )
 
-// machine is a folder that stands for one, and a server's answer about itself.
+// machine is a directory that replaces the root of a machine, and the result of Resolve.
 type machine struct {
 	t      *testing.T
 	root   string
@@ -45,7 +45,7 @@ func newMachine(t *testing.T) *machine {
 	}}
 }
 
-// run executes a command line and returns what it wrote.
+// run executes a command line and returns its output.
 func (m *machine) run(args ...string) (stdout, stderr string, err error) {
 	m.t.Helper()
 	var out, errs bytes.Buffer
@@ -60,7 +60,7 @@ func (m *machine) run(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// must is run for command lines that succeed.
+// must is run for command lines that must succeed.
 func (m *machine) must(args ...string) (stdout, stderr string) {
 	m.t.Helper()
 	stdout, stderr, err := m.run(args...)
@@ -70,7 +70,7 @@ func (m *machine) must(args ...string) (stdout, stderr string) {
 	return stdout, stderr
 }
 
-// files lists the registries' files under the machine's root.
+// files returns the files below dir of the machine's root.
 func (m *machine) files(dir string) []string {
 	m.t.Helper()
 	var names []string
@@ -219,7 +219,7 @@ func TestTrustPrint(t *testing.T) {
 	}
 }
 
-// serve starts a server for the doctor and takes the machine away from it.
+// serve starts a server for the doctor and makes its checks independent of the real machine.
 func (m *machine) serve() {
 	m.t.Helper()
 	ca, err := tlsauto.New(filepath.Dir(m.server.CAPath), func(string) bool { return true }, time.Now)

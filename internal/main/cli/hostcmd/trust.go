@@ -19,35 +19,35 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/host/trust"
 )
 
-const trustLong = `Make the clients of this machine accept the server, or forget it.
+const trustLong = `Make the clients of this machine accept the server, or undo that.
 
-A server that runs with --tls=auto has a private CA, which clients do not know.
-"ecrin trust install" puts that CA where they look for it:
+A server that runs with --tls=auto has a private CA, which clients do not trust.
+"ecrin trust install" installs that CA for
 
   docker      /etc/docker/certs.d/HOST/ca.crt
   containerd  /etc/containerd/certs.d/HOST/hosts.toml and ca.crt beside it
   containers  /etc/containers/certs.d/HOST/ca.crt (podman, skopeo, buildah)
   system      the store of the operating system, for all other programs
 
-The first three are limited to the server's own names, and are taken
-where the clients are installed. A CA in the system's store counts for
-every name there is, so that one has to be asked for with --for system.
+The first three apply only to the server's own names, and are used if the
+clients are installed. A CA in the system's store applies to all names, so it
+is only installed with --for system.
 
 For a server without TLS the same commands permit plain HTTP instead: a
 hosts.toml for containerd and a file in registries.conf.d for podman, skopeo and
-buildah. Docker needs nothing for a server on this machine; for any other the
+buildah. Docker needs no change for a server on this machine; for others the
 command prints what to add to /etc/docker/daemon.json.
 
-All commands can be repeated: what is in place is left alone, and files that
-ecrin did not write are neither changed nor removed. --print shows every step as
-a shell line and changes nothing.
+All commands can be repeated: files that are up to date are not changed, and
+files that ecrin did not write are neither changed nor removed. --print prints
+every step as a shell command and changes nothing.
 
-The aws CLI and other Python programs ask none of these stores. For them "ecrin
+The aws CLI and other Python programs use none of these stores. For them "ecrin
 env" sets AWS_CA_BUNDLE; on another machine:
 
   export AWS_CA_BUNDLE=ca.pem`
 
-// NewTrustCommand makes `ecrin trust` with its subcommands install, remove and print.
+// NewTrustCommand returns `ecrin trust` with its subcommands install, remove and print.
 func NewTrustCommand(o Options) *cobra.Command {
 	cmd := quiet(&cobra.Command{
 		Use:   "trust",
@@ -83,11 +83,11 @@ func newTrustChange(o Options, remove bool) *cobra.Command {
 		Use:   "install [HOST[:PORT]...]",
 		Short: "Install the server's CA, or permit plain HTTP",
 		Long: `Install the server's CA for the container tools of this machine, or permit plain
-HTTP when the server has no TLS.
+HTTP if the server has no TLS.
 
-HOST[:PORT] is the first part of an image's name. Without any, the server's own
-names are taken: that of its address, and the ECR names of its default registry.
-With HOST and --ca no server is needed on this machine.`,
+HOST[:PORT] is the first part of an image reference. Without it, the server's
+own names are used: the host of its address, and the ECR names of its default
+registry. With HOST and --ca the command needs no server on this machine.`,
 		Example: `  sudo ecrin trust install
   sudo ecrin trust install --for docker,system
   ecrin trust install --print --json
@@ -97,19 +97,19 @@ With HOST and --ca no server is needed on this machine.`,
 	})
 	if remove {
 		cmd.Use = "remove [HOST[:PORT]...]"
-		cmd.Short = "Remove what install has put in place"
-		cmd.Long = `Remove what "ecrin trust install" has put in place for the same server. What others
-have put there stays, such as a second CA in the same file.`
+		cmd.Short = "Remove what install has installed"
+		cmd.Long = `Remove what "ecrin trust install" has installed for the same server. Additions of
+others stay, such as a second CA in the same file.`
 		cmd.Example = `  sudo ecrin trust remove
   ecrin trust remove --print
   sudo ecrin trust remove --for system`
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.targets, "for", nil, "the `clients`: docker, containerd, containers (or podman, skopeo, buildah), system; default: the installed ones without system")
+	flags.StringSliceVar(&f.targets, "for", nil, "the `clients`: docker, containerd, containers (or podman, skopeo, buildah), system; default: the installed clients, without system")
 	flags.StringVar(&f.ca, "ca", "", "the CA's certificate, a PEM `file`; default: the server's")
-	flags.BoolVar(&f.plain, "plain-http", false, "the server has no TLS; default: as the server's address says")
+	flags.BoolVar(&f.plain, "plain-http", false, "the server has no TLS; default: by the scheme of the server's address")
 	flags.BoolVar(&f.print, "print", false, "print the steps as a shell script and change nothing")
-	flags.BoolVar(&f.asJ, "json", false, "print the steps as JSON: with --print those to take, otherwise as they stand afterwards")
+	flags.BoolVar(&f.asJ, "json", false, "print the steps as JSON: with --print those to do, otherwise their state afterwards")
 	flags.StringVar(&f.root, "root", "/", "the root `folder` of the machine to change, such as a mounted image")
 	return cmd
 }
@@ -120,8 +120,8 @@ func newTrustPrint(o Options) *cobra.Command {
 		Use:   "print",
 		Short: "Print the server's CA",
 		Long: `Print the certificate of the CA that signs the server's certificates, in PEM form,
-to copy it to another machine. Its SHA-256 fingerprint goes to stderr: compare it
-there before you trust it (openssl x509 -noout -fingerprint -sha256 -in FILE).`,
+to copy it to another machine. Its SHA-256 fingerprint is printed to stderr: compare it
+on the other machine before you trust it (openssl x509 -noout -fingerprint -sha256 -in FILE).`,
 		Example: `  ecrin trust print >ca.pem
   ecrin trust print | ssh NODE 'cat >ca.pem && sudo ecrin trust install --ca ca.pem registry.example.com:5100'`,
 		Args: cobra.NoArgs,
@@ -143,7 +143,7 @@ there before you trust it (openssl x509 -noout -fingerprint -sha256 -in FILE).`,
 	return cmd
 }
 
-// readCA reads the named file ("-" is stdin) or the server's CA.
+// readCA reads the named file ("-" for stdin), or the server's CA if path is "".
 func (o Options) readCA(ctx context.Context, path string) ([]byte, error) {
 	if path == "" {
 		s, err := o.Resolve(ctx)
@@ -165,7 +165,7 @@ func (o Options) readCA(ctx context.Context, path string) ([]byte, error) {
 	return content, nil
 }
 
-// trustOptions puts together what the flags, the arguments and the server say.
+// trustOptions combines the flags, the arguments and the result of Resolve.
 func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string, remove bool) (trust.Options, error) {
 	t := trust.Options{Root: f.root, Hosts: hosts, PlainHTTP: f.plain, OS: runtime.GOOS}
 	for _, s := range f.targets {
@@ -204,7 +204,7 @@ func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string,
 		return t, nil
 	}
 	if ca == "" && !remove {
-		return t, errors.New("this server's certificate is not from a CA of its own, so there is none to install: name one with --ca FILE if clients do not trust it")
+		return t, errors.New("this server's certificate is not from a CA of its own, so there is none to install: name a CA with --ca FILE if clients do not trust the certificate")
 	}
 	if ca != "" {
 		var err error
@@ -257,7 +257,7 @@ func (o Options) changeTrust(ctx context.Context, f trustFlags, hosts []string, 
 	return o.printPlan(plan, true)
 }
 
-// done tells what an action has done.
+// done returns what an action has done, for messages.
 func done(a trust.Action) string {
 	switch a.Kind {
 	case trust.Write:
@@ -279,7 +279,7 @@ func (o Options) printPlan(plan trust.Plan, asJSON bool) error {
 	return e.Encode(plan)
 }
 
-// run executes a command of a plan. What it prints is of interest only when it fails.
+// run executes a command of a plan. It prints the output only if the command fails.
 func (o Options) run(ctx context.Context, argv []string) error {
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
