@@ -2,10 +2,10 @@ package guard
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -111,10 +111,10 @@ func hidden(keys []ConditionKey) []ConditionKey {
 	var all []ConditionKey
 	last := map[string]int{}
 	for i, k := range keys {
-		if before, ok := last[strings.ToLower(k.Name)]; ok {
+		if before, ok := last[policy.Fold(k.Name)]; ok {
 			all = append(all, keys[before])
 		}
-		last[strings.ToLower(k.Name)] = i
+		last[policy.Fold(k.Name)] = i
 	}
 	return all
 }

@@ -27,7 +27,7 @@ type documentKey struct {
 const maxDocuments = 2048
 
 // Compile gives a stored policy ready for decisions, from a cache when it was compiled before.
-// Errors: those of policy.ParseLimit, for a text that this version cannot read.
+// Errors: those of policy.ParseStored, for a text that this version cannot read.
 func (s *Service) Compile(kind policy.Kind, p meta.BoundPolicy) (*Compiled, error) {
 	key := documentKey{kind, p.Text}
 	s.mu.RLock()
@@ -36,8 +36,7 @@ func (s *Service) Compile(kind policy.Kind, p meta.BoundPolicy) (*Compiled, erro
 	if have != nil && maps.Equal(have.ids, p.IDs) {
 		return have, nil
 	}
-	// What is stored has been held to its limit when it was set, by a limit that may have been another one.
-	d, err := policy.ParseLimit(p.Text, kind, len(p.Text)+1)
+	d, err := policy.ParseStored(p.Text, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 	if len(now) == 0 {
 		return p.Text, nil
 	}
-	d, err := policy.ParseLimit(p.Text, kind, len(p.Text)+1)
+	d, err := policy.ParseStored(p.Text, kind)
 	if err != nil {
 		return "", err
 	}

@@ -62,7 +62,7 @@ func (s *Service) policyToMerge(ctx context.Context, r meta.Repository) (*policy
 	if err != nil {
 		return nil, err
 	}
-	d, err := policy.ParseLimit(*shown, policy.Repository, len(*shown)+1)
+	d, err := policy.ParseStored(*shown, policy.Repository)
 	if err != nil {
 		return nil, fault.InvalidParameter.New("the policy of '%s' names a user or role that was deleted: remove it from the policy, then grant", r.Name).Because(err)
 	}

@@ -3,7 +3,6 @@ package iam
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -52,8 +51,7 @@ func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identi
 func keysOf(all []held, more []string) (keySet, error) {
 	keys := keySet{all: []string{}}
 	for _, h := range all {
-		// It was accepted when it was set, by a limit that may have been another one.
-		d, err := policy.ParseLimit(h.text, policy.Identity, len(h.text)+1)
+		d, err := policy.ParseStored(h.text, policy.Identity)
 		if err != nil {
 			return keys, err
 		}
@@ -80,7 +78,7 @@ func (k *keySet) add(d *policy.Document) {
 		k.seen = map[string]bool{}
 	}
 	for _, key := range d.Keys() {
-		if folded := strings.ToLower(key); !k.seen[folded] {
+		if folded := policy.Fold(key); !k.seen[folded] {
 			k.seen[folded] = true
 			k.all = append(k.all, key)
 		}

@@ -116,7 +116,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		// Nobody is a group: it is some user of it, of whom nothing else is known.
 		sim.context.Set("aws:PrincipalAccount", e.Account.String())
 		for _, h := range all {
-			d, err := policy.ParseLimit(h.text, policy.Identity, len(h.text)+1)
+			d, err := policy.ParseStored(h.text, policy.Identity)
 			if err != nil {
 				return nil, err
 			}
@@ -346,7 +346,7 @@ func contextEntries(keys *policy.Context, entries []iamtypes.ContextEntry) error
 	for i, e := range entries {
 		single, list := strings.CutSuffix(string(e.ContextKeyType), "List")
 		test, known := contextTests[iamtypes.ContextKeyTypeEnum(single)]
-		folded := strings.ToLower(e.ContextKeyName)
+		folded := policy.Fold(e.ContextKeyName)
 		switch {
 		case e.ContextKeyName == "" || !strings.Contains(e.ContextKeyName, ":"):
 			return fault.InvalidInput.New("ContextEntries.member.%d: %q is no condition key.", i+1, name.Clip(e.ContextKeyName))

@@ -56,7 +56,7 @@ func TestAttack31(t *testing.T) {
 		"a key of several values without a set operator":                {when(`{"StringLike":{"aws:TagKeys":"*"}}`), []requestCase{{caller: alice, keys: "aws:TagKeys=[env]", want: implicit}}},
 
 		"variables: a tag of * is a star":                {on(repo + "${aws:PrincipalTag/team}/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=*", want: implicit}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=te?m", want: implicit}}},
-		"variables: a tag with colons stays in its part": {on("arn:aws:ecr:${aws:PrincipalTag/a}:repository/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/a=eu-west-1:111111111111", want: implicit}}},
+		"variables: a tag with colons stays in its part": {on(repo + "${aws:PrincipalTag/a}"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/a=team/web", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/a=x:repository/team/web", want: implicit}}},
 		"variables: a variable in a value is plain text": {on(repo + "${aws:PrincipalTag/team}/*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=${aws:username} aws:username=team", want: implicit}}},
 		"variables: an empty tag is a value":             {on(repo + "${aws:PrincipalTag/team}*"), []requestCase{{caller: alice, keys: "aws:PrincipalTag/team=", want: allowed}, {caller: alice, want: implicit}}},
 		"variables: a default is used":                   {on(repo + "${aws:PrincipalTag/team, 'team'}/*"), []requestCase{{caller: alice, want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: implicit}}},

@@ -145,7 +145,7 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 		c := Condition{Operator: op}
 		seen := map[string]bool{}
 		for _, m := range m.value.members {
-			folded := strings.ToLower(m.key)
+			folded := Fold(m.key)
 			if !conditionKey(m.key) {
 				return nil, p.problem(m.at, m.value.path, "%q is not a condition key", name.Clip(m.key))
 			}
@@ -231,8 +231,8 @@ func (v *Value) read(f family) (want string) {
 		v.Time, ok = readDate(v.Text)
 	case truth:
 		want = "true or false"
-		v.Truth = strings.EqualFold(v.Text, "true")
-		ok = v.Truth || strings.EqualFold(v.Text, "false")
+		v.Truth = equalFold(v.Text, "true")
+		ok = v.Truth || equalFold(v.Text, "false")
 	case binary:
 		want = "base64"
 		var err error

@@ -4,7 +4,6 @@ import (
 	"iter"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -49,7 +48,7 @@ const cloneRoom = 16
 // the fields Time and SourceIP if the value can be read as a time or an address; a time is a date of ISO 8601 or
 // seconds since 1970. A key in lower case saves an allocation.
 func (c *Context) Set(key, value string) {
-	key = strings.ToLower(key)
+	key = Fold(key)
 	switch key {
 	case currentTime, epochTime:
 		if t, ok := readDate(value); ok {
@@ -67,7 +66,7 @@ func (c *Context) Set(key, value string) {
 
 // SetList sets a key with several values, such as aws:TagKeys. Without values it removes the key.
 func (c *Context) SetList(key string, values ...string) {
-	key = strings.ToLower(key)
+	key = Fold(key)
 	if len(values) == 0 {
 		c.remove(key)
 		return
@@ -91,7 +90,7 @@ func (c *Context) remove(key string) {
 
 // Values returns the values of a key, or nil if the context does not have the key.
 func (c *Context) Values(key string) []string {
-	g, ok := c.find(strings.ToLower(key))
+	g, ok := c.find(Fold(key))
 	switch {
 	case !ok:
 		return nil

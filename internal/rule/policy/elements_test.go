@@ -308,11 +308,11 @@ func TestPatternParts(t *testing.T) {
 // The colons in a variable do not separate parts of an ARN.
 func TestVariableWithinARN(t *testing.T) {
 	t.Parallel()
-	const resource = "arn:aws:ecr:${aws:RequestedRegion}:${aws:PrincipalAccount}:repository/a"
+	const resource = "arn:aws:ecr:*:*:repository/${aws:username}:${aws:x, 'a:b'}"
 	got := mustParse(t, statement(`"Resource":"`+resource+`"`)).Statements[0].Resource.Of[0].Parts
 	want := []policy.Part{
-		{Text: "arn:aws:ecr:"}, {Kind: policy.Variable, Text: "aws:requestedregion"},
-		{Text: ":"}, {Kind: policy.Variable, Text: "aws:principalaccount"}, {Text: ":repository/a"},
+		{Text: "arn:aws:ecr:"}, {Kind: policy.AnyRun}, {Text: ":"}, {Kind: policy.AnyRun}, {Text: ":repository/"},
+		{Kind: policy.Variable, Text: "aws:username"}, {Text: ":"}, {Kind: policy.Variable, Text: "aws:x", Default: "a:b", HasDefault: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", resource, diff)

@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"strings"
-
-	"github.com/ecrin-dev/ecrin/internal/word/name"
-)
+import "github.com/ecrin-dev/ecrin/internal/word/name"
 
 // Request is the request of a caller for an action on a resource.
 type Request struct {
@@ -168,8 +164,8 @@ func FitsV1(d *Document) bool {
 // scopeV1 reports whether a registry policy of the scope V1 applies to an action.
 // Source: ECR user guide, registry permissions.
 func scopeV1(action string) bool {
-	return strings.EqualFold(action, "ecr:ReplicateImage") || strings.EqualFold(action, "ecr:BatchImportUpstreamImage") ||
-		strings.EqualFold(action, "ecr:CreateRepository")
+	return equalFold(action, "ecr:ReplicateImage") || equalFold(action, "ecr:BatchImportUpstreamImage") ||
+		equalFold(action, "ecr:CreateRepository")
 }
 
 // evaluateEach evaluates n sets of policies, each of which must allow the request. With n = 0 the layer does not

@@ -15,6 +15,8 @@ type parser struct {
 	limit int   // of the length, in characters
 	lang  Version
 	sids  map[string]bool // read so far, if the kind requires unique Sids
+
+	stored bool // the text was accepted when it was stored: rules that are newer do not hold for it
 }
 
 func (p *parser) document() (*Document, error) {
@@ -154,7 +156,7 @@ func (p *parser) sid(of node) (string, error) {
 		return sid, err
 	}
 	n, _ := of.get("Sid")
-	if strings.Trim(strings.ToLower(sid), alphanumeric) != "" {
+	if strings.Trim(Fold(sid), alphanumeric) != "" {
 		return sid, p.fail(n, "a Sid must consist of letters and digits, got %q", name.Clip(sid))
 	}
 	if p.sids[sid] {
@@ -173,7 +175,7 @@ const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
 // has no wildcards, except that *:* means the same as *. A trust policy does not allow *, which covers more than the
 // actions of STS.
 func (p *parser) action(n node) (Pattern, error) {
-	folded := strings.ToLower(n.text)
+	folded := Fold(n.text)
 	service, rest, ok := strings.Cut(folded, ":")
 	wanted := p.rules.service
 	switch {
@@ -196,13 +198,19 @@ func (p *parser) action(n node) (Pattern, error) {
 }
 
 // resource reads * or an ARN, which in policies of ECR must be an ARN of ECR. Every part of the ARN but arn and ecr may
-// contain wildcards and policy variables. It does not check that the ARN names the repository of the policy.
+// contain wildcards, and the last part also policy variables. It does not check that the ARN names the repository of the policy.
 func (p *parser) resource(n node) (Pattern, error) {
 	pattern, err := p.pattern(n, true)
 	if err != nil || n.text == "*" {
 		return pattern, err
 	}
 	parts := splitARN(n.text)
+	// Source: IAM user guide, policy variables, where you can use them.
+	for _, part := range parts[:min(len(parts), arnParts-1)] {
+		if p.lang == Version2012 && !p.stored && strings.Contains(part, "${") {
+			return pattern, p.fail(n, "a policy variable stands only behind the fifth colon of an ARN, got %q", name.Clip(n.text))
+		}
+	}
 	if p.rules.service == "" {
 		return pattern, p.anyResource(n, parts)
 	}

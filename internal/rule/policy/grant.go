@@ -68,7 +68,7 @@ func ParsePrincipal(s string) (Principal, error) {
 func Grant(existing *Document, to Principal, actions []string, sid string) (_ *Document, changed bool, _ []Warning) {
 	patterns := make([]Pattern, len(actions))
 	for i, a := range actions {
-		patterns[i] = wildcards(strings.ToLower(a))
+		patterns[i] = wildcards(Fold(a))
 		patterns[i].Text = a
 	}
 	d := &Document{Kind: Repository, Version: Version2012}
@@ -106,7 +106,7 @@ func (s *Statement) plain() bool {
 // principal does not count: it delegates to the account, so that the principal would also need an identity policy.
 func (d *Document) allows(to Principal, actions []Pattern) bool {
 	for i := range actions {
-		if strings.EqualFold(actions[i].Text, tokenAction) {
+		if equalFold(actions[i].Text, tokenAction) {
 			continue
 		}
 		if !slices.ContainsFunc(d.Statements, func(s Statement) bool {
@@ -143,7 +143,7 @@ func (s *Statement) fits(actions []Pattern, sid string) bool {
 		return false
 	}
 	for i := range actions {
-		if !slices.ContainsFunc(s.Action.Of, func(p Pattern) bool { return strings.EqualFold(p.Text, actions[i].Text) }) {
+		if !slices.ContainsFunc(s.Action.Of, func(p Pattern) bool { return equalFold(p.Text, actions[i].Text) }) {
 			return false
 		}
 	}

@@ -8,7 +8,7 @@ import (
 // Mentions reports whether a condition or a policy variable of the document uses a condition key. Keys are
 // case-insensitive. A key that ends with a slash, such as aws:PrincipalTag/, stands for all keys that begin with it.
 func (d *Document) Mentions(key string) bool {
-	key = strings.ToLower(key)
+	key = Fold(key)
 	is := func(folded string) bool {
 		return folded == key || strings.HasSuffix(key, "/") && strings.HasPrefix(folded, key)
 	}

@@ -14,7 +14,7 @@ func (d *Document) Keys() []string {
 	var all []string
 	seen := map[string]bool{}
 	add := func(key string) {
-		if folded := strings.ToLower(key); !seen[folded] {
+		if folded := Fold(key); !seen[folded] {
 			seen[folded] = true
 			all = append(all, key)
 		}
@@ -50,7 +50,7 @@ func (p Pattern) variables(each func(key string)) {
 			}
 			inner, after, _ := cutVariable(after)
 			rest = after
-			if key, _, _ := strings.Cut(inner, ","); strings.EqualFold(key, part.Text) {
+			if key, _, _ := strings.Cut(inner, ","); equalFold(key, part.Text) {
 				each(key)
 				break
 			}

@@ -3,7 +3,6 @@ package policy
 import (
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,7 +12,7 @@ import (
 // length of the pattern.
 type glob struct {
 	chunks    [][]Part // without AnyRun; one chunk when there is no run, empty ones for runs at the ends
-	fold      bool     // case-insensitive
+	fold      bool     // case-insensitive, as [Fold]
 	variables bool     // the pattern has policy variables
 	any       bool     // the pattern is *
 	plain     bool     // the pattern is one Literal, or empty
@@ -81,7 +80,7 @@ func (g *glob) matchKnown(s string, c *Context) bool {
 	case g.plain && !g.fold:
 		return s == g.text
 	case g.plain:
-		return prefixLen(g.text, s, true) == len(s)
+		return equalFold(g.text, s)
 	}
 	first, rest := g.chunks[0], g.chunks[1:]
 	n := g.prefix(first, s, c)
@@ -191,40 +190,15 @@ func prefixLen(text, s string, fold bool) int {
 		}
 		return -1
 	}
-	at := 0
-	for _, want := range text {
-		if at == len(s) {
+	if len(s) < len(text) {
+		return -1
+	}
+	for i := range len(text) {
+		if text[i] != s[i] && foldByte(text[i]) != foldByte(s[i]) {
 			return -1
 		}
-		got, size := rune(s[at]), 1
-		if got >= utf8.RuneSelf {
-			got, size = utf8.DecodeRuneInString(s[at:])
-		}
-		if got != want && !sameFolded(got, want) {
-			return -1
-		}
-		at += size
 	}
-	return at
-}
-
-// sameFolded reports whether two characters are equal under case folding.
-func sameFolded(a, b rune) bool {
-	if a < utf8.RuneSelf && b < utf8.RuneSelf {
-		if 'A' <= a && a <= 'Z' {
-			a += 'a' - 'A'
-		}
-		if 'A' <= b && b <= 'Z' {
-			b += 'a' - 'A'
-		}
-		return a == b
-	}
-	for r := unicode.SimpleFold(a); r != a; r = unicode.SimpleFold(r) {
-		if r == b {
-			return true
-		}
-	}
-	return a == b
+	return len(text)
 }
 
 // arnParts is the number of parts of an ARN. The last part may contain colons.

@@ -177,7 +177,7 @@ func (t *test) matchTyped(g *contextValue, v *Value) bool {
 		return g.text() == v.Text // the base64 is canonical, so that equal bytes have equal texts
 	}
 	s := g.text()
-	return prefixLen(strconv.FormatBool(v.Truth), s, true) == len(s)
+	return equalFold(strconv.FormatBool(v.Truth), s)
 }
 
 // number returns the value as a number. It excludes the forms that ParseFloat accepts besides decimal numbers.

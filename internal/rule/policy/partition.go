@@ -30,7 +30,7 @@ func partitionsOf(parts []Part, fold bool) partitions {
 	}
 	begins := head.String()
 	if fold {
-		begins = strings.ToLower(begins)
+		begins = Fold(begins)
 	}
 	var all partitions
 	for _, partition := range name.Partitions() {

@@ -84,7 +84,7 @@ func readVariable(s string) (Part, bool) {
 		return Part{Kind: Literal, Text: s}, true
 	}
 	key, fallback, has := strings.Cut(s, ",")
-	v := Part{Kind: Variable, Text: strings.ToLower(key), HasDefault: has}
+	v := Part{Kind: Variable, Text: Fold(key), HasDefault: has}
 	if has {
 		fallback = strings.TrimLeft(fallback, " ")
 		if len(fallback) < 2 || fallback[0] != '\'' || fallback[len(fallback)-1] != '\'' {

@@ -144,10 +144,22 @@ func Parse(text string, kind Kind) (*Document, error) { return ParseLimit(text, 
 // ParseLimit is like [Parse] with another limit in characters, at least 1. IAM has a limit for each place that holds a
 // policy.
 func ParseLimit(text string, kind Kind, limit int) (*Document, error) {
+	return parse(parser{text: text, kind: kind, limit: limit})
+}
+
+// ParseStored is like [Parse] for a text that was accepted when it was stored, by this version or by an earlier one: it
+// has no limit, and rules that an earlier version did not have do not hold for it. A policy that denies must not lose its
+// effect by an upgrade, and a policy that cannot be read would deny every request.
+func ParseStored(text string, kind Kind) (*Document, error) {
+	return parse(parser{text: text, kind: kind, limit: len(text) + 1, stored: true})
+}
+
+func parse(p parser) (*Document, error) {
+	kind := p.kind
 	if kind == 0 || int(kind) >= len(kinds) {
 		panic("policy: parse of an unknown kind of policy")
 	}
-	p := parser{text: text, kind: kind, rules: kinds[kind], limit: limit}
+	p.rules = kinds[kind]
 	d, err := p.document()
 	if err == nil {
 		return d, nil

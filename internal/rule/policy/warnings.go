@@ -85,7 +85,7 @@ func (w *warner) actions() {
 	element := not(w.Action.Not) + "Action"
 	for i := range w.Action.Of {
 		p := &w.Action.Of[i]
-		if !strings.HasPrefix(strings.ToLower(p.Text), "ecr:") {
+		if !strings.HasPrefix(Fold(p.Text), "ecr:") {
 			continue
 		}
 		path := fmt.Sprintf("%s[%d]", element, i)
@@ -94,7 +94,7 @@ func (w *warner) actions() {
 		case len(known) > 0:
 		case strings.ContainsAny(p.Text, "*?"):
 			w.add(WarnAction, path, "no action of ECR matches %q", name.Clip(p.Text))
-		case strings.EqualFold(p.Text, "ecr:ListImageReferrers"):
+		case equalFold(p.Text, "ecr:ListImageReferrers"):
 			w.add(WarnAction, path, "%q is not an action: the operation of that name requires ecr:BatchGetImage", p.Text)
 		default:
 			w.add(WarnAction, path, "ECR has no action %q; the nearest is %q", name.Clip(p.Text), nearest(name.Clip(p.Text)))
