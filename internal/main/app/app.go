@@ -94,6 +94,9 @@ func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() tim
 	if err := durable.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("creating the data directory: %w", err)
 	}
+	if err := checkDatabaseFile(c); err != nil {
+		return nil, err
+	}
 	if a.meta, err = openMeta(ctx, c, now); err != nil {
 		return nil, err
 	}
@@ -116,6 +119,9 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	// A new master key is made only for a new data directory: it could not unseal data that another key has sealed.
 	accounts, err := a.meta.Accounts(ctx)
 	if err != nil {
+		return err
+	}
+	if err := a.claim(ctx, len(accounts)); err != nil {
 		return err
 	}
 	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), len(accounts) == 0)

@@ -82,11 +82,13 @@ are on the same address.`,
   ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,
 	}
 	read := c.configFlags(cmd)
+	begin := cmd.Flags().Bool("new", false, "begin anew in a data directory that has lost its database (no other start needs this)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := read()
 		if err != nil {
 			return err
 		}
+		cfg.New = *begin
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		log := slog.New(slog.NewJSONHandler(c.Err, &slog.HandlerOptions{Level: cfg.Level}))

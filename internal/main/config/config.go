@@ -257,6 +257,10 @@ type Checked struct {
 	Egress     []netip.Prefix // from EgressAllow
 	NoEgress   []netip.Prefix // from EgressDeny
 	Management name.Account   // zero if ManagementAccount is ""
+
+	// New permits to begin anew in a data directory that has lost its database. It is the flag --new of a start, and no
+	// setting: a permission that stays would come to use when nobody thinks of it.
+	New bool
 }
 
 // Check parses all values.

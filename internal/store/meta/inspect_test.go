@@ -49,6 +49,7 @@ var caches = map[string][]scopeKind{
 	"tag_history":        nil,
 	"uploads":            nil,
 	"audit_pending":      nil,
+	"installation":       nil,
 	"epochs":             nil,
 	"changes":            nil,
 }

@@ -149,9 +149,18 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqli
 	return w, nil
 }
 
+// close moves the log into the database, so that the file DIR/ecrin.db alone is whole.
 func (w *sqliteWriter) close() error {
 	w.end()
-	return errors.Join(w.conn.Close(), w.db.Close())
+	var busy, pages, moved int
+	err := w.conn.QueryRowContext(context.Background(), `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("another program has the database open")
+	}
+	if err != nil {
+		err = fmt.Errorf("moving the log into the database (nothing is lost: keep ecrin.db-wal together with ecrin.db): %w", err)
+	}
+	return errors.Join(err, w.conn.Close(), w.db.Close())
 }
 
 func (w *sqliteWriter) newID(at time.Time) (int64, error) { return w.ids.next(at), nil }

@@ -88,11 +88,11 @@ func migrate(ctx context.Context, db *sql.DB, d dialect) error {
 // Close closes the database and unlocks the data directory. It waits for queued writes.
 func (s *Store) Close() error {
 	var errs []error
+	if s.read != nil {
+		errs = append(errs, s.read.close()) // first: the writer of SQLite empties the log, which no reader may use then
+	}
 	if s.write != nil {
 		errs = append(errs, s.write.close())
-	}
-	if s.read != nil {
-		errs = append(errs, s.read.close())
 	}
 	if s.epochs != nil {
 		errs = append(errs, s.epochs.close())

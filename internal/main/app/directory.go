@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+)
+
+// MarkerFile is the name of the file in the data directory that says which installation the directory belongs to.
+const MarkerFile = "installation.json"
+
+// Marker is the content of MarkerFile.
+type Marker struct {
+	Installation string `json:"installation"` // 32 lower-case hexadecimal digits
+	Schema       int    `json:"schema"`       // version of the database's schema at the last start
+}
+
+// ReadMarker reads the marker of a data directory. It is zero if there is none.
+func ReadMarker(dir string) (Marker, error) {
+	var m Marker
+	text, err := os.ReadFile(filepath.Join(dir, MarkerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("reading %s: %w", filepath.Join(dir, MarkerFile), err)
+	}
+	return m, nil
+}
+
+// inUse reports whether a data directory has been served from: it has a marker, a blob, or lines of the audit trail. A
+// master key alone is no sign: the operator may have put it there before the first start.
+func inUse(dir string) (bool, error) {
+	for _, pattern := range []string{MarkerFile, "blobs/sha256/*", "blobs/sha512/*", AuditFolder + "/*.ndjson"} {
+		found, err := filepath.Glob(filepath.Join(quoteGlob(dir), pattern))
+		if len(found) > 0 || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// quoteGlob returns a path as a pattern that matches only this path.
+func quoteGlob(path string) string {
+	var b []byte
+	for _, c := range []byte(path) {
+		if c == '*' || c == '?' || c == '[' || c == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, c)
+	}
+	return string(b)
+}
+
+// lost is the error for a data directory whose database is not there any more.
+func lost(dir, what string) error {
+	return fmt.Errorf("the data directory %s has been in use, but %s: restore the database from a backup; or begin anew beside what is left, without its accounts and repositories, with --new", dir, what)
+}
+
+// checkDatabaseFile refuses a data directory that has been in use and whose SQLite database is missing or empty. It must
+// be called before the database is opened, which would make it, and would drop a log that is left of it.
+func checkDatabaseFile(c config.Checked) error {
+	if c.New || c.Database.Reveal() != "" {
+		return nil
+	}
+	path := filepath.Join(c.Data, "ecrin.db")
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.Size() > 0:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+		return lost(c.Data, "ecrin.db is missing or empty beside ecrin.db-wal")
+	}
+	used, err := inUse(c.Data)
+	if err == nil && used {
+		err = lost(c.Data, "ecrin.db is missing or empty")
+	}
+	return err
+}
+
+// claim checks that the database belongs to the data directory, and writes down which installation that is. A database
+// without accounts beside data is one that was lost.
+func (a *App) claim(ctx context.Context, accounts int) error {
+	dir := a.config.Data
+	marker, err := ReadMarker(dir)
+	if err != nil {
+		return err
+	}
+	id, err := a.meta.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	if !a.config.New {
+		used, err := inUse(dir)
+		switch {
+		case err != nil:
+			return err
+		case id == "" && accounts == 0 && used:
+			return lost(dir, "its database is empty")
+		case id != "" && marker.Installation != "" && id != marker.Installation:
+			return lost(dir, fmt.Sprintf("its database is of the installation %s and not of %s", id, marker.Installation))
+		}
+	}
+	if id == "" {
+		id = marker.Installation
+		if a.config.New || id == "" {
+			id = newInstallation()
+		}
+		if id, err = a.meta.ClaimInstallation(ctx, id); err != nil {
+			return err
+		}
+	}
+	now := Marker{Installation: id, Schema: meta.SchemaVersion()}
+	if now == marker {
+		return nil
+	}
+	text, err := json.Marshal(now)
+	if err == nil {
+		err = durable.WriteFile(filepath.Join(dir, MarkerFile), append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing down which installation this is: %w", err)
+	}
+	return nil
+}
+
+// newInstallation returns the id of an installation.
+func newInstallation() string {
+	var id [16]byte
+	rand.Read(id[:]) // never returns an error
+	return hex.EncodeToString(id[:])
+}
