@@ -42,7 +42,7 @@ func generateModel(m *awsmodel.Model, pkg string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, write := range map[string]func(){
 		"doc.go": g.doc, "enums.go": g.enums, "types.go": g.structures,
-		"rules.go": g.rules, "validate.go": g.validate, "operations.go": g.operations, "accessors.go": g.accessors,
+		"rules.go": g.rules, "validate.go": g.validate, "operations.go": g.operations, "accessors.go": g.accessors, "arns.go": g.arns,
 	} {
 		g.buf.Reset()
 		write()
@@ -98,7 +98,7 @@ func (g *generator) prepare() error {
 				return err
 			}
 		}
-		fields := map[string]bool{"Validate": true}
+		fields := map[string]bool{"Validate": true, "MapARNs": true}
 		for _, m := range s.Members {
 			if fields[goName(m.Name)] {
 				return fmt.Errorf("shape %s: two members become %s", n, goName(m.Name))
