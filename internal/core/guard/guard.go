@@ -61,6 +61,14 @@ type Ask struct {
 	Known
 }
 
+// resource is Resource as the partition of the request's region has it: denials, explanations and the audit trail show it so.
+func (a *Ask) resource() string {
+	if partition := a.Region.Partition(); partition != name.DefaultPartition {
+		return name.InPartition(a.Resource, partition)
+	}
+	return a.Resource
+}
+
 // Known is what is known of the resource of an Ask, as it was when the target of the request was resolved.
 type Known struct {
 	Repository *meta.Repository  // the repository whose ARN is Resource; nil if it is no repository or does not exist
@@ -152,7 +160,7 @@ func (g *Guard) Decide(ctx context.Context, by identity.Caller, from Origin, rec
 	if len(asks) == 0 {
 		return fmt.Errorf("guard: the target of %s has no ask", rec.Name)
 	}
-	rec.Action, rec.Resource, rec.Owner = asks[0].Action, asks[0].Resource, asks[0].Owner
+	rec.Action, rec.Resource, rec.Owner = asks[0].Action, asks[0].resource(), asks[0].Owner
 	for i := range asks {
 		a := &asks[i]
 		if a.Action == "" {
@@ -167,7 +175,7 @@ func (g *Guard) Decide(ctx context.Context, by identity.Caller, from Origin, rec
 			}
 		}
 		if err != nil {
-			rec.Action, rec.Resource = a.Action, a.Resource
+			rec.Action, rec.Resource = a.Action, a.resource()
 			return err
 		}
 	}
@@ -180,11 +188,11 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 		return nil
 	}
 	if by.Kind == identity.Operator || by.Kind == identity.NoPrincipal || a.Reserved == ForOperator {
-		return fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.Resource))
+		return fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.resource()))
 	}
 	// Temporary credentials of the root user must not obtain permanent ones.
 	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
-		return fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.Resource))
+		return fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.resource()))
 	}
 	if err := sessionMay(by, a.Action); err != nil {
 		return err

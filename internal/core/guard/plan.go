@@ -24,7 +24,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	owner := a.Owner.Account()
 	p := plan{
 		policies: policy.Policies{SCP: who.ControlPolicies, Identity: who.Identity, Boundary: who.Boundary, Session: who.Session},
-		request:  policy.Request{Caller: who.Policy, Action: a.Action, Resource: a.Resource, ResourceAccount: owner},
+		request:  policy.Request{Caller: who.PolicyIn(a.Region), Action: a.Action, Resource: a.resource(), ResourceAccount: owner},
 	}
 	conditional, images := full || who.Conditional, full || who.Images
 	use := func(c *identity.Compiled) *policy.Compiled {
@@ -91,6 +91,11 @@ func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identit
 func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, images bool) (*policy.Context, error) {
 	keys := who.Keys.Clone() // concurrent requests of the same subject read who.Keys
 	keys.Time = g.now()
+	if partition := a.Region.Partition(); partition != name.DefaultPartition {
+		for _, arn := range who.Keys.Values("aws:principalarn") {
+			keys.Set("aws:principalarn", name.InPartition(arn, partition))
+		}
+	}
 	keys.SourceIP = from.SourceIP
 	keys.Set("aws:securetransport", strconv.FormatBool(from.Secure))
 	keys.Set("aws:viaawsservice", "false")

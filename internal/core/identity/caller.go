@@ -41,7 +41,16 @@ type Caller struct {
 // the session is called, the account's digits for the root user, and UserID for a caller that is no principal of an account.
 func (c Caller) LimitKey() string { return cmp.Or(c.Principal, c.UserID) }
 
-// RootARN is the ARN of an account's root user.
+// In is the caller with its ARN as a partition has it. Its rights are the same in all partitions. The operator has one ARN.
+func (c Caller) In(partition string) Caller {
+	if c.Kind == Operator {
+		return c
+	}
+	c.ARN, c.UserID = name.InPartition(c.ARN, partition), name.InPartition(c.UserID, partition)
+	return c
+}
+
+// RootARN is the ARN of an account's root user in the default partition, as those below.
 func RootARN(account name.Account) string {
 	return name.Entity{Kind: name.AccountRoot}.ARN(name.DefaultPartition, account).String()
 }

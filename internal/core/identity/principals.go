@@ -67,8 +67,12 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 			now[text] = id
 		case err != nil:
 			return "", err
-		case !strings.HasPrefix(text, "arn:aws:sts:") && e.ARN() != text:
-			now[text] = e.ARN()
+		default:
+			if arn, named, err := name.ParseEntityARN(text); err == nil && named.Kind != name.AssumedRole {
+				if shown := name.InPartition(e.ARN(), arn.Partition); shown != text {
+					now[text] = shown
+				}
+			}
 		}
 	}
 	if len(now) == 0 {

@@ -29,6 +29,15 @@ type Subject struct {
 	generation uint64
 }
 
+// PolicyIn is Policy with the ARNs that the caller and its issuer have in the partition of a region.
+func (u *Subject) PolicyIn(r name.Region) policy.Caller {
+	c := u.Policy
+	if partition := r.Partition(); partition != name.DefaultPartition {
+		c.ARN, c.Issuer = name.InPartition(c.ARN, partition), name.InPartition(c.Issuer, partition)
+	}
+	return c
+}
+
 // subjectKey finds a subject: a principal has one for each of its sessions.
 type subjectKey struct{ principal, sessionKey string }
 

@@ -88,7 +88,11 @@ func (s *Service) TokenCaller(ctx context.Context, password string, region name.
 		return Caller{}, err
 	}
 	c.Token = o.ID
-	return c, nil
+	issuedFor, err := name.ParseRegion(o.Region)
+	if err != nil {
+		return Caller{}, fmt.Errorf("reading the region of token %s: %w", o.ID, err)
+	}
+	return c.In(issuedFor.Partition()), nil
 }
 
 func (s *Service) open(password string) (opened, error) {

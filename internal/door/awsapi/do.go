@@ -43,6 +43,8 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	if err := s.validate(c.Input); err != nil {
 		return nil, err
 	}
+	partition := c.Request.Region.Partition()
+	input := inDefaultPartition(c.Input, partition)
 	// A call that ends before the decision, because the caller is unknown or the input is invalid, has no audit line.
 	begun, returned := false, false
 	defer func() {
@@ -55,7 +57,9 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 	}()
 	err = a.guard.Settled(ctx, func() error {
 		req := c.Request
-		target, err := op.resolve(a, ctx, &req, c.Input)
+		req.By = req.By.In(partition)
+		target, err := op.resolve(a, ctx, &req, input)
+		req.By = req.By.In(partition) // resolve sets the caller of a request without a signature
 		if err != nil && op.unsigned && req.By == (identity.Caller{}) {
 			return err
 		}
@@ -80,7 +84,7 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 		c.Event.Name = ""
 	}
 	returned = true
-	return output, err
+	return inPartition(output, partition), s.errorIn(partition, err)
 }
 
 // fill sets the action of asks without one to that of the row, and the reservation of all asks to that of the row.

@@ -66,7 +66,7 @@ func (l *LayerLinks) check(r *http.Request) (identity.Caller, name.Registry, nam
 		return identity.Caller{}, name.Registry{}, name.Repo{}, name.Digest{}, refused
 	}
 	caller, err := l.identity.KeyCaller(r.Context(), q.Get("key"))
-	return caller, name.Registry{Account: account, Region: region}, parsed, d, err
+	return caller.In(region.Partition()), name.Registry{Account: account, Region: region}, parsed, d, err
 }
 
 // parseLink reads a direct address of a layer: the caller is whoever asked for it.

@@ -102,7 +102,7 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	d := &ev.Record
 	r := audit.Record{
 		EventID: id, Time: t.now(), Source: d.Source, Name: d.Name, Region: d.Region.String(),
-		Identity: t.identityOf(ctx, d.Caller), SourceIP: ev.From.SourceIP.String(), UserAgent: ev.From.UserAgent,
+		Identity: t.identityOf(ctx, d.Caller, d.Region.Partition()), SourceIP: ev.From.SourceIP.String(), UserAgent: ev.From.UserAgent,
 		RequestID: ev.RequestID, ReadOnly: d.ReadOnly,
 	}
 	if d.Params != nil {
@@ -115,7 +115,7 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	}
 	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != guard.Unowned {
 		resource := audit.Resource{ARN: ev.Resource, Account: d.Owner.Account().String()}
-		if strings.HasPrefix(ev.Resource, "arn:aws:ecr:") {
+		if arn, err := name.ParseARN(ev.Resource); err == nil && arn.Service == "ecr" {
 			resource.Type = "AWS::ECR::Repository"
 		}
 		r.Resources = []audit.Resource{resource}
@@ -174,7 +174,8 @@ var kinds = map[identity.Kind]audit.IdentityType{
 // federatedProvider is the condition key of a session whose value is the ARN of the identity provider.
 const federatedProvider = "aws:FederatedProvider"
 
-func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identity {
+// identityOf is a caller as an event has it, with ARNs in a partition.
+func (t *Trail) identityOf(ctx context.Context, c identity.Caller, partition string) audit.Identity {
 	i := audit.Identity{Type: kinds[c.Kind], PrincipalID: c.UserID, ARN: c.ARN, AccessKeyID: c.AccessKey}
 	if i.Type == "" {
 		i.Type = audit.Unknown
@@ -204,7 +205,7 @@ func (t *Trail) identityOf(ctx context.Context, c identity.Caller) audit.Identit
 	if c.Kind == identity.User || c.Kind == identity.Root {
 		return i // the session was issued to the caller itself
 	}
-	issuer := t.id.Issuer(ctx, c)
+	issuer := name.InPartition(t.id.Issuer(ctx, c), partition)
 	i.Session.Issuer = audit.Issuer{Type: "IAMUser", PrincipalID: c.Principal, ARN: issuer, Account: i.Account}
 	if c.Principal == i.Account {
 		i.Session.Issuer.Type = "Root"

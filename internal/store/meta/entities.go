@@ -45,8 +45,8 @@ type Entity struct {
 	LastUsedRegion string    // Role
 }
 
-// ARN returns the entity's ARN, made from its kind, path ("" counts as "/") and name. Source: IAM user guide, IAM
-// ARNs.
+// ARN returns the entity's ARN in the default partition, made from its kind, path ("" counts as "/") and name.
+// Source: IAM user guide, IAM ARNs.
 func (e Entity) ARN() string {
 	kind := [...]name.EntityKind{
 		User: name.IAMUser, Group: name.IAMGroup, Role: name.IAMRole, ManagedPolicy: name.IAMPolicy,

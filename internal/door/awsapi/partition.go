@@ -1,0 +1,69 @@
+package awsapi
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// The partition of the ARNs of IAM and STS follows the region of the call, as in AWS. The services and the store know these
+// ARNs in the default partition alone: requests are translated when they come and answers when they go.
+
+// arnMapper is a request or an answer of IAM or STS that contains ARNs.
+type arnMapper interface {
+	MapARNs(func(arn string) string) any
+}
+
+// inDefaultPartition returns an input with the ARNs of a call's partition in the default partition. ARNs of other partitions
+// stay as they are: no service finds what they name. The input itself is not changed.
+func inDefaultPartition(in awswire.Input, partition string) awswire.Input {
+	m, ok := in.(arnMapper)
+	if !ok || partition == name.DefaultPartition {
+		return in
+	}
+	mapped, ok := m.MapARNs(func(arn string) string {
+		if own, _, _ := name.CutPartition(arn); own == partition {
+			return name.InPartition(arn, name.DefaultPartition)
+		}
+		return arn
+	}).(awswire.Input)
+	if !ok {
+		return in
+	}
+	return mapped
+}
+
+// inPartition returns an output with its ARNs of IAM and STS in the call's partition.
+func inPartition(out any, partition string) any {
+	m, ok := out.(arnMapper)
+	if !ok || partition == name.DefaultPartition {
+		return out
+	}
+	return m.MapARNs(func(arn string) string { return name.InPartition(arn, partition) })
+}
+
+// errorIn returns an error of IAM or STS whose public text has ARNs in the call's partition. Text that is quoted from a policy
+// stays as it is.
+func (s *service) errorIn(partition string, err error) error {
+	var e *fault.Error
+	if partition == name.DefaultPartition || s != iamService && s != stsService || !errors.As(err, &e) {
+		return err
+	}
+	if e.Code == fault.MalformedPolicyDocument {
+		return err
+	}
+	const front = "arn:" + name.DefaultPartition
+	text := strings.NewReplacer(front+":iam::", "arn:"+partition+":iam::", front+":sts::", "arn:"+partition+":sts::").Replace(e.Public)
+	if text == e.Public {
+		return err
+	}
+	shown := *e
+	shown.Public = text
+	if err != error(e) {
+		shown.Err = err // keeps what was being done
+	}
+	return &shown
+}
