@@ -35,7 +35,7 @@ func TestAttack26UnknownOperations(t *testing.T) {
 		ecrTarget, ecrTarget + "MakeCoffee", ecrTarget + "createRepository", "CreateRepository",
 		"AmazonEC2ContainerRegistry_V20990101.CreateRepository", "Ecrin_2026.CreateAccount", "x." + ecrTarget + "CreateRepository", "GetCallerIdentity",
 	} {
-		s.send(raw{key: s.key, target: target, body: `{}`}).want(t, "X-Amz-Target "+target, 400, "UnknownOperationException", "is no operation of")
+		s.send(raw{key: s.key, target: target, body: `{}`}).want(t, "X-Amz-Target "+target, 400, "UnknownOperationException", "is not an operation of")
 	}
 	s.send(raw{key: s.key, body: `{}`}).want(t, "no X-Amz-Target", 400, "UnknownOperationException", "")
 	for _, method := range []string{"GET", "PUT", "DELETE", "OPTIONS"} {
