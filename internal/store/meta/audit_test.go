@@ -31,8 +31,8 @@ func line(text string) *audit.Line {
 	return audit.NewLine(func() []byte { return []byte(text + "\n") })
 }
 
-// pending are the lines that wait, without their newlines.
-func pending(t *testing.T, s *meta.Store) string {
+// pendingLines returns the pending audit lines, without their newlines.
+func pendingLines(t *testing.T, s *meta.Store) string {
 	t.Helper()
 	all, err := s.PendingAudit(t.Context(), 0, 1000)
 	if err != nil {
@@ -45,8 +45,8 @@ func pending(t *testing.T, s *meta.Store) string {
 	return strings.Join(texts, " ")
 }
 
-// A line is there when its change is, once for a request however many changes that makes.
-func TestAuditLineGoesWithItsChange(t *testing.T) {
+// A line is stored with its change, once for a request, however many changes it makes.
+func TestAuditLineIsStoredWithItsChange(t *testing.T) {
 	t.Parallel()
 	refused := func(*meta.Tx) error { return fault.LimitExceeded.New("no") }
 	broken := func(*meta.Tx) error { return errors.New("broken") }
@@ -55,14 +55,14 @@ func TestAuditLineGoesWithItsChange(t *testing.T) {
 	for what, c := range map[string]struct {
 		line    *audit.Line
 		endings []func(*meta.Tx) error
-		want    string // what is stored, then what is pending
+		want    string // the stored changes, then the pending lines
 		written bool
 	}{
 		"one change":               {line("L"), []func(*meta.Tx) error{fine}, "0|L", true},
 		"three changes":            {line("L"), []func(*meta.Tx) error{fine, fine, fine}, "0 1 2|L", true},
 		"refused":                  {line("L"), []func(*meta.Tx) error{refused}, "|", false},
 		"broken":                   {line("L"), []func(*meta.Tx) error{broken}, "|", false},
-		"refused, then made":       {line("L"), []func(*meta.Tx) error{refused, broken, fine, refused}, "2|L", true},
+		"refused, then successful": {line("L"), []func(*meta.Tx) error{refused, broken, fine, refused}, "2|L", true},
 		"ends the transaction":     {line("L"), []func(*meta.Tx) error{endTransaction, fine}, "1|L", true},
 		"the text panics":          {panics, []func(*meta.Tx) error{fine}, "|", false},
 		"the text is empty":        {empty, []func(*meta.Tx) error{fine}, "0|", false},
@@ -76,9 +76,9 @@ func TestAuditLineGoesWithItsChange(t *testing.T) {
 				ctx = audit.WithLine(ctx, c.line)
 			}
 			for i, end := range c.endings {
-				_ = s.Write(ctx, setting(strconv.Itoa(i), end)) // what it came to is looked up below
+				_ = s.Write(ctx, setting(strconv.Itoa(i), end)) // the outcome is checked below
 			}
-			if got := stored(t, s) + "|" + pending(t, s); got != c.want {
+			if got := stored(t, s) + "|" + pendingLines(t, s); got != c.want {
 				t.Errorf("stored|pending: got %q, want %q", got, c.want)
 			}
 			if c.line != nil && c.line.Written() != c.written {
@@ -88,8 +88,8 @@ func TestAuditLineGoesWithItsChange(t *testing.T) {
 	}
 }
 
-// Changes are grouped, and a group that fails as a whole is made again one by one: each line is there once all the same,
-// in the order of the changes, and those of changes that failed are not.
+// If a group of changes fails as a whole, each change is committed alone: each line is stored once all the same, in
+// the order of the changes, and lines of failed changes are not.
 func TestAuditLinesInGroups(t *testing.T) {
 	t.Parallel()
 	refused := func(*meta.Tx) error { return fault.LimitExceeded.New("no") }
@@ -131,7 +131,7 @@ func TestAuditLinesInGroups(t *testing.T) {
 			if got := stored(t, s); got != wantStored {
 				t.Errorf("stored: got %q, want %q", got, wantStored)
 			}
-			if got := pending(t, s); got != wantPending {
+			if got := pendingLines(t, s); got != wantPending {
 				t.Errorf("pending: got %q, want %q", got, wantPending)
 			}
 			if got := lines["c"].Written(); got != (what == "fine") {
@@ -146,8 +146,8 @@ func TestAuditLinesInGroups(t *testing.T) {
 	}
 }
 
-// The text of a line is made before its change is queued: what the request does to its event afterwards is no matter, and the
-// writer runs nothing of the request but the change.
+// The text of a line is made before its change is queued: later changes to the request's event have no effect, and
+// the writer calls no code of the request except the change.
 func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -166,7 +166,7 @@ func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if got := pending(t, s); got != "before" || calls != 1 {
+	if got := pendingLines(t, s); got != "before" || calls != 1 {
 		t.Errorf("got %q from %d calls, want \"before\" from 1", got, calls)
 	}
 	if err := s.Write(audit.WithLine(t.Context(), l), setting("2", fine)); err != nil || calls != 1 {
@@ -174,7 +174,7 @@ func TestAuditLineIsMadeBeforeTheChangeIsQueued(t *testing.T) {
 	}
 }
 
-// Who moves lines reads them page by page and deletes what it has read; an identifier that it has met never comes back.
+// A reader reads lines page by page and deletes what it has read; an identifier that it has read is never used again.
 func TestPendingAuditPages(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -202,11 +202,11 @@ func TestPendingAuditPages(t *testing.T) {
 			last = one.ID
 			got = append(got, strings.TrimSpace(string(one.Lines)))
 		}
-		if round == 1 { // all are read and deleted: those of the next are larger all the same
+		if round == 1 { // all rows are deleted: the identifiers of the next round must still be larger
 			if err := s.DeleteAudit(t.Context(), last); err != nil {
 				t.Fatal(err)
 			}
-			if rest := pending(t, s); rest != "" {
+			if rest := pendingLines(t, s); rest != "" {
 				t.Errorf("after deletion: got %q, want nothing", rest)
 			}
 			add(2)
@@ -218,7 +218,7 @@ func TestPendingAuditPages(t *testing.T) {
 	if err := s.DeleteAudit(t.Context(), last-1); err != nil {
 		t.Fatal(err)
 	}
-	if got := pending(t, s); got != "7" {
+	if got := pendingLines(t, s); got != "7" {
 		t.Errorf("after deleting all but the last: got %q, want 7", got)
 	}
 }
@@ -232,7 +232,7 @@ func auditRecord(request string) audit.Record {
 	}
 }
 
-// smallFiles lets a crash meet every step of their life.
+// smallFiles makes the files of the trail so small that crashes occur at every step of their life.
 const smallFiles = 20 << 10
 
 func trail(dir string, s *meta.Store, maxBytes int64) (*audit.Log, *audit.Pump, error) {
@@ -243,7 +243,7 @@ func trail(dir string, s *meta.Store, maxBytes int64) (*audit.Log, *audit.Pump, 
 	return l, audit.NewPump(l, s, slog.New(slog.DiscardHandler)), nil
 }
 
-// auditHelper makes changes with lines from several goroutines, moves lines all the time, and is killed.
+// auditHelper makes changes with lines from several goroutines and moves the lines to files, until it is killed.
 func auditHelper(dir string) {
 	ctx := context.Background()
 	s, err := meta.OpenSQLite(ctx, dir, time.Now)
@@ -270,11 +270,11 @@ func auditHelper(dir string) {
 				key := fmt.Sprintf("%s-%d-%d", start, writer, i)
 				r := auditRecord(key)
 				accounts := []string{metatest.Account.String(), "444455556666"}[:1+i%2]
-				carried := audit.NewLine(func() []byte { return r.AppendLines(nil, accounts...) })
-				if err := s.PutSetting(audit.WithLine(ctx, carried), metatest.Registry, key, strconv.Itoa(len(accounts))); err != nil {
+				line := audit.NewLine(func() []byte { return r.AppendLines(nil, accounts...) })
+				if err := s.PutSetting(audit.WithLine(ctx, line), metatest.Registry, key, strconv.Itoa(len(accounts))); err != nil {
 					fatal(err)
 				}
-				read := auditRecord("read-" + key) // reads write their lines between those of changes
+				read := auditRecord("read-" + key) // lines of reads are written between those of changes
 				l.Append(&read)
 				mu.Lock()
 				_, err := fmt.Println(key)
@@ -288,8 +288,8 @@ func auditHelper(dir string) {
 	wg.Wait()
 }
 
-// A process that is killed at any moment leaves each change with its line: none is lost, none stands there twice, and
-// there is none without its change.
+// After a process was killed at any moment, every change has its line: no line is lost, no line is written twice, and
+// no line is without its change.
 func TestAuditCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -312,7 +312,7 @@ func TestAuditCrash(t *testing.T) {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			acked[lines.Text()] = true
 			if n++; n == limit {
-				_ = cmd.Process.Kill() // what it has said until it died is still read
+				_ = cmd.Process.Kill() // its output until then is still read
 			}
 		}
 		_ = cmd.Wait()
@@ -334,8 +334,8 @@ func checkTrail(t *testing.T, dir string, acked map[string]bool) {
 	if err := pump.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if left := pending(t, s); left != "" {
-		t.Errorf("after Flush these are still pending: %q", left)
+	if left := pendingLines(t, s); left != "" {
+		t.Errorf("pending after Flush: got %q, want none", left)
 	}
 	found, ids := map[string]int{}, map[audit.ID]bool{}
 	for cursor := ""; ; {
@@ -345,7 +345,7 @@ func checkTrail(t *testing.T, dir string, acked map[string]bool) {
 		}
 		for _, e := range page.Events {
 			if ids[e.Record.EventID] {
-				t.Errorf("event id %s stands there twice", e.Record.EventID)
+				t.Errorf("event id %s is there twice", e.Record.EventID)
 			}
 			ids[e.Record.EventID] = true
 			found[e.Record.RequestID]++
@@ -369,18 +369,18 @@ func checkTrail(t *testing.T, dir string, acked map[string]bool) {
 	}
 	for key := range acked {
 		if !made[key] {
-			t.Errorf("change %s was acknowledged and is gone", key)
+			t.Errorf("change %s was acknowledged and is not stored", key)
 		}
 	}
 	for key := range found {
 		if !strings.HasPrefix(key, "read-") && !made[key] {
-			t.Errorf("there is a line of %s, which was not made", key)
+			t.Errorf("there is a line of the change %s, which is not stored", key)
 		}
 	}
 	t.Logf("%d changes, %d acknowledged, %d lines", len(made), len(acked), len(ids))
 }
 
-// What the line costs a durable write, with eight writers at once.
+// The cost of a line in a durable write, with eight concurrent writers.
 func BenchmarkWrite(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run(map[bool]string{false: "without", true: "with"}[with]+" a line", func(b *testing.B) {
@@ -432,8 +432,8 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// A store that is opened with lines that wait, and loses them to the files before its first change, goes on above them:
-// who has met an identifier asks for what comes after it.
+// After a store was opened with pending lines, which were all moved to files before its first change, the identifiers
+// of new lines are larger: a reader asks for those after the last one it has read.
 func TestAuditIdentifiersGrowOverRestarts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// What a move of a tag costs in PostgreSQL, with eight writers at once, and what Refresh costs with 1 and 32 callers.
+// The cost of moving a tag in PostgreSQL with eight concurrent writers, and of Refresh with 1 and 32 callers.
 func BenchmarkPostgreSQL(b *testing.B) {
 	s, err := meta.OpenPostgreSQL(b.Context(), meta.PostgreSQL{URL: secret.New(pgtest.Start(b).NewDatabase(b)), Dir: b.TempDir(), Now: time.Now})
 	if err != nil {

@@ -19,14 +19,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// question is a cached read, with its answer as a text.
-type question struct {
+// query is a cached read.
+type query struct {
 	what string
-	ask  func(s *meta.Store) (any, error)
+	run  func(s *meta.Store) (any, error)
 }
 
-func (q question) answer(s *meta.Store) string {
-	v, err := q.ask(s)
+func (q query) result(s *meta.Store) string {
+	v, err := q.run(s)
 	if err != nil {
 		var e *fault.Error
 		if errors.As(err, &e) {
@@ -37,146 +37,147 @@ func (q question) answer(s *meta.Store) string {
 	return fmt.Sprintf("%+v", v)
 }
 
-// town is what the random changes happen in: few things, so that they meet often.
-type town struct {
-	*metatest.World
+// cacheFixture is a store with few repositories, images, tags and keys, so that random changes often concern the same
+// one.
+type cacheFixture struct {
+	*metatest.Fixture
 	mu     sync.Mutex
-	ids    []int64 // of all repositories that ever were
+	ids    []int64 // of all repositories, also of deleted ones
 	images []meta.Put
 	tags   []name.Tag
 
-	visiting sync.Mutex // two that replace a key at once would make it twice
+	replacing sync.Mutex // held while a key, the sessions or the account are replaced
 }
 
-const townRepos, townKeys = 3, 4
+const maxRepos, maxKeys = 3, 4
 
-func (w *town) repo(i int) (meta.Repository, error) {
-	r, err := w.Repository(w.Ctx, metatest.Registry, mustRepo(w.T, fmt.Sprint("team/app", i)))
+func (fx *cacheFixture) repo(i int) (meta.Repository, error) {
+	r, err := fx.Repository(fx.Ctx, metatest.Registry, mustRepo(fx.T, fmt.Sprint("team/app", i)))
 	if !errors.Is(err, fault.RepositoryNotFound) {
 		return r, err
 	}
-	r, err = w.CreateRepository(w.Ctx, meta.Repository{Registry: metatest.Registry, Name: mustRepo(w.T, fmt.Sprint("team/app", i)), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	r, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: metatest.Registry, Name: mustRepo(fx.T, fmt.Sprint("team/app", i)), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	if err == nil {
-		w.mu.Lock()
-		w.ids = append(w.ids, r.ID)
-		w.mu.Unlock()
+		fx.mu.Lock()
+		fx.ids = append(fx.ids, r.ID)
+		fx.mu.Unlock()
 	}
 	return r, err
 }
 
-// questions are all that the caches can answer about the town.
-func (w *town) questions() (all []question) {
-	w.mu.Lock()
-	ids := w.ids[max(0, len(w.ids)-2*townRepos):]
-	w.mu.Unlock()
-	add := func(what string, ask func(s *meta.Store) (any, error)) {
-		all = append(all, question{what, ask})
+// queries returns reads of all values that the caches may hold.
+func (fx *cacheFixture) queries() (all []query) {
+	fx.mu.Lock()
+	ids := fx.ids[max(0, len(fx.ids)-2*maxRepos):]
+	fx.mu.Unlock()
+	add := func(what string, run func(s *meta.Store) (any, error)) {
+		all = append(all, query{what, run})
 	}
-	for i := range townRepos {
+	for i := range maxRepos {
 		add(fmt.Sprint("repository ", i), func(s *meta.Store) (any, error) {
-			return s.Repository(w.Ctx, metatest.Registry, mustRepo(w.T, fmt.Sprint("team/app", i)))
+			return s.Repository(fx.Ctx, metatest.Registry, mustRepo(fx.T, fmt.Sprint("team/app", i)))
 		})
 	}
-	for _, r := range []name.Registry{visiting, metatest.Registry} {
-		add(fmt.Sprint("registry policy of ", r), func(s *meta.Store) (any, error) { return s.RegistryPolicy(w.Ctx, r) })
+	for _, r := range []name.Registry{replaced, metatest.Registry} {
+		add(fmt.Sprint("registry policy of ", r), func(s *meta.Store) (any, error) { return s.RegistryPolicy(fx.Ctx, r) })
 	}
 	for _, id := range ids {
-		add(fmt.Sprint("resource tags of ", id), func(s *meta.Store) (any, error) { return s.ResourceTags(w.Ctx, meta.Repository{ID: id}) })
-		for _, tag := range w.tags {
-			add(fmt.Sprint("tag ", tag, " of ", id), func(s *meta.Store) (any, error) { return s.Head(w.Ctx, id, name.Reference{Tag: tag}) })
+		add(fmt.Sprint("resource tags of ", id), func(s *meta.Store) (any, error) { return s.ResourceTags(fx.Ctx, meta.Repository{ID: id}) })
+		for _, tag := range fx.tags {
+			add(fmt.Sprint("tag ", tag, " of ", id), func(s *meta.Store) (any, error) { return s.Head(fx.Ctx, id, name.Reference{Tag: tag}) })
 		}
-		for i, p := range w.images {
-			add(fmt.Sprint("image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Head(w.Ctx, id, metatest.ByDigest(p.Digest)) })
+		for i, p := range fx.images {
+			add(fmt.Sprint("image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Head(fx.Ctx, id, metatest.ByDigest(p.Digest)) })
 			for _, b := range p.Manifest.Blobs() {
-				add(fmt.Sprint("blob of image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Holding(w.Ctx, id, b.Digest) })
+				add(fmt.Sprint("blob of image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Holding(fx.Ctx, id, b.Digest) })
 			}
 		}
 		add(fmt.Sprint("tag list of ", id), func(s *meta.Store) (any, error) {
-			list, err := s.TagList(w.Ctx, id)
+			list, err := s.TagList(fx.Ctx, id)
 			return string(list), err
 		})
 	}
-	for i := range townKeys {
-		add(fmt.Sprint("key ", i), func(s *meta.Store) (any, error) { return s.AccessKey(w.Ctx, fmt.Sprint("AKIA", i)) })
+	for i := range maxKeys {
+		add(fmt.Sprint("key ", i), func(s *meta.Store) (any, error) { return s.AccessKey(fx.Ctx, fmt.Sprint("AKIA", i)) })
 		add(fmt.Sprint("token ", i), func(s *meta.Store) (any, error) {
-			k, err := s.Token(w.Ctx, fmt.Sprint("token", i))
+			k, err := s.Token(fx.Ctx, fmt.Sprint("token", i))
 			return []any{k.ID, k.RevokedAt.IsZero()}, err
 		})
-		add(fmt.Sprint("session ", i), func(s *meta.Store) (any, error) { return s.Session(w.Ctx, fmt.Sprint("ASIA", i)) })
-		add(fmt.Sprint("setting ", i), func(s *meta.Store) (any, error) { return s.Setting(w.Ctx, visiting, fmt.Sprint("SETTING", i)) })
+		add(fmt.Sprint("session ", i), func(s *meta.Store) (any, error) { return s.Session(fx.Ctx, fmt.Sprint("ASIA", i)) })
+		add(fmt.Sprint("setting ", i), func(s *meta.Store) (any, error) { return s.Setting(fx.Ctx, replaced, fmt.Sprint("SETTING", i)) })
 	}
 	return all
 }
 
-// visiting is a registry whose account comes and goes.
-var visiting = name.Registry{Account: name.MustAccount("444455556666"), Region: name.MustRegion("eu-west-1")}
+// replaced is a registry whose account the changes delete and create again.
+var replaced = name.Registry{Account: name.MustAccount("444455556666"), Region: name.MustRegion("eu-west-1")}
 
-// change does something at random. It may be refused, because others did something before.
-func (w *town) change(random *rand.Rand) (what string, err error) {
-	r, err := w.repo(random.IntN(townRepos))
+// change makes a random change. It may be refused because of earlier changes.
+func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
+	r, err := fx.repo(random.IntN(maxRepos))
 	if err != nil {
 		return "finding a repository", err
 	}
-	p := w.images[random.IntN(len(w.images))]
-	tag := w.tags[random.IntN(len(w.tags))]
-	i := random.IntN(townKeys)
+	p := fx.images[random.IntN(len(fx.images))]
+	tag := fx.tags[random.IntN(len(fx.tags))]
+	i := random.IntN(maxKeys)
 	switch what = changes[random.IntN(len(changes))]; what {
 	case "push":
 		for _, b := range p.Manifest.Blobs() {
-			if _, err := w.AddBlob(w.Ctx, r, blob.Info{Digest: b.Digest, Size: b.Size}, ""); err != nil {
+			if _, err := fx.AddBlob(fx.Ctx, r, blob.Info{Digest: b.Digest, Size: b.Size}, ""); err != nil {
 				return what, err
 			}
 		}
 		p.Tags = []name.Tag{tag}
-		err = w.PutImage(w.Ctx, r, p)
+		err = fx.PutImage(fx.Ctx, r, p)
 	case "delete tag":
-		_, err = w.DeleteTag(w.Ctx, r, tag, name.Digest{}, random.IntN(2) == 0, "p")
+		_, err = fx.DeleteTag(fx.Ctx, r, tag, name.Digest{}, random.IntN(2) == 0, "p")
 	case "delete image":
-		_, err = w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, "p")
+		_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, "p")
 	case "restore image":
-		err = w.RestoreImage(w.Ctx, r, p.Digest, []name.Tag{tag}, "p")
+		err = fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{tag}, "p")
 	case "remove blob":
-		err = w.RemoveBlob(w.Ctx, r, p.Manifest.Config.Digest)
+		err = fx.RemoveBlob(fx.Ctx, r, p.Manifest.Config.Digest)
 	case "mount blob":
 		var to meta.Repository
-		if to, err = w.repo(random.IntN(townRepos)); err == nil {
-			err = w.MountBlob(w.Ctx, r, to, p.Manifest.Config.Digest)
+		if to, err = fx.repo(random.IntN(maxRepos)); err == nil {
+			err = fx.MountBlob(fx.Ctx, r, to, p.Manifest.Config.Digest)
 		}
 	case "delete repository":
-		err = w.DeleteRepository(w.Ctx, r, true)
+		err = fx.DeleteRepository(fx.Ctx, r, true)
 	case "set policy":
-		err = w.SetPolicy(w.Ctx, r, meta.BoundPolicy{Text: fmt.Sprint(random.Int())})
+		err = fx.SetPolicy(fx.Ctx, r, meta.BoundPolicy{Text: fmt.Sprint(random.Int())})
 	case "turn key":
-		err = w.SetAccessKeyActive(w.Ctx, fmt.Sprint("AKIA", i), random.IntN(2) == 0)
+		err = fx.SetAccessKeyActive(fx.Ctx, fmt.Sprint("AKIA", i), random.IntN(2) == 0)
 	case "replace key":
-		w.visiting.Lock()
-		defer w.visiting.Unlock()
-		if err = w.DeleteAccessKey(w.Ctx, fmt.Sprint("AKIA", i)); err == nil {
-			k := metatest.Key(visiting.Account, fmt.Sprint("AKIA", i))
+		fx.replacing.Lock()
+		defer fx.replacing.Unlock()
+		if err = fx.DeleteAccessKey(fx.Ctx, fmt.Sprint("AKIA", i)); err == nil {
+			k := metatest.Key(replaced.Account, fmt.Sprint("AKIA", i))
 			k.SealedSecret = fmt.Appendf(nil, "%d", random.Int())
-			err = w.PutAccessKey(w.Ctx, k, 100)
+			err = fx.PutAccessKey(fx.Ctx, k, 100)
 		}
 	case "revoke token":
-		_, err = w.RevokeTokens(w.Ctx, visiting.Account, fmt.Sprint("token", i))
+		_, err = fx.RevokeTokens(fx.Ctx, replaced.Account, fmt.Sprint("token", i))
 	case "put setting":
-		err = w.PutSetting(w.Ctx, visiting, fmt.Sprint("SETTING", i), fmt.Sprint(random.Int()))
+		err = fx.PutSetting(fx.Ctx, replaced, fmt.Sprint("SETTING", i), fmt.Sprint(random.Int()))
 	case "put resource tags":
-		err = w.PutResourceTags(w.Ctx, r, map[string]string{fmt.Sprint(i): fmt.Sprint(random.Int())})
+		err = fx.PutResourceTags(fx.Ctx, r, map[string]string{fmt.Sprint(i): fmt.Sprint(random.Int())})
 	case "remove resource tag":
-		err = w.RemoveResourceTags(w.Ctx, r, []string{fmt.Sprint(i)})
+		err = fx.RemoveResourceTags(fx.Ctx, r, []string{fmt.Sprint(i)})
 	case "put registry policy":
-		err = w.PutRegistryPolicy(w.Ctx, visiting, meta.BoundPolicy{Text: []string{"", fmt.Sprint(random.Int())}[i%2]})
+		err = fx.PutRegistryPolicy(fx.Ctx, replaced, meta.BoundPolicy{Text: []string{"", fmt.Sprint(random.Int())}[i%2]})
 	case "forget sessions":
-		w.visiting.Lock()
-		defer w.visiting.Unlock()
-		if err = w.putSession(random.Int(), time.Now().AddDate(0, 0, 1)); err == nil { // the clock of the sessions in visit is a day behind
-			err = w.putSessions()
+		fx.replacing.Lock()
+		defer fx.replacing.Unlock()
+		if err = fx.putSession(random.Int(), time.Now().AddDate(0, 0, 1)); err == nil { // deletes the sessions of putSessions
+			err = fx.putSessions()
 		}
 	case "replace account":
-		w.visiting.Lock()
-		defer w.visiting.Unlock()
-		if err = w.DeleteAccount(w.Ctx, visiting.Account, true); err == nil {
-			err = w.visit()
+		fx.replacing.Lock()
+		defer fx.replacing.Unlock()
+		if err = fx.DeleteAccount(fx.Ctx, replaced.Account, true); err == nil {
+			err = fx.createReplaced()
 		}
 	}
 	return what, err
@@ -188,55 +189,55 @@ var changes = []string{
 	"put resource tags", "remove resource tag", "put registry policy", "forget sessions",
 }
 
-// visit makes the account that comes and goes, with keys and tokens.
-func (w *town) visit() error {
-	if err := w.CreateAccount(w.Ctx, meta.Account{ID: visiting.Account}, metatest.Key(visiting.Account, "AKIA0")); err != nil {
+// createReplaced creates the account of replaced, with keys, tokens and sessions.
+func (fx *cacheFixture) createReplaced() error {
+	if err := fx.CreateAccount(fx.Ctx, meta.Account{ID: replaced.Account}, metatest.Key(replaced.Account, "AKIA0")); err != nil {
 		return err
 	}
-	for i := range townKeys {
+	for i := range maxKeys {
 		if i > 0 {
-			if err := w.PutAccessKey(w.Ctx, metatest.Key(visiting.Account, fmt.Sprint("AKIA", i)), 100); err != nil {
+			if err := fx.PutAccessKey(fx.Ctx, metatest.Key(replaced.Account, fmt.Sprint("AKIA", i)), 100); err != nil {
 				return err
 			}
 		}
-		if err := w.PutToken(w.Ctx, meta.Token{ID: fmt.Sprint("token", i), Account: visiting.Account, Region: visiting.Region, ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+		if err := fx.PutToken(fx.Ctx, meta.Token{ID: fmt.Sprint("token", i), Account: replaced.Account, Region: replaced.Region, ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 			return err
 		}
 	}
-	return w.putSessions()
+	return fx.putSessions()
 }
 
-// putSessions makes the sessions that are asked for, which have ended but are kept, until a later one is put.
-func (w *town) putSessions() error {
-	for i := range townKeys {
-		if err := w.putSession(i, time.Now()); err != nil {
+// putSessions puts the sessions that the queries read. They have expired and are kept until a later session is put.
+func (fx *cacheFixture) putSessions() error {
+	for i := range maxKeys {
+		if err := fx.putSession(i, time.Now()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *town) putSession(i int, at time.Time) error {
-	return w.PutSession(w.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: visiting.Account, Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
+func (fx *cacheFixture) putSession(i int, at time.Time) error {
+	return fx.PutSession(fx.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: replaced.Account, Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
 }
 
-func newTown(t *testing.T) *town { return newTownIn(t, open(t)) }
+func newCacheFixture(t *testing.T) *cacheFixture { return newCacheFixtureIn(t, open(t)) }
 
-func newTownIn(t *testing.T, s *meta.Store) *town {
+func newCacheFixtureIn(t *testing.T, s *meta.Store) *cacheFixture {
 	t.Helper()
-	w := &town{World: metatest.NewWorld(t, s)}
+	fx := &cacheFixture{Fixture: metatest.NewFixture(t, s)}
 	for i := range 4 {
-		w.images = append(w.images, metatest.ImageOf(fmt.Sprint("config", i), "shared layer"))
-		w.tags = append(w.tags, metatest.Tag(fmt.Sprint("t", i)).Tag)
+		fx.images = append(fx.images, metatest.ImageOf(fmt.Sprint("config", i), "shared layer"))
+		fx.tags = append(fx.tags, metatest.Tag(fmt.Sprint("t", i)).Tag)
 	}
-	w.Must(w.visit())
-	return w
+	fx.Must(fx.createReplaced())
+	return fx
 }
 
-// After any number of changes and reads at once, what the caches answer is what the database says.
+// After concurrent changes and reads the caches hold what the database holds.
 func TestCachesAreExact(t *testing.T) {
 	t.Parallel()
-	w := newTown(t)
+	fx := newCacheFixture(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rounds := 12
@@ -246,12 +247,12 @@ func TestCachesAreExact(t *testing.T) {
 	for round := range rounds {
 		var wg sync.WaitGroup
 		done, stop := context.WithCancel(t.Context())
-		asked := w.questions()
+		queries := fx.queries()
 		for reader := range 3 {
 			random := rand.New(rand.NewPCG(seed, uint64(round*100+reader)))
 			wg.Go(func() {
 				for done.Err() == nil {
-					asked[random.IntN(len(asked))].answer(w.Store)
+					queries[random.IntN(len(queries))].result(fx.Store)
 				}
 			})
 		}
@@ -260,7 +261,7 @@ func TestCachesAreExact(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, uint64(round*100+50+writer)))
 			writers.Go(func() {
 				for range 6 {
-					what, err := w.change(random)
+					what, err := fx.change(random)
 					var refused *fault.Error
 					if err != nil && (!errors.As(err, &refused) || refused.Code == fault.Unavailable) {
 						t.Errorf("%s: %v", what, err)
@@ -271,89 +272,89 @@ func TestCachesAreExact(t *testing.T) {
 		writers.Wait()
 		stop()
 		wg.Wait()
-		for _, q := range w.questions() {
-			if kept, read := q.answer(w.Store), q.answer(w.Fresh()); kept != read {
-				t.Fatalf("seed %d, round %d: %s: the caches say\n%s\nand the database\n%s", seed, round, q.what, kept, read)
+		for _, q := range fx.queries() {
+			if kept, read := q.result(fx.Store), q.result(fx.Fresh()); kept != read {
+				t.Fatalf("seed %d, round %d: %s: got\n%s\nfrom the caches, want\n%s", seed, round, q.what, kept, read)
 			}
 		}
 	}
 }
 
-// Whoever has changed something sees it so at once, whatever others do and keep at the time.
+// A reader that begins after a change sees it, whatever other readers and writers do at the same time.
 func TestChangesAreSeenAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newTown(t)
-	r, err := w.repo(0)
-	w.Must(err)
-	for _, p := range w.images {
+	fx := newCacheFixture(t)
+	r, err := fx.repo(0)
+	fx.Must(err)
+	for _, p := range fx.images {
 		for _, b := range p.Manifest.Blobs() {
-			_, err := w.AddBlob(t.Context(), r, blob.Info{Digest: b.Digest, Size: b.Size}, "")
-			w.Must(err)
+			_, err := fx.AddBlob(t.Context(), r, blob.Info{Digest: b.Digest, Size: b.Size}, "")
+			fx.Must(err)
 		}
 	}
 	done, stop := context.WithCancel(t.Context())
 	defer stop()
 	var readers, writers sync.WaitGroup
-	asked := w.questions()
+	queries := fx.queries()
 	for range 2 {
 		readers.Go(func() {
 			for done.Err() == nil {
-				asked[rand.IntN(len(asked))].answer(w.Store)
+				queries[rand.IntN(len(queries))].result(fx.Store)
 			}
 		})
 	}
-	see := func(what string, got, want any) {
+	check := func(what string, got, want any) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
 	}
-	regions := [townKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"), name.MustRegion("eu-north-1")}
-	for i := range townKeys { // each has a tag, an image, a key, a setting, a resource tag and a registry for itself
+	regions := [maxKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"), name.MustRegion("eu-north-1")}
+	for i := range maxKeys { // each writer has its own tag, image, key, setting, resource tag and registry
 		writers.Go(func() {
-			key, p, tag := fmt.Sprint("AKIA", i), w.images[i], w.tags[i]
+			key, p, tag := fmt.Sprint("AKIA", i), fx.images[i], fx.tags[i]
 			for round := range 12 {
 				active := round%2 == 0
-				w.must(w.SetAccessKeyActive(w.Ctx, key, active))
-				k, err := w.AccessKey(w.Ctx, key)
-				w.must(err)
-				see("key turned on", k.Active, active)
+				fx.must(fx.SetAccessKeyActive(fx.Ctx, key, active))
+				k, err := fx.AccessKey(fx.Ctx, key)
+				fx.must(err)
+				check("key turned on", k.Active, active)
 
-				w.must(w.PutSetting(w.Ctx, visiting, fmt.Sprint("SETTING", i), fmt.Sprint(round)))
-				v, err := w.Setting(w.Ctx, visiting, fmt.Sprint("SETTING", i))
-				w.must(err)
-				see("setting", v, fmt.Sprint(round))
+				fx.must(fx.PutSetting(fx.Ctx, replaced, fmt.Sprint("SETTING", i), fmt.Sprint(round)))
+				v, err := fx.Setting(fx.Ctx, replaced, fmt.Sprint("SETTING", i))
+				fx.must(err)
+				check("setting", v, fmt.Sprint(round))
 
-				w.must(w.PutResourceTags(w.Ctx, r, map[string]string{key: fmt.Sprint(round)}))
-				resourceTags, err := w.ResourceTags(w.Ctx, r)
-				w.must(err)
-				see("resource tag", slices.Contains(resourceTags, meta.ResourceTag{Key: key, Value: fmt.Sprint(round)}), true)
+				fx.must(fx.PutResourceTags(fx.Ctx, r, map[string]string{key: fmt.Sprint(round)}))
+				resourceTags, err := fx.ResourceTags(fx.Ctx, r)
+				fx.must(err)
+				check("resource tag", slices.Contains(resourceTags, meta.ResourceTag{Key: key, Value: fmt.Sprint(round)}), true)
 
-				reg := name.Registry{Account: visiting.Account, Region: regions[i]}
-				w.must(w.PutRegistryPolicy(w.Ctx, reg, meta.BoundPolicy{Text: fmt.Sprint(round)}))
-				policy, err := w.RegistryPolicy(w.Ctx, reg)
-				w.must(err)
-				see("registry policy", policy.Text, fmt.Sprint(round))
+				reg := name.Registry{Account: replaced.Account, Region: regions[i]}
+				fx.must(fx.PutRegistryPolicy(fx.Ctx, reg, meta.BoundPolicy{Text: fmt.Sprint(round)}))
+				policy, err := fx.RegistryPolicy(fx.Ctx, reg)
+				fx.must(err)
+				check("registry policy", policy.Text, fmt.Sprint(round))
 
 				q := p
 				q.Tags = []name.Tag{tag}
-				w.must(w.PutImage(w.Ctx, r, q))
-				h, err := w.Head(w.Ctx, r.ID, name.Reference{Tag: tag})
-				w.must(err)
-				see("tag pushed", h.Digest.String(), p.Digest.String())
-				held, err := w.Holding(w.Ctx, r.ID, p.Manifest.Config.Digest)
-				w.must(err)
-				see("config referenced", held.Referenced, true)
+				fx.must(fx.PutImage(fx.Ctx, r, q))
+				h, err := fx.Head(fx.Ctx, r.ID, name.Reference{Tag: tag})
+				fx.must(err)
+				check("tag pushed", h.Digest.String(), p.Digest.String())
+				held, err := fx.Holding(fx.Ctx, r.ID, p.Manifest.Config.Digest)
+				fx.must(err)
+				check("config referenced", held.Referenced, true)
 
-				_, err = w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, "p")
-				w.must(err)
+				_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, "p")
+				fx.must(err)
 				for _, ref := range []name.Reference{{Tag: tag}, {Digest: p.Digest}} {
-					if _, err := w.Head(w.Ctx, r.ID, ref); !errors.Is(err, fault.ImageNotFound) {
+					if _, err := fx.Head(fx.Ctx, r.ID, ref); !errors.Is(err, fault.ImageNotFound) {
 						t.Errorf("deleted image by %s: got %v, want ImageNotFound", ref, err)
 					}
 				}
-				held, err = w.Holding(w.Ctx, r.ID, p.Manifest.Config.Digest)
-				w.must(err)
-				see("config no longer referenced", held.Referenced, false)
+				held, err = fx.Holding(fx.Ctx, r.ID, p.Manifest.Config.Digest)
+				fx.must(err)
+				check("config no longer referenced", held.Referenced, false)
 			}
 		})
 	}
@@ -362,23 +363,23 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 	readers.Wait()
 }
 
-// must notes an error without ending the test: it is called by goroutines.
-func (w *town) must(err error) {
+// must reports an error without ending the test: it is called by goroutines.
+func (fx *cacheFixture) must(err error) {
 	if err != nil {
-		w.Error(err)
+		fx.Error(err)
 	}
 }
 
-// The values that the caches hand out are shared; changing a copy of the outer value changes nothing for others.
+// Values of the caches are shared; a change to a caller's copy of the outer value does not change the cached one.
 func TestCachedRepositoryIsACopy(t *testing.T) {
 	t.Parallel()
-	w := metatest.NewWorld(t, open(t))
-	r := w.RepoWith("team/app", meta.Mutability{Mode: meta.ImmutableWithExclusion, Filters: []string{"a", "b"}})
+	fx := metatest.NewFixture(t, open(t))
+	r := fx.RepoWith("team/app", meta.Mutability{Mode: meta.ImmutableWithExclusion, Filters: []string{"a", "b"}})
 	for range 2 {
-		got, err := w.Repository(t.Context(), metatest.Registry, r.Name)
-		w.Must(err)
+		got, err := fx.Repository(t.Context(), metatest.Registry, r.Name)
+		fx.Must(err)
 		if got.Policy.Text != "" || !slices.Equal(got.Mutability.Filters, []string{"a", "b"}) {
-			t.Errorf("got %+v, want it as it was made", got)
+			t.Errorf("got %+v, want the repository as it was created", got)
 		}
 		got.Policy, got.Mutability.Filters = meta.BoundPolicy{Text: "changed"}, nil
 	}

@@ -29,11 +29,11 @@ func openAt(t *testing.T, dir string, now func() time.Time) *meta.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() }) // the second Close of a test that closes by itself
+	t.Cleanup(func() { _ = s.Close() }) // fails if the test has closed the store
 	return s
 }
 
-// setting is a write that leaves a trace, and then ends as the test wants.
+// setting returns a write that stores a row and then calls then.
 func setting(key string, then func(*meta.Tx) error) func(*meta.Tx) error {
 	return func(t *meta.Tx) error {
 		if _, err := t.Exec(`INSERT INTO account_settings (account, region, name, value) VALUES ('a', 'r', $1, 'v')`, key); err != nil {
@@ -52,7 +52,7 @@ func stored(t *testing.T, s *meta.Store) string {
 	return strings.Join(all, " ")
 }
 
-// together runs the writes as one group and answers their errors.
+// together runs the writes as one group and returns their errors.
 func together(t *testing.T, s *meta.Store, fns ...func(*meta.Tx) error) []error {
 	t.Helper()
 	errs := make([]error, len(fns))
@@ -69,9 +69,9 @@ func together(t *testing.T, s *meta.Store, fns ...func(*meta.Tx) error) []error 
 	return errs
 }
 
-// What one write of a group does must not change the outcome of another, whatever it is: a refusal, an error without
-// a code, a panic, or a statement after which the database has ended the transaction by itself.
-func TestGroupLeavesNeighboursAlone(t *testing.T) {
+// The outcome of one write of a group does not change the outcome of the others: a refusal, an error without a code,
+// a panic, or a statement after which the database has ended the transaction by itself.
+func TestWritesOfAGroupAreIndependent(t *testing.T) {
 	t.Parallel()
 	fine := func(*meta.Tx) error { return nil }
 	refused := func(*meta.Tx) error { return fault.ImageTagAlreadyExists.New("refused") }
@@ -84,7 +84,7 @@ func TestGroupLeavesNeighboursAlone(t *testing.T) {
 		"no code":                 {func(*meta.Tx) error { return broken }, "broken"},
 		"panic":                   {func(*meta.Tx) error { panic("oops") }, "oops"},
 		"ends transaction":        {endTransaction, "UNIQUE"},
-		"swallows the end":        {func(t *meta.Tx) error { _ = endTransaction(t); return nil }, "no such savepoint"},
+		"ignores the end":         {func(t *meta.Tx) error { _ = endTransaction(t); return nil }, "no such savepoint"},
 		"turns it into a refusal": {func(t *meta.Tx) error { return errors.Join(endTransaction(t), refused(t)) }, "UNIQUE"},
 		"constraint": {func(t *meta.Tx) error {
 			_, err := t.Exec(`INSERT INTO manifests (digest, body) VALUES ('x', NULL)`)
@@ -100,15 +100,15 @@ func TestGroupLeavesNeighboursAlone(t *testing.T) {
 				switch i {
 				case 0, 4:
 					if err != nil {
-						t.Errorf("neighbour %d: got %v, want no error", i+1, err)
+						t.Errorf("write %d: got %v, want no error", i+1, err)
 					}
 				case 1, 3:
 					if !errors.Is(err, fault.ImageTagAlreadyExists) {
-						t.Errorf("refused neighbour %d: got %v, want its refusal", i+1, err)
+						t.Errorf("refused write %d: got %v, want its refusal", i+1, err)
 					}
 				case 2:
 					if err == nil || !strings.Contains(err.Error(), end.want) {
-						t.Errorf("the write itself: got %v, want %q", err, end.want)
+						t.Errorf("write 3: got %v, want %q", err, end.want)
 					}
 				}
 			}
@@ -128,7 +128,7 @@ func endTransaction(t *meta.Tx) error {
 	return err
 }
 
-// Each write has the connection for itself: alone, in the order in which it came.
+// Each write uses the connection alone, in the order in which the writes were queued.
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -152,7 +152,8 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
-// A caller that goes away while its write waits for a place is not served; one whose write has a place hears its outcome.
+// If ctx ends before the write is queued, the write is not executed; a queued write is, and its caller gets the
+// outcome.
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -168,43 +169,43 @@ func TestContextEnds(t *testing.T) {
 		}
 	}
 	if err := s.Write(ctx, setting("late", func(*meta.Tx) error { return nil })); !errors.Is(err, context.Canceled) {
-		t.Errorf("without a place: got %v, want context.Canceled", err)
+		t.Errorf("before it was queued: got %v, want context.Canceled", err)
 	}
 	release()
 	wg.Wait()
 	ctx, cancel = context.WithCancel(t.Context())
 	err := s.Write(ctx, setting("placed", func(*meta.Tx) error { cancel(); return nil }))
 	if got := stored(t, s); err != nil || got != "placed" {
-		t.Errorf("with a place: got %v and stored %q, want no error and \"placed\"", err, got)
+		t.Errorf("after it was queued: got %v and stored %q, want no error and \"placed\"", err, got)
 	}
 }
 
-// A client that goes away in the middle of its own transaction ends neither it nor the others of the group.
-func TestClientGoesAwayInTransaction(t *testing.T) {
+// The end of a client's context during its own transaction affects neither that write nor the others of the group.
+func TestContextEndsInTransaction(t *testing.T) {
 	t.Parallel()
-	w := metatest.NewWorld(t, open(t))
-	from, to := w.Repo("from"), w.Repo("to")
-	d := w.Blob(from, "layer")
+	fx := metatest.NewFixture(t, open(t))
+	from, to := fx.Repo("from"), fx.Repo("to")
+	d := fx.Blob(from, "layer")
 	for i, call := range []func(ctx context.Context) error{
-		func(ctx context.Context) error { return w.MountBlob(ctx, from, to, d) },
-		func(ctx context.Context) error { return w.RemoveBlob(ctx, to, d) },
+		func(ctx context.Context) error { return fx.MountBlob(ctx, from, to, d) },
+		func(ctx context.Context) error { return fx.RemoveBlob(ctx, to, d) },
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		release := w.Hold()
+		release := fx.Hold()
 		done := make(chan error)
 		go func() { done <- call(ctx) }()
-		for w.Waiting() != 1 {
+		for fx.Waiting() != 1 {
 			runtime.Gosched()
 		}
 		cancel()
 		release()
 		if err := <-done; err != nil {
-			t.Errorf("call %d: got %v, want its outcome: it had its place before the client went", i, err)
+			t.Errorf("call %d: got %v, want its outcome: it was queued before its context ended", i, err)
 		}
 	}
 }
 
-// Close lets writes that wait finish, refuses later ones, and ends although writers go on trying.
+// Close finishes queued writes, refuses later ones, and returns although new writes are still attempted.
 func TestCloseUnderWriters(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -240,15 +241,15 @@ func TestCloseUnderWriters(t *testing.T) {
 	have := " " + stored(t, again) + " "
 	acked.Range(func(key, _ any) bool {
 		if !strings.Contains(have, " "+key.(string)+" ") {
-			t.Errorf("write %s was acknowledged and is gone", key)
+			t.Errorf("write %s was acknowledged and is not stored", key)
 		}
 		return true
 	})
 }
 
-// When the database is busy with another program for longer than its timeout, the whole group hears it at once, not
-// each member after a timeout of its own.
-func TestBusyIsSharedFate(t *testing.T) {
+// If another program locks the database for longer than the timeout, the whole group fails at once: its writes do not
+// wait one timeout each.
+func TestBusyFailsTheWholeGroup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := openAt(t, dir, time.Now)
@@ -278,7 +279,7 @@ func TestBusyIsSharedFate(t *testing.T) {
 	}
 	wg.Wait()
 	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("100 writes waited %s, want a few timeouts of 50 ms", d)
+		t.Errorf("100 writes waited %s, want a small multiple of the timeout of 50 ms", d)
 	}
 	if _, err := other.ExecContext(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)

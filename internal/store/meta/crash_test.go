@@ -21,10 +21,10 @@ import (
 
 func init() { helpers["crash"] = crashHelper }
 
-// note is what the child says of a tag: that it is about to move it, and that this was acknowledged.
+// note is what the child reports about a tag: that it is about to move the tag, or that the move was acknowledged.
 type note struct {
 	Tag    string
-	Digest string // where it goes; "" when it is removed
+	Digest string // the new image of the tag; "" for a removal
 	Acked  bool
 }
 
@@ -32,7 +32,7 @@ const crashWriters = 4
 
 var crashRepo = name.MustRepo("team/app")
 
-// crashHelper moves tags from several goroutines, each its own, until it is killed.
+// crashHelper moves tags from several goroutines, each its own tags, until it is killed.
 func crashHelper(dir string) {
 	ctx := context.Background()
 	s, err := meta.OpenSQLite(ctx, dir, time.Now)
@@ -110,8 +110,8 @@ func moveSomeTag(ctx context.Context, s *meta.Store, r meta.Repository, writer i
 	return nil
 }
 
-// A process that is killed at any moment has lost nothing that it acknowledged, and has left nothing half done. The next
-// one goes on from there.
+// A process that is killed at any moment has stored all acknowledged changes, and no part of any other. The next
+// process continues from there.
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -119,7 +119,7 @@ func TestCrash(t *testing.T) {
 	if slow {
 		rounds = 50
 	}
-	acked, tried := map[string]string{}, map[string]string{} // by tag; a tag is in tried from its announcement to its end
+	acked, tried := map[string]string{}, map[string]string{} // by tag; a tag is in tried from the first note of a move to the second
 	for round := range rounds {
 		cmd := helper(t, "crash", dir)
 		cmd.Stderr = os.Stderr
@@ -131,7 +131,7 @@ func TestCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		limit, acks := rand.IntN(150), 0
-		if slow && round%5 == 0 { // somewhere in its start
+		if slow && round%5 == 0 { // at a random time of the start
 			time.AfterFunc(time.Duration(rand.IntN(40))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		} else if limit == 0 {
 			limit = 1
@@ -148,7 +148,7 @@ func TestCrash(t *testing.T) {
 			acked[n.Tag] = n.Digest
 			delete(tried, n.Tag)
 			if acks++; acks == limit {
-				_ = cmd.Process.Kill() // what it has said until it died is still read
+				_ = cmd.Process.Kill() // its output until then is still read
 			}
 		}
 		_ = cmd.Wait()
@@ -183,7 +183,7 @@ func checkAfterCrash(t *testing.T, dir string, round int, acked, tried map[strin
 			got := h.Digest.String()
 			other, wasTried := tried[tag]
 			if got != acked[tag] && (!wasTried || got != other) {
-				t.Errorf("round %d: %s is at %q; acknowledged was %q, and under way %q (%t)", round, tag, got, acked[tag], other, wasTried)
+				t.Errorf("round %d: %s got %q, want %q, which was acknowledged, or %q, which was in progress (%t)", round, tag, got, acked[tag], other, wasTried)
 			}
 			acked[tag] = got
 			delete(tried, tag)

@@ -16,15 +16,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// pair opens one empty database twice, as two processes do, and fills it by the first.
-func pair(t *testing.T) (a *town, b *meta.Store) {
+// pair opens an empty database twice, as two processes do. The first one fills it.
+func pair(t *testing.T) (a *cacheFixture, b *meta.Store) {
 	t.Helper()
 	url := pgtest.Start(t).NewDatabase(t)
-	return newTownIn(t, openURL(t, url, time.Now)), openURL(t, url, time.Now)
+	return newCacheFixtureIn(t, openURL(t, url, time.Now)), openURL(t, url, time.Now)
 }
 
-// After a change by one process, the other answers from its caches what the database says, as soon as it has refreshed them:
-// whatever it kept before, and whatever it reads at the time.
+// After a change by one process, the other returns the current values from its caches as soon as it has refreshed
+// them, whatever it cached before, and whatever it reads at the same time.
 func TestChangesOfOthersAreSeen(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -38,15 +38,15 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	}
 	var stop atomic.Bool
 	var readers sync.WaitGroup
-	for range 2 { // others warm the caches of b, and refresh them too
+	for range 2 { // other goroutines fill the caches of b, and refresh them too
 		readers.Go(func() {
 			for !stop.Load() {
 				if err := b.Refresh(t.Context()); err != nil {
 					t.Error(err)
 					return
 				}
-				questions := a.questions()
-				questions[rand.IntN(len(questions))].answer(b)
+				queries := a.queries()
+				queries[rand.IntN(len(queries))].result(b)
 			}
 		})
 	}
@@ -63,12 +63,12 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 		if err := b.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		questions := a.questions()
+		queries := a.queries()
 		for range 10 {
-			q := questions[random.IntN(len(questions))]
-			if kept, read := q.answer(b), q.answer(a.Fresh()); kept != read {
+			q := queries[random.IntN(len(queries))]
+			if kept, read := q.result(b), q.result(a.Fresh()); kept != read {
 				stale++
-				t.Errorf("seed %d, round %d: after %s, %s: the other process says\n%s\nand the database\n%s", seed, round, what, q.what, kept, read)
+				t.Errorf("seed %d, round %d: after %s, %s: got\n%s\nfrom the other process, want\n%s", seed, round, what, q.what, kept, read)
 			}
 		}
 	}
@@ -77,14 +77,14 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	t.Logf("%d changes, %d of them made, %d answers stale", rounds, made, stale)
 }
 
-// Each kind of change that one process makes is seen by the other, which had kept the value before it.
+// Each kind of change by one process is seen by the other, which had cached the previous value.
 func TestEachChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
 	generation := b.IdentityGeneration()
 	a.Must(a.SetAlias(t.Context(), metatest.Account, "alias"))
 	if b.IdentityGeneration() != generation {
-		t.Error("the generation of b grew before Refresh: the test shows nothing")
+		t.Error("the generation of b grew before Refresh: the test proves nothing")
 	}
 	if err := b.Refresh(t.Context()); err != nil || b.IdentityGeneration() == generation {
 		t.Errorf("the generation after Refresh: got %d (%v), want more than %d", b.IdentityGeneration(), err, generation)
@@ -100,7 +100,7 @@ func TestEachChangeIsSeen(t *testing.T) {
 		}
 		a.Must(a.SetAccessKeyActive(t.Context(), "AKIA0", round%2 == 1))
 		if got := key(b); got != (round%2 == 0) {
-			t.Errorf("round %d: the key without Refresh: got %t, want what is kept: the test shows nothing", round, got)
+			t.Errorf("round %d: the key without Refresh: got %t, want the cached one: the test proves nothing", round, got)
 		}
 		a.Must(b.Refresh(t.Context()))
 		if got := key(b); got != (round%2 == 1) {
@@ -109,7 +109,7 @@ func TestEachChangeIsSeen(t *testing.T) {
 	}
 }
 
-// A process that is behind by more changes than are kept, or than it wants to read, drops all that it has.
+// A process that has missed more changes than are kept, or than it reads one by one, drops all its caches.
 func TestFarBehind(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -123,7 +123,7 @@ func TestFarBehind(t *testing.T) {
 			a, b := pair(t)
 			see := func(s *meta.Store, want string) {
 				t.Helper()
-				if v, err := s.Setting(t.Context(), visiting, "SETTING0"); err != nil || v != want {
+				if v, err := s.Setting(t.Context(), replaced, "SETTING0"); err != nil || v != want {
 					t.Errorf("got %q, %v, want %q", v, err, want)
 				}
 			}
@@ -133,7 +133,7 @@ func TestFarBehind(t *testing.T) {
 				n = meta.MaxGap + 2
 			}
 			for i := range n {
-				a.Must(a.PutSetting(t.Context(), visiting, "SETTING0", fmt.Sprint(i)))
+				a.Must(a.PutSetting(t.Context(), replaced, "SETTING0", fmt.Sprint(i)))
 			}
 			if deleted != "" {
 				a.Must(a.WriteOnly(t.Context(), func(tx *meta.Tx) error { _, err := tx.Exec(deleted); return err }))
@@ -141,14 +141,14 @@ func TestFarBehind(t *testing.T) {
 			see(b, "")
 			a.Must(b.Refresh(t.Context()))
 			see(b, fmt.Sprint(n-1))
-			a.Must(a.PutSetting(t.Context(), visiting, "SETTING0", "last"))
+			a.Must(a.PutSetting(t.Context(), replaced, "SETTING0", "last"))
 			a.Must(b.Refresh(t.Context()))
 			see(b, "last")
 		})
 	}
 }
 
-// Rows of changes that are older than all processes want to read are deleted by the way.
+// Old rows of changes are deleted by later transactions.
 func TestOldChangesAreDeleted(t *testing.T) {
 	t.Parallel()
 	if !slow {
@@ -166,7 +166,7 @@ func TestOldChangesAreDeleted(t *testing.T) {
 	}
 }
 
-// Requests at the same time share a read, and none uses one that began before it.
+// Concurrent calls of Refresh share a read, and none uses a read that began before the call.
 func TestRefreshIsShared(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -177,9 +177,9 @@ func TestRefreshIsShared(t *testing.T) {
 		wg.Go(func() {
 			for n := range each {
 				key := fmt.Sprint("SETTING", i)
-				a.must(a.PutSetting(a.Ctx, visiting, key, fmt.Sprint(n)))
+				a.must(a.PutSetting(a.Ctx, replaced, key, fmt.Sprint(n)))
 				a.must(b.Refresh(a.Ctx))
-				v, err := b.Setting(a.Ctx, visiting, key)
+				v, err := b.Setting(a.Ctx, replaced, key)
 				if err != nil || v != fmt.Sprint(n) {
 					t.Errorf("%s: got %q, %v, want %d", key, v, err, n)
 				}
@@ -203,30 +203,30 @@ func TestRefreshIsShared(t *testing.T) {
 	}
 }
 
-// Identifiers grow in the order of the commits, whichever process makes them and whatever its clock says.
+// Identifiers grow in the order of the commits, whichever process makes them, and whatever its clock shows.
 func TestIdentifiersOfTwoProcesses(t *testing.T) {
 	long(t)
 	t.Parallel()
 	url := pgtest.Start(t).NewDatabase(t)
 	stores := []*meta.Store{openURL(t, url, time.Now), openURL(t, url, func() time.Time { return noon.AddDate(-10, 0, 0) })}
-	w := metatest.NewWorld(t, stores[0])
+	fx := metatest.NewFixture(t, stores[0])
 	last := int64(0)
 	for i := range 20 {
-		made := &metatest.World{T: t, Store: stores[i%2], Ctx: t.Context()}
-		r := made.Repo(fmt.Sprint("team/app", i))
+		creator := &metatest.Fixture{T: t, Store: stores[i%2], Ctx: t.Context()}
+		r := creator.Repo(fmt.Sprint("team/app", i))
 		if r.ID <= last {
 			t.Errorf("repository %d: got identifier %d after %d", i, r.ID, last)
 		}
 		last = r.ID
 	}
-	r := w.Repo("team/history")
-	w.Image(r, "config", "v0")
+	r := fx.Repo("team/history")
+	fx.Image(r, "config", "v0")
 	var wg sync.WaitGroup
 	for i, s := range stores {
 		wg.Go(func() {
 			for n := range 50 {
 				p := metatest.As(metatest.Variant(n*2+i, "config"), "moving")
-				if err := s.PutImage(w.Ctx, r, p); err != nil {
+				if err := s.PutImage(fx.Ctx, r, p); err != nil {
 					t.Error(err)
 				}
 			}
@@ -238,7 +238,7 @@ func TestIdentifiersOfTwoProcesses(t *testing.T) {
 	}
 }
 
-// Each process finds its own audit lines, and finds them again after a restart.
+// Each process finds its own audit lines, also after a restart.
 func TestAuditLinesOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Start(t).NewDatabase(t)
@@ -250,20 +250,20 @@ func TestAuditLinesOfTwoProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := pending(t, stores[0]) + "|" + pending(t, stores[1]); got != "0 2 4|1 3 5" {
-		t.Errorf("got %q, want each its own in order", got)
+	if got := pendingLines(t, stores[0]) + "|" + pendingLines(t, stores[1]); got != "0 2 4|1 3 5" {
+		t.Errorf("got %q, want the own lines of each process in order", got)
 	}
 	if err := stores[1].Close(); err != nil {
 		t.Fatal(err)
 	}
 	stores[1] = openURLIn(t, url, dirs[1])
-	if got := pending(t, stores[1]); got != "1 3 5" {
+	if got := pendingLines(t, stores[1]); got != "1 3 5" {
 		t.Errorf("after a restart: got %q, want the same", got)
 	}
 	if err := stores[0].DeleteAudit(t.Context(), 1<<62); err != nil {
 		t.Fatal(err)
 	}
-	if got := pending(t, stores[0]) + "|" + pending(t, stores[1]); got != "|1 3 5" {
-		t.Errorf("after the first deleted its own: got %q, want those of the second", got)
+	if got := pendingLines(t, stores[0]) + "|" + pendingLines(t, stores[1]); got != "|1 3 5" {
+		t.Errorf("after the first deleted its own: got %q, want the lines of the second", got)
 	}
 }

@@ -12,7 +12,7 @@ type Tx = tx
 // Exec runs one statement in the transaction.
 func (t *tx) Exec(text string, a ...any) (int64, error) { return t.exec(text, a...) }
 
-// Write runs fn as any change of the store runs. All caches drop what they have: fn may change anything.
+// Write runs fn like a change of the store, and drops all caches, because fn may change anything.
 func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 	return s.write.do(ctx, func(t *tx) error {
 		t.touch(scope{kind: scopeEverything})
@@ -20,10 +20,10 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 	})
 }
 
-// WriteOnly is Write without that.
+// WriteOnly is Write without dropping the caches.
 func (s *Store) WriteOnly(ctx context.Context, fn func(*Tx) error) error { return s.write.do(ctx, fn) }
 
-// Touch names a scope by its text.
+// Touch adds the scope with the given text.
 func (t *tx) Touch(text string) {
 	s, ok := parseScope(text)
 	if !ok {
@@ -32,8 +32,8 @@ func (t *tx) Touch(text string) {
 	t.touch(s)
 }
 
-// Hold lets the writer wait in a write of its own until release is called, so that the writes of a test that follow
-// make one group.
+// Hold makes the writer wait in a write of its own until release is called, so that the following writes of a test
+// form one group.
 func (s *Store) Hold() (release func()) {
 	held, free, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -44,17 +44,17 @@ func (s *Store) Hold() (release func()) {
 	return func() { close(free); <-done }
 }
 
-// Waiting is how many writes wait for the writer.
+// Waiting returns the number of queued writes.
 func (s *Store) Waiting() int { return s.write.waiting() }
 
-// Fresh is the same store with empty caches: what it answers was read now.
+// Fresh returns the same store with empty caches.
 func (s *Store) Fresh() *Store {
 	f := newStore(s.dialect, s.lock, s.now)
 	f.read, f.write, f.node = s.read, s.write, s.node
 	return f
 }
 
-// Count is the number that a query answers.
+// Count returns the number that a query returns.
 func (s *Store) Count(ctx context.Context, text string, a ...any) (n int64, err error) {
 	if err := s.read.db.QueryRowContext(ctx, text, a...).Scan(&n); err != nil {
 		return 0, fmt.Errorf("%s: %w", text, err)
@@ -62,7 +62,7 @@ func (s *Store) Count(ctx context.Context, text string, a ...any) (n int64, err 
 	return n, nil
 }
 
-// Column is the first column of a query's rows, as text.
+// Column returns the first column of a query's rows as strings.
 func (s *Store) Column(ctx context.Context, text string, a ...any) (all []string, err error) {
 	rows, err := s.read.db.QueryContext(ctx, text, a...)
 	if err != nil {
@@ -79,9 +79,9 @@ func (s *Store) Column(ctx context.Context, text string, a ...any) (all []string
 	return all, rows.Err()
 }
 
-// Explain is the plan of a statement, one step in each element.
+// Explain returns the plan of a statement, one element for each step.
 func (s *Store) Explain(ctx context.Context, text string) (steps []string, err error) {
-	values := make([]any, 20) // the driver wants one for each mark
+	values := make([]any, 20) // the driver needs one for each parameter
 	for len(values) > 0 && !strings.Contains(text, fmt.Sprint("$", len(values))) {
 		values = values[1:]
 	}
@@ -101,13 +101,13 @@ func (s *Store) Explain(ctx context.Context, text string) (steps []string, err e
 	return steps, rows.Err()
 }
 
-// Migrations are the files that make the schema.
+// Migrations are the files that create the schema.
 var Migrations = migrations
 
-// InOrder sorts a list of tags that the database gave in another order.
+// InOrder returns a list of tags sorted.
 var InOrder = inOrder
 
-// WriterPragma reads a setting of the connection that writes.
+// WriterPragma returns a setting of the writer's connection.
 func (s *Store) WriterPragma(ctx context.Context, pragma string) (value string, err error) {
 	err = s.write.do(ctx, func(t *tx) error { return t.row(t.ctx, `PRAGMA `+pragma, nil, &value) })
 	return value, err
@@ -116,37 +116,37 @@ func (s *Store) WriterPragma(ctx context.Context, pragma string) (value string, 
 // Shelf is one cache.
 type Shelf struct{ s shelf[string, int] }
 
-// NewShelf makes a cache for at most that many values.
+// NewShelf returns a cache of at most maxEntries values.
 func NewShelf(maxEntries int) *Shelf { return &Shelf{shelf[string, int]{max: maxEntries}} }
 
-// Cached answers from the shelf, or reads and keeps.
+// Cached returns the value of k on the shelf, or reads it and keeps it.
 func (s *Shelf) Cached(k string, read func() (int, error)) (int, error) { return cached(&s.s, k, read) }
 
-// Drop forgets keys, or all when there are none.
+// Drop drops keys, or all values if there are none.
 func (s *Shelf) Drop(keys ...string) { s.s.drop(keys...) }
 
-// DropUnless forgets a key unless its value holds.
+// DropUnless drops a key if holds reports false for its value.
 func (s *Shelf) DropUnless(k string, holds func(int) bool) { s.s.dropUnless(k, holds) }
 
-// Len is how many values are kept.
+// Len returns the number of values on the shelf.
 func (s *Shelf) Len() int { return len(s.s.m) }
 
-// ScopeText reads scopes and writes them again; one line, without its newline.
+// ScopeText decodes the text of a scope, without its newline, and encodes it again.
 func ScopeText(text string) string {
 	return strings.TrimSuffix(scopesText(parseScopes(text+"\n")), "\n")
 }
 
-// The limits of what is kept of changes for other processes.
+// The limits of the changes that are kept for other processes.
 const (
 	MaxGap      = maxGap
 	KeptChanges = keptChanges
 	PruneEvery  = pruneEvery
 )
 
-// Polls is how many reads Refresh has made of the database.
+// Polls returns how often Refresh has read the database.
 func (s *Store) Polls() int64 { return s.epochs.polls.Load() }
 
-// PostgreSQL tells which database the store is in.
+// PostgreSQL reports whether the store is in PostgreSQL.
 func (s *Store) PostgreSQL() bool { return s.epochs != nil }
 
 // ExplainPostgreSQL is the plan that a connection of the store keeps for a statement, one step in each element.

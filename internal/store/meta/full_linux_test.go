@@ -28,15 +28,15 @@ func init() { helpers["full"] = fullHelper }
 // noMount is the exit status of a child that may not mount.
 const noMount = 77
 
-// On a full disk writes are refused with a text that says so, reads go on, nothing is half written, and when there is
-// space again it all goes on by itself. The disk is a small tmpfs that a child mounts in a mount namespace of its own,
-// so that it goes away with the child; who is not root gets a user namespace, where the system has them.
+// On a full disk writes are refused with a text that says so, reads continue, nothing is stored in part, and writes
+// succeed again when there is space. The disk is a small tmpfs that a child mounts in its own mount namespace, so
+// that it disappears with the child. Without root the child gets a user namespace, if the system permits that.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	onSmallDisk(t, "full", t.TempDir())
 }
 
-// onSmallDisk runs a helper in a mount namespace of its own, where it mounts a tmpfs on the directory.
+// onSmallDisk runs a helper in its own mount namespace, where it mounts a tmpfs on the directory.
 func onSmallDisk(t *testing.T, role, dir string) {
 	t.Helper()
 	cmd := helper(t, role, dir)
@@ -48,7 +48,7 @@ func onSmallDisk(t *testing.T, role, dir string) {
 	}
 	out, err := cmd.Output()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
-		t.Skipf("no mount namespace to be had here (%v): how a full disk is met was not shown", err)
+		t.Skipf("no mount namespace can be made (%v): the behaviour on a full disk was not tested", err)
 	}
 	if err != nil || string(out) != "ok\n" {
 		var exit *exec.ExitError
@@ -70,7 +70,7 @@ func fullHelper(dir string) {
 	fmt.Println("ok")
 }
 
-// pusher pushes images under tags of their own and remembers which were acknowledged.
+// pusher pushes images, each with its own tag, and remembers which pushes were acknowledged.
 type pusher struct {
 	s     *meta.Store
 	r     meta.Repository
@@ -94,7 +94,7 @@ func (p *pusher) push(ctx context.Context) error {
 	return nil
 }
 
-// check compares the tags that are there, by a fresh read and by what is kept, with those that were acknowledged.
+// check compares the tags that the database and the caches return with the acknowledged ones.
 func (p *pusher) check(ctx context.Context, when string) error {
 	slices.Sort(p.acked)
 	for what, s := range map[string]*meta.Store{"kept": p.s, "read": p.s.Fresh()} {
@@ -103,7 +103,7 @@ func (p *pusher) check(ctx context.Context, when string) error {
 			return fmt.Errorf("%s: listing tags (%s): %w", when, what, err)
 		}
 		if !slices.Equal(tags, p.acked) {
-			return fmt.Errorf("%s: %d tags are there (%s), %d were acknowledged", when, len(tags), what, len(p.acked))
+			return fmt.Errorf("%s: got %d tags (%s), want the %d acknowledged ones", when, len(tags), what, len(p.acked))
 		}
 		for _, tag := range tags {
 			h, err := s.Head(ctx, p.r.ID, metatest.Tag(tag))
@@ -121,7 +121,7 @@ func (p *pusher) check(ctx context.Context, when string) error {
 	return nil
 }
 
-// full makes sure that an error is what a client may hear of a full disk.
+// full checks that err is the error that a client gets on a full disk.
 func full(dir string, err error) error {
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Code != fault.Unavailable || !strings.Contains(e.Public, "full") || strings.Contains(e.Public, dir) {
@@ -153,11 +153,11 @@ func fillDisk(ctx context.Context, dir string) error {
 		if err := takeSpace(dir, ballast); err != nil {
 			return err
 		}
-		for err = nil; err == nil; { // what is left is soon used
+		for err = nil; err == nil; { // until the remaining space is used
 			err = p.push(ctx)
 		}
 		if err := full(dir, err); err != nil {
-			return fmt.Errorf("round %d, the push that finds the disk full: %w", round, err)
+			return fmt.Errorf("round %d, the first push on the full disk: %w", round, err)
 		}
 		if err := allFull(ctx, p, dir); err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
@@ -189,7 +189,7 @@ func fillDisk(ctx context.Context, dir string) error {
 	return p.check(ctx, "after opening again")
 }
 
-// allFull writes from many sides on the full disk: each is told, each in its own words, and in time.
+// allFull makes 64 concurrent writes on the full disk: each gets its own error, and soon.
 func allFull(ctx context.Context, p *pusher, dir string) error {
 	errs := make([]error, 64)
 	var wg sync.WaitGroup
@@ -202,9 +202,9 @@ func allFull(ctx context.Context, p *pusher, dir string) error {
 			case 2:
 				_, err := p.s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: name.MustRepo("team/new"), Policy: meta.BoundPolicy{Text: strings.Repeat("x", 100_000)}}, nil)
 				errs[i] = full(dir, err)
-			case 3: // a refusal stays one: it needs no space
+			case 3: // a refusal needs no space
 				if err := p.s.DeleteRepository(ctx, p.r, false); !errors.Is(err, fault.RepositoryNotEmpty) {
-					errs[i] = fmt.Errorf("a refusal beside: got %w, want RepositoryNotEmpty", err)
+					errs[i] = fmt.Errorf("a refused write: got %w, want RepositoryNotEmpty", err)
 				}
 			}
 		})
@@ -216,7 +216,7 @@ func allFull(ctx context.Context, p *pusher, dir string) error {
 	return errors.Join(errs...)
 }
 
-// takeSpace fills the disk but for a little.
+// takeSpace fills the disk except for a small rest.
 func takeSpace(dir, ballast string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

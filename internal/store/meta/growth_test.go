@@ -15,15 +15,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// slow says whether the long proofs run, too.
+// slow says whether the slow tests run too.
 var slow = os.Getenv("ECRIN_SLOW") == "1"
 
-// fill puts n images straight into the tables: each has its own config and shares one layer with all others; nine of
-// ten have a tag, and all refer to the first as their subject but those whose number ends in 1.
-func fill(t *testing.T, w *metatest.World, n int) meta.Repository {
+// fill stores n images directly in the tables: each has its own config and shares one layer with all others; nine of
+// ten have a tag, and all except those whose number ends in 1 have the first image as their subject.
+func fill(t *testing.T, fx *metatest.Fixture, n int) meta.Repository {
 	t.Helper()
-	r := w.Repo("team/large")
-	err := w.Write(t.Context(), func(tx *meta.Tx) error {
+	r := fx.Repo("team/large")
+	err := fx.Write(t.Context(), func(tx *meta.Tx) error {
 		const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $2) `
 		for _, text := range []string{
 			`INSERT INTO manifests (digest, body) ` + numbers + `SELECT 'sha256:' || printf('%064x', i), printf('{"n": %d, "this": %d}', i, $1) FROM n`,
@@ -38,12 +38,12 @@ func fill(t *testing.T, w *metatest.World, n int) meta.Repository {
 			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers + `SELECT $1, 'sha256:' || printf('%064x', i), 'sha256:' || printf('d%063x', 0), 1 FROM n`,
 		} {
 			if _, err := tx.Exec(text, r.ID, n); err != nil {
-				return fmt.Errorf("%s: %w", text, err)
+				return fmt.Errorf("%s: %fx", text, err)
 			}
 		}
 		return nil
 	})
-	w.Must(err)
+	fx.Must(err)
 	return r
 }
 
@@ -55,7 +55,8 @@ func numbered(form string, i int) name.Digest {
 	return d
 }
 
-// onlyNotFound tells that what was asked for has been deleted by the measurement before, or never had a tag.
+// onlyNotFound reports whether err is nil or says that the image does not exist: an earlier call has deleted it, or
+// it never had a tag.
 func onlyNotFound(err error) bool {
 	if both, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(both.Unwrap(), func(err error) bool { return !onlyNotFound(err) })
@@ -63,18 +64,18 @@ func onlyNotFound(err error) bool {
 	return errors.Is(err, fault.ImageNotFound)
 }
 
-// No call takes longer in a repository of 100,000 images than in one of 1,000. Each is measured with empty caches, in
-// turn in both; what counts is the median.
+// No call takes longer in a repository of 100,000 images than in one of 1,000. Each call is measured with empty
+// caches, alternately in both; the medians are compared.
 func TestCostDoesNotGrow(t *testing.T) {
 	if !slow {
-		t.Skip("takes long and wants a quiet machine: ECRIN_SLOW=1 runs it; TestPlans shows the plans")
+		t.Skip("takes long and needs an idle machine: ECRIN_SLOW=1 runs it; TestPlans checks the plans")
 	}
 	sizes := [2]int{1000, 100_000}
-	var worlds [2]*metatest.World
+	var fixtures [2]*metatest.Fixture
 	var repos [2]meta.Repository
 	for i, n := range sizes {
-		worlds[i] = metatest.NewWorld(t, open(t))
-		repos[i] = fill(t, worlds[i], n)
+		fixtures[i] = metatest.NewFixture(t, open(t))
+		repos[i] = fill(t, fixtures[i], n)
 	}
 	type call func(s *meta.Store, r meta.Repository, i int) error
 	position := func(i int) meta.Position {
@@ -142,17 +143,17 @@ func TestCostDoesNotGrow(t *testing.T) {
 	for what, f := range calls {
 		var took [2][]time.Duration
 		for range 101 {
-			for w, world := range worlds {
-				s := world.Fresh()
+			for which, fx := range fixtures {
+				s := fx.Fresh()
 				if what == "DeleteTag and DeleteImage" {
-					s = world.Store // makes identifiers, which one store must do
+					s = fx.Store // only one store may make identifiers
 				}
-				i := rand.IntN(sizes[w])
+				i := rand.IntN(sizes[which])
 				start := time.Now()
-				if err := f(s, repos[w], i); err != nil && !onlyNotFound(err) {
+				if err := f(s, repos[which], i); err != nil && !onlyNotFound(err) {
 					t.Fatalf("%s: %v", what, err)
 				}
-				took[w] = append(took[w], time.Since(start))
+				took[which] = append(took[which], time.Since(start))
 			}
 		}
 		slices.Sort(took[0])

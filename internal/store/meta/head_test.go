@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// padded is an image like p with an annotation of n bytes.
+// padded returns an image like p with an annotation of n bytes.
 func padded(t *testing.T, p meta.Put, n int) meta.Put {
 	t.Helper()
 	var doc map[string]any
@@ -32,17 +32,17 @@ func padded(t *testing.T, p meta.Put, n int) meta.Put {
 	return meta.Put{Manifest: m, Body: body, Digest: metatest.Digest(string(body)), Principal: metatest.Principal}
 }
 
-// Reading a tag keeps what belongs to its digest, too: both ways answer the same, before and after a deletion, for
-// manifests that are kept and for those that are too large.
+// Reading a tag also caches the head of its digest: reads by tag and by digest return the same, before and after a
+// deletion, for manifests that are cached and for those that are too large.
 func TestHeadByTagAndByDigestAgree(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r := w.Repo("team/app")
-	base := w.Image(r, "one")
+	fx := metatest.NewFixture(t, s)
+	r := fx.Repo("team/app")
+	base := fx.Image(r, "one")
 	for _, padding := range []int{0, 7000, 8192, 20_000} {
 		p := padded(t, base, padding)
-		w.Push(r, metatest.As(p, "v1"))
+		fx.Push(r, metatest.As(p, "v1"))
 		for _, ref := range []name.Reference{metatest.Tag("v1"), metatest.ByDigest(p.Digest)} {
 			h, err := s.Head(t.Context(), r.ID, ref)
 			if err != nil || h.Digest != p.Digest || h.Size != int64(len(p.Body)) || h.MediaType != p.Manifest.MediaType {
@@ -58,7 +58,7 @@ func TestHeadByTagAndByDigestAgree(t *testing.T) {
 		}
 		for _, ref := range []name.Reference{metatest.Tag("v1"), metatest.ByDigest(p.Digest)} {
 			_, err := s.Head(t.Context(), r.ID, ref)
-			w.Want(err, fault.ImageNotFound, "padding %d: Head(%s) after deletion", padding, ref)
+			fx.Want(err, fault.ImageNotFound, "padding %d: Head(%s) after deletion", padding, ref)
 		}
 	}
 }

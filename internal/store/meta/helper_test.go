@@ -12,7 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// helperEnv tells a child process of the tests what to do; helperDir is the directory of its store.
+// helperEnv is the variable with the role of a child process; helperDir is the variable with the directory of its
+// store.
 const (
 	helperEnv = "META_TEST_HELPER"
 	helperDir = "META_TEST_DIR"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper is this test binary, as a child in the given role.
+// helper returns the command that runs this test binary as a child in the given role.
 func helper(t *testing.T, role, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

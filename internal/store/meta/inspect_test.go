@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Every write that the tests of this package make is looked at: one that changes rows of which a cache keeps something, and
-// names no scope of that cache, fails.
+// Every write of the tests of this package is inspected: a write fails if it changes rows of which a cache holds
+// values, and touches no scope of that cache.
 func init() {
 	inspect = func(texts []string, scopes []scope) error {
 		for _, text := range texts {
@@ -16,15 +16,15 @@ func init() {
 				return err
 			}
 			if need != nil && !slices.ContainsFunc(scopes, func(s scope) bool { return slices.Contains(need, s.kind) }) {
-				return fmt.Errorf("%q changes what caches keep, and the write touches none of the scopes %v: it touches %v", text, need, scopes)
+				return fmt.Errorf("%q changes cached values, and the write touches none of the scopes %v: it touches %v", text, need, scopes)
 			}
 		}
 		return nil
 	}
 }
 
-// caches lists for each table the scopes of which a write that changes rows must touch one. A table of which nothing is kept
-// has none, and a table that is not here makes every write to it fail.
+// caches lists for each table the scopes of which a write that changes its rows must touch one. A table without
+// cached values has none. A write to a table that is not listed fails.
 var caches = map[string][]scopeKind{
 	"accounts":           {scopeIdentity},
 	"access_keys":        {scopeKeys},
@@ -35,7 +35,7 @@ var caches = map[string][]scopeKind{
 	"repositories":       {scopeRepository, scopeRepositories},
 	"repository_labels":  {scopeResourceTags},
 	"repository_blobs":   {scopeHolding, scopeImages},
-	"image_references":   {scopeHolding, scopeImages}, // by them a blob is in use
+	"image_references":   {scopeHolding, scopeImages}, // they make Holding.Referenced true
 	"images":             {scopeImage, scopeImages},
 	"tags":               {scopeTag, scopeImages},
 	"entities":           {scopeIdentity},
@@ -54,17 +54,17 @@ var caches = map[string][]scopeKind{
 	"changes":            nil,
 }
 
-// insertsCount are the tables whose new rows change what is kept of others. Elsewhere a row that is only added makes nothing
-// stale: that something is not there is never kept.
+// insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes
+// nothing stale, because the absence of a row is not cached.
 var insertsCount = []string{"image_references", "tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
 	"entity_attachments", "entity_members", "policy_versions", "control_policies"}
 
-// harmless are changes to columns that no cache keeps, or of which it says so.
+// harmless are changes to columns that no cache holds, or whose cached value may be out of date.
 var harmless = []*regexp.Regexp{
 	regexp.MustCompile(`^UPDATE images SET (pulled_at|tagged) = \S+ WHERE`),
 	regexp.MustCompile(`^UPDATE (access_keys|entities) SET last_used_at = `),
-	regexp.MustCompile(`^INSERT INTO image_references .* VALUES \(\$1, \$2, \$3, 2\)`),           // to a child; holdings tell of blobs
-	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which uses nothing
+	regexp.MustCompile(`^INSERT INTO image_references .* VALUES \(\$1, \$2, \$3, 2\)`),           // to a child; holdings depend on blobs only
+	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which counts for no holding
 }
 
 var (
@@ -73,7 +73,7 @@ var (
 	replaces = regexp.MustCompile(`DO UPDATE`)
 )
 
-// staleBy lists the scopes of which a statement that changed rows needs one, nil when it needs none.
+// staleBy returns the scopes of which a statement that changed rows needs one, nil if it needs none.
 func staleBy(text string) ([]scopeKind, error) {
 	m := changes.FindStringSubmatch(text)
 	if m == nil {
@@ -82,7 +82,7 @@ func staleBy(text string) ([]scopeKind, error) {
 	need, known := caches[m[1]]
 	switch {
 	case !known:
-		return nil, fmt.Errorf("%q: the table %s is not in the list of what caches keep of each table", text, m[1])
+		return nil, fmt.Errorf("%q: the table %s is not in the list of cached tables", text, m[1])
 	case need == nil,
 		inserts.MatchString(text) && !replaces.MatchString(text) && !slices.Contains(insertsCount, m[1]),
 		slices.ContainsFunc(harmless, func(r *regexp.Regexp) bool { return r.MatchString(text) }):
@@ -91,10 +91,10 @@ func staleBy(text string) ([]scopeKind, error) {
 	return append([]scopeKind{scopeEverything}, need...), nil
 }
 
-// StaleBy is staleBy, for a test that every statement of the source can be judged.
+// StaleBy returns the error of staleBy, by which a test checks that staleBy can judge every statement of the source.
 func StaleBy(text string) error { _, err := staleBy(text); return err }
 
-// Caches are the tables that the list of caches knows.
+// Caches returns the tables in the list of cached tables.
 func Caches() (tables []string) {
 	for t := range caches {
 		tables = append(tables, t)

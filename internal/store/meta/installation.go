@@ -18,8 +18,8 @@ func (s *Store) Installation(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
-// ClaimInstallation stores the id of the installation if the database has none, and returns the stored one: of two
-// processes that start at once, both get the same.
+// ClaimInstallation stores the id of the installation if the database has none, and returns the stored one: two
+// processes that start at the same time get the same id.
 func (s *Store) ClaimInstallation(ctx context.Context, id string) (stored string, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if _, err := t.exec(`INSERT INTO installation (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING`, id); err != nil {
@@ -31,7 +31,7 @@ func (s *Store) ClaimInstallation(ctx context.Context, id string) (stored string
 	return stored, err
 }
 
-// SchemaVersion returns the version of the schema that this program makes.
+// SchemaVersion returns the version of the schema that this program creates.
 func SchemaVersion() int {
 	newest := 0
 	files, err := fs.ReadDir(migrations, "migrations")

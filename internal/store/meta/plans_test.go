@@ -7,22 +7,22 @@ import (
 	"testing"
 )
 
-// whole are the statements that read all of a table, each with the reason why that is right.
+// whole are the statements that may read a whole table, with the reason for each.
 var whole = map[string]string{
-	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its answer is the whole table",
-	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its answer is the whole table",
+	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
+	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",
 }
 
-// No statement reads a whole table or sorts what it finds: the cost of an operation grows with its answer, never with
-// what is stored. A step "SCAN t" is a table read from end to end, and a temporary tree for the whole ORDER BY is a sort
-// before the LIMIT.
+// No statement reads a whole table or sorts all that it finds: the cost of an operation grows with its result, not
+// with the stored data. A step "SCAN t" reads a table from start to end, and a temporary tree for the whole ORDER BY
+// is a sort before the LIMIT.
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	alias := regexp.MustCompile(`(?:FROM|JOIN|UPDATE|INTO)\s+(\w+)(?:\s+([a-z])\b)?`)
 	for text, file := range statementsByFile(t) {
 		if strings.HasPrefix(file, "postgres") {
-			continue // they find one row by its key, or settings of the server
+			continue // they read one row by its key, or settings of the server
 		}
 		steps, err := s.Explain(t.Context(), text)
 		if err != nil {
@@ -44,9 +44,9 @@ func TestPlans(t *testing.T) {
 		}
 		switch _, allowed := whole[text]; {
 		case bad != "" && !allowed:
-			t.Errorf("%s\nis answered by %q; the whole plan:\n%s", text, bad, strings.Join(steps, "\n"))
+			t.Errorf("%s\nhas the steps %q; the whole plan:\n%s", text, bad, strings.Join(steps, "\n"))
 		case bad == "" && allowed:
-			t.Errorf("%s\nreads no table whole any more: take it from the exceptions", text)
+			t.Errorf("%s\nno longer reads a whole table: remove it from the exceptions", text)
 		}
 	}
 }

@@ -129,8 +129,8 @@ func setTimeouts(config *pgx.ConnConfig, timeout time.Duration) {
 	for name, value := range map[string]string{
 		"statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit,
 		"client_connection_check_interval": "1000",
-		// Every statement has an index for its answer and its order (TestPlans). The planner knows nothing of a table that was made
-		// just now: it would read or sort all of it, and keep that plan while the table grows.
+		// Every statement has an index for its rows and their order (TestPlansOfPostgreSQL). The planner has no statistics of a
+		// new table: it would read or sort the whole table, and keep that plan while the table grows.
 		"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_sort": "off",
 		"plan_cache_mode": "force_generic_plan", "jit": "off",
 	} {

@@ -19,7 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// long skips a test of PostgreSQL that takes more than a moment, unless it is asked for; the moments are always tested.
+// long skips a slow test of PostgreSQL unless ECRIN_POSTGRES=1; fast tests always run.
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("ECRIN_POSTGRES") != "1" {
@@ -45,7 +45,7 @@ func openWith(t *testing.T, o meta.PostgreSQL) *meta.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() }) // the second Close of a test that closes by itself
+	t.Cleanup(func() { _ = s.Close() }) // fails if the test has closed the store
 	return s
 }
 
@@ -61,8 +61,8 @@ func TestContractPostgreSQL(t *testing.T) {
 	metatest.Run(t, openPostgres)
 }
 
-// The schema and every statement are understood by PostgreSQL as they stand: one text for both databases.
-func TestPostgreSQLUnderstandsEveryStatement(t *testing.T) {
+// PostgreSQL accepts the schema and every statement as they are: both databases use the same text.
+func TestPostgreSQLAcceptsEveryStatement(t *testing.T) {
 	t.Parallel()
 	db, err := sql.Open("pgx", pgtest.Start(t).NewDatabase(t))
 	if err != nil {
@@ -108,13 +108,13 @@ func TestPostgreSQLUnderstandsEveryStatement(t *testing.T) {
 	}
 }
 
-// The plans of PostgreSQL for an empty database, which are kept while it grows, read no table whole and sort nothing, like those of
-// SQLite.
+// The plans of PostgreSQL for an empty database, which are kept while it grows, read no whole table and sort nothing, like
+// those of SQLite.
 func TestPlansOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	s := openPostgres(t)
 	scan := regexp.MustCompile(`Seq Scan on (\w+)`)
-	sort := regexp.MustCompile(`^\s*(->  )?Sort  \(`) // an incremental sort, of a few rows at a time in the order of an index, is none
+	sort := regexp.MustCompile(`^\s*(->  )?Sort  \(`) // not an incremental sort, of a few rows at a time in the order of an index
 	for _, text := range statements(t) {
 		plan, err := s.ExplainPostgreSQL(t.Context(), text)
 		if err != nil {
@@ -128,7 +128,7 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 			}
 		}
 		if _, allowed := whole[text]; bad != "" && !allowed {
-			t.Errorf("%s\nis answered by %q; the whole plan:\n%s", text, bad, strings.Join(plan, "\n"))
+			t.Errorf("%s\nhas the step %q; the whole plan:\n%s", text, bad, strings.Join(plan, "\n"))
 		}
 	}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// A connection that is lost at the commit is answered with the truth, whether the commit arrived or not.
+// If the connection is lost at the commit, the caller gets the real outcome, whether the server got the commit or
+// not.
 func TestConnectionIsLostAtCommit(t *testing.T) {
 	t.Parallel()
 	s := pgtest.Start(t)
@@ -29,17 +30,17 @@ func TestConnectionIsLostAtCommit(t *testing.T) {
 		mode proxyMode
 		want string // what is stored
 	}{
-		{dropBefore, "one"},   // it is made again
+		{dropBefore, "one"},   // the change runs again
 		{holdBefore, "one"},   // the server's process waits for the commit and must be ended first
-		{dropAfter, "one"},    // it was made, and must not be made twice
-		{refuseBefore, "one"}, // and nobody can be asked for a while
+		{dropAfter, "one"},    // the change is stored and must not run again
+		{refuseBefore, "one"}, // and the server cannot be reached for a while
 		{refuseAfter, "one"},
 	} {
 		t.Run(string(c.mode), func(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, s.Socket())
 			store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Timeout: 3 * time.Second})
-			metatest.NewWorld(t, store)
+			metatest.NewFixture(t, store)
 			p.mode.Store(c.mode)
 			l := line("L")
 			runs := 0
@@ -56,14 +57,14 @@ func TestConnectionIsLostAtCommit(t *testing.T) {
 			if got := stored(t, store); got != c.want {
 				t.Errorf("stored: got %q, want %q", got, c.want)
 			}
-			if got := pending(t, store); got != "L" || !l.Written() {
+			if got := pendingLines(t, store); got != "L" || !l.Written() {
 				t.Errorf("audit lines: got %q, written %t, want one", got, l.Written())
 			}
 		})
 	}
 }
 
-// When nobody can be asked what became of a commit, the answer is neither success nor that nothing was stored.
+// If the server cannot be reached after a lost commit, the error says neither success nor that nothing was stored.
 func TestOutcomeIsUnknown(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -71,7 +72,7 @@ func TestOutcomeIsUnknown(t *testing.T) {
 	p := newProxy(t, s.Socket())
 	name := database(t, s.NewDatabase(t))
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(name)), Dir: t.TempDir(), Now: time.Now, Timeout: 300 * time.Millisecond})
-	metatest.NewWorld(t, store)
+	metatest.NewFixture(t, store)
 	for _, mode := range []proxyMode{stopBefore, stopAfter} {
 		p.mode.Store(mode)
 		l := line("L")
@@ -80,7 +81,7 @@ func TestOutcomeIsUnknown(t *testing.T) {
 			t.Errorf("%s: got %v, want Unavailable and a text that says so", mode, err)
 		}
 		if !l.Written() {
-			t.Errorf("%s: the line counts as not written: it would be there twice if the change is", mode)
+			t.Errorf("%s: the line counts as not written: it would be written twice if the change is stored", mode)
 		}
 		p.mode.Store(pass)
 		for limit := time.Now().Add(30 * time.Second); store.Ping(t.Context()) != nil; time.Sleep(10 * time.Millisecond) {
@@ -108,7 +109,7 @@ const (
 	stopAfter    proxyMode = "stop after"
 )
 
-// proxy stands between a store and its server.
+// proxy forwards connections of a store to its server.
 type proxy struct {
 	dir, to string
 	mode    atomic.Value // proxyMode
@@ -216,7 +217,7 @@ func (p *proxy) serve(client net.Conn) {
 			case dropAfter, refuseAfter, stopAfter:
 				mute.Store(true)
 				_, _ = server.Write(b[:n])
-				<-answers // one has come
+				<-answers // an answer was received
 				return
 			}
 		}

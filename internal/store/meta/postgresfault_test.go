@@ -18,7 +18,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// What cannot be opened is refused at once, with a text that says what to do and never contains the password.
+// A database that cannot be opened is refused at once, with a text that says what to do and does not contain the
+// password.
 func TestPostgreSQLIsRefused(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -35,17 +36,17 @@ func TestPostgreSQLIsRefused(t *testing.T) {
 	s.Exec(t, "postgres", `ALTER DATABASE `+database(t, readOnly)+` SET default_transaction_read_only = on`)
 	s.Exec(t, "postgres", `CREATE ROLE stranger LOGIN`)
 	for what, c := range map[string]struct{ url, want string }{
-		"not an address":      {"mysql://u:" + pgtest.Password + "@h/d", "must begin with postgres://"},
-		"no address":          {"postgres://u:" + pgtest.Password + "%zz@h/d", "cannot be read: want postgres://USER:PASSWORD@HOST/NAME"},
-		"a bad parameter":     {"postgres://u:" + pgtest.Password + "@h/d?sslmode=maybe", "cannot be read"},
-		"away":                {stopped.URL("postgres"), "is the server running"},
-		"no such database":    {s.URL("none"), "make the database first: CREATE DATABASE"},
-		"no such user":        {strings.Replace(good, "ecrin:", "nobody:", 1), "refuses the user or the password"},
-		"a user who may not":  {strings.Replace(good, "ecrin:", "stranger:", 1), "make the user the owner of the database"},
-		"a newer schema":      {newer, "made by a newer ecrin: use that one"},
-		"ordered by language": {icu, "LC_COLLATE 'C'"},
-		"not UTF-8":           {latin, "ENCODING 'UTF8'"},
-		"read-only":           {readOnly, "can only be read"},
+		"not an address":        {"mysql://u:" + pgtest.Password + "@h/d", "must begin with postgres://"},
+		"no address":            {"postgres://u:" + pgtest.Password + "%zz@h/d", "cannot be read: want postgres://USER:PASSWORD@HOST/NAME"},
+		"a bad parameter":       {"postgres://u:" + pgtest.Password + "@h/d?sslmode=maybe", "cannot be read"},
+		"stopped":               {stopped.URL("postgres"), "is the server running"},
+		"no such database":      {s.URL("none"), "make the database first: CREATE DATABASE"},
+		"no such user":          {strings.Replace(good, "ecrin:", "nobody:", 1), "refuses the user or the password"},
+		"a user without rights": {strings.Replace(good, "ecrin:", "stranger:", 1), "make the user the owner of the database"},
+		"a newer schema":        {newer, "made by a newer ecrin: use that one"},
+		"ordered by language":   {icu, "LC_COLLATE 'C'"},
+		"not UTF-8":             {latin, "ENCODING 'UTF8'"},
+		"read-only":             {readOnly, "can only be read"},
 	} {
 		store, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(c.url), Dir: t.TempDir(), Now: time.Now})
 		if err == nil {
@@ -73,7 +74,7 @@ func database(t *testing.T, address string) string {
 	return strings.TrimPrefix(u.Path, "/")
 }
 
-// Two processes that start at once on an empty database change the schema one after the other.
+// Two processes that start at the same time on an empty database migrate the schema one after the other.
 func TestStartAtOnce(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -95,8 +96,8 @@ func TestStartAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// work writes and reads from several goroutines until stop, and notes which writes were acknowledged. Failures must be such as a
-// client may see.
+// work writes and reads from several goroutines until stop, and records which writes were acknowledged. Failures must
+// be errors that a client may see.
 type work struct {
 	s     *meta.Store
 	stop  atomic.Bool
@@ -145,7 +146,7 @@ func (w *work) judge(t *testing.T, what int, err error) bool {
 		t.Errorf("%s: got %v, want Unavailable", []string{"write", "refresh", "read"}[what], err)
 	}
 	w.failures.Add(1)
-	time.Sleep(time.Millisecond) // leave the machine to the server that starts
+	time.Sleep(time.Millisecond) // leave processor time to the starting server
 	return false
 }
 
@@ -158,25 +159,25 @@ func (w *work) working(t *testing.T) {
 	}
 	limit := time.Now().Add(30 * time.Second)
 	for i := range before {
-		for w.successes[i].Load() < before[i]+2 { // the first one may have begun before
+		for w.successes[i].Load() < before[i]+2 { // the first one may have begun earlier
 			if time.Now().After(limit) {
-				t.Fatalf("nothing works again after 30 s: successes %v, then %v", before, &w.successes)
+				t.Fatalf("not all calls succeed again after 30 s: successes %v, then %v", before, &w.successes)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
 }
 
-// check ends the work and compares what is stored with what was acknowledged, changes and their audit lines alike.
+// check ends the work and compares the stored changes and audit lines with the acknowledged ones.
 func (w *work) check(t *testing.T) {
 	t.Helper()
 	w.stop.Store(true)
 	w.wg.Wait()
 	have := " " + stored(t, w.s) + " "
-	lines := " " + pending(t, w.s) + " "
+	lines := " " + pendingLines(t, w.s) + " "
 	for _, key := range w.acked {
 		if !strings.Contains(have, " "+key+" ") {
-			t.Errorf("write %s was acknowledged and is gone", key)
+			t.Errorf("write %s was acknowledged and is not stored", key)
 		}
 		if strings.Count(lines, " "+key+" ") != 1 {
 			t.Errorf("write %s was acknowledged and has %d audit lines", key, strings.Count(lines, " "+key+" "))
@@ -191,14 +192,14 @@ func (w *work) check(t *testing.T) {
 	t.Logf("%d writes acknowledged, %d failures", len(w.acked), w.failures.Load())
 }
 
-// A server that restarts or crashes under load loses nothing that was acknowledged, no change is made twice, and the store goes
-// on by itself.
+// When a server restarts or crashes under load, no acknowledged change is lost, no change is made twice, and the
+// store recovers by itself.
 func TestServerRestarts(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	store := openURL(t, s.NewDatabase(t), time.Now)
-	metatest.NewWorld(t, store)
+	metatest.NewFixture(t, store)
 	w := &work{s: store}
 	w.run(t, 4)
 	rounds := 3
@@ -218,14 +219,15 @@ func TestServerRestarts(t *testing.T) {
 	w.check(t)
 }
 
-// While the server is away every call says so soon, no more than a few connections are tried, and when it is back all works.
-func TestServerAway(t *testing.T) {
+// While the server is stopped every call fails soon and few connections are attempted; when it runs again all calls
+// succeed.
+func TestServerStopped(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	p := newProxy(t, s.Socket())
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Timeout: time.Second})
-	w := metatest.NewWorld(t, store)
+	fx := metatest.NewFixture(t, store)
 	s.Stop()
 	unavailable := func(what string, err error) {
 		t.Helper()
@@ -248,7 +250,7 @@ func TestServerAway(t *testing.T) {
 	}
 	wg.Wait()
 	took := time.Since(start)
-	// 3,000 calls: those that only refresh or write make an attempt for each pause, the reads of Ping one or two each.
+	// 3,000 calls: refreshes and writes make one attempt for each pause, each read of Ping one or two.
 	if tries := p.tries.Load() - before; tries > 2*1000+200 {
 		t.Errorf("3,000 calls made %d attempts to connect", tries)
 	}
@@ -263,17 +265,17 @@ func TestServerAway(t *testing.T) {
 			t.Fatalf("after the server is back: %v", err)
 		}
 	}
-	w.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+	fx.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
 }
 
-// A server that stands still makes errors after the patience, not calls that hang; when it goes on, so does the store.
+// Calls to a server that hangs fail after the timeout; when the server continues, so does the store.
 func TestServerHangs(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(s.NewDatabase(t)), Dir: t.TempDir(), Now: time.Now, Timeout: 500 * time.Millisecond})
-	w := metatest.NewWorld(t, store)
-	w.Must(store.Refresh(t.Context()))
+	fx := metatest.NewFixture(t, store)
+	fx.Must(store.Refresh(t.Context()))
 	resume := s.Pause(t)
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -290,7 +292,7 @@ func TestServerHangs(t *testing.T) {
 	}
 	wg.Wait()
 	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("the calls took %s, want a few times the patience of 0.5 s", d)
+		t.Errorf("the calls took %s, want a small multiple of the timeout of 0.5 s", d)
 	}
 	resume()
 	work := &work{s: store}
@@ -299,24 +301,24 @@ func TestServerHangs(t *testing.T) {
 	work.check(t)
 }
 
-// A write that others do not let begin fails after the patience.
-func TestTurnIsTaken(t *testing.T) {
+// A write that waits for the transaction of another client fails after the timeout.
+func TestWriteWaitsForAnotherClient(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := pgtest.Start(t)
 	url := s.NewDatabase(t)
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now, Timeout: 300 * time.Millisecond})
-	w := metatest.NewWorld(t, store)
+	fx := metatest.NewFixture(t, store)
 	other := openURL(t, url, time.Now)
 	release := other.Hold()
 	if err := store.PutSetting(t.Context(), metatest.Registry, "S", "v"); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "took too long") {
 		t.Errorf("got %v, want Unavailable and a text that says why", err)
 	}
 	release()
-	w.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+	fx.Must(store.PutSetting(t.Context(), metatest.Registry, "S", "v"))
 }
 
-// A server that has no connection to spare makes errors that say so, and those that exist go on.
+// Reads that get no connection from the server fail with an error that says so; existing connections continue to work.
 func TestNoFreeConnection(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -325,11 +327,11 @@ func TestNoFreeConnection(t *testing.T) {
 	openURL(t, url, time.Now).Close()
 	s.Exec(t, database(t, url), `CREATE ROLE crowded LOGIN CONNECTION LIMIT 3; GRANT ALL ON ALL TABLES IN SCHEMA public TO crowded`)
 	store := openURL(t, strings.Replace(url, "ecrin:", "crowded:", 1), time.Now)
-	w := &metatest.World{T: t, Store: store, Ctx: t.Context()}
-	// The writer has its connection, and so has Refresh; the third is for one read.
-	w.Must(store.CreateAccount(t.Context(), meta.Account{ID: metatest.Account}, metatest.Key(metatest.Account, "AKIA")))
+	fx := &metatest.Fixture{T: t, Store: store, Ctx: t.Context()}
+	// The writer and Refresh have one connection each; the third connection is for one read.
+	fx.Must(store.CreateAccount(t.Context(), meta.Account{ID: metatest.Account}, metatest.Key(metatest.Account, "AKIA")))
 	_, err := store.Accounts(t.Context())
-	w.Must(err)
+	fx.Must(err)
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	for range 8 {
@@ -341,7 +343,7 @@ func TestNoFreeConnection(t *testing.T) {
 						t.Errorf("a read: got %v, want Unavailable and a text that says why", err)
 					}
 				}
-				if err := store.PutSetting(w.Ctx, metatest.Registry, "S", "v"); err != nil {
+				if err := store.PutSetting(fx.Ctx, metatest.Registry, "S", "v"); err != nil {
 					t.Errorf("a write: %v", err)
 				}
 			}
@@ -349,19 +351,19 @@ func TestNoFreeConnection(t *testing.T) {
 	}
 	wg.Wait()
 	if refused.Load() == 0 {
-		t.Error("no read was refused: the test shows nothing")
+		t.Error("no read was refused: the test proves nothing")
 	}
-	w.Must(store.Refresh(t.Context()))
+	fx.Must(store.Refresh(t.Context()))
 }
 
-// A server that becomes a standby refuses changes, and the store goes on when it is the primary again.
+// A server that becomes a standby refuses changes; the store recovers when the server is the primary again.
 func TestServerBecomesStandby(t *testing.T) {
 	long(t)
 	t.Parallel()
 	s := pgtest.New(t)
 	url := s.NewDatabase(t)
 	store := openWith(t, meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now, Timeout: time.Second})
-	w := metatest.NewWorld(t, store)
+	fx := metatest.NewFixture(t, store)
 	s.Stop()
 	s.Standby(t)
 	s.Start(t)
@@ -393,5 +395,5 @@ func TestServerBecomesStandby(t *testing.T) {
 			t.Fatalf("after the promotion: %v", err)
 		}
 	}
-	w.Must(store.Refresh(t.Context()))
+	fx.Must(store.Refresh(t.Context()))
 }

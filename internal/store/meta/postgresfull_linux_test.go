@@ -21,15 +21,15 @@ import (
 
 func init() { helpers["full postgres"] = fullPostgresHelper }
 
-// On a full disk of the PostgreSQL server writes are refused as unavailable, whether the server refuses them or ends, nothing that was
-// acknowledged is lost, and when there is space again it all goes on by itself.
+// On a full disk of the PostgreSQL server writes fail with Unavailable, whether the server refuses them or ends. No
+// acknowledged change is lost, and writes succeed again when there is space.
 func TestFullDiskOfPostgreSQL(t *testing.T) {
 	long(t)
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("the server needs a user of its own in the mount namespace, which root alone can give it")
 	}
-	dir, err := os.MkdirTemp("", "ecrin-fp") // not t.TempDir, which other users may not enter
+	dir, err := os.MkdirTemp("", "ecrin-fp") // not t.TempDir, which other users cannot access
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
@@ -93,13 +93,13 @@ func fillPostgres(ctx context.Context, dir string) error {
 			return err
 		}
 		var full error
-		for n := 0; full == nil; n++ { // what is left is soon used
+		for n := 0; full == nil; n++ { // until the remaining space is used
 			if full = p.push(ctx); n > 100_000 {
 				return errors.New("the disk does not fill up")
 			}
 		}
 		if !errors.Is(full, fault.Unavailable) {
-			return fmt.Errorf("round %d, the push that finds the disk full: got %w, want Unavailable", round, full)
+			return fmt.Errorf("round %d, the first push on the full disk: got %w, want Unavailable", round, full)
 		}
 		if err := os.Remove(ballast); err != nil {
 			return err

@@ -10,13 +10,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 )
 
-// More pull times than one transaction takes are all recorded, and an older one does not replace a later.
+// More pull times than one transaction records are all recorded, and an older time does not replace a later one.
 func TestManyPullsAreRecorded(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r := w.Repo("team/app")
-	w.Blob(r, "one")
+	fx := metatest.NewFixture(t, s)
+	r := fx.Repo("team/app")
+	fx.Blob(r, "one")
 	const n = 1100
 	at := time.UnixMicro(1_700_000_000_000_000).UTC()
 	pulls, older := map[meta.PullKey]time.Time{}, map[meta.PullKey]time.Time{}
@@ -28,11 +28,11 @@ func TestManyPullsAreRecorded(t *testing.T) {
 		pulls[k], older[k] = at.Add(time.Duration(i)*time.Second), at.Add(-time.Hour)
 		g.Go(func() error { return s.PutImage(t.Context(), r, p) })
 	}
-	w.Must(g.Wait())
-	w.Must(s.SetPulled(t.Context(), pulls))
-	w.Must(s.SetPulled(t.Context(), older))
+	fx.Must(g.Wait())
+	fx.Must(s.SetPulled(t.Context(), pulls))
+	fx.Must(s.SetPulled(t.Context(), older))
 	images, err := s.Images(t.Context(), r.ID, meta.Any, meta.Position{}, n+1)
-	w.Must(err)
+	fx.Must(err)
 	if len(images) != n {
 		t.Fatalf("got %d images, want %d", len(images), n)
 	}

@@ -10,22 +10,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// A write that forgets to name what it makes stale is found by the tests, for each table of which something is kept; and the
-// list of these tables is complete.
+// The tests find a write that does not name what it makes stale, for each table with cached values; and the list of
+// these tables is complete.
 func TestWriteWithoutScopeIsFound(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r := w.Repo("team/app")
-	w.Image(r, "config", "v1")
-	people(w)
-	w.Must(s.PutRegistryPolicy(t.Context(), metatest.Registry, meta.BoundPolicy{Text: "{}"}))
-	w.Must(s.PutResourceTags(t.Context(), r, map[string]string{"k": "v"}))
-	w.Must(s.PutSetting(t.Context(), metatest.Registry, "S", "v"))
-	w.Must(s.PutEntityTags(t.Context(), "AIDABOB", map[string]string{"k": "v"}, 9))
-	w.Must(s.PutInline(t.Context(), "AIDABOB", meta.Inline{Name: "i"}, 99))
-	w.Must(s.PutToken(t.Context(), meta.Token{ID: "t", Account: metatest.Account, Region: name.MustRegion("eu-west-1")}))
-	w.Must(s.PutSession(t.Context(), meta.Session{AccessKey: "ASIA", Account: metatest.Account, SealedSecret: []byte{1}}))
+	fx := metatest.NewFixture(t, s)
+	r := fx.Repo("team/app")
+	fx.Image(r, "config", "v1")
+	people(fx)
+	fx.Must(s.PutRegistryPolicy(t.Context(), metatest.Registry, meta.BoundPolicy{Text: "{}"}))
+	fx.Must(s.PutResourceTags(t.Context(), r, map[string]string{"k": "v"}))
+	fx.Must(s.PutSetting(t.Context(), metatest.Registry, "S", "v"))
+	fx.Must(s.PutEntityTags(t.Context(), "AIDABOB", map[string]string{"k": "v"}, 9))
+	fx.Must(s.PutInline(t.Context(), "AIDABOB", meta.Inline{Name: "i"}, 99))
+	fx.Must(s.PutToken(t.Context(), meta.Token{ID: "t", Account: metatest.Account, Region: name.MustRegion("eu-west-1")}))
+	fx.Must(s.PutSession(t.Context(), meta.Session{AccessKey: "ASIA", Account: metatest.Account, SealedSecret: []byte{1}}))
 	for text, scope := range map[string]string{
 		`UPDATE accounts SET alias = 'x'`:              "identity",
 		`UPDATE access_keys SET active = 0`:            "keys",
@@ -63,8 +63,8 @@ func TestWriteWithoutScopeIsFound(t *testing.T) {
 		}
 		if scope != "" {
 			for _, wrong := range []string{"", map[bool]string{true: "keys", false: "identity"}[scope == "identity"]} {
-				if err := run(wrong); err == nil || !strings.Contains(err.Error(), "caches keep") {
-					t.Errorf("%s with scope %q: got %v, want an error that says what is missing", text, wrong, err)
+				if err := run(wrong); err == nil || !strings.Contains(err.Error(), "changes cached values") {
+					t.Errorf("%s with scope %q: got %v, want an error that names the missing scope", text, wrong, err)
 				}
 			}
 		}
@@ -81,11 +81,11 @@ func TestWriteWithoutScopeIsFound(t *testing.T) {
 	slices.Sort(have)
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
-		t.Errorf("the list of what caches keep has the tables %q, the schema %q", have, want)
+		t.Errorf("the list of cached tables has %q, the schema %q", have, want)
 	}
 }
 
-// A scope's text is read as the same scope, and a text that cannot be read as everything.
+// The text of a scope is decoded as the same scope, and an invalid text as everything.
 func TestScopeTexts(t *testing.T) {
 	t.Parallel()
 	d := metatest.Digest("x").String()
@@ -113,7 +113,7 @@ func FuzzScope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		once := meta.ScopeText(text)
 		if again := meta.ScopeText(once); again != once {
-			t.Errorf("%q is read as %q, and that as %q", text, once, again)
+			t.Errorf("%q is decoded as %q, and that as %q", text, once, again)
 		}
 	})
 }

@@ -8,16 +8,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// A value that was read before a change, and comes to the shelf after it, is not kept: whichever way the change drops,
-// and whatever key it names.
+// A value whose read began before a drop and ended after it is not kept, whichever way and whichever key is dropped.
 func TestShelfKeepsNothingOlderThanADrop(t *testing.T) {
 	t.Parallel()
 	for what, drop := range map[string]func(s *meta.Shelf){
-		"the key":                  func(s *meta.Shelf) { s.Drop("k") },
-		"another key":              func(s *meta.Shelf) { s.Drop("other") },
-		"all":                      func(s *meta.Shelf) { s.Drop() },
-		"the key, unless it holds": func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return true }) },
-		"the key, as it is old":    func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return false }) },
+		"the key":                      func(s *meta.Shelf) { s.Drop("k") },
+		"another key":                  func(s *meta.Shelf) { s.Drop("other") },
+		"all":                          func(s *meta.Shelf) { s.Drop() },
+		"the key, unless it holds":     func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return true }) },
+		"the key, which does not hold": func(s *meta.Shelf) { s.DropUnless("k", func(int) bool { return false }) },
 	} {
 		s := meta.NewShelf(10)
 		got, err := s.Cached("k", func() (int, error) { drop(s); return 1, nil })
@@ -28,7 +27,7 @@ func TestShelfKeepsNothingOlderThanADrop(t *testing.T) {
 			t.Errorf("drop of %s while reading: the next read got the old value %d, want 2", what, got)
 		}
 		if got, _ := s.Cached("k", func() (int, error) { return 3, nil }); got != 2 {
-			t.Errorf("drop of %s: what was read undisturbed: got %d, want 2, kept", what, got)
+			t.Errorf("drop of %s: a read without a drop: got %d, want 2, kept", what, got)
 		}
 	}
 }

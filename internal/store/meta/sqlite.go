@@ -149,7 +149,7 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqli
 	return w, nil
 }
 
-// close moves the log into the database, so that the file DIR/ecrin.db alone is whole.
+// close moves the log into the database, so that the file DIR/ecrin.db alone is complete.
 func (w *sqliteWriter) close() error {
 	w.end()
 	var busy, pages, moved int

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// statements are the texts of all SQL statements of the package, read from its source, so that a new one cannot be
-// forgotten. A text must be constant: one that is put together at run time would escape the tests of plans and of
-// PostgreSQL.
+// statements returns the texts of all SQL statements of the package, read from its source, so that a new statement
+// cannot be forgotten. A text must be constant: the tests of plans and of PostgreSQL would miss a text that is built
+// at run time.
 func statements(t *testing.T) (texts []string) {
 	t.Helper()
 	for text := range statementsByFile(t) {
@@ -26,7 +26,7 @@ func statements(t *testing.T) (texts []string) {
 	return texts
 }
 
-// statementsByFile are the statements with the file that each is in; those for PostgreSQL alone are in files of that name.
+// statementsByFile returns the statements, each with its file. Files named postgres… have those for PostgreSQL alone.
 func statementsByFile(t *testing.T) (texts map[string]string) {
 	t.Helper()
 	texts = map[string]string{}
@@ -71,14 +71,14 @@ func statementsByFile(t *testing.T) (texts map[string]string) {
 		})
 	}
 	if len(texts) < 60 {
-		t.Errorf("found %d statements, there were 60 and more when this was written", len(texts))
+		t.Errorf("found %d statements, want at least 60", len(texts))
 	}
 	return texts
 }
 
 var verb = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
 
-// leftmost is the literal that a string expression begins with, "" when it begins with anything else.
+// leftmost returns the literal that a string expression begins with, "" if it begins with another expression.
 func leftmost(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -92,7 +92,7 @@ func leftmost(e ast.Expr) string {
 	return ""
 }
 
-// constantText puts together literals and named constants.
+// constantText evaluates an expression of literals and named constants.
 func constantText(e ast.Expr, constants map[string]ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -110,7 +110,7 @@ func constantText(e ast.Expr, constants map[string]ast.Expr) (string, bool) {
 	return "", false
 }
 
-// tables are those of the schema, by the migrations.
+// tables returns the tables of the schema, from the migrations.
 func tables(t *testing.T) (names []string) {
 	t.Helper()
 	files, err := fs.Glob(os.DirFS("migrations"), "*.sql")

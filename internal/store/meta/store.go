@@ -89,7 +89,7 @@ func migrate(ctx context.Context, db *sql.DB, d dialect) error {
 func (s *Store) Close() error {
 	var errs []error
 	if s.read != nil {
-		errs = append(errs, s.read.close()) // first: the writer of SQLite empties the log, which no reader may use then
+		errs = append(errs, s.read.close()) // first: the writer of SQLite empties the log, which readers must not use meanwhile
 	}
 	if s.write != nil {
 		errs = append(errs, s.write.close())

@@ -17,7 +17,7 @@ func TestContract(t *testing.T) {
 	metatest.Run(t, open)
 }
 
-// With a clock that stands still everything happens at the same time: orders and names must not depend on it.
+// With a frozen clock everything happens at the same time: orders and names must not depend on the clock.
 func TestContractFrozenClock(t *testing.T) {
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T) *meta.Store { return openAt(t, t.TempDir(), func() time.Time { return noon }) })
@@ -25,7 +25,7 @@ func TestContractFrozenClock(t *testing.T) {
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-// After a restart with a clock that was set back, identifiers go on growing and the history keeps its order.
+// After a restart with a clock that was set back, identifiers still grow and the history keeps its order.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -34,20 +34,20 @@ func TestClockSetBack(t *testing.T) {
 	for round := range 3 {
 		now := noon.AddDate(0, 0, -round)
 		s := openAt(t, dir, func() time.Time { return now })
-		w := &metatest.World{T: t, Store: s, Ctx: t.Context()}
+		fx := &metatest.Fixture{T: t, Store: s, Ctx: t.Context()}
 		if round == 0 {
-			w = metatest.NewWorld(t, s)
-			w.Image(w.Repo("team/app"), "config")
+			fx = metatest.NewFixture(t, s)
+			fx.Image(fx.Repo("team/app"), "config")
 		}
-		created = append(created, w.Repo("team/"+string(rune('a'+round))).ID)
+		created = append(created, fx.Repo("team/"+string(rune('a'+round))).ID)
 		r, err := s.Repository(t.Context(), metatest.Registry, mustRepo(t, "team/app"))
-		w.Must(err)
-		w.Push(r, metatest.As(metatest.ImageOf("config"), "v1"))
+		fx.Must(err)
+		fx.Push(r, metatest.As(metatest.ImageOf("config"), "v1"))
 		_, err = s.DeleteTag(t.Context(), r, metatest.Tag("v1").Tag, metatest.ByDigest(metatest.ImageOf("config").Digest).Digest, false, "test")
-		w.Must(err)
+		fx.Must(err)
 		history, err = s.TagHistory(t.Context(), r.ID, "v1", 0, 100)
-		w.Must(err)
-		w.Must(s.Close())
+		fx.Must(err)
+		fx.Must(s.Close())
 	}
 	if len(history) != 6 {
 		t.Fatalf("got %d moves, want 6", len(history))
@@ -84,7 +84,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	openAt(t, dir, time.Now)
 }
 
-// A database that a newer program has changed is refused as it is.
+// A database whose schema a newer program has changed is refused.
 func TestNewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -104,14 +104,14 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// The settings of the database reach it by an address, in which these characters have a meaning.
+// Directory names may contain the characters that have a meaning in the DSN.
 func TestDataDirectoryNames(t *testing.T) {
 	t.Parallel()
 	for _, n := range []string{"with space", "a?b=c", "100%", "%41", "#1", "ä", "a&b", "semi;colon", `quote"'`} {
 		dir := filepath.Join(t.TempDir(), n)
 		s := openAt(t, dir, time.Now)
-		w := metatest.NewWorld(t, s)
-		w.Repo("team/app")
+		fx := metatest.NewFixture(t, s)
+		fx.Repo("team/app")
 		if info, err := os.Stat(filepath.Join(dir, "ecrin.db")); err != nil || info.Size() == 0 {
 			t.Errorf("directory %q: the database is not in it: %v", n, err)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// tagList is a repository's TagList, taken apart.
+// tagList returns the tags of a repository's TagList.
 func tagList(t *testing.T, s *meta.Store, r meta.Repository) []string {
 	t.Helper()
 	list, err := s.TagList(t.Context(), r.ID)
@@ -26,25 +26,25 @@ func tagList(t *testing.T, s *meta.Store, r meta.Repository) []string {
 	return strings.Split(string(list), `","`)
 }
 
-// After every change the kept list is what the database would answer.
+// After every change the cached list is the one that the database returns.
 func TestTagListFollowsEveryChange(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r, other := w.Repo("team/app"), w.Repo("team/other")
-	images := []meta.Put{w.Image(r, "one"), w.Image(r, "two"), w.Image(r, "three")}
-	w.Push(other, metatest.As(w.Image(other, "one"), "elsewhere"))
+	fx := metatest.NewFixture(t, s)
+	r, other := fx.Repo("team/app"), fx.Repo("team/other")
+	images := []meta.Put{fx.Image(r, "one"), fx.Image(r, "two"), fx.Image(r, "three")}
+	fx.Push(other, metatest.As(fx.Image(other, "one"), "elsewhere"))
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 300 {
 		p := images[random.IntN(len(images))]
-		// Few names, some of them parts of others, so that they are made, moved and removed again and again.
+		// Few names, some of them parts of others, so that tags are created, moved and removed repeatedly.
 		tag := []string{"a", "aa", "a-a", "b", "B", "latest", "1", "10", "1.0"}[random.IntN(9)]
 		what := fmt.Sprintf("step %d: ", i)
 		var err error
 		switch random.IntN(8) {
 		case 0:
 			what += "delete tag " + tag
-			_, _ = s.DeleteTag(t.Context(), r, metatest.Tag(tag).Tag, name.Digest{}, false, "test") // may not be there
+			_, _ = s.DeleteTag(t.Context(), r, metatest.Tag(tag).Tag, name.Digest{}, false, "test") // may not exist
 		case 1:
 			what += "delete image " + p.Digest.String()
 			_, _ = s.DeleteImage(t.Context(), r, p.Digest, meta.AnyTags, "test")
@@ -68,18 +68,18 @@ func TestTagListFollowsEveryChange(t *testing.T) {
 	}
 }
 
-// Whoever has made or removed a tag sees it so, whoever else reads and writes at the time.
+// A reader that begins after a tag was created or removed sees that, whatever others read and write at the same time.
 func TestTagListIsNeverOld(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r := w.Repo("team/app")
-	image := w.Image(r, "one")
+	fx := metatest.NewFixture(t, s)
+	r := fx.Repo("team/app")
+	image := fx.Image(r, "one")
 	var wg sync.WaitGroup
 	for worker := range 6 {
 		wg.Go(func() {
 			for i := range 40 {
-				tag := fmt.Sprintf("w%d-%d", worker, i%5)
+				tag := fmt.Sprintf("fx%d-%d", worker, i%5)
 				if err := s.PutImage(t.Context(), r, metatest.As(image, tag)); err != nil {
 					t.Error(err)
 					return
@@ -103,16 +103,16 @@ func TestTagListIsNeverOld(t *testing.T) {
 	wg.Wait()
 }
 
-// A page of images has the tags that each image alone has, whichever images it shows.
+// In a page of images each image has the same tags as when it is read alone, whatever the page contains.
 func TestImagesHaveTheirTags(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	w := metatest.NewWorld(t, s)
-	r := w.Repo("team/app")
+	fx := metatest.NewFixture(t, s)
+	r := fx.Repo("team/app")
 	for i := range 12 {
-		p := w.Image(r, fmt.Sprint(i))
-		for n := range i % 4 { // some have none
-			w.Push(r, metatest.As(p, fmt.Sprintf("v%d-%d", i, n)))
+		p := fx.Image(r, fmt.Sprint(i))
+		for n := range i % 4 { // some images have no tag
+			fx.Push(r, metatest.As(p, fmt.Sprintf("v%d-%d", i, n)))
 		}
 	}
 	for _, state := range []meta.TagState{meta.Any, meta.Tagged, meta.Untagged} {

@@ -8,39 +8,39 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-func testRegistryPolicies(w *World) {
-	account(w, other)
+func testRegistryPolicies(fx *Fixture) {
+	account(fx, other)
 	elsewhere := name.Registry{Account: Account, Region: london}
 	theirs := name.Registry{Account: other, Region: Registry.Region}
 	p := meta.BoundPolicy{Text: policyText, IDs: map[string]string{"arn:aws:iam::444455556666:user/x": "AIDAX"}}
 	check := func(r name.Registry, want meta.BoundPolicy) {
-		w.Helper()
+		fx.Helper()
 		for range 2 { // from the database and from the cache
-			got, err := w.RegistryPolicy(w.Ctx, r)
-			w.Must(err)
-			w.Equal(got, want, "RegistryPolicy of %v", r)
+			got, err := fx.RegistryPolicy(fx.Ctx, r)
+			fx.Must(err)
+			fx.Equal(got, want, "RegistryPolicy of %v", r)
 		}
 	}
 	check(Registry, meta.BoundPolicy{})
-	w.Must(w.PutRegistryPolicy(w.Ctx, Registry, p))
+	fx.Must(fx.PutRegistryPolicy(fx.Ctx, Registry, p))
 	check(Registry, p)
 	check(elsewhere, meta.BoundPolicy{})
 	check(theirs, meta.BoundPolicy{})
-	w.Must(w.PutRegistryPolicy(w.Ctx, theirs, meta.BoundPolicy{Text: "theirs"}))
-	p = meta.BoundPolicy{Text: "another"} // names nobody any more
-	w.Must(w.PutRegistryPolicy(w.Ctx, Registry, p))
+	fx.Must(fx.PutRegistryPolicy(fx.Ctx, theirs, meta.BoundPolicy{Text: "theirs"}))
+	p = meta.BoundPolicy{Text: "another"} // names no principal any more
+	fx.Must(fx.PutRegistryPolicy(fx.Ctx, Registry, p))
 	check(Registry, p)
 	check(theirs, meta.BoundPolicy{Text: "theirs"})
-	for range 2 { // removing what is not there is no error
-		w.Must(w.PutRegistryPolicy(w.Ctx, Registry, meta.BoundPolicy{}))
+	for range 2 { // removing an absent policy is not an error
+		fx.Must(fx.PutRegistryPolicy(fx.Ctx, Registry, meta.BoundPolicy{}))
 		check(Registry, meta.BoundPolicy{})
 	}
-	w.Want(w.PutRegistryPolicy(w.Ctx, name.Registry{Account: nowhere, Region: london}, p), fault.AccountNotFound, "of an account that is not there")
+	fx.Want(fx.PutRegistryPolicy(fx.Ctx, name.Registry{Account: nowhere, Region: london}, p), fault.AccountNotFound, "of an unknown account")
 }
 
-func testControlPolicies(w *World) {
-	account(w, other)
-	all := []meta.ControlPolicy{ // as they are listed
+func testControlPolicies(fx *Fixture) {
+	account(fx, other)
+	all := []meta.ControlPolicy{ // in the order of ControlPolicies
 		{Kind: meta.ResourceControl, Name: "a", Text: "r", UpdatedAt: monday},
 		{Kind: meta.ServiceControl, Name: "B", Text: "1", UpdatedAt: monday},
 		{Kind: meta.ServiceControl, Name: "a", Text: "2", UpdatedAt: monday},
@@ -48,25 +48,25 @@ func testControlPolicies(w *World) {
 		{Kind: meta.ServiceControl, Account: other, Name: "a", Text: "4", UpdatedAt: monday},
 	}
 	check := func(what string) {
-		w.Helper()
-		got, err := w.ControlPolicies(w.Ctx)
-		w.Must(err)
-		w.Equal(got, all, "ControlPolicies %s", what)
+		fx.Helper()
+		got, err := fx.ControlPolicies(fx.Ctx)
+		fx.Must(err)
+		fx.Equal(got, all, "ControlPolicies %s", what)
 	}
 	for i := range all {
-		w.Must(w.PutControlPolicy(w.Ctx, all[len(all)-1-i]))
+		fx.Must(fx.PutControlPolicy(fx.Ctx, all[len(all)-1-i]))
 	}
 	check("by kind, account and name")
 	all[2].Text, all[2].UpdatedAt = "another", monday.Add(time.Second)
-	w.Must(w.PutControlPolicy(w.Ctx, all[2]))
+	fx.Must(fx.PutControlPolicy(fx.Ctx, all[2]))
 	check("after a change")
-	w.Want(w.PutControlPolicy(w.Ctx, meta.ControlPolicy{Kind: meta.ServiceControl, Account: nowhere, Name: "x"}), fault.AccountNotFound, "of an account that is not there")
-	w.Must(w.DeleteControlPolicy(w.Ctx, meta.ServiceControl, name.Account{}, "a"))
-	w.Want(w.DeleteControlPolicy(w.Ctx, meta.ServiceControl, name.Account{}, "a"), fault.ControlPolicyNotFound, "deleting twice")
-	w.Want(w.DeleteControlPolicy(w.Ctx, meta.ResourceControl, Account, "a"), fault.ControlPolicyNotFound, "one of another kind")
+	fx.Want(fx.PutControlPolicy(fx.Ctx, meta.ControlPolicy{Kind: meta.ServiceControl, Account: nowhere, Name: "x"}), fault.AccountNotFound, "of an unknown account")
+	fx.Must(fx.DeleteControlPolicy(fx.Ctx, meta.ServiceControl, name.Account{}, "a"))
+	fx.Want(fx.DeleteControlPolicy(fx.Ctx, meta.ServiceControl, name.Account{}, "a"), fault.ControlPolicyNotFound, "deleting twice")
+	fx.Want(fx.DeleteControlPolicy(fx.Ctx, meta.ResourceControl, Account, "a"), fault.ControlPolicyNotFound, "a policy of another kind")
 	all = append(all[:2], all[3:]...)
 	check("after a deletion")
-	w.Must(w.DeleteAccount(w.Ctx, other, false))
+	fx.Must(fx.DeleteAccount(fx.Ctx, other, false))
 	all = all[:3]
 	check("after the deletion of an account")
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// pages reads a list in pages of each size and compares it with what is wanted. after makes the key of the next page
-// from the last element of one; its zero value is the start.
-func pages[T any, K any](w *World, what string, want []T, list func(after K, limit int) ([]T, error), after func(T) K) {
-	w.Helper()
+// pages reads a list in pages of several sizes and compares it with want. after returns the key of the next page from
+// the last element of a page; its zero value is the start.
+func pages[T any, K any](fx *Fixture, what string, want []T, list func(after K, limit int) ([]T, error), after func(T) K) {
+	fx.Helper()
 	for _, limit := range []int{1, 2, 3, 7, len(want) + 1} {
 		var got []T
 		var key K
 		for {
 			page, err := list(key, limit)
-			w.Must(err)
+			fx.Must(err)
 			if len(page) > limit {
-				w.Fatalf("%s by %d: got a page of %d", what, limit, len(page))
+				fx.Fatalf("%s by %d: got a page of %d", what, limit, len(page))
 			}
 			got = append(got, page...)
 			if len(page) == 0 || len(got) > len(want)+limit {
@@ -29,21 +29,21 @@ func pages[T any, K any](w *World, what string, want []T, list func(after K, lim
 			}
 			key = after(page[len(page)-1])
 		}
-		w.Equal(got, want, "%s by %d", what, limit)
+		fx.Equal(got, want, "%s by %d", what, limit)
 	}
 }
 
-func testRepositoryPages(w *World) {
+func testRepositoryPages(fx *Fixture) {
 	var want []string
 	for _, n := range []string{"aa", "a-b", "a.b", "a/b", "a_b", "ab", "b0", "z/z/z", "z0"} {
-		w.Repo(n)
+		fx.Repo(n)
 		want = append(want, n)
 	}
 	slices.Sort(want)
-	w.Must(w.DeleteRepository(w.Ctx, w.Repo("gone"), false))
+	fx.Must(fx.DeleteRepository(fx.Ctx, fx.Repo("gone"), false))
 	list := func(reg name.Registry) func(string, int) ([]string, error) {
 		return func(after string, limit int) (names []string, err error) {
-			all, err := w.Repositories(w.Ctx, reg, after, limit)
+			all, err := fx.Repositories(fx.Ctx, reg, after, limit)
 			for _, r := range all {
 				names = append(names, r.Name.String())
 			}
@@ -51,54 +51,54 @@ func testRepositoryPages(w *World) {
 		}
 	}
 	same := func(s string) string { return s }
-	pages(w, "Repositories", want, list(Registry), same)
-	pages(w, "Repositories of another region", nil, list(name.Registry{Account: Account, Region: london}), same)
+	pages(fx, "Repositories", want, list(Registry), same)
+	pages(fx, "Repositories of another region", nil, list(name.Registry{Account: Account, Region: london}), same)
 }
 
-// The order is that of bytes, in every locale of the database.
-func testTagPages(w *World) {
-	r := w.Repo("team/app")
+// The order is that of bytes, whatever the locale of the database is.
+func testTagPages(fx *Fixture) {
+	r := fx.Repo("team/app")
 	want := []string{"0", "1.0", "1.10", "1.9", "A", "Z", "_", "_a", "a", "a-b", "a.b", "aB", "a_b", "ab", "b", "latest"}
 	slices.Sort(want)
-	w.Image(r, "config", want...)
-	w.Image(w.Repo("team/beside"), "config", "beside")
-	list := func(after string, limit int) ([]string, error) { return w.Tags(w.Ctx, r.ID, after, limit) }
-	pages(w, "Tags", want, list, func(s string) string { return s })
+	fx.Image(r, "config", want...)
+	fx.Image(fx.Repo("team/second"), "config", "second")
+	list := func(after string, limit int) ([]string, error) { return fx.Tags(fx.Ctx, r.ID, after, limit) }
+	pages(fx, "Tags", want, list, func(s string) string { return s })
 	all, err := list("", -1)
-	w.Must(err)
-	w.Equal(all, want, "all Tags")
-	whole, err := w.TagList(w.Ctx, r.ID)
-	w.Must(err)
-	w.Equal(string(whole), strings.Join(want, `","`), "TagList")
+	fx.Must(err)
+	fx.Equal(all, want, "all Tags")
+	whole, err := fx.TagList(fx.Ctx, r.ID)
+	fx.Must(err)
+	fx.Equal(string(whole), strings.Join(want, `","`), "TagList")
 	all, err = list("latest", -1)
-	w.Must(err)
-	w.Equal(all, []string{}, "Tags after the last")
+	fx.Must(err)
+	fx.Equal(all, []string{}, "Tags after the last")
 }
 
-// crowd fills a repository with images of none, one and several tags, some of them deleted, and answers those that are
-// there in the order of lists.
-func crowd(w *World, r meta.Repository) []meta.Image {
-	w.Helper()
+// crowd fills a repository with images of no, one and several tags, deletes some of them, and returns the others in
+// the order of lists.
+func crowd(fx *Fixture, r meta.Repository) []meta.Image {
+	fx.Helper()
 	for i := range 14 {
 		var tags []string
 		for j := range i % 4 {
 			tags = append(tags, fmt.Sprintf("t%d-%d", i, j))
 		}
-		p := w.Image(r, fmt.Sprint("config", i), tags...)
+		p := fx.Image(r, fmt.Sprint("config", i), tags...)
 		if i%5 == 4 {
-			_, err := w.DeleteImage(w.Ctx, r, p.Digest, meta.AnyTags, Principal)
-			w.Must(err)
+			_, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal)
+			fx.Must(err)
 		}
 	}
-	w.Image(w.Repo("team/beside"), "config", "beside")
-	all, err := w.Images(w.Ctx, r.ID, meta.Any, meta.Position{}, 100)
-	w.Must(err)
+	fx.Image(fx.Repo("team/second"), "config", "second")
+	all, err := fx.Images(fx.Ctx, r.ID, meta.Any, meta.Position{}, 100)
+	fx.Must(err)
 	if !slices.IsSortedFunc(all, func(a, b meta.Image) int {
 		return cmp.Or(a.PushedAt.Compare(b.PushedAt), cmp.Compare(a.Digest.String(), b.Digest.String()))
 	}) {
-		w.Error("Images are not in the order of time and digest")
+		fx.Error("Images is not in the order of time and digest")
 	}
-	w.Equal(len(all), 12, "images")
+	fx.Equal(len(all), 12, "images")
 	return all
 }
 
@@ -106,9 +106,9 @@ func inState(s meta.TagState, tags []string) bool {
 	return s == meta.Any || (s == meta.Tagged) == (len(tags) > 0)
 }
 
-func testImagePages(w *World) {
-	r := w.Repo("team/app")
-	all := crowd(w, r)
+func testImagePages(fx *Fixture) {
+	r := fx.Repo("team/app")
+	all := crowd(fx, r)
 	for _, state := range []meta.TagState{meta.Any, meta.Tagged, meta.Untagged} {
 		var want []meta.Image
 		for _, im := range all {
@@ -116,9 +116,9 @@ func testImagePages(w *World) {
 				want = append(want, im)
 			}
 		}
-		pages(w, fmt.Sprint("Images of state ", state), want,
+		pages(fx, fmt.Sprint("Images of state ", state), want,
 			func(after meta.Position, limit int) ([]meta.Image, error) {
-				return w.Images(w.Ctx, r.ID, state, after, limit)
+				return fx.Images(fx.Ctx, r.ID, state, after, limit)
 			},
 			func(im meta.Image) meta.Position {
 				return meta.Position{PushedAt: im.PushedAt.UnixMicro(), Digest: im.Digest.String()}
@@ -126,9 +126,9 @@ func testImagePages(w *World) {
 	}
 }
 
-func testImageIDPages(w *World) {
-	r := w.Repo("team/app")
-	all := crowd(w, r)
+func testImageIDPages(fx *Fixture) {
+	r := fx.Repo("team/app")
+	all := crowd(fx, r)
 	for _, state := range []meta.TagState{meta.Any, meta.Tagged, meta.Untagged} {
 		var want []meta.ImageID
 		for _, im := range all {
@@ -143,18 +143,18 @@ func testImageIDPages(w *World) {
 				want = append(want, meta.ImageID{Position: at})
 			}
 		}
-		pages(w, fmt.Sprint("ImageIDs of state ", state), want,
+		pages(fx, fmt.Sprint("ImageIDs of state ", state), want,
 			func(after meta.Position, limit int) ([]meta.ImageID, error) {
-				return w.ImageIDs(w.Ctx, r.ID, state, after, limit)
+				return fx.ImageIDs(fx.Ctx, r.ID, state, after, limit)
 			},
 			func(id meta.ImageID) meta.Position { return id.Position })
 	}
 }
 
-func testReferrerPages(w *World) {
-	r := w.Repo("team/app")
-	subject := w.Image(r, "config").Digest
-	w.Blob(r, "sig")
+func testReferrerPages(fx *Fixture) {
+	r := fx.Repo("team/app")
+	subject := fx.Image(r, "config").Digest
+	fx.Blob(r, "sig")
 	var all, some []string
 	for i := range 12 {
 		kind := fmt.Sprint("application/k", i%3)
@@ -163,7 +163,7 @@ func testReferrerPages(w *World) {
 			"schemaVersion": 2, "mediaType": p.Manifest.MediaType, "artifactType": kind, "config": descriptor{configType, Digest("sig").String(), 3},
 			"layers": []descriptor{}, "subject": descriptor{p.Manifest.MediaType, subject.String(), 1}, "annotations": map[string]string{"n": fmt.Sprint(i)},
 		})
-		w.Push(r, p)
+		fx.Push(r, p)
 		all = append(all, p.Digest.String())
 		if i%3 == 1 {
 			some = append(some, p.Digest.String())
@@ -172,36 +172,36 @@ func testReferrerPages(w *World) {
 	slices.Sort(all)
 	slices.Sort(some)
 	for _, test := range []struct{ types, want []string }{{nil, all}, {[]string{"application/k1"}, some}, {[]string{"application/none"}, nil}} {
-		pages(w, fmt.Sprintf("Referrers of types %q", test.types), test.want, func(after string, limit int) (digests []string, err error) {
-			found, more, err := w.Referrers(w.Ctx, r.ID, subject, test.types, after, limit)
+		pages(fx, fmt.Sprintf("Referrers of types %q", test.types), test.want, func(after string, limit int) (digests []string, err error) {
+			found, more, err := fx.Referrers(fx.Ctx, r.ID, subject, test.types, after, limit)
 			for _, im := range found {
 				digests = append(digests, im.Digest.String())
 			}
 			if left := len(test.want) > 0 && after < test.want[len(test.want)-1] && (len(found) == 0 || digests[len(digests)-1] < test.want[len(test.want)-1]); more != left {
-				w.Errorf("Referrers of types %q after %q by %d: got more = %t, want %t", test.types, after, limit, more, left)
+				fx.Errorf("Referrers of types %q after %q by %d: got more = %t, want %t", test.types, after, limit, more, left)
 			}
 			return digests, err
 		}, func(s string) string { return s })
 	}
 }
 
-func testHistoryPages(w *World) {
-	r := w.Repo("team/app")
-	p, q := w.Image(r, "one", "a", "b"), w.Image(r, "two")
+func testHistoryPages(fx *Fixture) {
+	r := fx.Repo("team/app")
+	p, q := fx.Image(r, "one", "a", "b"), fx.Image(r, "two")
 	for i := range 6 {
-		w.Push(r, As([]meta.Put{q, p}[i%2], "a"))
+		fx.Push(r, As([]meta.Put{q, p}[i%2], "a"))
 	}
-	w.Image(w.Repo("team/beside"), "one", "a")
+	fx.Image(fx.Repo("team/second"), "one", "a")
 	for tag, count := range map[string]int{"": 8, "a": 7, "b": 1, "c": 0} {
-		all, err := w.TagHistory(w.Ctx, r.ID, tag, 0, 100)
-		w.Must(err)
-		w.Equal(len(all), count, "moves of %q", tag)
+		all, err := fx.TagHistory(fx.Ctx, r.ID, tag, 0, 100)
+		fx.Must(err)
+		fx.Equal(len(all), count, "moves of %q", tag)
 		if !slices.IsSortedFunc(all, func(x, y meta.TagMove) int { return cmp.Compare(y.ID, x.ID) }) {
-			w.Errorf("moves of %q are not in the order of their IDs, latest first", tag)
+			fx.Errorf("moves of %q are not in the order of their IDs, latest first", tag)
 		}
-		pages(w, fmt.Sprintf("TagHistory of %q", tag), all,
+		pages(fx, fmt.Sprintf("TagHistory of %q", tag), all,
 			func(before int64, limit int) ([]meta.TagMove, error) {
-				return w.TagHistory(w.Ctx, r.ID, tag, before, limit)
+				return fx.TagHistory(fx.Ctx, r.ID, tag, before, limit)
 			},
 			func(m meta.TagMove) int64 { return m.ID })
 	}

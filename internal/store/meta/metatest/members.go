@@ -14,7 +14,7 @@ func names(all []meta.Entity) (list []string) {
 	return list
 }
 
-func testMembers(w *World) {
+func testMembers(fx *Fixture) {
 	for _, c := range []struct {
 		container, member                meta.EntityKind
 		tooManyOf, tooManyIn, noLongerIn string
@@ -25,87 +25,87 @@ func testMembers(w *World) {
 	} {
 		var in, of []meta.Entity
 		for _, n := range []string{"c", "A", "b"} {
-			in, of = append(in, w.entity(c.container, n)), append(of, w.entity(c.member, n))
+			in, of = append(in, fx.entity(c.container, n)), append(of, fx.entity(c.member, n))
 		}
-		add := func(i, j int) error { return w.AddMember(w.Ctx, in[i].ID, of[j].ID, c.containerQuota, c.memberQuota) }
-		w.Must(add(0, 0))
-		w.Must(add(1, 0))
+		add := func(i, j int) error { return fx.AddMember(fx.Ctx, in[i].ID, of[j].ID, c.containerQuota, c.memberQuota) }
+		fx.Must(add(0, 0))
+		fx.Must(add(1, 0))
 		err := add(2, 0)
-		w.Want(err, fault.LimitExceeded, "kind %d: in a third of at most two", c.container)
-		w.Equal(fault.From(err).Public, c.tooManyOf, "the text")
-		w.Must(add(0, 0)) // twice is no error, also at the limit
-		w.Must(add(0, 1))
+		fx.Want(err, fault.LimitExceeded, "kind %d: in a third of at most two", c.container)
+		fx.Equal(fault.From(err).Public, c.tooManyOf, "the text")
+		fx.Must(add(0, 0)) // adding twice is not an error, also at the limit
+		fx.Must(add(0, 1))
 		err = add(0, 2)
 		if c.memberQuota == 0 {
-			w.Must(err)
+			fx.Must(err)
 		} else {
-			w.Want(err, fault.LimitExceeded, "kind %d: a third member of at most two", c.container)
-			w.Equal(fault.From(err).Public, c.tooManyIn, "the text")
-			w.Must(w.AddMember(w.Ctx, in[0].ID, of[2].ID, 2, 3))
+			fx.Want(err, fault.LimitExceeded, "kind %d: a third member of at most two", c.container)
+			fx.Equal(fault.From(err).Public, c.tooManyIn, "the text")
+			fx.Must(fx.AddMember(fx.Ctx, in[0].ID, of[2].ID, 2, 3))
 		}
-		members, err := w.Members(w.Ctx, in[0].ID)
-		w.Must(err)
-		w.Equal(members, []meta.Entity{of[1], of[2], of[0]}, "kind %d: Members by name", c.container)
-		containers, err := w.Containers(w.Ctx, of[0].ID)
-		w.Must(err)
-		w.Equal(containers, []meta.Entity{in[1], in[0]}, "kind %d: Containers by name", c.container)
+		members, err := fx.Members(fx.Ctx, in[0].ID)
+		fx.Must(err)
+		fx.Equal(members, []meta.Entity{of[1], of[2], of[0]}, "kind %d: Members by name", c.container)
+		containers, err := fx.Containers(fx.Ctx, of[0].ID)
+		fx.Must(err)
+		fx.Equal(containers, []meta.Entity{in[1], in[0]}, "kind %d: Containers by name", c.container)
 
-		w.Must(w.RemoveMember(w.Ctx, in[0].ID, of[0].ID))
-		err = w.RemoveMember(w.Ctx, in[0].ID, of[0].ID)
-		w.Want(err, fault.NoSuchEntity, "kind %d: removing twice", c.container)
-		w.Equal(fault.From(err).Public, c.noLongerIn, "the text")
-		w.Must(add(2, 0))
-		containers, err = w.Containers(w.Ctx, of[0].ID)
-		w.Must(err)
-		w.Equal(names(containers), []string{"A", "b"}, "kind %d: Containers after a change", c.container)
-		members, err = w.Members(w.Ctx, of[0].ID)
-		w.Must(err)
-		w.Equal(len(members), 0, "members of a member")
+		fx.Must(fx.RemoveMember(fx.Ctx, in[0].ID, of[0].ID))
+		err = fx.RemoveMember(fx.Ctx, in[0].ID, of[0].ID)
+		fx.Want(err, fault.NoSuchEntity, "kind %d: removing twice", c.container)
+		fx.Equal(fault.From(err).Public, c.noLongerIn, "the text")
+		fx.Must(add(2, 0))
+		containers, err = fx.Containers(fx.Ctx, of[0].ID)
+		fx.Must(err)
+		fx.Equal(names(containers), []string{"A", "b"}, "kind %d: Containers after a change", c.container)
+		members, err = fx.Members(fx.Ctx, of[0].ID)
+		fx.Must(err)
+		fx.Equal(len(members), 0, "members of a member")
 	}
 }
 
-// A user that is deleted has no group and no key, and one that got either stays.
-func testMemberRace(w *World) {
-	g := w.entity(meta.Group, "g")
+// A user that is deleted has no group and no key, and a user that got one of them is not deleted.
+func testMemberRace(fx *Fixture) {
+	g := fx.entity(meta.Group, "g")
 	for round := range 6 {
 		n := fmt.Sprint("u", round)
-		u := w.entity(meta.User, n)
+		u := fx.entity(meta.User, n)
 		codes := []fault.Code{fault.DeleteConflict, fault.NoSuchEntity}
-		remove := func() error { return w.DeleteEntity(w.Ctx, u) }
-		both(w, "deleting a user, and putting it into a group", codes, remove,
-			func() error { return w.AddMember(w.Ctx, g.ID, u.ID, 10, 0) })
+		remove := func() error { return fx.DeleteEntity(fx.Ctx, u) }
+		both(fx, "deleting a user, and putting it into a group", codes, remove,
+			func() error { return fx.AddMember(fx.Ctx, g.ID, u.ID, 10, 0) })
 		k := Key(Account, "AKIA"+n)
 		n += "k"
-		u = w.entity(meta.User, n)
+		u = fx.entity(meta.User, n)
 		k.Principal = u.ID
-		both(w, "deleting a user, and making a key for it", codes, remove, func() error { return w.PutAccessKey(w.Ctx, k, 2) })
+		both(fx, "deleting a user, and making a key for it", codes, remove, func() error { return fx.PutAccessKey(fx.Ctx, k, 2) })
 		n += "g"
-		d := w.entity(meta.Group, n)
-		member := w.entity(meta.User, n+"u")
-		both(w, "deleting a group, and putting a user into it", codes,
-			func() error { return w.DeleteEntity(w.Ctx, d) },
-			func() error { return w.AddMember(w.Ctx, d.ID, member.ID, 10, 0) })
+		d := fx.entity(meta.Group, n)
+		member := fx.entity(meta.User, n+"u")
+		both(fx, "deleting a group, and putting a user into it", codes,
+			func() error { return fx.DeleteEntity(fx.Ctx, d) },
+			func() error { return fx.AddMember(fx.Ctx, d.ID, member.ID, 10, 0) })
 	}
-	members, err := w.Members(w.Ctx, g.ID)
-	w.Must(err)
+	members, err := fx.Members(fx.Ctx, g.ID)
+	fx.Must(err)
 	for _, m := range members {
-		_, err := w.EntityByID(w.Ctx, m.ID)
-		w.Want(err, 0, "a member of the group")
+		_, err := fx.EntityByID(fx.Ctx, m.ID)
+		fx.Want(err, 0, "a member of the group")
 	}
-	role := w.entity(meta.Role, "r")
+	role := fx.entity(meta.Role, "r")
 	for i := range 8 {
-		w.entity(meta.InstanceProfile, fmt.Sprint("p", i))
+		fx.entity(meta.InstanceProfile, fmt.Sprint("p", i))
 	}
-	won := race(w, 8, fault.LimitExceeded, func(i int) error {
-		return w.AddMember(w.Ctx, prefixes[meta.InstanceProfile]+fmt.Sprint("P", i), role.ID, 5, 1)
+	won := race(fx, 8, fault.LimitExceeded, func(i int) error {
+		return fx.AddMember(fx.Ctx, prefixes[meta.InstanceProfile]+fmt.Sprint("P", i), role.ID, 5, 1)
 	})
-	w.Equal(won, 5, "instance profiles of a role, of at most five")
-	w.entity(meta.InstanceProfile, "one")
+	fx.Equal(won, 5, "instance profiles of a role, of at most five")
+	fx.entity(meta.InstanceProfile, "one")
 	for i := range 8 {
-		w.entity(meta.Role, fmt.Sprint("r", i))
+		fx.entity(meta.Role, fmt.Sprint("r", i))
 	}
-	won = race(w, 8, fault.LimitExceeded, func(i int) error {
-		return w.AddMember(w.Ctx, "AIPAONE", prefixes[meta.Role]+fmt.Sprint("R", i), 5, 1)
+	won = race(fx, 8, fault.LimitExceeded, func(i int) error {
+		return fx.AddMember(fx.Ctx, "AIPAONE", prefixes[meta.Role]+fmt.Sprint("R", i), 5, 1)
 	})
-	w.Equal(won, 1, "roles in an instance profile, of at most one")
+	fx.Equal(won, 1, "roles in an instance profile, of at most one")
 }

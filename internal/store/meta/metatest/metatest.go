@@ -1,4 +1,4 @@
-// Package metatest is the suite that meta.Store must pass on every database.
+// Package metatest is the test suite for meta.Store on every database.
 package metatest
 
 import (
@@ -10,12 +10,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Run checks the store's methods, the rules that concurrent requests could break, and paging. open gives an empty store
-// of its own for each call; its clock may stand still.
+// Run tests the store's methods, the rules that concurrent requests could break, and paging. open returns a new empty
+// store for each call; its clock may be frozen.
 func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 	for _, c := range []struct {
 		name string
-		test func(*World)
+		test func(*Fixture)
 	}{
 		{"Accounts", testAccounts},
 		{"DeleteAccount", testDeleteAccount},
@@ -27,7 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Repositories", testRepositories},
 		{"RepositoryAgain", testRepositoryAgain},
 		{"RepositoryRace", testRepositoryRace},
-		{"RepositoryGone", testRepositoryGone},
+		{"RepositoryDeleted", testRepositoryDeleted},
 		{"RepositorySettings", testRepositorySettings},
 		{"ResourceTags", testResourceTags},
 		{"ResourceTagRace", testResourceTagRace},
@@ -37,7 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Holders", testHolders},
 		{"Uploads", testUploads},
 		{"UploadRace", testUploadRace},
-		{"MountBesideDelete", testMountBesideDelete},
+		{"MountDuringDelete", testMountDuringDelete},
 		{"PutImage", testPutImage},
 		{"PutImageRefuses", testPutImageRefuses},
 		{"RefuseSame", testRefuseSame},
@@ -53,8 +53,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"DeleteTag", testDeleteTag},
 		{"LastTagRace", testLastTagRace},
 		{"DeleteReferenced", testDeleteReferenced},
-		{"DeleteBesidePush", testDeleteBesidePush},
-		{"ChildBesideIndex", testChildBesideIndex},
+		{"DeleteDuringPush", testDeleteDuringPush},
+		{"DeleteChildDuringIndexPush", testDeleteChildDuringIndexPush},
 		{"Restore", testRestore},
 		{"HistoryOfEveryMove", testHistory},
 		{"PagesOfRepositories", testRepositoryPages},
@@ -69,7 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"PagesOfEntities", testEntityPages},
 		{"UpdateEntity", testUpdateEntity},
 		{"DeleteEntity", testDeleteEntity},
-		{"EntityGone", testEntityGone},
+		{"EntityDeleted", testEntityDeleted},
 		{"EntityNameRace", testEntityNameRace},
 		{"EntityTags", testEntityTags},
 		{"EntityTagRace", testEntityTagRace},
@@ -93,14 +93,15 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.test(NewWorld(t, open(t)))
+			c.test(NewFixture(t, open(t)))
 		})
 	}
 }
 
-// race calls fn n times at once, with 0 to n-1, and counts those that did not fail. The others must fail with code.
-func race(w *World, n int, code fault.Code, fn func(i int) error) int {
-	w.Helper()
+// race calls fn n times concurrently, with 0 to n-1, and returns the number of successful calls. The others must fail
+// with code.
+func race(fx *Fixture, n int, code fault.Code, fn func(i int) error) int {
+	fx.Helper()
 	var won atomic.Int32
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -111,7 +112,7 @@ func race(w *World, n int, code fault.Code, fn func(i int) error) int {
 			if err == nil {
 				won.Add(1)
 			} else {
-				w.Want(err, code, "call %d of the race", i)
+				fx.Want(err, code, "call %d of the race", i)
 			}
 		})
 	}
@@ -120,9 +121,10 @@ func race(w *World, n int, code fault.Code, fn func(i int) error) int {
 	return int(won.Load())
 }
 
-// both calls two functions at once, of which exactly one may succeed; codes are what the other one may say.
-func both(w *World, what string, codes []fault.Code, one, two func() error) {
-	w.Helper()
+// both calls two functions concurrently, exactly one of which must succeed; codes are the allowed errors of the
+// other.
+func both(fx *Fixture, what string, codes []fault.Code, one, two func() error) {
+	fx.Helper()
 	calls := []func() error{one, two}
 	errs := make([]error, len(calls))
 	var wg sync.WaitGroup
@@ -136,11 +138,11 @@ func both(w *World, what string, codes []fault.Code, one, two func() error) {
 	close(start)
 	wg.Wait()
 	if (errs[0] == nil) == (errs[1] == nil) {
-		w.Errorf("%s: got %v and %v, want one to succeed", what, errs[0], errs[1])
+		fx.Errorf("%s: got %v and %v, want one to succeed", what, errs[0], errs[1])
 	}
 	for i, err := range errs {
 		if err != nil {
-			w.Want(err, codes[i], "%s: call %d", what, i)
+			fx.Want(err, codes[i], "%s: call %d", what, i)
 		}
 	}
 }

@@ -21,92 +21,92 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// The account and registry of every World, and who acts in it.
+// The account and registry of every Fixture.
 var (
 	Account  = name.MustAccount("111122223333")
 	Registry = name.Registry{Account: Account, Region: name.MustRegion("eu-west-1")}
 )
 
-// Principal is the ARN of who acts in a World.
+// Principal is the ARN of the principal of the images that this package makes.
 const Principal = "arn:aws:iam::111122223333:user/alice"
 
-// World is a store with one account, and short ways to fill it. Its methods end the test when the store refuses.
-type World struct {
+// Fixture is a store with one account, with helpers that fill it. Its methods end the test on an error of the store.
+type Fixture struct {
 	*testing.T
 	*meta.Store
 	Ctx context.Context
 }
 
-// NewWorld makes the account.
-func NewWorld(t *testing.T, s *meta.Store) *World {
+// NewFixture creates the account.
+func NewFixture(t *testing.T, s *meta.Store) *Fixture {
 	t.Helper()
-	w := &World{T: t, Store: s, Ctx: t.Context()}
-	w.Must(s.CreateAccount(w.Ctx, meta.Account{ID: Account, CreatedAt: time.Now(), Default: true}, Key(Account, "AKIAEXAMPLEEXAMPLE01")))
-	return w
+	fx := &Fixture{T: t, Store: s, Ctx: t.Context()}
+	fx.Must(s.CreateAccount(fx.Ctx, meta.Account{ID: Account, CreatedAt: time.Now(), Default: true}, Key(Account, "AKIAEXAMPLEEXAMPLE01")))
+	return fx
 }
 
-// Key is an active key of the root of an account.
+// Key returns an active key of the root user of an account.
 func Key(a name.Account, id string) meta.AccessKey {
 	return meta.AccessKey{ID: id, Account: a, Principal: a.String(), SealedSecret: []byte("sealed " + id), Active: true, CreatedAt: time.UnixMicro(1_700_000_000_000_000).UTC()}
 }
 
 // Must ends the test on an error.
-func (w *World) Must(err error) {
-	w.Helper()
+func (fx *Fixture) Must(err error) {
+	fx.Helper()
 	if err != nil {
-		w.Fatal(err)
+		fx.Fatal(err)
 	}
 }
 
-// Want checks that an error has the code; Code(0) stands for none.
-func (w *World) Want(err error, code fault.Code, what string, args ...any) {
-	w.Helper()
+// Want checks that err has the code; Code(0) means no error.
+func (fx *Fixture) Want(err error, code fault.Code, what string, args ...any) {
+	fx.Helper()
 	if code == 0 && err == nil || code != 0 && errors.Is(err, code) {
 		return
 	}
-	w.Errorf("%s: got error %v, want %s", fmt.Sprintf(what, args...), err, code)
+	fx.Errorf("%s: got error %v, want %s", fmt.Sprintf(what, args...), err, code)
 }
 
-// words compares the values of package name, whose only field is their text.
+// words compares values of package name, whose fields are unexported.
 var words = cmp.FilterValues(func(a, b any) bool {
 	return a != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).PkgPath() == reflect.TypeFor[name.Tag]().PkgPath()
 }, cmp.Comparer(func(a, b any) bool { return a == b }))
 
-// Equal compares what was answered with what was wanted.
-func (w *World) Equal(got, want any, what string, args ...any) {
-	w.Helper()
+// Equal checks that got equals want.
+func (fx *Fixture) Equal(got, want any, what string, args ...any) {
+	fx.Helper()
 	if d := cmp.Diff(want, got, words, cmpopts.EquateEmpty()); d != "" {
-		w.Errorf("%s (-want +got):\n%s", fmt.Sprintf(what, args...), d)
+		fx.Errorf("%s (-want +got):\n%s", fmt.Sprintf(what, args...), d)
 	}
 }
 
-// Repo makes a repository with mutable tags.
-func (w *World) Repo(repo string) meta.Repository {
-	return w.RepoWith(repo, meta.Mutability{Mode: meta.Mutable})
+// Repo creates a repository with mutable tags.
+func (fx *Fixture) Repo(repo string) meta.Repository {
+	return fx.RepoWith(repo, meta.Mutability{Mode: meta.Mutable})
 }
 
-// RepoWith makes a repository with a tag mutability.
-func (w *World) RepoWith(repo string, m meta.Mutability) meta.Repository {
-	w.Helper()
+// RepoWith creates a repository with a tag mutability.
+func (fx *Fixture) RepoWith(repo string, m meta.Mutability) meta.Repository {
+	fx.Helper()
 	n, err := name.ParseRepo(repo)
-	w.Must(err)
-	r, err := w.CreateRepository(w.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m, Encryption: meta.EncryptionAES256}, nil)
-	w.Must(err)
+	fx.Must(err)
+	r, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m, Encryption: meta.EncryptionAES256}, nil)
+	fx.Must(err)
 	return r
 }
 
-// Digest is the SHA-256 of a text.
+// Digest returns the SHA-256 digest of a text.
 func Digest(text string) name.Digest {
 	sum := sha256.Sum256([]byte(text))
 	return name.NewDigest(name.SHA256, sum[:])
 }
 
-// Blob lets the repository hold the blob with these bytes.
-func (w *World) Blob(r meta.Repository, content string) name.Digest {
-	w.Helper()
+// Blob adds the blob with this content to the repository.
+func (fx *Fixture) Blob(r meta.Repository, content string) name.Digest {
+	fx.Helper()
 	d := Digest(content)
-	_, err := w.AddBlob(w.Ctx, r, blob.Info{Digest: d, Size: int64(len(content))}, "")
-	w.Must(err)
+	_, err := fx.AddBlob(fx.Ctx, r, blob.Info{Digest: d, Size: int64(len(content))}, "")
+	fx.Must(err)
 	return d
 }
 
@@ -121,17 +121,17 @@ const (
 	layerType  = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// ImageOf is a push of an image over these blob contents: the first is its config, the others its layers.
+// ImageOf returns an image of blobs with these contents: the first is its config, the others its layers.
 func ImageOf(contents ...string) meta.Put { return put(document(contents...)) }
 
-// Variant is like ImageOf, another image for each n.
+// Variant is like ImageOf, with another image for each n.
 func Variant(n int, contents ...string) meta.Put {
 	doc := document(contents...)
 	doc["annotations"] = map[string]string{"n": strconv.Itoa(n)}
 	return put(doc)
 }
 
-// ReferrerOf is a push of an artifact whose subject is d.
+// ReferrerOf returns an artifact whose subject is d.
 func ReferrerOf(d name.Digest, artifactType string, contents ...string) meta.Put {
 	doc := document(contents...)
 	doc["artifactType"] = artifactType
@@ -140,7 +140,7 @@ func ReferrerOf(d name.Digest, artifactType string, contents ...string) meta.Put
 	return put(doc)
 }
 
-// IndexOf is a push of an index over images.
+// IndexOf returns an index of images.
 func IndexOf(children ...meta.Put) meta.Put {
 	all := []descriptor{}
 	for _, c := range children {
@@ -172,7 +172,7 @@ func put(doc map[string]any) meta.Put {
 	return meta.Put{Manifest: m, Body: body, Digest: Digest(string(body)), Principal: Principal}
 }
 
-// As is the push with tags.
+// As returns p with other tags.
 func As(p meta.Put, tags ...string) meta.Put {
 	p.Tags = nil
 	for _, t := range tags {
@@ -185,22 +185,22 @@ func As(p meta.Put, tags ...string) meta.Put {
 	return p
 }
 
-// Image stores an image whose config is this text, with its blob, and answers its push.
-func (w *World) Image(r meta.Repository, config string, tags ...string) meta.Put {
-	w.Helper()
-	w.Blob(r, config)
+// Image stores an image whose config has this content, with its blob, and returns it.
+func (fx *Fixture) Image(r meta.Repository, config string, tags ...string) meta.Put {
+	fx.Helper()
+	fx.Blob(r, config)
 	p := As(ImageOf(config), tags...)
-	w.Push(r, p)
+	fx.Push(r, p)
 	return p
 }
 
 // Push stores an image.
-func (w *World) Push(r meta.Repository, p meta.Put) {
-	w.Helper()
-	w.Must(w.PutImage(w.Ctx, r, p))
+func (fx *Fixture) Push(r meta.Repository, p meta.Put) {
+	fx.Helper()
+	fx.Must(fx.PutImage(fx.Ctx, r, p))
 }
 
-// Tag reads a reference to a tag.
+// Tag returns a reference to a tag.
 func Tag(s string) name.Reference {
 	t, err := name.ParseTag(s)
 	if err != nil {
@@ -209,5 +209,5 @@ func Tag(s string) name.Reference {
 	return name.Reference{Tag: t}
 }
 
-// ByDigest is a reference to a digest.
+// ByDigest returns a reference to a digest.
 func ByDigest(d name.Digest) name.Reference { return name.Reference{Digest: d} }
