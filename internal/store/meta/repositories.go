@@ -24,7 +24,8 @@ type Repository struct {
 	Policy     BoundPolicy // the repository policy; an empty Text if there is none
 }
 
-// EncryptionAES256 is the encryption of a repository without KMS keys. Source: ECR API reference, EncryptionConfiguration.
+// EncryptionAES256 is the encryption of a repository without KMS keys.
+// Source: ECR API reference, EncryptionConfiguration.
 const EncryptionAES256 = "AES256"
 
 // ARN returns the repository's ARN.

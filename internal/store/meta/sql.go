@@ -27,8 +27,8 @@ type args = []any
 type statements struct {
 	prepare func(ctx context.Context, text string) (*sql.Stmt, error)
 	limit   time.Duration // of one statement, 0 for none
-	// timer closes the connection after limit. It is set only if there is one connection: it costs less than a context for
-	// each statement.
+	// timer closes the connection after limit. It is set only if there is one connection: it costs less than a context
+	// for each statement.
 	timer *time.Timer
 	utf8  bool // the database stores only UTF-8 without zero characters
 	mu    sync.RWMutex
