@@ -45,7 +45,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	}
 	t.touch(scope{kind: scopeImages, repository: r.ID})
 	now := s.now()
-	n, err := t.exec(`UPDATE images SET deleted_at = $3, tagged = 0 WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, r.ID, d.String(), micros(now))
+	n, err := t.exec(`UPDATE images SET deleted_at = $3, tagged = 0 WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`, r.ID, d.String(), micros(now))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (s *Store) DeletedImages(ctx context.Context, repository int64, limit int) 
 // DeletedImage returns the manifest of an image that is marked deleted. Errors: fault.ImageNotFound.
 func (s *Store) DeletedImage(ctx context.Context, repository int64, d name.Digest) (mediaType string, body []byte, err error) {
 	err = s.read.row(ctx, `SELECT i.media_type, m.body FROM images i JOIN manifests m ON m.digest = i.digest
-		WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at > 0`, args{repository, d.String()}, &mediaType, &body)
+		WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at <> 0`, args{repository, d.String()}, &mediaType, &body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil, fault.ImageNotFound.New("image %s is not among the deleted images of the repository", d)
 	}

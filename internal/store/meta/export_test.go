@@ -182,3 +182,6 @@ func (s *Store) ExplainPostgreSQL(ctx context.Context, text string) (steps []str
 	}
 	return steps, rows.Err()
 }
+
+// EntityColumnsOf are columns of a statement.
+const EntityColumnsOf = entityColumnsOf

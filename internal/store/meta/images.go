@@ -32,12 +32,11 @@ func (s *Store) Head(ctx context.Context, repository int64, ref name.Reference) 
 
 // head reads a manifest's head. For a tag it also reads the body if that is small: clients that pull a tag need both.
 func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) (h ManifestHead, err error) {
-	text, key := `SELECT digest, media_type, subject, manifest_size, NULL FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, ref.Digest.String()
+	text, key := `SELECT digest, media_type, subject, manifest_size, NULL FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`, ref.Digest.String()
 	if ref.Tag != (name.Tag{}) {
 		text, key = `SELECT i.digest, i.media_type, i.subject, i.manifest_size,
 				CASE WHEN i.manifest_size <= 8192 THEN (SELECT m.body FROM manifests m WHERE m.digest = i.digest) END
-			FROM tags t JOIN images i ON i.repository = t.repository AND i.digest = t.digest AND i.deleted_at = 0
-			WHERE t.repository = $1 AND t.tag = $2`, ref.Tag.String()
+			FROM images i WHERE i.repository = $1 AND i.deleted_at <= 0 AND i.digest = (SELECT digest FROM tags WHERE repository = $1 AND tag = $2)`, ref.Tag.String()
 	}
 	heads, bodies := s.cache.heads.generation(), s.cache.bodies.generation()
 	var digest, subject string
@@ -192,7 +191,7 @@ func (s *Store) tagAll(ctx context.Context, repository int64, after Position, pa
 // Image returns one image with its tags. Errors: fault.ImageNotFound.
 func (s *Store) Image(ctx context.Context, repository int64, d name.Digest) (Image, error) {
 	im, err := scanImage(func(dest ...any) error {
-		err := s.read.row(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at = 0`, args{repository, d.String()}, dest...)
+		err := s.read.row(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at <= 0`, args{repository, d.String()}, dest...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ImageNotFound()
 		}

@@ -191,7 +191,7 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 	for _, c := range children {
 		var size int64
 		var below int
-		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, args{r.ID, c}, &size, &below)
+		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`, args{r.ID, c}, &size, &below)
 		if err != nil {
 			return 0, 0, err
 		}

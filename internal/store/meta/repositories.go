@@ -146,7 +146,7 @@ func checkRepository(t *tx, r Repository) error {
 // current reads a repository again inside the transaction. Errors: fault.RepositoryNotFound.
 func current(t *tx, r Repository) (Repository, error) {
 	return scanRepository(func(dest ...any) error {
-		found, err := t.one(`SELECT `+repositoryColumns+` FROM repositories WHERE id = $1 AND deleted_at = 0`, args{r.ID}, dest...)
+		found, err := t.one(`SELECT `+repositoryColumns+` FROM repositories WHERE id = $1 AND deleted_at <= 0`, args{r.ID}, dest...)
 		if err == nil && !found {
 			return RepositoryNotFound(r.Registry, r.Name)
 		}
