@@ -86,7 +86,7 @@ func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identit
 	return c, scope == meta.PolicyScopeV1, err
 }
 
-// keys returns the condition keys of an ask. The tags of the image are included only if images is true. Source: IAM
+// keys returns the condition keys of an ask. The keys of the image are included only if images is true. Source: IAM
 // user guide, global condition keys; service authorization reference of ECR.
 func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, images bool) (*policy.Context, error) {
 	keys := who.Keys.Clone() // concurrent requests of the same subject read who.Keys
