@@ -8,8 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// asks calls an operation of IAM or STS; pairs are parameters.
-func (s *server) asks(key aws.Credentials, service, action string, pairs ...string) answer {
+// callQuery calls an operation of IAM or STS. pairs are names and values of parameters.
+func (s *server) callQuery(key aws.Credentials, service, action string, pairs ...string) answer {
 	s.t.Helper()
 	version := map[string]string{"iam": "2010-05-08", "sts": "2011-06-15"}[service]
 	form := url.Values{"Action": {action}, "Version": {version}}
@@ -19,24 +19,24 @@ func (s *server) asks(key aws.Credentials, service, action string, pairs ...stri
 	return s.send(query(raw{key: key, service: service, body: form.Encode(), at: s.now()}))
 }
 
-// gets is asks for a call that has to succeed; it gives the credentials in the answer, if there are any.
-func (s *server) gets(key aws.Credentials, service, action string, pairs ...string) aws.Credentials {
+// mustQuery is callQuery for a call that must succeed. It returns the credentials in the answer, if it has any.
+func (s *server) mustQuery(key aws.Credentials, service, action string, pairs ...string) aws.Credentials {
 	s.t.Helper()
-	a := s.asks(key, service, action, pairs...)
+	a := s.callQuery(key, service, action, pairs...)
 	if a.Status != http.StatusOK {
 		s.t.Fatalf("%s %q: got %s, want 200", action, pairs, a)
 	}
 	return aws.Credentials{AccessKeyID: element(a.Body, "AccessKeyId"), SecretAccessKey: element(a.Body, "SecretAccessKey"), SessionToken: element(a.Body, "SessionToken")}
 }
 
-// element is the text of an element of an XML answer that needs no unescaping.
+// element returns the raw text of the first element with the given name in an XML answer.
 func element(xml, name string) string {
 	_, rest, _ := strings.Cut(xml, "<"+name+">")
 	text, _, _ := strings.Cut(rest, "</"+name+">")
 	return text
 }
 
-// failure is the name of an error, whatever the protocol; "" of an answer that is none.
+// failure returns the name of the error in an answer of either protocol; "" for an answer of success.
 func (a answer) failure() string {
 	if a.Status == http.StatusOK {
 		return ""
@@ -47,41 +47,41 @@ func (a answer) failure() string {
 	return element(a.Body, "Code")
 }
 
-// denied tells whether an answer is a denial.
+// denied reports whether an answer is a denial.
 func (a answer) denied() bool { return strings.HasPrefix(a.failure(), "AccessDenied") }
 
-// user makes a user with an inline policy called p.
+// user creates a user with an inline policy named p, and returns an access key of the user.
 func (s *server) user(name, policy string) aws.Credentials {
 	s.t.Helper()
-	s.gets(s.key, "iam", "CreateUser", "UserName", name)
-	s.rights(name, policy)
-	return s.gets(s.key, "iam", "CreateAccessKey", "UserName", name)
+	s.mustQuery(s.key, "iam", "CreateUser", "UserName", name)
+	s.setInlinePolicy(name, policy)
+	return s.mustQuery(s.key, "iam", "CreateAccessKey", "UserName", name)
 }
 
-// rights sets the inline policy of a user.
-func (s *server) rights(user, policy string) {
+// setInlinePolicy replaces the inline policy of a user.
+func (s *server) setInlinePolicy(user, policy string) {
 	s.t.Helper()
-	s.gets(s.key, "iam", "PutUserPolicy", "UserName", user, "PolicyName", "p", "PolicyDocument", policy)
+	s.mustQuery(s.key, "iam", "PutUserPolicy", "UserName", user, "PolicyName", "p", "PolicyDocument", policy)
 }
 
-// role makes a role that users of the account may assume, with an inline policy called p.
+// role creates a role that principals of the account may assume, with an inline policy named p.
 func (s *server) role(name, policy string) {
 	s.t.Helper()
-	s.gets(s.key, "iam", "CreateRole", "RoleName", name, "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}]}`)
-	s.gets(s.key, "iam", "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
+	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", name, "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}]}`)
+	s.mustQuery(s.key, "iam", "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
 }
 
-// assume makes a session of a role, with a session policy unless that is "".
+// assume returns the credentials of a session of a role, with a session policy unless that is "".
 func (s *server) assume(key aws.Credentials, role, session, policy string) aws.Credentials {
 	s.t.Helper()
 	pairs := []string{"RoleArn", "arn:aws:iam::" + home + ":role/" + role, "RoleSessionName", session}
 	if policy != "" {
 		pairs = append(pairs, "Policy", policy)
 	}
-	return s.gets(key, "sts", "AssumeRole", pairs...)
+	return s.mustQuery(key, "sts", "AssumeRole", pairs...)
 }
 
-// rule is a policy with one statement; element is Action or NotAction.
+// rule returns a policy with one statement. element is Action or NotAction.
 func rule(effect, element, resource string, actions ...string) string {
 	return object("Version", "2012-10-17", "Statement", []any{map[string]any{"Effect": effect, element: actions, "Resource": resource}})
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
-// bent is a text with another letter in its middle.
-func bent(s string) string {
+// altered returns s with another character in the middle.
+func altered(s string) string {
 	other := "A"
 	if s[len(s)/2] == 'A' {
 		other = "B"
@@ -24,12 +24,12 @@ func bent(s string) string {
 	return s[:len(s)/2] + other + s[len(s)/2+1:]
 }
 
-// Row 30: a request of a session is good with its own token, signed, in its time, and in no other way.
+// Row 30: a request of a session is accepted only with the token of the session, signed, and within its time.
 func TestAttack30SessionTokens(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	user := s.user("ann", allow("*"))
-	one, two := s.gets(user, "sts", "GetSessionToken"), s.gets(user, "sts", "GetSessionToken")
+	one, two := s.mustQuery(user, "sts", "GetSessionToken"), s.mustQuery(user, "sts", "GetSessionToken")
 	const target, header = ecrTarget + "DescribeRepositories", "X-Amz-Security-Token"
 	with := func(key, token aws.Credentials) aws.Credentials {
 		key.SessionToken = token.SessionToken
@@ -40,7 +40,7 @@ func TestAttack30SessionTokens(t *testing.T) {
 	}
 	var last *http.Request
 	if a := s.send(raw{key: one, target: target, body: `{}`, after: func(r *http.Request) { last = r.Clone(t.Context()) }}); a.Status != 200 {
-		t.Fatalf("a session as it is: got %s", a)
+		t.Fatalf("an unmodified request of a session: got %s, want 200", a)
 	}
 	for what, q := range map[string]raw{
 		"token stripped":                    {key: one, after: set()},
@@ -49,7 +49,7 @@ func TestAttack30SessionTokens(t *testing.T) {
 		"token given twice":                 {key: one, after: set(one.SessionToken, one.SessionToken)},
 		"two tokens":                        {key: one, after: set(one.SessionToken, two.SessionToken)},
 		"token of another session, signed":  {key: with(one, two)},
-		"token with a changed letter":       {key: one, after: set(bent(one.SessionToken))},
+		"token with a changed letter":       {key: one, after: set(altered(one.SessionToken))},
 		"key of a user, token of a session": {key: with(user, one)},
 		"key of a session without a token":  {key: with(one, aws.Credentials{})},
 		"token added unsigned":              {key: with(one, aws.Credentials{}), after: set(one.SessionToken)},
@@ -74,14 +74,14 @@ func TestAttack30SessionTokens(t *testing.T) {
 		r.Header = last.Header.Clone()
 		return s.do(r)
 	}
-	if a := replay(); a.Status != 200 { // as with AWS, a signature may be sent again for a quarter of an hour
-		t.Errorf("replayed at once: got %s", a)
+	if a := replay(); a.Status != 200 { // as in AWS, a request may be sent again for 15 minutes
+		t.Errorf("replayed immediately: got %s, want 200", a)
 	}
-	s.skip(sigv4.MaxSkew + time.Minute)
+	s.advance(sigv4.MaxSkew + time.Minute)
 	replay().want(t, "replayed after its time", 400, "InvalidSignatureException", "Signature expired")
-	s.skip(-sigv4.MaxSkew - time.Minute)
+	s.advance(-sigv4.MaxSkew - time.Minute)
 
-	// Presigned: the token is signed with the rest of the query.
+	// In a presigned request the token is part of the signed query.
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/?"+whoAmI+"&X-Amz-Expires=60", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -96,21 +96,21 @@ func TestAttack30SessionTokens(t *testing.T) {
 	for what, address := range map[string]string{
 		"without its token": strings.Replace(signed, "X-Amz-Security-Token="+one.SessionToken, "x=y", 1), "with another token": strings.Replace(signed, one.SessionToken, two.SessionToken, 1),
 		"with another key": strings.Replace(signed, one.AccessKeyID, two.AccessKeyID, 1), "with another action": strings.Replace(signed, "GetCallerIdentity", "GetSessionToken", 1),
-		"living longer": strings.Replace(signed, "X-Amz-Expires=60", "X-Amz-Expires=3600", 1),
+		"with a longer life": strings.Replace(signed, "X-Amz-Expires=60", "X-Amz-Expires=3600", 1),
 	} {
 		if address == signed {
-			t.Fatalf("%s: the address was not changed: %s", what, signed)
+			t.Fatalf("%s: the URL was not changed: %s", what, signed)
 		}
 		if a := s.get(address); a.Status/100 != 4 || strings.Contains(a.Body, "<Arn>") {
 			t.Errorf("presigned, %s: got %s, want a refusal", what, a)
 		}
 	}
-	s.skip(61 * time.Second)
-	s.get(signed).wants(t, "presigned, after its minute", "SignatureDoesNotMatch")
+	s.advance(61 * time.Second)
+	s.get(signed).wantFailure(t, "presigned, after its minute", "SignatureDoesNotMatch")
 }
 
-// Rows 26 and 27, with a user: what is signed for one service, region or host is not done by another, and what is in no
-// table is done by none.
+// Rows 26 and 27: a request that is signed for one service, region or host is refused by another, and an operation that
+// is in no table is refused by all.
 func TestAttack26ServicesAreApart(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -132,12 +132,12 @@ func TestAttack26ServicesAreApart(t *testing.T) {
 		"IAM by a GET":                        query(raw{body: create, service: "iam", before: func(r *http.Request) { r.Method = http.MethodGet }}),
 		"IAM by a target":                     {target: "AWSIdentityManagementV20100508.CreateUser", body: `{"UserName":"eve"}`, service: "iam"},
 		"an operation that IAM does not have": query(raw{body: "Action=CreateVirtualMFADevice&Version=2010-05-08&VirtualMFADeviceName=eve", service: "iam"}),
-		"an operation that no IAM has":        query(raw{body: "Action=MakeCoffee&Version=2010-05-08&UserName=eve", service: "iam"}),
-		"ecrin's own, signed for ECR":         {target: ownTarget + "ListAccounts", body: `{}`, service: "ecr"},
+		"an operation that no IAM has":        query(raw{body: "Action=NoOperation&Version=2010-05-08&UserName=eve", service: "iam"}),
+		"ecrin's own, signed for ECR":         {target: ecrinTarget + "ListAccounts", body: `{}`, service: "ecr"},
 		"ECR signed for ecrin":                {target: ecrTarget + "CreateRepository", body: `{"repositoryName":"eve"}`, service: "ecrin"},
-		"a nameless operation":                {target: ownTarget, body: `{}`, service: "ecrin"},
-		"an operation of the installation":    {target: ownTarget + "CreateAccount", body: `{"accountId":"222233334444"}`, service: "ecrin"},
-		"a peer's operation":                  {target: ownTarget + "Replicate", body: `{}`, service: "ecrin"},
+		"a nameless operation":                {target: ecrinTarget, body: `{}`, service: "ecrin"},
+		"an operation of the installation":    {target: ecrinTarget + "CreateAccount", body: `{"accountId":"222233334444"}`, service: "ecrin"},
+		"a peer's operation":                  {target: ecrinTarget + "Replicate", body: `{}`, service: "ecrin"},
 	} {
 		q.key = user
 		if a := s.send(q); a.Status/100 != 4 {
@@ -145,26 +145,25 @@ func TestAttack26ServicesAreApart(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"eve", "mallory"} {
-		s.asks(s.key, "iam", "GetUser", "UserName", name).wants(t, "after all, "+name, "NoSuchEntity")
+		s.callQuery(s.key, "iam", "GetUser", "UserName", name).wantFailure(t, "after all, "+name, "NoSuchEntity")
 	}
 	if a := s.call("DescribeRepositories", `{}`); a.Body != `{"repositories":[]}` {
 		t.Errorf("after all: %s", a)
 	}
 }
 
-// Row 19: the token of a page goes on with its own listing only: the same operation, the same account, the same
-// filters.
+// Row 19: a page token is valid only for its listing: the same operation, account and filters.
 func TestAttack19PageTokens(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	thief := s.account(stranger)
+	otherRoot := s.account(otherAccount)
 	for i := range 3 {
 		name := fmt.Sprint("r", i)
 		s.repository(name)
 		s.image(name, "a"+name, "one", "two", "three")
 		s.user(fmt.Sprint("u", i), allow("*"))
 		s.role(fmt.Sprint("u", i), allow("*"))
-		s.gets(thief, "iam", "CreateUser", "UserName", fmt.Sprint("u", i))
+		s.mustQuery(otherRoot, "iam", "CreateUser", "UserName", fmt.Sprint("u", i))
 	}
 	next := func(operation, body string) string { return s.must(operation, body)["nextToken"].(string) }
 	tokens := map[string]string{
@@ -172,14 +171,14 @@ func TestAttack19PageTokens(t *testing.T) {
 		"ListImages r1": next("ListImages", `{"repositoryName":"r1","maxResults":1}`),
 	}
 	for operation, kind := range map[string]string{"ListUsers": "UserName", "ListRoles": "RoleName"} {
-		a := s.asks(s.key, "iam", operation, "MaxItems", "1")
+		a := s.callQuery(s.key, "iam", operation, "MaxItems", "1")
 		if tokens[operation] = element(a.Body, "Marker"); tokens[operation] == "" {
 			t.Fatalf("%s has no marker: %s", kind, a)
 		}
 	}
-	trail := s.own(s.key, "ListAuditEvents", `{"maxResults":1}`)
+	trail := s.callEcrin(s.key, "ListAuditEvents", `{"maxResults":1}`)
 	tokens["ListAuditEvents"] = strings.TrimSuffix(trail.Body[strings.LastIndex(trail.Body, `"nextToken":"`)+len(`"nextToken":"`):], `"}`)
-	asks := map[string]func(token string) answer{
+	listings := map[string]func(token string) answer{
 		"DescribeRepositories": func(token string) answer {
 			return s.call("DescribeRepositories", object("maxResults", 1, "nextToken", token))
 		},
@@ -189,47 +188,46 @@ func TestAttack19PageTokens(t *testing.T) {
 		"ListImages r1": func(token string) answer {
 			return s.call("ListImages", object("repositoryName", "r1", "nextToken", token))
 		},
-		"ListUsers":       func(token string) answer { return s.asks(s.key, "iam", "ListUsers", "Marker", token) },
-		"ListRoles":       func(token string) answer { return s.asks(s.key, "iam", "ListRoles", "Marker", token) },
-		"ListAuditEvents": func(token string) answer { return s.own(s.key, "ListAuditEvents", object("nextToken", token)) },
+		"ListUsers":       func(token string) answer { return s.callQuery(s.key, "iam", "ListUsers", "Marker", token) },
+		"ListRoles":       func(token string) answer { return s.callQuery(s.key, "iam", "ListRoles", "Marker", token) },
+		"ListAuditEvents": func(token string) answer { return s.callEcrin(s.key, "ListAuditEvents", object("nextToken", token)) },
 	}
-	foreign := map[string]func(token string) answer{
+	otherListings := map[string]func(token string) answer{
 		"DescribeImages r0": func(token string) answer {
 			return s.call("DescribeImages", object("repositoryName", "r0", "nextToken", token))
 		},
 		"ListTagHistory": func(token string) answer {
-			return s.own(s.key, "ListTagHistory", object("repositoryName", "r0", "nextToken", token))
+			return s.callEcrin(s.key, "ListTagHistory", object("repositoryName", "r0", "nextToken", token))
 		},
-		"another account's ListUsers": func(token string) answer { return s.asks(thief, "iam", "ListUsers", "Marker", token) },
+		"another account's ListUsers": func(token string) answer { return s.callQuery(otherRoot, "iam", "ListUsers", "Marker", token) },
 		"ListUsers with a prefix": func(token string) answer {
-			return s.asks(s.key, "iam", "ListUsers", "PathPrefix", "/x/", "Marker", token)
+			return s.callQuery(s.key, "iam", "ListUsers", "PathPrefix", "/x/", "Marker", token)
 		},
 		"ListAccessKeys": func(token string) answer {
-			return s.asks(s.key, "iam", "ListAccessKeys", "UserName", "u0", "Marker", token)
+			return s.callQuery(s.key, "iam", "ListAccessKeys", "UserName", "u0", "Marker", token)
 		},
 		"another account's DescribeRepositories": func(token string) answer {
-			return s.send(raw{key: thief, target: ecrTarget + "DescribeRepositories", body: object("nextToken", token)})
+			return s.send(raw{key: otherRoot, target: ecrTarget + "DescribeRepositories", body: object("nextToken", token)})
 		},
 	}
 	for of, token := range tokens {
-		for by, ask := range asks {
-			if a := ask(token); (a.Status == 200) != (of == by) {
-				t.Errorf("the token of %s given to %s: got %s, want it to be good: %t", of, by, clip(a.String()), of == by)
+		for by, list := range listings {
+			if a := list(token); (a.Status == 200) != (of == by) {
+				t.Errorf("the token of %s in %s: got %s, want success: %t", of, by, clip(a.String()), of == by)
 			}
 		}
-		for by, ask := range foreign {
-			if a := ask(token); a.Status/100 != 4 {
-				t.Errorf("the token of %s given to %s: got %s, want a refusal", of, by, clip(a.String()))
+		for by, list := range otherListings {
+			if a := list(token); a.Status/100 != 4 {
+				t.Errorf("the token of %s in %s: got %s, want a refusal", of, by, clip(a.String()))
 			}
 		}
-		if a := asks[of](bent(token)); a.Status == 200 {
-			t.Errorf("a changed token of %s: got %s", of, clip(a.String()))
+		if a := listings[of](altered(token)); a.Status == 200 {
+			t.Errorf("a changed token of %s: got %s, want a refusal", of, clip(a.String()))
 		}
 	}
 }
 
-// Row 31, through the door: what cannot be read as a policy is refused with its place and changes nothing, however it
-// is bent.
+// Row 31, by the APIs: an invalid policy is refused with line and column, and the stored policy does not change.
 func TestAttack31BadPolicies(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -256,36 +254,36 @@ func TestAttack31BadPolicies(t *testing.T) {
 		"null":                   "null",
 		"no statement":           `{"Version":"2012-10-17","Statement":[]}`,
 	} {
-		user := s.asks(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument", text)
-		managed := s.asks(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", text)
+		user := s.callQuery(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument", text)
+		managed := s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", text)
 		repository := s.call("SetRepositoryPolicy", object("repositoryName", "app", "policyText", text))
-		session := s.asks(s.key, "sts", "GetFederationToken", "Name", "fed", "Policy", text)
-		for door, a := range map[string]answer{"PutUserPolicy": user, "CreatePolicy": managed, "SetRepositoryPolicy": repository, "GetFederationToken": session} {
+		session := s.callQuery(s.key, "sts", "GetFederationToken", "Name", "fed", "Policy", text)
+		for operation, a := range map[string]answer{"PutUserPolicy": user, "CreatePolicy": managed, "SetRepositoryPolicy": repository, "GetFederationToken": session} {
 			if a.Status != 400 || !strings.Contains(a.Body, "line ") || !strings.Contains(a.Body, "column ") {
-				t.Errorf("%s with %s: got %s, want 400 with line and column", door, what, clip(a.String()))
+				t.Errorf("%s with %s: got %s, want 400 with line and column", operation, what, clip(a.String()))
 			}
 		}
 	}
 	for operation, a := range map[string]answer{
-		"PutUserPolicy":       s.asks(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 1000))),
-		"CreatePolicy":        s.asks(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 2000))),
-		"CreatePolicy, huge":  s.asks(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", strings.Repeat("[", 200_000)),
+		"PutUserPolicy":       s.callQuery(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 1000))),
+		"CreatePolicy":        s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 2000))),
+		"CreatePolicy, huge":  s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", strings.Repeat("[", 200_000)),
 		"SetRepositoryPolicy": s.call("SetRepositoryPolicy", object("repositoryName", "app", "policyText", strings.Repeat("[", 20_000))),
 		"PutRegistryPolicy":   s.call("PutRegistryPolicy", object("policyText", strings.Repeat("[", 900_000))),
 	} {
 		if a.Status/100 != 4 {
-			t.Errorf("%s with too much: got %s, want a refusal", operation, clip(a.String()))
+			t.Errorf("%s with a policy that is too long: got %s, want a refusal", operation, clip(a.String()))
 		}
 	}
-	s.asks(s.key, "iam", "GetPolicy", "PolicyArn", "arn:aws:iam::"+home+":policy/p").wants(t, "after all, the managed policy", "NoSuchEntity")
+	s.callQuery(s.key, "iam", "GetPolicy", "PolicyArn", "arn:aws:iam::"+home+":policy/p").wantFailure(t, "after all, the managed policy", "NoSuchEntity")
 	s.wantError("GetRepositoryPolicy", `{"repositoryName":"app"}`, "RepositoryPolicyNotFoundException", "")
-	if a := s.asks(s.key, "iam", "GetUserPolicy", "UserName", "ann", "PolicyName", "p"); !strings.Contains(a.Body, "ListImages") {
+	if a := s.callQuery(s.key, "iam", "GetUserPolicy", "UserName", "ann", "PolicyName", "p"); !strings.Contains(a.Body, "ListImages") {
 		t.Errorf("after all, the user's policy: %s", a)
 	}
 }
 
-// Row 31, through the door: the largest patterns that can be stored, against the longest texts that a request can have,
-// are decided as fast as others.
+// Row 31, by the APIs: a decision about the longest pattern that can be stored and the longest text that a request can
+// have is as fast as others.
 func TestAttack31SlowPatterns(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -298,26 +296,27 @@ func TestAttack31SlowPatterns(t *testing.T) {
 	for _, agent := range []string{strings.Repeat("a", 50_000), strings.Repeat("a", 50_000) + "b", strings.Repeat("ab", 25_000) + "a"} {
 		a := s.send(raw{key: ann, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`, before: func(r *http.Request) { r.Header.Set("User-Agent", agent) }})
 		if want := strings.HasSuffix(agent, "b"); a.denied() != want || !want && a.Status != 200 {
-			t.Errorf("an agent that ends with %q: got %s, want denied %t", agent[len(agent)-1:], clip(a.String()), want)
+			t.Errorf("a user agent that ends with %q: got %s, want denied %t", agent[len(agent)-1:], clip(a.String()), want)
 		}
 	}
 	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("three requests took %s", took)
+		t.Errorf("three requests took %s, want at most 20s", took)
 	}
 }
 
-// Row 18, through the door: only what the provider's own key has signed, for this audience and now, assumes a role.
+// Row 18, by the APIs: only a token that the key of the provider has signed, for this audience and time, can assume a
+// role.
 func TestAttack18WebIdentities(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(c *config.Config) { c.EgressAllow = []string{"127.0.0.1/32"} })
 	i, attacker := oidctest.Start(t, oidctest.Options{}), oidctest.Start(t, oidctest.Options{})
 	host := strings.TrimPrefix(i.URL(), "https://")
-	s.gets(s.key, "iam", "CreateOpenIDConnectProvider", "Url", i.URL(), "ThumbprintList.member.1", i.Thumbprint(), "ClientIDList.member.1", oidctest.Audience)
-	s.gets(s.key, "iam", "CreateRole", "RoleName", "web", "AssumeRolePolicyDocument", object("Version", "2012-10-17", "Statement", []any{map[string]any{
+	s.mustQuery(s.key, "iam", "CreateOpenIDConnectProvider", "Url", i.URL(), "ThumbprintList.member.1", i.Thumbprint(), "ClientIDList.member.1", oidctest.Audience)
+	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", "web", "AssumeRolePolicyDocument", object("Version", "2012-10-17", "Statement", []any{map[string]any{
 		"Effect": "Allow", "Principal": map[string]string{"Federated": "arn:aws:iam::" + home + ":oidc-provider/" + host}, "Action": "sts:AssumeRoleWithWebIdentity",
 		"Condition": map[string]any{"StringEquals": map[string]string{host + ":sub": "good"}}}}))
 	ask := func(token string) answer {
-		return s.asks(aws.Credentials{}, "sts", "AssumeRoleWithWebIdentity", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", token)
+		return s.callQuery(aws.Credentials{}, "sts", "AssumeRoleWithWebIdentity", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", token)
 	}
 	if a := ask(i.Mint(i.Claims("good"))); a.Status != 200 {
 		t.Fatalf("a good token: got %s", a)
@@ -342,9 +341,9 @@ func TestAttack18WebIdentities(t *testing.T) {
 		}
 	}
 	if attacker.Requests() > 0 {
-		t.Errorf("the attacker's server was asked %d times", attacker.Requests())
+		t.Errorf("the server of the attacker received %d requests, want none", attacker.Requests())
 	}
-	// The role is not to be had by AssumeRole, nor by a token in place of a signature.
-	s.asks(s.user("ann", allow("*")), "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci").wants(t, "AssumeRole of the web role", "AccessDenied")
-	s.asks(aws.Credentials{}, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", i.Mint(i.Claims("good"))).wants(t, "AssumeRole without a signature", "MissingAuthenticationToken")
+	// The role cannot be assumed by AssumeRole, nor with a token instead of a signature.
+	s.callQuery(s.user("ann", allow("*")), "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci").wantFailure(t, "AssumeRole of the web role", "AccessDenied")
+	s.callQuery(aws.Credentials{}, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", i.Mint(i.Claims("good"))).wantFailure(t, "AssumeRole without a signature", "MissingAuthenticationToken")
 }

@@ -14,13 +14,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 )
 
-// Operations that are not built say so, whatever their input; those that nobody has are unknown.
+// Operations of the model that are not built answer UnsupportedOperationException, regardless of the input; other
+// operations are unknown.
 func TestAttack26UnknownOperations(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	all := awsapi.ECROperations()
 	if len(all) != 62 {
-		t.Errorf("there are %d operations, want 62", len(all))
+		t.Errorf("got %d operations, want 62", len(all))
 	}
 	for _, o := range all {
 		a := s.call(o.Name, `{}`)
@@ -32,7 +33,7 @@ func TestAttack26UnknownOperations(t *testing.T) {
 		}
 	}
 	for _, target := range []string{
-		ecrTarget, ecrTarget + "MakeCoffee", ecrTarget + "createRepository", "CreateRepository",
+		ecrTarget, ecrTarget + "NoOperation", ecrTarget + "createRepository", "CreateRepository",
 		"AmazonEC2ContainerRegistry_V20990101.CreateRepository", "Ecrin_2026.CreateAccount", "x." + ecrTarget + "CreateRepository", "GetCallerIdentity",
 	} {
 		s.send(raw{key: s.key, target: target, body: `{}`}).want(t, "X-Amz-Target "+target, 400, "UnknownOperationException", "is not an operation of")
@@ -48,7 +49,7 @@ func TestAttack26UnknownOperations(t *testing.T) {
 	}
 }
 
-// ecrin's own operations are the operator's; root of an account may use those on its own account.
+// The operations of ecrin are for the operator; the root user of an account may use some of them on its account.
 func TestAttack26OwnOperations(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -56,7 +57,7 @@ func TestAttack26OwnOperations(t *testing.T) {
 	s.repository("app")
 	own := func(key aws.Credentials, operation, body string) answer {
 		t.Helper()
-		return s.send(raw{key: key, target: ownTarget + operation, service: "ecrin", body: body})
+		return s.send(raw{key: key, target: ecrinTarget + operation, service: "ecrin", body: body})
 	}
 	for _, c := range []struct{ operation, body string }{
 		{"CreateAccount", `{"accountId":"999999999999"}`},
@@ -78,7 +79,7 @@ func TestAttack26OwnOperations(t *testing.T) {
 	} {
 		own(other, c.operation, c.body).want(t, "root of another account: "+c.operation+c.body, 400, "AccessDeniedException",
 			"User: arn:aws:iam::111122223333:root is not authorized to perform: ecrin:"+c.operation)
-		own(aws.Credentials{}, c.operation, c.body).want(t, "nobody: "+c.operation, 400, "MissingAuthenticationTokenException", "")
+		own(aws.Credentials{}, c.operation, c.body).want(t, "without credentials: "+c.operation, 400, "MissingAuthenticationTokenException", "")
 	}
 	for operation, body := range map[string]string{"ListAccessKeys": `{}`, "ListTokens": `{}`, "RevokeToken": `{"all":true}`} {
 		if a := own(other, operation, body); a.Status != 200 {
@@ -89,9 +90,9 @@ func TestAttack26OwnOperations(t *testing.T) {
 	own(s.key, "RevokeToken", `{"tokenId":"0123456789abcdef","all":true}`).want(t, "RevokeToken of both", 400, "InvalidParameterException", "either")
 }
 
-const ownTarget = "Ecrin_20261101."
+const ecrinTarget = "Ecrin_20261101."
 
-// The operator's key is for ecrin's own operations and opens no registry.
+// The key of the operator is only for the operations of ecrin, not for registries.
 func TestAttack26OperatorHasNoRegistry(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -113,13 +114,13 @@ func TestAttack26OperatorHasNoRegistry(t *testing.T) {
 	}
 }
 
-// What root of one account may do ends at its account, however the other one is named.
+// The root user of one account has no access to another account, in any form of naming that account.
 func TestAttack27AnotherAccount(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
 	s.image("app", "a", "latest")
-	thief := s.account("111122223333")
+	foreign := s.account("111122223333")
 	const arn = "arn:aws:ecr:us-east-1:000000000000:repository/app"
 	d, upload := digestOf(`{"seed":"a"}`), "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10"
 	inputs := map[string][]any{
@@ -134,24 +135,24 @@ func TestAttack27AnotherAccount(t *testing.T) {
 	}
 	actions := map[string]string{"ListImageReferrers": "BatchGetImage"}
 	for operation, members := range inputs {
-		for _, repo := range []string{"app", "none"} { // one that is there and one that is not look the same
+		for _, repo := range []string{"app", "none"} { // the denial is the same for an existing and an unknown repository
 			body := object(append(members, "registryId", home, "repositoryName", repo)...)
 			action := or(actions[operation], operation)
-			s.send(raw{key: thief, target: ecrTarget + operation, body: body}).want(t, operation, 400, "AccessDeniedException",
+			s.send(raw{key: foreign, target: ecrTarget + operation, body: body}).want(t, operation, 400, "AccessDeniedException",
 				"User: arn:aws:iam::111122223333:root is not authorized to perform: ecr:"+action+
 					" on resource: arn:aws:ecr:us-east-1:000000000000:repository/"+repo+" because no resource-based policy allows the ecr:"+action+" action")
 		}
 	}
-	s.send(raw{key: thief, target: ecrTarget + "DescribeRepositories", body: `{"registryId":"000000000000"}`}).want(t, "DescribeRepositories", 400,
+	s.send(raw{key: foreign, target: ecrTarget + "DescribeRepositories", body: `{"registryId":"000000000000"}`}).want(t, "DescribeRepositories", 400,
 		"AccessDeniedException", "on resource: arn:aws:ecr:us-east-1:000000000000:repository/* because")
 	for operation, members := range map[string][]any{
 		"TagResource": {"tags", tagList(1)}, "UntagResource": {"tagKeys", []string{"k"}}, "ListTagsForResource": {},
 	} {
-		s.send(raw{key: thief, target: ecrTarget + operation, body: object(append(members, "resourceArn", arn)...)}).
+		s.send(raw{key: foreign, target: ecrTarget + operation, body: object(append(members, "resourceArn", arn)...)}).
 			want(t, operation, 400, "AccessDeniedException", "on resource: "+arn)
 	}
-	// Without registryId it is the caller's own registry, where the name is unknown.
-	s.send(raw{key: thief, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}).want(t, "ListImages", 400,
+	// Without registryId the registry is that of the caller, where the name is unknown.
+	s.send(raw{key: foreign, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}).want(t, "ListImages", 400,
 		"RepositoryNotFoundException", "in the registry with id '111122223333'")
 	built := 0
 	for _, o := range awsapi.ECROperations() {
@@ -159,9 +160,10 @@ func TestAttack27AnotherAccount(t *testing.T) {
 			built++
 		}
 	}
-	const withoutAccount = 7 // GetAuthorizationToken, DescribeRegistry, two on settings and three on the registry policy name no account
+	// GetAuthorizationToken, DescribeRegistry, two operations of settings and three of the registry policy.
+	const withoutAccount = 7
 	if n := len(inputs) + 1 + 3 + withoutAccount; n != built {
-		t.Errorf("this test knows %d operations, %d are built: add the new ones", n, built)
+		t.Errorf("the test has %d operations, want all %d that are built", n, built)
 	}
 }
 
@@ -192,7 +194,7 @@ func TestAttack27ScopeAndHost(t *testing.T) {
 	}
 	a := s.send(raw{key: s.key, target: target, body: `{}`, host: "12345.dkr.ecr.us-east-1.amazonaws.com"})
 	a.want(t, "a host that is almost a registry", 400, "InvalidParameterException", "Could not resolve registry id from host")
-	// Regions are apart: a repository of one is not in another.
+	// A repository of one region is not in another.
 	s.repository("app")
 	s.send(raw{key: s.key, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`, region: "eu-west-1"}).
 		want(t, "another region", 400, "RepositoryNotFoundException", "")
@@ -224,16 +226,16 @@ func TestAttack30Signatures(t *testing.T) {
 		{"another target", "InvalidSignatureException", "", raw{key: s.key, after: replace("X-Amz-Target", ecrTarget+"ListImages")}},
 		{"another host", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) { r.Host = "api.ecr.us-east-1.amazonaws.com" }}},
 		{"a query that was not signed", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) { r.URL.RawQuery = "a=b" }}},
-		{"a body hash that lies", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", hash("other"))}},
+		{"the hash of another body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", hash("other"))}},
 		{"an unsigned body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")}},
 		{"a streamed body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")}},
 	} {
 		c.q.target, c.q.body = target, `{}`
 		s.send(c.q).want(t, c.what, 400, c.exception, c.text)
 	}
-	for _, late := range []time.Duration{-14 * time.Minute, 14 * time.Minute} {
-		if a := s.send(raw{key: s.key, target: target, body: `{}`, at: time.Now().Add(late)}); a.Status != 200 {
-			t.Errorf("signed %s from now: got %s, want 200", late, a)
+	for _, offset := range []time.Duration{-14 * time.Minute, 14 * time.Minute} {
+		if a := s.send(raw{key: s.key, target: target, body: `{}`, at: time.Now().Add(offset)}); a.Status != 200 {
+			t.Errorf("signed %s from now: got %s, want 200", offset, a)
 		}
 	}
 }
@@ -251,7 +253,7 @@ func TestRequestForms(t *testing.T) {
 			t.Errorf("DescribeRepositories %q: got %s, want 400 %s", body, a, exception)
 		}
 		if exception == "" && !strings.Contains(a.Message, strings.Split(body, `"`)[1]) {
-			t.Errorf("DescribeRepositories %q: got %q, want the unknown member named", body, a.Message)
+			t.Errorf("DescribeRepositories %q: got %q, want the name of the unknown member", body, a.Message)
 		}
 	}
 	huge := s.call("DescribeRepositories", `{"nextToken":"`+strings.Repeat("A", 1<<20)+`"}`)
@@ -263,7 +265,7 @@ func TestRequestForms(t *testing.T) {
 	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", strings.Repeat("a", 4<<20+1)), "InvalidParameterException", "'imageManifest'")
 }
 
-// With its departure on, members that an operation does not have are passed over, as ECR is thought to do.
+// With the quirk ignore-unknown-members, members that an operation does not have are ignored, as probably in ECR.
 func TestUnknownMembersIgnored(t *testing.T) {
 	t.Parallel()
 	s := serve(t, strict("ignore-unknown-members"))
@@ -271,7 +273,8 @@ func TestUnknownMembersIgnored(t *testing.T) {
 	s.must("CreateRepository", `{"repositoryName":"app","kind":"x"}`)
 }
 
-// No answer and no line of the log holds a secret, a signature or a token, but the answer that was asked for one.
+// No answer and no line of the log contains a secret, a signature or a token, except an answer that returns it by
+// purpose.
 func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -285,7 +288,7 @@ func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	secrets := []string{s.key.SecretAccessKey, token, strings.SplitN(link, "mac=", 2)[1]}
 	for _, q := range []raw{
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{}`}, {key: bad, target: ecrTarget + "DescribeRepositories", body: `{}`},
-		{key: s.key, target: ownTarget + "ListAccessKeys", service: "ecrin", body: `{}`}, {key: s.key, target: ownTarget + "ListTokens", service: "ecrin", body: `{}`},
+		{key: s.key, target: ecrinTarget + "ListAccessKeys", service: "ecrin", body: `{}`}, {key: s.key, target: ecrinTarget + "ListTokens", service: "ecrin", body: `{}`},
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{"nextToken":"` + s.key.SecretAccessKey + `"}`},
 		query(raw{key: s.key, body: whoAmI + "&Secret=" + s.key.SecretAccessKey}),
 	} {
@@ -296,7 +299,7 @@ func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 		a := s.send(q)
 		for _, secret := range secrets {
 			if strings.Contains(a.Body, secret) {
-				t.Errorf("%s%s answers a secret: %s", q.target, q.body, a)
+				t.Errorf("%s%s: the answer contains a secret: %s", q.target, q.body, a)
 			}
 		}
 	}
@@ -310,7 +313,7 @@ func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	}
 	log := s.Log.String()
 	if strings.Count(log, `"msg":"request"`) < 10 {
-		t.Fatalf("the log has no requests: %s", log)
+		t.Fatalf("the log has fewer than 10 requests: %s", log)
 	}
 	password, err := base64.StdEncoding.DecodeString(token)
 	if err != nil {
@@ -318,7 +321,7 @@ func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	}
 	for _, secret := range append(secrets, strings.TrimPrefix(string(password), "AWS:")) {
 		if strings.Contains(log, secret) {
-			t.Errorf("the log holds %q", secret)
+			t.Errorf("the log contains %q", secret)
 		}
 	}
 }

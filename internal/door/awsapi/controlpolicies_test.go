@@ -29,7 +29,7 @@ func (s *server) controlPolicies() []string {
 	return all
 }
 
-// A control policy binds from the next call on, whom it is for, and until it is deleted.
+// A control policy applies to the accounts that it names from the next call until it is deleted.
 func TestControlPolicies(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -75,7 +75,7 @@ func TestControlPolicies(t *testing.T) {
 	put(ecrintypes.PutControlPolicyRequest{Name: "FullAccess", Type: scp})
 	calls("without full access", implied, implied)
 	put(ecrintypes.PutControlPolicyRequest{Name: "describe", Type: scp, PolicyText: allow})
-	calls("with what is needed", "", "")
+	calls("with a policy that allows", "", "")
 	if diff := cmp.Diff([]string{
 		"SERVICE_CONTROL_POLICY  FullAccess no text", "SERVICE_CONTROL_POLICY  describe text", "SERVICE_CONTROL_POLICY 111122223333 no text",
 	}, s.controlPolicies()); diff != "" {
@@ -122,12 +122,12 @@ func TestControlPoliciesRefuse(t *testing.T) {
 			t.Errorf("DeleteControlPolicy %+v: got %q, want ControlPolicyNotFoundException", in, got)
 		}
 	}
-	// They belong to the operator: no root user reads or changes them.
+	// Control policies belong to the operator: a root user cannot read or change them.
 	for operation, body := range map[string]string{
 		"ListControlPolicies": `{}`, "DeleteControlPolicy": `{"name":"a","type":"SERVICE_CONTROL_POLICY"}`,
 		"PutControlPolicy": `{"name":"FullAccess","type":"SERVICE_CONTROL_POLICY","accountId":"000000000000"}`,
 	} {
-		s.own(s.key, operation, body).want(t, operation, 400, "AccessDeniedException", "is not authorized to perform: ecrin:"+operation)
+		s.callEcrin(s.key, operation, body).want(t, operation, 400, "AccessDeniedException", "is not authorized to perform: ecrin:"+operation)
 	}
 	if diff := cmp.Diff([]string{"RESOURCE_CONTROL_POLICY  a text", "SERVICE_CONTROL_POLICY  a text"}, s.controlPolicies()); diff != "" {
 		t.Errorf("the control policies (-want +got):\n%s", diff)

@@ -7,22 +7,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// Administration of users that is handed to a user, with limits: by paths, by tags, by the boundary that a user must
-// have. Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup;
-// service authorization reference of IAM.
+// A user may be allowed to administer other users within limits: paths, tags, and a required permissions boundary.
+//
+// Sources: IAM user guide, delegating with permissions boundaries; IAM API reference, UpdateUser, UpdateGroup; service
+// authorization reference of IAM.
 func TestDelegatedAdministration(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	arn := "arn:aws:iam::" + home + ":"
 	for _, name := range []string{"limit", "wide"} {
-		s.gets(s.key, "iam", "CreatePolicy", "PolicyName", name, "PolicyDocument", allow("ecr:*"))
+		s.mustQuery(s.key, "iam", "CreatePolicy", "PolicyName", name, "PolicyDocument", allow("ecr:*"))
 	}
-	s.gets(s.key, "iam", "CreateUser", "UserName", "held", "Path", "/team/", "PermissionsBoundary", arn+"policy/limit")
-	s.gets(s.key, "iam", "CreateUser", "UserName", "free", "Path", "/team/")
-	s.gets(s.key, "iam", "CreateGroup", "GroupName", "crew", "Path", "/team/")
-	s.gets(s.key, "iam", "CreateUser", "UserName", strings.Repeat("x", 60))
+	s.mustQuery(s.key, "iam", "CreateUser", "UserName", "held", "Path", "/team/", "PermissionsBoundary", arn+"policy/limit")
+	s.mustQuery(s.key, "iam", "CreateUser", "UserName", "free", "Path", "/team/")
+	s.mustQuery(s.key, "iam", "CreateGroup", "GroupName", "crew", "Path", "/team/")
+	s.mustQuery(s.key, "iam", "CreateUser", "UserName", strings.Repeat("x", 60))
 	key := s.user("lead", allow("ecr:*"))
-	s.gets(s.key, "iam", "TagUser", "UserName", "lead", "Tags.member.1.Key", "locked", "Tags.member.1.Value", "yes")
+	s.mustQuery(s.key, "iam", "TagUser", "UserName", "lead", "Tags.member.1.Key", "locked", "Tags.member.1.Value", "yes")
 
 	with := func(effect, action, condition string) string {
 		return `{"Effect":"` + effect + `","Action":"iam:` + action + `","Resource":"*","Condition":{"StringEquals":{` + condition + `}}}`
@@ -41,28 +42,29 @@ func TestDelegatedAdministration(t *testing.T) {
 	}{
 		{"a policy for a user with the boundary", document(with("Allow", "*", limited)), append(put, "held"), false},
 		{"a policy for a user without", document(with("Allow", "*", limited)), append(put, "free"), true},
-		{"the boundary may not be taken away", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)), []string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
-		{"the boundary that is put counts, not the one before", document(with("Allow", "*", limited)), []string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
-		{"operations that the key is not of", document(with("Allow", "*", limited)), []string{"GetUser", "UserName", "held"}, true},
+		{"deleting the boundary", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)), []string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
+		{"the condition key is the new boundary, not the old", document(with("Allow", "*", limited)), []string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
+		{"an operation without the condition key", document(with("Allow", "*", limited)), []string{"GetUser", "UserName", "held"}, true},
 		{"out of the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/admins/"}, true},
 		{"within the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/team/b/", "NewUserName", "libre"}, false},
-		{"one that has a boundary", document(all, with("Deny", "DeleteUser", limited)), []string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
-		{"to a name that is another's to give", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"), []string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
+		{"a user with a boundary", document(all, with("Deny", "DeleteUser", limited)), []string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
+		{"to a name without the permission", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"), []string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
 		{"a group out of the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewPath", "/admins/"}, true},
 		{"a group within the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewGroupName", "gang"}, false},
-		{"oneself by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey", "UserName", "lead"}, true},
-		{"oneself without name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey"}, true},
+		{"the caller by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey", "UserName", "lead"}, true},
+		{"the caller without a name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey"}, true},
 		{"a simulation of a long name", document(all, `{"Effect":"Deny","Action":"iam:*","Resource":"`+arn+`user/`+strings.Repeat("x", 60)+`"}`),
 			[]string{"GetContextKeysForPrincipalPolicy", "PolicySourceArn", arn + "user/" + strings.Repeat("x", 60)}, true},
 	} {
-		s.rights("lead", row.policy)
-		if got := s.asks(key, "iam", row.call[0], row.call[1:]...); got.denied() != row.denied || !row.denied && got.Status != 200 {
+		s.setInlinePolicy("lead", row.policy)
+		if got := s.callQuery(key, "iam", row.call[0], row.call[1:]...); got.denied() != row.denied || !row.denied && got.Status != 200 {
 			t.Errorf("%s: %v by %s: got %s, want denied %v", row.what, row.call, row.policy, got, row.denied)
 		}
 	}
 }
 
-// Condition keys have no case, tags of repositories have: of two tags that differ in case alone each has to be allowed.
+// Condition keys are case-insensitive and keys of resource tags are not: of tags whose keys differ only in case, each
+// must be allowed.
 func TestRequestTagsThatDifferInCase(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -84,7 +86,7 @@ func TestRequestTagsThatDifferInCase(t *testing.T) {
 	}
 }
 
-// Putting a deleted image back sets a tag, so policies on tags and digests decide on it as on a push.
+// RestoreImage sets a tag, so conditions on tags and digests apply to it as to a push.
 func TestRestoreImageAsksForTheTag(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -98,14 +100,15 @@ func TestRestoreImageAsksForTheTag(t *testing.T) {
 		digest, tag string
 		denied      bool
 	}{{digest, "prod-1", true}, {digestOf("other"), "dev-1", true}, {digest, "dev-1", false}} {
-		got := s.own(key, "RestoreImage", object("repositoryName", "app", "imageDigest", row.digest, "imageTag", row.tag))
+		got := s.callEcrin(key, "RestoreImage", object("repositoryName", "app", "imageDigest", row.digest, "imageTag", row.tag))
 		if got.denied() != row.denied || !row.denied && got.Status != 200 {
 			t.Errorf("%s as %s: got %s, want denied %v", row.digest, row.tag, got, row.denied)
 		}
 	}
 }
 
-// What is explained about a deletion by digest is what would be decided: each tag that goes has to be allowed.
+// The explanation of a deletion by digest is that of the decision: the deletion of each tag of the image must be
+// allowed.
 func TestExplainDeletionByDigest(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

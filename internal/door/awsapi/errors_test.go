@@ -12,12 +12,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// faultsFile has a block for each code: the answers of the JSON and the query protocol, and the exceptions of the
-// operations of ECR, each with the number of operations that answer it.
+// faultsFile contains a block for each code: the answers of the JSON and the query protocol, and the exceptions of the
+// operations of ECR, each with the number of operations that return it.
 const faultsFile = "testdata/faults.txt"
 
-// TestEveryFaultOnTheWire holds the answer to every code. A new code needs a block in the file, and a block that
-// changes is a change that clients see.
+// The answer for every code is that in faultsFile. A new code needs a block there; a changed block is a change for
+// clients.
 func TestEveryFaultOnTheWire(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(faultsFile)
@@ -37,7 +37,7 @@ func TestEveryFaultOnTheWire(t *testing.T) {
 		delete(want, c.String())
 	}
 	if len(want) > 0 {
-		t.Errorf("%s has blocks of codes that do not exist: %q", faultsFile, slices.Collect(maps.Keys(want)))
+		t.Errorf("%s has blocks for unknown codes: %q", faultsFile, slices.Collect(maps.Keys(want)))
 	}
 }
 

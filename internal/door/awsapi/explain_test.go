@@ -14,13 +14,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// own calls one of ecrin's own operations with a key.
-func (s *server) own(key aws.Credentials, operation, body string) answer {
+// callEcrin calls an operation of ecrin with a key.
+func (s *server) callEcrin(key aws.Credentials, operation, body string) answer {
 	s.t.Helper()
 	return s.send(raw{key: key, target: ecrintypes.Service.TargetPrefix + "." + operation, body: body, service: "ecrin"})
 }
 
-// operatorError is what the operator is answered, "" for success.
+// operatorError calls an operation of ecrin as the operator and returns the name and text of the error; "" on success.
 func (s *server) operatorError(operation string, in any) string {
 	s.t.Helper()
 	c, err := client.Open(s.Dir, "")
@@ -34,7 +34,8 @@ func (s *server) operatorError(operation string, in any) string {
 	return ""
 }
 
-// entity makes a user or role of the default account, with one inline policy unless its statements are empty.
+// entity creates a user or role of the default account and returns its ARN. It has an inline policy with statements
+// unless those are "".
 func (s *server) entity(id string, kind meta.EntityKind, called, trust, statements string) string {
 	s.t.Helper()
 	e := meta.Entity{ID: id, Account: name.MustAccount(home), Kind: kind, Name: called, Path: "/", CreatedAt: time.Now()}
@@ -54,7 +55,7 @@ func (s *server) entity(id string, kind meta.EntityKind, called, trust, statemen
 	return "arn:aws:iam::" + home + what + called
 }
 
-// resolved is a user or role of the default account as it is now.
+// resolved returns the current state of a user or role of the default account.
 func (s *server) resolved(kind meta.EntityKind, called string) meta.Entity {
 	s.t.Helper()
 	e, err := s.Meta().Entity(s.t.Context(), name.MustAccount(home), kind, called)
@@ -66,7 +67,7 @@ func (s *server) resolved(kind meta.EntityKind, called string) meta.Entity {
 
 const appARN = "arn:aws:ecr:us-east-1:000000000000:repository/app"
 
-// explanation asks as the operator, in words: verdict and layer.
+// explanation returns the explanation that the operator receives, and its verdict and deciding layer in words.
 func (s *server) explanation(in ecrintypes.ExplainAccessRequest) (ecrintypes.Explanation, string) {
 	s.t.Helper()
 	var out ecrintypes.ExplainAccessResponse
@@ -101,8 +102,8 @@ func TestExplainAccess(t *testing.T) {
 		{"the tag of a condition", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
 		{"another tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "2.0"}, "implicitDeny identity-based"},
 		{"a digest with the tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageDigest: digest}, "allowed identity-based"},
-		{"an action in other letters", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ECR:batchGETimage", RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
-		{"no action of ECR", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "IAM:getuser", ResourceArn: alice}, "allowed identity-based"},
+		{"an action in another case", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ECR:batchGETimage", RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
+		{"an action of IAM", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "IAM:getuser", ResourceArn: alice}, "allowed identity-based"},
 		{"the ARN of the repository", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", ResourceArn: appARN, ImageTag: "1.0"}, "allowed identity-based"},
 		{"another region", ecrintypes.ExplainAccessRequest{Principal: ci, Action: "ecr:ListImages", ResourceArn: "arn:aws:ecr:eu-west-1:000000000000:repository/app"}, "allowed identity-based"},
 		{"all repositories", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:DescribeRepositories", ResourceArn: "arn:aws:ecr:us-east-1:000000000000:repository/*"}, "implicitDeny identity-based"},
@@ -122,14 +123,14 @@ func TestExplainAccess(t *testing.T) {
 		{"the root user", ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:DeleteRepository", RepositoryName: "app"}, "allowed"},
 		{"the root user of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333", Action: "ecr:DeleteRepository", RepositoryName: "app"}, "implicitDeny resource-based"},
 		{"a registry of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333", Action: "ecr:CreateRepository", RegistryId: "111122223333", RepositoryName: "new"}, "allowed"},
-		{"anybody", ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:BatchGetImage", RepositoryName: "app"}, "implicitDeny resource-based"},
+		{"the principal *", ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:BatchGetImage", RepositoryName: "app"}, "implicitDeny resource-based"},
 	} {
 		e, got := s.explanation(c.in)
 		if got != c.want || e.Allowed != strings.HasPrefix(c.want, "allowed") || e.Allowed != (e.Text == "") {
 			t.Errorf("%s: got %s (allowed: %v, text %q), want %s", c.what, got, e.Allowed, e.Text, c.want)
 		}
 	}
-	// What is asked stands in the answer: the image's digest too, which the request did not name.
+	// The answer contains the condition keys, including the digest of the image, which the request does not contain.
 	e, _ := s.explanation(ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "1.0"})
 	keys := map[string]string{}
 	for _, k := range e.Context {
@@ -173,44 +174,44 @@ func TestExplainAccessRefuses(t *testing.T) {
 	}
 }
 
-// Policies of an account are shown to those who may ask in it, and to the operator; whether a principal of another
-// account exists is not told.
+// An explanation shows policies of an account only to callers with the permission on that account, and to the operator.
+// The denial does not reveal whether a principal of another account exists.
 func TestExplainAccessNeedsBothAccounts(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
 	alice := s.entity("AIDAALICE", meta.User, "alice", "", "")
-	thief := s.account("111122223333")
+	foreign := s.account("111122223333")
 	const own = "arn:aws:iam::111122223333:root"
 	for _, c := range []struct {
-		what  string
-		key   aws.Credentials
-		in    ecrintypes.ExplainAccessRequest
-		wants string // the account that is refused, "" for none
+		what   string
+		key    aws.Credentials
+		in     ecrintypes.ExplainAccessRequest
+		denied string // the account for which the request is denied; "" for none
 	}{
-		{"all of the own account", thief, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
-		{"a service on the own account", thief, ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com", Action: "ecr:PutImage", RepositoryName: "app"}, ""},
-		{"anybody on nothing", thief, ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:GetAuthorizationToken"}, ""},
-		{"another's resource", thief, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RegistryId: home, RepositoryName: "app"}, home},
-		{"another's resource by its ARN", thief, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", ResourceArn: appARN}, home},
-		{"another's role", thief, ecrintypes.ExplainAccessRequest{Principal: own, Action: "sts:AssumeRole", ResourceArn: "arn:aws:iam::000000000000:role/none"}, home},
-		{"another's user", thief, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, home},
-		{"another's user that is not there", thief, ecrintypes.ExplainAccessRequest{Principal: alice + "x", Action: "ecr:PutImage", RepositoryName: "app"}, home},
-		{"another's user on nothing", thief, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken"}, home},
-		{"all of the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
+		{"everything of the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
+		{"a service on the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com", Action: "ecr:PutImage", RepositoryName: "app"}, ""},
+		{"the principal * without a resource", foreign, ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:GetAuthorizationToken"}, ""},
+		{"a resource of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RegistryId: home, RepositoryName: "app"}, home},
+		{"a resource of another account by its ARN", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", ResourceArn: appARN}, home},
+		{"a role of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "sts:AssumeRole", ResourceArn: "arn:aws:iam::000000000000:role/none"}, home},
+		{"a user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, home},
+		{"an unknown user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice + "x", Action: "ecr:PutImage", RepositoryName: "app"}, home},
+		{"a user of another account without a resource", foreign, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken"}, home},
+		{"everything of the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
 		{"another principal on the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, "111122223333"},
 	} {
 		body, err := json.Marshal(c.in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := s.own(c.key, "ExplainAccess", string(body))
-		if c.wants == "" {
+		a := s.callEcrin(c.key, "ExplainAccess", string(body))
+		if c.denied == "" {
 			if a.Status != 200 {
 				t.Errorf("%s: got %s, want an explanation", c.what, a)
 			}
 			continue
 		}
-		a.want(t, c.what, 400, "AccessDeniedException", "is not authorized to perform: ecrin:ExplainAccess on resource: arn:aws:iam::"+c.wants+":root because no ")
+		a.want(t, c.what, 400, "AccessDeniedException", "is not authorized to perform: ecrin:ExplainAccess on resource: arn:aws:iam::"+c.denied+":root because no ")
 	}
 }

@@ -8,19 +8,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// JSONForm is the status and the exception of a class in the JSON protocol; "" for one that has the name of the code.
+// JSONForm returns the status and the exception of a class in the JSON protocol; "" if the exception is named after the
+// code.
 func JSONForm(c fault.Class) (status int, exception string) {
 	f := jsonClasses[c]
 	return f.status, f.name
 }
 
-// QueryForm is the status and the error of a class in the query protocol.
+// QueryForm returns the status and the error of a class in the query protocol.
 func QueryForm(c fault.Class) (status int, name string) {
 	f := queryClasses[c]
 	return f.status, f.name
 }
 
-// Redundant are the codes in the tables whose form is that of their class.
+// Redundant returns the codes in the tables whose form is that of their class.
 func Redundant() (all []fault.Code) {
 	for c, f := range jsonErrors {
 		if f == jsonClassForm(c) {
@@ -35,7 +36,7 @@ func Redundant() (all []fault.Code) {
 	return all
 }
 
-// JSONName is the exception that an operation of the ECR API answers for a code.
+// JSONName returns the exception of an operation of the ECR API for a code.
 func JSONName(operation string, c fault.Code) string {
 	x := &exchange{service: ecrService, op: ecrService.operations[operation]}
 	return x.jsonName(c)
@@ -47,7 +48,7 @@ type Row struct {
 	Built                      bool
 }
 
-// Rows is the dispatch table.
+// Rows returns the rows of all operation tables.
 func Rows() []Row {
 	var all []Row
 	for _, s := range services {
@@ -58,7 +59,7 @@ func Rows() []Row {
 	return all
 }
 
-// Failure is what the API of a service answers to a failed request before its operation is known.
+// Failure returns the answer of an API to a request that fails before its operation is known.
 func Failure(service string, e *fault.Error) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	for _, s := range services {

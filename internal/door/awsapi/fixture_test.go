@@ -17,7 +17,7 @@ const (
 
 func digestOf(content string) string { return "sha256:" + hash(content) }
 
-// object writes JSON with the values of pairs.
+// object returns a JSON object. pairs are names and values of members.
 func object(pairs ...any) string {
 	m := map[string]any{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -35,7 +35,7 @@ func (s *server) repository(name string) {
 	s.must("CreateRepository", object("repositoryName", name))
 }
 
-// layer stores content in the repository by the layer operations.
+// layer stores content in the repository by the layer operations and returns its digest.
 func (s *server) layer(repo, content string) string {
 	s.t.Helper()
 	id := s.must("InitiateLayerUpload", object("repositoryName", repo))["uploadId"]
@@ -44,7 +44,7 @@ func (s *server) layer(repo, content string) string {
 	return out["layerDigest"].(string)
 }
 
-// part is the input of UploadLayerPart for content that starts at first.
+// part returns the input of UploadLayerPart for content that starts at byte first.
 func part(repo string, id any, first int, content string) string {
 	return object("repositoryName", repo, "uploadId", id, "partFirstByte", first, "partLastByte", first+len(content)-1,
 		"layerPartBlob", base64.StdEncoding.EncodeToString([]byte(content)))
@@ -60,7 +60,7 @@ func describe(mediaType, content string) descriptor {
 	return descriptor{mediaType, digestOf(content), len(content)}
 }
 
-// manifest is an image manifest over one config and layers; more are further members.
+// manifest returns an image manifest with a config and layers. more are names and values of further members.
 func manifest(config string, layers []string, more ...any) string {
 	all := []descriptor{}
 	for _, l := range layers {
@@ -77,7 +77,7 @@ func index(manifests ...string) string {
 	return object("schemaVersion", 2, "mediaType", ociIndex, "manifests", all)
 }
 
-// image stores an image named by seed, with the tags, and gives its manifest.
+// image stores an image, whose content depends on seed, with the tags, and returns its manifest.
 func (s *server) image(repo, seed string, tags ...string) string {
 	s.t.Helper()
 	config := fmt.Sprintf(`{"seed":%q}`, seed)
@@ -87,7 +87,7 @@ func (s *server) image(repo, seed string, tags ...string) string {
 	return m
 }
 
-// push stores a manifest, untagged without tags.
+// push stores a manifest with the tags, or untagged if there are none.
 func (s *server) push(repo, m string, tags ...string) {
 	s.t.Helper()
 	if len(tags) == 0 {
@@ -98,7 +98,7 @@ func (s *server) push(repo, m string, tags ...string) {
 	}
 }
 
-// list gives an answer's list of objects.
+// list returns the member of an answer that is a list of objects.
 func list(out map[string]any, member string) []map[string]any {
 	var all []map[string]any
 	for _, one := range out[member].([]any) {
@@ -107,8 +107,8 @@ func list(out map[string]any, member string) []map[string]any {
 	return all
 }
 
-// spell writes some members of each object, joined by blanks; absent ones are "-".
-func spell(all []map[string]any, members ...string) []string {
+// summarize returns for each object the values of some members, joined by spaces; "-" for an absent member.
+func summarize(all []map[string]any, members ...string) []string {
 	out := []string{}
 	for _, one := range all {
 		var words []string

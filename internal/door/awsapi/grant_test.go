@@ -17,7 +17,7 @@ func (s *server) grant(in ecrintypes.GrantRepositoryAccessRequest) ecrintypes.Gr
 	return out
 }
 
-// policyOf is a repository's policy as GetRepositoryPolicy answers it, "" for none.
+// policyOf returns the policy of a repository as GetRepositoryPolicy returns it, "" for none.
 func (s *server) policyOf(repo string) string {
 	s.t.Helper()
 	a := s.call("GetRepositoryPolicy", object("repositoryName", repo))
@@ -31,35 +31,35 @@ func TestGrantRepositoryAccess(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
-	friend := s.account("111122223333")
+	partner := s.account("111122223333")
 	yes := true
 	pull := ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "111122223333", Permission: ecrintypes.PermissionPULL}
 	listing := object("registryId", home, "repositoryName", "app")
-	friendly := func() answer { return s.send(raw{key: friend, target: ecrTarget + "ListImages", body: listing}) }
+	listAsPartner := func() answer { return s.send(raw{key: partner, target: ecrTarget + "ListImages", body: listing}) }
 
 	out := s.grant(pull)
 	if !out.Changed || out.Applied || len(out.Warnings) > 0 || s.policyOf("app") != "" {
 		t.Errorf("without apply: got %+v and the policy %q", out, s.policyOf("app"))
 	}
-	friendly().want(t, "before the grant", 400, "AccessDeniedException", "because no resource-based policy allows")
+	listAsPartner().want(t, "before the grant", 400, "AccessDeniedException", "because no resource-based policy allows")
 	pull.Apply = &yes
 	if out = s.grant(pull); !out.Changed || !out.Applied || out.PolicyText != s.policyOf("app") {
 		t.Errorf("with apply: got %+v, the policy is %q", out, s.policyOf("app"))
 	}
-	if a := friendly(); a.Status != 200 {
+	if a := listAsPartner(); a.Status != 200 {
 		t.Errorf("after the grant: got %s", a)
 	}
 	if out = s.grant(pull); out.Changed || out.Applied || out.PolicyText != s.policyOf("app") {
 		t.Errorf("a second time: got %+v", out)
 	}
-	// What was there stays, and what denies is told.
+	// Existing statements stay, and a Deny that overrides the grant is a warning.
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
 		`{"Version":"2012-10-17","Statement":[{"Sid":"no","Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"ecr:PutImage"},{"Sid":"all","Effect":"Allow","Principal":"*","Action":"ecr:ListImages"}]}`))
 	push := pull
 	push.Permission = ecrintypes.PermissionPUSH
 	out = s.grant(push)
 	if !out.Applied || len(out.Warnings) != 2 || out.Warnings[0].Code != "denied" || out.Warnings[0].Path != "Statement[0]" || out.Warnings[1].Code != "anyone" {
-		t.Errorf("beside a Deny: got %+v, want warnings denied and anyone", out)
+		t.Errorf("with a Deny: got %+v, want warnings denied and anyone", out)
 	}
 	for _, want := range []string{`"no"`, `"all"`, `"AllowPush"`} {
 		if !strings.Contains(s.policyOf("app"), want) {
@@ -89,17 +89,17 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 		}
 	}
 	if p := s.policyOf("app"); p != "" {
-		t.Errorf("a refused grant has set %s", p)
+		t.Errorf("after a refused grant: got the policy %s, want none", p)
 	}
-	// A policy that is as long as it can be.
+	// A policy of nearly the maximum length.
 	long := `{"Version":"2012-10-17","Statement":{"Sid":"` + strings.Repeat("x", 10000) + `","Effect":"Allow","Principal":"*","Action":"ecr:ListImages"}}`
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", long))
 	before := s.policyOf("app")
 	got := s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "PULL", Apply: &yes})
 	if !strings.HasPrefix(got, "InvalidParameterException: ") || s.policyOf("app") != before {
-		t.Errorf("a policy that grows too long: got %q, and it is now %.80s", got, s.policyOf("app"))
+		t.Errorf("a grant that makes the policy too long: got %q and the policy %.80s, want the old policy", got, s.policyOf("app"))
 	}
-	// A user that was deleted is shown by an id that no new policy can have.
+	// A deleted user is shown by its id, which a new policy cannot have.
 	alice := s.entity("AIDAALICE", meta.User, "alice", "", "")
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+alice+`"},"Action":"ecr:ListImages"}}`))
@@ -108,38 +108,38 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 	}
 	got = s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "PULL"})
 	if !strings.Contains(got, "names a user or role that was deleted") {
-		t.Errorf("beside a deleted user: got %q", got)
+		t.Errorf("with a deleted user in the policy: got %q, want an error that names it", got)
 	}
 }
 
-// A grant takes the rights of the operations of ECR that do the same.
+// A grant needs the permissions for the operations of ECR that do the same.
 func TestGrantRepositoryAccessRights(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
-	friend := s.account("111122223333")
+	partner := s.account("111122223333")
 	body := func(apply bool) string {
 		return object("registryId", home, "repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", apply)
 	}
-	s.own(friend, "GrantRepositoryAccess", body(false)).want(t, "another account", 400, "AccessDeniedException", "perform: ecr:GetRepositoryPolicy on resource: "+appARN+" because")
+	s.callEcrin(partner, "GrantRepositoryAccess", body(false)).want(t, "another account", 400, "AccessDeniedException", "perform: ecr:GetRepositoryPolicy on resource: "+appARN+" because")
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"ecr:GetRepositoryPolicy"}}`))
-	if a := s.own(friend, "GrantRepositoryAccess", body(false)); a.Status != 200 {
-		t.Errorf("who may read the policy: got %s", a)
+	if a := s.callEcrin(partner, "GrantRepositoryAccess", body(false)); a.Status != 200 {
+		t.Errorf("a caller that may read the policy: got %s, want 200", a)
 	}
-	s.own(friend, "GrantRepositoryAccess", body(true)).want(t, "who may not set it", 400, "AccessDeniedException", "perform: ecr:SetRepositoryPolicy on resource: "+appARN+" because")
+	s.callEcrin(partner, "GrantRepositoryAccess", body(true)).want(t, "a caller that may not set it", 400, "AccessDeniedException", "perform: ecr:SetRepositoryPolicy on resource: "+appARN+" because")
 	if strings.Contains(s.policyOf("app"), "AllowPush") {
-		t.Error("a denied grant has been set")
+		t.Error("a denied grant has changed the policy")
 	}
-	if a := s.own(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", true)); a.Status != 200 {
-		t.Errorf("the owner: got %s", a)
+	if a := s.callEcrin(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", true)); a.Status != 200 {
+		t.Errorf("the owner: got %s, want 200", a)
 	}
 	if !strings.Contains(s.policyOf("app"), "AllowPush") {
-		t.Error("the owner's grant is not there")
+		t.Error("the policy does not contain the grant of the owner")
 	}
 }
 
-// Grants at the same time all stay.
+// No concurrent grant is lost.
 func TestGrantRepositoryAccessAtOnce(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -151,7 +151,7 @@ func TestGrantRepositoryAccessAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			a := s.own(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", fmt.Sprintf("11112222333%d", i), "permission", "PULL", "apply", true))
+			a := s.callEcrin(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", fmt.Sprintf("11112222333%d", i), "permission", "PULL", "apply", true))
 			if a.Status != 200 {
 				t.Errorf("grant %d: got %s", i, a)
 			}

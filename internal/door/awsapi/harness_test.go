@@ -32,7 +32,7 @@ const (
 	ecrTarget = "AmazonEC2ContainerRegistry_V20150921."
 )
 
-// server is a whole registry in this process, with a clock that the test moves.
+// server is a complete server in this process, with a clock that the test can advance.
 type server struct {
 	*apptest.Server
 	t   *testing.T
@@ -43,14 +43,14 @@ type server struct {
 	ahead time.Duration // of the server's clock before the real one
 }
 
-// Restart also forgets the connections to the server that was: a call on one of them would meet its end.
+// Restart also closes the idle connections to the stopped server, on which a later call would fail.
 func (s *server) Restart(t testing.TB) {
 	t.Helper()
 	s.Server.Restart(t)
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
-// serve starts a registry with the default configuration, changed by edit (nil for none).
+// serve starts a server with the default configuration, changed by edit if that is not nil.
 func serve(t *testing.T, edit func(*config.Config)) *server {
 	t.Helper()
 	s := &server{t: t}
@@ -66,14 +66,14 @@ func (s *server) now() time.Time {
 	return time.Now().Add(s.ahead)
 }
 
-// skip moves the server's clock.
-func (s *server) skip(d time.Duration) {
+// advance advances the clock of the server; a negative duration sets it back.
+func (s *server) advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ahead += d
 }
 
-// operator calls one of ecrin's own operations, which must succeed.
+// operator calls an operation of ecrin as the operator. It must succeed.
 func (s *server) operator(operation string, in, out any) {
 	s.t.Helper()
 	s.Operator(s.t, operation, in, out)
@@ -86,15 +86,15 @@ func (s *server) credentials(account string) aws.Credentials {
 	return aws.Credentials{AccessKeyID: out.AccessKey.AccessKeyId, SecretAccessKey: out.AccessKey.SecretAccessKey}
 }
 
-// account makes one more account and gives its root key.
+// account creates an account and returns the access key of its root user.
 func (s *server) account(id string) aws.Credentials {
 	s.t.Helper()
 	s.operator("CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id}, &ecrintypes.CreateAccountResponse{})
 	return s.credentials(id)
 }
 
-// httpClient checks every answer of the AWS door against the service models.
-func (s *server) httpClient() *http.Client { return &http.Client{Transport: judge{s.t}} }
+// httpClient returns a client that checks every answer of the signed APIs against the service models.
+func (s *server) httpClient() *http.Client { return &http.Client{Transport: checker{s.t}} }
 
 func (s *server) sdk(key aws.Credentials) *ecr.Client {
 	return ecr.New(ecr.Options{
@@ -112,7 +112,7 @@ func (s *server) sts() *sts.Client {
 	})
 }
 
-// answer is what a raw call brought.
+// answer is the answer to a raw request.
 type answer struct {
 	Status  int
 	Header  http.Header
@@ -123,7 +123,7 @@ type answer struct {
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.Status, a.Body) }
 
-// raw is a request that is built and signed by hand, so that every part of it can be wrong.
+// raw is a request of which every part can be made invalid.
 type raw struct {
 	key     aws.Credentials
 	target  string // X-Amz-Target
@@ -184,13 +184,13 @@ func (s *server) do(r *http.Request) answer {
 	return a
 }
 
-// call runs one ECR operation with raw JSON as root of the default account.
+// call calls an ECR operation with raw JSON as the root user of the default account.
 func (s *server) call(operation, body string) answer {
 	s.t.Helper()
 	return s.send(raw{key: s.key, target: ecrTarget + operation, body: body})
 }
 
-// must is call for one that has to succeed; it gives the decoded answer.
+// must is call for an operation that must succeed. It returns the decoded answer.
 func (s *server) must(operation, body string) map[string]any {
 	s.t.Helper()
 	a := s.call(operation, body)
@@ -201,7 +201,7 @@ func (s *server) must(operation, body string) map[string]any {
 	return out
 }
 
-// wantError is call for one that has to fail with that exception; text must be part of its message.
+// wantError is call for an operation that must fail with the given exception and a message that contains text.
 func (s *server) wantError(operation, body, exception, text string) answer {
 	s.t.Helper()
 	a := s.call(operation, body)
@@ -223,9 +223,10 @@ func clip(s string) string {
 	return s
 }
 
-func or(s, without string) string {
+// or returns s, or fallback if s is "".
+func or(s, fallback string) string {
 	if s == "" {
-		return without
+		return fallback
 	}
 	return s
 }
@@ -246,13 +247,13 @@ func jsonError(body []byte) (name, message string) {
 	return e.Type, e.Message
 }
 
-// judge is a transport that holds every answer of the AWS door to its service model: outputs to their shapes, errors to
-// what the operation declares, and both to the headers and statuses that clients rely on.
-type judge struct{ t *testing.T }
+// checker is a transport that checks every answer of the signed APIs against the service model: outputs against their
+// shapes, errors against those that the operation declares, and the headers and statuses that clients need.
+type checker struct{ t *testing.T }
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-func (j judge) RoundTrip(r *http.Request) (*http.Response, error) {
+func (j checker) RoundTrip(r *http.Request) (*http.Response, error) {
 	target := r.Header.Get("X-Amz-Target")
 	var form []byte
 	if target == "" && r.Body != nil {
@@ -282,7 +283,7 @@ func (j judge) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func (j judge) json(model, operation string, resp *http.Response, body []byte) {
+func (j checker) json(model, operation string, resp *http.Response, body []byte) {
 	if got, want := resp.Header.Get("Content-Type"), "application/x-amz-json-1.1"; got != want {
 		j.t.Errorf("%s: Content-Type %q, want %q", operation, got, want)
 	}
@@ -303,7 +304,7 @@ func (j judge) json(model, operation string, resp *http.Response, body []byte) {
 		j.t.Errorf("%s: %d %s", operation, resp.StatusCode, body)
 	}
 	if name == "UnknownOperationException" {
-		return // the model need not know it
+		return // the model need not have the operation
 	}
 	if err := awsmodel.CheckError(model, operation, name); err != nil {
 		j.t.Errorf("%v: %s", err, message)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// One image with many tags, some with one, some without: pages of every size give each (digest, tag) once and in order.
+// Pages of every size return each (digest, tag) once and in order, for images with many tags, one tag and no tags.
 func TestListImagesPages(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -32,12 +32,12 @@ func TestListImagesPages(t *testing.T) {
 	add("more", "u3", "u1", "u2")
 	for _, size := range []int{1, 2, 3, 6, 7, 8, 11, 12, 1000} {
 		got := s.walk("ListImages", "imageIds", size, []any{"repositoryName", "app"})
-		if diff := cmp.Diff(want, spell(got, "imageDigest", "imageTag")); diff != "" {
+		if diff := cmp.Diff(want, summarize(got, "imageDigest", "imageTag")); diff != "" {
 			t.Fatalf("pages of %d (-want +got):\n%s", size, diff)
 		}
 	}
 	filtered := func(operation, result, status string, size int) []string {
-		return spell(s.walk(operation, result, size, []any{"repositoryName", "app", "filter", map[string]string{"tagStatus": status}}), "imageDigest", "imageTag")
+		return summarize(s.walk(operation, result, size, []any{"repositoryName", "app", "filter", map[string]string{"tagStatus": status}}), "imageDigest", "imageTag")
 	}
 	tagged := func(w string) bool { return !strings.HasSuffix(w, " -") }
 	for _, size := range []int{1, 5, 1000} {
@@ -56,25 +56,25 @@ func TestListImagesPages(t *testing.T) {
 		}
 	}
 	details := s.walk("DescribeImages", "imageDetails", 3, []any{"repositoryName", "app"})
-	if got := spell(details, "imageDigest", "imageTags"); got[0] != first+" [t1 t2 t3 t4 t5 t6 t7]" || !strings.HasSuffix(got[1], " -") {
-		t.Errorf("DescribeImages gives %q", got)
+	if got := summarize(details, "imageDigest", "imageTags"); got[0] != first+" [t1 t2 t3 t4 t5 t6 t7]" || !strings.HasSuffix(got[1], " -") {
+		t.Errorf("DescribeImages: got %q", got)
 	}
 	for _, operation := range []string{"ListImages", "DescribeImages"} {
 		for status, n := range map[string]int{"ACTIVE": 1, "ANY": 1, "ARCHIVED": 0, "ACTIVATING": 0} {
 			out := s.must(operation, object("repositoryName", "app", "maxResults", 1, "filter", map[string]string{"imageStatus": status}))
-			if got := len(append(anys(out["imageIds"]), anys(out["imageDetails"])...)); got != n {
+			if got := len(append(anySlice(out["imageIds"]), anySlice(out["imageDetails"])...)); got != n {
 				t.Errorf("%s with imageStatus %s: %d entries, want %d", operation, status, got, n)
 			}
 		}
 	}
 }
 
-func anys(v any) []any {
+func anySlice(v any) []any {
 	all, _ := v.([]any)
 	return all
 }
 
-// A nextToken is good for its own listing, unchanged, and for nothing else.
+// A nextToken is valid only unchanged and only for its listing.
 func TestNextTokenIsBound(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -101,11 +101,11 @@ func TestNextTokenIsBound(t *testing.T) {
 			other = 'B'
 		}
 		if i == len(token)-1 && len(token)%4 != 0 {
-			break // the last character holds bits that are not used
+			break // the last character has unused bits
 		}
 		refused("ListImages", "repositoryName", "app", "nextToken", token[:i]+string(other)+token[i+1:])
 	}
-	// The repository deleted and made again is another one.
+	// A new repository with the name of a deleted one is another repository.
 	s.must("DeleteRepository", `{"repositoryName":"app","force":true}`)
 	s.repository("app")
 	refused("ListImages", "repositoryName", "app", "nextToken", token)
@@ -128,8 +128,8 @@ func TestDescribeImages(t *testing.T) {
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Errorf("DescribeImages (-want +got):\n%s", diff)
 	}
-	// Each image once, however often it is named; an index is as large as its largest image.
-	got := spell(list(s.must("DescribeImages", object("repositoryName", "app",
+	// Each image appears once, even if several ids name it. The size of an index is that of its largest image.
+	got := summarize(list(s.must("DescribeImages", object("repositoryName", "app",
 		"imageIds", ids("", "one", "", "two", digestOf(a), "", digestOf(a), "one", "", "all", digestOf(b), ""))), "imageDetails"), "imageDigest", "imageSizeInBytes")
 	if diff := cmp.Diff([]string{digestOf(a) + " 12", digestOf(idx) + " 12", digestOf(b) + " 12"}, got); diff != "" {
 		t.Errorf("DescribeImages by ids (-want +got):\n%s", diff)
@@ -154,7 +154,7 @@ func TestBatchGetImage(t *testing.T) {
 	none := digestOf("none")
 	out := s.must("BatchGetImage", object("repositoryName", "app", "acceptedMediaTypes", []string{dockerSchema},
 		"imageIds", ids("", "one", digestOf(b), "", "", "gone", none, "", "", "", "sha256:xyz", "", "", "bad/tag", digestOf(b), "one")))
-	got := spell(list(out, "images"), "imageId", "imageManifest", "imageManifestMediaType")
+	got := summarize(list(out, "images"), "imageId", "imageManifest", "imageManifestMediaType")
 	want := []string{
 		"map[imageDigest:" + digestOf(a) + " imageTag:one] " + a + " " + ociManifest,
 		"map[imageDigest:" + digestOf(b) + "] " + b + " " + ociManifest,
@@ -162,7 +162,7 @@ func TestBatchGetImage(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("images (-want +got):\n%s", diff)
 	}
-	failures := spell(list(out, "failures"), "imageId", "failureCode", "failureReason")
+	failures := summarize(list(out, "failures"), "imageId", "failureCode", "failureReason")
 	want = []string{
 		"map[imageTag:gone] ImageNotFound Requested image not found",
 		"map[imageDigest:" + none + "] ImageNotFound Requested image not found",
@@ -183,7 +183,7 @@ func TestBatchDeleteImage(t *testing.T) {
 	remove := func(pairs ...string) (removed, failures []string) {
 		t.Helper()
 		out := s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(pairs...)))
-		return spell(list(out, "imageIds"), "imageDigest", "imageTag"), spell(list(out, "failures"), "failureCode", "failureReason")
+		return summarize(list(out, "imageIds"), "imageDigest", "imageTag"), summarize(list(out, "failures"), "failureCode", "failureReason")
 	}
 	check := func(what string, removed, failures, wantRemoved, wantFailures []string) {
 		t.Helper()
@@ -197,7 +197,7 @@ func TestBatchDeleteImage(t *testing.T) {
 	removed, failures = remove(a, "")
 	check("by digest", removed, failures, []string{a + " three", a + " two"}, []string{})
 	removed, failures = remove(a, "", "", "one", "", "", "bad", "")
-	check("what is not there", removed, failures, []string{}, []string{
+	check("unknown images", removed, failures, []string{}, []string{
 		"ImageNotFound Requested image not found", "ImageNotFound Requested image not found",
 		"MissingDigestAndTag Invalid request parameters: both tag and digest cannot be null",
 		"InvalidImageDigest Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
@@ -206,7 +206,7 @@ func TestBatchDeleteImage(t *testing.T) {
 	removed, failures = remove("", "last")
 	check("the last tag", removed, failures, []string{b + " last"}, []string{})
 	if got := len(list(s.must("DescribeImages", `{"repositoryName":"app"}`), "imageDetails")); got != 0 {
-		t.Errorf("%d images are left, want none: an image goes with its last tag", got)
+		t.Errorf("got %d images, want none: an image is deleted with its last tag", got)
 	}
 
 	child := s.image("app", "child", "child")
@@ -244,7 +244,7 @@ func TestListImageReferrers(t *testing.T) {
 		got := map[string]string{}
 		in := append([]any{"repositoryName", "app", "subjectId", map[string]string{"imageDigest": digestOf(subject)}}, members...)
 		for _, one := range s.walk("ListImageReferrers", "referrers", size, in) {
-			got[one["digest"].(string)] = spell([]map[string]any{one}, "digest", "mediaType", "artifactType", "size", "annotations", "artifactStatus")[0]
+			got[one["digest"].(string)] = summarize([]map[string]any{one}, "digest", "mediaType", "artifactType", "size", "annotations", "artifactStatus")[0]
 		}
 		return got
 	}

@@ -34,7 +34,7 @@ func TestLayerUpload(t *testing.T) {
 	if diff := cmp.Diff(want, first); diff != "" {
 		t.Errorf("UploadLayerPart (-want +got):\n%s", diff)
 	}
-	// The upload goes on after a restart, where it was.
+	// The upload continues after a restart at the same byte.
 	s.Restart(t)
 	last := s.must("UploadLayerPart", part("app", id, fiveMiB, "end"))["lastByteReceived"]
 	if want := float64(fiveMiB + 2); last != want {
@@ -47,15 +47,15 @@ func TestLayerUpload(t *testing.T) {
 		t.Errorf("CompleteLayerUpload (-want +got):\n%s", diff)
 	}
 	s.wantError("UploadLayerPart", part("app", id, fiveMiB+3, "x"), "UploadNotFoundException", id)
-	// A client that got no answer repeats the call: the layer is there, which changes nothing.
+	// A client repeats a call whose answer it did not receive: the layer exists, and nothing changes.
 	s.wantError("CompleteLayerUpload", complete("app", id, d), "LayerAlreadyExistsException", d)
 	s.wantError("CompleteLayerUpload", complete("app", id, digestOf("never sent")), "UploadNotFoundException", id)
 
 	out := s.must("BatchCheckLayerAvailability", object("repositoryName", "app", "layerDigests", []string{d, digestOf("none"), "", "sha256:short"}))
-	if diff := cmp.Diff([]string{d + " AVAILABLE 5.242883e+06", digestOf("none") + " UNAVAILABLE -"}, spell(list(out, "layers"), "layerDigest", "layerAvailability", "layerSize")); diff != "" {
+	if diff := cmp.Diff([]string{d + " AVAILABLE 5.242883e+06", digestOf("none") + " UNAVAILABLE -"}, summarize(list(out, "layers"), "layerDigest", "layerAvailability", "layerSize")); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{" MissingLayerDigest", "sha256:short InvalidLayerDigest"}, spell(list(out, "failures"), "layerDigest", "failureCode")); diff != "" {
+	if diff := cmp.Diff([]string{" MissingLayerDigest", "sha256:short InvalidLayerDigest"}, summarize(list(out, "failures"), "layerDigest", "failureCode")); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 }
@@ -91,7 +91,7 @@ func TestLayerUploadErrors(t *testing.T) {
 	s.wantError("CompleteLayerUpload", complete("app", id, digestOf("abd")), "InvalidLayerException", "")
 	s.wantError("CompleteLayerUpload", complete("app", id), "InvalidParameterException", "layerDigests")
 	s.wantError("CompleteLayerUpload", complete("app", id, "sha256:00"), "InvalidParameterException", "layerDigests")
-	s.must("CompleteLayerUpload", complete("app", id, digestOf("abc"))) // refusals have spoiled nothing
+	s.must("CompleteLayerUpload", complete("app", id, digestOf("abc"))) // refused requests have not changed the upload
 
 	again := s.begin("app")
 	s.must("UploadLayerPart", part("app", again, 0, "abc"))
@@ -108,14 +108,14 @@ func TestLayerUploadErrors(t *testing.T) {
 		"InvalidParameterException", "'layerPartBlob'")
 }
 
-// An upload belongs to its repository and to who began it; anyone else learns nothing of it.
+// An upload is unknown to other callers and in other repositories.
 func TestAttack12UploadOfAnother(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")
 	s.repository("other")
-	thief := s.account("111122223333")
-	if a := s.send(raw{key: thief, target: ecrTarget + "CreateRepository", body: `{"repositoryName":"app"}`}); a.Status != 200 {
+	foreign := s.account("111122223333")
+	if a := s.send(raw{key: foreign, target: ecrTarget + "CreateRepository", body: `{"repositoryName":"app"}`}); a.Status != 200 {
 		t.Fatal(a)
 	}
 	id := s.begin("app")
@@ -123,9 +123,9 @@ func TestAttack12UploadOfAnother(t *testing.T) {
 	s.wantError("UploadLayerPart", part("other", id, 0, "x"), "UploadNotFoundException", text)
 	s.wantError("CompleteLayerUpload", complete("other", id, digestOf("x")), "UploadNotFoundException", text)
 	for operation, body := range map[string]string{"UploadLayerPart": part("app", id, 0, "x"), "CompleteLayerUpload": complete("app", id, digestOf("x"))} {
-		s.send(raw{key: thief, target: ecrTarget + operation, body: body}).want(t, "another account's "+operation, 400, "UploadNotFoundException", text)
+		s.send(raw{key: foreign, target: ecrTarget + operation, body: body}).want(t, "another account's "+operation, 400, "UploadNotFoundException", text)
 	}
 	never := s.call("UploadLayerPart", part("app", "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", 0, "x"))
 	never.want(t, "an upload that never was", 400, "UploadNotFoundException", text)
-	s.must("UploadLayerPart", part("app", id, 0, "mine")) // nobody has written to it
+	s.must("UploadLayerPart", part("app", id, 0, "mine")) // no other request has written to it
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// link gives the direct address of a layer.
+// link returns a signed link to a layer.
 func (s *server) link(repo, digest string) string {
 	s.t.Helper()
 	out := s.must("GetDownloadUrlForLayer", object("repositoryName", repo, "layerDigest", digest))
@@ -20,7 +20,7 @@ func (s *server) link(repo, digest string) string {
 	return out["downloadUrl"].(string)
 }
 
-// get reads an address without any credentials.
+// get sends a GET without credentials.
 func (s *server) get(address string, header ...string) answer {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, address, nil)
@@ -44,7 +44,7 @@ func TestGetDownloadUrlForLayer(t *testing.T) {
 	s.push("app", manifest(config, nil), "latest")
 	address := s.link("app", d)
 	if !strings.HasPrefix(address, s.url+"/") {
-		t.Errorf("the address is %s, want one below %s", address, s.url)
+		t.Errorf("the link is %s, want a URL that begins with %s", address, s.url)
 	}
 	if a := s.get(address); a.Status != 200 || a.Body != config {
 		t.Errorf("GET %s: got %s, want 200 %s", address, a, config)
@@ -54,8 +54,8 @@ func TestGetDownloadUrlForLayer(t *testing.T) {
 	}
 }
 
-// A direct address is good for one layer of one repository, for a quarter of an hour, and as long as the key that asked
-// for it.
+// A signed link is valid for one layer of one repository, for 15 minutes, and while the access key that requested it is
+// active.
 func TestAttack32DirectAddress(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -91,28 +91,28 @@ func TestAttack32DirectAddress(t *testing.T) {
 	}
 	refused("a dotted path", strings.Replace(address, "/app/", "/x/../app/", 1))
 	if a := s.get(address); a.Status != 200 {
-		t.Fatalf("the address as it was made: got %s, want 200", a)
+		t.Fatalf("the unchanged link: got %s, want 200", a)
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a := s.do(r); a.Status != 405 {
-		t.Errorf("PUT to the address: got %s, want 405", a)
+		t.Errorf("PUT to the link: got %s, want 405", a)
 	}
 
-	s.skip(14 * time.Minute)
+	s.advance(14 * time.Minute)
 	if a := s.get(address); a.Status != 200 {
 		t.Errorf("after 14 minutes: got %s, want 200", a)
 	}
-	s.skip(2 * time.Minute)
+	s.advance(2 * time.Minute)
 	refused("after 16 minutes", address)
-	s.skip(-16 * time.Minute)
+	s.advance(-16 * time.Minute)
 
 	s.must("DeleteRepository", `{"repositoryName":"app","force":true}`)
 	refused("after the repository was deleted", address)
 	s.repository("app")
-	refused("after the repository was made again", address)
+	refused("after a repository with the same name was created", address)
 
 	address = s.link("other", d)
 	status := func(to ecrintypes.AccessKeyStatus) {

@@ -12,14 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// The policies that guides of platforms tell people to paste, with what they come to. Docker and the aws CLI see the
-// same in test/clients.
+// Policies from the guides of platforms, with their effect. The tests in test/clients check the same with docker and
+// the aws CLI.
 const (
 	guidePull = `{"Version":"2012-10-17","Statement":[{"Sid":"AllowReleasePull","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111111111111:root"},"Action":[
 "ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetAuthorizationToken","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:ListImages"]}]}`
 	guideRead = `"ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:DescribeRepositories","ecr:ListImages","ecr:DescribeImages","ecr:BatchGetImage"`
 	guideAll  = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:GetAuthorizationToken",` + guideRead + `],"Resource":"*"}]}`
-	// The two objects of one guide run together, with a comma too many.
+	// The two objects of one guide, joined, with a superfluous comma.
 	guideListed = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[` + guideRead + `],
 "Resource":["arn:aws:ecr:us-east-1:000000000000:repository/repo1"]},
 ]}
@@ -30,7 +30,7 @@ const (
 	guideTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/builder"},"Action":"sts:AssumeRole","Condition":{}}]}`
 )
 
-// platformIAM is the client of IAM for the root key of an account.
+// platformIAM returns a client of IAM with the access key of a root user.
 func (s *server) platformIAM(key aws.Credentials) *iam.Client {
 	return iam.New(iam.Options{
 		Region: region, BaseEndpoint: &s.url, HTTPClient: s.httpClient(), RetryMaxAttempts: 1,
@@ -38,7 +38,7 @@ func (s *server) platformIAM(key aws.Credentials) *iam.Client {
 	})
 }
 
-// platformUser makes a user with an access key.
+// platformUser creates a user and returns an access key of the user.
 func (s *server) platformUser(api *iam.Client, name string) aws.Credentials {
 	s.t.Helper()
 	if _, err := api.CreateUser(s.t.Context(), &iam.CreateUserInput{UserName: &name}); err != nil {
@@ -51,18 +51,18 @@ func (s *server) platformUser(api *iam.Client, name string) aws.Credentials {
 	return aws.Credentials{AccessKeyID: *out.AccessKey.AccessKeyId, SecretAccessKey: *out.AccessKey.SecretAccessKey}
 }
 
-// paste gives a user one inline policy, in place of the one before.
-func (s *server) paste(api *iam.Client, user, text string) error {
+// setUserPolicy replaces the inline policy of a user.
+func (s *server) setUserPolicy(api *iam.Client, user, text string) error {
 	_, err := api.PutUserPolicy(s.t.Context(), &iam.PutUserPolicyInput{UserName: &user, PolicyName: aws.String("pasted"), PolicyDocument: &text})
 	return err
 }
 
-func (s *server) pasteOn(repository, text string) error {
+func (s *server) setRepositoryPolicy(repository, text string) error {
 	_, err := s.ecr().SetRepositoryPolicy(s.t.Context(), &ecr.SetRepositoryPolicyInput{RepositoryName: &repository, PolicyText: &text})
 	return err
 }
 
-// wantProblem checks that an error has a text, or that there is none for "".
+// wantProblem checks that an error contains a text; "" requires that there is no error.
 func wantProblem(t *testing.T, what string, err error, text string) {
 	t.Helper()
 	if (err == nil) != (text == "") || err != nil && !strings.Contains(err.Error(), text) {
@@ -70,7 +70,8 @@ func wantProblem(t *testing.T, what string, err error, text string) {
 	}
 }
 
-// Across accounts: without a policy, the owner's only, both; the token is a matter of the user's own account.
+// Access to another account needs policies of both accounts: the test tries none, only that of the owner, and both. The
+// permission for a token is that of the user's account only.
 func TestPlatformPullsAcrossAccounts(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -87,15 +88,16 @@ func TestPlatformPullsAcrossAccounts(t *testing.T) {
 		wantProblem(t, what+": DescribeImages", err, describe)
 	}
 	noToken := who + "GetAuthorizationToken on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action"
-	wantProblem(t, "the owner's policy", s.pasteOn("vendorapp", guidePull), "")
+	wantProblem(t, "the owner's policy", s.setRepositoryPolicy("vendorapp", guidePull), "")
 	check("the owner's policy", noToken, who+"DescribeImages"+on+"identity-based policy allows the ecr:DescribeImages action")
-	wantProblem(t, "the user's policy", s.paste(api, "cluster", guideAll), "")
+	wantProblem(t, "the user's policy", s.setUserPolicy(api, "cluster", guideAll), "")
 	check("both policies", "", "")
 	s.must("DeleteRepositoryPolicy", `{"repositoryName":"vendorapp"}`)
 	check("the user's policy", "", who+"DescribeImages"+on+"resource-based policy allows the ecr:DescribeImages action")
 }
 
-// The malformed paste is refused with its place; the corrected one holds for the repository that it lists.
+// The malformed policy is refused with the position of the error; the corrected policy applies to the repository that
+// it names.
 func TestPlatformMalformedPaste(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -104,12 +106,12 @@ func TestPlatformMalformedPaste(t *testing.T) {
 	for _, repository := range []string{"repo1", "repo2"} {
 		s.must("CreateRepository", `{"repositoryName":"`+repository+`"}`)
 	}
-	wantProblem(t, "as pasted", s.paste(api, "link", guideListed), "MalformedPolicyDocument: Syntax error in policy at line 3, column 1: invalid character ']'")
+	wantProblem(t, "as pasted", s.setUserPolicy(api, "link", guideListed), "MalformedPolicyDocument: Syntax error in policy at line 3, column 1: invalid character ']'")
 	cured := strings.Replace(guideListed, "]},\n]}", "]}\n]}", 1)
-	wantProblem(t, "without the comma", s.paste(api, "link", cured), "MalformedPolicyDocument: Syntax error in policy at line 4, column 1: invalid character '{'")
-	wantProblem(t, "as a repository's", s.pasteOn("repo1", guideListed), "'Invalid repository policy provided' (line 3, column 1: invalid character ']'")
+	wantProblem(t, "without the comma", s.setUserPolicy(api, "link", cured), "MalformedPolicyDocument: Syntax error in policy at line 4, column 1: invalid character '{'")
+	wantProblem(t, "as a repository's", s.setRepositoryPolicy("repo1", guideListed), "'Invalid repository policy provided' (line 3, column 1: invalid character ']'")
 	first, _, _ := strings.Cut(cured, "\n{")
-	wantProblem(t, "the first object", s.paste(api, "link", first), "")
+	wantProblem(t, "the first object", s.setUserPolicy(api, "link", first), "")
 
 	list := func(repository string) error {
 		_, err := link.ListImages(t.Context(), &ecr.ListImagesInput{RepositoryName: &repository})
@@ -121,13 +123,14 @@ func TestPlatformMalformedPaste(t *testing.T) {
 	wantProblem(t, "repo2", list("repo2"), "ecr:ListImages on resource: arn:aws:ecr:us-east-1:000000000000:repository/repo2")
 }
 
-// The policy of 2008 gives a user and a role the right to push; the role's trust policy is the guide's too.
+// A policy with the version 2008-10-17 permits a user and a role to push. The trust policy of the role is also from the
+// guide.
 func TestPlatformPolicyOf2008(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	api := s.platformIAM(s.key)
 	s.must("CreateRepository", `{"repositoryName":"app"}`)
-	wantProblem(t, "before its principals", s.pasteOn("app", guidePush), "'Principal not found'")
+	wantProblem(t, "before its principals", s.setRepositoryPolicy("app", guidePush), "'Principal not found'")
 	user := s.platformUser(api, "builder")
 	role := &iam.CreateRoleInput{RoleName: aws.String("builder"), AssumeRolePolicyDocument: aws.String(guideTrust)}
 	if _, err := api.CreateRole(t.Context(), role); err != nil {
@@ -147,11 +150,11 @@ func TestPlatformPolicyOf2008(t *testing.T) {
 		_, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("app")})
 		wantProblem(t, who+" before the policy", err, "ecr:InitiateLayerUpload")
 	}
-	wantProblem(t, "the policy", s.pasteOn("app", guidePush), "")
+	wantProblem(t, "the policy", s.setRepositoryPolicy("app", guidePush), "")
 	for who, client := range builders {
 		_, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("app")})
 		wantProblem(t, who, err, "")
-		// What the policy does not list stays denied.
+		// Actions that the policy does not contain are denied.
 		_, err = client.PutImageTagMutability(t.Context(), &ecr.PutImageTagMutabilityInput{RepositoryName: aws.String("app"), ImageTagMutability: types.ImageTagMutabilityImmutable})
 		wantProblem(t, who+" beyond the policy", err, "ecr:PutImageTagMutability")
 	}

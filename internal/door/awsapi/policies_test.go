@@ -8,13 +8,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// policyFor is a repository's policy that lets a principal pull.
+// policyFor returns a repository policy that permits a principal to pull.
 func policyFor(principal string) string {
 	return `{"Version":"2012-10-17","Statement":[{"Sid":"Pull","Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
 }
 
-// Contract 5.5: principals that do not exist are refused; those that do are bound, and shown by their unique id once
-// they are gone.
+// Contract 5.5: principals that do not exist are refused. Others are bound, and shown by their unique id after they
+// were deleted.
 func TestContract55Principals(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -34,7 +34,7 @@ func TestContract55Principals(t *testing.T) {
 	}
 	set := s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", policyFor(alice)))["policyText"].(string)
 	if got := text(); got != set || !strings.Contains(got, `"`+alice+`"`) {
-		t.Errorf("the policy reads %s, was set as %s", got, set)
+		t.Errorf("GetRepositoryPolicy: got %s, want the answer of SetRepositoryPolicy, %s", got, set)
 	}
 	if _, err := s.Meta().UpdateEntity(t.Context(), s.resolved(meta.User, "alice"), func(e *meta.Entity) error {
 		e.Name, e.Path = "alicia", "/team/"
@@ -43,21 +43,21 @@ func TestContract55Principals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := text(), "arn:aws:iam::000000000000:user/team/alicia"; !strings.Contains(got, want) {
-		t.Errorf("after the user got another name the policy reads %s, want %s in it", got, want)
+		t.Errorf("after the user was renamed: got the policy %s, want %s in it", got, want)
 	}
 	if err := s.Meta().DeleteEntity(t.Context(), s.resolved(meta.User, "alicia")); err != nil {
 		t.Fatal(err)
 	}
 	s.entity("AIDAALICEALICEALICE01", meta.User, "alice", "", "")
 	if got := text(); !strings.Contains(got, `"AIDAALICEALICEALICE00"`) || strings.Contains(got, "arn:aws:iam") {
-		t.Errorf("after the user was deleted the policy reads %s, want its unique id", got)
+		t.Errorf("after the user was deleted: got the policy %s, want its unique id", got)
 	}
 	if got := s.must("DeleteRepositoryPolicy", object("repositoryName", "app"))["policyText"].(string); !strings.Contains(got, `"AIDAALICEALICEALICE00"`) {
-		t.Errorf("the policy that was deleted reads %s", got)
+		t.Errorf("DeleteRepositoryPolicy: got the policy %s", got)
 	}
 }
 
-// Contract 5.5: a policy that would keep its author from setting the next one needs force.
+// Contract 5.5: a policy that would not permit its author to set the policy again needs force.
 func TestContract55LockOut(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -73,7 +73,7 @@ func TestContract55LockOut(t *testing.T) {
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", policyFor(home)))
 }
 
-// The operator takes away a policy that keeps everybody out, the root user included.
+// The operator can delete a policy that denies everything to all principals, including the root user.
 func TestRemoveLockedPolicy(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -84,15 +84,15 @@ func TestRemoveLockedPolicy(t *testing.T) {
 	var out ecrintypes.RemoveRepositoryPolicyResponse
 	s.operator("RemoveRepositoryPolicy", &ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}, &out)
 	if !strings.Contains(out.PolicyText, "Deny") {
-		t.Errorf("the policy that is gone was %q", out.PolicyText)
+		t.Errorf("RemoveRepositoryPolicy: got the policy %q", out.PolicyText)
 	}
 	s.wantError("GetRepositoryPolicy", object("repositoryName", "app"), "RepositoryPolicyNotFoundException", "")
 	if got := s.operatorError("RemoveRepositoryPolicy", &ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}); !strings.HasPrefix(got, "RepositoryPolicyNotFoundException") {
-		t.Errorf("a second time: %q", got)
+		t.Errorf("a second time: got %q, want RepositoryPolicyNotFoundException", got)
 	}
 }
 
-// A policy that cannot be read is refused with its place.
+// An invalid policy is refused with the position of the error.
 func TestPolicyPlace(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -108,7 +108,7 @@ func TestPolicyPlace(t *testing.T) {
 	}
 }
 
-// Contract 5.6: the registry's policy and its two scopes.
+// Contract 5.6: the registry policy and its two scopes.
 func TestContract56RegistryPolicy(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -123,7 +123,7 @@ func TestContract56RegistryPolicy(t *testing.T) {
 	s.wantError("PutRegistryPolicy", object("policyText", policyFor(home)), "InvalidParameterException", "'Invalid registry policy provided'")
 	put := s.must("PutRegistryPolicy", of("111122223333", `"ecr:BatchGetImage","ecr:CreateRepository"`))
 	if got := s.must("GetRegistryPolicy", "{}"); got["policyText"] != put["policyText"] || got["registryId"] != home {
-		t.Errorf("the policy is %v, was set as %v", got, put)
+		t.Errorf("GetRegistryPolicy: got %v, want the answer of PutRegistryPolicy, %v", got, put)
 	}
 	s.must("PutAccountSetting", object("name", "REGISTRY_POLICY_SCOPE", "value", "V1"))
 	s.wantError("PutRegistryPolicy", of("111122223333", `"ecr:BatchGetImage"`), "InvalidParameterException", "'Invalid registry policy provided'")

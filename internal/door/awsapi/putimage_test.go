@@ -38,16 +38,16 @@ func TestPutImage(t *testing.T) {
 		return list(s.must("DescribeImages", object("repositoryName", "app", "imageIds", ids(digestOf(m), ""))), "imageDetails")[0]["imagePushedAt"]
 	}
 	before := pushed()
-	s.skip(time.Minute)
+	s.advance(time.Minute)
 	s.must("PutImage", put("imageTag", "two"))
 	if got := pushed(); got != before {
 		t.Errorf("imagePushedAt after one more tag is %v, want %v as before", got, before)
 	}
 
-	// A tag on another image moves, and the old image may lose its last one.
+	// A tag of another image moves; the old image may lose its last tag.
 	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids("", "two")))
 	next := s.image("app", "next", "one")
-	details := spell(list(s.must("DescribeImages", `{"repositoryName":"app"}`), "imageDetails"), "imageDigest", "imageTags")
+	details := summarize(list(s.must("DescribeImages", `{"repositoryName":"app"}`), "imageDetails"), "imageDigest", "imageTags")
 	if diff := cmp.Diff([]string{digestOf(m) + " -", digestOf(next) + " [one]"}, details); diff != "" {
 		t.Errorf("after the tag moved (-want +got):\n%s", diff)
 	}
@@ -63,11 +63,11 @@ func TestPutImage(t *testing.T) {
 		}
 	}
 	if got := s.must("ListImages", `{"repositoryName":"app"}`)["imageIds"].([]any); len(got) != 2 {
-		t.Errorf("after refused pushes there are %d entries, want 2", len(got))
+		t.Errorf("after refused pushes: got %d entries, want 2", len(got))
 	}
 }
 
-// A manifest without mediaType needs the request's, and is stored byte for byte.
+// A manifest without mediaType needs that of the request, and is stored unchanged.
 func TestPutImageMediaType(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -77,12 +77,12 @@ func TestPutImageMediaType(t *testing.T) {
 	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", plain), "InvalidParameterException", "")
 	s.must("PutImage", object("repositoryName", "app", "imageManifest", plain, "imageManifestMediaType", ociManifest, "imageTag", "a"))
 	got := list(s.must("BatchGetImage", object("repositoryName", "app", "imageIds", ids(digestOf(plain), ""))), "images")
-	if diff := cmp.Diff([]string{plain + " " + ociManifest}, spell(got, "imageManifest", "imageManifestMediaType")); diff != "" {
+	if diff := cmp.Diff([]string{plain + " " + ociManifest}, summarize(got, "imageManifest", "imageManifestMediaType")); diff != "" {
 		t.Errorf("the stored manifest (-want +got):\n%s", diff)
 	}
 }
 
-// pushTag moves a tag by the docker door and gives the status.
+// pushTag moves a tag by the OCI distribution API.
 func (s *server) pushTag(repo, m, tag string) answer {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, s.url+"/v2/"+repo+"/manifests/"+tag, strings.NewReader(m))
@@ -123,7 +123,7 @@ func TestTagMutability(t *testing.T) {
 		s.repository(repo)
 		old, next := s.image(repo, "old", append(c.moves, c.stays...)...), s.image(repo, "next")
 		out := s.must("PutImageTagMutability", object(in...))
-		if got := spell([]map[string]any{out}, "imageTagMutability")[0]; got != c.mode || len(anys(out["imageTagMutabilityExclusionFilters"])) != len(c.filters) {
+		if got := summarize([]map[string]any{out}, "imageTagMutability")[0]; got != c.mode || len(anySlice(out["imageTagMutabilityExclusionFilters"])) != len(c.filters) {
 			t.Errorf("PutImageTagMutability %s: got %v", c.mode, out)
 		}
 		names := func(tag string) string {
@@ -135,13 +135,13 @@ func TestTagMutability(t *testing.T) {
 			if a := s.pushTag(repo, next, tag); a.Status != 400 || !strings.Contains(a.Body, text) {
 				t.Errorf("%s: docker push to %s: got %s, want 400 with %q", c.mode, tag, a, text)
 			}
-			// The same image again is ECR's own error here, and no error for docker.
+			// A push of the same image is an error in the ECR API and succeeds with docker.
 			s.wantError("PutImage", object("repositoryName", repo, "imageManifest", old, "imageTag", tag), "ImageAlreadyExistsException", tag)
 			if a := s.pushTag(repo, old, tag); a.Status != 201 {
 				t.Errorf("%s: docker push of the same image to %s: got %s, want 201", c.mode, tag, a)
 			}
 			if got := names(tag); got != digestOf(old) {
-				t.Errorf("%s: tag %s is on %s, want it to stay on %s", c.mode, tag, got, digestOf(old))
+				t.Errorf("%s: tag %s names %s, want %s as before", c.mode, tag, got, digestOf(old))
 			}
 		}
 		for i, tag := range c.moves {
@@ -151,10 +151,10 @@ func TestTagMutability(t *testing.T) {
 				t.Errorf("%s: docker push to %s: got %s, want 201", c.mode, tag, a)
 			}
 			if got := names(tag); got != digestOf(next) {
-				t.Errorf("%s: tag %s is on %s, want it moved to %s", c.mode, tag, got, digestOf(next))
+				t.Errorf("%s: tag %s names %s, want %s", c.mode, tag, got, digestOf(next))
 			}
 		}
-		// New tags are always free, and an immutable one that was deleted is free again.
+		// New tags can always be set, also a tag with the name of a deleted immutable tag.
 		s.must("PutImage", object("repositoryName", repo, "imageManifest", next, "imageTag", "new"))
 		for _, tag := range c.stays {
 			s.must("BatchDeleteImage", object("repositoryName", repo, "imageIds", ids("", tag)))
@@ -168,7 +168,7 @@ func TestAuthorizationTokenForm(t *testing.T) {
 	s := serve(t, nil)
 	data := list(s.must("GetAuthorizationToken", `{"registryIds":["111122223333","000000000000"]}`), "authorizationData")
 	want := []string{"https://111122223333.dkr.ecr.us-east-1.amazonaws.com", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"}
-	if diff := cmp.Diff(want, spell(data, "proxyEndpoint")); diff != "" {
+	if diff := cmp.Diff(want, summarize(data, "proxyEndpoint")); diff != "" {
 		t.Errorf("proxyEndpoint in the order of registryIds (-want +got):\n%s", diff)
 	}
 	text, err := base64.StdEncoding.DecodeString(data[0]["authorizationToken"].(string))

@@ -44,15 +44,15 @@ func TestRepositories(t *testing.T) {
 	}
 	s.wantError("DeleteRepository", name, "RepositoryNotFoundException", "'team/app' does not exist")
 
-	// The name is free at once, and what was in the old one is not in the new one.
+	// The name can be used again immediately, and the new repository does not contain the images and layers of the old.
 	s.must("CreateRepository", name)
 	if got := s.must("ListImages", name)["imageIds"]; len(got.([]any)) != 0 {
-		t.Errorf("images of a repository made again: got %v, want none", got)
+		t.Errorf("images of a new repository with the same name: got %v, want none", got)
 	}
 	s.wantError("PutImage", object("repositoryName", "team/app", "imageManifest", m), "LayersNotFoundException", "do not exist")
 }
 
-// Every operation on a repository answers alike when it is not there.
+// Every operation on an unknown repository returns the same error.
 func TestRepositoryNotFound(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -81,7 +81,7 @@ func TestRepositoryNotFound(t *testing.T) {
 	}
 }
 
-// A name, id or number outside its rule is named with its member and the rule.
+// The error for an invalid value names the member and the rule.
 func TestInvalidParameters(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -127,7 +127,7 @@ func TestInvalidParameters(t *testing.T) {
 	}
 }
 
-// Pages give every repository once, in order, whatever their size.
+// Pages of every size return each repository once and in order.
 func TestDescribeRepositoriesPages(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -139,13 +139,14 @@ func TestDescribeRepositoriesPages(t *testing.T) {
 	}
 	for _, size := range []int{1, 2, 4, 5, 1000} {
 		got := s.walk("DescribeRepositories", "repositories", size, nil)
-		if diff := cmp.Diff(want, spell(got, "repositoryName")); diff != "" {
+		if diff := cmp.Diff(want, summarize(got, "repositoryName")); diff != "" {
 			t.Errorf("pages of %d (-want +got):\n%s", size, diff)
 		}
 	}
 }
 
-// walk reads a listing to its end by pages of a size. members are further members of the input.
+// walk reads all pages of a listing, each with up to size entries. members are names and values of further members of
+// the input.
 func (s *server) walk(operation, result string, size int, members []any) []map[string]any {
 	s.t.Helper()
 	var all []map[string]any
@@ -171,7 +172,7 @@ func TestResourceTags(t *testing.T) {
 	s.must("CreateRepository", `{"repositoryName":"app","tags":[{"Key":"b","Value":"1"},{"Key":"a","Value":""}]}`)
 	arn := "arn:aws:ecr:us-east-1:000000000000:repository/app"
 	tags := func() []string {
-		return spell(list(s.must("ListTagsForResource", object("resourceArn", arn)), "tags"), "Key", "Value")
+		return summarize(list(s.must("ListTagsForResource", object("resourceArn", arn)), "tags"), "Key", "Value")
 	}
 	if diff := cmp.Diff([]string{"a ", "b 1"}, tags()); diff != "" {
 		t.Errorf("tags of CreateRepository (-want +got):\n%s", diff)
@@ -202,7 +203,7 @@ func TestResourceTags(t *testing.T) {
 	}
 	s.wantError("TagResource", tag(many...), "TooManyTagsException", "at most 50")
 	if got := len(tags()); got != 2 {
-		t.Errorf("after a refused TagResource there are %d tags, want the 2 from before", got)
+		t.Errorf("after a refused TagResource: got %d tags, want 2 as before", got)
 	}
 	s.must("TagResource", tag(many[:96]...)) // 50 in all
 	s.wantError("CreateRepository", object("repositoryName", "app2", "tags", tagList(51)), "TooManyTagsException", "at most 50")
@@ -227,7 +228,7 @@ func TestRepositoryPolicy(t *testing.T) {
 	s.wantError("GetRepositoryPolicy", `{"repositoryName":"app"}`, "RepositoryPolicyNotFoundException", none)
 	s.wantError("DeleteRepositoryPolicy", `{"repositoryName":"app"}`, "RepositoryPolicyNotFoundException", none)
 
-	// The text comes back written anew: elements in their order, blanks around colons, arrays on one line.
+	// The policy is returned in normal form: elements in their order, spaces around colons, arrays on one line.
 	want := map[string]any{"registryId": home, "repositoryName": "app", "policyText": `{
   "Version" : "2012-10-17",
   "Statement" : [ {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
-// TestSDK goes the whole way of an image with the client of aws-sdk-go-v2: what it cannot read is a fault here.
+// The client of aws-sdk-go-v2 can do and decode all operations in the life of an image.
 func TestSDK(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -65,7 +65,7 @@ func TestSDK(t *testing.T) {
 		tags += len(page.ImageIds)
 	}
 	if tags != 3 {
-		t.Errorf("the paginator gave %d tags, want 3", tags)
+		t.Errorf("the paginator returned %d tags, want 3", tags)
 	}
 	link, err := c.GetDownloadUrlForLayer(ctx, &ecr.GetDownloadUrlForLayerInput{RepositoryName: repo, LayerDigest: done.LayerDigest})
 	if err != nil {

@@ -27,7 +27,7 @@ func TestAccountSettings(t *testing.T) {
 	get := func(name string) any { return s.must("GetAccountSetting", object("name", name))["value"] }
 	for name, want := range map[string]string{"BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE", "REGISTRY_POLICY_SCOPE": "V2", "BLOB_MOUNTING": "ENABLED"} {
 		if got := get(name); got != want {
-			t.Errorf("%s is %v at first, want %s", name, got, want)
+			t.Errorf("%s: got the default %v, want %s", name, got, want)
 		}
 	}
 	for _, value := range []string{"DISABLED", "ENABLED", "DISABLED"} {
@@ -39,7 +39,7 @@ func TestAccountSettings(t *testing.T) {
 			t.Errorf("BLOB_MOUNTING is %v, want %s", got, value)
 		}
 	}
-	// A setting is that of one account in one region.
+	// A setting applies to one account in one region.
 	other := s.send(raw{key: s.key, region: "eu-west-1", target: ecrTarget + "GetAccountSetting", body: `{"name":"BLOB_MOUNTING"}`})
 	if want := `{"name":"BLOB_MOUNTING","value":"ENABLED"}`; other.Body != want {
 		t.Errorf("in another region: got %s, want %s", other, want)

@@ -18,7 +18,7 @@ import (
 
 const whoAmI = "Action=GetCallerIdentity&Version=2011-06-15"
 
-// query is a request of the query protocol.
+// query returns the request as one of the query protocol.
 func query(q raw) raw {
 	q.service = or(q.service, "sts")
 	before := q.before
@@ -48,7 +48,8 @@ func TestGetCallerIdentity(t *testing.T) {
 	}
 }
 
-// A presigned GET of GetCallerIdentity, by which clusters and vaults log in, is good for its time and for this alone.
+// A presigned GET of GetCallerIdentity, with which clusters and secret managers authenticate clients, is valid only for
+// its time and this operation.
 func TestAttack30PresignedIdentity(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -90,7 +91,7 @@ func TestAttack30PresignedIdentity(t *testing.T) {
 			t.Errorf("with %s changed to %s: got %s, want a refusal", key, other, a)
 		}
 	}
-	s.skip(sigv4.MaxSkew + time.Minute)
+	s.advance(sigv4.MaxSkew + time.Minute)
 	a := get(signed.URL, signed.SignedHeader)
 	a.wantXML(t, "after its time", 403, "SignatureDoesNotMatch", "Signature expired")
 }
@@ -103,7 +104,7 @@ func (a answer) wantXML(t *testing.T, what string, status int, code, text string
 		ID      string `xml:"RequestId"`
 	}
 	if err := xml.Unmarshal([]byte(a.Body), &e); err != nil {
-		t.Errorf("%s: got %s, which is no error in XML: %v", what, a, err)
+		t.Errorf("%s: got %s, want an error in XML: %v", what, a, err)
 		return
 	}
 	if a.Status != status || e.Error.Code != code || !strings.Contains(e.Error.Message, text) || e.Error.Type != "Sender" || e.ID != a.Header.Get("X-Amzn-RequestId") {
@@ -133,7 +134,7 @@ func TestQueryErrors(t *testing.T) {
 		{"an hour ago", raw{key: s.key, body: whoAmI, at: time.Now().Add(-time.Hour)}, 403, "SignatureDoesNotMatch"},
 		{"half a signature", raw{key: s.key, body: whoAmI, after: func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x") }}, 400, "IncompleteSignature"},
 		{"no action", raw{key: s.key}, 400, "InvalidAction"},
-		{"an unknown action", raw{key: s.key, body: "Action=MakeCoffee&Version=2011-06-15"}, 400, "InvalidAction"},
+		{"an unknown action", raw{key: s.key, body: "Action=NoOperation&Version=2011-06-15"}, 400, "InvalidAction"},
 		{"another version", raw{key: s.key, body: "Action=GetCallerIdentity&Version=2099-01-01"}, 400, "InvalidAction"},
 		{"an action of ECR", raw{key: s.key, body: "Action=CreateRepository&Version=2015-09-21"}, 400, "InvalidAction"},
 		{"a member that is missing", raw{key: s.key, body: "Action=AssumeRole&Version=2011-06-15"}, 400, "ValidationError"},
@@ -146,7 +147,7 @@ func TestQueryErrors(t *testing.T) {
 	}
 }
 
-// A key that is disabled or deleted signs nothing from then on.
+// Requests that are signed with an inactive or deleted key are refused.
 func TestKeyLife(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)

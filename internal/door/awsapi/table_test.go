@@ -31,11 +31,11 @@ func TestEveryFaultHasAName(t *testing.T) {
 		}
 	}
 	for _, c := range awsapi.Redundant() {
-		t.Errorf("fault.%s stands in a table with the form of its class: leave it out", c)
+		t.Errorf("fault.%s has a row in a table although its form is that of its class", c)
 	}
 }
 
-// Whatever fails, an operation answers an error that it declares or a common one.
+// For every code, an operation returns an error that it declares or a common error.
 func TestEveryFaultIsDeclared(t *testing.T) {
 	for _, s := range awsapi.ECROperations() {
 		for _, c := range fault.Codes() {
@@ -58,12 +58,13 @@ func TestEveryOperationHasAnAction(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write docs/ecr-operations.md anew")
+var update = flag.Bool("update", false, "rewrite docs/ecr-operations.md")
 
 const operationsPage = "../../../docs/ecr-operations.md"
 
-// TestOperationsPage keeps docs/ecr-operations.md as the dispatch table has it: go test ./internal/door/awsapi -run
-// Page -update.
+// docs/ecr-operations.md agrees with the operation tables. To rewrite it:
+//
+//	go test ./internal/door/awsapi -run Page -update
 func TestOperationsPage(t *testing.T) {
 	want := operationsText()
 	if *update {
@@ -76,7 +77,7 @@ func TestOperationsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("docs/ecr-operations.md is not what the dispatch table says; write it anew with\n  go test ./internal/door/awsapi -run Page -update")
+		t.Errorf("docs/ecr-operations.md differs from the operation tables; rewrite it with\n  go test ./internal/door/awsapi -run Page -update")
 	}
 }
 
@@ -95,10 +96,10 @@ func operationsText() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `# Operations of the ECR API
 
-Written by a test from the dispatch table in internal/door/awsapi/operations.go; do not edit.
+Written by a test from the operation tables in internal/door/awsapi/operations.go; do not edit.
 
-ecrin has %d of the %d operations of the ECR API (2015-09-21), %d operations of IAM and %d of STS. The action is what a policy
-must allow. Where answers differ from those of ECR, docs/ecr-divergences.md tells.
+ecrin has %d of the %d operations of the ECR API (2015-09-21), %d operations of IAM and %d of STS. The column "IAM action" holds
+the action that a policy must allow. docs/ecr-divergences.md lists the differences between the answers of ecrin and ECR.
 
 | operation | in ecrin | IAM action |
 | --- | --- | --- |

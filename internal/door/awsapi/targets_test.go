@@ -2,8 +2,9 @@ package awsapi_test
 
 import "testing"
 
-// A new entity is decided about by the path that it gets, and not by that of a namesake: the namesake could be deleted
-// between the decision and the action, which would then make an entity that nothing allowed.
+// The creation of an entity is decided by the path of the new entity, not by that of an existing entity with the same
+// name: the existing entity could be deleted between the decision and the action, and the action would then create an
+// entity that no policy allows.
 func TestNewEntityIsDecidedByItsOwnPath(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -19,12 +20,12 @@ func TestNewEntityIsDecidedByItsOwnPath(t *testing.T) {
 		{"CreateInstanceProfile", "instance-profile", []string{"InstanceProfileName", "taken"}},
 	} {
 		in := func(path string) []string { return append([]string{"Path", path}, c.pairs...) }
-		s.gets(s.key, "iam", c.operation, in("/dev/")...)
+		s.mustQuery(s.key, "iam", c.operation, in("/dev/")...)
 		key := s.user("for-"+c.resource, rule("Allow", "Action", "arn:aws:iam::"+home+":"+c.resource+"/dev/*", "iam:"+c.operation))
-		if got, want := s.asks(key, "iam", c.operation, in("/dev/")...).failure(), "EntityAlreadyExists"; got != want {
+		if got, want := s.callQuery(key, "iam", c.operation, in("/dev/")...).failure(), "EntityAlreadyExists"; got != want {
 			t.Errorf("%s of a taken name at the path that is allowed: got %q, want %q", c.operation, got, want)
 		}
-		if got := s.asks(key, "iam", c.operation, in("/prod/")...); !got.denied() {
+		if got := s.callQuery(key, "iam", c.operation, in("/prod/")...); !got.denied() {
 			t.Errorf("%s of a taken name at a path that is not allowed: got %s, want AccessDenied", c.operation, got)
 		}
 	}
