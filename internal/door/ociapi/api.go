@@ -1,8 +1,8 @@
-// Package ociapi is the OCI distribution API, version 1.1, under /v2/, and the direct addresses of layers under /layers/: the
-// door for docker and other clients of registries.
+// Package ociapi serves the OCI distribution API, version 1.1, under /v2/, and signed links to layers under /layers/.
+// Its clients are docker and other registry clients.
 //
-// Every request goes one way: its path and host are parsed, the caller is found out, one row of the operation table names
-// the right and the function, the target is resolved once, the guard decides, and the function acts on what was decided.
+// The steps of every request are: parse path and host, authenticate the caller, find the row of the operation table,
+// resolve the target once, decide, and call the function of the row with the resolved target.
 package ociapi
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// API answers requests under /v2/ and /layers/. Safe for concurrent use.
+// API serves requests under /v2/ and /layers/. It is safe for concurrent use.
 type API struct {
 	registry *registry.Service
 	identity *identity.Service
@@ -31,19 +31,20 @@ type API struct {
 	quirks   registry.Quirks
 	uploads  limiter
 
-	anonymous bool // clients without credentials are let in, as far as policies allow
+	anonymous bool // requests without credentials are admitted where policies allow them
 	encode    func(policy.Request, policy.Why) string
 }
 
 // Trail writes the audit trail.
 type Trail interface {
-	// Begin gives the context of a request that may change something: the change carries the request's line.
+	// Begin returns the context for a request. The transaction of the first change made with it also inserts the line
+	// of the request.
 	Begin(ctx context.Context, ev *guard.Event) context.Context
-	// End writes the line of a request that is over, unless a change has carried it.
+	// End writes the line of a request that has ended, unless the transaction of a change has inserted it.
 	End(ctx context.Context, ev *guard.Event)
 }
 
-// Options are what New needs.
+// Options holds the parameters of New.
 type Options struct {
 	Registry  *registry.Service
 	Identity  *identity.Service
@@ -51,20 +52,20 @@ type Options struct {
 	Trail     Trail
 	Hosts     *endpoint.Map
 	Links     *LayerLinks
-	Anonymous bool // let clients without credentials in, as far as policies allow
-	// Encode makes the message that DecodeAuthorizationMessage reads of a denial.
+	Anonymous bool // admit requests without credentials where policies allow them
+	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
 
-// New makes the door.
+// New returns an API.
 func New(o Options) *API {
 	return &API{
 		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
-		uploads: limiter{max: uploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
+		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }
 
-// request is one parsed and identified request, with its target as it was resolved for the decision.
+// request is one request: what was parsed of it, its caller, and its target as it was resolved for the decision.
 type request struct {
 	w      http.ResponseWriter
 	r      *http.Request
@@ -75,29 +76,29 @@ type request struct {
 	reg    name.Registry
 	repo   name.Repo
 
-	found    registry.Repository   // ID 0 when it does not exist
-	absent   error                 // why there is no such repository or image; answered after the decision
+	found    registry.Repository   // ID 0 if it does not exist
+	absent   error                 // error of a repository or image that does not exist; returned after the decision
 	creates  bool                  // the push creates the repository
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
-	body     []byte                // of a manifest that is put, once it is read
-	asks     [1]guard.Ask          // room for what most requests ask
+	body     []byte                // of a manifest push, after it was read
+	asks     [1]guard.Ask          // backing array for the ask of most requests, to save an allocation
 }
 
-// Handle answers one request.
+// Handle serves one request under /v2/.
 func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	ev.Door = "oci"
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	a.handle(w, r, ev, a.parse)
 }
 
-// HandleLink answers a direct address of a layer.
+// HandleLink serves one request under /layers/.
 func (a *API) HandleLink(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	ev.Door = "oci"
 	a.handle(w, r, ev, a.parseLink)
 }
 
-// handle answers a request that parse reads, and records it.
+// handle serves a request and records it in the audit trail. parse parses it and finds its operation.
 func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, parse func(*request) (*operation, error)) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		r = r.WithContext(a.trail.Begin(r.Context(), &ev.Event))
@@ -120,18 +121,18 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, ev *web.Event, pars
 	finished = true
 }
 
-// Refuse answers a request that is not to be served.
+// Refuse answers a request with err.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
 	ev.Door = "oci"
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	a.refuse(&request{w: w, r: r, ev: ev}, err)
 }
 
-// refuse notes why a request failed and answers it. Work that was given up because the client went away is no failure
-// of the server.
+// refuse sets the error of the event and answers the request with it. If the request failed because the client
+// disconnected, the error is fault.RequestTimeout, not an internal error.
 func (a *API) refuse(q *request, err error) {
 	if web.Gone(q.r.Context(), err) && fault.From(err).Code == fault.Internal {
-		err = fault.RequestTimeout.New("the client went away").Because(err)
+		err = fault.RequestTimeout.New("the client disconnected").Because(err)
 	}
 	q.ev.Err = err
 	var denial *guard.Denial
@@ -142,7 +143,7 @@ func (a *API) refuse(q *request, err error) {
 	a.fail(q.w, q.r, fault.From(err))
 }
 
-// parse reads host and path, finds out who calls, and finds the row.
+// parse parses host and path, authenticates the caller, and finds the operation.
 func (a *API) parse(q *request) (*operation, error) {
 	var err error
 	if q.host, err = a.hosts.Parse(q.r.Host); err != nil {
@@ -160,10 +161,11 @@ func (a *API) parse(q *request) (*operation, error) {
 	if parseErr == nil {
 		q.ev.Operation = nameOf(q.r.Method, q.target.route) // also for requests that are refused
 	}
-	// Without credentials nothing is told, not even that a path does not exist.
+	// The caller is authenticated before parseErr is returned: without credentials the answer does not reveal whether a
+	// path exists.
 	region := q.reg.Region
 	if parseErr == nil && q.target.route == routeBase && q.host.Kind == endpoint.Any {
-		region = name.Region{} // the login of a host that serves all regions: each repository asks for its own
+		region = name.Region{} // a login at a host for all regions: the region is checked for each repository
 	}
 	if q.caller, err = a.caller(q.r, region, q.target.route); err != nil {
 		return nil, err
@@ -175,7 +177,7 @@ func (a *API) parse(q *request) (*operation, error) {
 	return operationOf(q.r.Method, q.target.route, q.w.Header())
 }
 
-// serve resolves the target of a request, has the guard decide, and does what was asked.
+// serve resolves the target of a request, decides, and calls the function of the operation.
 func (a *API) serve(q *request, op *operation) error {
 	if op.event == "" {
 		return op.serve(a, q)
@@ -199,8 +201,10 @@ func (a *API) serve(q *request, op *operation) error {
 	return op.serve(a, q)
 }
 
-// caller reads the docker token from Basic credentials with the user name AWS. Where clients without any are let in, they
-// are anonymous on all routes but /v2/ itself, whose challenge tells clients with credentials how to send them.
+// caller returns the caller of the docker token in Basic credentials with the user name AWS. If requests without
+// credentials are admitted, their caller is anonymous on all routes except /v2/, whose challenge clients need to send
+// credentials.
+//
 // Errors: fault.MissingCredentials, and those of identity.Service.TokenCaller.
 func (a *API) caller(r *http.Request, region name.Region, route route) (identity.Caller, error) {
 	user, password, ok := r.BasicAuth()
@@ -215,7 +219,7 @@ func (a *API) caller(r *http.Request, region name.Region, route route) (identity
 	return a.identity.TokenCaller(r.Context(), password, region)
 }
 
-// resolve reads the target of a request once, and tells what has to be allowed.
+// resolve resolves the target of a request and returns the asks that must be allowed.
 func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	q.found, q.absent, q.creates, q.head, q.deletion = registry.Repository{}, nil, false, registry.ManifestHead{}, registry.Deletion{}
 	ask := guard.Ask{
@@ -258,16 +262,17 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	return asks, nil
 }
 
-// andAlso is another action on the same repository.
+// andAlso returns an ask for another action on the same repository.
 func (q *request) andAlso(ask guard.Ask, action string) guard.Ask {
 	ask.Action, ask.Or, ask.Image = action, "", guard.Image{}
 	return ask
 }
 
-// resolveImage finds the stored image that a request names. What names none is answered after the decision.
+// resolveImage resolves the stored image that a request names and returns the asks. If it does not exist, absent is
+// set.
 func (a *API) resolveImage(q *request, op *operation, ask guard.Ask) ([]guard.Ask, error) {
 	ref, err := name.ParseReference(q.target.reference)
-	if err != nil { // the function of the row says what is wrong with it
+	if err != nil { // the function of the operation returns the error after the decision
 		return append(q.asks[:0], ask), nil
 	}
 	ask.Image = guard.Image{Reference: ref, Stored: true}
@@ -295,14 +300,15 @@ func (a *API) resolveImage(q *request, op *operation, ask guard.Ask) ([]guard.As
 	return append(q.asks[:0], ask), nil
 }
 
-// newImages asks for the image that a push stores, or for a push by digest that brings tags once for each tag.
+// newImages returns the ask for the image that a push stores; for a push by digest with tags in the query one ask for
+// each tag.
 func (q *request) newImages(ask guard.Ask) []guard.Ask {
-	if ref, err := name.ParseReference(q.target.reference); err == nil { // otherwise the function of the row says what is wrong
+	if ref, err := name.ParseReference(q.target.reference); err == nil { // otherwise the operation returns the error
 		ask.Image.Reference = ref
 	}
 	asks := []guard.Ask{ask}
 	tags := q.r.URL.Query()["tag"]
-	for _, text := range tags[:min(len(tags), maxPushTags)] { // more are refused before anything is put
+	for _, text := range tags[:min(len(tags), maxPushTags)] { // a push with more tags is refused
 		if tag, err := name.ParseTag(text); err == nil {
 			one := ask
 			one.Image.Tag = tag
@@ -315,7 +321,8 @@ func (q *request) newImages(ask guard.Ask) []guard.Ask {
 	return asks
 }
 
-// challenged turns the denial of a caller without credentials into the challenge: with some it may be allowed.
+// challenged replaces the denial of an anonymous caller by a challenge, because the request may be allowed with
+// credentials.
 func (q *request) challenged(err error) error {
 	if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
 		return fault.MissingCredentials.New(notAuthorized).Because(err)

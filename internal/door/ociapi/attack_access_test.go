@@ -24,7 +24,8 @@ func fill(path, repository, reference, digest, upload string) string {
 	return strings.NewReplacer("<name>", repository, "<reference>", reference, "<digest>", digest, "<id>", upload).Replace(path)
 }
 
-// Row 7: without a good token nothing is told on any route: not whether a repository, an image, or even the route is there.
+// Row 7: without a good token nothing is told on any route: not whether a repository, an image, or even the route is
+// there.
 func TestAttack07NoCredentials(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -68,8 +69,8 @@ func TestAttack07NoCredentials(t *testing.T) {
 	repo.Manifest(t, "v1").Want(t, http.StatusOK)
 }
 
-// Rows 8, 9 and 10: which right each request needs. A deletion never goes by a right to push or pull, and every route has
-// exactly this row; a route that is added must be added here.
+// Rows 8, 9 and 10: which right each request needs. A deletion never goes by a right to push or pull, and every route
+// has exactly this row; a route that is added must be added here.
 func TestAttack08ActionTable(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{

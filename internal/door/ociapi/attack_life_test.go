@@ -91,8 +91,8 @@ func TestAttack19OtherDoor(t *testing.T) {
 	}
 }
 
-// Row 23: a right that is taken away is gone with the next request, on both doors, in sessions and with passwords that began
-// before.
+// Row 23: a right that is taken away is gone with the next request, on both doors, in sessions and with passwords that
+// began before.
 func TestAttack23RightsEndAtOnce(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -333,8 +333,8 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	refused("a deleted role", link)
 }
 
-// A key that is disabled between two chunks stops the upload where it is, and one that is enabled again goes on there; a
-// chunk that is on its way is either whole or nothing.
+// A key that is disabled between two chunks stops the upload where it is, and one that is enabled again goes on there;
+// a chunk that is on its way is either whole or nothing.
 func TestAttack12KeyRevokedInUpload(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

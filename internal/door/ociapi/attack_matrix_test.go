@@ -181,8 +181,8 @@ func always(r refusal, base bool) func(cell) *refusal {
 	}
 }
 
-// Rows 8, 24 and 28: users and role sessions with exactly one action, and with all but one, get from every route what the
-// table says, and nothing else.
+// Rows 8, 24 and 28: users and role sessions with exactly one action, and with all but one, get from every route what
+// the table says, and nothing else.
 func TestAttack24RightsMatrix(t *testing.T) {
 	t.Parallel()
 	m := newMatrix(t, apptest.Options{})
@@ -269,8 +269,8 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 	old.Do(t, http.MethodGet, "/v2/", nil).Want(t, http.StatusOK)
 }
 
-// Rows 7 and 24: clients without credentials get what policies with the principal * allow, where the operator lets them in,
-// and the challenge for all else.
+// Rows 7 and 24: clients without credentials get what policies with the principal * allow, where the operator lets them
+// in, and the challenge for all else.
 func TestAttack07AnonymousMatrix(t *testing.T) {
 	t.Parallel()
 	for _, on := range []bool{false, true} {
@@ -323,8 +323,8 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 	}
 }
 
-// Row 24: the API door gives no docker password to who may not have one: not to the operator, and not to a user without the
-// right to it, whatever else it may do.
+// Row 24: the API door gives no docker password to who may not have one: not to the operator, and not to a user without
+// the right to it, whatever else it may do.
 func TestAttack24WhoGetsPasswords(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

@@ -24,7 +24,7 @@ import (
 const bobID = "111122223333"
 
 // hanging is how many uploads one principal may have under way.
-const hanging = ociapi.UploadsPerPrincipal
+const hanging = ociapi.MaxUploadsPerPrincipal
 
 // Row 1: an enormous n makes the server neither allocate for it nor fail.
 func TestAttack01HugePage(t *testing.T) { // not parallel: it looks at the memory of the process

@@ -35,8 +35,8 @@ func tell(a *ocitest.Answer, replace ...string) string {
 	return strings.NewReplacer(replace...).Replace(fmt.Sprint(a.Status, a.Header, string(a.Body)))
 }
 
-// Row 5, for a user with every right on one repository: what lies in its neighbours is unknown, and the neighbours look as
-// they would if they were not there.
+// Row 5, for a user with every right on one repository: what lies in its neighbours is unknown, and the neighbours look
+// as they would if they were not there.
 func TestAttack05UserOfOneRepository(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -169,7 +169,8 @@ func TestAttack08DeleteIsNotPush(t *testing.T) {
 	owner.Manifest(t, "v4").Want(t, http.StatusNotFound)
 }
 
-// Row 9: a right to create, or to put some tags, moves no other tag: not latest, not by the digest, not on the other door.
+// Row 9: a right to create, or to put some tags, moves no other tag: not latest, not by the digest, not on the other
+// door.
 func TestAttack09TagsOfOthers(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -216,8 +217,8 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	repo.Do(t, http.MethodDelete, repo.Path("/manifests/v1"), nil).Want(t, 202)
 }
 
-// Row 12: an upload is its beginner's alone: other users, the root user, other sessions of the same role, and a namesake of
-// a deleted user find nothing, on either door.
+// Row 12: an upload is its beginner's alone: other users, the root user, other sessions of the same role, and a
+// namesake of a deleted user find nothing, on either door.
 func TestAttack12UploadsOfUsers(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

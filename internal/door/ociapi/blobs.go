@@ -20,7 +20,7 @@ func (a *API) getBlob(q *request) error {
 	return a.sendBlob(q.w, q.r, q.found, digest)
 }
 
-// sendBlob answers GET and HEAD of a blob, whole or in ranges. The file goes out by sendfile.
+// sendBlob answers GET and HEAD of a blob, whole or in ranges. Package http sends the file by sendfile.
 func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Repository, d name.Digest) error {
 	f, held, err := a.registry.OpenBlob(r.Context(), repo, d)
 	if r.Method == http.MethodHead && errors.Is(err, registry.ErrBytesLost) {
@@ -33,7 +33,8 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Rep
 	defer f.Close()
 	h := w.Header()
 	h["Content-Type"] = []string{contentType(held)}
-	// Whoever pushes chooses the type: a browser that opens the address must neither run a layer nor guess.
+	// The pusher of an image chooses the type of its layers. With these headers a browser neither renders a layer nor
+	// detects another type.
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["Content-Security-Policy"] = []string{"default-src 'none'; sandbox"}
 	h["Docker-Content-Digest"] = []string{d.String()}
@@ -45,13 +46,13 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Rep
 	part := &rangeWriter{ResponseWriter: w}
 	http.ServeContent(part, r, "", time.Time{}, f)
 	if part.refused {
-		return fault.RangeInvalid.New("the blob has %d bytes; none of them is in the range %q", held.Size, name.Clip(r.Header.Get("Range")))
+		return fault.RangeInvalid.New("the blob has %d bytes, which do not include the range %q", held.Size, name.Clip(r.Header.Get("Range")))
 	}
 	return nil
 }
 
-// rangeWriter holds back the plain text with which package http refuses a range, so that the answer is an error of this
-// door like any other.
+// rangeWriter discards the answer 416 with which package http refuses a range, so that the caller can answer with an
+// error in the form of the OCI specification.
 type rangeWriter struct {
 	http.ResponseWriter
 	refused bool
@@ -70,7 +71,7 @@ func (w *rangeWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// ReadFrom keeps the way open for sendfile.
+// ReadFrom makes sendfile possible.
 func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
 
 func contentType(h registry.Holding) string {

@@ -8,12 +8,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
+// wire is the wire form of a failure.
 type wire struct {
 	status int
 	code   string
 }
 
-// wireClasses is the OCI form of every class.
+// wireClasses holds the wire forms of the classes.
+//
 // Sources: OCI distribution specification, error codes; for the texts and statuses of ECR, the observations listed in
 // docs/ecr-divergences.md.
 var wireClasses = map[fault.Class]wire{
@@ -31,7 +33,7 @@ var wireClasses = map[fault.Class]wire{
 	fault.ClassInvalid:         {http.StatusBadRequest, "DENIED"},
 }
 
-// wireErrors are the OCI forms that are not those of the code's class. Sources: as of wireClasses.
+// wireErrors holds the wire forms of the codes that differ from their class. Sources: those of wireClasses.
 var wireErrors = map[fault.Code]wire{
 	fault.UnknownOperation:         {http.StatusNotFound, "UNSUPPORTED"},
 	fault.MissingCredentials:       {http.StatusUnauthorized, "UNAUTHORIZED"},
@@ -72,7 +74,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.LayerPartTooSmall:        {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
 }
 
-// wireForm is the OCI form of a code.
+// wireForm returns the wire form of a code.
 func wireForm(c fault.Code) wire {
 	if form, ok := wireErrors[c]; ok {
 		return form
@@ -80,7 +82,7 @@ func wireForm(c fault.Code) wire {
 	return wireClasses[c.Class()]
 }
 
-// unsupported405 are the faults that ECR answers with 405 UNSUPPORTED (quirk status-405).
+// unsupported405 holds the codes that ECR answers with 405 UNSUPPORTED; see registry.Quirks.Status405.
 var unsupported405 = map[fault.Code]bool{
 	fault.ManifestInvalid: true, fault.ManifestUnsupported: true, fault.InvalidParameter: true,
 }
@@ -89,7 +91,7 @@ var unsupported405 = map[fault.Code]bool{
 func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	form := wireForm(e.Code)
 	if e.Code == fault.RangeInvalid && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		form.code = "SIZE_INVALID" // a part of a blob that is not there; nothing is uploaded
+		form.code = "SIZE_INVALID" // the request reads a range of a blob; it is not an upload
 	}
 	if a.quirks.Status405 && unsupported405[e.Code] {
 		form = wire{405, "UNSUPPORTED"}
@@ -116,14 +118,16 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 		body = []byte(`{"errors":[{"code":"UNKNOWN","message":"internal error"}]}`)
 	}
 	w.WriteHeader(form.status)
-	_, _ = w.Write(body) // a client that has gone cannot be told
+	_, _ = w.Write(body) // fails only if the client has disconnected
 }
 
-// notAuthorized is the text of ECR's challenge.
+// notAuthorized is the body of the challenge.
 const notAuthorized = "Not Authorized"
 
-// challenge answers a request without usable credentials, to the letter as ECR does.
-// Source: observed answers of ECR: text body, not JSON; the realm names the host.
+// challenge answers a request without usable credentials exactly as ECR does: the body is text, not JSON, and the realm
+// contains the host.
+//
+// Source: observed answers of ECR.
 func challenge(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Www-Authenticate", `Basic realm="https://`+plainHost(r.Host)+`/",service="ecr.amazonaws.com"`)
@@ -134,7 +138,7 @@ func challenge(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// plainHost keeps what a quoted string may hold.
+// plainHost removes the characters of a host that a quoted string cannot contain.
 func plainHost(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '"' || c == '\\' || c < ' ' || c > '~' {

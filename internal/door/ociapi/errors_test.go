@@ -14,11 +14,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// faultsFile has a block for each code: the answers to PUT and GET, and to PUT with the quirk status-405.
+// faultsFile contains a block for each code: the answers to PUT and GET, and to PUT with the quirk status-405.
 const faultsFile = "testdata/faults.txt"
 
-// TestEveryFaultOnTheWire holds the answer to every code. A new code needs a block in the file, and a block that changes is a
-// change that clients see.
+// The answer for every code is that in faultsFile. A new code needs a block there; a changed block is a change for
+// clients.
 func TestEveryFaultOnTheWire(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(faultsFile)
@@ -38,7 +38,7 @@ func TestEveryFaultOnTheWire(t *testing.T) {
 		delete(want, c.String())
 	}
 	if len(want) > 0 {
-		t.Errorf("%s has blocks of codes that do not exist: %q", faultsFile, slices.Collect(maps.Keys(want)))
+		t.Errorf("%s has blocks for unknown codes: %q", faultsFile, slices.Collect(maps.Keys(want)))
 	}
 }
 

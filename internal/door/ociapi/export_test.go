@@ -1,6 +1,6 @@
 package ociapi
 
-// Row is one operation as tests see it.
+// Row is one row of the operation table in the form that tests compare.
 type Row struct {
 	Method, Path string // with <name>, <reference>, <digest> and <id>
 	Name         string
@@ -8,7 +8,7 @@ type Row struct {
 	On           string
 }
 
-// Rows lists the operations of the door.
+// Rows returns the rows of the operation table, except those of signed links.
 func Rows() []Row {
 	paths := [routes]string{
 		routeBase: "/v2/", routeCatalog: "/v2/_catalog", routeTags: "/v2/<name>/tags/list", routeManifest: "/v2/<name>/manifests/<reference>",
@@ -19,7 +19,7 @@ func Rows() []Row {
 	var rows []Row
 	for _, op := range operations {
 		if op.route == routeLink {
-			continue // its callers have no docker token; see links_test.go of awsapi
+			continue // its callers have no docker token; links_test.go of package awsapi tests it
 		}
 		actions := op.action
 		if op.or != "" {
@@ -30,5 +30,5 @@ func Rows() []Row {
 	return rows
 }
 
-// UploadsPerPrincipal is the limit of bodies that one principal may be sending.
-const UploadsPerPrincipal = uploadsPerPrincipal
+// MaxUploadsPerPrincipal is maxUploadsPerPrincipal.
+const MaxUploadsPerPrincipal = maxUploadsPerPrincipal

@@ -24,9 +24,9 @@ const smallDisk = "ECRIN_TEST_SMALL_DISK"
 // noMount is what a child says that may not mount.
 const noMount = "no mount to be had"
 
-// A full disk, first under a blob and then under the database: what was acknowledged stays, reading goes on, each refused
-// write is told so and leaves nothing, and with room again all goes on without a restart. The disk is a small tmpfs that
-// a child mounts in a mount namespace of its own.
+// A full disk, first under a blob and then under the database: what was acknowledged stays, reading goes on, each
+// refused write is told so and leaves nothing, and with room again all goes on without a restart. The disk is a small
+// tmpfs that a child mounts in a mount namespace of its own.
 func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child shares the locks of this process
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$", "-test.v")
 	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())

@@ -107,8 +107,8 @@ func TestImageKeys(t *testing.T) {
 	own.PutManifest(t, "release-5?tag=latest", ocitest.ImageType, released.Manifest).WantError(t, 403, "DENIED")
 	repo.Manifest(t, "latest").WantError(t, 404, "MANIFEST_UNKNOWN")
 
-	// Deleting by digest takes every tag of an image along, so each has to be allowed: who may set one tag could otherwise delete
-	// any image by setting it there.
+	// Deleting by digest takes every tag of an image along, so each has to be allowed: who may set one tag could
+	// otherwise delete any image by setting it there.
 	repo.PutManifest(t, "release-6", ocitest.ImageType, secret.Manifest).Want(t, 201)
 	own.Manifest(t, secret.Digest).Want(t, 200)
 	own.Do(t, http.MethodDelete, own.Path("/manifests/"+secret.Digest), nil).Want(t, 403)

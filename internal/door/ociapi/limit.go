@@ -6,18 +6,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// uploadsPerPrincipal is how many bodies one principal may be sending at once: each costs buffers and a file. All sessions of
-// a role are one principal.
-const uploadsPerPrincipal = 256
+// maxUploadsPerPrincipal is the maximum number of bodies that one principal may send at the same time. Each body needs
+// buffers and an open file. All sessions of a role are one principal.
+const maxUploadsPerPrincipal = 256
 
-// limiter counts what each principal has under way.
+// limiter limits the number of concurrent uploads of each principal.
 type limiter struct {
 	max int // for one principal
 	mu  sync.Mutex
-	now map[string]int
+	now map[string]int // concurrent uploads by principal
 }
 
-// enter takes a place of a principal, see identity.Caller.LimitKey; release gives it back. Errors: fault.Throttled.
+// enter counts one more upload of a principal until release is called. principal is identity.Caller.LimitKey.
+//
+// Errors: fault.Throttled (the principal has max uploads).
 func (l *limiter) enter(principal string) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

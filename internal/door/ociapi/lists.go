@@ -11,19 +11,22 @@ import (
 )
 
 const (
-	ecrPage    = 100  // page size of ECR without n
-	ecrMaxPage = 1000 // ECR refuses more
-	// maxPage is the most entries that a page asked for by n has; a greater n gets that many and a link to the rest.
+	ecrPage    = 100  // page size of ECR for a request without n
+	maxECRPage = 1000 // ECR refuses a larger n
+	// maxPage is the maximum number of entries of a page. A request with a larger n receives a page of this size with a
+	// link to the next page.
 	maxPage = 10_000
 )
 
-// page is what a listing was asked for. limit -1 is the whole list.
+// page is the part of a listing that a request asks for.
 type page struct {
-	limit int
-	last  string
+	limit int    // maximum number of entries; -1 for the whole list
+	last  string // the page begins after this entry; "" for the first
 }
 
-// pageOf reads n and last. Errors: fault.InvalidParameter.
+// pageOf parses the query parameters n and last.
+//
+// Errors: fault.InvalidParameter.
 // Source: OCI distribution specification, listing tags; for the quirk page-100, observed answers of ECR.
 func (a *API) pageOf(q url.Values) (page, error) {
 	p := page{limit: -1, last: q.Get("last")}
@@ -39,15 +42,15 @@ func (a *API) pageOf(q url.Values) (page, error) {
 	n, ok := decimal(q.Get("n"))
 	switch {
 	case !ok:
-		return p, fault.InvalidParameter.New("n is how many entries a page may have, a decimal number, got %q", name.Clip(q.Get("n")))
-	case a.quirks.Page100 && n > ecrMaxPage:
+		return p, fault.InvalidParameter.New("n must be a decimal number, the maximum number of entries of a page, got %q", name.Clip(q.Get("n")))
+	case a.quirks.Page100 && n > maxECRPage:
 		return p, fault.InvalidParameter.New("Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'")
 	}
 	p.limit = int(min(n, maxPage))
 	return p, nil
 }
 
-// linkNext links the page that follows one that is not the last.
+// linkNext sets the header Link to the next page if there is one.
 func (q *request) linkNext(p page, path string, names []string, more bool) {
 	if more && len(names) > 0 {
 		next := url.Values{"last": {names[len(names)-1]}, "n": {fmt.Sprint(p.limit)}}
@@ -81,13 +84,13 @@ func (a *API) listTags(q *request) error {
 	}{q.target.name, tags})
 }
 
-// listAllTags answers the whole list, which is kept in the form of its answer.
+// listAllTags answers with the whole list of tags, which is cached in the form of the answer.
 func (a *API) listAllTags(q *request) error {
 	list, err := a.registry.TagList(q.r.Context(), q.found)
 	if err != nil {
 		return err
 	}
-	// Neither the name nor a tag has a character that JSON escapes.
+	// Names and tags contain no characters that JSON escapes.
 	front, back := `{"name":"`+q.target.name+`","tags":[`, "]}"
 	if len(list) > 0 {
 		front, back = front+`"`, `"`+back
@@ -103,7 +106,7 @@ func (a *API) listAllTags(q *request) error {
 	return nil
 }
 
-// catalogPage is how many repositories are read from the metadata at a time.
+// catalogPage is the number of repositories that are read from the store by one query.
 const catalogPage = 1000
 
 func (a *API) catalog(q *request) error {

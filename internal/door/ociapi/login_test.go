@@ -7,8 +7,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
-// A host without a registry in its name serves all regions, so its login takes a token of any; each repository asks for
-// its own region all the same, and a registry's host for that registry's.
+// A host without a registry in its name serves all regions, so its version check accepts a token of any region. A
+// request for a repository needs a token of the region of the repository, and a host of a registry one of the region of
+// the registry.
 func TestLoginOfAnotherRegion(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

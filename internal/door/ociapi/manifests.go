@@ -21,7 +21,7 @@ func (a *API) version(q *request) error {
 	return clientGone(err)
 }
 
-// clientGone marks a failed write of an answer: there is nobody to tell, so it is no error of ours.
+// clientGone ignores the error of writing an answer, which means that the client has disconnected.
 func clientGone(error) error { return nil }
 
 func (a *API) getManifest(q *request) error {
@@ -52,8 +52,10 @@ func (a *API) getManifest(q *request) error {
 	return clientGone(err)
 }
 
-// existingReference reads the reference of a manifest that should be there. What cannot be a tag is as unknown as one
-// that is not there: clients look for odd names and expect 404. Errors: fault.DigestInvalid, fault.ImageNotFound.
+// existingReference parses the reference of a stored manifest. An invalid tag is fault.ImageNotFound, because clients
+// request manifests by names that are not valid tags and expect 404.
+//
+// Errors: fault.DigestInvalid, fault.ImageNotFound.
 func existingReference(s string) (name.Reference, error) {
 	ref, err := name.ParseReference(s)
 	if errors.Is(err, fault.TagInvalid) {
@@ -62,7 +64,7 @@ func existingReference(s string) (name.Reference, error) {
 	return ref, err
 }
 
-// maxPushTags is how many tags one push may set.
+// maxPushTags is the maximum number of tags that one push may set.
 const maxPushTags = 100
 
 func (a *API) putManifest(q *request) error {
@@ -74,7 +76,7 @@ func (a *API) putManifest(q *request) error {
 	if ref.Tag != (name.Tag{}) {
 		in.Tags = append(in.Tags, ref.Tag)
 	}
-	// A push by digest may bring tags in the query, as newer drafts of the specification have it.
+	// A push by digest may have tags in the query. Source: newer drafts of the OCI distribution specification.
 	for _, t := range q.r.URL.Query()["tag"] {
 		tag, err := name.ParseTag(t)
 		if err != nil {
@@ -83,7 +85,7 @@ func (a *API) putManifest(q *request) error {
 		in.Tags = append(in.Tags, tag)
 	}
 	if len(in.Tags) > maxPushTags {
-		return fault.InvalidParameter.New("a push may set at most %d tags at once", maxPushTags)
+		return fault.InvalidParameter.New("a push may set at most %d tags", maxPushTags)
 	}
 	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
 		return err
@@ -121,10 +123,13 @@ func (a *API) deleteManifest(q *request) error {
 	return nil
 }
 
-// referrersPage is how many referrers one answer has at most; with large annotations it has fewer, to stay below 4 MiB.
-const referrersPage = 1000
+// maxReferrersPage is the maximum number of referrers in one answer. With large annotations an answer has fewer,
+// because it must be smaller than 4 MiB.
+const maxReferrersPage = 1000
 
-// listReferrers answers an image index of the manifests whose subject is the digest; an unknown digest has none.
+// listReferrers answers with an image index of the manifests whose subject is the digest. An unknown digest has no
+// referrers.
+//
 // Source: OCI distribution specification, listing referrers.
 func (a *API) listReferrers(q *request) error {
 	digest, err := name.ParseDigest(q.target.reference)
@@ -144,7 +149,7 @@ func (a *API) listReferrers(q *request) error {
 		types = []string{filter}
 		h.Set("OCI-Filters-Applied", "artifactType")
 	}
-	found, more, err := a.registry.Referrers(q.r.Context(), q.found, digest, types, last, referrersPage)
+	found, more, err := a.registry.Referrers(q.r.Context(), q.found, digest, types, last, maxReferrersPage)
 	if err != nil {
 		return err
 	}

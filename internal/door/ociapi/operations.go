@@ -6,24 +6,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// operation is one row: what is asked, with which right, on what, and who does it. A request that has no row is refused.
+// operation is one row of the operation table. A request without a row is refused.
 type operation struct {
 	method string
 	route  route
-	name   string // the specification's id and words
-	event  string // the operation of the API that it is in the audit trail; "" decides nothing
-	action string // the IAM action that it needs
-	or     string // another action that is as good; "" for none
+	name   string // id in the specification and description
+	event  string // name of the ECR operation in the audit trail; "" for an operation without a decision
+	action string // IAM action for which the caller needs the permission
+	or     string // an alternative action, the permission for which suffices; "" for none
 	on     resource
 	needs  need
-	also   func(*request) []string // further actions that a form of the request needs; nil for none
+	also   func(*request) []string // returns further actions that the request needs; nil for none
 	serve  func(*API, *request) error
 }
 
+// resource is what a decision is about.
 type resource uint8
 
 const (
-	onNothing         resource = iota // a valid token is enough
+	onNothing         resource = iota // no decision: a valid token suffices
 	onRepository                      // the repository of the path
 	onImage                           // a stored image in it, by tag or digest
 	onNewImage                        // an image to be stored in it
@@ -32,15 +33,17 @@ const (
 	onAllRepositories                 // repository/*
 )
 
+// need is a condition on the repository of a request.
 type need uint8
 
 const (
 	nothing  need = iota
 	existing      // the repository must exist
-	pushable      // it must exist or be created by the push
+	pushable      // the repository must exist, or the push creates it
 )
 
-// operations is the whole door. Sources: OCI distribution specification (ids), ECR user guide (actions, names of events).
+// operations is the operation table. Sources: OCI distribution specification (ids), ECR user guide (actions, names of
+// events).
 var operations = []operation{
 	// end-1 GET /v2/ 200; 404/401
 	{http.MethodGet, routeBase, "end-1 version check", "", "", "", onNothing, nothing, nil, (*API).version},
@@ -51,7 +54,8 @@ var operations = []operation{
 	// end-3 GET, HEAD /v2/<name>/manifests/<reference> 200; 404
 	{http.MethodGet, routeManifest, "end-3 get manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil, (*API).getManifest},
 	{http.MethodHead, routeManifest, "end-3 head manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil, (*API).getManifest},
-	// end-4a POST /v2/<name>/blobs/uploads/ 202; 404 - end-4b ?digest= 201, 202; 404, 400 - end-11 ?mount=&from= 201, 202; 404
+	// end-4a POST /v2/<name>/blobs/uploads/ 202; 404 - end-4b ?digest= 201, 202; 404, 400 - end-11 ?mount=&from= 201,
+	// 202; 404
 	{http.MethodPost, routeUploads, "end-4 begin upload", "InitiateLayerUpload", "ecr:InitiateLayerUpload", "", onRepository, pushable, nil, (*API).beginUpload},
 	// end-5 PATCH /v2/<name>/blobs/uploads/<id> 202; 404, 416
 	{http.MethodPatch, routeUpload, "end-5 upload chunk", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).uploadChunk},
@@ -72,14 +76,14 @@ var operations = []operation{
 	{http.MethodHead, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).uploadStatus},
 	// end-14 DELETE /v2/<name>/blobs/uploads/<id> 204; 404
 	{http.MethodDelete, routeUpload, "end-14 cancel upload", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).cancelUpload},
-	// GET /v2/_catalog is of the older registry protocol; tools still use it.
+	// GET /v2/_catalog is part of an older registry protocol; tools still use it.
 	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", "ecr:DescribeRepositories", "", onAllRepositories, nothing, nil, (*API).catalog},
-	// The direct address of a layer, as GetDownloadUrlForLayer answers it: its row, for whoever made the address.
+	// A signed link that GetDownloadUrlForLayer returned; the caller is the one that requested the link.
 	{http.MethodGet, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
 	{http.MethodHead, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
 }
 
-// byRoute finds rows by route; it is built once from operations.
+// byRoute holds the rows by their route.
 var byRoute = func() (index [routes][]*operation) {
 	for i := range operations {
 		index[operations[i].route] = append(index[operations[i].route], &operations[i])
@@ -87,7 +91,7 @@ var byRoute = func() (index [routes][]*operation) {
 	return index
 }()
 
-// nameOf tells what is asked, for the event; "" when nothing that exists is.
+// nameOf returns the name of an operation, for the event; "" if there is no such operation.
 func nameOf(method string, r route) string {
 	for _, op := range byRoute[r] {
 		if op.method == method {
@@ -97,7 +101,9 @@ func nameOf(method string, r route) string {
 	return ""
 }
 
-// operationOf finds the row. Errors: fault.MethodNotAllowed; then header gets the methods that are.
+// operationOf returns the row of a method and route.
+//
+// Errors: fault.MethodNotAllowed; operationOf then also sets the header Allow to the methods of the route.
 func operationOf(method string, r route, header http.Header) (*operation, error) {
 	for _, op := range byRoute[r] {
 		if op.method == method {

@@ -8,7 +8,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 )
 
-// describe records for the audit trail what is about to be decided. Source: ECR user guide, logging with CloudTrail.
+// describe sets the record of the event before the decision. Source: ECR user guide, logging with CloudTrail.
 func (q *request) describe(op *operation) {
 	q.ev.Record = guard.Record{
 		Source: "ecr.amazonaws.com", Name: op.event, Caller: q.caller, Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region,
@@ -16,7 +16,7 @@ func (q *request) describe(op *operation) {
 	}
 }
 
-// params are the request as the API would have it.
+// params returns the parameters of the corresponding request of the ECR API.
 func (q *request) params() audit.Params {
 	var p audit.Params
 	p.String("registryId", q.reg.Account.String())
@@ -72,7 +72,7 @@ func (q *request) params() audit.Params {
 	return p
 }
 
-// mediaTypes are the types of Accept headers without their parameters.
+// mediaTypes returns the media types of Accept headers, without parameters.
 func mediaTypes(accepted []string) []string {
 	var all []string
 	for _, header := range accepted {

@@ -7,7 +7,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// route is what a path under /v2/ names.
+// route is the kind of a path.
 type route uint8
 
 const (
@@ -19,21 +19,23 @@ const (
 	routeUploads                // /v2/<name>/blobs/uploads/
 	routeUpload                 // /v2/<name>/blobs/uploads/<id>
 	routeReferrers              // /v2/<name>/referrers/<digest>
-	routeLink                   // /layers/…, the direct address of a layer
-	routes                      // how many there are
+	routeLink                   // /layers/…, a signed link to a layer
+	routes                      // number of routes
 )
 
-// named tells whether paths of the route have a <name>.
+// named reports whether paths of the route contain a <name>.
 func (r route) named() bool { return r != routeBase && r != routeCatalog && r != routeLink }
 
 // target is a parsed path. Values that the route does not have are zero.
 type target struct {
 	route     route
-	name      string // the path's <name>, not yet resolved to a registry
+	name      string // <name>, not yet resolved to a registry and repository
 	reference string // <reference>, <digest> or <id>
 }
 
-// parsePath reads a decoded URL path. It looks from the end, so that repositories may have segments such as "blobs".
+// parsePath parses a decoded URL path. It parses from the end, so that names of repositories may contain segments such
+// as "blobs".
+//
 // Errors: fault.UnknownOperation.
 // Source: OCI distribution specification, endpoints.
 func parsePath(path string) (target, error) {
@@ -75,6 +77,7 @@ func parsePath(path string) (target, error) {
 	return target{}, none
 }
 
+// cutLast splits s at its last slash.
 func cutLast(s string) (before, after string, found bool) {
 	i := strings.LastIndexByte(s, '/')
 	if i < 0 {
@@ -83,11 +86,13 @@ func cutLast(s string) (before, after string, found bool) {
 	return s[:i], s[i+1:], true
 }
 
-// contentRange reads the Content-Range of a chunk: first and last byte, inclusive, as in "0-1023".
-// The form "bytes 0-1023/*" is read too. Errors: fault.RangeInvalid.
+// contentRange parses the Content-Range of a chunk: first and last byte, inclusive, such as "0-1023". It also accepts
+// the form "bytes 0-1023/*".
+//
+// Errors: fault.RangeInvalid.
 // Source: OCI distribution specification, pushing a blob in chunks.
 func contentRange(s string) (first, length int64, err error) {
-	bad := fault.RangeInvalid.New("a chunk's Content-Range is FIRST-LAST in bytes, such as 0-1023, got %q", name.Clip(s))
+	bad := fault.RangeInvalid.New("the Content-Range of a chunk must be FIRST-LAST in bytes, such as 0-1023, got %q", name.Clip(s))
 	text := strings.TrimPrefix(s, "bytes ")
 	text, _, _ = strings.Cut(text, "/")
 	a, b, ok := strings.Cut(text, "-")
@@ -102,7 +107,7 @@ func contentRange(s string) (first, length int64, err error) {
 	return first, last - first + 1, nil
 }
 
-// decimal reads at most 18 digits: no sign, no blanks, no overflow.
+// decimal parses a decimal number of 1 to 18 digits without a sign. So many digits cannot overflow.
 func decimal(s string) (int64, bool) {
 	if s == "" || len(s) > 18 {
 		return 0, false

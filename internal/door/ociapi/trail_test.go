@@ -21,8 +21,8 @@ func (c *counts) Begin(ctx context.Context, _ *guard.Event) context.Context {
 
 func (c *counts) End(context.Context, *guard.Event) { c.ended++ }
 
-// A request that may change something is begun in the trail before it is served, so that the change carries its line; each
-// request is ended once, whether it is answered, refused or panics.
+// Begin is called before a request that may change something is served, so that the transaction of the change can
+// insert its line. End is called once for each request, whether it is answered, refused or panics.
 func TestTrail(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -12,7 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// beginUpload starts an upload, mounts a blob of another repository, or takes a whole blob at once.
+// beginUpload starts an upload, mounts a blob of another repository, or stores a whole blob.
+//
 // Source: OCI distribution specification, end-4a, end-4b, end-11.
 func (a *API) beginUpload(q *request) error {
 	query := q.r.URL.Query()
@@ -44,9 +45,10 @@ func (a *API) beginUpload(q *request) error {
 	return nil
 }
 
-// mount tries a cross-repository mount. When the source does not hold the blob, or the caller may not read it there, the
-// answer is an ordinary upload in both cases, so that a mount tells nothing about other repositories. Without a source,
-// those of the registry's repositories that hold the blob are tried, with the same right on each.
+// mount tries a cross-repository mount. It returns false if the source does not hold the blob, and also if the caller
+// lacks the permission to read it there; in both cases the request starts an upload, so that a mount reveals nothing
+// about other repositories. Without from, mount tries the repositories of the registry that hold the blob; each needs
+// the permission.
 func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	digest, err := name.ParseDigest(mount)
 	if err != nil {
@@ -66,7 +68,7 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: source.ARN(),
 			Known: guard.Known{Repository: &source},
 		}
-		// A source that is refused is passed over: its decision is no part of the request's record.
+		// A denied source is skipped, so its decision is not recorded.
 		err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, new(guard.Record), ask)
 		if errors.Is(err, fault.AccessDenied) {
 			continue
@@ -88,8 +90,8 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	return false, nil
 }
 
-// mountSource finds the repository that a mount names. The name is as clients write it: on a host without a registry in
-// its name it may carry ACCOUNT/REGION/. None is found when it is of another registry or does not exist.
+// mountSource returns the repository that a mount names, or none if it belongs to another registry or does not exist.
+// On a host without a registry in its name, from may begin with ACCOUNT/REGION/.
 func (a *API) mountSource(q *request, from string) ([]registry.Repository, error) {
 	reg, repo, err := a.hosts.Resolve(q.host, from)
 	if err != nil || reg != q.reg {
@@ -102,8 +104,8 @@ func (a *API) mountSource(q *request, from string) ([]registry.Repository, error
 	return []registry.Repository{source}, err
 }
 
-// mayPutBlob decides the two actions that an upload in one request does beside the row's own. A mount that succeeds does
-// neither of them, so they are no part of the row.
+// mayPutBlob decides the two actions that an upload in one request needs in addition to that of the row. They are not
+// in the row because a successful mount does not need them.
 func (a *API) mayPutBlob(q *request) error {
 	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: &q.found}}
 	return a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload"))
@@ -142,7 +144,7 @@ func (a *API) uploadChunk(q *request) error {
 		u, err = a.registry.Append(q.r.Context(), u, c)
 	}
 	if errors.Is(err, fault.RangeInvalid) {
-		a.describeUpload(q, u) // tells the client where to go on
+		a.describeUpload(q, u) // the client needs the offset to continue
 	}
 	if err != nil {
 		return err
@@ -156,8 +158,10 @@ func (a *API) uploadChunk(q *request) error {
 	return nil
 }
 
-// chunkOf reads where a chunk goes and how long it is. A body without Content-Range goes at the end: docker streams a
-// whole layer so. Errors: fault.RangeInvalid, fault.SizeInvalid.
+// chunkOf returns the chunk in the body of a request. A body without Content-Range is appended at the end: docker
+// uploads whole layers in this way.
+//
+// Errors: fault.RangeInvalid, fault.SizeInvalid.
 func chunkOf(r *http.Request) (registry.Chunk, error) {
 	c := registry.Chunk{Body: sentBody{r.Body}, At: registry.AnyOffset, Length: r.ContentLength}
 	if s := r.Header.Get("Content-Range"); s != "" {
@@ -173,7 +177,8 @@ func chunkOf(r *http.Request) (registry.Chunk, error) {
 	return c, nil
 }
 
-// sentBody is a request's body whose failures are the client's: it broke off, or its framing cannot be read.
+// sentBody is the body of a request. Errors of reading it are caused by the client, which disconnected or sent invalid
+// framing, so they become fault.SizeInvalid.
 type sentBody struct{ io.Reader }
 
 func (b sentBody) Read(p []byte) (int, error) {
@@ -184,7 +189,7 @@ func (b sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lastChunk is what the completion of an upload needs when it brings the last bytes.
+// lastChunk returns the further actions that the completion of an upload needs if its body has the last chunk.
 func lastChunk(q *request) []string {
 	if c, err := chunkOf(q.r); err == nil && c.Length == 0 && c.At == registry.AnyOffset {
 		return nil
@@ -248,7 +253,7 @@ func (a *API) cancelUpload(q *request) error {
 	return nil
 }
 
-// describeUpload sets the headers that tell where an upload stands.
+// describeUpload sets the headers with the state of an upload.
 func (a *API) describeUpload(q *request, u registry.Upload) {
 	h := q.w.Header()
 	h.Set("Location", "/v2/"+q.target.name+"/blobs/uploads/"+u.ID)
@@ -258,6 +263,7 @@ func (a *API) describeUpload(q *request, u registry.Upload) {
 	}
 }
 
+// created answers that a blob was stored or mounted.
 func (a *API) created(q *request, d name.Digest) {
 	q.ev.Digest = d.String()
 	h := q.w.Header()
