@@ -19,13 +19,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// fill puts real values into a row's path.
+// fill returns the path of a row with values for its parameters.
 func fill(path, repository, reference, digest, upload string) string {
 	return strings.NewReplacer("<name>", repository, "<reference>", reference, "<digest>", digest, "<id>", upload).Replace(path)
 }
 
-// Row 7: without a good token nothing is told on any route: not whether a repository, an image, or even the route is
-// there.
+// Row 7: without a valid token the answer on every route is the same, whether or not the repository, the image or the
+// route exists.
 func TestAttack07NoCredentials(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -37,8 +37,8 @@ func TestAttack07NoCredentials(t *testing.T) {
 	basic := func(user, password string) string {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 	}
-	nobody := repo.Client
-	nobody.Password = ""
+	anonymous := repo.Client
+	anonymous.Password = ""
 	type ask struct{ method, path string }
 	var asks []ask
 	for _, row := range ociapi.Rows() {
@@ -53,15 +53,15 @@ func TestAttack07NoCredentials(t *testing.T) {
 	for _, a := range asks {
 		for _, authorization := range []string{"", "Basic", "Basic !!!", "Basic " + base64.StdEncoding.EncodeToString([]byte("no colon")), "Bearer " + repo.Password,
 			basic("aws", repo.Password), basic("", repo.Password), basic("root", "root"), "AWS4-HMAC-SHA256 Credential=AKIA/20260801/us-east-1/ecr/aws4_request"} {
-			got := nobody.Do(t, a.method, a.path, nil, "Authorization", authorization)
+			got := anonymous.Do(t, a.method, a.path, nil, "Authorization", authorization)
 			if got.Status != http.StatusUnauthorized || got.Header.Get("Www-Authenticate") == "" || got.Header.Get("Allow") != "" || got.Header.Get("Location") != "" ||
 				a.method != http.MethodHead && string(got.Body) != "Not Authorized\n" {
-				t.Errorf("%s %s with Authorization %.30q: got %d %v %s, want the bare challenge", a.method, a.path, authorization, got.Status, got.Header, got.Body)
+				t.Errorf("%s %s with Authorization %.30q: got %d %v %s, want the challenge", a.method, a.path, authorization, got.Status, got.Header, got.Body)
 			}
 		}
 		for _, password := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 100_00), repo.Password[:len(repo.Password)-2], repo.Password + "A", strings.ToLower(repo.Password)} {
-			if got := nobody.Do(t, a.method, a.path, nil, "Authorization", basic("AWS", password)); got.Status != http.StatusBadRequest || a.method != http.MethodHead && !strings.Contains(string(got.Body), `"UNAUTHORIZED"`) {
-				t.Errorf("%s %s with a password that is no token: got %d %s, want 400 UNAUTHORIZED", a.method, a.path, got.Status, got.Body)
+			if got := anonymous.Do(t, a.method, a.path, nil, "Authorization", basic("AWS", password)); got.Status != http.StatusBadRequest || a.method != http.MethodHead && !strings.Contains(string(got.Body), `"UNAUTHORIZED"`) {
+				t.Errorf("%s %s with a password that is not a token: got %d %s, want 400 UNAUTHORIZED", a.method, a.path, got.Status, got.Body)
 			}
 		}
 	}
@@ -69,8 +69,8 @@ func TestAttack07NoCredentials(t *testing.T) {
 	repo.Manifest(t, "v1").Want(t, http.StatusOK)
 }
 
-// Rows 8, 9 and 10: which right each request needs. A deletion never goes by a right to push or pull, and every route
-// has exactly this row; a route that is added must be added here.
+// Rows 8, 9 and 10: the action for which each request needs the permission. A permission to push or pull never permits
+// a deletion. The table has exactly these rows: a new row must be added here.
 func TestAttack08ActionTable(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
@@ -100,16 +100,17 @@ func TestAttack08ActionTable(t *testing.T) {
 			actions = "-"
 		}
 		if got := actions + " on " + row.On; got != want[key] {
-			t.Errorf("%s needs %s, want %q", key, got, want[key])
+			t.Errorf("%s: got the actions %s, want %q", key, got, want[key])
 		}
 		delete(want, key)
 	}
 	for key := range want {
-		t.Errorf("%s has no row", key)
+		t.Errorf("%s: got no row, want one", key)
 	}
 }
 
-// Row 8 over HTTP: the token of another account may do nothing here, on no route, and learns nothing.
+// Row 8 over HTTP: a caller of another account is denied on every route, with the same answer for existing and unknown
+// resources.
 func TestAttack08ForeignToken(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -127,7 +128,7 @@ func TestAttack08ForeignToken(t *testing.T) {
 			there := bob.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), upload), nil, "Host", host).WantError(t, http.StatusForbidden, "DENIED")
 			none := bob.Do(t, row.Method, fill(row.Path, "team/non", "v1", ocitest.SHA256(nil), "1"), nil, "Host", host).WantError(t, http.StatusForbidden, "DENIED")
 			if got, want := strings.ReplaceAll(string(there.Body), "team/app", "team/non"), string(none.Body); got != want {
-				t.Errorf("%s: of what is there %s, of what is not %s", row.Name, got, want)
+				t.Errorf("%s: got %s for an existing resource and %s for an unknown one, want the same", row.Name, got, want)
 			}
 		}
 	}
@@ -135,7 +136,7 @@ func TestAttack08ForeignToken(t *testing.T) {
 	repo.Do(t, http.MethodGet, repo.Path("/blobs/uploads/"+upload), nil).Want(t, http.StatusNoContent)
 }
 
-// Row 10: each way to delete keeps what is in use, on both doors.
+// Row 10: no way of deletion, in either API, deletes what is in use.
 func TestAttack10Deletions(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -147,7 +148,7 @@ func TestAttack10Deletions(t *testing.T) {
 	repo.PutManifest(t, "index", ocitest.IndexType, index).Want(t, http.StatusCreated)
 	repo.Do(t, http.MethodDelete, repo.Path("/manifests/"+im.Digest), nil).WantError(t, http.StatusMethodNotAllowed, "UNSUPPORTED")
 	repo.Do(t, http.MethodDelete, repo.Path("/blobs/"+ocitest.SHA256(im.Layers[0])), nil).WantError(t, http.StatusMethodNotAllowed, "UNSUPPORTED")
-	repo.Do(t, http.MethodDelete, repo.Path("/manifests/child"), nil).Want(t, http.StatusAccepted) // the tag alone
+	repo.Do(t, http.MethodDelete, repo.Path("/manifests/child"), nil).Want(t, http.StatusAccepted) // deletes only the tag
 	for _, id := range []types.ImageIdentifier{{ImageDigest: &im.Digest}, {ImageDigest: &im.Digest, ImageTag: aws.String("child")}} {
 		out, err := root.ECR().BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: aws.String("team/app"), ImageIds: []types.ImageIdentifier{id}})
 		if err != nil || len(out.Failures) != 1 || len(out.ImageIds) != 0 {
@@ -161,7 +162,7 @@ func TestAttack10Deletions(t *testing.T) {
 	}
 }
 
-// Row 11: what was read a moment ago, and is in every cache, is gone with its deletion.
+// Row 11: a resource that was read immediately before, and is in every cache, is not found after its deletion.
 func TestAttack11DeletedIsGone(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -196,7 +197,7 @@ func TestAttack11DeletedIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			repo.Manifest(t, "v1").WantError(t, http.StatusNotFound, "NAME_UNKNOWN")
-			root.CreateRepository(t, *name) // of the same name: it must not bring anything back
+			root.CreateRepository(t, *name) // a repository with the same name must not contain the old images
 		},
 	}
 	for way, remove := range ways {
@@ -211,7 +212,7 @@ func TestAttack11DeletedIsGone(t *testing.T) {
 		repo.Push(t, "v1", im)
 	}
 	read(http.StatusOK)
-	// With its account everything of it ends, tokens first.
+	// After the deletion of an account its tokens and repositories do not exist.
 	bob := s.NewAccount(t, bobID)
 	theirs := bob.CreateRepository(t, "app")
 	theirs.Push(t, "v1", im)
@@ -221,10 +222,11 @@ func TestAttack11DeletedIsGone(t *testing.T) {
 	theirs.Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED")
 	again := s.NewAccount(t, bobID).Docker(t).Repo("app")
 	again.Manifest(t, "v1").WantError(t, http.StatusNotFound, "NAME_UNKNOWN")
-	theirs.Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED") // the old token stays dead
+	theirs.Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED") // the old token is still invalid
 }
 
-// Rows 12 and 13: an upload belongs to one principal and one repository, and its address holds no state to tamper with.
+// Rows 12 and 13: an upload belongs to one principal and one repository, and its path contains no state that could be
+// changed.
 func TestAttack12UploadOfAnother(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -266,20 +268,20 @@ func TestAttack13TamperedLocation(t *testing.T) {
 			continue
 		}
 		a := repo.Do(t, http.MethodPatch, repo.Path("/blobs/uploads/"+bad), content[1000:])
-		if a.Status != http.StatusNotFound && a.Status != http.StatusBadRequest { // with a slash in it, it is another path
+		if a.Status != http.StatusNotFound && a.Status != http.StatusBadRequest { // an id with a slash is another path
 			t.Errorf("upload id %q: got %d %s, want 404", bad, a.Status, a.Body)
 		}
 	}
-	// Parameters and headers that other registries keep state in mean nothing here.
+	// Parameters and headers in which other registries keep state are ignored.
 	a := repo.Do(t, http.MethodGet, location+"?_state=AAAA&offset=0&size=5&blob_id=../../x", nil, "Docker-Upload-UUID", "1").Want(t, http.StatusNoContent)
 	a.WantHeader(t, "Range", "0-999")
 	if a.Location(t) != location {
-		t.Errorf("Location %s, want %s", a.Location(t), location)
+		t.Errorf("got Location %s, want %s", a.Location(t), location)
 	}
 	repo.Do(t, http.MethodPut, location+"?_state=AAAA&digest="+ocitest.SHA256(content), content[1000:]).Want(t, http.StatusCreated)
 }
 
-// Row 26: what is not in a table is not there: no debug pages, no other methods, no unsigned operations.
+// Row 26: what is in no table is not served: debug pages, other methods, unsigned operations.
 func TestAttack26NothingElse(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -301,7 +303,7 @@ func TestAttack26NothingElse(t *testing.T) {
 	}
 }
 
-// Row 27: host, path and token name the same registry, or the answer is no.
+// Row 27: a request is refused unless host, path and token name the same registry.
 func TestAttack27Disagreement(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -322,27 +324,27 @@ func TestAttack27Disagreement(t *testing.T) {
 		{"root", "000000000000.DKR.ECR.US-EAST-1.AMAZONAWS.COM", "app", 200},
 		{"west", "000000000000.dkr.ecr.eu-west-1" + suffix, "app", 200},
 		{"bob", "111122223333.dkr.ecr.us-east-1" + suffix, "app", 200},
-		// The host's account or region is not the token's.
+		// The account or region of the host is not that of the token.
 		{"root", "000000000000.dkr.ecr.eu-west-1" + suffix, "app", 403},
 		{"west", "000000000000.dkr.ecr.us-east-1" + suffix, "app", 403},
 		{"root", "111122223333.dkr.ecr.us-east-1" + suffix, "app", 403},
 		{"bob", "000000000000.dkr.ecr.us-east-1" + suffix, "app", 403},
-		// The path's is not.
+		// The account or region of the path is not that of the token.
 		{"root", "", "000000000000/eu-west-1/app", 403},
 		{"west", "", "app", 403},
 		{"bob", "", "app", 403},
 		{"bob", "", "000000000000/us-east-1/app", 403},
 		{"root", "", "111122223333/us-east-1/app", 403},
-		// On a registry's host a path names no other registry: it is a repository's name, which is not there.
+		// On the host of a registry a path with account and region is the name of a repository, which does not exist.
 		{"bob", "111122223333.dkr.ecr.us-east-1" + suffix, "000000000000/us-east-1/app", 404},
 		{"root", "000000000000.dkr.ecr.us-east-1" + suffix, "111122223333/us-east-1/app", 404},
-		// Almost a registry's name is none.
+		// Hosts that are similar to those of registries are refused.
 		{"root", "0000000000000.dkr.ecr.us-east-1" + suffix, "app", 403},
 		{"root", "00000000000.dkr.ecr.us-east-1" + suffix, "app", 403},
 		{"root", "000000000000.dkr.ecr.nowhere" + suffix, "app", 403},
 		{"root", "x.000000000000.dkr.ecr.us-east-1" + suffix, "app", 403},
 		{"root", "", "0000000000000/us-east-1/app", 403},
-		// A registry that nobody has.
+		// A registry of an unknown account.
 		{"root", "999999999999.dkr.ecr.us-east-1" + suffix, "app", 403},
 	} {
 		client := ocitest.Client{Base: s.URL, HTTP: s.HTTP, Password: tokens[c.token]}
@@ -353,7 +355,7 @@ func TestAttack27Disagreement(t *testing.T) {
 	}
 }
 
-// Row 29: names, digests and upload ids that would leave the data directory reach no file.
+// Row 29: names, digests and upload ids with path elements do not access files outside the data directory.
 func TestAttack29Traversal(t *testing.T) {
 	t.Parallel()
 	outside := t.TempDir()
@@ -381,14 +383,14 @@ func TestAttack29Traversal(t *testing.T) {
 	}
 	entries, err := os.ReadDir(outside)
 	if err != nil || len(entries) != 2 {
-		t.Errorf("beside the data directory: %v, %v; want the canary alone", entries, err)
+		t.Errorf("the parent of the data directory contains %v, %v; want only the canary", entries, err)
 	}
 	if b, err := os.ReadFile(canary); err != nil || string(b) != "CANARY" {
 		t.Errorf("the canary is %q, %v", b, err)
 	}
 	err = filepath.WalkDir(outside, func(path string, e os.DirEntry, err error) error {
 		if err == nil && strings.Contains(fmt.Sprint(e.Name()), "canary") && path != canary {
-			t.Errorf("a file was made: %s", path)
+			t.Errorf("the file %s was created", path)
 		}
 		return err
 	})
@@ -397,7 +399,7 @@ func TestAttack29Traversal(t *testing.T) {
 	}
 }
 
-// Row 34: no secret is in a log line, an answer, a Location or the metrics.
+// Row 34: no log line, answer, Location or metric contains a secret.
 func TestAttack34Canaries(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -418,19 +420,19 @@ func TestAttack34Canaries(t *testing.T) {
 	note := func(a *ocitest.Answer) { fmt.Fprintln(&seen, a.Status, a.Header, string(a.Body)) }
 	wrong := repo
 	wrong.Password = guess
-	nobody := repo
-	nobody.Password = ""
+	anonymous := repo
+	anonymous.Password = ""
 	for _, row := range ociapi.Rows() {
-		for _, r := range []ocitest.Repo{repo, wrong, nobody} {
+		for _, r := range []ocitest.Repo{repo, wrong, anonymous} {
 			note(r.Do(t, row.Method, fill(row.Path, "team/app", "v9", ocitest.SHA256(nil), "1"), nil))
 			note(r.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), "1")+"?digest=x&token="+repo.Password+"&X-Amz-Signature="+guess, nil))
 		}
 	}
 	note(repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"), nil))
-	note(nobody.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Bearer "+repo.Password))
-	note(nobody.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(guess+":"+repo.Password))))
+	note(anonymous.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Bearer "+repo.Password))
+	note(anonymous.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(guess+":"+repo.Password))))
 	if _, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"none"}}); err == nil {
-		t.Error("a repository that is not there was described")
+		t.Error("DescribeRepositories of an unknown repository: got no error, want one")
 	} else {
 		fmt.Fprintln(&seen, err)
 	}
@@ -438,7 +440,7 @@ func TestAttack34Canaries(t *testing.T) {
 	s.Stop(t)
 	log := s.Log.String()
 	if !strings.Contains(log, `"op":"end-7 put manifest"`) {
-		t.Fatalf("the log lacks the push: %.500s", log)
+		t.Fatalf("the log does not contain the push: %.500s", log)
 	}
 	for what, secret := range secrets {
 		for where, text := range map[string]string{"the log": log, "an answer": seen.String()} {

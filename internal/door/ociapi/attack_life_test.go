@@ -15,7 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// Row 19: what is good at one door is nothing at the other.
+// Row 19: credentials of one API are not accepted by the other.
 func TestAttack19OtherDoor(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -29,14 +29,14 @@ func TestAttack19OtherDoor(t *testing.T) {
 	link := root.link(t, "app", layer)
 	mac := link[strings.LastIndex(link, "=")+1:]
 	plain := ocitest.Client{Base: s.URL, HTTP: s.HTTP}
-	// At the API door: a docker password as every kind of credential.
+	// Signed APIs: a docker password as every kind of credential.
 	for what, header := range map[string][]string{
 		"Basic": {"Authorization", basic("AWS", owner.Password)}, "Bearer": {"Authorization", "Bearer " + owner.Password},
 		"a session token without a signature": {"X-Amz-Security-Token", owner.Password}, "a link's MAC": {"Authorization", basic("AWS", mac)},
 	} {
 		header = append(header, "Content-Type", "application/x-amz-json-1.1", "X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")
 		if a := plain.Do(t, http.MethodPost, "/", []byte("{}"), header...); a.Status < 400 || !strings.Contains(string(a.Body), "Exception") {
-			t.Errorf("the API door with %s: got %d %s", what, a.Status, a.Body)
+			t.Errorf("the signed APIs with %s: got %d %s, want a refusal", what, a.Status, a.Body)
 		}
 	}
 	for what, change := range map[string]func(*person){
@@ -54,11 +54,11 @@ func TestAttack19OtherDoor(t *testing.T) {
 			t.Errorf("%s: got %d %s", what, a.Status, a.Body)
 		}
 	}
-	// At the docker door: keys, secrets, session tokens, MACs, encoded messages as passwords.
+	// OCI distribution API: keys, secrets, session tokens, MACs and encoded messages as passwords.
 	limited := root.user(t, "limited", may())
 	message := limited.ecr(t, "ListImages", "repositoryName", "app").Header.Get("X-Ecrin-Authorization-Message")
 	if message == "" {
-		t.Fatal("a denial has no encoded message")
+		t.Fatal("a denial: got no encoded message, want one")
 	}
 	for what, password := range map[string]string{
 		"session token": session.keys.SessionToken, "secret": root.keys.SecretAccessKey, "MAC": mac, "message": message,
@@ -70,29 +70,29 @@ func TestAttack19OtherDoor(t *testing.T) {
 		}
 	}
 	plain.Password = ""
-	// In a link: every other sealed text as its MAC.
+	// Signed links: every other sealed text as the MAC.
 	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken, "message": message, "nothing": ""} {
 		if a := plain.Do(t, http.MethodGet, strings.Replace(link, mac, other, 1), nil); a.Status < 400 {
-			t.Errorf("a link with a %s for its MAC: got %d", what, a.Status)
+			t.Errorf("a link with a %s as its MAC: got %d, want a refusal", what, a.Status)
 		}
 	}
-	// As an encoded message: every other sealed text.
+	// DecodeAuthorizationMessage: every other sealed text as the message.
 	bent := strings.Replace(message, message[20:24], strings.ToUpper(message[20:24])+"x", 1)
 	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken, "MAC": mac, "changed message": bent} {
 		a := root.query(t, "sts", "2011-06-15", "DecodeAuthorizationMessage", "EncodedMessage", other)
 		if a.Status != 400 || element(string(a.Body), "Code") != "InvalidAuthorizationMessageException" {
-			t.Errorf("DecodeAuthorizationMessage of a %s: got %d %s", what, a.Status, a.Body)
+			t.Errorf("DecodeAuthorizationMessage of a %s: got %d %s, want a refusal", what, a.Status, a.Body)
 		}
 	}
 	root.sts(t, "DecodeAuthorizationMessage", "EncodedMessage", message)
 	bob := personOf(s, s.NewAccount(t, bobID))
 	if a := bob.query(t, "sts", "2011-06-15", "DecodeAuthorizationMessage", "EncodedMessage", message); a.Status != 400 {
-		t.Errorf("another account decodes a message: got %d %s", a.Status, a.Body)
+		t.Errorf("DecodeAuthorizationMessage by another account: got %d %s, want a refusal", a.Status, a.Body)
 	}
 }
 
-// Row 23: a right that is taken away is gone with the next request, on both doors, in sessions and with passwords that
-// began before.
+// Row 23: a permission that is removed is not in effect from the next request on, in both APIs, also for sessions and
+// passwords that were issued before.
 func TestAttack23RightsEndAtOnce(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -156,21 +156,22 @@ func TestAttack23RightsEndAtOnce(t *testing.T) {
 		who := c.who(ann)
 		repo := who.docker(t).Repo("app")
 		ids := []any{map[string]string{"imageTag": "v1"}}
-		for range 2 { // what is remembered between requests counts too
+		for range 2 { // the second request uses the caches that the first filled
 			repo.Manifest(t, "v1").Want(t, http.StatusOK)
 			who.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", ids).Want(t, http.StatusOK)
 		}
 		c.takeOff()
 		if a := repo.Manifest(t, "v1"); a.Status != http.StatusForbidden {
-			t.Errorf("who %s: docker: got %d %s, want 403", c.what, a.Status, a.Body)
+			t.Errorf("a caller that %s: OCI API: got %d %s, want 403", c.what, a.Status, a.Body)
 		}
 		if a := who.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 || strings.Contains(string(a.Body), "imageManifest") {
-			t.Errorf("who %s: API: got %d %s, want 400", c.what, a.Status, a.Body)
+			t.Errorf("a caller that %s: ECR API: got %d %s, want 400", c.what, a.Status, a.Body)
 		}
 	}
 }
 
-// Row 27, with users: a right on a repository of one registry is none on its namesake in another, however it is named.
+// Row 27, with users: a permission on a repository of one registry is not a permission on a repository with the same
+// name in another registry, in any form of naming it.
 func TestAttack27UsersAcross(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -212,16 +213,17 @@ func TestAttack27UsersAcross(t *testing.T) {
 		t.Helper()
 		root.ecr(t, "SetRepositoryPolicy", "repositoryName", "app", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+principal+`"},"Action":"ecr:BatchGetImage"}]}`).Want(t, http.StatusOK)
 	}
-	grant("arn:aws:iam::" + homeID + ":user/ann") // a namesake in the other account is somebody else
+	grant("arn:aws:iam::" + homeID + ":user/ann") // a user with the same name in the other account is another user
 	check("foreign", foreign, false)
 	grant("arn:aws:iam::" + bobID + ":user/ann")
 	check("foreign", foreign, true)
-	// Whoever comes after under that name has nothing of it.
+	// A new user with the name of the deleted user does not have its permissions.
 	personOf(s, bob).deleteUser(t, "ann", foreign.keys.AccessKeyID)
 	check("foreign", personOf(s, bob).user(t, "ann", may("ecr:*")), false)
 }
 
-// Row 28: pulling is not listing. A listing of all needs the right on all: it is refused, not shortened.
+// Row 28: a permission to pull is not a permission to list. A listing of all repositories needs the permission on all:
+// it is refused, not shortened.
 func TestAttack28ListingWithoutGrant(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -261,7 +263,8 @@ func TestAttack28ListingWithoutGrant(t *testing.T) {
 	}
 }
 
-// Row 32: a direct address does what its maker may do now, on this one layer, and ends with the session it was made in.
+// Row 32: a signed link needs the current permission of the caller that requested it, is valid for one layer, and ends
+// with the session in which it was requested.
 func TestAttack32LinksOfUsers(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
@@ -278,7 +281,7 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	good := func(link string) {
 		t.Helper()
 		if a := plain.Do(t, http.MethodGet, link, nil); a.Status != 200 || !bytes.Equal(a.Body, im.Layers[0]) {
-			t.Errorf("a good address: got %d %.100s", a.Status, a.Body)
+			t.Errorf("a valid link: got %d %.100s, want 200", a.Status, a.Body)
 		}
 	}
 	refused := func(what, link string) {
@@ -312,7 +315,7 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	root.deleteUser(t, "ann", ann.keys.AccessKeyID)
 	refused("a deleted user", link)
 	root.user(t, "ann", on("app"))
-	refused("a deleted user with a namesake", link)
+	refused("a deleted user, with a new user of the same name", link)
 
 	root.role(t, "deploy", on("app"))
 	bea := root.user(t, "bea", document(statement("Allow", "Action", []string{"sts:AssumeRole"})))
@@ -322,9 +325,9 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	link = short.link(t, "app", layer)
 	good(link)
 	password := short.docker(t)
-	ahead.Store(int64(15*time.Minute + time.Second)) // the address would live for nine minutes more
+	ahead.Store(int64(15*time.Minute + time.Second)) // the link alone would be valid for nine more minutes
 	refused("a session that has ended", link)
-	password.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil).Want(t, http.StatusOK) // the password lives on, as in ECR
+	password.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil).Want(t, http.StatusOK) // the password is still valid, as in ECR
 	ahead.Store(int64(10 * time.Minute))
 	good(link)
 	root.iam(t, "DeleteRolePolicy", "RoleName", "deploy", "PolicyName", "p")
@@ -333,8 +336,8 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	refused("a deleted role", link)
 }
 
-// A key that is disabled between two chunks stops the upload where it is, and one that is enabled again goes on there;
-// a chunk that is on its way is either whole or nothing.
+// An access key that is deactivated between two chunks stops the upload; after its activation the upload continues at
+// the same offset. A chunk that is being sent meanwhile is stored completely or not at all.
 func TestAttack12KeyRevokedInUpload(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -354,7 +357,7 @@ func TestAttack12KeyRevokedInUpload(t *testing.T) {
 	sent := make(chan int, 1)
 	go func() {
 		a, err := repo.Try(t.Context(), http.MethodPatch, location, in)
-		if err != nil { // refused while it was sent
+		if err != nil { // the server refused the chunk while it was being sent
 			a = &ocitest.Answer{Status: http.StatusForbidden}
 		}
 		sent <- a.Status
@@ -383,7 +386,8 @@ func TestAttack12KeyRevokedInUpload(t *testing.T) {
 	}
 }
 
-// A role that is deleted while one of its sessions pulls: the layer under way comes whole, and nothing after it.
+// If a role is deleted while one of its sessions pulls, the layer that is being sent is completed, and all later
+// requests are refused.
 func TestAttack23RoleDeletedInPull(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -400,7 +404,7 @@ func TestAttack23RoleDeletedInPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.SetBasicAuth("AWS", repo.Password)
-	resp, err := s.HTTP.Do(r) // its body is larger than what the connection holds
+	resp, err := s.HTTP.Do(r) // the body is larger than the buffers of the connection
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,18 +418,19 @@ func TestAttack23RoleDeletedInPull(t *testing.T) {
 	for _, path := range []string{"/manifests/v1", "/blobs/" + layer} {
 		repo.Do(t, http.MethodGet, repo.Path(path), nil).WantError(t, http.StatusForbidden, "DENIED")
 	}
-	root.role(t, "deploy", may(pullActions...)) // of the same name: another role
+	root.role(t, "deploy", may(pullActions...)) // a new role with the same name is another role
 	repo.Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED")
 	if a := session.ecr(t, "ListImages", "repositoryName", "app"); a.Status != 400 || !strings.Contains(string(a.Body), "UnrecognizedClientException") {
-		t.Errorf("the session of a deleted role: got %d %s", a.Status, a.Body)
+		t.Errorf("the session of a deleted role: got %d %s, want a refusal", a.Status, a.Body)
 	}
 	rest, err := io.ReadAll(resp.Body)
 	if got := append(first, rest...); err != nil || ocitest.SHA256(got) != layer {
-		t.Errorf("the layer under way: %d bytes, %v; want all %d", len(got), err, len(im.Layers[0]))
+		t.Errorf("the layer that was being sent: got %d bytes, %v; want all %d", len(got), err, len(im.Layers[0]))
 	}
 }
 
-// Clocks that jump, forth and back: sessions, passwords and signatures end by their own times, and nothing else does.
+// If the clock jumps forwards and back, sessions, passwords and signatures expire by their own times, and nothing else
+// changes.
 func TestAttack30ClockJumps(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
@@ -439,7 +444,7 @@ func TestAttack30ClockJumps(t *testing.T) {
 	password := session.docker(t)
 	for _, c := range []struct {
 		at       time.Duration
-		signed   bool // a signature by the server's clock
+		signed   bool // a signature at the time of the server is valid
 		session  bool
 		password bool
 	}{
@@ -450,12 +455,12 @@ func TestAttack30ClockJumps(t *testing.T) {
 		got := fmt.Sprint(root.ecr(t, "ListImages", "repositoryName", "app").Status == 200, session.ecr(t, "ListImages", "repositoryName", "app").Status == 200,
 			password.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil).Status == 200)
 		if want := fmt.Sprint(c.signed, c.session, c.password); got != want {
-			t.Errorf("the clock %s ahead: signature, session and password are good: %s, want %s", c.at, got, want)
+			t.Errorf("the clock %s ahead: signature, session and password are valid: got %s, want %s", c.at, got, want)
 		}
 		late := root
 		late.now = func() time.Time { return now().Add(-16 * time.Minute) }
 		if a := late.ecr(t, "ListImages", "repositoryName", "app"); a.Status != 400 || !strings.Contains(string(a.Body), "Signature expired") {
-			t.Errorf("the clock %s ahead, signed 16 minutes before it: got %d %s", c.at, a.Status, a.Body)
+			t.Errorf("the clock %s ahead, signed 16 minutes earlier: got %d %s, want a refusal", c.at, a.Status, a.Body)
 		}
 	}
 }

@@ -18,18 +18,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// cell is one request of the matrix: a row of the table, or a form of one that needs more rights.
+// cell is one request of the matrix: a row of the operation table, or a form of one that needs more permissions.
 type cell struct {
 	row    ociapi.Row
-	groups [][]string // of each, one action must be allowed; none: any good token will do
+	groups [][]string // of each group, one action must be allowed; without groups a valid token suffices
 	method string
 	path   string
 	body   []byte
 	header []string
-	done   []int // statuses of a request that was let in; 404 where the caller's own upload would be needed
+	done   []int // statuses of an allowed request; 404 if it needs an upload of the caller
 }
 
-// matrix is one repository with all that the cells need: an image, and an upload of the owner.
+// matrix is one repository with what the cells need: an image, and an upload of the owner.
 type matrix struct {
 	server *apptest.Server
 	owner  ocitest.Repo
@@ -70,7 +70,7 @@ func newMatrix(t *testing.T, o apptest.Options) *matrix {
 		}
 		m.cells = append(m.cells, c)
 	}
-	// Forms of a row that do the work of several.
+	// Forms of a row that need the actions of several rows.
 	blob := ocitest.Bytes(9, 20)
 	all := func(actions ...string) (groups [][]string) {
 		for _, a := range actions {
@@ -86,7 +86,7 @@ func newMatrix(t *testing.T, o apptest.Options) *matrix {
 	return m
 }
 
-// actions are all that stand in the table, in order.
+// actions returns all actions of the table, sorted.
 func (m *matrix) actions() []string {
 	var all []string
 	for _, c := range m.cells {
@@ -96,7 +96,7 @@ func (m *matrix) actions() []string {
 	return slices.Compact(all)
 }
 
-// state is what the repository shows its owner.
+// state returns what the owner can read of the repository, to be compared with later states.
 func (m *matrix) state(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
@@ -107,10 +107,10 @@ func (m *matrix) state(t *testing.T) string {
 	return b.String()
 }
 
-// refusal is how a cell says no.
+// refusal is the expected answer to a cell that is refused.
 type refusal struct {
 	status int
-	text   string // in the body; not looked for in answers to HEAD
+	text   string // in the body, except for HEAD
 }
 
 var (
@@ -120,7 +120,8 @@ var (
 	ended     = refusal{403, "Your authorization token has expired"}
 )
 
-// sweep sends every cell and holds the answer to what may says: nil for a request that is let in.
+// sweep sends every cell and checks the answer. may returns the expected refusal, or nil for a request that must be
+// allowed.
 func (m *matrix) sweep(t *testing.T, who string, c ocitest.Client, may func(cell) *refusal) {
 	t.Helper()
 	before := ""
@@ -142,17 +143,17 @@ func (m *matrix) sweep(t *testing.T, who string, c ocitest.Client, may func(cell
 			t.Errorf("%s: got %d %.300s, want %d %s", what, a.Status, a.Body, want.status, want.text)
 		}
 		if a.Header.Get("Location") != "" || a.Header.Get("Docker-Content-Digest") != "" || a.Header.Get("Range") != "" {
-			t.Errorf("%s: the refusal has the headers %v", what, a.Header)
+			t.Errorf("%s: got the headers %v in a refusal", what, a.Header)
 		}
 	}
 	if before != "" {
 		if after := m.state(t); after != before {
-			t.Errorf("%s changed something where it may not:\nbefore %s\nafter  %s", who, before, after)
+			t.Errorf("%s: the state has changed:\nbefore %s\nafter  %s", who, before, after)
 		}
 	}
 }
 
-// allowed computes a cell by the table, for a caller with or without each action.
+// allowed reports whether the table allows a cell to a caller with the actions for which has returns true.
 func (c cell) allowed(has func(string) bool) bool {
 	for _, group := range c.groups {
 		if !slices.ContainsFunc(group, has) {
@@ -162,6 +163,8 @@ func (c cell) allowed(has func(string) bool) bool {
 	return true
 }
 
+// byTable returns the expectation of the table for such a caller; requests that it does not allow get the refusal
+// otherwise.
 func byTable(has func(string) bool, otherwise refusal) func(cell) *refusal {
 	return func(c cell) *refusal {
 		if c.allowed(has) {
@@ -171,7 +174,8 @@ func byTable(has func(string) bool, otherwise refusal) func(cell) *refusal {
 	}
 }
 
-// always refuses every cell; but the routes that any good token opens when base is true.
+// always returns the expectation that every cell is refused. If base is true, the routes that need only a valid token
+// are allowed.
 func always(r refusal, base bool) func(cell) *refusal {
 	return func(c cell) *refusal {
 		if base && len(c.groups) == 0 {
@@ -181,8 +185,8 @@ func always(r refusal, base bool) func(cell) *refusal {
 	}
 }
 
-// Rows 8, 24 and 28: users and role sessions with exactly one action, and with all but one, get from every route what
-// the table says, and nothing else.
+// Rows 8, 24 and 28: for users and role sessions with exactly one action, and with all actions except one, every route
+// allows exactly what the table says.
 func TestAttack24RightsMatrix(t *testing.T) {
 	t.Parallel()
 	m := newMatrix(t, apptest.Options{})
@@ -198,14 +202,14 @@ func TestAttack24RightsMatrix(t *testing.T) {
 	}
 	for i := range m.cells {
 		if strings.HasSuffix(m.cells[i].row.Path, "<id>") {
-			m.cells[i].done = []int{201, 202, 204, 404} // the upload is the owner's; it ends in the middle of the sweep
+			m.cells[i].done = []int{201, 202, 204, 404} // the upload belongs to the owner and is completed during the sweep
 		}
 	}
 	m.sweep(t, "root", m.owner.Client, func(cell) *refusal { return nil })
 }
 
-// Rows 7, 8 and 24: what never was a token, or is none any more, opens no route; neither does a good token of another
-// account or region.
+// Rows 7, 8 and 24: invalid and revoked tokens are refused on every route, and so are valid tokens of another account
+// or region.
 func TestAttack24CredentialMatrix(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64
@@ -258,24 +262,24 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 	m.sweep(t, "a deleted user's token", disabled, always(ended, false))
 	m.sweep(t, "a token of a deleted user's session", ofSession, always(ended, false))
 	root.user(t, "ann", everything)
-	m.sweep(t, "a deleted user's token, with a namesake", disabled, always(ended, false))
+	m.sweep(t, "the token of a deleted user, with a new user of the same name", disabled, always(ended, false))
 
 	old := root.docker(t)
 	ahead.Store(int64(identity.TokenLife + time.Second))
 	m.owner.Password = func() string { p := root; p.now = now; return p.password(t) }()
 	m.sweep(t, "an expired token", old, always(ended, false))
-	// A clock that jumps back makes it good again: the token's own end decides, not what was once seen.
+	// After the clock was set back the token is valid again: only its own expiry time decides.
 	ahead.Store(int64(time.Hour))
 	old.Do(t, http.MethodGet, "/v2/", nil).Want(t, http.StatusOK)
 }
 
-// Rows 7 and 24: clients without credentials get what policies with the principal * allow, where the operator lets them
-// in, and the challenge for all else.
+// Rows 7 and 24: requests without credentials are allowed only if the server admits them and a policy with the
+// principal * allows them; all others are challenged.
 func TestAttack07AnonymousMatrix(t *testing.T) {
 	t.Parallel()
 	for _, on := range []bool{false, true} {
 		m := newMatrix(t, apptest.Options{Config: func(c *config.Config) { c.Anonymous = on }})
-		nobody := ocitest.Client{Base: m.server.URL, HTTP: m.server.HTTP}
+		anonymous := ocitest.Client{Base: m.server.URL, HTTP: m.server.HTTP}
 		root := personOf(m.server, m.server.Root(t))
 		public := func(statement string) {
 			t.Helper()
@@ -286,14 +290,15 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 			may := always(challenge, false)
 			if on {
 				may = func(c cell) *refusal {
-					// The version check tells clients how to log in, and no repository's policy opens the catalog.
+					// The version check has the challenge for clients, and repository policies do not apply to
+					// _catalog.
 					if len(c.groups) == 0 || c.row.On == "repository/*" || !c.allowed(has) {
 						return &challenge
 					}
 					return nil
 				}
 			}
-			m.sweep(t, fmt.Sprintf("anonymous (%t), %s", on, what), nobody, may)
+			m.sweep(t, fmt.Sprintf("anonymous (%t), %s", on, what), anonymous, may)
 		}
 		none := func(string) bool { return false }
 		sweep("no policy", none)
@@ -302,20 +307,20 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 		public(`{"Effect":"Allow","Principal":"*","Action":"ecr:*","Condition":{"StringEquals":{"aws:PrincipalAccount":"` + homeID + `"}}}`)
 		sweep("a policy for everybody of the account", none)
 		public(`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringNotLike":{"aws:PrincipalType":"Anon*"}}}`)
-		sweep("a policy for everybody but the anonymous", none)
+		sweep("a policy for all principals except anonymous callers", none)
 		for _, action := range m.actions() {
 			public(`{"Effect":"Allow","Principal":"*","Action":"` + action + `"}`)
 			sweep("a policy for "+action, func(a string) bool { return a == action })
 		}
-		// Everything at once is everything on this repository, and nothing beside it.
+		// With all actions in the policy of this repository, all its routes are allowed, and those of others are not.
 		public(`{"Effect":"Allow","Principal":"*","Action":"*"}`)
 		sweep("a policy for everything", func(string) bool { return true })
 		for _, path := range []string{"/v2/_catalog", "/v2/team/other/tags/list", "/v2/" + bobID + "/us-east-1/team/app/tags/list", "/v2/000000000000/eu-west-1/team/app/tags/list"} {
-			nobody.Do(t, http.MethodGet, path, nil).Want(t, http.StatusUnauthorized)
+			anonymous.Do(t, http.MethodGet, path, nil).Want(t, http.StatusUnauthorized)
 		}
-		// Credentials that are no good are not no credentials.
+		// A request with invalid credentials is not anonymous.
 		for authorization, status := range map[string]int{basic("AWS", "x"): 400, basic("AWS", ""): 400, basic("", "x"): 401, basic("aws", "x"): 401, "Bearer x": 401, "Basic": 401, "": 401} {
-			a := nobody.Do(t, http.MethodGet, "/v2/team/app/manifests/v1", nil, "Authorization", authorization)
+			a := anonymous.Do(t, http.MethodGet, "/v2/team/app/manifests/v1", nil, "Authorization", authorization)
 			if a.Status != status {
 				t.Errorf("anonymous (%t), Authorization %q: got %d %s, want %d", on, authorization, a.Status, a.Body, status)
 			}
@@ -323,8 +328,8 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 	}
 }
 
-// Row 24: the API door gives no docker password to who may not have one: not to the operator, and not to a user without
-// the right to it, whatever else it may do.
+// Row 24: GetAuthorizationToken is refused to the operator, and to a user without the permission for it regardless of
+// its other permissions.
 func TestAttack24WhoGetsPasswords(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -337,6 +342,6 @@ func TestAttack24WhoGetsPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := operator.Call(t.Context(), "GetAuthorizationToken", struct{}{}, &struct{}{}); err == nil {
-		t.Error("the operator got a docker password")
+		t.Error("GetAuthorizationToken by the operator: got a docker password, want a refusal")
 	}
 }

@@ -18,19 +18,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// person is whoever has credentials of the API: a root user, a user, or a session.
+// person calls the signed APIs with the credentials of a root user, a user or a session.
 type person struct {
 	server *apptest.Server
 	region string
 	keys   aws.Credentials
-	now    func() time.Time // when it signs; nil for the real time
+	now    func() time.Time // time of signatures; nil for time.Now
 }
 
 func personOf(s *apptest.Server, a apptest.Account) person {
 	return person{server: s, region: a.Region, keys: aws.Credentials{AccessKeyID: a.KeyID, SecretAccessKey: a.Secret}}
 }
 
-// send signs a POST to the API door: a target makes it JSON, none the query protocol.
+// send sends a signed POST to the signed APIs: in the JSON protocol with a target, otherwise in the query protocol.
 func (p person) send(t testing.TB, service, target, body string) *ocitest.Answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.server.URL+"/", nil)
@@ -58,12 +58,13 @@ func (p person) send(t testing.TB, service, target, body string) *ocitest.Answer
 	return ocitest.Client{Base: p.server.URL, HTTP: p.server.HTTP}.Do(t, http.MethodPost, "/", []byte(body), header...)
 }
 
-// iam and sts call an operation of the query protocol that must succeed, and give its answer; pairs are parameters.
+// iam calls an operation of IAM, which must succeed, and returns its answer. pairs are names and values of parameters.
 func (p person) iam(t testing.TB, action string, pairs ...string) string {
 	t.Helper()
 	return string(p.query(t, "iam", "2010-05-08", action, pairs...).Want(t, http.StatusOK).Body)
 }
 
+// sts is like iam for an operation of STS.
 func (p person) sts(t testing.TB, action string, pairs ...string) string {
 	t.Helper()
 	return string(p.query(t, "sts", "2011-06-15", action, pairs...).Want(t, http.StatusOK).Body)
@@ -78,7 +79,7 @@ func (p person) query(t testing.TB, service, version, action string, pairs ...st
 	return p.send(t, service, "", form.Encode())
 }
 
-// ecr calls an operation of ECR.
+// ecr calls an operation of ECR. pairs are names and values of members.
 func (p person) ecr(t testing.TB, operation string, pairs ...any) *ocitest.Answer {
 	t.Helper()
 	in := map[string]any{}
@@ -92,20 +93,20 @@ func (p person) ecr(t testing.TB, operation string, pairs ...any) *ocitest.Answe
 	return p.send(t, "ecr", "AmazonEC2ContainerRegistry_V20150921."+operation, string(body))
 }
 
-// as is another person of the same server.
+// as returns a person of the same server with the credentials in an answer.
 func (p person) as(answer string) person {
 	p.keys = aws.Credentials{AccessKeyID: element(answer, "AccessKeyId"), SecretAccessKey: element(answer, "SecretAccessKey"), SessionToken: element(answer, "SessionToken")}
 	return p
 }
 
-// element is the text of an element of an XML answer that needs no unescaping.
+// element returns the raw text of the first element with the given name in an XML answer.
 func element(xml, name string) string {
 	_, rest, _ := strings.Cut(xml, "<"+name+">")
 	text, _, _ := strings.Cut(rest, "</"+name+">")
 	return text
 }
 
-// user makes a user with one inline policy.
+// user creates a user with one inline policy and an access key.
 func (p person) user(t testing.TB, name, policy string) person {
 	t.Helper()
 	p.iam(t, "CreateUser", "UserName", name)
@@ -113,7 +114,7 @@ func (p person) user(t testing.TB, name, policy string) person {
 	return p.as(p.iam(t, "CreateAccessKey", "UserName", name))
 }
 
-// deleteUser removes a user of user().
+// deleteUser deletes a user that user created.
 func (p person) deleteUser(t testing.TB, name, key string) {
 	t.Helper()
 	p.iam(t, "DeleteUserPolicy", "UserName", name, "PolicyName", "p")
@@ -123,14 +124,14 @@ func (p person) deleteUser(t testing.TB, name, key string) {
 
 const homeID = "000000000000"
 
-// role makes a role of the home account that the account's own users may assume, with one inline policy.
+// role creates a role that users of the account may assume, with one inline policy.
 func (p person) role(t testing.TB, name, policy string) {
 	t.Helper()
 	p.iam(t, "CreateRole", "RoleName", name, "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+homeID+`"},"Action":"sts:AssumeRole"}]}`)
 	p.iam(t, "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
 }
 
-// assume makes a session of a role, with a session policy unless that is "".
+// assume returns a session of a role, with a session policy unless that is "".
 func (p person) assume(t testing.TB, role, session, policy string) person {
 	t.Helper()
 	pairs := []string{"RoleArn", "arn:aws:iam::" + homeID + ":role/" + role, "RoleSessionName", session}
@@ -140,7 +141,7 @@ func (p person) assume(t testing.TB, role, session, policy string) person {
 	return p.as(p.sts(t, "AssumeRole", pairs...))
 }
 
-// password gets a docker password.
+// password returns a docker password.
 func (p person) password(t testing.TB) string {
 	t.Helper()
 	var out struct {
@@ -150,13 +151,13 @@ func (p person) password(t testing.TB) string {
 	return strings.TrimPrefix(string(out.AuthorizationData[0].AuthorizationToken), "AWS:")
 }
 
-// docker is a client that is logged in.
+// docker returns a client of the OCI distribution API with a password.
 func (p person) docker(t testing.TB) ocitest.Client {
 	t.Helper()
 	return ocitest.Client{Base: p.server.URL, HTTP: p.server.HTTP, Password: p.password(t)}
 }
 
-// link is the direct address of a layer, with the server's own base.
+// link returns a signed link to a layer.
 func (p person) link(t testing.TB, repository, digest string) string {
 	t.Helper()
 	var out struct{ DownloadURL string }
@@ -164,7 +165,7 @@ func (p person) link(t testing.TB, repository, digest string) string {
 	return out.DownloadURL
 }
 
-// statement writes one statement on all resources, or on the ones given.
+// statement returns one policy statement on the given resources, or on all if there are none.
 func statement(effect, element string, actions []string, resources ...string) string {
 	if len(resources) == 0 {
 		resources = []string{"*"}
@@ -176,17 +177,17 @@ func statement(effect, element string, actions []string, resources ...string) st
 	return string(b)
 }
 
-// document joins statements to a policy.
+// document returns a policy with the statements.
 func document(statements ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 }
 
-// may is a policy that allows the actions, and a login, on everything.
+// may returns a policy that allows the actions and a docker login on all resources.
 func may(actions ...string) string {
 	return document(statement("Allow", "Action", append([]string{"ecr:GetAuthorizationToken"}, actions...)))
 }
 
-// mayAllBut is a policy that allows every action but these, without a word on them.
+// mayAllBut returns a policy that allows every action except these.
 func mayAllBut(actions ...string) string { return document(statement("Allow", "NotAction", actions)) }
 
 func arnOf(repository string) string {

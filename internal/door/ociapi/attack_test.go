@@ -23,11 +23,11 @@ import (
 
 const bobID = "111122223333"
 
-// hanging is how many uploads one principal may have under way.
+// hanging is the number of stalled uploads.
 const hanging = ociapi.MaxUploadsPerPrincipal
 
-// Row 1: an enormous n makes the server neither allocate for it nor fail.
-func TestAttack01HugePage(t *testing.T) { // not parallel: it looks at the memory of the process
+// Row 1: a very large n causes neither a large allocation nor a failure.
+func TestAttack01HugePage(t *testing.T) { // not parallel: it measures the memory of the process
 	s := apptest.Start(t, apptest.Options{})
 	repo := s.Root(t).CreateRepository(t, "team/app")
 	repo.Push(t, "v1", ocitest.NewImage(1, 10))
@@ -45,7 +45,7 @@ func TestAttack01HugePage(t *testing.T) { // not parallel: it looks at the memor
 	}
 }
 
-// countingReader sends zeros for ever and tells how many went out; the client may still read it after its answer.
+// countingReader is an endless source of zeros that counts the bytes read from it, also concurrently.
 type countingReader struct{ sent atomic.Int64 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
@@ -54,7 +54,8 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Row 2: a giant manifest is refused by its announced length, or as soon as it passes the limit; it is not read on.
+// Row 2: a manifest that is too large is refused by its declared length, or when it exceeds the limit; the rest is not
+// read.
 func TestAttack02GiantManifest(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -73,13 +74,13 @@ func TestAttack02GiantManifest(t *testing.T) {
 			a.WantError(t, http.StatusRequestEntityTooLarge, "SIZE_INVALID")
 		}
 		if sent := body.sent.Load(); sent > 64<<20 {
-			t.Errorf("%v: the server took %d bytes", header, sent)
+			t.Errorf("%v: the server read %d bytes", header, sent)
 		}
 	}
 }
 
-// Row 3: indexes of indexes that name the same child a thousand times at each level cost nothing that multiplies, and
-// one that names itself or what is not there cannot be stored, so there are no cycles.
+// Row 3: indexes of indexes that refer to the same child a thousand times at each level do not multiply the cost. An
+// index that refers to itself or to an unknown image cannot be stored, so there are no cycles.
 func TestAttack03IndexBomb(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -102,12 +103,12 @@ func TestAttack03IndexBomb(t *testing.T) {
 	absent := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{{MediaType: ocitest.IndexType, Digest: ocitest.SHA256([]byte("myself")), Size: 1}}}.JSON()
 	repo.PutManifest(t, "cycle", ocitest.IndexType, absent).WantError(t, http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN")
 	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("eight levels of a thousand took %s", took)
+		t.Errorf("eight levels with a thousand children took %s", took)
 	}
 }
 
-// Row 4: bytes have one reading. What could be an image and an index is refused under either type, and what is stored
-// is served under the type it was stored with, whatever a client asks for.
+// Row 4: a manifest has one interpretation. A manifest that could be an image and an index is refused with either type,
+// and a stored manifest is served with the type with which it was stored, regardless of the Accept header.
 func TestAttack04TypeConfusion(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -125,15 +126,16 @@ func TestAttack04TypeConfusion(t *testing.T) {
 	repo.Do(t, http.MethodGet, repo.Path("/manifests/v1"), nil, "Accept", ocitest.IndexType).Want(t, http.StatusOK).WantHeader(t, "Content-Type", ocitest.ImageType)
 }
 
-// Row 5: a digest that another repository holds looks like one that nobody holds: in status, headers, body and time.
+// Row 5: the answers for a digest that only another repository holds are the same as those for an unknown digest: in
+// status, headers, body and time.
 func TestAttack05ForeignDigest(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
 	alice, bob := s.Root(t), s.NewAccount(t, bobID)
 	im := ocitest.NewImage(1, 4<<20)
 	alice.CreateRepository(t, "team/secret").Push(t, "v1", im)
-	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("nobody has this"))
-	// A neighbour in the same account, and another account.
+	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("unknown"))
+	// Another repository of the same account, and one of another account.
 	for name, repo := range map[string]ocitest.Repo{"neighbour": alice.CreateRepository(t, "team/app"), "account": bob.CreateRepository(t, "team/app")} {
 		repo.Push(t, "v1", ocitest.NewImage(2, 10))
 		ask := func(method, path, d string) string {
@@ -152,7 +154,7 @@ func TestAttack05ForeignDigest(t *testing.T) {
 				f = im.Digest
 			}
 			if got, want := ask(c[0], c[1], f), ask(c[0], c[1], u); got != want {
-				t.Errorf("%s: %s %s of a foreign digest: %s; of an unknown one: %s", name, c[0], c[1], got, want)
+				t.Errorf("%s: %s %s of a foreign digest: %s; of an unknown digest: %s", name, c[0], c[1], got, want)
 			}
 		}
 		config := ocitest.Describe(ocitest.ConfigType, ocitest.NewImage(2, 10).Config)
@@ -162,11 +164,11 @@ func TestAttack05ForeignDigest(t *testing.T) {
 			return strings.ReplaceAll(fmt.Sprint(a.Status, string(a.Body)), d, "DIGEST")
 		}
 		if got, want := push(foreign), push(unknown); got != want {
-			t.Errorf("%s: a manifest that names a foreign blob: %s; an unknown one: %s", name, got, want)
+			t.Errorf("%s: a manifest that names a foreign blob: %s; an unknown blob: %s", name, got, want)
 		}
 		sameTime(t, func(d string) { repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil) }, foreign, unknown)
 	}
-	// A mount by the other account tells nothing and gives nothing.
+	// A mount by the other account reveals nothing and mounts nothing.
 	repo := bob.Docker(t).Repo("team/app")
 	for _, from := range []string{"team/secret", "000000000000/us-east-1/team/secret", ""} {
 		for _, d := range []string{foreign, unknown} {
@@ -176,7 +178,7 @@ func TestAttack05ForeignDigest(t *testing.T) {
 			}
 			a := repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?"+query), nil).Want(t, http.StatusAccepted)
 			if len(a.Body) > 0 || a.Header.Get("Docker-Content-Digest") != "" {
-				t.Errorf("mount of %s from %q tells more than an upload: %v %s", d, from, a.Header, a.Body)
+				t.Errorf("mount of %s from %q : got %v %s, want only the headers of an upload", d, from, a.Header, a.Body)
 			}
 			repo.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 		}
@@ -184,14 +186,14 @@ func TestAttack05ForeignDigest(t *testing.T) {
 	sameTime(t, func(d string) {
 		repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?"+ocitest.Query("mount", d, "from", "000000000000/us-east-1/team/secret")), nil)
 	}, foreign, unknown)
-	// Bringing the bytes is the only way, and it looks the same too: the upload is read whole.
+	// The blob must be uploaded, and the answers to the upload are also the same: the server reads all bytes.
 	begun := repo.Begin(t)
 	repo.Do(t, http.MethodPut, begun+"?digest="+foreign, nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	repo.Do(t, http.MethodPut, begun+"?digest="+unknown, nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 }
 
-// sameTime compares the medians of many interleaved requests, generously: a difference that an attacker sees over a
-// network would be that of reading a file or not.
+// sameTime compares the medians of many interleaved requests with a large tolerance: the difference of an attack over a
+// network would be that of reading a file.
 func sameTime(t *testing.T, ask func(digest string), one, two string) {
 	t.Helper()
 	const rounds = 60
@@ -211,7 +213,7 @@ func sameTime(t *testing.T, ask func(digest string), one, two string) {
 	}
 }
 
-// Row 6: a mount asks for the caller's right on the source, not only on the destination.
+// Row 6: a mount needs the permission to read the source, not only the permission on the destination.
 func TestAttack06MountSource(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -219,7 +221,7 @@ func TestAttack06MountSource(t *testing.T) {
 	content := ocitest.Bytes(1, 1000)
 	d := alice.CreateRepository(t, "base").PutBlob(t, content)
 	bobs := bob.CreateRepository(t, "app")
-	// The registry's own name in "from" is not the one of the caller, and a region is a registry of its own.
+	// A mount from a registry of another account or region is refused.
 	west := alice.In("eu-west-1").CreateRepository(t, "app")
 	for repo, froms := range map[*ocitest.Repo][]string{
 		&bobs: {"base", "000000000000/us-east-1/base", bobID + "/us-east-1/base", "../../000000000000/us-east-1/base", ""},
@@ -234,7 +236,7 @@ func TestAttack06MountSource(t *testing.T) {
 			repo.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 		}
 	}
-	// Where the account says no, its own repositories get nothing either.
+	// If the account setting disables mounts, a mount within the account is refused.
 	if _, err := alice.ECR().PutAccountSetting(t.Context(), &ecr.PutAccountSettingInput{Name: aws.String("BLOB_MOUNTING"), Value: aws.String("DISABLED")}); err != nil {
 		t.Fatal(err)
 	}
@@ -244,8 +246,8 @@ func TestAttack06MountSource(t *testing.T) {
 	own.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 }
 
-// Row 9: no tag is special. In an immutable repository neither door, nor a push by digest that names tags beside, moves
-// latest; the same image again is no change.
+// Row 9: no tag is special. In an immutable repository latest cannot be moved by either API, nor by a push by digest
+// with tags in the query. A push of the same image is not a change.
 func TestAttack09OverwritingLatest(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -271,14 +273,14 @@ func TestAttack09OverwritingLatest(t *testing.T) {
 	}
 	repo.PutManifest(t, "latest", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
 	repo.Manifest(t, "latest").WantHeader(t, "Docker-Content-Digest", im.Digest)
-	// A push that was refused has not stored its image either.
+	// A refused push does not store its image.
 	for _, ref := range []string{other.Digest, "other"} {
 		repo.Manifest(t, ref).WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
 	}
 }
 
-// Row 33, of the OCI door: one principal's hanging uploads do not take the places of all; a flood of tiny chunks is
-// only slow for who sends it.
+// Row 33, OCI distribution API: the stalled uploads of one principal do not block other principals; many tiny chunks
+// are slow only for their sender.
 func TestAttack33HangingUploads(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -293,10 +295,10 @@ func TestAttack33HangingUploads(t *testing.T) {
 	release.Close()
 	for range hanging {
 		if err := <-ended; err != nil {
-			t.Errorf("an upload that hung and went on: %v", err)
+			t.Errorf("an upload that continued after a pause: %v", err)
 		}
 	}
-	// Tiny chunks, each durable.
+	// Tiny chunks, each of which is flushed.
 	content := ocitest.Bytes(1, 200)
 	location := alice.Begin(t)
 	for i := range content {
@@ -305,7 +307,7 @@ func TestAttack33HangingUploads(t *testing.T) {
 	alice.Do(t, http.MethodPut, location+"?digest="+ocitest.SHA256(content), nil).Want(t, http.StatusCreated)
 }
 
-// startedReader tells when its first bytes have been taken.
+// startedReader closes a channel when its first bytes were read.
 type startedReader struct {
 	first, then io.Reader
 	started     chan struct{}

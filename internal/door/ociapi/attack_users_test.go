@@ -16,7 +16,7 @@ var (
 	pushActions = []string{"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"}
 )
 
-// on is a policy with a login and every action of ECR on the repositories.
+// on returns a policy that allows a login and every action of ECR on the repositories.
 func on(repositories ...string) string {
 	var arns []string
 	for _, r := range repositories {
@@ -25,7 +25,7 @@ func on(repositories ...string) string {
 	return document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), statement("Allow", "Action", []string{"ecr:*"}, arns...))
 }
 
-// tell is an answer without what differs from request to request.
+// tell returns the text of an answer without what differs between requests.
 func tell(a *ocitest.Answer, replace ...string) string {
 	a.Header.Del("Date")
 	a.Header.Del("X-Amzn-Requestid")
@@ -35,8 +35,8 @@ func tell(a *ocitest.Answer, replace ...string) string {
 	return strings.NewReplacer(replace...).Replace(fmt.Sprint(a.Status, a.Header, string(a.Body)))
 }
 
-// Row 5, for a user with every right on one repository: what lies in its neighbours is unknown, and the neighbours look
-// as they would if they were not there.
+// Row 5, for a user with all permissions on one repository: the contents of other repositories are unknown, and the
+// answers for other repositories are the same as those for repositories that do not exist.
 func TestAttack05UserOfOneRepository(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -47,7 +47,7 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 	ann := personOf(s, account).user(t, "ann", on("team/app"))
 	repo := ann.docker(t).Repo("team/app")
 	repo.Push(t, "v1", ocitest.NewImage(2, 10))
-	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("nobody has this"))
+	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("unknown"))
 	for _, c := range []struct{ method, path, foreign string }{
 		{http.MethodHead, "/blobs/%s", foreign}, {http.MethodGet, "/blobs/%s", foreign}, {http.MethodDelete, "/blobs/%s", foreign},
 		{http.MethodHead, "/manifests/%s", im.Digest}, {http.MethodGet, "/manifests/%s", im.Digest}, {http.MethodDelete, "/manifests/%s", im.Digest},
@@ -58,7 +58,7 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 			return tell(repo.Do(t, c.method, repo.Path(fmt.Sprintf(c.path, d)), nil), d, "DIGEST", url.QueryEscape(d), "DIGEST")
 		}
 		if got, want := ask(c.foreign), ask(unknown); got != want {
-			t.Errorf("%s %s of a foreign digest: %s; of an unknown one: %s", c.method, c.path, got, want)
+			t.Errorf("%s %s of a foreign digest: %s; of an unknown digest: %s", c.method, c.path, got, want)
 		}
 	}
 	repo.Blob(t, foreign).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
@@ -70,7 +70,7 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 		secret, none := repo.Do(t, http.MethodGet, "/v2/team/secret"+path, nil), repo.Do(t, http.MethodGet, "/v2/team/sekret"+path, nil)
 		secret.WantError(t, http.StatusForbidden, "DENIED")
 		if got, want := tell(secret, "team/secret", "NAME"), tell(none, "team/sekret", "NAME"); got != want {
-			t.Errorf("%s of a repository without rights: %s; of none: %s", path, got, want)
+			t.Errorf("%s: got %s for a repository without permissions and %s for an unknown one, want the same", path, got, want)
 		}
 	}
 	for operation, members := range map[string][]any{
@@ -85,12 +85,12 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 			f = im.Digest
 		}
 		if got, want := ask(f), ask(unknown); got != want {
-			t.Errorf("%s of a foreign digest: %s; of an unknown one: %s", operation, got, want)
+			t.Errorf("%s of a foreign digest: %s; of an unknown digest: %s", operation, got, want)
 		}
 	}
 }
 
-// Row 6: who mounts must be allowed to read the source: the same user, in the same session, by all policies that hold.
+// Row 6: the caller of a mount needs the permission to read the source, by all policies of the same session.
 func TestAttack06MountBySession(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -126,10 +126,10 @@ func TestAttack06MountBySession(t *testing.T) {
 			if p.mounted {
 				repo.Do(t, http.MethodDelete, repo.Path("/blobs/"+d), nil).Want(t, http.StatusAccepted)
 			} else if held == http.StatusOK {
-				t.Errorf("%s, mount%s: the blob is there", p.who, from)
+				t.Errorf("%s, mount%s: the destination holds the blob, want none", p.who, from)
 			}
 		}
-		if i == 1 { // the repository's policy may give the right instead
+		if i == 1 { // the policy of the repository can grant the permission instead
 			root.ecr(t, "SetRepositoryPolicy", "repositoryName", "base", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+homeID+`:user/app"},"Action":"ecr:GetDownloadUrlForLayer"}]}`).Want(t, http.StatusOK)
 			repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?mount="+d+"&from=base"), nil).Want(t, http.StatusCreated)
 			root.ecr(t, "DeleteRepositoryPolicy", "repositoryName", "base").Want(t, http.StatusOK)
@@ -138,7 +138,8 @@ func TestAttack06MountBySession(t *testing.T) {
 	}
 }
 
-// Row 8: with rights to pull and push nothing can be deleted, on either door, nor with a right to delete be pushed.
+// Row 8: permissions to pull and push do not permit a deletion, in either API, and a permission to delete does not
+// permit a push.
 func TestAttack08DeleteIsNotPush(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -155,10 +156,10 @@ func TestAttack08DeleteIsNotPush(t *testing.T) {
 	}
 	ids := []any{map[string]string{"imageTag": "v1"}}
 	if a := pusher.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
-		t.Errorf("BatchDeleteImage by who may push: got %d %s", a.Status, a.Body)
+		t.Errorf("BatchDeleteImage by a caller that may push: got %d %s, want a denial", a.Status, a.Body)
 	}
 	if a := pusher.ecr(t, "DeleteRepository", "repositoryName", "app", "force", true); a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
-		t.Errorf("DeleteRepository by who may push: got %d %s", a.Status, a.Body)
+		t.Errorf("DeleteRepository by a caller that may push: got %d %s, want a denial", a.Status, a.Body)
 	}
 	repo.Push(t, "v3", im)
 	deleter := root.user(t, "deleter", may("ecr:BatchDeleteImage")).docker(t).Repo("app")
@@ -169,8 +170,8 @@ func TestAttack08DeleteIsNotPush(t *testing.T) {
 	owner.Manifest(t, "v4").Want(t, http.StatusNotFound)
 }
 
-// Row 9: a right to create, or to put some tags, moves no other tag: not latest, not by the digest, not on the other
-// door.
+// Row 9: the permission to create a repository, or to push some tags, does not permit moving another tag: not latest,
+// not by a push by digest, and not by the other API.
 func TestAttack09TagsOfOthers(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -185,7 +186,7 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	dev := root.user(t, "dev", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), put))
 	ban := `{"Effect":"Deny","Action":["ecr:PutImage","ecr:BatchDeleteImage"],"Resource":"*","Condition":{"ForAnyValue:StringEquals":{"ecrin:ImageTag":"latest"}}}`
 	banned := root.user(t, "banned", document(statement("Allow", "Action", []string{"ecr:*"}), ban))
-	for who, p := range map[string]person{"who may create": creator, "who may put dev tags": dev, "who may not put latest": banned} {
+	for who, p := range map[string]person{"a user that may create": creator, "a user that may push dev tags": dev, "a user that may not push latest": banned} {
 		repo := p.docker(t).Repo("app")
 		for _, path := range []string{"/manifests/latest", "/manifests/" + other.Digest + "?tag=latest", "/manifests/" + other.Digest + "?tag=dev-1&tag=latest", "/manifests/dev-1?tag=latest"} {
 			a := repo.Do(t, http.MethodPut, repo.Path(path), other.Manifest, "Content-Type", ocitest.ImageType)
@@ -195,12 +196,12 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 		}
 		a := p.ecr(t, "PutImage", "repositoryName", "app", "imageManifest", string(other.Manifest), "imageTag", "latest")
 		if a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
-			t.Errorf("%s: PutImage: got %d %s", who, a.Status, a.Body)
+			t.Errorf("%s: PutImage: got %d %s, want a denial", who, a.Status, a.Body)
 		}
 		owner.Manifest(t, "latest").Want(t, 200).WantHeader(t, "Docker-Content-Digest", im.Digest)
 		owner.Manifest(t, "dev-1").Want(t, 404)
 	}
-	// An image that latest leads to is no way round the ban either, on both doors.
+	// Nor can an image to which latest leads be deleted by its digest, in either API.
 	repo := banned.docker(t).Repo("app")
 	owner.PutManifest(t, "v1", ocitest.ImageType, im.Manifest).Want(t, 201)
 	for _, path := range []string{"/manifests/latest", "/manifests/" + im.Digest} {
@@ -209,7 +210,7 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	for _, id := range []map[string]string{{"imageTag": "latest"}, {"imageDigest": im.Digest}, {"imageDigest": im.Digest, "imageTag": "latest"}} {
 		a := banned.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", []any{map[string]string{"imageTag": "none"}, id})
 		if a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
-			t.Errorf("BatchDeleteImage of %v: got %d %s", id, a.Status, a.Body)
+			t.Errorf("BatchDeleteImage of %v: got %d %s, want a denial", id, a.Status, a.Body)
 		}
 	}
 	owner.Manifest(t, "latest").Want(t, 200)
@@ -217,8 +218,8 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	repo.Do(t, http.MethodDelete, repo.Path("/manifests/v1"), nil).Want(t, 202)
 }
 
-// Row 12: an upload is its beginner's alone: other users, the root user, other sessions of the same role, and a
-// namesake of a deleted user find nothing, on either door.
+// Row 12: an upload is unknown to other users, the root user, other sessions of the same role, and a new user with the
+// name of a deleted user, in both APIs.
 func TestAttack12UploadsOfUsers(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -231,7 +232,7 @@ func TestAttack12UploadsOfUsers(t *testing.T) {
 	federated := bea.as(bea.sts(t, "GetFederationToken", "Name", "ann", "Policy", may("ecr:*")))
 	content := ocitest.Bytes(1, 2000)
 	d := ocitest.SHA256(content)
-	strangers := map[string]person{
+	others := map[string]person{
 		"root": root, "another user": bea, "a federated user of the same name": federated,
 		"a role session": ann.assume(t, "deploy", "two", ""), "a role session named as the user": ann.assume(t, "deploy", "ann", ""),
 	}
@@ -261,15 +262,15 @@ func TestAttack12UploadsOfUsers(t *testing.T) {
 		repo := p.docker(t).Repo("app")
 		location := repo.Begin(t)
 		repo.Do(t, http.MethodPatch, location, content[:1000]).Want(t, http.StatusAccepted)
-		for who, stranger := range strangers {
-			refused(whose, who, stranger, location[strings.LastIndex(location, "/")+1:])
+		for who, other := range others {
+			refused(whose, who, other, location[strings.LastIndex(location, "/")+1:])
 		}
 		repo.Do(t, http.MethodGet, location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-999")
-		again := p.docker(t).Repo("app") // a new password of the same principal goes on
+		again := p.docker(t).Repo("app") // the same principal continues with a new password
 		again.Do(t, http.MethodPut, location+"?digest="+d, content[1000:]).Want(t, http.StatusCreated)
 		again.Do(t, http.MethodDelete, again.Path("/blobs/"+d), nil).Want(t, http.StatusAccepted)
 	}
 	location := ann.docker(t).Repo("app").Begin(t)
 	root.deleteUser(t, "ann", ann.keys.AccessKeyID)
-	refused("a deleted user", "her namesake", root.user(t, "ann", may("ecr:*")), location[strings.LastIndex(location, "/")+1:])
+	refused("a deleted user", "a new user with the same name", root.user(t, "ann", may("ecr:*")), location[strings.LastIndex(location, "/")+1:])
 }

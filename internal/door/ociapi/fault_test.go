@@ -19,7 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// eventually waits for what another goroutine brings about.
+// eventually waits until is returns true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -27,13 +27,13 @@ func eventually(t *testing.T, what string, is func() bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	for !is() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timeout while waiting: %s", what)
 		}
 		<-tick.C
 	}
 }
 
-// half sends a request's head and a part of its body on a connection of its own, and goes away.
+// half sends the head of a request and part of its body on a new connection, and disconnects.
 func half(t *testing.T, r ocitest.Repo, method, path, header string, part []byte) {
 	t.Helper()
 	address := strings.TrimPrefix(r.Base, "http://")
@@ -51,7 +51,7 @@ func half(t *testing.T, r ocitest.Repo, method, path, header string, part []byte
 	}
 }
 
-// uploadBytes is how many bytes lie in unfinished uploads.
+// uploadBytes returns the number of bytes of all unfinished uploads.
 func uploadBytes(t *testing.T, s *apptest.Server) (n int64) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(s.Dir, "blobs", "uploads"), func(_ string, e fs.DirEntry, err error) error {
@@ -76,8 +76,8 @@ func uploadBytes(t *testing.T, s *apptest.Server) (n int64) {
 	return n
 }
 
-// A client that goes away in the middle of a body leaves nothing half-written: the upload stands where it stood, its
-// bytes are gone, and so is everything that worked for it.
+// If a client disconnects in the middle of a body, the upload has the same offset as before, the bytes of the chunk are
+// deleted, and the goroutines of the request end.
 func TestClientGone(t *testing.T) { // not parallel: it counts goroutines
 	s := apptest.Start(t, apptest.Options{})
 	repo := s.Root(t).CreateRepository(t, "team/app")
@@ -104,25 +104,25 @@ func TestClientGone(t *testing.T) { // not parallel: it counts goroutines
 	eventually(t, "the requests of gone clients to end", func() bool { return answered() == done+21 })
 	eventually(t, "goroutines of gone clients to end", func() bool { return runtime.NumGoroutine() <= before })
 	if log := s.Log.String(); strings.Contains(log, `"status":5`) {
-		t.Errorf("clients that went away count as failures of the server: %.600s", log[strings.Index(log, `"status":5`)-300:])
+		t.Errorf("the log has a status 5xx for a client that disconnected: %.600s", log[strings.Index(log, `"status":5`)-300:])
 	}
 	if got := uploadBytes(t, s); got != 100_000 {
-		t.Errorf("%d bytes lie in uploads, want the 100000 that were accepted", got)
+		t.Errorf("unfinished uploads have %d bytes, want the 100000 that were accepted", got)
 	}
 	repo.Do(t, http.MethodGet, location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-99999")
 	repo.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 	repo.Manifest(t, "v1").WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
 	repo.Do(t, http.MethodPut, location+"?digest="+d, rest).Want(t, http.StatusCreated)
 	if got := repo.Blob(t, d); !bytes.Equal(got.Body, content) {
-		t.Error("the blob has other bytes")
+		t.Error("the content of the blob differs")
 	}
 	if got := uploadBytes(t, s); got != 0 {
-		t.Errorf("%d bytes lie in uploads after the last one ended", got)
+		t.Errorf("unfinished uploads have %d bytes after the last was completed, want 0", got)
 	}
 }
 
-// A body that ends before its announced length, or goes on after it, stores nothing of itself. (What comes after a
-// Content-Length is the next request: the connection must not take it for more of the blob.)
+// A body that is shorter or longer than declared does not change the upload. Bytes after the Content-Length are the
+// next request, not part of the blob.
 func TestBodyOfAnotherLength(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -157,7 +157,7 @@ func TestBodyOfAnotherLength(t *testing.T) {
 		{"longer than the range", "Transfer-Encoding: chunked\r\nContent-Range: 0-3\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 400 ", "0-0"},
 		{"no end of chunks", "Transfer-Encoding: chunked\r\n", "5\r\n12345\r\n", "HTTP/1.1 400 ", "0-0"},
 		{"a bad chunk", "Transfer-Encoding: chunked\r\n", "xyz\r\n", "HTTP/1.1 400 ", "0-0"},
-		{"both lengths", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 202 ", "0-4"}, // chunks count: RFC 9112, 6.3
+		{"both lengths", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 202 ", "0-4"}, // chunked takes precedence: RFC 9112, 6.3
 		{"longer", "Content-Length: 5\r\n", "67890ABCDE", "HTTP/1.1 202 ", "0-9"},
 	} {
 		if got := send(c.header, c.body, c.stands == "0-0"); !strings.HasPrefix(got, c.want) {

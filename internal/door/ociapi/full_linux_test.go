@@ -18,15 +18,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// smallDisk names, for the child, the directory to mount the small disk on.
+// smallDisk is the environment variable with the directory on which the child process mounts the small disk.
 const smallDisk = "ECRIN_TEST_SMALL_DISK"
 
-// noMount is what a child says that may not mount.
-const noMount = "no mount to be had"
+// noMount is the output of a child process that may not mount.
+const noMount = "mounting is not permitted"
 
-// A full disk, first under a blob and then under the database: what was acknowledged stays, reading goes on, each
-// refused write is told so and leaves nothing, and with room again all goes on without a restart. The disk is a small
-// tmpfs that a child mounts in a mount namespace of its own.
+// On a full disk, first for a blob and then for the database, all acknowledged data stays and can be read, and each
+// refused write returns an error and stores nothing. When there is space again, writes succeed without a restart. The
+// disk is a small tmpfs that a child process mounts in its own mount namespace.
 func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child shares the locks of this process
 	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$", "-test.v")
 	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
@@ -48,7 +48,7 @@ func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child
 func TestFullDiskChild(t *testing.T) {
 	dir := os.Getenv(smallDisk)
 	if dir == "" {
-		return // only TestFullDisk's child has a small disk
+		return // only the child process of TestFullDisk has a small disk
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
 		t.Skip(noMount, err)
@@ -64,18 +64,18 @@ func TestFullDiskChild(t *testing.T) {
 	whole := func(want int) {
 		t.Helper()
 		if got, err := repo.VerifyAll(t.Context()); err != nil || got != want {
-			t.Fatalf("%d tags are whole, want %d: %v", got, want, err)
+			t.Fatalf("%d tags can be pulled, want %d: %v", got, want, err)
 		}
 	}
 	full := func(a *ocitest.Answer) {
 		t.Helper()
 		a.WantError(t, http.StatusServiceUnavailable, "UNAVAILABLE").WantHeader(t, "Retry-After", "1")
 		if text := string(a.Body); !strings.Contains(text, "disk") || !strings.Contains(text, "full") || strings.Contains(text, dir) {
-			t.Errorf("%s: got %s, want a text about the full disk and no path", a.Asked, text)
+			t.Errorf("%s: got %s, want a text that says that the disk is full, without a path", a.Asked, text)
 		}
 	}
 
-	// The blob does not fit. Its room is free again at once.
+	// There is no space for the blob. The space that it used is free again immediately.
 	location := repo.Begin(t)
 	repo.Do(t, http.MethodPatch, location, ocitest.Bytes(2, 1000)).Want(t, http.StatusAccepted)
 	large := ocitest.Bytes(3, 14<<20)
@@ -87,7 +87,8 @@ func TestFullDiskChild(t *testing.T) {
 	repo.Push(t, "after", ocitest.NewImage(4, 100_000))
 	whole(2)
 
-	// The database does not fit. Its own files may still have some room, so pushes go on until one is refused.
+	// There is no space for the database. Its files may still have unused pages, so pushes continue until one is
+	// refused.
 	im := ocitest.NewImage(5, 10)
 	repo.PushBlobs(t, im)
 	filler := filepath.Join(dir, "filler")
@@ -122,7 +123,7 @@ func TestFullDiskChild(t *testing.T) {
 	whole(tags + 2)
 }
 
-// fillUp writes a file until nothing more fits.
+// fillUp writes a file until the disk is full.
 func fillUp(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)

@@ -9,13 +9,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// when is a policy that allows pulls under a condition, and a login without one.
+// when returns a policy that allows actions under a condition, and a login without one.
 func when(condition string, actions ...string) string {
 	pull := `{"Effect":"Allow","Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:PutImage","ecr:BatchDeleteImage"],"Resource":"*","Condition":` + condition + `}`
 	return document(statement("Allow", "Action", append([]string{"ecr:GetAuthorizationToken"}, actions...)), pull)
 }
 
-// Contract 5.1: the client's address counts, also behind proxies that are trusted, and only behind those.
+// Contract 5.1: aws:SourceIp is the address of the client, also behind trusted proxies. Other proxies cannot set it.
 func TestContract51SourceAddress(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -52,7 +52,7 @@ func TestContract51SourceAddress(t *testing.T) {
 	}
 }
 
-// Contract 5.1: the tags of a repository, as they are now.
+// Contract 5.1: condition keys contain the current resource tags of a repository.
 func TestContract51ResourceTag(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -67,7 +67,7 @@ func TestContract51ResourceTag(t *testing.T) {
 	user.Manifest(t, "v1").WantError(t, 403, "DENIED")
 }
 
-// A policy can name tags: ecrin:ImageTag and ecrin:ImageDigest.
+// Policies can restrict tags and digests by the condition keys ecrin:ImageTag and ecrin:ImageDigest.
 func TestImageKeys(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -92,13 +92,13 @@ func TestImageKeys(t *testing.T) {
 		own.Manifest(t, reference).Want(t, want)
 		own.Do(t, http.MethodHead, own.Path("/manifests/"+reference), nil).Want(t, want)
 	}
-	// The same by the API: each image that is named must be allowed.
+	// In the ECR API each image that the request names must be allowed.
 	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "release-1"}, {"imageDigest": child.Digest}}).Want(t, 200)
 	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "release-1"}, {"imageTag": "secret"}}).Want(t, 400)
 	user.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "secret"}}).Want(t, 400)
 	own.Do(t, http.MethodDelete, own.Path("/manifests/secret"), nil).Want(t, 403)
 
-	// A push: the tag of the address counts, and each tag of the query.
+	// In a push the tag in the path and each tag in the query must be allowed.
 	own.PutManifest(t, "release-3", ocitest.ImageType, released.Manifest).Want(t, 201)
 	own.PutManifest(t, "latest", ocitest.ImageType, released.Manifest).WantError(t, 403, "DENIED")
 	own.PutManifest(t, released.Digest+"?tag=release-4", ocitest.ImageType, released.Manifest).Want(t, 201)
@@ -107,8 +107,8 @@ func TestImageKeys(t *testing.T) {
 	own.PutManifest(t, "release-5?tag=latest", ocitest.ImageType, released.Manifest).WantError(t, 403, "DENIED")
 	repo.Manifest(t, "latest").WantError(t, 404, "MANIFEST_UNKNOWN")
 
-	// Deleting by digest takes every tag of an image along, so each has to be allowed: who may set one tag could
-	// otherwise delete any image by setting it there.
+	// A deletion by digest deletes every tag of an image, so each must be allowed. Otherwise a caller that may set one
+	// tag could delete any image by tagging it.
 	repo.PutManifest(t, "release-6", ocitest.ImageType, secret.Manifest).Want(t, 201)
 	own.Manifest(t, secret.Digest).Want(t, 200)
 	own.Do(t, http.MethodDelete, own.Path("/manifests/"+secret.Digest), nil).Want(t, 403)
@@ -121,15 +121,15 @@ func TestImageKeys(t *testing.T) {
 	own.Do(t, http.MethodDelete, own.Path("/manifests/release-6"), nil).Want(t, 202)
 	own.Do(t, http.MethodDelete, own.Path("/manifests/"+released.Digest), nil).Want(t, 202)
 
-	// By digest: also a tag that leads to it.
+	// An image by digest has also the tags of the indexes that refer to it.
 	exact := admin.user(t, "exact", when(`{"StringEquals":{"ecrin:ImageDigest":"`+secret.Digest+`"}}`)).docker(t).Repo("app")
 	exact.Manifest(t, secret.Digest).Want(t, 200)
 	exact.Manifest(t, "secret").Want(t, 200)
 	exact.Manifest(t, "release-2").WantError(t, 403, "DENIED")
 }
 
-// An image by its digest has all its tags: a Deny on one of them holds, and one that is allowed is enough, with plain
-// operators too.
+// For an image by digest, ecrin:ImageTag has all its tags. A Deny for one of them applies, and an Allow for one of them
+// suffices, also with operators for single values.
 func TestImageKeysOfSeveralTags(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

@@ -18,7 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// atOnce runs n goroutines that start together, and waits.
+// atOnce runs n goroutines that start together, and waits for them.
 func atOnce(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -32,7 +32,7 @@ func atOnce(n int, do func(i int)) {
 	wg.Wait()
 }
 
-// Of several writers of one upload at one place one wins, and the bytes are its own.
+// Of several requests that write to one upload at the same offset, exactly one succeeds, and the upload has its bytes.
 func TestWritersOfOneUpload(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -71,13 +71,13 @@ func TestWritersOfOneUpload(t *testing.T) {
 		d := ocitest.SHA256(contents[winner])
 		repo.Do(t, http.MethodPut, location+"?digest="+d, nil).Want(t, http.StatusCreated)
 		if got := repo.Blob(t, d).Want(t, http.StatusOK); !bytes.Equal(got.Body, contents[winner]) {
-			t.Errorf("round %d: the blob has other bytes than the winner sent", round)
+			t.Errorf("round %d: the content of the blob differs from that of the accepted writer", round)
 		}
 	}
 }
 
-// A thousand clients push one tag at the same time: none fails, the tag names what the last one pushed, and its history
-// tells of every move in order. All of them refer to one subject, so the list of referrers is long too.
+// A thousand clients push one tag at the same time: no push fails, the tag names the image of the last push, and its
+// history contains every move in order. All images have the same subject, so the list of referrers is also tested.
 func TestThousandPushesOfOneTag(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -131,7 +131,7 @@ func TestThousandPushesOfOneTag(t *testing.T) {
 	}
 }
 
-// Of many pushes of different images to one immutable tag exactly one is accepted.
+// Of many concurrent pushes of different images to one immutable tag exactly one succeeds.
 func TestImmutableTagRace(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -169,8 +169,8 @@ func TestImmutableTagRace(t *testing.T) {
 	}
 }
 
-// Pushes race deletions of their repository. Each request is told the truth of its moment, no answer is the server's
-// fault, and what is there at the end is whole.
+// Pushes run concurrently with deletions of their repository. Each answer is consistent with the state at one moment,
+// none is an internal error, and all images that exist at the end are complete.
 func TestPushRacesRepositoryDelete(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

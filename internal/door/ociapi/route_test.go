@@ -66,11 +66,11 @@ func FuzzParsePath(f *testing.F) {
 		got, err := parsePath(path)
 		if err != nil {
 			if got != (target{}) {
-				t.Fatalf("parsePath(%q) fails with the target %+v", path, got)
+				t.Fatalf("parsePath(%q): got an error and the target %+v, want only the error", path, got)
 			}
 			return
 		}
-		// What was read makes up the path again, so nothing was dropped or invented.
+		// The parsed values make up the path again, so nothing was lost or added.
 		forms := map[route][]string{
 			routeBase: {"/v2", "/v2/"}, routeCatalog: {"/v2/_catalog"}, routeTags: {"/v2/" + got.name + "/tags/list"},
 			routeManifest: {"/v2/" + got.name + "/manifests/" + got.reference}, routeBlob: {"/v2/" + got.name + "/blobs/" + got.reference},
@@ -82,7 +82,7 @@ func FuzzParsePath(f *testing.F) {
 			found = found || form == path
 		}
 		if !found || strings.Contains(got.reference, "/") {
-			t.Errorf("parsePath(%q) = %+v, which stands for %q", path, got, forms[got.route])
+			t.Errorf("parsePath(%q) = %+v, which is the target of %q", path, got, forms[got.route])
 		}
 	})
 }
@@ -118,19 +118,19 @@ func FuzzContentRange(f *testing.F) {
 			t.Fatalf("contentRange(%q) = %d, %d", s, first, length)
 		}
 		if f2, l2, err := contentRange(fmt.Sprintf("%d-%d", first, first+length-1)); err != nil || f2 != first || l2 != length {
-			t.Errorf("contentRange(%q) written anew: %d, %d, %v; want %d, %d", s, f2, l2, err, first, length)
+			t.Errorf("contentRange(%q) formatted and parsed again: %d, %d, %v; want %d, %d", s, f2, l2, err, first, length)
 		}
 	})
 }
 
-// The codes of the specification, and ECR's.
+// knownCodes holds the error codes of the specification and of ECR.
 var knownCodes = map[string]bool{
 	"BLOB_UNKNOWN": true, "BLOB_UPLOAD_INVALID": true, "BLOB_UPLOAD_UNKNOWN": true, "DIGEST_INVALID": true, "MANIFEST_BLOB_UNKNOWN": true,
 	"MANIFEST_INVALID": true, "MANIFEST_UNKNOWN": true, "NAME_INVALID": true, "NAME_UNKNOWN": true, "SIZE_INVALID": true, "UNAUTHORIZED": true,
 	"DENIED": true, "UNSUPPORTED": true, "TOOMANYREQUESTS": true, "TAG_INVALID": true, "UNKNOWN": true, "UNAVAILABLE": true,
 }
 
-// Every fault has a wire form, and every form is one that clients know.
+// Every code has a wire form with an error code that clients know: one of the specification or of ECR.
 func TestWireErrorsAreComplete(t *testing.T) {
 	t.Parallel()
 	for _, code := range fault.Codes() {
@@ -138,7 +138,7 @@ func TestWireErrorsAreComplete(t *testing.T) {
 			t.Errorf("%s has the wire form %d %s, which clients do not know", code, form.status, form.code)
 		}
 		if form, ok := wireErrors[code]; ok && form == wireClasses[code.Class()] {
-			t.Errorf("%s stands in the table with the form of its class: leave it out", code)
+			t.Errorf("%s has a row in the table although its form is that of its class", code)
 		}
 	}
 	for _, class := range fault.Classes() {
@@ -148,7 +148,7 @@ func TestWireErrorsAreComplete(t *testing.T) {
 	}
 }
 
-// An answer never shows the private cause, and has a body exactly when the method allows one.
+// An answer never contains the private cause, and it has a body if and only if the method permits one.
 func TestFail(t *testing.T) {
 	t.Parallel()
 	for _, strict := range []bool{false, true} {
@@ -188,7 +188,7 @@ func TestLimiter(t *testing.T) {
 	_, err2 := l.enter("a")
 	_, err3 := l.enter("a")
 	if err1 != nil || err2 != nil || !errors.Is(err3, fault.Throttled) {
-		t.Fatalf("three of two places: %v, %v, %v; want Throttled for the third alone", err1, err2, err3)
+		t.Fatalf("three of two places: %v, %v, %v; want Throttled only for the third", err1, err2, err3)
 	}
 	if _, err := l.enter("b"); err != nil {
 		t.Errorf("another principal: %v", err)
@@ -196,15 +196,15 @@ func TestLimiter(t *testing.T) {
 	one()
 	last, err := l.enter("a")
 	if err != nil {
-		t.Errorf("after one has left: %v", err)
+		t.Errorf("after one upload has ended: %v", err)
 	}
 	last()
 	if l.now["a"] != 1 {
-		t.Errorf("places taken: %v, want 1 of a", l.now)
+		t.Errorf("uploads: got %v, want 1 of a", l.now)
 	}
 }
 
-// A host that would break out of the challenge's quotes cannot.
+// A host cannot end the quoted string in the challenge.
 func TestChallengeQuoting(t *testing.T) {
 	t.Parallel()
 	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
