@@ -16,14 +16,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// deleting is a repository with a user who may delete images, but none with a tag prod*, and not the image release.
+// deleting is a repository with a user that may delete images, except those with a tag prod* and the image release.
 type deleting struct {
 	*registry
 	root    ocitest.Repo // the root user's client
 	user    actor
 	docker  ocitest.Repo // the user's client
 	release ocitest.Image
-	base    ocitest.Image // all images have its config
+	base    ocitest.Image // the image whose config all images have
 }
 
 func newDeleting(t *testing.T) *deleting {
@@ -42,7 +42,7 @@ func newDeleting(t *testing.T) *deleting {
 	return d
 }
 
-// image is an image of its own for each n. Its blobs are in the repository.
+// image returns a different image for each n. Its blobs are in the repository.
 func (d *deleting) image(n int) ocitest.Image {
 	config := ocitest.Describe(ocitest.ConfigType, d.base.Config)
 	body := ocitest.Manifest{
@@ -52,7 +52,7 @@ func (d *deleting) image(n int) ocitest.Image {
 	return ocitest.Image{Digest: ocitest.SHA256(body), Manifest: body, Config: d.base.Config}
 }
 
-// put makes a tag name an image, as root.
+// put sets a tag to an image, as the root user.
 func (d *deleting) put(t *testing.T, tag string, im ocitest.Image) {
 	t.Helper()
 	if a := d.root.PutManifest(t, tag, ocitest.ImageType, im.Manifest); a.Status != http.StatusCreated {
@@ -60,7 +60,7 @@ func (d *deleting) put(t *testing.T, tag string, im ocitest.Image) {
 	}
 }
 
-// deletion is one way to delete an image. ask makes the request as the user and gives the status, or the code of an
+// deletion is one way to delete an image. ask sends the request as the user and returns the status, or the code of an
 // error or failure.
 type deletion struct {
 	name string
@@ -107,8 +107,8 @@ var (
 	}}
 )
 
-// change is what the root user does at the same time as a deletion, in a round n whose image n has the tag dev-n. want
-// is a tag that must be there after both, and its image.
+// change is a change that the root user makes concurrently with a deletion. In round n, image n has the tag dev-n. want
+// returns a tag that must exist after both, and its image.
 type change struct {
 	name string
 	make func(d *deleting, t *testing.T, n int)
@@ -133,7 +133,7 @@ var (
 		func(d *deleting, n int) (string, string) { return fmt.Sprint("dev-", n), d.release.Digest }}
 )
 
-// pairs are the deletions, each with the changes that it is tried with.
+// pairs holds the deletions with the changes that are tested with each.
 var pairs = []struct {
 	deletion
 	change
@@ -143,8 +143,8 @@ var pairs = []struct {
 	{dockerByDigest, prodOnImage}, {apiByDigest, prodOnImage},
 }
 
-// check compares the tag of round n with what the change made of it. A deletion before the change does not touch the
-// tag, and a deletion after the change is refused, so that the tag is the same in both orders.
+// check checks the tag of round n. Whether the deletion or the change is first, the tag must be as the change left it:
+// a deletion before the change does not delete the tag, and a deletion after the change is refused.
 func (d *deleting) check(t *testing.T, c change, n int, at string) bool {
 	t.Helper()
 	tag, want := c.want(d, n)
@@ -157,7 +157,7 @@ func (d *deleting) check(t *testing.T, c change, n int, at string) bool {
 	return false
 }
 
-// checkHistory makes sure that the user has removed no tag prod*, and no tag of the release.
+// checkHistory checks that the user has deleted no tag prod* and no tag of the release.
 func (d *deleting) checkHistory(t *testing.T) {
 	t.Helper()
 	removals := 0
@@ -169,17 +169,17 @@ func (d *deleting) checkHistory(t *testing.T) {
 		if strings.HasPrefix(m.ImageTag, "prod") || m.FromDigest == d.release.Digest {
 			t.Errorf("got tag %s of image %s removed by the user, want no tag prod* and none of %s removed",
 				m.ImageTag, m.FromDigest, d.release.Digest)
-			return // one stands for all
+			return // one error suffices
 		}
 	}
 	t.Logf("the user has removed %d tags", removals)
 }
 
-// workers is how many rounds run at the same time. Their writes wait for each other's commits, which makes the time
-// between a decision and its commit long.
+// workers is the number of concurrent rounds. Their writes wait for the commits of each other, which extends the time
+// between a decision and its commit.
 const workers = 8
 
-// A user who must not delete images with a tag prod* removes no such tag, whatever is put or moved meanwhile.
+// A user that must not delete images with a tag prod* deletes no such tag, even if tags are put and moved concurrently.
 func TestDeletionsWhileTagsMove(t *testing.T) {
 	t.Parallel()
 	d := newDeleting(t)
@@ -212,7 +212,7 @@ func TestDeletionsWhileTagsMove(t *testing.T) {
 	d.checkHistory(t)
 }
 
-// The same with the change made at each reading of the clock by the deletion.
+// This is TestDeletionsWhileTagsMove with the change at each reading of the clock by the deletion.
 func TestDeletionsStepped(t *testing.T) {
 	t.Parallel()
 	d := newDeleting(t)
@@ -234,8 +234,8 @@ func TestDeletionsStepped(t *testing.T) {
 	d.checkHistory(t)
 }
 
-// A request for several images is decided image by image. An image or tag that changes after its own decision, while
-// the others are decided or deleted, is not deleted.
+// A request for several images is decided for each image. An image or tag that changes after its decision, while the
+// others are decided or deleted, is not deleted.
 func TestBatchDeleteImageStepped(t *testing.T) {
 	t.Parallel()
 	d := newDeleting(t)
@@ -266,13 +266,14 @@ func TestBatchDeleteImageStepped(t *testing.T) {
 	d.checkHistory(t)
 }
 
-// byTag and byDigest name the image of round *n.
+// byTag returns a function that returns the id of the image of round *n, by tag.
 func (d *deleting) byTag(n *int) func() types.ImageIdentifier {
 	return func() types.ImageIdentifier {
 		return types.ImageIdentifier{ImageTag: aws.String(fmt.Sprint("dev-", *n))}
 	}
 }
 
+// byDigest is like byTag, by digest.
 func (d *deleting) byDigest(n *int) func() types.ImageIdentifier {
 	return func() types.ImageIdentifier {
 		return types.ImageIdentifier{ImageDigest: aws.String(d.image(*n).Digest)}

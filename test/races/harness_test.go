@@ -1,7 +1,7 @@
-// Package races_test changes what a request names between the decision on the request and its action: a tag moves, a
-// repository, a role or a user is deleted and made again. The action must work on what was decided, or fail. Soaks send
-// many requests while many changes are made. Stepped tests stop one request at each of its readings of the clock and
-// make the change there. ECRIN_SLOW=1 runs the soaks in full.
+// Package races_test changes the target of a request between the decision and the action: a tag moves, or a repository,
+// role or user is deleted and a new one with its name is created. The action must use the target of the decision, or
+// fail. Soaks send many requests while many changes are made. Stepped tests hold one request at each of its readings of
+// the clock, and make the change meanwhile. ECRIN_SLOW=1 runs the soaks in full.
 package races_test
 
 import (
@@ -31,10 +31,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// slow is whether soaks run in full.
+// slow reports whether soaks run in full.
 var slow = os.Getenv("ECRIN_SLOW") == "1"
 
-// soak is the number of requests of a soak: full if slow, else short.
+// soak returns the number of requests of a soak: full if slow is true, otherwise short.
 func soak(short, full int) int {
 	if slow {
 		return full
@@ -49,7 +49,7 @@ type registry struct {
 	root  actor
 }
 
-// serve starts a registry that logs errors only.
+// serve starts a server that logs errors only.
 func serve(t *testing.T) *registry {
 	t.Helper()
 	s := &registry{clock: &clock{}}
@@ -61,7 +61,7 @@ func serve(t *testing.T) *registry {
 	return s
 }
 
-// actor is a principal with an access key, and its clients.
+// actor is a principal with an access key and SDK clients that use it.
 type actor struct {
 	account string
 	key     aws.Credentials
@@ -82,10 +82,11 @@ func (s *registry) as(account, key, secret string) actor {
 	}
 }
 
-// arn is the ARN of what the account has in IAM, such as arn("user/ann").
+// arn returns the ARN of an IAM entity of the account, such as arn("user/ann").
 func (a actor) arn(resource string) string { return "arn:aws:iam::" + a.account + ":" + resource }
 
-// user makes a user of the default account who may do what the statements say, and log in.
+// user creates a user of the default account with the statements in its policy, and the permission for docker
+// passwords.
 func (s *registry) user(t *testing.T, name string, statements ...string) actor {
 	t.Helper()
 	do(t, s.root.iam.CreateUser, iam.CreateUserInput{UserName: &name})
@@ -97,7 +98,7 @@ func (s *registry) user(t *testing.T, name string, statements ...string) actor {
 	return s.as(s.root.account, *k.AccessKeyId, *k.SecretAccessKey)
 }
 
-// docker is the actor's docker client of a repository, logged in.
+// docker returns a client of the OCI distribution API for a repository, with a docker password of the actor.
 func (a actor) docker(t *testing.T, repository string) ocitest.Repo {
 	t.Helper()
 	out := do(t, a.ecr.GetAuthorizationToken, ecr.GetAuthorizationTokenInput{})
@@ -109,14 +110,14 @@ func (a actor) docker(t *testing.T, repository string) ocitest.Repo {
 	return c.Repo(repository)
 }
 
-// repository makes a repository and gives the root user's docker client of it.
+// repository creates a repository and returns a client for it with a docker password of the root user.
 func (s *registry) repository(t *testing.T, name string) ocitest.Repo {
 	t.Helper()
 	do(t, s.root.ecr.CreateRepository, ecr.CreateRepositoryInput{RepositoryName: &name})
 	return s.root.docker(t, name)
 }
 
-// moves is the history of a repository's tags, latest first.
+// moves returns the history of the tags of a repository, latest first.
 func (s *registry) moves(t *testing.T, repository string) []ecrintypes.TagMove {
 	t.Helper()
 	var all []ecrintypes.TagMove
@@ -130,37 +131,39 @@ func (s *registry) moves(t *testing.T, repository string) []ecrintypes.TagMove {
 	}
 }
 
-// document is a policy of the statements.
+// document returns a policy with the statements.
 func document(statements ...string) *string {
 	return aws.String(`{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`)
 }
 
-// statement is one of a user's policy, on all resources; condition is the inside of its Condition element.
+// statement returns a statement of an identity-based policy on all resources. condition is the content of its Condition
+// element.
 func statement(effect, action, condition string) string {
 	return `{"Effect":"` + effect + `","Action":"` + action + `","Resource":"*","Condition":{` + condition + `}}`
 }
 
-// grant is an Allow in the policy of a resource; principal is such as `{"AWS":"111111111111"}`.
+// grant returns an Allow statement of a resource-based policy. principal is such as `{"AWS":"111111111111"}`.
 func grant(sid, principal, action, condition string) string {
 	return `{"Sid":"` + sid + `","Effect":"Allow","Principal":` + principal +
 		`,"Action":"` + action + `","Condition":{` + condition + `}}`
 }
 
-// equals and like are conditions on one key.
+// equals returns a condition that one key has a value.
 func equals(key, value string) string { return `"StringEquals":{"` + key + `":"` + value + `"}` }
 
+// like returns a condition that one key matches a pattern.
 func like(key, pattern string) string { return `"StringLike":{"` + key + `":"` + pattern + `"}` }
 
-// timed is a condition that is always true. A decision with this condition reads the clock, and can be held there.
+// timed is a condition that is always true. A decision with this condition reads the clock and can be held there.
 const timed = `"DateGreaterThan":{"aws:CurrentTime":"2020-01-01T00:00:00Z"}`
 
-// slowly is a statement that denies nothing and makes a decision on a request with referer take some tenths of a
-// millisecond longer, in which a tag that the decision has read can move.
+// slowly returns a statement that denies nothing. A decision with it about a request with referer takes some tenths of
+// a millisecond longer, in which a tag that the decision has read can move.
 func slowly(action string) string {
 	return statement("Deny", action, like("aws:Referer", "*"+strings.Repeat("?", 32)+"b*"))
 }
 
-// referer is a value of the Referer header that slowly's pattern takes long to compare with.
+// referer is a value of the Referer header whose comparison with the pattern of slowly takes long.
 var referer = strings.Repeat("a", 1000)
 
 // withReferer makes an operation of ECR send referer.
@@ -168,7 +171,7 @@ func withReferer(o *ecr.Options) {
 	o.APIOptions = append(o.APIOptions, smithyhttp.AddHeaderValue("Referer", referer))
 }
 
-// do runs an operation that has to succeed. It may be called from any goroutine.
+// do calls an operation that must succeed, and returns its output. It may be called from any goroutine.
 func do[In, Out, Opt any](t *testing.T, ask operation[In, Out, Opt], in In) *Out {
 	t.Helper()
 	out, err := ask(context.WithoutCancel(t.Context()), &in)
@@ -179,7 +182,7 @@ func do[In, Out, Opt any](t *testing.T, ask operation[In, Out, Opt], in In) *Out
 	return out
 }
 
-// code is the code of an operation's error, "" for success.
+// code returns the code of the error of an operation; "" for success.
 func code(err error) string {
 	if err == nil {
 		return ""
@@ -190,7 +193,7 @@ func code(err error) string {
 	return err.Error()
 }
 
-// shown is an output or error as a line of text.
+// shown returns an output or error as a line of text.
 func shown(out any, err error) string {
 	if err != nil {
 		return code(err) + "\n"
@@ -202,10 +205,10 @@ func shown(out any, err error) string {
 	return string(b) + "\n"
 }
 
-// operation is one of an SDK client.
+// operation is an operation of an SDK client.
 type operation[In, Out, Opt any] = func(context.Context, *In, ...func(*Opt)) (*Out, error)
 
-// call makes a request and gives its output or error.
+// call calls an operation and returns its output or error as a line of text.
 func call[In, Out, Opt any](t *testing.T, ask operation[In, Out, Opt], in In) string {
 	out, err := ask(context.WithoutCancel(t.Context()), &in)
 	return shown(out, err)
@@ -226,7 +229,7 @@ func same(t *testing.T, what, got, want string) {
 	}
 }
 
-// together runs the functions at the same time and returns when all have returned.
+// together runs the functions concurrently and waits for all of them.
 func together(all ...func()) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -240,7 +243,7 @@ func together(all ...func()) {
 	wg.Wait()
 }
 
-// clock is a server's clock. A reading that a request makes can be held. Safe for concurrent use.
+// clock is the clock of a server. A reading of it by a request can be held. It is safe for concurrent use.
 type clock struct {
 	mu   sync.Mutex
 	left int // readings of requests until the one that is held; 0 for none
@@ -263,8 +266,8 @@ func (c *clock) now() time.Time {
 	return time.Now()
 }
 
-// inRequest tells whether it is called by the goroutine that serves a request. Background work and commits, which one
-// goroutine does for all requests, are not held.
+// inRequest reports whether the calling goroutine serves a request. Readings of background work and of commits, which
+// one goroutine does for all requests, are not held.
 func inRequest() bool {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
@@ -279,7 +282,7 @@ func inRequest() bool {
 	}
 }
 
-// hold makes the n-th reading from now wait until release is called; held is closed when it begins to wait.
+// hold makes the n-th reading from now wait until release is called. held is closed when the reading begins to wait.
 func (c *clock) hold(n int) (held <-chan struct{}, release func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -294,15 +297,15 @@ func (c *clock) hold(n int) (held <-chan struct{}, release func()) {
 }
 
 const (
-	maxSteps = 100 // more than any request here reads the clock
-	// patience is how long a request is held at most. A change that takes longer may be waiting for a lock that the
-	// request has.
-	patience = 5 * time.Second
+	maxSteps = 100 // more than the number of readings of every request here
+	// maxHold is the maximum time for which a request is held. A change that takes longer may be waiting for a lock
+	// that the request has.
+	maxHold = 5 * time.Second
 )
 
-// step sends a request once for each time that it reads the clock, and makes a change while that reading is held.
-// prepare is called before each request, and check after request and change have returned; at says which reading was
-// held, for failure texts. step returns early when the test has failed.
+// step sends a request once for each time that the request reads the clock, and makes a change while that reading is
+// held. It calls prepare before each request, and check after request and change have returned; at describes the held
+// reading, for failure texts. step returns early if the test has failed.
 func step(t *testing.T, c *clock, prepare func(), request func() string, change func(), check func(at string)) {
 	t.Helper()
 	for n := 1; n <= maxSteps && !t.Failed(); n++ {
@@ -318,7 +321,7 @@ func step(t *testing.T, c *clock, prepare func(), request func() string, change 
 		case <-answered:
 			release()
 			if n == 1 {
-				t.Errorf("the request read no clock, and was answered %s", answer)
+				t.Errorf("the request did not read the clock; got the answer %s", answer)
 			}
 			t.Logf("the request reads the clock %d times", n-1)
 			return
@@ -329,7 +332,7 @@ func step(t *testing.T, c *clock, prepare func(), request func() string, change 
 		}()
 		select {
 		case <-changed:
-		case <-time.After(patience):
+		case <-time.After(maxHold):
 		}
 		release()
 		<-answered

@@ -20,11 +20,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// probe is a request about an access key: one of ecrin's own operations, or one of IAM.
+// probe is a request about an access key: an operation of ecrin or of IAM.
 type probe struct {
 	operation string
 	iam       bool
-	more      string // members or parameters beyond the key's id
+	more      string // members or parameters besides the id of the key
 }
 
 var probes = []probe{
@@ -42,18 +42,18 @@ func (p probe) String() string {
 	return "ecrin " + p.operation
 }
 
-// reply is an answer without what differs from one request to the next: the key's id, the request's id, the time.
+// reply is an answer without what differs between requests: the ids of the key and the request, and the time.
 type reply struct {
 	status  int
 	body    string
-	message string // of a denial, decoded
-	request string // its id
+	message string // decoded authorization message of a denial
+	request string // id of the request
 }
 
-// timeOf is the time of a request in a decoded message, as a date or in seconds.
+// timeOf matches the time of a request in a decoded message, as a date or in seconds.
 var timeOf = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\b\d{10}\b`)
 
-// send makes a signed request about a key.
+// send sends a signed request about a key.
 func (a actor) send(t *testing.T, p probe, key string) reply {
 	t.Helper()
 	service, contentType := ecrintypes.Service.SigningName, "application/x-amz-json-1.1"
@@ -99,7 +99,7 @@ func (a actor) send(t *testing.T, p probe, key string) reply {
 
 func (a actor) String() string { return "key " + a.key.AccessKeyID + " of account " + a.account }
 
-// lines is how many lines of an account's trail are about a request.
+// lines returns the number of lines about a request in the trail of an account.
 func (s *registry) lines(t *testing.T, account, request string) int {
 	t.Helper()
 	var out ecrintypes.ListAuditEventsResponse
@@ -107,9 +107,9 @@ func (s *registry) lines(t *testing.T, account, request string) int {
 	return len(out.Events)
 }
 
-// A request about a key of another account gets the same answer as a request about a key that does not exist. Its line
-// is in the trail of the caller's account alone: not in the other account's, and not in that of account 000000000000,
-// which is neither.
+// The answer to a request about a key of another account is the same as that about a key that does not exist. Its line
+// is only in the trail of the account of the caller: not in that of the other account, and not in that of account
+// 000000000000, which is a third account.
 func TestProbesOfForeignKeys(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -160,7 +160,7 @@ func TestProbesOfForeignKeys(t *testing.T) {
 			}
 		}
 	}
-	// The requests have changed no key.
+	// The keys are unchanged.
 	for _, a := range callers {
 		out, err := a.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 		if err != nil || aws.ToString(out.Account) != a.account {

@@ -11,35 +11,35 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// What the tests make again.
+// Names of the role and the user that the tests delete and create again.
 const (
 	roleName   = "deploy"
 	userName   = "robot"
-	renamed    = "machine" // the user's other name
+	renamed    = "machine" // name of the user after a rename
 	policyName = "kept"
 )
 
-// ours are the resource tags of the roles and users that changer's user may change, theirs those of others.
+// ours holds the resource tags of the roles and users that the user of changer may change; theirs holds those of others.
 var (
 	ours   = []types.Tag{{Key: aws.String("team"), Value: aws.String("ours")}}
 	theirs = []types.Tag{{Key: aws.String("team"), Value: aws.String("theirs")}}
 )
 
-// managed is a managed policy.
+// managed is the ARN of a managed policy.
 const managed = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 
-// changer makes a user who may do everything in IAM with roles and users that have the tag team=ours.
+// changer creates a user with all permissions of IAM on roles and users that have the tag team=ours.
 func changer(t *testing.T, s *registry) actor {
 	t.Helper()
 	return s.user(t, "limited", statement("Allow", "iam:*", equals("iam:ResourceTag/team", "ours")+","+timed))
 }
 
-// trusting is a trust policy that lets the principal assume a role.
+// trusting returns a trust policy that permits the principal to assume a role.
 func trusting(principal string) *string {
 	return document(grant("", principal, "sts:AssumeRole", timed))
 }
 
-// deleteRole removes the role and all that hangs on it, if it is there.
+// deleteRole deletes the role with its policies, if it exists.
 func deleteRole(t *testing.T, api *iam.Client) {
 	t.Helper()
 	ctx, role := context.WithoutCancel(t.Context()), aws.String(roleName)
@@ -57,7 +57,7 @@ func deleteRole(t *testing.T, api *iam.Client) {
 	do(t, api.DeleteRole, iam.DeleteRoleInput{RoleName: role})
 }
 
-// createRole makes the role; without bare it has policies, which keep it from being deleted.
+// createRole creates the role. Unless bare is true, it has policies, with which it cannot be deleted.
 func createRole(t *testing.T, api *iam.Client, tags []types.Tag, description string, trust *string, bare bool) {
 	t.Helper()
 	deleteRole(t, api)
@@ -75,7 +75,7 @@ func createRole(t *testing.T, api *iam.Client, tags []types.Tag, description str
 	}
 }
 
-// roleState is all that can be seen of the role.
+// roleState returns what IAM shows of the role and its policies.
 func roleState(t *testing.T, api *iam.Client) string {
 	t.Helper()
 	role := aws.String(roleName)
@@ -85,8 +85,8 @@ func roleState(t *testing.T, api *iam.Client) string {
 		call(t, api.ListAttachedRolePolicies, iam.ListAttachedRolePoliciesInput{RoleName: role})
 }
 
-// A right on a role does not extend to a role that is made later with the same name: a request that was decided for
-// the first one does not change, show or assume the second one.
+// A permission on a role is not a permission on a new role with the same name: a request that was decided for the first
+// role does not change, show or assume the second.
 func TestRoleMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -172,14 +172,14 @@ func TestRoleMadeAgain(t *testing.T) {
 			}, func(at string) {
 				same(t, "the role made again, "+at, roleState(t, api), want)
 				if strings.Contains(answer, mark) || strings.Contains(answer, id) {
-					t.Errorf("got an answer that shows the role made again, %s; want none of it", at)
+					t.Errorf("the answer shows the second role, %s", at)
 				}
 			})
 		})
 	}
 }
 
-// deleteUser removes the user, also one that was renamed, and all that hangs on it.
+// deleteUser deletes the user, also if it was renamed, with its access keys and policies.
 func deleteUser(t *testing.T, api *iam.Client) {
 	t.Helper()
 	for _, name := range []string{userName, renamed} {
@@ -208,7 +208,7 @@ func createUser(t *testing.T, api *iam.Client, tags []types.Tag, path string) {
 	do(t, api.CreateUser, iam.CreateUserInput{UserName: aws.String(userName), Tags: tags, Path: &path})
 }
 
-// userState is all that can be seen of the user.
+// userState returns what IAM shows of the user and its policies.
 func userState(t *testing.T, api *iam.Client) string {
 	t.Helper()
 	user := aws.String(userName)
@@ -218,7 +218,7 @@ func userState(t *testing.T, api *iam.Client) string {
 		call(t, api.ListAttachedUserPolicies, iam.ListAttachedUserPoliciesInput{UserName: user})
 }
 
-// A right on a user does not extend to a user who is made later with the same name.
+// A permission on a user is not a permission on a new user with the same name.
 func TestUserMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -263,7 +263,7 @@ func TestUserMadeAgain(t *testing.T) {
 			}, func(at string) {
 				same(t, "the user made again, "+at, userState(t, api), want)
 				if strings.Contains(answer, mark) {
-					t.Errorf("got an answer that shows the user made again, %s; want none of it", at)
+					t.Errorf("the answer shows the second user, %s", at)
 				}
 			})
 		})

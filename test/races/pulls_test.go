@@ -16,7 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// moving is a repository with a tag that goes back and forth between two images, of which a user may pull one.
+// moving is a repository with a tag that alternates between two images, only one of which a user may pull.
 type moving struct {
 	*registry
 	root           ocitest.Repo // the root user's client
@@ -42,7 +42,7 @@ func newMoving(t *testing.T) *moving {
 	return m
 }
 
-// point moves the tag to an image.
+// point sets the tag to an image.
 func (m *moving) point(ctx context.Context, to ocitest.Image) error {
 	path, body := m.root.Path("/manifests/"+movingTag), bytes.NewReader(to.Manifest)
 	a, err := m.root.Try(ctx, http.MethodPut, path, body, "Content-Type", ocitest.ImageType)
@@ -52,16 +52,16 @@ func (m *moving) point(ctx context.Context, to ocitest.Image) error {
 	return err
 }
 
-// pullers is how many clients pull at the same time.
+// pullers is the number of clients that pull concurrently.
 const pullers = 8
 
-// outcome is how a pull ended.
+// outcome is the result of a pull.
 type outcome struct {
 	status int    // 200, or 403 for a refusal
-	digest string // of what was served
+	digest string // of the image in the answer
 }
 
-// soak pulls a number of times while the tag moves. A pull must get the allowed image or be refused.
+// soak pulls a number of times while the tag moves. Each pull must return the allowed image or be refused.
 func (m *moving) soak(t *testing.T, pulls int, pull func(i int) (outcome, error)) {
 	t.Helper()
 	var next, served, refused, wrong atomic.Int64
@@ -112,8 +112,8 @@ func (m *moving) soak(t *testing.T, pulls int, pull func(i int) (outcome, error)
 	}
 }
 
-// A user who may pull one image, by its digest, never gets another image or its digest by a tag that moves. By the
-// docker door.
+// A user that may pull only one image, by its digest, never receives another image or its digest by a moving tag of the
+// OCI distribution API.
 func TestPullByMovingTag(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -136,7 +136,8 @@ func TestPullByMovingTag(t *testing.T) {
 	})
 }
 
-// batchGet asks for images; of several that are served the digest is one that is not allowed, if there is one.
+// batchGet calls BatchGetImage. If several images are returned, the digest of the outcome is that of an image that is
+// not allowed, if there is one.
 func (m *moving) batchGet(t *testing.T, ids ...types.ImageIdentifier) (outcome, error) {
 	t.Helper()
 	in := ecr.BatchGetImageInput{RepositoryName: aws.String(repository), ImageIds: ids}
@@ -163,7 +164,7 @@ func (m *moving) batchGet(t *testing.T, ids ...types.ImageIdentifier) (outcome, 
 	return got, nil
 }
 
-// The same by the ECR API.
+// This is TestPullByMovingTag with BatchGetImage.
 func TestBatchGetImageByMovingTag(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)
@@ -172,8 +173,8 @@ func TestBatchGetImageByMovingTag(t *testing.T) {
 	})
 }
 
-// A request for several images is decided image by image. A tag that moves after its own decision, while the other
-// images are decided, does not serve the image that it then names.
+// A request for several images is decided for each image. If a tag moves after its decision, while the other images are
+// decided, the request does not return the image that the tag then names.
 func TestBatchGetImageStepped(t *testing.T) {
 	t.Parallel()
 	m := newMoving(t)

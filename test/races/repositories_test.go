@@ -15,8 +15,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// remade is a repository that is deleted and made again with the same name. The policy of the first one allows a user
-// everything, that of the second one nothing.
+// remade is a repository that is deleted and created again with the same name. The policy of the first repository
+// allows a user everything, that of the second nothing.
 type remade struct {
 	*registry
 	root   ocitest.Repo // the root user's client
@@ -40,7 +40,7 @@ func newRemade(t *testing.T) *remade {
 	return r
 }
 
-// mark is part of what the second repository, role or user has, and the first one does not have.
+// mark is part of what the second repository, role or user has and the first does not have.
 const mark = "second-one"
 
 func (r *remade) create(t *testing.T, policy *string, resourceTags string, v1 ocitest.Image) {
@@ -57,7 +57,7 @@ func (r *remade) create(t *testing.T, policy *string, resourceTags string, v1 oc
 	r.root.PutManifest(t, "v1", ocitest.ImageType, v1.Manifest).Want(t, http.StatusCreated)
 }
 
-// delete removes the repository if it is there.
+// delete deletes the repository if it exists.
 func (r *remade) delete(t *testing.T) {
 	t.Helper()
 	_, err := r.registry.root.ecr.DeleteRepository(context.WithoutCancel(t.Context()), &ecr.DeleteRepositoryInput{
@@ -82,7 +82,7 @@ func (r *remade) second(t *testing.T) {
 	r.root.PutBlob(t, []byte(mark))
 }
 
-// state is all that can be seen of the repository, as root sees it.
+// state returns everything that the root user can read of the repository.
 func (r *remade) state(t *testing.T) string {
 	t.Helper()
 	ctx, api, name := context.WithoutCancel(t.Context()), r.registry.root.ecr, aws.String(repository)
@@ -97,7 +97,7 @@ func (r *remade) arn() string {
 	return "arn:aws:ecr:" + r.Running.Region + ":" + r.Running.Account + ":repository/" + repository
 }
 
-// dockerCall makes a request by the docker door.
+// dockerCall sends a request of the OCI distribution API.
 func dockerCall(t *testing.T, repo ocitest.Repo, method, path string, body []byte) string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -108,8 +108,8 @@ func dockerCall(t *testing.T, repo ocitest.Repo, method, path string, body []byt
 	return fmt.Sprintf("%d %s %s", a.Status, a.Header.Get("Docker-Content-Digest"), a.Body)
 }
 
-// A right by the policy of a repository does not extend to a repository that is made later with the same name: a
-// request that was decided for the first one does not change or show the second one.
+// A permission by the policy of a repository is not a permission on a new repository with the same name: a request that
+// was decided for the first repository does not change or show the second.
 func TestRepositoryMadeAgain(t *testing.T) {
 	t.Parallel()
 	r, name := newRemade(t), aws.String(repository)
@@ -207,7 +207,7 @@ func TestRepositoryMadeAgain(t *testing.T) {
 			}, func(at string) {
 				same(t, "the repository made again, "+at, r.state(t), want)
 				if strings.Contains(answer, mark) || strings.Contains(answer, r.marked.Digest) {
-					t.Errorf("got an answer that shows the repository made again, %s; want none of it", at)
+					t.Errorf("the answer shows the second repository, %s", at)
 				}
 			})
 		})
