@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// pack writes a directory as a .tar.gz. Modes of files are kept: the master key is readable by its owner only.
+// pack writes a directory to a .tar.gz file. It keeps the modes of files: the master key is readable only by its owner.
 func pack(t testing.TB, dir, archive string) {
 	t.Helper()
 	f, err := os.Create(archive)
@@ -40,7 +40,7 @@ func pack(t testing.TB, dir, archive string) {
 		if err != nil {
 			return err
 		}
-		// Owners and times are those of whoever made the archive.
+		// Owners and times are those of the machine on which the archive was made.
 		h.Name, h.Uid, h.Gid, h.Uname, h.Gname, h.ModTime = filepath.ToSlash(name), 0, 0, "", "", time.Unix(0, 0)
 		if d.IsDir() {
 			h.Name += "/"
@@ -61,7 +61,7 @@ func pack(t testing.TB, dir, archive string) {
 	}
 }
 
-// unpack writes the contents of a .tar.gz into a directory.
+// unpack writes the contents of a .tar.gz file to a directory.
 func unpack(t testing.TB, archive, dir string) {
 	t.Helper()
 	f, err := os.Open(archive)

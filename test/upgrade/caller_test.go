@@ -1,5 +1,5 @@
-// Package upgrade_test opens data directories that earlier versions of the program have written, and compares what the
-// program of today shows with what the earlier one showed. README.md tells how a directory is added.
+// Package upgrade_test opens data directories that earlier versions of the program wrote, and compares what the current
+// program shows with what the earlier version showed. README.md describes how to add a directory.
 package upgrade_test
 
 import (
@@ -32,14 +32,15 @@ var services = map[string]awswire.Service{
 	"ecr": ecrtypes.Service, "iam": iamtypes.Service, "sts": ststypes.Service, "ecrin": ecrintypes.Service,
 }
 
-// Key signs requests.
+// Key is an access key with which requests are signed.
 type Key struct {
 	ID     string
 	Secret string
 	Token  string `json:",omitempty"` // of a session
 }
 
-// caller sends signed requests to one server, at the time of a clock: the SDK's clients know the real time only.
+// caller sends requests to one server, signed at the time of a clock. The clients of the SDK cannot do that, because
+// they use the real time.
 type caller struct {
 	url    string
 	region string
@@ -47,8 +48,8 @@ type caller struct {
 	now    func() time.Time
 }
 
-// call runs an operation and returns the status and the answer as plain JSON values: maps, lists, strings, numbers. XML is
-// turned into maps and lists too. Of an error it returns {"error": CODE}.
+// call calls an operation and returns the status and the answer as plain JSON values: maps, lists, strings, numbers. It
+// converts XML to maps and lists. For an error it returns {"error": CODE}.
 func (c caller) call(t testing.TB, key Key, service, region, operation string, in map[string]any) (int, map[string]any) {
 	t.Helper()
 	s := services[service]
@@ -90,7 +91,7 @@ func (c caller) call(t testing.TB, key Key, service, region, operation string, i
 	return resp.StatusCode, out
 }
 
-// do is call for an operation that has to succeed.
+// do is call for an operation that must succeed.
 func (c caller) do(t testing.TB, key Key, service, operation string, in map[string]any) map[string]any {
 	t.Helper()
 	status, out := c.call(t, key, service, "", operation, in)
@@ -161,7 +162,7 @@ func (e *element) child(name string) *element {
 	return nil
 }
 
-// value is a list for an element with members, a map for one with other children, and else the text.
+// value returns a list for an element with members, a map for an element with other children, and otherwise the text.
 func (e *element) value() any {
 	if len(e.Children) == 0 {
 		return strings.TrimSpace(e.Text)

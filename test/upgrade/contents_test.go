@@ -13,7 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/oidctest"
 )
 
-// What a directory of testdata holds. Add to it what a later version keeps: the directories that exist do not change.
+// This file writes the contents of a directory of testdata. Add data that a later version stores; existing directories
+// do not change.
 
 const (
 	otherAccount = "111122223333"
@@ -30,7 +31,7 @@ const (
 		"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:ListImages","ecr:DescribeImages"]}`
 )
 
-// keep notes a key of somebody.
+// keep records the access key of a principal.
 func (w *writer) keep(t *testing.T, name string, key map[string]any) {
 	t.Helper()
 	k := Key{ID: at[string](t, key, "AccessKeyId"), Secret: at[string](t, key, "SecretAccessKey")}
@@ -38,7 +39,7 @@ func (w *writer) keep(t *testing.T, name string, key map[string]any) {
 	w.Keys[name] = k
 }
 
-// login gets somebody a docker password.
+// login records a docker password of a principal.
 func (w *writer) login(t *testing.T, as string) {
 	t.Helper()
 	out := w.do(t, as, "ecr GetAuthorizationToken")
@@ -50,7 +51,7 @@ func (w *writer) login(t *testing.T, as string) {
 	w.Passwords[as] = strings.TrimPrefix(string(plain), "AWS:")
 }
 
-// writeIdentities makes accounts, users, groups, roles, policies, keys, a provider, sessions and docker passwords.
+// writeIdentities creates accounts, users, groups, roles, policies, keys, a provider, sessions and docker passwords.
 func (w *writer) writeIdentities(t *testing.T) {
 	t.Helper()
 	root := func(name string, out map[string]any) {
@@ -130,7 +131,7 @@ func (w *writer) writeIdentities(t *testing.T) {
 	}
 }
 
-// writeRegistry makes repositories in two accounts and regions, images of all kinds, and the policies of the operator.
+// writeRegistry creates repositories in two accounts and regions, images of all kinds, and control policies.
 func (w *writer) writeRegistry(t *testing.T) {
 	t.Helper()
 	w.json(t, "root", "ecr CreateRepository", "",
@@ -197,7 +198,7 @@ func (w *writer) writeRegistry(t *testing.T) {
 	fixed.Push(t, "dev-1", images[1])
 	fixed.Push(t, "dev-1", images[2])
 	w.docker("root", w.Account, w.Region).Repo("private/plans").Push(t, "v1", ocitest.NewImage(5, 50))
-	// Regions are apart, and docker passwords are of one region.
+	// Repositories and docker passwords belong to one region.
 	w.caller.region = otherRegion
 	w.login(t, "other root")
 	w.login(t, "root")
@@ -209,8 +210,8 @@ func (w *writer) writeRegistry(t *testing.T) {
 	fixed.Manifest(t, "v1").Want(t, http.StatusOK)
 }
 
-// writeLast makes what a kill interrupts: an upload that is open, a denial, and changes whose lines of the trail are not in
-// its files yet.
+// writeLast creates what the kill interrupts: an open upload, a denial, and changes whose audit lines are not in the
+// files yet.
 func (w *writer) writeLast(t *testing.T) {
 	t.Helper()
 	app := w.docker("ada", w.Account, w.Region).Repo("team/app")
@@ -221,14 +222,14 @@ func (w *writer) writeLast(t *testing.T) {
 	u.Location = location[strings.Index(location, "/v2/"):]
 	w.Uploads = append(w.Uploads, u)
 	w.docker("ben", w.Account, w.Region).Repo("private/plans").Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED")
-	_ = trail(t, w.caller, w.operator, w.caller.now()) // moves the lines of before into the files
+	_ = trail(t, w.caller, w.operator, w.caller.now()) // moves the earlier lines into the files
 	w.json(t, "root", "ecr TagResource", "", `{"resourceArn":"arn:aws:ecr:`+w.Region+`:`+
 		w.Account+`:repository/team/app","tags":[{"Key":"last","Value":"yes"}]}`)
 	w.do(t, "root", "iam TagUser", "UserName", "cleo", "Tags.member.1.Key", "last", "Tags.member.1.Value", "yes")
 	app.Push(t, "last", ocitest.NewImage(8, 40))
 }
 
-// list asks for everything and notes the answers.
+// list requests everything and records the answers.
 func (w *writer) list(t *testing.T) {
 	t.Helper()
 	keys := opened{Listing: w.Listing, operator: w.operator}.keys()
@@ -291,7 +292,7 @@ func (w *writer) list(t *testing.T) {
 		"OpenIDConnectProviderList") {
 		call("root", "iam GetOpenIDConnectProvider", "", in{"OpenIDConnectProviderArn": at[string](t, p, "Arn")})
 	}
-	// Everybody signs; the keys that must not are refused.
+	// Every key signs a request; requests with inactive keys are refused.
 	for _, as := range []string{"root", "other root", "ada", "ben", "cleo", "cleo, inactive", "deploy", "pod", "guest",
 		"ada, session"} {
 		call(as, "sts GetCallerIdentity", "", nil)
@@ -308,7 +309,7 @@ func (w *writer) list(t *testing.T) {
 			call("operator", "ecrin ExplainRequest", "", in{"requestId": id})
 			last := &w.Calls[len(w.Calls)-1]
 			e := at[map[string]any](t, last.Out, "explanation")
-			for k := range e { // the words may change
+			for k := range e { // the texts may change
 				if k != "allowed" && k != "verdict" && k != "decidedBy" && k != "principalArn" && k != "action" && k != "resource" {
 					delete(e, k)
 				}
@@ -317,7 +318,7 @@ func (w *writer) list(t *testing.T) {
 	}
 }
 
-// listRepository asks for everything about one repository, by both doors.
+// listRepository requests everything about one repository by both APIs.
 func (w *writer) listRepository(t *testing.T, call func(as, operation, region string, in map[string]any) Call, as,
 	account, region, name, arn string) {
 	t.Helper()

@@ -17,20 +17,20 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// Listing is what an earlier program showed of the data directory that it had written. It stands beside the directory's
-// archive, as JSON.
+// Listing is what an earlier program showed of the data directory that it wrote. It is stored as JSON next to the
+// archive of the directory.
 type Listing struct {
 	Written   time.Time // when the program was killed
-	Account   string    // the default one
+	Account   string    // the default account
 	Region    string
 	Keys      map[string]Key    // by the name of the principal
 	Passwords map[string]string // docker passwords, by the name of the principal
-	Calls     []Call            // API calls that change nothing, with their answers
-	Gets      []Get             // requests to the distribution API that change nothing, with their answers
+	Calls     []Call            // read-only API calls, with their answers
+	Gets      []Get             // GETs of the OCI distribution API, with their answers
 	Uploads   []Upload
 	Deleted   []Deleted
 	Trail     []string // all lines of the audit trail, oldest first
-	Pending   int      // how many of them were in the database only
+	Pending   int      // number of these lines that were only in the database
 }
 
 // Call is one call of an API.
@@ -44,19 +44,19 @@ type Call struct {
 	Out       map[string]any
 }
 
-// Get is one GET of the distribution API.
+// Get is one GET of the OCI distribution API.
 type Get struct {
-	As     string // whose password
+	As     string // name of the principal whose password is used
 	Path   string
 	Status int
 	Type   string `json:",omitempty"` // Content-Type
 	Digest string `json:",omitempty"` // Docker-Content-Digest
-	Body   string // the digest of it
+	Body   string // digest of the body
 	Size   int
 	Text   string `json:",omitempty"` // the body, where it is JSON and not a manifest
 }
 
-// Upload is one that was open. Its first Size bytes were acknowledged; they are ocitest.Bytes of the seed.
+// Upload is an open upload. Its first Size bytes were acknowledged; they are ocitest.Bytes of the seed.
 type Upload struct {
 	As       string
 	Location string // path
@@ -67,8 +67,8 @@ type Upload struct {
 // Deleted is an image that can be restored.
 type Deleted struct{ As, Repository, Path, Digest string }
 
-// volatile are members that are not compared: the time of the last use changes by looking, and the URI of a repository has
-// the address of the server.
+// volatile lists members that are not compared: the time of the last use changes when it is read, and the URI of a
+// repository contains the address of the server.
 var volatile = []string{"LastUsedDate", "RoleLastUsed", "PasswordLastUsed", "repositoryUri"}
 
 // prune removes what is not compared.
@@ -90,8 +90,8 @@ func prune(v any) any {
 	return v
 }
 
-// differences lists how got differs from want. A member of a structure that only got has is no difference: a later program
-// may show more.
+// differences returns the differences of got from want. A member that only got has is not a difference, because a later
+// program may show more.
 func differences(path string, want, got any) (all []string) {
 	switch w := want.(type) {
 	case map[string]any:
@@ -142,13 +142,13 @@ func (g Get) run(t testing.TB, c ocitest.Client) Get {
 	if g.Status == http.StatusOK && g.Digest == "" && json.Valid(a.Body) {
 		g.Text = string(a.Body)
 	}
-	if g.Status != http.StatusOK { // the words of errors may change
+	if g.Status != http.StatusOK { // the texts of errors may change
 		g.Body, g.Size = "", 0
 	}
 	return g
 }
 
-// trail reads all lines until a time, oldest first.
+// trail returns all lines of the audit trail until a time, oldest first.
 func trail(t testing.TB, s caller, operator Key, until time.Time) (all []string) {
 	t.Helper()
 	in := map[string]any{"oldestFirst": true, "maxResults": 1000, "until": until.Unix()}
@@ -158,14 +158,14 @@ func trail(t testing.TB, s caller, operator Key, until time.Time) (all []string)
 		for _, line := range events {
 			all = append(all, line.(string))
 		}
-		// Every page in this order has a token, so that a reader can follow the trail; the last one has no events.
+		// Every page in this order has a token, so that a reader can follow the trail; the last page has no events.
 		if in["nextToken"] = page["nextToken"]; in["nextToken"] == nil || len(events) == 0 {
 			return all
 		}
 	}
 }
 
-// listings are the names of the directories in testdata, oldest first.
+// listings returns the names of the directories in testdata, oldest first.
 func listings(t testing.TB) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.json")
@@ -178,7 +178,8 @@ func listings(t testing.TB) (names []string) {
 	return names
 }
 
-// write writes the listing with one line for each element of its lists, so that a change to it can be read.
+// write writes the listing with one line for each element of its lists, so that differences between versions are
+// readable.
 func (l Listing) write(t testing.TB, file string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -210,7 +211,7 @@ func (l Listing) write(t testing.TB, file string) {
 	}
 }
 
-// separator stands before element i of a list that begins with first.
+// separator returns what is written before element i of a list that begins with first.
 func separator(first string, i int) string {
 	if i == 0 {
 		return first

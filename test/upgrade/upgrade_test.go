@@ -16,8 +16,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// TestOpensOlderData: the program of today starts on every directory in testdata and shows every repository, image, tag,
-// history, user, key, session, docker password and line of the audit trail as the program that wrote it did.
+// The current program starts on every directory in testdata and shows every repository, image, tag, history, user, key,
+// session, docker password and line of the audit trail as the program did that wrote the directory.
 func TestOpensOlderData(t *testing.T) {
 	t.Parallel()
 	for _, name := range listings(t) {
@@ -26,7 +26,7 @@ func TestOpensOlderData(t *testing.T) {
 			l := readListing(t, name)
 			dir := t.TempDir()
 			unpack(t, "testdata/"+name+".tar.gz", dir)
-			// A minute after the directory was written, so that its sessions and docker passwords have not ended.
+			// A minute after the directory was written, when its sessions and docker passwords have not expired.
 			started := time.Now()
 			now := func() time.Time { return l.Written.Add(time.Minute + time.Since(started)) }
 			s := apptest.Start(t, apptest.Options{Dir: dir, Now: now, Config: func(c *config.Config) {
@@ -37,14 +37,14 @@ func TestOpensOlderData(t *testing.T) {
 				operator: operatorOf(t, dir)}
 			o.wantSame(t)
 			o.wantUsable(t)
-			// The directory is now one of today: it has to open again.
+			// The directory has been migrated, and must open again.
 			s.Restart(t)
 			o.wantTags(t)
 		})
 	}
 }
 
-// opened is a server of today on an older directory.
+// opened is a server of the current program on an older directory.
 type opened struct {
 	Listing
 	server   *apptest.Server
@@ -52,7 +52,7 @@ type opened struct {
 	operator Key
 }
 
-// operatorOf is the key of the installation's operator, which the master key in the directory gives.
+// operatorOf returns the key of the operator, which follows from the master key in the directory.
 func operatorOf(t testing.TB, dir string) Key {
 	t.Helper()
 	keys, err := identity.LoadKeyring(dir, "", false)
@@ -66,7 +66,7 @@ func (o opened) docker(as string) ocitest.Client {
 	return ocitest.Client{Base: o.server.URL, HTTP: o.server.HTTP, Password: o.Passwords[as]}
 }
 
-// wantSame compares what can be seen without a change.
+// wantSame compares everything that can be read without a change.
 func (o opened) wantSame(t *testing.T) {
 	t.Helper()
 	keys := o.keys()
@@ -91,7 +91,7 @@ func (o opened) wantSame(t *testing.T) {
 	}
 }
 
-// keys are those of the listing, with the operator's.
+// keys returns the keys of the listing and that of the operator.
 func (o opened) keys() map[string]Key {
 	keys := map[string]Key{"operator": o.operator}
 	for name, k := range o.Keys {
@@ -100,8 +100,8 @@ func (o opened) keys() map[string]Key {
 	return keys
 }
 
-// wantUsable changes what the older program has left: uploads go on, deleted images come back, and an inactive key becomes
-// active again with the secret that it had.
+// wantUsable changes what the older program left: open uploads continue, deleted images are restored, and an inactive
+// key becomes active again with its secret.
 func (o opened) wantUsable(t *testing.T) {
 	t.Helper()
 	for _, u := range o.Uploads {
@@ -114,7 +114,7 @@ func (o opened) wantUsable(t *testing.T) {
 			"Content-Range", fmt.Sprintf("%d-%d", u.Size, len(all)-1)).Want(t, http.StatusCreated)
 		blob := u.Location[:strings.Index(u.Location, "/uploads/")] + "/" + ocitest.SHA256(all)
 		if got := c.Do(t, http.MethodGet, blob, nil).Want(t, http.StatusOK); string(got.Body) != string(all) {
-			t.Errorf("the upload %s: the blob has other bytes than were sent before and after", u.Location)
+			t.Errorf("the upload %s: the content of the blob differs from the bytes sent before and after the upgrade", u.Location)
 		}
 	}
 	for _, d := range o.Deleted {
@@ -130,12 +130,12 @@ func (o opened) wantUsable(t *testing.T) {
 			"Status": "Active"})
 		who := o.caller.do(t, key, "sts", "GetCallerIdentity", nil)
 		if got, want := fmt.Sprint(who["Arn"]), "arn:aws:iam::"+o.Account+":user/people/"+user; got != want {
-			t.Errorf("the key that was inactive is of %s, want %s", got, want)
+			t.Errorf("the key that was inactive belongs to %s, want %s", got, want)
 		}
 	}
 }
 
-// wantTags compares the manifests of all tags once more.
+// wantTags compares the manifests of all tags again.
 func (o opened) wantTags(t *testing.T) {
 	t.Helper()
 	n := 0
@@ -152,7 +152,7 @@ func (o opened) wantTags(t *testing.T) {
 	}
 }
 
-// TestListingsAreWhole: a listing without one of the things that must survive would prove nothing about it.
+// Each listing contains all kinds of data that must survive; otherwise the comparison would prove nothing about them.
 func TestListingsAreWhole(t *testing.T) {
 	t.Parallel()
 	for _, name := range listings(t) {

@@ -23,12 +23,12 @@ import (
 
 // The variables of TestWriteData. README.md shows a call.
 const (
-	nameVariable    = "ECRIN_UPGRADE_WRITE"   // the name of the directory to add: a date such as 2026-11-28
-	programVariable = "ECRIN_UPGRADE_PROGRAM" // the program that writes it; empty: the one of this tree
+	nameVariable    = "ECRIN_UPGRADE_WRITE"   // name of the directory to add: a date such as 2026-11-28
+	programVariable = "ECRIN_UPGRADE_PROGRAM" // program that writes it; if empty, that of this tree
 )
 
-// TestWriteData adds a directory to testdata, and the listing of what the program that wrote it shows. It is skipped unless
-// it is asked for: what is in testdata is never written again.
+// TestWriteData adds a directory to testdata, and the listing of what the program that wrote it shows. It runs only if
+// nameVariable is set, because files in testdata are never rewritten.
 func TestWriteData(t *testing.T) {
 	name := os.Getenv(nameVariable)
 	if name == "" {
@@ -36,7 +36,7 @@ func TestWriteData(t *testing.T) {
 	}
 	archive, listing := filepath.Join("testdata", name+".tar.gz"), filepath.Join("testdata", name+".json")
 	if _, err := os.Stat(listing); err == nil {
-		t.Fatalf("%s is there already", listing)
+		t.Fatalf("%s already exists", listing)
 	}
 	program := os.Getenv(programVariable)
 	if program == "" {
@@ -59,11 +59,11 @@ func TestWriteData(t *testing.T) {
 	w.kill()
 	pack(t, w.dir, archive)
 	w.Pending = pendingLines(t, archive)
-	// Lines have whole seconds: what the listing itself causes has to come in a later one.
+	// The times of lines are in whole seconds, so the lines that the listing causes must be in a later second.
 	for w.Written = time.Now().Truncate(time.Second).Add(time.Second); time.Now().Before(w.Written); time.Sleep(10 * time.Millisecond) {
 	}
 
-	// The program shows a copy, so that the archive is as the kill has left it.
+	// The program opens a copy, so that the archive contains the state after the kill.
 	shown := t.TempDir()
 	unpack(t, archive, shown)
 	w.start(t, shown)
@@ -72,7 +72,7 @@ func TestWriteData(t *testing.T) {
 	w.write(t, listing)
 }
 
-// writer drives a program that writes a directory.
+// writer controls the program that writes a directory.
 type writer struct {
 	Listing
 	dir, program string
@@ -85,7 +85,7 @@ type writer struct {
 
 func (w *writer) start(t *testing.T, dir string) {
 	t.Helper()
-	// A relative path: no path of this machine gets into the directory.
+	// The path is relative, so that the directory contains no path of this machine.
 	w.cmd = exec.Command(w.program, "serve", "--data", ".", "--listen", "127.0.0.1:0", "--egress-allow", "127.0.0.1/32")
 	w.cmd.Dir, w.cmd.Stderr = dir, &w.log
 	out, err := w.cmd.StdoutPipe()
@@ -98,7 +98,7 @@ func (w *writer) start(t *testing.T, dir string) {
 	t.Cleanup(w.kill)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || !strings.Contains(line, "ecrin is ready") {
-		t.Fatalf("the program says %q, %v\n%s", line, err, w.log.String())
+		t.Fatalf("the program wrote %q, %v\n%s", line, err, w.log.String())
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	w.server = apptest.Attach(t, dir)
@@ -114,17 +114,17 @@ func (w *writer) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.cmd.Wait(); err != nil {
-		t.Fatalf("the program did not end well: %v\n%s", err, w.log.String())
+		t.Fatalf("the program failed: %v\n%s", err, w.log.String())
 	}
 }
 
-// kill ends the program with SIGKILL. It is no error when it has ended.
+// kill ends the program with SIGKILL. It is not an error if the program has already ended.
 func (w *writer) kill() {
 	_ = w.cmd.Process.Kill()
 	_ = w.cmd.Wait()
 }
 
-// do runs an operation of IAM, STS, ECR or ecrin, written "service Operation", as somebody.
+// do calls an operation of IAM, STS, ECR or ecrin, written "service Operation", as a principal.
 func (w *writer) do(t *testing.T, as, operation string, pairs ...string) map[string]any {
 	t.Helper()
 	key, ok := w.Keys[as]
@@ -142,7 +142,7 @@ func (w *writer) do(t *testing.T, as, operation string, pairs ...string) map[str
 	return w.caller.do(t, key, service, op, in)
 }
 
-// json runs an operation whose input is written as JSON.
+// json calls an operation with an input in JSON.
 func (w *writer) json(t *testing.T, as, operation, region, input string) map[string]any {
 	t.Helper()
 	in := map[string]any{}
@@ -157,13 +157,13 @@ func (w *writer) json(t *testing.T, as, operation, region, input string) map[str
 	return out
 }
 
-// docker is a client of a registry with somebody's password.
+// docker returns a client of a registry with the docker password of a principal.
 func (w *writer) docker(as, account, region string) ocitest.Client {
 	return ocitest.Client{Base: w.server.URL, HTTP: w.server.HTTP, Password: w.Passwords[as], Prefix: account + "/" +
 		region + "/"}
 }
 
-// at is a value inside an answer, by the names of the members on the way.
+// at returns a value in an answer by the path of member names.
 func at[T any](t *testing.T, v any, path ...string) (value T) {
 	t.Helper()
 	for _, p := range path {
@@ -190,7 +190,7 @@ func checkpoint(t *testing.T, dir string) {
 	}
 }
 
-// pendingLines counts the lines of the audit trail that are in the database and not in the files yet.
+// pendingLines returns the number of lines of the audit trail that are in the database and not in the files yet.
 func pendingLines(t *testing.T, archive string) (n int) {
 	t.Helper()
 	dir := t.TempDir()
