@@ -1,4 +1,5 @@
-// Package nodes_test runs two servers on one PostgreSQL database: what one has changed, the other answers at once.
+// Package nodes_test runs two servers on one PostgreSQL database. After a change on one server is answered, the other
+// server must answer by the change.
 package nodes_test
 
 import (
@@ -32,7 +33,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// changes is how many there are; ECRIN_SLOW=1 asks for the long proof.
+// changes returns the number of changes of the test; more if ECRIN_SLOW=1.
 func changes() int {
 	if os.Getenv("ECRIN_SLOW") == "1" {
 		return 10_000
@@ -42,7 +43,7 @@ func changes() int {
 
 const visitor = "111122223333"
 
-// nodes are two servers on one database, each with a data directory of its own and the same master key.
+// nodes starts two servers on one database, each with its own data directory and with the same master key.
 func nodes(t *testing.T) (a, b *apptest.Server) {
 	t.Helper()
 	url := secret.New(pgtest.Start(t).NewDatabase(t))
@@ -61,7 +62,7 @@ func nodes(t *testing.T) (a, b *apptest.Server) {
 	return a, start(dir)
 }
 
-// actor is somebody with an access key, as a client of one of the servers.
+// actor is a principal with an access key, as a client of one server.
 type actor struct {
 	ecr  *ecr.Client
 	iam  *iam.Client
@@ -77,7 +78,7 @@ func as(s *apptest.Server, key, secretKey string) actor {
 	return actor{ecr.NewFromConfig(c), iam.NewFromConfig(c), s.URL, s.HTTP}
 }
 
-// docker is the actor's docker client of a repository, logged in.
+// docker returns a client of the OCI distribution API for a repository, with a docker password of the actor.
 func (x actor) docker(t *testing.T, repository string) ocitest.Repo {
 	t.Helper()
 	out, err := x.ecr.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
@@ -99,7 +100,7 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
-// A step makes a change on the first server, and says what the second must answer then.
+// A step makes a change on the first server and describes the answer that the second server must then return.
 type step struct {
 	what   string
 	change func(ctx context.Context, n int) error
@@ -107,8 +108,7 @@ type step struct {
 	want   func(n int) string
 }
 
-// TestChangesAreSeenByOthers: each change on one server, once it is answered, is what the other server answers by, with caches that
-// hold what was before.
+// After a change on one server is answered, the other server answers by it, even if its caches held the state before.
 func TestChangesAreSeenByOthers(t *testing.T) {
 	t.Parallel()
 	a, b := nodes(t)
@@ -116,7 +116,7 @@ func TestChangesAreSeenByOthers(t *testing.T) {
 	ctx := t.Context()
 	var stop atomic.Bool
 	var readers sync.WaitGroup
-	for i := range 2 { // others ask the second server all the time
+	for i := range 2 { // other clients send requests to the second server
 		readers.Go(func() {
 			for n := i; !stop.Load(); n++ {
 				steps[n%len(steps)].read(ctx)
@@ -132,7 +132,7 @@ func TestChangesAreSeenByOthers(t *testing.T) {
 		}
 		if got, want := s.read(ctx), s.want(round); got != want {
 			stale++
-			t.Errorf("change %d, %s: the other server answers %q, want %q", n, s.what, got, want)
+			t.Errorf("change %d, %s: got %q from the other server, want %q", n, s.what, got, want)
 		}
 	}
 	stop.Store(true)
@@ -145,7 +145,7 @@ func TestChangesAreSeenByOthers(t *testing.T) {
 	}
 }
 
-// changing prepares the things that change, and makes the steps.
+// changing creates the things that change, and returns the steps.
 func changing(t *testing.T, a, b *apptest.Server) []step {
 	t.Helper()
 	root := a.Root(t)
@@ -291,7 +291,7 @@ func status(answer *ocitest.Answer, err error) error {
 	return err
 }
 
-// Servers that start at once on an empty database, with one master key, make the default account once.
+// Of servers that start concurrently on an empty database with one master key, exactly one creates the default account.
 func TestStartAtOnce(t *testing.T) {
 	t.Parallel()
 	url := secret.New(pgtest.Start(t).NewDatabase(t))
@@ -329,12 +329,12 @@ func TestStartAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if got := created.Load(); got != 1 {
-		t.Errorf("%d servers made the default account, want 1", got)
+		t.Errorf("%d servers created the default account, want 1", got)
 	}
 }
 
-// While the database is away every request is refused as unavailable in the form of its API, /readyz tells why, and all goes on when
-// it is back.
+// While the database is unavailable, every request is refused as unavailable in the form of its API, and /readyz
+// answers with the reason. When the database is available again, requests succeed.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t)
@@ -344,16 +344,16 @@ func TestDatabaseAway(t *testing.T) {
 	repo := root.CreateRepository(t, "team/app")
 	im := ocitest.NewImage(1, 100)
 	repo.Push(t, "v1", im)
-	repo.Manifest(t, "v1").Want(t, http.StatusOK) // and kept
+	repo.Manifest(t, "v1").Want(t, http.StatusOK) // fills the cache
 	server.Stop()
 	repo.Manifest(t, "v1").WantError(t, http.StatusServiceUnavailable, "UNAVAILABLE")
 	_, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
 	if got := code(err); got != "ServerException" {
-		t.Errorf("the API answers %s, want ServerException", got)
+		t.Errorf("the API: got %s, want ServerException", got)
 	}
 	ready := repo.Do(t, http.MethodGet, "/readyz", nil).Want(t, http.StatusServiceUnavailable)
 	if got := string(ready.Body); got != "not ready: the database does not answer\n" {
-		t.Errorf("/readyz says %q, want the reason", got)
+		t.Errorf("/readyz: got %q, want the reason", got)
 	}
 	repo.Do(t, http.MethodGet, "/healthz", nil).Want(t, http.StatusOK)
 	server.Start(t)
@@ -362,7 +362,7 @@ func TestDatabaseAway(t *testing.T) {
 			break
 		}
 		if n > 100_000 {
-			t.Fatal("the server does not become ready again")
+			t.Fatal("the server did not become ready again")
 		}
 	}
 	repo.Manifest(t, "v1").Want(t, http.StatusOK)
