@@ -117,7 +117,7 @@ func TestPartitionOfIAM(t *testing.T) {
 func TestPartitionOfSTS(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	s.gets(s.key, "iam", "CreateRole", "RoleName", "r", "AssumeRolePolicyDocument",
+	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", "r", "AssumeRolePolicyDocument",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:AssumeRole"}]}`)
 	user := s.user("alice", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"`+world+`role/*"},
 		{"Effect":"Allow","Action":"sts:GetFederationToken","Resource":"*"}]}`)
@@ -179,7 +179,7 @@ func TestAttackOtherPartition(t *testing.T) {
 		deny(`"Resource":"*","Condition":{"StringLike":{"aws:PrincipalArn":"arn:aws-cn:iam::*:user/eve"}}`),
 		deny(`"Resource":"*","Condition":{"StringNotEquals":{"aws:PrincipalArn":"` + world + `user/admin"}}`),
 	} {
-		s.rights("eve", policy)
+		s.setInlinePolicy("eve", policy)
 		for _, region := range []string{"us-east-1", chinaRegion, "us-gov-west-1", "us-iso-east-1"} {
 			if a := s.asksIn(region, eve, "iam", "GetUser", "UserName", "admin"); !a.denied() {
 				t.Errorf("GetUser in %s with %s: got %s, want a denial", region, policy, a)
@@ -188,7 +188,7 @@ func TestAttackOtherPartition(t *testing.T) {
 	}
 	// What is attached or set as a boundary is compared in all partitions too.
 	const administrator = ":iam::aws:policy/AdministratorAccess"
-	s.rights("eve", deny(`"Resource":"*","Condition":{"ArnEquals":{"iam:PolicyARN":"arn:aws`+administrator+`"}}`))
+	s.setInlinePolicy("eve", deny(`"Resource":"*","Condition":{"ArnEquals":{"iam:PolicyARN":"arn:aws`+administrator+`"}}`))
 	for region, partition := range map[string]string{"us-east-1": "aws", chinaRegion: "aws-cn"} {
 		a := s.asksIn(region, eve, "iam", "AttachUserPolicy", "UserName", "eve", "PolicyArn", "arn:"+partition+administrator)
 		if !a.denied() {
@@ -196,7 +196,7 @@ func TestAttackOtherPartition(t *testing.T) {
 		}
 	}
 	// The policy of a repository names her by one of her ARNs.
-	s.rights("eve", `{"Version":"2012-10-17","Statement":[`+all+`]}`)
+	s.setInlinePolicy("eve", `{"Version":"2012-10-17","Statement":[`+all+`]}`)
 	create := raw{key: s.key, region: chinaRegion, target: ecrTarget + "CreateRepository", body: `{"repositoryName":"team/app"}`}
 	const app = "arn:aws-cn:ecr:cn-north-1:000000000000:repository/team/app"
 	if a := s.send(create); a.Status != http.StatusOK || !strings.Contains(a.Body, app) {
