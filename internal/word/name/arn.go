@@ -7,8 +7,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// ARN is an Amazon resource name, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE. It names one thing and is no pattern: policies
-// have patterns of ARNs, which [ParseARN] does not read. The zero ARN means "none".
+// ARN is an Amazon resource name, arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE. It identifies one resource. Patterns
+// of ARNs, which policies contain, are not ARNs: [ParseARN] does not read them. The zero ARN means "none".
 //
 // Source: AWS general reference, Amazon Resource Names.
 type ARN struct {

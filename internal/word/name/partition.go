@@ -8,14 +8,14 @@ import (
 // DefaultPartition is the partition of the commercial regions of AWS.
 const DefaultPartition = "aws"
 
-// partitions are those beside [DefaultPartition], by what the names of their regions begin with.
+// partitions are the partitions other than [DefaultPartition], by the prefix of their region names.
 // Source: partitions.json of the AWS SDKs.
 var partitions = []struct{ prefix, partition string }{
 	{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"eusc-", "aws-eusc"},
 	{"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
 }
 
-// Partitions lists the partitions that regions can belong to, [DefaultPartition] first.
+// Partitions returns the partitions that regions can belong to, [DefaultPartition] first.
 func Partitions() []string {
 	all := []string{DefaultPartition}
 	for _, p := range partitions {
@@ -24,8 +24,8 @@ func Partitions() []string {
 	return all
 }
 
-// Partition is the partition that the region's name belongs to; [DefaultPartition] for a name that AWS does not have, and for
-// the zero Region.
+// Partition returns the partition of the region: [DefaultPartition] for a region that AWS does not have, and for the
+// zero Region.
 func (r Region) Partition() string {
 	for _, p := range partitions {
 		if strings.HasPrefix(r.s, p.prefix) {
@@ -35,8 +35,8 @@ func (r Region) Partition() string {
 	return DefaultPartition
 }
 
-// ValidPartition reports whether s has the form of a partition: aws, or aws followed by words of lower-case letters, each
-// with "-" before it.
+// ValidPartition reports whether s has the form of a partition: aws, or aws followed by words of lower-case letters,
+// each after a "-".
 func ValidPartition(s string) bool {
 	words, ok := strings.CutPrefix(s, "aws")
 	if !ok || words == "" {
@@ -55,8 +55,9 @@ func ValidPartition(s string) bool {
 // entityServices are the services whose resources belong to an account in all partitions of an installation.
 var entityServices = []string{"iam", "sts", "ecrin"}
 
-// CutPartition splits the text of an ARN of IAM, STS or ecrin after its partition: rest begins with the colon before the
-// service, and is not checked further. ok is false for every other text: only an [Entity] has ARNs in several partitions.
+// CutPartition splits the text of an ARN of IAM, STS or ecrin after its partition. rest begins with the colon before the
+// service; the text after the service is not checked. ok is false for every other text: only an [Entity] has ARNs in
+// several partitions.
 func CutPartition(arn string) (partition, rest string, ok bool) {
 	text, ok := strings.CutPrefix(arn, "arn:")
 	if !ok {
@@ -74,10 +75,10 @@ func CutPartition(arn string) (partition, rest string, ok bool) {
 	return partition, rest, true
 }
 
-// InPartition is an ARN of IAM, STS or ecrin as a partition has it. Every other text is returned as it is.
+// InPartition returns an ARN of IAM, STS or ecrin with another partition. Every other text is returned unchanged.
 //
-// In AWS an account belongs to one partition. An account of an installation is the same account in all of them, so that each of
-// its users, roles and policies has an ARN in every partition, and all of these ARNs name the same thing.
+// In AWS an account belongs to one partition. An account of an installation is the same account in all partitions: each
+// of its users, roles and policies has an ARN in every partition, and all of these ARNs identify the same entity.
 func InPartition(arn, partition string) string {
 	if have, rest, ok := CutPartition(arn); ok && have != partition {
 		return "arn:" + partition + rest
@@ -85,7 +86,7 @@ func InPartition(arn, partition string) string {
 	return arn
 }
 
-// SameARN reports whether two texts are equal, or are ARNs of IAM, STS or ecrin that differ in the partition alone.
+// SameARN reports whether two texts are equal, or are ARNs of IAM, STS or ecrin that differ only in the partition.
 func SameARN(a, b string) bool {
 	if a == b {
 		return true

@@ -36,7 +36,7 @@ func TestInPartition(t *testing.T) {
 		{"arn:aws:iam:::operator", "aws-cn", "arn:aws-cn:iam:::operator"},
 		{"arn:aws:iam::111122223333:*", "aws-cn", "arn:aws-cn:iam::111122223333:*"},
 		{"arn:aws:iam::111122223333:user/x", "aws", "arn:aws:iam::111122223333:user/x"},
-		// Of all else the partition is part of the name.
+		// ARNs of other services in different partitions identify different resources.
 		{"arn:aws:ecr:us-east-1:111122223333:repository/a", "aws-cn", "arn:aws:ecr:us-east-1:111122223333:repository/a"},
 		{"arn:aws:iamx::111122223333:user/x", "aws-cn", "arn:aws:iamx::111122223333:user/x"},
 		{"arn:azure:iam::111122223333:user/x", "aws-cn", "arn:azure:iam::111122223333:user/x"},
