@@ -82,7 +82,7 @@ are on the same address.`,
   ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,
 	}
 	read := c.configFlags(cmd)
-	begin := cmd.Flags().Bool("new", false, "begin anew in a data directory that has lost its database (no other start needs this)")
+	begin := cmd.Flags().Bool("new", false, "create a new database in a data directory that has lost its database (needed for no other start)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := read()
 		if err != nil {
