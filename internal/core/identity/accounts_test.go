@@ -128,13 +128,13 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	}
 }
 
-func (w *world) sign(t *testing.T, key aws.Credentials) *http.Request {
+func (w *world) sign(t *testing.T, key aws.Credentials, service string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://localhost:5100/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v4.NewSigner().SignHTTP(t.Context(), key, r, sigv4.EmptyPayload, "ecr", "us-east-1", w.at); err != nil {
+	if err := v4.NewSigner().SignHTTP(t.Context(), key, r, sigv4.EmptyPayload, service, "us-east-1", w.at); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -148,23 +148,28 @@ func TestAuthenticate(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret.Reveal()}
-	authenticate := func(key aws.Credentials) (identity.Caller, error) {
-		c, _, err := w.Authenticate(t.Context(), w.sign(t, key), sigv4.EmptyPayload)
+	authenticateFor := func(service string, key aws.Credentials) (identity.Caller, error) {
+		c, _, err := w.Authenticate(t.Context(), w.sign(t, key, service), sigv4.EmptyPayload)
 		return c, err
 	}
+	authenticate := func(key aws.Credentials) (identity.Caller, error) { return authenticateFor("ecr", key) }
 	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root", UserID: "111122223333", Principal: "111122223333", AccessKey: k.ID}
 	if got, err := authenticate(good); err != nil || got != want {
 		t.Errorf("the account's key: got %+v, %v, want %+v", got, err, want)
 	}
 	operator := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: w.ring.OperatorSecret().Reveal()}
-	if got, err := authenticate(operator); err != nil || got.Kind != identity.Operator || got.ARN == "" {
+	for _, service := range []string{"ecr", "sts", "iam"} {
+		_, err = authenticateFor(service, operator)
+		wantCode(t, "the operator's key for "+service, err, fault.UnknownAccessKey)
+	}
+	if got, err := authenticateFor("ecrin", operator); err != nil || got.Kind != identity.Operator || got.ARN == "" {
 		t.Errorf("the operator's key: got %+v, %v", got, err)
 	}
 	operator.SecretAccessKey = newWorld(t).ring.OperatorSecret().Reveal()
-	_, err = authenticate(operator)
+	_, err = authenticateFor("ecrin", operator)
 	wantCode(t, "the operator of another installation", err, fault.SignatureMismatch)
 	operator.SecretAccessKey = good.SecretAccessKey
-	_, err = authenticate(operator)
+	_, err = authenticateFor("ecrin", operator)
 	wantCode(t, "the operator's id with an account's secret", err, fault.SignatureMismatch)
 	session := good
 	session.SessionToken = "x"
@@ -175,6 +180,6 @@ func TestAuthenticate(t *testing.T) {
 	}
 	_, err = authenticate(good)
 	wantCode(t, "an inactive key", err, fault.UnknownAccessKey)
-	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good).URL, Header: http.Header{}}, sigv4.EmptyPayload)
+	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good, "ecr").URL, Header: http.Header{}}, sigv4.EmptyPayload)
 	wantCode(t, "no credentials", err, fault.MissingCredentials)
 }

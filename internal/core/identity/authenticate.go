@@ -30,17 +30,22 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 	return who, sig, nil
 }
 
-// Known tells whether the access key that a signature names is good now; the signature is not looked at.
+// Claimed returns the caller whose access key a signature names, if the key is good now. Nothing is proved by it: the signature is
+// not looked at. Doors use it before they read the body that the signature covers.
 // Errors: fault.UnknownAccessKey, fault.ExpiredCredentials.
-func (s *Service) Known(ctx context.Context, sig *sigv4.Signature) error {
-	_, _, err := s.signer(ctx, sig)
-	return err
+func (s *Service) Claimed(ctx context.Context, sig *sigv4.Signature) (Caller, error) {
+	who, _, err := s.signer(ctx, sig)
+	return who, err
 }
 
-// signer finds whose access key a signature names, and the secret that it must have been made with.
+// operatorService is the service of the signatures that the operator's key makes.
+const operatorService = "ecrin"
+
+// signer finds whose access key a signature names, and the secret that it must have been made with. The operator's key id is a
+// constant that anybody can name; it is known only in signatures for ecrin's own service.
 func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, secret.String, error) {
 	unknown := fault.UnknownAccessKey.New("The security token included in the request is invalid.")
-	if sig.AccessKeyID == OperatorKeyID && sig.SessionToken == "" {
+	if sig.AccessKeyID == OperatorKeyID && sig.SessionToken == "" && sig.Scope.Service == operatorService {
 		return Caller{Kind: Operator, ARN: "arn:aws:iam:::operator", UserID: "operator", AccessKey: OperatorKeyID}, s.keys.OperatorSecret(), nil
 	}
 	if sig.SessionToken != "" {

@@ -10,7 +10,6 @@ package awsapi
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -29,6 +29,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/op/sts"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/sigv4"
+	"github.com/ecrin-dev/ecrin/internal/store/spool"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -43,8 +44,9 @@ type API struct {
 	guard    *guard.Guard
 	trail    Trail
 	hosts    *endpoint.Map
-	lenient  bool          // ignores unknown members of inputs
-	large    chan struct{} // one element for each large body in memory
+	lenient  bool
+	spool    *spool.Spool
+	large    *web.Places
 }
 
 // Trail writes the audit trail.
@@ -66,19 +68,24 @@ type Options struct {
 	Guard    *guard.Guard
 	Trail    Trail
 	Hosts    *endpoint.Map
-	// IgnoreUnknown ignores members that an operation does not have. Otherwise they are errors.
+	Spool    *spool.Spool // for bodies that are too large for memory before their signature is verified
+	// IgnoreUnknown accepts members that an operation does not have, instead of naming them in an error.
 	IgnoreUnknown bool
 }
 
-// maxLargeBodies is the maximum number of layer parts and manifests that are in memory at the same time. Further
-// requests wait.
-const maxLargeBodies = 6
+// Large bodies are those of more than maxPlainBody bytes: layer parts and manifests. A verified one waits for a place, and is in
+// memory only while it has one.
+const (
+	maxLargeBodies  = 6  // in memory at once
+	maxLargeWaiting = 32 // of one principal
+	maxLargeWait    = 30 * time.Second
+)
 
 // New returns an API.
 func New(o Options) *API {
 	return &API{
 		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
-		lenient: o.IgnoreUnknown, large: make(chan struct{}, maxLargeBodies),
+		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
 	}
 }
 
@@ -88,17 +95,18 @@ type exchange struct {
 	r       *http.Request
 	ev      *web.Event
 	service *service
-	op      *operation // nil until it is known
-	release func()     // ends the claim of a large body
+	op      *operation // nil before it is known
+	leave   func()     // gives back the place of a large body; nil without one
 }
 
 // Handle serves one request.
 func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
-	x := &exchange{w: w, r: r, ev: ev, service: guessService(r), release: func() {}}
-	defer func() { x.release() }()
+	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
+	defer x.release() // also after a panic
 	ev.Door = x.service.wire.Name
 	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
 	out, err := a.serve(x)
+	x.release() // not the client, by reading the answer slowly, decides how long
 	if err == nil {
 		err = x.service.answer(x, out)
 	}
@@ -157,17 +165,20 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// This check precedes the body, so that requests with an unknown access key cannot occupy the memory for large
-	// bodies.
-	if err := a.identity.Known(r.Context(), sig); err != nil {
-		return nil, err
-	}
-	body, err := a.body(x)
+	claimed, err := a.identity.Claimed(r.Context(), sig)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(body)
-	caller, _, err := a.identity.Authenticate(r.Context(), r, hex.EncodeToString(sum[:]))
+	received, err := web.Receive(r, a.spool, claimed.LimitKey(), x.maxBody())
+	if err != nil {
+		return nil, err
+	}
+	defer received.Close()
+	caller, _, err := a.identity.Authenticate(r.Context(), r, hex.EncodeToString(received.Sum[:]))
+	if err != nil {
+		return nil, err
+	}
+	body, err := a.load(x, received, caller)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +196,7 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	if x.service != stsService || host.Kind != endpoint.Any && host.Kind != stsService.host {
 		return nil, missing
 	}
-	body, err := a.body(x)
+	body, err := web.ReadBody(x.r, maxPlainBody)
 	if err != nil {
 		return nil, err
 	}
@@ -267,27 +278,46 @@ const (
 	maxPlainBody    = 1 << 20
 )
 
-// body reads the body of the request. A large body waits until fewer than maxLargeBodies are in memory.
-//
-// Errors: those of web.ReadBody.
-func (a *API) body(x *exchange) ([]byte, error) {
-	maxBytes := int64(maxPlainBody)
+// maxBody is how many bytes the body of the request may have.
+func (x *exchange) maxBody() int64 {
 	target := x.r.Header.Get("X-Amz-Target")
 	switch {
-	case strings.HasSuffix(target, ".UploadLayerPart"):
-		maxBytes = maxPartBody
-	case strings.HasSuffix(target, ".PutImage"):
-		maxBytes = maxManifestBody
+	case x.service == ecrService && strings.HasSuffix(target, ".UploadLayerPart"):
+		return maxPartBody
+	case x.service == ecrService && strings.HasSuffix(target, ".PutImage"):
+		return maxManifestBody
 	}
-	if maxBytes > maxPlainBody && (x.r.ContentLength > maxPlainBody || x.r.ContentLength < 0) {
-		select {
-		case a.large <- struct{}{}:
-			x.release = func() { <-a.large }
-		case <-x.r.Context().Done():
-			return nil, fault.RequestTimeout.New("the client disconnected")
+	return maxPlainBody
+}
+
+// load returns the bytes of a body whose sender is known. Large ones wait for a place, which release gives back.
+//
+// Errors: those of web.Places.Enter; fault.Unavailable also if the body was given up for others while it waited.
+func (a *API) load(x *exchange, b *web.Body, caller identity.Caller) ([]byte, error) {
+	if b.Size > maxPlainBody {
+		ctx, cancel := context.WithCancel(x.r.Context())
+		defer cancel()
+		if err := b.Await(cancel); err != nil {
+			return nil, err
 		}
+		leave, err := a.large.Enter(ctx, caller.LimitKey())
+		if err != nil && ctx.Err() != nil && x.r.Context().Err() == nil {
+			err = fault.Unavailable.New("the server is busy with other large requests").Because(err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		x.leave = leave
 	}
-	return web.ReadBody(x.r, maxBytes)
+	return b.Bytes()
+}
+
+// release gives back the place of a large body, if the request has one.
+func (x *exchange) release() {
+	if x.leave != nil {
+		x.leave()
+		x.leave = nil
+	}
 }
 
 // service is one API: its wire form and its operations.

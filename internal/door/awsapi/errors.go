@@ -187,6 +187,9 @@ func (s *service) fail(x *exchange, e *fault.Error) {
 	if err != nil { // cannot happen: fields are strings and numbers
 		x.ev.Err = err
 	}
+	if c := e.Code.Class(); c == fault.ClassUnavailable || c == fault.ClassThrottled {
+		x.w.Header()["Retry-After"] = []string{"1"}
+	}
 	x.w.WriteHeader(status)
 	_, _ = x.w.Write(b.Bytes()) // fails only if the client has disconnected
 }

@@ -9,14 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // Names of response headers.
@@ -47,6 +45,7 @@ type Server struct {
 	now     func() time.Time
 
 	idleTimeout time.Duration // maxIdle, or less in tests
+	slowStart   time.Duration // maxSlowStart, or less in tests
 }
 
 // Options holds the parameters of NewServer.
@@ -61,7 +60,7 @@ type Options struct {
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle}
+	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -87,9 +86,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
-		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), now: s.now, timeout: s.idleTimeout}
-		body.extend() // also needed if the handler does not read the body: package http then reads the rest
+		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout, begun: time.Now(), slowStart: s.slowStart}
+		body.extend()
 		r.Body = body
+		// Package http must see its own body again: it answers at once if the rest is long, and reads a short rest before it answers.
+		defer func() {
+			r.Body = body.ReadCloser
+			body.leave()
+		}()
 	}
 	s.handler.Handle(rec, r, ev)
 }
@@ -179,74 +183,6 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// maxIdle is the time for which a client may send no bytes of a body.
-const maxIdle = 60 * time.Second
-
-// deadlineBody extends the read deadline of the connection while bytes arrive: a transfer may take hours, but it fails
-// if no byte arrives for timeout.
-type deadlineBody struct {
-	io.ReadCloser
-	control  *http.ResponseController
-	now      func() time.Time
-	extended time.Time // of the last extension
-	timeout  time.Duration
-}
-
-func (b *deadlineBody) extend() {
-	// Not on every read: setting a deadline costs a lock and a timer.
-	if now := b.now(); now.Sub(b.extended) > b.timeout/8 {
-		b.extended = now
-		// The writers of some tests have no deadlines; they work without.
-		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
-	}
-}
-
-func (b *deadlineBody) Read(p []byte) (int, error) {
-	b.extend()
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { // the time that the handler now needs is not limited by the client
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		err = fault.RequestTimeout.New("no bytes arrived for %s", b.timeout).Because(err)
-	}
-	return n, err
-}
-
-// ReadBody reads the whole body of a request, which may have up to maxBytes bytes.
-//
-// Errors: fault.RequestTooLarge, fault.RequestTimeout, fault.MalformedRequest (the client disconnected, or the body is
-// shorter than declared).
-func ReadBody(r *http.Request, maxBytes int64) ([]byte, error) {
-	tooLarge := fault.RequestTooLarge.New("the body of this request may have up to %d bytes", maxBytes)
-	if r.ContentLength > maxBytes {
-		return nil, tooLarge
-	}
-	size := r.ContentLength
-	if size < 0 {
-		size = 4096
-	}
-	buf := make([]byte, 0, size+1)
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := r.Body.Read(buf[len(buf):min(cap(buf), int(maxBytes)+1)])
-		buf = buf[:len(buf)+n]
-		switch {
-		case int64(len(buf)) > maxBytes:
-			return nil, tooLarge
-		case err == io.EOF:
-			return buf, nil
-		case errors.Is(err, fault.RequestTimeout):
-			return nil, err
-		case err != nil:
-			return nil, fault.MalformedRequest.New("the body of the request is not complete").Because(err)
-		}
-	}
-}
 
 // Gone reports whether err only means that the client disconnected.
 func Gone(ctx context.Context, err error) bool {

@@ -40,6 +40,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/spool"
 )
 
 // Running describes a running server. It is the content of DATA/serve.json, which the command line reads.
@@ -62,6 +63,15 @@ const AuditFolder = "audit"
 
 // TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
 const TLSFolder = "tls"
+
+// SpoolFolder is the name of the folder in the data directory that holds large bodies while they arrive.
+const SpoolFolder = "spool"
+
+// The budget of the spool. A body of the API has up to 32 MiB.
+const (
+	maxSpoolFiles = 256
+	maxSpoolBytes = 2 << 30
+)
 
 // App is a server that has been built and does not serve yet.
 type App struct {
@@ -167,6 +177,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts,
 		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
+	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
+	if err != nil {
+		return err
+	}
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and put into DATA/blobs/quarantine.", a.registry.DamagedBlobs)
 	doors := &doors{
@@ -176,7 +190,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
-			Hosts: a.hosts, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
+			Hosts: a.hosts, Spool: bodies, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		metrics: metrics.Handler(),
 		refresh: a.meta.Refresh,

@@ -38,6 +38,7 @@ var inside = map[string]string{
 	"store/audit":      "store/durable",
 	"store/blob":       "store/durable",
 	"store/meta":       "store/durable store/audit store/blob",
+	"store/spool":      "store/durable",
 	"net/oidc":         "net/egress",
 	"core/registry":    "core/identity",
 	"core/guard":       "core/identity",
