@@ -132,6 +132,9 @@ type Denial struct {
 
 // Error returns the layer that denied the request and its verdict.
 func (d *Denial) Error() string {
+	if d.Why.Excess {
+		return "denied because the policies take too much work to match with the request"
+	}
 	return "denied by " + d.Why.Layer.String() + " policies: " + d.Why.Verdict.String()
 }
 
@@ -153,8 +156,8 @@ func New(m *meta.Store, id *identity.Service, now func() time.Time, organization
 //
 // Errors: fault.AccessDenied in the words of AWS, with a *Denial as its cause if policies decided; fault.NoSuchEntity
 // and fault.AccountNotFound (the principal was deleted); an error without a code if the store fails, a stored policy
-// cannot be parsed, or there is no ask. Source: IAM user guide, policy evaluation logic; troubleshooting access denied
-// messages.
+// cannot be parsed, or there is no ask; the error of ctx if it ends before the decision. Source: IAM user guide, policy
+// evaluation logic; troubleshooting access denied messages.
 func (g *Guard) Decide(ctx context.Context, by identity.Caller, from Origin, rec *Record, asks ...Ask) error {
 	rec.Caller = by
 	if len(asks) == 0 {
@@ -205,13 +208,16 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 	if err != nil {
 		return err
 	}
-	if p.evaluate().Allowed() {
-		return nil
+	if decided, err := p.evaluate(ctx); err != nil || decided.Allowed() {
+		return err
 	}
 	if p, err = g.plan(ctx, who, from, a, true); err != nil {
 		return err
 	}
-	decided := p.evaluate()
+	decided, err := p.evaluate(ctx)
+	if err != nil {
+		return err
+	}
 	why := policy.Explain(&p.policies, &p.request)
 	return fault.AccessDenied.New("%s", decided.Text(&p.request)).Because(&Denial{p.request, why})
 }
@@ -242,7 +248,9 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		if err != nil {
 			return fail(err)
 		}
-		p.evaluate()
+		if _, err := p.evaluate(ctx); err != nil {
+			return fail(err)
+		}
 		if why := policy.Explain(&p.policies, &p.request); !why.Allowed() || i == len(asks)-1 {
 			return p.request, why, nil
 		}

@@ -171,26 +171,31 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) err
 // set operators. An explicit denial with any tag is the result. Otherwise a tag with which the request is allowed
 // suffices, because the caller could have requested the image by that tag. Afterwards the request of the plan has the
 // tags that led to the result.
-func (p *plan) evaluate() policy.Decision {
+//
+// Errors: the error of ctx, if it ends before the decision.
+func (p *plan) evaluate(ctx context.Context) (policy.Decision, error) {
 	together := policy.Evaluate(&p.policies, &p.request)
 	tags := p.request.Context.Values(imageTag)
 	if len(tags) < 2 || together.Verdict == policy.ExplicitlyDenied {
-		return together
+		return together, ctx.Err()
 	}
 	whole := p.request.Context
 	allowing := whole
 	for _, tag := range tags {
+		if err := ctx.Err(); err != nil {
+			return policy.Decision{}, err
+		}
 		one := whole.Clone()
 		one.Set(imageTag, tag)
 		p.request.Context = &one
 		decided := policy.Evaluate(&p.policies, &p.request)
 		if decided.Verdict == policy.ExplicitlyDenied {
-			return decided
+			return decided, nil
 		}
 		if decided.Allowed() && !together.Allowed() {
 			together, allowing = decided, &one
 		}
 	}
 	p.request.Context = allowing
-	return together
+	return together, nil
 }

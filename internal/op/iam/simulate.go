@@ -103,6 +103,7 @@ type simulation struct {
 	owner    name.Account
 	keys     keySet // that the policies read; those of control policies are not shown to those whom they bind
 	spans    map[string][]policy.Span
+	work     int // comparisons of the decisions of the page
 }
 
 // principal makes the simulation of a user, group or role as it is now.
@@ -206,6 +207,10 @@ func (sim *simulation) exclude(list []iamtypes.PolicyIdentifier) error {
 	return nil
 }
 
+// maxPageWork is the number of comparisons after which a page of results ends, about a tenth of a second. A page has one result
+// at least.
+const maxPageWork = 8 << 20
+
 // simulate decides one page of the requests: each action on each resource.
 func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulation, in asked) (*iamtypes.SimulatePolicyResponse, error) {
 	whole, err := json.Marshal(in.whole)
@@ -228,14 +233,18 @@ func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulati
 	total := len(in.actions) * len(resources)
 	out := &iamtypes.SimulatePolicyResponse{EvaluationResults: []iamtypes.EvaluationResult{}, IsTruncated: new(false)}
 	for i := from; i < total; i++ {
-		if i-from == p.size {
+		if i-from == p.size || sim.work > maxPageWork {
 			out.IsTruncated, out.Marker = new(true), p.listing.Seal(strconv.Itoa(i))
 			break
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		out.EvaluationResults = append(out.EvaluationResults, sim.decide(in.actions[i/len(resources)], resources[i%len(resources)]))
+		result, err := sim.decide(in.actions[i/len(resources)], resources[i%len(resources)])
+		if err != nil {
+			return nil, err
+		}
+		out.EvaluationResults = append(out.EvaluationResults, result)
 	}
 	return out, nil
 }
@@ -372,8 +381,8 @@ func contextEntries(keys *policy.Context, entries []iamtypes.ContextEntry) error
 	return nil
 }
 
-// decide decides one action on one resource.
-func (sim *simulation) decide(action, resource string) iamtypes.EvaluationResult {
+// decide decides one action on one resource. Errors: fault.InvalidInput (matching takes too much work).
+func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResult, error) {
 	owner := sim.owner
 	if parts := strings.SplitN(resource, ":", 6); len(parts) == 6 {
 		if a, err := name.ParseAccount(parts[4]); err == nil {
@@ -390,6 +399,10 @@ func (sim *simulation) decide(action, resource string) iamtypes.EvaluationResult
 	}
 	r.Context = &keys
 	why := policy.Explain(&sim.policies, &r)
+	sim.work += why.Work
+	if why.Excess {
+		return iamtypes.EvaluationResult{}, fault.InvalidInput.New("The action %s on %s takes too much work to match with the wildcards of the policies.", action, name.Clip(resource))
+	}
 	out := iamtypes.EvaluationResult{
 		EvalActionName: action, EvalResourceName: resource, EvalDecision: iamtypes.PolicyEvaluationDecisionType(why.Verdict.String()),
 		MatchedStatements: sim.matched(&why), MissingContextValues: []string{},
@@ -426,7 +439,7 @@ func (sim *simulation) decide(action, resource string) iamtypes.EvaluationResult
 			PermissionsBoundaryDecisionDetail: out.PermissionsBoundaryDecisionDetail,
 		}}
 	}
-	return out
+	return out, nil
 }
 
 // What answers call the sources of a statement. The enumeration of the model has other values than the answers of IAM.

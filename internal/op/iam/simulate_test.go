@@ -2,6 +2,7 @@ package iam_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -279,6 +280,43 @@ func TestSimulateCustomPolicyRefuses(t *testing.T) {
 			c.in.PolicyInputList = []string{}
 		}
 		refuse(t, w.SimulateCustomPolicy, w.root, c.in, fault.InvalidInput, c.words...)
+	}
+}
+
+// A simulation whose values take too much work to match with the policies is refused, and one page does not do more work than
+// a tenth of a second or so: the other results are on the next pages.
+func TestSimulationBoundsItsWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	slow := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` + strings.Repeat("a?", 100) + `b*"}}}`)
+	in := iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{slow}, ActionNames: []string{"ecr:PutImage"}}
+	agent := func(n int) []iamtypes.ContextEntry {
+		return []iamtypes.ContextEntry{{ContextKeyName: "aws:UserAgent", ContextKeyType: iamtypes.ContextKeyTypeEnumString, ContextKeyValues: []string{strings.Repeat("a", n)}}}
+	}
+	in.ContextEntries = agent(20 << 10)
+	refuse(t, w.SimulateCustomPolicy, w.root, in, fault.InvalidInput, "ecr:PutImage", "too much work")
+	in.ContextEntries = agent(2048)
+	in.PolicyInputList = []string{policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` + strings.Repeat("?a", 200) + `*"}}}`)}
+	refuse(t, w.SimulateCustomPolicy, w.root, in, fault.InvalidInput, "PolicyInputList.member.1", "too much work")
+	in.PolicyInputList, in.ActionNames = []string{slow}, nil
+	for i := range 200 {
+		in.ActionNames = append(in.ActionNames, fmt.Sprint("ecr:Action", i))
+	}
+	var got []string
+	pages := 0
+	for {
+		out := do(t, w.SimulateCustomPolicy, w.root, in)
+		pages++
+		for _, r := range out.EvaluationResults {
+			got = append(got, r.EvalActionName)
+		}
+		if !*out.IsTruncated {
+			break
+		}
+		in.Marker = out.Marker
+	}
+	if !slices.Equal(got, in.ActionNames) || pages < 2 {
+		t.Errorf("%d pages have the results %q, want more than one and each action once", pages, got)
 	}
 }
 

@@ -244,3 +244,22 @@ func TestWriteUndecided(t *testing.T) {
 		}
 	}
 }
+
+// A decision that was given up, because matching takes too much work, is explained by its text: no layer decided.
+func TestWriteTooMuchWork(t *testing.T) {
+	t.Parallel()
+	agent := policy.Context{}
+	agent.Set("aws:UserAgent", strings.Repeat("a", 20<<10))
+	r := &policy.Request{Caller: user(owner), Action: "ecr:BatchGetImage", Resource: web, ResourceAccount: owner, Context: &agent}
+	p := &policy.Policies{Identity: []policy.Named{{Policy: compile(t, policy.Identity,
+		strings.Replace(pull, `"Sid"`, `"Condition":{"StringLike":{"aws:UserAgent":"*a?b*"}},"Sid"`, 1))}}}
+	var b bytes.Buffer
+	if err := explain.Write(&b, explain.Of(r, policy.Explain(p, r))); err != nil {
+		t.Fatal(err)
+	}
+	want := "denied: User: " + user(owner).ARN + " is not authorized to perform: ecr:BatchGetImage on resource: " + web +
+		" because the request takes too much work to match with the wildcards of the policies\n"
+	if got := b.String(); !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want it to begin with %q", got, want)
+	}
+}

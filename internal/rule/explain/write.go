@@ -48,7 +48,7 @@ func answer(e ecrintypes.Explanation) string {
 	switch {
 	case undecided(e) && e.Allowed:
 		return fmt.Sprintf("allowed: %s may %s (the trail keeps the reasons of denials only)", who, what)
-	case undecided(e):
+	case !e.Allowed && e.DecidedBy == "":
 		return "denied: " + e.Text
 	case e.Allowed && e.DecidedBy == "":
 		return fmt.Sprintf("allowed: %s may %s, as root user of the account that owns it", who, what)

@@ -3,46 +3,39 @@ package policy_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Attack 31: the time to match a pattern with many wildcards against a text that nearly matches is linear in their
-// lengths: a matcher with exponential time would not finish, and a matcher with quadratic time would take longer than a
-// minute.
+// lengths: a matcher with exponential time would not finish, and the work of a matcher with quadratic time would be used
+// up. TestMatchingIsBounded has the patterns and texts that are longer.
 func TestAttack31WildcardsAreLinear(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("a", 1<<20)
+	long := strings.Repeat("a", 1900)
 	for _, pattern := range []string{
-		strings.Repeat("*a", 4000) + "b",
-		"*" + strings.Repeat("a*", 4000) + "b*",
-		strings.Repeat("*?", 4000) + "b",
-		strings.Repeat("*a?", 2500) + "*b",
-		strings.Repeat("?*", 4000) + "ab",
+		strings.Repeat("*a", 1000) + "b",
+		"*" + strings.Repeat("a*", 1000) + "b*",
+		strings.Repeat("*?", 1000) + "b",
+		strings.Repeat("*a?", 600) + "*b",
+		strings.Repeat("?*", 1000) + "ab",
 	} {
-		start := time.Now()
 		var c policy.Context
 		c.Set("a:b", long)
-		if holds(t, `{"StringLike":{"a:b":"`+pattern+`"}}`, &c) {
-			t.Errorf("StringLike %.20s… matched", pattern)
-		}
-		identity := `{"Effect":"Allow","Action":"*","Resource":"arn:aws:ecr:*:*:repository/` + pattern + `"}`
 		r := pullRequest(t, alice)
-		r.Resource = "arn:aws:ecr:eu-west-1:111111111111:repository/" + long
-		if policy.Evaluate(texts{identity: identity}.compile(t), r).Allowed() {
-			t.Errorf("Resource %.20s… matched", pattern)
+		r.Context = &c
+		decide := func(what, statement string) {
+			if got := policy.Evaluate(texts{identity: statement}.compile(t), r); got.Verdict != implicit || got.Excess {
+				t.Errorf("%s %.20s…: got %+v, want an implicit denial by a policy", what, pattern, got)
+			}
 		}
-		action := `{"Effect":"Allow","Action":"ecr:` + pattern + `","Resource":"*"}`
+		decide("StringLike", allow(`"*"`, "*", `{"StringLike":{"a:b":"`+pattern+`"}}`))
+		r.Resource = "arn:aws:ecr:eu-west-1:111111111111:repository/" + long
+		decide("Resource", allow(`"*"`, "arn:aws:ecr:*:*:repository/"+pattern, ""))
 		r = pullRequest(t, alice)
 		r.Action = "ecr:" + long
-		if policy.Evaluate(texts{identity: action}.compile(t), r).Allowed() {
-			t.Errorf("Action %.20s… matched", pattern)
-		}
-		if took := time.Since(start); took > 20*time.Second {
-			t.Errorf("%.20s… took %s", pattern, took)
-		}
+		decide("Action", allow(`"ecr:`+pattern+`"`, "*", ""))
 	}
 }
 

@@ -82,9 +82,9 @@ func FullAccess(kind Kind) Named {
 	return named
 }
 
-func (s *statement) action(r *Request) bool {
+func (s *statement) action(r *Request, m *meter) bool {
 	for i := range s.actions {
-		if s.actions[i].matchKnown(r.Action, r.Context) {
+		if s.actions[i].matchKnown(r.Action, m) {
 			return !s.source.Action.Not
 		}
 	}
@@ -95,10 +95,10 @@ func (s *statement) action(r *Request) bool {
 // that its policy is attached to. A pattern with a variable that has no value matches no resource. Such a pattern in a
 // NotResource is read against the caller: a Deny applies, an Allow does not.
 // Source: IAM user guide, policy variables with no value; that an Allow does not apply is a decision of ecrin.
-func (s *statement) resource(r *Request) bool {
+func (s *statement) resource(r *Request, m *meter) bool {
 	unsure := false
 	for i := range s.resources {
-		switch s.resources[i].match(r.Resource, r.Context) {
+		switch s.resources[i].match(r.Resource, m) {
 		case matches:
 			return !s.source.Resource.Not
 		case unknown:
@@ -109,9 +109,9 @@ func (s *statement) resource(r *Request) bool {
 }
 
 // condition returns the first test that does not hold, or nil.
-func (s *statement) condition(r *Request) *test {
+func (s *statement) condition(m *meter) *test {
 	for i := range s.tests {
-		if !s.tests[i].holds(r.Context) {
+		if !s.tests[i].holds(m) {
 			return &s.tests[i]
 		}
 	}
@@ -120,10 +120,10 @@ func (s *statement) condition(r *Request) *test {
 
 // applies reports whether the whole statement matches the request, and returns how it names the caller. bounded is true
 // for a caller with a permissions boundary.
-func (s *statement) applies(r *Request, bounded bool) (naming, bool) {
-	if !s.action(r) {
+func (s *statement) applies(r *Request, bounded bool, m *meter) (naming, bool) {
+	if !m.take(1+len(s.actions)+len(s.resources)) || !s.action(r, m) {
 		return 0, false
 	}
 	n, ok := s.principal(&r.Caller, bounded)
-	return n, ok && s.resource(r) && s.condition(r) == nil
+	return n, ok && s.resource(r, m) && s.condition(m) == nil
 }

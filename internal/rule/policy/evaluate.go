@@ -75,6 +75,7 @@ type Decision struct {
 	ARN       string // Named.ARN of that policy
 	Statement int    // its index in that policy, from 0; -1 when no statement decided
 	Sid       string // of that statement
+	Excess    bool   // matching would have taken more than the maximum work; no layer decided
 }
 
 // Allowed reports whether the request is allowed.
@@ -91,10 +92,14 @@ func (d Decision) Allowed() bool { return d.Verdict == Allowed }
 // needs no identity policy. For services and anonymous callers only the resource policy counts. A trust policy must allow
 // the request in any case.
 //
+// Matching has a maximum of work: 1,048,576 comparisons, and 2,048 bytes of a text that is matched with wildcards. A
+// request that needs more is denied, whatever else the policies say; Excess says so. [Parse] refuses a policy that could
+// need half of it.
+//
 // Evaluate does not allocate, unless a condition compares the time or the address of the request as text.
 // Source: IAM user guide, policy evaluation logic.
 func Evaluate(p *Policies, r *Request) Decision {
-	d := decision{Request: r, bounded: len(p.Boundary) > 0}
+	d := newDecision(p, r)
 	d.evaluate(p)
 	return d.verdict()
 }
@@ -112,7 +117,12 @@ type decision struct {
 	*Request
 	layers  [layers]layerResult
 	bounded bool // the caller has a permissions boundary
+	work    meter
 	why     *Why
+}
+
+func newDecision(p *Policies, r *Request) decision {
+	return decision{Request: r, bounded: len(p.Boundary) > 0, work: meter{keys: r.Context, left: maxWork}}
 }
 
 // evaluate sets the results of all layers that apply to the caller.
@@ -205,7 +215,10 @@ func (d *decision) evaluatePolicy(l Layer, p Named) {
 	t := &d.layers[l]
 	for i := range p.Policy.statements {
 		s := &p.Policy.statements[i]
-		n, ok := s.applies(d.Request, d.bounded)
+		n, ok := s.applies(d.Request, d.bounded, &d.work)
+		if d.work.exceeded() {
+			return
+		}
 		if d.why != nil {
 			d.why.note(d, l, p, s, ok)
 		}
@@ -226,6 +239,9 @@ func (d *decision) evaluatePolicy(l Layer, p Named) {
 
 // verdict combines the results of the layers.
 func (d *decision) verdict() Decision {
+	if d.work.exceeded() {
+		return Decision{Statement: -1, Excess: true}
+	}
 	for l := range d.layers {
 		if d.layers[l].deny.Verdict == ExplicitlyDenied {
 			return d.layers[l].deny

@@ -15,8 +15,10 @@ type Why struct {
 	Layers   []LayerVerdict // the layers that were evaluated, in the order of evaluation
 	Findings []Finding      // in the order of the layers and policies
 	Changes  []Change       // would allow a denied request; see [Change]
+	Work     int            // comparisons that were made
 
 	gaps []gap
+	work meter // of the findings
 }
 
 // LayerVerdict is the verdict of one layer. Its note says whether the verdict counts.
@@ -59,16 +61,17 @@ type gap struct {
 
 // Explain decides as [Evaluate] does, and returns the reasons too.
 func Explain(p *Policies, r *Request) Why {
-	var w Why
-	d := decision{Request: r, bounded: len(p.Boundary) > 0, why: &w}
+	w := Why{work: meter{keys: r.Context, left: maxWork}}
+	d := newDecision(p, r)
+	d.why = &w
 	d.evaluate(p)
-	w.Decision = d.verdict()
+	w.Decision, w.Work = d.verdict(), d.work.used(maxWork)+w.work.used(maxWork)
 	for l := range d.layers {
 		if d.layers[l].evaluated {
 			w.Layers = append(w.Layers, d.layerVerdict(Layer(l)))
 		}
 	}
-	if !w.Allowed() {
+	if !w.Allowed() && !w.Excess {
 		w.Changes = d.changes()
 	}
 	return w
@@ -96,7 +99,8 @@ func (d *decision) layerVerdict(l Layer) LayerVerdict {
 	return v
 }
 
-// note adds a statement to the findings if it matched, or would have matched but for one element.
+// note adds a statement to the findings if it matched, or would have matched but for one element. A statement that did not
+// match is not looked at again once the work of the findings is used up.
 func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
 	f := Finding{
 		Layer: l, Policy: p.Name, ARN: p.ARN, Kind: p.Policy.Document.Kind,
@@ -111,12 +115,12 @@ func (w *Why) note(d *decision, l Layer, p Named, s *statement, applies bool) {
 			}
 		}
 		_, named := s.principal(&d.Caller, d.bounded)
-		broken := s.condition(d.Request)
-		miss(s.action(d.Request), ElementAction)
+		broken := s.condition(&w.work)
+		miss(s.action(d.Request, &w.work), ElementAction)
 		miss(named, ElementPrincipal)
-		miss(s.resource(d.Request), ElementResource)
+		miss(s.resource(d.Request, &w.work), ElementResource)
 		miss(broken == nil, ElementCondition)
-		if failed > 1 {
+		if failed > 1 || w.work.exceeded() {
 			return
 		}
 		if broken != nil {
@@ -161,6 +165,9 @@ func (d Decision) Text(r *Request) string {
 		return ""
 	}
 	text := Refusal(r.Caller.ARN, r.Action, r.Resource)
+	if d.Excess {
+		return text + " because the request takes too much work to match with the wildcards of the policies"
+	}
 	if d.Verdict == ExplicitlyDenied {
 		article := "a "
 		switch d.Layer {

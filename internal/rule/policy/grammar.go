@@ -15,6 +15,7 @@ type parser struct {
 	limit int   // of the length, in characters
 	lang  Version
 	sids  map[string]bool // read so far, if the kind requires unique Sids
+	work  int             // that the patterns read so far can cause in one decision
 
 	stored bool // the text was accepted when it was stored: rules that are newer do not hold for it
 }

@@ -132,7 +132,7 @@ func (p Principals) names(one Principal) bool {
 func (p Patterns) covers(action string) bool {
 	return p.Not != slices.ContainsFunc(p.Of, func(one Pattern) bool {
 		g := newGlob(one.Parts, true)
-		return g.matchKnown(action, nil)
+		return g.matchKnown(action, unmetered())
 	})
 }
 

@@ -50,11 +50,11 @@ const (
 func (o outcome) String() string { return [...]string{"differs", "matches", "unknown"}[o] }
 
 // match returns whether the pattern matches the whole of s.
-func (g *glob) match(s string, c *Context) outcome {
+func (g *glob) match(s string, m *meter) outcome {
 	switch {
-	case g.variables && !g.known(c):
+	case g.variables && !g.known(m.keys):
 		return unknown
-	case g.matchKnown(s, c):
+	case g.matchKnown(s, m):
 		return matches
 	}
 	return differs
@@ -73,7 +73,7 @@ func (g *glob) known(c *Context) bool {
 }
 
 // matchKnown reports whether a pattern whose variables all have values matches the whole of s.
-func (g *glob) matchKnown(s string, c *Context) bool {
+func (g *glob) matchKnown(s string, m *meter) bool {
 	switch { // most patterns have one of these forms
 	case g.any:
 		return true
@@ -82,8 +82,12 @@ func (g *glob) matchKnown(s string, c *Context) bool {
 	case g.plain:
 		return equalFold(g.text, s)
 	}
+	if len(s) > maxValue {
+		m.exceed()
+		return false
+	}
 	first, rest := g.chunks[0], g.chunks[1:]
-	n := g.prefix(first, s, c)
+	n := g.prefix(first, s, m)
 	if n < 0 {
 		return false
 	}
@@ -93,27 +97,30 @@ func (g *glob) matchKnown(s string, c *Context) bool {
 	}
 	last := len(rest) - 1
 	for _, chunk := range rest[:last] {
-		if n = g.find(chunk, s, c); n < 0 {
+		if n = g.find(chunk, s, m); n < 0 {
 			return false
 		}
 		s = s[n:]
 	}
-	return g.suffix(rest[last], s, c)
+	return g.suffix(rest[last], s, m)
 }
 
 // prefix returns the number of bytes at the start of s that the chunk matches, or -1.
-func (g *glob) prefix(chunk []Part, s string, c *Context) int {
+func (g *glob) prefix(chunk []Part, s string, m *meter) int {
 	at := 0
 	for i := range chunk {
 		if chunk[i].Kind == AnyOne {
-			if at == len(s) {
+			if at == len(s) || !m.compare(0) {
 				return -1
 			}
 			_, size := utf8.DecodeRuneInString(s[at:])
 			at += size
 			continue
 		}
-		text, _ := chunk[i].value(c)
+		text, _ := chunk[i].value(m.keys)
+		if !m.compare(len(text)) {
+			return -1
+		}
 		n := prefixLen(text, s[at:], g.fold)
 		if n < 0 {
 			return -1
@@ -124,20 +131,24 @@ func (g *glob) prefix(chunk []Part, s string, c *Context) int {
 }
 
 // find returns the end of the leftmost match of the chunk in s, or -1.
-func (g *glob) find(chunk []Part, s string, c *Context) int {
+func (g *glob) find(chunk []Part, s string, m *meter) int {
 	for at := 0; ; {
 		if len(chunk) > 0 && chunk[0].Kind != AnyOne && !g.fold {
-			text, _ := chunk[0].value(c)
+			text, _ := chunk[0].value(m.keys)
 			skip := strings.Index(s[at:], text)
 			if skip < 0 {
+				m.compare(len(s) - at)
+				return -1
+			}
+			if !m.compare(skip) {
 				return -1
 			}
 			at += skip
 		}
-		if n := g.prefix(chunk, s[at:], c); n >= 0 {
+		if n := g.prefix(chunk, s[at:], m); n >= 0 {
 			return at + n
 		}
-		if at == len(s) {
+		if at == len(s) || m.exceeded() {
 			return -1
 		}
 		_, size := utf8.DecodeRuneInString(s[at:])
@@ -146,7 +157,7 @@ func (g *glob) find(chunk []Part, s string, c *Context) int {
 }
 
 // suffix reports whether the chunk matches the end of s.
-func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
+func (g *glob) suffix(chunk []Part, s string, m *meter) bool {
 	if len(chunk) == 0 {
 		return true
 	}
@@ -156,7 +167,7 @@ func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
 			runes++
 			continue
 		}
-		text, _ := chunk[i].value(c)
+		text, _ := chunk[i].value(m.keys)
 		runes += utf8.RuneCountInString(text)
 	}
 	at := len(s)
@@ -167,7 +178,7 @@ func (g *glob) suffix(chunk []Part, s string, c *Context) bool {
 		_, size := utf8.DecodeLastRuneInString(s[:at])
 		at -= size
 	}
-	return g.prefix(chunk, s[at:], c) == len(s)-at
+	return m.compare(runes) && g.prefix(chunk, s[at:], m) == len(s)-at
 }
 
 // value returns the text of a part that is a Literal or a Variable, and whether it has one. A variable whose key is
@@ -241,14 +252,14 @@ func newARNGlob(parts []Part) arnGlob {
 }
 
 // match returns whether the pattern matches the ARN, or one of the other ARNs that the same thing has.
-func (g *arnGlob) match(arn string, c *Context) outcome {
+func (g *arnGlob) match(arn string, m *meter) outcome {
 	if g.all {
 		return matches
 	}
-	o := g.matchText(arn, c)
+	o := g.matchText(arn, m)
 	if o == differs {
 		for other := range g.partitions.others(arn) {
-			if o = g.matchText(other, c); o != differs {
+			if o = g.matchText(other, m); o != differs {
 				return o
 			}
 		}
@@ -256,17 +267,17 @@ func (g *arnGlob) match(arn string, c *Context) outcome {
 	return o
 }
 
-func (g *arnGlob) matchText(arn string, c *Context) outcome {
+func (g *arnGlob) matchText(arn string, m *meter) outcome {
 	last := len(g.parts) - 1
 	for i := range g.parts[:last] {
 		at := strings.IndexByte(arn, ':')
 		if at < 0 {
 			return differs
 		}
-		if o := g.parts[i].match(arn[:at], c); o != matches {
+		if o := g.parts[i].match(arn[:at], m); o != matches {
 			return o
 		}
 		arn = arn[at+1:]
 	}
-	return g.parts[last].match(arn, c)
+	return g.parts[last].match(arn, m)
 }

@@ -90,8 +90,8 @@ func newTest(op *Operator, k *ConditionKey) test {
 // if they negate. For a key with a list of values only an operator with a set prefix can hold. A value of the policy
 // with a variable that has no value equals nothing, so that an operator that negates holds.
 // Source: IAM user guide, condition operators, set operators, single-valued and multivalued keys, policy variables.
-func (t *test) holds(c *Context) bool {
-	g, ok := c.find(t.key)
+func (t *test) holds(m *meter) bool {
+	g, ok := m.keys.find(t.key)
 	if t.null {
 		for i := range t.values {
 			if t.values[i].Truth != ok {
@@ -108,13 +108,13 @@ func (t *test) holds(c *Context) bool {
 	case !ok || t.over != OneValue && g.empty():
 		return t.over == AllValues
 	case g.item == nil || g.item.list == nil:
-		return t.holdsFor(&g, c)
+		return t.holdsFor(&g, m)
 	case t.over == OneValue:
 		return false
 	}
 	for i := range g.item.list {
 		value := contextValue{item: &item{one: g.item.list[i]}}
-		if holds := t.holdsFor(&value, c); holds != (t.over == AllValues) {
+		if holds := t.holdsFor(&value, m); holds != (t.over == AllValues) {
 			return holds
 		}
 	}
@@ -131,12 +131,15 @@ func (t *test) requires(key string) bool {
 func (g *contextValue) empty() bool { return g.item != nil && g.item.list == nil && g.item.one == "" }
 
 // holdsFor reports whether the condition holds for a single value.
-func (t *test) holdsFor(g *contextValue, c *Context) bool { return t.matchesAny(g, c) != t.negate }
+func (t *test) holdsFor(g *contextValue, m *meter) bool { return t.matchesAny(g, m) != t.negate }
 
 // matchesAny reports whether a single value matches one of the values of the policy.
-func (t *test) matchesAny(g *contextValue, c *Context) bool {
+func (t *test) matchesAny(g *contextValue, m *meter) bool {
+	if !m.take(len(t.values)) {
+		return false
+	}
 	if t.arn || t.family == exactText || t.family == wildText {
-		return t.matchesPattern(g.text(), c)
+		return t.matchesPattern(g.text(), m)
 	}
 	for i := range t.values {
 		if t.matchTyped(g, &t.values[i]) {
@@ -146,13 +149,13 @@ func (t *test) matchesAny(g *contextValue, c *Context) bool {
 	return false
 }
 
-func (t *test) matchesPattern(s string, c *Context) bool {
+func (t *test) matchesPattern(s string, m *meter) bool {
 	for i := range t.values {
 		var o outcome
 		if t.arn {
-			o = t.arns[i].match(s, c)
+			o = t.arns[i].match(s, m)
 		} else {
-			o = t.globs[i].match(s, c)
+			o = t.globs[i].match(s, m)
 		}
 		if o == matches {
 			return true

@@ -70,11 +70,11 @@ type textGlob struct {
 }
 
 // match returns whether the pattern matches s, or one of the other ARNs of the thing that s is an ARN of.
-func (g *textGlob) match(s string, c *Context) outcome {
-	o := g.glob.match(s, c)
+func (g *textGlob) match(s string, m *meter) outcome {
+	o := g.glob.match(s, m)
 	if o == differs {
 		for other := range g.partitions.others(s) {
-			if o = g.glob.match(other, c); o != differs {
+			if o = g.glob.match(other, m); o != differs {
 				return o
 			}
 		}

@@ -60,7 +60,22 @@ func (p *parser) pattern(n node, wild bool) (Pattern, error) {
 		rest = after
 	}
 	c.text(rest, wild)
-	return Pattern{Text: n.text, Parts: c.parts}, nil
+	return Pattern{Text: n.text, Parts: c.parts}, p.bound(n, c.parts)
+}
+
+// bound refuses patterns that a request could take too much work to match with.
+func (p *parser) bound(n node, parts []Part) error {
+	g := newGlob(parts, false)
+	if p.stored || g.plain {
+		return nil
+	}
+	if len(n.text) > maxPattern {
+		return p.fail(n, "a text with wildcards or policy variables has at most %d bytes, this one has %d", maxPattern, len(n.text))
+	}
+	if p.work += g.worst(); p.work > maxDocumentWork {
+		return p.fail(n, "the wildcards of the policy up to here would take too much work to match: use fewer ? between two *")
+	}
+	return nil
 }
 
 // cutVariable cuts s at the brace that closes a variable: the first brace outside the quotes of a default value.

@@ -114,7 +114,7 @@ func (w *warner) actions() {
 // expand returns the actions of ECR that a pattern matches.
 func expand(p *Pattern) []string {
 	g := newGlob(p.Parts, true)
-	return slices.DeleteFunc(Actions(), func(a string) bool { return !g.matchKnown(a, nil) })
+	return slices.DeleteFunc(Actions(), func(a string) bool { return !g.matchKnown(a, unmetered()) })
 }
 
 func ofRepository(action string) bool {
@@ -235,7 +235,7 @@ func coversPattern(a, b *Pattern) bool {
 		}
 	}
 	g := newARNGlob(a.Parts)
-	return g.match(text.String(), nil) == matches
+	return g.match(text.String(), unmetered()) == matches
 }
 
 func sameConditions(a, b []Condition) bool {
