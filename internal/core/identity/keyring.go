@@ -39,7 +39,8 @@ func published(key []byte) bool {
 }
 
 // LoadKeyring reads the master key, 32 bytes in base64: fromEnv when it is not "", otherwise the file DIR/master.key. With
-// create, a missing file is made with a random key; without, it is an error. Known example keys are refused.
+// create, a missing file is made with a random key; without, it is an error. Known example keys are refused, and a
+// file that other users can read.
 func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 	text, source := fromEnv, "the variable "+MasterKeyVariable
 	if text == "" {
@@ -50,6 +51,9 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 			rand.Read(key) // never fails: crypto/rand ends the program instead
 			b = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
 			err = durable.WriteFile(source, b, 0o600)
+		}
+		if info, serr := os.Stat(source); err == nil && serr == nil && tooOpen(info) {
+			return nil, fmt.Errorf("the master key in %s has mode %04o, so that other users can read it: chmod 600 %s", source, info.Mode().Perm(), source)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)

@@ -35,6 +35,9 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	fail := func(err error) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), s.Close())
 	}
+	if err := keepPrivate(path); err != nil {
+		return fail(err)
+	}
 	// The settings are in the DSN so that every connection of the pool has them. FULL makes each commit durable in
 	// WAL mode.
 	dsn := func(more url.Values) string {
@@ -65,6 +68,31 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	return s, nil
 }
 
+// keepPrivate makes the file of the database if it does not exist, and takes it and the files beside it from other users.
+// SQLite would make a file that all can read; the files that it makes beside it later have the mode of this one.
+func keepPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return errors.Join(closeToOthers(path), closeToOthers(path+"-wal"), closeToOthers(path+"-shm"))
+}
+
+// closeToOthers takes from other users all access to a file, if it exists.
+func closeToOthers(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = os.Chmod(path, info.Mode().Perm()&^0o077)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // maxSQLiteReaders is how many reads run at once. modernc.org/sqlite is bound by the CPU: more connections would only
 // use more memory.
 const maxSQLiteReaders = 4
@@ -77,6 +105,9 @@ func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock file: %w", err)
+	}
+	if err := closeToOthers(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("taking the lock file from other users: %w", err), f.Close())
 	}
 	switch err := durable.TryLock(f); {
 	case errors.Is(err, durable.ErrLocked):
