@@ -28,7 +28,19 @@ const noMount = "mounting is not permitted"
 // refused write returns an error and stores nothing. When there is space again, writes succeed without a restart. The
 // disk is a small tmpfs that a child process mounts in its own mount namespace.
 func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child shares the locks of this process
-	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDiskChild$", "-test.v")
+	onSmallDisk(t, "TestFullDiskChild")
+}
+
+// A server whose disk is full starts: it serves what is stored, refuses what cannot be written, says so in its log, and goes
+// on by itself when there is room again.
+func TestStartOnFullDisk(t *testing.T) { // not parallel, as above
+	onSmallDisk(t, "TestStartOnFullDiskChild")
+}
+
+// onSmallDisk runs a test of this package in a child that has a mount namespace of its own.
+func onSmallDisk(t *testing.T, child string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+child+"$", "-test.v")
 	cmd.Env = append(os.Environ(), smallDisk+"="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
@@ -40,15 +52,16 @@ func TestFullDisk(t *testing.T) { // not parallel: between fork and exec a child
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || bytes.Contains(out, []byte(noMount)) {
 		t.Skipf("a small disk cannot be mounted here: %v %s", err, out)
 	}
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestFullDiskChild")) {
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+child)) {
 		t.Errorf("the child on a small disk: %v\n%s", err, out)
 	}
 }
 
-func TestFullDiskChild(t *testing.T) {
-	dir := os.Getenv(smallDisk)
-	if dir == "" {
-		return // only the child process of TestFullDisk has a small disk
+// mountSmallDisk mounts the small disk. It returns "" in the parent, which has none.
+func mountSmallDisk(t *testing.T) (dir string) {
+	t.Helper()
+	if dir = os.Getenv(smallDisk); dir == "" {
+		return ""
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
 		t.Skip(noMount, err)
@@ -58,6 +71,44 @@ func TestFullDiskChild(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+func TestStartOnFullDiskChild(t *testing.T) {
+	dir := mountSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	s := apptest.Start(t, apptest.Options{Dir: filepath.Join(dir, "data")})
+	repo := s.Root(t).CreateRepository(t, "team/app")
+	im := ocitest.NewImage(1, 100_000)
+	repo.Push(t, "v1", im)
+	s.Stop(t)
+	filler := filepath.Join(dir, "filler")
+	fillUp(t, filler)
+	s.Restart(t)
+	if got, err := repo.VerifyAll(t.Context()); err != nil || got != 1 {
+		t.Errorf("%d tags are whole, want 1: %v", got, err)
+	}
+	repo.PutManifest(t, "v2", ocitest.ImageType, im.Manifest).WantError(t, http.StatusServiceUnavailable, "UNAVAILABLE")
+	if log := s.Log.String(); !strings.Contains(log, "the disk is full") || !strings.Contains(log, "serve.json") {
+		t.Errorf("the log does not say that the disk is full: %s", log)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	repo.PutManifest(t, "v2", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
+	eventually(t, "the command line to find the server", func() bool {
+		_, err := os.Stat(filepath.Join(s.Dir, "serve.json"))
+		return err == nil
+	})
+}
+
+func TestFullDiskChild(t *testing.T) {
+	dir := mountSmallDisk(t)
+	if dir == "" {
+		return
+	}
 	s := apptest.Start(t, apptest.Options{Dir: filepath.Join(dir, "data")})
 	repo := s.Root(t).CreateRepository(t, "team/app")
 	repo.Push(t, "before", ocitest.NewImage(1, 100_000))

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -266,17 +267,19 @@ func (a *App) Close() error {
 func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	running := a.describe(a.listeners[0].Addr().String())
 	file := filepath.Join(a.config.Data, RunningFile)
-	text, err := json.MarshalIndent(running, "", "  ")
-	if err == nil {
-		err = durable.WriteFile(file, append(text, '\n'), 0o600)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing %s: %w", RunningFile, err), a.Close())
+	err := writeRunning(file, running)
+	full := durable.IsFull(err)
+	if err != nil && !full {
+		return errors.Join(err, a.Close())
 	}
 
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	var jobs sync.WaitGroup
+	if full {
+		a.log.Error("the disk is full: pulls are served, writes are refused until there is space, and commands do not find this server", "error", err)
+		jobs.Go(func() { a.describeLater(background, file, running) })
+	}
 	var jobsErr error
 	jobs.Go(func() { jobsErr = a.registry.Run(background) })
 	jobs.Go(func() { a.pump.Run(background) })
@@ -309,7 +312,43 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	serveErr := g.Wait()
 	stopBackground()
 	jobs.Wait()
-	return errors.Join(serveErr, stopErr, jobsErr, os.Remove(file), a.trail.Close(), a.meta.Close())
+	err = os.Remove(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // the disk has been full all the time
+	}
+	return errors.Join(serveErr, stopErr, jobsErr, err, a.trail.Close(), a.meta.Close())
+}
+
+// writeRunning writes the file that describes the running server.
+func writeRunning(file string, r Running) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = durable.WriteFile(file, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing where the server is: %w", err)
+	}
+	return nil
+}
+
+// describeLater repeats writeRunning until the disk has space again.
+func (a *App) describeLater(ctx context.Context, file string, r Running) {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		if err := writeRunning(file, r); err == nil {
+			a.log.Info("the disk has space again: commands find this server")
+			return
+		} else if !durable.IsFull(err) {
+			a.log.Error("commands do not find this server", "error", err)
+			return
+		}
+	}
 }
 
 func (a *App) listen() error {
