@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
@@ -93,7 +95,7 @@ func TestRestoreImageAsksForTheTag(t *testing.T) {
 	s.repository("app")
 	digest := digestOf(s.image("app", "one", "dev-1"))
 	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(digest, "")))
-	key := s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecrin:*","Resource":"*"},
+	key := s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecrin:*","ecr:PutImage"],"Resource":"*"},
 		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"prod*"}}},
 		{"Effect":"Deny","Action":"ecrin:RestoreImage","Resource":"*","Condition":{"StringNotEquals":{"ecrin:ImageDigest":"`+digest+`"}}}]}`)
 	for _, row := range []struct {
@@ -105,6 +107,47 @@ func TestRestoreImageAsksForTheTag(t *testing.T) {
 			t.Errorf("%s as %s: got %s, want denied %v", row.digest, row.tag, got, row.denied)
 		}
 	}
+}
+
+// Restoring an image is a push of it: it needs ecr:PutImage on the tag and the digest beside ecrin:RestoreImage, and does not move
+// an immutable tag. The operator needs no permission.
+func TestRestoreImageNeedsThePermissionToPush(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	old, now := digestOf(s.image("app", "old", "released")), digestOf(s.image("app", "new", "released"))
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(old, "")))
+	restore := func(key aws.Credentials, tag string) answer {
+		return s.callEcrin(key, "RestoreImage", object("repositoryName", "app", "imageDigest", old, "imageTag", tag))
+	}
+	user := func(name, push string) aws.Credentials {
+		return s.user(name, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecrin:*","Resource":"*"}`+push+`]}`)
+	}
+	const pushOf = `,{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*","Condition":{"StringEquals":`
+	none, dev := user("none", ""), user("dev", pushOf+`{"ecrin:ImageTag":"dev"}}}`)
+	other := user("other", pushOf+`{"ecrin:ImageDigest":"`+now+`"}}}`)
+	releaser := user("releaser", pushOf+`{"ecrin:ImageDigest":"`+old+`"}}}`)
+	for who, row := range map[string]struct {
+		key aws.Credentials
+		tag string
+	}{
+		"no permission to push": {none, "dev"}, "no permission to push, no tag": {none, ""}, "another tag": {dev, "released"},
+		"no tag": {dev, ""}, "another digest": {other, "dev"},
+	} {
+		if got := restore(row.key, row.tag); !got.denied() || !strings.Contains(string(got.Body), "ecr:PutImage") {
+			t.Errorf("%s: got %s, want a denial of ecr:PutImage", who, got)
+		}
+	}
+	s.must("PutImageTagMutability", object("repositoryName", "app", "imageTagMutability", "IMMUTABLE"))
+	if got := restore(releaser, "released"); got.Status != 400 || !strings.Contains(got.Body, "because the tag is immutable") {
+		t.Errorf("under an immutable tag: got %s, want 400 because of the tag", got)
+	}
+	s.must("PutImageTagMutability", object("repositoryName", "app", "imageTagMutability", "MUTABLE"))
+	if got := restore(releaser, "released"); got.Status != 200 {
+		t.Errorf("with the permission to push: got %s, want 200", got)
+	}
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(old, "")))
+	s.operator("RestoreImage", &ecrintypes.RestoreImageRequest{RepositoryName: "app", ImageDigest: old, ImageTag: "dev"}, &ecrintypes.RestoreImageResponse{})
 }
 
 // The explanation of a deletion by digest is that of the decision: the deletion of each tag of the image must be

@@ -112,14 +112,21 @@ func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard
 	return s.ecr.Repository(ctx, at, in.GetRepositoryName())
 }
 
-// OnRestored resolves the repository of an image to be restored. The ask has the tag and digest of the request, as a
-// push.
+// OnRestored resolves the repository of an image to be restored. Restoring an image is a push of it, so that a caller
+// other than the operator needs the permission for PutImage too. The asks have the tag and digest of the request, as
+// those of a push.
 func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.RestoreImageRequest) (guard.Target[ecr.Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
-	if err == nil {
-		t.Asks[0].Image = ecr.NewImage(in.ImageTag, in.ImageDigest)
+	if err != nil {
+		return t, err
 	}
-	return t, err
+	t.Asks[0].Image = ecr.NewImage(in.ImageTag, in.ImageDigest)
+	if req.By.Kind != identity.Operator {
+		put := t.Asks[0]
+		put.Action = "ecr:PutImage"
+		t.Asks = append(t.Asks, put)
+	}
+	return t, nil
 }
 
 // OnGranted resolves the repository of a grant. A caller other than the operator needs the permissions for
