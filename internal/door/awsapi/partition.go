@@ -9,16 +9,16 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// The partition of the ARNs of IAM and STS follows the region of the call, as in AWS. The services and the store know these
-// ARNs in the default partition alone: requests are translated when they come and answers when they go.
+// The partition of the ARNs of IAM and STS follows the region of the call, as in AWS. The services and the store use
+// these ARNs only in the default partition: this file converts those in requests and answers.
 
 // arnMapper is a request or an answer of IAM or STS that contains ARNs.
 type arnMapper interface {
 	MapARNs(func(arn string) string) any
 }
 
-// inDefaultPartition returns an input with the ARNs of a call's partition in the default partition. ARNs of other partitions
-// stay as they are: no service finds what they name. The input itself is not changed.
+// inDefaultPartition returns an input whose ARNs of the given partition are replaced by those of the default partition.
+// ARNs of other partitions are unchanged, and no service finds an entity by them. The input itself is not modified.
 func inDefaultPartition(in awswire.Input, partition string) awswire.Input {
 	m, ok := in.(arnMapper)
 	if !ok || partition == name.DefaultPartition {
@@ -36,7 +36,7 @@ func inDefaultPartition(in awswire.Input, partition string) awswire.Input {
 	return mapped
 }
 
-// inPartition returns an output with its ARNs of IAM and STS in the call's partition.
+// inPartition returns an output whose ARNs of IAM and STS are in the given partition.
 func inPartition(out any, partition string) any {
 	m, ok := out.(arnMapper)
 	if !ok || partition == name.DefaultPartition {
@@ -45,8 +45,8 @@ func inPartition(out any, partition string) any {
 	return m.MapARNs(func(arn string) string { return name.InPartition(arn, partition) })
 }
 
-// errorIn returns an error of IAM or STS whose public text has ARNs in the call's partition. Text that is quoted from a policy
-// stays as it is.
+// errorIn returns an error of IAM or STS whose public text has ARNs in the given partition. Text that is quoted from a
+// policy is unchanged.
 func (s *service) errorIn(partition string, err error) error {
 	var e *fault.Error
 	if partition == name.DefaultPartition || s != iamService && s != stsService || !errors.As(err, &e) {
@@ -63,7 +63,7 @@ func (s *service) errorIn(partition string, err error) error {
 	shown := *e
 	shown.Public = text
 	if err != error(e) {
-		shown.Err = err // keeps what was being done
+		shown.Err = err // keeps the texts of the wrapping errors
 	}
 	return &shown
 }

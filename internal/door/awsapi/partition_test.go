@@ -17,8 +17,8 @@ const (
 	world       = "arn:aws:iam::000000000000:"
 )
 
-// asksIn is asks in a region.
-func (s *server) asksIn(region string, key aws.Credentials, service, action string, pairs ...string) answer {
+// callQueryIn is callQuery in a region.
+func (s *server) callQueryIn(region string, key aws.Credentials, service, action string, pairs ...string) answer {
 	s.t.Helper()
 	form := url.Values{"Action": {action}, "Version": {map[string]string{"iam": "2010-05-08", "sts": "2011-06-15"}[service]}}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -27,18 +27,18 @@ func (s *server) asksIn(region string, key aws.Credentials, service, action stri
 	return s.send(query(raw{key: key, region: region, service: service, body: form.Encode(), at: s.now()}))
 }
 
-// wantIn checks that an operation in a region succeeds with an answer that contains a text, or fails with a text.
+// wantIn checks that an operation in a region has the given status and an answer that contains a text.
 func (s *server) wantIn(region string, status int, text, service, action string, pairs ...string) answer {
 	s.t.Helper()
-	a := s.asksIn(region, s.key, service, action, pairs...)
+	a := s.callQueryIn(region, s.key, service, action, pairs...)
 	if a.Status != status || !strings.Contains(a.Body, text) {
 		s.t.Errorf("%s %q in %s: got %s, want %d and %q", action, pairs, region, a, status, text)
 	}
 	return a
 }
 
-// The partition of ARNs follows the region of the call: requests name entities by it, and answers show them so. There is one
-// entity: what is made in one partition is there in all.
+// The partition of ARNs in requests and answers follows the region of the call. An entity that is created in one
+// partition exists in all.
 func TestPartitionOfIAM(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -58,7 +58,7 @@ func TestPartitionOfIAM(t *testing.T) {
 		{"us-gov-west-1", 200, "<Arn>arn:aws-us-gov:iam::000000000000:user/cn</Arn>", "iam", "ListUsers", nil},
 		{chinaRegion, 200, "<Arn>" + china + "root</Arn>", "iam", "GetUser", nil},
 
-		// Managed policies of AWS are in every partition.
+		// AWS managed policies exist in every partition.
 		{chinaRegion, 200, "", "iam", "AttachUserPolicy",
 			[]string{"UserName", "cn", "PolicyArn", "arn:aws-cn:iam::aws:" + readOnly}},
 		{chinaRegion, 200, "<PolicyArn>arn:aws-cn:iam::aws:" + readOnly + "<", "iam", "ListAttachedUserPolicies",
@@ -91,7 +91,7 @@ func TestPartitionOfIAM(t *testing.T) {
 		{chinaRegion, 200, "<Arn>" + china + "role/r</Arn>", "iam", "CreateRole",
 			[]string{"RoleName", "r", "AssumeRolePolicyDocument", trust}},
 		{aws, 200, url.QueryEscape(china + "user/cn"), "iam", "GetRole",
-			[]string{"RoleName", "r"}}, // the policy is shown as it is written
+			[]string{"RoleName", "r"}}, // the text of a policy is unchanged
 		{aws, 200, "", "iam", "UpdateUser", []string{"UserName", "cn", "NewUserName", "zh"}},
 		{aws, 200, url.QueryEscape(china + "user/zh"), "iam", "GetRole", []string{"RoleName", "r"}},
 		{chinaRegion, 200, "<Arn>" + china + "instance-profile/i</Arn>", "iam", "CreateInstanceProfile",
@@ -102,7 +102,7 @@ func TestPartitionOfIAM(t *testing.T) {
 			[]string{"OpenIDConnectProviderArn", china + "oidc-provider/ci.example.com"}},
 		{aws, 200, world + "oidc-provider/ci.example.com", "iam", "ListOpenIDConnectProviders", nil},
 
-		// ARNs of a partition that is neither the call's nor aws name nothing; those of aws still do, as before.
+		// ARNs of the partition of the call and of aws are valid; those of another partition name no entity.
 		{aws, 400, "ARN arn:aws-cn:iam::aws:" + readOnly + " is not valid", "iam", "AttachUserPolicy",
 			[]string{"UserName", "zh", "PolicyArn", "arn:aws-cn:iam::aws:" + readOnly}},
 		{chinaRegion, 400, "ARN arn:aws-us-gov:iam::aws:" + readOnly + " is not valid", "iam", "AttachUserPolicy",
@@ -113,7 +113,8 @@ func TestPartitionOfIAM(t *testing.T) {
 	}
 }
 
-// The ARNs of sessions and callers follow the region of the call, whatever region they were made in.
+// The partition of ARNs of sessions and callers follows the region of the call, not that in which a session was
+// created.
 func TestPartitionOfSTS(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -122,7 +123,7 @@ func TestPartitionOfSTS(t *testing.T) {
 	user := s.user("alice", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"`+world+`role/*"},
 		{"Effect":"Allow","Action":"sts:GetFederationToken","Resource":"*"}]}`)
 
-	assumed := s.asksIn(chinaRegion, user, "sts", "AssumeRole", "RoleArn", china+"role/r", "RoleSessionName", "job",
+	assumed := s.callQueryIn(chinaRegion, user, "sts", "AssumeRole", "RoleArn", china+"role/r", "RoleSessionName", "job",
 		"PolicyArns.member.1.arn", "arn:aws-cn:iam::aws:policy/AdministratorAccess")
 	if got, want := element(assumed.Body, "Arn"), "arn:aws-cn:sts::000000000000:assumed-role/r/job"; got != want {
 		t.Fatalf("AssumeRole in %s: got %s, want the ARN %s", chinaRegion, assumed, want)
@@ -131,7 +132,7 @@ func TestPartitionOfSTS(t *testing.T) {
 		AccessKeyID: element(assumed.Body, "AccessKeyId"), SecretAccessKey: element(assumed.Body, "SecretAccessKey"),
 		SessionToken: element(assumed.Body, "SessionToken"),
 	}
-	federated := s.asksIn(chinaRegion, user, "sts", "GetFederationToken", "Name", "guest")
+	federated := s.callQueryIn(chinaRegion, user, "sts", "GetFederationToken", "Name", "guest")
 	if got, want := element(federated.Body, "Arn"), "arn:aws-cn:sts::000000000000:federated-user/guest"; got != want {
 		t.Errorf("GetFederationToken in %s: got %s, want the ARN %s", chinaRegion, federated, want)
 	}
@@ -146,22 +147,22 @@ func TestPartitionOfSTS(t *testing.T) {
 		{chinaRegion, s.key, china + "root"},
 		{"eu-west-1", s.key, world + "root"},
 	} {
-		if a := s.asksIn(c.region, c.key, "sts", "GetCallerIdentity"); element(a.Body, "Arn") != c.want {
+		if a := s.callQueryIn(c.region, c.key, "sts", "GetCallerIdentity"); element(a.Body, "Arn") != c.want {
 			t.Errorf("GetCallerIdentity in %s: got %s, want %s", c.region, a, c.want)
 		}
 	}
-	denied := s.asksIn(chinaRegion, session, "iam", "ListUsers")
+	denied := s.callQueryIn(chinaRegion, session, "iam", "ListUsers")
 	const want = "User: arn:aws-cn:sts::000000000000:assumed-role/r/job is not authorized to perform: iam:ListUsers on resource: " + china
 	if denied.Status != http.StatusForbidden || !strings.Contains(denied.Body, want) {
 		t.Errorf("a denial in %s: got %s, want %q", chinaRegion, denied, want)
 	}
-	other := s.asksIn("us-east-1", user, "sts", "AssumeRole", "RoleArn", china+"role/r", "RoleSessionName", "job")
+	other := s.callQueryIn("us-east-1", user, "sts", "AssumeRole", "RoleArn", china+"role/r", "RoleSessionName", "job")
 	if other.failure() != "ValidationError" {
 		t.Errorf("the ARN of another partition: got %s, want ValidationError", other)
 	}
 }
 
-// Attack: a caller chooses a region of another partition, in which a statement that denies names it by another ARN.
+// Attack: a caller uses a region of another partition, in which its ARN differs from that in a Deny statement.
 func TestAttackOtherPartition(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -181,21 +182,21 @@ func TestAttackOtherPartition(t *testing.T) {
 	} {
 		s.setInlinePolicy("eve", policy)
 		for _, region := range []string{"us-east-1", chinaRegion, "us-gov-west-1", "us-iso-east-1"} {
-			if a := s.asksIn(region, eve, "iam", "GetUser", "UserName", "admin"); !a.denied() {
+			if a := s.callQueryIn(region, eve, "iam", "GetUser", "UserName", "admin"); !a.denied() {
 				t.Errorf("GetUser in %s with %s: got %s, want a denial", region, policy, a)
 			}
 		}
 	}
-	// What is attached or set as a boundary is compared in all partitions too.
+	// The ARNs of attached policies and boundaries are also compared in all partitions.
 	const administrator = ":iam::aws:policy/AdministratorAccess"
 	s.setInlinePolicy("eve", deny(`"Resource":"*","Condition":{"ArnEquals":{"iam:PolicyARN":"arn:aws`+administrator+`"}}`))
 	for region, partition := range map[string]string{"us-east-1": "aws", chinaRegion: "aws-cn"} {
-		a := s.asksIn(region, eve, "iam", "AttachUserPolicy", "UserName", "eve", "PolicyArn", "arn:"+partition+administrator)
+		a := s.callQueryIn(region, eve, "iam", "AttachUserPolicy", "UserName", "eve", "PolicyArn", "arn:"+partition+administrator)
 		if !a.denied() {
 			t.Errorf("AttachUserPolicy of AdministratorAccess in %s: got %s, want a denial", region, a)
 		}
 	}
-	// The policy of a repository names her by one of her ARNs.
+	// The policy of a repository contains one of the ARNs of the user.
 	s.setInlinePolicy("eve", `{"Version":"2012-10-17","Statement":[`+all+`]}`)
 	create := raw{key: s.key, region: chinaRegion, target: ecrTarget + "CreateRepository", body: `{"repositoryName":"team/app"}`}
 	const app = "arn:aws-cn:ecr:cn-north-1:000000000000:repository/team/app"
@@ -215,7 +216,7 @@ func TestAttackOtherPartition(t *testing.T) {
 	}
 }
 
-// The audit trail has the ARNs of the call's partition, and what was asked for as it was written.
+// The audit trail has ARNs in the partition of the call, and the parameters of the request unchanged.
 func TestPartitionInTheTrail(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -234,7 +235,7 @@ func TestPartitionInTheTrail(t *testing.T) {
 		`{"accountId":"000000000000","type":"AWS::ECR::Repository","ARN":"arn:aws-cn:ecr:cn-north-1:000000000000:repository/team/app"}`,
 	} {
 		if !strings.Contains(trail, want) {
-			t.Errorf("the audit trail has no %s:\n%s", want, trail)
+			t.Errorf("the audit trail does not contain %s:\n%s", want, trail)
 		}
 	}
 }
