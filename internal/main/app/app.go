@@ -183,7 +183,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	metrics := web.NewMetrics()
-	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and put into DATA/blobs/quarantine.", a.registry.DamagedBlobs)
+	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.", a.registry.DamagedBlobs)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links,

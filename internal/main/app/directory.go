@@ -16,16 +16,17 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// MarkerFile is the name of the file in the data directory that says which installation the directory belongs to.
+// MarkerFile is the name of the file in the data directory with the id of the installation to which the directory
+// belongs.
 const MarkerFile = "installation.json"
 
 // Marker is the content of MarkerFile.
 type Marker struct {
 	Installation string `json:"installation"` // 32 lower-case hexadecimal digits
-	Schema       int    `json:"schema"`       // version of the database's schema at the last start
+	Schema       int    `json:"schema"`       // version of the schema of the database at the last start
 }
 
-// ReadMarker reads the marker of a data directory. It is zero if there is none.
+// ReadMarker returns the marker of a data directory. It is zero if the directory has no marker.
 func ReadMarker(dir string) (Marker, error) {
 	var m Marker
 	text, err := os.ReadFile(filepath.Join(dir, MarkerFile))
@@ -41,8 +42,8 @@ func ReadMarker(dir string) (Marker, error) {
 	return m, nil
 }
 
-// inUse reports whether a data directory has been served from: it has a marker, a blob, or lines of the audit trail. A
-// master key alone is no sign: the operator may have put it there before the first start.
+// inUse reports whether a server has used a data directory: whether it has a marker, a blob, or lines of the audit
+// trail. A master key alone does not count, because the operator may have put it there before the first start.
 func inUse(dir string) (bool, error) {
 	for _, pattern := range []string{MarkerFile, "blobs/sha256/*", "blobs/sha512/*", AuditFolder + "/*.ndjson"} {
 		found, err := filepath.Glob(filepath.Join(quoteGlob(dir), pattern))
@@ -65,13 +66,13 @@ func quoteGlob(path string) string {
 	return string(b)
 }
 
-// lost is the error for a data directory whose database is not there any more.
+// lost returns the error for a data directory that has lost its database. what describes the database.
 func lost(dir, what string) error {
-	return fmt.Errorf("the data directory %s has been in use, but %s: restore the database from a backup; or begin anew beside what is left, without its accounts and repositories, with --new", dir, what)
+	return fmt.Errorf("the data directory %s has been in use, but %s: restore the database from a backup; or start a new installation in this directory, without the old accounts and repositories, with --new", dir, what)
 }
 
-// checkDatabaseFile refuses a data directory that has been in use and whose SQLite database is missing or empty. It must
-// be called before the database is opened, which would make it, and would drop a log that is left of it.
+// checkDatabaseFile refuses a data directory that a server has used and whose SQLite database is missing or empty. It
+// must be called before the database is opened, because that would create the database and delete the rest of its log.
 func checkDatabaseFile(c config.Checked) error {
 	if c.New || c.Database.Reveal() != "" {
 		return nil
@@ -85,7 +86,7 @@ func checkDatabaseFile(c config.Checked) error {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
-		return lost(c.Data, "ecrin.db is missing or empty beside ecrin.db-wal")
+		return lost(c.Data, "ecrin.db is missing or empty although ecrin.db-wal exists")
 	}
 	used, err := inUse(c.Data)
 	if err == nil && used {
@@ -94,8 +95,8 @@ func checkDatabaseFile(c config.Checked) error {
 	return err
 }
 
-// claim checks that the database belongs to the data directory, and writes down which installation that is. A database
-// without accounts beside data is one that was lost.
+// claim checks that the database belongs to the data directory, and records the installation in both. A database
+// without accounts in a directory with data means that the database was lost.
 func (a *App) claim(ctx context.Context, accounts int) error {
 	dir := a.config.Data
 	marker, err := ReadMarker(dir)
@@ -114,7 +115,7 @@ func (a *App) claim(ctx context.Context, accounts int) error {
 		case id == "" && accounts == 0 && used:
 			return lost(dir, "its database is empty")
 		case id != "" && marker.Installation != "" && id != marker.Installation:
-			return lost(dir, fmt.Sprintf("its database is of the installation %s and not of %s", id, marker.Installation))
+			return lost(dir, fmt.Sprintf("its database belongs to the installation %s, not to %s", id, marker.Installation))
 		}
 	}
 	if id == "" {
@@ -135,12 +136,12 @@ func (a *App) claim(ctx context.Context, accounts int) error {
 		err = durable.WriteFile(filepath.Join(dir, MarkerFile), append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("writing down which installation this is: %w", err)
+		return fmt.Errorf("writing %s: %w", MarkerFile, err)
 	}
 	return nil
 }
 
-// newInstallation returns the id of an installation.
+// newInstallation returns a new id of an installation.
 func newInstallation() string {
 	var id [16]byte
 	rand.Read(id[:]) // never returns an error

@@ -18,8 +18,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// used makes a data directory with one image and stops its server.
-func used(t *testing.T) string {
+// usedDirectory returns a data directory with one image, whose server has stopped.
+func usedDirectory(t *testing.T) string {
 	t.Helper()
 	s := apptest.Start(t, apptest.Options{})
 	s.Root(t).CreateRepository(t, "team/app").Push(t, "v1", ocitest.NewImage(1, 100))
@@ -27,7 +27,7 @@ func used(t *testing.T) string {
 	return s.Dir
 }
 
-// openNew is open with the permission to begin anew.
+// openNew is open with the permission to start a new installation.
 func openNew(t *testing.T, dir string) (*app.App, error) {
 	t.Helper()
 	c := config.Default()
@@ -40,7 +40,7 @@ func openNew(t *testing.T, dir string) (*app.App, error) {
 	return app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now)
 }
 
-// copyFile copies one file of a data directory to another.
+// copyFile copies one file of a data directory to another directory.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
@@ -55,8 +55,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// A data directory that has lost its database does not start as a new registry, which would look ready and know nobody:
-// it is refused, unchanged, with the two ways out.
+// A data directory that has lost its database does not start as an empty registry without accounts. The start is
+// refused, the directory is unchanged, and the error names the two possible actions.
 func TestLostDatabaseIsNotANewRegistry(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -88,12 +88,12 @@ func TestLostDatabaseIsNotANewRegistry(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := used(t)
+			dir := usedDirectory(t)
 			c.lose(t, dir)
 			before := list(t, dir)
 			_, err := open(t, dir)
 			if err == nil || !strings.Contains(err.Error(), "restore") || !strings.Contains(err.Error(), "--new") {
-				t.Errorf("start: got %v, want an error that names both ways out", err)
+				t.Errorf("start: got %v, want an error that names both actions", err)
 			}
 			if after := list(t, dir); after != before {
 				t.Errorf("the refused start changed the directory:\n%s\nwas\n%s", after, before)
@@ -102,7 +102,7 @@ func TestLostDatabaseIsNotANewRegistry(t *testing.T) {
 			remove(t, filepath.Join(dir, "ecrin.db"))
 			a, err := openNew(t, dir)
 			if err != nil {
-				t.Fatalf("start with the permission to begin anew: %v", err)
+				t.Fatalf("start with the permission for a new installation: %v", err)
 			}
 			if err := a.Close(); err != nil {
 				t.Fatal(err)
@@ -131,7 +131,8 @@ func truncate(t *testing.T, path string) {
 	}
 }
 
-// list describes the files of a directory that hold data: not the lock, nor what SQLite makes beside a file that is open.
+// list describes the files of a directory that contain data, without the lock and the files that SQLite creates for an
+// open database.
 func list(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
@@ -151,11 +152,12 @@ func list(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// A key that the operator has put into an empty folder, before the first start, is no sign of lost data.
+// A master key that the operator has put into an empty directory before the first start does not mean that data was
+// lost.
 func TestNewDirectoryWithAMasterKeyStarts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	copyFile(t, filepath.Join(used(t), "master.key"), filepath.Join(dir, "master.key"))
+	copyFile(t, filepath.Join(usedDirectory(t), "master.key"), filepath.Join(dir, "master.key"))
 	a, err := open(t, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -165,10 +167,10 @@ func TestNewDirectoryWithAMasterKeyStarts(t *testing.T) {
 	}
 }
 
-// After a clean stop the file of the database is whole by itself: nobody has to know about the log beside it.
+// After a clean stop the file of the database is complete without its log.
 func TestCleanStopLeavesAWholeDatabaseFile(t *testing.T) {
 	t.Parallel()
-	dir := used(t)
+	dir := usedDirectory(t)
 	if info, err := os.Stat(filepath.Join(dir, "ecrin.db-wal")); err == nil && info.Size() > 0 {
 		t.Errorf("ecrin.db-wal has %d bytes after a clean stop", info.Size())
 	}
@@ -178,10 +180,11 @@ func TestCleanStopLeavesAWholeDatabaseFile(t *testing.T) {
 	s.Root(t).Docker(t).Repo("team/app").Manifest(t, "v1").Want(t, http.StatusOK)
 }
 
-// The marker of a directory names the installation and the schema, and a database of another installation is refused.
+// The marker of a directory contains the id of the installation and the version of the schema. A database of another
+// installation is refused.
 func TestMarkerNamesInstallationAndSchema(t *testing.T) {
 	t.Parallel()
-	dir := used(t)
+	dir := usedDirectory(t)
 	var marker struct {
 		Installation string `json:"installation"`
 		Schema       int    `json:"schema"`
@@ -191,16 +194,16 @@ func TestMarkerNamesInstallationAndSchema(t *testing.T) {
 		err = json.Unmarshal(text, &marker)
 	}
 	if err != nil || len(marker.Installation) != 32 || marker.Schema < 5 {
-		t.Fatalf("the marker is %s, %v, want the id of an installation and the version of a schema", text, err)
+		t.Fatalf("the marker: got %s, %v, want the id of an installation and the version of a schema", text, err)
 	}
-	other := used(t)
+	other := usedDirectory(t)
 	for _, file := range []string{"ecrin.db", "master.key"} {
 		copyFile(t, filepath.Join(other, file), filepath.Join(dir, file))
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), marker.Installation) {
 		t.Errorf("start with the database of another installation: got %v, want an error that names %s", err, marker.Installation)
 	}
-	remove(t, filepath.Join(other, "installation.json")) // as left by a program that did not write one
+	remove(t, filepath.Join(other, "installation.json")) // as with a program that did not write a marker
 	a, err := open(t, other)
 	if err != nil {
 		t.Fatal(err)

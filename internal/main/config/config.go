@@ -258,8 +258,8 @@ type Checked struct {
 	NoEgress   []netip.Prefix // from EgressDeny
 	Management name.Account   // zero if ManagementAccount is ""
 
-	// New permits to begin anew in a data directory that has lost its database. It is the flag --new of a start, and no
-	// setting: a permission that stays would come to use when nobody thinks of it.
+	// New permits starting a new installation in a data directory that has lost its database. It is the flag --new of
+	// one start and not a setting, because a permanent permission would also apply when a later loss is not intended.
 	New bool
 }
 
