@@ -11,14 +11,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// ErrBytesLost is the error for a blob that the metadata has and whose bytes are missing or damaged: an internal error,
-// not one of the request. A push of the blob stores its bytes again.
+// ErrBytesLost is the error for a blob that is recorded in the metadata and whose bytes are missing or damaged. It is
+// an internal error, not an error of the request. A push of the blob stores its bytes again.
 var ErrBytesLost = errors.New("the bytes of a recorded blob are lost")
 
-// DamagedBlobs returns how many damaged blobs this process has put into quarantine.
+// DamagedBlobs returns the number of damaged blobs that this process has moved to the quarantine.
 func (s *Service) DamagedBlobs() uint64 { return s.damaged.Load() }
 
-// quarantine takes a blob with damaged bytes out of the store and logs that; cause says what is wrong with it.
+// quarantine moves a damaged blob out of the store and logs that. cause describes the damage.
 func (s *Service) quarantine(ctx context.Context, was blob.Info, cause error) error {
 	moved, err := s.blobs.Quarantine(context.WithoutCancel(ctx), was)
 	if moved {
@@ -39,7 +39,9 @@ func (s *Service) SoundBlob(ctx context.Context, r meta.Repository, d name.Diges
 	return h, s.sound(ctx, h)
 }
 
-// sound compares the size of the stored bytes with the recorded one. Errors: fault.BlobNotFound if they differ.
+// sound checks that the stored bytes have the recorded size.
+//
+// Errors: fault.BlobNotFound.
 func (s *Service) sound(ctx context.Context, h meta.Holding) error {
 	info, err := s.blobs.Stat(ctx, h.Digest)
 	if err == nil && info.Size != h.Size {

@@ -285,7 +285,8 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 
 // Mount adds a blob of one repository to another repository of the same registry without copying its bytes.
 //
-// Errors: fault.BlobNotFound (also if the settings do not permit the mount, or the bytes are lost), fault.RepositoryNotFound.
+// Errors: fault.BlobNotFound (also if the settings do not permit the mount, or the bytes are lost),
+// fault.RepositoryNotFound.
 func (s *Service) Mount(ctx context.Context, from, to meta.Repository, d name.Digest) error {
 	setting, err := s.meta.Setting(ctx, to.Registry, meta.SettingBlobMounting)
 	if err != nil {

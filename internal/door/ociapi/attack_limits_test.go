@@ -12,8 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// hangUploads begins n uploads, sends the first bytes of each and then nothing more until then ends. It returns when the server
-// reads all of them; ended receives the result of each.
+// hangUploads begins n uploads, sends the first bytes of each, and then sends nothing until then returns io.EOF. It
+// returns when the server reads the bodies of all of them. ended receives the result of each.
 func hangUploads(t *testing.T, repo ocitest.Repo, n, inFlight int, then io.Reader, ended chan<- error) {
 	t.Helper()
 	for range n {
@@ -29,13 +29,14 @@ func hangUploads(t *testing.T, repo ocitest.Repo, n, inFlight int, then io.Reade
 		}()
 		<-started
 	}
-	eventually(t, "all of them to be with the server", func() bool {
+	eventually(t, "the server to read all uploads", func() bool {
 		_, rest, _ := strings.Cut(string(repo.Do(t, http.MethodGet, "/metrics", nil).Body), "\necrin_requests_in_flight ")
 		return strings.HasPrefix(rest, fmt.Sprint(inFlight+1, "\n"))
 	})
 }
 
-// Row 33: the limit of uploads under way counts the role, not the name of the session, which whoever assumes the role chooses.
+// Row 33: the limit of concurrent uploads applies to a role, not to each session name, which the caller of AssumeRole
+// chooses.
 func TestUploadLimitCountsTheRoleOfAllSessions(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -54,14 +55,14 @@ func TestUploadLimitCountsTheRoleOfAllSessions(t *testing.T) {
 	for session, repo := range map[string]ocitest.Repo{"one": one, "two": two} {
 		a := repo.Do(t, http.MethodPatch, repo.Begin(t), []byte("x"))
 		if a.Status != http.StatusTooManyRequests {
-			t.Errorf("session %s, one upload more than the role may have: got %d %s, want 429", session, a.Status, a.Body)
+			t.Errorf("session %s, an upload above the limit of the role: got %d %s, want 429", session, a.Status, a.Body)
 		}
 	}
 	root.docker(t).Repo("team/app").PutBlob(t, []byte("another principal"))
 	release.Close()
 	for range hanging {
 		if err := <-ended; err != nil {
-			t.Errorf("an upload that hung and went on: %v", err)
+			t.Errorf("an upload that continued after a pause: %v", err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (a *API) getBlob(q *request) error {
 func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Repository, d name.Digest) error {
 	f, held, err := a.registry.OpenBlob(r.Context(), repo, d)
 	if r.Method == http.MethodHead && errors.Is(err, registry.ErrBytesLost) {
-		// Clients ask by HEAD whether they have to push a blob: their bytes replace what is lost.
+		// Clients send HEAD to learn whether they must push a blob. A push replaces the lost bytes.
 		return fault.BlobNotFound.New("blob %s is unknown to this repository", d).Because(err)
 	}
 	if err != nil {

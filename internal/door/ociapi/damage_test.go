@@ -13,13 +13,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
-// blobFile is the path of a blob's bytes in the server's data directory.
+// blobFile returns the path of the file of a blob in the data directory of a server.
 func blobFile(s *apptest.Server, digest string) string {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	return filepath.Join(s.Dir, "blobs", algorithm, hex[:2], hex)
 }
 
-// quarantined lists the names in the server's quarantine.
+// quarantined returns the names of the files in the quarantine of a server.
 func quarantined(t *testing.T, s *apptest.Server) (names []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(s.Dir, "blobs", "quarantine", "*"))
@@ -32,7 +32,7 @@ func quarantined(t *testing.T, s *apptest.Server) (names []string) {
 	return names
 }
 
-// metric reads the value of a metric without labels, "" if there is none.
+// metric returns the value of a metric without labels; "" if it does not exist.
 func metric(t *testing.T, s *apptest.Server, name string) string {
 	t.Helper()
 	resp, err := s.HTTP.Get(s.URL + "/metrics")
@@ -52,8 +52,8 @@ func metric(t *testing.T, s *apptest.Server, name string) string {
 	return ""
 }
 
-// A blob whose file does not have the size that was recorded is not served: neither the short body nor the header with
-// the digest. It goes to the quarantine, and a push of the whole bytes replaces it.
+// A blob whose file does not have the recorded size is not served: the answer has neither the file nor the header with
+// the digest. The file is moved to the quarantine, and a push of the blob replaces it.
 func TestBlobOfAnotherSizeIsNotServed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -83,21 +83,21 @@ func TestBlobOfAnotherSizeIsNotServed(t *testing.T) {
 				t.Error("the log does not name the damaged blob")
 			}
 
-			// Clients ask before they push: the answer makes them send the bytes again, to here or by a mount.
+			// By the answer to HEAD, and to a mount, a client learns that it must send the bytes again.
 			repo.Do(t, http.MethodGet, repo.Path("/blobs/"+d), nil).Want(t, http.StatusInternalServerError)
 			repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil).Want(t, http.StatusNotFound)
 			other := s.Root(t).CreateRepository(t, "team/other")
 			other.Do(t, http.MethodPost, other.Path("/blobs/uploads/?mount="+d+"&from=team/app"), nil).Want(t, http.StatusAccepted)
 			other.PutBlob(t, content)
 			if got := repo.Blob(t, d).Want(t, http.StatusOK); !bytes.Equal(got.Body, content) {
-				t.Error("after the push the blob has other bytes")
+				t.Error("after the push: the content of the blob differs")
 			}
 		})
 	}
 }
 
-// A push of a blob that the registry has already replaces the stored file, so that a damage nobody has noticed yet does
-// not outlast it.
+// A push of a blob that the registry already holds replaces the stored file, and with it a damage that was not
+// detected.
 func TestPushReplacesDamagedBlob(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
@@ -111,6 +111,6 @@ func TestPushReplacesDamagedBlob(t *testing.T) {
 	}
 	repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?digest="+d), content).Want(t, http.StatusCreated)
 	if got := repo.Blob(t, d); !bytes.Equal(got.Body, content) {
-		t.Error("after a push of the whole bytes the damaged ones are still served")
+		t.Error("after the push: the damaged bytes are still served")
 	}
 }

@@ -48,7 +48,7 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Count adds a counter without labels whose value read returns. It must be called before the first request.
+// Count adds a counter without labels; read returns its value. Count must be called before the first request.
 func (m *Metrics) Count(name, help string, read func() uint64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read()) }))
 }
