@@ -61,7 +61,8 @@ type Ask struct {
 	Known
 }
 
-// resource is Resource as the partition of the request's region has it: denials, explanations and the audit trail show it so.
+// resource returns Resource in the partition of the region of the request, for denials, explanations and the audit
+// trail.
 func (a *Ask) resource() string {
 	if partition := a.Region.Partition(); partition != name.DefaultPartition {
 		return name.InPartition(a.Resource, partition)

@@ -174,7 +174,7 @@ var kinds = map[identity.Kind]audit.IdentityType{
 // federatedProvider is the condition key of a session whose value is the ARN of the identity provider.
 const federatedProvider = "aws:FederatedProvider"
 
-// identityOf is a caller as an event has it, with ARNs in a partition.
+// identityOf returns the userIdentity of a caller, with ARNs in the given partition.
 func (t *Trail) identityOf(ctx context.Context, c identity.Caller, partition string) audit.Identity {
 	i := audit.Identity{Type: kinds[c.Kind], PrincipalID: c.UserID, ARN: c.ARN, AccessKeyID: c.AccessKey}
 	if i.Type == "" {
