@@ -54,7 +54,7 @@ func TestFilesAreTheOwnersInAnOpenDirectory(t *testing.T) {
 func TestTooOpenMasterKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fs.FileMode{0o644, 0o640, 0o604, 0o660, 0o610} {
-		dir := used(t)
+		dir := usedDirectory(t)
 		key := filepath.Join(dir, "master.key")
 		if err := os.Chmod(key, mode); err != nil {
 			t.Fatal(err)
