@@ -36,8 +36,8 @@ identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing 
 	tools/clients/install packages
 	$(GO) test -count=1 -timeout 10m ./test/identity
 
-slow: ## run the kill -9 loops, the races, two processes on one database, the scale tests, a short benchmark, the demo
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./internal/store/meta ./tools/bench ./tools/demo
+slow: ## run the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/store/meta ./tools/bench ./tools/demo
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution

@@ -8,7 +8,6 @@
 package awsapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -46,7 +45,8 @@ type API struct {
 	hosts    *endpoint.Map
 	lenient  bool
 	spool    *spool.Spool
-	large    *web.Places
+	large    *web.Places // for bodies
+	answers  *web.Places // for answers
 }
 
 // Trail writes the audit trail.
@@ -77,6 +77,7 @@ type Options struct {
 // memory only while it has one.
 const (
 	maxLargeBodies  = 6  // in memory at once
+	maxLargeAnswers = 3  // in memory at once, each as long as it is made; they hold more than plainBody bytes of manifests
 	maxLargeWaiting = 32 // of one principal
 	maxLargeWait    = 30 * time.Second
 )
@@ -86,6 +87,7 @@ func New(o Options) *API {
 	return &API{
 		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
 		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
+		answers: web.NewPlaces(maxLargeAnswers, maxLargeWaiting, maxLargeWait),
 	}
 }
 
@@ -96,7 +98,7 @@ type exchange struct {
 	ev      *web.Event
 	service *service
 	op      *operation // nil before it is known
-	leave   func()     // gives back the place of a large body; nil without one
+	leave   func()     // gives back the place of a large body or answer; nil without one
 }
 
 // Handle serves one request.
@@ -105,10 +107,16 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	defer x.release() // also after a panic
 	ev.Door = x.service.wire.Name
 	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
+	reply := web.NewReply(a.spool)
+	defer reply.Close()
 	out, err := a.serve(x)
-	x.release() // not the client, by reading the answer slowly, decides how long
+	reply.Owner = ev.Caller.LimitKey()
 	if err == nil {
-		err = x.service.answer(x, out)
+		err = x.service.encode(x, reply, out)
+	}
+	x.release() // how long the client takes to read the answer costs no place
+	if err == nil {
+		err = reply.Send(w)
 	}
 	if err != nil {
 		ev.Err = err
@@ -220,11 +228,21 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 
 // do calls the operation of the request.
 func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) {
-	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in, Event: &x.ev.Event})
+	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in, Event: &x.ev.Event, Hold: a.holder(x, req.By)})
 	if err == nil {
 		x.ev.Digest = digestOf(out)
 	}
 	return out, err
+}
+
+// holder returns Call.Hold of a request: a large answer waits for a place, which release gives back.
+func (a *API) holder(x *exchange, by identity.Caller) func(context.Context, int64) error {
+	return func(ctx context.Context, bytes int64) (err error) {
+		if bytes > maxPlainBody && x.leave == nil {
+			x.leave, err = a.answers.Enter(ctx, by.LimitKey())
+		}
+		return err
+	}
 }
 
 // validate checks an input against the model.
@@ -384,20 +402,18 @@ func formOf(r *http.Request, body []byte) (url.Values, error) {
 	return form, nil
 }
 
-// answer writes the output of an operation.
-func (s *service) answer(x *exchange, out any) error {
-	var b bytes.Buffer
+// encode writes the answer of an operation in the form of the service's protocol.
+func (s *service) encode(x *exchange, to *web.Reply, out any) error {
 	var err error
 	if s.wire.Protocol == "json" {
 		x.w.Header()["Content-Type"] = []string{"application/x-amz-json-1.1"}
-		err = awswire.EncodeJSON(&b, out)
+		err = awswire.EncodeJSON(to, out)
 	} else {
 		x.w.Header()["Content-Type"] = []string{"text/xml"}
-		err = awswire.EncodeQueryXML(&b, x.op.wire.Name, s.wire.Namespace, x.ev.RequestID, out)
+		err = awswire.EncodeQueryXML(to, x.op.wire.Name, s.wire.Namespace, x.ev.RequestID, out)
 	}
 	if err != nil {
 		return fmt.Errorf("encoding the answer of %s: %w", x.op.wire.Name, err)
 	}
-	_, _ = x.w.Write(b.Bytes()) // fails only if the client has disconnected
 	return nil
 }

@@ -21,6 +21,9 @@ type Call struct {
 	Input   awswire.Input // of the input type of the operation
 	// Event is recorded in the audit trail. The caller of Do sets RequestID and From; Do sets the other fields.
 	Event *guard.Event
+	// Hold, if not nil, is called after the decision and before the operation with the bytes of stored content that the answer will
+	// hold in memory. An error of it is that of the call.
+	Hold func(ctx context.Context, bytes int64) error
 }
 
 // Do calls an operation: it checks the input against the model, resolves the target once, decides, runs the operation
@@ -77,6 +80,11 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 		if target.absent != nil {
 			return target.absent
 		}
+		if c.Hold != nil && target.bytes > 0 {
+			if err := c.Hold(ctx, target.bytes); err != nil {
+				return err
+			}
+		}
 		output, err = target.act(ctx, req.By)
 		return err
 	})
@@ -106,6 +114,7 @@ func (op *operation) unsupported() error {
 type resolved struct {
 	asks   []guard.Ask
 	absent error                                                      // see guard.Target.Absent
+	bytes  int64                                                      // of stored content in the answer
 	act    func(ctx context.Context, by identity.Caller) (any, error) // does the operation
 }
 
@@ -124,6 +133,10 @@ func bind[S, In, T, Out any, P interface {
 		if err != nil {
 			return resolved{}, err
 		}
-		return resolved{t.Asks, t.Absent, func(ctx context.Context, by identity.Caller) (any, error) { return run(s, ctx, by, t.Value, (*In)(in)) }}, nil
+		r := resolved{asks: t.Asks, absent: t.Absent, act: func(ctx context.Context, by identity.Caller) (any, error) { return run(s, ctx, by, t.Value, (*In)(in)) }}
+		if v, ok := any(t.Value).(interface{ AnswerBytes() int64 }); ok {
+			r.bytes = v.AnswerBytes()
+		}
+		return r, nil
 	}
 }

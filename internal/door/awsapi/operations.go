@@ -109,7 +109,7 @@ var assumeRoleWithWebIdentity = row{"AssumeRoleWithWebIdentity", operation{
 		req.By = identity.Caller{}
 		by, t, err := sts.WebIdentity(a.sts, ctx, *req, in)
 		req.By = by
-		return resolved{t.Asks, t.Absent, func(ctx context.Context, by identity.Caller) (any, error) {
+		return resolved{asks: t.Asks, absent: t.Absent, act: func(ctx context.Context, by identity.Caller) (any, error) {
 			return a.sts.AssumeRoleWithWebIdentity(ctx, by, t.Value, in)
 		}}, err
 	},

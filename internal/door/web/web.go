@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -46,6 +45,8 @@ type Server struct {
 
 	idleTimeout time.Duration // maxIdle, or less in tests
 	slowStart   time.Duration // maxSlowStart, or less in tests
+	// writeTimeout is maxIdle, or less in tests, for which a client may take no bytes of an answer.
+	writeTimeout time.Duration
 }
 
 // Options holds the parameters of NewServer.
@@ -60,7 +61,7 @@ type Options struct {
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart}
+	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -70,7 +71,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ev.RequestID = newRequestID()
 	ev.From.SourceIP, ev.From.Secure = origin(r, s.proxies)
 	ev.From.UserAgent, ev.From.Referer = r.UserAgent(), r.Referer()
-	rec := &recorder{ResponseWriter: w}
+	rec := newRecorder(w, s.writeTimeout)
+	if r.ProtoMajor == 1 {
+		rec.extend() // also for what package http writes itself, such as 100 Continue; the last answer's deadline may be over
+	}
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
@@ -154,35 +158,6 @@ func newRequestID() string {
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 	return string(text[:])
 }
-
-// recorder records the status and the number of bytes of an answer. It implements io.ReaderFrom, so that package http
-// can still send files by sendfile.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	sent   int64
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= 200 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	n, err := r.ResponseWriter.Write(p)
-	r.sent += int64(n)
-	return n, err
-}
-
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
-	n, err := io.Copy(r.ResponseWriter, src)
-	r.sent += n
-	return n, err
-}
-
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // Gone reports whether err only means that the client disconnected.
 func Gone(ctx context.Context, err error) bool {

@@ -12,15 +12,16 @@ import (
 	"unicode/utf8"
 )
 
-// EncodeJSON writes a generated structure, or a pointer to one, in the form of [AppendJSON].
+// EncodeJSON writes a generated structure, or a pointer to one, in the form of [AppendJSON]. It writes in pieces of about maxPiece
+// bytes, so that a large answer is not in memory a second time.
 //
-// Errors: those of w, and a number that JSON cannot express.
+// Errors: those of w, and a number that JSON cannot express. Then w may have received a part.
 func EncodeJSON(w io.Writer, v any) error {
-	b, err := AppendJSON(nil, v)
-	if err != nil {
+	e := jsonEncoder{w: w}
+	if err := e.value(reflect.Indirect(reflect.ValueOf(v))); err != nil {
 		return err
 	}
-	_, err = w.Write(b)
+	_, err := w.Write(e.b)
 	return err
 }
 
@@ -51,69 +52,128 @@ func EncodeJSONError(w io.Writer, typ, message string, fields map[string]any) er
 }
 
 func appendValue(b []byte, v reflect.Value) ([]byte, error) {
+	e := jsonEncoder{b: b}
+	err := e.value(v)
+	return e.b, err
+}
+
+// maxPiece is the length of what an encoder keeps, in bytes, and of the pieces in which it handles strings and bytes.
+const maxPiece = 24 << 10
+
+// jsonEncoder appends to b, and writes b to w, if w is not nil, when it is long.
+type jsonEncoder struct {
+	w io.Writer
+	b []byte
+}
+
+func (e *jsonEncoder) flush() error {
+	if e.w == nil || len(e.b) < maxPiece {
+		return nil
+	}
+	_, err := e.w.Write(e.b)
+	e.b = e.b[:0]
+	return err
+}
+
+func (e *jsonEncoder) value(v reflect.Value) error {
 	if !v.IsValid() {
-		return nil, fmt.Errorf("a nil value has no JSON form")
+		return fmt.Errorf("a nil value has no JSON form")
 	}
 	switch v.Type() {
 	case timeType:
-		return v.Interface().(Time).appendJSON(b), nil
+		e.b = v.Interface().(Time).appendJSON(e.b)
+		return nil
 	case blobType:
-		b = base64.StdEncoding.AppendEncode(append(b, '"'), v.Bytes())
-		return append(b, '"'), nil
+		return e.blob(v.Bytes())
 	}
 	switch v.Kind() {
 	case reflect.String:
-		return appendQuoted(b, v.String()), nil
+		return e.text(v.String())
 	case reflect.Bool:
-		return strconv.AppendBool(b, v.Bool()), nil
+		e.b = strconv.AppendBool(e.b, v.Bool())
 	case reflect.Int, reflect.Int32, reflect.Int64:
-		return strconv.AppendInt(b, v.Int(), 10), nil
+		e.b = strconv.AppendInt(e.b, v.Int(), 10)
 	case reflect.Float64:
 		f := v.Float()
 		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("%v is not a number", f)
+			return fmt.Errorf("%v is not a number", f)
 		}
-		return strconv.AppendFloat(b, f, 'g', -1, 64), nil
+		e.b = strconv.AppendFloat(e.b, f, 'g', -1, 64)
 	case reflect.Struct:
-		b = append(b, '{')
-		start := len(b)
-		err := eachShown(v, func(name string, m reflect.Value) (err error) {
-			b = append(appendQuoted(comma(b, start), name), ':')
-			b, err = appendValue(b, m)
-			return err
+		next := e.list('{')
+		err := eachShown(v, func(name string, m reflect.Value) error {
+			next()
+			e.b = append(appendQuoted(e.b, name), ':')
+			return e.value(m)
 		})
-		return append(b, '}'), err
+		e.b = append(e.b, '}')
+		return err
 	case reflect.Slice:
-		b = append(b, '[')
-		start := len(b)
+		next := e.list('[')
 		for i := range v.Len() {
-			var err error
-			if b, err = appendValue(comma(b, start), v.Index(i)); err != nil {
-				return nil, err
+			next()
+			if err := e.value(v.Index(i)); err != nil {
+				return err
 			}
 		}
-		return append(b, ']'), nil
+		e.b = append(e.b, ']')
 	case reflect.Map:
-		b = append(b, '{')
-		start := len(b)
+		next := e.list('{')
 		for _, k := range sortedMapKeys(v) {
-			var err error
-			b = append(appendQuoted(comma(b, start), k.String()), ':')
-			if b, err = appendValue(b, v.MapIndex(k)); err != nil {
-				return nil, err
+			next()
+			e.b = append(appendQuoted(e.b, k.String()), ':')
+			if err := e.value(v.MapIndex(k)); err != nil {
+				return err
 			}
 		}
-		return append(b, '}'), nil
+		e.b = append(e.b, '}')
+	default:
+		return fmt.Errorf("%s has no JSON form", v.Type())
 	}
-	return nil, fmt.Errorf("%s has no JSON form", v.Type())
+	return e.flush()
 }
 
-// comma appends a comma, unless b ends where the object or list begins.
-func comma(b []byte, start int) []byte {
-	if len(b) == start {
-		return b
+// list opens an object or list. next, called before each element, appends the comma before all but the first.
+func (e *jsonEncoder) list(open byte) (next func()) {
+	e.b = append(e.b, open)
+	first := true
+	return func() {
+		if !first {
+			e.b = append(e.b, ',')
+		}
+		first = false
 	}
-	return append(b, ',')
+}
+
+func (e *jsonEncoder) blob(p []byte) error {
+	e.b = append(e.b, '"')
+	for len(p) > 0 {
+		n := min(len(p), maxPiece) // a multiple of three: only the last piece is padded
+		e.b = base64.StdEncoding.AppendEncode(e.b, p[:n])
+		p = p[n:]
+		if err := e.flush(); err != nil {
+			return err
+		}
+	}
+	e.b = append(e.b, '"')
+	return nil
+}
+
+func (e *jsonEncoder) text(s string) error {
+	e.b = append(e.b, '"')
+	for len(s) > maxPiece {
+		n := maxPiece
+		for n > maxPiece-utf8.UTFMax && !utf8.RuneStart(s[n]) { // no character is cut
+			n--
+		}
+		e.b = appendEscaped(e.b, s[:n])
+		s = s[n:]
+		if err := e.flush(); err != nil {
+			return err
+		}
+	}
+	e.b = append(appendEscaped(e.b, s), '"')
+	return nil
 }
 
 func sortedMapKeys(v reflect.Value) []reflect.Value {
@@ -127,7 +187,10 @@ const hexDigits = "0123456789abcdef"
 // appendQuoted appends a string without the escapes for HTML of encoding/json: an answer is not HTML, and policies in
 // answers remain readable.
 func appendQuoted(b []byte, s string) []byte {
-	b = append(b, '"')
+	return append(appendEscaped(append(b, '"'), s), '"')
+}
+
+func appendEscaped(b []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= utf8.RuneSelf {
@@ -152,5 +215,5 @@ func appendQuoted(b []byte, s string) []byte {
 		}
 		i++
 	}
-	return append(b, '"')
+	return b
 }

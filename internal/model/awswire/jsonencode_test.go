@@ -2,6 +2,7 @@ package awswire_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -82,3 +83,38 @@ func TestTime(t *testing.T) {
 		}
 	}
 }
+
+// Long strings and bytes are written in pieces, with the same result as in one: no character, no group of base64 is cut.
+func TestEncodeJSONInPieces(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		strings.Repeat("a", 200_000), strings.Repeat("aé€😀", 30_000), strings.Repeat("😀", 50_000), strings.Repeat("\"\n\x01", 50_000),
+		strings.Repeat("\x80", 60_000), strings.Repeat("é", 12_288) + "x", "x" + strings.Repeat("é", 50_000),
+	} {
+		var pieces [][]byte
+		err := awswire.EncodeJSON(writerFunc(func(p []byte) (int, error) {
+			pieces = append(pieces, bytes.Clone(p))
+			return len(p), nil
+		}), &allKinds{Text: text, Blob: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Text string
+			Blob []byte
+		}
+		err = json.Unmarshal(bytes.Join(pieces, nil), &got)
+		if want := string([]rune(text)); err != nil || got.Text != want || string(got.Blob) != text {
+			t.Errorf("%.10q…: got another text or other bytes, %v", text, err)
+		}
+		for _, p := range pieces {
+			if len(pieces) < 2 || len(p) > 200_000 {
+				t.Errorf("%.10q…: got %d pieces, one of %d bytes; want more than one, each below 200,000", text, len(pieces), len(p))
+			}
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

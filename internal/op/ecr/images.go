@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -214,30 +215,66 @@ func (s *Service) image(ctx context.Context, r meta.Repository, id ecrtypes.Imag
 // notFound is the reason of the failure ImageNotFound.
 const notFound = "Requested image not found"
 
-// BatchGetImage returns manifests and records the pulls. The answer has a failure for each image that does not exist.
+// maxAnswer is how many bytes of manifests one answer has: two of the largest, or thousands of usual ones.
+const maxAnswer = 2 * manifest.MaxBytes
+
+// tooMuch is the reason of the failure ImageInaccessible for an image that an answer has no room for.
+var tooMuch = fmt.Sprintf("An answer has at most %d bytes of manifests: request this image again, with fewer others", maxAnswer)
+
+// fitting returns how many bytes the answer to BatchGetImage has of the manifests of r, and which of r.Named are in it: those that
+// fit, in the order of the request.
+func (r Images) fitting() (bytes int64, in []bool) {
+	in = make([]bool, len(r.Named))
+	for i, one := range r.Named {
+		if one.Failure == nil && bytes+one.Head.Size <= maxAnswer {
+			in[i] = true
+			bytes += one.Head.Size
+		}
+	}
+	return bytes, in
+}
+
+// AnswerBytes returns how many bytes of manifests an answer holds in memory, for doors that limit these.
+func (r Images) AnswerBytes() int64 {
+	n, _ := r.fitting()
+	return n
+}
+
+// BatchGetImage returns manifests and records the pulls. The answer has a failure for each image that does not exist, and for each
+// that does not fit into maxAnswer.
 //
 // Source: ECR API reference, BatchGetImage.
 func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images, _ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
 	out := &ecrtypes.BatchGetImageResponse{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
-	for _, one := range r.Named {
+	texts := map[name.Digest]string{} // several tags may lead to one image
+	_, fits := r.fitting()
+	for i, one := range r.Named {
+		if one.Failure == nil && !fits[i] {
+			one.Failure = &ecrtypes.ImageFailure{ImageId: &one.ID, FailureCode: ecrtypes.ImageFailureCodeImageInaccessible, FailureReason: tooMuch}
+		}
 		if one.Failure != nil {
 			out.Failures = append(out.Failures, *one.Failure)
 			continue
 		}
-		body, err := s.registry.Pull(ctx, r.Repository.Repository, one.Head)
-		if err != nil {
-			return nil, err
+		text, ok := texts[one.Head.Digest]
+		if !ok {
+			body, err := s.registry.Pull(ctx, r.Repository.Repository, one.Head)
+			if err != nil {
+				return nil, err
+			}
+			text = string(body)
+			texts[one.Head.Digest] = text
 		}
-		out.Images = append(out.Images, showImage(r.Repository, one.Head, one.ID.ImageTag, body))
+		out.Images = append(out.Images, showImage(r.Repository, one.Head, one.ID.ImageTag, text))
 	}
 	return out, nil
 }
 
-func showImage(r Repository, head registry.ManifestHead, tag string, body []byte) ecrtypes.Image {
+func showImage(r Repository, head registry.ManifestHead, tag, manifest string) ecrtypes.Image {
 	return ecrtypes.Image{
 		RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
 		ImageId:       &ecrtypes.ImageIdentifier{ImageDigest: head.Digest.String(), ImageTag: tag},
-		ImageManifest: string(body), ImageManifestMediaType: head.MediaType,
+		ImageManifest: manifest, ImageManifestMediaType: head.MediaType,
 	}
 }
 
@@ -324,7 +361,7 @@ func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository
 	if err != nil {
 		return nil, err
 	}
-	shown := showImage(r, registry.ManifestHead{Digest: digest, MediaType: m.MediaType}, in.ImageTag, put.Body)
+	shown := showImage(r, registry.ManifestHead{Digest: digest, MediaType: m.MediaType}, in.ImageTag, in.ImageManifest)
 	return &ecrtypes.PutImageResponse{Image: &shown}, nil
 }
 

@@ -3,6 +3,7 @@ package ecr
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
@@ -177,7 +178,18 @@ func OnImages[In interface {
 	case *ecrtypes.DescribeImagesRequest:
 		ids = v.ImageIds
 	}
-	return onImages(s, ctx, req, in, ids)
+	return onImages(s, ctx, req, in, unique(ids))
+}
+
+// unique returns the ids without repetitions: an answer has one entry for each.
+func unique(ids []ecrtypes.ImageIdentifier) []ecrtypes.ImageIdentifier {
+	var all []ecrtypes.ImageIdentifier
+	for _, id := range ids {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 func onImages(s *Service, ctx context.Context, req guard.Request, in repositoryNamed, ids []ecrtypes.ImageIdentifier) (t guard.Target[Images], err error) {
