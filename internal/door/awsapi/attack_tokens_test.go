@@ -289,18 +289,25 @@ func TestAttack31SlowPatterns(t *testing.T) {
 	s := serve(t, nil)
 	s.repository("app")
 	ann := s.user("ann", allow("ecr:ListImages"))
-	pattern := strings.Repeat("*a", 4000) + "*b"
-	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", object("Version", "2012-10-17", "Statement", []any{map[string]any{
-		"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Condition": map[string]any{"StringLike": map[string]string{"aws:UserAgent": pattern}}}})))
+	with := func(pattern string) string {
+		return object("repositoryName", "app", "policyText", object("Version", "2012-10-17", "Statement", []any{map[string]any{
+			"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Condition": map[string]any{"StringLike": map[string]string{"aws:UserAgent": pattern}}}}))
+	}
+	s.wantError("SetRepositoryPolicy", with(strings.Repeat("*a", 4000)+"*b"), "InvalidParameterException", "has at most 2048 bytes")
+	s.must("SetRepositoryPolicy", with(strings.Repeat("*a", 1000)+"*b"))
 	start := time.Now()
-	for _, agent := range []string{strings.Repeat("a", 50_000), strings.Repeat("a", 50_000) + "b", strings.Repeat("ab", 25_000) + "a"} {
+	// A text that would take more than the budget of a decision is denied.
+	for agent, want := range map[string]bool{
+		strings.Repeat("a", 1000): false, strings.Repeat("a", 1000) + "b": true, strings.Repeat("ab", 500) + "a": false,
+		strings.Repeat("a", 50_000): true, strings.Repeat("a", 50_000) + "b": true,
+	} {
 		a := s.send(raw{key: ann, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`, before: func(r *http.Request) { r.Header.Set("User-Agent", agent) }})
-		if want := strings.HasSuffix(agent, "b"); a.denied() != want || !want && a.Status != 200 {
-			t.Errorf("a user agent that ends with %q: got %s, want denied %t", agent[len(agent)-1:], clip(a.String()), want)
+		if a.denied() != want || !want && a.Status != 200 {
+			t.Errorf("a user agent of %d bytes that ends with %q: got %s, want denied %t", len(agent), agent[len(agent)-1:], clip(a.String()), want)
 		}
 	}
 	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("three requests took %s, want at most 20s", took)
+		t.Errorf("five requests took %s, want at most 20s", took)
 	}
 }
 
