@@ -45,7 +45,7 @@ func fill(t *testing.T, fx *metatest.Fixture, n int) meta.Repository {
 			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers + `SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'sha256:' || printf('d%063x', 0), 1 FROM n`,
 		} {
 			if _, err := tx.Exec(text, r.ID, n); err != nil {
-				return fmt.Errorf("%s: %fx", text, err)
+				return fmt.Errorf("%s: %w", text, err)
 			}
 		}
 		return nil

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -115,7 +114,6 @@ type proxy struct {
 	mode    atomic.Value // proxyMode
 	closed  atomic.Int64 // no connections before this time, in nanoseconds
 	tries   atomic.Int64
-	held    sync.WaitGroup
 	ended   chan struct{}
 }
 
