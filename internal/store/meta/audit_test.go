@@ -34,13 +34,19 @@ func line(text string) *audit.Line {
 // pendingLines returns the pending audit lines, without their newlines.
 func pendingLines(t *testing.T, s *meta.Store) string {
 	t.Helper()
-	all, err := s.PendingAudit(t.Context(), 0, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var texts []string
-	for _, one := range all {
-		texts = append(texts, strings.Fields(string(one.Lines))...)
+	for after := int64(0); ; {
+		page, err := s.PendingAudit(t.Context(), after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, one := range page {
+			texts = append(texts, strings.Fields(string(one.Lines))...)
+			after = one.ID
+		}
 	}
 	return strings.Join(texts, " ")
 }
