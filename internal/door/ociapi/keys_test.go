@@ -158,3 +158,43 @@ func TestImageKeysOfSeveralTags(t *testing.T) {
 		}
 	}
 }
+
+// An image below an index in an index has the tags of both: a Deny on one of them holds on every level, and an Allow by tag
+// reaches all that is below the tag.
+func TestImageKeysOfNestedIndexes(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "app")
+	admin := personOf(s, root)
+	leaf := ocitest.NewImage(1, 10)
+	repo.PushBlobs(t, leaf)
+	repo.PutManifest(t, leaf.Digest, ocitest.ImageType, leaf.Manifest).Want(t, 201)
+	// Three levels: only the outermost index has a tag.
+	digests, mediaType, body := []string{leaf.Digest}, ocitest.ImageType, leaf.Manifest
+	for range 3 {
+		body = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(mediaType, body)}}.JSON()
+		mediaType = ocitest.IndexType
+		repo.PutManifest(t, ocitest.SHA256(body), mediaType, body).Want(t, 201)
+		digests = append(digests, ocitest.SHA256(body))
+	}
+	allowed := admin.user(t, "allowed", when(`{"StringEquals":{"ecrin:ImageTag":"secret-1"}}`)).docker(t).Repo("app")
+	denied := admin.user(t, "denied", document(statement("Allow", "Action", []string{"ecr:*"}),
+		`{"Effect":"Deny","Action":"ecr:BatchGetImage","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"secret-*"}}}`)).docker(t).Repo("app")
+	check := func(when string, allow, deny int) {
+		t.Helper()
+		for level, digest := range digests {
+			if got := allowed.Manifest(t, digest); got.Status != allow {
+				t.Errorf("%s, level %d, who may pull the tag: got %d, want %d", when, level, got.Status, allow)
+			}
+			if got := denied.Manifest(t, digest); got.Status != deny {
+				t.Errorf("%s, level %d, to whom the tag is denied: got %d, want %d", when, level, got.Status, deny)
+			}
+		}
+	}
+	check("without a tag", 403, 200)
+	repo.PutManifest(t, "secret-1", mediaType, body).Want(t, 201)
+	check("with a tag", 200, 403)
+	repo.Do(t, http.MethodDelete, repo.Path("/manifests/secret-1"), nil).Want(t, 202)
+	check("after the tag was deleted", 403, 200)
+}

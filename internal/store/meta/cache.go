@@ -21,7 +21,8 @@ type cache struct {
 	heads        shelf[headKey, ManifestHead]
 	bodies       shelf[name.Digest, []byte]
 	holdings     shelf[holdingKey, Holding]
-	tagLists     shelf[int64, []byte] // by repository
+	tagLists     shelf[int64, []byte]       // by repository
+	leading      shelf[int64, *leadingTags] // by repository
 }
 
 type (
@@ -51,12 +52,14 @@ func (c *cache) init() {
 	c.heads.max = 128 << 10
 	c.bodies.max = 2048
 	c.tagLists.max = 4
+	c.leading.max = 256
 }
 
 // dropImages drops the images and blobs of all repositories.
 func (c *cache) dropImages() {
 	c.heads.drop()
 	c.holdings.drop()
+	c.leading.drop()
 }
 
 func (c *cache) dropAll() {

@@ -88,6 +88,10 @@ func (fx *cacheFixture) queries() (all []query) {
 		}
 		for i, p := range fx.images {
 			add(fmt.Sprint("image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Head(fx.Ctx, id, metatest.ByDigest(p.Digest)) })
+			add(fmt.Sprint("tags that lead to image ", i, " of ", id), func(s *meta.Store) (any, error) {
+				tags, err := s.TagsLeadingTo(fx.Ctx, id, p.Digest)
+				return slices.Sorted(slices.Values(tags)), err
+			})
 			for _, b := range p.Manifest.Blobs() {
 				add(fmt.Sprint("blob of image ", i, " of ", id), func(s *meta.Store) (any, error) { return s.Holding(fx.Ctx, id, b.Digest) })
 			}
@@ -119,6 +123,7 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 		return "finding a repository", err
 	}
 	p := fx.images[random.IntN(len(fx.images))]
+	config := fx.images[random.IntN(4)].Manifest.Config.Digest // an index has none
 	tag := fx.tags[random.IntN(len(fx.tags))]
 	i := random.IntN(maxKeys)
 	switch what = changes[random.IntN(len(changes))]; what {
@@ -137,11 +142,11 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 	case "restore image":
 		err = fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{tag}, "p")
 	case "remove blob":
-		err = fx.RemoveBlob(fx.Ctx, r, p.Manifest.Config.Digest)
+		err = fx.RemoveBlob(fx.Ctx, r, config)
 	case "mount blob":
 		var to meta.Repository
 		if to, err = fx.repo(random.IntN(maxRepos)); err == nil {
-			err = fx.MountBlob(fx.Ctx, r, to, p.Manifest.Config.Digest)
+			err = fx.MountBlob(fx.Ctx, r, to, config)
 		}
 	case "delete repository":
 		err = fx.DeleteRepository(fx.Ctx, r, true)
@@ -230,6 +235,8 @@ func newCacheFixtureIn(t *testing.T, s *meta.Store) *cacheFixture {
 		fx.images = append(fx.images, metatest.ImageOf(fmt.Sprint("config", i), "shared layer"))
 		fx.tags = append(fx.tags, metatest.Tag(fmt.Sprint("t", i)).Tag)
 	}
+	inner := metatest.IndexOf(fx.images[0], fx.images[1])
+	fx.images = append(fx.images, inner, metatest.IndexOf(inner, fx.images[2]))
 	fx.Must(fx.createReplaced())
 	return fx
 }

@@ -63,11 +63,11 @@ var insertsCount = []string{"image_references", "tags", "repository_labels", "ac
 var harmless = []*regexp.Regexp{
 	regexp.MustCompile(`^UPDATE images SET (pulled_at|tagged) = \S+ WHERE`),
 	regexp.MustCompile(`^UPDATE (access_keys|entities) SET last_used_at = `),
-	regexp.MustCompile(`^INSERT INTO image_references .* VALUES \(\$1, \$2, \$3, 2\)`),           // to a child; holdings depend on blobs only
-	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which counts for no holding
+	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which uses nothing
 }
 
 var (
+	toChild  = regexp.MustCompile(`^INSERT INTO image_references .* VALUES \(\$1, \$2, \$3, 2\)`)
 	changes  = regexp.MustCompile(`^\s*(?:INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM)\s+(\w+)`)
 	inserts  = regexp.MustCompile(`^\s*INSERT`)
 	replaces = regexp.MustCompile(`DO UPDATE`)
@@ -80,6 +80,9 @@ func staleBy(text string) ([]scopeKind, error) {
 		return nil, nil
 	}
 	need, known := caches[m[1]]
+	if toChild.MatchString(text) {
+		need = []scopeKind{scopeImage, scopeImages} // the tags that lead to the child; holdings tell of blobs
+	}
 	switch {
 	case !known:
 		return nil, fmt.Errorf("%q: the table %s is not in the list of cached tables", text, m[1])

@@ -165,8 +165,10 @@ func (s *Store) drop(scopes []scope) {
 			c.tagLists.drop()
 		case scopeImage:
 			c.heads.drop(headKey{one.repository, one.ref})
+			c.leading.drop(one.repository) // an index leads to the images below it
 		case scopeTag:
 			c.heads.drop(headKey{one.repository, one.ref})
+			c.leading.drop(one.repository)
 			// A tag that only moves does not change the list.
 			c.tagLists.dropUnless(one.repository, func(list []byte) bool { return containsTag(list, one.ref.Tag.String()) })
 		case scopeHolding:

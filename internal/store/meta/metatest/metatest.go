@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RefuseSame", testRefuseSame},
 		{"Index", testIndex},
 		{"IndexDepth", testIndexDepth},
+		{"TagsLeadingTo", testTagsLeadingTo},
 		{"Quotas", testQuotas},
 		{"Mutability", testMutability},
 		{"ImmutableTagRace", testImmutableTagRace},
