@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
@@ -46,6 +47,7 @@ type caller struct {
 	region string
 	http   *http.Client
 	now    func() time.Time
+	once   func(testing.TB) string // a value for a request of the operator
 }
 
 // call calls an operation and returns the status and the answer as plain JSON values: maps, lists, strings, numbers. It
@@ -65,6 +67,11 @@ func (c caller) call(t testing.TB, key Key, service, region, operation string, i
 	}
 	if region == "" {
 		region = c.region
+	}
+	if key.ID == identity.OperatorKeyID {
+		if once := c.once(t); once != "" {
+			r.Header.Set(identity.OnceHeader, once)
+		}
 	}
 	sum := sha256.Sum256(body)
 	credentials := aws.Credentials{AccessKeyID: key.ID, SecretAccessKey: key.Secret, SessionToken: key.Token}

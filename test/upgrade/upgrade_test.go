@@ -1,6 +1,7 @@
 package upgrade_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -33,7 +35,7 @@ func TestOpensOlderData(t *testing.T) {
 				c.Account,
 					c.Region = l.Account, l.Region
 			}})
-			o := opened{Listing: l, server: s, caller: caller{url: s.URL, region: l.Region, http: s.HTTP, now: now},
+			o := opened{Listing: l, server: s, caller: caller{url: s.URL, region: l.Region, http: s.HTTP, now: now, once: onceFor(s)},
 				operator: operatorOf(t, dir)}
 			o.wantSame(t)
 			o.wantUsable(t)
@@ -60,6 +62,22 @@ func operatorOf(t testing.TB, dir string) Key {
 		t.Fatal(err)
 	}
 	return Key{ID: identity.OperatorKeyID, Secret: keys.OperatorSecret().Reveal()}
+}
+
+// onceFor gets values for requests of the operator, "" from a program that knows none.
+func onceFor(s *apptest.Server) func(testing.TB) string {
+	return func(t testing.TB) string {
+		t.Helper()
+		keys, err := identity.LoadKeyring(s.Dir, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		once, err := client.Prove(t.Context(), s.HTTP, s.Running.URL, keys)
+		if err != nil && !errors.Is(err, client.ErrAnotherServer) {
+			t.Fatal(err)
+		}
+		return once
+	}
 }
 
 func (o opened) docker(as string) ocitest.Client {

@@ -103,7 +103,7 @@ func (w *writer) start(t *testing.T, dir string) {
 	go func() { _, _ = io.Copy(io.Discard, out) }()
 	w.server = apptest.Attach(t, dir)
 	w.Account, w.Region = w.server.Running.Account, w.server.Running.Region
-	w.caller = caller{url: w.server.URL, region: w.Region, http: w.server.HTTP, now: time.Now}
+	w.caller = caller{url: w.server.URL, region: w.Region, http: w.server.HTTP, now: time.Now, once: onceFor(w.server)}
 	w.operator = operatorOf(t, dir)
 }
 

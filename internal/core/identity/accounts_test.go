@@ -134,6 +134,10 @@ func (w *world) sign(t *testing.T, key aws.Credentials, service string) *http.Re
 	if err != nil {
 		t.Fatal(err)
 	}
+	if key.AccessKeyID == identity.OperatorKeyID {
+		once, _ := w.Prove("a challenge", "http://localhost:5100")
+		r.Header.Set(identity.OnceHeader, once)
+	}
 	if err := v4.NewSigner().SignHTTP(t.Context(), key, r, sigv4.EmptyPayload, service, "us-east-1", w.at); err != nil {
 		t.Fatal(err)
 	}

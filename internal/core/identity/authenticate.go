@@ -13,7 +13,8 @@ import (
 // Authenticate tells who signed the request, in header or query form. bodyHash is the SHA-256 of the body in lower-case
 // hexadecimal. The caller must compare the signature's scope with the host.
 // Errors: fault.MissingCredentials, fault.IncompleteSignature, fault.UnknownAccessKey, fault.ExpiredCredentials (temporary
-// credentials past their end), fault.SignatureMismatch.
+// credentials past their end), fault.SignatureMismatch, fault.AccessDenied (a request of the operator was sent before, or
+// was not signed for this server; see Prove).
 func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash string) (Caller, *sigv4.Signature, error) {
 	sig, err := sigv4.Parse(r)
 	if err != nil {
@@ -25,6 +26,11 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 	}
 	if err := sig.Verify(r, []byte(key.Reveal()), bodyHash, s.now()); err != nil {
 		return Caller{}, sig, err
+	}
+	if who.Kind == Operator {
+		if err := s.acceptOnce(r, sig); err != nil {
+			return Caller{}, sig, err
+		}
 	}
 	s.used.note(who, sig.Scope.Region, sig.Scope.Service, s.now())
 	return who, sig, nil

@@ -32,7 +32,8 @@ type Service struct {
 	documents          map[documentKey]*Compiled
 	controlPolicyCache *controlPolicies
 
-	used usage
+	used  usage
+	onces onceValues
 }
 
 type openedSecret struct {

@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/awsmodel"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -154,6 +156,17 @@ func (s *server) send(q raw) answer {
 	}
 	if q.at.IsZero() {
 		q.at = time.Now()
+	}
+	if q.key.AccessKeyID == identity.OperatorKeyID {
+		ring, err := identity.LoadKeyring(s.Dir, "", false)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		once, err := client.Prove(s.t.Context(), s.HTTP, s.Running.URL, ring)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		r.Header.Set(identity.OnceHeader, once)
 	}
 	if q.key.AccessKeyID != "" {
 		if err := v4.NewSigner().SignHTTP(s.t.Context(), q.key, r, hash(q.body), or(q.service, "ecr"), or(q.region, region), q.at); err != nil {

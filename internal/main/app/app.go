@@ -49,8 +49,9 @@ type Running struct {
 	URL     string   `json:"url"`     // for clients on this machine, such as http://localhost:5100
 	Address string   `json:"address"` // of the first listener
 	PID     int      `json:"pid"`
-	Account string   `json:"account"` // the default account
-	Region  string   `json:"region"`  // of the default registry
+	Boot    string   `json:"boot,omitempty"` // of the machine's start, see BootID
+	Account string   `json:"account"`        // the default account
+	Region  string   `json:"region"`         // of the default registry
 	Domains []string `json:"domains"`
 	CA      string   `json:"ca,omitempty"` // file of the private CA, with --tls=auto
 	Created bool     `json:"created"`      // the default account was created at this start
@@ -87,6 +88,7 @@ type App struct {
 	authority *tlsauto.Authority
 	hosts     *endpoint.Map
 	created   bool
+	url       string // of the running server, as it describes itself
 	listeners []net.Listener
 }
 
@@ -196,6 +198,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		metrics: metrics.Handler(),
 		refresh: a.meta.Refresh,
 		ready:   a.meta.Ping,
+		prove:   a.prove,
 	}
 	a.http = &http.Server{
 		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Proxies: c.Proxies, Now: now}),
@@ -265,7 +268,8 @@ func (a *App) Close() error {
 //
 // Errors: a listener that fails; requests in flight after StopTimeout; background work or stores that fail.
 func (a *App) Run(ctx context.Context, ready func(Running)) error {
-	running := a.describe(a.listeners[0].Addr().String())
+	running := a.describe()
+	a.url = running.URL
 	file := filepath.Join(a.config.Data, RunningFile)
 	err := writeRunning(file, running)
 	full := durable.IsFull(err)
@@ -362,7 +366,18 @@ func (a *App) listen() error {
 	return nil
 }
 
-func (a *App) describe(address string) Running {
+// BootID returns the id of the machine's start, "" where the system has none. It is the same in all containers of a machine.
+func BootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// describe describes the server before it runs: package http sets TLSConfig later.
+func (a *App) describe() Running {
+	address := a.listeners[0].Addr().String()
 	scheme := "http"
 	if a.http.TLSConfig != nil {
 		scheme = "https"
@@ -372,7 +387,7 @@ func (a *App) describe(address string) Running {
 		host = "localhost"
 	}
 	r := Running{
-		URL: scheme + "://" + net.JoinHostPort(host, port), Address: address, PID: os.Getpid(),
+		URL: scheme + "://" + net.JoinHostPort(host, port), Address: address, PID: os.Getpid(), Boot: BootID(),
 		Account: a.config.Registry.Account.String(), Region: a.config.Registry.Region.String(), Domains: a.config.Domains, Created: a.created,
 	}
 	if a.authority != nil {

@@ -18,6 +18,7 @@ type doors struct {
 	metrics http.Handler
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	ready   func(context.Context) error // returns an error if the server cannot serve requests
+	prove   http.HandlerFunc            // see ProofPath
 }
 
 // Handle serves a request by the API of its path. Every path that is not listed is one of a signed AWS API.
@@ -41,6 +42,9 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	case path == "/metrics":
 		ev.Door, ev.Operation = "ops", "metrics"
 		d.metrics.ServeHTTP(w, r)
+	case path == ProofPath:
+		ev.Door, ev.Operation = "ops", "proof"
+		d.prove(w, r)
 	default:
 		d.serve(d.aws, d.aws.Handle, w, r, ev)
 	}

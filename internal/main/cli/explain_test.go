@@ -64,8 +64,11 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			var request, scope, target string
+			var dir, request, scope, target string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if proved(t, w, r, dir) {
+					return
+				}
 				body, err := io.ReadAll(r.Body)
 				if err != nil {
 					t.Error(err)
@@ -77,7 +80,8 @@ func TestExplain(t *testing.T) {
 				_, _ = io.WriteString(w, test.answer)
 			}))
 			defer server.Close()
-			args := append([]string{"explain", "--data", dataOf(t, server.URL)}, test.args...)
+			dir = dataOf(t, server.URL)
+			args := append([]string{"explain", "--data", dir}, test.args...)
 			var out, errs bytes.Buffer
 			code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: nothing})
 			line, _, _ := strings.Cut(out.String(), "\n")

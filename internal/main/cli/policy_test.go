@@ -63,8 +63,11 @@ func TestPolicyGrant(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			var request, scope string
+			var request, scope, dir string
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if proved(t, w, r, dir) {
+					return
+				}
 				body, err := io.ReadAll(r.Body)
 				if err != nil || !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GrantRepositoryAccess") {
 					t.Errorf("the call is %q, error %v", r.Header.Get("X-Amz-Target"), err)
@@ -76,7 +79,7 @@ func TestPolicyGrant(t *testing.T) {
 				_, _ = io.WriteString(w, test.answer)
 			}))
 			defer server.Close()
-			dir := dataOf(t, server.URL)
+			dir = dataOf(t, server.URL)
 			var out, errs bytes.Buffer
 			args := append([]string{"policy", "grant", "--data", dir}, strings.Fields(test.args)...)
 			code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: nothing})
@@ -115,4 +118,21 @@ func dataOf(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// proved answers a challenge as the server of the data directory does. It reports whether the request was one.
+func proved(t *testing.T, w http.ResponseWriter, r *http.Request, dir string) bool {
+	if r.URL.Path != app.ProofPath {
+		return false
+	}
+	keys, err := identity.LoadKeyring(dir, "", false)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	proof := keys.ServerProof(r.URL.Query().Get("challenge"), "http://"+r.Host, "once")
+	if err := json.NewEncoder(w).Encode(app.Proof{Once: "once", Proof: proof}); err != nil {
+		t.Error(err)
+	}
+	return true
 }

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -31,6 +30,7 @@ import (
 // Client calls the operations of one server. It is safe for concurrent use.
 type Client struct {
 	Server app.Running
+	keys   *identity.Keyring
 	key    aws.Credentials
 	http   *http.Client
 }
@@ -50,6 +50,9 @@ func Find(dir string) (app.Running, error) {
 	}
 	if err != nil {
 		return r, fmt.Errorf("reading where the server is: %w", err)
+	}
+	if stale(dir, r) {
+		return r, fmt.Errorf("%w on the data directory %s (the last one, process %d, did not stop by itself): start one with `ecrin serve --data %s`, or name another with --data", ErrNotRunning, dir, r.PID, dir)
 	}
 	if r.CA != "" {
 		// The path is the server's own, which may be relative to another folder or inside a container.
@@ -83,6 +86,7 @@ func Open(dir, masterKey string) (*Client, error) {
 	}
 	return &Client{
 		Server: running,
+		keys:   keys,
 		key:    aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: keys.OperatorSecret().Reveal()},
 		http:   &http.Client{Transport: transport, Timeout: time.Minute},
 	}, nil
@@ -97,17 +101,24 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Call calls an operation; in and out have its types in package ecrintypes.
-// Errors: *Error (an error response), ErrNotRunning (the server does not accept the connection).
+// The server first proves that it is the one of the data directory.
+//
+// Errors: *Error (an error response), ErrNotRunning (the server does not accept the connection), ErrAnotherServer.
 func (c *Client) Call(ctx context.Context, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
+	}
+	once, err := Prove(ctx, c.http, c.Server.URL, c.keys)
+	if err != nil {
+		return c.transportError(err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Server.URL+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set(identity.OnceHeader, once)
 	r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+"."+operation)
 	sum := sha256.Sum256(body)
 	if err := v4.NewSigner().SignHTTP(ctx, c.key, r, hex.EncodeToString(sum[:]), ecrintypes.Service.SigningName, c.Server.Region, time.Now()); err != nil {
@@ -115,10 +126,7 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("%w at %s, although the data directory says so (was it killed?): start it again with `ecrin serve`", ErrNotRunning, c.Server.URL)
-		}
-		return fmt.Errorf("calling the server at %s: %w", c.Server.URL, err)
+		return c.transportError(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))

@@ -6,14 +6,23 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/app"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
 
 // prepared returns a data directory whose server is described by running.
@@ -91,14 +100,22 @@ func TestAnswers(t *testing.T) {
 		{502, `<html>bad gateway</html>`, "the server answered 502 Bad Gateway"},
 		{200, `<html>login</html>`, "reading the response"},
 	} {
+		var dir string
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if proved(t, w, r, dir) {
+				return
+			}
+			if r.Header.Get(identity.OnceHeader) != "once" || !strings.Contains(r.Header.Get("Authorization"), strings.ToLower(identity.OnceHeader)) {
+				t.Errorf("the request is not signed with the value of the proof: %v", r.Header)
+			}
 			if r.Header.Get("X-Amz-Target") != ecrintypes.Service.TargetPrefix+".ListAccounts" || !strings.Contains(r.Header.Get("Authorization"), identity.OperatorKeyID) {
 				t.Errorf("the request has the header %v", r.Header)
 			}
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.body))
 		}))
-		out, err := call(t, prepared(t, app.Running{URL: s.URL, Region: "us-east-1"}))
+		dir = prepared(t, app.Running{URL: s.URL, Region: "us-east-1"})
+		out, err := call(t, dir)
 		s.Close()
 		var answered *client.Error
 		switch {
@@ -108,6 +125,134 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%d %s: got %v, want %q in it", c.status, c.body, err, c.want)
 		case errors.As(err, &answered) != strings.Contains(c.body, "message"):
 			t.Errorf("%d %s: got %T", c.status, c.body, err)
+		}
+	}
+}
+
+// proved answers a challenge as the server of the data directory does, with the value "once". It reports whether the request
+// was one.
+func proved(t *testing.T, w http.ResponseWriter, r *http.Request, dir string) bool {
+	if r.URL.Path != app.ProofPath {
+		return false
+	}
+	keys, err := identity.LoadKeyring(dir, "", false)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	proof := keys.ServerProof(r.URL.Query().Get("challenge"), "http://"+r.Host, "once")
+	if err := json.NewEncoder(w).Encode(app.Proof{Once: "once", Proof: proof}); err != nil {
+		t.Error(err)
+	}
+	return true
+}
+
+// A program that has taken the address of a server that was killed gets no signature from the command line: neither one that
+// knows nothing, nor one that has the proof of another address, such as that of the true server.
+func TestAnotherProgramGetsNoSignature(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(dir, challenge string) any{
+		"knows nothing":  func(string, string) any { return app.Proof{Once: "once", Proof: []byte("proof")} },
+		"another answer": func(string, string) any { return "hello" },
+		"relays": func(dir, challenge string) any {
+			keys, err := identity.LoadKeyring(dir, "", false)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			return app.Proof{Once: "once", Proof: keys.ServerProof(challenge, "http://localhost:5100", "once")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var dir string
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != app.ProofPath || r.Header.Get("Authorization") != "" {
+					t.Errorf("the other program got %s %s with %v", r.Method, r.URL, r.Header)
+				}
+				_ = json.NewEncoder(w).Encode(answer(dir, r.URL.Query().Get("challenge")))
+			}))
+			defer s.Close()
+			dir = prepared(t, app.Running{URL: s.URL, Region: "us-east-1"})
+			if _, err := call(t, dir); !errors.Is(err, client.ErrAnotherServer) || !strings.Contains(err.Error(), s.URL) {
+				t.Errorf("a call: got %v, want ErrAnotherServer and the address", err)
+			}
+		})
+	}
+}
+
+// A description whose process is gone and whose lock is free is told from that of a server that runs, without a connection.
+func TestStaleDescription(t *testing.T) {
+	t.Parallel()
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Skip(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got %s %s", r.Method, r.URL) }))
+	defer s.Close()
+	dir := prepared(t, app.Running{URL: s.URL, Region: "us-east-1", PID: gone.Process.Pid, Boot: app.BootID()})
+	if app.BootID() == "" {
+		t.Skip("this system has no id of its start")
+	}
+	if _, err := client.Open(dir, ""); !errors.Is(err, client.ErrNotRunning) || !strings.Contains(err.Error(), strconv.Itoa(gone.Process.Pid)) {
+		t.Errorf("Open: got %v, want ErrNotRunning and the process", err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err == nil {
+		defer lock.Close()
+		err = durable.TryLock(lock)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Open(dir, ""); err != nil {
+		t.Errorf("Open while a server, in a container perhaps, has the lock: %v", err)
+	}
+}
+
+// A request of the operator that somebody else got hold of is accepted once.
+func TestOperatorsRequestIsAcceptedOnce(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	keys, err := identity.LoadKeyring(s.Dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = "{}"
+	send := func(once string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+".GetAccountCredentials")
+		if once != "" {
+			r.Header.Set(identity.OnceHeader, once)
+		}
+		key := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: keys.OperatorSecret().Reveal()}
+		if err := v4.NewSigner().SignHTTP(t.Context(), key, r, ocitest.SHA256([]byte(body))[len("sha256:"):], "ecrin", s.Running.Region, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := s.HTTP.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	once, err := client.Prove(t.Context(), s.HTTP, s.Running.URL, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		what, once string
+		want       int
+	}{
+		{"a fresh value", once, 200}, {"the value again", once, 400}, {"no value", "", 400}, {"a value of nobody", once[:20] + "AAAA" + once[24:], 400},
+	} {
+		if got := send(c.once); got != c.want {
+			t.Errorf("%d: %s: got %d, want %d", i, c.what, got, c.want)
 		}
 	}
 }

@@ -97,6 +97,12 @@ func closeToOthers(path string) error {
 // use more memory.
 const maxSQLiteReaders = 4
 
+// maxLockTries is how often a lock of the data directory that somebody holds is tried again, after lockPause each.
+const (
+	maxLockTries = 10
+	lockPause    = 20 * time.Millisecond
+)
+
 func lockDir(dir string) (*os.File, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
@@ -109,7 +115,15 @@ func lockDir(dir string) (*os.File, error) {
 	if err := closeToOthers(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("taking the lock file from other users: %w", err), f.Close())
 	}
-	switch err := durable.TryLock(f); {
+	err = durable.TryLock(f)
+	for range maxLockTries { // a command may hold it for a moment, to find out whether a server runs
+		if !errors.Is(err, durable.ErrLocked) {
+			break
+		}
+		time.Sleep(lockPause)
+		err = durable.TryLock(f)
+	}
+	switch {
 	case errors.Is(err, durable.ErrLocked):
 		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own", dir), f.Close())
 	case err != nil:
