@@ -21,7 +21,7 @@ type Proof struct {
 func (a *App) prove(w http.ResponseWriter, r *http.Request) {
 	challenge := r.URL.Query().Get("challenge")
 	if len(challenge) < 16 || len(challenge) > maxChallenge {
-		say(w, http.StatusBadRequest, "want a challenge of 16 to 128 bytes")
+		writeText(w, http.StatusBadRequest, "want a challenge of 16 to 128 bytes")
 		return
 	}
 	once, proof := a.identity.Prove(challenge, a.url)
