@@ -90,6 +90,44 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 	}
 }
 
+// A mount stores a blob in the destination as an upload does, so it needs the three actions of an upload there, whether the
+// source is named or not, and whether it holds the blob or not.
+func TestMountNeedsTheActionsOfAnUpload(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	account := s.Root(t)
+	root := personOf(s, account)
+	d := account.CreateRepository(t, "base").PutBlob(t, ocitest.Bytes(1, 1000))
+	account.CreateRepository(t, "app")
+	upload := []string{"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}
+	rights := func(actions ...string) string {
+		return document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}),
+			statement("Allow", "Action", []string{"ecr:GetDownloadUrlForLayer"}, arnOf("base")), statement("Allow", "Action", actions, arnOf("app")))
+	}
+	for who, row := range map[string]struct {
+		actions []string
+		missing string // "" for a mount that is allowed
+	}{
+		"begin":                  {upload[:1], upload[1]},
+		"begin-and-upload":       {upload[:2], upload[2]},
+		"begin-and-complete":     {[]string{upload[0], upload[2]}, upload[1]},
+		"all-three":              {upload, ""},
+		"upload-and-complete":    {upload[1:], upload[0]},
+		"nothing-on-destination": {[]string{"ecr:ListImages"}, upload[0]},
+	} {
+		repo := root.user(t, who, rights(row.actions...)).docker(t).Repo("app")
+		for _, query := range []string{"?mount=" + d + "&from=base", "?mount=" + d, "?mount=" + ocitest.SHA256([]byte(who)) + "&from=base", "?mount=" + ocitest.SHA256([]byte(who))} {
+			a := repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"+query), nil)
+			switch {
+			case row.missing != "" && (a.Status != http.StatusForbidden || !strings.Contains(string(a.Body), row.missing)):
+				t.Errorf("%s, %s: got %d %s, want 403 for %s", who, query, a.Status, a.Body, row.missing)
+			case row.missing == "" && a.Status != http.StatusCreated && a.Status != http.StatusAccepted:
+				t.Errorf("%s, %s: got %d %s, want a mount or an upload", who, query, a.Status, a.Body)
+			}
+		}
+	}
+}
+
 // Row 6: the caller of a mount needs the permission to read the source, by all policies of the same session.
 func TestAttack06MountBySession(t *testing.T) {
 	t.Parallel()

@@ -45,15 +45,21 @@ func (a *API) beginUpload(q *request) error {
 	return nil
 }
 
-// mount tries a cross-repository mount. It returns false if the source does not hold the blob, and also if the caller
-// lacks the permission to read it there; in both cases the request starts an upload, so that a mount reveals nothing
-// about other repositories. Without from, mount tries the repositories of the registry that hold the blob; each needs
-// the permission.
+// mount tries a cross-repository mount, which needs the three actions of an upload: the row has decided
+// InitiateLayerUpload, and mount decides the others before it looks for a source. It returns false if the source does not
+// hold the blob, and also if the caller lacks the permission to read it there; in both cases the request starts an
+// upload, so that a mount reveals nothing about other repositories. Without from, mount tries the repositories of the
+// registry that hold the blob; each needs the permission.
 func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	digest, err := name.ParseDigest(mount)
 	if err != nil {
 		return false, err
 	}
+	begun := q.ev.Record
+	if err := a.mayPutBlob(q); err != nil {
+		return false, err
+	}
+	q.ev.Record = begun
 	var sources []registry.Repository
 	if from == "" {
 		sources, err = a.registry.MountSources(q.r.Context(), q.reg, digest)
@@ -104,11 +110,11 @@ func (a *API) mountSource(q *request, from string) ([]registry.Repository, error
 	return []registry.Repository{source}, err
 }
 
-// mayPutBlob decides the two actions that an upload in one request needs in addition to that of the row. They are not
-// in the row because a successful mount does not need them.
+// mayPutBlob decides the two actions that a mount and an upload in one request need in addition to that of the row. They
+// are not in the row because a request that only begins an upload does not need them.
 func (a *API) mayPutBlob(q *request) error {
 	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: &q.found}}
-	return a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload"))
+	return q.challenged(a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload")))
 }
 
 func (a *API) putBlob(q *request, digest string) error {
