@@ -44,9 +44,9 @@ func (s *Service) SoundBlob(ctx context.Context, r meta.Repository, d name.Diges
 // Errors: fault.BlobNotFound.
 func (s *Service) sound(ctx context.Context, h meta.Holding) error {
 	info, err := s.blobs.Stat(ctx, h.Digest)
-	if err == nil && info.Size != h.Size {
+	if errors.Is(err, blob.ErrDamaged) || err == nil && info.Size != h.Size {
 		err = fault.BlobNotFound.New("blob %s is unknown to this repository", h.Digest).
-			Because(fmt.Errorf("its file has %d bytes instead of %d", info.Size, h.Size))
+			Because(errors.Join(err, fmt.Errorf("its file has %d bytes, the record %d", info.Size, h.Size)))
 	}
 	return err
 }

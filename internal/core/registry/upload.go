@@ -274,6 +274,8 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 	switch {
 	case errors.Is(err, fault.BlobNotFound):
 		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s: %w", d, r.ARN(), ErrBytesLost)
+	case errors.Is(err, blob.ErrDamaged):
+		return nil, meta.Holding{}, errors.Join(fmt.Errorf("%w: %w", ErrBytesLost, err), s.quarantine(ctx, info, err))
 	case err != nil:
 		return nil, meta.Holding{}, err
 	case info.Size != h.Size:

@@ -98,6 +98,11 @@ func failure(err error) error {
 	if _, refused := errors.AsType[*egress.RefusedError](err); refused {
 		return err
 	}
+	// Nor of names that do not exist: such a name and one whose address the guard refuses look the same, for whoever
+	// registers a provider must not find out which names a private network has.
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		return err
+	}
 	if _, network := errors.AsType[net.Error](err); network || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", errUnreachable, err)
 	}

@@ -1,12 +1,15 @@
 package oidc_test
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -306,5 +309,28 @@ func TestVerifyKeysOnAnotherHost(t *testing.T) {
 	text := other.Mint(with(other.Claims("someone"), map[string]any{"iss": i.URL()}))
 	if c, err := oidc.New(oidctest.Guard(x509.NewCertPool()), time.Now).Verify(t.Context(), text, registered(p)); err != nil || c.Subject != "someone" {
 		t.Errorf("got %q, %v, want someone", c.Subject, err)
+	}
+}
+
+// hosts is a resolver that knows some names.
+type hosts map[string]string
+
+func (h hosts) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if a, ok := h[host]; ok {
+		return []netip.Addr{netip.MustParseAddr(a)}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+// A name that does not resolve gets the error of a name whose address is refused: by a difference, whoever registers a provider
+// could find out which names a private network has.
+func TestUnknownNameLooksLikeRefusedAddress(t *testing.T) {
+	t.Parallel()
+	i := oidctest.Start(t, oidctest.Options{})
+	v := oidc.New(egress.New(egress.Options{Resolver: hosts{"private.example": "10.0.0.1"}}), time.Now)
+	for _, name := range []string{"unknown.example", "private.example"} {
+		p := oidc.Provider{URL: "https://" + name, ClientIDs: []string{oidctest.Audience}}
+		_, err := v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": p.URL})), registered(p))
+		fails(t, name, err, fault.InvalidIdentityToken, noKey)
 	}
 }

@@ -7,12 +7,16 @@ package blob
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
+
+// ErrDamaged is the error if what is stored under a digest is not a file of bytes. The Info beside it is for Quarantine.
+var ErrDamaged = errors.New("the stored blob is not a regular file")
 
 // Info describes a stored blob.
 type Info struct {
@@ -37,10 +41,10 @@ type Upload struct {
 type Store interface {
 	// Open opens a blob for reading, positioned at 0. If the store keeps blobs in files, the reader is an
 	// *os.File, so that the kernel can send it. Callers that need a part of the blob use Seek. Errors:
-	// fault.BlobNotFound.
+	// fault.BlobNotFound, ErrDamaged.
 	Open(ctx context.Context, d name.Digest) (io.ReadSeekCloser, Info, error)
 
-	// Stat returns the size and the time of a blob. Errors: fault.BlobNotFound.
+	// Stat returns the size and the time of a blob. Errors: fault.BlobNotFound, ErrDamaged.
 	Stat(ctx context.Context, d name.Digest) (Info, error)
 
 	// Delete removes a blob. It returns nil if the blob is already absent. Readers that are open can read to the

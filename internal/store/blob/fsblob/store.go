@@ -77,16 +77,24 @@ func (s *Store) blobPath(d name.Digest) string {
 	return s.prefixDir(d.Algorithm(), h) + "/" + h
 }
 
-// Open implements blob.Store. It makes two system calls, open and fstat; the reader is an *os.File.
+// Open implements blob.Store. It makes two system calls, open and fstat; the reader is an *os.File. A symbolic link is
+// not followed, and a FIFO is not waited for.
 func (s *Store) Open(_ context.Context, d name.Digest) (io.ReadSeekCloser, blob.Info, error) {
 	if d == (name.Digest{}) {
 		return nil, blob.Info{}, notFound(d)
 	}
 	f, err := openRead(s.blobPath(d))
 	if err != nil {
+		if was, serr := s.Stat(context.Background(), d); errors.Is(serr, blob.ErrDamaged) {
+			return nil, was, serr // a link or a socket
+		}
 		return nil, blob.Info{}, readError(d, err)
 	}
 	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		f.Close()
+		return nil, blobInfo(d, info), irregular(d, info)
+	}
 	if err != nil {
 		f.Close()
 		return nil, blob.Info{}, readError(d, err)
@@ -99,9 +107,12 @@ func (s *Store) Stat(_ context.Context, d name.Digest) (blob.Info, error) {
 	if d == (name.Digest{}) {
 		return blob.Info{}, notFound(d)
 	}
-	info, err := os.Stat(s.blobPath(d))
+	info, err := os.Lstat(s.blobPath(d))
 	if err != nil {
 		return blob.Info{}, readError(d, err)
+	}
+	if !info.Mode().IsRegular() {
+		return blobInfo(d, info), irregular(d, info)
 	}
 	return blobInfo(d, info), nil
 }
@@ -144,6 +155,10 @@ func (s *Store) makePrefixDir(a name.Algorithm, h string) error {
 
 func blobInfo(d name.Digest, info fs.FileInfo) blob.Info {
 	return blob.Info{Digest: d, Size: info.Size(), StoredAt: info.ModTime()}
+}
+
+func irregular(d name.Digest, info fs.FileInfo) error {
+	return fmt.Errorf("reading blob %s, of mode %v: %w", d, info.Mode(), blob.ErrDamaged)
 }
 
 func notFound(d name.Digest) *fault.Error {
