@@ -73,6 +73,7 @@ type request struct {
 	target target
 	host   endpoint.Host
 	caller identity.Caller
+	bearer bool // the credentials are a Bearer token
 	reg    name.Registry
 	repo   name.Repo
 
@@ -140,7 +141,12 @@ func (a *API) refuse(q *request, err error) {
 		q.w.Header().Set(web.MessageHeader, a.encode(denial.Request, denial.Why))
 	}
 	q.w.Header().Set(web.RequestIDHeader, q.ev.RequestID)
-	a.fail(q.w, q.r, fault.From(err))
+	e := fault.From(err)
+	if a.anonymous && (e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature) {
+		challenge(q.w, q.r, q.bearerChallenge())
+		return
+	}
+	a.fail(q.w, q.r, e)
 }
 
 // parse parses host and path, authenticates the caller, and finds the operation.
@@ -152,6 +158,9 @@ func (a *API) parse(q *request) (*operation, error) {
 	q.reg = a.hosts.Base(q.host)
 	var parseErr error
 	q.target, parseErr = parsePath(q.r.URL.Path)
+	if q.target.route == routeToken && !a.anonymous {
+		q.target, parseErr = target{}, fault.UnknownOperation.New("no such path")
+	}
 	if parseErr == nil && q.target.route.named() {
 		q.reg, q.repo, parseErr = a.hosts.Resolve(q.host, q.target.name)
 		if q.reg == (name.Registry{}) {
@@ -164,10 +173,10 @@ func (a *API) parse(q *request) (*operation, error) {
 	// The caller is authenticated before parseErr is returned: without credentials the answer does not reveal whether a
 	// path exists.
 	region := q.reg.Region
-	if parseErr == nil && q.target.route == routeBase && q.host.Kind == endpoint.Any {
+	if parseErr == nil && (q.target.route == routeBase || q.target.route == routeToken) && q.host.Kind == endpoint.Any {
 		region = name.Region{} // a login at a host for all regions: the region is checked for each repository
 	}
-	if q.caller, err = a.caller(q.r, region, q.target.route); err != nil {
+	if q.caller, err = a.caller(q, region); err != nil {
 		return nil, err
 	}
 	q.ev.Caller = q.caller
@@ -199,24 +208,6 @@ func (a *API) serve(q *request, op *operation) error {
 		return q.absent
 	}
 	return op.serve(a, q)
-}
-
-// caller returns the caller of the docker token in Basic credentials with the user name AWS. If requests without
-// credentials are admitted, their caller is anonymous on all routes except /v2/, whose challenge clients need to send
-// credentials.
-//
-// Errors: fault.MissingCredentials, and those of identity.Service.TokenCaller.
-func (a *API) caller(r *http.Request, region name.Region, route route) (identity.Caller, error) {
-	user, password, ok := r.BasicAuth()
-	none := len(r.Header.Values("Authorization")) == 0 ||
-		ok && user == "" && password == "" // what skopeo, podman and buildah send without credentials
-	if none && a.anonymous && route != routeBase {
-		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
-	}
-	if !ok || user != "AWS" {
-		return identity.Caller{}, fault.MissingCredentials.New(notAuthorized)
-	}
-	return a.identity.TokenCaller(r.Context(), password, region)
 }
 
 // resolve resolves the target of a request and returns the asks that must be allowed.
@@ -319,13 +310,4 @@ func (q *request) newImages(ask guard.Ask) []guard.Ask {
 		asks = asks[1:]
 	}
 	return asks
-}
-
-// challenged replaces the denial of an anonymous caller by a challenge, because the request may be allowed with
-// credentials.
-func (q *request) challenged(err error) error {
-	if q.caller.Kind == identity.Anonymous && errors.Is(err, fault.AccessDenied) {
-		return fault.MissingCredentials.New(notAuthorized).Because(err)
-	}
-	return err
 }

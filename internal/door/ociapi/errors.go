@@ -97,7 +97,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 		form = wire{405, "UNSUPPORTED"}
 	}
 	if e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature {
-		challenge(w, r)
+		challenge(w, r, basicChallenge(r))
 		return
 	}
 	if form.status == http.StatusServiceUnavailable || form.status == http.StatusTooManyRequests {
@@ -124,13 +124,19 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 // notAuthorized is the body of the challenge.
 const notAuthorized = "Not Authorized"
 
-// challenge answers a request without usable credentials exactly as ECR does: the body is text, not JSON, and the realm
-// contains the host.
+// basicChallenge returns the challenge of ECR. Its realm contains the host.
 //
 // Source: observed answers of ECR.
-func challenge(w http.ResponseWriter, r *http.Request) {
+func basicChallenge(r *http.Request) string {
+	return `Basic realm="https://` + plainHost(r.Host) + `/",service="ecr.amazonaws.com"`
+}
+
+// challenge answers a request without usable credentials as ECR does: the body is text, not JSON.
+//
+// Source: observed answers of ECR.
+func challenge(w http.ResponseWriter, r *http.Request, text string) {
 	h := w.Header()
-	h.Set("Www-Authenticate", `Basic realm="https://`+plainHost(r.Host)+`/",service="ecr.amazonaws.com"`)
+	h.Set("Www-Authenticate", text)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusUnauthorized)
 	if r.Method != http.MethodHead {

@@ -78,6 +78,8 @@ var operations = []operation{
 	{http.MethodDelete, routeUpload, "end-14 cancel upload", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).cancelUpload},
 	// GET /v2/_catalog is part of an older registry protocol; tools still use it.
 	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", "ecr:DescribeRepositories", "", onAllRepositories, nothing, nil, (*API).catalog},
+	// The token endpoint of registries that admit anonymous clients.
+	{http.MethodGet, routeToken, "token", "", "", "", onNothing, nothing, nil, (*API).token},
 	// A signed link that GetDownloadUrlForLayer returned; the caller is the one that requested the link.
 	{http.MethodGet, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
 	{http.MethodHead, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},

@@ -13,6 +13,7 @@ type route uint8
 const (
 	routeBase      route = iota // /v2/
 	routeCatalog                // /v2/_catalog
+	routeToken                  // /v2/token
 	routeTags                   // /v2/<name>/tags/list
 	routeManifest               // /v2/<name>/manifests/<reference>
 	routeBlob                   // /v2/<name>/blobs/<digest>
@@ -24,7 +25,9 @@ const (
 )
 
 // named reports whether paths of the route contain a <name>.
-func (r route) named() bool { return r != routeBase && r != routeCatalog && r != routeLink }
+func (r route) named() bool {
+	return r != routeBase && r != routeCatalog && r != routeToken && r != routeLink
+}
 
 // target is a parsed path. Values that the route does not have are zero.
 type target struct {
@@ -50,6 +53,8 @@ func parsePath(path string) (target, error) {
 		return target{route: routeBase}, nil
 	case "_catalog":
 		return target{route: routeCatalog}, nil
+	case "token":
+		return target{route: routeToken}, nil
 	}
 	if n, ok := strings.CutSuffix(rest, "/tags/list"); ok {
 		return target{routeTags, n, ""}, nil

@@ -72,7 +72,7 @@ func FuzzParsePath(f *testing.F) {
 		}
 		// The parsed values make up the path again, so nothing was lost or added.
 		forms := map[route][]string{
-			routeBase: {"/v2", "/v2/"}, routeCatalog: {"/v2/_catalog"}, routeTags: {"/v2/" + got.name + "/tags/list"},
+			routeBase: {"/v2", "/v2/"}, routeToken: {"/v2/token"}, routeCatalog: {"/v2/_catalog"}, routeTags: {"/v2/" + got.name + "/tags/list"},
 			routeManifest: {"/v2/" + got.name + "/manifests/" + got.reference}, routeBlob: {"/v2/" + got.name + "/blobs/" + got.reference},
 			routeUploads: {"/v2/" + got.name + "/blobs/uploads", "/v2/" + got.name + "/blobs/uploads/"}, routeUpload: {"/v2/" + got.name + "/blobs/uploads/" + got.reference},
 			routeReferrers: {"/v2/" + got.name + "/referrers/" + got.reference},
@@ -210,7 +210,7 @@ func TestChallengeQuoting(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
 	r.Host = "a\",evil=\"b\\\r\n\x00ü"
 	w := httptest.NewRecorder()
-	challenge(w, r)
+	challenge(w, r, basicChallenge(r))
 	if got, want := w.Header().Get("Www-Authenticate"), `Basic realm="https://a,evil=b/",service="ecr.amazonaws.com"`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
