@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,7 +117,7 @@ func (c *commands) accountDelete() *cobra.Command {
 func (c *commands) accountKeys() *cobra.Command {
 	cmd := c.keysList()
 	cmd.Use, cmd.Short = "keys [ACCOUNT]", "List, create, enable, disable and delete root keys of an account"
-	cmd.Long = "Without a verb, list the keys of an account."
+	cmd.Long = "Without a verb, list the root keys of an account, or with --all those of its users too."
 	cmd.AddCommand(c.keysList(), c.keysCreate(),
 		c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE, "Make an inactive key ACTIVE again"),
 		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE, "Make a key INACTIVE; requests and tokens of the key are refused from then on"),
@@ -124,7 +126,8 @@ func (c *commands) accountKeys() *cobra.Command {
 }
 
 func (c *commands) keysList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "List the keys of an account, without their secrets"}
+	cmd := &cobra.Command{Use: "list [ACCOUNT]", Args: atMostOne("ACCOUNT"), Short: "List the root keys of an account, without their secrets"}
+	all := cmd.Flags().Bool("all", false, "list the keys of the users of the account too")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
@@ -134,6 +137,9 @@ func (c *commands) keysList() *cobra.Command {
 		var out ecrintypes.ListAccessKeysResponse
 		if err := s.Call(cmd.Context(), "ListAccessKeys", &ecrintypes.ListAccessKeysRequest{AccountId: first(args)}, &out); err != nil {
 			return err
+		}
+		if !*all {
+			out.AccessKeys = slices.DeleteFunc(out.AccessKeys, func(k ecrintypes.AccessKey) bool { return !strings.HasSuffix(k.PrincipalArn, ":root") })
 		}
 		if *asJSON {
 			return c.printJSON(out)

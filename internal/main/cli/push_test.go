@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -33,6 +34,30 @@ func apiOf(ctx context.Context, data, account string) (*ecr.Client, error) {
 		Region: k.Region, BaseEndpoint: &c.Server.URL, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey.AccessKeyId, k.AccessKey.SecretAccessKey, ""),
 	}), nil
+}
+
+// userKey creates a user of the default account with an access key, and returns the id of the key.
+func userKey(ctx context.Context, data, user string) (string, error) {
+	c, err := client.Open(data, "")
+	if err != nil {
+		return "", err
+	}
+	var k ecrintypes.GetAccountCredentialsResponse
+	if err := c.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &k); err != nil {
+		return "", err
+	}
+	users := iam.New(iam.Options{
+		Region: k.Region, BaseEndpoint: &c.Server.URL, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey.AccessKeyId, k.AccessKey.SecretAccessKey, ""),
+	})
+	if _, err := users.CreateUser(ctx, &iam.CreateUserInput{UserName: &user}); err != nil {
+		return "", err
+	}
+	out, err := users.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &user})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.AccessKey.AccessKeyId), nil
 }
 
 // push stores an image whose config is seed, and returns its digest. With tag "" the image is untagged.

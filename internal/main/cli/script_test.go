@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 //	serve ARGS…      start ecrin serve with ARGS and --listen 127.0.0.1:0, and wait until it is ready
 //	shutdown         send SIGTERM to that server and wait; it must exit with code 0
 //	exits CODE …     run ecrin, which must exit with that code
+//	userkey NAME     create a user with an access key in the default account; $USERKEY is the key
 //	rootkey          set $KEY to the root key of the default account
 //	login            get a docker token; $TOKEN is then the id of the latest
 //	delete REPO DIG  delete an image by the ECR API
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"exits":    scriptExits,
 			"push":     scriptPush,
 			"rootkey":  scriptRootKey,
+			"userkey":  scriptUserKey,
 			"login":    scriptLogin,
 			"delete":   scriptDelete,
 			"ask":      scriptAsk,
@@ -178,6 +180,15 @@ func scriptRootKey(ts *testscript.TestScript, neg bool, args []string) {
 	var out ecrintypes.GetAccountCredentialsResponse
 	ts.Check(s.Call(context.Background(), "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &out))
 	ts.Setenv("KEY", out.AccessKey.AccessKeyId)
+}
+
+func scriptUserKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: userkey NAME")
+	}
+	id, err := userKey(context.Background(), ts.Getenv("ECRIN_DATA"), args[0])
+	ts.Check(err)
+	ts.Setenv("USERKEY", id)
 }
 
 func scriptLogin(ts *testscript.TestScript, neg bool, args []string) {

@@ -2,6 +2,7 @@ package ecrin
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -9,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -16,20 +18,30 @@ func showAccount(m meta.Account) ecrintypes.Account {
 	return ecrintypes.Account{AccountId: m.ID.String(), Alias: m.Alias, CreatedAt: awswire.Time{Time: m.CreatedAt}, IsDefault: m.Default}
 }
 
-// showKey returns the description of an access key, without its secret.
-func showKey(k meta.AccessKey) ecrintypes.AccessKey {
+// showKey returns the description of an access key of the root user or a user, without its secret.
+//
+// Errors: fault.NoSuchEntity (the user was deleted in the meantime, and its keys with it).
+func (s *Service) showKey(ctx context.Context, k meta.AccessKey) (ecrintypes.AccessKey, error) {
 	status := ecrintypes.AccessKeyStatusACTIVE
 	if !k.Active {
 		status = ecrintypes.AccessKeyStatusINACTIVE
 	}
-	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: identity.RootARN(k.Account), Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}
+	principal := identity.RootARN(k.Account)
+	if k.Principal != k.Account.String() {
+		user, err := s.meta.EntityByID(ctx, k.Principal)
+		if err != nil {
+			return ecrintypes.AccessKey{}, err
+		}
+		principal = user.ARN()
+	}
+	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: principal, Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}, nil
 }
 
-// showSecret returns the description of an access key with its secret.
-func showSecret(k identity.Key) ecrintypes.AccessKey {
-	shown := showKey(k.AccessKey)
+// showSecret returns the description of an access key of the root user with its secret.
+func (s *Service) showSecret(ctx context.Context, k identity.Key) (ecrintypes.AccessKey, error) {
+	shown, err := s.showKey(ctx, k.AccessKey)
 	shown.SecretAccessKey = k.Secret.Reveal()
-	return shown
+	return shown, err
 }
 
 // CreateAccount creates an account and an access key of its root user.
@@ -44,7 +56,8 @@ func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.CreateAccountResponse{Account: showAccount(m), AccessKey: showSecret(k)}, nil
+	shown, err := s.showSecret(ctx, k)
+	return &ecrintypes.CreateAccountResponse{Account: showAccount(m), AccessKey: shown}, err
 }
 
 // ListAccounts returns all accounts of the installation in the order of their ids.
@@ -83,10 +96,12 @@ func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.GetAccountCredentialsResponse{AccessKey: showSecret(k), Region: s.hosts.Default().Region.String()}, nil
+	shown, err := s.showSecret(ctx, k)
+	return &ecrintypes.GetAccountCredentialsResponse{AccessKey: shown, Region: s.hosts.Default().Region.String()}, err
 }
 
-// ListAccessKeys returns the access keys of an account without their secrets, oldest first.
+// ListAccessKeys returns the access keys of an account, of its root user and of its users, without their secrets, oldest
+// first.
 //
 // Errors: fault.AccountNotFound.
 func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListAccessKeysRequest) (*ecrintypes.ListAccessKeysResponse, error) {
@@ -99,7 +114,14 @@ func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account
 	}
 	out := &ecrintypes.ListAccessKeysResponse{}
 	for _, k := range keys {
-		out.AccessKeys = append(out.AccessKeys, showKey(k))
+		shown, err := s.showKey(ctx, k)
+		if errors.Is(err, fault.NoSuchEntity) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.AccessKeys = append(out.AccessKeys, shown)
 	}
 	return out, nil
 }
@@ -112,7 +134,8 @@ func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, accoun
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.CreateAccessKeyResponse{AccessKey: showSecret(k)}, nil
+	shown, err := s.showSecret(ctx, k)
+	return &ecrintypes.CreateAccessKeyResponse{AccessKey: shown}, err
 }
 
 // UpdateAccessKey activates or deactivates an access key.
@@ -123,7 +146,8 @@ func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta
 	if err := s.meta.SetAccessKeyActive(ctx, k.ID, k.Active); err != nil {
 		return nil, err
 	}
-	return &ecrintypes.UpdateAccessKeyResponse{AccessKey: showKey(k)}, nil
+	shown, err := s.showKey(ctx, k)
+	return &ecrintypes.UpdateAccessKeyResponse{AccessKey: shown}, err
 }
 
 // DeleteAccessKey deletes an access key. Requests signed with it, and tokens issued to it, are refused from then on.
