@@ -18,14 +18,15 @@ var ErrBytesLost = errors.New("the bytes of a recorded blob are lost")
 // DamagedBlobs returns the number of damaged blobs that this process has moved to the quarantine.
 func (s *Service) DamagedBlobs() uint64 { return s.damaged.Load() }
 
-// quarantine moves a damaged blob out of the store and logs that. cause describes the damage.
-func (s *Service) quarantine(ctx context.Context, was blob.Info, cause error) error {
-	moved, err := s.blobs.Quarantine(context.WithoutCancel(ctx), was)
+// quarantine takes a blob with damaged bytes out of the store and logs that; cause says what is wrong with it.
+// moved is false if the blob is absent or was pushed again.
+func (s *Service) quarantine(ctx context.Context, was blob.Info, cause error) (moved bool, err error) {
+	moved, err = s.blobs.Quarantine(context.WithoutCancel(ctx), was)
 	if moved {
 		s.damaged.Add(1)
 		s.log.ErrorContext(ctx, "a stored blob is damaged", "digest", was.Digest.String(), "error", cause, "quarantined", true)
 	}
-	return err
+	return moved, err
 }
 
 // SoundBlob returns the holding of a blob whose stored bytes have the recorded size.

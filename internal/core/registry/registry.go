@@ -32,6 +32,8 @@ type Service struct {
 
 	createOnPush bool // a push creates the repository that it names if that does not exist
 
+	verifyTime time.Duration // how long one call of Verify goes on
+
 	held    keySet        // ids of the uploads to which a request is writing
 	damaged atomic.Uint64 // see DamagedBlobs
 
@@ -49,7 +51,7 @@ type Options struct {
 
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
-	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, pulls: map[meta.PullKey]time.Time{}}
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, verifyTime: defaultVerifyTime, pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

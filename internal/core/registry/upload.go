@@ -275,12 +275,14 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 	case errors.Is(err, fault.BlobNotFound):
 		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s: %w", d, r.ARN(), ErrBytesLost)
 	case errors.Is(err, blob.ErrDamaged):
-		return nil, meta.Holding{}, errors.Join(fmt.Errorf("%w: %w", ErrBytesLost, err), s.quarantine(ctx, info, err))
+		_, qerr := s.quarantine(ctx, info, err)
+		return nil, meta.Holding{}, errors.Join(fmt.Errorf("%w: %w", ErrBytesLost, err), qerr)
 	case err != nil:
 		return nil, meta.Holding{}, err
 	case info.Size != h.Size:
 		err := fmt.Errorf("the file of blob %s has %d bytes instead of %d: %w", d, info.Size, h.Size, ErrBytesLost)
-		return nil, meta.Holding{}, errors.Join(err, f.Close(), s.quarantine(ctx, info, err))
+		_, qerr := s.quarantine(ctx, info, err)
+		return nil, meta.Holding{}, errors.Join(err, f.Close(), qerr)
 	}
 	return f, h, nil
 }

@@ -149,6 +149,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("ListControlPolicies", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListControlPolicies),
 	ecrinOp("PutControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).PutControlPolicy),
 	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
+	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
 )
 
 // quiet returns the row with the condition under which a call has no audit line.

@@ -177,7 +177,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Pages: pagetoken.New(mac("page tokens of ecr")),
 	})
 	own := ecrin.New(ecrin.Options{
-		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Trail: record, Hosts: a.hosts,
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Trail: record, Hosts: a.hosts,
 		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})

@@ -18,6 +18,14 @@ const (
 	ControlPolicyTypeRESOURCE_CONTROL_POLICY ControlPolicyType = "RESOURCE_CONTROL_POLICY"
 )
 
+// DamageKind is one of the values below.
+type DamageKind string
+
+const (
+	DamageKindBLOB     DamageKind = "BLOB"
+	DamageKindMANIFEST DamageKind = "MANIFEST"
+)
+
 // Permission is one of the values below.
 type Permission string
 

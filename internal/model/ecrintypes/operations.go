@@ -33,6 +33,7 @@ var OperationNames = []string{
 	"ListControlPolicies",
 	"PutControlPolicy",
 	"DeleteControlPolicy",
+	"VerifyStorage",
 }
 
 // Operations holds the operations by name.
@@ -163,6 +164,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ControlPolicyNotFoundException"},
 		Input:  func() awswire.Input { return new(DeleteControlPolicyRequest) },
 		Output: func() any { return new(DeleteControlPolicyResponse) },
+	},
+	"VerifyStorage": {
+		Name:   "VerifyStorage",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(VerifyStorageRequest) },
+		Output: func() any { return new(VerifyStorageResponse) },
 	},
 }
 

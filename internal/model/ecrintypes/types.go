@@ -59,6 +59,14 @@ type CreateAccountResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// Damage is a part of requests or answers.
+type Damage struct {
+	Digest      string     `json:"digest"`      // required, at most 200 characters
+	Kind        DamageKind `json:"kind"`        // required
+	Reason      string     `json:"reason"`      // required
+	Quarantined bool       `json:"quarantined"` // required
+}
+
 // DeleteAccessKeyRequest is the request of DeleteAccessKey.
 type DeleteAccessKeyRequest struct {
 	AccessKeyId string `json:"accessKeyId"` // required, 16 to 128 characters
@@ -372,4 +380,19 @@ type UpdateAccessKeyRequest struct {
 // UpdateAccessKeyResponse is the answer of UpdateAccessKey.
 type UpdateAccessKeyResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
+}
+
+// VerifyStorageRequest is the request of VerifyStorage.
+type VerifyStorageRequest struct {
+	NextToken      string `json:"nextToken,omitzero"`      // at most 4096 characters
+	BytesPerSecond *int64 `json:"bytesPerSecond,omitzero"` // at least 1
+}
+
+// VerifyStorageResponse is the answer of VerifyStorage.
+type VerifyStorageResponse struct {
+	Blobs     int32    `json:"blobs"`              // required
+	Manifests int32    `json:"manifests"`          // required
+	Bytes     int64    `json:"bytes"`              // required
+	Damages   []Damage `json:"damages"`            // required
+	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
 }

@@ -289,3 +289,17 @@ func (v *UpdateAccessKeyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"accessKeyId", v.AccessKeyId, ruleAccessKeyId)
 	c.String(at+"status", string(v.Status), ruleAccessKeyStatus)
 }
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *VerifyStorageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *VerifyStorageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.BytesPerSecond != nil {
+		c.Int(at+"bytesPerSecond", int64(*v.BytesPerSecond), ruleRate)
+	}
+}

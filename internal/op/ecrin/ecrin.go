@@ -1,5 +1,6 @@
 // Package ecrin implements the operations that AWS does not have: accounts and their keys, docker tokens, the history
-// of tags, deleted images, explaining and granting access to repositories, control policies, and the audit trail.
+// of tags, deleted images, explaining and granting access to repositories, control policies, the audit trail, and the verification
+// of what is stored.
 //
 // Each operation is one method of [Service]. It takes the caller, the target, and the input. The target has been
 // resolved and the guard has allowed the operation on it; the input has been checked against the model. An operation
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
@@ -25,6 +27,7 @@ type Service struct {
 	identity *identity.Service
 	guard    *guard.Guard
 	ecr      *ecr.Service
+	registry *registry.Service
 	trail    Trail
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
@@ -45,6 +48,7 @@ type Options struct {
 	Identity *identity.Service
 	Guard    *guard.Guard
 	ECR      *ecr.Service
+	Registry *registry.Service
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
@@ -55,7 +59,7 @@ type Options struct {
 // New returns a Service.
 func New(o Options) *Service {
 	return &Service{
-		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, trail: o.Trail, hosts: o.Hosts, pages: o.Pages,
+		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, trail: o.Trail, hosts: o.Hosts, pages: o.Pages,
 		reserved: o.Reserved, now: o.Now,
 	}
 }

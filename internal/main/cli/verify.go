@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+const verifyHelp = `Read all blobs and manifests that the running server has stored, and compare them with their
+digests. Pushes and pulls go on meanwhile.
+
+A damaged blob is moved to DATA/blobs/quarantine, and the next push of it stores it again; so it is
+with a blob that is missing. A damaged manifest is reported only: push the image again under the
+same digest, or restore the database. The exit status is 1 if anything is damaged or missing.`
+
+// verified is what ecrin verify --json prints.
+type verified struct {
+	Blobs     int64               `json:"blobs"`
+	Manifests int64               `json:"manifests"`
+	Bytes     int64               `json:"bytes"`
+	Damages   []ecrintypes.Damage `json:"damages"`
+}
+
+func (c *commands) verify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify", Args: cobra.NoArgs, Short: "Compare everything that is stored with its digests", Long: verifyHelp,
+		Example: "  ecrin verify\n  ecrin verify --rate 20 --json",
+	}
+	c.dataFlag(cmd)
+	rate := cmd.Flags().Int64("rate", 100, "how many `MiB` are read in a second at most; 0 for no limit")
+	asJSON := c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *rate < 0 || *rate > 1<<20 {
+			return usageError{fmt.Errorf("--rate is a number of MiB from 0 to %d, got %d", 1<<20, *rate)}
+		}
+		s, err := c.connect()
+		if err != nil {
+			return err
+		}
+		in := ecrintypes.VerifyStorageRequest{}
+		if *rate > 0 {
+			perSecond := *rate << 20
+			in.BytesPerSecond = &perSecond
+		}
+		all := verified{Damages: []ecrintypes.Damage{}}
+		for {
+			var out ecrintypes.VerifyStorageResponse
+			if err := s.Call(cmd.Context(), "VerifyStorage", &in, &out); err != nil {
+				return err
+			}
+			all.Blobs, all.Manifests, all.Bytes = all.Blobs+int64(out.Blobs), all.Manifests+int64(out.Manifests), all.Bytes+out.Bytes
+			all.Damages = append(all.Damages, out.Damages...)
+			if !*asJSON {
+				c.showDamages(out.Damages)
+			}
+			if in.NextToken = out.NextToken; in.NextToken == "" {
+				break
+			}
+		}
+		if *asJSON {
+			if err := c.printJSON(all); err != nil {
+				return err
+			}
+		}
+		read := fmt.Sprintf("%d blobs and %d manifests, %d MiB", all.Blobs, all.Manifests, all.Bytes>>20)
+		if len(all.Damages) > 0 {
+			return fmt.Errorf("%d damaged or missing; %s were read", len(all.Damages), read)
+		}
+		c.say("no damage: %s were read", read)
+		return nil
+	}
+	return cmd
+}
+
+func (c *commands) showDamages(damages []ecrintypes.Damage) {
+	for _, d := range damages {
+		rest := ""
+		if d.Quarantined {
+			rest = " (moved to the quarantine)"
+		}
+		fmt.Fprintf(c.Out, "%s %s: %s%s\n", strings.ToLower(string(d.Kind)), d.Digest, d.Reason, rest)
+	}
+}
