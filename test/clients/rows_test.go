@@ -245,3 +245,35 @@ func agedServer(t *testing.T) (*server, string) {
 	t.Cleanup(second.stop)
 	return second, password.Reveal()
 }
+
+// The output of get-login by the address of the server, run as it is, logs in to the host of repositoryUri.
+func TestGetLoginByAddress(t *testing.T) {
+	t.Parallel()
+	server, err := plainServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := withEngine(newSession(t, server))
+	login := newAWS(s, "1").cmd("ecr", "get-login", "--no-include-email").ok()
+	if !strings.HasSuffix(login, " http://"+s.host()) {
+		t.Errorf("get-login printed %q, want the address http://%s", login, s.host())
+	}
+	s.cmd("sh", "-c", login).ok()
+	uri := server.uriOf(t, "rows/get-login")
+	loadImage(s, uri+":v1")
+	dockerPush(s, uri+":v1")
+
+	// The helpers of AWS accept only host names in ECR's form, and get them from the same address.
+	ecrLogin(newSession(t, server))
+	s.wantLogin(kubeletPassword(s, "rows/get-login"))
+}
+
+// uriOf creates a repository in the default registry and returns its repositoryUri.
+func (s *server) uriOf(t *testing.T, repo string) string {
+	t.Helper()
+	out, err := s.sdk(t, account, region).CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &repo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return aws.ToString(out.Repository.RepositoryUri)
+}

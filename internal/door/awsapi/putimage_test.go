@@ -2,6 +2,7 @@ package awsapi_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -166,7 +167,17 @@ func TestTagMutability(t *testing.T) {
 func TestAuthorizationTokenForm(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	data := list(s.must("GetAuthorizationToken", `{"registryIds":["111122223333","000000000000"]}`), "authorizationData")
+	token := func(body, host, agent string) []map[string]any {
+		t.Helper()
+		a := s.send(raw{key: s.key, target: ecrTarget + "GetAuthorizationToken", body: body, host: host,
+			before: func(r *http.Request) { r.Header.Set("User-Agent", agent) }})
+		var out map[string]any
+		if err := json.Unmarshal([]byte(a.Body), &out); err != nil || a.Status != http.StatusOK {
+			t.Fatalf("GetAuthorizationToken %s: got %s, want 200", body, a)
+		}
+		return list(out, "authorizationData")
+	}
+	data := token(`{"registryIds":["111122223333","000000000000"]}`, "api.ecr.us-east-1.amazonaws.com", "aws-cli/2")
 	want := []string{"https://111122223333.dkr.ecr.us-east-1.amazonaws.com", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"}
 	if diff := cmp.Diff(want, summarize(data, "proxyEndpoint")); diff != "" {
 		t.Errorf("proxyEndpoint in the order of registryIds (-want +got):\n%s", diff)
@@ -179,8 +190,15 @@ func TestAuthorizationTokenForm(t *testing.T) {
 	if got, want := data[0]["expiresAt"].(float64), float64(time.Now().Add(12*time.Hour).Unix()); got < want-60 || got > want+60 {
 		t.Errorf("expiresAt is %v, want 12 hours from now, %v", got, want)
 	}
-	if one := list(s.must("GetAuthorizationToken", `{}`), "authorizationData"); len(one) != 1 || one[0]["proxyEndpoint"] != want[1] {
-		t.Errorf("without registryIds: got %v, want one for %s", one, home)
+	// By the address of the server, the login is at the host of repositoryUri, except for the credential helper of AWS.
+	for agent, want := range map[string]string{"aws-cli/2": s.url, "aws-sdk-js/3.1": s.url, "aws-sdk-go-v2/1.41.2": want[1]} {
+		if one := token(`{}`, "", agent); len(one) != 1 || one[0]["proxyEndpoint"] != want {
+			t.Errorf("without registryIds, by %s: got %v, want one for %s", agent, one, want)
+		}
+	}
+	created := s.must("CreateRepository", object("repositoryName", "app"))["repository"].(map[string]any)
+	if uri := created["repositoryUri"].(string); "http://"+strings.TrimSuffix(uri, "/app") != s.url {
+		t.Errorf("repositoryUri is %s, want the host of %s", uri, s.url)
 	}
 	s.wantError("GetAuthorizationToken", `{"registryIds":[]}`, "InvalidParameterException", "registryIds")
 	s.wantError("GetAuthorizationToken", `{"registryIds":["12"]}`, "InvalidParameterException", "registryIds")

@@ -14,6 +14,7 @@ import (
 
 // GetAuthorizationToken returns one entry for each registryId, in their order; without registryIds one entry for the
 // account of the caller. All entries have the same password, because it identifies the caller, not a registry.
+// endpoint.Map.ProxyEndpoint makes their proxyEndpoint.
 //
 // Errors: fault.InvalidParameter (an account id), fault.AccountNotFound. Source: ECR API reference,
 // GetAuthorizationToken.
@@ -38,7 +39,7 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller,
 		out.AuthorizationData = append(out.AuthorizationData, ecrtypes.AuthorizationData{
 			AuthorizationToken: base64.StdEncoding.EncodeToString([]byte("AWS:" + password.Reveal())),
 			ExpiresAt:          awswire.At(expires),
-			ProxyEndpoint:      "https://" + s.hosts.RegistryHost(t.Host, name.Registry{Account: account, Region: t.Region}),
+			ProxyEndpoint:      s.hosts.ProxyEndpoint(t.Host, name.Registry{Account: account, Region: t.Region}, t.Secure, t.Agent),
 		})
 	}
 	return out, nil

@@ -18,7 +18,8 @@ import (
 type Registry struct {
 	name.Registry
 	Host   endpoint.Host
-	Secure bool // the request came by TLS
+	Secure bool   // the request came by TLS
+	Agent  string // User-Agent of the request
 }
 
 // Repository is the repository of a request. Its ID distinguishes it from an earlier or later repository with its name.
@@ -37,7 +38,7 @@ type repositoryNamed interface {
 //
 // Errors: fault.InvalidParameter (id is not an account id; id is "" and the caller has no account).
 func RegistryOf(req guard.Request, id string) (Registry, error) {
-	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure}
+	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent}
 	if id == "" {
 		if at.Account == (name.Account{}) {
 			return at, BadMember("registryId", "Member must not be null: the operator has no registry of its own")
@@ -103,7 +104,7 @@ func OnNewRepository(s *Service, ctx context.Context, req guard.Request, in *ecr
 
 // OnRegistry resolves the registry of the caller, for operations without a resource in IAM.
 func OnRegistry[In any](_ *Service, _ context.Context, req guard.Request, _ In) (guard.Target[Registry], error) {
-	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure}
+	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent}
 	return guard.On(at, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: "*"}), nil
 }
 
@@ -146,7 +147,7 @@ func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context
 	if err != nil {
 		return t, err
 	}
-	at := Registry{Registry: reg, Host: req.Host, Secure: req.From.Secure}
+	at := Registry{Registry: reg, Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent}
 	t, err = s.Repository(ctx, at, repo.String())
 	t.Asks = guard.WithRequestTags(t.Asks, in)
 	return t, err

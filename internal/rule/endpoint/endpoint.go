@@ -178,6 +178,24 @@ func (m *Map) RegistryHost(h Host, r name.Registry) string {
 	return RegistryName(r, domain) + port
 }
 
+// ProxyEndpoint returns the address at which a client that used the host h logs in to a registry, as a URL. It has the host
+// of URI, so that a client that logs in there can push to that repositoryUri. Programs with the AWS SDK for Go get the result
+// of RegistryHost: one of them is the credential helper of AWS, which accepts only host names in ECR's form, and whose
+// User-Agent does not have its own name, because Go's net/http sends only the first value of that header. secure is whether
+// the client used TLS.
+//
+// Source: amazon-ecr-credential-helper, ecr-login/api/client.go and factory.go.
+func (m *Map) ProxyEndpoint(h Host, r name.Registry, secure bool, userAgent string) string {
+	helper := strings.Contains(userAgent, "aws-sdk-go") || strings.Contains(userAgent, "amazon-ecr-credential-helper")
+	if h.Kind != Any || h.text == "" || helper {
+		return "https://" + m.RegistryHost(h, r)
+	}
+	if secure {
+		return "https://" + h.text
+	}
+	return "http://" + h.text
+}
+
 // RegistryName returns the host name of a registry below a domain, as AWS makes it.
 func RegistryName(r name.Registry, domain string) string {
 	return r.Account.String() + ".dkr.ecr." + r.Region.String() + "." + domain

@@ -2,6 +2,7 @@ package endpoint_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -87,6 +88,43 @@ func TestResolveAndURI(t *testing.T) {
 	}
 	if got, want := m.RegistryHost(h, other), "111122223333.dkr.ecr.eu-west-1.amazonaws.com"; got != want {
 		t.Errorf("RegistryHost by localhost = %q, want %q", got, want)
+	}
+}
+
+// A login at the address of proxyEndpoint is one at the host of repositoryUri, except for the credential helper of AWS.
+func TestProxyEndpointIsTheHostOfTheURI(t *testing.T) {
+	m := endpoint.NewMap([]string{"ecr.example.com"}, def)
+	const helper = "aws-sdk-go-v2/1.41.2 ua/2.1 os/linux lang/go#1.26.8 md/GOOS#linux md/GOARCH#amd64 api/ecr#1.55.3 m/E,g" // version 0.12.0
+	for _, c := range []struct {
+		host   string
+		reg    name.Registry
+		secure bool
+		agent  string
+		want   string
+	}{
+		{"localhost:5100", def, false, "aws-cli/1.45.11", "http://localhost:5100"},
+		{"127.0.0.1:5100", other, false, "", "http://127.0.0.1:5100"},
+		{"[::1]:5100", other, false, "", "http://[::1]:5100"},
+		{"Registry.Example.org", def, true, "aws-sdk-js/3.1", "https://registry.example.org"},
+		{"localhost:5100", def, false, helper, "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"},
+		{"localhost:5100", other, false, helper, "https://111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
+		{"", def, false, "", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"},
+		{"api.ecr.eu-west-1.amazonaws.com", other, true, "", "https://111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
+		{"api.ecr.eu-west-1.ecr.example.com:5100", other, false, "", "https://111122223333.dkr.ecr.eu-west-1.ecr.example.com:5100"},
+	} {
+		h, err := m.Parse(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.ProxyEndpoint(h, c.reg, c.secure, c.agent)
+		if got != c.want {
+			t.Errorf("ProxyEndpoint(%q, %s, %t, %q) = %q, want %q", c.host, c.reg, c.secure, c.agent, got, c.want)
+		}
+		_, login, _ := strings.Cut(got, "://")
+		host, _, _ := strings.Cut(m.URI(h, c.reg, name.MustRepo("app")), "/")
+		if c.agent != helper && c.host != "" && login != host {
+			t.Errorf("by %q, the login is at %s, and the repository at %s", c.host, login, host)
+		}
 	}
 }
 
