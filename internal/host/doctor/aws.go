@@ -47,7 +47,7 @@ func (d *doctor) checkAWS(ctx context.Context) []Check {
 		}
 		*f.into = clientconf.ParseAWSFile(content)
 	}
-	checks := []Check{d.awsCredentials(s), d.awsRegion(s), d.awsEndpoint(ctx, s, "ecr"), d.awsEndpoint(ctx, s, "sts")}
+	checks := []Check{d.awsCredentials(ctx, s), d.awsRegion(s), d.awsEndpoint(ctx, s, "ecr"), d.awsEndpoint(ctx, s, "sts")}
 	if d.trusts(d.pool, d.host) {
 		checks = append(checks, d.awsBundle(s))
 	}
@@ -65,13 +65,13 @@ func (d *doctor) first(variables []string, setting, value string) (text, from st
 	return value, setting
 }
 
-func (d *doctor) awsCredentials(s awsSettings) Check {
+func (d *doctor) awsCredentials(ctx context.Context, s awsSettings) Check {
 	c := Check{Name: "AWS credentials", Status: OK}
 	id, secret := d.Getenv("AWS_ACCESS_KEY_ID") != "", d.Getenv("AWS_SECRET_ACCESS_KEY") != ""
 	profile := s.config[s.profile]
 	switch {
 	case id && secret:
-		c.Detail = "in the environment"
+		return d.callerInEnvironment(ctx)
 	case id != secret:
 		c.Status, c.Detail = Fail, "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set"
 		c.Fix = "Set both: eval \"$(ecrin env)\""
@@ -79,10 +79,10 @@ func (d *doctor) awsCredentials(s awsSettings) Check {
 		c.Detail = "from a token file or a credentials address in the environment"
 	case s.credentials[s.profile]["aws_access_key_id"] != "" || profile["aws_access_key_id"] != "" ||
 		profile["role_arn"] != "" || profile["credential_process"] != "" || profile["sso_session"] != "" || profile["sso_start_url"] != "":
-		c.Detail = "in the profile " + s.profile
+		return d.callerOfProfile(ctx, s.profile)
 	default:
 		c.Status, c.Detail = Warn, "neither in the environment nor in the profile "+s.profile
-		c.Fix = "Use a key of this server: eval \"$(ecrin env)\""
+		c.Fix = newKeys
 	}
 	return c
 }

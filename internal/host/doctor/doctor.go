@@ -2,7 +2,8 @@
 // clock, docker, containerd, the AWS tools, and the server's data folder.
 //
 // [Run] returns a list of [Check] values; each one with a problem has one sentence, with the exact command,
-// that says how to correct it. Run only reads: it changes nothing, and it neither reads nor sends credentials.
+// that says how to correct it. Run only reads: it changes nothing. With the access key of the environment it signs one call
+// of GetCallerIdentity to the server; it sends no secret access key and no docker password.
 package doctor
 
 import (

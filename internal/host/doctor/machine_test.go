@@ -55,6 +55,10 @@ func newMachine(t *testing.T, scheme string, age time.Duration) *machine {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Date", time.Now().Add(m.skew).UTC().Format(http.TimeFormat))
 		rw.WriteHeader(m.status)
+		if r.Method == http.MethodPost {
+			fmt.Fprint(rw, "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::111111111111:root</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>")
+			return
+		}
 		fmt.Fprintln(rw, "starting\x1b[31m")
 	}))
 	s.Config.ErrorLog = nil

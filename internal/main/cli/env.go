@@ -2,11 +2,19 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
+
+// overriding are the variables with which the AWS tools would use other keys or another server in spite of the variables
+// that env prints. Source: AWS SDKs and tools reference guide, environment variables.
+var overriding = []string{
+	"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+	"AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL_STS", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+}
 
 func (c *commands) env() *cobra.Command {
 	var account string
@@ -15,7 +23,8 @@ func (c *commands) env() *cobra.Command {
 		Use: "env", Args: cobra.NoArgs, Short: "Print the environment for the aws CLI and the SDKs",
 		Long: `Print export lines that point the aws CLI and the AWS SDKs at the running server, with the root
 keys of an account: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_DEFAULT_REGION,
-AWS_ENDPOINT_URL, and for a server with --tls=auto AWS_CA_BUNDLE.
+AWS_ENDPOINT_URL, and for a server with --tls=auto AWS_CA_BUNDLE. An unset line removes what would
+override them: the session token, the profile, and the endpoints of single services.
 
 An aws CLI before 2.13 (of version 1: before 1.29) does not support AWS_ENDPOINT_URL: use --endpoint-url.`,
 		Example: `  eval "$(ecrin env)"
@@ -51,6 +60,7 @@ An aws CLI before 2.13 (of version 1: before 1.29) does not support AWS_ENDPOINT
 			}
 			return c.printJSON(all)
 		}
+		fmt.Fprintln(c.Out, "unset", strings.Join(overriding, " "))
 		for _, v := range vars {
 			fmt.Fprintf(c.Out, "export %s=%s\n", v.key, quote(v.value))
 		}
