@@ -7,6 +7,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,11 +146,18 @@ type Guard struct {
 	identity     *identity.Service
 	now          func() time.Time
 	organization string
+	writers      bool // anonymous callers may do all that policies allow them
 }
 
-// New returns a Guard. organization is the value of aws:ResourceOrgID; "" for none.
-func New(m *meta.Store, id *identity.Service, now func() time.Time, organization string) *Guard {
-	return &Guard{meta: m, identity: id, now: now, organization: organization}
+// Options are the settings of a Guard.
+type Options struct {
+	Organization   string // value of aws:ResourceOrgID; "" for none
+	AnonymousWrite bool   // anonymous callers may push, delete and so on where policies allow it, not only read
+}
+
+// New returns a Guard.
+func New(m *meta.Store, id *identity.Service, now func() time.Time, o Options) *Guard {
+	return &Guard{meta: m, identity: id, now: now, organization: o.Organization, writers: o.AnonymousWrite}
 }
 
 // Decide returns nil if all asks are allowed by the current policies. It sets Caller, Action, Resource and Owner of
@@ -201,6 +209,9 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 	if err := sessionMay(by, a.Action); err != nil {
 		return err
 	}
+	if err := g.anonymousMay(by, a); err != nil {
+		return err
+	}
 	who, err := g.identity.Subject(ctx, by)
 	if err != nil {
 		return err
@@ -242,7 +253,7 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		if a.Reserved == ForRoot && who.Caller.Kind != identity.Root {
 			return fail(fault.InvalidInput.New("only the root user of the account and the operator can do %s: no policy can allow it", a.Action))
 		}
-		if err := sessionMay(who.Caller, a.Action); err != nil {
+		if err := cmp.Or(sessionMay(who.Caller, a.Action), g.anonymousMay(who.Caller, a)); err != nil {
 			return fail(fault.InvalidInput.New("%s", fault.From(err).Public))
 		}
 		p, err := g.plan(ctx, who, from, a, true)
@@ -257,6 +268,20 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		}
 	}
 	return fail(errors.New("guard: no ask to explain"))
+}
+
+// anonymousMay returns fault.AccessDenied for an action of an anonymous caller that is not a read, unless the settings admit
+// it: a policy that allows everyone all actions of ECR was probably not meant for strangers.
+func (g *Guard) anonymousMay(by identity.Caller, a *Ask) error {
+	if by.Kind != identity.Anonymous || g.writers {
+		return nil
+	}
+	switch a.Action {
+	case "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability", "ecr:ListImages", "ecr:DescribeImages", "ecr:DescribeRepositories":
+		return nil
+	}
+	return fault.AccessDenied.New("%s because clients without credentials can only pull, list and describe: the setting anonymous_write lets policies allow more",
+		policy.Refusal("", a.Action, a.resource()))
 }
 
 // sessionMay refuses the operations of IAM and STS that AWS refuses to temporary credentials, independent of policies.

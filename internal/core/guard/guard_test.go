@@ -67,7 +67,7 @@ func newFixture(t *testing.T) *fixture {
 		}
 	})
 	f.Service = identity.New(f.meta, ring, f.now, identity.Options{})
-	f.guard = guard.New(f.meta, f.Service, f.now, "")
+	f.guard = guard.New(f.meta, f.Service, f.now, guard.Options{})
 	for _, a := range []name.Account{home, other} {
 		_, err := f.CreateAccount(t.Context(), a, "")
 		f.must(err)

@@ -274,11 +274,13 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 }
 
 // Rows 7 and 24: requests without credentials are allowed only if the server admits them and a policy with the
-// principal * allows them; all others are challenged.
+// principal * allows them; all others are challenged. Without the setting for writes they can only pull and list.
 func TestAttack07AnonymousMatrix(t *testing.T) {
 	t.Parallel()
-	for _, on := range []bool{false, true} {
-		m := newMatrix(t, apptest.Options{Config: func(c *config.Config) { c.Anonymous = on }})
+	reads := []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability", "ecr:ListImages"}
+	for _, settings := range [][2]bool{{false, false}, {true, false}, {true, true}} {
+		on, write := settings[0], settings[1]
+		m := newMatrix(t, apptest.Options{Config: func(c *config.Config) { c.Anonymous, c.AnonymousWrite = on, write }})
 		anonymous := ocitest.Client{Base: m.server.URL, HTTP: m.server.HTTP}
 		root := personOf(m.server, m.server.Root(t))
 		public := func(statement string) {
@@ -290,6 +292,7 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 			may := always(challenge, false)
 			if on {
 				may = func(c cell) *refusal {
+					has := func(action string) bool { return has(action) && (write || slices.Contains(reads, action)) }
 					// The version check has the challenge for clients, and repository policies do not apply to
 					// _catalog.
 					if len(c.groups) == 0 || c.row.On == "repository/*" || !c.allowed(has) {
@@ -298,7 +301,7 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 					return nil
 				}
 			}
-			m.sweep(t, fmt.Sprintf("anonymous (%t), %s", on, what), anonymous, may)
+			m.sweep(t, fmt.Sprintf("anonymous (%t, writes %t), %s", on, write, what), anonymous, may)
 		}
 		none := func(string) bool { return false }
 		sweep("no policy", none)

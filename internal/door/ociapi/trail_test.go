@@ -42,7 +42,7 @@ func TestTrail(t *testing.T) {
 			got, ev := counts{}, new(web.Event)
 			func() {
 				defer func() { _ = recover() }()
-				a := &API{trail: &got, guard: guard.New(nil, nil, nil, "")}
+				a := &API{trail: &got, guard: guard.New(nil, nil, nil, guard.Options{})}
 				a.handle(httptest.NewRecorder(), httptest.NewRequest(test.method, "/v2/", nil), ev, parse)
 			}()
 			if got != test.want {

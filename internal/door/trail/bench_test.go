@@ -58,7 +58,7 @@ func newInstallation(b *testing.B) *installation {
 	check(err)
 	b.Cleanup(func() { check(log.Close()) })
 	d := &installation{trail: trail.New(log, audit.NewPump(log, store, quiet), id, time.Now)}
-	decisions := guard.New(store, id, time.Now, "")
+	decisions := guard.New(store, id, time.Now, guard.Options{})
 	d.handler = func(t ociapi.Trail) web.Handler {
 		return ociapi.New(ociapi.Options{
 			Registry: service, Identity: id, Guard: decisions, Trail: t, Hosts: endpoint.NewMap(nil, reg),

@@ -165,7 +165,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
-	decisions := guard.New(a.meta, id, now, c.Organization)
+	decisions := guard.New(a.meta, id, now, guard.Options{Organization: c.Organization, AnonymousWrite: c.AnonymousWrite})
 	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
 	users := iam.New(iam.Options{
 		Meta: a.meta, Identity: id, Now: now,

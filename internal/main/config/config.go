@@ -50,9 +50,12 @@ type Config struct {
 	// StrictECR lists the departures of ECR from the OCI specification to apply: all, none, or names joined by commas
 	// (see docs/ecr-divergences.md). Default none.
 	StrictECR string `yaml:"strict_ecr"`
-	// Anonymous admits requests without credentials where repository policies with the principal * allow them. Default
-	// false: every request without credentials is refused, regardless of policies.
+	// Anonymous admits requests without credentials to pull, list and describe where policies with the principal * allow
+	// them. Default false: every request without credentials is refused, regardless of policies.
 	Anonymous bool `yaml:"anonymous"`
+	// AnonymousWrite admits requests without credentials also to push, delete and change settings where policies with
+	// the principal * allow them. It requires Anonymous. Default false: they can only pull, list and describe.
+	AnonymousWrite bool `yaml:"anonymous_write"`
 	// TrustedProxies lists addresses or ranges, such as 10.0.0.0/8, of proxies in front of the server. X-Forwarded-For
 	// and X-Forwarded-Proto are read only in requests from these addresses. Default none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
@@ -199,6 +202,7 @@ func (c *Config) Settings() []Setting {
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
 		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
 		{"anonymous", "ECRIN_ANONYMOUS", "let clients without credentials in, as far as repository policies with the principal * allow", fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
+		{"anonymous-write", "ECRIN_ANONYMOUS_WRITE", "with --anonymous: let clients without credentials also push and delete, as far as policies with the principal * allow", fmt.Sprint(c.AnonymousWrite), "true", truth(&c.AnonymousWrite)},
 		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES", "`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas", strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
 		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
 		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that control policies do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
@@ -283,6 +287,9 @@ func (c Config) Check() (Checked, error) {
 	}
 	if url := c.Database.Reveal(); url != "" && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // the value may contain a password
+	}
+	if c.AnonymousWrite && !c.Anonymous {
+		note("anonymous_write", errors.New("want anonymous: true beside it"))
 	}
 	if len(c.Listen) == 0 {
 		note("listen", errors.New("want at least one HOST:PORT"))

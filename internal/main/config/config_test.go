@@ -31,6 +31,7 @@ domains: [ecr.example.com]
 tls: {mode: files, cert: c.pem, key: k.pem}
 create_on_push: true
 anonymous: true
+anonymous_write: true
 trusted_proxies: [10.1.2.3/8, "::1"]
 organization: o-abcdef1234
 management_account: "000011112222"
@@ -56,7 +57,7 @@ func TestRead(t *testing.T) {
 	want := config.Config{
 		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
-		Anonymous: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
+		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		StrictECR: "quotas,page-100", LogLevel: "debug", StopTimeout: 90 * time.Second,
 	}
@@ -138,7 +139,7 @@ func TestReadEnv(t *testing.T) {
 	t.Parallel()
 	environ := map[string]string{
 		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true", "ECRIN_REGION": "",
-		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true",
+		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true", "ECRIN_ANONYMOUS_WRITE": "1",
 		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
 		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9", "ECRIN_DATABASE": "postgres://u@h/d",
 	}
@@ -150,6 +151,7 @@ func TestReadEnv(t *testing.T) {
 	want := config.Default()
 	want.Data, want.Listen, want.CreateOnPush, want.StrictECR = "/d", []string{"127.0.0.1:1", "[::1]:2"}, true, "all"
 	want.Domains, want.StopTimeout = []string{"a.example", "b.example"}, 5*time.Second
+	want.AnonymousWrite = true
 	want.Anonymous, want.TrustedProxies, want.Organization = true, []string{"10.0.0.0/8"}, "o-abcdef1234"
 	want.ManagementAccount, want.EgressAllow = "000011112222", []string{"fd00::/8", "192.168.7.1"}
 	want.EgressCA, want.AuditKeep, want.Database = "roots.pem", 9, secret.New("postgres://u@h/d")
@@ -177,6 +179,7 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.Data = "" }, "data: "},
 		{func(c *config.Config) { c.Database = secret.New("mysql://canary") }, "database: want postgres://USER:PASSWORD@HOST/NAME"},
 		{func(c *config.Config) { c.Listen = nil }, "listen: want at least one"},
+		{func(c *config.Config) { c.AnonymousWrite = true }, "anonymous_write: want anonymous: true beside it"},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1"} }, "listen: "},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:"} }, "listen: want a port"},
 		{func(c *config.Config) { c.Listen = []string{"127.0.0.1:65536"} }, "listen: want a port"},

@@ -62,7 +62,7 @@ func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
 	w.id = identity.New(w.meta, ring, w.now, identity.Options{})
 	mac := func(data []byte) []byte { return ring.MAC("iam pages", data) }
 	w.iam = iamtest.New(iam.New(iam.Options{Meta: w.meta, Identity: w.id, Pages: pagetoken.New(mac), TaskMAC: mac, Now: w.now}))
-	w.guard = guard.New(w.meta, w.id, w.now, "")
+	w.guard = guard.New(w.meta, w.id, w.now, guard.Options{})
 	w.Service = sts.New(sts.Options{Meta: w.meta, Identity: w.id, Guard: w.guard, OIDC: oidc.New(outward, w.now)})
 	if _, err := w.id.EnsureDefault(t.Context(), home); err != nil {
 		t.Fatal(err)
