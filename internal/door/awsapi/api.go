@@ -190,7 +190,7 @@ func (a *API) serve(x *exchange) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.ev.Caller = caller
+	x.ev.Identify(caller)
 	in, err := x.service.read(a, x, body)
 	if err != nil {
 		return nil, err
@@ -204,9 +204,20 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	if x.service != stsService || host.Kind != endpoint.Any && host.Kind != stsService.host {
 		return nil, missing
 	}
-	body, err := web.ReadBody(x.r, maxPlainBody)
-	if err != nil {
-		return nil, err
+	// The header must be that of such a request before any of the body is read.
+	var body []byte
+	if x.r.Method == http.MethodPost {
+		if x.r.ContentLength > maxUnsignedBody || !isForm(x.r) {
+			return nil, missing
+		}
+		received, err := web.Receive(x.r, a.spool, "", maxUnsignedBody)
+		if err != nil {
+			return nil, err
+		}
+		defer received.Close()
+		if body, err = received.Bytes(); err != nil {
+			return nil, err
+		}
 	}
 	form, err := formOf(x.r, body)
 	if err != nil {
@@ -294,6 +305,7 @@ const (
 	maxPartBody     = 32 << 20
 	maxManifestBody = 12 << 20
 	maxPlainBody    = 1 << 20
+	maxUnsignedBody = 128 << 10 // a web identity token has up to 20,000 characters, a session policy less
 )
 
 // maxBody is how many bytes the body of the request may have.
@@ -385,6 +397,12 @@ func (x *exchange) built() error {
 	return nil
 }
 
+// isForm reports whether the body of a request is declared as parameters of the query protocol.
+func isForm(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && t == "application/x-www-form-urlencoded"
+}
+
 // formOf returns the parameters of a request of the query protocol, from its body or from the URL of a GET.
 //
 // Errors: fault.MalformedRequest.
@@ -392,7 +410,7 @@ func formOf(r *http.Request, body []byte) (url.Values, error) {
 	text := string(body)
 	if r.Method == http.MethodGet {
 		text = r.URL.RawQuery
-	} else if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/x-www-form-urlencoded" {
+	} else if !isForm(r) {
 		return nil, fault.MalformedRequest.New("Content-Type must be application/x-www-form-urlencoded")
 	}
 	form, err := url.ParseQuery(text)

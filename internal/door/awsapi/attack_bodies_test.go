@@ -116,3 +116,36 @@ func TestUnverifiedBodiesTakeNoPlace(t *testing.T) {
 		})
 	}
 }
+
+// A request without a signature is refused by its header, before any of its body has come, unless it can be one of the operations of
+// STS that need none: a small form.
+func TestUnsignedRequestIsRefusedByItsHeader(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for _, header := range []string{
+		"Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: " + ecrTarget + "PutImage\r\nContent-Length: 1048576",
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1048576",
+		"Content-Type: text/plain\r\nTransfer-Encoding: chunked",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", header); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%q: got %v, want an answer", header, err)
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%q: got %d, want 400 or 403", header, resp.StatusCode)
+		}
+	}
+}

@@ -179,7 +179,7 @@ func (a *API) parse(q *request) (*operation, error) {
 	if q.caller, err = a.caller(q, region); err != nil {
 		return nil, err
 	}
-	q.ev.Caller = q.caller
+	q.ev.Identify(q.caller)
 	if parseErr != nil {
 		return nil, parseErr
 	}

@@ -18,7 +18,7 @@ const (
 	maxIdle = 60 * time.Second
 
 	// maxRest is the time that package http spends on the rest of a body that a handler has refused.
-	maxRest = 10 * time.Second
+	maxRest = 5 * time.Second
 
 	// maxMemoryBody is how many bytes of a body are in memory before the sender is known.
 	maxMemoryBody = 16 << 10
@@ -34,6 +34,7 @@ const (
 type deadlineBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	conn    *connection // nil in tests
 	timeout time.Duration
 	begun   time.Time
 	// slowStart is the time before minRate holds, with keepRate.
@@ -96,6 +97,9 @@ func (b *deadlineBody) leave() {
 func (b *deadlineBody) Read(p []byte) (int, error) {
 	b.extend()
 	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.conn.touch()
+	}
 	b.mu.Lock()
 	b.read += int64(n)
 	b.whole = b.whole || err == io.EOF

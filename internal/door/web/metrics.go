@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"sync"
@@ -18,6 +19,13 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	sent     *prometheus.CounterVec
+
+	connections      prometheus.Gauge
+	refused, evicted prometheus.Counter
+
+	textMu sync.Mutex
+	text   []byte // as it was made at textAt
+	textAt time.Time
 
 	mu    sync.RWMutex
 	ready map[metricKey]*series // the collectors with their labels applied, to save the lookup by label
@@ -44,7 +52,10 @@ func NewMetrics() *Metrics {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ecrin_request_seconds", Help: "Time from the request's header to the end of its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}}, []string{"door", "operation"}),
 	}
-	m.registry.MustRegister(m.inFlight, m.requests, m.sent, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{Name: "ecrin_connections", Help: "Connections that are open."})
+	m.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_refused_total", Help: "New connections closed because there were too many."})
+	m.evicted = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_evicted_total", Help: "Idle connections closed because there were too many."})
+	m.registry.MustRegister(m.inFlight, m.requests, m.sent, m.seconds, m.connections, m.refused, m.evicted, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -53,10 +64,34 @@ func (m *Metrics) Count(name, help string, read func() uint64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read()) }))
 }
 
-// Handler serves the metrics in the text format of Prometheus.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// maxMetricsAge is the time for which the text of the metrics is sent again. All requests in this time share its bytes.
+const maxMetricsAge = time.Second
+
+// ServeHTTP answers with the metrics in the text format of Prometheus, as they were at most maxMetricsAge ago.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, _ = w.Write(m.current()) // a client that has gone cannot be told
 }
+
+func (m *Metrics) current() []byte {
+	m.textMu.Lock()
+	defer m.textMu.Unlock()
+	if now := time.Now(); m.text == nil || now.Sub(m.textAt) > maxMetricsAge {
+		made := &textWriter{header: http.Header{}}
+		promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(made, &http.Request{Method: http.MethodGet})
+		m.text, m.textAt = made.Bytes(), now
+	}
+	return m.text
+}
+
+// textWriter is the ResponseWriter that keeps a text.
+type textWriter struct {
+	bytes.Buffer
+	header http.Header
+}
+
+func (t *textWriter) Header() http.Header { return t.header }
+func (t *textWriter) WriteHeader(int)     {}
 
 func (m *Metrics) observe(ev *Event, status int, took time.Duration, sent int64) {
 	key := metricKey{ev.Door, ev.Operation, status}

@@ -12,6 +12,7 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	conn    *connection // nil in tests
 	timeout time.Duration
 	status  int
 	sent    int64
@@ -62,6 +63,7 @@ func (r *recorder) Write(p []byte) (n int, err error) {
 		var m int
 		m, err = r.ResponseWriter.Write(p[:min(len(p), maxWrite)])
 		n, p = n+m, p[m:]
+		r.conn.touch()
 	}
 	r.sent += int64(n)
 	return n, err
@@ -82,6 +84,7 @@ func (r *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 		var m int64
 		m, err = io.Copy(r.ResponseWriter, &io.LimitedReader{R: src, N: piece})
 		n, left = n+m, left-m
+		r.conn.touch()
 		if err != nil || m < piece {
 			break
 		}

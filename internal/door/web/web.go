@@ -27,6 +27,8 @@ type Event struct {
 	guard.Event
 	Door      string // the API of the request: oci, ecr, sts, iam, ecrin or ops
 	Operation string // name of the operation in the specification or the API
+
+	conn *connection // nil without Connections
 }
 
 // Handler answers requests.
@@ -69,15 +71,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.now()
 	ev := new(Event)
 	ev.RequestID = newRequestID()
+	ev.conn = connectionOf(r)
 	ev.From.SourceIP, ev.From.Secure = origin(r, s.proxies)
 	ev.From.UserAgent, ev.From.Referer = r.UserAgent(), r.Referer()
+	conn := ev.conn
+	conn.begin()
 	rec := newRecorder(w, s.writeTimeout)
+	rec.conn = conn
 	if r.ProtoMajor == 1 {
 		rec.extend() // also for what package http writes itself, such as 100 Continue; the last answer's deadline may be over
 	}
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
+		conn.end()
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
 				panic(p)
@@ -90,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
-		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout, begun: time.Now(), slowStart: s.slowStart}
+		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout, begun: time.Now(), slowStart: s.slowStart, conn: conn}
 		body.extend()
 		r.Body = body
 		// Package http must see its own body again: it answers at once if the rest is long, and reads a short rest before it answers.

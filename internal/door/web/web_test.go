@@ -159,7 +159,7 @@ func TestMetricsHaveNoPrincipals(t *testing.T) {
 		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/canary-path", nil))
 	}
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
 		`ecrin_requests_total{door="oci",operation="get",status="200"} 3`,
 		`ecrin_sent_bytes_total{door="oci",operation="get"} 9`,

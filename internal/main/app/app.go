@@ -53,8 +53,9 @@ type Running struct {
 	Account string   `json:"account"`        // the default account
 	Region  string   `json:"region"`         // of the default registry
 	Domains []string `json:"domains"`
-	CA      string   `json:"ca,omitempty"` // file of the private CA, with --tls=auto
-	Created bool     `json:"created"`      // the default account was created at this start
+	CA      string   `json:"ca,omitempty"`      // file of the private CA, with --tls=auto
+	Metrics []string `json:"metrics,omitempty"` // addresses of metrics_listen
+	Created bool     `json:"created"`           // this start made the data directory's default account
 }
 
 // RunningFile is the name of the file in the data directory that describes the running server.
@@ -85,11 +86,13 @@ type App struct {
 	trail     *audit.Log
 	pump      *audit.Pump
 	http      *http.Server
+	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
 	hosts     *endpoint.Map
 	created   bool
 	url       string // of the running server, as it describes itself
 	listeners []net.Listener
+	opsListen []net.Listener
 }
 
 // New listens on the addresses, opens the data directory and builds the server. Connections wait until Run. The caller
@@ -195,20 +198,47 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
 			Hosts: a.hosts, Spool: bodies, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
-		metrics: metrics.Handler(),
+		ops: ops{
+			metrics: metrics, ready: a.meta.Ping, reader: metricsReader{token: c.MetricsToken, own: len(c.MetricsListen) > 0},
+		},
 		refresh: a.meta.Refresh,
-		ready:   a.meta.Ping,
 		prove:   a.prove,
 	}
-	a.http = &http.Server{
-		Handler:           web.NewServer(doors, web.Options{Log: a.log, Metrics: metrics, Proxies: c.Proxies, Now: now}),
+	alone := doors.ops
+	alone.reader = metricsReader{all: true}
+	limits := a.connectionLimits()
+	a.http = a.server(doors, limits, metrics, now)
+	// What floods the addresses of the registry leaves those of the metrics alone.
+	a.opsHTTP = a.server(alone, web.ConnectionLimits{Max: 256, MaxPerAddress: 256, MaxIdle: 256}, metrics, now)
+	return a.secure(now)
+}
+
+// server returns an HTTP server for a handler.
+func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now func() time.Time) *http.Server {
+	connections := web.NewConnections(l, m, a.log)
+	return &http.Server{
+		Handler:           web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now}),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ConnState:         connections.State,
+		ConnContext:       connections.Context,
 	}
-	return a.secure(now)
 }
+
+// connectionLimits returns the limits of the configuration.
+func (a *App) connectionLimits() web.ConnectionLimits {
+	c := a.config
+	l := web.ConnectionLimits{Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress, MaxIdle: c.MaxIdleConnections, Proxies: c.Proxies}
+	if l.Max == 0 {
+		l.Max = maxConnections
+	}
+	return l
+}
+
+// maxConnections is the number of connections at once unless the configuration has another.
+const maxConnections = 16384
 
 // secure sets the TLS configuration of the server.
 func (a *App) secure(now func() time.Time) error {
@@ -251,7 +281,7 @@ func (a *App) serves(host string) bool {
 // Close releases what New opened. It is for an App on which Run is not called.
 func (a *App) Close() error {
 	var errs []error
-	for _, l := range a.listeners {
+	for _, l := range append(a.listeners, a.opsListen...) {
 		errs = append(errs, l.Close())
 	}
 	if a.trail != nil {
@@ -304,6 +334,14 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 			return nil
 		})
 	}
+	for _, l := range a.opsListen {
+		g.Go(func() error {
+			if err := a.opsHTTP.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
 	ready(running)
 	<-failed.Done()
 	// The order matters: requests use the background work, and both use the stores.
@@ -313,6 +351,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	if stopErr != nil {
 		stopErr = errors.Join(fmt.Errorf("requests were still in flight after %s: %w", a.config.StopTimeout, stopErr), a.http.Close())
 	}
+	stopErr = errors.Join(stopErr, a.opsHTTP.Close())
 	serveErr := g.Wait()
 	stopBackground()
 	jobs.Wait()
@@ -363,6 +402,13 @@ func (a *App) listen() error {
 		}
 		a.listeners = append(a.listeners, l)
 	}
+	for _, address := range a.config.MetricsListen {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("listening on %s (choose another with --metrics-listen): %w", address, err)
+		}
+		a.opsListen = append(a.opsListen, l)
+	}
 	return nil
 }
 
@@ -389,6 +435,9 @@ func (a *App) describe() Running {
 	r := Running{
 		URL: scheme + "://" + net.JoinHostPort(host, port), Address: address, PID: os.Getpid(), Boot: BootID(),
 		Account: a.config.Registry.Account.String(), Region: a.config.Registry.Region.String(), Domains: a.config.Domains, Created: a.created,
+	}
+	for _, l := range a.opsListen {
+		r.Metrics = append(r.Metrics, l.Addr().String())
 	}
 	if a.authority != nil {
 		r.CA = a.authority.CAPath()

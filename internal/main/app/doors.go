@@ -8,16 +8,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // doors routes each request by its path. Its Handle is the complete list of what is served.
 type doors struct {
 	oci     *ociapi.API
 	aws     *awsapi.API
-	metrics http.Handler
+	ops     ops
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
-	ready   func(context.Context) error // returns an error if the server cannot serve requests
 	prove   http.HandlerFunc            // see ProofPath
 }
 
@@ -28,20 +26,8 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.oci, d.oci.Handle, w, r, ev)
 	case strings.HasPrefix(path, ociapi.LinkPath):
 		d.serve(d.oci, d.oci.HandleLink, w, r, ev)
-	case path == "/healthz":
-		ev.Door, ev.Operation = "ops", "healthz"
-		writeText(w, http.StatusOK, "ok")
-	case path == "/readyz":
-		ev.Door, ev.Operation = "ops", "readyz"
-		if err := d.ready(r.Context()); err != nil {
-			ev.Err = err
-			writeText(w, http.StatusServiceUnavailable, "not ready: "+fault.From(err).Public)
-			return
-		}
-		writeText(w, http.StatusOK, "ok")
-	case path == "/metrics":
-		ev.Door, ev.Operation = "ops", "metrics"
-		d.metrics.ServeHTTP(w, r)
+	case path == "/healthz" || path == "/readyz" || path == "/metrics":
+		d.ops.Handle(w, r, ev)
 	case path == ProofPath:
 		ev.Door, ev.Operation = "ops", "proof"
 		d.prove(w, r)

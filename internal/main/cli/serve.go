@@ -75,8 +75,8 @@ the data, nothing can be decrypted without it), the default account and its root
 are read from --config, the environment and flags; flags override the environment, and the
 environment overrides the file.
 
-Structured logs, one line for each request, go to standard error. /metrics, /healthz and /readyz
-are on the same address.`,
+Structured logs, one line for each request, go to standard error. /healthz and /readyz are on the
+same address, and so is /metrics, for clients of this machine (others: --metrics-listen).`,
 		Example: `  ecrin serve
   ecrin serve --data /var/lib/ecrin --listen 0.0.0.0:443 --tls=auto --domain ecr.example.com
   ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,

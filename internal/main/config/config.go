@@ -72,6 +72,19 @@ type Config struct {
 	// EgressCA is a PEM file with certificates of private CAs. The server trusts them in addition to the CAs of the
 	// system when it dials out. Default none.
 	EgressCA string `yaml:"egress_ca"`
+	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
+	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxConnectionsPerAddress is the same for one client address. Addresses in TrustedProxies are not counted. Default 4096.
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// MaxIdleConnections is how many connections may be idle of those without a request with valid credentials. Default 1024.
+	MaxIdleConnections int `yaml:"max_idle_connections"`
+	// MetricsListen lists addresses, HOST:PORT, that serve /metrics, /healthz and /readyz without TLS and credentials. With one,
+	// /metrics is not served on the addresses of Listen. Default none: on Listen, to clients of this machine.
+	MetricsListen []string `yaml:"metrics_listen"`
+	// MetricsToken is a secret of at least 16 characters. With it, /metrics is served on Listen to clients that send it as a Bearer
+	// token, from any address. Set it in the file or the environment rather than on the command line. Default none.
+	MetricsToken secret.String `yaml:"metrics_token"`
 	// AuditKeep is the size, in MiB, up to which the audit trail is kept in DATA/audit; the oldest files beyond it are
 	// deleted. Default 1024.
 	AuditKeep int `yaml:"audit_keep"`
@@ -102,7 +115,7 @@ const (
 func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
-		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, LogLevel: "info", StopTimeout: 30 * time.Second,
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024, LogLevel: "info", StopTimeout: 30 * time.Second,
 	}
 }
 
@@ -187,6 +200,16 @@ func (c *Config) Settings() []Setting {
 			return nil
 		}
 	}
+	number := func(p *int) func(string) error {
+		return func(s string) error {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				return fmt.Errorf("want a number, got %q", s)
+			}
+			*p = n
+			return nil
+		}
+	}
 	return []Setting{
 		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
 		{"database", "ECRIN_DATABASE", "`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
@@ -209,6 +232,14 @@ func (c *Config) Settings() []Setting {
 		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
 		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas", strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
+		{"max-connections", "ECRIN_MAX_CONNECTIONS", "`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "", number(&c.MaxConnections)},
+		{"max-connections-per-address", "ECRIN_MAX_CONNECTIONS_PER_ADDRESS", "`number` of connections of one client address", strconv.Itoa(c.MaxConnectionsPerAddress), "", number(&c.MaxConnectionsPerAddress)},
+		{"max-idle-connections", "ECRIN_MAX_IDLE_CONNECTIONS", "`number` of idle connections without credentials", strconv.Itoa(c.MaxIdleConnections), "", number(&c.MaxIdleConnections)},
+		{"metrics-listen", "ECRIN_METRICS_LISTEN", "`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},
+		{"metrics-token", "ECRIN_METRICS_TOKEN", "`secret` that clients send as a Bearer token to read /metrics from other machines", "", "", func(s string) error {
+			c.MetricsToken = secret.New(s)
+			return nil
+		}},
 		{"audit-keep", "ECRIN_AUDIT_KEEP", "how many `MiB` of the audit trail are kept", strconv.Itoa(c.AuditKeep), "", func(s string) error {
 			n, err := strconv.Atoi(s)
 			if err != nil {
@@ -295,11 +326,22 @@ func (c Config) Check() (Checked, error) {
 		note("listen", errors.New("want at least one HOST:PORT"))
 	}
 	for _, l := range c.Listen {
-		_, port, err := net.SplitHostPort(l)
-		if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
-			err = fmt.Errorf("want a port from 0 to 65535 in %q", l)
-		}
-		note("listen", err)
+		note("listen", checkAddress(l))
+	}
+	for _, l := range c.MetricsListen {
+		note("metrics_listen", checkAddress(l))
+	}
+	if n := len(c.MetricsToken.Reveal()); n > 0 && n < 16 {
+		note("metrics_token", errors.New("want at least 16 characters"))
+	}
+	if c.MaxConnections < 0 {
+		note("max_connections", fmt.Errorf("want a number from 1, or 0 for the default, got %d", c.MaxConnections))
+	}
+	if c.MaxConnectionsPerAddress < 1 {
+		note("max_connections_per_address", fmt.Errorf("want a number from 1, got %d", c.MaxConnectionsPerAddress))
+	}
+	if c.MaxIdleConnections < 1 {
+		note("max_idle_connections", fmt.Errorf("want a number from 1, got %d", c.MaxIdleConnections))
 	}
 	var err error
 	out.Registry.Account, err = name.ParseAccount(c.Account)
@@ -348,6 +390,15 @@ func (c Config) Check() (Checked, error) {
 		note("stop_timeout", errors.New("must not be negative"))
 	}
 	return out, errors.Join(errs...)
+}
+
+// checkAddress checks an address to listen on.
+func checkAddress(l string) error {
+	_, port, err := net.SplitHostPort(l)
+	if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
+		err = fmt.Errorf("want a port from 0 to 65535 in %q", l)
+	}
+	return err
 }
 
 // organizationID matches the id of an organization. Source: Organizations API reference.

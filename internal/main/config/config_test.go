@@ -38,6 +38,11 @@ management_account: "000011112222"
 egress_allow: [192.168.7.0/24]
 egress_deny: [192.168.7.9]
 egress_ca: roots.pem
+max_connections: 1000
+max_connections_per_address: 100
+max_idle_connections: 10
+metrics_listen: ["127.0.0.1:9100"]
+metrics_token: canary-0123456789
 audit_keep: 7
 strict_ecr: quotas,page-100
 log_level: debug
@@ -59,6 +64,8 @@ func TestRead(t *testing.T) {
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
 		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
+		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
+		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		StrictECR: "quotas,page-100", LogLevel: "debug", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
