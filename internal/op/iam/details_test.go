@@ -44,6 +44,7 @@ func TestAccountAuthorizationDetails(t *testing.T) {
 	g := do(t, w.GetGroup, w.root, iamtypes.GetGroupRequest{GroupName: "x"}).Group
 	r := do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: "x"}).Role
 	profile := do(t, w.GetInstanceProfile, w.root, iamtypes.GetInstanceProfileRequest{InstanceProfileName: "x"}).InstanceProfile
+	profile.Tags = nil // listings do not show them
 	p := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: arn}).Policy
 	a := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: pullOnly}).Policy
 	inline := do(t, w.GetUserPolicy, w.root, iamtypes.GetUserPolicyRequest{UserName: "x", PolicyName: "in"}).PolicyDocument

@@ -2,12 +2,14 @@ package iam
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // Source: IAM user guide, IAM and STS quotas.
@@ -91,8 +93,14 @@ func (s *Service) AddUserToGroup(ctx context.Context, _ identity.Caller, m Membe
 	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, maxGroupsOfUser, 0))
 }
 
-// RemoveUserFromGroup takes the rights of a group from a user. Errors: fault.NoSuchEntity, also for a user that is not in it.
-// Source: IAM API reference, RemoveUserFromGroup.
+// RemoveUserFromGroup takes the rights of a group from a user; one that is not in it is no error. Errors: fault.NoSuchEntity.
+// Sources: IAM API reference, RemoveUserFromGroup; answers of IAM.
 func (s *Service) RemoveUserFromGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
-	return none(s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID))
+	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)
+	if errors.Is(err, fault.NoSuchEntity) { // the user is not in the group, or one of the two was deleted
+		if _, err = s.meta.EntityByID(ctx, m.Container.ID); err == nil {
+			_, err = s.meta.EntityByID(ctx, m.Member.ID)
+		}
+	}
+	return none(err)
 }

@@ -141,7 +141,8 @@ func (w *world) group(t testing.TB, groupName string) iamtypes.Group {
 
 func (w *world) role(t testing.TB, roleName string) iamtypes.Role {
 	t.Helper()
-	return do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: roleName, AssumeRolePolicyDocument: trustEC2}).Role
+	do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: roleName, AssumeRolePolicyDocument: trustEC2})
+	return do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: roleName}).Role
 }
 
 func wantCode(t testing.TB, what string, err error, want fault.Code) {

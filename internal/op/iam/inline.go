@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -80,9 +81,13 @@ func (s *Service) getInline(ctx context.Context, e meta.Entity, policyName strin
 	}
 	at := slices.IndexFunc(all, func(p meta.Inline) bool { return p.Name == policyName })
 	if at < 0 {
-		return "", fault.NoSuchEntity.New("The %s policy with name %s cannot be found.", words[e.Kind], name.Clip(policyName))
+		return "", noInline(e, policyName)
 	}
 	return encode(all[at].Text), nil
+}
+
+func noInline(e meta.Entity, policyName string) *fault.Error {
+	return fault.NoSuchEntity.New("The %s policy with name %s cannot be found.", words[e.Kind], name.Clip(policyName))
 }
 
 // words are what texts and names of policies call the kinds.
@@ -110,7 +115,11 @@ func (s *Service) deleteInline(ctx context.Context, e meta.Entity, policyName st
 	if err := modifiable(e); err != nil {
 		return nil, err
 	}
-	return none(s.meta.DeleteInline(ctx, e.ID, policyName))
+	err := s.meta.DeleteInline(ctx, e.ID, policyName)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = noInline(e, policyName).Because(err)
+	}
+	return none(err)
 }
 
 // ListUserPolicies lists the names of the inline policies of a user. Errors: fault.NoSuchEntity, fault.Validation (the

@@ -73,10 +73,11 @@ type OwnedKey struct {
 }
 
 // OnKey resolves an access key of the account, and asks about the user that has it. A key of another account is as unknown as
-// one that does not exist.
+// one that does not exist: the caller is not authorized for it. Source: answers of IAM.
 func OnKey(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetAccessKeyLastUsedRequest) (guard.Target[OwnedKey], error) {
 	unknown := guard.On(OwnedKey{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.User, Name: "*"}))
-	unknown.Absent = noKey(in.AccessKeyId)
+	unknown.Absent = fault.AccessDenied.New(
+		"User: %s is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key %s", req.By.ARN, name.Clip(in.AccessKeyId))
 	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
 	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && k.Account != req.By.Account {
 		return unknown, nil
@@ -186,7 +187,7 @@ const notUsed = "N/A"
 
 // GetAccessKeyLastUsed tells when and where a key of the account was last used, up to a few seconds ago.
 //
-// Errors: fault.NoSuchEntity, for keys of other accounts too. Source: IAM API reference, GetAccessKeyLastUsed.
+// Errors: fault.AccessDenied, for keys that do not exist and those of other accounts. Source: IAM API reference, GetAccessKeyLastUsed.
 func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, k OwnedKey, _ *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
 	// A key alone may come from a cache that does not follow its uses; a list of keys does not.
 	fresh, err := s.meta.AccessKeysOf(ctx, c.Account, k.Key.Principal)

@@ -129,8 +129,8 @@ func TestKeysOfOthers(t *testing.T) {
 	refuse(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: "carol"}, fault.NoSuchEntity, "The user with name carol cannot be found.")
 	refuse(t, w.ListAccessKeys, w.root, iamtypes.ListAccessKeysRequest{UserName: "carol"}, fault.NoSuchEntity)
 	refuse(t, w.UpdateAccessKey, w.root, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: "AKIANONENONENONENONE", Status: "Active"}, fault.NoSuchEntity)
-	refuse(t, w.GetAccessKeyLastUsed, w.stranger, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: key}, fault.NoSuchEntity, "The Access Key with id "+key+" cannot be found.")
-	refuse(t, w.GetAccessKeyLastUsed, w.root, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: "AKIANONENONENONENONE"}, fault.NoSuchEntity)
+	refuse(t, w.GetAccessKeyLastUsed, w.stranger, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: key}, fault.AccessDenied, "on resource: access key "+key)
+	refuse(t, w.GetAccessKeyLastUsed, w.root, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: "AKIANONENONENONENONE"}, fault.AccessDenied)
 }
 
 func TestGetAccessKeyLastUsed(t *testing.T) {

@@ -31,7 +31,7 @@ type ManagedPolicy struct {
 
 // managedPolicy finds a managed policy by its ARN.
 //
-// Errors: fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
+// Errors: fault.Validation (no ARN), fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
 func (s *Service) managedPolicy(ctx context.Context, account name.Account, arn string) (ManagedPolicy, error) {
 	if err := policyARN(arn); err != nil {
 		return ManagedPolicy{}, err
@@ -46,8 +46,11 @@ func (s *Service) managedPolicy(ctx context.Context, account name.Account, arn s
 	return ManagedPolicy{ARN: arn, Entity: e}, nil
 }
 
-// policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.InvalidInput.
+// policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.Validation (no ARN), fault.InvalidInput.
 func policyARN(arn string) error {
+	if !strings.HasPrefix(arn, "arn:") {
+		return fault.Validation.New("Invalid ARN:  Could not be parsed!")
+	}
 	parsed, named, err := name.ParseEntityARN(arn)
 	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.IAMPolicy {
 		return fault.InvalidInput.New("ARN %s is not valid.", name.Clip(arn))
@@ -108,7 +111,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.N
 	e.DefaultVersion = 1
 	m := ManagedPolicy{ARN: e.ARN(), Entity: e}
 	p := m.show(0, 0)
-	p.Description, p.Tags = e.Description, tagList(tags)
+	p.Tags = tagList(tags) // the description is in answers of GetPolicy alone
 	return &iamtypes.CreatePolicyResponse{Policy: &p}, nil
 }
 
@@ -128,13 +131,13 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPol
 		}
 	}
 	p := m.show(attached, boundaries)
-	p.Description = m.description()
+	p.Description, p.Tags = m.description(), []iamtypes.Tag{}
 	if m.AWS == nil {
 		tags, err := s.meta.EntityTags(ctx, m.Entity.ID)
 		if err != nil {
 			return nil, err
 		}
-		p.Tags = tagList(tags)
+		p.Tags = allTags(tags)
 	}
 	return &iamtypes.GetPolicyResponse{Policy: &p}, nil
 }

@@ -46,7 +46,9 @@ func TestPolicyLife(t *testing.T) {
 	if !strings.HasPrefix(made.PolicyId, "ANPA") || len(made.PolicyId) != 21 {
 		t.Errorf("the id is %q, want ANPA and 17 more", made.PolicyId)
 	}
+	want.Description = "" // GetPolicy alone shows it
 	same(t, "the policy made", *made, want)
+	want.Description = "lets pull"
 	same(t, "GetPolicy", *do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: arn}).Policy, want)
 	v := do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: "v1"}).PolicyVersion
 	if got := decoded(t, v.Document); got != pull {
@@ -104,7 +106,7 @@ func TestPolicyARNs(t *testing.T) {
 		"arn:aws:iam::111122223333:role/Pull":         fault.InvalidInput,
 		"arn:aws:iam::1111:policy/Pull":               fault.InvalidInput,
 		"arn:aws:s3:::111122223333:policy/Pull":       fault.InvalidInput,
-		"a policy with some name":                     fault.InvalidInput,
+		"a policy with some name":                     fault.Validation,
 	} {
 		refuse(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: arn}, want)
 		refuse(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: "v1"}, want)
@@ -129,6 +131,7 @@ func TestPoliciesOfAWS(t *testing.T) {
 	same(t, "GetPolicy", *got, iamtypes.Policy{
 		PolicyName: m.Name, PolicyId: m.ID, Arn: pullOnly, Path: "/", DefaultVersionId: fmt.Sprintf("v%d", m.Version), AttachmentCount: new(int32(0)),
 		PermissionsBoundaryUsageCount: new(int32(0)), IsAttachable: new(true), Description: m.Description, CreateDate: awswire.At(m.CreatedAt), UpdateDate: awswire.At(m.UpdatedAt),
+		Tags: []iamtypes.Tag{},
 	})
 	versions := do(t, w.ListPolicyVersions, w.root, iamtypes.ListPolicyVersionsRequest{PolicyArn: pullOnly}).Versions
 	if len(versions) != 1 || versions[0].VersionId != got.DefaultVersionId || !*versions[0].IsDefaultVersion {

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -44,8 +45,15 @@ func (s *Service) profileOf(ctx context.Context, e meta.Entity) (iamtypes.Instan
 	if err != nil {
 		return p, err
 	}
-	p.Roles, err = s.rolesOf(ctx, members)
-	return p, err
+	p.Roles = []iamtypes.Role{}
+	for _, e := range members {
+		r, err := s.shortRole(ctx, e)
+		if err != nil {
+			return p, err
+		}
+		p.Roles = append(p.Roles, r)
+	}
+	return p, nil
 }
 
 func (s *Service) profilesOf(ctx context.Context, all []meta.Entity) ([]iamtypes.InstanceProfile, error) {
@@ -68,7 +76,7 @@ func (s *Service) GetInstanceProfile(ctx context.Context, _ identity.Caller, e m
 		return nil, err
 	}
 	tags, err := s.meta.EntityTags(ctx, e.ID)
-	p.Tags = tagList(tags)
+	p.Tags = allTags(tags)
 	return &iamtypes.GetInstanceProfileResponse{InstanceProfile: p}, err
 }
 
@@ -128,5 +136,9 @@ func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Calle
 //
 // Errors: fault.NoSuchEntity, also for a role that is not in it. Source: IAM API reference, RemoveRoleFromInstanceProfile.
 func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
-	return none(s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID))
+	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = fault.NoSuchEntity.New("Role %s in Instance Profile %s cannot be found.", m.Member.Name, m.Container.Name).Because(err)
+	}
+	return none(err)
 }

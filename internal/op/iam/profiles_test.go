@@ -29,6 +29,7 @@ func TestInstanceProfiles(t *testing.T) {
 	w.role(t, "other")
 	add := iamtypes.AddRoleToInstanceProfileRequest{InstanceProfileName: "node", RoleName: "r"}
 	do(t, w.AddRoleToInstanceProfile, w.root, add)
+	r.MaxSessionDuration, r.RoleLastUsed = nil, nil // a profile shows neither
 	want.Roles = []iamtypes.Role{r}
 	same(t, "GetInstanceProfile", do(t, w.GetInstanceProfile, w.root, iamtypes.GetInstanceProfileRequest{InstanceProfileName: "node"}).InstanceProfile, want)
 	for _, role := range []string{"r", "other"} {

@@ -132,7 +132,7 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Calle
 		return nil, err
 	}
 	return &iamtypes.GetOpenIDConnectProviderResponse{
-		Url: e.Name, ClientIDList: e.ClientIDs, ThumbprintList: e.Thumbprints, CreateDate: awswire.At(e.CreatedAt), Tags: tagList(tags),
+		Url: e.Name, ClientIDList: e.ClientIDs, ThumbprintList: e.Thumbprints, CreateDate: awswire.At(e.CreatedAt), Tags: allTags(tags),
 	}, nil
 }
 

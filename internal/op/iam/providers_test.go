@@ -73,7 +73,8 @@ func TestProviderWithoutThumbprints(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{ClientIDList: []string{"a"}})
-	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com", ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at}}
+	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com", ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at},
+		Tags: []iamtypes.Tag{}}
 	same(t, "GetOpenIDConnectProvider", w.getProvider(t), want)
 	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{thumbprint}})
 	want.ThumbprintList = []string{thumbprint}

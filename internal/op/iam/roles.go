@@ -53,7 +53,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary Ma
 	if err := s.meta.CreateEntity(ctx, e, tags, maxRoles); err != nil {
 		return nil, err
 	}
-	r, err := s.roleOf(ctx, e)
+	r, err := s.shortRole(ctx, e)
 	r.PermissionsBoundary, r.Tags = showBoundary(e.Boundary), tagList(tags)
 	return &iamtypes.CreateRoleResponse{Role: r}, err
 }
@@ -74,6 +74,14 @@ func (s *Service) roleOf(ctx context.Context, e meta.Entity) (iamtypes.Role, err
 		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
 		AssumeRolePolicyDocument: trust, Description: e.Description, MaxSessionDuration: new(int32(e.MaxSession / time.Second)),
 	}, err
+}
+
+// shortRole shows a role as answers do that are about its creation, its description or its instance profile: without description
+// and longest session too. Source: answers of IAM.
+func (s *Service) shortRole(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
+	r, err := s.roleOf(ctx, e)
+	r.Description, r.MaxSessionDuration = "", nil
+	return r, err
 }
 
 // rolesOf shows a list of roles, never nil.
@@ -120,21 +128,25 @@ func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Noth
 	return &iamtypes.ListRolesResponse{Roles: roles, IsTruncated: truncated, Marker: marker}, err
 }
 
-// UpdateRole changes what is given of a role. An empty description counts as not given; UpdateRoleDescription takes one away.
-// Of a service-linked role only the description can be changed.
+// UpdateRole changes a role. An empty description counts as not given, and stays; UpdateRoleDescription takes one away. Without
+// MaxSessionDuration the longest session becomes that of a new role. Of a service-linked role only the description can be changed.
 //
 // Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
-// Sources: IAM API reference, UpdateRole; ECR user guide, using service-linked roles.
+// Sources: IAM API reference, UpdateRole; answers of IAM; ECR user guide, using service-linked roles.
 func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
 	_, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		if in.Description != "" {
 			e.Description = in.Description
 		}
-		if in.MaxSessionDuration == nil {
-			return nil
+		protected := modifiable(*e)
+		switch {
+		case in.MaxSessionDuration != nil:
+			e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
+			return protected
+		case protected == nil:
+			e.MaxSession = sessionWithout
 		}
-		e.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
-		return modifiable(*e)
+		return nil
 	})
 	return &iamtypes.UpdateRoleResponse{}, err
 }
@@ -151,7 +163,8 @@ func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.fullRole(ctx, e)
+	r, err := s.shortRole(ctx, e)
+	r.Description = e.Description
 	return &iamtypes.UpdateRoleDescriptionResponse{Role: &r}, err
 }
 

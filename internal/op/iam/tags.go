@@ -44,6 +44,12 @@ func tagList(tags map[string]string) []iamtypes.Tag {
 	return list
 }
 
+// allTags shows tags by key. Unlike that of tagList the list is never nil: the answers that show one policy, instance profile or
+// provider have an empty list for none. Source: answers of IAM.
+func allTags(tags map[string]string) []iamtypes.Tag {
+	return append([]iamtypes.Tag{}, tagList(tags)...)
+}
+
 // tag adds tags to an entity, or replaces those with the same keys.
 func (s *Service) tag(ctx context.Context, e meta.Entity, tags []iamtypes.Tag, same func(string) string) (*None, error) {
 	add, err := tagsOf(tags, same)

@@ -97,7 +97,7 @@ func onNew[T any](req guard.Request, kind meta.EntityKind, entityName, path stri
 // absence splits the error of a look-up: absent is one that the request gets as its answer, because it names what does not exist
 // or gives no name of it; failure is any other.
 func absence(err error) (absent, failure error) {
-	for _, code := range []fault.Code{fault.NoSuchEntity, fault.InvalidInput, fault.PolicyNotAttachable} {
+	for _, code := range []fault.Code{fault.NoSuchEntity, fault.InvalidInput, fault.Validation, fault.PolicyNotAttachable} {
 		if errors.Is(err, code) {
 			return err, nil
 		}
@@ -177,7 +177,15 @@ func OnMembership[In interface {
 	GetGroupName() string
 	GetUserName() string
 }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Membership], error) {
-	return s.onMembership(ctx, req, meta.Group, in.GetGroupName(), meta.User, in.GetUserName())
+	t, err := s.onMembership(ctx, req, meta.Group, in.GetGroupName(), meta.User, in.GetUserName())
+	if err == nil && t.Value.Container.ID == "" { // of a user and a group that do not exist, IAM names the user
+		var absent error
+		_, err = s.meta.Entity(ctx, req.By.Account, meta.User, in.GetUserName())
+		if absent, err = absence(err); absent != nil {
+			t.Absent = absent
+		}
+	}
+	return t, err
 }
 
 func (s *Service) onMembership(ctx context.Context, req guard.Request, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (guard.Target[Membership], error) {
@@ -279,9 +287,22 @@ func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Con
 	} else if e.ID != "" && e.ARN() == arn {
 		t.Value = ManagedPolicy{ARN: arn, Entity: e}
 	} else {
-		t.Absent = noPolicy(arn)
+		t.Absent = missingPolicy(arn, in)
 	}
 	return t, nil
+}
+
+// missingPolicy is the answer of an operation about a managed policy that does not exist. Source: answers of IAM.
+func missingPolicy(arn string, in any) error {
+	switch in := in.(type) {
+	case *iamtypes.GetPolicyRequest, *iamtypes.DeletePolicyRequest:
+		return fault.NoSuchEntity.New("Policy %s was not found.", name.Clip(arn))
+	case *iamtypes.GetPolicyVersionRequest:
+		return noVersion(arn, in.VersionId)
+	case *iamtypes.SetDefaultPolicyVersionRequest:
+		return noVersion(arn, in.VersionId)
+	}
+	return noPolicy(arn)
 }
 
 // OnNewProvider resolves an identity provider to be made.

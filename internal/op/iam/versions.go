@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -128,7 +129,11 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m 
 	if err != nil {
 		return nil, err
 	}
-	return none(s.meta.DeletePolicyVersion(ctx, e.ID, number))
+	err = s.meta.DeletePolicyVersion(ctx, e.ID, number)
+	if errors.Is(err, fault.NoSuchEntity) {
+		err = noVersion(in.PolicyArn, in.VersionId)
+	}
+	return none(err)
 }
 
 // SetDefaultPolicyVersion makes a version of a managed policy the one that holds, wherever the policy is attached.

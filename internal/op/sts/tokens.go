@@ -103,7 +103,10 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in 
 	out := &ststypes.GetFederationTokenResponse{
 		FederatedUser: &ststypes.FederatedUser{FederatedUserId: c.Account.String() + ":" + in.Name, Arn: identity.FederatedARN(c.Account, in.Name)},
 	}
-	if out.PackedPolicySize, err = pack(l, tags); err != nil {
+	if out.PackedPolicySize, err = pack(l, tags); out.PackedPolicySize == nil {
+		out.PackedPolicySize = new(int32(0)) // unlike AssumeRole; source: answers of STS
+	}
+	if err != nil {
 		return nil, err
 	}
 	life := seconds(in.DurationSeconds, userSession)

@@ -276,7 +276,7 @@ func (s *Store) UpdateEntity(ctx context.Context, resolved Entity, change func(*
 				return err
 			}
 			if !found {
-				return noVersion(e.DefaultVersion)
+				return fault.NoSuchEntity.New("Policy %s version v%d does not exist or is not attachable.", e.ARN(), e.DefaultVersion)
 			}
 		}
 		_, err = t.exec(`UPDATE entities SET name = $2, folded = $3, path = $4, updated_at = $5, description = $6, boundary = $7, trust = $8, trust_ids = $9,

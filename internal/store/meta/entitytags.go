@@ -39,7 +39,7 @@ func (s *Store) PutEntityTags(ctx context.Context, id string, tags map[string]st
 		var n int
 		_, err = t.one(`SELECT COUNT(*) FROM entity_tags WHERE entity = $1`, args{id}, &n)
 		if err == nil && n > maxCount {
-			err = fault.LimitExceeded.New("The number of tags has reached the maximum limit of %d.", maxCount)
+			err = fault.LimitExceeded.New("The number of tags has reached the maximum limit.")
 		}
 		return err
 	})

@@ -6,10 +6,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-func noVersion(number int) error {
-	return fault.NoSuchEntity.New("Policy version v%d does not exist or is not attachable.", number)
-}
-
 func insertVersion(t *tx, policyID string, v PolicyVersion) error {
 	_, err := t.exec(`INSERT INTO policy_versions (policy, number, body, created_at) VALUES ($1, $2, $3, $4)`, policyID, v.Number, v.Text, micros(v.CreatedAt))
 	return err
@@ -64,7 +60,7 @@ func (s *Store) DeletePolicyVersion(ctx context.Context, policyID string, number
 		}
 		n, err := t.exec(`DELETE FROM policy_versions WHERE policy = $1 AND number = $2`, policyID, number)
 		if err == nil && n == 0 {
-			err = noVersion(number)
+			err = fault.NoSuchEntity.New("Version v%d does not exist.", number)
 		}
 		return err
 	})

@@ -1,0 +1,161 @@
+package identity_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+)
+
+// answer is a call whose answer is known from AWS, word for word: its status, code and message, or 200.
+type answer struct {
+	want string
+	call func() error
+}
+
+// calling returns a call of an operation.
+func calling[In, Out, Opt any](t *testing.T, op func(context.Context, *In, ...func(*Opt)) (*Out, error), in In) func() error {
+	return func() error {
+		_, err := op(t.Context(), &in)
+		return err
+	}
+}
+
+// wantAnswers calls in order and compares the answers.
+func wantAnswers(t *testing.T, all []answer) {
+	t.Helper()
+	for i, a := range all {
+		got := "200"
+		if err := a.call(); err != nil {
+			var response *awshttp.ResponseError
+			var api smithy.APIError
+			if !errors.As(err, &response) || !errors.As(err, &api) {
+				t.Fatalf("answer %d: got %v, want %s", i, err, a.want)
+			}
+			got = fmt.Sprintf("%d %s: %s", response.HTTPStatusCode(), api.ErrorCode(), api.ErrorMessage())
+		}
+		if got != a.want {
+			t.Errorf("answer %d:\n got %s\nwant %s", i, got, a.want)
+		}
+	}
+}
+
+// wantMembers compares the members that an answer has.
+func wantMembers(t *testing.T, what string, answer any, want string) {
+	t.Helper()
+	var got []string
+	v := reflect.ValueOf(answer).Elem()
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if f.IsExported() && !v.FieldByIndex(f.Index).IsZero() {
+			got = append(got, f.Name)
+		}
+	}
+	if text := strings.Join(got, " "); text != want {
+		t.Errorf("%s: got the members %s, want %s", what, text, want)
+	}
+}
+
+// entities creates a user u, a group g, a role r, a policy p and an instance profile ip.
+func (a actor) entities(t *testing.T) {
+	t.Helper()
+	do(t, a.iam.CreateUser, iam.CreateUserInput{UserName: aws.String("u")})
+	do(t, a.iam.CreateGroup, iam.CreateGroupInput{GroupName: aws.String("g")})
+	do(t, a.iam.CreateRole, iam.CreateRoleInput{
+		RoleName: aws.String("r"), Description: aws.String("d"),
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+a.account+`"`, "sts:AssumeRole sts:TagSession", "")),
+	})
+	do(t, a.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("p"), PolicyDocument: aws.String(allow("ecr:*", "*"))})
+	do(t, a.iam.CreateInstanceProfile, iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("ip")})
+}
+
+// Answers have the members that those of AWS have: what a client has just sent is not repeated, and an empty list of tags is
+// there. Programs that compare what they set with what they read depend on both.
+func TestMembersOfAnswers(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	root.entities(t)
+
+	policy := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{
+		PolicyName: aws.String("p2"), PolicyDocument: aws.String(allow("ecr:*", "*")), Description: aws.String("d"),
+	}).Policy
+	wantMembers(t, "CreatePolicy", policy,
+		"Arn AttachmentCount CreateDate DefaultVersionId IsAttachable Path PermissionsBoundaryUsageCount PolicyId PolicyName UpdateDate")
+	if got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: policy.Arn}).Policy; got.Tags == nil || aws.ToString(got.Description) != "d" {
+		t.Errorf("GetPolicy: got the tags %v and the description %v, want an empty list and d", got.Tags, aws.ToString(got.Description))
+	}
+	if got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: aws.String(readOnly)}).Policy; got.Tags == nil {
+		t.Error("GetPolicy of a policy of AWS: got no list of tags, want an empty one")
+	}
+
+	role := do(t, root.iam.CreateRole, iam.CreateRoleInput{
+		RoleName: aws.String("r2"), Description: aws.String("d"),
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"111122223333"`, "sts:AssumeRole", "")),
+	}).Role
+	const short = "Arn CreateDate Path RoleId RoleName AssumeRolePolicyDocument"
+	wantMembers(t, "CreateRole", role, short)
+	wantMembers(t, "UpdateRoleDescription",
+		do(t, root.iam.UpdateRoleDescription, iam.UpdateRoleDescriptionInput{RoleName: aws.String("r2"), Description: aws.String("e")}).Role,
+		short+" Description")
+	wantMembers(t, "GetRole", do(t, root.iam.GetRole, iam.GetRoleInput{RoleName: aws.String("r2")}).Role,
+		short+" Description MaxSessionDuration RoleLastUsed")
+
+	do(t, root.iam.AddRoleToInstanceProfile, iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String("ip"), RoleName: aws.String("r")})
+	profile := do(t, root.iam.GetInstanceProfile, iam.GetInstanceProfileInput{InstanceProfileName: aws.String("ip")}).InstanceProfile
+	wantMembers(t, "the role of an instance profile", &profile.Roles[0], short)
+	provider := do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")})
+	tags := do(t, root.iam.GetOpenIDConnectProvider, iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider.OpenIDConnectProviderArn}).Tags
+	if profile.Tags == nil || tags == nil {
+		t.Errorf("the tags of an instance profile and a provider: got %v and %v, want empty lists", profile.Tags, tags)
+	}
+
+	if got := do(t, root.sts.GetFederationToken, sts.GetFederationTokenInput{Name: aws.String("guest")}).PackedPolicySize; got == nil || *got != 0 {
+		t.Errorf("PackedPolicySize without policies: got %v, want 0", got)
+	}
+}
+
+// An entity that does not exist is named as AWS names it, and of two that do not exist the user is named first.
+func TestTextsForWhatDoesNotExist(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	root.entities(t)
+	p, none, x := aws.String(root.arn("policy/p")), aws.String(root.arn("policy/none")), aws.String("x")
+	u, g, r, ip := aws.String("u"), aws.String("g"), aws.String("r"), aws.String("ip")
+	noVersion := func(policy *string, version string) string {
+		return "404 NoSuchEntity: Policy " + *policy + " version " + version + " does not exist or is not attachable."
+	}
+	c := root.iam
+	wantAnswers(t, []answer{
+		{"404 NoSuchEntity: The user policy with name x cannot be found.", calling(t, c.DeleteUserPolicy, iam.DeleteUserPolicyInput{UserName: u, PolicyName: x})},
+		{"404 NoSuchEntity: The group policy with name x cannot be found.", calling(t, c.DeleteGroupPolicy, iam.DeleteGroupPolicyInput{GroupName: g, PolicyName: x})},
+		{"404 NoSuchEntity: The role policy with name x cannot be found.", calling(t, c.DeleteRolePolicy, iam.DeleteRolePolicyInput{RoleName: r, PolicyName: x})},
+		{noVersion(p, "v9"), calling(t, c.DeletePolicyVersion, iam.DeletePolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
+		{noVersion(p, "v9"), calling(t, c.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
+		{noVersion(p, "v9"), calling(t, c.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
+		{noVersion(none, "v1"), calling(t, c.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: none, VersionId: aws.String("v1")})},
+		{noVersion(none, "v1"), calling(t, c.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: none, VersionId: aws.String("v1")})},
+		{"404 NoSuchEntity: Policy " + *none + " was not found.", calling(t, c.DeletePolicy, iam.DeletePolicyInput{PolicyArn: none})},
+		{"404 NoSuchEntity: Policy " + *none + " was not found.", calling(t, c.GetPolicy, iam.GetPolicyInput{PolicyArn: none})},
+		{"404 NoSuchEntity: The user with name nou cannot be found.", calling(t, c.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
+		{"404 NoSuchEntity: The user with name nou cannot be found.", calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
+		{"404 NoSuchEntity: The group with name nog cannot be found.", calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: u})},
+		{"200", calling(t, c.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: g, UserName: u})},
+		{"404 NoSuchEntity: Role r in Instance Profile ip cannot be found.", calling(t, c.RemoveRoleFromInstanceProfile, iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: ip, RoleName: r})},
+		{"400 ValidationError: Invalid ARN:  Could not be parsed!", calling(t, c.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: r, PolicyArn: aws.String("longpolicynamebutnoarn")})},
+		{
+			"403 AccessDenied: User: arn:aws:iam::111122223333:root is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key AKIAIOSFODNN7EXAMPLE",
+			calling(t, c.GetAccessKeyLastUsed, iam.GetAccessKeyLastUsedInput{AccessKeyId: aws.String("AKIAIOSFODNN7EXAMPLE")}),
+		},
+	})
+}
