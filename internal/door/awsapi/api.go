@@ -260,12 +260,21 @@ func (a *API) holder(x *exchange, by identity.Caller) func(context.Context, int6
 //
 // Errors: *awswire.Violation, in the query protocol fault.Validation.
 func (s *service) validate(in awswire.Input) error {
-	err := in.Validate()
-	var broken *awswire.Violation
-	if s.wire.Protocol == "query" && errors.As(err, &broken) {
-		err = fault.Validation.New("1 validation error detected: Value at '%s' failed to satisfy constraint: %s", lower(broken.Member), broken.Reason).Because(err)
+	return s.broken(in.Validate())
+}
+
+// broken gives a violation the text of the protocol. Errors: *awswire.Violation, in the query protocol fault.Validation.
+func (s *service) broken(err error) error {
+	var v *awswire.Violation
+	if s.wire.Protocol == "query" && errors.As(err, &v) {
+		err = fault.Validation.New("%s", v.Query(s.shows)).Because(err)
 	}
 	return err
+}
+
+// shows reports whether errors of validation have the value of a member: those of STS do, but not of secrets.
+func (s *service) shows(member string) bool {
+	return s == stsService && member != "WebIdentityToken" && member != "TokenCode" && member != "EncodedMessage"
 }
 
 // settle sets the API of the request to that in the scope of the signature, which must be one of the host.
@@ -385,7 +394,7 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 		return nil, err
 	}
 	in := x.op.wire.Input()
-	return in, awswire.DecodeQuery(form, in, opts)
+	return in, s.broken(awswire.DecodeQuery(form, in, opts))
 }
 
 // built sets the operation of the event. It refuses an operation that ecrin does not have, before its input is decoded.

@@ -175,7 +175,7 @@ func (d *jsonDecoder) object(v reflect.Value) error {
 		case !known && d.opts.IgnoreUnknown:
 			return d.skip()
 		case !known:
-			return &Violation{clip(d.at.String()), "Unknown member"}
+			return &Violation{Member: clip(d.at.String()), Reason: "Unknown member"}
 		case named[i]:
 			return d.malformed("given twice")
 		}
@@ -196,7 +196,7 @@ func (d *jsonDecoder) object(v reflect.Value) error {
 func (d *jsonDecoder) missing(v reflect.Value, present []bool) error {
 	for i, f := range infoOf(v.Type()).fields {
 		if f.required && (present == nil || !present[i]) {
-			return &Violation{clip(d.at.with(f.name)), notNull}
+			return &Violation{Member: clip(d.at.with(f.name)), Reason: notNull}
 		}
 	}
 	return nil

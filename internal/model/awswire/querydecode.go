@@ -104,7 +104,7 @@ func (d *queryDecoder) structure(p *param, v reflect.Value) error {
 	if !d.opts.IgnoreUnknown {
 		for _, name := range SortedKeys(p.parts) {
 			if _, known := info.byName[name]; !known {
-				return &Violation{strings.ToValidUTF8(clip(d.at.with(name)), "?"), "Unknown member"}
+				return &Violation{Member: strings.ToValidUTF8(clip(d.at.with(name)), "?"), Reason: "Unknown member"}
 			}
 		}
 	}
@@ -112,7 +112,7 @@ func (d *queryDecoder) structure(p *param, v reflect.Value) error {
 		part := p.parts[f.name]
 		switch {
 		case part == nil && f.required:
-			return &Violation{d.at.with(f.name), notNull}
+			return &Violation{Member: d.at.with(f.name), Reason: notNull}
 		case part == nil:
 			continue
 		}
