@@ -10,8 +10,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
@@ -156,6 +159,99 @@ func TestTextsForWhatDoesNotExist(t *testing.T) {
 		{
 			"403 AccessDenied: User: arn:aws:iam::111122223333:root is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key AKIAIOSFODNN7EXAMPLE",
 			calling(t, c.GetAccessKeyLastUsed, iam.GetAccessKeyLastUsedInput{AccessKeyId: aws.String("AKIAIOSFODNN7EXAMPLE")}),
+		},
+	})
+}
+
+const duplicateTags = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+
+// Errors about tags, session tags and identity providers have the codes and texts of AWS.
+func TestTextsForTagsAndProviders(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	root.entities(t)
+	u := aws.String("u")
+	key := do(t, root.iam.CreateAccessKey, iam.CreateAccessKeyInput{UserName: u}).AccessKey
+	user := inst.as(root.account, *key.AccessKeyId, *key.SecretAccessKey, "")
+	admin := aws.String("arn:aws:iam::aws:policy/AdministratorAccess")
+	do(t, root.iam.AttachUserPolicy, iam.AttachUserPolicyInput{UserName: u, PolicyArn: admin})
+	do(t, root.iam.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: aws.String("r"), PolicyArn: admin})
+	assume := func(tags []ststypes.Tag, transitive ...string) sts.AssumeRoleInput {
+		return sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/r")), RoleSessionName: aws.String("ss"), Tags: tags, TransitiveTagKeys: transitive}
+	}
+	tag := func(k string) ststypes.Tag { return ststypes.Tag{Key: &k, Value: aws.String("1")} }
+	session := inst.session(root.account, do(t, user.sts.AssumeRole, assume([]ststypes.Tag{tag("a")}, "a")).Credentials)
+
+	provider := do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")}).OpenIDConnectProviderArn
+	var fifty []types.Tag
+	for i := range 50 {
+		fifty = append(fifty, types.Tag{Key: aws.String(fmt.Sprint(i)), Value: aws.String("")})
+	}
+	do(t, root.iam.TagOpenIDConnectProvider, iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider, Tags: fifty})
+	var prints []string
+	for _, c := range "abcdef" {
+		prints = append(prints, strings.Repeat(string(c), 40))
+	}
+	c := root.iam
+	wantAnswers(t, []answer{
+		{"400 InvalidInput: " + duplicateTags, calling(t, c.TagUser, iam.TagUserInput{UserName: u, Tags: tags("a", "", "A", "")})},
+		{"400 InvalidParameterValue: " + duplicateTags, calling(t, user.sts.AssumeRole, assume([]ststypes.Tag{tag("a"), tag("A")}))},
+		{"400 InvalidParameterValue: The specified transitive tag key must be included in the requested tags.", calling(t, user.sts.AssumeRole, assume(nil, "zz"))},
+		{
+			"400 InvalidParameterValue: One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
+			calling(t, session.sts.AssumeRole, assume([]ststypes.Tag{tag("A")})),
+		},
+		{"409 LimitExceeded: The number of tags has reached the maximum limit.", calling(t, c.TagOpenIDConnectProvider, iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider, Tags: tags("x", "")})},
+		{"400 InvalidInput: Thumbprint list must contain fewer than 5 entries.", calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://example.com/a"), ThumbprintList: prints})},
+		{"400 ValidationError: Invalid Open ID Connect Provider URL", calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("example.org")})},
+	})
+}
+
+// A wrong secret is refused with the text of AWS, by the services of both protocols.
+func TestTextForWrongSecret(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	wrong := inst.as(root.account, root.keys.AccessKeyID, strings.Repeat("x", 40), "")
+	const text = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. " +
+		"Consult the service documentation for details."
+	wantAnswers(t, []answer{
+		{"403 SignatureDoesNotMatch: " + text, calling(t, wrong.sts.GetCallerIdentity, sts.GetCallerIdentityInput{})},
+		{"400 InvalidSignatureException: " + text, calling(t, wrong.ecr.DescribeRepositories, ecr.DescribeRepositoriesInput{})},
+	})
+}
+
+// One error of validation names all members that break their rules. STS shows their values, IAM does not.
+func TestTextsForInvalidMembers(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	root.entities(t)
+	long := func(n int) string { return strings.Repeat("b", n) }
+	wantAnswers(t, []answer{
+		{
+			"400 ValidationError: 1 validation error detected: Value 'Session1:2' at 'roleSessionName' failed to satisfy constraint: " +
+				`Member must satisfy regular expression pattern: [\w+=,.@-]*`,
+			calling(t, root.sts.AssumeRole, sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/r")), RoleSessionName: aws.String("Session1:2")}),
+		},
+		{
+			"400 ValidationError: 1 validation error detected: Value at 'versionId' failed to satisfy constraint: " +
+				`Member must satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`,
+			calling(t, root.iam.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: aws.String(root.arn("policy/p")), VersionId: aws.String("wrong")}),
+		},
+		{
+			"400 ValidationError: 3 validation errors detected: Value at 'clientIDList' failed to satisfy constraint: Member must satisfy constraint: " +
+				"[Member must have length less than or equal to 255, Member must have length greater than or equal to 1]; Value at 'thumbprintList' " +
+				"failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 40, Member must have " +
+				"length greater than or equal to 40]; Value at 'url' failed to satisfy constraint: Member must have length less than or equal to 255",
+			calling(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{
+				Url: aws.String(long(256)), ThumbprintList: []string{long(41)}, ClientIDList: []string{long(256)},
+			}),
+		},
+		{
+			"400 ValidationError: 1 validation error detected: Value at 'status' failed to satisfy constraint: Member must satisfy enum value set",
+			calling(t, root.iam.UpdateAccessKey, iam.UpdateAccessKeyInput{UserName: aws.String("u"), AccessKeyId: aws.String("AKIAAAAAAAAAAAAAAAAA"), Status: "Foo"}),
 		},
 	})
 }

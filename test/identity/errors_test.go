@@ -80,10 +80,6 @@ func TestTypedErrors(t *testing.T) {
 			_, err := root.iam.CreateServiceLinkedRole(ctx, &iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("ecr.amazonaws.com")})
 			return err
 		}},
-		{"CreateOpenIDConnectProvider without TLS", invalid, "https://", func() error {
-			_, err := root.iam.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{Url: aws.String("http://tokens.example.com")})
-			return err
-		}},
 		{"UpdateAssumeRolePolicy of a service-linked role", fixed, *linked.RoleName, func() error {
 			_, err := root.iam.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: linked.RoleName, PolicyDocument: &trusts})
 			return err
@@ -119,6 +115,10 @@ func TestTypedErrors(t *testing.T) {
 		{"a marker of another listing", "ValidationError", "Marker", func() error {
 			page := do(t, root.iam.ListRoles, iam.ListRolesInput{MaxItems: aws.Int32(1)})
 			_, err := root.iam.ListUsers(ctx, &iam.ListUsersInput{Marker: page.Marker})
+			return err
+		}},
+		{"CreateOpenIDConnectProvider without TLS", "ValidationError", "Invalid Open ID Connect Provider URL", func() error {
+			_, err := root.iam.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{Url: aws.String("http://tokens.example.com")})
 			return err
 		}},
 		{"a page of 0", "ValidationError", "1 validation error detected: Value at 'maxItems' failed to satisfy constraint: ", func() error {

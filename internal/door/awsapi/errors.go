@@ -141,6 +141,7 @@ var queryErrors = map[fault.Code]form{
 	fault.NoSuchEntity:                {http.StatusNotFound, "NoSuchEntity"},
 	fault.EntityAlreadyExists:         {http.StatusConflict, "EntityAlreadyExists"},
 	fault.DeleteConflict:              {http.StatusConflict, "DeleteConflict"},
+	fault.InvalidParameter:            {http.StatusBadRequest, "InvalidParameterValue"}, // session tags
 	fault.TooManyTags:                 {http.StatusBadRequest, "ValidationError"},
 	fault.InvalidInput:                {http.StatusBadRequest, "InvalidInput"},
 	fault.MalformedPolicyDocument:     {http.StatusBadRequest, "MalformedPolicyDocument"},

@@ -30,7 +30,7 @@ const (
 // AWS fetches a thumbprint itself where none is given. Here none is stored then: what a first connection shows proves nothing
 // about later ones. The provider's certificate has to come from an authority that the system or the configuration trusts.
 //
-// Errors: fault.InvalidInput (the URL, the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
+// Errors: fault.Validation (the URL), fault.InvalidInput (the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
 // client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
 func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
@@ -55,15 +55,14 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Ca
 }
 
 // issuerOf checks the URL of a provider and gives it without https://, as tokens' issuers are compared and ARNs have it.
-// A port is fine: providers that people run themselves have one. Errors: fault.InvalidInput.
+// A port is fine: providers that people run themselves have one. Errors: fault.Validation.
 func issuerOf(text string) (string, error) {
 	u, err := url.Parse(text)
 	rest, secure := strings.CutPrefix(text, "https://")
 	switch {
-	case err != nil || !secure || u.Hostname() == "" || u.User != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", fault.InvalidInput.New("Invalid Open ID Connect Provider URL: it has to be like https://host/path.")
-	case strings.ContainsAny(text, "?#*"):
-		return "", fault.InvalidInput.New("Invalid Open ID Connect Provider URL: it cannot have a query, a fragment or a *.")
+	case err != nil || !secure || u.Hostname() == "" || u.User != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }),
+		strings.ContainsAny(text, "?#*"):
+		return "", fault.Validation.New("Invalid Open ID Connect Provider URL")
 	}
 	return rest, nil
 }
@@ -93,7 +92,7 @@ func thumbprints(all []string) ([]string, error) {
 		out = append(out, strings.ToLower(t))
 	}
 	if out = distinct(out); len(out) > maxThumbprints {
-		return nil, fault.InvalidInput.New("Thumbprint list must contain at most %d entries.", maxThumbprints)
+		return nil, fault.InvalidInput.New("Thumbprint list must contain fewer than %d entries.", maxThumbprints)
 	}
 	return out, nil
 }

@@ -28,7 +28,7 @@ func tagsOf(tags []iamtypes.Tag, same func(string) string) (map[string]string, e
 			return nil, fault.InvalidInput.New("The tag key %q begins with aws:, which is reserved.", name.Clip(t.Key))
 		}
 		if seen[same(t.Key)] {
-			return nil, fault.InvalidInput.New("Duplicate tag keys found: %q.", name.Clip(t.Key))
+			return nil, fault.InvalidInput.New("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
 		all[t.Key], seen[same(t.Key)] = t.Value, true
 	}

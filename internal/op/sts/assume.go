@@ -123,7 +123,8 @@ func (a *Assumption) inherit(own meta.Session) error {
 	for _, k := range own.Transitive {
 		for asked := range a.tags {
 			if fold(asked) == fold(k) {
-				return fault.InvalidParameter.New("The tag key %q cannot be set: it is a transitive tag of the calling session.", name.Clip(asked))
+				return fault.InvalidParameter.New(
+					"One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
 			}
 		}
 		if a.inherited == nil {

@@ -50,7 +50,9 @@ func (s *Signature) VerifyWithKey(r *http.Request, key [32]byte, payloadHash str
 	var toSign [256]byte
 	want := sign(key[:], stringToSign(toSign[:0], s.Time, s.Scope, canonical))
 	if subtle.ConstantTimeCompare(want[:], s.signature[:]) != 1 {
-		return mismatch("the signature does not match the request: check the secret access key and the signing method")
+		// The text of AWS, which programs and people search for.
+		return mismatch("The request signature we calculated does not match the signature you provided. " +
+			"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 	}
 	return nil
 }
