@@ -243,7 +243,7 @@ func TestP10HalfOfThePolicy(t *testing.T) {
 		{strings.Replace(both, "},\n    ]", "}\n    ]", 1), "line 21, column 1: invalid character '{' after top-level value"},
 	} {
 		root.aws("iam", "put-user-policy", "--user-name", "p10-link", "--policy-name", "pasted", "--policy-document", test.text).prints(
-			"An error occurred (MalformedPolicyDocument) when calling the PutUserPolicy operation: Syntax error in policy at " + test.want)
+			"An error occurred (MalformedPolicyDocument) when calling the PutUserPolicy operation: Syntax errors in policy.\nAt " + test.want)
 	}
 	root.putUserPolicy("p10-link", "pasted", document(listed("p10/repo1"), tokenOnly))
 	link.login()

@@ -255,3 +255,81 @@ func TestTextsForInvalidMembers(t *testing.T) {
 		},
 	})
 }
+
+// A policy that is refused is answered with the sentence of AWS, which programs look for, and the place in a second line.
+func TestTextsForPolicyDocuments(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	root.entities(t)
+	const bucket = `"arn:aws:s3:::example_bucket"`
+	head := `{"Version":"2012-10-17","Statement":{"Effect":"Allow",`
+	of := func(action, resource, more string) string {
+		return head + `"Action":` + action + `,"Resource":` + resource + more + `}}`
+	}
+	create := func(text string) error {
+		_, err := root.iam.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("refused"), PolicyDocument: &text})
+		return err
+	}
+	update := func(text string) error {
+		_, err := root.iam.UpdateAssumeRolePolicy(t.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: aws.String("r"), PolicyDocument: &text})
+		return err
+	}
+	session := func(text string) error {
+		_, err := root.sts.GetFederationToken(t.Context(), &sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: &text})
+		return err
+	}
+	principal := `"Principal":{"AWS":"` + root.account + `"}`
+	const onlySTS = "AssumeRole policy may only specify STS AssumeRole actions."
+	for _, c := range []struct {
+		want string
+		set  func(string) error
+		text string
+	}{
+		{"Syntax errors in policy.", create, "no json"},
+		{"Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.", create, of(`"invalid"`, bucket, "")},
+		{"Actions/Condition can contain only one colon.", create, of(`"a:b:c"`, bucket, "")},
+		{"Vendor s* is not valid", create, of(`"s*:Get"`, bucket, "")},
+		{"Policy statement must contain actions.", create, head + `"Resource":` + bucket + `}}`},
+		{"Policy statement must contain resources.", create, head + `"Action":"s3:ListBucket"}}`},
+		{"Policy document should not specify a principal.", create, of(`"s3:*"`, bucket, ","+principal)},
+		{`Resource adf must be in ARN format or "*".`, create, of(`"s3:*"`, `["adf"]`, "")},
+		{"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*", create, of(`"s3:*"`, bucket, `,"Sid":"a_b"`)},
+		{"Policy document must be version 2012-10-17 or greater.", create, `{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":` + bucket + `}}`},
+		{"Resource arn:aws:s3:us-east-1::example_bucket can not contain region information.", create, of(`"s3:*"`, `"arn:aws:s3:us-east-1::example_bucket"`, "")},
+		{"IAM resource arn:aws:iam:us-east-1::x cannot contain region information.", create, of(`"s3:*"`, `"arn:aws:iam:us-east-1::x"`, "")},
+		{"The policy failed legacy parsing", create, of(`"s3:*"`, `"arn:aws::::example_bucket"`, "")},
+		{onlySTS, update, head + principal + `,"Action":"sts:BadAssumeRole"}}`},
+		{onlySTS, update, head + principal + `,"Action":"s3:GetObject"}}`},
+		{"Has prohibited field Resource", update, head + principal + `,"Action":"sts:AssumeRole","Resource":"*"}}`},
+		{"This policy contains invalid Json", update, `{"a":1,}`},
+		{"The policy is not in the valid JSON format.", session, "no json"},
+	} {
+		var api smithy.APIError
+		err := c.set(c.text)
+		if !errors.As(err, &api) || api.ErrorCode() != "MalformedPolicyDocument" && api.ErrorCode() != "MalformedPolicyDocumentException" {
+			t.Errorf("%s: got %v, want MalformedPolicyDocument", c.text, err)
+			continue
+		}
+		got, place, placed := strings.Cut(api.ErrorMessage(), "\n")
+		if got != c.want || placed && !strings.HasPrefix(place, "At line 1, column ") {
+			t.Errorf("%s:\n got %s, then %q\nwant %s, then the place", c.text, got, place, c.want)
+		}
+	}
+	for i, text := range []string{
+		of(`"s3:*"`, bucket, `,"Condition":{"a":{}}`),
+		of(`"s3:*"`, bucket, `,"Condition":{"StringEqualsIfExists":{"a":"asf"}}`),
+		of(`"s3:*"`, `"arn:aws:fdsasf"`, ""),
+		of(`"service-prefix:action-name"`, `"*"`, ""),
+	} {
+		name := fmt.Sprint("accepted", i)
+		made := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: &name, PolicyDocument: &text}).Policy
+		version := do(t, root.iam.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: made.Arn, VersionId: aws.String("v1")}).PolicyVersion
+		wantDocument(t, name, version.Document, text)
+	}
+	for _, action := range []string{"sts:*", "sts:AssumeRole*", "sts:SetSourceIdentity", "sts:SetContext"} {
+		if err := update(head + principal + `,"Action":"` + action + `"}}`); err != nil {
+			t.Errorf("a trust policy with %s: %v", action, err)
+		}
+	}
+}

@@ -7,8 +7,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Malformed is the answer of IAM and STS to a policy that cannot be read: fault.MalformedPolicyDocument, with line, column and
-// reason where err is one of policy.Parse. Source: IAM API reference, MalformedPolicyDocument.
+// Malformed is the answer of IAM and STS to a policy that cannot be read: fault.MalformedPolicyDocument with the sentence of AWS.
+// Where err is one of policy.Parse, a second line has line, column and reason.
+// Sources: IAM API reference, MalformedPolicyDocument; answers of IAM and STS.
 func Malformed(err error) error {
 	var p *policy.Problem
 	if !errors.As(err, &p) {
@@ -18,5 +19,9 @@ func Malformed(err error) error {
 	if p.Path != "" {
 		where = " in " + p.Path
 	}
-	return fault.MalformedPolicyDocument.New("Syntax error in policy at line %d, column %d%s: %s.", p.Line, p.Column, where, p.Reason).Because(err)
+	sentence := p.AWS
+	if sentence == "" {
+		sentence = "Syntax errors in policy."
+	}
+	return fault.MalformedPolicyDocument.New("%s\nAt line %d, column %d%s: %s.", sentence, p.Line, p.Column, where, p.Reason).Because(err)
 }

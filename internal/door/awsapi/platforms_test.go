@@ -106,9 +106,9 @@ func TestPlatformMalformedPaste(t *testing.T) {
 	for _, repository := range []string{"repo1", "repo2"} {
 		s.must("CreateRepository", `{"repositoryName":"`+repository+`"}`)
 	}
-	wantProblem(t, "as pasted", s.setUserPolicy(api, "link", guideListed), "MalformedPolicyDocument: Syntax error in policy at line 3, column 1: invalid character ']'")
+	wantProblem(t, "as pasted", s.setUserPolicy(api, "link", guideListed), "MalformedPolicyDocument: Syntax errors in policy.\nAt line 3, column 1: invalid character ']'")
 	cured := strings.Replace(guideListed, "]},\n]}", "]}\n]}", 1)
-	wantProblem(t, "without the comma", s.setUserPolicy(api, "link", cured), "MalformedPolicyDocument: Syntax error in policy at line 4, column 1: invalid character '{'")
+	wantProblem(t, "without the comma", s.setUserPolicy(api, "link", cured), "MalformedPolicyDocument: Syntax errors in policy.\nAt line 4, column 1: invalid character '{'")
 	wantProblem(t, "as a repository's", s.setRepositoryPolicy("repo1", guideListed), "'Invalid repository policy provided' (line 3, column 1: invalid character ']'")
 	first, _, _ := strings.Cut(cured, "\n{")
 	wantProblem(t, "the first object", s.setUserPolicy(api, "link", first), "")

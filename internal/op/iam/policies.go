@@ -100,7 +100,7 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.N
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parse(in.PolicyDocument, policy.Identity, maxManaged); err != nil {
+	if err := managedText(in.PolicyDocument); err != nil {
 		return nil, err
 	}
 	e := s.newEntity(c, meta.ManagedPolicy, "ANPA", in.Path, in.PolicyName)
@@ -113,6 +113,16 @@ func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.N
 	p := m.show(0, 0)
 	p.Tags = tagList(tags) // the description is in answers of GetPolicy alone
 	return &iamtypes.CreatePolicyResponse{Policy: &p}, nil
+}
+
+// managedText checks the text of a managed policy, which has the newer version of the language.
+// Errors: fault.MalformedPolicyDocument, fault.LimitExceeded. Source: answers of IAM.
+func managedText(text string) error {
+	d, err := parse(text, policy.Identity, maxManaged)
+	if err == nil && d.Version != policy.Version2012 {
+		err = fault.MalformedPolicyDocument.New("Policy document must be version 2012-10-17 or greater.")
+	}
+	return err
 }
 
 // GetPolicy shows a managed policy, without its document. Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN).

@@ -12,7 +12,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
-	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -63,7 +62,7 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := parse(in.PolicyDocument, policy.Identity, maxManaged); err != nil {
+	if err := managedText(in.PolicyDocument); err != nil {
 		return nil, err
 	}
 	setDefault := in.SetAsDefault != nil && *in.SetAsDefault

@@ -136,6 +136,9 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 	var all []Condition
 	for _, m := range n.members {
 		op, ok := readOperator(m.key)
+		if empty := m.value.shape == object && len(m.value.members) == 0; !ok && empty && p.rules.loose {
+			op, ok = Operator{Text: m.key}, true // without keys no operator tests anything
+		}
 		if !ok {
 			return nil, p.problem(m.at, n.path, "unknown condition operator %q", name.Clip(m.key))
 		}
@@ -146,7 +149,7 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 		seen := map[string]bool{}
 		for _, m := range m.value.members {
 			folded := Fold(m.key)
-			if !conditionKey(m.key) {
+			if !conditionKey(m.key, p.rules.loose) {
 				return nil, p.problem(m.at, m.value.path, "%q is not a condition key", name.Clip(m.key))
 			}
 			if seen[folded] {
@@ -183,9 +186,14 @@ func readOperator(s string) (Operator, bool) {
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*:[^\x00-\x20]+( +[^\x00-\x20]+)*$`)
 
+var loosePattern = regexp.MustCompile(`^[^\x00-\x20:]+( +[^\x00-\x20:]+)*$`)
+
 // conditionKey reports whether s has the form of a condition key, such as aws:SourceIp or aws:ResourceTag/Cost Center.
 // It does not check that the key exists: a request may have keys that ecrin does not know.
-func conditionKey(s string) bool { return len(s) <= 512 && keyPattern.MatchString(s) }
+// A loose key is one that IAM accepts too: any printable text. No request has it if it has no colon.
+func conditionKey(s string, loose bool) bool {
+	return len(s) <= 512 && (keyPattern.MatchString(s) || loose && loosePattern.MatchString(s))
+}
 
 // conditionValues reads a value or an array of values. An empty array is allowed, as in IAM: no value of a request
 // matches it.

@@ -121,11 +121,22 @@ func (p *parser) either(of node, element string, want need) (n node, not bool, e
 	case plain && not:
 		return n, not, p.fail(opposite, "%s and Not%s exclude each other", element, element)
 	case (plain || not) && want == forbidden:
-		return n, not, p.fail(n, "%s policies have no %s", p.kind, element)
+		err := p.fail(n, "%s policies have no %s", p.kind, element)
+		if element == "Principal" {
+			return n, not, inWords(err, "Policy document should not specify a principal.")
+		}
+		if not {
+			element = "Not" + element
+		}
+		return n, not, inWords(err, "Has prohibited field %s", element)
 	case not:
 		return n, true, nil
 	case !plain && want == required:
-		return n, false, p.fail(of, "the element %s is missing", element)
+		err := p.fail(of, "the element %s is missing", element)
+		if element != "Principal" {
+			err = inWords(err, "Policy statement must contain %ss.", strings.ToLower(element))
+		}
+		return n, false, err
 	}
 	return n, false, nil
 }
@@ -158,10 +169,12 @@ func (p *parser) sid(of node) (string, error) {
 	}
 	n, _ := of.get("Sid")
 	if strings.Trim(Fold(sid), alphanumeric) != "" {
-		return sid, p.fail(n, "a Sid must consist of letters and digits, got %q", name.Clip(sid))
+		return sid, inWords(p.fail(n, "a Sid must consist of letters and digits, got %q", name.Clip(sid)),
+			"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
 	}
 	if p.sids[sid] {
-		return sid, p.fail(n, "another statement has the Sid %q", name.Clip(sid))
+		return sid, inWords(p.fail(n, "another statement has the Sid %q", name.Clip(sid)),
+			"Statement IDs (SID) in a single policy must be unique.")
 	}
 	if p.sids == nil {
 		p.sids = map[string]bool{}
@@ -182,20 +195,47 @@ func (p *parser) action(n node) (Pattern, error) {
 	switch {
 	case n.text == "*" && p.kind != Trust, n.text == "*:*" && wanted == "":
 		return Pattern{Text: n.text, Parts: []Part{{Kind: AnyRun}}}, nil
-	case !ok, rest == "", strings.Trim(rest, alphanumeric+"*?") != "", wanted != "" && service != wanted,
+	case !ok, rest == "", !p.actionName(rest), wanted != "" && service != wanted,
 		service == "", strings.Trim(service, alphanumeric+"-") != "":
 		const form = "and a name that may hold * and ?, got %q"
 		switch {
 		case p.kind == Trust:
-			return Pattern{}, p.fail(n, "an action is sts: "+form, name.Clip(n.text))
+			return Pattern{}, inWords(p.fail(n, "an action is sts: "+form, name.Clip(n.text)), onlySTS)
 		case wanted == "":
-			return Pattern{}, p.fail(n, "an action is * or SERVICE: "+form, name.Clip(n.text))
+			return Pattern{}, inWords(p.fail(n, "an action is * or SERVICE: "+form, name.Clip(n.text)), "%s", actionWords(n.text))
 		}
 		return Pattern{}, p.fail(n, "an action is * or "+wanted+": "+form, name.Clip(n.text))
+	}
+	if p.kind == Trust && !p.stored && !strings.ContainsAny(rest, "*?") && !slices.Contains(assumeActions, rest) {
+		return Pattern{}, inWords(p.fail(n, "%q is no action that assumes a role", name.Clip(n.text)), onlySTS)
 	}
 	pattern := wildcards(folded)
 	pattern.Text = n.text
 	return pattern, nil
+}
+
+const onlySTS = "AssumeRole policy may only specify STS AssumeRole actions."
+
+// assumeActions are the actions of trust policies, folded. Sources: service authorization reference of STS; answers of IAM.
+var assumeActions = []string{"assumerole", "assumerolewithsaml", "assumerolewithwebidentity", "setcontext", "setsourceidentity", "tagsession"}
+
+// actionName reports whether the part of a folded action behind its service prefix is valid: letters, digits and wildcards, and
+// in IAM any other printable character but a colon and a space.
+func (p *parser) actionName(s string) bool {
+	odd := strings.Trim(s, alphanumeric+"*?")
+	return odd == "" || p.rules.loose && p.kind != Trust && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
+}
+
+// actionWords returns the sentence of IAM for an action that is not valid.
+func actionWords(action string) string {
+	switch service, _, ok := strings.Cut(action, ":"); {
+	case !ok:
+		return "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+	case strings.Count(action, ":") > 1:
+		return "Actions/Condition can contain only one colon."
+	default:
+		return "Vendor " + name.Clip(service) + " is not valid"
+	}
 }
 
 // resource reads * or an ARN, which in policies of ECR must be an ARN of ECR. Every part of the ARN but arn and ecr may
@@ -246,11 +286,34 @@ func (p *parser) resource(n node) (Pattern, error) {
 // ARNs that begin with the same text.
 func (p *parser) anyResource(n node, parts []string) error {
 	last := parts[len(parts)-1]
-	if parts[0] != "arn" || len(parts) < 2 || len(parts) < 6 && !strings.HasSuffix(last, "*") || last == "" {
-		return p.fail(n, "a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got %q", name.Clip(n.text))
+	short := len(parts) < 6 && !strings.HasSuffix(last, "*") && !(p.rules.loose && len(parts) > 2)
+	if err := p.serviceARN(n, parts); err != nil {
+		return err
+	}
+	if parts[0] != "arn" || len(parts) < 2 || short || last == "" {
+		return inWords(p.fail(n, "a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got %q", name.Clip(n.text)),
+			`Resource %s must be in ARN format or "*".`, name.Clip(n.text))
 	}
 	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !name.ValidPartition(part) {
-		return p.fail(n, "%q is not a partition", name.Clip(part))
+		return inWords(p.fail(n, "%q is not a partition", name.Clip(part)), `Partition "%s" is not valid for resource "%s".`, name.Clip(part), name.Clip(n.text))
+	}
+	return nil
+}
+
+// serviceARN refuses ARNs with parts that those of their service do not have: S3 and IAM have no regions. A policy that was
+// stored before may have them. Source: answers of IAM.
+func (p *parser) serviceARN(n node, parts []string) error {
+	if p.stored || !p.rules.loose || len(parts) < arnParts || parts[0] != "arn" {
+		return nil
+	}
+	region := parts[3] != "" && parts[3] != "*"
+	switch arn := name.Clip(n.text); {
+	case parts[2] == "":
+		return inWords(p.fail(n, "the ARN %q has no service", arn), "The policy failed legacy parsing")
+	case parts[2] == "s3" && region:
+		return inWords(p.fail(n, "ARNs of s3 have no region"), "Resource %s can not contain region information.", arn)
+	case parts[2] == "iam" && region:
+		return inWords(p.fail(n, "ARNs of iam have no region"), "IAM resource %s cannot contain region information.", arn)
 	}
 	return nil
 }

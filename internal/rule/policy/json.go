@@ -60,7 +60,7 @@ func (p *parser) tree() (node, error) {
 	// The decoder below reads tokens and does not check the text between them; Unmarshal does.
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal([]byte(p.text), new(json.RawMessage)); errors.As(err, &syntax) {
-		return node{}, p.problem(syntaxOffset(p.text, syntax), "", "%s", syntax.Error())
+		return node{}, inWords(p.problem(syntaxOffset(p.text, syntax), "", "%s", syntax.Error()), "%s", p.rules.noJSON)
 	} else if err != nil {
 		return node{}, p.problem(0, "", "%s", err.Error())
 	}

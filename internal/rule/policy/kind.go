@@ -39,15 +39,17 @@ type rules struct {
 	service   string // the only service whose actions and resources are allowed; "" for all
 	plainSid  bool   // a Sid consists of letters and digits, and is unique
 	onlyAll   bool   // the only principal is "*"
+	noJSON    string // the sentence of IAM and STS for a text that is no JSON; "" for their general one
+	loose     bool   // IAM accepts what no request can match: odd actions, keys and ARNs, and empty condition blocks
 }
 
 var kinds = [...]rules{
 	Repository:      {name: "repository", principal: required, resource: optional, service: "ecr"},
 	Registry:        {name: "registry", principal: required, resource: required, service: "ecr"},
-	Identity:        {name: "identity-based", resource: required, plainSid: true},
-	Trust:           {name: "trust", principal: required, service: "sts", plainSid: true},
-	Session:         {name: "session", resource: required, plainSid: true},
-	Boundary:        {name: "boundary", resource: required, plainSid: true},
+	Identity:        {name: "identity-based", resource: required, plainSid: true, loose: true},
+	Trust:           {name: "trust", principal: required, service: "sts", plainSid: true, loose: true, noJSON: "This policy contains invalid Json"},
+	Session:         {name: "session", resource: required, plainSid: true, loose: true, noJSON: "The policy is not in the valid JSON format."},
+	Boundary:        {name: "boundary", resource: required, plainSid: true, loose: true},
 	ServiceControl:  {name: "service control", resource: required, plainSid: true},
 	ResourceControl: {name: "resource control", principal: required, resource: required, plainSid: true, onlyAll: true},
 }

@@ -25,7 +25,17 @@ func TestKinds(t *testing.T) {
 		{policy.Identity, `{"Effect":"Allow","Action":"s?:GetObject","Resource":"*"}`, `Statement[0].Action: an action is * or SERVICE: and a name that may hold * and ?, got "s?:GetObject"`},
 		{policy.Identity, `{"Effect":"Allow","Action":":x","Resource":"*"}`, `Statement[0].Action: an action is * or SERVICE: and a name that may hold * and ?, got ":x"`},
 		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"bucket"}`, `Statement[0].Resource: a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got "bucket"`},
-		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3"}`, `Statement[0].Resource: a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got "arn:aws:s3"`},
+		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:aws"}`, `Statement[0].Resource: a resource is * or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE, got "arn:aws"`},
+
+		// What no request can match is accepted as IAM accepts it; the policies of ECR are stricter.
+		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3"}`, ""},
+		{policy.Identity, `{"Effect":"Allow","Action":"service-prefix:action-name","Resource":"*"}`, ""},
+		{policy.Session, `{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"a":{}}}`, ""},
+		{policy.Boundary, `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"a":"b"}}}`, ""},
+		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"a":{"b:c":"d"}}}`, `Statement[0].Condition: unknown condition operator "a"`},
+		{policy.Repository, `{"Effect":"Allow","Principal":"*","Action":"ecr:*","Condition":{"a":{}}}`, `Statement[0].Condition: unknown condition operator "a"`},
+		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:aws:iam:us-east-1::x"}`, "Statement[0].Resource: ARNs of iam have no region"},
+		{policy.Trust, `{"Effect":"Allow","Principal":"*","Action":"sts:GetFederationToken"}`, `Statement[0].Action: "sts:GetFederationToken" is no action that assumes a role`},
 		{policy.Identity, `{"Effect":"Allow","Action":"*","Resource":"arn:gcp:s3:::b"}`, `Statement[0].Resource: "gcp" is not a partition`},
 		{policy.Identity, `{"Sid":"a b",` + all + `}`, `Statement[0].Sid: a Sid must consist of letters and digits, got "a b"`},
 		{policy.Identity, `{"Sid":"a",` + all + `},{"Sid":"a",` + all + `}`, `Statement[1].Sid: another statement has the Sid "a"`},

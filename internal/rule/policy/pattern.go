@@ -107,7 +107,7 @@ func readVariable(s string) (Part, bool) {
 		}
 		v.Default = fallback[1 : len(fallback)-1]
 	}
-	return v, conditionKey(key) && !strings.ContainsAny(key+v.Default, "${}'")
+	return v, conditionKey(key, false) && !strings.ContainsAny(key+v.Default, "${}'")
 }
 
 // splitARN splits at the first five colons outside of variables.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -13,6 +14,16 @@ type Problem struct {
 	Column int    // from 1, in characters
 	Path   string // of the element, such as Statement[0].Principal.AWS[1]; "" for the document
 	Reason string // one sentence without a full stop; holds values of the policy, clipped
+	AWS    string // the sentence of IAM for it, "" where the one for all other errors of syntax is meant
+}
+
+// inWords sets the sentence of IAM for a problem. Source: answers of IAM.
+func inWords(err error, format string, args ...any) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		p.AWS = fmt.Sprintf(format, args...)
+	}
+	return err
 }
 
 // Error returns line:column, path and reason.

@@ -34,7 +34,7 @@ func TestWarnings(t *testing.T) {
 
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:*","Resource":["*","arn:aws:ecr:us-east-1:111111111111:repository/a"]}`, []string{"other-region Statement[0].Resource[1]"}},
 		{policy.Registry, `{"Effect":"Deny",` + bob + `"Action":"ecr:*","NotResource":"arn:aws:ecr:eu-west-1:222222222222:repository/a"}`, []string{"other-account Statement[0].NotResource[0]"}},
-		{policy.Identity, `{"Effect":"Allow","Action":"ecr:*","Resource":["arn:aws:ecr:eu-west-?:222222222222:repository/a","arn:aws:s3:us-east-1::x"]}`, nil},
+		{policy.Identity, `{"Effect":"Allow","Action":"ecr:*","Resource":["arn:aws:ecr:eu-west-?:222222222222:repository/a","arn:aws:sqs:us-east-1::x"]}`, nil},
 
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:BatchGetImages"}`, []string{"unknown-action Statement[0].Action[0]"}},
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"NotAction":"ecr:Pull*"}`, []string{"unknown-action Statement[0].NotAction[0]"}},
