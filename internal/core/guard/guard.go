@@ -194,36 +194,54 @@ func (g *Guard) Decide(ctx context.Context, by identity.Caller, from Origin, rec
 	return nil
 }
 
-// one decides one ask.
-func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask) error {
+// Allowed reports whether one ask is allowed by the current policies, without reasons and without a record. It takes as
+// long for an ask that is denied as for one that is allowed.
+//
+// Errors: those of Decide, except fault.AccessDenied.
+func (g *Guard) Allowed(ctx context.Context, by identity.Caller, from Origin, a Ask) (bool, error) {
+	_, allowed, err := g.allowed(ctx, by, from, &a)
+	if errors.Is(err, fault.AccessDenied) {
+		return false, nil
+	}
+	return allowed, err
+}
+
+// allowed decides one ask without reasons, and returns the subject too. An ask that is denied to this kind of caller,
+// whatever policies say, is fault.AccessDenied.
+func (g *Guard) allowed(ctx context.Context, by identity.Caller, from Origin, a *Ask) (*identity.Subject, bool, error) {
 	if by.Kind == identity.Operator && strings.HasPrefix(a.Action, "ecrin:") {
-		return nil
+		return nil, true, nil
 	}
 	if by.Kind == identity.Operator || by.Kind == identity.NoPrincipal || a.Reserved == ForOperator {
-		return fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.resource()))
+		return nil, false, fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerIdentity, by.ARN, a.Action, a.resource()))
 	}
 	// Temporary credentials of the root user must not obtain permanent ones.
 	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
-		return fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.resource()))
+		return nil, false, fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.resource()))
 	}
-	if err := sessionMay(by, a.Action); err != nil {
-		return err
-	}
-	if err := g.anonymousMay(by, a); err != nil {
-		return err
+	if err := cmp.Or(sessionMay(by, a.Action), g.anonymousMay(by, a)); err != nil {
+		return nil, false, err
 	}
 	who, err := g.identity.Subject(ctx, by)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	p, err := g.plan(ctx, who, from, a, false)
 	if err != nil {
+		return nil, false, err
+	}
+	decided, err := p.evaluate(ctx)
+	return who, err == nil && decided.Allowed(), err
+}
+
+// one decides one ask. A denial has the reasons.
+func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask) error {
+	who, allowed, err := g.allowed(ctx, by, from, a)
+	if err != nil || allowed {
 		return err
 	}
-	if decided, err := p.evaluate(ctx); err != nil || decided.Allowed() {
-		return err
-	}
-	if p, err = g.plan(ctx, who, from, a, true); err != nil {
+	p, err := g.plan(ctx, who, from, a, true)
+	if err != nil {
 		return err
 	}
 	decided, err := p.evaluate(ctx)

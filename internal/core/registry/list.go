@@ -2,7 +2,9 @@ package registry
 
 import (
 	"context"
+	"errors"
 
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -50,8 +52,31 @@ func (s *Service) Referrers(ctx context.Context, r Repository, subject name.Dige
 // maxMountSources is the number of repositories that are tried when a mount names no source.
 const maxMountSources = 10
 
-// MountSources returns up to maxMountSources repositories of a registry that hold a blob, the oldest first: the
-// candidates of a mount that names no source.
-func (s *Service) MountSources(ctx context.Context, reg name.Registry, d name.Digest) ([]Repository, error) {
-	return s.meta.Holders(ctx, reg, d, maxMountSources)
+// MountSources returns maxMountSources candidates of a mount that names no source. The first held of them are the
+// oldest repositories of the registry of to that hold the blob; the others are to itself, which the caller decides about
+// in the same way. So the work of the search is the same however many repositories hold the blob, and its time does not
+// tell whether a repository holds it that the client must not read.
+//
+// Errors: fault.RepositoryNotFound (to was deleted).
+func (s *Service) MountSources(ctx context.Context, to Repository, d name.Digest) (candidates []Repository, held int, err error) {
+	ids, err := s.meta.Holders(ctx, to.Registry, d, maxMountSources)
+	if err != nil {
+		return nil, 0, err
+	}
+	held = len(ids)
+	for i := range maxMountSources {
+		id := to.ID
+		if i < held {
+			id = ids[i]
+		}
+		r, err := s.meta.RepositoryByID(ctx, id)
+		if errors.Is(err, fault.RepositoryNotFound) && i < held { // it was deleted since
+			r, err = to, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		candidates = append(candidates, r)
+	}
+	return candidates, held, nil
 }

@@ -60,28 +60,32 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 		return false, err
 	}
 	q.ev.Record = begun
-	var sources []registry.Repository
+	candidates, held := []registry.Repository{q.found}, 0
 	if from == "" {
-		sources, err = a.registry.MountSources(q.r.Context(), q.reg, digest)
-	} else {
-		sources, err = a.mountSource(q, from)
+		candidates, held, err = a.registry.MountSources(q.r.Context(), q.found, digest)
+	} else if source, found, err2 := a.mountSource(q, from); found || err2 != nil {
+		candidates[0], held, err = source, 1, err2
 	}
 	if err != nil {
 		return false, err
 	}
-	for _, source := range sources {
+	// All candidates are decided about before the first mount, those too that do not hold the blob, and denials are not
+	// explained or recorded: otherwise the time of the answer tells whether a repository that is denied holds the blob.
+	var readable []registry.Repository
+	for i := range candidates {
 		ask := guard.Ask{
-			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: source.ARN(),
-			Known: guard.Known{Repository: &source},
+			Action: "ecr:GetDownloadUrlForLayer", Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: candidates[i].ARN(),
+			Known: guard.Known{Repository: &candidates[i]},
 		}
-		// A denied source is skipped, so its decision is not recorded.
-		err := a.guard.Decide(q.r.Context(), q.caller, q.ev.From, new(guard.Record), ask)
-		if errors.Is(err, fault.AccessDenied) {
-			continue
-		}
+		allowed, err := a.guard.Allowed(q.r.Context(), q.caller, q.ev.From, ask)
 		if err != nil {
 			return false, err
 		}
+		if allowed && i < held {
+			readable = append(readable, candidates[i])
+		}
+	}
+	for _, source := range readable {
 		q.ev.Name = "MountLayer"
 		err = a.registry.Mount(q.r.Context(), source, q.found, digest)
 		switch {
@@ -96,18 +100,18 @@ func (a *API) mount(q *request, mount, from string) (mounted bool, err error) {
 	return false, nil
 }
 
-// mountSource returns the repository that a mount names, or none if it belongs to another registry or does not exist.
-// On a host without a registry in its name, from may begin with ACCOUNT/REGION/.
-func (a *API) mountSource(q *request, from string) ([]registry.Repository, error) {
+// mountSource returns the repository that a mount names. found is false if it belongs to another registry or does not
+// exist. On a host without a registry in its name, from may begin with ACCOUNT/REGION/.
+func (a *API) mountSource(q *request, from string) (source registry.Repository, found bool, err error) {
 	reg, repo, err := a.hosts.Resolve(q.host, from)
 	if err != nil || reg != q.reg {
-		return nil, nil
+		return source, false, nil
 	}
-	source, err := a.registry.Repository(q.r.Context(), reg, repo)
+	source, err = a.registry.Repository(q.r.Context(), reg, repo)
 	if errors.Is(err, fault.RepositoryNotFound) {
-		return nil, nil
+		return source, false, nil
 	}
-	return []registry.Repository{source}, err
+	return source, err == nil, err
 }
 
 // mayPutBlob decides the two actions that a mount and an upload in one request need in addition to that of the row. They

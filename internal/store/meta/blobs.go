@@ -83,14 +83,15 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 	})
 }
 
-// Holders returns repositories of a registry that hold the digest, oldest first, at most limit.
-func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, limit int) ([]Repository, error) {
-	var all []Repository
-	err := s.read.rows(ctx, `SELECT `+repositoryColumns+` FROM repository_blobs b
+// Holders returns the ids of repositories of a registry that hold the digest, oldest first, at most limit.
+func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, limit int) ([]int64, error) {
+	var all []int64
+	err := s.read.rows(ctx, `SELECT b.repository FROM repository_blobs b
 		JOIN repositories r ON r.id = b.repository AND r.account = $2 AND r.region = $3 AND r.deleted_at <= 0
 		WHERE b.digest = $1 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(), limit}, func(scan func(...any) error) error {
-		r, err := scanRepository(scan)
-		all = append(all, r)
+		var id int64
+		err := scan(&id)
+		all = append(all, id)
 		return err
 	})
 	return all, err

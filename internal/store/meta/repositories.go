@@ -98,6 +98,17 @@ func (s *Store) Repository(ctx context.Context, reg name.Registry, repo name.Rep
 	})
 }
 
+// RepositoryByID returns a repository that is not deleted, read from the database. Errors: fault.RepositoryNotFound.
+func (s *Store) RepositoryByID(ctx context.Context, id int64) (Repository, error) {
+	return scanRepository(func(dest ...any) error {
+		err := s.read.row(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE id = $1 AND deleted_at <= 0`, args{id}, dest...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fault.RepositoryNotFound.New("The repository does not exist")
+		}
+		return err
+	})
+}
+
 // Repositories returns a registry's repositories, ordered by name: those after the given name, at most limit.
 func (s *Store) Repositories(ctx context.Context, reg name.Registry, after string, limit int) ([]Repository, error) {
 	var all []Repository

@@ -14,12 +14,11 @@ import (
 // forwards are the methods of registry.Service that only pass their arguments on to one method of the metadata store, each with
 // the reason why it is there: a door without such a method would need the store itself.
 var forwards = map[string]string{
-	"Repository":   "every request on a repository begins with it; a door resolves its target by it",
-	"Head":         "the docker door resolves the tag or digest of a request by it; operations resolve images by it, too",
-	"TagList":      "the docker door answers the whole list as the store keeps it ready",
-	"Referrers":    "the page's limit in bytes is the store's, which sees the annotations",
-	"MountSources": "it sets how many repositories a mount without a source may try",
-	"DeleteBlob":   "the store decides in the transaction whether an image names the blob; nothing else belongs to it",
+	"Repository": "every request on a repository begins with it; a door resolves its target by it",
+	"Head":       "the docker door resolves the tag or digest of a request by it; operations resolve images by it, too",
+	"TagList":    "the docker door answers the whole list as the store keeps it ready",
+	"Referrers":  "the page's limit in bytes is the store's, which sees the annotations",
+	"DeleteBlob": "the store decides in the transaction whether an image names the blob; nothing else belongs to it",
 }
 
 // TestRegistryForwards: a method of registry.Service has more to do than to pass its arguments on to the metadata store, or

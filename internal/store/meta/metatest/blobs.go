@@ -78,8 +78,14 @@ func testHolders(fx *Fixture) {
 	fx.Must(err)
 	fx.Blob(elsewhere, "layer")
 	for limit := range len(want) + 2 {
-		got, err := fx.Holders(fx.Ctx, Registry, d, limit)
+		ids, err := fx.Holders(fx.Ctx, Registry, d, limit)
 		fx.Must(err)
+		var got []meta.Repository
+		for _, id := range ids {
+			r, err := fx.RepositoryByID(fx.Ctx, id)
+			fx.Must(err)
+			got = append(got, r)
+		}
 		fx.Equal(got, want[:min(limit, len(want))], "Holders, at most %d", limit)
 	}
 	got, err := fx.Holders(fx.Ctx, Registry, Digest("not stored"), 10)
