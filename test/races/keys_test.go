@@ -160,6 +160,16 @@ func TestProbesOfForeignKeys(t *testing.T) {
 			}
 		}
 	}
+	// A request that is signed with a key that does not exist is in no account's trail.
+	stranger := s.as("none", unknown, "secret")
+	for _, p := range probes {
+		r := stranger.send(t, p, callers[0].key.AccessKeyID)
+		for _, account := range accounts {
+			if n := s.lines(t, account, r.request); n > 0 || r.status < 400 {
+				t.Errorf("%s signed with an unknown key: got %d and %d lines in the trail of %s, want a refusal and none", p, r.status, n, account)
+			}
+		}
+	}
 	// The keys are unchanged.
 	for _, a := range callers {
 		out, err := a.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
