@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"net"
 	"net/http"
@@ -41,4 +42,9 @@ func sign(t *testing.T, p *process, a apptest.Account, operation string, body []
 		t.Fatal(err)
 	}
 	return r
+}
+
+// basic is the value of an Authorization header after Basic.
+func basic(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }

@@ -124,7 +124,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		if errors.As(err, &denial) {
 			w.Header().Set(web.MessageHeader, a.sts.Encode(denial.Request, denial.Why))
 		}
-		x.service.fail(x, fault.From(err))
+		x.service.fail(x, web.FaultOf(err))
 	}
 }
 
@@ -133,7 +133,7 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err 
 	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
 	ev.Door, ev.Err = x.service.wire.Name, err
 	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
-	x.service.fail(x, fault.From(err))
+	x.service.fail(x, web.FaultOf(err))
 }
 
 // guessService returns the API whose form the answer has as long as the signature has not been read.

@@ -141,7 +141,7 @@ func (a *API) refuse(q *request, err error) {
 		q.w.Header().Set(web.MessageHeader, a.encode(denial.Request, denial.Why))
 	}
 	q.w.Header().Set(web.RequestIDHeader, q.ev.RequestID)
-	e := fault.From(err)
+	e := web.FaultOf(err)
 	if a.anonymous && (e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature) {
 		challenge(q.w, q.r, q.bearerChallenge())
 		return

@@ -96,7 +96,9 @@ func (b *deadlineBody) leave() {
 
 func (b *deadlineBody) Read(p []byte) (int, error) {
 	b.extend()
+	b.conn.wait(1)
 	n, err := b.ReadCloser.Read(p)
+	b.conn.wait(-1)
 	if n > 0 {
 		b.conn.touch()
 	}

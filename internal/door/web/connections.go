@@ -43,6 +43,7 @@ type connection struct {
 	conn     net.Conn
 	address  netip.Addr   // invalid for one without a limit by address
 	requests atomic.Int32 // being answered
+	waits    atomic.Int32 // reads and writes that wait for the client
 	known    atomic.Bool  // a caller has been authenticated on it
 	progress atomic.Int64 // Unix time in nanoseconds when bytes or requests came or went last
 	closed   bool         // by Connections; guarded by Connections.mu
@@ -127,19 +128,32 @@ func (c *Connections) admit(n *connection) bool {
 // How long a connection has done nothing when it may be closed for another. One of an unknown caller may be closed at once between
 // requests, or before the first.
 const (
-	minStalled = 100 * time.Millisecond // in a request of an unknown caller
-	minKnown   = 10 * time.Second       // between requests of a known caller
+	minStalled      = 100 * time.Millisecond // while the server waits for bytes of an unknown client, or for it to take some
+	minStalledKnown = 5 * time.Second        // the same of a known one
+	minKnown        = 10 * time.Second       // between requests of a known caller
 )
+
+// idleAt reports whether the connection may be closed for another. While the server works on a request of it, it is not.
+func (n *connection) idleAt(now time.Time) bool {
+	age := now.Sub(time.Unix(0, n.progress.Load()))
+	switch known, busy, waits := n.known.Load(), n.requests.Load() > 0, n.waits.Load() > 0; {
+	case busy && known:
+		return waits && age > minStalledKnown
+	case busy:
+		return waits && age > minStalled
+	case known:
+		return age > minKnown
+	}
+	return true
+}
 
 // evict closes connections that match and do nothing, a few more than one so that the next ones find room, those of unknown
 // callers first and the ones that have done nothing for longest. It reports whether there was any. c.mu is held.
 func (c *Connections) evict(newest *connection, limit int, match func(*connection) bool) bool {
-	now := time.Now().UnixNano()
+	now := time.Now()
 	var idle []*connection
 	for _, o := range c.all {
-		age := time.Duration(now - o.progress.Load())
-		known, busy := o.known.Load(), o.requests.Load() > 0
-		if o != newest && !o.closed && match(o) && (!known && (!busy || age > minStalled) || known && !busy && age > minKnown) {
+		if o != newest && !o.closed && match(o) && o.idleAt(now) {
 			idle = append(idle, o)
 		}
 	}
@@ -179,6 +193,13 @@ func (n *connection) stranger() bool { return n.requests.Load() == 0 && !n.known
 func (n *connection) touch() {
 	if n != nil {
 		n.progress.Store(time.Now().UnixNano())
+	}
+}
+
+// wait counts the reads and writes that wait for the client: 1 when one begins, -1 when it ends.
+func (n *connection) wait(count int32) {
+	if n != nil {
+		n.waits.Add(count)
 	}
 }
 

@@ -22,6 +22,7 @@ type Metrics struct {
 
 	connections      prometheus.Gauge
 	refused, evicted prometheus.Counter
+	filesShort       prometheus.Counter
 
 	textMu sync.Mutex
 	text   []byte // as it was made at textAt
@@ -55,7 +56,8 @@ func NewMetrics() *Metrics {
 	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{Name: "ecrin_connections", Help: "Connections that are open."})
 	m.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_refused_total", Help: "New connections closed because there were too many."})
 	m.evicted = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_evicted_total", Help: "Idle connections closed because there were too many."})
-	m.registry.MustRegister(m.inFlight, m.requests, m.sent, m.seconds, m.connections, m.refused, m.evicted, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.filesShort = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_file_descriptors_exhausted_total", Help: "Times that no file descriptor was free."})
+	m.registry.MustRegister(m.filesShort, m.inFlight, m.requests, m.sent, m.seconds, m.connections, m.refused, m.evicted, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -58,6 +58,8 @@ func (r *recorder) WriteHeader(status int) {
 }
 
 func (r *recorder) Write(p []byte) (n int, err error) {
+	r.conn.wait(1)
+	defer r.conn.wait(-1)
 	for first := true; first || len(p) > 0 && err == nil; first = false {
 		r.extend()
 		var m int
@@ -72,6 +74,8 @@ func (r *recorder) Write(p []byte) (n int, err error) {
 // ReadFrom copies src in pieces of maxWrite bytes. Package http sends each by sendfile if src is an *os.File, or the *io.LimitedReader of
 // one.
 func (r *recorder) ReadFrom(src io.Reader) (n int64, err error) {
+	r.conn.wait(1)
+	defer r.conn.wait(-1)
 	left := int64(1) << 62
 	if limited, ok := src.(*io.LimitedReader); ok {
 		// The file itself is copied in pieces: a limit of a limit would hide it from sendfile.

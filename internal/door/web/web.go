@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
 )
 
 // Names of response headers.
@@ -45,6 +46,8 @@ type Server struct {
 	proxies []netip.Prefix
 	now     func() time.Time
 
+	occasional *occasionalLog
+
 	idleTimeout time.Duration // maxIdle, or less in tests
 	slowStart   time.Duration // maxSlowStart, or less in tests
 	// writeTimeout is maxIdle, or less in tests, for which a client may take no bytes of an answer.
@@ -63,7 +66,7 @@ type Options struct {
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
+	return &Server{handler: h, log: o.Log, occasional: newOccasionalLog(o.Log), metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -115,6 +118,9 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 		status = http.StatusOK
 	}
 	s.metrics.observe(ev, status, took, rec.sent)
+	if ev.Err != nil && durable.IsOutOfFiles(ev.Err) {
+		s.metrics.outOfFiles(s.occasional, ev.Operation, ev.Err)
+	}
 	level := slog.LevelInfo
 	if status >= 500 {
 		level = slog.LevelError

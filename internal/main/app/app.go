@@ -206,16 +206,18 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
-	limits := a.connectionLimits()
-	a.http = a.server(doors, limits, metrics, now)
+	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)
 	// What floods the addresses of the registry leaves those of the metrics alone.
-	a.opsHTTP = a.server(alone, web.ConnectionLimits{Max: 256, MaxPerAddress: 256, MaxIdle: 256}, metrics, now)
+	a.opsHTTP = a.server(alone, web.ConnectionLimits{Max: 256, MaxPerAddress: 256, MaxIdle: 256}, metrics, now, a.opsListen)
 	return a.secure(now)
 }
 
-// server returns an HTTP server for a handler.
-func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now func() time.Time) *http.Server {
+// server returns an HTTP server for a handler, whose limits of connections hold for the listeners together.
+func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now func() time.Time, listeners []net.Listener) *http.Server {
 	connections := web.NewConnections(l, m, a.log)
+	for i := range listeners {
+		listeners[i] = connections.Listener(listeners[i])
+	}
 	return &http.Server{
 		Handler:           web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now}),
 		ReadHeaderTimeout: 20 * time.Second,
@@ -231,14 +233,27 @@ func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now 
 func (a *App) connectionLimits() web.ConnectionLimits {
 	c := a.config
 	l := web.ConnectionLimits{Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress, MaxIdle: c.MaxIdleConnections, Proxies: c.Proxies}
+	soft, hard, err := durable.RaiseFileLimit()
+	if err != nil {
+		a.log.Warn("the limit of file descriptors could not be raised", "error", err)
+	}
 	if l.Max == 0 {
 		l.Max = maxConnections
+		if soft > 0 {
+			l.Max = int(min(maxConnections, max(1, soft/4*3)))
+		}
+	}
+	a.log.Info("limits", "file_descriptors", soft, "file_descriptors_hard", hard, "connections", l.Max)
+	if soft > 0 && soft < minFiles {
+		a.log.Warn("few file descriptors: raise the limit of the process (ulimit -n, LimitNOFILE)", "file_descriptors", soft, "recommended", minFiles)
 	}
 	return l
 }
 
-// maxConnections is the number of connections at once unless the configuration has another.
-const maxConnections = 16384
+const (
+	maxConnections = 16384 // at once, unless the configuration has another number
+	minFiles       = 1024  // file descriptors below which the start warns
+)
 
 // secure sets the TLS configuration of the server.
 func (a *App) secure(now func() time.Time) error {

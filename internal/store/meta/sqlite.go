@@ -65,6 +65,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 		return fail(err)
 	}
 	s.read = newPool(reader, maxSQLiteReaders)
+	s.read.code = unopened
 	return s, nil
 }
 
@@ -150,6 +151,16 @@ var sqliteDialect = dialect{
 		}
 		return err
 	},
+}
+
+// unopened gives the error of a read for which a file could not be opened its code. It happens when the process has no free file
+// descriptor.
+func unopened(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CANTOPEN {
+		return fault.Unavailable.New("the database cannot be read now").Because(err)
+	}
+	return err
 }
 
 // noTransaction reports whether err is the error of a ROLLBACK after the database has ended the transaction by
