@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/sigv4"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -25,7 +28,11 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 		return Caller{}, sig, err
 	}
 	if err := sig.Verify(r, []byte(key.Reveal()), bodyHash, s.now()); err != nil {
-		return Caller{}, sig, err
+		text, _, _ := strings.Cut(fault.From(err).Public, "\n") // the lines below are the canonical request
+		return Caller{}, sig, &Refusal{
+			Err: err, Account: who.Account, AccessKey: sig.AccessKeyID, Cure: cureSecret,
+			Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + strings.TrimSuffix(text, "."),
+		}
 	}
 	if who.Kind == Operator {
 		if err := s.acceptOnce(r, sig); err != nil {
@@ -50,26 +57,34 @@ const operatorService = "ecrin"
 // signer finds whose access key a signature names, and the secret that it must have been made with. The operator's key id is a
 // constant that anybody can name; it is known only in signatures for ecrin's own service.
 func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, secret.String, error) {
-	unknown := fault.UnknownAccessKey.New("The security token included in the request is invalid.")
+	unknown := func(account name.Account, why string) error {
+		return &Refusal{
+			Err:     fault.UnknownAccessKey.New("The security token included in the request is invalid."),
+			Account: account, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + why, Cure: cureKey,
+		}
+	}
 	if sig.AccessKeyID == OperatorKeyID && sig.SessionToken == "" && sig.Scope.Service == operatorService {
 		return Caller{Kind: Operator, ARN: "arn:aws:iam:::operator", UserID: "operator", AccessKey: OperatorKeyID}, s.keys.OperatorSecret(), nil
 	}
 	if sig.SessionToken != "" {
 		if key, err := s.openSessionToken(sig.SessionToken); err != nil || key != sig.AccessKeyID {
-			return Caller{}, secret.String{}, unknown
+			return Caller{}, secret.String{}, unknown(name.Account{}, "the session token does not belong to it, or to this installation")
 		}
 		return s.sessionSigner(ctx, sig.AccessKeyID, unknown)
 	}
 	k, err := s.meta.AccessKey(ctx, sig.AccessKeyID)
-	if errors.Is(err, fault.AccessKeyNotFound) || err == nil && !k.Active {
-		return Caller{}, secret.String{}, unknown
+	if errors.Is(err, fault.AccessKeyNotFound) {
+		return Caller{}, secret.String{}, unknown(name.Account{}, "it does not exist here, or it is temporary and the session token is missing")
+	}
+	if err == nil && !k.Active {
+		return Caller{}, secret.String{}, unknown(k.Account, "it is inactive")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
 	}
 	who, err := s.callerOf(ctx, k.Principal, "")
 	if gone(err) {
-		return Caller{}, secret.String{}, unknown.Because(err)
+		return Caller{}, secret.String{}, unknown(k.Account, "its user was deleted")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
@@ -79,20 +94,23 @@ func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, sec
 	return who, opened, err
 }
 
-func (s *Service) sessionSigner(ctx context.Context, key string, unknown *fault.Error) (Caller, secret.String, error) {
+func (s *Service) sessionSigner(ctx context.Context, key string, unknown func(name.Account, string) error) (Caller, secret.String, error) {
 	in, err := s.meta.Session(ctx, key)
 	if errors.Is(err, fault.AccessKeyNotFound) {
-		return Caller{}, secret.String{}, unknown
+		return Caller{}, secret.String{}, unknown(name.Account{}, "its session does not exist any more")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
 	}
 	if !s.now().Before(in.ExpiresAt) {
-		return Caller{}, secret.String{}, fault.ExpiredCredentials.New("The security token included in the request is expired")
+		return Caller{}, secret.String{}, &Refusal{
+			Err:     fault.ExpiredCredentials.New("The security token included in the request is expired"),
+			Account: in.Account, AccessKey: key, Cause: "the temporary credentials of access key " + key + " expired at " + in.ExpiresAt.UTC().Format(time.RFC3339), Cure: cureExpiry,
+		}
 	}
 	who, err := s.callerOf(ctx, in.Principal, key)
 	if gone(err) {
-		return Caller{}, secret.String{}, unknown.Because(err)
+		return Caller{}, secret.String{}, unknown(in.Account, "the user or role of its session was deleted")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err

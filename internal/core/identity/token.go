@@ -56,18 +56,25 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 // fault.ExpiredCredentials (it was one, or is one of another region).
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
 	o, err := s.open(password)
+	if errors.Is(err, fault.TokenInvalid) {
+		return Caller{}, &Refusal{Err: err, Cause: "the password is not an authorization token of this installation", Cure: cureToken}
+	}
 	if err != nil {
 		return Caller{}, err
 	}
-	ended := func(why string) (Caller, error) {
-		return Caller{}, fault.ExpiredCredentials.New("Your authorization token has expired. Reauthenticate and try again.").
-			Because(fmt.Errorf("token %s of account %s: %s", o.ID, o.Account, why))
+	refused := func(why, cure string) (Caller, error) {
+		account, _ := name.ParseAccount(o.Account) // a token of this installation has a valid one
+		return Caller{}, &Refusal{
+			Err:     fault.ExpiredCredentials.New("Your authorization token has expired. Reauthenticate and try again."),
+			Account: account, AccessKey: o.Key, Cause: fmt.Sprintf("token %s of account %s: %s", o.ID, o.Account, why), Cure: cure,
+		}
 	}
+	ended := func(why string) (Caller, error) { return refused(why, cureToken) }
 	if s.now().Unix() >= o.Expires {
 		return ended("past its 12 hours")
 	}
 	if region != (name.Region{}) && o.Region != region.String() {
-		return ended("issued for region " + o.Region + ", used in " + region.String())
+		return refused("issued for region "+o.Region+", used in "+region.String(), cureRegion)
 	}
 	row, err := s.meta.Token(ctx, o.ID)
 	switch {
@@ -81,9 +88,9 @@ func (s *Service) TokenCaller(ctx context.Context, password string, region name.
 	c, err := s.keyCaller(ctx, o.Key, false)
 	switch {
 	case gone(err):
-		return ended("its access key, session, user or role was deleted")
+		return refused("its access key, session, user or role was deleted", cureKey)
 	case errors.Is(err, errInactive):
-		return ended("its access key is inactive")
+		return refused("its access key is inactive", cureKey)
 	case err != nil:
 		return Caller{}, err
 	}

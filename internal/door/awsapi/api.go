@@ -120,6 +120,9 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	}
 	if err != nil {
 		ev.Err = err
+		if ev.Name == "" { // the credentials or the request were refused before the operation
+			a.trail.End(r.Context(), &ev.Event)
+		}
 		var denial *guard.Denial
 		if errors.As(err, &denial) {
 			w.Header().Set(web.MessageHeader, a.sts.Encode(denial.Request, denial.Why))
@@ -167,11 +170,11 @@ func (a *API) serve(x *exchange) (any, error) {
 		return nil, err
 	}
 	if err := x.settle(host, sig); err != nil {
-		return nil, err
+		return nil, misdirected(err, sig)
 	}
 	region, err := regionOf(host, sig)
 	if err != nil {
-		return nil, err
+		return nil, misdirected(err, sig)
 	}
 	claimed, err := a.identity.Claimed(r.Context(), sig)
 	if err != nil {
@@ -196,6 +199,14 @@ func (a *API) serve(x *exchange) (any, error) {
 		return nil, err
 	}
 	return a.do(x, guard.Request{By: caller, Region: region, Host: host, From: x.ev.From}, in)
+}
+
+// misdirected returns the refusal of a signature for a service or region that is not that of the host.
+func misdirected(err error, sig *sigv4.Signature) error {
+	return &identity.Refusal{
+		Err: err, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + strings.TrimSuffix(fault.From(err).Public, "."),
+		Cure: "Set the region and the endpoint of the client to those of one host",
+	}
 }
 
 // serveUnsigned serves a request without a signature: an operation whose input authenticates the caller. For every

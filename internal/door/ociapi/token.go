@@ -58,12 +58,19 @@ func (a *API) caller(q *request, region name.Region) (identity.Caller, error) {
 	if a.anonymous && (c.none && q.target.route != routeBase || c.bearer && c.password == anonymousToken) {
 		return identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}, nil
 	}
+	missing := fault.MissingCredentials.New(notAuthorized)
+	if c.none {
+		return identity.Caller{}, missing
+	}
 	if !c.valid {
-		return identity.Caller{}, fault.MissingCredentials.New(notAuthorized)
+		return identity.Caller{}, &identity.Refusal{
+			Err: missing, Cause: "the credentials are not an authorization token as the password of the user AWS",
+			Cure: "Log in with this user name: docker login --username AWS",
+		}
 	}
 	caller, err := a.identity.TokenCaller(q.r.Context(), c.password, region)
 	if c.bearer && errors.Is(err, fault.TokenInvalid) { // RFC 6750, section 3.1
-		return identity.Caller{}, fault.MissingCredentials.New(notAuthorized).Because(err)
+		return identity.Caller{}, missing.Because(err)
 	}
 	return caller, err
 }

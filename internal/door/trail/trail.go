@@ -23,11 +23,13 @@ type Trail struct {
 	pump *audit.Pump
 	id   *identity.Service
 	now  func() time.Time
+
+	refusals bucket // limits the lines of refused credentials
 }
 
 // New returns a Trail. The caller runs the pump and closes the log.
 func New(log *audit.Log, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
-	return &Trail{log, pump, id, now}
+	return &Trail{log: log, pump: pump, id: id, now: now}
 }
 
 type lineKey struct{}
@@ -56,6 +58,7 @@ func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 // such a transaction, End writes a second line with the error.
 func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 	if ev.Name == "" {
+		t.refused(ctx, ev)
 		return
 	}
 	id := audit.ID{}

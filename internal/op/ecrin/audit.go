@@ -3,6 +3,7 @@ package ecrin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -89,6 +90,11 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	case out != nil && sharesTrail(by, &r):
 		keepSide(out, r.Identity.Account == by.Account.String())
 	case out != nil:
+	case kept.members["cause"] != nil: // the credentials were refused
+		out = unexplained(&r)
+		if out.Text, err = kept.refusal(); err != nil {
+			return nil, err
+		}
 	case r.ErrorCode != "" && r.ErrorCode != denied:
 		return nil, fault.RequestNotFound.New("the request %s was not refused by a policy: it failed with %s: %s", name.Clip(in.RequestId), r.ErrorCode, r.ErrorMessage)
 	default:
@@ -183,6 +189,15 @@ func keptOf(r *audit.Record) (k kept, err error) {
 		err = fmt.Errorf("reading a line of the audit trail: %w", err)
 	}
 	return k, err
+}
+
+// refusal returns cause and cure of refused credentials.
+func (k kept) refusal() (string, error) {
+	var cause, cure string
+	if err := errors.Join(json.Unmarshal(k.members["cause"], &cause), json.Unmarshal(k.members["cure"], &cure)); err != nil {
+		return "", fmt.Errorf("reading a line of the audit trail: %w", err)
+	}
+	return "the credentials were refused: " + cause + ". " + cure + ".", nil
 }
 
 // callersSide holds the layers whose policies belong to the account of the caller. The policies of the other layers

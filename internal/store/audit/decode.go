@@ -139,6 +139,7 @@ var denials = map[string]bool{
 	"InvalidSignatureException": true, "SignatureDoesNotMatch": true,
 	"InvalidClientTokenId": true, "UnrecognizedClientException": true, "InvalidAccessKeyId": true,
 	"ExpiredToken": true, "ExpiredTokenException": true, "InvalidIdentityToken": true, "RequestExpired": true,
+	"SignatureMismatchException": true, "UnknownAccessKeyException": true, "TokenInvalidException": true,
 }
 
 // denied reports whether the request was refused because rights or valid credentials were missing.
