@@ -20,7 +20,7 @@ import (
 
 func TestEnsureDefault(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	if created, err := w.EnsureDefault(t.Context(), home); err != nil || created {
 		t.Errorf("the second start: got created %v, %v, want false", created, err)
 	}
@@ -29,7 +29,7 @@ func TestEnsureDefault(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "ecrin account create 111122223333") {
 		t.Errorf("the error is %q, want one that says how to add the account", err)
 	}
-	stranger := identity.New(w.meta, newWorld(t).ring, w.now, identity.Options{})
+	stranger := identity.New(w.meta, newFixture(t).ring, w.now, identity.Options{})
 	if _, err := stranger.EnsureDefault(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key is not the one") {
 		t.Errorf("a start with another master key: got %v, want an error", err)
 	}
@@ -37,7 +37,7 @@ func TestEnsureDefault(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	first, err := w.Credentials(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +70,11 @@ func TestKeys(t *testing.T) {
 	wantCode(t, "KeyCaller of a deleted key", err, fault.ExpiredCredentials)
 }
 
-// The database alone gives no secret away, and a sealed secret is good for its own key only.
+// The database files contain no secret in the clear, and a sealed secret opens for its own key only.
 func TestAttack34SecretsAreSealed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := newWorld(t)
+	w := newFixture(t)
 	store, err := meta.OpenSQLite(t.Context(), dir, w.now)
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +105,8 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	if _, err := s.Credentials(t.Context(), other); err == nil {
 		t.Error("a key opens with the sealed secret of another key")
 	}
-	if _, err := identity.New(store, newWorld(t).ring, w.now, identity.Options{}).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
-		t.Errorf("with another master key: got %v, want an error that asks about it", err)
+	if _, err := identity.New(store, newFixture(t).ring, w.now, identity.Options{}).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
+		t.Errorf("with another master key: got %v, want an error that names the master key", err)
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	}
 }
 
-func (w *world) sign(t *testing.T, key aws.Credentials, service string) *http.Request {
+func (w *fixture) sign(t *testing.T, key aws.Credentials, service string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://localhost:5100/", nil)
 	if err != nil {
@@ -146,7 +146,7 @@ func (w *world) sign(t *testing.T, key aws.Credentials, service string) *http.Re
 
 func TestAuthenticate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	k, err := w.Credentials(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestAuthenticate(t *testing.T) {
 	if got, err := authenticateFor("ecrin", operator); err != nil || got.Kind != identity.Operator || got.ARN == "" {
 		t.Errorf("the operator's key: got %+v, %v", got, err)
 	}
-	operator.SecretAccessKey = newWorld(t).ring.OperatorSecret().Reveal()
+	operator.SecretAccessKey = newFixture(t).ring.OperatorSecret().Reveal()
 	_, err = authenticateFor("ecrin", operator)
 	wantCode(t, "the operator of another installation", err, fault.SignatureMismatch)
 	operator.SecretAccessKey = good.SecretAccessKey

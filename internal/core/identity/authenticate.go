@@ -13,11 +13,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// Authenticate tells who signed the request, in header or query form. bodyHash is the SHA-256 of the body in lower-case
-// hexadecimal. The caller must compare the signature's scope with the host.
-// Errors: fault.MissingCredentials, fault.IncompleteSignature, fault.UnknownAccessKey, fault.ExpiredCredentials (temporary
-// credentials past their end), fault.SignatureMismatch, fault.AccessDenied (a request of the operator was sent before, or
-// was not signed for this server; see Prove).
+// Authenticate verifies the signature of a request, in the header or the query, and returns the caller that signed it.
+// bodyHash is the SHA-256 of the body in lower-case hexadecimal. The scope of the signature is not compared with the
+// host of the request: that is left to the calling code.
+//
+// Errors: fault.MissingCredentials, fault.IncompleteSignature, fault.UnknownAccessKey, fault.ExpiredCredentials (the
+// temporary credentials have expired), fault.SignatureMismatch, fault.AccessDenied (a request of the operator was sent
+// before, or was not signed for this server; see Prove).
 func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash string) (Caller, *sigv4.Signature, error) {
 	sig, err := sigv4.Parse(r)
 	if err != nil {
@@ -43,19 +45,20 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 	return who, sig, nil
 }
 
-// Claimed returns the caller whose access key a signature names, if the key is good now. Nothing is proved by it: the signature is
-// not looked at. Doors use it before they read the body that the signature covers.
+// Claimed returns the caller whose access key a signature names, if the key is active. It does not verify the
+// signature, so the result proves nothing. It is for use before the body that the signature covers is read.
+//
 // Errors: fault.UnknownAccessKey, fault.ExpiredCredentials.
 func (s *Service) Claimed(ctx context.Context, sig *sigv4.Signature) (Caller, error) {
 	who, _, err := s.signer(ctx, sig)
 	return who, err
 }
 
-// operatorService is the service of the signatures that the operator's key makes.
+// operatorService is the service in the scope of every signature with the operator's key.
 const operatorService = "ecrin"
 
-// signer finds whose access key a signature names, and the secret that it must have been made with. The operator's key id is a
-// constant that anybody can name; it is known only in signatures for ecrin's own service.
+// signer returns the caller whose access key a signature names, and the secret of that key. The operator's key id is a
+// public constant. It counts as unknown in signatures for any service but ecrin's own.
 func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, secret.String, error) {
 	unknown := func(account name.Account, why string) error {
 		return &Refusal{
@@ -119,7 +122,7 @@ func (s *Service) sessionSigner(ctx context.Context, key string, unknown func(na
 	return who, opened, err
 }
 
-// callerOf is the caller that a principal is in a session, "" for none.
+// callerOf returns the caller of a principal. session is the access key of its session, "" for none.
 func (s *Service) callerOf(ctx context.Context, principal, session string) (Caller, error) {
 	u, err := s.subject(ctx, principal, session)
 	if err != nil {
@@ -128,13 +131,15 @@ func (s *Service) callerOf(ctx context.Context, principal, session string) (Call
 	return u.Caller, nil
 }
 
-// gone tells whether a principal or its session is no more.
+// gone reports whether err says that a principal or its session does not exist.
 func gone(err error) bool {
 	return errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) || errors.Is(err, fault.AccessKeyNotFound)
 }
 
-// KeyCaller tells who an access key in force belongs to, for values that were bound to it and are authentic.
-// Errors: fault.ExpiredCredentials (the key, its session or its principal is gone, inactive or past its end).
+// KeyCaller returns the caller to which an active access key belongs. id must come from an authentic value, such as a
+// signed address: KeyCaller verifies no signature.
+//
+// Errors: fault.ExpiredCredentials (the key, its session or its principal was deleted, is inactive or has expired).
 func (s *Service) KeyCaller(ctx context.Context, id string) (Caller, error) {
 	ended := fault.ExpiredCredentials.New("the access key behind this address is no longer active")
 	who, err := s.keyCaller(ctx, id, true)
@@ -146,8 +151,8 @@ func (s *Service) KeyCaller(ctx context.Context, id string) (Caller, error) {
 
 var errInactive = errors.New("inactive")
 
-// keyCaller finds the caller behind an access key, long-term or of a session. Sessions past their end count when running is
-// false: a docker token lives on for its 12 hours.
+// keyCaller returns the caller to which an access key belongs, long-term or of a session. With running, an expired
+// session is an error. Without, it is accepted: a docker token stays valid for 12 hours, even if its session ends earlier.
 func (s *Service) keyCaller(ctx context.Context, id string, running bool) (Caller, error) {
 	k, err := s.meta.AccessKey(ctx, id)
 	if err == nil {

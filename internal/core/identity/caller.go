@@ -1,5 +1,5 @@
-// Package identity keeps accounts, keys, sessions and tokens, finds out who calls, and gathers the policies that hold for a
-// caller. It does not decide: package guard does.
+// Package identity manages accounts, keys, sessions and tokens, authenticates callers, and collects the policies that
+// apply to a caller. It does not decide whether a request is allowed: package guard does.
 package identity
 
 import (
@@ -8,40 +8,42 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Kind is what sort of principal a caller is.
+// Kind is the kind of principal that a caller is.
 type Kind uint8
 
-// The kinds. The zero Kind is no principal: such a caller may do nothing.
+// The kinds. A caller of the zero Kind is no principal and has no rights.
 const (
 	NoPrincipal   Kind = iota
 	Root               // an account's root user
-	Operator           // whoever holds the installation's master key
+	Operator           // the operator of the installation, authenticated by the master key
 	User               // an IAM user
 	RoleSession        // a role, in a session
-	FederatedUser      // who a user has made by GetFederationToken
-	WebIdentity        // whoever an identity provider vouches for, before a role is assumed
+	FederatedUser      // a federated user, made by GetFederationToken
+	WebIdentity        // the subject of an identity provider's token, before it assumes a role
 	AWSService         // a service such as lambda.amazonaws.com
-	Anonymous          // no principal in particular, where the operator lets such callers in
+	Anonymous          // a caller without credentials, where the operator allows such callers
 	Customer           // a customer of an application, by its licence
 )
 
-// Caller is a principal with its session: who makes a request. It is a value and holds no secrets.
+// Caller is the principal that makes a request, with its session. It is a comparable value without secrets.
 type Caller struct {
 	Kind       Kind
-	Account    name.Account // none for the operator, a service and the anonymous; of a customer the vendor's
-	ARN        string       // of a web identity its provider's; of a service its name; "" for the anonymous
+	Account    name.Account // zero for the operator, a service and an anonymous caller; the vendor's for a customer
+	ARN        string       // the provider's for a web identity; the name of a service; "" for an anonymous caller
 	UserID     string       // as GetCallerIdentity shows it
 	Principal  string       // the unique id of the user or role; the account's digits for its root user
-	AccessKey  string       // the access key id that signed, or with which the docker token was got
-	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies hold too; else ""
+	AccessKey  string       // the access key id of the signature, or the one with which the docker token was issued
+	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies apply too; else ""
 	Token      string       // the docker token's id; "" for signed calls
 }
 
-// LimitKey returns the key under which limits count what a caller has under way: the unique id of its user or role, whatever
-// the session is called, the account's digits for the root user, and UserID for a caller that is no principal of an account.
+// LimitKey returns the key under which limits count the requests of a caller: the unique id of its user or role (the
+// same for all its sessions), the account's digits for the root user, or UserID for a caller that is no principal of an
+// account.
 func (c Caller) LimitKey() string { return cmp.Or(c.Principal, c.UserID) }
 
-// In is the caller with its ARN as a partition has it. Its rights are the same in all partitions. The operator has one ARN.
+// In returns the caller with its ARN in the form of a partition. Its rights are the same in all partitions. The
+// operator's ARN is the same in all partitions.
 func (c Caller) In(partition string) Caller {
 	if c.Kind == Operator {
 		return c
@@ -50,17 +52,17 @@ func (c Caller) In(partition string) Caller {
 	return c
 }
 
-// RootARN is the ARN of an account's root user in the default partition, as those below.
+// RootARN returns the ARN of an account's root user in the default partition.
 func RootARN(account name.Account) string {
 	return name.Entity{Kind: name.AccountRoot}.ARN(name.DefaultPartition, account).String()
 }
 
-// RoleSessionARN is the ARN of a session of a role.
+// RoleSessionARN returns the ARN of a session of a role in the default partition.
 func RoleSessionARN(account name.Account, role, session string) string {
 	return name.Entity{Kind: name.AssumedRole, Name: role, Session: session}.ARN(name.DefaultPartition, account).String()
 }
 
-// FederatedARN is the ARN of a federated user.
+// FederatedARN returns the ARN of a federated user in the default partition.
 func FederatedARN(account name.Account, user string) string {
 	return name.Entity{Kind: name.FederatedUser, Name: user}.ARN(name.DefaultPartition, account).String()
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Compiled is a policy ready for decisions, with what has to be known of it before one. Read only.
+// Compiled is a policy that is ready for decisions. Read only.
 type Compiled struct {
 	Policy      *policy.Compiled
-	Conditional bool // it reads condition keys
-	Images      bool // it reads ecrin:ImageTag or ecrin:ImageDigest
+	Conditional bool // the policy reads condition keys
+	Images      bool // the policy reads ecrin:ImageTag or ecrin:ImageDigest
 
 	ids map[string]string
 }
@@ -23,10 +23,12 @@ type documentKey struct {
 	text string
 }
 
-// maxDocuments bounds the cache: a policy has up to 10 KB, and costs about as much again compiled.
+// maxDocuments is the maximum number of policies in the cache. A policy has up to 10 KB, and its compiled form needs
+// about the same.
 const maxDocuments = 2048
 
-// Compile gives a stored policy ready for decisions, from a cache when it was compiled before.
+// Compile returns the compiled form of a stored policy, from a cache if the policy was compiled before.
+//
 // Errors: those of policy.ParseStored, for a text that this version cannot read.
 func (s *Service) Compile(kind policy.Kind, p meta.BoundPolicy) (*Compiled, error) {
 	key := documentKey{kind, p.Text}
@@ -61,20 +63,20 @@ func newCompiled(d *policy.Document, ids map[string]string) *Compiled {
 	return c
 }
 
-// nothing is a policy that allows nothing; everything is the side of a root user.
+// nothing is a policy that allows nothing; everything is the identity policy of a root user.
 var (
 	nothing    = policy.Compile(&policy.Document{Kind: policy.Identity}, nil)
 	everything = policy.Named{Name: "root user", Policy: policy.FullAccess(policy.ServiceControl).Policy}
 )
 
-// Level is the control policies of one kind that hold for an account, level by level. Read only.
+// Level is the control policies of one kind that apply to an account, level by level. Read only.
 type Level struct {
 	Policies    [][]policy.Named
-	Conditional bool // some of them read condition keys
+	Conditional bool // at least one policy reads condition keys
 }
 
-// ResourceControl gives the resource control policies that hold for the resources of an account, the zero Account for a
-// resource that belongs to none.
+// ResourceControl returns the resource control policies that apply to the resources of an account. owner is the zero
+// Account for a resource that belongs to no account.
 func (s *Service) ResourceControl(ctx context.Context, owner name.Account) (Level, error) {
 	c, err := s.controlPolicies(ctx)
 	if err != nil {
@@ -83,15 +85,15 @@ func (s *Service) ResourceControl(ctx context.Context, owner name.Account) (Leve
 	return c.of(meta.ResourceControl, owner), nil
 }
 
-// controlPolicies are those of the installation, as they were at one generation.
+// controlPolicies are the control policies of the installation at one generation of the store.
 type controlPolicies struct {
 	generation uint64
 	management name.Account
-	levels     map[meta.ControlPolicyKind]map[name.Account]*Level // the zero account's is for all that have none of their own
+	levels     map[meta.ControlPolicyKind]map[name.Account]*Level // the zero account's level applies to accounts without an own level
 }
 
-// of gives those of an account. The management account is bound by none. Source: Organizations user guide, service control
-// policies.
+// of returns the control policies of one kind that apply to an account. None apply to the management account.
+// Source: Organizations user guide, service control policies.
 func (c *controlPolicies) of(kind meta.ControlPolicyKind, account name.Account) Level {
 	if account != (name.Account{}) && account == c.management {
 		return Level{}
@@ -129,8 +131,8 @@ func (s *Service) controlPolicies(ctx context.Context) (*controlPolicies, error)
 	return made, nil
 }
 
-// levels sorts the control policies of a kind: the first level holds for the whole installation, the second for one account. Each
-// has full access beside its own policies unless that was taken away.
+// levels sorts the control policies of a kind: the first level applies to the whole installation, the second to one
+// account. Each level contains the full access policy beside its own policies, unless a row without a text removed it.
 func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlPolicyKind) (map[name.Account]*Level, error) {
 	language := policy.ServiceControl
 	if kind == meta.ResourceControl {
@@ -165,7 +167,7 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlPolicyKind)
 	}
 	out := map[name.Account]*Level{}
 	if len(sets) == 0 && len(closed) == 0 {
-		return out, nil // nothing restricts: nothing to ask
+		return out, nil // without levels, decisions skip control policies
 	}
 	for a := range accounts {
 		out[a] = &Level{Policies: [][]policy.Named{of(name.Account{})}, Conditional: conditional}
@@ -176,7 +178,7 @@ func (s *Service) levels(rows []meta.ControlPolicy, kind meta.ControlPolicyKind)
 	return out, nil
 }
 
-// controlPolicyARN is how reasons name a control policy.
+// controlPolicyARN returns the ARN of a control policy in the reasons of a decision.
 func controlPolicyARN(p meta.ControlPolicy) string {
 	kind := "service_control_policy/"
 	if p.Kind == meta.ResourceControl {

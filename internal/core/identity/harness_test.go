@@ -18,17 +18,17 @@ var (
 	west  = name.MustRegion("eu-west-1")
 )
 
-// world is an installation with the default account, another one, and a clock that the test moves.
-type world struct {
+// fixture is an installation with the default account, another account, and a clock that the test sets.
+type fixture struct {
 	*identity.Service
 	meta *meta.Store
 	ring *identity.Keyring
 	at   time.Time
 }
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &world{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
+	w := &fixture{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
 	var err error
 	if w.ring, err = identity.LoadKeyring(dir, "", true); err != nil {
@@ -52,8 +52,8 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// root is the caller that an account's first key makes.
-func (w *world) root(t testing.TB, account name.Account) identity.Caller {
+// root returns the root user of an account, as the caller with its oldest active key.
+func (w *fixture) root(t testing.TB, account name.Account) identity.Caller {
 	t.Helper()
 	k, err := w.Credentials(t.Context(), account)
 	if err != nil {
@@ -66,7 +66,7 @@ func (w *world) root(t testing.TB, account name.Account) identity.Caller {
 	return c
 }
 
-func (w *world) now() time.Time { return w.at }
+func (w *fixture) now() time.Time { return w.at }
 
 func wantCode(t *testing.T, what string, err error, want fault.Code) {
 	t.Helper()

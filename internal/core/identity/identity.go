@@ -16,7 +16,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// Service answers who calls, gathers what holds for callers, and decides. Safe for concurrent use.
+// Service authenticates callers and collects the policies and condition keys that apply to them. It does not decide
+// whether a request is allowed: package guard does. Safe for concurrent use.
 type Service struct {
 	meta         *meta.Store
 	keys         *Keyring
@@ -25,9 +26,9 @@ type Service struct {
 	management   name.Account
 
 	mu                 sync.RWMutex
-	secrets            map[string]openedSecret // unsealed secrets of keys in use
+	secrets            map[string]openedSecret // unsealed secrets by access key id
 	tokens             map[string]opened       // verified docker passwords by their text
-	sessions           map[string]string       // access keys of verified session tokens by their text
+	sessions           map[string]string       // access keys of verified session tokens by the text of the token
 	subjects           map[subjectKey]*Subject
 	documents          map[documentKey]*Compiled
 	controlPolicyCache *controlPolicies
@@ -37,17 +38,17 @@ type Service struct {
 }
 
 type openedSecret struct {
-	sealed string // which sealed form it was opened from
+	sealed string // the sealed form that was opened
 	secret secret.String
 }
 
-// Options are what New needs beyond its store. The zero value is an installation without an organization.
+// Options are the optional settings of a Service. The zero value is an installation without an organization.
 type Options struct {
 	Organization string       // o-…, for aws:PrincipalOrgID; "" for none
-	Management   name.Account // the account that control policies do not bind; none by default
+	Management   name.Account // the account to which control policies do not apply; zero for none
 }
 
-// New makes the service over a store. Run does its background work.
+// New returns a Service over a store. Run does its background work.
 func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	return &Service{
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
@@ -56,17 +57,19 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	}
 }
 
-// Key is an access key with its secret, which is shown where it was made or to the operator.
+// Key is an access key with its secret. The secret is shown when the key is made, and to the operator.
 type Key struct {
 	meta.AccessKey
 	Secret secret.String
 }
 
-// MaxKeys is how many access keys a principal may have. Source: IAM quotas.
+// MaxKeys is the maximum number of access keys of a principal. Source: IAM quotas.
 const MaxKeys = 2
 
-// EnsureDefault makes the default account at the first start; later it checks that the account and the master key are the
-// same. created tells whether it was made now.
+// EnsureDefault makes the default account if there is none, and otherwise checks that the account and the master key
+// are those of the first start. created reports whether this call made the account.
+//
+// Errors: fault.InvalidParameter (the default account has another id); an error without a code for another master key.
 func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created bool, err error) {
 	all, err := s.meta.Accounts(ctx)
 	if err != nil {
@@ -90,7 +93,7 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 	return err == nil, err
 }
 
-// checkMasterKey opens one sealed secret: a server that starts with another master key could serve nobody.
+// checkMasterKey opens one sealed secret. A server with another master key could not verify any signature.
 func (s *Service) checkMasterKey(ctx context.Context, all []meta.Account) error {
 	for _, a := range all {
 		keys, err := s.meta.AccessKeys(ctx, a.ID)
@@ -107,7 +110,7 @@ func (s *Service) checkMasterKey(ctx context.Context, all []meta.Account) error 
 	return nil
 }
 
-// CreateAccount makes an account with one root key. Errors: fault.AccountAlreadyExists.
+// CreateAccount makes an account with one root key and returns the key. Errors: fault.AccountAlreadyExists.
 func (s *Service) CreateAccount(ctx context.Context, id name.Account, alias string) (Key, error) {
 	return s.createAccount(ctx, meta.Account{ID: id, Alias: alias})
 }
@@ -137,7 +140,7 @@ func (s *Service) newKey(prefix string, account name.Account, principal string) 
 	return k
 }
 
-// CreateKey makes one more root key. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
+// CreateKey makes another root key of an account. Errors: fault.AccountNotFound, fault.AccessKeyLimit.
 func (s *Service) CreateKey(ctx context.Context, account name.Account) (Key, error) {
 	k := s.newKey("AKIA", account, account.String())
 	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
@@ -149,7 +152,8 @@ func (s *Service) CreateUserKey(ctx context.Context, user meta.Entity) (Key, err
 	return k, s.meta.PutAccessKey(ctx, k.AccessKey, MaxKeys)
 }
 
-// Credentials gives the oldest active root key of an account with its secret, for the operator.
+// Credentials returns the oldest active root key of an account with its secret, for the operator.
+//
 // Errors: fault.AccountNotFound, fault.AccessKeyNotFound.
 func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, error) {
 	if _, err := s.meta.Account(ctx, account); err != nil {

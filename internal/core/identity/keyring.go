@@ -20,27 +20,27 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// Keyring holds the keys that are derived from an installation's master key, one for each purpose, so that a value made
-// for one purpose is never good for another.
+// Keyring holds the keys that are derived from an installation's master key. Each purpose has its own key, so that a
+// value made for one purpose is not valid for another.
 type Keyring struct {
 	seal, token, session, message cipher.AEAD
 	master                        []byte
 }
 
-// MasterKeyVariable is the environment variable that holds the master key where no file shall.
+// MasterKeyVariable is the environment variable for the master key, as an alternative to the file.
 const MasterKeyVariable = "ECRIN_MASTER_KEY"
 
 const masterBytes = 32
 
-// published tells keys that stand in examples, and those of one byte repeated: whoever copied one has no secret. It looks
-// at the bytes, since base64 can spell the same ones in several ways.
+// published reports whether a key is a known example or one repeated byte, and therefore no secret. It compares the
+// bytes, since base64 has several spellings of the same bytes.
 func published(key []byte) bool {
 	return string(key) == "0123456789abcdef0123456789abcdef" || bytes.Count(key, key[:1]) == len(key)
 }
 
-// LoadKeyring reads the master key, 32 bytes in base64: fromEnv when it is not "", otherwise the file DIR/master.key. With
-// create, a missing file is made with a random key; without, it is an error. Known example keys are refused, and a
-// file that other users can read.
+// LoadKeyring returns the Keyring of a master key, which is 32 bytes in base64: fromEnv unless it is "", otherwise the
+// file DIR/master.key. With create, a missing file is made with a random key; without, it is an error. Known example
+// keys, and a file that other users can read, are errors.
 func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 	text, source := fromEnv, "the variable "+MasterKeyVariable
 	if text == "" {
@@ -103,7 +103,8 @@ func (k *Keyring) MAC(purpose string, data []byte) []byte {
 	return h.Sum(nil)
 }
 
-// sealWith encrypts with a fresh nonce in front; context binds the result to what it belongs to.
+// sealWith encrypts plain with a new random nonce and returns the nonce and the ciphertext. The result opens only with
+// the same context.
 func sealWith(a cipher.AEAD, plain []byte, context string) []byte {
 	nonce := make([]byte, a.NonceSize(), a.NonceSize()+len(plain)+a.Overhead())
 	rand.Read(nonce)
@@ -130,11 +131,11 @@ func (k *Keyring) openSecret(keyID string, sealed []byte) (secret.String, error)
 	return secret.New(string(b)), nil
 }
 
-// OperatorKeyID is the access key id of the installation's operator: whoever can read the master key. It signs calls of
-// ecrin's own operations; its secret is derived, stored nowhere, and is no key of any account.
+// OperatorKeyID is the access key id of the installation's operator, for calls of ecrin's own operations. Its secret is
+// derived from the master key and not stored. The key belongs to no account.
 const OperatorKeyID = "AKIAECRINOPERATOR000"
 
-// OperatorSecret is the secret that belongs to OperatorKeyID.
+// OperatorSecret returns the secret of the access key OperatorKeyID.
 func (k *Keyring) OperatorSecret() secret.String {
 	return secret.New(base64.RawURLEncoding.EncodeToString(k.derive("operator")))
 }

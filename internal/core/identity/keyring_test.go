@@ -19,7 +19,7 @@ func TestKeyringFile(t *testing.T) {
 		t.Error("a missing master key was accepted without create")
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
-		t.Errorf("without create there is a file now: %v", err)
+		t.Errorf("a key file was made without create: %v", err)
 	}
 	first, err := identity.LoadKeyring(dir, "", true)
 	if err != nil {
@@ -39,7 +39,7 @@ func TestKeyringFile(t *testing.T) {
 	}
 }
 
-// A key in the environment takes the place of the file, which is neither read nor made.
+// With a key in the environment, the file is neither read nor made.
 func TestKeyringEnvironment(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -60,7 +60,7 @@ func TestKeyringEnvironment(t *testing.T) {
 	}
 }
 
-// Whoever copied a key from an example, or wrote none, has no secret.
+// Example keys, repeated bytes and empty files are refused: they are no secret.
 func TestAttack20KnownMasterKeys(t *testing.T) {
 	t.Parallel()
 	zero := strings.Repeat("A", 43) + "="
@@ -71,7 +71,7 @@ func TestAttack20KnownMasterKeys(t *testing.T) {
 	}
 	for _, key := range known {
 		if _, err := identity.LoadKeyring(t.TempDir(), key, true); err == nil || !strings.Contains(err.Error(), "openssl rand") {
-			t.Errorf("master key %q from the environment: got %v, want an error that tells how to make one", key, err)
+			t.Errorf("master key %q from the environment: got %v, want an error with the command that makes a key", key, err)
 		} else if strings.Contains(err.Error(), key) {
 			t.Errorf("the error shows the key: %v", err)
 		}
@@ -97,10 +97,10 @@ func TestAttack20KnownMasterKeys(t *testing.T) {
 	}
 }
 
-// A value that was made for one purpose is not good for another.
+// A value that was made for one purpose is not valid for another.
 func TestMACsArePerPurpose(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	data := []byte("data")
 	if bytes.Equal(w.ring.MAC("page tokens", data), w.ring.MAC("layer links", data)) {
 		t.Error("two purposes give the same MAC")

@@ -10,23 +10,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Managed is a managed policy of AWS, which every account has.
+// Managed is a managed policy of AWS, available in every account.
 type Managed struct {
 	ARN, Name, Path, Description string
 	ID                           string // ANPA…
 	Version                      int    // the number of its default version
 	CreatedAt, UpdatedAt         time.Time
 	Text                         string
-	ServiceLinked                bool // only service-linked roles can have it
+	ServiceLinked                bool // can be attached to service-linked roles only
 }
 
 const administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
 
-// ManagedPolicies lists the managed policies of AWS that ecrin knows, by name.
+// ManagedPolicies returns the managed policies of AWS that ecrin supports, sorted by name.
 func ManagedPolicies() []Managed { return slices.Clone(managedPolicies) }
 
-// ManagedPolicy finds one by its ARN. Those of service-linked roles are found without their path, too: documents of ECR name
-// them so.
+// ManagedPolicy returns the managed policy with an ARN, and whether there is one. The policies of service-linked roles
+// are also found by the ARN without a path, because the ECR user guide uses that form.
 func ManagedPolicy(arn string) (Managed, bool) {
 	for _, m := range managedPolicies {
 		if m.ARN == arn || m.ServiceLinked && arn == name.AWSPolicyARN(name.DefaultPartition, "/", m.Name).String() {
@@ -44,7 +44,7 @@ const (
 	through  = "GetAuthorizationToken BatchCheckLayerAvailability InitiateLayerUpload UploadLayerPart CompleteLayerUpload PutImage BatchGetImage BatchImportUpstreamImage GetDownloadUrlForLayer GetImageCopyStatus"
 )
 
-// managedPolicies are those of ECR with their exact actions, and those that nearly every account has attached somewhere.
+// managedPolicies are the managed policies of ECR with their exact actions, and some that are in common use.
 var managedPolicies = []Managed{
 	managed("AWSECRPullThroughCache_ServiceRolePolicy", "/aws-service-role/", "2021-11-26", "2026-05-12", 4, "Lets the pull through cache of ECR fill repositories.",
 		statement(ecrActions(through), `"*"`, `,"Condition":{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`)+","+

@@ -4,5 +4,5 @@ package identity
 
 import "io/fs"
 
-// tooOpen returns false: this system's modes do not say who can read a file.
+// tooOpen returns false: on this system, the mode of a file does not describe which users can read it.
 func tooOpen(fs.FileInfo) bool { return false }

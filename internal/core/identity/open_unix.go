@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// tooOpen reports whether users other than the owner have any access to a key file of this process's user. A file of
-// another user, such as one that root has mounted for the process, is that user's matter. Source: OpenSSH,
+// tooOpen reports whether users other than the owner have any access to a key file that this process's user owns. A
+// file of another user, such as one that root has mounted for the process, is not checked. Source: OpenSSH,
 // sshkey_perm_ok.
 func tooOpen(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)

@@ -12,9 +12,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Bind finds the unique ids of the users and roles that a policy names, by their text in it, so that whoever is made later
-// with such a name is somebody else. missing is the first principal that does not exist: a user, role or account that this
-// installation does not have. Source: IAM user guide, policy element Principal.
+// Bind returns the unique ids of the users and roles that a policy names, by their text in the policy. With these ids,
+// the policy does not apply to a later user or role of the same name. missing is the first user, role or account in the
+// policy that does not exist in this installation, nil if all exist; ids is nil if one is missing.
+// Source: IAM user guide, policy element Principal.
 func (s *Service) Bind(ctx context.Context, d *policy.Document) (ids map[string]string, missing *policy.Principal, err error) {
 	ids = map[string]string{}
 	for _, st := range d.Statements {
@@ -34,7 +35,8 @@ func (s *Service) Bind(ctx context.Context, d *policy.Document) (ids map[string]
 	return ids, nil, nil
 }
 
-// find gives the unique id of a principal, "" for one that has none. Errors: fault.NoSuchEntity, fault.AccountNotFound.
+// find returns the unique id of a principal, "" for a kind of principal that has none.
+// Errors: fault.NoSuchEntity, fault.AccountNotFound.
 func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) {
 	switch p.Kind {
 	case policy.Account, policy.FederatedUser:
@@ -50,14 +52,14 @@ func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) 
 			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
 		}
 		return e.ID, err
-	case policy.Customer: // customers come with their applications; there are none yet
+	case policy.Customer: // customers are not stored yet
 		return "", fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
 	}
 	return "", nil
 }
 
-// Show gives the text of a policy as it is shown: a principal by its ARN as it is now, and one that was deleted by its
-// unique id. Source: IAM user guide, policy element Principal.
+// Show returns the text of a policy as it is shown: a principal by its current ARN, and a deleted principal by its unique
+// id. Source: IAM user guide, policy element Principal.
 func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
 	now := map[string]string{}
 	for text, id := range p.IDs {
@@ -90,8 +92,10 @@ func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind
 	}).String(), nil
 }
 
-// OfEntity makes the subject of a user, or of a role in a session with a name, "" for "session". It has the policies that its
-// unique id has now. Errors: an error without a code as for Subject, also for an entity of another kind.
+// OfEntity returns the subject of a user, or of a role in a session. session is the name of the session; "" means
+// "session". The subject has the current policies of the entity.
+//
+// Errors: an error without a code as for Subject, also for an entity that is neither a user nor a role.
 func (s *Service) OfEntity(ctx context.Context, e meta.Entity, session string) (*Subject, error) {
 	if e.Kind != meta.Role {
 		return s.make(ctx, e.Account, &e, nil)
@@ -99,10 +103,12 @@ func (s *Service) OfEntity(ctx context.Context, e meta.Entity, session string) (
 	return s.make(ctx, e.Account, &e, &meta.Session{Kind: meta.RoleSession, Name: cmp.Or(session, "session"), IssuedAt: s.now()})
 }
 
-// Named makes the subject of a principal by its name: the ARN of a root user, user, role (in a session called "session"), role
-// session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or * for an anonymous caller.
+// Named returns the subject of a principal. principal is the ARN of a root user, user, role (in a session called
+// "session"), role session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or *
+// for an anonymous caller.
 //
-// Errors: fault.NoSuchEntity, fault.InvalidInput (no principal's name); an error without a code as for Subject.
+// Errors: fault.NoSuchEntity, fault.InvalidInput (principal has none of these forms); an error without a code as for
+// Subject.
 func (s *Service) Named(ctx context.Context, principal string) (*Subject, error) {
 	if principal == "*" {
 		return s.outsider(Caller{Kind: Anonymous})
@@ -131,7 +137,7 @@ func (s *Service) Named(ctx context.Context, principal string) (*Subject, error)
 		}
 		return s.OfEntity(ctx, e, p.Session)
 	case policy.FederatedUser:
-		// Its session may have any policies; that of the root user with all rights is the widest.
+		// The session policies are not known. A session of the root user with all rights has the widest ones.
 		in := meta.Session{Kind: meta.FederatedSession, Name: p.Name, IssuedAt: s.now(), PolicyARNs: []string{administrator}}
 		return s.make(ctx, p.Account, nil, &in)
 	}

@@ -16,28 +16,28 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// OnceHeader is the header with the value that makes a request of the operator one that the server accepts once.
+// OnceHeader is the header of the operator's requests with a value that the server accepts once.
 const OnceHeader = "X-Ecrin-Once"
 
-// onceLife is the time for which a value of OnceHeader is good.
+// onceLife is the time for which a value of OnceHeader is valid.
 const onceLife = time.Minute
 
-// ServerProof returns what only a holder of the master key can answer to a challenge: that this server, which is served at
-// the address url, has given out the value once.
+// ServerProof returns a MAC, made with the master key, over the challenge of a client, the URL of the server, and the
+// value once that the server issued. It proves that the server at this URL holds the master key.
 func (k *Keyring) ServerProof(challenge, url, once string) []byte {
 	return k.MAC("proof of the server", []byte(strings.Join([]string{challenge, url, once}, "\n")))
 }
 
-// Prove answers a client's challenge: with a new value for OnceHeader, and the proof that this server, at the address url,
-// holds the master key. Anybody may ask: the answer is of use only to a client that can check the proof.
+// Prove returns a new value for OnceHeader, and the proof that this server, at the address url, holds the master key.
+// challenge comes from the client. Callers need no credentials: only a client with the master key can use the result.
 func (s *Service) Prove(challenge, url string) (once string, proof []byte) {
 	once = s.onces.issue(s.now())
 	return once, s.keys.ServerProof(challenge, url, once)
 }
 
-// acceptOnce accepts a request of the operator if it is signed with a value that this process has given out, and that no
-// request has had. So a request that somebody else got hold of cannot be sent again, and one that was signed for another
-// server cannot be sent to this one.
+// acceptOnce returns nil if a request of the operator has a signed OnceHeader with a value that this process issued and
+// that no earlier request had. This prevents the replay of an intercepted request, and the use of a request that was
+// signed for another server.
 //
 // Errors: fault.AccessDenied.
 func (s *Service) acceptOnce(r *http.Request, sig *sigv4.Signature) error {
@@ -47,13 +47,13 @@ func (s *Service) acceptOnce(r *http.Request, sig *sigv4.Signature) error {
 	return fault.AccessDenied.New("a request of the operator needs a fresh value in the header %s: use the command line of ecrin", OnceHeader)
 }
 
-// onceValues issues values and accepts each of them once. Issuing stores nothing.
+// onceValues issues values and accepts each of them once. Only accepted values are stored.
 type onceValues struct {
 	start sync.Once
 	key   [32]byte // of this process
 
 	mu   sync.Mutex
-	used map[string]time.Time // values that are still good otherwise, and when each ends
+	used map[string]time.Time // accepted values that have not expired, and when each expires
 }
 
 const onceBytes = 8 + 16 + sha256.Size // time, random part, MAC
@@ -94,6 +94,6 @@ func (o *onceValues) use(value string, now time.Time) bool {
 	if o.used == nil {
 		o.used = map[string]time.Time{}
 	}
-	o.used[value] = ends // only the operator's own signed requests come here
+	o.used[value] = ends // stays small: only requests with the operator's signature reach this line
 	return true
 }

@@ -14,7 +14,7 @@ import (
 
 const sessionContext = "session token v1"
 
-// Credentials are temporary credentials as STS hands them out.
+// Credentials are temporary credentials of STS.
 type Credentials struct {
 	AccessKey string
 	Secret    secret.String
@@ -22,8 +22,8 @@ type Credentials struct {
 	ExpiresAt time.Time
 }
 
-// IssueSession stores a session and makes its credentials. Of v it sets AccessKey, SealedSecret, IssuedAt and, counted from
-// now, ExpiresAt. Errors: fault.AccountNotFound.
+// IssueSession stores the session v and returns its credentials. It sets the AccessKey, SealedSecret and IssuedAt of v,
+// and its ExpiresAt to the time life after now, in whole seconds. Errors: fault.AccountNotFound.
 func (s *Service) IssueSession(ctx context.Context, v meta.Session, life time.Duration) (Credentials, error) {
 	k := s.newKey("ASIA", v.Account, v.Principal)
 	v.AccessKey, v.SealedSecret = k.ID, k.SealedSecret
@@ -33,8 +33,8 @@ func (s *Service) IssueSession(ctx context.Context, v meta.Session, life time.Du
 	return Credentials{AccessKey: k.ID, Secret: k.Secret, Token: secret.New(token), ExpiresAt: v.ExpiresAt}, s.meta.PutSession(ctx, v)
 }
 
-// unarmored reads base64 in its one spelling: the decoder of the library passes over line ends, and verified tokens are kept by
-// their text.
+// unarmored decodes base64 and accepts only one spelling of the same bytes. The library's decoder ignores line ends, and
+// verified tokens are cached by their text: with several spellings, one token could fill the cache.
 func unarmored(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("a line end in a token")
@@ -42,7 +42,7 @@ func unarmored(text string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(text)
 }
 
-// openSessionToken tells which access key a session token belongs to.
+// openSessionToken returns the id of the access key to which a session token belongs.
 func (s *Service) openSessionToken(token string) (string, error) {
 	s.mu.RLock()
 	key, ok := s.sessions[token]
@@ -67,7 +67,8 @@ func (s *Service) openSessionToken(token string) (string, error) {
 	return string(text), nil
 }
 
-// Session finds the session of a caller; the zero Session for one with long-term credentials.
+// Session returns the session of a caller, or the zero Session if the caller has long-term credentials.
+// Errors: fault.AccessKeyNotFound (the session was deleted).
 func (s *Service) Session(ctx context.Context, c Caller) (meta.Session, error) {
 	if c.SessionKey == "" {
 		return meta.Session{}, nil
@@ -75,12 +76,13 @@ func (s *Service) Session(ctx context.Context, c Caller) (meta.Session, error) {
 	return s.meta.Session(ctx, c.SessionKey)
 }
 
-// Seal makes a text that only this installation can read and that nobody can change, for a purpose; Open reads it.
+// Seal encrypts and authenticates plain for a purpose and returns it as text. Only Open, of the same installation and
+// with the same purpose, can read it.
 func (s *Service) Seal(purpose string, plain []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sealWith(s.keys.message, plain, purpose))
 }
 
-// Open reads what Seal made for the same purpose.
+// Open returns the plain value of a text that Seal made for the same purpose. Any other text is an error.
 func (s *Service) Open(purpose, text string) ([]byte, error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
@@ -89,7 +91,7 @@ func (s *Service) Open(purpose, text string) ([]byte, error) {
 	return openWith(s.keys.message, sealed, purpose)
 }
 
-// usage notes when keys and roles were used, until Run writes it down.
+// usage collects the last uses of keys and roles until FlushUsed stores them.
 type usage struct {
 	mu          sync.Mutex
 	keys, roles map[string]meta.Use
@@ -117,7 +119,7 @@ func (u *usage) take() (keys, roles map[string]meta.Use) {
 	return keys, roles
 }
 
-// FlushUsed writes down when keys and roles were last used.
+// FlushUsed stores when keys and roles were last used.
 func (s *Service) FlushUsed(ctx context.Context) error {
 	keys, roles := s.used.take()
 	if len(keys)+len(roles) == 0 {
@@ -128,7 +130,8 @@ func (s *Service) FlushUsed(ctx context.Context) error {
 
 const usedFlush = 2 * time.Second
 
-// Run writes down uses every two seconds until ctx ends, and then once more. failed hears of what could not be written.
+// Run calls FlushUsed every two seconds until ctx ends, and then once more, for at most five seconds. It calls failed
+// with each error.
 func (s *Service) Run(ctx context.Context, failed func(error)) {
 	tick := time.NewTicker(usedFlush)
 	defer tick.Stop()
@@ -149,7 +152,8 @@ func (s *Service) Run(ctx context.Context, failed func(error)) {
 	}
 }
 
-// Issuer is the ARN of the role, user or root user that the session of a caller was made from; "" when it is gone.
+// Issuer returns the ARN of the role, user or root user from which the session of a caller was made, and the caller's
+// own ARN without a session. It returns "" if the subject of the caller cannot be read, such as after it was deleted.
 func (s *Service) Issuer(ctx context.Context, c Caller) string {
 	u, err := s.subject(ctx, c.Principal, c.SessionKey)
 	switch {

@@ -13,23 +13,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Subject is a principal in a session with everything that holds for it on its own side, as it was at one generation of
-// the store. It is not changed once made and serves many requests at once: read only.
+// Subject is a principal in a session, with its own policies, the control policies of its account and its condition
+// keys, at one generation of the store. Read only: several requests use the same Subject at the same time.
 type Subject struct {
-	Caller          Caller // without Token and, but for sessions, AccessKey
+	Caller          Caller // without Token; AccessKey only for sessions
 	Policy          policy.Caller
 	Identity        []policy.Named
 	Boundary        []policy.Named
 	Session         []policy.Named
 	ControlPolicies [][]policy.Named
 	Keys            policy.Context // condition keys of the principal: aws:PrincipalArn, aws:username, tags, …
-	Conditional     bool           // some policy reads a condition key
-	Images          bool           // some policy reads ecrin:ImageTag or ecrin:ImageDigest
+	Conditional     bool           // at least one policy reads a condition key
+	Images          bool           // at least one policy reads ecrin:ImageTag or ecrin:ImageDigest
 
 	generation uint64
 }
 
-// PolicyIn is Policy with the ARNs that the caller and its issuer have in the partition of a region.
+// PolicyIn returns Policy with the ARNs of the caller and its issuer in the partition of a region.
 func (u *Subject) PolicyIn(r name.Region) policy.Caller {
 	c := u.Policy
 	if partition := r.Partition(); partition != name.DefaultPartition {
@@ -38,15 +38,16 @@ func (u *Subject) PolicyIn(r name.Region) policy.Caller {
 	return c
 }
 
-// subjectKey finds a subject: a principal has one for each of its sessions.
+// subjectKey is the cache key of a subject: a principal has one subject for each of its sessions.
 type subjectKey struct{ principal, sessionKey string }
 
 const maxSubjects = 8192
 
-// Subject gives the subject behind a caller.
+// Subject returns the subject of a caller.
 //
-// Errors: fault.NoSuchEntity (the user or role was deleted), fault.AccountNotFound, fault.AccessKeyNotFound (the session was
-// deleted); an error without a code for a policy that cannot be read, a store that fails, or a caller that is no principal.
+// Errors: fault.NoSuchEntity (the user or role was deleted), fault.AccountNotFound, fault.AccessKeyNotFound (the session
+// was deleted); an error without a code for a policy that cannot be read, a failure of the store, or a caller without a
+// principal.
 func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	if c.Principal == "" {
 		return s.outsider(c)
@@ -54,8 +55,9 @@ func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	return s.subject(ctx, c.Principal, c.SessionKey)
 }
 
-// subject gives the subject of a principal, by its unique id (or the digits of an account for its root user), and the access
-// key of its session, "" for none.
+// subject returns the subject of a principal, from the cache unless the store has changed. principal is the unique id of
+// a user or role, or the digits of an account for its root user. sessionKey is the access key of its session, "" for
+// none.
 func (s *Service) subject(ctx context.Context, principal, sessionKey string) (*Subject, error) {
 	key := subjectKey{principal, sessionKey}
 	now := s.meta.IdentityGeneration()
@@ -79,7 +81,7 @@ func (s *Service) subject(ctx context.Context, principal, sessionKey string) (*S
 	return made, nil
 }
 
-// gather reads a subject from the store.
+// gather makes a subject from the store, without the cache.
 func (s *Service) gather(ctx context.Context, principal, sessionKey string) (*Subject, error) {
 	var in *meta.Session
 	if sessionKey != "" {
@@ -103,7 +105,8 @@ func (s *Service) gather(ctx context.Context, principal, sessionKey string) (*Su
 	return s.make(ctx, account, e, in)
 }
 
-// make puts a subject together: of an entity, or the root user without one, in a session or not.
+// make returns the subject of the entity e, or of the account's root user if e is nil, in the session in unless that is
+// nil.
 func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity, in *meta.Session) (*Subject, error) {
 	u := &Subject{Caller: Caller{Account: account, Principal: account.String()}, Policy: policy.Caller{Account: account}}
 	if e != nil {
@@ -143,7 +146,7 @@ func (s *Service) make(ctx context.Context, account name.Account, e *meta.Entity
 	return u, s.keysOf(ctx, u, e, in)
 }
 
-// policiesOf adds all policies of the subject's side.
+// policiesOf adds the control policies of the account, and the policies of the entity, its groups and the session.
 func (s *Service) policiesOf(ctx context.Context, u *Subject, e *meta.Entity, in *meta.Session) error {
 	controlPolicies, err := s.controlPolicies(ctx)
 	if err != nil {
@@ -181,10 +184,10 @@ func (s *Service) policiesOf(ctx context.Context, u *Subject, e *meta.Entity, in
 		return nil
 	}
 	if in.Kind == meta.FederatedSession && e == nil {
-		u.Identity = append(u.Identity, everything) // the root user's side
+		u.Identity = append(u.Identity, everything) // a federated user of the root user
 	}
-	// A federated user has rights only by the policies that its session was made with, and what is denied to the user behind
-	// it stays so. Source: STS API reference, GetFederationToken.
+	// A federated user has only the rights that its session policies allow, and never more than the user that made the
+	// session. Source: STS API reference, GetFederationToken.
 	if in.Kind == meta.FederatedSession && len(in.Policies)+len(in.PolicyARNs) == 0 {
 		u.Session = append(u.Session, policy.Named{Name: "session without policies", Policy: nothing})
 	}
@@ -232,8 +235,8 @@ func (s *Service) attached(ctx context.Context, u *Subject, e meta.Entity) error
 	return nil
 }
 
-// managed reads a managed policy, of AWS or of a customer. One that is gone allows nothing: a boundary or session policy that
-// was deleted must not set free what it held.
+// managed returns a managed policy, of AWS or of a customer. A policy that does not exist becomes a policy that allows
+// nothing: the deletion of a boundary or session policy must not add rights.
 func (s *Service) managed(ctx context.Context, u *Subject, arn string, kind policy.Kind) (policy.Named, error) {
 	text, err := s.ManagedText(ctx, arn)
 	if errors.Is(err, fault.NoSuchEntity) {
@@ -245,7 +248,8 @@ func (s *Service) managed(ctx context.Context, u *Subject, arn string, kind poli
 	return s.add(u, kind, arn[strings.LastIndexByte(arn, '/')+1:], arn, meta.BoundPolicy{Text: text})
 }
 
-// ManagedText gives the default version of a managed policy of AWS or of a customer. Errors: fault.NoSuchEntity.
+// ManagedText returns the text of the default version of a managed policy, of AWS or of a customer.
+// Errors: fault.NoSuchEntity.
 func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
 	if m, ok := ManagedPolicy(arn); ok {
 		return m.Text, nil
@@ -273,7 +277,7 @@ func (s *Service) ManagedText(ctx context.Context, arn string) (string, error) {
 	return versions[at].Text, nil
 }
 
-// add compiles a policy of the subject and notes what it reads.
+// add compiles a policy and updates Conditional and Images of the subject. It does not append the policy.
 func (s *Service) add(u *Subject, kind policy.Kind, policyName, arn string, p meta.BoundPolicy) (policy.Named, error) {
 	c, err := s.Compile(kind, p)
 	if err != nil {
@@ -333,7 +337,7 @@ func (s *Service) keysOf(ctx context.Context, u *Subject, e *meta.Entity, in *me
 	return nil
 }
 
-// outsider is the subject of a caller that belongs to no account here: it has no policies of its own.
+// outsider returns the subject of a caller that is no user, role or root user. The subject has no policies of its own.
 func (s *Service) outsider(c Caller) (*Subject, error) {
 	u := &Subject{Caller: c, Policy: policy.Caller{ARN: c.ARN}}
 	switch c.Kind {

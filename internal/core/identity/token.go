@@ -16,10 +16,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
-// TokenLife is how long a docker token is good. Source: ECR user guide, private registry authentication.
+// TokenLife is the lifetime of a docker token. Source: ECR user guide, private registry authentication.
 const TokenLife = 12 * time.Hour
 
-// claims is what a docker password holds, sealed. It carries no rights: each request looks the caller up again.
+// claims is the content of a docker password, which is sealed. It contains no rights: each request looks up the caller.
 type claims struct {
 	ID      string `json:"i"`
 	Account string `json:"a"`
@@ -29,13 +29,13 @@ type claims struct {
 	Expires int64  `json:"e"`
 }
 
-// opened is a docker password that was unsealed before.
+// opened is the content of a docker password that was unsealed.
 type opened struct{ claims }
 
 const tokenContext = "docker token v1"
 
-// IssueToken makes a docker password for the caller in a region. It is recorded, so that it can be listed and revoked.
-// The password has only the characters A-Z a-z 0-9 _ - and is 150 to 400 characters long.
+// IssueToken returns a docker password for the caller in a region, valid for TokenLife. It stores the id of the token,
+// so that the token can be listed and revoked. The password has 150 to 400 characters of A-Z a-z 0-9 _ -.
 func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) (password secret.String, expires time.Time, err error) {
 	id := make([]byte, 8)
 	rand.Read(id)
@@ -51,9 +51,12 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 	return secret.New(base64.RawURLEncoding.EncodeToString(sealWith(s.keys.token, text, tokenContext))), expires, err
 }
 
-// TokenCaller tells whose docker password it is, if it is good in the region (none for any) now: not expired, not revoked, and the
-// access key it was got with still active, or the role or user of its session still there. It may outlive the session. Errors: fault.TokenInvalid (not a token of this installation),
-// fault.ExpiredCredentials (it was one, or is one of another region).
+// TokenCaller returns the caller of a docker password. The password must be for the region (any region if region is
+// zero), not expired and not revoked. The access key with which it was issued must be active; if that key belongs to a
+// session, the session may have expired, but its role or user must exist.
+//
+// Errors: fault.TokenInvalid (not a token of this installation), fault.ExpiredCredentials (no longer valid, or for
+// another region).
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
 	o, err := s.open(password)
 	if errors.Is(err, fault.TokenInvalid) {

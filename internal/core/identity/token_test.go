@@ -16,8 +16,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// token gives a docker password of the caller's for us-east-1.
-func (w *world) token(t *testing.T, c identity.Caller) string {
+// token returns a docker password of the caller for us-east-1.
+func (w *fixture) token(t *testing.T, c identity.Caller) string {
 	t.Helper()
 	p, _, err := w.IssueToken(t.Context(), c, east)
 	if err != nil {
@@ -28,7 +28,7 @@ func (w *world) token(t *testing.T, c identity.Caller) string {
 
 func TestToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.root(t, other)
 	p, expires, err := w.IssueToken(t.Context(), c, east)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestToken(t *testing.T) {
 // A token ends 12 hours after it was issued, to the second, also when it was used before.
 func TestTokenLife(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	password := w.token(t, w.root(t, home))
 	for _, c := range []struct {
 		after time.Duration
@@ -81,28 +81,28 @@ func TestTokenLife(t *testing.T) {
 	}
 }
 
-// What ends a token early ends it at its next use.
+// A token that is revoked, or whose key or account is disabled or deleted, is refused at its next use.
 func TestTokenEndsEarly(t *testing.T) {
 	t.Parallel()
-	for what, end := range map[string]func(*world, identity.Caller, identity.Caller) error{
-		"revoked": func(w *world, _, used identity.Caller) error {
+	for what, end := range map[string]func(*fixture, identity.Caller, identity.Caller) error{
+		"revoked": func(w *fixture, _, used identity.Caller) error {
 			_, err := w.meta.RevokeTokens(t.Context(), other, used.Token)
 			return err
 		},
-		"all revoked": func(w *world, _, _ identity.Caller) error {
+		"all revoked": func(w *fixture, _, _ identity.Caller) error {
 			_, err := w.meta.RevokeTokens(t.Context(), other, "")
 			return err
 		},
-		"its key disabled": func(w *world, c, _ identity.Caller) error {
+		"its key disabled": func(w *fixture, c, _ identity.Caller) error {
 			return w.meta.SetAccessKeyActive(t.Context(), c.AccessKey, false)
 		},
-		"its key deleted": func(w *world, c, _ identity.Caller) error {
+		"its key deleted": func(w *fixture, c, _ identity.Caller) error {
 			return w.meta.DeleteAccessKey(t.Context(), c.AccessKey)
 		},
-		"its account deleted": func(w *world, _, _ identity.Caller) error {
+		"its account deleted": func(w *fixture, _, _ identity.Caller) error {
 			return w.meta.DeleteAccount(t.Context(), other, false)
 		},
-		"its account deleted and made again": func(w *world, _, _ identity.Caller) error {
+		"its account deleted and made again": func(w *fixture, _, _ identity.Caller) error {
 			if err := w.meta.DeleteAccount(t.Context(), other, false); err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func TestTokenEndsEarly(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newFixture(t)
 			c := w.root(t, other)
 			password, bystander := w.token(t, c), w.token(t, w.root(t, home))
 			used, err := w.TokenCaller(t.Context(), password, east)
@@ -131,10 +131,10 @@ func TestTokenEndsEarly(t *testing.T) {
 	}
 }
 
-// Tokens of one account cannot be revoked in the name of another.
+// RevokeTokens for one account does not revoke tokens of another account.
 func TestRevokeAnothersToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	password := w.token(t, w.root(t, home))
 	c, err := w.TokenCaller(t.Context(), password, east)
 	if err != nil {
@@ -152,7 +152,7 @@ func TestRevokeAnothersToken(t *testing.T) {
 
 func TestTokenRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	password := w.token(t, w.root(t, home))
 	_, err := w.TokenCaller(t.Context(), password, west)
 	wantCode(t, "a token in another region", err, fault.ExpiredCredentials)
@@ -160,7 +160,7 @@ func TestTokenRefused(t *testing.T) {
 	for what, bad := range map[string]string{
 		"empty": "", "short": "abc", "no base64": "!" + password, "padded": password + "=", "a secret key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
 		"cut": password[:len(password)-4], "longer": password + "AAAA", "twice": password + password, "huge": strings.Repeat("A", 1<<20),
-		"of another installation": func() string { v := newWorld(t); return v.token(t, v.root(t, home)) }(),
+		"of another installation": func() string { v := newFixture(t); return v.token(t, v.root(t, home)) }(),
 	} {
 		_, err := w.TokenCaller(t.Context(), bad, east)
 		wantCode(t, what, err, fault.TokenInvalid)
@@ -180,9 +180,9 @@ func TestTokenRefused(t *testing.T) {
 	}
 }
 
-// No text but an issued token names a caller.
+// TokenCaller returns a caller for issued tokens only.
 func FuzzTokenCaller(f *testing.F) {
-	w := newWorld(f)
+	w := newFixture(f)
 	p, _, err := w.IssueToken(f.Context(), w.root(f, home), east)
 	if err != nil {
 		f.Fatal(err)
@@ -197,18 +197,19 @@ func FuzzTokenCaller(f *testing.F) {
 	f.Fuzz(func(t *testing.T, password string) {
 		got, err := w.TokenCaller(t.Context(), password, east)
 		if b, _ := base64.RawURLEncoding.DecodeString(password); err == nil && !bytes.Equal(b, sealed) {
-			t.Errorf("TokenCaller(%q) gives %+v", password, got)
+			t.Errorf("TokenCaller(%q): got %+v, want an error", password, got)
 		}
 		if err != nil && got != (identity.Caller{}) {
-			t.Errorf("TokenCaller(%q) fails and gives %+v", password, got)
+			t.Errorf("TokenCaller(%q): got %+v with the error %v, want the zero Caller", password, got, err)
 		}
 	})
 }
 
-// A token has one spelling: otherwise its holder could fill memory with others, since verified ones are kept by their text.
+// A token has one spelling. Verified tokens are cached by their text, so with several spellings one token could fill the
+// cache.
 func TestTokenHasOneSpelling(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	text := w.token(t, w.root(t, home))
 	if _, err := w.TokenCaller(t.Context(), text, east); err != nil {
 		t.Fatal(err)
