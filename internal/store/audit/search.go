@@ -48,9 +48,9 @@ type Page struct {
 }
 
 const (
-	pageDefault  = 50
-	pageMost     = 1000
-	maxPageBytes = 4 << 20 // maximum size of the lines of one page
+	defaultPageSize = 50
+	maxPageSize     = 1000
+	maxPageBytes    = 4 << 20 // maximum size of the lines of one page
 )
 
 // Search returns a page of the events that match q, newest first unless q.OldestFirst is set. cursor is "" for
@@ -61,9 +61,9 @@ const (
 // Errors: fault.InvalidParameter (the cursor is not from a search), the error of ctx.
 func (l *Log) Search(ctx context.Context, q Query, cursor string, limit int) (Page, error) {
 	if limit <= 0 {
-		limit = pageDefault
+		limit = defaultPageSize
 	}
-	s := search{Query: q, limit: min(limit, pageMost), needles: q.needles()}
+	s := search{Query: q, limit: min(limit, maxPageSize), needles: q.needles()}
 	from, err := parsePosition(cursor)
 	if err != nil {
 		return Page{}, err
