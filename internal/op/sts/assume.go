@@ -16,7 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// The actions of IAM policies that assuming a role needs.
+// The actions that a caller needs to assume a role.
 const (
 	actionAssume    = "sts:AssumeRole"
 	actionAssumeWeb = "sts:AssumeRoleWithWebIdentity"
@@ -24,17 +24,17 @@ const (
 	actionSource    = "sts:SetSourceIdentity"
 )
 
-// untrusting is the trust policy of a role that does not exist, so that asking for it is denied like asking for one that trusts
-// others: who may not assume a role does not learn whether it exists.
+// untrusting is a trust policy without statements. It is used for a role that does not exist, so that the denial is the
+// same as for a role that does not trust the caller, and does not show whether the role exists.
 var untrusting = meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
 
 // target is the role of a request.
 type target struct {
 	account name.Account
-	role    *meta.Entity // nil when it does not exist
+	role    *meta.Entity // nil if the role does not exist
 }
 
-// targetOf finds the role of an ARN. Errors: fault.Validation (not the ARN of a role).
+// targetOf returns the target with the role of an ARN. Errors: fault.Validation (not the ARN of a role).
 func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.IAMRole {
@@ -51,7 +51,7 @@ func (s *Service) targetOf(ctx context.Context, arn string) (target, error) {
 	return target{account, &e}, nil
 }
 
-// trust is the trust policy that decides who may assume the role.
+// trust returns the trust policy of the role, or untrusting if the role does not exist.
 func (t target) trust() *meta.BoundPolicy {
 	if t.role == nil {
 		return &untrusting
@@ -59,18 +59,18 @@ func (t target) trust() *meta.BoundPolicy {
 	return &t.role.Trust
 }
 
-// Assumption is a request to assume a role, by whichever operation, with the role as it was when the request was decided.
+// Assumption is a request of any operation to assume a role, with the state of the role at the decision.
 type Assumption struct {
 	target
-	arn        string // of the role, as asked for
-	session    string // its name
+	arn        string // the ARN of the role in the request
+	session    string // the name of the session
 	tags       map[string]string
-	transitive []string          // keys of tags
+	transitive []string          // the keys of transitive tags
 	inherited  map[string]string // transitive tags of the caller's session
 	source     string            // the source identity, "" for none
 }
 
-// asks are what the request needs to be allowed, each with the condition keys that the operation adds.
+// asks returns the actions that must be allowed for the request, each with the condition keys that the operation adds.
 // Source: IAM user guide, passing session tags; monitor and control actions taken with assumed roles.
 func (a *Assumption) asks(region name.Region, action string, more ...guard.ConditionKey) []guard.Ask {
 	keys := append(more, guard.ConditionKey{Name: "sts:RoleSessionName", Values: []string{a.session}})
@@ -94,7 +94,7 @@ func (a *Assumption) asks(region name.Region, action string, more ...guard.Condi
 	return all
 }
 
-// tagKeys are the condition keys of session tags in a request.
+// tagKeys returns the condition keys of the session tags in a request.
 func tagKeys(tags map[string]string, transitive []string) []guard.ConditionKey {
 	names := slices.Sorted(maps.Keys(tags))
 	var keys []guard.ConditionKey
@@ -110,8 +110,8 @@ func tagKeys(tags map[string]string, transitive []string) []guard.ConditionKey {
 	return keys
 }
 
-// inherit adds what the caller's own session hands on: its transitive tags, which cannot be set again, and its source
-// identity, which cannot be changed. Errors: fault.InvalidParameter.
+// inherit adds the transitive tags and the source identity of the caller's session. The request must not set the same
+// tags again, nor another source identity. Errors: fault.InvalidParameter.
 // Source: IAM user guide, passing session tags (role chaining); monitor and control actions taken with assumed roles.
 func (a *Assumption) inherit(own meta.Session) error {
 	if own.Source != "" {
@@ -138,7 +138,7 @@ func (a *Assumption) inherit(own meta.Session) error {
 	return nil
 }
 
-// setTags takes the tags of a request. Errors: fault.InvalidParameter.
+// setTags checks and sets the tags of a request. Errors: fault.InvalidParameter.
 func (a *Assumption) setTags(tags []ststypes.Tag, transitive []string) error {
 	var err error
 	if a.tags, err = tagsOf(tags); err != nil {
@@ -160,7 +160,7 @@ func (a *Assumption) setTags(tags []ststypes.Tag, transitive []string) error {
 	return nil
 }
 
-// assuming reads a request of AssumeRole.
+// assuming returns the Assumption of a request of AssumeRole.
 func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*Assumption, error) {
 	if c.Kind == identity.Root {
 		return nil, fault.AccessDenied.New("Roles may not be assumed by root accounts.")
@@ -180,12 +180,12 @@ func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.
 	return a, a.inherit(own)
 }
 
-// OnRole resolves the role that a request of AssumeRole names, which needs sts:AssumeRole on the role, and sts:TagSession and
-// sts:SetSourceIdentity where the new session gets tags or a source identity, from the request or from the caller's own
-// session.
+// OnRole resolves the role that a request of AssumeRole names. The request needs sts:AssumeRole on the role. It also needs
+// sts:TagSession if the new session has tags, and sts:SetSourceIdentity if it has a source identity, each from the request
+// or from the caller's session. A role that does not exist is resolved as a role that trusts no principal.
 //
-// Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags, or a
-// source identity that would change). A role that does not exist is resolved as one that trusts no principal.
+// Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags, or
+// another source identity than that of the caller's session).
 // Source: STS API reference, AssumeRole; service authorization reference of STS.
 func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.AssumeRoleRequest) (guard.Target[*Assumption], error) {
 	a, err := s.assuming(ctx, req.By, in)
@@ -199,9 +199,9 @@ func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.Ass
 	return guard.Target[*Assumption]{Value: a, Asks: a.asks(req.Region, actionAssume, more...)}, nil
 }
 
-// AssumeRole gives credentials of the role that was decided about, limited by the session policies.
+// AssumeRole returns credentials of the resolved role, limited by the session policies.
 //
-// Errors: fault.AccessDenied (the role does not exist any more; a code of an MFA device), fault.Validation (the duration; the session
+// Errors: fault.AccessDenied (the role was deleted; a code of an MFA device), fault.Validation (the duration; the session
 // policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
 // fault.AccountNotFound (the account was deleted).
 // Source: STS API reference, AssumeRole.
@@ -229,7 +229,7 @@ func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumpti
 	}, nil
 }
 
-// asked is what else a session is asked for with.
+// asked is the duration, the session policies and the token size in a request for a session.
 type asked struct {
 	life     time.Duration
 	policy   string
@@ -237,15 +237,15 @@ type asked struct {
 	minToken *int32
 }
 
-// assumed is what an assumed role comes to.
+// assumed is the result of assuming a role.
 type assumed struct {
 	credentials                  *ststypes.Credentials
 	user                         *ststypes.AssumedRoleUser
 	packed, tokenSize, tokenUsed *int32
 }
 
-// exists refuses a role that does not exist any more, whoever has its name now. Credentials of a role that is deleted right
-// after this are good for nothing, because they belong to its unique id.
+// exists returns an error if the role was deleted, even if another role has its name now. If the role is deleted after
+// this check, its credentials are invalid, because they belong to its unique id. Errors: fault.AccessDenied.
 func (s *Service) exists(ctx context.Context, c identity.Caller, a *Assumption, action string) error {
 	denied := fault.AccessDenied.New("%s", policy.Unallowed(policy.LayerTrust, c.ARN, action, a.arn))
 	if a.role == nil {
@@ -258,7 +258,7 @@ func (s *Service) exists(ctx context.Context, c identity.Caller, a *Assumption, 
 	return err
 }
 
-// assume makes the session of a role that was decided about. claims are condition keys that it keeps.
+// assume makes a session of the resolved role. claims are condition keys that are stored with the session.
 func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map[string]string) (*assumed, error) {
 	longest := a.role.MaxSession
 	if longest == 0 {

@@ -19,18 +19,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// trusting is a world with the user alice and a role that trusts alice.
-func trusting(t testing.TB, rights string) (w *world, user identity.Caller, arn string) {
+// trusting returns an installation with the user alice and a role that trusts alice.
+func trusting(t testing.TB, rights string) (w *fixture, user identity.Caller, arn string) {
 	t.Helper()
-	w = newWorld(t, nil)
+	w = newFixture(t, nil)
 	user = w.user(t, w.root, "alice", "")
 	return w, user, w.role(t, w.root, "target", statements(trusts(alice, "sts:*", "")), rights)
 }
 
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// signed asks who signed a request with credentials.
-func (w *world) signed(t testing.TB, key, secret, token string) (identity.Caller, error) {
+// signed authenticates a request that is signed with the credentials.
+func (w *fixture) signed(t testing.TB, key, secret, token string) (identity.Caller, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:5100/", nil)
 	if err != nil {
@@ -44,14 +44,14 @@ func (w *world) signed(t testing.TB, key, secret, token string) (identity.Caller
 	return who, err
 }
 
-func (w *world) signedBy(t testing.TB, c *ststypes.Credentials) (identity.Caller, error) {
+func (w *fixture) signedBy(t testing.TB, c *ststypes.Credentials) (identity.Caller, error) {
 	t.Helper()
 	return w.signed(t, c.AccessKeyId, c.SecretAccessKey, c.SessionToken)
 }
 
 func TestAssumeRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", "")
 	role := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "Target", Path: "/team/web/", AssumeRolePolicyDocument: statements(trusts(alice, "sts:AssumeRole", ""))}).Role
 	out := do(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: role.Arn, RoleSessionName: "work@home"})
@@ -133,13 +133,13 @@ func TestContract58Durations(t *testing.T) {
 			t.Errorf("%s of %s for %v s: got %s, want %s", c.arn, c.who.ARN, c.asked, got, c.want)
 		}
 	}
-	// The model refuses what is out of range for every role, before rights are asked.
+	// The model refuses values that are out of range for every role, before the decision.
 	for _, asked := range []int32{0, 899, 43201} {
 		refuse(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: arn, DurationSeconds: &asked}, fault.InvalidParameter, "urationSeconds")
 	}
 }
 
-// A session has the rights of its role as far as its own policies allow them.
+// A session has the rights that both its role and its session policies allow.
 func TestContract58SessionPolicies(t *testing.T) {
 	t.Parallel()
 	w, user, arn := trusting(t, statements(can("Allow", "ecr:*", "*")))
@@ -206,7 +206,7 @@ func TestContract58SessionPolicies(t *testing.T) {
 		c.in.RoleArn, c.in.RoleSessionName = arn, "work"
 		t.Run(what, func(t *testing.T) { refuse(t, w.unasked, user, c.in, c.code, c.text) })
 	}
-	// A session policy that is deleted meanwhile allows nothing.
+	// A session policy that was deleted allows nothing.
 	session := w.in(t, user, ststypes.AssumeRoleRequest{RoleArn: arn, PolicyArns: arns(own)})
 	do(t, w.iam.DeletePolicy, w.root, iamtypes.DeletePolicyRequest{PolicyArn: own})
 	w.wantMay(t, "without its session policy", session, "!ecr:DescribeRegistry")
@@ -271,7 +271,7 @@ func TestSessionTags(t *testing.T) {
 	}
 }
 
-// What a session hands on to the next role: transitive tags, which cannot be set again, and its source identity.
+// The session of the next role inherits the transitive tags, which cannot be set again, and the source identity.
 // Source: IAM user guide, passing session tags; monitor and control actions taken with assumed roles.
 func TestContract58RoleChaining(t *testing.T) {
 	t.Parallel()
@@ -308,7 +308,7 @@ func TestContract58RoleChaining(t *testing.T) {
 	plain.RoleArn = first
 	w.wantMay(t, "a tag that is not transitive", w.in(t, w.in(t, user, plain), ststypes.AssumeRoleRequest{RoleArn: second}), "!ecr:PutRegistryPolicy")
 
-	// What is handed on needs its rights again: the next role's trust policy can refuse it.
+	// Inherited tags and source identities need the same rights: the next role's trust policy can deny them.
 	for action, trust := range map[string]string{
 		"sts:TagSession":        trusts(first, "sts:AssumeRole", "") + "," + trusts(first, "sts:SetSourceIdentity", ""),
 		"sts:SetSourceIdentity": trusts(first, "sts:AssumeRole", "") + "," + trusts(first, "sts:TagSession", ""),
@@ -318,7 +318,7 @@ func TestContract58RoleChaining(t *testing.T) {
 	}
 }
 
-// Fifty tags are the most, those of the sessions before included.
+// A session has at most 50 tags, including inherited tags.
 func TestInheritedTagsCount(t *testing.T) {
 	t.Parallel()
 	w, user, first := trusting(t, statements(can("Allow", "sts:*", "*")))

@@ -27,8 +27,8 @@ var (
 	foreign = name.MustAccount("444455556666")
 )
 
-// world is an installation of two accounts with their root users, and a clock that the test moves.
-type world struct {
+// fixture is an installation of two accounts with their root users, and a clock that the test sets.
+type fixture struct {
 	*sts.Service
 	iam            iamtest.Operations
 	id             *identity.Service
@@ -38,10 +38,10 @@ type world struct {
 	root, stranger identity.Caller
 }
 
-// newWorld makes one that can ask the issuer, which may be nil.
-func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
+// newFixture returns a fixture that can connect to the issuer, which may be nil.
+func newFixture(t testing.TB, issuer *oidctest.Issuer) *fixture {
 	t.Helper()
-	w := &world{at: time.Now().Truncate(time.Second)} // the certificates of issuers are made for today
+	w := &fixture{at: time.Now().Truncate(time.Second)} // the certificates of issuers are made for today
 	dir := t.TempDir()
 	ring, err := identity.LoadKeyring(dir, "", true)
 	if err != nil {
@@ -74,9 +74,9 @@ func newWorld(t testing.TB, issuer *oidctest.Issuer) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.at }
+func (w *fixture) now() time.Time { return w.at }
 
-func (w *world) rootOf(t testing.TB, account name.Account) identity.Caller {
+func (w *fixture) rootOf(t testing.TB, account name.Account) identity.Caller {
 	t.Helper()
 	k, err := w.id.Credentials(t.Context(), account)
 	if err != nil {
@@ -85,8 +85,8 @@ func (w *world) rootOf(t testing.TB, account name.Account) identity.Caller {
 	return w.caller(t, k.ID)
 }
 
-// caller is whoever an access key belongs to.
-func (w *world) caller(t testing.TB, key string) identity.Caller {
+// caller returns the caller to which an access key belongs.
+func (w *fixture) caller(t testing.TB, key string) identity.Caller {
 	t.Helper()
 	c, err := w.id.KeyCaller(t.Context(), key)
 	if err != nil {
@@ -95,7 +95,7 @@ func (w *world) caller(t testing.TB, key string) identity.Caller {
 	return c
 }
 
-// do runs an operation that has to succeed.
+// do runs an operation that must succeed.
 func do[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In) (*Out, error), c identity.Caller, in In) *Out {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
@@ -105,7 +105,7 @@ func do[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In
 	return out
 }
 
-// refuse runs an operation that has to fail with a code and a text that holds the words.
+// refuse runs an operation that must fail with a code and a text that contains the words.
 func refuse[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In) (*Out, error), c identity.Caller, in In, want fault.Code, words string) {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
@@ -123,17 +123,17 @@ func wantError(t testing.TB, err error, want fault.Code, words string) {
 	}
 }
 
-// statements makes a policy.
+// statements returns a policy of the statements.
 func statements(all ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(all, ",") + `]}`
 }
 
-// can is a statement of an identity policy.
+// can returns a statement of an identity policy.
 func can(effect, action, resource string) string {
 	return `{"Effect":"` + effect + `","Action":"` + action + `","Resource":"` + resource + `"}`
 }
 
-// trusts is a statement of a trust policy: principal is an ARN or *, condition "" or the content of Condition.
+// trusts returns a statement of a trust policy. principal is an ARN or *; condition is the content of Condition, or "".
 func trusts(principal, action, condition string) string {
 	return trustStatement("Allow", "AWS", principal, action, condition)
 }
@@ -146,7 +146,7 @@ func trustStatement(effect, kind, principal, action, condition string) string {
 }
 
 // user makes a user with an inline policy, "" for none, in the account of a root user.
-func (w *world) user(t testing.TB, root identity.Caller, userName, policy string) identity.Caller {
+func (w *fixture) user(t testing.TB, root identity.Caller, userName, policy string) identity.Caller {
 	t.Helper()
 	do(t, w.iam.CreateUser, root, iamtypes.CreateUserRequest{UserName: userName})
 	if policy != "" {
@@ -156,7 +156,7 @@ func (w *world) user(t testing.TB, root identity.Caller, userName, policy string
 	return w.caller(t, out.AccessKey.AccessKeyId)
 }
 
-func (w *world) deleteUser(t testing.TB, c identity.Caller, userName, policy string) {
+func (w *fixture) deleteUser(t testing.TB, c identity.Caller, userName, policy string) {
 	t.Helper()
 	root := w.root
 	do(t, w.iam.DeleteAccessKey, root, iamtypes.DeleteAccessKeyRequest{UserName: userName, AccessKeyId: c.AccessKey})
@@ -166,8 +166,8 @@ func (w *world) deleteUser(t testing.TB, c identity.Caller, userName, policy str
 	do(t, w.iam.DeleteUser, root, iamtypes.DeleteUserRequest{UserName: userName})
 }
 
-// role makes a role with an inline policy, "" for none, and gives its ARN.
-func (w *world) role(t testing.TB, root identity.Caller, roleName, trust, policy string) string {
+// role makes a role with an inline policy, "" for none, and returns its ARN.
+func (w *fixture) role(t testing.TB, root identity.Caller, roleName, trust, policy string) string {
 	t.Helper()
 	out := do(t, w.iam.CreateRole, root, iamtypes.CreateRoleRequest{RoleName: roleName, AssumeRolePolicyDocument: trust})
 	if policy != "" {
@@ -177,7 +177,7 @@ func (w *world) role(t testing.TB, root identity.Caller, roleName, trust, policy
 }
 
 // allow decides the asks of a request as the operation table does.
-func (w *world) allow(ctx context.Context, c identity.Caller, all []guard.Ask, err error) error {
+func (w *fixture) allow(ctx context.Context, c identity.Caller, all []guard.Ask, err error) error {
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (w *world) allow(ctx context.Context, c identity.Caller, all []guard.Ask, e
 }
 
 // assume decides and runs AssumeRole.
-func (w *world) assume(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+func (w *fixture) assume(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
 	if in.RoleSessionName == "" {
 		in.RoleSessionName = "work"
 	}
@@ -199,8 +199,8 @@ func (w *world) assume(ctx context.Context, c identity.Caller, in *ststypes.Assu
 	return w.AssumeRole(ctx, c, t.Value, in)
 }
 
-// unasked runs AssumeRole as if it was allowed.
-func (w *world) unasked(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+// unasked runs AssumeRole without a decision.
+func (w *fixture) unasked(ctx context.Context, c identity.Caller, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
 	t, err := sts.OnRole(w.Service, ctx, guard.Request{By: c}, in)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (w *world) unasked(ctx context.Context, c identity.Caller, in *ststypes.Ass
 }
 
 // federate decides and runs GetFederationToken.
-func (w *world) federate(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
+func (w *fixture) federate(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
 	t, err := sts.OnFederation(w.Service, ctx, guard.Request{By: c}, in)
 	if err := w.allow(ctx, c, t.Asks, err); err != nil {
 		return nil, err
@@ -217,14 +217,14 @@ func (w *world) federate(ctx context.Context, c identity.Caller, in *ststypes.Ge
 	return w.GetFederationToken(ctx, c, in)
 }
 
-// in assumes a role and gives the caller that it makes.
-func (w *world) in(t testing.TB, c identity.Caller, in ststypes.AssumeRoleRequest) identity.Caller {
+// in assumes a role and returns the caller of the new session.
+func (w *fixture) in(t testing.TB, c identity.Caller, in ststypes.AssumeRoleRequest) identity.Caller {
 	t.Helper()
 	return w.caller(t, do(t, w.assume, c, in).Credentials.AccessKeyId)
 }
 
-// may decides an action without resource in the caller's account; the error is nil or a denial.
-func (w *world) may(t testing.TB, c identity.Caller, action string, keys ...guard.ConditionKey) error {
+// may decides an action without a resource in the caller's account. It returns nil or a denial.
+func (w *fixture) may(t testing.TB, c identity.Caller, action string, keys ...guard.ConditionKey) error {
 	t.Helper()
 	err := w.ask(t.Context(), c, guard.Ask{Action: action, Owner: guard.OwnedBy(c.Account), Resource: "*", Keys: keys})
 	if err != nil && !errors.Is(err, fault.AccessDenied) {
@@ -233,8 +233,8 @@ func (w *world) may(t testing.TB, c identity.Caller, action string, keys ...guar
 	return err
 }
 
-// wantMay compares what a caller may do: actions that begin with ! must be denied.
-func (w *world) wantMay(t testing.TB, what string, c identity.Caller, actions ...string) {
+// wantMay checks that each action is allowed to the caller, or denied if it begins with !.
+func (w *fixture) wantMay(t testing.TB, what string, c identity.Caller, actions ...string) {
 	t.Helper()
 	for _, a := range actions {
 		action, denied := strings.CutPrefix(a, "!")
@@ -244,6 +244,6 @@ func (w *world) wantMay(t testing.TB, what string, c identity.Caller, actions ..
 	}
 }
 
-func (w *world) ask(ctx context.Context, c identity.Caller, a guard.Ask) error {
+func (w *fixture) ask(ctx context.Context, c identity.Caller, a guard.Ask) error {
 	return w.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), a)
 }

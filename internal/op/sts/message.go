@@ -17,7 +17,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// items is how lists stand in a decoded message.
+// items is the form of a list in a decoded message.
 type items[T any] struct {
 	Items []T `json:"items"`
 }
@@ -52,7 +52,7 @@ type message struct {
 	Context           about            `json:"context"`
 	Layer             string           `json:"layer"` // of policies, that decided
 	Changes           []change         `json:"changes,omitempty"`
-	Shortened         bool             `json:"shortened,omitempty"` // parts were left out for the length
+	Shortened         bool             `json:"shortened,omitempty"` // parts were omitted because of the maximum length
 }
 
 type statement struct {
@@ -69,7 +69,7 @@ type statement struct {
 	place
 }
 
-// place is where a statement stands.
+// place is the position of a statement.
 type place struct {
 	Policy    string `json:"policy,omitempty"` // its ARN or name
 	Layer     string `json:"layer"`
@@ -82,7 +82,7 @@ type condition struct {
 	Values   items[value] `json:"values"`
 }
 
-// failure is a statement that would have matched but for one element.
+// failure is a statement that does not match because of one element only.
 type failure struct {
 	StatementID string `json:"statementId"`
 	Effect      string `json:"effect"`
@@ -112,7 +112,7 @@ type change struct {
 	Remove      *place          `json:"remove,omitempty"`      // a statement
 }
 
-// sealed is what an encoded message holds.
+// sealed is the content of an encoded message.
 type sealed struct {
 	Reader  string          `json:"r"` // the account that may decode it
 	Message json.RawMessage `json:"m"`
@@ -120,17 +120,17 @@ type sealed struct {
 
 const (
 	purpose = "authorization message"
-	// maxMessage is the length of an encoded message in characters: it stands in a header, which proxies bound together
-	// with all others.
+	// maxMessage is the maximum length of an encoded message in characters. The message is sent in a header, and proxies
+	// limit the total size of headers.
 	maxMessage = 3000
-	// maxText bounds what a message is made of before it is packed; the model bounds no answer.
+	// maxText is the maximum size of a message before compression. The model has no maximum for responses.
 	maxText = 64 << 10
 )
 
-// Encode makes the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it, or, of a
-// caller without one, the resource's. Across accounts it does not hold what the resource's owner has not shown to the
-// caller: statements of its policies, and tags of its resources. It has at most 3,000 characters of A-Z a-z 0-9 _ -; parts are
-// left out of a decision that would need more.
+// Encode returns the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it, or
+// the account of the resource if the caller has no account. If the resource belongs to another account than the caller,
+// the message does not contain statements of the owner's policies and tags of its resources. It has at most 3,000
+// characters of A-Z a-z 0-9 _ -; parts of a longer message are omitted.
 func (s *Service) Encode(request policy.Request, why policy.Why) string {
 	reader := request.Caller.Account
 	if reader == (name.Account{}) {
@@ -157,7 +157,7 @@ func (s *Service) Encode(request policy.Request, why policy.Why) string {
 	return s.seal(reader, m)
 }
 
-// seal gives the text of a message, "" for one that is too long to be packed.
+// seal returns the encoded text of a message, or "" if the message is larger than maxText.
 func (s *Service) seal(reader name.Account, m *message) string {
 	text, err := json.Marshal(m)
 	if err == nil {
@@ -183,7 +183,7 @@ func (s *Service) seal(reader name.Account, m *message) string {
 	return s.id.Seal(purpose, packed.Bytes())
 }
 
-// messageOf writes a decision down; own tells that the resource is the reader's.
+// messageOf returns the message of a decision. own says that the resource belongs to the account that reads the message.
 func messageOf(r *policy.Request, why *policy.Why, own bool) *message {
 	m := &message{
 		Allowed: why.Allowed(), ExplicitDeny: why.Verdict == policy.ExplicitlyDenied, Layer: why.Layer.String(),
@@ -229,7 +229,7 @@ func messageOf(r *policy.Request, why *policy.Why, own bool) *message {
 	return m
 }
 
-// ofResource tells whether a condition key says how a resource is, and not how it is asked for.
+// ofResource reports whether a condition key describes the resource rather than the request.
 func ofResource(key string) bool {
 	key = strings.ToLower(key)
 	for _, prefix := range []string{"aws:resourcetag/", "ecr:resourcetag/", "ecrin:image", "iam:resourcetag/"} {
@@ -291,7 +291,7 @@ func texts(p policy.Patterns) []string {
 	return all
 }
 
-// either puts the values of an element or of its opposite where they belong.
+// either returns the values of an element, such as Action, or with not, those of its opposite, such as NotAction.
 func either(not bool, all []string) (items[value], *items[value]) {
 	if not {
 		return values(nil), new(values(all))
@@ -299,8 +299,10 @@ func either(not bool, all []string) (items[value], *items[value]) {
 	return values(all), nil
 }
 
-// DecodeAuthorizationMessage reads a message of Encode. Errors: fault.InvalidAuthorizationMessage: it was not made by this
-// installation, it was changed, or it is for another account. Source: STS API reference, DecodeAuthorizationMessage.
+// DecodeAuthorizationMessage returns the decoded form of a message that Encode made.
+//
+// Errors: fault.InvalidAuthorizationMessage (the message was not made by this installation, was changed, or is for
+// another account). Source: STS API reference, DecodeAuthorizationMessage.
 func (s *Service) DecodeAuthorizationMessage(_ context.Context, c identity.Caller, in *ststypes.DecodeAuthorizationMessageRequest) (*ststypes.DecodeAuthorizationMessageResponse, error) {
 	invalid := fault.InvalidAuthorizationMessage.New("Message is not valid")
 	packed, err := s.id.Open(purpose, in.EncodedMessage)

@@ -20,8 +20,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// denial decides what has to be denied, and gives the reasons.
-func (w *world) denial(t testing.TB, c identity.Caller, a guard.Ask) *guard.Denial {
+// denial decides a request that must be denied, and returns the denial with its reasons.
+func (w *fixture) denial(t testing.TB, c identity.Caller, a guard.Ask) *guard.Denial {
 	t.Helper()
 	err := w.ask(t.Context(), c, a)
 	var d *guard.Denial
@@ -31,7 +31,7 @@ func (w *world) denial(t testing.TB, c identity.Caller, a guard.Ask) *guard.Deni
 	return d
 }
 
-// decoded is the part of a message that tests look at.
+// decoded is the part of a message that the tests compare.
 type decoded struct {
 	Allowed, ExplicitDeny bool
 	MatchedStatements     struct {
@@ -85,7 +85,7 @@ func (k keys) get(key string) string {
 	return ""
 }
 
-func (w *world) decode(t testing.TB, c identity.Caller, encoded string) (d decoded, text string) {
+func (w *fixture) decode(t testing.TB, c identity.Caller, encoded string) (d decoded, text string) {
 	t.Helper()
 	text = do(t, w.DecodeAuthorizationMessage, c, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}).DecodedMessage
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
@@ -96,7 +96,7 @@ func (w *world) decode(t testing.TB, c identity.Caller, encoded string) (d decod
 
 func TestDecodeAuthorizationMessage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:Describe*", "*"),
 		`{"Sid":"NoPush","Effect":"Deny","Action":["ecr:PutImage","ecr:Initiate*"],"Resource":"*","Condition":{"StringNotEquals":{"aws:PrincipalTag/team":["web","db"]}}}`,
 		`{"Sid":"OnlyEcr","Effect":"Deny","NotAction":"ecr:*","NotResource":"arn:aws:iam::*:role/*"}`))
@@ -107,7 +107,7 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 		t.Errorf("the message is %q, want up to 2000 letters for a header", encoded)
 	}
 	m, text := w.decode(t, user, encoded)
-	// The shape is AWS's: all its members are there, whatever they hold.
+	// As in AWS, all members are present, even if they are empty.
 	for _, member := range []string{`"allowed":false`, `"explicitDeny":true`, `"matchedStatements":{"items":[{"statementId":"NoPush","effect":"DENY"`, `"principalGroups":{"items":[]}`, `"failures":{"items":[`,
 		`"context":{"principal":{"id":"AIDA`, `"name":"alice","arn":"` + alice + `"}`, `"conditions":{"items":[{`} {
 		if !strings.Contains(text, member) {
@@ -142,10 +142,10 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 		t.Errorf("an implicit denial: got\n%s\nwant nothing matched and two ways to allow it", text)
 	}
 
-	// Only who it is for reads it, and nobody changes it.
+	// Only the account of the message can decode it, and a changed message is refused.
 	refuse(t, w.DecodeAuthorizationMessage, w.stranger, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "Message is not valid")
 	refuse(t, w.DecodeAuthorizationMessage, identity.Caller{Kind: identity.Operator}, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
-	foreigner := newWorld(t, nil)
+	foreigner := newFixture(t, nil)
 	refuse(t, foreigner.DecodeAuthorizationMessage, foreigner.root, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
 	flip := []byte(encoded)
 	if flip[len(flip)/2]++; flip[len(flip)/2] == '[' {
@@ -156,10 +156,10 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 	}
 }
 
-// Across accounts a message does not tell what the owner of the resource has not shown.
+// A message for another account does not contain the policies and tags of the resource's owner.
 func TestMessageAcrossAccounts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.stranger, "alice", statements(can("Allow", "sts:*", "*")))
 	w.role(t, w.root, "target", statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), "")
 	asked, err := sts.OnRole(w.Service, t.Context(), guard.Request{By: user}, &ststypes.AssumeRoleRequest{RoleArn: target, RoleSessionName: "work", ExternalId: "deal-7"})
@@ -190,7 +190,7 @@ func TestMessageAcrossAccounts(t *testing.T) {
 		t.Errorf("the message shows keys of the resource, or lacks one of the caller:\n%s", text)
 	}
 
-	// Of a caller without an account the owner of the resource reads it, all of it.
+	// If the caller has no account, the owner of the resource can decode the whole message.
 	trust := &meta.BoundPolicy{Text: statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:*"}`)}
 	service := identity.Caller{Kind: identity.AWSService, ARN: "lambda.amazonaws.com"}
 	d = w.denial(t, service, guard.Ask{Action: "sts:AssumeRole", Owner: guard.OwnedBy(home), Resource: target, Known: guard.Known{Trust: trust}})
@@ -199,10 +199,10 @@ func TestMessageAcrossAccounts(t *testing.T) {
 	}
 }
 
-// However much there is to tell, a message fits into a header.
+// The message of any decision fits into a header.
 func TestMessageLength(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	random := func(n int) string { return w.id.Seal("noise", make([]byte, n*3/4-21)) } // does not pack
 	for what, fill := range map[string]func(r *policy.Request, why *policy.Why){
 		"little": func(*policy.Request, *policy.Why) {},
@@ -243,9 +243,9 @@ func TestMessageLength(t *testing.T) {
 	}
 }
 
-// What is no message is told so, and what was sealed by mistake too.
+// Texts that are no messages, and sealed values of another form, return an error.
 func FuzzDecodeAuthorizationMessage(f *testing.F) {
-	w := newWorld(f, nil)
+	w := newFixture(f, nil)
 	r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice}, Action: "ecr:PutImage", Resource: "*", ResourceAccount: home}
 	f.Add([]byte(w.Encode(r, policy.Why{})))
 	f.Add([]byte("x"))

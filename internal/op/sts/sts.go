@@ -1,8 +1,9 @@
-// Package sts does the operations of STS: temporary credentials for roles, users and federated users, and what they are.
+// Package sts implements the operations of STS: it issues temporary credentials for roles, users and federated users, and
+// describes credentials.
 //
-// Each operation is one method of [Service], named as in the STS API. It takes the caller, the target that was resolved and
-// decided about before, if it has one, and the request, which has been held to the rules of the model. [OnRole],
-// [OnFederation] and [WebIdentity] resolve targets.
+// Each operation is one method of [Service], named as in the STS API. Its arguments are the caller, the resolved target
+// for which the request was allowed, if the operation has one, and the request, which was validated by the model.
+// [OnRole], [OnFederation] and [WebIdentity] resolve targets.
 package sts
 
 import (
@@ -26,7 +27,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Service does the operations of STS over a store. Safe for concurrent use.
+// Service implements the operations of STS over a store. Safe for concurrent use.
 type Service struct {
 	meta  *meta.Store
 	id    *identity.Service
@@ -34,7 +35,7 @@ type Service struct {
 	oidc  *oidc.Verifier
 }
 
-// Options are what New needs; all are required.
+// Options are the dependencies of a Service. All are required.
 type Options struct {
 	Meta     *meta.Store
 	Identity *identity.Service
@@ -42,41 +43,42 @@ type Options struct {
 	OIDC     *oidc.Verifier
 }
 
-// New makes the service.
+// New returns a Service.
 func New(o Options) *Service {
 	return &Service{meta: o.Meta, id: o.Identity, guard: o.Guard, oidc: o.OIDC}
 }
 
 // Limits. Sources: STS API reference, AssumeRole, GetSessionToken, GetFederationToken; IAM user guide, IAM and STS quotas.
 const (
-	roleSession = time.Hour      // without DurationSeconds, and the longest when a role session assumes a role
-	userSession = 12 * time.Hour // of GetSessionToken and GetFederationToken without DurationSeconds
-	rootSession = time.Hour      // the longest of these for a root user
-	maxPolicy   = 2048           // characters of an inline session policy
-	maxPolicies = 10             // managed session policies
+	roleSession = time.Hour      // default of the role operations, and maximum if a role session assumes a role
+	userSession = 12 * time.Hour // default of GetSessionToken and GetFederationToken
+	rootSession = time.Hour      // maximum of GetSessionToken and GetFederationToken for a root user
+	maxPolicy   = 2048           // maximum number of characters of an inline session policy
+	maxPolicies = 10             // maximum number of managed session policies
 	maxTags     = 50
 )
 
-// maxPacked is how many bytes the session policies, their ARNs and the session tags, inherited ones too, may have
-// together. AWS packs them in a form of its own and does not tell the limit; here they count as they are, the inline
-// policy without white space, and PackedPolicySize is the percentage of this bound.
+// maxPacked is the maximum total size in bytes of the session policies, their ARNs and the session tags, including
+// inherited tags. AWS compresses them and does not document the limit. Here the size is that of the texts, the inline
+// policy without white space, and PackedPolicySize is the percentage of this limit.
 const maxPacked = 8192
 
-// tokenSize is the length of every session token in characters; what AWS calls its utilization is the share of maxToken.
+// tokenSize is the length of every session token in characters. Its utilization in responses is its share of maxToken.
 const (
 	tokenSize = 64
 	maxToken  = 4096
 )
 
-// limits are the session policies of a request, ready to be kept.
+// limits are the session policies of a request, in the form that is stored.
 type limits struct {
 	inline []string // at most one
 	arns   []string
 }
 
-// sessionPolicies checks the session policies of a request for a principal of the account.
-// Errors: fault.MalformedPolicyDocument with the place and the reason, fault.Validation (length, number, a managed policy that
-// is not the account's or cannot be attached). Source: STS API reference, AssumeRole.
+// sessionPolicies checks and returns the session policies of a request for a principal of the account.
+//
+// Errors: fault.MalformedPolicyDocument with the place and the reason, fault.Validation (length, number, a managed policy
+// that belongs to another account or cannot be attached). Source: STS API reference, AssumeRole.
 func (s *Service) sessionPolicies(ctx context.Context, account name.Account, text string, arns []ststypes.PolicyDescriptorType) (limits, error) {
 	var l limits
 	if text != "" {
@@ -102,7 +104,7 @@ func (s *Service) sessionPolicies(ctx context.Context, account name.Account, tex
 	return l, nil
 }
 
-// sessionManaged tells whether a managed policy can be a session policy: one of AWS, or of the account.
+// sessionManaged reports whether a managed policy can be a session policy: it belongs to AWS or to the account.
 func (s *Service) sessionManaged(ctx context.Context, account name.Account, arn string) error {
 	none := fault.Validation.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
 	if m, ok := identity.ManagedPolicy(arn); ok {
@@ -121,7 +123,7 @@ func (s *Service) sessionManaged(ctx context.Context, account name.Account, arn 
 	return err
 }
 
-// pack tells how much of maxPacked a session takes, in percent; nil when it has neither policies nor tags.
+// pack returns the size of a session's policies and tags in percent of maxPacked, or nil if it has neither.
 // Errors: fault.PackedPolicyTooLarge.
 func pack(l limits, tags map[string]string) (*int32, error) {
 	size := 0
@@ -151,10 +153,11 @@ func pack(l limits, tags map[string]string) (*int32, error) {
 	return &percent, nil
 }
 
-// fold is how keys of tags compare. Source: IAM user guide, passing session tags.
+// fold returns the form in which keys of tags are compared. Source: IAM user guide, passing session tags.
 func fold(key string) string { return strings.ToLower(key) }
 
-// tagsOf checks the tags of a request. Errors: fault.InvalidParameter (a key twice, too many, or one that is reserved).
+// tagsOf checks and returns the tags of a request.
+// Errors: fault.InvalidParameter (a repeated key, too many tags, a reserved key).
 // Source: IAM user guide, passing session tags.
 func tagsOf(tags []ststypes.Tag) (map[string]string, error) {
 	if len(tags) > maxTags {
@@ -177,7 +180,8 @@ func tooManyTags() error {
 	return fault.InvalidParameter.New("A session can have at most %d tags.", maxTags)
 }
 
-// issue stores a session and gives its credentials as answers have them, with the length and utilization of the token.
+// issue stores a session and returns its credentials in the form of responses, with the length and utilization of the
+// token.
 func (s *Service) issue(ctx context.Context, v meta.Session, life time.Duration) (out *ststypes.Credentials, size, used *int32, err error) {
 	c, err := s.id.IssueSession(ctx, v, life)
 	if err != nil {
@@ -189,7 +193,7 @@ func (s *Service) issue(ctx context.Context, v meta.Session, life time.Duration)
 	}, &n, new((n*100 + maxToken - 1) / maxToken), nil
 }
 
-// checkTokenSize refuses to promise a token that is longer than ours are.
+// checkTokenSize returns an error if a request needs a longer token than ecrin issues.
 func checkTokenSize(least *int32) error {
 	if least != nil && *least > tokenSize {
 		return fault.Validation.New("MinimumSessionTokenSize: session tokens of this installation have %d characters", tokenSize)
@@ -197,7 +201,7 @@ func checkTokenSize(least *int32) error {
 	return nil
 }
 
-// checkMFA refuses codes: nobody has an MFA device here, so none can be right.
+// checkMFA returns an error if a request has a code of an MFA device: ecrin has no MFA devices, so no code is valid.
 // Source: STS API reference, GetSessionToken.
 func checkMFA(serial, code string) error {
 	if serial != "" || code != "" {
@@ -206,7 +210,7 @@ func checkMFA(serial, code string) error {
 	return nil
 }
 
-// seconds reads DurationSeconds.
+// seconds returns the duration of DurationSeconds, or otherwise if the request does not have it.
 func seconds(asked *int32, otherwise time.Duration) time.Duration {
 	if asked == nil {
 		return otherwise

@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// longTerm refuses callers with other credentials than a user's or root user's own access key.
+// longTerm returns an error unless the caller has a long-term access key of a user or a root user.
 // Source: STS API reference, GetSessionToken, GetFederationToken.
 func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation string) error {
 	switch {
@@ -21,7 +21,7 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 	case c.Kind == identity.Root || c.Kind == identity.User:
 		return nil
 	}
-	// The operator and whoever else has no account: nothing allows them anything here.
+	// The operator and other callers without an account have no rights in STS.
 	err := s.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), guard.Ask{Action: "sts:" + operation, Resource: "*", Owner: guard.OwnedBy(c.Account)})
 	if err == nil {
 		err = fault.AccessDenied.New("Cannot call %s without an account", operation)
@@ -29,8 +29,8 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 	return err
 }
 
-// GetSessionToken gives the caller temporary credentials with its own rights. More than an hour for a root user becomes
-// one hour.
+// GetSessionToken returns temporary credentials with the rights of the caller. For a root user, a longer duration than one
+// hour is reduced to one hour.
 //
 // Errors: fault.AccessDenied (temporary credentials; a code of an MFA device), fault.Validation (the token's size).
 // Source: STS API reference, GetSessionToken.
@@ -55,8 +55,8 @@ func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller, in *st
 	return out, err
 }
 
-// OnFederation resolves the federated user that a request makes, which needs the action on that user, and sts:TagSession
-// with tags.
+// OnFederation resolves the federated user of a request. The request needs sts:GetFederationToken on that user, and also
+// sts:TagSession if it has tags.
 //
 // Errors: fault.AccessDenied (temporary credentials), fault.InvalidParameter (the tags).
 // Source: STS API reference, GetFederationToken; service authorization reference of STS.
@@ -80,11 +80,13 @@ func OnFederation(s *Service, ctx context.Context, req guard.Request, in *ststyp
 	return t, nil
 }
 
-// GetFederationToken gives credentials of a federated user: the caller's rights as far as the session policies allow,
-// and none without such policies but those that a resource's policy grants. More than an hour for a root user becomes one hour.
+// GetFederationToken returns credentials of a federated user. The federated user has the rights that both the caller's
+// policies and the session policies allow. Without session policies it has only the rights that policies of resources
+// grant. For a root user, a longer duration than one hour is reduced to one hour.
 //
-// Errors: fault.AccessDenied (temporary credentials), fault.Validation (the session policies; the token's
-// size), fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge. Source: STS API reference, GetFederationToken.
+// Errors: fault.AccessDenied (temporary credentials), fault.Validation (the session policies; the token's size),
+// fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
+// Source: STS API reference, GetFederationToken.
 func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
 	if err := s.longTerm(ctx, c, "GetFederationToken"); err != nil {
 		return nil, err
@@ -120,14 +122,17 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in 
 	return out, err
 }
 
-// GetCallerIdentity tells who calls. It needs no right and cannot be denied. The operator has no account.
+// GetCallerIdentity returns the account, unique id and ARN of the caller. It needs no right and cannot be denied. The
+// account of the operator is empty.
 // Source: STS API reference, GetCallerIdentity.
 func (s *Service) GetCallerIdentity(_ context.Context, c identity.Caller, _ *ststypes.GetCallerIdentityRequest) (*ststypes.GetCallerIdentityResponse, error) {
 	return &ststypes.GetCallerIdentityResponse{UserId: c.UserID, Account: c.Account.String(), Arn: c.ARN}, nil
 }
 
-// GetAccessKeyInfo tells the account of an access key, of whichever account, in force or not: of a session as long as it is
-// known here. Errors: fault.Validation. Source: STS API reference, GetAccessKeyInfo.
+// GetAccessKeyInfo returns the account of an access key. The key may be inactive and may belong to any account. A key of
+// a session is found as long as the session is stored.
+//
+// Errors: fault.Validation. Source: STS API reference, GetAccessKeyInfo.
 func (s *Service) GetAccessKeyInfo(ctx context.Context, _ identity.Caller, in *ststypes.GetAccessKeyInfoRequest) (*ststypes.GetAccessKeyInfoResponse, error) {
 	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
 	if err == nil {

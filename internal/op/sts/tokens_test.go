@@ -16,7 +16,7 @@ import (
 
 func TestGetSessionToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:DescribeRegistry", "*"), can("Allow", "iam:*", "*"), can("Allow", "sts:*", "*")))
 	for _, c := range []struct {
 		who   identity.Caller
@@ -62,7 +62,7 @@ func TestGetSessionToken(t *testing.T) {
 	refuse(t, w.GetSessionToken, operator, ststypes.GetSessionTokenRequest{}, fault.AccessDenied, "is not authorized to perform: sts:GetSessionToken")
 	refuse(t, w.federate, operator, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied, "is not authorized to perform: sts:GetFederationToken")
 
-	// The sessions of a user end with it.
+	// The sessions of a user end when the user is deleted.
 	w.deleteUser(t, user, "alice", "own")
 	w.wantEnded(t, "the user is deleted", session)
 	w.wantEnded(t, "the user behind the federated one is deleted", federated)
@@ -70,7 +70,7 @@ func TestGetSessionToken(t *testing.T) {
 
 func TestGetFederationToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:Describe*", "*"), can("Allow", "iam:*", "*"), can("Allow", "sts:GetFederationToken", "arn:aws:sts::111122223333:federated-user/b*"),
 		can("Allow", "sts:TagSession", "arn:aws:sts::111122223333:federated-user/bob")))
 	in := ststypes.GetFederationTokenRequest{Name: "bob", Policy: statements(can("Allow", "ecr:*", "*"), can("Allow", "iam:*", "*"))}
@@ -94,14 +94,14 @@ func TestGetFederationToken(t *testing.T) {
 	managed := []ststypes.PolicyDescriptorType{{Arn: "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"}}
 	w.wantMay(t, "a managed policy", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", PolicyArns: managed}).Credentials.AccessKeyId), "ecr:DescribeRepositories", "!ecr:DescribeRegistry")
 
-	// Of the root user it has what its policy allows, for an hour at most.
+	// A federated user of the root user has the rights of its session policy, for at most one hour.
 	rooted := do(t, w.federate, w.root, ststypes.GetFederationTokenRequest{Name: "carol", Policy: statements(can("Allow", "ecr:*", "*")), DurationSeconds: new(int32(7200))})
 	if got := rooted.Credentials.Expiration.Sub(w.at); got != time.Hour {
 		t.Errorf("the root user's: got a session of %s, want 1 h", got)
 	}
 	w.wantMay(t, "the root user's", w.caller(t, rooted.Credentials.AccessKeyId), "ecr:PutRegistryPolicy", "!ecrin:ListTokens")
 
-	// Tags are the user's, and those of the session over them.
+	// The principal tags are those of the user; session tags replace those with the same key.
 	do(t, w.iam.TagUser, w.root, iamtypes.TagUserRequest{UserName: "alice", Tags: []iamtypes.Tag{{Key: "team", Value: "web"}}})
 	byTag := statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`)
 	w.wantMay(t, "the user's tag", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag}).Credentials.AccessKeyId), "ecr:DescribeRegistry")
@@ -121,7 +121,7 @@ func TestGetFederationToken(t *testing.T) {
 
 func TestContract58GetCallerIdentity(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", statements(can("Deny", "*", "*"))) // cannot be denied
 	id := do(t, w.iam.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alice"}).User.UserId
 	bob := w.user(t, w.root, "bob", "")
@@ -149,7 +149,7 @@ func TestContract58GetCallerIdentity(t *testing.T) {
 
 func TestGetAccessKeyInfo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.stranger, "alice", "")
 	session := do(t, w.GetSessionToken, w.stranger, ststypes.GetSessionTokenRequest{}).Credentials.AccessKeyId
 	do(t, w.iam.UpdateAccessKey, w.stranger, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: user.AccessKey, Status: "Inactive"})

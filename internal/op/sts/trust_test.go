@@ -24,7 +24,7 @@ const (
 	noTrust    = "because no role trust policy allows the sts:AssumeRole action"
 )
 
-// Who may assume a role: its trust policy and the caller's own policies together.
+// The trust policy of a role and the policies of the caller together decide whether the caller may assume the role.
 // Source: IAM user guide, policy evaluation logic; roles terms and concepts; the confused deputy problem.
 func TestContract58Trust(t *testing.T) {
 	t.Parallel()
@@ -35,7 +35,7 @@ func TestContract58Trust(t *testing.T) {
 		own   string // the caller's policy
 		trust string
 		in    ststypes.AssumeRoleRequest
-		deny  string // "" when it is allowed
+		deny  string // "" if the request is allowed
 	}{
 		"the user is named":                                 {trust: statements(trusts(alice, "sts:AssumeRole", ""))},
 		"the user is named, its own policy denies":          {own: statements(can("Deny", "sts:*", "*")), trust: statements(trusts(alice, "sts:AssumeRole", "")), deny: "with an explicit deny in an identity-based policy"},
@@ -79,7 +79,7 @@ func TestContract58Trust(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, nil)
+			w := newFixture(t, nil)
 			root := w.root
 			if c.away {
 				root = w.stranger
@@ -112,7 +112,7 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// tagged is a request with tags, given as keys and values.
+// tagged returns a request with tags, given as keys and values.
 func tagged(pairs ...string) ststypes.AssumeRoleRequest {
 	var in ststypes.AssumeRoleRequest
 	for i := 0; i < len(pairs); i += 2 {
@@ -126,17 +126,17 @@ func transitive(in ststypes.AssumeRoleRequest, keys ...string) ststypes.AssumeRo
 	return in
 }
 
-// Whoever may not assume a role cannot tell whether it exists, nor its account; whoever named it wrongly is told so.
+// A denial does not show whether the role or its account exists. A malformed ARN of a role is a validation error.
 func TestNoSuchRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	poor := w.user(t, w.root, "poor", "")
 	rich := w.user(t, w.root, "rich", statements(can("Allow", "*", "*")))
 	out := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "there", Path: "/team/", AssumeRolePolicyDocument: statements(trusts(awayRoot, "sts:AssumeRole", ""))})
 	do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "open", Path: "/team/", AssumeRolePolicyDocument: statements(trusts("*", "sts:AssumeRole", ""))})
-	for arn, text := range map[string][2]string{ // what poor and rich are told
+	for arn, text := range map[string][2]string{ // the error texts for poor and rich
 		out.Role.Arn:                            {noTrust, noTrust},
-		"arn:aws:iam::111122223333:role/open":   {noTrust, noTrust}, // the one that is there has a path
+		"arn:aws:iam::111122223333:role/open":   {noTrust, noTrust}, // the role that exists has a path
 		"arn:aws:iam::111122223333:role/x/open": {noTrust, noTrust},
 		"arn:aws:iam::111122223333:role/nobody": {noTrust, noTrust},
 		"arn:aws:iam::444455556666:role/nobody": {noIdentity, noTrust},
@@ -152,10 +152,10 @@ func TestNoSuchRole(t *testing.T) {
 	}
 }
 
-// The root user has no use for roles; the operator is no principal of any account.
+// A root user cannot assume roles, and neither can the operator, which is no principal of an account.
 func TestRolesOfRoots(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	arn := w.role(t, w.root, "target", statements(trusts("*", "sts:*", "")), "")
 	in := ststypes.AssumeRoleRequest{RoleArn: arn}
 	refuse(t, w.assume, w.root, in, fault.AccessDenied, "Roles may not be assumed by root accounts.")
@@ -165,11 +165,11 @@ func TestRolesOfRoots(t *testing.T) {
 	refuse(t, w.assume, identity.Caller{Kind: identity.Operator, ARN: "arn:aws:iam:::operator"}, in, fault.AccessDenied, noIdentity)
 }
 
-// A session of a role assumes the role again only when the role's trust policy lets it.
+// A session of a role can assume the same role only if the role's trust policy allows it.
 // Source: IAM user guide, roles terms and concepts: role self-trust.
 func TestSelfAssume(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", "")
 	arn := w.role(t, w.root, "target", statements(trusts(alice, "sts:AssumeRole", "")), statements(can("Allow", "sts:AssumeRole", "*")))
 	session := w.in(t, user, ststypes.AssumeRoleRequest{RoleArn: arn})
@@ -184,11 +184,11 @@ func TestSelfAssume(t *testing.T) {
 	}
 }
 
-// Rights belong to a user or role, not to its name: a namesake that is made later has none of them.
+// Rights belong to a user or role and not to its name: a later user or role of the same name does not have them.
 // Source: IAM user guide, policy element Principal.
 func TestNamesakes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	first := w.user(t, w.root, "alice", "")
 	trust := statements(trusts(alice, "sts:AssumeRole", ""))
 	arn := w.role(t, w.root, "target", trust, statements(can("Allow", "ecr:DescribeRepositories", "*")))
@@ -213,10 +213,11 @@ func TestNamesakes(t *testing.T) {
 	w.wantEnded(t, "the role has a namesake", session)
 }
 
-// What was decided about a role is not done on one that got its name between decision and session, whom it may trust.
+// If a role is replaced by another role of the same name after the decision, AssumeRole is denied, whatever principals the
+// new role trusts.
 func TestNamesakeBetweenDecisionAndSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", "")
 	in := ststypes.AssumeRoleRequest{RoleSessionName: "work"}
 	in.RoleArn = w.role(t, w.root, "target", statements(trusts(alice, "sts:AssumeRole", "")), "")
@@ -231,8 +232,8 @@ func TestNamesakeBetweenDecisionAndSession(t *testing.T) {
 	}
 }
 
-// wantEnded wants that nobody can go on with a session, neither with new requests nor in the middle of one.
-func (w *world) wantEnded(t testing.TB, what string, session identity.Caller) {
+// wantEnded checks that a session is refused, in new requests and in requests that are already authenticated.
+func (w *fixture) wantEnded(t testing.TB, what string, session identity.Caller) {
 	t.Helper()
 	if c, err := w.id.KeyCaller(t.Context(), session.AccessKey); !errors.Is(err, fault.ExpiredCredentials) {
 		t.Errorf("%s: got the caller %+v, %v, want fault.ExpiredCredentials", what, c, err)
@@ -242,10 +243,10 @@ func (w *world) wantEnded(t testing.TB, what string, session identity.Caller) {
 	}
 }
 
-// A session ends at its time, and a clock that jumps back does not make it longer.
+// A session expires at its time, and a clock that is set back does not extend it.
 func TestClock(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil)
+	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", "")
 	arn := w.role(t, w.root, "target", statements(trusts(alice, "sts:AssumeRole", "")), "")
 	start := w.at

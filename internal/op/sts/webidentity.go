@@ -21,15 +21,15 @@ import (
 type Vouched struct {
 	Assumption
 	claims   oidc.Claims
-	audience string // the client that the token is for
-	provider string // its ARN
+	audience string // the client for which the token was issued
+	provider string // the ARN of the identity provider
 }
 
-// claimSource is the claim with the source identity.
+// claimSource is the name of the claim with the source identity.
 // Source: IAM user guide, monitor and control actions taken with assumed roles.
 const claimSource = "https://aws.amazon.com/source_identity"
 
-// verify verifies the token by the identity providers of the role's account.
+// verify verifies the token with the identity providers of the role's account, and returns the request with its claims.
 func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIdentityRequest) (*Vouched, error) {
 	if in.ProviderId != "" {
 		return nil, fault.Validation.New("ProviderId is for access tokens of OAuth 2.0, which are not accepted here; leave it out for tokens of OpenID Connect")
@@ -50,7 +50,7 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 	if err != nil {
 		return nil, err
 	}
-	// A token for several audiences was accepted for the party that it was issued to.
+	// For a token with several audiences, Verify has checked azp, the party to which the token was issued.
 	v.audience = v.claims.Azp
 	if len(v.claims.Audience) == 1 {
 		v.audience = v.claims.Audience[0]
@@ -58,7 +58,7 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 	return v, v.read()
 }
 
-// read takes session tags and source identity from the token, by the rules that requests have.
+// read sets the session tags and source identity from the token, with the same checks as for requests.
 // Errors: fault.IDPRejectedClaim. Source: IAM user guide, passing session tags using AssumeRoleWithWebIdentity.
 func (v *Vouched) read() error {
 	v.source = v.claims.Strings[claimSource]
@@ -78,14 +78,15 @@ func (v *Vouched) read() error {
 	return nil
 }
 
-// caller is who the identity provider vouches for.
+// caller returns the web identity that the token proves.
 func (v *Vouched) caller() identity.Caller {
 	return identity.Caller{
 		Kind: identity.WebIdentity, ARN: v.provider, UserID: v.provider + ":" + v.audience + ":" + v.claims.Subject,
 	}
 }
 
-// keptClaims are the claims that have condition keys in the session too, not only when the role is assumed.
+// keptClaims returns the condition keys of the claims that are also stored with the session. The other claims have
+// condition keys only while the role is assumed.
 // Source: IAM user guide, available keys for AWS OIDC federation.
 func (v *Vouched) keptClaims() map[string]string {
 	kept := map[string]string{
@@ -99,12 +100,12 @@ func (v *Vouched) keptClaims() map[string]string {
 
 const federatedProvider = "aws:FederatedProvider"
 
-// claimName is what a claim has to be called to become a condition key.
+// claimName matches the names of claims that can become condition keys.
 var claimName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-// claimKeys are the condition keys of a token: the ones that are kept, amr, oaud when there are several audiences, and every
-// other claim that is a string. Keys have no case, so of claims that differ in nothing else none is one: whoever can add a
-// claim must not be able to give another value to one that a policy trusts.
+// claimKeys returns the condition keys of a token: those of keptClaims, amr, oaud if there are several audiences, and
+// every other claim that is a string. Claims whose names differ in case only are omitted: condition keys ignore case, so
+// an added claim could otherwise replace the value of a claim that a policy checks.
 func (v *Vouched) claimKeys() []guard.ConditionKey {
 	issuer := v.claims.Issuer
 	var keys []guard.ConditionKey
@@ -119,7 +120,7 @@ func (v *Vouched) claimKeys() []guard.ConditionKey {
 		keys = append(keys, guard.ConditionKey{Name: issuer + ":oaud", Values: v.claims.Audience, List: true})
 	}
 	if !strings.ContainsAny(issuer, ".:/") {
-		return keys // its name could be the prefix of AWS's own keys
+		return keys // the name of the issuer could be a prefix of AWS's condition keys, such as aws
 	}
 	seen := map[string]int{"sub": 1, "aud": 1, "azp": 1, "amr": 1, "oaud": 1}
 	names := slices.Sorted(maps.Keys(v.claims.Strings))
@@ -134,9 +135,9 @@ func (v *Vouched) claimKeys() []guard.ConditionKey {
 	return keys
 }
 
-// WebIdentity finds out who calls AssumeRoleWithWebIdentity, which is not signed, by the token in the request, and resolves
-// the role, which needs sts:AssumeRoleWithWebIdentity, and sts:TagSession and sts:SetSourceIdentity where the token has session
-// tags or a source identity.
+// WebIdentity returns the caller of AssumeRoleWithWebIdentity, which is authenticated by the token in the request and not
+// by a signature, and resolves the role. The request needs sts:AssumeRoleWithWebIdentity on the role. It also needs
+// sts:TagSession if the token has session tags, and sts:SetSourceIdentity if the token has a source identity.
 //
 // Errors: fault.Validation (not the ARN of a role), fault.InvalidIdentityToken (also for an issuer that is no provider of the
 // role's account), fault.ExpiredWebIdentity, fault.IDPCommunication, fault.IDPRejectedClaim.
@@ -149,10 +150,12 @@ func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststype
 	return v.caller(), guard.Target[*Vouched]{Value: v, Asks: v.asks(req.Region, actionAssumeWeb, v.claimKeys()...)}, nil
 }
 
-// AssumeRoleWithWebIdentity gives credentials of the role that was decided about, with what the verified token says.
+// AssumeRoleWithWebIdentity returns credentials of the resolved role, with the session tags, source identity and claims of
+// the verified token.
 //
-// Errors: fault.AccessDenied (the role does not exist any more, or the token is of another caller), fault.Validation (the duration; the session policies),
-// fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound (the account was deleted).
+// Errors: fault.AccessDenied (the role was deleted, or the token belongs to another caller), fault.Validation (the
+// duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound (the
+// account was deleted).
 // Source: STS API reference, AssumeRoleWithWebIdentity.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if c != v.caller() {

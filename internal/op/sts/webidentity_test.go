@@ -24,18 +24,18 @@ const (
 	webNoTrust = "because no role trust policy allows the sts:AssumeRoleWithWebIdentity action"
 )
 
-// cluster is a world with an issuer that an account has registered.
+// cluster is a fixture with an issuer that is registered in an account.
 type cluster struct {
-	*world
+	*fixture
 	issuer   *oidctest.Issuer
-	host     string // of the issuer, as condition keys have it
-	provider string // its ARN
+	host     string // the host of the issuer, as in condition keys
+	provider string // the ARN of the provider
 }
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	k := &cluster{issuer: oidctest.Start(t, oidctest.Options{Path: "/id/ABC"})}
-	k.world = newWorld(t, k.issuer)
+	k.fixture = newFixture(t, k.issuer)
 	k.host = strings.TrimPrefix(k.issuer.URL(), "https://")
 	k.provider = k.register(t, k.root)
 	return k
@@ -48,13 +48,13 @@ func (k *cluster) register(t testing.TB, root identity.Caller) string {
 	}).OpenIDConnectProviderArn
 }
 
-// trust is a trust policy for the provider. In condition, ISS stands for the issuer.
+// trust returns a trust policy for the provider. ISS in condition is replaced by the issuer.
 func (k *cluster) trust(action, condition string) string {
 	return statements(trustStatement("Allow", "Federated", k.provider, action, strings.ReplaceAll(condition, "ISS", k.host)))
 }
 
-// web decides and runs AssumeRoleWithWebIdentity. The caller is found in the request.
-func (w *world) web(ctx context.Context, _ identity.Caller, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
+// web decides and runs AssumeRoleWithWebIdentity. The token in the request determines the caller.
+func (w *fixture) web(ctx context.Context, _ identity.Caller, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if in.RoleSessionName == "" {
 		in.RoleSessionName = "ecr-credential-provider"
 	}
@@ -129,7 +129,7 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	refuse(t, k.web, nobody, in, fault.AccessDenied, "User: "+k.provider+" is not authorized to perform: "+byToken+" on resource: "+in.RoleArn+" "+webNoTrust)
 }
 
-// What of a token a trust policy can decide by.
+// A trust policy can check the claims of a token.
 func TestTrustOfTokens(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
@@ -209,7 +209,7 @@ func TestTrustOfTokens(t *testing.T) {
 	}
 }
 
-// Tokens and providers that are not good, whatever the role trusts.
+// Invalid tokens, and tokens of unknown providers, are refused whatever principals the role trusts.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
@@ -249,7 +249,7 @@ func TestTokens(t *testing.T) {
 	k.register(t, k.stranger)
 	refuse(t, k.web, nobody, k.with(away, good()), fault.AccessDenied, webNoTrust)
 
-	// A new key of the issuer is found, and the old one is no longer good some time after it was withdrawn.
+	// A new key of the issuer is fetched, and a withdrawn key becomes invalid after some time.
 	old := k.with(arn, good())
 	do(t, k.web, nobody, old)
 	k.issuer.Rotate("ES256")
@@ -260,14 +260,14 @@ func TestTokens(t *testing.T) {
 	do(t, k.web, nobody, k.with(arn, good()))
 	refuse(t, k.web, nobody, old, fault.InvalidIdentityToken, "verification key")
 
-	// Deleting the provider ends it for new sessions.
+	// After the provider is deleted, its tokens start no new sessions.
 	before := do(t, k.web, nobody, k.with(arn, good()))
 	do(t, k.iam.DeleteOpenIDConnectProvider, k.root, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: k.provider})
 	refuse(t, k.web, nobody, k.with(arn, good()), fault.InvalidIdentityToken, unknown+k.issuer.URL())
 	k.caller(t, before.Credentials.AccessKeyId)
 }
 
-// A session keeps the subject and the audience of its token, session tags and source identity, for its policies.
+// The subject and the audience of the token, its session tags and its source identity are condition keys in the session.
 func TestClaimsOfSessions(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
