@@ -131,7 +131,12 @@ func (a *App) claim(ctx context.Context, accounts int) error {
 	if now == marker {
 		return nil
 	}
-	text, err := json.Marshal(now)
+	return WriteMarker(dir, now)
+}
+
+// WriteMarker writes the marker of a data directory.
+func WriteMarker(dir string, m Marker) error {
+	text, err := json.Marshal(m)
 	if err == nil {
 		err = durable.WriteFile(filepath.Join(dir, MarkerFile), append(text, '\n'), 0o600)
 	}

@@ -90,7 +90,7 @@ func (c *commands) root() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.explain(), c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.config())
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.explain(), c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.backup(), c.restore(), c.config())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {

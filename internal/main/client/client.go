@@ -92,6 +92,9 @@ func Open(dir, masterKey string) (*Client, error) {
 	}, nil
 }
 
+// Patient lets calls take up to a time, instead of a minute.
+func (c *Client) Patient(limit time.Duration) { c.http.Timeout = limit }
+
 // Error is an error response of the server.
 type Error struct {
 	Name    string `json:"__type"`

@@ -34,6 +34,7 @@ var OperationNames = []string{
 	"PutControlPolicy",
 	"DeleteControlPolicy",
 	"VerifyStorage",
+	"SnapshotDatabase",
 }
 
 // Operations holds the operations by name.
@@ -170,6 +171,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException"},
 		Input:  func() awswire.Input { return new(VerifyStorageRequest) },
 		Output: func() any { return new(VerifyStorageResponse) },
+	},
+	"SnapshotDatabase": {
+		Name:   "SnapshotDatabase",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(SnapshotDatabaseRequest) },
+		Output: func() any { return new(SnapshotDatabaseResponse) },
 	},
 }
 

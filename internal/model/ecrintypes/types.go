@@ -350,6 +350,15 @@ type RevokeTokenResponse struct {
 	Revoked int32 `json:"revoked"` // required
 }
 
+// SnapshotDatabaseRequest is the request of SnapshotDatabase.
+type SnapshotDatabaseRequest struct {
+}
+
+// SnapshotDatabaseResponse is the answer of SnapshotDatabase.
+type SnapshotDatabaseResponse struct {
+	FileName string `json:"fileName,omitzero"`
+}
+
 // TagMove is a part of requests or answers.
 type TagMove struct {
 	ImageTag     string       `json:"imageTag"`            // required, 1 to 128 characters

@@ -279,6 +279,16 @@ func (v *RevokeTokenRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *SnapshotDatabaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *SnapshotDatabaseRequest) check(c *awswire.Checker, at string) {
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *UpdateAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

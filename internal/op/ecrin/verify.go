@@ -9,6 +9,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
+// SnapshotDatabase writes a consistent copy of the database to a file of the data directory, whose name it returns: "" if the
+// database is in a PostgreSQL server, which has its own ways.
+func (s *Service) SnapshotDatabase(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.SnapshotDatabaseRequest) (*ecrintypes.SnapshotDatabaseResponse, error) {
+	file, err := s.meta.Snapshot(ctx)
+	return &ecrintypes.SnapshotDatabaseResponse{FileName: file}, err
+}
+
 // VerifyStorage compares a part of what is stored with its digests, see registry.Service.Verify. The last part has no
 // nextToken.
 //

@@ -37,6 +37,8 @@ type Store struct {
 	now     func() time.Time
 	cache   cache
 
+	snapshot func(ctx context.Context) (file string, err error) // nil for a database of another server
+
 	generation atomic.Uint64 // see IdentityGeneration
 }
 
