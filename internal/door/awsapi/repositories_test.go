@@ -96,7 +96,7 @@ func TestInvalidParameters(t *testing.T) {
 		{"CreateRepository", `{"repositoryName":"app2","imageTagMutability":"SOMETIMES"}`, "'imageTagMutability'"},
 		{"CreateRepository", `{"repositoryName":"app2","encryptionConfiguration":{"encryptionType":"KMS"}}`, "'encryptionConfiguration'"},
 		{"CreateRepository", `{"repositoryName":"app2","imageTagMutability":"IMMUTABLE_WITH_EXCLUSION"}`,
-			"ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as IMMUTABLE_WITH_EXCLUSION"},
+			"Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as IMMUTABLE_WITH_EXCLUSION'"},
 		{"PutImageTagMutability", `{"repositoryName":"app","imageTagMutability":"IMMUTABLE","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a*"}]}`,
 			"ImageTagMutabilityExclusionFilters must be null"},
 		{"PutImageTagMutability", `{"repositoryName":"app","imageTagMutability":"MUTABLE_WITH_EXCLUSION","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a b"}]}`, "filter"},

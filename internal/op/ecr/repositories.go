@@ -55,14 +55,20 @@ func mutability(mode ecrtypes.ImageTagMutability, filters []ecrtypes.ImageTagMut
 	exclusion := strings.HasSuffix(m.Mode, "_WITH_EXCLUSION")
 	switch {
 	case exclusion && len(filters) == 0:
-		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as %s", m.Mode)
+		return m, badFilters("can't", m.Mode)
 	case !exclusion && len(filters) > 0:
-		return m, fault.InvalidParameter.New("ImageTagMutabilityExclusionFilters must be null when imageTagMutability is set as %s", m.Mode)
+		return m, badFilters("must", m.Mode)
 	}
 	for _, f := range filters {
 		m.Filters = append(m.Filters, f.Filter)
 	}
 	return m, nil
+}
+
+// badFilters returns the error for filters that the mode does not have, or lacks. Source: answers of ECR.
+func badFilters(verb, mode string) error {
+	return fault.InvalidParameter.New("Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: "+
+		"'ImageTagMutabilityExclusionFilters %s be null when imageTagMutability is set as %s'", verb, mode)
 }
 
 func filtersOf(m meta.Mutability) []ecrtypes.ImageTagMutabilityExclusionFilter {
