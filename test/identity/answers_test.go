@@ -333,3 +333,15 @@ func TestTextsForPolicyDocuments(t *testing.T) {
 		}
 	}
 }
+
+// Operations without a signature that ecrin does not have are unknown, not unsigned.
+func TestAssumeRoleWithSAMLIsUnknown(t *testing.T) {
+	t.Parallel()
+	inst := newInstallation(t, apptest.Options{})
+	root := inst.account(t, "111122223333")
+	arn := aws.String(root.arn("role/r"))
+	_, err := inst.as(root.account, "", "", "").sts.AssumeRoleWithSAML(t.Context(), &sts.AssumeRoleWithSAMLInput{
+		PrincipalArn: arn, RoleArn: arn, SAMLAssertion: aws.String("AAAA"),
+	})
+	wantCode(t, "AssumeRoleWithSAML", err, "InvalidAction", "AssumeRoleWithSAML")
+}

@@ -234,6 +234,9 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 	if err != nil {
 		return nil, missing
 	}
+	if form.Get("Action") == "AssumeRoleWithSAML" { // has no signature in AWS, so that the lack of one is not what is wrong
+		return nil, fault.UnknownOperation.New("Could not find operation AssumeRoleWithSAML for version %s", name.Clip(form.Get("Version")))
+	}
 	if op := stsService.operations[form.Get("Action")]; op == nil || !op.unsigned {
 		return nil, missing
 	}
