@@ -305,7 +305,7 @@ func (x *exchange) settle(host endpoint.Host, sig *sigv4.Signature) error {
 		x.service, x.ev.Door = s, s.wire.Name
 		return nil
 	}
-	return fault.SignatureMismatch.New("Credential should be scoped to service 'ecr', 'sts' or 'ecrin', not to '%s'.", name.Clip(sig.Scope.Service))
+	return fault.SignatureMismatch.New("Credential should be scoped to service 'ecr', 'iam', 'sts' or 'ecrin', not to '%s'.", name.Clip(sig.Scope.Service))
 }
 
 // regionOf returns the region in the scope of the signature, which must be that of the host if the host has one.

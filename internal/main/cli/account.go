@@ -46,8 +46,8 @@ func (c *commands) accountCreate() *cobra.Command {
 		if id == "" {
 			id = fmt.Sprintf("%012d", 1e11+rand.Int64N(9e11))
 		}
-		if _, err := name.ParseAccount(id); err != nil {
-			return errors.New(fault.From(err).Public)
+		if err := validAccount(id); err != nil {
+			return err
 		}
 		var out ecrintypes.CreateAccountResponse
 		if err := s.Call(cmd.Context(), "CreateAccount", &ecrintypes.CreateAccountRequest{AccountId: id, Alias: *alias}, &out); err != nil {
@@ -134,6 +134,9 @@ func (c *commands) keysList() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := validAccount(first(args)); err != nil {
+			return err
+		}
 		var out ecrintypes.ListAccessKeysResponse
 		if err := s.Call(cmd.Context(), "ListAccessKeys", &ecrintypes.ListAccessKeysRequest{AccountId: first(args)}, &out); err != nil {
 			return err
@@ -153,6 +156,14 @@ func (c *commands) keysList() *cobra.Command {
 	return cmd
 }
 
+// validAccount returns an error if the id of an account is neither valid nor "".
+func validAccount(id string) error {
+	if _, err := name.ParseAccount(id); id != "" && err != nil {
+		return errors.New(fault.From(err).Public)
+	}
+	return nil
+}
+
 func first(args []string) string {
 	if len(args) == 0 {
 		return ""
@@ -169,6 +180,9 @@ func (c *commands) keysCreate() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
+			return err
+		}
+		if err := validAccount(first(args)); err != nil {
 			return err
 		}
 		var out ecrintypes.CreateAccessKeyResponse

@@ -89,7 +89,12 @@ func (c *commands) root() *cobra.Command {
 		Use: "ecrin", Short: "Amazon ECR that you run yourself", Long: rootHelp,
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := c.commandWords(); cmd == root && len(words) > 0 { // the flags are those of a command that is not known
+			return unknownCommand(cmd, words[0])
+		}
+		return usageError{err}
+	})
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.policy(), c.explain(), c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.backup(), c.restore(), c.config())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
@@ -98,6 +103,8 @@ func (c *commands) root() *cobra.Command {
 		}
 		root.AddCommand(cmd)
 	}
+	root.SetOut(c.Out) // the completion commands keep it
+	root.InitDefaultCompletionCmd()
 	strict(root)
 	return root
 }
@@ -114,16 +121,31 @@ func strict(cmd *cobra.Command) {
 		if len(args) == 0 {
 			return nil
 		}
-		text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
-		if cmd.SuggestionsMinimumDistance <= 0 {
-			cmd.SuggestionsMinimumDistance = 2
-		}
-		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-			text += ": did you mean " + strings.Join(similar, " or ") + "?"
-		}
-		return usageError{errors.New(text)}
+		return unknownCommand(cmd, args[0])
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// unknownCommand returns the error for a word that is not a command of cmd, with the commands that are similar.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	text := fmt.Sprintf("unknown command %q for %q", word, cmd.CommandPath())
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if similar := cmd.SuggestionsFor(word); len(similar) > 0 {
+		text += ": did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return usageError{errors.New(text)}
+}
+
+// commandWords returns the words of the command line before the first flag.
+func (c *commands) commandWords() []string {
+	for i, arg := range c.Args {
+		if strings.HasPrefix(arg, "-") {
+			return c.Args[:i]
+		}
+	}
+	return c.Args
 }
 
 func version() string {

@@ -39,6 +39,9 @@ An aws CLI before 2.13 (of version 1: before 1.29) does not support AWS_ENDPOINT
 		if err != nil {
 			return err
 		}
+		if err := validAccount(account); err != nil {
+			return err
+		}
 		var out ecrintypes.GetAccountCredentialsResponse
 		if err := s.Call(cmd.Context(), "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{AccountId: account}, &out); err != nil {
 			return err

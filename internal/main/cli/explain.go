@@ -65,6 +65,10 @@ The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for a
 			return usageError{errors.New("either a REQUEST-ID or flags that describe a request")}
 		case len(args) == 0 && (q.as == "" || q.action == ""):
 			return usageError{errors.New("--as and --action are needed, or a REQUEST-ID")}
+		case len(args) == 0:
+			if err := knownAction(q.action); err != nil {
+				return err
+			}
 		}
 		s, err := c.connect()
 		if err != nil {
@@ -110,6 +114,41 @@ func commonActions() []string {
 	}
 	return all
 }
+
+// knownAction returns an error for an action without a service, and for one that ECR does not have. The actions of the other
+// services are not checked.
+func knownAction(action string) error {
+	service, operation, ok := strings.Cut(action, ":")
+	if !ok {
+		operation = action
+	} else if !strings.EqualFold(service, "ecr") {
+		return nil
+	}
+	similar := ""
+	for _, known := range policy.Actions() {
+		_, n, _ := strings.Cut(known, ":")
+		if ok && strings.EqualFold(n, operation) {
+			return nil
+		}
+		if strings.EqualFold(n[:min(len(n), 8)], operation[:min(len(operation), 8)]) && (similar == "" || strings.EqualFold(n, operation) ||
+			abs(len(n)-len(operation)) < abs(len(similar)-len("ecr:")-len(operation))) {
+			similar = known
+		}
+	}
+	text := fmt.Sprintf("--action: ECR has no action %s", action)
+	if !ok {
+		text = fmt.Sprintf("--action: %s needs its service before a colon", action)
+	}
+	if similar != "" {
+		text += ", such as " + similar
+		if ok {
+			text = fmt.Sprintf("--action: ECR has no action %s: did you mean %s?", action, similar)
+		}
+	}
+	return errors.New(text)
+}
+
+func abs(n int) int { return max(n, -n) }
 
 // ask calls the server, in the region of the repository.
 func (q *explainQuery) ask(cmd *cobra.Command, s *client.Client) (ecrintypes.Explanation, error) {

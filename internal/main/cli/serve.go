@@ -126,7 +126,7 @@ func (c *commands) printReady(cfg config.Checked, r app.Running) {
 }
 
 func (c *commands) config() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check and show the configuration"}
+	cmd := &cobra.Command{Use: "config", Short: "Check the configuration"}
 	check := &cobra.Command{
 		Use: "check", Args: cobra.NoArgs, Short: "Read file, environment and flags as serve does, and report every error",
 		Example: "  ecrin config check --config ecrin.yaml",

@@ -158,7 +158,18 @@ func plain(err error) error {
 	}
 	var all []error
 	for _, p := range problems.Errors {
-		all = append(all, errors.New(unknownKey.ReplaceAllString(p, `there is no setting "$1"`)))
+		p = unknownKey.ReplaceAllStringFunc(p, func(text string) string {
+			key := unknownKey.FindStringSubmatch(text)[1]
+			text = fmt.Sprintf("there is no setting %q", key)
+			if strings.Contains(key, "-") {
+				text += ": the names of settings in the file have underscores, " + strings.ReplaceAll(key, "-", "_")
+			}
+			return text
+		})
+		if value, ok := strings.CutSuffix(p, " into []string"); ok {
+			p = strings.Replace(value, "cannot unmarshal !!str", "want a list, such as [a, b], got the text", 1)
+		}
+		all = append(all, errors.New(p))
 	}
 	return errors.Join(all...)
 }
@@ -356,11 +367,11 @@ func (c Config) Check() (Checked, error) {
 	switch c.TLS.Mode {
 	case TLSOff, TLSAuto:
 		if c.TLS.Cert != "" || c.TLS.Key != "" {
-			note("tls", errors.New("cert and key need mode files"))
+			note("tls", errors.New("cert and key need mode files: give both --tls-cert and --tls-key"))
 		}
 	case TLSFiles:
 		if c.TLS.Cert == "" || c.TLS.Key == "" {
-			note("tls", errors.New("mode files needs cert and key"))
+			note("tls", errors.New("mode files needs cert and key: give both --tls-cert and --tls-key"))
 		}
 	default:
 		note("tls", fmt.Errorf("want off, auto or files, got %q", c.TLS.Mode))
@@ -394,6 +405,9 @@ func (c Config) Check() (Checked, error) {
 
 // checkAddress checks an address to listen on.
 func checkAddress(l string) error {
+	if _, err := strconv.ParseUint(l, 10, 16); err == nil {
+		return fmt.Errorf("want HOST:PORT, got %s: write 127.0.0.1:%s for this machine, or :%s for all addresses", l, l, l)
+	}
 	_, port, err := net.SplitHostPort(l)
 	if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
 		err = fmt.Errorf("want a port from 0 to 65535 in %q", l)

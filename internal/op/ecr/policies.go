@@ -25,7 +25,7 @@ func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind)
 		return nil, meta.BoundPolicy{}, err
 	}
 	if missing != nil {
-		return nil, meta.BoundPolicy{}, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found' (%s does not exist here)", missing.Text)
+		return nil, meta.BoundPolicy{}, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found' (%s does not exist here: its account, and the user or role, must exist in this installation first; an account by ecrin account create)", missing.Text)
 	}
 	return doc, meta.BoundPolicy{Text: doc.String(), IDs: ids}, nil
 }
@@ -64,7 +64,7 @@ func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r Guarded
 	again.Action, again.Repository = "ecr:SetRepositoryPolicy", &with
 	err := s.guard.Decide(ctx, by, r.From, new(guard.Record), again)
 	if errors.Is(err, fault.AccessDenied) {
-		return fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided' (with this policy you could not set a policy again: change it, or repeat with force)").Because(err)
+		return fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided' (with this policy you could not set a policy again: change it, or repeat with --force)").Because(err)
 	}
 	return err
 }

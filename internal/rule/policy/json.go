@@ -60,13 +60,24 @@ func (p *parser) tree() (node, error) {
 	// The decoder below reads tokens and does not check the text between them; Unmarshal does.
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal([]byte(p.text), new(json.RawMessage)); errors.As(err, &syntax) {
-		return node{}, inWords(p.problem(syntaxOffset(p.text, syntax), "", "%s", syntax.Error()), "%s", p.rules.noJSON)
+		return node{}, inWords(p.problem(syntaxOffset(p.text, syntax), "", "%s%s", syntax.Error(), hint(syntax)), "%s", p.rules.noJSON)
 	} else if err != nil {
 		return node{}, p.problem(0, "", "%s", err.Error())
 	}
 	r := treeReader{parser: p, decoder: json.NewDecoder(strings.NewReader(p.text))}
 	r.decoder.UseNumber()
 	return r.value("", 1)
+}
+
+// hint returns what to do about syntax errors of texts that were copied from a guide; "" for others.
+func hint(e *json.SyntaxError) string {
+	switch text := e.Error(); {
+	case strings.HasPrefix(text, "invalid character '{' after top-level value"):
+		return " (a second document begins here: a policy is one document)"
+	case strings.HasPrefix(text, "invalid character '/'"), strings.HasPrefix(text, "invalid character '#'"):
+		return " (JSON has no comments: remove it)"
+	}
+	return ""
 }
 
 // syntaxOffset returns the offset of a syntax error: of the last byte that was read, or of the end when the text is

@@ -87,7 +87,7 @@ func TestParsePlacesMalformedPaste(t *testing.T) {
 	}
 	cured := strings.Replace(string(text), "},\n    ]", "}\n    ]", 1)
 	_, err = policy.Parse(cured, policy.Repository)
-	want = `17:1: invalid character '{' after top-level value`
+	want = `17:1: invalid character '{' after top-level value (a second document begins here: a policy is one document)`
 	if got := problem(t, cured, err).Error(); got != want {
 		t.Errorf("without the comma: got %q, want %q", got, want)
 	}
@@ -158,6 +158,7 @@ func TestParseRefusesDocument(t *testing.T) {
 		"statement of text": {`{"Statement":"x"}`, "1:14: Statement: must be an object, is a string"},
 		"statement of list": {`{"Statement":[[]]}`, "1:15: Statement[0]: must be an object, is an array"},
 		"null as statement": {`{"Statement":[null]}`, "1:15: Statement[0]: must be an object, is null"},
+		"a comment":         {"{ // one", "1:3: invalid character '/' looking for beginning of object key string (JSON has no comments: remove it)"},
 		"something after":   {"{" + ok + "x", fmt.Sprintf("1:%d: invalid character 'x' after top-level value", len(ok)+2)},
 		"deep":              {`{"Id":` + strings.Repeat("[", 6), "1:13: unexpected end of JSON input"},
 		"too deep":          {`{"A":[[[[[["x"]]]]]]}`, `1:11: A[0][0][0][0][0]: nested deeper than 6 levels`},

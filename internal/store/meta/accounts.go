@@ -127,7 +127,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 			return err
 		}
 		if found {
-			return fault.AccountNotEmpty.New("account %s still has repositories: delete them first, or repeat with force", id)
+			return fault.AccountNotEmpty.New("account %s still has repositories: delete them first, or repeat with --force", id)
 		}
 		if _, err := t.exec(`DELETE FROM account_settings WHERE account = $1`, id.String()); err != nil {
 			return err

@@ -127,7 +127,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	switch {
 	case errors.Is(err, durable.ErrLocked):
-		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own", dir), f.Close())
+		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own with --data", dir), f.Close())
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
