@@ -7,3 +7,6 @@ func Root(env Env) *cobra.Command {
 	c := &commands{Env: env}
 	return c.root()
 }
+
+// LogHandler is logHandler.
+var LogHandler = logHandler

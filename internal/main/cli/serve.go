@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -75,8 +77,9 @@ the data, nothing can be decrypted without it), the default account and its root
 are read from --config, the environment and flags; flags override the environment, and the
 environment overrides the file.
 
-Structured logs, one line for each request, go to standard error. /healthz and /readyz are on the
-same address, and so is /metrics, for clients of this machine (others: --metrics-listen).`,
+Logs, one line for each request, go to standard error: readable lines on a terminal, JSON elsewhere or
+with --log-format=json. /healthz and /readyz are on the same address, and so is /metrics, for clients
+of this machine (others: --metrics-listen).`,
 		Example: `  ecrin serve
   ecrin serve --data /var/lib/ecrin --listen 0.0.0.0:443 --tls=auto --domain ecr.example.com
   ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,
@@ -91,7 +94,7 @@ same address, and so is /metrics, for clients of this machine (others: --metrics
 		cfg.New = *begin
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		log := slog.New(slog.NewJSONHandler(c.Err, &slog.HandlerOptions{Level: cfg.Level}))
+		log := slog.New(logHandler(c.Err, cfg.LogFormat, cfg.Level))
 		a, err := app.New(ctx, cfg, log, time.Now)
 		if err != nil {
 			return err
@@ -99,6 +102,31 @@ same address, and so is /metrics, for clients of this machine (others: --metrics
 		return a.Run(ctx, func(r app.Running) { c.printReady(cfg, r) })
 	}
 	return cmd
+}
+
+// logHandler returns the handler of the server's log. format is auto, text or json, see config.Config.LogFormat.
+func logHandler(w io.Writer, format string, level slog.Level) slog.Handler {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" || format == "auto" && !isTerminal(w) {
+		return slog.NewJSONHandler(w, o)
+	}
+	o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && a.Key == slog.TimeKey {
+			a.Value = slog.StringValue(a.Value.Time().Format(time.TimeOnly))
+		}
+		return a
+	}
+	return slog.NewTextHandler(w, o)
+}
+
+// isTerminal reports whether w is a character device, such as a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // printReady prints the address of the server and the next steps.

@@ -91,6 +91,9 @@ type Config struct {
 	// LogLevel is debug, info, warn or error. Requests are logged at level info, requests that end with status 500 or
 	// higher at level error. Default info.
 	LogLevel string `yaml:"log_level"`
+	// LogFormat is auto, text or json. Auto is text, readable lines, if standard error is a terminal, and json otherwise.
+	// Default auto.
+	LogFormat string `yaml:"log_format"`
 	// StopTimeout is the time that requests in flight have to finish when the server stops. Default 30s.
 	StopTimeout time.Duration `yaml:"stop_timeout"`
 }
@@ -115,7 +118,7 @@ const (
 func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
-		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024, LogLevel: "info", StopTimeout: 30 * time.Second,
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
 }
 
@@ -267,6 +270,7 @@ func (c *Config) Settings() []Setting {
 			return nil
 		}},
 		{"log-level", "ECRIN_LOG_LEVEL", "the `level`: debug, info, warn or error", c.LogLevel, "", text(&c.LogLevel)},
+		{"log-format", "ECRIN_LOG_FORMAT", "the `format` of the log: auto (text on a terminal, json elsewhere), text or json", c.LogFormat, "", text(&c.LogFormat)},
 		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops, a `duration` such as 30s", c.StopTimeout.String(), "", func(s string) error {
 			d, err := time.ParseDuration(s)
 			if err != nil {
@@ -380,6 +384,9 @@ func (c Config) Check() (Checked, error) {
 	note("strict_ecr", err)
 	if out.Level.UnmarshalText([]byte(c.LogLevel)) != nil {
 		note("log_level", fmt.Errorf("want debug, info, warn or error, got %q", c.LogLevel))
+	}
+	if c.LogFormat != "auto" && c.LogFormat != "text" && c.LogFormat != "json" {
+		note("log_format", fmt.Errorf("want auto, text or json, got %q", c.LogFormat))
 	}
 	out.Proxies, err = prefixes(c.TrustedProxies)
 	note("trusted_proxies", err)
