@@ -271,7 +271,7 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		if a.Reserved == ForRoot && who.Caller.Kind != identity.Root {
 			return fail(fault.InvalidInput.New("only the root user of the account and the operator can do %s: no policy can allow it", a.Action))
 		}
-		if err := cmp.Or(sessionMay(who.Caller, a.Action), g.anonymousMay(who.Caller, a)); err != nil {
+		if err := sessionMay(who.Caller, a.Action); err != nil {
 			return fail(fault.InvalidInput.New("%s", fault.From(err).Public))
 		}
 		p, err := g.plan(ctx, who, from, a, true)
@@ -281,7 +281,11 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		if _, err := p.evaluate(ctx); err != nil {
 			return fail(err)
 		}
-		if why := policy.Explain(&p.policies, &p.request); !why.Allowed() || i == len(asks)-1 {
+		why := policy.Explain(&p.policies, &p.request)
+		if err := g.anonymousMay(who.Caller, a); err != nil && why.Allowed() { // policies allow it and the settings do not
+			return fail(fault.InvalidInput.New("%s", fault.From(err).Public))
+		}
+		if !why.Allowed() || i == len(asks)-1 {
 			return p.request, why, nil
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // A request whose values take too much work to match with the policies is denied with this reason, and a request that was
@@ -33,4 +35,31 @@ func TestDecideBoundsTheWorkOfPolicies(t *testing.T) {
 	if err := f.guard.Decide(ctx, user, ask.From, new(guard.Record), f.resolved(ask)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled request: got %v, want context.Canceled", err)
 	}
+}
+
+// What policies allow to anonymous callers beyond reads is denied by the settings, and the explanation says so. What
+// policies deny is explained by them.
+func TestAnonymousCallersOnlyRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", grant("*", "ecr:*"))
+	f.repository(home, "closed", "")
+	anonymous := identity.Caller{Kind: identity.Anonymous, UserID: "anonymous"}
+	push := func(repo string) access {
+		a := pull(home, repo)
+		a.Action = "ecr:PutImage"
+		return a
+	}
+	const settings = "because clients without credentials can only pull, list and describe"
+	f.decide("a pull", anonymous, pull(home, "app"), "")
+	f.decide("a push", anonymous, push("app"), settings)
+	if _, _, err := f.guard.Explain(t.Context(), "*", guard.Origin{}, f.resolved(push("app"))); !errors.Is(err, fault.InvalidInput) || !strings.Contains(err.Error(), settings) {
+		t.Errorf("the explanation of a push that policies allow: got %v, want fault.InvalidInput with %q", err, settings)
+	}
+	if _, why, err := f.guard.Explain(t.Context(), "*", guard.Origin{}, f.resolved(push("closed"))); err != nil || why.Allowed() {
+		t.Errorf("the explanation of a push that no policy allows: got %v, %v; want a denial by policies", why.Verdict, err)
+	}
+	f.guard = guard.New(f.meta, f.Service, f.now, guard.Options{AnonymousWrite: true})
+	f.decide("a push, with the setting", anonymous, push("app"), "")
+	f.decide("a push that no policy allows, with the setting", anonymous, push("closed"), "because no resource-based policy allows the ecr:PutImage action")
 }
