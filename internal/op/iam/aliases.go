@@ -10,8 +10,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// CreateAccountAlias gives the account an alias, in the place of the one that it may have. Errors: fault.EntityAlreadyExists
-// (another account has it). Source: IAM API reference, CreateAccountAlias; IAM user guide, account aliases.
+// CreateAccountAlias sets the alias of the account and replaces its previous alias.
+//
+// Errors: fault.EntityAlreadyExists (another account has the alias).
+// Source: IAM API reference, CreateAccountAlias; IAM user guide, account aliases.
 func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateAccountAliasRequest) (*None, error) {
 	err := s.meta.SetAlias(ctx, c.Account, in.AccountAlias)
 	if errors.Is(err, fault.EntityAlreadyExists) {
@@ -39,7 +41,8 @@ func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, _ g
 	return &iamtypes.ListAccountAliasesResponse{AccountAliases: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-// DeleteAccountAlias takes the alias from the account. Errors: fault.NoSuchEntity (it has another one, or none).
+// DeleteAccountAlias removes the alias of the account. Errors: fault.NoSuchEntity (the account has another alias or
+// none).
 // Source: IAM API reference, DeleteAccountAlias.
 func (s *Service) DeleteAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.DeleteAccountAliasRequest) (*None, error) {
 	return none(s.meta.DeleteAlias(ctx, c.Account, in.AccountAlias))

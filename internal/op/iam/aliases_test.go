@@ -9,7 +9,7 @@ import (
 
 func TestAccountAlias(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	list := func(want ...string) {
 		t.Helper()
 		got := do(t, w.ListAccountAliases, w.root, iamtypes.ListAccountAliasesRequest{})

@@ -13,19 +13,22 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// maxAttached is how many managed policies a user, group or role may have. Source: IAM user guide, IAM and STS quotas.
+// maxAttached is the maximum number of managed policies of a user, group or role. Source: IAM user guide, IAM and STS
+// quotas.
 const maxAttached = 10
 
-// EntityPolicy is a user, group or role and a managed policy for it: one to be attached, or to be its permissions boundary.
+// EntityPolicy is a user, group or role and a managed policy, which is to be attached or to become its permissions
+// boundary.
 //
-// What is stored is the policy's ARN. A policy that something has cannot be deleted, so that the ARN goes on to mean this one.
+// The ARN of the policy is stored. A policy that is attached or a boundary cannot be deleted, so that the ARN continues
+// to name the same policy.
 type EntityPolicy struct {
 	Entity meta.Entity
 	Policy ManagedPolicy
 }
 
-// OnUserAttachment resolves a user and the managed policy to be attached to it. The right is needed on the user alone; the
-// policy's ARN is a condition key of it. Source: service authorization reference of IAM, AttachUserPolicy.
+// OnUserAttachment resolves a user and the managed policy to be attached to it. The request needs the action on the
+// user only; the policy's ARN is a condition key. Source: service authorization reference of IAM, AttachUserPolicy.
 func OnUserAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachUserPolicyRequest) (guard.Target[EntityPolicy], error) {
 	return s.onAttachment(ctx, req, meta.User, in.UserName, in.PolicyArn)
 }
@@ -51,7 +54,7 @@ func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta
 	return t, err
 }
 
-// AttachUserPolicy gives a user the rights of a managed policy; twice is no error.
+// AttachUserPolicy attaches a managed policy to a user. It is no error if the policy is already attached.
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.InvalidInput (the ARN), fault.PolicyNotAttachable (a policy of
 // service-linked roles). Source: IAM API reference, AttachUserPolicy.
@@ -59,13 +62,13 @@ func (s *Service) AttachUserPolicy(ctx context.Context, _ identity.Caller, t Ent
 	return s.attach(ctx, t)
 }
 
-// AttachGroupPolicy gives the users of a group the rights of a managed policy. Errors: those of AttachUserPolicy.
+// AttachGroupPolicy attaches a managed policy to a group. Errors: those of AttachUserPolicy.
 // Source: IAM API reference, AttachGroupPolicy.
 func (s *Service) AttachGroupPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachGroupPolicyRequest) (*None, error) {
 	return s.attach(ctx, t)
 }
 
-// AttachRolePolicy gives a role the rights of a managed policy.
+// AttachRolePolicy attaches a managed policy to a role.
 // Errors: those of AttachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, AttachRolePolicy.
 func (s *Service) AttachRolePolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachRolePolicyRequest) (*None, error) {
@@ -82,20 +85,20 @@ func (s *Service) attach(ctx context.Context, t EntityPolicy) (*None, error) {
 	return none(s.meta.Attach(ctx, t.Entity.ID, t.Policy.ARN, maxAttached))
 }
 
-// DetachUserPolicy takes a managed policy from a user.
+// DetachUserPolicy detaches a managed policy from a user.
 // Errors: fault.NoSuchEntity, also for a policy that is not attached; fault.InvalidInput (the ARN).
 // Source: IAM API reference, DetachUserPolicy.
 func (s *Service) DetachUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachUserPolicyRequest) (*None, error) {
 	return s.detach(ctx, e, in.PolicyArn)
 }
 
-// DetachGroupPolicy takes a managed policy from a group. Errors: those of DetachUserPolicy.
+// DetachGroupPolicy detaches a managed policy from a group. Errors: those of DetachUserPolicy.
 // Source: IAM API reference, DetachGroupPolicy.
 func (s *Service) DetachGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachGroupPolicyRequest) (*None, error) {
 	return s.detach(ctx, e, in.PolicyArn)
 }
 
-// DetachRolePolicy takes a managed policy from a role.
+// DetachRolePolicy detaches a managed policy from a role.
 // Errors: those of DetachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, DetachRolePolicy.
 func (s *Service) DetachRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachRolePolicyRequest) (*None, error) {
@@ -156,7 +159,7 @@ func (s *Service) listAttached(ctx context.Context, c identity.Caller, operation
 	return page, truncated, next, nil
 }
 
-// attachedTo shows the managed policies of an entity; the list is never nil.
+// attachedTo returns the managed policies of an entity in the form of responses. The list is never nil.
 func (s *Service) attachedTo(ctx context.Context, e meta.Entity) ([]iamtypes.AttachedPolicy, error) {
 	arns, err := s.meta.Attachments(ctx, e.ID)
 	return each(arns, func(arn string) iamtypes.AttachedPolicy {
@@ -164,7 +167,7 @@ func (s *Service) attachedTo(ctx context.Context, e meta.Entity) ([]iamtypes.Att
 	}), err
 }
 
-// nameIn and pathOf take the ARN of a managed policy apart.
+// nameIn and pathOf return the name and the path in the ARN of a managed policy.
 func nameIn(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }
 
 func pathOf(arn string) string {
@@ -186,7 +189,7 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{} // an entity may have a policy attached and as its boundary
+	seen := map[string]bool{} // the same policy may be attached to an entity and be its boundary
 	users = slices.DeleteFunc(users, func(a meta.Attached) bool {
 		if in.PolicyUsageFilter != "" && a.Boundary != (in.PolicyUsageFilter == iamtypes.PolicyUsageTypePermissionsBoundary) ||
 			in.EntityFilter != "" && in.EntityFilter != filters[a.Entity.Kind] || !strings.HasPrefix(a.Entity.Path, in.PathPrefix) || seen[a.Entity.ID] {
@@ -214,7 +217,8 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, 
 	return out, nil
 }
 
-// filters are the kinds of entities as requests choose them. Those for policies find nothing that has a policy.
+// filters are the values that select kinds of entities in requests. The values for policies select no entity with a
+// policy.
 var filters = [...]iamtypes.EntityType{
 	meta.User: iamtypes.EntityTypeUser, meta.Group: iamtypes.EntityTypeGroup, meta.Role: iamtypes.EntityTypeRole,
 	meta.ManagedPolicy: iamtypes.EntityTypeLocalManagedPolicy,

@@ -11,7 +11,7 @@ import (
 
 func TestAttachPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	b, a := w.policy(t, "/team/", "b"), w.policy(t, "/", "a")
 	for _, h := range w.holders(t) {
 		for _, arn := range []string{b, a, pullOnly, a} { // twice is no error
@@ -58,7 +58,7 @@ func TestAttachPolicies(t *testing.T) {
 
 func TestAttachPoliciesRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	theirs := do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "p", PolicyDocument: pull}).Policy.Arn
 	own := w.policy(t, "", "p")
 	for _, h := range w.holders(t) {
@@ -84,7 +84,7 @@ func TestAttachPoliciesRefuses(t *testing.T) {
 // Source: IAM user guide, IAM and STS quotas.
 func TestMostAttachedPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	var arns []string
 	for i := range 11 {
 		arns = append(arns, w.policy(t, "", fmt.Sprintf("p%d", i)))
@@ -108,10 +108,11 @@ func TestMostAttachedPolicies(t *testing.T) {
 	}
 }
 
-// The policies of service-linked roles are their service's. Source: IAM user guide, using service-linked roles.
+// Policies of service-linked roles cannot be attached to other roles. Source: IAM user guide, using service-linked
+// roles.
 func TestServiceLinkedRolesKeepTheirPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	role := do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "replication.ecr.amazonaws.com"}).Role.RoleName
 	refuse(t, w.AttachRolePolicy, w.root, iamtypes.AttachRolePolicyRequest{RoleName: role, PolicyArn: arn}, fault.UnmodifiableEntity, role)
@@ -124,7 +125,7 @@ func TestServiceLinkedRolesKeepTheirPolicies(t *testing.T) {
 
 func TestListEntitiesForPolicy(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	holders := w.holders(t)
 	do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: "y", Path: "/team/", PermissionsBoundary: arn})

@@ -9,12 +9,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// OnUserBoundary resolves a user and the managed policy that is to be its permissions boundary.
+// OnUserBoundary resolves a user and the managed policy that is to become its permissions boundary.
 func OnUserBoundary(s *Service, ctx context.Context, req guard.Request, in *iamtypes.PutUserPermissionsBoundaryRequest) (guard.Target[EntityPolicy], error) {
 	return s.onBoundary(ctx, req, meta.User, in.UserName, in.PermissionsBoundary)
 }
 
-// OnRoleBoundary resolves a role and the managed policy that is to be its permissions boundary.
+// OnRoleBoundary resolves a role and the managed policy that is to become its permissions boundary.
 func OnRoleBoundary(s *Service, ctx context.Context, req guard.Request, in *iamtypes.PutRolePermissionsBoundaryRequest) (guard.Target[EntityPolicy], error) {
 	return s.onBoundary(ctx, req, meta.Role, in.RoleName, in.PermissionsBoundary)
 }
@@ -35,7 +35,7 @@ func (s *Service) onBoundary(ctx context.Context, req guard.Request, kind meta.E
 	return t, failure
 }
 
-// PutUserPermissionsBoundary makes a managed policy the limit of what a user can be allowed by its other policies.
+// PutUserPermissionsBoundary sets the permissions boundary of a user to a managed policy.
 //
 // Errors: fault.NoSuchEntity (the user, the policy), fault.InvalidInput (the ARN), fault.PolicyNotAttachable (a policy of
 // service-linked roles), fault.TargetChanged (the user has another name or path).
@@ -44,21 +44,22 @@ func (s *Service) PutUserPermissionsBoundary(ctx context.Context, _ identity.Cal
 	return s.setBoundary(ctx, t.Entity, t.Policy.ARN)
 }
 
-// PutRolePermissionsBoundary does the same for a role.
+// PutRolePermissionsBoundary sets the permissions boundary of a role to a managed policy.
 // Errors: those of PutUserPermissionsBoundary; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, PutRolePermissionsBoundary.
 func (s *Service) PutRolePermissionsBoundary(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.PutRolePermissionsBoundaryRequest) (*None, error) {
 	return s.setBoundary(ctx, t.Entity, t.Policy.ARN)
 }
 
-// DeleteUserPermissionsBoundary takes the limit away: the user is then allowed whatever its other policies allow. One without
-// a boundary stays as it is. Errors: fault.NoSuchEntity, fault.TargetChanged.
+// DeleteUserPermissionsBoundary removes the permissions boundary of a user, so that its other policies apply without
+// it. It is no error if the user has no boundary. Errors: fault.NoSuchEntity, fault.TargetChanged.
 // Source: IAM API reference, DeleteUserPermissionsBoundary.
 func (s *Service) DeleteUserPermissionsBoundary(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteUserPermissionsBoundaryRequest) (*None, error) {
 	return s.setBoundary(ctx, e, "")
 }
 
-// DeleteRolePermissionsBoundary does the same for a role. Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
+// DeleteRolePermissionsBoundary removes the permissions boundary of a role. Errors: fault.NoSuchEntity,
+// fault.UnmodifiableEntity.
 // Source: IAM API reference, DeleteRolePermissionsBoundary.
 func (s *Service) DeleteRolePermissionsBoundary(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteRolePermissionsBoundaryRequest) (*None, error) {
 	return s.setBoundary(ctx, e, "")

@@ -9,7 +9,7 @@ import (
 
 func TestPermissionsBoundaries(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	own := w.policy(t, "", "p")
 	theirs := do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "p", PolicyDocument: pull}).Policy.Arn
 	for _, h := range w.holders(t) {

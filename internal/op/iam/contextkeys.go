@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// GetContextKeysForCustomPolicy lists the condition keys that policies read, so that a simulation can be given them.
+// GetContextKeysForCustomPolicy lists the condition keys that policies read, for which a simulation needs values.
 //
 // Errors: fault.InvalidInput (a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForCustomPolicy.
@@ -25,8 +25,9 @@ func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Ca
 	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
 }
 
-// GetContextKeysForPrincipalPolicy lists the condition keys that the policies of a user with its groups, of a group or of a role
-// read, and those of more policies. A permissions boundary is among them, for the simulation asks it too.
+// GetContextKeysForPrincipalPolicy lists the condition keys that the policies of a user with its groups, of a group or
+// of a role read, and those of the policies in the request. They include the keys of the permissions boundary, because
+// a simulation evaluates it too.
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN; a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForPrincipalPolicy.
@@ -47,7 +48,7 @@ func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identi
 	return &iamtypes.GetContextKeysForPolicyResponse{ContextKeyNames: keys.all}, nil
 }
 
-// keysOf gathers the keys of policies that are held and of others in a request.
+// keysOf returns the condition keys of the policies of an entity and of the policies in a request.
 func keysOf(all []held, more []string) (keySet, error) {
 	keys := keySet{all: []string{}}
 	for _, h := range all {
@@ -67,7 +68,7 @@ func keysOf(all []held, more []string) (keySet, error) {
 	return keys, nil
 }
 
-// keySet holds condition keys, each as it was first written.
+// keySet is a set of condition keys. It keeps the first spelling of each key.
 type keySet struct {
 	all  []string
 	seen map[string]bool
@@ -85,7 +86,7 @@ func (k *keySet) add(d *policy.Document) {
 	}
 }
 
-// input reads a policy of a list in a request. Errors: fault.InvalidInput, with the place.
+// input parses a policy of a list in a request. Errors: fault.InvalidInput, with the place.
 func input(list string, i int, text string, kind policy.Kind) (*policy.Document, error) {
 	d, err := parse(text, kind, maxDocument)
 	if err != nil {
@@ -94,8 +95,8 @@ func input(list string, i int, text string, kind policy.Kind) (*policy.Document,
 	return d, nil
 }
 
-// policySource finds the user, group or role of an account whose policies a request is about.
-// Errors: fault.InvalidInput (an ARN of anything else), fault.NoSuchEntity, for those of other accounts too.
+// policySource returns the user, group or role that a request names as the source of policies.
+// Errors: fault.InvalidInput (an ARN of another kind), fault.NoSuchEntity (also if it belongs to another account).
 func (s *Service) policySource(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	of, known := map[name.EntityKind]meta.EntityKind{
@@ -105,7 +106,7 @@ func (s *Service) policySource(ctx context.Context, account name.Account, arn st
 		return meta.Entity{}, fault.InvalidInput.New("Invalid Entity Arn: %s does not clearly define entity type and name.", name.Clip(arn))
 	}
 	none := fault.NoSuchEntity.New("The %s with name %s cannot be found.", named.Kind, name.Clip(named.Name))
-	// One of another account has another ARN.
+	// The ARN in the request may name another account or path.
 	e, err := s.meta.Entity(ctx, account, of, named.Name)
 	if errors.Is(err, fault.NoSuchEntity) || err == nil && e.ARN() != arn {
 		return meta.Entity{}, none
@@ -113,16 +114,16 @@ func (s *Service) policySource(ctx context.Context, account name.Account, arn st
 	return e, err
 }
 
-// held is a policy that somebody has.
+// held is a policy of a user, group or role.
 type held struct {
-	id        string      // as simulations call it
-	owner     meta.Entity // who it belongs to or is attached to
+	id        string      // the id in results of simulations
+	owner     meta.Entity // the entity of an inline policy, or the one to which a managed policy is attached
 	name, arn string      // arn is "" for an inline policy
 	text      string
 }
 
-// heldBy lists the inline and managed policies of a user and its groups, of a group or of a role, in the order in which
-// identity gathers them.
+// heldBy returns the inline and managed policies of a user and its groups, of a group or of a role, in the order of
+// identity.Subject.
 func (s *Service) heldBy(ctx context.Context, e meta.Entity) ([]held, error) {
 	owners := []meta.Entity{e}
 	if e.Kind == meta.User {
@@ -154,7 +155,7 @@ func (s *Service) heldBy(ctx context.Context, e meta.Entity) ([]held, error) {
 	return all, nil
 }
 
-// heldManaged adds a managed policy, unless it is gone by now.
+// heldManaged adds a managed policy, unless it was deleted.
 func (s *Service) heldManaged(ctx context.Context, all []held, owner meta.Entity, arn string) ([]held, error) {
 	text, err := s.id.ManagedText(ctx, arn)
 	if errors.Is(err, fault.NoSuchEntity) {

@@ -13,13 +13,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// detailed are the kinds of which GetAccountAuthorizationDetails tells, in its order.
+// detailed are the kinds of entities in the result of GetAccountAuthorizationDetails, in its order.
 var detailed = []iamtypes.EntityType{
 	iamtypes.EntityTypeUser, iamtypes.EntityTypeGroup, iamtypes.EntityTypeRole, iamtypes.EntityTypeLocalManagedPolicy, iamtypes.EntityTypeAWSManagedPolicy,
 }
 
-// GetAccountAuthorizationDetails tells all who have rights in the account, and which: users, groups, roles, its managed
-// policies and those of AWS that something in it has, in this order and each by name. Filter chooses among them.
+// GetAccountAuthorizationDetails lists the users, groups, roles and managed policies of the account, and the managed
+// policies of AWS that the account uses, in this order and each by name. Filter selects kinds.
 //
 // Errors: fault.Validation (the marker). Source: IAM API reference, GetAccountAuthorizationDetails.
 func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetAccountAuthorizationDetailsRequest) (*iamtypes.GetAccountAuthorizationDetailsResponse, error) {
@@ -42,7 +42,7 @@ func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity
 			Policies: []iamtypes.ManagedPolicyDetail{}, IsTruncated: new(false),
 		},
 	}
-	from, after, _ := strings.Cut(p.after, "/") // the kind and name that the page before ended with
+	from, after, _ := strings.Cut(p.after, "/") // the kind and name of the last entry of the previous page
 	started := p.after == ""
 	for _, kind := range detailed {
 		if !started && string(kind) != from {
@@ -67,16 +67,16 @@ func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity
 	return &d.out, nil
 }
 
-// details is one page of the answer while it is made.
+// details is the state of one page of the result.
 type details struct {
 	s                    *Service
 	attached, boundaries map[string]int
-	left                 int // of the page
+	left                 int // the number of entries that the page can still take
 	out                  iamtypes.GetAccountAuthorizationDetailsResponse
 }
 
-// kind adds those of a kind whose names come after one, until the page is full. It gives the last name added, and whether
-// there are more.
+// kind adds the entities of a kind whose names sort after the name after, until the page is full. It returns the last
+// name added, and whether there are more entities.
 func (d *details) kind(ctx context.Context, c identity.Caller, kind iamtypes.EntityType, after string) (last string, more bool, err error) {
 	if kind == iamtypes.EntityTypeAWSManagedPolicy {
 		for _, m := range identity.ManagedPolicies() {

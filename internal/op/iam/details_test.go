@@ -13,10 +13,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// furnished is a world with one of everything that has to do with policies.
-func furnished(t *testing.T) (w *world, arn string) {
+// furnished returns a fixture with one entity of each kind, and with policies of each kind.
+func furnished(t *testing.T) (w *fixture, arn string) {
 	t.Helper()
-	w = newWorld(t)
+	w = newFixture(t)
 	arn = w.policy(t, "/team/", "p")
 	do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: push})
 	for _, h := range w.holders(t) {

@@ -32,7 +32,7 @@ func groupOf(e meta.Entity) iamtypes.Group {
 	return iamtypes.Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt}}
 }
 
-// nameOf is the order of most listings.
+// nameOf returns the name of an entity, the sort key of most listings.
 func nameOf(e meta.Entity) string { return e.Name }
 
 // GetGroup shows a group with one page of its users, by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
@@ -81,19 +81,21 @@ func (s *Service) UpdateGroup(ctx context.Context, _ identity.Caller, e meta.Ent
 	return s.rename(ctx, e, in.NewGroupName, in.NewPath)
 }
 
-// DeleteGroup removes a group that has no members and policies any more.
+// DeleteGroup removes a group without members and policies.
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.TargetChanged. Source: IAM API reference, DeleteGroup.
 func (s *Service) DeleteGroup(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteGroupRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }
 
-// AddUserToGroup gives a user the rights of a group; twice is no error. Errors: fault.NoSuchEntity, fault.LimitExceeded.
+// AddUserToGroup adds a user to a group. It is no error if the user is already a member.
+// Errors: fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddUserToGroup.
 func (s *Service) AddUserToGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddUserToGroupRequest) (*None, error) {
 	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, maxGroupsOfUser, 0))
 }
 
-// RemoveUserFromGroup takes the rights of a group from a user; one that is not in it is no error. Errors: fault.NoSuchEntity.
+// RemoveUserFromGroup removes a user from a group. It is no error if the user is not a member.
+// Errors: fault.NoSuchEntity (the group or the user was deleted).
 // Sources: IAM API reference, RemoveUserFromGroup; answers of IAM.
 func (s *Service) RemoveUserFromGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
 	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)

@@ -12,7 +12,7 @@ import (
 
 func TestGroups(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	got := do(t, w.CreateGroup, w.root, iamtypes.CreateGroupRequest{GroupName: "Ops", Path: "/teams/"}).Group
 	if !regexp.MustCompile(`^AGPA[A-Z2-7]{17}$`).MatchString(got.GroupId) {
 		t.Errorf("the unique id is %q, want AGPA and 17 of A-Z2-7", got.GroupId)
@@ -62,7 +62,7 @@ func TestGroups(t *testing.T) {
 
 func TestMembersOfNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "alice")
 	w.group(t, "ops")
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "eve"})
@@ -79,7 +79,7 @@ func TestMembersOfNothing(t *testing.T) {
 
 func TestGroupsPerUser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "alice")
 	w.user(t, "bob")
 	for i := range 11 {

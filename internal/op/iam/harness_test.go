@@ -19,8 +19,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// world is an installation of two accounts, with a clock that the test moves.
-type world struct {
+// fixture is an installation of two accounts, with a clock that the test sets.
+type fixture struct {
 	iamtest.Operations
 	service *iam.Service
 	id      *identity.Service
@@ -35,9 +35,9 @@ var (
 	foreign = name.MustAccount("444455556666")
 )
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &world{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
+	w := &fixture{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
 	ring, err := identity.LoadKeyring(dir, "", true)
 	if err != nil {
@@ -65,10 +65,10 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.at }
+func (w *fixture) now() time.Time { return w.at }
 
-// rootOf is the root user of an account, who signs with its first key.
-func (w *world) rootOf(t testing.TB, account name.Account) identity.Caller {
+// rootOf returns the root user of an account, as the caller with its first access key.
+func (w *fixture) rootOf(t testing.TB, account name.Account) identity.Caller {
 	t.Helper()
 	k, err := w.id.Credentials(t.Context(), account)
 	if err != nil {
@@ -81,7 +81,7 @@ func (w *world) rootOf(t testing.TB, account name.Account) identity.Caller {
 	return c
 }
 
-// do runs an operation that has to succeed.
+// do runs an operation that must succeed.
 func do[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity.Caller, in In) *Out {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
@@ -91,7 +91,7 @@ func do[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity.Cal
 	return out
 }
 
-// refuse runs an operation that has to fail with a code and a text that holds all words.
+// refuse runs an operation that must fail with a code and a text that contains all words.
 func refuse[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity.Caller, in In, want fault.Code, words ...string) {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
@@ -106,7 +106,7 @@ func refuse[In, Out any](t testing.TB, op iamtest.Operation[In, Out], c identity
 	}
 }
 
-// same compares answers.
+// same compares responses.
 func same(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(name.Account{})); diff != "" {
@@ -114,7 +114,7 @@ func same(t testing.TB, what string, got, want any) {
 	}
 }
 
-// decoded reads a policy of an answer.
+// decoded returns the text of a policy in a response.
 func decoded(t testing.TB, document string) string {
 	t.Helper()
 	if strings.ContainsAny(document, `+ {}":`) {
@@ -129,17 +129,17 @@ func decoded(t testing.TB, document string) string {
 
 const trustEC2 = `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}`
 
-func (w *world) user(t testing.TB, userName string) iamtypes.User {
+func (w *fixture) user(t testing.TB, userName string) iamtypes.User {
 	t.Helper()
 	return *do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: userName}).User
 }
 
-func (w *world) group(t testing.TB, groupName string) iamtypes.Group {
+func (w *fixture) group(t testing.TB, groupName string) iamtypes.Group {
 	t.Helper()
 	return do(t, w.CreateGroup, w.root, iamtypes.CreateGroupRequest{GroupName: groupName}).Group
 }
 
-func (w *world) role(t testing.TB, roleName string) iamtypes.Role {
+func (w *fixture) role(t testing.TB, roleName string) iamtypes.Role {
 	t.Helper()
 	do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: roleName, AssumeRolePolicyDocument: trustEC2})
 	return do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: roleName}).Role

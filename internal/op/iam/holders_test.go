@@ -9,7 +9,7 @@ import (
 // holder is one of the kinds that have policies, with its operations. Groups have no boundary.
 type holder struct {
 	what         string
-	maxInline    int // characters of its inline policies
+	maxInline    int // maximum number of characters of its inline policies
 	attach       func(who, arn string) error
 	detach       func(who, arn string) error
 	attached     func(who, pathPrefix, marker string, size int32) ([]iamtypes.AttachedPolicy, string, error)
@@ -22,8 +22,8 @@ type holder struct {
 	inline       func(who, marker string, size int32) ([]string, string, error)
 }
 
-// holders makes a user, a group and a role, each called x.
-func (w *world) holders(t *testing.T) []holder {
+// holders makes a user, a group and a role, each with the name x.
+func (w *fixture) holders(t *testing.T) []holder {
 	t.Helper()
 	ctx, c := t.Context(), w.root
 	w.user(t, "x")
@@ -196,7 +196,7 @@ func (w *world) holders(t *testing.T) []holder {
 	}
 }
 
-// arnOf is the policy of a boundary, "" for none.
+// arnOf returns the ARN of the policy of a boundary, "" for none.
 func arnOf(b *iamtypes.AttachedPermissionsBoundary) string {
 	if b == nil {
 		return ""

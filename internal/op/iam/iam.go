@@ -1,15 +1,18 @@
-// Package iam does the operations of IAM: users, groups, roles, keys, providers and policies of an account.
+// Package iam implements the operations of IAM: it manages the users, groups, roles, keys, providers and policies of an
+// account.
 //
-// Each operation is one method of [Service], named as in the IAM API. It takes the caller, in whose account it acts, the target
-// and the request, which has been checked by the rules of the model. The target is what a guard has decided about, and was
-// resolved once by one of the On functions: a meta.Entity as it was then, or for more than one thing a [Membership], an
-// [EntityPolicy], a [ManagedPolicy], a [KeyOwner] or an [OwnedKey]; guard.Nothing for what does not exist yet and for the account
-// itself. An On function returns only the errors of the store: that a request names what does not exist, or gives no name of it,
-// is Absent of the target, and the methods document it among their errors.
+// Each operation is one method of [Service], named as in the IAM API. Its arguments are the caller, whose account it
+// uses, the target, and the request, which was validated by the model. The target was resolved by one of the On
+// functions, and a guard has allowed the request for it. It is a meta.Entity with its state at that time, or for
+// several values a [Membership], an [EntityPolicy], a [ManagedPolicy], a [KeyOwner] or an [OwnedKey]. It is
+// guard.Nothing for the account itself and for an entity that the operation makes. An On function returns errors of the
+// store only. If a request names an entity that does not exist, or has an invalid name, the error is in the field
+// Absent of the target, and the method documents it among its errors.
 //
-// A method acts on the unique ids of its target and looks no name up again. An entity that was deleted since it was resolved is
-// fault.NoSuchEntity, whatever has its name by then. Methods that change or delete an entity itself return fault.TargetChanged when
-// it has another name or path by then, so that the request is decided anew. No method asks who may do what.
+// A method uses the unique ids of its target and does not look up names again. If an entity was deleted after it was
+// resolved, the method returns fault.NoSuchEntity, even if another entity has its name. Methods that change or delete
+// an entity itself return fault.TargetChanged if its name or path has changed, so that the request is decided again.
+// The methods make no decisions about access.
 package iam
 
 import (
@@ -31,7 +34,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Service does the operations of IAM over a store. Safe for concurrent use.
+// Service implements the operations of IAM over a store. Safe for concurrent use.
 type Service struct {
 	meta  *meta.Store
 	id    *identity.Service
@@ -40,24 +43,24 @@ type Service struct {
 	now   func() time.Time
 }
 
-// Options are what New needs; all are required.
+// Options are the dependencies of a Service. All are required.
 type Options struct {
-	Meta     *meta.Store              // keeps the entities and access keys
-	Identity *identity.Service        // seals new keys, finds and shows the principals of policies, makes the subjects of simulations
-	Pages    pagetoken.Sealer         // of the markers of listings
-	TaskMAC  func(data []byte) []byte // authenticates the ids of deletion tasks, by 12 bytes or more
-	Now      func() time.Time         // of creations, changes and simulations
+	Meta     *meta.Store              // stores the entities and access keys
+	Identity *identity.Service        // makes keys, resolves and shows principals of policies, and returns subjects of simulations
+	Pages    pagetoken.Sealer         // seals the markers of listings
+	TaskMAC  func(data []byte) []byte // returns a MAC of at least 12 bytes, for the ids of deletion tasks
+	Now      func() time.Time         // returns the time of creations, changes and simulations
 }
 
-// New makes the service.
+// New returns a Service.
 func New(o Options) *Service {
 	return &Service{meta: o.Meta, id: o.Identity, pages: o.Pages, tasks: o.TaskMAC, now: o.Now}
 }
 
-// None is the answer of operations that answer nothing.
+// None is the response of operations without a result.
 type None = awswire.Empty
 
-// newID makes a unique id: the prefix of its kind and 17 random characters.
+// newID returns a new unique id: the prefix of the kind and 17 random characters.
 // Source: IAM user guide, IAM identifiers.
 func newID(prefix string) string {
 	b := make([]byte, 11)
@@ -65,7 +68,7 @@ func newID(prefix string) string {
 	return prefix + base32.StdEncoding.EncodeToString(b)[:17]
 }
 
-// pathOr gives the path of a new entity: "/" when none is asked for.
+// pathOr returns the path of a new entity: "/" if the request has none.
 func pathOr(path string) string {
 	if path == "" {
 		return "/"
@@ -73,10 +76,10 @@ func pathOr(path string) string {
 	return path
 }
 
-// maxDocument is how long any policy in a request may be. Source: IAM service model, policyDocumentType.
+// maxDocument is the maximum length of any policy in a request. Source: IAM service model, policyDocumentType.
 const maxDocument = 131072
 
-// parse reads a policy of at most limit characters, white space not counted.
+// parse parses a policy of at most limit characters, white space not counted.
 //
 // Errors: fault.MalformedPolicyDocument with the place and the reason, fault.LimitExceeded.
 func parse(text string, kind policy.Kind, limit int) (*policy.Document, error) {
@@ -96,8 +99,8 @@ func parse(text string, kind policy.Kind, limit int) (*policy.Document, error) {
 	return nil, identity.Malformed(err)
 }
 
-// bind finds the principals that a policy names, so that it holds for them and not for whoever has their names later.
-// Errors: fault.MalformedPolicyDocument for one that does not exist.
+// bind returns the unique ids of the principals that a policy names, so that the policy does not apply to later
+// principals of the same name. Errors: fault.MalformedPolicyDocument (a principal does not exist).
 func (s *Service) bind(ctx context.Context, text string, d *policy.Document) (meta.BoundPolicy, error) {
 	ids, missing, err := s.id.Bind(ctx, d)
 	if err != nil {
@@ -109,19 +112,19 @@ func (s *Service) bind(ctx context.Context, text string, d *policy.Document) (me
 	return meta.BoundPolicy{Text: text, IDs: ids}, nil
 }
 
-// show gives a policy for an answer, with its principals as they are named now.
+// show returns a policy in the form of responses, with the current names of its principals.
 func (s *Service) show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
 	text, err := s.id.Show(ctx, p, kind)
 	return encode(text), err
 }
 
-// encode writes a policy as answers have it: percent-encoded. Source: RFC 3986; IAM API reference, PolicyDetail.
+// encode returns a policy in the form of responses: percent-encoded. Source: RFC 3986; IAM API reference, PolicyDetail.
 func encode(text string) string {
 	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
 }
 
-// managedEntity finds a managed policy of the account by its ARN. It does not know those of AWS.
-// Errors: fault.NoSuchEntity, for those of other accounts too.
+// managedEntity returns the managed policy of the account with an ARN. It does not find policies of AWS.
+// Errors: fault.NoSuchEntity (also if the policy belongs to another account).
 func (s *Service) managedEntity(ctx context.Context, account name.Account, arn string) (meta.Entity, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	if err == nil && named.Kind == name.IAMPolicy && parsed.Account == account {
@@ -140,7 +143,7 @@ func noPolicy(arn string) error {
 	return fault.NoSuchEntity.New("Policy %s does not exist or is not attachable.", name.Clip(arn))
 }
 
-// boundaryPolicy finds a managed policy that is to be a permissions boundary. Errors: fault.NoSuchEntity,
+// boundaryPolicy returns the managed policy that is to become a permissions boundary. Errors: fault.NoSuchEntity,
 // fault.PolicyNotAttachable. Source: IAM API reference, PutUserPermissionsBoundary.
 func (s *Service) boundaryPolicy(ctx context.Context, account name.Account, arn string) (ManagedPolicy, error) {
 	if m, ok := identity.ManagedPolicy(arn); ok {
@@ -159,17 +162,18 @@ func (s *Service) boundaryPolicy(ctx context.Context, account name.Account, arn 
 	return ManagedPolicy{ARN: arn, Entity: e}, nil
 }
 
-// showBoundary shows a permissions boundary; nil when there is none.
+// showBoundary returns a permissions boundary in the form of responses, nil for none.
 func showBoundary(arn string) *iamtypes.AttachedPermissionsBoundary {
 	if arn == "" {
 		return nil
 	}
-	// The enumeration of the model has another value than the documentation and the answers of IAM.
+	// The enumeration of the model has another value than the documentation and the responses of IAM.
 	// Source: IAM API reference, AttachedPermissionsBoundary.
 	return &iamtypes.AttachedPermissionsBoundary{PermissionsBoundaryType: "Policy", PermissionsBoundaryArn: arn}
 }
 
-// modifiable refuses roles that only their service may change. Errors: fault.UnmodifiableEntity.
+// modifiable returns an error for a service-linked role, which only its service can change.
+// Errors: fault.UnmodifiableEntity.
 // Source: IAM user guide, using service-linked roles.
 func modifiable(e meta.Entity) error {
 	if e.Kind == meta.Role && e.Service != "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// maxInline is how many characters all inline policies of an entity may have together, white space not counted.
+// maxInline is the maximum total number of characters of all inline policies of an entity, white space not counted.
 // Source: IAM user guide, IAM and STS quotas.
 var maxInline = [...]int{meta.User: 2048, meta.Group: 5120, meta.Role: 10240}
 
@@ -40,7 +40,7 @@ func (s *Service) putInline(ctx context.Context, e meta.Entity, policyName, text
 	if err := modifiable(e); err != nil {
 		return nil, err
 	}
-	// The quota is for all of them together, which the store counts.
+	// The quota is for all inline policies of the entity together, so the store checks it.
 	if _, err := parse(text, policy.Identity, maxDocument); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func noInline(e meta.Entity, policyName string) *fault.Error {
 	return fault.NoSuchEntity.New("The %s policy with name %s cannot be found.", words[e.Kind], name.Clip(policyName))
 }
 
-// words are what texts and names of policies call the kinds.
+// words are the words for the kinds in texts and in names of policies.
 var words = [...]string{meta.User: "user", meta.Group: "group", meta.Role: "role"}
 
 // DeleteUserPolicy removes an inline policy of a user. Errors: fault.NoSuchEntity.

@@ -7,12 +7,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// push is another policy than pull.
+// push is a policy that differs from pull.
 const push = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*"}]}`
 
 func TestInlinePolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, h := range w.holders(t) {
 		put := func(policyName, text string) {
 			if err := h.put("x", policyName, text); err != nil {
@@ -72,8 +72,8 @@ func TestInlinePolicies(t *testing.T) {
 // Source: IAM user guide, IAM and STS quotas.
 func TestMaxInlinePolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	// sized is a policy of n characters and much white space.
+	w := newFixture(t)
+	// sized returns a policy of n characters and much white space.
 	sized := func(n int) string {
 		empty := policyOf(allow("ecr:", "*"))
 		return strings.Repeat(" \n", 5000) + policyOf(allow("ecr:"+strings.Repeat("a", n-len(empty)), "*"))

@@ -14,13 +14,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// KeyOwner has access keys: a user, or the root user of the account when User is zero.
+// KeyOwner is the owner of access keys: a user, or the root user of the account if User is zero.
 type KeyOwner struct {
 	Principal string // as meta.AccessKey has it
 	User      meta.Entity
 }
 
-// shown is the owner's name where one has to stand.
+// shown returns the name of the owner in responses, rootName for a root user.
 func (o KeyOwner) shown() string {
 	if o.User.ID == "" {
 		return rootName
@@ -28,8 +28,9 @@ func (o KeyOwner) shown() string {
 	return o.User.Name
 }
 
-// OnKeyOwner resolves the user whose keys an operation is about: the one that UserName names, without it the caller, the root
-// user too. Temporary credentials need the name. Source: IAM API reference, CreateAccessKey, UserName.
+// OnKeyOwner resolves the owner of the keys in a request: the user that UserName names, or without UserName the caller,
+// which may be the root user. UserName is required for callers with temporary credentials. Source: IAM API reference,
+// CreateAccessKey, UserName.
 func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[KeyOwner], error) {
 	userName := in.GetUserName()
 	user, err := s.onUserOrCaller(ctx, req, userName)
@@ -44,7 +45,7 @@ func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Co
 	return t, err
 }
 
-// OnOwnedKey resolves a key of the user that UserName names, without it of the caller.
+// OnOwnedKey resolves a key of the user that UserName names, or without UserName a key of the caller.
 func OnOwnedKey[In interface {
 	GetUserName() string
 	GetAccessKeyId() string
@@ -72,8 +73,8 @@ type OwnedKey struct {
 	Owner KeyOwner
 }
 
-// OnKey resolves an access key of the account, and asks about the user that has it. A key of another account is as unknown as
-// one that does not exist: the caller is not authorized for it. Source: answers of IAM.
+// OnKey resolves an access key of the account. The request needs the action on the owner of the key. If the key does not
+// exist or belongs to another account, Absent is fault.AccessDenied. Source: answers of IAM.
 func OnKey(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetAccessKeyLastUsedRequest) (guard.Target[OwnedKey], error) {
 	unknown := guard.On(OwnedKey{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.User, Name: "*"}))
 	unknown.Absent = fault.AccessDenied.New(
@@ -90,13 +91,13 @@ func OnKey(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetA
 		return guard.On(owned, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: identity.RootARN(req.By.Account)}), nil
 	}
 	owned.Owner.User, err = s.meta.EntityByID(ctx, k.Principal)
-	if errors.Is(err, fault.NoSuchEntity) { // it was deleted with its keys since the key was read
+	if errors.Is(err, fault.NoSuchEntity) { // the user was deleted with its keys after the key was read
 		return unknown, nil
 	}
 	return guard.On(owned, askOf(req, owned.Owner.User)), err
 }
 
-// CreateAccessKey makes an access key for a user, or for the caller. Its secret is shown this once.
+// CreateAccessKey makes an access key for a user, or for the caller. Its secret is in this response only.
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, CreateAccessKey.
@@ -148,14 +149,15 @@ func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, o KeyOw
 	}, nil
 }
 
-// sortable writes times so that the earlier is the smaller text.
+// sortable returns a time as a text; the texts sort by time.
 const sortable = "20060102150405.000000000"
 
 func noKey(id string) error {
 	return fault.NoSuchEntity.New("The Access Key with id %s cannot be found.", name.Clip(id))
 }
 
-// UpdateAccessKey makes a key of a user, or of the caller, active or inactive; at once, for tokens made with it too.
+// UpdateAccessKey makes a key of a user, or of the caller, active or inactive. It takes effect immediately, also for
+// tokens that were issued with the key.
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the status Expired), fault.Validation (no name, and the caller has no
 // long-term credentials). Source: IAM API reference, UpdateAccessKey.
@@ -166,7 +168,7 @@ func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta
 	return s.changed(k.ID, s.meta.SetAccessKeyActive(ctx, k.ID, in.Status == iamtypes.StatusTypeActive))
 }
 
-// changed is the answer after a change of a key, which may be gone since it was looked up.
+// changed returns the response to the change of a key; an error if the key was deleted after it was resolved.
 func (s *Service) changed(id string, err error) (*None, error) {
 	if errors.Is(err, fault.AccessKeyNotFound) {
 		err = noKey(id)
@@ -174,7 +176,8 @@ func (s *Service) changed(id string, err error) (*None, error) {
 	return none(err)
 }
 
-// DeleteAccessKey removes a key of a user, or of the caller. Requests and tokens made with it end at once.
+// DeleteAccessKey removes a key of a user, or of the caller. It takes effect immediately, also for tokens that were
+// issued with the key.
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, DeleteAccessKey.
@@ -182,14 +185,17 @@ func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta
 	return s.changed(k.ID, s.meta.DeleteAccessKey(ctx, k.ID))
 }
 
-// notUsed stands for region and service of a key that was never used. Source: IAM API reference, AccessKeyLastUsed.
+// notUsed is the region and the service of a key that was never used. Source: IAM API reference, AccessKeyLastUsed.
 const notUsed = "N/A"
 
-// GetAccessKeyLastUsed tells when and where a key of the account was last used, up to a few seconds ago.
+// GetAccessKeyLastUsed returns the time, region and service of the last use of a key. Uses in the last few seconds may
+// be missing.
 //
-// Errors: fault.AccessDenied, for keys that do not exist and those of other accounts. Source: IAM API reference, GetAccessKeyLastUsed.
+// Errors: fault.AccessDenied (the key does not exist or belongs to another account).
+// Source: IAM API reference, GetAccessKeyLastUsed.
 func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, k OwnedKey, _ *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
-	// A key alone may come from a cache that does not follow its uses; a list of keys does not.
+	// A single key may come from a cache, which is not updated with its uses; a list of keys does not come from a
+	// cache.
 	fresh, err := s.meta.AccessKeysOf(ctx, c.Account, k.Key.Principal)
 	if err != nil {
 		return nil, err

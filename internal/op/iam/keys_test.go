@@ -14,7 +14,7 @@ import (
 
 func TestAccessKeys(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	user := w.user(t, "alice")
 	create := iamtypes.CreateAccessKeyRequest{UserName: "alice"}
 	first := do(t, w.CreateAccessKey, w.root, create).AccessKey
@@ -65,10 +65,10 @@ func TestAccessKeys(t *testing.T) {
 	do(t, w.CreateAccessKey, w.root, create)
 }
 
-// Without a name the root user manages its own keys, also those of the operator's making.
+// Without a name the root user manages its own keys, also the keys that the operator made.
 func TestRootKeys(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	k := do(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{}).AccessKey
 	if k.UserName != "root" {
 		t.Errorf("the key is %q's, want root's", k.UserName)
@@ -91,10 +91,10 @@ func TestRootKeys(t *testing.T) {
 	same(t, "root's keys at last", do(t, w.ListAccessKeys, c, iamtypes.ListAccessKeysRequest{}), &iamtypes.ListAccessKeysResponse{AccessKeyMetadata: []iamtypes.AccessKeyMetadata{}, IsTruncated: new(false)})
 }
 
-// A key is reached through its owner only.
+// A key can be changed only with the name of its owner.
 func TestKeysOfOthers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "alice")
 	w.user(t, "bob")
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "alice"})
@@ -135,7 +135,7 @@ func TestKeysOfOthers(t *testing.T) {
 
 func TestGetAccessKeyLastUsed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "alice")
 	key := do(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: "alice"}).AccessKey.AccessKeyId
 	get := func(id string) *iamtypes.GetAccessKeyLastUsedResponse {

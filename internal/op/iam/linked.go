@@ -18,19 +18,20 @@ import (
 
 const serviceLinkedPath = "/aws-service-role/"
 
-// serviceLinked is what the service-linked role of a service is called and has.
+// serviceLinked is the name and content of the service-linked role of a service.
 type serviceLinked struct{ role, policy string }
 
-// serviceLinkedRoles are those of ECR, by their service. Source: ECR user guide, using service-linked roles.
+// serviceLinkedRoles are the service-linked roles of ECR, by their service. Source: ECR user guide, using
+// service-linked roles.
 var serviceLinkedRoles = map[string]serviceLinked{
 	"pullthroughcache.ecr.amazonaws.com": {"AWSServiceRoleForECRPullThroughCache", "AWSECRPullThroughCache_ServiceRolePolicy"},
 	"replication.ecr.amazonaws.com":      {"AWSServiceRoleForECRReplication", "ECRReplicationServiceRolePolicy"},
 	"ecr.amazonaws.com":                  {"AWSServiceRoleForECRTemplate", "ECRTemplateServiceRolePolicy"},
 }
 
-// CreateServiceLinkedRole makes the role by which a service acts in the account: one of the three of ECR.
+// CreateServiceLinkedRole makes the role of one of the three services of ECR that have a service-linked role.
 //
-// Errors: fault.InvalidInput (another service, a suffix, or a role with that name is there), fault.LimitExceeded.
+// Errors: fault.InvalidInput (another service; a suffix; the role exists), fault.LimitExceeded.
 // Source: IAM API reference, CreateServiceLinkedRole.
 func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateServiceLinkedRoleRequest) (*iamtypes.CreateServiceLinkedRoleResponse, error) {
 	kind, ok := serviceLinkedRoles[in.AWSServiceName]
@@ -55,7 +56,7 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller
 	if err != nil {
 		return nil, err
 	}
-	// Also for a role that is there: if the server ended between the two steps, asking again completes it.
+	// Also for a role that exists: if the server stopped between the two steps, a repeated request completes the role.
 	arn := name.AWSPolicyARN(name.DefaultPartition, serviceLinkedPath, kind.policy).String()
 	if err := s.meta.Attach(ctx, e.ID, arn, 1); err != nil {
 		return nil, err
@@ -71,8 +72,8 @@ func nameTaken(role string) *fault.Error {
 	return fault.InvalidInput.New("Service role name %s has been taken in this account, please try a different suffix.", role)
 }
 
-// DeleteServiceLinkedRole removes the role of a service. It is gone when the answer is sent, so that its task has always
-// succeeded.
+// DeleteServiceLinkedRole removes the role of a service. The role is deleted before the response, so that the status of
+// the deletion task is always SUCCEEDED.
 //
 // Errors: fault.NoSuchEntity (also for a role that is not service-linked).
 // Source: IAM API reference, DeleteServiceLinkedRole.
@@ -97,15 +98,17 @@ func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller
 	return &iamtypes.DeleteServiceLinkedRoleResponse{DeletionTaskId: s.task(c, e.Service+"/"+e.Name, nonce)}, nil
 }
 
-// task is the id of a deletion. It proves itself, so that no list of past deletions has to be kept.
+// task returns the id of a deletion. The id contains a MAC, so that past deletions need not be stored.
 func (s *Service) task(c identity.Caller, role string, nonce []byte) string {
 	const macBytes = 12
 	mac := s.tasks([]byte("deletion task\n" + c.Account.String() + "\n" + role + "\n" + hex.EncodeToString(nonce)))[:macBytes]
 	return "task" + serviceLinkedPath + role + "/" + hex.EncodeToString(nonce) + "-" + hex.EncodeToString(mac)
 }
 
-// GetServiceLinkedRoleDeletionStatus tells how a deletion went. Errors: fault.NoSuchEntity (no deletion of this account has
-// the id). Source: IAM API reference, GetServiceLinkedRoleDeletionStatus.
+// GetServiceLinkedRoleDeletionStatus returns the status of a deletion, which is always SUCCEEDED.
+//
+// Errors: fault.NoSuchEntity (no deletion of this account has the id).
+// Source: IAM API reference, GetServiceLinkedRoleDeletionStatus.
 func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetServiceLinkedRoleDeletionStatusRequest) (*iamtypes.GetServiceLinkedRoleDeletionStatusResponse, error) {
 	role, end, ok := cutLast(strings.TrimPrefix(in.DeletionTaskId, "task"+serviceLinkedPath), "/")
 	text, _, _ := strings.Cut(end, "-")
@@ -116,7 +119,7 @@ func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identi
 	return &iamtypes.GetServiceLinkedRoleDeletionStatusResponse{Status: iamtypes.DeletionTaskStatusTypeSUCCEEDED}, nil
 }
 
-// cutLast cuts s at the last separator.
+// cutLast is like strings.Cut, but cuts at the last separator.
 func cutLast(s, separator string) (before, after string, found bool) {
 	at := strings.LastIndex(s, separator)
 	if at < 0 {

@@ -14,7 +14,7 @@ const replication = "replication.ecr.amazonaws.com"
 
 func TestServiceLinkedRoles(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for service, want := range map[string]struct{ role, policy string }{
 		"pullthroughcache.ecr.amazonaws.com": {"AWSServiceRoleForECRPullThroughCache", "AWSECRPullThroughCache_ServiceRolePolicy"},
 		replication:                          {"AWSServiceRoleForECRReplication", "ECRReplicationServiceRolePolicy"},
@@ -47,10 +47,10 @@ func TestServiceLinkedRoles(t *testing.T) {
 	}
 }
 
-// Of a role that was made, but has no policy because the server ended, the next attempt makes a whole one.
+// If the server stopped after it made a role without its policy, the next request completes the role.
 func TestServiceLinkedRoleIsCompleted(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	in := iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}
 	id := do(t, w.CreateServiceLinkedRole, w.root, in).Role.RoleId
 	const arn = "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"
@@ -65,10 +65,10 @@ func TestServiceLinkedRoleIsCompleted(t *testing.T) {
 	same(t, "its policies", arns, []string{arn})
 }
 
-// Only its service changes a service-linked role, but for the description and the tags.
+// Of a service-linked role, only the description and the tags can be changed.
 func TestServiceLinkedRoleIsProtected(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	want := *do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}).Role
 	role := want.RoleName
 	do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
@@ -91,7 +91,7 @@ func TestServiceLinkedRoleIsProtected(t *testing.T) {
 
 func TestDeleteServiceLinkedRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	create := iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}
 	first := do(t, w.CreateServiceLinkedRole, w.root, create).Role
 	w.role(t, "plain")

@@ -11,7 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/op/iam"
 )
 
-// Every operation of the model is a method with a target, and the model's input and output.
+// Each operation of the model has a method with a target and with the input and output of the model.
 func TestOperationsOfTheModel(t *testing.T) {
 	t.Parallel()
 	service := reflect.TypeFor[*iam.Service]()

@@ -13,18 +13,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// paging is where a page of a listing begins and how long it may be.
+// paging is the start and the maximum size of a page of a listing.
 type paging struct {
-	after   string // position of the last entry of the page before; "" for the first page
+	after   string // position of the last entry of the previous page; "" for the first page
 	size    int
 	listing pagetoken.Listing
 }
 
-// pageSize is the number of entries of a page without MaxItems. Source: IAM API reference, ListUsers.
+// pageSize is the maximum number of entries of a page if the request has no MaxItems. Source: IAM API reference,
+// ListUsers.
 const pageSize = 100
 
-// paging reads Marker and MaxItems of a listing. A marker is good only in the listing that gave it: the operation, the
-// account and the arguments that choose the entries are parts of it. Errors: fault.Validation.
+// paging returns the paging of a request with its Marker and MaxItems. A marker is valid only in the listing that
+// returned it: for the same operation, account and arguments that select the entries. Errors: fault.Validation.
 func (s *Service) paging(c identity.Caller, operation, marker string, maxItems *int32, args ...string) (paging, error) {
 	p := paging{size: pageSize, listing: s.pages.Listing(append([]string{operation, c.Account.String()}, args...)...)}
 	if maxItems != nil {
@@ -40,8 +41,8 @@ func (s *Service) paging(c identity.Caller, operation, marker string, maxItems *
 	return p, nil
 }
 
-// more tells how a page ends. entries were asked for with one more than the page has, so that a last page is known to be
-// the last one; key gives the position of an entry.
+// more returns a page of entries, whether there are more entries, and the marker of the next page. entries has one
+// entry more than the page if there is a next page. key returns the position of an entry.
 func more[T any](p paging, entries []T, key func(T) string) (page []T, truncated *bool, marker string) {
 	if len(entries) <= p.size {
 		return entries, new(false), ""
@@ -50,14 +51,14 @@ func more[T any](p paging, entries []T, key func(T) string) (page []T, truncated
 	return page, new(true), p.listing.Seal(key(page[p.size-1]))
 }
 
-// cut takes a page out of all entries of a listing, which it puts into the order of their keys.
+// cut sorts all entries of a listing by key and returns one page of them, like more.
 func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *bool, marker string) {
 	slices.SortStableFunc(all, func(a, b T) int { return strings.Compare(key(a), key(b)) })
 	at := func(v T) string { return position(key(v)) }
 	rest := all
 	if p.after != "" {
-		// The last entry of the page before may be gone. Then the page begins where it was; of keys that a marker cannot tell
-		// from it some may come again, so that none is left out.
+		// If the last entry of the previous page was deleted, the page begins at its position. A marker contains only
+		// the beginning of a long key. Entries with the same beginning may be repeated, so that no entry is omitted.
 		from := slices.IndexFunc(all, func(v T) bool { return at(v) == p.after }) + 1
 		if from == 0 {
 			last := p.after[:min(len(p.after), maxPosition)]
@@ -73,11 +74,11 @@ func cut[T any](p paging, all []T, key func(T) string) (page []T, truncated *boo
 	return more(p, rest, at)
 }
 
-// maxPosition is how many bytes of a key a marker holds. In all, a marker may have 320 characters.
+// maxPosition is the maximum number of bytes of a key in a marker. A marker has at most 320 characters.
 // Source: IAM API reference, ListUsers.
 const maxPosition = 160
 
-// position is a key that is short enough for a marker, and another one for each key.
+// position returns a text that identifies a key and is short enough for a marker.
 func position(key string) string {
 	if len(key) <= maxPosition {
 		return key
@@ -86,7 +87,7 @@ func position(key string) string {
 	return key[:maxPosition] + hex.EncodeToString(sum[:16])
 }
 
-// entities reads one page of an account's entities of a kind, by name.
+// entities returns one page of an account's entities of a kind, by name.
 func (s *Service) entities(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, pathPrefix, marker string, maxItems *int32) (page []meta.Entity, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, pathPrefix)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// listing is one listing of the service. arg is a name, ARN or path prefix, of which there are two in the world.
+// listing is one listing of the service. Each of args is a name, ARN or path prefix of the fixture.
 type listing struct {
 	operation string
-	args      [2]string // both have entries; "" twice for listings without arguments
+	args      [2]string // both have entries; both are "" for listings without arguments
 	ask       func(c identity.Caller, arg, marker string, maxItems *int32) (keys []string, truncated *bool, next string, err error)
 	want      []string // under the first argument
 }
@@ -27,8 +27,8 @@ func keysOf[T any](all []T, key func(T) string) (keys []string) {
 	return keys
 }
 
-// listings fills a world so that each listing but one has five entries.
-func (w *world) listings(t *testing.T) []listing {
+// listings fills a fixture and returns its listings. All listings but one have five entries.
+func (w *fixture) listings(t *testing.T) []listing {
 	ctx := t.Context()
 	var users, groups, roles, profiles, keys []string
 	for i, suffix := range []string{"e", "B", "a", "D", "c"} {
@@ -56,7 +56,7 @@ func (w *world) listings(t *testing.T) []listing {
 	var tags []iamtypes.Tag
 	var tagKeys []string
 	for _, r := range "abcde" {
-		// As long as a key may be, in characters of three bytes, and alike up to the last one.
+		// Keys of the maximum length, in characters of three bytes, that differ in the last character only.
 		key := strings.Repeat("語", 127) + string(r)
 		tags, tagKeys = append(tags, iamtypes.Tag{Key: key}), append(tagKeys, key)
 	}
@@ -158,10 +158,10 @@ func (w *world) listings(t *testing.T) []listing {
 	}
 }
 
-// Pages of any size make up the whole listing, each entry once.
+// The pages of any size together have each entry of the listing once.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, l := range w.listings(t) {
 		whole, truncated, next, err := l.ask(w.root, l.args[0], "", nil)
 		if err != nil || truncated == nil || *truncated || next != "" {
@@ -197,10 +197,10 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// A marker is good only where it came from.
+// A marker is valid only in the listing that returned it.
 func TestMarkersOfOtherListings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	all := w.listings(t)
 	for _, name := range []string{"r-e", "u-e", "g-e"} { // so that the other account has the same names
 		do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: name})
@@ -224,7 +224,7 @@ func TestMarkersOfOtherListings(t *testing.T) {
 			invalid(what, l, w.root, l.args[0], bad)
 		}
 		if marker == "" {
-			continue // a listing of one entry has none
+			continue // a listing with one entry has no marker
 		}
 		if _, _, _, err := l.ask(w.root, l.args[0], marker, nil); err != nil {
 			t.Errorf("%s: its own marker: %v", l.operation, err)
@@ -232,7 +232,7 @@ func TestMarkersOfOtherListings(t *testing.T) {
 		invalid("longer", l, w.root, l.args[0], marker+"AA")
 		invalid("changed", l, w.root, l.args[0], "A"+strings.ToLower(marker[1:]))
 		invalid("of another argument", l, w.root, l.args[1], marker)
-		if !strings.HasPrefix(l.args[0], "arn:") { // such an ARN is of one account alone
+		if !strings.HasPrefix(l.args[0], "arn:") { // an ARN is valid in one account only
 			invalidIn := l.args[0]
 			if l.operation == "ListAccessKeys" {
 				invalidIn = "u-e"
@@ -244,17 +244,17 @@ func TestMarkersOfOtherListings(t *testing.T) {
 	}
 }
 
-// What is made or deleted between two pages moves nothing else.
+// Entries that are made or deleted between two pages do not move other entries.
 func TestPagesMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, name := range []string{"b", "d", "f"} {
 		w.user(t, name)
 	}
 	first := do(t, w.ListUsers, w.root, iamtypes.ListUsersRequest{MaxItems: new(int32(2))})
 	w.user(t, "a")
 	w.user(t, "e")
-	do(t, w.DeleteUser, w.root, iamtypes.DeleteUserRequest{UserName: "d"}) // the last one of the page
+	do(t, w.DeleteUser, w.root, iamtypes.DeleteUserRequest{UserName: "d"}) // the last entry of the page
 	second := do(t, w.ListUsers, w.root, iamtypes.ListUsersRequest{MaxItems: new(int32(2)), Marker: first.Marker})
 	got := keysOf(append(first.Users, second.Users...), func(u iamtypes.User) string { return u.UserName })
 	if want := []string{"b", "d", "e", "f"}; !slices.Equal(got, want) || *second.IsTruncated {
@@ -262,10 +262,11 @@ func TestPagesMeanwhile(t *testing.T) {
 	}
 }
 
-// A marker holds the beginning of a long key only. When its entry is gone, no other one is left out.
+// A marker contains only the beginning of a long key. If the entry of the marker was deleted, no other entry is
+// omitted.
 func TestPagesOfLongKeysMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "u")
 	long := strings.Repeat("語", 127)
 	var tags []iamtypes.Tag
@@ -277,12 +278,12 @@ func TestPagesOfLongKeysMeanwhile(t *testing.T) {
 		return do(t, w.ListUserTags, w.root, iamtypes.ListUserTagsRequest{UserName: "u", MaxItems: &size, Marker: marker})
 	}
 	for _, c := range []struct {
-		size int32    // of the page before
-		gone string   // its last entry
-		want []string // what follows
+		size int32    // of the previous page
+		gone string   // the last entry of the previous page, which is deleted
+		want []string // the entries of the next page
 	}{
 		{3, "", []string{long + "c", "\U0001f40b"}},
-		{3, long + "b", []string{long + "a", long + "c", "\U0001f40b"}}, // the first one comes again
+		{3, long + "b", []string{long + "a", long + "c", "\U0001f40b"}}, // the first entry is repeated
 		{1, "a", []string{long + "a", long + "c", "\U0001f40b"}},
 	} {
 		marker := page(c.size, "").Marker
@@ -298,7 +299,7 @@ func TestPagesOfLongKeysMeanwhile(t *testing.T) {
 
 func TestPathPrefix(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for name, path := range map[string]string{"a": "", "b": "/x/", "c": "/x/y/", "d": "/xy/", "e": "/X/", "f": "/x_/", "g": "/x%/"} {
 		do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: name, Path: path})
 	}

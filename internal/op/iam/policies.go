@@ -19,19 +19,20 @@ import (
 // Source: IAM user guide, IAM and STS quotas.
 const (
 	maxPolicies = 1500
-	maxManaged  = 6144 // characters of a managed policy, white space not counted
+	maxManaged  = 6144 // maximum number of characters of a managed policy, white space not counted
 )
 
-// ManagedPolicy is a managed policy, of the account or of AWS. The zero ManagedPolicy is none.
+// ManagedPolicy is a managed policy, of the account or of AWS. The zero ManagedPolicy is no policy.
 type ManagedPolicy struct {
 	ARN    string
-	Entity meta.Entity       // zero for one of AWS
-	AWS    *identity.Managed // nil for one of the account
+	Entity meta.Entity       // zero for a policy of AWS
+	AWS    *identity.Managed // nil for a policy of the account
 }
 
-// managedPolicy finds a managed policy by its ARN.
+// managedPolicy returns the managed policy with an ARN.
 //
-// Errors: fault.Validation (no ARN), fault.InvalidInput (no ARN of a policy), fault.NoSuchEntity, for those of other accounts too.
+// Errors: fault.Validation (not an ARN), fault.InvalidInput (not the ARN of a policy), fault.NoSuchEntity (also if the
+// policy belongs to another account).
 func (s *Service) managedPolicy(ctx context.Context, account name.Account, arn string) (ManagedPolicy, error) {
 	if err := policyARN(arn); err != nil {
 		return ManagedPolicy{}, err
@@ -46,7 +47,8 @@ func (s *Service) managedPolicy(ctx context.Context, account name.Account, arn s
 	return ManagedPolicy{ARN: arn, Entity: e}, nil
 }
 
-// policyARN tells whether a text has the form of a managed policy's ARN. Errors: fault.Validation (no ARN), fault.InvalidInput.
+// policyARN returns nil if a text has the form of a managed policy's ARN.
+// Errors: fault.Validation (not an ARN), fault.InvalidInput.
 func policyARN(arn string) error {
 	if !strings.HasPrefix(arn, "arn:") {
 		return fault.Validation.New("Invalid ARN:  Could not be parsed!")
@@ -58,8 +60,8 @@ func policyARN(arn string) error {
 	return nil
 }
 
-// own is the policy as an entity that an action changes. Errors: fault.AccessDenied for a policy of AWS, which belongs to no
-// account here. Source: IAM user guide, AWS managed policies.
+// own returns the entity of a policy of the account, for operations that change it. Errors: fault.AccessDenied (a
+// policy of AWS, which no account can change). Source: IAM user guide, AWS managed policies.
 func (m *ManagedPolicy) own(c identity.Caller, action string) (meta.Entity, error) {
 	if m.AWS != nil {
 		return meta.Entity{}, fault.AccessDenied.New("%s", policy.Refusal(c.ARN, "iam:"+action, "policy "+m.ARN))
@@ -67,7 +69,7 @@ func (m *ManagedPolicy) own(c identity.Caller, action string) (meta.Entity, erro
 	return m.Entity, nil
 }
 
-// show shows the policy as listings do: without description and tags. Source: IAM API reference, Policy.
+// show returns the policy in the form of listings: without description and tags. Source: IAM API reference, Policy.
 func (m *ManagedPolicy) show(attached, boundaries int) iamtypes.Policy {
 	p := iamtypes.Policy{Arn: m.ARN, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
 	if a := m.AWS; a != nil {
@@ -91,7 +93,7 @@ func (m *ManagedPolicy) description() string {
 
 func versionID(number int) string { return "v" + strconv.Itoa(number) }
 
-// CreatePolicy makes a managed policy, whose first version is the default one.
+// CreatePolicy makes a managed policy, whose first version is the default version.
 //
 // Errors: fault.EntityAlreadyExists, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (policies; the length
 // of the document), fault.InvalidInput (the tags). Source: IAM API reference, CreatePolicy.
@@ -152,8 +154,8 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPol
 	return &iamtypes.GetPolicyResponse{Policy: &p}, nil
 }
 
-// ListPolicies lists managed policies by name: those of AWS, of the account, or both; of them those below a path, those that
-// are attached, and those with a usage. Errors: fault.Validation (the marker).
+// ListPolicies lists managed policies by name: those of AWS, of the account, or both. The request can restrict the list
+// to policies below a path, to attached policies, and to policies with a usage. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListPolicies.
 func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
 	onlyAttached := in.OnlyAttached != nil && *in.OnlyAttached
@@ -183,12 +185,12 @@ func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.N
 			shown = append(shown, m.show(a, b))
 		}
 	}
-	// Names are unique within the account and within AWS; the id tells two of the same name apart.
+	// A policy of the account and a policy of AWS can have the same name; their ids differ.
 	page, truncated, marker := cut(p, shown, func(p iamtypes.Policy) string { return p.PolicyName + " " + p.PolicyId })
 	return &iamtypes.ListPoliciesResponse{Policies: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-// managedPolicies gathers managed policies whose path begins with a prefix.
+// managedPolicies returns managed policies whose path begins with a prefix.
 func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType, pathPrefix string) ([]ManagedPolicy, error) {
 	var all []ManagedPolicy
 	if scope != iamtypes.PolicyScopeTypeAWS {
@@ -211,7 +213,7 @@ func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope 
 	return all, nil
 }
 
-// DeletePolicy removes a managed policy that has no attachments and no version but its default one.
+// DeletePolicy removes a managed policy that has no attachments and no other version than its default version.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, DeletePolicy.
@@ -245,7 +247,7 @@ func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, m ManagedP
 	return s.untag(ctx, e, in.TagKeys)
 }
 
-// ListPolicyTags lists the tags of a managed policy; those of AWS have none.
+// ListPolicyTags lists the tags of a managed policy; policies of AWS have no tags.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListPolicyTags.
 func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {

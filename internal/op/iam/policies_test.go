@@ -21,18 +21,18 @@ const (
 	serviceLinked = "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"
 )
 
-// pull is a policy of more than one line, with white space that must come back.
+// pull is a policy of more than one line, with white space that must be returned unchanged.
 const pull = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"ecr:BatchGetImage\", \"Resource\": \"*\"}]\n}"
 
-// policy makes a managed policy and gives its ARN.
-func (w *world) policy(t testing.TB, path, policyName string) string {
+// policy makes a managed policy and returns its ARN.
+func (w *fixture) policy(t testing.TB, path, policyName string) string {
 	t.Helper()
 	return do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: policyName, Path: path, PolicyDocument: pull}).Policy.Arn
 }
 
 func TestPolicyLife(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	made := do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{
 		PolicyName: "Pull", Path: "/team/a/", PolicyDocument: pull, Description: "lets pull", Tags: []iamtypes.Tag{{Key: "b", Value: "2"}, {Key: "a", Value: "1"}},
 	}).Policy
@@ -70,7 +70,7 @@ func TestPolicyLife(t *testing.T) {
 
 func TestCreatePolicyRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.policy(t, "", "Pull")
 	long := policyOf(allow("ecr:"+strings.Repeat("a", 6200), "*"))
 	for _, c := range []struct {
@@ -86,7 +86,7 @@ func TestCreatePolicyRefuses(t *testing.T) {
 	} {
 		refuse(t, w.CreatePolicy, w.root, c.in, c.want, c.words...)
 	}
-	// What was refused left nothing behind, and white space does not count.
+	// Refused requests have stored nothing, and white space does not count.
 	spaced := strings.Replace(pull, "\n", strings.Repeat(" ", 7000), 1)
 	do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: spaced})
 	do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "Pull", PolicyDocument: pull})
@@ -94,7 +94,7 @@ func TestCreatePolicyRefuses(t *testing.T) {
 
 func TestPolicyARNs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.policy(t, "/team/", "Pull")
 	for arn, want := range map[string]fault.Code{
 		"arn:aws:iam::111122223333:policy/Pull":       fault.NoSuchEntity, // it has a path
@@ -125,7 +125,7 @@ func TestPolicyARNs(t *testing.T) {
 // Source: IAM user guide, AWS managed policies.
 func TestPoliciesOfAWS(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	m, _ := identity.ManagedPolicy(pullOnly)
 	got := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: pullOnly}).Policy
 	same(t, "GetPolicy", *got, iamtypes.Policy{
@@ -157,7 +157,7 @@ func TestPoliciesOfAWS(t *testing.T) {
 
 func TestListPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	a, b, c := w.policy(t, "/team/", "a"), w.policy(t, "/", "b"), w.policy(t, "/team/x/", "c")
 	do(t, w.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "theirs", PolicyDocument: pull})
 	w.user(t, "u")
@@ -223,7 +223,7 @@ func TestListPolicies(t *testing.T) {
 
 func TestDeletePolicyRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	w.user(t, "u")
 	remove := iamtypes.DeletePolicyRequest{PolicyArn: arn}
@@ -242,7 +242,7 @@ func TestDeletePolicyRefuses(t *testing.T) {
 
 func TestPolicyVersions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	add := func(setDefault *bool, text string) *iamtypes.PolicyVersion {
 		return do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: text, SetAsDefault: setDefault}).PolicyVersion
@@ -303,10 +303,11 @@ func TestPolicyVersions(t *testing.T) {
 	do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v3"})
 }
 
-// Whoever sets a default version and whoever deletes that version at the same time, the default one is there afterwards.
+// If one request makes a version the default and another deletes it at the same time, the default version exists
+// afterwards.
 func TestDefaultVersionStays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	for range 20 {
 		v := do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}).PolicyVersion.VersionId
@@ -337,7 +338,7 @@ func TestDefaultVersionStays(t *testing.T) {
 // Source: IAM user guide, IAM and STS quotas.
 func TestMaxPolicies(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	const maxPolicies, more = 1500, 10
 	work := make(chan int)
 	var all sync.WaitGroup
@@ -367,7 +368,7 @@ func TestMaxPolicies(t *testing.T) {
 
 func TestPolicyTags(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "a", Value: "1"}, {Key: "A", Value: "2"}, {Key: "b", Value: "3"}}})
 	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "a", Value: "4"}}})

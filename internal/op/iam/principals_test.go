@@ -8,14 +8,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// team is a user alice in the group devs, and a role build, each with an inline and a managed policy:
+// team returns a fixture with the user alice in the group devs and with the role build:
 //
-//	alice  inline own: ecr:BatchGetImage; managed Keys: tells who it is by a policy variable
+//	alice  inline own: ecr:BatchGetImage; managed Keys: compares the user name by a policy variable
 //	devs   inline own: ecr:ListImages; managed AmazonEC2ContainerRegistryPullOnly
 //	build  inline push: ecr:PutImage
-func team(t *testing.T) *world {
+func team(t *testing.T) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "alice")
 	w.group(t, "devs")
 	w.role(t, "build")
@@ -82,7 +82,7 @@ func TestSimulatePrincipalPolicyDecides(t *testing.T) {
 	}
 }
 
-// The boundary that a user or role has takes part, unless another one is given or it is excluded.
+// The boundary of a user or role is evaluated, unless the request has another boundary or excludes it.
 func TestSimulationWithBoundary(t *testing.T) {
 	t.Parallel()
 	w := team(t)
@@ -114,7 +114,7 @@ func TestSimulationWithBoundary(t *testing.T) {
 	}
 }
 
-// The control policies of the installation bind whoever is simulated, and are not told.
+// Simulations evaluate the control policies of the installation, but their results do not show them.
 func TestSimulationWithControlPolicies(t *testing.T) {
 	t.Parallel()
 	w := team(t)
@@ -138,7 +138,7 @@ func TestSimulationWithControlPolicies(t *testing.T) {
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[0]; r.EvalDecision != "allowed" {
 		t.Errorf("without the control policy: got %s, want allowed", r.EvalDecision)
 	}
-	// Without full access beside it, it was the only one of its level, which then restricts nothing.
+	// Without the full access policy, the excluded policy is the only one of its level, and the level is not evaluated.
 	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "FullAccess", Kind: meta.ServiceControl, Account: home, UpdatedAt: w.at}); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestSimulatePrincipalPolicyRefuses(t *testing.T) {
 		c.in.ActionNames = []string{"ecr:PutImage"}
 		refuse(t, w.SimulatePrincipalPolicy, w.root, c.in, c.want, c.words...)
 	}
-	// Of a user of another account nothing is told: the same caller exists there or not.
+	// The result for a user of another account is the same whether the user exists or not.
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "carol", Tags: []iamtypes.Tag{{Key: "a", Value: "1"}}})
 	tagged := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"Null":{"aws:PrincipalTag/a":"false"}}}`)
 	got := one(t, do(t, w.SimulateCustomPolicy, w.root, iamtypes.SimulateCustomPolicyRequest{

@@ -36,7 +36,7 @@ func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, 
 	return &iamtypes.CreateInstanceProfileResponse{InstanceProfile: p}, err
 }
 
-// profileOf shows an instance profile as listings do: with its role, without tags.
+// profileOf returns an instance profile in the form of listings: with its role, without tags.
 func (s *Service) profileOf(ctx context.Context, e meta.Entity) (iamtypes.InstanceProfile, error) {
 	p := iamtypes.InstanceProfile{
 		Path: e.Path, InstanceProfileName: e.Name, InstanceProfileId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
@@ -91,7 +91,7 @@ func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, _
 	return &iamtypes.ListInstanceProfilesResponse{InstanceProfiles: profiles, IsTruncated: truncated, Marker: marker}, err
 }
 
-// ListInstanceProfilesForRole lists the instance profiles that have a role, by name.
+// ListInstanceProfilesForRole lists the instance profiles that contain a role, by name.
 //
 // Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListInstanceProfilesForRole.
 func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, r meta.Entity, in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
@@ -108,15 +108,15 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Ca
 	return &iamtypes.ListInstanceProfilesForRoleResponse{InstanceProfiles: profiles, IsTruncated: truncated, Marker: marker}, err
 }
 
-// DeleteInstanceProfile removes an instance profile that has no role any more. Errors: fault.NoSuchEntity, fault.DeleteConflict.
+// DeleteInstanceProfile removes an instance profile without a role. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteInstanceProfile.
 func (s *Service) DeleteInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }
 
-// AddRoleToInstanceProfile puts a role into an instance profile that has none.
+// AddRoleToInstanceProfile adds a role to an instance profile without a role.
 //
-// Errors: fault.NoSuchEntity, fault.LimitExceeded (it has a role, be it this one), fault.UnmodifiableEntity.
+// Errors: fault.NoSuchEntity, fault.LimitExceeded (it has a role, even if it is the same), fault.UnmodifiableEntity.
 // Source: IAM API reference, AddRoleToInstanceProfile.
 func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
 	if err := modifiable(m.Member); err != nil {
@@ -132,9 +132,10 @@ func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Calle
 	return none(s.meta.AddMember(ctx, m.Container.ID, m.Member.ID, maxProfiles, maxRolesInProfile))
 }
 
-// RemoveRoleFromInstanceProfile takes the role out of an instance profile.
+// RemoveRoleFromInstanceProfile removes the role from an instance profile.
 //
-// Errors: fault.NoSuchEntity, also for a role that is not in it. Source: IAM API reference, RemoveRoleFromInstanceProfile.
+// Errors: fault.NoSuchEntity (also if the profile does not contain the role). Source: IAM API reference,
+// RemoveRoleFromInstanceProfile.
 func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
 	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)
 	if errors.Is(err, fault.NoSuchEntity) {

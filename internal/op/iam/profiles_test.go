@@ -11,7 +11,7 @@ import (
 
 func TestInstanceProfiles(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	got := do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "node", Path: "/k/", Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}}).InstanceProfile
 	if !regexp.MustCompile(`^AIPA[A-Z2-7]{17}$`).MatchString(got.InstanceProfileId) {
 		t.Errorf("the unique id is %q, want AIPA and 17 of A-Z2-7", got.InstanceProfileId)

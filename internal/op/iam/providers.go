@@ -24,11 +24,12 @@ const (
 	maxThumbprints = 5
 )
 
-// CreateOpenIDConnectProvider lets roles trust the tokens of an identity provider. The provider is not asked now: it may be
-// one that cannot be reached yet.
+// CreateOpenIDConnectProvider makes an identity provider, so that roles can trust its tokens. The operation does not
+// connect to the provider, which may be unreachable at this time.
 //
-// AWS fetches a thumbprint itself where none is given. Here none is stored then: what a first connection shows proves nothing
-// about later ones. The provider's certificate has to come from an authority that the system or the configuration trusts.
+// If the request has no thumbprint, AWS fetches one. ecrin stores none, since the certificate of a first connection
+// proves nothing about later connections. In this case, the provider's certificate must come from an authority that the
+// system or the configuration trusts.
 //
 // Errors: fault.Validation (the URL), fault.InvalidInput (the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
 // client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
@@ -54,8 +55,8 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Ca
 	return &iamtypes.CreateOpenIDConnectProviderResponse{OpenIDConnectProviderArn: e.ARN(), Tags: tagList(tags)}, nil
 }
 
-// issuerOf checks the URL of a provider and gives it without https://, as tokens' issuers are compared and ARNs have it.
-// A port is fine: providers that people run themselves have one. Errors: fault.Validation.
+// issuerOf checks the URL of a provider and returns it without https://, the form in ARNs and in comparisons with the
+// issuers of tokens. The URL may have a port, as is common for self-hosted providers. Errors: fault.Validation.
 func issuerOf(text string) (string, error) {
 	u, err := url.Parse(text)
 	rest, secure := strings.CutPrefix(text, "https://")
@@ -67,7 +68,7 @@ func issuerOf(text string) (string, error) {
 	return rest, nil
 }
 
-// distinct leaves out what is there before, keeping the order.
+// distinct returns the values without repetitions, in their order.
 func distinct(all []string) []string {
 	var out []string
 	for _, s := range all {
@@ -82,7 +83,7 @@ func tooManyClientIDs() error {
 	return fault.LimitExceeded.New("Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: %d", maxClientIDs)
 }
 
-// thumbprints reads SHA-1 fingerprints of certificates, in lower case. Errors: fault.InvalidInput.
+// thumbprints checks SHA-1 fingerprints of certificates and returns them in lower case. Errors: fault.InvalidInput.
 func thumbprints(all []string) ([]string, error) {
 	var out []string
 	for _, t := range all {
@@ -97,8 +98,8 @@ func thumbprints(all []string) ([]string, error) {
 	return out, nil
 }
 
-// issuerIn gives the issuer of a provider's ARN in an account; "" when it is another account's.
-// Errors: fault.InvalidInput, for what is no provider's ARN.
+// issuerIn returns the issuer in a provider's ARN, or "" if the ARN is of another account.
+// Errors: fault.InvalidInput (not the ARN of a provider).
 func issuerIn(own name.Account, arn string) (string, error) {
 	parsed, named, err := name.ParseEntityARN(arn)
 	if err != nil || parsed.Partition != name.DefaultPartition || named.Kind != name.OIDCProvider {
@@ -147,8 +148,8 @@ func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Cal
 	})}, nil
 }
 
-// DeleteOpenIDConnectProvider removes a provider; one that does not exist is no error. Roles that trust it stay, and nobody
-// can assume them by its tokens any more.
+// DeleteOpenIDConnectProvider removes a provider. It is no error if the provider does not exist. Roles that trust it
+// remain, but cannot be assumed with its tokens any more.
 //
 // Errors: fault.InvalidInput. Source: IAM API reference, DeleteOpenIDConnectProvider.
 func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
@@ -162,7 +163,7 @@ func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Ca
 	return none(err)
 }
 
-// AddClientIDToOpenIDConnectProvider lets tokens for one more audience count; twice is no error.
+// AddClientIDToOpenIDConnectProvider adds an audience whose tokens are accepted. It is no error if it is already there.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddClientIDToOpenIDConnectProvider.
@@ -175,7 +176,7 @@ func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ iden
 	})
 }
 
-// RemoveClientIDFromOpenIDConnectProvider takes an audience away; one that is not there is no error.
+// RemoveClientIDFromOpenIDConnectProvider removes an audience. It is no error if the provider does not have it.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, RemoveClientIDFromOpenIDConnectProvider.
 func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {

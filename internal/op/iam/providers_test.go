@@ -17,7 +17,7 @@ const (
 )
 
 // provider makes the provider that github names.
-func (w *world) provider(t *testing.T, in iamtypes.CreateOpenIDConnectProviderRequest) {
+func (w *fixture) provider(t *testing.T, in iamtypes.CreateOpenIDConnectProviderRequest) {
 	t.Helper()
 	in.Url = "https://token.actions.githubusercontent.com"
 	if got := do(t, w.CreateOpenIDConnectProvider, w.root, in).OpenIDConnectProviderArn; got != github {
@@ -25,14 +25,14 @@ func (w *world) provider(t *testing.T, in iamtypes.CreateOpenIDConnectProviderRe
 	}
 }
 
-func (w *world) getProvider(t *testing.T) *iamtypes.GetOpenIDConnectProviderResponse {
+func (w *fixture) getProvider(t *testing.T) *iamtypes.GetOpenIDConnectProviderResponse {
 	t.Helper()
 	return do(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github})
 }
 
 func TestProviders(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{
 		ClientIDList: []string{"sts.amazonaws.com", "b", "sts.amazonaws.com"}, ThumbprintList: []string{strings.ToUpper(thumbprint)}, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
 	})
@@ -61,17 +61,17 @@ func TestProviders(t *testing.T) {
 	for range 2 { // deleting what is gone is no error
 		do(t, w.DeleteOpenIDConnectProvider, w.stranger, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github})
 	}
-	w.getProvider(t) // another account's root user has deleted nothing
+	w.getProvider(t) // the root user of another account has deleted nothing
 	for range 2 {
 		do(t, w.DeleteOpenIDConnectProvider, w.root, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github})
 	}
 	refuse(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github}, fault.NoSuchEntity, "OpenIDConnect Provider not found for arn "+github)
 }
 
-// Without thumbprints none is made up: authorities vouch for the provider then.
+// A provider without thumbprints stays without: its certificate must come from a trusted authority.
 func TestProviderWithoutThumbprints(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{ClientIDList: []string{"a"}})
 	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com", ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at},
 		Tags: []iamtypes.Tag{}}
@@ -83,7 +83,7 @@ func TestProviderWithoutThumbprints(t *testing.T) {
 
 func TestCreateProviderRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{})
 	var many []string
 	for i := range 101 {
@@ -132,10 +132,10 @@ func TestCreateProviderRefused(t *testing.T) {
 	}
 }
 
-// Every operation on a provider tells an ARN that is none from one that names nothing.
+// Each operation on a provider returns different errors for an invalid ARN and for an ARN of no provider.
 func TestProviderARNs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{})
 	for arn, want := range map[string]fault.Code{
 		"arn:aws:iam::111122223333:oidc-provider/none.example":             fault.NoSuchEntity,

@@ -10,11 +10,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// An account has as many entities as its quota says and not one more, whoever asks at the same time; another account has
-// its own. Source: IAM user guide, IAM and STS quotas.
+// An account has at most as many entities as its quota, also with concurrent requests. Each account has its own quota.
+// Source: IAM user guide, IAM and STS quotas.
 func TestQuotas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for _, c := range []struct {
 		what   string
 		max    int
@@ -79,10 +79,10 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-// Names that differ in case only are asked for at the same time: one wins.
+// Of concurrent requests for names that differ in case only, one succeeds.
 func TestRaceForAName(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	made := 0

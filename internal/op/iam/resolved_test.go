@@ -14,12 +14,12 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// late is a request that has resolved its target, and acts on it when it is called.
+// late runs a request whose target was resolved before.
 type late func() error
 
-// resolve resolves the target of a request by the root user, which has to exist.
+// resolve resolves the target of a request of the root user. The target must exist.
 func resolve[In, T, Out any](
-	t testing.TB, w *world,
+	t testing.TB, w *fixture,
 	on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
 	run func(*iam.Service, context.Context, identity.Caller, T, *In) (*Out, error),
 	in In,
@@ -35,8 +35,8 @@ func resolve[In, T, Out any](
 	}
 }
 
-// everything is all that is stored of an entity: itself, its tags, policies, attachments, members and containers.
-func (w *world) everything(t testing.TB, kind meta.EntityKind, entityName string) any {
+// everything returns all stored data of an entity: itself, its tags, policies, attachments, members and containers.
+func (w *fixture) everything(t testing.TB, kind meta.EntityKind, entityName string) any {
 	t.Helper()
 	e, err := w.meta.Entity(t.Context(), home, kind, entityName)
 	if err != nil {
@@ -55,8 +55,9 @@ func (w *world) everything(t testing.TB, kind meta.EntityKind, entityName string
 	return []any{e, tags, inline, attached, members, containers, keys, versions}
 }
 
-// refuseLate runs requests whose target is gone: each has to fail, and the namesake of its target stays as it is.
-func (w *world) refuseLate(t *testing.T, kind meta.EntityKind, entityName string, requests map[string]late) {
+// refuseLate runs requests whose target was deleted. Each must fail and must not change the new entity of the same
+// name.
+func (w *fixture) refuseLate(t *testing.T, kind meta.EntityKind, entityName string, requests map[string]late) {
 	t.Helper()
 	before := w.everything(t, kind, entityName)
 	for operation, act := range requests {
@@ -69,9 +70,9 @@ const administrator = "arn:aws:iam::aws:policy/AdministratorAccess"
 
 func TestUserMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.group(t, "g")
-	// With what the namesake has, too, so that each request would find something to change.
+	// The new entity has the same policies and tags, so that each request could change something.
 	furnish := func() {
 		w.user(t, "u")
 		do(t, w.TagUser, w.root, iamtypes.TagUserRequest{UserName: "u", Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}})
@@ -110,7 +111,7 @@ func TestUserMadeAgainIsAnother(t *testing.T) {
 
 func TestGroupMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "u")
 	w.group(t, "g")
 	add := iamtypes.AddUserToGroupRequest{GroupName: "g", UserName: "u"}
@@ -142,7 +143,7 @@ func TestGroupMadeAgainIsAnother(t *testing.T) {
 
 func TestRoleMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.role(t, "r")
 	trust := iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "r", PolicyDocument: strings.Replace(trustEC2, "Allow", "Deny", 1)}
 	limit := iamtypes.PutRolePermissionsBoundaryRequest{RoleName: "r", PermissionsBoundary: "arn:aws:iam::aws:policy/IAMFullAccess"}
@@ -176,10 +177,11 @@ func TestRoleMadeAgainIsAnother(t *testing.T) {
 	w.refuseLate(t, meta.Role, linked, map[string]late{"DeleteServiceLinkedRole": request})
 }
 
-// An entity that gets another name or path after the decision is decided about again: the decision was about the other ARN.
+// If the name or path of an entity changes after the decision, the request is decided again, because its ARN has
+// changed.
 func TestEntityRenamedMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "u")
 	w.group(t, "g")
 	requests := map[string]late{
@@ -198,7 +200,7 @@ func TestEntityRenamedMeanwhile(t *testing.T) {
 
 func TestPolicyMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	more := func() {
 		do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull})
@@ -222,7 +224,7 @@ func TestPolicyMadeAgainIsAnother(t *testing.T) {
 
 func TestInstanceProfileMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.role(t, "r")
 	makeProfile := func() {
 		do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
@@ -253,7 +255,7 @@ func TestInstanceProfileMadeAgainIsAnother(t *testing.T) {
 
 func TestProviderMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	const host = "idp.example"
 	makeProvider := func() string {
 		return do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{
@@ -280,10 +282,10 @@ func TestProviderMadeAgainIsAnother(t *testing.T) {
 	same(t, "the namesake after the deletion", w.everything(t, meta.OIDCProvider, host), before)
 }
 
-// A simulation is by the policies of the principal that was resolved, and not by those of a namesake.
+// A simulation uses the policies of the resolved principal, and not those of a later principal of the same name.
 func TestSimulatedPrincipalMadeAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	const arn = "arn:aws:iam::111122223333:user/u"
 	w.user(t, "u")
 	in := iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: arn, ActionNames: []string{"ecr:PutImage"}}

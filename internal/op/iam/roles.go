@@ -20,13 +20,14 @@ const (
 	maxTrust = 2048 // characters, white space not counted
 )
 
-// sessionWithout is the longest session of a role made without MaxSessionDuration. Source: IAM API reference, CreateRole.
+// sessionWithout is the maximum session duration of a role that is made without MaxSessionDuration. Source: IAM API
+// reference, CreateRole.
 const sessionWithout = time.Hour
 
-// reservedPaths are for roles that AWS makes. Source: IAM user guide, IAM identifiers.
+// reservedPaths are the paths of roles that AWS makes. Source: IAM user guide, IAM identifiers.
 var reservedPaths = []string{serviceLinkedPath, "/aws-reserved/"}
 
-// CreateRole makes a role that its trust policy lets others assume, without rights of its own.
+// CreateRole makes a role with a trust policy and without other policies.
 //
 // Errors: fault.EntityAlreadyExists (also for a name that differs in case only), fault.MalformedPolicyDocument (with the place,
 // or the principal that does not exist), fault.LimitExceeded (roles; the length of the trust policy), fault.InvalidInput (the
@@ -58,7 +59,7 @@ func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary Ma
 	return &iamtypes.CreateRoleResponse{Role: r}, err
 }
 
-// trust reads a trust policy. Errors: fault.MalformedPolicyDocument, fault.LimitExceeded.
+// trust parses a trust policy. Errors: fault.MalformedPolicyDocument, fault.LimitExceeded.
 func (s *Service) trust(ctx context.Context, text string) (meta.BoundPolicy, error) {
 	d, err := parse(text, policy.Trust, maxTrust)
 	if err != nil {
@@ -67,7 +68,8 @@ func (s *Service) trust(ctx context.Context, text string) (meta.BoundPolicy, err
 	return s.bind(ctx, text, d)
 }
 
-// roleOf shows a role as listings do: without boundary, tags and last use. Source: IAM API reference, ListRoles.
+// roleOf returns a role in the form of listings: without boundary, tags and last use. Source: IAM API reference,
+// ListRoles.
 func (s *Service) roleOf(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
 	trust, err := s.show(ctx, e.Trust, policy.Trust)
 	return iamtypes.Role{
@@ -76,15 +78,15 @@ func (s *Service) roleOf(ctx context.Context, e meta.Entity) (iamtypes.Role, err
 	}, err
 }
 
-// shortRole shows a role as answers do that are about its creation, its description or its instance profile: without description
-// and longest session too. Source: answers of IAM.
+// shortRole returns a role in the form of responses about its creation, its description or its instance profile: without
+// description and maximum session duration too. Source: answers of IAM.
 func (s *Service) shortRole(ctx context.Context, e meta.Entity) (iamtypes.Role, error) {
 	r, err := s.roleOf(ctx, e)
 	r.Description, r.MaxSessionDuration = "", nil
 	return r, err
 }
 
-// rolesOf shows a list of roles, never nil.
+// rolesOf returns a list of roles in the form of listings. The list is never nil.
 func (s *Service) rolesOf(ctx context.Context, all []meta.Entity) ([]iamtypes.Role, error) {
 	out := []iamtypes.Role{}
 	for _, e := range all {
@@ -97,7 +99,7 @@ func (s *Service) rolesOf(ctx context.Context, all []meta.Entity) ([]iamtypes.Ro
 	return out, nil
 }
 
-// lastUsed tells when a role was last used; it is empty for one that never was.
+// lastUsed returns the last use of a role; it is empty if the role was never used.
 func lastUsed(e meta.Entity) *iamtypes.RoleLastUsed {
 	return &iamtypes.RoleLastUsed{LastUsedDate: awswire.At(e.LastUsedAt), Region: e.LastUsedRegion}
 }
@@ -128,8 +130,9 @@ func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Noth
 	return &iamtypes.ListRolesResponse{Roles: roles, IsTruncated: truncated, Marker: marker}, err
 }
 
-// UpdateRole changes a role. An empty description counts as not given, and stays; UpdateRoleDescription takes one away. Without
-// MaxSessionDuration the longest session becomes that of a new role. Of a service-linked role only the description can be changed.
+// UpdateRole changes a role. An empty description counts as absent, and the description stays; UpdateRoleDescription can
+// remove it. Without MaxSessionDuration, the maximum session duration becomes that of a new role. Of a service-linked
+// role, only the description can be changed.
 //
 // Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Sources: IAM API reference, UpdateRole; answers of IAM; ECR user guide, using service-linked roles.
@@ -151,7 +154,7 @@ func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.E
 	return &iamtypes.UpdateRoleResponse{}, err
 }
 
-// UpdateRoleDescription sets the description of a role, of a service-linked one too, or takes it away.
+// UpdateRoleDescription sets or removes the description of a role, also of a service-linked role.
 //
 // Errors: fault.NoSuchEntity.
 // Sources: IAM API reference, UpdateRoleDescription; ECR user guide, using service-linked roles.
@@ -184,7 +187,7 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller,
 	return none(err)
 }
 
-// DeleteRole removes a role that has no policies and instance profiles any more. Its sessions end at once.
+// DeleteRole removes a role without policies and instance profiles. Its sessions end immediately.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.UnmodifiableEntity (DeleteServiceLinkedRole removes such a role).
 // Source: IAM API reference, DeleteRole.

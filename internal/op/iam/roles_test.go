@@ -14,7 +14,7 @@ import (
 
 func TestCreateRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	got := do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{
 		RoleName: "deploy", Path: "/ci/", AssumeRolePolicyDocument: trustEC2, Description: "for + the 50% of us", MaxSessionDuration: new(int32(7200)),
 		PermissionsBoundary: readOnly, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
@@ -51,15 +51,15 @@ func TestCreateRole(t *testing.T) {
 	refuse(t, w.GetRole, w.stranger, iamtypes.GetRoleRequest{RoleName: "deploy"}, fault.NoSuchEntity, "The role with name deploy cannot be found.")
 }
 
-// trusts makes a trust policy for a principal.
+// trusts returns a trust policy for a principal.
 func trusts(principal string) string {
 	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":"sts:AssumeRole"}]}`
 }
 
-// Trust policies that are refused are refused alike when a role is made and when it is changed.
+// The same trust policies are refused when a role is made and when it is changed.
 func TestTrustPolicyRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.role(t, "there")
 	w.group(t, "ops")
 	w.user(t, "alice")
@@ -97,7 +97,7 @@ func TestTrustPolicyRefused(t *testing.T) {
 
 func TestCreateRoleRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.role(t, "there")
 	for _, c := range []struct {
 		in    iamtypes.CreateRoleRequest
@@ -116,10 +116,10 @@ func TestCreateRoleRefused(t *testing.T) {
 	}
 }
 
-// A trust policy holds for who was meant, and shows who that is now.
+// A trust policy applies to the principals that it named when it was set, and shows their current names.
 func TestTrustPolicyIsBound(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	alice := w.user(t, "alice")
 	text := trusts(alice.Arn)
 	do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "deploy", AssumeRolePolicyDocument: text})
@@ -149,10 +149,11 @@ func TestTrustPolicyIsBound(t *testing.T) {
 	same(t, "who the trust policy is bound to", e.Trust.IDs, map[string]string{namesake.Arn: namesake.UserId})
 }
 
-// A description that is not given stays; a longest session that is not given becomes that of a new role, as in IAM.
+// Without a description in the request, the description stays. Without a maximum session duration, it becomes that of a
+// new role, as in IAM.
 func TestUpdateRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	want := do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "r", AssumeRolePolicyDocument: trustEC2, Description: "old", MaxSessionDuration: new(int32(43200))}).Role
 	want.RoleLastUsed, want.Description, want.MaxSessionDuration = &iamtypes.RoleLastUsed{}, "old", new(int32(43200))
 	check := func(what string) {
@@ -179,7 +180,7 @@ func TestUpdateRole(t *testing.T) {
 
 func TestDeleteRole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	first := w.role(t, "r")
 	deleted := iamtypes.DeleteRoleRequest{RoleName: "r"}
 	if err := w.meta.Attach(t.Context(), first.RoleId, readOnly, 10); err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// SimulateCustomPolicy decides requests by the policies of the request alone. Without CallerArn the caller is some user of the
-// account that owns the resource.
+// SimulateCustomPolicy simulates decisions with the policies of the request only. Without CallerArn, the caller is an
+// unspecified user of the account that owns the resource.
 //
 // Errors: fault.InvalidInput (a policy, with the place; an action, resource, owner, caller or context entry; a resource policy
 // without CallerArn), fault.Validation (the marker). Source: IAM API reference, SimulateCustomPolicy.
@@ -51,10 +51,10 @@ func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _
 	})
 }
 
-// SimulatePrincipalPolicy decides requests by the policies that a user with its groups, a group or a role has, and more that
-// the request has. Those that PolicyExclusionList names do not take part.
+// SimulatePrincipalPolicy simulates decisions with the policies of a user and its groups, of a group or of a role, and
+// with the policies of the request. Policies in PolicyExclusionList are not evaluated.
 //
-// Errors: those of SimulateCustomPolicy; fault.NoSuchEntity (whose policies they are).
+// Errors: those of SimulateCustomPolicy; fault.NoSuchEntity (the user, group or role).
 // Source: IAM API reference, SimulatePrincipalPolicy.
 func (s *Service) SimulatePrincipalPolicy(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.SimulatePrincipalPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
 	sim, err := s.principal(ctx, e)
@@ -80,7 +80,7 @@ func needsCaller() error {
 	return fault.InvalidInput.New("CallerArn is required with a ResourcePolicy: its principals need a user to be compared with.")
 }
 
-// asked is what both requests have.
+// asked is the common members of the requests of both operations.
 type asked struct {
 	operation                             string
 	whole                                 any // the request without marker and page size
@@ -92,21 +92,21 @@ type asked struct {
 	maxItems                              *int32
 }
 
-// simulation is all that the requests are decided by.
+// simulation is the caller, policies and condition keys of the simulated decisions.
 type simulation struct {
 	caller   policy.Caller
-	anyone   bool // nobody in particular calls: a user of whatever account owns the resource
+	anyone   bool // the caller is an unspecified user of the account that owns the resource
 	policies policy.Policies
 	context  policy.Context
 	sources  []held // of the policies whose Named.Name is their index here
 	resource string // the text of the resource policy
 	owner    name.Account
-	keys     keySet // that the policies read; those of control policies are not shown to those whom they bind
+	keys     keySet // the condition keys that the policies read, without those of control policies
 	spans    map[string][]policy.Span
 	work     int // comparisons of the decisions of the page
 }
 
-// principal makes the simulation of a user, group or role as it is now.
+// principal returns the simulation of a user, group or role with its current policies.
 func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, error) {
 	all, err := s.heldBy(ctx, e)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 	}
 	sim := &simulation{caller: policy.Caller{Kind: policy.User, Account: e.Account}}
 	if e.Kind == meta.Group {
-		// Nobody is a group: it is some user of it, of whom nothing else is known.
+		// A group cannot make requests: the caller is an unspecified user in the group.
 		sim.context.Set("aws:PrincipalAccount", e.Account.String())
 		for _, h := range all {
 			d, err := policy.ParseStored(h.text, policy.Identity)
@@ -136,7 +136,7 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 		h := held{id: n.Name, name: n.Name, arn: n.ARN}
 		if at >= 0 {
 			h = all[at]
-			all = slices.Delete(all, at, at+1) // a group may have one of the same name
+			all = slices.Delete(all, at, at+1) // a group may have a policy of the same name
 		}
 		sim.policies.Identity = append(sim.policies.Identity, sim.named(h, n.Policy.Document, n.Policy))
 	}
@@ -154,14 +154,14 @@ func (s *Service) principal(ctx context.Context, e meta.Entity) (*simulation, er
 	return sim, nil
 }
 
-// named takes a policy into the simulation.
+// named adds a policy to the sources and keys of the simulation, and returns it with its index as its name.
 func (sim *simulation) named(h held, d *policy.Document, p *policy.Compiled) policy.Named {
 	sim.sources = append(sim.sources, h)
 	sim.keys.add(d)
 	return policy.Named{Name: strconv.Itoa(len(sim.sources) - 1), ARN: h.arn, Policy: p}
 }
 
-// source is where a policy of the simulation comes from.
+// source returns the source of a policy with a name that the method named has set.
 func (sim *simulation) source(named string) held {
 	i, err := strconv.Atoi(named)
 	if err != nil || i < 0 || i >= len(sim.sources) {
@@ -170,7 +170,7 @@ func (sim *simulation) source(named string) held {
 	return sim.sources[i]
 }
 
-// exclude takes policies out. One that does not take part anyway changes nothing. Errors: fault.InvalidInput.
+// exclude removes policies. It is no error if a policy is not part of the simulation. Errors: fault.InvalidInput.
 // Source: IAM API reference, PolicyIdentifier.
 func (sim *simulation) exclude(list []iamtypes.PolicyIdentifier) error {
 	for i, x := range list {
@@ -193,13 +193,13 @@ func (sim *simulation) exclude(list []iamtypes.PolicyIdentifier) error {
 		case iamtypes.PolicyIdentifierPolicyTypeScp:
 			var left [][]policy.Named
 			for _, level := range sim.policies.SCP {
-				// A level always has a policy: one that would have none is as if it were not there.
+				// A level whose policies are all excluded is not evaluated.
 				if level = slices.DeleteFunc(slices.Clone(level), is); len(level) > 0 {
 					left = append(left, level)
 				}
 			}
 			sim.policies.SCP = left
-		case iamtypes.PolicyIdentifierPolicyTypeRcp: // belongs to the account of the resource, and does not take part
+		case iamtypes.PolicyIdentifierPolicyTypeRcp: // belongs to the account of the resource, and is not simulated
 		default:
 			sim.policies.Identity = slices.DeleteFunc(sim.policies.Identity, is)
 		}
@@ -207,11 +207,11 @@ func (sim *simulation) exclude(list []iamtypes.PolicyIdentifier) error {
 	return nil
 }
 
-// maxPageWork is the number of comparisons after which a page of results ends, about a tenth of a second. A page has one result
-// at least.
+// maxPageWork is the number of comparisons after which a page of results ends, about a tenth of a second. A page has at
+// least one result.
 const maxPageWork = 8 << 20
 
-// simulate decides one page of the requests: each action on each resource.
+// simulate returns one page of results: for each action on each resource.
 func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulation, in asked) (*iamtypes.SimulatePolicyResponse, error) {
 	whole, err := json.Marshal(in.whole)
 	if err != nil {
@@ -249,10 +249,11 @@ func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulati
 	return out, nil
 }
 
-// actionPattern has no wildcards: one action is simulated at a time.
+// actionPattern matches actions. It has no wildcards: each request simulates named actions.
 var actionPattern = regexp.MustCompile(`^[A-Za-z0-9-]+:[A-Za-z0-9]+$`)
 
-// complete adds what the request says to the simulation. Errors: fault.InvalidInput.
+// complete adds the policies, caller, owner and condition keys of the request to the simulation. Errors:
+// fault.InvalidInput.
 func (s *Service) complete(ctx context.Context, c identity.Caller, sim *simulation, in asked) error {
 	for _, a := range in.actions {
 		if !actionPattern.MatchString(a) {
@@ -314,8 +315,8 @@ func (s *Service) complete(ctx context.Context, c identity.Caller, sim *simulati
 	return contextEntries(&sim.context, in.entries)
 }
 
-// callAs makes a user the caller, whosever policies are simulated. The user need not exist, and nothing is told of one of
-// another account. Errors: fault.InvalidInput.
+// callAs sets the caller of the simulation to a user, and does not change the policies. The user need not exist. The
+// result does not depend on whether a user of another account exists. Errors: fault.InvalidInput.
 func (s *Service) callAs(ctx context.Context, c identity.Caller, sim *simulation, arn string) error {
 	p, err := policy.ParsePrincipal(arn)
 	if err != nil || p.Kind != policy.User {
@@ -338,7 +339,8 @@ func (s *Service) callAs(ctx context.Context, c identity.Caller, sim *simulation
 	return nil
 }
 
-// contextTests are the tests that read the values of each type of context key; a list has the same as its single type.
+// contextTests are the condition tests that check the values of each type of context key. A list type has the test of
+// its single type.
 var contextTests = map[iamtypes.ContextKeyTypeEnum]policy.Test{
 	iamtypes.ContextKeyTypeEnumString:  policy.StringEquals,
 	iamtypes.ContextKeyTypeEnumNumeric: policy.NumericEquals,
@@ -348,7 +350,7 @@ var contextTests = map[iamtypes.ContextKeyTypeEnum]policy.Test{
 	iamtypes.ContextKeyTypeEnumDate:    policy.DateEquals,
 }
 
-// contextEntries sets the condition keys of a request, in place of those that the caller brings. Errors: fault.InvalidInput.
+// contextEntries sets the condition keys of a request, which replace those of the caller. Errors: fault.InvalidInput.
 // Source: IAM API reference, ContextEntry.
 func contextEntries(keys *policy.Context, entries []iamtypes.ContextEntry) error {
 	seen := map[string]bool{}
@@ -381,7 +383,7 @@ func contextEntries(keys *policy.Context, entries []iamtypes.ContextEntry) error
 	return nil
 }
 
-// decide decides one action on one resource. Errors: fault.InvalidInput (matching takes too much work).
+// decide returns the result for one action on one resource. Errors: fault.InvalidInput (matching needs too much work).
 func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResult, error) {
 	owner := sim.owner
 	if parts := strings.SplitN(resource, ":", 6); len(parts) == 6 {
@@ -422,7 +424,8 @@ func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResul
 	if v, asked := sides[policy.LayerBoundary]; asked {
 		out.PermissionsBoundaryDecisionDetail = &iamtypes.PermissionsBoundaryDecisionDetail{AllowedByPermissionsBoundary: new(v == iamtypes.PolicyEvaluationDecisionTypeAllowed)}
 	}
-	// Within an account there is nothing to tell of two sides, and of an action without a resource not even that.
+	// The decisions of the two accounts are returned only if the accounts differ. Otherwise the map is empty, or absent
+	// for an action without a resource.
 	// Source: IAM API reference, EvaluationResult.
 	byGuard := why.Layer == policy.LayerSCP && !why.Allowed()
 	switch {
@@ -442,15 +445,16 @@ func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResul
 	return out, nil
 }
 
-// What answers call the sources of a statement. The enumeration of the model has other values than the answers of IAM.
+// The names of the sources of a statement in responses. The enumeration of the model has other values than the
+// responses of IAM.
 const (
 	fromIdentity iamtypes.PolicySourceType = "IAM Policy"
 	fromBoundary iamtypes.PolicySourceType = "Permissions Boundary Policy"
 	fromResource iamtypes.PolicySourceType = "Resource Policy"
 )
 
-// matched shows the statements that decided: those that deny, or else those that allow. An implicit denial has none, and
-// statements of control policies are not shown to those whom they bind.
+// matched returns the statements that caused the decision: those that deny, or else those that allow. An implicit
+// denial has none, and statements of control policies are omitted.
 func (sim *simulation) matched(why *policy.Why) []iamtypes.Statement {
 	all := []iamtypes.Statement{}
 	effect := policy.Deny
@@ -486,7 +490,7 @@ func (sim *simulation) matched(why *policy.Why) []iamtypes.Statement {
 	return all
 }
 
-// spansOf tells where the statements of a text stand; each text is read once for a simulation.
+// spansOf returns the positions of the statements in a text. It parses each text once per simulation.
 func (sim *simulation) spansOf(text string) []policy.Span {
 	if spans, ok := sim.spans[text]; ok {
 		return spans

@@ -12,7 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// policyOf writes a policy of statements, each of effect, actions and more elements.
+// policyOf returns a policy of statements, each of an effect, actions and more elements.
 func policyOf(statements ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`
 }
@@ -31,7 +31,7 @@ const (
 	alice      = "arn:aws:iam::111122223333:user/alice"
 )
 
-// one is the only result of a simulation.
+// one returns the only result of a simulation.
 func one(t *testing.T, out *iamtypes.SimulatePolicyResponse) iamtypes.EvaluationResult {
 	t.Helper()
 	if len(out.EvaluationResults) != 1 {
@@ -40,7 +40,7 @@ func one(t *testing.T, out *iamtypes.SimulatePolicyResponse) iamtypes.Evaluation
 	return out.EvaluationResults[0]
 }
 
-// sourcesOf tells from which policies the statements of a result are.
+// sourcesOf returns the policies of the statements in a result.
 func sourcesOf(r iamtypes.EvaluationResult) []string {
 	var all []string
 	for _, s := range r.MatchedStatements {
@@ -52,7 +52,7 @@ func sourcesOf(r iamtypes.EvaluationResult) []string {
 // Source: IAM user guide, policy evaluation logic, and the pages it leads to.
 func TestSimulateCustomPolicyDecides(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	principal := func(effect, principal, action string) string {
 		return policyOf(fmt.Sprintf(`{"Effect":%q,"Principal":{"AWS":%q},"Action":%q}`, effect, principal, action))
 	}
@@ -135,10 +135,10 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 	}
 }
 
-// The whole of an answer, within an account and across.
+// Complete responses, for a resource of the same account and of another account.
 func TestSimulateCustomPolicyAnswers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	text := "{\"Version\":\"2012-10-17\",\"Statement\":[\n  " + allow("s3:*", "*") + ",\n  " + allow("ecr:*", "*") + "\n]}"
 	statement := iamtypes.Statement{
 		SourcePolicyId: "PolicyInputList.1", SourcePolicyType: "IAM Policy",
@@ -184,7 +184,7 @@ func TestSimulateCustomPolicyAnswers(t *testing.T) {
 // Source: IAM user guide, condition operators; IAM API reference, ContextEntry.
 func TestSimulationContext(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	entry := func(key, kind string, values ...string) iamtypes.ContextEntry {
 		return iamtypes.ContextEntry{ContextKeyName: key, ContextKeyType: iamtypes.ContextKeyTypeEnum(kind), ContextKeyValues: values}
 	}
@@ -213,7 +213,7 @@ func TestSimulationContext(t *testing.T) {
 		{`"ForAnyValue:BinaryEquals":{"x:key":"AAEC"}`, []iamtypes.ContextEntry{entry("x:key", "binaryList", "AAED")}, "implicitDeny", nil},
 		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, []iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2019-04-25T11:00:00Z")}, "allowed", nil},
 		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, []iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2014-04-25T11:00:00Z")}, "implicitDeny", nil},
-		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, nil, "allowed", nil}, // the clock of the world
+		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, nil, "allowed", nil}, // the clock of the fixture
 		{`"ForAllValues:DateLessThan":{"x:dates":"2018-08-16"}`, []iamtypes.ContextEntry{entry("x:dates", "dateList", "2014-01-01", "2019-01-01")}, "implicitDeny", nil},
 		{`"StringEquals":{"aws:ResourceAccount":"111122223333"}`, nil, "allowed", nil},
 	} {
@@ -252,7 +252,7 @@ func TestSimulationContext(t *testing.T) {
 
 func TestSimulateCustomPolicyRefuses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	all := policyOf(allow("*", "*"))
 	for _, c := range []struct {
 		in    iamtypes.SimulateCustomPolicyRequest
@@ -283,11 +283,11 @@ func TestSimulateCustomPolicyRefuses(t *testing.T) {
 	}
 }
 
-// A simulation whose values take too much work to match with the policies is refused, and one page does not do more work than
-// a tenth of a second or so: the other results are on the next pages.
+// A simulation is refused if matching its values needs too much work. A page ends after about a tenth of a second of
+// work, and the other results are on the next pages.
 func TestSimulationBoundsItsWork(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	slow := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` + strings.Repeat("a?", 100) + `b*"}}}`)
 	in := iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{slow}, ActionNames: []string{"ecr:PutImage"}}
 	agent := func(n int) []iamtypes.ContextEntry {
@@ -320,10 +320,10 @@ func TestSimulationBoundsItsWork(t *testing.T) {
 	}
 }
 
-// Each action meets each resource; a marker belongs to one request.
+// Each action is simulated on each resource; a marker belongs to one request.
 func TestSimulationPages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	in := iamtypes.SimulateCustomPolicyRequest{
 		PolicyInputList: []string{policyOf(allow("ecr:PutImage", homeApp))}, ActionNames: []string{"ecr:PutImage", "ecr:BatchGetImage"},
 		ResourceArns: []string{homeApp, foreignApp, "*"}, MaxItems: new(int32(4)),
@@ -357,7 +357,7 @@ func TestSimulationPages(t *testing.T) {
 
 func TestContextKeysForCustomPolicy(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	a := policyOf(`{"Effect":"Allow","Action":"*","Resource":"arn:aws:ecr:*:*:repository/${aws:username}","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`)
 	b := policyOf(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Null":{"AWS:UserName":"true","ecr:ResourceTag/team":"true"}}}`)
 	got := do(t, w.GetContextKeysForCustomPolicy, w.root, iamtypes.GetContextKeysForCustomPolicyRequest{PolicyInputList: []string{a, b}})

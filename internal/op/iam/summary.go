@@ -10,9 +10,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// quotas are the fixed numbers of the summary. What this installation does not have (certificates, MFA devices, passwords) is
-// zero; the version of tokens is the one that is good in all regions. Source: IAM API reference, GetAccountSummary; IAM user
-// guide, IAM and STS quotas.
+// quotas are the fixed numbers of the summary. The numbers of certificates, MFA devices and passwords are zero, because
+// ecrin does not have them. The version of tokens is the one that is valid in all regions.
+// Source: IAM API reference, GetAccountSummary; IAM user guide, IAM and STS quotas.
 var quotas = map[iamtypes.SummaryKeyType]int{
 	iamtypes.SummaryKeyTypeUsersQuota:                        maxUsers,
 	iamtypes.SummaryKeyTypeGroupsQuota:                       maxGroups,
@@ -42,7 +42,8 @@ var quotas = map[iamtypes.SummaryKeyType]int{
 	iamtypes.SummaryKeyTypeGlobalEndpointTokenVersion:        2,
 }
 
-// GetAccountSummary counts what the account has, beside what it may have. Source: IAM API reference, GetAccountSummary.
+// GetAccountSummary returns the numbers of entities in the account, and its quotas. Source: IAM API reference,
+// GetAccountSummary.
 func (s *Service) GetAccountSummary(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *None) (*iamtypes.GetAccountSummaryResponse, error) {
 	counts, err := s.meta.CountEntities(ctx, c.Account)
 	if err != nil {

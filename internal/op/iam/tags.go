@@ -13,14 +13,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// maxTags is how many tags an entity may have. Source: IAM user guide, IAM and STS quotas.
+// maxTags is the maximum number of tags of an entity. Source: IAM user guide, IAM and STS quotas.
 const maxTags = 50
 
-// exactCase is how the keys of tags compare on policies, providers and instance profiles. See foldCase for the others.
+// exactCase returns the form in which keys of tags on policies, providers and instance profiles are compared. See
+// foldCase for users and roles.
 func exactCase(key string) string { return key }
 
-// tagsOf reads the tags of a request, whose keys compare as same says. Errors: fault.InvalidInput (a key twice, or one that
-// is reserved). Source: IAM user guide, tags for IAM resources.
+// tagsOf checks and returns the tags of a request. Keys with the same result of same are equal.
+// Errors: fault.InvalidInput (a repeated or reserved key). Source: IAM user guide, tags for IAM resources.
 func tagsOf(tags []iamtypes.Tag, same func(string) string) (map[string]string, error) {
 	all, seen := map[string]string{}, map[string]bool{}
 	for _, t := range tags {
@@ -35,7 +36,7 @@ func tagsOf(tags []iamtypes.Tag, same func(string) string) (map[string]string, e
 	return all, nil
 }
 
-// tagList shows tags by key; nil when there are none.
+// tagList returns tags in the form of responses, by key; nil for none.
 func tagList(tags map[string]string) []iamtypes.Tag {
 	var list []iamtypes.Tag
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
@@ -59,12 +60,12 @@ func (s *Service) tag(ctx context.Context, e meta.Entity, tags []iamtypes.Tag, s
 	return none(s.meta.PutEntityTags(ctx, e.ID, add, maxTags))
 }
 
-// untag removes tags from an entity; those that are not there are passed over.
+// untag removes tags from an entity. It ignores keys that the entity does not have.
 func (s *Service) untag(ctx context.Context, e meta.Entity, keys []string) (*None, error) {
 	return none(s.meta.RemoveEntityTags(ctx, e.ID, keys))
 }
 
-// tagPage lists one page of the tags of an entity, by key. The list is never nil.
+// tagPage returns one page of the tags of an entity, by key. The list is never nil.
 func (s *Service) tagPage(ctx context.Context, p paging, e meta.Entity) (page []iamtypes.Tag, truncated *bool, marker string, err error) {
 	tags, err := s.meta.EntityTags(ctx, e.ID)
 	if err != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// tagged is one kind of entity that has tags.
+// tagged is a kind of entity with tags.
 type tagged struct {
 	tag    func(...iamtypes.Tag) error
 	untag  func(...string) error
 	list   func() []iamtypes.Tag
-	folded bool // keys that differ in case are one
+	folded bool // keys that differ in case only are equal
 }
 
-func (w *world) tagged(t *testing.T) map[string]tagged {
+func (w *fixture) tagged(t *testing.T) map[string]tagged {
 	w.user(t, "u")
 	w.role(t, "r")
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{})
@@ -68,7 +68,7 @@ func (w *world) tagged(t *testing.T) map[string]tagged {
 
 func TestTags(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for kind, k := range w.tagged(t) {
 		must := func(err error) {
 			t.Helper()
@@ -101,7 +101,7 @@ func TestTags(t *testing.T) {
 
 func TestTagsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	for kind, k := range w.tagged(t) {
 		wantCode(t, kind+": a key twice", k.tag(iamtypes.Tag{Key: "a"}, iamtypes.Tag{Key: "a"}), fault.InvalidInput)
 		wantCode(t, kind+": a reserved key", k.tag(iamtypes.Tag{Key: "aws:a"}), fault.InvalidInput)

@@ -58,8 +58,8 @@ func askOf(req guard.Request, e meta.Entity) guard.Ask {
 	return guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: e.ARN()}
 }
 
-// onEntity resolves an entity of the caller's account by its name. Of one that does not exist the value is zero, and it is asked
-// about by the path that it would have.
+// onEntity resolves an entity of the caller's account by its name. If the entity does not exist, the value is zero, and
+// the decision uses an ARN with the path that the entity would have.
 func (s *Service) onEntity(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path string) (guard.Target[meta.Entity], error) {
 	found, err := s.meta.Entity(ctx, req.By.Account, kind, entityName)
 	if errors.Is(err, fault.NoSuchEntity) {
@@ -88,14 +88,14 @@ func (s *Service) onFound(ctx context.Context, req guard.Request, e meta.Entity)
 	return guard.On(e, ask), err
 }
 
-// onNew resolves an entity to be made. It is asked about by the path and name that it gets, and not by those of one that has
-// the name already: that one could be gone when the operation makes the new one.
+// onNew resolves an entity to be made. The decision uses the path and name of the new entity, even if an entity with
+// that name exists: the existing entity could be deleted before the operation makes the new one.
 func onNew[T any](req guard.Request, kind meta.EntityKind, entityName, path string, value T) guard.Target[T] {
 	return guard.On(value, askOf(req, meta.Entity{Account: req.By.Account, Kind: kind, Name: entityName, Path: path}))
 }
 
-// absence splits the error of a look-up: absent is one that the request gets as its answer, because it names what does not exist
-// or gives no name of it; failure is any other.
+// absence splits the error of a look-up. absent is an error of the request, which names an entity that does not exist
+// or has an invalid name; failure is any other error.
 func absence(err error) (absent, failure error) {
 	for _, code := range []fault.Code{fault.NoSuchEntity, fault.InvalidInput, fault.Validation, fault.PolicyNotAttachable} {
 		if errors.Is(err, code) {
@@ -110,7 +110,8 @@ func OnUser[In interface{ GetUserName() string }](s *Service, ctx context.Contex
 	return s.onEntity(ctx, req, meta.User, in.GetUserName(), "")
 }
 
-// OnUserOrCaller resolves the user that UserName names, without it the caller. Of a root user the value is zero.
+// OnUserOrCaller resolves the user that UserName names, or without UserName the caller. The value is zero for a root
+// user.
 func OnUserOrCaller(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetUserRequest) (guard.Target[meta.Entity], error) {
 	t, err := s.onUserOrCaller(ctx, req, in.UserName)
 	if in.UserName == "" && req.By.Kind != identity.User && req.By.Kind != identity.Root {
@@ -119,7 +120,8 @@ func OnUserOrCaller(s *Service, ctx context.Context, req guard.Request, in *iamt
 	return t, err
 }
 
-// onUserOrCaller resolves the user with a name, with "" the caller. Of a caller that is not a user the value is zero.
+// onUserOrCaller resolves the user with a name, or for "" the caller. The value is zero for a caller that is not a
+// user.
 func (s *Service) onUserOrCaller(ctx context.Context, req guard.Request, userName string) (guard.Target[meta.Entity], error) {
 	if userName != "" {
 		return s.onEntity(ctx, req, meta.User, userName, "")
@@ -171,7 +173,7 @@ func OnNewGroup(_ *Service, _ context.Context, req guard.Request, in *iamtypes.C
 // Membership is a group and a user, or an instance profile and a role.
 type Membership struct{ Container, Member meta.Entity }
 
-// OnMembership resolves a group and a user. The right is needed on the group alone.
+// OnMembership resolves a group and a user. The request needs the action on the group only.
 // Source: service authorization reference of IAM, AddUserToGroup.
 func OnMembership[In interface {
 	GetGroupName() string
@@ -214,7 +216,7 @@ func OnNewProfile(_ *Service, _ context.Context, req guard.Request, in *iamtypes
 	return onNew(req, meta.InstanceProfile, in.InstanceProfileName, in.Path, guard.Nothing{}), nil
 }
 
-// OnProfileRole resolves an instance profile and a role. The right is needed on the instance profile alone.
+// OnProfileRole resolves an instance profile and a role. The request needs the action on the instance profile only.
 func OnProfileRole[In interface {
 	GetInstanceProfileName() string
 	GetRoleName() string
@@ -232,7 +234,8 @@ func OnRenamedGroup(s *Service, ctx context.Context, req guard.Request, in *iamt
 	return s.onRenamed(ctx, req, meta.Group, in.GroupName, in.NewGroupName, in.NewPath)
 }
 
-// onRenamed resolves an entity that gets another name or path: the right is needed on what it is and on what it will be.
+// onRenamed resolves an entity that gets another name or path. The request needs the action on the old and on the new
+// ARN.
 // Source: IAM API reference, UpdateUser, UpdateGroup.
 func (s *Service) onRenamed(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, newName, newPath string) (guard.Target[meta.Entity], error) {
 	t, err := s.onEntity(ctx, req, kind, entityName, "")
@@ -255,7 +258,7 @@ func (s *Service) onRenamed(ctx context.Context, req guard.Request, kind meta.En
 	return t, nil
 }
 
-// OnServiceRole resolves a service-linked role to be made, before its name is known.
+// OnServiceRole resolves a service-linked role to be made. Its name is not known yet.
 func OnServiceRole(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateServiceLinkedRoleRequest) (guard.Target[guard.Nothing], error) {
 	ask := askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.Role, Path: "/aws-service-role/" + in.AWSServiceName + "/", Name: "*"})
 	ask.Keys = []guard.ConditionKey{{Name: "iam:AWSServiceName", Values: []string{in.AWSServiceName}}}
@@ -315,7 +318,7 @@ func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service
 	arn := in.GetOpenIDConnectProviderArn()
 	_, named, err := name.ParseEntityARN(arn)
 	if err != nil || named.Kind != name.OIDCProvider {
-		named.Name = "" // issuerIn says what is wrong with it
+		named.Name = "" // the error of issuerIn has the reason
 	}
 	t, err := s.onEntity(ctx, req, meta.OIDCProvider, named.Name, "")
 	if err != nil {
@@ -330,7 +333,7 @@ func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service
 	return t, nil
 }
 
-// OnProviderOrNone resolves an identity provider by its ARN. Of one that does not exist the value is zero.
+// OnProviderOrNone resolves an identity provider by its ARN. The value is zero if the provider does not exist.
 func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *iamtypes.DeleteOpenIDConnectProviderRequest) (guard.Target[meta.Entity], error) {
 	t, err := OnProvider(s, ctx, req, in)
 	if errors.Is(t.Absent, fault.NoSuchEntity) {
@@ -339,7 +342,8 @@ func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *ia
 	return t, err
 }
 
-// OnPolicySource resolves the user, group or role whose policies a request is about. It is asked about by the ARN of the request.
+// OnPolicySource resolves the user, group or role that a request names as the source of policies. The decision uses the
+// ARN in the request.
 func OnPolicySource[In interface{ GetPolicySourceArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
 	t := guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: in.GetPolicySourceArn()})
 	var err error
@@ -350,8 +354,9 @@ func OnPolicySource[In interface{ GetPolicySourceArn() string }](s *Service, ctx
 
 const boundaryKey = "iam:PermissionsBoundary"
 
-// bounded are the operations whose condition key iam:PermissionsBoundary is the boundary that the user or role has, or in those
-// that set one, gets. Source: service authorization reference of IAM.
+// bounded are the operations with the condition key iam:PermissionsBoundary. Its value is the boundary that the
+// operation sets, or otherwise the current boundary of the user or role. Source: service authorization reference of
+// IAM.
 var bounded = map[string]bool{
 	"CreateUser": true, "PutUserPermissionsBoundary": true, "DeleteUserPermissionsBoundary": true,
 	"PutUserPolicy": true, "DeleteUserPolicy": true, "AttachUserPolicy": true, "DetachUserPolicy": true,
@@ -359,8 +364,9 @@ var bounded = map[string]bool{
 	"PutRolePolicy": true, "DeleteRolePolicy": true, "AttachRolePolicy": true, "DetachRolePolicy": true,
 }
 
-// WithKeys adds the condition keys that every operation of IAM with the same members has: the resource tags of the request,
-// which policy is attached, and which boundary the user or role has. Source: service authorization reference of IAM.
+// WithKeys returns the asks with the condition keys that follow from the members of a request: the tags of the request,
+// the policy to be attached or detached, and the boundary of the user or role. Source: service authorization reference
+// of IAM.
 func WithKeys(operation string, asks []guard.Ask, in any) []guard.Ask {
 	asks = guard.WithRequestTags(asks, in)
 	policyARN, boundary := "", ""
@@ -371,7 +377,7 @@ func WithKeys(operation string, asks []guard.Ask, in any) []guard.Ask {
 		boundary = v.GetPermissionsBoundary()
 	}
 	for i := range asks {
-		keys := slices.Clone(asks[i].Keys) // several asks may have the same ones
+		keys := slices.Clone(asks[i].Keys) // several asks may share one slice
 		if policyARN != "" {
 			keys = append(keys, guard.ConditionKey{Name: "iam:PolicyARN", Values: []string{policyARN}})
 		}

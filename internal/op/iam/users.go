@@ -12,10 +12,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// maxUsers is how many users an account may have. Source: IAM user guide, IAM and STS quotas.
+// maxUsers is the maximum number of users of an account. Source: IAM user guide, IAM and STS quotas.
 const maxUsers = 5000
 
-// CreateUser makes a user without keys and rights.
+// CreateUser makes a user without keys and policies.
 //
 // Errors: fault.EntityAlreadyExists (also for a name that differs in case only), fault.LimitExceeded, fault.InvalidInput (the
 // tags), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
@@ -34,13 +34,13 @@ func (s *Service) CreateUser(ctx context.Context, c identity.Caller, boundary Ma
 	return &iamtypes.CreateUserResponse{User: &u}, nil
 }
 
-// newEntity makes an entity of the caller's account. An empty path is "/".
+// newEntity returns a new entity of the caller's account. An empty path is "/".
 func (s *Service) newEntity(c identity.Caller, kind meta.EntityKind, prefix, path, entityName string) meta.Entity {
 	now := s.now()
 	return meta.Entity{ID: newID(prefix), Account: c.Account, Kind: kind, Name: entityName, Path: pathOr(path), CreatedAt: now, UpdatedAt: now}
 }
 
-// userOf shows a user as listings do: without boundary and tags. Source: IAM API reference, ListUsers.
+// userOf returns a user in the form of listings: without boundary and tags. Source: IAM API reference, ListUsers.
 func userOf(e meta.Entity) iamtypes.User {
 	return iamtypes.User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt}}
 }
@@ -51,15 +51,15 @@ func fullUser(e meta.Entity, tags map[string]string) iamtypes.User {
 	return u
 }
 
-// mustNameUser is the error for callers that are no users, where only a user could be meant.
+// mustNameUser returns the error for a request without UserName by a caller that is not a user.
 func mustNameUser() error {
 	return fault.Validation.New("Must specify userName when calling with non-User credentials")
 }
 
-// rootName is how the root user is called where a name has to stand.
+// rootName is the name of the root user in responses.
 const rootName = "root"
 
-// GetUser shows a user; without a name the caller itself, which may be the root user.
+// GetUser shows a user, or without a name the caller, which may be the root user.
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller is no user).
 // Source: IAM API reference, GetUser.
@@ -89,7 +89,7 @@ func (s *Service) ListUsers(ctx context.Context, c identity.Caller, _ guard.Noth
 	return &iamtypes.ListUsersResponse{Users: each(page, userOf), IsTruncated: truncated, Marker: marker}, nil
 }
 
-// each makes a list that is never nil: the lists of answers are there when they are empty, too.
+// each returns the results of show for all values. The list is never nil, because responses contain empty lists.
 func each[T, U any](all []T, show func(T) U) []U {
 	out := make([]U, len(all))
 	for i, v := range all {
@@ -106,7 +106,7 @@ func (s *Service) UpdateUser(ctx context.Context, _ identity.Caller, e meta.Enti
 	return s.rename(ctx, e, in.NewUserName, in.NewPath)
 }
 
-// rename gives an entity another name, path or both; what is empty stays.
+// rename changes the name, the path or both of an entity. An empty name or path stays unchanged.
 func (s *Service) rename(ctx context.Context, e meta.Entity, newName, newPath string) (*None, error) {
 	_, err := s.meta.UpdateEntity(ctx, e, func(e *meta.Entity) error {
 		if newName != "" {
@@ -120,7 +120,7 @@ func (s *Service) rename(ctx context.Context, e meta.Entity, newName, newPath st
 	return none(err)
 }
 
-// none is the answer of an operation without one.
+// none returns the response of an operation without a result, or the error.
 func none(err error) (*None, error) {
 	if err != nil {
 		return nil, err
@@ -128,13 +128,15 @@ func none(err error) (*None, error) {
 	return &None{}, nil
 }
 
-// DeleteUser removes a user that has no keys, policies and groups any more. Whatever named it names nobody then.
+// DeleteUser removes a user without keys, policies and groups. Policies that name the user apply to no later user of
+// the same name.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.TargetChanged. Source: IAM API reference, DeleteUser.
 func (s *Service) DeleteUser(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteUserRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }
 
-// foldCase is how the keys of users' and roles' tags compare: Team and team are one key. Those of other entities are two.
+// foldCase returns the form in which keys of tags on users and roles are compared: Team and team are the same key. On
+// other entities they are two keys.
 // Source: IAM user guide, tags for IAM resources.
 func foldCase(key string) string { return strings.ToLower(key) }

@@ -15,7 +15,7 @@ const readOnly = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"
 
 func TestCreateUser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	got := *do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{
 		UserName: "Alice", Path: "/dev/ops/", PermissionsBoundary: readOnly,
 		Tags: []iamtypes.Tag{{Key: "team", Value: "a"}, {Key: "Stage", Value: ""}},
@@ -44,7 +44,7 @@ func TestCreateUser(t *testing.T) {
 
 func TestCreateUserRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "Alice")
 	for _, c := range []struct {
 		what  string
@@ -66,13 +66,13 @@ func TestCreateUserRefused(t *testing.T) {
 	if got := do(t, w.ListUsers, w.root, iamtypes.ListUsersRequest{}).Users; len(got) != 1 {
 		t.Errorf("after refusals there are %d users, want 1: %+v", len(got), got)
 	}
-	w.user(t, "x") // none of the refusals has taken the name
+	w.user(t, "x") // the refused requests have not stored the name
 }
 
 // Names are unique without regard to case, and found with it.
 func TestCaseOfNames(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.user(t, "Alice")
 	w.group(t, "Ops")
 	w.role(t, "Deploy")
@@ -85,7 +85,7 @@ func TestCaseOfNames(t *testing.T) {
 	refuse(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "DEPLOY", AssumeRolePolicyDocument: trustEC2}, fault.EntityAlreadyExists, "already exists")
 	refuse(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "NODE"}, fault.EntityAlreadyExists, "already exists")
 
-	// Each kind has its own names, and each account too.
+	// Entities of another kind or another account can have the same name.
 	w.user(t, "ops")
 	w.group(t, "alice")
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "Alice"})
@@ -93,10 +93,10 @@ func TestCaseOfNames(t *testing.T) {
 	do(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alice"})
 }
 
-// Whoever asks without a name asks about itself.
+// A request without a name returns the caller.
 func TestGetUserItself(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	alice := w.user(t, "alice")
 	c := w.callerOf(t, "alice")
 	same(t, "a user", do(t, w.GetUser, c, iamtypes.GetUserRequest{}).User, alice)
@@ -114,8 +114,8 @@ func TestGetUserItself(t *testing.T) {
 	}
 }
 
-// callerOf is a user that signs with an access key made now.
-func (w *world) callerOf(t testing.TB, userName string) identity.Caller {
+// callerOf makes an access key of a user and returns the caller with this key.
+func (w *fixture) callerOf(t testing.TB, userName string) identity.Caller {
 	t.Helper()
 	k := do(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: userName}).AccessKey
 	c, err := w.id.KeyCaller(t.Context(), k.AccessKeyId)
@@ -125,10 +125,10 @@ func (w *world) callerOf(t testing.TB, userName string) identity.Caller {
 	return c
 }
 
-// A user with another name and path is the same: id, keys, groups, policies and tags stay.
+// A user that gets another name and path keeps its id, keys, groups, policies and tags.
 func TestRenamedUser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	before := *do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: "alice", Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}, PermissionsBoundary: readOnly}).User
 	w.user(t, "bob")
 	w.group(t, "ops")
@@ -164,10 +164,10 @@ func TestRenamedUser(t *testing.T) {
 	same(t, "the user after no change", do(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alicia"}).User, want)
 }
 
-// A user can be deleted when nothing hangs on it, and whoever is made with its name is somebody else.
+// A user can be deleted if it has no keys, groups and policies. A later user of the same name is another user.
 func TestDeleteUser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	first := w.user(t, "alice")
 	w.group(t, "ops")
 	deleted := iamtypes.DeleteUserRequest{UserName: "alice"}

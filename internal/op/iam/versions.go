@@ -17,10 +17,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// maxVersions is how many versions a managed policy may have. Source: IAM user guide, IAM and STS quotas.
+// maxVersions is the maximum number of versions of a managed policy. Source: IAM user guide, IAM and STS quotas.
 const maxVersions = 5
 
-// showVersion shows a version of a managed policy; listings have no documents.
+// showVersion returns a version of a managed policy in the form of responses, with its text if document is set.
+// Listings have no documents.
 func showVersion(v meta.PolicyVersion, def int, document bool) iamtypes.PolicyVersion {
 	out := iamtypes.PolicyVersion{VersionId: versionID(v.Number), IsDefaultVersion: new(v.Number == def), CreateDate: awswire.At(v.CreatedAt)}
 	if document {
@@ -29,8 +30,8 @@ func showVersion(v meta.PolicyVersion, def int, document bool) iamtypes.PolicyVe
 	return out
 }
 
-// versions lists the versions of a managed policy, newest first, and tells which one is the default. Of a policy of AWS there
-// is the default one only.
+// versions returns the versions of a managed policy, newest first, and the number of the default version. A policy of
+// AWS has its default version only.
 func (s *Service) versions(ctx context.Context, m ManagedPolicy) ([]meta.PolicyVersion, int, error) {
 	if a := m.AWS; a != nil {
 		return []meta.PolicyVersion{{Number: a.Version, Text: a.Text, CreatedAt: a.UpdatedAt}}, a.Version, nil
@@ -39,7 +40,7 @@ func (s *Service) versions(ctx context.Context, m ManagedPolicy) ([]meta.PolicyV
 	return all, m.Entity.DefaultVersion, err
 }
 
-// versionNumber reads v1, v2 and so on. Errors: fault.NoSuchEntity (other forms that the model has are of no version).
+// versionNumber returns the number of a version id: v1, v2 and so on. Errors: fault.NoSuchEntity (any other form).
 func versionNumber(arn, id string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(id, "v"))
 	if err != nil || versionID(n) != id {
@@ -52,7 +53,8 @@ func noVersion(arn, id string) error {
 	return fault.NoSuchEntity.New("Policy %s version %s does not exist or is not attachable.", name.Clip(arn), name.Clip(id))
 }
 
-// CreatePolicyVersion adds a version to a managed policy. It becomes the default one if that is asked for.
+// CreatePolicyVersion adds a version to a managed policy. It becomes the default version if the request has
+// SetAsDefault.
 //
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (versions; the length of the
 // document), fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
@@ -115,7 +117,7 @@ func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, m M
 	}, nil
 }
 
-// DeletePolicyVersion removes a version that is not the default one. Its number is not given out again.
+// DeletePolicyVersion removes a version that is not the default version. Its number is not used again.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict (the default version), fault.InvalidInput (the ARN), fault.AccessDenied (a
 // policy of AWS). Source: IAM API reference, DeletePolicyVersion.
@@ -135,7 +137,7 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m 
 	return none(err)
 }
 
-// SetDefaultPolicyVersion makes a version of a managed policy the one that holds, wherever the policy is attached.
+// SetDefaultPolicyVersion sets the default version of a managed policy, which applies wherever the policy is attached.
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, SetDefaultPolicyVersion.

@@ -1,5 +1,5 @@
-// Package iamtest calls the operations of IAM in tests as the operation table does, but without a decision: each resolves its
-// target and acts on it.
+// Package iamtest runs the operations of IAM in tests: each resolves its target and calls the method of iam.Service,
+// like the operation table but without a decision.
 package iamtest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Operation resolves the target of a request and acts on it. Errors: Absent of the target, and those of the method of
-// iam.Service; when the target changes in between it starts again.
+// Operation resolves the target of a request and calls the method of iam.Service. It starts again if the target changes
+// in between. Errors: Absent of the target, and those of the method.
 type Operation[In, Out any] func(context.Context, identity.Caller, *In) (*Out, error)
 
 // Operations are the operations of IAM, by their names in the API.
@@ -119,7 +119,7 @@ type Operations struct {
 	SimulatePrincipalPolicy                 Operation[iamtypes.SimulatePrincipalPolicyRequest, iamtypes.SimulatePolicyResponse]
 }
 
-// New makes the operations of a service.
+// New returns the operations of a service.
 func New(s *iam.Service) Operations {
 	return Operations{
 		CreateUser:                              bound(s, iam.OnNewUser, (*iam.Service).CreateUser),
@@ -223,7 +223,7 @@ func New(s *iam.Service) Operations {
 	}
 }
 
-// bound joins a method with the resolver of its target.
+// bound returns the Operation of a method and the resolver of its target.
 func bound[In, T, Out any](
 	s *iam.Service,
 	on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
