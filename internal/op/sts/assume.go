@@ -180,12 +180,12 @@ func (s *Service) assuming(ctx context.Context, c identity.Caller, in *ststypes.
 	return a, a.inherit(own)
 }
 
-// OnRole resolves the role that a request of AssumeRole names. The request needs sts:AssumeRole on the role. It also needs
-// sts:TagSession if the new session has tags, and sts:SetSourceIdentity if it has a source identity, each from the request
-// or from the caller's session. A role that does not exist is resolved as a role that trusts no principal.
+// OnRole resolves the role that a request of AssumeRole names. The request needs sts:AssumeRole on the role. It also
+// needs sts:TagSession if the new session has tags, and sts:SetSourceIdentity if it has a source identity, each from
+// the request or from the caller's session. A role that does not exist is resolved as a role that trusts no principal.
 //
-// Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags, or
-// another source identity than that of the caller's session).
+// Errors: fault.AccessDenied (a root user), fault.Validation (not the ARN of a role), fault.InvalidParameter (the tags,
+// or another source identity than that of the caller's session).
 // Source: STS API reference, AssumeRole; service authorization reference of STS.
 func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.AssumeRoleRequest) (guard.Target[*Assumption], error) {
 	a, err := s.assuming(ctx, req.By, in)
@@ -201,8 +201,8 @@ func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.Ass
 
 // AssumeRole returns credentials of the resolved role, limited by the session policies.
 //
-// Errors: fault.AccessDenied (the role was deleted; a code of an MFA device), fault.Validation (the duration; the session
-// policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
+// Errors: fault.AccessDenied (the role was deleted; a code of an MFA device), fault.Validation (the duration; the
+// session policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
 // fault.AccountNotFound (the account was deleted).
 // Source: STS API reference, AssumeRole.
 func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumption, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {

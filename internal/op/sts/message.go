@@ -120,17 +120,17 @@ type sealed struct {
 
 const (
 	purpose = "authorization message"
-	// maxMessage is the maximum length of an encoded message in characters. The message is sent in a header, and proxies
-	// limit the total size of headers.
+	// maxMessage is the maximum length of an encoded message in characters. The message is sent in a header, and
+	// proxies limit the total size of headers.
 	maxMessage = 3000
 	// maxText is the maximum size of a message before compression. The model has no maximum for responses.
 	maxText = 64 << 10
 )
 
-// Encode returns the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it, or
-// the account of the resource if the caller has no account. If the resource belongs to another account than the caller,
-// the message does not contain statements of the owner's policies and tags of its resources. It has at most 3,000
-// characters of A-Z a-z 0-9 _ -; parts of a longer message are omitted.
+// Encode returns the encoded message of a decision, for DecodeAuthorizationMessage. The caller's account can decode it,
+// or the account of the resource if the caller has no account. If the resource belongs to another account than the
+// caller, the message does not contain statements of the owner's policies and tags of its resources. It has at most
+// 3,000 characters of A-Z a-z 0-9 _ -; parts of a longer message are omitted.
 func (s *Service) Encode(request policy.Request, why policy.Why) string {
 	reader := request.Caller.Account
 	if reader == (name.Account{}) {
@@ -183,7 +183,8 @@ func (s *Service) seal(reader name.Account, m *message) string {
 	return s.id.Seal(purpose, packed.Bytes())
 }
 
-// messageOf returns the message of a decision. own says that the resource belongs to the account that reads the message.
+// messageOf returns the message of a decision. own says that the resource belongs to the account that reads the
+// message.
 func messageOf(r *policy.Request, why *policy.Why, own bool) *message {
 	m := &message{
 		Allowed: why.Allowed(), ExplicitDeny: why.Verdict == policy.ExplicitlyDenied, Layer: why.Layer.String(),

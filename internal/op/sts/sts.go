@@ -1,5 +1,5 @@
-// Package sts implements the operations of STS: it issues temporary credentials for roles, users and federated users, and
-// describes credentials.
+// Package sts implements the operations of STS: it issues temporary credentials for roles, users and federated users,
+// and describes credentials.
 //
 // Each operation is one method of [Service], named as in the STS API. Its arguments are the caller, the resolved target
 // for which the request was allowed, if the operation has one, and the request, which was validated by the model.
@@ -77,8 +77,8 @@ type limits struct {
 
 // sessionPolicies checks and returns the session policies of a request for a principal of the account.
 //
-// Errors: fault.MalformedPolicyDocument with the place and the reason, fault.Validation (length, number, a managed policy
-// that belongs to another account or cannot be attached). Source: STS API reference, AssumeRole.
+// Errors: fault.MalformedPolicyDocument with the place and the reason, fault.Validation (length, number, a managed
+// policy that belongs to another account or cannot be attached). Source: STS API reference, AssumeRole.
 func (s *Service) sessionPolicies(ctx context.Context, account name.Account, text string, arns []ststypes.PolicyDescriptorType) (limits, error) {
 	var l limits
 	if text != "" {

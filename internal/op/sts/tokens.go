@@ -29,8 +29,8 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 	return err
 }
 
-// GetSessionToken returns temporary credentials with the rights of the caller. For a root user, a longer duration than one
-// hour is reduced to one hour.
+// GetSessionToken returns temporary credentials with the rights of the caller. For a root user, a longer duration than
+// one hour is reduced to one hour.
 //
 // Errors: fault.AccessDenied (temporary credentials; a code of an MFA device), fault.Validation (the token's size).
 // Source: STS API reference, GetSessionToken.
@@ -55,8 +55,8 @@ func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller, in *st
 	return out, err
 }
 
-// OnFederation resolves the federated user of a request. The request needs sts:GetFederationToken on that user, and also
-// sts:TagSession if it has tags.
+// OnFederation resolves the federated user of a request. The request needs sts:GetFederationToken on that user, and
+// also sts:TagSession if it has tags.
 //
 // Errors: fault.AccessDenied (temporary credentials), fault.InvalidParameter (the tags).
 // Source: STS API reference, GetFederationToken; service authorization reference of STS.
@@ -129,8 +129,8 @@ func (s *Service) GetCallerIdentity(_ context.Context, c identity.Caller, _ *sts
 	return &ststypes.GetCallerIdentityResponse{UserId: c.UserID, Account: c.Account.String(), Arn: c.ARN}, nil
 }
 
-// GetAccessKeyInfo returns the account of an access key. The key may be inactive and may belong to any account. A key of
-// a session is found as long as the session is stored.
+// GetAccessKeyInfo returns the account of an access key. The key may be inactive and may belong to any account. A key
+// of a session is found as long as the session is stored.
 //
 // Errors: fault.Validation. Source: STS API reference, GetAccessKeyInfo.
 func (s *Service) GetAccessKeyInfo(ctx context.Context, _ identity.Caller, in *ststypes.GetAccessKeyInfoRequest) (*ststypes.GetAccessKeyInfoResponse, error) {

@@ -213,8 +213,8 @@ func TestNamesakes(t *testing.T) {
 	w.wantEnded(t, "the role has a namesake", session)
 }
 
-// If a role is replaced by another role of the same name after the decision, AssumeRole is denied, whatever principals the
-// new role trusts.
+// If a role is replaced by another role of the same name after the decision, AssumeRole is denied, whatever principals
+// the new role trusts.
 func TestNamesakeBetweenDecisionAndSession(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, nil)

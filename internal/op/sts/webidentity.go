@@ -104,8 +104,8 @@ const federatedProvider = "aws:FederatedProvider"
 var claimName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // claimKeys returns the condition keys of a token: those of keptClaims, amr, oaud if there are several audiences, and
-// every other claim that is a string. Claims whose names differ in case only are omitted: condition keys ignore case, so
-// an added claim could otherwise replace the value of a claim that a policy checks.
+// every other claim that is a string. Claims whose names differ in case only are omitted: condition keys ignore case,
+// so an added claim could otherwise replace the value of a claim that a policy checks.
 func (v *Vouched) claimKeys() []guard.ConditionKey {
 	issuer := v.claims.Issuer
 	var keys []guard.ConditionKey
@@ -135,8 +135,8 @@ func (v *Vouched) claimKeys() []guard.ConditionKey {
 	return keys
 }
 
-// WebIdentity returns the caller of AssumeRoleWithWebIdentity, which is authenticated by the token in the request and not
-// by a signature, and resolves the role. The request needs sts:AssumeRoleWithWebIdentity on the role. It also needs
+// WebIdentity returns the caller of AssumeRoleWithWebIdentity, which is authenticated by the token in the request and
+// not by a signature, and resolves the role. The request needs sts:AssumeRoleWithWebIdentity on the role. It also needs
 // sts:TagSession if the token has session tags, and sts:SetSourceIdentity if the token has a source identity.
 //
 // Errors: fault.Validation (not the ARN of a role), fault.InvalidIdentityToken (also for an issuer that is no provider of the
@@ -150,12 +150,12 @@ func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststype
 	return v.caller(), guard.Target[*Vouched]{Value: v, Asks: v.asks(req.Region, actionAssumeWeb, v.claimKeys()...)}, nil
 }
 
-// AssumeRoleWithWebIdentity returns credentials of the resolved role, with the session tags, source identity and claims of
-// the verified token.
+// AssumeRoleWithWebIdentity returns credentials of the resolved role, with the session tags, source identity and claims
+// of the verified token.
 //
 // Errors: fault.AccessDenied (the role was deleted, or the token belongs to another caller), fault.Validation (the
-// duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound (the
-// account was deleted).
+// duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound
+// (the account was deleted).
 // Source: STS API reference, AssumeRoleWithWebIdentity.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if c != v.caller() {

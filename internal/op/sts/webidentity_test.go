@@ -267,7 +267,8 @@ func TestTokens(t *testing.T) {
 	k.caller(t, before.Credentials.AccessKeyId)
 }
 
-// The subject and the audience of the token, its session tags and its source identity are condition keys in the session.
+// The subject and the audience of the token, its session tags and its source identity are condition keys in the
+// session.
 func TestClaimsOfSessions(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
