@@ -152,7 +152,8 @@ func (s *Service) KeyCaller(ctx context.Context, id string) (Caller, error) {
 var errInactive = errors.New("inactive")
 
 // keyCaller returns the caller to which an access key belongs, long-term or of a session. With running, an expired
-// session is an error. Without, it is accepted: a docker token stays valid for 12 hours, even if its session ends earlier.
+// session is an error. Without, it is accepted: a docker token stays valid for 12 hours, even if its session ends
+// earlier.
 func (s *Service) keyCaller(ctx context.Context, id string, running bool) (Caller, error) {
 	k, err := s.meta.AccessKey(ctx, id)
 	if err == nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// Malformed is the answer of IAM and STS to a policy that cannot be read: fault.MalformedPolicyDocument with the sentence of AWS.
-// Where err is one of policy.Parse, a second line has line, column and reason.
+// Malformed returns the error of IAM and STS for a policy that cannot be parsed: fault.MalformedPolicyDocument with the
+// text of AWS. If err comes from policy.Parse, a second line has the line, column and reason.
 // Sources: IAM API reference, MalformedPolicyDocument; answers of IAM and STS.
 func Malformed(err error) error {
 	var p *policy.Problem

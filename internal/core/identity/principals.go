@@ -58,8 +58,8 @@ func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) 
 	return "", nil
 }
 
-// Show returns the text of a policy as it is shown: a principal by its current ARN, and a deleted principal by its unique
-// id. Source: IAM user guide, policy element Principal.
+// Show returns the text of a policy as it is shown: a principal by its current ARN, and a deleted principal by its
+// unique id. Source: IAM user guide, policy element Principal.
 func (s *Service) Show(ctx context.Context, p meta.BoundPolicy, kind policy.Kind) (string, error) {
 	now := map[string]string{}
 	for text, id := range p.IDs {

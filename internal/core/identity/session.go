@@ -33,8 +33,8 @@ func (s *Service) IssueSession(ctx context.Context, v meta.Session, life time.Du
 	return Credentials{AccessKey: k.ID, Secret: k.Secret, Token: secret.New(token), ExpiresAt: v.ExpiresAt}, s.meta.PutSession(ctx, v)
 }
 
-// unarmored decodes base64 and accepts only one spelling of the same bytes. The library's decoder ignores line ends, and
-// verified tokens are cached by their text: with several spellings, one token could fill the cache.
+// unarmored decodes base64 and accepts only one spelling of the same bytes. The library's decoder ignores line ends,
+// and verified tokens are cached by their text: with several spellings, one token could fill the cache.
 func unarmored(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("a line end in a token")

@@ -45,9 +45,9 @@ const maxSubjects = 8192
 
 // Subject returns the subject of a caller.
 //
-// Errors: fault.NoSuchEntity (the user or role was deleted), fault.AccountNotFound, fault.AccessKeyNotFound (the session
-// was deleted); an error without a code for a policy that cannot be read, a failure of the store, or a caller without a
-// principal.
+// Errors: fault.NoSuchEntity (the user or role was deleted), fault.AccountNotFound, fault.AccessKeyNotFound (the
+// session was deleted); an error without a code for a policy that cannot be read, a failure of the store, or a caller
+// without a principal.
 func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	if c.Principal == "" {
 		return s.outsider(c)
@@ -55,8 +55,8 @@ func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
 	return s.subject(ctx, c.Principal, c.SessionKey)
 }
 
-// subject returns the subject of a principal, from the cache unless the store has changed. principal is the unique id of
-// a user or role, or the digits of an account for its root user. sessionKey is the access key of its session, "" for
+// subject returns the subject of a principal, from the cache unless the store has changed. principal is the unique id
+// of a user or role, or the digits of an account for its root user. sessionKey is the access key of its session, "" for
 // none.
 func (s *Service) subject(ctx context.Context, principal, sessionKey string) (*Subject, error) {
 	key := subjectKey{principal, sessionKey}

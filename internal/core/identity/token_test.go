@@ -205,8 +205,8 @@ func FuzzTokenCaller(f *testing.F) {
 	})
 }
 
-// A token has one spelling. Verified tokens are cached by their text, so with several spellings one token could fill the
-// cache.
+// A token has one spelling. Verified tokens are cached by their text, so with several spellings one token could fill
+// the cache.
 func TestTokenHasOneSpelling(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
