@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/spool"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -30,6 +31,9 @@ type API struct {
 	links    *LayerLinks
 	quirks   registry.Quirks
 	uploads  limiter
+
+	spool     *spool.Spool
+	manifests *web.Places // for large manifests
 
 	anonymous bool // requests without credentials are admitted where policies allow them
 	encode    func(policy.Request, policy.Why) string
@@ -52,7 +56,8 @@ type Options struct {
 	Trail     Trail
 	Hosts     *endpoint.Map
 	Links     *LayerLinks
-	Anonymous bool // admit requests without credentials where policies allow them
+	Spool     *spool.Spool // for large manifests, while they arrive and while they are sent
+	Anonymous bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -61,6 +66,7 @@ type Options struct {
 func New(o Options) *API {
 	return &API{
 		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
+		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
 		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }

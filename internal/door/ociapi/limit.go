@@ -2,6 +2,7 @@ package ociapi
 
 import (
 	"sync"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
@@ -9,6 +10,14 @@ import (
 // maxUploadsPerPrincipal is the maximum number of bodies that one principal may send at the same time. Each body needs
 // buffers and an open file. All sessions of a role are one principal.
 const maxUploadsPerPrincipal = 256
+
+// Manifests of more than maxSmallManifest bytes need a place while they are read from the database.
+const (
+	maxSmallManifest    = 256 << 10
+	maxLargeManifests   = 3  // at the same time
+	maxManifestsWaiting = 64 // of one principal
+	maxManifestWait     = 30 * time.Second
+)
 
 // limiter limits the number of concurrent uploads of each principal.
 type limiter struct {

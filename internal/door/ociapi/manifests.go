@@ -43,13 +43,38 @@ func (a *API) getManifest(q *request) error {
 		q.w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	body, err := a.registry.Pull(q.r.Context(), q.found, q.head)
+	err := a.sendManifest(q)
 	if err != nil {
 		h.Del("Content-Length")
+	}
+	return err
+}
+
+// sendManifest sends the bytes of a manifest. A large one is in memory only while it is read from the database, and few are at once:
+// how slowly clients read costs no memory.
+func (a *API) sendManifest(q *request) error {
+	reply := web.NewReply(a.spool)
+	defer reply.Close()
+	reply.Owner = q.caller.LimitKey()
+	if err := a.loadManifest(q, reply); err != nil {
 		return err
 	}
-	_, err = q.w.Write(body)
-	return clientGone(err)
+	return reply.Send(q.w)
+}
+
+func (a *API) loadManifest(q *request, to *web.Reply) error {
+	if q.head.Size > maxSmallManifest {
+		leave, err := a.manifests.Enter(q.r.Context(), to.Owner)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
+	body, err := a.registry.Pull(q.r.Context(), q.found, q.head)
+	if err != nil {
+		return err
+	}
+	return to.Whole(body)
 }
 
 // existingReference parses the reference of a stored manifest. An invalid tag is fault.ImageNotFound, because clients
@@ -87,7 +112,12 @@ func (a *API) putManifest(q *request) error {
 	if len(in.Tags) > maxPushTags {
 		return fault.InvalidParameter.New("a push may set at most %d tags", maxPushTags)
 	}
-	if in.Body, err = web.ReadBody(q.r, manifest.MaxBytes); err != nil {
+	received, err := web.Receive(q.r, a.spool, q.caller.LimitKey(), manifest.MaxBytes)
+	if err != nil {
+		return err
+	}
+	defer received.Close()
+	if in.Body, err = received.Bytes(); err != nil {
 		return err
 	}
 	q.body = in.Body

@@ -49,6 +49,18 @@ func (p *Reply) Write(b []byte) (int, error) {
 	return n, givenUp(err)
 }
 
+// Whole sets the bytes of an empty Reply. Those of a small answer are not copied: the caller must not change them.
+//
+// Errors: as of Write.
+func (p *Reply) Whole(b []byte) error {
+	if len(b) <= maxMemoryReply {
+		p.memory = b
+		return nil
+	}
+	_, err := p.Write(b)
+	return err
+}
+
 // givenUp makes the error for a file that was given up one of the server.
 func givenUp(err error) error {
 	if errors.Is(err, fault.RequestTimeout) {

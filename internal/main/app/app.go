@@ -191,7 +191,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.", a.registry.DamagedBlobs)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
-			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links,
+			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
 			Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
