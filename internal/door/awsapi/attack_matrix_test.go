@@ -42,7 +42,8 @@ func samples(key string) map[string]any {
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + home + `"},"Action":"sts:AssumeRole"}]}`
 	return map[string]any{
 		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("", "latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
-		"layerDigest": d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
+		"imageScanningConfiguration": map[string]bool{"scanOnPush": true},
+		"layerDigest":                d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
 		"subjectId": map[string]any{"imageDigest": d}, "resourceArn": "arn:aws:ecr:us-east-1:" + home + ":repository/app", "tags": tagList(1), "tagKeys": []any{"k"},
 		"name": "BLOB_MOUNTING", "value": "DISABLED", "policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount + `"},"Action":"ecr:BatchGetImage"}]}`,
 		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount + `"},"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:` + home + `:repository/*"}]}`,

@@ -128,10 +128,11 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		"DescribeImages": {}, "InitiateLayerUpload": {}, "PutImageTagMutability": {"imageTagMutability", "IMMUTABLE"},
 		"SetRepositoryPolicy": {"policyText", openPolicy}, "BatchGetImage": {"imageIds", ids("", "latest")},
 		"BatchDeleteImage": {"imageIds", ids("", "latest")}, "PutImage": {"imageManifest", "{}"},
-		"ListImageReferrers":          {"subjectId", map[string]string{"imageDigest": d}},
-		"UploadLayerPart":             {"uploadId", upload, "partFirstByte", 0, "partLastByte", 0, "layerPartBlob", "YQ=="},
-		"CompleteLayerUpload":         {"uploadId", upload, "layerDigests", []string{d}},
-		"BatchCheckLayerAvailability": {"layerDigests", []string{d}}, "GetDownloadUrlForLayer": {"layerDigest", d},
+		"PutImageScanningConfiguration": {"imageScanningConfiguration", map[string]bool{"scanOnPush": true}},
+		"ListImageReferrers":            {"subjectId", map[string]string{"imageDigest": d}},
+		"UploadLayerPart":               {"uploadId", upload, "partFirstByte", 0, "partLastByte", 0, "layerPartBlob", "YQ=="},
+		"CompleteLayerUpload":           {"uploadId", upload, "layerDigests", []string{d}},
+		"BatchCheckLayerAvailability":   {"layerDigests", []string{d}}, "GetDownloadUrlForLayer": {"layerDigest", d},
 	}
 	actions := map[string]string{"ListImageReferrers": "BatchGetImage"}
 	for operation, members := range inputs {

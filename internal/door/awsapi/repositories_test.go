@@ -60,16 +60,17 @@ func TestRepositoryNotFound(t *testing.T) {
 	arn := "arn:aws:ecr:us-east-1:000000000000:repository/none"
 	for operation, members := range map[string][]any{
 		"DeleteRepository": {}, "GetRepositoryPolicy": {}, "DeleteRepositoryPolicy": {}, "ListImages": {}, "DescribeImages": {}, "InitiateLayerUpload": {},
-		"PutImageTagMutability":       {"imageTagMutability", "IMMUTABLE"},
-		"SetRepositoryPolicy":         {"policyText", openPolicy},
-		"BatchGetImage":               {"imageIds", ids("", "a")},
-		"BatchDeleteImage":            {"imageIds", ids("", "a")},
-		"PutImage":                    {"imageManifest", "{}"},
-		"ListImageReferrers":          {"subjectId", map[string]string{"imageDigest": d}},
-		"UploadLayerPart":             {"uploadId", upload, "partFirstByte", 0, "partLastByte", 0, "layerPartBlob", "YQ=="},
-		"CompleteLayerUpload":         {"uploadId", upload, "layerDigests", []string{d}},
-		"BatchCheckLayerAvailability": {"layerDigests", []string{d}},
-		"GetDownloadUrlForLayer":      {"layerDigest", d},
+		"PutImageTagMutability":         {"imageTagMutability", "IMMUTABLE"},
+		"PutImageScanningConfiguration": {"imageScanningConfiguration", map[string]bool{"scanOnPush": true}},
+		"SetRepositoryPolicy":           {"policyText", openPolicy},
+		"BatchGetImage":                 {"imageIds", ids("", "a")},
+		"BatchDeleteImage":              {"imageIds", ids("", "a")},
+		"PutImage":                      {"imageManifest", "{}"},
+		"ListImageReferrers":            {"subjectId", map[string]string{"imageDigest": d}},
+		"UploadLayerPart":               {"uploadId", upload, "partFirstByte", 0, "partLastByte", 0, "layerPartBlob", "YQ=="},
+		"CompleteLayerUpload":           {"uploadId", upload, "layerDigests", []string{d}},
+		"BatchCheckLayerAvailability":   {"layerDigests", []string{d}},
+		"GetDownloadUrlForLayer":        {"layerDigest", d},
 	} {
 		s.wantError(operation, object(append(members, "repositoryName", "none")...), "RepositoryNotFoundException",
 			"The repository with name 'none' does not exist in the registry with id '000000000000'")
@@ -254,4 +255,21 @@ func TestRepositoryPolicy(t *testing.T) {
 		t.Errorf("DeleteRepositoryPolicy (-want +got):\n%s", diff)
 	}
 	s.wantError("GetRepositoryPolicy", `{"repositoryName":"app"}`, "RepositoryPolicyNotFoundException", none)
+}
+
+// PutImageScanningConfiguration sets what CreateRepository sets with scanOnPush, and DescribeRepositories shows it.
+func TestPutImageScanningConfiguration(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.must("CreateRepository", `{"repositoryName":"app"}`)
+	for _, on := range []bool{true, false} {
+		want := map[string]any{"scanOnPush": on}
+		out := s.must("PutImageScanningConfiguration", object("repositoryName", "app", "imageScanningConfiguration", want))
+		shown := s.must("DescribeRepositories", `{"repositoryNames":["app"]}`)["repositories"].([]any)[0].(map[string]any)
+		for what, got := range map[string]any{"the answer": out["imageScanningConfiguration"], "DescribeRepositories": shown["imageScanningConfiguration"]} {
+			if diff := cmp.Diff(any(want), got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+	}
 }

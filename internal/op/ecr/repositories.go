@@ -155,6 +155,20 @@ func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller,
 	}, nil
 }
 
+// PutImageScanningConfiguration sets what ScanOnPush of a repository is. It is stored and shown; images are not scanned.
+//
+// Errors: fault.RepositoryNotFound. Source: ECR API reference, PutImageScanningConfiguration.
+func (s *Service) PutImageScanningConfiguration(ctx context.Context, _ identity.Caller, r Repository, in *ecrtypes.PutImageScanningConfigurationRequest) (*ecrtypes.PutImageScanningConfigurationResponse, error) {
+	onPush := in.ImageScanningConfiguration.ScanOnPush != nil && *in.ImageScanningConfiguration.ScanOnPush
+	if err := s.meta.SetScanOnPush(ctx, r.Repository, onPush); err != nil {
+		return nil, err
+	}
+	return &ecrtypes.PutImageScanningConfigurationResponse{
+		RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		ImageScanningConfiguration: &ecrtypes.ImageScanningConfiguration{ScanOnPush: &onPush},
+	}, nil
+}
+
 // resourceTagsOf converts and checks resource tags.
 //
 // Errors: fault.InvalidTagParameter, fault.TooManyTags. Source: ECR user guide, tagging a private repository.

@@ -189,6 +189,11 @@ func (s *Store) SetMutability(ctx context.Context, r Repository, m Mutability) e
 	return s.change(ctx, r, `UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
 }
 
+// SetScanOnPush sets whether pushed images of a repository are to be scanned. Errors: fault.RepositoryNotFound.
+func (s *Store) SetScanOnPush(ctx context.Context, r Repository, on bool) error {
+	return s.change(ctx, r, `UPDATE repositories SET scan_on_push = $2 WHERE id = $1`, truth(on))
+}
+
 // SetPolicy replaces a repository's policy; an empty Text removes it. Errors: fault.RepositoryNotFound.
 func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) error {
 	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))

@@ -111,6 +111,7 @@ func testRepositoryDeleted(fx *Fixture) {
 		},
 		"DeleteRepository":   func() error { return fx.DeleteRepository(fx.Ctx, r, true) },
 		"SetMutability":      func() error { return fx.SetMutability(fx.Ctx, r, meta.Mutability{Mode: meta.Immutable}) },
+		"SetScanOnPush":      func() error { return fx.SetScanOnPush(fx.Ctx, r, true) },
 		"SetPolicy":          func() error { return fx.SetPolicy(fx.Ctx, r, meta.BoundPolicy{Text: "{}"}) },
 		"PutResourceTags":    func() error { return fx.PutResourceTags(fx.Ctx, r, map[string]string{"k": "v"}) },
 		"RemoveResourceTags": func() error { return fx.RemoveResourceTags(fx.Ctx, r, []string{"k"}) },
@@ -137,6 +138,8 @@ func testRepositorySettings(fx *Fixture) {
 	fx.Must(fx.SetPolicy(fx.Ctx, r, meta.BoundPolicy{}))
 	fx.Must(fx.SetMutability(fx.Ctx, r, meta.Mutability{Mode: meta.Immutable}))
 	r.Mutability, r.Policy = meta.Mutability{Mode: meta.Immutable}, meta.BoundPolicy{}
+	fx.Must(fx.SetScanOnPush(fx.Ctx, r, !r.ScanOnPush))
+	r.ScanOnPush = !r.ScanOnPush
 	got, err := fx.Repository(fx.Ctx, Registry, r.Name)
 	fx.Must(err)
 	fx.Equal(got, r, "after resetting the settings")
