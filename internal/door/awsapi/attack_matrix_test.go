@@ -58,7 +58,7 @@ func samples(key string) map[string]any {
 		"PermissionsBoundary": iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"}, "PolicySourceArn": iam + "user/victim",
 		"Tags": []any{map[string]any{"Key": "k", "Value": "v"}}, "TagKeys": []any{"k"}, "Description": "x",
 
-		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key, "status": "INACTIVE", "requestId": "none", "imageDigest": d,
+		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key, "status": "INACTIVE", "requestId": "none", "repositoryId": "1", "imageDigest": d,
 		"principal": iam + "user/victim", "action": "ecr:ListImages", "permission": "PULL", "type": "SERVICE_CONTROL_POLICY",
 	}
 }
@@ -207,7 +207,7 @@ func actionOf(r awsapi.Row) string {
 var reservedForOperator = []string{"CreateAccount", "ListAccounts", "DeleteAccount", "GetAccountCredentials", "ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy", "VerifyStorage", "SnapshotDatabase"}
 
 // reservedForRoot lists the operations on all access keys of an account. With them a user could become the root user.
-var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey"}
+var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListDeletedRepositories", "RestoreRepository"}
 
 // unsigned lists the operations that need a valid token in the input instead of a signature. The sample is not valid.
 var unsigned = []string{"AssumeRoleWithWebIdentity"}

@@ -152,6 +152,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
 	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
+	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
+	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),
 )
 
 // quiet returns the row with the condition under which a call has no audit line.

@@ -54,6 +54,9 @@ func (v *ListDeletedImagesRequest) GetRegistryId() string { return v.RegistryId 
 func (v *ListDeletedImagesRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
@@ -85,6 +88,12 @@ func (v *RestoreImageRequest) GetImageDigest() string { return v.ImageDigest }
 
 // GetImageTag returns the member imageTag, or "" if it is absent.
 func (v *RestoreImageRequest) GetImageTag() string { return v.ImageTag }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *RestoreRepositoryRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }

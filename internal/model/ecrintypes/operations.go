@@ -34,6 +34,8 @@ var OperationNames = []string{
 	"PutControlPolicy",
 	"DeleteControlPolicy",
 	"VerifyStorage",
+	"ListDeletedRepositories",
+	"RestoreRepository",
 	"SnapshotDatabase",
 }
 
@@ -172,6 +174,19 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(VerifyStorageRequest) },
 		Output: func() any { return new(VerifyStorageResponse) },
 	},
+	"ListDeletedRepositories": {
+		Name:   "ListDeletedRepositories",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(ListDeletedRepositoriesRequest) },
+		Output: func() any { return new(ListDeletedRepositoriesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
+	},
+	"RestoreRepository": {
+		Name:   "RestoreRepository",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "RepositoryAlreadyExistsException", "AccountNotFoundException"},
+		Input:  func() awswire.Input { return new(RestoreRepositoryRequest) },
+		Output: func() any { return new(RestoreRepositoryResponse) },
+	},
 	"SnapshotDatabase": {
 		Name:   "SnapshotDatabase",
 		Errors: []string{"InvalidParameterException", "ServerException"},
@@ -192,6 +207,7 @@ var Errors = map[string]awswire.Error{
 	"InvalidParameterException":         {Code: "InvalidParameterException", Status: 400, Sender: true},
 	"NoSuchEntityException":             {Code: "NoSuchEntityException", Status: 400, Sender: true},
 	"ReferencedImagesNotFoundException": {Code: "ReferencedImagesNotFoundException", Status: 400, Sender: true},
+	"RepositoryAlreadyExistsException":  {Code: "RepositoryAlreadyExistsException", Status: 400, Sender: true},
 	"RepositoryNotFoundException":       {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"RepositoryPolicyNotFoundException": {Code: "RepositoryNotFoundException", Status: 400, Sender: true},
 	"RequestNotFoundException":          {Code: "RequestNotFoundException", Status: 400, Sender: true},

@@ -107,6 +107,14 @@ type DeletedImage struct {
 	ImageSizeInBytes *int64       `json:"imageSizeInBytes,omitzero"`
 }
 
+// DeletedRepository is a part of requests or answers.
+type DeletedRepository struct {
+	RepositoryId   string       `json:"repositoryId"`   // required, 1 to 19 characters
+	RepositoryName string       `json:"repositoryName"` // required, 2 to 256 characters
+	CreatedAt      awswire.Time `json:"createdAt"`      // required
+	DeletedAt      awswire.Time `json:"deletedAt"`      // required
+}
+
 // ExplainAccessRequest is the request of ExplainAccess.
 type ExplainAccessRequest struct {
 	Principal      string         `json:"principal"` // required, 1 to 2048 characters
@@ -260,6 +268,19 @@ type ListDeletedImagesResponse struct {
 	Images []DeletedImage `json:"images"` // required
 }
 
+// ListDeletedRepositoriesRequest is the request of ListDeletedRepositories.
+type ListDeletedRepositoriesRequest struct {
+	RegistryId string `json:"registryId,omitzero"`
+	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListDeletedRepositoriesResponse is the answer of ListDeletedRepositories.
+type ListDeletedRepositoriesResponse struct {
+	Repositories []DeletedRepository `json:"repositories"`       // required
+	NextToken    string              `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListTagHistoryRequest is the request of ListTagHistory.
 type ListTagHistoryRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -336,6 +357,18 @@ type RestoreImageRequest struct {
 // RestoreImageResponse is the answer of RestoreImage.
 type RestoreImageResponse struct {
 	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
+}
+
+// RestoreRepositoryRequest is the request of RestoreRepository.
+type RestoreRepositoryRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryId   string `json:"repositoryId"`            // required, 1 to 19 characters
+	RepositoryName string `json:"repositoryName,omitzero"` // 2 to 256 characters
+}
+
+// RestoreRepositoryResponse is the answer of RestoreRepository.
+type RestoreRepositoryResponse struct {
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
 }
 
 // RevokeTokenRequest is the request of RevokeToken.

@@ -200,6 +200,21 @@ func (v *ListDeletedImagesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListDeletedRepositoriesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListDeletedRepositoriesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListTagHistoryRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -264,6 +279,19 @@ func (v *RestoreImageRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.String(at+"imageDigest", v.ImageDigest, ruleImageDigest)
 	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RestoreRepositoryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RestoreRepositoryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryId", v.RepositoryId, ruleRepositoryId)
+	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

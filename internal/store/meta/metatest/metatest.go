@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RepositoryAgain", testRepositoryAgain},
 		{"RepositoryRace", testRepositoryRace},
 		{"RepositoryDeleted", testRepositoryDeleted},
+		{"RestoreRepository", testRestoreRepository},
 		{"RepositorySettings", testRepositorySettings},
 		{"ResourceTags", testResourceTags},
 		{"ResourceTagRace", testResourceTagRace},

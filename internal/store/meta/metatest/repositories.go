@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
@@ -259,4 +260,46 @@ func testReplacePolicy(fx *Fixture) {
 	fx.Must(fx.DeleteRepository(fx.Ctx, r, true))
 	_, err = fx.ReplacePolicy(fx.Ctx, r, now)
 	fx.Want(err, fault.RepositoryNotFound, "of a deleted repository")
+}
+
+// A deleted repository is listed, and comes back with its images and tags under a name that is free.
+func testRestoreRepository(fx *Fixture) {
+	var ids []int64
+	for range 3 { // three repositories of one name, one after the other
+		r := fx.Repo("again")
+		fx.Image(r, "config", "v1")
+		fx.Must(fx.DeleteRepository(fx.Ctx, r, true))
+		ids = append([]int64{r.ID}, ids...)
+	}
+	living := fx.Repo("again")
+	var got []int64
+	for below := int64(0); ; {
+		page, err := fx.DeletedRepositories(fx.Ctx, living.Registry, below, 2)
+		fx.Must(err)
+		if len(page) == 0 {
+			break
+		}
+		for _, d := range page {
+			if d.DeletedAt.IsZero() {
+				fx.Errorf("deleted repository %d: got no time of its deletion", d.ID)
+			}
+			got, below = append(got, d.ID), d.ID
+		}
+	}
+	if !slices.Equal(got, ids) {
+		fx.Errorf("deleted repositories: got %d, want %d", got, ids)
+	}
+	d, err := fx.DeletedRepository(fx.Ctx, living.Registry, ids[1])
+	fx.Must(err)
+	fx.Want(fx.RestoreRepository(fx.Ctx, d.Repository, living.Name), fault.RepositoryAlreadyExists, "restore under a name that is taken")
+	free := name.MustRepo("again/before")
+	fx.Must(fx.RestoreRepository(fx.Ctx, d.Repository, free))
+	fx.Want(fx.RestoreRepository(fx.Ctx, d.Repository, name.MustRepo("again/twice")), fault.RepositoryNotFound, "restore of a living repository")
+	back, err := fx.Repository(fx.Ctx, living.Registry, free)
+	fx.Must(err)
+	if tags, err := fx.Tags(fx.Ctx, back.ID, "", -1); back.ID != ids[1] || err != nil || !slices.Equal(tags, []string{"v1"}) {
+		fx.Errorf("restored: got the repository %d with the tags %q, %v, want %d with v1", back.ID, tags, err, ids[1])
+	}
+	_, err = fx.DeletedRepository(fx.Ctx, living.Registry, ids[1])
+	fx.Want(err, fault.RepositoryNotFound, "a restored repository among the deleted ones")
 }
