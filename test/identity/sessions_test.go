@@ -123,7 +123,7 @@ func chained(t *testing.T, root actor) {
 	wantCode(t, "a token for the role between", err, "AccessDeniedException", "assumed-role/ci/one")
 	asked.Tags = []types.Tag{{Key: aws.String("Team"), Value: aws.String("web")}}
 	_, err = one.sts.AssumeRole(t.Context(), &asked)
-	wantCode(t, "a transitive tag that is set again", err, "ValidationError", "transitive")
+	wantCode(t, "a transitive tag that is set again", err, "InvalidParameterValue", "transitive")
 	asked.Tags, asked.DurationSeconds = nil, aws.Int32(3601)
 	_, err = one.sts.AssumeRole(t.Context(), &asked)
 	wantCode(t, "a chained session of more than an hour", err, "ValidationError", "1 hour session limit")
