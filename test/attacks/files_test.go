@@ -34,7 +34,8 @@ func TestFewFileDescriptors(t *testing.T) {
 	repo := root.CreateRepository(t, "team/app")
 	repo.Push(t, "1.0", ocitest.NewImage(1, 1000))
 	big := repo.PutBlob(t, ocitest.Bytes(2, 8<<20))
-	header := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n", repo.Path("/blobs/"+big), basic("AWS", root.Password(t)))
+	header := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Basic %s\r\n\r\n", repo.Path("/blobs/"+big),
+		basic("AWS", root.Password(t)))
 	for i := range 150 {
 		conn := dial(t, p)
 		if i%2 == 0 {

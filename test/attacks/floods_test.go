@@ -48,7 +48,8 @@ func TestUnsignedBodiesCostNoMemory(t *testing.T) {
 			all.Go(func() {
 				_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 				// The server may answer and close before all is sent.
-				_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", kind, len(body), body[:len(body)-1])
+				_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", kind,
+					len(body), body[:len(body)-1])
 			})
 		}
 		all.Wait()

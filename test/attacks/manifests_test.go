@@ -29,7 +29,8 @@ func TestLargeManifestsOfSlowClientsCostNoMemory(t *testing.T) {
 		conn := dial(t, p)
 		all.Go(func() {
 			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-			_, _ = fmt.Fprintf(conn, "PUT /v2/team/big/manifests/x HTTP/1.1\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", login, ocitest.ImageType, len(body), body[1:])
+			_, _ = fmt.Fprintf(conn, "PUT /v2/team/big/manifests/x HTTP/1.1\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+				login, ocitest.ImageType, len(body), body[1:])
 		})
 	}
 	all.Wait()

@@ -57,7 +57,8 @@ func TestAnonymousPull(t *testing.T) {
 		if got := c.cmd("skopeo", "inspect", plainSwitch, "docker://"+server.ref(open)+":v1").ok(); !strings.Contains(got, img.index.String()) {
 			t.Errorf("skopeo inspect: got %s, want the digest %s", got, img.index)
 		}
-		c.cmd("skopeo", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "docker://"+server.ref(open)+":v1", "oci:"+c.path("back")+":v1").ok()
+		c.cmd("skopeo", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "docker://"+server.ref(open)+":v1",
+			"oci:"+c.path("back")+":v1").ok()
 		c.cmd("skopeo", "inspect", plainSwitch, "docker://"+server.ref(private)+":v1").fails()
 		c.cmd("skopeo", "login", plainSwitch, "--username", "AWS", "--password-stdin", c.host()).stdin(c.password()).ok()
 		c.cmd("skopeo", "inspect", plainSwitch, "docker://"+server.ref(private)+":v1").ok()
@@ -76,7 +77,8 @@ func TestAnonymousPull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pull := []string{"--address", socket, "--namespace", cgroupParent(), "images", "pull", "--plain-http", "--all-platforms", "--snapshotter", "native"}
+		pull := []string{"--address", socket, "--namespace", cgroupParent(), "images", "pull", "--plain-http",
+			"--all-platforms", "--snapshotter", "native"}
 		c.cmd("ctr", append(slices.Clone(pull), server.ref(open)+":v1")...).ok()
 		c.cmd("ctr", append(slices.Clone(pull), server.ref(private)+":v1")...).fails()
 		c.cmd("ctr", append(slices.Clone(pull), "--user", "AWS:"+c.password(), server.ref(private)+":v1")...).ok()

@@ -41,7 +41,8 @@ func helm(s *session) {
 	if got := s.cmd("helm", words("show", "values", plain, to+"/greeting", "--version", "1.2.3")...).ok(); got != "say: hello" {
 		t.Errorf("helm show values: got %q, want say: hello", got)
 	}
-	if got := s.cmd("helm", words("template", plain, "x", to+"/greeting", "--version", "1.2.3")...).ok(); !strings.Contains(got, `say: "hello"`) {
+	if got := s.cmd("helm", words("template", plain, "x", to+"/greeting", "--version",
+		"1.2.3")...).ok(); !strings.Contains(got, `say: "hello"`) {
 		t.Errorf(`helm template: got %q, want say: "hello" in it`, got)
 	}
 	if _, status := s.s.manifest(t, repo, "1.2.3"); status != 200 {

@@ -63,7 +63,8 @@ func podman(s *session) {
 	s.cmd("podman", "rmi", "--all", "--force").ok()
 	s.cmd("podman", words("pull", plain, ref+"@"+s.digestFile("pushed").String())...).ok()
 	s.cmd("podman", "logout", s.host()).ok()
-	if got := s.cmd("podman", words("pull", plain, ref+":v1")...).fails(); !strings.Contains(got, "unauthorized") && !strings.Contains(got, "Not Authorized") {
+	if got := s.cmd("podman", words("pull", plain, ref+":v1")...).fails(); !strings.Contains(got, "unauthorized") &&
+		!strings.Contains(got, "Not Authorized") {
 		t.Errorf("podman pull after logout: got %q, want an authorization error", got)
 	}
 }

@@ -134,7 +134,8 @@ func docker(s *session) {
 	// An index of two platforms, pushed by another client: docker pulls the image for this machine's platform.
 	multi := s.pushImage(repo, "multi")
 	s.cmd("docker", "pull", ref+":multi").ok()
-	if got := s.cmd("docker", "image", "inspect", "--format", "{{.RepoDigests}}", ref+":multi").ok(); !strings.Contains(got, multi.index.String()) {
+	if got := s.cmd("docker", "image", "inspect", "--format", "{{.RepoDigests}}", ref+":multi").ok(); !strings.Contains(got,
+		multi.index.String()) {
 		t.Errorf("RepoDigests of %s:multi: got %s, want %s", ref, got, multi.index)
 	}
 	s.cmd("docker", "logout", s.host()).ok()

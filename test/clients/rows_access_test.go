@@ -80,7 +80,8 @@ func TestE5PolicyRefused(t *testing.T) {
 	const invalid = "An error occurred (InvalidParameterException) when calling the SetRepositoryPolicy operation: " +
 		"Invalid parameter at 'PolicyText' failed to satisfy constraint: "
 	set(strings.Replace(releasePull, "111111111111:root", account+":role/e5-missing", 1)).prints(invalid + "'Principal not found'")
-	set(strings.TrimSuffix(releasePull, "}")).prints(invalid + "'Invalid repository policy provided' (line 22, column 1: unexpected end of JSON input)")
+	set(strings.TrimSuffix(releasePull, "}")).prints(invalid +
+		"'Invalid repository policy provided' (line 22, column 1: unexpected end of JSON input)")
 	root.aws("ecr", "get-repository-policy", "--repository-name", repo).prints("RepositoryPolicyNotFoundException")
 }
 

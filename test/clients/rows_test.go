@@ -115,7 +115,8 @@ func TestE3DockerLogin(t *testing.T) {
 	ref := first.s.ref("e3/login")
 	for _, host := range []string{first.host(), "https://" + first.host()} {
 		s := withEngine(newSession(t, first.s)) // a session without a login
-		if out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin", host).stdin("wrong\n").fails(); strings.Contains(out, "Login Succeeded") {
+		if out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin",
+			host).stdin("wrong\n").fails(); strings.Contains(out, "Login Succeeded") {
 			t.Errorf("docker login %s with a wrong password: got %q", host, out)
 		}
 		out := s.cmd("docker", "login", "--username", "AWS", "--password-stdin", host).stdin(password + "\n").ok()
@@ -230,7 +231,8 @@ func agedServer(t *testing.T) (*server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := identity.Caller{Kind: identity.Root, Account: name.MustAccount(account), ARN: identity.RootARN(name.MustAccount(account)), AccessKey: key}
+	root := identity.Caller{Kind: identity.Root, Account: name.MustAccount(account),
+		ARN: identity.RootARN(name.MustAccount(account)), AccessKey: key}
 	password, _, err := identity.New(store, keys, slow, identity.Options{}).IssueToken(t.Context(), root, name.MustRegion(region))
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,8 @@ func awsSDK(s *session) {
 		t.Errorf("BatchGetImage: got failures %+v, want ImageNotFound for the missing tag", got.Failures)
 	}
 	layer := img.layers[0].Digest
-	where, err := api.GetDownloadUrlForLayer(ctx, &ecr.GetDownloadUrlForLayerInput{RepositoryName: repoName, LayerDigest: aws.String(layer.String())})
+	where, err := api.GetDownloadUrlForLayer(ctx, &ecr.GetDownloadUrlForLayerInput{RepositoryName: repoName,
+		LayerDigest: aws.String(layer.String())})
 	if err != nil {
 		t.Fatal(err)
 	}

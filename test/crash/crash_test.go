@@ -250,7 +250,8 @@ func (u *upload) resume(ctx context.Context, t *testing.T, repo ocitest.Repo, lo
 		return false
 	}
 	d := ocitest.SHA256(u.content)
-	a, err := repo.Try(ctx, http.MethodPut, location+"?digest="+d, strings.NewReader(string(u.content[at:])), "Content-Range", fmt.Sprintf("%d-%d", at, len(u.content)-1))
+	a, err := repo.Try(ctx, http.MethodPut, location+"?digest="+d, strings.NewReader(string(u.content[at:])),
+		"Content-Range", fmt.Sprintf("%d-%d", at, len(u.content)-1))
 	if err == nil && a.Status == http.StatusNotFound && u.closing {
 		// Its bytes are a blob already, but the holding is not recorded: the upload is unknown, and the client
 		// starts again.

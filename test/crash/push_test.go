@@ -119,7 +119,8 @@ func (p *pusher) push(i int, seed uint64) error {
 		return err
 	}
 	if i%3 == 2 {
-		index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{p.last.Descriptor(), im.Descriptor()}}.JSON()
+		index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+			Manifests: []ocitest.Descriptor{p.last.Descriptor(), im.Descriptor()}}.JSON()
 		if err := p.manifest(tag+"-index", ocitest.IndexType, index, false); err != nil {
 			return err
 		}
@@ -139,7 +140,8 @@ func (p *pusher) blob(content []byte, chunks int) error {
 	size := len(content)/chunks + 1
 	for at := 0; at+size < len(content); at += size {
 		p.note(func() { u.sent = at + size })
-		if _, err := p.send(http.StatusAccepted, http.MethodPatch, location, content[at:at+size], "Content-Range", fmt.Sprintf("%d-%d", at, at+size-1)); err != nil {
+		if _, err := p.send(http.StatusAccepted, http.MethodPatch, location, content[at:at+size], "Content-Range",
+			fmt.Sprintf("%d-%d", at, at+size-1)); err != nil {
 			return err
 		}
 		p.note(func() { u.acked = at + size })

@@ -94,7 +94,8 @@ func TestMembersOfAnswers(t *testing.T) {
 	}).Policy
 	wantMembers(t, "CreatePolicy", policy,
 		"Arn AttachmentCount CreateDate DefaultVersionId IsAttachable Path PermissionsBoundaryUsageCount PolicyId PolicyName UpdateDate")
-	if got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: policy.Arn}).Policy; got.Tags == nil || aws.ToString(got.Description) != "d" {
+	if got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: policy.Arn}).Policy; got.Tags == nil ||
+		aws.ToString(got.Description) != "d" {
 		t.Errorf("GetPolicy: got the tags %v and the description %v, want an empty list and d", got.Tags, aws.ToString(got.Description))
 	}
 	if got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: aws.String(readOnly)}).Policy; got.Tags == nil {
@@ -113,16 +114,20 @@ func TestMembersOfAnswers(t *testing.T) {
 	wantMembers(t, "GetRole", do(t, root.iam.GetRole, iam.GetRoleInput{RoleName: aws.String("r2")}).Role,
 		short+" Description MaxSessionDuration RoleLastUsed")
 
-	do(t, root.iam.AddRoleToInstanceProfile, iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String("ip"), RoleName: aws.String("r")})
+	do(t, root.iam.AddRoleToInstanceProfile, iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String("ip"),
+		RoleName: aws.String("r")})
 	profile := do(t, root.iam.GetInstanceProfile, iam.GetInstanceProfileInput{InstanceProfileName: aws.String("ip")}).InstanceProfile
 	wantMembers(t, "the role of an instance profile", &profile.Roles[0], short)
-	provider := do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")})
-	tags := do(t, root.iam.GetOpenIDConnectProvider, iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider.OpenIDConnectProviderArn}).Tags
+	provider := do(t, root.iam.CreateOpenIDConnectProvider,
+		iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")})
+	tags := do(t, root.iam.GetOpenIDConnectProvider, iam.GetOpenIDConnectProviderInput{
+		OpenIDConnectProviderArn: provider.OpenIDConnectProviderArn}).Tags
 	if profile.Tags == nil || tags == nil {
 		t.Errorf("the tags of an instance profile and a provider: got %v and %v, want empty lists", profile.Tags, tags)
 	}
 
-	if got := do(t, root.sts.GetFederationToken, sts.GetFederationTokenInput{Name: aws.String("guest")}).PackedPolicySize; got == nil || *got != 0 {
+	if got := do(t, root.sts.GetFederationToken, sts.GetFederationTokenInput{
+		Name: aws.String("guest")}).PackedPolicySize; got == nil || *got != 0 {
 		t.Errorf("PackedPolicySize without policies: got %v, want 0", got)
 	}
 }
@@ -140,22 +145,31 @@ func TestTextsForWhatDoesNotExist(t *testing.T) {
 	}
 	c := root.iam
 	wantAnswers(t, []answer{
-		{"404 NoSuchEntity: The user policy with name x cannot be found.", calling(t, c.DeleteUserPolicy, iam.DeleteUserPolicyInput{UserName: u, PolicyName: x})},
-		{"404 NoSuchEntity: The group policy with name x cannot be found.", calling(t, c.DeleteGroupPolicy, iam.DeleteGroupPolicyInput{GroupName: g, PolicyName: x})},
-		{"404 NoSuchEntity: The role policy with name x cannot be found.", calling(t, c.DeleteRolePolicy, iam.DeleteRolePolicyInput{RoleName: r, PolicyName: x})},
+		{"404 NoSuchEntity: The user policy with name x cannot be found.",
+			calling(t, c.DeleteUserPolicy, iam.DeleteUserPolicyInput{UserName: u, PolicyName: x})},
+		{"404 NoSuchEntity: The group policy with name x cannot be found.",
+			calling(t, c.DeleteGroupPolicy, iam.DeleteGroupPolicyInput{GroupName: g, PolicyName: x})},
+		{"404 NoSuchEntity: The role policy with name x cannot be found.",
+			calling(t, c.DeleteRolePolicy, iam.DeleteRolePolicyInput{RoleName: r, PolicyName: x})},
 		{noVersion(p, "v9"), calling(t, c.DeletePolicyVersion, iam.DeletePolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
 		{noVersion(p, "v9"), calling(t, c.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
 		{noVersion(p, "v9"), calling(t, c.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: p, VersionId: aws.String("v9")})},
-		{noVersion(none, "v1"), calling(t, c.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: none, VersionId: aws.String("v1")})},
+		{noVersion(none, "v1"), calling(t, c.SetDefaultPolicyVersion,
+			iam.SetDefaultPolicyVersionInput{PolicyArn: none, VersionId: aws.String("v1")})},
 		{noVersion(none, "v1"), calling(t, c.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: none, VersionId: aws.String("v1")})},
 		{"404 NoSuchEntity: Policy " + *none + " was not found.", calling(t, c.DeletePolicy, iam.DeletePolicyInput{PolicyArn: none})},
 		{"404 NoSuchEntity: Policy " + *none + " was not found.", calling(t, c.GetPolicy, iam.GetPolicyInput{PolicyArn: none})},
-		{"404 NoSuchEntity: The user with name nou cannot be found.", calling(t, c.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
-		{"404 NoSuchEntity: The user with name nou cannot be found.", calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
-		{"404 NoSuchEntity: The group with name nog cannot be found.", calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: u})},
+		{"404 NoSuchEntity: The user with name nou cannot be found.",
+			calling(t, c.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
+		{"404 NoSuchEntity: The user with name nou cannot be found.",
+			calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: aws.String("nou")})},
+		{"404 NoSuchEntity: The group with name nog cannot be found.",
+			calling(t, c.AddUserToGroup, iam.AddUserToGroupInput{GroupName: aws.String("nog"), UserName: u})},
 		{"200", calling(t, c.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: g, UserName: u})},
-		{"404 NoSuchEntity: Role r in Instance Profile ip cannot be found.", calling(t, c.RemoveRoleFromInstanceProfile, iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: ip, RoleName: r})},
-		{"400 ValidationError: Invalid ARN:  Could not be parsed!", calling(t, c.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: r, PolicyArn: aws.String("longpolicynamebutnoarn")})},
+		{"404 NoSuchEntity: Role r in Instance Profile ip cannot be found.",
+			calling(t, c.RemoveRoleFromInstanceProfile, iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: ip, RoleName: r})},
+		{"400 ValidationError: Invalid ARN:  Could not be parsed!",
+			calling(t, c.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: r, PolicyArn: aws.String("longpolicynamebutnoarn")})},
 		{
 			"403 AccessDenied: User: arn:aws:iam::111122223333:root is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key AKIAIOSFODNN7EXAMPLE",
 			calling(t, c.GetAccessKeyLastUsed, iam.GetAccessKeyLastUsedInput{AccessKeyId: aws.String("AKIAIOSFODNN7EXAMPLE")}),
@@ -178,12 +192,14 @@ func TestTextsForTagsAndProviders(t *testing.T) {
 	do(t, root.iam.AttachUserPolicy, iam.AttachUserPolicyInput{UserName: u, PolicyArn: admin})
 	do(t, root.iam.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: aws.String("r"), PolicyArn: admin})
 	assume := func(tags []ststypes.Tag, transitive ...string) sts.AssumeRoleInput {
-		return sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/r")), RoleSessionName: aws.String("ss"), Tags: tags, TransitiveTagKeys: transitive}
+		return sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/r")), RoleSessionName: aws.String("ss"), Tags: tags,
+			TransitiveTagKeys: transitive}
 	}
 	tag := func(k string) ststypes.Tag { return ststypes.Tag{Key: &k, Value: aws.String("1")} }
 	session := inst.session(root.account, do(t, user.sts.AssumeRole, assume([]ststypes.Tag{tag("a")}, "a")).Credentials)
 
-	provider := do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")}).OpenIDConnectProviderArn
+	provider := do(t, root.iam.CreateOpenIDConnectProvider,
+		iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://tokens.example.com")}).OpenIDConnectProviderArn
 	var fifty []types.Tag
 	for i := range 50 {
 		fifty = append(fifty, types.Tag{Key: aws.String(fmt.Sprint(i)), Value: aws.String("")})
@@ -197,14 +213,19 @@ func TestTextsForTagsAndProviders(t *testing.T) {
 	wantAnswers(t, []answer{
 		{"400 InvalidInput: " + duplicateTags, calling(t, c.TagUser, iam.TagUserInput{UserName: u, Tags: tags("a", "", "A", "")})},
 		{"400 InvalidParameterValue: " + duplicateTags, calling(t, user.sts.AssumeRole, assume([]ststypes.Tag{tag("a"), tag("A")}))},
-		{"400 InvalidParameterValue: The specified transitive tag key must be included in the requested tags.", calling(t, user.sts.AssumeRole, assume(nil, "zz"))},
+		{"400 InvalidParameterValue: The specified transitive tag key must be included in the requested tags.",
+			calling(t, user.sts.AssumeRole, assume(nil, "zz"))},
 		{
 			"400 InvalidParameterValue: One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
 			calling(t, session.sts.AssumeRole, assume([]ststypes.Tag{tag("A")})),
 		},
-		{"409 LimitExceeded: The number of tags has reached the maximum limit.", calling(t, c.TagOpenIDConnectProvider, iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider, Tags: tags("x", "")})},
-		{"400 InvalidInput: Thumbprint list must contain fewer than 5 entries.", calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("https://example.com/a"), ThumbprintList: prints})},
-		{"400 ValidationError: Invalid Open ID Connect Provider URL", calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("example.org")})},
+		{"409 LimitExceeded: The number of tags has reached the maximum limit.",
+			calling(t, c.TagOpenIDConnectProvider, iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider, Tags: tags("x", "")})},
+		{"400 InvalidInput: Thumbprint list must contain fewer than 5 entries.",
+			calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{
+				Url: aws.String("https://example.com/a"), ThumbprintList: prints})},
+		{"400 ValidationError: Invalid Open ID Connect Provider URL",
+			calling(t, c.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String("example.org")})},
 	})
 }
 
@@ -238,7 +259,8 @@ func TestTextsForInvalidMembers(t *testing.T) {
 		{
 			"400 ValidationError: 1 validation error detected: Value at 'versionId' failed to satisfy constraint: " +
 				`Member must satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`,
-			calling(t, root.iam.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: aws.String(root.arn("policy/p")), VersionId: aws.String("wrong")}),
+			calling(t, root.iam.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{
+				PolicyArn: aws.String(root.arn("policy/p")), VersionId: aws.String("wrong")}),
 		},
 		{
 			"400 ValidationError: 3 validation errors detected: Value at 'clientIDList' failed to satisfy constraint: Member must satisfy constraint: " +
@@ -251,7 +273,8 @@ func TestTextsForInvalidMembers(t *testing.T) {
 		},
 		{
 			"400 ValidationError: 1 validation error detected: Value at 'status' failed to satisfy constraint: Member must satisfy enum value set",
-			calling(t, root.iam.UpdateAccessKey, iam.UpdateAccessKeyInput{UserName: aws.String("u"), AccessKeyId: aws.String("AKIAAAAAAAAAAAAAAAAA"), Status: "Foo"}),
+			calling(t, root.iam.UpdateAccessKey, iam.UpdateAccessKeyInput{UserName: aws.String("u"),
+				AccessKeyId: aws.String("AKIAAAAAAAAAAAAAAAAA"), Status: "Foo"}),
 		},
 	})
 }
@@ -294,9 +317,12 @@ func TestTextsForPolicyDocuments(t *testing.T) {
 		{"Policy statement must contain resources.", create, head + `"Action":"s3:ListBucket"}}`},
 		{"Policy document should not specify a principal.", create, of(`"s3:*"`, bucket, ","+principal)},
 		{`Resource adf must be in ARN format or "*".`, create, of(`"s3:*"`, `["adf"]`, "")},
-		{"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*", create, of(`"s3:*"`, bucket, `,"Sid":"a_b"`)},
-		{"Policy document must be version 2012-10-17 or greater.", create, `{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":` + bucket + `}}`},
-		{"Resource arn:aws:s3:us-east-1::example_bucket can not contain region information.", create, of(`"s3:*"`, `"arn:aws:s3:us-east-1::example_bucket"`, "")},
+		{"Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*",
+			create, of(`"s3:*"`, bucket, `,"Sid":"a_b"`)},
+		{"Policy document must be version 2012-10-17 or greater.", create,
+			`{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":` + bucket + `}}`},
+		{"Resource arn:aws:s3:us-east-1::example_bucket can not contain region information.", create,
+			of(`"s3:*"`, `"arn:aws:s3:us-east-1::example_bucket"`, "")},
 		{"IAM resource arn:aws:iam:us-east-1::x cannot contain region information.", create, of(`"s3:*"`, `"arn:aws:iam:us-east-1::x"`, "")},
 		{"The policy failed legacy parsing", create, of(`"s3:*"`, `"arn:aws::::example_bucket"`, "")},
 		{onlySTS, update, head + principal + `,"Action":"sts:BadAssumeRole"}}`},

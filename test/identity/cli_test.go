@@ -50,8 +50,10 @@ func (c cli) as(a actor) cli {
 
 // run runs a command and returns its standard output, and its standard error in said.
 func (c cli) run(args ...string) (out []byte, said string, err error) {
-	cmd := exec.CommandContext(c.t.Context(), c.path, slices.Concat(c.door, []string{"--region", c.inst.Running.Region, "--output", "json"}, args)...)
-	cmd.Env = append([]string{"HOME=" + c.home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1", "LC_ALL=C.UTF-8"}, c.env...)
+	cmd := exec.CommandContext(c.t.Context(), c.path,
+		slices.Concat(c.door, []string{"--region", c.inst.Running.Region, "--output", "json"}, args)...)
+	cmd.Env = append([]string{"HOME=" + c.home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_MAX_ATTEMPTS=1", "LC_ALL=C.UTF-8"}, c.env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err = cmd.Output()
@@ -113,9 +115,11 @@ func TestCrossAccountByCLI(t *testing.T) {
 
 	// Production: what may be pulled, who may assume the role, and what the role can never access.
 	var policy struct{ Policy struct{ Arn string } }
-	p.ok(&policy, "iam", "create-policy", "--policy-name", "pull-team", "--policy-document", allow(pulls, "arn:aws:ecr:*:*:repository/nothing"))
+	p.ok(&policy, "iam", "create-policy", "--policy-name", "pull-team", "--policy-document",
+		allow(pulls, "arn:aws:ecr:*:*:repository/nothing"))
 	p.ok(nil, "iam", "create-policy-version", "--policy-arn", policy.Policy.Arn, "--set-as-default", "--policy-document",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:`+prod.account+`:repository/team/*"}]}`)
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+
+			`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:`+prod.account+`:repository/team/*"}]}`)
 	var versions struct {
 		Versions []struct {
 			VersionID        string
@@ -146,14 +150,16 @@ func TestCrossAccountByCLI(t *testing.T) {
 		}
 	}
 	p.ok(&shown, "iam", "get-role", "--role-name", "ci-puller")
-	if r := shown.Role; len(r.AssumeRolePolicyDocument.Statement) != 1 || r.PermissionsBoundary.PermissionsBoundaryArn != prod.arn("policy/limit") {
+	if r := shown.Role; len(r.AssumeRolePolicyDocument.Statement) != 1 ||
+		r.PermissionsBoundary.PermissionsBoundaryArn != prod.arn("policy/limit") {
 		t.Errorf("get-role: got %+v, want the trust policy decoded by the CLI, and the boundary", r)
 	}
 
 	// Development: a group whose users may assume that role, and a user who may log in and pull from other
 	// accounts.
 	d.ok(nil, "iam", "create-group", "--group-name", "devs")
-	d.ok(nil, "iam", "put-group-policy", "--group-name", "devs", "--policy-name", "partner", "--policy-document", allow("sts:AssumeRole", role.Role.Arn))
+	d.ok(nil, "iam", "put-group-policy", "--group-name", "devs", "--policy-name", "partner", "--policy-document",
+		allow("sts:AssumeRole", role.Role.Arn))
 	key := func(user string) actor {
 		t.Helper()
 		d.ok(nil, "iam", "create-user", "--user-name", user)
@@ -178,8 +184,10 @@ func TestCrossAccountByCLI(t *testing.T) {
 	// The role can be assumed only with the external id, and only by users with the right.
 	assume := []string{"sts", "assume-role", "--role-arn", role.Role.Arn, "--role-session-name", "build"}
 	withID := slices.Concat(assume, []string{"--external-id", "dev-42"})
-	shell.as(ada).refused("User: "+dev.arn("user/ada")+" is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+" because no role trust policy allows the sts:AssumeRole action", assume...)
-	shell.as(bob).refused("is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+" because no identity-based policy allows the sts:AssumeRole action", withID...)
+	shell.as(ada).refused("User: "+dev.arn("user/ada")+" is not authorized to perform: sts:AssumeRole on resource: "+
+		role.Role.Arn+" because no role trust policy allows the sts:AssumeRole action", assume...)
+	shell.as(bob).refused("is not authorized to perform: sts:AssumeRole on resource: "+role.Role.Arn+
+		" because no identity-based policy allows the sts:AssumeRole action", withID...)
 	become := func(more ...string) cli {
 		t.Helper()
 		var got struct {
@@ -188,7 +196,8 @@ func TestCrossAccountByCLI(t *testing.T) {
 			PackedPolicySize int
 		}
 		shell.as(ada).ok(&got, slices.Concat(withID, more)...)
-		if want := "arn:aws:sts::" + prod.account + ":assumed-role/ci-puller/build"; got.AssumedRoleUser.Arn != want || got.AssumedRoleUser.AssumedRoleID != role.Role.RoleID+":build" {
+		if want := "arn:aws:sts::" + prod.account + ":assumed-role/ci-puller/build"; got.AssumedRoleUser.Arn != want ||
+			got.AssumedRoleUser.AssumedRoleID != role.Role.RoleID+":build" {
 			t.Errorf("assume-role: got %+v, want %s", got.AssumedRoleUser, want)
 		}
 		if got.PackedPolicySize > 100 || got.PackedPolicySize > 0 != (len(more) > 0) {
@@ -199,34 +208,41 @@ func TestCrossAccountByCLI(t *testing.T) {
 	whole := inst.registry(prod.account, become().password())
 	wantPull(t, whole.Repo("team/app"), app)
 	wantPull(t, whole.Repo("team/base"), base)
-	wantNoPull(t, whole.Repo("team/secret"), "assumed-role/ci-puller/build", "repository/team/secret with an explicit deny in a permissions boundary")
+	wantNoPull(t, whole.Repo("team/secret"), "assumed-role/ci-puller/build",
+		"repository/team/secret with an explicit deny in a permissions boundary")
 	wantNoPull(t, whole.Repo("other/app"), "repository/other/app because no identity-based policy allows the ecr:BatchGetImage action")
 
 	// A session with fewer rights: the session policy does not allow access to team/base.
-	less := inst.registry(prod.account, become("--policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/app"}]}`).password())
+	less := inst.registry(prod.account, become("--policy",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+
+			`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/app"}]}`).password())
 	wantPull(t, less.Repo("team/app"), app)
 	wantNoPull(t, less.Repo("team/base"), "because no session policy allows the ecr:BatchGetImage action")
 	onlyRead := inst.registry(prod.account, become("--policy-arns", "arn="+readOnly).password())
 	wantPull(t, onlyRead.Repo("team/base"), base)
 	denied, err := onlyRead.Do(t, "POST", onlyRead.Repo("team/base").Path("/blobs/uploads/"), nil).WantError(t, 403, "DENIED").Errors()
-	if want := "because no session policy allows the ecr:InitiateLayerUpload action"; err != nil || !strings.Contains(denied[0].Message, want) {
+	if want := "because no session policy allows the ecr:InitiateLayerUpload action"; err != nil ||
+		!strings.Contains(denied[0].Message, want) {
 		t.Errorf("a push: denied with %+v (%v), want %q", denied, err, want)
 	}
 
 	// A repository policy: both accounts have to allow the request.
 	bobs := inst.registry(prod.account, shell.as(bob).password())
 	wantNoPull(t, bobs.Repo("team/base"), dev.arn("user/bob"), "because no resource-based policy allows the ecr:BatchGetImage action")
-	onRepository := `{"Version":"2012-10-17","Statement":[{"Sid":"partners","Effect":"Allow","Principal":{"AWS":["` + dev.arn("user/bob") + `","` + dev.arn("user/ada") + `"]},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
+	onRepository := `{"Version":"2012-10-17","Statement":[{"Sid":"partners","Effect":"Allow","Principal":{"AWS":["` +
+		dev.arn("user/bob") + `","` + dev.arn("user/ada") + `"]},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
 	p.ok(nil, "ecr", "set-repository-policy", "--repository-name", "team/base", "--policy-text", onRepository)
 	wantPull(t, bobs.Repo("team/base"), base)
 	wantNoPull(t, bobs.Repo("team/app"), "because no resource-based policy allows the ecr:BatchGetImage action")
 	shell.as(ada).refused("because no identity-based policy allows the ecr:GetAuthorizationToken action", "ecr", "get-login-password")
 	var images struct{ Images []any }
-	shell.as(bob).ok(&images, "ecr", "batch-get-image", "--registry-id", prod.account, "--repository-name", "team/base", "--image-ids", "imageTag=v1")
+	shell.as(bob).ok(&images, "ecr", "batch-get-image", "--registry-id", prod.account, "--repository-name", "team/base",
+		"--image-ids", "imageTag=v1")
 	if len(images.Images) != 1 {
 		t.Errorf("batch-get-image of the other account: got %+v, want one image", images.Images)
 	}
-	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly")
+	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary",
+		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly")
 	wantPull(t, bobs.Repo("team/base"), base)
 	d.ok(nil, "iam", "create-policy", "--policy-name", "no-registry", "--policy-document", allow("iam:*", "*"))
 	d.ok(nil, "iam", "put-user-permissions-boundary", "--user-name", "bob", "--permissions-boundary", dev.arn("policy/no-registry"))

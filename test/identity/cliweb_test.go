@@ -58,7 +58,8 @@ func TestWebIdentityByCLI(t *testing.T) {
 	}
 	docker := inst.registry(root.account, pod.password())
 	wantPull(t, docker.Repo("team/app"), app)
-	pod.refused("because no identity-based policy allows the ecr:CreateRepository action", "ecr", "create-repository", "--repository-name", "team/new")
+	pod.refused("because no identity-based policy allows the ecr:CreateRepository action", "ecr", "create-repository",
+		"--repository-name", "team/new")
 	write("other")
 	if err := os.RemoveAll(filepath.Join(pod.home, ".aws")); err != nil { // the CLI's cache of credentials
 		t.Fatal(err)

@@ -23,16 +23,20 @@ func TestTypedErrors(t *testing.T) {
 	ada := root.user(t, "ada")
 	trusts := trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", "")
 	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"), AssumeRolePolicyDocument: &trusts})
-	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow("sts:*", "*"))})
+	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"),
+		PolicyDocument: aws.String(allow("sts:*", "*"))})
 	linked := do(t, root.iam.CreateServiceLinkedRole, iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("ecr.amazonaws.com")}).Role
-	ours := do(t, root.iam.ListAttachedRolePolicies, iam.ListAttachedRolePoliciesInput{RoleName: linked.RoleName}).AttachedPolicies[0].PolicyArn
+	ours := do(t, root.iam.ListAttachedRolePolicies, iam.ListAttachedRolePoliciesInput{
+		RoleName: linked.RoleName}).AttachedPolicies[0].PolicyArn
 	stranger := inst.account(t, "444455556666")
 	do(t, stranger.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("theirs"), PolicyDocument: aws.String(allow("*", "*"))})
 
 	ctx := t.Context()
 	user := aws.String("ada")
-	noSuch, exists, conflict := wantError[*types.NoSuchEntityException], wantError[*types.EntityAlreadyExistsException], wantError[*types.DeleteConflictException]
-	malformed, limit, invalid := wantError[*types.MalformedPolicyDocumentException], wantError[*types.LimitExceededException], wantError[*types.InvalidInputException]
+	noSuch, exists, conflict := wantError[*types.NoSuchEntityException], wantError[*types.EntityAlreadyExistsException],
+		wantError[*types.DeleteConflictException]
+	malformed, limit, invalid := wantError[*types.MalformedPolicyDocumentException],
+		wantError[*types.LimitExceededException], wantError[*types.InvalidInputException]
 	fixed, unattachable := wantError[*types.UnmodifiableEntityException], wantError[*types.PolicyNotAttachableException]
 	for _, c := range []struct {
 		what  string
@@ -45,7 +49,8 @@ func TestTypedErrors(t *testing.T) {
 			return err
 		}},
 		{"AttachUserPolicy of another account's", noSuch, stranger.arn("policy/theirs"), func() error {
-			_, err := root.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: user, PolicyArn: aws.String(stranger.arn("policy/theirs"))})
+			_, err := root.iam.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: user,
+				PolicyArn: aws.String(stranger.arn("policy/theirs"))})
 			return err
 		}},
 		{"GetPolicy of another account's", noSuch, stranger.arn("policy/theirs"), func() error {
@@ -61,15 +66,18 @@ func TestTypedErrors(t *testing.T) {
 			return err
 		}},
 		{"CreateRole that trusts a user who is not there", malformed, "Invalid principal in policy", func() error {
-			_, err := root.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("x"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.arn("user/absent")+`"`, "sts:AssumeRole", ""))})
+			_, err := root.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("x"),
+				AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.arn("user/absent")+`"`, "sts:AssumeRole", ""))})
 			return err
 		}},
 		{"CreatePolicy with an invalid document", malformed, "line 1", func() error {
-			_, err := root.iam.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("x"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"allow","Action":"ecr:*","Resource":"*"}]}`)})
+			_, err := root.iam.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("x"),
+				PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"allow","Action":"ecr:*","Resource":"*"}]}`)})
 			return err
 		}},
 		{"PutUserPolicy that is too long", limit, "2048", func() error {
-			_, err := root.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: user, PolicyName: aws.String("x"), PolicyDocument: aws.String(allow("ecr:"+strings.Repeat("x", 2048), "*"))})
+			_, err := root.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: user, PolicyName: aws.String("x"),
+				PolicyDocument: aws.String(allow("ecr:"+strings.Repeat("x", 2048), "*"))})
 			return err
 		}},
 		{"CreateUser with tags of the service", invalid, "aws:", func() error {
@@ -89,11 +97,13 @@ func TestTypedErrors(t *testing.T) {
 			return err
 		}},
 		{"SimulateCustomPolicy of an invalid document", invalid, "PolicyInputList.member.1", func() error {
-			_, err := root.iam.SimulateCustomPolicy(ctx, &iam.SimulateCustomPolicyInput{PolicyInputList: []string{`{}`}, ActionNames: []string{"ecr:PutImage"}})
+			_, err := root.iam.SimulateCustomPolicy(ctx, &iam.SimulateCustomPolicyInput{PolicyInputList: []string{`{}`},
+				ActionNames: []string{"ecr:PutImage"}})
 			return err
 		}},
 		{"AssumeRole with an invalid session policy", wantError[*ststypes.MalformedPolicyDocumentException], "line 1", func() error {
-			_, err := ada.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")), RoleSessionName: aws.String("me"), Policy: aws.String(`{"Statement":1}`)})
+			_, err := ada.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")),
+				RoleSessionName: aws.String("me"), Policy: aws.String(`{"Statement":1}`)})
 			return err
 		}},
 		{"GetFederationToken with more than fits", wantError[*ststypes.PackedPolicyTooLargeException], "", func() error {
@@ -125,16 +135,18 @@ func TestTypedErrors(t *testing.T) {
 			_, err := root.iam.ListUsers(ctx, &iam.ListUsersInput{MaxItems: aws.Int32(0)})
 			return err
 		}},
-		{"a name of other characters", "ValidationError", "1 validation error detected: Value at 'userName' failed to satisfy constraint: ", func() error {
-			_, err := root.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("a b")})
-			return err
-		}},
+		{"a name of other characters", "ValidationError",
+			"1 validation error detected: Value at 'userName' failed to satisfy constraint: ", func() error {
+				_, err := root.iam.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("a b")})
+				return err
+			}},
 		{"AssumeRole by a root user", "AccessDenied", "Roles may not be assumed by root accounts.", func() error {
 			_, err := root.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")), RoleSessionName: aws.String("me")})
 			return err
 		}},
 		{"a session that is too long", "ValidationError", "MaxSessionDuration", func() error {
-			_, err := ada.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")), RoleSessionName: aws.String("me"), DurationSeconds: aws.Int32(7200)})
+			_, err := ada.sts.AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: aws.String(root.arn("role/ci")),
+				RoleSessionName: aws.String("me"), DurationSeconds: aws.Int32(7200)})
 			return err
 		}},
 		{"an unknown key", "InvalidClientTokenId", "", func() error {
@@ -169,8 +181,10 @@ func TestLastUse(t *testing.T) {
 	inst := newInstallation(t, apptest.Options{})
 	root := inst.account(t, "111122223333")
 	ada := root.user(t, "ada")
-	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow("sts:*", "*"))})
-	role := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))}).Role
+	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"),
+		PolicyDocument: aws.String(allow("sts:*", "*"))})
+	role := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"),
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))}).Role
 	got := do(t, ada.sts.AssumeRole, sts.AssumeRoleInput{RoleArn: role.Arn, RoleSessionName: aws.String("me")})
 	wantIdentity(t, inst.session(root.account, got.Credentials), "arn:aws:sts::"+root.account+":assumed-role/ci/me")
 	inst.Restart(t)

@@ -34,18 +34,20 @@ type calls struct {
 
 // note adds a middleware that records each call of a client.
 func (c *calls) note(stack *middleware.Stack) error {
-	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("calls", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-		out, metadata, err := next.HandleInitialize(ctx, in)
-		if err == nil {
-			if _, ok := awsmiddleware.GetRequestIDMetadata(metadata); !ok {
-				return out, metadata, errors.New("the response has no request id")
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("calls",
+		func(ctx context.Context, in middleware.InitializeInput,
+			next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			out, metadata, err := next.HandleInitialize(ctx, in)
+			if err == nil {
+				if _, ok := awsmiddleware.GetRequestIDMetadata(metadata); !ok {
+					return out, metadata, errors.New("the response has no request id")
+				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.done[awsmiddleware.GetServiceID(ctx)+" "+awsmiddleware.GetOperationName(ctx)] = true
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.done[awsmiddleware.GetServiceID(ctx)+" "+awsmiddleware.GetOperationName(ctx)] = true
-		}
-		return out, metadata, err
-	}), middleware.Before)
+			return out, metadata, err
+		}), middleware.Before)
 }
 
 // installation is a running server and the record of the operations called on it.
@@ -239,7 +241,8 @@ func statement(effect, actions, resources, condition string) string {
 	if condition != "" {
 		condition = `,"Condition":` + condition
 	}
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":` + quoted(actions) + `,"Resource":` + quoted(resources) + condition + `}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":` + quoted(actions) + `,"Resource":` +
+		quoted(resources) + condition + `}]}`
 }
 
 func allow(actions, resources string) string { return statement("Allow", actions, resources, "") }
@@ -249,7 +252,8 @@ func trust(principal, actions, condition string) string {
 	if condition != "" {
 		condition = `,"Condition":` + condition
 	}
-	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{` + principal + `},"Action":["` + strings.ReplaceAll(actions, " ", `","`) + `"]` + condition + `}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{` + principal + `},"Action":["` +
+		strings.ReplaceAll(actions, " ", `","`) + `"]` + condition + `}]}`
 }
 
 const (

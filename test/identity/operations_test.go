@@ -21,7 +21,8 @@ func TestEveryOperation(t *testing.T) {
 		{"users", users}, {"user policies", userPolicies}, {"access keys", accessKeys}, {"groups", groups},
 		{"roles", roles}, {"role policies", rolePolicies}, {"service-linked roles", serviceLinked}, {"instance profiles", instanceProfiles},
 		{"policies", policies}, {"versions", versions}, {"providers", providers}, {"account", account}, {"details", details},
-		{"simulation", simulation}, {"sessions", sessions}, {"chained sessions", chained}, {"decoded denial", decodedDenial}, {"web identity", webIdentity},
+		{"simulation", simulation}, {"sessions", sessions}, {"chained sessions", chained}, {"decoded denial",
+			decodedDenial}, {"web identity", webIdentity},
 	}
 	ran := make(chan bool, len(stories))
 	t.Run("by", func(t *testing.T) {

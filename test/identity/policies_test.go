@@ -14,7 +14,8 @@ import (
 func policies(t *testing.T, root actor) {
 	document := allow(pulls, "*")
 	made := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{
-		PolicyName: aws.String("pull"), Path: aws.String("/ecr/"), PolicyDocument: &document, Description: aws.String("pulls"), Tags: tags("a", "1"),
+		PolicyName: aws.String("pull"), Path: aws.String("/ecr/"), PolicyDocument: &document, Description: aws.String("pulls"),
+		Tags: tags("a", "1"),
 	}).Policy
 	arn := made.Arn
 	wantText(t, "ARN", arn, root.arn("policy/ecr/pull"))
@@ -30,7 +31,8 @@ func policies(t *testing.T, root actor) {
 	list := func(out *iam.ListPoliciesOutput) []string {
 		return each(out.Policies, func(p types.Policy) *string { return p.PolicyName })
 	}
-	wantPages(t, iam.NewListPoliciesPaginator(root.iam, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeLocal, MaxItems: aws.Int32(2)}), list, 2, "admin", "pull", "push")
+	wantPages(t, iam.NewListPoliciesPaginator(root.iam,
+		&iam.ListPoliciesInput{Scope: types.PolicyScopeTypeLocal, MaxItems: aws.Int32(2)}), list, 2, "admin", "pull", "push")
 	ofAWS := do(t, root.iam.ListPolicies, iam.ListPoliciesInput{Scope: types.PolicyScopeTypeAws})
 	if !slices.ContainsFunc(ofAWS.Policies, func(p types.Policy) bool { return *p.Arn == readOnly }) {
 		t.Errorf("ListPolicies of AWS: got %q, want %s among them", list(ofAWS), readOnly)
@@ -38,7 +40,8 @@ func policies(t *testing.T, root actor) {
 
 	do(t, root.iam.CreateUser, iam.CreateUserInput{UserName: aws.String("ada")})
 	do(t, root.iam.CreateGroup, iam.CreateGroupInput{GroupName: aws.String("devs")})
-	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"), AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))})
+	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: aws.String("ci"),
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))})
 	do(t, root.iam.AttachUserPolicy, iam.AttachUserPolicyInput{UserName: aws.String("ada"), PolicyArn: arn})
 	do(t, root.iam.AttachGroupPolicy, iam.AttachGroupPolicyInput{GroupName: aws.String("devs"), PolicyArn: arn})
 	do(t, root.iam.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: aws.String("ci"), PolicyArn: arn})
@@ -46,10 +49,13 @@ func policies(t *testing.T, root actor) {
 	got := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: arn}).Policy
 	wantText(t, "its description", got.Description, "pulls")
 	if *got.AttachmentCount != 3 || *got.PermissionsBoundaryUsageCount != 1 || len(got.Tags) != 1 {
-		t.Errorf("GetPolicy: got %d attachments, %d boundaries, tags %q; want 3, 1, a=1", *got.AttachmentCount, *got.PermissionsBoundaryUsageCount, tagTexts(got.Tags))
+		t.Errorf("GetPolicy: got %d attachments, %d boundaries, tags %q; want 3, 1, a=1", *got.AttachmentCount,
+			*got.PermissionsBoundaryUsageCount, tagTexts(got.Tags))
 	}
 	var entities []string
-	for p := iam.NewListEntitiesForPolicyPaginator(root.iam, &iam.ListEntitiesForPolicyInput{PolicyArn: arn, PolicyUsageFilter: types.PolicyUsageTypePermissionsPolicy, MaxItems: aws.Int32(2)}); p.HasMorePages(); {
+	for p := iam.NewListEntitiesForPolicyPaginator(root.iam,
+		&iam.ListEntitiesForPolicyInput{PolicyArn: arn, PolicyUsageFilter: types.PolicyUsageTypePermissionsPolicy,
+			MaxItems: aws.Int32(2)}); p.HasMorePages(); {
 		out, err := p.NextPage(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -80,11 +86,13 @@ func policies(t *testing.T, root actor) {
 
 func versions(t *testing.T, root actor) {
 	document := func(n string) *string {
-		return aws.String(`{"Version": "2012-10-17", "Statement": [{"Sid": "v` + n + `", "Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]}`)
+		return aws.String(`{"Version": "2012-10-17", "Statement": [{"Sid": "v` + n +
+			`", "Effect": "Allow", "Action": "ecr:*", "Resource": "*"}]}`)
 	}
 	arn := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("pull"), PolicyDocument: document("1")}).Policy.Arn
 	for i, n := range []string{"2", "3", "4", "5"} {
-		got := do(t, root.iam.CreatePolicyVersion, iam.CreatePolicyVersionInput{PolicyArn: arn, PolicyDocument: document(n), SetAsDefault: i == 1}).PolicyVersion
+		got := do(t, root.iam.CreatePolicyVersion, iam.CreatePolicyVersionInput{PolicyArn: arn, PolicyDocument: document(n),
+			SetAsDefault: i == 1}).PolicyVersion
 		if *got.VersionId != "v"+n || got.IsDefaultVersion != (i == 1) {
 			t.Errorf("CreatePolicyVersion: got %s, default %t; want v%s, %t", *got.VersionId, got.IsDefaultVersion, n, i == 1)
 		}
@@ -99,7 +107,8 @@ func versions(t *testing.T, root actor) {
 			return v.VersionId
 		})
 	}
-	wantPages(t, iam.NewListPolicyVersionsPaginator(root.iam, &iam.ListPolicyVersionsInput{PolicyArn: arn, MaxItems: aws.Int32(2)}), texts, 3, "v5", "v4", "v3*", "v2", "v1")
+	wantPages(t, iam.NewListPolicyVersionsPaginator(root.iam,
+		&iam.ListPolicyVersionsInput{PolicyArn: arn, MaxItems: aws.Int32(2)}), texts, 3, "v5", "v4", "v3*", "v2", "v1")
 	do(t, root.iam.SetDefaultPolicyVersion, iam.SetDefaultPolicyVersionInput{PolicyArn: arn, VersionId: aws.String("v4")})
 	_, err = root.iam.DeletePolicyVersion(t.Context(), &iam.DeletePolicyVersionInput{PolicyArn: arn, VersionId: aws.String("v4")})
 	wantError[*types.DeleteConflictException](t, "DeletePolicyVersion of the default version", err, "")
@@ -112,7 +121,8 @@ func versions(t *testing.T, root actor) {
 	next := do(t, root.iam.CreatePolicyVersion, iam.CreatePolicyVersionInput{PolicyArn: arn, PolicyDocument: document("6")}).PolicyVersion
 	wantText(t, "the version after v5 was deleted", next.VersionId, "v6")
 	ofAWS := do(t, root.iam.GetPolicy, iam.GetPolicyInput{PolicyArn: aws.String(readOnly)}).Policy
-	text := do(t, root.iam.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: ofAWS.Arn, VersionId: ofAWS.DefaultVersionId}).PolicyVersion.Document
+	text := do(t, root.iam.GetPolicyVersion, iam.GetPolicyVersionInput{PolicyArn: ofAWS.Arn,
+		VersionId: ofAWS.DefaultVersionId}).PolicyVersion.Document
 	if !strings.Contains(*text, "ecr%3ABatchGetImage") {
 		t.Errorf("GetPolicyVersion of %s: got %q, want ecr:BatchGetImage in it", readOnly, *text)
 	}
@@ -121,24 +131,31 @@ func versions(t *testing.T, root actor) {
 func providers(t *testing.T, root actor) {
 	print := strings.Repeat("0123456789", 4)
 	made := do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{
-		Url: aws.String("https://tokens.example.com/id/1"), ClientIDList: []string{"sts.amazonaws.com"}, ThumbprintList: []string{print}, Tags: tags("a", "1"),
+		Url: aws.String("https://tokens.example.com/id/1"), ClientIDList: []string{"sts.amazonaws.com"},
+		ThumbprintList: []string{print}, Tags: tags("a", "1"),
 	})
 	arn := made.OpenIDConnectProviderArn
 	wantText(t, "ARN", arn, root.arn("oidc-provider/tokens.example.com/id/1"))
-	do(t, root.iam.AddClientIDToOpenIDConnectProvider, iam.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: aws.String("second")})
-	do(t, root.iam.RemoveClientIDFromOpenIDConnectProvider, iam.RemoveClientIDFromOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: aws.String("sts.amazonaws.com")})
+	do(t, root.iam.AddClientIDToOpenIDConnectProvider,
+		iam.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: aws.String("second")})
+	do(t, root.iam.RemoveClientIDFromOpenIDConnectProvider,
+		iam.RemoveClientIDFromOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, ClientID: aws.String("sts.amazonaws.com")})
 	other := strings.Repeat("ab", 20)
-	do(t, root.iam.UpdateOpenIDConnectProviderThumbprint, iam.UpdateOpenIDConnectProviderThumbprintInput{OpenIDConnectProviderArn: arn, ThumbprintList: []string{other}})
+	do(t, root.iam.UpdateOpenIDConnectProviderThumbprint,
+		iam.UpdateOpenIDConnectProviderThumbprintInput{OpenIDConnectProviderArn: arn, ThumbprintList: []string{other}})
 	got := do(t, root.iam.GetOpenIDConnectProvider, iam.GetOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn})
 	wantText(t, "its URL", got.Url, "tokens.example.com/id/1")
 	if !slices.Equal(got.ClientIDList, []string{"second"}) || !slices.Equal(got.ThumbprintList, []string{other}) || len(got.Tags) != 1 {
-		t.Errorf("GetOpenIDConnectProvider: got %q, %q, %q; want second, %s, a=1", got.ClientIDList, got.ThumbprintList, tagTexts(got.Tags), other)
+		t.Errorf("GetOpenIDConnectProvider: got %q, %q, %q; want second, %s, a=1", got.ClientIDList, got.ThumbprintList,
+			tagTexts(got.Tags), other)
 	}
 	do(t, root.iam.TagOpenIDConnectProvider, iam.TagOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, Tags: tags("b", "2")})
-	wantPages(t, iam.NewListOpenIDConnectProviderTagsPaginator(root.iam, &iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: arn, MaxItems: aws.Int32(1)}),
+	wantPages(t, iam.NewListOpenIDConnectProviderTagsPaginator(root.iam,
+		&iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: arn, MaxItems: aws.Int32(1)}),
 		func(out *iam.ListOpenIDConnectProviderTagsOutput) []string { return tagTexts(out.Tags) }, 2, "a=1", "b=2")
 	do(t, root.iam.UntagOpenIDConnectProvider, iam.UntagOpenIDConnectProviderInput{OpenIDConnectProviderArn: arn, TagKeys: []string{"a"}})
-	if got := tagTexts(do(t, root.iam.ListOpenIDConnectProviderTags, iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: arn}).Tags); !slices.Equal(got, []string{"b=2"}) {
+	if got := tagTexts(do(t, root.iam.ListOpenIDConnectProviderTags,
+		iam.ListOpenIDConnectProviderTagsInput{OpenIDConnectProviderArn: arn}).Tags); !slices.Equal(got, []string{"b=2"}) {
 		t.Errorf("after UntagOpenIDConnectProvider: got %q, want b=2", got)
 	}
 	list := do(t, root.iam.ListOpenIDConnectProviders, iam.ListOpenIDConnectProvidersInput{}).OpenIDConnectProviderList

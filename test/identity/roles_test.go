@@ -13,7 +13,8 @@ import (
 func roles(t *testing.T, root actor) {
 	document := trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", "")
 	made := do(t, root.iam.CreateRole, iam.CreateRoleInput{
-		RoleName: aws.String("puller"), Path: aws.String("/ci/"), AssumeRolePolicyDocument: &document, Description: aws.String("pulls <all> & more"),
+		RoleName: aws.String("puller"), Path: aws.String("/ci/"), AssumeRolePolicyDocument: &document,
+		Description:        aws.String("pulls <all> & more"),
 		MaxSessionDuration: aws.Int32(7200), Tags: tags("team", "core"), PermissionsBoundary: aws.String(readOnly),
 	}).Role
 	wantText(t, "ARN", made.Arn, root.arn("role/ci/puller"))
@@ -30,7 +31,8 @@ func roles(t *testing.T, root actor) {
 	wantText(t, "its description", got.Description, "pulls <all> & more")
 	wantText(t, "its boundary", got.PermissionsBoundary.PermissionsBoundaryArn, readOnly)
 	if *got.MaxSessionDuration != 7200 || len(got.Tags) != 1 || got.RoleLastUsed == nil || got.RoleLastUsed.LastUsedDate != nil {
-		t.Errorf("GetRole: got %d seconds, tags %q, last used %+v; want 7200, team=core, never", *got.MaxSessionDuration, tagTexts(got.Tags), got.RoleLastUsed)
+		t.Errorf("GetRole: got %d seconds, tags %q, last used %+v; want 7200, team=core, never", *got.MaxSessionDuration,
+			tagTexts(got.Tags), got.RoleLastUsed)
 	}
 
 	for _, n := range []string{"admin", "pusher"} {
@@ -49,7 +51,8 @@ func roles(t *testing.T, root actor) {
 	}
 	second := trust(`"Service":"ec2.amazonaws.com"`, "sts:AssumeRole", "")
 	do(t, root.iam.UpdateAssumeRolePolicy, iam.UpdateAssumeRolePolicyInput{RoleName: role, PolicyDocument: &second})
-	wantDocument(t, "after UpdateAssumeRolePolicy", do(t, root.iam.GetRole, iam.GetRoleInput{RoleName: role}).Role.AssumeRolePolicyDocument, second)
+	wantDocument(t, "after UpdateAssumeRolePolicy", do(t, root.iam.GetRole,
+		iam.GetRoleInput{RoleName: role}).Role.AssumeRolePolicyDocument, second)
 
 	do(t, root.iam.TagRole, iam.TagRoleInput{RoleName: role, Tags: tags("stage", "prod", "empty", "")})
 	wantPages(t, iam.NewListRoleTagsPaginator(root.iam, &iam.ListRoleTagsInput{RoleName: role, MaxItems: aws.Int32(2)}),
@@ -64,7 +67,8 @@ func roles(t *testing.T, root actor) {
 		t.Errorf("after DeleteRolePermissionsBoundary: got %+v, want none", got)
 	}
 	do(t, root.iam.PutRolePermissionsBoundary, iam.PutRolePermissionsBoundaryInput{RoleName: role, PermissionsBoundary: aws.String(readOnly)})
-	wantText(t, "after PutRolePermissionsBoundary", do(t, root.iam.GetRole, iam.GetRoleInput{RoleName: role}).Role.PermissionsBoundary.PermissionsBoundaryArn, readOnly)
+	wantText(t, "after PutRolePermissionsBoundary", do(t, root.iam.GetRole,
+		iam.GetRoleInput{RoleName: role}).Role.PermissionsBoundary.PermissionsBoundaryArn, readOnly)
 	do(t, root.iam.DeleteRole, iam.DeleteRoleInput{RoleName: role})
 	_, err := root.iam.GetRole(t.Context(), &iam.GetRoleInput{RoleName: role})
 	wantError[*types.NoSuchEntityException](t, "GetRole after DeleteRole", err, "puller")
@@ -72,7 +76,8 @@ func roles(t *testing.T, root actor) {
 
 func rolePolicies(t *testing.T, root actor) {
 	role := aws.String("puller")
-	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))})
+	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: role,
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole", ""))})
 	document := statement("Allow", pulls, "arn:aws:ecr:*:*:repository/team/*", `{"StringLike":{"aws:PrincipalTag/team":"100%+core"}}`)
 	for _, n := range []string{"own", "two"} {
 		do(t, root.iam.PutRolePolicy, iam.PutRolePolicyInput{RoleName: role, PolicyName: &n, PolicyDocument: &document})
@@ -96,12 +101,14 @@ func rolePolicies(t *testing.T, root actor) {
 }
 
 func serviceLinked(t *testing.T, root actor) {
-	made := do(t, root.iam.CreateServiceLinkedRole, iam.CreateServiceLinkedRoleInput{AWSServiceName: aws.String("replication.ecr.amazonaws.com")}).Role
+	made := do(t, root.iam.CreateServiceLinkedRole, iam.CreateServiceLinkedRoleInput{
+		AWSServiceName: aws.String("replication.ecr.amazonaws.com")}).Role
 	wantText(t, "ARN", made.Arn, root.arn("role/aws-service-role/replication.ecr.amazonaws.com/AWSServiceRoleForECRReplication"))
 	_, err := root.iam.DeleteRole(t.Context(), &iam.DeleteRoleInput{RoleName: made.RoleName})
 	wantError[*types.UnmodifiableEntityException](t, "DeleteRole of a service-linked role", err, "AWSServiceRoleForECRReplication")
 	task := do(t, root.iam.DeleteServiceLinkedRole, iam.DeleteServiceLinkedRoleInput{RoleName: made.RoleName}).DeletionTaskId
-	if got := do(t, root.iam.GetServiceLinkedRoleDeletionStatus, iam.GetServiceLinkedRoleDeletionStatusInput{DeletionTaskId: task}).Status; got != types.DeletionTaskStatusTypeSucceeded {
+	if got := do(t, root.iam.GetServiceLinkedRoleDeletionStatus,
+		iam.GetServiceLinkedRoleDeletionStatusInput{DeletionTaskId: task}).Status; got != types.DeletionTaskStatusTypeSucceeded {
 		t.Errorf("GetServiceLinkedRoleDeletionStatus: got %s, want SUCCEEDED", got)
 	}
 	_, err = root.iam.GetRole(t.Context(), &iam.GetRoleInput{RoleName: made.RoleName})
@@ -110,10 +117,13 @@ func serviceLinked(t *testing.T, root actor) {
 
 func instanceProfiles(t *testing.T, root actor) {
 	role, profile := aws.String("node"), aws.String("nodes")
-	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: aws.String(trust(`"Service":"ec2.amazonaws.com"`, "sts:AssumeRole", ""))})
-	made := do(t, root.iam.CreateInstanceProfile, iam.CreateInstanceProfileInput{InstanceProfileName: profile, Path: aws.String("/k8s/")}).InstanceProfile
+	do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: role,
+		AssumeRolePolicyDocument: aws.String(trust(`"Service":"ec2.amazonaws.com"`, "sts:AssumeRole", ""))})
+	made := do(t, root.iam.CreateInstanceProfile, iam.CreateInstanceProfileInput{InstanceProfileName: profile,
+		Path: aws.String("/k8s/")}).InstanceProfile
 	wantText(t, "ARN", made.Arn, root.arn("instance-profile/k8s/nodes"))
-	if err := iam.NewInstanceProfileExistsWaiter(root.iam).Wait(t.Context(), &iam.GetInstanceProfileInput{InstanceProfileName: profile}, time.Minute); err != nil {
+	if err := iam.NewInstanceProfileExistsWaiter(root.iam).Wait(t.Context(),
+		&iam.GetInstanceProfileInput{InstanceProfileName: profile}, time.Minute); err != nil {
 		t.Errorf("waiting for an instance profile that exists: %v", err)
 	}
 	do(t, root.iam.AddRoleToInstanceProfile, iam.AddRoleToInstanceProfileInput{InstanceProfileName: profile, RoleName: role})
@@ -128,7 +138,8 @@ func instanceProfiles(t *testing.T, root actor) {
 	}
 	wantPages(t, iam.NewListInstanceProfilesPaginator(root.iam, &iam.ListInstanceProfilesInput{MaxItems: aws.Int32(1)}),
 		func(out *iam.ListInstanceProfilesOutput) []string { return names(out.InstanceProfiles) }, 2, "more", "nodes")
-	wantPages(t, iam.NewListInstanceProfilesForRolePaginator(root.iam, &iam.ListInstanceProfilesForRoleInput{RoleName: role, MaxItems: aws.Int32(1)}),
+	wantPages(t, iam.NewListInstanceProfilesForRolePaginator(root.iam,
+		&iam.ListInstanceProfilesForRoleInput{RoleName: role, MaxItems: aws.Int32(1)}),
 		func(out *iam.ListInstanceProfilesForRoleOutput) []string { return names(out.InstanceProfiles) }, 2, "more", "nodes")
 	_, err := root.iam.DeleteInstanceProfile(t.Context(), &iam.DeleteInstanceProfileInput{InstanceProfileName: profile})
 	wantError[*types.DeleteConflictException](t, "DeleteInstanceProfile with a role", err, "")

@@ -30,15 +30,18 @@ func wantLife(t *testing.T, what string, c *types.Credentials, seconds int) {
 func sessions(t *testing.T, root actor) {
 	app, secret := root.push(t, "team/app"), root.push(t, "secret/app")
 	ada := root.user(t, "ada")
-	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow("sts:AssumeRole sts:TagSession sts:SetSourceIdentity sts:GetFederationToken ecr:*", "*"))})
+	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"),
+		PolicyDocument: aws.String(allow("sts:AssumeRole sts:TagSession sts:SetSourceIdentity sts:GetFederationToken ecr:*", "*"))})
 	role := do(t, root.iam.CreateRole, iam.CreateRoleInput{
 		RoleName: aws.String("ci"), Path: aws.String("/x/"),
-		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`, "sts:AssumeRole sts:TagSession sts:SetSourceIdentity", `{"StringEquals":{"sts:ExternalId":"42"}}`)),
+		AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+root.account+`"`,
+			"sts:AssumeRole sts:TagSession sts:SetSourceIdentity", `{"StringEquals":{"sts:ExternalId":"42"}}`)),
 	}).Role
 	do(t, root.iam.AttachRolePolicy, iam.AttachRolePolicyInput{RoleName: role.RoleName, PolicyArn: aws.String(readOnly)})
 	asked := sts.AssumeRoleInput{RoleArn: role.Arn, RoleSessionName: aws.String("build-7"), DurationSeconds: aws.Int32(900)}
 	_, err := ada.sts.AssumeRole(t.Context(), &asked)
-	wantCode(t, "AssumeRole without the external id", err, "AccessDenied", "User: "+root.arn("user/ada")+" is not authorized to perform: sts:AssumeRole on resource: "+*role.Arn+" because no role trust policy allows the sts:AssumeRole action")
+	wantCode(t, "AssumeRole without the external id", err, "AccessDenied", "User: "+root.arn("user/ada")+
+		" is not authorized to perform: sts:AssumeRole on resource: "+*role.Arn+" because no role trust policy allows the sts:AssumeRole action")
 	asked.ExternalId = aws.String("42")
 	asked.Tags = []types.Tag{{Key: aws.String("job"), Value: aws.String("7")}}
 	asked.SourceIdentity = aws.String("ada@example.com")
@@ -54,10 +57,13 @@ func sessions(t *testing.T, root actor) {
 	wantPull(t, docker.Repo("team/app"), app)
 	wantPull(t, docker.Repo("secret/app"), secret)
 
-	asked.Policy = aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + login + `","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/*"}]}`)
+	asked.Policy = aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + login +
+		`","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/team/*"}]}`)
 	narrow := do(t, ada.sts.AssumeRole, asked)
-	if size, used := aws.ToInt32(narrow.SessionTokenSize), aws.ToInt32(narrow.SessionTokenUtilization); int(size) != len(*narrow.Credentials.SessionToken) || used < 1 || used > 100 {
-		t.Errorf("size and utilization of a token of %d characters: got %d and %d, want the same and 1 to 100", len(*narrow.Credentials.SessionToken), size, used)
+	if size, used := aws.ToInt32(narrow.SessionTokenSize), aws.ToInt32(narrow.SessionTokenUtilization); int(size) != len(
+		*narrow.Credentials.SessionToken) || used < 1 || used > 100 {
+		t.Errorf("size and utilization of a token of %d characters: got %d and %d, want the same and 1 to 100",
+			len(*narrow.Credentials.SessionToken), size, used)
 	}
 	docker = ada.installation.session(root.account, narrow.Credentials).docker(t, root.account)
 	wantPull(t, docker.Repo("team/app"), app)
@@ -71,7 +77,8 @@ func sessions(t *testing.T, root actor) {
 	_, err = same.sts.GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
 	wantCode(t, "GetSessionToken with session credentials", err, "AccessDenied", "session credentials")
 
-	fed := do(t, ada.sts.GetFederationToken, sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: asked.Policy, DurationSeconds: aws.Int32(3600)})
+	fed := do(t, ada.sts.GetFederationToken, sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: asked.Policy,
+		DurationSeconds: aws.Int32(3600)})
 	wantText(t, "GetFederationToken", fed.FederatedUser.Arn, "arn:aws:sts::"+root.account+":federated-user/guest")
 	wantLife(t, "GetFederationToken", fed.Credentials, 3600)
 	guest := ada.installation.session(root.account, fed.Credentials)
@@ -88,7 +95,8 @@ func sessions(t *testing.T, root actor) {
 
 	do(t, root.iam.DetachRolePolicy, iam.DetachRolePolicyInput{RoleName: role.RoleName, PolicyArn: aws.String(readOnly)})
 	_, err = ci.ecr.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
-	wantCode(t, "the session of a role that lost its policy", err, "AccessDeniedException", "because no identity-based policy allows the ecr:DescribeRepositories action")
+	wantCode(t, "the session of a role that lost its policy", err, "AccessDeniedException",
+		"because no identity-based policy allows the ecr:DescribeRepositories action")
 	do(t, root.iam.DeleteRole, iam.DeleteRoleInput{RoleName: role.RoleName})
 	wantNoIdentity(t, ci)
 }
@@ -99,15 +107,18 @@ func chained(t *testing.T, root actor) {
 	core, web := root.push(t, "core/app"), root.push(t, "web/app")
 	ada := root.user(t, "ada")
 	become := "sts:AssumeRole sts:TagSession sts:SetSourceIdentity"
-	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"), PolicyDocument: aws.String(allow(become, root.arn("role/ci")))})
+	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: aws.String("ada"), PolicyName: aws.String("own"),
+		PolicyDocument: aws.String(allow(become, root.arn("role/ci")))})
 	role := func(name, trusted, document string) *string {
 		t.Helper()
-		made := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+trusted+`"`, become, ""))}).Role
+		made := do(t, root.iam.CreateRole, iam.CreateRoleInput{RoleName: &name,
+			AssumeRolePolicyDocument: aws.String(trust(`"AWS":"`+trusted+`"`, become, ""))}).Role
 		do(t, root.iam.PutRolePolicy, iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("own"), PolicyDocument: &document})
 		return made.Arn
 	}
 	ci := role("ci", root.arn("user/ada"), allow(become, root.arn("role/puller")))
-	puller := role("puller", root.arn("role/ci"), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+`","Resource":"*","Condition":{"StringEquals":{"aws:SourceIdentity":"ada"}}},
+	puller := role("puller", root.arn("role/ci"), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"`+login+
+		`","Resource":"*","Condition":{"StringEquals":{"aws:SourceIdentity":"ada"}}},
 		{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}/*"}]}`)
 	first := do(t, ada.sts.AssumeRole, sts.AssumeRoleInput{
 		RoleArn: ci, RoleSessionName: aws.String("one"), SourceIdentity: aws.String("ada"), TransitiveTagKeys: []string{"team"},

@@ -25,7 +25,8 @@ func tagTexts(all []types.Tag) []string {
 }
 
 func users(t *testing.T, root actor) {
-	made := do(t, root.iam.CreateUser, iam.CreateUserInput{UserName: aws.String("ada"), Path: aws.String("/dev/"), Tags: tags("team", "core")}).User
+	made := do(t, root.iam.CreateUser, iam.CreateUserInput{UserName: aws.String("ada"), Path: aws.String("/dev/"),
+		Tags: tags("team", "core")}).User
 	wantText(t, "ARN", made.Arn, root.arn("user/dev/ada"))
 	if !strings.HasPrefix(*made.UserId, "AIDA") || len(*made.UserId) != 21 || time.Since(*made.CreateDate).Abs() > time.Hour {
 		t.Errorf("CreateUser: got id %q and date %v, want AIDA and 17 characters, and now", *made.UserId, made.CreateDate)
@@ -35,7 +36,9 @@ func users(t *testing.T, root actor) {
 		t.Errorf("waiting for a user that exists: %v", err)
 	}
 	// The waiter treats the error for a missing user as "not yet", and ends by its own limit.
-	err = iam.NewUserExistsWaiter(root.iam, func(o *iam.UserExistsWaiterOptions) { o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond }).
+	err = iam.NewUserExistsWaiter(root.iam, func(o *iam.UserExistsWaiterOptions) {
+		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
+	}).
 		Wait(t.Context(), &iam.GetUserInput{UserName: aws.String("absent")}, 20*time.Millisecond)
 	if err == nil || errors.As(err, new(smithy.APIError)) {
 		t.Errorf("waiting for a user that does not exist: got %v, want the waiter's own error", err)
@@ -56,7 +59,8 @@ func users(t *testing.T, root actor) {
 	wantPages(t, iam.NewListUsersPaginator(root.iam, &iam.ListUsersInput{MaxItems: aws.Int32(2)}), list, 3, "ada", "bea", "cleo", "dan", "eve")
 	wantPages(t, iam.NewListUsersPaginator(root.iam, &iam.ListUsersInput{PathPrefix: aws.String("/dev/")}), list, 1, "ada")
 
-	do(t, root.iam.UpdateUser, iam.UpdateUserInput{UserName: aws.String("ada"), NewUserName: aws.String("Ada.L"), NewPath: aws.String("/ops/")})
+	do(t, root.iam.UpdateUser, iam.UpdateUserInput{UserName: aws.String("ada"), NewUserName: aws.String("Ada.L"),
+		NewPath: aws.String("/ops/")})
 	got = do(t, root.iam.GetUser, iam.GetUserInput{UserName: aws.String("Ada.L")}).User
 	wantText(t, "after UpdateUser", got.Arn, root.arn("user/ops/Ada.L"))
 	wantText(t, "the id after UpdateUser", got.UserId, *made.UserId)
@@ -70,7 +74,8 @@ func users(t *testing.T, root actor) {
 		t.Errorf("tags after UntagUser: got %q, want Mail alone", got)
 	}
 
-	limit := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("limit"), PolicyDocument: aws.String(allow("ecr:*", "*"))}).Policy.Arn
+	limit := do(t, root.iam.CreatePolicy, iam.CreatePolicyInput{PolicyName: aws.String("limit"),
+		PolicyDocument: aws.String(allow("ecr:*", "*"))}).Policy.Arn
 	do(t, root.iam.PutUserPermissionsBoundary, iam.PutUserPermissionsBoundaryInput{UserName: ada, PermissionsBoundary: limit})
 	b := do(t, root.iam.GetUser, iam.GetUserInput{UserName: ada}).User.PermissionsBoundary
 	if b == nil || *b.PermissionsBoundaryArn != *limit || b.PermissionsBoundaryType != "Policy" {
@@ -88,9 +93,11 @@ func users(t *testing.T, root actor) {
 func userPolicies(t *testing.T, root actor) {
 	ada := root.user(t, "ada")
 	user := aws.String("ada")
-	document := `{"Version": "2012-10-17",` + "\n" + ` "Statement": {"Sid": "a", "Effect": "Allow", "Action": "iam:GetUser", "Resource": "arn:aws:iam::*:user/${aws:username}"}}`
+	document := `{"Version": "2012-10-17",` + "\n" +
+		` "Statement": {"Sid": "a", "Effect": "Allow", "Action": "iam:GetUser", "Resource": "arn:aws:iam::*:user/${aws:username}"}}`
 	_, err := ada.iam.GetUser(t.Context(), &iam.GetUserInput{})
-	wantCode(t, "GetUser without a right", err, "AccessDenied", "is not authorized to perform: iam:GetUser on resource: "+root.arn("user/ada")+" because no identity-based policy allows the iam:GetUser action")
+	wantCode(t, "GetUser without a right", err, "AccessDenied", "is not authorized to perform: iam:GetUser on resource: "+
+		root.arn("user/ada")+" because no identity-based policy allows the iam:GetUser action")
 	do(t, root.iam.PutUserPolicy, iam.PutUserPolicyInput{UserName: user, PolicyName: aws.String("own"), PolicyDocument: &document})
 	wantText(t, "GetUser of oneself", do(t, ada.iam.GetUser, iam.GetUserInput{}).User.UserName, "ada")
 	got := do(t, root.iam.GetUserPolicy, iam.GetUserPolicyInput{UserName: user, PolicyName: aws.String("own")})
@@ -105,18 +112,21 @@ func userPolicies(t *testing.T, root actor) {
 	_, err = ada.iam.GetUser(t.Context(), &iam.GetUserInput{})
 	wantCode(t, "GetUser after DeleteUserPolicy", err, "AccessDenied", "iam:GetUser")
 
-	all := []string{readOnly, "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPowerUser", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryFullAccess"}
+	all := []string{readOnly, "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPowerUser",
+		"arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryFullAccess"}
 	for _, arn := range all {
 		do(t, root.iam.AttachUserPolicy, iam.AttachUserPolicyInput{UserName: user, PolicyArn: &arn})
 	}
-	wantPages(t, iam.NewListAttachedUserPoliciesPaginator(root.iam, &iam.ListAttachedUserPoliciesInput{UserName: user, MaxItems: aws.Int32(2)}),
+	wantPages(t, iam.NewListAttachedUserPoliciesPaginator(root.iam,
+		&iam.ListAttachedUserPoliciesInput{UserName: user, MaxItems: aws.Int32(2)}),
 		func(out *iam.ListAttachedUserPoliciesOutput) []string {
 			return each(out.AttachedPolicies, func(p types.AttachedPolicy) *string { return p.PolicyArn })
 		}, 2, all[2], all[1], all[0])
 	for _, arn := range all {
 		do(t, root.iam.DetachUserPolicy, iam.DetachUserPolicyInput{UserName: user, PolicyArn: &arn})
 	}
-	if got := do(t, root.iam.ListAttachedUserPolicies, iam.ListAttachedUserPoliciesInput{UserName: user}); len(got.AttachedPolicies) != 0 || got.IsTruncated {
+	if got := do(t, root.iam.ListAttachedUserPolicies,
+		iam.ListAttachedUserPoliciesInput{UserName: user}); len(got.AttachedPolicies) != 0 || got.IsTruncated {
 		t.Errorf("after DetachUserPolicy: got %+v, want none", got.AttachedPolicies)
 	}
 }
@@ -127,7 +137,8 @@ func accessKeys(t *testing.T, root actor) {
 	first := &ada.keys.AccessKeyID
 	second := do(t, root.iam.CreateAccessKey, iam.CreateAccessKeyInput{UserName: user}).AccessKey
 	if !strings.HasPrefix(*second.AccessKeyId, "AKIA") || len(*second.SecretAccessKey) != 40 || second.Status != types.StatusTypeActive {
-		t.Errorf("CreateAccessKey: got %s, %s and a secret of %d characters, want AKIA…, Active and 40", *second.AccessKeyId, second.Status, len(*second.SecretAccessKey))
+		t.Errorf("CreateAccessKey: got %s, %s and a secret of %d characters, want AKIA…, Active and 40", *second.AccessKeyId,
+			second.Status, len(*second.SecretAccessKey))
 	}
 	_, err := root.iam.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: user})
 	wantError[*types.LimitExceededException](t, "a third key", err, "AccessKeysPerUser: 2")
@@ -195,7 +206,8 @@ func groups(t *testing.T, root actor) {
 		func(out *iam.ListGroupPoliciesOutput) []string { return out.PolicyNames }, 2, "own", "two")
 	do(t, root.iam.RemoveUserFromGroup, iam.RemoveUserFromGroupInput{GroupName: group, UserName: aws.String("ada")})
 	_, err := ada.iam.ListGroups(t.Context(), &iam.ListGroupsInput{})
-	wantCode(t, "ListGroups after RemoveUserFromGroup", err, "AccessDenied", "because no identity-based policy allows the iam:ListGroups action")
+	wantCode(t, "ListGroups after RemoveUserFromGroup", err, "AccessDenied",
+		"because no identity-based policy allows the iam:ListGroups action")
 
 	do(t, root.iam.AttachGroupPolicy, iam.AttachGroupPolicyInput{GroupName: group, PolicyArn: aws.String(readOnly)})
 	wantPages(t, iam.NewListAttachedGroupPoliciesPaginator(root.iam, &iam.ListAttachedGroupPoliciesInput{GroupName: group}),

@@ -48,7 +48,9 @@ func webIdentity(t *testing.T, root actor) {
 	anonymous := root.installation.as(root.account, "", "", "")
 	good := issuer.Mint(issuer.Kubernetes("apps", "web"))
 
-	provider := stscreds.NewWebIdentityRoleProvider(anonymous.sts, role, tokens(good), func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = "pod" })
+	provider := stscreds.NewWebIdentityRoleProvider(anonymous.sts, role, tokens(good), func(o *stscreds.WebIdentityRoleOptions) {
+		o.RoleSessionName = "pod"
+	})
 	got, err := provider.Retrieve(t.Context())
 	if err != nil {
 		t.Fatalf("the SDK's provider: %v", err)
@@ -78,21 +80,25 @@ func webIdentity(t *testing.T, root actor) {
 		wantCode(t, what, err, "AccessDenied", "is not authorized to perform: sts:AssumeRoleWithWebIdentity")
 	})
 	old := issuer.Kubernetes("apps", "web")
-	old["exp"], old["iat"], old["nbf"] = time.Now().Add(-time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix()
+	old["exp"], old["iat"], old["nbf"] = time.Now().Add(-time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix(),
+		time.Now().Add(-2*time.Hour).Unix()
 	refused("a token that has ended", issuer.Mint(old), func(what string, err error) {
 		wantError[*types.ExpiredTokenException](t, what, err, "")
 	})
-	refused("a token with another signature", good[:strings.LastIndexByte(good, '.')]+"."+strings.Repeat("A", 342), func(what string, err error) {
-		wantError[*types.InvalidIdentityTokenException](t, what, err, "")
-	})
+	refused("a token with another signature", good[:strings.LastIndexByte(good, '.')]+"."+strings.Repeat("A", 342),
+		func(what string, err error) {
+			wantError[*types.InvalidIdentityTokenException](t, what, err, "")
+		})
 	other := oidctest.Start(t, oidctest.Options{})
 	refused("a token of an issuer that is no provider", other.Mint(other.Kubernetes("apps", "web")), func(what string, err error) {
 		wantError[*types.InvalidIdentityTokenException](t, what, err, "No OpenIDConnect provider found")
 	})
-	do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String(other.URL()), ClientIDList: []string{oidctest.Audience}, ThumbprintList: []string{issuer.Thumbprint()}})
-	refused("an issuer with another certificate than its thumbprint", other.Mint(other.Kubernetes("apps", "web")), func(what string, err error) {
-		wantError[*types.InvalidIdentityTokenException](t, what, err, "Couldn't retrieve verification key from your identity provider")
-	})
+	do(t, root.iam.CreateOpenIDConnectProvider, iam.CreateOpenIDConnectProviderInput{Url: aws.String(other.URL()),
+		ClientIDList: []string{oidctest.Audience}, ThumbprintList: []string{issuer.Thumbprint()}})
+	refused("an issuer with another certificate than its thumbprint", other.Mint(other.Kubernetes("apps", "web")),
+		func(what string, err error) {
+			wantError[*types.InvalidIdentityTokenException](t, what, err, "Couldn't retrieve verification key from your identity provider")
+		})
 	refused("a token for another audience", issuer.Mint(audience(issuer.Kubernetes("apps", "web"), "vault")), func(what string, err error) {
 		wantError[*types.InvalidIdentityTokenException](t, what, err, "")
 	})

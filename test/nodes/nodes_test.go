@@ -177,7 +177,8 @@ func changing(t *testing.T, a, b *apptest.Server) []step {
 	foreign := visitorB.docker(t, repository)
 	foreign.Prefix = root.ID + "/" + root.Region + "/"
 	put := func(ctx context.Context, tag string, im ocitest.Image) error {
-		return status(repoA.Try(ctx, http.MethodPut, repoA.Path("/manifests/"+tag), strings.NewReader(string(im.Manifest)), "Content-Type", ocitest.ImageType))
+		return status(repoA.Try(ctx, http.MethodPut, repoA.Path("/manifests/"+tag), strings.NewReader(string(im.Manifest)),
+			"Content-Type", ocitest.ImageType))
 	}
 	head := func(r ocitest.Repo, tag string) func(context.Context) string {
 		return func(ctx context.Context) string {
@@ -191,7 +192,8 @@ func changing(t *testing.T, a, b *apptest.Server) []step {
 	policy := func(ctx context.Context, name, effect string) error {
 		_, err := onA.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{
 			UserName: &name, PolicyName: aws.String("rights"),
-			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Action":"ecr:DescribeRepositories","Resource":"*"}]}`),
+			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect +
+				`","Action":"ecr:DescribeRepositories","Resource":"*"}]}`),
 		})
 		return err
 	}
@@ -220,7 +222,8 @@ func changing(t *testing.T, a, b *apptest.Server) []step {
 			func(ctx context.Context, n int) error {
 				effect := either(n, "Allow", "Deny")
 				_, err := onA.ecr.SetRepositoryPolicy(ctx, &ecr.SetRepositoryPolicyInput{RepositoryName: aws.String(repository), PolicyText: aws.String(
-					`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Principal":{"AWS":"` + visitor + `"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`)})
+					`{"Version":"2012-10-17","Statement":[{"Effect":"` + effect + `","Principal":{"AWS":"` + visitor +
+						`"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`)})
 				return err
 			},
 			head(foreign, "image0"),
@@ -248,7 +251,8 @@ func changing(t *testing.T, a, b *apptest.Server) []step {
 		{
 			"a tag is deleted",
 			func(ctx context.Context, n int) error {
-				out, err := onA.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: aws.String(repository), ImageIds: []ecrsdk.ImageIdentifier{{ImageTag: aws.String("gone")}}})
+				out, err := onA.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: aws.String(repository),
+					ImageIds: []ecrsdk.ImageIdentifier{{ImageTag: aws.String("gone")}}})
 				if err == nil && len(out.Failures) > 0 {
 					err = errors.New(*out.Failures[0].FailureReason)
 				}
@@ -299,7 +303,8 @@ func TestStartAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "master.key"), []byte(base64.StdEncoding.EncodeToString([]byte("a master key for this test alone"))), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "master.key"),
+			[]byte(base64.StdEncoding.EncodeToString([]byte("a master key for this test alone"))), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {

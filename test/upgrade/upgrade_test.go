@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -32,8 +33,7 @@ func TestOpensOlderData(t *testing.T) {
 			started := time.Now()
 			now := func() time.Time { return l.Written.Add(time.Minute + time.Since(started)) }
 			s := apptest.Start(t, apptest.Options{Dir: dir, Now: now, Config: func(c *config.Config) {
-				c.Account,
-					c.Region = l.Account, l.Region
+				c.Account, c.Region = l.Account, l.Region
 			}})
 			o := opened{Listing: l, server: s, caller: caller{url: s.URL, region: l.Region, http: s.HTTP, now: now, once: onceFor(s)},
 				operator: operatorOf(t, dir)}
@@ -45,6 +45,19 @@ func TestOpensOlderData(t *testing.T) {
 		})
 	}
 }
+
+// corrected are the members of answers that an older program got wrong, by operation and place, with the right answer.
+var corrected = map[string]string{
+	"ListAccessKeys.accessKeys[].principalArn": "the user of the key; it was the root user for every key",
+
+	"GetAccountAuthorizationDetails.RoleDetailList[].InstanceProfileList[].Roles[].Description":        "left out, as in IAM",
+	"GetAccountAuthorizationDetails.RoleDetailList[].InstanceProfileList[].Roles[].MaxSessionDuration": "left out, as in IAM",
+	"ListInstanceProfiles.InstanceProfiles[].Roles[].Description":                                      "left out, as in IAM",
+	"ListInstanceProfiles.InstanceProfiles[].Roles[].MaxSessionDuration":                               "left out, as in IAM",
+}
+
+// index matches the index of an element in a place.
+var index = regexp.MustCompile(`\[[0-9]+\]`)
 
 // opened is a server of the current program on an older directory.
 type opened struct {
@@ -88,6 +101,7 @@ func (o opened) docker(as string) ocitest.Client {
 func (o opened) wantSame(t *testing.T) {
 	t.Helper()
 	keys := o.keys()
+	seen := map[string]bool{}
 	for _, want := range o.Calls {
 		got := want.run(t, o.caller, keys)
 		if want.Status != got.Status {
@@ -96,12 +110,22 @@ func (o opened) wantSame(t *testing.T) {
 			continue
 		}
 		for _, d := range differences("", want.Out, got.Out) {
+			field, _, _ := strings.Cut(want.Operation+index.ReplaceAllString(d, "[]"), ": ")
+			if corrected[field] != "" {
+				seen[field] = true
+				continue
+			}
 			t.Errorf("%s %s %v as %s: %s", want.Service, want.Operation, want.In, want.As, d)
 		}
 	}
 	for _, want := range o.Gets {
 		if diff := cmp.Diff(want, want.run(t, o.docker(want.As))); diff != "" {
 			t.Errorf("GET %s as %s (-want +got):\n%s", want.Path, want.As, diff)
+		}
+	}
+	for field := range corrected {
+		if !seen[field] {
+			t.Errorf("%s is as the older program answered it: remove it from the corrected answers", field)
 		}
 	}
 	if diff := cmp.Diff(o.Trail, trail(t, o.caller, o.operator, o.Written)); diff != "" {

@@ -59,7 +59,8 @@ func TestMapARNs(t *testing.T) {
 
 // resourceNames are the members with other names that have ARNs.
 var resourceNames = map[string]bool{
-	"PermissionsBoundary": true, "ResourceArns[]": true, "ResourceOwner": true, "EvalResourceName": true, "PolicyArns[]": true, "Resources[]": true,
+	"PermissionsBoundary": true, "ResourceArns[]": true, "ResourceOwner": true, "EvalResourceName": true,
+	"PolicyArns[]": true, "Resources[]": true,
 }
 
 // fill sets every text of a value, lists to one element and pointers to a value.

@@ -131,7 +131,8 @@ func TestForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := strings.Join(strings.Fields(string(files["types.go"])+string(files["enums.go"])+string(files["validate.go"])+string(files["rules.go"])), " ")
+	all := strings.Join(strings.Fields(string(files["types.go"])+string(files["enums.go"])+string(files["validate.go"])+
+		string(files["rules.go"])), " ")
 	for _, want := range []string{
 		"Nested *Lists `json:\"nested,omitzero\"`", "Self *Lists", "More []Lists", "Grid [][]string `json:\"grid\"` // required",
 		"Nodes map[string]Lists", "Ages map[Mode]int32", "Mode Mode `json:\"mode\"`", "Clear *string", "Must string `json:\"must\"`",
@@ -156,13 +157,15 @@ func TestForms(t *testing.T) {
 func TestRefusesClashes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, shapes, want string }{
-		{"types", `"In":{"type":"structure","members":{"a":{"shape":"Thing"},"b":{"shape":"thing"}}},"Thing":{"type":"string","enum":["a"]},"thing":{"type":"string","enum":["b"]}`, "both become Thing"},
+		{"types",
+			`"In":{"type":"structure","members":{"a":{"shape":"Thing"},"b":{"shape":"thing"}}},"Thing":{"type":"string","enum":["a"]},"thing":{"type":"string","enum":["b"]}`, "both become Thing"},
 		{"constants", `"In":{"type":"structure","members":{"a":{"shape":"E"}}},"E":{"type":"string","enum":["a-b","AB"]}`, "both become EAB"},
 		{"fields", `"In":{"type":"structure","members":{"a":{"shape":"S"},"A":{"shape":"S"}}},"S":{"type":"string"}`, "two members become A"},
 		{"tables", `"In":{"type":"structure","members":{"a":{"shape":"Errors"}}},"Errors":{"type":"string","enum":["a"]}`, "both become Errors"},
 		{"patterns", `"In":{"type":"structure","members":{"a":{"shape":"S"}}},"S":{"type":"string","pattern":"(?!x)"}`, "pattern"},
 	} {
-		m, err := awsmodel.Parse("t", []byte(`{"metadata":{"protocol":"json"},"operations":{"Do":{"input":"In","output":""}},"shapes":{`+c.shapes+`}}`))
+		m, err := awsmodel.Parse("t",
+			[]byte(`{"metadata":{"protocol":"json"},"operations":{"Do":{"input":"In","output":""}},"shapes":{`+c.shapes+`}}`))
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}

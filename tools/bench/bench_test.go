@@ -83,7 +83,9 @@ func TestLoad(t *testing.T) {
 	}))
 	defer server.Close()
 	d := &door{process: &process{name: "test", address: strings.TrimPrefix(server.URL, "http://")}}
-	o, err := load(d.address, 4, 50*time.Millisecond, http.StatusOK, func(int) stream { return again(append(d.request("PUT", "/", 5), "hello"...)) })
+	o, err := load(d.address, 4, 50*time.Millisecond, http.StatusOK, func(int) stream {
+		return again(append(d.request("PUT", "/", 5), "hello"...))
+	})
 	if err != nil || o.requests == 0 || o.rate() <= 0 || o.at(.5) <= 0 || o.at(.99) < o.at(.5) || len(o.waits) != o.requests {
 		t.Errorf("load: %d requests, p50 %v, p99 %v: %v", o.requests, o.at(.5), o.at(.99), err)
 	}

@@ -142,7 +142,8 @@ func (d *door) push(repo string, tags int) error {
 		}
 	}
 	for n := range tags {
-		if _, err := d.callOn(c, http.MethodPut, "/v2/"+repo+"/manifests/"+tagOf(n), imageManifest(0), http.StatusCreated, "Content-Type: "+manifestType); err != nil {
+		if _, err := d.callOn(c, http.MethodPut, "/v2/"+repo+"/manifests/"+tagOf(n), imageManifest(0), http.StatusCreated,
+			"Content-Type: "+manifestType); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,8 @@ func (b *bench) makeUser(ctx context.Context) error {
 		return err
 	}
 	for i, s := range statements {
-		if _, err := b.iam(ctx, "PutUserPolicy", "UserName", userName, "PolicyName", fmt.Sprintf("p%d", i), "PolicyDocument", policyOf(s)); err != nil {
+		if _, err := b.iam(ctx, "PutUserPolicy", "UserName", userName, "PolicyName", fmt.Sprintf("p%d", i), "PolicyDocument",
+			policyOf(s)); err != nil {
 			return err
 		}
 	}
@@ -146,7 +147,8 @@ func decision() func() error {
 	keys := &policy.Context{Time: time.Now(), SourceIP: netip.MustParseAddr("127.0.0.1")}
 	for _, pair := range [][2]string{
 		{"aws:PrincipalArn", arn}, {"aws:PrincipalAccount", "000000000000"}, {"aws:username", userName}, {"aws:userid", "AIDAEXAMPLE"},
-		{"aws:PrincipalType", "User"}, {"aws:SecureTransport", "false"}, {"aws:RequestedRegion", "us-east-1"}, {"aws:ResourceAccount", "000000000000"},
+		{"aws:PrincipalType", "User"}, {"aws:SecureTransport", "false"}, {"aws:RequestedRegion",
+			"us-east-1"}, {"aws:ResourceAccount", "000000000000"},
 	} {
 		keys.Set(pair[0], pair[1])
 	}

@@ -161,7 +161,8 @@ func (r *report) text(w io.Writer) error {
 				least, most = min(least, one.Value), max(most, one.Value)
 			}
 			m := all.median()
-			rows = append(rows, []string{row, name, figure(m.Value) + " " + r.units[row], "[" + figure(least) + ".." + figure(most) + "]", figure(m.CPU), figure(m.P50), figure(m.P99), figure(m.Memory)})
+			rows = append(rows, []string{row, name, figure(m.Value) + " " + r.units[row],
+				"[" + figure(least) + ".." + figure(most) + "]", figure(m.CPU), figure(m.P50), figure(m.P99), figure(m.Memory)})
 		}
 	}
 	if err := table(w, rows); err != nil {

@@ -80,7 +80,8 @@ func (v *visitor) makeGuest(ctx context.Context, s *server) (arn string, guest *
 		return "", nil, differs("the user's ARN", want, arn)
 	}
 	v.out.also("aws iam attach-user-policy --user-name %s --policy-arn %s", otherUser, pullPolicy)
-	if _, err := cloud.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String(otherUser), PolicyArn: aws.String(pullPolicy)}); err != nil {
+	if _, err := cloud.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String(otherUser),
+		PolicyArn: aws.String(pullPolicy)}); err != nil {
 		return "", nil, err
 	}
 	v.out.also("export $(aws iam create-access-key --user-name %s --output text --query %s)", otherUser, keysQuery)

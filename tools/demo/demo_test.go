@@ -262,7 +262,8 @@ func TestDemoKeepsAndTells(t *testing.T) {
 	if _, err := pack.Verify(t.Context(), filepath.Join(work, "pulled"), image.Root); err != nil {
 		t.Errorf("the layout that was kept: %v", err)
 	}
-	for _, line := range []string{"kept " + work, "AmazonEC2ContainerRegistry_V20150921.PutImage: 200", "PUT /v2/demo/ecrin/manifests/v1: 201"} {
+	for _, line := range []string{"kept " + work, "AmazonEC2ContainerRegistry_V20150921.PutImage: 200",
+		"PUT /v2/demo/ecrin/manifests/v1: 201"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("%q is not in:\n%s", line, out)
 		}

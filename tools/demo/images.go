@@ -66,7 +66,8 @@ func (v *visitor) retag(ctx context.Context, id types.ImageIdentifier) error {
 
 // getImage gets an image and checks that the manifest has the digest in the response.
 func (v *visitor) getImage(ctx context.Context, id types.ImageIdentifier) (*types.Image, error) {
-	answer, err := v.cloud.BatchGetImage(ctx, &ecr.BatchGetImageInput{RepositoryName: aws.String(repository), ImageIds: []types.ImageIdentifier{id}})
+	answer, err := v.cloud.BatchGetImage(ctx, &ecr.BatchGetImageInput{RepositoryName: aws.String(repository),
+		ImageIds: []types.ImageIdentifier{id}})
 	if err != nil {
 		return nil, err
 	}

@@ -140,6 +140,7 @@ func packImage(ctx context.Context, out *screen, s *settings, binaries []pack.Bi
 	if image.Form != "" && image.Name != "" {
 		out.note("%q", image.Name)
 	}
-	out.note("%s, manifests: %d, blobs: %d, %s, in %s", image.Root.Digest, len(image.Manifests()), len(image.Blobs), size(image.Size()), took(time.Since(began)))
+	out.note("%s, manifests: %d, blobs: %d, %s, in %s", image.Root.Digest, len(image.Manifests()), len(image.Blobs),
+		size(image.Size()), took(time.Since(began)))
 	return image, nil
 }

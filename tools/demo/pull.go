@@ -13,7 +13,8 @@ import (
 
 // pull copies the image with the moved tag into a new layout.
 func (v *visitor) pull(ctx context.Context, dir string) (time.Duration, error) {
-	v.out.step("Pull it into a new layout", "skopeo copy --all --src-tls-verify=false docker://%s:%s oci:%s:%s", v.uri, movedTag, dir, movedTag)
+	v.out.step("Pull it into a new layout", "skopeo copy --all --src-tls-verify=false docker://%s:%s oci:%s:%s", v.uri,
+		movedTag, dir, movedTag)
 	root, err := v.docker.Resolve(ctx, movedTag)
 	if err != nil {
 		return 0, err

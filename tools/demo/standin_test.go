@@ -105,7 +105,8 @@ func playEcrin(fault string, args []string) error {
 		return err
 	}
 	address := listener.Addr().String()
-	s := &standin{fault: fault, address: address, granted: granted, blobs: map[string][]byte{}, manifests: map[string]stored{}, tags: map[string]string{}}
+	s := &standin{fault: fault, address: address, granted: granted, blobs: map[string][]byte{},
+		manifests: map[string]stored{}, tags: map[string]string{}}
 	server := &http.Server{Handler: s}
 	go server.Serve(listener)
 	url := "http://" + address
@@ -205,9 +206,11 @@ func (s *standin) iam(w http.ResponseWriter, r *http.Request) {
 	}
 	operation := r.PostFormValue("Action")
 	result := map[string]string{
-		"CreateUser":       "<User><Path>/</Path><UserName>" + user + "</UserName><UserId>AIDA</UserId><Arn>arn:aws:iam::" + otherAccount + ":user/" + user + "</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></User>",
+		"CreateUser": "<User><Path>/</Path><UserName>" + user + "</UserName><UserId>AIDA</UserId><Arn>arn:aws:iam::" +
+			otherAccount + ":user/" + user + "</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate></User>",
 		"AttachUserPolicy": "",
-		"CreateAccessKey":  "<AccessKey><UserName>" + user + "</UserName><AccessKeyId>AKIA" + guestSuffix + "</AccessKeyId><Status>Active</Status><SecretAccessKey>" + standinSecret + "</SecretAccessKey></AccessKey>",
+		"CreateAccessKey": "<AccessKey><UserName>" + user + "</UserName><AccessKeyId>AKIA" + guestSuffix +
+			"</AccessKeyId><Status>Active</Status><SecretAccessKey>" + standinSecret + "</SecretAccessKey></AccessKey>",
 	}[operation]
 	w.Header().Set("Content-Type", "text/xml")
 	fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>", operation, result)
@@ -286,7 +289,8 @@ func (s *standin) api(w http.ResponseWriter, r *http.Request, operation string) 
 	var out object
 	switch operation {
 	case "CreateRepository":
-		out = object{"repository": object{"repositoryName": in.RepositoryName, "repositoryUri": s.address + "/" + in.RepositoryName, "repositoryArn": "arn:aws:ecr:…"}}
+		out = object{"repository": object{"repositoryName": in.RepositoryName, "repositoryUri": s.address + "/" +
+			in.RepositoryName, "repositoryArn": "arn:aws:ecr:…"}}
 	case "GetAuthorizationToken":
 		token := "AWS:" + standinPassword
 		if strings.Contains(r.Header.Get("Authorization"), guestSuffix+"/") {
@@ -295,7 +299,8 @@ func (s *standin) api(w http.ResponseWriter, r *http.Request, operation string) 
 		if s.fault == faultToken {
 			token = standinPassword
 		}
-		out = object{"authorizationData": []object{{"authorizationToken": base64.StdEncoding.EncodeToString([]byte(token)), "proxyEndpoint": "http://" + s.address, "expiresAt": time.Now().Unix()}}}
+		out = object{"authorizationData": []object{{"authorizationToken": base64.StdEncoding.EncodeToString([]byte(token)),
+			"proxyEndpoint": "http://" + s.address, "expiresAt": time.Now().Unix()}}}
 	case "PutImage":
 		digest := s.store(stored{[]byte(in.ImageManifest), in.ImageManifestMediaType}, in.ImageTag)
 		out = object{"image": object{"imageId": object{"imageDigest": digest, "imageTag": in.ImageTag}}}
@@ -348,7 +353,8 @@ func (s *standin) details(digest string) object {
 			tags = append(tags, tag)
 		}
 	}
-	d := object{"imageDigest": digest, "imageTags": tags, "imageManifestMediaType": s.manifests[digest].mediaType, "imageSizeInBytes": 100, "imagePushedAt": time.Now().Unix()}
+	d := object{"imageDigest": digest, "imageTags": tags, "imageManifestMediaType": s.manifests[digest].mediaType,
+		"imageSizeInBytes": 100, "imagePushedAt": time.Now().Unix()}
 	switch s.fault {
 	case faultDescription:
 		d["imageManifestMediaType"] = "application/json"

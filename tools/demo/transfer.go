@@ -30,7 +30,8 @@ type transfer struct {
 }
 
 // copyImage copies the image from one store to another and returns the duration.
-func copyImage(ctx context.Context, out *screen, verb string, image *pack.Image, from content.ReadOnlyStorage, to content.Storage) (time.Duration, error) {
+func copyImage(ctx context.Context, out *screen, verb string, image *pack.Image, from content.ReadOnlyStorage,
+	to content.Storage) (time.Duration, error) {
 	t := &transfer{out: out, verb: verb, image: image, began: time.Now(), started: map[digest.Digest]time.Time{}}
 	within := map[digest.Digest]bool{}
 	for _, d := range image.Blobs {
@@ -87,7 +88,8 @@ func (t *transfer) draw() {
 	done := t.done
 	t.mu.Unlock()
 	moved, total := t.moved.Load(), t.image.Size()
-	t.out.progress("%s %d of %d blobs, %s of %s, %s", t.verb, done, len(t.image.Blobs), size(moved), size(total), rate(moved, time.Since(t.began)))
+	t.out.progress("%s %d of %d blobs, %s of %s, %s", t.verb, done, len(t.image.Blobs), size(moved), size(total),
+		rate(moved, time.Since(t.began)))
 }
 
 // counted counts the bytes that are read from a store.

@@ -217,7 +217,8 @@ func (g *Guard) allowed(ctx context.Context, by identity.Caller, from Origin, a 
 	}
 	// Temporary credentials of the root user must not obtain permanent ones.
 	if a.Reserved == ForRoot && (by.Kind != identity.Root || by.SessionKey != "") {
-		return nil, false, fault.AccessDenied.New("%s because only the root user of the account and the operator can", policy.Refusal(by.ARN, a.Action, a.resource()))
+		return nil, false, fault.AccessDenied.New("%s because only the root user of the account and the operator can",
+			policy.Refusal(by.ARN, a.Action, a.resource()))
 	}
 	if err := cmp.Or(sessionMay(by, a.Action), g.anonymousMay(by, a)); err != nil {
 		return nil, false, err
@@ -299,7 +300,8 @@ func (g *Guard) anonymousMay(by identity.Caller, a *Ask) error {
 		return nil
 	}
 	switch a.Action {
-	case "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability", "ecr:ListImages", "ecr:DescribeImages", "ecr:DescribeRepositories":
+	case "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability", "ecr:ListImages",
+		"ecr:DescribeImages", "ecr:DescribeRepositories":
 		return nil
 	}
 	return fault.AccessDenied.New("%s because clients without credentials can only pull, list and describe: the setting anonymous_write lets policies allow more",

@@ -133,7 +133,9 @@ func (f *fixture) session(v meta.Session) identity.Caller {
 
 func (f *fixture) repository(account name.Account, repo, text string) {
 	f.t.Helper()
-	r, err := f.meta.CreateRepository(f.t.Context(), meta.Repository{Registry: name.Registry{Account: account, Region: region}, Name: repoNamed(repo), Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: "AES256"}, map[string]string{"team": "core"})
+	r, err := f.meta.CreateRepository(f.t.Context(), meta.Repository{Registry: name.Registry{Account: account,
+		Region: region}, Name: repoNamed(repo), Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: "AES256"},
+		map[string]string{"team": "core"})
 	f.must(err)
 	if text != "" {
 		f.setPolicy(r, text)
@@ -348,16 +350,21 @@ func TestDecideSessions(t *testing.T) {
 	}
 	iamCall := access{Ask: guard.Ask{Action: "iam:ListUsers", Owner: guard.OwnedBy(home), Region: region, Resource: "*"}}
 	f.decide("a federated user in IAM", guest, iamCall, "cannot call it")
-	f.decide("a session of a user in IAM", f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), iamCall, "cannot call it")
+	f.decide("a session of a user in IAM", f.session(meta.Session{Account: home, Kind: meta.UserSession,
+		Principal: user.ID}), iamCall, "cannot call it")
 	// Tags and a source identity are part of AssumeRole, which sessions of a user may call.
-	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + user.ARN() + `"},"Action":"sts:*"}]}`}
+	trust := &meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` +
+		user.ARN() + `"},"Action":"sts:*"}]}`}
 	for _, action := range []string{"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"} {
-		a := access{Ask: guard.Ask{Action: action, Owner: guard.OwnedBy(home), Region: region, Resource: role.ARN(), Known: guard.Known{Trust: trust}}}
+		a := access{Ask: guard.Ask{Action: action, Owner: guard.OwnedBy(home), Region: region, Resource: role.ARN(),
+			Known: guard.Known{Trust: trust}}}
 		f.decide("a session of a user: "+action, f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID}), a, "")
 		f.decide("a federated user: "+action, guest, a, "cannot call it")
 	}
-	rootKey := access{Ask: guard.Ask{Action: "ecrin:CreateAccessKey", Owner: guard.OwnedBy(home), Region: region, Resource: identity.RootARN(home), Reserved: guard.ForRoot}}
-	f.decide("a root key by a session of the root user", f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()}), rootKey, "only the root user")
+	rootKey := access{Ask: guard.Ask{Action: "ecrin:CreateAccessKey", Owner: guard.OwnedBy(home), Region: region,
+		Resource: identity.RootARN(home), Reserved: guard.ForRoot}}
+	f.decide("a root key by a session of the root user",
+		f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()}), rootKey, "only the root user")
 	rootSession := f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: home.String()})
 	if rootSession.Kind != identity.Root || rootSession.ARN != identity.RootARN(home) {
 		t.Errorf("the session of a root user is %+v", rootSession)
@@ -381,7 +388,8 @@ func TestDecideControlPolicies(t *testing.T) {
 	root := identity.Caller{Kind: identity.Root, Account: home, ARN: identity.RootARN(home), Principal: home.String()}
 	put := func(kind meta.ControlPolicyKind, account name.Account, policyName, text string) {
 		t.Helper()
-		f.must(f.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: policyName, Kind: kind, Account: account, Text: text, UpdatedAt: f.now()}))
+		f.must(f.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: policyName, Kind: kind, Account: account,
+			Text: text, UpdatedAt: f.now()}))
 	}
 	remove := func(kind meta.ControlPolicyKind, account name.Account, policyName string) {
 		t.Helper()
@@ -403,7 +411,8 @@ func TestDecideControlPolicies(t *testing.T) {
 
 	perimeter := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:*","Resource":"*","Condition":{"StringNotEquals":{"aws:PrincipalAccount":"` + home.String() + `"}}}]}`
 	put(meta.ResourceControl, home, "perimeter", perimeter)
-	f.decide("a resource control policy denies other accounts", stranger, pull(home, "app"), "with an explicit deny in a resource control policy")
+	f.decide("a resource control policy denies other accounts", stranger, pull(home, "app"),
+		"with an explicit deny in a resource control policy")
 	f.decide("and not its own", user, pull(home, "app"), "")
 	anonymous := identity.Caller{Kind: identity.Anonymous}
 	f.decide("and denies anonymous callers", anonymous, pull(home, "app"), "with an explicit deny in a resource control policy")
@@ -418,7 +427,8 @@ func TestDecideRegistryPolicy(t *testing.T) {
 	_, user := f.user(other, "user", allow("ecr:*", "*"))
 	_, own := f.user(home, "own", "")
 	reg := name.Registry{Account: home, Region: region}
-	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["` + identity.RootARN(other) + `","` + own.ARN + `"]},"Action":"ecr:*","Resource":"arn:aws:ecr:us-east-1:` + home.String() + `:repository/shared/*"}]}`
+	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":["` + identity.RootARN(other) +
+		`","` + own.ARN + `"]},"Action":"ecr:*","Resource":"arn:aws:ecr:us-east-1:` + home.String() + `:repository/shared/*"}]}`
 	f.must(f.meta.PutRegistryPolicy(t.Context(), reg, meta.BoundPolicy{Text: text}))
 	f.decide("by the registry's policy", user, pull(home, "shared/app"), "")
 	f.decide("another repository of it", user, pull(home, "app"), noResource)
@@ -436,7 +446,8 @@ func TestDecideImageTags(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.repository(home, "app", "")
-	_, user := f.user(home, "user", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"release-*"}}}]}`)
+	_, user := f.user(home, "user",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"release-*"}}}]}`)
 	tag := func(s string) access {
 		a := pull(home, "app")
 		a.Image = guard.Image{Reference: name.Reference{Tag: tagNamed(s)}, Stored: true}
@@ -543,56 +554,5 @@ func TestDecideKeepsRequestsApart(t *testing.T) {
 		if want := []string{"true", "first", "false", "second"}; !slices.Equal(got, want) {
 			t.Errorf("with %d tags, aws:SecureTransport and aws:UserAgent of two requests: got %q, want %q", tags+1, got, want)
 		}
-	}
-}
-
-// A customer has no policies of its own. It has only the permissions that the policy of a resource grants to its ARN.
-func TestDecideCustomers(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	arn := "arn:aws:ecrin::" + home.String() + ":customer/shop/acme"
-	acme := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn, UserID: "shop/acme"}
-	twin := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn + "2", UserID: "shop/acme2"}
-	set := func(repo, text string) {
-		f.repository(home, repo, "")
-		r, err := f.meta.Repository(t.Context(), name.Registry{Account: home, Region: region}, repoNamed(repo))
-		f.must(err)
-		f.must(f.meta.SetPolicy(t.Context(), r, meta.BoundPolicy{Text: text}))
-	}
-	set("named", grant(arn, "ecr:BatchGetImage"))
-	set("account", grant(identity.RootARN(home), "ecr:BatchGetImage"))
-	f.repository(home, "all", grant("*", "ecr:BatchGetImage"))
-	f.repository(home, "none", "")
-	f.decide("named", acme, pull(home, "named"), "")
-	f.decide("another customer is named", twin, pull(home, "named"), noResource)
-	f.decide("the account of the vendor is named", acme, pull(home, "account"), noResource)
-	f.decide("a policy for all principals", acme, pull(home, "all"), "")
-	f.decide("no policy", acme, pull(home, "none"), noResource)
-	push := pull(home, "named")
-	push.Action = "ecr:PutImage"
-	f.decide("another action", acme, push, "no resource-based policy allows the ecr:PutImage action")
-	if _, err := policy.Parse(grant("arn:aws:ecrin::"+home.String()+":customer/shop", "ecr:BatchGetImage"), policy.Repository); err == nil {
-		t.Error("a customer without an application is accepted as a principal")
-	}
-}
-
-// Policies cannot allow an action on a resource that belongs to no account, and the record of the request has no owner.
-func TestDecideUnowned(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	_, admin := f.user(home, "admin", allow("*", "*"))
-	root := identity.Caller{Kind: identity.Root, Account: home, ARN: identity.RootARN(home), Principal: home.String()}
-	for _, c := range []identity.Caller{admin, root} {
-		rec := new(guard.Record)
-		err := f.guard.Decide(t.Context(), c, guard.Origin{}, rec, guard.Ask{Action: "ecrin:ListAccessKeys", Owner: guard.Unowned, Region: region, Resource: "*"})
-		if !errors.Is(err, fault.AccessDenied) {
-			t.Errorf("%s on a resource of no account: got %v, want fault.AccessDenied", c.ARN, err)
-		}
-		if rec.Owner != guard.Unowned || rec.Caller != c {
-			t.Errorf("the record has owner %v and caller %v, want none and %v", rec.Owner, rec.Caller, c)
-		}
-	}
-	if err := f.guard.Decide(t.Context(), root, guard.Origin{}, new(guard.Record)); err == nil {
-		t.Error("a request without an ask was allowed")
 	}
 }

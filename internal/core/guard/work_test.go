@@ -53,7 +53,8 @@ func TestAnonymousCallersOnlyRead(t *testing.T) {
 	const settings = "because clients without credentials can only pull, list and describe"
 	f.decide("a pull", anonymous, pull(home, "app"), "")
 	f.decide("a push", anonymous, push("app"), settings)
-	if _, _, err := f.guard.Explain(t.Context(), "*", guard.Origin{}, f.resolved(push("app"))); !errors.Is(err, fault.InvalidInput) || !strings.Contains(err.Error(), settings) {
+	if _, _, err := f.guard.Explain(t.Context(), "*", guard.Origin{}, f.resolved(push("app"))); !errors.Is(err,
+		fault.InvalidInput) || !strings.Contains(err.Error(), settings) {
 		t.Errorf("the explanation of a push that policies allow: got %v, want fault.InvalidInput with %q", err, settings)
 	}
 	if _, why, err := f.guard.Explain(t.Context(), "*", guard.Origin{}, f.resolved(push("closed"))); err != nil || why.Allowed() {
@@ -61,5 +62,6 @@ func TestAnonymousCallersOnlyRead(t *testing.T) {
 	}
 	f.guard = guard.New(f.meta, f.Service, f.now, guard.Options{AnonymousWrite: true})
 	f.decide("a push, with the setting", anonymous, push("app"), "")
-	f.decide("a push that no policy allows, with the setting", anonymous, push("closed"), "because no resource-based policy allows the ecr:PutImage action")
+	f.decide("a push that no policy allows, with the setting", anonymous, push("closed"),
+		"because no resource-based policy allows the ecr:PutImage action")
 }

@@ -105,7 +105,8 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 	if _, err := s.Credentials(t.Context(), other); err == nil {
 		t.Error("a key opens with the sealed secret of another key")
 	}
-	if _, err := identity.New(store, newFixture(t).ring, w.now, identity.Options{}).Credentials(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key") {
+	if _, err := identity.New(store, newFixture(t).ring, w.now, identity.Options{}).Credentials(t.Context(),
+		home); err == nil || !strings.Contains(err.Error(), "master key") {
 		t.Errorf("with another master key: got %v, want an error that names the master key", err)
 	}
 	if err := store.Close(); err != nil {
@@ -157,7 +158,8 @@ func TestAuthenticate(t *testing.T) {
 		return c, err
 	}
 	authenticate := func(key aws.Credentials) (identity.Caller, error) { return authenticateFor("ecr", key) }
-	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root", UserID: "111122223333", Principal: "111122223333", AccessKey: k.ID}
+	want := identity.Caller{Kind: identity.Root, Account: other, ARN: "arn:aws:iam::111122223333:root",
+		UserID: "111122223333", Principal: "111122223333", AccessKey: k.ID}
 	if got, err := authenticate(good); err != nil || got != want {
 		t.Errorf("the account's key: got %+v, %v, want %+v", got, err, want)
 	}
@@ -184,6 +186,7 @@ func TestAuthenticate(t *testing.T) {
 	}
 	_, err = authenticate(good)
 	wantCode(t, "an inactive key", err, fault.UnknownAccessKey)
-	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good, "ecr").URL, Header: http.Header{}}, sigv4.EmptyPayload)
+	_, _, err = w.Authenticate(t.Context(), &http.Request{Method: "POST", URL: w.sign(t, good, "ecr").URL,
+		Header: http.Header{}}, sigv4.EmptyPayload)
 	wantCode(t, "no credentials", err, fault.MissingCredentials)
 }

@@ -108,7 +108,8 @@ func (s *Service) sessionSigner(ctx context.Context, key string, unknown func(na
 	if !s.now().Before(in.ExpiresAt) {
 		return Caller{}, secret.String{}, &Refusal{
 			Err:     fault.ExpiredCredentials.New("The security token included in the request is expired"),
-			Account: in.Account, AccessKey: key, Cause: "the temporary credentials of access key " + key + " expired at " + in.ExpiresAt.UTC().Format(time.RFC3339), Cure: cureExpiry,
+			Account: in.Account, AccessKey: key, Cause: "the temporary credentials of access key " + key + " expired at " +
+				in.ExpiresAt.UTC().Format(time.RFC3339), Cure: cureExpiry,
 		}
 	}
 	who, err := s.callerOf(ctx, in.Principal, key)

@@ -77,7 +77,8 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 	}
 	for _, a := range all {
 		if a.Default && a.ID != id {
-			return false, fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: start with --account %s, then add the other with `ecrin account create %s`", a.ID, id, a.ID, id)
+			return false,
+				fault.InvalidParameter.New("this data directory belongs to the default account %s, not %s: start with --account %s, then add the other with `ecrin account create %s`", a.ID, id, a.ID, id)
 		}
 		if a.Default {
 			return false, s.checkMasterKey(ctx, all)
@@ -169,7 +170,8 @@ func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, e
 			return Key{k, opened}, err
 		}
 	}
-	return Key{}, fault.AccessKeyNotFound.New("account %s has no active root key: make one with `ecrin account keys create %s`", account, account)
+	return Key{},
+		fault.AccessKeyNotFound.New("account %s has no active root key: make one with `ecrin account keys create %s`", account, account)
 }
 
 func (s *Service) secretOf(k meta.AccessKey) (secret.String, error) {

@@ -53,7 +53,8 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 			err = durable.WriteFile(source, b, 0o600)
 		}
 		if info, serr := os.Stat(source); err == nil && serr == nil && tooOpen(info) {
-			return nil, fmt.Errorf("the master key in %s has mode %04o, so that other users can read it: chmod 600 %s", source, info.Mode().Perm(), source)
+			return nil, fmt.Errorf("the master key in %s has mode %04o, so that other users can read it: chmod 600 %s", source,
+				info.Mode().Perm(), source)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)

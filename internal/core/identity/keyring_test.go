@@ -83,7 +83,8 @@ func TestAttack20KnownMasterKeys(t *testing.T) {
 			t.Errorf("master key %q from a file: got %v, want an error that names the file", key, err)
 		}
 	}
-	for _, key := range []string{"x", "password", base64.StdEncoding.EncodeToString(make([]byte, 16)), base64.StdEncoding.EncodeToString([]byte(strings.Repeat("ab", 17)))} {
+	for _, key := range []string{"x", "password", base64.StdEncoding.EncodeToString(make([]byte, 16)),
+		base64.StdEncoding.EncodeToString([]byte(strings.Repeat("ab", 17)))} {
 		if _, err := identity.LoadKeyring(t.TempDir(), key, true); err == nil || strings.Contains(err.Error(), key) && len(key) > 1 {
 			t.Errorf("master key %q: got %v, want an error without the key", key, err)
 		}

@@ -19,13 +19,17 @@ func TestContract57ManagedPolicies(t *testing.T) {
 		linked  bool
 		actions string
 	}{
-		"AmazonEC2ContainerRegistryReadOnly":       {3, false, "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:DescribeImageScanFindings ecr:DescribeImages ecr:DescribeRepositories ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetLifecyclePolicy ecr:GetLifecyclePolicyPreview ecr:GetRepositoryPolicy ecr:ListImages ecr:ListTagsForResource"},
-		"AmazonEC2ContainerRegistryPullOnly":       {1, false, "ecr:BatchGetImage ecr:BatchImportUpstreamImage ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer"},
-		"AmazonEC2ContainerRegistryPowerUser":      {3, false, "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:CompleteLayerUpload ecr:DescribeImageScanFindings ecr:DescribeImages ecr:DescribeRepositories ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetLifecyclePolicy ecr:GetLifecyclePolicyPreview ecr:GetRepositoryPolicy ecr:InitiateLayerUpload ecr:ListImages ecr:ListTagsForResource ecr:PutImage ecr:UploadLayerPart"},
-		"AmazonEC2ContainerRegistryFullAccess":     {3, false, "cloudtrail:LookupEvents ecr:* iam:CreateServiceLinkedRole"},
-		"AWSECRPullThroughCache_ServiceRolePolicy": {4, true, "ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:BatchImportUpstreamImage ecr:CompleteLayerUpload ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetImageCopyStatus ecr:InitiateLayerUpload ecr:PutImage ecr:UploadLayerPart secretsmanager:GetSecretValue"},
-		"ECRReplicationServiceRolePolicy":          {1, true, "ecr:CreateRepository ecr:ReplicateImage"},
-		"ECRTemplateServiceRolePolicy":             {1, true, "ecr:CreateRepository"},
+		"AmazonEC2ContainerRegistryReadOnly": {3, false,
+			"ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:DescribeImageScanFindings ecr:DescribeImages ecr:DescribeRepositories ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetLifecyclePolicy ecr:GetLifecyclePolicyPreview ecr:GetRepositoryPolicy ecr:ListImages ecr:ListTagsForResource"},
+		"AmazonEC2ContainerRegistryPullOnly": {1, false,
+			"ecr:BatchGetImage ecr:BatchImportUpstreamImage ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer"},
+		"AmazonEC2ContainerRegistryPowerUser": {3, false,
+			"ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:CompleteLayerUpload ecr:DescribeImageScanFindings ecr:DescribeImages ecr:DescribeRepositories ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetLifecyclePolicy ecr:GetLifecyclePolicyPreview ecr:GetRepositoryPolicy ecr:InitiateLayerUpload ecr:ListImages ecr:ListTagsForResource ecr:PutImage ecr:UploadLayerPart"},
+		"AmazonEC2ContainerRegistryFullAccess": {3, false, "cloudtrail:LookupEvents ecr:* iam:CreateServiceLinkedRole"},
+		"AWSECRPullThroughCache_ServiceRolePolicy": {4, true,
+			"ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:BatchImportUpstreamImage ecr:CompleteLayerUpload ecr:GetAuthorizationToken ecr:GetDownloadUrlForLayer ecr:GetImageCopyStatus ecr:InitiateLayerUpload ecr:PutImage ecr:UploadLayerPart secretsmanager:GetSecretValue"},
+		"ECRReplicationServiceRolePolicy": {1, true, "ecr:CreateRepository ecr:ReplicateImage"},
+		"ECRTemplateServiceRolePolicy":    {1, true, "ecr:CreateRepository"},
 	} {
 		arn := "arn:aws:iam::aws:policy/" + policyName
 		m, ok := identity.ManagedPolicy(arn)

@@ -46,7 +46,8 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 		return secret.String{}, time.Time{}, fmt.Errorf("encoding a token: %w", err)
 	}
 	err = s.meta.PutToken(ctx, meta.Token{
-		ID: hex.EncodeToString(id), Account: c.Account, Principal: c.ARN, AccessKey: c.AccessKey, Region: region, IssuedAt: now, ExpiresAt: expires,
+		ID: hex.EncodeToString(id), Account: c.Account, Principal: c.ARN, AccessKey: c.AccessKey, Region: region, IssuedAt: now,
+		ExpiresAt: expires,
 	})
 	return secret.New(base64.RawURLEncoding.EncodeToString(sealWith(s.keys.token, text, tokenContext))), expires, err
 }

@@ -64,7 +64,8 @@ func TestTokenLife(t *testing.T) {
 	for _, c := range []struct {
 		after time.Duration
 		good  bool
-	}{{0, true}, {11*time.Hour + 59*time.Minute + 59*time.Second, true}, {12 * time.Hour, false}, {100 * time.Hour, false}, {time.Hour, true}} {
+	}{{0, true}, {11*time.Hour + 59*time.Minute + 59*time.Second, true}, {12 * time.Hour, false}, {100 * time.Hour,
+		false}, {time.Hour, true}} {
 		start := w.at
 		w.at = start.Add(c.after)
 		_, err := w.TokenCaller(t.Context(), password, east)
@@ -158,7 +159,8 @@ func TestTokenRefused(t *testing.T) {
 	wantCode(t, "a token in another region", err, fault.ExpiredCredentials)
 
 	for what, bad := range map[string]string{
-		"empty": "", "short": "abc", "no base64": "!" + password, "padded": password + "=", "a secret key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
+		"empty": "", "short": "abc", "no base64": "!" + password, "padded": password +
+			"=", "a secret key": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
 		"cut": password[:len(password)-4], "longer": password + "AAAA", "twice": password + password, "huge": strings.Repeat("A", 1<<20),
 		"of another installation": func() string { v := newFixture(t); return v.token(t, v.root(t, home)) }(),
 	} {

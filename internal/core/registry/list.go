@@ -45,7 +45,8 @@ func (s *Service) TagList(ctx context.Context, r Repository) ([]byte, error) {
 // Referrers returns up to limit images whose subject is the given digest, in the order of their digests, starting after
 // the digest after; "" starts at the first. If types is not empty, only images with one of these artifact types are
 // returned. A page with large annotations is shorter than limit. more reports whether others follow.
-func (s *Service) Referrers(ctx context.Context, r Repository, subject name.Digest, types []string, after string, limit int) (page []Image, more bool, err error) {
+func (s *Service) Referrers(ctx context.Context, r Repository, subject name.Digest, types []string, after string,
+	limit int) (page []Image, more bool, err error) {
 	return s.meta.Referrers(ctx, r.ID, subject, types, after, limit)
 }
 

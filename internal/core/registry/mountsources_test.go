@@ -34,7 +34,8 @@ func TestMountSourcesAreAsManyForAnyBlob(t *testing.T) {
 		}
 		candidates, n, err := c.MountSources(t.Context(), c.repo, d)
 		if err != nil || len(candidates) != want || n != min(holders, want) {
-			t.Fatalf("with %d holders: got %d candidates, %d of them hold the blob, error %v; want %d and %d", holders, len(candidates), n, err, want, min(holders, want))
+			t.Fatalf("with %d holders: got %d candidates, %d of them hold the blob, error %v; want %d and %d", holders,
+				len(candidates), n, err, want, min(holders, want))
 		}
 		for i, r := range candidates {
 			if i < n && r.ID != held[i] || i >= n && r.ID != c.repo.ID {

@@ -51,7 +51,8 @@ type Options struct {
 
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
-	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, verifyTime: defaultVerifyTime, pulls: map[meta.PullKey]time.Time{}}
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
+		verifyTime: defaultVerifyTime, pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -331,7 +331,8 @@ func (s *Service) UploadPart(ctx context.Context, r meta.Repository, u meta.Uplo
 }
 
 func invalidPart(r meta.Repository, u meta.Upload, first, last int64, n int) *fault.Error {
-	e := fault.InvalidLayerPart.New("Layer part bytes %d to %d with %d bytes of data do not follow the %d bytes received", first, last, n, u.Blob.Size).
+	e := fault.InvalidLayerPart.New("Layer part bytes %d to %d with %d bytes of data do not follow the %d bytes received",
+		first, last, n, u.Blob.Size).
 		With("registryId", r.Registry.Account.String()).With("repositoryName", r.Name.String()).With("uploadId", u.ID)
 	return e.With("lastValidByteReceived", max(u.Blob.Size-1, 0))
 }
@@ -345,7 +346,8 @@ func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.U
 	case u.Parts == 0:
 		return name.Digest{}, fault.EmptyUpload.New("The upload with id '%s' has no layer parts", u.ID)
 	case u.SmallPart < 0:
-		return name.Digest{}, fault.LayerPartTooSmall.New("A layer part has %d bytes; every part but the last has at least %d", -u.SmallPart, MinPart)
+		return name.Digest{}, fault.LayerPartTooSmall.New("A layer part has %d bytes; every part but the last has at least %d",
+			-u.SmallPart, MinPart)
 	}
 	for _, d := range digests {
 		_, err := s.meta.Holding(ctx, r.ID, d)

@@ -107,7 +107,8 @@ func TestAttack12UploadOfAnotherPrincipal(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	u := c.begin(t)
-	mallory := identity.Caller{Kind: identity.Root, Account: home.Account, ARN: "arn:aws:iam::000000000000:user/mallory", UserID: "AIDAMALLORY"}
+	mallory := identity.Caller{Kind: identity.Root, Account: home.Account, ARN: "arn:aws:iam::000000000000:user/mallory",
+		UserID: "AIDAMALLORY"}
 	if _, err := c.Upload(t.Context(), mallory, c.repo, u.ID); !errors.Is(err, fault.UploadNotFound) {
 		t.Errorf("another principal of the account: got %v, want UploadNotFound", err)
 	}

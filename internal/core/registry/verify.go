@@ -95,7 +95,8 @@ type verifier struct {
 func (v *verifier) spent() bool { return time.Since(v.begun) >= v.s.verifyTime }
 
 func (v *verifier) damaged(d string, manifest bool, quarantined bool, format string, args ...any) {
-	v.out.Damages = append(v.out.Damages, Damage{Digest: d, Manifest: manifest, Reason: fmt.Sprintf(format, args...), Quarantined: quarantined})
+	v.out.Damages = append(v.out.Damages, Damage{Digest: d, Manifest: manifest, Reason: fmt.Sprintf(format, args...),
+		Quarantined: quarantined})
 }
 
 // read counts n bytes, and waits until the rate permits the next.

@@ -91,8 +91,8 @@ func New(o Options) *API {
 	}
 }
 
-// exchange is one request and the state of its answer.
-type exchange struct {
+// request is one request in flight and the state of its answer.
+type request struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	ev      *web.Event
@@ -103,7 +103,7 @@ type exchange struct {
 
 // Handle serves one request.
 func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
-	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
+	x := &request{w: w, r: r, ev: ev, service: guessService(r)}
 	defer x.release() // also after a panic
 	ev.Door = x.service.wire.Name
 	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
@@ -133,7 +133,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 
 // Refuse answers a request with err, in the form of the API that guessService returns.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, ev *web.Event, err error) {
-	x := &exchange{w: w, r: r, ev: ev, service: guessService(r)}
+	x := &request{w: w, r: r, ev: ev, service: guessService(r)}
 	ev.Door, ev.Err = x.service.wire.Name, err
 	w.Header()[web.RequestIDHeader] = []string{ev.RequestID}
 	x.service.fail(x, web.FaultOf(err))
@@ -153,14 +153,15 @@ func guessService(r *http.Request) *service {
 	return ecrService
 }
 
-func (a *API) serve(x *exchange) (any, error) {
+func (a *API) serve(x *request) (any, error) {
 	r := x.r
 	host, err := a.hosts.Parse(r.Host)
 	if err != nil {
 		return nil, err
 	}
 	if r.URL.Path != "/" && r.URL.Path != "" || r.Method != http.MethodPost && r.Method != http.MethodGet {
-		return nil, fault.UnknownOperation.New("%s %s is not an operation of an API; the paths of the registry start with /v2/", r.Method, name.Clip(r.URL.Path))
+		return nil, fault.UnknownOperation.New("%s %s is not an operation of an API; the paths of the registry start with /v2/",
+			r.Method, name.Clip(r.URL.Path))
 	}
 	sig, err := sigv4.Parse(r)
 	if errors.Is(err, fault.MissingCredentials) {
@@ -204,14 +205,15 @@ func (a *API) serve(x *exchange) (any, error) {
 // misdirected returns the refusal of a signature for a service or region that is not that of the host.
 func misdirected(err error, sig *sigv4.Signature) error {
 	return &identity.Refusal{
-		Err: err, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + strings.TrimSuffix(fault.From(err).Public, "."),
+		Err: err, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " +
+			strings.TrimSuffix(fault.From(err).Public, "."),
 		Cure: "Set the region and the endpoint of the client to those of one host",
 	}
 }
 
 // serveUnsigned serves a request without a signature: an operation whose input authenticates the caller. For every
 // other request it returns missing. Source: STS API reference, AssumeRoleWithWebIdentity.
-func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any, error) {
+func (a *API) serveUnsigned(x *request, host endpoint.Host, missing error) (any, error) {
 	if x.service != stsService || host.Kind != endpoint.Any && host.Kind != stsService.host {
 		return nil, missing
 	}
@@ -252,8 +254,9 @@ func (a *API) serveUnsigned(x *exchange, host endpoint.Host, missing error) (any
 }
 
 // do calls the operation of the request.
-func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) {
-	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in, Event: &x.ev.Event, Hold: a.holder(x, req.By)})
+func (a *API) do(x *request, req guard.Request, in awswire.Input) (any, error) {
+	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in,
+		Event: &x.ev.Event, Hold: a.holder(x, req.By)})
 	if err == nil {
 		x.ev.Digest = digestOf(out)
 	}
@@ -261,7 +264,7 @@ func (a *API) do(x *exchange, req guard.Request, in awswire.Input) (any, error) 
 }
 
 // holder returns Call.Hold of a request: a large answer waits for a place, which release gives back.
-func (a *API) holder(x *exchange, by identity.Caller) func(context.Context, int64) error {
+func (a *API) holder(x *request, by identity.Caller) func(context.Context, int64) error {
 	return func(ctx context.Context, bytes int64) (err error) {
 		if bytes > maxPlainBody && x.leave == nil {
 			x.leave, err = a.answers.Enter(ctx, by.LimitKey())
@@ -294,7 +297,7 @@ func (s *service) shows(member string) bool {
 // settle sets the API of the request to that in the scope of the signature, which must be one of the host.
 //
 // Errors: fault.SignatureMismatch.
-func (x *exchange) settle(host endpoint.Host, sig *sigv4.Signature) error {
+func (x *request) settle(host endpoint.Host, sig *sigv4.Signature) error {
 	for _, s := range services {
 		if s.wire.SigningName != sig.Scope.Service {
 			continue
@@ -305,7 +308,8 @@ func (x *exchange) settle(host endpoint.Host, sig *sigv4.Signature) error {
 		x.service, x.ev.Door = s, s.wire.Name
 		return nil
 	}
-	return fault.SignatureMismatch.New("Credential should be scoped to service 'ecr', 'iam', 'sts' or 'ecrin', not to '%s'.", name.Clip(sig.Scope.Service))
+	return fault.SignatureMismatch.New("Credential should be scoped to service 'ecr', 'iam', 'sts' or 'ecrin', not to '%s'.",
+		name.Clip(sig.Scope.Service))
 }
 
 // regionOf returns the region in the scope of the signature, which must be that of the host if the host has one.
@@ -317,7 +321,8 @@ func regionOf(host endpoint.Host, sig *sigv4.Signature) (name.Region, error) {
 		return name.Region{}, fault.SignatureMismatch.New("Credential should be scoped to a valid region, not '%s'.", name.Clip(sig.Scope.Region))
 	}
 	if want := host.Registry.Region; want != (name.Region{}) && want != region {
-		return name.Region{}, fault.SignatureMismatch.New("Credential should be scoped to a valid region, not '%s'. Host %s is in region %s.", region, host, want)
+		return name.Region{}, fault.SignatureMismatch.New(
+			"Credential should be scoped to a valid region, not '%s'. Host %s is in region %s.", region, host, want)
 	}
 	return region, nil
 }
@@ -332,7 +337,7 @@ const (
 )
 
 // maxBody is how many bytes the body of the request may have.
-func (x *exchange) maxBody() int64 {
+func (x *request) maxBody() int64 {
 	target := x.r.Header.Get("X-Amz-Target")
 	switch {
 	case x.service == ecrService && strings.HasSuffix(target, ".UploadLayerPart"):
@@ -346,7 +351,7 @@ func (x *exchange) maxBody() int64 {
 // load returns the bytes of a body whose sender is known. Large ones wait for a place, which release gives back.
 //
 // Errors: those of web.Places.Enter; fault.Unavailable also if the body was given up for others while it waited.
-func (a *API) load(x *exchange, b *web.Body, caller identity.Caller) ([]byte, error) {
+func (a *API) load(x *request, b *web.Body, caller identity.Caller) ([]byte, error) {
 	if b.Size > maxPlainBody {
 		ctx, cancel := context.WithCancel(x.r.Context())
 		defer cancel()
@@ -366,7 +371,7 @@ func (a *API) load(x *exchange, b *web.Body, caller identity.Caller) ([]byte, er
 }
 
 // release gives back the place of a large body, if the request has one.
-func (x *exchange) release() {
+func (x *request) release() {
 	if x.leave != nil {
 		x.leave()
 		x.leave = nil
@@ -381,15 +386,16 @@ type service struct {
 	errors     map[string]awswire.Error
 }
 
-// read sets the operation of the exchange and decodes its input.
+// read sets the operation of the request and decodes its input.
 //
 // Errors: fault.UnknownOperation, fault.UnsupportedOperation, fault.MalformedRequest, and those of package awswire.
-func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) {
+func (s *service) read(a *API, x *request, body []byte) (awswire.Input, error) {
 	opts := awswire.Options{IgnoreUnknown: a.lenient}
 	if s.wire.Protocol == "json" {
 		operation, ok := strings.CutPrefix(x.r.Header.Get("X-Amz-Target"), s.wire.TargetPrefix+".")
 		if x.op = s.operations[operation]; !ok || x.op == nil || x.r.Method != http.MethodPost {
-			return nil, fault.UnknownOperation.New("X-Amz-Target '%s' is not an operation of %s", name.Clip(x.r.Header.Get("X-Amz-Target")), s.wire.ID)
+			return nil, fault.UnknownOperation.New("X-Amz-Target '%s' is not an operation of %s",
+				name.Clip(x.r.Header.Get("X-Amz-Target")), s.wire.ID)
 		}
 		if err := x.built(); err != nil {
 			return nil, err
@@ -402,7 +408,8 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 		return nil, err
 	}
 	if x.op = s.operations[form.Get("Action")]; x.op == nil || form.Get("Version") != s.wire.APIVersion {
-		return nil, fault.UnknownOperation.New("Could not find operation %s for version %s", name.Clip(form.Get("Action")), name.Clip(form.Get("Version")))
+		return nil, fault.UnknownOperation.New("Could not find operation %s for version %s", name.Clip(form.Get("Action")),
+			name.Clip(form.Get("Version")))
 	}
 	if err := x.built(); err != nil {
 		return nil, err
@@ -412,7 +419,7 @@ func (s *service) read(a *API, x *exchange, body []byte) (awswire.Input, error) 
 }
 
 // built sets the operation of the event. It refuses an operation that ecrin does not have, before its input is decoded.
-func (x *exchange) built() error {
+func (x *request) built() error {
 	x.ev.Operation = x.op.wire.Name
 	if x.op.resolve == nil {
 		return x.op.unsupported()
@@ -444,7 +451,7 @@ func formOf(r *http.Request, body []byte) (url.Values, error) {
 }
 
 // encode writes the answer of an operation in the form of the service's protocol.
-func (s *service) encode(x *exchange, to *web.Reply, out any) error {
+func (s *service) encode(x *request, to *web.Reply, out any) error {
 	var err error
 	if s.wire.Protocol == "json" {
 		x.w.Header()["Content-Type"] = []string{"application/x-amz-json-1.1"}

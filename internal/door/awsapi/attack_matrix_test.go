@@ -41,24 +41,38 @@ func samples(key string) map[string]any {
 	doc := allow("ecr:ListImages")
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + home + `"},"Action":"sts:AssumeRole"}]}`
 	return map[string]any{
-		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("", "latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
+		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("",
+			"latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
 		"imageScanningConfiguration": map[string]bool{"scanOnPush": true},
-		"layerDigest":                d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
-		"subjectId": map[string]any{"imageDigest": d}, "resourceArn": "arn:aws:ecr:us-east-1:" + home + ":repository/app", "tags": tagList(1), "tagKeys": []any{"k"},
-		"name": "BLOB_MOUNTING", "value": "DISABLED", "policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount + `"},"Action":"ecr:BatchGetImage"}]}`,
-		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount + `"},"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:` + home + `:repository/*"}]}`,
+		"layerDigest":                d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10",
+		"partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
+		"subjectId": map[string]any{"imageDigest": d}, "resourceArn": "arn:aws:ecr:us-east-1:" + home +
+			":repository/app", "tags": tagList(1), "tagKeys": []any{"k"},
+		"name": "BLOB_MOUNTING", "value": "DISABLED",
+		"policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount +
+			`"},"Action":"ecr:BatchGetImage"}]}`,
+		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` +
+			otherAccount + `"},"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:` + home + `:repository/*"}]}`,
 
-		"RoleArn": iam + "role/victim", "RoleSessionName": "ci", "Name": "fed", "EncodedMessage": "x", "WebIdentityToken": "xxxx", "GetAccessKeyInfo.AccessKeyId": "AKIAAAAAAAAAAAAAAAAA",
+		"RoleArn": iam + "role/victim", "RoleSessionName": "ci", "Name": "fed", "EncodedMessage": "x",
+		"WebIdentityToken": "xxxx", "GetAccessKeyInfo.AccessKeyId": "AKIAAAAAAAAAAAAAAAAA",
 
-		"UserName": "victim", "GroupName": "victim", "RoleName": "victim", "InstanceProfileName": "victim", "PolicyName": "p", "PolicyArn": iam + "policy/victim",
-		"CreateUser.UserName": "new", "CreateGroup.GroupName": "new", "CreateRole.RoleName": "new", "CreateInstanceProfile.InstanceProfileName": "new", "CreatePolicy.PolicyName": "new",
-		"PolicyDocument": doc, "AssumeRolePolicyDocument": trust, "UpdateAssumeRolePolicy.PolicyDocument": trust, "VersionId": "v1", "AccessKeyId": key, "Status": "Inactive",
-		"AWSServiceName": "replication.ecr.amazonaws.com", "DeletionTaskId": "task/aws-service-role/x/y/z", "Url": "https://new.example.com", "ThumbprintList": []any{strings.Repeat("a", 40)},
-		"OpenIDConnectProviderArn": iam + "oidc-provider/victim.example.com", "ClientID": "x", "AccountAlias": "victim", "CreateAccountAlias.AccountAlias": "new-alias",
-		"PermissionsBoundary": iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"}, "PolicySourceArn": iam + "user/victim",
-		"Tags": []any{map[string]any{"Key": "k", "Value": "v"}}, "TagKeys": []any{"k"}, "Description": "x",
+		"UserName": "victim", "GroupName": "victim", "RoleName": "victim", "InstanceProfileName": "victim", "PolicyName": "p",
+		"PolicyArn":           iam + "policy/victim",
+		"CreateUser.UserName": "new", "CreateGroup.GroupName": "new", "CreateRole.RoleName": "new",
+		"CreateInstanceProfile.InstanceProfileName": "new", "CreatePolicy.PolicyName": "new",
+		"PolicyDocument": doc, "AssumeRolePolicyDocument": trust, "UpdateAssumeRolePolicy.PolicyDocument": trust,
+		"VersionId": "v1", "AccessKeyId": key, "Status": "Inactive",
+		"AWSServiceName": "replication.ecr.amazonaws.com", "DeletionTaskId": "task/aws-service-role/x/y/z",
+		"Url": "https://new.example.com", "ThumbprintList": []any{strings.Repeat("a", 40)},
+		"OpenIDConnectProviderArn": iam + "oidc-provider/victim.example.com", "ClientID": "x", "AccountAlias": "victim",
+		"CreateAccountAlias.AccountAlias": "new-alias",
+		"PermissionsBoundary":             iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"},
+		"PolicySourceArn": iam + "user/victim",
+		"Tags":            []any{map[string]any{"Key": "k", "Value": "v"}}, "TagKeys": []any{"k"}, "Description": "x",
 
-		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key, "status": "INACTIVE", "requestId": "none", "repositoryId": "1", "imageDigest": d,
+		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key,
+		"status": "INACTIVE", "requestId": "none", "repositoryId": "1", "imageDigest": d,
 		"principal": iam + "user/victim", "action": "ecr:ListImages", "permission": "PULL", "type": "SERVICE_CONTROL_POLICY",
 	}
 }
@@ -129,14 +143,19 @@ func newAPIMatrix(t *testing.T) *apiMatrix {
 	s.account(otherAccount)
 	s.repository("app")
 	s.image("app", "a", "latest")
-	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"ecr:BatchGetImage"}]}`))
+	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"ecr:BatchGetImage"}]}`))
 	key := s.user("victim", allow("ecr:ListImages"))
 	s.role("victim", allow("ecr:ListImages"))
 	for _, call := range [][]string{
-		{"CreateGroup", "GroupName", "victim"}, {"PutGroupPolicy", "GroupName", "victim", "PolicyName", "p", "PolicyDocument", allow("ecr:ListImages")},
-		{"CreatePolicy", "PolicyName", "victim", "PolicyDocument", allow("ecr:ListImages")}, {"CreateInstanceProfile", "InstanceProfileName", "victim"},
-		{"CreateOpenIDConnectProvider", "Url", "https://victim.example.com", "ThumbprintList.member.1", strings.Repeat("b", 40)}, {"CreateAccountAlias", "AccountAlias", "victim"},
-		{"AttachUserPolicy", "UserName", "victim", "PolicyArn", "arn:aws:iam::" + home + ":policy/victim"}, {"TagUser", "UserName", "victim", "Tags.member.1.Key", "k", "Tags.member.1.Value", "w"},
+		{"CreateGroup", "GroupName", "victim"}, {"PutGroupPolicy", "GroupName", "victim", "PolicyName", "p", "PolicyDocument",
+			allow("ecr:ListImages")},
+		{"CreatePolicy", "PolicyName", "victim", "PolicyDocument", allow("ecr:ListImages")}, {"CreateInstanceProfile",
+			"InstanceProfileName", "victim"},
+		{"CreateOpenIDConnectProvider", "Url", "https://victim.example.com", "ThumbprintList.member.1",
+			strings.Repeat("b", 40)}, {"CreateAccountAlias", "AccountAlias", "victim"},
+		{"AttachUserPolicy", "UserName", "victim", "PolicyArn", "arn:aws:iam::" + home + ":policy/victim"}, {"TagUser",
+			"UserName", "victim", "Tags.member.1.Key", "k", "Tags.member.1.Value", "w"},
 	} {
 		s.mustQuery(s.key, "iam", call[0], call[1:]...)
 	}
@@ -159,9 +178,12 @@ func (m *apiMatrix) state() string {
 		{target: ecrTarget + "DescribeRepositories", body: `{}`}, {target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`},
 		{target: ecrTarget + "GetRepositoryPolicy", body: `{"repositoryName":"app"}`}, {target: ecrTarget + "GetRegistryPolicy", body: `{}`},
 		{target: ecrTarget + "ListTagsForResource", body: `{"resourceArn":"arn:aws:ecr:us-east-1:` + home + `:repository/app"}`},
-		{target: ecrTarget + "GetAccountSetting", body: `{"name":"BLOB_MOUNTING"}`}, {target: ecrinTarget + "ListAccessKeys", body: `{}`, service: "ecrin"},
-		query(raw{service: "iam", body: "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000"}), query(raw{service: "iam", body: "Action=ListAccountAliases&Version=2010-05-08"}),
-		query(raw{service: "iam", body: "Action=ListOpenIDConnectProviders&Version=2010-05-08"}), query(raw{service: "iam", body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
+		{target: ecrTarget + "GetAccountSetting", body: `{"name":"BLOB_MOUNTING"}`}, {target: ecrinTarget + "ListAccessKeys",
+			body: `{}`, service: "ecrin"},
+		query(raw{service: "iam", body: "Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=1000"}),
+		query(raw{service: "iam", body: "Action=ListAccountAliases&Version=2010-05-08"}),
+		query(raw{service: "iam", body: "Action=ListOpenIDConnectProviders&Version=2010-05-08"}), query(raw{service: "iam",
+			body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
 	} {
 		ask.key, ask.at = m.key, m.now()
 		a := m.send(ask)
@@ -205,7 +227,8 @@ func actionOf(r awsapi.Row) string {
 }
 
 // reservedForOperator lists the operations that policies cannot allow, because they are reserved to the operator.
-var reservedForOperator = []string{"CreateAccount", "ListAccounts", "DeleteAccount", "GetAccountCredentials", "ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy", "VerifyStorage", "SnapshotDatabase"}
+var reservedForOperator = []string{"CreateAccount", "ListAccounts", "DeleteAccount", "GetAccountCredentials",
+	"ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy", "VerifyStorage", "SnapshotDatabase"}
 
 // reservedForRoot lists the operations on all access keys of an account. With them a user could become the root user.
 var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListDeletedRepositories", "RestoreRepository"}
@@ -232,7 +255,8 @@ func TestAttack24RightsMatrix(t *testing.T) {
 			m.setInlinePolicy("caller", rule("Allow", "NotAction", "*", action))
 			implicit := m.ask(user, r, nil)
 			m.setInlinePolicy("caller", object("Version", "2012-10-17", "Statement", []any{
-				map[string]any{"Effect": "Allow", "Action": "*", "Resource": "*"}, map[string]any{"Effect": "Deny", "Action": strings.ToUpper(action), "Resource": "*"}}))
+				map[string]any{"Effect": "Allow", "Action": "*", "Resource": "*"}, map[string]any{"Effect": "Deny",
+					"Action": strings.ToUpper(action), "Resource": "*"}}))
 			explicit := m.ask(user, r, nil)
 			m.setInlinePolicy("caller", allow("*"))
 			session := m.ask(m.assume(user, "caller", "ci", rule("Allow", "NotAction", "*", action)), r, nil)
@@ -275,7 +299,8 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 	m := newAPIMatrix(t)
 	all := allow("*")
 	user, gone, off := m.user("caller", all), m.user("gone", all), m.user("off", all)
-	session, federated := m.mustQuery(user, "sts", "GetSessionToken"), m.mustQuery(user, "sts", "GetFederationToken", "Name", "fed", "Policy", all)
+	session, federated := m.mustQuery(user, "sts", "GetSessionToken"), m.mustQuery(user, "sts", "GetFederationToken", "Name",
+		"fed", "Policy", all)
 	short, orphan := m.mustQuery(user, "sts", "GetSessionToken", "DurationSeconds", "900"), m.mustQuery(gone, "sts", "GetSessionToken")
 	m.mustQuery(m.key, "iam", "UpdateAccessKey", "UserName", "off", "AccessKeyId", off.AccessKeyID, "Status", "Inactive")
 	m.mustQuery(m.key, "iam", "DeleteUserPolicy", "UserName", "gone", "PolicyName", "p")
@@ -337,12 +362,14 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 		for _, r := range m.rows {
 			also := map[string]string{"registryId": home, "accountId": home}
 			q := request(t, r, m.samples, also)
-			named := q.has("registryId") || q.has("accountId") || q.has("resourceArn") || r.Service == "ecrin" && q.has("accessKeyId") || r.Operation == "ExplainAccess"
+			named := q.has("registryId") || q.has("accountId") || q.has("resourceArn") || r.Service == "ecrin" &&
+				q.has("accessKeyId") || r.Operation == "ExplainAccess"
 			a := m.ask(foreign, r, also)
 			if named && !a.denied() {
 				t.Errorf("%s by another account: got %s, want a denial", r.Operation, a)
 			}
-			if a.Status == http.StatusOK && (strings.Contains(a.Body, home+":user/victim") || strings.Contains(a.Body, home+":role/victim") || strings.Contains(a.Body, home+":repository/app")) {
+			if a.Status == http.StatusOK && (strings.Contains(a.Body, home+":user/victim") ||
+				strings.Contains(a.Body, home+":role/victim") || strings.Contains(a.Body, home+":repository/app")) {
 				t.Errorf("%s by another account: the answer names an entity of this account: %s", r.Operation, a)
 			}
 		}

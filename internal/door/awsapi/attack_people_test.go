@@ -26,7 +26,8 @@ func (s *server) mustQuery(key aws.Credentials, service, action string, pairs ..
 	if a.Status != http.StatusOK {
 		s.t.Fatalf("%s %q: got %s, want 200", action, pairs, a)
 	}
-	return aws.Credentials{AccessKeyID: element(a.Body, "AccessKeyId"), SecretAccessKey: element(a.Body, "SecretAccessKey"), SessionToken: element(a.Body, "SessionToken")}
+	return aws.Credentials{AccessKeyID: element(a.Body, "AccessKeyId"), SecretAccessKey: element(a.Body, "SecretAccessKey"),
+		SessionToken: element(a.Body, "SessionToken")}
 }
 
 // element returns the raw text of the first element with the given name in an XML answer.
@@ -67,7 +68,8 @@ func (s *server) setInlinePolicy(user, policy string) {
 // role creates a role that principals of the account may assume, with an inline policy named p.
 func (s *server) role(name, policy string) {
 	s.t.Helper()
-	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", name, "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}]}`)
+	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", name, "AssumeRolePolicyDocument",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}]}`)
 	s.mustQuery(s.key, "iam", "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
 }
 

@@ -54,12 +54,16 @@ func TestAttack30SessionTokens(t *testing.T) {
 		"key of a session without a token":  {key: with(one, aws.Credentials{})},
 		"token added unsigned":              {key: with(one, aws.Credentials{}), after: set(one.SessionToken)},
 		"root's key, token added unsigned":  {key: s.key, after: set(one.SessionToken)},
-		"token in the query":                {key: with(one, aws.Credentials{}), before: func(r *http.Request) { r.URL.RawQuery = header + "=" + one.SessionToken }},
-		"token in header and query":         {key: one, before: func(r *http.Request) { r.URL.RawQuery = header + "=" + one.SessionToken }},
-		"token in upper case":               {key: aws.Credentials{AccessKeyID: one.AccessKeyID, SecretAccessKey: one.SecretAccessKey, SessionToken: strings.ToUpper(one.SessionToken)}},
-		"another secret":                    {key: aws.Credentials{AccessKeyID: one.AccessKeyID, SecretAccessKey: two.SecretAccessKey, SessionToken: one.SessionToken}},
-		"signed 16 minutes ago":             {key: one, at: time.Now().Add(-16 * time.Minute)},
-		"signed in 16 minutes":              {key: one, at: time.Now().Add(16 * time.Minute)},
+		"token in the query": {key: with(one, aws.Credentials{}), before: func(r *http.Request) {
+			r.URL.RawQuery = header + "=" + one.SessionToken
+		}},
+		"token in header and query": {key: one, before: func(r *http.Request) { r.URL.RawQuery = header + "=" + one.SessionToken }},
+		"token in upper case": {key: aws.Credentials{AccessKeyID: one.AccessKeyID,
+			SecretAccessKey: one.SecretAccessKey, SessionToken: strings.ToUpper(one.SessionToken)}},
+		"another secret": {key: aws.Credentials{AccessKeyID: one.AccessKeyID,
+			SecretAccessKey: two.SecretAccessKey, SessionToken: one.SessionToken}},
+		"signed 16 minutes ago": {key: one, at: time.Now().Add(-16 * time.Minute)},
+		"signed in 16 minutes":  {key: one, at: time.Now().Add(16 * time.Minute)},
 	} {
 		q.target, q.body = target, `{}`
 		if a := s.send(q); a.Status != 400 || strings.Contains(a.Body, `"repositories"`) {
@@ -94,8 +98,10 @@ func TestAttack30SessionTokens(t *testing.T) {
 		t.Fatalf("a presigned GetCallerIdentity of a session: got %s", a)
 	}
 	for what, address := range map[string]string{
-		"without its token": strings.Replace(signed, "X-Amz-Security-Token="+one.SessionToken, "x=y", 1), "with another token": strings.Replace(signed, one.SessionToken, two.SessionToken, 1),
-		"with another key": strings.Replace(signed, one.AccessKeyID, two.AccessKeyID, 1), "with another action": strings.Replace(signed, "GetCallerIdentity", "GetSessionToken", 1),
+		"without its token": strings.Replace(signed, "X-Amz-Security-Token="+one.SessionToken, "x=y",
+			1), "with another token": strings.Replace(signed, one.SessionToken, two.SessionToken, 1),
+		"with another key": strings.Replace(signed, one.AccessKeyID, two.AccessKeyID,
+			1), "with another action": strings.Replace(signed, "GetCallerIdentity", "GetSessionToken", 1),
 		"with a longer life": strings.Replace(signed, "X-Amz-Expires=60", "X-Amz-Expires=3600", 1),
 	} {
 		if address == signed {
@@ -117,27 +123,30 @@ func TestAttack26ServicesAreApart(t *testing.T) {
 	user := s.user("ann", allow("*"))
 	create := "Action=CreateUser&Version=2010-05-08&UserName=eve"
 	for what, q := range map[string]raw{
-		"IAM signed for STS":                  query(raw{body: create, service: "sts"}),
-		"IAM signed for ECR":                  query(raw{body: create, service: "ecr"}),
-		"IAM signed for ecrin":                query(raw{body: create, service: "ecrin"}),
-		"IAM signed for S3":                   query(raw{body: create, service: "s3"}),
-		"IAM of another version":              query(raw{body: strings.Replace(create, "2010-05-08", "2011-06-15", 1), service: "iam"}),
-		"IAM without a version":               query(raw{body: "Action=CreateUser&UserName=eve", service: "iam"}),
-		"IAM in another case":                 query(raw{body: strings.Replace(create, "CreateUser", "createUser", 1), service: "iam"}),
-		"IAM twice":                           query(raw{body: create + "&UserName=mallory", service: "iam"}),
-		"IAM, two actions":                    query(raw{body: "Action=GetUser&" + create, service: "iam"}),
-		"IAM at the host of STS":              query(raw{body: create, service: "iam", host: "sts.us-east-1.amazonaws.com"}),
-		"IAM at the host of ECR":              query(raw{body: create, service: "iam", host: "api.ecr.us-east-1.amazonaws.com"}),
-		"IAM at a registry's host":            query(raw{body: create, service: "iam", host: home + ".dkr.ecr.us-east-1.amazonaws.com"}),
-		"IAM by a GET":                        query(raw{body: create, service: "iam", before: func(r *http.Request) { r.Method = http.MethodGet }}),
-		"IAM by a target":                     {target: "AWSIdentityManagementV20100508.CreateUser", body: `{"UserName":"eve"}`, service: "iam"},
-		"an operation that IAM does not have": query(raw{body: "Action=CreateVirtualMFADevice&Version=2010-05-08&VirtualMFADeviceName=eve", service: "iam"}),
-		"an operation that no IAM has":        query(raw{body: "Action=NoOperation&Version=2010-05-08&UserName=eve", service: "iam"}),
-		"ecrin's own, signed for ECR":         {target: ecrinTarget + "ListAccounts", body: `{}`, service: "ecr"},
-		"ECR signed for ecrin":                {target: ecrTarget + "CreateRepository", body: `{"repositoryName":"eve"}`, service: "ecrin"},
-		"a nameless operation":                {target: ecrinTarget, body: `{}`, service: "ecrin"},
-		"an operation of the installation":    {target: ecrinTarget + "CreateAccount", body: `{"accountId":"222233334444"}`, service: "ecrin"},
-		"a peer's operation":                  {target: ecrinTarget + "Replicate", body: `{}`, service: "ecrin"},
+		"IAM signed for STS":       query(raw{body: create, service: "sts"}),
+		"IAM signed for ECR":       query(raw{body: create, service: "ecr"}),
+		"IAM signed for ecrin":     query(raw{body: create, service: "ecrin"}),
+		"IAM signed for S3":        query(raw{body: create, service: "s3"}),
+		"IAM of another version":   query(raw{body: strings.Replace(create, "2010-05-08", "2011-06-15", 1), service: "iam"}),
+		"IAM without a version":    query(raw{body: "Action=CreateUser&UserName=eve", service: "iam"}),
+		"IAM in another case":      query(raw{body: strings.Replace(create, "CreateUser", "createUser", 1), service: "iam"}),
+		"IAM twice":                query(raw{body: create + "&UserName=mallory", service: "iam"}),
+		"IAM, two actions":         query(raw{body: "Action=GetUser&" + create, service: "iam"}),
+		"IAM at the host of STS":   query(raw{body: create, service: "iam", host: "sts.us-east-1.amazonaws.com"}),
+		"IAM at the host of ECR":   query(raw{body: create, service: "iam", host: "api.ecr.us-east-1.amazonaws.com"}),
+		"IAM at a registry's host": query(raw{body: create, service: "iam", host: home + ".dkr.ecr.us-east-1.amazonaws.com"}),
+		"IAM by a GET": query(raw{body: create, service: "iam", before: func(r *http.Request) {
+			r.Method = http.MethodGet
+		}}),
+		"IAM by a target": {target: "AWSIdentityManagementV20100508.CreateUser", body: `{"UserName":"eve"}`, service: "iam"},
+		"an operation that IAM does not have": query(raw{
+			body: "Action=CreateVirtualMFADevice&Version=2010-05-08&VirtualMFADeviceName=eve", service: "iam"}),
+		"an operation that no IAM has":     query(raw{body: "Action=NoOperation&Version=2010-05-08&UserName=eve", service: "iam"}),
+		"ecrin's own, signed for ECR":      {target: ecrinTarget + "ListAccounts", body: `{}`, service: "ecr"},
+		"ECR signed for ecrin":             {target: ecrTarget + "CreateRepository", body: `{"repositoryName":"eve"}`, service: "ecrin"},
+		"a nameless operation":             {target: ecrinTarget, body: `{}`, service: "ecrin"},
+		"an operation of the installation": {target: ecrinTarget + "CreateAccount", body: `{"accountId":"222233334444"}`, service: "ecrin"},
+		"a peer's operation":               {target: ecrinTarget + "Replicate", body: `{}`, service: "ecrin"},
 	} {
 		q.key = user
 		if a := s.send(q); a.Status/100 != 4 {
@@ -167,7 +176,8 @@ func TestAttack19PageTokens(t *testing.T) {
 	}
 	next := func(operation, body string) string { return s.must(operation, body)["nextToken"].(string) }
 	tokens := map[string]string{
-		"DescribeRepositories": next("DescribeRepositories", `{"maxResults":1}`), "ListImages r0": next("ListImages", `{"repositoryName":"r0","maxResults":1}`),
+		"DescribeRepositories": next("DescribeRepositories", `{"maxResults":1}`), "ListImages r0": next("ListImages",
+			`{"repositoryName":"r0","maxResults":1}`),
 		"ListImages r1": next("ListImages", `{"repositoryName":"r1","maxResults":1}`),
 	}
 	for operation, kind := range map[string]string{"ListUsers": "UserName", "ListRoles": "RoleName"} {
@@ -236,16 +246,17 @@ func TestAttack31BadPolicies(t *testing.T) {
 	const start = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow",`
 	deep := strings.Repeat("[", 900) + strings.Repeat("]", 900)
 	for what, text := range map[string]string{
-		"no JSON":                `{"Version":"2012-10-17",` + "\n" + `"Statement":[}`,
-		"a comma too many":       start + "\n" + `"Action":"ecr:*","Resource":"*",}]}`,
-		"two documents":          start + `"Action":"ecr:*","Resource":"*"}]}` + "\n{}",
-		"an element twice":       start + `"Action":"ecr:*",` + "\n" + `"Action":"*","Resource":"*"}]}`,
-		"an unknown element":     start + "\n" + `"Actions":"ecr:*","Resource":"*"}]}`,
-		"an unknown effect":      strings.Replace(start, "Allow", "allow", 1) + `"Action":"ecr:*","Resource":"*"}]}`,
-		"an unknown operator":    start + `"Action":"ecr:*","Resource":"*",` + "\n" + `"Condition":{"StringMatches":{"aws:username":"x"}}}]}`,
-		"an unknown version":     strings.Replace(start, "2012", "2013", 1) + `"Action":"ecr:*","Resource":"*"}]}`,
-		"deep arrays":            start + `"Action":` + deep + `,"Resource":"*"}]}`,
-		"deep objects":           start + `"Condition":` + strings.Repeat(`{"a":`, 300) + "1" + strings.Repeat("}", 300) + `,"Action":"ecr:*","Resource":"*"}]}`,
+		"no JSON":             `{"Version":"2012-10-17",` + "\n" + `"Statement":[}`,
+		"a comma too many":    start + "\n" + `"Action":"ecr:*","Resource":"*",}]}`,
+		"two documents":       start + `"Action":"ecr:*","Resource":"*"}]}` + "\n{}",
+		"an element twice":    start + `"Action":"ecr:*",` + "\n" + `"Action":"*","Resource":"*"}]}`,
+		"an unknown element":  start + "\n" + `"Actions":"ecr:*","Resource":"*"}]}`,
+		"an unknown effect":   strings.Replace(start, "Allow", "allow", 1) + `"Action":"ecr:*","Resource":"*"}]}`,
+		"an unknown operator": start + `"Action":"ecr:*","Resource":"*",` + "\n" + `"Condition":{"StringMatches":{"aws:username":"x"}}}]}`,
+		"an unknown version":  strings.Replace(start, "2012", "2013", 1) + `"Action":"ecr:*","Resource":"*"}]}`,
+		"deep arrays":         start + `"Action":` + deep + `,"Resource":"*"}]}`,
+		"deep objects": start + `"Condition":` + strings.Repeat(`{"a":`, 300) + "1" + strings.Repeat("}", 300) +
+			`,"Action":"ecr:*","Resource":"*"}]}`,
 		"an unfinished depth":    strings.Repeat("[", 1500),
 		"a number for an action": start + `"Action":1e999,"Resource":"*"}]}`,
 		"a lone surrogate":       start + `"Action":"ecr:\ud800","Resource":"*"}]}`,
@@ -258,15 +269,18 @@ func TestAttack31BadPolicies(t *testing.T) {
 		managed := s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", text)
 		repository := s.call("SetRepositoryPolicy", object("repositoryName", "app", "policyText", text))
 		session := s.callQuery(s.key, "sts", "GetFederationToken", "Name", "fed", "Policy", text)
-		for operation, a := range map[string]answer{"PutUserPolicy": user, "CreatePolicy": managed, "SetRepositoryPolicy": repository, "GetFederationToken": session} {
+		for operation, a := range map[string]answer{"PutUserPolicy": user, "CreatePolicy": managed,
+			"SetRepositoryPolicy": repository, "GetFederationToken": session} {
 			if a.Status != 400 || !strings.Contains(a.Body, "line ") || !strings.Contains(a.Body, "column ") {
 				t.Errorf("%s with %s: got %s, want 400 with line and column", operation, what, clip(a.String()))
 			}
 		}
 	}
 	for operation, a := range map[string]answer{
-		"PutUserPolicy":       s.callQuery(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 1000))),
-		"CreatePolicy":        s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", allow(strings.Repeat("ecr:a", 2000))),
+		"PutUserPolicy": s.callQuery(s.key, "iam", "PutUserPolicy", "UserName", "ann", "PolicyName", "p",
+			"PolicyDocument", allow(strings.Repeat("ecr:a", 1000))),
+		"CreatePolicy": s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument",
+			allow(strings.Repeat("ecr:a", 2000))),
 		"CreatePolicy, huge":  s.callQuery(s.key, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", strings.Repeat("[", 200_000)),
 		"SetRepositoryPolicy": s.call("SetRepositoryPolicy", object("repositoryName", "app", "policyText", strings.Repeat("[", 20_000))),
 		"PutRegistryPolicy":   s.call("PutRegistryPolicy", object("policyText", strings.Repeat("[", 900_000))),
@@ -275,7 +289,8 @@ func TestAttack31BadPolicies(t *testing.T) {
 			t.Errorf("%s with a policy that is too long: got %s, want a refusal", operation, clip(a.String()))
 		}
 	}
-	s.callQuery(s.key, "iam", "GetPolicy", "PolicyArn", "arn:aws:iam::"+home+":policy/p").wantFailure(t, "after all, the managed policy", "NoSuchEntity")
+	s.callQuery(s.key, "iam", "GetPolicy", "PolicyArn", "arn:aws:iam::"+home+":policy/p").wantFailure(t,
+		"after all, the managed policy", "NoSuchEntity")
 	s.wantError("GetRepositoryPolicy", `{"repositoryName":"app"}`, "RepositoryPolicyNotFoundException", "")
 	if a := s.callQuery(s.key, "iam", "GetUserPolicy", "UserName", "ann", "PolicyName", "p"); !strings.Contains(a.Body, "ListImages") {
 		t.Errorf("after all, the user's policy: %s", a)
@@ -291,7 +306,8 @@ func TestAttack31SlowPatterns(t *testing.T) {
 	ann := s.user("ann", allow("ecr:ListImages"))
 	with := func(pattern string) string {
 		return object("repositoryName", "app", "policyText", object("Version", "2012-10-17", "Statement", []any{map[string]any{
-			"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Condition": map[string]any{"StringLike": map[string]string{"aws:UserAgent": pattern}}}}))
+			"Effect": "Deny", "Principal": "*", "Action": "ecr:*", "Condition": map[string]any{
+				"StringLike": map[string]string{"aws:UserAgent": pattern}}}}))
 	}
 	s.wantError("SetRepositoryPolicy", with(strings.Repeat("*a", 4000)+"*b"), "InvalidParameterException", "has at most 2048 bytes")
 	s.must("SetRepositoryPolicy", with(strings.Repeat("*a", 1000)+"*b"))
@@ -301,7 +317,9 @@ func TestAttack31SlowPatterns(t *testing.T) {
 		strings.Repeat("a", 1000): false, strings.Repeat("a", 1000) + "b": true, strings.Repeat("ab", 500) + "a": false,
 		strings.Repeat("a", 50_000): true, strings.Repeat("a", 50_000) + "b": true,
 	} {
-		a := s.send(raw{key: ann, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`, before: func(r *http.Request) { r.Header.Set("User-Agent", agent) }})
+		a := s.send(raw{key: ann, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`, before: func(r *http.Request) {
+			r.Header.Set("User-Agent", agent)
+		}})
 		if a.denied() != want || !want && a.Status != 200 {
 			t.Errorf("a user agent of %d bytes that ends with %q: got %s, want denied %t", len(agent), agent[len(agent)-1:], clip(a.String()), want)
 		}
@@ -318,12 +336,16 @@ func TestAttack18WebIdentities(t *testing.T) {
 	s := serve(t, func(c *config.Config) { c.EgressAllow = []string{"127.0.0.1/32"} })
 	i, attacker := oidctest.Start(t, oidctest.Options{}), oidctest.Start(t, oidctest.Options{})
 	host := strings.TrimPrefix(i.URL(), "https://")
-	s.mustQuery(s.key, "iam", "CreateOpenIDConnectProvider", "Url", i.URL(), "ThumbprintList.member.1", i.Thumbprint(), "ClientIDList.member.1", oidctest.Audience)
-	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", "web", "AssumeRolePolicyDocument", object("Version", "2012-10-17", "Statement", []any{map[string]any{
-		"Effect": "Allow", "Principal": map[string]string{"Federated": "arn:aws:iam::" + home + ":oidc-provider/" + host}, "Action": "sts:AssumeRoleWithWebIdentity",
-		"Condition": map[string]any{"StringEquals": map[string]string{host + ":sub": "good"}}}}))
+	s.mustQuery(s.key, "iam", "CreateOpenIDConnectProvider", "Url", i.URL(), "ThumbprintList.member.1", i.Thumbprint(),
+		"ClientIDList.member.1", oidctest.Audience)
+	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", "web", "AssumeRolePolicyDocument",
+		object("Version", "2012-10-17", "Statement", []any{map[string]any{
+			"Effect": "Allow", "Principal": map[string]string{"Federated": "arn:aws:iam::" + home + ":oidc-provider/" +
+				host}, "Action": "sts:AssumeRoleWithWebIdentity",
+			"Condition": map[string]any{"StringEquals": map[string]string{host + ":sub": "good"}}}}))
 	ask := func(token string) answer {
-		return s.callQuery(aws.Credentials{}, "sts", "AssumeRoleWithWebIdentity", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", token)
+		return s.callQuery(aws.Credentials{}, "sts", "AssumeRoleWithWebIdentity", "RoleArn", "arn:aws:iam::"+home+":role/web",
+			"RoleSessionName", "ci", "WebIdentityToken", token)
 	}
 	if a := ask(i.Mint(i.Claims("good"))); a.Status != 200 {
 		t.Fatalf("a good token: got %s", a)
@@ -336,11 +358,16 @@ func TestAttack18WebIdentities(t *testing.T) {
 	parts := strings.Split(i.Mint(i.Claims("good")), ".")
 	none := "eyJhbGciOiJub25lIn0." + parts[1] + "."
 	for what, token := range map[string]string{
-		"no signature": none, "a stripped signature": parts[0] + "." + parts[1] + ".", "a signature of another token": parts[0] + "." + strings.Split(i.Mint(i.Claims("other")), ".")[1] + "." + parts[2],
-		"a key in the token":      attacker.Sign(map[string]any{"alg": "RS256", "kid": "key-1", "jwk": attacker.JWK("key-1")}, i.Claims("good"), "key-1"),
-		"a key at the attacker's": attacker.Sign(map[string]any{"alg": "RS256", "kid": "key-1", "jku": attacker.URL() + oidctest.Keys}, i.Claims("good"), "key-1"),
-		"the attacker's own":      attacker.Mint(attacker.Claims("good")), "another subject": i.Mint(i.Claims("evil")), "another audience": i.Mint(claims("aud", "others")),
-		"an end in the past": i.Mint(claims("exp", time.Now().Add(-time.Hour).Unix())), "a start in the future": i.Mint(claims("nbf", time.Now().Add(time.Hour).Unix())),
+		"no signature": none, "a stripped signature": parts[0] + "." + parts[1] +
+			".", "a signature of another token": parts[0] + "." + strings.Split(i.Mint(i.Claims("other")), ".")[1] + "." + parts[2],
+		"a key in the token": attacker.Sign(map[string]any{"alg": "RS256", "kid": "key-1", "jwk": attacker.JWK("key-1")},
+			i.Claims("good"), "key-1"),
+		"a key at the attacker's": attacker.Sign(map[string]any{"alg": "RS256", "kid": "key-1",
+			"jku": attacker.URL() + oidctest.Keys}, i.Claims("good"), "key-1"),
+		"the attacker's own": attacker.Mint(attacker.Claims("good")), "another subject": i.Mint(i.Claims("evil")),
+		"another audience":       i.Mint(claims("aud", "others")),
+		"an end in the past":     i.Mint(claims("exp", time.Now().Add(-time.Hour).Unix())),
+		"a start in the future":  i.Mint(claims("nbf", time.Now().Add(time.Hour).Unix())),
 		"an issuer with a slash": i.Mint(claims("iss", i.URL()+"/")),
 	} {
 		if a := ask(token); a.Status/100 != 4 || element(a.Body, "SecretAccessKey") != "" {
@@ -351,6 +378,8 @@ func TestAttack18WebIdentities(t *testing.T) {
 		t.Errorf("the server of the attacker received %d requests, want none", attacker.Requests())
 	}
 	// The role cannot be assumed by AssumeRole, nor with a token instead of a signature.
-	s.callQuery(s.user("ann", allow("*")), "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci").wantFailure(t, "AssumeRole of the web role", "AccessDenied")
-	s.callQuery(aws.Credentials{}, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci", "WebIdentityToken", i.Mint(i.Claims("good"))).wantFailure(t, "AssumeRole without a signature", "MissingAuthenticationToken")
+	s.callQuery(s.user("ann", allow("*")), "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web",
+		"RoleSessionName", "ci").wantFailure(t, "AssumeRole of the web role", "AccessDenied")
+	s.callQuery(aws.Credentials{}, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/web", "RoleSessionName", "ci",
+		"WebIdentityToken", i.Mint(i.Claims("good"))).wantFailure(t, "AssumeRole without a signature", "MissingAuthenticationToken")
 }

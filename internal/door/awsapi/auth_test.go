@@ -34,9 +34,11 @@ func TestAttack26UnknownOperations(t *testing.T) {
 	}
 	for _, target := range []string{
 		ecrTarget, ecrTarget + "NoOperation", ecrTarget + "createRepository", "CreateRepository",
-		"AmazonEC2ContainerRegistry_V20990101.CreateRepository", "Ecrin_2026.CreateAccount", "x." + ecrTarget + "CreateRepository", "GetCallerIdentity",
+		"AmazonEC2ContainerRegistry_V20990101.CreateRepository", "Ecrin_2026.CreateAccount", "x." + ecrTarget +
+			"CreateRepository", "GetCallerIdentity",
 	} {
-		s.send(raw{key: s.key, target: target, body: `{}`}).want(t, "X-Amz-Target "+target, 400, "UnknownOperationException", "is not an operation of")
+		s.send(raw{key: s.key, target: target, body: `{}`}).want(t, "X-Amz-Target "+target, 400, "UnknownOperationException",
+			"is not an operation of")
 	}
 	s.send(raw{key: s.key, body: `{}`}).want(t, "no X-Amz-Target", 400, "UnknownOperationException", "")
 	for _, method := range []string{"GET", "PUT", "DELETE", "OPTIONS"} {
@@ -87,7 +89,8 @@ func TestAttack26OwnOperations(t *testing.T) {
 		}
 	}
 	own(s.key, "RevokeToken", `{}`).want(t, "RevokeToken of nothing", 400, "InvalidParameterException", "either")
-	own(s.key, "RevokeToken", `{"tokenId":"0123456789abcdef","all":true}`).want(t, "RevokeToken of both", 400, "InvalidParameterException", "either")
+	own(s.key, "RevokeToken", `{"tokenId":"0123456789abcdef","all":true}`).want(t, "RevokeToken of both", 400,
+		"InvalidParameterException", "either")
 }
 
 const ecrinTarget = "Ecrin_20261101."
@@ -141,10 +144,12 @@ func TestAttack27AnotherAccount(t *testing.T) {
 			action := or(actions[operation], operation)
 			s.send(raw{key: foreign, target: ecrTarget + operation, body: body}).want(t, operation, 400, "AccessDeniedException",
 				"User: arn:aws:iam::111122223333:root is not authorized to perform: ecr:"+action+
-					" on resource: arn:aws:ecr:us-east-1:000000000000:repository/"+repo+" because no resource-based policy allows the ecr:"+action+" action")
+					" on resource: arn:aws:ecr:us-east-1:000000000000:repository/"+repo+
+					" because no resource-based policy allows the ecr:"+action+" action")
 		}
 	}
-	s.send(raw{key: foreign, target: ecrTarget + "DescribeRepositories", body: `{"registryId":"000000000000"}`}).want(t, "DescribeRepositories", 400,
+	s.send(raw{key: foreign, target: ecrTarget + "DescribeRepositories", body: `{"registryId":"000000000000"}`}).want(t,
+		"DescribeRepositories", 400,
 		"AccessDeniedException", "on resource: arn:aws:ecr:us-east-1:000000000000:repository/* because")
 	for operation, members := range map[string][]any{
 		"TagResource": {"tags", tagList(1)}, "UntagResource": {"tagKeys", []string{"k"}}, "ListTagsForResource": {},
@@ -216,20 +221,29 @@ func TestAttack30Signatures(t *testing.T) {
 		q                     raw
 	}{
 		{"no credentials", "MissingAuthenticationTokenException", "Missing Authentication Token", raw{}},
-		{"an unknown key", "UnrecognizedClientException", "The security token included in the request is invalid.", raw{key: aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "x"}}},
+		{"an unknown key", "UnrecognizedClientException", "The security token included in the request is invalid.",
+			raw{key: aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "x"}}},
 		{"a session token", "UnrecognizedClientException", "The security token included in the request is invalid.", raw{key: session}},
 		{"a wrong secret", "InvalidSignatureException", "does not match", raw{key: wrong}},
-		{"half a signature", "IncompleteSignatureException", "", raw{key: s.key, after: replace("Authorization", "AWS4-HMAC-SHA256 Credential=a")}},
+		{"half a signature", "IncompleteSignatureException", "",
+			raw{key: s.key, after: replace("Authorization", "AWS4-HMAC-SHA256 Credential=a")}},
 		{"Basic", "IncompleteSignatureException", "", raw{key: s.key, after: replace("Authorization", "Basic QVdTOng=")}},
 		{"signed an hour ago", "InvalidSignatureException", "Signature expired", raw{key: s.key, at: time.Now().Add(-time.Hour)}},
 		{"signed in an hour", "InvalidSignatureException", "Signature not yet current", raw{key: s.key, at: time.Now().Add(time.Hour)}},
-		{"another body", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(`[]`)) }}},
+		{"another body", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) {
+			r.Body = io.NopCloser(strings.NewReader(`[]`))
+		}}},
 		{"another target", "InvalidSignatureException", "", raw{key: s.key, after: replace("X-Amz-Target", ecrTarget+"ListImages")}},
-		{"another host", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) { r.Host = "api.ecr.us-east-1.amazonaws.com" }}},
-		{"a query that was not signed", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) { r.URL.RawQuery = "a=b" }}},
+		{"another host", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) {
+			r.Host = "api.ecr.us-east-1.amazonaws.com"
+		}}},
+		{"a query that was not signed", "InvalidSignatureException", "", raw{key: s.key, after: func(r *http.Request) {
+			r.URL.RawQuery = "a=b"
+		}}},
 		{"the hash of another body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", hash("other"))}},
 		{"an unsigned body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")}},
-		{"a streamed body", "InvalidSignatureException", "", raw{key: s.key, before: replace("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")}},
+		{"a streamed body", "InvalidSignatureException", "",
+			raw{key: s.key, before: replace("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")}},
 	} {
 		c.q.target, c.q.body = target, `{}`
 		s.send(c.q).want(t, c.what, 400, c.exception, c.text)
@@ -263,7 +277,8 @@ func TestRequestForms(t *testing.T) {
 		s.call(operation, body).want(t, operation+" with a huge body", 413, "RequestEntityTooLargeException", "")
 	}
 	s.repository("app")
-	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", strings.Repeat("a", 4<<20+1)), "InvalidParameterException", "'imageManifest'")
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", strings.Repeat("a", 4<<20+1)),
+		"InvalidParameterException", "'imageManifest'")
 }
 
 // With the quirk ignore-unknown-members, members that an operation does not have are ignored, as probably in ECR.
@@ -289,7 +304,8 @@ func TestAttack34SecretsInAnswersAndLogs(t *testing.T) {
 	secrets := []string{s.key.SecretAccessKey, token, strings.SplitN(link, "mac=", 2)[1]}
 	for _, q := range []raw{
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{}`}, {key: bad, target: ecrTarget + "DescribeRepositories", body: `{}`},
-		{key: s.key, target: ecrinTarget + "ListAccessKeys", service: "ecrin", body: `{}`}, {key: s.key, target: ecrinTarget + "ListTokens", service: "ecrin", body: `{}`},
+		{key: s.key, target: ecrinTarget + "ListAccessKeys", service: "ecrin", body: `{}`}, {key: s.key,
+			target: ecrinTarget + "ListTokens", service: "ecrin", body: `{}`},
 		{key: s.key, target: ecrTarget + "DescribeRepositories", body: `{"nextToken":"` + s.key.SecretAccessKey + `"}`},
 		query(raw{key: s.key, body: whoAmI + "&Secret=" + s.key.SecretAccessKey}),
 	} {

@@ -52,7 +52,8 @@ func TestControlPolicies(t *testing.T) {
 		t.Helper()
 		var out ecrintypes.PutControlPolicyResponse
 		s.operator("PutControlPolicy", &p, &out)
-		if got := out.ControlPolicy; got.Name != p.Name || got.Type != p.Type || got.AccountId != p.AccountId || (got.PolicyText == "") != (p.PolicyText == "") {
+		if got := out.ControlPolicy; got.Name != p.Name || got.Type != p.Type || got.AccountId != p.AccountId ||
+			(got.PolicyText == "") != (p.PolicyText == "") {
 			t.Errorf("PutControlPolicy %+v: got %+v", p, got)
 		}
 	}
@@ -64,13 +65,15 @@ func TestControlPolicies(t *testing.T) {
 	)
 	calls("before", "", "")
 	put(ecrintypes.PutControlPolicyRequest{Name: "no", Type: scp, AccountId: "111122223333", PolicyText: deny})
-	calls("for one account", "with an explicit deny in a service control policy: arn:aws:organizations::111122223333:policy/service_control_policy/no", "")
+	calls("for one account",
+		"with an explicit deny in a service control policy: arn:aws:organizations::111122223333:policy/service_control_policy/no", "")
 	put(ecrintypes.PutControlPolicyRequest{Name: "no", Type: scp, AccountId: "111122223333", PolicyText: allow})
 	calls("replaced", "", "")
 	put(ecrintypes.PutControlPolicyRequest{Name: "all", Type: rcp, PolicyText: denyAll})
 	const onResources = "with an explicit deny in a resource control policy: arn:aws:organizations::all:policy/resource_control_policy/all"
 	calls("for all", onResources, onResources)
-	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "all", Type: rcp}, &ecrintypes.DeleteControlPolicyResponse{})
+	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "all", Type: rcp},
+		&ecrintypes.DeleteControlPolicyResponse{})
 	calls("deleted", "", "")
 	put(ecrintypes.PutControlPolicyRequest{Name: "FullAccess", Type: scp})
 	calls("without full access", implied, implied)
@@ -81,9 +84,11 @@ func TestControlPolicies(t *testing.T) {
 	}, s.controlPolicies()); diff != "" {
 		t.Errorf("the control policies (-want +got):\n%s", diff)
 	}
-	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "describe", Type: scp}, &ecrintypes.DeleteControlPolicyResponse{})
+	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "describe", Type: scp},
+		&ecrintypes.DeleteControlPolicyResponse{})
 	calls("without it again", implied, implied)
-	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "FullAccess", Type: scp}, &ecrintypes.DeleteControlPolicyResponse{})
+	s.operator("DeleteControlPolicy", &ecrintypes.DeleteControlPolicyRequest{Name: "FullAccess", Type: scp},
+		&ecrintypes.DeleteControlPolicyResponse{})
 	calls("with full access again", "", "")
 }
 
@@ -100,24 +105,29 @@ func TestControlPoliciesRefuse(t *testing.T) {
 		want string // "" for success
 	}{
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, PolicyText: text(10240, "")}, ""},
-		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, PolicyText: text(10241, "")}, "InvalidParameterException: the service control policy cannot be read"},
+		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, PolicyText: text(10241, "")},
+			"InvalidParameterException: the service control policy cannot be read"},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: rcp, PolicyText: text(5120, everyone)}, ""},
-		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: rcp, PolicyText: text(5121, everyone)}, "InvalidParameterException: the resource control policy cannot be read"},
+		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: rcp, PolicyText: text(5121, everyone)},
+			"InvalidParameterException: the resource control policy cannot be read"},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: rcp, PolicyText: text(500, "")}, "InvalidParameterException: "},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, PolicyText: text(500, everyone)}, "InvalidParameterException: "},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, PolicyText: "{"}, "InvalidParameterException: "},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp}, "InvalidParameterException: Invalid parameter at 'policyText'"},
-		{ecrintypes.PutControlPolicyRequest{Name: "FullAccess", Type: rcp, PolicyText: text(500, everyone)}, "InvalidParameterException: Invalid parameter at 'policyText'"},
+		{ecrintypes.PutControlPolicyRequest{Name: "FullAccess", Type: rcp, PolicyText: text(500, everyone)},
+			"InvalidParameterException: Invalid parameter at 'policyText'"},
 		{ecrintypes.PutControlPolicyRequest{Name: "a b", Type: scp, PolicyText: text(500, "")}, "InvalidParameterException: "},
 		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: "OTHER", PolicyText: text(500, "")}, "InvalidParameterException: "},
-		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, AccountId: "111122223333", PolicyText: text(500, "")}, "AccountNotFoundException: "},
+		{ecrintypes.PutControlPolicyRequest{Name: "a", Type: scp, AccountId: "111122223333", PolicyText: text(500, "")},
+			"AccountNotFoundException: "},
 	} {
 		got := s.operatorError("PutControlPolicy", &c.in)
 		if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("%s %s %s %.80s: got %q, want %q", c.in.Type, c.in.AccountId, c.in.Name, c.in.PolicyText, got, c.want)
 		}
 	}
-	for _, in := range []ecrintypes.DeleteControlPolicyRequest{{Name: "b", Type: scp}, {Name: "a", Type: scp, AccountId: home}, {Name: "FullAccess", Type: rcp}} {
+	for _, in := range []ecrintypes.DeleteControlPolicyRequest{{Name: "b", Type: scp},
+		{Name: "a", Type: scp, AccountId: home}, {Name: "FullAccess", Type: rcp}} {
 		if got := s.operatorError("DeleteControlPolicy", &in); !strings.HasPrefix(got, "ControlPolicyNotFoundException: ") {
 			t.Errorf("DeleteControlPolicy %+v: got %q, want ControlPolicyNotFoundException", in, got)
 		}

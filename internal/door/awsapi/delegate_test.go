@@ -44,17 +44,23 @@ func TestDelegatedAdministration(t *testing.T) {
 	}{
 		{"a policy for a user with the boundary", document(with("Allow", "*", limited)), append(put, "held"), false},
 		{"a policy for a user without", document(with("Allow", "*", limited)), append(put, "free"), true},
-		{"deleting the boundary", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)), []string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
-		{"the condition key is the new boundary, not the old", document(with("Allow", "*", limited)), []string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
+		{"deleting the boundary", document(all, with("Deny", "DeleteUserPermissionsBoundary", limited)),
+			[]string{"DeleteUserPermissionsBoundary", "UserName", "held"}, true},
+		{"the condition key is the new boundary, not the old", document(with("Allow", "*", limited)),
+			[]string{"PutUserPermissionsBoundary", "UserName", "held", "PermissionsBoundary", arn + "policy/wide"}, true},
 		{"an operation without the condition key", document(with("Allow", "*", limited)), []string{"GetUser", "UserName", "held"}, true},
 		{"out of the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/admins/"}, true},
 		{"within the path", team, []string{"UpdateUser", "UserName", "free", "NewPath", "/team/b/", "NewUserName", "libre"}, false},
-		{"a user with a boundary", document(all, with("Deny", "DeleteUser", limited)), []string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
-		{"to a name without the permission", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"), []string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
+		{"a user with a boundary", document(all, with("Deny", "DeleteUser", limited)),
+			[]string{"UpdateUser", "UserName", "held", "NewPath", "/team/c/"}, false},
+		{"to a name without the permission", rule("Allow", "Action", arn+"user/team/b/libre", "iam:*"),
+			[]string{"UpdateUser", "UserName", "libre", "NewUserName", "boss"}, true},
 		{"a group out of the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewPath", "/admins/"}, true},
 		{"a group within the path", team, []string{"UpdateGroup", "GroupName", "crew", "NewGroupName", "gang"}, false},
-		{"the caller by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey", "UserName", "lead"}, true},
-		{"the caller without a name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)), []string{"CreateAccessKey"}, true},
+		{"the caller by name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)),
+			[]string{"CreateAccessKey", "UserName", "lead"}, true},
+		{"the caller without a name", document(all, with("Deny", "CreateAccessKey", `"iam:ResourceTag/locked":"yes"`)),
+			[]string{"CreateAccessKey"}, true},
 		{"a simulation of a long name", document(all, `{"Effect":"Deny","Action":"iam:*","Resource":"`+arn+`user/`+strings.Repeat("x", 60)+`"}`),
 			[]string{"GetContextKeysForPrincipalPolicy", "PolicySourceArn", arn + "user/" + strings.Repeat("x", 60)}, true},
 	} {
@@ -70,16 +76,19 @@ func TestDelegatedAdministration(t *testing.T) {
 func TestRequestTagsThatDifferInCase(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	key := s.user("maker", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"core"}}}]}`)
+	key := s.user("maker",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/team":"core"}}}]}`)
 	for name, row := range map[string]struct {
 		tags   []map[string]string
 		denied bool
 	}{
-		"one":        {[]map[string]string{{"Key": "team", "Value": "core"}}, false},
-		"both-right": {[]map[string]string{{"Key": "team", "Value": "core"}, {"Key": "Team", "Value": "core"}, {"Key": "x", "Value": "y"}}, false},
-		"first":      {[]map[string]string{{"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
-		"last":       {[]map[string]string{{"Key": "Team", "Value": "core"}, {"Key": "team", "Value": "other"}}, true},
-		"middle":     {[]map[string]string{{"Key": "TEAM", "Value": "core"}, {"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+		"one": {[]map[string]string{{"Key": "team", "Value": "core"}}, false},
+		"both-right": {[]map[string]string{{"Key": "team", "Value": "core"}, {"Key": "Team", "Value": "core"},
+			{"Key": "x", "Value": "y"}}, false},
+		"first": {[]map[string]string{{"Key": "team", "Value": "other"}, {"Key": "Team", "Value": "core"}}, true},
+		"last":  {[]map[string]string{{"Key": "Team", "Value": "core"}, {"Key": "team", "Value": "other"}}, true},
+		"middle": {[]map[string]string{{"Key": "TEAM", "Value": "core"}, {"Key": "team", "Value": "other"},
+			{"Key": "Team", "Value": "core"}}, true},
 	} {
 		got := s.send(raw{key: key, target: ecrTarget + "CreateRepository", body: object("repositoryName", name, "tags", row.tags)})
 		if got.denied() != row.denied || !row.denied && got.Status != 200 {
@@ -147,7 +156,8 @@ func TestRestoreImageNeedsThePermissionToPush(t *testing.T) {
 		t.Errorf("with the permission to push: got %s, want 200", got)
 	}
 	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(old, "")))
-	s.operator("RestoreImage", &ecrintypes.RestoreImageRequest{RepositoryName: "app", ImageDigest: old, ImageTag: "dev"}, &ecrintypes.RestoreImageResponse{})
+	s.operator("RestoreImage", &ecrintypes.RestoreImageRequest{RepositoryName: "app", ImageDigest: old, ImageTag: "dev"},
+		&ecrintypes.RestoreImageResponse{})
 }
 
 // The explanation of a deletion by digest is that of the decision: the deletion of each tag of the image must be
@@ -157,7 +167,8 @@ func TestExplainDeletionByDigest(t *testing.T) {
 	s := serve(t, nil)
 	s.repository("app")
 	digest := digestOf(s.image("app", "one", "dev-1", "prod-1"))
-	s.user("dev", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"dev-*"}}}]}`)
+	s.user("dev",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"ForAnyValue:StringLike":{"ecrin:ImageTag":"dev-*"}}}]}`)
 	for action, want := range map[string]bool{"ecr:BatchDeleteImage": false, "ecr:BatchGetImage": true} {
 		e, verdict := s.explanation(ecrintypes.ExplainAccessRequest{
 			Principal: "arn:aws:iam::" + home + ":user/dev", Action: action, RepositoryName: "app", ImageDigest: digest,

@@ -107,7 +107,8 @@ func (op *operation) fill(asks []guard.Ask) []guard.Ask {
 }
 
 func (op *operation) unsupported() error {
-	return fault.UnsupportedOperation.New("ecrin does not have the operation %s yet; docs/ecr-operations.md lists the operations that it has", op.wire.Name)
+	return fault.UnsupportedOperation.New(
+		"ecrin does not have the operation %s yet; docs/ecr-operations.md lists the operations that it has", op.wire.Name)
 }
 
 // resolved is the target of a call with the operation bound to it.
@@ -122,7 +123,8 @@ type resolved struct {
 func bind[S, In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](of func(*API) *S, on func(*S, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*S, context.Context, identity.Caller, T, *In) (*Out, error)) resolver {
+}](of func(*API) *S, on func(*S, context.Context, guard.Request, *In) (guard.Target[T], error),
+	run func(*S, context.Context, identity.Caller, T, *In) (*Out, error)) resolver {
 	return func(a *API, ctx context.Context, req *guard.Request, input awswire.Input) (resolved, error) {
 		in, ok := input.(P)
 		if !ok {
@@ -133,7 +135,9 @@ func bind[S, In, T, Out any, P interface {
 		if err != nil {
 			return resolved{}, err
 		}
-		r := resolved{asks: t.Asks, absent: t.Absent, act: func(ctx context.Context, by identity.Caller) (any, error) { return run(s, ctx, by, t.Value, (*In)(in)) }}
+		r := resolved{asks: t.Asks, absent: t.Absent, act: func(ctx context.Context, by identity.Caller) (any, error) {
+			return run(s, ctx, by, t.Value, (*In)(in))
+		}}
 		if v, ok := any(t.Value).(interface{ AnswerBytes() int64 }); ok {
 			r.bytes = v.AnswerBytes()
 		}

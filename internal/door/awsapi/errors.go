@@ -94,7 +94,7 @@ func common(c fault.Code) bool {
 
 // jsonName returns the name of the exception for a code. If the operation does not declare it, jsonName returns a
 // general exception that the operation declares.
-func (x *exchange) jsonName(c fault.Code) string {
+func (x *request) jsonName(c fault.Code) string {
 	exception := jsonForm(c).name
 	if x.op == nil || common(c) || slices.Contains(x.op.wire.Errors, exception) {
 		return exception
@@ -165,7 +165,7 @@ func queryForm(c fault.Code) form {
 }
 
 // fail writes the answer to a failed request.
-func (s *service) fail(x *exchange, e *fault.Error) {
+func (s *service) fail(x *request, e *fault.Error) {
 	message := e.Public
 	if e.Code == fault.Internal {
 		message = "internal error, request " + x.ev.RequestID

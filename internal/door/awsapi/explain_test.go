@@ -90,7 +90,8 @@ func TestExplainAccess(t *testing.T) {
 		{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`)
 	ci := s.entity("AROACI", meta.Role, "ci", `{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}`,
 		`{"Effect":"Allow","Action":"ecr:*","Resource":"*"}`)
-	closed := s.entity("AROACLOSED", meta.Role, "closed", `{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}`, "")
+	closed := s.entity("AROACLOSED", meta.Role, "closed",
+		`{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}`, "")
 	entry := func(key string, values ...string) []ecrintypes.ContextEntry {
 		return []ecrintypes.ContextEntry{{Key: key, Values: values}}
 	}
@@ -99,31 +100,54 @@ func TestExplainAccess(t *testing.T) {
 		in   ecrintypes.ExplainAccessRequest
 		want string
 	}{
-		{"the tag of a condition", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
-		{"another tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "2.0"}, "implicitDeny identity-based"},
-		{"a digest with the tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageDigest: digest}, "allowed identity-based"},
-		{"an action in another case", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ECR:batchGETimage", RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
-		{"an action of IAM", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "IAM:getuser", ResourceArn: alice}, "allowed identity-based"},
-		{"the ARN of the repository", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", ResourceArn: appARN, ImageTag: "1.0"}, "allowed identity-based"},
-		{"another region", ecrintypes.ExplainAccessRequest{Principal: ci, Action: "ecr:ListImages", ResourceArn: "arn:aws:ecr:eu-west-1:000000000000:repository/app"}, "allowed identity-based"},
-		{"all repositories", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:DescribeRepositories", ResourceArn: "arn:aws:ecr:us-east-1:000000000000:repository/*"}, "implicitDeny identity-based"},
+		{"the tag of a condition", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage",
+			RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
+		{"another tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app",
+			ImageTag: "2.0"}, "implicitDeny identity-based"},
+		{"a digest with the tag", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage",
+			RepositoryName: "app", ImageDigest: digest}, "allowed identity-based"},
+		{"an action in another case", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ECR:batchGETimage",
+			RepositoryName: "app", ImageTag: "1.0"}, "allowed identity-based"},
+		{"an action of IAM", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "IAM:getuser", ResourceArn: alice},
+			"allowed identity-based"},
+		{"the ARN of the repository", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage",
+			ResourceArn: appARN, ImageTag: "1.0"}, "allowed identity-based"},
+		{"another region", ecrintypes.ExplainAccessRequest{Principal: ci, Action: "ecr:ListImages",
+			ResourceArn: "arn:aws:ecr:eu-west-1:000000000000:repository/app"}, "allowed identity-based"},
+		{"all repositories", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:DescribeRepositories",
+			ResourceArn: "arn:aws:ecr:us-east-1:000000000000:repository/*"}, "implicitDeny identity-based"},
 		{"no resource", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken"}, "allowed identity-based"},
-		{"the resource *", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken", ResourceArn: "*"}, "allowed identity-based"},
-		{"the address", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:ListImages", RepositoryName: "app", SourceIp: "203.0.113.7"}, "allowed identity-based"},
-		{"no address", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:ListImages", RepositoryName: "app"}, "implicitDeny identity-based"},
-		{"a key", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app", ImageTag: "x", Context: entry("aws:principaltag/TEAM", "web")}, "allowed identity-based"},
-		{"a list of one", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:TagResource", RepositoryName: "app", Context: entry("aws:TagKeys", "team")}, "allowed identity-based"},
-		{"a list of two", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:TagResource", RepositoryName: "app", Context: entry("aws:TagKeys", "x", "team")}, "allowed identity-based"},
-		{"a list without a set operator", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:UntagResource", RepositoryName: "app", Context: entry("aws:TagKeys", "team")}, "implicitDeny identity-based"},
-		{"a role to assume", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "sts:AssumeRole", ResourceArn: ci}, "allowed identity-based"},
-		{"a role that trusts others", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "sts:AssumeRole", ResourceArn: closed}, "implicitDeny role trust"},
-		{"a service to assume it", ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com", Action: "sts:AssumeRole", ResourceArn: closed}, "allowed role trust"},
-		{"a role", ecrintypes.ExplainAccessRequest{Principal: ci, Action: "ecr:DeleteRepository", RepositoryName: "app"}, "allowed identity-based"},
-		{"a session", ecrintypes.ExplainAccessRequest{Principal: "arn:aws:sts::000000000000:assumed-role/ci/build", Action: "ecr:DeleteRepository", RepositoryName: "app"}, "allowed identity-based"},
+		{"the resource *", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken",
+			ResourceArn: "*"}, "allowed identity-based"},
+		{"the address", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:ListImages", RepositoryName: "app",
+			SourceIp: "203.0.113.7"}, "allowed identity-based"},
+		{"no address", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:ListImages", RepositoryName: "app"},
+			"implicitDeny identity-based"},
+		{"a key", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app",
+			ImageTag: "x", Context: entry("aws:principaltag/TEAM", "web")}, "allowed identity-based"},
+		{"a list of one", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:TagResource", RepositoryName: "app",
+			Context: entry("aws:TagKeys", "team")}, "allowed identity-based"},
+		{"a list of two", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:TagResource", RepositoryName: "app",
+			Context: entry("aws:TagKeys", "x", "team")}, "allowed identity-based"},
+		{"a list without a set operator", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:UntagResource",
+			RepositoryName: "app", Context: entry("aws:TagKeys", "team")}, "implicitDeny identity-based"},
+		{"a role to assume", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "sts:AssumeRole", ResourceArn: ci},
+			"allowed identity-based"},
+		{"a role that trusts others", ecrintypes.ExplainAccessRequest{Principal: alice, Action: "sts:AssumeRole",
+			ResourceArn: closed}, "implicitDeny role trust"},
+		{"a service to assume it", ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com", Action: "sts:AssumeRole",
+			ResourceArn: closed}, "allowed role trust"},
+		{"a role", ecrintypes.ExplainAccessRequest{Principal: ci, Action: "ecr:DeleteRepository", RepositoryName: "app"},
+			"allowed identity-based"},
+		{"a session", ecrintypes.ExplainAccessRequest{Principal: "arn:aws:sts::000000000000:assumed-role/ci/build",
+			Action: "ecr:DeleteRepository", RepositoryName: "app"}, "allowed identity-based"},
 		{"the root user", ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:DeleteRepository", RepositoryName: "app"}, "allowed"},
-		{"the root user of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333", Action: "ecr:DeleteRepository", RepositoryName: "app"}, "implicitDeny resource-based"},
-		{"a registry of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333", Action: "ecr:CreateRepository", RegistryId: "111122223333", RepositoryName: "new"}, "allowed"},
-		{"the principal *", ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:BatchGetImage", RepositoryName: "app"}, "implicitDeny resource-based"},
+		{"the root user of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333",
+			Action: "ecr:DeleteRepository", RepositoryName: "app"}, "implicitDeny resource-based"},
+		{"a registry of another account", ecrintypes.ExplainAccessRequest{Principal: "111122223333",
+			Action: "ecr:CreateRepository", RegistryId: "111122223333", RepositoryName: "new"}, "allowed"},
+		{"the principal *", ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:BatchGetImage", RepositoryName: "app"},
+			"implicitDeny resource-based"},
 	} {
 		e, got := s.explanation(c.in)
 		if got != c.want || e.Allowed != strings.HasPrefix(c.want, "allowed") || e.Allowed != (e.Text == "") {
@@ -131,12 +155,14 @@ func TestExplainAccess(t *testing.T) {
 		}
 	}
 	// The answer contains the condition keys, including the digest of the image, which the request does not contain.
-	e, _ := s.explanation(ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage", RepositoryName: "app", ImageTag: "1.0"})
+	e, _ := s.explanation(ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:BatchGetImage",
+		RepositoryName: "app", ImageTag: "1.0"})
 	keys := map[string]string{}
 	for _, k := range e.Context {
 		keys[k.Key] = strings.Join(k.Values, ",")
 	}
-	for key, want := range map[string]string{"ecrin:ImageTag": "1.0", "ecrin:ImageDigest": digest, "aws:username": "alice", "aws:PrincipalArn": alice, "aws:RequestedRegion": region} {
+	for key, want := range map[string]string{"ecrin:ImageTag": "1.0", "ecrin:ImageDigest": digest, "aws:username": "alice",
+		"aws:PrincipalArn": alice, "aws:RequestedRegion": region} {
 		if keys[key] != want {
 			t.Errorf("the context has %s %q, want %q, in %v", key, keys[key], want, keys)
 		}
@@ -153,19 +179,28 @@ func TestExplainAccessRefuses(t *testing.T) {
 		in   ecrintypes.ExplainAccessRequest
 		want string
 	}{
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app", ResourceArn: appARN}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ImageTag: "x"}, "InvalidParameterException: Invalid parameter at 'imageTag'"},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app", ImageDigest: "sha256:x"}, "InvalidParameterException: "},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app", SourceIp: "here"}, "InvalidParameterException: Invalid parameter at 'sourceIp'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app", ResourceArn: appARN},
+			"InvalidParameterException: Invalid parameter at 'resourceArn'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ImageTag: "x"},
+			"InvalidParameterException: Invalid parameter at 'imageTag'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app",
+			ImageDigest: "sha256:x"}, "InvalidParameterException: "},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", RepositoryName: "app", SourceIp: "here"},
+			"InvalidParameterException: Invalid parameter at 'sourceIp'"},
 		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "PutImage", RepositoryName: "app"}, "InvalidParameterException: "},
 		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:Put*", RepositoryName: "app"}, "InvalidParameterException: "},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ResourceArn: "app"}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ResourceArn: "arn:aws:ecr:us-east-1::repository/app"}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ResourceArn: "arn:aws:ecr:nowhere:000000000000:repository/*"}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage", ResourceArn: "app"},
+			"InvalidParameterException: Invalid parameter at 'resourceArn'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage",
+			ResourceArn: "arn:aws:ecr:us-east-1::repository/app"}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "ecr:PutImage",
+			ResourceArn: "arn:aws:ecr:nowhere:000000000000:repository/*"}, "InvalidParameterException: Invalid parameter at 'resourceArn'"},
 		{ecrintypes.ExplainAccessRequest{Principal: "nobody", Action: "ecr:PutImage", RepositoryName: "app"}, "InvalidParameterException: "},
 		{ecrintypes.ExplainAccessRequest{Principal: "444455556666", Action: "ecr:PutImage", RepositoryName: "app"}, "NoSuchEntityException: "},
-		{ecrintypes.ExplainAccessRequest{Principal: "arn:aws:iam::000000000000:user/none", Action: "ecr:PutImage", RepositoryName: "app"}, "NoSuchEntityException: "},
-		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "sts:AssumeRole", ResourceArn: "arn:aws:iam::000000000000:role/none"}, "NoSuchEntityException: "},
+		{ecrintypes.ExplainAccessRequest{Principal: "arn:aws:iam::000000000000:user/none", Action: "ecr:PutImage",
+			RepositoryName: "app"}, "NoSuchEntityException: "},
+		{ecrintypes.ExplainAccessRequest{Principal: home, Action: "sts:AssumeRole",
+			ResourceArn: "arn:aws:iam::000000000000:role/none"}, "NoSuchEntityException: "},
 	} {
 		got := s.operatorError("ExplainAccess", &c.in)
 		if !strings.HasPrefix(got, c.want) || got == "" {
@@ -189,17 +224,27 @@ func TestExplainAccessNeedsBothAccounts(t *testing.T) {
 		in     ecrintypes.ExplainAccessRequest
 		denied string // the account for which the request is denied; "" for none
 	}{
-		{"everything of the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
-		{"a service on the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com", Action: "ecr:PutImage", RepositoryName: "app"}, ""},
+		{"everything of the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage",
+			RepositoryName: "app"}, ""},
+		{"a service on the own account", foreign, ecrintypes.ExplainAccessRequest{Principal: "lambda.amazonaws.com",
+			Action: "ecr:PutImage", RepositoryName: "app"}, ""},
 		{"the principal * without a resource", foreign, ecrintypes.ExplainAccessRequest{Principal: "*", Action: "ecr:GetAuthorizationToken"}, ""},
-		{"a resource of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RegistryId: home, RepositoryName: "app"}, home},
-		{"a resource of another account by its ARN", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", ResourceArn: appARN}, home},
-		{"a role of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "sts:AssumeRole", ResourceArn: "arn:aws:iam::000000000000:role/none"}, home},
-		{"a user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, home},
-		{"an unknown user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice + "x", Action: "ecr:PutImage", RepositoryName: "app"}, home},
-		{"a user of another account without a resource", foreign, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken"}, home},
-		{"everything of the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage", RepositoryName: "app"}, ""},
-		{"another principal on the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, "111122223333"},
+		{"a resource of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage",
+			RegistryId: home, RepositoryName: "app"}, home},
+		{"a resource of another account by its ARN", foreign,
+			ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", ResourceArn: appARN}, home},
+		{"a role of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: own, Action: "sts:AssumeRole",
+			ResourceArn: "arn:aws:iam::000000000000:role/none"}, home},
+		{"a user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage",
+			RepositoryName: "app"}, home},
+		{"an unknown user of another account", foreign, ecrintypes.ExplainAccessRequest{Principal: alice + "x",
+			Action: "ecr:PutImage", RepositoryName: "app"}, home},
+		{"a user of another account without a resource", foreign,
+			ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:GetAuthorizationToken"}, home},
+		{"everything of the default account", s.key, ecrintypes.ExplainAccessRequest{Principal: alice, Action: "ecr:PutImage",
+			RepositoryName: "app"}, ""},
+		{"another principal on the default account", s.key,
+			ecrintypes.ExplainAccessRequest{Principal: own, Action: "ecr:PutImage", RepositoryName: "app"}, "111122223333"},
 	} {
 		body, err := json.Marshal(c.in)
 		if err != nil {
@@ -212,6 +257,7 @@ func TestExplainAccessNeedsBothAccounts(t *testing.T) {
 			}
 			continue
 		}
-		a.want(t, c.what, 400, "AccessDeniedException", "is not authorized to perform: ecrin:ExplainAccess on resource: arn:aws:iam::"+c.denied+":root because no ")
+		a.want(t, c.what, 400, "AccessDeniedException",
+			"is not authorized to perform: ecrin:ExplainAccess on resource: arn:aws:iam::"+c.denied+":root because no ")
 	}
 }

@@ -38,7 +38,7 @@ func Redundant() (all []fault.Code) {
 
 // JSONName returns the exception of an operation of the ECR API for a code.
 func JSONName(operation string, c fault.Code) string {
-	x := &exchange{service: ecrService, op: ecrService.operations[operation]}
+	x := &request{service: ecrService, op: ecrService.operations[operation]}
 	return x.jsonName(c)
 }
 
@@ -64,7 +64,7 @@ func Failure(service string, e *fault.Error) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	for _, s := range services {
 		if s.wire.Name == service {
-			s.fail(&exchange{w: w, service: s, ev: &web.Event{Event: guard.Event{RequestID: "0c9e5d2a"}}}, e)
+			s.fail(&request{w: w, service: s, ev: &web.Event{Event: guard.Event{RequestID: "0c9e5d2a"}}}, e)
 		}
 	}
 	return w

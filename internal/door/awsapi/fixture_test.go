@@ -66,7 +66,8 @@ func manifest(config string, layers []string, more ...any) string {
 	for _, l := range layers {
 		all = append(all, describe(ociLayer, l))
 	}
-	return object(append([]any{"schemaVersion", 2, "mediaType", ociManifest, "config", describe(ociConfig, config), "layers", all}, more...)...)
+	return object(append([]any{"schemaVersion", 2, "mediaType", ociManifest, "config", describe(ociConfig, config), "layers",
+		all}, more...)...)
 }
 
 func index(manifests ...string) string {

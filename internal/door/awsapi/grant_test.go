@@ -58,7 +58,8 @@ func TestGrantRepositoryAccess(t *testing.T) {
 	push := pull
 	push.Permission = ecrintypes.PermissionPUSH
 	out = s.grant(push)
-	if !out.Applied || len(out.Warnings) != 2 || out.Warnings[0].Code != "denied" || out.Warnings[0].Path != "Statement[0]" || out.Warnings[1].Code != "anyone" {
+	if !out.Applied || len(out.Warnings) != 2 || out.Warnings[0].Code != "denied" ||
+		out.Warnings[0].Path != "Statement[0]" || out.Warnings[1].Code != "anyone" {
 		t.Errorf("with a Deny: got %+v, want warnings denied and anyone", out)
 	}
 	for _, want := range []string{`"no"`, `"all"`, `"AllowPush"`} {
@@ -78,11 +79,15 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 		want string
 	}{
 		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "none", Principal: home, Permission: "PULL"}, "RepositoryNotFoundException: "},
-		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", RegistryId: "111122223333", Principal: home, Permission: "PULL"}, "RepositoryNotFoundException: "},
+		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", RegistryId: "111122223333", Principal: home,
+			Permission: "PULL"}, "RepositoryNotFoundException: "},
 		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "nobody", Permission: "PULL"}, "InvalidParameterException: "},
 		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "DELETE"}, "InvalidParameterException: "},
-		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "444455556666", Permission: "PULL"}, "InvalidParameterException: Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'"},
-		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "arn:aws:iam::000000000000:role/none", Permission: "PUSH", Apply: &yes}, "InvalidParameterException: Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'"},
+		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "444455556666", Permission: "PULL"},
+			"InvalidParameterException: Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'"},
+		{ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: "arn:aws:iam::000000000000:role/none",
+			Permission: "PUSH", Apply: &yes},
+			"InvalidParameterException: Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found'"},
 	} {
 		if got := s.operatorError("GrantRepositoryAccess", &c.in); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.in, got, c.want)
@@ -92,10 +97,12 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 		t.Errorf("after a refused grant: got the policy %s, want none", p)
 	}
 	// A policy of nearly the maximum length.
-	long := `{"Version":"2012-10-17","Statement":{"Sid":"` + strings.Repeat("x", 10000) + `","Effect":"Allow","Principal":"*","Action":"ecr:ListImages"}}`
+	long := `{"Version":"2012-10-17","Statement":{"Sid":"` + strings.Repeat("x", 10000) +
+		`","Effect":"Allow","Principal":"*","Action":"ecr:ListImages"}}`
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", long))
 	before := s.policyOf("app")
-	got := s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "PULL", Apply: &yes})
+	got := s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app",
+		Principal: home, Permission: "PULL", Apply: &yes})
 	if !strings.HasPrefix(got, "InvalidParameterException: ") || s.policyOf("app") != before {
 		t.Errorf("a grant that makes the policy too long: got %q and the policy %.80s, want the old policy", got, s.policyOf("app"))
 	}
@@ -106,7 +113,8 @@ func TestGrantRepositoryAccessRefuses(t *testing.T) {
 	if err := s.Meta().DeleteEntity(t.Context(), s.resolved(meta.User, "alice")); err != nil {
 		t.Fatal(err)
 	}
-	got = s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app", Principal: home, Permission: "PULL"})
+	got = s.operatorError("GrantRepositoryAccess", &ecrintypes.GrantRepositoryAccessRequest{RepositoryName: "app",
+		Principal: home, Permission: "PULL"})
 	if !strings.Contains(got, "names a user or role that was deleted") {
 		t.Errorf("with a deleted user in the policy: got %q, want an error that names it", got)
 	}
@@ -121,17 +129,20 @@ func TestGrantRepositoryAccessRights(t *testing.T) {
 	body := func(apply bool) string {
 		return object("registryId", home, "repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", apply)
 	}
-	s.callEcrin(partner, "GrantRepositoryAccess", body(false)).want(t, "another account", 400, "AccessDeniedException", "perform: ecr:GetRepositoryPolicy on resource: "+appARN+" because")
+	s.callEcrin(partner, "GrantRepositoryAccess", body(false)).want(t, "another account", 400, "AccessDeniedException",
+		"perform: ecr:GetRepositoryPolicy on resource: "+appARN+" because")
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText",
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"ecr:GetRepositoryPolicy"}}`))
 	if a := s.callEcrin(partner, "GrantRepositoryAccess", body(false)); a.Status != 200 {
 		t.Errorf("a caller that may read the policy: got %s, want 200", a)
 	}
-	s.callEcrin(partner, "GrantRepositoryAccess", body(true)).want(t, "a caller that may not set it", 400, "AccessDeniedException", "perform: ecr:SetRepositoryPolicy on resource: "+appARN+" because")
+	s.callEcrin(partner, "GrantRepositoryAccess", body(true)).want(t, "a caller that may not set it", 400,
+		"AccessDeniedException", "perform: ecr:SetRepositoryPolicy on resource: "+appARN+" because")
 	if strings.Contains(s.policyOf("app"), "AllowPush") {
 		t.Error("a denied grant has changed the policy")
 	}
-	if a := s.callEcrin(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", true)); a.Status != 200 {
+	if a := s.callEcrin(s.key, "GrantRepositoryAccess",
+		object("repositoryName", "app", "principal", "111122223333", "permission", "PUSH", "apply", true)); a.Status != 200 {
 		t.Errorf("the owner: got %s, want 200", a)
 	}
 	if !strings.Contains(s.policyOf("app"), "AllowPush") {
@@ -151,7 +162,8 @@ func TestGrantRepositoryAccessAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			a := s.callEcrin(s.key, "GrantRepositoryAccess", object("repositoryName", "app", "principal", fmt.Sprintf("11112222333%d", i), "permission", "PULL", "apply", true))
+			a := s.callEcrin(s.key, "GrantRepositoryAccess",
+				object("repositoryName", "app", "principal", fmt.Sprintf("11112222333%d", i), "permission", "PULL", "apply", true))
 			if a.Status != 200 {
 				t.Errorf("grant %d: got %s", i, a)
 			}

@@ -124,11 +124,14 @@ var iamService = newService(iamtypes.Service, endpoint.IAM, iamtypes.Operations,
 func iamOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*iam.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+}](name string, on func(*iam.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
+	run func(*iam.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
 	withKeys := func(s *iam.Service, ctx context.Context, req guard.Request, in *In) (guard.Target[T], error) {
 		t, err := on(s, ctx, req, in)
 		t.Asks = iam.WithKeys(name, t.Asks, P(in))
 		return t, err
 	}
-	return row{name, operation{action: "iam:" + name, resolve: bind[iam.Service, In, T, Out, P](func(a *API) *iam.Service { return a.iam }, withKeys, run)}}
+	return row{name, operation{action: "iam:" + name, resolve: bind[iam.Service, In, T, Out, P](func(a *API) *iam.Service {
+		return a.iam
+	}, withKeys, run)}}
 }

@@ -37,7 +37,8 @@ func TestListImagesPages(t *testing.T) {
 		}
 	}
 	filtered := func(operation, result, status string, size int) []string {
-		return summarize(s.walk(operation, result, size, []any{"repositoryName", "app", "filter", map[string]string{"tagStatus": status}}), "imageDigest", "imageTag")
+		return summarize(s.walk(operation, result, size,
+			[]any{"repositoryName", "app", "filter", map[string]string{"tagStatus": status}}), "imageDigest", "imageTag")
 	}
 	tagged := func(w string) bool { return !strings.HasSuffix(w, " -") }
 	for _, size := range []int{1, 5, 1000} {
@@ -130,7 +131,8 @@ func TestDescribeImages(t *testing.T) {
 	}
 	// Each image appears once, even if several ids name it. The size of an index is that of its largest image.
 	got := summarize(list(s.must("DescribeImages", object("repositoryName", "app",
-		"imageIds", ids("", "one", "", "two", digestOf(a), "", digestOf(a), "one", "", "all", digestOf(b), ""))), "imageDetails"), "imageDigest", "imageSizeInBytes")
+		"imageIds", ids("", "one", "", "two", digestOf(a), "", digestOf(a), "one", "", "all", digestOf(b), ""))),
+		"imageDetails"), "imageDigest", "imageSizeInBytes")
 	if diff := cmp.Diff([]string{digestOf(a) + " 12", digestOf(idx) + " 12", digestOf(b) + " 12"}, got); diff != "" {
 		t.Errorf("DescribeImages by ids (-want +got):\n%s", diff)
 	}
@@ -143,7 +145,8 @@ func TestDescribeImages(t *testing.T) {
 		s.wantError("DescribeImages", object("repositoryName", "app", "imageIds", ids("", "one", c.digest, c.tag)), "ImageNotFoundException",
 			"The image with imageId "+c.shown+" does not exist within the repository with name 'app' in the registry with id '000000000000'")
 	}
-	s.wantError("DescribeImages", `{"repositoryName":"app","imageIds":[{}]}`, "InvalidParameterException", "both tag and digest cannot be null")
+	s.wantError("DescribeImages", `{"repositoryName":"app","imageIds":[{}]}`, "InvalidParameterException",
+		"both tag and digest cannot be null")
 }
 
 func TestBatchGetImage(t *testing.T) {
@@ -169,7 +172,8 @@ func TestBatchGetImage(t *testing.T) {
 		"map[] MissingDigestAndTag Invalid request parameters: both tag and digest cannot be null",
 		"map[imageDigest:sha256:xyz] InvalidImageDigest Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
 		"map[imageTag:bad/tag] InvalidImageTag Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'",
-		"map[imageDigest:" + digestOf(b) + " imageTag:one] ImageTagDoesNotMatchDigest Requested image tag does not match the requested image digest",
+		"map[imageDigest:" + digestOf(b) +
+			" imageTag:one] ImageTagDoesNotMatchDigest Requested image tag does not match the requested image digest",
 	}
 	if diff := cmp.Diff(want, failures); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
@@ -236,7 +240,8 @@ func TestListImageReferrers(t *testing.T) {
 	want := map[string]string{}
 	for i := range 5 {
 		kind := fmt.Sprintf("application/vnd.example.kind%d", i%2)
-		m := manifest("{}", nil, "artifactType", kind, "subject", describe(ociManifest, subject), "annotations", map[string]string{"n": fmt.Sprint(i)})
+		m := manifest("{}", nil, "artifactType", kind, "subject", describe(ociManifest, subject), "annotations",
+			map[string]string{"n": fmt.Sprint(i)})
 		s.push("app", m)
 		want[digestOf(m)] = fmt.Sprintf("%s %s %s %d map[n:%d] ACTIVE", digestOf(m), ociManifest, kind, len(m), i)
 	}
@@ -244,7 +249,8 @@ func TestListImageReferrers(t *testing.T) {
 		got := map[string]string{}
 		in := append([]any{"repositoryName", "app", "subjectId", map[string]string{"imageDigest": digestOf(subject)}}, members...)
 		for _, one := range s.walk("ListImageReferrers", "referrers", size, in) {
-			got[one["digest"].(string)] = summarize([]map[string]any{one}, "digest", "mediaType", "artifactType", "size", "annotations", "artifactStatus")[0]
+			got[one["digest"].(string)] = summarize([]map[string]any{one}, "digest", "mediaType", "artifactType", "size",
+				"annotations", "artifactStatus")[0]
 		}
 		return got
 	}

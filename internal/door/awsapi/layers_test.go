@@ -51,11 +51,14 @@ func TestLayerUpload(t *testing.T) {
 	s.wantError("CompleteLayerUpload", complete("app", id, d), "LayerAlreadyExistsException", d)
 	s.wantError("CompleteLayerUpload", complete("app", id, digestOf("never sent")), "UploadNotFoundException", id)
 
-	out := s.must("BatchCheckLayerAvailability", object("repositoryName", "app", "layerDigests", []string{d, digestOf("none"), "", "sha256:short"}))
-	if diff := cmp.Diff([]string{d + " AVAILABLE 5.242883e+06", digestOf("none") + " UNAVAILABLE -"}, summarize(list(out, "layers"), "layerDigest", "layerAvailability", "layerSize")); diff != "" {
+	out := s.must("BatchCheckLayerAvailability", object("repositoryName", "app", "layerDigests",
+		[]string{d, digestOf("none"), "", "sha256:short"}))
+	if diff := cmp.Diff([]string{d + " AVAILABLE 5.242883e+06", digestOf("none") + " UNAVAILABLE -"},
+		summarize(list(out, "layers"), "layerDigest", "layerAvailability", "layerSize")); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{" MissingLayerDigest", "sha256:short InvalidLayerDigest"}, summarize(list(out, "failures"), "layerDigest", "failureCode")); diff != "" {
+	if diff := cmp.Diff([]string{" MissingLayerDigest", "sha256:short InvalidLayerDigest"},
+		summarize(list(out, "failures"), "layerDigest", "failureCode")); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 }
@@ -68,7 +71,8 @@ func TestLayerUploadErrors(t *testing.T) {
 
 	id := s.begin("app")
 	s.wantError("CompleteLayerUpload", complete("app", id, digestOf("")), "EmptyUploadException", id)
-	s.wantError("UploadLayerPart", strings.Replace(part("app", id, 0, ""), `"partLastByte":-1`, `"partLastByte":0`, 1), "InvalidLayerPartException", "")
+	s.wantError("UploadLayerPart", strings.Replace(part("app", id, 0, ""), `"partLastByte":-1`, `"partLastByte":0`, 1),
+		"InvalidLayerPartException", "")
 	s.must("UploadLayerPart", part("app", id, 0, "abc"))
 	for what, in := range map[string]string{
 		"a part that leaves a gap":       part("app", id, 4, "e"),
@@ -104,7 +108,8 @@ func TestLayerUploadErrors(t *testing.T) {
 	s.wantError("CompleteLayerUpload", complete("app", small, digestOf("smalllast")), "LayerPartTooSmallException", "5 bytes")
 
 	huge := strings.Repeat("A", (20<<20)/3*4+8)
-	s.wantError("UploadLayerPart", `{"repositoryName":"app","uploadId":"`+small+`","partFirstByte":9,"partLastByte":10,"layerPartBlob":"`+huge+`"}`,
+	s.wantError("UploadLayerPart", `{"repositoryName":"app","uploadId":"`+small+
+		`","partFirstByte":9,"partLastByte":10,"layerPartBlob":"`+huge+`"}`,
 		"InvalidParameterException", "'layerPartBlob'")
 }
 
@@ -122,8 +127,10 @@ func TestAttack12UploadOfAnother(t *testing.T) {
 	const text = "the upload with id"
 	s.wantError("UploadLayerPart", part("other", id, 0, "x"), "UploadNotFoundException", text)
 	s.wantError("CompleteLayerUpload", complete("other", id, digestOf("x")), "UploadNotFoundException", text)
-	for operation, body := range map[string]string{"UploadLayerPart": part("app", id, 0, "x"), "CompleteLayerUpload": complete("app", id, digestOf("x"))} {
-		s.send(raw{key: foreign, target: ecrTarget + operation, body: body}).want(t, "another account's "+operation, 400, "UploadNotFoundException", text)
+	for operation, body := range map[string]string{"UploadLayerPart": part("app", id, 0, "x"),
+		"CompleteLayerUpload": complete("app", id, digestOf("x"))} {
+		s.send(raw{key: foreign, target: ecrTarget + operation, body: body}).want(t, "another account's "+operation, 400,
+			"UploadNotFoundException", text)
 	}
 	never := s.call("UploadLayerPart", part("app", "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", 0, "x"))
 	never.want(t, "an upload that never was", 400, "UploadNotFoundException", text)

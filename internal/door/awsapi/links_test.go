@@ -40,7 +40,8 @@ func TestGetDownloadUrlForLayer(t *testing.T) {
 	config := `{"seed":"a"}`
 	d := s.layer("app", config)
 	s.wantError("GetDownloadUrlForLayer", object("repositoryName", "app", "layerDigest", d), "LayerInaccessibleException", d)
-	s.wantError("GetDownloadUrlForLayer", object("repositoryName", "app", "layerDigest", digestOf("none")), "LayersNotFoundException", digestOf("none"))
+	s.wantError("GetDownloadUrlForLayer", object("repositoryName", "app", "layerDigest", digestOf("none")),
+		"LayersNotFoundException", digestOf("none"))
 	s.push("app", manifest(config, nil), "latest")
 	address := s.link("app", d)
 	if !strings.HasPrefix(address, s.url+"/") {
@@ -116,7 +117,8 @@ func TestAttack32DirectAddress(t *testing.T) {
 
 	address = s.link("other", d)
 	status := func(to ecrintypes.AccessKeyStatus) {
-		s.operator("UpdateAccessKey", &ecrintypes.UpdateAccessKeyRequest{AccessKeyId: s.key.AccessKeyID, Status: to}, &ecrintypes.UpdateAccessKeyResponse{})
+		s.operator("UpdateAccessKey", &ecrintypes.UpdateAccessKeyRequest{AccessKeyId: s.key.AccessKeyID, Status: to},
+			&ecrintypes.UpdateAccessKeyResponse{})
 	}
 	status(ecrintypes.AccessKeyStatusINACTIVE)
 	refused("with its key disabled", address)

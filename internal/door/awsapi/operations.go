@@ -38,7 +38,8 @@ type row struct {
 func ecrOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](name, action string, on func(*ecr.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecr.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+}](name, action string, on func(*ecr.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
+	run func(*ecr.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
 	return row{name, operation{action: action, resolve: bind[ecr.Service, In, T, Out, P](func(a *API) *ecr.Service { return a.ecr }, on, run)}}
 }
 
@@ -46,15 +47,20 @@ func ecrOp[In, T, Out any, P interface {
 func ecrinOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](name string, reserved guard.Reserved, on func(*ecrin.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*ecrin.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
-	return row{name, operation{action: "ecrin:" + name, reserved: reserved, resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service { return a.ecrin }, on, run)}}
+}](name string, reserved guard.Reserved, on func(*ecrin.Service, context.Context, guard.Request, *In) (
+	guard.Target[T], error), run func(*ecrin.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: "ecrin:" + name, reserved: reserved,
+		resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service {
+			return a.ecrin
+		}, on, run)}}
 }
 
 // stsOp returns a row of STS.
 func stsOp[In, T, Out any, P interface {
 	*In
 	awswire.Input
-}](name, action string, on func(*sts.Service, context.Context, guard.Request, *In) (guard.Target[T], error), run func(*sts.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+}](name, action string, on func(*sts.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
+	run func(*sts.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
 	return row{name, operation{action: action, resolve: bind[sts.Service, In, T, Out, P](func(a *API) *sts.Service { return a.sts }, on, run)}}
 }
 
@@ -63,7 +69,8 @@ var ecrService = newService(ecrtypes.Service, endpoint.ECR, ecrtypes.Operations,
 	ecrOp("CreateRepository", "ecr:CreateRepository", ecr.OnNewRepository, (*ecr.Service).CreateRepository),
 	ecrOp("DescribeRepositories", "ecr:DescribeRepositories", ecr.OnRepositories, (*ecr.Service).DescribeRepositories),
 	ecrOp("DeleteRepository", "ecr:DeleteRepository", ecr.OnRepository, (*ecr.Service).DeleteRepository),
-	ecrOp("PutImageScanningConfiguration", "ecr:PutImageScanningConfiguration", ecr.OnRepository, (*ecr.Service).PutImageScanningConfiguration),
+	ecrOp("PutImageScanningConfiguration", "ecr:PutImageScanningConfiguration", ecr.OnRepository,
+		(*ecr.Service).PutImageScanningConfiguration),
 	ecrOp("PutImageTagMutability", "ecr:PutImageTagMutability", ecr.OnRepository, (*ecr.Service).PutImageTagMutability),
 	ecrOp("SetRepositoryPolicy", "ecr:SetRepositoryPolicy", ecr.OnPolicyOf, (*ecr.Service).SetRepositoryPolicy),
 	ecrOp("GetRepositoryPolicy", "ecr:GetRepositoryPolicy", ecr.OnRepository, (*ecr.Service).GetRepositoryPolicy),
@@ -122,7 +129,8 @@ func onCaller[S, In any](_ *S, _ context.Context, req guard.Request, _ *In) (gua
 }
 
 // onNothing adapts an operation without a target to the signature that rows need.
-func onNothing[S, In, Out any](run func(*S, context.Context, identity.Caller, *In) (*Out, error)) func(*S, context.Context, identity.Caller, guard.Nothing, *In) (*Out, error) {
+func onNothing[S, In, Out any](run func(*S, context.Context, identity.Caller, *In) (*Out, error)) func(*S,
+	context.Context, identity.Caller, guard.Nothing, *In) (*Out, error) {
 	return func(s *S, ctx context.Context, by identity.Caller, _ guard.Nothing, in *In) (*Out, error) {
 		return run(s, ctx, by, in)
 	}
@@ -183,7 +191,8 @@ func serviceNamed(name string) *service {
 
 // newService returns an API with the operations of the model and the rows of the table. An operation without a row is
 // unsupported. newService panics if a row has no operation in the model or appears twice.
-func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswire.Operation, errs map[string]awswire.Error, rows ...row) *service {
+func newService(wire awswire.Service, host endpoint.Kind, model map[string]awswire.Operation,
+	errs map[string]awswire.Error, rows ...row) *service {
 	s := &service{wire: wire, host: host, operations: map[string]*operation{}, errors: errs}
 	for operationName, w := range model {
 		s.operations[operationName] = &operation{wire: w}

@@ -18,7 +18,8 @@ const (
 	guidePull = `{"Version":"2012-10-17","Statement":[{"Sid":"AllowReleasePull","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111111111111:root"},"Action":[
 "ecr:BatchCheckLayerAvailability","ecr:BatchGetImage","ecr:DescribeImages","ecr:DescribeRepositories","ecr:GetAuthorizationToken","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:ListImages"]}]}`
 	guideRead = `"ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:DescribeRepositories","ecr:ListImages","ecr:DescribeImages","ecr:BatchGetImage"`
-	guideAll  = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:GetAuthorizationToken",` + guideRead + `],"Resource":"*"}]}`
+	guideAll  = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:GetAuthorizationToken",` + guideRead +
+		`],"Resource":"*"}]}`
 	// The two objects of one guide, joined, with a superfluous comma.
 	guideListed = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[` + guideRead + `],
 "Resource":["arn:aws:ecr:us-east-1:000000000000:repository/repo1"]},
@@ -53,7 +54,8 @@ func (s *server) platformUser(api *iam.Client, name string) aws.Credentials {
 
 // setUserPolicy replaces the inline policy of a user.
 func (s *server) setUserPolicy(api *iam.Client, user, text string) error {
-	_, err := api.PutUserPolicy(s.t.Context(), &iam.PutUserPolicyInput{UserName: &user, PolicyName: aws.String("pasted"), PolicyDocument: &text})
+	_, err := api.PutUserPolicy(s.t.Context(), &iam.PutUserPolicyInput{UserName: &user, PolicyName: aws.String("pasted"),
+		PolicyDocument: &text})
 	return err
 }
 
@@ -84,7 +86,8 @@ func TestPlatformPullsAcrossAccounts(t *testing.T) {
 		t.Helper()
 		_, err := cluster.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
 		wantProblem(t, what+": the token", err, token)
-		_, err = cluster.DescribeImages(t.Context(), &ecr.DescribeImagesInput{RegistryId: aws.String(home), RepositoryName: aws.String("vendorapp")})
+		_, err = cluster.DescribeImages(t.Context(), &ecr.DescribeImagesInput{RegistryId: aws.String(home),
+			RepositoryName: aws.String("vendorapp")})
 		wantProblem(t, what+": DescribeImages", err, describe)
 	}
 	noToken := who + "GetAuthorizationToken on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action"
@@ -106,10 +109,13 @@ func TestPlatformMalformedPaste(t *testing.T) {
 	for _, repository := range []string{"repo1", "repo2"} {
 		s.must("CreateRepository", `{"repositoryName":"`+repository+`"}`)
 	}
-	wantProblem(t, "as pasted", s.setUserPolicy(api, "link", guideListed), "MalformedPolicyDocument: Syntax errors in policy.\nAt line 3, column 1: invalid character ']'")
+	wantProblem(t, "as pasted", s.setUserPolicy(api, "link", guideListed),
+		"MalformedPolicyDocument: Syntax errors in policy.\nAt line 3, column 1: invalid character ']'")
 	cured := strings.Replace(guideListed, "]},\n]}", "]}\n]}", 1)
-	wantProblem(t, "without the comma", s.setUserPolicy(api, "link", cured), "MalformedPolicyDocument: Syntax errors in policy.\nAt line 4, column 1: invalid character '{'")
-	wantProblem(t, "as a repository's", s.setRepositoryPolicy("repo1", guideListed), "'Invalid repository policy provided' (line 3, column 1: invalid character ']'")
+	wantProblem(t, "without the comma", s.setUserPolicy(api, "link", cured),
+		"MalformedPolicyDocument: Syntax errors in policy.\nAt line 4, column 1: invalid character '{'")
+	wantProblem(t, "as a repository's", s.setRepositoryPolicy("repo1", guideListed),
+		"'Invalid repository policy provided' (line 3, column 1: invalid character ']'")
 	first, _, _ := strings.Cut(cured, "\n{")
 	wantProblem(t, "the first object", s.setUserPolicy(api, "link", first), "")
 
@@ -139,7 +145,8 @@ func TestPlatformPolicyOf2008(t *testing.T) {
 	assumed, err := sts.New(sts.Options{
 		Region: region, BaseEndpoint: &s.url, HTTPClient: s.httpClient(), RetryMaxAttempts: 1,
 		Credentials: credentials.StaticCredentialsProvider{Value: user},
-	}).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::000000000000:role/builder"), RoleSessionName: aws.String("build")})
+	}).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::000000000000:role/builder"),
+		RoleSessionName: aws.String("build")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +162,8 @@ func TestPlatformPolicyOf2008(t *testing.T) {
 		_, err := client.InitiateLayerUpload(t.Context(), &ecr.InitiateLayerUploadInput{RepositoryName: aws.String("app")})
 		wantProblem(t, who, err, "")
 		// Actions that the policy does not contain are denied.
-		_, err = client.PutImageTagMutability(t.Context(), &ecr.PutImageTagMutabilityInput{RepositoryName: aws.String("app"), ImageTagMutability: types.ImageTagMutabilityImmutable})
+		_, err = client.PutImageTagMutability(t.Context(),
+			&ecr.PutImageTagMutabilityInput{RepositoryName: aws.String("app"), ImageTagMutability: types.ImageTagMutabilityImmutable})
 		wantProblem(t, who+" beyond the policy", err, "ecr:PutImageTagMutability")
 	}
 }

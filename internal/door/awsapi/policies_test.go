@@ -10,7 +10,8 @@ import (
 
 // policyFor returns a repository policy that permits a principal to pull.
 func policyFor(principal string) string {
-	return `{"Version":"2012-10-17","Statement":[{"Sid":"Pull","Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
+	return `{"Version":"2012-10-17","Statement":[{"Sid":"Pull","Effect":"Allow","Principal":{"AWS":"` + principal +
+		`"},"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]}]}`
 }
 
 // Contract 5.5: principals that do not exist are refused. Others are bound, and shown by their unique id after they
@@ -52,7 +53,8 @@ func TestContract55Principals(t *testing.T) {
 	if got := text(); !strings.Contains(got, `"AIDAALICEALICEALICE00"`) || strings.Contains(got, "arn:aws:iam") {
 		t.Errorf("after the user was deleted: got the policy %s, want its unique id", got)
 	}
-	if got := s.must("DeleteRepositoryPolicy", object("repositoryName", "app"))["policyText"].(string); !strings.Contains(got, `"AIDAALICEALICEALICE00"`) {
+	if got := s.must("DeleteRepositoryPolicy", object("repositoryName", "app"))["policyText"].(string); !strings.Contains(
+		got, `"AIDAALICEALICEALICE00"`) {
 		t.Errorf("DeleteRepositoryPolicy: got the policy %s", got)
 	}
 }
@@ -65,7 +67,8 @@ func TestContract55LockOut(t *testing.T) {
 	const locks = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:SetRepositoryPolicy"}]}`
 	s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks), "InvalidParameterException",
 		"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'")
-	s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks, "force", false), "InvalidParameterException", "force")
+	s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks, "force", false),
+		"InvalidParameterException", "force")
 	s.must("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks, "force", true))
 	s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", locks, "force", true), "AccessDeniedException",
 		"with an explicit deny in a resource-based policy")
@@ -87,7 +90,8 @@ func TestRemoveLockedPolicy(t *testing.T) {
 		t.Errorf("RemoveRepositoryPolicy: got the policy %q", out.PolicyText)
 	}
 	s.wantError("GetRepositoryPolicy", object("repositoryName", "app"), "RepositoryPolicyNotFoundException", "")
-	if got := s.operatorError("RemoveRepositoryPolicy", &ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}); !strings.HasPrefix(got, "RepositoryPolicyNotFoundException") {
+	if got := s.operatorError("RemoveRepositoryPolicy",
+		&ecrintypes.RemoveRepositoryPolicyRequest{RepositoryName: "app"}); !strings.HasPrefix(got, "RepositoryPolicyNotFoundException") {
 		t.Errorf("a second time: got %q, want RepositoryPolicyNotFoundException", got)
 	}
 }
@@ -98,10 +102,11 @@ func TestPolicyPlace(t *testing.T) {
 	s := serve(t, nil)
 	s.repository("app")
 	for text, place := range map[string]string{
-		"{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [],\n}":                                                                               "(line ",
-		policyFor(home) + policyFor(home):                                                                                                          "(line 1, column ",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Permit","Principal":"*","Action":"ecr:*"}]}`:                                              "(line 1, column 48: ",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*","Condition":{"StringLooksLike":{"aws:x":"y"}}}]}`: "(line 1, column ",
+		"{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [],\n}":                                  "(line ",
+		policyFor(home) + policyFor(home):                                                             "(line 1, column ",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Permit","Principal":"*","Action":"ecr:*"}]}`: "(line 1, column 48: ",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*",` +
+			`"Condition":{"StringLooksLike":{"aws:x":"y"}}}]}`: "(line 1, column ",
 	} {
 		s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", text), "InvalidParameterException",
 			"'Invalid repository policy provided' "+place)
@@ -115,9 +120,11 @@ func TestContract56RegistryPolicy(t *testing.T) {
 	s.account("111122223333")
 	const arn = "arn:aws:ecr:us-east-1:000000000000:repository/*"
 	of := func(principal, actions string) string {
-		return object("policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+principal+`"},"Action":[`+actions+`],"Resource":"`+arn+`"}]}`)
+		return object("policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+principal+
+			`"},"Action":[`+actions+`],"Resource":"`+arn+`"}]}`)
 	}
-	s.wantError("GetRegistryPolicy", "{}", "RegistryPolicyNotFoundException", "Registry policy does not exist in the registry with id '000000000000'")
+	s.wantError("GetRegistryPolicy", "{}", "RegistryPolicyNotFoundException",
+		"Registry policy does not exist in the registry with id '000000000000'")
 	s.wantError("DeleteRegistryPolicy", "{}", "RegistryPolicyNotFoundException", "")
 	s.wantError("PutRegistryPolicy", of("444455556666", `"ecr:BatchGetImage"`), "InvalidParameterException", "'Principal not found'")
 	s.wantError("PutRegistryPolicy", object("policyText", policyFor(home)), "InvalidParameterException", "'Invalid registry policy provided'")
@@ -126,7 +133,8 @@ func TestContract56RegistryPolicy(t *testing.T) {
 		t.Errorf("GetRegistryPolicy: got %v, want the answer of PutRegistryPolicy, %v", got, put)
 	}
 	s.must("PutAccountSetting", object("name", "REGISTRY_POLICY_SCOPE", "value", "V1"))
-	s.wantError("PutRegistryPolicy", of("111122223333", `"ecr:BatchGetImage"`), "InvalidParameterException", "'Invalid registry policy provided'")
+	s.wantError("PutRegistryPolicy", of("111122223333", `"ecr:BatchGetImage"`), "InvalidParameterException",
+		"'Invalid registry policy provided'")
 	s.must("PutRegistryPolicy", of("111122223333", `"ecr:ReplicateImage","ecr:CreateRepository"`))
 	s.must("DeleteRegistryPolicy", "{}")
 	s.wantError("GetRegistryPolicy", "{}", "RegistryPolicyNotFoundException", "")

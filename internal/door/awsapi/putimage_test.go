@@ -36,7 +36,8 @@ func TestPutImage(t *testing.T) {
 	s.wantError("PutImage", put("imageTag", "two", "imageManifestMediaType", ociIndex), "InvalidParameterException", "")
 
 	pushed := func() any {
-		return list(s.must("DescribeImages", object("repositoryName", "app", "imageIds", ids(digestOf(m), ""))), "imageDetails")[0]["imagePushedAt"]
+		return list(s.must("DescribeImages", object("repositoryName", "app", "imageIds", ids(digestOf(m), ""))),
+			"imageDetails")[0]["imagePushedAt"]
 	}
 	before := pushed()
 	s.advance(time.Minute)
@@ -53,8 +54,10 @@ func TestPutImage(t *testing.T) {
 		t.Errorf("after the tag moved (-want +got):\n%s", diff)
 	}
 
-	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", manifest("{}", []string{"no layer", "nor this"})), "LayersNotFoundException", digestOf("nor this"))
-	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", index(m, `{"no":"image"}`)), "ReferencedImagesNotFoundException", digestOf(`{"no":"image"}`))
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest",
+		manifest("{}", []string{"no layer", "nor this"})), "LayersNotFoundException", digestOf("nor this"))
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", index(m, `{"no":"image"}`)),
+		"ReferencedImagesNotFoundException", digestOf(`{"no":"image"}`))
 	for what, bad := range map[string]string{
 		"no JSON": "hello", "an array": "[]", "empty": "{}",
 		"image and index": manifest("{}", nil, "manifests", []any{}),
@@ -113,7 +116,8 @@ func TestTagMutability(t *testing.T) {
 	}{
 		{"MUTABLE", nil, []string{"v1", "latest"}, nil},
 		{"IMMUTABLE", nil, nil, []string{"v1", "latest"}},
-		{"IMMUTABLE_WITH_EXCLUSION", filters("latest", "dev-*", "*-rc*"), []string{"latest", "dev-", "dev-1", "v1-rc2"}, []string{"latest2", "mydev-1", "v1", "Latest"}},
+		{"IMMUTABLE_WITH_EXCLUSION", filters("latest", "dev-*", "*-rc*"), []string{"latest", "dev-", "dev-1", "v1-rc2"},
+			[]string{"latest2", "mydev-1", "v1", "Latest"}},
 		{"MUTABLE_WITH_EXCLUSION", filters("v*.*", "prod"), []string{"v1", "latest", "production"}, []string{"v1.0", "v.", "prod"}},
 	} {
 		repo := strings.ToLower(c.mode)
@@ -124,11 +128,13 @@ func TestTagMutability(t *testing.T) {
 		s.repository(repo)
 		old, next := s.image(repo, "old", append(c.moves, c.stays...)...), s.image(repo, "next")
 		out := s.must("PutImageTagMutability", object(in...))
-		if got := summarize([]map[string]any{out}, "imageTagMutability")[0]; got != c.mode || len(anySlice(out["imageTagMutabilityExclusionFilters"])) != len(c.filters) {
+		if got := summarize([]map[string]any{out}, "imageTagMutability")[0]; got != c.mode ||
+			len(anySlice(out["imageTagMutabilityExclusionFilters"])) != len(c.filters) {
 			t.Errorf("PutImageTagMutability %s: got %v", c.mode, out)
 		}
 		names := func(tag string) string {
-			return list(s.must("DescribeImages", object("repositoryName", repo, "imageIds", ids("", tag))), "imageDetails")[0]["imageDigest"].(string)
+			return list(s.must("DescribeImages", object("repositoryName", repo, "imageIds", ids("", tag))),
+				"imageDetails")[0]["imageDigest"].(string)
 		}
 		for _, tag := range c.stays {
 			text := fmt.Sprintf("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, repo)

@@ -24,10 +24,12 @@ func TestRefusedSignaturesAreExplained(t *testing.T) {
 		known       bool // the account of the key is known
 		cause, cure string
 	}{
-		"a wrong secret":  {raw{key: aws.Credentials{AccessKeyID: user.AccessKeyID, SecretAccessKey: "wrong"}}, true, "does not match the signature you provided", "secret access key"},
+		"a wrong secret": {raw{key: aws.Credentials{AccessKeyID: user.AccessKeyID, SecretAccessKey: "wrong"}}, true,
+			"does not match the signature you provided", "secret access key"},
 		"an inactive key": {raw{key: off}, true, "it is inactive", "ecrin account keys --all"},
-		"an unknown key":  {raw{key: aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "x"}}, false, "it does not exist here", "ecrin env"},
-		"another region":  {raw{key: s.key, host: "api.ecr.eu-west-1.amazonaws.com"}, false, "is in region eu-west-1", "Set the region"},
+		"an unknown key": {raw{key: aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "x"}}, false,
+			"it does not exist here", "ecrin env"},
+		"another region": {raw{key: s.key, host: "api.ecr.eu-west-1.amazonaws.com"}, false, "is in region eu-west-1", "Set the region"},
 	} {
 		c.q.target, c.q.body = ecrTarget+"DescribeRepositories", "{}"
 		a := s.send(c.q)

@@ -59,7 +59,8 @@ func TestRepositoryNotFound(t *testing.T) {
 	const upload, d = "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", "sha256:" + "00000000000000000000000000000000000000000000000000000000000000aa"
 	arn := "arn:aws:ecr:us-east-1:000000000000:repository/none"
 	for operation, members := range map[string][]any{
-		"DeleteRepository": {}, "GetRepositoryPolicy": {}, "DeleteRepositoryPolicy": {}, "ListImages": {}, "DescribeImages": {}, "InitiateLayerUpload": {},
+		"DeleteRepository": {}, "GetRepositoryPolicy": {}, "DeleteRepositoryPolicy": {}, "ListImages": {}, "DescribeImages": {},
+		"InitiateLayerUpload":           {},
 		"PutImageTagMutability":         {"imageTagMutability", "IMMUTABLE"},
 		"PutImageScanningConfiguration": {"imageScanningConfiguration", map[string]bool{"scanOnPush": true}},
 		"SetRepositoryPolicy":           {"policyText", openPolicy},
@@ -98,13 +99,17 @@ func TestInvalidParameters(t *testing.T) {
 		{"CreateRepository", `{"repositoryName":"app2","encryptionConfiguration":{"encryptionType":"KMS"}}`, "'encryptionConfiguration'"},
 		{"CreateRepository", `{"repositoryName":"app2","imageTagMutability":"IMMUTABLE_WITH_EXCLUSION"}`,
 			"Invalid parameter at 'imageTagMutabilityExclusionFilters' failed to satisfy constraint: 'ImageTagMutabilityExclusionFilters can't be null when imageTagMutability is set as IMMUTABLE_WITH_EXCLUSION'"},
-		{"PutImageTagMutability", `{"repositoryName":"app","imageTagMutability":"IMMUTABLE","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a*"}]}`,
+		{"PutImageTagMutability",
+			`{"repositoryName":"app","imageTagMutability":"IMMUTABLE","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a*"}]}`,
 			"ImageTagMutabilityExclusionFilters must be null"},
-		{"PutImageTagMutability", `{"repositoryName":"app","imageTagMutability":"MUTABLE_WITH_EXCLUSION","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a b"}]}`, "filter"},
+		{"PutImageTagMutability",
+			`{"repositoryName":"app","imageTagMutability":"MUTABLE_WITH_EXCLUSION","imageTagMutabilityExclusionFilters":[{"filterType":"WILDCARD","filter":"a b"}]}`, "filter"},
 		{"PutImageTagMutability", object("repositoryName", "app", "imageTagMutability", "MUTABLE_WITH_EXCLUSION",
-			"imageTagMutabilityExclusionFilters", slices.Repeat([]any{map[string]string{"filterType": "WILDCARD", "filter": "a"}}, 6)), "less than or equal to 5"},
+			"imageTagMutabilityExclusionFilters", slices.Repeat([]any{map[string]string{"filterType": "WILDCARD", "filter": "a"}},
+				6)), "less than or equal to 5"},
 		{"ListImages", `{"repositoryName":"app","maxResults":0}`, "Member must have value greater than or equal to 1"},
-		{"ListImages", `{"repositoryName":"app","maxResults":1001}`, "Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'"},
+		{"ListImages", `{"repositoryName":"app","maxResults":1001}`,
+			"Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'"},
 		{"DescribeImages", `{"repositoryName":"app","maxResults":1001}`, "'maxResults'"},
 		{"DescribeImages", `{"repositoryName":"app","maxResults":5,"imageIds":[{"imageTag":"a"}]}`, "cannot be used with imageIds"},
 		{"DescribeRepositories", `{"maxResults":1001}`, "'maxResults'"},
@@ -113,8 +118,10 @@ func TestInvalidParameters(t *testing.T) {
 		{"ListImageReferrers", `{"repositoryName":"app","subjectId":{"imageDigest":"sha256:abc"}}`, "subjectId.imageDigest"},
 		{"ListImages", `{"repositoryName":"app","filter":{"tagStatus":"SOME"}}`, "enum value set"},
 		{"BatchGetImage", `{"repositoryName":"app","imageIds":[]}`, "'imageIds'"},
-		{"BatchGetImage", object("repositoryName", "app", "imageIds", ids(slices.Repeat([]string{"", "a"}, 101)...)), "less than or equal to 100"},
-		{"BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(slices.Repeat([]string{"", "a"}, 101)...)), "less than or equal to 100"},
+		{"BatchGetImage", object("repositoryName", "app", "imageIds", ids(slices.Repeat([]string{"", "a"}, 101)...)),
+			"less than or equal to 100"},
+		{"BatchDeleteImage", object("repositoryName", "app", "imageIds", ids(slices.Repeat([]string{"", "a"}, 101)...)),
+			"less than or equal to 100"},
 		{"PutImage", `{"repositoryName":"app","imageManifest":""}`, "'imageManifest'"},
 		{"PutImage", `{"repositoryName":"app","imageManifest":"{}","imageTag":"` + strings.Repeat("a", 129) + `"}`, "'imageTag'"},
 		{"PutImage", `{"repositoryName":"app","imageManifest":"{}","imageTag":"a/b"}`, "'imageTag'"},
@@ -247,7 +254,8 @@ func TestRepositoryPolicy(t *testing.T) {
 			t.Errorf("policy (-want +got):\n%s", diff)
 		}
 	}
-	for _, bad := range []string{`{`, `[]`, `{}`, `{"Statement":[]}`, strings.ReplaceAll(openPolicy, "Allow", "Maybe"), strings.ReplaceAll(openPolicy, `"ecr:Batch`, `"s3:Batch`)} {
+	for _, bad := range []string{`{`, `[]`, `{}`, `{"Statement":[]}`, strings.ReplaceAll(openPolicy, "Allow", "Maybe"),
+		strings.ReplaceAll(openPolicy, `"ecr:Batch`, `"s3:Batch`)} {
 		s.wantError("SetRepositoryPolicy", object("repositoryName", "app", "policyText", bad), "InvalidParameterException",
 			"Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'")
 	}
@@ -266,7 +274,8 @@ func TestPutImageScanningConfiguration(t *testing.T) {
 		want := map[string]any{"scanOnPush": on}
 		out := s.must("PutImageScanningConfiguration", object("repositoryName", "app", "imageScanningConfiguration", want))
 		shown := s.must("DescribeRepositories", `{"repositoryNames":["app"]}`)["repositories"].([]any)[0].(map[string]any)
-		for what, got := range map[string]any{"the answer": out["imageScanningConfiguration"], "DescribeRepositories": shown["imageScanningConfiguration"]} {
+		for what, got := range map[string]any{"the answer": out["imageScanningConfiguration"],
+			"DescribeRepositories": shown["imageScanningConfiguration"]} {
 			if diff := cmp.Diff(any(want), got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", what, diff)
 			}

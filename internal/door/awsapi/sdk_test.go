@@ -18,7 +18,8 @@ func TestSDK(t *testing.T) {
 	s := serve(t, nil)
 	c, ctx := s.ecr(), t.Context()
 	repo := aws.String("team/app")
-	made, err := c.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: repo, Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}})
+	made, err := c.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: repo,
+		Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +43,8 @@ func TestSDK(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	done, err := c.CompleteLayerUpload(ctx, &ecr.CompleteLayerUploadInput{RepositoryName: repo, UploadId: begun.UploadId, LayerDigests: []string{digestOf("{}")}})
+	done, err := c.CompleteLayerUpload(ctx, &ecr.CompleteLayerUploadInput{RepositoryName: repo, UploadId: begun.UploadId,
+		LayerDigests: []string{digestOf("{}")}})
 	if err != nil {
 		t.Fatal(err)
 	}

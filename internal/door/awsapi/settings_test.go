@@ -25,7 +25,8 @@ func TestAccountSettings(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	get := func(name string) any { return s.must("GetAccountSetting", object("name", name))["value"] }
-	for name, want := range map[string]string{"BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE", "REGISTRY_POLICY_SCOPE": "V2", "BLOB_MOUNTING": "ENABLED"} {
+	for name, want := range map[string]string{"BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE", "REGISTRY_POLICY_SCOPE": "V2",
+		"BLOB_MOUNTING": "ENABLED"} {
 		if got := get(name); got != want {
 			t.Errorf("%s: got the default %v, want %s", name, got, want)
 		}

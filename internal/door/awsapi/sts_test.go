@@ -43,7 +43,8 @@ func TestGetCallerIdentity(t *testing.T) {
 		t.Errorf("GetCallerIdentity (-want +got):\n%s", diff)
 	}
 	a := s.send(query(raw{key: s.key, body: whoAmI}))
-	if a.Status != 200 || a.Header.Get("Content-Type") != "text/xml" || !strings.Contains(a.Body, "<RequestId>"+a.Header.Get("X-Amzn-RequestId")+"</RequestId>") {
+	if a.Status != 200 || a.Header.Get("Content-Type") != "text/xml" ||
+		!strings.Contains(a.Body, "<RequestId>"+a.Header.Get("X-Amzn-RequestId")+"</RequestId>") {
 		t.Errorf("the raw answer is %s of %q, want XML with the request id", a, a.Header.Get("Content-Type"))
 	}
 }
@@ -80,7 +81,8 @@ func TestAttack30PresignedIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, other := range map[string]string{
-		"Action": "GetSessionToken", "X-Amz-Signature": strings.Repeat("0", 64), "X-Amz-Expires": "3600", "X-Amz-Date": time.Now().Add(time.Hour).UTC().Format("20060102T150405Z"),
+		"Action": "GetSessionToken", "X-Amz-Signature": strings.Repeat("0",
+			64), "X-Amz-Expires": "3600", "X-Amz-Date": time.Now().Add(time.Hour).UTC().Format("20060102T150405Z"),
 		"X-Amz-Credential": strings.Replace(parsed.Query().Get("X-Amz-Credential"), "/sts/", "/ecr/", 1), "New": "1", "X-Amz-Security-Token": "x",
 	} {
 		q := parsed.Query()
@@ -107,8 +109,10 @@ func (a answer) wantXML(t *testing.T, what string, status int, code, text string
 		t.Errorf("%s: got %s, want an error in XML: %v", what, a, err)
 		return
 	}
-	if a.Status != status || e.Error.Code != code || !strings.Contains(e.Error.Message, text) || e.Error.Type != "Sender" || e.ID != a.Header.Get("X-Amzn-RequestId") {
-		t.Errorf("%s:\n got %d %+v\nwant %d %s %q, Type Sender, RequestId %s", what, a.Status, e, status, code, text, a.Header.Get("X-Amzn-RequestId"))
+	if a.Status != status || e.Error.Code != code || !strings.Contains(e.Error.Message, text) || e.Error.Type != "Sender" ||
+		e.ID != a.Header.Get("X-Amzn-RequestId") {
+		t.Errorf("%s:\n got %d %+v\nwant %d %s %q, Type Sender, RequestId %s", what, a.Status, e, status, code, text,
+			a.Header.Get("X-Amzn-RequestId"))
 	}
 }
 
@@ -132,7 +136,9 @@ func TestQueryErrors(t *testing.T) {
 		{"an unknown key", raw{key: unknown, body: whoAmI}, 403, "InvalidClientTokenId"},
 		{"a session token", raw{key: session, body: whoAmI}, 403, "InvalidClientTokenId"},
 		{"an hour ago", raw{key: s.key, body: whoAmI, at: time.Now().Add(-time.Hour)}, 403, "SignatureDoesNotMatch"},
-		{"half a signature", raw{key: s.key, body: whoAmI, after: func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x") }}, 400, "IncompleteSignature"},
+		{"half a signature", raw{key: s.key, body: whoAmI, after: func(r *http.Request) {
+			r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x")
+		}}, 400, "IncompleteSignature"},
 		{"no action", raw{key: s.key}, 400, "InvalidAction"},
 		{"an unknown action", raw{key: s.key, body: "Action=NoOperation&Version=2011-06-15"}, 400, "InvalidAction"},
 		{"another version", raw{key: s.key, body: "Action=GetCallerIdentity&Version=2099-01-01"}, 400, "InvalidAction"},
@@ -140,7 +146,9 @@ func TestQueryErrors(t *testing.T) {
 		{"a member that is missing", raw{key: s.key, body: "Action=AssumeRole&Version=2011-06-15"}, 400, "ValidationError"},
 		{"an unknown member", raw{key: s.key, body: whoAmI + "&Colour=red"}, 400, "ValidationError"},
 		{"unreadable parameters", raw{key: s.key, body: "Action=%zz"}, 400, "MalformedQueryString"},
-		{"JSON", raw{key: s.key, body: "{}", before: func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }}, 400, "MalformedQueryString"},
+		{"JSON", raw{key: s.key, body: "{}", before: func(r *http.Request) {
+			r.Header.Set("Content-Type", "application/json")
+		}}, 400, "MalformedQueryString"},
 		{"a huge body", raw{key: s.key, body: whoAmI + "&x=" + strings.Repeat("x", 1<<20)}, 413, "RequestEntityTooLarge"},
 	} {
 		s.send(query(c.q)).wantXML(t, c.what, c.status, c.code, "")

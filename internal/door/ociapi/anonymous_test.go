@@ -20,7 +20,8 @@ func TestAnonymousWithEmptyCredentials(t *testing.T) {
 		personOf(s, root).ecr(t, "SetRepositoryPolicy", "repositoryName", "team/app", "policyText",
 			document(`{"Effect":"Allow","Principal":"*","Action":"ecr:BatchGetImage"}`)).Want(t, http.StatusOK)
 		client := ocitest.Client{Base: s.URL, HTTP: s.HTTP}
-		for path, want := range map[string]int{"/v2/": http.StatusUnauthorized, "/v2/team/app/manifests/v1": want, "/v2/team/app/tags/list": http.StatusUnauthorized} {
+		for path, want := range map[string]int{"/v2/": http.StatusUnauthorized, "/v2/team/app/manifests/v1": want,
+			"/v2/team/app/tags/list": http.StatusUnauthorized} {
 			a := client.Do(t, http.MethodGet, path, nil, "Authorization", basic("", ""))
 			if a.Status != want {
 				t.Errorf("anonymous (%t), GET %s: got %d %s, want %d", on, path, a.Status, a.Body, want)
@@ -34,13 +35,17 @@ func TestAnonymousWithEmptyCredentials(t *testing.T) {
 func TestAnonymousWritesNeedASettingOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	for write, want := range map[bool]struct{ begin, put, delete int }{false: {401, 401, 401}, true: {202, 201, 202}} {
-		s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.Anonymous, c.AnonymousWrite, c.CreateOnPush = true, write, true }})
+		s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) {
+			c.Anonymous, c.AnonymousWrite, c.CreateOnPush = true, write, true
+		}})
 		root := s.Root(t)
 		repo := root.CreateRepository(t, "app")
 		im := ocitest.NewImage(1, 10)
 		repo.Push(t, "v1", im)
-		personOf(s, root).ecr(t, "SetRepositoryPolicy", "repositoryName", "app", "policyText", document(`{"Effect":"Allow","Principal":"*","Action":"ecr:*"}`)).Want(t, http.StatusOK)
-		personOf(s, root).ecr(t, "PutRegistryPolicy", "policyText", document(`{"Effect":"Allow","Principal":"*","Action":"ecr:*","Resource":"*"}`)).Want(t, http.StatusOK)
+		personOf(s, root).ecr(t, "SetRepositoryPolicy", "repositoryName", "app", "policyText",
+			document(`{"Effect":"Allow","Principal":"*","Action":"ecr:*"}`)).Want(t, http.StatusOK)
+		personOf(s, root).ecr(t, "PutRegistryPolicy", "policyText",
+			document(`{"Effect":"Allow","Principal":"*","Action":"ecr:*","Resource":"*"}`)).Want(t, http.StatusOK)
 		client := ocitest.Client{Base: s.URL, HTTP: s.HTTP}
 		layer := ocitest.SHA256(im.Layers[0])
 		for _, c := range []struct {

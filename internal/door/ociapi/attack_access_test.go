@@ -48,19 +48,27 @@ func TestAttack07NoCredentials(t *testing.T) {
 			ask{row.Method, fill(row.Path, bobID+"/eu-west-1/x", "..", "sha256:1", "..")})
 	}
 	for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodTrace, "PROPFIND"} {
-		asks = append(asks, ask{method, "/v2/"}, ask{method, "/v2/no/such/path"}, ask{method, "/v2/team/app/tags/list/"}, ask{method, "/v2/UPPER/tags/list"}, ask{method, "/v2/ecrin/internal"})
+		asks = append(asks, ask{method, "/v2/"}, ask{method, "/v2/no/such/path"}, ask{method, "/v2/team/app/tags/list/"},
+			ask{method, "/v2/UPPER/tags/list"}, ask{method, "/v2/ecrin/internal"})
 	}
 	for _, a := range asks {
-		for _, authorization := range []string{"", "Basic", "Basic !!!", "Basic " + base64.StdEncoding.EncodeToString([]byte("no colon")), "Bearer " + repo.Password,
-			basic("aws", repo.Password), basic("", repo.Password), basic("root", "root"), "AWS4-HMAC-SHA256 Credential=AKIA/20260801/us-east-1/ecr/aws4_request"} {
+		for _, authorization := range []string{"", "Basic", "Basic !!!",
+			"Basic " + base64.StdEncoding.EncodeToString([]byte("no colon")), "Bearer " + repo.Password,
+			basic("aws", repo.Password), basic("", repo.Password), basic("root",
+				"root"), "AWS4-HMAC-SHA256 Credential=AKIA/20260801/us-east-1/ecr/aws4_request"} {
 			got := anonymous.Do(t, a.method, a.path, nil, "Authorization", authorization)
-			if got.Status != http.StatusUnauthorized || got.Header.Get("Www-Authenticate") == "" || got.Header.Get("Allow") != "" || got.Header.Get("Location") != "" ||
+			if got.Status != http.StatusUnauthorized || got.Header.Get("Www-Authenticate") == "" ||
+				got.Header.Get("Allow") != "" || got.Header.Get("Location") != "" ||
 				a.method != http.MethodHead && string(got.Body) != "Not Authorized\n" {
-				t.Errorf("%s %s with Authorization %.30q: got %d %v %s, want the challenge", a.method, a.path, authorization, got.Status, got.Header, got.Body)
+				t.Errorf("%s %s with Authorization %.30q: got %d %v %s, want the challenge", a.method, a.path, authorization,
+					got.Status, got.Header, got.Body)
 			}
 		}
-		for _, password := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 100_00), repo.Password[:len(repo.Password)-2], repo.Password + "A", strings.ToLower(repo.Password)} {
-			if got := anonymous.Do(t, a.method, a.path, nil, "Authorization", basic("AWS", password)); got.Status != http.StatusBadRequest || a.method != http.MethodHead && !strings.Contains(string(got.Body), `"UNAUTHORIZED"`) {
+		for _, password := range []string{"", "x", strings.Repeat("A", 300), strings.Repeat("A", 100_00),
+			repo.Password[:len(repo.Password)-2], repo.Password + "A", strings.ToLower(repo.Password)} {
+			if got := anonymous.Do(t, a.method, a.path, nil, "Authorization",
+				basic("AWS", password)); got.Status != http.StatusBadRequest || a.method != http.MethodHead &&
+				!strings.Contains(string(got.Body), `"UNAUTHORIZED"`) {
 				t.Errorf("%s %s with a password that is not a token: got %d %s, want 400 UNAUTHORIZED", a.method, a.path, got.Status, got.Body)
 			}
 		}
@@ -125,8 +133,10 @@ func TestAttack08ForeignToken(t *testing.T) {
 			if row.On == "-" {
 				continue
 			}
-			there := bob.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), upload), nil, "Host", host).WantError(t, http.StatusForbidden, "DENIED")
-			none := bob.Do(t, row.Method, fill(row.Path, "team/non", "v1", ocitest.SHA256(nil), "1"), nil, "Host", host).WantError(t, http.StatusForbidden, "DENIED")
+			there := bob.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), upload), nil, "Host",
+				host).WantError(t, http.StatusForbidden, "DENIED")
+			none := bob.Do(t, row.Method, fill(row.Path, "team/non", "v1", ocitest.SHA256(nil), "1"), nil, "Host",
+				host).WantError(t, http.StatusForbidden, "DENIED")
 			if got, want := strings.ReplaceAll(string(there.Body), "team/app", "team/non"), string(none.Body); got != want {
 				t.Errorf("%s: got %s for an existing resource and %s for an unknown one, want the same", row.Name, got, want)
 			}
@@ -147,17 +157,21 @@ func TestAttack10Deletions(t *testing.T) {
 	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{im.Descriptor()}}.JSON()
 	repo.PutManifest(t, "index", ocitest.IndexType, index).Want(t, http.StatusCreated)
 	repo.Do(t, http.MethodDelete, repo.Path("/manifests/"+im.Digest), nil).WantError(t, http.StatusMethodNotAllowed, "UNSUPPORTED")
-	repo.Do(t, http.MethodDelete, repo.Path("/blobs/"+ocitest.SHA256(im.Layers[0])), nil).WantError(t, http.StatusMethodNotAllowed, "UNSUPPORTED")
+	repo.Do(t, http.MethodDelete, repo.Path("/blobs/"+ocitest.SHA256(im.Layers[0])), nil).WantError(t,
+		http.StatusMethodNotAllowed, "UNSUPPORTED")
 	repo.Do(t, http.MethodDelete, repo.Path("/manifests/child"), nil).Want(t, http.StatusAccepted) // deletes only the tag
 	for _, id := range []types.ImageIdentifier{{ImageDigest: &im.Digest}, {ImageDigest: &im.Digest, ImageTag: aws.String("child")}} {
-		out, err := root.ECR().BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: aws.String("team/app"), ImageIds: []types.ImageIdentifier{id}})
+		out, err := root.ECR().BatchDeleteImage(t.Context(),
+			&ecr.BatchDeleteImageInput{RepositoryName: aws.String("team/app"), ImageIds: []types.ImageIdentifier{id}})
 		if err != nil || len(out.Failures) != 1 || len(out.ImageIds) != 0 {
 			t.Errorf("BatchDeleteImage of a child: %+v, %v; want one failure", out, err)
 		}
 	}
 	repo.Manifest(t, im.Digest).Want(t, http.StatusOK)
 	repo.Blob(t, ocitest.SHA256(im.Layers[0])).Want(t, http.StatusOK)
-	if _, err := root.ECR().DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/app")}); err == nil || !strings.Contains(err.Error(), "RepositoryNotEmptyException") {
+	if _, err := root.ECR().DeleteRepository(t.Context(),
+		&ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/app")}); err == nil ||
+		!strings.Contains(err.Error(), "RepositoryNotEmptyException") {
 		t.Errorf("DeleteRepository of a full repository: %v", err)
 	}
 }
@@ -187,7 +201,8 @@ func TestAttack11DeletedIsGone(t *testing.T) {
 			repo.Do(t, http.MethodDelete, repo.Path("/manifests/"+im.Digest), nil).Want(t, http.StatusAccepted)
 		},
 		"by the API": func() {
-			out, err := api.BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: name, ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("v1")}}})
+			out, err := api.BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: name,
+				ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("v1")}}})
 			if err != nil || len(out.Failures) > 0 {
 				t.Fatalf("BatchDeleteImage: %+v, %v", out, err)
 			}
@@ -262,7 +277,8 @@ func TestAttack13TamperedLocation(t *testing.T) {
 	repo.Do(t, http.MethodPatch, location, content[:1000]).Want(t, http.StatusAccepted)
 	id := location[strings.LastIndex(location, "/")+1:]
 	last := map[bool]string{true: "0", false: "1"}[id[len(id)-1] == '1']
-	for _, bad := range []string{strings.ToUpper(id), id[:len(id)-1] + last, strings.ReplaceAll(id, "-", ""), "{" + id + "}", "urn:uuid:" + id, id + ".", "%20" + id, id + "%00",
+	for _, bad := range []string{strings.ToUpper(id), id[:len(id)-1] + last, strings.ReplaceAll(id, "-", ""), "{" + id + "}",
+		"urn:uuid:" + id, id + ".", "%20" + id, id + "%00",
 		"..%2f" + id, "%2e%2e%2f%2e%2e%2fecrin.db", "eyJvZmZzZXQiOjB9", base64.RawURLEncoding.EncodeToString([]byte(`{"offset":0}`))} {
 		if bad == id {
 			continue
@@ -273,7 +289,8 @@ func TestAttack13TamperedLocation(t *testing.T) {
 		}
 	}
 	// Parameters and headers in which other registries keep state are ignored.
-	a := repo.Do(t, http.MethodGet, location+"?_state=AAAA&offset=0&size=5&blob_id=../../x", nil, "Docker-Upload-UUID", "1").Want(t, http.StatusNoContent)
+	a := repo.Do(t, http.MethodGet, location+"?_state=AAAA&offset=0&size=5&blob_id=../../x", nil, "Docker-Upload-UUID",
+		"1").Want(t, http.StatusNoContent)
 	a.WantHeader(t, "Range", "0-999")
 	if a.Location(t) != location {
 		t.Errorf("got Location %s, want %s", a.Location(t), location)
@@ -286,7 +303,8 @@ func TestAttack26NothingElse(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
 	c := s.Root(t).Docker(t)
-	for _, path := range []string{"/debug/pprof/", "/debug/vars", "/admin", "/api/v1/", "/v1/_ping", "/v2/../metrics", "/layers", "/layers/", "/layers/000000000000/us-east-1/team/app/" + ocitest.SHA256(nil),
+	for _, path := range []string{"/debug/pprof/", "/debug/vars", "/admin", "/api/v1/", "/v1/_ping", "/v2/../metrics",
+		"/layers", "/layers/", "/layers/000000000000/us-east-1/team/app/" + ocitest.SHA256(nil),
 		"/v2/_ecrin/accounts", "//v2/", "/%76%32/", "/.well-known/x", "/serve.json", "/master.key"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 			a := c.Do(t, method, path, nil)
@@ -296,7 +314,8 @@ func TestAttack26NothingElse(t *testing.T) {
 		}
 	}
 	for _, action := range []string{"CreateAccount", "ListAccounts", "GetAccountCredentials"} {
-		a := c.Do(t, http.MethodPost, "/", []byte(`{"accountId":"111122223333"}`), "X-Amz-Target", "ecrin."+action, "Content-Type", "application/x-amz-json-1.1")
+		a := c.Do(t, http.MethodPost, "/", []byte(`{"accountId":"111122223333"}`), "X-Amz-Target", "ecrin."+action,
+			"Content-Type", "application/x-amz-json-1.1")
 		if a.Status < 400 {
 			t.Errorf("%s with a docker token: got %d %s", action, a.Status, a.Body)
 		}
@@ -365,7 +384,9 @@ func TestAttack29Traversal(t *testing.T) {
 	}
 	s := apptest.Start(t, apptest.Options{Dir: filepath.Join(outside, "data")})
 	repo := s.Root(t).CreateRepository(t, "team/app")
-	for _, up := range []string{"..", "../..", "../../canary", "..%2f..%2fcanary", "%2e%2e/%2e%2e/canary", "....//canary", "..\\..\\canary", "..%5ccanary", "%00", canary, "%2f" + strings.TrimPrefix(canary, "/"), "sha256:../../canary", "sha256:" + strings.Repeat("../", 22)[:64]} {
+	for _, up := range []string{"..", "../..", "../../canary", "..%2f..%2fcanary", "%2e%2e/%2e%2e/canary", "....//canary",
+		"..\\..\\canary", "..%5ccanary", "%00", canary, "%2f" +
+			strings.TrimPrefix(canary, "/"), "sha256:../../canary", "sha256:" + strings.Repeat("../", 22)[:64]} {
 		for _, row := range ociapi.Rows() {
 			for _, path := range []string{fill(row.Path, up, "v1", ocitest.SHA256(nil), "1"), fill(row.Path, "team/app", up, up, up)} {
 				if path == row.Path {
@@ -375,7 +396,8 @@ func TestAttack29Traversal(t *testing.T) {
 				if err != nil {
 					continue // not a path that a client can send
 				}
-				if row.On != "-" && a.Status < 400 && !(row.Method == http.MethodGet && strings.Contains(row.Path, "tags/list")) && row.Method != http.MethodPost && row.On != "repository/*" || strings.Contains(string(a.Body), "CANARY") {
+				if row.On != "-" && a.Status < 400 && !(row.Method == http.MethodGet && strings.Contains(row.Path, "tags/list")) &&
+					row.Method != http.MethodPost && row.On != "repository/*" || strings.Contains(string(a.Body), "CANARY") {
 					t.Errorf("%s %s: got %d %.100s", row.Method, path, a.Status, a.Body)
 				}
 			}
@@ -425,12 +447,14 @@ func TestAttack34Canaries(t *testing.T) {
 	for _, row := range ociapi.Rows() {
 		for _, r := range []ocitest.Repo{repo, wrong, anonymous} {
 			note(r.Do(t, row.Method, fill(row.Path, "team/app", "v9", ocitest.SHA256(nil), "1"), nil))
-			note(r.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), "1")+"?digest=x&token="+repo.Password+"&X-Amz-Signature="+guess, nil))
+			note(r.Do(t, row.Method, fill(row.Path, "team/app", "v1", ocitest.SHA256(im.Layers[0]), "1")+"?digest=x&token="+
+				repo.Password+"&X-Amz-Signature="+guess, nil))
 		}
 	}
 	note(repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"), nil))
 	note(anonymous.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Bearer "+repo.Password))
-	note(anonymous.Do(t, http.MethodGet, "/v2/", nil, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(guess+":"+repo.Password))))
+	note(anonymous.Do(t, http.MethodGet, "/v2/", nil, "Authorization",
+		"Basic "+base64.StdEncoding.EncodeToString([]byte(guess+":"+repo.Password))))
 	if _, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"none"}}); err == nil {
 		t.Error("DescribeRepositories of an unknown repository: got no error, want one")
 	} else {

@@ -34,7 +34,8 @@ func TestAttack19OtherDoor(t *testing.T) {
 		"Basic": {"Authorization", basic("AWS", owner.Password)}, "Bearer": {"Authorization", "Bearer " + owner.Password},
 		"a session token without a signature": {"X-Amz-Security-Token", owner.Password}, "a link's MAC": {"Authorization", basic("AWS", mac)},
 	} {
-		header = append(header, "Content-Type", "application/x-amz-json-1.1", "X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")
+		header = append(header, "Content-Type", "application/x-amz-json-1.1", "X-Amz-Target",
+			"AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")
 		if a := plain.Do(t, http.MethodPost, "/", []byte("{}"), header...); a.Status < 400 || !strings.Contains(string(a.Body), "Exception") {
 			t.Errorf("the signed APIs with %s: got %d %s, want a refusal", what, a.Status, a.Body)
 		}
@@ -65,20 +66,23 @@ func TestAttack19OtherDoor(t *testing.T) {
 		"a password with a session token after it": owner.Password + session.keys.SessionToken,
 	} {
 		plain.Password = password
-		if a := plain.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil); a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), "UNAUTHORIZED") {
+		if a := plain.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil); a.Status != http.StatusBadRequest ||
+			!strings.Contains(string(a.Body), "UNAUTHORIZED") {
 			t.Errorf("a %s as docker password: got %d %s, want 400", what, a.Status, a.Body)
 		}
 	}
 	plain.Password = ""
 	// Signed links: every other sealed text as the MAC.
-	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken, "message": message, "nothing": ""} {
+	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken,
+		"message": message, "nothing": ""} {
 		if a := plain.Do(t, http.MethodGet, strings.Replace(link, mac, other, 1), nil); a.Status < 400 {
 			t.Errorf("a link with a %s as its MAC: got %d, want a refusal", what, a.Status)
 		}
 	}
 	// DecodeAuthorizationMessage: every other sealed text as the message.
 	bent := strings.Replace(message, message[20:24], strings.ToUpper(message[20:24])+"x", 1)
-	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken, "MAC": mac, "changed message": bent} {
+	for what, other := range map[string]string{"password": owner.Password, "session token": session.keys.SessionToken,
+		"MAC": mac, "changed message": bent} {
 		a := root.query(t, "sts", "2011-06-15", "DecodeAuthorizationMessage", "EncodedMessage", other)
 		if a.Status != 400 || element(string(a.Body), "Code") != "InvalidAuthorizationMessageException" {
 			t.Errorf("DecodeAuthorizationMessage of a %s: got %d %s, want a refusal", what, a.Status, a.Body)
@@ -106,7 +110,8 @@ func TestAttack23RightsEndAtOnce(t *testing.T) {
 	root.iam(t, "CreatePolicy", "PolicyName", "pull", "PolicyDocument", pull)
 	root.iam(t, "CreatePolicy", "PolicyName", "login", "PolicyDocument", may())
 	root.iam(t, "CreatePolicy", "PolicyName", "session", "PolicyDocument", pull)
-	ann := root.user(t, "ann", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken", "sts:AssumeRole", "sts:GetFederationToken"})))
+	ann := root.user(t, "ann",
+		document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken", "sts:AssumeRole", "sts:GetFederationToken"})))
 	root.role(t, "deploy", pull)
 	add := func() { root.iam(t, "AddUserToGroup", "GroupName", "pullers", "UserName", "ann") }
 	member := func(p person) person { return p }
@@ -132,19 +137,25 @@ func TestAttack23RightsEndAtOnce(t *testing.T) {
 			root.iam(t, "PutUserPermissionsBoundary", "UserName", "ann", "PermissionsBoundary", arn+"login")
 		}},
 		{"gets a deny", member, func() { root.iam(t, "DeleteUserPermissionsBoundary", "UserName", "ann") }, func() {
-			root.iam(t, "PutUserPolicy", "UserName", "ann", "PolicyName", "no", "PolicyDocument", document(statement("Deny", "Action", []string{"ecr:BatchGetImage"})))
+			root.iam(t, "PutUserPolicy", "UserName", "ann", "PolicyName", "no", "PolicyDocument",
+				document(statement("Deny", "Action", []string{"ecr:BatchGetImage"})))
 		}},
 		{"has a managed policy detached", member, func() {
 			root.iam(t, "DeleteUserPolicy", "UserName", "ann", "PolicyName", "no")
 			root.iam(t, "RemoveUserFromGroup", "GroupName", "pullers", "UserName", "ann")
 			root.iam(t, "AttachUserPolicy", "UserName", "ann", "PolicyArn", arn+"pull")
 		}, func() { root.iam(t, "DetachUserPolicy", "UserName", "ann", "PolicyArn", arn+"pull") }},
-		{"has a managed policy's default changed", member, func() { root.iam(t, "AttachUserPolicy", "UserName", "ann", "PolicyArn", arn+"pull") }, func() {
+		{"has a managed policy's default changed", member, func() {
+			root.iam(t, "AttachUserPolicy", "UserName", "ann", "PolicyArn", arn+"pull")
+		}, func() {
 			root.iam(t, "CreatePolicyVersion", "PolicyArn", arn+"pull", "PolicyDocument", may(), "SetAsDefault", "true")
 		}},
-		{"is in a session whose role loses its policy", roleSession, func() {}, func() { root.iam(t, "PutRolePolicy", "RoleName", "deploy", "PolicyName", "p", "PolicyDocument", may()) }},
+		{"is in a session whose role loses its policy", roleSession, func() {}, func() {
+			root.iam(t, "PutRolePolicy", "RoleName", "deploy", "PolicyName", "p", "PolicyDocument", may())
+		}},
 		{"is in a session whose session policy is deleted", func(p person) person {
-			return p.as(p.sts(t, "AssumeRole", "RoleArn", "arn:aws:iam::"+homeID+":role/deploy", "RoleSessionName", "ci", "PolicyArns.member.1.arn", arn+"session"))
+			return p.as(p.sts(t, "AssumeRole", "RoleArn", "arn:aws:iam::"+homeID+":role/deploy", "RoleSessionName", "ci",
+				"PolicyArns.member.1.arn", arn+"session"))
 		}, func() { root.iam(t, "PutRolePolicy", "RoleName", "deploy", "PolicyName", "p", "PolicyDocument", pull) },
 			func() { root.iam(t, "DeletePolicy", "PolicyArn", arn+"session") }},
 		{"is in a session whose role is deleted", roleSession, func() {}, func() {
@@ -164,7 +175,8 @@ func TestAttack23RightsEndAtOnce(t *testing.T) {
 		if a := repo.Manifest(t, "v1"); a.Status != http.StatusForbidden {
 			t.Errorf("a caller that %s: OCI API: got %d %s, want 403", c.what, a.Status, a.Body)
 		}
-		if a := who.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 || strings.Contains(string(a.Body), "imageManifest") {
+		if a := who.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 ||
+			strings.Contains(string(a.Body), "imageManifest") {
 			t.Errorf("a caller that %s: ECR API: got %d %s, want 400", c.what, a.Status, a.Body)
 		}
 	}
@@ -211,7 +223,9 @@ func TestAttack27UsersAcross(t *testing.T) {
 	check("foreign", foreign, false)
 	grant := func(principal string) {
 		t.Helper()
-		root.ecr(t, "SetRepositoryPolicy", "repositoryName", "app", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+principal+`"},"Action":"ecr:BatchGetImage"}]}`).Want(t, http.StatusOK)
+		root.ecr(t, "SetRepositoryPolicy", "repositoryName", "app", "policyText",
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+principal+
+				`"},"Action":"ecr:BatchGetImage"}]}`).Want(t, http.StatusOK)
 	}
 	grant("arn:aws:iam::" + homeID + ":user/ann") // a user with the same name in the other account is another user
 	check("foreign", foreign, false)
@@ -233,11 +247,13 @@ func TestAttack28ListingWithoutGrant(t *testing.T) {
 	account.CreateRepository(t, "app").Push(t, "v1", im)
 	account.CreateRepository(t, "secret")
 	puller := root.user(t, "puller", may(pullActions...))
-	lister := root.user(t, "lister", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), statement("Allow", "Action", []string{"ecr:*"}, arnOf("app"))))
+	lister := root.user(t, "lister", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}),
+		statement("Allow", "Action", []string{"ecr:*"}, arnOf("app"))))
 	for who, p := range map[string]person{"puller": puller, "lister": lister} {
 		repo := p.docker(t).Repo("app")
 		repo.Manifest(t, "v1").Want(t, http.StatusOK)
-		for path, ok := range map[string]bool{"/v2/_catalog": false, "/v2/_catalog?n=1": false, "/v2/secret/tags/list": false, "/v2/app/tags/list": who == "lister"} {
+		for path, ok := range map[string]bool{"/v2/_catalog": false, "/v2/_catalog?n=1": false, "/v2/secret/tags/list": false,
+			"/v2/app/tags/list": who == "lister"} {
 			a := repo.Do(t, http.MethodGet, path, nil)
 			if want := map[bool]int{true: 200, false: 403}[ok]; a.Status != want || !ok && strings.Contains(string(a.Body), "secret\"") {
 				t.Errorf("%s: %s: got %d %s, want %d", who, path, a.Status, a.Body, want)
@@ -253,7 +269,8 @@ func TestAttack28ListingWithoutGrant(t *testing.T) {
 			{"ListImages", []any{"repositoryName", "app"}, who == "lister"}, {"DescribeImages", []any{"repositoryName", "app"}, who == "lister"},
 			{"ListImages", []any{"repositoryName", "secret"}, false}, {"DescribeImages", []any{"repositoryName", "secret"}, false},
 			{"ListTagsForResource", []any{"resourceArn", arnOf("secret")}, false}, {"GetRepositoryPolicy", []any{"repositoryName", "secret"}, false},
-			{"BatchCheckLayerAvailability", []any{"repositoryName", "secret", "layerDigests", []string{ocitest.SHA256(im.Layers[0])}}, who == "puller"},
+			{"BatchCheckLayerAvailability", []any{"repositoryName", "secret", "layerDigests",
+				[]string{ocitest.SHA256(im.Layers[0])}}, who == "puller"},
 		} {
 			a := p.ecr(t, c.operation, c.members...)
 			if (a.Status == http.StatusOK) != c.ok || !c.ok && !strings.Contains(string(a.Body), "AccessDeniedException") {
@@ -304,7 +321,8 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 	refused("another key", strings.Replace(link, ann.keys.AccessKeyID, root.keys.AccessKeyID, 1))
 	policy("ann", may("ecr:BatchGetImage"))
 	refused("a user without the right", link)
-	policy("ann", document(statement("Allow", "Action", []string{"ecr:*"}), `{"Effect":"Deny","Action":"ecr:GetDownloadUrlForLayer","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"}}}`))
+	policy("ann", document(statement("Allow", "Action", []string{"ecr:*"}),
+		`{"Effect":"Deny","Action":"ecr:GetDownloadUrlForLayer","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"}}}`))
 	refused("from an address that is denied", link)
 	policy("ann", on("app"))
 	good(link)
@@ -319,7 +337,8 @@ func TestAttack32LinksOfUsers(t *testing.T) {
 
 	root.role(t, "deploy", on("app"))
 	bea := root.user(t, "bea", document(statement("Allow", "Action", []string{"sts:AssumeRole"})))
-	short := bea.as(bea.sts(t, "AssumeRole", "RoleArn", "arn:aws:iam::"+homeID+":role/deploy", "RoleSessionName", "ci", "DurationSeconds", "900"))
+	short := bea.as(bea.sts(t, "AssumeRole", "RoleArn", "arn:aws:iam::"+homeID+":role/deploy", "RoleSessionName", "ci",
+		"DurationSeconds", "900"))
 	short.now = now
 	ahead.Store(int64(10 * time.Minute))
 	link = short.link(t, "app", layer)
@@ -420,7 +439,8 @@ func TestAttack23RoleDeletedInPull(t *testing.T) {
 	}
 	root.role(t, "deploy", may(pullActions...)) // a new role with the same name is another role
 	repo.Manifest(t, "v1").WantError(t, http.StatusForbidden, "DENIED")
-	if a := session.ecr(t, "ListImages", "repositoryName", "app"); a.Status != 400 || !strings.Contains(string(a.Body), "UnrecognizedClientException") {
+	if a := session.ecr(t, "ListImages", "repositoryName", "app"); a.Status != 400 ||
+		!strings.Contains(string(a.Body), "UnrecognizedClientException") {
 		t.Errorf("the session of a deleted role: got %d %s, want a refusal", a.Status, a.Body)
 	}
 	rest, err := io.ReadAll(resp.Body)
@@ -448,11 +468,14 @@ func TestAttack30ClockJumps(t *testing.T) {
 		session  bool
 		password bool
 	}{
-		{0, true, true, true}, {15*time.Minute - 5*time.Second, true, true, true}, {15*time.Minute + time.Second, true, false, true}, {-48 * time.Hour, true, true, true},
-		{12*time.Hour - 5*time.Second, true, false, true}, {12*time.Hour + time.Second, true, false, false}, {365 * 24 * time.Hour, true, false, false}, {0, true, true, true},
+		{0, true, true, true}, {15*time.Minute - 5*time.Second, true, true, true}, {15*time.Minute + time.Second, true, false,
+			true}, {-48 * time.Hour, true, true, true},
+		{12*time.Hour - 5*time.Second, true, false, true}, {12*time.Hour + time.Second, true, false,
+			false}, {365 * 24 * time.Hour, true, false, false}, {0, true, true, true},
 	} {
 		ahead.Store(int64(c.at))
-		got := fmt.Sprint(root.ecr(t, "ListImages", "repositoryName", "app").Status == 200, session.ecr(t, "ListImages", "repositoryName", "app").Status == 200,
+		got := fmt.Sprint(root.ecr(t, "ListImages", "repositoryName", "app").Status == 200,
+			session.ecr(t, "ListImages", "repositoryName", "app").Status == 200,
 			password.Do(t, http.MethodGet, "/v2/app/manifests/v1", nil).Status == 200)
 		if want := fmt.Sprint(c.signed, c.session, c.password); got != want {
 			t.Errorf("the clock %s ahead: signature, session and password are valid: got %s, want %s", c.at, got, want)

@@ -79,10 +79,12 @@ func newMatrix(t *testing.T, o apptest.Options) *matrix {
 		return groups
 	}
 	m.cells = append(m.cells,
-		cell{row: ociapi.Row{Name: "a whole blob at once"}, groups: all("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+		cell{row: ociapi.Row{Name: "a whole blob at once"},
+			groups: all("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
 			method: http.MethodPost, path: m.owner.Path("/blobs/uploads/?digest=" + ocitest.SHA256(blob)), body: blob, done: []int{201}},
 		cell{row: ociapi.Row{Name: "a push by digest with tags"}, groups: all("ecr:PutImage"),
-			method: http.MethodPut, path: m.owner.Path("/manifests/" + m.image.Digest + "?tag=v3"), body: m.image.Manifest, header: []string{"Content-Type", ocitest.ImageType}, done: []int{201}})
+			method: http.MethodPut, path: m.owner.Path("/manifests/" + m.image.Digest + "?tag=v3"), body: m.image.Manifest,
+			header: []string{"Content-Type", ocitest.ImageType}, done: []int{201}})
 	return m
 }
 
@@ -100,7 +102,8 @@ func (m *matrix) actions() []string {
 func (m *matrix) state(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, path := range []string{"/v2/_catalog", m.owner.Path("/tags/list"), m.owner.Path("/manifests/v1"), m.owner.Path("/blobs/" + ocitest.SHA256(m.image.Layers[0])), m.upload} {
+	for _, path := range []string{"/v2/_catalog", m.owner.Path("/tags/list"), m.owner.Path("/manifests/v1"),
+		m.owner.Path("/blobs/" + ocitest.SHA256(m.image.Layers[0])), m.upload} {
 		a := m.owner.Do(t, http.MethodGet, path, nil)
 		fmt.Fprintln(&b, path, a.Status, a.Header.Get("Range"), ocitest.SHA256(a.Body))
 	}
@@ -198,7 +201,8 @@ func TestAttack24RightsMatrix(t *testing.T) {
 		other := func(a string) bool { return a != action }
 		m.sweep(t, "user with "+action+" alone", root.user(t, fmt.Sprint("only-", i), may(action)).docker(t), byTable(only, denied))
 		m.sweep(t, "user with all but "+action, root.user(t, fmt.Sprint("but-", i), mayAllBut(action)).docker(t), byTable(other, denied))
-		m.sweep(t, "role session limited to all but "+action, caller.assume(t, "deploy", "ci", mayAllBut(action)).docker(t), byTable(other, denied))
+		m.sweep(t, "role session limited to all but "+action, caller.assume(t, "deploy", "ci", mayAllBut(action)).docker(t),
+			byTable(other, denied))
 	}
 	for i := range m.cells {
 		if strings.HasSuffix(m.cells[i].row.Path, "<id>") {
@@ -230,7 +234,8 @@ func TestAttack24CredentialMatrix(t *testing.T) {
 	session := user.as(user.sts(t, "GetSessionToken"))
 	link := root.link(t, "team/app", ocitest.SHA256(m.image.Layers[0]))
 	for who, password := range map[string]string{
-		"garbage": "garbage", "a secret access key": root.keys.SecretAccessKey, "an access key": root.keys.AccessKeyID, "the operator": ring.OperatorSecret().Reveal(),
+		"garbage": "garbage", "a secret access key": root.keys.SecretAccessKey, "an access key": root.keys.AccessKeyID,
+		"the operator":    ring.OperatorSecret().Reveal(),
 		"a session token": session.keys.SessionToken, "the MAC of a link": link[strings.LastIndex(link, "=")+1:],
 	} {
 		m.sweep(t, who, c(password), always(noToken, false))
@@ -318,11 +323,13 @@ func TestAttack07AnonymousMatrix(t *testing.T) {
 		// With all actions in the policy of this repository, all its routes are allowed, and those of others are not.
 		public(`{"Effect":"Allow","Principal":"*","Action":"*"}`)
 		sweep("a policy for everything", func(string) bool { return true })
-		for _, path := range []string{"/v2/_catalog", "/v2/team/other/tags/list", "/v2/" + bobID + "/us-east-1/team/app/tags/list", "/v2/000000000000/eu-west-1/team/app/tags/list"} {
+		for _, path := range []string{"/v2/_catalog", "/v2/team/other/tags/list",
+			"/v2/" + bobID + "/us-east-1/team/app/tags/list", "/v2/000000000000/eu-west-1/team/app/tags/list"} {
 			anonymous.Do(t, http.MethodGet, path, nil).Want(t, http.StatusUnauthorized)
 		}
 		// A request with invalid credentials is not anonymous.
-		for authorization, status := range map[string]int{basic("AWS", "x"): 400, basic("AWS", ""): 400, basic("", "x"): 401, basic("aws", "x"): 401, "Bearer x": 401, "Basic": 401, "": 401} {
+		for authorization, status := range map[string]int{basic("AWS", "x"): 400, basic("AWS", ""): 400, basic("", "x"): 401,
+			basic("aws", "x"): 401, "Bearer x": 401, "Basic": 401, "": 401} {
 			a := anonymous.Do(t, http.MethodGet, "/v2/team/app/manifests/v1", nil, "Authorization", authorization)
 			if a.Status != status {
 				t.Errorf("anonymous (%t), Authorization %q: got %d %s, want %d", on, authorization, a.Status, a.Body, status)
@@ -338,7 +345,8 @@ func TestAttack24WhoGetsPasswords(t *testing.T) {
 	s := apptest.Start(t, apptest.Options{})
 	root := personOf(s, s.Root(t))
 	root.user(t, "ann", mayAllBut("ecr:GetAuthorizationToken")).ecr(t, "GetAuthorizationToken").Want(t, http.StatusBadRequest)
-	root.user(t, "bea", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}, arnOf("*")))).ecr(t, "GetAuthorizationToken").Want(t, http.StatusBadRequest)
+	root.user(t, "bea", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}, arnOf("*")))).ecr(t,
+		"GetAuthorizationToken").Want(t, http.StatusBadRequest)
 	root.user(t, "cleo", may()).ecr(t, "GetAuthorizationToken").Want(t, http.StatusOK)
 	operator, err := client.Open(s.Dir, "")
 	if err != nil {

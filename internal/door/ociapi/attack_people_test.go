@@ -95,7 +95,8 @@ func (p person) ecr(t testing.TB, operation string, pairs ...any) *ocitest.Answe
 
 // as returns a person of the same server with the credentials in an answer.
 func (p person) as(answer string) person {
-	p.keys = aws.Credentials{AccessKeyID: element(answer, "AccessKeyId"), SecretAccessKey: element(answer, "SecretAccessKey"), SessionToken: element(answer, "SessionToken")}
+	p.keys = aws.Credentials{AccessKeyID: element(answer, "AccessKeyId"),
+		SecretAccessKey: element(answer, "SecretAccessKey"), SessionToken: element(answer, "SessionToken")}
 	return p
 }
 
@@ -127,7 +128,8 @@ const homeID = "000000000000"
 // role creates a role that users of the account may assume, with one inline policy.
 func (p person) role(t testing.TB, name, policy string) {
 	t.Helper()
-	p.iam(t, "CreateRole", "RoleName", name, "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+homeID+`"},"Action":"sts:AssumeRole"}]}`)
+	p.iam(t, "CreateRole", "RoleName", name, "AssumeRolePolicyDocument",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+homeID+`"},"Action":"sts:AssumeRole"}]}`)
 	p.iam(t, "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
 }
 

@@ -33,7 +33,8 @@ func TestAttack01HugePage(t *testing.T) { // not parallel: it measures the memor
 	repo.Push(t, "v1", ocitest.NewImage(1, 10))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	for _, path := range []string{repo.Path("/tags/list?n=999999999999999999"), "/v2/_catalog?n=999999999999999999", repo.Path("/tags/list?n=9223372036854775807")} {
+	for _, path := range []string{repo.Path("/tags/list?n=999999999999999999"), "/v2/_catalog?n=999999999999999999",
+		repo.Path("/tags/list?n=9223372036854775807")} {
 		a := repo.Do(t, http.MethodGet, path, nil)
 		if a.Status != http.StatusOK && a.Status != http.StatusBadRequest {
 			t.Errorf("%s: got %d", path, a.Status)
@@ -98,9 +99,11 @@ func TestAttack03IndexBomb(t *testing.T) {
 	deeper := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{child}}.JSON()
 	repo.PutManifest(t, "bomb", ocitest.IndexType, deeper).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
 	repo.Manifest(t, "bomb").Want(t, http.StatusOK)
-	many := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: slices.Repeat([]ocitest.Descriptor{child}, 10_001)}.JSON()
+	many := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+		Manifests: slices.Repeat([]ocitest.Descriptor{child}, 10_001)}.JSON()
 	repo.PutManifest(t, "wide", ocitest.IndexType, many).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
-	absent := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{{MediaType: ocitest.IndexType, Digest: ocitest.SHA256([]byte("myself")), Size: 1}}}.JSON()
+	absent := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+		Manifests: []ocitest.Descriptor{{MediaType: ocitest.IndexType, Digest: ocitest.SHA256([]byte("myself")), Size: 1}}}.JSON()
 	repo.PutManifest(t, "cycle", ocitest.IndexType, absent).WantError(t, http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN")
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("eight levels with a thousand children took %s", took)
@@ -123,7 +126,8 @@ func TestAttack04TypeConfusion(t *testing.T) {
 	}
 	repo.PutManifest(t, "bad", ocitest.IndexType, im.Manifest).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
 	repo.PutManifest(t, im.Digest, ocitest.DockerType, im.Manifest).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
-	repo.Do(t, http.MethodGet, repo.Path("/manifests/v1"), nil, "Accept", ocitest.IndexType).Want(t, http.StatusOK).WantHeader(t, "Content-Type", ocitest.ImageType)
+	repo.Do(t, http.MethodGet, repo.Path("/manifests/v1"), nil, "Accept", ocitest.IndexType).Want(t,
+		http.StatusOK).WantHeader(t, "Content-Type", ocitest.ImageType)
 }
 
 // Row 5: the answers for a digest that only another repository holds are the same as those for an unknown digest: in
@@ -136,7 +140,8 @@ func TestAttack05ForeignDigest(t *testing.T) {
 	alice.CreateRepository(t, "team/secret").Push(t, "v1", im)
 	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("unknown"))
 	// Another repository of the same account, and one of another account.
-	for name, repo := range map[string]ocitest.Repo{"neighbour": alice.CreateRepository(t, "team/app"), "account": bob.CreateRepository(t, "team/app")} {
+	for name, repo := range map[string]ocitest.Repo{"neighbour": alice.CreateRepository(t, "team/app"),
+		"account": bob.CreateRepository(t, "team/app")} {
 		repo.Push(t, "v1", ocitest.NewImage(2, 10))
 		ask := func(method, path, d string) string {
 			a := repo.Do(t, method, repo.Path(fmt.Sprintf(path, d)), nil)
@@ -147,7 +152,8 @@ func TestAttack05ForeignDigest(t *testing.T) {
 		}
 		for _, c := range [][2]string{
 			{http.MethodHead, "/blobs/%s"}, {http.MethodGet, "/blobs/%s"}, {http.MethodDelete, "/blobs/%s"},
-			{http.MethodHead, "/manifests/%s"}, {http.MethodGet, "/manifests/%s"}, {http.MethodDelete, "/manifests/%s"}, {http.MethodGet, "/referrers/%s"},
+			{http.MethodHead, "/manifests/%s"}, {http.MethodGet, "/manifests/%s"}, {http.MethodDelete,
+				"/manifests/%s"}, {http.MethodGet, "/referrers/%s"},
 		} {
 			f, u := foreign, unknown
 			if strings.HasPrefix(c[1], "/manifests") || strings.HasPrefix(c[1], "/referrers") {
@@ -159,7 +165,8 @@ func TestAttack05ForeignDigest(t *testing.T) {
 		}
 		config := ocitest.Describe(ocitest.ConfigType, ocitest.NewImage(2, 10).Config)
 		push := func(d string) string {
-			body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config, Layers: []ocitest.Descriptor{{MediaType: ocitest.LayerType, Digest: d, Size: 4 << 20}}}.JSON()
+			body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config,
+				Layers: []ocitest.Descriptor{{MediaType: ocitest.LayerType, Digest: d, Size: 4 << 20}}}.JSON()
 			a := repo.PutManifest(t, "probe", ocitest.ImageType, body)
 			return strings.ReplaceAll(fmt.Sprint(a.Status, string(a.Body)), d, "DIGEST")
 		}
@@ -237,7 +244,8 @@ func TestAttack06MountSource(t *testing.T) {
 		}
 	}
 	// If the account setting disables mounts, a mount within the account is refused.
-	if _, err := alice.ECR().PutAccountSetting(t.Context(), &ecr.PutAccountSettingInput{Name: aws.String("BLOB_MOUNTING"), Value: aws.String("DISABLED")}); err != nil {
+	if _, err := alice.ECR().PutAccountSetting(t.Context(),
+		&ecr.PutAccountSettingInput{Name: aws.String("BLOB_MOUNTING"), Value: aws.String("DISABLED")}); err != nil {
 		t.Fatal(err)
 	}
 	own := alice.CreateRepository(t, "own")
@@ -254,7 +262,8 @@ func TestAttack09OverwritingLatest(t *testing.T) {
 	root := s.Root(t)
 	repo := root.CreateRepository(t, "team/app")
 	name := aws.String("team/app")
-	if _, err := root.ECR().PutImageTagMutability(t.Context(), &ecr.PutImageTagMutabilityInput{RepositoryName: name, ImageTagMutability: types.ImageTagMutabilityImmutable}); err != nil {
+	if _, err := root.ECR().PutImageTagMutability(t.Context(),
+		&ecr.PutImageTagMutabilityInput{RepositoryName: name, ImageTagMutability: types.ImageTagMutabilityImmutable}); err != nil {
 		t.Fatal(err)
 	}
 	im, other := ocitest.NewImage(1, 10), ocitest.NewImage(2, 10)
@@ -262,12 +271,14 @@ func TestAttack09OverwritingLatest(t *testing.T) {
 	repo.PushBlobs(t, other)
 	const frozen = "The image tag 'latest' already exists in the 'team/app' repository and cannot be overwritten because the tag is immutable."
 	for _, path := range []string{"/manifests/latest", "/manifests/" + other.Digest + "?tag=latest", "/manifests/other?tag=latest"} {
-		a := repo.Do(t, http.MethodPut, repo.Path(path), other.Manifest, "Content-Type", ocitest.ImageType).WantError(t, http.StatusBadRequest, "TAG_INVALID")
+		a := repo.Do(t, http.MethodPut, repo.Path(path), other.Manifest, "Content-Type", ocitest.ImageType).WantError(t,
+			http.StatusBadRequest, "TAG_INVALID")
 		if e, _ := a.Errors(); e[0].Message != frozen {
 			t.Errorf("PUT %s: got message %q, want %q", path, e[0].Message, frozen)
 		}
 	}
-	_, err := root.ECR().PutImage(t.Context(), &ecr.PutImageInput{RepositoryName: name, ImageManifest: aws.String(string(other.Manifest)), ImageTag: aws.String("latest")})
+	_, err := root.ECR().PutImage(t.Context(), &ecr.PutImageInput{RepositoryName: name,
+		ImageManifest: aws.String(string(other.Manifest)), ImageTag: aws.String("latest")})
 	if err == nil || !strings.Contains(err.Error(), "ImageTagAlreadyExistsException") {
 		t.Errorf("PutImage over an immutable tag: %v", err)
 	}
@@ -289,7 +300,8 @@ func TestAttack33HangingUploads(t *testing.T) {
 	defer release.Close()
 	ended := make(chan error, hanging)
 	hangUploads(t, alice, hanging, hanging, hang, ended)
-	alice.Do(t, http.MethodPatch, alice.Begin(t), []byte("x")).WantError(t, http.StatusTooManyRequests, "TOOMANYREQUESTS").WantHeader(t, "Retry-After", "1")
+	alice.Do(t, http.MethodPatch, alice.Begin(t), []byte("x")).WantError(t, http.StatusTooManyRequests,
+		"TOOMANYREQUESTS").WantHeader(t, "Retry-After", "1")
 	alice.Tags(t, "").Want(t, http.StatusOK)
 	bob.PutBlob(t, []byte("another principal"))
 	release.Close()

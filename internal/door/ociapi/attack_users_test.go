@@ -22,7 +22,8 @@ func on(repositories ...string) string {
 	for _, r := range repositories {
 		arns = append(arns, arnOf(r))
 	}
-	return document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), statement("Allow", "Action", []string{"ecr:*"}, arns...))
+	return document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}),
+		statement("Allow", "Action", []string{"ecr:*"}, arns...))
 }
 
 // tell returns the text of an answer without what differs between requests.
@@ -50,7 +51,8 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 	foreign, unknown := ocitest.SHA256(im.Layers[0]), ocitest.SHA256([]byte("unknown"))
 	for _, c := range []struct{ method, path, foreign string }{
 		{http.MethodHead, "/blobs/%s", foreign}, {http.MethodGet, "/blobs/%s", foreign}, {http.MethodDelete, "/blobs/%s", foreign},
-		{http.MethodHead, "/manifests/%s", im.Digest}, {http.MethodGet, "/manifests/%s", im.Digest}, {http.MethodDelete, "/manifests/%s", im.Digest},
+		{http.MethodHead, "/manifests/%s", im.Digest}, {http.MethodGet, "/manifests/%s", im.Digest}, {http.MethodDelete,
+			"/manifests/%s", im.Digest},
 		{http.MethodGet, "/referrers/%s", im.Digest},
 		{http.MethodPost, "/blobs/uploads/?mount=%s", foreign}, {http.MethodPost, "/blobs/uploads/?mount=%s&from=team/secret", foreign},
 	} {
@@ -74,7 +76,8 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 		}
 	}
 	for operation, members := range map[string][]any{
-		"BatchCheckLayerAvailability": {"layerDigests", "LIST"}, "GetDownloadUrlForLayer": {"layerDigest", "ONE"}, "BatchGetImage": {"imageIds", "IMAGE"},
+		"BatchCheckLayerAvailability": {"layerDigests", "LIST"}, "GetDownloadUrlForLayer": {"layerDigest",
+			"ONE"}, "BatchGetImage": {"imageIds", "IMAGE"},
 	} {
 		ask := func(d string) string {
 			value := map[string]any{"LIST": []string{d}, "ONE": d, "IMAGE": []any{map[string]string{"imageDigest": d}}}[members[1].(string)]
@@ -116,7 +119,8 @@ func TestMountNeedsTheActionsOfAnUpload(t *testing.T) {
 		"nothing-on-destination": {[]string{"ecr:ListImages"}, upload[0]},
 	} {
 		repo := root.user(t, who, rights(row.actions...)).docker(t).Repo("app")
-		for _, query := range []string{"?mount=" + d + "&from=base", "?mount=" + d, "?mount=" + ocitest.SHA256([]byte(who)) + "&from=base", "?mount=" + ocitest.SHA256([]byte(who))} {
+		for _, query := range []string{"?mount=" + d + "&from=base", "?mount=" + d, "?mount=" + ocitest.SHA256([]byte(who)) +
+			"&from=base", "?mount=" + ocitest.SHA256([]byte(who))} {
 			a := repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"+query), nil)
 			switch {
 			case row.missing != "" && (a.Status != http.StatusForbidden || !strings.Contains(string(a.Body), row.missing)):
@@ -139,7 +143,8 @@ func TestAttack06MountBySession(t *testing.T) {
 	root.role(t, "deploy", on("base", "app"))
 	caller := root.user(t, "caller", document(statement("Allow", "Action", []string{"sts:AssumeRole"})))
 	push := statement("Allow", "Action", append([]string{"ecr:GetAuthorizationToken"}, pushActions...), arnOf("app"), "*")
-	onApp := document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), statement("Allow", "Action", []string{"ecr:*"}, arnOf("app")))
+	onApp := document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}),
+		statement("Allow", "Action", []string{"ecr:*"}, arnOf("app")))
 	people := []struct {
 		who     string
 		person  person
@@ -148,8 +153,10 @@ func TestAttack06MountBySession(t *testing.T) {
 		{"a user with both", root.user(t, "both", on("base", "app")), true},
 		{"a user without the source", root.user(t, "app", on("app")), false},
 		{"a user who may push to the source", root.user(t, "push", document(push)), false},
-		{"a user who may look into the source only", root.user(t, "look", document(push, statement("Allow", "Action", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage"}))), false},
-		{"a user with a deny on the source", root.user(t, "denied", document(statement("Allow", "Action", []string{"ecr:*"}), statement("Deny", "Action", []string{"ecr:GetDownloadUrlForLayer"}, arnOf("base")))), false},
+		{"a user who may look into the source only", root.user(t, "look",
+			document(push, statement("Allow", "Action", []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage"}))), false},
+		{"a user with a deny on the source", root.user(t, "denied", document(statement("Allow", "Action", []string{"ecr:*"}),
+			statement("Deny", "Action", []string{"ecr:GetDownloadUrlForLayer"}, arnOf("base")))), false},
 		{"a session of a role with both", caller.assume(t, "deploy", "wide", ""), true},
 		{"a session limited to the destination", caller.assume(t, "deploy", "narrow", onApp), false},
 	}
@@ -168,7 +175,9 @@ func TestAttack06MountBySession(t *testing.T) {
 			}
 		}
 		if i == 1 { // the policy of the repository can grant the permission instead
-			root.ecr(t, "SetRepositoryPolicy", "repositoryName", "base", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+homeID+`:user/app"},"Action":"ecr:GetDownloadUrlForLayer"}]}`).Want(t, http.StatusOK)
+			root.ecr(t, "SetRepositoryPolicy", "repositoryName", "base", "policyText",
+				`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+homeID+
+					`:user/app"},"Action":"ecr:GetDownloadUrlForLayer"}]}`).Want(t, http.StatusOK)
 			repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?mount="+d+"&from=base"), nil).Want(t, http.StatusCreated)
 			root.ecr(t, "DeleteRepositoryPolicy", "repositoryName", "base").Want(t, http.StatusOK)
 			repo.Do(t, http.MethodDelete, repo.Path("/blobs/"+d), nil).Want(t, http.StatusAccepted)
@@ -193,10 +202,12 @@ func TestAttack08DeleteIsNotPush(t *testing.T) {
 		repo.Do(t, http.MethodDelete, repo.Path(path), nil).WantError(t, http.StatusForbidden, "DENIED")
 	}
 	ids := []any{map[string]string{"imageTag": "v1"}}
-	if a := pusher.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
+	if a := pusher.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", ids); a.Status != 400 ||
+		!strings.Contains(string(a.Body), "AccessDeniedException") {
 		t.Errorf("BatchDeleteImage by a caller that may push: got %d %s, want a denial", a.Status, a.Body)
 	}
-	if a := pusher.ecr(t, "DeleteRepository", "repositoryName", "app", "force", true); a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
+	if a := pusher.ecr(t, "DeleteRepository", "repositoryName", "app", "force", true); a.Status != 400 ||
+		!strings.Contains(string(a.Body), "AccessDeniedException") {
 		t.Errorf("DeleteRepository by a caller that may push: got %d %s, want a denial", a.Status, a.Body)
 	}
 	repo.Push(t, "v3", im)
@@ -219,14 +230,17 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	im, other := ocitest.NewImage(1, 10), ocitest.NewImage(2, 10)
 	owner.Push(t, "latest", im)
 	owner.PushBlobs(t, other)
-	creator := root.user(t, "creator", may("ecr:CreateRepository", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:BatchGetImage"))
+	creator := root.user(t, "creator", may("ecr:CreateRepository", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart",
+		"ecr:CompleteLayerUpload", "ecr:BatchGetImage"))
 	put := `{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"dev-*"}}}`
 	dev := root.user(t, "dev", document(statement("Allow", "Action", []string{"ecr:GetAuthorizationToken"}), put))
 	ban := `{"Effect":"Deny","Action":["ecr:PutImage","ecr:BatchDeleteImage"],"Resource":"*","Condition":{"ForAnyValue:StringEquals":{"ecrin:ImageTag":"latest"}}}`
 	banned := root.user(t, "banned", document(statement("Allow", "Action", []string{"ecr:*"}), ban))
-	for who, p := range map[string]person{"a user that may create": creator, "a user that may push dev tags": dev, "a user that may not push latest": banned} {
+	for who, p := range map[string]person{"a user that may create": creator, "a user that may push dev tags": dev,
+		"a user that may not push latest": banned} {
 		repo := p.docker(t).Repo("app")
-		for _, path := range []string{"/manifests/latest", "/manifests/" + other.Digest + "?tag=latest", "/manifests/" + other.Digest + "?tag=dev-1&tag=latest", "/manifests/dev-1?tag=latest"} {
+		for _, path := range []string{"/manifests/latest", "/manifests/" + other.Digest + "?tag=latest",
+			"/manifests/" + other.Digest + "?tag=dev-1&tag=latest", "/manifests/dev-1?tag=latest"} {
 			a := repo.Do(t, http.MethodPut, repo.Path(path), other.Manifest, "Content-Type", ocitest.ImageType)
 			if a.Status != http.StatusForbidden {
 				t.Errorf("%s: PUT %s: got %d %s, want 403", who, path, a.Status, a.Body)
@@ -245,7 +259,8 @@ func TestAttack09TagsOfOthers(t *testing.T) {
 	for _, path := range []string{"/manifests/latest", "/manifests/" + im.Digest} {
 		repo.Do(t, http.MethodDelete, repo.Path(path), nil).WantError(t, http.StatusForbidden, "DENIED")
 	}
-	for _, id := range []map[string]string{{"imageTag": "latest"}, {"imageDigest": im.Digest}, {"imageDigest": im.Digest, "imageTag": "latest"}} {
+	for _, id := range []map[string]string{{"imageTag": "latest"}, {"imageDigest": im.Digest},
+		{"imageDigest": im.Digest, "imageTag": "latest"}} {
 		a := banned.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", []any{map[string]string{"imageTag": "none"}, id})
 		if a.Status != 400 || !strings.Contains(string(a.Body), "AccessDeniedException") {
 			t.Errorf("BatchDeleteImage of %v: got %d %s, want a denial", id, a.Status, a.Body)
@@ -310,5 +325,6 @@ func TestAttack12UploadsOfUsers(t *testing.T) {
 	}
 	location := ann.docker(t).Repo("app").Begin(t)
 	root.deleteUser(t, "ann", ann.keys.AccessKeyID)
-	refused("a deleted user", "a new user with the same name", root.user(t, "ann", may("ecr:*")), location[strings.LastIndex(location, "/")+1:])
+	refused("a deleted user", "a new user with the same name", root.user(t, "ann", may("ecr:*")),
+		location[strings.LastIndex(location, "/")+1:])
 }

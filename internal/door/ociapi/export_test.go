@@ -15,7 +15,8 @@ func Rows() []Row {
 		routeBlob: "/v2/<name>/blobs/<digest>", routeUploads: "/v2/<name>/blobs/uploads/", routeUpload: "/v2/<name>/blobs/uploads/<id>",
 		routeReferrers: "/v2/<name>/referrers/<digest>",
 	}
-	resources := map[resource]string{onNothing: "-", onRepository: "repository", onImage: "repository", onNewImage: "repository", onDeletedImage: "repository", onSubject: "repository", onAllRepositories: "repository/*"}
+	resources := map[resource]string{onNothing: "-", onRepository: "repository", onImage: "repository",
+		onNewImage: "repository", onDeletedImage: "repository", onSubject: "repository", onAllRepositories: "repository/*"}
 	var rows []Row
 	for _, op := range operations {
 		if op.route == routeLink {

@@ -98,9 +98,11 @@ func TestClientGone(t *testing.T) { // not parallel: it counts goroutines
 		half(t, repo, http.MethodPatch, location, length+fmt.Sprintf("Content-Range: 100000-%d\r\n", len(content)-1), rest[:sent])
 		half(t, repo, http.MethodPatch, location, "Transfer-Encoding: chunked\r\n", append(fmt.Appendf(nil, "%x\r\n", len(rest)), rest[:sent]...))
 		half(t, repo, http.MethodPut, location+"?digest="+d, length, rest[:sent])
-		half(t, repo, http.MethodPost, repo.Path("/blobs/uploads/?digest="+d), fmt.Sprintf("Content-Length: %d\r\n", len(content)), content[:sent])
+		half(t, repo, http.MethodPost, repo.Path("/blobs/uploads/?digest="+d),
+			fmt.Sprintf("Content-Length: %d\r\n", len(content)), content[:sent])
 	}
-	half(t, repo, http.MethodPut, repo.Path("/manifests/v1"), fmt.Sprintf("Content-Type: %s\r\nContent-Length: %d\r\n", ocitest.ImageType, len(im.Manifest)), im.Manifest[:100])
+	half(t, repo, http.MethodPut, repo.Path("/manifests/v1"),
+		fmt.Sprintf("Content-Type: %s\r\nContent-Length: %d\r\n", ocitest.ImageType, len(im.Manifest)), im.Manifest[:100])
 	eventually(t, "the requests of gone clients to end", func() bool { return answered() == done+21 })
 	eventually(t, "goroutines of gone clients to end", func() bool { return runtime.NumGoroutine() <= before })
 	if log := s.Log.String(); strings.Contains(log, `"status":5`) {
@@ -137,7 +139,8 @@ func TestBodyOfAnotherLength(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s", location, address, auth, header, body); err != nil {
+		if _, err := fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s\r\n%s", location, address,
+			auth, header, body); err != nil {
 			t.Fatal(err)
 		}
 		if end {
@@ -157,7 +160,8 @@ func TestBodyOfAnotherLength(t *testing.T) {
 		{"longer than the range", "Transfer-Encoding: chunked\r\nContent-Range: 0-3\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 400 ", "0-0"},
 		{"no end of chunks", "Transfer-Encoding: chunked\r\n", "5\r\n12345\r\n", "HTTP/1.1 400 ", "0-0"},
 		{"a bad chunk", "Transfer-Encoding: chunked\r\n", "xyz\r\n", "HTTP/1.1 400 ", "0-0"},
-		{"both lengths", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 202 ", "0-4"}, // chunked takes precedence: RFC 9112, 6.3
+		// chunked takes precedence: RFC 9112, 6.3
+		{"both lengths", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "5\r\n12345\r\n0\r\n\r\n", "HTTP/1.1 202 ", "0-4"},
 		{"longer", "Content-Length: 5\r\n", "67890ABCDE", "HTTP/1.1 202 ", "0-9"},
 	} {
 		if got := send(c.header, c.body, c.stands == "0-0"); !strings.HasPrefix(got, c.want) {

@@ -49,7 +49,8 @@ func onSmallDisk(t *testing.T, child string) {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || bytes.Contains(out, []byte(noMount)) {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) ||
+		bytes.Contains(out, []byte(noMount)) {
 		t.Skipf("a small disk cannot be mounted here: %v %s", err, out)
 	}
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+child)) {

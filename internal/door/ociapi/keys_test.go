@@ -80,7 +80,8 @@ func TestImageKeys(t *testing.T) {
 	child := ocitest.NewImage(3, 10)
 	repo.PushBlobs(t, child)
 	repo.PutManifest(t, child.Digest, ocitest.ImageType, child.Manifest).Want(t, 201)
-	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.ImageType, child.Manifest)}}.JSON()
+	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+		Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.ImageType, child.Manifest)}}.JSON()
 	repo.PutManifest(t, "release-2", ocitest.IndexType, index).Want(t, 201)
 
 	user := admin.user(t, "user", when(`{"ForAnyValue:StringLike":{"ecrin:ImageTag":"release-*"}}`))
@@ -93,8 +94,10 @@ func TestImageKeys(t *testing.T) {
 		own.Do(t, http.MethodHead, own.Path("/manifests/"+reference), nil).Want(t, want)
 	}
 	// In the ECR API each image that the request names must be allowed.
-	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "release-1"}, {"imageDigest": child.Digest}}).Want(t, 200)
-	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "release-1"}, {"imageTag": "secret"}}).Want(t, 400)
+	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds",
+		[]map[string]string{{"imageTag": "release-1"}, {"imageDigest": child.Digest}}).Want(t, 200)
+	user.ecr(t, "BatchGetImage", "repositoryName", "app", "imageIds",
+		[]map[string]string{{"imageTag": "release-1"}, {"imageTag": "secret"}}).Want(t, 400)
 	user.ecr(t, "BatchDeleteImage", "repositoryName", "app", "imageIds", []map[string]string{{"imageTag": "secret"}}).Want(t, 400)
 	own.Do(t, http.MethodDelete, own.Path("/manifests/secret"), nil).Want(t, 403)
 
@@ -143,7 +146,8 @@ func TestImageKeysOfSeveralTags(t *testing.T) {
 	allowed := admin.user(t, "allowed", when(`{"StringEquals":{"ecrin:ImageTag":"public"}}`)).docker(t).Repo("app")
 	denied := admin.user(t, "denied", document(statement("Allow", "Action", []string{"ecr:*"}),
 		`{"Effect":"Deny","Action":"ecr:BatchGetImage","Resource":"*","Condition":{"StringLike":{"ecrin:ImageTag":"sec*"}}}`)).docker(t).Repo("app")
-	all := admin.user(t, "all", when(`{"ForAllValues:StringLike":{"ecrin:ImageTag":["a","public"]},"Null":{"ecrin:ImageTag":"false"}}`)).docker(t).Repo("app")
+	all := admin.user(t, "all",
+		when(`{"ForAllValues:StringLike":{"ecrin:ImageTag":["a","public"]},"Null":{"ecrin:ImageTag":"false"}}`)).docker(t).Repo("app")
 	for _, c := range []struct {
 		who       ocitest.Repo
 		reference string
@@ -173,7 +177,8 @@ func TestImageKeysOfNestedIndexes(t *testing.T) {
 	// Three levels: only the outermost index has a tag.
 	digests, mediaType, body := []string{leaf.Digest}, ocitest.ImageType, leaf.Manifest
 	for range 3 {
-		body = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(mediaType, body)}}.JSON()
+		body = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+			Manifests: []ocitest.Descriptor{ocitest.Describe(mediaType, body)}}.JSON()
 		mediaType = ocitest.IndexType
 		repo.PutManifest(t, ocitest.SHA256(body), mediaType, body).Want(t, 201)
 		digests = append(digests, ocitest.SHA256(body))

@@ -57,7 +57,8 @@ func (l *LayerLinks) check(r *http.Request) (identity.Caller, name.Registry, nam
 	}
 	expires, ok := decimal(q.Get("expires"))
 	if !ok || l.now().Unix() >= expires {
-		return identity.Caller{}, name.Registry{}, name.Repo{}, name.Digest{}, fault.ExpiredCredentials.New("the link has expired: request a new one")
+		return identity.Caller{}, name.Registry{}, name.Repo{}, name.Digest{},
+			fault.ExpiredCredentials.New("the link has expired: request a new one")
 	}
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, LinkPath), "/", 3)
 	repo, digest, _ := cutLast(parts[len(parts)-1])

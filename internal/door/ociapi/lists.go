@@ -34,7 +34,8 @@ func (a *API) pageOf(q url.Values) (page, error) {
 		p.limit = ecrPage
 	}
 	if len(p.last) > 256 {
-		return p, fault.InvalidParameter.New("Invalid parameter at 'NextToken' failed to satisfy constraint: 'must be a token of an earlier page'")
+		return p,
+			fault.InvalidParameter.New("Invalid parameter at 'NextToken' failed to satisfy constraint: 'must be a token of an earlier page'")
 	}
 	if !q.Has("n") {
 		return p, nil
@@ -44,7 +45,8 @@ func (a *API) pageOf(q url.Values) (page, error) {
 	case !ok:
 		return p, fault.InvalidParameter.New("n must be a decimal number, the maximum number of entries of a page, got %q", name.Clip(q.Get("n")))
 	case a.quirks.Page100 && n > maxECRPage:
-		return p, fault.InvalidParameter.New("Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'")
+		return p,
+			fault.InvalidParameter.New("Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or equal to 1000'")
 	}
 	p.limit = int(min(n, maxPage))
 	return p, nil

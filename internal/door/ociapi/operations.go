@@ -49,40 +49,56 @@ var operations = []operation{
 	{http.MethodGet, routeBase, "end-1 version check", "", "", "", onNothing, nothing, nil, (*API).version},
 	{http.MethodHead, routeBase, "end-1 version check", "", "", "", onNothing, nothing, nil, (*API).version},
 	// end-2 GET, HEAD /v2/<name>/blobs/<digest> 200, 206; 404, 416
-	{http.MethodGet, routeBlob, "end-2 get blob", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
-	{http.MethodHead, routeBlob, "end-2 head blob", "BatchCheckLayerAvailability", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", onRepository, existing, nil, (*API).getBlob},
+	{http.MethodGet, routeBlob, "end-2 get blob", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository,
+		existing, nil, (*API).getBlob},
+	{http.MethodHead, routeBlob, "end-2 head blob", "BatchCheckLayerAvailability", "ecr:BatchCheckLayerAvailability",
+		"ecr:GetDownloadUrlForLayer", onRepository, existing, nil, (*API).getBlob},
 	// end-3 GET, HEAD /v2/<name>/manifests/<reference> 200; 404
-	{http.MethodGet, routeManifest, "end-3 get manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil, (*API).getManifest},
-	{http.MethodHead, routeManifest, "end-3 head manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil, (*API).getManifest},
+	{http.MethodGet, routeManifest, "end-3 get manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil,
+		(*API).getManifest},
+	{http.MethodHead, routeManifest, "end-3 head manifest", "BatchGetImage", "ecr:BatchGetImage", "", onImage, existing, nil,
+		(*API).getManifest},
 	// end-4a POST /v2/<name>/blobs/uploads/ 202; 404 - end-4b ?digest= 201, 202; 404, 400 - end-11 ?mount=&from= 201,
 	// 202; 404
-	{http.MethodPost, routeUploads, "end-4 begin upload", "InitiateLayerUpload", "ecr:InitiateLayerUpload", "", onRepository, pushable, nil, (*API).beginUpload},
+	{http.MethodPost, routeUploads, "end-4 begin upload", "InitiateLayerUpload", "ecr:InitiateLayerUpload", "", onRepository,
+		pushable, nil, (*API).beginUpload},
 	// end-5 PATCH /v2/<name>/blobs/uploads/<id> 202; 404, 416
-	{http.MethodPatch, routeUpload, "end-5 upload chunk", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).uploadChunk},
+	{http.MethodPatch, routeUpload, "end-5 upload chunk", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository,
+		existing, nil, (*API).uploadChunk},
 	// end-6 PUT /v2/<name>/blobs/uploads/<id>?digest= 201; 404, 400, 416
-	{http.MethodPut, routeUpload, "end-6 complete upload", "CompleteLayerUpload", "ecr:CompleteLayerUpload", "", onRepository, existing, lastChunk, (*API).completeUpload},
+	{http.MethodPut, routeUpload, "end-6 complete upload", "CompleteLayerUpload", "ecr:CompleteLayerUpload", "",
+		onRepository, existing, lastChunk, (*API).completeUpload},
 	// end-7 PUT /v2/<name>/manifests/<reference> 201; 404, 413
 	{http.MethodPut, routeManifest, "end-7 put manifest", "PutImage", "ecr:PutImage", "", onNewImage, pushable, nil, (*API).putManifest},
 	// end-8 GET /v2/<name>/tags/list?n=&last= 200; 404
 	{http.MethodGet, routeTags, "end-8 list tags", "ListImages", "ecr:ListImages", "", onRepository, existing, nil, (*API).listTags},
 	// end-9 DELETE /v2/<name>/manifests/<reference> 202; 404, 400, 405
-	{http.MethodDelete, routeManifest, "end-9 delete manifest", "BatchDeleteImage", "ecr:BatchDeleteImage", "", onDeletedImage, existing, nil, (*API).deleteManifest},
+	{http.MethodDelete, routeManifest, "end-9 delete manifest", "BatchDeleteImage", "ecr:BatchDeleteImage", "",
+		onDeletedImage, existing, nil, (*API).deleteManifest},
 	// end-10 DELETE /v2/<name>/blobs/<digest> 202; 404, 405
-	{http.MethodDelete, routeBlob, "end-10 delete blob", "BatchDeleteImage", "ecr:BatchDeleteImage", "", onRepository, existing, nil, (*API).deleteBlob},
+	{http.MethodDelete, routeBlob, "end-10 delete blob", "BatchDeleteImage", "ecr:BatchDeleteImage", "", onRepository,
+		existing, nil, (*API).deleteBlob},
 	// end-12 GET /v2/<name>/referrers/<digest>?artifactType= 200; 404, 400
-	{http.MethodGet, routeReferrers, "end-12 list referrers", "ListImageReferrers", "ecr:BatchGetImage", "", onSubject, existing, nil, (*API).listReferrers},
+	{http.MethodGet, routeReferrers, "end-12 list referrers", "ListImageReferrers", "ecr:BatchGetImage", "", onSubject,
+		existing, nil, (*API).listReferrers},
 	// end-13 GET /v2/<name>/blobs/uploads/<id> 204; 404
-	{http.MethodGet, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).uploadStatus},
-	{http.MethodHead, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).uploadStatus},
+	{http.MethodGet, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository,
+		existing, nil, (*API).uploadStatus},
+	{http.MethodHead, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository,
+		existing, nil, (*API).uploadStatus},
 	// end-14 DELETE /v2/<name>/blobs/uploads/<id> 204; 404
-	{http.MethodDelete, routeUpload, "end-14 cancel upload", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository, existing, nil, (*API).cancelUpload},
+	{http.MethodDelete, routeUpload, "end-14 cancel upload", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository,
+		existing, nil, (*API).cancelUpload},
 	// GET /v2/_catalog is part of an older registry protocol; tools still use it.
-	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", "ecr:DescribeRepositories", "", onAllRepositories, nothing, nil, (*API).catalog},
+	{http.MethodGet, routeCatalog, "list repositories", "DescribeRepositories", "ecr:DescribeRepositories", "",
+		onAllRepositories, nothing, nil, (*API).catalog},
 	// The token endpoint of registries that admit anonymous clients.
 	{http.MethodGet, routeToken, "token", "", "", "", onNothing, nothing, nil, (*API).token},
 	// A signed link that GetDownloadUrlForLayer returned; the caller is the one that requested the link.
-	{http.MethodGet, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
-	{http.MethodHead, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository, existing, nil, (*API).getBlob},
+	{http.MethodGet, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository,
+		existing, nil, (*API).getBlob},
+	{http.MethodHead, routeLink, "layer link", "GetDownloadUrlForLayer", "ecr:GetDownloadUrlForLayer", "", onRepository,
+		existing, nil, (*API).getBlob},
 }
 
 // byRoute holds the rows by their route.

@@ -89,7 +89,8 @@ func TestThousandPushesOfOneTag(t *testing.T) {
 	config, subject := ocitest.Describe(ocitest.EmptyType, []byte("{}")), im.Descriptor()
 	pushed := sync.Map{}
 	atOnce(pushes, func(i int) {
-		body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: "application/vnd.example.race", Config: &config, Subject: &subject,
+		body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: "application/vnd.example.race",
+			Config: &config, Subject: &subject,
 			Annotations: map[string]string{"n": fmt.Sprint(i)}}.JSON()
 		a, err := repo.Try(t.Context(), http.MethodPut, repo.Path("/manifests/latest"), bytes.NewReader(body), "Content-Type", ocitest.ImageType)
 		if err != nil || a.Status != http.StatusCreated {
@@ -137,7 +138,9 @@ func TestImmutableTagRace(t *testing.T) {
 	s := apptest.Start(t, apptest.Options{})
 	root := s.Root(t)
 	repo := root.CreateRepository(t, "team/app")
-	if _, err := root.ECR().PutImageTagMutability(t.Context(), &ecr.PutImageTagMutabilityInput{RepositoryName: aws.String("team/app"), ImageTagMutability: types.ImageTagMutabilityImmutable}); err != nil {
+	if _, err := root.ECR().PutImageTagMutability(t.Context(),
+		&ecr.PutImageTagMutabilityInput{RepositoryName: aws.String("team/app"),
+			ImageTagMutability: types.ImageTagMutabilityImmutable}); err != nil {
 		t.Fatal(err)
 	}
 	const contenders = 20
@@ -150,7 +153,8 @@ func TestImmutableTagRace(t *testing.T) {
 		tag := fmt.Sprintf("v%d", round)
 		var won atomic.Pointer[string]
 		atOnce(contenders, func(i int) {
-			a, err := repo.Try(t.Context(), http.MethodPut, repo.Path("/manifests/"+tag), bytes.NewReader(images[i].Manifest), "Content-Type", ocitest.ImageType)
+			a, err := repo.Try(t.Context(), http.MethodPut, repo.Path("/manifests/"+tag), bytes.NewReader(images[i].Manifest),
+				"Content-Type", ocitest.ImageType)
 			switch {
 			case err != nil:
 				t.Error(err)

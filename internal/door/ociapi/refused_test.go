@@ -38,9 +38,11 @@ func TestRefusedCredentialsAreExplained(t *testing.T) {
 		return c.Do(t, http.MethodGet, path, nil, header...)
 	}
 	nobody := ocitest.Client{Base: s.URL, HTTP: s.HTTP}
-	explain("garbage", get(ocitest.Client{Base: s.URL, HTTP: s.HTTP, Password: "garbage"}, "/v2/"), "not an authorization token of this installation", "aws ecr get-login-password")
+	explain("garbage", get(ocitest.Client{Base: s.URL, HTTP: s.HTTP, Password: "garbage"}, "/v2/"),
+		"not an authorization token of this installation", "aws ecr get-login-password")
 	explain("another user", get(nobody, "/v2/", "Authorization", basic("ann", "x")), "the user AWS", "docker login --username AWS")
-	explain("another region", get(s.Root(t).In("eu-west-1").Docker(t), "/v2/team/app/tags/list"), "issued for region eu-west-1, used in us-east-1", "--region")
+	explain("another region", get(s.Root(t).In("eu-west-1").Docker(t), "/v2/team/app/tags/list"),
+		"issued for region eu-west-1, used in us-east-1", "--region")
 
 	all := true
 	s.Operator(t, "RevokeToken", &ecrintypes.RevokeTokenRequest{All: &all}, &ecrintypes.RevokeTokenResponse{})

@@ -52,14 +52,16 @@ func TestParsePath(t *testing.T) {
 		"":                     {},
 	} {
 		got, err := parsePath(path)
-		if none := want == (target{}) && path != "/v2" && path != "/v2/"; got != want || none != errors.Is(err, fault.UnknownOperation) || !none && err != nil {
+		if none := want == (target{}) && path != "/v2" && path != "/v2/"; got != want ||
+			none != errors.Is(err, fault.UnknownOperation) || !none && err != nil {
 			t.Errorf("parsePath(%q) = %+v, %v; want %+v", path, got, err, want)
 		}
 	}
 }
 
 func FuzzParsePath(f *testing.F) {
-	for _, s := range []string{"/v2/", "/v2/_catalog", "/v2/a/tags/list", "/v2/a/blobs/uploads/x", "/v2/a/manifests/sha256:1", "/v2//referrers/x", "/v2/blobs/uploads/blobs/uploads/"} {
+	for _, s := range []string{"/v2/", "/v2/_catalog", "/v2/a/tags/list", "/v2/a/blobs/uploads/x",
+		"/v2/a/manifests/sha256:1", "/v2//referrers/x", "/v2/blobs/uploads/blobs/uploads/"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -74,7 +76,8 @@ func FuzzParsePath(f *testing.F) {
 		forms := map[route][]string{
 			routeBase: {"/v2", "/v2/"}, routeToken: {"/v2/token"}, routeCatalog: {"/v2/_catalog"}, routeTags: {"/v2/" + got.name + "/tags/list"},
 			routeManifest: {"/v2/" + got.name + "/manifests/" + got.reference}, routeBlob: {"/v2/" + got.name + "/blobs/" + got.reference},
-			routeUploads: {"/v2/" + got.name + "/blobs/uploads", "/v2/" + got.name + "/blobs/uploads/"}, routeUpload: {"/v2/" + got.name + "/blobs/uploads/" + got.reference},
+			routeUploads: {"/v2/" + got.name + "/blobs/uploads", "/v2/" + got.name + "/blobs/uploads/"}, routeUpload: {"/v2/" +
+				got.name + "/blobs/uploads/" + got.reference},
 			routeReferrers: {"/v2/" + got.name + "/referrers/" + got.reference},
 		}
 		found := false
@@ -98,7 +101,8 @@ func TestContentRange(t *testing.T) {
 			t.Errorf("contentRange(%q) = %d, %d, %v; want %v", s, first, length, err, want)
 		}
 	}
-	for _, s := range []string{"", "-", "0", "0-", "-0", "1-0", "a-b", "0 - 9", "+1-2", "0-0x9", "0-9-", "bytes=0-9", "bytes  0-9", "0-1000000000000000000", "٠-٩"} {
+	for _, s := range []string{"", "-", "0", "0-", "-0", "1-0", "a-b", "0 - 9", "+1-2", "0-0x9", "0-9-", "bytes=0-9",
+		"bytes  0-9", "0-1000000000000000000", "٠-٩"} {
 		if _, _, err := contentRange(s); !errors.Is(err, fault.RangeInvalid) {
 			t.Errorf("contentRange(%q): got %v, want RangeInvalid", s, err)
 		}
@@ -221,7 +225,8 @@ func TestPageOf(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		a := &API{quirks: registry.Quirks{Page100: strict}}
 		for query, want := range map[string][2]int{ // limit without and with the quirk; -2 for an error
-			"": {-1, 100}, "n=0": {0, 0}, "n=7": {7, 7}, "n=1000": {1000, 1000}, "n=1001": {1001, -2}, "n=10001": {10000, -2}, "n=999999999999999999": {10000, -2},
+			"": {-1, 100}, "n=0": {0, 0}, "n=7": {7, 7}, "n=1000": {1000, 1000}, "n=1001": {1001, -2}, "n=10001": {10000,
+				-2}, "n=999999999999999999": {10000, -2},
 			"n=-1": {-2, -2}, "n=": {-2, -2}, "n=x": {-2, -2}, "n=9999999999999999999": {-2, -2}, "last=" + strings.Repeat("a", 257): {-2, -2},
 		} {
 			r := httptest.NewRequest(http.MethodGet, "/v2/_catalog?"+query, nil)

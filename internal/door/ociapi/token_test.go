@@ -54,8 +54,10 @@ func TestAnonymousPullWithBearerToken(t *testing.T) {
 	for _, path := range []string{"/v2/", "/v2/team/private/manifests/v1"} {
 		token := "Bearer " + bearerToken(t, client, path)
 		for path, want := range map[string]int{
-			"/v2/": http.StatusOK, "/v2/team/app/manifests/v1": http.StatusOK, "/v2/team/app/blobs/" + ocitest.SHA256(image.Layers[0]): http.StatusOK,
-			"/v2/team/app/tags/list": http.StatusForbidden, "/v2/team/private/manifests/v1": http.StatusForbidden, "/v2/_catalog": http.StatusForbidden,
+			"/v2/": http.StatusOK, "/v2/team/app/manifests/v1": http.StatusOK, "/v2/team/app/blobs/" +
+				ocitest.SHA256(image.Layers[0]): http.StatusOK,
+			"/v2/team/app/tags/list": http.StatusForbidden, "/v2/team/private/manifests/v1": http.StatusForbidden,
+			"/v2/_catalog": http.StatusForbidden,
 		} {
 			a := client.Do(t, http.MethodGet, path, nil, "Authorization", token).Want(t, want)
 			if want == http.StatusForbidden {
@@ -66,7 +68,8 @@ func TestAnonymousPullWithBearerToken(t *testing.T) {
 		client.Do(t, http.MethodPost, "/v2/token", nil).Want(t, http.StatusMethodNotAllowed)
 	}
 	client.Do(t, http.MethodPost, "/v2/team/private/blobs/uploads/", nil).WantHeader(t, "Www-Authenticate",
-		fmt.Sprintf(`Bearer realm="%s/v2/token",service="%s",scope="repository:team/private:pull,push"`, s.URL, strings.TrimPrefix(s.URL, "http://")))
+		fmt.Sprintf(`Bearer realm="%s/v2/token",service="%s",scope="repository:team/private:pull,push"`, s.URL,
+			strings.TrimPrefix(s.URL, "http://")))
 }
 
 // A client with credentials gets a token with its own rights from the token endpoint, and its credentials are still
@@ -84,7 +87,8 @@ func TestLoginWithBearerToken(t *testing.T) {
 		repo.Do(t, http.MethodGet, path, nil).Want(t, http.StatusOK)
 	}
 	client.Do(t, http.MethodPost, "/v2/team/app/blobs/uploads/", nil, "Authorization", token).Want(t, http.StatusAccepted)
-	client.Do(t, http.MethodGet, "/v2/team/app/tags/list", nil, "Authorization", "Bearer "+bearerToken(t, away, "/v2/")).WantError(t, http.StatusForbidden, "DENIED")
+	client.Do(t, http.MethodGet, "/v2/team/app/tags/list", nil, "Authorization",
+		"Bearer "+bearerToken(t, away, "/v2/")).WantError(t, http.StatusForbidden, "DENIED")
 	for authorization, want := range map[string]int{
 		basic("AWS", "x"): http.StatusBadRequest, basic("AWS", ""): http.StatusBadRequest, basic("ann", repo.Password): http.StatusUnauthorized,
 		"Bearer x": http.StatusUnauthorized, "Bearer": http.StatusUnauthorized, "Basic": http.StatusUnauthorized,

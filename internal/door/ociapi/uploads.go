@@ -117,8 +117,10 @@ func (a *API) mountSource(q *request, from string) (source registry.Repository, 
 // mayPutBlob decides the two actions that a mount and an upload in one request need in addition to that of the row. They
 // are not in the row because a request that only begins an upload does not need them.
 func (a *API) mayPutBlob(q *request) error {
-	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(), Known: guard.Known{Repository: &q.found}}
-	return q.challenged(a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record, q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload")))
+	ask := guard.Ask{Owner: guard.OwnedBy(q.reg.Account), Region: q.reg.Region, Resource: q.found.ARN(),
+		Known: guard.Known{Repository: &q.found}}
+	return q.challenged(a.guard.Decide(q.r.Context(), q.caller, q.ev.From, &q.ev.Record,
+		q.andAlso(ask, "ecr:UploadLayerPart"), q.andAlso(ask, "ecr:CompleteLayerUpload")))
 }
 
 func (a *API) putBlob(q *request, digest string) error {
@@ -131,7 +133,8 @@ func (a *API) putBlob(q *request, digest string) error {
 		return err
 	}
 	defer release()
-	_, err = a.registry.PutBlob(q.r.Context(), q.found, registry.Chunk{Body: sentBody{q.r.Body}, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
+	_, err = a.registry.PutBlob(q.r.Context(), q.found,
+		registry.Chunk{Body: sentBody{q.r.Body}, At: registry.AnyOffset, Length: q.r.ContentLength}, want)
 	if err != nil {
 		return err
 	}

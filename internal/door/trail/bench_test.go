@@ -87,7 +87,8 @@ func (noTrail) Begin(ctx context.Context, _ *guard.Event) context.Context { retu
 func (noTrail) End(context.Context, *guard.Event)                         {}
 
 func (d *installation) server(t ociapi.Trail) http.Handler {
-	return web.NewServer(d.handler(t), web.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: web.NewMetrics(), Now: time.Now})
+	return web.NewServer(d.handler(t), web.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		Metrics: web.NewMetrics(), Now: time.Now})
 }
 
 // BenchmarkManifestGET measures a manifest GET without and with the trail, in process and over a loopback connection.

@@ -50,14 +50,17 @@ func TestUserIdentity(t *testing.T) {
 	ciARN := owner.role(t, "ci", `{"AWS":"`+home+`"}`, `sts:*`, `"ecr:*"`)
 	webARN, provider := owner.webIdentity(t, issuer)
 
-	assumed, err := alice.sts().AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &ciARN, RoleSessionName: aws.String("build-7"), SourceIdentity: aws.String("alice")})
+	assumed, err := alice.sts().AssumeRole(t.Context(),
+		&sts.AssumeRoleInput{RoleArn: &ciARN, RoleSessionName: aws.String("build-7"), SourceIdentity: aws.String("alice")})
 	ci := alice.with(must(t, assumed, err).Credentials)
-	federated, err := alice.sts().GetFederationToken(t.Context(), &sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: aws.String(allow(`"ecr:*"`))})
+	federated, err := alice.sts().GetFederationToken(t.Context(),
+		&sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: aws.String(allow(`"ecr:*"`))})
 	guest := alice.with(must(t, federated, err).Credentials)
 	short, err := alice.sts().GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
 	temporary := alice.with(must(t, short, err).Credentials)
 	token := issuer.Mint(issuer.Kubernetes("apps", "web"))
-	byToken, err := owner.sts().AssumeRoleWithWebIdentity(t.Context(), &sts.AssumeRoleWithWebIdentityInput{RoleArn: &webARN, RoleSessionName: aws.String("pod"), WebIdentityToken: &token})
+	byToken, err := owner.sts().AssumeRoleWithWebIdentity(t.Context(),
+		&sts.AssumeRoleWithWebIdentityInput{RoleArn: &webARN, RoleSessionName: aws.String("pod"), WebIdentityToken: &token})
 	pod := owner.with(must(t, byToken, err).Credentials)
 
 	arn := "arn:aws:iam::" + home + ":"
@@ -66,15 +69,18 @@ func TestUserIdentity(t *testing.T) {
 		return map[string]any{"type": "Role", "principalId": roleID(t, owner, called), "arn": arn, "accountId": home, "userName": called}
 	}
 	attributes := map[string]any{"creationDate": "", "mfaAuthenticated": "false"}
-	issuedByAlice := map[string]any{"type": "IAMUser", "principalId": aliceID, "arn": arn + "user/alice", "accountId": home, "userName": "alice"}
+	issuedByAlice := map[string]any{"type": "IAMUser", "principalId": aliceID, "arn": arn + "user/alice", "accountId": home,
+		"userName": "alice"}
 	for what, test := range map[string]struct {
 		actor
 		want map[string]any
 	}{
 		"root": {owner, map[string]any{"type": "Root", "principalId": home, "arn": arn + "root", "accountId": home}},
-		"user": {alice, map[string]any{"type": "IAMUser", "principalId": aliceID, "arn": arn + "user/alice", "accountId": home, "userName": "alice"}},
+		"user": {alice, map[string]any{"type": "IAMUser", "principalId": aliceID, "arn": arn + "user/alice", "accountId": home,
+			"userName": "alice"}},
 		"role session": {ci, map[string]any{
-			"type": "AssumedRole", "principalId": roleID(t, owner, "ci") + ":build-7", "arn": "arn:aws:sts::" + home + ":assumed-role/ci/build-7", "accountId": home,
+			"type": "AssumedRole", "principalId": roleID(t, owner, "ci") + ":build-7", "arn": "arn:aws:sts::" + home +
+				":assumed-role/ci/build-7", "accountId": home,
 			"sessionContext": map[string]any{"sessionIssuer": roleOf("ci", ciARN), "attributes": attributes, "sourceIdentity": "alice"},
 		}},
 		"federated user": {guest, map[string]any{
@@ -86,7 +92,8 @@ func TestUserIdentity(t *testing.T) {
 			"sessionContext": map[string]any{"attributes": attributes},
 		}},
 		"role session of a web identity": {pod, map[string]any{
-			"type": "AssumedRole", "principalId": roleID(t, owner, "web") + ":pod", "arn": "arn:aws:sts::" + home + ":assumed-role/web/pod", "accountId": home,
+			"type": "AssumedRole", "principalId": roleID(t, owner, "web") + ":pod", "arn": "arn:aws:sts::" + home +
+				":assumed-role/web/pod", "accountId": home,
 			"sessionContext": map[string]any{
 				"sessionIssuer": roleOf("web", webARN), "attributes": attributes,
 				"webIdFederationData": map[string]any{"federatedProvider": provider, "attributes": map[string]any{}},
@@ -104,7 +111,8 @@ func TestUserIdentity(t *testing.T) {
 					t.Fatalf("%s: got %d events, want 1", name, len(all))
 				}
 				got := all[0].UserIdentity
-				if name != "GetAuthorizationToken" && got["invokedBy"] != "ecr.amazonaws.com" || name == "GetAuthorizationToken" && got["invokedBy"] != nil {
+				if name != "GetAuthorizationToken" && got["invokedBy"] != "ecr.amazonaws.com" || name == "GetAuthorizationToken" &&
+					got["invokedBy"] != nil {
 					t.Errorf("%s: got invokedBy %v", name, got["invokedBy"])
 				}
 				if got["accessKeyId"] != test.key.AccessKeyID {
@@ -140,7 +148,8 @@ func TestUserIdentity(t *testing.T) {
 		repo.Password = ""
 		id := repo.Do(t, http.MethodGet, repo.Path("/manifests/1.0"), nil).Want(t, 401).Header.Get("X-Amzn-Requestid")
 		got := events(t, s, ecrintypes.ListAuditEventsRequest{RequestId: id})
-		if len(got) != 1 || got[0].ErrorCode != "AccessDenied" || got[0].UserIdentity["type"] != "Anonymous" || got[0].RecipientAccountID != home {
+		if len(got) != 1 || got[0].ErrorCode != "AccessDenied" || got[0].UserIdentity["type"] != "Anonymous" ||
+			got[0].RecipientAccountID != home {
 			t.Fatalf("got %+v, want one denied event of an anonymous caller", got)
 		}
 		e := explained(t, s, id)
@@ -174,7 +183,8 @@ func (a actor) own(t *testing.T, operation, in string, out any) int {
 	must(t, r, err)
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+"."+operation)
-	if err := v4.NewSigner().SignHTTP(t.Context(), a.key, r, strings.TrimPrefix(ocitest.SHA256([]byte(in)), "sha256:"), "ecrin", region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(t.Context(), a.key, r, strings.TrimPrefix(ocitest.SHA256([]byte(in)), "sha256:"),
+		"ecrin", region, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := a.http().Do(r)
@@ -193,8 +203,10 @@ func TestCrossAccount(t *testing.T) {
 	s := apptest.Start(t, apptest.Options{})
 	owner, other := root(s.Root(t), s), root(s.NewAccount(t, partner), s)
 	s.Root(t).CreateRepository(t, "team/app")
-	_, err := owner.ecr().SetRepositoryPolicy(t.Context(), &ecr.SetRepositoryPolicyInput{RepositoryName: aws.String("team/app"), PolicyText: aws.String(
-		`{"Version":"2012-10-17","Statement":[{"Sid":"OwnersSecretPlan","Effect":"Allow","Principal":{"AWS":"` + partner + `"},"Action":"ecr:BatchGetImage","Condition":{"StringEquals":{"aws:PrincipalTag/Team":"web"}}}]}`)})
+	_, err := owner.ecr().SetRepositoryPolicy(t.Context(),
+		&ecr.SetRepositoryPolicyInput{RepositoryName: aws.String("team/app"), PolicyText: aws.String(
+			`{"Version":"2012-10-17","Statement":[{"Sid":"OwnersSecretPlan","Effect":"Allow","Principal":{"AWS":"` + partner +
+				`"},"Action":"ecr:BatchGetImage","Condition":{"StringEquals":{"aws:PrincipalTag/Team":"web"}}}]}`)})
 	must(t, 0, err)
 	bob := other.user(t, "bob", `["ecr:BatchGetImage","ecr:GetAuthorizationToken"]`)
 	repo := bob.docker(t, home+"/"+region+"/").Repo("team/app")
@@ -226,7 +238,8 @@ func TestCrossAccount(t *testing.T) {
 				t.Fatalf("explaining: got %d", status)
 			}
 			e := read(t, page.Events)
-			if len(e) != 1 || e[0].RecipientAccountID != test.account || e[0].ErrorCode != "AccessDenied" || e[0].AdditionalEventData.ClientAddress != "127.0.0.1" {
+			if len(e) != 1 || e[0].RecipientAccountID != test.account || e[0].ErrorCode != "AccessDenied" ||
+				e[0].AdditionalEventData.ClientAddress != "127.0.0.1" {
 				t.Fatalf("got %+v, want one denied event of account %s", e, test.account)
 			}
 			text, err := json.Marshal(response)
@@ -238,7 +251,8 @@ func TestCrossAccount(t *testing.T) {
 			var refused struct{ Message string }
 			for _, foreign := range []string{home, partner} {
 				if foreign != test.account {
-					if status := test.own(t, "ListAuditEvents", `{"accountId":"`+foreign+`"}`, &refused); status != 400 || !strings.Contains(refused.Message, "not authorized") {
+					if status := test.own(t, "ListAuditEvents", `{"accountId":"`+foreign+`"}`, &refused); status != 400 ||
+						!strings.Contains(refused.Message, "not authorized") {
 						t.Errorf("the trail of account %s: got %d %s, want a denial", foreign, status, refused.Message)
 					}
 				}
@@ -256,7 +270,8 @@ func TestExplainRequest(t *testing.T) {
 	s.Root(t).CreateRepository(t, "team/app")
 	alice := owner.user(t, "alice", `["ecr:GetAuthorizationToken","ecr:ListImages","sts:*","iam:*"]`)
 	repo := alice.docker(t, "").Repo("team/app")
-	docker := repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"), nil, "User-Agent", "evil\u202e\u009b").Want(t, 403).Header.Get("X-Amzn-Requestid")
+	docker := repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/"), nil, "User-Agent", "evil\u202e\u009b").Want(t,
+		403).Header.Get("X-Amzn-Requestid")
 	_, err := alice.ecr().DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/app")})
 	if err == nil {
 		t.Fatal("alice could delete the repository")
@@ -275,17 +290,22 @@ func TestExplainRequest(t *testing.T) {
 		id   string
 		want ecrintypes.Explanation
 	}{
-		"by docker":      {docker, ecrintypes.Explanation{Verdict: "implicitDeny", DecidedBy: "identity-based", Action: "ecr:InitiateLayerUpload", Resource: app}},
-		"by the API":     {requestOf("DeleteRepository"), ecrintypes.Explanation{Verdict: "implicitDeny", DecidedBy: "identity-based", Action: "ecr:DeleteRepository", Resource: app}},
-		"of credentials": {requestOf("ListUsers"), ecrintypes.Explanation{Verdict: "implicitDeny", Action: "iam:ListUsers", Resource: "arn:aws:iam::" + home + ":user/*"}},
-		"allowed":        {requestOf("ListImages"), ecrintypes.Explanation{Allowed: true, Verdict: "allowed", Action: "ecr:ListImages", Resource: app}},
+		"by docker": {docker, ecrintypes.Explanation{Verdict: "implicitDeny", DecidedBy: "identity-based",
+			Action: "ecr:InitiateLayerUpload", Resource: app}},
+		"by the API": {requestOf("DeleteRepository"),
+			ecrintypes.Explanation{Verdict: "implicitDeny", DecidedBy: "identity-based", Action: "ecr:DeleteRepository", Resource: app}},
+		"of credentials": {requestOf("ListUsers"), ecrintypes.Explanation{Verdict: "implicitDeny", Action: "iam:ListUsers",
+			Resource: "arn:aws:iam::" + home + ":user/*"}},
+		"allowed": {requestOf("ListImages"), ecrintypes.Explanation{Allowed: true, Verdict: "allowed",
+			Action: "ecr:ListImages", Resource: app}},
 	} {
 		got := explained(t, s, test.id)
 		if !got.Allowed && got.Text == "" || got.At.IsZero() || got.Layers == nil {
 			t.Errorf("%s: got %+v, want a text, a time and layers", what, got)
 		}
 		test.want.PrincipalArn, test.want.RequestId = "arn:aws:iam::"+home+":user/alice", test.id
-		got = ecrintypes.Explanation{Allowed: got.Allowed, Verdict: got.Verdict, DecidedBy: got.DecidedBy, Action: got.Action, Resource: got.Resource, PrincipalArn: got.PrincipalArn, RequestId: got.RequestId}
+		got = ecrintypes.Explanation{Allowed: got.Allowed, Verdict: got.Verdict, DecidedBy: got.DecidedBy, Action: got.Action,
+			Resource: got.Resource, PrincipalArn: got.PrincipalArn, RequestId: got.RequestId}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: the explanation (-want +got):\n%s", what, diff)
 		}
@@ -295,7 +315,8 @@ func TestExplainRequest(t *testing.T) {
 	if strings.ContainsAny(page.Events[0], "\u202e\u009b") || !strings.Contains(page.Events[0], `"aws:UserAgent","values":["evil\u202e`) {
 		t.Errorf("the line has control characters, or not the user agent: %s", page.Events[0])
 	}
-	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{Denied: aws.Bool(true)})); !cmp.Equal(got, []string{"InitiateLayerUpload AccessDenied", "DeleteRepository AccessDenied", "ListUsers AccessDenied"}) {
+	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{Denied: aws.Bool(true)})); !cmp.Equal(got,
+		[]string{"InitiateLayerUpload AccessDenied", "DeleteRepository AccessDenied", "ListUsers AccessDenied"}) {
 		t.Errorf("denied events: got %q", got)
 	}
 	_, err = owner.ecr().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"none"}})
@@ -307,7 +328,8 @@ func TestExplainRequest(t *testing.T) {
 		requestOf("DescribeRepositories"): "was not refused by a policy: it failed with RepositoryNotFoundException: The repository with name 'none'",
 		"00000000-no":                     "the audit trail has no request with the id 00000000-no",
 	} {
-		if status := owner.own(t, "ExplainRequest", `{"requestId":"`+id+`"}`, &refused); status != 400 || !strings.Contains(refused.Message, want) {
+		if status := owner.own(t, "ExplainRequest", `{"requestId":"`+id+`"}`, &refused); status != 400 ||
+			!strings.Contains(refused.Message, want) {
 			t.Errorf("explaining %s: got %d %q, want %q", id, status, refused.Message, want)
 		}
 	}

@@ -57,14 +57,17 @@ func TestDockerEvents(t *testing.T) {
 	other.Do(t, http.MethodPost, other.Path("/blobs/uploads/?mount="+ocitest.SHA256(nil)+"&from=team/app"), nil).Want(t, 202)
 	other.Do(t, http.MethodGet, "/v2/_catalog", nil).Want(t, 200)
 	got = names(events(t, s, ecrintypes.ListAuditEventsRequest{Resource: "repository/team/other"}))
-	if diff := cmp.Diff([]string{"CreateRepository", "MountLayer", "InitiateLayerUpload"}, got, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
+	if diff := cmp.Diff([]string{"CreateRepository", "MountLayer", "InitiateLayerUpload"}, got, cmpopts.SortSlices(func(a, b string) bool {
+		return a < b
+	})); diff != "" {
 		t.Errorf("the events of team/other (-want +got):\n%s", diff)
 	}
 	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "DescribeRepositories"})); len(got) != 1 {
 		t.Errorf("events of _catalog: got %q, want one", got)
 	}
 	mount := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "MountLayer"})[0]
-	if diff := cmp.Diff(map[string]any{"registryId": home, "repositoryName": "team/other", "layerDigests": []any{layer}, "mountFrom": "team/app"}, mount.RequestParameters); diff != "" {
+	if diff := cmp.Diff(map[string]any{"registryId": home, "repositoryName": "team/other", "layerDigests": []any{layer},
+		"mountFrom": "team/app"}, mount.RequestParameters); diff != "" {
 		t.Errorf("the parameters of a mount (-want +got):\n%s", diff)
 	}
 	if mount.ReadOnly {
@@ -80,7 +83,8 @@ func TestDockerParameters(t *testing.T) {
 	repo := s.Root(t).CreateRepository(t, "team/app")
 	im := ocitest.NewImage(2)
 	repo.PushBlobs(t, im)
-	repo.Do(t, http.MethodPut, repo.Path("/manifests/1.0"), im.Manifest, "Content-Type", ocitest.ImageType, "User-Agent", "docker/29.1").Want(t, 201)
+	repo.Do(t, http.MethodPut, repo.Path("/manifests/1.0"), im.Manifest, "Content-Type", ocitest.ImageType, "User-Agent",
+		"docker/29.1").Want(t, 201)
 	repo.Do(t, http.MethodGet, repo.Path("/manifests/1.0"), nil, "User-Agent", "docker/29.1",
 		"Accept", "application/json, "+ocitest.ImageType+";q=0.9", "Accept", ocitest.IndexType).Want(t, 200)
 	rootIdentity := map[string]any{
@@ -88,12 +92,14 @@ func TestDockerParameters(t *testing.T) {
 	}
 	want := event{
 		UserIdentity: rootIdentity, EventSource: "ecr.amazonaws.com", SourceIPAddress: "ecr.amazonaws.com", UserAgent: "ecr.amazonaws.com",
-		Resources:          []map[string]string{{"accountId": home, "type": "AWS::ECR::Repository", "ARN": "arn:aws:ecr:" + region + ":" + home + ":repository/team/app"}},
+		Resources: []map[string]string{{"accountId": home, "type": "AWS::ECR::Repository",
+			"ARN": "arn:aws:ecr:" + region + ":" + home + ":repository/team/app"}},
 		RecipientAccountID: home,
 	}
 	want.AdditionalEventData.ClientAddress, want.AdditionalEventData.ClientUserAgent = "127.0.0.1", "docker/29.1"
 	for name, p := range map[string]map[string]any{
-		"PutImage": {"registryId": home, "repositoryName": "team/app", "imageTag": "1.0", "imageManifest": string(im.Manifest), "imageManifestMediaType": ocitest.ImageType},
+		"PutImage": {"registryId": home, "repositoryName": "team/app", "imageTag": "1.0", "imageManifest": string(im.Manifest),
+			"imageManifestMediaType": ocitest.ImageType},
 		"BatchGetImage": {"registryId": home, "repositoryName": "team/app", "imageIds": []any{map[string]any{"imageTag": "1.0"}},
 			"acceptedMediaTypes": []any{"application/json", ocitest.ImageType, ocitest.IndexType}},
 	} {
@@ -133,10 +139,13 @@ func TestFailedAfterItsChange(t *testing.T) {
 	repo := s.Root(t).Docker(t).Repo("team/new")
 	repo.PutManifest(t, "1.0", ocitest.ImageType, ocitest.NewImage(3).Manifest).Want(t, 404)
 	got := events(t, s, ecrintypes.ListAuditEventsRequest{EventName: "PutImage"})
-	if diff := cmp.Diff([]string{"PutImage", "PutImage LayersNotFoundException"}, names(got), cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
+	if diff := cmp.Diff([]string{"PutImage", "PutImage LayersNotFoundException"}, names(got), cmpopts.SortSlices(func(a, b string) bool {
+		return a < b
+	})); diff != "" {
 		t.Fatalf("a push that created its repository and failed (-want +got):\n%s", diff)
 	}
 	if got[0].RequestID != got[1].RequestID || got[0].EventID == got[1].EventID {
-		t.Errorf("the two events have the request ids %s and %s, the event ids %s and %s", got[0].RequestID, got[1].RequestID, got[0].EventID, got[1].EventID)
+		t.Errorf("the two events have the request ids %s and %s, the event ids %s and %s", got[0].RequestID, got[1].RequestID,
+			got[0].EventID, got[1].EventID)
 	}
 }

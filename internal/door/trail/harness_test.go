@@ -47,15 +47,18 @@ func (a actor) provider() aws.CredentialsProvider {
 func (a actor) http() *http.Client { return &http.Client{Transport: a} }
 
 func (a actor) ecr() *ecr.Client {
-	return ecr.New(ecr.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1, Credentials: a.provider()})
+	return ecr.New(ecr.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1,
+		Credentials: a.provider()})
 }
 
 func (a actor) iam() *iam.Client {
-	return iam.New(iam.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1, Credentials: a.provider()})
+	return iam.New(iam.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1,
+		Credentials: a.provider()})
 }
 
 func (a actor) sts() *sts.Client {
-	return sts.New(sts.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1, Credentials: a.provider()})
+	return sts.New(sts.Options{Region: region, BaseEndpoint: &a.server.URL, HTTPClient: a.http(), RetryMaxAttempts: 1,
+		Credentials: a.provider()})
 }
 
 // must returns v; it fails the test if err is not nil.
@@ -83,7 +86,8 @@ func (a actor) user(t *testing.T, called, actions string) actor {
 	t.Helper()
 	_, err := a.iam().CreateUser(t.Context(), &iam.CreateUserInput{UserName: &called})
 	must(t, 0, err)
-	_, err = a.iam().PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: &called, PolicyName: aws.String("may"), PolicyDocument: aws.String(allow(actions))})
+	_, err = a.iam().PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: &called, PolicyName: aws.String("may"),
+		PolicyDocument: aws.String(allow(actions))})
 	must(t, 0, err)
 	out, err := a.iam().CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &called})
 	k := must(t, out, err).AccessKey
@@ -98,7 +102,8 @@ func (a actor) role(t *testing.T, called, principal, action, actions string) str
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"` + action + `"}]}`
 	out, err := a.iam().CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &called, AssumeRolePolicyDocument: &trust})
 	arn := must(t, out, err).Role.Arn
-	_, err = a.iam().PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &called, PolicyName: aws.String("may"), PolicyDocument: aws.String(allow(actions))})
+	_, err = a.iam().PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &called, PolicyName: aws.String("may"),
+		PolicyDocument: aws.String(allow(actions))})
 	must(t, 0, err)
 	return *arn
 }
@@ -179,6 +184,7 @@ func names(all []event) []string {
 // link returns a signed link to a layer.
 func (a actor) link(t *testing.T, repository, digest string) string {
 	t.Helper()
-	out, err := a.ecr().GetDownloadUrlForLayer(t.Context(), &ecr.GetDownloadUrlForLayerInput{RepositoryName: &repository, LayerDigest: &digest})
+	out, err := a.ecr().GetDownloadUrlForLayer(t.Context(),
+		&ecr.GetDownloadUrlForLayerInput{RepositoryName: &repository, LayerDigest: &digest})
 	return *must(t, out, err).DownloadUrl
 }

@@ -94,7 +94,8 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 
 	assumed, err := alice.sts().AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: &ciARN, RoleSessionName: aws.String("build")})
 	ci := c.key("a role session", alice.with(must(t, assumed, err).Credentials))
-	federated, err := alice.sts().GetFederationToken(t.Context(), &sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: aws.String(allow(`"ecr:*"`))})
+	federated, err := alice.sts().GetFederationToken(t.Context(),
+		&sts.GetFederationTokenInput{Name: aws.String("guest"), Policy: aws.String(allow(`"ecr:*"`))})
 	guest := c.key("a federated user", alice.with(must(t, federated, err).Credentials))
 	token := issuer.Mint(issuer.Kubernetes("apps", "web"))
 	c.add("a web identity token", token)

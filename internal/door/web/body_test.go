@@ -79,7 +79,8 @@ func begin(t *testing.T, address, path string, first int) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, 1<<20, strings.Repeat("x", first)); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, 1<<20,
+		strings.Repeat("x", first)); err != nil {
 		t.Fatal(err)
 	}
 	return conn

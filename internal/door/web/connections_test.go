@@ -150,7 +150,9 @@ func TestReadersThatAreSlowGetAll(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, _ := limited(t, web.ConnectionLimits{Max: 10, MaxPerAddress: 10, MaxIdle: 10}, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) })
+	s, _ := limited(t, web.ConnectionLimits{Max: 10, MaxPerAddress: 10, MaxIdle: 10}, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, path)
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)

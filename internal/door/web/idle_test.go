@@ -36,7 +36,8 @@ func TestAttack33SilentClients(t *testing.T) {
 	server := httptest.NewServer(s)
 	defer server.Close()
 	for path, status := range map[string]int{"/refused": http.StatusUnauthorized, "/read": http.StatusRequestTimeout} {
-		for _, c := range []string{"Content-Length: 10\r\n\r\n", "Content-Length: 10\r\n\r\n12345", "Transfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n123"} {
+		for _, c := range []string{"Content-Length: 10\r\n\r\n", "Content-Length: 10\r\n\r\n12345",
+			"Transfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\n123"} {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 			if err != nil {
 				t.Fatal(err)

@@ -48,22 +48,31 @@ func NewMetrics() *Metrics {
 		registry: prometheus.NewRegistry(),
 		ready:    map[metricKey]*series{},
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "ecrin_requests_in_flight", Help: "Requests that are being answered."}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ecrin_requests_total", Help: "Requests answered, by door, operation and status."}, []string{"door", "operation", "status"}),
-		sent:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ecrin_sent_bytes_total", Help: "Bytes of response bodies, by door and operation."}, []string{"door", "operation"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ecrin_request_seconds", Help: "Time from the request's header to the end of its answer.",
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ecrin_requests_total",
+			Help: "Requests answered, by door, operation and status."}, []string{"door", "operation", "status"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ecrin_sent_bytes_total",
+			Help: "Bytes of response bodies, by door and operation."}, []string{"door", "operation"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ecrin_request_seconds",
+			Help:    "Time from the request's header to the end of its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120}}, []string{"door", "operation"}),
 	}
 	m.connections = prometheus.NewGauge(prometheus.GaugeOpts{Name: "ecrin_connections", Help: "Connections that are open."})
-	m.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_refused_total", Help: "New connections closed because there were too many."})
-	m.evicted = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_evicted_total", Help: "Idle connections closed because there were too many."})
-	m.filesShort = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_file_descriptors_exhausted_total", Help: "Times that no file descriptor was free."})
-	m.registry.MustRegister(m.filesShort, m.inFlight, m.requests, m.sent, m.seconds, m.connections, m.refused, m.evicted, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_refused_total",
+		Help: "New connections closed because there were too many."})
+	m.evicted = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_connections_evicted_total",
+		Help: "Idle connections closed because there were too many."})
+	m.filesShort = prometheus.NewCounter(prometheus.CounterOpts{Name: "ecrin_file_descriptors_exhausted_total",
+		Help: "Times that no file descriptor was free."})
+	m.registry.MustRegister(m.filesShort, m.inFlight, m.requests, m.sent, m.seconds, m.connections, m.refused, m.evicted,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Count adds a counter without labels; read returns its value. Count must be called before the first request.
 func (m *Metrics) Count(name, help string, read func() uint64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read()) }))
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 {
+		return float64(read())
+	}))
 }
 
 // maxMetricsAge is the time for which the text of the metrics is sent again. All requests in this time share its bytes.

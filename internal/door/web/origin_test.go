@@ -23,9 +23,11 @@ func TestOrigin(t *testing.T) {
 	}{
 		{name: "direct", remote: "192.0.2.1:4000", want: "192.0.2.1"},
 		{name: "direct by TLS", remote: "192.0.2.1:4000", tls: true, want: "192.0.2.1", secure: true},
-		{name: "a client that claims another address", remote: "192.0.2.1:4000", forwarded: []string{"203.0.113.9"}, proto: "https", want: "192.0.2.1"},
+		{name: "a client that claims another address", remote: "192.0.2.1:4000", forwarded: []string{"203.0.113.9"},
+			proto: "https", want: "192.0.2.1"},
 		{name: "one proxy", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9"}, proto: "https", want: "203.0.113.9", secure: true},
-		{name: "one proxy, http before it", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9"}, proto: "http", tls: true, want: "203.0.113.9"},
+		{name: "one proxy, http before it", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9"}, proto: "http",
+			tls: true, want: "203.0.113.9"},
 		{name: "two proxies", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9, 10.2.2.2"}, want: "203.0.113.9"},
 		{name: "two headers", remote: "10.1.1.1:4000", forwarded: []string{"203.0.113.9", "10.2.2.2"}, want: "203.0.113.9"},
 		{name: "a forged address in front", remote: "10.1.1.1:4000", forwarded: []string{"127.0.0.1, 203.0.113.9"}, want: "203.0.113.9"},

@@ -66,7 +66,8 @@ type Options struct {
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
-	return &Server{handler: h, log: o.Log, occasional: newOccasionalLog(o.Log), metrics: o.Metrics, proxies: o.Proxies, now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
+	return &Server{handler: h, log: o.Log, occasional: newOccasionalLog(o.Log), metrics: o.Metrics, proxies: o.Proxies,
+		now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -100,7 +101,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.finish(r, rec, ev, s.now().Sub(start))
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
-		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout, begun: time.Now(), slowStart: s.slowStart, conn: conn}
+		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout,
+			begun: time.Now(), slowStart: s.slowStart, conn: conn}
 		body.extend()
 		r.Body = body
 		// Package http must see its own body again: it answers at once if the rest is long, and reads a short rest before it answers.
@@ -132,8 +134,10 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("id", ev.RequestID), slog.String("door", ev.Door), slog.String("op", ev.Operation),
-		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path), // without the query, which may contain signatures
-		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("remote", remote(r, ev)))
+		// without the query, which may contain signatures
+		slog.String("method", r.Method), slog.String("host", r.Host), slog.String("path", r.URL.Path),
+		slog.Int("status", status), slog.Int64("sent", rec.sent), slog.Float64("took_ms",
+			float64(took.Microseconds())/1000), slog.String("remote", remote(r, ev)))
 	for _, more := range [...]struct{ key, value string }{
 		{"caller", ev.Caller.ARN}, {"action", ev.Action}, {"resource", ev.Resource}, {"digest", ev.Digest}, {"agent", ev.From.UserAgent},
 	} {

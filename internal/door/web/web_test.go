@@ -48,7 +48,8 @@ func TestOneEventForEachRequest(t *testing.T) {
 	}, r)
 	want := map[string]any{
 		"msg": "request", "level": "INFO", "door": "oci", "op": "get", "method": "GET", "host": "registry.example:5100", "path": "/v2/app",
-		"status": 404.0, "sent": 4.0, "caller": "arn:aws:iam::000000000000:root", "digest": "sha256:00", "agent": "agent/1", "error": "the private cause", "remote": "192.0.2.1",
+		"status": 404.0, "sent": 4.0, "caller": "arn:aws:iam::000000000000:root", "digest": "sha256:00", "agent": "agent/1",
+		"error": "the private cause", "remote": "192.0.2.1",
 	}
 	for k, v := range want {
 		if line[k] != v {
@@ -65,7 +66,9 @@ func TestOneEventForEachRequest(t *testing.T) {
 
 func TestPanicIsOneAnswerAndOneEvent(t *testing.T) {
 	t.Parallel()
-	w, line := serve(t, func(http.ResponseWriter, *http.Request, *web.Event) { panic("a broken invariant") }, httptest.NewRequest(http.MethodGet, "/", nil))
+	w, line := serve(t, func(http.ResponseWriter, *http.Request, *web.Event) {
+		panic("a broken invariant")
+	}, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "invariant") {
 		t.Errorf("got %d %q, want 500 without the text of the panic", w.Code, w.Body)
 	}

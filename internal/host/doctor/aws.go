@@ -103,7 +103,8 @@ func (d *doctor) awsRegion(s awsSettings) Check {
 // awsEndpoint checks the endpoint of the AWS tools for a service.
 func (d *doctor) awsEndpoint(ctx context.Context, s awsSettings, service string) Check {
 	c := Check{Name: "AWS endpoint for " + service, Status: OK}
-	got, from := d.first([]string{"AWS_ENDPOINT_URL_" + strings.ToUpper(service), "AWS_ENDPOINT_URL"}, "the profile "+s.profile, s.config.Endpoint(s.profile, service))
+	got, from := d.first([]string{"AWS_ENDPOINT_URL_" + strings.ToUpper(service), "AWS_ENDPOINT_URL"},
+		"the profile "+s.profile, s.config.Endpoint(s.profile, service))
 	fix := "Send the calls to this server: export AWS_ENDPOINT_URL=" + d.scheme + "://" + d.addr
 	switch {
 	case got == "" && d.realNames():

@@ -28,11 +28,13 @@ func (d *doctor) callerInEnvironment(ctx context.Context) Check {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	arn, refusal, err := d.callerIdentity(ctx, aws.Credentials{
-		AccessKeyID: d.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: d.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: d.Getenv("AWS_SESSION_TOKEN"),
+		AccessKeyID: d.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: d.Getenv("AWS_SECRET_ACCESS_KEY"),
+		SessionToken: d.Getenv("AWS_SESSION_TOKEN"),
 	})
 	switch {
 	case err != nil:
-		c.Status, c.Detail, c.Fix = Warn, "in the environment, but the server was not asked whether they are valid: "+err.Error(), "Correct the other findings, then run: ecrin doctor"
+		c.Status, c.Detail, c.Fix = Warn, "in the environment, but the server was not asked whether they are valid: "+
+			err.Error(), "Correct the other findings, then run: ecrin doctor"
 	case refusal != "":
 		c.Status, c.Detail, c.Fix = Fail, "in the environment, but the server refuses them: "+refusal, newKeys
 	default:
@@ -79,7 +81,8 @@ func (d *doctor) callerIdentity(ctx context.Context, key aws.Credentials) (arn, 
 	if d.pool != nil {
 		roots = d.pool
 	}
-	transport := &http.Transport{DialContext: d.Dial, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: d.Dial,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(r)
 	if err != nil {

@@ -27,7 +27,8 @@ func TestCredentialsAreAskedOfTheServer(t *testing.T) {
 	check := func(what string, want doctor.Status, text string) {
 		t.Helper()
 		for _, c := range m.run() {
-			if c.Name == "AWS credentials" && (c.Status != want || !strings.Contains(c.Detail+c.Fix, text)) || strings.Contains(c.Detail+c.Fix, secret) {
+			if c.Name == "AWS credentials" && (c.Status != want || !strings.Contains(c.Detail+c.Fix, text)) ||
+				strings.Contains(c.Detail+c.Fix, secret) {
 				t.Errorf("%s: got %+v, want %s and %q, and no secret", what, c, want, text)
 			}
 		}
@@ -39,7 +40,8 @@ func TestCredentialsAreAskedOfTheServer(t *testing.T) {
 	env["AWS_SESSION_TOKEN"], env["AWS_SECRET_ACCESS_KEY"] = "", "wrong"
 	check("a wrong secret", fail, "SignatureDoesNotMatch")
 	env["AWS_SECRET_ACCESS_KEY"] = secret
-	s.Operator(t, "UpdateAccessKey", &ecrintypes.UpdateAccessKeyRequest{AccessKeyId: key, Status: ecrintypes.AccessKeyStatusINACTIVE}, &ecrintypes.UpdateAccessKeyResponse{})
+	s.Operator(t, "UpdateAccessKey", &ecrintypes.UpdateAccessKeyRequest{AccessKeyId: key,
+		Status: ecrintypes.AccessKeyStatusINACTIVE}, &ecrintypes.UpdateAccessKeyResponse{})
 	check("a disabled key", fail, "InvalidClientTokenId")
 
 	// The aws CLI asks for the credentials of a profile, whatever their kind.

@@ -26,7 +26,8 @@ func (d *doctor) checkContainerd(context.Context) []Check {
 	}
 	conf, err := d.containerdConfig(file, content)
 	if err != nil {
-		return []Check{{"containerd config", Fail, err.Error(), "Correct the file; this shows the error: containerd --config " + quote(file) + " config dump"}}
+		return []Check{{"containerd config", Fail, err.Error(), "Correct the file; this shows the error: containerd --config " +
+			quote(file) + " config dump"}}
 	}
 	if conf.NoCRI {
 		return []Check{{"containerd", Skip, "its Kubernetes plug-in is disabled in " + file, ""}}
@@ -47,7 +48,8 @@ func (d *doctor) checkContainerd(context.Context) []Check {
 		c.Status, c.Detail = Warn, file+" sets no config_path, so that Kubernetes pulls do not see the host files"
 		c.Fix = "Set config_path = \"" + certsDir + "\" in the registry table of the CRI plug-in, then: sudo systemctl restart containerd"
 		if len(conf.Mirrors) > 0 {
-			c.Fix = "Move the registry.mirrors table (" + strings.Join(conf.Mirrors, ", ") + ") to host files, then set config_path = \"" + certsDir + "\" and: sudo systemctl restart containerd"
+			c.Fix = "Move the registry.mirrors table (" + strings.Join(conf.Mirrors, ", ") +
+				") to host files, then set config_path = \"" + certsDir + "\" and: sudo systemctl restart containerd"
 		}
 	}
 	return append([]Check{c}, checks...)

@@ -28,7 +28,8 @@ func (d *doctor) checkDocker(ctx context.Context) []Check {
 		}
 		one, err := clientconf.ParseDockerDaemon(content)
 		if err != nil {
-			return []Check{{"docker daemon", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
+			return []Check{{"docker daemon", Fail, fmt.Sprintf("%s: %v", path, err),
+				"Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
 		}
 		daemon.InsecureRegistries = append(daemon.InsecureRegistries, one.InsecureRegistries...)
 	}
@@ -105,7 +106,8 @@ func (d *doctor) dockerClient() []Check {
 	}
 	conf, err := clientconf.ParseDockerClient(content)
 	if err != nil {
-		return []Check{{"docker credentials", Fail, fmt.Sprintf("%s: %v", path, err), "Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
+		return []Check{{"docker credentials", Fail, fmt.Sprintf("%s: %v", path, err),
+			"Correct the file; this shows the error: python3 -m json.tool " + quote(path)}}
 	}
 	var checks []Check
 	for i, host := range d.registryHosts() {
@@ -115,8 +117,10 @@ func (d *doctor) dockerClient() []Check {
 		}
 	}
 	if conf.CredsStore == ecrLogin {
-		checks = append(checks, Check{"docker credsStore", Warn, "ecr-login is set for all registries, but it stores no passwords: docker login fails for every other one",
-			fmt.Sprintf("Take credsStore out of %s and name the registries instead: \"credHelpers\": {\"%s\": \"ecr-login\"}", path, d.withPort(d.registryHost("amazonaws.com")))})
+		checks = append(checks, Check{"docker credsStore", Warn,
+			"ecr-login is set for all registries, but it stores no passwords: docker login fails for every other one",
+			fmt.Sprintf("Take credsStore out of %s and name the registries instead: \"credHelpers\": {\"%s\": \"ecr-login\"}",
+				path, d.withPort(d.registryHost("amazonaws.com")))})
 	}
 	return checks
 }

@@ -187,7 +187,8 @@ func TestDockerDaemon(t *testing.T) {
 // install executes the plan that the fixes name.
 func (m *machine) install(target trust.Target) {
 	m.t.Helper()
-	o := trust.Options{Root: m.o.Root, Hosts: []string{m.addr()}, CAPEM: m.ca.CAPEM(), PlainHTTP: strings.HasPrefix(m.o.URL, "http:"), Targets: []trust.Target{target}}
+	o := trust.Options{Root: m.o.Root, Hosts: []string{m.addr()}, CAPEM: m.ca.CAPEM(),
+		PlainHTTP: strings.HasPrefix(m.o.URL, "http:"), Targets: []trust.Target{target}}
 	plan, err := trust.Install(o)
 	if err == nil {
 		err = plan.Apply(m.t.Context(), nil, nil)

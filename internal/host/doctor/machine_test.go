@@ -56,7 +56,8 @@ func newMachine(t *testing.T, scheme string, age time.Duration) *machine {
 		rw.Header().Set("Date", time.Now().Add(m.skew).UTC().Format(http.TimeFormat))
 		rw.WriteHeader(m.status)
 		if r.Method == http.MethodPost {
-			fmt.Fprint(rw, "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::111111111111:root</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>")
+			fmt.Fprint(rw,
+				"<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:iam::111111111111:root</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>")
 			return
 		}
 		fmt.Fprintln(rw, "starting\x1b[31m")
@@ -109,7 +110,8 @@ func (m *machine) port() string { return m.addr()[strings.LastIndex(m.addr(), ":
 
 // pointHere makes the ECR names of amazonaws.com resolve to the server.
 func (m *machine) pointHere() {
-	for _, n := range []string{registry, "api.ecr.eu-west-1.amazonaws.com", "ecr.eu-west-1.amazonaws.com", "sts.eu-west-1.amazonaws.com", "sts.amazonaws.com"} {
+	for _, n := range []string{registry, "api.ecr.eu-west-1.amazonaws.com", "ecr.eu-west-1.amazonaws.com",
+		"sts.eu-west-1.amazonaws.com", "sts.amazonaws.com"} {
 		m.names[n] = outside
 	}
 }
@@ -172,7 +174,8 @@ func (m *machine) run() map[string]doctor.Check {
 			m.t.Errorf("two checks are named %q", c.Name)
 		}
 		checks[c.Name] = c
-		if bad := c.Status == doctor.Warn || c.Status == doctor.Fail; c.Detail == "" || bad && c.Fix == "" || c.Status == doctor.OK && c.Fix != "" {
+		if bad := c.Status == doctor.Warn || c.Status == doctor.Fail; c.Detail == "" || bad && c.Fix == "" ||
+			c.Status == doctor.OK && c.Fix != "" {
 			m.t.Errorf("check is not complete: %+v", c)
 		}
 	}

@@ -69,8 +69,10 @@ func (d *doctor) certificate(ctx context.Context, host string) Check {
 		c.Fix = renew + d.show(host)
 	case systemErr != nil:
 		c.Status = Warn
-		c.Detail = fmt.Sprintf("the certificate (until %s) is signed by the CA %s, which this system does not trust", leaf.NotAfter.Format(time.DateOnly), d.CAPath)
-		c.Fix = "Install it for the container tools, or with --for system for every program: sudo ecrin trust install --ca " + quote(d.CAPath) + " " + d.withPort(host)
+		c.Detail = fmt.Sprintf("the certificate (until %s) is signed by the CA %s, which this system does not trust",
+			leaf.NotAfter.Format(time.DateOnly), d.CAPath)
+		c.Fix = "Install it for the container tools, or with --for system for every program: sudo ecrin trust install --ca " +
+			quote(d.CAPath) + " " + d.withPort(host)
 	default:
 		c.Status, c.Detail = OK, "the certificate is trusted by this system, until "+leaf.NotAfter.Format(time.DateOnly)
 	}

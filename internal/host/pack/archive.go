@@ -49,7 +49,8 @@ func readArchive(ctx context.Context, file string, l *layout) (*archive, error) 
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{l: l, files: map[string]content{}, links: map[string]string{}, sizes: map[name.Digest]int64{}, plain: map[name.Digest]name.Digest{}}
+	a := &archive{l: l, files: map[string]content{}, links: map[string]string{}, sizes: map[name.Digest]int64{},
+		plain: map[name.Digest]name.Digest{}}
 	entries := tar.NewReader(readerUntil(ctx, plain))
 	for n := 0; ; n++ {
 		header, err := entries.Next()

@@ -75,7 +75,8 @@ func TestAttack29DockerManifestNames(t *testing.T) {
 		} {
 			entries := append(with(s.docker(t), entry{name: "manifest.json", body: mustJSON(t, []object{image})}),
 				entry{name: "loop", link: "pool", kind: tar.TypeSymlink}, entry{name: "pool", link: "loop", kind: tar.TypeSymlink})
-			if _, err := pack.Open(t.Context(), writeFile(t, tarball(t, entries...)), t.TempDir(), pack.Options{}); !errors.Is(err, fault.InvalidParameter) {
+			if _, err := pack.Open(t.Context(), writeFile(t, tarball(t, entries...)), t.TempDir(), pack.Options{}); !errors.Is(err,
+				fault.InvalidParameter) {
 				t.Errorf("%v: %v, want %v", image, err, fault.InvalidParameter)
 			}
 		}
@@ -86,7 +87,8 @@ func TestAttack29DockerManifestNames(t *testing.T) {
 func TestAttack29Layout(t *testing.T) {
 	t.Parallel()
 	s := newSample(t)
-	for _, digest := range []string{"sha256:../../../../etc/hostname", "sha256:" + strings.Repeat("A", 64), "../x:" + hexOf("x"), "md5:" + hexOf("")[:32]} {
+	for _, digest := range []string{"sha256:../../../../etc/hostname", "sha256:" + strings.Repeat("A", 64),
+		"../x:" + hexOf("x"), "md5:" + hexOf("")[:32]} {
 		d := descriptor(ociManifest, s.manifest)
 		d["digest"] = digest
 		dir := writeDir(t, with(s.oci(t), entry{name: "index.json", body: mustJSON(t, object{"schemaVersion": 2, "manifests": []object{d}})}))
@@ -130,7 +132,8 @@ func TestAttack29SparseEntry(t *testing.T) {
 	for _, b := range h {
 		sum += int(b)
 	}
-	copy(h[148:], []byte{'0', byte('0' + sum>>12&7), byte('0' + sum>>9&7), byte('0' + sum>>6&7), byte('0' + sum>>3&7), byte('0' + sum&7), 0, ' '})
+	copy(h[148:], []byte{'0', byte('0' + sum>>12&7), byte('0' + sum>>9&7), byte('0' + sum>>6&7), byte('0' + sum>>3&7),
+		byte('0' + sum&7), 0, ' '})
 	if _, err := pack.Open(t.Context(), writeFile(t, body), t.TempDir(), pack.Options{}); !errors.Is(err, fault.InvalidParameter) {
 		t.Errorf("got %v, want %v", err, fault.InvalidParameter)
 	}

@@ -53,7 +53,8 @@ func TestBuild(t *testing.T) {
 		readBlob(t, image.Dir, index.Manifests[i], &m)
 		var config ocispec.Image
 		readBlob(t, image.Dir, m.Config, &config)
-		if config.Architecture != arch || !slices.Equal(config.Config.Entrypoint, []string{"/ecrin"}) || config.Config.Labels[ocispec.AnnotationTitle] != "ecrin" {
+		if config.Architecture != arch || !slices.Equal(config.Config.Entrypoint, []string{"/ecrin"}) ||
+			config.Config.Labels[ocispec.AnnotationTitle] != "ecrin" {
 			t.Errorf("configuration of %s is %+v", arch, config)
 		}
 		checkLayer(t, image.Dir, m.Layers[0], config.RootFS.DiffIDs[0].Encoded(), binaries[i].Path)
@@ -95,7 +96,8 @@ func checkLayer(t *testing.T, dir string, layer ocispec.Descriptor, diffID, path
 		t.Fatal(err)
 	}
 	// The layer must be exactly the archive with a fixed header, so that it contains no data of the machine.
-	expected := tar.Header{Name: "ecrin", Mode: 0o755, Size: int64(len(want)), ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
+	expected := tar.Header{Name: "ecrin", Mode: 0o755, Size: int64(len(want)), ModTime: time.Unix(0, 0),
+		Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
 	if !bytes.Equal(body, oneFile(t, &expected, want)) {
 		t.Errorf("the layer of %s is not the one file /ecrin, mode 0755, owner 0, time 0", path)
 	}

@@ -80,7 +80,8 @@ func (a *archive) convert(ctx context.Context, image dockerImage) (ocispec.Descr
 		return ocispec.Descriptor{}, fault.InvalidParameter.New("configuration %q cannot be read", name.Clip(image.Config)).Because(err)
 	}
 	if len(image.Layers) > maxLayers || len(image.Layers) != len(config.RootFS.DiffIDs) {
-		return ocispec.Descriptor{}, fault.InvalidParameter.New("configuration %q has %d layers and manifest.json %d, expected the same number, at most %d",
+		return ocispec.Descriptor{}, fault.InvalidParameter.New(
+			"configuration %q has %d layers and manifest.json %d, expected the same number, at most %d",
 			name.Clip(image.Config), len(config.RootFS.DiffIDs), len(image.Layers), maxLayers)
 	}
 	m := ocispec.Manifest{

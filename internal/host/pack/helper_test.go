@@ -92,7 +92,8 @@ type sample struct{ lower, upper, config, manifest string }
 
 func newSample(t testing.TB) sample {
 	t.Helper()
-	s := sample{lower: string(tarball(t, entry{name: "etc/motd", body: "hello"})), upper: string(tarball(t, entry{name: "srv/page", body: "page"}))}
+	s := sample{lower: string(tarball(t, entry{name: "etc/motd", body: "hello"})),
+		upper: string(tarball(t, entry{name: "srv/page", body: "page"}))}
 	s.config = mustJSON(t, object{"architecture": "arm64", "os": "linux", "rootfs": object{
 		"type": "layers", "diff_ids": []string{"sha256:" + hexOf(s.lower), "sha256:" + hexOf(s.upper)},
 	}})
@@ -110,7 +111,9 @@ func (s sample) docker(t testing.TB) []entry {
 		{name: "aaaa/layer.tar", body: s.lower},
 		{name: "bbbb/layer.tar", body: s.upper},
 		{name: "cccc.json", body: s.config},
-		{name: "manifest.json", body: mustJSON(t, []object{{"Config": "cccc.json", "RepoTags": []string{"shop/web:1.2"}, "Layers": []string{"aaaa/layer.tar", "bbbb/layer.tar"}}})},
+		{name: "manifest.json",
+			body: mustJSON(t, []object{{"Config": "cccc.json", "RepoTags": []string{"shop/web:1.2"},
+				"Layers": []string{"aaaa/layer.tar", "bbbb/layer.tar"}}})},
 	}
 }
 

@@ -130,7 +130,8 @@ func ociIndex(src source) ([]byte, error) {
 	}
 	var mark ocispec.ImageLayout
 	if err := json.Unmarshal(body, &mark); err != nil || mark.Version != ocispec.ImageLayoutVersion {
-		return nil, fault.InvalidParameter.New("the layout's version is %q, expected %q", name.Clip(mark.Version), ocispec.ImageLayoutVersion).Because(err)
+		return nil, fault.InvalidParameter.New("the layout's version is %q, expected %q", name.Clip(mark.Version),
+			ocispec.ImageLayoutVersion).Because(err)
 	}
 	return src.file(ocispec.ImageIndexFile)
 }

@@ -134,7 +134,8 @@ func TestOpenDockerArchiveWithGaps(t *testing.T) {
 		descriptor(ociManifest, s.manifest), descriptor(ociManifest, "not in the archive"),
 	}})
 	entries := with(append(s.oci(t), s.docker(t)...), blob(index))
-	entries = with(entries, entry{name: "index.json", body: mustJSON(t, object{"schemaVersion": 2, "manifests": []object{descriptor(ociIndex, index)}})})
+	entries = with(entries, entry{name: "index.json",
+		body: mustJSON(t, object{"schemaVersion": 2, "manifests": []object{descriptor(ociIndex, index)}})})
 	image := open(t, writeFile(t, tarball(t, entries...)), pack.Options{})
 	if got, want := image.Root.Digest.Encoded(), hexOf(s.manifest); got != want {
 		t.Errorf("root is %s, want the one image that is whole, %s", got, want)
@@ -156,9 +157,11 @@ func TestOpenSeveralImages(t *testing.T) {
 	path := archive("shop/web:1.2", "shop/web:stable")
 	all := open(t, path, pack.Options{})
 	if all.Root.MediaType != ociIndex || len(all.Blobs) != 1+2+2+2 {
-		t.Errorf("without a name: %s with %d blobs, want %s with 7 (index, 2 manifests, 2 configurations, 2 shared layers)", all.Root.MediaType, len(all.Blobs), ociIndex)
+		t.Errorf("without a name: %s with %d blobs, want %s with 7 (index, 2 manifests, 2 configurations, 2 shared layers)",
+			all.Root.MediaType, len(all.Blobs), ociIndex)
 	}
-	for wanted, config := range map[string]string{"shop/web:1.2": s.config, "web:stable": s.config, "stable": s.config, "7": other, "shop/db:7": other} {
+	for wanted, config := range map[string]string{"shop/web:1.2": s.config, "web:stable": s.config, "stable": s.config,
+		"7": other, "shop/db:7": other} {
 		image := open(t, path, pack.Options{Name: wanted})
 		if got, want := image.Blobs[1].Digest.Encoded(), hexOf(config); got != want {
 			t.Errorf("name %q gives configuration %s, want %s", wanted, got, want)
@@ -183,7 +186,8 @@ func TestOpenLimit(t *testing.T) {
 		"the same, gzipped":            gzipped(t, tarball(t, append(s.docker(t), entry{name: "zeros", body: zeros})...)),
 		"a layer that unpacks to more": tarball(t, bomb...),
 	} {
-		if _, err := pack.Open(t.Context(), writeFile(t, archive), t.TempDir(), pack.Options{MaxBytes: 100_000}); !errors.Is(err, fault.RequestTooLarge) {
+		if _, err := pack.Open(t.Context(), writeFile(t, archive), t.TempDir(),
+			pack.Options{MaxBytes: 100_000}); !errors.Is(err, fault.RequestTooLarge) {
 			t.Errorf("%s: %v, want %v", what, err, fault.RequestTooLarge)
 		}
 	}
@@ -194,7 +198,8 @@ func TestOpenCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := pack.Open(ctx, writeFile(t, tarball(t, newSample(t).docker(t)...)), t.TempDir(), pack.Options{}); !errors.Is(err, context.Canceled) {
+	if _, err := pack.Open(ctx, writeFile(t, tarball(t, newSample(t).docker(t)...)), t.TempDir(),
+		pack.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
@@ -232,11 +237,13 @@ func TestOpenBroken(t *testing.T) {
 		entries []entry
 		want    fault.Code
 	}{
-		"nothing of an image":           {[]entry{{name: "readme", body: "hi"}}, fault.BlobNotFound},
-		"layout of another version":     {with(s.oci(t), entry{name: "oci-layout", body: `{"imageLayoutVersion":"9"}`}), fault.InvalidParameter},
-		"no index":                      {without(s.oci(t), "index.json"), fault.BlobNotFound},
-		"empty index":                   {with(s.oci(t), entry{name: "index.json", body: `{"schemaVersion":2,"manifests":[]}`}), fault.ImageNotFound},
-		"index with both kinds":         {with(s.oci(t), entry{name: "index.json", body: `{"schemaVersion":2,"manifests":[],"layers":[]}`}), fault.ManifestInvalid},
+		"nothing of an image":       {[]entry{{name: "readme", body: "hi"}}, fault.BlobNotFound},
+		"layout of another version": {with(s.oci(t), entry{name: "oci-layout", body: `{"imageLayoutVersion":"9"}`}), fault.InvalidParameter},
+		"no index":                  {without(s.oci(t), "index.json"), fault.BlobNotFound},
+		"empty index": {with(s.oci(t), entry{name: "index.json", body: `{"schemaVersion":2,"manifests":[]}`}),
+			fault.ImageNotFound},
+		"index with both kinds": {with(s.oci(t),
+			entry{name: "index.json", body: `{"schemaVersion":2,"manifests":[],"layers":[]}`}), fault.ManifestInvalid},
 		"missing layer":                 {without(s.oci(t), blob(s.upper).name), fault.BlobNotFound},
 		"changed layer":                 {with(s.oci(t), entry{name: blob(s.upper).name, body: "changed"}), fault.DigestInvalid},
 		"descriptor of another size":    {reindex(wrongSize), fault.SizeInvalid},

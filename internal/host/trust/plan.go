@@ -149,8 +149,9 @@ func writing(target Target, path, content, why string) Action {
 	have, err := os.ReadFile(path)
 	return Action{
 		Target: target, Kind: Write, Why: why, Path: path, Content: content,
-		Shell: fmt.Sprintf("sudo mkdir -p %s\nsudo tee %s >/dev/null <<'EOF'\n%s\nEOF", quote(filepath.Dir(path)), quote(path), strings.TrimRight(content, "\n")),
-		Done:  err == nil && string(have) == content,
+		Shell: fmt.Sprintf("sudo mkdir -p %s\nsudo tee %s >/dev/null <<'EOF'\n%s\nEOF", quote(filepath.Dir(path)), quote(path),
+			strings.TrimRight(content, "\n")),
+		Done: err == nil && string(have) == content,
 	}
 }
 

@@ -41,7 +41,8 @@ func (p *planner) system() error {
 		p.darwin()
 		return nil
 	case "windows":
-		p.add(Action{Target: System, Kind: Note, Why: "ecrin does not change the Windows store: do it in a prompt with administrator's rights, with the CA saved as ecrin-ca.pem",
+		p.add(Action{Target: System, Kind: Note,
+			Why:   "ecrin does not change the Windows store: do it in a prompt with administrator's rights, with the CA saved as ecrin-ca.pem",
 			Shell: map[bool]string{false: "certutil -addstore Root ecrin-ca.pem", true: "certutil -delstore Root ecrin"}[p.remove]})
 		return nil
 	}
@@ -50,7 +51,8 @@ func (p *planner) system() error {
 			return p.folderStore(s)
 		}
 	}
-	p.add(Action{Target: System, Kind: Note, Why: "no known store of CAs was found: install the package ca-certificates and repeat this command"})
+	p.add(Action{Target: System, Kind: Note,
+		Why: "no known store of CAs was found: install the package ca-certificates and repeat this command"})
 	return nil
 }
 
@@ -83,7 +85,8 @@ func (p *planner) folderStore(s store) error {
 		current = !found.exact && !found.stale
 	}
 	p.add(file)
-	p.add(Action{Target: System, Kind: Run, Why: why, Command: command, Shell: "sudo " + strings.Join(quoted, " "), Done: file.Done && current})
+	p.add(Action{Target: System, Kind: Run, Why: why, Command: command, Shell: "sudo " + strings.Join(quoted, " "),
+		Done: file.Done && current})
 	return nil
 }
 

@@ -106,14 +106,16 @@ func (p *planner) docker(host string) error {
 		p.add(Action{Target: Docker, Kind: Note, Why: "take " + host + " out of insecure-registries in " + path + ", then reload docker",
 			Shell: reloadDocker})
 	case loopback(host):
-		p.add(Action{Target: Docker, Kind: Note, Done: true, Why: "docker takes plain HTTP from loopback addresses such as " + host + " without any setting"})
+		p.add(Action{Target: Docker, Kind: Note, Done: true, Why: "docker takes plain HTTP from loopback addresses such as " +
+			host + " without any setting"})
 	default:
 		text, err := withInsecure(content, append(slices.Clone(daemon.InsecureRegistries), host))
 		if err != nil {
 			return err
 		}
 		shell := fmt.Sprintf("sudo tee %s >/dev/null <<'EOF'\n%s\nEOF\n%s", quote(path), text, reloadDocker)
-		p.add(Action{Target: Docker, Kind: Note, Done: listed, Why: "let docker use plain HTTP with " + host + ": list it in " + path + ", then reload docker",
+		p.add(Action{Target: Docker, Kind: Note, Done: listed, Why: "let docker use plain HTTP with " + host + ": list it in " +
+			path + ", then reload docker",
 			Shell: shell})
 	}
 	return nil
@@ -194,7 +196,8 @@ func (p *planner) containerdConfigPath() {
 		return
 	}
 	p.add(Action{Target: Containerd, Kind: Note,
-		Why: "Kubernetes pulls look into certs.d only if config_path names it: see that " + path + " or a file it imports has these lines, then restart containerd (nerdctl needs nothing, ctr the flag --hosts-dir)",
+		Why: "Kubernetes pulls look into certs.d only if config_path names it: see that " + path +
+			" or a file it imports has these lines, then restart containerd (nerdctl needs nothing, ctr the flag --hosts-dir)",
 		Shell: "# containerd 1.x\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n" +
 			"# containerd 2.x\n[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\""})
 }

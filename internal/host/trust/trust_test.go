@@ -199,7 +199,8 @@ func TestPlainHTTP(t *testing.T) {
 	if err != nil || len(hosts.Hosts) != 1 || hosts.Hosts[0].URL != "http://reg.test:5100" || hosts.Server.URL != "http://reg.test:5100" {
 		t.Errorf("hosts.toml reads as %+v, %v", hosts, err)
 	}
-	if conf := got["etc/containers/registries.conf.d/50-ecrin-reg.test-5100.conf"]; !strings.Contains(conf, "location = \"reg.test:5100\"\ninsecure = true") {
+	if conf := got["etc/containers/registries.conf.d/50-ecrin-reg.test-5100.conf"]; !strings.Contains(conf,
+		"location = \"reg.test:5100\"\ninsecure = true") {
 		t.Errorf("registries.conf.d has %q", conf)
 	}
 	for _, a := range plan.Actions {
@@ -215,7 +216,8 @@ func TestPlainHTTP(t *testing.T) {
 		_, doc, _ := strings.Cut(a.Shell, "<<'EOF'\n")
 		doc, _, _ = strings.Cut(doc, "\nEOF")
 		daemon, err := clientconf.ParseDockerDaemon([]byte(doc))
-		if err != nil || !slices.Equal(daemon.InsecureRegistries, []string{"old.test", "reg.test:5100"}) || !strings.Contains(doc, `"debug": true`) {
+		if err != nil || !slices.Equal(daemon.InsecureRegistries, []string{"old.test", "reg.test:5100"}) ||
+			!strings.Contains(doc, `"debug": true`) {
 			t.Errorf("the instruction's daemon.json is\n%s\n(%v), want both registries and the rest kept", doc, err)
 		}
 	}
@@ -230,10 +232,12 @@ func TestSystemStores(t *testing.T) {
 	t.Parallel()
 	ca := newCA(t)
 	for _, tc := range []struct{ dir, file, bundle, command, after string }{
-		{"usr/local/share/ca-certificates", "ecrin.crt", "etc/ssl/certs/ca-certificates.crt", "update-ca-certificates", "update-ca-certificates --fresh"},
+		{"usr/local/share/ca-certificates", "ecrin.crt", "etc/ssl/certs/ca-certificates.crt", "update-ca-certificates",
+			"update-ca-certificates --fresh"},
 		{"etc/pki/ca-trust/source/anchors", "ecrin.pem", "etc/pki/tls/certs/ca-bundle.crt", "update-ca-trust extract", "update-ca-trust extract"},
 		{"etc/pki/trust/anchors", "ecrin.pem", "var/lib/ca-certificates/ca-bundle.pem", "update-ca-certificates", "update-ca-certificates"},
-		{"etc/ca-certificates/trust-source/anchors", "ecrin.crt", "etc/ssl/certs/ca-certificates.crt", "update-ca-trust extract", "update-ca-trust extract"},
+		{"etc/ca-certificates/trust-source/anchors", "ecrin.crt", "etc/ssl/certs/ca-certificates.crt",
+			"update-ca-trust extract", "update-ca-trust extract"},
 	} {
 		t.Run(strings.ReplaceAll(tc.dir, "/", " "), func(t *testing.T) {
 			t.Parallel()

@@ -159,7 +159,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}
 	links := ociapi.NewLayerLinks(mac("layer links"), id, now)
-	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder), audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
+	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder),
+		audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
 		return err
 	}
 	a.pump = audit.NewPump(a.trail, a.meta, a.log)
@@ -188,7 +189,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	metrics := web.NewMetrics()
-	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.", a.registry.DamagedBlobs)
+	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
+		a.registry.DamagedBlobs)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
@@ -232,7 +234,8 @@ func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now 
 // connectionLimits returns the limits of the configuration.
 func (a *App) connectionLimits() web.ConnectionLimits {
 	c := a.config
-	l := web.ConnectionLimits{Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress, MaxIdle: c.MaxIdleConnections, Proxies: c.Proxies}
+	l := web.ConnectionLimits{Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress,
+		MaxIdle: c.MaxIdleConnections, Proxies: c.Proxies}
 	soft, hard, err := durable.RaiseFileLimit()
 	if err != nil {
 		a.log.Warn("the limit of file descriptors could not be raised", "error", err)
@@ -245,7 +248,8 @@ func (a *App) connectionLimits() web.ConnectionLimits {
 	}
 	a.log.Info("limits", "file_descriptors", soft, "file_descriptors_hard", hard, "connections", l.Max)
 	if soft > 0 && soft < minFiles {
-		a.log.Warn("few file descriptors: raise the limit of the process (ulimit -n, LimitNOFILE)", "file_descriptors", soft, "recommended", minFiles)
+		a.log.Warn("few file descriptors: raise the limit of the process (ulimit -n, LimitNOFILE)", "file_descriptors", soft,
+			"recommended", minFiles)
 	}
 	return l
 }

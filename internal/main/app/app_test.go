@@ -76,7 +76,8 @@ func TestBusyAddressLeavesNoDataDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now); err == nil || !strings.Contains(err.Error(), "--listen") {
+	if _, err := app.New(t.Context(), checked, slog.New(slog.DiscardHandler), time.Now); err == nil ||
+		!strings.Contains(err.Error(), "--listen") {
 		t.Errorf("start on a busy address: got %v, want an error that names --listen", err)
 	}
 	if _, err := os.Stat(c.Data); !errors.Is(err, fs.ErrNotExist) {

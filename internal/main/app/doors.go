@@ -43,7 +43,8 @@ type door interface {
 
 // serve refreshes the caches, so that they have all changes that were committed before the request began, and serves
 // the request. If the refresh fails, it refuses the request.
-func (d *doors) serve(door door, handle func(http.ResponseWriter, *http.Request, *web.Event), w http.ResponseWriter, r *http.Request, ev *web.Event) {
+func (d *doors) serve(door door, handle func(http.ResponseWriter, *http.Request, *web.Event), w http.ResponseWriter,
+	r *http.Request, ev *web.Event) {
 	if err := d.refresh(r.Context()); err != nil {
 		door.Refuse(w, r, ev, err)
 		return

@@ -49,8 +49,13 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 		{name: "through a trusted proxy, from elsewhere", header: []string{"X-Forwarded-For", "203.0.113.9"}, main: 403,
 			config: func(c *config.Config) { c.TrustedProxies = []string{"127.0.0.1"} }},
 		{name: "no token", main: 401, config: func(c *config.Config) { c.MetricsToken = secret.New(token) }},
-		{name: "a wrong token", main: 401, header: []string{"Authorization", "Bearer " + token + "x"}, config: func(c *config.Config) { c.MetricsToken = secret.New(token) }},
-		{name: "the token", main: 200, header: []string{"Authorization", "Bearer " + token, "X-Forwarded-For", "203.0.113.9"}, config: func(c *config.Config) { c.MetricsToken = secret.New(token) }},
+		{name: "a wrong token", main: 401, header: []string{"Authorization", "Bearer " + token + "x"}, config: func(c *config.Config) {
+			c.MetricsToken = secret.New(token)
+		}},
+		{name: "the token", main: 200, header: []string{"Authorization", "Bearer " + token, "X-Forwarded-For", "203.0.113.9"},
+			config: func(c *config.Config) {
+				c.MetricsToken = secret.New(token)
+			}},
 		{name: "an address of its own", main: 403, own: 200, config: func(c *config.Config) { c.MetricsListen = []string{"127.0.0.1:0"} }},
 		{name: "an address of its own and a token", main: 401, own: 200, config: func(c *config.Config) {
 			c.MetricsListen, c.MetricsToken = []string{"127.0.0.1:0"}, secret.New(token)

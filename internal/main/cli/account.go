@@ -120,7 +120,8 @@ func (c *commands) accountKeys() *cobra.Command {
 	cmd.Long = "Without a verb, list the root keys of an account, or with --all those of its users too."
 	cmd.AddCommand(c.keysList(), c.keysCreate(),
 		c.keysChange("enable", ecrintypes.AccessKeyStatusACTIVE, "Make an inactive key ACTIVE again"),
-		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE, "Make a key INACTIVE; requests and tokens of the key are refused from then on"),
+		c.keysChange("disable", ecrintypes.AccessKeyStatusINACTIVE,
+			"Make a key INACTIVE; requests and tokens of the key are refused from then on"),
 		c.keysDelete())
 	return cmd
 }
@@ -142,7 +143,9 @@ func (c *commands) keysList() *cobra.Command {
 			return err
 		}
 		if !*all {
-			out.AccessKeys = slices.DeleteFunc(out.AccessKeys, func(k ecrintypes.AccessKey) bool { return !strings.HasSuffix(k.PrincipalArn, ":root") })
+			out.AccessKeys = slices.DeleteFunc(out.AccessKeys, func(k ecrintypes.AccessKey) bool {
+				return !strings.HasSuffix(k.PrincipalArn, ":root")
+			})
 		}
 		if *asJSON {
 			return c.printJSON(out)
@@ -192,7 +195,8 @@ func (c *commands) keysCreate() *cobra.Command {
 		if *asJSON {
 			return c.printJSON(out)
 		}
-		fmt.Fprintf(c.Out, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", quote(out.AccessKey.AccessKeyId), quote(out.AccessKey.SecretAccessKey))
+		fmt.Fprintf(c.Out, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", quote(out.AccessKey.AccessKeyId),
+			quote(out.AccessKey.SecretAccessKey))
 		return nil
 	}
 	return cmd
@@ -206,7 +210,8 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 			return err
 		}
 		var out ecrintypes.UpdateAccessKeyResponse
-		if err := s.Call(cmd.Context(), "UpdateAccessKey", &ecrintypes.UpdateAccessKeyRequest{AccessKeyId: args[0], Status: status}, &out); err != nil {
+		if err := s.Call(cmd.Context(), "UpdateAccessKey",
+			&ecrintypes.UpdateAccessKeyRequest{AccessKeyId: args[0], Status: status}, &out); err != nil {
 			return err
 		}
 		c.say("key %s is %s", out.AccessKey.AccessKeyId, out.AccessKey.Status)
@@ -216,7 +221,8 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 }
 
 func (c *commands) keysDelete() *cobra.Command {
-	cmd := &cobra.Command{Use: "delete KEY", Args: exactly("KEY"), Short: "Delete a key; requests and tokens of the key are refused from then on"}
+	cmd := &cobra.Command{Use: "delete KEY", Args: exactly("KEY"),
+		Short: "Delete a key; requests and tokens of the key are refused from then on"}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {

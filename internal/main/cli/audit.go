@@ -143,7 +143,8 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 			return t.Truncate(time.Second), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-08-01T12:00:00Z or 2026-08-01 nor a duration such as 30m, 12h or 7d", text)
+	return time.Time{},
+		fmt.Errorf("%q is neither a time such as 2026-08-01T12:00:00Z or 2026-08-01 nor a duration such as 30m, 12h or 7d", text)
 }
 
 // printTrail prints the events page by page; with --follow it returns only when ctx ends, or after an error.

@@ -17,7 +17,8 @@ func eventLine(r *audit.Record) string {
 	if r.ErrorCode != "" {
 		result = reason(r)
 	}
-	return printable(fmt.Sprintf("%s  %-36s  %-32s  %-26s  %-44s  %s", stamp(r.Time), orDash(r.RequestID), callerName(r), orDash(r.Name), resourceName(r), result))
+	return printable(fmt.Sprintf("%s  %-36s  %-32s  %-26s  %-44s  %s", stamp(r.Time), orDash(r.RequestID), callerName(r),
+		orDash(r.Name), resourceName(r), result))
 }
 
 // callerName returns ACCOUNT/user/alice, ACCOUNT/assumed-role/ci/build-7, ACCOUNT/root, operator or anonymous; for a

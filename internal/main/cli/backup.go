@@ -88,7 +88,8 @@ func sameInstallation(data, to string) (app.Marker, error) {
 	}
 	there, err := app.ReadMarker(to)
 	if err == nil && there.Installation != "" && there.Installation != marker.Installation {
-		err = fmt.Errorf("%s holds a backup of the installation %s, not of %s: choose another directory", to, there.Installation, marker.Installation)
+		err = fmt.Errorf("%s holds a backup of the installation %s, not of %s: choose another directory", to,
+			there.Installation, marker.Installation)
 	}
 	return marker, err
 }

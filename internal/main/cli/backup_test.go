@@ -143,7 +143,8 @@ func TestDamageIsNotBackedUpNorRestored(t *testing.T) {
 	if code, _, errs := run(t, "restore", backup, "--data", dir); code != 1 || !strings.Contains(errs, "restore to a new one") {
 		t.Errorf("restore over data: got %d, %s, want 1", code, errs)
 	}
-	if code, _, errs := run(t, "restore", t.TempDir(), "--data", filepath.Join(t.TempDir(), "data")); code != 1 || !strings.Contains(errs, "no whole backup") {
+	if code, _, errs := run(t, "restore", t.TempDir(), "--data", filepath.Join(t.TempDir(), "data")); code != 1 ||
+		!strings.Contains(errs, "no whole backup") {
 		t.Errorf("restore of no backup: got %d, %s, want 1", code, errs)
 	}
 	other := apptest.Start(t, apptest.Options{})

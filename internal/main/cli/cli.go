@@ -95,7 +95,8 @@ func (c *commands) root() *cobra.Command {
 		}
 		return usageError{err}
 	})
-	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(), c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.backup(), c.restore(), c.config())
+	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
+		c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.backup(), c.restore(), c.config())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
@@ -165,7 +166,8 @@ func (c *commands) lookup(key, without string) string {
 
 // dataFlag adds the flag --data, by which a command finds the server.
 func (c *commands) dataFlag(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data), "data directory of the server (also ECRIN_DATA)")
+	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data),
+		"data directory of the server (also ECRIN_DATA)")
 }
 
 // connect returns a client that calls the server of --data as its operator.
@@ -183,7 +185,8 @@ func (c *commands) resolve(context.Context) (hostcmd.Server, error) {
 }
 
 func serverOf(data string, r app.Running) hostcmd.Server {
-	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA, TLS: strings.HasPrefix(r.URL, "https:")}
+	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA,
+		TLS: strings.HasPrefix(r.URL, "https:")}
 }
 
 // absolute returns an absolute path, for hints and for the environment of other programs.

@@ -36,7 +36,8 @@ func TestExplain(t *testing.T) {
 			"denied because no resource-based policy allows it: arn:aws:iam::111111111111:root may not ecr:ListImages on *", "",
 		},
 		"an unknown request": {
-			[]string{"r-2"}, `{"__type":"RequestNotFoundException","message":"there is no such request"}`, "ExplainRequest", "/us-east-1/ecrin/", `{"requestId":"r-2"}`, 1,
+			[]string{"r-2"}, `{"__type":"RequestNotFoundException","message":"there is no such request"}`, "ExplainRequest",
+			"/us-east-1/ecrin/", `{"requestId":"r-2"}`, 1,
 			"", "ecrin: there is no such request\n",
 		},
 		"all flags": {
@@ -47,12 +48,14 @@ func TestExplain(t *testing.T) {
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
 		"an image reference": {
-			[]string{"--as", "*", "--action", "ecr:ListImages", "--on", "registry.example.com/222222222222/eu-west-1/app"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
+			[]string{"--as", "*", "--action", "ecr:ListImages", "--on",
+				"registry.example.com/222222222222/eu-west-1/app"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
 			`{"principal":"*","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"app"}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
 		"an image reference with the host of a registry": {
-			[]string{"--as", "*", "--action", "ecr:ListImages", "--on", "222222222222.dkr.ecr.eu-west-1.amazonaws.com/1/app:x"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
+			[]string{"--as", "*", "--action", "ecr:ListImages", "--on",
+				"222222222222.dkr.ecr.eu-west-1.amazonaws.com/1/app:x"}, allowed, "ExplainAccess", "/eu-west-1/ecrin/",
 			`{"principal":"*","action":"ecr:ListImages","registryId":"222222222222","repositoryName":"1/app","imageTag":"x"}`, 0,
 			"allowed: arn:aws:iam::111111111111:root may ecr:ListImages on *, as root user of the account that owns it", "",
 		},
@@ -89,7 +92,8 @@ func TestExplain(t *testing.T) {
 				t.Errorf("%v: got exit code %d, %q, %q, want %d, %q, %q", test.args, code, line, errs.String(), test.code, test.firstLine, test.stderr)
 			}
 			if request != test.request || !strings.Contains(scope, test.scope) || !strings.HasSuffix(target, "."+test.operation) {
-				t.Errorf("%v: the request is %s %s signed by %q, want %s %s and the scope %s", test.args, target, request, scope, test.operation, test.request, test.scope)
+				t.Errorf("%v: the request is %s %s signed by %q, want %s %s and the scope %s", test.args, target, request, scope,
+					test.operation, test.request, test.scope)
 			}
 			if code == 1 {
 				return
@@ -100,7 +104,8 @@ func TestExplain(t *testing.T) {
 			}
 			var got any
 			var want struct{ Explanation any }
-			if json.Unmarshal(out.Bytes(), &got) != nil || json.Unmarshal([]byte(test.answer), &want) != nil || cmp.Diff(want.Explanation, got) != "" {
+			if json.Unmarshal(out.Bytes(), &got) != nil || json.Unmarshal([]byte(test.answer), &want) != nil ||
+				cmp.Diff(want.Explanation, got) != "" {
 				t.Errorf("%v --json: got %s, want the explanation in %s", test.args, out.String(), test.answer)
 			}
 		})

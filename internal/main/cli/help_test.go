@@ -35,7 +35,8 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%s --help has no %q: %s", path, part, out.String())
 			}
 		}
-		if !cmd.HasSubCommands() && strings.ContainsAny(cmd.Use, "[@") && cmd.Example == "" && cmd.Long == "" && cmd.Flags().Lookup("json") == nil {
+		if !cmd.HasSubCommands() && strings.ContainsAny(cmd.Use, "[@") && cmd.Example == "" && cmd.Long == "" &&
+			cmd.Flags().Lookup("json") == nil {
 			t.Errorf("%s takes more than a name, and has neither an example nor an explanation", path)
 		}
 		for _, sub := range cmd.Commands() {
@@ -52,7 +53,8 @@ func TestHelp(t *testing.T) {
 func TestListsHaveJSON(t *testing.T) {
 	t.Parallel()
 	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
-	for _, words := range []string{"env", "account list", "account create", "account keys list", "account keys create", "token list", "image history", "image deleted", "policy check", "policy grant", "explain", "audit", "control-policy list", "doctor"} {
+	for _, words := range []string{"env", "account list", "account create", "account keys list", "account keys create",
+		"token list", "image history", "image deleted", "policy check", "policy grant", "explain", "audit", "control-policy list", "doctor"} {
 		cmd, _, err := root.Find(strings.Fields(words))
 		if err != nil || cmd.Flags().Lookup("json") == nil {
 			t.Errorf("ecrin %s has no --json (%v)", words, err)

@@ -38,14 +38,16 @@ func TestPolicyGrant(t *testing.T) {
 		out, errs    string
 	}{
 		"to be set": {
-			"pull team/app --to 111111111111", answer(`"changed":true,"applied":false,"warnings":[{"code":"denied","path":"Statement[1]","text":"denies it"}]`),
+			"pull team/app --to 111111111111",
+			answer(`"changed":true,"applied":false,"warnings":[{"code":"denied","path":"Statement[1]","text":"denies it"}]`),
 			`{"repositoryName":"team/app","principal":"111111111111","permission":"PULL","apply":false}`, "/us-east-1/ecrin/", 0, shown,
 			"ecrin: warning: Statement[1]: denies it\n" +
 				"ecrin: nothing is set yet: repeat with --apply, or save this as policy.json and run\n" +
 				"ecrin:   aws ecr set-repository-policy --repository-name team/app --policy-text file://policy.json\n",
 		},
 		"set": {
-			"push team/app --apply --to arn:aws:iam::111111111111:role/ci --registry 222222222222/eu-west-1", answer(`"changed":true,"applied":true,"warnings":[]`),
+			"push team/app --apply --to arn:aws:iam::111111111111:role/ci --registry 222222222222/eu-west-1",
+			answer(`"changed":true,"applied":true,"warnings":[]`),
 			`{"registryId":"222222222222","repositoryName":"team/app","principal":"arn:aws:iam::111111111111:role/ci","permission":"PUSH","apply":true}`, "/eu-west-1/ecrin/", 0, shown,
 			"ecrin: this is now the policy of team/app\n",
 		},
@@ -59,7 +61,8 @@ func TestPolicyGrant(t *testing.T) {
 			`{"repositoryName":"team/app","principal":"111111111111","permission":"PULL","apply":false}`, "/us-east-1/ecrin/", 1, "",
 			"ecrin: there is no such repository\n",
 		},
-		"not asked": {"pull team/app --to 111111111111 --registry 222222222222/nowhere", "", "", "", 1, "", "ecrin: --registry: a region looks like eu-west-1, got \"nowhere\"\n"},
+		"not asked": {"pull team/app --to 111111111111 --registry 222222222222/nowhere", "", "", "", 1, "",
+			"ecrin: --registry: a region looks like eu-west-1, got \"nowhere\"\n"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -107,7 +110,8 @@ func TestPolicyGrant(t *testing.T) {
 func dataOf(t *testing.T, url string) string {
 	t.Helper()
 	dir := t.TempDir()
-	running, err := json.Marshal(app.Running{URL: url, Account: "000000000000", Region: "us-east-1", Domains: []string{"registry.example.com"}})
+	running, err := json.Marshal(app.Running{URL: url, Account: "000000000000", Region: "us-east-1",
+		Domains: []string{"registry.example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}

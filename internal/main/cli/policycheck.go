@@ -91,7 +91,8 @@ The exit code is 1 for an error, and with --strict also for a warning.`,
 			return errors.New(fault.From(err).Public)
 		default:
 			if _, err := policy.ParseLimit(text, k.kind, k.usual); errors.As(err, &broken) {
-				findings = append(findings, finding{Severity: "warning", Code: "long", Line: broken.Line, Column: broken.Column, Text: broken.Reason + ", too long for " + k.place})
+				findings = append(findings, finding{Severity: "warning", Code: "long", Line: broken.Line, Column: broken.Column,
+					Text: broken.Reason + ", too long for " + k.place})
 			}
 			for _, w := range policy.Warnings(d, reg) {
 				findings = append(findings, finding{Severity: "warning", Code: string(w.Code), Path: w.Path, Text: w.Text})

@@ -76,12 +76,14 @@ func push(ctx context.Context, data, repo, tag, seed string) (digest string, err
 	}
 	config := []byte(fmt.Sprintf("{%q:1}", seed))
 	if _, err := c.UploadLayerPart(ctx, &ecr.UploadLayerPartInput{
-		RepositoryName: &repo, UploadId: begun.UploadId, LayerPartBlob: config, PartFirstByte: aws.Int64(0), PartLastByte: aws.Int64(int64(len(config) - 1)),
+		RepositoryName: &repo, UploadId: begun.UploadId, LayerPartBlob: config, PartFirstByte: aws.Int64(0),
+		PartLastByte: aws.Int64(int64(len(config) - 1)),
 	}); err != nil {
 		return "", err
 	}
 	layer := fmt.Sprintf("sha256:%x", sha256.Sum256(config))
-	_, err = c.CompleteLayerUpload(ctx, &ecr.CompleteLayerUploadInput{RepositoryName: &repo, UploadId: begun.UploadId, LayerDigests: []string{layer}})
+	_, err = c.CompleteLayerUpload(ctx, &ecr.CompleteLayerUploadInput{RepositoryName: &repo, UploadId: begun.UploadId,
+		LayerDigests: []string{layer}})
 	if e := (*types.LayerAlreadyExistsException)(nil); err != nil && !errors.As(err, &e) {
 		return "", err
 	}
@@ -104,7 +106,8 @@ func deleteImage(ctx context.Context, data, repo, digest string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: &repo, ImageIds: []types.ImageIdentifier{{ImageDigest: &digest}}})
+	_, err = c.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{RepositoryName: &repo,
+		ImageIds: []types.ImageIdentifier{{ImageDigest: &digest}}})
 	return err
 }
 

@@ -148,7 +148,9 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		args := strings.Fields(concrete.Replace(line))[1:]
 		var out, errs bytes.Buffer
-		code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: func(key string) (string, bool) { return data, key == "ECRIN_DATA" }})
+		code := cli.Run(t.Context(), cli.Env{Args: args, Out: &out, Err: &errs, Lookup: func(key string) (string, bool) {
+			return data, key == "ECRIN_DATA"
+		}})
 		if code != 0 || out.Len()+errs.Len() == 0 {
 			t.Errorf("`%s`: exit code %d\n%s%s", line, code, out.String(), errs.String())
 		}

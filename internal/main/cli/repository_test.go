@@ -54,13 +54,16 @@ func TestDeletedRepositoryIsListedAndRestored(t *testing.T) {
 	back.Push(t, "v3", ocitest.NewImage(4, 1000))
 	root.Docker(t).Repo("team/app").Manifest(t, "new").Want(t, http.StatusOK)
 	root.Docker(t).Repo("team/app").Manifest(t, "v1").WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
-	if code, _, errs := run(t, "repository", "restore", id, "--as", "team/again", "--data", s.Dir); code != 1 || !strings.Contains(errs, "no deleted repository") {
+	if code, _, errs := run(t, "repository", "restore", id, "--as", "team/again", "--data", s.Dir); code != 1 ||
+		!strings.Contains(errs, "no deleted repository") {
 		t.Errorf("restore of a living repository: got %d, %s, want 1", code, errs)
 	}
 
 	remove("team/old")
 	must(t, "repository", "restore", id, "--data", s.Dir)
-	if got, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"team/old"}}); err != nil || aws.ToString(got.Repositories[0].RepositoryName) != "team/old" {
+	if got, err := root.ECR().DescribeRepositories(t.Context(),
+		&ecr.DescribeRepositoriesInput{RepositoryNames: []string{"team/old"}}); err != nil ||
+		aws.ToString(got.Repositories[0].RepositoryName) != "team/old" {
 		t.Errorf("after a restore without --as: %v", err)
 	}
 	if code, out, _ := run(t, "repository", "deleted", "--account", "111122223333", "--data", s.Dir); code != 0 || out != "" {

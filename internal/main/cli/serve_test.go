@@ -86,7 +86,8 @@ func TestServeFinishesRequestInFlight(t *testing.T) {
 	sum.Write(first)
 	sum.Write(second)
 	body, feed := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("%s/v2/app/blobs/uploads/?digest=sha256:%x", server.URL, sum.Sum(nil)), body)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		fmt.Sprintf("%s/v2/app/blobs/uploads/?digest=sha256:%x", server.URL, sum.Sum(nil)), body)
 	if err != nil {
 		t.Fatal(err)
 	}

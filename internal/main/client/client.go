@@ -43,7 +43,8 @@ func Find(dir string) (app.Running, error) {
 	var r app.Running
 	b, err := os.ReadFile(filepath.Join(dir, app.RunningFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, fmt.Errorf("%w on the data directory %s: start one with `ecrin serve --data %s`, or name another with --data", ErrNotRunning, dir, dir)
+		return r, fmt.Errorf("%w on the data directory %s: start one with `ecrin serve --data %s`, or name another with --data",
+			ErrNotRunning, dir, dir)
 	}
 	if err == nil {
 		err = json.Unmarshal(b, &r)
@@ -52,7 +53,8 @@ func Find(dir string) (app.Running, error) {
 		return r, fmt.Errorf("reading where the server is: %w", err)
 	}
 	if stale(dir, r) {
-		return r, fmt.Errorf("%w on the data directory %s (the last one, process %d, did not stop by itself): start one with `ecrin serve --data %s`, or name another with --data", ErrNotRunning, dir, r.PID, dir)
+		return r,
+			fmt.Errorf("%w on the data directory %s (the last one, process %d, did not stop by itself): start one with `ecrin serve --data %s`, or name another with --data", ErrNotRunning, dir, r.PID, dir)
 	}
 	if r.CA != "" {
 		// The path is the server's own, which may be relative to another folder or inside a container.
@@ -124,7 +126,8 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	r.Header.Set(identity.OnceHeader, once)
 	r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+"."+operation)
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, c.key, r, hex.EncodeToString(sum[:]), ecrintypes.Service.SigningName, c.Server.Region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, c.key, r, hex.EncodeToString(sum[:]), ecrintypes.Service.SigningName,
+		c.Server.Region, time.Now()); err != nil {
 		return fmt.Errorf("signing the request: %w", err)
 	}
 	resp, err := c.http.Do(r)

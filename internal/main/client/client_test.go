@@ -60,7 +60,8 @@ func TestNoServer(t *testing.T) {
 	}
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	if _, err := call(t, prepared(t, app.Running{URL: gone.URL, Region: "us-east-1"})); !errors.Is(err, client.ErrNotRunning) || !strings.Contains(err.Error(), gone.URL) {
+	if _, err := call(t, prepared(t, app.Running{URL: gone.URL, Region: "us-east-1"})); !errors.Is(err,
+		client.ErrNotRunning) || !strings.Contains(err.Error(), gone.URL) {
 		t.Errorf("a call to a server that was killed: got %v, want ErrNotRunning and its address", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, app.RunningFile), []byte("{"), 0o600); err != nil {
@@ -105,10 +106,12 @@ func TestAnswers(t *testing.T) {
 			if proved(t, w, r, dir) {
 				return
 			}
-			if r.Header.Get(identity.OnceHeader) != "once" || !strings.Contains(r.Header.Get("Authorization"), strings.ToLower(identity.OnceHeader)) {
+			if r.Header.Get(identity.OnceHeader) != "once" ||
+				!strings.Contains(r.Header.Get("Authorization"), strings.ToLower(identity.OnceHeader)) {
 				t.Errorf("the request is not signed with the value of the proof: %v", r.Header)
 			}
-			if r.Header.Get("X-Amz-Target") != ecrintypes.Service.TargetPrefix+".ListAccounts" || !strings.Contains(r.Header.Get("Authorization"), identity.OperatorKeyID) {
+			if r.Header.Get("X-Amz-Target") != ecrintypes.Service.TargetPrefix+".ListAccounts" ||
+				!strings.Contains(r.Header.Get("Authorization"), identity.OperatorKeyID) {
 				t.Errorf("the request has the header %v", r.Header)
 			}
 			w.WriteHeader(c.status)
@@ -194,7 +197,8 @@ func TestStaleDescription(t *testing.T) {
 	if app.BootID() == "" {
 		t.Skip("this system has no id of its start")
 	}
-	if _, err := client.Open(dir, ""); !errors.Is(err, client.ErrNotRunning) || !strings.Contains(err.Error(), strconv.Itoa(gone.Process.Pid)) {
+	if _, err := client.Open(dir, ""); !errors.Is(err, client.ErrNotRunning) ||
+		!strings.Contains(err.Error(), strconv.Itoa(gone.Process.Pid)) {
 		t.Errorf("Open: got %v, want ErrNotRunning and the process", err)
 	}
 	lock, err := os.Create(filepath.Join(dir, "lock"))
@@ -231,7 +235,8 @@ func TestOperatorsRequestIsAcceptedOnce(t *testing.T) {
 			r.Header.Set(identity.OnceHeader, once)
 		}
 		key := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: keys.OperatorSecret().Reveal()}
-		if err := v4.NewSigner().SignHTTP(t.Context(), key, r, ocitest.SHA256([]byte(body))[len("sha256:"):], "ecrin", s.Running.Region, time.Now()); err != nil {
+		if err := v4.NewSigner().SignHTTP(t.Context(), key, r, ocitest.SHA256([]byte(body))[len("sha256:"):], "ecrin",
+			s.Running.Region, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := s.HTTP.Do(r)
@@ -249,7 +254,8 @@ func TestOperatorsRequestIsAcceptedOnce(t *testing.T) {
 		what, once string
 		want       int
 	}{
-		{"a fresh value", once, 200}, {"the value again", once, 400}, {"no value", "", 400}, {"a value of nobody", once[:20] + "AAAA" + once[24:], 400},
+		{"a fresh value", once, 200}, {"the value again", once, 400}, {"no value", "", 400}, {"a value of nobody",
+			once[:20] + "AAAA" + once[24:], 400},
 	} {
 		if got := send(c.once); got != c.want {
 			t.Errorf("%d: %s: got %d, want %d", i, c.what, got, c.want)

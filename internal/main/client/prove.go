@@ -74,7 +74,8 @@ func (c *Client) transportError(err error) error {
 	case errors.Is(err, ErrAnotherServer):
 		return fmt.Errorf("%w; if the server was killed, start it again with `ecrin serve`", err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w at %s, although the data directory says so (was it killed?): start it again with `ecrin serve`", ErrNotRunning, c.Server.URL)
+		return fmt.Errorf("%w at %s, although the data directory says so (was it killed?): start it again with `ecrin serve`",
+			ErrNotRunning, c.Server.URL)
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		return fmt.Errorf("%w %s: %w", ErrAnotherServer, c.Server.URL, err)
 	}

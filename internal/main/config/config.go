@@ -118,7 +118,8 @@ const (
 func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
-		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
+		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
+		LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
 }
 
@@ -226,34 +227,53 @@ func (c *Config) Settings() []Setting {
 	}
 	return []Setting{
 		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
-		{"database", "ECRIN_DATABASE", "`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
-			c.Database = secret.New(s)
-			return nil
-		}},
-		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one", strings.Join(c.Listen, ","), "", list(&c.Listen)},
+		{"database", "ECRIN_DATABASE",
+			"`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
+				c.Database = secret.New(s)
+				return nil
+			}},
+		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one",
+			strings.Join(c.Listen, ","), "", list(&c.Listen)},
 		{"account", "ECRIN_ACCOUNT", "the default `account`, 12 digits, made at the first start", c.Account, "", text(&c.Account)},
 		{"region", "ECRIN_REGION", "the `region` of the default registry", c.Region, "", text(&c.Region)},
 		{"domain", "ECRIN_DOMAINS", "`domains` served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), "", list(&c.Domains)},
 		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
 		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
-		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist", fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
-		{"anonymous", "ECRIN_ANONYMOUS", "let clients without credentials in, as far as repository policies with the principal * allow", fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
-		{"anonymous-write", "ECRIN_ANONYMOUS_WRITE", "with --anonymous: let clients without credentials also push and delete, as far as policies with the principal * allow", fmt.Sprint(c.AnonymousWrite), "true", truth(&c.AnonymousWrite)},
-		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES", "`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas", strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
-		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234", c.Organization, "", text(&c.Organization)},
-		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that control policies do not bind", c.ManagementAccount, "", text(&c.ManagementAccount)},
-		{"egress-allow", "ECRIN_EGRESS_ALLOW", "private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas", strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
-		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas", strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist",
+			fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
+		{"anonymous", "ECRIN_ANONYMOUS",
+			"let clients without credentials in, as far as repository policies with the principal * allow",
+			fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},
+		{"anonymous-write", "ECRIN_ANONYMOUS_WRITE",
+			"with --anonymous: let clients without credentials also push and delete, as far as policies with the principal * allow", fmt.Sprint(c.AnonymousWrite), "true", truth(&c.AnonymousWrite)},
+		{"trusted-proxies", "ECRIN_TRUSTED_PROXIES",
+			"`addresses` or ranges of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, joined by commas",
+			strings.Join(c.TrustedProxies, ","), "", list(&c.TrustedProxies)},
+		{"organization", "ECRIN_ORGANIZATION", "the `id` that policies see in aws:PrincipalOrgID, such as o-abcdef1234",
+			c.Organization, "", text(&c.Organization)},
+		{"management-account", "ECRIN_MANAGEMENT_ACCOUNT", "the `account` that control policies do not bind",
+			c.ManagementAccount, "", text(&c.ManagementAccount)},
+		{"egress-allow", "ECRIN_EGRESS_ALLOW",
+			"private `addresses` or ranges that the server may dial, such as an identity provider's, joined by commas",
+			strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
+		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas",
+			strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
-		{"max-connections", "ECRIN_MAX_CONNECTIONS", "`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "", number(&c.MaxConnections)},
-		{"max-connections-per-address", "ECRIN_MAX_CONNECTIONS_PER_ADDRESS", "`number` of connections of one client address", strconv.Itoa(c.MaxConnectionsPerAddress), "", number(&c.MaxConnectionsPerAddress)},
-		{"max-idle-connections", "ECRIN_MAX_IDLE_CONNECTIONS", "`number` of idle connections without credentials", strconv.Itoa(c.MaxIdleConnections), "", number(&c.MaxIdleConnections)},
-		{"metrics-listen", "ECRIN_METRICS_LISTEN", "`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},
-		{"metrics-token", "ECRIN_METRICS_TOKEN", "`secret` that clients send as a Bearer token to read /metrics from other machines", "", "", func(s string) error {
-			c.MetricsToken = secret.New(s)
-			return nil
-		}},
+		{"max-connections", "ECRIN_MAX_CONNECTIONS",
+			"`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "",
+			number(&c.MaxConnections)},
+		{"max-connections-per-address", "ECRIN_MAX_CONNECTIONS_PER_ADDRESS", "`number` of connections of one client address",
+			strconv.Itoa(c.MaxConnectionsPerAddress), "", number(&c.MaxConnectionsPerAddress)},
+		{"max-idle-connections", "ECRIN_MAX_IDLE_CONNECTIONS", "`number` of idle connections without credentials",
+			strconv.Itoa(c.MaxIdleConnections), "", number(&c.MaxIdleConnections)},
+		{"metrics-listen", "ECRIN_METRICS_LISTEN",
+			"`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},
+		{"metrics-token", "ECRIN_METRICS_TOKEN",
+			"`secret` that clients send as a Bearer token to read /metrics from other machines", "", "", func(s string) error {
+				c.MetricsToken = secret.New(s)
+				return nil
+			}},
 		{"audit-keep", "ECRIN_AUDIT_KEEP", "how many `MiB` of the audit trail are kept", strconv.Itoa(c.AuditKeep), "", func(s string) error {
 			n, err := strconv.Atoi(s)
 			if err != nil {
@@ -262,23 +282,28 @@ func (c *Config) Settings() []Setting {
 			c.AuditKeep = n
 			return nil
 		}},
-		{"strict-ecr", "ECRIN_STRICT_ECR", "departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " + strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
-			if s == "true" { // ECRIN_STRICT_ECR=true means the same as the flag without a value
-				s = "all"
-			}
-			c.StrictECR = s
-			return nil
-		}},
+		{"strict-ecr", "ECRIN_STRICT_ECR",
+			"departures of ECR from the OCI specification to take over: all, none, or some of these `names`, joined by commas: " +
+				strings.Join(registry.QuirkNames(), ", "), c.StrictECR, "all", func(s string) error {
+				if s == "true" { // ECRIN_STRICT_ECR=true means the same as the flag without a value
+					s = "all"
+				}
+				c.StrictECR = s
+				return nil
+			}},
 		{"log-level", "ECRIN_LOG_LEVEL", "the `level`: debug, info, warn or error", c.LogLevel, "", text(&c.LogLevel)},
-		{"log-format", "ECRIN_LOG_FORMAT", "the `format` of the log: auto (text on a terminal, json elsewhere), text or json", c.LogFormat, "", text(&c.LogFormat)},
-		{"stop-timeout", "ECRIN_STOP_TIMEOUT", "how long requests in flight may take to finish when the server stops, a `duration` such as 30s", c.StopTimeout.String(), "", func(s string) error {
-			d, err := time.ParseDuration(s)
-			if err != nil {
-				return fmt.Errorf("want a duration such as 30s, got %q", s)
-			}
-			c.StopTimeout = d
-			return nil
-		}},
+		{"log-format", "ECRIN_LOG_FORMAT", "the `format` of the log: auto (text on a terminal, json elsewhere), text or json",
+			c.LogFormat, "", text(&c.LogFormat)},
+		{"stop-timeout", "ECRIN_STOP_TIMEOUT",
+			"how long requests in flight may take to finish when the server stops, a `duration` such as 30s",
+			c.StopTimeout.String(), "", func(s string) error {
+				d, err := time.ParseDuration(s)
+				if err != nil {
+					return fmt.Errorf("want a duration such as 30s, got %q", s)
+				}
+				c.StopTimeout = d
+				return nil
+			}},
 	}
 }
 

@@ -61,9 +61,11 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Config{
-		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
+		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{
+			"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
 		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
-		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8", "::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
+		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8",
+			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -79,11 +81,13 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if checked.Registry.String() != "111122223333/eu-central-1" || checked.Quirks != (registry.Quirks{Quotas: true, Page100: true}) || checked.Level != slog.LevelDebug {
+	if checked.Registry.String() != "111122223333/eu-central-1" ||
+		checked.Quirks != (registry.Quirks{Quotas: true, Page100: true}) || checked.Level != slog.LevelDebug {
 		t.Errorf("Check: got registry %s, quirks %+v, level %s", checked.Registry, checked.Quirks, checked.Level)
 	}
 	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
-	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, checked.Proxies, prefixes); diff != "" {
+	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		checked.Proxies, prefixes); diff != "" {
 		t.Errorf("Check: proxies (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}, checked.Egress, prefixes); diff != "" {
@@ -109,7 +113,8 @@ func TestParseKeepsTheRest(t *testing.T) {
 			t.Errorf("Parse(%q) (-want +got):\n%s", text, diff)
 		}
 	}
-	for _, text := range []string{"colour: red", "tls: {colour: red}", "data: [a]", "data: a\ndata: b", "data: a\n---\ndata: b", "{", "stop_timeout: soon", "\x00"} {
+	for _, text := range []string{"colour: red", "tls: {colour: red}", "data: [a]", "data: a\ndata: b",
+		"data: a\n---\ndata: b", "{", "stop_timeout: soon", "\x00"} {
 		c := config.Default()
 		if err := c.Parse([]byte(text)); err == nil {
 			t.Errorf("Parse(%q): no error", text)
@@ -146,10 +151,12 @@ func TestSettingsCoverTheFile(t *testing.T) {
 func TestReadEnv(t *testing.T) {
 	t.Parallel()
 	environ := map[string]string{
-		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true", "ECRIN_REGION": "",
+		"ECRIN_DATA": "/d", "ECRIN_LISTEN": " 127.0.0.1:1 ,, [::1]:2", "ECRIN_CREATE_ON_PUSH": "1", "ECRIN_STRICT_ECR": "true",
+		"ECRIN_REGION":  "",
 		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true", "ECRIN_ANONYMOUS_WRITE": "1",
 		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
-		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9", "ECRIN_DATABASE": "postgres://u@h/d",
+		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9",
+		"ECRIN_DATABASE": "postgres://u@h/d",
 	}
 	get := func(k string) (string, bool) { v, ok := environ[k]; return v, ok }
 	got := config.Default()
@@ -166,7 +173,8 @@ func TestReadEnv(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ReadEnv (-want +got):\n%s", diff)
 	}
-	environ = map[string]string{"ECRIN_CREATE_ON_PUSH": "maybe", "ECRIN_STOP_TIMEOUT": "soon", "ECRIN_ANONYMOUS": "perhaps", "ECRIN_AUDIT_KEEP": "all"}
+	environ = map[string]string{"ECRIN_CREATE_ON_PUSH": "maybe", "ECRIN_STOP_TIMEOUT": "soon", "ECRIN_ANONYMOUS": "perhaps",
+		"ECRIN_AUDIT_KEEP": "all"}
 	err := got.ReadEnv(get)
 	for _, key := range []string{"ECRIN_CREATE_ON_PUSH: ", "ECRIN_STOP_TIMEOUT: ", "ECRIN_ANONYMOUS: ", "ECRIN_AUDIT_KEEP: "} {
 		if err == nil || !strings.Contains(err.Error(), key) {
@@ -212,7 +220,8 @@ func TestCheck(t *testing.T) {
 	} {
 		cfg := config.Default()
 		c.change(&cfg)
-		if _, err := cfg.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "canary") {
+		if _, err := cfg.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("Check of %+v: got %v, want one error %q", cfg, err, c.want)
 		}
 	}

@@ -79,7 +79,8 @@ func TestCheckOutputJSON(t *testing.T) {
 		want     string // part of the error; empty: none
 	}{
 		{"CreateRepository", `{}`, ""},
-		{"CreateRepository", `{"repository":{"repositoryName":"ab","createdAt":1563223656.123,"imageScanningConfiguration":{"scanOnPush":true}}}`, ""},
+		{"CreateRepository",
+			`{"repository":{"repositoryName":"ab","createdAt":1563223656.123,"imageScanningConfiguration":{"scanOnPush":true}}}`, ""},
 		{"CreateRepository", ``, "EOF"},
 		{"CreateRepository", `{} {}`, "data after the end"},
 		{"CreateRepository", `[]`, "want a structure"},
@@ -97,8 +98,10 @@ func TestCheckOutputJSON(t *testing.T) {
 		{"DescribeImages", `{"imageDetails":[{"imageSizeInBytes":5,"imageScanFindingsSummary":{"findingSeverityCounts":{"HIGH":1}}}]}`, ""},
 		{"DescribeImages", `{"imageDetails":{}}`, "want a list"},
 		{"DescribeImages", `{"imageDetails":[{"imageSizeInBytes":5.5}]}`, "body.imageDetails[0].imageSizeInBytes: want a whole number"},
-		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":{"BAD":-1}}}]}`, "key BAD: Member must satisfy enum"},
-		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":{"HIGH":-1}}}]}`, "[HIGH]: -1 is outside its range"},
+		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":{"BAD":-1}}}]}`,
+			"key BAD: Member must satisfy enum"},
+		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":{"HIGH":-1}}}]}`,
+			"[HIGH]: -1 is outside its range"},
 		{"DescribeImages", `{"imageDetails":[{"imageScanFindingsSummary":{"findingSeverityCounts":[]}}]}`, "want a map"},
 		{"DescribeRepositories", `{"repositories":[]}`, ""},
 		{"ListImages", `{"imageIds":[]}`, ""},

@@ -24,24 +24,33 @@ func TestValidate(t *testing.T) {
 	}{
 		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "team/my-app__x"}, "", ""},
 		{&ecrtypes.CreateRepositoryRequest{}, "repositoryName", "Member must have length greater than or equal to 2"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: strings.Repeat("a", 257)}, "repositoryName", "Member must have length less than or equal to 256"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "Team"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "team\n"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "x/../y"}, "repositoryName", "must satisfy regular expression '" + repositoryPattern + "'"},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: strings.Repeat("a", 257)}, "repositoryName",
+			"Member must have length less than or equal to 256"},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "Team"}, "repositoryName", "must satisfy regular expression '" +
+			repositoryPattern + "'"},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "team\n"}, "repositoryName", "must satisfy regular expression '" +
+			repositoryPattern + "'"},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "x/../y"}, "repositoryName", "must satisfy regular expression '" +
+			repositoryPattern + "'"},
 		// Members are checked in their order, and the first violation is returned.
 		{&ecrtypes.CreateRepositoryRequest{RegistryId: "1", RepositoryName: "A"}, "registryId", "must satisfy regular expression '[0-9]{12}'"},
 		{&ecrtypes.CreateRepositoryRequest{RegistryId: account, RepositoryName: "ab", ImageTagMutability: "SOMETIMES"}, "imageTagMutability",
 			"Member must satisfy enum value set: [MUTABLE, IMMUTABLE, IMMUTABLE_WITH_EXCLUSION, MUTABLE_WITH_EXCLUSION]"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "ab", ImageTagMutabilityExclusionFilters: []ecrtypes.ImageTagMutabilityExclusionFilter{}},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "ab",
+			ImageTagMutabilityExclusionFilters: []ecrtypes.ImageTagMutabilityExclusionFilter{}},
 			"imageTagMutabilityExclusionFilters", "Member must have length greater than or equal to 1"},
 		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "ab", ImageTagMutabilityExclusionFilters: []ecrtypes.ImageTagMutabilityExclusionFilter{
 			{FilterType: "WILDCARD", Filter: "v*"}, {FilterType: "WILDCARD", Filter: "v?"}}},
 			"imageTagMutabilityExclusionFilters.2.member.filter", "must satisfy regular expression '^[0-9a-zA-Z._*-]{1,128}$'"},
-		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "ab", EncryptionConfiguration: &ecrtypes.EncryptionConfiguration{EncryptionType: "ROT13"}},
+		{&ecrtypes.CreateRepositoryRequest{RepositoryName: "ab",
+			EncryptionConfiguration: &ecrtypes.EncryptionConfiguration{EncryptionType: "ROT13"}},
 			"encryptionConfiguration.encryptionType", "Member must satisfy enum value set: [AES256, KMS, KMS_DSSE]"},
-		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", MaxResults: new(int32(0))}, "maxResults", "Member must have value greater than or equal to 1"},
-		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", MaxResults: new(int32(1001))}, "maxResults", "Member must have value less than or equal to 1000"},
-		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", ImageIds: make([]ecrtypes.ImageIdentifier, 101)}, "imageIds", "Member must have length less than or equal to 100"},
+		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", MaxResults: new(int32(0))}, "maxResults",
+			"Member must have value greater than or equal to 1"},
+		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", MaxResults: new(int32(1001))}, "maxResults",
+			"Member must have value less than or equal to 1000"},
+		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", ImageIds: make([]ecrtypes.ImageIdentifier, 101)}, "imageIds",
+			"Member must have length less than or equal to 100"},
 		{&ecrtypes.DescribeImagesRequest{RepositoryName: "ab", Filter: &ecrtypes.DescribeImagesFilter{TagStatus: "?"}}, "filter.tagStatus",
 			"Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]"},
 		{&ecrtypes.DescribeRepositoriesRequest{RepositoryNames: []string{"ab", "A"}}, "repositoryNames",
@@ -55,17 +64,21 @@ func TestValidate(t *testing.T) {
 			"Member must have value greater than or equal to 0"},
 		{&ecrtypes.UploadLayerPartRequest{RepositoryName: "ab", UploadId: id, LayerPartBlob: []byte{}}, "", ""},
 		{&ecrtypes.PutReplicationConfigurationRequest{}, "replicationConfiguration.rules", "Member must not be null"},
-		{&ecrtypes.PutReplicationConfigurationRequest{ReplicationConfiguration: ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{}}}, "", ""},
-		{&ecrtypes.PutReplicationConfigurationRequest{ReplicationConfiguration: ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{
-			{Destinations: []ecrtypes.ReplicationDestination{{Region: "eu-west-1", RegistryId: "x"}}}}}},
+		{&ecrtypes.PutReplicationConfigurationRequest{ReplicationConfiguration: ecrtypes.ReplicationConfiguration{
+			Rules: []ecrtypes.ReplicationRule{}}}, "", ""},
+		{&ecrtypes.PutReplicationConfigurationRequest{ReplicationConfiguration: ecrtypes.ReplicationConfiguration{
+			Rules: []ecrtypes.ReplicationRule{
+				{Destinations: []ecrtypes.ReplicationDestination{{Region: "eu-west-1", RegistryId: "x"}}}}}},
 			"replicationConfiguration.rules.1.member.destinations.1.member.registryId", "must satisfy regular expression '[0-9]{12}'"},
 		// "" clears these members; it is not the same as absent.
 		{&ecrtypes.UpdateRepositoryCreationTemplateRequest{Prefix: "ab", RepositoryPolicy: new(""), LifecyclePolicy: new("")}, "", ""},
-		{&ecrtypes.PutLifecyclePolicyRequest{RepositoryName: "ab", LifecyclePolicyText: "{}"}, "lifecyclePolicyText", "Member must have length greater than or equal to 100"},
+		{&ecrtypes.PutLifecyclePolicyRequest{RepositoryName: "ab", LifecyclePolicyText: "{}"}, "lifecyclePolicyText",
+			"Member must have length greater than or equal to 100"},
 		{&ecrtypes.TagResourceRequest{Tags: []ecrtypes.Tag{{}}}, "", ""},
 		// Lengths are in characters, not in bytes.
 		{&ststypes.AssumeRoleRequest{RoleArn: strings.Repeat("é", 2048), RoleSessionName: "me"}, "", ""},
-		{&ststypes.AssumeRoleRequest{RoleArn: strings.Repeat("é", 19), RoleSessionName: "me"}, "RoleArn", "Member must have length greater than or equal to 20"},
+		{&ststypes.AssumeRoleRequest{RoleArn: strings.Repeat("é", 19), RoleSessionName: "me"}, "RoleArn",
+			"Member must have length greater than or equal to 20"},
 	} {
 		err := c.in.Validate()
 		v, _ := errors.AsType[*awswire.Violation](err)

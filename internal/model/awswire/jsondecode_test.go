@@ -150,7 +150,8 @@ func TestDecodeJSONRefuses(t *testing.T) {
 // An error text must not contain parts of the body, which may hold secrets.
 func TestDecodeJSONErrorsHideContent(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"text":"SECRET`, `{"text":"SECRET\ud800"}`, `{"text":"","blob":"SECRET!"}`, `{"text":"","small":"SECRET"}`} {
+	for _, body := range []string{`{"text":"SECRET`, `{"text":"SECRET\ud800"}`, `{"text":"","blob":"SECRET!"}`,
+		`{"text":"","small":"SECRET"}`} {
 		if err := awswire.DecodeJSON([]byte(body), &allKinds{}, awswire.Options{}); err == nil || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("DecodeJSON(%s): error %v", body, err)
 		}

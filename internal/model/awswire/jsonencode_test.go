@@ -27,9 +27,12 @@ func TestAppendJSON(t *testing.T) {
 		{allKinds{}, `{"text":""}`},
 		{&allKinds{Text: "<a> & \"b\"\\\x00\x1f\n\r\t\u2028é😀\xff"}, `{"text":"<a> & \"b\"\\\u0000\u001f\n\r\t` + "\u2028é😀\ufffd" + `"}`},
 		{allKinds{List: []string{}, Labels: map[kind]string{}, Blob: []byte{}}, `{"text":"","blob":"","list":[],"labels":{}}`},
-		{allKinds{List: []string{"a", "b"}, Labels: map[kind]string{"y": "1", "x": "2"}}, `{"text":"","list":["a","b"],"labels":{"x":"2","y":"1"}}`},
-		{allKinds{Clear: new(""), Small: new(int32(0)), Flag: new(false), Ratio: new(1e21)}, `{"text":"","clear":"","small":0,"ratio":1e+21,"flag":false}`},
-		{allKinds{Inner: &allKinds{}, Many: []allKinds{{Kind: "k"}, {}}}, `{"text":"","inner":{"text":""},"many":[{"text":"","kind":"k"},{"text":""}]}`},
+		{allKinds{List: []string{"a", "b"}, Labels: map[kind]string{"y": "1", "x": "2"}},
+			`{"text":"","list":["a","b"],"labels":{"x":"2","y":"1"}}`},
+		{allKinds{Clear: new(""), Small: new(int32(0)), Flag: new(false), Ratio: new(1e21)},
+			`{"text":"","clear":"","small":0,"ratio":1e+21,"flag":false}`},
+		{allKinds{Inner: &allKinds{}, Many: []allKinds{{Kind: "k"}, {}}},
+			`{"text":"","inner":{"text":""},"many":[{"text":"","kind":"k"},{"text":""}]}`},
 		{allKinds{When: at(1563223656123), Blob: []byte{0, 1, 255}}, `{"text":"","when":1563223656.123,"blob":"AAH/"}`},
 		{required{When: *at(-1500)}, `{"list":[],"map":{},"blob":"","when":-1.500,"number":0}`},
 		{&awswire.Empty{}, `{}`},
@@ -39,7 +42,8 @@ func TestAppendJSON(t *testing.T) {
 			t.Errorf("EncodeJSON(%+v) (%v):\n got %s\nwant %s", c.in, err, got.String(), c.want)
 		}
 	}
-	for _, in := range []any{allKinds{Ratio: new(math.NaN())}, allKinds{Ratio: new(math.Inf(1))}, nil, make(chan int), []any{allKinds{}, 1i}, map[string]any{"a": nil}} {
+	for _, in := range []any{allKinds{Ratio: new(math.NaN())}, allKinds{Ratio: new(math.Inf(1))}, nil, make(chan int),
+		[]any{allKinds{}, 1i}, map[string]any{"a": nil}} {
 		if b, err := awswire.AppendJSON(nil, in); err == nil {
 			t.Errorf("AppendJSON(%v) = %s, want an error", in, b)
 		}

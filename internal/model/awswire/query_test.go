@@ -34,14 +34,17 @@ func TestDecodeQuery(t *testing.T) {
 	}{
 		{"Action=Do&Version=2011-06-15&text=a%20b", allKinds{Text: "a b"}},
 		{"text=a&X-Amz-Signature=1&X-Amz-Security-Token=2", allKinds{Text: "a"}},
-		{"text=&small=-1&large=5&ratio=0.5&flag=true&clear=&kind=K", allKinds{Small: new(int32(-1)), Large: 5, Ratio: new(0.5), Flag: new(true), Clear: new(""), Kind: "K"}},
+		{"text=&small=-1&large=5&ratio=0.5&flag=true&clear=&kind=K",
+			allKinds{Small: new(int32(-1)), Large: 5, Ratio: new(0.5), Flag: new(true), Clear: new(""), Kind: "K"}},
 		{"text=&when=2019-07-15T21:47:36.123Z&blob=AAEC", allKinds{When: at(1563227256123), Blob: []byte{0, 1, 2}}},
 		{"text=&list.member.1=a&list.member.2=b", allKinds{List: []string{"a", "b"}}},
 		{"text=&list=", allKinds{List: []string{}}},
-		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.2.key=l&labels.entry.2.value=", allKinds{Labels: map[kind]string{"k": "v", "l": ""}}},
+		{"text=&labels.entry.1.key=k&labels.entry.1.value=v&labels.entry.2.key=l&labels.entry.2.value=",
+			allKinds{Labels: map[kind]string{"k": "v", "l": ""}}},
 		{"text=&labels=", allKinds{Labels: map[kind]string{}}},
 		{"text=&inner.text=in&many.member.1.text=m&many.member.1.list.member.1=x&sorted.entry.1.key=k&sorted.entry.1.value.text=s",
-			allKinds{Inner: &allKinds{Text: "in"}, Many: []allKinds{{Text: "m", List: []string{"x"}}}, Sorted: map[string]allKinds{"k": {Text: "s"}}}},
+			allKinds{Inner: &allKinds{Text: "in"}, Many: []allKinds{{Text: "m", List: []string{"x"}}},
+				Sorted: map[string]allKinds{"k": {Text: "s"}}}},
 		{"text=&" + manyMembers(12), allKinds{List: strings.Split("1 2 3 4 5 6 7 8 9 10 11 12", " ")}},
 	} {
 		var got allKinds
@@ -145,7 +148,8 @@ func TestEncodeQueryXML(t *testing.T) {
 				"<labels><entry><key>x</key><value>1</value></entry><entry><key>y</key><value>2</value></entry></labels>" +
 				"<inner><text>in</text></inner><many></many></DoResult>"},
 	} {
-		want := `<DoResponse xmlns="https://example.com/doc/">` + c.want + "<ResponseMetadata><RequestId>r&amp;1</RequestId></ResponseMetadata></DoResponse>"
+		want := `<DoResponse xmlns="https://example.com/doc/">` + c.want +
+			"<ResponseMetadata><RequestId>r&amp;1</RequestId></ResponseMetadata></DoResponse>"
 		var got bytes.Buffer
 		if err := awswire.EncodeQueryXML(&got, "Do", "https://example.com/doc/", "r&1", c.out); err != nil || got.String() != want {
 			t.Errorf("EncodeQueryXML(%+v) (%v):\n got %s\nwant %s", c.out, err, got.String(), want)

@@ -201,7 +201,8 @@ func isName(host string) bool {
 	return strings.Trim(last, "0123456789") != ""
 }
 
-func (g *Guard) dialTLS(ctx context.Context, address string, verify func(string, []*x509.Certificate, *x509.CertPool) error) (net.Conn, error) {
+func (g *Guard) dialTLS(ctx context.Context, address string,
+	verify func(string, []*x509.Certificate, *x509.CertPool) error) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

@@ -155,14 +155,18 @@ func TestClientVerifiesCertificates(t *testing.T) {
 		host  string
 		want  string
 	}{
-		{"unknown authority", egress.New(egress.Options{Allow: allow, Roots: x509.NewCertPool(), Resolver: resolver}), egress.ClientOptions{}, "example.com", "unknown authority"},
-		{"another host's", egress.New(egress.Options{Allow: allow, Roots: roots, Resolver: resolver}), egress.ClientOptions{}, "other.test", "not other.test"},
-		{"the caller refuses", egress.New(egress.Options{Allow: allow, Roots: roots, Resolver: resolver}), egress.ClientOptions{VerifyTLS: func(string, []*x509.Certificate, *x509.CertPool) error {
-			return errors.New("no such thumbprint")
-		}}, "example.com", "no such thumbprint"},
+		{"unknown authority", egress.New(egress.Options{Allow: allow, Roots: x509.NewCertPool(), Resolver: resolver}),
+			egress.ClientOptions{}, "example.com", "unknown authority"},
+		{"another host's", egress.New(egress.Options{Allow: allow, Roots: roots, Resolver: resolver}), egress.ClientOptions{},
+			"other.test", "not other.test"},
+		{"the caller refuses", egress.New(egress.Options{Allow: allow, Roots: roots, Resolver: resolver}),
+			egress.ClientOptions{VerifyTLS: func(string, []*x509.Certificate, *x509.CertPool) error {
+				return errors.New("no such thumbprint")
+			}}, "example.com", "no such thumbprint"},
 	}
 	for _, test := range tests {
-		if body, err := get(t, test.guard.Client(test.o), "https://"+test.host+":"+port+"/"); err == nil || !strings.Contains(err.Error(), test.want) {
+		if body, err := get(t, test.guard.Client(test.o), "https://"+test.host+":"+port+"/"); err == nil ||
+			!strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %q, %v, want an error with %q", test.name, body, err, test.want)
 		}
 	}
@@ -178,11 +182,14 @@ func TestAttack15InsideAddresses(t *testing.T) {
 		{"169.254.170.2", "a metadata service"}, {"100.100.100.200", "a metadata service"}, {"168.63.129.16", "a metadata service"},
 		{"192.0.0.192", "a metadata service"}, {"192.0.2.1", "documentation"}, {"198.18.0.1", "benchmarks"},
 		{"224.0.0.1", "multicast"}, {"239.255.255.250", "multicast"}, {"240.0.0.1", "reserved"}, {"255.255.255.255", "reserved"},
-		{"::", "unspecified"}, {"::1", "loopback"}, {"::7f00:1", "obsolete form"}, {"::ffff:127.0.0.1", "127.0.0.1 is loopback"}, {"::ffff:a9fe:a9fe", "a metadata service"},
-		{"64:ff9b::7f00:1", "another form of 127.0.0.1, which is loopback"}, {"64:ff9b::a9fe:a9fe", "a metadata service"}, {"64:ff9b:1::1", "translation"},
+		{"::", "unspecified"}, {"::1", "loopback"}, {"::7f00:1", "obsolete form"}, {"::ffff:127.0.0.1",
+			"127.0.0.1 is loopback"}, {"::ffff:a9fe:a9fe", "a metadata service"},
+		{"64:ff9b::7f00:1", "another form of 127.0.0.1, which is loopback"}, {"64:ff9b::a9fe:a9fe",
+			"a metadata service"}, {"64:ff9b:1::1", "translation"},
 		{"2002:7f00:1::", "another form of 127.0.0.1"}, {"2002:a00:1::1", "private (10.0.0.0/8)"}, {"2001:0:1::1", "reserved for protocols"},
 		{"2600::5efe:a00:1", "another form of 10.0.0.1"}, {"2600::200:5efe:7f00:1", "another form of 127.0.0.1"},
-		{"fd00:ec2::254", "a metadata service"}, {"fc00::1", "private"}, {"fe80::1", "link-local"}, {"febf::1", "link-local"}, {"fec0::1", "private"},
+		{"fd00:ec2::254", "a metadata service"}, {"fc00::1", "private"}, {"fe80::1", "link-local"}, {"febf::1",
+			"link-local"}, {"fec0::1", "private"},
 		{"ff02::1", "multicast"}, {"2001:db8::1", "documentation"}, {"4000::1", "outside of what is reachable"},
 	}
 	for _, test := range tests {
@@ -281,11 +288,14 @@ func TestAttack15Redirects(t *testing.T) {
 func TestAttack16Spellings(t *testing.T) {
 	t.Parallel()
 	inside := [][]string{{"127.0.0.1"}}
-	resolver := &names{answers: map[string][][]string{"localhost": inside, "localhost.": inside, "LOCALHOST": inside, "metadata.google.internal": {{"169.254.169.254"}},
-		"2130706433": {{"8.8.8.8"}}, "0x7f.1": {{"8.8.8.8"}}, "0177.0.0.1": {{"8.8.8.8"}}, "127.1": {{"8.8.8.8"}}}} // addresses that a lenient resolver would return
+	resolver := &names{answers: map[string][][]string{"localhost": inside, "localhost.": inside, "LOCALHOST": inside,
+		"metadata.google.internal": {{"169.254.169.254"}},
+		// addresses that a lenient resolver would return
+		"2130706433": {{"8.8.8.8"}}, "0x7f.1": {{"8.8.8.8"}}, "0177.0.0.1": {{"8.8.8.8"}}, "127.1": {{"8.8.8.8"}}}}
 	c := egress.New(egress.Options{Resolver: resolver}).Client(egress.ClientOptions{})
 	for _, host := range []string{
-		"2130706433", "0x7f000001", "0x7f.1", "0x7F.0x1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "127.0.0.1.", "127.000.000.001", "0", "1.0x", "a..0x7f",
+		"2130706433", "0x7f000001", "0x7f.1", "0x7F.0x1", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "127.0.0.1.",
+		"127.000.000.001", "0", "1.0x", "a..0x7f",
 		"localhost", "localhost.", "LOCALHOST", "metadata.google.internal", "example.com@127.0.0.1", "user:word@127.0.0.1",
 		"[::1%25lo]", "[fe80::1%25eth0]", "[0:0:0:0:0:ffff:7f00:1]", "[::ffff:127.0.0.1]", "①②⑦.⓪.⓪.①",
 	} {
@@ -311,7 +321,8 @@ func TestAttack16NoAnswerInErrors(t *testing.T) {
 		}
 	})
 	resolver := &names{answers: map[string][][]string{"example.com": {{"127.0.0.1"}}}}
-	c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32"), Roots: roots, Resolver: resolver}).Client(egress.ClientOptions{MaxBytes: 100})
+	c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32"), Roots: roots,
+		Resolver: resolver}).Client(egress.ClientOptions{MaxBytes: 100})
 	if _, err := get(t, c, "https://example.com:"+port+"/location"); err == nil || strings.Contains(err.Error(), canary) {
 		t.Errorf("a bad redirect: got %v, want an error without the answer", err)
 	}
@@ -320,9 +331,13 @@ func TestAttack16NoAnswerInErrors(t *testing.T) {
 		t.Errorf("a long answer: got %d bytes, %v, want 100 and an error without the answer", len(body), err)
 	}
 
-	for _, text := range []string{canary + "\r\n\r\n", "HTTP/1.1 " + canary + " OK\r\n\r\n", "HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n", "SSH-2.0-" + canary + "\r\n", ""} {
+	for _, text := range []string{canary + "\r\n\r\n", "HTTP/1.1 " + canary + " OK\r\n\r\n", "HTTP/1.1 200 OK\r\n" + canary +
+		"\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n", "SSH-2.0-" + canary + "\r\n", ""} {
 		url := raw(t, text)
-		c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32")}).Client(egress.ClientOptions{VerifyTLS: func(string, []*x509.Certificate, *x509.CertPool) error { return nil }})
+		c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32")}).Client(egress.ClientOptions{VerifyTLS: func(string,
+			[]*x509.Certificate, *x509.CertPool) error {
+			return nil
+		}})
 		if _, err := get(t, c, url); err == nil || strings.Contains(err.Error(), canary) {
 			t.Errorf("answer %q: got %v, want an error without the answer", text, err)
 		}

@@ -139,7 +139,8 @@ func (g *Guard) check(host string, a netip.Addr) error {
 	}
 	if hidden && !in(g.allow, inner) {
 		if r, bad := find(inner); bad {
-			return &RefusedError{Host: host, Addr: a, Rule: "another form of " + inner.String() + ", which is " + r.name + " (" + r.prefix.String() + ")", Setting: settingAllow}
+			return &RefusedError{Host: host, Addr: a, Rule: "another form of " + inner.String() + ", which is " + r.name + " (" +
+				r.prefix.String() + ")", Setting: settingAllow}
 		}
 	}
 	return nil

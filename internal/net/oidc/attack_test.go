@@ -38,7 +38,8 @@ func TestAttack18EmbeddedKey(t *testing.T) {
 	v := oidc.New(i.Guard(), newClock().now)
 	jwk := attacker.JWK("key-1")
 	for name, value := range map[string]any{
-		"jwk": jwk, "x5c": []string{"MIIB"}, "jku": attacker.URL() + oidctest.Keys, "x5u": attacker.URL() + oidctest.Keys, "x5t": "abc", "unknown": "abc",
+		"jwk": jwk, "x5c": []string{"MIIB"}, "jku": attacker.URL() + oidctest.Keys, "x5u": attacker.URL() +
+			oidctest.Keys, "x5t": "abc", "unknown": "abc",
 	} {
 		// Signed by the attacker, then by the issuer itself: in both cases, key material in a token is not used.
 		header := map[string]any{"alg": "RS256", "kid": "key-1", name: value}
@@ -78,7 +79,8 @@ func TestAttack18Algorithms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range [][]byte{der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), []byte(asJSON(t, i.JWK("key-1"))), nil} {
+	for _, secret := range [][]byte{der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+		[]byte(asJSON(t, i.JWK("key-1"))), nil} {
 		for _, alg := range []string{"HS256", "RS256"} {
 			signed := b64(asJSON(t, map[string]any{"alg": alg, "kid": "key-1"})) + "." + b64(claims)
 			mac := hmac.New(sha256.New, secret)
@@ -90,7 +92,8 @@ func TestAttack18Algorithms(t *testing.T) {
 
 	for _, test := range []struct{ alg, kid, signer string }{
 		{"ES256", "key-1", ec}, {"ES256", "key-1", "key-1"}, {"RS256", ec, "key-1"}, {"RS256", ec, ec}, {"ES384", ec, ec}, {"ES512", ec, ec},
-		{"RS384", "key-1", "key-1"}, {"PS256", "key-1", "key-1"}, {"EdDSA", "key-1", "key-1"}, {"dir", "key-1", "key-1"}, {"rs256", "key-1", "key-1"},
+		{"RS384", "key-1", "key-1"}, {"PS256", "key-1", "key-1"}, {"EdDSA", "key-1", "key-1"}, {"dir", "key-1",
+			"key-1"}, {"rs256", "key-1", "key-1"},
 	} {
 		text := i.Sign(map[string]any{"alg": test.alg, "kid": test.kid}, i.Claims("admin"), test.signer)
 		_, err := v.Verify(t.Context(), text, registered(provider(i)))
@@ -114,7 +117,8 @@ func TestAttack18KeyIDs(t *testing.T) {
 		i.Publish(jwk)
 	}
 	v := oidc.New(i.Guard(), newClock().now)
-	for name, kid := range map[string]any{"absent": nil, "empty": "", "unknown": "key-9", "another's": "key-2", "a path": "../key-1", "a number": 1, "a list": []string{"key-1"}, "double": "double"} {
+	for name, kid := range map[string]any{"absent": nil, "empty": "", "unknown": "key-9", "another's": "key-2",
+		"a path": "../key-1", "a number": 1, "a list": []string{"key-1"}, "double": "double"} {
 		header := map[string]any{"alg": "RS256", "kid": kid}
 		if kid == nil {
 			delete(header, "kid")
@@ -122,7 +126,8 @@ func TestAttack18KeyIDs(t *testing.T) {
 		_, err := v.Verify(t.Context(), i.Sign(header, i.Claims("admin"), "key-1"), registered(provider(i)))
 		fails(t, "kid "+name, err, fault.InvalidIdentityToken, "")
 	}
-	_, err := v.Verify(t.Context(), i.Sign(map[string]any{"alg": "RS256", "kid": "key-1"}, i.Claims("someone"), "key-1"), registered(provider(i)))
+	_, err := v.Verify(t.Context(), i.Sign(map[string]any{"alg": "RS256", "kid": "key-1"}, i.Claims("someone"), "key-1"),
+		registered(provider(i)))
 	if err != nil {
 		t.Errorf("the right kid: got %v, want it accepted", err)
 	}
@@ -167,7 +172,8 @@ func TestAttack18Texts(t *testing.T) {
 		body := strings.TrimSuffix(asJSON(t, i.Claims("someone")), "}")
 		return i.SignText(header, body+more, "key-1")
 	}
-	if _, err := v.Verify(t.Context(), sign(head, `,"a":`+strings.Repeat("[", 16)+strings.Repeat("]", 16)+`}`), registered(provider(i))); err != nil {
+	if _, err := v.Verify(t.Context(), sign(head, `,"a":`+strings.Repeat("[", 16)+strings.Repeat("]", 16)+`}`),
+		registered(provider(i))); err != nil {
 		t.Fatalf("at the maximum depth: %v", err)
 	}
 	for name, text := range map[string]string{

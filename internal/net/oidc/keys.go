@@ -44,7 +44,8 @@ func (k key) fits(alg jose.SignatureAlgorithm) error {
 			return nil
 		}
 	case *ecdsa.PublicKey:
-		curve := map[jose.SignatureAlgorithm]elliptic.Curve{jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384(), jose.ES512: elliptic.P521()}[alg]
+		curve := map[jose.SignatureAlgorithm]elliptic.Curve{jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384(),
+			jose.ES512: elliptic.P521()}[alg]
 		if curve != nil && public.Curve == curve {
 			return nil
 		}
@@ -77,7 +78,8 @@ func parseKeys(text []byte) (map[string]key, error) {
 		}
 		seen[named.Kid] = true
 		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) != nil || k.KeyID != named.Kid || k.Use != "" && k.Use != "sig" || named.Ops != nil && !slices.Contains(named.Ops, "verify") {
+		if k.UnmarshalJSON(raw) != nil || k.KeyID != named.Kid || k.Use != "" && k.Use != "sig" || named.Ops != nil &&
+			!slices.Contains(named.Ops, "verify") {
 			continue
 		}
 		switch public := k.Key.(type) {

@@ -269,7 +269,8 @@ func newRSA(t *testing.T, primes, bits int) bareRSA {
 // sign returns an RS256 signature (RFC 8017, section 8.2.1).
 func (k bareRSA) sign(text string) string {
 	sum := sha256.Sum256([]byte(text))
-	info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}, sum[:]...)
+	info := append([]byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+		0x00, 0x04, 0x20}, sum[:]...)
 	size := (k.n.BitLen() + 7) / 8
 	padded := "\x00\x01" + strings.Repeat("\xff", size-3-len(info)) + "\x00" + string(info)
 	m := new(big.Int).SetBytes([]byte(padded))
@@ -285,7 +286,8 @@ func TestNumberOfKeys(t *testing.T) {
 		jwk["kid"] = fmt.Sprint("more-", n)
 		many.Publish(jwk)
 	}
-	if _, err := oidc.New(many.Guard(), time.Now).Verify(t.Context(), many.Mint(many.Claims("someone")), registered(provider(many))); err != nil {
+	if _, err := oidc.New(many.Guard(), time.Now).Verify(t.Context(), many.Mint(many.Claims("someone")),
+		registered(provider(many))); err != nil {
 		t.Errorf("100 keys: got %v, want them accepted", err)
 	}
 	jwk := i.JWK("key-1")
@@ -313,10 +315,18 @@ func TestThumbprints(t *testing.T) {
 		{"another thumbprint", oidctest.Options{}, false, func(*oidctest.Issuer) []string { return []string{another} }, false},
 		{"the intermediate's", oidctest.Options{}, false, func(i *oidctest.Issuer) []string { return []string{another, i.Thumbprint()} }, true},
 		{"in capitals", oidctest.Options{}, false, func(i *oidctest.Issuer) []string { return []string{strings.ToUpper(i.Thumbprint())} }, true},
-		{"the root's, presented", oidctest.Options{Present: 3}, false, func(i *oidctest.Issuer) []string { return []string{i.Thumbprint()} }, true},
-		{"the server's own, alone", oidctest.Options{Present: 1}, false, func(i *oidctest.Issuer) []string { return []string{i.Thumbprint()} }, true},
-		{"of another host", oidctest.Options{Host: "a.example.com"}, false, func(i *oidctest.Issuer) []string { return []string{i.Thumbprint()} }, false},
-		{"by authority, of another host", oidctest.Options{Host: "a.example.com"}, true, func(i *oidctest.Issuer) []string { return []string{i.Thumbprint()} }, false},
+		{"the root's, presented", oidctest.Options{Present: 3}, false, func(i *oidctest.Issuer) []string {
+			return []string{i.Thumbprint()}
+		}, true},
+		{"the server's own, alone", oidctest.Options{Present: 1}, false, func(i *oidctest.Issuer) []string {
+			return []string{i.Thumbprint()}
+		}, true},
+		{"of another host", oidctest.Options{Host: "a.example.com"}, false, func(i *oidctest.Issuer) []string {
+			return []string{i.Thumbprint()}
+		}, false},
+		{"by authority, of another host", oidctest.Options{Host: "a.example.com"}, true, func(i *oidctest.Issuer) []string {
+			return []string{i.Thumbprint()}
+		}, false},
 	}
 	for _, test := range tests {
 		i := oidctest.Start(t, test.options)

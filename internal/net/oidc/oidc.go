@@ -115,10 +115,12 @@ func accepted(c Claims, clients []string) bool {
 // checkTime returns an error if now is outside the period of validity of the token.
 func (t *token) checkTime(c Claims, now time.Time) error {
 	if !now.Before(c.Expiry.Add(leeway)) {
-		return fault.ExpiredWebIdentity.New("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), c.Expiry.Unix())
+		return fault.ExpiredWebIdentity.New("Token expired: current date/time %d must be before the expiration date/time %d",
+			now.Unix(), c.Expiry.Unix())
 	}
 	if now.Add(leeway).Before(c.IssuedAt) {
-		return fault.InvalidIdentityToken.New("the token is issued in the future: current date/time %d, issued at %d", now.Unix(), c.IssuedAt.Unix())
+		return fault.InvalidIdentityToken.New("the token is issued in the future: current date/time %d, issued at %d",
+			now.Unix(), c.IssuedAt.Unix())
 	}
 	begin, present, err := t.time("nbf")
 	if err != nil {

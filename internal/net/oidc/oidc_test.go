@@ -84,10 +84,12 @@ func TestVerify(t *testing.T) {
 
 	kubernetes := i.Kubernetes("prod", "builder")
 	github := i.GitHub("acme/app", "refs/heads/main")
-	several := with(i.Claims("u-1"), map[string]any{"aud": []string{"a", "b"}, "azp": oidctest.Audience, "amr": []string{"mfa", "pwd"}, "email_verified": true})
+	several := with(i.Claims("u-1"), map[string]any{"aud": []string{"a", "b"}, "azp": oidctest.Audience,
+		"amr": []string{"mfa", "pwd"}, "email_verified": true})
 	tagged := with(i.Claims("u-2"), map[string]any{"https://aws.amazon.com/tags": map[string]any{
 		"principal_tags": map[string]any{"Project": []string{"Automation"}, "Team": "Core"}, "transitive_tag_keys": []string{"Project"}}})
-	flat := with(i.Claims("u-3"), map[string]any{"https://aws.amazon.com/tags/principal_tags/Project": "Automation", "https://aws.amazon.com/tags/transitive_tag_keys": []string{"Project"}})
+	flat := with(i.Claims("u-3"), map[string]any{"https://aws.amazon.com/tags/principal_tags/Project": "Automation",
+		"https://aws.amazon.com/tags/transitive_tag_keys": []string{"Project"}})
 	strs := func(c map[string]any, names ...string) map[string]string {
 		m := map[string]string{"iss": i.URL(), "sub": c["sub"].(string)}
 		for _, name := range names {
@@ -100,14 +102,17 @@ func TestVerify(t *testing.T) {
 		claims map[string]any
 		want   oidc.Claims
 	}{
-		{"kubernetes", kubernetes, oidc.Claims{Subject: "system:serviceaccount:prod:builder", Audience: []string{oidctest.Audience}, Strings: strs(kubernetes)}},
+		{"kubernetes", kubernetes, oidc.Claims{Subject: "system:serviceaccount:prod:builder",
+			Audience: []string{oidctest.Audience}, Strings: strs(kubernetes)}},
 		{"github", github, oidc.Claims{Subject: "repo:acme/app:ref:refs/heads/main", Audience: []string{oidctest.Audience},
 			Strings: strs(github, "aud", "repository", "ref", "ref_type", "event_name", "actor", "run_id", "runner_environment")}},
-		{"several audiences", several, oidc.Claims{Subject: "u-1", Audience: []string{"a", "b"}, Azp: oidctest.Audience, AMR: []string{"mfa", "pwd"}, Strings: strs(several, "azp")}},
+		{"several audiences", several, oidc.Claims{Subject: "u-1", Audience: []string{"a", "b"}, Azp: oidctest.Audience,
+			AMR: []string{"mfa", "pwd"}, Strings: strs(several, "azp")}},
 		{"tags", tagged, oidc.Claims{Subject: "u-2", Audience: []string{oidctest.Audience}, Strings: strs(tagged, "aud"),
 			Tags: oidc.Tags{Principal: map[string]string{"Project": "Automation", "Team": "Core"}, Transitive: []string{"Project"}}}},
-		{"flat tags", flat, oidc.Claims{Subject: "u-3", Audience: []string{oidctest.Audience}, Strings: strs(flat, "aud", "https://aws.amazon.com/tags/principal_tags/Project"),
-			Tags: oidc.Tags{Principal: map[string]string{"Project": "Automation"}, Transitive: []string{"Project"}}}},
+		{"flat tags", flat, oidc.Claims{Subject: "u-3", Audience: []string{oidctest.Audience},
+			Strings: strs(flat, "aud", "https://aws.amazon.com/tags/principal_tags/Project"),
+			Tags:    oidc.Tags{Principal: map[string]string{"Project": "Automation"}, Transitive: []string{"Project"}}}},
 	}
 	for _, test := range tests {
 		test.want.Issuer, test.want.Expiry, test.want.IssuedAt = bare, at(test.claims, "exp"), at(test.claims, "iat")
@@ -168,7 +173,8 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		text    string
 	}{
 		{"expired within the leeway", set{"exp": sec(-299 * time.Second)}, 0, ""},
-		{"expired", set{"exp": sec(-301 * time.Second)}, fault.ExpiredWebIdentity, fmt.Sprintf("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), now.Unix()-301)},
+		{"expired", set{"exp": sec(-301 * time.Second)}, fault.ExpiredWebIdentity,
+			fmt.Sprintf("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), now.Unix()-301)},
 		{"a fraction of a second", set{"exp": float64(now.Unix()) + 60.5}, 0, ""},
 		{"not yet, within the leeway", set{"nbf": sec(299 * time.Second)}, 0, ""},
 		{"not yet", set{"nbf": sec(302 * time.Second)}, fault.InvalidIdentityToken, "not valid yet"},
@@ -186,16 +192,19 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{"exp before all time", set{"exp": -1}, fault.IDPRejectedClaim, "exp"},
 		{"nbf as text", set{"nbf": "0"}, fault.IDPRejectedClaim, "nbf"},
 		{"another audience", set{"aud": "sts.example.com"}, fault.InvalidIdentityToken, "Incorrect token audience"},
-		{"azp does not help a single audience", set{"aud": "sts.example.com", "azp": oidctest.Audience}, fault.InvalidIdentityToken, "Incorrect token audience"},
+		{"azp does not help a single audience", set{"aud": "sts.example.com", "azp": oidctest.Audience},
+			fault.InvalidIdentityToken, "Incorrect token audience"},
 		{"several audiences without azp", set{"aud": []string{oidctest.Audience, "b"}}, fault.InvalidIdentityToken, "Incorrect token audience"},
-		{"several audiences for another party", set{"aud": []string{oidctest.Audience, "b"}, "azp": "b"}, fault.InvalidIdentityToken, "Incorrect token audience"},
+		{"several audiences for another party", set{"aud": []string{oidctest.Audience, "b"}, "azp": "b"},
+			fault.InvalidIdentityToken, "Incorrect token audience"},
 		{"azp is a list", set{"azp": []string{"a"}}, fault.IDPRejectedClaim, "azp"},
 		{"amr is a number", set{"amr": 1}, fault.IDPRejectedClaim, "amr"},
 		{"no tags", tags(set{}), 0, ""},
 		{"tags are a list", tags([]any{set{}}), fault.IDPRejectedClaim, "https://aws.amazon.com/tags"},
 		{"a tag of two values", tags(set{"principal_tags": set{"a": []string{"b", "c"}}}), fault.IDPRejectedClaim, "https://aws.amazon.com/tags"},
 		{"a tag of no value", tags(set{"principal_tags": set{"a": []string{}}}), fault.IDPRejectedClaim, "https://aws.amazon.com/tags"},
-		{"a tag twice", set{"https://aws.amazon.com/tags": set{"principal_tags": set{"a": "b"}}, "https://aws.amazon.com/tags/principal_tags/a": "c"}, fault.IDPRejectedClaim, "tags"},
+		{"a tag twice", set{"https://aws.amazon.com/tags": set{"principal_tags": set{"a": "b"}},
+			"https://aws.amazon.com/tags/principal_tags/a": "c"}, fault.IDPRejectedClaim, "tags"},
 		{"transitive keys are a number", tags(set{"transitive_tag_keys": 1}), fault.IDPRejectedClaim, "https://aws.amazon.com/tags"},
 	}
 	for _, test := range tests {
@@ -223,11 +232,14 @@ func TestVerifyIssuers(t *testing.T) {
 	}
 	_, err = v.Verify(t.Context(), i.Mint(i.Claims("someone")), registered(oidc.Provider{URL: i.URL() + "/other"}))
 	fails(t, "another provider", err, fault.InvalidIdentityToken, "not that of the identity provider")
-	for _, issuer := range []any{"http" + strings.TrimPrefix(i.URL(), "https"), "ftp://a.example.com", "accounts.example.com", "https://", "https://user@a.example.com", "https://a.example.com?b", "https://a.example.com#b", "https://a.example.com\\b", "https://a b", "https://a.example.com/" + strings.Repeat("x", 300)} {
-		_, err := v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": issuer})), func(found string) (oidc.Provider, error) {
-			t.Errorf("issuer %q: looked up as %q, want it refused before the lookup", issuer, found)
-			return oidc.Provider{}, unknown
-		})
+	for _, issuer := range []any{"http" + strings.TrimPrefix(i.URL(), "https"), "ftp://a.example.com",
+		"accounts.example.com", "https://", "https://user@a.example.com", "https://a.example.com?b", "https://a.example.com#b",
+		"https://a.example.com\\b", "https://a b", "https://a.example.com/" + strings.Repeat("x", 300)} {
+		_, err := v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": issuer})),
+			func(found string) (oidc.Provider, error) {
+				t.Errorf("issuer %q: looked up as %q, want it refused before the lookup", issuer, found)
+				return oidc.Provider{}, unknown
+			})
 		fails(t, fmt.Sprintf("issuer %q", issuer), err, fault.InvalidIdentityToken, "the token's issuer is not accepted")
 	}
 	_, err = v.Verify(t.Context(), i.Mint(with(i.Claims("someone"), map[string]any{"iss": nil})), registered(provider(i)))
@@ -256,10 +268,13 @@ func TestVerifyProviderFailures(t *testing.T) {
 		{"discovery is missing", oidctest.Discovery, status(404), fault.InvalidIdentityToken},
 		{"discovery is down", oidctest.Discovery, status(503), fault.IDPCommunication},
 		{"discovery is busy", oidctest.Discovery, status(429), fault.IDPCommunication},
-		{"discovery breaks off", oidctest.Discovery, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.IDPCommunication},
+		{"discovery breaks off", oidctest.Discovery, func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		}, fault.IDPCommunication},
 		{"discovery is not JSON", oidctest.Discovery, text(canary), fault.InvalidIdentityToken},
 		{"discovery is endless", oidctest.Discovery, text(`{"issuer":"` + strings.Repeat(canary, 100_000) + `"}`), fault.InvalidIdentityToken},
-		{"discovery names another issuer", oidctest.Discovery, text(`{"issuer":"https://a.example.com/` + canary + `","jwks_uri":"https://127.0.0.1/"}`), fault.InvalidIdentityToken},
+		{"discovery names another issuer", oidctest.Discovery,
+			text(`{"issuer":"https://a.example.com/` + canary + `","jwks_uri":"https://127.0.0.1/"}`), fault.InvalidIdentityToken},
 		{"keys are not named", oidctest.Discovery, nil, fault.InvalidIdentityToken},
 		{"keys over http", oidctest.Discovery, nil, fault.InvalidIdentityToken},
 		{"keys inside", oidctest.Discovery, nil, fault.InvalidIdentityToken},
@@ -275,7 +290,8 @@ func TestVerifyProviderFailures(t *testing.T) {
 	for _, test := range tests {
 		i := oidctest.Start(t, oidctest.Options{})
 		if test.answer == nil {
-			uri := map[string]string{"keys are not named": "", "keys over http": "http" + strings.TrimPrefix(i.URL(), "https") + "/keys", "keys inside": "https://10.0.0.1/" + canary}[test.name]
+			uri := map[string]string{"keys are not named": "", "keys over http": "http" + strings.TrimPrefix(i.URL(), "https") +
+				"/keys", "keys inside": "https://10.0.0.1/" + canary}[test.name]
 			test.answer = text(`{"issuer":"` + i.URL() + `","jwks_uri":"` + uri + `"}`)
 		}
 		i.Answer(test.path, test.answer)
@@ -291,7 +307,8 @@ func TestVerifyProviderFailures(t *testing.T) {
 	}
 
 	i := oidctest.Start(t, oidctest.Options{})
-	_, err := oidc.New(egress.New(egress.Options{Roots: i.Roots()}), time.Now).Verify(t.Context(), i.Mint(i.Claims("someone")), registered(provider(i)))
+	_, err := oidc.New(egress.New(egress.Options{Roots: i.Roots()}), time.Now).Verify(t.Context(),
+		i.Mint(i.Claims("someone")), registered(provider(i)))
 	fails(t, "the guard refuses", err, fault.InvalidIdentityToken, noKey)
 	if err != nil && !strings.Contains(err.Error(), "egress_allow") {
 		t.Errorf("the guard refuses: got %v, want its reason in the error chain", err)
@@ -307,7 +324,8 @@ func TestVerifyKeysOnAnotherHost(t *testing.T) {
 	p := provider(i)
 	p.Thumbprints = []string{i.Thumbprint(), other.Thumbprint()}
 	text := other.Mint(with(other.Claims("someone"), map[string]any{"iss": i.URL()}))
-	if c, err := oidc.New(oidctest.Guard(x509.NewCertPool()), time.Now).Verify(t.Context(), text, registered(p)); err != nil || c.Subject != "someone" {
+	if c, err := oidc.New(oidctest.Guard(x509.NewCertPool()), time.Now).Verify(t.Context(), text,
+		registered(p)); err != nil || c.Subject != "someone" {
 		t.Errorf("got %q, %v, want someone", c.Subject, err)
 	}
 }

@@ -51,7 +51,8 @@ func openCA(dir string, now time.Time) (*ecdsa.PrivateKey, *x509.Certificate, []
 	case !key.PublicKey.Equal(ca.PublicKey):
 		return nil, nil, nil, fmt.Errorf("%s does not belong to %s: restore the pair, or remove both files to create a new CA", keyFile, certFile)
 	case now.After(ca.NotAfter):
-		return nil, nil, nil, fmt.Errorf("%s has ended on %s: remove it to create a new one, and install that on the clients", certFile, ca.NotAfter.Format(time.DateOnly))
+		return nil, nil, nil, fmt.Errorf("%s has ended on %s: remove it to create a new one, and install that on the clients",
+			certFile, ca.NotAfter.Format(time.DateOnly))
 	}
 	return key, ca, caPEM, nil
 }

@@ -18,7 +18,8 @@ import (
 //
 // Errors: fault.InvalidParameter (an account id), fault.AccountNotFound. Source: ECR API reference,
 // GetAuthorizationToken.
-func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller, t Registry, in *ecrtypes.GetAuthorizationTokenRequest) (*ecrtypes.GetAuthorizationTokenResponse, error) {
+func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller, t Registry,
+	in *ecrtypes.GetAuthorizationTokenRequest) (*ecrtypes.GetAuthorizationTokenResponse, error) {
 	accounts := []name.Account{by.Account}
 	if len(in.RegistryIds) > 0 {
 		accounts = nil
@@ -46,7 +47,8 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller,
 }
 
 // DescribeRegistry describes the registry of the caller. Source: ECR API reference, DescribeRegistry.
-func (s *Service) DescribeRegistry(_ context.Context, _ identity.Caller, t Registry, _ *ecrtypes.DescribeRegistryRequest) (*ecrtypes.DescribeRegistryResponse, error) {
+func (s *Service) DescribeRegistry(_ context.Context, _ identity.Caller, t Registry,
+	_ *ecrtypes.DescribeRegistryRequest) (*ecrtypes.DescribeRegistryResponse, error) {
 	return &ecrtypes.DescribeRegistryResponse{
 		RegistryId:               t.Account.String(),
 		ReplicationConfiguration: &ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{}},
@@ -85,7 +87,8 @@ func (s *Service) settingOf(n string) (setting, error) {
 // GetAccountSetting returns the value of an account setting, or its default.
 //
 // Errors: fault.InvalidParameter (unknown setting). Source: ECR API reference, GetAccountSetting.
-func (s *Service) GetAccountSetting(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.GetAccountSettingRequest) (*ecrtypes.GetAccountSettingResponse, error) {
+func (s *Service) GetAccountSetting(ctx context.Context, _ identity.Caller, t Registry,
+	in *ecrtypes.GetAccountSettingRequest) (*ecrtypes.GetAccountSettingResponse, error) {
 	known, err := s.settingOf(in.Name)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,8 @@ func (s *Service) GetAccountSetting(ctx context.Context, _ identity.Caller, t Re
 // PutAccountSetting sets an account setting of the registry of the caller.
 //
 // Errors: fault.InvalidParameter (unknown setting or value). Source: ECR API reference, PutAccountSetting.
-func (s *Service) PutAccountSetting(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.PutAccountSettingRequest) (*ecrtypes.PutAccountSettingResponse, error) {
+func (s *Service) PutAccountSetting(ctx context.Context, _ identity.Caller, t Registry,
+	in *ecrtypes.PutAccountSettingRequest) (*ecrtypes.PutAccountSettingResponse, error) {
 	known, err := s.settingOf(in.Name)
 	if err != nil {
 		return nil, err

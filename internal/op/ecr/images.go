@@ -34,7 +34,8 @@ func active(f ecrtypes.ImageStatusFilter) bool {
 // ListImages returns one page of the tags of a repository with their digests, and of its untagged images.
 //
 // Errors: fault.InvalidParameter (the token). Source: ECR API reference, ListImages.
-func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListImagesRequest) (*ecrtypes.ListImagesResponse, error) {
+func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.ListImagesRequest) (*ecrtypes.ListImagesResponse, error) {
 	filter := ecrtypes.ListImagesFilter{}
 	if in.Filter != nil {
 		filter = *in.Filter
@@ -67,7 +68,8 @@ func (s *Service) ListImages(ctx context.Context, by identity.Caller, r Reposito
 //
 // Errors: fault.ImageNotFound (one of the named images), fault.InvalidParameter (the token; both ids and a page).
 // Source: ECR API reference, DescribeImages.
-func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Images, in *ecrtypes.DescribeImagesRequest) (*ecrtypes.DescribeImagesResponse, error) {
+func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Images,
+	in *ecrtypes.DescribeImagesRequest) (*ecrtypes.DescribeImagesResponse, error) {
 	filter := ecrtypes.DescribeImagesFilter{}
 	if in.Filter != nil {
 		filter = *in.Filter
@@ -105,7 +107,8 @@ func (s *Service) DescribeImages(ctx context.Context, _ identity.Caller, r Image
 
 // describeNamed returns one entry for each digest. If one of the images does not exist, the whole operation fails, as
 // in ECR.
-func (s *Service) describeNamed(ctx context.Context, r Images, filter ecrtypes.DescribeImagesFilter) (*ecrtypes.DescribeImagesResponse, error) {
+func (s *Service) describeNamed(ctx context.Context, r Images,
+	filter ecrtypes.DescribeImagesFilter) (*ecrtypes.DescribeImagesResponse, error) {
 	out := &ecrtypes.DescribeImagesResponse{ImageDetails: []ecrtypes.ImageDetail{}}
 	seen := map[name.Digest]bool{}
 	for _, one := range r.Named {
@@ -181,7 +184,8 @@ func (s *Service) image(ctx context.Context, r meta.Repository, id ecrtypes.Imag
 	var want name.Digest
 	if id.ImageDigest != "" {
 		if !looseDigest.MatchString(id.ImageDigest) {
-			return fail(ecrtypes.ImageFailureCodeInvalidImageDigest, "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'")
+			return fail(ecrtypes.ImageFailureCodeInvalidImageDigest,
+				"Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'")
 		}
 		var err error
 		if want, err = name.ParseDigest(id.ImageDigest); err != nil {
@@ -192,7 +196,8 @@ func (s *Service) image(ctx context.Context, r meta.Repository, id ecrtypes.Imag
 	if id.ImageTag != "" {
 		tag, err := name.ParseTag(id.ImageTag)
 		if err != nil {
-			return fail(ecrtypes.ImageFailureCodeInvalidImageTag, "Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
+			return fail(ecrtypes.ImageFailureCodeInvalidImageTag,
+				"Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
 		}
 		one.Tag, ref = tag, name.Reference{Tag: tag}
 	}
@@ -244,7 +249,8 @@ func (r Images) AnswerBytes() int64 {
 // that does not fit into maxAnswer.
 //
 // Source: ECR API reference, BatchGetImage.
-func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images, _ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
+func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images,
+	_ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
 	out := &ecrtypes.BatchGetImageResponse{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
 	texts := map[name.Digest]string{} // several tags may lead to one image
 	_, fits := r.fitting()
@@ -283,7 +289,8 @@ func showImage(r Repository, head registry.ManifestHead, tag, manifest string) e
 //
 // Errors: fault.TargetChanged (an image has changed since the decision; nothing was deleted).
 // Source: ECR API reference, BatchDeleteImage.
-func (s *Service) BatchDeleteImage(ctx context.Context, by identity.Caller, r Deletions, _ *ecrtypes.BatchDeleteImageRequest) (*ecrtypes.BatchDeleteImageResponse, error) {
+func (s *Service) BatchDeleteImage(ctx context.Context, by identity.Caller, r Deletions,
+	_ *ecrtypes.BatchDeleteImageRequest) (*ecrtypes.BatchDeleteImageResponse, error) {
 	out := &ecrtypes.BatchDeleteImageResponse{ImageIds: []ecrtypes.ImageIdentifier{}, Failures: []ecrtypes.ImageFailure{}}
 	// An index must be deleted before the images that it refers to, but the ids are in any order. So the images that
 	// were refused because an index refers to them are tried again until a round deletes none of them.
@@ -322,7 +329,8 @@ func failureOf(one DeletedImage, code ecrtypes.ImageFailureCode, reason string) 
 }
 
 // deleteOne deletes one image or tag. It returns what was deleted, or the failure for the answer.
-func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repository, one DeletedImage) ([]registry.Removed, *ecrtypes.ImageFailure, error) {
+func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repository, one DeletedImage) ([]registry.Removed,
+	*ecrtypes.ImageFailure, error) {
 	if one.Failure != nil {
 		return nil, one.Failure, nil
 	}
@@ -342,7 +350,8 @@ func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repositor
 //
 // Errors: fault.InvalidParameter (tag or digest), and those of registry.Service.Put.
 // Source: ECR API reference, PutImage.
-func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.PutImageRequest) (*ecrtypes.PutImageResponse, error) {
+func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.PutImageRequest) (*ecrtypes.PutImageResponse, error) {
 	var err error
 	put := registry.PutImage{Body: []byte(in.ImageManifest), MediaType: in.ImageManifestMediaType, RefuseSame: true}
 	if in.ImageTag != "" {
@@ -369,7 +378,8 @@ func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository
 // referrers.
 //
 // Errors: fault.InvalidParameter (the digest; the token). Source: ECR API reference, ListImageReferrers.
-func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListImageReferrersRequest) (*ecrtypes.ListImageReferrersResponse, error) {
+func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.ListImageReferrersRequest) (*ecrtypes.ListImageReferrersResponse, error) {
 	subject, err := name.ParseDigest(in.SubjectId.ImageDigest)
 	if err != nil {
 		return nil, BadMember("subjectId.imageDigest", "must be sha256: and 64, or sha512: and 128, hexadecimal digits")

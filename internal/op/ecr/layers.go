@@ -15,7 +15,8 @@ import (
 // InitiateLayerUpload starts an upload that only the caller can continue.
 //
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, InitiateLayerUpload.
-func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.InitiateLayerUploadRequest) (*ecrtypes.InitiateLayerUploadResponse, error) {
+func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.InitiateLayerUploadRequest) (*ecrtypes.InitiateLayerUploadResponse, error) {
 	u, err := s.registry.BeginUpload(ctx, by, r.Repository, name.SHA256)
 	if err != nil {
 		return nil, err
@@ -27,7 +28,8 @@ func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r
 // UploadLayerPart appends the next part of a layer.
 //
 // Errors: fault.UploadNotFound, and those of registry.Service.UploadPart. Source: ECR API reference, UploadLayerPart.
-func (s *Service) UploadLayerPart(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UploadLayerPartRequest) (*ecrtypes.UploadLayerPartResponse, error) {
+func (s *Service) UploadLayerPart(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.UploadLayerPartRequest) (*ecrtypes.UploadLayerPartResponse, error) {
 	u, err := s.registry.Upload(ctx, by, r.Repository, in.UploadId)
 	if err != nil {
 		return nil, err
@@ -37,14 +39,16 @@ func (s *Service) UploadLayerPart(ctx context.Context, by identity.Caller, r Rep
 		return nil, err
 	}
 	last := u.Blob.Size - 1
-	return &ecrtypes.UploadLayerPartResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), UploadId: u.ID, LastByteReceived: &last}, nil
+	return &ecrtypes.UploadLayerPartResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		UploadId: u.ID, LastByteReceived: &last}, nil
 }
 
 // CompleteLayerUpload checks the digest of an upload and adds its content to the repository as a layer.
 //
 // Errors: fault.InvalidParameter (a digest), fault.UploadNotFound, fault.LayerAlreadyExists (also for a repeated call),
 // and those of registry.Service.CompleteParts. Source: ECR API reference, CompleteLayerUpload.
-func (s *Service) CompleteLayerUpload(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.CompleteLayerUploadRequest) (*ecrtypes.CompleteLayerUploadResponse, error) {
+func (s *Service) CompleteLayerUpload(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.CompleteLayerUploadRequest) (*ecrtypes.CompleteLayerUploadResponse, error) {
 	var digests []name.Digest
 	for _, text := range in.LayerDigests {
 		d, err := name.ParseDigest(text)
@@ -64,7 +68,8 @@ func (s *Service) CompleteLayerUpload(ctx context.Context, by identity.Caller, r
 	if err != nil {
 		return nil, err
 	}
-	return &ecrtypes.CompleteLayerUploadResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), UploadId: in.UploadId, LayerDigest: d.String()}, nil
+	return &ecrtypes.CompleteLayerUploadResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		UploadId: in.UploadId, LayerDigest: d.String()}, nil
 }
 
 // completedBefore returns the error for the completion of an upload that does not exist. A client may repeat a
@@ -85,12 +90,14 @@ func (s *Service) completedBefore(ctx context.Context, r meta.Repository, digest
 // BatchCheckLayerAvailability reports which layers the repository holds.
 //
 // Source: ECR API reference, BatchCheckLayerAvailability.
-func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.BatchCheckLayerAvailabilityRequest) (*ecrtypes.BatchCheckLayerAvailabilityResponse, error) {
+func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.BatchCheckLayerAvailabilityRequest) (*ecrtypes.BatchCheckLayerAvailabilityResponse, error) {
 	out := &ecrtypes.BatchCheckLayerAvailabilityResponse{Layers: []ecrtypes.Layer{}, Failures: []ecrtypes.LayerFailure{}}
 	for _, text := range in.LayerDigests {
 		d, err := name.ParseDigest(text)
 		if err != nil {
-			f := ecrtypes.LayerFailure{LayerDigest: &text, FailureCode: ecrtypes.LayerFailureCodeInvalidLayerDigest, FailureReason: "Invalid layer digest"}
+			f := ecrtypes.LayerFailure{LayerDigest: &text, FailureCode: ecrtypes.LayerFailureCodeInvalidLayerDigest,
+				FailureReason: "Invalid layer digest"}
 			if text == "" {
 				f.FailureCode, f.FailureReason = ecrtypes.LayerFailureCodeMissingLayerDigest, "Missing layer digest"
 			}
@@ -104,7 +111,8 @@ func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.C
 		case err != nil:
 			return nil, err
 		default:
-			out.Layers = append(out.Layers, ecrtypes.Layer{LayerDigest: text, LayerAvailability: ecrtypes.LayerAvailabilityAVAILABLE, LayerSize: &h.Size, MediaType: h.MediaType})
+			out.Layers = append(out.Layers, ecrtypes.Layer{LayerDigest: text,
+				LayerAvailability: ecrtypes.LayerAvailabilityAVAILABLE, LayerSize: &h.Size, MediaType: h.MediaType})
 		}
 	}
 	return out, nil
@@ -115,7 +123,8 @@ func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.C
 //
 // Errors: fault.InvalidParameter (the digest), fault.LayersNotFound, fault.LayerInaccessible.
 // Source: ECR API reference, GetDownloadUrlForLayer.
-func (s *Service) GetDownloadURLForLayer(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.GetDownloadUrlForLayerRequest) (*ecrtypes.GetDownloadUrlForLayerResponse, error) {
+func (s *Service) GetDownloadURLForLayer(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.GetDownloadUrlForLayerRequest) (*ecrtypes.GetDownloadUrlForLayerResponse, error) {
 	d, err := name.ParseDigest(in.LayerDigest)
 	if err != nil {
 		return nil, BadMember("layerDigest", "must be sha256: and 64, or sha512: and 128, hexadecimal digits")
@@ -123,11 +132,13 @@ func (s *Service) GetDownloadURLForLayer(ctx context.Context, by identity.Caller
 	h, err := s.meta.Holding(ctx, r.ID, d)
 	switch {
 	case errors.Is(err, fault.BlobNotFound):
-		return nil, fault.LayersNotFound.New("The layer with digest '%s' does not exist in the repository with name '%s' in the registry with id '%s'", d, r.Name, r.Registry.Account)
+		return nil,
+			fault.LayersNotFound.New("The layer with digest '%s' does not exist in the repository with name '%s' in the registry with id '%s'", d, r.Name, r.Registry.Account)
 	case err != nil:
 		return nil, err
 	case !h.Referenced:
-		return nil, fault.LayerInaccessible.New("The layer with digest '%s' is not available: no image of the repository with name '%s' refers to it", d, r.Name)
+		return nil,
+			fault.LayerInaccessible.New("The layer with digest '%s' is not available: no image of the repository with name '%s' refers to it", d, r.Name)
 	}
 	scheme := "http"
 	if r.At.Secure {

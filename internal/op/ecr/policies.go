@@ -25,7 +25,8 @@ func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind)
 		return nil, meta.BoundPolicy{}, err
 	}
 	if missing != nil {
-		return nil, meta.BoundPolicy{}, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found' (%s does not exist here: its account, and the user or role, must exist in this installation first; an account by ecrin account create)", missing.Text)
+		return nil, meta.BoundPolicy{},
+			fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Principal not found' (%s does not exist here: its account, and the user or role, must exist in this installation first; an account by ecrin account create)", missing.Text)
 	}
 	return doc, meta.BoundPolicy{Text: doc.String(), IDs: ids}, nil
 }
@@ -35,7 +36,8 @@ func (s *Service) ReadPolicy(ctx context.Context, text string, kind policy.Kind)
 //
 // Errors: fault.InvalidParameter (the policy; its principals; the lock-out check), fault.RepositoryNotFound.
 // Source: ECR API reference, SetRepositoryPolicy.
-func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r GuardedRepository, in *ecrtypes.SetRepositoryPolicyRequest) (*ecrtypes.SetRepositoryPolicyResponse, error) {
+func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r GuardedRepository,
+	in *ecrtypes.SetRepositoryPolicyRequest) (*ecrtypes.SetRepositoryPolicyResponse, error) {
 	_, bound, err := s.ReadPolicy(ctx, in.PolicyText, policy.Repository)
 	if err != nil {
 		return nil, err
@@ -48,7 +50,8 @@ func (s *Service) SetRepositoryPolicy(ctx context.Context, by identity.Caller, r
 	if err := s.meta.SetPolicy(ctx, r.Repository.Repository, bound); err != nil {
 		return nil, err
 	}
-	return &ecrtypes.SetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: &bound.Text}, nil
+	return &ecrtypes.SetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		PolicyText: &bound.Text}, nil
 }
 
 // keepsCaller refuses a policy that would not permit the caller to set the policy again: the guard decides the same
@@ -74,7 +77,8 @@ func (s *Service) keepsCaller(ctx context.Context, by identity.Caller, r Guarded
 // Errors: fault.RepositoryPolicyNotFound.
 func (s *Service) ShowPolicy(ctx context.Context, r meta.Repository) (*string, error) {
 	if r.Policy.Text == "" {
-		return nil, fault.RepositoryPolicyNotFound.New("Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", r.Name, r.Registry.Account)
+		return nil, fault.RepositoryPolicyNotFound.New(
+			"Repository policy does not exist for the repository with name '%s' in the registry with id '%s'", r.Name, r.Registry.Account)
 	}
 	text, err := s.identity.Show(ctx, r.Policy, policy.Repository)
 	return &text, err
@@ -83,18 +87,21 @@ func (s *Service) ShowPolicy(ctx context.Context, r meta.Repository) (*string, e
 // GetRepositoryPolicy returns the policy of a repository.
 //
 // Errors: fault.RepositoryPolicyNotFound. Source: ECR API reference, GetRepositoryPolicy.
-func (s *Service) GetRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.GetRepositoryPolicyRequest) (*ecrtypes.GetRepositoryPolicyResponse, error) {
+func (s *Service) GetRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.GetRepositoryPolicyRequest) (*ecrtypes.GetRepositoryPolicyResponse, error) {
 	text, err := s.ShowPolicy(ctx, r.Repository)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrtypes.GetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
+	return &ecrtypes.GetRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		PolicyText: text}, nil
 }
 
 // DeleteRepositoryPolicy deletes the policy of a repository and returns its text.
 //
 // Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepositoryPolicy.
-func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryPolicyRequest) (*ecrtypes.DeleteRepositoryPolicyResponse, error) {
+func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.DeleteRepositoryPolicyRequest) (*ecrtypes.DeleteRepositoryPolicyResponse, error) {
 	text, err := s.ShowPolicy(ctx, r.Repository)
 	if err != nil {
 		return nil, err
@@ -102,7 +109,8 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller
 	if err := s.meta.SetPolicy(ctx, r.Repository, meta.BoundPolicy{}); err != nil {
 		return nil, err
 	}
-	return &ecrtypes.DeleteRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(), PolicyText: text}, nil
+	return &ecrtypes.DeleteRepositoryPolicyResponse{RegistryId: r.Registry.Account.String(), RepositoryName: r.Name.String(),
+		PolicyText: text}, nil
 }
 
 // PutRegistryPolicy sets the policy of the registry of the caller. If the account setting REGISTRY_POLICY_SCOPE is V1,
@@ -110,7 +118,8 @@ func (s *Service) DeleteRepositoryPolicy(ctx context.Context, by identity.Caller
 //
 // Errors: fault.InvalidParameter (the policy; its principals; the scope), fault.AccountNotFound.
 // Source: ECR user guide, private registry permissions.
-func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, in *ecrtypes.PutRegistryPolicyRequest) (*ecrtypes.PutRegistryPolicyResponse, error) {
+func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry,
+	in *ecrtypes.PutRegistryPolicyRequest) (*ecrtypes.PutRegistryPolicyResponse, error) {
 	doc, bound, err := s.ReadPolicy(ctx, in.PolicyText, policy.Registry)
 	if err != nil {
 		return nil, err
@@ -120,7 +129,8 @@ func (s *Service) PutRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 		return nil, err
 	}
 	if scope == meta.PolicyScopeV1 && !policy.FitsV1(doc) {
-		return nil, fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository are permitted)", meta.SettingPolicyScope)
+		return nil,
+			fault.InvalidParameter.New("Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided' (while the account setting %s is V1, only ecr:ReplicateImage, ecr:BatchImportUpstreamImage and ecr:CreateRepository are permitted)", meta.SettingPolicyScope)
 	}
 	if err := s.meta.PutRegistryPolicy(ctx, t.Registry, bound); err != nil {
 		return nil, err
@@ -146,7 +156,8 @@ func (s *Service) showRegistryPolicy(ctx context.Context, t Registry) (*string, 
 // GetRegistryPolicy returns the policy of the registry of the caller.
 //
 // Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, GetRegistryPolicy.
-func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.GetRegistryPolicyRequest) (*ecrtypes.GetRegistryPolicyResponse, error) {
+func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry,
+	_ *ecrtypes.GetRegistryPolicyRequest) (*ecrtypes.GetRegistryPolicyResponse, error) {
 	text, err := s.showRegistryPolicy(ctx, t)
 	if err != nil {
 		return nil, err
@@ -157,7 +168,8 @@ func (s *Service) GetRegistryPolicy(ctx context.Context, _ identity.Caller, t Re
 // DeleteRegistryPolicy deletes the policy of the registry of the caller and returns its text.
 //
 // Errors: fault.RegistryPolicyNotFound. Source: ECR API reference, DeleteRegistryPolicy.
-func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry, _ *ecrtypes.DeleteRegistryPolicyRequest) (*ecrtypes.DeleteRegistryPolicyResponse, error) {
+func (s *Service) DeleteRegistryPolicy(ctx context.Context, _ identity.Caller, t Registry,
+	_ *ecrtypes.DeleteRegistryPolicyRequest) (*ecrtypes.DeleteRegistryPolicyResponse, error) {
 	text, err := s.showRegistryPolicy(ctx, t)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,8 @@ import (
 //
 // Errors: fault.InvalidParameter (mutability filters; encryption with a key), fault.InvalidTagParameter,
 // fault.TooManyTags, fault.RepositoryAlreadyExists, fault.AccountNotFound. Source: ECR API reference, CreateRepository.
-func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t NewRepository, in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
+func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t NewRepository,
+	in *ecrtypes.CreateRepositoryRequest) (*ecrtypes.CreateRepositoryResponse, error) {
 	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,8 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 	}
 	if e := in.EncryptionConfiguration; e != nil {
 		if e.EncryptionType != ecrtypes.EncryptionTypeAES256 {
-			return nil, BadMember("encryptionConfiguration", "ecrin does not encrypt data: only AES256 is accepted, and encryption is left to the disk")
+			return nil, BadMember("encryptionConfiguration",
+				"ecrin does not encrypt data: only AES256 is accepted, and encryption is left to the disk")
 		}
 		if e.KmsKey != "" {
 			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
@@ -74,7 +76,8 @@ func badFilters(verb, mode string) error {
 func filtersOf(m meta.Mutability) []ecrtypes.ImageTagMutabilityExclusionFilter {
 	var all []ecrtypes.ImageTagMutabilityExclusionFilter
 	for _, f := range m.Filters {
-		all = append(all, ecrtypes.ImageTagMutabilityExclusionFilter{FilterType: ecrtypes.ImageTagMutabilityExclusionFilterTypeWILDCARD, Filter: f})
+		all = append(all, ecrtypes.ImageTagMutabilityExclusionFilter{
+			FilterType: ecrtypes.ImageTagMutabilityExclusionFilterTypeWILDCARD, Filter: f})
 	}
 	return all
 }
@@ -90,7 +93,8 @@ func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
 		ImageTagMutability:                 ecrtypes.ImageTagMutability(r.Mutability.Mode),
 		ImageTagMutabilityExclusionFilters: filtersOf(r.Mutability),
 		ImageScanningConfiguration:         &ecrtypes.ImageScanningConfiguration{ScanOnPush: &r.ScanOnPush},
-		EncryptionConfiguration:            &ecrtypes.EncryptionConfiguration{EncryptionType: ecrtypes.EncryptionType(r.Encryption), KmsKey: r.KMSKey},
+		EncryptionConfiguration: &ecrtypes.EncryptionConfiguration{
+			EncryptionType: ecrtypes.EncryptionType(r.Encryption), KmsKey: r.KMSKey},
 	}
 }
 
@@ -98,7 +102,8 @@ func (s *Service) show(at Registry, r meta.Repository) *ecrtypes.Repository {
 // registry.
 //
 // Errors: fault.InvalidParameter (the token; both names and a page). Source: ECR API reference, DescribeRepositories.
-func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t Repositories, in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
+func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t Repositories,
+	in *ecrtypes.DescribeRepositoriesRequest) (*ecrtypes.DescribeRepositoriesResponse, error) {
 	out := &ecrtypes.DescribeRepositoriesResponse{Repositories: []ecrtypes.Repository{}}
 	if len(t.Named) > 0 {
 		if in.MaxResults != nil || in.NextToken != "" {
@@ -130,7 +135,8 @@ func (s *Service) DescribeRepositories(ctx context.Context, _ identity.Caller, t
 // DeleteRepository marks a repository as deleted. Without force, the repository must not contain images.
 //
 // Errors: fault.RepositoryNotEmpty, fault.RepositoryNotFound. Source: ECR API reference, DeleteRepository.
-func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
+func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.DeleteRepositoryRequest) (*ecrtypes.DeleteRepositoryResponse, error) {
 	if err := s.meta.DeleteRepository(ctx, r.Repository, in.Force != nil && *in.Force); err != nil {
 		return nil, err
 	}
@@ -141,7 +147,8 @@ func (s *Service) DeleteRepository(ctx context.Context, by identity.Caller, r Re
 //
 // Errors: fault.InvalidParameter (the filters), fault.RepositoryNotFound.
 // Source: ECR API reference, PutImageTagMutability.
-func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.PutImageTagMutabilityRequest) (*ecrtypes.PutImageTagMutabilityResponse, error) {
+func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.PutImageTagMutabilityRequest) (*ecrtypes.PutImageTagMutabilityResponse, error) {
 	m, err := mutability(in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters)
 	if err != nil {
 		return nil, err
@@ -158,7 +165,8 @@ func (s *Service) PutImageTagMutability(ctx context.Context, by identity.Caller,
 // PutImageScanningConfiguration sets what ScanOnPush of a repository is. It is stored and shown; images are not scanned.
 //
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, PutImageScanningConfiguration.
-func (s *Service) PutImageScanningConfiguration(ctx context.Context, _ identity.Caller, r Repository, in *ecrtypes.PutImageScanningConfigurationRequest) (*ecrtypes.PutImageScanningConfigurationResponse, error) {
+func (s *Service) PutImageScanningConfiguration(ctx context.Context, _ identity.Caller, r Repository,
+	in *ecrtypes.PutImageScanningConfigurationRequest) (*ecrtypes.PutImageScanningConfigurationResponse, error) {
 	onPush := in.ImageScanningConfiguration.ScanOnPush != nil && *in.ImageScanningConfiguration.ScanOnPush
 	if err := s.meta.SetScanOnPush(ctx, r.Repository, onPush); err != nil {
 		return nil, err
@@ -198,7 +206,8 @@ func resourceTagsOf(tags []ecrtypes.Tag) (map[string]string, error) {
 //
 // Errors: fault.InvalidTagParameter, fault.TooManyTags, fault.RepositoryNotFound. Source: ECR API reference,
 // TagResource.
-func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
+func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.TagResourceRequest) (*ecrtypes.TagResourceResponse, error) {
 	resourceTags, err := resourceTagsOf(in.Tags)
 	if err != nil {
 		return nil, err
@@ -209,14 +218,16 @@ func (s *Service) TagResource(ctx context.Context, by identity.Caller, r Reposit
 // UntagResource removes resource tags. Keys that the repository does not have are ignored.
 //
 // Errors: fault.RepositoryNotFound. Source: ECR API reference, UntagResource.
-func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
+func (s *Service) UntagResource(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.UntagResourceRequest) (*ecrtypes.UntagResourceResponse, error) {
 	return &ecrtypes.UntagResourceResponse{}, s.meta.RemoveResourceTags(ctx, r.Repository, in.TagKeys)
 }
 
 // ListTagsForResource returns the resource tags of a repository in the order of their keys.
 //
 // Source: ECR API reference, ListTagsForResource.
-func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository, in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
+func (s *Service) ListTagsForResource(ctx context.Context, by identity.Caller, r Repository,
+	in *ecrtypes.ListTagsForResourceRequest) (*ecrtypes.ListTagsForResourceResponse, error) {
 	resourceTags, err := s.meta.ResourceTags(ctx, r.Repository)
 	if err != nil {
 		return nil, err

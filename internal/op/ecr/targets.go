@@ -53,7 +53,8 @@ func RegistryOf(req guard.Request, id string) (Registry, error) {
 // Repository resolves a repository of a registry by its name. If the name does not match the grammar or the repository
 // does not exist, Absent of the target is set, and the operation returns it to callers that have the permission.
 func (s *Service) Repository(ctx context.Context, at Registry, repositoryName string) (guard.Target[Repository], error) {
-	t := guard.On(Repository{At: at}, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN(repositoryName)})
+	t := guard.On(Repository{At: at}, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region,
+		Resource: at.RepositoryARN(repositoryName)})
 	repo, err := name.ParseRepo(repositoryName)
 	if err != nil {
 		t.Absent = err
@@ -92,7 +93,8 @@ type NewRepository struct {
 }
 
 // OnNewRepository resolves the registry and name of a repository to be created.
-func OnNewRepository(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.CreateRepositoryRequest) (t guard.Target[NewRepository], err error) {
+func OnNewRepository(s *Service, ctx context.Context, req guard.Request,
+	in *ecrtypes.CreateRepositoryRequest) (t guard.Target[NewRepository], err error) {
 	found, err := OnRepository(s, ctx, req, in)
 	if err != nil {
 		return t, err
@@ -115,7 +117,8 @@ type Repositories struct {
 }
 
 // OnRepositories resolves the repositories of a listing.
-func OnRepositories(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.DescribeRepositoriesRequest) (t guard.Target[Repositories], err error) {
+func OnRepositories(s *Service, ctx context.Context, req guard.Request,
+	in *ecrtypes.DescribeRepositoriesRequest) (t guard.Target[Repositories], err error) {
 	at, err := RegistryOf(req, in.RegistryId)
 	if err != nil {
 		return t, err
@@ -139,7 +142,8 @@ func OnRepositories(s *Service, ctx context.Context, req guard.Request, in *ecrt
 }
 
 // OnResource resolves the repository that the resourceArn of a request names.
-func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[Repository], err error) {
+func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (t guard.Target[Repository], err error) {
 	reg, repo, err := name.ParseRepositoryARN(in.GetResourceArn())
 	if err == nil && reg.Region != req.Region {
 		err = BadMember("resourceArn", "Invalid ARN")
@@ -193,7 +197,8 @@ func unique(ids []ecrtypes.ImageIdentifier) []ecrtypes.ImageIdentifier {
 	return all
 }
 
-func onImages(s *Service, ctx context.Context, req guard.Request, in repositoryNamed, ids []ecrtypes.ImageIdentifier) (t guard.Target[Images], err error) {
+func onImages(s *Service, ctx context.Context, req guard.Request, in repositoryNamed,
+	ids []ecrtypes.ImageIdentifier) (t guard.Target[Images], err error) {
 	of, err := OnRepository(s, ctx, req, in)
 	if err != nil {
 		return t, err
@@ -241,7 +246,8 @@ type Deletions struct {
 
 // OnDeletions resolves the images and tags that a request deletes. An image that the request names by its digest is
 // deleted with all its tags, and the deletion of each of these tags must be allowed.
-func OnDeletions(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.BatchDeleteImageRequest) (t guard.Target[Deletions], err error) {
+func OnDeletions(s *Service, ctx context.Context, req guard.Request,
+	in *ecrtypes.BatchDeleteImageRequest) (t guard.Target[Deletions], err error) {
 	of, err := onImages(s, ctx, req, in, in.ImageIds)
 	if err != nil {
 		return t, err
@@ -287,7 +293,8 @@ func NewImage(tag, digest string) guard.Image {
 }
 
 // OnSubject resolves the repository of a subject whose referrers a request lists. The subject need not exist.
-func OnSubject(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.ListImageReferrersRequest) (guard.Target[Repository], error) {
+func OnSubject(s *Service, ctx context.Context, req guard.Request,
+	in *ecrtypes.ListImageReferrersRequest) (guard.Target[Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err == nil {
 		t.Asks[0].Image = NewImage("", in.SubjectId.ImageDigest)
@@ -323,7 +330,8 @@ type GuardedRepository struct {
 }
 
 // OnPolicyOf resolves the repository whose policy a request sets.
-func OnPolicyOf(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.SetRepositoryPolicyRequest) (guard.Target[GuardedRepository], error) {
+func OnPolicyOf(s *Service, ctx context.Context, req guard.Request,
+	in *ecrtypes.SetRepositoryPolicyRequest) (guard.Target[GuardedRepository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err != nil {
 		return guard.Target[GuardedRepository]{}, err

@@ -34,7 +34,8 @@ func (s *Service) showKey(ctx context.Context, k meta.AccessKey) (ecrintypes.Acc
 		}
 		principal = user.ARN()
 	}
-	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: principal, Status: status, CreatedAt: awswire.Time{Time: k.CreatedAt}}, nil
+	return ecrintypes.AccessKey{AccessKeyId: k.ID, AccountId: k.Account.String(), PrincipalArn: principal, Status: status,
+		CreatedAt: awswire.Time{Time: k.CreatedAt}}, nil
 }
 
 // showSecret returns the description of an access key of the root user with its secret.
@@ -47,7 +48,8 @@ func (s *Service) showSecret(ctx context.Context, k identity.Key) (ecrintypes.Ac
 // CreateAccount creates an account and an access key of its root user.
 //
 // Errors: fault.AccountAlreadyExists (also for its alias).
-func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.CreateAccountRequest) (*ecrintypes.CreateAccountResponse, error) {
+func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.Account,
+	in *ecrintypes.CreateAccountRequest) (*ecrintypes.CreateAccountResponse, error) {
 	k, err := s.identity.CreateAccount(ctx, id, in.Alias)
 	if err != nil {
 		return nil, err
@@ -61,7 +63,8 @@ func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.
 }
 
 // ListAccounts returns all accounts of the installation in the order of their ids.
-func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.ListAccountsRequest) (*ecrintypes.ListAccountsResponse, error) {
+func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	_ *ecrintypes.ListAccountsRequest) (*ecrintypes.ListAccountsResponse, error) {
 	all, err := s.meta.Accounts(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +80,8 @@ func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.N
 // repositories.
 //
 // Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
-func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.Account, in *ecrintypes.DeleteAccountRequest) (*ecrintypes.DeleteAccountResponse, error) {
+func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.Account,
+	in *ecrintypes.DeleteAccountRequest) (*ecrintypes.DeleteAccountResponse, error) {
 	m, err := s.meta.Account(ctx, id)
 	if err != nil {
 		return nil, err
@@ -91,7 +95,8 @@ func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.
 // GetAccountCredentials returns the oldest active access key of the root user of an account, with its secret.
 //
 // Errors: fault.AccountNotFound, fault.AccessKeyNotFound (no active key).
-func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
+func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, account name.Account,
+	_ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
 	k, err := s.identity.Credentials(ctx, account)
 	if err != nil {
 		return nil, err
@@ -104,7 +109,8 @@ func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, 
 // first.
 //
 // Errors: fault.AccountNotFound.
-func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListAccessKeysRequest) (*ecrintypes.ListAccessKeysResponse, error) {
+func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account name.Account,
+	_ *ecrintypes.ListAccessKeysRequest) (*ecrintypes.ListAccessKeysResponse, error) {
 	if _, err := s.meta.Account(ctx, account); err != nil {
 		return nil, err
 	}
@@ -129,7 +135,8 @@ func (s *Service) ListAccessKeys(ctx context.Context, _ identity.Caller, account
 // CreateAccessKey creates an access key of the root user of an account.
 //
 // Errors: fault.AccountNotFound, fault.AccessKeyLimit.
-func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.CreateAccessKeyRequest) (*ecrintypes.CreateAccessKeyResponse, error) {
+func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, account name.Account,
+	_ *ecrintypes.CreateAccessKeyRequest) (*ecrintypes.CreateAccessKeyResponse, error) {
 	k, err := s.identity.CreateKey(ctx, account)
 	if err != nil {
 		return nil, err
@@ -141,7 +148,8 @@ func (s *Service) CreateAccessKey(ctx context.Context, _ identity.Caller, accoun
 // UpdateAccessKey activates or deactivates an access key.
 //
 // Errors: fault.AccessKeyNotFound.
-func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, in *ecrintypes.UpdateAccessKeyRequest) (*ecrintypes.UpdateAccessKeyResponse, error) {
+func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey,
+	in *ecrintypes.UpdateAccessKeyRequest) (*ecrintypes.UpdateAccessKeyResponse, error) {
 	k.Active = in.Status == ecrintypes.AccessKeyStatusACTIVE
 	if err := s.meta.SetAccessKeyActive(ctx, k.ID, k.Active); err != nil {
 		return nil, err
@@ -153,14 +161,16 @@ func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta
 // DeleteAccessKey deletes an access key. Requests signed with it, and tokens issued to it, are refused from then on.
 //
 // Errors: fault.AccessKeyNotFound.
-func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, _ *ecrintypes.DeleteAccessKeyRequest) (*ecrintypes.DeleteAccessKeyResponse, error) {
+func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey,
+	_ *ecrintypes.DeleteAccessKeyRequest) (*ecrintypes.DeleteAccessKeyResponse, error) {
 	return &ecrintypes.DeleteAccessKeyResponse{}, s.meta.DeleteAccessKey(ctx, k.ID)
 }
 
 // ListTokens returns the docker tokens of an account that have not expired, oldest first.
 //
 // Errors: fault.AccountNotFound.
-func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account name.Account, _ *ecrintypes.ListTokensRequest) (*ecrintypes.ListTokensResponse, error) {
+func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account name.Account,
+	_ *ecrintypes.ListTokensRequest) (*ecrintypes.ListTokensResponse, error) {
 	if _, err := s.meta.Account(ctx, account); err != nil {
 		return nil, err
 	}
@@ -181,7 +191,8 @@ func (s *Service) ListTokens(ctx context.Context, _ identity.Caller, account nam
 // RevokeToken revokes one docker token of an account, or all of them, and returns the number of revoked tokens.
 //
 // Errors: fault.InvalidParameter (neither a token nor all, or both), fault.TokenNotFound.
-func (s *Service) RevokeToken(ctx context.Context, _ identity.Caller, account name.Account, in *ecrintypes.RevokeTokenRequest) (*ecrintypes.RevokeTokenResponse, error) {
+func (s *Service) RevokeToken(ctx context.Context, _ identity.Caller, account name.Account,
+	in *ecrintypes.RevokeTokenRequest) (*ecrintypes.RevokeTokenResponse, error) {
 	all := in.All != nil && *in.All
 	if all == (in.TokenId != "") {
 		return nil, ecr.BadMember("tokenId", "give either tokenId or all")

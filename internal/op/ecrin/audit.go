@@ -22,10 +22,12 @@ import (
 // contains only the reasons that the policies of the caller's account gave.
 //
 // Errors: fault.InvalidParameter (the token), and those of audit.Log.Search.
-func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
+func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Trails,
+	in *ecrintypes.ListAuditEventsRequest) (*ecrintypes.ListAuditEventsResponse, error) {
 	q := audit.Query{
 		Account: t.Account, Principal: in.Principal, EventName: in.EventName, Resource: in.Resource, RequestID: in.RequestId,
-		OnlyDenied: in.Denied != nil && *in.Denied, OnlyChanges: in.Changes != nil && *in.Changes, OldestFirst: in.OldestFirst != nil && *in.OldestFirst,
+		OnlyDenied: in.Denied != nil && *in.Denied, OnlyChanges: in.Changes != nil &&
+			*in.Changes, OldestFirst: in.OldestFirst != nil && *in.OldestFirst,
 	}
 	if in.Since != nil {
 		q.Since = in.Since.Time
@@ -67,13 +69,16 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 // reasons of denials only: the explanation of a request that was allowed has none.
 //
 // Errors: fault.RequestNotFound (the trail has no line of the request, or the request failed for another reason).
-func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails, in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
+func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails,
+	in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
 	page, err := s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: in.RequestId}, "", 10)
 	if err != nil {
 		return nil, err
 	}
 	if len(page.Events) == 0 {
-		return nil, fault.RequestNotFound.New("the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests", name.Clip(in.RequestId))
+		return nil,
+			fault.RequestNotFound.New(
+				"the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests", name.Clip(in.RequestId))
 	}
 	r := page.Events[0].Record
 	for _, other := range page.Events[1:] {
@@ -96,7 +101,8 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 			return nil, err
 		}
 	case r.ErrorCode != "" && r.ErrorCode != denied:
-		return nil, fault.RequestNotFound.New("the request %s was not refused by a policy: it failed with %s: %s", name.Clip(in.RequestId), r.ErrorCode, r.ErrorMessage)
+		return nil, fault.RequestNotFound.New("the request %s was not refused by a policy: it failed with %s: %s",
+			name.Clip(in.RequestId), r.ErrorCode, r.ErrorMessage)
 	default:
 		out = unexplained(&r)
 	}
@@ -115,7 +121,8 @@ const denied = "AccessDenied"
 func unexplained(r *audit.Record) *ecrintypes.Explanation {
 	out := &ecrintypes.Explanation{
 		Allowed: r.ErrorCode == "", Verdict: ecrintypes.VerdictAllowed, PrincipalArn: r.Identity.ARN, Action: actionOf(r), Resource: "*",
-		Layers: []ecrintypes.LayerVerdict{}, Findings: []ecrintypes.Finding{}, Changes: []ecrintypes.PolicyChange{}, Context: []ecrintypes.ContextEntry{},
+		Layers: []ecrintypes.LayerVerdict{}, Findings: []ecrintypes.Finding{}, Changes: []ecrintypes.PolicyChange{},
+		Context: []ecrintypes.ContextEntry{},
 	}
 	if !out.Allowed {
 		out.Verdict = ecrintypes.VerdictImplicitDeny
@@ -203,7 +210,8 @@ func (k kept) refusal() (string, error) {
 // callersSide holds the layers whose policies belong to the account of the caller. The policies of the other layers
 // belong to the account that owns the resource.
 var callersSide = map[string]bool{
-	policy.LayerSCP.String(): true, policy.LayerIdentity.String(): true, policy.LayerBoundary.String(): true, policy.LayerSession.String(): true,
+	policy.LayerSCP.String(): true, policy.LayerIdentity.String(): true, policy.LayerBoundary.String(): true,
+	policy.LayerSession.String(): true,
 }
 
 // keepSide removes from an explanation what the policies of the other side gave: those of the owner's account if

@@ -29,7 +29,8 @@ var controlPolicyRules = map[ecrintypes.ControlPolicyType]struct {
 
 func showControlPolicy(p meta.ControlPolicy) ecrintypes.ControlPolicy {
 	return ecrintypes.ControlPolicy{
-		Name: p.Name, Type: ecrintypes.ControlPolicyType(p.Kind), AccountId: p.Account.String(), PolicyText: p.Text, UpdatedAt: awswire.At(p.UpdatedAt),
+		Name: p.Name, Type: ecrintypes.ControlPolicyType(p.Kind), AccountId: p.Account.String(), PolicyText: p.Text,
+		UpdatedAt: awswire.At(p.UpdatedAt),
 	}
 }
 
@@ -43,7 +44,8 @@ func controlPolicyAccount(id string) (name.Account, error) {
 }
 
 // ListControlPolicies returns the service and resource control policies of the installation.
-func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.ListControlPoliciesRequest) (*ecrintypes.ListControlPoliciesResponse, error) {
+func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	_ *ecrintypes.ListControlPoliciesRequest) (*ecrintypes.ListControlPoliciesResponse, error) {
 	all, err := s.meta.ControlPolicies(ctx)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,8 @@ func (s *Service) ListControlPolicies(ctx context.Context, _ identity.Caller, _ 
 //
 // Errors: fault.InvalidParameter (the account; the policy; FullAccess with a text, or another name without a text),
 // fault.AccountNotFound.
-func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.PutControlPolicyRequest) (*ecrintypes.PutControlPolicyResponse, error) {
+func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	in *ecrintypes.PutControlPolicyRequest) (*ecrintypes.PutControlPolicyResponse, error) {
 	account, err := controlPolicyAccount(in.AccountId)
 	if err != nil {
 		return nil, err
@@ -68,7 +71,8 @@ func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ gua
 	p := meta.ControlPolicy{Name: in.Name, Kind: meta.ControlPolicyKind(in.Type), Account: account, UpdatedAt: s.now()}
 	switch {
 	case in.Name == fullAccess && in.PolicyText != "":
-		return nil, ecr.BadMember("policyText", "the control policy "+fullAccess+" has no text: it removes full access, and deleting it restores full access; choose another name")
+		return nil, ecr.BadMember("policyText", "the control policy "+fullAccess+
+			" has no text: it removes full access, and deleting it restores full access; choose another name")
 	case in.Name != fullAccess && in.PolicyText == "":
 		return nil, ecr.BadMember("policyText", "want a policy; only the control policy "+fullAccess+" has no text")
 	case in.PolicyText != "":
@@ -88,7 +92,8 @@ func (s *Service) PutControlPolicy(ctx context.Context, _ identity.Caller, _ gua
 // DeleteControlPolicy deletes a control policy.
 //
 // Errors: fault.InvalidParameter (the account), fault.ControlPolicyNotFound.
-func (s *Service) DeleteControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.DeleteControlPolicyRequest) (*ecrintypes.DeleteControlPolicyResponse, error) {
+func (s *Service) DeleteControlPolicy(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	in *ecrintypes.DeleteControlPolicyRequest) (*ecrintypes.DeleteControlPolicyResponse, error) {
 	account, err := controlPolicyAccount(in.AccountId)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,8 @@ type Explained struct {
 
 // OnExplained resolves the ask to be explained. The caller needs the permission on the account of the resource and on
 // that of the principal, because an explanation shows policies of both.
-func OnExplained(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ExplainAccessRequest) (t guard.Target[Explained], err error) {
+func OnExplained(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.ExplainAccessRequest) (t guard.Target[Explained], err error) {
 	t.Value.ask, err = s.explained(ctx, req, in)
 	if err != nil {
 		return t, err
@@ -167,7 +168,8 @@ func (s *Service) onARN(ctx context.Context, req guard.Request, arn string, own 
 //
 // Errors: fault.NoSuchEntity (the principal; a role), fault.InvalidInput (an invalid principal; an action that no
 // policy can allow).
-func (s *Service) ExplainAccess(ctx context.Context, _ identity.Caller, t Explained, in *ecrintypes.ExplainAccessRequest) (*ecrintypes.ExplainAccessResponse, error) {
+func (s *Service) ExplainAccess(ctx context.Context, _ identity.Caller, t Explained,
+	in *ecrintypes.ExplainAccessRequest) (*ecrintypes.ExplainAccessResponse, error) {
 	ask := t.ask
 	if strings.HasPrefix(ask.Action, "sts:") && ask.Resource != "*" {
 		trust, err := s.trustOf(ctx, ask.Resource)

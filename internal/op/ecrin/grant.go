@@ -16,7 +16,8 @@ import (
 //
 // Errors: fault.InvalidParameter (the principal; the policy names a deleted principal), fault.TargetChanged (another
 // request has set the policy since it was read; nothing was stored), fault.RepositoryNotFound.
-func (s *Service) GrantRepositoryAccess(ctx context.Context, _ identity.Caller, r ecr.Repository, in *ecrintypes.GrantRepositoryAccessRequest) (*ecrintypes.GrantRepositoryAccessResponse, error) {
+func (s *Service) GrantRepositoryAccess(ctx context.Context, _ identity.Caller, r ecr.Repository,
+	in *ecrintypes.GrantRepositoryAccessRequest) (*ecrintypes.GrantRepositoryAccessResponse, error) {
 	to, err := policy.ParsePrincipal(in.Principal)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,9 @@ func (s *Service) policyToMerge(ctx context.Context, r meta.Repository) (*policy
 	}
 	d, err := policy.ParseStored(*shown, policy.Repository)
 	if err != nil {
-		return nil, fault.InvalidParameter.New("the policy of '%s' names a user or role that was deleted: remove it from the policy, then grant", r.Name).Because(err)
+		return nil,
+			fault.InvalidParameter.New(
+				"the policy of '%s' names a user or role that was deleted: remove it from the policy, then grant", r.Name).Because(err)
 	}
 	return d, nil
 }
@@ -74,7 +77,8 @@ func (s *Service) policyToMerge(ctx context.Context, r meta.Repository) (*policy
 // operator.
 //
 // Errors: fault.RepositoryPolicyNotFound, fault.RepositoryNotFound.
-func (s *Service) RemoveRepositoryPolicy(ctx context.Context, _ identity.Caller, r ecr.Repository, _ *ecrintypes.RemoveRepositoryPolicyRequest) (*ecrintypes.RemoveRepositoryPolicyResponse, error) {
+func (s *Service) RemoveRepositoryPolicy(ctx context.Context, _ identity.Caller, r ecr.Repository,
+	_ *ecrintypes.RemoveRepositoryPolicyRequest) (*ecrintypes.RemoveRepositoryPolicyResponse, error) {
 	text, err := s.ecr.ShowPolicy(ctx, r.Repository)
 	if err != nil {
 		return nil, err

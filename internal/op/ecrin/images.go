@@ -14,7 +14,8 @@ import (
 // ListTagHistory returns one page of the moves of all tags of a repository, or of one tag, the latest first.
 //
 // Errors: fault.InvalidParameter (the token).
-func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.Repository, in *ecrintypes.ListTagHistoryRequest) (*ecrintypes.ListTagHistoryResponse, error) {
+func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.Repository,
+	in *ecrintypes.ListTagHistoryRequest) (*ecrintypes.ListTagHistoryResponse, error) {
 	scope := fmt.Sprintf("history %d %s", r.ID, in.ImageTag)
 	var before int64
 	if err := s.resume(scope, in.NextToken, &before); err != nil {
@@ -31,7 +32,8 @@ func (s *Service) ListTagHistory(ctx context.Context, _ identity.Caller, r ecr.R
 		out.NextToken = s.pages.Listing(scope).SealJSON(rows[limit-1].ID)
 	}
 	for _, m := range rows {
-		out.Moves = append(out.Moves, ecrintypes.TagMove{ImageTag: m.Tag, FromDigest: m.From, ToDigest: m.To, PrincipalArn: m.Principal, At: awswire.Time{Time: m.At}})
+		out.Moves = append(out.Moves, ecrintypes.TagMove{ImageTag: m.Tag, FromDigest: m.From, ToDigest: m.To,
+			PrincipalArn: m.Principal, At: awswire.Time{Time: m.At}})
 	}
 	return out, nil
 }
@@ -41,7 +43,8 @@ const maxDeleted = 1000
 
 // ListDeletedImages returns the images of a repository that can be restored, up to maxDeleted, the latest deleted
 // first.
-func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ecr.Repository, _ *ecrintypes.ListDeletedImagesRequest) (*ecrintypes.ListDeletedImagesResponse, error) {
+func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ecr.Repository,
+	_ *ecrintypes.ListDeletedImagesRequest) (*ecrintypes.ListDeletedImagesResponse, error) {
 	rows, err := s.meta.DeletedImages(ctx, r.ID, maxDeleted)
 	if err != nil {
 		return nil, err
@@ -59,7 +62,8 @@ func (s *Service) ListDeletedImages(ctx context.Context, _ identity.Caller, r ec
 // RestoreImage restores a deleted image. If the request has a tag, it moves the tag to the image.
 //
 // Errors: fault.DigestInvalid, fault.TagInvalid, and those of meta.Store.RestoreImage.
-func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Repository, in *ecrintypes.RestoreImageRequest) (*ecrintypes.RestoreImageResponse, error) {
+func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Repository,
+	in *ecrintypes.RestoreImageRequest) (*ecrintypes.RestoreImageResponse, error) {
 	d, err := name.ParseDigest(in.ImageDigest)
 	if err != nil {
 		return nil, err

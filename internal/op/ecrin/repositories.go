@@ -16,7 +16,8 @@ import (
 )
 
 // OnDeletedRepositories resolves the registry whose deleted repositories are listed.
-func OnDeletedRepositories(s *Service, _ context.Context, req guard.Request, in *ecrintypes.ListDeletedRepositoriesRequest) (guard.Target[ecr.Registry], error) {
+func OnDeletedRepositories(s *Service, _ context.Context, req guard.Request,
+	in *ecrintypes.ListDeletedRepositoriesRequest) (guard.Target[ecr.Registry], error) {
 	at, err := s.registryOf(req, in.RegistryId)
 	return guard.On(at, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN("*")}), err
 }
@@ -30,7 +31,8 @@ type Restored struct {
 // OnRestoredRepository resolves a deleted repository by its id, under the name that it gets.
 //
 // Errors: fault.InvalidParameter (the id).
-func OnRestoredRepository(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.RestoreRepositoryRequest) (t guard.Target[Restored], err error) {
+func OnRestoredRepository(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.RestoreRepositoryRequest) (t guard.Target[Restored], err error) {
 	at, err := s.registryOf(req, in.RegistryId)
 	if err != nil {
 		return t, err
@@ -60,7 +62,8 @@ func OnRestoredRepository(s *Service, ctx context.Context, req guard.Request, in
 // ListDeletedRepositories lists the deleted repositories of a registry, the last created first, by pages.
 //
 // Errors: fault.InvalidParameter (nextToken).
-func (s *Service) ListDeletedRepositories(ctx context.Context, _ identity.Caller, r ecr.Registry, in *ecrintypes.ListDeletedRepositoriesRequest) (*ecrintypes.ListDeletedRepositoriesResponse, error) {
+func (s *Service) ListDeletedRepositories(ctx context.Context, _ identity.Caller, r ecr.Registry,
+	in *ecrintypes.ListDeletedRepositoriesRequest) (*ecrintypes.ListDeletedRepositoriesResponse, error) {
 	scope, below := "ListDeletedRepositories "+r.Registry.String(), int64(0)
 	if in.NextToken != "" {
 		if err := s.resume(scope, in.NextToken, &below); err != nil {
@@ -89,7 +92,8 @@ func (s *Service) ListDeletedRepositories(ctx context.Context, _ identity.Caller
 // RestoreRepository takes back the deletion of a repository.
 //
 // Errors: those of meta.Store.RestoreRepository.
-func (s *Service) RestoreRepository(ctx context.Context, _ identity.Caller, v Restored, _ *ecrintypes.RestoreRepositoryRequest) (*ecrintypes.RestoreRepositoryResponse, error) {
+func (s *Service) RestoreRepository(ctx context.Context, _ identity.Caller, v Restored,
+	_ *ecrintypes.RestoreRepositoryRequest) (*ecrintypes.RestoreRepositoryResponse, error) {
 	if err := s.meta.RestoreRepository(ctx, v.Repository.Repository, v.As); err != nil {
 		return nil, err
 	}

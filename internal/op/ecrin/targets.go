@@ -70,7 +70,8 @@ func trailsOf(req guard.Request, asked string) Trails {
 
 // OnAccessKey resolves an access key by its id. For callers of other accounts than that of the key, except the
 // operator, the key does not exist, so that they do not learn about it.
-func OnAccessKey[In interface{ GetAccessKeyId() string }](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[meta.AccessKey], err error) {
+func OnAccessKey[In interface{ GetAccessKeyId() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (t guard.Target[meta.AccessKey], err error) {
 	id := in.GetAccessKeyId()
 	k, err := s.meta.AccessKey(ctx, id)
 	if err != nil && !errors.Is(err, fault.AccessKeyNotFound) {
@@ -115,7 +116,8 @@ func OnRepository[In repositoryNamed](s *Service, ctx context.Context, req guard
 // OnRestored resolves the repository of an image to be restored. Restoring an image is a push of it, so that a caller
 // other than the operator needs the permission for PutImage too. The asks have the tag and digest of the request, as
 // those of a push.
-func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.RestoreImageRequest) (guard.Target[ecr.Repository], error) {
+func OnRestored(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.RestoreImageRequest) (guard.Target[ecr.Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err != nil {
 		return t, err
@@ -131,7 +133,8 @@ func OnRestored(s *Service, ctx context.Context, req guard.Request, in *ecrintyp
 
 // OnGranted resolves the repository of a grant. A caller other than the operator needs the permissions for
 // GetRepositoryPolicy and, with apply, SetRepositoryPolicy.
-func OnGranted(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.GrantRepositoryAccessRequest) (guard.Target[ecr.Repository], error) {
+func OnGranted(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.GrantRepositoryAccessRequest) (guard.Target[ecr.Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
 	if err != nil || req.By.Kind == identity.Operator {
 		return t, err

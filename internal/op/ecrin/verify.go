@@ -11,7 +11,8 @@ import (
 
 // SnapshotDatabase writes a consistent copy of the database to a file of the data directory, whose name it returns: "" if the
 // database is in a PostgreSQL server, which has its own ways.
-func (s *Service) SnapshotDatabase(ctx context.Context, _ identity.Caller, _ guard.Nothing, _ *ecrintypes.SnapshotDatabaseRequest) (*ecrintypes.SnapshotDatabaseResponse, error) {
+func (s *Service) SnapshotDatabase(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	_ *ecrintypes.SnapshotDatabaseRequest) (*ecrintypes.SnapshotDatabaseResponse, error) {
 	file, err := s.meta.Snapshot(ctx)
 	return &ecrintypes.SnapshotDatabaseResponse{FileName: file}, err
 }
@@ -20,7 +21,8 @@ func (s *Service) SnapshotDatabase(ctx context.Context, _ identity.Caller, _ gua
 // nextToken.
 //
 // Errors: fault.InvalidParameter (nextToken).
-func (s *Service) VerifyStorage(ctx context.Context, _ identity.Caller, _ guard.Nothing, in *ecrintypes.VerifyStorageRequest) (*ecrintypes.VerifyStorageResponse, error) {
+func (s *Service) VerifyStorage(ctx context.Context, _ identity.Caller, _ guard.Nothing,
+	in *ecrintypes.VerifyStorageRequest) (*ecrintypes.VerifyStorageResponse, error) {
 	const scope = "VerifyStorage"
 	var from registry.VerifyPlace
 	if in.NextToken != "" {
@@ -36,7 +38,8 @@ func (s *Service) VerifyStorage(ctx context.Context, _ identity.Caller, _ guard.
 	if err != nil {
 		return nil, err
 	}
-	out := &ecrintypes.VerifyStorageResponse{Blobs: int32(v.Blobs), Manifests: int32(v.Manifests), Bytes: v.Bytes, Damages: []ecrintypes.Damage{}}
+	out := &ecrintypes.VerifyStorageResponse{Blobs: int32(v.Blobs), Manifests: int32(v.Manifests), Bytes: v.Bytes,
+		Damages: []ecrintypes.Damage{}}
 	for _, d := range v.Damages {
 		kind := ecrintypes.DamageKindBLOB
 		if d.Manifest {

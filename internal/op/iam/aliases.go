@@ -14,7 +14,8 @@ import (
 //
 // Errors: fault.EntityAlreadyExists (another account has the alias).
 // Source: IAM API reference, CreateAccountAlias; IAM user guide, account aliases.
-func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateAccountAliasRequest) (*None, error) {
+func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreateAccountAliasRequest) (*None, error) {
 	err := s.meta.SetAlias(ctx, c.Account, in.AccountAlias)
 	if errors.Is(err, fault.EntityAlreadyExists) {
 		err = fault.EntityAlreadyExists.New("The account alias %s already exists.", in.AccountAlias).Because(err)
@@ -24,7 +25,8 @@ func (s *Service) CreateAccountAlias(ctx context.Context, c identity.Caller, _ g
 
 // ListAccountAliases lists the alias of the account, if it has one. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListAccountAliases.
-func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListAccountAliasesRequest) (*iamtypes.ListAccountAliasesResponse, error) {
+func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListAccountAliasesRequest) (*iamtypes.ListAccountAliasesResponse, error) {
 	p, err := s.paging(c, "ListAccountAliases", in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -44,6 +46,7 @@ func (s *Service) ListAccountAliases(ctx context.Context, c identity.Caller, _ g
 // DeleteAccountAlias removes the alias of the account. Errors: fault.NoSuchEntity (the account has another alias or
 // none).
 // Source: IAM API reference, DeleteAccountAlias.
-func (s *Service) DeleteAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.DeleteAccountAliasRequest) (*None, error) {
+func (s *Service) DeleteAccountAlias(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.DeleteAccountAliasRequest) (*None, error) {
 	return none(s.meta.DeleteAlias(ctx, c.Account, in.AccountAlias))
 }

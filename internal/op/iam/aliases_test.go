@@ -13,7 +13,8 @@ func TestAccountAlias(t *testing.T) {
 	list := func(want ...string) {
 		t.Helper()
 		got := do(t, w.ListAccountAliases, w.root, iamtypes.ListAccountAliasesRequest{})
-		same(t, "ListAccountAliases", got, &iamtypes.ListAccountAliasesResponse{AccountAliases: append([]string{}, want...), IsTruncated: new(false)})
+		same(t, "ListAccountAliases", got, &iamtypes.ListAccountAliasesResponse{AccountAliases: append([]string{}, want...),
+			IsTruncated: new(false)})
 	}
 	list()
 	do(t, w.CreateAccountAlias, w.root, iamtypes.CreateAccountAliasRequest{AccountAlias: "first"})
@@ -21,9 +22,11 @@ func TestAccountAlias(t *testing.T) {
 	do(t, w.CreateAccountAlias, w.root, iamtypes.CreateAccountAliasRequest{AccountAlias: "first"}) // its own
 	do(t, w.CreateAccountAlias, w.root, iamtypes.CreateAccountAliasRequest{AccountAlias: "second"})
 	list("second")
-	refuse(t, w.CreateAccountAlias, w.stranger, iamtypes.CreateAccountAliasRequest{AccountAlias: "second"}, fault.EntityAlreadyExists, "The account alias second already exists.")
+	refuse(t, w.CreateAccountAlias, w.stranger, iamtypes.CreateAccountAliasRequest{AccountAlias: "second"},
+		fault.EntityAlreadyExists, "The account alias second already exists.")
 	do(t, w.CreateAccountAlias, w.stranger, iamtypes.CreateAccountAliasRequest{AccountAlias: "first"}) // which is free again
-	refuse(t, w.DeleteAccountAlias, w.root, iamtypes.DeleteAccountAliasRequest{AccountAlias: "first"}, fault.NoSuchEntity, "The account alias first cannot be found.")
+	refuse(t, w.DeleteAccountAlias, w.root, iamtypes.DeleteAccountAliasRequest{AccountAlias: "first"}, fault.NoSuchEntity,
+		"The account alias first cannot be found.")
 	list("second")
 	do(t, w.DeleteAccountAlias, w.root, iamtypes.DeleteAccountAliasRequest{AccountAlias: "second"})
 	list()

@@ -29,21 +29,25 @@ type EntityPolicy struct {
 
 // OnUserAttachment resolves a user and the managed policy to be attached to it. The request needs the action on the
 // user only; the policy's ARN is a condition key. Source: service authorization reference of IAM, AttachUserPolicy.
-func OnUserAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachUserPolicyRequest) (guard.Target[EntityPolicy], error) {
+func OnUserAttachment(s *Service, ctx context.Context, req guard.Request,
+	in *iamtypes.AttachUserPolicyRequest) (guard.Target[EntityPolicy], error) {
 	return s.onAttachment(ctx, req, meta.User, in.UserName, in.PolicyArn)
 }
 
 // OnGroupAttachment resolves a group and the managed policy to be attached to it.
-func OnGroupAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachGroupPolicyRequest) (guard.Target[EntityPolicy], error) {
+func OnGroupAttachment(s *Service, ctx context.Context, req guard.Request,
+	in *iamtypes.AttachGroupPolicyRequest) (guard.Target[EntityPolicy], error) {
 	return s.onAttachment(ctx, req, meta.Group, in.GroupName, in.PolicyArn)
 }
 
 // OnRoleAttachment resolves a role and the managed policy to be attached to it.
-func OnRoleAttachment(s *Service, ctx context.Context, req guard.Request, in *iamtypes.AttachRolePolicyRequest) (guard.Target[EntityPolicy], error) {
+func OnRoleAttachment(s *Service, ctx context.Context, req guard.Request,
+	in *iamtypes.AttachRolePolicyRequest) (guard.Target[EntityPolicy], error) {
 	return s.onAttachment(ctx, req, meta.Role, in.RoleName, in.PolicyArn)
 }
 
-func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, arn string) (guard.Target[EntityPolicy], error) {
+func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName,
+	arn string) (guard.Target[EntityPolicy], error) {
 	e, err := s.onEntity(ctx, req, kind, entityName, "")
 	t := guard.Target[EntityPolicy]{Value: EntityPolicy{Entity: e.Value}, Asks: e.Asks, Absent: e.Absent}
 	if err != nil || t.Absent != nil {
@@ -58,20 +62,23 @@ func (s *Service) onAttachment(ctx context.Context, req guard.Request, kind meta
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.InvalidInput (the ARN), fault.PolicyNotAttachable (a policy of
 // service-linked roles). Source: IAM API reference, AttachUserPolicy.
-func (s *Service) AttachUserPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachUserPolicyRequest) (*None, error) {
+func (s *Service) AttachUserPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy,
+	_ *iamtypes.AttachUserPolicyRequest) (*None, error) {
 	return s.attach(ctx, t)
 }
 
 // AttachGroupPolicy attaches a managed policy to a group. Errors: those of AttachUserPolicy.
 // Source: IAM API reference, AttachGroupPolicy.
-func (s *Service) AttachGroupPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachGroupPolicyRequest) (*None, error) {
+func (s *Service) AttachGroupPolicy(ctx context.Context, _ identity.Caller, t EntityPolicy,
+	_ *iamtypes.AttachGroupPolicyRequest) (*None, error) {
 	return s.attach(ctx, t)
 }
 
 // AttachRolePolicy attaches a managed policy to a role.
 // Errors: those of AttachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, AttachRolePolicy.
-func (s *Service) AttachRolePolicy(ctx context.Context, _ identity.Caller, t EntityPolicy, _ *iamtypes.AttachRolePolicyRequest) (*None, error) {
+func (s *Service) AttachRolePolicy(ctx context.Context, _ identity.Caller, t EntityPolicy,
+	_ *iamtypes.AttachRolePolicyRequest) (*None, error) {
 	return s.attach(ctx, t)
 }
 
@@ -88,20 +95,23 @@ func (s *Service) attach(ctx context.Context, t EntityPolicy) (*None, error) {
 // DetachUserPolicy detaches a managed policy from a user.
 // Errors: fault.NoSuchEntity, also for a policy that is not attached; fault.InvalidInput (the ARN).
 // Source: IAM API reference, DetachUserPolicy.
-func (s *Service) DetachUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachUserPolicyRequest) (*None, error) {
+func (s *Service) DetachUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DetachUserPolicyRequest) (*None, error) {
 	return s.detach(ctx, e, in.PolicyArn)
 }
 
 // DetachGroupPolicy detaches a managed policy from a group. Errors: those of DetachUserPolicy.
 // Source: IAM API reference, DetachGroupPolicy.
-func (s *Service) DetachGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachGroupPolicyRequest) (*None, error) {
+func (s *Service) DetachGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DetachGroupPolicyRequest) (*None, error) {
 	return s.detach(ctx, e, in.PolicyArn)
 }
 
 // DetachRolePolicy detaches a managed policy from a role.
 // Errors: those of DetachUserPolicy; fault.UnmodifiableEntity (a service-linked role).
 // Source: IAM API reference, DetachRolePolicy.
-func (s *Service) DetachRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DetachRolePolicyRequest) (*None, error) {
+func (s *Service) DetachRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DetachRolePolicyRequest) (*None, error) {
 	return s.detach(ctx, e, in.PolicyArn)
 }
 
@@ -117,7 +127,8 @@ func (s *Service) detach(ctx context.Context, e meta.Entity, arn string) (*None,
 
 // ListAttachedUserPolicies lists the managed policies of a user by name, without those of its groups.
 // Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListAttachedUserPolicies.
-func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedUserPoliciesRequest) (*iamtypes.ListAttachedUserPoliciesResponse, error) {
+func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListAttachedUserPoliciesRequest) (*iamtypes.ListAttachedUserPoliciesResponse, error) {
 	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedUserPolicies", e, in.UserName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -127,7 +138,8 @@ func (s *Service) ListAttachedUserPolicies(ctx context.Context, c identity.Calle
 
 // ListAttachedGroupPolicies lists the managed policies of a group by name. Errors: those of ListAttachedUserPolicies.
 // Source: IAM API reference, ListAttachedGroupPolicies.
-func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedGroupPoliciesRequest) (*iamtypes.ListAttachedGroupPoliciesResponse, error) {
+func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListAttachedGroupPoliciesRequest) (*iamtypes.ListAttachedGroupPoliciesResponse, error) {
 	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedGroupPolicies", e, in.GroupName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -137,7 +149,8 @@ func (s *Service) ListAttachedGroupPolicies(ctx context.Context, c identity.Call
 
 // ListAttachedRolePolicies lists the managed policies of a role by name. Errors: those of ListAttachedUserPolicies.
 // Source: IAM API reference, ListAttachedRolePolicies.
-func (s *Service) ListAttachedRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListAttachedRolePoliciesRequest) (*iamtypes.ListAttachedRolePoliciesResponse, error) {
+func (s *Service) ListAttachedRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListAttachedRolePoliciesRequest) (*iamtypes.ListAttachedRolePoliciesResponse, error) {
 	page, truncated, marker, err := s.listAttached(ctx, c, "ListAttachedRolePolicies", e, in.RoleName, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -145,7 +158,8 @@ func (s *Service) ListAttachedRolePolicies(ctx context.Context, c identity.Calle
 	return &iamtypes.ListAttachedRolePoliciesResponse{AttachedPolicies: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-func (s *Service) listAttached(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName, pathPrefix, marker string, maxItems *int32) (page []iamtypes.AttachedPolicy, truncated *bool, next string, err error) {
+func (s *Service) listAttached(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName,
+	pathPrefix, marker string, maxItems *int32) (page []iamtypes.AttachedPolicy, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, entityName, pathPrefix)
 	if err != nil {
 		return nil, nil, "", err
@@ -180,8 +194,10 @@ func pathOf(arn string) string {
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListEntitiesForPolicy.
-func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListEntitiesForPolicyRequest) (*iamtypes.ListEntitiesForPolicyResponse, error) {
-	p, err := s.paging(c, "ListEntitiesForPolicy", in.Marker, in.MaxItems, in.PolicyArn, string(in.EntityFilter), in.PathPrefix, string(in.PolicyUsageFilter))
+func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.ListEntitiesForPolicyRequest) (*iamtypes.ListEntitiesForPolicyResponse, error) {
+	p, err := s.paging(c, "ListEntitiesForPolicy", in.Marker, in.MaxItems, in.PolicyArn, string(in.EntityFilter),
+		in.PathPrefix, string(in.PolicyUsageFilter))
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +208,8 @@ func (s *Service) ListEntitiesForPolicy(ctx context.Context, c identity.Caller, 
 	seen := map[string]bool{} // the same policy may be attached to an entity and be its boundary
 	users = slices.DeleteFunc(users, func(a meta.Attached) bool {
 		if in.PolicyUsageFilter != "" && a.Boundary != (in.PolicyUsageFilter == iamtypes.PolicyUsageTypePermissionsBoundary) ||
-			in.EntityFilter != "" && in.EntityFilter != filters[a.Entity.Kind] || !strings.HasPrefix(a.Entity.Path, in.PathPrefix) || seen[a.Entity.ID] {
+			in.EntityFilter != "" && in.EntityFilter != filters[a.Entity.Kind] ||
+			!strings.HasPrefix(a.Entity.Path, in.PathPrefix) || seen[a.Entity.ID] {
 			return true
 		}
 		seen[a.Entity.ID] = true

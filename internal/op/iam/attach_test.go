@@ -19,7 +19,8 @@ func TestAttachPolicies(t *testing.T) {
 				t.Fatalf("attach %s to the %s: %v", arn, h.what, err)
 			}
 		}
-		all := []iamtypes.AttachedPolicy{{PolicyName: "AmazonEC2ContainerRegistryPullOnly", PolicyArn: pullOnly}, {PolicyName: "a", PolicyArn: a}, {PolicyName: "b", PolicyArn: b}}
+		all := []iamtypes.AttachedPolicy{{PolicyName: "AmazonEC2ContainerRegistryPullOnly", PolicyArn: pullOnly},
+			{PolicyName: "a", PolicyArn: a}, {PolicyName: "b", PolicyArn: b}}
 		for _, size := range []int32{0, 1, 2} {
 			got := []iamtypes.AttachedPolicy{}
 			for marker := ""; ; {
@@ -114,13 +115,18 @@ func TestServiceLinkedRolesKeepTheirPolicies(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	arn := w.policy(t, "", "p")
-	role := do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "replication.ecr.amazonaws.com"}).Role.RoleName
+	role := do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{
+		AWSServiceName: "replication.ecr.amazonaws.com"}).Role.RoleName
 	refuse(t, w.AttachRolePolicy, w.root, iamtypes.AttachRolePolicyRequest{RoleName: role, PolicyArn: arn}, fault.UnmodifiableEntity, role)
-	refuse(t, w.DetachRolePolicy, w.root, iamtypes.DetachRolePolicyRequest{RoleName: role, PolicyArn: serviceLinked}, fault.UnmodifiableEntity, role)
-	refuse(t, w.PutRolePolicy, w.root, iamtypes.PutRolePolicyRequest{RoleName: role, PolicyName: "p", PolicyDocument: pull}, fault.UnmodifiableEntity, role)
+	refuse(t, w.DetachRolePolicy, w.root, iamtypes.DetachRolePolicyRequest{RoleName: role, PolicyArn: serviceLinked},
+		fault.UnmodifiableEntity, role)
+	refuse(t, w.PutRolePolicy, w.root, iamtypes.PutRolePolicyRequest{RoleName: role, PolicyName: "p", PolicyDocument: pull},
+		fault.UnmodifiableEntity, role)
 	refuse(t, w.DeleteRolePolicy, w.root, iamtypes.DeleteRolePolicyRequest{RoleName: role, PolicyName: "p"}, fault.UnmodifiableEntity, role)
-	refuse(t, w.PutRolePermissionsBoundary, w.root, iamtypes.PutRolePermissionsBoundaryRequest{RoleName: role, PermissionsBoundary: arn}, fault.UnmodifiableEntity, role)
-	refuse(t, w.DeleteRolePermissionsBoundary, w.root, iamtypes.DeleteRolePermissionsBoundaryRequest{RoleName: role}, fault.UnmodifiableEntity, role)
+	refuse(t, w.PutRolePermissionsBoundary, w.root, iamtypes.PutRolePermissionsBoundaryRequest{RoleName: role,
+		PermissionsBoundary: arn}, fault.UnmodifiableEntity, role)
+	refuse(t, w.DeleteRolePermissionsBoundary, w.root, iamtypes.DeleteRolePermissionsBoundaryRequest{RoleName: role},
+		fault.UnmodifiableEntity, role)
 }
 
 func TestListEntitiesForPolicy(t *testing.T) {
@@ -175,10 +181,15 @@ func TestListEntitiesForPolicy(t *testing.T) {
 		}
 	}
 	x := do(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "x"}).User
-	got := do(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: arn, EntityFilter: "User", PolicyUsageFilter: "PermissionsPolicy"})
+	got := do(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: arn, EntityFilter: "User",
+		PolicyUsageFilter: "PermissionsPolicy"})
 	same(t, "the user", got.PolicyUsers, []iamtypes.PolicyUser{{UserName: "x", UserId: x.UserId}})
-	same(t, "entities of a policy of AWS that nobody has", *do(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: pullOnly}), iamtypes.ListEntitiesForPolicyResponse{
-		PolicyGroups: []iamtypes.PolicyGroup{}, PolicyUsers: []iamtypes.PolicyUser{}, PolicyRoles: []iamtypes.PolicyRole{}, IsTruncated: new(false),
-	})
-	refuse(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: arn, Marker: "nonsense"}, fault.Validation, "Marker")
+	same(t, "entities of a policy of AWS that nobody has",
+		*do(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: pullOnly}),
+		iamtypes.ListEntitiesForPolicyResponse{
+			PolicyGroups: []iamtypes.PolicyGroup{}, PolicyUsers: []iamtypes.PolicyUser{}, PolicyRoles: []iamtypes.PolicyRole{},
+			IsTruncated: new(false),
+		})
+	refuse(t, w.ListEntitiesForPolicy, w.root, iamtypes.ListEntitiesForPolicyRequest{PolicyArn: arn, Marker: "nonsense"},
+		fault.Validation, "Marker")
 }

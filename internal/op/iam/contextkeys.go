@@ -17,7 +17,8 @@ import (
 //
 // Errors: fault.InvalidInput (a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForCustomPolicy.
-func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, _ guard.Nothing, in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Caller, _ guard.Nothing,
+	in *iamtypes.GetContextKeysForCustomPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
 	keys, err := keysOf(nil, in.PolicyInputList)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,8 @@ func (s *Service) GetContextKeysForCustomPolicy(_ context.Context, _ identity.Ca
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN; a policy that cannot be read, with the place).
 // Source: IAM API reference, GetContextKeysForPrincipalPolicy.
-func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
+func (s *Service) GetContextKeysForPrincipalPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.GetContextKeysForPrincipalPolicyRequest) (*iamtypes.GetContextKeysForPolicyResponse, error) {
 	all, err := s.heldBy(ctx, e)
 	if err != nil {
 		return nil, err

@@ -15,14 +15,16 @@ import (
 
 // detailed are the kinds of entities in the result of GetAccountAuthorizationDetails, in its order.
 var detailed = []iamtypes.EntityType{
-	iamtypes.EntityTypeUser, iamtypes.EntityTypeGroup, iamtypes.EntityTypeRole, iamtypes.EntityTypeLocalManagedPolicy, iamtypes.EntityTypeAWSManagedPolicy,
+	iamtypes.EntityTypeUser, iamtypes.EntityTypeGroup, iamtypes.EntityTypeRole, iamtypes.EntityTypeLocalManagedPolicy,
+	iamtypes.EntityTypeAWSManagedPolicy,
 }
 
 // GetAccountAuthorizationDetails lists the users, groups, roles and managed policies of the account, and the managed
 // policies of AWS that the account uses, in this order and each by name. Filter selects kinds.
 //
 // Errors: fault.Validation (the marker). Source: IAM API reference, GetAccountAuthorizationDetails.
-func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetAccountAuthorizationDetailsRequest) (*iamtypes.GetAccountAuthorizationDetailsResponse, error) {
+func (s *Service) GetAccountAuthorizationDetails(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.GetAccountAuthorizationDetailsRequest) (*iamtypes.GetAccountAuthorizationDetailsResponse, error) {
 	filter := []string{}
 	for _, f := range in.Filter {
 		filter = append(filter, string(f))
@@ -130,7 +132,8 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	arn, created := e.ARN(), awswire.At(e.CreatedAt)
 	if e.Kind == meta.Group {
 		d.out.GroupDetailList = append(d.out.GroupDetailList, iamtypes.GroupDetail{
-			Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: arn, CreateDate: created, GroupPolicyList: policies, AttachedManagedPolicies: attached,
+			Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: arn, CreateDate: created, GroupPolicyList: policies,
+			AttachedManagedPolicies: attached,
 		})
 		return nil
 	}
@@ -144,7 +147,8 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 	}
 	if e.Kind == meta.User {
 		d.out.UserDetailList = append(d.out.UserDetailList, iamtypes.UserDetail{
-			Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: arn, CreateDate: created, UserPolicyList: policies, GroupList: each(containers, nameOf),
+			Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: arn, CreateDate: created, UserPolicyList: policies,
+			GroupList:               each(containers, nameOf),
 			AttachedManagedPolicies: attached, PermissionsBoundary: showBoundary(e.Boundary), Tags: tagList(tags),
 		})
 		return nil
@@ -158,8 +162,10 @@ func (d *details) entity(ctx context.Context, e meta.Entity) error {
 		return err
 	}
 	d.out.RoleDetailList = append(d.out.RoleDetailList, iamtypes.RoleDetail{
-		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: arn, CreateDate: created, AssumeRolePolicyDocument: trust, InstanceProfileList: profiles,
-		RolePolicyList: policies, AttachedManagedPolicies: attached, PermissionsBoundary: showBoundary(e.Boundary), Tags: tagList(tags), RoleLastUsed: lastUsed(e),
+		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: arn, CreateDate: created, AssumeRolePolicyDocument: trust,
+		InstanceProfileList: profiles,
+		RolePolicyList:      policies, AttachedManagedPolicies: attached, PermissionsBoundary: showBoundary(e.Boundary),
+		Tags: tagList(tags), RoleLastUsed: lastUsed(e),
 	})
 	return nil
 }
@@ -172,7 +178,8 @@ func (d *details) managed(ctx context.Context, m ManagedPolicy) error {
 	}
 	p := m.show(d.attached[m.ARN], d.boundaries[m.ARN])
 	d.out.Policies = append(d.out.Policies, iamtypes.ManagedPolicyDetail{
-		PolicyName: p.PolicyName, PolicyId: p.PolicyId, Arn: p.Arn, Path: p.Path, DefaultVersionId: p.DefaultVersionId, AttachmentCount: p.AttachmentCount,
+		PolicyName: p.PolicyName, PolicyId: p.PolicyId, Arn: p.Arn, Path: p.Path, DefaultVersionId: p.DefaultVersionId,
+		AttachmentCount:               p.AttachmentCount,
 		PermissionsBoundaryUsageCount: p.PermissionsBoundaryUsageCount, IsAttachable: p.IsAttachable, Description: m.description(),
 		CreateDate: p.CreateDate, UpdateDate: p.UpdateDate,
 		PolicyVersionList: each(versions, func(v meta.PolicyVersion) iamtypes.PolicyVersion { return showVersion(v, def, true) }),

@@ -55,7 +55,8 @@ func TestAccountAuthorizationDetails(t *testing.T) {
 	}
 	detail := func(p *iamtypes.Policy, versions ...iamtypes.PolicyVersion) iamtypes.ManagedPolicyDetail {
 		return iamtypes.ManagedPolicyDetail{
-			PolicyName: p.PolicyName, PolicyId: p.PolicyId, Arn: p.Arn, Path: p.Path, DefaultVersionId: p.DefaultVersionId, AttachmentCount: p.AttachmentCount,
+			PolicyName: p.PolicyName, PolicyId: p.PolicyId, Arn: p.Arn, Path: p.Path, DefaultVersionId: p.DefaultVersionId,
+			AttachmentCount:               p.AttachmentCount,
 			PermissionsBoundaryUsageCount: p.PermissionsBoundaryUsageCount, IsAttachable: p.IsAttachable, Description: p.Description,
 			CreateDate: p.CreateDate, UpdateDate: p.UpdateDate, PolicyVersionList: versions,
 		}
@@ -67,17 +68,21 @@ func TestAccountAuthorizationDetails(t *testing.T) {
 			PermissionsBoundary:     u.PermissionsBoundary, Tags: u.Tags,
 		}},
 		GroupDetailList: []iamtypes.GroupDetail{{
-			Path: "/", GroupName: "x", GroupId: g.GroupId, Arn: g.Arn, CreateDate: at, GroupPolicyList: ins, AttachedManagedPolicies: []iamtypes.AttachedPolicy{own},
+			Path: "/", GroupName: "x", GroupId: g.GroupId, Arn: g.Arn, CreateDate: at, GroupPolicyList: ins,
+			AttachedManagedPolicies: []iamtypes.AttachedPolicy{own},
 		}},
 		RoleDetailList: []iamtypes.RoleDetail{{
 			Path: "/", RoleName: "x", RoleId: r.RoleId, Arn: r.Arn, CreateDate: at, AssumeRolePolicyDocument: r.AssumeRolePolicyDocument,
-			InstanceProfileList: []iamtypes.InstanceProfile{profile}, RolePolicyList: ins, AttachedManagedPolicies: []iamtypes.AttachedPolicy{own}, RoleLastUsed: r.RoleLastUsed,
+			InstanceProfileList: []iamtypes.InstanceProfile{profile}, RolePolicyList: ins,
+			AttachedManagedPolicies: []iamtypes.AttachedPolicy{own}, RoleLastUsed: r.RoleLastUsed,
 		}},
-		Policies:    []iamtypes.ManagedPolicyDetail{detail(p, version(arn, "v2"), version(arn, "v1")), detail(a, version(pullOnly, a.DefaultVersionId))},
+		Policies: []iamtypes.ManagedPolicyDetail{detail(p, version(arn, "v2"), version(arn, "v1")),
+			detail(a, version(pullOnly, a.DefaultVersionId))},
 		IsTruncated: new(false),
 	})
 	if *p.AttachmentCount != 3 || *p.PermissionsBoundaryUsageCount != 1 || *a.AttachmentCount != 1 {
-		t.Errorf("got %d attachments, %d boundaries and %d attachments of AWS's, want 3, 1 and 1", *p.AttachmentCount, *p.PermissionsBoundaryUsageCount, *a.AttachmentCount)
+		t.Errorf("got %d attachments, %d boundaries and %d attachments of AWS's, want 3, 1 and 1", *p.AttachmentCount,
+			*p.PermissionsBoundaryUsageCount, *a.AttachmentCount)
 	}
 	theirs := do(t, w.GetAccountAuthorizationDetails, w.stranger, iamtypes.GetAccountAuthorizationDetailsRequest{})
 	same(t, "those of an account without anything", *theirs, iamtypes.GetAccountAuthorizationDetailsResponse{
@@ -90,7 +95,8 @@ func TestAccountAuthorizationDetailsPages(t *testing.T) {
 	t.Parallel()
 	w, arn := furnished(t)
 	w.user(t, "y")
-	do(t, w.AttachUserPolicy, w.root, iamtypes.AttachUserPolicyRequest{UserName: "y", PolicyArn: "arn:aws:iam::aws:policy/AdministratorAccess"})
+	do(t, w.AttachUserPolicy, w.root, iamtypes.AttachUserPolicyRequest{UserName: "y",
+		PolicyArn: "arn:aws:iam::aws:policy/AdministratorAccess"})
 	users, aws := []string{"user x", "user y"}, []string{"policy arn:aws:iam::aws:policy/AdministratorAccess", "policy " + pullOnly}
 	for _, c := range []struct {
 		filter []iamtypes.EntityType
@@ -132,8 +138,10 @@ func TestAccountAuthorizationDetailsPages(t *testing.T) {
 		}
 	}
 	marker := do(t, w.GetAccountAuthorizationDetails, w.root, iamtypes.GetAccountAuthorizationDetailsRequest{MaxItems: new(int32(1))}).Marker
-	refuse(t, w.GetAccountAuthorizationDetails, w.root, iamtypes.GetAccountAuthorizationDetailsRequest{Marker: marker, Filter: []iamtypes.EntityType{"User"}}, fault.Validation, "Marker")
-	refuse(t, w.GetAccountAuthorizationDetails, w.stranger, iamtypes.GetAccountAuthorizationDetailsRequest{Marker: marker}, fault.Validation, "Marker")
+	refuse(t, w.GetAccountAuthorizationDetails, w.root,
+		iamtypes.GetAccountAuthorizationDetailsRequest{Marker: marker, Filter: []iamtypes.EntityType{"User"}}, fault.Validation, "Marker")
+	refuse(t, w.GetAccountAuthorizationDetails, w.stranger, iamtypes.GetAccountAuthorizationDetailsRequest{Marker: marker},
+		fault.Validation, "Marker")
 }
 
 func TestAccountSummary(t *testing.T) {
@@ -143,9 +151,12 @@ func TestAccountSummary(t *testing.T) {
 	do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://oidc.example"})
 	got := do(t, w.GetAccountSummary, w.root, iam.None{}).SummaryMap
 	for key, want := range map[iamtypes.SummaryKeyType]int32{
-		"Users": 2, "Groups": 1, "Roles": 1, "Policies": 1, "PolicyVersionsInUse": 2, "InstanceProfiles": 1, "Providers": 1, "AccountAccessKeysPresent": 1,
-		"UsersQuota": 5000, "PoliciesQuota": 1500, "PolicySizeQuota": 6144, "UserPolicySizeQuota": 2048, "AccessKeysPerUserQuota": identity.MaxKeys,
-		"AttachedPoliciesPerUserQuota": 10, "VersionsPerPolicyQuota": 5, "AssumeRolePolicySizeQuota": 2048, "MFADevices": 0, "AccountMFAEnabled": 0,
+		"Users": 2, "Groups": 1, "Roles": 1, "Policies": 1, "PolicyVersionsInUse": 2, "InstanceProfiles": 1, "Providers": 1,
+		"AccountAccessKeysPresent": 1,
+		"UsersQuota":               5000, "PoliciesQuota": 1500, "PolicySizeQuota": 6144, "UserPolicySizeQuota": 2048,
+		"AccessKeysPerUserQuota":       identity.MaxKeys,
+		"AttachedPoliciesPerUserQuota": 10, "VersionsPerPolicyQuota": 5, "AssumeRolePolicySizeQuota": 2048, "MFADevices": 0,
+		"AccountMFAEnabled": 0,
 	} {
 		if n, ok := got[key]; !ok || n != want {
 			t.Errorf("%s: got %d, %v, want %d", key, n, ok, want)

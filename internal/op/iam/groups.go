@@ -20,7 +20,8 @@ const (
 
 // CreateGroup makes a group without members and rights. Errors: fault.EntityAlreadyExists, fault.LimitExceeded.
 // Source: IAM API reference, CreateGroup.
-func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
+func (s *Service) CreateGroup(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreateGroupRequest) (*iamtypes.CreateGroupResponse, error) {
 	e := s.newEntity(c, meta.Group, "AGPA", in.Path, in.GroupName)
 	if err := s.meta.CreateEntity(ctx, e, nil, maxGroups); err != nil {
 		return nil, err
@@ -37,7 +38,8 @@ func nameOf(e meta.Entity) string { return e.Name }
 
 // GetGroup shows a group with one page of its users, by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, GetGroup.
-func (s *Service) GetGroup(ctx context.Context, c identity.Caller, g meta.Entity, in *iamtypes.GetGroupRequest) (*iamtypes.GetGroupResponse, error) {
+func (s *Service) GetGroup(ctx context.Context, c identity.Caller, g meta.Entity,
+	in *iamtypes.GetGroupRequest) (*iamtypes.GetGroupResponse, error) {
 	p, err := s.paging(c, "GetGroup", in.Marker, in.MaxItems, in.GroupName)
 	if err != nil {
 		return nil, err
@@ -51,7 +53,8 @@ func (s *Service) GetGroup(ctx context.Context, c identity.Caller, g meta.Entity
 }
 
 // ListGroups lists groups by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListGroups.
-func (s *Service) ListGroups(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListGroupsRequest) (*iamtypes.ListGroupsResponse, error) {
+func (s *Service) ListGroups(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListGroupsRequest) (*iamtypes.ListGroupsResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListGroups", meta.Group, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -61,7 +64,8 @@ func (s *Service) ListGroups(ctx context.Context, c identity.Caller, _ guard.Not
 
 // ListGroupsForUser lists the groups of a user by name. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListGroupsForUser.
-func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, u meta.Entity, in *iamtypes.ListGroupsForUserRequest) (*iamtypes.ListGroupsForUserResponse, error) {
+func (s *Service) ListGroupsForUser(ctx context.Context, c identity.Caller, u meta.Entity,
+	in *iamtypes.ListGroupsForUserRequest) (*iamtypes.ListGroupsForUserResponse, error) {
 	p, err := s.paging(c, "ListGroupsForUser", in.Marker, in.MaxItems, in.UserName)
 	if err != nil {
 		return nil, err
@@ -97,7 +101,8 @@ func (s *Service) AddUserToGroup(ctx context.Context, _ identity.Caller, m Membe
 // RemoveUserFromGroup removes a user from a group. It is no error if the user is not a member.
 // Errors: fault.NoSuchEntity (the group or the user was deleted).
 // Sources: IAM API reference, RemoveUserFromGroup; answers of IAM.
-func (s *Service) RemoveUserFromGroup(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
+func (s *Service) RemoveUserFromGroup(ctx context.Context, _ identity.Caller, m Membership,
+	_ *iamtypes.RemoveUserFromGroupRequest) (*None, error) {
 	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)
 	if errors.Is(err, fault.NoSuchEntity) { // the user is not in the group, or one of the two was deleted
 		if _, err = s.meta.EntityByID(ctx, m.Container.ID); err == nil {

@@ -17,23 +17,27 @@ func TestGroups(t *testing.T) {
 	if !regexp.MustCompile(`^AGPA[A-Z2-7]{17}$`).MatchString(got.GroupId) {
 		t.Errorf("the unique id is %q, want AGPA and 17 of A-Z2-7", got.GroupId)
 	}
-	want := iamtypes.Group{Path: "/teams/", GroupName: "Ops", GroupId: got.GroupId, Arn: "arn:aws:iam::111122223333:group/teams/Ops", CreateDate: awswire.Time{Time: w.at}}
+	want := iamtypes.Group{Path: "/teams/", GroupName: "Ops", GroupId: got.GroupId,
+		Arn: "arn:aws:iam::111122223333:group/teams/Ops", CreateDate: awswire.Time{Time: w.at}}
 	same(t, "CreateGroup", got, want)
 	same(t, "ListGroups", do(t, w.ListGroups, w.root, iamtypes.ListGroupsRequest{}).Groups, []iamtypes.Group{want})
 	same(t, "an empty group", do(t, w.GetGroup, w.root, iamtypes.GetGroupRequest{GroupName: "Ops"}), &iamtypes.GetGroupResponse{
 		Group: want, Users: []iamtypes.User{}, IsTruncated: new(false),
 	})
-	refuse(t, w.GetGroup, w.stranger, iamtypes.GetGroupRequest{GroupName: "Ops"}, fault.NoSuchEntity, "The group with name Ops cannot be found.")
+	refuse(t, w.GetGroup, w.stranger, iamtypes.GetGroupRequest{GroupName: "Ops"}, fault.NoSuchEntity,
+		"The group with name Ops cannot be found.")
 
 	alice, bob := w.user(t, "alice"), w.user(t, "bob")
 	for _, name := range []string{"bob", "alice", "alice"} { // twice is no error
 		do(t, w.AddUserToGroup, w.root, iamtypes.AddUserToGroupRequest{GroupName: "Ops", UserName: name})
 	}
 	same(t, "its users", do(t, w.GetGroup, w.root, iamtypes.GetGroupRequest{GroupName: "Ops"}).Users, []iamtypes.User{alice, bob})
-	same(t, "the groups of a user", do(t, w.ListGroupsForUser, w.root, iamtypes.ListGroupsForUserRequest{UserName: "bob"}).Groups, []iamtypes.Group{want})
+	same(t, "the groups of a user", do(t, w.ListGroupsForUser, w.root,
+		iamtypes.ListGroupsForUserRequest{UserName: "bob"}).Groups, []iamtypes.Group{want})
 
 	w.group(t, "other")
-	refuse(t, w.UpdateGroup, w.root, iamtypes.UpdateGroupRequest{GroupName: "Ops", NewGroupName: "Other"}, fault.EntityAlreadyExists, "already exists")
+	refuse(t, w.UpdateGroup, w.root, iamtypes.UpdateGroupRequest{GroupName: "Ops", NewGroupName: "Other"},
+		fault.EntityAlreadyExists, "already exists")
 	refuse(t, w.UpdateGroup, w.root, iamtypes.UpdateGroupRequest{GroupName: "none", NewGroupName: "x"}, fault.NoSuchEntity)
 	do(t, w.UpdateGroup, w.root, iamtypes.UpdateGroupRequest{GroupName: "Ops", NewGroupName: "platform", NewPath: "/"})
 	want.GroupName, want.Path, want.Arn = "platform", "/", "arn:aws:iam::111122223333:group/platform"
@@ -41,7 +45,8 @@ func TestGroups(t *testing.T) {
 		Group: want, Users: []iamtypes.User{alice, bob}, IsTruncated: new(false),
 	})
 
-	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.DeleteConflict, "must remove users from group first")
+	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.DeleteConflict,
+		"must remove users from group first")
 	for _, name := range []string{"alice", "bob"} {
 		do(t, w.RemoveUserFromGroup, w.root, iamtypes.RemoveUserFromGroupRequest{GroupName: "platform", UserName: name})
 	}
@@ -49,12 +54,14 @@ func TestGroups(t *testing.T) {
 	if err := w.meta.Attach(t.Context(), want.GroupId, readOnly, 10); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.DeleteConflict, "must detach all policies first")
+	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.DeleteConflict,
+		"must detach all policies first")
 	if err := w.meta.Detach(t.Context(), want.GroupId, readOnly); err != nil {
 		t.Fatal(err)
 	}
 	do(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"})
-	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.NoSuchEntity, "The group with name platform cannot be found.")
+	refuse(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "platform"}, fault.NoSuchEntity,
+		"The group with name platform cannot be found.")
 	if again := w.group(t, "platform"); again.GroupId == want.GroupId {
 		t.Errorf("the namesake has the unique id %s too", again.GroupId)
 	}
@@ -72,9 +79,11 @@ func TestMembersOfNothing(t *testing.T) {
 		{"ops", "eve", "The user with name eve cannot be found."},
 	} {
 		refuse(t, w.AddUserToGroup, w.root, iamtypes.AddUserToGroupRequest{GroupName: c.group, UserName: c.user}, fault.NoSuchEntity, c.words)
-		refuse(t, w.RemoveUserFromGroup, w.root, iamtypes.RemoveUserFromGroupRequest{GroupName: c.group, UserName: c.user}, fault.NoSuchEntity, c.words)
+		refuse(t, w.RemoveUserFromGroup, w.root, iamtypes.RemoveUserFromGroupRequest{GroupName: c.group, UserName: c.user},
+			fault.NoSuchEntity, c.words)
 	}
-	refuse(t, w.ListGroupsForUser, w.root, iamtypes.ListGroupsForUserRequest{UserName: "eve"}, fault.NoSuchEntity, "The user with name eve cannot be found.")
+	refuse(t, w.ListGroupsForUser, w.root, iamtypes.ListGroupsForUserRequest{UserName: "eve"}, fault.NoSuchEntity,
+		"The user with name eve cannot be found.")
 }
 
 func TestGroupsPerUser(t *testing.T) {

@@ -66,7 +66,8 @@ func (w *fixture) holders(t *testing.T) []holder {
 				if err != nil {
 					return "", err
 				}
-				same(t, "GetUserPolicy", *out, iamtypes.GetUserPolicyResponse{UserName: who, PolicyName: policyName, PolicyDocument: out.PolicyDocument})
+				same(t, "GetUserPolicy", *out, iamtypes.GetUserPolicyResponse{UserName: who, PolicyName: policyName,
+					PolicyDocument: out.PolicyDocument})
 				return decoded(t, out.PolicyDocument), nil
 			},
 			remove: func(who, policyName string) error {
@@ -111,7 +112,8 @@ func (w *fixture) holders(t *testing.T) []holder {
 				if err != nil {
 					return "", err
 				}
-				same(t, "GetGroupPolicy", *out, iamtypes.GetGroupPolicyResponse{GroupName: who, PolicyName: policyName, PolicyDocument: out.PolicyDocument})
+				same(t, "GetGroupPolicy", *out, iamtypes.GetGroupPolicyResponse{GroupName: who, PolicyName: policyName,
+					PolicyDocument: out.PolicyDocument})
 				return decoded(t, out.PolicyDocument), nil
 			},
 			remove: func(who, policyName string) error {
@@ -167,7 +169,8 @@ func (w *fixture) holders(t *testing.T) []holder {
 				if err != nil {
 					return "", err
 				}
-				same(t, "GetRolePolicy", *out, iamtypes.GetRolePolicyResponse{RoleName: who, PolicyName: policyName, PolicyDocument: out.PolicyDocument})
+				same(t, "GetRolePolicy", *out, iamtypes.GetRolePolicyResponse{RoleName: who, PolicyName: policyName,
+					PolicyDocument: out.PolicyDocument})
 				return decoded(t, out.PolicyDocument), nil
 			},
 			remove: func(who, policyName string) error {

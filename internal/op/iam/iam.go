@@ -177,7 +177,8 @@ func showBoundary(arn string) *iamtypes.AttachedPermissionsBoundary {
 // Source: IAM user guide, using service-linked roles.
 func modifiable(e meta.Entity) error {
 	if e.Kind == meta.Role && e.Service != "" {
-		return fault.UnmodifiableEntity.New("Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", e.Name)
+		return fault.UnmodifiableEntity.New(
+			"Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", e.Name)
 	}
 	return nil
 }

@@ -48,7 +48,8 @@ func (s *Service) putInline(ctx context.Context, e meta.Entity, policyName, text
 }
 
 // GetUserPolicy shows an inline policy of a user. Errors: fault.NoSuchEntity. Source: IAM API reference, GetUserPolicy.
-func (s *Service) GetUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetUserPolicyRequest) (*iamtypes.GetUserPolicyResponse, error) {
+func (s *Service) GetUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.GetUserPolicyRequest) (*iamtypes.GetUserPolicyResponse, error) {
 	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,8 @@ func (s *Service) GetUserPolicy(ctx context.Context, _ identity.Caller, e meta.E
 }
 
 // GetGroupPolicy shows an inline policy of a group. Errors: fault.NoSuchEntity. Source: IAM API reference, GetGroupPolicy.
-func (s *Service) GetGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetGroupPolicyRequest) (*iamtypes.GetGroupPolicyResponse, error) {
+func (s *Service) GetGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.GetGroupPolicyRequest) (*iamtypes.GetGroupPolicyResponse, error) {
 	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
@@ -66,7 +68,8 @@ func (s *Service) GetGroupPolicy(ctx context.Context, _ identity.Caller, e meta.
 }
 
 // GetRolePolicy shows an inline policy of a role. Errors: fault.NoSuchEntity. Source: IAM API reference, GetRolePolicy.
-func (s *Service) GetRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.GetRolePolicyRequest) (*iamtypes.GetRolePolicyResponse, error) {
+func (s *Service) GetRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.GetRolePolicyRequest) (*iamtypes.GetRolePolicyResponse, error) {
 	text, err := s.getInline(ctx, e, in.PolicyName)
 	if err != nil {
 		return nil, err
@@ -95,19 +98,22 @@ var words = [...]string{meta.User: "user", meta.Group: "group", meta.Role: "role
 
 // DeleteUserPolicy removes an inline policy of a user. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, DeleteUserPolicy.
-func (s *Service) DeleteUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteUserPolicyRequest) (*None, error) {
+func (s *Service) DeleteUserPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DeleteUserPolicyRequest) (*None, error) {
 	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
 // DeleteGroupPolicy removes an inline policy of a group. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, DeleteGroupPolicy.
-func (s *Service) DeleteGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteGroupPolicyRequest) (*None, error) {
+func (s *Service) DeleteGroupPolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DeleteGroupPolicyRequest) (*None, error) {
 	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
 // DeleteRolePolicy removes an inline policy of a role. Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Source: IAM API reference, DeleteRolePolicy.
-func (s *Service) DeleteRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.DeleteRolePolicyRequest) (*None, error) {
+func (s *Service) DeleteRolePolicy(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.DeleteRolePolicyRequest) (*None, error) {
 	return s.deleteInline(ctx, e, in.PolicyName)
 }
 
@@ -124,7 +130,8 @@ func (s *Service) deleteInline(ctx context.Context, e meta.Entity, policyName st
 
 // ListUserPolicies lists the names of the inline policies of a user. Errors: fault.NoSuchEntity, fault.Validation (the
 // marker). Source: IAM API reference, ListUserPolicies.
-func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListUserPoliciesRequest) (*iamtypes.ListUserPoliciesResponse, error) {
+func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListUserPoliciesRequest) (*iamtypes.ListUserPoliciesResponse, error) {
 	page, truncated, marker, err := s.listInline(ctx, c, "ListUserPolicies", e, in.UserName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -134,7 +141,8 @@ func (s *Service) ListUserPolicies(ctx context.Context, c identity.Caller, e met
 
 // ListGroupPolicies lists the names of the inline policies of a group. Errors: those of ListUserPolicies.
 // Source: IAM API reference, ListGroupPolicies.
-func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListGroupPoliciesRequest) (*iamtypes.ListGroupPoliciesResponse, error) {
+func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListGroupPoliciesRequest) (*iamtypes.ListGroupPoliciesResponse, error) {
 	page, truncated, marker, err := s.listInline(ctx, c, "ListGroupPolicies", e, in.GroupName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -144,7 +152,8 @@ func (s *Service) ListGroupPolicies(ctx context.Context, c identity.Caller, e me
 
 // ListRolePolicies lists the names of the inline policies of a role. Errors: those of ListUserPolicies.
 // Source: IAM API reference, ListRolePolicies.
-func (s *Service) ListRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListRolePoliciesRequest) (*iamtypes.ListRolePoliciesResponse, error) {
+func (s *Service) ListRolePolicies(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListRolePoliciesRequest) (*iamtypes.ListRolePoliciesResponse, error) {
 	page, truncated, marker, err := s.listInline(ctx, c, "ListRolePolicies", e, in.RoleName, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -152,7 +161,8 @@ func (s *Service) ListRolePolicies(ctx context.Context, c identity.Caller, e met
 	return &iamtypes.ListRolePoliciesResponse{PolicyNames: page, IsTruncated: truncated, Marker: marker}, nil
 }
 
-func (s *Service) listInline(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName, marker string, maxItems *int32) (page []string, truncated *bool, next string, err error) {
+func (s *Service) listInline(ctx context.Context, c identity.Caller, operation string, e meta.Entity, entityName,
+	marker string, maxItems *int32) (page []string, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, entityName)
 	if err != nil {
 		return nil, nil, "", err

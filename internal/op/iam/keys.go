@@ -31,7 +31,8 @@ func (o KeyOwner) shown() string {
 // OnKeyOwner resolves the owner of the keys in a request: the user that UserName names, or without UserName the caller,
 // which may be the root user. UserName is required for callers with temporary credentials. Source: IAM API reference,
 // CreateAccessKey, UserName.
-func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[KeyOwner], error) {
+func OnKeyOwner[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[KeyOwner], error) {
 	userName := in.GetUserName()
 	user, err := s.onUserOrCaller(ctx, req, userName)
 	t := guard.Target[KeyOwner]{Value: KeyOwner{user.Value.ID, user.Value}, Asks: user.Asks, Absent: user.Absent}
@@ -101,7 +102,8 @@ func OnKey(s *Service, ctx context.Context, req guard.Request, in *iamtypes.GetA
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, CreateAccessKey.
-func (s *Service) CreateAccessKey(ctx context.Context, c identity.Caller, o KeyOwner, _ *iamtypes.CreateAccessKeyRequest) (*iamtypes.CreateAccessKeyResponse, error) {
+func (s *Service) CreateAccessKey(ctx context.Context, c identity.Caller, o KeyOwner,
+	_ *iamtypes.CreateAccessKeyRequest) (*iamtypes.CreateAccessKeyResponse, error) {
 	var k identity.Key
 	var err error
 	if o.User.ID != "" {
@@ -116,7 +118,8 @@ func (s *Service) CreateAccessKey(ctx context.Context, c identity.Caller, o KeyO
 		return nil, err
 	}
 	return &iamtypes.CreateAccessKeyResponse{AccessKey: iamtypes.AccessKey{
-		UserName: o.shown(), AccessKeyId: k.ID, Status: statusOf(k.AccessKey), SecretAccessKey: k.Secret.Reveal(), CreateDate: awswire.At(k.CreatedAt),
+		UserName: o.shown(), AccessKeyId: k.ID, Status: statusOf(k.AccessKey), SecretAccessKey: k.Secret.Reveal(),
+		CreateDate: awswire.At(k.CreatedAt),
 	}}, nil
 }
 
@@ -131,7 +134,8 @@ func statusOf(k meta.AccessKey) iamtypes.StatusType {
 //
 // Errors: fault.NoSuchEntity, fault.Validation (the marker; or no name, and the caller has no long-term credentials).
 // Source: IAM API reference, ListAccessKeys.
-func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, o KeyOwner, in *iamtypes.ListAccessKeysRequest) (*iamtypes.ListAccessKeysResponse, error) {
+func (s *Service) ListAccessKeys(ctx context.Context, c identity.Caller, o KeyOwner,
+	in *iamtypes.ListAccessKeysRequest) (*iamtypes.ListAccessKeysResponse, error) {
 	p, err := s.paging(c, "ListAccessKeys", in.Marker, in.MaxItems, o.Principal)
 	if err != nil {
 		return nil, err
@@ -161,7 +165,8 @@ func noKey(id string) error {
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the status Expired), fault.Validation (no name, and the caller has no
 // long-term credentials). Source: IAM API reference, UpdateAccessKey.
-func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, in *iamtypes.UpdateAccessKeyRequest) (*None, error) {
+func (s *Service) UpdateAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey,
+	in *iamtypes.UpdateAccessKeyRequest) (*None, error) {
 	if in.Status == iamtypes.StatusTypeExpired {
 		return nil, fault.InvalidInput.New("The status of an access key can be set to Active or Inactive.")
 	}
@@ -181,7 +186,8 @@ func (s *Service) changed(id string, err error) (*None, error) {
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller has no long-term credentials).
 // Source: IAM API reference, DeleteAccessKey.
-func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey, _ *iamtypes.DeleteAccessKeyRequest) (*None, error) {
+func (s *Service) DeleteAccessKey(ctx context.Context, _ identity.Caller, k meta.AccessKey,
+	_ *iamtypes.DeleteAccessKeyRequest) (*None, error) {
 	return s.changed(k.ID, s.meta.DeleteAccessKey(ctx, k.ID))
 }
 
@@ -193,7 +199,8 @@ const notUsed = "N/A"
 //
 // Errors: fault.AccessDenied (the key does not exist or belongs to another account).
 // Source: IAM API reference, GetAccessKeyLastUsed.
-func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, k OwnedKey, _ *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
+func (s *Service) GetAccessKeyLastUsed(ctx context.Context, c identity.Caller, k OwnedKey,
+	_ *iamtypes.GetAccessKeyLastUsedRequest) (*iamtypes.GetAccessKeyLastUsedResponse, error) {
 	// A single key may come from a cache, which is not updated with its uses; a list of keys does not come from a
 	// cache.
 	fresh, err := s.meta.AccessKeysOf(ctx, c.Account, k.Key.Principal)

@@ -22,7 +22,8 @@ func TestAccessKeys(t *testing.T) {
 		t.Errorf("the key is %s with a secret of %d characters, want AKIA and 16, and 40", first.AccessKeyId, len(first.SecretAccessKey))
 	}
 	same(t, "CreateAccessKey", first, iamtypes.AccessKey{
-		UserName: "alice", AccessKeyId: first.AccessKeyId, Status: "Active", SecretAccessKey: first.SecretAccessKey, CreateDate: &awswire.Time{Time: w.at},
+		UserName: "alice", AccessKeyId: first.AccessKeyId, Status: "Active", SecretAccessKey: first.SecretAccessKey,
+		CreateDate: &awswire.Time{Time: w.at},
 	})
 	c, err := w.id.KeyCaller(t.Context(), first.AccessKeyId)
 	if err != nil || c.Kind != identity.User || c.Principal != user.UserId || c.ARN != user.Arn {
@@ -52,13 +53,15 @@ func TestAccessKeys(t *testing.T) {
 	if _, err := w.id.KeyCaller(t.Context(), second.AccessKeyId); err != nil {
 		t.Errorf("a key that is active again: %v", err)
 	}
-	refuse(t, w.UpdateAccessKey, w.root, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: second.AccessKeyId, Status: "Expired"}, fault.InvalidInput, "Active or Inactive")
+	refuse(t, w.UpdateAccessKey, w.root, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: second.AccessKeyId,
+		Status: "Expired"}, fault.InvalidInput, "Active or Inactive")
 
 	do(t, w.DeleteAccessKey, w.root, iamtypes.DeleteAccessKeyRequest{UserName: "alice", AccessKeyId: first.AccessKeyId})
 	if _, err := w.id.KeyCaller(t.Context(), first.AccessKeyId); err == nil {
 		t.Error("a deleted key still stands for its user")
 	}
-	refuse(t, w.DeleteAccessKey, w.root, iamtypes.DeleteAccessKeyRequest{UserName: "alice", AccessKeyId: first.AccessKeyId}, fault.NoSuchEntity, "The Access Key with id "+first.AccessKeyId+" cannot be found.")
+	refuse(t, w.DeleteAccessKey, w.root, iamtypes.DeleteAccessKeyRequest{UserName: "alice", AccessKeyId: first.AccessKeyId},
+		fault.NoSuchEntity, "The Access Key with id "+first.AccessKeyId+" cannot be found.")
 	want = want[1:]
 	want[0].Status = "Active"
 	same(t, "after one was deleted", list(), want)
@@ -88,7 +91,8 @@ func TestRootKeys(t *testing.T) {
 	}
 	do(t, w.DeleteAccessKey, c, iamtypes.DeleteAccessKeyRequest{AccessKeyId: w.root.AccessKey})
 	do(t, w.DeleteAccessKey, c, iamtypes.DeleteAccessKeyRequest{AccessKeyId: k.AccessKeyId})
-	same(t, "root's keys at last", do(t, w.ListAccessKeys, c, iamtypes.ListAccessKeysRequest{}), &iamtypes.ListAccessKeysResponse{AccessKeyMetadata: []iamtypes.AccessKeyMetadata{}, IsTruncated: new(false)})
+	same(t, "root's keys at last", do(t, w.ListAccessKeys, c, iamtypes.ListAccessKeysRequest{}),
+		&iamtypes.ListAccessKeysResponse{AccessKeyMetadata: []iamtypes.AccessKeyMetadata{}, IsTruncated: new(false)})
 }
 
 // A key can be changed only with the name of its owner.
@@ -111,8 +115,10 @@ func TestKeysOfOthers(t *testing.T) {
 		{"root's own", w.root, "", fault.NoSuchEntity},
 		{"bob's own", w.callerOf(t, "bob"), "", fault.NoSuchEntity},
 		{"a namesake in another account", w.stranger, "alice", fault.NoSuchEntity},
-		{"temporary credentials without a name", identity.Caller{Kind: identity.User, Account: home, Principal: alice.Principal, SessionKey: "ASIAX"}, "", fault.Validation},
-		{"root's temporary credentials without a name", identity.Caller{Kind: identity.Root, Account: home, SessionKey: "ASIAX"}, "", fault.Validation},
+		{"temporary credentials without a name", identity.Caller{Kind: identity.User, Account: home, Principal: alice.Principal,
+			SessionKey: "ASIAX"}, "", fault.Validation},
+		{"root's temporary credentials without a name", identity.Caller{Kind: identity.Root, Account: home,
+			SessionKey: "ASIAX"}, "", fault.Validation},
 		{"a role session without a name", identity.Caller{Kind: identity.RoleSession, Account: home}, "", fault.Validation},
 	} {
 		t.Log(c.what)
@@ -126,10 +132,13 @@ func TestKeysOfOthers(t *testing.T) {
 	if _, err := w.id.KeyCaller(t.Context(), key); err != nil {
 		t.Errorf("after refusals the key is no longer good: %v", err)
 	}
-	refuse(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: "carol"}, fault.NoSuchEntity, "The user with name carol cannot be found.")
+	refuse(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: "carol"}, fault.NoSuchEntity,
+		"The user with name carol cannot be found.")
 	refuse(t, w.ListAccessKeys, w.root, iamtypes.ListAccessKeysRequest{UserName: "carol"}, fault.NoSuchEntity)
-	refuse(t, w.UpdateAccessKey, w.root, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: "AKIANONENONENONENONE", Status: "Active"}, fault.NoSuchEntity)
-	refuse(t, w.GetAccessKeyLastUsed, w.stranger, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: key}, fault.AccessDenied, "on resource: access key "+key)
+	refuse(t, w.UpdateAccessKey, w.root, iamtypes.UpdateAccessKeyRequest{UserName: "alice",
+		AccessKeyId: "AKIANONENONENONENONE", Status: "Active"}, fault.NoSuchEntity)
+	refuse(t, w.GetAccessKeyLastUsed, w.stranger, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: key}, fault.AccessDenied,
+		"on resource: access key "+key)
 	refuse(t, w.GetAccessKeyLastUsed, w.root, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: "AKIANONENONENONENONE"}, fault.AccessDenied)
 }
 
@@ -141,13 +150,16 @@ func TestGetAccessKeyLastUsed(t *testing.T) {
 	get := func(id string) *iamtypes.GetAccessKeyLastUsedResponse {
 		return do(t, w.GetAccessKeyLastUsed, w.root, iamtypes.GetAccessKeyLastUsedRequest{AccessKeyId: id})
 	}
-	want := &iamtypes.GetAccessKeyLastUsedResponse{UserName: "alice", AccessKeyLastUsed: &iamtypes.AccessKeyLastUsed{Region: "N/A", ServiceName: "N/A"}}
+	want := &iamtypes.GetAccessKeyLastUsedResponse{UserName: "alice",
+		AccessKeyLastUsed: &iamtypes.AccessKeyLastUsed{Region: "N/A", ServiceName: "N/A"}}
 	same(t, "a key that was never used", get(key), want)
-	for i, use := range []meta.Use{{At: w.at, Region: "us-east-1", Service: "ecr"}, {At: w.at.Add(time.Hour), Region: "eu-west-1", Service: "sts"}} {
+	for i, use := range []meta.Use{{At: w.at, Region: "us-east-1", Service: "ecr"},
+		{At: w.at.Add(time.Hour), Region: "eu-west-1", Service: "sts"}} {
 		if err := w.meta.SetUsed(t.Context(), map[string]meta.Use{key: use}, nil); err != nil {
 			t.Fatal(err)
 		}
-		want.AccessKeyLastUsed = &iamtypes.AccessKeyLastUsed{LastUsedDate: &awswire.Time{Time: use.At}, Region: use.Region, ServiceName: use.Service}
+		want.AccessKeyLastUsed = &iamtypes.AccessKeyLastUsed{LastUsedDate: &awswire.Time{Time: use.At}, Region: use.Region,
+			ServiceName: use.Service}
 		same(t, []string{"a used key", "a key that was used again"}[i], get(key), want)
 	}
 	if got := get(w.root.AccessKey); got.UserName != "root" || got.AccessKeyLastUsed.Region != "N/A" {

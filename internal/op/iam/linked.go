@@ -33,17 +33,20 @@ var serviceLinkedRoles = map[string]serviceLinked{
 //
 // Errors: fault.InvalidInput (another service; a suffix; the role exists), fault.LimitExceeded.
 // Source: IAM API reference, CreateServiceLinkedRole.
-func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateServiceLinkedRoleRequest) (*iamtypes.CreateServiceLinkedRoleResponse, error) {
+func (s *Service) CreateServiceLinkedRole(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreateServiceLinkedRoleRequest) (*iamtypes.CreateServiceLinkedRoleResponse, error) {
 	kind, ok := serviceLinkedRoles[in.AWSServiceName]
 	if !ok {
-		return nil, fault.InvalidInput.New("The service %s has no service-linked role here: pullthroughcache.ecr.amazonaws.com, replication.ecr.amazonaws.com and ecr.amazonaws.com do.", name.Clip(in.AWSServiceName))
+		return nil,
+			fault.InvalidInput.New("The service %s has no service-linked role here: pullthroughcache.ecr.amazonaws.com, replication.ecr.amazonaws.com and ecr.amazonaws.com do.", name.Clip(in.AWSServiceName))
 	}
 	if in.CustomSuffix != "" {
 		return nil, fault.InvalidInput.New("Custom suffix is not allowed for %s", in.AWSServiceName)
 	}
 	e := s.newEntity(c, meta.Role, "AROA", serviceLinkedPath+in.AWSServiceName+"/", kind.role)
 	e.Service, e.Description, e.MaxSession = in.AWSServiceName, in.Description, sessionWithout
-	e.Trust.Text = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + in.AWSServiceName + `"},"Action":"sts:AssumeRole"}]}`
+	e.Trust.Text = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + in.AWSServiceName +
+		`"},"Action":"sts:AssumeRole"}]}`
 	err := s.meta.CreateEntity(ctx, e, nil, maxRoles)
 	taken := errors.Is(err, fault.EntityAlreadyExists)
 	if taken {
@@ -77,7 +80,8 @@ func nameTaken(role string) *fault.Error {
 //
 // Errors: fault.NoSuchEntity (also for a role that is not service-linked).
 // Source: IAM API reference, DeleteServiceLinkedRole.
-func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller, e meta.Entity, _ *iamtypes.DeleteServiceLinkedRoleRequest) (*iamtypes.DeleteServiceLinkedRoleResponse, error) {
+func (s *Service) DeleteServiceLinkedRole(ctx context.Context, c identity.Caller, e meta.Entity,
+	_ *iamtypes.DeleteServiceLinkedRoleRequest) (*iamtypes.DeleteServiceLinkedRoleResponse, error) {
 	if e.Service == "" {
 		return nil, fault.NoSuchEntity.New("The service-linked role with name %s cannot be found.", e.Name)
 	}
@@ -109,7 +113,8 @@ func (s *Service) task(c identity.Caller, role string, nonce []byte) string {
 //
 // Errors: fault.NoSuchEntity (no deletion of this account has the id).
 // Source: IAM API reference, GetServiceLinkedRoleDeletionStatus.
-func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.GetServiceLinkedRoleDeletionStatusRequest) (*iamtypes.GetServiceLinkedRoleDeletionStatusResponse, error) {
+func (s *Service) GetServiceLinkedRoleDeletionStatus(_ context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.GetServiceLinkedRoleDeletionStatusRequest) (*iamtypes.GetServiceLinkedRoleDeletionStatusResponse, error) {
 	role, end, ok := cutLast(strings.TrimPrefix(in.DeletionTaskId, "task"+serviceLinkedPath), "/")
 	text, _, _ := strings.Cut(end, "-")
 	nonce, err := hex.DecodeString(text)

@@ -35,12 +35,17 @@ func TestServiceLinkedRoles(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, "the policies of "+service, arns, []string{"arn:aws:iam::aws:policy/aws-service-role/" + want.policy})
-		refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: service}, fault.InvalidInput, want.role+" has been taken in this account")
+		refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: service},
+			fault.InvalidInput, want.role+" has been taken in this account")
 	}
-	refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "lambda.amazonaws.com"}, fault.InvalidInput, "lambda.amazonaws.com")
-	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication, CustomSuffix: "x"}, fault.InvalidInput, "Custom suffix is not allowed")
-	do(t, w.CreateRole, w.stranger, iamtypes.CreateRoleRequest{RoleName: "AWSServiceRoleForECRReplication", AssumeRolePolicyDocument: trustEC2})
-	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}, fault.InvalidInput, "has been taken")
+	refuse(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{
+		AWSServiceName: "lambda.amazonaws.com"}, fault.InvalidInput, "lambda.amazonaws.com")
+	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication,
+		CustomSuffix: "x"}, fault.InvalidInput, "Custom suffix is not allowed")
+	do(t, w.CreateRole, w.stranger, iamtypes.CreateRoleRequest{RoleName: "AWSServiceRoleForECRReplication",
+		AssumeRolePolicyDocument: trustEC2})
+	refuse(t, w.CreateServiceLinkedRole, w.stranger, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication},
+		fault.InvalidInput, "has been taken")
 	own := do(t, w.GetRole, w.stranger, iamtypes.GetRoleRequest{RoleName: "AWSServiceRoleForECRReplication"}).Role
 	if arns, err := w.meta.Attachments(t.Context(), own.RoleId); err != nil || len(arns) != 0 {
 		t.Errorf("a namesake that a person made has the policies %v, %v, want none", arns, err)
@@ -74,9 +79,12 @@ func TestServiceLinkedRoleIsProtected(t *testing.T) {
 	do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
 
 	refuse(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: role}, fault.UnmodifiableEntity, "protected role '"+role+"'")
-	refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: role, PolicyDocument: trustEC2}, fault.UnmodifiableEntity)
-	refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: role, Description: "x", MaxSessionDuration: new(int32(7200))}, fault.UnmodifiableEntity)
-	refuse(t, w.AddRoleToInstanceProfile, w.root, iamtypes.AddRoleToInstanceProfileRequest{RoleName: role, InstanceProfileName: "p"}, fault.UnmodifiableEntity)
+	refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: role,
+		PolicyDocument: trustEC2}, fault.UnmodifiableEntity)
+	refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: role, Description: "x",
+		MaxSessionDuration: new(int32(7200))}, fault.UnmodifiableEntity)
+	refuse(t, w.AddRoleToInstanceProfile, w.root, iamtypes.AddRoleToInstanceProfileRequest{RoleName: role,
+		InstanceProfileName: "p"}, fault.UnmodifiableEntity)
 	want.RoleLastUsed = &iamtypes.RoleLastUsed{}
 	same(t, "after refusals", do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: role}).Role, want)
 
@@ -95,7 +103,8 @@ func TestDeleteServiceLinkedRole(t *testing.T) {
 	create := iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}
 	first := do(t, w.CreateServiceLinkedRole, w.root, create).Role
 	w.role(t, "plain")
-	refuse(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: "plain"}, fault.NoSuchEntity, "service-linked role with name plain")
+	refuse(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: "plain"},
+		fault.NoSuchEntity, "service-linked role with name plain")
 	refuse(t, w.DeleteServiceLinkedRole, w.stranger, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
 
 	task := do(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}).DeletionTaskId
@@ -104,7 +113,8 @@ func TestDeleteServiceLinkedRole(t *testing.T) {
 	}
 	refuse(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
 	refuse(t, w.DeleteServiceLinkedRole, w.root, iamtypes.DeleteServiceLinkedRoleRequest{RoleName: first.RoleName}, fault.NoSuchEntity)
-	if got := do(t, w.GetServiceLinkedRoleDeletionStatus, w.root, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}); got.Status != "SUCCEEDED" || got.Reason != nil {
+	if got := do(t, w.GetServiceLinkedRoleDeletionStatus, w.root,
+		iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}); got.Status != "SUCCEEDED" || got.Reason != nil {
 		t.Errorf("the deletion is %+v, want SUCCEEDED", got)
 	}
 	last := "0"
@@ -112,11 +122,14 @@ func TestDeleteServiceLinkedRole(t *testing.T) {
 		last = "1"
 	}
 	for _, bad := range []string{
-		"task", "task/aws-service-role/", task[:len(task)-1], task[:len(task)-1] + last, task + "0", strings.Replace(task, "Replication", "Template", 1), strings.TrimPrefix(task, "task"),
+		"task", "task/aws-service-role/", task[:len(task)-1], task[:len(task)-1] + last, task +
+			"0", strings.Replace(task, "Replication", "Template", 1), strings.TrimPrefix(task, "task"),
 	} {
-		refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.root, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: bad}, fault.NoSuchEntity)
+		refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.root,
+			iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: bad}, fault.NoSuchEntity)
 	}
-	refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.stranger, iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}, fault.NoSuchEntity)
+	refuse(t, w.GetServiceLinkedRoleDeletionStatus, w.stranger,
+		iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}, fault.NoSuchEntity)
 	if again := do(t, w.CreateServiceLinkedRole, w.root, create).Role; again.RoleId == first.RoleId {
 		t.Errorf("the role made again has the unique id %s too", again.RoleId)
 	}

@@ -88,7 +88,8 @@ func position(key string) string {
 }
 
 // entities returns one page of an account's entities of a kind, by name.
-func (s *Service) entities(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, pathPrefix, marker string, maxItems *int32) (page []meta.Entity, truncated *bool, next string, err error) {
+func (s *Service) entities(ctx context.Context, c identity.Caller, operation string, kind meta.EntityKind, pathPrefix,
+	marker string, maxItems *int32) (page []meta.Entity, truncated *bool, next string, err error) {
 	p, err := s.paging(c, operation, marker, maxItems, pathPrefix)
 	if err != nil {
 		return nil, nil, "", err

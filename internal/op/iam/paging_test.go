@@ -92,20 +92,23 @@ func (w *fixture) listings(t *testing.T) []listing {
 			}
 			return keysOf(out.Roles, func(r iamtypes.Role) string { return r.RoleName }), out.IsTruncated, out.Marker, nil
 		}, roles},
-		{"ListInstanceProfiles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+		{"ListInstanceProfiles", [2]string{"/x/", "/"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key,
+			*bool, string, error) {
 			out, err := w.ListInstanceProfiles(ctx, c, &iamtypes.ListInstanceProfilesRequest{PathPrefix: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
 			}
 			return keysOf(out.InstanceProfiles, profile), out.IsTruncated, out.Marker, nil
 		}, profiles},
-		{"ListInstanceProfilesForRole", [2]string{"r-e", "r-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
-			out, err := w.ListInstanceProfilesForRole(ctx, c, &iamtypes.ListInstanceProfilesForRoleRequest{RoleName: arg, Marker: marker, MaxItems: maxItems})
-			if err != nil {
-				return nil, nil, "", err
-			}
-			return keysOf(out.InstanceProfiles, profile), out.IsTruncated, out.Marker, nil
-		}, profiles},
+		{"ListInstanceProfilesForRole", [2]string{"r-e", "r-a"},
+			func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+				out, err := w.ListInstanceProfilesForRole(ctx, c,
+					&iamtypes.ListInstanceProfilesForRoleRequest{RoleName: arg, Marker: marker, MaxItems: maxItems})
+				if err != nil {
+					return nil, nil, "", err
+				}
+				return keysOf(out.InstanceProfiles, profile), out.IsTruncated, out.Marker, nil
+			}, profiles},
 		{"GetGroup", [2]string{"g-e", "g-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
 			out, err := w.GetGroup(ctx, c, &iamtypes.GetGroupRequest{GroupName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
@@ -113,7 +116,8 @@ func (w *fixture) listings(t *testing.T) []listing {
 			}
 			return keysOf(out.Users, user), out.IsTruncated, out.Marker, nil
 		}, users},
-		{"ListGroupsForUser", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+		{"ListGroupsForUser", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key,
+			*bool, string, error) {
 			out, err := w.ListGroupsForUser(ctx, c, &iamtypes.ListGroupsForUserRequest{UserName: arg, Marker: marker, MaxItems: maxItems})
 			if err != nil {
 				return nil, nil, "", err
@@ -125,7 +129,9 @@ func (w *fixture) listings(t *testing.T) []listing {
 			if err != nil {
 				return nil, nil, "", err
 			}
-			return keysOf(out.AccessKeyMetadata, func(k iamtypes.AccessKeyMetadata) string { return k.AccessKeyId }), out.IsTruncated, out.Marker, nil
+			return keysOf(out.AccessKeyMetadata, func(k iamtypes.AccessKeyMetadata) string {
+				return k.AccessKeyId
+			}), out.IsTruncated, out.Marker, nil
 		}, keys},
 		{"ListUserTags", [2]string{"u-e", "u-a"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
 			out, err := w.ListUserTags(ctx, c, &iamtypes.ListUserTagsRequest{UserName: arg, Marker: marker, MaxItems: maxItems})
@@ -141,13 +147,15 @@ func (w *fixture) listings(t *testing.T) []listing {
 			}
 			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
 		}, tagKeys},
-		{"ListOpenIDConnectProviderTags", [2]string{github, "arn:aws:iam::111122223333:oidc-provider/a.example"}, func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
-			out, err := w.ListOpenIDConnectProviderTags(ctx, c, &iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: arg, Marker: marker, MaxItems: maxItems})
-			if err != nil {
-				return nil, nil, "", err
-			}
-			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
-		}, tagKeys},
+		{"ListOpenIDConnectProviderTags", [2]string{github, "arn:aws:iam::111122223333:oidc-provider/a.example"},
+			func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+				out, err := w.ListOpenIDConnectProviderTags(ctx, c,
+					&iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: arg, Marker: marker, MaxItems: maxItems})
+				if err != nil {
+					return nil, nil, "", err
+				}
+				return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
+			}, tagKeys},
 		{"ListAccountAliases", [2]string{}, func(c identity.Caller, _, marker string, maxItems *int32) ([]key, *bool, string, error) {
 			out, err := w.ListAccountAliases(ctx, c, &iamtypes.ListAccountAliasesRequest{Marker: marker, MaxItems: maxItems})
 			if err != nil {
@@ -220,7 +228,8 @@ func TestMarkersOfOtherListings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for what, bad := range map[string]string{"no marker at all": "x", "not base64": "!!", "short": "AAAA", "made up": strings.Repeat("A", 40)} {
+		for what, bad := range map[string]string{"no marker at all": "x", "not base64": "!!", "short": "AAAA",
+			"made up": strings.Repeat("A", 40)} {
 			invalid(what, l, w.root, l.args[0], bad)
 		}
 		if marker == "" {
@@ -303,8 +312,11 @@ func TestPathPrefix(t *testing.T) {
 	for name, path := range map[string]string{"a": "", "b": "/x/", "c": "/x/y/", "d": "/xy/", "e": "/X/", "f": "/x_/", "g": "/x%/"} {
 		do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: name, Path: path})
 	}
-	for prefix, want := range map[string]string{"": "abcdefg", "/": "abcdefg", "/x": "bcdfg", "/x/": "bc", "/x/y/": "c", "/X": "e", "/z": "", "/x_": "f", "/x%": "g", "/_": ""} {
-		got := strings.Join(keysOf(do(t, w.ListUsers, w.root, iamtypes.ListUsersRequest{PathPrefix: prefix}).Users, func(u iamtypes.User) string { return u.UserName }), "")
+	for prefix, want := range map[string]string{"": "abcdefg", "/": "abcdefg", "/x": "bcdfg", "/x/": "bc", "/x/y/": "c",
+		"/X": "e", "/z": "", "/x_": "f", "/x%": "g", "/_": ""} {
+		got := strings.Join(keysOf(do(t, w.ListUsers, w.root, iamtypes.ListUsersRequest{PathPrefix: prefix}).Users, func(u iamtypes.User) string {
+			return u.UserName
+		}), "")
 		if got != want {
 			t.Errorf("users under %q: got %q, want %q", prefix, got, want)
 		}

@@ -71,7 +71,8 @@ func (m *ManagedPolicy) own(c identity.Caller, action string) (meta.Entity, erro
 
 // show returns the policy in the form of listings: without description and tags. Source: IAM API reference, Policy.
 func (m *ManagedPolicy) show(attached, boundaries int) iamtypes.Policy {
-	p := iamtypes.Policy{Arn: m.ARN, AttachmentCount: new(int32(attached)), PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
+	p := iamtypes.Policy{Arn: m.ARN, AttachmentCount: new(int32(attached)),
+		PermissionsBoundaryUsageCount: new(int32(boundaries)), IsAttachable: new(true)}
 	if a := m.AWS; a != nil {
 		p.PolicyName, p.PolicyId, p.Path, p.DefaultVersionId = a.Name, a.ID, a.Path, versionID(a.Version)
 		p.CreateDate, p.UpdateDate = awswire.At(a.CreatedAt), awswire.At(a.UpdatedAt)
@@ -97,7 +98,8 @@ func versionID(number int) string { return "v" + strconv.Itoa(number) }
 //
 // Errors: fault.EntityAlreadyExists, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (policies; the length
 // of the document), fault.InvalidInput (the tags). Source: IAM API reference, CreatePolicy.
-func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreatePolicyRequest) (*iamtypes.CreatePolicyResponse, error) {
+func (s *Service) CreatePolicy(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreatePolicyRequest) (*iamtypes.CreatePolicyResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -129,7 +131,8 @@ func managedText(text string) error {
 
 // GetPolicy shows a managed policy, without its document. Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN).
 // Source: IAM API reference, GetPolicy.
-func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy, _ *iamtypes.GetPolicyRequest) (*iamtypes.GetPolicyResponse, error) {
+func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	_ *iamtypes.GetPolicyRequest) (*iamtypes.GetPolicyResponse, error) {
 	users, err := s.meta.AttachedTo(ctx, c.Account, m.ARN)
 	if err != nil {
 		return nil, err
@@ -157,9 +160,11 @@ func (s *Service) GetPolicy(ctx context.Context, c identity.Caller, m ManagedPol
 // ListPolicies lists managed policies by name: those of AWS, of the account, or both. The request can restrict the list
 // to policies below a path, to attached policies, and to policies with a usage. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListPolicies.
-func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
+func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListPoliciesRequest) (*iamtypes.ListPoliciesResponse, error) {
 	onlyAttached := in.OnlyAttached != nil && *in.OnlyAttached
-	p, err := s.paging(c, "ListPolicies", in.Marker, in.MaxItems, string(in.Scope), strconv.FormatBool(onlyAttached), in.PathPrefix, string(in.PolicyUsageFilter))
+	p, err := s.paging(c, "ListPolicies", in.Marker, in.MaxItems, string(in.Scope), strconv.FormatBool(onlyAttached),
+		in.PathPrefix, string(in.PolicyUsageFilter))
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +196,8 @@ func (s *Service) ListPolicies(ctx context.Context, c identity.Caller, _ guard.N
 }
 
 // managedPolicies returns managed policies whose path begins with a prefix.
-func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType, pathPrefix string) ([]ManagedPolicy, error) {
+func (s *Service) managedPolicies(ctx context.Context, c identity.Caller, scope iamtypes.PolicyScopeType,
+	pathPrefix string) ([]ManagedPolicy, error) {
 	var all []ManagedPolicy
 	if scope != iamtypes.PolicyScopeTypeAWS {
 		own, err := s.meta.Entities(ctx, c.Account, meta.ManagedPolicy, pathPrefix, "", math.MaxInt32)
@@ -250,7 +256,8 @@ func (s *Service) UntagPolicy(ctx context.Context, c identity.Caller, m ManagedP
 // ListPolicyTags lists the tags of a managed policy; policies of AWS have no tags.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListPolicyTags.
-func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {
+func (s *Service) ListPolicyTags(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.ListPolicyTagsRequest) (*iamtypes.ListPolicyTagsResponse, error) {
 	p, err := s.paging(c, "ListPolicyTags", in.Marker, in.MaxItems, in.PolicyArn)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,8 @@ func TestPolicyLife(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	made := do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{
-		PolicyName: "Pull", Path: "/team/a/", PolicyDocument: pull, Description: "lets pull", Tags: []iamtypes.Tag{{Key: "b", Value: "2"}, {Key: "a", Value: "1"}},
+		PolicyName: "Pull", Path: "/team/a/", PolicyDocument: pull, Description: "lets pull", Tags: []iamtypes.Tag{
+			{Key: "b", Value: "2"}, {Key: "a", Value: "1"}},
 	}).Policy
 	const arn = "arn:aws:iam::111122223333:policy/team/a/Pull"
 	at := awswire.At(w.at)
@@ -57,7 +58,8 @@ func TestPolicyLife(t *testing.T) {
 	if !*v.IsDefaultVersion || v.VersionId != "v1" || !v.CreateDate.Equal(w.at) {
 		t.Errorf("the first version is %+v, want v1, the default, made at %s", v, w.at)
 	}
-	if got := do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "Plain", PolicyDocument: pull}).Policy; got.Arn != "arn:aws:iam::111122223333:policy/Plain" || got.Path != "/" {
+	if got := do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "Plain",
+		PolicyDocument: pull}).Policy; got.Arn != "arn:aws:iam::111122223333:policy/Plain" || got.Path != "/" {
 		t.Errorf("without a path: got %s at %q, want it at /", got.Arn, got.Path)
 	}
 	do(t, w.DeletePolicy, w.root, iamtypes.DeletePolicyRequest{PolicyArn: arn})
@@ -79,10 +81,12 @@ func TestCreatePolicyRefuses(t *testing.T) {
 		words []string
 	}{
 		{iamtypes.CreatePolicyRequest{PolicyName: "pull", Path: "/x/", PolicyDocument: pull}, fault.EntityAlreadyExists, nil},
-		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: "{\n  \"Statement\": {\"Effect\": \"Permit\"}\n}"}, fault.MalformedPolicyDocument, []string{"line 2", "column 27", "Effect"}},
+		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: "{\n  \"Statement\": {\"Effect\": \"Permit\"}\n}"},
+			fault.MalformedPolicyDocument, []string{"line 2", "column 27", "Effect"}},
 		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: trustEC2}, fault.MalformedPolicyDocument, []string{"Principal"}},
 		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: long}, fault.LimitExceeded, []string{"6144"}},
-		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: pull, Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}}, fault.InvalidInput, nil},
+		{iamtypes.CreatePolicyRequest{PolicyName: "a", PolicyDocument: pull, Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}},
+			fault.InvalidInput, nil},
 	} {
 		refuse(t, w.CreatePolicy, w.root, c.in, c.want, c.words...)
 	}
@@ -129,15 +133,18 @@ func TestPoliciesOfAWS(t *testing.T) {
 	m, _ := identity.ManagedPolicy(pullOnly)
 	got := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: pullOnly}).Policy
 	same(t, "GetPolicy", *got, iamtypes.Policy{
-		PolicyName: m.Name, PolicyId: m.ID, Arn: pullOnly, Path: "/", DefaultVersionId: fmt.Sprintf("v%d", m.Version), AttachmentCount: new(int32(0)),
-		PermissionsBoundaryUsageCount: new(int32(0)), IsAttachable: new(true), Description: m.Description, CreateDate: awswire.At(m.CreatedAt), UpdateDate: awswire.At(m.UpdatedAt),
+		PolicyName: m.Name, PolicyId: m.ID, Arn: pullOnly, Path: "/", DefaultVersionId: fmt.Sprintf("v%d",
+			m.Version), AttachmentCount: new(int32(0)),
+		PermissionsBoundaryUsageCount: new(int32(0)), IsAttachable: new(true), Description: m.Description,
+		CreateDate: awswire.At(m.CreatedAt), UpdateDate: awswire.At(m.UpdatedAt),
 		Tags: []iamtypes.Tag{},
 	})
 	versions := do(t, w.ListPolicyVersions, w.root, iamtypes.ListPolicyVersionsRequest{PolicyArn: pullOnly}).Versions
 	if len(versions) != 1 || versions[0].VersionId != got.DefaultVersionId || !*versions[0].IsDefaultVersion {
 		t.Errorf("the versions are %+v, want %s alone, the default", versions, got.DefaultVersionId)
 	}
-	v := do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: pullOnly, VersionId: got.DefaultVersionId}).PolicyVersion
+	v := do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: pullOnly,
+		VersionId: got.DefaultVersionId}).PolicyVersion
 	if text := decoded(t, v.Document); text != m.Text {
 		t.Errorf("the document is %s, want %s", text, m.Text)
 	}
@@ -148,11 +155,16 @@ func TestPoliciesOfAWS(t *testing.T) {
 	same(t, "ListPolicyTags", do(t, w.ListPolicyTags, w.root, iamtypes.ListPolicyTagsRequest{PolicyArn: pullOnly}).Tags, []iamtypes.Tag{})
 
 	refuse(t, w.DeletePolicy, w.root, iamtypes.DeletePolicyRequest{PolicyArn: pullOnly}, fault.AccessDenied, "iam:DeletePolicy", pullOnly)
-	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: pullOnly, PolicyDocument: pull}, fault.AccessDenied, "iam:CreatePolicyVersion")
-	refuse(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: pullOnly, VersionId: "v1"}, fault.AccessDenied, "iam:DeletePolicyVersion")
-	refuse(t, w.SetDefaultPolicyVersion, w.root, iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: pullOnly, VersionId: "v1"}, fault.AccessDenied, "iam:SetDefaultPolicyVersion")
-	refuse(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: pullOnly, Tags: []iamtypes.Tag{{Key: "a"}}}, fault.AccessDenied, "iam:TagPolicy")
-	refuse(t, w.UntagPolicy, w.root, iamtypes.UntagPolicyRequest{PolicyArn: pullOnly, TagKeys: []string{"a"}}, fault.AccessDenied, "iam:UntagPolicy")
+	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: pullOnly, PolicyDocument: pull},
+		fault.AccessDenied, "iam:CreatePolicyVersion")
+	refuse(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: pullOnly, VersionId: "v1"},
+		fault.AccessDenied, "iam:DeletePolicyVersion")
+	refuse(t, w.SetDefaultPolicyVersion, w.root, iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: pullOnly,
+		VersionId: "v1"}, fault.AccessDenied, "iam:SetDefaultPolicyVersion")
+	refuse(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: pullOnly, Tags: []iamtypes.Tag{{Key: "a"}}},
+		fault.AccessDenied, "iam:TagPolicy")
+	refuse(t, w.UntagPolicy, w.root, iamtypes.UntagPolicyRequest{PolicyArn: pullOnly, TagKeys: []string{"a"}},
+		fault.AccessDenied, "iam:UntagPolicy")
 }
 
 func TestListPolicies(t *testing.T) {
@@ -181,7 +193,8 @@ func TestListPolicies(t *testing.T) {
 		{iamtypes.ListPoliciesRequest{}, append([]string{a, b, c}, aws...)},
 		{iamtypes.ListPoliciesRequest{Scope: "Local", PathPrefix: "/team/"}, []string{a, c}},
 		{iamtypes.ListPoliciesRequest{PathPrefix: "/team/x"}, []string{c}},
-		{iamtypes.ListPoliciesRequest{Scope: "AWS", PathPrefix: "/service-role/"}, []string{"arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"}},
+		{iamtypes.ListPoliciesRequest{Scope: "AWS", PathPrefix: "/service-role/"},
+			[]string{"arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"}},
 		{iamtypes.ListPoliciesRequest{OnlyAttached: new(true)}, []string{a, b, pullOnly}},
 		{iamtypes.ListPoliciesRequest{OnlyAttached: new(true), PolicyUsageFilter: "PermissionsPolicy"}, []string{a, pullOnly}},
 		{iamtypes.ListPoliciesRequest{PolicyUsageFilter: "PermissionsBoundary"}, []string{b}},
@@ -245,7 +258,8 @@ func TestPolicyVersions(t *testing.T) {
 	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	add := func(setDefault *bool, text string) *iamtypes.PolicyVersion {
-		return do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: text, SetAsDefault: setDefault}).PolicyVersion
+		return do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: text,
+			SetAsDefault: setDefault}).PolicyVersion
 	}
 	list := func() (all []string) {
 		in := iamtypes.ListPolicyVersionsRequest{PolicyArn: arn, MaxItems: new(int32(2))}
@@ -269,8 +283,10 @@ func TestPolicyVersions(t *testing.T) {
 	}
 	w.at = w.at.Add(time.Hour)
 	second := policyOf(allow("ecr:PutImage", "*"))
-	same(t, "the second version", *add(nil, second), iamtypes.PolicyVersion{VersionId: "v2", IsDefaultVersion: new(false), CreateDate: awswire.At(w.at)})
-	same(t, "the third version", *add(new(true), pull), iamtypes.PolicyVersion{VersionId: "v3", IsDefaultVersion: new(true), CreateDate: awswire.At(w.at)})
+	same(t, "the second version", *add(nil, second), iamtypes.PolicyVersion{VersionId: "v2", IsDefaultVersion: new(false),
+		CreateDate: awswire.At(w.at)})
+	same(t, "the third version", *add(new(true), pull),
+		iamtypes.PolicyVersion{VersionId: "v3", IsDefaultVersion: new(true), CreateDate: awswire.At(w.at)})
 	add(new(false), pull)
 	add(nil, pull)
 	same(t, "versions", list(), []string{"v5", "v4", "v3*", "v2", "v1"})
@@ -278,12 +294,15 @@ func TestPolicyVersions(t *testing.T) {
 	if p.DefaultVersionId != "v3" || !p.UpdateDate.Equal(w.at) || p.CreateDate.Equal(w.at) {
 		t.Errorf("the policy is %+v, want the default v3 and an update at %s", p, w.at)
 	}
-	if got := decoded(t, do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}).PolicyVersion.Document); got != second {
+	if got := decoded(t, do(t, w.GetPolicyVersion, w.root,
+		iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}).PolicyVersion.Document); got != second {
 		t.Errorf("v2 is %s, want %s", got, second)
 	}
 	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}, fault.LimitExceeded)
-	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: "[1]"}, fault.MalformedPolicyDocument, "line 1", "column 1")
-	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: policyOf(allow("a:"+strings.Repeat("b", 6144), "*"))}, fault.LimitExceeded, "6144")
+	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: "[1]"},
+		fault.MalformedPolicyDocument, "line 1", "column 1")
+	refuse(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn,
+		PolicyDocument: policyOf(allow("a:"+strings.Repeat("b", 6144), "*"))}, fault.LimitExceeded, "6144")
 	refuse(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v3"}, fault.DeleteConflict)
 	do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v5"})
 	for _, id := range []string{"v5", "v0", "v6", "v01", "v2.b", "2"} {
@@ -310,7 +329,8 @@ func TestDefaultVersionStays(t *testing.T) {
 	w := newFixture(t)
 	arn := w.policy(t, "", "p")
 	for range 20 {
-		v := do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}).PolicyVersion.VersionId
+		v := do(t, w.CreatePolicyVersion, w.root, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn,
+			PolicyDocument: pull}).PolicyVersion.VersionId
 		var both sync.WaitGroup
 		both.Go(func() {
 			_, err := w.SetDefaultPolicyVersion(t.Context(), w.root, &iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: arn, VersionId: v})
@@ -370,7 +390,8 @@ func TestPolicyTags(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	arn := w.policy(t, "", "p")
-	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "a", Value: "1"}, {Key: "A", Value: "2"}, {Key: "b", Value: "3"}}})
+	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn,
+		Tags: []iamtypes.Tag{{Key: "a", Value: "1"}, {Key: "A", Value: "2"}, {Key: "b", Value: "3"}}})
 	do(t, w.TagPolicy, w.root, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "a", Value: "4"}}})
 	do(t, w.UntagPolicy, w.root, iamtypes.UntagPolicyRequest{PolicyArn: arn, TagKeys: []string{"b", "none"}})
 	out := do(t, w.ListPolicyTags, w.root, iamtypes.ListPolicyTagsRequest{PolicyArn: arn, MaxItems: new(int32(1))})

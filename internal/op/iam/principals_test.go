@@ -22,11 +22,14 @@ func team(t *testing.T) *fixture {
 	do(t, w.AddUserToGroup, w.root, iamtypes.AddUserToGroupRequest{UserName: "alice", GroupName: "devs"})
 	put := policyOf(`{"Effect":"Allow","Action":"ecr:TagResource","Resource":"arn:aws:ecr:*:*:repository/${aws:username}","Condition":{"Bool":{"aws:SecureTransport":"true"}}}`)
 	keys := do(t, w.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "Keys", PolicyDocument: put}).Policy.Arn
-	do(t, w.PutUserPolicy, w.root, iamtypes.PutUserPolicyRequest{UserName: "alice", PolicyName: "own", PolicyDocument: policyOf(allow("ecr:BatchGetImage", "*"))})
+	do(t, w.PutUserPolicy, w.root, iamtypes.PutUserPolicyRequest{UserName: "alice", PolicyName: "own",
+		PolicyDocument: policyOf(allow("ecr:BatchGetImage", "*"))})
 	do(t, w.AttachUserPolicy, w.root, iamtypes.AttachUserPolicyRequest{UserName: "alice", PolicyArn: keys})
-	do(t, w.PutGroupPolicy, w.root, iamtypes.PutGroupPolicyRequest{GroupName: "devs", PolicyName: "own", PolicyDocument: policyOf(allow("ecr:ListImages", "*"))})
+	do(t, w.PutGroupPolicy, w.root, iamtypes.PutGroupPolicyRequest{GroupName: "devs", PolicyName: "own",
+		PolicyDocument: policyOf(allow("ecr:ListImages", "*"))})
 	do(t, w.AttachGroupPolicy, w.root, iamtypes.AttachGroupPolicyRequest{GroupName: "devs", PolicyArn: pullOnly})
-	do(t, w.PutRolePolicy, w.root, iamtypes.PutRolePolicyRequest{RoleName: "build", PolicyName: "push", PolicyDocument: policyOf(allow("ecr:PutImage", "*"))})
+	do(t, w.PutRolePolicy, w.root, iamtypes.PutRolePolicyRequest{RoleName: "build", PolicyName: "push",
+		PolicyDocument: policyOf(allow("ecr:PutImage", "*"))})
 	return w
 }
 
@@ -40,7 +43,8 @@ func TestSimulatePrincipalPolicyDecides(t *testing.T) {
 	t.Parallel()
 	w := team(t)
 	inline := func(kind iamtypes.AttachmentType, who, policyName string) []iamtypes.PolicyIdentifier {
-		return []iamtypes.PolicyIdentifier{{PolicyType: "inline", InlinePolicyIdentifier: &iamtypes.InlinePolicyIdentifierType{AttachmentType: kind, AttachmentName: who, PolicyName: policyName}}}
+		return []iamtypes.PolicyIdentifier{{PolicyType: "inline",
+			InlinePolicyIdentifier: &iamtypes.InlinePolicyIdentifierType{AttachmentType: kind, AttachmentName: who, PolicyName: policyName}}}
 	}
 	secure := []iamtypes.ContextEntry{{ContextKeyName: "aws:SecureTransport", ContextKeyType: "boolean", ContextKeyValues: []string{"true"}}}
 	toAlice := policyOf(`{"Effect":"Allow","Principal":{"AWS":"` + alice + `"},"Action":"ecr:*"}`)
@@ -51,27 +55,50 @@ func TestSimulatePrincipalPolicyDecides(t *testing.T) {
 		want                   iamtypes.PolicyEvaluationDecisionType
 		matched                []string
 	}{
-		{"an inline policy of the user and a managed one of the group", "ecr:BatchGetImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice}, "allowed",
+		{"an inline policy of the user and a managed one of the group", "ecr:BatchGetImage", homeApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice}, "allowed",
 			[]string{"user_alice_own of IAM Policy", managed}},
-		{"an inline policy of the group, of the same name", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice}, "allowed", []string{"group_devs_own of IAM Policy"}},
+		{"an inline policy of the group, of the same name", "ecr:ListImages", homeApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice}, "allowed", []string{"group_devs_own of IAM Policy"}},
 		{"neither", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice}, "implicitDeny", nil},
-		{"the user's name as a variable", "ecr:TagResource", "arn:aws:ecr:us-east-1:111122223333:repository/alice", iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ContextEntries: secure}, "allowed", []string{"Keys of IAM Policy"}},
-		{"another name", "ecr:TagResource", "arn:aws:ecr:us-east-1:111122223333:repository/bob", iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ContextEntries: secure}, "implicitDeny", nil},
-		{"the group itself", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: devs}, "allowed", []string{"group_devs_own of IAM Policy"}},
-		{"the group has nothing of its users", "ecr:TagResource", "*", iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: devs, ContextEntries: secure}, "implicitDeny", nil},
-		{"a role", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build}, "allowed", []string{"role_build_push of IAM Policy"}},
-		{"a policy more", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{policyOf(allow("ecr:Put*", "*"))}}, "allowed", []string{"PolicyInputList.1 of IAM Policy"}},
-		{"a deny more", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{policyOf(deny("*", "*"))}}, "explicitDeny", []string{"PolicyInputList.1 of IAM Policy"}},
-		{"a boundary as if", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PermissionsBoundaryPolicyInputList: []string{policyOf(allow("s3:*", "*"))}}, "implicitDeny", nil},
-		{"without the inline policy of the group", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: inline("group", "devs", "own")}, "implicitDeny", nil},
-		{"without that of the user", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: inline("user", "alice", "own")}, "allowed", []string{"group_devs_own of IAM Policy"}},
-		{"without a managed one", "ecr:BatchGetImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "aws-managed", PolicyArn: pullOnly}}}, "allowed", []string{"user_alice_own of IAM Policy"}},
-		{"within the account the resource policy is enough", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "allowed", []string{resource}},
-		{"across accounts it is not", "ecr:PutImage", foreignApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "implicitDeny", nil},
-		{"across accounts both allow", "ecr:ListImages", foreignApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "allowed", []string{resource, "group_devs_own of IAM Policy"}},
-		{"alice with the policies of a role", "ecr:PutImage", foreignApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: alice, ResourcePolicy: toAlice}, "allowed", []string{resource, "role_build_push of IAM Policy"}},
-		{"alice has only those", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: alice}, "implicitDeny", nil},
-		{"a user who does not exist", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: "arn:aws:iam::111122223333:user/nobody"}, "allowed", []string{"role_build_push of IAM Policy"}},
+		{"the user's name as a variable", "ecr:TagResource", "arn:aws:ecr:us-east-1:111122223333:repository/alice",
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ContextEntries: secure}, "allowed", []string{"Keys of IAM Policy"}},
+		{"another name", "ecr:TagResource", "arn:aws:ecr:us-east-1:111122223333:repository/bob",
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ContextEntries: secure}, "implicitDeny", nil},
+		{"the group itself", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: devs},
+			"allowed", []string{"group_devs_own of IAM Policy"}},
+		{"the group has nothing of its users", "ecr:TagResource", "*",
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: devs, ContextEntries: secure}, "implicitDeny", nil},
+		{"a role", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build}, "allowed",
+			[]string{"role_build_push of IAM Policy"}},
+		{"a policy more", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyInputList: []string{policyOf(allow("ecr:Put*", "*"))}}, "allowed", []string{"PolicyInputList.1 of IAM Policy"}},
+		{"a deny more", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyInputList: []string{policyOf(deny("*", "*"))}}, "explicitDeny", []string{"PolicyInputList.1 of IAM Policy"}},
+		{"a boundary as if", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PermissionsBoundaryPolicyInputList: []string{policyOf(allow("s3:*", "*"))}}, "implicitDeny", nil},
+		{"without the inline policy of the group", "ecr:ListImages", homeApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+				PolicyExclusionList: inline("group", "devs", "own")}, "implicitDeny", nil},
+		{"without that of the user", "ecr:ListImages", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyExclusionList: inline("user", "alice", "own")}, "allowed", []string{"group_devs_own of IAM Policy"}},
+		{"without a managed one", "ecr:BatchGetImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "aws-managed", PolicyArn: pullOnly}}}, "allowed",
+			[]string{"user_alice_own of IAM Policy"}},
+		{"within the account the resource policy is enough", "ecr:PutImage", homeApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "allowed", []string{resource}},
+		{"across accounts it is not", "ecr:PutImage", foreignApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "implicitDeny", nil},
+		{"across accounts both allow", "ecr:ListImages", foreignApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ResourcePolicy: toAlice}, "allowed", []string{resource,
+				"group_devs_own of IAM Policy"}},
+		{"alice with the policies of a role", "ecr:PutImage", foreignApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: alice,
+				ResourcePolicy: toAlice}, "allowed", []string{resource, "role_build_push of IAM Policy"}},
+		{"alice has only those", "ecr:ListImages", homeApp,
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: alice}, "implicitDeny", nil},
+		{"a user who does not exist", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build,
+			CallerArn: "arn:aws:iam::111122223333:user/nobody"}, "allowed", []string{"role_build_push of IAM Policy"}},
 	} {
 		c.in.ActionNames, c.in.ResourceArns = []string{c.action}, []string{c.resource}
 		got := one(t, do(t, w.SimulatePrincipalPolicy, w.root, c.in))
@@ -89,13 +116,15 @@ func TestSimulationWithBoundary(t *testing.T) {
 	do(t, w.PutUserPermissionsBoundary, w.root, iamtypes.PutUserPermissionsBoundaryRequest{UserName: "alice", PermissionsBoundary: pullOnly})
 	ask := iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ActionNames: []string{"ecr:ListImages"}}
 	got := one(t, do(t, w.SimulatePrincipalPolicy, w.root, ask))
-	if got.EvalDecision != "implicitDeny" || got.PermissionsBoundaryDecisionDetail == nil || *got.PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary {
+	if got.EvalDecision != "implicitDeny" || got.PermissionsBoundaryDecisionDetail == nil ||
+		*got.PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary {
 		t.Errorf("outside of the boundary: got %s, %+v, want implicitDeny by it", got.EvalDecision, got.PermissionsBoundaryDecisionDetail)
 	}
 	ask.ActionNames = []string{"ecr:BatchGetImage"}
 	got = one(t, do(t, w.SimulatePrincipalPolicy, w.root, ask))
 	same(t, "sources within it", sourcesOf(got), []string{
-		"user_alice_own of IAM Policy", "AmazonEC2ContainerRegistryPullOnly of IAM Policy", "AmazonEC2ContainerRegistryPullOnly of Permissions Boundary Policy",
+		"user_alice_own of IAM Policy", "AmazonEC2ContainerRegistryPullOnly of IAM Policy",
+		"AmazonEC2ContainerRegistryPullOnly of Permissions Boundary Policy",
 	})
 	for _, s := range got.MatchedStatements {
 		if s.StartPosition == nil || *s.StartPosition.Line != 1 || s.EndPosition == nil {
@@ -109,8 +138,10 @@ func TestSimulationWithBoundary(t *testing.T) {
 	}
 	ask.PermissionsBoundaryPolicyInputList = nil
 	ask.PolicyExclusionList = []iamtypes.PolicyIdentifier{{PolicyType: "permission-boundary", PolicyArn: pullOnly}}
-	if got := one(t, do(t, w.SimulatePrincipalPolicy, w.root, ask)); got.EvalDecision != "allowed" || got.PermissionsBoundaryDecisionDetail != nil {
-		t.Errorf("without the boundary: got %s, %+v, want allowed and nothing of a boundary", got.EvalDecision, got.PermissionsBoundaryDecisionDetail)
+	if got := one(t, do(t, w.SimulatePrincipalPolicy, w.root, ask)); got.EvalDecision != "allowed" ||
+		got.PermissionsBoundaryDecisionDetail != nil {
+		t.Errorf("without the boundary: got %s, %+v, want allowed and nothing of a boundary", got.EvalDecision,
+			got.PermissionsBoundaryDecisionDetail)
 	}
 }
 
@@ -119,7 +150,8 @@ func TestSimulationWithControlPolicies(t *testing.T) {
 	t.Parallel()
 	w := team(t)
 	text := policyOf(`{"Effect":"Deny","Action":"ecr:ListImages","Resource":"*","Condition":{"Null":{"aws:RequestTag/secret":"true"}}}`)
-	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "NoList", Kind: meta.ServiceControl, Account: home, Text: text, UpdatedAt: w.at}); err != nil {
+	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "NoList", Kind: meta.ServiceControl,
+		Account: home, Text: text, UpdatedAt: w.at}); err != nil {
 		t.Fatal(err)
 	}
 	ask := iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, ActionNames: []string{"ecr:ListImages", "ecr:BatchGetImage"}}
@@ -134,12 +166,14 @@ func TestSimulationWithControlPolicies(t *testing.T) {
 	if r := out.EvaluationResults[0]; r.EvalDecision != "explicitDeny" || len(r.MatchedStatements) != 0 {
 		t.Errorf("got %s by %+v, want explicitDeny without statements", r.EvalDecision, r.MatchedStatements)
 	}
-	ask.PolicyExclusionList = []iamtypes.PolicyIdentifier{{PolicyType: "scp", PolicyArn: "arn:aws:organizations::111122223333:policy/service_control_policy/NoList"}}
+	ask.PolicyExclusionList = []iamtypes.PolicyIdentifier{
+		{PolicyType: "scp", PolicyArn: "arn:aws:organizations::111122223333:policy/service_control_policy/NoList"}}
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[0]; r.EvalDecision != "allowed" {
 		t.Errorf("without the control policy: got %s, want allowed", r.EvalDecision)
 	}
 	// Without the full access policy, the excluded policy is the only one of its level, and the level is not evaluated.
-	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "FullAccess", Kind: meta.ServiceControl, Account: home, UpdatedAt: w.at}); err != nil {
+	if err := w.meta.PutControlPolicy(t.Context(), meta.ControlPolicy{Name: "FullAccess", Kind: meta.ServiceControl,
+		Account: home, UpdatedAt: w.at}); err != nil {
 		t.Fatal(err)
 	}
 	if r := do(t, w.SimulatePrincipalPolicy, w.root, ask).EvaluationResults[1]; r.EvalDecision != "allowed" {
@@ -160,7 +194,8 @@ func TestSimulatePrincipalPolicyRefuses(t *testing.T) {
 		want  fault.Code
 		words []string
 	}{
-		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::111122223333:user/bob"}, fault.NoSuchEntity, []string{"user", "bob"}},
+		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::111122223333:user/bob"}, fault.NoSuchEntity,
+			[]string{"user", "bob"}},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::111122223333:user/path/alice"}, fault.NoSuchEntity, nil},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::444455556666:user/alice"}, fault.NoSuchEntity, nil},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::111122223333:root"}, fault.InvalidInput, nil},
@@ -169,10 +204,14 @@ func TestSimulatePrincipalPolicyRefuses(t *testing.T) {
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: "arn:aws:iam::111122223333:user/"}, fault.InvalidInput, nil},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, ResourcePolicy: resource}, fault.InvalidInput, []string{"CallerArn"}},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: devs, ResourcePolicy: resource}, fault.InvalidInput, []string{"CallerArn"}},
-		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{"{}"}}, fault.InvalidInput, []string{"PolicyInputList.member.1", "line 1, column 1"}},
-		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: []iamtypes.PolicyIdentifier{{}}}, fault.InvalidInput, []string{"PolicyExclusionList.member.1"}},
-		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "inline", PolicyArn: keys}}}, fault.InvalidInput, nil},
-		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "user-managed"}}}, fault.InvalidInput, nil},
+		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{"{}"}}, fault.InvalidInput,
+			[]string{"PolicyInputList.member.1", "line 1, column 1"}},
+		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, PolicyExclusionList: []iamtypes.PolicyIdentifier{{}}},
+			fault.InvalidInput, []string{"PolicyExclusionList.member.1"}},
+		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "inline", PolicyArn: keys}}}, fault.InvalidInput, nil},
+		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice,
+			PolicyExclusionList: []iamtypes.PolicyIdentifier{{PolicyType: "user-managed"}}}, fault.InvalidInput, nil},
 		{iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: alice, Marker: "nonsense"}, fault.Validation, []string{"Marker"}},
 	} {
 		c.in.ActionNames = []string{"ecr:PutImage"}
@@ -198,16 +237,19 @@ func TestContextKeysForPrincipalPolicy(t *testing.T) {
 		want []string
 	}{
 		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: alice}, []string{"aws:username", "aws:SecureTransport"}},
-		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{more}}, []string{"aws:username", "aws:SecureTransport", "aws:PrincipalOrgID"}},
+		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{more}},
+			[]string{"aws:username", "aws:SecureTransport", "aws:PrincipalOrgID"}},
 		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: devs}, []string{}},
-		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: build, PolicyInputList: []string{more}}, []string{"aws:PrincipalOrgID"}},
+		{iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: build, PolicyInputList: []string{more}},
+			[]string{"aws:PrincipalOrgID"}},
 	} {
 		same(t, c.in.PolicySourceArn, do(t, w.GetContextKeysForPrincipalPolicy, w.root, c.in).ContextKeyNames, c.want)
 	}
 	do(t, w.AttachGroupPolicy, w.root, iamtypes.AttachGroupPolicyRequest{GroupName: "devs", PolicyArn: keys})
 	do(t, w.PutRolePermissionsBoundary, w.root, iamtypes.PutRolePermissionsBoundaryRequest{RoleName: "build", PermissionsBoundary: keys})
 	for _, arn := range []string{devs, build} {
-		same(t, arn, do(t, w.GetContextKeysForPrincipalPolicy, w.root, iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: arn}).ContextKeyNames, []string{"aws:username", "aws:SecureTransport"})
+		same(t, arn, do(t, w.GetContextKeysForPrincipalPolicy, w.root,
+			iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: arn}).ContextKeyNames, []string{"aws:username", "aws:SecureTransport"})
 	}
 	for arn, want := range map[string]fault.Code{
 		"arn:aws:iam::111122223333:user/bob":   fault.NoSuchEntity,
@@ -216,5 +258,6 @@ func TestContextKeysForPrincipalPolicy(t *testing.T) {
 	} {
 		refuse(t, w.GetContextKeysForPrincipalPolicy, w.root, iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: arn}, want)
 	}
-	refuse(t, w.GetContextKeysForPrincipalPolicy, w.root, iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{"{}"}}, fault.InvalidInput, "line 1")
+	refuse(t, w.GetContextKeysForPrincipalPolicy, w.root,
+		iamtypes.GetContextKeysForPrincipalPolicyRequest{PolicySourceArn: alice, PolicyInputList: []string{"{}"}}, fault.InvalidInput, "line 1")
 }

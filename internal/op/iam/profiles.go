@@ -22,7 +22,8 @@ const (
 //
 // Errors: fault.EntityAlreadyExists, fault.LimitExceeded, fault.InvalidInput (the tags).
 // Source: IAM API reference, CreateInstanceProfile.
-func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateInstanceProfileRequest) (*iamtypes.CreateInstanceProfileResponse, error) {
+func (s *Service) CreateInstanceProfile(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreateInstanceProfileRequest) (*iamtypes.CreateInstanceProfileResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,8 @@ func (s *Service) profilesOf(ctx context.Context, all []meta.Entity) ([]iamtypes
 
 // GetInstanceProfile shows an instance profile with its role. Errors: fault.NoSuchEntity.
 // Source: IAM API reference, GetInstanceProfile.
-func (s *Service) GetInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetInstanceProfileRequest) (*iamtypes.GetInstanceProfileResponse, error) {
+func (s *Service) GetInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity,
+	_ *iamtypes.GetInstanceProfileRequest) (*iamtypes.GetInstanceProfileResponse, error) {
 	p, err := s.profileOf(ctx, e)
 	if err != nil {
 		return nil, err
@@ -82,7 +84,8 @@ func (s *Service) GetInstanceProfile(ctx context.Context, _ identity.Caller, e m
 
 // ListInstanceProfiles lists instance profiles by name. Errors: fault.Validation (the marker).
 // Source: IAM API reference, ListInstanceProfiles.
-func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListInstanceProfilesRequest) (*iamtypes.ListInstanceProfilesResponse, error) {
+func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListInstanceProfilesRequest) (*iamtypes.ListInstanceProfilesResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListInstanceProfiles", meta.InstanceProfile, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,8 @@ func (s *Service) ListInstanceProfiles(ctx context.Context, c identity.Caller, _
 // ListInstanceProfilesForRole lists the instance profiles that contain a role, by name.
 //
 // Errors: fault.NoSuchEntity, fault.Validation (the marker). Source: IAM API reference, ListInstanceProfilesForRole.
-func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, r meta.Entity, in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
+func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Caller, r meta.Entity,
+	in *iamtypes.ListInstanceProfilesForRoleRequest) (*iamtypes.ListInstanceProfilesForRoleResponse, error) {
 	p, err := s.paging(c, "ListInstanceProfilesForRole", in.Marker, in.MaxItems, in.RoleName)
 	if err != nil {
 		return nil, err
@@ -110,7 +114,8 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, c identity.Ca
 
 // DeleteInstanceProfile removes an instance profile without a role. Errors: fault.NoSuchEntity, fault.DeleteConflict.
 // Source: IAM API reference, DeleteInstanceProfile.
-func (s *Service) DeleteInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
+func (s *Service) DeleteInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity,
+	_ *iamtypes.DeleteInstanceProfileRequest) (*None, error) {
 	return none(s.meta.DeleteEntity(ctx, e))
 }
 
@@ -118,7 +123,8 @@ func (s *Service) DeleteInstanceProfile(ctx context.Context, _ identity.Caller, 
 //
 // Errors: fault.NoSuchEntity, fault.LimitExceeded (it has a role, even if it is the same), fault.UnmodifiableEntity.
 // Source: IAM API reference, AddRoleToInstanceProfile.
-func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
+func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Caller, m Membership,
+	_ *iamtypes.AddRoleToInstanceProfileRequest) (*None, error) {
 	if err := modifiable(m.Member); err != nil {
 		return nil, err
 	}
@@ -136,7 +142,8 @@ func (s *Service) AddRoleToInstanceProfile(ctx context.Context, _ identity.Calle
 //
 // Errors: fault.NoSuchEntity (also if the profile does not contain the role). Source: IAM API reference,
 // RemoveRoleFromInstanceProfile.
-func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.Caller, m Membership, _ *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
+func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.Caller, m Membership,
+	_ *iamtypes.RemoveRoleFromInstanceProfileRequest) (*None, error) {
 	err := s.meta.RemoveMember(ctx, m.Container.ID, m.Member.ID)
 	if errors.Is(err, fault.NoSuchEntity) {
 		err = fault.NoSuchEntity.New("Role %s in Instance Profile %s cannot be found.", m.Member.Name, m.Container.Name).Because(err)

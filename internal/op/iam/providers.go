@@ -31,9 +31,10 @@ const (
 // proves nothing about later connections. In this case, the provider's certificate must come from an authority that the
 // system or the configuration trusts.
 //
-// Errors: fault.Validation (the URL), fault.InvalidInput (the thumbprints, the tags), fault.EntityAlreadyExists, fault.LimitExceeded (providers,
-// client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
-func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
+// Errors: fault.Validation (the URL), fault.InvalidInput (the thumbprints, the tags), fault.EntityAlreadyExists,
+// fault.LimitExceeded (providers, client ids). Source: IAM API reference, CreateOpenIDConnectProvider.
+func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.CreateOpenIDConnectProviderRequest) (*iamtypes.CreateOpenIDConnectProviderResponse, error) {
 	tags, err := tagsOf(in.Tags, exactCase)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,9 @@ func issuerOf(text string) (string, error) {
 	u, err := url.Parse(text)
 	rest, secure := strings.CutPrefix(text, "https://")
 	switch {
-	case err != nil || !secure || u.Hostname() == "" || u.User != nil || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }),
+	case err != nil || !secure || u.Hostname() == "" || u.User != nil || strings.ContainsFunc(text, func(r rune) bool {
+		return r <= ' ' || r > '~'
+	}),
 		strings.ContainsAny(text, "?#*"):
 		return "", fault.Validation.New("Invalid Open ID Connect Provider URL")
 	}
@@ -126,7 +129,8 @@ func (s *Service) changeProvider(ctx context.Context, e meta.Entity, change func
 
 // GetOpenIDConnectProvider shows a provider. Errors: fault.InvalidInput, fault.NoSuchEntity.
 // Source: IAM API reference, GetOpenIDConnectProvider.
-func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetOpenIDConnectProviderRequest) (*iamtypes.GetOpenIDConnectProviderResponse, error) {
+func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	_ *iamtypes.GetOpenIDConnectProviderRequest) (*iamtypes.GetOpenIDConnectProviderResponse, error) {
 	tags, err := s.meta.EntityTags(ctx, e.ID)
 	if err != nil {
 		return nil, err
@@ -138,21 +142,24 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, _ identity.Calle
 
 // ListOpenIDConnectProviders lists all providers of the account; there are no pages.
 // Source: IAM API reference, ListOpenIDConnectProviders.
-func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
+func (s *Service) ListOpenIDConnectProviders(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	_ *iamtypes.ListOpenIDConnectProvidersRequest) (*iamtypes.ListOpenIDConnectProvidersResponse, error) {
 	all, err := s.meta.Entities(ctx, c.Account, meta.OIDCProvider, "", "", maxProviders)
 	if err != nil {
 		return nil, err
 	}
-	return &iamtypes.ListOpenIDConnectProvidersResponse{OpenIDConnectProviderList: each(all, func(e meta.Entity) iamtypes.OpenIDConnectProviderListEntry {
-		return iamtypes.OpenIDConnectProviderListEntry{Arn: e.ARN()}
-	})}, nil
+	return &iamtypes.ListOpenIDConnectProvidersResponse{OpenIDConnectProviderList: each(all,
+		func(e meta.Entity) iamtypes.OpenIDConnectProviderListEntry {
+			return iamtypes.OpenIDConnectProviderListEntry{Arn: e.ARN()}
+		})}, nil
 }
 
 // DeleteOpenIDConnectProvider removes a provider. It is no error if the provider does not exist. Roles that trust it
 // remain, but cannot be assumed with its tokens any more.
 //
 // Errors: fault.InvalidInput. Source: IAM API reference, DeleteOpenIDConnectProvider.
-func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
+func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	_ *iamtypes.DeleteOpenIDConnectProviderRequest) (*None, error) {
 	if e.ID == "" {
 		return &None{}, nil
 	}
@@ -167,7 +174,8 @@ func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, _ identity.Ca
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity, fault.LimitExceeded.
 // Source: IAM API reference, AddClientIDToOpenIDConnectProvider.
-func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
+func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.AddClientIDToOpenIDConnectProviderRequest) (*None, error) {
 	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
 		if e.ClientIDs = distinct(append(slices.Clone(e.ClientIDs), in.ClientID)); len(e.ClientIDs) > maxClientIDs {
 			return tooManyClientIDs()
@@ -179,7 +187,8 @@ func (s *Service) AddClientIDToOpenIDConnectProvider(ctx context.Context, _ iden
 // RemoveClientIDFromOpenIDConnectProvider removes an audience. It is no error if the provider does not have it.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, RemoveClientIDFromOpenIDConnectProvider.
-func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {
+func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest) (*None, error) {
 	return s.changeProvider(ctx, e, func(e *meta.Entity) error {
 		e.ClientIDs = slices.DeleteFunc(slices.Clone(e.ClientIDs), func(id string) bool { return id == in.ClientID })
 		return nil
@@ -189,7 +198,8 @@ func (s *Service) RemoveClientIDFromOpenIDConnectProvider(ctx context.Context, _
 // UpdateOpenIDConnectProviderThumbprint replaces the list of thumbprints.
 //
 // Errors: fault.InvalidInput, fault.NoSuchEntity. Source: IAM API reference, UpdateOpenIDConnectProviderThumbprint.
-func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UpdateOpenIDConnectProviderThumbprintRequest) (*None, error) {
+func (s *Service) UpdateOpenIDConnectProviderThumbprint(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.UpdateOpenIDConnectProviderThumbprintRequest) (*None, error) {
 	list, err := thumbprints(in.ThumbprintList)
 	if err != nil {
 		return nil, err

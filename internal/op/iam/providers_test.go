@@ -34,7 +34,8 @@ func TestProviders(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{
-		ClientIDList: []string{"sts.amazonaws.com", "b", "sts.amazonaws.com"}, ThumbprintList: []string{strings.ToUpper(thumbprint)}, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
+		ClientIDList: []string{"sts.amazonaws.com", "b",
+			"sts.amazonaws.com"}, ThumbprintList: []string{strings.ToUpper(thumbprint)}, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
 	})
 	want := &iamtypes.GetOpenIDConnectProviderResponse{
 		Url: "token.actions.githubusercontent.com", ClientIDList: []string{"sts.amazonaws.com", "b"}, ThumbprintList: []string{thumbprint},
@@ -44,20 +45,26 @@ func TestProviders(t *testing.T) {
 	add := iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, ClientID: "c"}
 	do(t, w.AddClientIDToOpenIDConnectProvider, w.root, add)
 	do(t, w.AddClientIDToOpenIDConnectProvider, w.root, add) // twice is no error
-	do(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root, iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, ClientID: "b"})
-	do(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root, iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, ClientID: "none"})
+	do(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root,
+		iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, ClientID: "b"})
+	do(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root,
+		iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, ClientID: "none"})
 	other := strings.Repeat("a", 40)
-	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{other}})
+	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root,
+		iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{other}})
 	want.ClientIDList, want.ThumbprintList = []string{"sts.amazonaws.com", "c"}, []string{other}
 	same(t, "after changes", w.getProvider(t), want)
 
 	do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://oidc.example.com:8443/id/A"})
-	same(t, "ListOpenIDConnectProviders", do(t, w.ListOpenIDConnectProviders, w.root, iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList, []iamtypes.OpenIDConnectProviderListEntry{
+	same(t, "ListOpenIDConnectProviders", do(t, w.ListOpenIDConnectProviders, w.root,
+		iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList, []iamtypes.OpenIDConnectProviderListEntry{
 		{Arn: "arn:aws:iam::111122223333:oidc-provider/oidc.example.com:8443/id/A"}, {Arn: github},
 	})
-	same(t, "of another account", do(t, w.ListOpenIDConnectProviders, w.stranger, iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList, []iamtypes.OpenIDConnectProviderListEntry{})
+	same(t, "of another account", do(t, w.ListOpenIDConnectProviders, w.stranger,
+		iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList, []iamtypes.OpenIDConnectProviderListEntry{})
 
-	refuse(t, w.GetOpenIDConnectProvider, w.stranger, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github}, fault.NoSuchEntity, github)
+	refuse(t, w.GetOpenIDConnectProvider, w.stranger,
+		iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github}, fault.NoSuchEntity, github)
 	for range 2 { // deleting what is gone is no error
 		do(t, w.DeleteOpenIDConnectProvider, w.stranger, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github})
 	}
@@ -65,7 +72,8 @@ func TestProviders(t *testing.T) {
 	for range 2 {
 		do(t, w.DeleteOpenIDConnectProvider, w.root, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github})
 	}
-	refuse(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github}, fault.NoSuchEntity, "OpenIDConnect Provider not found for arn "+github)
+	refuse(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github},
+		fault.NoSuchEntity, "OpenIDConnect Provider not found for arn "+github)
 }
 
 // A provider without thumbprints stays without: its certificate must come from a trusted authority.
@@ -73,10 +81,12 @@ func TestProviderWithoutThumbprints(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{ClientIDList: []string{"a"}})
-	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com", ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at},
+	want := &iamtypes.GetOpenIDConnectProviderResponse{Url: "token.actions.githubusercontent.com",
+		ClientIDList: []string{"a"}, CreateDate: &awswire.Time{Time: w.at},
 		Tags: []iamtypes.Tag{}}
 	same(t, "GetOpenIDConnectProvider", w.getProvider(t), want)
-	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{thumbprint}})
+	do(t, w.UpdateOpenIDConnectProviderThumbprint, w.root,
+		iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: github, ThumbprintList: []string{thumbprint}})
 	want.ThumbprintList = []string{thumbprint}
 	same(t, "with a thumbprint", w.getProvider(t), want)
 }
@@ -98,8 +108,10 @@ func TestCreateProviderRefused(t *testing.T) {
 		want  fault.Code
 		words string
 	}{
-		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://token.actions.githubusercontent.com"}, fault.EntityAlreadyExists, "already exists"},
-		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://Token.Actions.githubusercontent.com"}, fault.EntityAlreadyExists, "already exists"},
+		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://token.actions.githubusercontent.com"},
+			fault.EntityAlreadyExists, "already exists"},
+		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://Token.Actions.githubusercontent.com"},
+			fault.EntityAlreadyExists, "already exists"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "http://a.example"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "HTTPS://a.example"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "a.example"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
@@ -112,19 +124,26 @@ func TestCreateProviderRefused(t *testing.T) {
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example?x=y"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example#x"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://*.example"}, fault.Validation, "Invalid Open ID Connect Provider URL"},
-		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", ClientIDList: many}, fault.LimitExceeded, "ClientIdsPerOpenIdConnectProvider: 100"},
+		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", ClientIDList: many}, fault.LimitExceeded,
+			"ClientIdsPerOpenIdConnectProvider: 100"},
 		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", ThumbprintList: prints}, fault.InvalidInput, "fewer than 5"},
-		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", ThumbprintList: []string{strings.Repeat("g", 40)}}, fault.InvalidInput, "hexadecimal"},
-		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}}, fault.InvalidInput, "Duplicate"},
+		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example",
+			ThumbprintList: []string{strings.Repeat("g", 40)}}, fault.InvalidInput, "hexadecimal"},
+		{iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example", Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}},
+			fault.InvalidInput, "Duplicate"},
 	} {
 		refuse(t, w.CreateOpenIDConnectProvider, w.root, c.in, c.want, c.words)
 	}
-	do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example/", ClientIDList: many[:100], ThumbprintList: prints[:5]})
+	do(t, w.CreateOpenIDConnectProvider, w.root, iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://a.example/",
+		ClientIDList: many[:100], ThumbprintList: prints[:5]})
 	const full = "arn:aws:iam::111122223333:oidc-provider/a.example/"
-	refuse(t, w.AddClientIDToOpenIDConnectProvider, w.root, iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: full, ClientID: "more"}, fault.LimitExceeded, "100")
-	do(t, w.AddClientIDToOpenIDConnectProvider, w.root, iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: full, ClientID: "7"})
+	refuse(t, w.AddClientIDToOpenIDConnectProvider, w.root,
+		iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: full, ClientID: "more"}, fault.LimitExceeded, "100")
+	do(t, w.AddClientIDToOpenIDConnectProvider, w.root,
+		iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: full, ClientID: "7"})
 	for _, list := range [][]string{prints, {"00"}} {
-		refuse(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: full, ThumbprintList: list}, fault.InvalidInput)
+		refuse(t, w.UpdateOpenIDConnectProviderThumbprint, w.root,
+			iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: full, ThumbprintList: list}, fault.InvalidInput)
 	}
 	got := do(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: full})
 	if !slices.Equal(got.ClientIDList, many[:100]) || !slices.Equal(got.ThumbprintList, prints[:5]) {
@@ -149,9 +168,12 @@ func TestProviderARNs(t *testing.T) {
 		"arn:aws:iam::111122223333:role/deployment":                        fault.InvalidInput,
 	} {
 		refuse(t, w.GetOpenIDConnectProvider, w.root, iamtypes.GetOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn}, want)
-		refuse(t, w.AddClientIDToOpenIDConnectProvider, w.root, iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "x"}, want)
-		refuse(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root, iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "x"}, want)
-		refuse(t, w.UpdateOpenIDConnectProviderThumbprint, w.root, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: arn, ThumbprintList: []string{thumbprint}}, want)
+		refuse(t, w.AddClientIDToOpenIDConnectProvider, w.root,
+			iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "x"}, want)
+		refuse(t, w.RemoveClientIDFromOpenIDConnectProvider, w.root,
+			iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "x"}, want)
+		refuse(t, w.UpdateOpenIDConnectProviderThumbprint, w.root,
+			iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: arn, ThumbprintList: []string{thumbprint}}, want)
 		refuse(t, w.TagOpenIDConnectProvider, w.root, iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn}, want)
 		refuse(t, w.UntagOpenIDConnectProvider, w.root, iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn}, want)
 		refuse(t, w.ListOpenIDConnectProviderTags, w.root, iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: arn}, want)

@@ -37,7 +37,8 @@ func TestQuotas(t *testing.T) {
 			return err
 		}},
 		{"providers", 100, func(name string) error {
-			_, err := w.CreateOpenIDConnectProvider(t.Context(), w.root, &iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://" + name + ".example"})
+			_, err := w.CreateOpenIDConnectProvider(t.Context(), w.root,
+				&iamtypes.CreateOpenIDConnectProviderRequest{Url: "https://" + name + ".example"})
 			return err
 		}},
 	} {
@@ -74,7 +75,8 @@ func TestQuotas(t *testing.T) {
 	}
 	do(t, w.CreateUser, w.stranger, iamtypes.CreateUserRequest{UserName: "n1"})
 	do(t, w.CreateGroup, w.stranger, iamtypes.CreateGroupRequest{GroupName: "n1"})
-	if got := len(do(t, w.ListOpenIDConnectProviders, w.root, iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList); got != 100 {
+	if got := len(do(t, w.ListOpenIDConnectProviders, w.root,
+		iamtypes.ListOpenIDConnectProvidersRequest{}).OpenIDConnectProviderList); got != 100 {
 		t.Errorf("got %d providers in the list, want 100", got)
 	}
 }

@@ -88,20 +88,32 @@ func TestUserMadeAgainIsAnother(t *testing.T) {
 	unfurnish()
 	key := do(t, w.CreateAccessKey, w.root, iamtypes.CreateAccessKeyRequest{UserName: "u"}).AccessKey.AccessKeyId
 	requests := map[string]late{
-		"UpdateUser":         resolve(t, w, iam.OnRenamedUser, (*iam.Service).UpdateUser, iamtypes.UpdateUserRequest{UserName: "u", NewPath: "/x/"}),
-		"DeleteUser":         resolve(t, w, iam.OnUser, (*iam.Service).DeleteUser, iamtypes.DeleteUserRequest{UserName: "u"}),
-		"TagUser":            resolve(t, w, iam.OnUser, (*iam.Service).TagUser, iamtypes.TagUserRequest{UserName: "u", Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
-		"UntagUser":          resolve(t, w, iam.OnUser, (*iam.Service).UntagUser, iamtypes.UntagUserRequest{UserName: "u", TagKeys: []string{"k"}}),
-		"CreateAccessKey":    resolve(t, w, iam.OnKeyOwner, (*iam.Service).CreateAccessKey, iamtypes.CreateAccessKeyRequest{UserName: "u"}),
-		"UpdateAccessKey":    resolve(t, w, iam.OnOwnedKey, (*iam.Service).UpdateAccessKey, iamtypes.UpdateAccessKeyRequest{UserName: "u", AccessKeyId: key, Status: "Inactive"}),
-		"DeleteAccessKey":    resolve(t, w, iam.OnOwnedKey, (*iam.Service).DeleteAccessKey, iamtypes.DeleteAccessKeyRequest{UserName: "u", AccessKeyId: key}),
-		"PutUserPolicy":      resolve(t, w, iam.OnUser, (*iam.Service).PutUserPolicy, iamtypes.PutUserPolicyRequest{UserName: "u", PolicyName: "more", PolicyDocument: pull}),
-		"DeleteUserPolicy":   resolve(t, w, iam.OnUser, (*iam.Service).DeleteUserPolicy, iamtypes.DeleteUserPolicyRequest{UserName: "u", PolicyName: "p"}),
-		"AttachUserPolicy":   resolve(t, w, iam.OnUserAttachment, (*iam.Service).AttachUserPolicy, iamtypes.AttachUserPolicyRequest{UserName: "u", PolicyArn: "arn:aws:iam::aws:policy/IAMFullAccess"}),
-		"DetachUserPolicy":   resolve(t, w, iam.OnUser, (*iam.Service).DetachUserPolicy, iamtypes.DetachUserPolicyRequest{UserName: "u", PolicyArn: administrator}),
-		"PutUserBoundary":    resolve(t, w, iam.OnUserBoundary, (*iam.Service).PutUserPermissionsBoundary, iamtypes.PutUserPermissionsBoundaryRequest{UserName: "u", PermissionsBoundary: "arn:aws:iam::aws:policy/IAMFullAccess"}),
-		"DeleteUserBoundary": resolve(t, w, iam.OnUser, (*iam.Service).DeleteUserPermissionsBoundary, iamtypes.DeleteUserPermissionsBoundaryRequest{UserName: "u"}),
-		"AddUserToGroup":     resolve(t, w, iam.OnMembership, (*iam.Service).AddUserToGroup, iamtypes.AddUserToGroupRequest{UserName: "u", GroupName: "g"}),
+		"UpdateUser": resolve(t, w, iam.OnRenamedUser, (*iam.Service).UpdateUser,
+			iamtypes.UpdateUserRequest{UserName: "u", NewPath: "/x/"}),
+		"DeleteUser": resolve(t, w, iam.OnUser, (*iam.Service).DeleteUser, iamtypes.DeleteUserRequest{UserName: "u"}),
+		"TagUser": resolve(t, w, iam.OnUser, (*iam.Service).TagUser,
+			iamtypes.TagUserRequest{UserName: "u", Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"UntagUser": resolve(t, w, iam.OnUser, (*iam.Service).UntagUser,
+			iamtypes.UntagUserRequest{UserName: "u", TagKeys: []string{"k"}}),
+		"CreateAccessKey": resolve(t, w, iam.OnKeyOwner, (*iam.Service).CreateAccessKey, iamtypes.CreateAccessKeyRequest{UserName: "u"}),
+		"UpdateAccessKey": resolve(t, w, iam.OnOwnedKey, (*iam.Service).UpdateAccessKey,
+			iamtypes.UpdateAccessKeyRequest{UserName: "u", AccessKeyId: key, Status: "Inactive"}),
+		"DeleteAccessKey": resolve(t, w, iam.OnOwnedKey, (*iam.Service).DeleteAccessKey,
+			iamtypes.DeleteAccessKeyRequest{UserName: "u", AccessKeyId: key}),
+		"PutUserPolicy": resolve(t, w, iam.OnUser, (*iam.Service).PutUserPolicy,
+			iamtypes.PutUserPolicyRequest{UserName: "u", PolicyName: "more", PolicyDocument: pull}),
+		"DeleteUserPolicy": resolve(t, w, iam.OnUser, (*iam.Service).DeleteUserPolicy,
+			iamtypes.DeleteUserPolicyRequest{UserName: "u", PolicyName: "p"}),
+		"AttachUserPolicy": resolve(t, w, iam.OnUserAttachment, (*iam.Service).AttachUserPolicy,
+			iamtypes.AttachUserPolicyRequest{UserName: "u", PolicyArn: "arn:aws:iam::aws:policy/IAMFullAccess"}),
+		"DetachUserPolicy": resolve(t, w, iam.OnUser, (*iam.Service).DetachUserPolicy,
+			iamtypes.DetachUserPolicyRequest{UserName: "u", PolicyArn: administrator}),
+		"PutUserBoundary": resolve(t, w, iam.OnUserBoundary, (*iam.Service).PutUserPermissionsBoundary,
+			iamtypes.PutUserPermissionsBoundaryRequest{UserName: "u", PermissionsBoundary: "arn:aws:iam::aws:policy/IAMFullAccess"}),
+		"DeleteUserBoundary": resolve(t, w, iam.OnUser, (*iam.Service).DeleteUserPermissionsBoundary,
+			iamtypes.DeleteUserPermissionsBoundaryRequest{UserName: "u"}),
+		"AddUserToGroup": resolve(t, w, iam.OnMembership, (*iam.Service).AddUserToGroup,
+			iamtypes.AddUserToGroupRequest{UserName: "u", GroupName: "g"}),
 	}
 	do(t, w.DeleteAccessKey, w.root, iamtypes.DeleteAccessKeyRequest{UserName: "u", AccessKeyId: key})
 	do(t, w.DeleteUser, w.root, iamtypes.DeleteUserRequest{UserName: "u"})
@@ -116,14 +128,20 @@ func TestGroupMadeAgainIsAnother(t *testing.T) {
 	w.group(t, "g")
 	add := iamtypes.AddUserToGroupRequest{GroupName: "g", UserName: "u"}
 	requests := map[string]late{
-		"UpdateGroup":         resolve(t, w, iam.OnRenamedGroup, (*iam.Service).UpdateGroup, iamtypes.UpdateGroupRequest{GroupName: "g", NewPath: "/x/"}),
-		"DeleteGroup":         resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroup, iamtypes.DeleteGroupRequest{GroupName: "g"}),
-		"AddUserToGroup":      resolve(t, w, iam.OnMembership, (*iam.Service).AddUserToGroup, add),
-		"RemoveUserFromGroup": resolve(t, w, iam.OnMembership, (*iam.Service).RemoveUserFromGroup, iamtypes.RemoveUserFromGroupRequest{GroupName: "g", UserName: "u"}),
-		"PutGroupPolicy":      resolve(t, w, iam.OnGroup, (*iam.Service).PutGroupPolicy, iamtypes.PutGroupPolicyRequest{GroupName: "g", PolicyName: "more", PolicyDocument: pull}),
-		"DeleteGroupPolicy":   resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroupPolicy, iamtypes.DeleteGroupPolicyRequest{GroupName: "g", PolicyName: "p"}),
-		"AttachGroupPolicy":   resolve(t, w, iam.OnGroupAttachment, (*iam.Service).AttachGroupPolicy, iamtypes.AttachGroupPolicyRequest{GroupName: "g", PolicyArn: "arn:aws:iam::aws:policy/IAMFullAccess"}),
-		"DetachGroupPolicy":   resolve(t, w, iam.OnGroup, (*iam.Service).DetachGroupPolicy, iamtypes.DetachGroupPolicyRequest{GroupName: "g", PolicyArn: administrator}),
+		"UpdateGroup": resolve(t, w, iam.OnRenamedGroup, (*iam.Service).UpdateGroup,
+			iamtypes.UpdateGroupRequest{GroupName: "g", NewPath: "/x/"}),
+		"DeleteGroup":    resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroup, iamtypes.DeleteGroupRequest{GroupName: "g"}),
+		"AddUserToGroup": resolve(t, w, iam.OnMembership, (*iam.Service).AddUserToGroup, add),
+		"RemoveUserFromGroup": resolve(t, w, iam.OnMembership, (*iam.Service).RemoveUserFromGroup,
+			iamtypes.RemoveUserFromGroupRequest{GroupName: "g", UserName: "u"}),
+		"PutGroupPolicy": resolve(t, w, iam.OnGroup, (*iam.Service).PutGroupPolicy,
+			iamtypes.PutGroupPolicyRequest{GroupName: "g", PolicyName: "more", PolicyDocument: pull}),
+		"DeleteGroupPolicy": resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroupPolicy,
+			iamtypes.DeleteGroupPolicyRequest{GroupName: "g", PolicyName: "p"}),
+		"AttachGroupPolicy": resolve(t, w, iam.OnGroupAttachment, (*iam.Service).AttachGroupPolicy,
+			iamtypes.AttachGroupPolicyRequest{GroupName: "g", PolicyArn: "arn:aws:iam::aws:policy/IAMFullAccess"}),
+		"DetachGroupPolicy": resolve(t, w, iam.OnGroup, (*iam.Service).DetachGroupPolicy,
+			iamtypes.DetachGroupPolicyRequest{GroupName: "g", PolicyArn: administrator}),
 	}
 	do(t, w.DeleteGroup, w.root, iamtypes.DeleteGroupRequest{GroupName: "g"})
 	w.group(t, "g")
@@ -148,18 +166,27 @@ func TestRoleMadeAgainIsAnother(t *testing.T) {
 	trust := iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "r", PolicyDocument: strings.Replace(trustEC2, "Allow", "Deny", 1)}
 	limit := iamtypes.PutRolePermissionsBoundaryRequest{RoleName: "r", PermissionsBoundary: "arn:aws:iam::aws:policy/IAMFullAccess"}
 	requests := map[string]late{
-		"UpdateRole":             resolve(t, w, iam.OnRole, (*iam.Service).UpdateRole, iamtypes.UpdateRoleRequest{RoleName: "r", Description: "lost"}),
-		"UpdateRoleDescription":  resolve(t, w, iam.OnRole, (*iam.Service).UpdateRoleDescription, iamtypes.UpdateRoleDescriptionRequest{RoleName: "r", Description: "lost"}),
+		"UpdateRole": resolve(t, w, iam.OnRole, (*iam.Service).UpdateRole,
+			iamtypes.UpdateRoleRequest{RoleName: "r", Description: "lost"}),
+		"UpdateRoleDescription": resolve(t, w, iam.OnRole, (*iam.Service).UpdateRoleDescription,
+			iamtypes.UpdateRoleDescriptionRequest{RoleName: "r", Description: "lost"}),
 		"UpdateAssumeRolePolicy": resolve(t, w, iam.OnRole, (*iam.Service).UpdateAssumeRolePolicy, trust),
 		"DeleteRole":             resolve(t, w, iam.OnRole, (*iam.Service).DeleteRole, iamtypes.DeleteRoleRequest{RoleName: "r"}),
-		"TagRole":                resolve(t, w, iam.OnRole, (*iam.Service).TagRole, iamtypes.TagRoleRequest{RoleName: "r", Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
-		"UntagRole":              resolve(t, w, iam.OnRole, (*iam.Service).UntagRole, iamtypes.UntagRoleRequest{RoleName: "r", TagKeys: []string{"k"}}),
-		"PutRolePolicy":          resolve(t, w, iam.OnRole, (*iam.Service).PutRolePolicy, iamtypes.PutRolePolicyRequest{RoleName: "r", PolicyName: "more", PolicyDocument: pull}),
-		"DeleteRolePolicy":       resolve(t, w, iam.OnRole, (*iam.Service).DeleteRolePolicy, iamtypes.DeleteRolePolicyRequest{RoleName: "r", PolicyName: "p"}),
-		"AttachRolePolicy":       resolve(t, w, iam.OnRoleAttachment, (*iam.Service).AttachRolePolicy, iamtypes.AttachRolePolicyRequest{RoleName: "r", PolicyArn: limit.PermissionsBoundary}),
-		"DetachRolePolicy":       resolve(t, w, iam.OnRole, (*iam.Service).DetachRolePolicy, iamtypes.DetachRolePolicyRequest{RoleName: "r", PolicyArn: administrator}),
-		"PutRoleBoundary":        resolve(t, w, iam.OnRoleBoundary, (*iam.Service).PutRolePermissionsBoundary, limit),
-		"DeleteRoleBoundary":     resolve(t, w, iam.OnRole, (*iam.Service).DeleteRolePermissionsBoundary, iamtypes.DeleteRolePermissionsBoundaryRequest{RoleName: "r"}),
+		"TagRole": resolve(t, w, iam.OnRole, (*iam.Service).TagRole,
+			iamtypes.TagRoleRequest{RoleName: "r", Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"UntagRole": resolve(t, w, iam.OnRole, (*iam.Service).UntagRole,
+			iamtypes.UntagRoleRequest{RoleName: "r", TagKeys: []string{"k"}}),
+		"PutRolePolicy": resolve(t, w, iam.OnRole, (*iam.Service).PutRolePolicy,
+			iamtypes.PutRolePolicyRequest{RoleName: "r", PolicyName: "more", PolicyDocument: pull}),
+		"DeleteRolePolicy": resolve(t, w, iam.OnRole, (*iam.Service).DeleteRolePolicy,
+			iamtypes.DeleteRolePolicyRequest{RoleName: "r", PolicyName: "p"}),
+		"AttachRolePolicy": resolve(t, w, iam.OnRoleAttachment, (*iam.Service).AttachRolePolicy,
+			iamtypes.AttachRolePolicyRequest{RoleName: "r", PolicyArn: limit.PermissionsBoundary}),
+		"DetachRolePolicy": resolve(t, w, iam.OnRole, (*iam.Service).DetachRolePolicy,
+			iamtypes.DetachRolePolicyRequest{RoleName: "r", PolicyArn: administrator}),
+		"PutRoleBoundary": resolve(t, w, iam.OnRoleBoundary, (*iam.Service).PutRolePermissionsBoundary, limit),
+		"DeleteRoleBoundary": resolve(t, w, iam.OnRole, (*iam.Service).DeleteRolePermissionsBoundary,
+			iamtypes.DeleteRolePermissionsBoundaryRequest{RoleName: "r"}),
 	}
 	do(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "r"})
 	w.role(t, "r")
@@ -169,7 +196,8 @@ func TestRoleMadeAgainIsAnother(t *testing.T) {
 	w.refuseLate(t, meta.Role, "r", requests)
 
 	// A service-linked role is removed by an operation of its own.
-	linked := do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "ecr.amazonaws.com"}).Role.RoleName
+	linked := do(t, w.CreateServiceLinkedRole, w.root,
+		iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: "ecr.amazonaws.com"}).Role.RoleName
 	remove := iamtypes.DeleteServiceLinkedRoleRequest{RoleName: linked}
 	request := resolve(t, w, iam.OnRole, (*iam.Service).DeleteServiceLinkedRole, remove)
 	do(t, w.DeleteServiceLinkedRole, w.root, remove)
@@ -185,11 +213,14 @@ func TestEntityRenamedMeanwhile(t *testing.T) {
 	w.user(t, "u")
 	w.group(t, "g")
 	requests := map[string]late{
-		"UpdateUser":      resolve(t, w, iam.OnRenamedUser, (*iam.Service).UpdateUser, iamtypes.UpdateUserRequest{UserName: "u", NewUserName: "lost"}),
-		"DeleteUser":      resolve(t, w, iam.OnUser, (*iam.Service).DeleteUser, iamtypes.DeleteUserRequest{UserName: "u"}),
-		"PutUserBoundary": resolve(t, w, iam.OnUserBoundary, (*iam.Service).PutUserPermissionsBoundary, iamtypes.PutUserPermissionsBoundaryRequest{UserName: "u", PermissionsBoundary: administrator}),
-		"UpdateGroup":     resolve(t, w, iam.OnRenamedGroup, (*iam.Service).UpdateGroup, iamtypes.UpdateGroupRequest{GroupName: "g", NewGroupName: "lost"}),
-		"DeleteGroup":     resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroup, iamtypes.DeleteGroupRequest{GroupName: "g"}),
+		"UpdateUser": resolve(t, w, iam.OnRenamedUser, (*iam.Service).UpdateUser,
+			iamtypes.UpdateUserRequest{UserName: "u", NewUserName: "lost"}),
+		"DeleteUser": resolve(t, w, iam.OnUser, (*iam.Service).DeleteUser, iamtypes.DeleteUserRequest{UserName: "u"}),
+		"PutUserBoundary": resolve(t, w, iam.OnUserBoundary, (*iam.Service).PutUserPermissionsBoundary,
+			iamtypes.PutUserPermissionsBoundaryRequest{UserName: "u", PermissionsBoundary: administrator}),
+		"UpdateGroup": resolve(t, w, iam.OnRenamedGroup, (*iam.Service).UpdateGroup,
+			iamtypes.UpdateGroupRequest{GroupName: "g", NewGroupName: "lost"}),
+		"DeleteGroup": resolve(t, w, iam.OnGroup, (*iam.Service).DeleteGroup, iamtypes.DeleteGroupRequest{GroupName: "g"}),
 	}
 	do(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "u", NewPath: "/prod/"})
 	do(t, w.UpdateGroup, w.root, iamtypes.UpdateGroupRequest{GroupName: "g", NewPath: "/prod/"})
@@ -207,12 +238,17 @@ func TestPolicyMadeAgainIsAnother(t *testing.T) {
 	}
 	more()
 	requests := map[string]late{
-		"DeletePolicy":            resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicy, iamtypes.DeletePolicyRequest{PolicyArn: arn}),
-		"CreatePolicyVersion":     resolve(t, w, iam.OnPolicy, (*iam.Service).CreatePolicyVersion, iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}),
-		"DeletePolicyVersion":     resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicyVersion, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
-		"SetDefaultPolicyVersion": resolve(t, w, iam.OnPolicy, (*iam.Service).SetDefaultPolicyVersion, iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
-		"TagPolicy":               resolve(t, w, iam.OnPolicy, (*iam.Service).TagPolicy, iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
-		"UntagPolicy":             resolve(t, w, iam.OnPolicy, (*iam.Service).UntagPolicy, iamtypes.UntagPolicyRequest{PolicyArn: arn, TagKeys: []string{"k"}}),
+		"DeletePolicy": resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicy, iamtypes.DeletePolicyRequest{PolicyArn: arn}),
+		"CreatePolicyVersion": resolve(t, w, iam.OnPolicy, (*iam.Service).CreatePolicyVersion,
+			iamtypes.CreatePolicyVersionRequest{PolicyArn: arn, PolicyDocument: pull}),
+		"DeletePolicyVersion": resolve(t, w, iam.OnPolicy, (*iam.Service).DeletePolicyVersion,
+			iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
+		"SetDefaultPolicyVersion": resolve(t, w, iam.OnPolicy, (*iam.Service).SetDefaultPolicyVersion,
+			iamtypes.SetDefaultPolicyVersionRequest{PolicyArn: arn, VersionId: "v2"}),
+		"TagPolicy": resolve(t, w, iam.OnPolicy, (*iam.Service).TagPolicy,
+			iamtypes.TagPolicyRequest{PolicyArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"UntagPolicy": resolve(t, w, iam.OnPolicy, (*iam.Service).UntagPolicy,
+			iamtypes.UntagPolicyRequest{PolicyArn: arn, TagKeys: []string{"k"}}),
 	}
 	do(t, w.DeletePolicyVersion, w.root, iamtypes.DeletePolicyVersionRequest{PolicyArn: arn, VersionId: "v2"})
 	do(t, w.DeletePolicy, w.root, iamtypes.DeletePolicyRequest{PolicyArn: arn})
@@ -232,9 +268,11 @@ func TestInstanceProfileMadeAgainIsAnother(t *testing.T) {
 	makeProfile()
 	add := iamtypes.AddRoleToInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"}
 	requests := map[string]late{
-		"DeleteInstanceProfile":         resolve(t, w, iam.OnProfile, (*iam.Service).DeleteInstanceProfile, iamtypes.DeleteInstanceProfileRequest{InstanceProfileName: "p"}),
-		"AddRoleToInstanceProfile":      resolve(t, w, iam.OnProfileRole, (*iam.Service).AddRoleToInstanceProfile, add),
-		"RemoveRoleFromInstanceProfile": resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile, iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"}),
+		"DeleteInstanceProfile": resolve(t, w, iam.OnProfile, (*iam.Service).DeleteInstanceProfile,
+			iamtypes.DeleteInstanceProfileRequest{InstanceProfileName: "p"}),
+		"AddRoleToInstanceProfile": resolve(t, w, iam.OnProfileRole, (*iam.Service).AddRoleToInstanceProfile, add),
+		"RemoveRoleFromInstanceProfile": resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile,
+			iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"}),
 	}
 	do(t, w.DeleteInstanceProfile, w.root, iamtypes.DeleteInstanceProfileRequest{InstanceProfileName: "p"})
 	makeProfile()
@@ -246,7 +284,8 @@ func TestInstanceProfileMadeAgainIsAnother(t *testing.T) {
 	w.role(t, "r")
 	w.refuseLate(t, meta.Role, "r", map[string]late{"AddRoleToInstanceProfile": request})
 
-	request = resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile, iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"})
+	request = resolve(t, w, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile,
+		iamtypes.RemoveRoleFromInstanceProfileRequest{InstanceProfileName: "p", RoleName: "r"})
 	do(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: "r"})
 	w.role(t, "r")
 	do(t, w.AddRoleToInstanceProfile, w.root, add)
@@ -264,13 +303,19 @@ func TestProviderMadeAgainIsAnother(t *testing.T) {
 	}
 	arn := makeProvider()
 	requests := map[string]late{
-		"AddClientID":      resolve(t, w, iam.OnProvider, (*iam.Service).AddClientIDToOpenIDConnectProvider, iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "lost"}),
-		"RemoveClientID":   resolve(t, w, iam.OnProvider, (*iam.Service).RemoveClientIDFromOpenIDConnectProvider, iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "a"}),
-		"UpdateThumbprint": resolve(t, w, iam.OnProvider, (*iam.Service).UpdateOpenIDConnectProviderThumbprint, iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: arn, ThumbprintList: []string{strings.Repeat("0", 40)}}),
-		"Tag":              resolve(t, w, iam.OnProvider, (*iam.Service).TagOpenIDConnectProvider, iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
-		"Untag":            resolve(t, w, iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider, iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, TagKeys: []string{"k"}}),
+		"AddClientID": resolve(t, w, iam.OnProvider, (*iam.Service).AddClientIDToOpenIDConnectProvider,
+			iamtypes.AddClientIDToOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "lost"}),
+		"RemoveClientID": resolve(t, w, iam.OnProvider, (*iam.Service).RemoveClientIDFromOpenIDConnectProvider,
+			iamtypes.RemoveClientIDFromOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, ClientID: "a"}),
+		"UpdateThumbprint": resolve(t, w, iam.OnProvider, (*iam.Service).UpdateOpenIDConnectProviderThumbprint,
+			iamtypes.UpdateOpenIDConnectProviderThumbprintRequest{OpenIDConnectProviderArn: arn, ThumbprintList: []string{strings.Repeat("0", 40)}}),
+		"Tag": resolve(t, w, iam.OnProvider, (*iam.Service).TagOpenIDConnectProvider,
+			iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, Tags: []iamtypes.Tag{{Key: "k", Value: "lost"}}}),
+		"Untag": resolve(t, w, iam.OnProvider, (*iam.Service).UntagOpenIDConnectProvider,
+			iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn, TagKeys: []string{"k"}}),
 	}
-	remove := resolve(t, w, iam.OnProviderOrNone, (*iam.Service).DeleteOpenIDConnectProvider, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn})
+	remove := resolve(t, w, iam.OnProviderOrNone, (*iam.Service).DeleteOpenIDConnectProvider,
+		iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn})
 	do(t, w.DeleteOpenIDConnectProvider, w.root, iamtypes.DeleteOpenIDConnectProviderRequest{OpenIDConnectProviderArn: arn})
 	makeProvider()
 	w.refuseLate(t, meta.OIDCProvider, host, requests)

@@ -33,7 +33,8 @@ var reservedPaths = []string{serviceLinkedPath, "/aws-reserved/"}
 // or the principal that does not exist), fault.LimitExceeded (roles; the length of the trust policy), fault.InvalidInput (the
 // tags; a reserved path), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
 // Source: IAM API reference, CreateRole.
-func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary ManagedPolicy, in *iamtypes.CreateRoleRequest) (*iamtypes.CreateRoleResponse, error) {
+func (s *Service) CreateRole(ctx context.Context, c identity.Caller, boundary ManagedPolicy,
+	in *iamtypes.CreateRoleRequest) (*iamtypes.CreateRoleResponse, error) {
 	for _, reserved := range reservedPaths {
 		if strings.HasPrefix(in.Path, reserved) {
 			return nil, fault.InvalidInput.New("The path %s is reserved for roles of AWS services.", reserved)
@@ -105,7 +106,8 @@ func lastUsed(e meta.Entity) *iamtypes.RoleLastUsed {
 }
 
 // GetRole shows a role with its trust policy. Errors: fault.NoSuchEntity. Source: IAM API reference, GetRole.
-func (s *Service) GetRole(ctx context.Context, _ identity.Caller, e meta.Entity, _ *iamtypes.GetRoleRequest) (*iamtypes.GetRoleResponse, error) {
+func (s *Service) GetRole(ctx context.Context, _ identity.Caller, e meta.Entity,
+	_ *iamtypes.GetRoleRequest) (*iamtypes.GetRoleResponse, error) {
 	r, err := s.fullRole(ctx, e)
 	return &iamtypes.GetRoleResponse{Role: r}, err
 }
@@ -121,7 +123,8 @@ func (s *Service) fullRole(ctx context.Context, e meta.Entity) (iamtypes.Role, e
 }
 
 // ListRoles lists roles by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListRoles.
-func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListRolesRequest) (*iamtypes.ListRolesResponse, error) {
+func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListRolesRequest) (*iamtypes.ListRolesResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListRoles", meta.Role, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err
@@ -136,7 +139,8 @@ func (s *Service) ListRoles(ctx context.Context, c identity.Caller, _ guard.Noth
 //
 // Errors: fault.NoSuchEntity, fault.UnmodifiableEntity.
 // Sources: IAM API reference, UpdateRole; answers of IAM; ECR user guide, using service-linked roles.
-func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
+func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.Entity,
+	in *iamtypes.UpdateRoleRequest) (*iamtypes.UpdateRoleResponse, error) {
 	_, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		if in.Description != "" {
 			e.Description = in.Description
@@ -158,7 +162,8 @@ func (s *Service) UpdateRole(ctx context.Context, _ identity.Caller, role meta.E
 //
 // Errors: fault.NoSuchEntity.
 // Sources: IAM API reference, UpdateRoleDescription; ECR user guide, using service-linked roles.
-func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
+func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, role meta.Entity,
+	in *iamtypes.UpdateRoleDescriptionRequest) (*iamtypes.UpdateRoleDescriptionResponse, error) {
 	e, err := s.meta.UpdateEntity(ctx, role, func(e *meta.Entity) error {
 		e.Description = in.Description
 		return nil
@@ -175,7 +180,8 @@ func (s *Service) UpdateRoleDescription(ctx context.Context, _ identity.Caller, 
 //
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument, fault.LimitExceeded, fault.UnmodifiableEntity.
 // Source: IAM API reference, UpdateAssumeRolePolicy.
-func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role meta.Entity, in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
+func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, _ identity.Caller, role meta.Entity,
+	in *iamtypes.UpdateAssumeRolePolicyRequest) (*None, error) {
 	trust, err := s.trust(ctx, in.PolicyDocument)
 	if err != nil {
 		return nil, err

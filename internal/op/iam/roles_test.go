@@ -16,7 +16,8 @@ func TestCreateRole(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	got := do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{
-		RoleName: "deploy", Path: "/ci/", AssumeRolePolicyDocument: trustEC2, Description: "for + the 50% of us", MaxSessionDuration: new(int32(7200)),
+		RoleName: "deploy", Path: "/ci/", AssumeRolePolicyDocument: trustEC2, Description: "for + the 50% of us",
+		MaxSessionDuration:  new(int32(7200)),
 		PermissionsBoundary: readOnly, Tags: []iamtypes.Tag{{Key: "k", Value: "v"}},
 	}).Role
 	if !regexp.MustCompile(`^AROA[A-Z2-7]{17}$`).MatchString(got.RoleId) {
@@ -26,7 +27,8 @@ func TestCreateRole(t *testing.T) {
 		t.Errorf("the trust policy is %q, want %q", text, trustEC2)
 	}
 	want := iamtypes.Role{
-		Path: "/ci/", RoleName: "deploy", RoleId: got.RoleId, Arn: "arn:aws:iam::111122223333:role/ci/deploy", CreateDate: awswire.Time{Time: w.at},
+		Path: "/ci/", RoleName: "deploy", RoleId: got.RoleId, Arn: "arn:aws:iam::111122223333:role/ci/deploy",
+		CreateDate:               awswire.Time{Time: w.at},
 		AssumeRolePolicyDocument: got.AssumeRolePolicyDocument,
 		PermissionsBoundary:      &iamtypes.AttachedPermissionsBoundary{PermissionsBoundaryType: "Policy", PermissionsBoundaryArn: readOnly},
 		Tags:                     []iamtypes.Tag{{Key: "k", Value: "v"}},
@@ -48,7 +50,8 @@ func TestCreateRole(t *testing.T) {
 	if got := *w.role(t, "plain").MaxSessionDuration; got != 3600 {
 		t.Errorf("a role without a longest session has %d s, want 3600", got)
 	}
-	refuse(t, w.GetRole, w.stranger, iamtypes.GetRoleRequest{RoleName: "deploy"}, fault.NoSuchEntity, "The role with name deploy cannot be found.")
+	refuse(t, w.GetRole, w.stranger, iamtypes.GetRoleRequest{RoleName: "deploy"}, fault.NoSuchEntity,
+		"The role with name deploy cannot be found.")
 }
 
 // trusts returns a trust policy for a principal.
@@ -73,20 +76,28 @@ func TestTrustPolicyRefused(t *testing.T) {
 	}{
 		{"no JSON", `{"Version":`, fault.MalformedPolicyDocument, []string{"line 1, column"}},
 		{"a place", "{\n  \"Statement\": [{\"Effect\": \"Permit\"}]}", fault.MalformedPolicyDocument, []string{"line 2", "Statement[0].Effect"}},
-		{"an action of another service", strings.ReplaceAll(trustEC2, "sts:AssumeRole", "ecr:PutImage"), fault.MalformedPolicyDocument, []string{"line 1", "Action"}},
-		{"a resource", strings.ReplaceAll(trustEC2, `"Action"`, `"Resource": "*", "Action"`), fault.MalformedPolicyDocument, []string{"Resource"}},
+		{"an action of another service", strings.ReplaceAll(trustEC2, "sts:AssumeRole", "ecr:PutImage"),
+			fault.MalformedPolicyDocument, []string{"line 1", "Action"}},
+		{"a resource", strings.ReplaceAll(trustEC2, `"Action"`, `"Resource": "*", "Action"`), fault.MalformedPolicyDocument,
+			[]string{"Resource"}},
 		{"no principal", `{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole"}]}`, fault.MalformedPolicyDocument, []string{"rincipal"}},
-		{"a user that does not exist", trusts("arn:aws:iam::111122223333:user/none"), fault.MalformedPolicyDocument, []string{`Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:user/none"`}},
-		{"a user with another path", trusts("arn:aws:iam::111122223333:user/x/alice"), fault.MalformedPolicyDocument, []string{`Invalid principal in policy`}},
-		{"a role that does not exist", trusts("arn:aws:iam::444455556666:role/none"), fault.MalformedPolicyDocument, []string{`Invalid principal in policy: "AWS":"arn:aws:iam::444455556666:role/none"`}},
-		{"an account that does not exist", trusts("999999999999"), fault.MalformedPolicyDocument, []string{`Invalid principal in policy: "AWS":"999999999999"`}},
+		{"a user that does not exist", trusts("arn:aws:iam::111122223333:user/none"), fault.MalformedPolicyDocument,
+			[]string{`Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:user/none"`}},
+		{"a user with another path", trusts("arn:aws:iam::111122223333:user/x/alice"), fault.MalformedPolicyDocument,
+			[]string{`Invalid principal in policy`}},
+		{"a role that does not exist", trusts("arn:aws:iam::444455556666:role/none"), fault.MalformedPolicyDocument,
+			[]string{`Invalid principal in policy: "AWS":"arn:aws:iam::444455556666:role/none"`}},
+		{"an account that does not exist", trusts("999999999999"), fault.MalformedPolicyDocument,
+			[]string{`Invalid principal in policy: "AWS":"999999999999"`}},
 		{"a group", trusts("arn:aws:iam::111122223333:group/ops"), fault.MalformedPolicyDocument, []string{"line 1"}},
-		{"one character too long", strings.Replace(fits, "xx", "xxx", 1), fault.LimitExceeded, []string{"Cannot exceed quota for ACLSizePerRole: 2048"}},
+		{"one character too long", strings.Replace(fits, "xx", "xxx", 1), fault.LimitExceeded,
+			[]string{"Cannot exceed quota for ACLSizePerRole: 2048"}},
 		{"too long and wrong", strings.Replace(fits, "xx", "xxx", 1) + "}", fault.MalformedPolicyDocument, []string{"line 1"}},
 	} {
 		t.Log(c.what)
 		refuse(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "new", AssumeRolePolicyDocument: c.text}, c.want, c.words...)
-		refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "there", PolicyDocument: c.text}, c.want, c.words...)
+		refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "there",
+			PolicyDocument: c.text}, c.want, c.words...)
 	}
 	if got := decoded(t, do(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: "there"}).Role.AssumeRolePolicyDocument); got != trustEC2 {
 		t.Errorf("after refusals the trust policy is %s, want %s", got, trustEC2)
@@ -109,7 +120,9 @@ func TestCreateRoleRefused(t *testing.T) {
 		{iamtypes.CreateRoleRequest{RoleName: "x", Path: "/aws-reserved/sso/"}, fault.InvalidInput, "reserved"},
 		{iamtypes.CreateRoleRequest{RoleName: "x", Tags: []iamtypes.Tag{{Key: "a"}, {Key: "a"}}}, fault.InvalidInput, "Duplicate"},
 		{iamtypes.CreateRoleRequest{RoleName: "x", PermissionsBoundary: "arn:aws:iam::aws:policy/None"}, fault.NoSuchEntity, "does not exist"},
-		{iamtypes.CreateRoleRequest{RoleName: "x", PermissionsBoundary: "arn:aws:iam::aws:policy/aws-service-role/ECRTemplateServiceRolePolicy"}, fault.PolicyNotAttachable, "service-linked"},
+		{iamtypes.CreateRoleRequest{RoleName: "x",
+			PermissionsBoundary: "arn:aws:iam::aws:policy/aws-service-role/ECRTemplateServiceRolePolicy"},
+			fault.PolicyNotAttachable, "service-linked"},
 	} {
 		c.in.AssumeRolePolicyDocument = trustEC2
 		refuse(t, w.CreateRole, w.root, c.in, c.want, c.words)
@@ -135,7 +148,8 @@ func TestTrustPolicyIsBound(t *testing.T) {
 	}
 	do(t, w.DeleteUser, w.root, iamtypes.DeleteUserRequest{UserName: "alicia"})
 	namesake := w.user(t, "alicia")
-	if got := shown(); !strings.Contains(got, `"`+alice.UserId+`"`) || strings.Contains(got, "alicia") || strings.Contains(got, namesake.UserId) {
+	if got := shown(); !strings.Contains(got, `"`+alice.UserId+`"`) || strings.Contains(got, "alicia") ||
+		strings.Contains(got, namesake.UserId) {
 		t.Errorf("after a namesake took the place the trust policy is %s, want %s in it", got, alice.UserId)
 	}
 	do(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "deploy", PolicyDocument: trusts(namesake.Arn)})
@@ -154,7 +168,8 @@ func TestTrustPolicyIsBound(t *testing.T) {
 func TestUpdateRole(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
-	want := do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "r", AssumeRolePolicyDocument: trustEC2, Description: "old", MaxSessionDuration: new(int32(43200))}).Role
+	want := do(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "r", AssumeRolePolicyDocument: trustEC2,
+		Description: "old", MaxSessionDuration: new(int32(43200))}).Role
 	want.RoleLastUsed, want.Description, want.MaxSessionDuration = &iamtypes.RoleLastUsed{}, "old", new(int32(43200))
 	check := func(what string) {
 		t.Helper()
@@ -173,9 +188,11 @@ func TestUpdateRole(t *testing.T) {
 	short.MaxSessionDuration, short.RoleLastUsed = nil, nil
 	same(t, "UpdateRoleDescription", *got.Role, short)
 	check("without description")
-	refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: "none"}, fault.NoSuchEntity, "The role with name none cannot be found.")
+	refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: "none"}, fault.NoSuchEntity,
+		"The role with name none cannot be found.")
 	refuse(t, w.UpdateRoleDescription, w.root, iamtypes.UpdateRoleDescriptionRequest{RoleName: "none"}, fault.NoSuchEntity)
-	refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "none", PolicyDocument: trustEC2}, fault.NoSuchEntity)
+	refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "none",
+		PolicyDocument: trustEC2}, fault.NoSuchEntity)
 }
 
 func TestDeleteRole(t *testing.T) {

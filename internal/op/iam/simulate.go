@@ -25,7 +25,8 @@ import (
 //
 // Errors: fault.InvalidInput (a policy, with the place; an action, resource, owner, caller or context entry; a resource policy
 // without CallerArn), fault.Validation (the marker). Source: IAM API reference, SimulateCustomPolicy.
-func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.SimulateCustomPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
+func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.SimulateCustomPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
 	sim := simulation{caller: policy.Caller{Kind: policy.User, Account: c.Account}, anyone: in.CallerArn == ""}
 	for i, level := range in.OrderedOrganizationPolicyInputList {
 		if len(level.ServiceControlPolicyInputList) == 0 {
@@ -33,7 +34,8 @@ func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _
 		}
 		var set []policy.Named
 		for k, text := range level.ServiceControlPolicyInputList {
-			d, err := input("OrderedOrganizationPolicyInputList.member."+strconv.Itoa(i+1)+".ServiceControlPolicyInputList", k, text, policy.ServiceControl)
+			d, err := input("OrderedOrganizationPolicyInputList.member."+strconv.Itoa(i+1)+".ServiceControlPolicyInputList", k,
+				text, policy.ServiceControl)
 			if err != nil {
 				return nil, err
 			}
@@ -56,7 +58,8 @@ func (s *Service) SimulateCustomPolicy(ctx context.Context, c identity.Caller, _
 //
 // Errors: those of SimulateCustomPolicy; fault.NoSuchEntity (the user, group or role).
 // Source: IAM API reference, SimulatePrincipalPolicy.
-func (s *Service) SimulatePrincipalPolicy(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.SimulatePrincipalPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
+func (s *Service) SimulatePrincipalPolicy(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.SimulatePrincipalPolicyRequest) (*iamtypes.SimulatePolicyResponse, error) {
 	sim, err := s.principal(ctx, e)
 	if err != nil {
 		return nil, err
@@ -274,7 +277,8 @@ func (s *Service) complete(ctx context.Context, c identity.Caller, sim *simulati
 		sim.policies.Identity = append(sim.policies.Identity, sim.named(h, d, policy.Compile(d, nil)))
 	}
 	if len(in.boundary) > 1 {
-		return fault.InvalidInput.New("PermissionsBoundaryPolicyInputList has %d policies: a user or role has one permissions boundary.", len(in.boundary))
+		return fault.InvalidInput.New(
+			"PermissionsBoundaryPolicyInputList has %d policies: a user or role has one permissions boundary.", len(in.boundary))
 	}
 	for i, text := range in.boundary {
 		d, err := input("PermissionsBoundaryPolicyInputList", i, text, policy.Boundary)
@@ -292,7 +296,8 @@ func (s *Service) complete(ctx context.Context, c identity.Caller, sim *simulati
 	if in.resourceOwner != "" {
 		p, err := policy.ParsePrincipal(in.resourceOwner)
 		if err != nil || p.Kind != policy.Account {
-			return fault.InvalidInput.New("Invalid ResourceOwner %q: it is the ARN of an account, such as arn:aws:iam::111122223333:root.", name.Clip(in.resourceOwner))
+			return fault.InvalidInput.New(
+				"Invalid ResourceOwner %q: it is the ARN of an account, such as arn:aws:iam::111122223333:root.", name.Clip(in.resourceOwner))
 		}
 		sim.owner = p.Account
 	}
@@ -366,12 +371,14 @@ func contextEntries(keys *policy.Context, entries []iamtypes.ContextEntry) error
 		case seen[folded]:
 			return fault.InvalidInput.New("ContextEntries.member.%d: the key %s stands there twice.", i+1, name.Clip(e.ContextKeyName))
 		case !list && len(e.ContextKeyValues) != 1:
-			return fault.InvalidInput.New("ContextEntries.member.%d: the key %s of type %s needs one value, got %d.", i+1, name.Clip(e.ContextKeyName), e.ContextKeyType, len(e.ContextKeyValues))
+			return fault.InvalidInput.New("ContextEntries.member.%d: the key %s of type %s needs one value, got %d.", i+1,
+				name.Clip(e.ContextKeyName), e.ContextKeyType, len(e.ContextKeyValues))
 		}
 		seen[folded] = true
 		for _, v := range e.ContextKeyValues {
 			if !test.Reads(v) || test == policy.IPAddress && strings.Contains(v, "/") {
-				return fault.InvalidInput.New("ContextEntries.member.%d: the key %s cannot have the value %q of type %s.", i+1, name.Clip(e.ContextKeyName), name.Clip(v), e.ContextKeyType)
+				return fault.InvalidInput.New("ContextEntries.member.%d: the key %s cannot have the value %q of type %s.", i+1,
+					name.Clip(e.ContextKeyName), name.Clip(v), e.ContextKeyType)
 			}
 		}
 		if list {
@@ -403,7 +410,8 @@ func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResul
 	why := policy.Explain(&sim.policies, &r)
 	sim.work += why.Work
 	if why.Excess {
-		return iamtypes.EvaluationResult{}, fault.InvalidInput.New("The action %s on %s takes too much work to match with the wildcards of the policies.", action, name.Clip(resource))
+		return iamtypes.EvaluationResult{}, fault.InvalidInput.New(
+			"The action %s on %s takes too much work to match with the wildcards of the policies.", action, name.Clip(resource))
 	}
 	out := iamtypes.EvaluationResult{
 		EvalActionName: action, EvalResourceName: resource, EvalDecision: iamtypes.PolicyEvaluationDecisionType(why.Verdict.String()),
@@ -419,10 +427,12 @@ func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResul
 		sides[l.Layer] = iamtypes.PolicyEvaluationDecisionType(l.Verdict.String())
 	}
 	if v, asked := sides[policy.LayerSCP]; asked {
-		out.OrganizationsDecisionDetail = &iamtypes.OrganizationsDecisionDetail{AllowedByOrganizations: new(v == iamtypes.PolicyEvaluationDecisionTypeAllowed)}
+		out.OrganizationsDecisionDetail = &iamtypes.OrganizationsDecisionDetail{
+			AllowedByOrganizations: new(v == iamtypes.PolicyEvaluationDecisionTypeAllowed)}
 	}
 	if v, asked := sides[policy.LayerBoundary]; asked {
-		out.PermissionsBoundaryDecisionDetail = &iamtypes.PermissionsBoundaryDecisionDetail{AllowedByPermissionsBoundary: new(v == iamtypes.PolicyEvaluationDecisionTypeAllowed)}
+		out.PermissionsBoundaryDecisionDetail = &iamtypes.PermissionsBoundaryDecisionDetail{
+			AllowedByPermissionsBoundary: new(v == iamtypes.PolicyEvaluationDecisionTypeAllowed)}
 	}
 	// The decisions of the two accounts are returned only if the accounts differ. Otherwise the map is empty, or absent
 	// for an action without a resource.
@@ -431,7 +441,8 @@ func (sim *simulation) decide(action, resource string) (iamtypes.EvaluationResul
 	switch {
 	case byGuard:
 	case r.Caller.Account != owner:
-		out.EvalDecisionDetails = map[string]iamtypes.PolicyEvaluationDecisionType{"IAM Policy": sides[policy.LayerIdentity], "Resource Policy": sides[policy.LayerResource]}
+		out.EvalDecisionDetails = map[string]iamtypes.PolicyEvaluationDecisionType{"IAM Policy": sides[policy.LayerIdentity],
+			"Resource Policy": sides[policy.LayerResource]}
 	case resource != "*":
 		out.EvalDecisionDetails = map[string]iamtypes.PolicyEvaluationDecisionType{}
 	}

@@ -56,18 +56,23 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 	principal := func(effect, principal, action string) string {
 		return policyOf(fmt.Sprintf(`{"Effect":%q,"Principal":{"AWS":%q},"Action":%q}`, effect, principal, action))
 	}
-	const identity, boundary, resource = "PolicyInputList.1 of IAM Policy", "PermissionsBoundaryPolicyInputList.1 of Permissions Boundary Policy", "ResourcePolicy of Resource Policy"
+	const identity, boundary, resource = "PolicyInputList.1 of IAM Policy",
+		"PermissionsBoundaryPolicyInputList.1 of Permissions Boundary Policy", "ResourcePolicy of Resource Policy"
 	for _, c := range []struct {
 		what    string
 		in      iamtypes.SimulateCustomPolicyRequest
 		want    iamtypes.PolicyEvaluationDecisionType
 		matched []string
 	}{
-		{"nothing allows", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("ecr:PutImage", "*"))}}, "implicitDeny", nil},
+		{"nothing allows", iamtypes.SimulateCustomPolicyRequest{
+			PolicyInputList: []string{policyOf(allow("ecr:PutImage", "*"))}}, "implicitDeny", nil},
 		{"no policies at all", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{}}, "implicitDeny", nil},
-		{"a policy allows", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("ecr:Batch*", "*"))}}, "allowed", []string{identity}},
-		{"a deny wins", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(deny("ecr:*", "*")), policyOf(allow("*", "*"))}}, "explicitDeny", []string{identity}},
-		{"of two that allow both are shown", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("ecr:*", "*"), allow("*", "*"))}}, "allowed", []string{identity, identity}},
+		{"a policy allows", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("ecr:Batch*", "*"))}},
+			"allowed", []string{identity}},
+		{"a deny wins", iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{policyOf(deny("ecr:*", "*")),
+			policyOf(allow("*", "*"))}}, "explicitDeny", []string{identity}},
+		{"of two that allow both are shown", iamtypes.SimulateCustomPolicyRequest{
+			PolicyInputList: []string{policyOf(allow("ecr:*", "*"), allow("*", "*"))}}, "allowed", []string{identity, identity}},
 		{"another resource", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "arn:aws:ecr:*:*:repository/web"))}, ResourceArns: []string{homeApp},
 		}, "implicitDeny", nil},
@@ -88,12 +93,14 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 		}, "explicitDeny", []string{boundary}},
 		{"each level of an organization allows", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "*"))}, OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{
-				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}, {ServiceControlPolicyInputList: []string{policyOf(allow("s3:*", "*")), policyOf(allow("ecr:*", "*"))}},
+				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}, {
+					ServiceControlPolicyInputList: []string{policyOf(allow("s3:*", "*")), policyOf(allow("ecr:*", "*"))}},
 			},
 		}, "allowed", []string{identity}},
 		{"one level does not", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "*"))}, OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{
-				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}, {ServiceControlPolicyInputList: []string{policyOf(allow("s3:*", "*"))}},
+				{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}, {
+					ServiceControlPolicyInputList: []string{policyOf(allow("s3:*", "*"))}},
 			},
 		}, "implicitDeny", nil},
 		{"a control policy denies", iamtypes.SimulateCustomPolicyRequest{
@@ -102,16 +109,20 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 			},
 		}, "explicitDeny", nil},
 		{"within an account a resource policy is enough", iamtypes.SimulateCustomPolicyRequest{
-			PolicyInputList: []string{}, ResourcePolicy: principal("Allow", alice, "ecr:BatchGetImage"), CallerArn: alice, ResourceArns: []string{homeApp},
+			PolicyInputList: []string{}, ResourcePolicy: principal("Allow", alice,
+				"ecr:BatchGetImage"), CallerArn: alice, ResourceArns: []string{homeApp},
 		}, "allowed", []string{resource}},
 		{"it names somebody else", iamtypes.SimulateCustomPolicyRequest{
-			PolicyInputList: []string{}, ResourcePolicy: principal("Allow", "arn:aws:iam::111122223333:user/bob", "ecr:BatchGetImage"), CallerArn: alice, ResourceArns: []string{homeApp},
+			PolicyInputList: []string{}, ResourcePolicy: principal("Allow", "arn:aws:iam::111122223333:user/bob",
+				"ecr:BatchGetImage"), CallerArn: alice, ResourceArns: []string{homeApp},
 		}, "implicitDeny", nil},
 		{"a deny in it wins", iamtypes.SimulateCustomPolicyRequest{
-			PolicyInputList: []string{policyOf(allow("*", "*"))}, ResourcePolicy: principal("Deny", "*", "ecr:*"), CallerArn: alice, ResourceArns: []string{homeApp},
+			PolicyInputList: []string{policyOf(allow("*", "*"))}, ResourcePolicy: principal("Deny", "*",
+				"ecr:*"), CallerArn: alice, ResourceArns: []string{homeApp},
 		}, "explicitDeny", []string{resource}},
 		{"across accounts both sides allow", iamtypes.SimulateCustomPolicyRequest{
-			PolicyInputList: []string{policyOf(allow("*", "*"))}, ResourcePolicy: principal("Allow", "111122223333", "ecr:*"), CallerArn: alice, ResourceArns: []string{foreignApp},
+			PolicyInputList: []string{policyOf(allow("*", "*"))}, ResourcePolicy: principal("Allow", "111122223333",
+				"ecr:*"), CallerArn: alice, ResourceArns: []string{foreignApp},
 		}, "allowed", []string{resource, identity}},
 		{"across accounts the owner does not", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "*"))}, CallerArn: alice, ResourceArns: []string{foreignApp},
@@ -120,7 +131,8 @@ func TestSimulateCustomPolicyDecides(t *testing.T) {
 			PolicyInputList: []string{}, ResourcePolicy: principal("Allow", alice, "ecr:*"), CallerArn: alice, ResourceArns: []string{foreignApp},
 		}, "implicitDeny", nil},
 		{"the owner of what does not tell it", iamtypes.SimulateCustomPolicyRequest{
-			PolicyInputList: []string{policyOf(allow("*", "*"))}, CallerArn: alice, ResourceOwner: "arn:aws:iam::444455556666:root", ResourceArns: []string{"arn:aws:s3:::bucket/key"},
+			PolicyInputList: []string{policyOf(allow("*", "*"))}, CallerArn: alice,
+			ResourceOwner: "arn:aws:iam::444455556666:root", ResourceArns: []string{"arn:aws:s3:::bucket/key"},
 		}, "implicitDeny", nil},
 		{"the caller owns what does not tell it", iamtypes.SimulateCustomPolicyRequest{
 			PolicyInputList: []string{policyOf(allow("*", "*"))}, CallerArn: alice, ResourceArns: []string{"arn:aws:s3:::bucket/key"},
@@ -164,11 +176,13 @@ func TestSimulateCustomPolicyAnswers(t *testing.T) {
 	})
 	in.ResourceArns = []string{foreignApp}
 	in.PermissionsBoundaryPolicyInputList = []string{policyOf(allow("s3:*", "*"))}
-	in.OrderedOrganizationPolicyInputList = []iamtypes.OrderedOrganizationPolicyType{{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}}
+	in.OrderedOrganizationPolicyInputList = []iamtypes.OrderedOrganizationPolicyType{
+		{ServiceControlPolicyInputList: []string{policyOf(allow("*", "*"))}}}
 	same(t, "a simulation across accounts", one(t, do(t, w.SimulateCustomPolicy, w.root, in)), iamtypes.EvaluationResult{
 		EvalActionName: "ecr:PutImage", EvalResourceName: foreignApp, EvalDecision: "implicitDeny",
 		MatchedStatements: []iamtypes.Statement{}, MissingContextValues: []string{}, EvalDecisionDetails: across,
-		PermissionsBoundaryDecisionDetail: bounded, OrganizationsDecisionDetail: &iamtypes.OrganizationsDecisionDetail{AllowedByOrganizations: new(true)},
+		PermissionsBoundaryDecisionDetail: bounded, OrganizationsDecisionDetail: &iamtypes.OrganizationsDecisionDetail{
+			AllowedByOrganizations: new(true)},
 		ResourceSpecificResults: []iamtypes.ResourceSpecificResult{{
 			EvalResourceName: foreignApp, EvalResourceDecision: "implicitDeny", MatchedStatements: []iamtypes.Statement{},
 			MissingContextValues: []string{}, EvalDecisionDetails: across, PermissionsBoundaryDecisionDetail: bounded,
@@ -177,7 +191,8 @@ func TestSimulateCustomPolicyAnswers(t *testing.T) {
 	in.OrderedOrganizationPolicyInputList[0].ServiceControlPolicyInputList = []string{policyOf(deny("*", "*"))}
 	got := one(t, do(t, w.SimulateCustomPolicy, w.root, in))
 	if got.EvalDecisionDetails != nil || *got.OrganizationsDecisionDetail.AllowedByOrganizations {
-		t.Errorf("after a control policy's deny: got %+v, %+v, want no details and not allowed", got.EvalDecisionDetails, got.OrganizationsDecisionDetail)
+		t.Errorf("after a control policy's deny: got %+v, %+v, want no details and not allowed", got.EvalDecisionDetails,
+			got.OrganizationsDecisionDetail)
 	}
 }
 
@@ -195,26 +210,35 @@ func TestSimulationContext(t *testing.T) {
 		missing   []string
 	}{
 		{`"StringEquals":{"aws:RequestTag/team":"red"}`, []iamtypes.ContextEntry{entry("aws:requesttag/TEAM", "string", "red")}, "allowed", nil},
-		{`"StringEquals":{"aws:RequestTag/team":"red"}`, []iamtypes.ContextEntry{entry("aws:RequestTag/team", "string", "blue")}, "implicitDeny", nil},
+		{`"StringEquals":{"aws:RequestTag/team":"red"}`,
+			[]iamtypes.ContextEntry{entry("aws:RequestTag/team", "string", "blue")}, "implicitDeny", nil},
 		{`"StringEquals":{"aws:RequestTag/team":"red"}`, nil, "implicitDeny", []string{"aws:RequestTag/team"}},
 		{`"StringNotEquals":{"aws:RequestTag/team":"red"}`, nil, "allowed", []string{"aws:RequestTag/team"}},
-		{`"StringLike":{"aws:PrincipalTag/a":"${aws:PrincipalTag/b}"}`, []iamtypes.ContextEntry{entry("aws:PrincipalTag/a", "string", "x")}, "implicitDeny", []string{"aws:PrincipalTag/b"}},
-		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`, []iamtypes.ContextEntry{entry("aws:TagKeys", "stringList", "a", "b")}, "allowed", nil},
-		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`, []iamtypes.ContextEntry{entry("aws:TagKeys", "stringList", "a", "c")}, "implicitDeny", nil},
-		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`, []iamtypes.ContextEntry{entry("aws:TagKeys", "stringList")}, "allowed", []string{"aws:TagKeys"}},
+		{`"StringLike":{"aws:PrincipalTag/a":"${aws:PrincipalTag/b}"}`,
+			[]iamtypes.ContextEntry{entry("aws:PrincipalTag/a", "string", "x")}, "implicitDeny", []string{"aws:PrincipalTag/b"}},
+		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`,
+			[]iamtypes.ContextEntry{entry("aws:TagKeys", "stringList", "a", "b")}, "allowed", nil},
+		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`,
+			[]iamtypes.ContextEntry{entry("aws:TagKeys", "stringList", "a", "c")}, "implicitDeny", nil},
+		{`"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}`, []iamtypes.ContextEntry{entry("aws:TagKeys", "stringList")},
+			"allowed", []string{"aws:TagKeys"}},
 		{`"NumericLessThan":{"s3:max-keys":"10"}`, []iamtypes.ContextEntry{entry("s3:max-keys", "numeric", "9.5")}, "allowed", nil},
 		{`"ForAnyValue:NumericEquals":{"x:n":"10"}`, []iamtypes.ContextEntry{entry("x:n", "numericList", "9", "10")}, "allowed", nil},
 		{`"Bool":{"aws:SecureTransport":"true"}`, []iamtypes.ContextEntry{entry("aws:SecureTransport", "boolean", "true")}, "allowed", nil},
 		{`"ForAnyValue:Bool":{"x:b":"true"}`, []iamtypes.ContextEntry{entry("x:b", "booleanList", "false")}, "implicitDeny", nil},
 		{`"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}`, []iamtypes.ContextEntry{entry("aws:SourceIp", "ip", "203.0.113.9")}, "allowed", nil},
 		{`"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}`, nil, "implicitDeny", []string{"aws:SourceIp"}},
-		{`"ForAnyValue:IpAddress":{"x:ips":"203.0.113.0/24"}`, []iamtypes.ContextEntry{entry("x:ips", "ipList", "192.0.2.1", "203.0.113.9")}, "allowed", nil},
+		{`"ForAnyValue:IpAddress":{"x:ips":"203.0.113.0/24"}`,
+			[]iamtypes.ContextEntry{entry("x:ips", "ipList", "192.0.2.1", "203.0.113.9")}, "allowed", nil},
 		{`"BinaryEquals":{"x:key":"AAEC"}`, []iamtypes.ContextEntry{entry("x:key", "binary", "AAEC")}, "allowed", nil},
 		{`"ForAnyValue:BinaryEquals":{"x:key":"AAEC"}`, []iamtypes.ContextEntry{entry("x:key", "binaryList", "AAED")}, "implicitDeny", nil},
-		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, []iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2019-04-25T11:00:00Z")}, "allowed", nil},
-		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, []iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2014-04-25T11:00:00Z")}, "implicitDeny", nil},
+		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`,
+			[]iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2019-04-25T11:00:00Z")}, "allowed", nil},
+		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`,
+			[]iamtypes.ContextEntry{entry("aws:CurrentTime", "date", "2014-04-25T11:00:00Z")}, "implicitDeny", nil},
 		{`"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}`, nil, "allowed", nil}, // the clock of the fixture
-		{`"ForAllValues:DateLessThan":{"x:dates":"2018-08-16"}`, []iamtypes.ContextEntry{entry("x:dates", "dateList", "2014-01-01", "2019-01-01")}, "implicitDeny", nil},
+		{`"ForAllValues:DateLessThan":{"x:dates":"2018-08-16"}`,
+			[]iamtypes.ContextEntry{entry("x:dates", "dateList", "2014-01-01", "2019-01-01")}, "implicitDeny", nil},
 		{`"StringEquals":{"aws:ResourceAccount":"111122223333"}`, nil, "allowed", nil},
 	} {
 		text := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{` + c.condition + `}}`)
@@ -262,13 +286,18 @@ func TestSimulateCustomPolicyRefuses(t *testing.T) {
 		{iamtypes.SimulateCustomPolicyRequest{ActionNames: []string{"PutImage"}}, []string{`"PutImage"`}},
 		{iamtypes.SimulateCustomPolicyRequest{ResourceArns: []string{"app"}}, []string{`"app"`}},
 		{iamtypes.SimulateCustomPolicyRequest{ResourceArns: []string{"arn:aws:ecr"}}, []string{`"arn:aws:ecr"`}},
-		{iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{all, `{"Statement":[]}`}}, []string{"PolicyInputList.member.2", "line 1, column 14"}},
-		{iamtypes.SimulateCustomPolicyRequest{PermissionsBoundaryPolicyInputList: []string{"{"}}, []string{"PermissionsBoundaryPolicyInputList.member.1", "line 1"}},
+		{iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{all, `{"Statement":[]}`}},
+			[]string{"PolicyInputList.member.2", "line 1, column 14"}},
+		{iamtypes.SimulateCustomPolicyRequest{PermissionsBoundaryPolicyInputList: []string{"{"}},
+			[]string{"PermissionsBoundaryPolicyInputList.member.1", "line 1"}},
 		{iamtypes.SimulateCustomPolicyRequest{PermissionsBoundaryPolicyInputList: []string{all, all}}, []string{"one permissions boundary"}},
-		{iamtypes.SimulateCustomPolicyRequest{OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{{}}}, []string{"OrderedOrganizationPolicyInputList.member.1"}},
-		{iamtypes.SimulateCustomPolicyRequest{OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{{ServiceControlPolicyInputList: []string{"x"}}}}, []string{"ServiceControlPolicyInputList.member.1"}},
+		{iamtypes.SimulateCustomPolicyRequest{OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{{}}},
+			[]string{"OrderedOrganizationPolicyInputList.member.1"}},
+		{iamtypes.SimulateCustomPolicyRequest{OrderedOrganizationPolicyInputList: []iamtypes.OrderedOrganizationPolicyType{
+			{ServiceControlPolicyInputList: []string{"x"}}}}, []string{"ServiceControlPolicyInputList.member.1"}},
 		{iamtypes.SimulateCustomPolicyRequest{CallerArn: alice, ResourcePolicy: all}, []string{"ResourcePolicy", "1:38", "Principal"}},
-		{iamtypes.SimulateCustomPolicyRequest{ResourcePolicy: policyOf(`{"Effect":"Allow","Principal":"*","Action":"*"}`)}, []string{"CallerArn"}},
+		{iamtypes.SimulateCustomPolicyRequest{ResourcePolicy: policyOf(`{"Effect":"Allow","Principal":"*","Action":"*"}`)},
+			[]string{"CallerArn"}},
 		{iamtypes.SimulateCustomPolicyRequest{CallerArn: "arn:aws:iam::111122223333:role/r"}, []string{"CallerArn"}},
 		{iamtypes.SimulateCustomPolicyRequest{CallerArn: "alice"}, []string{"CallerArn"}},
 		{iamtypes.SimulateCustomPolicyRequest{ResourceOwner: alice}, []string{"ResourceOwner"}},
@@ -288,15 +317,19 @@ func TestSimulateCustomPolicyRefuses(t *testing.T) {
 func TestSimulationBoundsItsWork(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
-	slow := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` + strings.Repeat("a?", 100) + `b*"}}}`)
+	slow := policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` +
+		strings.Repeat("a?", 100) + `b*"}}}`)
 	in := iamtypes.SimulateCustomPolicyRequest{PolicyInputList: []string{slow}, ActionNames: []string{"ecr:PutImage"}}
 	agent := func(n int) []iamtypes.ContextEntry {
-		return []iamtypes.ContextEntry{{ContextKeyName: "aws:UserAgent", ContextKeyType: iamtypes.ContextKeyTypeEnumString, ContextKeyValues: []string{strings.Repeat("a", n)}}}
+		return []iamtypes.ContextEntry{{ContextKeyName: "aws:UserAgent", ContextKeyType: iamtypes.ContextKeyTypeEnumString,
+			ContextKeyValues: []string{strings.Repeat("a", n)}}}
 	}
 	in.ContextEntries = agent(20 << 10)
 	refuse(t, w.SimulateCustomPolicy, w.root, in, fault.InvalidInput, "ecr:PutImage", "too much work")
 	in.ContextEntries = agent(2048)
-	in.PolicyInputList = []string{policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` + strings.Repeat("?a", 200) + `*"}}}`)}
+	in.PolicyInputList = []string{
+		policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*` +
+			strings.Repeat("?a", 200) + `*"}}}`)}
 	refuse(t, w.SimulateCustomPolicy, w.root, in, fault.InvalidInput, "PolicyInputList.member.1", "too much work")
 	in.PolicyInputList, in.ActionNames = []string{slow}, nil
 	for i := range 200 {
@@ -362,7 +395,8 @@ func TestContextKeysForCustomPolicy(t *testing.T) {
 	b := policyOf(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Null":{"AWS:UserName":"true","ecr:ResourceTag/team":"true"}}}`)
 	got := do(t, w.GetContextKeysForCustomPolicy, w.root, iamtypes.GetContextKeysForCustomPolicyRequest{PolicyInputList: []string{a, b}})
 	same(t, "keys", got.ContextKeyNames, []string{"aws:username", "aws:SecureTransport", "ecr:ResourceTag/team"})
-	got = do(t, w.GetContextKeysForCustomPolicy, w.root, iamtypes.GetContextKeysForCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("*", "*"))}})
+	got = do(t, w.GetContextKeysForCustomPolicy, w.root,
+		iamtypes.GetContextKeysForCustomPolicyRequest{PolicyInputList: []string{policyOf(allow("*", "*"))}})
 	same(t, "keys of a policy without any", got.ContextKeyNames, []string{})
 	refuse(t, w.GetContextKeysForCustomPolicy, w.root, iamtypes.GetContextKeysForCustomPolicyRequest{PolicyInputList: []string{a, "[]"}},
 		fault.InvalidInput, "PolicyInputList.member.2", "line 1, column 1")

@@ -44,7 +44,8 @@ var quotas = map[iamtypes.SummaryKeyType]int{
 
 // GetAccountSummary returns the numbers of entities in the account, and its quotas. Source: IAM API reference,
 // GetAccountSummary.
-func (s *Service) GetAccountSummary(ctx context.Context, c identity.Caller, _ guard.Nothing, _ *None) (*iamtypes.GetAccountSummaryResponse, error) {
+func (s *Service) GetAccountSummary(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	_ *None) (*iamtypes.GetAccountSummaryResponse, error) {
 	counts, err := s.meta.CountEntities(ctx, c.Account)
 	if err != nil {
 		return nil, err

@@ -88,7 +88,8 @@ func (s *Service) UntagUser(ctx context.Context, _ identity.Caller, e meta.Entit
 
 // ListUserTags lists the tags of a user. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListUserTags.
-func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListUserTagsRequest) (*iamtypes.ListUserTagsResponse, error) {
+func (s *Service) ListUserTags(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListUserTagsRequest) (*iamtypes.ListUserTagsResponse, error) {
 	p, err := s.paging(c, "ListUserTags", in.Marker, in.MaxItems, in.UserName)
 	if err != nil {
 		return nil, err
@@ -113,7 +114,8 @@ func (s *Service) UntagRole(ctx context.Context, _ identity.Caller, e meta.Entit
 
 // ListRoleTags lists the tags of a role. Errors: fault.NoSuchEntity, fault.Validation (the marker).
 // Source: IAM API reference, ListRoleTags.
-func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListRoleTagsRequest) (*iamtypes.ListRoleTagsResponse, error) {
+func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListRoleTagsRequest) (*iamtypes.ListRoleTagsResponse, error) {
 	p, err := s.paging(c, "ListRoleTags", in.Marker, in.MaxItems, in.RoleName)
 	if err != nil {
 		return nil, err
@@ -128,20 +130,23 @@ func (s *Service) ListRoleTags(ctx context.Context, c identity.Caller, e meta.En
 // TagOpenIDConnectProvider adds tags to an OIDC provider, or replaces those with the same keys.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded.
 // Source: IAM API reference, TagOpenIDConnectProvider.
-func (s *Service) TagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.TagOpenIDConnectProviderRequest) (*None, error) {
+func (s *Service) TagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.TagOpenIDConnectProviderRequest) (*None, error) {
 	return s.tag(ctx, e, in.Tags, exactCase)
 }
 
 // UntagOpenIDConnectProvider removes tags from an OIDC provider. Errors: fault.NoSuchEntity, fault.InvalidInput.
 // Source: IAM API reference, UntagOpenIDConnectProvider.
-func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity, in *iamtypes.UntagOpenIDConnectProviderRequest) (*None, error) {
+func (s *Service) UntagOpenIDConnectProvider(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.UntagOpenIDConnectProviderRequest) (*None, error) {
 	return s.untag(ctx, e, in.TagKeys)
 }
 
 // ListOpenIDConnectProviderTags lists the tags of an OIDC provider.
 // Errors: fault.NoSuchEntity, fault.InvalidInput, fault.Validation (the marker).
 // Source: IAM API reference, ListOpenIDConnectProviderTags.
-func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, c identity.Caller, e meta.Entity, in *iamtypes.ListOpenIDConnectProviderTagsRequest) (*iamtypes.ListOpenIDConnectProviderTagsResponse, error) {
+func (s *Service) ListOpenIDConnectProviderTags(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListOpenIDConnectProviderTagsRequest) (*iamtypes.ListOpenIDConnectProviderTagsResponse, error) {
 	p, err := s.paging(c, "ListOpenIDConnectProviderTags", in.Marker, in.MaxItems, in.OpenIDConnectProviderArn)
 	if err != nil {
 		return nil, err

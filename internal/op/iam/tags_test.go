@@ -52,15 +52,18 @@ func (w *fixture) tagged(t *testing.T) map[string]tagged {
 		},
 		"provider": {
 			tag: func(tags ...iamtypes.Tag) error {
-				_, err := w.TagOpenIDConnectProvider(ctx, w.root, &iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, Tags: tags})
+				_, err := w.TagOpenIDConnectProvider(ctx, w.root,
+					&iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, Tags: tags})
 				return err
 			},
 			untag: func(keys ...string) error {
-				_, err := w.UntagOpenIDConnectProvider(ctx, w.root, &iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, TagKeys: keys})
+				_, err := w.UntagOpenIDConnectProvider(ctx, w.root,
+					&iamtypes.UntagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, TagKeys: keys})
 				return err
 			},
 			list: func() []iamtypes.Tag {
-				return do(t, w.ListOpenIDConnectProviderTags, w.root, iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: github}).Tags
+				return do(t, w.ListOpenIDConnectProviderTags, w.root,
+					iamtypes.ListOpenIDConnectProviderTagsRequest{OpenIDConnectProviderArn: github}).Tags
 			},
 		},
 	}

@@ -60,7 +60,8 @@ func askOf(req guard.Request, e meta.Entity) guard.Ask {
 
 // onEntity resolves an entity of the caller's account by its name. If the entity does not exist, the value is zero, and
 // the decision uses an ARN with the path that the entity would have.
-func (s *Service) onEntity(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path string) (guard.Target[meta.Entity], error) {
+func (s *Service) onEntity(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName,
+	path string) (guard.Target[meta.Entity], error) {
 	found, err := s.meta.Entity(ctx, req.By.Account, kind, entityName)
 	if errors.Is(err, fault.NoSuchEntity) {
 		t := guard.On(meta.Entity{}, askOf(req, meta.Entity{Account: req.By.Account, Kind: kind, Name: entityName, Path: path}))
@@ -106,7 +107,8 @@ func absence(err error) (absent, failure error) {
 }
 
 // OnUser resolves the user that UserName names.
-func OnUser[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnUser[In interface{ GetUserName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	return s.onEntity(ctx, req, meta.User, in.GetUserName(), "")
 }
 
@@ -151,7 +153,8 @@ func OnNewRole(s *Service, ctx context.Context, req guard.Request, in *iamtypes.
 	return s.onNewBounded(ctx, req, meta.Role, in.RoleName, in.Path, in.PermissionsBoundary)
 }
 
-func (s *Service) onNewBounded(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path, boundary string) (t guard.Target[ManagedPolicy], err error) {
+func (s *Service) onNewBounded(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, path,
+	boundary string) (t guard.Target[ManagedPolicy], err error) {
 	t = onNew(req, kind, entityName, path, ManagedPolicy{})
 	if boundary != "" {
 		t.Value, err = s.boundaryPolicy(ctx, req.By.Account, boundary)
@@ -161,7 +164,8 @@ func (s *Service) onNewBounded(ctx context.Context, req guard.Request, kind meta
 }
 
 // OnGroup resolves the group that GroupName names.
-func OnGroup[In interface{ GetGroupName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnGroup[In interface{ GetGroupName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	return s.onEntity(ctx, req, meta.Group, in.GetGroupName(), "")
 }
 
@@ -190,7 +194,8 @@ func OnMembership[In interface {
 	return t, err
 }
 
-func (s *Service) onMembership(ctx context.Context, req guard.Request, kind meta.EntityKind, container string, memberKind meta.EntityKind, member string) (guard.Target[Membership], error) {
+func (s *Service) onMembership(ctx context.Context, req guard.Request, kind meta.EntityKind, container string,
+	memberKind meta.EntityKind, member string) (guard.Target[Membership], error) {
 	in, err := s.onEntity(ctx, req, kind, container, "")
 	t := guard.Target[Membership]{Value: Membership{Container: in.Value}, Asks: in.Asks, Absent: in.Absent}
 	if err != nil || t.Absent != nil {
@@ -202,17 +207,20 @@ func (s *Service) onMembership(ctx context.Context, req guard.Request, kind meta
 }
 
 // OnRole resolves the role that RoleName names.
-func OnRole[In interface{ GetRoleName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnRole[In interface{ GetRoleName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	return s.onEntity(ctx, req, meta.Role, in.GetRoleName(), "")
 }
 
 // OnProfile resolves the instance profile that InstanceProfileName names.
-func OnProfile[In interface{ GetInstanceProfileName() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnProfile[In interface{ GetInstanceProfileName() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	return s.onEntity(ctx, req, meta.InstanceProfile, in.GetInstanceProfileName(), "")
 }
 
 // OnNewProfile resolves an instance profile to be made.
-func OnNewProfile(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateInstanceProfileRequest) (guard.Target[guard.Nothing], error) {
+func OnNewProfile(_ *Service, _ context.Context, req guard.Request,
+	in *iamtypes.CreateInstanceProfileRequest) (guard.Target[guard.Nothing], error) {
 	return onNew(req, meta.InstanceProfile, in.InstanceProfileName, in.Path, guard.Nothing{}), nil
 }
 
@@ -230,14 +238,16 @@ func OnRenamedUser(s *Service, ctx context.Context, req guard.Request, in *iamty
 }
 
 // OnRenamedGroup resolves a group that gets another name or path.
-func OnRenamedGroup(s *Service, ctx context.Context, req guard.Request, in *iamtypes.UpdateGroupRequest) (guard.Target[meta.Entity], error) {
+func OnRenamedGroup(s *Service, ctx context.Context, req guard.Request,
+	in *iamtypes.UpdateGroupRequest) (guard.Target[meta.Entity], error) {
 	return s.onRenamed(ctx, req, meta.Group, in.GroupName, in.NewGroupName, in.NewPath)
 }
 
 // onRenamed resolves an entity that gets another name or path. The request needs the action on the old and on the new
 // ARN.
 // Source: IAM API reference, UpdateUser, UpdateGroup.
-func (s *Service) onRenamed(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, newName, newPath string) (guard.Target[meta.Entity], error) {
+func (s *Service) onRenamed(ctx context.Context, req guard.Request, kind meta.EntityKind, entityName, newName,
+	newPath string) (guard.Target[meta.Entity], error) {
 	t, err := s.onEntity(ctx, req, kind, entityName, "")
 	if err != nil || newName == "" && newPath == "" {
 		return t, err
@@ -259,7 +269,8 @@ func (s *Service) onRenamed(ctx context.Context, req guard.Request, kind meta.En
 }
 
 // OnServiceRole resolves a service-linked role to be made. Its name is not known yet.
-func OnServiceRole(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateServiceLinkedRoleRequest) (guard.Target[guard.Nothing], error) {
+func OnServiceRole(_ *Service, _ context.Context, req guard.Request,
+	in *iamtypes.CreateServiceLinkedRoleRequest) (guard.Target[guard.Nothing], error) {
 	ask := askOf(req, meta.Entity{Account: req.By.Account, Kind: meta.Role, Path: "/aws-service-role/" + in.AWSServiceName + "/", Name: "*"})
 	ask.Keys = []guard.ConditionKey{{Name: "iam:AWSServiceName", Values: []string{in.AWSServiceName}}}
 	return guard.On(guard.Nothing{}, ask), nil
@@ -271,7 +282,8 @@ func OnNewPolicy(_ *Service, _ context.Context, req guard.Request, in *iamtypes.
 }
 
 // OnPolicy resolves a managed policy by its ARN, of the account or of AWS.
-func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[ManagedPolicy], error) {
+func OnPolicy[In interface{ GetPolicyArn() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[ManagedPolicy], error) {
 	arn := in.GetPolicyArn()
 	t := guard.On(ManagedPolicy{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: arn})
 	var e meta.Entity
@@ -309,12 +321,14 @@ func missingPolicy(arn string, in any) error {
 }
 
 // OnNewProvider resolves an identity provider to be made.
-func OnNewProvider(_ *Service, _ context.Context, req guard.Request, in *iamtypes.CreateOpenIDConnectProviderRequest) (guard.Target[guard.Nothing], error) {
+func OnNewProvider(_ *Service, _ context.Context, req guard.Request,
+	in *iamtypes.CreateOpenIDConnectProviderRequest) (guard.Target[guard.Nothing], error) {
 	return onNew(req, meta.OIDCProvider, strings.TrimPrefix(in.Url, "https://"), "", guard.Nothing{}), nil
 }
 
 // OnProvider resolves an identity provider by its ARN.
-func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	arn := in.GetOpenIDConnectProviderArn()
 	_, named, err := name.ParseEntityARN(arn)
 	if err != nil || named.Kind != name.OIDCProvider {
@@ -334,7 +348,8 @@ func OnProvider[In interface{ GetOpenIDConnectProviderArn() string }](s *Service
 }
 
 // OnProviderOrNone resolves an identity provider by its ARN. The value is zero if the provider does not exist.
-func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *iamtypes.DeleteOpenIDConnectProviderRequest) (guard.Target[meta.Entity], error) {
+func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request,
+	in *iamtypes.DeleteOpenIDConnectProviderRequest) (guard.Target[meta.Entity], error) {
 	t, err := OnProvider(s, ctx, req, in)
 	if errors.Is(t.Absent, fault.NoSuchEntity) {
 		t.Absent = nil
@@ -344,7 +359,8 @@ func OnProviderOrNone(s *Service, ctx context.Context, req guard.Request, in *ia
 
 // OnPolicySource resolves the user, group or role that a request names as the source of policies. The decision uses the
 // ARN in the request.
-func OnPolicySource[In interface{ GetPolicySourceArn() string }](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[meta.Entity], error) {
+func OnPolicySource[In interface{ GetPolicySourceArn() string }](s *Service, ctx context.Context, req guard.Request,
+	in In) (guard.Target[meta.Entity], error) {
 	t := guard.On(meta.Entity{}, guard.Ask{Owner: req.Owner(), Region: req.Region, Resource: in.GetPolicySourceArn()})
 	var err error
 	t.Value, err = s.policySource(ctx, req.By.Account, in.GetPolicySourceArn())

@@ -20,7 +20,8 @@ const maxUsers = 5000
 // Errors: fault.EntityAlreadyExists (also for a name that differs in case only), fault.LimitExceeded, fault.InvalidInput (the
 // tags), fault.NoSuchEntity and fault.PolicyNotAttachable (the boundary).
 // Source: IAM API reference, CreateUser.
-func (s *Service) CreateUser(ctx context.Context, c identity.Caller, boundary ManagedPolicy, in *iamtypes.CreateUserRequest) (*iamtypes.CreateUserResponse, error) {
+func (s *Service) CreateUser(ctx context.Context, c identity.Caller, boundary ManagedPolicy,
+	in *iamtypes.CreateUserRequest) (*iamtypes.CreateUserResponse, error) {
 	tags, err := tagsOf(in.Tags, foldCase)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,8 @@ const rootName = "root"
 //
 // Errors: fault.NoSuchEntity, fault.Validation (no name, and the caller is no user).
 // Source: IAM API reference, GetUser.
-func (s *Service) GetUser(ctx context.Context, c identity.Caller, e meta.Entity, _ *iamtypes.GetUserRequest) (*iamtypes.GetUserResponse, error) {
+func (s *Service) GetUser(ctx context.Context, c identity.Caller, e meta.Entity,
+	_ *iamtypes.GetUserRequest) (*iamtypes.GetUserResponse, error) {
 	if e.ID == "" {
 		a, err := s.meta.Account(ctx, c.Account)
 		if err != nil {
@@ -81,7 +83,8 @@ func (s *Service) GetUser(ctx context.Context, c identity.Caller, e meta.Entity,
 }
 
 // ListUsers lists users by name. Errors: fault.Validation (the marker). Source: IAM API reference, ListUsers.
-func (s *Service) ListUsers(ctx context.Context, c identity.Caller, _ guard.Nothing, in *iamtypes.ListUsersRequest) (*iamtypes.ListUsersResponse, error) {
+func (s *Service) ListUsers(ctx context.Context, c identity.Caller, _ guard.Nothing,
+	in *iamtypes.ListUsersRequest) (*iamtypes.ListUsersResponse, error) {
 	page, truncated, marker, err := s.entities(ctx, c, "ListUsers", meta.User, in.PathPrefix, in.Marker, in.MaxItems)
 	if err != nil {
 		return nil, err

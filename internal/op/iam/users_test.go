@@ -24,7 +24,8 @@ func TestCreateUser(t *testing.T) {
 		t.Errorf("the unique id is %q, want AIDA and 17 of A-Z2-7", got.UserId)
 	}
 	want := iamtypes.User{
-		Path: "/dev/ops/", UserName: "Alice", UserId: got.UserId, Arn: "arn:aws:iam::111122223333:user/dev/ops/Alice", CreateDate: awswire.Time{Time: w.at},
+		Path: "/dev/ops/", UserName: "Alice", UserId: got.UserId, Arn: "arn:aws:iam::111122223333:user/dev/ops/Alice",
+		CreateDate:          awswire.Time{Time: w.at},
 		PermissionsBoundary: &iamtypes.AttachedPermissionsBoundary{PermissionsBoundaryType: "Policy", PermissionsBoundaryArn: readOnly},
 		Tags:                []iamtypes.Tag{{Key: "Stage", Value: ""}, {Key: "team", Value: "a"}},
 	}
@@ -54,11 +55,16 @@ func TestCreateUserRefused(t *testing.T) {
 	}{
 		{"the same name", iamtypes.CreateUserRequest{UserName: "Alice"}, fault.EntityAlreadyExists, "User with name Alice already exists."},
 		{"another case", iamtypes.CreateUserRequest{UserName: "aLICE", Path: "/x/"}, fault.EntityAlreadyExists, "already exists"},
-		{"a tag twice", iamtypes.CreateUserRequest{UserName: "x", Tags: []iamtypes.Tag{{Key: "a"}, {Key: "A"}}}, fault.InvalidInput, "Duplicate tag keys"},
+		{"a tag twice", iamtypes.CreateUserRequest{UserName: "x", Tags: []iamtypes.Tag{{Key: "a"}, {Key: "A"}}},
+			fault.InvalidInput, "Duplicate tag keys"},
 		{"a reserved tag", iamtypes.CreateUserRequest{UserName: "x", Tags: []iamtypes.Tag{{Key: "AWS:a"}}}, fault.InvalidInput, "reserved"},
-		{"a boundary that is not there", iamtypes.CreateUserRequest{UserName: "x", PermissionsBoundary: "arn:aws:iam::111122223333:policy/none"}, fault.NoSuchEntity, "policy/none does not exist"},
-		{"a boundary of another account", iamtypes.CreateUserRequest{UserName: "x", PermissionsBoundary: "arn:aws:iam::444455556666:policy/none"}, fault.NoSuchEntity, "does not exist"},
-		{"a boundary for services", iamtypes.CreateUserRequest{UserName: "x", PermissionsBoundary: "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"}, fault.PolicyNotAttachable, "service-linked"},
+		{"a boundary that is not there", iamtypes.CreateUserRequest{UserName: "x",
+			PermissionsBoundary: "arn:aws:iam::111122223333:policy/none"}, fault.NoSuchEntity, "policy/none does not exist"},
+		{"a boundary of another account", iamtypes.CreateUserRequest{UserName: "x",
+			PermissionsBoundary: "arn:aws:iam::444455556666:policy/none"}, fault.NoSuchEntity, "does not exist"},
+		{"a boundary for services", iamtypes.CreateUserRequest{UserName: "x",
+			PermissionsBoundary: "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"},
+			fault.PolicyNotAttachable, "service-linked"},
 	} {
 		t.Log(c.what)
 		refuse(t, w.CreateUser, w.root, c.in, c.want, c.words)
@@ -80,10 +86,13 @@ func TestCaseOfNames(t *testing.T) {
 	refuse(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alice"}, fault.NoSuchEntity, "The user with name alice cannot be found.")
 	refuse(t, w.GetGroup, w.root, iamtypes.GetGroupRequest{GroupName: "ops"}, fault.NoSuchEntity, "The group with name ops cannot be found.")
 	refuse(t, w.GetRole, w.root, iamtypes.GetRoleRequest{RoleName: "deploy"}, fault.NoSuchEntity, "The role with name deploy cannot be found.")
-	refuse(t, w.GetInstanceProfile, w.root, iamtypes.GetInstanceProfileRequest{InstanceProfileName: "node"}, fault.NoSuchEntity, "node cannot be found.")
+	refuse(t, w.GetInstanceProfile, w.root, iamtypes.GetInstanceProfileRequest{InstanceProfileName: "node"},
+		fault.NoSuchEntity, "node cannot be found.")
 	refuse(t, w.CreateGroup, w.root, iamtypes.CreateGroupRequest{GroupName: "OPS"}, fault.EntityAlreadyExists, "already exists")
-	refuse(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "DEPLOY", AssumeRolePolicyDocument: trustEC2}, fault.EntityAlreadyExists, "already exists")
-	refuse(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "NODE"}, fault.EntityAlreadyExists, "already exists")
+	refuse(t, w.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "DEPLOY", AssumeRolePolicyDocument: trustEC2},
+		fault.EntityAlreadyExists, "already exists")
+	refuse(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "NODE"},
+		fault.EntityAlreadyExists, "already exists")
 
 	// Entities of another kind or another account can have the same name.
 	w.user(t, "ops")
@@ -129,7 +138,8 @@ func (w *fixture) callerOf(t testing.TB, userName string) identity.Caller {
 func TestRenamedUser(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
-	before := *do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: "alice", Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}, PermissionsBoundary: readOnly}).User
+	before := *do(t, w.CreateUser, w.root, iamtypes.CreateUserRequest{UserName: "alice",
+		Tags: []iamtypes.Tag{{Key: "k", Value: "v"}}, PermissionsBoundary: readOnly}).User
 	w.user(t, "bob")
 	w.group(t, "ops")
 	do(t, w.AddUserToGroup, w.root, iamtypes.AddUserToGroupRequest{GroupName: "ops", UserName: "alice"})
@@ -138,18 +148,22 @@ func TestRenamedUser(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	refuse(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "alice", NewUserName: "BOB"}, fault.EntityAlreadyExists, "already exists")
-	refuse(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "carol", NewUserName: "dave"}, fault.NoSuchEntity, "The user with name carol cannot be found.")
+	refuse(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "alice", NewUserName: "BOB"},
+		fault.EntityAlreadyExists, "already exists")
+	refuse(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "carol", NewUserName: "dave"}, fault.NoSuchEntity,
+		"The user with name carol cannot be found.")
 	do(t, w.UpdateUser, w.root, iamtypes.UpdateUserRequest{UserName: "alice", NewUserName: "alicia", NewPath: "/people/"})
 
 	want := before
 	want.UserName, want.Path, want.Arn = "alicia", "/people/", "arn:aws:iam::111122223333:user/people/alicia"
 	same(t, "the user afterwards", do(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alicia"}).User, want)
 	refuse(t, w.GetUser, w.root, iamtypes.GetUserRequest{UserName: "alice"}, fault.NoSuchEntity)
-	if got := do(t, w.ListAccessKeys, w.root, iamtypes.ListAccessKeysRequest{UserName: "alicia"}).AccessKeyMetadata; len(got) != 1 || got[0].AccessKeyId != key {
+	if got := do(t, w.ListAccessKeys, w.root, iamtypes.ListAccessKeysRequest{UserName: "alicia"}).AccessKeyMetadata; len(
+		got) != 1 || got[0].AccessKeyId != key {
 		t.Errorf("the keys afterwards are %+v, want %s", got, key)
 	}
-	if got := do(t, w.ListGroupsForUser, w.root, iamtypes.ListGroupsForUserRequest{UserName: "alicia"}).Groups; len(got) != 1 || got[0].GroupName != "ops" {
+	if got := do(t, w.ListGroupsForUser, w.root, iamtypes.ListGroupsForUserRequest{UserName: "alicia"}).Groups; len(
+		got) != 1 || got[0].GroupName != "ops" {
 		t.Errorf("the groups afterwards are %+v, want ops", got)
 	}
 	if got, err := w.meta.Attachments(t.Context(), want.UserId); err != nil || len(got) != 1 {

@@ -59,7 +59,8 @@ func noVersion(arn, id string) error {
 // Errors: fault.NoSuchEntity, fault.MalformedPolicyDocument (with the place), fault.LimitExceeded (versions; the length of the
 // document), fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, CreatePolicyVersion.
-func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.CreatePolicyVersionRequest) (*iamtypes.CreatePolicyVersionResponse, error) {
+func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.CreatePolicyVersionRequest) (*iamtypes.CreatePolicyVersionResponse, error) {
 	e, err := m.own(c, "CreatePolicyVersion")
 	if err != nil {
 		return nil, err
@@ -81,7 +82,8 @@ func (s *Service) CreatePolicyVersion(ctx context.Context, c identity.Caller, m 
 
 // GetPolicyVersion shows a version of a managed policy with its document.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN). Source: IAM API reference, GetPolicyVersion.
-func (s *Service) GetPolicyVersion(ctx context.Context, _ identity.Caller, m ManagedPolicy, in *iamtypes.GetPolicyVersionRequest) (*iamtypes.GetPolicyVersionResponse, error) {
+func (s *Service) GetPolicyVersion(ctx context.Context, _ identity.Caller, m ManagedPolicy,
+	in *iamtypes.GetPolicyVersionRequest) (*iamtypes.GetPolicyVersionResponse, error) {
 	number, err := versionNumber(in.PolicyArn, in.VersionId)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,8 @@ func (s *Service) GetPolicyVersion(ctx context.Context, _ identity.Caller, m Man
 // ListPolicyVersions lists the versions of a managed policy without their documents, newest first.
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.Validation (the marker).
 // Source: IAM API reference, ListPolicyVersions.
-func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.ListPolicyVersionsRequest) (*iamtypes.ListPolicyVersionsResponse, error) {
+func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.ListPolicyVersionsRequest) (*iamtypes.ListPolicyVersionsResponse, error) {
 	p, err := s.paging(c, "ListPolicyVersions", in.Marker, in.MaxItems, in.PolicyArn)
 	if err != nil {
 		return nil, err
@@ -121,7 +124,8 @@ func (s *Service) ListPolicyVersions(ctx context.Context, c identity.Caller, m M
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict (the default version), fault.InvalidInput (the ARN), fault.AccessDenied (a
 // policy of AWS). Source: IAM API reference, DeletePolicyVersion.
-func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.DeletePolicyVersionRequest) (*None, error) {
+func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.DeletePolicyVersionRequest) (*None, error) {
 	e, err := m.own(c, "DeletePolicyVersion")
 	if err != nil {
 		return nil, err
@@ -141,7 +145,8 @@ func (s *Service) DeletePolicyVersion(ctx context.Context, c identity.Caller, m 
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (the ARN), fault.AccessDenied (a policy of AWS).
 // Source: IAM API reference, SetDefaultPolicyVersion.
-func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy, in *iamtypes.SetDefaultPolicyVersionRequest) (*None, error) {
+func (s *Service) SetDefaultPolicyVersion(ctx context.Context, c identity.Caller, m ManagedPolicy,
+	in *iamtypes.SetDefaultPolicyVersionRequest) (*None, error) {
 	e, err := m.own(c, "SetDefaultPolicyVersion")
 	if err != nil {
 		return nil, err

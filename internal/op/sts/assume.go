@@ -26,7 +26,8 @@ const (
 
 // untrusting is a trust policy without statements. It is used for a role that does not exist, so that the denial is the
 // same as for a role that does not trust the caller, and does not show whether the role exists.
-var untrusting = meta.BoundPolicy{Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
+var untrusting = meta.BoundPolicy{
+	Text: `{"Version":"2012-10-17","Statement":[{"Sid":"NoSuchRole","Effect":"Allow","Principal":{"Service":"nobody.invalid"},"Action":"sts:AssumeRole"}]}`}
 
 // target is the role of a request.
 type target struct {
@@ -205,7 +206,8 @@ func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.Ass
 // session policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
 // fault.AccountNotFound (the account was deleted).
 // Source: STS API reference, AssumeRole.
-func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumption, in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
+func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumption,
+	in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
 	if err := s.exists(ctx, c, a, actionAssume); err != nil {
 		return nil, err
 	}
@@ -276,7 +278,8 @@ func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map
 	}
 	v := meta.Session{
 		Account: a.account, Kind: meta.RoleSession, Principal: a.role.ID, Name: a.session, Policies: l.inline, PolicyARNs: l.arns,
-		Tags: map[string]string{}, Transitive: slices.Concat(a.transitive, slices.Sorted(maps.Keys(a.inherited))), Claims: claims, Source: a.source,
+		Tags: map[string]string{}, Transitive: slices.Concat(a.transitive,
+			slices.Sorted(maps.Keys(a.inherited))), Claims: claims, Source: a.source,
 	}
 	maps.Copy(v.Tags, a.inherited)
 	maps.Copy(v.Tags, a.tags)

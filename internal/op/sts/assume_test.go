@@ -53,15 +53,18 @@ func TestAssumeRole(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, nil)
 	user := w.user(t, w.root, "alice", "")
-	role := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "Target", Path: "/team/web/", AssumeRolePolicyDocument: statements(trusts(alice, "sts:AssumeRole", ""))}).Role
+	role := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "Target", Path: "/team/web/",
+		AssumeRolePolicyDocument: statements(trusts(alice, "sts:AssumeRole", ""))}).Role
 	out := do(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: role.Arn, RoleSessionName: "work@home"})
 	c := out.Credentials
 	if len(c.AccessKeyId) != 20 || !strings.HasPrefix(c.AccessKeyId, "ASIA") || len(c.SecretAccessKey) != 40 {
 		t.Errorf("got the access key %q with a secret of %d characters, want ASIA… and 40", c.AccessKeyId, len(c.SecretAccessKey))
 	}
 	want := &ststypes.AssumeRoleResponse{
-		Credentials:             &ststypes.Credentials{AccessKeyId: c.AccessKeyId, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expiration: awswire.Time{Time: w.at.Add(time.Hour)}},
-		AssumedRoleUser:         &ststypes.AssumedRoleUser{AssumedRoleId: role.RoleId + ":work@home", Arn: "arn:aws:sts::111122223333:assumed-role/Target/work@home"},
+		Credentials: &ststypes.Credentials{AccessKeyId: c.AccessKeyId, SecretAccessKey: c.SecretAccessKey,
+			SessionToken: c.SessionToken, Expiration: awswire.Time{Time: w.at.Add(time.Hour)}},
+		AssumedRoleUser: &ststypes.AssumedRoleUser{AssumedRoleId: role.RoleId + ":work@home",
+			Arn: "arn:aws:sts::111122223333:assumed-role/Target/work@home"},
 		SessionTokenSize:        new(int32(len(c.SessionToken))),
 		SessionTokenUtilization: new(int32(2)),
 	}
@@ -122,7 +125,8 @@ func TestContract58Durations(t *testing.T) {
 		{user, plain, new(int32(3601)), 0, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."},
 		{session, second, nil, time.Hour, ""},
 		{session, second, new(int32(3600)), time.Hour, ""},
-		{session, second, new(int32(3601)), 0, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"},
+		{session, second, new(int32(3601)), 0,
+			"The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"},
 	} {
 		in := ststypes.AssumeRoleRequest{RoleArn: c.arn, DurationSeconds: c.asked}
 		if c.want == 0 {
@@ -143,8 +147,10 @@ func TestContract58Durations(t *testing.T) {
 func TestContract58SessionPolicies(t *testing.T) {
 	t.Parallel()
 	w, user, arn := trusting(t, statements(can("Allow", "ecr:*", "*")))
-	own := do(t, w.iam.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "describe", PolicyDocument: statements(can("Allow", "ecr:DescribeRegistry", "*"))}).Policy.Arn
-	theirs := do(t, w.iam.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "theirs", PolicyDocument: statements(can("Allow", "*", "*"))}).Policy.Arn
+	own := do(t, w.iam.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: "describe",
+		PolicyDocument: statements(can("Allow", "ecr:DescribeRegistry", "*"))}).Policy.Arn
+	theirs := do(t, w.iam.CreatePolicy, w.stranger, iamtypes.CreatePolicyRequest{PolicyName: "theirs",
+		PolicyDocument: statements(can("Allow", "*", "*"))}).Policy.Arn
 	const pull = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 	arns := func(all ...string) (out []ststypes.PolicyDescriptorType) {
 		for _, a := range all {
@@ -158,16 +164,26 @@ func TestContract58SessionPolicies(t *testing.T) {
 		may    []string
 		packed int32 // 0: none
 	}{
-		"none":                             {ststypes.AssumeRoleRequest{}, []string{"ecr:DescribeRegistry", "ecr:PutRegistryPolicy", "!iam:ListUsers"}, 0},
-		"inline":                           {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "ecr:Describe*", "*"))}, []string{"ecr:DescribeRegistry", "!ecr:PutRegistryPolicy"}, 2},
-		"inline, more than the role has":   {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "*", "*"))}, []string{"ecr:PutRegistryPolicy", "!iam:ListUsers"}, 2},
-		"inline, that denies":              {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "*", "*"), can("Deny", "ecr:Put*", "*"))}, []string{"ecr:DescribeRegistry", "!ecr:PutRegistryPolicy"}, 2},
-		"inline with white space":          {ststypes.AssumeRoleRequest{Policy: strings.ReplaceAll(statements(can("Allow", "*", "*")), ",", ",\n"+strings.Repeat(" ", 400))}, []string{"ecr:PutRegistryPolicy"}, 2},
-		"inline, as long as can be":        {ststypes.AssumeRoleRequest{Policy: long}, []string{"!ecr:DescribeRegistry"}, 25},
-		"managed, of AWS":                  {ststypes.AssumeRoleRequest{PolicyArns: arns(pull)}, []string{"ecr:GetAuthorizationToken", "!ecr:DescribeRegistry"}, 1},
-		"managed, of the account":          {ststypes.AssumeRoleRequest{PolicyArns: arns(own)}, []string{"ecr:DescribeRegistry", "!ecr:GetAuthorizationToken"}, 1},
-		"managed, two, one of them twice":  {ststypes.AssumeRoleRequest{PolicyArns: arns(own, pull, own)}, []string{"ecr:DescribeRegistry", "ecr:GetAuthorizationToken", "!ecr:PutRegistryPolicy"}, 2},
-		"inline and managed: one's enough": {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "ecr:PutRegistryPolicy", "*")), PolicyArns: arns(own)}, []string{"ecr:DescribeRegistry", "ecr:PutRegistryPolicy", "!ecr:GetAuthorizationToken"}, 2},
+		"none": {ststypes.AssumeRoleRequest{},
+			[]string{"ecr:DescribeRegistry", "ecr:PutRegistryPolicy", "!iam:ListUsers"}, 0},
+		"inline": {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "ecr:Describe*", "*"))},
+			[]string{"ecr:DescribeRegistry", "!ecr:PutRegistryPolicy"}, 2},
+		"inline, more than the role has": {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "*", "*"))},
+			[]string{"ecr:PutRegistryPolicy", "!iam:ListUsers"}, 2},
+		"inline, that denies": {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "*", "*"),
+			can("Deny", "ecr:Put*", "*"))}, []string{"ecr:DescribeRegistry", "!ecr:PutRegistryPolicy"}, 2},
+		"inline with white space": {ststypes.AssumeRoleRequest{
+			Policy: strings.ReplaceAll(statements(can("Allow", "*", "*")), ",", ",\n"+strings.Repeat(" ", 400))}, []string{
+			"ecr:PutRegistryPolicy"}, 2},
+		"inline, as long as can be": {ststypes.AssumeRoleRequest{Policy: long}, []string{"!ecr:DescribeRegistry"}, 25},
+		"managed, of AWS": {ststypes.AssumeRoleRequest{PolicyArns: arns(pull)},
+			[]string{"ecr:GetAuthorizationToken", "!ecr:DescribeRegistry"}, 1},
+		"managed, of the account": {ststypes.AssumeRoleRequest{PolicyArns: arns(own)},
+			[]string{"ecr:DescribeRegistry", "!ecr:GetAuthorizationToken"}, 1},
+		"managed, two, one of them twice": {ststypes.AssumeRoleRequest{PolicyArns: arns(own, pull, own)},
+			[]string{"ecr:DescribeRegistry", "ecr:GetAuthorizationToken", "!ecr:PutRegistryPolicy"}, 2},
+		"inline and managed: one's enough": {ststypes.AssumeRoleRequest{Policy: statements(can("Allow", "ecr:PutRegistryPolicy",
+			"*")), PolicyArns: arns(own)}, []string{"ecr:DescribeRegistry", "ecr:PutRegistryPolicy", "!ecr:GetAuthorizationToken"}, 2},
 	} {
 		c.in.RoleArn = arn
 		out := do(t, w.assume, user, c.in)
@@ -182,7 +198,8 @@ func TestContract58SessionPolicies(t *testing.T) {
 	}
 	var eleven []string
 	for i := range 11 {
-		p := do(t, w.iam.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: fmt.Sprintf("p%d", i), PolicyDocument: statements(can("Allow", "*", "*"))})
+		p := do(t, w.iam.CreatePolicy, w.root, iamtypes.CreatePolicyRequest{PolicyName: fmt.Sprintf("p%d", i),
+			PolicyDocument: statements(can("Allow", "*", "*"))})
 		eleven = append(eleven, p.Policy.Arn)
 	}
 	do(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: arn, PolicyArns: arns(eleven[:10]...)})
@@ -192,16 +209,22 @@ func TestContract58SessionPolicies(t *testing.T) {
 		code fault.Code
 		text string
 	}{
-		"no JSON":                     {ststypes.AssumeRoleRequest{Policy: "{"}, fault.MalformedPolicyDocument, "line 1"},
-		"an element of no policy":     {ststypes.AssumeRoleRequest{Policy: "{\n\"Colour\":1}"}, fault.MalformedPolicyDocument, "line 2, column 1"},
-		"a principal":                 {ststypes.AssumeRoleRequest{Policy: statements(trusts("*", "*", ""))}, fault.MalformedPolicyDocument, "Principal"},
-		"one character too long":      {ststypes.AssumeRoleRequest{Policy: long + " "}, fault.Validation, "less than or equal to 2048"},
-		"eleven":                      {ststypes.AssumeRoleRequest{PolicyArns: arns(eleven...)}, fault.Validation, "10"},
-		"of another account":          {ststypes.AssumeRoleRequest{PolicyArns: arns(theirs)}, fault.Validation, "does not exist or is not attachable"},
-		"one that is not there":       {ststypes.AssumeRoleRequest{PolicyArns: arns(own + "2")}, fault.Validation, "does not exist or is not attachable"},
-		"one of AWS that is not":      {ststypes.AssumeRoleRequest{PolicyArns: arns("arn:aws:iam::aws:policy/NoSuchThing")}, fault.Validation, "does not exist or is not attachable"},
-		"one of service-linked roles": {ststypes.AssumeRoleRequest{PolicyArns: arns("arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy")}, fault.Validation, "not attachable"},
-		"without ARN":                 {ststypes.AssumeRoleRequest{PolicyArns: arns("")}, fault.Validation, "not attachable"},
+		"no JSON": {ststypes.AssumeRoleRequest{Policy: "{"}, fault.MalformedPolicyDocument, "line 1"},
+		"an element of no policy": {ststypes.AssumeRoleRequest{Policy: "{\n\"Colour\":1}"}, fault.MalformedPolicyDocument,
+			"line 2, column 1"},
+		"a principal": {ststypes.AssumeRoleRequest{Policy: statements(trusts("*", "*", ""))},
+			fault.MalformedPolicyDocument, "Principal"},
+		"one character too long": {ststypes.AssumeRoleRequest{Policy: long + " "}, fault.Validation, "less than or equal to 2048"},
+		"eleven":                 {ststypes.AssumeRoleRequest{PolicyArns: arns(eleven...)}, fault.Validation, "10"},
+		"of another account": {ststypes.AssumeRoleRequest{PolicyArns: arns(theirs)}, fault.Validation,
+			"does not exist or is not attachable"},
+		"one that is not there": {ststypes.AssumeRoleRequest{PolicyArns: arns(own + "2")}, fault.Validation,
+			"does not exist or is not attachable"},
+		"one of AWS that is not": {ststypes.AssumeRoleRequest{PolicyArns: arns("arn:aws:iam::aws:policy/NoSuchThing")},
+			fault.Validation, "does not exist or is not attachable"},
+		"one of service-linked roles": {ststypes.AssumeRoleRequest{
+			PolicyArns: arns("arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy")}, fault.Validation, "not attachable"},
+		"without ARN": {ststypes.AssumeRoleRequest{PolicyArns: arns("")}, fault.Validation, "not attachable"},
 	} {
 		c.in.RoleArn, c.in.RoleSessionName = arn, "work"
 		t.Run(what, func(t *testing.T) { refuse(t, w.unasked, user, c.in, c.code, c.text) })
@@ -233,8 +256,10 @@ func TestPackedPolicyTooLarge(t *testing.T) {
 
 func TestSessionTags(t *testing.T) {
 	t.Parallel()
-	w, user, arn := trusting(t, statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web","aws:PrincipalTag/cost":"7"}}}`))
-	do(t, w.iam.TagRole, w.root, iamtypes.TagRoleRequest{RoleName: "target", Tags: []iamtypes.Tag{{Key: "team", Value: "db"}, {Key: "cost", Value: "7"}}})
+	w, user, arn := trusting(t,
+		statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web","aws:PrincipalTag/cost":"7"}}}`))
+	do(t, w.iam.TagRole, w.root, iamtypes.TagRoleRequest{RoleName: "target",
+		Tags: []iamtypes.Tag{{Key: "team", Value: "db"}, {Key: "cost", Value: "7"}}})
 	assume := func(in ststypes.AssumeRoleRequest) identity.Caller {
 		in.RoleArn = arn
 		return w.in(t, user, in)
@@ -256,15 +281,18 @@ func TestSessionTags(t *testing.T) {
 		in   ststypes.AssumeRoleRequest
 		text string
 	}{
-		"a key twice":                    {tagged("team", "a", "team", "b"), "Duplicate tag keys found. Please note that Tag keys are case insensitive."},
-		"a key in two cases":             {tagged("team", "a", "TEAM", "b"), "Duplicate tag keys found. Please note that Tag keys are case insensitive."},
+		"a key twice": {tagged("team", "a", "team", "b"),
+			"Duplicate tag keys found. Please note that Tag keys are case insensitive."},
+		"a key in two cases": {tagged("team", "a", "TEAM", "b"),
+			"Duplicate tag keys found. Please note that Tag keys are case insensitive."},
 		"a reserved key":                 {tagged("aws:x", "a"), "aws:"},
 		"a reserved key in another case": {tagged("AWS:x", "a"), "aws:"},
 		"51 tags":                        {many(51), "50"},
 		"a long key":                     {tagged(strings.Repeat("k", 129), "v"), "128"},
 		"a long value":                   {tagged("k", strings.Repeat("v", 257)), "256"},
 		"no key":                         {tagged("", "v"), "ey"},
-		"a transitive key of no tag":     {transitive(tagged("team", "a"), "cost"), "The specified transitive tag key must be included in the requested tags."},
+		"a transitive key of no tag": {transitive(tagged("team", "a"), "cost"),
+			"The specified transitive tag key must be included in the requested tags."},
 	} {
 		c.in.RoleArn = arn
 		t.Run(what, func(t *testing.T) { refuse(t, w.assume, user, c.in, fault.InvalidParameter, c.text) })
@@ -277,9 +305,11 @@ func TestContract58RoleChaining(t *testing.T) {
 	t.Parallel()
 	w, user, first := trusting(t, statements(can("Allow", "sts:*", "*")))
 	second := w.role(t, w.root, "second", statements(trusts(first, "sts:*", "")),
-		statements(`{"Effect":"Allow","Action":"sts:*","Resource":"*"}`, `{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`,
+		statements(`{"Effect":"Allow","Action":"sts:*","Resource":"*"}`,
+			`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`,
 			`{"Effect":"Allow","Action":"ecr:DescribeRegistry","Resource":"*","Condition":{"StringEquals":{"aws:SourceIdentity":"Alice"}}}`))
-	third := w.role(t, w.root, "third", statements(trusts(second, "sts:*", "")), statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`))
+	third := w.role(t, w.root, "third", statements(trusts(second, "sts:*", "")),
+		statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`))
 	in := transitive(tagged("team", "web", "cost", "7"), "TEAM")
 	in.RoleArn, in.SourceIdentity = first, "Alice"
 	one := do(t, w.assume, user, in)
@@ -299,14 +329,16 @@ func TestContract58RoleChaining(t *testing.T) {
 	again := tagged("Team", "db")
 	again.RoleArn = second
 	refuse(t, w.assume, session, again, fault.InvalidParameter, "transitive")
-	refuse(t, w.assume, session, ststypes.AssumeRoleRequest{RoleArn: second, SourceIdentity: "Bob"}, fault.InvalidParameter, "cannot be changed")
+	refuse(t, w.assume, session, ststypes.AssumeRoleRequest{RoleArn: second, SourceIdentity: "Bob"}, fault.InvalidParameter,
+		"cannot be changed")
 	set := tagged("cost", "8")
 	set.RoleArn = second
 	do(t, w.assume, session, set)
 
 	plain := tagged("team", "web")
 	plain.RoleArn = first
-	w.wantMay(t, "a tag that is not transitive", w.in(t, w.in(t, user, plain), ststypes.AssumeRoleRequest{RoleArn: second}), "!ecr:PutRegistryPolicy")
+	w.wantMay(t, "a tag that is not transitive", w.in(t, w.in(t, user, plain), ststypes.AssumeRoleRequest{RoleArn: second}),
+		"!ecr:PutRegistryPolicy")
 
 	// Inherited tags and source identities need the same rights: the next role's trust policy can deny them.
 	for action, trust := range map[string]string{
@@ -314,7 +346,8 @@ func TestContract58RoleChaining(t *testing.T) {
 		"sts:SetSourceIdentity": trusts(first, "sts:AssumeRole", "") + "," + trusts(first, "sts:TagSession", ""),
 	} {
 		do(t, w.iam.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: "second", PolicyDocument: statements(trust)})
-		refuse(t, w.assume, session, ststypes.AssumeRoleRequest{RoleArn: second}, fault.AccessDenied, action+" on resource: "+second+" because no role trust policy")
+		refuse(t, w.assume, session, ststypes.AssumeRoleRequest{RoleArn: second}, fault.AccessDenied,
+			action+" on resource: "+second+" because no role trust policy")
 	}
 }
 
@@ -351,17 +384,21 @@ func TestAssumeRoleRefusals(t *testing.T) {
 		code fault.Code
 		text string
 	}{
-		"a code of an MFA device": {ststypes.AssumeRoleRequest{SerialNumber: "arn:aws:iam::111122223333:mfa/alice", TokenCode: "123456"}, fault.AccessDenied, "MultiFactorAuthentication failed with invalid MFA one time pass code."},
-		"a context":               {ststypes.AssumeRoleRequest{ProvidedContexts: []ststypes.ProvidedContext{{ProviderArn: "arn:aws:iam::aws:contextProvider/IdentityCenter", ContextAssertion: "text"}}}, fault.Validation, "ProvidedContexts"},
+		"a code of an MFA device": {ststypes.AssumeRoleRequest{SerialNumber: "arn:aws:iam::111122223333:mfa/alice",
+			TokenCode: "123456"}, fault.AccessDenied, "MultiFactorAuthentication failed with invalid MFA one time pass code."},
+		"a context": {ststypes.AssumeRoleRequest{ProvidedContexts: []ststypes.ProvidedContext{
+			{ProviderArn: "arn:aws:iam::aws:contextProvider/IdentityCenter", ContextAssertion: "text"}}}, fault.Validation, "ProvidedContexts"},
 		"a longer token":          {ststypes.AssumeRoleRequest{MinimumSessionTokenSize: new(int32(65))}, fault.Validation, "64 characters"},
 		"a short session name":    {ststypes.AssumeRoleRequest{RoleSessionName: "x"}, fault.InvalidParameter, "oleSessionName"},
 		"a session name's letter": {ststypes.AssumeRoleRequest{RoleSessionName: "a/b"}, fault.InvalidParameter, "oleSessionName"},
-		"a long session name":     {ststypes.AssumeRoleRequest{RoleSessionName: strings.Repeat("x", 65)}, fault.InvalidParameter, "oleSessionName"},
+		"a long session name": {ststypes.AssumeRoleRequest{RoleSessionName: strings.Repeat("x", 65)},
+			fault.InvalidParameter, "oleSessionName"},
 	} {
 		c.in.RoleArn = arn
 		t.Run(what, func(t *testing.T) { refuse(t, w.assume, user, c.in, c.code, c.text) })
 	}
-	out := do(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: arn, MinimumSessionTokenSize: new(int32(64)), RoleSessionName: strings.Repeat("x", 64)})
+	out := do(t, w.assume, user, ststypes.AssumeRoleRequest{RoleArn: arn, MinimumSessionTokenSize: new(int32(64)),
+		RoleSessionName: strings.Repeat("x", 64)})
 	if len(out.Credentials.SessionToken) < 64 {
 		t.Errorf("got a token of %d characters, want at least 64", len(out.Credentials.SessionToken))
 	}

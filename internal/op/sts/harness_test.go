@@ -106,7 +106,8 @@ func do[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In
 }
 
 // refuse runs an operation that must fail with a code and a text that contains the words.
-func refuse[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In) (*Out, error), c identity.Caller, in In, want fault.Code, words string) {
+func refuse[In, Out any](t testing.TB, op func(context.Context, identity.Caller, *In) (*Out, error), c identity.Caller,
+	in In, want fault.Code, words string) {
 	t.Helper()
 	out, err := op(t.Context(), c, &in)
 	if err == nil {
@@ -209,7 +210,8 @@ func (w *fixture) unasked(ctx context.Context, c identity.Caller, in *ststypes.A
 }
 
 // federate decides and runs GetFederationToken.
-func (w *fixture) federate(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
+func (w *fixture) federate(ctx context.Context, c identity.Caller,
+	in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
 	t, err := sts.OnFederation(w.Service, ctx, guard.Request{By: c}, in)
 	if err := w.allow(ctx, c, t.Asks, err); err != nil {
 		return nil, err

@@ -304,7 +304,8 @@ func either(not bool, all []string) (items[value], *items[value]) {
 //
 // Errors: fault.InvalidAuthorizationMessage (the message was not made by this installation, was changed, or is for
 // another account). Source: STS API reference, DecodeAuthorizationMessage.
-func (s *Service) DecodeAuthorizationMessage(_ context.Context, c identity.Caller, in *ststypes.DecodeAuthorizationMessageRequest) (*ststypes.DecodeAuthorizationMessageResponse, error) {
+func (s *Service) DecodeAuthorizationMessage(_ context.Context, c identity.Caller,
+	in *ststypes.DecodeAuthorizationMessageRequest) (*ststypes.DecodeAuthorizationMessageResponse, error) {
 	invalid := fault.InvalidAuthorizationMessage.New("Message is not valid")
 	packed, err := s.id.Open(purpose, in.EncodedMessage)
 	if err != nil {

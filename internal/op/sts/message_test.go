@@ -108,7 +108,8 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 	}
 	m, text := w.decode(t, user, encoded)
 	// As in AWS, all members are present, even if they are empty.
-	for _, member := range []string{`"allowed":false`, `"explicitDeny":true`, `"matchedStatements":{"items":[{"statementId":"NoPush","effect":"DENY"`, `"principalGroups":{"items":[]}`, `"failures":{"items":[`,
+	for _, member := range []string{`"allowed":false`, `"explicitDeny":true`,
+		`"matchedStatements":{"items":[{"statementId":"NoPush","effect":"DENY"`, `"principalGroups":{"items":[]}`, `"failures":{"items":[`,
 		`"context":{"principal":{"id":"AIDA`, `"name":"alice","arn":"` + alice + `"}`, `"conditions":{"items":[{`} {
 		if !strings.Contains(text, member) {
 			t.Errorf("the message %s\nlacks %s", text, member)
@@ -118,9 +119,12 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 		t.Fatalf("got %d matched statements, want the deny alone:\n%s", len(m.MatchedStatements.Items), text)
 	}
 	s := m.MatchedStatements.Items[0]
-	got := []string{s.Actions.String(), s.Resources.String(), s.Conditions.Items[0].Operator, s.Conditions.get("aws:PrincipalTag/team"), s.Policy, s.Layer, m.Layer, m.Context.Action, m.Context.Resource,
-		m.Context.Conditions.get("aws:username"), m.Context.Conditions.get("aws:PrincipalArn"), m.Context.Conditions.get("aws:RequestedRegion"), m.Context.Principal.ID}
-	want := []string{"ecr:PutImage ecr:Initiate*", "*", "StringNotEquals", "web db", "own", "identity-based", "identity-based", "ecr:PutImage", arn, "alice", alice, "us-east-1", user.UserID}
+	got := []string{s.Actions.String(), s.Resources.String(), s.Conditions.Items[0].Operator,
+		s.Conditions.get("aws:PrincipalTag/team"), s.Policy, s.Layer, m.Layer, m.Context.Action, m.Context.Resource,
+		m.Context.Conditions.get("aws:username"), m.Context.Conditions.get("aws:PrincipalArn"),
+		m.Context.Conditions.get("aws:RequestedRegion"), m.Context.Principal.ID}
+	want := []string{"ecr:PutImage ecr:Initiate*", "*", "StringNotEquals", "web db", "own", "identity-based",
+		"identity-based", "ecr:PutImage", arn, "alice", alice, "us-east-1", user.UserID}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the message (-want +got):\n%s\n%s", diff, text)
 	}
@@ -133,26 +137,33 @@ func TestDecodeAuthorizationMessage(t *testing.T) {
 
 	d = w.denial(t, user, guard.Ask{Action: "iam:ListUsers", Owner: guard.OwnedBy(home), Resource: "*"})
 	m, text = w.decode(t, w.root, w.Encode(d.Request, d.Why))
-	if s := m.MatchedStatements.Items[0]; s.StatementID != "OnlyEcr" || s.NotActions.String() != "ecr:*" || s.NotResources.String() != "arn:aws:iam::*:role/*" || s.Actions.String() != "" || s.Resources.String() != "" {
+	if s := m.MatchedStatements.Items[0]; s.StatementID != "OnlyEcr" || s.NotActions.String() != "ecr:*" ||
+		s.NotResources.String() != "arn:aws:iam::*:role/*" || s.Actions.String() != "" || s.Resources.String() != "" {
 		t.Errorf("NotAction and NotResource are not what they were:\n%s", text)
 	}
 	d = w.denial(t, user, guard.Ask{Action: "ecr:ListImages", Owner: guard.OwnedBy(home), Resource: arn})
 	m, text = w.decode(t, user, w.Encode(d.Request, d.Why))
-	if m.ExplicitDeny || len(m.MatchedStatements.Items) != 0 || len(m.Changes) != 2 || !m.Changes[0].Alternative || m.Changes[0].Add == nil || m.Changes[0].Add.Statement[0]["Action"] != "ecr:ListImages" {
+	if m.ExplicitDeny || len(m.MatchedStatements.Items) != 0 || len(m.Changes) != 2 || !m.Changes[0].Alternative ||
+		m.Changes[0].Add == nil || m.Changes[0].Add.Statement[0]["Action"] != "ecr:ListImages" {
 		t.Errorf("an implicit denial: got\n%s\nwant nothing matched and two ways to allow it", text)
 	}
 
 	// Only the account of the message can decode it, and a changed message is refused.
-	refuse(t, w.DecodeAuthorizationMessage, w.stranger, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "Message is not valid")
-	refuse(t, w.DecodeAuthorizationMessage, identity.Caller{Kind: identity.Operator}, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
+	refuse(t, w.DecodeAuthorizationMessage, w.stranger, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded},
+		fault.InvalidAuthorizationMessage, "Message is not valid")
+	refuse(t, w.DecodeAuthorizationMessage, identity.Caller{Kind: identity.Operator},
+		ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
 	foreigner := newFixture(t, nil)
-	refuse(t, foreigner.DecodeAuthorizationMessage, foreigner.root, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
+	refuse(t, foreigner.DecodeAuthorizationMessage, foreigner.root,
+		ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: encoded}, fault.InvalidAuthorizationMessage, "")
 	flip := []byte(encoded)
 	if flip[len(flip)/2]++; flip[len(flip)/2] == '[' {
 		flip[len(flip)/2] = 'a'
 	}
-	for _, bad := range []string{string(flip), encoded[:len(encoded)-4], encoded + "AAAA", "x", "%", w.id.Seal("authorization message", []byte("plain")), w.id.Seal("another purpose", []byte("{}"))} {
-		refuse(t, w.DecodeAuthorizationMessage, user, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: bad}, fault.InvalidAuthorizationMessage, "Message is not valid")
+	for _, bad := range []string{string(flip), encoded[:len(encoded)-4], encoded + "AAAA", "x", "%",
+		w.id.Seal("authorization message", []byte("plain")), w.id.Seal("another purpose", []byte("{}"))} {
+		refuse(t, w.DecodeAuthorizationMessage, user, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: bad},
+			fault.InvalidAuthorizationMessage, "Message is not valid")
 	}
 }
 
@@ -162,19 +173,22 @@ func TestMessageAcrossAccounts(t *testing.T) {
 	w := newFixture(t, nil)
 	user := w.user(t, w.stranger, "alice", statements(can("Allow", "sts:*", "*")))
 	w.role(t, w.root, "target", statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:AssumeRole"}`), "")
-	asked, err := sts.OnRole(w.Service, t.Context(), guard.Request{By: user}, &ststypes.AssumeRoleRequest{RoleArn: target, RoleSessionName: "work", ExternalId: "deal-7"})
+	asked, err := sts.OnRole(w.Service, t.Context(), guard.Request{By: user},
+		&ststypes.AssumeRoleRequest{RoleArn: target, RoleSessionName: "work", ExternalId: "deal-7"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := w.denial(t, user, asked.Asks[0])
 	m, text := w.decode(t, user, w.Encode(d.Request, d.Why))
-	if strings.Contains(text, "Secret") || !m.ExplicitDeny || m.Layer != "role trust" || len(m.Changes) != 0 || len(m.MatchedStatements.Items) != 1 || m.MatchedStatements.Items[0].Layer != "identity-based" {
+	if strings.Contains(text, "Secret") || !m.ExplicitDeny || m.Layer != "role trust" || len(m.Changes) != 0 ||
+		len(m.MatchedStatements.Items) != 1 || m.MatchedStatements.Items[0].Layer != "identity-based" {
 		t.Errorf("the message has more or less than the caller's own statement:\n%s", text)
 	}
 	if m.Context.Conditions.get("sts:ExternalId") != "deal-7" {
 		t.Errorf("the message lacks a key of the request:\n%s", text)
 	}
-	refuse(t, w.DecodeAuthorizationMessage, w.root, ststypes.DecodeAuthorizationMessageRequest{EncodedMessage: w.Encode(d.Request, d.Why)}, fault.InvalidAuthorizationMessage, "")
+	refuse(t, w.DecodeAuthorizationMessage, w.root, ststypes.DecodeAuthorizationMessageRequest{
+		EncodedMessage: w.Encode(d.Request, d.Why)}, fault.InvalidAuthorizationMessage, "")
 
 	// The tags of the resource and the tags of its images are the owner's, too.
 	d.Request.Context = &policy.Context{}
@@ -182,19 +196,23 @@ func TestMessageAcrossAccounts(t *testing.T) {
 		d.Request.Context.Set(key, "hidden")
 	}
 	d.Request.Context.Set("aws:PrincipalTag/team", "web")
-	for _, detail := range []string{`StringEquals aws:ResourceTag/secret: the request has "hidden"`, `StringEquals aws:PrincipalTag/cost: the request has no such key`} {
+	for _, detail := range []string{`StringEquals aws:ResourceTag/secret: the request has "hidden"`,
+		`StringEquals aws:PrincipalTag/cost: the request has no such key`} {
 		d.Why.Findings = append(d.Why.Findings, policy.Finding{Layer: policy.LayerIdentity, Failed: policy.ElementCondition, Detail: detail})
 	}
 	m, text = w.decode(t, user, w.Encode(d.Request, d.Why))
-	if strings.Contains(text, "hidden") || m.Context.Conditions.get("aws:PrincipalTag/team") != "web" || !strings.Contains(text, "no such key") {
+	if strings.Contains(text, "hidden") || m.Context.Conditions.get("aws:PrincipalTag/team") != "web" ||
+		!strings.Contains(text, "no such key") {
 		t.Errorf("the message shows keys of the resource, or lacks one of the caller:\n%s", text)
 	}
 
 	// If the caller has no account, the owner of the resource can decode the whole message.
 	trust := &meta.BoundPolicy{Text: statements(`{"Sid":"Secret","Effect":"Deny","Principal":"*","Action":"sts:*"}`)}
 	service := identity.Caller{Kind: identity.AWSService, ARN: "lambda.amazonaws.com"}
-	d = w.denial(t, service, guard.Ask{Action: "sts:AssumeRole", Owner: guard.OwnedBy(home), Resource: target, Known: guard.Known{Trust: trust}})
-	if m, text = w.decode(t, w.root, w.Encode(d.Request, d.Why)); m.MatchedStatements.Items[0].StatementID != "Secret" || m.Context.Principal.ARN != "lambda.amazonaws.com" {
+	d = w.denial(t, service, guard.Ask{Action: "sts:AssumeRole", Owner: guard.OwnedBy(home), Resource: target,
+		Known: guard.Known{Trust: trust}})
+	if m, text = w.decode(t, w.root, w.Encode(d.Request, d.Why)); m.MatchedStatements.Items[0].StatementID != "Secret" ||
+		m.Context.Principal.ARN != "lambda.amazonaws.com" {
 		t.Errorf("the owner's message:\n%s", text)
 	}
 }
@@ -218,7 +236,8 @@ func TestMessageLength(t *testing.T) {
 		},
 		"many statements": func(_ *policy.Request, why *policy.Why) {
 			for range 100 {
-				why.Findings = append(why.Findings, policy.Finding{Layer: policy.LayerIdentity, Sid: random(100), Effect: policy.Allow, Source: &policy.Statement{}})
+				why.Findings = append(why.Findings, policy.Finding{Layer: policy.LayerIdentity, Sid: random(100),
+					Effect: policy.Allow, Source: &policy.Statement{}})
 			}
 		},
 		"many near misses": func(_ *policy.Request, why *policy.Why) {
@@ -229,7 +248,8 @@ func TestMessageLength(t *testing.T) {
 		"a long resource": func(r *policy.Request, _ *policy.Why) { r.Resource = random(20000) },
 		"a huge resource": func(r *policy.Request, _ *policy.Why) { r.Resource = strings.Repeat("x", 1<<20) },
 	} {
-		r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice}, Action: "ecr:PutImage", Resource: "*", ResourceAccount: home, Context: &policy.Context{}}
+		r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice}, Action: "ecr:PutImage",
+			Resource: "*", ResourceAccount: home, Context: &policy.Context{}}
 		var why policy.Why
 		fill(&r, &why)
 		encoded := w.Encode(r, why)
@@ -246,7 +266,8 @@ func TestMessageLength(t *testing.T) {
 // Texts that are no messages, and sealed values of another form, return an error.
 func FuzzDecodeAuthorizationMessage(f *testing.F) {
 	w := newFixture(f, nil)
-	r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice}, Action: "ecr:PutImage", Resource: "*", ResourceAccount: home}
+	r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice}, Action: "ecr:PutImage",
+		Resource: "*", ResourceAccount: home}
 	f.Add([]byte(w.Encode(r, policy.Why{})))
 	f.Add([]byte("x"))
 	f.Add([]byte{})

@@ -79,11 +79,13 @@ type limits struct {
 //
 // Errors: fault.MalformedPolicyDocument with the place and the reason, fault.Validation (length, number, a managed
 // policy that belongs to another account or cannot be attached). Source: STS API reference, AssumeRole.
-func (s *Service) sessionPolicies(ctx context.Context, account name.Account, text string, arns []ststypes.PolicyDescriptorType) (limits, error) {
+func (s *Service) sessionPolicies(ctx context.Context, account name.Account, text string,
+	arns []ststypes.PolicyDescriptorType) (limits, error) {
 	var l limits
 	if text != "" {
 		if utf8.RuneCountInString(text) > maxPolicy {
-			return limits{}, fault.Validation.New("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", maxPolicy)
+			return limits{},
+				fault.Validation.New("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", maxPolicy)
 		}
 		if _, err := policy.ParseLimit(text, policy.Session, maxPolicy); err != nil {
 			return limits{}, identity.Malformed(err)

@@ -22,7 +22,8 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 		return nil
 	}
 	// The operator and other callers without an account have no rights in STS.
-	err := s.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record), guard.Ask{Action: "sts:" + operation, Resource: "*", Owner: guard.OwnedBy(c.Account)})
+	err := s.guard.Decide(ctx, c, guard.Origin{}, new(guard.Record),
+		guard.Ask{Action: "sts:" + operation, Resource: "*", Owner: guard.OwnedBy(c.Account)})
 	if err == nil {
 		err = fault.AccessDenied.New("Cannot call %s without an account", operation)
 	}
@@ -34,7 +35,8 @@ func (s *Service) longTerm(ctx context.Context, c identity.Caller, operation str
 //
 // Errors: fault.AccessDenied (temporary credentials; a code of an MFA device), fault.Validation (the token's size).
 // Source: STS API reference, GetSessionToken.
-func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller, in *ststypes.GetSessionTokenRequest) (*ststypes.GetSessionTokenResponse, error) {
+func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller,
+	in *ststypes.GetSessionTokenRequest) (*ststypes.GetSessionTokenResponse, error) {
 	if err := s.longTerm(ctx, c, "GetSessionToken"); err != nil {
 		return nil, err
 	}
@@ -60,7 +62,8 @@ func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller, in *st
 //
 // Errors: fault.AccessDenied (temporary credentials), fault.InvalidParameter (the tags).
 // Source: STS API reference, GetFederationToken; service authorization reference of STS.
-func OnFederation(s *Service, ctx context.Context, req guard.Request, in *ststypes.GetFederationTokenRequest) (guard.Target[guard.Nothing], error) {
+func OnFederation(s *Service, ctx context.Context, req guard.Request,
+	in *ststypes.GetFederationTokenRequest) (guard.Target[guard.Nothing], error) {
 	if err := s.longTerm(ctx, req.By, "GetFederationToken"); err != nil {
 		return guard.Target[guard.Nothing]{}, err
 	}
@@ -87,7 +90,8 @@ func OnFederation(s *Service, ctx context.Context, req guard.Request, in *ststyp
 // Errors: fault.AccessDenied (temporary credentials), fault.Validation (the session policies; the token's size),
 // fault.InvalidParameter (the tags), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge.
 // Source: STS API reference, GetFederationToken.
-func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
+func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller,
+	in *ststypes.GetFederationTokenRequest) (*ststypes.GetFederationTokenResponse, error) {
 	if err := s.longTerm(ctx, c, "GetFederationToken"); err != nil {
 		return nil, err
 	}
@@ -103,7 +107,8 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in 
 		return nil, err
 	}
 	out := &ststypes.GetFederationTokenResponse{
-		FederatedUser: &ststypes.FederatedUser{FederatedUserId: c.Account.String() + ":" + in.Name, Arn: identity.FederatedARN(c.Account, in.Name)},
+		FederatedUser: &ststypes.FederatedUser{FederatedUserId: c.Account.String() + ":" + in.Name,
+			Arn: identity.FederatedARN(c.Account, in.Name)},
 	}
 	if out.PackedPolicySize, err = pack(l, tags); out.PackedPolicySize == nil {
 		out.PackedPolicySize = new(int32(0)) // unlike AssumeRole; source: answers of STS
@@ -125,7 +130,8 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller, in 
 // GetCallerIdentity returns the account, unique id and ARN of the caller. It needs no right and cannot be denied. The
 // account of the operator is empty.
 // Source: STS API reference, GetCallerIdentity.
-func (s *Service) GetCallerIdentity(_ context.Context, c identity.Caller, _ *ststypes.GetCallerIdentityRequest) (*ststypes.GetCallerIdentityResponse, error) {
+func (s *Service) GetCallerIdentity(_ context.Context, c identity.Caller,
+	_ *ststypes.GetCallerIdentityRequest) (*ststypes.GetCallerIdentityResponse, error) {
 	return &ststypes.GetCallerIdentityResponse{UserId: c.UserID, Account: c.Account.String(), Arn: c.ARN}, nil
 }
 
@@ -133,7 +139,8 @@ func (s *Service) GetCallerIdentity(_ context.Context, c identity.Caller, _ *sts
 // of a session is found as long as the session is stored.
 //
 // Errors: fault.Validation. Source: STS API reference, GetAccessKeyInfo.
-func (s *Service) GetAccessKeyInfo(ctx context.Context, _ identity.Caller, in *ststypes.GetAccessKeyInfoRequest) (*ststypes.GetAccessKeyInfoResponse, error) {
+func (s *Service) GetAccessKeyInfo(ctx context.Context, _ identity.Caller,
+	in *ststypes.GetAccessKeyInfoRequest) (*ststypes.GetAccessKeyInfoResponse, error) {
 	k, err := s.meta.AccessKey(ctx, in.AccessKeyId)
 	if err == nil {
 		return &ststypes.GetAccessKeyInfoResponse{Account: k.Account.String()}, nil

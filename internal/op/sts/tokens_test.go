@@ -17,7 +17,8 @@ import (
 func TestGetSessionToken(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, nil)
-	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:DescribeRegistry", "*"), can("Allow", "iam:*", "*"), can("Allow", "sts:*", "*")))
+	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:DescribeRegistry", "*"), can("Allow", "iam:*", "*"),
+		can("Allow", "sts:*", "*")))
 	for _, c := range []struct {
 		who   identity.Caller
 		asked *int32
@@ -32,7 +33,8 @@ func TestGetSessionToken(t *testing.T) {
 	} {
 		out := do(t, w.GetSessionToken, c.who, ststypes.GetSessionTokenRequest{DurationSeconds: c.asked})
 		if got := out.Credentials.Expiration.Sub(w.at); got != c.want || *out.SessionTokenSize != 64 || *out.SessionTokenUtilization != 2 {
-			t.Errorf("%s for %v s: got %s, token of %d (%d %%), want %s, 64 (2 %%)", c.who.ARN, c.asked, got, *out.SessionTokenSize, *out.SessionTokenUtilization, c.want)
+			t.Errorf("%s for %v s: got %s, token of %d (%d %%), want %s, 64 (2 %%)", c.who.ARN, c.asked, got,
+				*out.SessionTokenSize, *out.SessionTokenUtilization, c.want)
 		}
 		session, err := w.signedBy(t, out.Credentials)
 		if err != nil {
@@ -50,17 +52,24 @@ func TestGetSessionToken(t *testing.T) {
 	role := w.in(t, session, ststypes.AssumeRoleRequest{RoleArn: arn, DurationSeconds: new(int32(7200))}) // no role chaining
 	federated := w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob"}).Credentials.AccessKeyId)
 	for _, who := range []identity.Caller{session, role, federated} {
-		refuse(t, w.GetSessionToken, who, ststypes.GetSessionTokenRequest{}, fault.AccessDenied, "Cannot call GetSessionToken with session credentials")
-		refuse(t, w.federate, who, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied, "Cannot call GetFederationToken with session credentials")
-		refuse(t, w.GetFederationToken, who, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied, "Cannot call GetFederationToken with session credentials")
+		refuse(t, w.GetSessionToken, who, ststypes.GetSessionTokenRequest{}, fault.AccessDenied,
+			"Cannot call GetSessionToken with session credentials")
+		refuse(t, w.federate, who, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied,
+			"Cannot call GetFederationToken with session credentials")
+		refuse(t, w.GetFederationToken, who, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied,
+			"Cannot call GetFederationToken with session credentials")
 	}
 	const mfa = "MultiFactorAuthentication failed with invalid MFA one time pass code."
-	refuse(t, w.GetSessionToken, user, ststypes.GetSessionTokenRequest{SerialNumber: "GAHT12345678", TokenCode: "123456"}, fault.AccessDenied, mfa)
+	refuse(t, w.GetSessionToken, user, ststypes.GetSessionTokenRequest{SerialNumber: "GAHT12345678", TokenCode: "123456"},
+		fault.AccessDenied, mfa)
 	refuse(t, w.GetSessionToken, user, ststypes.GetSessionTokenRequest{TokenCode: "123456"}, fault.AccessDenied, mfa)
-	refuse(t, w.GetSessionToken, user, ststypes.GetSessionTokenRequest{MinimumSessionTokenSize: new(int32(4096))}, fault.Validation, "64 characters")
+	refuse(t, w.GetSessionToken, user, ststypes.GetSessionTokenRequest{MinimumSessionTokenSize: new(int32(4096))},
+		fault.Validation, "64 characters")
 	operator := identity.Caller{Kind: identity.Operator, ARN: "arn:aws:iam:::operator"}
-	refuse(t, w.GetSessionToken, operator, ststypes.GetSessionTokenRequest{}, fault.AccessDenied, "is not authorized to perform: sts:GetSessionToken")
-	refuse(t, w.federate, operator, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied, "is not authorized to perform: sts:GetFederationToken")
+	refuse(t, w.GetSessionToken, operator, ststypes.GetSessionTokenRequest{}, fault.AccessDenied,
+		"is not authorized to perform: sts:GetSessionToken")
+	refuse(t, w.federate, operator, ststypes.GetFederationTokenRequest{Name: "bob"}, fault.AccessDenied,
+		"is not authorized to perform: sts:GetFederationToken")
 
 	// The sessions of a user end when the user is deleted.
 	w.deleteUser(t, user, "alice", "own")
@@ -71,14 +80,16 @@ func TestGetSessionToken(t *testing.T) {
 func TestGetFederationToken(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, nil)
-	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:Describe*", "*"), can("Allow", "iam:*", "*"), can("Allow", "sts:GetFederationToken", "arn:aws:sts::111122223333:federated-user/b*"),
+	user := w.user(t, w.root, "alice", statements(can("Allow", "ecr:Describe*", "*"), can("Allow", "iam:*", "*"),
+		can("Allow", "sts:GetFederationToken", "arn:aws:sts::111122223333:federated-user/b*"),
 		can("Allow", "sts:TagSession", "arn:aws:sts::111122223333:federated-user/bob")))
 	in := ststypes.GetFederationTokenRequest{Name: "bob", Policy: statements(can("Allow", "ecr:*", "*"), can("Allow", "iam:*", "*"))}
 	out := do(t, w.federate, user, in)
 	if got := out.Credentials.Expiration.Sub(w.at); got != 12*time.Hour {
 		t.Errorf("got a session of %s, want 12 h", got)
 	}
-	if want := (&ststypes.FederatedUser{FederatedUserId: "111122223333:bob", Arn: "arn:aws:sts::111122223333:federated-user/bob"}); !cmp.Equal(out.FederatedUser, want) || *out.PackedPolicySize != 2 {
+	if want := (&ststypes.FederatedUser{FederatedUserId: "111122223333:bob",
+		Arn: "arn:aws:sts::111122223333:federated-user/bob"}); !cmp.Equal(out.FederatedUser, want) || *out.PackedPolicySize != 2 {
 		t.Errorf("got %+v, packed %d, want %+v, 2", out.FederatedUser, *out.PackedPolicySize, want)
 	}
 	bob, err := w.signedBy(t, out.Credentials)
@@ -92,10 +103,13 @@ func TestGetFederationToken(t *testing.T) {
 	none := w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob"}).Credentials.AccessKeyId)
 	w.wantMay(t, "without policy", none, "!ecr:DescribeRegistry")
 	managed := []ststypes.PolicyDescriptorType{{Arn: "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"}}
-	w.wantMay(t, "a managed policy", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", PolicyArns: managed}).Credentials.AccessKeyId), "ecr:DescribeRepositories", "!ecr:DescribeRegistry")
+	w.wantMay(t, "a managed policy", w.caller(t, do(t, w.federate, user,
+		ststypes.GetFederationTokenRequest{Name: "bob", PolicyArns: managed}).Credentials.AccessKeyId),
+		"ecr:DescribeRepositories", "!ecr:DescribeRegistry")
 
 	// A federated user of the root user has the rights of its session policy, for at most one hour.
-	rooted := do(t, w.federate, w.root, ststypes.GetFederationTokenRequest{Name: "carol", Policy: statements(can("Allow", "ecr:*", "*")), DurationSeconds: new(int32(7200))})
+	rooted := do(t, w.federate, w.root, ststypes.GetFederationTokenRequest{Name: "carol",
+		Policy: statements(can("Allow", "ecr:*", "*")), DurationSeconds: new(int32(7200))})
 	if got := rooted.Credentials.Expiration.Sub(w.at); got != time.Hour {
 		t.Errorf("the root user's: got a session of %s, want 1 h", got)
 	}
@@ -104,15 +118,22 @@ func TestGetFederationToken(t *testing.T) {
 	// The principal tags are those of the user; session tags replace those with the same key.
 	do(t, w.iam.TagUser, w.root, iamtypes.TagUserRequest{UserName: "alice", Tags: []iamtypes.Tag{{Key: "team", Value: "web"}}})
 	byTag := statements(`{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"web"}}}`)
-	w.wantMay(t, "the user's tag", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag}).Credentials.AccessKeyId), "ecr:DescribeRegistry")
+	w.wantMay(t, "the user's tag", w.caller(t, do(t, w.federate, user,
+		ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag}).Credentials.AccessKeyId), "ecr:DescribeRegistry")
 	tags := []ststypes.Tag{{Key: "Team", Value: "core"}}
-	w.wantMay(t, "the session's tag over it", w.caller(t, do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag, Tags: tags}).Credentials.AccessKeyId), "!ecr:DescribeRegistry")
+	w.wantMay(t, "the session's tag over it", w.caller(t,
+		do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag,
+			Tags: tags}).Credentials.AccessKeyId), "!ecr:DescribeRegistry")
 
-	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bill", Tags: tags}, fault.AccessDenied, "sts:TagSession on resource: arn:aws:sts::111122223333:federated-user/bill")
-	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "carol"}, fault.AccessDenied, "sts:GetFederationToken on resource: arn:aws:sts::111122223333:federated-user/carol")
-	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Tags: append(tags, tags...)}, fault.InvalidParameter, "Duplicate tag keys")
+	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bill", Tags: tags}, fault.AccessDenied,
+		"sts:TagSession on resource: arn:aws:sts::111122223333:federated-user/bill")
+	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "carol"}, fault.AccessDenied,
+		"sts:GetFederationToken on resource: arn:aws:sts::111122223333:federated-user/carol")
+	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Tags: append(tags, tags...)},
+		fault.InvalidParameter, "Duplicate tag keys")
 	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: "{}"}, fault.MalformedPolicyDocument, "Statement")
-	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", MinimumSessionTokenSize: new(int32(100))}, fault.Validation, "64 characters")
+	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", MinimumSessionTokenSize: new(int32(100))},
+		fault.Validation, "64 characters")
 	arn := w.role(t, w.root, "target", statements(trusts("*", "sts:*", "")), "")
 	if _, err := w.assume(t.Context(), bob, &ststypes.AssumeRoleRequest{RoleArn: arn}); !errors.Is(err, fault.AccessDenied) {
 		t.Errorf("a federated user assumes a role: got %v, want fault.AccessDenied", err)
@@ -152,7 +173,8 @@ func TestGetAccessKeyInfo(t *testing.T) {
 	w := newFixture(t, nil)
 	user := w.user(t, w.stranger, "alice", "")
 	session := do(t, w.GetSessionToken, w.stranger, ststypes.GetSessionTokenRequest{}).Credentials.AccessKeyId
-	do(t, w.iam.UpdateAccessKey, w.stranger, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: user.AccessKey, Status: "Inactive"})
+	do(t, w.iam.UpdateAccessKey, w.stranger, iamtypes.UpdateAccessKeyRequest{UserName: "alice", AccessKeyId: user.AccessKey,
+		Status: "Inactive"})
 	w.at = w.at.Add(2 * time.Hour)
 	for what, c := range map[string]struct{ key, want string }{
 		"one's own":               {w.root.AccessKey, "111122223333"},

@@ -37,45 +37,85 @@ func TestContract58Trust(t *testing.T) {
 		in    ststypes.AssumeRoleRequest
 		deny  string // "" if the request is allowed
 	}{
-		"the user is named":                                 {trust: statements(trusts(alice, "sts:AssumeRole", ""))},
-		"the user is named, its own policy denies":          {own: statements(can("Deny", "sts:*", "*")), trust: statements(trusts(alice, "sts:AssumeRole", "")), deny: "with an explicit deny in an identity-based policy"},
-		"the user is named, the trust policy denies":        {own: allowed, trust: statements(trusts(alice, "sts:AssumeRole", ""), trustStatement("Deny", "AWS", "*", "sts:AssumeRole", "")), deny: "with an explicit deny in the role trust policy"},
-		"the account is named":                              {trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noIdentity},
-		"the account is named by its digits":                {trust: statements(trusts("111122223333", "sts:AssumeRole", "")), deny: noIdentity},
-		"the account is named, the user may":                {own: allowed, trust: statements(trusts(homeRoot, "sts:AssumeRole", ""))},
-		"the account is named, the user may another role":   {own: statements(can("Allow", "sts:AssumeRole", target+"2")), trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noIdentity},
-		"the user may, but nobody trusts it":                {own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", "")), deny: noTrust},
-		"everybody is trusted":                              {trust: statements(trusts("*", "sts:AssumeRole", ""))},
-		"a service is trusted":                              {own: allowed, trust: statements(trustStatement("Allow", "Service", "ec2.amazonaws.com", "sts:AssumeRole", "")), deny: noTrust},
-		"web identities are trusted":                        {own: allowed, trust: statements(trusts(alice, "sts:AssumeRoleWithWebIdentity", "")), deny: noTrust},
-		"away: the user is named":                           {away: true, trust: statements(trusts(awayAlice, "sts:AssumeRole", "")), deny: noIdentity},
-		"away: the user is named and may":                   {away: true, own: allowed, trust: statements(trusts(awayAlice, "sts:AssumeRole", ""))},
-		"away: the account is named, the user may":          {away: true, own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", ""))},
-		"away: the user may, but is not trusted":            {away: true, own: allowed, trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noTrust},
-		"away: everybody is trusted":                        {away: true, trust: statements(trusts("*", "sts:AssumeRole", "")), deny: noIdentity},
-		"away: everybody is trusted, the user may":          {away: true, own: allowed, trust: statements(trusts("*", "sts:AssumeRole", ""))},
-		"away: the owner denies":                            {away: true, own: allowed, trust: statements(trusts(awayAlice, "sts:AssumeRole", ""), trustStatement("Deny", "AWS", awayRoot, "sts:*", "")), deny: "with an explicit deny in the role trust policy"},
-		"confused deputy: no external id":                   {away: true, own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), deny: noTrust},
-		"confused deputy: another external id":              {away: true, own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "deal-8"}, deny: noTrust},
-		"confused deputy: its case counts":                  {away: true, own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "Deal-7"}, deny: noTrust},
-		"confused deputy: the external id":                  {away: true, own: allowed, trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "deal-7"}},
-		"an external id that nobody asks for":               {trust: statements(trusts(alice, "sts:AssumeRole", "")), in: ststypes.AssumeRoleRequest{ExternalId: "deal-8"}},
-		"the session's name has to be the user's":           {trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"sts:RoleSessionName":"${aws:username}"}`)), deny: noTrust},
-		"the session's name is the user's":                  {trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"sts:RoleSessionName":"${aws:username}"}`)), in: ststypes.AssumeRoleRequest{RoleSessionName: "alice"}},
-		"MFA is asked for, which nobody has":                {trust: statements(trusts(alice, "sts:AssumeRole", `"Bool":{"aws:MultiFactorAuthPresent":"true"}`)), deny: noTrust},
-		"tags without TagSession":                           {trust: statements(trusts(alice, "sts:AssumeRole", "")), in: tagged("team", "web"), deny: "sts:TagSession"},
-		"tags with TagSession":                              {trust: statements(trusts(alice, "sts:*", "")), in: tagged("team", "web")},
-		"tags, the account trusted, no TagSession of its":   {own: allowed, trust: statements(trusts(homeRoot, "sts:*", "")), in: tagged("team", "web"), deny: "because no identity-based policy allows the sts:TagSession action"},
-		"a tag of another value":                            {trust: statements(trusts(alice, "sts:*", `"StringEquals":{"aws:RequestTag/team":"db"}`)), in: tagged("team", "web"), deny: noTrust},
-		"a tag that is asked for":                           {trust: statements(trusts(alice, "sts:*", `"StringEquals":{"aws:RequestTag/Team":"web"}`)), in: tagged("team", "web")},
-		"more tags than are allowed":                        {trust: statements(trusts(alice, "sts:*", `"ForAllValues:StringEquals":{"aws:TagKeys":["team"]}`)), in: tagged("team", "web", "cost", "1"), deny: noTrust},
-		"a transitive tag that may not be":                  {trust: statements(trusts(alice, "sts:*", `"ForAllValues:StringEquals":{"sts:TransitiveTagKeys":["cost"]}`)), in: transitive(tagged("team", "web", "cost", "1"), "team"), deny: noTrust},
-		"a transitive tag that may be":                      {trust: statements(trusts(alice, "sts:*", `"ForAnyValue:StringEquals":{"sts:TransitiveTagKeys":["cost"]}`)), in: transitive(tagged("team", "web", "cost", "1"), "cost")},
-		"a source identity without SetSourceIdentity":       {trust: statements(trusts(alice, "sts:AssumeRole", "")), in: ststypes.AssumeRoleRequest{SourceIdentity: "Alice"}, deny: "sts:SetSourceIdentity"},
-		"a source identity":                                 {trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"A*"}`)), in: ststypes.AssumeRoleRequest{SourceIdentity: "Alice"}},
-		"another source identity than is trusted":           {trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"A*"}`)), in: ststypes.AssumeRoleRequest{SourceIdentity: "Bob"}, deny: noTrust},
-		"a source identity has to be there":                 {trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"*"}`)), deny: noTrust},
-		"only the role's tag of the caller counts, missing": {trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"aws:PrincipalTag/team":"web"}`)), in: tagged("team", "web"), deny: noTrust},
+		"the user is named": {trust: statements(trusts(alice, "sts:AssumeRole", ""))},
+		"the user is named, its own policy denies": {own: statements(can("Deny", "sts:*", "*")),
+			trust: statements(trusts(alice, "sts:AssumeRole", "")), deny: "with an explicit deny in an identity-based policy"},
+		"the user is named, the trust policy denies": {own: allowed,
+			trust: statements(trusts(alice, "sts:AssumeRole", ""),
+				trustStatement("Deny", "AWS", "*", "sts:AssumeRole", "")), deny: "with an explicit deny in the role trust policy"},
+		"the account is named":               {trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noIdentity},
+		"the account is named by its digits": {trust: statements(trusts("111122223333", "sts:AssumeRole", "")), deny: noIdentity},
+		"the account is named, the user may": {own: allowed, trust: statements(trusts(homeRoot, "sts:AssumeRole", ""))},
+		"the account is named, the user may another role": {own: statements(can("Allow", "sts:AssumeRole", target+"2")),
+			trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noIdentity},
+		"the user may, but nobody trusts it": {own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", "")), deny: noTrust},
+		"everybody is trusted": {trust: statements(trusts("*", "sts:AssumeRole", ""))},
+		"a service is trusted": {own: allowed,
+			trust: statements(trustStatement("Allow", "Service", "ec2.amazonaws.com", "sts:AssumeRole", "")), deny: noTrust},
+		"web identities are trusted": {own: allowed,
+			trust: statements(trusts(alice, "sts:AssumeRoleWithWebIdentity", "")), deny: noTrust},
+		"away: the user is named": {away: true,
+			trust: statements(trusts(awayAlice, "sts:AssumeRole", "")), deny: noIdentity},
+		"away: the user is named and may": {away: true, own: allowed,
+			trust: statements(trusts(awayAlice, "sts:AssumeRole", ""))},
+		"away: the account is named, the user may": {away: true, own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", ""))},
+		"away: the user may, but is not trusted": {away: true, own: allowed,
+			trust: statements(trusts(homeRoot, "sts:AssumeRole", "")), deny: noTrust},
+		"away: everybody is trusted":               {away: true, trust: statements(trusts("*", "sts:AssumeRole", "")), deny: noIdentity},
+		"away: everybody is trusted, the user may": {away: true, own: allowed, trust: statements(trusts("*", "sts:AssumeRole", ""))},
+		"away: the owner denies": {away: true, own: allowed,
+			trust: statements(trusts(awayAlice, "sts:AssumeRole", ""),
+				trustStatement("Deny", "AWS", awayRoot, "sts:*", "")), deny: "with an explicit deny in the role trust policy"},
+		"confused deputy: no external id": {away: true, own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), deny: noTrust},
+		"confused deputy: another external id": {away: true, own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "deal-8"}, deny: noTrust},
+		"confused deputy: its case counts": {away: true, own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "Deal-7"}, deny: noTrust},
+		"confused deputy: the external id": {away: true, own: allowed,
+			trust: statements(trusts(awayRoot, "sts:AssumeRole", external)), in: ststypes.AssumeRoleRequest{ExternalId: "deal-7"}},
+		"an external id that nobody asks for": {trust: statements(trusts(alice, "sts:AssumeRole", "")),
+			in: ststypes.AssumeRoleRequest{ExternalId: "deal-8"}},
+		"the session's name has to be the user's": {
+			trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"sts:RoleSessionName":"${aws:username}"}`)), deny: noTrust},
+		"the session's name is the user's": {
+			trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"sts:RoleSessionName":"${aws:username}"}`)),
+			in:    ststypes.AssumeRoleRequest{RoleSessionName: "alice"}},
+		"MFA is asked for, which nobody has": {
+			trust: statements(trusts(alice, "sts:AssumeRole", `"Bool":{"aws:MultiFactorAuthPresent":"true"}`)), deny: noTrust},
+		"tags without TagSession": {trust: statements(trusts(alice, "sts:AssumeRole", "")),
+			in: tagged("team", "web"), deny: "sts:TagSession"},
+		"tags with TagSession": {trust: statements(trusts(alice, "sts:*", "")), in: tagged("team", "web")},
+		"tags, the account trusted, no TagSession of its": {own: allowed, trust: statements(trusts(homeRoot, "sts:*", "")),
+			in: tagged("team", "web"), deny: "because no identity-based policy allows the sts:TagSession action"},
+		"a tag of another value": {
+			trust: statements(trusts(alice, "sts:*", `"StringEquals":{"aws:RequestTag/team":"db"}`)), in: tagged("team", "web"), deny: noTrust},
+		"a tag that is asked for": {
+			trust: statements(trusts(alice, "sts:*", `"StringEquals":{"aws:RequestTag/Team":"web"}`)), in: tagged("team", "web")},
+		"more tags than are allowed": {
+			trust: statements(trusts(alice, "sts:*", `"ForAllValues:StringEquals":{"aws:TagKeys":["team"]}`)), in: tagged("team",
+				"web", "cost", "1"), deny: noTrust},
+		"a transitive tag that may not be": {
+			trust: statements(trusts(alice, "sts:*", `"ForAllValues:StringEquals":{"sts:TransitiveTagKeys":["cost"]}`)),
+			in:    transitive(tagged("team", "web", "cost", "1"), "team"), deny: noTrust},
+		"a transitive tag that may be": {
+			trust: statements(trusts(alice, "sts:*", `"ForAnyValue:StringEquals":{"sts:TransitiveTagKeys":["cost"]}`)),
+			in:    transitive(tagged("team", "web", "cost", "1"), "cost")},
+		"a source identity without SetSourceIdentity": {trust: statements(trusts(alice, "sts:AssumeRole", "")),
+			in: ststypes.AssumeRoleRequest{SourceIdentity: "Alice"}, deny: "sts:SetSourceIdentity"},
+		"a source identity": {
+			trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"A*"}`)), in: ststypes.AssumeRoleRequest{
+				SourceIdentity: "Alice"}},
+		"another source identity than is trusted": {
+			trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"A*"}`)), in: ststypes.AssumeRoleRequest{
+				SourceIdentity: "Bob"}, deny: noTrust},
+		"a source identity has to be there": {
+			trust: statements(trusts(alice, "sts:*", `"StringLike":{"sts:SourceIdentity":"*"}`)), deny: noTrust},
+		"only the role's tag of the caller counts, missing": {
+			trust: statements(trusts(alice, "sts:AssumeRole", `"StringEquals":{"aws:PrincipalTag/team":"web"}`)),
+			in:    tagged("team", "web"), deny: noTrust},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -132,8 +172,10 @@ func TestNoSuchRole(t *testing.T) {
 	w := newFixture(t, nil)
 	poor := w.user(t, w.root, "poor", "")
 	rich := w.user(t, w.root, "rich", statements(can("Allow", "*", "*")))
-	out := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "there", Path: "/team/", AssumeRolePolicyDocument: statements(trusts(awayRoot, "sts:AssumeRole", ""))})
-	do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "open", Path: "/team/", AssumeRolePolicyDocument: statements(trusts("*", "sts:AssumeRole", ""))})
+	out := do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "there", Path: "/team/",
+		AssumeRolePolicyDocument: statements(trusts(awayRoot, "sts:AssumeRole", ""))})
+	do(t, w.iam.CreateRole, w.root, iamtypes.CreateRoleRequest{RoleName: "open", Path: "/team/",
+		AssumeRolePolicyDocument: statements(trusts("*", "sts:AssumeRole", ""))})
 	for arn, text := range map[string][2]string{ // the error texts for poor and rich
 		out.Role.Arn:                            {noTrust, noTrust},
 		"arn:aws:iam::111122223333:role/open":   {noTrust, noTrust}, // the role that exists has a path
@@ -147,7 +189,8 @@ func TestNoSuchRole(t *testing.T) {
 				"User: "+who.ARN+" is not authorized to perform: sts:AssumeRole on resource: "+arn+" "+text[i])
 		}
 	}
-	for _, arn := range []string{"arn:aws:iam::111122223333:user/there", "arn:aws:iam::1111:role/there1", "arn:aws:sts::111122223333:role/there", "arn:aws:iam::111122223333:role/", "there-is-no-colon-in-it"} {
+	for _, arn := range []string{"arn:aws:iam::111122223333:user/there", "arn:aws:iam::1111:role/there1",
+		"arn:aws:sts::111122223333:role/there", "arn:aws:iam::111122223333:role/", "there-is-no-colon-in-it"} {
 		refuse(t, w.assume, rich, ststypes.AssumeRoleRequest{RoleArn: arn}, fault.Validation, arn+" is invalid")
 	}
 }
@@ -238,7 +281,8 @@ func (w *fixture) wantEnded(t testing.TB, what string, session identity.Caller) 
 	if c, err := w.id.KeyCaller(t.Context(), session.AccessKey); !errors.Is(err, fault.ExpiredCredentials) {
 		t.Errorf("%s: got the caller %+v, %v, want fault.ExpiredCredentials", what, c, err)
 	}
-	if err := w.ask(t.Context(), session, guard.Ask{Action: "ecr:DescribeRepositories", Owner: guard.OwnedBy(home), Resource: "*"}); err == nil {
+	if err := w.ask(t.Context(), session, guard.Ask{Action: "ecr:DescribeRepositories", Owner: guard.OwnedBy(home),
+		Resource: "*"}); err == nil {
 		t.Errorf("%s: the session may go on, want an error", what)
 	}
 }

@@ -32,7 +32,8 @@ const claimSource = "https://aws.amazon.com/source_identity"
 // verify verifies the token with the identity providers of the role's account, and returns the request with its claims.
 func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIdentityRequest) (*Vouched, error) {
 	if in.ProviderId != "" {
-		return nil, fault.Validation.New("ProviderId is for access tokens of OAuth 2.0, which are not accepted here; leave it out for tokens of OpenID Connect")
+		return nil,
+			fault.Validation.New("ProviderId is for access tokens of OAuth 2.0, which are not accepted here; leave it out for tokens of OpenID Connect")
 	}
 	t, err := s.targetOf(ctx, in.RoleArn)
 	if err != nil {
@@ -142,7 +143,8 @@ func (v *Vouched) claimKeys() []guard.ConditionKey {
 // Errors: fault.Validation (not the ARN of a role), fault.InvalidIdentityToken (also for an issuer that is no provider of the
 // role's account), fault.ExpiredWebIdentity, fault.IDPCommunication, fault.IDPRejectedClaim.
 // Source: STS API reference, AssumeRoleWithWebIdentity.
-func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststypes.AssumeRoleWithWebIdentityRequest) (identity.Caller, guard.Target[*Vouched], error) {
+func WebIdentity(s *Service, ctx context.Context, req guard.Request,
+	in *ststypes.AssumeRoleWithWebIdentityRequest) (identity.Caller, guard.Target[*Vouched], error) {
 	v, err := s.verify(ctx, in)
 	if err != nil {
 		return identity.Caller{}, guard.Target[*Vouched]{}, err
@@ -157,14 +159,16 @@ func WebIdentity(s *Service, ctx context.Context, req guard.Request, in *ststype
 // duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound
 // (the account was deleted).
 // Source: STS API reference, AssumeRoleWithWebIdentity.
-func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched, in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
+func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched,
+	in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
 	if c != v.caller() {
 		return nil, fault.AccessDenied.New("%s", policy.Refusal(c.ARN, actionAssumeWeb, in.RoleArn))
 	}
 	if err := s.exists(ctx, c, &v.Assumption, actionAssumeWeb); err != nil {
 		return nil, err
 	}
-	got, err := s.assume(ctx, &v.Assumption, asked{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, v.keptClaims())
+	got, err := s.assume(ctx, &v.Assumption, asked{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns,
+		in.MinimumSessionTokenSize}, v.keptClaims())
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("Parse(%q) = kind %d, %q, %v; want kind %d, %q", c.host, h.Kind, h.Registry, err, c.kind, c.reg)
 		}
 	}
-	for _, bad := range []string{"4999999999999.dkr.ecr.eu-west-1.amazonaws.com", "abc.dkr.ecr.eu-west-1.localhost", "111122223333.dkr.ecr.nowhere.amazonaws.com",
+	for _, bad := range []string{"4999999999999.dkr.ecr.eu-west-1.amazonaws.com", "abc.dkr.ecr.eu-west-1.localhost",
+		"111122223333.dkr.ecr.nowhere.amazonaws.com",
 		"111122223333.dkr.ecr.amazonaws.com", "api.ecr.x.amazonaws.com"} {
 		if _, err := m.Parse(bad); !errors.Is(err, fault.RegistryUnresolved) {
 			t.Errorf("Parse(%q) = %v, want RegistryUnresolved", bad, err)
@@ -60,7 +61,8 @@ func TestResolveAndURI(t *testing.T) {
 	m := endpoint.NewMap(nil, def)
 	for _, c := range []struct{ host, path, reg, repo, uri string }{
 		{"localhost:5100", "team/app", "000000000000/us-east-1", "team/app", "localhost:5100/team/app"},
-		{"localhost:5100", "111122223333/eu-west-1/team/app", "111122223333/eu-west-1", "team/app", "localhost:5100/111122223333/eu-west-1/team/app"},
+		{"localhost:5100", "111122223333/eu-west-1/team/app", "111122223333/eu-west-1", "team/app",
+			"localhost:5100/111122223333/eu-west-1/team/app"},
 		{"localhost:5100", "111122223333/app", "000000000000/us-east-1", "111122223333/app", "localhost:5100/111122223333/app"},
 		{"111122223333.dkr.ecr.eu-west-1.amazonaws.com", "000000000000/us-east-1/app", "111122223333/eu-west-1", "000000000000/us-east-1/app",
 			"111122223333.dkr.ecr.eu-west-1.amazonaws.com/000000000000/us-east-1/app"},

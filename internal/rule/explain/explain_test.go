@@ -102,28 +102,36 @@ func (s situation) explain(t *testing.T) ecrintypes.Explanation {
 }
 
 var situations = map[string]situation{
-	"across-both":      {caller: session(partner), identity: listOnly},
-	"across-owner":     {caller: session(partner), identity: pull},
-	"within":           {caller: user(owner), identity: listOnly, repository: `{"Sid":"Org","Effect":"Allow","Principal":"*","Action":"ecr:BatchGetImage","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}}`},
+	"across-both":  {caller: session(partner), identity: listOnly},
+	"across-owner": {caller: session(partner), identity: pull},
+	"within": {caller: user(owner), identity: listOnly,
+		repository: `{"Sid":"Org","Effect":"Allow","Principal":"*","Action":"ecr:BatchGetImage","Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}}`},
 	"allowed":          {caller: user(owner), identity: pull},
 	"allowed-resource": {caller: user(owner), repository: `{"Effect":"Allow","Principal":{"AWS":"` + user(owner).ARN + `"},"Action":"ecr:*"}`},
 	"root":             {caller: root(owner)},
 	"across-root":      {caller: root(partner)},
-	"scp":              {caller: user(owner), identity: pull, scp: noPull, scpARN: "arn:aws:organizations::111111111111:policy/service_control_policy/freeze"},
-	"scp-all":          {caller: user(owner), identity: pull, scp: noPull, scpARN: "arn:aws:organizations::all:policy/service_control_policy/freeze"},
-	"boundary":         {caller: user(owner), identity: pull, boundary: listOnly},
-	"session":          {caller: session(owner), identity: pull, session: listOnly},
-	"deny-inline":      {caller: user(owner), identity: pull + "," + noPull},
-	"deny-managed":     {caller: session(owner), identity: pull + "," + noPull, identityARN: "arn:aws:iam::111111111111:policy/dev"},
-	"deny-repository":  {caller: user(owner), identity: pull, repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:*"}`},
-	"deny-and-within":  {caller: user(owner), repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGet*"}`},
-	"nearly":           {caller: user(owner), identity: `{"Effect":"Allow","Action":"ecr:BatchGetImage","NotResource":["` + web + `","arn:aws:ecr:*:*:repository/b"]},{"Effect":"Allow","Action":["ecr:A","ecr:B","ecr:C","ecr:D","ecr:E","ecr:F","ecr:G"],"Resource":"*"}`, repository: `{"Effect":"Allow","Principal":{"AWS":["222222222222","arn:aws:iam::111111111111:user/bob"]},"Action":"ecr:BatchGetImage"}`},
-	"anonymous":        {caller: policy.Caller{Kind: policy.Anyone}},
-	"service":          {caller: policy.Caller{Kind: policy.Service, ARN: "lambda.amazonaws.com"}},
-	"registry":         {caller: root(partner), action: "ecr:ReplicateImage", resource: web},
-	"trust":            {caller: user(owner), action: "sts:AssumeRole", resource: "arn:aws:iam::111111111111:role/jobs/ci", identity: `{"Effect":"Allow","Action":"sts:*","Resource":"*"}`, trust: `{"Effect":"Allow","Principal":{"AWS":"222222222222"},"Action":"sts:AssumeRole"}`},
-	"no-way":           {caller: policy.Caller{Kind: policy.Service, ARN: "lambda.amazonaws.com"}, action: "ecr:GetAuthorizationToken", resource: "*"},
-	"not-by-policy":    {caller: user(partner), action: "ecrin:ListTagHistory", resource: web},
+	"scp": {caller: user(owner), identity: pull, scp: noPull,
+		scpARN: "arn:aws:organizations::111111111111:policy/service_control_policy/freeze"},
+	"scp-all": {caller: user(owner), identity: pull, scp: noPull,
+		scpARN: "arn:aws:organizations::all:policy/service_control_policy/freeze"},
+	"boundary":        {caller: user(owner), identity: pull, boundary: listOnly},
+	"session":         {caller: session(owner), identity: pull, session: listOnly},
+	"deny-inline":     {caller: user(owner), identity: pull + "," + noPull},
+	"deny-managed":    {caller: session(owner), identity: pull + "," + noPull, identityARN: "arn:aws:iam::111111111111:policy/dev"},
+	"deny-repository": {caller: user(owner), identity: pull, repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:*"}`},
+	"deny-and-within": {caller: user(owner), repository: `{"Effect":"Deny","Principal":"*","Action":"ecr:BatchGet*"}`},
+	"nearly": {caller: user(owner), identity: `{"Effect":"Allow","Action":"ecr:BatchGetImage","NotResource":["` +
+		web +
+		`","arn:aws:ecr:*:*:repository/b"]},{"Effect":"Allow","Action":["ecr:A","ecr:B","ecr:C","ecr:D","ecr:E","ecr:F","ecr:G"],"Resource":"*"}`, repository: `{"Effect":"Allow","Principal":{"AWS":["222222222222","arn:aws:iam::111111111111:user/bob"]},"Action":"ecr:BatchGetImage"}`},
+	"anonymous": {caller: policy.Caller{Kind: policy.Anyone}},
+	"service":   {caller: policy.Caller{Kind: policy.Service, ARN: "lambda.amazonaws.com"}},
+	"registry":  {caller: root(partner), action: "ecr:ReplicateImage", resource: web},
+	"trust": {caller: user(owner), action: "sts:AssumeRole", resource: "arn:aws:iam::111111111111:role/jobs/ci",
+		identity: `{"Effect":"Allow","Action":"sts:*","Resource":"*"}`,
+		trust:    `{"Effect":"Allow","Principal":{"AWS":"222222222222"},"Action":"sts:AssumeRole"}`},
+	"no-way": {caller: policy.Caller{Kind: policy.Service, ARN: "lambda.amazonaws.com"},
+		action: "ecr:GetAuthorizationToken", resource: "*"},
+	"not-by-policy": {caller: user(partner), action: "ecrin:ListTagHistory", resource: web},
 }
 
 // The texts of all situations, each in a file of testdata.
@@ -182,8 +190,10 @@ func TestOf(t *testing.T) {
 			{Layer: "resource-based", Verdict: ecrintypes.VerdictImplicitDeny}, {Layer: "identity-based", Verdict: ecrintypes.VerdictImplicitDeny},
 		},
 		Findings: []ecrintypes.Finding{
-			{Layer: "resource-based", Policy: "repository policy", Sid: "Org", Effect: "Allow", Failed: "Condition", Detail: `StringEquals aws:PrincipalOrgID: the request has "o-2"; the statement has "o-1"`},
-			{Layer: "identity-based", Policy: "dev", Effect: "Allow", Failed: "Action", Detail: "the request is for ecr:BatchGetImage; the statement has ecr:ListImages"},
+			{Layer: "resource-based", Policy: "repository policy", Sid: "Org", Effect: "Allow", Failed: "Condition",
+				Detail: `StringEquals aws:PrincipalOrgID: the request has "o-2"; the statement has "o-1"`},
+			{Layer: "identity-based", Policy: "dev", Effect: "Allow", Failed: "Action",
+				Detail: "the request is for ecr:BatchGetImage; the statement has ecr:ListImages"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -195,9 +205,11 @@ func TestOf(t *testing.T) {
 func TestWriteControlCharacters(t *testing.T) {
 	t.Parallel()
 	e := ecrintypes.Explanation{
-		PrincipalArn: "arn:aws:iam::111111111111:user/a", Action: "ecr:Put\x1b[2JImage", Resource: "arn:\nallowed: all", DecidedBy: "identity-based",
-		Layers: []ecrintypes.LayerVerdict{{Layer: "x\x07"}}, Findings: []ecrintypes.Finding{{Detail: "\r\u009b", Failed: "Action"}},
-		Changes: []ecrintypes.PolicyChange{{Layer: "identity-based", Add: "{\x1b}"}, {Layer: "service control", Remove: &ecrintypes.Finding{Layer: "service control", Policy: "$(reboot)"}}},
+		PrincipalArn: "arn:aws:iam::111111111111:user/a", Action: "ecr:Put\x1b[2JImage", Resource: "arn:\nallowed: all",
+		DecidedBy: "identity-based",
+		Layers:    []ecrintypes.LayerVerdict{{Layer: "x\x07"}}, Findings: []ecrintypes.Finding{{Detail: "\r\u009b", Failed: "Action"}},
+		Changes: []ecrintypes.PolicyChange{{Layer: "identity-based", Add: "{\x1b}"},
+			{Layer: "service control", Remove: &ecrintypes.Finding{Layer: "service control", Policy: "$(reboot)"}}},
 	}
 	var got bytes.Buffer
 	if err := explain.Write(&got, e); err != nil {
@@ -206,7 +218,8 @@ func TestWriteControlCharacters(t *testing.T) {
 	if i := slices.IndexFunc([]rune(got.String()), func(c rune) bool { return c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 }); i >= 0 {
 		t.Errorf("a control character at %d of %q", i, got.String())
 	}
-	for _, want := range []string{"denied because no identity-based policy allows it", "ecrin control-policy put '$(reboot)' --kind scp --file policy.json"} {
+	for _, want := range []string{"denied because no identity-based policy allows it",
+		"ecrin control-policy put '$(reboot)' --kind scp --file policy.json"} {
 		if !strings.Contains(got.String(), want) {
 			t.Errorf("no %q in %s", want, got.String())
 		}
@@ -234,8 +247,10 @@ func TestWriteUndecided(t *testing.T) {
 	t.Parallel()
 	const id = "0c9e5d2a-6f0b-4c1d-9a3e-5f2b7c8d9e01"
 	for want, e := range map[string]ecrintypes.Explanation{
-		"allowed: arn:aws:iam::111111111111:user/a may ecr:ListImages on " + web + " (the trail keeps the reasons of denials only)\nrequest " + id + "\n": {Allowed: true, Verdict: ecrintypes.VerdictAllowed},
-		"denied: temporary credentials cannot call it\nrequest " + id + "\n":                                                                              {Verdict: ecrintypes.VerdictImplicitDeny, Text: "temporary credentials cannot call it"},
+		"allowed: arn:aws:iam::111111111111:user/a may ecr:ListImages on " + web +
+			" (the trail keeps the reasons of denials only)\nrequest " + id + "\n": {Allowed: true, Verdict: ecrintypes.VerdictAllowed},
+		"denied: temporary credentials cannot call it\nrequest " + id +
+			"\n": {Verdict: ecrintypes.VerdictImplicitDeny, Text: "temporary credentials cannot call it"},
 	} {
 		e.RequestId, e.PrincipalArn, e.Action, e.Resource = id, "arn:aws:iam::111111111111:user/a", "ecr:ListImages", web
 		var got bytes.Buffer

@@ -28,7 +28,8 @@ func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
 		return onResource(e, c.Add)
 	case policy.LayerTrust.String():
 		role := lastSegment(e.Resource)
-		return step{"allow the caller in the trust policy of the role " + role + ". The command replaces the whole trust policy: keep the statements that it has.", []string{
+		return step{"allow the caller in the trust policy of the role " + role +
+			". The command replaces the whole trust policy: keep the statements that it has.", []string{
 			"aws iam update-assume-role-policy --role-name " + word(role) + " --policy-document " + word(pretty(c.Add)),
 		}}
 	case policy.LayerBoundary.String():
@@ -44,7 +45,8 @@ func stepOf(e ecrintypes.Explanation, c ecrintypes.PolicyChange) step {
 	case policy.LayerSession.String():
 		return step{"create the session again, with a session policy that has this statement:", []string{pretty(c.Add)}}
 	}
-	return step{"add the statement to the " + c.Layer + " policies, at each level (all accounts, or with --account one) that does not allow it:", []string{
+	return step{"add the statement to the " + c.Layer +
+		" policies, at each level (all accounts, or with --account one) that does not allow it:", []string{
 		"echo " + word(pretty(c.Add)) + " |\n  ecrin control-policy put " + policyName(e) + " --kind " + kindOf(c.Layer) + " --file -",
 	}}
 }
@@ -86,7 +88,8 @@ func onIdentity(e ecrintypes.Explanation, add string) step {
 		return step{"allow it in an identity policy of the user who created the session, and in a session policy:", []string{pretty(add)}}
 	}
 	return step{"allow it in an identity policy of the " + kind + ", with credentials of account " + account + ":", []string{
-		"aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " + policyName(e) + " --policy-document " + word(pretty(add)),
+		"aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " + policyName(e) +
+			" --policy-document " + word(pretty(add)),
 	}}
 }
 
@@ -127,7 +130,8 @@ func onResource(e ecrintypes.Explanation, add string) step {
 	}{{"pull", policy.PullActions()}, {"push", policy.PushActions()}} {
 		if slices.ContainsFunc(p.actions, func(a string) bool { return strings.EqualFold(a, e.Action) }) && to != "*" {
 			s.what = "allow it in the repository policy. The first command replaces the whole policy; the second adds all actions that a " + p.verb + " needs to it."
-			s.lines = append(s.lines, "ecrin policy grant "+p.verb+" "+word(repository)+" --registry "+word(reg.String())+" --to "+word(to)+" --apply")
+			s.lines = append(s.lines, "ecrin policy grant "+p.verb+" "+word(repository)+" --registry "+word(reg.String())+" --to "+
+				word(to)+" --apply")
 			break
 		}
 	}
@@ -200,7 +204,8 @@ func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
 		s.what += " (a policy of a group of the user: with put-group-policy)"
 		fallthrough
 	case kind == "role":
-		return show("aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " + word(f.Policy) + " --policy-document file://policy.json")
+		return show("aws iam put-" + kind + "-policy --" + kind + "-name " + word(entityName) + " --policy-name " +
+			word(f.Policy) + " --policy-document file://policy.json")
 	}
 	return s
 }

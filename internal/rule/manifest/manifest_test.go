@@ -44,7 +44,8 @@ func index(more ...string) string {
 }
 
 func schema1(more ...string) string {
-	return `{"schemaVersion":1,"name":"n","tag":"t",` + strings.Join(more, "") + `"fsLayers":[{"blobSum":"` + hex("b") + `"},{"blobSum":"` + hex("b") + `"}]}`
+	return `{"schemaVersion":1,"name":"n","tag":"t",` + strings.Join(more, "") + `"fsLayers":[{"blobSum":"` + hex("b") +
+		`"},{"blobSum":"` + hex("b") + `"}]}`
 }
 
 func TestParse(t *testing.T) {
@@ -66,18 +67,25 @@ func TestParse(t *testing.T) {
 		body, contentType string
 		want              manifest.Manifest
 	}{
-		"OCI image, type from the request":       {image(), manifest.OCIManifest, oci},
-		"OCI image, type from the body":          {image(mediaType(manifest.OCIManifest)), "", oci},
-		"OCI image, both":                        {image(mediaType(manifest.OCIManifest)), manifest.OCIManifest, oci},
-		"OCI image, type with parameter":         {image(), manifest.OCIManifest + "; charset=utf-8", oci},
-		"OCI image, null members":                {image(`"mediaType":null,"subject":null,"annotations":null,"artifactType":null,`), manifest.OCIManifest, oci},
-		"OCI image, unknown members":             {image(`"history":[{"Layers":1}],"x":{"manifests":[]},`), manifest.OCIManifest, oci},
-		"OCI image, white space around":          {" \n" + image() + "\r\n\t", manifest.OCIManifest, oci},
-		"OCI image, escaped name of a member":    {strings.Replace(image(), `"layers"`, `"lay\u0065rs"`, 1), manifest.OCIManifest, oci},
-		"Docker image":                           {image(mediaType(manifest.DockerSchema2)), "", with(oci, func(m *manifest.Manifest) { m.MediaType = manifest.DockerSchema2 })},
-		"Docker image, OCI members mean nothing": {image(`"subject":7,"artifactType":8,"annotations":9,`), manifest.DockerSchema2, with(oci, func(m *manifest.Manifest) { m.MediaType = manifest.DockerSchema2 })},
+		"OCI image, type from the request": {image(), manifest.OCIManifest, oci},
+		"OCI image, type from the body":    {image(mediaType(manifest.OCIManifest)), "", oci},
+		"OCI image, both":                  {image(mediaType(manifest.OCIManifest)), manifest.OCIManifest, oci},
+		"OCI image, type with parameter":   {image(), manifest.OCIManifest + "; charset=utf-8", oci},
+		"OCI image, null members": {
+			image(`"mediaType":null,"subject":null,"annotations":null,"artifactType":null,`), manifest.OCIManifest, oci},
+		"OCI image, unknown members":          {image(`"history":[{"Layers":1}],"x":{"manifests":[]},`), manifest.OCIManifest, oci},
+		"OCI image, white space around":       {" \n" + image() + "\r\n\t", manifest.OCIManifest, oci},
+		"OCI image, escaped name of a member": {strings.Replace(image(), `"layers"`, `"lay\u0065rs"`, 1), manifest.OCIManifest, oci},
+		"Docker image": {image(mediaType(manifest.DockerSchema2)), "", with(oci, func(m *manifest.Manifest) {
+			m.MediaType = manifest.DockerSchema2
+		})},
+		"Docker image, OCI members mean nothing": {image(`"subject":7,"artifactType":8,"annotations":9,`),
+			manifest.DockerSchema2, with(oci, func(m *manifest.Manifest) {
+				m.MediaType = manifest.DockerSchema2
+			})},
 		"OCI image with all members": {
-			`{"schemaVersion":2,"artifactType":"application/x.sbom","annotations":{"k":"v","K":""},"subject":` + desc(manifest.OCIManifest, "c", 30) +
+			`{"schemaVersion":2,"artifactType":"application/x.sbom","annotations":{"k":"v","K":""},"subject":` +
+				desc(manifest.OCIManifest, "c", 30) +
 				`,"config":` + desc("application/vnd.oci.image.config.v1+json", "a", 10, `,"data":"e30="`) +
 				`,"layers":[` + desc("application/x", "d", 0, `,"urls":["https://example.com/d"],"annotations":{"t":"x"},"artifactType":"y"`) + `]}`,
 			manifest.OCIManifest,
@@ -105,7 +113,8 @@ func TestParse(t *testing.T) {
 			MediaType: manifest.OCIIndex, Kind: manifest.Index, Manifests: []manifest.Descriptor{child},
 		}},
 		"OCI index with artifact type and subject": {
-			index(`"artifactType":"application/x","annotations":{"a":"b"},"subject":` + desc(manifest.OCIManifest, "c", 30) + `,`), manifest.OCIIndex,
+			index(`"artifactType":"application/x","annotations":{"a":"b"},"subject":` + desc(manifest.OCIManifest, "c", 30) +
+				`,`), manifest.OCIIndex,
 			manifest.Manifest{
 				MediaType: manifest.OCIIndex, Kind: manifest.Index, Manifests: []manifest.Descriptor{child}, Subject: &child,
 				ArtifactType: "application/x", Annotations: map[string]string{"a": "b"},
@@ -152,52 +161,66 @@ func TestParseRefuses(t *testing.T) {
 		code              fault.Code
 		text              string // part of the public text
 	}{
-		"empty":                  {"", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"no JSON":                {"{", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"two documents":          {image() + image(), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"trailing byte":          {image() + "x", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"byte order mark":        {"\ufeff" + image(), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"no UTF-8":               {image("\"x\":\"\xff\","), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
-		"array":                  {"[" + image() + "]", manifest.OCIManifest, fault.ManifestInvalid, "must be a JSON object"},
-		"null":                   {"null", manifest.OCIManifest, fault.ManifestInvalid, "must be a JSON object"},
-		"no type anywhere":       {image(), "", fault.ManifestInvalid, "media type is required"},
-		"unreadable type":        {image(), "a/b; c", fault.ManifestInvalid, "unreadable content type"},
-		"types differ":           {image(`"mediaType":"` + manifest.OCIManifest + `",`), manifest.DockerSchema2, fault.ManifestInvalid, "differs"},
-		"type of body empty":     {image(`"mediaType":"",`), manifest.OCIManifest, fault.ManifestInvalid, "differs"},
-		"type of body, case":     {image(`"mediaType":"` + strings.ToUpper(manifest.OCIManifest) + `",`), manifest.OCIManifest, fault.ManifestInvalid, "differs"},
+		"empty":            {"", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"no JSON":          {"{", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"two documents":    {image() + image(), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"trailing byte":    {image() + "x", manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"byte order mark":  {"\ufeff" + image(), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"no UTF-8":         {image("\"x\":\"\xff\","), manifest.OCIManifest, fault.ManifestInvalid, badJSON},
+		"array":            {"[" + image() + "]", manifest.OCIManifest, fault.ManifestInvalid, "must be a JSON object"},
+		"null":             {"null", manifest.OCIManifest, fault.ManifestInvalid, "must be a JSON object"},
+		"no type anywhere": {image(), "", fault.ManifestInvalid, "media type is required"},
+		"unreadable type":  {image(), "a/b; c", fault.ManifestInvalid, "unreadable content type"},
+		"types differ": {image(`"mediaType":"` + manifest.OCIManifest + `",`), manifest.DockerSchema2,
+			fault.ManifestInvalid, "differs"},
+		"type of body empty": {image(`"mediaType":"",`), manifest.OCIManifest, fault.ManifestInvalid, "differs"},
+		"type of body, case": {image(`"mediaType":"` + strings.ToUpper(manifest.OCIManifest) + `",`), manifest.OCIManifest,
+			fault.ManifestInvalid, "differs"},
 		"type of body no string": {image(`"mediaType":2,`), manifest.OCIManifest, fault.ManifestInvalid, "must be a string"},
 		"unknown type":           {image(), "application/json", fault.ManifestUnsupported, "not supported"},
-		"OCI artifact manifest":  {`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`, "", fault.ManifestUnsupported, "not supported"},
-		"no schemaVersion":       {replaced(image(), `"schemaVersion":2,`, ""), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
-		"schemaVersion 1":        {replaced(image(), `:2,`, ":1,"), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
-		"schemaVersion string":   {replaced(image(), `:2,`, `:"2",`), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
-		"schemaVersion null":     {replaced(image(), `:2,`, `:null,`), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
-		"schema 1, version 2":    {replaced(schema1(), `:1,`, ":2,"), manifest.DockerSchema1, fault.ManifestInvalid, "schemaVersion must be 1"},
-		"no config":              {`{"schemaVersion":2,"layers":[]}`, manifest.OCIManifest, fault.ManifestInvalid, "config is required"},
-		"null config":            {`{"schemaVersion":2,"config":null,"layers":[]}`, manifest.OCIManifest, fault.ManifestInvalid, "config is required"},
-		"Docker without layers":  {`{"schemaVersion":2,"config":` + desc("x", "a", 1) + `}`, manifest.DockerSchema2, fault.ManifestInvalid, "layers is required"},
-		"layers an object":       {`{"schemaVersion":2,"layers":{},"config":` + desc("x", "a", 1) + `}`, manifest.OCIManifest, fault.ManifestInvalid, "layers must be a JSON array"},
-		"no manifests":           {`{"schemaVersion":2}`, manifest.OCIIndex, fault.ManifestInvalid, "manifests is required"},
-		"no fsLayers":            {`{"schemaVersion":1}`, manifest.DockerSchema1, fault.ManifestInvalid, "fsLayers is required"},
-		"null fsLayers":          {`{"schemaVersion":1,"fsLayers":null}`, manifest.DockerSchema1, fault.ManifestInvalid, "must be a JSON array"},
-		"fsLayers no digest":     {`{"schemaVersion":1,"fsLayers":[{"blobSum":5}]}`, manifest.DockerSchema1, fault.ManifestInvalid, "fsLayers[0].blobSum"},
-		"digest missing":         {replaced(image(), `"digest":"`+hex("b")+`",`, ""), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
-		"digest short":           {replaced(image(), hex("b"), hex("b")[:70]), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
-		"digest upper case":      {replaced(image(), hex("b"), hex("B")), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
-		"digest with path":       {replaced(image(), hex("b"), "sha256:../../etc/passwd"), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
-		"size negative":          {replaced(image(), `"size":20`, `"size":-1`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
-		"size fraction":          {replaced(image(), `"size":20`, `"size":20.5`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
-		"size too big":           {replaced(image(), `"size":20`, `"size":9223372036854775808`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
-		"size missing":           {replaced(image(), `,"size":20`, ""), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
-		"size null":              {replaced(image(), `"size":20`, `"size":null`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
-		"mediaType of config":    {replaced(image(), `"mediaType":"application/vnd.oci.image.config.v1+json",`, ""), manifest.OCIManifest, fault.ManifestInvalid, "config.mediaType"},
-		"mediaType of child":     {replaced(index(), manifest.OCIManifest, ""), manifest.OCIIndex, fault.ManifestInvalid, "manifests[0].mediaType"},
-		"subject no object":      {image(`"subject":"x",`), manifest.OCIManifest, fault.ManifestInvalid, "subject must be"},
-		"annotations array":      {image(`"annotations":[],`), manifest.OCIManifest, fault.ManifestInvalid, "annotations must be"},
-		"annotation number":      {image(`"annotations":{"a":1},`), manifest.OCIManifest, fault.ManifestInvalid, `annotation "a" must be`},
-		"annotation null":        {image(`"annotations":{"a":null},`), manifest.OCIManifest, fault.ManifestInvalid, `annotation "a" must be`},
-		"annotation twice":       {image(`"annotations":{"a":"","a":""},`), manifest.OCIManifest, fault.ManifestInvalid, "twice"},
-		"urls of numbers":        {replaced(image(), `"size":20`, `"size":20,"urls":[1]`), manifest.OCIManifest, fault.ManifestInvalid, "urls must"},
+		"OCI artifact manifest": {`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`, "",
+			fault.ManifestUnsupported, "not supported"},
+		"no schemaVersion": {replaced(image(), `"schemaVersion":2,`, ""), manifest.OCIManifest, fault.ManifestInvalid,
+			"schemaVersion must be 2"},
+		"schemaVersion 1":      {replaced(image(), `:2,`, ":1,"), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
+		"schemaVersion string": {replaced(image(), `:2,`, `:"2",`), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
+		"schemaVersion null":   {replaced(image(), `:2,`, `:null,`), manifest.OCIManifest, fault.ManifestInvalid, "schemaVersion must be 2"},
+		"schema 1, version 2":  {replaced(schema1(), `:1,`, ":2,"), manifest.DockerSchema1, fault.ManifestInvalid, "schemaVersion must be 1"},
+		"no config":            {`{"schemaVersion":2,"layers":[]}`, manifest.OCIManifest, fault.ManifestInvalid, "config is required"},
+		"null config": {`{"schemaVersion":2,"config":null,"layers":[]}`, manifest.OCIManifest, fault.ManifestInvalid,
+			"config is required"},
+		"Docker without layers": {`{"schemaVersion":2,"config":` + desc("x", "a", 1) + `}`, manifest.DockerSchema2,
+			fault.ManifestInvalid, "layers is required"},
+		"layers an object": {`{"schemaVersion":2,"layers":{},"config":` + desc("x", "a", 1) + `}`, manifest.OCIManifest,
+			fault.ManifestInvalid, "layers must be a JSON array"},
+		"no manifests":  {`{"schemaVersion":2}`, manifest.OCIIndex, fault.ManifestInvalid, "manifests is required"},
+		"no fsLayers":   {`{"schemaVersion":1}`, manifest.DockerSchema1, fault.ManifestInvalid, "fsLayers is required"},
+		"null fsLayers": {`{"schemaVersion":1,"fsLayers":null}`, manifest.DockerSchema1, fault.ManifestInvalid, "must be a JSON array"},
+		"fsLayers no digest": {`{"schemaVersion":1,"fsLayers":[{"blobSum":5}]}`, manifest.DockerSchema1,
+			fault.ManifestInvalid, "fsLayers[0].blobSum"},
+		"digest missing": {replaced(image(), `"digest":"`+hex("b")+`",`, ""), manifest.OCIManifest,
+			fault.ManifestInvalid, "layers[0].digest"},
+		"digest short":      {replaced(image(), hex("b"), hex("b")[:70]), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
+		"digest upper case": {replaced(image(), hex("b"), hex("B")), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].digest"},
+		"digest with path": {replaced(image(), hex("b"), "sha256:../../etc/passwd"), manifest.OCIManifest,
+			fault.ManifestInvalid, "layers[0].digest"},
+		"size negative": {replaced(image(), `"size":20`, `"size":-1`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
+		"size fraction": {replaced(image(), `"size":20`, `"size":20.5`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
+		"size too big": {replaced(image(), `"size":20`, `"size":9223372036854775808`), manifest.OCIManifest,
+			fault.ManifestInvalid, "layers[0].size"},
+		"size missing": {replaced(image(), `,"size":20`, ""), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
+		"size null":    {replaced(image(), `"size":20`, `"size":null`), manifest.OCIManifest, fault.ManifestInvalid, "layers[0].size"},
+		"mediaType of config": {replaced(image(), `"mediaType":"application/vnd.oci.image.config.v1+json",`, ""),
+			manifest.OCIManifest, fault.ManifestInvalid, "config.mediaType"},
+		"mediaType of child": {replaced(index(), manifest.OCIManifest, ""), manifest.OCIIndex, fault.ManifestInvalid,
+			"manifests[0].mediaType"},
+		"subject no object": {image(`"subject":"x",`), manifest.OCIManifest, fault.ManifestInvalid, "subject must be"},
+		"annotations array": {image(`"annotations":[],`), manifest.OCIManifest, fault.ManifestInvalid, "annotations must be"},
+		"annotation number": {image(`"annotations":{"a":1},`), manifest.OCIManifest, fault.ManifestInvalid, `annotation "a" must be`},
+		"annotation null":   {image(`"annotations":{"a":null},`), manifest.OCIManifest, fault.ManifestInvalid, `annotation "a" must be`},
+		"annotation twice":  {image(`"annotations":{"a":"","a":""},`), manifest.OCIManifest, fault.ManifestInvalid, "twice"},
+		"urls of numbers": {replaced(image(), `"size":20`, `"size":20,"urls":[1]`), manifest.OCIManifest,
+			fault.ManifestInvalid, "urls must"},
 	}
 	for about, test := range tests {
 		t.Run(about, func(t *testing.T) {
@@ -274,23 +297,24 @@ func TestAttack04Confusion(t *testing.T) {
 	t.Parallel()
 	twice := func(member, value string) string { return image(`"` + member + `":` + value + `,`) }
 	tests := map[string]struct{ body, contentType string }{
-		"image that is an index":        {image(`"manifests":[],`), manifest.OCIManifest},
-		"image that may be an index":    {image(`"manifests":null,`), manifest.OCIManifest},
-		"index that is an image":        {image(`"manifests":[],`), manifest.OCIIndex},
-		"index with layers":             {index(`"layers":[],`), manifest.OCIIndex},
-		"index with config":             {index(`"config":null,`), manifest.OCIIndex},
-		"Docker list with layers":       {index(`"layers":[],`), manifest.DockerList},
-		"Docker image with manifests":   {image(`"manifests":[],`), manifest.DockerSchema2},
-		"image with schema 1 layers":    {image(`"fsLayers":[],`), manifest.DockerSchema2},
-		"schema 1 with layers":          {schema1(`"layers":[],`), manifest.DockerSchema1},
-		"schema 1 with manifests":       {schema1(`"manifests":[],`), manifest.DockerSchema1Signed},
-		"image announced as index":      {image(), manifest.OCIIndex},
-		"index announced as image":      {index(), manifest.OCIManifest},
-		"layers twice":                  {twice("layers", "[]"), manifest.OCIManifest},
-		"layers twice, escaped":         {twice(`lay\u0065rs`, "[]"), manifest.OCIManifest},
-		"config twice, null":            {twice("config", "null"), manifest.OCIManifest},
-		"schemaVersion twice":           {twice("schemaVersion", "2"), manifest.OCIManifest},
-		"mediaType twice":               {image(`"mediaType":"` + manifest.OCIManifest + `","mediaType":"` + manifest.OCIIndex + `",`), manifest.OCIManifest},
+		"image that is an index":      {image(`"manifests":[],`), manifest.OCIManifest},
+		"image that may be an index":  {image(`"manifests":null,`), manifest.OCIManifest},
+		"index that is an image":      {image(`"manifests":[],`), manifest.OCIIndex},
+		"index with layers":           {index(`"layers":[],`), manifest.OCIIndex},
+		"index with config":           {index(`"config":null,`), manifest.OCIIndex},
+		"Docker list with layers":     {index(`"layers":[],`), manifest.DockerList},
+		"Docker image with manifests": {image(`"manifests":[],`), manifest.DockerSchema2},
+		"image with schema 1 layers":  {image(`"fsLayers":[],`), manifest.DockerSchema2},
+		"schema 1 with layers":        {schema1(`"layers":[],`), manifest.DockerSchema1},
+		"schema 1 with manifests":     {schema1(`"manifests":[],`), manifest.DockerSchema1Signed},
+		"image announced as index":    {image(), manifest.OCIIndex},
+		"index announced as image":    {index(), manifest.OCIManifest},
+		"layers twice":                {twice("layers", "[]"), manifest.OCIManifest},
+		"layers twice, escaped":       {twice(`lay\u0065rs`, "[]"), manifest.OCIManifest},
+		"config twice, null":          {twice("config", "null"), manifest.OCIManifest},
+		"schemaVersion twice":         {twice("schemaVersion", "2"), manifest.OCIManifest},
+		"mediaType twice": {image(`"mediaType":"` + manifest.OCIManifest + `","mediaType":"` + manifest.OCIIndex +
+			`",`), manifest.OCIManifest},
 		"Layers":                        {twice("Layers", "[]"), manifest.OCIManifest},
 		"Manifests":                     {twice("Manifests", "[]"), manifest.OCIManifest},
 		"MANIFESTS":                     {twice("MANIFESTS", "[]"), manifest.OCIManifest},
@@ -354,7 +378,8 @@ func TestBlobs(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, body := range []string{image(), index(), schema1(), image(`"manifests":[],`), `{"schemaVersion":2}`, "[]", "{", `{"Layers":[]}`} {
-		for _, contentType := range []string{"", manifest.OCIManifest, manifest.OCIIndex, manifest.DockerSchema1, manifest.DockerSchema2 + ";a=b"} {
+		for _, contentType := range []string{"", manifest.OCIManifest, manifest.OCIIndex, manifest.DockerSchema1,
+			manifest.DockerSchema2 + ";a=b"} {
 			f.Add([]byte(body), contentType)
 		}
 	}

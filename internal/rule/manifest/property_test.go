@@ -96,7 +96,8 @@ func TestParseRefusesMergedKinds(t *testing.T) {
 		"layers": []any{}, "manifests": []any{}, "fsLayers": []any{},
 	}
 	kinds := map[string]string{"config": "image", "layers": "image", "manifests": "index", "fsLayers": "schema1"}
-	types := []string{manifest.DockerSchema1, manifest.DockerSchema1Signed, manifest.DockerSchema2, manifest.DockerList, manifest.OCIManifest, manifest.OCIIndex}
+	types := []string{manifest.DockerSchema1, manifest.DockerSchema1Signed, manifest.DockerSchema2, manifest.DockerList,
+		manifest.OCIManifest, manifest.OCIIndex}
 	rapid.Check(t, func(t *rapid.T) {
 		contentType := rapid.SampledFrom(types).Draw(t, "type")
 		doc := map[string]any{"schemaVersion": rapid.IntRange(1, 2).Draw(t, "version")}

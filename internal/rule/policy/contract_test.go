@@ -120,26 +120,29 @@ func TestContract51ConditionKeys(t *testing.T) {
 		"aws:SourceIp=203.0.113.7 aws:SecureTransport=true aws:CurrentTime=2026-11-01T10:00:00Z aws:RequestedRegion=eu-west-1 " +
 		"aws:UserAgent=docker/28.1 aws:ResourceAccount=" + owner + " aws:username=alice "
 	for condition, test := range map[string]struct{ holds, fails string }{
-		`{"StringEquals":{"aws:ResourceTag/env":"prod"}}`:                              {"aws:ResourceTag/env=prod", "aws:ResourceTag/env=Prod"},
-		`{"StringEquals":{"ecr:ResourceTag/env":"prod"}}`:                              {"ecr:ResourceTag/env=prod", "aws:ResourceTag/env=prod"},
-		`{"StringEquals":{"ecr:ResourceTag/Cost Center":"7"}}`:                         {"ecr:ResourceTag/cost~center=7", "ecr:ResourceTag/CostCenter=7"},
-		`{"StringEquals":{"aws:RequestTag/env":["dev","test"]}}`:                       {"aws:RequestTag/env=test", ""},
-		`{"ForAllValues:StringEquals":{"aws:TagKeys":["env","team"]}}`:                 {"aws:TagKeys=[team]", "aws:TagKeys=[team,x]"},
-		`{"ForAnyValue:StringEquals":{"aws:TagKeys":"env"}}`:                           {"aws:TagKeys=[team,env]", "aws:TagKeys=[team]"},
-		`{"StringEquals":{"ecr:AccountSetting":"REGISTRY_POLICY_SCOPE"}}`:              {"ecr:AccountSetting=REGISTRY_POLICY_SCOPE", "ecr:AccountSetting=BLOB_MOUNTING"},
-		`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111111111111:user/eng/*"}}`:      {"", "aws:PrincipalArn=" + bobARN},
-		`{"StringEquals":{"aws:PrincipalAccount":"111111111111"}}`:                     {"", "aws:PrincipalAccount=" + other},
-		`{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`:           {"", "aws:ResourceAccount=" + other},
-		`{"StringEquals":{"aws:PrincipalType":"User"}}`:                                {"", "aws:PrincipalType=AssumedRole"},
-		`{"StringLike":{"aws:userid":"AIDA*"}}`:                                        {"", "aws:userid=AROA1:s1"},
-		`{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`:                              {"", "aws:SourceIp=198.51.100.7"},
-		`{"Bool":{"aws:SecureTransport":"true"}}`:                                      {"", "aws:SecureTransport=false"},
-		`{"DateLessThan":{"aws:CurrentTime":"2026-11-01T10:00:01Z"}}`:                  {"", "aws:CurrentTime=2026-11-01T10:00:01Z"},
-		`{"NumericGreaterThanEquals":{"aws:EpochTime":"1793527200"}}`:                  {"", "aws:CurrentTime=2026-11-01T09:59:59Z"},
-		`{"StringEquals":{"aws:RequestedRegion":["eu-west-1","eu-central-1"]}}`:        {"", "aws:RequestedRegion=us-east-1"},
-		`{"StringLike":{"aws:UserAgent":"docker/*"}}`:                                  {"", "aws:UserAgent=curl/8"},
-		`{"StringEquals":{"aws:username":"alice"}}`:                                    {"", "aws:username=bob"},
-		`{"ForAnyValue:StringLike":{"aws:PrincipalOrgPaths":"o-1/r-1/ou-1/*"}}`:        {"aws:PrincipalOrgPaths=[o-1/r-1/ou-1/ou-2/]", "aws:PrincipalOrgPaths=[o-1/r-1/ou-3/]"},
+		`{"StringEquals":{"aws:ResourceTag/env":"prod"}}`: {"aws:ResourceTag/env=prod", "aws:ResourceTag/env=Prod"},
+		`{"StringEquals":{"ecr:ResourceTag/env":"prod"}}`: {"ecr:ResourceTag/env=prod", "aws:ResourceTag/env=prod"},
+		`{"StringEquals":{"ecr:ResourceTag/Cost Center":"7"}}`: {"ecr:ResourceTag/cost~center=7",
+			"ecr:ResourceTag/CostCenter=7"},
+		`{"StringEquals":{"aws:RequestTag/env":["dev","test"]}}`:       {"aws:RequestTag/env=test", ""},
+		`{"ForAllValues:StringEquals":{"aws:TagKeys":["env","team"]}}`: {"aws:TagKeys=[team]", "aws:TagKeys=[team,x]"},
+		`{"ForAnyValue:StringEquals":{"aws:TagKeys":"env"}}`:           {"aws:TagKeys=[team,env]", "aws:TagKeys=[team]"},
+		`{"StringEquals":{"ecr:AccountSetting":"REGISTRY_POLICY_SCOPE"}}`: {
+			"ecr:AccountSetting=REGISTRY_POLICY_SCOPE", "ecr:AccountSetting=BLOB_MOUNTING"},
+		`{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111111111111:user/eng/*"}}`: {"", "aws:PrincipalArn=" + bobARN},
+		`{"StringEquals":{"aws:PrincipalAccount":"111111111111"}}`:                {"", "aws:PrincipalAccount=" + other},
+		`{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`:      {"", "aws:ResourceAccount=" + other},
+		`{"StringEquals":{"aws:PrincipalType":"User"}}`:                           {"", "aws:PrincipalType=AssumedRole"},
+		`{"StringLike":{"aws:userid":"AIDA*"}}`:                                   {"", "aws:userid=AROA1:s1"},
+		`{"IpAddress":{"aws:SourceIp":"203.0.113.0/24"}}`:                         {"", "aws:SourceIp=198.51.100.7"},
+		`{"Bool":{"aws:SecureTransport":"true"}}`:                                 {"", "aws:SecureTransport=false"},
+		`{"DateLessThan":{"aws:CurrentTime":"2026-11-01T10:00:01Z"}}`:             {"", "aws:CurrentTime=2026-11-01T10:00:01Z"},
+		`{"NumericGreaterThanEquals":{"aws:EpochTime":"1793527200"}}`:             {"", "aws:CurrentTime=2026-11-01T09:59:59Z"},
+		`{"StringEquals":{"aws:RequestedRegion":["eu-west-1","eu-central-1"]}}`:   {"", "aws:RequestedRegion=us-east-1"},
+		`{"StringLike":{"aws:UserAgent":"docker/*"}}`:                             {"", "aws:UserAgent=curl/8"},
+		`{"StringEquals":{"aws:username":"alice"}}`:                               {"", "aws:username=bob"},
+		`{"ForAnyValue:StringLike":{"aws:PrincipalOrgPaths":"o-1/r-1/ou-1/*"}}`: {
+			"aws:PrincipalOrgPaths=[o-1/r-1/ou-1/ou-2/]", "aws:PrincipalOrgPaths=[o-1/r-1/ou-3/]"},
 		`{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"},"Null":{"aws:SourceVpc":true}}`: {"", "aws:SourceVpc=vpc-1"},
 	} {
 		texts{identity: allow(`"ecr:*"`, "*", condition)}.decide(t,
@@ -181,7 +184,8 @@ func TestContract53(t *testing.T) {
 	const sourceIP = `"Condition":{"NotIpAddress":{"aws:SourceIp":["203.0.113.0/24","2001:db8::/32"]}},"Action"`
 	byService := strings.Replace(pullBy("Allow", `{"Service":"lambda.amazonaws.com"}`), `"Action"`,
 		`"Condition":{"StringLike":{"aws:SourceArn":"arn:aws:lambda:eu-west-1:222222222222:function:*"},"StringEquals":{"aws:SourceAccount":"222222222222"}},"Action"`, 1)
-	everyoneAsRole := strings.Replace(pullBy("Allow", `"*"`), `"Action"`, `"Condition":{"ArnEquals":{"aws:PrincipalArn":"`+role+`"}},"Action"`, 1)
+	everyoneAsRole := strings.Replace(pullBy("Allow", `"*"`), `"Action"`, `"Condition":{"ArnEquals":{"aws:PrincipalArn":"`+
+		role+`"}},"Action"`, 1)
 	denyAll := `{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`
 	foreignUser := "arn:aws:iam::222222222222:user/carol"
 	const isRole = "aws:PrincipalArn=" + role
@@ -190,26 +194,39 @@ func TestContract53(t *testing.T) {
 		requests []requestCase
 	}{
 		"everyone, narrowed to a role, passes the boundary": {texts{repository: everyoneAsRole, boundary: listOnly}, []requestCase{
-			{caller: session, keys: isRole, want: allowed}, {caller: session, keys: isRole + "2", want: implicit}, {caller: session, want: implicit}}},
-		"and the session policy": {texts{repository: everyoneAsRole, session: listOnly}, []requestCase{{caller: session, keys: isRole, want: allowed}}},
-		"deny from outside a range": {texts{identity: pull, repository: strings.Replace(pullBy("Deny", `"*"`), `"Action"`, sourceIP, 1)}, []requestCase{
+			{caller: session, keys: isRole, want: allowed}, {caller: session, keys: isRole + "2",
+				want: implicit}, {caller: session, want: implicit}}},
+		"and the session policy": {texts{repository: everyoneAsRole, session: listOnly},
+			[]requestCase{{caller: session, keys: isRole, want: allowed}}},
+		"deny from outside a range": {texts{identity: pull,
+			repository: strings.Replace(pullBy("Deny", `"*"`), `"Action"`, sourceIP, 1)}, []requestCase{
 			{caller: alice, keys: "aws:SourceIp=203.0.113.255", want: allowed}, {caller: alice, keys: "aws:SourceIp=203.0.114.0", want: explicit},
-			{caller: alice, keys: "aws:SourceIp=::ffff:203.0.113.7", want: allowed}, {caller: alice, keys: "aws:SourceIp=2001:db8::1", want: allowed},
+			{caller: alice, keys: "aws:SourceIp=::ffff:203.0.113.7", want: allowed}, {caller: alice,
+				keys: "aws:SourceIp=2001:db8::1", want: allowed},
 			{caller: alice, keys: "aws:SourceIp=2001:db9::1", want: explicit}, {caller: alice, keys: "aws:VpcSourceIp=203.0.113.7", want: explicit},
 			{caller: root, keys: "aws:SourceIp=198.51.100.1", want: explicit}}},
 		"service with conditions": {texts{repository: byService}, []requestCase{
-			{caller: "lambda.amazonaws.com", keys: "aws:SourceAccount=222222222222 aws:SourceArn=arn:aws:lambda:eu-west-1:222222222222:function:f", want: allowed},
-			{caller: "lambda.amazonaws.com", keys: "aws:SourceAccount=222222222222 aws:SourceArn=arn:aws:lambda:us-east-1:222222222222:function:f", want: implicit},
-			{caller: "lambda.amazonaws.com", keys: "aws:SourceAccount=333333333333 aws:SourceArn=arn:aws:lambda:eu-west-1:222222222222:function:f", want: implicit},
+			{caller: "lambda.amazonaws.com",
+				keys: "aws:SourceAccount=222222222222 aws:SourceArn=arn:aws:lambda:eu-west-1:222222222222:function:f", want: allowed},
+			{caller: "lambda.amazonaws.com",
+				keys: "aws:SourceAccount=222222222222 aws:SourceArn=arn:aws:lambda:us-east-1:222222222222:function:f", want: implicit},
+			{caller: "lambda.amazonaws.com",
+				keys: "aws:SourceAccount=333333333333 aws:SourceArn=arn:aws:lambda:eu-west-1:222222222222:function:f", want: implicit},
 			{caller: "lambda.amazonaws.com", want: implicit}, {caller: "codebuild.amazonaws.com", want: implicit}, {caller: alice, want: implicit}}},
 		"a foreign user that is named": {texts{identity: pull, repository: pullBy("Allow", aws(foreignUser))}, []requestCase{
-			{caller: foreignUser, want: allowed}, {caller: foreign, want: implicit}, {caller: "arn:aws:iam::333333333333:user/carol", want: implicit}}},
-		"a foreign user, its own deny":  {texts{identity: pull, boundary: noPull, repository: pullBy("Allow", aws(foreignUser))}, []requestCase{{caller: foreignUser, want: explicit}}},
-		"a foreign user, the org's SCP": {texts{identity: pull, scp: []string{listOnly}, repository: pullBy("Allow", aws(foreignUser))}, []requestCase{{caller: foreignUser, want: implicit}}},
-		"the owner's RCP binds others":  {texts{identity: pull, rcp: []string{denyAll}, repository: pullBy("Allow", `"*"`)}, []requestCase{{caller: foreignUser, want: explicit}, {caller: foreign, want: explicit}}},
-		"root under an RCP":             {texts{rcp: []string{denyAll}}, []requestCase{{caller: root, want: explicit}}},
-		"root under an SCP that denies": {texts{scp: []string{allow(`"*"`, "*", "") + "," + noPull}}, []requestCase{{caller: root, want: explicit}, {caller: root, action: "ecr:PutImage", want: allowed}}},
-		"an SCP allows, a lower denies": {texts{identity: pull, scp: []string{allow(`"*"`, "*", ""), allow(`"*"`, "*", "") + "," + noPull}}, []requestCase{{caller: alice, want: explicit}}},
+			{caller: foreignUser, want: allowed}, {caller: foreign,
+				want: implicit}, {caller: "arn:aws:iam::333333333333:user/carol", want: implicit}}},
+		"a foreign user, its own deny": {texts{identity: pull, boundary: noPull,
+			repository: pullBy("Allow", aws(foreignUser))}, []requestCase{{caller: foreignUser, want: explicit}}},
+		"a foreign user, the org's SCP": {texts{identity: pull, scp: []string{listOnly},
+			repository: pullBy("Allow", aws(foreignUser))}, []requestCase{{caller: foreignUser, want: implicit}}},
+		"the owner's RCP binds others": {texts{identity: pull, rcp: []string{denyAll}, repository: pullBy("Allow", `"*"`)},
+			[]requestCase{{caller: foreignUser, want: explicit}, {caller: foreign, want: explicit}}},
+		"root under an RCP": {texts{rcp: []string{denyAll}}, []requestCase{{caller: root, want: explicit}}},
+		"root under an SCP that denies": {texts{scp: []string{allow(`"*"`, "*", "") + "," + noPull}},
+			[]requestCase{{caller: root, want: explicit}, {caller: root, action: "ecr:PutImage", want: allowed}}},
+		"an SCP allows, a lower denies": {texts{identity: pull,
+			scp: []string{allow(`"*"`, "*", ""), allow(`"*"`, "*", "") + "," + noPull}}, []requestCase{{caller: alice, want: explicit}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -226,13 +243,16 @@ func TestContract53AnyDenyWins(t *testing.T) {
 	rcp := `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`
 	deny := func(s string) string { return s + "," + strings.Replace(s, "Allow", "Deny", 1) }
 	everything := func() texts {
-		return texts{identity: all, boundary: all, session: all, repository: pullBy("Allow", `"*"`), registry: pullBy("Allow", `"*"`), scp: []string{all, all}, rcp: []string{rcp, rcp}}
+		return texts{identity: all, boundary: all, session: all, repository: pullBy("Allow", `"*"`),
+			registry: pullBy("Allow", `"*"`), scp: []string{all, all}, rcp: []string{rcp, rcp}}
 	}
 	for layer, change := range map[string]func(*texts){
 		"identity": func(x *texts) { x.identity = deny(all) }, "boundary": func(x *texts) { x.boundary = deny(all) },
 		"session": func(x *texts) { x.session = deny(all) }, "repository": func(x *texts) { x.repository = deny(pullBy("Allow", `"*"`)) },
 		"registry": func(x *texts) { x.registry = deny(pullBy("Allow", `"*"`)) }, "first SCP": func(x *texts) { x.scp[0] = deny(all) },
-		"last SCP": func(x *texts) { x.scp[1] = deny(all) }, "first RCP": func(x *texts) { x.rcp[0] = deny(rcp) }, "last RCP": func(x *texts) { x.rcp[1] = deny(rcp) },
+		"last SCP": func(x *texts) {
+			x.scp[1] = deny(all)
+		}, "first RCP": func(x *texts) { x.rcp[0] = deny(rcp) }, "last RCP": func(x *texts) { x.rcp[1] = deny(rcp) },
 	} {
 		for _, caller := range []string{alice, session, fed, foreign} {
 			everything().decide(t, requestCase{caller: caller, want: allowed})
@@ -248,10 +268,13 @@ func TestContract53AnyDenyWins(t *testing.T) {
 // Contract 5.4: several principals in one statement are alternatives, in any form and in any member.
 func TestContract54Arrays(t *testing.T) {
 	t.Parallel()
-	x := texts{identity: pull, repository: pullBy("Allow", `{"Service":["ecs.amazonaws.com","lambda.amazonaws.com"],"AWS":["333333333333","`+foreigns+`"]}`)}
+	x := texts{identity: pull, repository: pullBy("Allow",
+		`{"Service":["ecs.amazonaws.com","lambda.amazonaws.com"],"AWS":["333333333333","`+foreigns+`"]}`)}
 	x.decide(t,
-		requestCase{caller: "lambda.amazonaws.com", want: allowed}, requestCase{caller: "ecs.amazonaws.com", want: allowed}, requestCase{caller: "eks.amazonaws.com", want: implicit},
-		requestCase{caller: foreign, want: allowed}, requestCase{caller: "arn:aws:iam::333333333333:user/x", want: allowed}, requestCase{caller: "arn:aws:iam::222222222222:user/x", want: implicit},
+		requestCase{caller: "lambda.amazonaws.com", want: allowed}, requestCase{caller: "ecs.amazonaws.com",
+			want: allowed}, requestCase{caller: "eks.amazonaws.com", want: implicit},
+		requestCase{caller: foreign, want: allowed}, requestCase{caller: "arn:aws:iam::333333333333:user/x",
+			want: allowed}, requestCase{caller: "arn:aws:iam::222222222222:user/x", want: implicit},
 		requestCase{caller: "arn:aws:sts::222222222222:assumed-role/nodes/i-1", want: implicit}, requestCase{caller: "anonymous", want: implicit})
 }
 
@@ -288,12 +311,16 @@ func TestContract55Order(t *testing.T) {
 // Resource it applies to none. A registry policy applies to the repositories that it names.
 func TestContract55Resource(t *testing.T) {
 	t.Parallel()
-	const mine, others = `"Resource":"arn:aws:ecr:eu-west-1:111111111111:repository/team/*"`, `"Resource":"arn:aws:ecr:eu-west-1:111111111111:repository/prod/*"`
-	for resource, want := range map[string]policy.Verdict{"": allowed, `"Resource":"*",`: allowed, mine + ",": allowed, others + ",": implicit} {
-		texts{repository: strings.Replace(pullBy("Allow", aws(alice)), `"Action"`, resource+`"Action"`, 1)}.decide(t, requestCase{caller: alice, want: want})
+	const mine, others = `"Resource":"arn:aws:ecr:eu-west-1:111111111111:repository/team/*"`,
+		`"Resource":"arn:aws:ecr:eu-west-1:111111111111:repository/prod/*"`
+	for resource, want := range map[string]policy.Verdict{"": allowed, `"Resource":"*",`: allowed, mine + ",": allowed,
+		others + ",": implicit} {
+		texts{repository: strings.Replace(pullBy("Allow", aws(alice)), `"Action"`, resource+`"Action"`, 1)}.decide(t,
+			requestCase{caller: alice, want: want})
 	}
 	for resource, want := range map[string]policy.Verdict{`"Resource":"*"`: allowed, mine: allowed, others: implicit} {
-		d, err := policy.Parse(`{"Statement":`+strings.Replace(pullBy("Allow", aws(alice)), `"Action"`, resource+`,"Action"`, 1)+`}`, policy.Registry)
+		d, err := policy.Parse(`{"Statement":`+strings.Replace(pullBy("Allow", aws(alice)), `"Action"`, resource+`,"Action"`,
+			1)+`}`, policy.Registry)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,13 +340,18 @@ func TestContract56PullThrough(t *testing.T) {
 		return `{"Effect":"` + effect + `","Principal":` + principal + `,"Action":"` + action + `"}`
 	}
 	for _, v1 := range []bool{true, false} {
-		texts{v1: v1, registry: statement("Allow", aws(alice), imports)}.decide(t, requestCase{alice, imports, "", "", allowed}, requestCase{alice, creates, "", "", implicit})
+		texts{v1: v1, registry: statement("Allow", aws(alice), imports)}.decide(t, requestCase{alice, imports, "", "", allowed},
+			requestCase{alice, creates, "", "", implicit})
 		texts{v1: v1, identity: allow(`"`+creates+`"`, "*", ""), registry: statement("Allow", aws(alice), imports)}.decide(t,
-			requestCase{alice, imports, "", "", allowed}, requestCase{alice, creates, "", "", allowed}, requestCase{alice, "ecr:PutImage", "", "", implicit})
-		texts{v1: v1, identity: allow(`"`+imports+`"`, "*", ""), registry: statement("Deny", aws(owner), imports)}.decide(t, requestCase{alice, imports, "", "", explicit})
-		texts{v1: v1, identity: allow(`"`+imports+`"`, "*", ""), registry: statement("Allow", aws(other), imports)}.decide(t, requestCase{foreign, imports, "", "", allowed})
+			requestCase{alice, imports, "", "", allowed}, requestCase{alice, creates, "", "", allowed}, requestCase{alice,
+				"ecr:PutImage", "", "", implicit})
+		texts{v1: v1, identity: allow(`"`+imports+`"`, "*", ""), registry: statement("Deny", aws(owner), imports)}.decide(t,
+			requestCase{alice, imports, "", "", explicit})
+		texts{v1: v1, identity: allow(`"`+imports+`"`, "*", ""), registry: statement("Allow", aws(other), imports)}.decide(t,
+			requestCase{foreign, imports, "", "", allowed})
 		texts{v1: v1, registry: statement("Allow", aws(other), imports)}.decide(t, requestCase{foreign, imports, "", "", implicit})
 		texts{v1: v1, identity: allow(`"ecr:*"`, "*", ""), registry: statement("Allow", aws(other), "ecr:ReplicateImage")}.decide(t,
-			requestCase{"arn:aws:iam::222222222222:root", "ecr:ReplicateImage", "", "", allowed}, requestCase{"arn:aws:iam::333333333333:root", "ecr:ReplicateImage", "", "", implicit})
+			requestCase{"arn:aws:iam::222222222222:root", "ecr:ReplicateImage", "", "",
+				allowed}, requestCase{"arn:aws:iam::333333333333:root", "ecr:ReplicateImage", "", "", implicit})
 	}
 }

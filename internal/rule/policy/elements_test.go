@@ -144,7 +144,8 @@ func TestParseOperators(t *testing.T) {
 				value = v
 			}
 		}
-		for prefix, over := range map[string]policy.Over{"": policy.OneValue, "ForAllValues:": policy.AllValues, "ForAnyValue:": policy.AnyValue} {
+		for prefix, over := range map[string]policy.Over{"": policy.OneValue, "ForAllValues:": policy.AllValues,
+			"ForAnyValue:": policy.AnyValue} {
 			for _, suffix := range []string{"", "IfExists"} {
 				operator := prefix + test + suffix
 				text := statement(`"Condition":{"` + operator + `":{"aws:x":` + value[0] + `}}`)

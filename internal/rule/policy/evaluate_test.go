@@ -119,31 +119,38 @@ func TestEvaluate(t *testing.T) {
 		{"identity of another action", alice, texts{identity: listOnly}, implicit, policy.LayerIdentity},
 
 		{"repository names the user", alice, texts{repository: pullBy("Allow", aws(alice))}, allowed, policy.LayerResource},
-		{"repository names another user", alice, texts{repository: pullBy("Allow", aws(root[:len(root)-4]+"user/bob"))}, implicit, policy.LayerIdentity},
+		{"repository names another user", alice, texts{repository: pullBy("Allow", aws(root[:len(root)-4]+"user/bob"))},
+			implicit, policy.LayerIdentity},
 		{"repository names *", alice, texts{repository: pullBy("Allow", `"*"`)}, allowed, policy.LayerResource},
 		{"repository names AWS *", alice, texts{repository: pullBy("Allow", aws("*"))}, allowed, policy.LayerResource},
 		{"root delegates", alice, texts{repository: pullBy("Allow", aws(root))}, implicit, policy.LayerIdentity},
 		{"digits delegate", alice, texts{repository: pullBy("Allow", aws(owner))}, implicit, policy.LayerIdentity},
 		{"repository denies the account", alice, texts{identity: pull, repository: pullBy("Deny", aws(owner))}, explicit, policy.LayerResource},
-		{"identity denies what the repository allows", alice, texts{identity: noPull, repository: pullBy("Allow", aws(alice))}, explicit, policy.LayerIdentity},
+		{"identity denies what the repository allows", alice, texts{identity: noPull, repository: pullBy("Allow", aws(alice))},
+			explicit, policy.LayerIdentity},
 
 		{"boundary limits identity", alice, texts{identity: pull, boundary: listOnly}, implicit, policy.LayerBoundary},
 		{"boundary alone", alice, texts{boundary: pull}, implicit, policy.LayerIdentity},
-		{"user ARN passes the boundary", alice, texts{boundary: listOnly, repository: pullBy("Allow", aws(alice))}, allowed, policy.LayerResource},
+		{"user ARN passes the boundary", alice, texts{boundary: listOnly, repository: pullBy("Allow", aws(alice))}, allowed,
+			policy.LayerResource},
 		{"boundary denies", alice, texts{boundary: noPull, repository: pullBy("Allow", aws(alice))}, explicit, policy.LayerBoundary},
 
 		{"session limits identity", session, texts{identity: pull, session: listOnly}, implicit, policy.LayerSession},
 		{"session and identity", session, texts{identity: pull, session: pull}, allowed, policy.LayerIdentity},
-		{"session ARN passes all", session, texts{boundary: listOnly, session: listOnly, repository: pullBy("Allow", aws(session))}, allowed, policy.LayerResource},
+		{"session ARN passes all", session, texts{boundary: listOnly, session: listOnly,
+			repository: pullBy("Allow", aws(session))}, allowed, policy.LayerResource},
 		{"session denies", session, texts{session: noPull, repository: pullBy("Allow", aws(session))}, explicit, policy.LayerSession},
 		{"role ARN", session, texts{repository: pullBy("Allow", aws(role))}, allowed, policy.LayerResource},
 		{"role ARN under a boundary", session, texts{boundary: listOnly, repository: pullBy("Allow", aws(role))}, implicit, policy.LayerBoundary},
-		{"role ARN under a session policy", session, texts{session: listOnly, repository: pullBy("Allow", aws(role))}, implicit, policy.LayerSession},
-		{"role ARN, both allow", session, texts{boundary: pull, session: pull, repository: pullBy("Allow", aws(role))}, allowed, policy.LayerResource},
+		{"role ARN under a session policy", session, texts{session: listOnly, repository: pullBy("Allow", aws(role))}, implicit,
+			policy.LayerSession},
+		{"role ARN, both allow", session, texts{boundary: pull, session: pull, repository: pullBy("Allow", aws(role))}, allowed,
+			policy.LayerResource},
 		{"* passes the boundary", session, texts{boundary: listOnly, repository: pullBy("Allow", `"*"`)}, allowed, policy.LayerResource},
 		{"* under a session policy", session, texts{session: listOnly, repository: pullBy("Allow", `"*"`)}, implicit, policy.LayerSession},
 		{"another session", session, texts{repository: pullBy("Allow", aws(session+"2"))}, implicit, policy.LayerIdentity},
-		{"federated user ARN", fed, texts{boundary: listOnly, session: listOnly, repository: pullBy("Allow", aws(fed))}, allowed, policy.LayerResource},
+		{"federated user ARN", fed, texts{boundary: listOnly, session: listOnly, repository: pullBy("Allow", aws(fed))},
+			allowed, policy.LayerResource},
 
 		{"across: identity only", foreign, texts{identity: pull}, implicit, policy.LayerResource},
 		{"across: repository only", foreign, texts{repository: pullBy("Allow", aws(other))}, implicit, policy.LayerIdentity},
@@ -152,29 +159,38 @@ func TestEvaluate(t *testing.T) {
 		{"across: both, session", foreign, texts{identity: pull, repository: pullBy("Allow", aws(foreign))}, allowed, policy.LayerResource},
 		{"across: both, *", foreign, texts{identity: pull, repository: pullBy("Allow", `"*"`)}, allowed, policy.LayerResource},
 		{"across: the role is not enough", foreign, texts{repository: pullBy("Allow", aws(foreign))}, implicit, policy.LayerIdentity},
-		{"across: another account", foreign, texts{identity: pull, repository: pullBy("Allow", aws("333333333333"))}, implicit, policy.LayerResource},
-		{"across: boundary", foreign, texts{identity: pull, boundary: listOnly, repository: pullBy("Allow", aws(foreign))}, implicit, policy.LayerBoundary},
-		{"across: session", foreign, texts{identity: pull, session: listOnly, repository: pullBy("Allow", aws(foreign))}, implicit, policy.LayerSession},
+		{"across: another account", foreign, texts{identity: pull, repository: pullBy("Allow", aws("333333333333"))}, implicit,
+			policy.LayerResource},
+		{"across: boundary", foreign, texts{identity: pull, boundary: listOnly, repository: pullBy("Allow", aws(foreign))},
+			implicit, policy.LayerBoundary},
+		{"across: session", foreign, texts{identity: pull, session: listOnly, repository: pullBy("Allow", aws(foreign))},
+			implicit, policy.LayerSession},
 		{"across: identity denies", foreign, texts{identity: noPull, repository: pullBy("Allow", `"*"`)}, explicit, policy.LayerIdentity},
-		{"across: repository denies", foreign, texts{identity: pull, repository: pullBy("Allow", `"*"`) + "," + pullBy("Deny", aws(other))}, explicit, policy.LayerResource},
+		{"across: repository denies", foreign, texts{identity: pull, repository: pullBy("Allow", `"*"`) + "," +
+			pullBy("Deny", aws(other))}, explicit, policy.LayerResource},
 
 		{"root", root, texts{}, allowed, policy.NoLayer},
 		{"root under a resource deny", root, texts{repository: pullBy("Deny", `"*"`)}, explicit, policy.LayerResource},
 		{"root under an SCP", root, texts{scp: []string{listOnly}}, implicit, policy.LayerSCP},
 		{"root of another account", "arn:aws:iam::222222222222:root", texts{}, implicit, policy.LayerResource},
-		{"root of another account, granted", "arn:aws:iam::222222222222:root", texts{repository: pullBy("Allow", aws(other))}, allowed, policy.LayerResource},
+		{"root of another account, granted", "arn:aws:iam::222222222222:root", texts{repository: pullBy("Allow", aws(other))},
+			allowed, policy.LayerResource},
 
 		{"SCP of one level", alice, texts{identity: pull, scp: []string{pull, listOnly}}, implicit, policy.LayerSCP},
 		{"SCP of both levels", alice, texts{identity: pull, scp: []string{pull, pull}}, allowed, policy.LayerIdentity},
 		{"SCP denies", alice, texts{identity: pull, scp: []string{pull + "," + noPull}}, explicit, policy.LayerSCP},
 		{"SCP grants nothing", alice, texts{scp: []string{pull}}, implicit, policy.LayerIdentity},
 		{"SCP over a user ARN", alice, texts{scp: []string{listOnly}, repository: pullBy("Allow", aws(alice))}, implicit, policy.LayerSCP},
-		{"RCP", alice, texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`}}, implicit, policy.LayerRCP},
-		{"RCP allows", alice, texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`}}, allowed, policy.LayerIdentity},
-		{"RCP denies anonymous", "anonymous", texts{repository: pullBy("Allow", `"*"`), rcp: []string{`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`}}, explicit, policy.LayerRCP},
+		{"RCP", alice,
+			texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`}}, implicit, policy.LayerRCP},
+		{"RCP allows", alice,
+			texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`}}, allowed, policy.LayerIdentity},
+		{"RCP denies anonymous", "anonymous", texts{repository: pullBy("Allow", `"*"`),
+			rcp: []string{`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`}}, explicit, policy.LayerRCP},
 
 		{"service", codebuild, texts{repository: pullBy("Allow", service)}, allowed, policy.LayerResource},
-		{"service, not named", codebuild, texts{repository: pullBy("Allow", `{"Service":"lambda.amazonaws.com"}`)}, implicit, policy.LayerResource},
+		{"service, not named", codebuild, texts{repository: pullBy("Allow", `{"Service":"lambda.amazonaws.com"}`)}, implicit,
+			policy.LayerResource},
 		{"service by an account", codebuild, texts{repository: pullBy("Allow", aws(owner))}, implicit, policy.LayerResource},
 		{"service has no SCP", codebuild, texts{repository: pullBy("Allow", service), scp: []string{noPull}}, allowed, policy.LayerResource},
 		{"service denied", codebuild, texts{repository: pullBy("Allow", service) + "," + pullBy("Deny", `"*"`)}, explicit, policy.LayerResource},
@@ -192,10 +208,13 @@ func TestEvaluate(t *testing.T) {
 		{"NotPrincipal without the account", alice, texts{identity: pull, repository: notBy(alice)}, explicit, policy.LayerResource},
 		{"NotPrincipal with the account alone", alice, texts{identity: pull, repository: notBy(root)}, explicit, policy.LayerResource},
 		{"NotPrincipal with the account spares root", root, texts{repository: notBy(root)}, allowed, policy.NoLayer},
-		{"NotPrincipal spares the session", session, texts{identity: pull, repository: notBy(session, role, root)}, allowed, policy.LayerIdentity},
+		{"NotPrincipal spares the session", session, texts{identity: pull, repository: notBy(session, role, root)}, allowed,
+			policy.LayerIdentity},
 		{"NotPrincipal without the session", session, texts{identity: pull, repository: notBy(role, root)}, explicit, policy.LayerResource},
-		{"NotPrincipal and a boundary", alice, texts{identity: pull, boundary: pull, repository: notBy(alice, root)}, explicit, policy.LayerResource},
-		{"NotPrincipal denies anonymous", "anonymous", texts{repository: pullBy("Allow", `"*"`) + "," + notBy(alice, root)}, explicit, policy.LayerResource},
+		{"NotPrincipal and a boundary", alice, texts{identity: pull, boundary: pull, repository: notBy(alice, root)}, explicit,
+			policy.LayerResource},
+		{"NotPrincipal denies anonymous", "anonymous", texts{repository: pullBy("Allow", `"*"`) + "," + notBy(alice, root)},
+			explicit, policy.LayerResource},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -230,17 +249,18 @@ func TestEvaluateTrust(t *testing.T) {
 		want   policy.Verdict
 		layer  policy.Layer
 	}{
-		"user named":                   {alice, texts{trust: assume(aws(alice))}, allowed, policy.LayerTrust},
-		"account, no identity":         {alice, texts{trust: assume(aws(root))}, implicit, policy.LayerIdentity},
-		"account and identity":         {alice, texts{trust: assume(aws(root)), identity: mayAssume}, allowed, policy.LayerIdentity},
-		"identity, trust of others":    {alice, texts{trust: assume(aws(other)), identity: mayAssume}, implicit, policy.LayerTrust},
-		"root of the account":          {root, texts{trust: assume(aws(other))}, implicit, policy.LayerTrust},
-		"across, trust only":           {foreign, texts{trust: assume(aws(foreigns))}, implicit, policy.LayerIdentity},
-		"across, both":                 {foreign, texts{trust: assume(aws(foreigns)), identity: mayAssume}, allowed, policy.LayerTrust},
-		"across, identity only":        {foreign, texts{trust: assume(aws(alice)), identity: mayAssume}, implicit, policy.LayerTrust},
-		"provider":                     {provider, texts{trust: assume(`{"Federated":"` + provider + `"}`)}, allowed, policy.LayerTrust},
-		"another provider":             {provider, texts{trust: assume(`{"Federated":"accounts.example.com"}`)}, implicit, policy.LayerTrust},
-		"deny beats identity and user": {alice, texts{trust: assume(aws(alice)) + "," + strings.Replace(assume(`"*"`), "Allow", "Deny", 1), identity: mayAssume}, explicit, policy.LayerTrust},
+		"user named":                {alice, texts{trust: assume(aws(alice))}, allowed, policy.LayerTrust},
+		"account, no identity":      {alice, texts{trust: assume(aws(root))}, implicit, policy.LayerIdentity},
+		"account and identity":      {alice, texts{trust: assume(aws(root)), identity: mayAssume}, allowed, policy.LayerIdentity},
+		"identity, trust of others": {alice, texts{trust: assume(aws(other)), identity: mayAssume}, implicit, policy.LayerTrust},
+		"root of the account":       {root, texts{trust: assume(aws(other))}, implicit, policy.LayerTrust},
+		"across, trust only":        {foreign, texts{trust: assume(aws(foreigns))}, implicit, policy.LayerIdentity},
+		"across, both":              {foreign, texts{trust: assume(aws(foreigns)), identity: mayAssume}, allowed, policy.LayerTrust},
+		"across, identity only":     {foreign, texts{trust: assume(aws(alice)), identity: mayAssume}, implicit, policy.LayerTrust},
+		"provider":                  {provider, texts{trust: assume(`{"Federated":"` + provider + `"}`)}, allowed, policy.LayerTrust},
+		"another provider":          {provider, texts{trust: assume(`{"Federated":"accounts.example.com"}`)}, implicit, policy.LayerTrust},
+		"deny beats identity and user": {alice, texts{trust: assume(aws(alice)) + "," +
+			strings.Replace(assume(`"*"`), "Allow", "Deny", 1), identity: mayAssume}, explicit, policy.LayerTrust},
 	} {
 		r := &policy.Request{Action: "sts:AssumeRole", Resource: role, ResourceAccount: name.MustAccount(owner)}
 		if test.caller == provider {
@@ -257,7 +277,8 @@ func TestEvaluateTrust(t *testing.T) {
 // Control policies do not apply to service-linked roles.
 func TestServiceLinkedRolesAreNotControlled(t *testing.T) {
 	t.Parallel()
-	p := texts{identity: pull, scp: []string{noPull}, rcp: []string{`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`}}.compile(t)
+	p := texts{identity: pull, scp: []string{noPull},
+		rcp: []string{`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`}}.compile(t)
 	r := pullRequest(t, session)
 	if got := policy.Evaluate(p, r); got.Layer != policy.LayerRCP || got.Verdict != explicit {
 		t.Errorf("plain role: got %+v, want an explicit deny by an RCP", got)

@@ -29,15 +29,18 @@ func TestDecisionText(t *testing.T) {
 		{alice, texts{identity: pull, boundary: listOnly}, did + because + "permissions boundary" + allows},
 		{alice, texts{identity: pull, session: listOnly}, did + because + "session policy" + allows},
 		{alice, texts{identity: pull, scp: []string{listOnly}}, did + because + "service control policy" + allows},
-		{alice, texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`}}, did + because + "resource control policy" + allows},
+		{alice, texts{identity: pull, rcp: []string{`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`}},
+			did + because + "resource control policy" + allows},
 		{alice, texts{identity: noPull}, did + denied + "an identity-based policy"},
 		{alice, texts{repository: pullBy("Deny", `"*"`)}, did + denied + "a resource-based policy"},
 		{alice, texts{boundary: noPull}, did + denied + "a permissions boundary policy"},
 		{alice, texts{session: noPull}, did + denied + "a session policy"},
 		{alice, texts{scp: []string{noPull}}, did + denied + "a service control policy"},
 		{alice, texts{rcp: []string{denyAll}}, did + denied + "a resource control policy"},
-		{foreign, texts{identity: pull}, "User: " + foreign + " is not authorized to perform: ecr:BatchGetImage on resource: " + webARN + because + "resource-based policy" + allows},
-		{"anonymous", texts{}, "User: anonymous is not authorized to perform: ecr:BatchGetImage on resource: " + webARN + because + "resource-based policy" + allows},
+		{foreign, texts{identity: pull}, "User: " + foreign + " is not authorized to perform: ecr:BatchGetImage on resource: " +
+			webARN + because + "resource-based policy" + allows},
+		{"anonymous", texts{}, "User: anonymous is not authorized to perform: ecr:BatchGetImage on resource: " +
+			webARN + because + "resource-based policy" + allows},
 		{alice, texts{trust: `{"Effect":"Deny","Principal":"*","NotAction":"sts:TagSession"}`}, did + denied + "the role trust policy"},
 		{alice, texts{trust: `{"Effect":"Allow","Principal":"*","Action":"sts:TagSession"}`}, did + because + "role trust policy" + allows},
 	} {
@@ -67,7 +70,8 @@ func TestExplain(t *testing.T) {
 	r.Context.Set("aws:PrincipalOrgID", "o-2")
 	got := policy.Explain(p, r)
 	implied := func(l policy.Layer) policy.LayerVerdict { return policy.LayerVerdict{Layer: l, Verdict: implicit} }
-	if diff := cmp.Diff([]policy.LayerVerdict{{Layer: policy.LayerSCP, Verdict: allowed}, implied(policy.LayerResource), implied(policy.LayerIdentity)}, got.Layers); diff != "" {
+	if diff := cmp.Diff([]policy.LayerVerdict{{Layer: policy.LayerSCP, Verdict: allowed}, implied(policy.LayerResource),
+		implied(policy.LayerIdentity)}, got.Layers); diff != "" {
 		t.Errorf("layers (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]policy.Finding{
@@ -76,7 +80,8 @@ func TestExplain(t *testing.T) {
 			Detail: `StringEquals aws:PrincipalOrgID: the request has "o-2"`},
 		{Layer: policy.LayerResource, Kind: policy.Repository, Statement: 1, Sid: "No", Effect: policy.Deny, Failed: policy.ElementPrincipal},
 		{Layer: policy.LayerIdentity, Policy: "identity-based", Kind: policy.Identity, Effect: policy.Allow, Failed: policy.ElementAction},
-		{Layer: policy.LayerIdentity, Policy: "identity-based", Kind: policy.Identity, Statement: 1, Sid: "Pull", Effect: policy.Allow, Failed: policy.ElementResource},
+		{Layer: policy.LayerIdentity, Policy: "identity-based", Kind: policy.Identity, Statement: 1, Sid: "Pull",
+			Effect: policy.Allow, Failed: policy.ElementResource},
 	}, got.Findings, cmpopts.IgnoreFields(policy.Finding{}, "Source")); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
@@ -114,9 +119,11 @@ func TestExplainNotes(t *testing.T) {
 	}{
 		{alice, texts{repository: pullBy("Allow", aws(root))}, policy.LayerResource, "names only the account, which has to allow it too"},
 		{alice, texts{identity: pull}, policy.LayerResource, "is not needed within the account"},
-		{session, texts{session: listOnly, repository: pullBy("Allow", aws(session))}, policy.LayerSession, "does not count: a resource policy allows the caller itself"},
+		{session, texts{session: listOnly, repository: pullBy("Allow", aws(session))}, policy.LayerSession,
+			"does not count: a resource policy allows the caller itself"},
 		{session, texts{session: listOnly, repository: pullBy("Allow", aws(role))}, policy.LayerSession, ""},
-		{session, texts{boundary: listOnly, repository: pullBy("Allow", `"*"`)}, policy.LayerBoundary, "does not count: a resource policy allows the caller itself"},
+		{session, texts{boundary: listOnly, repository: pullBy("Allow", `"*"`)}, policy.LayerBoundary,
+			"does not count: a resource policy allows the caller itself"},
 		{foreign, texts{identity: pull, repository: pullBy("Allow", aws(other))}, policy.LayerResource, ""},
 	} {
 		for _, l := range policy.Explain(test.p.compile(t), pullRequest(t, test.caller)).Layers {

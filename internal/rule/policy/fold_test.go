@@ -70,7 +70,8 @@ func TestAttack31VariablesBeforeTheFifthColon(t *testing.T) {
 				t.Errorf("%s %q is accepted", element, resource)
 				continue
 			}
-			if got, want := problem(t, text, err).Reason, "a policy variable stands only behind the fifth colon of an ARN"; !strings.HasPrefix(got, want) {
+			if got, want := problem(t, text,
+				err).Reason, "a policy variable stands only behind the fifth colon of an ARN"; !strings.HasPrefix(got, want) {
 				t.Errorf("%s %q: got %q, want %q", element, resource, got, want)
 			}
 		}

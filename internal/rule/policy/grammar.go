@@ -217,13 +217,16 @@ func (p *parser) action(n node) (Pattern, error) {
 const onlySTS = "AssumeRole policy may only specify STS AssumeRole actions."
 
 // assumeActions are the actions of trust policies, folded. Sources: service authorization reference of STS; answers of IAM.
-var assumeActions = []string{"assumerole", "assumerolewithsaml", "assumerolewithwebidentity", "setcontext", "setsourceidentity", "tagsession"}
+var assumeActions = []string{"assumerole", "assumerolewithsaml", "assumerolewithwebidentity", "setcontext",
+	"setsourceidentity", "tagsession"}
 
 // actionName reports whether the part of a folded action behind its service prefix is valid: letters, digits and wildcards, and
 // in IAM any other printable character but a colon and a space.
 func (p *parser) actionName(s string) bool {
 	odd := strings.Trim(s, alphanumeric+"*?")
-	return odd == "" || p.rules.loose && p.kind != Trust && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
+	return odd == "" || p.rules.loose && p.kind != Trust && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == ':'
+	})
 }
 
 // actionWords returns the sentence of IAM for an action that is not valid.
@@ -295,7 +298,8 @@ func (p *parser) anyResource(n node, parts []string) error {
 			`Resource %s must be in ARN format or "*".`, name.Clip(n.text))
 	}
 	if part := parts[1]; !strings.ContainsAny(part, "*?$") && !name.ValidPartition(part) {
-		return inWords(p.fail(n, "%q is not a partition", name.Clip(part)), `Partition "%s" is not valid for resource "%s".`, name.Clip(part), name.Clip(n.text))
+		return inWords(p.fail(n, "%q is not a partition", name.Clip(part)), `Partition "%s" is not valid for resource "%s".`,
+			name.Clip(part), name.Clip(n.text))
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ func TestParseOnePrincipal(t *testing.T) {
 		roundTrip(t, d)
 	}
 	for _, s := range []string{"", "1234", "alice", "arn:aws:iam::111111111111:*", "arn:aws:iam::111111111111:group/dev", "AIDAEXAMPLE"} {
-		if _, err := policy.ParsePrincipal(s); !errors.Is(err, fault.InvalidParameter) || !strings.Contains(fault.From(err).Public, `got "`+s+`"`) {
+		if _, err := policy.ParsePrincipal(s); !errors.Is(err, fault.InvalidParameter) ||
+			!strings.Contains(fault.From(err).Public, `got "`+s+`"`) {
 			t.Errorf("%q: got the error %v, want InvalidParameter with the value", s, err)
 		}
 	}
@@ -72,15 +73,20 @@ func TestGrant(t *testing.T) {
 		return `{"Sid":"Ours","Effect":"Allow","Principal":` + principal + "," + rest + `}`
 	}
 	for what, test := range map[string]struct{ to, before, want string }{
-		"joins our statement":             {alice, with(aws(bob), pulls), with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls)},
-		"joins an array":                  {alice, with(`{"AWS":["`+bob+`"]}`, pulls), with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls)},
-		"joins beside a service":          {alice, with(`{"Service":"lambda.amazonaws.com"}`, pulls), with(`{"Service":"lambda.amazonaws.com","AWS":"`+alice+`"}`, pulls)},
-		"a service joins":                 {"lambda.amazonaws.com", with(aws(bob), pulls), with(`{"AWS":"`+bob+`","Service":"lambda.amazonaws.com"}`, pulls)},
-		"actions in another order":        {alice, with(aws(bob), `"Action":["ecr:listimages","ecr:BatchGetImage"]`), with(`{"AWS":["`+bob+`","`+alice+`"]}`, `"Action":["ecr:listimages","ecr:BatchGetImage"]`)},
-		"is there":                        {alice, added, ""},
-		"is there with a token":           {alice, with(aws(alice), `"Action":["ecr:BatchGetImage","ecr:ListImages","ecr:GetAuthorizationToken"]`), ""},
-		"is there among others":           {alice, with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls), ""},
-		"is there in two statements":      {alice, pullBy("Allow", aws(alice)) + `,{"Effect":"Allow","Principal":"*","Action":"ecr:List*","Resource":"*"}`, ""},
+		"joins our statement": {alice, with(aws(bob), pulls), with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls)},
+		"joins an array":      {alice, with(`{"AWS":["`+bob+`"]}`, pulls), with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls)},
+		"joins beside a service": {alice, with(`{"Service":"lambda.amazonaws.com"}`, pulls),
+			with(`{"Service":"lambda.amazonaws.com","AWS":"`+alice+`"}`, pulls)},
+		"a service joins": {"lambda.amazonaws.com", with(aws(bob), pulls),
+			with(`{"AWS":"`+bob+`","Service":"lambda.amazonaws.com"}`, pulls)},
+		"actions in another order": {alice, with(aws(bob), `"Action":["ecr:listimages","ecr:BatchGetImage"]`),
+			with(`{"AWS":["`+bob+`","`+alice+`"]}`, `"Action":["ecr:listimages","ecr:BatchGetImage"]`)},
+		"is there": {alice, added, ""},
+		"is there with a token": {alice, with(aws(alice),
+			`"Action":["ecr:BatchGetImage","ecr:ListImages","ecr:GetAuthorizationToken"]`), ""},
+		"is there among others": {alice, with(`{"AWS":["`+bob+`","`+alice+`"]}`, pulls), ""},
+		"is there in two statements": {alice, pullBy("Allow", aws(alice)) +
+			`,{"Effect":"Allow","Principal":"*","Action":"ecr:List*","Resource":"*"}`, ""},
 		"is there by a wildcard":          {alice, `{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"*"}`, ""},
 		"is there by NotAction":           {alice, `{"Effect":"Allow","Principal":"*","NotAction":"ecr:PutImage"}`, ""},
 		"account in digits":               {root, with(aws(owner), pulls), ""},
@@ -160,7 +166,8 @@ func TestGrantIsEffective(t *testing.T) {
 	d, _, _ = policy.Grant(d, principalOf(t, alice), policy.PushActions(), policy.PushSid)
 	p := &policy.Policies{Repository: policy.Compile(d, nil)}
 	for _, action := range policy.PushActions() {
-		for caller, want := range map[string]bool{alice: true, session: action == "ecr:BatchGetImage" || action == "ecr:BatchCheckLayerAvailability", foreign: false} {
+		for caller, want := range map[string]bool{alice: true, session: action == "ecr:BatchGetImage" ||
+			action == "ecr:BatchCheckLayerAvailability", foreign: false} {
 			r := pullRequest(t, caller)
 			r.Action = action
 			if got := policy.Evaluate(p, r); got.Allowed() != want {
@@ -174,13 +181,16 @@ func TestGrantWarnsOfDenials(t *testing.T) {
 	t.Parallel()
 	const wins = ": a deny wins over every grant"
 	for what, test := range map[string]struct{ to, statements, path, text string }{
-		"everyone":           {alice, pullBy("Deny", `"*"`), "Statement[0]", "denies ecr:BatchGetImage to " + alice + wins},
-		"the account":        {alice, listOnlyBy(bobARN) + "," + pullBy("Deny", aws(owner)), "Statement[1]", "denies ecr:BatchGetImage to " + alice + wins},
+		"everyone": {alice, pullBy("Deny", `"*"`), "Statement[0]", "denies ecr:BatchGetImage to " + alice + wins},
+		"the account": {alice, listOnlyBy(bobARN) + "," + pullBy("Deny", aws(owner)), "Statement[1]",
+			"denies ecr:BatchGetImage to " + alice + wins},
 		"the role":           {role, pullBy("Deny", aws(role)), "Statement[0]", "denies ecr:BatchGetImage to " + role + wins},
 		"the session's role": {session, pullBy("Deny", aws(role)), "Statement[0]", "denies ecr:BatchGetImage to " + session + wins},
 		"all but others":     {alice, notBy(bobARN, root), "Statement[0]", "denies ecr:BatchGetImage, ecr:ListImages to " + alice + wins},
-		"NotAction":          {root, `{"Effect":"Deny","Principal":"*","NotAction":"ecr:ListImages"}`, "Statement[0]", "denies ecr:BatchGetImage to " + root + wins},
-		"condition": {alice, strings.Replace(pullBy("Deny", `"*"`), `"Action"`, `"Condition":{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}},"Action"`, 1), "Statement[0]",
+		"NotAction": {root, `{"Effect":"Deny","Principal":"*","NotAction":"ecr:ListImages"}`, "Statement[0]",
+			"denies ecr:BatchGetImage to " + root + wins},
+		"condition": {alice, strings.Replace(pullBy("Deny", `"*"`), `"Action"`,
+			`"Condition":{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}},"Action"`, 1), "Statement[0]",
 			"denies ecr:BatchGetImage to " + alice + ", under its conditions" + wins},
 		"another user":    {alice, pullBy("Deny", aws(bobARN)), "", ""},
 		"another account": {alice, pullBy("Deny", aws(other)), "", ""},

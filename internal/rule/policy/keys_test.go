@@ -17,9 +17,11 @@ func TestKeys(t *testing.T) {
 		want []string
 	}{
 		{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`, nil},
-		{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/Cost Center":"a","aws:PrincipalOrgID":"o-1"},"Bool":{"AWS:requesttag/cost center":"true"}}}}`,
+		{
+			`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:RequestTag/Cost Center":"a","aws:PrincipalOrgID":"o-1"},"Bool":{"AWS:requesttag/cost center":"true"}}}}`,
 			[]string{"aws:RequestTag/Cost Center", "aws:PrincipalOrgID"}},
-		{`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":["arn:aws:ecr:*:*:repository/${aws:UserName}/${*}/${aws:PrincipalTag/Team, 'none'}"],"Condition":{"StringLike":{"ecr:ResourceTag/owner":"${aws:UserId}-*"},"NumericLessThan":{"s3:max-keys":"10"}}}}`,
+		{
+			`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":["arn:aws:ecr:*:*:repository/${aws:UserName}/${*}/${aws:PrincipalTag/Team, 'none'}"],"Condition":{"StringLike":{"ecr:ResourceTag/owner":"${aws:UserId}-*"},"NumericLessThan":{"s3:max-keys":"10"}}}}`,
 			[]string{"aws:UserName", "aws:PrincipalTag/Team", "ecr:ResourceTag/owner", "aws:UserId", "s3:max-keys"}},
 		// Version 2008-10-17 has no variables.
 		{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:ecr:*:*:repository/${aws:username}"}}`, nil},

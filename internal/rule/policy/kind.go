@@ -44,10 +44,11 @@ type rules struct {
 }
 
 var kinds = [...]rules{
-	Repository:      {name: "repository", principal: required, resource: optional, service: "ecr"},
-	Registry:        {name: "registry", principal: required, resource: required, service: "ecr"},
-	Identity:        {name: "identity-based", resource: required, plainSid: true, loose: true},
-	Trust:           {name: "trust", principal: required, service: "sts", plainSid: true, loose: true, noJSON: "This policy contains invalid Json"},
+	Repository: {name: "repository", principal: required, resource: optional, service: "ecr"},
+	Registry:   {name: "registry", principal: required, resource: required, service: "ecr"},
+	Identity:   {name: "identity-based", resource: required, plainSid: true, loose: true},
+	Trust: {name: "trust", principal: required, service: "sts", plainSid: true, loose: true,
+		noJSON: "This policy contains invalid Json"},
 	Session:         {name: "session", resource: required, plainSid: true, loose: true, noJSON: "The policy is not in the valid JSON format."},
 	Boundary:        {name: "boundary", resource: required, plainSid: true, loose: true},
 	ServiceControl:  {name: "service control", resource: required, plainSid: true},

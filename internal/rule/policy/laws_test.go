@@ -19,7 +19,8 @@ type scenario struct {
 }
 
 // drawnLayers are the layers for which a scenario has random statements.
-var drawnLayers = []policy.Layer{policy.LayerRCP, policy.LayerSCP, policy.LayerResource, policy.LayerIdentity, policy.LayerBoundary, policy.LayerSession}
+var drawnLayers = []policy.Layer{policy.LayerRCP, policy.LayerSCP, policy.LayerResource, policy.LayerIdentity,
+	policy.LayerBoundary, policy.LayerSession}
 
 func withPrincipal(l policy.Layer) bool { return l == policy.LayerRCP || l == policy.LayerResource }
 

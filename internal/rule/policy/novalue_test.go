@@ -86,13 +86,17 @@ func TestAttack31DenyByATagThatTheCallerDoesNotHave(t *testing.T) {
 		"StringNotEqualsIgnoreCase": {denyIf(`{"StringNotEqualsIgnoreCase":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`), teams},
 		"StringNotLike":             {denyIf(`{"StringNotLike":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`), teams},
 		"StringNotEqualsIfExists":   {denyIf(`{"StringNotEqualsIfExists":{"aws:ResourceTag/team":"${aws:PrincipalTag/team}"}}`), teams},
-		"NotResource": {texts{identity: all + `,{"Effect":"Deny","Action":"*","NotResource":"` + repo + `${aws:PrincipalTag/team}/*"}`}, []requestCase{
+		"NotResource": {texts{identity: all + `,{"Effect":"Deny","Action":"*","NotResource":"` + repo +
+			`${aws:PrincipalTag/team}/*"}`}, []requestCase{
 			{caller: alice, keys: "aws:PrincipalTag/team=team", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=db", want: explicit},
 			{caller: alice, want: explicit}, {caller: alice, keys: "aws:PrincipalTag/team=", want: explicit}}},
-		"NotResource with several patterns": {texts{identity: all + `,{"Effect":"Deny","Action":"*","NotResource":["` + repo + `${aws:PrincipalTag/team}/*","` + repo + `team/*"]}`}, []requestCase{
+		"NotResource with several patterns": {texts{identity: all + `,{"Effect":"Deny","Action":"*","NotResource":["` + repo +
+			`${aws:PrincipalTag/team}/*","` + repo + `team/*"]}`}, []requestCase{
 			{caller: alice, want: allowed}, {caller: alice, resource: repo + "other", want: explicit}}},
-		"NotResource that allows": {texts{identity: `{"Effect":"Allow","Action":"*","NotResource":"` + repo + `${aws:PrincipalTag/team}/*"}`}, []requestCase{
-			{caller: alice, keys: "aws:PrincipalTag/team=db", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=team", want: implicit}, {caller: alice, want: implicit}}},
+		"NotResource that allows": {texts{identity: `{"Effect":"Allow","Action":"*","NotResource":"` + repo +
+			`${aws:PrincipalTag/team}/*"}`}, []requestCase{
+			{caller: alice, keys: "aws:PrincipalTag/team=db", want: allowed}, {caller: alice, keys: "aws:PrincipalTag/team=team",
+				want: implicit}, {caller: alice, want: implicit}}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

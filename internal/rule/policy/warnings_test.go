@@ -27,30 +27,51 @@ func TestWarnings(t *testing.T) {
 		{policy.Repository, `{"Effect":"Deny",` + everyone + `"Action":"ecr:BatchGetImage"}`, nil},
 		{policy.ResourceControl, `{"Effect":"Allow",` + everyone + `"Action":"*","Resource":"*"}`, nil},
 
-		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":["ecr:PutImage","ecr:getauthorizationtoken"]}`, []string{"token-action Statement[0].Action[1]"}},
-		{policy.Registry, `{"Effect":"Allow",` + bob + `"Action":"ecr:GetAuth*","Resource":"*"}`, []string{"token-action Statement[0].Action[0]"}},
+		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":["ecr:PutImage","ecr:getauthorizationtoken"]}`,
+			[]string{"token-action Statement[0].Action[1]"}},
+		{policy.Registry, `{"Effect":"Allow",` + bob + `"Action":"ecr:GetAuth*","Resource":"*"}`,
+			[]string{"token-action Statement[0].Action[0]"}},
 		{policy.Identity, `{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}`, nil},
-		{policy.Identity, `{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"arn:aws:ecr:*:*:repository/*"}`, []string{"never-granted Statement[0].Action[0]"}},
+		{policy.Identity, `{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"arn:aws:ecr:*:*:repository/*"}`,
+			[]string{"never-granted Statement[0].Action[0]"}},
 
-		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:*","Resource":["*","arn:aws:ecr:us-east-1:111111111111:repository/a"]}`, []string{"other-region Statement[0].Resource[1]"}},
-		{policy.Registry, `{"Effect":"Deny",` + bob + `"Action":"ecr:*","NotResource":"arn:aws:ecr:eu-west-1:222222222222:repository/a"}`, []string{"other-account Statement[0].NotResource[0]"}},
-		{policy.Identity, `{"Effect":"Allow","Action":"ecr:*","Resource":["arn:aws:ecr:eu-west-?:222222222222:repository/a","arn:aws:sqs:us-east-1::x"]}`, nil},
+		{policy.Repository, `{"Effect":"Allow",` + bob +
+			`"Action":"ecr:*","Resource":["*","arn:aws:ecr:us-east-1:111111111111:repository/a"]}`, []string{
+			"other-region Statement[0].Resource[1]"}},
+		{policy.Registry, `{"Effect":"Deny",` + bob +
+			`"Action":"ecr:*","NotResource":"arn:aws:ecr:eu-west-1:222222222222:repository/a"}`, []string{
+			"other-account Statement[0].NotResource[0]"}},
+		{policy.Identity,
+			`{"Effect":"Allow","Action":"ecr:*","Resource":["arn:aws:ecr:eu-west-?:222222222222:repository/a","arn:aws:sqs:us-east-1::x"]}`, nil},
 
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:BatchGetImages"}`, []string{"unknown-action Statement[0].Action[0]"}},
 		{policy.Repository, `{"Effect":"Allow",` + bob + `"NotAction":"ecr:Pull*"}`, []string{"unknown-action Statement[0].NotAction[0]"}},
-		{policy.Identity, `{"Effect":"Allow","Action":["s3:Foo","ecr:ListImageReferrers"],"Resource":"*"}`, []string{"unknown-action Statement[0].Action[1]"}},
+		{policy.Identity, `{"Effect":"Allow","Action":["s3:Foo","ecr:ListImageReferrers"],"Resource":"*"}`,
+			[]string{"unknown-action Statement[0].Action[1]"}},
 
-		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Sid":"again","Effect":"Allow",` + bob + `"Action":"ecr:putimage"}`, []string{"unreachable Statement[1]"}},
-		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:Put*"},{"Effect":"Allow",` + bob + `"Action":["ecr:PutImage","ecr:PutLife*"]}`, []string{"unreachable Statement[1]"}},
-		{policy.Repository, `{"Effect":"Allow",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil}, // the second statement allows, the first delegates
-		{policy.Repository, `{"Effect":"Deny",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, []string{"unreachable Statement[1]"}},
-		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Effect":"Deny",` + everyone + `"Action":"*"}`, []string{"unreachable Statement[0]"}},
-		{policy.Repository, `{"Effect":"Deny",` + everyone + `"Action":"*","Condition":{"Bool":{"aws:x":true}}},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil},
-		{policy.Repository, `{"Effect":"Deny",` + everyone + `"Action":"*","Condition":{"Bool":{"aws:x":true}}},{"Effect":"Allow",` + bob + `"Action":"*","Condition":{"Bool":{"AWS:x":"true"}}}`, []string{"unreachable Statement[1]"}},
-		{policy.Identity, `{"Effect":"Deny","Action":"ecr:Put?mage","Resource":"*"},{"Effect":"Allow","Action":"ecr:Put*mage","Resource":"*"}`, nil},
-		{policy.Identity, `{"Effect":"Deny","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/${*}"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/*"}`, nil},
-		{policy.Identity, `{"Effect":"Deny","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/a?${aws:x}"}`, nil},
-		{policy.Identity, `{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/a?${aws:x}"}`, []string{"unreachable Statement[1]"}},
+		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Sid":"again","Effect":"Allow",` + bob +
+			`"Action":"ecr:putimage"}`, []string{"unreachable Statement[1]"}},
+		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:Put*"},{"Effect":"Allow",` + bob +
+			`"Action":["ecr:PutImage","ecr:PutLife*"]}`, []string{"unreachable Statement[1]"}},
+		// the second statement allows, the first delegates
+		{policy.Repository, `{"Effect":"Allow",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil},
+		{policy.Repository, `{"Effect":"Deny",` + account + `"Action":"ecr:*"},{"Effect":"Allow",` + bob +
+			`"Action":"ecr:PutImage"}`, []string{"unreachable Statement[1]"}},
+		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"},{"Effect":"Deny",` + everyone +
+			`"Action":"*"}`, []string{"unreachable Statement[0]"}},
+		{policy.Repository, `{"Effect":"Deny",` + everyone +
+			`"Action":"*","Condition":{"Bool":{"aws:x":true}}},{"Effect":"Allow",` + bob + `"Action":"ecr:PutImage"}`, nil},
+		{policy.Repository, `{"Effect":"Deny",` + everyone +
+			`"Action":"*","Condition":{"Bool":{"aws:x":true}}},{"Effect":"Allow",` + bob +
+			`"Action":"*","Condition":{"Bool":{"AWS:x":"true"}}}`, []string{"unreachable Statement[1]"}},
+		{policy.Identity,
+			`{"Effect":"Deny","Action":"ecr:Put?mage","Resource":"*"},{"Effect":"Allow","Action":"ecr:Put*mage","Resource":"*"}`, nil},
+		{policy.Identity,
+			`{"Effect":"Deny","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/${*}"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/*"}`, nil},
+		{policy.Identity,
+			`{"Effect":"Deny","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/a?${aws:x}"}`, nil},
+		{policy.Identity,
+			`{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/a?${aws:x}"}`, []string{"unreachable Statement[1]"}},
 		{policy.Identity, `{"Effect":"Deny","NotAction":"ecr:*","Resource":"*"},{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*"}`, nil},
 	}
 	for _, test := range tests {

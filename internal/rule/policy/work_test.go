@@ -35,9 +35,13 @@ func TestMatchingIsBounded(t *testing.T) {
 		"a long value":                        {like("*" + slow + "b*"), long, ""},
 		"many patterns, a value in the limit": {strings.Repeat(like("*"+slow[:1000]+"b*")+",", 50) + any, short, ""},
 		"values of variables":                 {strings.Repeat(like("*a${aws:PrincipalTag/t}b*")+",", 50) + any, short, short[:1024]},
-		"an operator that negates":            {deny(`"Resource":"*","Condition":{"StringNotLike":{"aws:UserAgent":"*` + slow + `b*"}}`), long, ""},
-		"ARNs":                                {deny(`"Resource":"*","Condition":{"ArnLike":{"aws:UserAgent":"arn:aws:iam::111111111111:*` + slow + `b*"}}`), "arn:aws:iam::111111111111:" + long, ""},
-		"many values":                         {deny(`"Resource":"*","Condition":{"ForAnyValue:StringLike":{"aws:TagKeys":["` + strings.Repeat(`x*y*z","`, 400) + `b"]}}`), "", ""},
+		"an operator that negates": {deny(`"Resource":"*","Condition":{"StringNotLike":{"aws:UserAgent":"*` + slow +
+			`b*"}}`), long, ""},
+		"ARNs": {
+			deny(`"Resource":"*","Condition":{"ArnLike":{"aws:UserAgent":"arn:aws:iam::111111111111:*` + slow +
+				`b*"}}`), "arn:aws:iam::111111111111:" + long, ""},
+		"many values": {deny(`"Resource":"*","Condition":{"ForAnyValue:StringLike":{"aws:TagKeys":["` +
+			strings.Repeat(`x*y*z","`, 400) + `b"]}}`), "", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -80,16 +84,18 @@ func TestParseRefusesPatternsThatCostTooMuch(t *testing.T) {
 		condition("*" + strings.Repeat("a?", 200) + "*"):                              costs,
 		condition(times(3, "*"+strings.Repeat("a?", 50)+"*")...):                      costs,
 		`"Resource":"arn:aws:ecr:*:*:repository/*` + strings.Repeat("?a", 200) + `*"`: costs,
-		condition(strings.Repeat("*a", 1025)):                                         "a text with wildcards or policy variables has at most 2048 bytes, this one has 2050",
-		condition("${aws:x}" + strings.Repeat("a", 2048)):                             "a text with wildcards or policy variables has at most 2048 bytes, this one has 2056",
-		condition(times(30, "*-????-????-????-*")...):                                 costs,
-		condition(times(14, "*-????-????-????-*")...):                                 "",
-		condition(times(80, "*/${aws:username}/*")...):                                "",
-		condition(times(500, "docker/*linux*")...):                                    "",
-		condition(strings.Repeat("*a", 1024)):                                         "",
-		condition(strings.Repeat("*a?", 600)):                                         "",
-		condition(strings.Repeat("?", 2048)):                                          "",
-		strings.Replace(condition(strings.Repeat("a", 9000)), "Like", "Equals", 1):    "",
+		condition(strings.Repeat("*a",
+			1025)): "a text with wildcards or policy variables has at most 2048 bytes, this one has 2050",
+		condition("${aws:x}" +
+			strings.Repeat("a", 2048)): "a text with wildcards or policy variables has at most 2048 bytes, this one has 2056",
+		condition(times(30, "*-????-????-????-*")...):                              costs,
+		condition(times(14, "*-????-????-????-*")...):                              "",
+		condition(times(80, "*/${aws:username}/*")...):                             "",
+		condition(times(500, "docker/*linux*")...):                                 "",
+		condition(strings.Repeat("*a", 1024)):                                      "",
+		condition(strings.Repeat("*a?", 600)):                                      "",
+		condition(strings.Repeat("?", 2048)):                                       "",
+		strings.Replace(condition(strings.Repeat("a", 9000)), "Like", "Equals", 1): "",
 	} {
 		text := `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"ecr:*",` + elements + `}}`
 		_, err := policy.ParseLimit(text, policy.Repository, 20000)
@@ -110,7 +116,8 @@ func TestParseRefusesPatternsThatCostTooMuch(t *testing.T) {
 // BenchmarkWorstDecision measures the longest decision.
 func BenchmarkWorstDecision(b *testing.B) {
 	pattern := strings.Repeat("a?", 500)
-	p := stored(b, strings.Repeat(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*`+pattern+`b*"}}},`, 9)+pull)
+	p := stored(b,
+		strings.Repeat(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{"aws:UserAgent":"*`+pattern+`b*"}}},`, 9)+pull)
 	r := &policy.Request{Action: "ecr:PutImage", Resource: "*", Caller: policy.Caller{Kind: policy.User}, Context: &policy.Context{}}
 	r.Context.Set("aws:UserAgent", strings.Repeat("a", 2048))
 	for b.Loop() {

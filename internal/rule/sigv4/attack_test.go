@@ -33,7 +33,8 @@ func signed(t testing.TB) *http.Request {
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.CreateRepository")
 	r.Header.Set("X-Amz-Content-Sha256", hash(attackBody))
-	if err := reference.NewSigner().SignHTTP(context.Background(), exampleCredentials, r, hash(attackBody), "ecr", "eu-west-1", exampleTime); err != nil {
+	if err := reference.NewSigner().SignHTTP(context.Background(), exampleCredentials, r, hash(attackBody), "ecr",
+		"eu-west-1", exampleTime); err != nil {
 		t.Fatal(err)
 	}
 	return overWire(t, r)
@@ -83,7 +84,8 @@ func resign(t testing.TB, r *http.Request, scope sigv4.Scope, signedHeaders, pay
 	}
 	key := sigv4.SigningKey([]byte(exampleSecret), scope)
 	h := hmac.New(sha256.New, key[:])
-	h.Write([]byte("AWS4-HMAC-SHA256\n" + at + "\n" + scope.Date + "/" + scope.Region + "/" + scope.Service + "/aws4_request\n" + hash(canonical)))
+	h.Write([]byte("AWS4-HMAC-SHA256\n" + at + "\n" + scope.Date + "/" + scope.Region + "/" + scope.Service +
+		"/aws4_request\n" + hash(canonical)))
 	signature := hex.EncodeToString(h.Sum(nil))
 	if r.Header.Get("Authorization") == "" {
 		before, _, _ := strings.Cut(query, "&X-Amz-Signature=")
@@ -187,37 +189,42 @@ func TestAttack30Header(t *testing.T) {
 		"credentials given twice": {incomplete, func(_ testing.TB, r *http.Request) {
 			r.Header.Add("Authorization", r.Header.Get("Authorization"))
 		}},
-		"credentials in the query as well": {incomplete, func(t testing.TB, r *http.Request) { r.URL.RawQuery += "&" + presigned(t).URL.RawQuery }},
-		"signature in the query as well":   {incomplete, func(_ testing.TB, r *http.Request) { r.URL.RawQuery += "&X-Amz-Signature=" + hash("") }},
-		"date in the query as well":        {incomplete, func(_ testing.TB, r *http.Request) { r.URL.RawQuery += "&X-Amz-Date=" + exampleDate }},
-		"Basic":                            {incomplete, header("Authorization", "Basic QVdTOng=")},
-		"asymmetric algorithm":             {incomplete, auth("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
-		"algorithm in lower case":          {incomplete, auth("AWS4-HMAC-SHA256", "aws4-hmac-sha256")},
-		"other access key":                 {0, auth(exampleKey, "AKIDOTHER")}, // a surface looks up another secret
-		"other day":                        {mismatch, auth("/20150830/", "/20150829/")},
-		"other region":                     {mismatch, auth("/eu-west-1/", "/us-east-1/")},
-		"other service":                    {mismatch, auth("/ecr/", "/sts/")},
-		"other terminator":                 {mismatch, auth("/aws4_request", "/aws4_requests")},
-		"scope too long":                   {incomplete, auth("/aws4_request", "/aws4_request/x")},
-		"scope too short":                  {incomplete, auth("/aws4_request", "")},
-		"scope with empty region":          {incomplete, auth("/eu-west-1/", "//")},
-		"scope with line break":            {incomplete, auth("/eu-west-1/", "/eu\nwest/")},
-		"credential twice":                 {incomplete, auth(", SignedHeaders", ", Credential=x, SignedHeaders")},
-		"signed headers twice":             {incomplete, auth(", Signature=", ", SignedHeaders=host, Signature=")},
-		"signature twice":                  {incomplete, auth(", Signature=", ", Signature="+hash("")+", Signature=")},
-		"no signature":                     {incomplete, auth(", Signature=", ", X=")},
-		"empty signature":                  {incomplete, auth(", Signature=", ", Signature=,")},
-		"short signature":                  {incomplete, auth(", Signature=", ", Signature=0, X=")},
-		"unknown parameter":                {incomplete, auth(", Signature=", ", Version=4, Signature=")},
-		"other signature":                  {mismatch, header("Authorization", strings.TrimPrefix(authorization("host", hash("")), "\nAuthorization: "))},
-		"header name dropped":              {mismatch, auth("content-type;", "")},
-		"host not signed":                  {incomplete, auth("host;", "")},
-		"names not in order":               {incomplete, auth("content-length;content-type", "content-type;content-length")},
-		"name repeated":                    {incomplete, auth("host;", "host;host;")},
-		"name in upper case":               {incomplete, auth("host;", "Host;")},
-		"empty name":                       {incomplete, auth("host;", "host;;")},
-		"101 names":                        {incomplete, auth("host;", "host;"+manyNames(94))},
-		"100 names":                        {mismatch, auth("host;", "host;"+manyNames(93))},
+		"credentials in the query as well": {incomplete, func(t testing.TB, r *http.Request) {
+			r.URL.RawQuery += "&" + presigned(t).URL.RawQuery
+		}},
+		"signature in the query as well": {incomplete, func(_ testing.TB, r *http.Request) {
+			r.URL.RawQuery += "&X-Amz-Signature=" + hash("")
+		}},
+		"date in the query as well": {incomplete, func(_ testing.TB, r *http.Request) { r.URL.RawQuery += "&X-Amz-Date=" + exampleDate }},
+		"Basic":                     {incomplete, header("Authorization", "Basic QVdTOng=")},
+		"asymmetric algorithm":      {incomplete, auth("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
+		"algorithm in lower case":   {incomplete, auth("AWS4-HMAC-SHA256", "aws4-hmac-sha256")},
+		"other access key":          {0, auth(exampleKey, "AKIDOTHER")}, // a surface looks up another secret
+		"other day":                 {mismatch, auth("/20150830/", "/20150829/")},
+		"other region":              {mismatch, auth("/eu-west-1/", "/us-east-1/")},
+		"other service":             {mismatch, auth("/ecr/", "/sts/")},
+		"other terminator":          {mismatch, auth("/aws4_request", "/aws4_requests")},
+		"scope too long":            {incomplete, auth("/aws4_request", "/aws4_request/x")},
+		"scope too short":           {incomplete, auth("/aws4_request", "")},
+		"scope with empty region":   {incomplete, auth("/eu-west-1/", "//")},
+		"scope with line break":     {incomplete, auth("/eu-west-1/", "/eu\nwest/")},
+		"credential twice":          {incomplete, auth(", SignedHeaders", ", Credential=x, SignedHeaders")},
+		"signed headers twice":      {incomplete, auth(", Signature=", ", SignedHeaders=host, Signature=")},
+		"signature twice":           {incomplete, auth(", Signature=", ", Signature="+hash("")+", Signature=")},
+		"no signature":              {incomplete, auth(", Signature=", ", X=")},
+		"empty signature":           {incomplete, auth(", Signature=", ", Signature=,")},
+		"short signature":           {incomplete, auth(", Signature=", ", Signature=0, X=")},
+		"unknown parameter":         {incomplete, auth(", Signature=", ", Version=4, Signature=")},
+		"other signature": {mismatch, header("Authorization",
+			strings.TrimPrefix(authorization("host", hash("")), "\nAuthorization: "))},
+		"header name dropped": {mismatch, auth("content-type;", "")},
+		"host not signed":     {incomplete, auth("host;", "")},
+		"names not in order":  {incomplete, auth("content-length;content-type", "content-type;content-length")},
+		"name repeated":       {incomplete, auth("host;", "host;host;")},
+		"name in upper case":  {incomplete, auth("host;", "Host;")},
+		"empty name":          {incomplete, auth("host;", "host;;")},
+		"101 names":           {incomplete, auth("host;", "host;"+manyNames(94))},
+		"100 names":           {mismatch, auth("host;", "host;"+manyNames(93))},
 	}
 	for about, test := range tests {
 		t.Run(about, func(t *testing.T) {
@@ -257,19 +264,27 @@ func TestAttack30RightlySigned(t *testing.T) {
 		signedHeaders, payload string
 		change                 func(r *http.Request)
 	}{
-		"all signed":               {0, allSigned, hash(attackBody), func(*http.Request) {}},
-		"content type not signed":  {0, without("content-type"), hash(attackBody), func(*http.Request) {}},
-		"length not signed":        {0, without("content-length"), hash(attackBody), func(*http.Request) {}},
-		"no hash of payload":       {0, without("x-amz-content-sha256"), hash(attackBody), func(r *http.Request) { r.Header.Del("X-Amz-Content-Sha256") }},
-		"user agent signed":        {0, strings.Replace(allSigned, "host;", "host;user-agent;", 1), hash(attackBody), func(*http.Request) {}},
-		"length held by net/http":  {0, allSigned, hash(attackBody), func(r *http.Request) { r.Header.Del("Content-Length") }},
-		"host not signed":          {fault.IncompleteSignature, without("host"), hash(attackBody), func(*http.Request) {}},
-		"date not signed":          {fault.SignatureMismatch, without("x-amz-date"), hash(attackBody), func(*http.Request) {}},
-		"token not signed":         {fault.SignatureMismatch, without("x-amz-security-token"), hash(attackBody), func(*http.Request) {}},
-		"hash not signed":          {fault.SignatureMismatch, without("x-amz-content-sha256"), hash(attackBody), func(*http.Request) {}},
-		"x-amz header twice":       {fault.SignatureMismatch, allSigned, hash(attackBody), func(r *http.Request) { r.Header.Add("X-Amz-Target", "x") }},
-		"another body":             {fault.SignatureMismatch, allSigned, hash(""), func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", hash("")) }},
-		"another body, undeclared": {fault.SignatureMismatch, without("x-amz-content-sha256"), hash(""), func(r *http.Request) { r.Header.Del("X-Amz-Content-Sha256") }},
+		"all signed":              {0, allSigned, hash(attackBody), func(*http.Request) {}},
+		"content type not signed": {0, without("content-type"), hash(attackBody), func(*http.Request) {}},
+		"length not signed":       {0, without("content-length"), hash(attackBody), func(*http.Request) {}},
+		"no hash of payload": {0, without("x-amz-content-sha256"), hash(attackBody), func(r *http.Request) {
+			r.Header.Del("X-Amz-Content-Sha256")
+		}},
+		"user agent signed":       {0, strings.Replace(allSigned, "host;", "host;user-agent;", 1), hash(attackBody), func(*http.Request) {}},
+		"length held by net/http": {0, allSigned, hash(attackBody), func(r *http.Request) { r.Header.Del("Content-Length") }},
+		"host not signed":         {fault.IncompleteSignature, without("host"), hash(attackBody), func(*http.Request) {}},
+		"date not signed":         {fault.SignatureMismatch, without("x-amz-date"), hash(attackBody), func(*http.Request) {}},
+		"token not signed":        {fault.SignatureMismatch, without("x-amz-security-token"), hash(attackBody), func(*http.Request) {}},
+		"hash not signed":         {fault.SignatureMismatch, without("x-amz-content-sha256"), hash(attackBody), func(*http.Request) {}},
+		"x-amz header twice": {fault.SignatureMismatch, allSigned, hash(attackBody), func(r *http.Request) {
+			r.Header.Add("X-Amz-Target", "x")
+		}},
+		"another body": {fault.SignatureMismatch, allSigned, hash(""), func(r *http.Request) {
+			r.Header.Set("X-Amz-Content-Sha256", hash(""))
+		}},
+		"another body, undeclared": {fault.SignatureMismatch, without("x-amz-content-sha256"), hash(""), func(r *http.Request) {
+			r.Header.Del("X-Amz-Content-Sha256")
+		}},
 		"payload unsigned": {fault.SignatureMismatch, allSigned, sigv4.UnsignedPayload, func(r *http.Request) {
 			r.Header.Set("X-Amz-Content-Sha256", sigv4.UnsignedPayload)
 		}},
@@ -349,31 +364,39 @@ func TestAttack30Presigned(t *testing.T) {
 		"endless life":              {incomplete, true, query("Expires=60", "Expires=18446744073709551617")},
 		"life given twice":          {fault.MalformedRequest, false, query("Expires=60", "Expires=60&X-Amz-Expires=604800")},
 		"name encoded, given twice": {fault.MalformedRequest, false, query("Expires=60", "Expires=60&X-Amz-%45xpires=604800")},
-		"signature given twice":     {fault.MalformedRequest, false, func(_ testing.TB, r *http.Request) { r.URL.RawQuery += "&X-Amz-Signature=" + hash("") }},
-		"signature removed":         {incomplete, false, query("X-Amz-Signature", "X-Signature")},
+		"signature given twice": {fault.MalformedRequest, false, func(_ testing.TB, r *http.Request) {
+			r.URL.RawQuery += "&X-Amz-Signature=" + hash("")
+		}},
+		"signature removed": {incomplete, false, query("X-Amz-Signature", "X-Signature")},
 		"signature in upper case": {incomplete, false, func(_ testing.TB, r *http.Request) {
 			before, signature, _ := strings.Cut(r.URL.RawQuery, "X-Amz-Signature=")
 			r.URL.RawQuery = before + "X-Amz-Signature=" + strings.ToUpper(signature)
 		}},
-		"algorithm removed":           {incomplete, true, query("X-Amz-Algorithm=AWS4-HMAC-SHA256&", "")},
-		"asymmetric algorithm":        {incomplete, true, query("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
-		"credential removed":          {incomplete, false, query("X-Amz-Credential", "X-Credential")},
-		"other terminator":            {mismatch, false, query("aws4_request", "aws4")},
-		"date removed":                {incomplete, false, query("X-Amz-Date=20150830T123600Z&", "")},
-		"date of another day":         {mismatch, true, query("20150830T123600Z", "20150831T000000Z")},
-		"token removed":               {mismatch, false, query("X-Amz-Security-Token=TOKEN&", "")},
-		"token in a header as well":   {incomplete, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Security-Token", "OTHER") }},
-		"date in a header as well":    {incomplete, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Date", exampleDate) }},
-		"x-amz header added":          {mismatch, true, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Target", "x") }},
-		"authorization as well":       {incomplete, false, func(t testing.TB, r *http.Request) { r.Header["Authorization"] = signed(t).Header["Authorization"] }},
-		"Basic as well":               {incomplete, false, func(_ testing.TB, r *http.Request) { r.SetBasicAuth("AWS", "x") }},
-		"signed header removed":       {mismatch, false, func(_ testing.TB, r *http.Request) { r.Header.Del("X-K8s-Aws-Id") }},
-		"signed header changed":       {mismatch, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-K8s-Aws-Id", "other") }},
-		"other operation":             {mismatch, false, query("GetCallerIdentity", "GetSessionToken")},
-		"other host":                  {mismatch, false, func(_ testing.TB, r *http.Request) { r.Host = "api.ecr.eu-west-1.amazonaws.com" }},
-		"POST":                        {mismatch, false, func(_ testing.TB, r *http.Request) { r.Method = "POST" }},
-		"payload declared unsigned":   {mismatch, false, func(_ testing.TB, r *http.Request) { r.URL.RawQuery += "&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD" }},
-		"payload by header, unsigned": {mismatch, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD") }},
+		"algorithm removed":         {incomplete, true, query("X-Amz-Algorithm=AWS4-HMAC-SHA256&", "")},
+		"asymmetric algorithm":      {incomplete, true, query("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
+		"credential removed":        {incomplete, false, query("X-Amz-Credential", "X-Credential")},
+		"other terminator":          {mismatch, false, query("aws4_request", "aws4")},
+		"date removed":              {incomplete, false, query("X-Amz-Date=20150830T123600Z&", "")},
+		"date of another day":       {mismatch, true, query("20150830T123600Z", "20150831T000000Z")},
+		"token removed":             {mismatch, false, query("X-Amz-Security-Token=TOKEN&", "")},
+		"token in a header as well": {incomplete, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Security-Token", "OTHER") }},
+		"date in a header as well":  {incomplete, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Date", exampleDate) }},
+		"x-amz header added":        {mismatch, true, func(_ testing.TB, r *http.Request) { r.Header.Set("X-Amz-Target", "x") }},
+		"authorization as well": {incomplete, false, func(t testing.TB, r *http.Request) {
+			r.Header["Authorization"] = signed(t).Header["Authorization"]
+		}},
+		"Basic as well":         {incomplete, false, func(_ testing.TB, r *http.Request) { r.SetBasicAuth("AWS", "x") }},
+		"signed header removed": {mismatch, false, func(_ testing.TB, r *http.Request) { r.Header.Del("X-K8s-Aws-Id") }},
+		"signed header changed": {mismatch, false, func(_ testing.TB, r *http.Request) { r.Header.Set("X-K8s-Aws-Id", "other") }},
+		"other operation":       {mismatch, false, query("GetCallerIdentity", "GetSessionToken")},
+		"other host":            {mismatch, false, func(_ testing.TB, r *http.Request) { r.Host = "api.ecr.eu-west-1.amazonaws.com" }},
+		"POST":                  {mismatch, false, func(_ testing.TB, r *http.Request) { r.Method = "POST" }},
+		"payload declared unsigned": {mismatch, false, func(_ testing.TB, r *http.Request) {
+			r.URL.RawQuery += "&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"
+		}},
+		"payload by header, unsigned": {mismatch, false, func(_ testing.TB, r *http.Request) {
+			r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+		}},
 		"payload given in both places": {incomplete, false, func(_ testing.TB, r *http.Request) {
 			r.URL.RawQuery += "&X-Amz-Content-Sha256=" + hash("")
 			r.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
@@ -395,7 +418,8 @@ func TestAttack30Presigned(t *testing.T) {
 // A path that routers, SDKs and AWS could read in different ways is refused.
 func TestAttack30Paths(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"//", "//a", "/a//b", "/.", "/..", "/./a", "/a/../b", "/a/..", "/%2e%2e/a", "/a%2f%2e./b", "/a%2F%2Fb", "*", "http:a"} {
+	for _, path := range []string{"//", "//a", "/a//b", "/.", "/..", "/./a", "/a/../b", "/a/..", "/%2e%2e/a", "/a%2f%2e./b",
+		"/a%2F%2Fb", "*", "http:a"} {
 		r := read(t, "GET "+path+" HTTP/1.1\n"+common+authorization("host;x-amz-date", hash(""))+"\n\n")
 		if got, err := sigv4.CanonicalRequest(r, []string{"host"}, hash("")); !errors.Is(err, fault.SignatureMismatch) {
 			t.Errorf("path %q: canonical request %q, error %v, want SignatureMismatch", path, got, err)
@@ -416,12 +440,15 @@ func TestAttack30Time(t *testing.T) {
 		{signed, 15 * time.Minute, ""},
 		{signed, 15*time.Minute + second/2, ""}, // the texts have no fractions of a second
 		{signed, -15 * time.Minute, ""},
-		{signed, 15*time.Minute + second, "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"},
-		{signed, -15*time.Minute - second, "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},
+		{signed, 15*time.Minute + second,
+			"Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T125101Z - 15 min.)"},
+		{signed, -15*time.Minute - second,
+			"Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},
 		{presigned, 60 * second, ""},
 		{presigned, -15 * time.Minute, ""},
 		{presigned, 61 * second, "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z (20150830T123701Z - 1 min.)"},
-		{presigned, -15*time.Minute - second, "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},
+		{presigned, -15*time.Minute - second,
+			"Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z (20150830T122059Z + 15 min.)"},
 	}
 	for _, test := range tests {
 		r := test.request(t)

@@ -17,7 +17,8 @@ func FuzzParse(f *testing.F) {
 	header, query := signed(f), presigned(f)
 	f.Add("/", header.Header.Get("Authorization"), exampleDate)
 	f.Add(query.RequestURI, "", "")
-	f.Add("/a%2Fb?x=1", "AWS4-HMAC-SHA256 Credential=a/20150830/r/s/aws4_request,SignedHeaders=host;x-amz-date,Signature="+hash(""), exampleDate)
+	f.Add("/a%2Fb?x=1", "AWS4-HMAC-SHA256 Credential=a/20150830/r/s/aws4_request,SignedHeaders=host;x-amz-date,Signature="+
+		hash(""), exampleDate)
 	f.Add("/?X-Amz-Signature=0&X-Amz-Expires=1", "Basic x", "20150830T123600.1Z")
 	f.Fuzz(func(t *testing.T, target, authorization, date string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")))

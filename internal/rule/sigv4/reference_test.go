@@ -60,7 +60,8 @@ func unsigned(t *rapid.T, body string) *http.Request {
 		query.Set(key, value)
 	}
 	u.RawQuery = query.Encode()
-	r, err := http.NewRequest(rapid.SampledFrom([]string{"GET", "POST", "PUT", "DELETE"}).Draw(t, "method"), u.String(), strings.NewReader(body))
+	r, err := http.NewRequest(rapid.SampledFrom([]string{"GET", "POST", "PUT", "DELETE"}).Draw(t, "method"), u.String(),
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,8 @@ func parseCredential(at, s string) (accessKeyID string, scope Scope, err error) 
 		}
 	}
 	if parts[4] != terminator {
-		return "", Scope{}, fault.SignatureMismatch.New("Credential should be scoped with a valid terminator: '%s', not '%s'.", terminator, parts[4])
+		return "", Scope{}, fault.SignatureMismatch.New("Credential should be scoped with a valid terminator: '%s', not '%s'.",
+			terminator, parts[4])
 	}
 	return parts[0], Scope{Date: parts[1], Region: parts[2], Service: parts[3]}, nil
 }

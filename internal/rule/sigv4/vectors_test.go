@@ -152,9 +152,10 @@ func TestUserGuideExample(t *testing.T) {
 // by encoding it twice.
 func TestPresignedExample(t *testing.T) {
 	t.Parallel()
-	r := read(t, "GET /test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"+
-		"&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"+
-		"&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404 HTTP/1.1\nHost: examplebucket.s3.amazonaws.com\n\n")
+	r := read(t,
+		"GET /test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"+
+			"&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"+
+			"&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404 HTTP/1.1\nHost: examplebucket.s3.amazonaws.com\n\n")
 	s, err := sigv4.Parse(r)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +183,8 @@ func TestCanonicalPieces(t *testing.T) {
 		{"encode path", sigv4.URIEncode("/a%2Fb/", true), "/a%252Fb/"},
 		{"trim", sigv4.TrimAll("\t  a   b \"c   d\"  "), `a b "c d"`},
 		{"trim only spaces", sigv4.TrimAll("   "), ""},
-		{"sort by name, then value", sigv4.SortedQueryString([2]string{"b", ""}, [2]string{"a", "2"}, [2]string{"a", "10"}, [2]string{"A", "x"}), "A=x&a=10&a=2&b="},
+		{"sort by name, then value", sigv4.SortedQueryString([2]string{"b", ""}, [2]string{"a", "2"}, [2]string{"a", "10"},
+			[2]string{"A", "x"}), "A=x&a=10&a=2&b="},
 		{"a name that begins another", sigv4.SortedQueryString([2]string{"a-", "1"}, [2]string{"a", "1"}), "a=1&a-=1"},
 		{"sort what is encoded", sigv4.SortedQueryString([2]string{"a-b", ""}, [2]string{"a/b", ""}), "a%2Fb=&a-b="},
 		{"leave out the signature", sigv4.SortedQueryString([2]string{"X-Amz-Signature", "1"}, [2]string{"X-Amz-Date", "2"}), "X-Amz-Date=2"},

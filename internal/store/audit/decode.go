@@ -42,7 +42,8 @@ func Parse(line []byte) (Record, error) {
 	for _, p := range []struct {
 		to   *Params
 		from json.RawMessage
-	}{{&r.Request, w.RequestParameters}, {&r.Response, w.ResponseElements}, {&r.Additional, w.AdditionalEventData}, {&r.Service, w.ServiceEventDetails}} {
+	}{{&r.Request, w.RequestParameters}, {&r.Response, w.ResponseElements}, {&r.Additional,
+		w.AdditionalEventData}, {&r.Service, w.ServiceEventDetails}} {
 		errs = append(errs, p.to.parse(p.from))
 	}
 	var err error

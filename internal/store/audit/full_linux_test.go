@@ -54,7 +54,8 @@ func TestFullDisk(t *testing.T) {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
 	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) ||
+		cmd.ProcessState.ExitCode() == noMount {
 		t.Skipf("no mount namespace on this system (%v): the behaviour on a full disk was not tested", err)
 	}
 	if err != nil || string(out) != "ok\n" {

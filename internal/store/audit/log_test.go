@@ -30,7 +30,8 @@ func openLog(t *testing.T, dir string, opts audit.Options) *audit.Log {
 // numbered returns a record whose request id has the number n; second is its time in seconds after noon.
 func numbered(n, second int) *audit.Record {
 	return &audit.Record{
-		EventID: audit.NewID(), Time: noon.Add(time.Duration(second) * time.Second), Source: "ecr.amazonaws.com", Name: "PutImage", Account: "111122223333",
+		EventID: audit.NewID(), Time: noon.Add(time.Duration(second) * time.Second), Source: "ecr.amazonaws.com",
+		Name: "PutImage", Account: "111122223333",
 		RequestID: fmt.Sprintf("request-%d", n), Identity: audit.Identity{Type: audit.IAMUser, ARN: "arn:aws:iam::111122223333:user/alice"},
 	}
 }

@@ -23,10 +23,12 @@ func full() audit.Record {
 		Type: audit.TypeAPICall, Region: "eu-west-1", Account: "111122223333", SourceIP: "ecr.amazonaws.com", UserAgent: "ecr.amazonaws.com",
 		RequestID: "0123-4567", ErrorCode: "AccessDenied", ErrorMessage: "User: \"x\"\tis not authorized", ReadOnly: true,
 		Identity: audit.Identity{
-			Type: audit.AssumedRole, PrincipalID: "AROA:session", ARN: "arn:aws:sts::444455556666:assumed-role/puller/session", Account: "444455556666",
+			Type: audit.AssumedRole, PrincipalID: "AROA:session", ARN: "arn:aws:sts::444455556666:assumed-role/puller/session",
+			Account:     "444455556666",
 			AccessKeyID: "ASIAEXAMPLE", UserName: "who", InvokedBy: "ecr.amazonaws.com", IdentityProvider: "https://idp.example",
 			Session: &audit.Session{
-				Issuer:    audit.Issuer{Type: "Role", PrincipalID: "AROA", ARN: "arn:aws:iam::444455556666:role/puller", Account: "444455556666", UserName: "puller"},
+				Issuer: audit.Issuer{Type: "Role", PrincipalID: "AROA", ARN: "arn:aws:iam::444455556666:role/puller",
+					Account: "444455556666", UserName: "puller"},
 				CreatedAt: noon.Add(-time.Hour), MFA: true, FederatedProvider: "https://idp.example", SourceIdentity: "alice",
 			},
 		},
@@ -92,7 +94,8 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "{", "null x", fullLine[:len(fullLine)-1], fullLine + "{", strings.Replace(fullLine, "01020300-", "0102030-0", 1),
-		strings.Replace(fullLine, "01020300-", "x1020300-", 1), strings.Replace(fullLine, `"responseElements":{"image":{"imageTag":"1.0"}}`, `"responseElements":[1]`, 1),
+		strings.Replace(fullLine, "01020300-", "x1020300-", 1), strings.Replace(fullLine,
+			`"responseElements":{"image":{"imageTag":"1.0"}}`, `"responseElements":[1]`, 1),
 	} {
 		if r, err := audit.Parse([]byte(text)); err == nil {
 			t.Errorf("Parse(%.40q…): got %+v, want an error", text, r)
@@ -149,10 +152,13 @@ func TestBounds(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("\x00", 1<<20)
 	r := audit.Record{
-		Source: long, Name: long, Type: long, Region: long, Account: long, SourceIP: long, UserAgent: long, RequestID: long, ErrorCode: long, ErrorMessage: long,
+		Source: long, Name: long, Type: long, Region: long, Account: long, SourceIP: long, UserAgent: long, RequestID: long,
+		ErrorCode: long, ErrorMessage: long,
 		Identity: audit.Identity{
-			Type: audit.IdentityType(long), PrincipalID: long, ARN: long, Account: long, AccessKeyID: long, UserName: long, InvokedBy: long, IdentityProvider: long,
-			Session: &audit.Session{Issuer: audit.Issuer{Type: long, PrincipalID: long, ARN: long, Account: long, UserName: long}, FederatedProvider: long, SourceIdentity: long},
+			Type: audit.IdentityType(long), PrincipalID: long, ARN: long, Account: long, AccessKeyID: long, UserName: long,
+			InvokedBy: long, IdentityProvider: long,
+			Session: &audit.Session{Issuer: audit.Issuer{Type: long, PrincipalID: long, ARN: long, Account: long, UserName: long},
+				FederatedProvider: long, SourceIdentity: long},
 		},
 	}
 	var list []string
@@ -187,8 +193,10 @@ func TestBounds(t *testing.T) {
 		Last          int
 		Omitted       bool
 	}
-	if err := json.Unmarshal([]byte(back.Request.JSON()), &p); err != nil || len(p.List) != 100 || len(p.Objects) != 100 || !p.Omitted || p.Last != 1 {
-		t.Errorf("parameters: got %d and %d elements, omitted %t, last %d, %v; want 100, 100, true and 1", len(p.List), len(p.Objects), p.Omitted, p.Last, err)
+	if err := json.Unmarshal([]byte(back.Request.JSON()), &p); err != nil || len(p.List) != 100 || len(p.Objects) != 100 ||
+		!p.Omitted || p.Last != 1 {
+		t.Errorf("parameters: got %d and %d elements, omitted %t, last %d, %v; want 100, 100, true and 1", len(p.List),
+			len(p.Objects), p.Omitted, p.Last, err)
 	}
 	if n := len(back.Request.JSON()); n > 64<<10+20 {
 		t.Errorf("parameters have %d bytes, want at most 64 KiB", n)
@@ -206,7 +214,8 @@ func TestCutsBetweenCharacters(t *testing.T) {
 		}
 		body, marked := strings.CutSuffix(back.UserAgent, "…")
 		if !marked || len(body) > 1024 || len(body) <= 1020 || strings.Contains(body, "\ufffd") {
-			t.Errorf("after %d: got %d bytes that end with %q, want up to 1024 of whole characters", pad, len(body), back.UserAgent[len(back.UserAgent)-8:])
+			t.Errorf("after %d: got %d bytes that end with %q, want up to 1024 of whole characters", pad, len(body),
+				back.UserAgent[len(back.UserAgent)-8:])
 		}
 	}
 }
@@ -237,14 +246,16 @@ func TestNothingHidden(t *testing.T) {
 
 // FuzzText compares with encoding/json: any text, encoded and decoded, has the same value as there.
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "plain", "\"\\/\b\f\n\r\t", "\xff\xc0\x80\xed\xa0\x80", "é😀\u2028\x7f\u0085", "<>&", "\\\"", `a\`, "\xe2\x80"} {
+	for _, s := range []string{"", "plain", "\"\\/\b\f\n\r\t", "\xff\xc0\x80\xed\xa0\x80", "é😀\u2028\x7f\u0085", "<>&",
+		"\\\"", `a\`, "\xe2\x80"} {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, name, s string) {
 		if len(s) > 1024 || len(name) > 64 {
 			t.Skip("beyond the limits, which other tests cover")
 		}
-		r := audit.Record{EventID: audit.ID{1}, Time: noon, Name: s, RequestID: s, Account: name, Identity: audit.Identity{Type: audit.Root, ARN: s}}
+		r := audit.Record{EventID: audit.ID{1}, Time: noon, Name: s, RequestID: s, Account: name,
+			Identity: audit.Identity{Type: audit.Root, ARN: s}}
 		r.Request.String(name, s)
 		r.Request.Strings("list", []string{s, name})
 		back, err := audit.Parse(r.AppendJSON(nil))
@@ -299,8 +310,10 @@ func BenchmarkRecord(b *testing.B) {
 	for b.Loop() {
 		r := audit.Record{
 			EventID: audit.NewID(), Time: noon, Source: "ecr.amazonaws.com", Name: "BatchGetImage", Region: "eu-west-1",
-			SourceIP: "ecr.amazonaws.com", UserAgent: "docker/27.0 go/go1.22 kernel/6.1 os/linux arch/amd64", RequestID: "0b0f2f0e-6a45-4c6c-9a2e-1fd2b37b5e1c", ReadOnly: true,
-			Identity: audit.Identity{Type: audit.AssumedRole, PrincipalID: "AROA:session", ARN: "arn:aws:sts::444455556666:assumed-role/puller/session", Account: "444455556666", AccessKeyID: "ASIAEXAMPLE", Session: session},
+			SourceIP: "ecr.amazonaws.com", UserAgent: "docker/27.0 go/go1.22 kernel/6.1 os/linux arch/amd64",
+			RequestID: "0b0f2f0e-6a45-4c6c-9a2e-1fd2b37b5e1c", ReadOnly: true,
+			Identity: audit.Identity{Type: audit.AssumedRole, PrincipalID: "AROA:session",
+				ARN: "arn:aws:sts::444455556666:assumed-role/puller/session", Account: "444455556666", AccessKeyID: "ASIAEXAMPLE", Session: session},
 		}
 		r.Request.String("repositoryName", "team/app")
 		r.Request.String("registryId", "111122223333")

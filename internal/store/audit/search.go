@@ -277,7 +277,8 @@ func lastTime(ctx context.Context, f *file) int64 {
 
 // read calls blocks for one file of the trail, unless the file has no line between since and until. A zero time
 // is no bound.
-func (l *Log) read(ctx context.Context, f file, from, to int64, since, until time.Time, backward bool, each func(at int64, block []byte) bool) error {
+func (l *Log) read(ctx context.Context, f file, from, to int64, since, until time.Time, backward bool,
+	each func(at int64, block []byte) bool) error {
 	const slack = maxLateness + 1 // lines have whole seconds
 	if !until.IsZero() && f.start-slack > until.Unix() || !since.IsZero() && f.last != 0 && f.last+slack < since.Unix() {
 		return nil

@@ -72,7 +72,8 @@ func TestSearch(t *testing.T) {
 		{audit.Query{RequestID: "request-"}, ""},
 		{audit.Query{OnlyDenied: true}, "2 3"},
 		{audit.Query{OnlyChanges: true}, "0 5"},
-		{audit.Query{OnlyDenied: true, Account: "111122223333", Principal: "bob", EventName: "BatchGetImage", Resource: "web", Since: minute(3), Until: minute(4), RequestID: "request-3"}, "3"},
+		{audit.Query{OnlyDenied: true, Account: "111122223333", Principal: "bob", EventName: "BatchGetImage", Resource: "web",
+			Since: minute(3), Until: minute(4), RequestID: "request-3"}, "3"},
 	} {
 		for _, limit := range []int{1, 2, 0} {
 			c.q.OldestFirst = true
@@ -323,7 +324,8 @@ func TestOnlyDenied(t *testing.T) {
 		code   string
 		denied bool
 	}{
-		{"", false}, {"AccessDenied", true}, {"AccessDeniedException", true}, {"Client.UnauthorizedOperation", true}, {"ExpiredTokenException", true},
+		{"", false}, {"AccessDenied", true}, {"AccessDeniedException", true}, {"Client.UnauthorizedOperation",
+			true}, {"ExpiredTokenException", true},
 		{"SignatureDoesNotMatch", true}, {"RepositoryNotFoundException", false}, {"ThrottlingException", false}, {"NotAccessDenied", false},
 	} {
 		r := numbered(i, i)

@@ -85,7 +85,8 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 func (s *Store) Account(ctx context.Context, id name.Account) (Account, error) {
 	a := Account{ID: id}
 	var created int64
-	err := s.read.row(ctx, `SELECT alias, created_at, is_default FROM accounts WHERE id = $1`, args{id.String()}, &a.Alias, &created, &a.Default)
+	err := s.read.row(ctx, `SELECT alias, created_at, is_default FROM accounts WHERE id = $1`, args{id.String()}, &a.Alias,
+		&created, &a.Default)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Account{}, accountNotFound(id)
 	}
@@ -117,7 +118,8 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 			if _, err := t.exec(`DELETE FROM uploads WHERE repository IN (SELECT id FROM repositories WHERE account = $1 AND deleted_at = 0)`, id.String()); err != nil {
 				return err
 			}
-			if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE account = $1 AND deleted_at = 0`, id.String(), micros(s.now())); err != nil {
+			if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE account = $1 AND deleted_at = 0`, id.String(),
+				micros(s.now())); err != nil {
 				return err
 			}
 		}
@@ -173,7 +175,8 @@ func (s *Store) PutAccessKey(ctx context.Context, k AccessKey, maxCount int) err
 			}
 		}
 		var n int
-		if _, err := t.one(`SELECT COUNT(*) FROM access_keys WHERE account = $1 AND principal = $2`, args{k.Account.String(), k.Principal}, &n); err != nil {
+		if _, err := t.one(`SELECT COUNT(*) FROM access_keys WHERE account = $1 AND principal = $2`,
+			args{k.Account.String(), k.Principal}, &n); err != nil {
 			return err
 		}
 		if n >= maxCount {

@@ -28,7 +28,8 @@ func (s *Store) PutInline(ctx context.Context, id string, p Inline, maxChars int
 			return err
 		})
 		if err == nil && total > maxChars {
-			err = fault.LimitExceeded.New("Maximum policy size of %d bytes exceeded: all inline policies together have %d characters", maxChars, total)
+			err = fault.LimitExceeded.New(
+				"Maximum policy size of %d bytes exceeded: all inline policies together have %d characters", maxChars, total)
 		}
 		return err
 	})
@@ -60,12 +61,13 @@ func (s *Store) DeleteInline(ctx context.Context, id, policyName string) error {
 // Inlines returns the inline policies of an entity, ordered by name.
 func (s *Store) Inlines(ctx context.Context, id string) ([]Inline, error) {
 	var all []Inline
-	err := s.read.rows(ctx, `SELECT name, body FROM entity_policies WHERE entity = $1 ORDER BY name`, args{id}, func(scan func(...any) error) error {
-		var p Inline
-		err := scan(&p.Name, &p.Text)
-		all = append(all, p)
-		return err
-	})
+	err := s.read.rows(ctx, `SELECT name, body FROM entity_policies WHERE entity = $1 ORDER BY name`, args{id},
+		func(scan func(...any) error) error {
+			var p Inline
+			err := scan(&p.Name, &p.Text)
+			all = append(all, p)
+			return err
+		})
 	return all, err
 }
 
@@ -127,12 +129,13 @@ func (s *Store) Detach(ctx context.Context, id, policyARN string) error {
 // Attachments returns the ARNs of the managed policies attached to an entity, sorted.
 func (s *Store) Attachments(ctx context.Context, id string) ([]string, error) {
 	var all []string
-	err := s.read.rows(ctx, `SELECT policy FROM entity_attachments WHERE entity = $1 ORDER BY policy`, args{id}, func(scan func(...any) error) error {
-		var arn string
-		err := scan(&arn)
-		all = append(all, arn)
-		return err
-	})
+	err := s.read.rows(ctx, `SELECT policy FROM entity_attachments WHERE entity = $1 ORDER BY policy`, args{id},
+		func(scan func(...any) error) error {
+			var arn string
+			err := scan(&arn)
+			all = append(all, arn)
+			return err
+		})
 	return all, err
 }
 
@@ -149,7 +152,8 @@ func (s *Store) AttachedTo(ctx context.Context, account name.Account, policyARN 
 	for _, e := range attached {
 		all = append(all, Attached{Entity: e})
 	}
-	bounded, err := s.entities(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND boundary = $2 AND boundary <> '' ORDER BY kind, name`,
+	bounded, err := s.entities(ctx, `SELECT `+entityColumns+
+		` FROM entities WHERE account = $1 AND boundary = $2 AND boundary <> '' ORDER BY kind, name`,
 		account.String(), policyARN)
 	for _, e := range bounded {
 		all = append(all, Attached{Entity: e, Boundary: true})
@@ -170,10 +174,12 @@ func (s *Store) AttachmentCounts(ctx context.Context, account name.Account) (att
 			return err
 		}
 	}
-	if err := s.read.rows(ctx, `SELECT a.policy, COUNT(*) FROM entities e JOIN entity_attachments a ON a.entity = e.id WHERE e.account = $1 GROUP BY a.policy`,
+	if err := s.read.rows(ctx,
+		`SELECT a.policy, COUNT(*) FROM entities e JOIN entity_attachments a ON a.entity = e.id WHERE e.account = $1 GROUP BY a.policy`,
 		args{account.String()}, into(attached)); err != nil {
 		return nil, nil, err
 	}
-	err = s.read.rows(ctx, `SELECT boundary, COUNT(*) FROM entities WHERE account = $1 AND boundary <> '' GROUP BY boundary`, args{account.String()}, into(boundary))
+	err = s.read.rows(ctx, `SELECT boundary, COUNT(*) FROM entities WHERE account = $1 AND boundary <> '' GROUP BY boundary`,
+		args{account.String()}, into(boundary))
 	return attached, boundary, err
 }

@@ -47,14 +47,15 @@ func settle(group []*write, stored bool) {
 // PendingAudit returns up to limit rows of this process's audit lines with identifiers above after, in the order of
 // their commits. A row has the lines of all changes of one commit.
 func (s *Store) PendingAudit(ctx context.Context, after int64, limit int) (all []audit.Pending, err error) {
-	err = s.read.rows(ctx, `SELECT id, lines FROM audit_pending WHERE node = $1 AND id > $2 ORDER BY id LIMIT $3`, args{s.node, after, limit}, func(scan func(...any) error) error {
-		var one audit.Pending
-		if err := scan(&one.ID, &one.Lines); err != nil {
-			return err
-		}
-		all = append(all, one)
-		return nil
-	})
+	err = s.read.rows(ctx, `SELECT id, lines FROM audit_pending WHERE node = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		args{s.node, after, limit}, func(scan func(...any) error) error {
+			var one audit.Pending
+			if err := scan(&one.ID, &one.Lines); err != nil {
+				return err
+			}
+			all = append(all, one)
+			return nil
+		})
 	return all, err
 }
 

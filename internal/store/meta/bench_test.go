@@ -16,7 +16,8 @@ import (
 
 // The cost of moving a tag in PostgreSQL with eight concurrent writers, and of Refresh with 1 and 32 callers.
 func BenchmarkPostgreSQL(b *testing.B) {
-	s, err := meta.OpenPostgreSQL(b.Context(), meta.PostgreSQL{URL: secret.New(pgtest.Start(b).NewDatabase(b)), Dir: b.TempDir(), Now: time.Now})
+	s, err := meta.OpenPostgreSQL(b.Context(), meta.PostgreSQL{URL: secret.New(pgtest.Start(b).NewDatabase(b)),
+		Dir: b.TempDir(), Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

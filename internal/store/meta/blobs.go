@@ -88,7 +88,8 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 	var all []int64
 	err := s.read.rows(ctx, `SELECT b.repository FROM repository_blobs b
 		JOIN repositories r ON r.id = b.repository AND r.account = $2 AND r.region = $3 AND r.deleted_at <= 0
-		WHERE b.digest = $1 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(), limit}, func(scan func(...any) error) error {
+		WHERE b.digest = $1 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(),
+		limit}, func(scan func(...any) error) error {
 		var id int64
 		err := scan(&id)
 		all = append(all, id)
@@ -156,7 +157,8 @@ func notNull(b []byte) []byte {
 func (s *Store) Upload(ctx context.Context, repository int64, id string) (Upload, error) {
 	u := Upload{ID: id, Repository: repository}
 	var started int64
-	err := s.read.row(ctx, `SELECT principal, blob_id, size, state, parts, small_part, started_at FROM uploads WHERE id = $1 AND repository = $2`,
+	err := s.read.row(ctx,
+		`SELECT principal, blob_id, size, state, parts, small_part, started_at FROM uploads WHERE id = $1 AND repository = $2`,
 		args{id, repository}, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State, &u.Parts, &u.SmallPart, &started)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Upload{}, uploadNotFound(id)
@@ -197,7 +199,8 @@ func (s *Store) DeleteUpload(ctx context.Context, id string) error {
 // SmallPart and StartedAt are not set.
 func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
 	var all []Upload
-	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},
+	err := s.read.rows(ctx,
+		`SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},
 		func(scan func(...any) error) error {
 			var u Upload
 			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State)

@@ -56,7 +56,8 @@ func (fx *cacheFixture) repo(i int) (meta.Repository, error) {
 	if !errors.Is(err, fault.RepositoryNotFound) {
 		return r, err
 	}
-	r, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: metatest.Registry, Name: mustRepo(fx.T, fmt.Sprint("team/app", i)), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	r, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: metatest.Registry,
+		Name: mustRepo(fx.T, fmt.Sprint("team/app", i)), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	if err == nil {
 		fx.mu.Lock()
 		fx.ids = append(fx.ids, r.ID)
@@ -189,8 +190,10 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 }
 
 var changes = []string{
-	"push", "push", "push", "push", "push", "push", "delete tag", "delete tag", "delete image", "delete image", "restore image", "restore image",
-	"remove blob", "mount blob", "delete repository", "set policy", "turn key", "turn key", "replace key", "revoke token", "put setting", "replace account",
+	"push", "push", "push", "push", "push", "push", "delete tag", "delete tag", "delete image", "delete image",
+	"restore image", "restore image",
+	"remove blob", "mount blob", "delete repository", "set policy", "turn key", "turn key", "replace key", "revoke token",
+	"put setting", "replace account",
 	"put resource tags", "remove resource tag", "put registry policy", "forget sessions",
 }
 
@@ -205,7 +208,8 @@ func (fx *cacheFixture) createReplaced() error {
 				return err
 			}
 		}
-		if err := fx.PutToken(fx.Ctx, meta.Token{ID: fmt.Sprint("token", i), Account: replaced.Account, Region: replaced.Region, ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+		if err := fx.PutToken(fx.Ctx, meta.Token{ID: fmt.Sprint("token", i), Account: replaced.Account, Region: replaced.Region,
+			ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 			return err
 		}
 	}
@@ -223,7 +227,8 @@ func (fx *cacheFixture) putSessions() error {
 }
 
 func (fx *cacheFixture) putSession(i int, at time.Time) error {
-	return fx.PutSession(fx.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: replaced.Account, Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
+	return fx.PutSession(fx.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: replaced.Account,
+		Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
 }
 
 func newCacheFixture(t *testing.T) *cacheFixture { return newCacheFixtureIn(t, open(t)) }
@@ -315,7 +320,8 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
 	}
-	regions := [maxKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"), name.MustRegion("eu-north-1")}
+	regions := [maxKeys]name.Region{name.MustRegion("eu-west-1"), name.MustRegion("eu-west-2"), name.MustRegion("eu-west-3"),
+		name.MustRegion("eu-north-1")}
 	for i := range maxKeys { // each writer has its own tag, image, key, setting, resource tag and registry
 		writers.Go(func() {
 			key, p, tag := fmt.Sprint("AKIA", i), fx.images[i], fx.tags[i]

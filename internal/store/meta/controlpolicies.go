@@ -14,7 +14,8 @@ import (
 func (s *Store) RegistryPolicy(ctx context.Context, r name.Registry) (BoundPolicy, error) {
 	return cached(&s.cache.registries, r, func() (p BoundPolicy, err error) {
 		var ids string
-		err = s.read.row(ctx, `SELECT policy, policy_ids FROM registry_policies WHERE account = $1 AND region = $2`, args{r.Account.String(), r.Region.String()}, &p.Text, &ids)
+		err = s.read.row(ctx, `SELECT policy, policy_ids FROM registry_policies WHERE account = $1 AND region = $2`,
+			args{r.Account.String(), r.Region.String()}, &p.Text, &ids)
 		if errors.Is(err, sql.ErrNoRows) {
 			return BoundPolicy{}, nil
 		}
@@ -56,18 +57,20 @@ func accountText(a name.Account) string {
 // empty Text says that the full access, which every level has by default, is removed from this level.
 func (s *Store) ControlPolicies(ctx context.Context) ([]ControlPolicy, error) {
 	var all []ControlPolicy
-	err := s.read.rows(ctx, `SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`, nil, func(scan func(...any) error) error {
-		var p ControlPolicy
-		var account string
-		var updated int64
-		err := scan(&p.Kind, &account, &p.Name, &p.Text, &updated)
-		if err == nil && account != "" {
-			p.Account, err = name.ParseAccount(account)
-		}
-		p.UpdatedAt = fromMicros(updated)
-		all = append(all, p)
-		return err
-	})
+	err := s.read.rows(ctx,
+		`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`, nil,
+		func(scan func(...any) error) error {
+			var p ControlPolicy
+			var account string
+			var updated int64
+			err := scan(&p.Kind, &account, &p.Name, &p.Text, &updated)
+			if err == nil && account != "" {
+				p.Account, err = name.ParseAccount(account)
+			}
+			p.UpdatedAt = fromMicros(updated)
+			all = append(all, p)
+			return err
+		})
 	return all, err
 }
 
@@ -91,7 +94,8 @@ func (s *Store) DeleteControlPolicy(ctx context.Context, kind ControlPolicyKind,
 	return s.identity(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM control_policies WHERE kind = $1 AND account = $2 AND name = $3`, kind, accountText(account), policyName)
 		if err == nil && n == 0 {
-			err = fault.ControlPolicyNotFound.New("the control policy %s does not exist; `ecrin control-policy list` shows those that do", name.Clip(policyName))
+			err = fault.ControlPolicyNotFound.New(
+				"the control policy %s does not exist; `ecrin control-policy list` shows those that do", name.Clip(policyName))
 		}
 		return err
 	})

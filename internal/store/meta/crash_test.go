@@ -70,7 +70,8 @@ func crashRepository(ctx context.Context, s *meta.Store) (meta.Repository, error
 	if err != nil && !errors.Is(err, fault.AccountAlreadyExists) {
 		return meta.Repository{}, err
 	}
-	r, err := s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: crashRepo, Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	r, err := s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: crashRepo,
+		Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	if errors.Is(err, fault.RepositoryAlreadyExists) {
 		return s.Repository(ctx, metatest.Registry, crashRepo)
 	}
@@ -183,7 +184,8 @@ func checkAfterCrash(t *testing.T, dir string, round int, acked, tried map[strin
 			got := h.Digest.String()
 			other, wasTried := tried[tag]
 			if got != acked[tag] && (!wasTried || got != other) {
-				t.Errorf("round %d: %s got %q, want %q, which was acknowledged, or %q, which was in progress (%t)", round, tag, got, acked[tag], other, wasTried)
+				t.Errorf("round %d: %s got %q, want %q, which was acknowledged, or %q, which was in progress (%t)", round, tag, got,
+					acked[tag], other, wasTried)
 			}
 			acked[tag] = got
 			delete(tried, tag)

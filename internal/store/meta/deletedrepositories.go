@@ -48,7 +48,8 @@ func (s *Store) DeletedRepository(ctx context.Context, reg name.Registry, id int
 		return s.read.row(ctx, `SELECT `+deletedColumns+` FROM repositories WHERE id = $1`, args{id}, dest...)
 	})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && (d.Registry != reg || d.DeletedAt.IsZero()) {
-		return DeletedRepository{}, fault.RepositoryNotFound.New("there is no deleted repository with the id %d in the registry with id '%s'", id, reg.Account)
+		return DeletedRepository{}, fault.RepositoryNotFound.New(
+			"there is no deleted repository with the id %d in the registry with id '%s'", id, reg.Account)
 	}
 	return d, err
 }
@@ -67,12 +68,14 @@ func (s *Store) RestoreRepository(ctx context.Context, r Repository, as name.Rep
 			return err
 		}
 		if taken {
-			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'", as, r.Registry.Account)
+			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
+				as, r.Registry.Account)
 		}
 		t.touch(scope{kind: scopeRepositories})
 		n, err := t.exec(`UPDATE repositories SET deleted_at = 0, name = $2 WHERE id = $1 AND deleted_at <> 0`, r.ID, as.String())
 		if err == nil && n == 0 {
-			err = fault.RepositoryNotFound.New("there is no deleted repository with the id %d in the registry with id '%s'", r.ID, r.Registry.Account)
+			err = fault.RepositoryNotFound.New("there is no deleted repository with the id %d in the registry with id '%s'", r.ID,
+				r.Registry.Account)
 		}
 		return err
 	})

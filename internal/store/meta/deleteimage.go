@@ -28,7 +28,8 @@ var AnyTags = []string{"*"} // not a valid tag
 //
 // Errors: fault.ImageNotFound, fault.ImageReferenced (an index of the repository refers to it), fault.TargetChanged
 // (the image has another tag), fault.RepositoryNotFound.
-func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string, principal string) (removed []Removed, err error) {
+func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string,
+	principal string) (removed []Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) (err error) {
 		if err := checkRepository(t, r); err != nil {
 			return err
@@ -52,16 +53,18 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	if n == 0 {
 		return nil, ImageNotFound()
 	}
-	if _, err := t.exec(`UPDATE image_references SET kind = kind + 2 WHERE repository = $1 AND digest = $2 AND kind <= 2`, r.ID, d.String()); err != nil {
+	if _, err := t.exec(`UPDATE image_references SET kind = kind + 2 WHERE repository = $1 AND digest = $2 AND kind <= 2`,
+		r.ID, d.String()); err != nil {
 		return nil, err
 	}
 	var removed []Removed
-	err = t.rows(t.ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 ORDER BY tag`, args{r.ID, d.String()}, func(scan func(...any) error) error {
-		one := Removed{Digest: d.String()}
-		err := scan(&one.Tag)
-		removed = append(removed, one)
-		return err
-	})
+	err = t.rows(t.ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 ORDER BY tag`, args{r.ID, d.String()},
+		func(scan func(...any) error) error {
+			one := Removed{Digest: d.String()}
+			err := scan(&one.Tag)
+			removed = append(removed, one)
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +89,8 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 func unreferenced(t *tx, repository int64, digest string) error {
 	var by []string
 	err := t.rows(t.ctx, `SELECT digest FROM image_references
-		WHERE repository = $1 AND target = $2 AND kind = 2 ORDER BY digest LIMIT 10`, args{repository, digest}, func(scan func(...any) error) error {
+		WHERE repository = $1 AND target = $2 AND kind = 2 ORDER BY digest LIMIT 10`, args{repository,
+		digest}, func(scan func(...any) error) error {
 		var d string
 		err := scan(&d)
 		by = append(by, d)
@@ -103,7 +107,8 @@ func unreferenced(t *tx, repository int64, digest string) error {
 //
 // Errors: fault.ImageNotFound, fault.TargetChanged (the tag points to another image), fault.ImageReferenced,
 // fault.RepositoryNotFound.
-func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool, principal string) (removed Removed, err error) {
+func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool,
+	principal string) (removed Removed, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
@@ -121,7 +126,8 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		removed = Removed{Digest: digest, Tag: tag.String()}
 		if last {
 			var others int
-			if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 2) q`, args{r.ID, digest}, &others); err != nil {
+			if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 2) q`,
+				args{r.ID, digest}, &others); err != nil {
 				return err
 			}
 			if others == 1 {
@@ -148,7 +154,8 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 // DeletedImages returns images that are marked deleted and not collected yet, latest first, at most limit.
 func (s *Store) DeletedImages(ctx context.Context, repository int64, limit int) ([]Image, error) {
 	var all []Image
-	err := s.read.rows(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at > 0 ORDER BY i.deleted_at DESC LIMIT $2`,
+	err := s.read.rows(ctx,
+		`SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at > 0 ORDER BY i.deleted_at DESC LIMIT $2`,
 		args{repository, limit}, func(scan func(...any) error) error {
 			im, err := scanImage(scan)
 			all = append(all, im)

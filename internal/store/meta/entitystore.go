@@ -15,7 +15,8 @@ import (
 )
 
 // kindNames are IAM's names of the kinds in error texts.
-var kindNames = [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy", InstanceProfile: "instance profile", OIDCProvider: "OpenIDConnect provider"}
+var kindNames = [...]string{User: "user", Group: "group", Role: "role", ManagedPolicy: "policy",
+	InstanceProfile: "instance profile", OIDCProvider: "OpenIDConnect provider"}
 
 func noSuchEntity(kind EntityKind, entityName string) error {
 	switch kind {
@@ -36,11 +37,13 @@ func entityExists(kind EntityKind, entityName string) error {
 	case OIDCProvider:
 		return fault.EntityAlreadyExists.New("Provider with url https://%s already exists.", entityName)
 	}
-	return fault.EntityAlreadyExists.New("%s with name %s already exists.", strings.ToUpper(kindNames[kind][:1])+kindNames[kind][1:], entityName)
+	return fault.EntityAlreadyExists.New("%s with name %s already exists.",
+		strings.ToUpper(kindNames[kind][:1])+kindNames[kind][1:], entityName)
 }
 
 // quotas are IAM's names of the limits on the number of entities of a kind.
-var quotas = [...]string{User: "UsersPerAccount", Group: "GroupsPerAccount", Role: "RolesPerAccount", ManagedPolicy: "PoliciesPerAccount", InstanceProfile: "InstanceProfilesPerAccount", OIDCProvider: "OpenIdConnectProvidersPerAccount"}
+var quotas = [...]string{User: "UsersPerAccount", Group: "GroupsPerAccount", Role: "RolesPerAccount",
+	ManagedPolicy: "PoliciesPerAccount", InstanceProfile: "InstanceProfilesPerAccount", OIDCProvider: "OpenIdConnectProvidersPerAccount"}
 
 func overQuota(quota string, maxCount int) error {
 	return fault.LimitExceeded.New("Cannot exceed quota for %s: %d", quota, maxCount)
@@ -136,7 +139,8 @@ func insertEntity(t *tx, e Entity, tags map[string]string, maxCount int) error {
 		return err
 	}
 	var one int
-	taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`, args{e.Account.String(), e.Kind, strings.ToLower(e.Name)}, &one)
+	taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`,
+		args{e.Account.String(), e.Kind, strings.ToLower(e.Name)}, &one)
 	switch {
 	case err != nil:
 		return err
@@ -150,7 +154,8 @@ func insertEntity(t *tx, e Entity, tags map[string]string, maxCount int) error {
 	}
 	if _, err := t.exec(`INSERT INTO entities (id, account, kind, name, folded, path, created_at, updated_at, description, boundary, trust, trust_ids, max_session, service, default_version, last_version, client_ids, thumbprints)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
-		e.ID, e.Account.String(), e.Kind, e.Name, strings.ToLower(e.Name), e.Path, micros(e.CreatedAt), micros(e.UpdatedAt), e.Description, e.Boundary,
+		e.ID, e.Account.String(), e.Kind, e.Name, strings.ToLower(e.Name), e.Path, micros(e.CreatedAt), micros(e.UpdatedAt),
+		e.Description, e.Boundary,
 		e.Trust.Text, idsText(e.Trust.IDs), int64(e.MaxSession/time.Second), e.Service, e.DefaultVersion, e.LastVersion,
 		listText(e.ClientIDs), listText(e.Thumbprints)); err != nil {
 		return err
@@ -161,7 +166,8 @@ func insertEntity(t *tx, e Entity, tags map[string]string, maxCount int) error {
 // Entity returns an entity by its name, which is case-sensitive. Errors: fault.NoSuchEntity.
 func (s *Store) Entity(ctx context.Context, account name.Account, kind EntityKind, entityName string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
-		err := s.read.row(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name = $3`, args{account.String(), kind, entityName}, dest...)
+		err := s.read.row(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name = $3`,
+			args{account.String(), kind, entityName}, dest...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return noSuchEntity(kind, entityName)
 		}
@@ -188,7 +194,8 @@ func resolvedIn(t *tx, e Entity) (Entity, error) {
 // entityIn reads an entity inside a transaction. Errors: fault.NoSuchEntity.
 func entityIn(t *tx, account name.Account, kind EntityKind, entityName string) (Entity, error) {
 	return scanEntity(func(dest ...any) error {
-		found, err := t.one(`SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name = $3`, args{account.String(), kind, entityName}, dest...)
+		found, err := t.one(`SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name = $3`,
+			args{account.String(), kind, entityName}, dest...)
 		if err == nil && !found {
 			return noSuchEntity(kind, entityName)
 		}
@@ -209,7 +216,8 @@ func (s *Store) EntityByID(ctx context.Context, id string) (Entity, error) {
 
 // Entities returns an account's entities of a kind whose path begins with pathPrefix, ordered by name: those after
 // the name after, at most limit. It also reads the entities between them that have other paths.
-func (s *Store) Entities(ctx context.Context, account name.Account, kind EntityKind, pathPrefix, after string, limit int) ([]Entity, error) {
+func (s *Store) Entities(ctx context.Context, account name.Account, kind EntityKind, pathPrefix, after string,
+	limit int) ([]Entity, error) {
 	return s.entities(ctx, `SELECT `+entityColumns+` FROM entities WHERE account = $1 AND kind = $2 AND name > $3 AND SUBSTR(path, 1, $4) = $5
 		ORDER BY name LIMIT $6`, account.String(), kind, position(after), len([]rune(pathPrefix)), pathPrefix, limit)
 }
@@ -227,13 +235,14 @@ func (s *Store) entities(ctx context.Context, text string, a ...any) ([]Entity, 
 // CountEntities returns the number of entities of each kind in an account.
 func (s *Store) CountEntities(ctx context.Context, account name.Account) (map[EntityKind]int, error) {
 	all := map[EntityKind]int{}
-	err := s.read.rows(ctx, `SELECT kind, COUNT(*) FROM entities WHERE account = $1 GROUP BY kind`, args{account.String()}, func(scan func(...any) error) error {
-		var kind EntityKind
-		var n int
-		err := scan(&kind, &n)
-		all[kind] = n
-		return err
-	})
+	err := s.read.rows(ctx, `SELECT kind, COUNT(*) FROM entities WHERE account = $1 GROUP BY kind`, args{account.String()},
+		func(scan func(...any) error) error {
+			var kind EntityKind
+			var n int
+			err := scan(&kind, &n)
+			all[kind] = n
+			return err
+		})
 	return all, err
 }
 
@@ -257,7 +266,8 @@ func (s *Store) UpdateEntity(ctx context.Context, resolved Entity, change func(*
 		e.LastVersion, e.LastUsedAt, e.LastUsedRegion = before.LastVersion, before.LastUsedAt, before.LastUsedRegion
 		var one int
 		if folded := strings.ToLower(e.Name); folded != strings.ToLower(before.Name) {
-			taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`, args{e.Account.String(), e.Kind, folded}, &one)
+			taken, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`,
+				args{e.Account.String(), e.Kind, folded}, &one)
 			if err != nil {
 				return err
 			}
@@ -297,14 +307,22 @@ var conflicts = []struct {
 	text  string
 	why   string
 }{
-	{[]EntityKind{User}, `SELECT 1 FROM access_keys WHERE account = $1 AND principal = $2 LIMIT 1`, "Cannot delete entity, must delete access keys first."},
-	{[]EntityKind{User, Group, Role}, `SELECT 1 FROM entity_attachments WHERE $1 <> '' AND entity = $2 LIMIT 1`, "Cannot delete entity, must detach all policies first."},
-	{[]EntityKind{User, Group, Role}, `SELECT 1 FROM entity_policies WHERE $1 <> '' AND entity = $2 LIMIT 1`, "Cannot delete entity, must delete policies first."},
-	{[]EntityKind{User}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND member = $2 LIMIT 1`, "Cannot delete entity, must remove users from group first."},
-	{[]EntityKind{Role}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND member = $2 LIMIT 1`, "Cannot delete entity, must remove roles from instance profile first."},
-	{[]EntityKind{Group}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND container = $2 LIMIT 1`, "Cannot delete entity, must remove users from group first."},
-	{[]EntityKind{InstanceProfile}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND container = $2 LIMIT 1`, "Cannot delete entity, must remove roles from instance profile first."},
-	{[]EntityKind{ManagedPolicy}, `SELECT 1 FROM policy_versions WHERE $1 <> '' AND policy = $2 LIMIT 1 OFFSET 1`, "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."},
+	{[]EntityKind{User}, `SELECT 1 FROM access_keys WHERE account = $1 AND principal = $2 LIMIT 1`,
+		"Cannot delete entity, must delete access keys first."},
+	{[]EntityKind{User, Group, Role}, `SELECT 1 FROM entity_attachments WHERE $1 <> '' AND entity = $2 LIMIT 1`,
+		"Cannot delete entity, must detach all policies first."},
+	{[]EntityKind{User, Group, Role}, `SELECT 1 FROM entity_policies WHERE $1 <> '' AND entity = $2 LIMIT 1`,
+		"Cannot delete entity, must delete policies first."},
+	{[]EntityKind{User}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND member = $2 LIMIT 1`,
+		"Cannot delete entity, must remove users from group first."},
+	{[]EntityKind{Role}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND member = $2 LIMIT 1`,
+		"Cannot delete entity, must remove roles from instance profile first."},
+	{[]EntityKind{Group}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND container = $2 LIMIT 1`,
+		"Cannot delete entity, must remove users from group first."},
+	{[]EntityKind{InstanceProfile}, `SELECT 1 FROM entity_members WHERE $1 <> '' AND container = $2 LIMIT 1`,
+		"Cannot delete entity, must remove roles from instance profile first."},
+	{[]EntityKind{ManagedPolicy}, `SELECT 1 FROM policy_versions WHERE $1 <> '' AND policy = $2 LIMIT 1 OFFSET 1`,
+		"This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."},
 }
 
 // DeleteEntity deletes an entity that was read before. Policies that name it as a principal (trust policies,
@@ -351,7 +369,8 @@ func notInUse(t *tx, e Entity) error {
 	if err != nil {
 		return err
 	}
-	boundary, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND boundary = $2 AND boundary <> '' LIMIT 1`, args{e.Account.String(), arn}, &one)
+	boundary, err := t.one(`SELECT 1 FROM entities WHERE account = $1 AND boundary = $2 AND boundary <> '' LIMIT 1`,
+		args{e.Account.String(), arn}, &one)
 	if err == nil && (attached || boundary) {
 		err = fault.DeleteConflict.New("Cannot delete a policy attached to entities.")
 	}

@@ -142,15 +142,16 @@ func (f *follower) step() error {
 	if number-from <= maxGap {
 		last, gap := from, false
 		var all []scope
-		err := f.link.stmts.rows(ctx, `SELECT number, scopes FROM changes WHERE number > $1 ORDER BY number`, args{from}, func(scan func(...any) error) error {
-			var n int64
-			var text string
-			err := scan(&n, &text)
-			gap = gap || n != last+1
-			last = n
-			all = append(all, parseScopes(text)...)
-			return err
-		})
+		err := f.link.stmts.rows(ctx, `SELECT number, scopes FROM changes WHERE number > $1 ORDER BY number`, args{from},
+			func(scan func(...any) error) error {
+				var n int64
+				var text string
+				err := scan(&n, &text)
+				gap = gap || n != last+1
+				last = n
+				all = append(all, parseScopes(text)...)
+				return err
+			})
 		if err != nil {
 			return err
 		}

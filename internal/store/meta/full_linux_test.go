@@ -47,7 +47,8 @@ func onSmallDisk(t *testing.T, role, dir string) {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
 	out, err := cmd.Output()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) || cmd.ProcessState.ExitCode() == noMount {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSPC) ||
+		cmd.ProcessState.ExitCode() == noMount {
 		t.Skipf("no mount namespace can be made (%v): the behaviour on a full disk was not tested", err)
 	}
 	if err != nil || string(out) != "ok\n" {
@@ -200,7 +201,8 @@ func allFull(ctx context.Context, p *pusher, dir string) error {
 			case 0, 1:
 				errs[i] = full(dir, p.push(ctx))
 			case 2:
-				_, err := p.s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: name.MustRepo("team/new"), Policy: meta.BoundPolicy{Text: strings.Repeat("x", 100_000)}}, nil)
+				_, err := p.s.CreateRepository(ctx, meta.Repository{Registry: metatest.Registry, Name: name.MustRepo("team/new"),
+					Policy: meta.BoundPolicy{Text: strings.Repeat("x", 100_000)}}, nil)
 				errs[i] = full(dir, err)
 			case 3: // a refusal needs no space
 				if err := p.s.DeleteRepository(ctx, p.r, false); !errors.Is(err, fault.RepositoryNotEmpty) {

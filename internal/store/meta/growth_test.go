@@ -33,16 +33,23 @@ func fill(t *testing.T, fx *metatest.Fixture, n int) meta.Repository {
 		}
 		const numbers = `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $2) `
 		for _, text := range []string{
-			`INSERT INTO manifests (digest, body) ` + numbers + `SELECT 'sha256:' || printf('%064x', i), printf('{"n": %d, "this": %d}', i, CAST($1 AS BIGINT)) FROM n`,
+			`INSERT INTO manifests (digest, body) ` + numbers +
+				`SELECT 'sha256:' || printf('%064x', i), printf('{"n": %d, "this": %d}', i, CAST($1 AS BIGINT)) FROM n`,
 			`INSERT INTO images (repository, digest, media_type, artifact_type, subject, annotations, manifest_size, size, depth, tagged, pushed_at)
-				` + numbers + `SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'm', 'a', CASE WHEN i % 10 = 1 THEN '' ELSE 'sha256:' || printf('%064x', i / 100) END, '', 10, 1, 0, CASE WHEN i % 10 > 0 THEN 1 ELSE 0 END, i + 1 FROM n`,
-			`INSERT INTO tags (repository, tag, digest, moved_at) ` + numbers + `SELECT CAST($1 AS BIGINT), printf('t%06d', i), 'sha256:' || printf('%064x', i), i FROM n WHERE i % 10 > 0`,
+				` + numbers +
+				`SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'm', 'a', CASE WHEN i % 10 = 1 THEN '' ELSE 'sha256:' || printf('%064x', i / 100) END, '', 10, 1, 0, CASE WHEN i % 10 > 0 THEN 1 ELSE 0 END, i + 1 FROM n`,
+			`INSERT INTO tags (repository, tag, digest, moved_at) ` + numbers +
+				`SELECT CAST($1 AS BIGINT), printf('t%06d', i), 'sha256:' || printf('%064x', i), i FROM n WHERE i % 10 > 0`,
 			`INSERT INTO tag_history (id, repository, tag, from_digest, to_digest, moved_at, principal)
-				` + numbers + `SELECT i + 1, CAST($1 AS BIGINT), printf('t%06d', i), '', 'sha256:' || printf('%064x', i), i, 'p' FROM n WHERE i % 10 > 0`,
-			`INSERT INTO repository_blobs (repository, digest, size, added_at) ` + numbers + `SELECT CAST($1 AS BIGINT), 'sha256:' || printf('c%063x', i), 1, i FROM n`,
+				` + numbers +
+				`SELECT i + 1, CAST($1 AS BIGINT), printf('t%06d', i), '', 'sha256:' || printf('%064x', i), i, 'p' FROM n WHERE i % 10 > 0`,
+			`INSERT INTO repository_blobs (repository, digest, size, added_at) ` + numbers +
+				`SELECT CAST($1 AS BIGINT), 'sha256:' || printf('c%063x', i), 1, i FROM n`,
 			`INSERT INTO repository_blobs (repository, digest, size, added_at) SELECT CAST($1 AS BIGINT), 'sha256:' || printf('d%063x', 0), 1, CAST($2 AS BIGINT)`,
-			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers + `SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'sha256:' || printf('c%063x', i), 1 FROM n`,
-			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers + `SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'sha256:' || printf('d%063x', 0), 1 FROM n`,
+			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers +
+				`SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'sha256:' || printf('c%063x', i), 1 FROM n`,
+			`INSERT INTO image_references (repository, digest, target, kind) ` + numbers +
+				`SELECT CAST($1 AS BIGINT), 'sha256:' || printf('%064x', i), 'sha256:' || printf('d%063x', 0), 1 FROM n`,
 		} {
 			if _, err := tx.Exec(text, r.ID, n); err != nil {
 				return fmt.Errorf("%s: %w", text, err)

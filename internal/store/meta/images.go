@@ -102,7 +102,8 @@ func scanImage(scan func(...any) error, more ...any) (Image, error) {
 	var im Image
 	var digest, subject, annotations string
 	var pushed, pulled, deleted int64
-	dest := append([]any{&digest, &im.MediaType, &im.ArtifactType, &subject, &annotations, &im.Size, &im.Bytes, &pushed, &pulled, &deleted}, more...)
+	dest := append([]any{&digest, &im.MediaType, &im.ArtifactType, &subject, &annotations, &im.Size, &im.Bytes, &pushed,
+		&pulled, &deleted}, more...)
 	err := scan(dest...)
 	if err != nil {
 		return Image{}, err
@@ -147,7 +148,8 @@ func (s *Store) Images(ctx context.Context, repository int64, state TagState, af
 	text, a := `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
 		ORDER BY i.pushed_at, i.digest LIMIT $4`, args{repository, after.PushedAt, position(after.Digest), limit}
 	if state != Any {
-		text, a = `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.tagged = $5 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
+		text, a = `SELECT `+imageColumns+
+			` FROM images i WHERE i.repository = $1 AND i.tagged = $5 AND i.deleted_at = 0 AND (i.pushed_at, i.digest) > ($2, $3)
 			ORDER BY i.pushed_at, i.digest LIMIT $4`, append(a, truth(state == Tagged))
 	}
 	var all []Image
@@ -178,7 +180,8 @@ func (s *Store) tagAll(ctx context.Context, repository int64, after Position, pa
 		WHERE i.repository = $1 AND i.tagged = 1 AND i.deleted_at = 0
 			AND (i.pushed_at, i.digest) > ($2, $3) AND (i.pushed_at, i.digest) <= ($4, $5)
 		ORDER BY i.pushed_at, i.digest, t.tag`,
-		args{repository, after.PushedAt, position(after.Digest), micros(last.PushedAt), last.Digest.String()}, func(scan func(...any) error) error {
+		args{repository, after.PushedAt, position(after.Digest), micros(last.PushedAt),
+			last.Digest.String()}, func(scan func(...any) error) error {
 			var digest, tag string
 			err := scan(&digest, &tag)
 			if i, ok := index[digest]; ok && err == nil {
@@ -191,7 +194,8 @@ func (s *Store) tagAll(ctx context.Context, repository int64, after Position, pa
 // Image returns one image with its tags. Errors: fault.ImageNotFound.
 func (s *Store) Image(ctx context.Context, repository int64, d name.Digest) (Image, error) {
 	im, err := scanImage(func(dest ...any) error {
-		err := s.read.row(ctx, `SELECT `+imageColumns+` FROM images i WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at <= 0`, args{repository, d.String()}, dest...)
+		err := s.read.row(ctx, `SELECT `+imageColumns+
+			` FROM images i WHERE i.repository = $1 AND i.digest = $2 AND i.deleted_at <= 0`, args{repository, d.String()}, dest...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ImageNotFound()
 		}
@@ -286,7 +290,8 @@ const maxReferrersBytes = 3 << 20
 // Referrers returns the images whose subject is d, ordered by digest: those after the given one ("" for all), at most
 // limit. If artifactTypes is not empty, only images of these types are returned. more is true if there may be others
 // after the last one.
-func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string, limit int) (page []Image, more bool, err error) {
+func (s *Store) Referrers(ctx context.Context, repository int64, d name.Digest, artifactTypes []string, after string,
+	limit int) (page []Image, more bool, err error) {
 	const batch = 100
 	size := 0
 	after = position(after)

@@ -34,10 +34,12 @@ var invariants = map[string]string{
 	"a history that ends at an image, of a tag that does not exist": `SELECT COUNT(*) FROM tag_history h WHERE to_digest <> ''
 		AND id = (SELECT MAX(id) FROM tag_history l WHERE l.repository = h.repository AND l.tag = h.tag)
 		AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = h.repository AND t.tag = h.tag)`,
-	"an upload of a repository that is deleted": `SELECT COUNT(*) FROM uploads u JOIN repositories r ON r.id = u.repository WHERE r.deleted_at > 0`,
+	"an upload of a repository that is deleted": `SELECT COUNT(*) FROM uploads u JOIN repositories r ON r.id = u.repository
+		WHERE r.deleted_at > 0`,
 	"two repositories of one name that are not deleted": `SELECT COUNT(*) FROM (SELECT 1 FROM repositories WHERE deleted_at = 0
 		GROUP BY account, region, name HAVING COUNT(*) > 1) q`,
-	"a repository with too many resource tags": `SELECT COUNT(*) FROM (SELECT 1 FROM repository_labels GROUP BY repository HAVING COUNT(*) > 50) q`,
+	"a repository with too many resource tags": `SELECT COUNT(*) FROM (SELECT 1 FROM repository_labels
+		GROUP BY repository HAVING COUNT(*) > 50) q`,
 	"a managed policy without its default version": `SELECT COUNT(*) FROM entities e WHERE kind = 4 AND NOT EXISTS
 		(SELECT 1 FROM policy_versions v WHERE v.policy = e.id AND v.number = e.default_version)`,
 	"a version with a number above the last one": `SELECT COUNT(*) FROM policy_versions v JOIN entities e ON e.id = v.policy WHERE v.number > e.last_version OR e.kind <> 4`,
@@ -85,9 +87,12 @@ func TestInvariantsCanFail(t *testing.T) {
 		`DELETE FROM images`, `DELETE FROM manifests`, `UPDATE images SET tagged = 1 - tagged`, `DELETE FROM repository_blobs`,
 		`UPDATE images SET deleted_at = 1 WHERE tagged = 0`, `DELETE FROM image_references`, `UPDATE tag_history SET from_digest = 'x'`,
 		`DELETE FROM tag_history`, `DELETE FROM tags`, `UPDATE repositories SET deleted_at = 1`, `DELETE FROM access_keys`,
-		`DELETE FROM policy_versions`, `UPDATE policy_versions SET number = number + 1`, `DELETE FROM entities WHERE kind = 4`, `DELETE FROM entity_attachments; DELETE FROM entities WHERE kind = 4`,
-		`UPDATE entities SET folded = name`, `UPDATE entity_members SET container = member`, `UPDATE access_keys SET principal = 'AIDANONE' WHERE principal <> account`,
-		`UPDATE control_policies SET account = '999999999999'`, `INSERT INTO accounts (id, alias, created_at, is_default) SELECT '999999999999', alias, 0, 0 FROM accounts`,
+		`DELETE FROM policy_versions`, `UPDATE policy_versions SET number = number + 1`, `DELETE FROM entities WHERE kind = 4`,
+		`DELETE FROM entity_attachments; DELETE FROM entities WHERE kind = 4`,
+		`UPDATE entities SET folded = name`, `UPDATE entity_members SET container = member`,
+		`UPDATE access_keys SET principal = 'AIDANONE' WHERE principal <> account`,
+		`UPDATE control_policies SET account = '999999999999'`,
+		`INSERT INTO accounts (id, alias, created_at, is_default) SELECT '999999999999', alias, 0, 0 FROM accounts`,
 	} {
 		s := open(t)
 		fx := metatest.NewFixture(t, s)

@@ -61,14 +61,16 @@ func isUser(id string) bool { return strings.HasPrefix(id, "AIDA") }
 
 // Members returns the members of a group or instance profile, ordered by name.
 func (s *Store) Members(ctx context.Context, container string) ([]Entity, error) {
-	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+` FROM entity_members m JOIN entities e ON e.id = m.member WHERE m.container = $1`, container)
+	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+
+		` FROM entity_members m JOIN entities e ON e.id = m.member WHERE m.container = $1`, container)
 	byName(all)
 	return all, err
 }
 
 // Containers returns the groups or instance profiles that a user or role is a member of, ordered by name.
 func (s *Store) Containers(ctx context.Context, member string) ([]Entity, error) {
-	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+` FROM entity_members m JOIN entities e ON e.id = m.container WHERE m.member = $1`, member)
+	all, err := s.entities(ctx, `SELECT `+entityColumnsOf+
+		` FROM entity_members m JOIN entities e ON e.id = m.container WHERE m.member = $1`, member)
 	byName(all)
 	return all, err
 }

@@ -76,7 +76,8 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	}
 	s := newStore(postgresDialect, lock, o.Now)
 	fail := func(err error) (*Store, error) {
-		return nil, errors.Join(fmt.Errorf("opening the database %s of the PostgreSQL server %s: %w", config.Database, config.Host, advise(scrub(err, config.Password))), s.Close())
+		return nil, errors.Join(fmt.Errorf("opening the database %s of the PostgreSQL server %s: %w", config.Database,
+			config.Host, advise(scrub(err, config.Password))), s.Close())
 	}
 	if s.node, err = nodeID(o.Dir); err != nil {
 		return fail(err)
@@ -111,7 +112,8 @@ func parseURL(url secret.String) (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(text)
 	if err != nil {
-		return nil, errors.New("the address of the database cannot be read: want postgres://USER:PASSWORD@HOST/NAME, with special characters of user and password as %XX")
+		return nil,
+			errors.New("the address of the database cannot be read: want postgres://USER:PASSWORD@HOST/NAME, with special characters of user and password as %XX")
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
@@ -144,7 +146,8 @@ func setTimeouts(config *pgx.ConnConfig, timeout time.Duration) {
 func prepareDatabase(ctx context.Context, config pgx.ConnConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, maxMigration)
 	defer cancel()
-	config.RuntimeParams = map[string]string{"application_name": config.RuntimeParams["application_name"], "statement_timeout": "0", "lock_timeout": "0"}
+	config.RuntimeParams = map[string]string{"application_name": config.RuntimeParams["application_name"],
+		"statement_timeout": "0", "lock_timeout": "0"}
 	db, _ := openDB(config)
 	defer db.Close()
 	if err := checkDatabase(ctx, db); err != nil {
@@ -170,7 +173,8 @@ func checkDatabase(ctx context.Context, db *sql.DB) error {
 	var version int
 	var standby, readOnly, ordered bool
 	var collation, encoding string
-	err := db.QueryRowContext(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+	err := db.QueryRowContext(ctx,
+		`SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
 			'B' < 'a' AND 'Z' < '_' AND 'a.b' < 'a0' AND 'a b' < 'aa' AND 'z' < 'é', datcollate, pg_encoding_to_char(encoding)
 		FROM pg_database WHERE datname = current_database()`).Scan(&version, &standby, &readOnly, &ordered, &collation, &encoding)
 	switch {

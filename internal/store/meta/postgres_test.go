@@ -89,7 +89,8 @@ func TestPostgreSQLAcceptsEveryStatement(t *testing.T) {
 		_ = st.Close()
 	}
 	var have []string
-	rows, err := db.QueryContext(t.Context(), `SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'goose%' ORDER BY 1`)
+	rows, err := db.QueryContext(t.Context(),
+		`SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'goose%' ORDER BY 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +112,9 @@ func TestPostgreSQLAcceptsEveryStatement(t *testing.T) {
 // planned are the statements for which PostgreSQL takes other indexes than SQLite while it knows nothing of the tables, each with the
 // reason why that does no harm.
 var planned = map[string]string{
-	`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`: "reads the names of one kind in one account, until the table is analyzed",
-	`SELECT 1 FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT 1`:   "any index of living images has the one row",
+	`SELECT 1 FROM entities WHERE account = $1 AND kind = $2 AND folded = $3`: "reads the names of one kind " +
+		"in one account, until the table is analyzed",
+	`SELECT 1 FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT 1`: "any index of living images has the one row",
 	`SELECT ` + meta.EntityColumnsOf + ` FROM entity_attachments a JOIN entities e ON e.id = a.entity
 		WHERE a.policy = $1 AND e.account = $2`: "reads the entities of one account, until the table is analyzed",
 	`DELETE FROM accounts WHERE id = $1`: "SQLite shows what goes with it",
@@ -120,7 +122,8 @@ var planned = map[string]string{
 }
 
 // both are indexes of the same two columns in both orders: they find a row equally well when both are given.
-var both = strings.NewReplacer("repository_blobs_by_digest", "repository_blobs_pkey", "entity_attachments_by_policy", "entity_attachments_pkey",
+var both = strings.NewReplacer("repository_blobs_by_digest", "repository_blobs_pkey", "entity_attachments_by_policy",
+	"entity_attachments_pkey",
 	"entity_members_by_member", "entity_members_pkey")
 
 // The plans of PostgreSQL for an empty database, which a connection keeps while the tables grow, read no table whole, sort nothing,
@@ -146,7 +149,8 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := indexes(plan, `Scan(?: Backward)? using (\w+)`), indexes(want, `USING (?:COVERING )?INDEX (\w+)`); !slices.Equal(got, want) {
+		if got, want := indexes(plan, `Scan(?: Backward)? using (\w+)`), indexes(want,
+			`USING (?:COVERING )?INDEX (\w+)`); !slices.Equal(got, want) {
 			t.Errorf("%s\nuses the indexes %q, with SQLite %q; the whole plan:\n%s", text, got, want, strings.Join(plan, "\n"))
 		}
 	}

@@ -38,7 +38,8 @@ func TestConnectionIsLostAtCommit(t *testing.T) {
 		t.Run(string(c.mode), func(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, s.Socket())
-			store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Timeout: 3 * time.Second})
+			store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(),
+				Now: time.Now, Timeout: 3 * time.Second})
 			metatest.NewFixture(t, store)
 			p.mode.Store(c.mode)
 			l := line("L")

@@ -29,7 +29,8 @@ func sqlState(err error) string {
 // transaction that requests writes).
 func lost(err error) bool {
 	switch state := sqlState(err); {
-	case state == "25006", state == "0A000", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state, "57P"), strings.HasPrefix(state, "28"), state == "53300":
+	case state == "25006", state == "0A000", state == "25P03", strings.HasPrefix(state, "08"), strings.HasPrefix(state,
+		"57P"), strings.HasPrefix(state, "28"), state == "53300":
 		return true
 	case state != "":
 		return false
@@ -37,7 +38,8 @@ func lost(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNotDue) || errors.Is(err, errUndone) || errors.Is(err, pgconn.ErrConnClosed)
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, errNotDue) || errors.Is(err, errUndone) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // hung reports whether an error means that the server took too long.

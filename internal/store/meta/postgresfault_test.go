@@ -60,7 +60,8 @@ func TestPostgreSQLIsRefused(t *testing.T) {
 	}
 	dir := t.TempDir()
 	openURLIn(t, good, dir)
-	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(good), Dir: dir, Now: time.Now}); err == nil || !strings.Contains(err.Error(), "in use by another ecrin") {
+	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(good), Dir: dir,
+		Now: time.Now}); err == nil || !strings.Contains(err.Error(), "in use by another ecrin") {
 		t.Errorf("one data directory twice: got %v", err)
 	}
 }
@@ -226,7 +227,8 @@ func TestServerStopped(t *testing.T) {
 	t.Parallel()
 	s := pgtest.New(t)
 	p := newProxy(t, s.Socket())
-	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(), Now: time.Now, Timeout: time.Second})
+	store := openWith(t, meta.PostgreSQL{URL: secret.New(p.url(database(t, s.NewDatabase(t)))), Dir: t.TempDir(),
+		Now: time.Now, Timeout: time.Second})
 	fx := metatest.NewFixture(t, store)
 	s.Stop()
 	unavailable := func(what string, err error) {
@@ -311,7 +313,8 @@ func TestWriteWaitsForAnotherClient(t *testing.T) {
 	fx := metatest.NewFixture(t, store)
 	other := openURL(t, url, time.Now)
 	release := other.Hold()
-	if err := store.PutSetting(t.Context(), metatest.Registry, "S", "v"); !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "took too long") {
+	if err := store.PutSetting(t.Context(), metatest.Registry, "S", "v"); !errors.Is(err, fault.Unavailable) ||
+		!strings.Contains(err.Error(), "took too long") {
 		t.Errorf("got %v, want Unavailable and a text that says why", err)
 	}
 	release()
@@ -382,7 +385,8 @@ func TestServerBecomesStandby(t *testing.T) {
 	if err := store.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("Ping: got %v, want the reason", err)
 	}
-	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(), Now: time.Now}); err == nil || !strings.Contains(err.Error(), "is a standby") {
+	if _, err := meta.OpenPostgreSQL(t.Context(), meta.PostgreSQL{URL: secret.New(url), Dir: t.TempDir(),
+		Now: time.Now}); err == nil || !strings.Contains(err.Error(), "is a standby") {
 		t.Errorf("opening a standby: got %v, want a text that says so", err)
 	}
 	s.Exec(t, "postgres", `SELECT pg_promote()`)

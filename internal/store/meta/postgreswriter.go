@@ -55,7 +55,8 @@ func (w *postgresWriter) close() error {
 // newID returns the next reserved identifier. If all are used, it reserves another block.
 func (w *postgresWriter) newID(at time.Time) (int64, error) {
 	if w.ids == w.last {
-		if err := w.tx.row(w.tx.ctx, `UPDATE epochs SET last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING last_id`, args{firstID(at), idBlock}, &w.last); err != nil {
+		if err := w.tx.row(w.tx.ctx, `UPDATE epochs SET last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING last_id`,
+			args{firstID(at), idBlock}, &w.last); err != nil {
 			return 0, fmt.Errorf("taking identifiers: %w", err)
 		}
 		w.ids = w.last - idBlock
@@ -163,7 +164,8 @@ func (w *postgresWriter) attempt(group []*write, bare bool) (began bool, err err
 // insertChange inserts the rows that other processes and the audit trail read: what the transaction made stale, and
 // its audit lines.
 func (w *postgresWriter) insertChange(t *tx, number int64) error {
-	if _, err := t.exec(`INSERT INTO changes (number, writer, scopes) VALUES ($1, $2, $3)`, number, w.token, scopesText(t.scopes)); err != nil {
+	if _, err := t.exec(`INSERT INTO changes (number, writer, scopes) VALUES ($1, $2, $3)`, number, w.token,
+		scopesText(t.scopes)); err != nil {
 		return fmt.Errorf("writing what a change makes stale: %w", err)
 	}
 	if len(t.lines) > 0 {
@@ -244,7 +246,8 @@ func (w *postgresWriter) status(number int64, id string, pid uint32) (stored, en
 	}
 	if status == "in progress" {
 		var n int
-		err := w.link.stmts.row(ctx, `SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = $1 AND backend_xid::text = $2::text::xid8::xid::text`, args{int64(pid), id}, &n)
+		err := w.link.stmts.row(ctx,
+			`SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = $1 AND backend_xid::text = $2::text::xid8::xid::text`, args{int64(pid), id}, &n)
 		return false, false, err
 	}
 	err = w.link.stmts.row(ctx, `SELECT EXISTS (SELECT 1 FROM changes WHERE number = $1 AND writer = $2)`, args{number, w.token}, &stored)

@@ -114,7 +114,8 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 	if p.Manifest.Subject != nil {
 		subject = p.Manifest.Subject.Digest.String()
 	}
-	if _, err := t.exec(`INSERT INTO manifests (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, p.Digest.String(), p.Body); err != nil {
+	if _, err := t.exec(`INSERT INTO manifests (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`,
+		p.Digest.String(), p.Body); err != nil {
 		return err
 	}
 	if _, err := t.exec(`INSERT INTO images (repository, digest, media_type, artifact_type, subject, annotations, manifest_size, size, depth, pushed_at)
@@ -163,7 +164,8 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 	for _, b := range m.Blobs() {
 		var size int64
 		var mediaType string
-		found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{r.ID, b.Digest.String()}, &size, &mediaType)
+		found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2`,
+			args{r.ID, b.Digest.String()}, &size, &mediaType)
 		switch {
 		case err != nil:
 			return 0, nil, err
@@ -178,8 +180,9 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 		}
 	}
 	if missing != nil {
-		return 0, nil, fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
-			clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+		return 0, nil,
+			fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+				clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
 	}
 	return total, untyped, nil
 }
@@ -191,7 +194,8 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 	for _, c := range children {
 		var size int64
 		var below int
-		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`, args{r.ID, c}, &size, &below)
+		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`,
+			args{r.ID, c}, &size, &below)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -201,8 +205,9 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 		depth, largest = max(depth, below+1), max(largest, size)
 	}
 	if missing != nil {
-		return 0, 0, fault.ReferencedImagesNotFound.New("Images with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
-			clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+		return 0, 0,
+			fault.ReferencedImagesNotFound.New("Images with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
+				clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
 	}
 	if depth > MaxDepth {
 		return 0, 0, fault.ManifestInvalid.New("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
@@ -236,7 +241,8 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 	}
 	if p.Quotas {
 		var n int
-		if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 1000) q`, args{r.ID, to}, &n); err != nil {
+		if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 1000) q`,
+			args{r.ID, to}, &n); err != nil {
 			return err
 		}
 		if n >= MaxTagsPerImage {

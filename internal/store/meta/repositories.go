@@ -42,7 +42,8 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 	var r Repository
 	var account, region, repo, filters, ids string
 	var created int64
-	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption, &r.KMSKey, &r.Policy.Text, &ids)
+	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption,
+		&r.KMSKey, &r.Policy.Text, &ids)
 	if err != nil {
 		return Repository{}, err
 	}
@@ -77,7 +78,8 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags
 			return err
 		}
 		if n == 0 {
-			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'", r.Name, r.Registry.Account)
+			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
+				r.Name, r.Registry.Account)
 		}
 		return putResourceTags(t, r.ID, resourceTags)
 	})
@@ -88,7 +90,8 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags
 func (s *Store) Repository(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
 	return cached(&s.cache.repositories, repositoryKey{reg, repo}, func() (Repository, error) {
 		return scanRepository(func(dest ...any) error {
-			err := s.read.row(ctx, `SELECT `+repositoryColumns+` FROM repositories WHERE account = $1 AND region = $2 AND name = $3 AND deleted_at = 0`,
+			err := s.read.row(ctx, `SELECT `+repositoryColumns+
+				` FROM repositories WHERE account = $1 AND region = $2 AND name = $3 AND deleted_at = 0`,
 				args{reg.Account.String(), reg.Region.String(), repo.String()}, dest...)
 			if errors.Is(err, sql.ErrNoRows) {
 				return RepositoryNotFound(reg, repo)
@@ -274,12 +277,13 @@ type ResourceTag struct{ Key, Value string }
 // be changed.
 func (s *Store) ResourceTags(ctx context.Context, r Repository) ([]ResourceTag, error) {
 	return cached(&s.cache.resourceTags, r.ID, func() (all []ResourceTag, err error) {
-		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID}, func(scan func(...any) error) error {
-			var one ResourceTag
-			err := scan(&one.Key, &one.Value)
-			all = append(all, one)
-			return err
-		})
+		err = s.read.rows(ctx, `SELECT label, value FROM repository_labels WHERE repository = $1 ORDER BY label`, args{r.ID},
+			func(scan func(...any) error) error {
+				var one ResourceTag
+				err := scan(&one.Key, &one.Value)
+				all = append(all, one)
+				return err
+			})
 		return all, err
 	})
 }

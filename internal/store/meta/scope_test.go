@@ -98,8 +98,10 @@ func TestScopeTexts(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", " ", "unknown", "identity x", "identity ", "keys a b", "resource-tags", "resource-tags x", "resource-tags 7 8", "images", "image 7", "image 7 sha256:x", "image x " + d,
-		"tag 7", "tag 7 " + strings.Repeat("x", 200), "tag 7 v1 v2", "repository 1 eu-west-1 team/app", "repository 111122223333 eu-west-1", "holding 7 v1",
+		"", " ", "unknown", "identity x", "identity ", "keys a b", "resource-tags", "resource-tags x", "resource-tags 7 8",
+		"images", "image 7", "image 7 sha256:x", "image x " + d,
+		"tag 7", "tag 7 " + strings.Repeat("x", 200), "tag 7 v1 v2", "repository 1 eu-west-1 team/app",
+		"repository 111122223333 eu-west-1", "holding 7 v1",
 	} {
 		if got := meta.ScopeText(text); got != "everything" {
 			t.Errorf("scope %q: got %q, want everything", text, got)

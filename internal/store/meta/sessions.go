@@ -60,7 +60,8 @@ func (s *Store) Session(ctx context.Context, accessKey string) (Session, error) 
 		v := Session{AccessKey: accessKey}
 		var account, text string
 		var issued, expires int64
-		err := s.read.row(ctx, `SELECT account, kind, principal, name, sealed_secret, limits, issued_at, expires_at FROM sessions WHERE access_key = $1`, args{accessKey},
+		err := s.read.row(ctx,
+			`SELECT account, kind, principal, name, sealed_secret, limits, issued_at, expires_at FROM sessions WHERE access_key = $1`, args{accessKey},
 			&account, &v.Kind, &v.Principal, &v.Name, &v.SealedSecret, &text, &issued, &expires)
 		if errors.Is(err, sql.ErrNoRows) {
 			return Session{}, fault.AccessKeyNotFound.New("access key %s does not exist", name.Clip(accessKey))
@@ -106,7 +107,8 @@ func (s *Store) SetUsed(ctx context.Context, keys, roles map[string]Use) error {
 			}
 		}
 		for id, u := range roles {
-			if _, err := t.exec(`UPDATE entities SET last_used_at = $2, last_used_region = $3 WHERE id = $1 AND last_used_at < $2`, id, micros(u.At), u.Region); err != nil {
+			if _, err := t.exec(`UPDATE entities SET last_used_at = $2, last_used_region = $3 WHERE id = $1 AND last_used_at < $2`,
+				id, micros(u.At), u.Region); err != nil {
 				return err
 			}
 		}

@@ -216,7 +216,8 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	ctx, cancel := t.bound(t.ctx)
 	defer cancel()
 	if t.utf8 && !storable(a) {
-		return 0, fault.InvalidParameter.New("a string of the request has a character that cannot be stored: the zero character, or bytes that are not UTF-8")
+		return 0,
+			fault.InvalidParameter.New("a string of the request has a character that cannot be stored: the zero character, or bytes that are not UTF-8")
 	}
 	st, err := t.get(ctx, text)
 	if err != nil {

@@ -127,7 +127,8 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	switch {
 	case errors.Is(err, durable.ErrLocked):
-		return nil, errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own with --data", dir), f.Close())
+		return nil,
+			errors.Join(fmt.Errorf("the data directory %s is in use by another ecrin: stop that one first, or give this one a directory of its own with --data", dir), f.Close())
 	case err != nil:
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
@@ -192,7 +193,8 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqli
 	// its group.
 	w.tx = &tx{statements: newStatements(conn.PrepareContext), ctx: context.Background(), ids: w}
 	// The clock may be behind the one that made the last identifiers: identifiers continue from the greatest one.
-	err = w.tx.row(ctx, `SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &w.ids.last)
+	err = w.tx.row(ctx,
+		`SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories) newest`, nil, &w.ids.last)
 	if err == nil {
 		// Read before rows are deleted: from now on identifiers grow even if the table is empty meanwhile, so that a
 		// reader never gets the same identifier twice, or a lower one.

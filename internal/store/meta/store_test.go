@@ -68,7 +68,8 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := openAt(t, dir, time.Now)
-	if _, err := meta.OpenSQLite(t.Context(), dir, time.Now); err == nil || !strings.Contains(err.Error(), "the data directory "+dir+" is in use by another ecrin") {
+	if _, err := meta.OpenSQLite(t.Context(), dir, time.Now); err == nil ||
+		!strings.Contains(err.Error(), "the data directory "+dir+" is in use by another ecrin") {
 		t.Errorf("the second: got %v, want a text that names the directory", err)
 	}
 	out, err := helper(t, "open", dir).CombinedOutput()
@@ -99,7 +100,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := meta.OpenSQLite(t.Context(), dir, time.Now); err == nil || !strings.Contains(err.Error(), "made by a newer ecrin: use that one") {
+	if _, err := meta.OpenSQLite(t.Context(), dir, time.Now); err == nil ||
+		!strings.Contains(err.Error(), "made by a newer ecrin: use that one") {
 		t.Errorf("got %v, want a text that says what to do", err)
 	}
 }

@@ -24,7 +24,8 @@ func (s *Store) TagList(ctx context.Context, repository int64) ([]byte, error) {
 		return list, nil
 	}
 	var text string
-	err := s.read.row(ctx, `SELECT COALESCE(string_agg(tag, '","'), '') FROM (SELECT tag FROM tags WHERE repository = $1 ORDER BY tag) q`, args{repository}, &text)
+	err := s.read.row(ctx,
+		`SELECT COALESCE(string_agg(tag, '","'), '') FROM (SELECT tag FROM tags WHERE repository = $1 ORDER BY tag) q`, args{repository}, &text)
 	if err != nil {
 		return nil, err
 	}

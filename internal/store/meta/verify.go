@@ -9,7 +9,8 @@ func (s *Store) RecordedBlobs(ctx context.Context, after, last string, limit int
 		last = "~" // after every digest
 	}
 	var all []string
-	err := s.read.rows(ctx, `SELECT DISTINCT digest FROM repository_blobs WHERE digest > $1 AND digest <= $2 ORDER BY digest LIMIT $3`, args{after, last, limit},
+	err := s.read.rows(ctx,
+		`SELECT DISTINCT digest FROM repository_blobs WHERE digest > $1 AND digest <= $2 ORDER BY digest LIMIT $3`, args{after, last, limit},
 		func(scan func(...any) error) error {
 			var d string
 			err := scan(&d)

@@ -7,7 +7,8 @@ import (
 )
 
 func insertVersion(t *tx, policyID string, v PolicyVersion) error {
-	_, err := t.exec(`INSERT INTO policy_versions (policy, number, body, created_at) VALUES ($1, $2, $3, $4)`, policyID, v.Number, v.Text, micros(v.CreatedAt))
+	_, err := t.exec(`INSERT INTO policy_versions (policy, number, body, created_at) VALUES ($1, $2, $3, $4)`, policyID,
+		v.Number, v.Text, micros(v.CreatedAt))
 	return err
 }
 
@@ -39,7 +40,8 @@ func (s *Store) CreatePolicyVersion(ctx context.Context, policyID, text string, 
 		if err := insertVersion(t, policyID, v); err != nil {
 			return err
 		}
-		_, err = t.exec(`UPDATE entities SET last_version = $2, default_version = $3, updated_at = $4 WHERE id = $1`, policyID, v.Number, standard, micros(now))
+		_, err = t.exec(`UPDATE entities SET last_version = $2, default_version = $3, updated_at = $4 WHERE id = $1`, policyID,
+			v.Number, standard, micros(now))
 		return err
 	})
 	if err != nil {
@@ -69,13 +71,14 @@ func (s *Store) DeletePolicyVersion(ctx context.Context, policyID string, number
 // PolicyVersions returns the versions of a managed policy, newest first.
 func (s *Store) PolicyVersions(ctx context.Context, policyID string) ([]PolicyVersion, error) {
 	var all []PolicyVersion
-	err := s.read.rows(ctx, `SELECT number, body, created_at FROM policy_versions WHERE policy = $1 ORDER BY number DESC`, args{policyID}, func(scan func(...any) error) error {
-		var v PolicyVersion
-		var created int64
-		err := scan(&v.Number, &v.Text, &created)
-		v.CreatedAt = fromMicros(created)
-		all = append(all, v)
-		return err
-	})
+	err := s.read.rows(ctx, `SELECT number, body, created_at FROM policy_versions WHERE policy = $1 ORDER BY number DESC`,
+		args{policyID}, func(scan func(...any) error) error {
+			var v PolicyVersion
+			var created int64
+			err := scan(&v.Number, &v.Text, &created)
+			v.CreatedAt = fromMicros(created)
+			all = append(all, v)
+			return err
+		})
 	return all, err
 }

@@ -24,7 +24,8 @@ func blobs(t *testing.T, x Target) {
 	head := r.Do(t, http.MethodHead, r.Path("/blobs/"+d), nil).Want(t, http.StatusOK)
 	got := r.Blob(t, d).Want(t, http.StatusOK)
 	for _, a := range []*ocitest.Answer{head, got} {
-		a.WantHeader(t, "Content-Length", fmt.Sprint(len(content))).WantHeader(t, "Docker-Content-Digest", d).WantHeader(t, "Accept-Ranges", "bytes")
+		a.WantHeader(t, "Content-Length", fmt.Sprint(len(content))).WantHeader(t, "Docker-Content-Digest", d).WantHeader(t,
+			"Accept-Ranges", "bytes")
 	}
 	if string(got.Body) != string(content) {
 		t.Errorf("GET blob: other bytes than were pushed")
@@ -93,7 +94,8 @@ func ranges(t *testing.T, x Target) {
 	for _, value := range []string{"bytes=1000-", "bytes=5000-6000"} {
 		get(value).WantError(t, http.StatusRequestedRangeNotSatisfiable, "SIZE_INVALID").WantHeader(t, "Content-Range", "bytes */1000")
 	}
-	r.Do(t, http.MethodHead, r.Path("/blobs/"+d), nil, "Range", "bytes=0-9").Want(t, http.StatusPartialContent).WantHeader(t, "Content-Length", "10")
+	r.Do(t, http.MethodHead, r.Path("/blobs/"+d), nil, "Range", "bytes=0-9").Want(t, http.StatusPartialContent).WantHeader(t,
+		"Content-Length", "10")
 	// If-Range with another validator makes the server ignore the range.
 	whole := r.Do(t, http.MethodGet, r.Path("/blobs/"+d), nil, "Range", "bytes=0-9", "If-Range", `"other"`).Want(t, http.StatusOK)
 	if len(whole.Body) != len(content) {
@@ -170,8 +172,10 @@ func sha512Content(t *testing.T, x Target) {
 	layer := ocitest.Descriptor{MediaType: ocitest.LayerType, Digest: d, Size: len(content)}
 	begun := r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest-algorithm=sha512"), nil).Want(t, http.StatusAccepted)
 	step := r.Do(t, http.MethodPatch, begun.Location(t), content[:4000]).Want(t, x.patched())
-	r.Do(t, http.MethodPut, step.Location(t, "digest", ocitest.SHA512(nil)), content[4000:]).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
-	r.Do(t, http.MethodPut, step.Location(t, "digest", d), content[4000:]).Want(t, http.StatusCreated).WantHeader(t, "Docker-Content-Digest", d)
+	r.Do(t, http.MethodPut, step.Location(t, "digest", ocitest.SHA512(nil)), content[4000:]).WantError(t,
+		http.StatusBadRequest, "DIGEST_INVALID")
+	r.Do(t, http.MethodPut, step.Location(t, "digest", d), content[4000:]).Want(t, http.StatusCreated).WantHeader(t,
+		"Docker-Content-Digest", d)
 	x.show(t, r, layer)
 	if got := r.Blob(t, d).Want(t, http.StatusOK).WantHeader(t, "Docker-Content-Digest", d); string(got.Body) != string(content) {
 		t.Errorf("the blob by SHA-512 has other bytes")
@@ -188,7 +192,8 @@ func sha512Content(t *testing.T, x Target) {
 
 	r.PutBlob(t, empty)
 	config := ocitest.Describe(ocitest.EmptyType, empty)
-	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: "application/vnd.example.sha512", Config: &config, Layers: []ocitest.Descriptor{layer}}.JSON()
+	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: "application/vnd.example.sha512",
+		Config: &config, Layers: []ocitest.Descriptor{layer}}.JSON()
 	m := ocitest.SHA512(body)
 	a := r.PutManifest(t, m, ocitest.ImageType, body).Want(t, http.StatusCreated).WantHeader(t, "Docker-Content-Digest", m)
 	if got := r.Do(t, http.MethodGet, a.Location(t), nil).Want(t, http.StatusOK); string(got.Body) != string(body) {
@@ -196,10 +201,12 @@ func sha512Content(t *testing.T, x Target) {
 	}
 	r.Manifest(t, ocitest.SHA256(body)).WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
 	r.PutManifest(t, ocitest.SHA512(nil), ocitest.ImageType, body).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
-	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{{MediaType: ocitest.ImageType, Digest: m, Size: len(body)}}}.JSON()
+	index := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+		Manifests: []ocitest.Descriptor{{MediaType: ocitest.ImageType, Digest: m, Size: len(body)}}}.JSON()
 	r.PutManifest(t, ocitest.SHA512(index), ocitest.IndexType, index).Want(t, http.StatusCreated)
 	// A push by digest can also set tags.
-	tagged := r.Do(t, http.MethodPut, r.Path("/manifests/"+ocitest.SHA512(index)+"?tag=one&tag=two"), index, "Content-Type", ocitest.IndexType).Want(t, http.StatusCreated)
+	tagged := r.Do(t, http.MethodPut, r.Path("/manifests/"+ocitest.SHA512(index)+"?tag=one&tag=two"), index, "Content-Type",
+		ocitest.IndexType).Want(t, http.StatusCreated)
 	if got := join(tagged.Header.Values("Oci-Tag")); got != "one,two" {
 		t.Errorf("OCI-Tag of a push by digest: got %s, want one,two", got)
 	}

@@ -187,7 +187,8 @@ func restart(t *testing.T, x Target) {
 		t.Errorf("the layer after a restart has other bytes")
 	}
 	r.Do(t, http.MethodGet, location, nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-1999")
-	location = r.Do(t, http.MethodPatch, location, content[2000:], "Content-Range", "2000-4999").Want(t, x.patched()).Location(t, "digest", ocitest.SHA256(content))
+	location = r.Do(t, http.MethodPatch, location, content[2000:], "Content-Range", "2000-4999").Want(t,
+		x.patched()).Location(t, "digest", ocitest.SHA256(content))
 	r.Do(t, http.MethodPut, location, nil).Want(t, http.StatusCreated)
 	x.show(t, r, ocitest.Describe(ocitest.LayerType, content))
 	if got := r.Blob(t, ocitest.SHA256(content)).Want(t, http.StatusOK); string(got.Body) != string(content) {

@@ -167,7 +167,8 @@ func referrers(t *testing.T, x Target) {
 	notes := map[string]string{"org.opencontainers.image.created": "2026-08-01T00:00:00Z", "note": "<ü & more>"}
 	var want []ocitest.Descriptor
 	for i := range 5 {
-		m := ocitest.Manifest{ArtifactType: fmt.Sprintf("application/vnd.example.kind%d", i%2), Subject: &subject, Annotations: map[string]string{"n": fmt.Sprint(i)}}
+		m := ocitest.Manifest{ArtifactType: fmt.Sprintf("application/vnd.example.kind%d", i%2), Subject: &subject,
+			Annotations: map[string]string{"n": fmt.Sprint(i)}}
 		if i == 0 {
 			m.Annotations = notes
 		}
@@ -179,13 +180,15 @@ func referrers(t *testing.T, x Target) {
 	r.Push(t, "v1", im)
 	// The artifact type of an image is the type of its configuration; that of an index is its own, if set.
 	config := ocitest.Describe(ocitest.ConfigType, im.Config)
-	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config, Layers: []ocitest.Descriptor{}, Subject: &subject}.JSON()
+	body := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config, Layers: []ocitest.Descriptor{},
+		Subject: &subject}.JSON()
 	r.PutManifest(t, ocitest.SHA256(body), ocitest.ImageType, body).Want(t, http.StatusCreated).WantHeader(t, "OCI-Subject", subject.Digest)
 	d := ocitest.Describe(ocitest.ImageType, body)
 	d.ArtifactType = ocitest.ConfigType
 	want = append(want, d)
 	for _, kind := range []string{"", "application/vnd.example.kind0"} {
-		body = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, ArtifactType: kind, Manifests: []ocitest.Descriptor{subject}, Subject: &subject}.JSON()
+		body = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, ArtifactType: kind,
+			Manifests: []ocitest.Descriptor{subject}, Subject: &subject}.JSON()
 		r.PutManifest(t, "index", ocitest.IndexType, body).Want(t, http.StatusCreated).WantHeader(t, "OCI-Subject", subject.Digest)
 		d = ocitest.Describe(ocitest.IndexType, body)
 		d.ArtifactType = kind
@@ -193,10 +196,13 @@ func referrers(t *testing.T, x Target) {
 	}
 	byDigest := func(a, b ocitest.Descriptor) int { return strings.Compare(a.Digest, b.Digest) }
 	slices.SortFunc(want, byDigest)
-	if diff := cmp.Diff(want, index(t, list("")), cmp.Transformer("nil", func(m map[string]string) string { return fmt.Sprint(m) })); diff != "" {
+	if diff := cmp.Diff(want, index(t, list("")), cmp.Transformer("nil", func(m map[string]string) string {
+		return fmt.Sprint(m)
+	})); diff != "" {
 		t.Errorf("referrers (-want +got):\n%s", diff)
 	}
-	for kind, n := range map[string]int{"application/vnd.example.kind0": 4, "application/vnd.example.kind1": 2, ocitest.ConfigType: 1, "application/none": 0} {
+	for kind, n := range map[string]int{"application/vnd.example.kind0": 4, "application/vnd.example.kind1": 2,
+		ocitest.ConfigType: 1, "application/none": 0} {
 		a := list("?"+ocitest.Query("artifactType", kind)).WantHeader(t, "OCI-Filters-Applied", "artifactType")
 		got := index(t, a)
 		if len(got) != n {
@@ -211,7 +217,9 @@ func referrers(t *testing.T, x Target) {
 	list("").WantHeader(t, "OCI-Filters-Applied", "")
 	// A deleted referrer is not listed any more; the referrers of a deleted subject still are.
 	r.Do(t, http.MethodDelete, r.Path("/manifests/"+want[0].Digest), nil).Want(t, http.StatusAccepted)
-	if got := index(t, list("")); len(got) != len(want)-1 || slices.ContainsFunc(got, func(d ocitest.Descriptor) bool { return d.Digest == want[0].Digest }) {
+	if got := index(t, list("")); len(got) != len(want)-1 || slices.ContainsFunc(got, func(d ocitest.Descriptor) bool {
+		return d.Digest == want[0].Digest
+	}) {
 		t.Errorf("after deleting %s: got %v", want[0].Digest, got)
 	}
 	other := x.NewRepo(t)
@@ -228,7 +236,8 @@ func referrerPages(t *testing.T, x Target) {
 	var want, filtered []string
 	for i := range 7 {
 		kind := fmt.Sprintf("application/vnd.example.kind%d+json", i/5) // five of the first type, two of the second
-		body := artifact(t, r, "", ocitest.Manifest{ArtifactType: kind, Subject: &subject, Annotations: map[string]string{"note": strings.Repeat(fmt.Sprint(i), 1<<20)}})
+		body := artifact(t, r, "", ocitest.Manifest{ArtifactType: kind, Subject: &subject,
+			Annotations: map[string]string{"note": strings.Repeat(fmt.Sprint(i), 1<<20)}})
 		want = append(want, ocitest.SHA256(body))
 		if i < 5 {
 			filtered = append(filtered, ocitest.SHA256(body))
@@ -236,7 +245,8 @@ func referrerPages(t *testing.T, x Target) {
 	}
 	slices.Sort(want)
 	slices.Sort(filtered)
-	for query, want := range map[string][]string{"": want, "?" + ocitest.Query("artifactType", "application/vnd.example.kind0+json"): filtered} {
+	for query, want := range map[string][]string{"": want,
+		"?" + ocitest.Query("artifactType", "application/vnd.example.kind0+json"): filtered} {
 		var got []string
 		pages := 0
 		for next := r.Path("/referrers/" + subject.Digest + query); next != ""; pages++ {

@@ -60,7 +60,8 @@ func manifestKinds(t *testing.T, x Target) {
 	r.PutBlob(t, empty)
 	config, layer := ocitest.Describe(ocitest.ConfigType, im.Config), ocitest.Describe(ocitest.LayerType, im.Layers[0])
 	none := ocitest.Describe(ocitest.EmptyType, empty)
-	foreign := `{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","size":5,"digest":"` + ocitest.SHA256([]byte("elsewhere")) + `","urls":["https://store.example.com/1"]}`
+	foreign := `{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","size":5,"digest":"` +
+		ocitest.SHA256([]byte("elsewhere")) + `","urls":["https://store.example.com/1"]}`
 	js := func(v any) string { b, _ := json.Marshal(v); return string(b) }
 	pretty := &bytes.Buffer{}
 	_ = json.Indent(pretty, im.Manifest, "", "\t")
@@ -70,16 +71,23 @@ func manifestKinds(t *testing.T, x Target) {
 	for name, c := range map[string]struct{ mediaType, body string }{
 		"pretty with a line feed": {ocitest.ImageType, pretty.String() + "\n\n"},
 		"without own media type":  {ocitest.ImageType, `{"schemaVersion":2,"config":` + js(config) + `,"layers":[]}`},
-		"docker":                  {ocitest.DockerType, `{"schemaVersion":2,"mediaType":"` + ocitest.DockerType + `","config":` + js(config) + `,"layers":[` + js(layer) + `]}`},
-		"docker list":             {list, `{"schemaVersion":2,"mediaType":"` + list + `","manifests":[` + js(im.Descriptor()) + `]}`},
-		"nested index":            {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType + `","manifests":[` + js(ocitest.Describe(ocitest.IndexType, index)) + `]}`},
-		"empty index":             {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType + `","manifests":[]}`},
-		"artifact, empty layer":   {ocitest.ImageType, ocitestManifest(none, "application/vnd.example.a", none)},
-		"artifact without layers": {ocitest.ImageType, `{"schemaVersion":2,"mediaType":"` + ocitest.ImageType + `","artifactType":"a/b","config":` + js(none) + `}`},
-		"unknown members":         {ocitest.ImageType, `{"schemaVersion":2,"vendor":{"x":[1,2.50,null]},"config":` + js(config) + `,"layers":[` + js(layer) + `],"é":"\u0041"}`},
-		"layers elsewhere":        {ocitest.ImageType, `{"schemaVersion":2,"config":` + js(config) + `,"layers":[` + foreign + `,` + js(layer) + `]}`},
-		"data":                    {ocitest.ImageType, `{"schemaVersion":2,"config":{"mediaType":"` + ocitest.EmptyType + `","size":2,"digest":"` + none.Digest + `","data":"e30="},"layers":[` + js(layer) + `,` + js(layer) + `]}`},
-		"close to 4 MiB":          {ocitest.ImageType, `{"schemaVersion":2,"config":` + js(config) + `,"layers":[],"annotations":{"a":"` + strings.Repeat("A", 4<<20-1000) + `"}}`},
+		"docker": {ocitest.DockerType, `{"schemaVersion":2,"mediaType":"` + ocitest.DockerType +
+			`","config":` + js(config) + `,"layers":[` + js(layer) + `]}`},
+		"docker list": {list, `{"schemaVersion":2,"mediaType":"` + list + `","manifests":[` + js(im.Descriptor()) + `]}`},
+		"nested index": {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType +
+			`","manifests":[` + js(ocitest.Describe(ocitest.IndexType, index)) + `]}`},
+		"empty index":           {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType + `","manifests":[]}`},
+		"artifact, empty layer": {ocitest.ImageType, ocitestManifest(none, "application/vnd.example.a", none)},
+		"artifact without layers": {ocitest.ImageType, `{"schemaVersion":2,"mediaType":"` + ocitest.ImageType +
+			`","artifactType":"a/b","config":` + js(none) + `}`},
+		"unknown members": {ocitest.ImageType, `{"schemaVersion":2,"vendor":{"x":[1,2.50,null]},"config":` +
+			js(config) + `,"layers":[` + js(layer) + `],"é":"\u0041"}`},
+		"layers elsewhere": {ocitest.ImageType, `{"schemaVersion":2,"config":` + js(config) + `,"layers":[` + foreign +
+			`,` + js(layer) + `]}`},
+		"data": {ocitest.ImageType, `{"schemaVersion":2,"config":{"mediaType":"` + ocitest.EmptyType +
+			`","size":2,"digest":"` + none.Digest + `","data":"e30="},"layers":[` + js(layer) + `,` + js(layer) + `]}`},
+		"close to 4 MiB": {ocitest.ImageType, `{"schemaVersion":2,"config":` + js(config) +
+			`,"layers":[],"annotations":{"a":"` + strings.Repeat("A", 4<<20-1000) + `"}}`},
 	} {
 		d := ocitest.SHA256([]byte(c.body))
 		a := r.PutManifest(t, "kind", c.mediaType+"; charset=utf-8", []byte(c.body))
@@ -100,7 +108,8 @@ func manifestKinds(t *testing.T, x Target) {
 }
 
 func ocitestManifest(config ocitest.Descriptor, artifactType string, layers ...ocitest.Descriptor) string {
-	return string(ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: artifactType, Config: &config, Layers: layers}.JSON())
+	return string(ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, ArtifactType: artifactType,
+		Config: &config, Layers: layers}.JSON())
 }
 
 func manifestRefusals(t *testing.T, x Target) {
@@ -109,24 +118,26 @@ func manifestRefusals(t *testing.T, x Target) {
 	r.PushBlobs(t, im)
 	text := string(im.Manifest)
 	for name, c := range map[string]struct{ mediaType, body string }{
-		"no JSON":               {ocitest.ImageType, "blablabla"},
-		"empty":                 {ocitest.ImageType, ""},
-		"two documents":         {ocitest.ImageType, text + text},
-		"an array":              {ocitest.ImageType, "[]"},
-		"image and index":       {ocitest.ImageType, strings.Replace(text, `"layers"`, `"manifests":[],"layers"`, 1)},
-		"index and image":       {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType + `","manifests":[],"layers":[]}`},
-		"another type inside":   {ocitest.IndexType, text},
-		"an unknown type":       {"application/vnd.example.manifest+json", `{"schemaVersion":2}`},
-		"the artifact manifest": {"application/vnd.oci.artifact.manifest.v1+json", `{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`},
-		"another version":       {ocitest.ImageType, strings.Replace(text, `"schemaVersion":2`, `"schemaVersion":3`, 1)},
-		"a digest of no kind":   {ocitest.ImageType, strings.Replace(text, `"sha256:`, `"md5:`, 1)},
-		"another size":          {ocitest.ImageType, strings.Replace(text, `"size":100`, `"size":101`, 1)},
-		"a negative size":       {ocitest.ImageType, strings.Replace(text, `"size":100`, `"size":-1`, 1)},
-		"layers that are none":  {ocitest.ImageType, `{"schemaVersion":2,"config":{},"layers":"x"}`},
-		"no config":             {ocitest.ImageType, `{"schemaVersion":2,"layers":[]}`},
-		"no type at all":        {"", `{"schemaVersion":2}`},
-		"an unreadable type":    {"application/", text},
-		"very deep":             {ocitest.ImageType, strings.Replace(text, `"layers"`, `"x":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`,"layers"`, 1)},
+		"no JSON":             {ocitest.ImageType, "blablabla"},
+		"empty":               {ocitest.ImageType, ""},
+		"two documents":       {ocitest.ImageType, text + text},
+		"an array":            {ocitest.ImageType, "[]"},
+		"image and index":     {ocitest.ImageType, strings.Replace(text, `"layers"`, `"manifests":[],"layers"`, 1)},
+		"index and image":     {ocitest.IndexType, `{"schemaVersion":2,"mediaType":"` + ocitest.IndexType + `","manifests":[],"layers":[]}`},
+		"another type inside": {ocitest.IndexType, text},
+		"an unknown type":     {"application/vnd.example.manifest+json", `{"schemaVersion":2}`},
+		"the artifact manifest": {"application/vnd.oci.artifact.manifest.v1+json",
+			`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`},
+		"another version":      {ocitest.ImageType, strings.Replace(text, `"schemaVersion":2`, `"schemaVersion":3`, 1)},
+		"a digest of no kind":  {ocitest.ImageType, strings.Replace(text, `"sha256:`, `"md5:`, 1)},
+		"another size":         {ocitest.ImageType, strings.Replace(text, `"size":100`, `"size":101`, 1)},
+		"a negative size":      {ocitest.ImageType, strings.Replace(text, `"size":100`, `"size":-1`, 1)},
+		"layers that are none": {ocitest.ImageType, `{"schemaVersion":2,"config":{},"layers":"x"}`},
+		"no config":            {ocitest.ImageType, `{"schemaVersion":2,"layers":[]}`},
+		"no type at all":       {"", `{"schemaVersion":2}`},
+		"an unreadable type":   {"application/", text},
+		"very deep": {ocitest.ImageType, strings.Replace(text, `"layers"`,
+			`"x":`+strings.Repeat("[", 5000)+strings.Repeat("]", 5000)+`,"layers"`, 1)},
 	} {
 		t.Run(name, func(t *testing.T) { x.wantInvalid(t, r.PutManifest(t, "bad", c.mediaType, []byte(c.body))) })
 	}
@@ -136,7 +147,8 @@ func manifestRefusals(t *testing.T, x Target) {
 	r.PutManifest(t, "sha256:totallywrong", ocitest.ImageType, im.Manifest).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 	large := strings.Replace(text, `"layers"`, `"annotations":{"a":"`+strings.Repeat("A", 4<<20)+`"},"layers"`, 1)
 	r.PutManifest(t, "large", ocitest.ImageType, []byte(large)).WantError(t, http.StatusRequestEntityTooLarge, "SIZE_INVALID")
-	stream(t, r, http.MethodPut, r.Path("/manifests/large"), []byte(large), "Content-Type", ocitest.ImageType).WantError(t, http.StatusRequestEntityTooLarge, "SIZE_INVALID")
+	stream(t, r, http.MethodPut, r.Path("/manifests/large"), []byte(large), "Content-Type", ocitest.ImageType).WantError(t,
+		http.StatusRequestEntityTooLarge, "SIZE_INVALID")
 	var list struct{ Tags []string }
 	if r.Tags(t, "").JSON(t, &list); len(list.Tags) > 0 {
 		t.Errorf("after refusals only: got tags %v, want none", list.Tags)
@@ -173,10 +185,12 @@ func missingParts(t *testing.T, x Target) {
 	r.PutManifest(t, "index", ocitest.IndexType, index).Want(t, http.StatusCreated)
 	// The depth of nested indexes is limited, for the clients that follow them.
 	for depth := 2; depth <= 8; depth++ {
-		index = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.IndexType, index)}}.JSON()
+		index = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+			Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.IndexType, index)}}.JSON()
 		r.PutManifest(t, "deep", ocitest.IndexType, index).Want(t, http.StatusCreated)
 	}
-	index = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType, Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.IndexType, index)}}.JSON()
+	index = ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.IndexType,
+		Manifests: []ocitest.Descriptor{ocitest.Describe(ocitest.IndexType, index)}}.JSON()
 	x.wantInvalid(t, r.PutManifest(t, "deep", ocitest.IndexType, index))
 }
 

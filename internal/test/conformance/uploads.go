@@ -72,7 +72,8 @@ func chunked(t *testing.T, x Target) {
 	}
 	// Chunks with Content-Range, the last one by PUT.
 	a := r.Do(t, http.MethodPatch, r.Begin(t), content[:4000], "Content-Range", "0-3999").Want(t, x.patched()).WantHeader(t, "Range", "0-3999")
-	a = r.Do(t, http.MethodPatch, a.Location(t), content[4000:8000], "Content-Range", "bytes 4000-7999/*").Want(t, x.patched()).WantHeader(t, "Range", "0-7999")
+	a = r.Do(t, http.MethodPatch, a.Location(t), content[4000:8000], "Content-Range", "bytes 4000-7999/*").Want(t,
+		x.patched()).WantHeader(t, "Range", "0-7999")
 	finish(r.Do(t, http.MethodPut, a.Location(t, "digest", d), content[8000:], "Content-Range", "8000-8999"))
 	// Chunks without Content-Range are appended; one is streamed, an empty one changes nothing, and an empty PUT
 	// completes.
@@ -83,7 +84,8 @@ func chunked(t *testing.T, x Target) {
 	// A chunk out of order is refused, the response has the offset at which to continue, and the upload is
 	// unchanged.
 	location := r.Begin(t)
-	r.Do(t, http.MethodPatch, location, content[:10], "Content-Range", "5-14").WantError(t, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID").WantHeader(t, "Range", "0-0")
+	r.Do(t, http.MethodPatch, location, content[:10], "Content-Range", "5-14").WantError(t,
+		http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID").WantHeader(t, "Range", "0-0")
 	r.Do(t, http.MethodPatch, location, content[:4000], "Content-Range", "0-3999").Want(t, x.patched())
 	for _, c := range []struct {
 		method, value string
@@ -100,7 +102,8 @@ func chunked(t *testing.T, x Target) {
 		r.Do(t, http.MethodGet, a.Location(t), nil).Want(t, http.StatusNoContent).WantHeader(t, "Range", "0-3999")
 	}
 	for _, value := range []string{"abc", "1-", "-5", "10-5", "0x0-0xf", "99999999999999999999-99999999999999999999", "4000-4009, 1-2"} {
-		r.Do(t, http.MethodPatch, location, content[4000:4010], "Content-Range", value).WantError(t, http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID").
+		r.Do(t, http.MethodPatch, location, content[4000:4010], "Content-Range", value).WantError(t,
+			http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID").
 			WantHeader(t, "Range", "0-3999")
 	}
 	finish(r.Do(t, http.MethodPut, location+"?digest="+d, content[4000:]))
@@ -129,11 +132,13 @@ func uploadRefusals(t *testing.T, x Target) {
 		r.Do(t, method, location, nil).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 	}
 	r.Do(t, http.MethodPut, location+"?digest="+d, rest).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
-	for _, bad := range []string{"1", "..", "%2e%2e", "00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", strings.Repeat("a", 4000)} {
+	for _, bad := range []string{"1", "..", "%2e%2e", "00000000-0000-0000-0000-000000000000",
+		"00000000000000000000000000000000", strings.Repeat("a", 4000)} {
 		r.Do(t, http.MethodPatch, r.Path("/blobs/uploads/"+bad), rest).WantError(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 	}
 	// A whole blob in one request leaves nothing behind either.
-	r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest="+ocitest.SHA256([]byte("other"))), content).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
+	r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest="+ocitest.SHA256([]byte("other"))), content).WantError(t,
+		http.StatusBadRequest, "DIGEST_INVALID")
 	r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?digest=latest"), content).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 }
 

@@ -10,9 +10,9 @@ import (
 
 // The limits of a file. docs/design/house-rules.md says them too, which TestHouseRulesPage checks.
 const (
-	maxLines    = 600  // what is longer has more than one job
-	maxColumns  = 1000 // a tab counts as one
-	longLiteral = 100  // columns of a string literal that may make a line longer: it is not broken for its length
+	maxLines    = 600 // what is longer has more than one job
+	maxColumns  = 140 // a tab counts as one
+	longLiteral = 100 // columns of a string literal that may make a line longer: it is not broken for its length
 )
 
 func TestFilesStaySmall(t *testing.T) {

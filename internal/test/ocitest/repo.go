@@ -140,7 +140,8 @@ type Image struct {
 
 // NewImage returns a small image that depends on its arguments only.
 func NewImage(seed uint64, layers ...int) Image {
-	im := Image{Config: []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"seed":"` + hex.EncodeToString(Bytes(seed, 8)) + `"}`)}
+	im := Image{Config: []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"seed":"` +
+		hex.EncodeToString(Bytes(seed, 8)) + `"}`)}
 	config := Describe(ConfigType, im.Config)
 	m := Manifest{SchemaVersion: 2, MediaType: ImageType, Config: &config}
 	for i, n := range layers {

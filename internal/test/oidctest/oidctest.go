@@ -261,7 +261,8 @@ func (i *Issuer) Kubernetes(namespace, account string) map[string]any {
 // GitHub returns the claims of a workflow's token, for example GitHub("acme/app", "refs/heads/main").
 func (i *Issuer) GitHub(repository, ref string) map[string]any {
 	c := i.Claims("repo:" + repository + ":ref:" + ref)
-	maps.Copy(c, map[string]any{"repository": repository, "ref": ref, "ref_type": "branch", "event_name": "push", "actor": "octo", "run_id": "42", "runner_environment": "github-hosted"})
+	maps.Copy(c, map[string]any{"repository": repository, "ref": ref, "ref_type": "branch", "event_name": "push",
+		"actor": "octo", "run_id": "42", "runner_environment": "github-hosted"})
 	return c
 }
 

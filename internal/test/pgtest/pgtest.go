@@ -199,7 +199,8 @@ func create() (*Server, error) {
 			return nil, err
 		}
 	}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "ecrin", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "ecrin", "-A", "trust",
+		"-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	initdb.SysProcAttr, initdb.Dir = s.attr, dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w\n%s", err, out), os.RemoveAll(dir))
@@ -334,7 +335,8 @@ func programs() (bin string, err error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", errors.New("PostgreSQL is not installed: no initdb on the PATH and none in /usr/lib/postgresql/*/bin (on Debian: apt-get install postgresql)")
+		return "",
+			errors.New("PostgreSQL is not installed: no initdb on the PATH and none in /usr/lib/postgresql/*/bin (on Debian: apt-get install postgresql)")
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }

@@ -30,7 +30,8 @@ func setting(t *testing.T, url, name string) (value string) {
 func TestServerIsDurable(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Start(t).NewDatabase(t)
-	for name, want := range map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "server_encoding": "UTF8", "listen_addresses": ""} {
+	for name, want := range map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on",
+		"server_encoding": "UTF8", "listen_addresses": ""} {
 		if got := setting(t, url, name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}

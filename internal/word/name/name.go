@@ -68,7 +68,8 @@ const RepoPattern = `(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]
 // Source: ECR service model, shape RepositoryName.
 func ParseRepo(s string) (Repo, error) {
 	if len(s) < 2 || len(s) > 256 || !validRepo(s) {
-		return Repo{}, fault.NameInvalid.New("Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '%s''", RepoPattern)
+		return Repo{},
+			fault.NameInvalid.New("Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '%s''", RepoPattern)
 	}
 	return Repo{s}, nil
 }
@@ -122,7 +123,8 @@ func ParseTag(s string) (Tag, error) {
 		ok = lowerAlnum(c) || 'A' <= c && c <= 'Z' || c == '_' || i > 0 && (c == '.' || c == '-')
 	}
 	if !ok {
-		return Tag{}, fault.TagInvalid.New("a tag has 1 to 128 of the characters A-Z a-z 0-9 _ . - and starts with none of . and -, got %q", Clip(s))
+		return Tag{},
+			fault.TagInvalid.New("a tag has 1 to 128 of the characters A-Z a-z 0-9 _ . - and starts with none of . and -, got %q", Clip(s))
 	}
 	return Tag{s}, nil
 }

@@ -15,7 +15,8 @@ func TestParseAccount(t *testing.T) {
 	t.Parallel()
 	for s, ok := range map[string]bool{
 		"000000000000": true, "111122223333": true,
-		"": false, "11112222333": false, "1111222233334": false, "11112222333a": false, " 11122223333": false, "+11122223333": false, "١١١١٢٢": false, "111122223333\n": false,
+		"": false, "11112222333": false, "1111222233334": false, "11112222333a": false, " 11122223333": false,
+		"+11122223333": false, "١١١١٢٢": false, "111122223333\n": false,
 	} {
 		a, err := name.ParseAccount(s)
 		if ok && (err != nil || a.String() != s) || !ok && (!errors.Is(err, fault.InvalidParameter) || a != (name.Account{})) {
@@ -35,7 +36,8 @@ func TestParseRegion(t *testing.T) {
 			t.Errorf("ParseRegion(%q) = %q in %q, %v; want partition %s", s, r, r.Partition(), err, partition)
 		}
 	}
-	for _, s := range []string{"", "us-east", "us", "1-us-east", "US-EAST-1", "us_east_1", "us-east-1 ", "us-east-123", "us-east-1\n", "us--east-1", "../us-east-1", strings.Repeat("a", 50) + "-b-1"} {
+	for _, s := range []string{"", "us-east", "us", "1-us-east", "US-EAST-1", "us_east_1", "us-east-1 ", "us-east-123",
+		"us-east-1\n", "us--east-1", "../us-east-1", strings.Repeat("a", 50) + "-b-1"} {
 		if r, err := name.ParseRegion(s); !errors.Is(err, fault.InvalidParameter) {
 			t.Errorf("ParseRegion(%q) = %q, %v; want InvalidParameter", s, r, err)
 		}
@@ -43,8 +45,10 @@ func TestParseRegion(t *testing.T) {
 }
 
 var (
-	goodRepos = []string{"ab", "a1", "0", "team/app", "a/b/c/d", "a.b", "a_b", "a__b", "a-b", "a---b", "1.2.3", "blobs/uploads", strings.Repeat("a", 256)}
-	badRepos  = []string{"", "a", "A", "Team/app", "/a", "a/", "a//b", "-a", "a-", ".a", "a.", "a..b", "a._b", "a___b", "_a", "a-_b", "a b", "a:b", "a@b", "a/../b", "..", "a\\b", "a%2fb",
+	goodRepos = []string{"ab", "a1", "0", "team/app", "a/b/c/d", "a.b", "a_b", "a__b", "a-b", "a---b", "1.2.3",
+		"blobs/uploads", strings.Repeat("a", 256)}
+	badRepos = []string{"", "a", "A", "Team/app", "/a", "a/", "a//b", "-a", "a-", ".a", "a.", "a..b", "a._b", "a___b", "_a",
+		"a-_b", "a b", "a:b", "a@b", "a/../b", "..", "a\\b", "a%2fb",
 		"ä", "a\x00b", "a\n", strings.Repeat("a", 257)}
 )
 
@@ -102,8 +106,10 @@ func TestParseTag(t *testing.T) {
 
 var (
 	hex64      = strings.Repeat("0123456789abcdef", 4)
-	badDigests = []string{"", "sha256", "sha256:", "sha256:" + hex64[1:], "sha256:" + hex64 + "0", "sha256:" + strings.ToUpper(hex64), "SHA256:" + hex64, "sha512:" + hex64, "md5:" + hex64[:32],
-		"sha256:" + strings.Repeat("g", 64), "sha256:" + strings.Repeat("../", 21) + "a", ":" + hex64, "sha256::" + hex64[1:], "sha384:" + hex64 + hex64[:32], hex64}
+	badDigests = []string{"", "sha256", "sha256:", "sha256:" + hex64[1:], "sha256:" + hex64 + "0",
+		"sha256:" + strings.ToUpper(hex64), "SHA256:" + hex64, "sha512:" + hex64, "md5:" + hex64[:32],
+		"sha256:" + strings.Repeat("g", 64), "sha256:" + strings.Repeat("../", 21) + "a", ":" + hex64, "sha256::" +
+			hex64[1:], "sha384:" + hex64 + hex64[:32], hex64}
 )
 
 func TestParseDigest(t *testing.T) {
@@ -181,9 +187,12 @@ func TestRepositoryARN(t *testing.T) {
 	}
 }
 
-var badARNs = []string{"", "arn", "arn:aws:ecr:eu-west-1:111122223333:repository", "arn:aws:ecr:eu-west-1:111122223333:repository/", "arn:aws:ecr:eu-west-1:111122223333:repository/A",
-	"arn:aws:ecr:eu-west-1:1111222233334:repository/ab", "arn:aws-cn:ecr:eu-west-1:111122223333:repository/ab", "arn:aws:ecr:cn-north-1:111122223333:repository/ab",
-	"arn:aws:s3:eu-west-1:111122223333:repository/ab", "arn:aws:ecr::111122223333:repository/ab", "ARN:aws:ecr:eu-west-1:111122223333:repository/ab", "arn:aws:ecr:eu-west-1:111122223333:repository/ab:x",
+var badARNs = []string{"", "arn", "arn:aws:ecr:eu-west-1:111122223333:repository",
+	"arn:aws:ecr:eu-west-1:111122223333:repository/", "arn:aws:ecr:eu-west-1:111122223333:repository/A",
+	"arn:aws:ecr:eu-west-1:1111222233334:repository/ab", "arn:aws-cn:ecr:eu-west-1:111122223333:repository/ab",
+	"arn:aws:ecr:cn-north-1:111122223333:repository/ab",
+	"arn:aws:s3:eu-west-1:111122223333:repository/ab", "arn:aws:ecr::111122223333:repository/ab",
+	"ARN:aws:ecr:eu-west-1:111122223333:repository/ab", "arn:aws:ecr:eu-west-1:111122223333:repository/ab:x",
 	"arn:aws:ecr:eu-west-1:111122223333:repository/*", " arn:aws:ecr:eu-west-1:111122223333:repository/ab"}
 
 func FuzzParseRepositoryARN(f *testing.F) {
@@ -201,7 +210,8 @@ func FuzzParseRepositoryARN(f *testing.F) {
 // Clip returns short and valid UTF-8.
 func TestClip(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "short", strings.Repeat("x", 80), strings.Repeat("x", 5000), strings.Repeat("ü", 100), "x" + strings.Repeat("ü", 100)} {
+	for _, s := range []string{"", "short", strings.Repeat("x", 80), strings.Repeat("x", 5000), strings.Repeat("ü", 100),
+		"x" + strings.Repeat("ü", 100)} {
 		got := name.Clip(s)
 		if len(s) <= 80 && got != s || len(got) > 90 || !utf8.ValidString(got) {
 			t.Errorf("Clip of %d bytes is %q", len(s), got)

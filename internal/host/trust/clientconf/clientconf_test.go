@@ -12,7 +12,8 @@ import (
 
 func TestDockerDaemonInsecure(t *testing.T) {
 	t.Parallel()
-	d, err := clientconf.ParseDockerDaemon([]byte(`{"debug": true, "insecure-registries": ["reg.test:5100", "10.1.0.0/16", "http://old.test"]}`))
+	d, err := clientconf.ParseDockerDaemon(
+		[]byte(`{"debug": true, "insecure-registries": ["reg.test:5100", "10.1.0.0/16", "http://old.test"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

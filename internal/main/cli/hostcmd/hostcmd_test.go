@@ -41,7 +41,8 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	return &machine{t: t, root: t.TempDir(), server: hostcmd.Server{
-		URL: "https://127.0.0.1:5100", Account: "111111111111", Region: "eu-west-1", CAPath: ca.CAPath(), TLS: true, Domains: []string{"ecr.test"},
+		URL: "https://127.0.0.1:5100", Account: "111111111111", Region: "eu-west-1", CAPath: ca.CAPath(), TLS: true,
+		Domains: []string{"ecr.test"},
 	}}
 }
 
@@ -94,7 +95,8 @@ func TestTrustInstallAndRemove(t *testing.T) {
 	if !strings.Contains(out, "sudo tee "+m.root+"/etc/docker/certs.d/127.0.0.1:5100/ca.crt") {
 		t.Errorf("--print shows\n%s", out)
 	}
-	if out, errs := m.must("trust", "install", "--root", m.root, "--for", "docker"); out != "" || strings.Count(errs, "ecrin: docker: wrote") != 4 {
+	if out, errs := m.must("trust", "install", "--root", m.root, "--for", "docker"); out != "" ||
+		strings.Count(errs, "ecrin: docker: wrote") != 4 {
 		t.Errorf("install says %q on stdout, and on stderr\n%s", out, errs)
 	}
 	want := []string{
@@ -129,7 +131,8 @@ func TestTrustJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &plan); err != nil || len(plan.Actions) != 1 {
 			t.Fatalf("%v: %v\n%s", tc.args, err, out)
 		}
-		if a := plan.Actions[0]; a.Done != tc.done || a.Kind != trust.Write || a.Path != filepath.Join(m.root, "etc/containers/certs.d/reg.test/ca.crt") {
+		if a := plan.Actions[0]; a.Done != tc.done || a.Kind != trust.Write ||
+			a.Path != filepath.Join(m.root, "etc/containers/certs.d/reg.test/ca.crt") {
 			t.Errorf("%v: got %+v, want done %v", tc.args, a, tc.done)
 		}
 	}
@@ -188,7 +191,8 @@ func TestTrustRefuses(t *testing.T) {
 		}
 	}
 	m.server.CAPath = ""
-	if _, _, err := m.run("trust", "install", "--root", m.root, "--for", "docker"); err == nil || !strings.Contains(err.Error(), "none to install") {
+	if _, _, err := m.run("trust", "install", "--root", m.root, "--for", "docker"); err == nil ||
+		!strings.Contains(err.Error(), "none to install") {
 		t.Errorf("with a public certificate: got error %v", err)
 	}
 	if os.Getuid() == 0 {
@@ -197,7 +201,8 @@ func TestTrustRefuses(t *testing.T) {
 	if err := os.Chmod(m.root, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, err := m.run("trust", "install", "--root", m.root, "--for", "docker", "--plain-http=false"); err == nil || !strings.Contains(errs, "sudo") {
+	if _, errs, err := m.run("trust", "install", "--root", m.root, "--for", "docker", "--plain-http=false"); err == nil ||
+		!strings.Contains(errs, "sudo") {
 		t.Errorf("without permission: error %v, and no hint in %q", err, errs)
 	}
 }
@@ -252,7 +257,8 @@ func TestDoctor(t *testing.T) {
 		OK     bool
 		Checks []doctor.Check
 	}
-	if err := json.Unmarshal([]byte(out), &report); err != nil || !report.OK || len(report.Checks) < 10 || !strings.Contains(out, "us-west-2") {
+	if err := json.Unmarshal([]byte(out), &report); err != nil || !report.OK || len(report.Checks) < 10 ||
+		!strings.Contains(out, "us-west-2") {
 		t.Errorf("--json gives (%v)\n%s", err, out)
 	}
 

@@ -105,7 +105,8 @@ others stay, such as a second CA in the same file.`
   sudo ecrin trust remove --for system`
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.targets, "for", nil, "the `clients`: docker, containerd, containers (or podman, skopeo, buildah), system; default: the installed clients, without system")
+	flags.StringSliceVar(&f.targets, "for", nil,
+		"the `clients`: docker, containerd, containers (or podman, skopeo, buildah), system; default: the installed clients, without system")
 	flags.StringVar(&f.ca, "ca", "", "the CA's certificate, a PEM `file`; default: the server's")
 	flags.BoolVar(&f.plain, "plain-http", false, "the server has no TLS; default: by the scheme of the server's address")
 	flags.BoolVar(&f.print, "print", false, "print the steps as a shell script and change nothing")
@@ -204,7 +205,8 @@ func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string,
 		return t, nil
 	}
 	if ca == "" && !remove {
-		return t, errors.New("this server's certificate is not from a CA of its own, so there is none to install: name a CA with --ca FILE if clients do not trust the certificate")
+		return t,
+			errors.New("this server's certificate is not from a CA of its own, so there is none to install: name a CA with --ca FILE if clients do not trust the certificate")
 	}
 	if ca != "" {
 		var err error

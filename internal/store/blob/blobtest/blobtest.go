@@ -189,7 +189,8 @@ func wantBlob(t *testing.T, s blob.Store, d name.Digest, want []byte) {
 		t.Fatalf("reading %s: got %d bytes, %v, want %d bytes with that content", d, len(got), err, len(want))
 	}
 	stat, err := s.Stat(t.Context(), d)
-	if err != nil || stat.Digest != d || stat.Size != int64(len(want)) || info.Digest != d || info.Size != stat.Size || !info.StoredAt.Equal(stat.StoredAt) {
+	if err != nil || stat.Digest != d || stat.Size != int64(len(want)) || info.Digest != d || info.Size != stat.Size ||
+		!info.StoredAt.Equal(stat.StoredAt) {
 		t.Fatalf("Open returned %+v, Stat %+v, %v, want both %s with %d bytes", info, stat, err, d, len(want))
 	}
 }

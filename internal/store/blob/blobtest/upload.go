@@ -262,7 +262,8 @@ func testLimit(t *testing.T, s blob.Store) {
 		for _, short := range []int64{0, limit / 2, limit - 1} {
 			r := &counting{r: bytes.NewReader(data)}
 			wantCode(t, second(s.Append(t.Context(), u, r, short)), fault.SizeInvalid, fmt.Sprintf("Append of %d bytes with limit %d", size, short))
-			wantCode(t, second(s.Commit(t.Context(), u, bytes.NewReader(data), short, SHA256(whole))), fault.SizeInvalid, fmt.Sprintf("Commit of %d bytes with limit %d", size, short))
+			wantCode(t, second(s.Commit(t.Context(), u, bytes.NewReader(data), short, SHA256(whole))), fault.SizeInvalid,
+				fmt.Sprintf("Commit of %d bytes with limit %d", size, short))
 			if r.n > short+1 {
 				t.Errorf("limit %d: got %d bytes read, want at most one more", short, r.n)
 			}
@@ -322,7 +323,8 @@ func twoWriters(t *testing.T, a, b blob.Store) {
 			wantCode(t, second(b.Append(t.Context(), u, bytes.NewReader(data), -1)), fault.UploadConflict, "Append beside an Append")
 			wantCode(t, second(b.Commit(t.Context(), u, nil, -1, SHA256(data))), fault.UploadConflict, "Commit beside an Append")
 		})
-		after, err := a.Append(t.Context(), u, io.MultiReader(bytes.NewReader(data[start:200_000]), meanwhile, bytes.NewReader(data[200_000:])), -1)
+		after, err := a.Append(t.Context(), u, io.MultiReader(bytes.NewReader(data[start:200_000]), meanwhile,
+			bytes.NewReader(data[200_000:])), -1)
 		if err != nil {
 			t.Fatalf("Append at %d, disturbed by others: %v", start, err)
 		}
@@ -341,7 +343,8 @@ func testAbortWhileWriting(t *testing.T, s blob.Store) {
 	u := begin(t, s, name.SHA256)
 	var abortErr error
 	meanwhile := call(func() { abortErr = s.Abort(t.Context(), u) })
-	_, err := s.Commit(t.Context(), u, io.MultiReader(bytes.NewReader(data[:200_000]), meanwhile, bytes.NewReader(data[200_000:])), -1, SHA256(data))
+	_, err := s.Commit(t.Context(), u, io.MultiReader(bytes.NewReader(data[:200_000]), meanwhile,
+		bytes.NewReader(data[200_000:])), -1, SHA256(data))
 	if err == nil {
 		wantBlob(t, s, SHA256(data), data)
 		return
@@ -422,7 +425,8 @@ func testUnknownUpload(t *testing.T, s blob.Store) {
 	} {
 		for _, size := range []int64{0, 4} {
 			u := blob.Upload{ID: id, Size: size, State: good.State}
-			wantCode(t, second(s.Append(t.Context(), u, bytes.NewReader([]byte("x")), -1)), fault.UploadNotFound, fmt.Sprintf("Append to %q at %d", id, size))
+			wantCode(t, second(s.Append(t.Context(), u, bytes.NewReader([]byte("x")), -1)), fault.UploadNotFound,
+				fmt.Sprintf("Append to %q at %d", id, size))
 			wantCode(t, second(s.Commit(t.Context(), u, nil, -1, SHA256(nil))), fault.UploadNotFound, fmt.Sprintf("Commit of %q at %d", id, size))
 			if err := s.Abort(t.Context(), u); err != nil {
 				t.Errorf("Abort of %q: got %v, want nil", id, err)

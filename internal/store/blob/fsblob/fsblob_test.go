@@ -256,7 +256,8 @@ func TestForeignState(t *testing.T) {
 	if u, err = s.Append(ctx, u, strings.NewReader("some"), -1); err != nil {
 		t.Fatal(err)
 	}
-	for _, state := range [][]byte{nil, {}, []byte("sha256"), []byte("sha256\x00"), []byte("md5\x00abc"), u.State[:len(u.State)-1], append(u.State[:len(u.State):len(u.State)], 0)} {
+	for _, state := range [][]byte{nil, {}, []byte("sha256"), []byte("sha256\x00"), []byte("md5\x00abc"),
+		u.State[:len(u.State)-1], append(u.State[:len(u.State):len(u.State)], 0)} {
 		bad := u
 		bad.State = state
 		if _, err := s.Append(ctx, bad, strings.NewReader("more"), -1); err == nil {
@@ -296,7 +297,8 @@ func FuzzState(f *testing.F) {
 			return
 		}
 		d := blobtest.SHA256([]byte("some"))
-		if _, err := s.Commit(ctx, after, nil, -1, d); err == nil && !bytes.HasPrefix(state, []byte("sha256\x00")) && !bytes.HasPrefix(state, []byte("sha512\x00")) {
+		if _, err := s.Commit(ctx, after, nil, -1, d); err == nil && !bytes.HasPrefix(state, []byte("sha256\x00")) &&
+			!bytes.HasPrefix(state, []byte("sha512\x00")) {
 			t.Errorf("Commit after the state %q: got nil", state)
 		}
 		s.Abort(ctx, after)

@@ -40,7 +40,8 @@ func (s *Store) List(ctx context.Context, after name.Digest) iter.Seq2[blob.Info
 }
 
 // listFolder yields the blobs of one folder and reports whether to continue.
-func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string, after name.Digest, yield func(blob.Info, error) bool) bool {
+func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string, after name.Digest,
+	yield func(blob.Info, error) bool) bool {
 	if err := ctx.Err(); err != nil {
 		yield(blob.Info{}, err)
 		return false

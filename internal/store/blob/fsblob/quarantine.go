@@ -37,7 +37,8 @@ func (s *Store) Quarantine(_ context.Context, was blob.Info) (moved bool, err er
 	if err != nil {
 		return false, err
 	}
-	to := s.quarantineDir() + "/" + string(was.Digest.Algorithm()) + "-" + was.Digest.Hex() + "." + strconv.FormatInt(time.Now().UnixNano(), 10)
+	to := s.quarantineDir() + "/" + string(was.Digest.Algorithm()) + "-" + was.Digest.Hex() + "." +
+		strconv.FormatInt(time.Now().UnixNano(), 10)
 	if err := os.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
 		return false, nil // another call was faster
 	} else if err != nil {

@@ -74,9 +74,9 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	return blob.Upload{ID: u.ID, Size: u.Size + n, State: state}, nil
 }
 
-// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, so that the garbage collector's grace period starts again. There is one exception to the contract: if
-// the folder of the blob cannot be synced after the rename (a broken disk), Commit returns an error although
-// the blob is whole and the upload no longer exists.
+// Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, so that the garbage collector's
+// grace period starts again. There is one exception to the contract: if the folder of the blob cannot be synced after
+// the rename (a broken disk), Commit returns an error although the blob is whole and the upload no longer exists.
 func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit int64, want name.Digest) (info blob.Info, err error) {
 	if want == (name.Digest{}) {
 		return blob.Info{}, fault.DigestInvalid.New("no digest was given for the upload")

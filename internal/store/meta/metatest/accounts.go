@@ -44,7 +44,8 @@ func testAccounts(fx *Fixture) {
 	fx.Equal(key, k, "the account's first key")
 	_, err = fx.Account(fx.Ctx, nowhere)
 	fx.Want(err, fault.AccountNotFound, "an unknown account")
-	_, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: name.Registry{Account: nowhere, Region: london}, Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	_, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: name.Registry{Account: nowhere, Region: london},
+		Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	fx.Want(err, fault.AccountNotFound, "a repository of an unknown account")
 	fx.Want(fx.PutAccessKey(fx.Ctx, Key(nowhere, "AKIANOWHERE"), 2), fault.AccountNotFound, "a key of an unknown account")
 	fx.Want(fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: nowhere, Region: london}), fault.AccountNotFound, "a token of an unknown account")
@@ -56,12 +57,15 @@ func testDeleteAccount(fx *Fixture) {
 	reg := name.Registry{Account: other, Region: london}
 	for round := range 3 { // the same names several times, within one tick of the clock
 		k := account(fx, other)
-		r, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: reg, Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: meta.EncryptionAES256}, nil)
+		r, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: reg, Name: name.MustRepo("app"),
+			Mutability: meta.Mutability{Mode: meta.Mutable}, Encryption: meta.EncryptionAES256}, nil)
 		fx.Must(err)
-		token := meta.Token{ID: fmt.Sprint("token", round), Account: other, Region: london, AccessKey: k.ID, IssuedAt: monday, ExpiresAt: monday.Add(12 * time.Hour)}
+		token := meta.Token{ID: fmt.Sprint("token", round), Account: other, Region: london, AccessKey: k.ID, IssuedAt: monday,
+			ExpiresAt: monday.Add(12 * time.Hour)}
 		fx.Must(fx.PutToken(fx.Ctx, token))
 		fx.Must(fx.PutSetting(fx.Ctx, reg, meta.SettingBlobMounting, meta.Disabled))
-		fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: fmt.Sprint("upload", round), Blob: blob.Upload{ID: "b", State: []byte("s")}, StartedAt: monday}))
+		fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: fmt.Sprint("upload", round),
+			Blob: blob.Upload{ID: "b", State: []byte("s")}, StartedAt: monday}))
 		fx.Image(r, "one", "v1")
 		for _, read := range []func() error{ // so that they are cached
 			func() error { _, err := fx.Repository(fx.Ctx, reg, r.Name); return err },

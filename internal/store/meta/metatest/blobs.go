@@ -74,7 +74,8 @@ func testHolders(fx *Fixture) {
 			want = append(want, r)
 		}
 	}
-	elsewhere, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: name.Registry{Account: other, Region: Registry.Region}, Name: name.MustRepo("team/app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+	elsewhere, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: name.Registry{Account: other,
+		Region: Registry.Region}, Name: name.MustRepo("team/app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	fx.Must(err)
 	fx.Blob(elsewhere, "layer")
 	for limit := range len(want) + 2 {
@@ -95,7 +96,8 @@ func testHolders(fx *Fixture) {
 
 func testUploads(fx *Fixture) {
 	r, second := fx.Repo("team/app"), fx.Repo("team/second")
-	u := meta.Upload{ID: "11111111-1111-1111-1111-111111111111", Repository: r.ID, Principal: Principal, Blob: blob.Upload{ID: "b1", State: []byte("state")}, StartedAt: monday}
+	u := meta.Upload{ID: "11111111-1111-1111-1111-111111111111", Repository: r.ID, Principal: Principal,
+		Blob: blob.Upload{ID: "b1", State: []byte("state")}, StartedAt: monday}
 	fx.Must(fx.PutUpload(fx.Ctx, r, u))
 	bare := meta.Upload{ID: "2", Blob: blob.Upload{ID: "b2"}, StartedAt: monday.Add(time.Second)} // a blob store without state
 	fx.Must(fx.PutUpload(fx.Ctx, r, bare))
@@ -139,7 +141,8 @@ func testUploadRace(fx *Fixture) {
 	r := fx.Repo("team/app")
 	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte{}}, StartedAt: monday}))
 	won := race(fx, 20, fault.UploadConflict, func(i int) error {
-		return fx.AdvanceUpload(fx.Ctx, meta.Upload{ID: "u", Blob: blob.Upload{Size: int64(i + 1), State: []byte(fmt.Sprint(i + 1))}, Parts: 1}, 0)
+		return fx.AdvanceUpload(fx.Ctx, meta.Upload{ID: "u",
+			Blob: blob.Upload{Size: int64(i + 1), State: []byte(fmt.Sprint(i + 1))}, Parts: 1}, 0)
 	})
 	fx.Equal(won, 1, "acknowledged advances from the same size")
 	u, err := fx.Upload(fx.Ctx, r.ID, "u")

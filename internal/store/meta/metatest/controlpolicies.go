@@ -60,7 +60,8 @@ func testControlPolicies(fx *Fixture) {
 	all[2].Text, all[2].UpdatedAt = "another", monday.Add(time.Second)
 	fx.Must(fx.PutControlPolicy(fx.Ctx, all[2]))
 	check("after a change")
-	fx.Want(fx.PutControlPolicy(fx.Ctx, meta.ControlPolicy{Kind: meta.ServiceControl, Account: nowhere, Name: "x"}), fault.AccountNotFound, "of an unknown account")
+	fx.Want(fx.PutControlPolicy(fx.Ctx, meta.ControlPolicy{Kind: meta.ServiceControl, Account: nowhere, Name: "x"}),
+		fault.AccountNotFound, "of an unknown account")
 	fx.Must(fx.DeleteControlPolicy(fx.Ctx, meta.ServiceControl, name.Account{}, "a"))
 	fx.Want(fx.DeleteControlPolicy(fx.Ctx, meta.ServiceControl, name.Account{}, "a"), fault.ControlPolicyNotFound, "deleting twice")
 	fx.Want(fx.DeleteControlPolicy(fx.Ctx, meta.ResourceControl, Account, "a"), fault.ControlPolicyNotFound, "a policy of another kind")

@@ -183,7 +183,8 @@ func testRestore(fx *Fixture) {
 	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, As(p, "v1", "v3").Tags, Principal))
 	fx.tags(r, p.Digest, "v1", "v3")
 	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal), fault.ImageNotFound, "an image that is not deleted")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, q.Digest, As(q, "v1").Tags, Principal), fault.ImageTagAlreadyExists, "with an immutable tag that exists")
+	fx.Want(fx.RestoreImage(fx.Ctx, r, q.Digest, As(q, "v1").Tags, Principal), fault.ImageTagAlreadyExists,
+		"with an immutable tag that exists")
 	_, _, err = fx.DeletedImage(fx.Ctx, r.ID, q.Digest)
 	fx.Want(err, 0, "an image that could not be restored")
 	fx.Must(fx.RestoreImage(fx.Ctx, r, q.Digest, nil, Principal))

@@ -14,14 +14,16 @@ import (
 
 // prefixes are the prefixes of the unique ids of the kinds, which choose the name of a quota in error texts.
 var prefixes = map[meta.EntityKind]string{
-	meta.User: "AIDA", meta.Group: "AGPA", meta.Role: "AROA", meta.ManagedPolicy: "ANPA", meta.InstanceProfile: "AIPA", meta.OIDCProvider: "OIDC",
+	meta.User: "AIDA", meta.Group: "AGPA", meta.Role: "AROA", meta.ManagedPolicy: "ANPA", meta.InstanceProfile: "AIPA",
+	meta.OIDCProvider: "OIDC",
 }
 
 const policyText = `{"Version": "2012-10-17", "Statement": []}`
 
 // plain returns an entity of the fixture's account that is not stored yet.
 func plain(kind meta.EntityKind, entityName string) meta.Entity {
-	return meta.Entity{ID: prefixes[kind] + strings.ToUpper(entityName), Account: Account, Kind: kind, Name: entityName, Path: "/", CreatedAt: monday, UpdatedAt: monday}
+	return meta.Entity{ID: prefixes[kind] + strings.ToUpper(entityName), Account: Account, Kind: kind, Name: entityName,
+		Path: "/", CreatedAt: monday, UpdatedAt: monday}
 }
 
 // entity creates an entity.
@@ -46,7 +48,8 @@ const awsPolicy = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"
 
 func testEntities(fx *Fixture) {
 	fx.entity(meta.ManagedPolicy, "limit")
-	full := []meta.Entity{plain(meta.User, "Bob"), plain(meta.Group, "Bob"), plain(meta.Role, "Bob"), plain(meta.InstanceProfile, "Bob"), plain(meta.OIDCProvider, "a.example:8443/x")}
+	full := []meta.Entity{plain(meta.User, "Bob"), plain(meta.Group, "Bob"), plain(meta.Role, "Bob"),
+		plain(meta.InstanceProfile, "Bob"), plain(meta.OIDCProvider, "a.example:8443/x")}
 	full[0].Path, full[0].Boundary = "/team/a/", arn("limit")
 	full[2].Boundary, full[2].Description, full[2].MaxSession, full[2].Service = awsPolicy, "a role", 90*time.Minute, "ecr.amazonaws.com"
 	full[2].Trust = meta.BoundPolicy{Text: policyText, IDs: map[string]string{"arn:aws:iam::111122223333:user/Bob": "AIDABOB"}}
@@ -78,7 +81,8 @@ func testEntities(fx *Fixture) {
 	fx.Want(err, fault.NoSuchEntity, "an unknown id")
 	counts, err := fx.CountEntities(fx.Ctx, Account)
 	fx.Must(err)
-	fx.Equal(counts, map[meta.EntityKind]int{meta.User: 1, meta.Group: 1, meta.Role: 1, meta.ManagedPolicy: 1, meta.InstanceProfile: 1, meta.OIDCProvider: 1}, "CountEntities")
+	fx.Equal(counts, map[meta.EntityKind]int{meta.User: 1, meta.Group: 1, meta.Role: 1, meta.ManagedPolicy: 1,
+		meta.InstanceProfile: 1, meta.OIDCProvider: 1}, "CountEntities")
 	counts, err = fx.CountEntities(fx.Ctx, nowhere)
 	fx.Must(err)
 	fx.Equal(len(counts), 0, "kinds of an account without any")
@@ -87,7 +91,8 @@ func testEntities(fx *Fixture) {
 	lost.Account = nowhere
 	fx.Want(fx.CreateEntity(fx.Ctx, lost, nil, 10), fault.AccountNotFound, "a user of an unknown account")
 	fx.Want(fx.CreateManagedPolicy(fx.Ctx, lost, policyText, nil, 10), fault.AccountNotFound, "a policy of an unknown account")
-	for _, bad := range []string{arn("none"), arn("LIMIT"), arn("path/limit"), "arn:aws:iam::444455556666:policy/limit", "arn:aws:iam::x:policy/limit", "limit"} {
+	for _, bad := range []string{arn("none"), arn("LIMIT"), arn("path/limit"), "arn:aws:iam::444455556666:policy/limit",
+		"arn:aws:iam::x:policy/limit", "limit"} {
 		e := plain(meta.User, "bounded")
 		e.Boundary = bad
 		fx.Want(fx.CreateEntity(fx.Ctx, e, nil, 10), fault.NoSuchEntity, "a user with the boundary %s", bad)
@@ -105,12 +110,18 @@ func testEntities(fx *Fixture) {
 // The error texts about names are those of IAM: clients parse them.
 func testEntityTexts(fx *Fixture) {
 	for kind, want := range map[meta.EntityKind][3]string{
-		meta.User:            {"User with name x already exists.", "The user with name y cannot be found.", "Cannot exceed quota for UsersPerAccount: 1"},
-		meta.Group:           {"Group with name x already exists.", "The group with name y cannot be found.", "Cannot exceed quota for GroupsPerAccount: 1"},
-		meta.Role:            {"Role with name x already exists.", "The role with name y cannot be found.", "Cannot exceed quota for RolesPerAccount: 1"},
-		meta.InstanceProfile: {"Instance Profile x already exists.", "Instance Profile y cannot be found.", "Cannot exceed quota for InstanceProfilesPerAccount: 1"},
-		meta.ManagedPolicy:   {"A policy called x already exists. Duplicate names are not allowed.", "The policy y was not found.", "Cannot exceed quota for PoliciesPerAccount: 1"},
-		meta.OIDCProvider:    {"Provider with url https://x already exists.", "The OpenIDConnect provider y was not found.", "Cannot exceed quota for OpenIdConnectProvidersPerAccount: 1"},
+		meta.User: {"User with name x already exists.", "The user with name y cannot be found.",
+			"Cannot exceed quota for UsersPerAccount: 1"},
+		meta.Group: {"Group with name x already exists.", "The group with name y cannot be found.",
+			"Cannot exceed quota for GroupsPerAccount: 1"},
+		meta.Role: {"Role with name x already exists.", "The role with name y cannot be found.",
+			"Cannot exceed quota for RolesPerAccount: 1"},
+		meta.InstanceProfile: {"Instance Profile x already exists.", "Instance Profile y cannot be found.",
+			"Cannot exceed quota for InstanceProfilesPerAccount: 1"},
+		meta.ManagedPolicy: {"A policy called x already exists. Duplicate names are not allowed.",
+			"The policy y was not found.", "Cannot exceed quota for PoliciesPerAccount: 1"},
+		meta.OIDCProvider: {"Provider with url https://x already exists.", "The OpenIDConnect provider y was not found.",
+			"Cannot exceed quota for OpenIdConnectProvidersPerAccount: 1"},
 	} {
 		fx.entity(kind, "x")
 		twice := plain(kind, "x")
@@ -136,7 +147,8 @@ func testEntityPages(fx *Fixture) {
 		limit         int
 		want          string
 	}{
-		{"", "", 9, "BDace"}, {"/", "", 9, "BDace"}, {"", "", 2, "BD"}, {"", "D", 2, "ac"}, {"", "E", 9, "ace"}, {"", "e", 9, ""}, {"/x", "", 9, "BDa"},
+		{"", "", 9, "BDace"}, {"/", "", 9, "BDace"}, {"", "", 2, "BD"}, {"", "D", 2, "ac"}, {"", "E", 9, "ace"}, {"", "e", 9,
+			""}, {"/x", "", 9, "BDa"},
 		{"/x/", "", 9, "Ba"}, {"/x/", "B", 9, "a"}, {"/x/", "", 1, "B"}, {"/X/", "", 9, ""}, {"/ü/", "", 9, "c"}, {"/_", "", 9, ""},
 	} {
 		all, err := fx.Entities(fx.Ctx, Account, meta.User, c.prefix, c.after, c.limit)
@@ -218,8 +230,12 @@ func testDeleteEntity(fx *Fixture) {
 	hang := func(do func(meta.Entity) error, undo func(meta.Entity) error, text string) [3]any {
 		return [3]any{do, undo, text}
 	}
-	attach := hang(func(e meta.Entity) error { return fx.Attach(fx.Ctx, e.ID, arn("p"), 9) }, func(e meta.Entity) error { return fx.Detach(fx.Ctx, e.ID, arn("p")) }, detach)
-	put := hang(func(e meta.Entity) error { return fx.PutInline(fx.Ctx, e.ID, meta.Inline{Name: "i"}, 9) }, func(e meta.Entity) error { return fx.DeleteInline(fx.Ctx, e.ID, "i") }, inline)
+	attach := hang(func(e meta.Entity) error {
+		return fx.Attach(fx.Ctx, e.ID, arn("p"), 9)
+	}, func(e meta.Entity) error { return fx.Detach(fx.Ctx, e.ID, arn("p")) }, detach)
+	put := hang(func(e meta.Entity) error {
+		return fx.PutInline(fx.Ctx, e.ID, meta.Inline{Name: "i"}, 9)
+	}, func(e meta.Entity) error { return fx.DeleteInline(fx.Ctx, e.ID, "i") }, inline)
 	key := hang(func(e meta.Entity) error {
 		k := Key(Account, "AKIAOFUSER")
 		k.Principal = e.ID
@@ -239,10 +255,15 @@ func testDeleteEntity(fx *Fixture) {
 		meta.Role:            {attach, put, member(one(profile), self, "Cannot delete entity, must remove roles from instance profile first.")},
 		meta.InstanceProfile: {member(self, one(role), "Cannot delete entity, must remove roles from instance profile first.")},
 		meta.ManagedPolicy: {
-			hang(func(e meta.Entity) error { return fx.Attach(fx.Ctx, group.ID, arn(e.Name), 9) }, func(e meta.Entity) error { return fx.Detach(fx.Ctx, group.ID, arn(e.Name)) }, inUse),
+			hang(func(e meta.Entity) error {
+				return fx.Attach(fx.Ctx, group.ID, arn(e.Name), 9)
+			}, func(e meta.Entity) error { return fx.Detach(fx.Ctx, group.ID, arn(e.Name)) }, inUse),
 			hang(func(e meta.Entity) error { return fx.bound(user, arn(e.Name)) }, func(meta.Entity) error { return fx.bound(user, "") }, inUse),
 			hang(func(e meta.Entity) error { _, err := fx.CreatePolicyVersion(fx.Ctx, e.ID, "{}", false, 5); return err },
-				func(e meta.Entity) error { return fx.DeletePolicyVersion(fx.Ctx, e.ID, 2) }, "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."),
+				func(e meta.Entity) error {
+					return fx.DeletePolicyVersion(fx.Ctx, e.ID, 2)
+				},
+				"This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy."),
 		},
 		meta.OIDCProvider: nil,
 	} {

@@ -28,7 +28,8 @@ func testEntityTags(fx *Fixture) {
 		} else {
 			check("after a key in another case", map[string]string{"Team": "a", "TEAM": "c", "b": ""})
 		}
-		fx.Want(fx.PutEntityTags(fx.Ctx, e.ID, map[string]string{"b": "lost", "d": ""}, 3), fault.LimitExceeded, "kind %d: a fourth of at most three", kind)
+		fx.Want(fx.PutEntityTags(fx.Ctx, e.ID, map[string]string{"b": "lost", "d": ""}, 3), fault.LimitExceeded,
+			"kind %d: a fourth of at most three", kind)
 		fx.Must(fx.RemoveEntityTags(fx.Ctx, e.ID, []string{"new", "none", "teaM", "TEAM"}))
 		if folded {
 			check("at last", map[string]string{"b": ""})
@@ -49,5 +50,7 @@ func testEntityTagRace(fx *Fixture) {
 	fx.Equal(len(tags), 1, "spellings of one key: %v", tags)
 
 	p := fx.entity(meta.ManagedPolicy, "p")
-	fx.Equal(race(fx, 8, fault.LimitExceeded, func(i int) error { return fx.PutEntityTags(fx.Ctx, p.ID, map[string]string{fmt.Sprint(i): ""}, 5) }), 5, "tags of at most five")
+	fx.Equal(race(fx, 8, fault.LimitExceeded, func(i int) error {
+		return fx.PutEntityTags(fx.Ctx, p.ID, map[string]string{fmt.Sprint(i): ""}, 5)
+	}), 5, "tags of at most five")
 }

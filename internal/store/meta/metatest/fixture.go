@@ -47,7 +47,8 @@ func NewFixture(t *testing.T, s *meta.Store) *Fixture {
 
 // Key returns an active key of the root user of an account.
 func Key(a name.Account, id string) meta.AccessKey {
-	return meta.AccessKey{ID: id, Account: a, Principal: a.String(), SealedSecret: []byte("sealed " + id), Active: true, CreatedAt: time.UnixMicro(1_700_000_000_000_000).UTC()}
+	return meta.AccessKey{ID: id, Account: a, Principal: a.String(), SealedSecret: []byte("sealed " + id), Active: true,
+		CreatedAt: time.UnixMicro(1_700_000_000_000_000).UTC()}
 }
 
 // Must ends the test on an error.
@@ -90,7 +91,8 @@ func (fx *Fixture) RepoWith(repo string, m meta.Mutability) meta.Repository {
 	fx.Helper()
 	n, err := name.ParseRepo(repo)
 	fx.Must(err)
-	r, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m, Encryption: meta.EncryptionAES256}, nil)
+	r, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: n, CreatedAt: time.Now(), Mutability: m,
+		Encryption: meta.EncryptionAES256}, nil)
 	fx.Must(err)
 	return r
 }

@@ -64,7 +64,8 @@ func testPutImage(fx *Fixture) {
 	fx.Want(err, fault.ImageNotFound, "an unknown body")
 	im, err := fx.Store.Image(fx.Ctx, r.ID, p.Digest)
 	fx.Must(err)
-	fx.Equal(im, meta.Image{ManifestHead: want, ArtifactType: configType, Bytes: int64(len("config" + "a layer")), PushedAt: im.PushedAt, Tags: []string{"v1"}}, "Image")
+	fx.Equal(im, meta.Image{ManifestHead: want, ArtifactType: configType, Bytes: int64(len("config" + "a layer")),
+		PushedAt: im.PushedAt, Tags: []string{"v1"}}, "Image")
 	if im.PushedAt.IsZero() {
 		fx.Error("PushedAt: got none")
 	}
@@ -139,7 +140,9 @@ func testRefuseSame(fx *Fixture) {
 	}
 	err := strict(p, "v1")
 	fx.Want(err, fault.ImageAlreadyExists, "the same image under the same tag")
-	if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("Image with digest '%s' and tag 'v1' already exists in the repository with name 'team/app' in registry with id '%s'", p.Digest, Account)) {
+	if err != nil &&
+		!strings.Contains(err.Error(),
+			fmt.Sprintf("Image with digest '%s' and tag 'v1' already exists in the repository with name 'team/app' in registry with id '%s'", p.Digest, Account)) {
 		fx.Errorf("the text differs from ECR's: %v", err)
 	}
 	fx.Want(strict(p), fault.ImageAlreadyExists, "the same image without a tag")

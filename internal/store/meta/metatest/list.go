@@ -161,7 +161,8 @@ func testReferrerPages(fx *Fixture) {
 		p := ReferrerOf(subject, kind, "sig", "config")
 		p = put(map[string]any{
 			"schemaVersion": 2, "mediaType": p.Manifest.MediaType, "artifactType": kind, "config": descriptor{configType, Digest("sig").String(), 3},
-			"layers": []descriptor{}, "subject": descriptor{p.Manifest.MediaType, subject.String(), 1}, "annotations": map[string]string{"n": fmt.Sprint(i)},
+			"layers": []descriptor{}, "subject": descriptor{p.Manifest.MediaType, subject.String(),
+				1}, "annotations": map[string]string{"n": fmt.Sprint(i)},
 		})
 		fx.Push(r, p)
 		all = append(all, p.Digest.String())
@@ -171,13 +172,15 @@ func testReferrerPages(fx *Fixture) {
 	}
 	slices.Sort(all)
 	slices.Sort(some)
-	for _, test := range []struct{ types, want []string }{{nil, all}, {[]string{"application/k1"}, some}, {[]string{"application/none"}, nil}} {
+	for _, test := range []struct{ types, want []string }{{nil, all}, {[]string{"application/k1"}, some},
+		{[]string{"application/none"}, nil}} {
 		pages(fx, fmt.Sprintf("Referrers of types %q", test.types), test.want, func(after string, limit int) (digests []string, err error) {
 			found, more, err := fx.Referrers(fx.Ctx, r.ID, subject, test.types, after, limit)
 			for _, im := range found {
 				digests = append(digests, im.Digest.String())
 			}
-			if left := len(test.want) > 0 && after < test.want[len(test.want)-1] && (len(found) == 0 || digests[len(digests)-1] < test.want[len(test.want)-1]); more != left {
+			if left := len(test.want) > 0 && after < test.want[len(test.want)-1] &&
+				(len(found) == 0 || digests[len(digests)-1] < test.want[len(test.want)-1]); more != left {
 				fx.Errorf("Referrers of types %q after %q by %d: got more = %t, want %t", test.types, after, limit, more, left)
 			}
 			return digests, err

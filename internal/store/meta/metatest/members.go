@@ -21,7 +21,8 @@ func testMembers(fx *Fixture) {
 		containerQuota, memberQuota      int
 	}{
 		{meta.Group, meta.User, "Cannot exceed quota for GroupsPerUser: 2", "", "The user is not in the group.", 2, 0},
-		{meta.InstanceProfile, meta.Role, "Cannot exceed quota for InstanceProfilesPerRole: 2", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 2", "The role is not in the instance profile.", 2, 2},
+		{meta.InstanceProfile, meta.Role, "Cannot exceed quota for InstanceProfilesPerRole: 2",
+			"Cannot exceed quota for InstanceSessionsPerInstanceProfile: 2", "The role is not in the instance profile.", 2, 2},
 	} {
 		var in, of []meta.Entity
 		for _, n := range []string{"c", "A", "b"} {

@@ -43,7 +43,8 @@ func testAttachments(fx *Fixture) {
 	for _, n := range []string{"b", "a", "c"} {
 		fx.entity(meta.ManagedPolicy, n)
 	}
-	for kind, quota := range map[meta.EntityKind]string{meta.User: "PoliciesPerUser", meta.Group: "PoliciesPerGroup", meta.Role: "PoliciesPerRole"} {
+	for kind, quota := range map[meta.EntityKind]string{meta.User: "PoliciesPerUser", meta.Group: "PoliciesPerGroup",
+		meta.Role: "PoliciesPerRole"} {
 		e := fx.entity(kind, "x")
 		check := func(want ...string) {
 			fx.Helper()
@@ -90,7 +91,8 @@ func testAttachedTo(fx *Fixture) {
 	}
 	got, err := fx.AttachedTo(fx.Ctx, Account, arn("p"))
 	fx.Must(err)
-	fx.Equal(got, []meta.Attached{{Entity: a}, {Entity: z}, {Entity: g}, {Entity: role}, {Entity: a, Boundary: true}, {Entity: z, Boundary: true}, {Entity: role, Boundary: true}}, "AttachedTo")
+	fx.Equal(got, []meta.Attached{{Entity: a}, {Entity: z}, {Entity: g}, {Entity: role}, {Entity: a, Boundary: true},
+		{Entity: z, Boundary: true}, {Entity: role, Boundary: true}}, "AttachedTo")
 	got, err = fx.AttachedTo(fx.Ctx, Account, awsPolicy)
 	fx.Must(err)
 	fx.Equal(got, []meta.Attached{{Entity: z}}, "AttachedTo of a policy of AWS, in one account")
@@ -109,7 +111,9 @@ func testAttachRace(fx *Fixture) {
 	for i := range 8 {
 		fx.entity(meta.ManagedPolicy, fmt.Sprint("p", i))
 	}
-	fx.Equal(race(fx, 8, fault.LimitExceeded, func(i int) error { return fx.Attach(fx.Ctx, u.ID, arn(fmt.Sprint("p", i)), 5) }), 5, "attachments of at most five")
+	fx.Equal(race(fx, 8, fault.LimitExceeded, func(i int) error {
+		return fx.Attach(fx.Ctx, u.ID, arn(fmt.Sprint("p", i)), 5)
+	}), 5, "attachments of at most five")
 	for round := range 8 {
 		n := fmt.Sprint("doomed", round)
 		d := fx.entity(meta.ManagedPolicy, n)

@@ -15,7 +15,8 @@ func testRepositories(fx *Fixture) {
 	want := meta.Repository{
 		Registry: Registry, Name: name.MustRepo("team/app"), CreatedAt: monday, ScanOnPush: true,
 		Mutability: meta.Mutability{Mode: meta.ImmutableWithExclusion, Filters: []string{"dev-*", "*"}},
-		Encryption: "KMS", KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1", Policy: meta.BoundPolicy{Text: `{"Statement": []}`, IDs: map[string]string{"arn:aws:iam::111122223333:user/a": "AIDAA"}},
+		Encryption: "KMS", KMSKey: "arn:aws:kms:eu-west-1:111122223333:key/1", Policy: meta.BoundPolicy{
+			Text: `{"Statement": []}`, IDs: map[string]string{"arn:aws:iam::111122223333:user/a": "AIDAA"}},
 	}
 	created, err := fx.CreateRepository(fx.Ctx, want, map[string]string{"team": "a"})
 	fx.Must(err)
@@ -72,7 +73,8 @@ func testRepositoryRace(fx *Fixture) {
 	for round := range 4 {
 		n := name.MustRepo("team/app")
 		won := race(fx, 20, fault.RepositoryAlreadyExists, func(i int) error {
-			_, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: n, Mutability: meta.Mutability{Mode: meta.Mutable}, Policy: meta.BoundPolicy{Text: fmt.Sprint(i)}}, map[string]string{"by": fmt.Sprint(i)})
+			_, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: n,
+				Mutability: meta.Mutability{Mode: meta.Mutable}, Policy: meta.BoundPolicy{Text: fmt.Sprint(i)}}, map[string]string{"by": fmt.Sprint(i)})
 			return err
 		})
 		fx.Equal(won, 1, "round %d: acknowledged creations of one name", round)
@@ -81,7 +83,9 @@ func testRepositoryRace(fx *Fixture) {
 		resourceTags, err := fx.ResourceTags(fx.Ctx, r)
 		fx.Must(err)
 		fx.Equal(resourceTags, []meta.ResourceTag{{Key: "by", Value: r.Policy.Text}}, "the resource tags of the acknowledged call")
-		fx.Equal(race(fx, 10, fault.RepositoryNotFound, func(int) error { return fx.DeleteRepository(fx.Ctx, r, true) }), 1, "round %d: acknowledged deletions", round)
+		fx.Equal(race(fx, 10, fault.RepositoryNotFound, func(int) error {
+			return fx.DeleteRepository(fx.Ctx, r, true)
+		}), 1, "round %d: acknowledged deletions", round)
 	}
 }
 
@@ -154,18 +158,21 @@ func testResourceTags(fx *Fixture) {
 	}
 	fx.Must(fx.PutResourceTags(fx.Ctx, r, many))
 	fx.Must(fx.PutResourceTags(fx.Ctx, r, map[string]string{"k00": "new", "k49": ""}))
-	fx.Want(fx.PutResourceTags(fx.Ctx, r, map[string]string{"k01": "lost", "one more": "v"}), fault.TooManyTags, "resource tag %d", meta.MaxResourceTags+1)
+	fx.Want(fx.PutResourceTags(fx.Ctx, r, map[string]string{"k01": "lost", "one more": "v"}), fault.TooManyTags,
+		"resource tag %d", meta.MaxResourceTags+1)
 	fx.Must(fx.PutResourceTags(fx.Ctx, r, nil))
 	fx.Must(fx.RemoveResourceTags(fx.Ctx, r, []string{"k02", "never there"}))
 	all, err := fx.ResourceTags(fx.Ctx, r)
 	fx.Must(err)
 	fx.Equal(len(all), meta.MaxResourceTags-1, "resource tags")
-	fx.Equal(all[:3], []meta.ResourceTag{{Key: "k00", Value: "new"}, {Key: "k01", Value: "v"}, {Key: "k03", Value: "v"}}, "the first resource tags by key")
+	fx.Equal(all[:3], []meta.ResourceTag{{Key: "k00", Value: "new"}, {Key: "k01", Value: "v"}, {Key: "k03", Value: "v"}},
+		"the first resource tags by key")
 	all, err = fx.ResourceTags(fx.Ctx, second)
 	fx.Must(err)
 	fx.Equal(len(all), 0, "resource tags of the other repository")
 	many["one more"] = "v"
-	_, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: name.MustRepo("team/new"), Mutability: meta.Mutability{Mode: meta.Mutable}}, many)
+	_, err = fx.CreateRepository(fx.Ctx, meta.Repository{Registry: Registry, Name: name.MustRepo("team/new"),
+		Mutability: meta.Mutability{Mode: meta.Mutable}}, many)
 	fx.Want(err, fault.TooManyTags, "a repository with %d resource tags", len(many))
 	_, err = fx.Repository(fx.Ctx, Registry, name.MustRepo("team/new"))
 	fx.Want(err, fault.RepositoryNotFound, "the repository that was refused because of its resource tags")
@@ -294,7 +301,8 @@ func testRestoreRepository(fx *Fixture) {
 	fx.Want(fx.RestoreRepository(fx.Ctx, d.Repository, living.Name), fault.RepositoryAlreadyExists, "restore under a name that is taken")
 	free := name.MustRepo("again/before")
 	fx.Must(fx.RestoreRepository(fx.Ctx, d.Repository, free))
-	fx.Want(fx.RestoreRepository(fx.Ctx, d.Repository, name.MustRepo("again/twice")), fault.RepositoryNotFound, "restore of a living repository")
+	fx.Want(fx.RestoreRepository(fx.Ctx, d.Repository, name.MustRepo("again/twice")), fault.RepositoryNotFound,
+		"restore of a living repository")
 	back, err := fx.Repository(fx.Ctx, living.Registry, free)
 	fx.Must(err)
 	if tags, err := fx.Tags(fx.Ctx, back.ID, "", -1); back.ID != ids[1] || err != nil || !slices.Equal(tags, []string{"v1"}) {

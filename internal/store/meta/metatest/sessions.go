@@ -10,7 +10,8 @@ import (
 // session returns a session that began at a time and lasts an hour.
 func session(key string, begin time.Time) meta.Session {
 	return meta.Session{
-		AccessKey: key, Account: Account, Kind: meta.RoleSession, Principal: "AROAROLE", Name: "build", SealedSecret: []byte{0, 0xff}, IssuedAt: begin, ExpiresAt: begin.Add(time.Hour),
+		AccessKey: key, Account: Account, Kind: meta.RoleSession, Principal: "AROAROLE", Name: "build", SealedSecret: []byte{0,
+			0xff}, IssuedAt: begin, ExpiresAt: begin.Add(time.Hour),
 	}
 }
 

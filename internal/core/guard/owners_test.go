@@ -1,0 +1,65 @@
+package guard_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// A customer has no policies of its own. It has only the permissions that the policy of a resource grants to its ARN.
+func TestDecideCustomers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	arn := "arn:aws:ecrin::" + home.String() + ":customer/shop/acme"
+	acme := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn, UserID: "shop/acme"}
+	twin := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn + "2", UserID: "shop/acme2"}
+	set := func(repo, text string) {
+		f.repository(home, repo, "")
+		r, err := f.meta.Repository(t.Context(), name.Registry{Account: home, Region: region}, repoNamed(repo))
+		f.must(err)
+		f.must(f.meta.SetPolicy(t.Context(), r, meta.BoundPolicy{Text: text}))
+	}
+	set("named", grant(arn, "ecr:BatchGetImage"))
+	set("account", grant(identity.RootARN(home), "ecr:BatchGetImage"))
+	f.repository(home, "all", grant("*", "ecr:BatchGetImage"))
+	f.repository(home, "none", "")
+	f.decide("named", acme, pull(home, "named"), "")
+	f.decide("another customer is named", twin, pull(home, "named"), noResource)
+	f.decide("the account of the vendor is named", acme, pull(home, "account"), noResource)
+	f.decide("a policy for all principals", acme, pull(home, "all"), "")
+	f.decide("no policy", acme, pull(home, "none"), noResource)
+	push := pull(home, "named")
+	push.Action = "ecr:PutImage"
+	f.decide("another action", acme, push, "no resource-based policy allows the ecr:PutImage action")
+	if _, err := policy.Parse(grant("arn:aws:ecrin::"+home.String()+":customer/shop", "ecr:BatchGetImage"), policy.Repository); err == nil {
+		t.Error("a customer without an application is accepted as a principal")
+	}
+}
+
+// Policies cannot allow an action on a resource that belongs to no account, and the record of the request has no owner.
+func TestDecideUnowned(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, admin := f.user(home, "admin", allow("*", "*"))
+	root := identity.Caller{Kind: identity.Root, Account: home, ARN: identity.RootARN(home), Principal: home.String()}
+	for _, c := range []identity.Caller{admin, root} {
+		rec := new(guard.Record)
+		err := f.guard.Decide(t.Context(), c, guard.Origin{}, rec,
+			guard.Ask{Action: "ecrin:ListAccessKeys", Owner: guard.Unowned, Region: region, Resource: "*"})
+		if !errors.Is(err, fault.AccessDenied) {
+			t.Errorf("%s on a resource of no account: got %v, want fault.AccessDenied", c.ARN, err)
+		}
+		if rec.Owner != guard.Unowned || rec.Caller != c {
+			t.Errorf("the record has owner %v and caller %v, want none and %v", rec.Owner, rec.Caller, c)
+		}
+	}
+	if err := f.guard.Decide(t.Context(), root, guard.Origin{}, new(guard.Record)); err == nil {
+		t.Error("a request without an ask was allowed")
+	}
+}
