@@ -139,7 +139,7 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Replacements for the placeholders of the README, and arguments that the verbs of a group need.
-	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file,
+	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file, "DIR", filepath.Join(t.TempDir(), "backup"),
 		"account delete", "account delete 111122223333", "token revoke", "token revoke --all")
 	ran := 0
 	for _, line := range commandLines(documents(t)["../../../README.md"]) {
