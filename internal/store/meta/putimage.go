@@ -42,6 +42,9 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err != nil {
 		return err
 	}
+	if err := s.admit(ctx, r, p.Manifest, children); err != nil {
+		return err
+	}
 	return s.write.do(ctx, func(t *tx) error {
 		now, err := current(t, r)
 		if err != nil {
@@ -180,9 +183,7 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 		}
 	}
 	if missing != nil {
-		return 0, nil,
-			fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
-				clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+		return 0, nil, layersNotFound(r, missing)
 	}
 	return total, untyped, nil
 }
@@ -205,14 +206,22 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 		depth, largest = max(depth, below+1), max(largest, size)
 	}
 	if missing != nil {
-		return 0, 0,
-			fault.ReferencedImagesNotFound.New("Images with digests '[%s]' required for pushing image into repository with name '%s' in the registry with id '%s' do not exist",
-				clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+		return 0, 0, imagesNotFound(r, missing)
 	}
 	if depth > MaxDepth {
 		return 0, 0, fault.ManifestInvalid.New("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
 	}
 	return depth, largest, nil
+}
+
+func layersNotFound(r Repository, missing []string) error {
+	return fault.LayersNotFound.New("Layers with digests '[%s]' required for pushing image into repository with name '%s' "+
+		"in the registry with id '%s' do not exist", clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
+}
+
+func imagesNotFound(r Repository, missing []string) error {
+	return fault.ReferencedImagesNotFound.New("Images with digests '[%s]' required for pushing image into repository with name '%s' "+
+		"in the registry with id '%s' do not exist", clipList(missing), r.Name, r.Registry.Account).With("digests", missing)
 }
 
 func clipList(digests []string) string {
