@@ -189,7 +189,7 @@ func TestStaleDescription(t *testing.T) {
 	t.Parallel()
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("got %s %s", r.Method, r.URL) }))
 	defer s.Close()

@@ -6,15 +6,15 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 )
 
-// admitted is the number of digests that one statement of admit looks for.
-const admitted = 32
+// digestsPerRead is the number of digests that one statement of admit looks for.
+const digestsPerRead = 32
 
 // The statements that find which blobs a repository holds, and which images it has.
 const (
-	holdsOf = `SELECT digest FROM repository_blobs WHERE repository = $1 AND digest IN (
+	heldBlobs = `SELECT digest FROM repository_blobs WHERE repository = $1 AND digest IN (
 		$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
-	imagesOf = `SELECT digest FROM images WHERE repository = $1 AND deleted_at <= 0 AND digest IN (
+	livingImages = `SELECT digest FROM images WHERE repository = $1 AND deleted_at <= 0 AND digest IN (
 		$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
 )
@@ -26,12 +26,12 @@ const (
 // Errors: fault.LayersNotFound, fault.ReferencedImagesNotFound, and those of the database.
 func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, children []string) error {
 	blobs := m.Blobs()
-	if len(blobs) > admitted {
+	if len(blobs) > digestsPerRead {
 		digests := make([]string, len(blobs))
 		for i, b := range blobs {
 			digests[i] = b.Digest.String()
 		}
-		missing, err := s.missing(ctx, holdsOf, r.ID, digests)
+		missing, err := s.missing(ctx, heldBlobs, r.ID, digests)
 		if err != nil {
 			return err
 		}
@@ -39,8 +39,8 @@ func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, c
 			return layersNotFound(r, missing)
 		}
 	}
-	if len(children) > admitted {
-		missing, err := s.missing(ctx, imagesOf, r.ID, children)
+	if len(children) > digestsPerRead {
+		missing, err := s.missing(ctx, livingImages, r.ID, children)
 		if err != nil {
 			return err
 		}
@@ -54,12 +54,12 @@ func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, c
 // missing returns the digests that the statement does not find in the repository, in their order.
 func (s *Store) missing(ctx context.Context, statement string, repository int64, digests []string) ([]string, error) {
 	var missing []string
-	found := make(map[string]bool, admitted)
+	found := make(map[string]bool, digestsPerRead)
 	for len(digests) > 0 {
-		set := digests[:min(admitted, len(digests))]
+		set := digests[:min(digestsPerRead, len(digests))]
 		digests = digests[len(set):]
 		in := args{repository}
-		for i := range admitted {
+		for i := range digestsPerRead {
 			in = append(in, set[min(i, len(set)-1)]) // a short set repeats its last digest
 		}
 		clear(found)
