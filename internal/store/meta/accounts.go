@@ -118,8 +118,13 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 			if _, err := t.exec(`DELETE FROM uploads WHERE repository IN (SELECT id FROM repositories WHERE account = $1 AND deleted_at = 0)`, id.String()); err != nil {
 				return err
 			}
-			if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE account = $1 AND deleted_at = 0`, id.String(),
-				micros(s.now())); err != nil {
+			now := micros(s.now())
+			if _, err := t.exec(`INSERT INTO candidates (kind, repository, digest, since)
+				SELECT 1, id, '', $2 FROM repositories WHERE account = $1 AND deleted_at = 0
+				ON CONFLICT (kind, repository, digest) DO UPDATE SET since = excluded.since`, id.String(), now); err != nil {
+				return err
+			}
+			if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE account = $1 AND deleted_at = 0`, id.String(), now); err != nil {
 				return err
 			}
 		}

@@ -35,7 +35,7 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 	h := Holding{Digest: d}
 	err := q.row(ctx, `SELECT b.size, b.media_type, EXISTS (SELECT 1 FROM image_references r
 			WHERE r.repository = b.repository AND r.target = b.digest AND r.kind = 1)
-		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2`, args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
+		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2 AND b.condemned_at = 0`, args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Holding{}, blobNotFound(d)
 	}
@@ -43,7 +43,7 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 }
 
 // AddBlob records that the repository holds a stored blob, and deletes the row of the upload that stored it ("" for
-// none). added is false if the repository held the blob already. Errors: fault.RepositoryNotFound.
+// none). added is false if the repository held the blob already and it was not condemned. Errors: fault.RepositoryNotFound.
 func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
@@ -61,8 +61,13 @@ func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, uploa
 
 func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType string, at time.Time) (added bool, err error) {
 	n, err := t.exec(`INSERT INTO repository_blobs (repository, digest, size, media_type, added_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (repository, digest) DO NOTHING`, repository, d.String(), size, mediaType, micros(at))
-	return n > 0, err
+		ON CONFLICT (repository, digest) DO UPDATE SET condemned_at = 0, added_at = excluded.added_at WHERE repository_blobs.condemned_at > 0`,
+		repository, d.String(), size, mediaType, micros(at))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	t.touchHoldings(repository, []name.Digest{d})
+	return true, candidate(t, candidateUnused, repository, d.String(), at)
 }
 
 // MountBlob adds a blob of one repository to another. Errors: fault.BlobNotFound (from does not hold it),
@@ -88,7 +93,7 @@ func (s *Store) Holders(ctx context.Context, reg name.Registry, d name.Digest, l
 	var all []int64
 	err := s.read.rows(ctx, `SELECT b.repository FROM repository_blobs b
 		JOIN repositories r ON r.id = b.repository AND r.account = $2 AND r.region = $3 AND r.deleted_at <= 0
-		WHERE b.digest = $1 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(),
+		WHERE b.digest = $1 AND b.condemned_at = 0 ORDER BY b.repository LIMIT $4`, args{d.String(), reg.Account.String(), reg.Region.String(),
 		limit}, func(scan func(...any) error) error {
 		var id int64
 		err := scan(&id)
@@ -113,8 +118,7 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 			return fault.ImageReferenced.New("blob %s is used by an image of the repository: delete the image first", d)
 		}
 		t.touchHoldings(r.ID, []name.Digest{d})
-		_, err = t.exec(`DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2`, r.ID, d.String())
-		return err
+		return s.removeHolding(t, r.ID, d.String())
 	})
 }
 

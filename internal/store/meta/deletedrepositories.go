@@ -25,7 +25,7 @@ func scanDeleted(scan func(...any) error) (d DeletedRepository, err error) {
 	return d, err
 }
 
-// DeletedRepositories lists the deleted repositories of a registry, the last created first: those with an ID below the given one
+// DeletedRepositories lists the deleted repositories of a registry that can be restored, the last created first: those with an ID below the given one
 // (0 for all), at most limit.
 func (s *Store) DeletedRepositories(ctx context.Context, reg name.Registry, below int64, limit int) ([]DeletedRepository, error) {
 	if below == 0 {
@@ -33,7 +33,7 @@ func (s *Store) DeletedRepositories(ctx context.Context, reg name.Registry, belo
 	}
 	var all []DeletedRepository
 	err := s.read.rows(ctx, `SELECT `+deletedColumns+` FROM repositories
-		WHERE account = $1 AND region = $2 AND id < $3 AND deleted_at > 0 ORDER BY id DESC LIMIT $4`,
+		WHERE account = $1 AND region = $2 AND id < $3 AND deleted_at > 0 AND collecting = 0 ORDER BY id DESC LIMIT $4`,
 		args{reg.Account.String(), reg.Region.String(), below, limit}, func(scan func(...any) error) error {
 			d, err := scanDeleted(scan)
 			all = append(all, d)
@@ -45,7 +45,7 @@ func (s *Store) DeletedRepositories(ctx context.Context, reg name.Registry, belo
 // DeletedRepository finds a deleted repository of a registry by its ID. Errors: fault.RepositoryNotFound.
 func (s *Store) DeletedRepository(ctx context.Context, reg name.Registry, id int64) (DeletedRepository, error) {
 	d, err := scanDeleted(func(dest ...any) error {
-		return s.read.row(ctx, `SELECT `+deletedColumns+` FROM repositories WHERE id = $1`, args{id}, dest...)
+		return s.read.row(ctx, `SELECT `+deletedColumns+` FROM repositories WHERE id = $1 AND collecting = 0`, args{id}, dest...)
 	})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && (d.Registry != reg || d.DeletedAt.IsZero()) {
 		return DeletedRepository{}, fault.RepositoryNotFound.New(
@@ -72,7 +72,7 @@ func (s *Store) RestoreRepository(ctx context.Context, r Repository, as name.Rep
 				as, r.Registry.Account)
 		}
 		t.touch(scope{kind: scopeRepositories})
-		n, err := t.exec(`UPDATE repositories SET deleted_at = 0, name = $2 WHERE id = $1 AND deleted_at <> 0`, r.ID, as.String())
+		n, err := t.exec(`UPDATE repositories SET deleted_at = 0, name = $2 WHERE id = $1 AND deleted_at <> 0 AND collecting = 0`, r.ID, as.String())
 		if err == nil && n == 0 {
 			err = fault.RepositoryNotFound.New("there is no deleted repository with the id %d in the registry with id '%s'", r.ID,
 				r.Registry.Account)

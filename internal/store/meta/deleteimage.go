@@ -57,6 +57,9 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 		r.ID, d.String()); err != nil {
 		return nil, err
 	}
+	if err := candidate(t, candidateImage, r.ID, d.String(), now); err != nil {
+		return nil, err
+	}
 	var removed []Removed
 	err = t.rows(t.ctx, `SELECT tag FROM tags WHERE repository = $1 AND digest = $2 ORDER BY tag`, args{r.ID, d.String()},
 		func(scan func(...any) error) error {

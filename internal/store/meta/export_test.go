@@ -185,3 +185,6 @@ func (s *Store) ExplainPostgreSQL(ctx context.Context, text string) (steps []str
 
 // EntityColumnsOf are columns of a statement.
 const EntityColumnsOf = entityColumnsOf
+
+// CollectableRecordsOf is a statement.
+const CollectableRecordsOf = collectableRecords

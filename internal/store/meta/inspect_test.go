@@ -48,6 +48,7 @@ var caches = map[string][]scopeKind{
 	"manifests":          nil, // bodies never change
 	"tag_history":        nil,
 	"uploads":            nil,
+	"candidates":         nil,
 	"audit_pending":      nil,
 	"installation":       nil,
 	"epochs":             nil,

@@ -117,8 +117,16 @@ var planned = map[string]string{
 	`SELECT 1 FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT 1`: "any index of living images has the one row",
 	`SELECT ` + meta.EntityColumnsOf + ` FROM entity_attachments a JOIN entities e ON e.id = a.entity
 		WHERE a.policy = $1 AND e.account = $2`: "reads the entities of one account, until the table is analyzed",
-	`DELETE FROM accounts WHERE id = $1`: "SQLite shows what goes with it",
-	`DELETE FROM entities WHERE id = $1`: "SQLite shows what goes with it",
+	`DELETE FROM accounts WHERE id = $1`:                                                 "SQLite shows what goes with it",
+	`DELETE FROM entities WHERE id = $1`:                                                 "SQLite shows what goes with it",
+	`DELETE FROM repositories WHERE id = $1`:                                             "SQLite shows the tables that refer to it",
+	`DELETE FROM image_references WHERE repository = $1 AND digest = $2 AND target = $3`: "either index has the three columns first",
+	`DELETE FROM image_references WHERE (repository, digest, target, kind) IN (
+		SELECT repository, digest, target, kind FROM image_references WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
+	`DELETE FROM tags WHERE (repository, tag) IN (SELECT repository, tag FROM tags WHERE repository = $1 LIMIT $2)`: "any rows of " +
+		"the repository serve",
+	`DELETE FROM tag_history WHERE id IN (SELECT id FROM tag_history WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
+	meta.CollectableRecordsOf: "joins a few candidates with their rows by their keys",
 }
 
 // both are indexes of the same two columns in both orders: they find a row equally well when both are given.

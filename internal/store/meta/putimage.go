@@ -159,7 +159,7 @@ const (
 	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
 )
 
-// checkBlobs returns the sum of the stored sizes of config and layers. untyped are the blobs without a media type: no
+// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. untyped are the blobs without a media type: no
 // manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
 func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
@@ -167,8 +167,9 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 	for _, b := range m.Blobs() {
 		var size int64
 		var mediaType string
-		found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2`,
-			args{r.ID, b.Digest.String()}, &size, &mediaType)
+		var condemned int64
+		found, err := t.one(`SELECT size, media_type, condemned_at FROM repository_blobs WHERE repository = $1 AND digest = $2`,
+			args{r.ID, b.Digest.String()}, &size, &mediaType, &condemned)
 		switch {
 		case err != nil:
 			return 0, nil, err
@@ -176,6 +177,13 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 			missing = append(missing, b.Digest.String())
 		case b.Size >= 0 && b.Size != size:
 			return 0, nil, fault.ManifestInvalid.New("the manifest says that blob %s has %d bytes; it has %d", b.Digest, b.Size, size)
+		}
+		if condemned > 0 && missing == nil {
+			t.touchHoldings(r.ID, []name.Digest{b.Digest})
+			if _, err := t.exec(`UPDATE repository_blobs SET condemned_at = 0 WHERE repository = $1 AND digest = $2`,
+				r.ID, b.Digest.String()); err != nil {
+				return 0, nil, err
+			}
 		}
 		total += size
 		if mediaType == "" {

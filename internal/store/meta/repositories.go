@@ -143,7 +143,11 @@ func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) 
 			}
 		}
 		t.touch(scope{kind: scopeRepositories})
-		if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE id = $1`, r.ID, micros(s.now())); err != nil {
+		now := s.now()
+		if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE id = $1`, r.ID, micros(now)); err != nil {
+			return err
+		}
+		if err := candidate(t, candidateRepository, r.ID, "", now); err != nil {
 			return err
 		}
 		_, err := t.exec(`DELETE FROM uploads WHERE repository = $1`, r.ID)

@@ -235,6 +235,18 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	return changed, err
 }
 
+// column returns the values of the only column of the rows, which are strings.
+func (t *tx) column(text string, a ...any) ([]string, error) {
+	var all []string
+	err := t.rows(t.ctx, text, a, func(scan func(...any) error) error {
+		var one string
+		err := scan(&one)
+		all = append(all, one)
+		return err
+	})
+	return all, err
+}
+
 func (t *tx) one(text string, a []any, dest ...any) (found bool, err error) {
 	err = t.row(t.ctx, text, a, dest...)
 	if errors.Is(err, sql.ErrNoRows) {
