@@ -7,3 +7,6 @@ func (s *Service) SweepUploads(ctx context.Context) error { return s.sweepUpload
 
 // StopVerifySoon makes each call of Verify end as soon as it may.
 func (s *Service) StopVerifySoon() { s.verifyTime = 0 }
+
+// StopCollectSoon makes each call of Collect end as soon as it may.
+func (s *Service) StopCollectSoon() { s.collectTime = 0 }

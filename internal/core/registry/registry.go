@@ -32,10 +32,14 @@ type Service struct {
 
 	createOnPush bool // a push creates the repository that it names if that does not exist
 
-	verifyTime time.Duration // how long one call of Verify goes on
+	verifyTime  time.Duration // how long one call of Verify goes on
+	collectTime time.Duration // how long one call of Collect goes on
 
-	held    keySet        // ids of the uploads to which a request is writing
-	damaged atomic.Uint64 // see DamagedBlobs
+	held       keySet        // ids of the uploads to which a request is writing
+	landing    landing       // digests of blobs that are between their bytes and their record
+	collecting chan struct{} // has one place, which a call of Collect takes
+	collected  atomic.Uint64 // see CollectedBytes
+	damaged    atomic.Uint64 // see DamagedBlobs
 
 	pullsMu sync.Mutex
 	pulls   map[meta.PullKey]time.Time
@@ -52,7 +56,7 @@ type Options struct {
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
-		verifyTime: defaultVerifyTime, pulls: map[meta.PullKey]time.Time{}}
+		verifyTime: defaultVerifyTime, collectTime: defaultCollectTime, collecting: make(chan struct{}, 1), pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -26,6 +26,7 @@ type fixture struct {
 	*registry.Service
 	repo  meta.Repository
 	blobs blob.Store
+	dir   string // of the blobs
 	clock *time.Time
 }
 
@@ -55,7 +56,7 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
-	c := fixture{blobs: b, clock: &clock}
+	c := fixture{blobs: b, dir: filepath.Join(dir, "blobs"), clock: &clock}
 	if wrap != nil {
 		b = wrap(b)
 	}

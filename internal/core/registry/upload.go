@@ -167,6 +167,10 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		return blob.Info{}, err
 	}
 	defer release()
+	if err := s.landing.enter(ctx, want); err != nil {
+		return blob.Info{}, err
+	}
+	defer s.landing.leave(want)
 	var last io.Reader
 	if c.Body != nil {
 		last = exactly(c)
@@ -176,7 +180,10 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		return blob.Info{}, s.forgetIfGone(ctx, u, err)
 	}
 	// The blob is stored, so it is recorded even if the client has disconnected.
-	_, err = s.meta.AddBlob(context.WithoutCancel(ctx), r, info, u.ID)
+	kept := context.WithoutCancel(ctx)
+	if _, err = s.meta.AddBlob(kept, r, info, u.ID); err != nil {
+		err = errors.Join(err, s.meta.AddBlobCandidates(kept, []name.Digest{want}))
+	}
 	return info, err
 }
 
@@ -273,6 +280,9 @@ func (s *Service) OpenBlob(ctx context.Context, r meta.Repository, d name.Digest
 	f, info, err := s.blobs.Open(ctx, d)
 	switch {
 	case errors.Is(err, fault.BlobNotFound):
+		if _, err := s.Blob(ctx, r, d); errors.Is(err, fault.BlobNotFound) { // it was collected since the first look
+			return nil, meta.Holding{}, err
+		}
 		return nil, meta.Holding{}, fmt.Errorf("blob %s of repository %s: %w", d, r.ARN(), ErrBytesLost)
 	case errors.Is(err, blob.ErrDamaged):
 		_, qerr := s.quarantine(ctx, info, err)

@@ -175,7 +175,13 @@ func (v *verifier) missing(ctx context.Context, first, last string, stored map[s
 			}
 			switch was, err := v.s.blobs.Stat(ctx, d); {
 			case errors.Is(err, fault.BlobNotFound):
-				v.damaged(text, false, false, "it is recorded, and its bytes are missing")
+				held, err := v.s.meta.Held(ctx, d)
+				if err != nil {
+					return err
+				}
+				if held { // otherwise it was collected since the records were read
+					v.damaged(text, false, false, "it is recorded, and its bytes are missing")
+				}
 			case errors.Is(err, blob.ErrDamaged): // what is no file is not listed
 				moved, qerr := v.s.quarantine(ctx, was, err)
 				if qerr != nil {

@@ -18,6 +18,9 @@ import (
 // ErrDamaged is the error if what is stored under a digest is not a file of bytes. The Info beside it is for Quarantine.
 var ErrDamaged = errors.New("the stored blob is not a regular file")
 
+// ErrPinned is the error of Delete while a copy of the store is being made.
+var ErrPinned = errors.New("the blobs are being copied: none is deleted meanwhile")
+
 // Info describes a stored blob.
 type Info struct {
 	Digest   name.Digest
@@ -48,7 +51,7 @@ type Store interface {
 	Stat(ctx context.Context, d name.Digest) (Info, error)
 
 	// Delete removes a blob. It returns nil if the blob is already absent. Readers that are open can read to the
-	// end.
+	// end. Errors: ErrPinned.
 	Delete(ctx context.Context, d name.Digest) error
 
 	// Quarantine takes a damaged blob out of the store: Open no longer finds it, a Commit stores it anew, and its

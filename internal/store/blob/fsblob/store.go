@@ -3,6 +3,7 @@
 //	DIR/sha256/ab/abcd…   a blob, under the hexadecimal digits of its digest
 //	DIR/sha512/ab/abcd…
 //	DIR/uploads/<id>      the bytes of an upload that is not committed
+//	DIR/pin               locked while a blob is deleted, and while the blobs are copied
 //	DIR/quarantine/…      damaged blobs that were taken out: ALGORITHM-DIGITS.TIME, the time in nanoseconds
 //
 // A file below sha256 or sha512 is complete and durable from the moment it has its name. Several processes of
@@ -43,6 +44,8 @@ type Store struct {
 	// mu guards synced, the set of folders that this process has made durable.
 	mu     sync.Mutex
 	synced map[string]bool
+
+	deleting sync.Mutex // held by the Delete that holds the lock of the pin file
 
 	spare chan struct{} // one token for each large buffer that an upload holds beyond its first, see pump
 }
@@ -115,26 +118,6 @@ func (s *Store) Stat(_ context.Context, d name.Digest) (blob.Info, error) {
 		return blobInfo(d, info), irregular(d, info)
 	}
 	return blobInfo(d, info), nil
-}
-
-// Delete implements blob.Store. The removal is durable when Delete returns, so that a blob that was reported as
-// deleted does not reappear after a crash.
-func (s *Store) Delete(_ context.Context, d name.Digest) error {
-	if d == (name.Digest{}) {
-		return nil
-	}
-	path := s.blobPath(d)
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = durable.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return fmt.Errorf("deleting blob %s: %w", d, err)
-	}
-	return nil
 }
 
 // makePrefixDir creates the folder for blobs whose digits start as h does. A folder that exists is synced too,

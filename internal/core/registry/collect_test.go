@@ -1,0 +1,321 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/store/blob"
+	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+const week = 7 * 24 * time.Hour
+
+// manifestOf returns the manifest of an image of two blobs with these contents.
+func manifestOf(config, layer string) []byte {
+	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":%d},`+
+		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"%s","size":%d}]}`,
+		digest(config), len(config), digest(layer), len(layer))
+}
+
+func tagged(text string) name.Tag {
+	t, err := name.ParseTag(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// blob pushes a blob as a client does.
+func (c fixture) blob(content string) error {
+	_, err := c.PutBlob(context.Background(), c.repo, text(content), digest(content))
+	return err
+}
+
+// image pushes the blobs of an image, and the image with the tag.
+func (c fixture) image(t *testing.T, config, layer, tag string) name.Digest {
+	t.Helper()
+	if err := errors.Join(c.blob(config), c.blob(layer)); err != nil {
+		t.Fatal(err)
+	}
+	return c.manifest(t, config, layer, tag)
+}
+
+func (c fixture) manifest(t *testing.T, config, layer, tag string) name.Digest {
+	t.Helper()
+	d, _, err := c.Put(t.Context(), alice, c.repo, registry.PutImage{Body: manifestOf(config, layer), Tags: []name.Tag{tagged(tag)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (c fixture) remove(t *testing.T, tag string) {
+	t.Helper()
+	d, err := c.DeletionOf(t.Context(), c.repo, name.Reference{Tag: tagged(tag)}, registry.LastTagDeletesImage)
+	if err == nil {
+		_, err = c.Delete(t.Context(), alice, c.repo, d)
+	}
+	if err != nil {
+		t.Fatalf("deleting %s: %v", tag, err)
+	}
+}
+
+// collect runs a whole collection.
+func (c fixture) collect(t *testing.T, o registry.CollectOptions) (all registry.Collection) {
+	t.Helper()
+	for calls := 0; all.Next.Stage != registry.CollectDone; calls++ {
+		one, err := c.Collect(t.Context(), all.Next, o)
+		if err != nil {
+			t.Fatalf("collecting: %v", err)
+		}
+		all.Repositories, all.Images, all.Blobs = all.Repositories+one.Repositories, all.Images+one.Images, all.Blobs+one.Blobs
+		all.Bytes, all.Next, all.Pinned = all.Bytes+one.Bytes, one.Next, all.Pinned || one.Pinned
+		if calls > 1000 {
+			t.Fatalf("the collection does not end: %+v", all)
+		}
+	}
+	all.Next = registry.CollectPlace{}
+	return all
+}
+
+func (c fixture) wantCollected(t *testing.T, o registry.CollectOptions, want registry.Collection) {
+	t.Helper()
+	if got := c.collect(t, o); got != want {
+		t.Errorf("a collection with %+v: got %+v, want %+v", o, got, want)
+	}
+}
+
+// stored returns how many blobs the store has.
+func (c fixture) stored(t *testing.T) (n int) {
+	t.Helper()
+	for _, err := range c.blobs.List(t.Context(), name.Digest{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+// What nothing refers to is kept for the grace period, then for a push window, and then its bytes go. A dry run says so before.
+func TestCollectFreesBytes(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.StopCollectSoon() // each call does one step
+	old := c.image(t, "config 1", "old", "v1")
+	c.image(t, "config 2", "new", "v2")
+	if err := c.blob("unused"); err != nil {
+		t.Fatal(err)
+	}
+	c.remove(t, "v1")
+	after := registry.CollectOptions{Grace: week}
+	dry := registry.CollectOptions{Grace: week, Dry: true}
+	c.wantCollected(t, after, registry.Collection{})
+	c.wantCollected(t, dry, registry.Collection{})
+	c.wantCollected(t, registry.CollectOptions{Dry: true}, registry.Collection{Images: 1, Blobs: 3, Bytes: 17})
+	*c.clock = c.clock.Add(week)
+	freed := registry.Collection{Images: 1, Blobs: 3, Bytes: 17} // config 1, old, unused
+	c.wantCollected(t, dry, freed)
+	c.wantCollected(t, after, registry.Collection{Images: 1})
+	for _, content := range []string{"old", "unused"} {
+		if _, err := c.Blob(t.Context(), c.repo, digest(content)); !errors.Is(err, fault.BlobNotFound) {
+			t.Errorf("the condemned blob %q: got %v, want BlobNotFound", content, err)
+		}
+	}
+	if got := c.stored(t); got != 5 {
+		t.Errorf("within the push window: %d blobs are stored, want 5", got)
+	}
+	*c.clock = c.clock.Add(time.Hour)
+	c.wantCollected(t, after, registry.Collection{Blobs: 3, Bytes: 17})
+	c.wantCollected(t, after, registry.Collection{})
+	if got := c.stored(t); got != 2 || c.CollectedBytes() != 17 {
+		t.Errorf("%d blobs are stored and %d bytes were collected, want 2 and 17", got, c.CollectedBytes())
+	}
+	if got := c.content(t, digest("new")); got != "new" {
+		t.Errorf("the blob of the other image: got %q", got)
+	}
+	if _, err := c.Head(t.Context(), c.repo, name.Reference{Digest: old}); !errors.Is(err, fault.ImageNotFound) {
+		t.Errorf("the collected image: got %v, want ImageNotFound", err)
+	}
+	c.image(t, "config 1", "old", "v1") // everything can be pushed again
+	if got := c.content(t, digest("old")); got != "old" {
+		t.Errorf("after another push: got %q", got)
+	}
+}
+
+// A client that found a blob before it was condemned pushes its image within the push window.
+func TestCollectKeepsBlobsOfARunningPush(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	if err := errors.Join(c.blob("config"), c.blob("layer")); err != nil {
+		t.Fatal(err)
+	}
+	*c.clock = c.clock.Add(week)
+	c.collect(t, registry.CollectOptions{Grace: week})
+	*c.clock = c.clock.Add(time.Hour - time.Microsecond)
+	c.collect(t, registry.CollectOptions{Grace: week})
+	c.manifest(t, "config", "layer", "v1")
+	*c.clock = c.clock.Add(2 * week)
+	c.collect(t, registry.CollectOptions{Grace: week})
+	if got := c.content(t, digest("layer")); got != "layer" {
+		t.Errorf("the layer of the pushed image: got %q", got)
+	}
+}
+
+// Collections without any grace beside pushes, deletions and pulls of the same image: whatever a push acknowledged is there.
+func TestPushDuringCollection(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	stop := make(chan struct{})
+	var collections, pushes, refused atomic.Int64
+	var collector, clients sync.WaitGroup
+	collector.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			c.collect(t, registry.CollectOptions{})
+			collections.Add(1)
+		}
+	})
+	for i := range 4 {
+		clients.Go(func() {
+			config, tag := fmt.Sprint("config ", i), fmt.Sprint("v", i)
+			for range 60 {
+				if err := errors.Join(c.blob(config), c.blob("shared layer")); err != nil {
+					t.Errorf("pushing blobs: %v", err)
+					return
+				}
+				_, _, err := c.Put(t.Context(), alice, c.repo, registry.PutImage{Body: manifestOf(config, "shared layer"),
+					Tags: []name.Tag{tagged(tag)}})
+				if errors.Is(err, fault.LayersNotFound) { // collected between the two pushes: there is no grace
+					refused.Add(1)
+					continue
+				}
+				if err != nil {
+					t.Errorf("pushing the image: %v", err)
+					return
+				}
+				pushes.Add(1)
+				for _, content := range []string{config, "shared layer"} {
+					if got := c.content(t, digest(content)); got != content {
+						t.Errorf("after an acknowledged push: got %q, want %q", got, content)
+					}
+				}
+				c.remove(t, tag)
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	collector.Wait()
+	t.Logf("%d pushes, %d refused, %d collections", pushes.Load(), refused.Load(), collections.Load())
+	if pushes.Load() == 0 || collections.Load() < 2 {
+		t.Errorf("got %d pushes and %d collections, want some of both", pushes.Load(), collections.Load())
+	}
+	c.collect(t, registry.CollectOptions{})
+	c.collect(t, registry.CollectOptions{})
+	if got := c.stored(t); got != 0 {
+		t.Errorf("at the end %d blobs are stored, want none", got)
+	}
+}
+
+// While a push has stored the bytes of a blob that nothing holds, and has not recorded them, a collection leaves them.
+func TestCollectLeavesWhatIsBeingPushed(t *testing.T) {
+	t.Parallel()
+	var entered, goOn chan struct{}
+	slow := &slowCommit{enter: func() {
+		if entered != nil {
+			close(entered)
+			<-goOn
+			entered = nil
+		}
+	}}
+	c := newFixture(t, func(b blob.Store) blob.Store { slow.Store = b; return slow }, registry.Quirks{})
+	if err := c.blob("layer"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteBlob(t.Context(), c.repo, digest("layer")); err != nil { // its bytes are a candidate
+		t.Fatal(err)
+	}
+	entered, goOn = make(chan struct{}), make(chan struct{})
+	pushed := make(chan error, 1)
+	begun := entered
+	go func() { pushed <- c.blob("layer") }()
+	<-begun
+	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{})
+	close(goOn)
+	if err := <-pushed; err != nil {
+		t.Fatal(err)
+	}
+	if got := c.content(t, digest("layer")); got != "layer" {
+		t.Errorf("the blob: got %q", got)
+	}
+}
+
+// slowCommit calls enter after each Commit.
+type slowCommit struct {
+	blob.Store
+	enter func()
+}
+
+func (s *slowCommit) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit int64, want name.Digest) (blob.Info, error) {
+	info, err := s.Store.Commit(ctx, u, last, limit, want)
+	s.enter()
+	return info, err
+}
+
+// A blob that a crash left without a record is found by a full collection alone.
+func TestFullCollectionFindsUnrecordedBlobs(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.image(t, "config", "layer", "v1")
+	for i := range 3 {
+		content := fmt.Sprint("unrecorded ", i)
+		u, err := c.blobs.Begin(t.Context(), name.SHA256)
+		if err == nil {
+			_, err = c.blobs.Commit(t.Context(), u, text(content).Body, -1, digest(content))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	freed := registry.Collection{Blobs: 3, Bytes: 36}
+	c.wantCollected(t, registry.CollectOptions{Grace: week}, registry.Collection{})
+	c.wantCollected(t, registry.CollectOptions{Grace: week, Full: true, Dry: true}, freed)
+	c.wantCollected(t, registry.CollectOptions{Grace: week, Full: true}, freed)
+	if got := c.stored(t); got != 2 {
+		t.Errorf("%d blobs are stored, want 2", got)
+	}
+}
+
+// While the blobs are being copied, none is deleted; the next collection deletes them.
+func TestCollectDuringBackup(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	if err := c.blob("layer"); err != nil {
+		t.Fatal(err)
+	}
+	release, err := fsblob.Pin(t.Context(), c.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Pinned: true})
+	if got := c.stored(t); got != 1 {
+		t.Errorf("during the copy: %d blobs are stored, want 1", got)
+	}
+	release()
+	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Blobs: 1, Bytes: 5})
+}
