@@ -276,11 +276,11 @@ func (s *Service) CollectedBytes() uint64 { return s.collected.Load() }
 
 // CollectEvery collects at once and then after each interval, until ctx ends. The first collection is full if full is set: after a
 // crash. Failures are logged.
-func (s *Service) CollectEvery(ctx context.Context, interval, grace time.Duration, full bool) {
+func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full bool) {
 	again := time.NewTicker(interval)
 	defer again.Stop()
 	for {
-		if err := s.collectAll(ctx, CollectOptions{Grace: grace, Full: full}); err != nil && ctx.Err() == nil {
+		if err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full}); err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "the collection of what nothing refers to failed", "error", err)
 		} else if err == nil {
 			full = false

@@ -30,7 +30,8 @@ type Service struct {
 	log    *slog.Logger
 	quirks Quirks
 
-	createOnPush bool // a push creates the repository that it names if that does not exist
+	grace        time.Duration // see Grace
+	createOnPush bool          // a push creates the repository that it names if that does not exist
 
 	verifyTime  time.Duration // how long one call of Verify goes on
 	collectTime time.Duration // how long one call of Collect goes on
@@ -51,16 +52,20 @@ type Options struct {
 	Log          *slog.Logger
 	Quirks       Quirks
 	CreateOnPush bool
+	Grace        time.Duration // how long something is deleted or unused before a collection removes it
 }
 
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
-	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, grace: o.Grace,
 		verifyTime: defaultVerifyTime, collectTime: defaultCollectTime, collecting: make(chan struct{}, 1), pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
 func (s *Service) Quirks() Quirks { return s.quirks }
+
+// Grace returns how long deleted repositories and images, and unused blobs, are kept before a collection removes them.
+func (s *Service) Grace() time.Duration { return s.grace }
 
 const (
 	pullFlush    = 2 * time.Second

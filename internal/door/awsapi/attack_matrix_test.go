@@ -228,7 +228,7 @@ func actionOf(r awsapi.Row) string {
 
 // reservedForOperator lists the operations that policies cannot allow, because they are reserved to the operator.
 var reservedForOperator = []string{"CreateAccount", "ListAccounts", "DeleteAccount", "GetAccountCredentials",
-	"ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy", "VerifyStorage", "SnapshotDatabase"}
+	"ListControlPolicies", "PutControlPolicy", "DeleteControlPolicy", "VerifyStorage", "CollectStorage", "SnapshotDatabase"}
 
 // reservedForRoot lists the operations on all access keys of an account. With them a user could become the root user.
 var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListDeletedRepositories", "RestoreRepository"}

@@ -159,6 +159,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("PutControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).PutControlPolicy),
 	ecrinOp("DeleteControlPolicy", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).DeleteControlPolicy),
 	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
+	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),

@@ -67,6 +67,9 @@ const AuditFolder = "audit"
 // TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
 const TLSFolder = "tls"
 
+// BlobsFolder is the name of the folder in the data directory that holds the blobs.
+const BlobsFolder = "blobs"
+
 // SpoolFolder is the name of the folder in the data directory that holds large bodies while they arrive.
 const SpoolFolder = "spool"
 
@@ -144,7 +147,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	blobs, err := fsblob.Open(filepath.Join(c.Data, "blobs"))
+	blobs, err := fsblob.Open(filepath.Join(c.Data, BlobsFolder))
 	if err != nil {
 		return err
 	}
@@ -154,7 +157,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
-	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush})
+	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
+		Grace: c.GCGrace})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}
@@ -191,6 +195,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
+	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
@@ -320,6 +325,8 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	running := a.describe()
 	a.url = running.URL
 	file := filepath.Join(a.config.Data, RunningFile)
+	_, stale := os.Lstat(file)
+	killed := stale == nil // a clean stop removes the file
 	err := writeRunning(file, running)
 	full := durable.IsFull(err)
 	if err != nil && !full {
@@ -335,6 +342,9 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	}
 	var jobsErr error
 	jobs.Go(func() { jobsErr = a.registry.Run(background) })
+	if a.config.GCInterval > 0 {
+		jobs.Go(func() { a.registry.CollectEvery(background, a.config.GCInterval, killed) })
+	}
 	jobs.Go(func() { a.pump.Run(background) })
 	jobs.Go(func() {
 		a.identity.Run(background, func(err error) { a.log.Error("recording the use of access keys failed", "error", err) })

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
@@ -151,4 +152,12 @@ func newInstallation() string {
 	var id [16]byte
 	rand.Read(id[:]) // never returns an error
 	return hex.EncodeToString(id[:])
+}
+
+// PinBlobs keeps a server that runs on the data directory from deleting blobs until release is called or the process ends. It
+// waits for another pin.
+//
+// Errors: the error of ctx; the directory cannot be written.
+func PinBlobs(ctx context.Context, data string) (release func(), err error) {
+	return fsblob.Pin(ctx, filepath.Join(data, BlobsFolder))
 }

@@ -51,6 +51,12 @@ func (c *commands) backup() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		// Nothing that the copy of the database names is deleted before it is copied.
+		release, err := app.PinBlobs(cmd.Context(), c.data)
+		if err != nil {
+			return err
+		}
+		defer release()
 		s.Patient(maxSnapshot)
 		var out ecrintypes.SnapshotDatabaseResponse
 		if err := s.Call(cmd.Context(), "SnapshotDatabase", &ecrintypes.SnapshotDatabaseRequest{}, &out); err != nil {
@@ -227,7 +233,7 @@ func (b *copier) rest() error {
 
 // blobs copies the blobs of an algorithm.
 func (b *copier) blobs(algorithm string) error {
-	root := filepath.Join("blobs", algorithm)
+	root := filepath.Join(app.BlobsFolder, algorithm)
 	folders, err := os.ReadDir(filepath.Join(b.from, root))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -96,7 +96,7 @@ func (c *commands) root() *cobra.Command {
 		return usageError{err}
 	})
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
-		c.audit(), c.controlPolicy(), c.guardrail(), c.verify(), c.backup(), c.restore(), c.config())
+		c.audit(), c.controlPolicy(), c.guardrail(), c.gc(), c.verify(), c.backup(), c.restore(), c.config())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {

@@ -88,6 +88,11 @@ type Config struct {
 	// AuditKeep is the size, in MiB, up to which the audit trail is kept in DATA/audit; the oldest files beyond it are
 	// deleted. Default 1024.
 	AuditKeep int `yaml:"audit_keep"`
+	// GCGrace is how long deleted repositories and images can be restored, and how long a blob is kept to which no image refers,
+	// before the next collection removes them. Default 168h, a week.
+	GCGrace time.Duration `yaml:"gc_grace"`
+	// GCInterval is the time between two collections; 0 for none but those of `ecrin gc`. Default 1h.
+	GCInterval time.Duration `yaml:"gc_interval"`
 	// LogLevel is debug, info, warn or error. Requests are logged at level info, requests that end with status 500 or
 	// higher at level error. Default info.
 	LogLevel string `yaml:"log_level"`
@@ -119,6 +124,7 @@ func Default() Config {
 	return Config{
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
 		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
+		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
 		LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
 }
@@ -296,14 +302,22 @@ func (c *Config) Settings() []Setting {
 			c.LogFormat, "", text(&c.LogFormat)},
 		{"stop-timeout", "ECRIN_STOP_TIMEOUT",
 			"how long requests in flight may take to finish when the server stops, a `duration` such as 30s",
-			c.StopTimeout.String(), "", func(s string) error {
-				d, err := time.ParseDuration(s)
-				if err != nil {
-					return fmt.Errorf("want a duration such as 30s, got %q", s)
-				}
-				c.StopTimeout = d
-				return nil
-			}},
+			c.StopTimeout.String(), "", duration(&c.StopTimeout)},
+		{"gc-grace", "ECRIN_GC_GRACE", "how long deleted repositories and images can be restored, a `duration` such as 168h",
+			c.GCGrace.String(), "", duration(&c.GCGrace)},
+		{"gc-interval", "ECRIN_GC_INTERVAL", "the `duration` between two collections of what nothing refers to, 0 for none",
+			c.GCInterval.String(), "", duration(&c.GCInterval)},
+	}
+}
+
+func duration(to *time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("want a duration such as 30s, got %q", s)
+		}
+		*to = d
+		return nil
 	}
 }
 
@@ -428,6 +442,12 @@ func (c Config) Check() (Checked, error) {
 	}
 	if c.AuditKeep < 1 {
 		note("audit_keep", fmt.Errorf("want at least 1 MiB, got %d", c.AuditKeep))
+	}
+	if c.GCGrace < 0 {
+		note("gc_grace", errors.New("must not be negative"))
+	}
+	if c.GCInterval < 0 || c.GCInterval > 0 && c.GCInterval < time.Second {
+		note("gc_interval", fmt.Errorf("want at least 1s, or 0 for no collections, got %s", c.GCInterval))
 	}
 	if c.StopTimeout < 0 {
 		note("stop_timeout", errors.New("must not be negative"))

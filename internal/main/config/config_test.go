@@ -45,6 +45,8 @@ metrics_listen: ["127.0.0.1:9100"]
 metrics_token: canary-0123456789
 audit_keep: 7
 strict_ecr: quotas,page-100
+gc_grace: 48h
+gc_interval: 10m
 log_level: debug
 log_format: json
 stop_timeout: 1m30s
@@ -69,6 +71,7 @@ func TestRead(t *testing.T) {
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
+		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -216,6 +219,8 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.AuditKeep = 0 }, "audit_keep: want at least 1 MiB"},
 		{func(c *config.Config) { c.LogLevel = "trace" }, "log_level: want debug, info, warn or error"},
 		{func(c *config.Config) { c.LogFormat = "xml" }, "log_format: want auto, text or json"},
+		{func(c *config.Config) { c.GCGrace = -1 }, "gc_grace: "},
+		{func(c *config.Config) { c.GCInterval = 1 }, "gc_interval: want at least 1s"},
 		{func(c *config.Config) { c.StopTimeout = -1 }, "stop_timeout: "},
 	} {
 		cfg := config.Default()

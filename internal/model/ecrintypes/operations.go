@@ -34,6 +34,7 @@ var OperationNames = []string{
 	"PutControlPolicy",
 	"DeleteControlPolicy",
 	"VerifyStorage",
+	"CollectStorage",
 	"ListDeletedRepositories",
 	"RestoreRepository",
 	"SnapshotDatabase",
@@ -173,6 +174,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException"},
 		Input:  func() awswire.Input { return new(VerifyStorageRequest) },
 		Output: func() any { return new(VerifyStorageResponse) },
+	},
+	"CollectStorage": {
+		Name:   "CollectStorage",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(CollectStorageRequest) },
+		Output: func() any { return new(CollectStorageResponse) },
 	},
 	"ListDeletedRepositories": {
 		Name:   "ListDeletedRepositories",

@@ -22,6 +22,26 @@ type Account struct {
 	IsDefault bool         `json:"isDefault"`      // required
 }
 
+// CollectStorageRequest is the request of CollectStorage.
+type CollectStorageRequest struct {
+	NextToken    string `json:"nextToken,omitzero"`    // at most 4096 characters
+	GraceSeconds *int64 `json:"graceSeconds,omitzero"` // 0 to 315360000
+	Full         *bool  `json:"full,omitzero"`
+	DryRun       *bool  `json:"dryRun,omitzero"`
+}
+
+// CollectStorageResponse is the answer of CollectStorage.
+type CollectStorageResponse struct {
+	Repositories int32  `json:"repositories"`       // required
+	Images       int32  `json:"images"`             // required
+	Blobs        int32  `json:"blobs"`              // required
+	Bytes        int64  `json:"bytes"`              // required
+	Uploads      int32  `json:"uploads"`            // required
+	Pinned       bool   `json:"pinned"`             // required
+	GraceSeconds int64  `json:"graceSeconds"`       // required, 0 to 315360000
+	NextToken    string `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ContextEntry is a part of requests or answers.
 type ContextEntry struct {
 	Key    string   `json:"key"`    // required, 1 to 256 characters

@@ -5,6 +5,20 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CollectStorageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CollectStorageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.GraceSeconds != nil {
+		c.Int(at+"graceSeconds", int64(*v.GraceSeconds), ruleGraceSeconds)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ContextEntry) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

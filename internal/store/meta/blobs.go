@@ -35,7 +35,8 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 	h := Holding{Digest: d}
 	err := q.row(ctx, `SELECT b.size, b.media_type, EXISTS (SELECT 1 FROM image_references r
 			WHERE r.repository = b.repository AND r.target = b.digest AND r.kind = 1)
-		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2 AND b.condemned_at = 0`, args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
+		FROM repository_blobs b WHERE b.repository = $1 AND b.digest = $2 AND b.condemned_at = 0`,
+		args{repository, d.String()}, &h.Size, &h.MediaType, &h.Referenced)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Holding{}, blobNotFound(d)
 	}

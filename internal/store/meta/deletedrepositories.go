@@ -25,8 +25,8 @@ func scanDeleted(scan func(...any) error) (d DeletedRepository, err error) {
 	return d, err
 }
 
-// DeletedRepositories lists the deleted repositories of a registry that can be restored, the last created first: those with an ID below the given one
-// (0 for all), at most limit.
+// DeletedRepositories lists the deleted repositories of a registry that can be restored, the last created first: those with an ID
+// below the given one (0 for all), at most limit.
 func (s *Store) DeletedRepositories(ctx context.Context, reg name.Registry, below int64, limit int) ([]DeletedRepository, error) {
 	if below == 0 {
 		below = 1<<63 - 1

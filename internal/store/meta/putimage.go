@@ -159,7 +159,8 @@ const (
 	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
 )
 
-// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. untyped are the blobs without a media type: no
+// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation.
+// untyped are the blobs without a media type: no
 // manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
 func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
