@@ -29,6 +29,9 @@ type Quirks struct {
 	// LayerNeedsImage serves a blob by the OCI distribution API only if an image of the repository refers to it.
 	// GetDownloadUrlForLayer of the ECR API always requires that.
 	LayerNeedsImage bool `quirk:"layer-needs-image"`
+	// Referrers404 answers 404 to a request for the referrers of a digest in a repository that does not exist. The
+	// specification forbids that to registries with the API, because clients then use the tags of older registries.
+	Referrers404 bool `quirk:"referrers-404"`
 	// Quotas enforces the adjustable quota of ECR of 1,000 tags for each image.
 	Quotas bool `quirk:"quotas"`
 	// IgnoreUnknownMembers ignores members that an API operation does not have. Without it they are errors.

@@ -252,6 +252,9 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 			asks = append(asks, q.andAlso(ask, action))
 		}
 	}
+	if op.needs == possible && !a.quirks.Referrers404 {
+		q.absent = nil
+	}
 	if q.absent != nil && op.needs == pushable && a.registry.CreatesOnPush() {
 		q.creates, q.absent = true, nil
 		asks = append(asks, q.andAlso(ask, "ecr:CreateRepository"))

@@ -158,7 +158,7 @@ func (a *API) deleteManifest(q *request) error {
 const maxReferrersPage = 1000
 
 // listReferrers answers with an image index of the manifests whose subject is the digest. An unknown digest has no
-// referrers.
+// referrers, and neither has a digest in a repository that does not exist.
 //
 // Source: OCI distribution specification, listing referrers.
 func (a *API) listReferrers(q *request) error {

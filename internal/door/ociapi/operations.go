@@ -40,6 +40,7 @@ const (
 	nothing  need = iota
 	existing      // the repository must exist
 	pushable      // the repository must exist, or the push creates it
+	possible      // a repository that does not exist counts as empty, unless ECR's answer is wanted
 )
 
 // operations is the operation table. Sources: OCI distribution specification (ids), ECR user guide (actions, names of
@@ -78,9 +79,9 @@ var operations = []operation{
 	// end-10 DELETE /v2/<name>/blobs/<digest> 202; 404, 405
 	{http.MethodDelete, routeBlob, "end-10 delete blob", "BatchDeleteImage", "ecr:BatchDeleteImage", "", onRepository,
 		existing, nil, (*API).deleteBlob},
-	// end-12 GET /v2/<name>/referrers/<digest>?artifactType= 200; 404, 400
+	// end-12 GET /v2/<name>/referrers/<digest>?artifactType= 200; 400. 404 would mean that the registry lacks the API.
 	{http.MethodGet, routeReferrers, "end-12 list referrers", "ListImageReferrers", "ecr:BatchGetImage", "", onSubject,
-		existing, nil, (*API).listReferrers},
+		possible, nil, (*API).listReferrers},
 	// end-13 GET /v2/<name>/blobs/uploads/<id> 204; 404
 	{http.MethodGet, routeUpload, "end-13 upload status", "UploadLayerPart", "ecr:UploadLayerPart", "", onRepository,
 		existing, nil, (*API).uploadStatus},

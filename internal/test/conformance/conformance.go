@@ -163,9 +163,15 @@ func strangePaths(t *testing.T, x Target) {
 	missing := r.Client.Repo("no/such-repository")
 	for _, c := range [][2]string{
 		{http.MethodGet, "/tags/list"}, {http.MethodGet, "/manifests/v1"}, {http.MethodGet, "/blobs/" + ocitest.SHA256(nil)},
-		{http.MethodPost, "/blobs/uploads/"}, {http.MethodGet, "/referrers/" + ocitest.SHA256(nil)}, {http.MethodDelete, "/manifests/v1"},
+		{http.MethodPost, "/blobs/uploads/"}, {http.MethodDelete, "/manifests/v1"},
 	} {
 		missing.Do(t, c[0], missing.Path(c[1]), nil).WantError(t, http.StatusNotFound, "NAME_UNKNOWN")
+	}
+	referrers := missing.Do(t, http.MethodGet, missing.Path("/referrers/"+ocitest.SHA256(nil)), nil)
+	if x.Quirks.Referrers404 {
+		referrers.WantError(t, http.StatusNotFound, "NAME_UNKNOWN")
+	} else if got := index(t, referrers); len(got) > 0 {
+		t.Errorf("referrers in a repository that does not exist: got %v, want none", got)
 	}
 }
 
