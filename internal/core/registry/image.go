@@ -34,6 +34,9 @@ func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository
 	if err != nil {
 		return name.Digest{}, nil, err
 	}
+	if err := m.CheckMediaTypes(); err != nil {
+		return name.Digest{}, nil, err
+	}
 	digest := DigestOf(in.Digest.Algorithm(), in.Body)
 	if in.Digest != (name.Digest{}) && in.Digest != digest {
 		return name.Digest{}, nil, fault.ImageDigestDoesNotMatch.New("the manifest has digest %s, not %s", digest, in.Digest)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -34,7 +35,7 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Rep
 	h := w.Header()
 	h["Content-Type"] = []string{contentType(held)}
 	// The pusher of an image chooses the type of its layers. With these headers a browser neither renders a layer nor
-	// detects another type.
+	// detects another type; contentType leaves out the types that it would run.
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["Content-Security-Policy"] = []string{"default-src 'none'; sandbox"}
 	h["Docker-Content-Digest"] = []string{d.String()}
@@ -74,8 +75,10 @@ func (w *rangeWriter) Write(p []byte) (int, error) {
 // ReadFrom makes sendfile possible.
 func (w *rangeWriter) ReadFrom(src io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, src) }
 
+// contentType returns the declared media type of a blob, or application/octet-stream if it has none or one that a browser
+// would run. A blob that an earlier version stored may have declared anything.
 func contentType(h registry.Holding) string {
-	if h.MediaType == "" {
+	if !manifest.Inert(h.MediaType) {
 		return "application/octet-stream"
 	}
 	return h.MediaType
