@@ -40,14 +40,20 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Rep
 	h["Content-Security-Policy"] = []string{"default-src 'none'; sandbox"}
 	h["Docker-Content-Digest"] = []string{d.String()}
 	h["Etag"] = []string{`"` + d.String() + `"`}
-	if r.Header.Get("Range") == "" {
+	asked := r.Header.Get("Range")
+	if asked == "" {
 		http.ServeContent(w, r, "", time.Time{}, f)
 		return nil
+	}
+	r = r.Clone(r.Context())
+	r.Header.Del("Range")
+	if ranges := byteRanges(asked, held.Size); ranges != "" && r.Method == http.MethodGet { // other methods have no ranges
+		r.Header.Set("Range", ranges)
 	}
 	part := &rangeWriter{ResponseWriter: w}
 	http.ServeContent(part, r, "", time.Time{}, f)
 	if part.refused {
-		return fault.RangeInvalid.New("the blob has %d bytes, which do not include the range %q", held.Size, name.Clip(r.Header.Get("Range")))
+		return fault.RangeInvalid.New("the blob has %d bytes, which do not include the range %q", held.Size, name.Clip(asked))
 	}
 	return nil
 }

@@ -36,3 +36,6 @@ func Rows() []Row {
 
 // MaxUploadsPerPrincipal is maxUploadsPerPrincipal.
 const MaxUploadsPerPrincipal = maxUploadsPerPrincipal
+
+// ByteRanges is byteRanges.
+func ByteRanges(value string, size int64) string { return byteRanges(value, size) }
