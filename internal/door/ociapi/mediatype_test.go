@@ -52,3 +52,34 @@ func TestPushedMediaTypesAreChecked(t *testing.T) {
 	repo.Blob(t, ocitest.SHA256(im.Layers[0])).WantHeader(t, "Content-Type", "application/octet-stream")
 	repo.PutManifest(t, "v1", ocitest.ImageType, im.Manifest).Want(t, http.StatusCreated)
 }
+
+// The two kinds of manifests that clients still push, and that ECR refuses too, are refused with the way out.
+func TestRefusedManifestsNameTheWayOut(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "app")
+	layer := ocitest.Bytes(1, 100)
+	repo.PutBlob(t, layer)
+	repo.PutBlob(t, []byte("{}"))
+	cache := func(mediaType string) string {
+		return string(ocitest.Manifest{SchemaVersion: 2, MediaType: mediaType, Manifests: []ocitest.Descriptor{
+			ocitest.Describe(ocitest.LayerType, layer), ocitest.Describe("application/vnd.buildkit.cacheconfig.v0", []byte("{}")),
+		}}.JSON())
+	}
+	const artifact, list = "application/vnd.oci.artifact.manifest.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"
+	for name, c := range map[string]struct{ mediaType, body, want string }{
+		"artifact manifest": {artifact, `{"mediaType":"` + artifact + `","artifactType":"a/b","blobs":[]}`, "an image manifest with an artifactType"},
+		"cache, OCI":        {ocitest.IndexType, cache(ocitest.IndexType), "image-manifest=true,oci-mediatypes=true"},
+		"cache, Docker":     {list, cache(list), "image-manifest=true,oci-mediatypes=true"},
+	} {
+		a := repo.PutManifest(t, "v1", c.mediaType, []byte(c.body)).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
+		if !strings.Contains(string(a.Body), c.want) {
+			t.Errorf("%s: got %s, want a text with %q", name, a.Body, c.want)
+		}
+		a = personOf(s, root).ecr(t, "PutImage", "repositoryName", "app", "imageManifest", c.body, "imageTag", "v1")
+		if a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), c.want) || !strings.Contains(string(a.Body), "Invalid parameter at 'ImageManifest'") {
+			t.Errorf("%s by PutImage: got %s, want a text with %q", name, a.Body, c.want)
+		}
+	}
+}

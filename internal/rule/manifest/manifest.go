@@ -33,6 +33,10 @@ const (
 	OCIIndex            = "application/vnd.oci.image.index.v1+json"
 )
 
+// withdrawn is the media type of the artifact manifest, which was in release candidates of version 1.1 of the OCI image
+// specification. Content of artifacts is now in image manifests.
+const withdrawn = "application/vnd.oci.artifact.manifest.v1+json"
+
 // Kind determines the members of a manifest. The zero value is no kind.
 type Kind uint8
 
@@ -142,6 +146,9 @@ func decideMediaType(top object, contentType string) (string, error) {
 	switch {
 	case mediaType == "":
 		return "", invalid("a media type is required: in the request or as mediaType of the manifest")
+	case mediaType == withdrawn:
+		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+withdrawn+" are not supported, because the type "+
+			"was withdrawn from the OCI specification: push an image manifest with an artifactType, as clients of OCI 1.1 do")
 	case kindOf(mediaType) == 0:
 		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+name.Clip(mediaType)+" are not supported")
 	case declared != mediaType && !top.null("mediaType"):

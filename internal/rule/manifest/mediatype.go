@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
 // maxMediaType is the maximum length of a media type in bytes. Source: RFC 6838, section 4.2: a type and a subtype of 127
@@ -57,11 +59,15 @@ func Inert(mediaType string) bool {
 	return essence == "text/plain"
 }
 
+// buildkitCache is the media type of the configuration of a cache that BuildKit exports. Without image-manifest=true BuildKit
+// writes an index whose entries are that configuration and layers, not manifests.
+const buildkitCache = "application/vnd.buildkit.cacheconfig.v0"
+
 // CheckMediaTypes checks the media types and artifact types that the manifest declares for its content. Parse does not, so
 // that a manifest that was stored by an earlier version can still be read.
 //
-// Errors: fault.ManifestInvalid. Source: OCI image specification, content descriptors: a media type must comply with RFC
-// 6838.
+// Errors: fault.ManifestInvalid, fault.ManifestUnsupported (an index of layers).
+// Source: OCI image specification, content descriptors: a media type must comply with RFC 6838.
 func (m *Manifest) CheckMediaTypes() error {
 	if m.Config != nil {
 		if err := m.Config.checkMediaTypes("config"); err != nil {
@@ -74,6 +80,10 @@ func (m *Manifest) CheckMediaTypes() error {
 		}
 	}
 	for i := range m.Manifests {
+		if m.Manifests[i].MediaType == buildkitCache {
+			return fault.ManifestUnsupported.New(constraint, "an index of layers, which BuildKit writes as a cache, is not supported: "+
+				"add image-manifest=true,oci-mediatypes=true to the options of --cache-to")
+		}
 		if err := m.Manifests[i].checkMediaTypes("manifests[" + strconv.Itoa(i) + "]"); err != nil {
 			return err
 		}
