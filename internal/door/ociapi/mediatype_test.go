@@ -69,16 +69,18 @@ func TestRefusedManifestsNameTheWayOut(t *testing.T) {
 	}
 	const artifact, list = "application/vnd.oci.artifact.manifest.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"
 	for name, c := range map[string]struct{ mediaType, body, want string }{
-		"artifact manifest": {artifact, `{"mediaType":"` + artifact + `","artifactType":"a/b","blobs":[]}`, "an image manifest with an artifactType"},
-		"cache, OCI":        {ocitest.IndexType, cache(ocitest.IndexType), "image-manifest=true,oci-mediatypes=true"},
-		"cache, Docker":     {list, cache(list), "image-manifest=true,oci-mediatypes=true"},
+		"artifact manifest": {artifact, `{"mediaType":"` + artifact + `","artifactType":"a/b","blobs":[]}`,
+			"an image manifest with an artifactType"},
+		"cache, OCI":    {ocitest.IndexType, cache(ocitest.IndexType), "image-manifest=true,oci-mediatypes=true"},
+		"cache, Docker": {list, cache(list), "image-manifest=true,oci-mediatypes=true"},
 	} {
 		a := repo.PutManifest(t, "v1", c.mediaType, []byte(c.body)).WantError(t, http.StatusBadRequest, "MANIFEST_INVALID")
 		if !strings.Contains(string(a.Body), c.want) {
 			t.Errorf("%s: got %s, want a text with %q", name, a.Body, c.want)
 		}
 		a = personOf(s, root).ecr(t, "PutImage", "repositoryName", "app", "imageManifest", c.body, "imageTag", "v1")
-		if a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), c.want) || !strings.Contains(string(a.Body), "Invalid parameter at 'ImageManifest'") {
+		if a.Status != http.StatusBadRequest || !strings.Contains(string(a.Body), c.want) ||
+			!strings.Contains(string(a.Body), "Invalid parameter at 'ImageManifest'") {
 			t.Errorf("%s by PutImage: got %s, want a text with %q", name, a.Body, c.want)
 		}
 	}
