@@ -43,7 +43,7 @@ func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository
 	}
 	err = s.meta.PutImage(ctx, r, meta.Put{
 		Manifest: m, Body: in.Body, Digest: digest, Tags: in.Tags, Principal: by.ARN,
-		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas,
+		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas, Sparse: s.sparse,
 	})
 	return digest, m, err
 }

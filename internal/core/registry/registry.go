@@ -32,6 +32,7 @@ type Service struct {
 
 	grace        time.Duration // see Grace
 	createOnPush bool          // a push creates the repository that it names if that does not exist
+	sparse       bool          // indexes of images that do not exist are stored
 
 	verifyTime  time.Duration // how long one call of Verify goes on
 	collectTime time.Duration // how long one call of Collect goes on
@@ -53,12 +54,15 @@ type Options struct {
 	Quirks       Quirks
 	CreateOnPush bool
 	Grace        time.Duration // how long something is deleted or unused before a collection removes it
+	// SparseIndexes accepts an index of images that the repository does not have.
+	SparseIndexes bool
 }
 
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
-	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, grace: o.Grace,
-		verifyTime: defaultVerifyTime, collectTime: defaultCollectTime, collecting: make(chan struct{}, 1), pulls: map[meta.PullKey]time.Time{}}
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
+		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
+		collecting: make(chan struct{}, 1), pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
@@ -154,6 +158,9 @@ func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.R
 // CreatesOnPush reports whether a push to a repository that does not exist creates it, if the caller has the
 // permission.
 func (s *Service) CreatesOnPush() bool { return s.createOnPush }
+
+// SparseIndexes reports whether an index of images that the repository does not have is stored.
+func (s *Service) SparseIndexes() bool { return s.sparse }
 
 // CreateForPush creates the repository of a push with the default settings.
 //

@@ -158,7 +158,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
-		Grace: c.GCGrace})
+		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}

@@ -47,6 +47,9 @@ type Config struct {
 	TLS TLS `yaml:"tls"`
 	// CreateOnPush creates the repository that a push names if it does not exist. Default false.
 	CreateOnPush bool `yaml:"create_on_push"`
+	// SparseIndexes accepts a push of an index whose images are not all in the repository, as drafts of the next OCI
+	// distribution specification permit. ECR refuses it. Default false.
+	SparseIndexes bool `yaml:"sparse_indexes"`
 	// StrictECR lists the departures of ECR from the OCI specification to apply: all, none, or names joined by commas
 	// (see docs/ecr-divergences.md). Default none.
 	StrictECR string `yaml:"strict_ecr"`
@@ -248,6 +251,8 @@ func (c *Config) Settings() []Setting {
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
 		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist",
 			fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
+		{"sparse-indexes", "ECRIN_SPARSE_INDEXES", "accept an index whose images are not all in the repository",
+			fmt.Sprint(c.SparseIndexes), "true", truth(&c.SparseIndexes)},
 		{"anonymous", "ECRIN_ANONYMOUS",
 			"let clients without credentials in, as far as repository policies with the principal * allow",
 			fmt.Sprint(c.Anonymous), "true", truth(&c.Anonymous)},

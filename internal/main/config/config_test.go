@@ -30,6 +30,7 @@ region: eu-central-1
 domains: [ecr.example.com]
 tls: {mode: files, cert: c.pem, key: k.pem}
 create_on_push: true
+sparse_indexes: true
 anonymous: true
 anonymous_write: true
 trusted_proxies: [10.1.2.3/8, "::1"]
@@ -65,7 +66,8 @@ func TestRead(t *testing.T) {
 	want := config.Config{
 		Data: "/var/lib/ecrin", Database: secret.New("postgres://ecrin:canary@db.example.com/ecrin"), Listen: []string{
 			"127.0.0.1:1", "[::1]:2"}, Account: "111122223333", Region: "eu-central-1",
-		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"}, CreateOnPush: true,
+		Domains: []string{"ecr.example.com"}, TLS: config.TLS{Mode: config.TLSFiles, Cert: "c.pem", Key: "k.pem"},
+		CreateOnPush: true, SparseIndexes: true,
 		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8",
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
@@ -159,7 +161,7 @@ func TestReadEnv(t *testing.T) {
 		"ECRIN_DOMAINS": "a.example, b.example", "ECRIN_STOP_TIMEOUT": "5s", "ECRIN_ANONYMOUS": "true", "ECRIN_ANONYMOUS_WRITE": "1",
 		"ECRIN_TRUSTED_PROXIES": "10.0.0.0/8", "ECRIN_ORGANIZATION": "o-abcdef1234", "ECRIN_MANAGEMENT_ACCOUNT": "000011112222",
 		"ECRIN_EGRESS_ALLOW": "fd00::/8,192.168.7.1", "ECRIN_EGRESS_CA": "roots.pem", "ECRIN_AUDIT_KEEP": "9",
-		"ECRIN_DATABASE": "postgres://u@h/d",
+		"ECRIN_DATABASE": "postgres://u@h/d", "ECRIN_SPARSE_INDEXES": "true",
 	}
 	get := func(k string) (string, bool) { v, ok := environ[k]; return v, ok }
 	got := config.Default()
@@ -169,7 +171,7 @@ func TestReadEnv(t *testing.T) {
 	want := config.Default()
 	want.Data, want.Listen, want.CreateOnPush, want.StrictECR = "/d", []string{"127.0.0.1:1", "[::1]:2"}, true, "all"
 	want.Domains, want.StopTimeout = []string{"a.example", "b.example"}, 5*time.Second
-	want.AnonymousWrite = true
+	want.AnonymousWrite, want.SparseIndexes = true, true
 	want.Anonymous, want.TrustedProxies, want.Organization = true, []string{"10.0.0.0/8"}, "o-abcdef1234"
 	want.ManagementAccount, want.EgressAllow = "000011112222", []string{"fd00::/8", "192.168.7.1"}
 	want.EgressCA, want.AuditKeep, want.Database = "roots.pem", 9, secret.New("postgres://u@h/d")

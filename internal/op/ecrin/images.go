@@ -76,7 +76,7 @@ func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Re
 		}
 		tags = append(tags, tag)
 	}
-	if err := s.meta.RestoreImage(ctx, r.Repository, d, tags, by.ARN); err != nil {
+	if err := s.meta.RestoreImage(ctx, r.Repository, d, tags, by.ARN, s.registry.SparseIndexes()); err != nil {
 		return nil, err
 	}
 	return &ecrintypes.RestoreImageResponse{ImageDigest: d.String()}, nil

@@ -60,7 +60,8 @@ func (k Kind) String() string {
 	return "none"
 }
 
-func kindOf(mediaType string) Kind {
+// KindOf returns the kind of manifests with a media type; 0 if such manifests are not stored.
+func KindOf(mediaType string) Kind {
 	switch mediaType {
 	case DockerSchema2, OCIManifest:
 		return Image
@@ -121,7 +122,7 @@ func Parse(body []byte, contentType string) (*Manifest, error) {
 	if m.MediaType, err = decideMediaType(top, contentType); err != nil {
 		return nil, err
 	}
-	m.Kind = kindOf(m.MediaType)
+	m.Kind = KindOf(m.MediaType)
 	if err := checkMembers(top, m.Kind); err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func decideMediaType(top object, contentType string) (string, error) {
 	case mediaType == withdrawn:
 		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+withdrawn+" are not supported, because the type "+
 			"was withdrawn from the OCI specification: push an image manifest with an artifactType, as clients of OCI 1.1 do")
-	case kindOf(mediaType) == 0:
+	case KindOf(mediaType) == 0:
 		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+name.Clip(mediaType)+" are not supported")
 	case declared != mediaType && !top.null("mediaType"):
 		return "", invalid("mediaType %q differs from the request's content type %q", name.Clip(declared), mediaType)

@@ -24,7 +24,7 @@ const (
 // sets of 32. A manifest with fewer of them is checked by the write alone, and the write checks each manifest again.
 //
 // Errors: fault.LayersNotFound, fault.ReferencedImagesNotFound, and those of the database.
-func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, children []string) error {
+func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, children []child) error {
 	blobs := m.Blobs()
 	if len(blobs) > digestsPerRead {
 		digests := make([]string, len(blobs))
@@ -40,7 +40,13 @@ func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, c
 		}
 	}
 	if len(children) > digestsPerRead {
-		missing, err := s.missing(ctx, livingImages, r.ID, children)
+		var needed []string
+		for _, c := range children {
+			if c.needed {
+				needed = append(needed, c.digest)
+			}
+		}
+		missing, err := s.missing(ctx, livingImages, r.ID, needed)
 		if err != nil {
 			return err
 		}

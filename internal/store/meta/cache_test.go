@@ -141,7 +141,7 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 	case "delete image":
 		_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, "p")
 	case "restore image":
-		err = fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{tag}, "p")
+		err = fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{tag}, "p", false)
 	case "remove blob":
 		err = fx.RemoveBlob(fx.Ctx, r, config)
 	case "mount blob":

@@ -177,9 +177,11 @@ func (s *Store) DeletedImage(ctx context.Context, repository int64, d name.Diges
 	return mediaType, body, err
 }
 
-// RestoreImage undoes the deletion of an image and sets tags. Its blobs and children must still exist. Errors:
+// RestoreImage undoes the deletion of an image and sets tags. Its blobs must still exist, and its children as for PutImage with
+// the same value of sparse. Errors:
 // fault.ImageNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists.
-func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, tags []name.Tag, principal string) error {
+func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, tags []name.Tag, principal string,
+	sparse bool) error {
 	mediaType, body, err := s.DeletedImage(ctx, r.ID, d)
 	if err != nil {
 		return err
@@ -188,7 +190,7 @@ func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, t
 	if err != nil {
 		return fmt.Errorf("reading the manifest of deleted image %s: %w", d, err)
 	}
-	return s.PutImage(ctx, r, Put{Manifest: m, Body: body, Digest: d, Tags: tags, Principal: principal})
+	return s.PutImage(ctx, r, Put{Manifest: m, Body: body, Digest: d, Tags: tags, Principal: principal, Sparse: sparse})
 }
 
 // TagMove is one entry of the history of tags.

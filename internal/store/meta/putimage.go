@@ -24,6 +24,8 @@ type Put struct {
 	RefuseSame bool
 	// Quotas enforces ECR's quota of tags per image.
 	Quotas bool
+	// Sparse accepts an index of images that the repository does not have. Indexes in it must exist nevertheless.
+	Sparse bool
 }
 
 // MaxDepth limits the nesting of indexes. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
@@ -38,7 +40,7 @@ const (
 // (immutable, on another image), fault.ImageAlreadyExists (with RefuseSame), fault.ManifestInvalid (too deep),
 // fault.LimitExceeded.
 func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
-	children, annotations, err := summarize(p.Manifest)
+	children, annotations, err := summarize(p)
 	if err != nil {
 		return err
 	}
@@ -82,13 +84,23 @@ func alreadyExists(r Repository, d name.Digest, tag string) error {
 	return fault.ImageAlreadyExists.New("Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", d, tag, r.Name, r.Registry.Account)
 }
 
-func summarize(m *manifest.Manifest) (children []string, annotations string, err error) {
-	seen := map[string]bool{}
+// child is an image that an index names.
+type child struct {
+	digest string
+	needed bool // the repository must have it
+}
+
+func summarize(p Put) (children []child, annotations string, err error) {
+	m := p.Manifest
+	seen := map[string]int{}
 	for _, c := range m.Manifests {
-		if d := c.Digest.String(); !seen[d] {
-			seen[d] = true
-			children = append(children, d)
+		d, needed := c.Digest.String(), !p.Sparse || manifest.KindOf(c.MediaType) != manifest.Image
+		if i, ok := seen[d]; ok {
+			children[i].needed = children[i].needed || needed
+			continue
 		}
+		seen[d] = len(children)
+		children = append(children, child{d, needed})
 	}
 	if m.Subject != nil && len(m.Annotations) > 0 {
 		text, err := json.Marshal(m.Annotations)
@@ -101,7 +113,7 @@ func summarize(m *manifest.Manifest) (children []string, annotations string, err
 }
 
 // insertImage checks that the blobs and children of an image exist, and stores the image or restores it.
-func insertImage(t *tx, r Repository, p Put, children []string, annotations string, at int64) error {
+func insertImage(t *tx, r Repository, p Put, children []child, annotations string, at int64) error {
 	size, untyped, err := checkBlobs(t, r, p.Manifest)
 	if err != nil {
 		return err
@@ -112,6 +124,9 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 	}
 	if p.Manifest.Kind == manifest.Index {
 		size = largest
+		if err := checkNotNamed(t, r, p.Digest); err != nil {
+			return err
+		}
 	}
 	subject := ""
 	if p.Manifest.Subject != nil {
@@ -146,7 +161,7 @@ func insertImage(t *tx, r Repository, p Put, children []string, annotations stri
 		}
 	}
 	for _, c := range children {
-		if _, err := t.exec(referToImage, r.ID, p.Digest.String(), c); err != nil {
+		if _, err := t.exec(referToImage, r.ID, p.Digest.String(), c.digest); err != nil {
 			return err
 		}
 	}
@@ -199,18 +214,18 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 
 // checkChildren returns the depth of an index of these images and the size of the largest image. Errors:
 // fault.ReferencedImagesNotFound, fault.ManifestInvalid (too deep).
-func checkChildren(t *tx, r Repository, children []string) (depth int, largest int64, err error) {
+func checkChildren(t *tx, r Repository, children []child) (depth int, largest int64, err error) {
 	var missing []string
 	for _, c := range children {
 		var size int64
 		var below int
 		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`,
-			args{r.ID, c}, &size, &below)
+			args{r.ID, c.digest}, &size, &below)
 		if err != nil {
 			return 0, 0, err
 		}
-		if !found {
-			missing = append(missing, c)
+		if !found && c.needed {
+			missing = append(missing, c.digest)
 		}
 		depth, largest = max(depth, below+1), max(largest, size)
 	}
@@ -221,6 +236,21 @@ func checkChildren(t *tx, r Repository, children []string) (depth int, largest i
 		return 0, 0, fault.ManifestInvalid.New("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
 	}
 	return depth, largest, nil
+}
+
+// checkNotNamed checks that no index names a new index, which an index can do only if it was accepted without its images and
+// said that it is an image. The depth of that index does not count what is below.
+//
+// Errors: fault.ManifestInvalid.
+func checkNotNamed(t *tx, r Repository, d name.Digest) error {
+	var by string
+	found, err := t.one(`SELECT digest FROM image_references WHERE repository = $1 AND target = $2 AND kind = 2 LIMIT 1`,
+		args{r.ID, d.String()}, &by)
+	if err == nil && found {
+		err = fault.ManifestInvalid.New("Invalid parameter at 'ImageManifest' failed to satisfy constraint: "+
+			"'the index %s names this index as an image: delete it first'", by)
+	}
+	return err
 }
 
 func layersNotFound(r Repository, missing []string) error {

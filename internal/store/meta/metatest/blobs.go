@@ -55,7 +55,7 @@ func testBlobs(fx *Fixture) {
 	fx.Must(err)
 	fx.Must(fx.RemoveBlob(fx.Ctx, r, info.Digest))
 	fx.Want(fx.PutImage(fx.Ctx, r, p), fault.LayersNotFound, "the image again without its layer")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal), fault.LayersNotFound, "restoring it")
+	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal, false), fault.LayersNotFound, "restoring it")
 }
 
 func testHolders(fx *Fixture) {

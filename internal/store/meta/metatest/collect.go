@@ -95,7 +95,7 @@ func testCollectImage(fx *Fixture) {
 	fx.Equal(fx.collectImages(always()), meta.Collected{Images: 1, Manifests: 1}, "collected")
 	_, _, err = fx.DeletedImage(fx.Ctx, r.ID, d)
 	fx.Want(err, fault.ImageNotFound, "the deleted image after the collection")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, d, nil, Principal), fault.ImageNotFound, "restoring it")
+	fx.Want(fx.RestoreImage(fx.Ctx, r, d, nil, Principal, false), fault.ImageNotFound, "restoring it")
 
 	fx.lacks(r, "only old") // condemned
 	fx.lacks(r, "config 1")
@@ -124,7 +124,7 @@ func testCollectRestored(fx *Fixture) {
 		if _, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal); err != nil {
 			fx.Fatal(err)
 		}
-		fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{name.MustTag("v1")}, Principal))
+		fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{name.MustTag("v1")}, Principal, false))
 		fx.Equal(fx.collectImages(always()), meta.Collected{}, "collected after the restoration")
 	}
 	if _, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal); err != nil {
@@ -136,7 +136,7 @@ func testCollectRestored(fx *Fixture) {
 	}
 	between := deleted[0].DeletedAt.Add(-time.Microsecond) // after the first deletion, unless the clock is frozen
 	fx.Equal(fx.collectImages(between), meta.Collected{}, "collected by the time of the first deletion")
-	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{name.MustTag("v1")}, Principal))
+	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, []name.Tag{name.MustTag("v1")}, Principal, false))
 	fx.collectHoldings(always(), always())
 	fx.holds(r, Digest("layer"), 5, layerType, true)
 }

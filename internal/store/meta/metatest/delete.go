@@ -104,7 +104,7 @@ func testDeleteReferenced(fx *Fixture) {
 	_, err = fx.DeleteImage(fx.Ctx, r, child.Digest, meta.AnyTags, Principal)
 	fx.Want(err, 0, "deleting an image of no index any more")
 	fx.Want(fx.PutImage(fx.Ctx, r, x), fault.ReferencedImagesNotFound, "the index again without its image")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, x.Digest, nil, Principal), fault.ReferencedImagesNotFound, "restoring it")
+	fx.Want(fx.RestoreImage(fx.Ctx, r, x.Digest, nil, Principal, false), fault.ReferencedImagesNotFound, "restoring it")
 }
 
 // A repository is never deleted with an image whose push was acknowledged before, except by force.
@@ -180,14 +180,14 @@ func testRestore(fx *Fixture) {
 	fx.Must(err)
 	fx.Equal([]string{mediaType, string(body)}, []string{p.Manifest.MediaType, string(p.Body)}, "DeletedImage")
 
-	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, As(p, "v1", "v3").Tags, Principal))
+	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, As(p, "v1", "v3").Tags, Principal, false))
 	fx.tags(r, p.Digest, "v1", "v3")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal), fault.ImageNotFound, "an image that is not deleted")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, q.Digest, As(q, "v1").Tags, Principal), fault.ImageTagAlreadyExists,
+	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal, false), fault.ImageNotFound, "an image that is not deleted")
+	fx.Want(fx.RestoreImage(fx.Ctx, r, q.Digest, As(q, "v1").Tags, Principal, false), fault.ImageTagAlreadyExists,
 		"with an immutable tag that exists")
 	_, _, err = fx.DeletedImage(fx.Ctx, r.ID, q.Digest)
 	fx.Want(err, 0, "an image that could not be restored")
-	fx.Must(fx.RestoreImage(fx.Ctx, r, q.Digest, nil, Principal))
+	fx.Must(fx.RestoreImage(fx.Ctx, r, q.Digest, nil, Principal, false))
 	fx.tags(r, q.Digest)
 	if len(checkHistory(fx, r, "v1")) != 3 {
 		fx.Error("history of v1: want creation, removal and creation")
@@ -206,7 +206,7 @@ func testHistory(fx *Fixture) {
 	step(fx.PutImage(fx.Ctx, r, As(p, "v1")))
 	_, err = fx.DeleteTag(fx.Ctx, r, Tag("v1").Tag, name.Digest{}, true, Principal)
 	step(err)
-	step(fx.RestoreImage(fx.Ctx, r, p.Digest, As(p, "v1").Tags, Principal))
+	step(fx.RestoreImage(fx.Ctx, r, p.Digest, As(p, "v1").Tags, Principal, false))
 	_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal)
 	step(err)
 	step(fx.PutImage(fx.Ctx, r, As(p, "v1")))

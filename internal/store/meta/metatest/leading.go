@@ -59,7 +59,7 @@ func testTagsLeadingTo(fx *Fixture) {
 	fx.Must(err)
 	fx.leading(r, leaf, "leaf", "leaf-2", "middle")
 	fx.leading(r, chain[4])
-	fx.Must(fx.RestoreImage(fx.Ctx, r, top.Digest, nil, "p"))
+	fx.Must(fx.RestoreImage(fx.Ctx, r, top.Digest, nil, "p", false))
 	fx.leading(r, chain[4])
 	fx.Push(r, As(top, "again"))
 	fx.leading(r, leaf, "again", "leaf", "leaf-2", "middle")

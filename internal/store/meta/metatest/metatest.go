@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RefuseSame", testRefuseSame},
 		{"Index", testIndex},
 		{"IndexDepth", testIndexDepth},
+		{"SparseIndex", testSparseIndex},
 		{"TagsLeadingTo", testTagsLeadingTo},
 		{"Quotas", testQuotas},
 		{"Mutability", testMutability},
