@@ -209,3 +209,32 @@ func TestAuthorizationTokenForm(t *testing.T) {
 	s.wantError("GetAuthorizationToken", `{"registryIds":[]}`, "InvalidParameterException", "registryIds")
 	s.wantError("GetAuthorizationToken", `{"registryIds":["12"]}`, "InvalidParameterException", "registryIds")
 }
+
+// A manifest that contradicts what is stored, or the limits, is refused in the form that ECR has for all manifests.
+func TestPutImageRefusesInTheFormOfECR(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	s.layer("app", "{}")
+	config := func(size int) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[]}`,
+			ociManifest, ociConfig, digestOf("{}"), size)
+	}
+	s.wantError("PutImage", object("repositoryName", "app", "imageManifest", config(3), "imageTag", "a"), "InvalidParameterException",
+		"Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'blob "+digestOf("{}")+" has 2 bytes, not 3'")
+	inner := config(2)
+	s.must("PutImage", object("repositoryName", "app", "imageManifest", inner, "imageTag", "a"))
+	mediaType := ociManifest
+	for depth := 1; depth <= 9; depth++ {
+		outer := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
+			ociIndex, mediaType, digestOf(inner), len(inner))
+		in := object("repositoryName", "app", "imageManifest", outer)
+		if depth > 8 {
+			s.wantError("PutImage", in, "InvalidParameterException",
+				"Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'indexes may nest 8 deep, this one is 9 deep'")
+			break
+		}
+		s.must("PutImage", in)
+		inner, mediaType = outer, ociIndex
+	}
+}

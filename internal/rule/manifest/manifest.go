@@ -109,10 +109,10 @@ func Parse(body []byte, contentType string) (*Manifest, error) {
 		return nil, fault.RequestTooLarge.New("a manifest has at most %d bytes, got %d", MaxBytes, len(body))
 	}
 	if !utf8.Valid(body) || !json.Valid(body) {
-		return nil, invalid("Invalid JSON syntax")
+		return nil, Invalid("Invalid JSON syntax")
 	}
 	if deeperThan(body, MaxDepth) {
-		return nil, invalid("JSON nested deeper than %d", MaxDepth)
+		return nil, Invalid("JSON nested deeper than %d", MaxDepth)
 	}
 	top, err := readObject("manifest", body, topMembers)
 	if err != nil {
@@ -141,19 +141,19 @@ func decideMediaType(top object, contentType string) (string, error) {
 	mediaType := declared
 	if contentType != "" {
 		if mediaType, _, err = mime.ParseMediaType(contentType); err != nil {
-			return "", invalid("unreadable content type %q", name.Clip(contentType))
+			return "", Invalid("unreadable content type %q", name.Clip(contentType))
 		}
 	}
 	switch {
 	case mediaType == "":
-		return "", invalid("a media type is required: in the request or as mediaType of the manifest")
+		return "", Invalid("a media type is required: in the request or as mediaType of the manifest")
 	case mediaType == withdrawn:
 		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+withdrawn+" are not supported, because the type "+
 			"was withdrawn from the OCI specification: push an image manifest with an artifactType, as clients of OCI 1.1 do")
 	case KindOf(mediaType) == 0:
 		return "", fault.ManifestUnsupported.New(constraint, "manifests of media type "+name.Clip(mediaType)+" are not supported")
 	case declared != mediaType && !top.null("mediaType"):
-		return "", invalid("mediaType %q differs from the request's content type %q", name.Clip(declared), mediaType)
+		return "", Invalid("mediaType %q differs from the request's content type %q", name.Clip(declared), mediaType)
 	}
 	return mediaType, nil
 }
@@ -172,11 +172,11 @@ func checkMembers(top object, kind Kind) error {
 	}
 	var got int
 	if err := json.Unmarshal(top["schemaVersion"], &got); err != nil || got != version {
-		return invalid("schemaVersion must be %d for this media type", version)
+		return Invalid("schemaVersion must be %d for this media type", version)
 	}
 	for _, member := range foreign[kind] {
 		if top[member] != nil { // also if null, because another reader may check only for presence
-			return invalid("member %s does not belong to a manifest of kind %s", member, kind)
+			return Invalid("member %s does not belong to a manifest of kind %s", member, kind)
 		}
 	}
 	return nil
@@ -190,7 +190,7 @@ func (m *Manifest) fill(top object) (err error) {
 		return err
 	case Index:
 		if top["manifests"] == nil {
-			return invalid("member manifests is required")
+			return Invalid("member manifests is required")
 		}
 		if m.Manifests, err = top.descriptors("manifests"); err != nil {
 			return err
@@ -200,10 +200,10 @@ func (m *Manifest) fill(top object) (err error) {
 			return err
 		}
 		if m.Config == nil {
-			return invalid("member config is required")
+			return Invalid("member config is required")
 		}
 		if top["layers"] == nil && m.MediaType != OCIManifest { // OCI artifacts may have no layers
-			return invalid("member layers is required")
+			return Invalid("member layers is required")
 		}
 		if m.Layers, err = top.descriptors("layers"); err != nil {
 			return err
@@ -270,6 +270,7 @@ func (m *Manifest) Blobs() []Descriptor {
 // constraint is the text of ECR for a document that it refuses; clients compare with it.
 const constraint = "Invalid parameter at 'ImageManifest' failed to satisfy constraint: '%s'"
 
-func invalid(format string, args ...any) error {
+// Invalid returns fault.ManifestInvalid with a constraint that a manifest does not satisfy, in the form of ECR.
+func Invalid(format string, args ...any) error {
 	return fault.ManifestInvalid.New(constraint, fmt.Sprintf(format, args...))
 }

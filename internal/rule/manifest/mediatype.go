@@ -94,17 +94,17 @@ func (m *Manifest) CheckMediaTypes() error {
 		}
 	}
 	if m.ArtifactType != "" && !ValidMediaType(m.ArtifactType) {
-		return invalid("artifactType must be a media type of at most %d bytes", maxMediaType)
+		return Invalid("artifactType must be a media type of at most %d bytes", maxMediaType)
 	}
 	return nil
 }
 
 func (d *Descriptor) checkMediaTypes(at string) error {
 	if !ValidMediaType(d.MediaType) {
-		return invalid("%s.mediaType must be a media type of at most %d bytes", at, maxMediaType)
+		return Invalid("%s.mediaType must be a media type of at most %d bytes", at, maxMediaType)
 	}
 	if d.ArtifactType != "" && !ValidMediaType(d.ArtifactType) {
-		return invalid("%s.artifactType must be a media type of at most %d bytes", at, maxMediaType)
+		return Invalid("%s.artifactType must be a media type of at most %d bytes", at, maxMediaType)
 	}
 	return nil
 }

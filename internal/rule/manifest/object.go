@@ -33,11 +33,11 @@ func readObject(at string, raw json.RawMessage, known []string) (object, error) 
 		for _, k := range known {
 			switch {
 			case key == k && o[k] != nil:
-				return invalid("%s has member %s twice", at, k)
+				return Invalid("%s has member %s twice", at, k)
 			case key == k:
 				o[k] = bytes.Clone(value)
 			case strings.EqualFold(key, k):
-				return invalid("%s has member %q in place of %s", at, key, k)
+				return Invalid("%s has member %q in place of %s", at, key, k)
 			}
 		}
 		return nil
@@ -56,7 +56,7 @@ func (o object) text(member string) (s string, err error) {
 		return "", nil
 	}
 	if json.Unmarshal(o[member], &s) != nil {
-		return "", invalid("%s must be a string", member)
+		return "", Invalid("%s must be a string", member)
 	}
 	return s, nil
 }
@@ -72,14 +72,14 @@ func (o object) annotations() (map[string]string, error) {
 			all = map[string]string{}
 		}
 		if _, ok := all[key]; ok {
-			return invalid("annotations has member %q twice", name.Clip(key))
+			return Invalid("annotations has member %q twice", name.Clip(key))
 		}
 		if len(all) == MaxChildren {
-			return invalid("annotations has more than %d members", MaxChildren)
+			return Invalid("annotations has more than %d members", MaxChildren)
 		}
 		var s string
 		if string(value) == "null" || json.Unmarshal(value, &s) != nil {
-			return invalid("annotation %q must be a string", name.Clip(key))
+			return Invalid("annotation %q must be a string", name.Clip(key))
 		}
 		all[key] = s
 		return nil
@@ -95,7 +95,7 @@ func (o object) urls() (all []string, err error) {
 	err = eachElement("urls", o["urls"], func(_ int, value json.RawMessage) error {
 		var s string
 		if json.Unmarshal(value, &s) != nil || s == "" {
-			return invalid("urls must hold strings that are not empty")
+			return Invalid("urls must hold strings that are not empty")
 		}
 		all = append(all, s)
 		return nil
@@ -132,17 +132,17 @@ func readDescriptor(at string, raw json.RawMessage) (d Descriptor, err error) {
 		return d, err
 	}
 	if d.MediaType, err = o.text("mediaType"); err != nil || d.MediaType == "" {
-		return d, invalid("%s.mediaType must be a string that is not empty", at)
+		return d, Invalid("%s.mediaType must be a string that is not empty", at)
 	}
 	digest, err := o.text("digest")
 	if err != nil {
-		return d, invalid("%s.digest must be a string", at)
+		return d, Invalid("%s.digest must be a string", at)
 	}
 	if d.Digest, err = name.ParseDigest(digest); err != nil {
-		return d, invalid("%s.digest %q is not a digest", at, name.Clip(digest))
+		return d, Invalid("%s.digest %q is not a digest", at, name.Clip(digest))
 	}
 	if o.null("size") || json.Unmarshal(o["size"], &d.Size) != nil || d.Size < 0 {
-		return d, invalid("%s.size must be a whole number, 0 or more", at)
+		return d, Invalid("%s.size must be a whole number, 0 or more", at)
 	}
 	if d.ArtifactType, err = o.text("artifactType"); err != nil {
 		return d, err
@@ -157,7 +157,7 @@ func readDescriptor(at string, raw json.RawMessage) (d Descriptor, err error) {
 // fsLayers reads the layers of a schema 1 manifest, which have no size and no media type.
 func (o object) fsLayers() (all []Descriptor, err error) {
 	if o["fsLayers"] == nil {
-		return nil, invalid("member fsLayers is required")
+		return nil, Invalid("member fsLayers is required")
 	}
 	err = eachElement("fsLayers", o["fsLayers"], func(i int, value json.RawMessage) error {
 		at := "fsLayers[" + strconv.Itoa(i) + "]"
@@ -168,7 +168,7 @@ func (o object) fsLayers() (all []Descriptor, err error) {
 		sum, _ := layer.text("blobSum") // a member that is not a string is not a digest either
 		digest, err := name.ParseDigest(sum)
 		if err != nil {
-			return invalid("%s.blobSum %q is not a digest", at, name.Clip(sum))
+			return Invalid("%s.blobSum %q is not a digest", at, name.Clip(sum))
 		}
 		all = append(all, Descriptor{MediaType: schema1Layer, Digest: digest, Size: -1})
 		return nil
@@ -180,16 +180,16 @@ func (o object) fsLayers() (all []Descriptor, err error) {
 func eachMember(at string, raw json.RawMessage, f func(key string, value json.RawMessage) error) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return invalid("%s must be a JSON object", at)
+		return Invalid("%s must be a JSON object", at)
 	}
 	var value json.RawMessage
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return invalid("Invalid JSON syntax")
+			return Invalid("Invalid JSON syntax")
 		}
 		if err := d.Decode(&value); err != nil {
-			return invalid("Invalid JSON syntax")
+			return Invalid("Invalid JSON syntax")
 		}
 		if err := f(key.(string), value); err != nil {
 			return err
@@ -203,15 +203,15 @@ func eachMember(at string, raw json.RawMessage, f func(key string, value json.Ra
 func eachElement(at string, raw json.RawMessage, f func(i int, value json.RawMessage) error) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := d.Token(); err != nil || start != json.Delim('[') {
-		return invalid("%s must be a JSON array", at)
+		return Invalid("%s must be a JSON array", at)
 	}
 	var value json.RawMessage
 	for i := 0; d.More(); i++ {
 		if i == MaxChildren {
-			return invalid("%s has more than %d elements", at, MaxChildren)
+			return Invalid("%s has more than %d elements", at, MaxChildren)
 		}
 		if err := d.Decode(&value); err != nil {
-			return invalid("Invalid JSON syntax")
+			return Invalid("Invalid JSON syntax")
 		}
 		if err := f(i, value); err != nil {
 			return err

@@ -192,7 +192,7 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 		case !found:
 			missing = append(missing, b.Digest.String())
 		case b.Size >= 0 && b.Size != size:
-			return 0, nil, fault.ManifestInvalid.New("the manifest says that blob %s has %d bytes; it has %d", b.Digest, b.Size, size)
+			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, size, b.Size)
 		}
 		if condemned > 0 && missing == nil {
 			t.touchHoldings(r.ID, []name.Digest{b.Digest})
@@ -233,7 +233,7 @@ func checkChildren(t *tx, r Repository, children []child) (depth int, largest in
 		return 0, 0, imagesNotFound(r, missing)
 	}
 	if depth > MaxDepth {
-		return 0, 0, fault.ManifestInvalid.New("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
+		return 0, 0, manifest.Invalid("indexes may nest %d deep, this one is %d deep", MaxDepth, depth)
 	}
 	return depth, largest, nil
 }
@@ -247,8 +247,7 @@ func checkNotNamed(t *tx, r Repository, d name.Digest) error {
 	found, err := t.one(`SELECT digest FROM image_references WHERE repository = $1 AND target = $2 AND kind = 2 LIMIT 1`,
 		args{r.ID, d.String()}, &by)
 	if err == nil && found {
-		err = fault.ManifestInvalid.New("Invalid parameter at 'ImageManifest' failed to satisfy constraint: "+
-			"'the index %s names this index as an image: delete it first'", by)
+		err = manifest.Invalid("the index %s names this index as an image: delete it first", by)
 	}
 	return err
 }
