@@ -128,7 +128,7 @@ func (a *App) claim(ctx context.Context, accounts int) error {
 			return err
 		}
 	}
-	now := Marker{Installation: id, Schema: meta.SchemaVersion()}
+	now := Marker{Installation: id, Schema: SchemaVersion()}
 	if now == marker {
 		return nil
 	}
@@ -161,3 +161,6 @@ func newInstallation() string {
 func PinBlobs(ctx context.Context, data string) (release func(), err error) {
 	return fsblob.Pin(ctx, filepath.Join(data, BlobsFolder))
 }
+
+// SchemaVersion returns the version of the schema to which this program brings a database.
+func SchemaVersion() int { return meta.SchemaVersion() }

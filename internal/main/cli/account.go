@@ -98,7 +98,7 @@ func (c *commands) accountDelete() *cobra.Command {
 		Use: "delete ACCOUNT", Args: exactly("ACCOUNT"), Short: "Delete an account, its keys and tokens",
 		Long: "Delete an account, its keys and tokens, which are refused from then on. An account with repositories is only deleted\nwith --force, which deletes the repositories too.",
 	}
-	force := cmd.Flags().Bool("force", false, "delete the repositories of the account too")
+	force, asJSON := cmd.Flags().Bool("force", false, "delete the repositories of the account too"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -107,6 +107,9 @@ func (c *commands) accountDelete() *cobra.Command {
 		var out ecrintypes.DeleteAccountResponse
 		if err := s.Call(cmd.Context(), "DeleteAccount", &ecrintypes.DeleteAccountRequest{AccountId: args[0], Force: force}, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
 		}
 		c.say("deleted account %s", out.Account.AccountId)
 		return nil
@@ -204,6 +207,7 @@ func (c *commands) keysCreate() *cobra.Command {
 
 func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, short string) *cobra.Command {
 	cmd := &cobra.Command{Use: verb + " KEY", Args: exactly("KEY"), Short: short}
+	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -214,6 +218,9 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 			&ecrintypes.UpdateAccessKeyRequest{AccessKeyId: args[0], Status: status}, &out); err != nil {
 			return err
 		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
 		c.say("key %s is %s", out.AccessKey.AccessKeyId, out.AccessKey.Status)
 		return nil
 	}
@@ -223,6 +230,7 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 func (c *commands) keysDelete() *cobra.Command {
 	cmd := &cobra.Command{Use: "delete KEY", Args: exactly("KEY"),
 		Short: "Delete a key; requests and tokens of the key are refused from then on"}
+	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -231,6 +239,9 @@ func (c *commands) keysDelete() *cobra.Command {
 		var out ecrintypes.DeleteAccessKeyResponse
 		if err := s.Call(cmd.Context(), "DeleteAccessKey", &ecrintypes.DeleteAccessKeyRequest{AccessKeyId: args[0]}, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(map[string]string{"accessKeyId": args[0]})
 		}
 		c.say("deleted key %s", args[0])
 		return nil

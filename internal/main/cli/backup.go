@@ -42,6 +42,7 @@ func (c *commands) backup() *cobra.Command {
 		Example: "  ecrin backup /backup/ecrin",
 	}
 	c.dataFlag(cmd)
+	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connect()
 		if err != nil {
@@ -72,6 +73,10 @@ func (c *commands) backup() *cobra.Command {
 		}
 		if len(b.damaged) > 0 {
 			return fmt.Errorf("%d blobs of the installation have another size than in the backup, and another digest than they should have: run `ecrin verify`", len(b.damaged))
+		}
+		if *asJSON {
+			return c.printJSON(map[string]any{"installation": marker.Installation, "new": b.copied, "kept": b.kept,
+				"database": out.FileName != "", "masterKey": false})
 		}
 		c.say("%s holds the installation %s: %d blobs are new, %d were there", args[0], marker.Installation, b.copied, b.kept)
 		if out.FileName == "" {
@@ -112,6 +117,7 @@ func (c *commands) restore() *cobra.Command {
 		Example: "  ecrin restore /backup/ecrin --data /var/lib/ecrin",
 	}
 	c.dataFlag(cmd)
+	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		marker, err := app.ReadMarker(args[0])
 		if err == nil && marker.Installation == "" {
@@ -127,8 +133,15 @@ func (c *commands) restore() *cobra.Command {
 		if err := r.restore(marker); err != nil {
 			return err
 		}
-		for _, d := range r.damaged {
-			fmt.Fprintln(c.Out, "blob:", d)
+		if *asJSON {
+			answer := map[string]any{"installation": marker.Installation, "restored": r.copied, "damaged": append([]string{}, r.damaged...)}
+			if err := c.printJSON(answer); err != nil || len(r.damaged) == 0 {
+				return err
+			}
+		} else {
+			for _, d := range r.damaged {
+				fmt.Fprintln(c.Out, "blob:", d)
+			}
 		}
 		if len(r.damaged) > 0 {
 			return fmt.Errorf("%d blobs of the backup are damaged and were not restored; %d were", len(r.damaged), r.copied)

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -87,7 +86,7 @@ containerd and Kubernetes work with it unchanged.
 func (c *commands) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "ecrin", Short: "Amazon ECR that you run yourself", Long: rootHelp,
-		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		SilenceUsage: true, SilenceErrors: true, Version: builtFrom().Version,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if words := c.commandWords(); cmd == root && len(words) > 0 { // the flags are those of a command that is not known
@@ -96,7 +95,7 @@ func (c *commands) root() *cobra.Command {
 		return usageError{err}
 	})
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
-		c.audit(), c.controlPolicy(), c.guardrail(), c.gc(), c.verify(), c.backup(), c.restore(), c.config())
+		c.audit(), c.controlPolicy(), c.guardrail(), c.gc(), c.verify(), c.backup(), c.restore(), c.config(), c.version())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
@@ -147,14 +146,6 @@ func (c *commands) commandWords() []string {
 		}
 	}
 	return c.Args
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(development)"
-	}
-	return info.Main.Version
 }
 
 func (c *commands) lookup(key, without string) string {

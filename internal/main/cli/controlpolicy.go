@@ -119,7 +119,7 @@ func (c *commands) controlPolicyPut() *cobra.Command {
 		Example: "  ecrin control-policy put no-public --kind rcp --file no-public.json\n  ecrin control-policy put only-eu --kind scp --account 111122223333 --file - < only-eu.json",
 	}
 	r := controlPolicyFlags(cmd)
-	file := cmd.Flags().String("file", "", "`file` of the policy, - for standard input")
+	file, asJSON := cmd.Flags().String("file", "", "`file` of the policy, - for standard input"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		kind, err := r.read()
 		if err != nil {
@@ -140,8 +140,12 @@ func (c *commands) controlPolicyPut() *cobra.Command {
 			return err
 		}
 		in := &ecrintypes.PutControlPolicyRequest{Name: args[0], Type: kind, AccountId: r.account, PolicyText: text}
-		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
+		var out ecrintypes.PutControlPolicyResponse
+		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
 		}
 		c.say("%s %s applies to %s", r.kind, args[0], levelName(r.account))
 		return nil
@@ -154,13 +158,16 @@ func (c *commands) controlPolicyDelete() *cobra.Command {
 		Use: "delete NAME --kind scp|rcp", Args: exactly("NAME"), Short: "Delete a control policy",
 		Example: "  ecrin control-policy delete only-eu --kind scp --account 111122223333",
 	}
-	r := controlPolicyFlags(cmd)
+	r, asJSON := controlPolicyFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := c.deleteControlPolicy(cmd, r, args[0])
-		if err == nil {
-			c.say("deleted %s %s of %s", r.kind, args[0], levelName(r.account))
+		if err := c.deleteControlPolicy(cmd, r, args[0]); err != nil {
+			return err
 		}
-		return err
+		if *asJSON {
+			return c.printJSON(map[string]string{"kind": r.kind, "name": args[0], "accountId": r.account})
+		}
+		c.say("deleted %s %s of %s", r.kind, args[0], levelName(r.account))
+		return nil
 	}
 	return cmd
 }
@@ -191,15 +198,21 @@ func (c *commands) controlPolicyFullAccess() *cobra.Command {
 			return nil
 		},
 	}
-	r := controlPolicyFlags(cmd)
+	r, asJSON := controlPolicyFlags(cmd), c.jsonFlag(cmd)
+	answer := func(full bool, text string) error {
+		if *asJSON {
+			return c.printJSON(map[string]any{"kind": r.kind, "accountId": r.account, "fullAccess": full})
+		}
+		c.say(text, r.kind, levelName(r.account))
+		return nil
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "on" {
 			err := c.deleteControlPolicy(cmd, r, fullAccess)
 			if e := (*client.Error)(nil); err != nil && (!errors.As(err, &e) || e.Name != "ControlPolicyNotFoundException") {
 				return err
 			}
-			c.say("the %s level of %s has full access", r.kind, levelName(r.account))
-			return nil
+			return answer(true, "the %s level of %s has full access")
 		}
 		kind, err := r.read()
 		if err != nil {
@@ -213,8 +226,7 @@ func (c *commands) controlPolicyFullAccess() *cobra.Command {
 		if err := s.Call(cmd.Context(), "PutControlPolicy", in, &ecrintypes.PutControlPolicyResponse{}); err != nil {
 			return err
 		}
-		c.say("the %s level of %s allows only what its policies allow", r.kind, levelName(r.account))
-		return nil
+		return answer(false, "the %s level of %s allows only what its policies allow")
 	}
 	return cmd
 }

@@ -163,7 +163,7 @@ func (c *commands) imageRestore() *cobra.Command {
 		Use: "restore REPOSITORY@DIGEST", Args: exactly("REPOSITORY@DIGEST"), Short: "Restore a deleted image",
 		Example: "  ecrin image restore team/app@sha256:… --tag 1.0",
 	}
-	reg := registryFlags(cmd)
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	tag := cmd.Flags().String("tag", "", "`tag` of the restored image (ecrin image history lists its old tags)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !strings.Contains(args[0], "@") {
@@ -182,6 +182,9 @@ func (c *commands) imageRestore() *cobra.Command {
 		var out ecrintypes.RestoreImageResponse
 		if err := s.Call(cmd.Context(), "RestoreImage", in, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
 		}
 		as := "without a tag"
 		if *tag != "" {

@@ -61,6 +61,7 @@ ecr:GetAuthorizationToken has no effect here; an identity policy must allow it, 
 	pull := cmd.Flags().Bool("pull", false, "allow pulling and describing images")
 	push := cmd.Flags().Bool("push", false, "allow pushing")
 	to := cmd.Flags().String("principal", "", "the principal: an account of 12 digits, an `ARN` of an account, user or role, or a service")
+	c.jsonFlag(cmd) // the output is JSON in any case
 	sid := cmd.Flags().String("sid", "", "`name` of the statement (default: "+policy.PullSid+", "+policy.PushSid+" or "+bothSid+")")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !*pull && !*push {

@@ -54,7 +54,7 @@ func (c *commands) repositoryRestore() *cobra.Command {
 		Use: "restore ID", Args: exactly("ID"), Short: "Take back the deletion of a repository, with its images, tags and policy",
 		Example: "  ecrin repository deleted\n  ecrin repository restore 1867349023457280001 --as team/app-of-may",
 	}
-	reg := registryFlags(cmd)
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	as := cmd.Flags().String("as", "", "`name` to give it (its own without it, which must be free)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := c.connectTo(reg)
@@ -65,6 +65,9 @@ func (c *commands) repositoryRestore() *cobra.Command {
 		var out ecrintypes.RestoreRepositoryResponse
 		if err := s.Call(cmd.Context(), "RestoreRepository", in, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
 		}
 		c.say("restored the repository %s as %s", args[0], out.RepositoryName)
 		return nil

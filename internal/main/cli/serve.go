@@ -159,9 +159,16 @@ func (c *commands) config() *cobra.Command {
 		Use: "check", Args: cobra.NoArgs, Short: "Read file, environment and flags as serve does, and report every error",
 		Example: "  ecrin config check --config ecrin.yaml",
 	}
-	read := c.configFlags(check)
+	read, asJSON := c.configFlags(check), c.jsonFlag(check)
 	check.RunE = func(*cobra.Command, []string) error {
 		cfg, err := read()
+		if *asJSON {
+			answer := map[string]any{"valid": err == nil, "data": cfg.Data, "listen": cfg.Listen}
+			if err != nil {
+				answer = map[string]any{"valid": false, "text": err.Error()}
+			}
+			return errors.Join(c.printJSON(answer), err)
+		}
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func (c *commands) tokenRevoke() *cobra.Command {
 		Example: "  ecrin token revoke 0123456789abcdef\n  ecrin token revoke --all --account 111122223333",
 	}
 	account := cmd.Flags().String("account", "", "account (default: the default account)")
-	all := cmd.Flags().Bool("all", false, "revoke all tokens of the account")
+	all, asJSON := cmd.Flags().Bool("all", false, "revoke all tokens of the account"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *all == (len(args) == 1) {
 			return usageError{errOneOf}
@@ -69,6 +69,9 @@ func (c *commands) tokenRevoke() *cobra.Command {
 		var out ecrintypes.RevokeTokenResponse
 		if err := s.Call(cmd.Context(), "RevokeToken", in, &out); err != nil {
 			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
 		}
 		tokens := "tokens"
 		if out.Revoked == 1 {

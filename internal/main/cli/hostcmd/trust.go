@@ -117,6 +117,7 @@ others stay, such as a second CA in the same file.`
 
 func newTrustPrint(o Options) *cobra.Command {
 	var ca string
+	var asJSON bool
 	cmd := quiet(&cobra.Command{
 		Use:   "print",
 		Short: "Print the server's CA",
@@ -136,11 +137,16 @@ on the other machine before you trust it (openssl x509 -noout -fingerprint -sha2
 				return errors.New("the CA is not a certificate in PEM form")
 			}
 			sum := sha256.Sum256(block.Bytes)
-			o.say("SHA-256 fingerprint %s", strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":"))
+			fingerprint := strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
+			if asJSON {
+				return o.printJSON(map[string]string{"certificate": string(pem.EncodeToMemory(block)), "sha256": fingerprint})
+			}
+			o.say("SHA-256 fingerprint %s", fingerprint)
 			return pem.Encode(o.Out, block)
 		},
 	})
 	cmd.Flags().StringVar(&ca, "ca", "", "the CA's certificate, a PEM `file`; default: the server's")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: {\"certificate\", \"sha256\"}")
 	return cmd
 }
 
@@ -275,10 +281,15 @@ func (o Options) printPlan(plan trust.Plan, asJSON bool) error {
 		_, err := io.WriteString(o.Out, plan.Script())
 		return err
 	}
+	return o.printJSON(plan)
+}
+
+// printJSON writes v as indented JSON.
+func (o Options) printJSON(v any) error {
 	e := json.NewEncoder(o.Out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(plan)
+	return e.Encode(v)
 }
 
 // run executes a command of a plan. It prints the output only if the command fails.

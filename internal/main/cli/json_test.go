@@ -1,0 +1,157 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/main/cli"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+)
+
+// notJSON are the commands whose output is no answer, each with the reason.
+var notJSON = map[string]string{
+	"ecrin serve":      "runs until it is stopped; its log has --log-format",
+	"ecrin help":       "is read by people",
+	"ecrin completion": "writes a program of a shell",
+}
+
+// leaves returns the commands that can be run, without groups, whose help is their only output.
+func leaves(t *testing.T) (all []*cobra.Command) {
+	t.Helper()
+	root := cli.Root(cli.Env{Out: io.Discard, Err: io.Discard, Lookup: nothing})
+	root.InitDefaultHelpCmd()
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if _, ok := notJSON[cmd.CommandPath()]; ok {
+			return
+		}
+		if !cmd.HasSubCommands() {
+			all = append(all, cmd)
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	return all
+}
+
+// Every command that answers has --json.
+func TestEveryCommandAnswersInJSON(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range leaves(t) {
+		if cmd.Flags().Lookup("json") == nil {
+			t.Errorf("%s has no --json", cmd.CommandPath())
+		}
+	}
+}
+
+// Every command that answers writes JSON, and nothing else, on standard output if it is asked to.
+func TestAnswersAreJSON(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root, data := s.Root(t), s.Dir
+	image := ocitest.NewImage(1, 1000)
+	root.CreateRepository(t, "team/app").Push(t, "1.0", image)
+	root.CreateRepository(t, "old")
+	old := "old"
+	if _, err := root.ECR().DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: &old, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := deleteImage(t.Context(), data, "team/app", image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	policy := filepath.Join(dir, "policy.json")
+	if err := os.WriteFile(policy, []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:DeleteRepository","Resource":"*"}}`),
+		0o600); err != nil {
+		t.Fatal(err)
+	}
+	backup := filepath.Join(dir, "backup")
+	// Values that later commands need, by their name in the output of an earlier one.
+	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "root": filepath.Join(dir, "root"),
+		"restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("its content is not read")})
+	if err := os.WriteFile(found["ca"], ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{
+		"version", "env", "account create 111122223333", "account list", "account keys create 111122223333 | accessKeyId",
+		"account keys list 111122223333", "account keys disable $accessKeyId", "account keys enable $accessKeyId",
+		"account keys delete $accessKeyId", "account delete 111122223333", "token list", "token revoke --all",
+		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
+		"repository deleted | repositoryId", "repository restore $repositoryId --as app-of-may",
+		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
+		"policy grant pull team/app --to 000000000000 --apply", "policy remove team/app",
+		"explain --as 000000000000 --action ecr:BatchGetImage --on team/app:1.0", "audit --limit 1",
+		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
+		"control-policy full-access off --kind rcp --account 000000000000",
+		"control-policy full-access on --kind rcp --account 000000000000",
+		"verify", "backup $backup", "restore $backup --data $restored", "config check --config $config",
+		"doctor", "trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
+	}
+	var covered []string
+	for _, line := range lines {
+		command, member, _ := strings.Cut(line, " | ")
+		args := strings.Fields(os.Expand(command, func(name string) string { return found[name] }))
+		args = append(args, "--json")
+		if cmd, _, err := cli.Root(cli.Env{Lookup: nothing}).Find(args); err == nil && cmd.Flag("data") != nil &&
+			!strings.Contains(command, "--data") {
+			args = append(args, "--data", data)
+		}
+		code, out, errs := run(t, args...)
+		if code != 0 && args[0] != "doctor" { // what the doctor finds depends on the machine
+			t.Errorf("ecrin %s: exit code %d, %s", strings.Join(args, " "), code, errs)
+			continue
+		}
+		var parsed any
+		if err := json.Unmarshal([]byte(out), &parsed); err != nil {
+			t.Errorf("ecrin %s: got %q, want JSON: %v", strings.Join(args, " "), out, err)
+		}
+		if member != "" {
+			if found[member] = memberOf(parsed, member); found[member] == "" {
+				t.Fatalf("ecrin %s: got %s, want a member %s", strings.Join(args, " "), out, member)
+			}
+		}
+		covered = append(covered, "ecrin "+strings.Join(args, " "))
+	}
+	for _, cmd := range leaves(t) {
+		if !cmd.Parent().Hidden && !slices.ContainsFunc(covered, func(line string) bool {
+			return strings.HasPrefix(line+" ", cmd.CommandPath()+" ")
+		}) {
+			t.Errorf("%s: no line of this test runs it", cmd.CommandPath())
+		}
+	}
+}
+
+// memberOf returns the first string under a name in a JSON value.
+func memberOf(v any, name string) string {
+	switch v := v.(type) {
+	case map[string]any:
+		if s, ok := v[name].(string); ok {
+			return s
+		}
+		for _, sub := range v {
+			if s := memberOf(sub, name); s != "" {
+				return s
+			}
+		}
+	case []any:
+		for _, sub := range v {
+			if s := memberOf(sub, name); s != "" {
+				return s
+			}
+		}
+	}
+	return ""
+}
