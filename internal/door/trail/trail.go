@@ -41,7 +41,7 @@ type line struct {
 }
 
 // Begin returns a context for a request. The transaction of the first change that is made with it also inserts the line
-// of the request, made from ev at that time.
+// of the request, made from ev at that time. The changes take turns with those of other principals, by ev.Caller.
 func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 	l := &line{id: audit.NewID()}
 	l.Line = audit.NewLine(func() []byte {
@@ -50,7 +50,7 @@ func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 		}
 		r := t.record(ctx, ev, l.id)
 		return r.AppendLines(nil, accounts(ev)...)
-	})
+	}).For(func() string { return ev.Caller.LimitKey() })
 	return context.WithValue(audit.WithLine(ctx, l.Line), lineKey{}, l)
 }
 

@@ -12,6 +12,7 @@ import (
 type Line struct {
 	mu        sync.Mutex // held while text runs
 	text      func() []byte
+	principal func() string // nil for none
 	written   atomic.Bool
 	collected bool // the current transaction inserts the line; only the store's writer uses this field
 }
@@ -20,6 +21,22 @@ type Line struct {
 // The goroutine that makes a change calls text immediately before the change is queued, for each change until
 // one has stored the line. There is at most one call at a time.
 func NewLine(text func() []byte) *Line { return &Line{text: text} }
+
+// For sets the function that returns the principal of the request, as limits count it, and returns l. It must be called
+// before l is in use.
+func (l *Line) For(principal func() string) *Line {
+	l.principal = principal
+	return l
+}
+
+// Principal returns the principal of the request, as limits count it; "" if it is not known or the client has no
+// credentials. The goroutine that makes a change calls it before the change is queued.
+func (l *Line) Principal() string {
+	if l.principal == nil {
+		return ""
+	}
+	return l.principal()
+}
 
 // Written reports whether a change has stored the line. If not, the caller of NewLine appends the line to the
 // trail. It is also true if a change may have stored the line, because the connection was lost during the

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -14,11 +15,14 @@ import (
 // implementation.
 type writer interface {
 	// do runs fn in a transaction and returns when its commit is durable and the caches have dropped what it made
-	// stale. fn may run more than once. If ctx ends before the write is queued, do returns its error; a queued write
-	// is executed, so that its caller learns the outcome. After an error of fn nothing of the change is stored.
+	// stale. fn may run more than once. The writes of different principals take turns, see queue. If ctx ends before the
+	// write is queued, do returns its error; a queued write is executed, so that its caller learns the outcome. After an
+	// error of fn nothing of the change is stored.
 	//
 	// Errors: those of fn, fault.Unavailable, and errors of the database that have no code.
 	do(ctx context.Context, fn func(*tx) error) error
+	// doMany is do for a write with many statements. cost is their number, roughly: it limits what one commit contains.
+	doMany(ctx context.Context, cost int, fn func(*tx) error) error
 	// waiting returns the number of queued writes.
 	waiting() int
 	// close refuses new writes, finishes the queued ones and releases the connection.
@@ -33,7 +37,7 @@ type grouper struct {
 	commit func(group []*write) (began bool, err error)
 	errors func(err error) error // adds a code to errors of the database
 
-	queue chan *write
+	queue *queue
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
@@ -41,62 +45,74 @@ type grouper struct {
 
 // write is one queued change.
 type write struct {
-	fn   func(*tx) error
-	line *audit.Line // audit line of the request, nil for none
-	text []byte      // text of line, made before the write is queued
-	err  error
-	done chan struct{}
+	fn        func(*tx) error
+	cost      int           // number of statements, roughly
+	principal string        // its lane in the queue, see laneOf
+	behind    *list.Element // in the lane, until the write is queued
+	line      *audit.Line   // audit line of the request, nil for none
+	text      []byte        // text of line, made before the write is queued
+	err       error
+	done      chan struct{}
 }
 
-// maxGroup limits the writes of one commit, and so the time that the first of them waits.
-const maxGroup = 128
+// laneOf returns the name of the lane in which the writes of a request wait, from its audit line. The requests without a
+// principal share one lane. The server's own writes, which have no line, share another.
+func laneOf(line *audit.Line) string {
+	if line == nil {
+		return "server"
+	}
+	return "principal " + line.Principal()
+}
 
 func newGrouper(commit func([]*write) (bool, error), errors func(error) error) *grouper {
 	return &grouper{
 		commit: commit, errors: errors,
-		queue: make(chan *write, maxGroup), stop: make(chan struct{}), done: make(chan struct{}),
+		queue: newQueue(), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
-func (g *grouper) waiting() int { return len(g.queue) }
+func (g *grouper) waiting() int { return g.queue.len() }
 
 // end makes run finish the queued writes and return, and waits for it.
 func (g *grouper) end() {
-	g.once.Do(func() { close(g.stop) })
+	g.once.Do(func() {
+		g.queue.close() // first: otherwise run could go on for as long as new writes are queued
+		close(g.stop)
+	})
 	<-g.done
 }
 
-func (g *grouper) do(ctx context.Context, fn func(*tx) error) error {
-	w := &write{fn: fn, line: audit.LineOf(ctx), done: make(chan struct{})}
+func (g *grouper) do(ctx context.Context, fn func(*tx) error) error { return g.doMany(ctx, 1, fn) }
+
+func (g *grouper) doMany(ctx context.Context, cost int, fn func(*tx) error) error {
+	line := audit.LineOf(ctx)
+	w := &write{fn: fn, cost: cost, principal: laneOf(line), line: line, done: make(chan struct{})}
 	if w.line != nil {
 		var err error
 		if w.text, err = w.line.Render(); err != nil {
 			return err
 		}
 	}
-	select {
-	case <-g.stop: // checked first: otherwise close could wait for as long as new writes are queued
-		return stopping()
-	default:
-	}
-	select {
-	case g.queue <- w:
-	case <-g.stop:
-		return stopping()
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if !g.queue.add(w) {
+		return stopping()
 	}
 	select {
 	case <-w.done:
-		return g.errors(w.err)
-	case <-g.done:
-		select {
-		case <-w.done: // the write was in the last group
-			return g.errors(w.err)
-		default:
+	case <-ctx.Done():
+		if g.queue.withdraw(w) {
+			return context.Cause(ctx)
+		}
+		<-w.done
+	case <-g.stop:
+		if g.queue.withdraw(w) {
 			return stopping()
 		}
+		<-w.done // the queued writes are finished
 	}
+	return g.errors(w.err)
 }
 
 func stopping() error { return fault.Unavailable.New("the server is stopping") }
@@ -104,34 +120,22 @@ func stopping() error { return fault.Unavailable.New("the server is stopping") }
 func (g *grouper) run() {
 	defer close(g.done)
 	for {
+		if group := g.queue.take(); len(group) > 0 {
+			g.finish(group)
+			continue
+		}
 		select {
-		case w := <-g.queue:
-			g.group(w)
+		case <-g.queue.wake:
 		case <-g.stop:
-			for {
-				select {
-				case w := <-g.queue:
-					g.group(w)
-				default:
-					return
-				}
+			if g.queue.len() == 0 {
+				return
 			}
 		}
 	}
 }
 
-// group takes the queued writes, at most maxGroup with first, commits them together, and lets their callers return.
-func (g *grouper) group(first *write) {
-	group := []*write{first}
-	for len(group) < maxGroup {
-		select {
-		case w := <-g.queue:
-			group = append(group, w)
-			continue
-		default:
-		}
-		break
-	}
+// finish commits the writes of a group together, and lets their callers return.
+func (g *grouper) finish(group []*write) {
 	switch began, err := g.commit(group); {
 	case err == nil:
 	case began && len(group) > 1:

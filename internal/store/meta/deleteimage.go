@@ -30,7 +30,7 @@ var AnyTags = []string{"*"} // not a valid tag
 // (the image has another tag), fault.RepositoryNotFound.
 func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string,
 	principal string) (removed []Removed, err error) {
-	err = s.write.do(ctx, func(t *tx) (err error) {
+	err = s.write.doMany(ctx, 5+2*len(tags), func(t *tx) (err error) {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}

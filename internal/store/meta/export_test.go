@@ -188,3 +188,34 @@ const EntityColumnsOf = entityColumnsOf
 
 // CollectableRecordsOf is a statement.
 const CollectableRecordsOf = collectableRecords
+
+// Queue is the queue of the writer.
+type Queue struct{ q *queue }
+
+// NewQueue returns an empty queue.
+func NewQueue() Queue { return Queue{newQueue()} }
+
+// Add adds a write of a principal, and returns the function that withdraws it.
+func (q Queue) Add(principal string, cost int) (withdraw func() bool) {
+	w := &write{principal: principal, cost: cost}
+	q.q.add(w)
+	return func() bool { return q.q.withdraw(w) }
+}
+
+// Take returns the principals of the writes of the next group.
+func (q Queue) Take() (principals []string) {
+	for _, w := range q.q.take() {
+		principals = append(principals, w.principal)
+	}
+	return principals
+}
+
+// Len returns the number of writes and of lanes.
+func (q Queue) Len() (writes, lanes int) { return q.q.len(), len(q.q.lanes) }
+
+// The limits of the queue.
+const (
+	MaxGroup     = maxGroup
+	MaxGroupCost = maxGroupCost
+	MaxLane      = maxLane
+)

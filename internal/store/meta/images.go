@@ -336,7 +336,7 @@ const maxPullsPerWrite = 500
 func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) error {
 	keys := slices.Collect(maps.Keys(pulls))
 	for some := range slices.Chunk(keys, maxPullsPerWrite) {
-		err := s.write.do(ctx, func(t *tx) error {
+		err := s.write.doMany(ctx, len(some), func(t *tx) error {
 			for _, k := range some {
 				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3`,
 					k.Repository, k.Digest.String(), micros(pulls[k])); err != nil {

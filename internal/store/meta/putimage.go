@@ -47,7 +47,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err := s.admit(ctx, r, p.Manifest, children); err != nil {
 		return err
 	}
-	return s.write.do(ctx, func(t *tx) error {
+	return s.write.doMany(ctx, p.cost(children), func(t *tx) error {
 		now, err := current(t, r)
 		if err != nil {
 			return err
@@ -78,6 +78,12 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		}
 		return nil
 	})
+}
+
+// cost returns the number of statements of the write that stores an image, roughly.
+func (p *Put) cost(children []child) int {
+	perTag, perReference := 5, 2
+	return 5 + perTag*len(p.Tags) + perReference*(len(p.Manifest.Blobs())+len(children))
 }
 
 func alreadyExists(r Repository, d name.Digest, tag string) error {
