@@ -160,18 +160,38 @@ func (s *Service) Credentials(ctx context.Context, account name.Account) (Key, e
 	if _, err := s.meta.Account(ctx, account); err != nil {
 		return Key{}, err
 	}
+	k, found, err := s.activeKey(ctx, account, account.String())
+	if err == nil && !found {
+		err = fault.AccessKeyNotFound.New("account %s has no active root key: make one with `ecrin account keys create %s`", account, account)
+	}
+	return k, err
+}
+
+// UserCredentials returns the oldest active key of a user with its secret, for the operator.
+//
+// Errors: fault.AccessKeyNotFound.
+func (s *Service) UserCredentials(ctx context.Context, user meta.Entity) (Key, error) {
+	k, found, err := s.activeKey(ctx, user.Account, user.ID)
+	if err == nil && !found {
+		err = fault.AccessKeyNotFound.New("the user %s of account %s has no active access key: make one with `aws iam create-access-key --user-name %s`, as root of the account (`ecrin env --account %s`)",
+			user.Name, user.Account, user.Name, user.Account)
+	}
+	return k, err
+}
+
+// activeKey returns the oldest active key of a principal of an account with its secret, and whether there is one.
+func (s *Service) activeKey(ctx context.Context, account name.Account, principal string) (k Key, found bool, err error) {
 	all, err := s.meta.AccessKeys(ctx, account)
 	if err != nil {
-		return Key{}, err
+		return Key{}, false, err
 	}
 	for _, k := range all {
-		if k.Active && k.Principal == account.String() {
+		if k.Active && k.Principal == principal {
 			opened, err := s.secretOf(k)
-			return Key{k, opened}, err
+			return Key{k, opened}, err == nil, err
 		}
 	}
-	return Key{},
-		fault.AccessKeyNotFound.New("account %s has no active root key: make one with `ecrin account keys create %s`", account, account)
+	return Key{}, false, nil
 }
 
 func (s *Service) secretOf(k meta.AccessKey) (secret.String, error) {

@@ -140,7 +140,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("CreateAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).CreateAccount),
 	ecrinOp("ListAccounts", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).ListAccounts),
 	ecrinOp("DeleteAccount", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).DeleteAccount),
-	ecrinOp("GetAccountCredentials", guard.ForOperator, ecrin.OnAccount, (*ecrin.Service).GetAccountCredentials),
+	ecrinOp("GetAccountCredentials", guard.ForOperator, ecrin.OnCredentials, (*ecrin.Service).GetAccountCredentials),
 	ecrinOp("ListAccessKeys", guard.ForPolicies, ecrin.OnAccount, (*ecrin.Service).ListAccessKeys),
 	ecrinOp("CreateAccessKey", guard.ForRoot, ecrin.OnAccount, (*ecrin.Service).CreateAccessKey),
 	ecrinOp("UpdateAccessKey", guard.ForRoot, ecrin.OnAccessKey, (*ecrin.Service).UpdateAccessKey),

@@ -18,10 +18,13 @@ import (
 func (c *commands) account() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "account", Short: "Create, list and delete accounts and their root keys",
-		Long: "Accounts are 12-digit AWS accounts of this installation; each has a registry in every region.\nThe commands call the running server of --data as its operator.",
+		Long: "Accounts are 12-digit AWS accounts of this installation; each has a registry in every region.\nThe commands call the running server of --data as its operator, or one anywhere with AWS credentials (--url, --profile).",
 	}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.accountCreate(), c.accountList(), c.accountDelete(), c.accountKeys())
+	for _, sub := range []*cobra.Command{c.accountCreate(), c.accountList(), c.accountDelete()} {
+		cmd.AddCommand(here(sub, forOperator))
+	}
+	cmd.AddCommand(c.accountKeys())
 	return cmd
 }
 
@@ -38,7 +41,7 @@ func (c *commands) accountCreate() *cobra.Command {
 	alias := cmd.Flags().String("alias", "", "a name for the account: lower-case letters, digits and hyphens")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -67,7 +70,7 @@ func (c *commands) accountList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List the accounts"}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -100,7 +103,7 @@ func (c *commands) accountDelete() *cobra.Command {
 	}
 	force, asJSON := cmd.Flags().Bool("force", false, "delete the repositories of the account too"), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -134,7 +137,7 @@ func (c *commands) keysList() *cobra.Command {
 	all := cmd.Flags().Bool("all", false, "list the keys of the users of the account too")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -184,7 +187,7 @@ func (c *commands) keysCreate() *cobra.Command {
 	}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -209,7 +212,7 @@ func (c *commands) keysChange(verb string, status ecrintypes.AccessKeyStatus, sh
 	cmd := &cobra.Command{Use: verb + " KEY", Args: exactly("KEY"), Short: short}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -232,7 +235,7 @@ func (c *commands) keysDelete() *cobra.Command {
 		Short: "Delete a key; requests and tokens of the key are refused from then on"}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

@@ -84,7 +84,7 @@ func (c *commands) audit() *cobra.Command {
 		if err := q.check(); err != nil {
 			return usageError{err}
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

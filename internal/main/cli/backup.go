@@ -44,7 +44,7 @@ func (c *commands) backup() *cobra.Command {
 	c.dataFlag(cmd)
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

@@ -19,11 +19,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/app"
 	"github.com/ecrin-dev/ecrin/internal/main/cli/hostcmd"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
-	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -70,7 +68,8 @@ type usageError struct{ error }
 
 type commands struct {
 	Env
-	data string // --data of the commands that call a server
+	data        string // --data of the commands that call a server
+	url, source string // --url and --profile of those commands
 }
 
 const rootHelp = `ecrin is Amazon ECR that you run yourself: one server that implements the OCI distribution
@@ -95,11 +94,12 @@ func (c *commands) root() *cobra.Command {
 		return usageError{err}
 	})
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
-		c.audit(), c.controlPolicy(), c.guardrail(), c.gc(), c.verify(), c.backup(), c.restore(), c.config(), c.version())
+		c.audit(), c.controlPolicy(), c.guardrail(), here(c.gc(), forOperator), here(c.verify(), forOperator),
+		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())
 	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
-			c.dataFlag(cmd)
+			c.dataOnlyFlag(cmd)
 		}
 		root.AddCommand(cmd)
 	}
@@ -153,17 +153,6 @@ func (c *commands) lookup(key, without string) string {
 		return v
 	}
 	return without
-}
-
-// dataFlag adds the flag --data, by which a command finds the server.
-func (c *commands) dataFlag(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&c.data, "data", c.lookup("ECRIN_DATA", config.Default().Data),
-		"data directory of the server (also ECRIN_DATA)")
-}
-
-// connect returns a client that calls the server of --data as its operator.
-func (c *commands) connect() (*client.Client, error) {
-	return client.Open(c.data, c.lookup(identity.MasterKeyVariable, ""))
 }
 
 // resolve returns the server of --data for the commands of package hostcmd.

@@ -21,7 +21,9 @@ access in addition to its own policies, so that most control policies are statem
 the full access from a level, which then allows only what its policies allow.`,
 	}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.controlPolicyList(), c.controlPolicyPut(), c.controlPolicyDelete(), c.controlPolicyFullAccess())
+	for _, sub := range []*cobra.Command{c.controlPolicyList(), c.controlPolicyPut(), c.controlPolicyDelete(), c.controlPolicyFullAccess()} {
+		cmd.AddCommand(here(sub, forOperator))
+	}
 	return cmd
 }
 
@@ -78,7 +80,7 @@ func (c *commands) controlPolicyList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List the control policies; --json shows their texts"}
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -135,7 +137,7 @@ func (c *commands) controlPolicyPut() *cobra.Command {
 		if text == "" {
 			return fmt.Errorf("%s is empty", *file)
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -178,7 +180,7 @@ func (c *commands) deleteControlPolicy(cmd *cobra.Command, r *controlPolicyArgs,
 	if err != nil {
 		return err
 	}
-	s, err := c.connect()
+	s, err := c.connect(cmd)
 	if err != nil {
 		return err
 	}
@@ -218,7 +220,7 @@ func (c *commands) controlPolicyFullAccess() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for a
 				return err
 			}
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

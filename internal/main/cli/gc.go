@@ -52,7 +52,7 @@ func (c *commands) gc() *cobra.Command {
 			seconds := int64(*grace / time.Second)
 			in.GraceSeconds = &seconds
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

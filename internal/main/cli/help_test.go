@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,5 +60,39 @@ func TestListsHaveJSON(t *testing.T) {
 		if err != nil || cmd.Flags().Lookup("json") == nil {
 			t.Errorf("ecrin %s has no --json (%v)", words, err)
 		}
+	}
+}
+
+// Every command that finds a server works with AWS credentials too, or says that it needs the data directory. The others have neither
+// flag.
+func TestEveryCommandIsRemoteOrSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	local := 0
+	for _, cmd := range leaves(t) {
+		if cmd.Flag("data") == nil || slices.Contains([]string{"trust", "config", "doctor"}, strings.Fields(cmd.CommandPath())[1]) {
+			continue // trust and doctor describe the server by flags of their own
+		}
+		if cmd.Flag("url") == nil {
+			t.Errorf("%s has no --url", cmd.CommandPath())
+			continue
+		}
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--url", "http://localhost:1")
+		for range strings.Count(cmd.Use, " ") {
+			args = append(args, "x")
+		}
+		code, out, errs := run(t, args...)
+		if code == 0 || out != "" {
+			t.Errorf("%v: got %d, %s", args, code, out)
+		}
+		if !strings.Contains(errs, "needs the data directory of the server, because ") {
+			continue
+		}
+		local++
+		if cmd.Long == "" || cmd.Name() != "env" && !strings.Contains(cmd.Long, "needs the data directory of the server") {
+			t.Errorf("%s: the help does not say that it needs the data directory", cmd.CommandPath())
+		}
+	}
+	if local < 10 {
+		t.Errorf("%d commands need the data directory, want the 10 of the operator", local)
 	}
 }

@@ -36,8 +36,8 @@ func registryFlags(cmd *cobra.Command) *registry {
 }
 
 // connectTo is connect in the region of r: an operation runs in the region of its signature.
-func (c *commands) connectTo(r *registry) (*client.Client, error) {
-	s, err := c.connect()
+func (c *commands) connectTo(cmd *cobra.Command, r *registry) (*client.Client, error) {
+	s, err := c.connect(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +58,8 @@ func (r *registry) enter(s *client.Client) error {
 
 // connectToImage is connect in the region of the image that text names. If text names a registry, r is set to it.
 // Errors: usageError (r is another registry), the reason why text is not an image reference.
-func (c *commands) connectToImage(r *registry, text string) (*client.Client, image, error) {
-	s, err := c.connect()
+func (c *commands) connectToImage(cmd *cobra.Command, r *registry, text string) (*client.Client, image, error) {
+	s, err := c.connect(cmd)
 	if err != nil {
 		return nil, image{}, err
 	}
@@ -84,7 +84,7 @@ func (c *commands) imageHistory() *cobra.Command {
 	}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, image, err := c.connectToImage(reg, args[0])
+		s, image, err := c.connectToImage(cmd, reg, args[0])
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (c *commands) imageDeleted() *cobra.Command {
 	cmd := &cobra.Command{Use: "deleted REPOSITORY", Args: exactly("REPOSITORY"), Short: "List deleted images that can still be restored"}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, image, err := c.connectToImage(reg, args[0])
+		s, image, err := c.connectToImage(cmd, reg, args[0])
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (c *commands) imageRestore() *cobra.Command {
 		if !strings.Contains(args[0], "@") {
 			return usageError{fmt.Errorf("want REPOSITORY@DIGEST, got %q", args[0])}
 		}
-		s, image, err := c.connectToImage(reg, args[0])
+		s, image, err := c.connectToImage(cmd, reg, args[0])
 		if err != nil {
 			return err
 		}

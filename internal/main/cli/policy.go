@@ -19,7 +19,7 @@ import (
 func (c *commands) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Check, write and extend policies",
-		Long: "check and print need no server. grant and remove call the server of --data as its operator.",
+		Long: "check and print need no server. grant and remove call the server of --data as its operator, or one\nanywhere with AWS credentials (--url, --profile).",
 	}
 	cmd.AddCommand(c.policyCheck(), c.policyPrint(), c.policyGrant(), c.policyRemove())
 	return cmd
@@ -143,7 +143,7 @@ policy already has changes nothing. Statements that deny the permission are repo
 		if err != nil {
 			return err
 		}
-		s, err := c.connectTo(&registry{region: reg.Region.String()})
+		s, err := c.connectTo(cmd, &registry{region: reg.Region.String()})
 		if err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ that denies all principals, including the account's root user, to change the pol
 		if err != nil {
 			return err
 		}
-		s, err := c.connectTo(&registry{region: reg.Region.String()})
+		s, err := c.connectTo(cmd, &registry{region: reg.Region.String()})
 		if err != nil {
 			return err
 		}

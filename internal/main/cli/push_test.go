@@ -36,20 +36,39 @@ func apiOf(ctx context.Context, data, account string) (*ecr.Client, error) {
 	}), nil
 }
 
-// userKey creates a user of the default account with an access key, and returns the id of the key.
-func userKey(ctx context.Context, data, user string) (string, error) {
+// users returns a client of the IAM API for the server of a data directory, as root of the default account.
+func users(ctx context.Context, data string) (*iam.Client, error) {
 	c, err := client.Open(data, "")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	var k ecrintypes.GetAccountCredentialsResponse
 	if err := c.Call(ctx, "GetAccountCredentials", &ecrintypes.GetAccountCredentialsRequest{}, &k); err != nil {
-		return "", err
+		return nil, err
 	}
-	users := iam.New(iam.Options{
+	return iam.New(iam.Options{
 		Region: k.Region, BaseEndpoint: &c.Server.URL, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(k.AccessKey.AccessKeyId, k.AccessKey.SecretAccessKey, ""),
-	})
+	}), nil
+}
+
+// createRole creates a role of the default account that the account trusts.
+func createRole(ctx context.Context, data, role string) error {
+	users, err := users(ctx, data)
+	if err != nil {
+		return err
+	}
+	trust := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:AssumeRole"}}`
+	_, err = users.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &role, AssumeRolePolicyDocument: &trust})
+	return err
+}
+
+// userKey creates a user of the default account with an access key, and returns the id of the key.
+func userKey(ctx context.Context, data, user string) (string, error) {
+	users, err := users(ctx, data)
+	if err != nil {
+		return "", err
+	}
 	if _, err := users.CreateUser(ctx, &iam.CreateUserInput{UserName: &user}); err != nil {
 		return "", err
 	}

@@ -17,7 +17,7 @@ func (c *commands) repositoryDeleted() *cobra.Command {
 	cmd := &cobra.Command{Use: "deleted", Args: cobra.NoArgs, Short: "List deleted repositories that can still be restored"}
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := c.connectTo(reg)
+		s, err := c.connectTo(cmd, reg)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (c *commands) repositoryRestore() *cobra.Command {
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	as := cmd.Flags().String("as", "", "`name` to give it (its own without it, which must be free)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connectTo(reg)
+		s, err := c.connectTo(cmd, reg)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (c *commands) tokenList() *cobra.Command {
 	account := cmd.Flags().String("account", "", "account (default: the default account)")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (c *commands) tokenRevoke() *cobra.Command {
 		if *all == (len(args) == 1) {
 			return usageError{errOneOf}
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

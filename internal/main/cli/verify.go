@@ -36,7 +36,7 @@ func (c *commands) verify() *cobra.Command {
 		if *rate < 0 || *rate > 1<<20 {
 			return usageError{fmt.Errorf("--rate is a number of MiB from 0 to %d, got %d", 1<<20, *rate)}
 		}
-		s, err := c.connect()
+		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}

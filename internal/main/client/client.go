@@ -1,5 +1,5 @@
-// Package client calls ecrin's own operations on a running server, with the rights of the operator of its data
-// directory.
+// Package client calls ecrin's own operations on a running server: with the rights of the operator of its data directory, or with
+// those of AWS credentials, from any machine.
 package client
 
 import (
@@ -30,8 +30,10 @@ import (
 // Client calls the operations of one server. It is safe for concurrent use.
 type Client struct {
 	Server app.Running
-	keys   *identity.Keyring
-	key    aws.Credentials
+	keys   *identity.Keyring // of the operator, nil for a client of OpenRemote
+	key    aws.Credentials   // of the operator
+	remote *aws.Config       // nil for the operator
+	ca     string            // the path of the CAs that the AWS configuration names
 	http   *http.Client
 }
 
@@ -106,7 +108,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Call calls an operation; in and out have its types in package ecrintypes.
-// The server first proves that it is the one of the data directory.
+// To the operator, the server first proves that it is the one of the data directory.
 //
 // Errors: *Error (an error response), ErrNotRunning (the server does not accept the connection), ErrAnotherServer.
 func (c *Client) Call(ctx context.Context, operation string, in, out any) error {
@@ -114,19 +116,26 @@ func (c *Client) Call(ctx context.Context, operation string, in, out any) error 
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
-	once, err := Prove(ctx, c.http, c.Server.URL, c.keys)
-	if err != nil {
-		return c.transportError(err)
-	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Server.URL+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set(identity.OnceHeader, once)
 	r.Header.Set("X-Amz-Target", ecrintypes.Service.TargetPrefix+"."+operation)
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, c.key, r, hex.EncodeToString(sum[:]), ecrintypes.Service.SigningName,
+	key := c.key
+	if c.remote != nil {
+		if key, err = c.remote.Credentials.Retrieve(ctx); err != nil { // again: those of a role expire
+			return fmt.Errorf("%w (%w)", ErrNoCredentials, err)
+		}
+	} else {
+		once, err := Prove(ctx, c.http, c.Server.URL, c.keys)
+		if err != nil {
+			return c.transportError(err)
+		}
+		r.Header.Set(identity.OnceHeader, once)
+	}
+	if err := v4.NewSigner().SignHTTP(ctx, key, r, hex.EncodeToString(sum[:]), ecrintypes.Service.SigningName,
 		c.Server.Region, time.Now()); err != nil {
 		return fmt.Errorf("signing the request: %w", err)
 	}

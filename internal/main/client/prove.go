@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -71,6 +72,12 @@ func stale(dir string, r app.Running) bool {
 // transportError explains why a server could not be reached.
 func (c *Client) transportError(err error) error {
 	switch {
+	case errors.Is(err, syscall.ECONNREFUSED) && c.remote != nil:
+		return fmt.Errorf("%w at %s: nothing accepts connections there; compare the address with what `ecrin serve` prints",
+			ErrNotRunning, c.Server.URL)
+	case errors.As(err, new(*tls.CertificateVerificationError)) && c.remote != nil:
+		return fmt.Errorf("calling the server at %s: %w; name its CA in AWS_CA_BUNDLE or in ca_bundle of the profile (`ecrin trust print` prints it)",
+			c.Server.URL, err)
 	case errors.Is(err, ErrAnotherServer):
 		return fmt.Errorf("%w; if the server was killed, start it again with `ecrin serve`", err)
 	case errors.Is(err, syscall.ECONNREFUSED):

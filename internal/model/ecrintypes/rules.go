@@ -17,6 +17,7 @@ var (
 	ruleContextValueList  = awswire.SizeRule{Max: 100}
 	ruleControlPolicyName = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
 	ruleControlPolicyType = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
+	ruleEntityName        = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
 	ruleGraceSeconds      = awswire.IntRule{Min: 0, Max: 315360000}
 	ruleImageDigest       = &awswire.StringRule{Max: 200}
 	ruleImageTag          = &awswire.StringRule{Min: 1, Max: 128}

@@ -195,12 +195,17 @@ type Finding struct {
 // GetAccountCredentialsRequest is the request of GetAccountCredentials.
 type GetAccountCredentialsRequest struct {
 	AccountId string `json:"accountId,omitzero"`
+	UserName  string `json:"userName,omitzero"` // 1 to 64 characters
+	RoleName  string `json:"roleName,omitzero"` // 1 to 64 characters
 }
 
 // GetAccountCredentialsResponse is the answer of GetAccountCredentials.
 type GetAccountCredentialsResponse struct {
-	AccessKey AccessKey `json:"accessKey"` // required
-	Region    string    `json:"region"`    // required
+	AccessKey    AccessKey     `json:"accessKey"` // required
+	Region       string        `json:"region"`    // required
+	SessionToken string        `json:"sessionToken,omitzero"`
+	ExpiresAt    *awswire.Time `json:"expiresAt,omitzero"`
+	RoleArn      string        `json:"roleArn,omitzero"`
 }
 
 // GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.

@@ -135,6 +135,8 @@ func (v *GetAccountCredentialsRequest) Validate() error {
 
 func (v *GetAccountCredentialsRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"userName", v.UserName, ruleEntityName)
+	c.Optional(at+"roleName", v.RoleName, ruleEntityName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

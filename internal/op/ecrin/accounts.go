@@ -92,19 +92,6 @@ func (s *Service) DeleteAccount(ctx context.Context, _ identity.Caller, id name.
 	return &ecrintypes.DeleteAccountResponse{Account: showAccount(m)}, nil
 }
 
-// GetAccountCredentials returns the oldest active access key of the root user of an account, with its secret.
-//
-// Errors: fault.AccountNotFound, fault.AccessKeyNotFound (no active key).
-func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, account name.Account,
-	_ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
-	k, err := s.identity.Credentials(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	shown, err := s.showSecret(ctx, k)
-	return &ecrintypes.GetAccountCredentialsResponse{AccessKey: shown, Region: s.hosts.Default().Region.String()}, err
-}
-
 // ListAccessKeys returns the access keys of an account, of its root user and of its users, without their secrets, oldest
 // first.
 //
