@@ -6,19 +6,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 )
 
-// digestsPerRead is the number of digests that one statement of admit looks for.
-const digestsPerRead = 32
-
-// The statements that find which blobs a repository holds, and which images it has.
-const (
-	heldBlobs = `SELECT digest FROM repository_blobs WHERE repository = $1 AND digest IN (
-		$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
-	livingImages = `SELECT digest FROM images WHERE repository = $1 AND deleted_at <= 0 AND digest IN (
-		$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
-)
-
 // admit refuses a manifest that names many blobs or images that the repository does not have, before the write is
 // queued: there is one writer, and it would look for each of them while all other changes wait. It reads the digests in
 // sets of 32. A manifest with fewer of them is checked by the write alone, and the write checks each manifest again.
@@ -26,12 +13,12 @@ const (
 // Errors: fault.LayersNotFound, fault.ReferencedImagesNotFound, and those of the database.
 func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, children []child) error {
 	blobs := m.Blobs()
-	if len(blobs) > digestsPerRead {
+	if len(blobs) > digestsPerSet {
 		digests := make([]string, len(blobs))
 		for i, b := range blobs {
 			digests[i] = b.Digest.String()
 		}
-		missing, err := s.missing(ctx, heldBlobs, r.ID, digests)
+		missing, err := s.missing(ctx, heldBlobs, 4, r.ID, digests)
 		if err != nil {
 			return err
 		}
@@ -39,14 +26,14 @@ func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, c
 			return layersNotFound(r, missing)
 		}
 	}
-	if len(children) > digestsPerRead {
+	if len(children) > digestsPerSet {
 		var needed []string
 		for _, c := range children {
 			if c.needed {
 				needed = append(needed, c.digest)
 			}
 		}
-		missing, err := s.missing(ctx, livingImages, r.ID, needed)
+		missing, err := s.missing(ctx, livingImages, 3, r.ID, needed)
 		if err != nil {
 			return err
 		}
@@ -57,21 +44,25 @@ func (s *Store) admit(ctx context.Context, r Repository, m *manifest.Manifest, c
 	return nil
 }
 
-// missing returns the digests that the statement does not find in the repository, in their order.
-func (s *Store) missing(ctx context.Context, statement string, repository int64, digests []string) ([]string, error) {
+// missing returns the digests that the statement does not find in the repository, in their order. columns is the number of its columns.
+func (s *Store) missing(ctx context.Context, statement string, columns int, repository int64, digests []string) ([]string, error) {
 	var missing []string
-	found := make(map[string]bool, digestsPerRead)
+	found := make(map[string]bool, digestsPerSet)
 	for len(digests) > 0 {
-		set := digests[:min(digestsPerRead, len(digests))]
+		set := digests[:min(digestsPerSet, len(digests))]
 		digests = digests[len(set):]
 		in := args{repository}
-		for i := range digestsPerRead {
+		for i := range digestsPerSet {
 			in = append(in, set[min(i, len(set)-1)]) // a short set repeats its last digest
 		}
 		clear(found)
 		err := s.read.rows(ctx, statement, in, func(scan func(...any) error) error {
 			var d string
-			err := scan(&d)
+			dest := []any{&d}
+			for len(dest) < columns { // the write reads them
+				dest = append(dest, new(any))
+			}
+			err := scan(dest...)
 			found[d] = true
 			return err
 		})

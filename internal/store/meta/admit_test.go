@@ -86,3 +86,43 @@ func TestUnknownReferencesNeedNoWriter(t *testing.T) {
 		})
 	}
 }
+
+// The layers and images of a large manifest are recorded like those of a small one, although they are looked for and
+// recorded in sets: each layer has its media type and is in use, each image of the index is referenced, and the sizes are
+// those of all layers.
+func TestManyReferencesAreRecorded(t *testing.T) {
+	t.Parallel()
+	for what, open := range map[string]func(*testing.T) *meta.Store{"sqlite": open, "postgres": openPostgres} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			fx := metatest.NewFixture(t, open(t))
+			r := fx.Repo("team/app")
+			var contents []string
+			for i := range 75 {
+				contents = append(contents, fmt.Sprintf("layer %02d", i))
+				fx.Blob(r, contents[i])
+			}
+			var children []meta.Put
+			for i := range 70 {
+				p := metatest.Variant(i, contents[i%3:]...)
+				fx.Must(fx.PutImage(fx.Ctx, r, p))
+				children = append(children, p)
+			}
+			fx.Must(fx.PutImage(fx.Ctx, r, metatest.IndexOf(children...)))
+			for i, c := range contents {
+				h, err := fx.Holding(fx.Ctx, r.ID, metatest.Digest(c))
+				if err != nil || h.MediaType == "" || !h.Referenced {
+					t.Errorf("layer %d: got %+v and %v, want a media type and that it is in use", i, h, err)
+				}
+			}
+			for i, p := range children {
+				_, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, metatest.Principal)
+				fx.Want(err, fault.ImageReferenced, "deleting image %d of the index", i)
+			}
+			got, err := fx.Column(t.Context(), `SELECT size FROM images WHERE repository = $1 ORDER BY size DESC LIMIT 2`, r.ID)
+			if want := fmt.Sprint(75 * len(contents[0])); err != nil || got[0] != want || got[1] != want {
+				t.Errorf("got the sizes %v of the largest images (%v), want %s for the index and the image with all layers", got, err, want)
+			}
+		})
+	}
+}

@@ -70,3 +70,59 @@ func BenchmarkPostgreSQL(b *testing.B) {
 		})
 	}
 }
+
+// The time that the push of an image with 10,000 new layers takes in the writer, and that of one with eight.
+func BenchmarkLayers(b *testing.B) {
+	for _, layers := range []int{8, 10_000} {
+		for what, open := range map[string]func(*testing.B) (*meta.Store, error){
+			"sqlite": func(b *testing.B) (*meta.Store, error) { return meta.OpenSQLite(b.Context(), b.TempDir(), time.Now) },
+			"postgres": func(b *testing.B) (*meta.Store, error) {
+				return meta.OpenPostgreSQL(b.Context(), meta.PostgreSQL{URL: secret.New(pgtest.Start(b).NewDatabase(b)),
+					Dir: b.TempDir(), Now: time.Now})
+			},
+		} {
+			b.Run(fmt.Sprintf("%d in %s", layers, what), func(b *testing.B) {
+				s, err := open(b)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				r, err := crashRepository(b.Context(), s)
+				if err != nil {
+					b.Fatal(err)
+				}
+				contents := make([]string, layers)
+				for i := range contents {
+					contents[i] = fmt.Sprint("layer", i)
+				}
+				forget := func() error {
+					return s.Write(b.Context(), func(t *meta.Tx) error {
+						for _, c := range contents {
+							if _, err := t.Exec(`INSERT INTO repository_blobs (repository, digest, size, added_at) VALUES ($1, $2, $3, 0)
+								ON CONFLICT (repository, digest) DO UPDATE SET media_type = ''`,
+								r.ID, metatest.Digest(c).String(), len(c)); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+				}
+				var images []meta.Put
+				for i := range b.N {
+					images = append(images, metatest.Variant(i, contents...))
+				}
+				b.ResetTimer()
+				for i := range b.N {
+					b.StopTimer()
+					if err := forget(); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					if err := s.PutImage(b.Context(), r, images[i]); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

@@ -126,7 +126,7 @@ func (w *postgresWriter) attempt(group []*write, bare bool) (began bool, err err
 			return false, fmt.Errorf("setting up the connection: %w", err)
 		}
 	}
-	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, bare: bare}
+	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, bare: bare, remote: true}
 	w.tx = t
 	if _, err := w.link.simple(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err != nil {
 		return false, fmt.Errorf("beginning a transaction: %w", err)

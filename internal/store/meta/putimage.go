@@ -80,10 +80,11 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	})
 }
 
-// cost returns the number of statements of the write that stores an image, roughly.
+// cost returns the number of statements of the write that stores an image, roughly; those for sets of digests count several
+// times.
 func (p *Put) cost(children []child) int {
-	perTag, perReference := 5, 2
-	return 5 + perTag*len(p.Tags) + perReference*(len(p.Manifest.Blobs())+len(children))
+	const perTag = 5
+	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + len(children)
 }
 
 func alreadyExists(r Repository, d name.Digest, tag string) error {
@@ -152,68 +153,75 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 	}
 	t.touch(scope{kind: scopeImage, repository: r.ID, ref: name.Reference{Digest: p.Digest}})
 	blobs := p.Manifest.Blobs()
-	digests := make([]name.Digest, len(blobs))
+	digests, targets := make([]name.Digest, len(blobs)), make([]string, len(blobs))
 	for i, b := range blobs {
-		digests[i] = b.Digest
-		if _, err := t.exec(referToBlob, r.ID, p.Digest.String(), b.Digest.String()); err != nil {
-			return err
-		}
+		digests[i], targets[i] = b.Digest, b.Digest.String()
+	}
+	if err := referTo(t, referToBlob, referToBlobs, r.ID, p.Digest.String(), targets); err != nil {
+		return err
 	}
 	t.touchHoldings(r.ID, digests)
-	for _, b := range untyped {
-		if _, err := t.exec(`UPDATE repository_blobs SET media_type = $3 WHERE repository = $1 AND digest = $2 AND media_type = ''`,
-			r.ID, b.Digest.String(), b.MediaType); err != nil {
-			return err
-		}
+	if err := setTypes(t, r.ID, untyped); err != nil {
+		return err
 	}
-	for _, c := range children {
-		if _, err := t.exec(referToImage, r.ID, p.Digest.String(), c.digest); err != nil {
-			return err
-		}
+	images := make([]string, len(children))
+	for i, c := range children {
+		images[i] = c.digest
 	}
-	return nil
+	return referTo(t, referToImage, referToImages, r.ID, p.Digest.String(), images)
 }
 
-// The statements that store the references of an image: to its blobs (kind 1) and to its children (kind 2).
-const (
-	referToBlob  = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 1) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
-	referToImage = `INSERT INTO image_references (repository, digest, target, kind) VALUES ($1, $2, $3, 2) ON CONFLICT (repository, digest, target, kind) DO NOTHING`
-)
-
-// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation.
-// untyped are the blobs without a media type: no
+// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. untyped are the blobs
+// without a media type: no
 // manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
 func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
+	type blob struct {
+		size      int64
+		mediaType string
+		condemned int64
+	}
+	blobs := m.Blobs()
+	digests := make([]string, len(blobs))
+	for i, b := range blobs {
+		digests[i] = b.Digest.String()
+	}
+	held := make(map[string]blob, len(blobs))
+	if err := found(t, heldBlob, heldBlobs, r.ID, digests, func(scan func(...any) error) error {
+		var d string
+		var h blob
+		err := scan(&d, &h.size, &h.mediaType, &h.condemned)
+		held[d] = h
+		return err
+	}); err != nil {
+		return 0, nil, err
+	}
 	var missing []string
-	for _, b := range m.Blobs() {
-		var size int64
-		var mediaType string
-		var condemned int64
-		found, err := t.one(`SELECT size, media_type, condemned_at FROM repository_blobs WHERE repository = $1 AND digest = $2`,
-			args{r.ID, b.Digest.String()}, &size, &mediaType, &condemned)
+	for i, b := range blobs {
+		h, ok := held[digests[i]]
 		switch {
-		case err != nil:
-			return 0, nil, err
-		case !found:
-			missing = append(missing, b.Digest.String())
-		case b.Size >= 0 && b.Size != size:
-			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, size, b.Size)
+		case !ok:
+			missing = append(missing, digests[i])
+		case b.Size >= 0 && b.Size != h.size:
+			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, h.size, b.Size)
 		}
-		if condemned > 0 && missing == nil {
-			t.touchHoldings(r.ID, []name.Digest{b.Digest})
-			if _, err := t.exec(`UPDATE repository_blobs SET condemned_at = 0 WHERE repository = $1 AND digest = $2`,
-				r.ID, b.Digest.String()); err != nil {
-				return 0, nil, err
-			}
-		}
-		total += size
-		if mediaType == "" {
+		total += h.size
+		if ok && h.mediaType == "" {
 			untyped = append(untyped, b)
+			held[digests[i]] = blob{h.size, b.MediaType, h.condemned} // another descriptor of the same blob may follow
 		}
 	}
 	if missing != nil {
 		return 0, nil, layersNotFound(r, missing)
+	}
+	for i, b := range blobs {
+		if held[digests[i]].condemned == 0 {
+			continue
+		}
+		t.touchHoldings(r.ID, []name.Digest{b.Digest})
+		if _, err := t.exec(`UPDATE repository_blobs SET condemned_at = 0 WHERE repository = $1 AND digest = $2`, r.ID, digests[i]); err != nil {
+			return 0, nil, err
+		}
 	}
 	return total, untyped, nil
 }
@@ -221,19 +229,27 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 // checkChildren returns the depth of an index of these images and the size of the largest image. Errors:
 // fault.ReferencedImagesNotFound, fault.ManifestInvalid (too deep).
 func checkChildren(t *tx, r Repository, children []child) (depth int, largest int64, err error) {
-	var missing []string
-	for _, c := range children {
+	digests := make([]string, len(children))
+	for i, c := range children {
+		digests[i] = c.digest
+	}
+	living := make(map[string]bool, len(children))
+	if err := found(t, livingImage, livingImages, r.ID, digests, func(scan func(...any) error) error {
+		var d string
 		var size int64
 		var below int
-		found, err := t.one(`SELECT size, depth FROM images WHERE repository = $1 AND digest = $2 AND deleted_at <= 0`,
-			args{r.ID, c.digest}, &size, &below)
-		if err != nil {
-			return 0, 0, err
-		}
-		if !found && c.needed {
+		err := scan(&d, &size, &below)
+		living[d] = true
+		depth, largest = max(depth, below+1), max(largest, size)
+		return err
+	}); err != nil {
+		return 0, 0, err
+	}
+	var missing []string
+	for _, c := range children {
+		if c.needed && !living[c.digest] {
 			missing = append(missing, c.digest)
 		}
-		depth, largest = max(depth, below+1), max(largest, size)
 	}
 	if missing != nil {
 		return 0, 0, imagesNotFound(r, missing)

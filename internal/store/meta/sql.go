@@ -206,6 +206,7 @@ type tx struct {
 	}
 	outbox
 	bare    bool // see runBareGroup
+	remote  bool // each statement costs a round trip
 	changes int  // number of statements run by exec
 }
 
