@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 )
 
 func TestMain(m *testing.M) {

@@ -27,7 +27,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 )
 
 func main() {

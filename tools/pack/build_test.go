@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 )

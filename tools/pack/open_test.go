@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
 )

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ecrin-dev/ecrin/internal/host/pack"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/tools/pack"
 )
 
 // Attack 29: names that leave the directory, directly or through links, and entries that are not files. All are
