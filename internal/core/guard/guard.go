@@ -130,6 +130,7 @@ type Event struct {
 type Denial struct {
 	Request policy.Request
 	Why     policy.Why
+	Read    []string // the condition keys that the policies read, in lower case
 }
 
 // Error returns the layer that denied the request and its verdict.
@@ -250,7 +251,7 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 		return err
 	}
 	why := policy.Explain(&p.policies, &p.request)
-	return fault.AccessDenied.New("%s", decided.Text(&p.request)).Because(&Denial{p.request, why})
+	return fault.AccessDenied.New("%s", decided.Text(&p.request)).Because(&Denial{p.request, why, p.policies.Keys()})
 }
 
 // Explain decides asks for a principal, named as for identity.Service.Named, and returns the decision with all reasons.

@@ -244,7 +244,7 @@ func TestCrossAccount(t *testing.T) {
 			}
 			text, err := json.Marshal(response)
 			for where, got := range map[string]string{"the line": page.Events[0], "the explanation": string(must(t, text, err))} {
-				if !strings.Contains(got, test.has) || strings.Contains(got, test.hasNot) {
+				if where == "the explanation" && !strings.Contains(got, test.has) || strings.Contains(got, test.hasNot) {
 					t.Errorf("%s: got %s, want %s and not %s", where, got, test.has, test.hasNot)
 				}
 			}
@@ -312,7 +312,7 @@ func TestExplainRequest(t *testing.T) {
 	}
 	var page ecrintypes.ListAuditEventsResponse
 	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{RequestId: docker}, &page)
-	if strings.ContainsAny(page.Events[0], "\u202e\u009b") || !strings.Contains(page.Events[0], `"aws:UserAgent","values":["evil\u202e`) {
+	if strings.ContainsAny(page.Events[0], "\u202e\u009b") || !strings.Contains(page.Events[0], `"clientUserAgent":"evil\u202e`) {
 		t.Errorf("the line has control characters, or not the user agent: %s", page.Events[0])
 	}
 	if got := names(events(t, s, ecrintypes.ListAuditEventsRequest{Denied: aws.Bool(true)})); !cmp.Equal(got,

@@ -34,8 +34,6 @@ func (t *Trail) refused(ctx context.Context, ev *guard.Event) {
 		Caller: identity.Caller{Account: refusal.Account, AccessKey: refusal.AccessKey},
 	}
 	r := t.record(ctx, &e, audit.NewID())
-	r.Additional.String("cause", refusal.Cause)
-	r.Additional.String("cure", refusal.Cure)
 	t.log.Append(&r, accounts(&e)...)
 }
 

@@ -4,14 +4,12 @@ package trail
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
-	"github.com/ecrin-dev/ecrin/internal/rule/explain"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -111,9 +109,8 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	if d.Params != nil {
 		r.Request = d.Params()
 	}
+	m := more{client: d.Docker, address: r.SourceIP, program: r.UserAgent}
 	if d.Docker {
-		r.Additional.String("clientAddress", r.SourceIP)
-		r.Additional.String("clientUserAgent", r.UserAgent)
 		r.SourceIP, r.UserAgent, r.Identity.InvokedBy = invokedBy, invokedBy, invokedBy
 	}
 	if strings.HasPrefix(ev.Resource, "arn:") && d.Owner != guard.Unowned {
@@ -124,17 +121,16 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 		r.Resources = []audit.Resource{resource}
 	}
 	if ev.Err == nil {
+		r.Additional = m.params()
 		return r
 	}
 	e := fault.From(ev.Err)
-	r.ErrorCode, r.ErrorMessage = errorCode(e.Code), e.Public
-	var denial *guard.Denial
-	if errors.As(ev.Err, &denial) {
-		e := explain.Of(&denial.Request, denial.Why)
-		if text, err := json.Marshal(e); err == nil {
-			r.Additional.Raw("explanation", text)
-		}
+	r.ErrorCode, r.ErrorMessage, m.decision = errorCode(e.Code), e.Public, decided(ev)
+	var refusal *identity.Refusal
+	if errors.As(ev.Err, &refusal) {
+		m.cause, m.cure = refusal.Cause, refusal.Cure
 	}
+	fit(&r, &m)
 	return r
 }
 

@@ -51,7 +51,7 @@ belong to the push of a layer, PutImage is the push of a manifest. An event that
 of both. It is printed once, unless --json or --account is given.
 
 --json prints the lines as they are in the files DATA/audit/*.ndjson, in the format of CloudTrail. A denied event contains
-the reasons of the decision; ` + "`ecrin explain REQUEST-ID`" + ` prints them as text.`
+the decision and its condition keys; ` + "`ecrin explain REQUEST-ID`" + ` prints the reasons as text.`
 
 func (c *commands) audit() *cobra.Command {
 	q := auditQuery{now: time.Now()}

@@ -29,7 +29,8 @@ func (c *commands) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain [REQUEST-ID]", Args: atMostOne("REQUEST-ID"), Short: "Explain why a request is allowed or denied, and what would allow it",
 		Long: `Explain what the policies say about a request: an earlier one, by its id, or one that --as, --action and --on
-describe. It is decided as the server decides requests, by the current policies; nothing is changed.
+describe. It is decided as the server decides requests, by the current policies; nothing is changed. For an earlier
+request the first line tells what was decided then, and a note whether the current policies decide otherwise.
 
 --as takes the ARN of a user, role, role session, federated user or root user, an account's 12 digits, a service
 such as lambda.amazonaws.com, or * for a caller without credentials. --on takes a repository with or without a tag or

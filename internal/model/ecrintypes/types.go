@@ -165,19 +165,22 @@ type ExplainRequestResponse struct {
 
 // Explanation is a part of requests or answers.
 type Explanation struct {
-	Allowed      bool           `json:"allowed"` // required
-	Verdict      Verdict        `json:"verdict"` // required
-	DecidedBy    string         `json:"decidedBy,omitzero"`
-	PrincipalArn string         `json:"principalArn"` // required
-	Action       string         `json:"action"`       // required
-	Resource     string         `json:"resource"`     // required
-	Text         string         `json:"text,omitzero"`
-	At           *awswire.Time  `json:"at,omitzero"`
-	RequestId    string         `json:"requestId,omitzero"` // 1 to 64 characters
-	Layers       []LayerVerdict `json:"layers"`             // required
-	Findings     []Finding      `json:"findings"`           // required
-	Changes      []PolicyChange `json:"changes"`            // required
-	Context      []ContextEntry `json:"context"`            // required
+	Allowed        bool           `json:"allowed"` // required
+	Verdict        Verdict        `json:"verdict"` // required
+	DecidedBy      string         `json:"decidedBy,omitzero"`
+	PrincipalArn   string         `json:"principalArn"` // required
+	Action         string         `json:"action"`       // required
+	Resource       string         `json:"resource"`     // required
+	Text           string         `json:"text,omitzero"`
+	At             *awswire.Time  `json:"at,omitzero"`
+	RequestId      string         `json:"requestId,omitzero"` // 1 to 64 characters
+	Layers         []LayerVerdict `json:"layers"`             // required
+	Findings       []Finding      `json:"findings"`           // required
+	Changes        []PolicyChange `json:"changes"`            // required
+	Context        []ContextEntry `json:"context"`            // required
+	Statements     []Finding      `json:"statements,omitzero"`
+	CurrentVerdict Verdict        `json:"currentVerdict,omitzero"`
+	Note           string         `json:"note,omitzero"`
 }
 
 // Finding is a part of requests or answers.

@@ -12,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/explain"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -65,8 +66,9 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 	return out, nil
 }
 
-// ExplainRequest returns why an earlier request was denied, with the policies at that time. The audit trail keeps
-// reasons of denials only: the explanation of a request that was allowed has none.
+// ExplainRequest returns why an earlier request was denied: the decision of then, and the reasons that the current policies
+// give for the recorded request, with a note that says so. Lines of earlier versions of the program have the reasons of
+// then. The explanation of a request that was allowed has none.
 //
 // Errors: fault.RequestNotFound (the trail has no line of the request, or the request failed for another reason).
 func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails,
@@ -91,6 +93,11 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 		return nil, err
 	}
 	out := kept.explanation
+	if kept.decision != nil {
+		if out, err = s.recomputed(ctx, &r, kept.decision, kept); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case out != nil && sharesTrail(by, &r):
 		keepSide(out, r.Identity.Account == by.Account.String())
@@ -160,37 +167,52 @@ func sharesTrail(by identity.Caller, r *audit.Record) bool {
 // ownSide returns the line of an event that concerns two accounts, with only what the given account may see.
 func ownSide(r audit.Record, account string) ([]byte, error) {
 	kept, err := keptOf(&r)
-	if err != nil || kept.explanation == nil {
-		return r.AppendJSON(nil), err
-	}
-	keepSide(kept.explanation, r.Identity.Account == account)
-	text, err := json.Marshal(kept.explanation)
 	if err != nil {
-		return nil, fmt.Errorf("writing an explanation: %w", err)
+		return nil, err
+	}
+	callers := r.Identity.Account == account
+	own := map[string]any{}
+	if kept.explanation != nil {
+		keepSide(kept.explanation, callers)
+		own[explanationMember] = kept.explanation
+	}
+	if kept.decision != nil {
+		kept.decision.Of(func(layer string) bool { return callersSide[layer] == callers })
+		own[explain.KeptMember] = kept.decision
 	}
 	r.Additional = audit.Params{}
 	for _, member := range slices.Sorted(maps.Keys(kept.members)) {
-		if member == explanationMember {
-			r.Additional.Raw(member, text)
-		} else {
-			r.Additional.Raw(member, kept.members[member])
+		text := []byte(kept.members[member])
+		if v, ok := own[member]; ok {
+			if text, err = json.Marshal(v); err != nil {
+				return nil, fmt.Errorf("writing a line of the audit trail: %w", err)
+			}
 		}
+		r.Additional.Raw(member, text)
 	}
 	return r.AppendJSON(nil), nil
 }
 
-// kept holds the additional members of an event, with the explanation decoded.
+// kept holds the additional members of an event, some of them decoded.
 type kept struct {
 	members     map[string]json.RawMessage
-	explanation *ecrintypes.Explanation // nil for none
+	decision    *explain.Kept           // nil for none
+	explanation *ecrintypes.Explanation // in lines of earlier versions of the program; nil for none
+	address     string                  // of the client, "" if the line has it elsewhere
+	program     string                  // likewise
 }
 
 const explanationMember = "explanation"
 
 func keptOf(r *audit.Record) (k kept, err error) {
 	err = json.Unmarshal([]byte(r.Additional.JSON()), &k.members)
-	if text := k.members[explanationMember]; err == nil && text != nil {
-		err = json.Unmarshal(text, &k.explanation)
+	for _, member := range []struct {
+		name string
+		to   any
+	}{{explanationMember, &k.explanation}, {explain.KeptMember, &k.decision}, {"clientAddress", &k.address}, {"clientUserAgent", &k.program}} {
+		if text := k.members[member.name]; err == nil && text != nil {
+			err = json.Unmarshal(text, member.to)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("reading a line of the audit trail: %w", err)
@@ -221,5 +243,6 @@ func keepSide(e *ecrintypes.Explanation, callers bool) {
 	e.Layers = slices.DeleteFunc(e.Layers, func(l ecrintypes.LayerVerdict) bool { return other(l.Layer) })
 	e.Findings = slices.DeleteFunc(e.Findings, func(f ecrintypes.Finding) bool { return other(f.Layer) })
 	e.Changes = slices.DeleteFunc(e.Changes, func(c ecrintypes.PolicyChange) bool { return other(c.Layer) })
+	e.Statements = slices.DeleteFunc(e.Statements, func(f ecrintypes.Finding) bool { return other(f.Layer) })
 	e.Context = []ecrintypes.ContextEntry{} // it contains tags of both accounts
 }

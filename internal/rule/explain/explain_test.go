@@ -278,3 +278,34 @@ func TestWriteTooMuchWork(t *testing.T) {
 		t.Errorf("got %q, want it to begin with %q", got, want)
 	}
 }
+
+// The explanation of a recorded request names the statement that decided then, says that the rest is computed with the current
+// policies, and has no changes if those allow the request.
+func TestWriteRecorded(t *testing.T) {
+	t.Parallel()
+	e := ecrintypes.Explanation{
+		Verdict: ecrintypes.VerdictExplicitDeny, DecidedBy: "identity-based", PrincipalArn: "arn:aws:iam::111122223333:user/eve",
+		Action: "ecr:PutImage", Resource: "arn:aws:ecr:us-east-1:111122223333:repository/app", RequestId: "r-1",
+		Statements: []ecrintypes.Finding{{Layer: "identity-based", Policy: "old", Statement: 2, Sid: "No", Effect: "Deny"}},
+		Layers:     []ecrintypes.LayerVerdict{{Layer: "identity-based", Verdict: ecrintypes.VerdictAllowed}},
+		Findings:   []ecrintypes.Finding{{Layer: "identity-based", Policy: "new", Effect: "Allow"}},
+		Note:       "The policies have changed.", CurrentVerdict: ecrintypes.VerdictAllowed,
+	}
+	var b bytes.Buffer
+	if err := explain.Write(&b, e); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		`denied by the identity-based policy (old, Statement[2], Sid "No"): arn:aws:iam::111122223333:user/eve may not ecr:PutImage`: true,
+		"\nrequest r-1\nThe policies have changed.\n": true, "(new, Statement[0])": true, "To allow it": false, "No policy can": false,
+	} {
+		if strings.Contains(b.String(), text) != want {
+			t.Errorf("got %s, want with %q: %t", b.String(), text, want)
+		}
+	}
+	e.Layers, e.Findings, e.CurrentVerdict, e.Note = nil, nil, "", "The current policies cannot be asked."
+	b.Reset()
+	if err := explain.Write(&b, e); err != nil || strings.Count(b.String(), "\n") != 3 {
+		t.Errorf("without layers: got %v, %s, want three lines", err, b.String())
+	}
+}

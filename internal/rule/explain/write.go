@@ -24,10 +24,13 @@ func Write(w io.Writer, e ecrintypes.Explanation) error {
 	if e.RequestId != "" {
 		t.line("request %s", e.RequestId)
 	}
+	if e.Note != "" {
+		t.line("%s", e.Note)
+	}
 	if !undecided(e) {
 		t.layers(e.Layers)
-		t.findings(e.Findings)
-		if !e.Allowed {
+		t.findings(e)
+		if !e.Allowed && e.CurrentVerdict != ecrintypes.VerdictAllowed && len(e.Layers) > 0 {
 			t.changes(e)
 		}
 	}
@@ -62,7 +65,11 @@ func answer(e ecrintypes.Explanation) string {
 
 // decider returns the name of the policy that decided and of its statement, if the findings have them.
 func decider(e ecrintypes.Explanation, effect policy.Effect) string {
-	for _, f := range e.Findings {
+	all := e.Findings
+	if e.RequestId != "" && e.Note != "" { // the findings are of now
+		all = e.Statements
+	}
+	for _, f := range all {
 		if f.Layer == e.DecidedBy && f.Effect == string(effect) && f.Failed == "" {
 			return "the " + noun(f.Layer) + " " + statementName(f)
 		}
@@ -124,7 +131,11 @@ func (t text) layers(all []ecrintypes.LayerVerdict) {
 	}
 }
 
-func (t text) findings(all []ecrintypes.Finding) {
+func (t text) findings(e ecrintypes.Explanation) {
+	all := e.Findings
+	if len(e.Layers) == 0 {
+		return // the policies could not be asked
+	}
 	t.line("")
 	if len(all) == 0 {
 		t.line("No statement matches it, or would but for one element.")

@@ -100,6 +100,12 @@ func (c *Context) Values(key string) []string {
 	return []string{g.text()}
 }
 
+// IsList reports whether a key has a list of values, even if the list has one value.
+func (c *Context) IsList(key string) bool {
+	g, ok := c.find(Fold(key))
+	return ok && g.item != nil && g.item.list != nil
+}
+
 // contextValue is the value of a key in a context: an item, or one of the typed fields.
 type contextValue struct {
 	item    *item

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,6 +36,28 @@ func (d *Document) Keys() []string {
 		}
 	}
 	return all
+}
+
+// Keys returns the condition keys that the policies use, each once, in lower case and sorted.
+func (p *Policies) Keys() []string {
+	seen := map[string]bool{}
+	add := func(c *Compiled) {
+		if c != nil && c.Document != nil {
+			for _, key := range c.Document.Keys() {
+				seen[Fold(key)] = true
+			}
+		}
+	}
+	sets := slices.Concat(p.RCP, p.SCP, [][]Named{p.Identity, p.Boundary, p.Session})
+	for _, set := range sets {
+		for _, n := range set {
+			add(n.Policy)
+		}
+	}
+	for _, c := range []*Compiled{p.Repository, p.Registry, p.Trust} {
+		add(c)
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // variables calls each with the key of every variable of the pattern, as written; Parts has the keys in lower case.

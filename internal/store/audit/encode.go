@@ -59,6 +59,13 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 	return append(dst, `,"eventCategory":"Management"}`...)
 }
 
+// LineLen returns the length of a line of the record, in bytes with the newline, as it is if the record concerns two accounts.
+func (r *Record) LineLen() int {
+	one := *r
+	one.Account, one.SharedEventID = "000000000000", r.EventID.sibling(1)
+	return len(one.AppendJSON(nil)) + 1
+}
+
 // AppendLines appends a line, with its newline, for each account that the record concerns: the caller's and the
 // owner's. Empty and repeated accounts are skipped; without any account, it appends one line. If there are
 // several lines, each has an event id derived from the record's, and all have the same SharedEventID. The same
@@ -218,6 +225,23 @@ func appendString(dst []byte, s string, maxBytes int) []byte {
 		dst = append(dst, "…"...)
 	}
 	return append(dst, '"')
+}
+
+// Clip returns s, or if its JSON text has more than maxBytes bytes, the beginning of s so that the text has at most about
+// maxBytes.
+func Clip(s string, maxBytes int) string {
+	text := appendString(nil, s, len(s))
+	if len(text)-2 <= maxBytes {
+		return s
+	}
+	n := min(len(s), maxBytes)
+	for n > 0 && len(appendString(nil, s[:n], n))-2 > maxBytes-len("…") {
+		n -= max(1, n/8)
+	}
+	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 // appendRaw appends a JSON value, and escapes the characters that appendString escapes; in JSON they occur only

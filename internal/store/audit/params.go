@@ -1,14 +1,19 @@
 package audit
 
-import "strconv"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+)
 
 // Limits of a line, in bytes unless stated otherwise. Even with every byte escaped, a line stays below maxLine.
 const (
-	maxText      = 1024     // of a text without a limit of its own
-	maxMessage   = 2048     // of errorMessage
-	maxWord      = 64       // of an account, type or region
-	maxResources = 10       // number of resources
-	maxParam     = 4096     // of a text in Params
+	maxText      = 1024 // of a text without a limit of its own
+	maxMessage   = 2048 // of errorMessage
+	maxWord      = 64   // of an account, type or region
+	maxResources = 10   // number of resources
+	maxParam     = 1024 // of a text in Params; of a longer one, keptOfParam bytes are kept, with its length and digest
+	keptOfParam  = 512
 	maxElements  = 100      // number of elements of a list in Params
 	maxParams    = 64 << 10 // of all members of a Params
 	maxLine      = 512 << 10
@@ -16,8 +21,8 @@ const (
 
 // Params is an ordered list of names and values, such as the parameters of a request, stored in the encoded
 // form of the line. The zero Params is empty and ready to use; it is encoded as null. Content beyond a limit is
-// omitted: a text that was cut ends with "…", and the member "omitted" is true if a list was cut or a value was
-// left out.
+// omitted: a text that was cut ends with "… (N bytes, sha256:DIGEST)", of the whole text, and the member "omitted" is true if
+// a list was cut or a value was left out.
 type Params struct {
 	b       []byte // members without the braces: "a":1,"b":2
 	omitted bool
@@ -26,7 +31,7 @@ type Params struct {
 // String adds a text.
 func (p *Params) String(name, value string) {
 	mark := p.name(name)
-	p.b = appendString(p.b, value, maxParam)
+	p.b = appendParam(p.b, value)
 	p.check(mark)
 }
 
@@ -38,7 +43,7 @@ func (p *Params) Strings(name string, values []string) {
 		if i > 0 {
 			p.b = append(p.b, ',')
 		}
-		p.b = appendString(p.b, values[i], maxParam)
+		p.b = appendParam(p.b, values[i])
 	}
 	p.b = append(p.b, ']')
 	p.check(mark)
@@ -85,6 +90,32 @@ func (p *Params) Raw(name string, value []byte) {
 	p.b = appendRaw(p.b, value)
 	p.check(mark)
 }
+
+// appendParam appends a text. A long text, such as a manifest or a policy, is cut: its length and digest identify it.
+func appendParam(dst []byte, value string) []byte {
+	if len(value) <= maxParam {
+		return appendString(dst, value, maxParam)
+	}
+	dst = appendString(dst, value, keptOfParam)
+	dst = dst[:len(dst)-1] // the quotation mark
+	dst = strconv.AppendInt(append(dst, " ("...), int64(len(value)), 10)
+	sum := sha256.Sum256([]byte(value))
+	dst = hex.AppendEncode(append(dst, " bytes, sha256:"...), sum[:])
+	return append(dst, `)"`...)
+}
+
+// Digest returns parameters with the length and the digest of the parameters p in place of their content.
+func (p *Params) Digest() Params {
+	text := p.appendJSON(nil)
+	sum := sha256.Sum256(text)
+	out := Params{omitted: true}
+	out.Int("bytes", int64(len(text)))
+	out.String("sha256", hex.EncodeToString(sum[:]))
+	return out
+}
+
+// Len returns the length of the parameters in JSON, in bytes.
+func (p *Params) Len() int { return len(p.b) }
 
 // JSON returns all members as one JSON object, or "null" if there are none.
 func (p *Params) JSON() string { return string(p.appendJSON(nil)) }

@@ -1,7 +1,9 @@
 package audit_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,45 @@ func TestBounds(t *testing.T) {
 	}
 	if n := len(back.Request.JSON()); n > 64<<10+20 {
 		t.Errorf("parameters have %d bytes, want at most 64 KiB", n)
+	}
+}
+
+// A long parameter, such as a manifest or a policy, is cut, with its length and digest.
+func TestLongParameterIsCutWithItsDigest(t *testing.T) {
+	t.Parallel()
+	long, short := strings.Repeat("é", 1000), strings.Repeat("x", 1024)
+	var p audit.Params
+	p.String("one", long)
+	p.String("short", short)
+	p.Strings("list", []string{long})
+	want := fmt.Sprintf("%s… (2000 bytes, sha256:%x)", strings.Repeat("é", 256), sha256.Sum256([]byte(long)))
+	var got struct {
+		One, Short string
+		List       []string
+	}
+	if err := json.Unmarshal([]byte(p.JSON()), &got); err != nil || got.One != want || got.Short != short || got.List[0] != want {
+		t.Errorf("got %+v, %v, want %q and all of the short one", got, err, want)
+	}
+	d := p.Digest()
+	if want := fmt.Sprintf(`{"bytes":%d,"sha256":"%x","omitted":true}`, len(p.JSON()), sha256.Sum256([]byte(p.JSON()))); d.JSON() != want {
+		t.Errorf("the digest is %s, want %s", d.JSON(), want)
+	}
+}
+
+// Clip counts the bytes of a text as it is written, with escapes, and cuts between characters.
+func TestClip(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "short", strings.Repeat("x", 5000), strings.Repeat("é", 5000), strings.Repeat("\xff", 5000),
+		strings.Repeat("\u202e", 99), "x" + strings.Repeat("😀", 99)} {
+		got := audit.Clip(text, 100)
+		r := audit.Record{UserAgent: got}
+		line := string(r.AppendJSON(nil))
+		_, value, _ := strings.Cut(line, `"userAgent":"`)
+		value, _, _ = strings.Cut(value, `"`)
+		whole := len(text) <= 100 && got == text
+		if len(value) > 100 || !whole && (!strings.HasSuffix(got, "…") || !strings.HasPrefix(text, strings.TrimSuffix(got, "…"))) {
+			t.Errorf("Clip of %.20q…: got %q, %d bytes in the line, want at most 100 of its beginning", text, got, len(value))
+		}
 	}
 }
 

@@ -236,8 +236,8 @@ func TestPageOfLongLines(t *testing.T) {
 	for i := range n {
 		r := numbered(i, i)
 		for _, p := range []*audit.Params{&r.Request, &r.Response, &r.Additional} {
-			for range 15 {
-				p.String("text", strings.Repeat("x", 4096))
+			for range 60 {
+				p.String("text", strings.Repeat("x", 1024))
 			}
 		}
 		appendAll(t, l, r)
