@@ -21,6 +21,7 @@ type more struct {
 	decision *explain.Kept // of a denial by policies; nil for another failure
 	cause    string        // of refused credentials
 	cure     string
+	counted  *counted // of a line that stands for several requests; nil for a line of one
 }
 
 func (m *more) params() (p audit.Params) {
@@ -32,6 +33,9 @@ func (m *more) params() (p audit.Params) {
 		if text, err := json.Marshal(m.decision); err == nil {
 			p.Raw(explain.KeptMember, text)
 		}
+	}
+	if m.counted != nil {
+		p.Object(audit.CountedMember, m.counted.params())
 	}
 	if m.cause != "" {
 		p.String("cause", m.cause)

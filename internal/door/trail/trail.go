@@ -22,7 +22,7 @@ type Trail struct {
 	id   *identity.Service
 	now  func() time.Time
 
-	refusals bucket // limits the lines of refused credentials
+	counts counter // of requests that failed
 }
 
 // New returns a Trail. The caller runs the pump and closes the log.
@@ -46,7 +46,7 @@ func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 		if ev.Name == "" {
 			return nil
 		}
-		r := t.record(ctx, ev, l.id)
+		r, _ := t.record(ctx, ev, l.id)
 		return r.AppendLines(nil, accounts(ev)...)
 	}).For(func() string { return ev.Caller.LimitKey() })
 	return context.WithValue(audit.WithLine(ctx, l.Line), lineKey{}, l)
@@ -59,20 +59,46 @@ func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 		t.refused(ctx, ev)
 		return
 	}
-	id := audit.ID{}
+	id, changed := audit.NewID(), false
 	if l, _ := ctx.Value(lineKey{}).(*line); l != nil {
-		if l.Written() && ev.Err == nil {
-			return
-		}
-		if !l.Written() {
+		if changed = l.Written(); !changed {
 			id = l.id
 		}
 	}
-	if id == (audit.ID{}) {
-		id = audit.NewID()
+	switch {
+	case ev.Err == nil && changed:
+	case ev.Err == nil || changed: // the second line of a change corrects the first one, and is not counted
+		r, _ := t.record(ctx, ev, id)
+		t.log.Append(&r, accounts(ev)...)
+	default:
+		t.failed(ctx, ev, id, reasonOf(ev))
 	}
-	r := t.record(ctx, ev, id)
+}
+
+// failed writes the line of a request that failed, or counts it.
+func (t *Trail) failed(ctx context.Context, ev *guard.Event, id audit.ID, why reason) {
+	write, keep, due := t.counts.take(why, ev.RequestID, t.now())
+	if due != nil {
+		t.summarize([]*summary{due})
+	}
+	if !write {
+		return
+	}
+	r, m := t.record(ctx, ev, id)
 	t.log.Append(&r, accounts(ev)...)
+	if keep != nil {
+		keep(&failed{record: r, more: m, accounts: accounts(ev)})
+	}
+}
+
+// reasonOf returns the reason by which a request that failed is counted.
+func reasonOf(ev *guard.Event) reason {
+	action := ev.Action
+	if action == "" {
+		action = ev.Name
+	}
+	return reason{account: ev.Caller.Account, principal: ev.Caller.LimitKey(), action: action, code: errorCode(fault.From(ev.Err).Code),
+		resource: ev.Resource}
 }
 
 // Search returns one page of lines; see audit.Log.Search. Before that it moves all lines that are still in the database
@@ -98,7 +124,8 @@ func accounts(ev *guard.Event) []string {
 // API. Source: ECR user guide, logging with CloudTrail.
 const invokedBy = "ecr.amazonaws.com"
 
-func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.Record {
+// record returns the line of a request, and what its additionalEventData is made of.
+func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) (audit.Record, more) {
 	ctx = context.WithoutCancel(ctx) // the session of the caller is looked up even if the client has disconnected
 	d := &ev.Record
 	r := audit.Record{
@@ -122,7 +149,7 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 	}
 	if ev.Err == nil {
 		r.Additional = m.params()
-		return r
+		return r, m
 	}
 	e := fault.From(ev.Err)
 	r.ErrorCode, r.ErrorMessage, m.decision = errorCode(e.Code), e.Public, decided(ev)
@@ -131,7 +158,7 @@ func (t *Trail) record(ctx context.Context, ev *guard.Event, id audit.ID) audit.
 		m.cause, m.cure = refusal.Cause, refusal.Cure
 	}
 	fit(&r, &m)
-	return r
+	return r, m
 }
 
 // errorClasses holds the errorCode in CloudTrail of the failures of a class. The errorCode of a failure of another

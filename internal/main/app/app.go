@@ -88,6 +88,7 @@ type App struct {
 	identity  *identity.Service
 	trail     *audit.Log
 	pump      *audit.Pump
+	record    *trail.Trail
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -180,6 +181,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
 	})
 	record := trail.New(a.trail, a.pump, id, now)
+	a.record = record
 	repositories := ecr.New(ecr.Options{
 		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
 		Pages: pagetoken.New(mac("page tokens of ecr")),
@@ -346,6 +348,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 		jobs.Go(func() { a.registry.CollectEvery(background, a.config.GCInterval, killed) })
 	}
 	jobs.Go(func() { a.pump.Run(background) })
+	jobs.Go(func() { a.record.Run(background) })
 	jobs.Go(func() {
 		a.identity.Run(background, func(err error) { a.log.Error("recording the use of access keys failed", "error", err) })
 	})

@@ -15,7 +15,7 @@ import (
 func eventLine(r *audit.Record) string {
 	result := "ok"
 	if r.ErrorCode != "" {
-		result = reason(r)
+		result = reason(r) + alike(r)
 	}
 	return printable(fmt.Sprintf("%s  %-36s  %-32s  %-26s  %-44s  %s", stamp(r.Time), orDash(r.RequestID), callerName(r),
 		orDash(r.Name), resourceName(r), result))
@@ -108,6 +108,16 @@ func reason(r *audit.Record) string {
 		return "denied: an explicit deny" + explicit
 	}
 	return "denied: " + r.ErrorMessage
+}
+
+// alike returns how many requests the line of a request stands for; "" for one.
+func alike(r *audit.Record) string {
+	var all map[string]json.RawMessage
+	var counted struct{ Requests int64 }
+	if json.Unmarshal([]byte(r.Additional.JSON()), &all) != nil || json.Unmarshal(all[audit.CountedMember], &counted) != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%d requests like this one)", counted.Requests)
 }
 
 // printable replaces characters that control a terminal or break the line: clients choose parts of the text of the

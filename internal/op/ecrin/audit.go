@@ -77,10 +77,18 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	if err != nil {
 		return nil, err
 	}
+	note := ""
+	if of := s.trail.Representative(in.RequestId); len(page.Events) == 0 && of != "" {
+		note = "This request was counted together with others of the same reason, and has no line; this is the explanation of " + of + "."
+		if page, err = s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: of}, "", 10); err != nil {
+			return nil, err
+		}
+	}
 	if len(page.Events) == 0 {
 		return nil,
 			fault.RequestNotFound.New(
-				"the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests", name.Clip(in.RequestId))
+				"the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests; of requests that are refused for the same reason only the first of each minute have a line, and one line has the number of the others",
+				name.Clip(in.RequestId))
 	}
 	r := page.Events[0].Record
 	for _, other := range page.Events[1:] {
@@ -116,7 +124,11 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	if out.Text == "" {
 		out.Text = r.ErrorMessage
 	}
-	out.At, out.RequestId = awswire.At(r.Time), r.RequestID
+	if n := kept.counted.Requests; n > 0 {
+		note = fmt.Sprintf("This line stands for %d requests of the same %s.", n, kept.counted.Scope)
+	}
+	out.Note = strings.TrimSpace(note + " " + out.Note)
+	out.At, out.RequestId = awswire.At(r.Time), in.RequestId
 	return &ecrintypes.ExplainRequestResponse{Explanation: *out}, nil
 }
 
@@ -200,6 +212,10 @@ type kept struct {
 	explanation *ecrintypes.Explanation // in lines of earlier versions of the program; nil for none
 	address     string                  // of the client, "" if the line has it elsewhere
 	program     string                  // likewise
+	counted     struct {                // of a line that stands for several requests
+		Requests int64
+		Scope    string
+	}
 }
 
 const explanationMember = "explanation"
@@ -209,7 +225,8 @@ func keptOf(r *audit.Record) (k kept, err error) {
 	for _, member := range []struct {
 		name string
 		to   any
-	}{{explanationMember, &k.explanation}, {explain.KeptMember, &k.decision}, {"clientAddress", &k.address}, {"clientUserAgent", &k.program}} {
+	}{{explanationMember, &k.explanation}, {explain.KeptMember, &k.decision}, {"clientAddress", &k.address}, {"clientUserAgent", &k.program},
+		{audit.CountedMember, &k.counted}} {
 		if text := k.members[member.name]; err == nil && text != nil {
 			err = json.Unmarshal(text, member.to)
 		}

@@ -172,11 +172,25 @@ func (q *Query) inTime(seconds int64) bool {
 func (q *Query) matches(r *Record) bool {
 	return (q.Account == "" || r.Account == q.Account) &&
 		(q.EventName == "" || r.Name == q.EventName) &&
-		(q.RequestID == "" || r.RequestID == q.RequestID) &&
+		(q.RequestID == "" || r.RequestID == q.RequestID || r.endsWith(q.RequestID)) &&
 		(!q.OnlyDenied || r.denied()) &&
 		(!q.OnlyChanges || !r.ReadOnly) &&
 		(q.Principal == "" || r.Identity.is(q.Principal)) &&
 		(q.Resource == "" || slices.ContainsFunc(r.Resources, func(x Resource) bool { return strings.Contains(x.ARN, q.Resource) }))
+}
+
+// CountedMember is the name of the member of additionalEventData of a line that stands for several requests, with their number
+// ("requests"), and the ids of the first and the last of them ("firstRequestID", "lastRequestID").
+const CountedMember = "counted"
+
+// endsWith reports whether the line stands for several requests of which the given one is the last.
+func (r *Record) endsWith(request string) bool {
+	counted, ok := member(r.Additional.appendObject(nil), CountedMember)
+	if !ok {
+		return false
+	}
+	last, ok := member(counted, "lastRequestID")
+	return ok && string(last) == string(appendString(nil, request, maxText))
 }
 
 func (i *Identity) is(principal string) bool {
