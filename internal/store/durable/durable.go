@@ -6,7 +6,7 @@
 //	pwrite(fd, …)                     its bytes
 //	sync_file_range(fd, WRITE)        optional, Linux: start writing early, so that the next step is shorter
 //	fdatasync(fd)                     bytes and length are on the disk
-//	rename(dir/tmp, dir/name)         readers see the whole file or no file
+//	rename(dir/tmp, dir/name)         readers see the whole file or no file; link instead, where no file may be replaced
 //	fsync(dir)                        the name is on the disk
 //
 // A new directory is mkdir and fsync of its parent.
@@ -30,31 +30,8 @@ var ErrLocked = errors.New("file is locked")
 
 // WriteFile replaces the content of the file at path by data, durably. Readers see either the whole old or the
 // whole new content. Concurrent calls for one path are safe; the last rename wins.
-func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	if err := f.Chmod(perm); err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil { // not SyncData: the mode must be there too
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return Rename(f.Name(), path)
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return place(path, data, perm, os.Rename)
 }
 
 // Rename renames a file, whose bytes the caller has synced, and makes the new name durable. If the directory

@@ -53,6 +53,37 @@ func TestWriteFileParallel(t *testing.T) {
 	wantNames(t, filepath.Dir(path), "f")
 }
 
+// Of the parallel creators of a file one succeeds, the others get fs.ErrExist, and the content is that of the first.
+func TestCreateFileNeverReplaces(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key")
+	var wg sync.WaitGroup
+	created := make([]bool, 8)
+	for i := range created {
+		wg.Go(func() {
+			err := durable.CreateFile(path, bytes.Repeat([]byte{byte('a' + i)}, 10_000), 0o600)
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Errorf("creator %d: got %v, want nil or fs.ErrExist", i, err)
+			}
+			created[i] = err == nil
+		})
+	}
+	wg.Wait()
+	got, err := os.ReadFile(path)
+	if err != nil || len(got) != 10_000 {
+		t.Fatalf("got %d bytes, %v, want 10000", len(got), err)
+	}
+	for i, done := range created {
+		if done != (got[0] == byte('a'+i)) {
+			t.Errorf("creator %d: created %v, but the file has the content of creator %d", i, done, got[0]-'a')
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode: got %v, %v, want 0600", info.Mode(), err)
+	}
+	wantNames(t, filepath.Dir(path), "key")
+}
+
 // When the target cannot be replaced, the temporary file is removed.
 func TestWriteFileFailureLeavesNothing(t *testing.T) {
 	t.Parallel()
