@@ -19,6 +19,7 @@ const (
 	otherAccount = "111111111111"
 	region       = "us-east-1" // the region of the first start
 	otherRegion  = "eu-west-1"
+	foreignName  = "s3.amazonaws.com" // a name of AWS that no server has
 )
 
 // workDir is the folder for all files of this run; furnish sets it.
@@ -89,9 +90,9 @@ func privateFolders(work string) error {
 }
 
 // hostsFile returns a hosts file that maps every name that clients derive from the accounts and regions of
-// these tests to 127.0.0.1.
+// these tests to 127.0.0.1, and foreignName.
 func hostsFile() string {
-	names := []string{"localhost", "sts.amazonaws.com", "iam.amazonaws.com"}
+	names := []string{"localhost", "sts.amazonaws.com", "iam.amazonaws.com", foreignName}
 	for _, r := range []string{region, otherRegion} {
 		names = append(names, "api.ecr."+r+".amazonaws.com", "ecr."+r+".amazonaws.com", "sts."+r+".amazonaws.com")
 		for _, a := range []string{account, otherAccount} {

@@ -43,7 +43,9 @@ type server struct {
 // The two servers. Each starts when a test first uses it, and runs until the end of the run.
 var (
 	plainServer = sync.OnceValues(func() (*server, error) { return startServer("127.0.0.1:0") })
-	namedServer = sync.OnceValues(func() (*server, error) { return startServer("127.0.0.1:443", "--tls=auto") })
+	namedServer = sync.OnceValues(func() (*server, error) {
+		return startServer("127.0.0.1:443", "--tls=auto", "--tls-regions", region+","+otherRegion, "--tls-iam-sts")
+	})
 )
 
 // startServer starts ecrin in a new folder, with a second account, for the tests that use another account.

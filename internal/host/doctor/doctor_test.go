@@ -128,7 +128,7 @@ func TestTLS(t *testing.T) {
 	m.expect(check, fail, "not signed by the CA", "Copy the CA anew")
 	m.o.CAPath = ca
 	m.o.Roots.AppendCertsFromPEM(m.ca.CAPEM())
-	m.expect(check, ok, time.Now().Add(90*day-time.Hour).Format(time.DateOnly))
+	m.expect(check, ok, time.Now().Add(7*day-time.Hour).Format(time.DateOnly))
 	m.names["other.test"] = outside
 	m.o.URL = "https://other.test" + m.port()
 	m.expect("TLS other.test", fail, "no TLS connection", "openssl s_client -connect other.test"+m.port())
@@ -141,13 +141,16 @@ func TestTLSDatesAndNames(t *testing.T) {
 		age    time.Duration
 		status doctor.Status
 		words  string
-	}{{85 * day, warn, "ends in"}, {100 * day, fail, "has ended on"}, {-2 * day, fail, "valid only from"}} {
+	}{{6 * day, warn, "ends in"}, {8 * day, fail, "has ended on"}, {-2 * day, fail, "valid only from"}} {
 		m := newMachine(t, "https", tc.age)
 		m.expect(check, tc.status, tc.words)
 		m.o.Roots.AppendCertsFromPEM(m.ca.CAPEM())
 		m.expect(check, tc.status, tc.words)
 	}
-	m := newMachine(t, "https", 0)
+	m := newMachine(t, "https", 4*day)
+	m.o.Roots.AppendCertsFromPEM(m.ca.CAPEM())
+	m.expect(check, ok, "until") // three days are left of seven; the server renews a leaf then
+	m = newMachine(t, "https", 0)
 	// TLS has no server name for an address, so that the server presents the certificate of the address.
 	m.o.URL = "https://" + outside + m.port()
 	m.expect("TLS "+outside, fail, "other names")

@@ -47,8 +47,10 @@ func newMachine(t *testing.T, scheme string, age time.Duration) *machine {
 	}
 	data := m.mkdir("data", 0o700)
 	var err error
-	m.ca, err = tlsauto.New(filepath.Join(data, "tls"), func(host string) bool { return host != "other.test" },
-		func() time.Time { return time.Now().Add(-age) })
+	m.ca, err = tlsauto.New(filepath.Join(data, "tls"), tlsauto.Options{
+		Scope: tlsauto.Scope{DNS: []string{"reg.test", "amazonaws.com", "localhost", "ecr.test"},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix(outside + "/32")}},
+		Now: func() time.Time { return time.Now().Add(-age) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +160,7 @@ func (m *machine) program(name, answer string) {
 // otherCA returns the path of a CA that is not the server's.
 func (m *machine) otherCA() string {
 	m.t.Helper()
-	a, err := tlsauto.New(m.t.TempDir(), func(string) bool { return true }, time.Now)
+	a, err := tlsauto.New(m.t.TempDir(), tlsauto.Options{})
 	if err != nil {
 		m.t.Fatal(err)
 	}

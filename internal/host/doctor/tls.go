@@ -11,8 +11,13 @@ import (
 )
 
 // expiresSoon is the remaining validity of a certificate below which there is a warning. Certificates that are
-// renewed automatically are renewed earlier.
+// renewed automatically are renewed earlier; see endsSoon for those of a private CA, which live for a week in all.
 const expiresSoon = 7 * 24 * time.Hour
+
+// endsSoon reports whether a certificate should have been renewed: a week before its end, or for a shorter life in its last quarter.
+func endsSoon(leaf *x509.Certificate, now time.Time) bool {
+	return leaf.NotAfter.Sub(now) < min(expiresSoon, leaf.NotAfter.Sub(leaf.NotBefore)/4)
+}
 
 // checkTLS checks the certificates that the server presents for its own name and for the ECR names that resolve
 // to it.
@@ -63,7 +68,7 @@ func (d *doctor) certificate(ctx context.Context, host string) Check {
 	case systemErr != nil && caErr != nil:
 		c.Status = Fail
 		c.Detail, c.Fix = d.explain(chain, host, systemErr, caErr)
-	case leaf.NotAfter.Sub(now) < expiresSoon:
+	case endsSoon(leaf, now):
 		c.Status = Warn
 		c.Detail = fmt.Sprintf("the certificate ends in %.1f days", leaf.NotAfter.Sub(now).Hours()/24)
 		c.Fix = renew + d.show(host)

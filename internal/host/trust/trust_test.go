@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,7 +21,7 @@ import (
 // newCA creates a CA; each call returns a different one.
 func newCA(t *testing.T) []byte {
 	t.Helper()
-	a, err := tlsauto.New(t.TempDir(), func(string) bool { return true }, time.Now)
+	a, err := tlsauto.New(t.TempDir(), tlsauto.Options{Scope: tlsauto.Scope{DNS: []string{"test"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -53,6 +52,8 @@ type Running struct {
 	Account string   `json:"account"`        // the default account
 	Region  string   `json:"region"`         // of the default registry
 	Domains []string `json:"domains"`
+	Regions []string `json:"regions,omitempty"` // of tls.regions, with the default one
+	IAMSTS  bool     `json:"iamSts,omitempty"`  // tls.iam_sts
 	CA      string   `json:"ca,omitempty"`      // file of the private CA, with --tls=auto
 	Metrics []string `json:"metrics,omitempty"` // addresses of metrics_listen
 	Created bool     `json:"created"`           // this start made the data directory's default account
@@ -266,44 +267,6 @@ const (
 	minFiles       = 1024  // file descriptors below which the start warns
 )
 
-// secure sets the TLS configuration of the server.
-func (a *App) secure(now func() time.Time) error {
-	c := a.config
-	switch c.TLS.Mode {
-	case config.TLSAuto:
-		authority, err := tlsauto.New(filepath.Join(c.Data, TLSFolder), a.serves, now)
-		if err != nil {
-			return err
-		}
-		a.authority = authority
-		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: authority.GetCertificate}
-	case config.TLSFiles:
-		files, err := tlsauto.NewReloader(c.TLS.Cert, c.TLS.Key, now, func(err error) {
-			a.log.Error("the new certificate is not usable; the server keeps the old one", "error", err)
-		})
-		if err != nil {
-			return err
-		}
-		a.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.GetCertificate}
-	}
-	return nil
-}
-
-// serves reports whether the private CA may issue a certificate for a host: an address, a known domain or a name below
-// it, or the name of this machine.
-func (a *App) serves(host string) bool {
-	if net.ParseIP(host) != nil {
-		return true
-	}
-	for _, d := range a.hosts.Domains() {
-		if host == d || strings.HasSuffix(host, "."+d) {
-			return true
-		}
-	}
-	machine, err := os.Hostname()
-	return err == nil && strings.EqualFold(host, machine)
-}
-
 // Close releases what New opened. It is for an App on which Run is not called.
 func (a *App) Close() error {
 	var errs []error
@@ -472,7 +435,10 @@ func (a *App) describe() Running {
 		r.Metrics = append(r.Metrics, l.Addr().String())
 	}
 	if a.authority != nil {
-		r.CA = a.authority.CAPath()
+		r.CA, r.IAMSTS = a.authority.CAPath(), a.config.TLS.IAMSTS
+	}
+	for _, region := range a.config.TLSRegions {
+		r.Regions = append(r.Regions, region.String())
 	}
 	return r
 }

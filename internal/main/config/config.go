@@ -110,6 +110,12 @@ type Config struct {
 type TLS struct {
 	// Mode is off, auto (a private CA in DATA/tls, which issues a certificate for each name), or files.
 	Mode string `yaml:"mode"`
+	// Regions lists the regions whose ECR names, such as ACCOUNT.dkr.ecr.REGION.amazonaws.com, the private CA of mode auto may
+	// issue certificates for. Default none: the region of the default registry.
+	Regions []string `yaml:"regions"`
+	// IAMSTS lets the private CA also issue certificates for the names of IAM and STS: sts.REGION.amazonaws.com in Regions,
+	// sts.amazonaws.com, iam.amazonaws.com. Default false: clients use these APIs by the address of the server.
+	IAMSTS bool `yaml:"iam_sts"`
 	// Cert and Key are the PEM files of mode files; they are read again when they change.
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
@@ -247,6 +253,11 @@ func (c *Config) Settings() []Setting {
 		{"region", "ECRIN_REGION", "the `region` of the default registry", c.Region, "", text(&c.Region)},
 		{"domain", "ECRIN_DOMAINS", "`domains` served like amazonaws.com, joined by commas", strings.Join(c.Domains, ","), "", list(&c.Domains)},
 		{"tls", "ECRIN_TLS", "the `mode`: off, auto (a private CA, see ecrin trust) or files", c.TLS.Mode, "", text(&c.TLS.Mode)},
+		{"tls-regions", "ECRIN_TLS_REGIONS",
+			"with --tls=auto: the `regions` whose ECR names get certificates, joined by commas; without one it is that of --region",
+			strings.Join(c.TLS.Regions, ","), "", list(&c.TLS.Regions)},
+		{"tls-iam-sts", "ECRIN_TLS_IAM_STS", "with --tls=auto: also certificates for the names of IAM and STS under amazonaws.com",
+			fmt.Sprint(c.TLS.IAMSTS), "true", truth(&c.TLS.IAMSTS)},
 		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
 		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist",
@@ -345,6 +356,7 @@ func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 type Checked struct {
 	Config
 	Registry   name.Registry // default account and region
+	TLSRegions []name.Region // from TLS.Regions; the default region if that is empty
 	Quirks     registry.Quirks
 	Level      slog.Level
 	Proxies    []netip.Prefix
@@ -407,6 +419,16 @@ func (c Config) Check() (Checked, error) {
 	note("account", err)
 	out.Registry.Region, err = name.ParseRegion(c.Region)
 	note("region", err)
+	for _, text := range c.TLS.Regions {
+		region, err := name.ParseRegion(text)
+		note("tls.regions", err)
+		out.TLSRegions = append(out.TLSRegions, region)
+	}
+	if len(out.TLSRegions) == 0 {
+		out.TLSRegions = []name.Region{out.Registry.Region}
+	} else if len(out.TLSRegions) > maxTLSRegions {
+		note("tls.regions", fmt.Errorf("want at most %d, got %d: the certificate has several names for each", maxTLSRegions, len(out.TLSRegions)))
+	}
 	for _, d := range c.Domains {
 		if strings.ContainsAny(d, "/:* ") || !strings.Contains(d, ".") {
 			note("domains", fmt.Errorf("want names such as ecr.example.com, got %q", d))
@@ -459,6 +481,9 @@ func (c Config) Check() (Checked, error) {
 	}
 	return out, errors.Join(errs...)
 }
+
+// maxTLSRegions limits TLS.Regions: the certificate of the CA, which has some names of each, is sent in every handshake.
+const maxTLSRegions = 20
 
 // checkAddress checks an address to listen on.
 func checkAddress(l string) error {

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
 )
 
 // The names of a CA's files.
@@ -22,39 +24,56 @@ const (
 	keyFile  = "ca-key.pem"
 )
 
-// openCA reads the CA in dir, and creates the missing files.
+// files are the files of a CA in a directory.
+type files struct{ dir string }
+
+func (f files) cert() string { return filepath.Join(f.dir, certFile) }
+
+// open reads the CA, and creates the missing files.
 //
 // The key is created first, and a process that finds a key uses it; a certificate can be made from the key at
 // any time. So neither a crash between the two files nor a second process leaves a certificate that does not
 // match the key.
-func openCA(dir string, now time.Time) (*ecdsa.PrivateKey, *x509.Certificate, []byte, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, nil, err
+func (f files) open(scope Scope, now time.Time) (*authority, error) {
+	if err := durable.MkdirAll(f.dir, 0o700); err != nil {
+		return nil, err
 	}
-	keyPEM, err := readOrMake(filepath.Join(dir, keyFile), 0o600, newKey)
+	keyPEM, err := readOrMake(filepath.Join(f.dir, keyFile), 0o600, newKey)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	key, err := parseKey(keyPEM)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("reading %s: %w", keyFile, err)
+		return nil, fmt.Errorf("reading %s: %w", keyFile, err)
 	}
-	caPEM, err := readOrMake(filepath.Join(dir, certFile), 0o644, func() ([]byte, error) { return newCA(key, now) })
+	caPEM, err := readOrMake(f.cert(), 0o644, func() ([]byte, error) { return newCA(key, newSubject(), scope, now) })
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	ca, err := parseCA(caPEM)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("reading %s: %w", certFile, err)
+		return nil, fmt.Errorf("reading %s: %w", certFile, err)
 	}
-	switch {
-	case !key.PublicKey.Equal(ca.PublicKey):
-		return nil, nil, nil, fmt.Errorf("%s does not belong to %s: restore the pair, or remove both files to create a new CA", keyFile, certFile)
-	case now.After(ca.NotAfter):
-		return nil, nil, nil, fmt.Errorf("%s has ended on %s: remove it to create a new one, and install that on the clients",
-			certFile, ca.NotAfter.Format(time.DateOnly))
+	if !key.PublicKey.Equal(ca.PublicKey) {
+		return nil, fmt.Errorf("%s does not belong to %s: restore the pair, or remove both files to create a new CA", keyFile, certFile)
 	}
-	return key, ca, caPEM, nil
+	return &authority{key: key, cert: ca, pem: caPEM}, nil
+}
+
+// renew replaces the certificate of a CA by one with the same key and subject, the constraints of scope, and a new life.
+func (f files) renew(old *authority, scope Scope, now time.Time) (*authority, error) {
+	caPEM, err := newCA(old.key, old.cert.Subject, scope, now)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := parseCA(caPEM)
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.WriteFile(f.cert(), caPEM, 0o644); err != nil {
+		return nil, err
+	}
+	return &authority{key: old.key, cert: ca, pem: caPEM}, nil
 }
 
 // readOrMake returns the content of the file at path. If there is no file, it creates one with the result of
@@ -67,39 +86,10 @@ func readOrMake(path string, mode fs.FileMode, create func() ([]byte, error)) ([
 	if content, err = create(); err != nil {
 		return nil, err
 	}
-	if err := publish(path, content, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := durable.CreateFile(path, content, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return os.ReadFile(path)
-}
-
-// publish creates the file at path with the whole content, durably: temporary file, fsync, link, fsync of the
-// folder. Unlike rename, link returns fs.ErrExist if the file exists.
-func publish(path string, content []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(content); err != nil {
-		return err
-	}
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 func newKey() ([]byte, error) {
@@ -114,22 +104,30 @@ func newKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// newCA creates the certificate of key. Its name has a random part, so that people, and programs that look up a
-// CA by name, can distinguish the CAs of two installations.
-func newCA(key *ecdsa.PrivateKey, now time.Time) ([]byte, error) {
-	number := serial()
+// newSubject returns the name of a new CA. It has a random part, so that people, and programs that look up a CA by name, can
+// distinguish the CAs of two installations.
+func newSubject() pkix.Name {
+	return pkix.Name{
+		Organization: []string{Organization},
+		CommonName:   "ecrin private CA " + hex.EncodeToString(serial().Bytes()[:4]),
+	}
+}
+
+// newCA creates a certificate of key with name constraints.
+func newCA(key *ecdsa.PrivateKey, subject pkix.Name, scope Scope, now time.Time) ([]byte, error) {
 	template := &x509.Certificate{
-		SerialNumber: number,
-		Subject: pkix.Name{
-			Organization: []string{Organization},
-			CommonName:   "ecrin private CA " + hex.EncodeToString(number.Bytes()[:4]),
-		},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(caLife),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true, // it signs leaves only
+		SerialNumber:                serial(),
+		Subject:                     subject,
+		NotBefore:                   now.Add(-backdate),
+		NotAfter:                    now.Add(caLife),
+		KeyUsage:                    x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		ExtKeyUsage:                 []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, // no certificates for clients, mail or code
+		BasicConstraintsValid:       true,
+		IsCA:                        true,
+		MaxPathLenZero:              true, // it signs leaves only
+		PermittedDNSDomainsCritical: true,
+		PermittedDNSDomains:         scope.DNS,
+		PermittedIPRanges:           scope.ranges(),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

@@ -21,7 +21,7 @@ type pair struct{ cert, key []byte }
 // newPair creates a pair for registry.test; each call returns a different one.
 func newPair(t *testing.T, c *clock) pair {
 	t.Helper()
-	got, err := open(t, t.TempDir(), anyHost, c).GetCertificate(&tls.ClientHelloInfo{ServerName: "registry.test"})
+	got, err := open(t, t.TempDir(), c).GetCertificate(&tls.ClientHelloInfo{ServerName: "registry.test"})
 	if err != nil {
 		t.Fatal(err)
 	}

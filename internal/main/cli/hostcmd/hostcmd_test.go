@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -34,9 +33,13 @@ type machine struct {
 	tune   func(*doctor.Options)
 }
 
+// scope is what the CA of a machine may issue certificates for.
+var scope = tlsauto.Scope{DNS: []string{"test", "ecr.eu-west-1.amazonaws.com"},
+	Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	ca, err := tlsauto.New(filepath.Join(t.TempDir(), "tls"), func(string) bool { return true }, time.Now)
+	ca, err := tlsauto.New(filepath.Join(t.TempDir(), "tls"), tlsauto.Options{Scope: scope})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +230,7 @@ func TestTrustPrint(t *testing.T) {
 // serve starts a server for the doctor and makes its checks independent of the real machine.
 func (m *machine) serve() {
 	m.t.Helper()
-	ca, err := tlsauto.New(filepath.Dir(m.server.CAPath), func(string) bool { return true }, time.Now)
+	ca, err := tlsauto.New(filepath.Dir(m.server.CAPath), tlsauto.Options{Scope: scope})
 	if err != nil {
 		m.t.Fatal(err)
 	}
