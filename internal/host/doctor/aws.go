@@ -1,9 +1,7 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
 	"fmt"
 	"net/url"
 	"os"
@@ -163,29 +161,13 @@ func (d *doctor) awsBundle(s awsSettings) Check {
 	if path == "" {
 		return Check{"AWS CA bundle", Warn, "is not set; the aws CLI does not use the CAs of the system", fix}
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
+	if _, err := os.ReadFile(path); err != nil {
 		return Check{"AWS CA bundle", Fail, fmt.Sprintf("%s, by %s, cannot be read: %v", path, from, err), fix}
 	}
-	if !holds(content, d.ca) {
+	if !d.trusts(poolOf([]string{path}), d.host) {
 		return Check{"AWS CA bundle", Warn, fmt.Sprintf("%s, by %s, does not contain the server's CA", path, from), fix}
 	}
 	return Check{"AWS CA bundle", OK, path + ", by " + from, ""}
-}
-
-// holds reports whether a PEM file contains the first certificate of another.
-func holds(bundle, ca []byte) bool {
-	want, _ := pem.Decode(ca)
-	for want != nil {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			return false
-		}
-		if bytes.Equal(block.Bytes, want.Bytes) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *doctor) awsCLI(ctx context.Context) Check {

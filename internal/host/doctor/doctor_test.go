@@ -156,6 +156,34 @@ func TestTLSDatesAndNames(t *testing.T) {
 	m.expect("TLS "+outside, fail, "other names")
 }
 
+// A CA without name constraints, of the server or of a client, is reported, and so is one that ends soon.
+func TestPrivateCA(t *testing.T) {
+	t.Parallel()
+	const check = "private CA"
+	m := newMachine(t, "https", 0)
+	m.expect(check, ok, "amazonaws.com", "until")
+	old, err := os.ReadFile("../trust/testdata/unconstrained-ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.root("etc/docker/certs.d/reg.test/ca.crt", string(old))
+	m.expect(check, warn, "etc/docker/certs.d/reg.test/ca.crt", "every name to docker", "sudo ecrin trust install")
+	m.root("etc/docker/certs.d/reg.test/ca.crt", string(m.ca.CAPEM()))
+	m.expect(check, ok)
+	m.write(m.o.CAPath, string(old))
+	m.expect(check, warn, "no name constraints", "delete ca.pem")
+	aged := newMachine(t, "https", 700*day)
+	aged.expect(check, warn, "ends in", "sudo ecrin trust install")
+	other, err := os.ReadFile("../trust/testdata/other-ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(m.o.CAPath, string(other))
+	if c, is := m.run()[check]; is {
+		t.Errorf("a CA of the operator: got %+v, want no check", c)
+	}
+}
+
 func TestDockerDaemon(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "https", 0)

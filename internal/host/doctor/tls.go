@@ -4,10 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/host/trust"
+	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
 )
 
 // expiresSoon is the remaining validity of a certificate below which there is a warning. Certificates that are
@@ -33,7 +38,55 @@ func (d *doctor) checkTLS(ctx context.Context) []Check {
 	for _, host := range d.registryHosts() {
 		checks = append(checks, d.certificate(ctx, host))
 	}
-	return checks
+	return append(checks, d.privateCA()...)
+}
+
+// caEndsSoon is the remaining validity of a CA below which there is a warning: its successor has to be installed on every client.
+const caEndsSoon = 60 * 24 * time.Hour
+
+// privateCA checks the CAs of ecrin: that of the server, and those that clients of this machine trust. There is no check if
+// there are none.
+func (d *doctor) privateCA() []Check {
+	c := Check{Name: "private CA", Status: OK}
+	now := d.Now()
+	if block, _ := pem.Decode(d.ca); block != nil {
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err != nil || !slices.Equal(ca.Subject.Organization, []string{tlsauto.Organization}) {
+			return nil // a CA of the operator
+		}
+		scope, _ := tlsauto.ScopeOf(ca)
+		switch {
+		case tlsauto.Unconstrained(ca):
+			c.Status, c.Detail = Warn, d.CAPath+" has no name constraints: whoever has its key can speak for every name to the clients that trust it"
+			c.Fix = "Stop the server, delete ca.pem in the folder tls of its data folder, start it, then on every client: sudo ecrin trust install"
+		case ca.NotAfter.Sub(now) < caEndsSoon:
+			c.Status, c.Detail = Warn, fmt.Sprintf("%s ends in %.1f days", d.CAPath, ca.NotAfter.Sub(now).Hours()/24)
+			c.Fix = "Start the server again, which renews it, then on every client: sudo ecrin trust install"
+		default:
+			c.Detail = fmt.Sprintf("%s can speak for %s and names below these, until %s", d.CAPath, strings.Join(scope.DNS, ", "),
+				ca.NotAfter.Format(time.DateOnly))
+		}
+	}
+	if c.Status != OK {
+		return []Check{c}
+	}
+	installed, _ := trust.List(d.Root) // what cannot be read is not used by a client of this user either
+	for _, i := range installed {
+		problem := ""
+		if tlsauto.Unconstrained(i.CA) {
+			problem = "has no name constraints: whoever has its key can speak for every name to " + string(i.Target)
+		} else if i.CA.NotAfter.Sub(now) < caEndsSoon {
+			problem = fmt.Sprintf("ends in %.1f days", i.CA.NotAfter.Sub(now).Hours()/24)
+		}
+		if problem != "" {
+			c.Status, c.Detail, c.Fix = Warn, i.Path+" "+problem, "Replace it by the server's CA: sudo ecrin trust install"
+			return []Check{c}
+		}
+	}
+	if c.Detail == "" {
+		return nil
+	}
+	return []Check{c}
 }
 
 // registryHosts returns the names under which this machine can address images of the server's registry, the

@@ -3,6 +3,7 @@ package trust_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -331,6 +332,43 @@ func TestOptionsRefused(t *testing.T) {
 	}
 	if got, err := trust.ParseTarget("podman"); got != trust.Containers || err != nil {
 		t.Errorf("target podman: got %q, %v", got, err)
+	}
+}
+
+// List finds the CAs of ecrin wherever Install puts them, those of earlier versions too, and no others.
+func TestListFindsTheInstalledCAs(t *testing.T) {
+	t.Parallel()
+	root, ca := t.TempDir(), newCA(t)
+	write(t, root, "usr/local/share/ca-certificates/other.crt", readFile(t, "testdata/other-ca.pem"))
+	plan, err := trust.Install(trust.Options{Root: root, Hosts: []string{host}, CAPEM: ca, Targets: trust.Targets})
+	apply(t, plan, err)
+	write(t, root, "etc/ssl/certs/ca-certificates.crt", readFile(t, "testdata/other-ca.pem")+string(ca)) // as update-ca-certificates does
+	write(t, root, "etc/docker/certs.d/reg.test:5100/ca.crt",
+		readFile(t, "testdata/unconstrained-ca.pem")+readFile(t, "testdata/other-ca.pem"))
+	found, err := trust.List(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, i := range found {
+		rel, _ := filepath.Rel(root, i.Path)
+		got = append(got, fmt.Sprintf("%s %s %s %v", i.Target, i.Host, rel, tlsauto.Unconstrained(i.CA)))
+	}
+	want := []string{
+		"docker " + host + " etc/docker/certs.d/" + host + "/ca.crt false",
+		"docker reg.test:5100 etc/docker/certs.d/reg.test:5100/ca.crt true",
+		"containerd " + host + " etc/containerd/certs.d/" + host + "/ca.crt false",
+		"containers " + host + " etc/containers/certs.d/" + host + "/ca.crt false",
+		"system  usr/local/share/ca-certificates/ecrin.crt false",
+		"system  etc/ssl/certs/ca-certificates.crt false",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if found, err := trust.List(t.TempDir()); err != nil || len(found) != 0 {
+		t.Errorf("on an empty machine: got %v, %v, want none", found, err)
 	}
 }
 

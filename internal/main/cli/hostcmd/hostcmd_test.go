@@ -227,6 +227,57 @@ func TestTrustPrint(t *testing.T) {
 	}
 }
 
+func TestTrustShow(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	out, _ := m.must("trust", "show", "--root", m.root)
+	for _, want := range []string{"ecrin private CA ", "signs for   https://127.0.0.1:5100", "ecr.eu-west-1.amazonaws.com, test",
+		"127.0.0.0/8", "trusted by  no client"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("before installing it shows\n%s\nwant %q", out, want)
+		}
+	}
+	m.must("trust", "install", "--root", m.root, "--for", "docker", "reg.test:5100")
+	out, errs := m.must("trust", "list", "--root", m.root)
+	if strings.Count(out, "SHA-256") != 1 || !strings.Contains(out, "trusted by  docker for reg.test:5100") ||
+		!strings.Contains(errs, "ca-key.pem") || strings.Contains(errs, "any site") {
+		t.Errorf("with one CA it shows\n%s%s\nwant one CA, one client, and the warning what it means", out, errs)
+	}
+	old, err := os.ReadFile("../../../host/trust/testdata/unconstrained-ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(m.root, "etc/docker/certs.d/old.test/ca.crt")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, old, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	out, errs = m.must("trust", "show", "--root", m.root)
+	if !strings.Contains(out, "EVERY name") || !strings.Contains(errs, "any site") {
+		t.Errorf("with a CA without constraints it shows\n%s%s\nwant a warning", out, errs)
+	}
+	out, _ = m.must("trust", "show", "--root", m.root, "--json")
+	var list struct {
+		Authorities []struct {
+			Name, SHA256, Server string
+			Constrained          bool
+			Names, Addresses     []string
+			TrustedBy            []trust.Installed
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Authorities) != 2 ||
+		!list.Authorities[0].Constrained || list.Authorities[0].Server != m.server.URL || len(list.Authorities[0].TrustedBy) != 1 ||
+		list.Authorities[1].Constrained || len(list.Authorities[1].TrustedBy) != 1 || list.Authorities[1].TrustedBy[0].Host != "old.test" {
+		t.Errorf("--json gives (%v)\n%s", err, out)
+	}
+	m.err = errors.New("no server here")
+	if out, _ := m.must("trust", "show", "--root", m.root); strings.Contains(out, "signs for") {
+		t.Errorf("without a server it shows\n%s", out)
+	}
+	if _, errs := m.must("trust", "show", "--root", t.TempDir()); !strings.Contains(errs, "trusts no CA") {
+		t.Errorf("on an empty machine it says %q", errs)
+	}
+}
+
 // serve starts a server for the doctor and makes its checks independent of the real machine.
 func (m *machine) serve() {
 	m.t.Helper()
@@ -287,7 +338,7 @@ func TestDoctor(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	for _, args := range [][]string{{"trust"}, {"trust", "install"}, {"trust", "remove"}, {"trust", "print"}, {"doctor"}} {
+	for _, args := range [][]string{{"trust"}, {"trust", "install"}, {"trust", "remove"}, {"trust", "print"}, {"trust", "show"}, {"doctor"}} {
 		out, _ := m.must(append(args, "--help")...)
 		for _, part := range []string{"Usage:", "Examples:", "ecrin " + strings.Join(args, " ")} {
 			if !strings.Contains(out, part) {

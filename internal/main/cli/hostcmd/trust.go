@@ -2,7 +2,6 @@ package hostcmd
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -40,14 +39,15 @@ command prints what to add to /etc/docker/daemon.json.
 
 All commands can be repeated: files that are up to date are not changed, and
 files that ecrin did not write are neither changed nor removed. --print prints
-every step as a shell command and changes nothing.
+every step as a shell command and changes nothing. "ecrin trust show" prints what
+is trusted, and for which names.
 
 The aws CLI and other Python programs use none of these stores. For them "ecrin
 env" sets AWS_CA_BUNDLE; on another machine:
 
   export AWS_CA_BUNDLE=ca.pem`
 
-// NewTrustCommand returns `ecrin trust` with its subcommands install, remove and print.
+// NewTrustCommand returns `ecrin trust` with its subcommands install, remove, print and show.
 func NewTrustCommand(o Options) *cobra.Command {
 	cmd := quiet(&cobra.Command{
 		Use:   "trust",
@@ -66,7 +66,7 @@ func NewTrustCommand(o Options) *cobra.Command {
 	})
 	cmd.SetOut(o.Out)
 	cmd.SetErr(o.Err)
-	cmd.AddCommand(newTrustChange(o, false), newTrustChange(o, true), newTrustPrint(o))
+	cmd.AddCommand(newTrustChange(o, false), newTrustChange(o, true), newTrustPrint(o), newTrustShow(o))
 	return cmd
 }
 
@@ -136,12 +136,10 @@ on the other machine before you trust it (openssl x509 -noout -fingerprint -sha2
 			if block == nil || block.Type != "CERTIFICATE" {
 				return errors.New("the CA is not a certificate in PEM form")
 			}
-			sum := sha256.Sum256(block.Bytes)
-			fingerprint := strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
 			if asJSON {
-				return o.printJSON(map[string]string{"certificate": string(pem.EncodeToMemory(block)), "sha256": fingerprint})
+				return o.printJSON(map[string]string{"certificate": string(pem.EncodeToMemory(block)), "sha256": fingerprint(block.Bytes)})
 			}
-			o.say("SHA-256 fingerprint %s", fingerprint)
+			o.say("SHA-256 fingerprint %s", fingerprint(block.Bytes))
 			return pem.Encode(o.Out, block)
 		},
 	})
