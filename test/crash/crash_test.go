@@ -54,9 +54,10 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // serve starts the program on a data directory, with the metadata in the PostgreSQL database of an address or without one in
 // SQLite, and waits until it says that it is ready.
-func serve(t *testing.T, program, dir, database string) *process {
+func serve(t *testing.T, program, dir, database string, flags ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(program, "serve", "--data", dir, "--listen", "127.0.0.1:0"), log: &apptest.Buffer{}}
+	args := append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, flags...)
+	p := &process{cmd: exec.Command(program, args...), log: &apptest.Buffer{}}
 	if database != "" {
 		p.cmd.Env = append(os.Environ(), "ECRIN_DATABASE="+database)
 	}

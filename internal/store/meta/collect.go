@@ -81,7 +81,7 @@ func (s *Store) CollectImage(ctx context.Context, before time.Time) (c Collected
 	if err != nil || len(due) == 0 {
 		return c, false, err
 	}
-	err = s.write.do(ctx, func(t *tx) (err error) {
+	err = s.write.doMany(ctx, 4*collectedCandidates, func(t *tx) (err error) {
 		c, err = s.collectImage(t, due[0], before)
 		return err
 	})
@@ -166,7 +166,7 @@ func (s *Store) CollectHoldings(ctx context.Context, unused, condemned time.Time
 	if err != nil || len(idle)+len(dead) == 0 {
 		return c, false, err
 	}
-	err = s.write.do(ctx, func(t *tx) error {
+	err = s.write.doMany(ctx, 4*(len(idle)+len(dead)), func(t *tx) error {
 		c = Collected{}
 		for _, k := range idle {
 			t.touch(scope{kind: scopeImages, repository: k.repository})
@@ -257,7 +257,7 @@ func (s *Store) AddBlobCandidates(ctx context.Context, digests []name.Digest) er
 	if len(digests) == 0 {
 		return nil
 	}
-	return s.write.do(ctx, func(t *tx) error {
+	return s.write.doMany(ctx, len(digests), func(t *tx) error {
 		for _, d := range digests {
 			if err := candidate(t, candidateBlob, 0, d.String(), s.now()); err != nil {
 				return err
@@ -273,7 +273,7 @@ func (s *Store) SettleBlobCandidates(ctx context.Context, deleted, held []name.D
 	if len(deleted)+len(held) == 0 {
 		return nil
 	}
-	return s.write.do(ctx, func(t *tx) error {
+	return s.write.doMany(ctx, len(deleted)+len(held), func(t *tx) error {
 		for _, d := range deleted {
 			if err := noCandidate(t, candidateBlob, 0, d.String()); err != nil {
 				return err

@@ -14,7 +14,7 @@ func (s *Store) CollectRepository(ctx context.Context, before time.Time) (c Coll
 		return c, false, err
 	}
 	id := due[0].repository
-	err = s.write.do(ctx, func(t *tx) (err error) {
+	err = s.write.doMany(ctx, 3*collectedCandidates, func(t *tx) (err error) {
 		c = Collected{}
 		var deleted int64
 		var collecting int
