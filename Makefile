@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
 
-FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/pack/...
+FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/pack/...
 ALL := $(FAST) ./tools/demo/...
 
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz generate
@@ -14,10 +14,12 @@ build: ## build the program, bin/ecrin
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
 	$(GO) run ./tools/demo $(if $(IMAGE),-image "$(IMAGE)")
 
-check: ## check the formatting, run vet and staticcheck
+check: ## check the formatting, run vet and staticcheck, compare go.mod, unreachable functions and licences with what is listed
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) run ./tools/check
 
 test: postgres fast clients identity slow ## run all tests: PostgreSQL, fast suite, real clients, IAM and STS, crash loops, races
 

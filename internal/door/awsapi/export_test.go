@@ -5,6 +5,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -68,4 +69,21 @@ func Failure(service string, e *fault.Error) *httptest.ResponseRecorder {
 		}
 	}
 	return w
+}
+
+// Status is the state of an operation for the documentation.
+type Status struct {
+	Name   string
+	Action string // "" if the operation needs no permission or is not built
+	Built  bool   // ecrin has the operation
+}
+
+// ECROperations returns the operations of the ECR API in the order of the model.
+func ECROperations() []Status {
+	var all []Status
+	for _, operationName := range ecrtypes.OperationNames {
+		o := ecrService.operations[operationName]
+		all = append(all, Status{operationName, o.action, o.resolve != nil})
+	}
+	return all
 }

@@ -220,20 +220,3 @@ func Reserved(action string) guard.Reserved {
 	}
 	return guard.ForPolicies
 }
-
-// Status is the state of an operation for the documentation.
-type Status struct {
-	Name   string
-	Action string // "" if the operation needs no permission or is not built
-	Built  bool   // ecrin has the operation
-}
-
-// ECROperations returns the operations of the ECR API in the order of the model.
-func ECROperations() []Status {
-	var all []Status
-	for _, operationName := range ecrtypes.OperationNames {
-		o := ecrService.operations[operationName]
-		all = append(all, Status{operationName, o.action, o.resolve != nil})
-	}
-	return all
-}

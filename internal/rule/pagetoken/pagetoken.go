@@ -104,6 +104,3 @@ func (l Listing) sum(position string) []byte {
 	data = append(append(data, l.scope...), position...)
 	return l.mac(data)[:macBytes:macBytes]
 }
-
-// Length returns the number of characters of the token of a position of n bytes.
-func Length(n int) int { return base64.RawURLEncoding.EncodedLen(macBytes + n) }
