@@ -54,10 +54,10 @@ func newInstallation(b *testing.B) *installation {
 	check(err)
 	quiet := slog.New(slog.DiscardHandler)
 	service := registry.New(store, blobs, registry.Options{Now: time.Now, Log: quiet, CreateOnPush: true})
-	log, err := audit.OpenLog(filepath.Join(dir, "audit"), audit.Options{Logger: quiet})
+	log, err := audit.OpenLogs(filepath.Join(dir, "audit"), audit.Options{Logger: quiet})
 	check(err)
 	b.Cleanup(func() { check(log.Close()) })
-	d := &installation{trail: trail.New(log, audit.NewPump(log, store, quiet), id, time.Now)}
+	d := &installation{trail: trail.New(log, audit.NewPump(log.Owners, store, quiet), id, time.Now)}
 	decisions := guard.New(store, id, time.Now, guard.Options{})
 	d.handler = func(t ociapi.Trail) web.Handler {
 		return ociapi.New(ociapi.Options{

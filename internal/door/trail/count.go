@@ -35,6 +35,7 @@ type reason struct {
 	action    string
 	code      string // errorCode
 	resource  string
+	stranger  bool // see strange
 	scope     scope
 }
 
@@ -82,6 +83,7 @@ type failed struct {
 	record   audit.Record
 	more     more
 	accounts []string
+	stranger bool
 }
 
 // summary is a line that stands for several requests.
@@ -138,15 +140,15 @@ func (c *counter) room(r reason) reason {
 		len(c.reasons)-c.overflows < maxReasons {
 		return r
 	}
-	wide := reason{account: r.account, principal: r.principal, scope: byPrincipal}
+	wide := reason{account: r.account, principal: r.principal, stranger: r.stranger, scope: byPrincipal}
 	if c.reasons[wide] != nil || c.principal[r.principal] >= maxReasonsOfPrincipal && c.overflows < maxOverflows/2 {
 		return wide
 	}
-	wide = reason{account: r.account, scope: byAccount}
-	if c.reasons[wide] != nil || c.overflows < maxOverflows-1 {
+	wide = reason{account: r.account, stranger: r.stranger, scope: byAccount}
+	if c.reasons[wide] != nil || c.overflows < maxOverflows-2 {
 		return wide
 	}
-	return reason{scope: byAccount} // the last one, of all other accounts
+	return reason{stranger: r.stranger, scope: byAccount} // the last ones, of all other accounts
 }
 
 func (c *counter) add(r reason, e *entry) {
@@ -289,7 +291,7 @@ func (t *Trail) Run(ctx context.Context) {
 func (t *Trail) summarize(due []*summary) {
 	for _, s := range due {
 		r := s.record(t.now())
-		t.log.Append(&r, s.accounts...)
+		t.log.Append(s.stranger, &r, s.accounts...)
 	}
 }
 

@@ -28,6 +28,7 @@ func (t *Trail) refused(ctx context.Context, ev *guard.Event) {
 	}
 	why := reasonOf(&e)
 	why.principal, why.resource = "credentials of nobody", refusal.Cause
+	why.stranger = true // anyone can name the key of another
 	if refusal.Account != (name.Account{}) {
 		why.principal = "credentials of " + refusal.AccessKey
 	}

@@ -145,13 +145,15 @@ func TestAttack34SecretsInTheTrail(t *testing.T) {
 	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{MaxResults: aws.Int32(1000)}, &page)
 	s.Stop(t)
 	places := map[string]string{"the log": s.Log.String(), "an answer": c.answers.String(), "ListAuditEvents": strings.Join(page.Events, "\n")}
-	files, err := filepath.Glob(filepath.Join(s.Dir, "audit", "*"))
-	if len(files) == 0 || err != nil {
-		t.Fatalf("the trail has no files: %v", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		places["the file "+filepath.Base(file)] = string(must(t, text, err))
+	for _, folder := range []string{"audit", "audit/strangers"} {
+		files, err := filepath.Glob(filepath.Join(s.Dir, folder, "*.ndjson"))
+		if len(files) == 0 || err != nil {
+			t.Fatalf("the trail has no files in %s: %v", folder, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			places["the files"] += string(must(t, text, err))
+		}
 	}
 	for where, text := range places {
 		if want := "AssumeRoleWithWebIdentity"; where != "an answer" && !strings.Contains(text, want) {

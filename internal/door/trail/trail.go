@@ -17,7 +17,7 @@ import (
 
 // Trail writes lines to a log and a database. It is safe for concurrent use.
 type Trail struct {
-	log  *audit.Log
+	log  *audit.Logs
 	pump *audit.Pump
 	id   *identity.Service
 	now  func() time.Time
@@ -25,8 +25,8 @@ type Trail struct {
 	counts counter // of requests that failed
 }
 
-// New returns a Trail. The caller runs the pump and closes the log.
-func New(log *audit.Log, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
+// New returns a Trail. The caller runs the Trail and the pump of log.Owners, and closes the log.
+func New(log *audit.Logs, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
 	return &Trail{log: log, pump: pump, id: id, now: now}
 }
 
@@ -69,7 +69,7 @@ func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 	case ev.Err == nil && changed:
 	case ev.Err == nil || changed: // the second line of a change corrects the first one, and is not counted
 		r, _ := t.record(ctx, ev, id)
-		t.log.Append(&r, accounts(ev)...)
+		t.log.Append(ev.Caller.Kind == identity.Anonymous && !changed, &r, accounts(ev)...)
 	default:
 		t.failed(ctx, ev, id, reasonOf(ev))
 	}
@@ -85,9 +85,9 @@ func (t *Trail) failed(ctx context.Context, ev *guard.Event, id audit.ID, why re
 		return
 	}
 	r, m := t.record(ctx, ev, id)
-	t.log.Append(&r, accounts(ev)...)
+	t.log.Append(why.stranger, &r, accounts(ev)...)
 	if keep != nil {
-		keep(&failed{record: r, more: m, accounts: accounts(ev)})
+		keep(&failed{record: r, more: m, accounts: accounts(ev), stranger: why.stranger})
 	}
 }
 
@@ -98,10 +98,17 @@ func reasonOf(ev *guard.Event) reason {
 		action = ev.Name
 	}
 	return reason{account: ev.Caller.Account, principal: ev.Caller.LimitKey(), action: action, code: errorCode(fault.From(ev.Err).Code),
-		resource: ev.Resource}
+		resource: ev.Resource, stranger: strange(ev)}
 }
 
-// Search returns one page of lines; see audit.Log.Search. Before that it moves all lines that are still in the database
+// strange reports whether the caller of a request that failed is no principal of the account that owns the resource. Anyone can
+// send such requests. The operator is no stranger.
+func strange(ev *guard.Event) bool {
+	c := &ev.Caller
+	return c.Kind != identity.Operator && (c.Account == (name.Account{}) || c.Account != ev.Owner.Account())
+}
+
+// Search returns one page of lines; see audit.Logs.Search. Before that it moves all lines that are still in the database
 // to the log. If that fails, such as on a full disk, these lines are missing from the result.
 func (t *Trail) Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error) {
 	_ = t.pump.Flush(ctx) // the pump logs the error

@@ -65,6 +65,9 @@ const RunningFile = "serve.json"
 // AuditFolder is the name of the folder in the data directory that holds the audit trail.
 const AuditFolder = "audit"
 
+// StrangersFolder is the name of the folder in AuditFolder that holds the lines of strangers.
+const StrangersFolder = audit.StrangersFolder
+
 // TLSFolder is the name of the folder in the data directory that holds the private CA of --tls=auto.
 const TLSFolder = "tls"
 
@@ -87,7 +90,7 @@ type App struct {
 	meta      *meta.Store
 	registry  *registry.Service
 	identity  *identity.Service
-	trail     *audit.Log
+	trail     *audit.Logs
 	pump      *audit.Pump
 	record    *trail.Trail
 	http      *http.Server
@@ -165,11 +168,11 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}
 	links := ociapi.NewLayerLinks(mac("layer links"), id, now)
-	if a.trail, err = audit.OpenLog(filepath.Join(c.Data, AuditFolder),
+	if a.trail, err = audit.OpenLogs(filepath.Join(c.Data, AuditFolder),
 		audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
 		return err
 	}
-	a.pump = audit.NewPump(a.trail, a.meta, a.log)
+	a.pump = audit.NewPump(a.trail.Owners, a.meta, a.log)
 	roots, err := egressRoots(c.EgressCA)
 	if err != nil {
 		return err

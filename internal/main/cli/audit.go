@@ -50,7 +50,7 @@ manifest, GetDownloadUrlForLayer of a layer; InitiateLayerUpload, UploadLayerPar
 belong to the push of a layer, PutImage is the push of a manifest. An event that concerns two accounts is in the trails
 of both. It is printed once, unless --json or --account is given.
 
---json prints the lines as they are in the files DATA/audit/*.ndjson, in the format of CloudTrail. A denied event contains
+--json prints the lines as they are in the files DATA/audit/*.ndjson and DATA/audit/strangers/*.ndjson, in the format of CloudTrail. A denied event contains
 the decision and its condition keys; ` + "`ecrin explain REQUEST-ID`" + ` prints the reasons as text.`
 
 func (c *commands) audit() *cobra.Command {

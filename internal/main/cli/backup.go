@@ -221,7 +221,7 @@ func (b *copier) rest() error {
 			return err
 		}
 	}
-	for _, folder := range []string{app.TLSFolder, app.AuditFolder} {
+	for _, folder := range []string{app.TLSFolder, app.AuditFolder, filepath.Join(app.AuditFolder, app.StrangersFolder)} {
 		entries, err := os.ReadDir(filepath.Join(b.from, folder))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

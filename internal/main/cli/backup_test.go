@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/main/cli"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -47,6 +49,9 @@ func TestBackupWhileServing(t *testing.T) {
 	repo := s.Root(t).CreateRepository(t, "team/app")
 	first := ocitest.NewImage(1, 100_000)
 	repo.Push(t, "before", first)
+	nobody := ocitest.Client{Base: s.URL, HTTP: s.HTTP, Password: "garbage"}
+	nobody.Do(t, http.MethodGet, "/v2/", nil).Want(t, http.StatusBadRequest) // has a line among those of strangers
+	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{}, &ecrintypes.ListAuditEventsResponse{})
 	backup := filepath.Join(t.TempDir(), "backup")
 
 	var pushing sync.WaitGroup
@@ -76,6 +81,11 @@ func TestBackupWhileServing(t *testing.T) {
 		t.Errorf("the copy of the database is left in the data directory: %v", err)
 	}
 	restored(t, s.Dir, backup, 1)
+	for _, folder := range []string{"audit", "audit/strangers"} {
+		if lines, err := filepath.Glob(filepath.Join(backup, folder, "*.ndjson")); len(lines) == 0 || err != nil {
+			t.Errorf("the backup has no lines in %s: %v", folder, err)
+		}
+	}
 
 	repo.Push(t, "after", ocitest.NewImage(2, 30_000))
 	if errs := must(t, "backup", backup, "--data", s.Dir); strings.Contains(errs, " 0 were there") {

@@ -89,7 +89,8 @@ type Config struct {
 	// token, from any address. Set it in the file or the environment rather than on the command line. Default none.
 	MetricsToken secret.String `yaml:"metrics_token"`
 	// AuditKeep is the size, in MiB, up to which the audit trail is kept in DATA/audit; the oldest files beyond it are
-	// deleted. Default 1024.
+	// deleted. An eighth of it is for lines of anonymous callers and for failed requests from other accounts.
+	// Default 1024.
 	AuditKeep int `yaml:"audit_keep"`
 	// GCGrace is how long deleted repositories and images can be restored, and how long a blob is kept to which no image refers,
 	// before the next collection removes them. Default 168h, a week.

@@ -68,7 +68,11 @@ func list(dir string) ([]*file, error) {
 // resume lists the files and opens the last one. If the disk is full, it leaves that file unchanged, and the
 // next line begins a new file.
 func (l *Log) resume() (err error) {
-	if l.files, err = list(l.dir); err != nil || len(l.files) == 0 {
+	l.files, err = list(l.dir)
+	if l.unmade && errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil || len(l.files) == 0 {
 		return err
 	}
 	last := l.files[len(l.files)-1]
@@ -166,6 +170,12 @@ func (l *Log) create(lines []byte) error {
 		number = l.files[len(l.files)-1].number + 1
 	}
 	path := filepath.Join(l.dir, fmt.Sprintf("audit-%s-%06d.ndjson", time.Unix(start, 0).UTC().Format(nameForm), number))
+	if l.unmade {
+		if err := durable.MkdirAll(l.dir, 0o700); err != nil {
+			return err
+		}
+		l.unmade = false
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err

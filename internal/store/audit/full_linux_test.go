@@ -27,11 +27,11 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperDir); dir != "" {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32m"); err != nil {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=32m,nr_inodes=500"); err != nil {
 			fmt.Fprintln(os.Stderr, "mounting:", err)
 			os.Exit(noMount)
 		}
-		if err := fillDisk(context.Background(), dir); err != nil {
+		if err := errors.Join(fillDisk(context.Background(), dir), noSpaceForTheFolder(context.Background(), dir)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -61,6 +61,40 @@ func TestFullDisk(t *testing.T) {
 	if err != nil || string(out) != "ok\n" {
 		t.Errorf("the child on a tmpfs of 32 MiB: %v\n%s", err, out)
 	}
+}
+
+// noSpaceForTheFolder opens logs on a full disk on which the folder of strangers is missing, as with the data of an earlier
+// version. Their lines wait until there is space.
+func noSpaceForTheFolder(ctx context.Context, dir string) error {
+	trail, ballast := filepath.Join(dir, "earlier"), filepath.Join(dir, "ballast")
+	if err := errors.Join(os.Mkdir(trail, 0o700), os.Mkdir(ballast, 0o700)); err != nil {
+		return err
+	}
+	for i := 0; ; i++ { // no further name fits
+		err := os.WriteFile(filepath.Join(ballast, fmt.Sprint(i)), nil, 0o600)
+		if errors.Is(err, syscall.ENOSPC) {
+			break
+		}
+		if err != nil || i > 10_000 {
+			return fmt.Errorf("taking the names of the disk: %d, %w", i, err)
+		}
+	}
+	l, err := audit.OpenLogs(trail, audit.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return fmt.Errorf("opening the logs on a full disk: %w", err)
+	}
+	l.Append(true, numbered(1, 1))
+	if err := l.Strangers.Flush(ctx); err == nil {
+		return errors.New("a line was written on a full disk")
+	}
+	if err := os.RemoveAll(ballast); err != nil {
+		return err
+	}
+	page, err := l.Search(ctx, audit.Query{}, "", 10)
+	if err != nil || len(page.Events) != 1 {
+		return fmt.Errorf("with space: got %d events, %w, want 1", len(page.Events), err)
+	}
+	return errors.Join(l.Close(), os.RemoveAll(trail))
 }
 
 func fillDisk(ctx context.Context, dir string) error {

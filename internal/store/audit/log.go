@@ -21,6 +21,11 @@ const (
 	maxWaiting = 16 << 20               // bytes of lines that wait in memory while they cannot be written; further lines are lost
 )
 
+const (
+	defaultMaxBytes = 64 << 20
+	defaultKeep     = 1 << 30
+)
+
 // Options configure a Log. The zero value of each field means its default.
 type Options struct {
 	MaxBytes int64            // maximum size of a file, default 64 MiB; a file has at least one line
@@ -50,6 +55,7 @@ type Log struct {
 	synced  int64         // durable bytes of out
 	undone  int           // lines after the durable bytes
 	syncAt  time.Time
+	unmade  bool // the directory could not be made, because the disk was full
 	failing bool
 	triedAt time.Time // last attempt of the background writer
 
@@ -76,10 +82,10 @@ type loss struct {
 // ends that line with a newline, so that the next line begins after it.
 func OpenLog(dir string, opts Options) (*Log, error) {
 	if opts.MaxBytes <= 0 {
-		opts.MaxBytes = 64 << 20
+		opts.MaxBytes = defaultMaxBytes
 	}
 	if opts.Keep <= 0 {
-		opts.Keep = 1 << 30
+		opts.Keep = defaultKeep
 	}
 	opts.MaxBytes = min(opts.MaxBytes, opts.Keep)
 	if opts.Now == nil {
@@ -88,11 +94,14 @@ func OpenLog(dir string, opts Options) (*Log, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
+	err := durable.MkdirAll(dir, 0o700)
+	full := durable.IsFull(err)
+	if err != nil && !full {
 		return nil, fmt.Errorf("making the directory of the audit trail: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l := &Log{dir: dir, opts: opts, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	l.unmade = full
 	if err := l.resume(); err != nil {
 		stop()
 		return nil, fmt.Errorf("opening the audit trail: %w", err)

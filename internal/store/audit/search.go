@@ -34,6 +34,8 @@ type Query struct {
 type Event struct {
 	Record Record
 	Line   []byte // as in the file, without the newline
+
+	next position // where the search continues after the event
 }
 
 // Page is a part of the result of a search.
@@ -124,6 +126,10 @@ func (l *Log) searchFile(ctx context.Context, s *search, f file, from position, 
 		for begin, line := next(); line != nil; begin, line = next() {
 			if !s.keep(line) {
 				continue
+			}
+			e := &s.page.Events[len(s.page.Events)-1]
+			if e.next = (position{f.number, at + int64(begin)}); s.OldestFirst {
+				e.next.offset += int64(len(line)) + 1
 			}
 			if s.full() {
 				p := position{f.number, at + int64(begin)}
