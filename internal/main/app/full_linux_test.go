@@ -148,11 +148,13 @@ func TestStopOnAFullDiskChild(t *testing.T) {
 		folder string // that is on the full disk, in the data directory
 		size   string
 		left   int64 // bytes on the disk when it is full
+		files  bool  // the files have a disk of their own, with space
 	}{
-		{"no space for the files", "audit", "2m", 0},
-		{"some space for the files", "audit", "2m", 64 << 10},
-		{"no space for files and database", "", "16m", 0},
-		{"some space for both", "", "16m", 400 << 10},
+		{"no space for the files", "audit", "2m", 0, false},
+		{"some space for the files", "audit", "2m", 64 << 10, false},
+		{"no space for files and database", "", "16m", 0, false},
+		{"some space for both", "", "16m", 400 << 10, false},
+		{"no space to delete what is in the files", "", "16m", 400 << 10, true},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			data := filepath.Join(dir, strings.ReplaceAll(test.what, " ", "-"))
@@ -163,6 +165,12 @@ func TestStopOnAFullDiskChild(t *testing.T) {
 			mount(t, disk, test.size)
 			if test.folder == "" {
 				data = filepath.Join(disk, "data")
+			}
+			if test.files {
+				if err := os.MkdirAll(filepath.Join(data, "audit"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				mount(t, filepath.Join(data, "audit"), "8m")
 			}
 			p := begin(t, data, nil)
 			acknowledged, refused := map[string]bool{}, map[string]bool{}
