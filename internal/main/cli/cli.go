@@ -19,10 +19,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/app"
 	"github.com/ecrin-dev/ecrin/internal/main/cli/hostcmd"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Env is what the command line uses of its process.
@@ -96,8 +99,8 @@ func (c *commands) root() *cobra.Command {
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
 		c.audit(), c.controlPolicy(), c.guardrail(), here(c.gc(), forOperator), here(c.verify(), forOperator),
 		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())
-	host := hostcmd.Options{Resolve: c.resolve, Out: c.Out, Err: c.Err}
-	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewDoctorCommand(host)} {
+	host := hostcmd.Options{Resolve: c.resolve, InUse: c.inUse, Out: c.Out, Err: c.Err}
+	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewHostsCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
 			c.dataOnlyFlag(cmd)
 		}
@@ -166,7 +169,35 @@ func (c *commands) resolve(context.Context) (hostcmd.Server, error) {
 
 func serverOf(data string, r app.Running) hostcmd.Server {
 	return hostcmd.Server{URL: r.URL, DataDir: data, Account: r.Account, Region: r.Region, Domains: r.Domains, CAPath: r.CA,
-		TLS: strings.HasPrefix(r.URL, "https:")}
+		TLS: strings.HasPrefix(r.URL, "https:"), Regions: r.Regions, IAMSTS: r.IAMSTS}
+}
+
+// inUse returns the registries of the server of --data: every account in the default region, and in the regions in which it has
+// repositories.
+func (c *commands) inUse(ctx context.Context) ([]name.Registry, error) {
+	s, err := client.Open(c.data, c.lookup(identity.MasterKeyVariable, ""))
+	if err != nil {
+		return nil, err
+	}
+	var out ecrintypes.ListAccountsResponse
+	if err := s.Call(ctx, "ListAccounts", &ecrintypes.ListAccountsRequest{}, &out); err != nil {
+		return nil, err
+	}
+	var all []name.Registry
+	for _, a := range out.Accounts {
+		account, err := name.ParseAccount(a.AccountId)
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range append([]string{s.Server.Region}, a.Regions...) {
+			region, err := name.ParseRegion(text)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, name.Registry{Account: account, Region: region})
+		}
+	}
+	return all, nil
 }
 
 // absolute returns an absolute path, for hints and for the environment of other programs.

@@ -98,7 +98,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
 		"gc", "verify", "backup $backup", "restore $backup --data $restored", "config check --config $config",
-		"doctor", "trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca", "trust show --root $root",
+		"hosts", "doctor", "trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca", "trust show --root $root",
 	}
 	var covered []string
 	for _, line := range lines {

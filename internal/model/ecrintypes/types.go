@@ -20,6 +20,7 @@ type Account struct {
 	Alias     string       `json:"alias,omitzero"` // 1 to 63 characters
 	CreatedAt awswire.Time `json:"createdAt"`      // required
 	IsDefault bool         `json:"isDefault"`      // required
+	Regions   []string     `json:"regions,omitzero"`
 }
 
 // CollectStorageRequest is the request of CollectStorage.

@@ -62,16 +62,27 @@ func (s *Service) CreateAccount(ctx context.Context, _ identity.Caller, id name.
 	return &ecrintypes.CreateAccountResponse{Account: showAccount(m), AccessKey: shown}, err
 }
 
-// ListAccounts returns all accounts of the installation in the order of their ids.
+// ListAccounts returns all accounts of the installation in the order of their ids, each with the regions in which it has
+// repositories.
 func (s *Service) ListAccounts(ctx context.Context, _ identity.Caller, _ guard.Nothing,
 	_ *ecrintypes.ListAccountsRequest) (*ecrintypes.ListAccountsResponse, error) {
 	all, err := s.meta.Accounts(ctx)
 	if err != nil {
 		return nil, err
 	}
+	used, err := s.meta.RegistriesInUse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	regions := map[name.Account][]string{}
+	for _, r := range used {
+		regions[r.Account] = append(regions[r.Account], r.Region.String())
+	}
 	out := &ecrintypes.ListAccountsResponse{}
 	for _, m := range all {
-		out.Accounts = append(out.Accounts, showAccount(m))
+		account := showAccount(m)
+		account.Regions = regions[m.ID]
+		out.Accounts = append(out.Accounts, account)
 	}
 	return out, nil
 }

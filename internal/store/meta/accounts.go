@@ -81,6 +81,26 @@ func (s *Store) Accounts(ctx context.Context) ([]Account, error) {
 	return all, err
 }
 
+// RegistriesInUse returns the registries that have repositories, ordered by account and region.
+func (s *Store) RegistriesInUse(ctx context.Context) ([]name.Registry, error) {
+	var all []name.Registry
+	err := s.read.rows(ctx, `SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`, nil,
+		func(scan func(...any) error) error {
+			var account, region string
+			if err := scan(&account, &region); err != nil {
+				return err
+			}
+			a, err := name.ParseAccount(account)
+			if err != nil {
+				return err
+			}
+			r, err := name.ParseRegion(region)
+			all = append(all, name.Registry{Account: a, Region: r})
+			return err
+		})
+	return all, err
+}
+
 // Account returns one account. Errors: fault.AccountNotFound.
 func (s *Store) Account(ctx context.Context, id name.Account) (Account, error) {
 	a := Account{ID: id}

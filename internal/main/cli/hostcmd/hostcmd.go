@@ -1,10 +1,12 @@
-// Package hostcmd implements the commands for the machine of a client: `ecrin trust` and `ecrin doctor`.
+// Package hostcmd implements the commands for the machine of a client: `ecrin trust`, `ecrin hosts` and `ecrin
+// doctor`.
 //
 // Data is written to Options.Out; everything else is written to Options.Err, in lines that start with "ecrin: ".
 package hostcmd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,14 +29,17 @@ type Server struct {
 	DataDir string   // the data directory if the server is on this machine
 	Account string   // account of the default registry
 	Region  string   // region of the default registry
+	Regions []string // regions of the configuration whose ECR names are served
 	Domains []string // the configured domains
 	CAPath  string   // the CA that signs the server's certificates; "" for a public CA
 	TLS     bool
+	IAMSTS  bool // the names of IAM and STS are served
 }
 
 // Options are the dependencies of the commands.
 type Options struct {
-	Resolve  func(ctx context.Context) (Server, error) // called if the flags do not describe the server
+	Resolve  func(ctx context.Context) (Server, error)          // called if the flags do not describe the server
+	InUse    func(ctx context.Context) ([]name.Registry, error) // the registries in use; nil if they cannot be known
 	Out, Err io.Writer
 
 	tune func(*doctor.Options) // set by tests to replace the machine; may be nil
@@ -97,6 +102,13 @@ func (s Server) hosts() ([]string, error) {
 		}
 	}
 	return hosts, nil
+}
+
+func (o Options) printJSON(v any) error {
+	e := json.NewEncoder(o.Out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
 
 // quiet keeps cobra from printing errors, and the usage after errors.

@@ -22,6 +22,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/host/trust"
 	"github.com/ecrin-dev/ecrin/internal/main/cli/hostcmd"
 	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // machine is a directory that replaces the root of a machine, and the result of Resolve.
@@ -30,6 +31,7 @@ type machine struct {
 	root   string
 	server hostcmd.Server
 	err    error // of Resolve
+	inUse  []name.Registry
 	tune   func(*doctor.Options)
 }
 
@@ -55,10 +57,11 @@ func (m *machine) run(args ...string) (stdout, stderr string, err error) {
 	var out, errs bytes.Buffer
 	o := hostcmd.Tuned(hostcmd.Options{
 		Resolve: func(context.Context) (hostcmd.Server, error) { return m.server, m.err },
+		InUse:   func(context.Context) ([]name.Registry, error) { return m.inUse, nil },
 		Out:     &out, Err: &errs,
 	}, m.tune)
 	root := &cobra.Command{Use: "ecrin", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(hostcmd.NewTrustCommand(o), hostcmd.NewDoctorCommand(o))
+	root.AddCommand(hostcmd.NewTrustCommand(o), hostcmd.NewHostsCommand(o), hostcmd.NewDoctorCommand(o))
 	root.SetArgs(args)
 	err = root.ExecuteContext(m.t.Context())
 	return out.String(), errs.String(), err
@@ -338,7 +341,8 @@ func TestDoctor(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	for _, args := range [][]string{{"trust"}, {"trust", "install"}, {"trust", "remove"}, {"trust", "print"}, {"trust", "show"}, {"doctor"}} {
+	for _, args := range [][]string{{"trust"}, {"trust", "install"}, {"trust", "remove"}, {"trust", "print"},
+		{"trust", "show"}, {"hosts"}, {"doctor"}} {
 		out, _ := m.must(append(args, "--help")...)
 		for _, part := range []string{"Usage:", "Examples:", "ecrin " + strings.Join(args, " ")} {
 			if !strings.Contains(out, part) {

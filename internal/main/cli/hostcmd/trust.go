@@ -2,7 +2,6 @@ package hostcmd
 
 import (
 	"context"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -280,14 +279,6 @@ func (o Options) printPlan(plan trust.Plan, asJSON bool) error {
 		return err
 	}
 	return o.printJSON(plan)
-}
-
-// printJSON writes v as indented JSON.
-func (o Options) printJSON(v any) error {
-	e := json.NewEncoder(o.Out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }
 
 // run executes a command of a plan. It prints the output only if the command fails.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"slices"
@@ -94,9 +93,7 @@ func (o Options) showTrust(ctx context.Context, ca, root string, asJSON bool) er
 		a.TrustedBy = append(a.TrustedBy, i)
 	}
 	if asJSON {
-		e := json.NewEncoder(o.Out)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"authorities": all})
+		return o.printJSON(map[string]any{"authorities": all})
 	}
 	if len(all) == 0 {
 		o.say("this machine trusts no CA of ecrin")

@@ -51,6 +51,33 @@ func testAccounts(fx *Fixture) {
 	fx.Want(fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: nowhere, Region: london}), fault.AccountNotFound, "a token of an unknown account")
 }
 
+// A registry is in use while it has a repository that is not deleted.
+func testRegistriesInUse(fx *Fixture) {
+	account(fx, other)
+	inUse := func(what string, want ...name.Registry) {
+		fx.Helper()
+		got, err := fx.RegistriesInUse(fx.Ctx)
+		fx.Must(err)
+		fx.Equal(fmt.Sprint(got), fmt.Sprint(want), "%s", what)
+	}
+	inUse("without a repository")
+	create := func(r name.Registry, repo string) meta.Repository {
+		fx.Helper()
+		n, err := name.ParseRepo(repo)
+		fx.Must(err)
+		made, err := fx.CreateRepository(fx.Ctx, meta.Repository{Registry: r, Name: n, Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
+		fx.Must(err)
+		return made
+	}
+	abroad := name.Registry{Account: other, Region: london}
+	first := create(abroad, "app")
+	create(Registry, "app")
+	create(Registry, "app2")
+	inUse("with three repositories in two registries", Registry, abroad)
+	fx.Must(fx.DeleteRepository(fx.Ctx, first, false))
+	inUse("after a deletion", Registry)
+}
+
 func testDeleteAccount(fx *Fixture) {
 	fx.Want(fx.DeleteAccount(fx.Ctx, Account, true), fault.AccountNotEmpty, "the default account")
 	fx.Want(fx.DeleteAccount(fx.Ctx, nowhere, true), fault.AccountNotFound, "an unknown account")

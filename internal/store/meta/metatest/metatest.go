@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		test func(*Fixture)
 	}{
 		{"Accounts", testAccounts},
+		{"RegistriesInUse", testRegistriesInUse},
 		{"DeleteAccount", testDeleteAccount},
 		{"AccessKeys", testAccessKeys},
 		{"AccessKeyLimitRace", testAccessKeyLimitRace},
