@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/host/trust/clientconf"
@@ -45,6 +46,7 @@ func (d *doctor) checkAWS(ctx context.Context) []Check {
 		}
 		*f.into = clientconf.ParseAWSFile(content)
 	}
+	d.aws = s
 	checks := []Check{d.awsCredentials(ctx, s), d.awsRegion(s), d.awsEndpoint(ctx, s, "ecr"), d.awsEndpoint(ctx, s, "sts")}
 	if d.trusts(d.pool, d.host) {
 		checks = append(checks, d.awsBundle(s))
@@ -105,7 +107,8 @@ func (d *doctor) awsEndpoint(ctx context.Context, s awsSettings, service string)
 		"the profile "+s.profile, s.config.Endpoint(s.profile, service))
 	fix := "Send the calls to this server: export AWS_ENDPOINT_URL=" + d.scheme + "://" + d.addr
 	switch {
-	case got == "" && d.realNames():
+	case got == "" && service == "ecr" && d.realNames(),
+		got == "" && service == "sts" && d.leadsHere(ctx, "sts."+d.Region.String()+".amazonaws.com"):
 		c.Detail = "the tools' default names resolve to this server"
 	case got == "":
 		c.Status, c.Detail, c.Fix = Warn, "is not set: calls go to Amazon", fix
@@ -122,12 +125,14 @@ func (d *doctor) awsEndpoint(ctx context.Context, s awsSettings, service string)
 	return c
 }
 
-// realNames reports whether the default names of the AWS tools resolve to this server, with the default scheme
-// and port.
+// realNames reports whether the default names of the AWS tools for ECR resolve to this server, with the default scheme
+// and port. Those of other accounts and regions do not matter.
 func (d *doctor) realNames() bool {
+	region := d.Region.String()
 	for _, n := range d.names {
 		if n.domain == "amazonaws.com" {
-			return n.all() && d.scheme == "https" && d.port == "443"
+			return slices.Contains(n.here, n.registry) && slices.Contains(n.here, "api.ecr."+region+"."+n.domain) &&
+				d.scheme == "https" && d.port == "443"
 		}
 	}
 	return false
@@ -178,18 +183,6 @@ func (d *doctor) awsCLI(ctx context.Context) Check {
 	if v[0] == 1 && v.Less(awsV1) || v[0] != 1 && v.Less(awsV2) {
 		c.Status, c.Detail = Warn, c.Detail+", which does not support AWS_ENDPOINT_URL, so that its calls go to Amazon"
 		c.Fix = fmt.Sprintf("Install 1.29 or 2.13 or newer, or name the server in each command: aws --endpoint-url %s://%s ecr describe-repositories", d.scheme, d.addr)
-	}
-	return c
-}
-
-func (d *doctor) awsHelper(ctx context.Context) Check {
-	v, c := d.version(ctx, "ECR credential helper", "docker-credential-ecr-login", "-v")
-	if c.Status != OK || d.realNames() {
-		return c
-	}
-	if v.Less(helperMin) {
-		c.Status, c.Detail = Warn, c.Detail+", which does not support AWS_ENDPOINT_URL, so that it calls Amazon"
-		c.Fix = "Install a newer one (0.12 is known to work): go install github.com/awslabs/amazon-ecr-credential-helper/ecr-login/cli/docker-credential-ecr-login@latest"
 	}
 	return c
 }

@@ -3,7 +3,8 @@
 //
 // [Run] returns a list of [Check] values; each one with a problem has one sentence, with the exact command,
 // that says how to correct it. Run only reads: it changes nothing. With the access key of the environment it signs one call
-// of GetCallerIdentity to the server; it sends no secret access key and no docker password.
+// of GetCallerIdentity to the server; it sends no secret access key and no docker password. The credential helper of AWS, which
+// it runs, signs another call and writes its own log.
 package doctor
 
 import (
@@ -49,14 +50,17 @@ type Options struct {
 	URL     string // URL of the server, as clients use it: http(s)://HOST[:PORT]
 	Account name.Account
 	Region  name.Region
-	Domains []string // domains of the server's ECR names; amazonaws.com and localhost are always included
-	CAPath  string   // the CA of the server's certificate; "" if it is a public CA
-	DataDir string   // the server's data folder, if the server is on this machine
+	Domains []string        // domains of the server's ECR names; amazonaws.com and localhost are always included
+	InUse   []name.Registry // registries of the server beside that of Account and Region, whose names are checked too
+	IAMSTS  bool            // the names of IAM and STS are wanted too
+	CAPath  string          // the CA of the server's certificate; "" if it is a public CA
+	DataDir string          // the server's data folder, if the server is on this machine
 
 	Lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	Command  func(ctx context.Context, path string, args ...string) (output string, err error)
-	Free     func(dir string) (bytes int64, err error) // free disk space
+	Helper   func(ctx context.Context, path, input string) (output string, err error) // runs a credential helper: PATH get <input
+	Free     func(dir string) (bytes int64, err error)                                // free disk space
 	Getenv   func(key string) string
 	Now      func() time.Time
 	Roots    *x509.CertPool // the system's CAs
@@ -77,6 +81,7 @@ type server struct {
 type doctor struct {
 	Options
 	server
+	aws    awsSettings    // see checkAWS
 	docker string         // the docker client's path; "" if there is none
 	ca     []byte         // content of CAPath
 	pool   *x509.CertPool // the certificates of ca; nil without a CA
@@ -160,6 +165,9 @@ func (o Options) withDefaults() Options {
 			out, err := exec.CommandContext(ctx, path, args...).CombinedOutput() // aws 1.x writes its version to stderr
 			return string(out), err
 		}
+	}
+	if o.Helper == nil {
+		o.Helper = runHelper
 	}
 	if o.Free == nil {
 		o.Free = freeBytes

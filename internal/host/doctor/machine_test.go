@@ -95,6 +95,9 @@ func newMachine(t *testing.T, scheme string, age time.Duration) *machine {
 		Command: func(_ context.Context, path string, _ ...string) (string, error) {
 			return m.answers[filepath.Base(path)], nil
 		},
+		Helper: func(_ context.Context, _, host string) (string, error) {
+			return `{"ServerURL":"` + host + `","Username":"AWS","Secret":"password"}`, nil
+		},
 		Free:   func(string) (int64, error) { return m.free, nil },
 		Getenv: func(key string) string { return m.env[key] },
 	}

@@ -13,16 +13,25 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// domainNames are the ECR names under one domain, by what they resolve to.
+// domainNames are the names of the registries in use under one domain, by what they resolve to.
 type domainNames struct {
-	domain, registry         string // registry is also in one of the lists below
+	domain, registry         string // registry is that of the doctor's account and region, and also in one of the lists below
 	here, elsewhere, missing []string
 }
 
 // all reports whether every name resolves to the server.
 func (n domainNames) all() bool { return len(n.here) > 0 && len(n.elsewhere)+len(n.missing) == 0 }
+
+// Limits of the look-ups of names, and of the names in one line of output. A server may have many accounts.
+const (
+	maxLookups     = 16
+	maxListedNames = 40
+)
 
 // checkNames checks whether the server's own name resolves, and whether the ECR names resolve to it. Only
 // clients that require ECR's names need the latter, so that it is no failure, unless the server's URL has such
@@ -41,37 +50,60 @@ func (d *doctor) checkNames(ctx context.Context) []Check {
 			domains = append(domains, always)
 		}
 	}
-	d.names = make([]domainNames, len(domains))
-	var wg sync.WaitGroup
-	for i, domain := range domains {
-		wg.Go(func() { d.names[i] = d.resolve(ctx, domain) })
+	for _, domain := range domains {
+		d.names = append(d.names, d.resolve(ctx, domain))
 	}
-	wg.Wait()
 	for _, n := range d.names {
 		checks = append(checks, d.namesCheck(n))
 	}
 	return checks
 }
 
-// resolve looks up all ECR names of a domain.
+// resolve looks up the names of all registries in use under a domain.
 func (d *doctor) resolve(ctx context.Context, domain string) domainNames {
-	region := d.Region.String()
 	n := domainNames{domain: domain, registry: d.registryHost(domain)}
-	for _, host := range []string{
-		n.registry, "api.ecr." + region + "." + domain, "ecr." + region + "." + domain,
-		"sts." + region + "." + domain, "sts." + domain,
-	} {
-		addrs, _ := d.lookup(ctx, host)
+	below := domain
+	if domain == "amazonaws.com" && d.Region.Partition() == name.DefaultPartition {
+		below = "" // a registry in another partition has its own domain
+	}
+	registries := append([]name.Registry{{Account: d.Account, Region: d.Region}}, d.InUse...)
+	hosts := endpoint.HostNames(registries, below, d.IAMSTS)
+	found := make([][]netip.Addr, len(hosts))
+	var wg sync.WaitGroup
+	free := make(chan struct{}, maxLookups)
+	for i, host := range hosts {
+		free <- struct{}{}
+		wg.Go(func() {
+			found[i], _ = d.lookup(ctx, host)
+			<-free
+		})
+	}
+	wg.Wait()
+	for i, host := range hosts {
 		switch {
-		case d.isOwn(addrs):
+		case d.isOwn(found[i]):
 			n.here = append(n.here, host)
-		case len(addrs) == 0:
+		case len(found[i]) == 0:
 			n.missing = append(n.missing, host)
 		default:
 			n.elsewhere = append(n.elsewhere, host)
 		}
 	}
 	return n
+}
+
+// listed joins names for a line of output.
+func listed(names []string, separator string) string {
+	if len(names) <= maxListedNames {
+		return strings.Join(names, separator)
+	}
+	return strings.Join(names[:maxListedNames], separator) + fmt.Sprintf(" and %d more", len(names)-maxListedNames)
+}
+
+// leadsHere reports whether a name resolves to the server, and clients reach it there without a port.
+func (d *doctor) leadsHere(ctx context.Context, host string) bool {
+	addrs, _ := d.lookup(ctx, host)
+	return d.isOwn(addrs) && d.scheme == "https" && d.port == "443"
 }
 
 // isOwn reports whether one of the addresses is the server's.
@@ -86,10 +118,10 @@ func (d *doctor) namesCheck(n domainNames) Check {
 	}
 	var parts []string
 	if len(n.elsewhere) > 0 {
-		parts = append(parts, "lead to another server (Amazon's?): "+strings.Join(n.elsewhere, ", "))
+		parts = append(parts, "lead to another server (Amazon's?): "+listed(n.elsewhere, ", "))
 	}
 	if len(n.missing) > 0 {
-		parts = append(parts, "do not resolve: "+strings.Join(n.missing, ", "))
+		parts = append(parts, "do not resolve: "+listed(n.missing, ", "))
 	}
 	c.Status, c.Detail = Warn, strings.Join(parts, "; ")
 	switch {
@@ -102,8 +134,15 @@ func (d *doctor) namesCheck(n domainNames) Check {
 	if len(d.own) > 0 {
 		address = d.own[0].String()
 	}
-	c.Fix = fmt.Sprintf("For clients that require these names (docker-credential-ecr-login, older SDKs) point them here: echo '%s %s' | sudo tee -a /etc/hosts",
-		address, strings.Join(slices.Concat(n.elsewhere, n.missing), " "))
+	names := slices.Concat(n.elsewhere, n.missing)
+	write := "sudo ecrin hosts --write"
+	if d.IAMSTS {
+		write += " --with-iam-sts"
+	}
+	c.Fix = "For clients that require these names (docker-credential-ecr-login, older SDKs) point them here: " + write
+	if len(names) <= maxListedNames {
+		c.Fix += fmt.Sprintf(", or by hand: echo '%s %s' | sudo tee -a /etc/hosts", address, strings.Join(names, " "))
+	}
 	return c
 }
 

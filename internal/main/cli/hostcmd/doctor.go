@@ -15,18 +15,21 @@ const doctorLong = `Find out why the server cannot be used from this machine.
 
 The command checks, in this order,
 
-  names          of the server itself, and the ECR names of its default registry
+  names          of the server itself, and the ECR names of the registries in use
                  and of the APIs under each configured domain
   server         port, readiness, clock
   TLS            certificate, its names, its expiry, and who trusts it
   docker         insecure registries, certs.d, credential helpers, old logins
   containerd     config_path, hosts.toml, certificates
-  AWS settings   credentials, region, endpoints and CA of the tools, and whether
-                 the installed aws CLI and credential helper use them
+  AWS settings   credentials, region, endpoints and CA of the tools, whether the
+                 installed aws CLI uses them, and whether the credential helper
+                 gets a password
   data           who can read the data directory and its keys, and free space
                  (only on the machine of the server)
 
-It changes nothing, reads no passwords, and sends no credentials. Each line is
+It changes nothing and shows no secrets. It signs one request with the keys of the
+environment, and runs the credential helper, which writes a log of its own, if
+its calls go to this server. Each line is
 
   ok     in order
   warn   some clients do not work, or soon will not
@@ -38,7 +41,7 @@ with the command that fixes a warning or a failure below it. The exit status is
 
 // doctorFlags are the flags of doctor. Flags that describe the server override the result of Options.Resolve.
 type doctorFlags struct {
-	asJSON          bool
+	asJSON, iamSTS  bool
 	url, ca         string
 	account, region string
 	timeout         time.Duration
@@ -69,6 +72,7 @@ func NewDoctorCommand(o Options) *cobra.Command {
 	flags.StringVar(&f.ca, "ca", "", "the CA that signs the server's certificate, a PEM `file`; default: the server's")
 	flags.StringVar(&f.account, "account", "", "the registry's account, 12 digits; default: the server's, or 000000000000 with --url")
 	flags.StringVar(&f.region, "region", "", "the registry's region; default: the server's, or us-east-1 with --url")
+	flags.BoolVar(&f.iamSTS, "with-iam-sts", false, "also check the names of IAM and STS; default: as serve --tls-iam-sts says")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Second, "the longest wait for the network or a program in one check")
 	return cmd
 }
@@ -98,8 +102,11 @@ func (o Options) examine(ctx context.Context, f doctorFlags) error {
 		return err
 	}
 	examined := doctor.Options{
-		URL: s.URL, Account: account, Region: region, Domains: s.Domains,
+		URL: s.URL, Account: account, Region: region, Domains: s.Domains, IAMSTS: f.iamSTS || s.IAMSTS,
 		CAPath: s.CAPath, DataDir: s.DataDir, Timeout: f.timeout,
+	}
+	if f.url == "" {
+		examined.InUse = o.inUse(ctx, s)
 	}
 	if o.tune != nil {
 		o.tune(&examined)
