@@ -13,7 +13,6 @@ import (
 func helm(s *session) {
 	t := s.t
 	const repo = "clients/helm/greeting"
-	s.s.createRepo(t, repo)
 	to := "oci://" + s.s.ref("clients/helm")
 	plain := s.ifPlain("--plain-http")
 
@@ -24,6 +23,10 @@ func helm(s *session) {
 	s.cmd("helm", "package", "greeting").ok()
 
 	s.cmd("helm", words("registry", "login", s.host(), plain, "--username", "AWS", "--password-stdin")...).stdin(s.password()).ok()
+	s.cmd("helm", words("push", plain, "greeting-1.2.3.tgz", to)...).prints(
+		"name unknown: The repository with name '"+repo+"' does not exist in the registry with id '"+account+"'",
+		"aws ecr create-repository --repository-name "+repo+" --region "+region)
+	s.s.createRepo(t, repo)
 	s.cmd("helm", words("push", plain, "greeting-1.2.3.tgz", to)...).ok()
 
 	mkdir(t, s.home, "pulled")

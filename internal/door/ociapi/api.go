@@ -211,9 +211,20 @@ func (a *API) serve(q *request, op *operation) error {
 		}
 	}
 	if q.absent != nil {
-		return q.absent
+		return q.missing(op)
 	}
 	return op.serve(a, q)
+}
+
+// missing returns the error of a repository or image that does not exist. For a push to a missing repository it has the command that
+// creates the repository, as the detail of the error: the message is that of ECR, which docker shows alone; helm, oras and crane show the
+// detail too.
+func (q *request) missing(op *operation) error {
+	var e *fault.Error
+	if op.needs == pushable && errors.As(q.absent, &e) && e.Code == fault.RepositoryNotFound {
+		return e.With("create", "aws ecr create-repository --repository-name "+q.repo.String()+" --region "+q.reg.Region.String())
+	}
+	return q.absent
 }
 
 // resolve resolves the target of a request and returns the asks that must be allowed.
