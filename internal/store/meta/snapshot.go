@@ -45,7 +45,7 @@ func snapshot(ctx context.Context, dir, dsn string) (file string, err error) {
 	if err := durable.WriteFile(path, nil, 0o600); err != nil { // SQLite would make a file that others can read
 		return "", err
 	}
-	db, err := sql.Open("sqlite", dsn)
+	db, err := sql.Open(sqliteDriver, dsn)
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
+// sqliteDriver is the name of the driver in database/sql.
+var sqliteDriver = "sqlite"
+
+// SetSQLiteDriver selects another driver for the databases that are opened later. Package faultmeta calls it when a test
+// program starts.
+func SetSQLiteDriver(name string) { sqliteDriver = name }
+
 // OpenSQLite opens or creates the database DIR/ecrin.db and brings its schema up to date. Only one process at a time
 // may have it open.
 //
@@ -48,7 +55,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	}
 	// The writer changes many pages at once. With a log of 16 MB it writes a page that changes often only once.
-	db, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
+	db, err := sql.Open(sqliteDriver, dsn(url.Values{"_pragma": {"cache_size(-4096)", "wal_autocheckpoint(4000)"}}))
 	if err != nil {
 		return fail(err)
 	}
@@ -60,7 +67,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	if err != nil {
 		return fail(errors.Join(err, db.Close()))
 	}
-	reader, err := sql.Open("sqlite", dsn(url.Values{"_pragma": {"query_only(1)"}}))
+	reader, err := sql.Open(sqliteDriver, dsn(url.Values{"_pragma": {"query_only(1)"}}))
 	if err != nil {
 		return fail(err)
 	}

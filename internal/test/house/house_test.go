@@ -82,6 +82,7 @@ var only = []struct{ to, from, why string }{
 	{"github.com/jackc/pgx", "store/meta", "all SQL is in meta: one place to change the schema"},
 	{"store/blob/fsblob", "main/app", "everybody else knows the contract of storage; app chooses the implementation"},
 	{"store/blob/faultblob", "", "it is for tests"},
+	{"store/meta/faultmeta", "", "it is for tests"},
 	{"model/awsmodel", "", "the generator and tests read the service models; the program needs them no more"},
 	{"github.com/ecrin-dev/ecrin/api", "model/awsmodel", "the generator and tests read the service models; the program needs them no more"},
 	{"github.com/spf13/cobra", "main/cli", "the command line is one package"},

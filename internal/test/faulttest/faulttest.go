@@ -1,0 +1,124 @@
+// Package faulttest sweeps operations with failing statements of the metadata store: whatever statement of an operation
+// fails, and however, the operation must fail too, and must have changed all or nothing.
+package faulttest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
+)
+
+// Call is an operation with what it needs.
+type Call struct {
+	// Do runs the operation. Its error is nil if the operation says that it has succeeded or, for a decision, that it is
+	// allowed.
+	Do func() error
+	// State describes what the operation changes, in a form that does not depend on the number of the call; nil if it
+	// changes nothing.
+	State func() string
+}
+
+// maxStatements is the number of statements after which a sweep gives up.
+const maxStatements = 2000
+
+// Sweep calls prepare for numbers from 0 and runs each prepared call. In the first call nothing fails. Then, for each kind
+// of fault, call after call, the next statement fails, until a call succeeds without having come to the failing one. A call
+// in which a statement failed must return an error, and leave the state as before the call, or as after the first one.
+//
+// prepare runs without faults. It must give each number objects of its own, so that the caches of the store do not have
+// them. Calls of one sweep run one after another, and no other must use the store meanwhile.
+func Sweep(t *testing.T, faults *faultmeta.Injector, prepare func(i int) Call) {
+	t.Helper()
+	state := func(c Call) string {
+		if c.State == nil {
+			return ""
+		}
+		return c.State()
+	}
+	c := prepare(0)
+	before := state(c)
+	if err := c.Do(); err != nil {
+		t.Fatalf("without a fault: got %v, want no error", err)
+	}
+	after := state(c)
+	if c.State != nil && before == after {
+		t.Fatalf("the operation does not change the state %q", before)
+	}
+	i := 0
+	for f := range faultmeta.Faults {
+		for n := 1; ; n++ {
+			if n > maxStatements {
+				t.Fatalf("more than %d statements", maxStatements)
+			}
+			i++
+			c := prepare(i)
+			faults.Arm(n, f)
+			err := c.Do()
+			failed, ran := faults.Disarm()
+			if len(failed) == 0 {
+				if err != nil {
+					t.Errorf("call %d, without a fault: got %v, want no error", i, err)
+				}
+				if ran == 0 {
+					t.Fatal("the operation runs no statement")
+				}
+				if ran < n {
+					break
+				}
+				continue // the operation has not read as far as the fault
+			}
+			where := strings.Join(strings.Fields(failed[0]), " ")
+			if err == nil {
+				t.Errorf("the statement %d failed (%s) and the operation succeeded: %s", n, f, where)
+			}
+			if now := state(c); now != before && now != after {
+				t.Errorf("the statement %d failed (%s): got the state %q, want %q or %q: %s", n, f, now, before, after, where)
+			}
+		}
+	}
+}
+
+// Closed is Sweep for calls that must never succeed: whatever fails, they stay refused.
+func Closed(t *testing.T, faults *faultmeta.Injector, prepare func(i int) Call) {
+	t.Helper()
+	i, statements := 0, 0
+	for f := range faultmeta.Faults {
+		for n := 1; ; n++ {
+			if n > maxStatements {
+				t.Fatalf("more than %d statements", maxStatements)
+			}
+			c := prepare(i)
+			i++
+			faults.Arm(n, f)
+			err := c.Do()
+			failed, ran := faults.Disarm()
+			statements += ran
+			if err == nil {
+				t.Errorf("with the failed statements %q (the %d. %s): got no error, want a refusal", failed, n, f)
+			}
+			if len(failed) == 0 && ran < n {
+				break
+			}
+		}
+	}
+	if statements == 0 {
+		t.Fatal("the operation runs no statement")
+	}
+}
+
+// Changes returns a State: what has changed in the database of a data directory since Changes was called, except in some
+// tables.
+func Changes(t *testing.T, dir string, except ...string) func() string {
+	t.Helper()
+	read := func() faultmeta.Contents {
+		t.Helper()
+		c, err := faultmeta.Read(t.Context(), dir, except...)
+		if err != nil {
+			t.Fatalf("reading the database: %v", err)
+		}
+		return c
+	}
+	before := read()
+	return func() string { return read().Since(before) }
+}
