@@ -26,12 +26,12 @@ func TestLogFormat(t *testing.T) {
 	}{
 		{io.Discard, "auto", true}, {device, "auto", false}, {io.Discard, "text", false}, {device, "json", true},
 	} {
-		if _, got := cli.LogHandler(c.to, c.format, slog.LevelInfo).(*slog.JSONHandler); got != c.json {
+		if _, got := cli.LogHandler(c.to, c.to, c.format, slog.LevelInfo).(*slog.JSONHandler); got != c.json {
 			t.Errorf("format %s to %T: got JSON %t, want %t", c.format, c.to, got, c.json)
 		}
 	}
 	var out bytes.Buffer
-	log := slog.New(cli.LogHandler(&out, "text", slog.LevelInfo))
+	log := slog.New(cli.LogHandler(&out, &out, "text", slog.LevelInfo))
 	log.Debug("hidden")
 	log.Info("request", "path", "/v2/\x1b[31m", "status", 200)
 	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, ` level=INFO msg=request path="/v2/\x1b[31m" status=200`) {

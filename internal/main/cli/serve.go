@@ -94,7 +94,9 @@ of this machine (others: --metrics-listen).`,
 		cfg.New = *begin
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		log := slog.New(logHandler(c.Err, cfg.LogFormat, cfg.Level))
+		lines := newLogWriter(c.Err)
+		defer lines.close()
+		log := slog.New(promptHandler{logHandler(lines, c.Err, cfg.LogFormat, cfg.Level), lines})
 		a, err := app.New(ctx, cfg, log, time.Now)
 		if err != nil {
 			return err
@@ -104,10 +106,11 @@ of this machine (others: --metrics-listen).`,
 	return cmd
 }
 
-// logHandler returns the handler of the server's log. format is auto, text or json, see config.Config.LogFormat.
-func logHandler(w io.Writer, format string, level slog.Level) slog.Handler {
+// logHandler returns the handler of the server's log, which writes lines to w and so to the file behind it. format is auto, text or
+// json, see config.Config.LogFormat.
+func logHandler(w, file io.Writer, format string, level slog.Level) slog.Handler {
 	o := &slog.HandlerOptions{Level: level}
-	if format == "json" || format == "auto" && !isTerminal(w) {
+	if format == "json" || format == "auto" && !isTerminal(file) {
 		return slog.NewJSONHandler(w, o)
 	}
 	o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
