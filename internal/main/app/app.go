@@ -270,6 +270,9 @@ const (
 	minFiles       = 1024  // file descriptors below which the start warns
 )
 
+// Trim drops cached values that can be read again, so that their memory is free.
+func (a *App) Trim() { a.meta.Trim() }
+
 // Close releases what New opened. It is for an App on which Run is not called.
 func (a *App) Close() error {
 	var errs []error

@@ -101,6 +101,7 @@ of this machine (others: --metrics-listen).`,
 		if err != nil {
 			return err
 		}
+		tuneMemory(ctx, a.Trim)
 		return a.Run(ctx, func(r app.Running) { c.printReady(cfg, r) })
 	}
 	return cmd

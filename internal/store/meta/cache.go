@@ -62,6 +62,13 @@ func (c *cache) dropImages() {
 	c.leading.drop()
 }
 
+// Trim drops the values that need much memory. They are read again when they are needed.
+func (s *Store) Trim() {
+	s.cache.dropImages()
+	s.cache.bodies.drop()
+	s.cache.tagLists.drop()
+}
+
 func (c *cache) dropAll() {
 	c.keys.drop()
 	c.tokens.drop()
