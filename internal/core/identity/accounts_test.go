@@ -190,3 +190,29 @@ func TestAuthenticate(t *testing.T) {
 		Header: http.Header{}}, sigv4.EmptyPayload)
 	wantCode(t, "no credentials", err, fault.MissingCredentials)
 }
+
+// The use of a key that could not be stored is stored by the next attempt.
+func TestUsesOfAFailedWriteAreKept(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	k, err := w.Credentials(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret.Reveal()}
+	if _, _, err := w.Authenticate(t.Context(), w.sign(t, key, "ecr"), sigv4.EmptyPayload); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.FlushUsed(ended); err == nil {
+		t.Fatal("a write with a context that has ended: got no error")
+	}
+	if err := w.FlushUsed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.meta.AccessKeysOf(t.Context(), other, other.String())
+	if err != nil || len(all) != 1 || !all[0].Used.At.Equal(w.at) {
+		t.Errorf("got %+v, %v, want a key with its last use at %s", all, err, w.at)
+	}
+}

@@ -119,34 +119,55 @@ func (u *usage) take() (keys, roles map[string]meta.Use) {
 	return keys, roles
 }
 
-// FlushUsed stores when keys and roles were last used.
+// keep keeps uses that could not be stored for the next attempt, unless there are later ones.
+func (u *usage) keep(keys, roles map[string]meta.Use) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.keys == nil {
+		u.keys, u.roles = map[string]meta.Use{}, map[string]meta.Use{}
+	}
+	for _, m := range []struct{ to, from map[string]meta.Use }{{u.keys, keys}, {u.roles, roles}} {
+		for id, use := range m.from {
+			if _, later := m.to[id]; !later {
+				m.to[id] = use
+			}
+		}
+	}
+}
+
+// FlushUsed stores when keys and roles were last used. What could not be stored is kept for the next call.
 func (s *Service) FlushUsed(ctx context.Context) error {
 	keys, roles := s.used.take()
 	if len(keys)+len(roles) == 0 {
 		return nil
 	}
-	return s.meta.SetUsed(ctx, keys, roles)
+	err := s.meta.SetUsed(ctx, keys, roles)
+	if err != nil {
+		s.used.keep(keys, roles)
+	}
+	return err
 }
 
 const usedFlush = 2 * time.Second
 
-// Run calls FlushUsed every two seconds until ctx ends, and then once more, for at most five seconds. It calls failed
-// with each error.
-func (s *Service) Run(ctx context.Context, failed func(error)) {
+// UseWork is the kind of background work of Run.
+const UseWork = "key_use"
+
+// Run calls FlushUsed every two seconds until ctx ends, and then once more, for at most five seconds. It calls report
+// with each result.
+func (s *Service) Run(ctx context.Context, report func(error)) {
 	tick := time.NewTicker(usedFlush)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if err := s.FlushUsed(ctx); err != nil {
-				failed(err)
+			if err := s.FlushUsed(ctx); ctx.Err() == nil {
+				report(err)
 			}
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			if err := s.FlushUsed(last); err != nil {
-				failed(err)
-			}
+			report(s.FlushUsed(last))
 			return
 		}
 	}

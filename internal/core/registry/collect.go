@@ -280,7 +280,14 @@ func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full
 	again := time.NewTicker(interval)
 	defer again.Stop()
 	for {
-		if err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full}); err != nil && ctx.Err() == nil {
+		err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full})
+		if ctx.Err() == nil {
+			s.report(CollectWork, err)
+		}
+		if again.Reset(interval); err != nil {
+			again.Reset(min(interval, workRetry))
+		}
+		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "the collection of what nothing refers to failed", "error", err)
 		} else if err == nil {
 			full = false

@@ -42,6 +42,7 @@ type Service struct {
 	collecting chan struct{} // has one place, which a call of Collect takes
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
+	report     func(work string, err error)
 
 	pullsMu sync.Mutex
 	pulls   map[meta.PullKey]time.Time
@@ -53,16 +54,20 @@ type Options struct {
 	Log          *slog.Logger
 	Quirks       Quirks
 	CreateOnPush bool
-	Grace        time.Duration // how long something is deleted or unused before a collection removes it
+	Report       func(work string, err error) // called with the result of each attempt of background work; nil for none
+	Grace        time.Duration                // how long something is deleted or unused before a collection removes it
 	// SparseIndexes accepts an index of images that the repository does not have.
 	SparseIndexes bool
 }
 
 // New returns a Service. Run does its background work.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
+	if o.Report == nil {
+		o.Report = func(string, error) {}
+	}
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
-		collecting: make(chan struct{}, 1), pulls: map[meta.PullKey]time.Time{}}
+		collecting: make(chan struct{}, 1), report: o.Report, pulls: map[meta.PullKey]time.Time{}}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
@@ -70,6 +75,16 @@ func (s *Service) Quirks() Quirks { return s.quirks }
 
 // Grace returns how long deleted repositories and images, and unused blobs, are kept before a collection removes them.
 func (s *Service) Grace() time.Duration { return s.grace }
+
+// The kinds of background work, for Options.Report.
+const (
+	SweepWork     = "uploads"
+	PullTimesWork = "pull_times"
+	CollectWork   = "collection"
+)
+
+// workRetry is the time after which work that has failed is tried again, if its interval is longer.
+const workRetry = time.Minute
 
 const (
 	pullFlush    = 2 * time.Second
@@ -86,16 +101,23 @@ func (s *Service) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	for {
 		var err error
+		work := PullTimesWork
 		select {
 		case <-flush.C:
 			err = s.flushPulls(ctx)
 		case <-sweep.C:
-			err = s.sweepUploads(ctx)
+			work, err = SweepWork, s.sweepUploads(ctx)
+			if sweep.Reset(uploadsSweep); err != nil {
+				sweep.Reset(workRetry)
+			}
 		case <-ctx.Done():
 			// These pulls have been answered, so their times are written although ctx has ended.
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			return s.flushPulls(last)
+		}
+		if ctx.Err() == nil {
+			s.report(work, err)
 		}
 		if err != nil {
 			s.log.ErrorContext(ctx, "background work failed", "error", err)
@@ -111,7 +133,28 @@ func (s *Service) flushPulls(ctx context.Context) error {
 	if len(pulls) == 0 {
 		return nil
 	}
-	return s.meta.SetPulled(ctx, pulls)
+	err := s.meta.SetPulled(ctx, pulls)
+	if err != nil {
+		s.keepPulls(pulls)
+	}
+	return err
+}
+
+// maxKeptPulls limits the pull times that wait while they cannot be written.
+const maxKeptPulls = 100_000
+
+// keepPulls keeps pull times that could not be written for the next attempt.
+func (s *Service) keepPulls(pulls map[meta.PullKey]time.Time) {
+	s.pullsMu.Lock()
+	defer s.pullsMu.Unlock()
+	for key, at := range pulls {
+		if len(s.pulls) >= maxKeptPulls {
+			return
+		}
+		if _, later := s.pulls[key]; !later {
+			s.pulls[key] = at
+		}
+	}
 }
 
 // Pulled records that an image was pulled. The time becomes visible after up to pullFlush; ECR does not guarantee more.

@@ -25,6 +25,7 @@ var (
 type fixture struct {
 	*registry.Service
 	repo  meta.Repository
+	store *meta.Store
 	blobs blob.Store
 	dir   string // of the blobs
 	clock *time.Time
@@ -56,7 +57,7 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
-	c := fixture{blobs: b, dir: filepath.Join(dir, "blobs"), clock: &clock}
+	c := fixture{store: m, blobs: b, dir: filepath.Join(dir, "blobs"), clock: &clock}
 	if wrap != nil {
 		b = wrap(b)
 	}

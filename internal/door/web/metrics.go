@@ -75,6 +75,13 @@ func (m *Metrics) Count(name, help string, read func() uint64) {
 	}))
 }
 
+// CountOf adds a counter with one label, of which it has the given value; read returns the counter's value. CountOf must be called
+// before the first request.
+func (m *Metrics) CountOf(name, help, label, value string, read func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help,
+		ConstLabels: prometheus.Labels{label: value}}, func() float64 { return float64(read()) }))
+}
+
 // maxMetricsAge is the time for which the text of the metrics is sent again. All requests in this time share its bytes.
 const maxMetricsAge = time.Second
 

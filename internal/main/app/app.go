@@ -93,6 +93,7 @@ type App struct {
 	trail     *audit.Logs
 	pump      *audit.Pump
 	record    *trail.Trail
+	health    *health
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -106,7 +107,7 @@ type App struct {
 // New listens on the addresses, opens the data directory and builds the server. Connections wait until Run. The caller
 // must call Run or Close. If an address is not available, New does not create the data directory.
 func New(ctx context.Context, c config.Checked, log *slog.Logger, now func() time.Time) (_ *App, err error) {
-	a := &App{config: c, log: log}
+	a := &App{config: c, log: log, health: newHealth(log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -163,16 +164,18 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
+		Report:        a.report,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}
 	links := ociapi.NewLayerLinks(mac("layer links"), id, now)
 	if a.trail, err = audit.OpenLogs(filepath.Join(c.Data, AuditFolder),
-		audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log}); err != nil {
+		audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log, Report: a.report}); err != nil {
 		return err
 	}
 	a.pump = audit.NewPump(a.trail.Owners, a.meta, a.log)
+	a.pump.Report = a.report
 	roots, err := egressRoots(c.EgressCA)
 	if err != nil {
 		return err
@@ -201,6 +204,11 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
+	for work := range works {
+		metrics.CountOf("ecrin_background_failures_total", "Failed attempts of background work, by kind of work.", "work", work,
+			func() uint64 { return a.health.count(work) })
+	}
+	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
@@ -212,7 +220,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 			Hosts: a.hosts, Spool: bodies, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		ops: ops{
-			metrics: metrics, ready: a.meta.Ping, reader: metricsReader{token: c.MetricsToken, own: len(c.MetricsListen) > 0},
+			metrics: metrics, ready: a.ready, reader: metricsReader{token: c.MetricsToken, own: len(c.MetricsListen) > 0},
 		},
 		refresh: a.meta.Refresh,
 		prove:   a.prove,
@@ -319,8 +327,9 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	jobs.Go(func() { a.pump.Run(background) })
 	jobs.Go(func() { a.record.Run(background) })
 	jobs.Go(func() {
-		a.identity.Run(background, func(err error) { a.log.Error("recording the use of access keys failed", "error", err) })
+		a.identity.Run(background, func(err error) { a.report(identity.UseWork, err) })
 	})
+	jobs.Go(func() { a.checkpoints(background) })
 
 	g, failed := errgroup.WithContext(ctx)
 	for _, l := range a.listeners {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
 // smallDisk is the environment variable with the directory of a child process on which it mounts small disks.
@@ -81,7 +83,7 @@ func fillUp(t *testing.T, path string, left int64) {
 // process is a server that is stopped as SIGTERM stops it, and whose error at the end is returned.
 type process struct {
 	running app.Running
-	log     *bytes.Buffer
+	log     *apptest.Buffer
 	ecr     *ecr.Client
 	key     *ecrintypes.AccessKey // of the default account
 	stop    func() error
@@ -96,7 +98,7 @@ func begin(t *testing.T, dir string, key *ecrintypes.AccessKey) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{log: &bytes.Buffer{}}
+	p := &process{log: &apptest.Buffer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	a, err := app.New(ctx, checked, slog.New(slog.NewJSONHandler(p.log, nil)), time.Now)
 	if err != nil {
@@ -130,6 +132,86 @@ func begin(t *testing.T, dir string, key *ecrintypes.AccessKey) *process {
 	p.ecr = ecr.New(ecr.Options{Region: p.running.Region, BaseEndpoint: &p.running.URL, RetryMaxAttempts: 1, HTTPClient: &http.Client{},
 		Credentials: credentials.NewStaticCredentialsProvider(p.key.AccessKeyId, p.key.SecretAccessKey, "")})
 	return p
+}
+
+// Background work that fails makes the server not ready, with the reason, and is counted and logged; when it succeeds again, the
+// server is ready again. Pulls and changes that have space go on meanwhile.
+func TestFailingBackgroundWorkIsReported(t *testing.T) { // not parallel: as below
+	onSmallDisk(t, "TestFailingBackgroundWorkChild")
+}
+
+func TestFailingBackgroundWorkChild(t *testing.T) {
+	dir := os.Getenv(smallDisk)
+	if dir == "" {
+		return
+	}
+	mount(t, dir, "24m")
+	data := filepath.Join(dir, "data")
+	files := filepath.Join(data, "audit")
+	if err := os.MkdirAll(files, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, files, "2m")
+	p := begin(t, data, nil)
+	create := func(n int) error {
+		t.Helper()
+		for range n {
+			name := fmt.Sprintf("n%d", time.Now().UnixNano())
+			if _, err := p.ecr.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &name}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// wait waits until /readyz has a status and a text.
+	wait := func(status int, text string) {
+		t.Helper()
+		for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			got, body := fetch(t, p.running.URL+"/readyz")
+			if got == status && strings.Contains(body, text) && !strings.Contains(body, dir) {
+				return
+			}
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("/readyz is %d %s, want %d with %q and without a path", got, body, status, text)
+			}
+		}
+	}
+	wait(200, "ok")
+	for _, test := range []struct{ what, disk, work, text string }{
+		{"the files of the audit trail", files, "audit_lines", "moving audit lines from the database to the files fails since "},
+		{"the database", dir, "checkpoint", "moving the log of the database into its file fails since "},
+	} {
+		if err := create(150); err != nil {
+			t.Fatal(err)
+		}
+		wait(200, "ok")
+		ballast := filepath.Join(test.disk, "ballast")
+		fillUp(t, ballast, 0)
+		for create(1) == nil && test.work == "checkpoint" { // until the database has no space either
+		}
+		wait(503, test.text)
+		wait(503, "the disk")
+		if status, _ := fetch(t, p.running.URL+"/healthz"); status != 200 {
+			t.Errorf("%s: /healthz is %d, want 200", test.what, status)
+		}
+		_, metrics := fetch(t, p.running.URL+"/metrics")
+		if !regexp.MustCompile(`ecrin_background_failures_total\{work="` + test.work + `"\} [1-9]`).MatchString(metrics) {
+			t.Errorf("%s: the metrics count no failure of %s", test.what, test.work)
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		wait(200, "ok")
+		if err := create(1); err != nil {
+			t.Errorf("%s: with space again: %v", test.what, err)
+		}
+		if log := p.log.String(); strings.Count(log, `"work":"`+test.work+`"`) < 2 {
+			t.Errorf("%s: the log does not have the failure and the end of it: %s", test.what, log)
+		}
+	}
+	if err := p.stop(); err != nil {
+		t.Errorf("the stop: %v", err)
+	}
 }
 
 // The lines of changes are in the database until the files have them: a server that stops while the disk of the files is full

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
@@ -32,7 +33,19 @@ type Options struct {
 	Keep     int64            // maximum size of all files together, default 1 GiB; the oldest files beyond it are deleted
 	Now      func() time.Time // default time.Now
 	Logger   *slog.Logger     // logs when the trail cannot be written, and when it can be written again; default slog.Default()
+	// Report, if not nil, is called with the result of each write in the background. work is FilesWork, or StrangersFilesWork for
+	// the log of strangers of OpenLogs.
+	Report func(work string, err error)
+
+	strangers bool
 }
+
+// The kinds of background work, for Options.Report and Pump.Report.
+const (
+	LinesWork          = "audit_lines"
+	FilesWork          = "audit_files"
+	StrangersFilesWork = "audit_files_of_strangers"
+)
 
 // Log is the audit trail in its directory: files audit-<time of the first line>-<number>.ndjson with a line for
 // each event. All methods are safe for concurrent use. Only one process at a time may have the directory open;
@@ -48,6 +61,8 @@ type Log struct {
 	cuts []int      // offsets in buf at which a new file begins
 	next target     // the file of the next line
 	lost loss
+
+	everLost atomic.Uint64 // lines since the log was opened
 
 	turn    chan struct{} // guards the fields up to triedAt; acquired before mu
 	files   []*file       // oldest first
@@ -227,6 +242,14 @@ func (l *Log) logState(err error) {
 		l.opts.Logger.Info("the audit trail is written again")
 	}
 	l.failing = err != nil
+	if l.opts.Report == nil {
+		return
+	}
+	work := FilesWork
+	if l.opts.strangers {
+		work = StrangersFilesWork
+	}
+	l.opts.Report(work, err)
 }
 
 // place decides whether the line that begins at start in buf begins a new file. Its rules allow Search to skip
@@ -250,6 +273,7 @@ func (l *Log) lose(lines int64) {
 	if lines == 0 {
 		return
 	}
+	l.everLost.Add(uint64(lines)) //nolint:gosec // a number of lines
 	now := l.opts.Now()
 	if l.lost.lines == 0 {
 		l.lost.from = now

@@ -30,6 +30,7 @@ func OpenLogs(dir string, opts Options) (*Logs, error) {
 		opts.MaxBytes = defaultMaxBytes
 	}
 	strangers := opts
+	strangers.strangers = true
 	strangers.Keep = max(1, opts.Keep/strangersShare)
 	opts.Keep -= strangers.Keep
 	// The oldest file is deleted as a whole, so that a log has several.
@@ -53,6 +54,9 @@ func (l *Logs) Append(stranger bool, r *Record, accounts ...string) {
 	}
 	l.Owners.Append(r, accounts...)
 }
+
+// Lost returns how many lines were lost since the logs were opened.
+func (l *Logs) Lost() uint64 { return l.Owners.everLost.Load() + l.Strangers.everLost.Load() }
 
 // Close closes both logs; see Log.Close.
 func (l *Logs) Close() error { return errors.Join(l.Owners.Close(), l.Strangers.Close()) }

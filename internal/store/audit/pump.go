@@ -32,6 +32,9 @@ const (
 // deletes them. If the process ends between the two, the next process looks for the event ids of pending lines
 // in the files first, so that no line is lost or repeated.
 type Pump struct {
+	// Report, if not nil, is called with the result of each attempt of Run and the kind of work LinesWork. It is set before Run.
+	Report func(work string, err error)
+
 	log    *Log
 	source Source
 	logger *slog.Logger
@@ -78,6 +81,9 @@ func (p *Pump) logState(ctx context.Context, err error) {
 		p.logger.Info("audit lines are moved from the database again")
 	}
 	p.failing = err != nil
+	if p.Report != nil {
+		p.Report(LinesWork, err)
+	}
 }
 
 // Flush moves all pending lines, and writes the lines that wait in the Log. A reader that must see every

@@ -73,6 +73,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	}
 	s.read = newPool(reader, maxSQLiteReaders)
 	s.read.code = unopened
+	s.checkpoint = func(ctx context.Context) error { return checkpoint(ctx, reader) }
 	s.snapshot = func(ctx context.Context) (string, error) { return snapshot(ctx, dir, dsn(nil)) }
 	return s, nil
 }

@@ -37,7 +37,8 @@ type Store struct {
 	now     func() time.Time
 	cache   cache
 
-	snapshot func(ctx context.Context) (file string, err error) // nil for a database of another server
+	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
+	checkpoint func(ctx context.Context) error                    // likewise
 
 	generation atomic.Uint64 // see IdentityGeneration
 }
