@@ -47,7 +47,9 @@ func (d *doctor) checkAWS(ctx context.Context) []Check {
 		*f.into = clientconf.ParseAWSFile(content)
 	}
 	d.aws = s
-	checks := []Check{d.awsCredentials(ctx, s), d.awsRegion(s), d.awsEndpoint(ctx, s, "ecr"), d.awsEndpoint(ctx, s, "sts")}
+	credentials := d.awsCredentials(ctx, s)
+	d.hasKeys = credentials.Detail != noKeys+s.profile
+	checks := []Check{credentials, d.awsRegion(s), d.awsEndpoint(ctx, s, "ecr"), d.awsEndpoint(ctx, s, "sts")}
 	if d.trusts(d.pool, d.host) {
 		checks = append(checks, d.awsBundle(s))
 	}
@@ -65,6 +67,9 @@ func (d *doctor) first(variables []string, setting, value string) (text, from st
 	return value, setting
 }
 
+// noKeys is the detail of a check without credentials, before the name of the profile.
+const noKeys = "neither in the environment nor in the profile "
+
 func (d *doctor) awsCredentials(ctx context.Context, s awsSettings) Check {
 	c := Check{Name: "AWS credentials", Status: OK}
 	id, secret := d.Getenv("AWS_ACCESS_KEY_ID") != "", d.Getenv("AWS_SECRET_ACCESS_KEY") != ""
@@ -81,7 +86,7 @@ func (d *doctor) awsCredentials(ctx context.Context, s awsSettings) Check {
 		profile["role_arn"] != "" || profile["credential_process"] != "" || profile["sso_session"] != "" || profile["sso_start_url"] != "":
 		return d.callerOfProfile(ctx, s.profile)
 	default:
-		c.Status, c.Detail = Warn, "neither in the environment nor in the profile "+s.profile
+		c.Status, c.Detail = Warn, noKeys+s.profile
 		c.Fix = newKeys
 	}
 	return c

@@ -81,14 +81,15 @@ type server struct {
 type doctor struct {
 	Options
 	server
-	aws    awsSettings    // see checkAWS
-	docker string         // the docker client's path; "" if there is none
-	ca     []byte         // content of CAPath
-	pool   *x509.CertPool // the certificates of ca; nil without a CA
-	caErr  error
-	own    []netip.Addr                   // addresses of the server's own name
-	names  []domainNames                  // see checkNames
-	shown  map[string][]*x509.Certificate // the certificates that the server presents for a name; see checkTLS
+	aws     awsSettings    // see checkAWS
+	hasKeys bool           // there are credentials, valid or not; see checkAWS
+	docker  string         // the docker client's path; "" if there is none
+	ca      []byte         // content of CAPath
+	pool    *x509.CertPool // the certificates of ca; nil without a CA
+	caErr   error
+	own     []netip.Addr                   // addresses of the server's own name
+	names   []domainNames                  // see checkNames
+	shown   map[string][]*x509.Certificate // the certificates that the server presents for a name; see checkTLS
 }
 
 // Run makes all checks. If ctx ends, it returns the checks made so far and one with the status Fail.

@@ -44,6 +44,10 @@ func (d *doctor) awsHelper(ctx context.Context) Check {
 		c.Status, c.Detail = Skip, c.Detail+"; it was not run, because its calls do not go to this server: see AWS endpoint for ecr"
 		return c
 	}
+	if !d.hasKeys {
+		c.Status, c.Detail = Skip, c.Detail+"; it was not run, because there are no credentials"
+		return c
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	host := d.registryHost("amazonaws.com")
