@@ -8,8 +8,9 @@ ALL := $(FAST) ./tools/demo/...
 
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz generate
 
+BUILDFLAGS ?= -trimpath
 build: ## build the program, bin/ecrin
-	$(GO) build -trimpath -o bin/ecrin ./cmd/ecrin
+	$(GO) build $(BUILDFLAGS) -o bin/ecrin ./cmd/ecrin
 
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
 	$(GO) run ./tools/demo $(if $(IMAGE),-image "$(IMAGE)")

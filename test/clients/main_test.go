@@ -24,9 +24,15 @@ import (
 )
 
 // insideEnv is the variable with the work folder; it is set if this process runs in its own namespaces.
+const treeRoot = "../.." // of the package's folder, in which tests run
+
 const insideEnv = "ECRIN_CLIENTS_WORK"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(loopbackEnv) != "" {
+		fmt.Fprintln(os.Stderr, "clients:", becomeOnLoopback())
+		os.Exit(1)
+	}
 	flag.Parse()
 	if testing.Short() {
 		fmt.Println("clients: skipped with -short; the whole run requires root and tools/clients/install")
@@ -110,13 +116,17 @@ func prepare(work string) error {
 	if given := os.Getenv("ECRIN_BIN"); given != "" {
 		return os.Symlink(given, ecrin)
 	}
-	build := exec.Command("go", "build", "-o", ecrin, "./cmd/ecrin")
+	// As the README does, but without -trimpath, so that the packages that are built for the tests need not be built again.
+	build := exec.Command("make", "build", "BUILDFLAGS=")
 	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building ecrin: %w\n%s", err, out)
 	}
-	return nil
+	content, err := os.ReadFile(filepath.Join(root, "bin", "ecrin"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(ecrin, content, 0o755) // a copy: another build may replace bin/ecrin during the tests
 }
 
 // inside runs the tests in the namespaces that outside created, then stops the shared servers and daemons.
