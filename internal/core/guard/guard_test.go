@@ -49,6 +49,7 @@ type fixture struct {
 	at    time.Time
 	t     *testing.T
 	n     int
+	dir   string
 }
 
 func (f *fixture) now() time.Time { return f.at }
@@ -57,6 +58,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
+	f.dir = dir
 	ring, err := identity.LoadKeyring(dir, "", true)
 	f.must(err)
 	f.meta, err = meta.OpenSQLite(t.Context(), dir, f.now)

@@ -24,12 +24,14 @@ type fixture struct {
 	meta *meta.Store
 	ring *identity.Keyring
 	at   time.Time
+	dir  string
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	w := &fixture{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
+	w.dir = dir
 	var err error
 	if w.ring, err = identity.LoadKeyring(dir, "", true); err != nil {
 		t.Fatal(err)
