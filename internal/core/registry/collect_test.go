@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,8 +42,8 @@ func (c fixture) blob(content string) error {
 	return err
 }
 
-// image pushes the blobs of an image, and the image with the tag.
-func (c fixture) image(t *testing.T, config, layer, tag string) name.Digest {
+// layered pushes the blobs of an image, and the image with the tag.
+func (c fixture) layered(t *testing.T, config, layer, tag string) name.Digest {
 	t.Helper()
 	if err := errors.Join(c.blob(config), c.blob(layer)); err != nil {
 		t.Fatal(err)
@@ -112,8 +113,8 @@ func TestCollectFreesBytes(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	c.StopCollectSoon() // each call does one step
-	old := c.image(t, "config 1", "old", "v1")
-	c.image(t, "config 2", "new", "v2")
+	old := c.layered(t, "config 1", "old", "v1")
+	c.layered(t, "config 2", "new", "v2")
 	if err := c.blob("unused"); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func TestCollectFreesBytes(t *testing.T) {
 	if _, err := c.Head(t.Context(), c.repo, name.Reference{Digest: old}); !errors.Is(err, fault.ImageNotFound) {
 		t.Errorf("the collected image: got %v, want ImageNotFound", err)
 	}
-	c.image(t, "config 1", "old", "v1") // everything can be pushed again
+	c.layered(t, "config 1", "old", "v1") // everything can be pushed again
 	if got := c.content(t, digest("old")); got != "old" {
 		t.Errorf("after another push: got %q", got)
 	}
@@ -281,7 +282,7 @@ func (s *slowCommit) Commit(ctx context.Context, u blob.Upload, last io.Reader, 
 func TestFullCollectionFindsUnrecordedBlobs(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
-	c.image(t, "config", "layer", "v1")
+	c.layered(t, "config", "layer", "v1")
 	for i := range 3 {
 		content := fmt.Sprint("unrecorded ", i)
 		u, err := c.blobs.Begin(t.Context(), name.SHA256)
@@ -308,7 +309,7 @@ func TestCollectDuringBackup(t *testing.T) {
 	if err := c.blob("layer"); err != nil {
 		t.Fatal(err)
 	}
-	release, err := fsblob.Pin(t.Context(), c.dir)
+	release, err := fsblob.Pin(t.Context(), filepath.Join(c.dir, "blobs"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 func TestPullTimesOfAFailedWriteAreKept(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
-	d := c.image(t, "config", "layer", "v1")
+	d := c.layered(t, "config", "layer", "v1")
 	pulledAt := func() string {
 		t.Helper()
 		all, err := c.store.Images(t.Context(), c.repo.ID, meta.Any, meta.Position{}, 10)

@@ -27,7 +27,7 @@ type fixture struct {
 	repo  meta.Repository
 	store *meta.Store
 	blobs blob.Store
-	dir   string // of the blobs
+	dir   string // the data directory
 	clock *time.Time
 }
 
@@ -57,7 +57,7 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
-	c := fixture{store: m, blobs: b, dir: filepath.Join(dir, "blobs"), clock: &clock}
+	c := fixture{store: m, blobs: b, dir: dir, clock: &clock}
 	if wrap != nil {
 		b = wrap(b)
 	}

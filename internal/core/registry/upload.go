@@ -362,6 +362,9 @@ func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.U
 	for _, d := range digests {
 		_, err := s.meta.Holding(ctx, r.ID, d)
 		held := err == nil
+		if err != nil && !errors.Is(err, fault.BlobNotFound) {
+			return name.Digest{}, err
+		}
 		info, err := s.Complete(ctx, r, u, Chunk{At: AnyOffset, Length: UnknownCount}, d)
 		switch {
 		case errors.Is(err, fault.DigestInvalid):
