@@ -23,6 +23,7 @@ var clients = []struct {
 	{"ecr-login-0.12", ecrLogin},
 	{"ecr-login-0.6", ecrLoginDebian},
 	{"ecr-credential-provider", kubeletProvider},
+	{"cdk-assets", cdkAssets},
 }
 
 // TestPlain runs every client over plain HTTP on localhost:PORT.
