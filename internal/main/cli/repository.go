@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
@@ -64,6 +68,10 @@ func (c *commands) repositoryRestore() *cobra.Command {
 		in := &ecrintypes.RestoreRepositoryRequest{RegistryId: reg.account, RepositoryId: args[0], RepositoryName: *as}
 		var out ecrintypes.RestoreRepositoryResponse
 		if err := s.Call(cmd.Context(), "RestoreRepository", in, &out); err != nil {
+			var refused *client.Error
+			if errors.As(err, &refused) && refused.Name == "RepositoryAlreadyExistsException" {
+				err = fmt.Errorf("%w; to restore this one under another name: ecrin repository restore %s --as NAME", err, args[0])
+			}
 			return err
 		}
 		if *asJSON {

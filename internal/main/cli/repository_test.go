@@ -43,8 +43,12 @@ func TestDeletedRepositoryIsListedAndRestored(t *testing.T) {
 		t.Fatalf("repository deleted: got %d, %s, %s, %v, want team/app", code, out, errs, err)
 	}
 	id := list.Repositories[0].RepositoryId
-	if code, _, errs := run(t, "repository", "restore", id, "--data", s.Dir); code != 1 || !strings.Contains(errs, "already exists") {
-		t.Errorf("restore under a name that is taken: got %d, %s, want 1", code, errs)
+	for _, as := range [][]string{nil, {"--as", "team/app"}} {
+		code, _, errs := run(t, append([]string{"repository", "restore", id, "--data", s.Dir}, as...)...)
+		if code != 1 || !strings.Contains(errs, "'team/app' already exists") ||
+			!strings.Contains(errs, "ecrin repository restore "+id+" --as NAME") {
+			t.Errorf("restore under a name that is taken %q: got %d, %s, want 1 and the command with another name", as, code, errs)
+		}
 	}
 	must(t, "repository", "restore", id, "--as", "team/old", "--data", s.Dir)
 	back := root.Docker(t).Repo("team/old")
