@@ -18,7 +18,8 @@ func TestEveryOperation(t *testing.T) {
 		name string
 		run  func(*testing.T, actor)
 	}{
-		{"users", users}, {"user policies", userPolicies}, {"access keys", accessKeys}, {"groups", groups},
+		{"users", users}, {"user policies", userPolicies}, {"access keys", accessKeys},
+		{"login profiles", loginProfiles}, {"groups", groups},
 		{"roles", roles}, {"role policies", rolePolicies}, {"service-linked roles", serviceLinked}, {"instance profiles", instanceProfiles},
 		{"policies", policies}, {"versions", versions}, {"providers", providers}, {"account", account}, {"details", details},
 		{"simulation", simulation}, {"sessions", sessions}, {"chained sessions", chained}, {"decoded denial",

@@ -35,6 +35,9 @@ type Service struct {
 
 	used  usage
 	onces onceValues
+
+	setting, signingIn *hasher // passwords of authenticated callers, and of those who sign in
+	attempts           attempts
 }
 
 type openedSecret struct {
@@ -53,7 +56,7 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	return &Service{
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
 		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
-		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{},
+		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
 	}
 }
 

@@ -67,7 +67,8 @@ func samples(key string) map[string]any {
 		"Url": "https://new.example.com", "ThumbprintList": []any{strings.Repeat("a", 40)},
 		"OpenIDConnectProviderArn": iam + "oidc-provider/victim.example.com", "ClientID": "x", "AccountAlias": "victim",
 		"CreateAccountAlias.AccountAlias": "new-alias",
-		"PermissionsBoundary":             iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"},
+		"OldPassword":                     "correct-Horse-1", "NewPassword": "another-Horse-2",
+		"PermissionsBoundary": iam + "policy/victim", "PolicyInputList": []any{doc}, "ActionNames": []any{"ecr:ListImages"},
 		"PolicySourceArn": iam + "user/victim",
 		"Tags":            []any{map[string]any{"Key": "k", "Value": "v"}}, "TagKeys": []any{"k"}, "Description": "x",
 

@@ -147,6 +147,8 @@ var queryErrors = map[fault.Code]form{
 	fault.MalformedPolicyDocument:     {http.StatusBadRequest, "MalformedPolicyDocument"},
 	fault.PolicyNotAttachable:         {http.StatusBadRequest, "PolicyNotAttachable"},
 	fault.UnmodifiableEntity:          {http.StatusBadRequest, "UnmodifiableEntity"},
+	fault.PasswordPolicyViolation:     {http.StatusBadRequest, "PasswordPolicyViolation"},
+	fault.InvalidUserType:             {http.StatusBadRequest, "InvalidUserType"},
 	fault.PolicyEvaluation:            {http.StatusInternalServerError, "PolicyEvaluation"},
 	fault.PackedPolicyTooLarge:        {http.StatusBadRequest, "PackedPolicyTooLarge"},
 	fault.ExpiredWebIdentity:          {http.StatusBadRequest, "ExpiredTokenException"},

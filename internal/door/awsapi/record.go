@@ -46,6 +46,7 @@ func digestOf(out any) string {
 // unrecorded holds the members that the audit trail does not contain: secrets, the bytes of layers, and page tokens.
 var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
+	"Password": true, "OldPassword": true, "NewPassword": true,
 }
 
 // paramsOf returns the members of an input that are set. The first letters of their names are lower case, as in

@@ -61,6 +61,9 @@ func (v *CreateInstanceProfileRequest) RequestTags(each func(key, value string))
 	}
 }
 
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *CreateLoginProfileRequest) GetUserName() string { return v.UserName }
+
 // GetUrl returns the member Url, or "" if it is absent.
 func (v *CreateOpenIDConnectProviderRequest) GetUrl() string { return v.Url }
 
@@ -140,6 +143,9 @@ func (v *DeleteGroupRequest) GetGroupName() string { return v.GroupName }
 // GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *DeleteInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
 
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *DeleteLoginProfileRequest) GetUserName() string { return v.UserName }
+
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *DeleteOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
@@ -215,6 +221,9 @@ func (v *GetGroupRequest) GetGroupName() string { return v.GroupName }
 
 // GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
 func (v *GetInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *GetLoginProfileRequest) GetUserName() string { return v.UserName }
 
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *GetOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
@@ -436,6 +445,9 @@ func (v *UpdateGroupRequest) GetNewPath() string { return v.NewPath }
 
 // GetNewGroupName returns the member NewGroupName, or "" if it is absent.
 func (v *UpdateGroupRequest) GetNewGroupName() string { return v.NewGroupName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *UpdateLoginProfileRequest) GetUserName() string { return v.UserName }
 
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *UpdateOpenIDConnectProviderThumbprintRequest) GetOpenIDConnectProviderArn() string {

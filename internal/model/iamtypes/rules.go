@@ -29,6 +29,7 @@ var (
 	ruleInstanceProfileNameType      = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
 	ruleMarkerType                   = &awswire.StringRule{Min: 1, Max: 320, Pattern: awswire.NewPattern(`[\u0020-\u00FF]+`)}
 	ruleMaxItemsType                 = awswire.IntRule{Min: 1, Max: 1000}
+	rulePasswordType                 = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[\u0009\u000A\u000D\u0020-\u00FF]+`)}
 	rulePathPrefixType               = &awswire.StringRule{Min: 1, Max: 512, Pattern: awswire.NewPattern(`\u002F[\u0021-\u007F]*`)}
 	rulePathType                     = &awswire.StringRule{Min: 1, Max: 512, Pattern: awswire.NewPattern(`(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`)}
 	rulePolicyDescriptionType        = &awswire.StringRule{Max: 1000}

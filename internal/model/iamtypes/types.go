@@ -76,6 +76,12 @@ type AttachedPolicy struct {
 	PolicyArn  string `json:"PolicyArn,omitzero"`  // 20 to 2048 characters
 }
 
+// ChangePasswordRequest is the request of ChangePassword.
+type ChangePasswordRequest struct {
+	OldPassword string `json:"OldPassword"` // required, 1 to 128 characters
+	NewPassword string `json:"NewPassword"` // required, 1 to 128 characters
+}
+
 // ContextEntry is a part of requests or answers.
 type ContextEntry struct {
 	ContextKeyName   string             `json:"ContextKeyName,omitzero"` // 5 to 256 characters
@@ -119,6 +125,18 @@ type CreateInstanceProfileRequest struct {
 // CreateInstanceProfileResponse is the answer of CreateInstanceProfile.
 type CreateInstanceProfileResponse struct {
 	InstanceProfile InstanceProfile `json:"InstanceProfile"` // required
+}
+
+// CreateLoginProfileRequest is the request of CreateLoginProfile.
+type CreateLoginProfileRequest struct {
+	UserName              string `json:"UserName,omitzero"` // 1 to 64 characters
+	Password              string `json:"Password,omitzero"` // 1 to 128 characters
+	PasswordResetRequired *bool  `json:"PasswordResetRequired,omitzero"`
+}
+
+// CreateLoginProfileResponse is the answer of CreateLoginProfile.
+type CreateLoginProfileResponse struct {
+	LoginProfile LoginProfile `json:"LoginProfile"` // required
 }
 
 // CreateOpenIDConnectProviderRequest is the request of CreateOpenIDConnectProvider.
@@ -227,6 +245,11 @@ type DeleteGroupRequest struct {
 // DeleteInstanceProfileRequest is the request of DeleteInstanceProfile.
 type DeleteInstanceProfileRequest struct {
 	InstanceProfileName string `json:"InstanceProfileName"` // required, 1 to 128 characters
+}
+
+// DeleteLoginProfileRequest is the request of DeleteLoginProfile.
+type DeleteLoginProfileRequest struct {
+	UserName string `json:"UserName,omitzero"` // 1 to 64 characters
 }
 
 // DeleteOpenIDConnectProviderRequest is the request of DeleteOpenIDConnectProvider.
@@ -409,6 +432,16 @@ type GetInstanceProfileRequest struct {
 // GetInstanceProfileResponse is the answer of GetInstanceProfile.
 type GetInstanceProfileResponse struct {
 	InstanceProfile InstanceProfile `json:"InstanceProfile"` // required
+}
+
+// GetLoginProfileRequest is the request of GetLoginProfile.
+type GetLoginProfileRequest struct {
+	UserName string `json:"UserName,omitzero"` // 1 to 64 characters
+}
+
+// GetLoginProfileResponse is the answer of GetLoginProfile.
+type GetLoginProfileResponse struct {
+	LoginProfile LoginProfile `json:"LoginProfile"` // required
 }
 
 // GetOpenIDConnectProviderRequest is the request of GetOpenIDConnectProvider.
@@ -854,6 +887,13 @@ type ListUsersResponse struct {
 	Marker      string `json:"Marker,omitzero"`
 }
 
+// LoginProfile is a part of requests or answers.
+type LoginProfile struct {
+	UserName              string       `json:"UserName"`   // required, 1 to 64 characters
+	CreateDate            awswire.Time `json:"CreateDate"` // required
+	PasswordResetRequired *bool        `json:"PasswordResetRequired,omitzero"`
+}
+
 // ManagedPolicyDetail is a part of requests or answers.
 type ManagedPolicyDetail struct {
 	PolicyName                    string          `json:"PolicyName,omitzero"` // 1 to 128 characters
@@ -1181,6 +1221,13 @@ type UpdateGroupRequest struct {
 	GroupName    string `json:"GroupName"`             // required, 1 to 128 characters
 	NewPath      string `json:"NewPath,omitzero"`      // 1 to 512 characters
 	NewGroupName string `json:"NewGroupName,omitzero"` // 1 to 128 characters
+}
+
+// UpdateLoginProfileRequest is the request of UpdateLoginProfile.
+type UpdateLoginProfileRequest struct {
+	UserName              string `json:"UserName"`          // required, 1 to 64 characters
+	Password              string `json:"Password,omitzero"` // 1 to 128 characters
+	PasswordResetRequired *bool  `json:"PasswordResetRequired,omitzero"`
 }
 
 // UpdateOpenIDConnectProviderThumbprintRequest is the request of UpdateOpenIDConnectProviderThumbprint.

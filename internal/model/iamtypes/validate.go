@@ -77,6 +77,18 @@ func (v *AttachUserPolicyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ChangePasswordRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ChangePasswordRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"OldPassword", v.OldPassword, rulePasswordType)
+	c.String(at+"NewPassword", v.NewPassword, rulePasswordType)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ContextEntry) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -138,6 +150,18 @@ func (v *CreateInstanceProfileRequest) check(c *awswire.Checker, at string) {
 			v.Tags[i].check(c, awswire.Item(at+"Tags", i))
 		}
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateLoginProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateLoginProfileRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleUserNameType)
+	c.Optional(at+"Password", v.Password, rulePasswordType)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -310,6 +334,17 @@ func (v *DeleteInstanceProfileRequest) Validate() error {
 
 func (v *DeleteInstanceProfileRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"InstanceProfileName", v.InstanceProfileName, ruleInstanceProfileNameType)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteLoginProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteLoginProfileRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleUserNameType)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -557,6 +592,17 @@ func (v *GetInstanceProfileRequest) Validate() error {
 
 func (v *GetInstanceProfileRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"InstanceProfileName", v.InstanceProfileName, ruleInstanceProfileNameType)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetLoginProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetLoginProfileRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleUserNameType)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1408,6 +1454,18 @@ func (v *UpdateGroupRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"GroupName", v.GroupName, ruleGroupNameType)
 	c.Optional(at+"NewPath", v.NewPath, rulePathType)
 	c.Optional(at+"NewGroupName", v.NewGroupName, ruleGroupNameType)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateLoginProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateLoginProfileRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"UserName", v.UserName, ruleUserNameType)
+	c.Optional(at+"Password", v.Password, rulePasswordType)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -26,6 +26,7 @@ type fixture struct {
 	id      *identity.Service
 	meta    *meta.Store
 	at      time.Time
+	dir     string // the data directory
 
 	root, stranger identity.Caller // the root users of the accounts 111122223333 and 444455556666
 }
@@ -39,6 +40,7 @@ func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	w := &fixture{at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()
+	w.dir = dir
 	ring, err := identity.LoadKeyring(dir, "", true)
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,8 @@ func (s *Service) newEntity(c identity.Caller, kind meta.EntityKind, prefix, pat
 
 // userOf returns a user in the form of listings: without boundary and tags. Source: IAM API reference, ListUsers.
 func userOf(e meta.Entity) iamtypes.User {
-	return iamtypes.User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt}}
+	return iamtypes.User{Path: e.Path, UserName: e.Name, UserId: e.ID, Arn: e.ARN(), CreateDate: awswire.Time{Time: e.CreatedAt},
+		PasswordLastUsed: awswire.At(e.LastUsedAt)}
 }
 
 func fullUser(e meta.Entity, tags map[string]string) iamtypes.User {
@@ -131,7 +132,7 @@ func none(err error) (*None, error) {
 	return &None{}, nil
 }
 
-// DeleteUser removes a user without keys, policies and groups. Policies that name the user apply to no later user of
+// DeleteUser removes a user without a password, keys, policies and groups. Policies that name the user apply to no later user of
 // the same name.
 //
 // Errors: fault.NoSuchEntity, fault.DeleteConflict, fault.TargetChanged. Source: IAM API reference, DeleteUser.

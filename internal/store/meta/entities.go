@@ -41,7 +41,7 @@ type Entity struct {
 
 	ClientIDs, Thumbprints []string // OIDCProvider
 
-	LastUsedAt     time.Time // Role: time of the last use, zero for never
+	LastUsedAt     time.Time // Role: time of the last use; User: of the last sign-in with the password; zero for never
 	LastUsedRegion string    // Role
 }
 

@@ -307,6 +307,8 @@ var conflicts = []struct {
 	text  string
 	why   string
 }{
+	{[]EntityKind{User}, `SELECT 1 FROM login_profiles WHERE $1 <> '' AND entity = $2`,
+		"Cannot delete entity, must delete login profile first."},
 	{[]EntityKind{User}, `SELECT 1 FROM access_keys WHERE account = $1 AND principal = $2 LIMIT 1`,
 		"Cannot delete entity, must delete access keys first."},
 	{[]EntityKind{User, Group, Role}, `SELECT 1 FROM entity_attachments WHERE $1 <> '' AND entity = $2 LIMIT 1`,
@@ -329,7 +331,7 @@ var conflicts = []struct {
 // repository policies) stay unchanged; that principal then matches no one.
 //
 // Errors: fault.NoSuchEntity, fault.TargetChanged (name or path changed since it was read), fault.DeleteConflict: a
-// user with access keys, inline or attached policies, or groups; a group with members or policies; a role with
+// user with a login profile, access keys, inline or attached policies, or groups; a group with members or policies; a role with
 // policies or instance profiles; a managed policy that is attached, is a boundary, or has more than its default
 // version; an instance profile with a role.
 func (s *Store) DeleteEntity(ctx context.Context, resolved Entity) error {

@@ -51,6 +51,7 @@ var caches = map[string][]scopeKind{
 	"candidates":         nil,
 	"audit_pending":      nil,
 	"installation":       nil,
+	"login_profiles":     nil,
 	"epochs":             nil,
 	"changes":            nil,
 }

@@ -68,6 +68,8 @@ const (
 	MalformedPolicyDocument     // a policy cannot be parsed, in IAM and STS
 	PolicyNotAttachable         // a managed policy is only for AWS services
 	UnmodifiableEntity          // a service-linked role can be changed only by its service
+	PasswordPolicyViolation     // a new password is too weak
+	InvalidUserType             // the caller is not of the kind that the operation is for
 	PolicyEvaluation            // a policy simulation cannot be done
 	PackedPolicyTooLarge        // session policies and tags exceed the size that a session may have
 	ExpiredWebIdentity          // a web identity token has expired
@@ -149,6 +151,8 @@ var codes = [...]struct {
 	MalformedPolicyDocument:     {"MalformedPolicyDocument", ClassInvalid},
 	PolicyNotAttachable:         {"PolicyNotAttachable", ClassInvalid},
 	UnmodifiableEntity:          {"UnmodifiableEntity", ClassDenied},
+	PasswordPolicyViolation:     {"PasswordPolicyViolation", ClassInvalid},
+	InvalidUserType:             {"InvalidUserType", ClassInvalid},
 	PolicyEvaluation:            {"PolicyEvaluation", ClassInvalid},
 	PackedPolicyTooLarge:        {"PackedPolicyTooLarge", ClassQuota},
 	ExpiredWebIdentity:          {"ExpiredWebIdentity", ClassInvalid},

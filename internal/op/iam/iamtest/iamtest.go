@@ -32,6 +32,11 @@ type Operations struct {
 	UpdateAccessKey                    Operation[iamtypes.UpdateAccessKeyRequest, iam.None]
 	DeleteAccessKey                    Operation[iamtypes.DeleteAccessKeyRequest, iam.None]
 	GetAccessKeyLastUsed               Operation[iamtypes.GetAccessKeyLastUsedRequest, iamtypes.GetAccessKeyLastUsedResponse]
+	CreateLoginProfile                 Operation[iamtypes.CreateLoginProfileRequest, iamtypes.CreateLoginProfileResponse]
+	GetLoginProfile                    Operation[iamtypes.GetLoginProfileRequest, iamtypes.GetLoginProfileResponse]
+	UpdateLoginProfile                 Operation[iamtypes.UpdateLoginProfileRequest, iam.None]
+	DeleteLoginProfile                 Operation[iamtypes.DeleteLoginProfileRequest, iam.None]
+	ChangePassword                     Operation[iamtypes.ChangePasswordRequest, iam.None]
 	PutUserPolicy                      Operation[iamtypes.PutUserPolicyRequest, iam.None]
 	GetUserPolicy                      Operation[iamtypes.GetUserPolicyRequest, iamtypes.GetUserPolicyResponse]
 	DeleteUserPolicy                   Operation[iamtypes.DeleteUserPolicyRequest, iam.None]
@@ -141,6 +146,11 @@ func New(s *iam.Service) Operations {
 		UpdateAccessKey:                         bound(s, iam.OnOwnedKey, (*iam.Service).UpdateAccessKey),
 		DeleteAccessKey:                         bound(s, iam.OnOwnedKey, (*iam.Service).DeleteAccessKey),
 		GetAccessKeyLastUsed:                    bound(s, iam.OnKey, (*iam.Service).GetAccessKeyLastUsed),
+		CreateLoginProfile:                      bound(s, iam.OnLoginProfile, (*iam.Service).CreateLoginProfile),
+		GetLoginProfile:                         bound(s, iam.OnLoginProfile, (*iam.Service).GetLoginProfile),
+		UpdateLoginProfile:                      bound(s, iam.OnUser, (*iam.Service).UpdateLoginProfile),
+		DeleteLoginProfile:                      bound(s, iam.OnLoginProfile, (*iam.Service).DeleteLoginProfile),
+		ChangePassword:                          bound(s, iam.OnOwnPassword, (*iam.Service).ChangePassword),
 		PutUserPolicy:                           bound(s, iam.OnUser, (*iam.Service).PutUserPolicy),
 		GetUserPolicy:                           bound(s, iam.OnUser, (*iam.Service).GetUserPolicy),
 		DeleteUserPolicy:                        bound(s, iam.OnUser, (*iam.Service).DeleteUserPolicy),

@@ -56,6 +56,12 @@ func testIdentityGeneration(fx *Fixture) {
 		{"PutToken", false, func() error { return fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: Account, Region: london}) }},
 		{"RevokeTokens", false, func() error { _, err := fx.RevokeTokens(fx.Ctx, Account, ""); return err }},
 		{"PutSession", false, func() error { return fx.PutSession(fx.Ctx, session("ASIAX", monday)) }},
+		{"CreateLoginProfile", false, func() error {
+			return fx.CreateLoginProfile(fx.Ctx, meta.LoginProfile{User: e[meta.User].ID, Hash: "h"})
+		}},
+		{"PasswordUsed", false, func() error { return fx.PasswordUsed(fx.Ctx, e[meta.User].ID, "h", "h", monday) }},
+		{"UpdateLoginProfile", false, func() error { return fx.UpdateLoginProfile(fx.Ctx, e[meta.User].ID, "", "h2", nil) }},
+		{"DeleteLoginProfile", false, func() error { return fx.DeleteLoginProfile(fx.Ctx, e[meta.User].ID) }},
 		{"SetUsed", false, func() error { return fx.SetUsed(fx.Ctx, nil, map[string]meta.Use{e[meta.Role].ID: {At: monday}}) }},
 		{"PutSetting", false, func() error { return fx.PutSetting(fx.Ctx, Registry, "S", "v") }},
 		{"PutRegistryPolicy", false, func() error { return fx.PutRegistryPolicy(fx.Ctx, Registry, meta.BoundPolicy{Text: "{}"}) }},

@@ -94,6 +94,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Members", testMembers},
 		{"MemberRace", testMemberRace},
 		{"Sessions", testSessions},
+		{"LoginProfiles", testLoginProfiles},
 		{"Uses", testUses},
 		{"Aliases", testAliases},
 		{"RegistryPolicies", testRegistryPolicies},
