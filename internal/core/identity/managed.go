@@ -44,13 +44,15 @@ const (
 	through  = "GetAuthorizationToken BatchCheckLayerAvailability InitiateLayerUpload UploadLayerPart CompleteLayerUpload PutImage BatchGetImage BatchImportUpstreamImage GetDownloadUrlForLayer GetImageCopyStatus"
 )
 
+// ownAccount limits a statement to resources of the account of the caller.
+const ownAccount = `,"Condition":{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`
+
 // managedPolicies are the managed policies of ECR with their exact actions, and some that are in common use.
 var managedPolicies = []Managed{
 	managed("AWSECRPullThroughCache_ServiceRolePolicy", "/aws-service-role/", "2021-11-26", "2026-05-12", 4,
 		"Lets the pull through cache of ECR fill repositories.",
-		statement(ecrActions(through), `"*"`, `,"Condition":{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`)+","+
-			statement(`"secretsmanager:GetSecretValue"`, `"arn:aws:secretsmanager:*:*:secret:ecr-pullthroughcache/*"`,
-				`,"Condition":{"StringEquals":{"aws:ResourceAccount":"${aws:PrincipalAccount}"}}`)),
+		called("ECR", statement(ecrActions(through), `"*"`, ownAccount))+","+called("SecretsManager",
+			statement(`"secretsmanager:GetSecretValue"`, `"arn:aws:secretsmanager:*:*:secret:ecr-pullthroughcache/*"`, ownAccount))),
 	managed("AdministratorAccess", "/", "2015-02-06", "2015-02-06", 1, "Allows everything.", statement(`"*"`, `"*"`, "")),
 	managed("AmazonEC2ContainerRegistryFullAccess", "/", "2015-12-21", "2020-12-05", 3, "Everything in ECR.",
 		statement(`["ecr:*","cloudtrail:LookupEvents"]`, `"*"`, "")+","+
@@ -67,7 +69,8 @@ var managedPolicies = []Managed{
 	managed("ECRReplicationServiceRolePolicy", "/aws-service-role/", "2020-12-04", "2020-12-04", 1,
 		"Lets replication of ECR write images.", statement(ecrActions("CreateRepository ReplicateImage"), `"*"`, "")),
 	managed("ECRTemplateServiceRolePolicy", "/aws-service-role/", "2024-06-20", "2024-06-20", 1,
-		"Lets creation templates of ECR make repositories.", statement(ecrActions("CreateRepository"), `"*"`, "")),
+		"Lets creation templates of ECR make repositories.",
+		called("CreateRepositoryWithTemplate", statement(ecrActions("CreateRepository"), `"*"`, ""))),
 	managed("IAMFullAccess", "/", "2015-02-06", "2019-06-21", 2, "Everything in IAM.",
 		statement(`["iam:*","organizations:DescribeAccount","organizations:DescribeOrganization","organizations:DescribeOrganizationalUnit","organizations:DescribePolicy","organizations:ListChildren","organizations:ListParents","organizations:ListPoliciesForTarget","organizations:ListRoots","organizations:ListPolicies","organizations:ListTargetsForPolicy"]`, `"*"`, "")),
 	managed("IAMReadOnlyAccess", "/", "2015-02-06", "2018-01-25", 4, "Read in IAM.",
@@ -84,6 +87,9 @@ func ecrActions(names string) string {
 func statement(actions, resource, more string) string {
 	return `{"Effect":"Allow","Action":` + actions + `,"Resource":` + resource + more + `}`
 }
+
+// called returns a statement with a Sid.
+func called(sid, statement string) string { return `{"Sid":"` + sid + `",` + statement[1:] }
 
 func managed(policyName, path, created, updated string, version int, description, statements string) Managed {
 	sum := sha256.Sum256([]byte("managed policy " + policyName))

@@ -1,7 +1,10 @@
 package iam_test
 
 import (
+	"encoding/json"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,5 +135,98 @@ func TestDeleteServiceLinkedRole(t *testing.T) {
 		iamtypes.GetServiceLinkedRoleDeletionStatusRequest{DeletionTaskId: task}, fault.NoSuchEntity)
 	if again := do(t, w.CreateServiceLinkedRole, w.root, create).Role; again.RoleId == first.RoleId {
 		t.Errorf("the role made again has the unique id %s too", again.RoleId)
+	}
+}
+
+// Every operation that changes a role refuses a service-linked one, whose state stays. The exceptions are those of IAM: description and
+// tags, and the deletion of its own kind.
+func TestNoOperationChangesAServiceLinkedRole(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	role := do(t, w.CreateServiceLinkedRole, w.root, iamtypes.CreateServiceLinkedRoleRequest{AWSServiceName: replication}).Role.RoleName
+	do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
+	const linked = "arn:aws:iam::aws:policy/aws-service-role/ECRReplicationServiceRolePolicy"
+	const other = "arn:aws:iam::aws:policy/AdministratorAccess"
+	before := do(t, w.GetAccountAuthorizationDetails, w.root, iamtypes.GetAccountAuthorizationDetailsRequest{}).RoleDetailList
+	text := "Cannot perform the operation on the protected role '" + role + "' - this role is only modifiable by AWS"
+	document := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
+	tried := map[string]func(){
+		"AddRoleToInstanceProfile": func() {
+			refuse(t, w.AddRoleToInstanceProfile, w.root, iamtypes.AddRoleToInstanceProfileRequest{RoleName: role, InstanceProfileName: "p"},
+				fault.UnmodifiableEntity, text)
+		},
+		"AttachRolePolicy": func() {
+			refuse(t, w.AttachRolePolicy, w.root, iamtypes.AttachRolePolicyRequest{RoleName: role, PolicyArn: other}, fault.UnmodifiableEntity, text)
+		},
+		"DetachRolePolicy": func() {
+			refuse(t, w.DetachRolePolicy, w.root, iamtypes.DetachRolePolicyRequest{RoleName: role, PolicyArn: linked},
+				fault.UnmodifiableEntity, text)
+		},
+		"PutRolePolicy": func() {
+			refuse(t, w.PutRolePolicy, w.root, iamtypes.PutRolePolicyRequest{RoleName: role, PolicyName: "p", PolicyDocument: document},
+				fault.UnmodifiableEntity, text)
+		},
+		"DeleteRolePolicy": func() {
+			refuse(t, w.DeleteRolePolicy, w.root, iamtypes.DeleteRolePolicyRequest{RoleName: role, PolicyName: "p"}, fault.UnmodifiableEntity, text)
+		},
+		"PutRolePermissionsBoundary": func() {
+			refuse(t, w.PutRolePermissionsBoundary, w.root, iamtypes.PutRolePermissionsBoundaryRequest{RoleName: role, PermissionsBoundary: other},
+				fault.UnmodifiableEntity, text)
+		},
+		"DeleteRolePermissionsBoundary": func() {
+			refuse(t, w.DeleteRolePermissionsBoundary, w.root, iamtypes.DeleteRolePermissionsBoundaryRequest{RoleName: role},
+				fault.UnmodifiableEntity, text)
+		},
+		"UpdateRole": func() {
+			refuse(t, w.UpdateRole, w.root, iamtypes.UpdateRoleRequest{RoleName: role, MaxSessionDuration: new(int32(7200))},
+				fault.UnmodifiableEntity, text)
+		},
+		"UpdateAssumeRolePolicy": func() {
+			refuse(t, w.UpdateAssumeRolePolicy, w.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: role, PolicyDocument: trustEC2},
+				fault.UnmodifiableEntity, text)
+		},
+		"DeleteRole": func() {
+			refuse(t, w.DeleteRole, w.root, iamtypes.DeleteRoleRequest{RoleName: role}, fault.UnmodifiableEntity, text)
+		},
+	}
+	exceptions := []string{"CreateRole", "UpdateRoleDescription", "TagRole", "UntagRole", "DeleteServiceLinkedRole",
+		"RemoveRoleFromInstanceProfile"} // the role is in none
+	for _, n := range iamtypes.OperationNames {
+		in := reflect.TypeOf(iamtypes.Operations[n].Input()).Elem()
+		if _, ok := in.FieldByName("RoleName"); !ok || strings.HasPrefix(n, "Get") || strings.HasPrefix(n, "List") ||
+			slices.Contains(exceptions, n) {
+			continue
+		}
+		if try := tried[n]; try != nil {
+			try()
+		} else {
+			t.Errorf("%s is not tried on a service-linked role", n)
+		}
+	}
+	same(t, "the role after all refusals",
+		do(t, w.GetAccountAuthorizationDetails, w.root, iamtypes.GetAccountAuthorizationDetailsRequest{}).RoleDetailList, before)
+}
+
+// The policies of the service-linked roles have the statements of AWS, with their ids.
+func TestPoliciesOfServiceLinkedRoles(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	for policy, sids := range map[string][]string{
+		"AWSECRPullThroughCache_ServiceRolePolicy": {"ECR", "SecretsManager"}, "ECRReplicationServiceRolePolicy": {""},
+		"ECRTemplateServiceRolePolicy": {"CreateRepositoryWithTemplate"},
+	} {
+		arn := "arn:aws:iam::aws:policy/aws-service-role/" + policy
+		version := do(t, w.GetPolicy, w.root, iamtypes.GetPolicyRequest{PolicyArn: arn}).Policy.DefaultVersionId
+		shown := do(t, w.GetPolicyVersion, w.root, iamtypes.GetPolicyVersionRequest{PolicyArn: arn, VersionId: version}).PolicyVersion
+		text := decoded(t, shown.Document)
+		var d struct{ Statement []struct{ Sid string } }
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range d.Statement {
+			got = append(got, s.Sid)
+		}
+		same(t, policy, got, sids)
 	}
 }
