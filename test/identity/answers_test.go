@@ -330,6 +330,11 @@ func TestTextsForPolicyDocuments(t *testing.T) {
 		{onlySTS, update, head + principal + `,"Action":"s3:GetObject"}}`},
 		{"Has prohibited field Resource", update, head + principal + `,"Action":"sts:AssumeRole","Resource":"*"}}`},
 		{"This policy contains invalid Json", update, `{"a":1,}`},
+		{`Partition "bsd" is not valid for resource "arn:bsd:s3:::example_bucket".`, create, of(`"s3:*"`, `"arn:bsd:s3:::example_bucket"`, "")},
+		{"Statement IDs (SID) in a single policy must be unique.", create, `{"Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow",` +
+			`"Action":"s3:*","Resource":"*"},{"Sid":"a","Effect":"Allow","Action":"s3:*","Resource":"*"}]}`},
+		{"Condition can contain only one colon.", update, head + principal + `,"Action":"sts:AssumeRoleWithWebIdentity",` +
+			`"Condition":{"StringEquals":{"https://oidc.example.com/id/X:sub":"a"}}}}`},
 		{"The policy is not in the valid JSON format.", session, "no json"},
 	} {
 		var api smithy.APIError

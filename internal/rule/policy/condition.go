@@ -149,6 +149,11 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 		seen := map[string]bool{}
 		for _, m := range m.value.members {
 			folded := Fold(m.key)
+			if p.kind == Trust && !p.stored && strings.Contains(m.key, "://") { // no request has such a key. Source: answers of IAM
+				return nil, inWords(p.problem(m.at, m.value.path,
+					"the keys of an identity provider begin with its URL without https://, got %q", name.Clip(m.key)),
+					"Condition can contain only one colon.")
+			}
 			if !conditionKey(m.key, p.rules.loose) {
 				return nil, p.problem(m.at, m.value.path, "%q is not a condition key", name.Clip(m.key))
 			}
