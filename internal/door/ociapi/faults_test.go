@@ -147,7 +147,11 @@ func TestNoAnswerIsFalseWhenTheStoreFails(t *testing.T) {
 					return fmt.Errorf("%d %s", a.Status, a.Body)
 				}}
 				if !q.reads {
-					call.State = faulttest.Changes(t, s.Dir, noise...)
+					except := noise
+					if what == "complete" || what == "upload at once" { // its bytes are left to the next collection
+						except = append(slices.Clone(noise), "candidates")
+					}
+					call.State = faulttest.Changes(t, s.Dir, except...)
 				}
 				return call
 			})

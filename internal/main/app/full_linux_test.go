@@ -25,6 +25,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
@@ -75,7 +76,8 @@ func fillUp(t *testing.T, path string, left int64) {
 	if err := unix.Statfs(filepath.Dir(path), &disk); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, make([]byte, max(0, int64(disk.Bavail)*disk.Bsize-left)), 0o600); err != nil {
+	err := os.WriteFile(path, make([]byte, max(0, int64(disk.Bavail)*disk.Bsize-left)), 0o600)
+	if err != nil && !durable.IsFull(err) { // a server writes to the disk too
 		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 // whole are the statements that may read a whole table, with the reason for each.
 var whole = map[string]string{
+	`SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`: "for the operator, who asks seldom",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",
 }
