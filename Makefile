@@ -3,7 +3,7 @@ SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
 
-FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/pack/...
+FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/pack/... ./tools/clients/...
 ALL := $(FAST) ./tools/demo/...
 
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz generate
@@ -13,7 +13,8 @@ build: ## build the program, bin/ecrin
 	$(GO) build $(BUILDFLAGS) -o bin/ecrin ./cmd/ecrin
 
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
-	$(GO) run ./tools/demo $(if $(IMAGE),-image "$(IMAGE)")
+	@tools/elapsed 'building the demo' $(GO) build -o bin/demo ./tools/demo
+	@bin/demo $(if $(IMAGE),-image "$(IMAGE)")
 
 check: ## check the formatting, run vet and staticcheck, compare go.mod, unreachable functions and licences with what is listed
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
@@ -25,22 +26,22 @@ check: ## check the formatting, run vet and staticcheck, compare go.mod, unreach
 test: postgres fast clients identity slow ## run all tests: PostgreSQL, fast suite, real clients, IAM and STS, crash loops, races
 
 fast: ## run the fast suite, without clients; needs initdb of PostgreSQL (tools/clients/install database)
-	$(GO) test $(FAST)
+	tools/elapsed 'fast suite' $(GO) test $(FAST)
 
 postgres: ## run the tests with PostgreSQL servers, which they start; installs PostgreSQL on Debian if it is missing
 	tools/clients/install database
-	ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./internal/test/pgtest ./internal/store/meta ./internal/test/conformance ./test/nodes ./test/crash ./tools/demo
+	ECRIN_POSTGRES=1 tools/elapsed 'tests with PostgreSQL' $(GO) test -count=1 -timeout 20m ./internal/test/pgtest ./internal/store/meta ./internal/test/conformance ./test/nodes ./test/crash ./tools/demo
 
 clients: ## run real clients with the real program; installs missing clients on Debian
 	tools/clients/install
-	$(GO) test -count=1 -timeout 40m ./test/clients
+	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients
 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
 	tools/clients/install packages
-	$(GO) test -count=1 -timeout 10m ./test/identity
+	tools/elapsed 'IAM and STS with SDK and aws CLI' $(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## run the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/store/meta ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/store/meta ./tools/bench ./tools/demo
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution

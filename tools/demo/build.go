@@ -7,8 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ecrin-dev/ecrin/tools/pack"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,62 +33,82 @@ var ecrinImage = pack.Spec{
 	},
 }
 
-// buildAll builds the programs that are needed, and sets s.ecrin to the one for this machine. The programs for
+// platform is the operating system and the architecture of a program.
+type platform struct{ os, arch string }
+
+func (p platform) String() string { return p.os + "/" + p.arch }
+
+// buildAll builds the programs that are needed, all at once, and sets s.ecrin to the one for this machine. The programs for
 // the image are not built if another image is used.
 func buildAll(ctx context.Context, out *screen, s *settings, dir string) (binaries []pack.Binary, err error) {
-	built := map[string]string{} // by platform
-	build := func(goos, goarch string) (string, error) {
-		platform := goos + "/" + goarch
-		if built[platform] != "" {
-			return built[platform], nil
-		}
-		path, err := build(ctx, out, dir, goos, goarch)
-		built[platform] = path
-		return path, err
+	here := platform{runtime.GOOS, runtime.GOARCH}
+	var all []platform
+	if s.image == "" {
+		all = []platform{{"linux", "amd64"}, {"linux", "arm64"}}
+	}
+	if s.ecrin == "" && !slices.Contains(all, here) {
+		all = append(all, here)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	paths, err := build(ctx, out, dir, all)
+	if err != nil {
+		return nil, err
 	}
 	if s.image == "" {
-		for _, arch := range []string{"amd64", "arm64"} {
-			path, err := build("linux", arch)
-			if err != nil {
-				return nil, err
-			}
-			binaries = append(binaries, pack.Binary{Arch: arch, Path: path})
+		for _, p := range all[:2] {
+			binaries = append(binaries, pack.Binary{Arch: p.arch, Path: paths[p]})
 		}
 	}
 	if s.ecrin == "" {
-		s.ecrin, err = build(runtime.GOOS, runtime.GOARCH)
+		s.ecrin = paths[here]
 	}
-	return binaries, err
+	return binaries, nil
 }
 
-// build compiles ecrin for one platform. The program contains neither paths nor the state of the working tree,
-// so that the same source gives the same image.
-func build(ctx context.Context, out *screen, dir, goos, goarch string) (string, error) {
-	path := filepath.Join(dir, "ecrin-"+goos+"-"+goarch)
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, "./cmd/ecrin"}
-	out.step("Build ecrin for "+goos+"/"+goarch, "CGO_ENABLED=0 GOOS=%s GOARCH=%s go %s", goos, goarch, shell(args))
+// build compiles ecrin for the platforms, in parallel, and returns the paths of the programs. They contain neither paths nor the state of
+// the working tree, so that the same source gives the same image.
+func build(ctx context.Context, out *screen, dir string, all []platform) (map[platform]string, error) {
+	paths, commands, names := map[platform]string{}, map[platform][]string{}, make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.String()
+		paths[p] = filepath.Join(dir, "ecrin-"+p.os+"-"+p.arch)
+		commands[p] = []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", paths[p], "./cmd/ecrin"}
+		line := fmt.Sprintf("CGO_ENABLED=0 GOOS=%s GOARCH=%s go %s", p.os, p.arch, shell(commands[p]))
+		if i == 0 {
+			out.step("Build ecrin", "%s", line)
+		} else {
+			out.also("%s", line)
+		}
+	}
 	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
-		return "", fmt.Errorf("finding the module: %w", err)
+		return nil, fmt.Errorf("finding the module: %w", err)
 	}
 	root := filepath.Dir(strings.TrimSpace(string(module)))
 	if info, err := os.Stat(filepath.Join(root, "cmd", "ecrin")); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("run this inside of ecrin's source: %s has no cmd/ecrin", root)
+		return nil, fmt.Errorf("run this inside of ecrin's source: %s has no cmd/ecrin", root)
 	}
-	began := time.Now()
-	done := out.wait("building; the first time takes a minute or two")
-	command := exec.CommandContext(ctx, "go", args...)
-	command.Dir = root
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
-	text, err := command.CombinedOutput()
+	done := out.wait("building for " + strings.Join(names, ", ") + "; the first time takes a minute or two")
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range all {
+		g.Go(func() error {
+			began := time.Now()
+			command := exec.CommandContext(ctx, "go", commands[p]...)
+			command.Dir = root
+			command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch)
+			if text, err := command.CombinedOutput(); err != nil {
+				return fmt.Errorf("building ecrin for %s: %w\n%s", p, err, text)
+			}
+			info, err := os.Stat(paths[p])
+			if err == nil {
+				out.note("%s: %s in %s", p, size(info.Size()), took(time.Since(began)))
+			}
+			return err
+		})
+	}
+	err = g.Wait()
 	done()
-	if err != nil {
-		return "", fmt.Errorf("building ecrin for %s/%s: %w\n%s", goos, goarch, err, text)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	out.note("%s in %s", size(info.Size()), took(time.Since(began)))
-	return path, nil
+	return paths, err
 }

@@ -126,27 +126,40 @@ func (s *screen) animate(draw func()) (stop func()) {
 	if !s.terminal {
 		return func() {}
 	}
+	draw()
+	return every(100*time.Millisecond, draw)
+}
+
+// waitInterval is the time between two lines about a task if the output is not a terminal.
+const waitInterval = 10 * time.Second
+
+// wait shows that a task is running, and for how long: in the last line of a terminal, or else in a line now and then.
+func (s *screen) wait(what string) (done func()) {
+	began := time.Now()
+	draw := func() { s.progress("%s … %s", what, time.Since(began).Round(time.Second)) }
+	if s.terminal {
+		return s.animate(draw)
+	}
+	return every(waitInterval, func() { s.note("%s … %s", what, time.Since(began).Round(time.Second)) })
+}
+
+// every calls f after each interval until stop is called. stop returns after the last call of f.
+func every(interval time.Duration, f func()) (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(100 * time.Millisecond)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
-			draw()
 			select {
 			case <-tick.C:
+				f()
 			case <-end:
 				return
 			}
 		}
 	}()
 	return func() { close(end); <-ended }
-}
-
-// wait shows on a terminal that a task is running.
-func (s *screen) wait(what string) (done func()) {
-	began := time.Now()
-	return s.animate(func() { s.progress("%s … %s", what, time.Since(began).Round(time.Second)) })
 }
 
 // size formats a number of bytes.

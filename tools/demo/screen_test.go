@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -83,4 +84,24 @@ func TestWords(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+}
+
+// Without a terminal, a task that takes long is reported in a line now and then, one that is short not at all.
+func TestWaitWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		s := &screen{w: &b}
+		s.wait("nothing")()
+		done := s.wait("building")
+		time.Sleep(25 * time.Second) // of the clock of the bubble
+		done()
+		if got, want := b.String(), "     building … 10s\n     building … 20s\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		time.Sleep(time.Minute)
+		if got := strings.Count(b.String(), "\n"); got != 2 {
+			t.Errorf("%d lines after the end, want 2", got)
+		}
+	})
 }
