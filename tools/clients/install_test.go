@@ -78,7 +78,8 @@ func TestClientsAreBuiltOnceInParallel(t *testing.T) {
 	if len(packages) != 7 {
 		t.Errorf("built %q, want each of the 7 modules once", packages)
 	}
-	for _, want := range []string{`(?m)^clients: building crane v[0-9.]+ \(log: .*\) …$`, `(?m)^clients: building crane v[0-9.]+ \(log: .*\): [0-9]+ s$`} {
+	for _, want := range []string{`(?m)^clients: building crane v[0-9.]+ \(log: .*\) …$`,
+		`(?m)^clients: building crane v[0-9.]+ \(log: .*\): [0-9]+ s$`} {
 		if !regexp.MustCompile(want).MatchString(said[0] + said[1]) {
 			t.Errorf("the runs said\n%s%s\nwant a line like %s", said[0], said[1], want)
 		}
@@ -91,12 +92,12 @@ func TestClientsAreBuiltOnceInParallel(t *testing.T) {
 // A build that fails is reported with the end of its log, the others are built, and the next run builds it again.
 func TestFailedBuildIsReported(t *testing.T) {
 	t.Parallel()
-	run, built := installer(t)
-	said, err := run("crane", "nosuch")
+	none, _ := installer(t)
+	said, err := none("crane", "nosuch")
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(said, "unknown: nosuch") {
 		t.Errorf("install nosuch: got %v, %s", err, said)
 	}
-	run, built = installer(t, "FAIL=cmd/helm")
+	run, built := installer(t, "FAIL=cmd/helm")
 	said, err = run("regctl", "helm")
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(said, "it was told to fail") ||
 		!regexp.MustCompile(`(?m)^clients: building helm .*: failed after [0-9]+ s$`).MatchString(said) {
@@ -105,7 +106,8 @@ func TestFailedBuildIsReported(t *testing.T) {
 	if _, err := run("regctl", "helm"); err == nil {
 		t.Error("a failed build counts as built")
 	}
-	if text, err := os.ReadFile(built); err != nil || strings.Count(string(text), "regctl") != 1 || strings.Count(string(text), "cmd/helm") != 2 {
+	text, err := os.ReadFile(built)
+	if err != nil || strings.Count(string(text), "cmd/regctl") != 1 || strings.Count(string(text), "cmd/helm") != 2 {
 		t.Errorf("built %s, %v, want regctl once and helm twice", text, err)
 	}
 }
@@ -127,7 +129,8 @@ func TestElapsed(t *testing.T) {
 		return o.String(), e.String(), cmd.ProcessState.ExitCode()
 	}
 	out, said, code := run("the suite", "sh", "-c", "echo result; sleep 1.5; exit 3")
-	if out != "result\n" || code != 3 || !regexp.MustCompile(`^the suite …\nthe suite … 1 s\nthe suite: failed after [12] s\n$`).MatchString(said) {
+	want := regexp.MustCompile(`^the suite …\nthe suite … 1 s\nthe suite: failed after [12] s\n$`)
+	if out != "result\n" || code != 3 || !want.MatchString(said) {
 		t.Errorf("got %q, %q and %d", out, said, code)
 	}
 	if out, said, code = run("a", "true"); out != "" || code != 0 || said != "a …\na: 0 s\n" {
