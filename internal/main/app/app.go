@@ -37,6 +37,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -163,9 +164,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
-	a.registry = registry.New(a.meta, blobs, registry.Options{Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
-		Report:        a.report,
-		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace})
+	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
+		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush, Report: a.report,
+		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace,
+	})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
 	}
@@ -365,7 +367,10 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	serveErr := g.Wait()
 	stopBackground()
 	jobs.Wait()
-	err = os.Remove(file)
+	err = a.meta.CheckPlace()
+	if err == nil { // otherwise the file may be that of another server
+		err = os.Remove(file)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // the disk has been full all the time
 	}

@@ -79,6 +79,9 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the database %s of the PostgreSQL server %s: %w", config.Database,
 			config.Host, advise(scrub(err, config.Password))), s.Close())
 	}
+	if s.place, err = placeOf(o.Dir); err != nil {
+		return fail(err)
+	}
 	if s.node, err = nodeID(o.Dir); err != nil {
 		return fail(err)
 	}
@@ -91,7 +94,7 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s.write = newPostgresWriter(newLink(*config, limit), s.node, o.Now, s.epochs.committed)
+	s.write = newPostgresWriter(newLink(*config, limit), s.node, s.place, o.Now, s.epochs.committed)
 	reader, _ := openDB(*config)
 	s.read = newPool(reader, maxPostgresReaders)
 	s.read.limit, s.read.utf8, s.read.lost, s.read.code = limit, true, lost, unreadable

@@ -40,9 +40,9 @@ const (
 // takeTurn waits until no other write transaction runs, and reserves identifiers.
 const takeTurn = `UPDATE epochs SET number = number + 1, last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING number, last_id, pg_current_xact_id()::text`
 
-func newPostgresWriter(l *link, node string, now func() time.Time, committed func(int64, []scope)) *postgresWriter {
+func newPostgresWriter(l *link, node string, at *place, now func() time.Time, committed func(int64, []scope)) *postgresWriter {
 	w := &postgresWriter{link: l, node: node, token: randomID(), now: now, committed: committed}
-	w.grouper = newGrouper(w.transact, unwritten)
+	w.grouper = newGrouper(at.guard(w.transact), unwritten)
 	go w.run()
 	return w
 }

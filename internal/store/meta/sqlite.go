@@ -63,18 +63,26 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	if err := migrate(ctx, db, sqliteDialect); err != nil {
 		return fail(errors.Join(err, db.Close()))
 	}
-	s.write, err = newSQLiteWriter(ctx, db, s.drop)
+	if s.place, err = placeOf(dir, path); err != nil { // now: some file systems move a file when it is opened for writing
+		return fail(errors.Join(err, db.Close()))
+	}
+	s.write, err = newSQLiteWriter(ctx, db, s.place, s.drop)
 	if err != nil {
 		return fail(errors.Join(err, db.Close()))
 	}
-	reader, err := sql.Open(sqliteDriver, dsn(url.Values{"_pragma": {"query_only(1)"}}))
+	reader, err := openAt(dsn(url.Values{"_pragma": {"query_only(1)"}}), s.place)
 	if err != nil {
 		return fail(err)
 	}
 	s.read = newPool(reader, maxSQLiteReaders)
 	s.read.code = unopened
 	s.checkpoint = func(ctx context.Context) error { return checkpoint(ctx, reader) }
-	s.snapshot = func(ctx context.Context) (string, error) { return snapshot(ctx, dir, dsn(nil)) }
+	s.snapshot = func(ctx context.Context) (string, error) {
+		if err := s.place.check(); err != nil {
+			return "", err
+		}
+		return snapshot(ctx, dir, dsn(nil))
+	}
 	return s, nil
 }
 
@@ -191,7 +199,7 @@ type sqliteWriter struct {
 	lastAudit int64 // the identifier of the newest row of audit_pending since the database was opened
 }
 
-func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqliteWriter, error) {
+func newSQLiteWriter(ctx context.Context, db *sql.DB, at *place, drop func([]scope)) (*sqliteWriter, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -211,7 +219,7 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, drop func([]scope)) (*sqli
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the last identifiers: %w", err), conn.Close())
 	}
-	w.grouper = newGrouper(w.transact, sqliteDialect.written)
+	w.grouper = newGrouper(at.guard(w.transact), sqliteDialect.written)
 	go w.run()
 	return w, nil
 }

@@ -33,7 +33,8 @@ type Store struct {
 	write   writer
 	epochs  *follower // nil with SQLite
 	lock    *os.File  // of the data directory
-	node    string    // the id under which this process stores its audit lines, "" with SQLite
+	place   *place
+	node    string // the id under which this process stores its audit lines, "" with SQLite
 	now     func() time.Time
 	cache   cache
 

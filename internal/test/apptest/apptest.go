@@ -120,6 +120,14 @@ func (s *Server) Stop(t testing.TB) {
 	s.stop = nil
 }
 
+// End stops the server gracefully, and returns its error.
+func (s *Server) End() error {
+	s.HTTP.CloseIdleConnections()
+	stop := s.stop
+	s.stop = nil
+	return stop()
+}
+
 // Restart stops the server and starts it again with the same directory and address, so that clients and
 // Locations stay valid.
 func (s *Server) Restart(t testing.TB) {
