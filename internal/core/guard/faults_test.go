@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
 	"github.com/ecrin-dev/ecrin/internal/test/faulttest"
@@ -85,7 +86,8 @@ var denials = map[string]func(f *fixture, i int, repo string) (key string, a acc
 	"session policy": func(f *fixture, i int, repo string) (string, access) {
 		r := f.entity(home, meta.Role, fmt.Sprint("role", i), nil)
 		f.inline(r, allow("ecr:*", "*"))
-		cred, err := f.IssueSession(f.t.Context(), meta.Session{Account: home, Kind: meta.RoleSession, Principal: r.ID, Name: "s",
+		cred, err := f.IssueSession(f.t.Context(), identity.Caller{}, meta.Session{
+			Account: home, Kind: meta.RoleSession, Principal: r.ID, Name: "s",
 			Policies: []string{allow("ecr:PutImage", "*")}}, time.Hour)
 		f.must(err)
 		return cred.AccessKey, pull(home, repo)
@@ -131,7 +133,8 @@ var denials = map[string]func(f *fixture, i int, repo string) (key string, a acc
 	"deleted role": func(f *fixture, i int, repo string) (string, access) {
 		r := f.entity(home, meta.Role, fmt.Sprint("role", i), nil)
 		f.inline(r, allow("ecr:*", "*"))
-		cred, err := f.IssueSession(f.t.Context(), meta.Session{Account: home, Kind: meta.RoleSession, Principal: r.ID, Name: "s"}, time.Hour)
+		cred, err := f.IssueSession(f.t.Context(), identity.Caller{}, meta.Session{Account: home, Kind: meta.RoleSession,
+			Principal: r.ID, Name: "s"}, time.Hour)
 		f.must(err)
 		f.must(f.meta.DeleteInline(f.t.Context(), r.ID, "inline"))
 		f.must(f.meta.DeleteEntity(f.t.Context(), r))

@@ -126,7 +126,7 @@ func (f *fixture) session(v meta.Session) identity.Caller {
 	if v.Name == "" {
 		v.Name = "s"
 	}
-	cred, err := f.IssueSession(f.t.Context(), v, time.Hour)
+	cred, err := f.IssueSession(f.t.Context(), identity.Caller{}, v, time.Hour)
 	f.must(err)
 	c, err := f.KeyCaller(f.t.Context(), cred.AccessKey)
 	f.must(err)

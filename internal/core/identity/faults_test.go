@@ -39,7 +39,8 @@ func (w *fixture) job(t *testing.T, i int) (meta.Entity, identity.Credentials) {
 	if err := w.meta.CreateEntity(t.Context(), r, nil, 1000); err != nil {
 		t.Fatal(err)
 	}
-	c, err := w.IssueSession(t.Context(), meta.Session{Account: home, Kind: meta.RoleSession, Principal: r.ID, Name: "s"}, time.Hour)
+	c, err := w.IssueSession(t.Context(), identity.Caller{}, meta.Session{Account: home, Kind: meta.RoleSession, Principal: r.ID,
+		Name: "s"}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,10 @@ func TestIssuingFailsWithTheStore(t *testing.T) {
 		"IssueSession": func(t *testing.T, w *fixture, i int) func() error {
 			r, _ := w.job(t, i)
 			v := meta.Session{Account: home, Kind: meta.RoleSession, Principal: r.ID, Name: "t"}
-			return func() error { _, err := w.IssueSession(context.Background(), v, time.Hour); return err }
+			return func() error {
+				_, err := w.IssueSession(context.Background(), identity.Caller{}, v, time.Hour)
+				return err
+			}
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

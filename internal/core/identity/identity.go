@@ -24,6 +24,8 @@ type Service struct {
 	now          func() time.Time
 	organization string
 	management   name.Account
+	maxTokens    int
+	maxSessions  int
 
 	mu                 sync.RWMutex
 	secrets            map[string]openedSecret // unsealed secrets by access key id
@@ -49,12 +51,15 @@ type openedSecret struct {
 type Options struct {
 	Organization string       // o-…, for aws:PrincipalOrgID; "" for none
 	Management   name.Account // the account to which control policies do not apply; zero for none
+	MaxTokens    int          // stored docker tokens of one principal; 0 for no limit
+	MaxSessions  int          // stored sessions that one principal has asked for; 0 for no limit
 }
 
 // New returns a Service over a store. Run does its background work.
 func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	return &Service{
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
+		maxTokens: o.MaxTokens, maxSessions: o.MaxSessions,
 		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
 		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
 	}

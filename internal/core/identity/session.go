@@ -22,15 +22,18 @@ type Credentials struct {
 	ExpiresAt time.Time
 }
 
-// IssueSession stores the session v and returns its credentials. It sets the AccessKey, SealedSecret and IssuedAt of v,
-// and its ExpiresAt to the time life after now, in whole seconds. Errors: fault.AccountNotFound.
-func (s *Service) IssueSession(ctx context.Context, v meta.Session, life time.Duration) (Credentials, error) {
+// IssueSession stores the session v and returns its credentials. by is the caller that asked for it. It sets the AccessKey,
+// SealedSecret and IssuedAt of v, and its ExpiresAt to the time life after now, in whole seconds.
+//
+// Errors: fault.AccountNotFound, fault.QuotaExceeded (by has too many sessions).
+func (s *Service) IssueSession(ctx context.Context, by Caller, v meta.Session, life time.Duration) (Credentials, error) {
 	k := s.newKey("ASIA", v.Account, v.Principal)
 	v.AccessKey, v.SealedSecret = k.ID, k.SealedSecret
 	v.IssuedAt = k.CreatedAt
 	v.ExpiresAt = k.CreatedAt.Add(life).Truncate(time.Second)
 	token := base64.RawURLEncoding.EncodeToString(sealWith(s.keys.session, []byte(k.ID), sessionContext))
-	return Credentials{AccessKey: k.ID, Secret: k.Secret, Token: secret.New(token), ExpiresAt: v.ExpiresAt}, s.meta.PutSession(ctx, v)
+	return Credentials{AccessKey: k.ID, Secret: k.Secret, Token: secret.New(token), ExpiresAt: v.ExpiresAt},
+		s.meta.PutSession(ctx, v, meta.Quota{Key: by.LimitKey(), Max: s.maxSessions})
 }
 
 // unarmored decodes base64 and accepts only one spelling of the same bytes. The library's decoder ignores line ends,
@@ -148,26 +151,53 @@ func (s *Service) FlushUsed(ctx context.Context) error {
 	return err
 }
 
-const usedFlush = 2 * time.Second
+const (
+	usedFlush = 2 * time.Second
+	// expirySweep is the time between two sweeps of expired tokens and sessions. The first one is at the start.
+	expirySweep = 10 * time.Minute
+	// maxExpired limits the rows of a table that one transaction of a sweep deletes.
+	maxExpired = 500
+)
 
-// UseWork is the kind of background work of Run.
-const UseWork = "key_use"
+// The kinds of background work of Run.
+const (
+	UseWork    = "key_use"
+	ExpiryWork = "expired_rows"
+)
 
-// Run calls FlushUsed every two seconds until ctx ends, and then once more, for at most five seconds. It calls report
-// with each result.
-func (s *Service) Run(ctx context.Context, report func(error)) {
-	tick := time.NewTicker(usedFlush)
+// DeleteExpired deletes the tokens and sessions that have expired long ago, until none are left, in transactions of at most
+// 500 rows between which other changes have their turn. It returns how many it deleted.
+func (s *Service) DeleteExpired(ctx context.Context) (int, error) {
+	now, all := s.now(), 0
+	for {
+		n, err := s.meta.DeleteExpired(ctx, now, maxExpired)
+		if all += n; err != nil || n == 0 {
+			return all, err
+		}
+	}
+}
+
+// Run calls FlushUsed every two seconds and DeleteExpired every ten minutes until ctx ends, and then FlushUsed once more,
+// for at most five seconds. It calls report with each result.
+func (s *Service) Run(ctx context.Context, report func(work string, err error)) {
+	tick, sweep := time.NewTicker(usedFlush), time.NewTimer(0)
 	defer tick.Stop()
+	defer sweep.Stop()
 	for {
 		select {
 		case <-tick.C:
 			if err := s.FlushUsed(ctx); ctx.Err() == nil {
-				report(err)
+				report(UseWork, err)
 			}
+		case <-sweep.C:
+			if _, err := s.DeleteExpired(ctx); ctx.Err() == nil {
+				report(ExpiryWork, err)
+			}
+			sweep.Reset(expirySweep)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			report(s.FlushUsed(last))
+			report(UseWork, s.FlushUsed(last))
 			return
 		}
 	}

@@ -36,6 +36,8 @@ const tokenContext = "docker token v1"
 
 // IssueToken returns a docker password for the caller in a region, valid for TokenLife. It stores the id of the token,
 // so that the token can be listed and revoked. The password has 150 to 400 characters of A-Z a-z 0-9 _ -.
+//
+// Errors: fault.AccountNotFound, fault.QuotaExceeded (the caller has too many tokens).
 func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) (password secret.String, expires time.Time, err error) {
 	id := make([]byte, 8)
 	rand.Read(id)
@@ -48,7 +50,7 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 	err = s.meta.PutToken(ctx, meta.Token{
 		ID: hex.EncodeToString(id), Account: c.Account, Principal: c.ARN, AccessKey: c.AccessKey, Region: region, IssuedAt: now,
 		ExpiresAt: expires,
-	})
+	}, meta.Quota{Key: c.LimitKey(), Max: s.maxTokens})
 	return secret.New(base64.RawURLEncoding.EncodeToString(sealWith(s.keys.token, text, tokenContext))), expires, err
 }
 

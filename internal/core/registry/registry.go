@@ -33,6 +33,7 @@ type Service struct {
 	grace        time.Duration // see Grace
 	createOnPush bool          // a push creates the repository that it names if that does not exist
 	sparse       bool          // indexes of images that do not exist are stored
+	maxUploads   UploadLimits
 
 	verifyTime  time.Duration // how long one call of Verify goes on
 	collectTime time.Duration // how long one call of Collect goes on
@@ -58,6 +59,13 @@ type Options struct {
 	Grace        time.Duration                // how long something is deleted or unused before a collection removes it
 	// SparseIndexes accepts an index of images that the repository does not have.
 	SparseIndexes bool
+	MaxUploads    UploadLimits
+}
+
+// UploadLimits are how many uploads may be open at once, neither completed nor cancelled; 0 for no limit.
+type UploadLimits struct {
+	PerPrincipal  int // all sessions of a role are one principal
+	PerRepository int
 }
 
 // New returns a Service. Run does its background work.
@@ -65,7 +73,7 @@ func New(m *meta.Store, b blob.Store, o Options) *Service {
 	if o.Report == nil {
 		o.Report = func(string, error) {}
 	}
-	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush,
+	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
 		collecting: make(chan struct{}, 1), report: o.Report, pulls: map[meta.PullKey]time.Time{}}
 }
@@ -87,8 +95,11 @@ const (
 const workRetry = time.Minute
 
 const (
-	pullFlush    = 2 * time.Second
-	uploadsSweep = time.Hour
+	pullFlush = 2 * time.Second
+	// uploadsSweep is the time between two sweeps of abandoned uploads. The first one is at the start.
+	uploadsSweep = 10 * time.Minute
+	// maxSwept limits the uploads that one step of a sweep removes, and so the rows of its transaction.
+	maxSwept = 200
 	// uploadLife is the time after the last write for which an upload is kept.
 	uploadLife = 7 * 24 * time.Hour
 )
@@ -96,7 +107,7 @@ const (
 // Run writes pull times every pullFlush and removes abandoned uploads every uploadsSweep until ctx ends. It writes the
 // last pull times before it returns. Failures before that are logged.
 func (s *Service) Run(ctx context.Context) error {
-	flush, sweep := time.NewTicker(pullFlush), time.NewTicker(uploadsSweep)
+	flush, sweep := time.NewTicker(pullFlush), time.NewTimer(0)
 	defer flush.Stop()
 	defer sweep.Stop()
 	for {
@@ -163,32 +174,6 @@ func (s *Service) Pulled(repository int64, d name.Digest) {
 	s.pullsMu.Lock()
 	s.pulls[meta.PullKey{Repository: repository, Digest: d}] = now
 	s.pullsMu.Unlock()
-}
-
-func (s *Service) sweepUploads(ctx context.Context) error {
-	before := s.now().Add(-uploadLife)
-	idle, err := s.meta.IdleUploads(ctx, before, 1000)
-	if err != nil {
-		return err
-	}
-	for _, u := range idle {
-		// Another request may have written to the upload, or completed it, since IdleUploads read it.
-		if err := s.Cancel(ctx, u); err != nil && !errors.Is(err, fault.UploadConflict) && !errors.Is(err, fault.UploadNotFound) {
-			return err
-		}
-	}
-	for id, err := range s.blobs.Stale(ctx, before) {
-		if err != nil {
-			return err
-		}
-		if err := s.blobs.Abort(ctx, blob.Upload{ID: id}); err != nil && !errors.Is(err, fault.UploadConflict) {
-			return err
-		}
-	}
-	if len(idle) > 0 {
-		s.log.InfoContext(ctx, "removed abandoned uploads", "count", len(idle))
-	}
-	return nil
 }
 
 // Repository returns the repository with the given name.

@@ -33,14 +33,15 @@ const (
 
 // BeginUpload starts an upload, which only the same caller can continue.
 //
-// Errors: fault.RepositoryNotFound.
+// Errors: fault.RepositoryNotFound, fault.QuotaExceeded (the caller or the repository has too many uploads).
 func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Repository, a name.Algorithm) (meta.Upload, error) {
 	b, err := s.blobs.Begin(ctx, a)
 	if err != nil {
 		return meta.Upload{}, err
 	}
 	u := meta.Upload{ID: uuid.NewString(), Repository: r.ID, Principal: by.UserID, Blob: b, StartedAt: s.now()}
-	return u, s.meta.PutUpload(ctx, r, u)
+	q := meta.Quota{Key: by.LimitKey(), Max: s.maxUploads.PerPrincipal}
+	return u, s.meta.PutUpload(ctx, r, u, q, s.maxUploads.PerRepository)
 }
 
 // Upload returns the upload of the caller with the given id.

@@ -56,6 +56,7 @@ var jsonErrors = map[fault.Code]form{
 	fault.UploadConflict:          {http.StatusBadRequest, "InvalidLayerPartException"},
 	fault.BlobNotFound:            {http.StatusBadRequest, "LayersNotFoundException"},
 	fault.AccessKeyLimit:          {http.StatusBadRequest, "AccessKeyLimitExceededException"},
+	fault.QuotaExceeded:           {http.StatusBadRequest, "LimitExceededException"},
 	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
 	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
 }
@@ -80,7 +81,7 @@ func jsonClassForm(c fault.Code) form {
 // errors.
 func common(c fault.Code) bool {
 	switch c {
-	case fault.MalformedRequest:
+	case fault.MalformedRequest, fault.QuotaExceeded: // ecrin's own quotas, of operations that have none in AWS
 		return true
 	case fault.IDPCommunication, fault.UnmodifiableEntity: // the operations of STS and IAM declare them
 		return false

@@ -35,11 +35,12 @@ func TestEveryFaultHasAName(t *testing.T) {
 	}
 }
 
-// For every code, an operation returns an error that it declares or a common error.
+// For every code, an operation returns an error that it declares or a common error. The exception for ecrin's own quotas is
+// one of the service that not all operations with such a quota declare.
 func TestEveryFaultIsDeclared(t *testing.T) {
 	for _, s := range awsapi.ECROperations() {
 		for _, c := range fault.Codes() {
-			if err := awsmodel.CheckError("ecr", s.Name, awsapi.JSONName(s.Name, c)); err != nil && s.Built {
+			if err := awsmodel.CheckError("ecr", s.Name, awsapi.JSONName(s.Name, c)); err != nil && s.Built && c != fault.QuotaExceeded {
 				t.Errorf("fault.%s: %v", c, err)
 			}
 		}

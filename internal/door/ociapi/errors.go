@@ -65,6 +65,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.LayerInaccessible:        {http.StatusNotFound, "BLOB_UNKNOWN"},
 	fault.BlobNotFound:             {http.StatusNotFound, "BLOB_UNKNOWN"},
 	fault.UploadNotFound:           {http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"},
+	fault.QuotaExceeded:            {http.StatusTooManyRequests, "TOOMANYREQUESTS"},
 	fault.RangeInvalid:             {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
 	fault.InvalidLayerPart:         {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
 	fault.UploadConflict:           {http.StatusConflict, "BLOB_UPLOAD_INVALID"},
@@ -101,7 +102,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 		return
 	}
 	if form.status == http.StatusServiceUnavailable || form.status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", retryAfter(e.Code))
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if r.Method == http.MethodHead {
@@ -119,6 +120,14 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	}
 	w.WriteHeader(form.status)
 	_, _ = w.Write(body) // fails only if the client has disconnected
+}
+
+// retryAfter returns the seconds after which a client may try again.
+func retryAfter(c fault.Code) string {
+	if c == fault.QuotaExceeded {
+		return "60" // there is room when uploads are completed, cancelled or expire
+	}
+	return "1"
 }
 
 // notAuthorized is the body of the challenge.

@@ -158,7 +158,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	id := identity.New(a.meta, keys, now, identity.Options{Organization: c.Organization, Management: c.Management})
+	id := identity.New(a.meta, keys, now, identity.Options{Organization: c.Organization, Management: c.Management,
+		MaxTokens: c.MaxTokensPerPrincipal, MaxSessions: c.MaxSessionsPerPrincipal})
 	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
 		return err
 	}
@@ -167,6 +168,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush, Report: a.report,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace,
+		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
 	})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }
@@ -329,7 +331,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	jobs.Go(func() { a.pump.Run(background) })
 	jobs.Go(func() { a.record.Run(background) })
 	jobs.Go(func() {
-		a.identity.Run(background, func(err error) { a.report(identity.UseWork, err) })
+		a.identity.Run(background, a.report)
 	})
 	jobs.Go(func() { a.checkpoints(background) })
 

@@ -26,6 +26,7 @@ var works = map[string]string{
 	registry.PullTimesWork:   "recording when images were pulled",
 	registry.CollectWork:     "collecting what nothing refers to",
 	identity.UseWork:         "recording when access keys were used",
+	identity.ExpiryWork:      "deleting expired tokens and sessions",
 	audit.LinesWork:          "moving audit lines from the database to the files",
 	audit.FilesWork:          "writing the audit trail",
 	audit.StrangersFilesWork: "writing the audit trail of strangers",

@@ -82,6 +82,17 @@ type Config struct {
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
 	// MaxIdleConnections is how many connections may be idle of those without a request with valid credentials. Default 1024.
 	MaxIdleConnections int `yaml:"max_idle_connections"`
+	// MaxUploadsPerPrincipal is how many layer uploads of one user, role or root user may be open at once, neither completed nor
+	// cancelled; they expire a week after the last write. All sessions of a role count together. Default 2000.
+	MaxUploadsPerPrincipal int `yaml:"max_uploads_per_principal"`
+	// MaxUploadsPerRepository is the same for one repository. Default 10000.
+	MaxUploadsPerRepository int `yaml:"max_uploads_per_repository"`
+	// MaxTokensPerPrincipal is how many authorization tokens of one user, role or root user are stored; they are deleted a day
+	// after they have expired. Default 20000.
+	MaxTokensPerPrincipal int `yaml:"max_tokens_per_principal"`
+	// MaxSessionsPerPrincipal is how many sessions (temporary credentials) that one user, role, root user or web identity has
+	// asked for are stored; they are deleted 13 hours after they have expired. Default 20000.
+	MaxSessionsPerPrincipal int `yaml:"max_sessions_per_principal"`
 	// MetricsListen lists addresses, HOST:PORT, that serve /metrics, /healthz and /readyz without TLS and credentials. With one,
 	// /metrics is not served on the addresses of Listen. Default none: on Listen, to clients of this machine.
 	MetricsListen []string `yaml:"metrics_listen"`
@@ -135,6 +146,7 @@ func Default() Config {
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
 		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
 		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
+		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
 		LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
 }
@@ -290,6 +302,15 @@ func (c *Config) Settings() []Setting {
 			strconv.Itoa(c.MaxConnectionsPerAddress), "", number(&c.MaxConnectionsPerAddress)},
 		{"max-idle-connections", "ECRIN_MAX_IDLE_CONNECTIONS", "`number` of idle connections without credentials",
 			strconv.Itoa(c.MaxIdleConnections), "", number(&c.MaxIdleConnections)},
+		{"max-uploads-per-principal", "ECRIN_MAX_UPLOADS_PER_PRINCIPAL", "`number` of open layer uploads of one user or role",
+			strconv.Itoa(c.MaxUploadsPerPrincipal), "", number(&c.MaxUploadsPerPrincipal)},
+		{"max-uploads-per-repository", "ECRIN_MAX_UPLOADS_PER_REPOSITORY", "`number` of open layer uploads of one repository",
+			strconv.Itoa(c.MaxUploadsPerRepository), "", number(&c.MaxUploadsPerRepository)},
+		{"max-tokens-per-principal", "ECRIN_MAX_TOKENS_PER_PRINCIPAL", "`number` of stored authorization tokens of one user or role",
+			strconv.Itoa(c.MaxTokensPerPrincipal), "", number(&c.MaxTokensPerPrincipal)},
+		{"max-sessions-per-principal", "ECRIN_MAX_SESSIONS_PER_PRINCIPAL",
+			"`number` of stored sessions that one user, role or web identity has asked for",
+			strconv.Itoa(c.MaxSessionsPerPrincipal), "", number(&c.MaxSessionsPerPrincipal)},
 		{"metrics-listen", "ECRIN_METRICS_LISTEN",
 			"`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},
 		{"metrics-token", "ECRIN_METRICS_TOKEN",
@@ -414,6 +435,17 @@ func (c Config) Check() (Checked, error) {
 	}
 	if c.MaxIdleConnections < 1 {
 		note("max_idle_connections", fmt.Errorf("want a number from 1, got %d", c.MaxIdleConnections))
+	}
+	for _, m := range []struct {
+		key string
+		n   int
+	}{
+		{"max_uploads_per_principal", c.MaxUploadsPerPrincipal}, {"max_uploads_per_repository", c.MaxUploadsPerRepository},
+		{"max_tokens_per_principal", c.MaxTokensPerPrincipal}, {"max_sessions_per_principal", c.MaxSessionsPerPrincipal},
+	} {
+		if m.n < 1 {
+			note(m.key, fmt.Errorf("want a number from 1, got %d", m.n))
+		}
 	}
 	var err error
 	out.Registry.Account, err = name.ParseAccount(c.Account)

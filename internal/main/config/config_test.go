@@ -42,6 +42,10 @@ egress_ca: roots.pem
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
+max_uploads_per_principal: 20
+max_uploads_per_repository: 30
+max_tokens_per_principal: 40
+max_sessions_per_principal: 50
 metrics_listen: ["127.0.0.1:9100"]
 metrics_token: canary-0123456789
 audit_keep: 7
@@ -72,6 +76,7 @@ func TestRead(t *testing.T) {
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
+		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,

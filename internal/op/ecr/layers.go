@@ -14,7 +14,7 @@ import (
 
 // InitiateLayerUpload starts an upload that only the caller can continue.
 //
-// Errors: fault.RepositoryNotFound. Source: ECR API reference, InitiateLayerUpload.
+// Errors: fault.RepositoryNotFound, fault.QuotaExceeded. Source: ECR API reference, InitiateLayerUpload.
 func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r Repository,
 	in *ecrtypes.InitiateLayerUploadRequest) (*ecrtypes.InitiateLayerUploadResponse, error) {
 	u, err := s.registry.BeginUpload(ctx, by, r.Repository, name.SHA256)

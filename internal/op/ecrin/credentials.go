@@ -66,11 +66,11 @@ const (
 //
 // Errors: fault.AccountNotFound, fault.AccessKeyNotFound (no active key), fault.NoSuchEntity (the user or role),
 // fault.InvalidParameter (a service-linked role, which only its service can use).
-func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, of Principal,
+func (s *Service) GetAccountCredentials(ctx context.Context, by identity.Caller, of Principal,
 	_ *ecrintypes.GetAccountCredentialsRequest) (*ecrintypes.GetAccountCredentialsResponse, error) {
 	out := &ecrintypes.GetAccountCredentialsResponse{Region: s.hosts.Default().Region.String()}
 	if of.Entity.Kind == meta.Role {
-		return out, s.assume(ctx, of.Entity, out)
+		return out, s.assume(ctx, by, of.Entity, out)
 	}
 	var k identity.Key
 	var err error
@@ -86,8 +86,8 @@ func (s *Service) GetAccountCredentials(ctx context.Context, _ identity.Caller, 
 	return out, err
 }
 
-// assume makes a session of a role and sets its credentials in out.
-func (s *Service) assume(ctx context.Context, role meta.Entity, out *ecrintypes.GetAccountCredentialsResponse) error {
+// assume makes a session of a role for a caller and sets its credentials in out.
+func (s *Service) assume(ctx context.Context, by identity.Caller, role meta.Entity, out *ecrintypes.GetAccountCredentialsResponse) error {
 	if role.Service != "" {
 		return ecr.BadMember("roleName", "the role belongs to the service "+role.Service+": only the service can use it")
 	}
@@ -95,7 +95,7 @@ func (s *Service) assume(ctx context.Context, role meta.Entity, out *ecrintypes.
 	if role.MaxSession > 0 {
 		life = min(life, role.MaxSession)
 	}
-	k, err := s.identity.IssueSession(ctx, meta.Session{Account: role.Account, Kind: meta.RoleSession, Principal: role.ID,
+	k, err := s.identity.IssueSession(ctx, by, meta.Session{Account: role.Account, Kind: meta.RoleSession, Principal: role.ID,
 		Name: operatorSession}, life)
 	if err != nil {
 		return err

@@ -204,7 +204,7 @@ func OnRole(s *Service, ctx context.Context, req guard.Request, in *ststypes.Ass
 //
 // Errors: fault.AccessDenied (the role was deleted; a code of an MFA device), fault.Validation (the duration; the
 // session policies; provided contexts; the token's size), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge,
-// fault.AccountNotFound (the account was deleted).
+// fault.AccountNotFound (the account was deleted), fault.QuotaExceeded (too many sessions).
 // Source: STS API reference, AssumeRole.
 func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumption,
 	in *ststypes.AssumeRoleRequest) (*ststypes.AssumeRoleResponse, error) {
@@ -221,7 +221,7 @@ func (s *Service) AssumeRole(ctx context.Context, c identity.Caller, a *Assumpti
 	if c.Kind == identity.RoleSession && life > roleSession {
 		return nil, fault.Validation.New("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	got, err := s.assume(ctx, a, asked{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
+	got, err := s.assume(ctx, c, a, asked{life, in.Policy, in.PolicyArns, in.MinimumSessionTokenSize}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -260,8 +260,8 @@ func (s *Service) exists(ctx context.Context, c identity.Caller, a *Assumption, 
 	return err
 }
 
-// assume makes a session of the resolved role. claims are condition keys that are stored with the session.
-func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map[string]string) (*assumed, error) {
+// assume makes a session of the resolved role for a caller. claims are condition keys that are stored with the session.
+func (s *Service) assume(ctx context.Context, by identity.Caller, a *Assumption, r asked, claims map[string]string) (*assumed, error) {
 	longest := a.role.MaxSession
 	if longest == 0 {
 		longest = roleSession
@@ -290,6 +290,6 @@ func (s *Service) assume(ctx context.Context, a *Assumption, r asked, claims map
 	if out.packed, err = pack(l, v.Tags); err != nil {
 		return nil, err
 	}
-	out.credentials, out.tokenSize, out.tokenUsed, err = s.issue(ctx, v, r.life)
+	out.credentials, out.tokenSize, out.tokenUsed, err = s.issue(ctx, by, v, r.life)
 	return out, err
 }

@@ -184,8 +184,9 @@ func tooManyTags() error {
 
 // issue stores a session and returns its credentials in the form of responses, with the length and utilization of the
 // token.
-func (s *Service) issue(ctx context.Context, v meta.Session, life time.Duration) (out *ststypes.Credentials, size, used *int32, err error) {
-	c, err := s.id.IssueSession(ctx, v, life)
+func (s *Service) issue(ctx context.Context, by identity.Caller, v meta.Session, life time.Duration) (out *ststypes.Credentials,
+	size, used *int32, err error) {
+	c, err := s.id.IssueSession(ctx, by, v, life)
 	if err != nil {
 		return nil, nil, nil, err
 	}

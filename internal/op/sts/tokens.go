@@ -52,7 +52,7 @@ func (s *Service) GetSessionToken(ctx context.Context, c identity.Caller,
 	}
 	out := &ststypes.GetSessionTokenResponse{}
 	var err error
-	out.Credentials, out.SessionTokenSize, out.SessionTokenUtilization, err = s.issue(ctx,
+	out.Credentials, out.SessionTokenSize, out.SessionTokenUtilization, err = s.issue(ctx, c,
 		meta.Session{Account: c.Account, Kind: meta.UserSession, Principal: c.Principal}, life)
 	return out, err
 }
@@ -120,7 +120,7 @@ func (s *Service) GetFederationToken(ctx context.Context, c identity.Caller,
 	if c.Kind == identity.Root {
 		life = min(life, rootSession)
 	}
-	out.Credentials, out.SessionTokenSize, out.SessionTokenUtilization, err = s.issue(ctx, meta.Session{
+	out.Credentials, out.SessionTokenSize, out.SessionTokenUtilization, err = s.issue(ctx, c, meta.Session{
 		Account: c.Account, Kind: meta.FederatedSession, Principal: c.Principal, Name: in.Name,
 		Policies: l.inline, PolicyARNs: l.arns, Tags: tags,
 	}, life)

@@ -157,7 +157,7 @@ func WebIdentity(s *Service, ctx context.Context, req guard.Request,
 //
 // Errors: fault.AccessDenied (the role was deleted, or the token belongs to another caller), fault.Validation (the
 // duration; the session policies), fault.MalformedPolicyDocument, fault.PackedPolicyTooLarge, fault.AccountNotFound
-// (the account was deleted).
+// (the account was deleted), fault.QuotaExceeded (too many sessions).
 // Source: STS API reference, AssumeRoleWithWebIdentity.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Caller, v *Vouched,
 	in *ststypes.AssumeRoleWithWebIdentityRequest) (*ststypes.AssumeRoleWithWebIdentityResponse, error) {
@@ -167,7 +167,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, c identity.Call
 	if err := s.exists(ctx, c, &v.Assumption, actionAssumeWeb); err != nil {
 		return nil, err
 	}
-	got, err := s.assume(ctx, &v.Assumption, asked{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns,
+	got, err := s.assume(ctx, c, &v.Assumption, asked{seconds(in.DurationSeconds, roleSession), in.Policy, in.PolicyArns,
 		in.MinimumSessionTokenSize}, v.keptClaims())
 	if err != nil {
 		return nil, err

@@ -274,22 +274,17 @@ func (s *Store) changeKey(ctx context.Context, id, text string, a ...any) error 
 	})
 }
 
-// PutToken stores an issued token, and deletes all tokens that expired more than a day before k.IssuedAt. Errors:
-// fault.AccountNotFound.
-func (s *Store) PutToken(ctx context.Context, k Token) error {
-	return s.write.do(ctx, func(t *tx) error {
+// PutToken stores an issued token. q limits the stored tokens of the principal that it is issued to. Errors:
+// fault.AccountNotFound, fault.QuotaExceeded.
+func (s *Store) PutToken(ctx context.Context, k Token, q Quota) error {
+	limits := []limit{{counted{tokensOfPrincipal, q.Key}, q.Max,
+		tooMany("The caller has %d authorization tokens, which is its quota: use one of them for its 12 hours", q.Max)}}
+	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err
 		}
-		forgotten, err := t.exec(`DELETE FROM tokens WHERE expires_at < $1`, micros(k.IssuedAt.Add(-24*time.Hour)))
-		if err != nil {
-			return err
-		}
-		if forgotten > 0 {
-			t.touch(scope{kind: scopeTokens})
-		}
-		_, err = t.exec(`INSERT INTO tokens (id, account, principal, access_key, region, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			k.ID, k.Account.String(), k.Principal, k.AccessKey, k.Region.String(), micros(k.IssuedAt), micros(k.ExpiresAt))
+		_, err := t.exec(`INSERT INTO tokens (id, account, principal, limit_key, access_key, region, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			k.ID, k.Account.String(), k.Principal, q.Key, k.AccessKey, k.Region.String(), micros(k.IssuedAt), micros(k.ExpiresAt))
 		return err
 	})
 }

@@ -57,6 +57,9 @@ func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, uploa
 		_, err = t.exec(`DELETE FROM uploads WHERE id = $1`, upload)
 		return err
 	})
+	if upload != "" {
+		s.full.clear()
+	}
 	return added, err
 }
 
@@ -138,14 +141,21 @@ func uploadNotFound(id string) error {
 	return fault.UploadNotFound.New("the upload with id '%s' does not exist", name.Clip(id))
 }
 
-// PutUpload stores a new upload. Errors: fault.RepositoryNotFound.
-func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload) error {
-	return s.write.do(ctx, func(t *tx) error {
+// PutUpload stores a new upload. q limits the uploads of its principal, and maxOfRepository those of the repository; 0 is
+// no limit.
+//
+// Errors: fault.RepositoryNotFound, fault.QuotaExceeded.
+func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload, q Quota, maxOfRepository int) error {
+	limits := []limit{
+		{counted{uploadsOfPrincipal, q.Key}, q.Max, tooMany("The caller has %d open layer uploads, which is its quota: complete or cancel some of them, or wait until they expire", q.Max)},
+		{counted{uploadsOfRepository, r.ID}, maxOfRepository, tooMany("The repository with name '%s' has %d open layer uploads, which is its quota: some of them must be completed, be cancelled or expire", r.Name, maxOfRepository)},
+	}
+	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
-		_, err := t.exec(`INSERT INTO uploads (id, repository, principal, blob_id, size, state, started_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
-			u.ID, r.ID, u.Principal, u.Blob.ID, u.Blob.Size, notNull(u.Blob.State), micros(u.StartedAt))
+		_, err := t.exec(`INSERT INTO uploads (id, repository, principal, limit_key, blob_id, size, state, started_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)`,
+			u.ID, r.ID, u.Principal, q.Key, u.Blob.ID, u.Blob.Size, notNull(u.Blob.State), micros(u.StartedAt))
 		return err
 	})
 }
@@ -194,23 +204,40 @@ func (s *Store) AdvanceUpload(ctx context.Context, u Upload, before int64) error
 
 // DeleteUpload deletes an upload; it returns nil if the upload does not exist.
 func (s *Store) DeleteUpload(ctx context.Context, id string) error {
-	return s.write.do(ctx, func(t *tx) error {
-		_, err := t.exec(`DELETE FROM uploads WHERE id = $1`, id)
-		return err
-	})
+	return s.DeleteUploads(ctx, []string{id})
 }
 
-// IdleUploads returns uploads that were not written to since t, the longest idle first, at most limit. Parts,
-// SmallPart and StartedAt are not set.
-func (s *Store) IdleUploads(ctx context.Context, t time.Time, limit int) ([]Upload, error) {
+// DeleteUploads deletes uploads in one transaction. Uploads that do not exist are skipped.
+func (s *Store) DeleteUploads(ctx context.Context, ids []string) error {
+	err := s.write.doMany(ctx, len(ids), func(t *tx) error {
+		for _, id := range ids {
+			if _, err := t.exec(`DELETE FROM uploads WHERE id = $1`, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.full.clear()
+	return err
+}
+
+// IdlePosition is a position in the list of idle uploads; the zero value is its beginning.
+type IdlePosition struct {
+	updated int64
+	id      string
+}
+
+// IdleUploads returns uploads that were not written to since t, the longest idle first, at most limit, and the position of
+// the last one. after is the position of the last one that was read before. Parts, SmallPart and StartedAt are not set.
+func (s *Store) IdleUploads(ctx context.Context, t time.Time, after IdlePosition, limit int) ([]Upload, IdlePosition, error) {
 	var all []Upload
-	err := s.read.rows(ctx,
-		`SELECT id, repository, principal, blob_id, size, state FROM uploads WHERE updated_at < $1 ORDER BY updated_at, id LIMIT $2`, args{micros(t), limit},
+	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state, updated_at FROM uploads
+		WHERE updated_at < $1 AND (updated_at, id) > ($2, $3) ORDER BY updated_at, id LIMIT $4`, args{micros(t), after.updated, after.id, limit},
 		func(scan func(...any) error) error {
 			var u Upload
-			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State)
-			all = append(all, u)
+			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State, &after.updated)
+			all, after.id = append(all, u), u.ID
 			return err
 		})
-	return all, err
+	return all, after, err
 }

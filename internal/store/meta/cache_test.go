@@ -176,7 +176,7 @@ func (fx *cacheFixture) change(random *rand.Rand) (what string, err error) {
 	case "forget sessions":
 		fx.replacing.Lock()
 		defer fx.replacing.Unlock()
-		if err = fx.putSession(random.Int(), time.Now().AddDate(0, 0, 1)); err == nil { // deletes the sessions of putSessions
+		if _, err = fx.DeleteExpired(fx.Ctx, time.Now().AddDate(0, 0, 1), 1000); err == nil { // deletes the sessions of putSessions
 			err = fx.putSessions()
 		}
 	case "replace account":
@@ -209,14 +209,14 @@ func (fx *cacheFixture) createReplaced() error {
 			}
 		}
 		if err := fx.PutToken(fx.Ctx, meta.Token{ID: fmt.Sprint("token", i), Account: replaced.Account, Region: replaced.Region,
-			ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+			ExpiresAt: time.Now().Add(time.Hour)}, meta.Quota{}); err != nil {
 			return err
 		}
 	}
 	return fx.putSessions()
 }
 
-// putSessions puts the sessions that the queries read. They have expired and are kept until a later session is put.
+// putSessions puts the sessions that the queries read. They have expired and are kept until they are forgotten.
 func (fx *cacheFixture) putSessions() error {
 	for i := range maxKeys {
 		if err := fx.putSession(i, time.Now()); err != nil {
@@ -228,7 +228,7 @@ func (fx *cacheFixture) putSessions() error {
 
 func (fx *cacheFixture) putSession(i int, at time.Time) error {
 	return fx.PutSession(fx.Ctx, meta.Session{AccessKey: fmt.Sprint("ASIA", i), Account: replaced.Account,
-		Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at})
+		Kind: meta.RoleSession, SealedSecret: []byte{1}, IssuedAt: at, ExpiresAt: at}, meta.Quota{})
 }
 
 func newCacheFixture(t *testing.T) *cacheFixture { return newCacheFixtureIn(t, open(t)) }

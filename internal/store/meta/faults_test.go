@@ -30,7 +30,7 @@ func (s *sweeper) image(what string, tags ...string) meta.Put {
 func (s *sweeper) upload() meta.Upload {
 	u := meta.Upload{ID: fmt.Sprintf("%036d", s.i), Repository: s.r.ID, Principal: "p", StartedAt: time.Now(),
 		Blob: blob.Upload{ID: fmt.Sprintf("%032d", s.i)}}
-	s.Must(s.PutUpload(s.Ctx, s.r, u))
+	s.Must(s.PutUpload(s.Ctx, s.r, u, meta.Quota{}, 0))
 	return u
 }
 

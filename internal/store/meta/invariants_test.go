@@ -99,7 +99,7 @@ func TestInvariantsCanFail(t *testing.T) {
 		r := fx.Repo("team/app")
 		p := fx.Image(r, "config")
 		fx.Push(r, metatest.As(metatest.IndexOf(p), "v1"))
-		fx.Must(s.PutUpload(t.Context(), r, meta.Upload{ID: "u"}))
+		fx.Must(s.PutUpload(t.Context(), r, meta.Upload{ID: "u"}, meta.Quota{}, 0))
 		people(fx)
 		if err := sound(t.Context(), s); err != nil {
 			t.Fatalf("before: %v", err)

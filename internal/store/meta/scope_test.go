@@ -24,8 +24,8 @@ func TestWriteWithoutScopeIsFound(t *testing.T) {
 	fx.Must(s.PutSetting(t.Context(), metatest.Registry, "S", "v"))
 	fx.Must(s.PutEntityTags(t.Context(), "AIDABOB", map[string]string{"k": "v"}, 9))
 	fx.Must(s.PutInline(t.Context(), "AIDABOB", meta.Inline{Name: "i"}, 99))
-	fx.Must(s.PutToken(t.Context(), meta.Token{ID: "t", Account: metatest.Account, Region: name.MustRegion("eu-west-1")}))
-	fx.Must(s.PutSession(t.Context(), meta.Session{AccessKey: "ASIA", Account: metatest.Account, SealedSecret: []byte{1}}))
+	fx.Must(s.PutToken(t.Context(), meta.Token{ID: "t", Account: metatest.Account, Region: name.MustRegion("eu-west-1")}, meta.Quota{}))
+	fx.Must(s.PutSession(t.Context(), meta.Session{AccessKey: "ASIA", Account: metatest.Account, SealedSecret: []byte{1}}, meta.Quota{}))
 	for text, scope := range map[string]string{
 		`UPDATE accounts SET alias = 'x'`:              "identity",
 		`UPDATE access_keys SET active = 0`:            "keys",

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -25,30 +24,22 @@ type sessionDetails struct {
 	Source     string            `json:"source,omitzero"`
 }
 
-// sessionKept is how long a session is kept after it has expired: docker tokens issued for it last up to 12 hours
-// longer.
-const sessionKept = 13 * time.Hour
-
-// PutSession stores a session, and deletes sessions that expired more than 13 hours before v.IssuedAt. Errors:
-// fault.AccountNotFound.
-func (s *Store) PutSession(ctx context.Context, v Session) error {
+// PutSession stores a session. q limits the stored sessions of the principal that asked for it, which may be another than
+// v.Principal. Errors: fault.AccountNotFound, fault.QuotaExceeded.
+func (s *Store) PutSession(ctx context.Context, v Session, q Quota) error {
 	text, err := json.Marshal(sessionDetails{v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source})
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
-	return s.write.do(ctx, func(t *tx) error {
+	limits := []limit{{counted{sessionsOfPrincipal, q.Key}, q.Max,
+		tooMany("The caller has asked for %d sessions that are stored, which is its quota: use one of them until it expires", q.Max)}}
+	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := accountExists(t, v.Account); err != nil {
 			return err
 		}
-		forgotten, err := t.exec(`DELETE FROM sessions WHERE expires_at < $1`, micros(v.IssuedAt.Add(-sessionKept)))
-		if err != nil {
-			return err
-		}
-		if forgotten > 0 {
-			t.touch(scope{kind: scopeSessions})
-		}
-		_, err = t.exec(`INSERT INTO sessions (access_key, account, kind, principal, name, sealed_secret, limits, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-			v.AccessKey, v.Account.String(), v.Kind, v.Principal, v.Name, v.SealedSecret, string(text), micros(v.IssuedAt), micros(v.ExpiresAt))
+		_, err = t.exec(`INSERT INTO sessions (access_key, account, kind, principal, limit_key, name, sealed_secret, limits, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			v.AccessKey, v.Account.String(), v.Kind, v.Principal, q.Key, v.Name, v.SealedSecret, string(text), micros(v.IssuedAt),
+			micros(v.ExpiresAt))
 		return err
 	})
 }

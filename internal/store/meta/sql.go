@@ -205,9 +205,10 @@ type tx struct {
 		newID(at time.Time) (int64, error)
 	}
 	outbox
-	bare    bool // see runBareGroup
-	remote  bool // each statement costs a round trip
-	changes int  // number of statements run by exec
+	bounds  map[counted]int // see hasRoom
+	bare    bool            // see runBareGroup
+	remote  bool            // each statement costs a round trip
+	changes int             // number of statements run by exec
 }
 
 // newID returns an identifier greater than all identifiers of repositories and tag moves in the database.

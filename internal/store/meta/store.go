@@ -37,6 +37,7 @@ type Store struct {
 	node    string // the id under which this process stores its audit lines, "" with SQLite
 	now     func() time.Time
 	cache   cache
+	full    fullKeys // see doWithin
 
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise

@@ -53,6 +53,7 @@ const (
 	InvalidLayerPart // a layer part does not start after the last byte received
 	UploadConflict   // another request writes to the upload, or has written to it
 	LimitExceeded
+	QuotaExceeded // a principal or repository has too many open uploads, tokens or sessions
 	TooManyTags
 	InvalidTagParameter
 	AccountNotFound
@@ -136,6 +137,7 @@ var codes = [...]struct {
 	InvalidLayerPart:            {"InvalidLayerPart", ClassInvalid},
 	UploadConflict:              {"UploadConflict", ClassConflict},
 	LimitExceeded:               {"LimitExceeded", ClassQuota},
+	QuotaExceeded:               {"QuotaExceeded", ClassQuota},
 	TooManyTags:                 {"TooManyTags", ClassQuota},
 	InvalidTagParameter:         {"InvalidTagParameter", ClassInvalid},
 	AccountNotFound:             {"AccountNotFound", ClassNotFound},

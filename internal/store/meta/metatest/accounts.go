@@ -48,7 +48,8 @@ func testAccounts(fx *Fixture) {
 		Name: name.MustRepo("app"), Mutability: meta.Mutability{Mode: meta.Mutable}}, nil)
 	fx.Want(err, fault.AccountNotFound, "a repository of an unknown account")
 	fx.Want(fx.PutAccessKey(fx.Ctx, Key(nowhere, "AKIANOWHERE"), 2), fault.AccountNotFound, "a key of an unknown account")
-	fx.Want(fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: nowhere, Region: london}), fault.AccountNotFound, "a token of an unknown account")
+	fx.Want(fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: nowhere, Region: london}, meta.Quota{}), fault.AccountNotFound,
+		"a token of an unknown account")
 }
 
 // A registry is in use while it has a repository that is not deleted.
@@ -89,10 +90,10 @@ func testDeleteAccount(fx *Fixture) {
 		fx.Must(err)
 		token := meta.Token{ID: fmt.Sprint("token", round), Account: other, Region: london, AccessKey: k.ID, IssuedAt: monday,
 			ExpiresAt: monday.Add(12 * time.Hour)}
-		fx.Must(fx.PutToken(fx.Ctx, token))
+		fx.Must(fx.PutToken(fx.Ctx, token, meta.Quota{}))
 		fx.Must(fx.PutSetting(fx.Ctx, reg, meta.SettingBlobMounting, meta.Disabled))
 		fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: fmt.Sprint("upload", round),
-			Blob: blob.Upload{ID: "b", State: []byte("s")}, StartedAt: monday}))
+			Blob: blob.Upload{ID: "b", State: []byte("s")}, StartedAt: monday}, meta.Quota{}, 0))
 		fx.Image(r, "one", "v1")
 		for _, read := range []func() error{ // so that they are cached
 			func() error { _, err := fx.Repository(fx.Ctx, reg, r.Name); return err },
@@ -168,7 +169,7 @@ func testTokens(fx *Fixture) {
 	end := monday.Add(12 * time.Hour)
 	token := func(id string, issued, expires time.Time) meta.Token {
 		k := meta.Token{ID: id, Account: Account, Principal: Principal, AccessKey: "AKIA", Region: london, IssuedAt: issued, ExpiresAt: expires}
-		fx.Must(fx.PutToken(fx.Ctx, k))
+		fx.Must(fx.PutToken(fx.Ctx, k, meta.Quota{}))
 		return k
 	}
 	b, a, c := token("b", monday, end), token("a", monday, end), token("c", monday.Add(-time.Hour), end.Add(-time.Hour))
@@ -185,11 +186,20 @@ func testTokens(fx *Fixture) {
 		fx.Must(err)
 		fx.Equal(all, test.want, "Tokens at %s", test.at)
 	}
-	// A token that is issued more than a day after the others have expired deletes them, even if they were just read.
+	// Tokens are kept for a day after they have expired, not longer if they were just read.
 	late := token("late", end.Add(24*time.Hour), end.Add(36*time.Hour))
+	expired := func(at time.Time, limit, want int) {
+		fx.Helper()
+		n, err := fx.DeleteExpired(fx.Ctx, at, limit)
+		fx.Must(err)
+		fx.Equal(n, want, "tokens deleted at %s", at)
+	}
+	expired(end.Add(24*time.Hour), 10, 1) // c, which expired an hour earlier
 	_, err = fx.Token(fx.Ctx, "b")
 	fx.Want(err, 0, "a token that expired exactly a day before")
-	token("later", end.Add(25*time.Hour), end.Add(37*time.Hour))
+	expired(end.Add(25*time.Hour), 1, 1)
+	expired(end.Add(25*time.Hour), 1, 1)
+	expired(end.Add(25*time.Hour), 1, 0)
 	_, err = fx.Token(fx.Ctx, "b")
 	fx.Want(err, fault.TokenNotFound, "a token that expired more than a day before")
 	_, err = fx.Token(fx.Ctx, late.ID)
@@ -201,7 +211,7 @@ func testRevokeTokens(fx *Fixture) {
 	end := time.Now().Add(12 * time.Hour) // after the store's clock, which may be frozen
 	for i, of := range []name.Account{Account, Account, Account, other} {
 		k := meta.Token{ID: fmt.Sprint("t", i), Account: of, Region: london, IssuedAt: monday, ExpiresAt: end}
-		fx.Must(fx.PutToken(fx.Ctx, k))
+		fx.Must(fx.PutToken(fx.Ctx, k, meta.Quota{}))
 		_, err := fx.Token(fx.Ctx, k.ID)
 		fx.Must(err)
 	}

@@ -98,9 +98,9 @@ func testUploads(fx *Fixture) {
 	r, second := fx.Repo("team/app"), fx.Repo("team/second")
 	u := meta.Upload{ID: "11111111-1111-1111-1111-111111111111", Repository: r.ID, Principal: Principal,
 		Blob: blob.Upload{ID: "b1", State: []byte("state")}, StartedAt: monday}
-	fx.Must(fx.PutUpload(fx.Ctx, r, u))
+	fx.Must(fx.PutUpload(fx.Ctx, r, u, meta.Quota{}, 0))
 	bare := meta.Upload{ID: "2", Blob: blob.Upload{ID: "b2"}, StartedAt: monday.Add(time.Second)} // a blob store without state
-	fx.Must(fx.PutUpload(fx.Ctx, r, bare))
+	fx.Must(fx.PutUpload(fx.Ctx, r, bare, meta.Quota{}, 0))
 	got, err := fx.Upload(fx.Ctx, r.ID, u.ID)
 	fx.Must(err)
 	fx.Equal(got, u, "Upload")
@@ -115,16 +115,20 @@ func testUploads(fx *Fixture) {
 	fx.Equal(got, u, "Upload after an advance")
 	fx.Want(fx.AdvanceUpload(fx.Ctx, meta.Upload{ID: "nosuch"}, 0), fault.UploadNotFound, "an advance of an unknown upload")
 
-	idle, err := fx.IdleUploads(fx.Ctx, time.Now().Add(time.Hour), 10)
-	fx.Must(err)
-	fx.Equal(idle, []meta.Upload{
+	wantIdle := []meta.Upload{
 		{ID: bare.ID, Repository: r.ID, Blob: blob.Upload{ID: "b2", State: []byte{}}},
 		{ID: u.ID, Repository: r.ID, Principal: u.Principal, Blob: u.Blob},
-	}, "IdleUploads")
-	idle, err = fx.IdleUploads(fx.Ctx, time.Now().Add(time.Hour), 1)
+	}
+	idle, _, err := fx.IdleUploads(fx.Ctx, time.Now().Add(time.Hour), meta.IdlePosition{}, 10)
 	fx.Must(err)
-	fx.Equal(len(idle), 1, "IdleUploads, one of them")
-	idle, err = fx.IdleUploads(fx.Ctx, monday.Add(time.Second), 10)
+	fx.Equal(idle, wantIdle, "IdleUploads")
+	var after meta.IdlePosition
+	for i := range 3 {
+		idle, after, err = fx.IdleUploads(fx.Ctx, time.Now().Add(time.Hour), after, 1)
+		fx.Must(err)
+		fx.Equal(idle, wantIdle[min(i, 2):min(i+1, 2)], "IdleUploads, one by one, call %d", i)
+	}
+	idle, _, err = fx.IdleUploads(fx.Ctx, monday.Add(time.Second), meta.IdlePosition{}, 10)
 	fx.Must(err)
 	fx.Equal(len(idle), 0, "IdleUploads before the first became idle")
 
@@ -139,7 +143,7 @@ func testUploads(fx *Fixture) {
 
 func testUploadRace(fx *Fixture) {
 	r := fx.Repo("team/app")
-	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte{}}, StartedAt: monday}))
+	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte{}}, StartedAt: monday}, meta.Quota{}, 0))
 	won := race(fx, 20, fault.UploadConflict, func(i int) error {
 		return fx.AdvanceUpload(fx.Ctx, meta.Upload{ID: "u",
 			Blob: blob.Upload{Size: int64(i + 1), State: []byte(fmt.Sprint(i + 1))}, Parts: 1}, 0)

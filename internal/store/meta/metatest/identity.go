@@ -53,9 +53,11 @@ func testIdentityGeneration(fx *Fixture) {
 		{"PutAccessKey", false, func() error { return fx.PutAccessKey(fx.Ctx, key, 2) }},
 		{"SetAccessKeyActive", false, func() error { return fx.SetAccessKeyActive(fx.Ctx, key.ID, false) }},
 		{"DeleteAccessKey", false, func() error { return fx.DeleteAccessKey(fx.Ctx, key.ID) }},
-		{"PutToken", false, func() error { return fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: Account, Region: london}) }},
+		{"PutToken", false, func() error {
+			return fx.PutToken(fx.Ctx, meta.Token{ID: "t", Account: Account, Region: london}, meta.Quota{})
+		}},
 		{"RevokeTokens", false, func() error { _, err := fx.RevokeTokens(fx.Ctx, Account, ""); return err }},
-		{"PutSession", false, func() error { return fx.PutSession(fx.Ctx, session("ASIAX", monday)) }},
+		{"PutSession", false, func() error { return fx.PutSession(fx.Ctx, session("ASIAX", monday), meta.Quota{}) }},
 		{"CreateLoginProfile", false, func() error {
 			return fx.CreateLoginProfile(fx.Ctx, meta.LoginProfile{User: e[meta.User].ID, Hash: "h"})
 		}},
@@ -115,7 +117,7 @@ func testDeleteAccountIdentity(fx *Fixture) {
 			fx.Must(fx.PutAccessKey(fx.Ctx, k, 2))
 			v := session("ASIA"+id.String(), monday)
 			v.Account = id
-			fx.Must(fx.PutSession(fx.Ctx, v))
+			fx.Must(fx.PutSession(fx.Ctx, v, meta.Quota{}))
 			fx.Must(fx.PutRegistryPolicy(fx.Ctx, name.Registry{Account: id, Region: london}, meta.BoundPolicy{Text: "{}"}))
 			for _, kind := range []meta.ControlPolicyKind{meta.ServiceControl, meta.ResourceControl} {
 				fx.Must(fx.PutControlPolicy(fx.Ctx, meta.ControlPolicy{Kind: kind, Account: id, Name: "c", Text: "{}"}))

@@ -95,6 +95,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"MemberRace", testMemberRace},
 		{"Sessions", testSessions},
 		{"LoginProfiles", testLoginProfiles},
+		{"RowQuotas", testRowQuotas},
+		{"RowQuotaRace", testRowQuotaRace},
 		{"Uses", testUses},
 		{"Aliases", testAliases},
 		{"RegistryPolicies", testRegistryPolicies},

@@ -95,7 +95,7 @@ func testRepositoryDeleted(fx *Fixture) {
 	p := fx.Image(r, "config", "v1")
 	fx.Blob(r, "loose")
 	inKept := fx.Blob(kept, "kept")
-	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte{}}, StartedAt: monday}))
+	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte{}}, StartedAt: monday}, meta.Quota{}, 0))
 	fx.Must(fx.DeleteRepository(fx.Ctx, r, true))
 	for what, call := range map[string]func() error{
 		"AddBlob": func() error {
@@ -106,7 +106,7 @@ func testRepositoryDeleted(fx *Fixture) {
 		"MountBlob to":   func() error { return fx.MountBlob(fx.Ctx, kept, r, inKept) },
 		"RemoveBlob":     func() error { return fx.RemoveBlob(fx.Ctx, r, Digest("loose")) },
 		"PutUpload": func() error {
-			return fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u2", Blob: blob.Upload{State: []byte{}}})
+			return fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u2", Blob: blob.Upload{State: []byte{}}}, meta.Quota{}, 0)
 		},
 		"PutImage":    func() error { return fx.PutImage(fx.Ctx, r, As(p, "v2")) },
 		"DeleteImage": func() error { _, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal); return err },
@@ -209,7 +209,7 @@ func testPlaceholders(fx *Fixture) {
 	fx.Must(err)
 	fx.Equal(page, all[1:2], "the second move of v1, of %d", len(all))
 
-	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte("s0")}, StartedAt: monday}))
+	fx.Must(fx.PutUpload(fx.Ctx, r, meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", State: []byte("s0")}, StartedAt: monday}, meta.Quota{}, 0))
 	u := meta.Upload{ID: "u", Blob: blob.Upload{ID: "b", Size: 7, State: []byte("s1")}, Parts: 3, SmallPart: 5}
 	fx.Must(fx.AdvanceUpload(fx.Ctx, u, 0)) // SET size = $3, state = $4 … WHERE id = $1 AND size = $2
 	read, err := fx.Upload(fx.Ctx, r.ID, "u")

@@ -26,7 +26,7 @@ func testSessions(fx *Fixture) {
 	for _, v := range []meta.Session{full, user, federated} {
 		_, err := fx.Session(fx.Ctx, v.AccessKey)
 		fx.Want(err, fault.AccessKeyNotFound, "the session %s before it is made", v.AccessKey)
-		fx.Must(fx.PutSession(fx.Ctx, v))
+		fx.Must(fx.PutSession(fx.Ctx, v, meta.Quota{}))
 		for range 2 { // from the database and from the cache
 			got, err := fx.Session(fx.Ctx, v.AccessKey)
 			fx.Must(err)
@@ -35,16 +35,26 @@ func testSessions(fx *Fixture) {
 	}
 	lost := session("ASIALOST", monday)
 	lost.Account = nowhere
-	fx.Want(fx.PutSession(fx.Ctx, lost), fault.AccountNotFound, "a session of an unknown account")
+	fx.Want(fx.PutSession(fx.Ctx, lost, meta.Quota{}), fault.AccountNotFound, "a session of an unknown account")
 
 	// Sessions are kept for 13 hours after they have expired, not longer if they were just read.
 	end := full.ExpiresAt
-	fx.Must(fx.PutSession(fx.Ctx, session("ASIALATE", end.Add(13*time.Hour))))
+	expired := func(at time.Time, limit, want int) {
+		fx.Helper()
+		n, err := fx.DeleteExpired(fx.Ctx, at, limit)
+		fx.Must(err)
+		fx.Equal(n, want, "sessions deleted at %s", at)
+	}
+	for _, key := range []string{"ASIALATE", "ASIALATER"} {
+		fx.Must(fx.PutSession(fx.Ctx, session(key, end.Add(13*time.Hour)), meta.Quota{}))
+	}
+	expired(end.Add(13*time.Hour), 10, 0)
 	for _, v := range []meta.Session{full, user, federated} {
 		_, err := fx.Session(fx.Ctx, v.AccessKey)
 		fx.Want(err, 0, "the session %s at 13 hours after its end", v.AccessKey)
 	}
-	fx.Must(fx.PutSession(fx.Ctx, session("ASIALATER", end.Add(13*time.Hour+time.Microsecond))))
+	expired(end.Add(13*time.Hour+time.Microsecond), 1, 1)
+	expired(end.Add(13*time.Hour+time.Microsecond), 10, 1)
 	for _, v := range []meta.Session{full, user} {
 		_, err := fx.Session(fx.Ctx, v.AccessKey)
 		fx.Want(err, fault.AccessKeyNotFound, "the session %s later", v.AccessKey)
