@@ -172,6 +172,9 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		return blob.Info{}, err
 	}
 	defer s.landing.leave(want)
+	if u, _, err = s.hash(ctx, u, want.Algorithm()); err != nil {
+		return blob.Info{}, err
+	}
 	var last io.Reader
 	if c.Body != nil {
 		last = exactly(c)
@@ -186,6 +189,24 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		err = errors.Join(err, s.meta.AddBlobCandidates(kept, []name.Digest{want}))
 	}
 	return info, err
+}
+
+// hash returns the digest of an upload with an algorithm, and the upload in its new state. The caller holds the upload. If the
+// bytes were read for the hash, the new state is stored, even if the client has disconnected: no other attempt to complete
+// the upload reads them again, however many wrong digests the client sends.
+//
+// Errors: those of blob.Store.Hash.
+func (s *Service) hash(ctx context.Context, u meta.Upload, a name.Algorithm) (meta.Upload, name.Digest, error) {
+	ctx = context.WithoutCancel(ctx)
+	after, d, err := s.blobs.Hash(ctx, u.Blob, a)
+	if err != nil {
+		return u, name.Digest{}, s.forgetIfGone(ctx, u, err)
+	}
+	if bytes.Equal(after.State, u.Blob.State) || u.ID == "" {
+		return u, d, nil
+	}
+	u.Blob = after
+	return u, d, s.meta.AdvanceUpload(ctx, u, u.Blob.Size)
 }
 
 // PutBlob stores a whole blob in one call, without an upload that could be continued.
@@ -360,24 +381,48 @@ func (s *Service) CompleteParts(ctx context.Context, r meta.Repository, u meta.U
 		return name.Digest{}, fault.LayerPartTooSmall.New("A layer part has %d bytes; every part but the last has at least %d",
 			-u.SmallPart, MinPart)
 	}
-	for _, d := range digests {
-		_, err := s.meta.Holding(ctx, r.ID, d)
-		held := err == nil
-		if err != nil && !errors.Is(err, fault.BlobNotFound) {
-			return name.Digest{}, err
-		}
-		info, err := s.Complete(ctx, r, u, Chunk{At: AnyOffset, Length: UnknownCount}, d)
-		switch {
-		case errors.Is(err, fault.DigestInvalid):
-			continue
-		case err != nil:
-			return name.Digest{}, err
-		case held:
-			return name.Digest{}, LayerAlreadyExists(r, d)
-		}
-		return info.Digest, nil
+	u, d, err := s.match(ctx, u, digests)
+	if err != nil {
+		return name.Digest{}, err
 	}
-	return name.Digest{}, fault.InvalidLayer.New("None of the provided layer digests match the calculated layer digest")
+	_, err = s.meta.Holding(ctx, r.ID, d)
+	held := err == nil
+	if err != nil && !errors.Is(err, fault.BlobNotFound) {
+		return name.Digest{}, err
+	}
+	info, err := s.Complete(ctx, r, u, Chunk{At: AnyOffset, Length: UnknownCount}, d)
+	if err == nil && held {
+		err = LayerAlreadyExists(r, d)
+	}
+	if err != nil {
+		return name.Digest{}, err
+	}
+	return info.Digest, nil
+}
+
+// match returns the first of the digests that is that of the upload, and the upload in its new state: for each algorithm the
+// bytes are hashed once.
+//
+// Errors: fault.InvalidLayer (none is), and those of hold and hash.
+func (s *Service) match(ctx context.Context, u meta.Upload, digests []name.Digest) (meta.Upload, name.Digest, error) {
+	release, err := s.hold(ctx, u)
+	if err != nil {
+		return u, name.Digest{}, err
+	}
+	defer release()
+	have := map[name.Algorithm]name.Digest{}
+	for _, d := range digests {
+		a := d.Algorithm()
+		if _, known := have[a]; !known {
+			if u, have[a], err = s.hash(ctx, u, a); err != nil {
+				return u, name.Digest{}, err
+			}
+		}
+		if have[a] == d {
+			return u, d, nil
+		}
+	}
+	return u, name.Digest{}, fault.InvalidLayer.New("None of the provided layer digests match the calculated layer digest")
 }
 
 // LayerAlreadyExists returns the error for a layer that the repository already holds, in the words of ECR.

@@ -75,9 +75,15 @@ type Store interface {
 	// of r.
 	Append(ctx context.Context, u Upload, r io.Reader, limit int64) (Upload, error)
 
+	// Hash returns the digest of the bytes accepted so far with an algorithm. If the state of the upload does not have the
+	// hash, Hash reads all bytes, and returns a new state that has it: with that state no later call reads them again, and
+	// Append continues the hash. Otherwise it returns u, without access to the disk. Errors: fault.UploadConflict,
+	// fault.UploadNotFound, the error of ctx.
+	Hash(ctx context.Context, u Upload, a name.Algorithm) (Upload, name.Digest, error)
+
 	// Commit publishes the upload as blob want. If last is not nil, its bytes are appended first, without a
-	// separate durable step (limit as for Append). If want has another algorithm than Begin was given, the bytes
-	// are read and hashed again. If the blob is already stored, the bytes of the upload replace it, since the stored
+	// separate durable step (limit as for Append). If want has another algorithm than Begin and Hash were given, the
+	// bytes are read and hashed again. If the blob is already stored, the bytes of the upload replace it, since the stored
 	// bytes may have been damaged. After
 	// success the upload no longer exists; after an error it is unchanged. Errors: fault.DigestInvalid (the
 	// content has another digest), and those of Append.

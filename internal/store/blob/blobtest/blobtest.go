@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"Sizes", testSizes},
 		{"Chunks", testChunks},
 		{"SHA512", testSHA512},
+		{"Hash", testHash},
 		{"OtherAlgorithmAtCommit", testOtherAlgorithm},
 		{"Absent", testAbsent},
 		{"WrongDigestKeepsUpload", testWrongDigest},

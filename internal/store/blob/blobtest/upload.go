@@ -60,6 +60,55 @@ func testOtherAlgorithm(t *testing.T, s blob.Store) {
 	wantCode(t, second(s.Commit(t.Context(), u, nil, -1, SHA512(data))), fault.DigestInvalid, "Commit as another content's sha512")
 }
 
+// The digest of an upload with another algorithm than that of Begin is known from then on: the state of the upload has it,
+// later bytes continue it, and Commit needs it.
+func testHash(t *testing.T, s blob.Store) {
+	hash := func(u blob.Upload, want name.Digest) blob.Upload {
+		t.Helper()
+		after, got, err := s.Hash(t.Context(), u, want.Algorithm())
+		if err != nil || got != want || after.ID != u.ID || after.Size != u.Size {
+			t.Errorf("Hash of %d bytes with %s: got %s, an upload of %d bytes and %v, want %s", u.Size, want.Algorithm(), got, after.Size, err, want)
+		}
+		return after
+	}
+	data := Bytes(5, 700_000)
+	empty := begin(t, s, name.SHA256)
+	for _, want := range []name.Digest{SHA256(nil), SHA512(nil)} {
+		hash(empty, want)
+	}
+	u := appendBytes(t, s, empty, data[:300_000])
+	if same := hash(u, SHA256(data[:300_000])); !bytes.Equal(same.State, u.State) {
+		t.Error("Hash with the algorithm of Begin changed the state")
+	}
+	both := hash(u, SHA512(data[:300_000]))
+	if bytes.Equal(both.State, u.State) {
+		t.Error("Hash with another algorithm did not change the state")
+	}
+	if again := hash(both, SHA512(data[:300_000])); !bytes.Equal(again.State, both.State) {
+		t.Error("a second Hash changed the state")
+	}
+	u = appendBytes(t, s, both, data[300_000:600_000])
+	for _, want := range []name.Digest{SHA256(data[:600_000]), SHA512(data[:600_000])} {
+		if same := hash(u, want); !bytes.Equal(same.State, u.State) {
+			t.Errorf("Append did not continue the hash with %s", want.Algorithm())
+		}
+	}
+	err := second(s.Commit(t.Context(), u, bytes.NewReader(data[600_000:]), -1, SHA512(data[1:])))
+	wantCode(t, err, fault.DigestInvalid, "Commit as another sha512")
+	commit(t, s, u, data[600_000:], SHA512(data))
+	wantBlob(t, s, SHA512(data), data)
+	_, _, err = s.Hash(t.Context(), both, name.SHA256)
+	if err != nil {
+		t.Errorf("Hash needs no bytes for an algorithm that the state has: got %v", err)
+	}
+	gone := appendBytes(t, s, begin(t, s, name.SHA256), data[:5])
+	if err := s.Abort(t.Context(), gone); err != nil {
+		t.Error(err)
+	}
+	_, _, err = s.Hash(t.Context(), gone, name.SHA512)
+	wantCode(t, err, fault.UploadNotFound, "Hash of an upload that does not exist")
+}
+
 func testAbsent(t *testing.T, s blob.Store) {
 	for _, d := range []name.Digest{SHA256(nil), SHA512([]byte("x")), {}} {
 		wantAbsent(t, s, d)

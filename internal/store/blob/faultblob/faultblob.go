@@ -30,6 +30,7 @@ const (
 	List   Op = "List"
 	Begin  Op = "Begin"
 	Append Op = "Append"
+	Hash   Op = "Hash"
 	Commit Op = "Commit"
 	Abort  Op = "Abort"
 	Stale  Op = "Stale"
@@ -113,6 +114,19 @@ func (s *Store) Begin(ctx context.Context, a name.Algorithm) (blob.Upload, error
 // Append implements blob.Store.
 func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit int64) (blob.Upload, error) {
 	return guard(s, Append, func() (blob.Upload, error) { return s.under.Append(ctx, u, r, limit) })
+}
+
+// Hash implements blob.Store.
+func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (blob.Upload, name.Digest, error) {
+	type result struct {
+		after blob.Upload
+		d     name.Digest
+	}
+	r, err := guard(s, Hash, func() (r result, err error) {
+		r.after, r.d, err = s.under.Hash(ctx, u, a)
+		return r, err
+	})
+	return r.after, r.d, err
 }
 
 // Commit implements blob.Store.

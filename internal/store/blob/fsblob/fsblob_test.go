@@ -275,6 +275,39 @@ func TestForeignState(t *testing.T) {
 	}
 }
 
+// Once an upload has been hashed with another algorithm, its bytes are not read again for that: neither for the digest nor at
+// the end. The test replaces them meanwhile, which changes no result.
+func TestBytesAreHashedOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	data := blobtest.Bytes(1, 300_000)
+	u, err := s.Begin(ctx, name.SHA256)
+	if err == nil {
+		u, err = s.Append(ctx, u, bytes.NewReader(data), -1)
+	}
+	if err == nil {
+		u, _, err = s.Hash(ctx, u, name.SHA512)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "uploads", u.ID), make([]byte, len(data)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, got, err := s.Hash(ctx, u, name.SHA512); err != nil || got != blobtest.SHA512(data) {
+			t.Errorf("Hash again: got %s and %v, want the digest of the bytes before they were replaced", got, err)
+		}
+	}
+	if _, err := s.Commit(ctx, u, nil, -1, blobtest.SHA512([]byte("wrong"))); !errors.Is(err, fault.DigestInvalid) {
+		t.Errorf("Commit as another digest: got %v, want DigestInvalid", err)
+	}
+	if _, err := s.Commit(ctx, u, nil, -1, blobtest.SHA512(data)); err != nil {
+		t.Errorf("Commit: got %v, want no error: the state has the digest", err)
+	}
+}
+
 // With any bytes as the state, no call panics and no wrong blob is published.
 func FuzzState(f *testing.F) {
 	s := mustOpen(f, f.TempDir())
@@ -284,6 +317,8 @@ func FuzzState(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(u.State)
+		f.Add(append(bytes.Clone(u.State), u.State...))
+		f.Add(append(bytes.Clone(u.State), "sha512\x00sha\x07"...))
 	}
 	f.Add([]byte("sha256\x00sha\x03"))
 	f.Fuzz(func(t *testing.T, state []byte) {

@@ -34,7 +34,7 @@ var (
 // reading, hashing and writing run concurrently. When pump returns, all its goroutines have ended. Only the
 // caller's goroutine reads r.
 // Errors: fault.SizeInvalid, fault.Unavailable (disk full), those of ctx and r.
-func (s *Store) pump(ctx context.Context, f *uploadFile, h hasher, r io.Reader, limit int64) (int64, error) {
+func (s *Store) pump(ctx context.Context, f *uploadFile, h hashes, r io.Reader, limit int64) (int64, error) {
 	in := &intake{ctx: ctx, r: r, limit: limit}
 	b := smallBuffers.Get().(*[]byte)
 	defer smallBuffers.Put(b)
@@ -65,7 +65,7 @@ type chunk struct {
 
 // stream runs the three stages until in ends. A stage that has failed continues to drain its channel, so that
 // no other stage blocks.
-func (s *Store) stream(in *intake, h hasher, out *outlet) (err error) {
+func (s *Store) stream(in *intake, h hashes, out *outlet) (err error) {
 	var (
 		toHash  = make(chan chunk, maxBuffers)
 		toWrite = make(chan chunk, maxBuffers)

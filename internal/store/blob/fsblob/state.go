@@ -21,6 +21,39 @@ type hasher struct {
 	algorithm name.Algorithm
 }
 
+// hashes are the hashes of one content, each with another algorithm: the one that Begin was given, and then those that
+// Hash has added. The stored form is that of the hashers in turn.
+type hashes []hasher
+
+// Write adds bytes to all hashes. It never returns an error.
+func (h hashes) Write(p []byte) (int, error) {
+	for _, one := range h {
+		one.Write(p)
+	}
+	return len(p), nil
+}
+
+// of returns the hash with an algorithm.
+func (h hashes) of(a name.Algorithm) (one hasher, ok bool) {
+	for _, one := range h {
+		if one.algorithm == a {
+			return one, true
+		}
+	}
+	return hasher{}, false
+}
+
+func (h hashes) state() (all []byte, err error) {
+	for _, one := range h {
+		b, err := one.state()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b...)
+	}
+	return all, nil
+}
+
 var errState = errors.New("upload state is not of this store")
 
 func newHasher(a name.Algorithm) (hasher, error) {
@@ -43,24 +76,46 @@ func (h hasher) state() ([]byte, error) {
 	return m.AppendBinary(append([]byte(h.algorithm), 0))
 }
 
-// parseState restores a hash from the bytes that state returned. Errors: errState.
-func parseState(b []byte) (hasher, error) {
+// parseState restores hashes from the bytes that state returned. Errors: errState.
+func parseState(b []byte) (all hashes, err error) {
+	for len(b) > 0 || all == nil {
+		one, rest, err := parseOne(b)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := all.of(one.algorithm); twice {
+			return nil, errState
+		}
+		all, b = append(all, one), rest
+	}
+	return all, nil
+}
+
+// parseOne restores the first hash of a state, and returns the rest of the state. Errors: errState.
+func parseOne(b []byte) (h hasher, rest []byte, err error) {
 	for _, a := range algorithms {
 		if len(b) <= len(a) || string(b[:len(a)]) != string(a) || b[len(a)] != 0 {
 			continue
 		}
 		h, err := newHasher(a)
 		if err != nil {
-			return hasher{}, err
+			return hasher{}, nil, err
 		}
 		m, ok := h.Hash.(encoding.BinaryUnmarshaler)
 		if !ok {
-			return hasher{}, fmt.Errorf("restoring the state of %s: %w", a, errors.ErrUnsupported)
+			return hasher{}, nil, fmt.Errorf("restoring the state of %s: %w", a, errors.ErrUnsupported)
 		}
-		if err := m.UnmarshalBinary(b[len(a)+1:]); err != nil {
-			return hasher{}, fmt.Errorf("%w: %w", errState, err)
+		empty, err := h.state() // all states of a hash have the same length
+		if err != nil {
+			return hasher{}, nil, err
 		}
-		return h, nil
+		if len(b) < len(empty) {
+			return hasher{}, nil, errState
+		}
+		if err := m.UnmarshalBinary(b[len(a)+1 : len(empty)]); err != nil {
+			return hasher{}, nil, fmt.Errorf("%w: %w", errState, err)
+		}
+		return h, b[len(empty):], nil
 	}
-	return hasher{}, errState
+	return hasher{}, nil, errState
 }

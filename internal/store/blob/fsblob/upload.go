@@ -87,19 +87,20 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	}
 	defer func() { f.release(err == nil && info.Digest == want) }() // after a panic of last, the upload is not kept
 
-	h, err := s.hasherFor(u, want.Algorithm())
+	all, err := s.hashesFor(u, want.Algorithm())
 	if err != nil {
 		return blob.Info{}, err
 	}
 	size := u.Size
 	if last != nil {
-		n, err := s.pump(ctx, f, h, last, limit)
+		n, err := s.pump(ctx, f, all, last, limit)
 		if err != nil {
 			return blob.Info{}, err
 		}
 		size += n
 	}
-	if h.algorithm != want.Algorithm() {
+	h, ok := all.of(want.Algorithm())
+	if !ok {
 		if h, err = rehash(ctx, f.File, size, want.Algorithm()); err != nil {
 			return blob.Info{}, err
 		}
@@ -114,16 +115,41 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	return info, nil
 }
 
-// hasherFor restores the upload's hash. For an upload without bytes, it returns a new hash with algorithm want.
-func (s *Store) hasherFor(u blob.Upload, want name.Algorithm) (hasher, error) {
-	if u.Size == 0 {
-		return newHasher(want)
-	}
-	h, err := parseState(u.State)
+// Hash implements blob.Store.
+func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (after blob.Upload, d name.Digest, err error) {
+	all, err := s.hashesFor(u, a)
 	if err != nil {
-		return hasher{}, fmt.Errorf("resuming upload %s: %w", u.ID, err)
+		return blob.Upload{}, name.Digest{}, err
 	}
-	return h, nil
+	if h, ok := all.of(a); ok {
+		return u, h.digest(), nil
+	}
+	f, err := s.lockUpload(u)
+	if err != nil {
+		return blob.Upload{}, name.Digest{}, err
+	}
+	defer f.release(true)
+	h, err := rehash(ctx, f.File, u.Size, a)
+	if err != nil {
+		return blob.Upload{}, name.Digest{}, err
+	}
+	if u.State, err = append(all, h).state(); err != nil {
+		return blob.Upload{}, name.Digest{}, err
+	}
+	return u, h.digest(), nil
+}
+
+// hashesFor restores the upload's hashes. For an upload without bytes, it returns a new hash with algorithm want.
+func (s *Store) hashesFor(u blob.Upload, want name.Algorithm) (hashes, error) {
+	if u.Size == 0 {
+		h, err := newHasher(want)
+		return hashes{h}, err
+	}
+	all, err := parseState(u.State)
+	if err != nil {
+		return nil, fmt.Errorf("resuming upload %s: %w", u.ID, err)
+	}
+	return all, nil
 }
 
 // publish renames the locked upload to the blob d. A blob that is already stored is replaced: its bytes may have
