@@ -47,14 +47,14 @@ type fixture struct {
 	meta  *meta.Store
 	guard *guard.Guard
 	at    time.Time
-	t     *testing.T
+	t     testing.TB
 	n     int
 	dir   string
 }
 
 func (f *fixture) now() time.Time { return f.at }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, at: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}
 	dir := t.TempDir()

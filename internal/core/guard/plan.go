@@ -67,7 +67,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	if !conditional {
 		return p, nil
 	}
-	keys, err := g.keys(ctx, who, from, a, images)
+	keys, err := g.keys(ctx, who, from, a, &p.policies, images)
 	p.request.Context = keys
 	return p, err
 }
@@ -86,9 +86,10 @@ func (g *Guard) registryPolicy(ctx context.Context, r name.Registry) (c *identit
 	return c, scope == meta.PolicyScopeV1, err
 }
 
-// keys returns the condition keys of an ask. The keys of the image are included only if images is true. Source: IAM
-// user guide, global condition keys; service authorization reference of ECR.
-func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, images bool) (*policy.Context, error) {
+// keys returns the condition keys of an ask that policies decide. The keys of the image are included only if images is
+// true. Source: IAM user guide, global condition keys; service authorization reference of ECR.
+func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a *Ask, policies *policy.Policies,
+	images bool) (*policy.Context, error) {
 	keys := who.Keys.Clone() // concurrent requests of the same subject read who.Keys
 	keys.Time = g.now()
 	if partition := a.Region.Partition(); partition != name.DefaultPartition {
@@ -133,7 +134,7 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 	}
 	if images && a.Image.Reference != (name.Reference{}) {
-		return &keys, g.imageKeys(ctx, &keys, a)
+		return &keys, g.imageKeys(ctx, &keys, a, policies)
 	}
 	return &keys, nil
 }
@@ -143,30 +144,38 @@ const imageTag = "ecrin:imagetag"
 
 // imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. The tags of an image that is read by its digest are its own and
 // those of the indexes that refer to it, so that the permission to pull a tag includes the images to which an index
-// with that tag refers.
-func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) error {
+// with that tag refers. Of many tags, ecrin:ImageTag has one of each class of tags about which the policies decide alike, so
+// that the cost of a decision does not grow with the tags of an image.
+func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, policies *policy.Policies) error {
+	if a.Image.Digest != (name.Digest{}) { // first: a condition on the tag can have it in a policy variable
+		keys.Set("ecrin:imagedigest", a.Image.Digest.String())
+	}
 	var tags []string
+	many := false
 	switch {
 	case a.Image.Tag != (name.Tag{}):
 		tags = []string{a.Image.Tag.String()}
 	case a.Image.Stored && a.Repository != nil:
 		var err error
-		if tags, err = g.meta.TagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest); err != nil {
+		tags, many, err = g.meta.SomeTagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest, func() meta.TagClasses {
+			if c := policy.ClassesOf(policies, imageTag, keys); c != nil {
+				return c
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
-	if len(tags) == 1 {
+	if len(tags) == 1 && !many {
 		keys.Set(imageTag, tags[0])
 	} else {
 		keys.SetList(imageTag, tags...)
 	}
-	if a.Image.Digest != (name.Digest{}) {
-		keys.Set("ecrin:imagedigest", a.Image.Digest.String())
-	}
 	return nil
 }
 
-// evaluate decides a plan. It has no side effects except on p. If several tags lead to the image of a request by
+// evaluate decides a plan. It has no side effects except on p. If a list of tags leads to the image of a request by
 // digest, the request is also decided with each of these tags alone, so that conditions on ecrin:ImageTag do not need
 // set operators. An explicit denial with any tag is the result. Otherwise a tag with which the request is allowed
 // suffices, because the caller could have requested the image by that tag. Afterwards the request of the plan has the
@@ -175,10 +184,10 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask) err
 // Errors: the error of ctx, if it ends before the decision.
 func (p *plan) evaluate(ctx context.Context) (policy.Decision, error) {
 	together := policy.Evaluate(&p.policies, &p.request)
-	tags := p.request.Context.Values(imageTag)
-	if len(tags) < 2 || together.Verdict == policy.ExplicitlyDenied {
+	if !p.request.Context.IsList(imageTag) || together.Verdict == policy.ExplicitlyDenied {
 		return together, ctx.Err()
 	}
+	tags := p.request.Context.Values(imageTag)
 	whole := p.request.Context
 	allowing := whole
 	for _, tag := range tags {

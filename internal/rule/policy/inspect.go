@@ -28,6 +28,25 @@ func (d *Document) Mentions(key string) bool {
 	return false
 }
 
+// variable reports whether a policy variable of the document uses a condition key, given in lower case.
+func (d *Document) variable(key string) bool {
+	is := func(folded string) bool { return folded == key }
+	for i := range d.Statements {
+		s := &d.Statements[i]
+		if slices.ContainsFunc(s.Resource.Of, func(p Pattern) bool { return p.names(is) }) {
+			return true
+		}
+		for k := range s.Conditions {
+			for _, of := range s.Conditions[k].Keys {
+				if slices.ContainsFunc(of.Values, func(v Value) bool { return v.Pattern.names(is) }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // names reports whether is returns true for the key of a variable of the pattern.
 func (p Pattern) names(is func(folded string) bool) bool {
 	return slices.ContainsFunc(p.Parts, func(part Part) bool { return part.Kind == Variable && is(part.Text) })

@@ -1,9 +1,11 @@
 package metatest
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // leading checks the tags that lead to an image.
@@ -68,4 +70,80 @@ func testTagsLeadingTo(fx *Fixture) {
 	fx.Image(other, "leaf", "elsewhere")
 	fx.leading(other, leaf, "elsewhere")
 	fx.leading(r, leaf, "again", "leaf", "leaf-2", "middle")
+}
+
+// byLength sorts tags by their length. It counts the tags that it has sorted.
+type byLength struct {
+	id     string
+	sorted int
+}
+
+func (b *byLength) ID() string { return b.id }
+
+func (b *byLength) Of(tag string) string {
+	b.sorted++
+	return fmt.Sprint(len(tag))
+}
+
+// Of many tags that lead to an image there is one of each class, after each change of the tags. Few tags are not sorted. The
+// result is kept for each way to sort.
+func testSomeTagsLeadingTo(fx *Fixture) {
+	r := fx.Repo("team/app")
+	leaf := fx.Image(r, "leaf")
+	top := IndexOf(leaf)
+	fx.Push(r, As(top, "a", "bb", "cc"))
+	some := func(what string, c *byLength, lengths []int, wantMany bool) {
+		fx.Helper()
+		tags, many, err := fx.SomeTagsLeadingTo(fx.Ctx, r.ID, leaf.Digest, func() meta.TagClasses {
+			if c == nil {
+				return nil
+			}
+			return c
+		})
+		fx.Must(err)
+		var got []int
+		for _, t := range tags {
+			got = append(got, len(t))
+		}
+		slices.Sort(got)
+		fx.Equal(got, lengths, "%s: the lengths of the tags", what)
+		fx.Equal(many, wantMany, "%s: many", what)
+	}
+	c := &byLength{id: "one"}
+	some("few tags", c, []int{1, 2, 2}, false)
+	fx.Equal(c.sorted, 0, "tags that were sorted of few")
+	total := 3
+	for _, n := range []int{40, 5000} { // kept whole, and too many for that
+		for from := 0; from < n; from += 1000 {
+			var tags []string
+			for i := range min(1000, n-from) {
+				tags = append(tags, fmt.Sprintf("n%d-%05d", n, from+i))
+			}
+			fx.Push(r, As(top, tags...))
+		}
+		total += n
+		want := map[int][]int{40: {1, 2, 9}, 5000: {1, 2, 9, 11}}[n]
+		for _, id := range []string{"one", "two"} {
+			c := &byLength{id: id}
+			for range 3 {
+				some(fmt.Sprint(total, " tags"), c, want, true)
+			}
+			fx.Equal(c.sorted, total, "tags that were sorted in three calls of %d", total)
+		}
+		c := &byLength{id: "three"}
+		fx.Push(r, As(top, "another-tag-than-all-before"))
+		some("after a push", c, append(slices.Clone(want), 27), true)
+		_, err := fx.DeleteTag(fx.Ctx, r, Tag("another-tag-than-all-before").Tag, name.Digest{}, false, "p")
+		fx.Must(err)
+		some("after its deletion", c, want, true)
+	}
+	all, err := fx.TagsLeadingTo(fx.Ctx, r.ID, leaf.Digest)
+	fx.Must(err)
+	fx.Equal(len(all), total, "all tags")
+	lengths := make([]int, 0, total)
+	for _, t := range all {
+		lengths = append(lengths, len(t))
+	}
+	slices.Sort(lengths)
+	some("without classes", nil, lengths, true)
 }

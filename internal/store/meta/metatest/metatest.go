@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"IndexDepth", testIndexDepth},
 		{"SparseIndex", testSparseIndex},
 		{"TagsLeadingTo", testTagsLeadingTo},
+		{"SomeTagsLeadingTo", testSomeTagsLeadingTo},
 		{"Quotas", testQuotas},
 		{"Mutability", testMutability},
 		{"ImmutableTagRace", testImmutableTagRace},
