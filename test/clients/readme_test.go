@@ -111,6 +111,11 @@ func TestReadme(t *testing.T) {
 		t.Errorf("%d blocks of the README are not run, want at most %d: %q", len(reasons), maxNotRun, reasons)
 	}
 	t.Logf("not run: %q", reasons)
+	for m, reason := range mentions {
+		if !strings.Contains(string(text), "`"+m+"`") {
+			t.Errorf("mentions has %s, %s, which the README does not have any more", m, reason)
+		}
+	}
 	u := newReader(t)
 	for _, s := range steps {
 		if t.Failed() {
