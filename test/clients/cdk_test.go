@@ -13,6 +13,10 @@ func cdkAssets(s *session) {
 	withEngine(s)
 	containersConfig(s) // for skopeo
 	const repo, base = "clients/cdk-assets", "clients/cdk-base"
+	asset := "plain" // cdk-assets names the image in the engine by it, and tests share the engine
+	if !s.s.plain {
+		asset = "names"
+	}
 	ref := s.repo(repo)
 
 	// The image of the Dockerfile is in the registry, so that the build needs no other.
@@ -21,7 +25,7 @@ func cdkAssets(s *session) {
 	dir := mkdir(t, s.home, "cdk.out", "asset")
 	write(t, filepath.Join(dir, "Dockerfile"), "FROM "+s.s.ref(base)+":v1\nLABEL asset=true\n")
 	manifest := toJSON(t, map[string]any{"version": "36.0.0", "files": map[string]any{}, "dockerImages": map[string]any{
-		"asset": map[string]any{
+		asset: map[string]any{
 			"source":       map[string]any{"directory": "asset"},
 			"destinations": map[string]any{"here": map[string]string{"region": region, "repositoryName": repo, "imageTag": "asset-1"}},
 		}}})
@@ -64,7 +68,7 @@ func TestCDKAssetsByRole(t *testing.T) {
 	mkdir(t, user.home, "cdk.out", "asset")
 	write(t, user.path("cdk.out/asset/Dockerfile"), "FROM "+ref+":base\n")
 	write(t, user.path("cdk.out/assets.json"), toJSON(t, map[string]any{"version": "36.0.0", "dockerImages": map[string]any{
-		"asset": map[string]any{
+		"by-role": map[string]any{
 			"source": map[string]any{"directory": "asset"},
 			"destinations": map[string]any{"here": map[string]string{"region": region, "repositoryName": repo, "imageTag": "asset-1",
 				"assumeRoleArn": roleARN("cdk-image-publishing")}},
