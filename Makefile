@@ -3,10 +3,10 @@ SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
 
-FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/pack/... ./tools/clients/...
+FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/mutate/... ./tools/pack/... ./tools/clients/...
 ALL := $(FAST) ./tools/demo/...
 
-.PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz generate
+.PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 build: ## build the program, bin/ecrin
@@ -46,6 +46,13 @@ slow: ## run the kill -9 loops, the races, attacks on the memory of the process,
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution
 	$(GO) run ./tools/bench
+
+# mutate takes a sample of N changes of a package, which SEED determines. TESTS are other packages whose tests run too.
+PKG ?= ./internal/rule/policy
+SEED ?= 1
+N ?= 60
+mutate: ## change a package (PKG) in N places, one at a time, and list the changes that its tests do not notice
+	$(GO) run ./tools/mutate -pkg $(PKG) -seed $(SEED) -n $(N) $(if $(TESTS),-tests "$(TESTS)")
 
 generate: ## generate types and tables from the service models
 	$(GO) generate ./...
