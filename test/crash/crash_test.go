@@ -88,12 +88,12 @@ func (p *process) kill() {
 // is without its manifest, no manifest is without its blobs, and every upload can be continued at the
 // acknowledged offset.
 func TestKillDuringPush(t *testing.T) {
-	killDuringPush(t, "", false, func(p *process) { p.kill() })
+	killDuringPush(t, t.TempDir(), "", false, func(p *process) { p.kill() })
 }
 
 // The same with the metadata in PostgreSQL.
 func TestKillDuringPushOnPostgreSQL(t *testing.T) {
-	killDuringPush(t, postgres(t).NewDatabase(t), false, func(p *process) { p.kill() })
+	killDuringPush(t, t.TempDir(), postgres(t).NewDatabase(t), false, func(p *process) { p.kill() })
 }
 
 // The same, and the PostgreSQL server is killed or stopped under it, before ecrin is killed or at the same time.
@@ -101,7 +101,7 @@ func TestKillPostgreSQLDuringPush(t *testing.T) {
 	postgres(t) // or skip
 	server := pgtest.New(t)
 	round := 0
-	killDuringPush(t, server.NewDatabase(t), true, func(p *process) {
+	killDuringPush(t, t.TempDir(), server.NewDatabase(t), true, func(p *process) {
 		round++
 		switch round % 3 {
 		case 0:
@@ -128,11 +128,11 @@ func postgres(t *testing.T) *pgtest.Server {
 	return pgtest.Start(t)
 }
 
-// killDuringPush pushes and kills, again and again, and looks at what is there after each start. mayRefuse is whether a server may
-// answer 503 since its database was killed.
-func killDuringPush(t *testing.T, database string, mayRefuse bool, kill func(*process)) {
+// killDuringPush pushes and kills, again and again, and looks at what is in the data directory after each start. mayRefuse is
+// whether a server may answer 503 since its database was killed.
+func killDuringPush(t *testing.T, dir, database string, mayRefuse bool, kill func(*process)) {
 	t.Helper()
-	bin, dir := program(t), t.TempDir()
+	bin := program(t)
 	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}, mayRefuse: mayRefuse}
 	resumed := 0
 	for round := range rounds() {
