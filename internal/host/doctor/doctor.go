@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -171,7 +172,7 @@ func (o Options) withDefaults() Options {
 		o.Helper = runHelper
 	}
 	if o.Free == nil {
-		o.Free = freeBytes
+		o.Free = durable.FreeBytes
 	}
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv

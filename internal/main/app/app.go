@@ -205,6 +205,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
+	a.spill(filepath.Join(c.Data, SpoolFolder))
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
@@ -281,6 +282,23 @@ const (
 	maxConnections = 16384 // at once, unless the configuration has another number
 	minFiles       = 1024  // file descriptors below which the start warns
 )
+
+// maxSpill is how many bytes of manifests are cached in files at most, and spillShare the share of the free space of the disk.
+const (
+	maxSpill   = 2 << 30
+	spillShare = 10
+)
+
+// spill gives the caches of manifests files in a directory. Without them a registry with many tags is slower.
+func (a *App) spill(dir string) {
+	free, err := durable.FreeBytes(dir)
+	if err == nil && free/spillShare > 0 {
+		err = a.meta.SpillTo(dir, min(maxSpill, free/spillShare))
+	}
+	if err != nil {
+		a.log.Warn("manifests are cached in memory only", "error", err)
+	}
+}
 
 // Trim drops cached values that can be read again, so that their memory is free.
 func (a *App) Trim() { a.meta.Trim() }

@@ -126,3 +126,55 @@ func BenchmarkLayers(b *testing.B) {
 		}
 	}
 }
+
+// The time of the head and the body of a manifest by a random tag of 50,000, from the database, from the files of the caches and from
+// memory.
+func BenchmarkRandomTag(b *testing.B) {
+	s, err := meta.OpenSQLite(b.Context(), b.TempDir(), time.Now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	ctx := b.Context()
+	r, err := crashRepository(ctx, s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const tags = 50_000
+	if _, err := s.AddBlob(ctx, r, blob.Info{Digest: metatest.Digest("config"), Size: 6}, ""); err != nil {
+		b.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for w := range 64 {
+		wg.Go(func() {
+			for i := w; i < tags; i += 64 {
+				if err := s.PutImage(ctx, r, metatest.As(metatest.Variant(i, "config"), fmt.Sprint("t", i))); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	read := func(b *testing.B, n int) {
+		for i := 0; b.Loop(); i++ {
+			h, err := s.Head(ctx, r.ID, metatest.Tag(fmt.Sprint("t", i*7919%n)))
+			if err == nil {
+				_, err = s.Body(ctx, h.Digest)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("database", func(b *testing.B) { read(b, tags) })
+	if err := s.SpillTo(b.TempDir(), 1<<30); err != nil {
+		b.Fatal(err)
+	}
+	for i := range tags {
+		if _, err := s.Head(ctx, r.ID, metatest.Tag(fmt.Sprint("t", i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("files", func(b *testing.B) { read(b, tags) })
+	b.Run("memory", func(b *testing.B) { read(b, 100) })
+}

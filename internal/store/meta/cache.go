@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -18,8 +19,8 @@ type cache struct {
 	resourceTags shelf[int64, []ResourceTag] // by repository
 	settings     shelf[settingKey, string]
 	repositories shelf[repositoryKey, Repository]
-	heads        shelf[headKey, ManifestHead]
-	bodies       shelf[name.Digest, []byte]
+	heads        tiered[headKey, ManifestHead]
+	bodies       tiered[name.Digest, []byte]
 	holdings     shelf[holdingKey, Holding]
 	tagLists     shelf[int64, []byte]       // by repository
 	leading      shelf[int64, *leadingTags] // by repository
@@ -48,9 +49,9 @@ func (c *cache) init() {
 	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
 	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
 	c.repositories.max, c.holdings.max = 4096, 16384
-	// Enough for pulls of all tags of a repository with 100,000 tags. An entry takes about 150 bytes, see head.
-	c.heads.max = 128 << 10
-	c.bodies.max = 2048
+	// Further ones are in files, see SpillTo. A head takes about 150 bytes.
+	c.heads.max, c.heads.form = 16<<10, headForm{}
+	c.bodies.max, c.bodies.form = 2048, bodyForm{}
 	c.tagLists.max = 4
 	c.leading.max = 256
 }
@@ -60,6 +61,23 @@ func (c *cache) dropImages() {
 	c.heads.drop()
 	c.holdings.drop()
 	c.leading.drop()
+}
+
+// SpillTo makes the caches of manifests larger by files in dir that have no name, with at most max bytes together. It is called
+// before the store is used.
+//
+// Errors: the files cannot be made.
+func (s *Store) SpillTo(dir string, max int64) error {
+	heads, err := newSpill(dir, max/8)
+	if err != nil {
+		return err
+	}
+	bodies, err := newSpill(dir, max-max/8)
+	if err != nil {
+		return errors.Join(err, heads.close())
+	}
+	s.cache.heads.spill, s.cache.bodies.spill = heads, bodies
+	return nil
 }
 
 // Trim drops the values that need much memory. They are read again when they are needed.
@@ -96,6 +114,13 @@ func (s *shelf[K, V]) get(k K) (v V, gen uint64, ok bool) {
 	defer s.mu.RUnlock()
 	v, ok = s.m[k]
 	return v, s.gen, ok
+}
+
+// room reports whether another value is kept without emptying the shelf.
+func (s *shelf[K, V]) room() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.m) < s.max
 }
 
 // generation returns the number that put needs for a value that is read after this call.

@@ -219,3 +219,6 @@ const (
 	MaxGroupCost = maxGroupCost
 	MaxLane      = maxLane
 )
+
+// ShrinkShelves leaves one place in memory for heads and bodies of manifests.
+func (s *Store) ShrinkShelves() { s.cache.heads.max, s.cache.bodies.max = 1, 1 }

@@ -27,7 +27,15 @@ func ImageNotFound() *fault.Error { return fault.ImageNotFound.New("Requested im
 
 // Head returns the head of a manifest by tag or digest. Errors: fault.ImageNotFound.
 func (s *Store) Head(ctx context.Context, repository int64, ref name.Reference) (ManifestHead, error) {
-	return cached(&s.cache.heads, headKey{repository, ref}, func() (ManifestHead, error) { return s.head(ctx, repository, ref) })
+	h, gen, ok := s.cache.heads.get(headKey{repository, ref})
+	if ok {
+		return h, nil
+	}
+	h, err := s.head(ctx, repository, ref)
+	if err == nil {
+		s.cache.heads.put(headKey{repository, ref}, h, gen)
+	}
+	return h, err
 }
 
 // head reads a manifest's head. For a tag it also reads the body if that is small: clients that pull a tag need both.
@@ -38,7 +46,7 @@ func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) 
 				CASE WHEN i.manifest_size <= 8192 THEN (SELECT m.body FROM manifests m WHERE m.digest = i.digest) END
 			FROM images i WHERE i.repository = $1 AND i.deleted_at <= 0 AND i.digest = (SELECT digest FROM tags WHERE repository = $1 AND tag = $2)`, ref.Tag.String()
 	}
-	heads, bodies := s.cache.heads.generation(), s.cache.bodies.generation()
+	heads, bodies := s.cache.heads.generations(), s.cache.bodies.generations()
 	var digest, subject string
 	var body []byte
 	err = s.read.row(ctx, text, args{repository, key}, &digest, &h.MediaType, &subject, &h.Size, &body)
@@ -53,7 +61,7 @@ func (s *Store) head(ctx context.Context, repository int64, ref name.Reference) 
 		h.Subject, err = name.ParseDigest(subject)
 	}
 	// Many tags point to few images: their entries share the strings of the entry of the digest.
-	if known, _, ok := s.cache.heads.get(headKey{repository, name.Reference{Digest: h.Digest}}); ok && known == h {
+	if known, _, ok := s.cache.heads.shelf.get(headKey{repository, name.Reference{Digest: h.Digest}}); ok && known == h {
 		h = known
 	}
 	if err == nil && body != nil {

@@ -102,6 +102,7 @@ func (s *Store) Close() error {
 	if s.epochs != nil {
 		errs = append(errs, s.epochs.close())
 	}
+	errs = append(errs, s.cache.heads.spill.close(), s.cache.bodies.spill.close())
 	return errors.Join(append(errs, durable.Unlock(s.lock), s.lock.Close())...)
 }
 

@@ -17,6 +17,19 @@ func TestContract(t *testing.T) {
 	metatest.Run(t, open)
 }
 
+// The same with caches of manifests that are almost only in files.
+func TestContractWithSpill(t *testing.T) {
+	t.Parallel()
+	metatest.Run(t, func(t *testing.T) *meta.Store {
+		s := open(t)
+		if err := s.SpillTo(t.TempDir(), 64<<10); err != nil {
+			t.Fatal(err)
+		}
+		s.ShrinkShelves()
+		return s
+	})
+}
+
 // With a frozen clock everything happens at the same time: orders and names must not depend on the clock.
 func TestContractFrozenClock(t *testing.T) {
 	t.Parallel()
