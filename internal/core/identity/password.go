@@ -232,7 +232,7 @@ func (s *Service) SignIn(ctx context.Context, account name.Account, userName str
 // passwordOf returns a user and its login profile, both zero if one of the two does not exist.
 func (s *Service) passwordOf(ctx context.Context, account name.Account, userName string) (e meta.Entity, p meta.LoginProfile, err error) {
 	e, err = s.meta.Entity(ctx, account, meta.User, userName)
-	if err == nil {
+	if err == nil || gone(err) { // the same queries, whether there is a user or not
 		p, err = s.meta.LoginProfile(ctx, e.ID)
 	}
 	if gone(err) {
