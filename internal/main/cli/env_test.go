@@ -261,6 +261,12 @@ func TestRoleIsAssumedFromAnotherMachine(t *testing.T) {
 			t.Errorf("token list %v: got %d, %s, want a denial for %s", args, code, errs, want)
 		}
 	}
+	root := s.Root(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", root.KeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", root.Secret)
+	if code, out, errs := in(t, home, "account", "keys", "list", "--url", s.Running.URL); code != 0 || !strings.Contains(out, root.KeyID) {
+		t.Errorf("with the credentials of the environment: got %d, %s, %s", code, out, errs)
+	}
 	code, out, errs = in(t, home, "env", "--url", s.Running.URL, "--source-profile", "ann", "--role", role, "--profile", "far", "--write")
 	text, err := os.ReadFile(filepath.Join(home, ".aws", "config"))
 	want := "role_arn = " + role + "\nsource_profile = ann\nservices = ecrin-far\n"

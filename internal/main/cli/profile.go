@@ -233,7 +233,13 @@ const maxProfileWait = 10 * time.Second
 
 // writeProfile sets the keys of sections of a file, which is replaced as a whole and can be read by its user alone. Only one process
 // at a time does so, so that none loses what another has written. A link stays a link.
+//
+// Errors: root writes nothing into a folder of another user.
 func writeProfile(path string, sections []string, keys [][]keyOf) error {
+	if dir := filepath.Dir(path); anothers(dir) {
+		return fmt.Errorf("%s belongs to another user, who could not read what root writes there: repeat the command without --write and put what it prints into the files as that user",
+			dir)
+	}
 	if whole, err := filepath.EvalSymlinks(path); err == nil {
 		path = whole
 	}
