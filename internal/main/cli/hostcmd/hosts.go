@@ -89,10 +89,11 @@ func (o Options) hostsFile(ctx context.Context, f hostsFlags, args []string) err
 	if f.remove {
 		return o.updateHosts(path, "", "removed the names of ecrin from ")
 	}
-	addr, names, err := o.hostNames(ctx, f)
+	addr, names, s, err := o.hostNames(ctx, f)
 	if err != nil {
 		return err
 	}
+	o.uncertified(s, names)
 	if f.asJSON {
 		return o.printJSON(map[string]any{"address": addr, "names": names})
 	}
@@ -129,13 +130,33 @@ func (o Options) updateHosts(path, block, done string) error {
 	return nil
 }
 
-// hostNames returns the address and the names of the block.
-func (o Options) hostNames(ctx context.Context, f hostsFlags) (netip.Addr, []string, error) {
+// uncertified says which names resolve to the server but get no certificate from its private CA.
+func (o Options) uncertified(s Server, names []string) {
+	if s.CAPath == "" {
+		return
+	}
+	served := endpoint.Served{IAMSTS: s.IAMSTS, Domains: s.Domains}
+	for _, text := range s.Regions {
+		if r, err := name.ParseRegion(text); err == nil {
+			served.Regions = append(served.Regions, r)
+		}
+	}
+	subtrees := served.Subtrees()
+	for _, n := range names {
+		if !endpoint.Within(n, subtrees) {
+			o.say("the server has no certificate for %s; %s", n, served.Advice(n))
+			return // one is enough: the advice is for serve
+		}
+	}
+}
+
+// hostNames returns the address and the names of the block, and the server if that was needed.
+func (o Options) hostNames(ctx context.Context, f hostsFlags) (netip.Addr, []string, Server, error) {
 	var s Server
 	if len(f.accounts) == 0 || len(f.regions) == 0 || f.address == "" && f.url == "" {
 		var err error
 		if s, err = o.Resolve(ctx); err != nil {
-			return netip.Addr{}, nil, fmt.Errorf("finding the server (or give --account, --region, and --address or --url): %w", err)
+			return netip.Addr{}, nil, s, fmt.Errorf("finding the server (or give --account, --region, and --address or --url): %w", err)
 		}
 	}
 	if f.url != "" {
@@ -143,7 +164,7 @@ func (o Options) hostNames(ctx context.Context, f hostsFlags) (netip.Addr, []str
 	}
 	registries, err := o.registries(ctx, f, s)
 	if err != nil {
-		return netip.Addr{}, nil, err
+		return netip.Addr{}, nil, s, err
 	}
 	domains := f.domains
 	if len(domains) == 0 {
@@ -161,7 +182,7 @@ func (o Options) hostNames(ctx context.Context, f hostsFlags) (netip.Addr, []str
 		}
 	}
 	addr, err := o.address(ctx, f.address, s.URL)
-	return addr, names, err
+	return addr, names, s, err
 }
 
 // registries returns the registries that get names.

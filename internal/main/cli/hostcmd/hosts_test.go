@@ -62,6 +62,28 @@ func TestHostsInUse(t *testing.T) {
 	}
 }
 
+// Who is led to the server for a name without a certificate learns it, with the setting.
+func TestHostsWithoutACertificate(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.server.Regions = []string{"eu-west-1"}
+	if _, errs := m.must("hosts"); errs != "" {
+		t.Errorf("for the regions of the configuration it says %q, want nothing", errs)
+	}
+	for _, tc := range []struct{ flag, value, want string }{
+		{"--region", "us-east-1", "111111111111.dkr.ecr.us-east-1.amazonaws.com; to serve it, add the region to tls.regions: --tls-regions eu-west-1,us-east-1"},
+		{"--with-iam-sts", "", "sts.eu-west-1.amazonaws.com; to serve it, set tls.iam_sts: --tls-iam-sts"},
+	} {
+		args := []string{"hosts", tc.flag}
+		if tc.value != "" {
+			args = append(args, tc.value)
+		}
+		if _, errs := m.must(args...); !strings.Contains(errs, tc.want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: it says %q, want one line with %q", args, errs, tc.want)
+		}
+	}
+}
+
 // With account, region and address no server is needed; the names of IAM and STS come when asked for.
 func TestHostsWithoutAServer(t *testing.T) {
 	t.Parallel()
