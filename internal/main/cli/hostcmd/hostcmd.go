@@ -53,10 +53,10 @@ func (o Options) say(format string, args ...any) {
 }
 
 // hosts returns the addresses of the server in image references: the host of the URL, and the ECR names of the
-// default registry.
+// registries in use.
 //
-// Without TLS amazonaws.com is left out: plain HTTP for Amazon's names must be requested explicitly.
-func (s Server) hosts() ([]string, error) {
+// Without TLS the domains of AWS are left out: plain HTTP for Amazon's names must be requested explicitly.
+func (s Server) hosts(inUse []name.Registry) ([]string, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("the server's address %q is not a URL", s.URL)
@@ -78,27 +78,20 @@ func (s Server) hosts() ([]string, error) {
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && addr.IsLoopback() {
 		hosts = append(hosts, withPort("localhost"))
 	}
-	domains := slices.Clone(s.Domains)
+	domains := slices.DeleteFunc(slices.Clone(s.Domains), func(d string) bool { return d == "amazonaws.com" })
 	if s.TLS {
-		domains = append(domains, "amazonaws.com")
-	} else {
-		domains = slices.DeleteFunc(domains, func(d string) bool { return d == "amazonaws.com" })
+		domains = append(domains, "") // that of AWS for the region
 	}
-	if s.Account == "" || s.Region == "" {
-		return hosts, nil
-	}
-	account, err := name.ParseAccount(s.Account)
-	if err != nil {
-		return nil, err
-	}
-	region, err := name.ParseRegion(s.Region)
-	if err != nil {
-		return nil, err
+	if len(inUse) > maxRegistries {
+		return nil, fmt.Errorf("the server has %d registries, and at most %d are set up at once: name the hosts of those that this machine uses",
+			len(inUse), maxRegistries)
 	}
 	for _, domain := range domains {
-		host := withPort(endpoint.RegistryName(name.Registry{Account: account, Region: region}, domain))
-		if !slices.Contains(hosts, host) {
-			hosts = append(hosts, host)
+		for _, r := range inUse {
+			host := withPort(endpoint.HostNames([]name.Registry{r}, domain, false)[0])
+			if !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+			}
 		}
 	}
 	return hosts, nil
@@ -110,6 +103,9 @@ func (o Options) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
+
+// maxRegistries limits the registries of one change: each has folders and files of each client.
+const maxRegistries = 500
 
 // quiet keeps cobra from printing errors, and the usage after errors.
 func quiet(cmd *cobra.Command) *cobra.Command {

@@ -125,6 +125,39 @@ func TestTrustInstallAndRemove(t *testing.T) {
 	}
 }
 
+// The CA is installed for every registry in use, and removed for those that were in use when it was installed.
+func TestTrustForEveryRegistryInUse(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.server.DataDir = t.TempDir()
+	m.inUse = []name.Registry{
+		{Account: name.MustAccount("222222222222"), Region: name.MustRegion("eu-west-1")},
+		{Account: name.MustAccount("222222222222"), Region: name.MustRegion("cn-north-1")},
+	}
+	m.must("trust", "install", "--root", m.root, "--for", "docker")
+	want := []string{
+		"111111111111.dkr.ecr.eu-west-1.amazonaws.com:5100", "111111111111.dkr.ecr.eu-west-1.ecr.test:5100", "127.0.0.1:5100",
+		"222222222222.dkr.ecr.cn-north-1.amazonaws.com.cn:5100", "222222222222.dkr.ecr.cn-north-1.ecr.test:5100",
+		"222222222222.dkr.ecr.eu-west-1.amazonaws.com:5100", "222222222222.dkr.ecr.eu-west-1.ecr.test:5100", "localhost:5100",
+	}
+	if diff := cmp.Diff(want, m.files("etc/docker/certs.d")); diff != "" {
+		t.Errorf("registries (-want +got):\n%s", diff)
+	}
+	other := filepath.Join(m.root, "etc/docker/certs.d/other.test/ca.crt")
+	content, err := os.ReadFile("../../../host/trust/testdata/unconstrained-ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(other), 0o755), os.WriteFile(other, content, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	m.inUse = nil
+	m.must("trust", "remove", "--root", m.root, "--for", "docker")
+	if diff := cmp.Diff([]string{"other.test"}, m.files("etc/docker/certs.d")); diff != "" {
+		t.Errorf("after the removal (-want +got):\n%s", diff)
+	}
+}
+
 func TestTrustJSON(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -1,7 +1,9 @@
 package hostcmd
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,8 +88,8 @@ func newTrustChange(o Options, remove bool) *cobra.Command {
 HTTP if the server has no TLS.
 
 HOST[:PORT] is the first part of an image reference. Without it, the server's
-own names are used: the host of its address, and the ECR names of its default
-registry. With HOST and --ca the command needs no server on this machine.`,
+own names are used: the host of its address, and the ECR names of the registries
+in use. With HOST and --ca the command needs no server on this machine.`,
 		Example: `  sudo ecrin trust install
   sudo ecrin trust install --for docker,system
   ecrin trust install --print --json
@@ -195,7 +198,7 @@ func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string,
 			return t, fmt.Errorf("finding the server (or name it: HOST:PORT with --ca FILE or --plain-http): %w", err)
 		}
 		if len(hosts) == 0 {
-			if t.Hosts, err = s.hosts(); err != nil {
+			if t.Hosts, err = s.hosts(o.inUse(ctx, s)); err != nil {
 				return t, err
 			}
 		}
@@ -217,7 +220,32 @@ func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string,
 			return t, err
 		}
 	}
+	if remove && len(hosts) == 0 {
+		t.Hosts = append(t.Hosts, installedFor(f.root, t.CAPEM, t.Hosts)...)
+	}
 	return t, nil
+}
+
+// installedFor returns the hosts other than known for which a CA is installed, or an earlier certificate of it: the registries in use
+// when it was installed may be deleted now.
+func installedFor(root string, caPEM []byte, known []string) []string {
+	block, _ := pem.Decode(caPEM)
+	if block == nil {
+		return nil
+	}
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	installed, _ := trust.List(root) // what cannot be read cannot be removed either
+	var hosts []string
+	for _, i := range installed {
+		if i.Host != "" && bytes.Equal(i.CA.RawSubjectPublicKeyInfo, ca.RawSubjectPublicKeyInfo) && !slices.Contains(known, i.Host) &&
+			!slices.Contains(hosts, i.Host) {
+			hosts = append(hosts, i.Host)
+		}
+	}
+	return hosts
 }
 
 func (o Options) changeTrust(ctx context.Context, f trustFlags, hosts []string, remove bool) error {
