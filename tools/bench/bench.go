@@ -133,13 +133,16 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	return nil
 }
 
-// openEcrin starts ecrin and gets a token.
+// openEcrin starts ecrin and gets a token. After a restart the door is the same one, since contenders that were made before keep it.
 func (b *bench) openEcrin(ctx context.Context) error {
 	p, err := b.startEcrin(ctx, b.data, "")
 	if err != nil {
 		return err
 	}
-	b.ecrin = &door{process: p}
+	if b.ecrin == nil {
+		b.ecrin = &door{}
+	}
+	*b.ecrin = door{process: p}
 	if b.account, err = b.readAccount(ctx, b.data); err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")
 	}
-	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", "tag, one|8 uploads|ten"}); err != nil {
+	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", "tag, one|8 uploads|ten|start|PostgreSQL, one"}); err != nil {
 		t.Error(err)
 	}
 }
