@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
-	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -61,7 +60,7 @@ type Options struct {
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	Command  func(ctx context.Context, path string, args ...string) (output string, err error)
 	Helper   func(ctx context.Context, path, input string) (output string, err error) // runs a credential helper: PATH get <input
-	Free     func(dir string) (bytes int64, err error)                                // free disk space
+	Free     func(dir string) (bytes int64, err error)                                // free disk space; needed with DataDir
 	Getenv   func(key string) string
 	Now      func() time.Time
 	Roots    *x509.CertPool // the system's CAs
@@ -170,9 +169,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Helper == nil {
 		o.Helper = runHelper
-	}
-	if o.Free == nil {
-		o.Free = durable.FreeBytes
 	}
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv

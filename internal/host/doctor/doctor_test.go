@@ -406,7 +406,7 @@ func TestDefaultsWorkOnThisMachine(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "http", 0)
 	// Only the options that have no effect outside and do not depend on the machine have their defaults.
-	m.o.Free, m.o.Now, m.o.Roots = nil, nil, nil
+	m.o.Now, m.o.Roots = nil, nil
 	if c := m.run()["disk space"]; !strings.Contains(c.Detail, "GiB are free") {
 		t.Errorf("disk space is %q, want a number", c.Detail)
 	}

@@ -85,7 +85,8 @@ func (s *spill) get(key []byte) (value []byte, gen uint64, ok bool) {
 		return nil, gen, false
 	}
 	record = record[:spillHeader+keyLen+valueLen]
-	if crc32.Checksum(record[4:], spillTable) != binary.LittleEndian.Uint32(record) || string(record[spillHeader:spillHeader+keyLen]) != string(key) {
+	if crc32.Checksum(record[4:], spillTable) != binary.LittleEndian.Uint32(record) ||
+		string(record[spillHeader:spillHeader+keyLen]) != string(key) {
 		return nil, gen, false
 	}
 	return record[spillHeader+keyLen:], gen, true

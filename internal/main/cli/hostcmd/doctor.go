@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/host/doctor"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -103,7 +104,7 @@ func (o Options) examine(ctx context.Context, f doctorFlags) error {
 	}
 	examined := doctor.Options{
 		URL: s.URL, Account: account, Region: region, Domains: s.Domains, IAMSTS: f.iamSTS || s.IAMSTS,
-		CAPath: s.CAPath, DataDir: s.DataDir, Timeout: f.timeout,
+		CAPath: s.CAPath, DataDir: s.DataDir, Timeout: f.timeout, Free: durable.FreeBytes,
 	}
 	if f.url == "" {
 		examined.InUse = o.inUse(ctx, s)
