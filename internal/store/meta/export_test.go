@@ -222,3 +222,6 @@ const (
 
 // ShrinkShelves leaves one place in memory for heads and bodies of manifests.
 func (s *Store) ShrinkShelves() { s.cache.heads.max, s.cache.bodies.max = 1, 1 }
+
+// Closing is closed when a store in SQLite begins to close.
+func (s *Store) Closing() <-chan struct{} { return s.write.(*sqliteWriter).stop }

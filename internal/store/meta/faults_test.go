@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -234,5 +235,51 @@ func TestNoChangeSurvivesAFault(t *testing.T) {
 				return faulttest.Call{Do: func() error { return do(t.Context()) }, State: faulttest.Changes(t, dir)}
 			})
 		})
+	}
+}
+
+// A write of the last group before the store closes has the outcome of its commit: one that failed is not answered as
+// stored, and one that succeeded is stored.
+func TestLastGroupAtCloseHasItsOutcome(t *testing.T) {
+	t.Parallel()
+	for round := range 20 { // which of two channels the caller sees first is random
+		fails := round%2 == 0
+		dir := t.TempDir()
+		s, faults := openAt(t, dir, time.Now), faultmeta.In(dir)
+		release := s.Hold()
+		const writes = 3
+		outcomes := make(chan error, writes)
+		for i := range writes {
+			go func() {
+				outcomes <- s.Write(context.Background(), setting(fmt.Sprint(i), func(*meta.Tx) error { return nil }))
+			}()
+			for s.Waiting() != i+1 {
+				runtime.Gosched()
+			}
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		<-s.Closing()
+		if fails {
+			faults.ArmAll("COMMIT", faultmeta.Before)
+		}
+		release()
+		for range writes {
+			if err := <-outcomes; (err != nil) != fails {
+				t.Errorf("a write of the last group, which fails: %t: got %v", fails, err)
+			}
+		}
+		err := <-closed
+		faults.Disarm()
+		if !fails && err != nil {
+			t.Errorf("closing: %v", err)
+		}
+		want := "0 1 2"
+		if fails {
+			want = ""
+		}
+		if got := stored(t, openAt(t, dir, time.Now)); got != want {
+			t.Errorf("after the last group, which fails: %t: %q is stored, want %q", fails, got, want)
+		}
 	}
 }

@@ -77,8 +77,10 @@ func (i *Injector) ArmText(part string, n int, f Fault) {
 	i.arm(n, f, false, func(text string) bool { return strings.Contains(text, part) })
 }
 
-// ArmAll lets all statements fail until Disarm.
-func (i *Injector) ArmAll(f Fault) { i.arm(1, f, true, nil) }
+// ArmAll lets all statements fail until Disarm whose text contains part; "" for all.
+func (i *Injector) ArmAll(part string, f Fault) {
+	i.arm(1, f, true, func(text string) bool { return strings.Contains(text, part) })
+}
 
 func (i *Injector) arm(n int, f Fault, every bool, only func(string) bool) {
 	i.mu.Lock()

@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("after COMMIT with the fault %s: reading the repository gives %v, want it there: %t", f, err, there)
 		}
 	}
-	faults.ArmAll(faultmeta.Before)
+	faults.ArmAll("", faultmeta.Before)
 	for range 3 {
 		if _, err := list(); !errors.Is(err, faultmeta.ErrInjected) {
 			t.Errorf("with all statements failing: got %v", err)
