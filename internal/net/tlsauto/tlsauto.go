@@ -63,9 +63,13 @@ type Authority struct {
 	now    func() time.Time
 	log    *slog.Logger
 
+	// issuing is held while a leaf is issued or the CA is renewed, and is locked before mu. mu is held for moments only, so that a
+	// handshake for a cached name does not wait for those that ask for new names, which anybody can.
+	issuing sync.Mutex
+	retry   time.Time // time before which the CA is not renewed again; issuing protects it
+
 	mu       sync.Mutex
-	ca       *authority
-	retry    time.Time // time before which the CA is not renewed again
+	ca       *authority // changed with both locks held
 	leaves   map[string]*leaf
 	logged   time.Time // of the last line about a refused name
 	unlogged int       // refusals without a line since then
@@ -129,7 +133,7 @@ func own(ca *x509.Certificate) bool {
 	return slices.Equal(ca.Subject.Organization, []string{Organization}) && bytes.Equal(ca.RawSubject, ca.RawIssuer)
 }
 
-// renewCA replaces the CA's certificate if that is due and permitted, see New. The caller holds mu, or has the only reference.
+// renewCA replaces the CA's certificate if that is due and permitted, see New. The caller holds issuing, or has the only reference.
 func (a *Authority) renewCA(now time.Time) {
 	scope, constrained := ScopeOf(a.ca.cert)
 	half := a.ca.cert.NotBefore.Add(a.ca.cert.NotAfter.Sub(a.ca.cert.NotBefore) / 2)
@@ -146,6 +150,8 @@ func (a *Authority) renewCA(now time.Time) {
 	if !scope.equal(a.scope) {
 		why = "the names that the server is configured to serve have changed"
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.ca = renewed
 	clear(a.leaves) // they were issued within the old scope, and have the old certificate in their chains
 	a.log.Info("the certificate of the private CA was renewed, with the same key: clients that have installed the old one accept the names "+
@@ -178,25 +184,40 @@ func (a *Authority) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, err
 	}
 	now := a.now()
+	if cert := a.cached(host, now); cert != nil {
+		return cert, nil
+	}
+	a.issuing.Lock()
+	defer a.issuing.Unlock()
+	if cert := a.cached(host, now); cert != nil { // issued by a concurrent handshake
+		return cert, nil
+	}
+	a.renewCA(now)
+	l, err := a.mint(host, now)
+	if err != nil {
+		return nil, fmt.Errorf("issuing a certificate for %s: %w", host, err)
+	}
+	l.used = now
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.leaves) >= maxLeafs && a.leaves[host] == nil {
+		a.dropOldest()
+	}
+	a.leaves[host] = l
+	return l.cert, nil
+}
 
-	// Issuing takes well under a millisecond, and happens under the lock, so that concurrent handshakes for one
-	// name share a leaf.
+// cached returns the leaf for a host; nil if there is none or it has to be replaced.
+func (a *Authority) cached(host string, now time.Time) *tls.Certificate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	l := a.leaves[host]
 	// After a clock was set back, a certificate that is not valid yet must not be used.
 	if l == nil || !now.Before(l.renew) || now.Before(l.cert.Leaf.NotBefore) {
-		a.renewCA(now)
-		if l, err = a.mint(host, now); err != nil {
-			return nil, fmt.Errorf("issuing a certificate for %s: %w", host, err)
-		}
-		if len(a.leaves) >= maxLeafs && a.leaves[host] == nil {
-			a.dropOldest()
-		}
-		a.leaves[host] = l
+		return nil
 	}
 	l.used = now
-	return l.cert, nil
+	return l.cert
 }
 
 // hostOf returns the name or the IP address of the leaf for a handshake.
@@ -225,26 +246,20 @@ func (a *Authority) hostOf(hello *tls.ClientHelloInfo) (string, error) {
 	return host, nil
 }
 
-// refuse returns the error for a name or an address outside of the scope, and logs it.
+// refuse returns the error for a host that gets no leaf, and logs it. Anybody can ask for names, so that there is at most one line in
+// refusalTime; it has the number of refusals since the one before.
 func (a *Authority) refuse(host, advice string) error {
+	now := a.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.logRefusal(host, advice)
-	return fmt.Errorf("%q is not a name of this server: %s", clip(host), advice)
-}
-
-// logRefusal logs that no leaf is issued for a host. Anybody can ask for names, so that there is at most one line in refusalTime; it
-// has the number of refusals since the one before. The caller holds mu.
-func (a *Authority) logRefusal(host, advice string) {
-	now := a.now()
-	elapsed := now.Sub(a.logged)
-	if 0 <= elapsed && elapsed < refusalTime { // less than 0: the clock was set back
+	if elapsed := now.Sub(a.logged); 0 <= elapsed && elapsed < refusalTime { // less than 0: the clock was set back
 		a.unlogged++
-		return
+	} else {
+		a.log.Warn("a client asked for a certificate that the private CA does not issue", "name", clip(host), "advice", advice,
+			"unlogged", a.unlogged)
+		a.logged, a.unlogged = now, 0
 	}
-	a.log.Warn("a client asked for a certificate that the private CA does not issue", "name", clip(host), "advice", advice,
-		"unlogged", a.unlogged)
-	a.logged, a.unlogged = now, 0
+	return fmt.Errorf("%q is not a name of this server: %s", clip(host), advice)
 }
 
 // localIP returns the address that the client connected to.
@@ -277,7 +292,7 @@ func ValidHost(s string) bool {
 // clip shortens a value from a client for an error text.
 func clip(s string) string { return s[:min(len(s), 80)] }
 
-// mint issues a leaf for a DNS name or an IP address.
+// mint issues a leaf for a DNS name or an IP address. The caller holds issuing.
 func (a *Authority) mint(host string, now time.Time) (*leaf, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -318,8 +333,7 @@ func (a *Authority) mint(host string, now time.Time) (*leaf, error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.ca.cert)
 	if _, err := parsed.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now}); err != nil {
-		a.logRefusal(host, fmt.Sprintf("the constraints of %s do not permit it: %v", a.files.cert(), err))
-		return nil, err
+		return nil, a.refuse(host, fmt.Sprintf("the constraints of %s do not permit it: %v", a.files.cert(), err))
 	}
 	// The chain includes the CA, so that `openssl s_client -showcerts` shows it to an administrator before it is
 	// installed.

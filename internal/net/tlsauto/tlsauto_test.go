@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -207,6 +208,38 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if get("h1.test").Equal(second) {
 		t.Error("the leaf unused for longest was kept")
+	}
+}
+
+// A handshake for a cached name, and one for a name without a certificate, do not wait while leaves for other names are issued.
+func TestCachedNamesDoNotWaitForOthers(t *testing.T) {
+	t.Parallel()
+	a := open(t, t.TempDir(), newClock())
+	if _, err := a.GetCertificate(&tls.ClientHelloInfo{ServerName: "reg.test"}); err != nil {
+		t.Fatal(err)
+	}
+	done := a.Busy()
+	defer done()
+	results := make(chan error, 2)
+	go func() {
+		_, err := a.GetCertificate(&tls.ClientHelloInfo{ServerName: "reg.test"})
+		results <- err
+		if _, err = a.GetCertificate(&tls.ClientHelloInfo{ServerName: "www.example.com"}); err == nil {
+			err = errors.New("www.example.com has a certificate")
+		} else {
+			err = nil
+		}
+		results <- err
+	}()
+	for range 2 {
+		select {
+		case err := <-results:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("a handshake waits for one that issues another leaf")
+		}
 	}
 }
 
