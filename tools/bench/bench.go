@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ type row struct {
 	unit       string
 	contenders []contender
 	targets    []target
+	rounds     int // maximum number of rounds; 0 for no limit
 }
 
 type contender struct {
@@ -219,7 +221,7 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		if err != nil {
 			return nil, err
 		}
-		for range b.rounds {
+		for range min(b.rounds, cmp.Or(row.rounds, b.rounds)) {
 			for _, c := range row.contenders {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
@@ -234,16 +236,7 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		if err := end(); err != nil {
 			return nil, err
 		}
-		medians := map[string]measure{}
-		for name, m := range all {
-			medians[name] = m.median()
-		}
-		for _, t := range row.targets {
-			r.Lines = append(r.Lines, t.judge(row.name, row.unit, medians))
-		}
-		r.order = append(r.order, row.name)
-		r.units[row.name] = row.unit
-		r.Details[row.name] = all
+		r.add(row, all)
 	}
 	if b.postgres == nil {
 		r.Notes = append(r.Notes, "There is no PostgreSQL here: its rows were left out.")

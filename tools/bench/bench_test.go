@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,8 @@ func TestMedian(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	m := map[string]measure{"ecrin": {Value: 90, CPU: 2000, Memory: 50}, "peer": {Value: 100}}
+	m := map[string]measures{"ecrin": {{Value: 90, CPU: 2000, Memory: 50}}, "peer": {{Value: 100}},
+		"uneven": {{Value: 90}, {Value: 10}, {Value: 80}}, "even": {{Value: 40}, {Value: 40}, {Value: 40}}}
 	for _, c := range []struct {
 		target target
 		ok     bool
@@ -152,11 +154,48 @@ func TestJudge(t *testing.T) {
 		{target{peer: "peer", of: value, goal: 1.5}, false, "≥ 1.5 ×"},
 		{target{peer: "peer", of: value, less: true, goal: 0.8}, false, "≤ 0.8 ×"},
 		{target{of: cpu, less: true, goal: 2, unit: "ms CPU"}, true, "≤ 2 ms CPU"},
-		{target{of: memory, less: true, goal: 40, unit: "MB"}, false, "≤ 40 MB"},
+		{target{of: memory, what: "idle", less: true, goal: 40, unit: "MB"}, false, "idle ≤ 40 MB"},
 		{target{peer: "absent", of: value, goal: 1}, false, "≥ 1 ×"},
+		{target{of: limited, less: true, goal: 0, unit: "× 429"}, true, "0 × 429"},
+		{target{who: "absent", of: limited, less: true, goal: 0, unit: "× 429"}, false, "0 × 429"},
+		{target{who: "uneven", peer: "even", of: value, goal: 1.5}, true, "≥ 1.5 ×"},
+		{target{who: "uneven", peer: "even", of: value, what: "worst round", worst: true, goal: 1.5}, false, "worst round ≥ 1.5 ×"},
 	} {
 		if l := c.target.judge("row", "ms", m); l.OK != c.ok || l.Target != c.text {
 			t.Errorf("judge(%s to %q): got %q ok %v, want %q ok %v", l.Unit, l.Peer, l.Target, l.OK, c.text, c.ok)
+		}
+	}
+}
+
+// The table has the form of docs/design/speed.md: a line for each peer, with the figures that have a target, and bold misses.
+func TestTableOfTargets(t *testing.T) {
+	t.Parallel()
+	r := &report{Rounds: 3, Details: map[string]map[string]measures{}, units: map[string]string{}}
+	r.add(row{name: "GET", unit: "req/s", targets: []target{
+		{peer: "distribution", of: value, goal: 5}, {peer: "distribution", of: p99, what: "p99", less: true, goal: 1, unit: "ms"},
+		{of: memory, what: "resident", less: true, goal: 60, unit: "MB"}, {peer: "bare", of: value, goal: 0.65},
+	}}, map[string]measures{
+		"ecrin":        {{Value: 34_812, CPU: 37.2, P99: 3.14159, Memory: 75}, {Value: 34_100, CPU: 37, P99: 3.1, Memory: 75}},
+		"distribution": {{Value: 6280, CPU: 272, P99: 6}, {Value: 4280, CPU: 272, P99: 6}}, "bare": {{Value: 82_900}, {Value: 82_900}},
+	})
+	r.add(row{name: "beside", unit: "req/s", targets: []target{{who: "same address", peer: "alone", of: value, goal: 0.5}}},
+		map[string]measures{"alone": {{Value: 100}}, "same address": {{Value: 60}}})
+	want := [][]string{
+		{"case", "ecrin", "peer", "ratio", "target"},
+		{"GET", "34,500/s, 37.1 µs CPU, p99 3.12 ms, **resident 75 MB**", "distribution 5,280/s [4,280..6,280], 272 µs CPU, p99 6 ms",
+			"6.53 ×, p99 0.52 ×", "≥ 5 ×, p99 ≤ 1 ×, resident ≤ 60 MB"},
+		{"GET", "34,500/s, 37.1 µs CPU", "bare 82,900/s", "**0.416 ×**", "≥ 0.65 ×"},
+		{"beside, same address", "60/s", "alone 100/s", "0.6 ×", "≥ 0.5 ×"},
+	}
+	if got := r.targets(); !reflect.DeepEqual(got, want) {
+		t.Errorf("table of targets:\ngot  %q\nwant %q", got, want)
+	}
+	for _, c := range []struct {
+		v    float64
+		want string
+	}{{0, "0"}, {0.1234, "0.123"}, {97.4, "97.4"}, {999.4, "999"}, {1081, "1,080"}, {1_800_000, "1,800,000"}} {
+		if got := figure(c.v); got != c.want {
+			t.Errorf("figure(%v): got %s, want %s", c.v, got, c.want)
 		}
 	}
 }
@@ -165,7 +204,7 @@ func TestJudge(t *testing.T) {
 func TestRepeated(t *testing.T) {
 	t.Parallel()
 	b := &bench{length: time.Millisecond}
-	for name, what := range map[string]func() error{"decision": decision(), "check": check()} {
+	for name, what := range map[string]func() error{"decision": decision(), "signature": signature()} {
 		m, err := b.repeat(what)(t.Context())
 		if err != nil || m.Value <= 0 || m.CPU <= 0 {
 			t.Errorf("%s: got %+v, %v, want a rate and no error", name, m, err)

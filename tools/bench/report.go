@@ -1,23 +1,23 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 )
 
 // measure has the figures of one contender in one round.
 type measure struct {
-	Value  float64 `json:"value"`            // in the row's unit
-	CPU    float64 `json:"cpu_us,omitempty"` // the server's processor time for a request, microseconds
-	P50    float64 `json:"p50_ms,omitempty"`
-	P99    float64 `json:"p99_ms,omitempty"`
-	Memory float64 `json:"memory_mb,omitempty"` // resident size of the server, for some rows the peak
+	Value   float64 `json:"value"`            // in the row's unit
+	CPU     float64 `json:"cpu_us,omitempty"` // the server's processor time for a request, microseconds
+	P50     float64 `json:"p50_ms,omitempty"`
+	P99     float64 `json:"p99_ms,omitempty"`
+	Memory  float64 `json:"memory_mb,omitempty"` // resident size of the server, for some rows the peak
+	Limited float64 `json:"limited,omitempty"`   // responses with the status 429
+	Failed  float64 `json:"failed,omitempty"`    // requests without the wanted response, those with 429 left out
+	Allocs  float64 `json:"allocs,omitempty"`    // allocations of one call
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -36,10 +36,20 @@ func (all measures) median() measure {
 		return median(values)
 	}
 	return measure{
-		Value: of(func(m measure) float64 { return m.Value }), CPU: of(func(m measure) float64 { return m.CPU }),
-		P50: of(func(m measure) float64 { return m.P50 }), P99: of(func(m measure) float64 { return m.P99 }),
-		Memory: of(func(m measure) float64 { return m.Memory }),
+		Value: of(value), CPU: of(func(m measure) float64 { return m.CPU }), P50: of(p50), P99: of(p99), Memory: of(memory),
+		Limited: of(limited), Failed: of(failed), Allocs: of(allocs),
 	}
+}
+
+// spread returns the least and the greatest Value.
+func (all measures) spread() (least, most float64) {
+	for i, m := range all {
+		if i == 0 {
+			least, most = m.Value, m.Value
+		}
+		least, most = min(least, m.Value), max(most, m.Value)
+	}
+	return least, most
 }
 
 // median returns the median, for an even number of values the mean of the two in the middle, and 0 without
@@ -52,23 +62,34 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// target is the goal of a row.
+// target is the goal of a row. A goal for a ratio has a peer, a goal for a figure alone has a unit.
 type target struct {
-	peer string                  // the server to compare with; "" if the target is a figure of ecrin alone
-	of   func(m measure) float64 // the compared figure
-	less bool                    // smaller is better
-	goal float64                 // value of the ratio, or of the figure
-	unit string                  // unit of the figure
+	who   string                  // the contender that is judged; "" is ecrin
+	peer  string                  // the contender to compare with; "" if the target is a figure of who alone
+	of    func(m measure) float64 // the compared figure
+	what  string                  // name of the figure in the table; "" for the figure of the row
+	less  bool                    // smaller is better
+	goal  float64                 // value of the ratio, or of the figure
+	unit  string                  // unit of the figure; "" for that of the row
+	worst bool                    // the ratio of the worst round is judged, not that of the medians
 }
 
-func value(m measure) float64  { return m.Value }
-func cpu(m measure) float64    { return m.CPU / 1000 }
-func memory(m measure) float64 { return m.Memory }
+func value(m measure) float64    { return m.Value }
+func cpu(m measure) float64      { return m.CPU / 1000 }
+func cpuMicro(m measure) float64 { return m.CPU }
+func p50(m measure) float64      { return m.P50 }
+func p99(m measure) float64      { return m.P99 }
+func memory(m measure) float64   { return m.Memory }
+func limited(m measure) float64  { return m.Limited }
+func failed(m measure) float64   { return m.Failed }
+func allocs(m measure) float64   { return m.Allocs }
 
-// line is a target with its result.
-type line struct {
+// check is a target with its result.
+type check struct {
 	Row    string  `json:"row"`
-	Ecrin  float64 `json:"ecrin"`
+	Who    string  `json:"who"`
+	What   string  `json:"what,omitempty"`
+	Figure float64 `json:"figure"`
 	Peer   string  `json:"peer,omitempty"`
 	Other  float64 `json:"other,omitempty"`
 	Ratio  float64 `json:"ratio,omitempty"`
@@ -77,37 +98,69 @@ type line struct {
 	OK     bool    `json:"ok"`
 }
 
-func (t target) judge(row string, unit string, medians map[string]measure) line {
-	l := line{Row: row, Ecrin: t.of(medians["ecrin"]), Peer: t.peer, Unit: unit}
-	got := l.Ecrin
-	if t.unit != "" {
-		l.Unit = t.unit
+const ecrinName = "ecrin"
+
+// judge compares the figures of a row, by contender, with the target. A contender that was not measured misses it.
+func (t target) judge(row, unit string, all map[string]measures) check {
+	who := t.who
+	if who == "" {
+		who = ecrinName
 	}
+	c := check{Row: row, Who: who, What: t.what, Figure: t.of(all[who].median()), Peer: t.peer, Unit: unit}
+	if t.unit != "" {
+		c.Unit = t.unit
+	}
+	got := c.Figure
 	sign := "≥"
 	if t.less {
 		sign = "≤"
 	}
-	if t.peer != "" {
-		l.Other = t.of(medians[t.peer])
-		if l.Other != 0 {
-			l.Ratio = l.Ecrin / l.Other
-		}
-		got = l.Ratio
-		l.Target = fmt.Sprintf("%s %.4g ×", sign, t.goal)
+	if t.peer == "" {
+		c.Target = fmt.Sprintf("%s %s", sign, amount(t.goal, c.Unit))
 	} else {
-		l.Target = fmt.Sprintf("%s %.4g %s", sign, t.goal, l.Unit)
+		c.Target = fmt.Sprintf("%s %.4g ×", sign, t.goal)
+		c.Other = t.of(all[t.peer].median())
+		c.Ratio = ratio(c.Figure, c.Other)
+		if t.worst {
+			c.Ratio = t.worstRatio(all[who], all[t.peer])
+		}
+		got = c.Ratio
 	}
-	l.OK = got >= t.goal
+	if t.goal == 0 && t.peer == "" {
+		c.Target = amount(0, c.Unit)
+	}
+	if t.what != "" {
+		c.Target = t.what + " " + c.Target
+	}
+	c.OK = len(all[who]) > 0 && got >= t.goal
 	if t.less {
-		l.OK = got > 0 && got <= t.goal
+		c.OK = len(all[who]) > 0 && got <= t.goal && (got > 0 || t.goal == 0)
 	}
-	return l
+	return c
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// worstRatio returns the worst ratio of two figures of the same round.
+func (t target) worstRatio(who, peer measures) (worst float64) {
+	for i := range min(len(who), len(peer)) {
+		r := ratio(t.of(who[i]), t.of(peer[i]))
+		if i == 0 || t.less == (r > worst) {
+			worst = r
+		}
+	}
+	return worst
 }
 
 // report is the result of a run.
 type report struct {
 	Rounds  int                            `json:"rounds"`
-	Lines   []line                         `json:"lines"`
+	Checks  []check                        `json:"checks"`
 	Details map[string]map[string]measures `json:"details"` // row, contender
 	Notes   []string                       `json:"notes,omitempty"`
 
@@ -115,82 +168,18 @@ type report struct {
 	units map[string]string
 }
 
+// add records the figures of a row, and judges them by its targets.
+func (r *report) add(row row, all map[string]measures) {
+	for _, t := range row.targets {
+		r.Checks = append(r.Checks, t.judge(row.name, row.unit, all))
+	}
+	r.order = append(r.order, row.name)
+	r.units[row.name] = row.unit
+	r.Details[row.name] = all
+}
+
 func (r *report) json(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
-}
-
-func figure(v float64) string {
-	switch {
-	case v == 0:
-		return ""
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-// text writes two tables in Markdown: the targets, and all measurements.
-func (r *report) text(w io.Writer) error {
-	rows := [][]string{{"row", "ecrin", "peer", "", "ratio", "target", ""}}
-	for _, l := range r.Lines {
-		verdict := "ok"
-		if !l.OK {
-			verdict = "miss"
-		}
-		rows = append(rows, []string{l.Row, figure(l.Ecrin) + " " + l.Unit, l.Peer, figure(l.Other), figure(l.Ratio), l.Target, verdict})
-	}
-	if err := table(w, rows); err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "\nMedians of %d rounds [min..max]\n\n", r.Rounds)
-	rows = [][]string{{"row", "server", "figure", "spread", "CPU µs/request", "p50 ms", "p99 ms", "memory MB"}}
-	for _, row := range r.order {
-		names := make([]string, 0, len(r.Details[row]))
-		for name := range r.Details[row] {
-			names = append(names, name)
-		}
-		slices.SortFunc(names, func(a, b string) int {
-			return cmp.Or(-cmp.Compare(rank(a), rank(b)), strings.Compare(a, b))
-		})
-		for _, name := range names {
-			all := r.Details[row][name]
-			least, most := all[0].Value, all[0].Value
-			for _, one := range all {
-				least, most = min(least, one.Value), max(most, one.Value)
-			}
-			m := all.median()
-			rows = append(rows, []string{row, name, figure(m.Value) + " " + r.units[row],
-				"[" + figure(least) + ".." + figure(most) + "]", figure(m.CPU), figure(m.P50), figure(m.P99), figure(m.Memory)})
-		}
-	}
-	if err := table(w, rows); err != nil {
-		return err
-	}
-	for _, n := range r.Notes {
-		if _, err := fmt.Fprintf(w, "\n%s\n", n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rank returns the place of a server in the table: ecrin first.
-func rank(name string) int {
-	if name == "ecrin" {
-		return 1
-	}
-	return 0
-}
-
-func table(w io.Writer, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 8, 1, ' ', 0)
-	for i, r := range rows {
-		fmt.Fprintf(t, "| %s\t|\n", strings.Join(r, "\t| "))
-		if i == 0 {
-			fmt.Fprintf(t, "|%s\n", strings.Repeat(" ---\t|", len(r)))
-		}
-	}
-	return t.Flush()
 }
