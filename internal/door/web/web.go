@@ -148,7 +148,9 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	if ev.Err != nil {
 		attrs = append(attrs, slog.String("error", ev.Err.Error()))
 	}
-	s.log.LogAttrs(ctx, level, "request", attrs...)
+	line := slog.NewRecord(s.now(), level, "request", 0) // without the program counter, which LogAttrs looks up and no line shows
+	line.AddAttrs(attrs...)
+	_ = s.log.Handler().Handle(ctx, line)
 }
 
 func remote(r *http.Request, ev *Event) string {
