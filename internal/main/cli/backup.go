@@ -72,13 +72,14 @@ func (c *commands) backup() *cobra.Command {
 			return err
 		}
 		if len(b.damaged) > 0 {
-			return fmt.Errorf("%d blobs of the installation have another size than in the backup, and another digest than they should have: run `ecrin verify`", len(b.damaged))
+			return fmt.Errorf("%s of the installation could not be copied because of damage: run `ecrin verify`",
+				count(len(b.damaged), "blob"))
 		}
 		if *asJSON {
 			return c.printJSON(map[string]any{"installation": marker.Installation, "new": b.copied, "kept": b.kept,
 				"database": out.FileName != "", "masterKey": false})
 		}
-		c.say("%s holds the installation %s: %d blobs are new, %d were there", args[0], marker.Installation, b.copied, b.kept)
+		c.say("%s holds the installation %s: %s copied, %d there before", args[0], marker.Installation, count(b.copied, "blob"), b.kept)
 		if out.FileName == "" {
 			c.say("the metadata is in PostgreSQL: it is not in this backup, see pg_dump")
 		}
@@ -144,9 +145,9 @@ func (c *commands) restore() *cobra.Command {
 			}
 		}
 		if len(r.damaged) > 0 {
-			return fmt.Errorf("%d blobs of the backup are damaged and were not restored; %d were", len(r.damaged), r.copied)
+			return fmt.Errorf("%s of the backup could not be restored because of damage; %d could", count(len(r.damaged), "blob"), r.copied)
 		}
-		c.say("restored the installation %s with %d blobs to %s", marker.Installation, r.copied, c.data)
+		c.say("restored the installation %s with %s to %s", marker.Installation, count(r.copied, "blob"), c.data)
 		c.say("put your copy of the master key into %s, then start the server", filepath.Join(c.data, "master.key"))
 		return nil
 	}

@@ -88,7 +88,7 @@ func TestBackupWhileServing(t *testing.T) {
 	}
 
 	repo.Push(t, "after", ocitest.NewImage(2, 30_000))
-	if errs := must(t, "backup", backup, "--data", s.Dir); strings.Contains(errs, " 0 were there") {
+	if errs := must(t, "backup", backup, "--data", s.Dir); strings.Contains(errs, " 0 there before") {
 		t.Errorf("the second backup took everything again: %s", errs)
 	}
 	restored(t, s.Dir, backup, 2)
@@ -144,7 +144,7 @@ func TestDamageIsNotBackedUpNorRestored(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "data")
 	code, out, errs := run(t, "restore", backup, "--data", dir)
-	if code != 1 || strings.TrimSpace(out) != "blob: "+bad || !strings.Contains(errs, "1 blobs of the backup are damaged") {
+	if code != 1 || strings.TrimSpace(out) != "blob: "+bad || !strings.Contains(errs, "1 blob of the backup could not be restored") {
 		t.Errorf("restore of a damaged backup: got %d, %q, %s, want 1 and the blob", code, out, errs)
 	}
 	if _, err := os.Stat(blobOf(dir, bad)); !errors.Is(err, fs.ErrNotExist) {

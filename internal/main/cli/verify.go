@@ -65,7 +65,7 @@ func (c *commands) verify() *cobra.Command {
 				return err
 			}
 		}
-		read := fmt.Sprintf("%d blobs and %d manifests, %d MiB", all.Blobs, all.Manifests, all.Bytes>>20)
+		read := fmt.Sprintf("%s and %s, %d MiB", count(all.Blobs, "blob"), count(all.Manifests, "manifest"), all.Bytes>>20)
 		if len(all.Damages) > 0 {
 			return fmt.Errorf("%d damaged or missing; %s were read", len(all.Damages), read)
 		}
@@ -73,6 +73,14 @@ func (c *commands) verify() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// count returns a number with what it counts, in the plural unless it is 1.
+func count[N int | int64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func (c *commands) showDamages(damages []ecrintypes.Damage) {

@@ -27,7 +27,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		code = cli.Run(t.Context(), cli.Env{Args: append([]string{"verify", "--data", s.Dir}, args...), Out: &o, Err: &e, Lookup: nothing})
 		return code, o.String(), e.String()
 	}
-	if code, out, errs := verify(); code != 0 || out != "" || !strings.Contains(errs, "no damage: 5 blobs and 1 manifests") {
+	if code, out, errs := verify(); code != 0 || out != "" || !strings.Contains(errs, "no damage: 5 blobs and 1 manifest, ") {
 		t.Fatalf("without damage: got %d, %q, %q, want 0 and 5 blobs and 1 manifest", code, out, errs)
 	}
 	path := func(content []byte) string {
