@@ -20,9 +20,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// databaseFile is the name of the database in a data directory and in a backup.
-const databaseFile = "ecrin.db"
-
 // maxSnapshot is how long the copy of the database may take.
 const maxSnapshot = time.Hour
 
@@ -182,7 +179,7 @@ type copier struct {
 
 // backup copies everything, the database last: whatever ecrin.db of the backup names is in it.
 func (b *copier) backup(snapshot string, marker app.Marker) error {
-	fresh := filepath.Join(b.to, "."+databaseFile+".new")
+	fresh := filepath.Join(b.to, "."+app.DatabaseFile+".new")
 	if snapshot != "" {
 		path := filepath.Join(b.from, snapshot)
 		if err := copyFile(path, fresh, nil); err != nil {
@@ -196,7 +193,7 @@ func (b *copier) backup(snapshot string, marker app.Marker) error {
 		return err
 	}
 	if snapshot != "" {
-		if err := durable.Rename(fresh, filepath.Join(b.to, databaseFile)); err != nil {
+		if err := durable.Rename(fresh, filepath.Join(b.to, app.DatabaseFile)); err != nil {
 			return err
 		}
 	}
@@ -208,7 +205,7 @@ func (b *copier) restore(marker app.Marker) error {
 	if err := b.rest(); err != nil {
 		return err
 	}
-	err := copyFile(filepath.Join(b.from, databaseFile), filepath.Join(b.to, databaseFile), nil)
+	err := copyFile(filepath.Join(b.from, app.DatabaseFile), filepath.Join(b.to, app.DatabaseFile), nil)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // with PostgreSQL there is none
 		return err
 	}

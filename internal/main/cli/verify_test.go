@@ -3,8 +3,12 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,5 +75,109 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 	if n, err := repo.VerifyAll(t.Context()); n != 1 || err != nil {
 		t.Errorf("after a push %d tags are whole: %v", n, err)
+	}
+}
+
+// files returns the paths, sizes and times of all files below a directory.
+func files(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			all = append(all, path)
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			all = append(all, fmt.Sprint(path, info.Size(), info.ModTime(), info.Mode()))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// ecrin verify DIR reads a backup without a server, changes nothing in it, and finds a changed blob, one that is missing, a
+// changed manifest and a database that is not whole. A directory that is no backup is refused.
+func TestVerifyOfABackup(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	repo := s.Root(t).CreateRepository(t, "team/app")
+	im := ocitest.NewImage(1, 300_000, 1000, 2000)
+	repo.Push(t, "v1", im)
+	backup := filepath.Join(t.TempDir(), "backup")
+	must(t, "backup", backup, "--data", s.Dir)
+	s.Stop(t)
+	before := files(t, backup)
+	if errs := must(t, "verify", backup); !strings.Contains(errs, "no damage: 4 blobs and 1 manifest, ") {
+		t.Errorf("without damage: got %q, want 4 blobs and 1 manifest", errs)
+	}
+	if after := files(t, backup); !slices.Equal(before, after) {
+		t.Errorf("the backup has changed:\n%q\nbefore:\n%q", after, before)
+	}
+
+	changed := bytes.Clone(im.Layers[0])
+	changed[299_999] ^= 1
+	database := filepath.Join(backup, "ecrin.db")
+	text, err := os.ReadFile(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(text, []byte(`"schemaVersion"`))
+	if at < 0 {
+		t.Fatal("the database has no manifest")
+	}
+	text[at+1] = 'S'
+	for _, err := range []error{
+		os.Remove(blobOf(backup, ocitest.SHA256(im.Layers[0]))), // not in place: it may be a link to the installation's file
+		os.WriteFile(blobOf(backup, ocitest.SHA256(im.Layers[0])), changed, 0o600),
+		os.Remove(blobOf(backup, ocitest.SHA256(im.Layers[1]))),
+		os.WriteFile(filepath.Join(filepath.Dir(blobOf(backup, ocitest.SHA256(im.Layers[0]))), ".copy-1"), nil, 0o600),
+		os.WriteFile(database, text, 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, errs := run(t, "verify", backup, "--rate", "100")
+	if code != 1 || strings.Count(out, "\n") != 3 || !strings.Contains(errs, "3 damaged or missing; 3 blobs and 1 manifest, ") {
+		t.Errorf("with damage: got %d, %q, %q, want 1 and three lines", code, out, errs)
+	}
+	for _, want := range []string{
+		"blob " + ocitest.SHA256(im.Layers[0]) + ": its 300000 bytes have the digest " + ocitest.SHA256(changed),
+		"blob " + ocitest.SHA256(im.Layers[1]) + ": it is recorded, and its bytes are missing", "manifest " + im.Digest + ": its ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("with damage: got %q, want %q in it", out, want)
+		}
+	}
+	var all struct {
+		Damages []struct{ Kind, Digest string }
+	}
+	code, out, _ = run(t, "verify", backup, "--json")
+	if err := json.Unmarshal([]byte(out), &all); code != 1 || err != nil || len(all.Damages) != 3 {
+		t.Errorf("--json: got %d, %s, %v, want 1 and three damages", code, out, err)
+	}
+
+	repaired := blobOf(backup, ocitest.SHA256(im.Layers[0]))
+	if err := errors.Join(os.Rename(database, database+".away"), os.WriteFile(repaired, im.Layers[0], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if errs := must(t, "verify", backup); !strings.Contains(errs, "has no ecrin.db, which is right only if the metadata is in PostgreSQL") {
+		t.Errorf("without a database: got %q, want what that means", errs)
+	}
+
+	if err := errors.Join(os.Rename(database+".away", database), os.Truncate(database, 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ dir, want string }{
+		"a database that was cut": {backup, "reading the database " + database},
+		"a data directory":        {s.Dir, "verify it with --data " + s.Dir},
+		"another directory":       {t.TempDir(), "holds no whole backup"},
+	} {
+		if code, _, errs := run(t, "verify", c.dir); code != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: got %d, %q, want 1 and %q", what, code, errs, c.want)
+		}
 	}
 }
