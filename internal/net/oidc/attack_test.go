@@ -213,8 +213,8 @@ func TestAttack18Texts(t *testing.T) {
 		if !errors.Is(err, fault.InvalidIdentityToken) {
 			t.Errorf("%s: got %v, want %v", name, err, fault.InvalidIdentityToken)
 		}
-		if spent := time.Since(began); spent > time.Second {
-			t.Errorf("%s: took %v, want less than a second", name, spent)
+		if spent := time.Since(began); spent > 10*time.Second {
+			t.Errorf("%s: took %v, want less than 10 seconds", name, spent)
 		}
 	}
 }

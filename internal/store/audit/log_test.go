@@ -295,21 +295,22 @@ func TestManyWriters(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = openLog(t, dir, audit.Options{})
-	count, last := 0, make([]int, writers)
+	next := make([]int, writers) // by writer: the number of its next line
 	for _, word := range strings.Fields(found(t, l, audit.Query{OldestFirst: true}, 1000)) {
 		var n int
 		if _, err := fmt.Sscan(word, &n); err != nil {
 			t.Fatal(err)
 		}
-		if w := n / each; n%each < last[w] {
-			t.Errorf("writer %d: %d comes after %d", w, n%each, last[w])
-		} else {
-			last[w] = n % each
+		w := n / each
+		if n%each != next[w] {
+			t.Errorf("writer %d: got line %d, want %d", w, n%each, next[w])
 		}
-		count++
+		next[w] = n%each + 1
 	}
-	if count != writers*each {
-		t.Errorf("got %d lines, want %d", count, writers*each)
+	for w, n := range next {
+		if n != each {
+			t.Errorf("writer %d: the last line is %d, want %d", w, n-1, each-1)
+		}
 	}
 }
 
@@ -318,13 +319,23 @@ func TestWrittenInTheBackground(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	l := openLog(t, dir, audit.Options{})
-	l.Append(numbered(1, 0))
+	one := numbered(1, 0)
+	l.Append(one)
+	want := string(one.AppendJSON(nil)) + "\n"
 	deadline := time.After(10 * time.Second)
-	for len(names(t, dir)) == 0 {
+	for got := ""; got != want; {
 		select {
 		case <-deadline:
-			t.Fatal("there is no file after 10 s")
+			t.Fatalf("after 10 s the files have %q, want %q", got, want)
 		case <-time.After(5 * time.Millisecond):
+		}
+		got = ""
+		for _, file := range names(t, dir) {
+			text, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += string(text)
 		}
 	}
 }
