@@ -15,8 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -173,7 +175,7 @@ func TestAttack05ForeignDigest(t *testing.T) {
 		if got, want := push(foreign), push(unknown); got != want {
 			t.Errorf("%s: a manifest that names a foreign blob: %s; an unknown blob: %s", name, got, want)
 		}
-		sameTime(t, func(d string) { repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil) }, foreign, unknown)
+		sameTime(t, s, func(d string) { repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil) }, foreign, unknown)
 	}
 	// A mount by the other account reveals nothing and mounts nothing.
 	repo := bob.Docker(t).Repo("team/app")
@@ -190,7 +192,7 @@ func TestAttack05ForeignDigest(t *testing.T) {
 			repo.Blob(t, d).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
 		}
 	}
-	sameTime(t, func(d string) {
+	sameTime(t, s, func(d string) {
 		repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?"+ocitest.Query("mount", d, "from", "000000000000/us-east-1/team/secret")), nil)
 	}, foreign, unknown)
 	// The blob must be uploaded, and the answers to the upload are also the same: the server reads all bytes.
@@ -199,16 +201,27 @@ func TestAttack05ForeignDigest(t *testing.T) {
 	repo.Do(t, http.MethodPut, begun+"?digest="+unknown, nil).WantError(t, http.StatusBadRequest, "DIGEST_INVALID")
 }
 
-// sameTime compares the medians of many interleaved requests with a large tolerance: the difference of an attack over a
-// network would be that of reading a file.
-func sameTime(t *testing.T, ask func(digest string), one, two string) {
+// sameTime checks that the server does the same work for two digests: it runs the same statements, in the same order. It also
+// compares the medians of many interleaved requests with a large tolerance: the difference of an attack over a network would
+// be that of reading a file.
+func sameTime(t *testing.T, s *apptest.Server, ask func(digest string), one, two string) {
 	t.Helper()
+	digests := []string{one, two}
 	const rounds = 60
 	var took [2][]time.Duration
+	var work [2][]string // the least work: beside a request the server may have other work
+	faults := faultmeta.In(s.Dir)
 	for i := range 2 * rounds {
+		faults.Record()
 		start := time.Now()
-		ask([]string{one, two}[i%2])
+		ask(digests[i%2])
 		took[i%2] = append(took[i%2], time.Since(start))
+		if did := faults.Recorded(); i < 2 || len(did) <= len(work[i%2]) {
+			work[i%2] = did
+		}
+	}
+	if diff := cmp.Diff(work[0], work[1]); diff != "" {
+		t.Errorf("the server does other work for a foreign digest than for an unknown one (-foreign +unknown):\n%s", diff)
 	}
 	var median [2]time.Duration
 	for i := range took {

@@ -64,8 +64,8 @@ func TestAttack05UserOfOneRepository(t *testing.T) {
 		}
 	}
 	repo.Blob(t, foreign).WantError(t, http.StatusNotFound, "BLOB_UNKNOWN")
-	sameTime(t, func(d string) { repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil) }, foreign, unknown)
-	sameTime(t, func(d string) {
+	sameTime(t, s, func(d string) { repo.Do(t, http.MethodHead, repo.Path("/blobs/"+d), nil) }, foreign, unknown)
+	sameTime(t, s, func(d string) {
 		repo.Do(t, http.MethodPost, repo.Path("/blobs/uploads/?mount="+d+"&from=team/secret"), nil)
 	}, foreign, unknown)
 	for _, path := range []string{"/tags/list", "/manifests/v1", "/blobs/" + foreign, "/referrers/" + im.Digest} {

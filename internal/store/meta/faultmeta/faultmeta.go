@@ -50,6 +50,9 @@ type Injector struct {
 	n     int
 	only  func(text string) bool // nil for every statement
 	hit   []string
+
+	recording bool
+	texts     []string
 }
 
 // injectors are those of the data directories.
@@ -97,10 +100,28 @@ func (i *Injector) Disarm() (failed []string, statements int) {
 	return i.hit, i.n
 }
 
+// Record keeps the texts of the statements that run from now on.
+func (i *Injector) Record() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.recording, i.texts = true, nil
+}
+
+// Recorded returns the texts of the statements since Record, in their order, and ends the recording.
+func (i *Injector) Recorded() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.recording = false
+	return i.texts
+}
+
 // next counts a statement and reports whether it fails, and how.
 func (i *Injector) next(text string) (Fault, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.recording {
+		i.texts = append(i.texts, text)
+	}
 	if i.only != nil && !i.only(text) {
 		return 0, false
 	}
