@@ -111,7 +111,9 @@ func Elsewhere(file []byte, addr netip.Addr, names []string) []string {
 // file of a container, which is a mount, it is written in place.
 //
 // Errors: those of With, and of the file system, usually fs.ErrPermission.
-func Update(path, block string) (changed bool, err error) {
+func Update(path, block string) (changed bool, err error) { return update(path, block, os.Rename) }
+
+func update(path, block string, rename func(from, to string) error) (changed bool, err error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -133,7 +135,7 @@ func Update(path, block string) (changed bool, err error) {
 	if bytes.Equal(content, old) {
 		return false, nil
 	}
-	err = replace(path, content, mode)
+	err = replace(path, content, mode, rename)
 	if !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EXDEV) && !errors.Is(err, fs.ErrPermission) {
 		return err == nil, err
 	}
@@ -153,7 +155,7 @@ func Update(path, block string) (changed bool, err error) {
 }
 
 // replace writes a new file and renames it. The owner of the file stays the same, or it is an error.
-func replace(path string, content []byte, mode fs.FileMode) error {
+func replace(path string, content []byte, mode fs.FileMode, rename func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".ecrin-hosts-*")
 	if err != nil {
 		return err
@@ -172,5 +174,5 @@ func replace(path string, content []byte, mode fs.FileMode) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return rename(f.Name(), path)
 }

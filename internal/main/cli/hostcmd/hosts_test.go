@@ -51,6 +51,11 @@ func TestHostsInUse(t *testing.T) {
 	if diff := cmp.Diff(want, inner(t, out)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	m.server.URL = "https://localhost"
+	if out, _ := m.must("hosts", "--account", "111111111111,111111111111"); inner(t, out) == "" || strings.Count(out, "\n") != 14 ||
+		!strings.Contains(out, "127.0.0.1\t") {
+		t.Errorf("an account that is named twice, of a server at localhost: got\n%s", out)
+	}
 	out, _ = m.must("hosts", "--account", "333333333333", "--domain", "amazonaws.com", "--address", "10.0.0.7", "--json")
 	var got struct {
 		Address string
@@ -67,6 +72,11 @@ func TestHostsWithoutACertificate(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.server.Regions = []string{"eu-west-1"}
+	public := newMachine(t)
+	public.server.CAPath = "" // certificates of a public CA, or none
+	if _, errs := public.must("hosts", "--region", "us-east-1"); errs != "" {
+		t.Errorf("for a server without a private CA it says %q, want nothing", errs)
+	}
 	if _, errs := m.must("hosts"); errs != "" {
 		t.Errorf("for the regions of the configuration it says %q, want nothing", errs)
 	}
