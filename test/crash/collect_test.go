@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 )
 
 // TestKillDuringCollection: collections without any grace run beside pushes and deletions of images with common layers, and the
@@ -26,6 +26,8 @@ func TestKillDuringCollection(t *testing.T) {
 	images := map[string]string{} // tag to digest, of acknowledged images that nobody has asked to delete
 	var mu sync.Mutex
 	pushed, refused, deleted := 0, 0, 0
+	seed := seedtest.Seed(t)
+	stops := seedtest.New(seed, 0)
 	for round := range rounds() {
 		p := serve(t, bin, dir, "", "--gc-grace", "0s", "--gc-interval", "1s")
 		s := apptest.Attach(t, dir)
@@ -40,6 +42,7 @@ func TestKillDuringCollection(t *testing.T) {
 		acked, killed := make(chan struct{}), make(chan struct{})
 		for client := range 4 {
 			clients.Go(func() {
+				random := seedtest.New(seed, uint64(1+4*round+client))
 				for i := 0; ; i++ {
 					select {
 					case <-killed:
@@ -47,7 +50,7 @@ func TestKillDuringCollection(t *testing.T) {
 					default:
 					}
 					// A few layers, so that a deleted image and a new one have some in common.
-					im := imageOf(fmt.Sprintf("config %d-%d-%d", round, client, i), rand.Uint64N(30), rand.Uint64N(30))
+					im := imageOf(fmt.Sprintf("config %d-%d-%d", round, client, i), random.Uint64N(30), random.Uint64N(30))
 					tag := fmt.Sprintf("r%d-c%d-%d", round, client, i)
 					switch status := tryPush(t, repo, tag, im); status {
 					case http.StatusCreated:
@@ -85,7 +88,7 @@ func TestKillDuringCollection(t *testing.T) {
 				}
 			})
 		}
-		for range 20 + rand.IntN(60) { // the first collection of a process begins at once, the next ones each second
+		for range 20 + stops.IntN(60) { // the first collection of a process begins at once, the next ones each second
 			<-acked
 		}
 		p.kill()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 )
 
 // rounds returns the number of kills; it is larger with ECRIN_SLOW=1.
@@ -135,6 +135,7 @@ func killDuringPush(t *testing.T, dir, database string, mayRefuse bool, kill fun
 	bin := program(t)
 	acked := &ledger{tags: map[string]string{}, moving: map[string][]string{}, uploads: map[string]*upload{}, mayRefuse: mayRefuse}
 	resumed := 0
+	random := seedtest.New(seedtest.Seed(t), 0)
 	for round := range rounds() {
 		p := serve(t, bin, dir, database)
 		s := apptest.Attach(t, dir)
@@ -150,7 +151,7 @@ func killDuringPush(t *testing.T, dir, database string, mayRefuse bool, kill fun
 			t.Logf("the server's log ends with\n%s", tail(p.log.String(), 5000))
 			return
 		}
-		acked.pushUntil(t, round, repo, 40+rand.IntN(200), func() { kill(p) })
+		acked.pushUntil(t, round, repo, 40+random.IntN(200), func() { kill(p) })
 	}
 	p := serve(t, bin, dir, database)
 	root := apptest.Attach(t, dir).Root(t)

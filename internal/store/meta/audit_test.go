@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -304,6 +304,7 @@ func TestAuditCrash(t *testing.T) {
 		rounds = 60
 	}
 	acked := map[string]bool{}
+	random := seedtest.New(seedtest.Seed(t), 0)
 	for round := range rounds {
 		cmd := helper(t, "audit", dir)
 		cmd.Stderr = os.Stderr
@@ -314,7 +315,7 @@ func TestAuditCrash(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		limit, n := 1+rand.IntN(300), 0
+		limit, n := 1+random.IntN(300), 0
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			acked[lines.Text()] = true
 			if n++; n == limit {

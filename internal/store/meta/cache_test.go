@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -250,8 +251,7 @@ func newCacheFixtureIn(t *testing.T, s *meta.Store) *cacheFixture {
 func TestCachesAreExact(t *testing.T) {
 	t.Parallel()
 	fx := newCacheFixture(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seedtest.Seed(t)
 	rounds := 12
 	if slow {
 		rounds = 300
@@ -308,10 +308,12 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 	defer stop()
 	var readers, writers sync.WaitGroup
 	queries := fx.queries()
-	for range 2 {
+	seed := seedtest.Seed(t)
+	for n := range uint64(2) {
 		readers.Go(func() {
+			random := seedtest.New(seed, n)
 			for done.Err() == nil {
-				queries[rand.IntN(len(queries))].result(fx.Store)
+				queries[random.IntN(len(queries))].result(fx.Store)
 			}
 		})
 	}

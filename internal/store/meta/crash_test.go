@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -55,8 +56,9 @@ func crashHelper(dir string) {
 	var wg sync.WaitGroup
 	for writer := range crashWriters {
 		wg.Go(func() {
+			random := seedtest.New(seedtest.OfParent(), uint64(writer))
 			for {
-				if err := moveSomeTag(ctx, s, r, writer, say); err != nil {
+				if err := moveSomeTag(ctx, s, r, random, writer, say); err != nil {
 					fatal(err)
 				}
 			}
@@ -78,21 +80,22 @@ func crashRepository(ctx context.Context, s *meta.Store) (meta.Repository, error
 	return r, err
 }
 
-func moveSomeTag(ctx context.Context, s *meta.Store, r meta.Repository, writer int, say func(note)) error {
-	tag := fmt.Sprintf("w%d-%d", writer, rand.IntN(3))
+func moveSomeTag(ctx context.Context, s *meta.Store, r meta.Repository, random *rand.Rand, writer int, say func(note)) error {
+	tag := fmt.Sprintf("w%d-%d", writer, random.IntN(3))
+	last := random.IntN(2) == 0
 	n := note{Tag: tag}
 	var move func() error
-	switch rand.IntN(4) {
+	switch random.IntN(4) {
 	case 0:
 		move = func() error {
-			_, err := s.DeleteTag(ctx, r, metatest.Tag(tag).Tag, name.Digest{}, rand.IntN(2) == 0, metatest.Principal)
+			_, err := s.DeleteTag(ctx, r, metatest.Tag(tag).Tag, name.Digest{}, last, metatest.Principal)
 			if errors.Is(err, fault.ImageNotFound) {
 				err = nil
 			}
 			return err
 		}
 	default:
-		config := fmt.Sprintf("config %d %d", writer, rand.IntN(20))
+		config := fmt.Sprintf("config %d %d", writer, random.IntN(20))
 		p := metatest.As(metatest.ImageOf(config), tag)
 		n.Digest = p.Digest.String()
 		move = func() error {
@@ -121,8 +124,11 @@ func TestCrash(t *testing.T) {
 		rounds = 50
 	}
 	acked, tried := map[string]string{}, map[string]string{} // by tag; a tag is in tried from the first note of a move to the second
+	seed := seedtest.Seed(t)
+	random := seedtest.New(seed, 100)
 	for round := range rounds {
 		cmd := helper(t, "crash", dir)
+		cmd.Env = append(cmd.Env, seedtest.Environment(seed+uint64(round)))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -131,9 +137,9 @@ func TestCrash(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		limit, acks := rand.IntN(150), 0
+		limit, acks := random.IntN(150), 0
 		if slow && round%5 == 0 { // at a random time of the start
-			time.AfterFunc(time.Duration(rand.IntN(40))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+			time.AfterFunc(time.Duration(random.IntN(40))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		} else if limit == 0 {
 			limit = 1
 		}

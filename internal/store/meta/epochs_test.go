@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -29,8 +30,7 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	long(t)
 	t.Parallel()
 	a, b := pair(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seedtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	rounds := 150
 	if slow {
@@ -38,15 +38,16 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	}
 	var stop atomic.Bool
 	var readers sync.WaitGroup
-	for range 2 { // other goroutines fill the caches of b, and refresh them too
+	for n := range 2 { // other goroutines fill the caches of b, and refresh them too
 		readers.Go(func() {
+			random := seedtest.New(seed, uint64(2+n))
 			for !stop.Load() {
 				if err := b.Refresh(t.Context()); err != nil {
 					t.Error(err)
 					return
 				}
 				queries := a.queries()
-				queries[rand.IntN(len(queries))].result(b)
+				queries[random.IntN(len(queries))].result(b)
 			}
 		})
 	}

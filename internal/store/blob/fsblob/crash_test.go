@@ -17,6 +17,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/blobtest"
+	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -72,10 +73,11 @@ func crashHelper() {
 		}
 	}
 	var wg sync.WaitGroup
-	for range 4 {
+	for n := range uint64(4) {
 		wg.Go(func() {
+			random := seedtest.New(seedtest.OfParent(), n)
 			for {
-				if err := pushInChunks(s, rand.Uint64N(60_000), say); err != nil {
+				if err := pushInChunks(s, random.Uint64N(60_000), say); err != nil {
 					fatal(err)
 				}
 			}
@@ -116,9 +118,10 @@ func TestCrash(t *testing.T) {
 	dir := t.TempDir()
 	blobs := map[string]bool{}
 	resumed := 0
+	random := seedtest.New(seedtest.Seed(t), 0)
 	for round := range rounds {
 		open := map[string]acked{} // by upload
-		for _, a := range runAndKill(t, dir) {
+		for _, a := range runAndKill(t, dir, random) {
 			if a.Blob != "" {
 				blobs[a.Blob] = true
 				delete(open, a.Upload.ID)
@@ -169,9 +172,10 @@ func resume(t *testing.T, s blob.Store, a acked, blobs map[string]bool) int {
 }
 
 // runAndKill runs a child process until it is killed, and returns what it has acknowledged.
-func runAndKill(t *testing.T, dir string) (all []acked) {
+func runAndKill(t *testing.T, dir string, random *rand.Rand) (all []acked) {
 	t.Helper()
 	cmd := helper(t, "crash", dir)
+	cmd.Env = append(cmd.Env, seedtest.Environment(random.Uint64()))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,13 +185,13 @@ func runAndKill(t *testing.T, dir string) (all []acked) {
 	}
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
-	for stop := 1 + rand.IntN(30); lines.Scan(); { // by the number of results, not by time, so that a slow machine has results too
+	for stop := 1 + random.IntN(30); lines.Scan(); { // by the number of results, not by time, so that a slow machine has results too
 		var a acked
 		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
 			break // the last line may be cut
 		}
 		if all = append(all, a); len(all) == stop {
-			time.AfterFunc(time.Duration(rand.IntN(4000))*time.Microsecond, func() { cmd.Process.Kill() })
+			time.AfterFunc(time.Duration(random.IntN(4000))*time.Microsecond, func() { cmd.Process.Kill() })
 		}
 	}
 	cmd.Process.Kill() // also when the output ended early
