@@ -1,0 +1,189 @@
+package guard_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// allowIf allows all of ECR under a condition.
+func allowIf(condition string) string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":` + condition + `}]}`
+}
+
+// Each condition key of a request has its value: a condition on it allows with the value, and with no other.
+func TestConditionKeysOfARequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", "")
+	a := pull(home, "app")
+	a.From = guard.Origin{SourceIP: netip.MustParseAddr("192.0.2.7"), Secure: true, UserAgent: "docker/27",
+		Referer: "https://example.com/"}
+	d, err := name.ParseDigest("sha256:" + strings.Repeat("a", 64))
+	f.must(err)
+	a.Image = guard.Image{Reference: name.Reference{Tag: tagNamed("v1"), Digest: d}}
+	for i, c := range []struct{ key, operator, value, other string }{
+		{"aws:RequestedRegion", "StringEquals", region.String(), "eu-west-1"},
+		{"aws:UserAgent", "StringEquals", "docker/27", "podman"},
+		{"aws:Referer", "StringEquals", "https://example.com/", "https://example.org/"},
+		{"aws:SourceIp", "IpAddress", "192.0.2.0/24", "198.51.100.0/24"},
+		{"aws:SecureTransport", "Bool", "true", "false"},
+		{"aws:ViaAWSService", "Bool", "false", "true"},
+		{"aws:PrincipalIsAWSService", "Bool", "false", "true"},
+		{"aws:CurrentTime", "DateLessThan", "2026-08-02T00:00:00Z", "2026-07-31T00:00:00Z"},
+		{"aws:ResourceTag/team", "StringEquals", "core", "edge"},
+		{"aws:ResourceAccount", "StringEquals", home.String(), other.String()},
+		{"aws:PrincipalAccount", "StringEquals", home.String(), other.String()},
+		{"ecrin:ImageTag", "StringEquals", "v1", "v2"},
+		{"ecrin:ImageDigest", "StringEquals", d.String(), "sha256:" + strings.Repeat("b", 64)},
+	} {
+		for value, allowed := range map[string]bool{c.value: true, c.other: false} {
+			_, user := f.user(home, fmt.Sprint("user-", i, allowed), allowIf(`{"`+c.operator+`":{"`+c.key+`":"`+value+`"}}`))
+			want := noIdentity
+			if allowed {
+				want = ""
+			}
+			f.decide(c.operator+" "+c.key+" "+value, user, a, want)
+		}
+	}
+	// What a request does not have is absent, not empty.
+	for i, key := range []string{"aws:UserAgent", "aws:Referer", "ecrin:ImageDigest"} {
+		_, user := f.user(home, fmt.Sprint("null-", i), allowIf(`{"Null":{"`+key+`":"true"}}`))
+		without := pull(home, "app")
+		without.From = guard.Origin{SourceIP: a.From.SourceIP}
+		f.decide("absent: "+key, user, without, "")
+		f.decide("present: "+key, user, a, noIdentity)
+	}
+}
+
+// The alternative action of an ask is tried only after a denial, and the record names the action that was allowed.
+func TestAlternativeAction(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", "")
+	_, first := f.user(home, "first", allow("ecr:BatchGetImage", "*"))
+	_, second := f.user(home, "second", allow("ecr:ListImages", "*"))
+	_, neither := f.user(home, "neither", allow("ecr:PutImage", "*"))
+	a := pull(home, "app")
+	record := func(or string, who int) (*guard.Record, error) {
+		rec, ask := new(guard.Record), f.resolved(a)
+		ask.Or = or
+		by := first
+		if who == 2 {
+			by = second
+		} else if who == 3 {
+			by = neither
+		}
+		return rec, f.guard.Decide(t.Context(), by, a.From, rec, ask)
+	}
+	for _, c := range []struct {
+		what, or, action string
+		who              int
+		allowed          bool
+	}{
+		{"the action itself", "ecr:ListImages", "ecr:BatchGetImage", 1, true},
+		{"the alternative", "ecr:ListImages", "ecr:ListImages", 2, true},
+		{"neither", "ecr:ListImages", "ecr:BatchGetImage", 3, false},
+		{"no alternative, allowed", "", "ecr:BatchGetImage", 1, true},
+		{"no alternative, denied", "", "ecr:BatchGetImage", 2, false},
+	} {
+		rec, err := record(c.or, c.who)
+		if (err == nil) != c.allowed || err != nil && !errors.Is(err, fault.AccessDenied) {
+			t.Errorf("%s: got %v, want allowed: %t", c.what, err, c.allowed)
+		}
+		if rec.Action != c.action || rec.Resource == "" || rec.Owner != guard.OwnedBy(home) {
+			t.Errorf("%s: the record has %s on %s of %v, want %s", c.what, rec.Action, rec.Resource, rec.Owner, c.action)
+		}
+	}
+}
+
+// A decision without an ask is an error, and so is the second of two asks if it is denied.
+func TestEveryAskIsDecided(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", "")
+	_, user := f.user(home, "user", allow("ecr:BatchGetImage", "*"))
+	if err := f.guard.Decide(t.Context(), user, guard.Origin{}, new(guard.Record)); err == nil {
+		t.Error("no ask: got no error")
+	}
+	a := f.resolved(pull(home, "app"))
+	b := a
+	b.Action = "ecr:PutImage"
+	for what, asks := range map[string][]guard.Ask{"denied second": {a, b}, "denied first": {b, a}} {
+		rec := new(guard.Record)
+		if err := f.guard.Decide(t.Context(), user, guard.Origin{}, rec, asks...); !errors.Is(err, fault.AccessDenied) {
+			t.Errorf("%s: got %v, want AccessDenied", what, err)
+		}
+		if rec.Action != "ecr:PutImage" {
+			t.Errorf("%s: the record has the action %s, want the denied one", what, rec.Action)
+		}
+	}
+}
+
+func TestAsksOfDeletions(t *testing.T) {
+	t.Parallel()
+	a := guard.Ask{Action: "ecr:BatchDeleteImage", Resource: "r"}
+	tags := func(asks []guard.Ask) (all []string) {
+		for _, one := range asks {
+			if one.Action != a.Action || one.Resource != a.Resource {
+				t.Errorf("got the ask %+v, want a copy of %+v", one, a)
+			}
+			all = append(all, one.Image.Tag.String())
+		}
+		return all
+	}
+	for _, c := range []struct{ in, want []string }{
+		{nil, []string{""}}, {[]string{"v1"}, []string{"v1"}}, {[]string{"v1", "v2"}, []string{"v1", "v2"}},
+	} {
+		if diff := cmp.Diff(c.want, tags(guard.ForDeletion(a, c.in))); diff != "" {
+			t.Errorf("the tags of the asks for %q (-want +got):\n%s", c.in, diff)
+		}
+	}
+}
+
+// tagged is an input with resource tags.
+type tagged [][2]string
+
+func (in tagged) RequestTags(each func(key, value string)) {
+	for _, one := range in {
+		each(one[0], one[1])
+	}
+}
+
+// Tags of a request become condition keys. Of keys that differ only in case each value must be allowed.
+func TestRequestTags(t *testing.T) {
+	t.Parallel()
+	one := []guard.Ask{{Action: "ecr:CreateRepository"}}
+	for _, in := range []any{nil, struct{}{}, tagged{}} {
+		if got := guard.WithRequestTags(one, in); len(got) != 1 || len(got[0].Keys) != 0 {
+			t.Errorf("the input %v without tags: got %+v, want the ask as it is", in, got)
+		}
+	}
+	values := func(in tagged) (all []string) {
+		for _, ask := range guard.WithRequestTags([]guard.Ask{{Action: "ecr:CreateRepository"}}, in) {
+			var text []string
+			for _, k := range ask.Keys {
+				text = append(text, k.Name+"="+strings.Join(k.Values, ","))
+			}
+			all = append(all, strings.Join(text, " "))
+		}
+		return all
+	}
+	want := []string{"aws:RequestTag/b=2 aws:RequestTag/a=1 aws:TagKeys=a,b"}
+	if diff := cmp.Diff(want, values(tagged{{"b", "2"}, {"a", "1"}})); diff != "" {
+		t.Errorf("two tags (-want +got):\n%s", diff)
+	}
+	want = []string{"aws:RequestTag/Team=1 aws:RequestTag/team=2 aws:TagKeys=Team,team",
+		"aws:RequestTag/Team=1 aws:RequestTag/team=2 aws:TagKeys=Team,team aws:RequestTag/Team=1"}
+	if diff := cmp.Diff(want, values(tagged{{"Team", "1"}, {"team", "2"}})); diff != "" {
+		t.Errorf("tags that differ in case (-want +got):\n%s", diff)
+	}
+}
