@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -229,6 +230,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		},
 		refresh: a.meta.Refresh,
 		prove:   a.prove,
+		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}

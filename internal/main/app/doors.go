@@ -17,6 +17,7 @@ type doors struct {
 	ops     ops
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	prove   http.HandlerFunc            // see ProofPath
+	landing landing
 }
 
 // Handle serves a request by the API of its path. Every path that is not listed is one of a signed AWS API.
@@ -28,6 +29,8 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.oci, d.oci.HandleLink, w, r, ev)
 	case path == "/healthz" || path == "/readyz" || path == "/metrics":
 		d.ops.Handle(w, r, ev)
+	case d.landing.wants(r):
+		d.landing.Handle(w, r, ev)
 	case path == ProofPath:
 		ev.Door, ev.Operation = "ops", "proof"
 		d.prove(w, r)
