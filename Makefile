@@ -9,8 +9,9 @@ ALL := $(FAST) ./tools/demo/...
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
 build: ## build the program, bin/ecrin
-	$(GO) build $(BUILDFLAGS) -o bin/ecrin ./cmd/ecrin
+	$(GO) build $(BUILDFLAGS) $(if $(filter-out +,$(COMMIT)),-ldflags "-X github.com/ecrin-dev/ecrin/internal/main/cli.commit=$(COMMIT)") -o bin/ecrin ./cmd/ecrin
 
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
 	@tools/elapsed 'building the demo' $(GO) build -o bin/demo ./tools/demo

@@ -10,3 +10,10 @@ func Root(env Env) *cobra.Command {
 
 // LogHandler is logHandler.
 var LogHandler = logHandler
+
+// SetCommit sets the commit as make build does, and returns a function that takes it back.
+func SetCommit(c string) func() {
+	was := commit
+	commit = c
+	return func() { commit = was }
+}

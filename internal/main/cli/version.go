@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +21,14 @@ type built struct {
 	Schema   int    `json:"schema"` // the version of the schema that this program brings a database to
 }
 
+// commit is set by `make build`, for builds whose build information has no commit (GOFLAGS=-buildvcs=false): the commit, and "+" after
+// it if files were changed.
+var commit string
+
 // builtFrom returns what the build information of the program tells.
 func builtFrom() built {
-	b := built{Version: "(development)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: app.SchemaVersion()}
+	hash, modified := strings.CutSuffix(commit, "+")
+	b := built{Commit: hash, Modified: modified, Version: "(development)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: app.SchemaVersion()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
