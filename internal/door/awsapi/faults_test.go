@@ -107,6 +107,27 @@ var sweptChanges = map[string]func(s *server, repo string, i int) swept{
 		return s.iamCall("CreatePolicy", "PolicyName", fmt.Sprint("p", i), "PolicyDocument",
 			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}`)
 	},
+	"AssumeRole": func(s *server, _ string, i int) swept {
+		role := fmt.Sprint("job", i)
+		s.role(role, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}`)
+		user := s.user(fmt.Sprint("worker", i),
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}`)
+		return func(key aws.Credentials) answer {
+			if key == s.key { // the root user cannot assume roles
+				key = user
+			}
+			return s.callQuery(key, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+home+":role/"+role, "RoleSessionName", "work")
+		}
+	},
+	"DeleteRolePolicy": func(s *server, _ string, i int) swept {
+		s.role(fmt.Sprint("job", i), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}`)
+		return s.iamCall("DeleteRolePolicy", "RoleName", fmt.Sprint("job", i), "PolicyName", "p")
+	},
+	"PutRegistryPolicy": func(s *server, _ string, i int) swept {
+		s.call("DeleteRegistryPolicy", "{}") // that of an earlier call, if there is one
+		return s.ecrCall("PutRegistryPolicy", "policyText", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",`+
+			`"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:`+home+`:repository/*"}]}`)
+	},
 	"AddUserToGroup": func(s *server, _ string, i int) swept {
 		s.newUser(i)
 		s.mustStatus(s.iamCall("CreateGroup", "GroupName", fmt.Sprint("g", i))(s.key))
