@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -185,5 +186,41 @@ func TestRequestTags(t *testing.T) {
 		"aws:RequestTag/Team=1 aws:RequestTag/team=2 aws:TagKeys=Team,team aws:RequestTag/Team=1"}
 	if diff := cmp.Diff(want, values(tagged{{"Team", "1"}, {"team", "2"}})); diff != "" {
 		t.Errorf("tags that differ in case (-want +got):\n%s", diff)
+	}
+}
+
+// Temporary credentials of a role and long-term keys may call IAM, as far as policies allow; those of GetSessionToken not.
+func TestWhoMayCallIAM(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", "")
+	user, key := f.user(home, "user", allow("*", "*"))
+	role := f.entity(home, meta.Role, "role", nil)
+	f.inline(role, allow("*", "*"))
+	session := f.session(meta.Session{Account: home, Kind: meta.UserSession, Principal: user.ID})
+	list := access{Ask: guard.Ask{Action: "iam:ListUsers", Owner: guard.OwnedBy(home), Region: region, Resource: "*"}}
+	f.decide("a long-term key in IAM", key, list, "")
+	f.decide("a role in IAM", f.session(meta.Session{Account: home, Kind: meta.RoleSession, Principal: role.ID}), list, "")
+	f.decide("a session of a user in IAM", session, list, "cannot call it")
+	f.decide("a session of a user in ECR", session, pull(home, "app"), "")
+}
+
+// A repository policy applies to actions of ECR and of ecrin on the repository, and to those of no other service; a policy of
+// a resource never allows GetAuthorizationToken.
+func TestServicesOfARepositoryPolicy(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, own := f.user(home, "own", allow("s3:*", "*"))
+	f.repository(home, "app", grant(own.ARN, "*"))
+	for action, want := range map[string]string{
+		"ecr:BatchGetImage": "", "ecrin:RestoreImage": "", "sts:AssumeRole": "no identity-based policy allows the sts:AssumeRole action",
+		"ecr:GetAuthorizationToken": "no identity-based policy allows the ecr:GetAuthorizationToken action",
+	} {
+		a := pull(home, "app")
+		a.Action = action
+		if action == "ecr:GetAuthorizationToken" {
+			a.Resource, a.repo = "*", name.Repo{}
+		}
+		f.decide(action, own, a, want)
 	}
 }
