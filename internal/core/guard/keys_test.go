@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -223,4 +224,27 @@ func TestServicesOfARepositoryPolicy(t *testing.T) {
 		}
 		f.decide(action, own, a, want)
 	}
+}
+
+// Whatever policies say: the operator does actions of ecrin only, a caller without a principal does none, and actions that are
+// reserved for the operator are done by nobody else.
+func TestCallersOutsideOfPolicies(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", grant("*", "*"))
+	_, user := f.user(home, "user", allow("*", "*"))
+	operator := identity.Caller{Kind: identity.Operator, ARN: "operator"}
+	nobody := identity.Caller{Kind: identity.NoPrincipal, Account: home, ARN: "nobody"}
+	own := pull(home, "app")
+	own.Action = "ecrin:RestoreImage"
+	reserved := access{Ask: guard.Ask{Action: "ecrin:ListAccounts", Owner: guard.Unowned, Region: region, Resource: "*",
+		Reserved: guard.ForOperator}}
+	f.decide("the operator, an action of ECR", operator, pull(home, "app"), "not authorized")
+	f.decide("the operator, an action of ecrin", operator, own, "")
+	f.decide("the operator, a reserved action", operator, reserved, "")
+	f.decide("no principal, an action of ECR", nobody, pull(home, "app"), "not authorized")
+	f.decide("no principal, an action of ecrin", nobody, own, "not authorized")
+	f.decide("a user, an action of ECR", user, pull(home, "app"), "")
+	f.decide("a user, an action of ecrin", user, own, "")
+	f.decide("a user, a reserved action", user, reserved, "not authorized")
 }
