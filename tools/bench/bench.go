@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,15 +32,17 @@ type bench struct {
 	parallel  int
 	big       []byte // the large blob
 
-	profiles       string // directory for profiles, or ""
-	profileAddress string
+	profiles string // directory for profiles, or ""
 
 	account, userKey          account
 	ecrin, dist, bare, static *door
 	postgres                  *door          // ecrin with PostgreSQL, nil where there is none
 	database                  *pgtest.Server // its server
 	pushed                    int            // tags that PUT rows have made
+	attacked                  *door          // ecrin beside an attacker
+	parties                   parties        // its accounts
 	say                       func(format string, a ...any)
+	note                      func(format string, a ...any) // adds a line to the report
 }
 
 // The repositories. few has 10 tags of one image; many has an image for each tag.
@@ -59,16 +62,34 @@ type row struct {
 	contenders []contender
 	targets    []target
 	rounds     int // maximum number of rounds; 0 for no limit
+	// prepare starts the servers of the row, unless they are running, before it is measured. A row without it uses those of setUp.
+	prepare func(ctx context.Context) error
 }
 
 type contender struct {
 	name string
 	run  func(ctx context.Context) (measure, error)
+	// parts is instead of run for a contender with several figures, which are named before the name of the contender: "GET, alone".
+	parts func(ctx context.Context) (map[string]measure, error)
+}
+
+// measure measures once, and adds the figures to all.
+func (c contender) measure(ctx context.Context, all map[string]measures) error {
+	if c.parts == nil {
+		m, err := c.run(ctx)
+		all[c.name] = append(all[c.name], m)
+		return err
+	}
+	parts, err := c.parts(ctx)
+	for name, m := range parts {
+		name += ", " + c.name
+		all[name] = append(all[name], m)
+	}
+	return err
 }
 
 // setUp starts all servers and stores the same content in ecrin and distribution.
 func (b *bench) setUp(ctx context.Context) (err error) {
-	b.data = filepath.Join(b.dir, "ecrin-data")
 	began := time.Now()
 	if err := b.openEcrin(ctx); err != nil {
 		return err
@@ -82,7 +103,6 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	b.big = randomBytes(2, b.bigBytes)
 	if err := b.content(b.ecrin); err != nil {
 		return err
 	}
@@ -99,17 +119,15 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if err := b.openEcrin(ctx); err != nil {
 		return err
 	}
-	if err := b.makeUser(ctx); err != nil {
+	if b.userKey, err = makeUser(ctx, b.ecrin, b.account, userName, statements...); err != nil {
 		return err
 	}
 	if err := b.openPostgres(ctx); err != nil {
 		return err
 	}
-	dist, err := b.startDistribution(ctx)
-	if err != nil {
+	if err := b.openDistribution(ctx); err != nil {
 		return err
 	}
-	b.dist = &door{process: dist}
 	if err := b.content(b.dist); err != nil {
 		return err
 	}
@@ -121,12 +139,12 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.bare = &door{process: bare}
+	*b.bare = door{process: bare}
 	static, err := b.startStatic(ctx)
 	if err != nil {
 		return err
 	}
-	b.static = &door{process: static}
+	*b.static = door{process: static}
 	if err := os.WriteFile(filepath.Join(b.dir, "static", "blob"), b.big, 0o644); err != nil {
 		return err
 	}
@@ -141,9 +159,6 @@ func (b *bench) openEcrin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.ecrin == nil {
-		b.ecrin = &door{}
-	}
 	*b.ecrin = door{process: p}
 	if b.account, err = b.readAccount(ctx, b.data); err != nil {
 		return err
@@ -153,7 +168,7 @@ func (b *bench) openEcrin(ctx context.Context) error {
 
 // openPostgres starts another ecrin, whose metadata is in a PostgreSQL server that runs beside it on the same disk.
 func (b *bench) openPostgres(ctx context.Context) (err error) {
-	if !pgtest.Installed() {
+	if b.postgres == nil {
 		return nil
 	}
 	if b.database, err = pgtest.Open(); err != nil {
@@ -168,7 +183,7 @@ func (b *bench) openPostgres(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.postgres = &door{process: p}
+	*b.postgres = door{process: p}
 	root, err := b.readAccount(ctx, data)
 	if err != nil {
 		return err
@@ -180,6 +195,16 @@ func (b *bench) openPostgres(ctx context.Context) (err error) {
 		return err
 	}
 	return b.postgres.push(few, fewTags)
+}
+
+// openDistribution starts distribution, unless it is running.
+func (b *bench) openDistribution(ctx context.Context) error {
+	if b.dist.process != nil {
+		return nil
+	}
+	p, err := b.startDistribution(ctx)
+	b.dist.process = p
+	return err
 }
 
 // content is what a registry needs for the rows: ten tags and a large blob.
@@ -197,10 +222,8 @@ func (b *bench) content(d *door) error {
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static} {
-		if d != nil && d.process != nil {
-			errs = append(errs, d.stop())
-		}
+	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked} {
+		errs = append(errs, d.stopped())
 	}
 	if b.database != nil {
 		b.database.Close()
@@ -208,16 +231,24 @@ func (b *bench) stop() error {
 	return errors.Join(errs...)
 }
 
+// chosen returns the rows whose names match only.
+func (b *bench) chosen(only *regexp.Regexp) []row {
+	return slices.DeleteFunc(slices.Concat(b.rows(), b.attackRows()), func(r row) bool { return !only.MatchString(r.name) })
+}
+
 // run measures the rows whose names match only.
 func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 	r := &report{Rounds: b.rounds, Details: map[string]map[string]measures{}, units: map[string]string{}}
-	for _, row := range b.rows() {
-		if !only.MatchString(row.name) {
-			continue
-		}
+	b.note = func(format string, a ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, a...)) }
+	for _, row := range b.chosen(only) {
 		b.say("measuring: %s", row.name)
+		if row.prepare != nil {
+			if err := row.prepare(ctx); err != nil {
+				return nil, fmt.Errorf("%s: preparing: %w", row.name, err)
+			}
+		}
 		all := map[string]measures{}
-		end, err := b.profile(ctx, row.name)
+		end, err := b.profile(ctx, b.profiled(row), row.name, profileSeconds)
 		if err != nil {
 			return nil, err
 		}
@@ -226,11 +257,9 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
-				m, err := c.run(ctx)
-				if err != nil {
+				if err := c.measure(ctx, all); err != nil {
 					return nil, fmt.Errorf("%s, %s: %w", row.name, c.name, err)
 				}
-				all[c.name] = append(all[c.name], m)
 			}
 		}
 		if err := end(); err != nil {
@@ -239,25 +268,39 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		r.add(row, all)
 	}
 	if b.postgres == nil {
-		r.Notes = append(r.Notes, "There is no PostgreSQL here: its rows were left out.")
+		b.note("There is no PostgreSQL here: its rows were left out.")
 	}
-	if b.static != nil && b.static.name != "nginx" {
-		r.Notes = append(r.Notes, "There is no nginx on this machine: the static file server was Go's.")
+	if staticName() != nginx {
+		b.note("There is no nginx on this machine: the static file server was Go's.")
 	}
 	return r, nil
 }
 
 var unsafeName = regexp.MustCompile(`[^a-zA-Z0-9]+`)
 
-// profile records a CPU profile of ecrin during a row, if profiles are enabled. The profile includes the time
-// in which the other servers are measured.
-func (b *bench) profile(ctx context.Context, row string) (end func() error, err error) {
-	if b.profiles == "" || strings.HasPrefix(row, "start") { // these rows stop the server
+// profiled returns the server whose profile is taken during a row, nil for none: the rows that stop it have none, and those with an
+// attacker take it beside the attack.
+func (b *bench) profiled(r row) *door {
+	switch {
+	case strings.HasPrefix(r.name, "start") || r.prepare != nil:
+		return nil
+	case strings.Contains(r.name, "PostgreSQL"):
+		return b.postgres
+	}
+	return b.ecrin
+}
+
+// profile records a profile of the processor time of a server, if profiles are enabled. Of a row, it includes the time in which the other
+// servers are measured.
+func (b *bench) profile(ctx context.Context, of *door, name string, seconds int) (end func() error, err error) {
+	if b.profiles == "" || of == nil || seconds == 0 {
 		return func() error { return nil }, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- b.takeProfile(ctx, filepath.Join(b.profiles, unsafeName.ReplaceAllString(row, "-"))) }()
+	go func() {
+		done <- takeProfile(ctx, of.process.profile, seconds, filepath.Join(b.profiles, unsafeName.ReplaceAllString(name, "-")))
+	}()
 	return func() error {
 		err := <-done
 		cancel()
@@ -268,9 +311,9 @@ func (b *bench) profile(ctx context.Context, row string) (end func() error, err 
 // profileSeconds covers the first rounds of a row.
 const profileSeconds = 8
 
-func (b *bench) takeProfile(ctx context.Context, path string) error {
-	for _, one := range []struct{ kind, query string }{{"profile", fmt.Sprintf("?seconds=%d", profileSeconds)}, {"allocs", ""}} {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.profileAddress+"/debug/pprof/"+one.kind+one.query, nil)
+func takeProfile(ctx context.Context, address string, seconds int, path string) error {
+	for _, one := range []struct{ kind, query string }{{"profile", fmt.Sprintf("?seconds=%d", seconds)}, {"allocs", ""}} {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/debug/pprof/"+one.kind+one.query, nil)
 		if err != nil {
 			return err
 		}

@@ -221,7 +221,8 @@ func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")
 	}
-	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", "tag, one|8 uploads|ten|start|PostgreSQL, one"}); err != nil {
+	const rows = "tag, one|8 uploads|ten|start|PostgreSQL, one|beside (pulls|bodies|denials)"
+	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", rows}); err != nil {
 		t.Error(err)
 	}
 }

@@ -121,7 +121,12 @@ func withDigest(path, digest string) string {
 
 // putBlob pushes a blob with one PUT.
 func (d *door) putBlob(c *client, repo string, body []byte, digest string) error {
-	a, err := d.callOn(c, http.MethodPost, "/v2/"+repo+"/blobs/uploads/", nil, http.StatusAccepted)
+	return d.putBlobTo(c, "/v2/"+repo, body, digest)
+}
+
+// putBlobTo is putBlob with the path of a repository of any account.
+func (d *door) putBlobTo(c *client, repo string, body []byte, digest string) error {
+	a, err := d.callOn(c, http.MethodPost, repo+"/blobs/uploads/", nil, http.StatusAccepted)
 	if err != nil {
 		return err
 	}
@@ -130,19 +135,22 @@ func (d *door) putBlob(c *client, repo string, body []byte, digest string) error
 }
 
 // push puts image 0 with a number of tags.
-func (d *door) push(repo string, tags int) error {
+func (d *door) push(repo string, tags int) error { return d.pushTo("/v2/"+repo, tags) }
+
+// pushTo is push with the path of a repository of any account.
+func (d *door) pushTo(repo string, tags int) error {
 	c, err := dial(d.address)
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	for _, blob := range [][]byte{imageConfig, imageLayer} {
-		if err := d.putBlob(c, repo, blob, digestOf(blob)); err != nil {
+		if err := d.putBlobTo(c, repo, blob, digestOf(blob)); err != nil {
 			return err
 		}
 	}
 	for n := range tags {
-		if _, err := d.callOn(c, http.MethodPut, "/v2/"+repo+"/manifests/"+tagOf(n), imageManifest(0), http.StatusCreated,
+		if _, err := d.callOn(c, http.MethodPut, repo+"/manifests/"+tagOf(n), imageManifest(0), http.StatusCreated,
 			"Content-Type: "+manifestType); err != nil {
 			return err
 		}
@@ -157,8 +165,9 @@ type account struct {
 	Region string `json:"AWS_REGION"`
 }
 
-func (b *bench) readAccount(ctx context.Context, data string) (a account, err error) {
-	out, err := exec.CommandContext(ctx, b.ecrinPath, "env", "--data", data, "--json").Output()
+// readAccount returns the key of the root user of the default account, or of another one by --account.
+func (b *bench) readAccount(ctx context.Context, data string, more ...string) (a account, err error) {
+	out, err := exec.CommandContext(ctx, b.ecrinPath, append([]string{"env", "--data", data, "--json"}, more...)...).Output()
 	if err != nil {
 		return a, fmt.Errorf("ecrin env: %w", err)
 	}
@@ -173,20 +182,27 @@ func (d *door) sign(ctx context.Context, a account, operation string, in any) (h
 	if body, err = json.Marshal(in); err != nil {
 		return nil, nil, err
 	}
+	header, err = d.signHeader(ctx, a, operation, body, len(body))
+	return header, body, err
+}
+
+// signHeader returns the header of a signed ECR API request. Only a request whose body is not sent has another length than the body.
+func (d *door) signHeader(ctx context.Context, a account, operation string, body []byte, length int) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+"/", bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	r.ContentLength = int64(length)
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921."+operation)
 	if err := signAs(ctx, a, r, body, "ecr", a.Region, time.Now()); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", operation, err)
+		return nil, fmt.Errorf("%s: %w", operation, err)
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", d.address, len(body))
+	fmt.Fprintf(&b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", d.address, length)
 	err = r.Header.Write(&b)
 	b.WriteString("\r\n")
-	return b.Bytes(), body, err
+	return b.Bytes(), err
 }
 
 // api sends one signed request.

@@ -20,6 +20,8 @@ type client struct {
 	conn net.Conn
 	in   *bufio.Reader
 	sink []byte
+
+	limit time.Duration // for one request and its response
 }
 
 func dial(address string) (*client, error) {
@@ -27,7 +29,7 @@ func dial(address string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", address, err)
 	}
-	return &client{conn: conn, in: bufio.NewReaderSize(conn, 32<<10), sink: make([]byte, 256<<10)}, nil
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, 32<<10), sink: make([]byte, 256<<10), limit: maxRequestTime}, nil
 }
 
 func (c *client) close() { c.conn.Close() }
@@ -41,13 +43,13 @@ type answer struct {
 }
 
 const (
-	maxRequestTime = 2 * time.Minute // for one request and its response
+	maxRequestTime = 2 * time.Minute // for one request of a load
 	noBody         = -1
 )
 
 // do sends a header, then body (nil for none), and reads the response.
 func (c *client) do(header []byte, body io.Reader) (answer, error) {
-	if err := c.conn.SetDeadline(time.Now().Add(maxRequestTime)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(c.limit)); err != nil {
 		return answer{}, err
 	}
 	if _, err := c.conn.Write(header); err != nil {

@@ -13,9 +13,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 )
 
 func main() {
@@ -29,13 +33,15 @@ func run(args []string) error {
 	switch { // this program runs as a server too
 	case len(args) == 4 && args[0] == "serve":
 		return serveProfiled(args[1], args[2], args[3])
+	case len(args) == 2 && args[0] == "attack":
+		return attack(os.Stdin, os.Stdout)
 	case len(args) == 3 && args[0] == "bare":
 		return serveBare(args[1], args[2])
 	case len(args) == 3 && args[0] == "files":
 		return serveFiles(args[1], args[2])
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 5, "number of measurements of each row; medians are shown")
+	rounds := flags.Int("rounds", 3, "number of measurements of each row, of attacks one; medians are shown")
 	rows := flags.String("rows", ".", "regular expression of the rows to measure")
 	quick := flags.Bool("quick", false, "small data, short loads, one round: to check that bench works")
 	scale := flags.Bool("scale", false, "1,000,000 images instead of 100,000")
@@ -94,9 +100,19 @@ func (b *bench) whole(ctx context.Context, dir string, only *regexp.Regexp) (r *
 	if b.ecrinPath, err = buildEcrin(ctx, b.dir); err != nil {
 		return nil, err
 	}
+	b.data = filepath.Join(b.dir, "ecrin-data")
+	b.big = randomBytes(2, b.bigBytes)
+	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked} {
+		*d = &door{}
+	}
+	if pgtest.Installed() {
+		b.postgres = &door{}
+	}
 	defer func() { err = errors.Join(err, b.stop()) }()
-	if err := b.setUp(ctx); err != nil {
-		return nil, err
+	if slices.ContainsFunc(b.chosen(only), func(r row) bool { return r.prepare == nil }) {
+		if err := b.setUp(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return b.run(ctx, only)
 }

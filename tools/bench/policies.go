@@ -46,45 +46,44 @@ func policyOf(statements ...string) string {
 // userName is the user of bench; each statement is a separate policy of this user.
 const userName = "bench"
 
-// makeUser creates a user with ten policies, and a door to the same server with the user's docker token.
-func (b *bench) makeUser(ctx context.Context) error {
-	if _, err := b.iam(ctx, "CreateUser", "UserName", userName); err != nil {
-		return err
+// makeUser creates a user with a policy for each statement, and returns an access key.
+func makeUser(ctx context.Context, d *door, root account, name string, statements ...string) (key account, err error) {
+	if _, err := d.iam(ctx, root, "CreateUser", "UserName", name); err != nil {
+		return key, err
 	}
 	for i, s := range statements {
-		if _, err := b.iam(ctx, "PutUserPolicy", "UserName", userName, "PolicyName", fmt.Sprintf("p%d", i), "PolicyDocument",
+		if _, err := d.iam(ctx, root, "PutUserPolicy", "UserName", name, "PolicyName", fmt.Sprintf("p%d", i), "PolicyDocument",
 			policyOf(s)); err != nil {
-			return err
+			return key, err
 		}
 	}
-	text, err := b.iam(ctx, "CreateAccessKey", "UserName", userName)
+	text, err := d.iam(ctx, root, "CreateAccessKey", "UserName", name)
 	if err != nil {
-		return err
+		return key, err
 	}
 	var made struct {
 		ID     string `xml:"CreateAccessKeyResult>AccessKey>AccessKeyId"`
 		Secret string `xml:"CreateAccessKeyResult>AccessKey>SecretAccessKey"`
 	}
 	if err := xml.Unmarshal(text, &made); err != nil || made.Secret == "" {
-		return errors.New("CreateAccessKey returned something else") // the response may contain the secret
+		return key, errors.New("CreateAccessKey returned something else") // the response may contain the secret
 	}
-	b.userKey = account{ID: made.ID, Secret: made.Secret, Region: b.account.Region}
-	return nil
+	return account{ID: made.ID, Secret: made.Secret, Region: root.Region}, nil
 }
 
-// iam calls an operation of IAM as the root user.
-func (b *bench) iam(ctx context.Context, operation string, members ...string) ([]byte, error) {
+// iam calls an operation of IAM.
+func (d *door) iam(ctx context.Context, a account, operation string, members ...string) ([]byte, error) {
 	form := url.Values{"Action": {operation}, "Version": {"2010-05-08"}}
 	for i := 0; i < len(members); i += 2 {
 		form.Set(members[i], members[i+1])
 	}
 	body := form.Encode()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.ecrin.address+"/", strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+"/", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if err := signAs(ctx, b.account, r, []byte(body), "iam", "us-east-1", time.Now()); err != nil {
+	if err := signAs(ctx, a, r, []byte(body), "iam", "us-east-1", time.Now()); err != nil {
 		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(r)

@@ -23,6 +23,7 @@ type process struct {
 	cmd     *exec.Cmd
 	ended   chan error
 	log     string
+	profile string        // address of net/http/pprof, or ""
 	ready   time.Duration // time from the start to the first successful response
 }
 
@@ -65,6 +66,14 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 			return nil, errors.Join(fmt.Errorf("%s was not ready after %s\n%s", name, maxStartTime, p.tail()), p.stop())
 		}
 	}
+}
+
+// stopped stops the process of a door, if there is one.
+func (d *door) stopped() error {
+	if d == nil || d.process == nil {
+		return nil
+	}
+	return d.stop()
 }
 
 // stop terminates the process, and kills it if it does not end in time.

@@ -28,71 +28,71 @@ func (b *bench) rows() []row {
 	d := distribution
 	all := []row{
 		{name: "manifest GET by tag, 32 connections", unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
-			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
-			{bareHandler, b.get(b.bare, connections, manifestOf(b.bare, few, fewTags))},
+			{name: "ecrin", run: b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{name: d, run: b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
+			{name: bareHandler, run: b.get(b.bare, connections, manifestOf(b.bare, few, fewTags))},
 		}, targets: []target{{peer: d, of: value, goal: 5}, {peer: bareHandler, of: value, goal: 0.65}}},
 		{name: "manifest GET by tag, user with ten policies", unit: "req/s", contenders: []contender{
-			{"ecrin", b.getAsUser(connections, func(d *door) requests { return manifestOf(d, few, fewTags) })},
-			{asRoot, b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{name: "ecrin", run: b.getAsUser(connections, func(d *door) requests { return manifestOf(d, few, fewTags) })},
+			{name: asRoot, run: b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
 		}, targets: []target{{peer: asRoot, of: value, goal: 0.95}}},
 		{name: "manifest GET by tag, one of " + thousands(b.many), unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
-			{tenTags, b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{name: "ecrin", run: b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
+			{name: tenTags, run: b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
 		}, targets: []target{{peer: tenTags, of: value, goal: 0.9}}},
 		{name: "manifest GET by tag, any of " + thousands(b.many), unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, connections, manifestOf(b.ecrin, manyRep, b.many))},
-			{oneTag, b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
-			{d, b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
+			{name: "ecrin", run: b.get(b.ecrin, connections, manifestOf(b.ecrin, manyRep, b.many))},
+			{name: oneTag, run: b.get(b.ecrin, connections, oneOf(b.ecrin, b.many/2))},
+			{name: d, run: b.get(b.dist, connections, manifestOf(b.dist, few, fewTags))},
 		}, targets: []target{{peer: oneTag, of: value, goal: 0.8}, {of: memory, what: "resident", less: true, goal: 120, unit: "MB"},
 			{peer: d, of: value, goal: 3}}},
 		{name: "blob GET 1 KB, 32 connections", unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, connections, blobOf(b.ecrin, digestOf(imageLayer)))},
-			{d, b.get(b.dist, connections, blobOf(b.dist, digestOf(imageLayer)))},
+			{name: "ecrin", run: b.get(b.ecrin, connections, blobOf(b.ecrin, digestOf(imageLayer)))},
+			{name: d, run: b.get(b.dist, connections, blobOf(b.dist, digestOf(imageLayer)))},
 		}, targets: []target{{peer: d, of: value, goal: 15}}},
 		{name: fmt.Sprintf("blob GET %d MB, one stream", b.bigBytes/1e6), unit: "GB/s", contenders: []contender{
-			{"ecrin", b.download(b.ecrin, "/v2/"+few+"/blobs/"+digestOf(b.big))},
-			{b.static.name, b.download(b.static, "/blob")},
-			{d, b.download(b.dist, "/v2/"+few+"/blobs/"+digestOf(b.big))},
-		}, targets: []target{{peer: b.static.name, of: value, goal: 1}}},
+			{name: "ecrin", run: b.download(b.ecrin, "/v2/"+few+"/blobs/"+digestOf(b.big))},
+			{name: staticName(), run: b.download(b.static, "/blob")},
+			{name: d, run: b.download(b.dist, "/v2/"+few+"/blobs/"+digestOf(b.big))},
+		}, targets: []target{{peer: staticName(), of: value, goal: 1}}},
 		b.uploadRow("in one piece", 1.15, b.monolithic),
 		b.uploadRow("in chunks of 10 MiB", 1.3, b.chunked),
 		b.uploadRow("in one streamed PATCH", 1.3, b.streamed),
 		{name: fmt.Sprintf("%d uploads of %d MB at once", b.parallel, b.midBytes/1e6), unit: "MB/s", contenders: []contender{
-			{"ecrin", b.uploads(b.ecrin)}, {d, b.uploads(b.dist)},
+			{name: "ecrin", run: b.uploads(b.ecrin)}, {name: d, run: b.uploads(b.dist)},
 		}, targets: []target{{peer: d, of: value, goal: 1.5}, {peer: d, of: value, what: "worst round", goal: 1.5, worst: true},
 			{of: memory, what: "peak", less: true, goal: 60, unit: "MB"}}},
 		{name: "tags/list, 100 of " + thousands(b.many), unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, 4, b.tagPages())},
+			{name: "ecrin", run: b.get(b.ecrin, 4, b.tagPages())},
 		}, targets: []target{{of: cpu, less: true, goal: 0.2, unit: "ms CPU"}}},
 		{name: "tags/list, all " + thousands(b.many), unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.ecrin, 4, fixed(b.ecrin.request(http.MethodGet, "/v2/"+manyRep+"/tags/list", 0)))},
+			{name: "ecrin", run: b.get(b.ecrin, 4, fixed(b.ecrin, "/v2/"+manyRep+"/tags/list"))},
 		}, targets: []target{{of: cpu, less: true, goal: 10 * float64(b.many) / 1e5, unit: "ms CPU"}}},
 		{name: "DescribeImages, 100 of " + thousands(b.many), unit: "req/s", contenders: []contender{
-			{"ecrin", b.describe},
+			{name: "ecrin", run: b.describe},
 		}, targets: []target{{of: cpu, less: true, goal: 1.5, unit: "ms CPU"}}},
 		{name: "policy decisions, ten statements, one core", unit: "1/s", contenders: []contender{
-			{"ecrin", b.repeat(decision())},
+			{name: "ecrin", run: b.repeat(decision())},
 		}, targets: []target{{of: cpuMicro, less: true, goal: 0.6, unit: "µs CPU"},
 			{of: allocs, less: true, goal: 0, unit: "allocations"}}},
 		{name: "SigV4 checks, one core", unit: "1/s", contenders: []contender{
-			{"ecrin", b.repeat(signature())},
+			{name: "ecrin", run: b.repeat(signature())},
 		}, targets: []target{{of: value, goal: 20_000}}},
 		// From here on, the repositories have more tags than the names of the rows above say.
 		{name: "PUT of a tag, 8 writers", unit: "req/s", contenders: []contender{
-			{"ecrin", b.putTags(b.ecrin, few)}, {d, b.putTags(b.dist, few)},
+			{name: "ecrin", run: b.putTags(b.ecrin, few)}, {name: d, run: b.putTags(b.dist, few)},
 		}, targets: []target{{peer: d, of: value, goal: 5}}},
 		{name: fmt.Sprintf("PUT of a tag, 8 writers, at %s tags", thousands(b.many)), unit: "req/s", contenders: []contender{
-			{"ecrin", b.putTags(b.ecrin, manyRep)}, {fewInTurn, b.putTags(b.ecrin, few)},
+			{name: "ecrin", run: b.putTags(b.ecrin, manyRep)}, {name: fewInTurn, run: b.putTags(b.ecrin, few)},
 		}, targets: []target{{peer: fewInTurn, of: value, goal: 0.9}}},
 		{name: "mount of a layer from another repository, no byte sent", unit: "req/s", contenders: []contender{
-			{"ecrin", b.mounts},
+			{name: "ecrin", run: b.mounts},
 		}, targets: []target{{of: value, goal: 1}}},
 		{name: fmt.Sprintf("start with %s images", thousands(b.many)), unit: "ms", contenders: []contender{
-			{"ecrin", b.starts},
+			{name: "ecrin", run: b.starts},
 		}, targets: []target{{of: value, less: true, goal: 100}, {of: memory, what: "idle", less: true, goal: 30, unit: "MB"}}},
 		{name: "resident memory within a minute after a load", unit: "MB", contenders: []contender{
-			{"ecrin", b.rest},
+			{name: "ecrin", run: b.rest},
 		}, targets: []target{{of: value, less: true, goal: maxIdleMB}}, rounds: 1},
 	}
 	if b.postgres == nil {
@@ -100,15 +100,16 @@ func (b *bench) rows() []row {
 	}
 	return append(all,
 		row{name: "manifest GET by tag, PostgreSQL, 32 connections", unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.postgres, connections, manifestOf(b.postgres, few, fewTags))},
-			{withSQLite, b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
+			{name: "ecrin", run: b.get(b.postgres, connections, manifestOf(b.postgres, few, fewTags))},
+			{name: withSQLite, run: b.get(b.ecrin, connections, manifestOf(b.ecrin, few, fewTags))},
 		}, targets: []target{{peer: withSQLite, of: value, goal: 0.5}}},
 		row{name: "manifest GET by tag, PostgreSQL, one connection", unit: "req/s", contenders: []contender{
-			{"ecrin", b.get(b.postgres, 1, manifestOf(b.postgres, few, fewTags))},
-			{withSQLite, b.get(b.ecrin, 1, manifestOf(b.ecrin, few, fewTags))},
+			{name: "ecrin", run: b.get(b.postgres, 1, manifestOf(b.postgres, few, fewTags))},
+			{name: withSQLite, run: b.get(b.ecrin, 1, manifestOf(b.ecrin, few, fewTags))},
 		}, targets: []target{{peer: withSQLite, of: value, goal: 0.3}}},
 		row{name: "PUT of a tag, 8 writers, PostgreSQL", unit: "req/s", contenders: []contender{
-			{"ecrin", b.putTags(b.postgres, few)}, {d, b.putTags(b.dist, few)}, {withSQLite, b.putTags(b.ecrin, few)},
+			{name: "ecrin", run: b.putTags(b.postgres, few)}, {name: d, run: b.putTags(b.dist, few)},
+			{name: withSQLite, run: b.putTags(b.ecrin, few)},
 		}, targets: []target{{peer: d, of: value, goal: 1.5}, {peer: withSQLite, of: value, goal: 0.3}}},
 	)
 }
@@ -122,8 +123,10 @@ const distribution = "distribution"
 // address and token change when it restarts.
 type requests func() func(connection int) stream
 
-func fixed(header []byte) requests {
-	return func() func(int) stream { return func(int) stream { return again(header) } }
+func fixed(d *door, path string) requests {
+	return func() func(int) stream {
+		return func(int) stream { return again(d.request(http.MethodGet, path, 0)) }
+	}
 }
 
 // manifestOf requests random tags among n. The requests are prepared, so that the client spends no time on
@@ -149,17 +152,9 @@ func (d *door) splitRequest(path string) (front, back []byte) {
 	return whole[:n:n], whole[n:]
 }
 
-func oneOf(d *door, n int) requests {
-	return func() func(int) stream {
-		return func(int) stream { return again(d.request(http.MethodGet, "/v2/"+manyRep+"/manifests/"+tagOf(n), 0)) }
-	}
-}
+func oneOf(d *door, n int) requests { return fixed(d, "/v2/"+manyRep+"/manifests/"+tagOf(n)) }
 
-func blobOf(d *door, digest string) requests {
-	return func() func(int) stream {
-		return func(int) stream { return again(d.request(http.MethodGet, "/v2/"+few+"/blobs/"+digest, 0)) }
-	}
-}
+func blobOf(d *door, digest string) requests { return fixed(d, "/v2/"+few+"/blobs/"+digest) }
 
 // tagPages requests pages that begin at random tags.
 func (b *bench) tagPages() requests {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // The servers under test. All keep their files below one directory, so that they use the same disk.
@@ -30,12 +31,12 @@ func (b *bench) startEcrin(ctx context.Context, data, database string) (*process
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(b.ecrinPath, "serve", "--data", data, "--listen", address)
+	cmd, profile := exec.Command(b.ecrinPath, "serve", "--data", data, "--listen", address), ""
 	if b.profiles != "" {
-		if b.profileAddress, err = freeAddress(); err != nil {
+		if profile, err = freeAddress(); err != nil {
 			return nil, err
 		}
-		cmd = exec.Command(b.self, "serve", data, address, b.profileAddress)
+		cmd = exec.Command(b.self, "serve", data, address, profile)
 	}
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "ECRIN_") {
@@ -45,7 +46,11 @@ func (b *bench) startEcrin(ctx context.Context, data, database string) (*process
 	if database != "" {
 		cmd.Env = append(cmd.Env, "ECRIN_DATABASE="+database)
 	}
-	return start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
+	p, err := start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
+	if err == nil {
+		p.profile = profile
+	}
+	return p, err
 }
 
 // distributionPath returns the path of distribution, built by tools/clients/install; "" if it is not built.
@@ -119,6 +124,30 @@ http {
 }
 `
 
+// Names of static file servers.
+const (
+	nginx      = "nginx"
+	fileServer = "file server"
+)
+
+// nginxPath returns the path of nginx, or "" if it is not installed.
+var nginxPath = sync.OnceValue(func() string {
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
+		if path := filepath.Join(dir, "nginx"); exec.Command(path, "-v").Run() == nil {
+			return path
+		}
+	}
+	return ""
+})
+
+// staticName returns the name of the static file server that startStatic starts.
+func staticName() string {
+	if nginxPath() == "" {
+		return fileServer
+	}
+	return nginx
+}
+
 // startStatic serves dir/static with nginx, or with Go's file server if there is no nginx.
 func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	address, err := freeAddress()
@@ -128,14 +157,9 @@ func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	if err := os.MkdirAll(filepath.Join(b.dir, "static"), 0o755); err != nil {
 		return nil, err
 	}
-	path := ""
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/usr/local/sbin") {
-		if one := filepath.Join(dir, "nginx"); path == "" && exec.Command(one, "-v").Run() == nil {
-			path = one
-		}
-	}
+	path := nginxPath()
 	if path == "" {
-		return start(ctx, b.dir, "file server", address, "/", exec.Command(b.self, "files", filepath.Join(b.dir, "static"), address))
+		return start(ctx, b.dir, fileServer, address, "/", exec.Command(b.self, "files", filepath.Join(b.dir, "static"), address))
 	}
 	file := filepath.Join(b.dir, "nginx.conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, b.dir, address), 0o600); err != nil {
@@ -144,5 +168,5 @@ func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	if err := os.WriteFile(filepath.Join(b.dir, "static", "index.html"), []byte("ready\n"), 0o644); err != nil {
 		return nil, err
 	}
-	return start(ctx, b.dir, "nginx", address, "/", exec.Command(path, "-e", "stderr", "-p", b.dir, "-c", file))
+	return start(ctx, b.dir, nginx, address, "/", exec.Command(path, "-e", "stderr", "-p", b.dir, "-c", file))
 }

@@ -25,7 +25,7 @@ type upload func(d *door, c *client, body []byte, digest string) error
 // uploadRow compares a PUT of the large blob with distribution, and with maxRatio times the duration of hashing and writing it.
 func (b *bench) uploadRow(how string, maxRatio float64, by upload) row {
 	r := row{name: fmt.Sprintf("blob PUT %d MB, durable, %s", b.bigBytes/1e6, how), unit: "ms", contenders: []contender{
-		{"ecrin", b.uploadTime(b.ecrin, by)}, {distribution, b.uploadTime(b.dist, by)}, {floorName, b.floor},
+		{name: "ecrin", run: b.uploadTime(b.ecrin, by)}, {name: distribution, run: b.uploadTime(b.dist, by)}, {name: floorName, run: b.floor},
 	}}
 	r.targets = []target{{peer: distribution, of: value, less: true, goal: 0.55}, {peer: floorName, of: value, less: true, goal: maxRatio}}
 	return r
