@@ -124,7 +124,7 @@ func Cause(err error) error {
 func (g *Guard) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
-		return nil, fmt.Errorf("port %q is not a number from 0 to 65535", port)
+		return nil, fmt.Errorf("port %q is not a number from 1 to 65535", port)
 	}
 	addresses, err := g.addresses(ctx, host)
 	if err != nil {

@@ -373,6 +373,17 @@ func raw(t *testing.T, text string) (url string) {
 	return "https://" + l.Addr().String() + "/"
 }
 
+func TestClientRefusesPortsThatDoNotExist(t *testing.T) {
+	t.Parallel()
+	c := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32")}).Client(egress.ClientOptions{})
+	for _, port := range []string{"0", "65536", "99999999999999999999"} {
+		_, err := get(t, c, "https://127.0.0.1:"+port+"/")
+		if want := fmt.Sprintf("port %q is not a number from 1 to 65535", port); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("port %s: got %v, want %q", port, err, want)
+		}
+	}
+}
+
 func TestClientGivesUp(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
