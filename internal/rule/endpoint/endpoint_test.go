@@ -36,12 +36,29 @@ func TestParse(t *testing.T) {
 		{"ecr.eu-west-1.api.aws", endpoint.ECR, "/eu-west-1"},
 		{"sts.amazonaws.com", endpoint.STS, "/"},
 		{"sts.eu-west-1.amazonaws.com", endpoint.STS, "/eu-west-1"},
+		{"sts-fips.us-east-1.amazonaws.com", endpoint.STS, "/us-east-1"},
 		{"iam.amazonaws.com", endpoint.IAM, "/"},
+		{"iam-fips.amazonaws.com", endpoint.IAM, "/"},
+		{"iam.eu-west-1.amazonaws.com", endpoint.IAM, "/"}, // IAM has no regions
+		{"ecr-fips.eu-west-1.amazonaws.com", endpoint.ECR, "/eu-west-1"},
 		{"localhost:5100", endpoint.Any, "/"},
 		{"127.0.0.1:5100", endpoint.Any, "/"},
 		{"[::1]:5100", endpoint.Any, "/"},
 		{"registry.example.org", endpoint.Any, "/"},
 		{"", endpoint.Any, "/"},
+		// names of other services, and names that have one label more or less
+		{"s3.amazonaws.com", endpoint.Any, "/"},
+		{"s3.eu-west-1.amazonaws.com", endpoint.Any, "/"},
+		{"api.s3.eu-west-1.amazonaws.com", endpoint.Any, "/"},
+		{"x.ecr.eu-west-1.amazonaws.com", endpoint.Any, "/"},
+		{"x.api.ecr.eu-west-1.amazonaws.com", endpoint.Any, "/"},
+		{"111122223333.x.ecr.eu-west-1.amazonaws.com", endpoint.Any, "/"},
+		{"ecr.amazonaws.com", endpoint.Any, "/"},
+		{"sts.nowhere.amazonaws.com", endpoint.Any, "/"},
+		{"sts.eu-west-1.x.amazonaws.com", endpoint.Any, "/"},
+		{"iam.nowhere.amazonaws.com", endpoint.Any, "/"},
+		{"iam.eu-west-1.x.amazonaws.com", endpoint.Any, "/"},
+		{"amazonaws.com", endpoint.Any, "/"},
 	} {
 		h, err := m.Parse(c.host)
 		if err != nil || h.Kind != c.kind || h.Registry.String() != c.reg {
@@ -50,7 +67,10 @@ func TestParse(t *testing.T) {
 	}
 	for _, bad := range []string{"4999999999999.dkr.ecr.eu-west-1.amazonaws.com", "abc.dkr.ecr.eu-west-1.localhost",
 		"111122223333.dkr.ecr.nowhere.amazonaws.com",
-		"111122223333.dkr.ecr.amazonaws.com", "api.ecr.x.amazonaws.com"} {
+		"111122223333.dkr.ecr.amazonaws.com", "api.ecr.x.amazonaws.com", "ecr.x.amazonaws.com",
+		"111122223333.dkr.s3.eu-west-1.amazonaws.com", "111122223333.dkr.ecr.eu-west-1.x.amazonaws.com",
+		"4999999999999.dkr-ecr.eu-west-1.on.aws", "111122223333.dkr-ecr.nowhere.on.aws", "111122223333.dkr-s3.eu-west-1.on.aws",
+		"111122223333.dkr-ecr.eu-west-1.x.on.aws"} {
 		if _, err := m.Parse(bad); !errors.Is(err, fault.RegistryUnresolved) {
 			t.Errorf("Parse(%q) = %v, want RegistryUnresolved", bad, err)
 		}
@@ -93,6 +113,58 @@ func TestResolveAndURI(t *testing.T) {
 	}
 }
 
+// The host of a registry is in the domain that the client used, or in the registry domain of the same partition if that domain has only
+// APIs.
+func TestRegistryHostIsInTheDomainOfTheClient(t *testing.T) {
+	m := endpoint.NewMap([]string{".ECR.example.com."}, def)
+	beijing := name.Registry{Account: other.Account, Region: name.MustRegion("cn-north-1")}
+	sovereign := name.Registry{Account: other.Account, Region: name.MustRegion("eusc-de-east-1")}
+	for _, c := range []struct {
+		host string
+		reg  name.Registry
+		want string
+	}{
+		{"ecr.eu-west-1.api.aws", other, "111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
+		{"111122223333.dkr-ecr.eu-west-1.on.aws:443", other, "111122223333.dkr.ecr.eu-west-1.amazonaws.com:443"},
+		{"ecr.cn-north-1.api.amazonwebservices.com.cn", beijing, "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+		{"111122223333.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", beijing, "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+		{"api.ecr.cn-north-1.amazonaws.com.cn:5100", beijing, "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn:5100"},
+		{"ecr.eusc-de-east-1.api.amazonwebservices.eu", sovereign, "111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu"},
+		{"api.ecr.eusc-de-east-1.amazonaws.eu", sovereign, "111122223333.dkr.ecr.eusc-de-east-1.amazonaws.eu"},
+		{"api.ecr.eu-west-1.ecr.example.com:5100", other, "111122223333.dkr.ecr.eu-west-1.ecr.example.com:5100"},
+		{"api.ecr.eu-west-1.localhost:5100", beijing, "111122223333.dkr.ecr.cn-north-1.localhost:5100"},
+		{"localhost:5100", other, "111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
+		{"localhost:5100", beijing, "111122223333.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+		{"www.ecr.example.com:5100", beijing, "111122223333.dkr.ecr.cn-north-1.ecr.example.com"},
+	} {
+		h, err := m.Parse(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.RegistryHost(h, c.reg); got != c.want {
+			t.Errorf("RegistryHost(%q, %s) = %q, want %q", c.host, c.reg, got, c.want)
+		}
+		if h.Kind != endpoint.Any {
+			if got, want := m.URI(h, c.reg, name.MustRepo("team/app")), c.want+"/team/app"; got != want {
+				t.Errorf("URI(%q, %s) = %q, want %q", c.host, c.reg, got, want)
+			}
+		}
+		wantBase := def
+		if h.Kind == endpoint.Registry {
+			wantBase = c.reg
+		}
+		if got := m.Base(h); got != wantBase {
+			t.Errorf("Base(%q) = %s, want %s", c.host, got, wantBase)
+		}
+		if got := h.String(); got != c.host {
+			t.Errorf("String of %q = %q", c.host, got)
+		}
+	}
+	if got := m.Domains(); len(got) < 2 || got[0] != "ecr.example.com" || m.Default() != def {
+		t.Errorf("domains %q and default %s, want ecr.example.com first and %s", got, m.Default(), def)
+	}
+}
+
 // A login at the address of proxyEndpoint is one at the host of repositoryUri, except for the credential helper of AWS.
 func TestProxyEndpointIsTheHostOfTheURI(t *testing.T) {
 	m := endpoint.NewMap([]string{"ecr.example.com"}, def)
@@ -110,6 +182,7 @@ func TestProxyEndpointIsTheHostOfTheURI(t *testing.T) {
 		{"Registry.Example.org", def, true, "aws-sdk-js/3.1", "https://registry.example.org"},
 		{"localhost:5100", def, false, helper, "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"},
 		{"localhost:5100", other, false, helper, "https://111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
+		{"localhost:5100", def, false, "amazon-ecr-credential-helper/0.3", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"},
 		{"", def, false, "", "https://000000000000.dkr.ecr.us-east-1.amazonaws.com"},
 		{"api.ecr.eu-west-1.amazonaws.com", other, true, "", "https://111122223333.dkr.ecr.eu-west-1.amazonaws.com"},
 		{"api.ecr.eu-west-1.ecr.example.com:5100", other, false, "", "https://111122223333.dkr.ecr.eu-west-1.ecr.example.com:5100"},
@@ -124,7 +197,7 @@ func TestProxyEndpointIsTheHostOfTheURI(t *testing.T) {
 		}
 		_, login, _ := strings.Cut(got, "://")
 		host, _, _ := strings.Cut(m.URI(h, c.reg, name.MustRepo("app")), "/")
-		if c.agent != helper && c.host != "" && login != host {
+		if c.agent != helper && !strings.HasPrefix(c.agent, "amazon-ecr") && c.host != "" && login != host {
 			t.Errorf("by %q, the login is at %s, and the repository at %s", c.host, login, host)
 		}
 	}

@@ -43,6 +43,36 @@ func TestServedSubtrees(t *testing.T) {
 	}
 }
 
+// The subtrees of each partition, with IAM and STS: those of its own domains, and no others.
+func TestServedSubtreesOfEachPartition(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[name.Region][]string{
+		name.MustRegion("us-east-1"): {"dkr-ecr-fips.us-east-1.on.aws", "dkr-ecr.us-east-1.on.aws", "ecr-fips.us-east-1.amazonaws.com",
+			"ecr-fips.us-east-1.api.aws", "ecr.us-east-1.amazonaws.com", "ecr.us-east-1.api.aws", "iam.amazonaws.com",
+			"iam.us-east-1.amazonaws.com", "localhost", "sts-fips.us-east-1.amazonaws.com", "sts.amazonaws.com",
+			"sts.us-east-1.amazonaws.com"},
+		name.MustRegion("cn-north-1"): {"dkr-ecr-fips.cn-north-1.on.amazonwebservices.com.cn", "dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
+			"ecr-fips.cn-north-1.amazonaws.com.cn", "ecr-fips.cn-north-1.api.amazonwebservices.com.cn",
+			"ecr.cn-north-1.amazonaws.com.cn", "ecr.cn-north-1.api.amazonwebservices.com.cn", "iam.amazonaws.com.cn",
+			"iam.cn-north-1.amazonaws.com.cn", "localhost", "sts-fips.cn-north-1.amazonaws.com.cn", "sts.amazonaws.com.cn",
+			"sts.cn-north-1.amazonaws.com.cn"},
+		name.MustRegion("eusc-de-east-1"): {"ecr-fips.eusc-de-east-1.amazonaws.com", "ecr-fips.eusc-de-east-1.amazonaws.eu",
+			"ecr-fips.eusc-de-east-1.api.amazonwebservices.eu", "ecr.eusc-de-east-1.amazonaws.com", "ecr.eusc-de-east-1.amazonaws.eu",
+			"ecr.eusc-de-east-1.api.amazonwebservices.eu", "iam.amazonaws.com", "iam.amazonaws.eu",
+			"iam.eusc-de-east-1.amazonaws.com", "iam.eusc-de-east-1.amazonaws.eu", "localhost",
+			"sts-fips.eusc-de-east-1.amazonaws.com", "sts-fips.eusc-de-east-1.amazonaws.eu", "sts.amazonaws.com",
+			"sts.amazonaws.eu", "sts.eusc-de-east-1.amazonaws.com", "sts.eusc-de-east-1.amazonaws.eu"},
+	} {
+		s := endpoint.Served{Regions: []name.Region{region, region}, IAMSTS: true}
+		if diff := cmp.Diff(want, s.Subtrees()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", region, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"localhost"}, endpoint.Served{IAMSTS: true}.Subtrees()); diff != "" {
+		t.Errorf("without regions (-want +got):\n%s", diff)
+	}
+}
+
 // No setting opens a whole domain of AWS: not as a domain of the operator, and not by a region of any partition.
 func TestServedNeverContainsADomainOfAWS(t *testing.T) {
 	t.Parallel()
@@ -75,7 +105,8 @@ func TestServedNeverContainsADomainOfAWS(t *testing.T) {
 // The setting that Advice names serves the host.
 func TestAdviceServesTheHost(t *testing.T) {
 	t.Parallel()
-	s := endpoint.Served{Regions: []name.Region{name.MustRegion("us-east-1")}}
+	twice := []name.Region{name.MustRegion("us-east-1"), name.MustRegion("us-east-1")} // is named once
+	s := endpoint.Served{Regions: twice}
 	for host, want := range map[string]string{
 		"111122223333.dkr.ecr.eu-west-1.amazonaws.com": "--tls-regions us-east-1,eu-west-1",
 		"api.ecr.eu-west-1.amazonaws.com":              "--tls-regions us-east-1,eu-west-1",
@@ -85,8 +116,11 @@ func TestAdviceServesTheHost(t *testing.T) {
 		"sts.eu-west-1.amazonaws.com":                  "--tls-iam-sts --tls-regions us-east-1,eu-west-1",
 		"s3.amazonaws.com":                             "no setting",
 		"1.dkr.ecr.eu-west-1.amazonaws.com":            "no setting",
-		"reg.example.com":                              "--domain reg.example.com",
-		"registry":                                     "--tls=files",
+		// a region in the domain of another partition
+		"111122223333.dkr.ecr.eu-west-1.amazonaws.com.cn": "no setting",
+		"sts.cn-north-1.amazonaws.com":                    "no setting",
+		"reg.example.com":                                 "--domain reg.example.com",
+		"registry":                                        "--tls=files",
 	} {
 		advice := s.Advice(host)
 		if !strings.HasSuffix(advice, want) && !strings.Contains(advice, want) {
@@ -118,6 +152,18 @@ func TestAdviceServesTheHost(t *testing.T) {
 		if !endpoint.Within(host, with.Subtrees()) {
 			t.Errorf("Advice(%q) is %q, with which the host is not served: %v", host, advice, with.Subtrees())
 		}
+	}
+}
+
+// An installation without regions gets no advice to add a region without a name.
+func TestAdviceNamesTheRegion(t *testing.T) {
+	t.Parallel()
+	if got, want := (endpoint.Served{}).Advice("sts.amazonaws.com"), "it is a name of AWS that no setting serves"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got, want := endpoint.Served{}.Advice("ecr.eu-west-1.amazonaws.com"), "--tls-regions eu-west-1"
+	if !strings.HasSuffix(got, " "+want) {
+		t.Errorf("got %q, want %q at its end", got, want)
 	}
 }
 
