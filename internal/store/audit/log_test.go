@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -336,6 +337,82 @@ func TestWrittenInTheBackground(t *testing.T) {
 				t.Fatal(err)
 			}
 			got += string(text)
+		}
+	}
+}
+
+// A call whose context has ended returns its error, also while another call has the log.
+func TestCallsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
+	l := openLog(t, t.TempDir(), audit.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Flush(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Flush: got %v, want context.Canceled", err)
+	}
+	if err := l.AppendDurable(ctx, [][]byte{numbered(1, 0).AppendJSON(nil)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("AppendDurable: got %v, want context.Canceled", err)
+	}
+	if got := found(t, l, audit.Query{}, 0); got != "" {
+		t.Errorf("got the lines %q of a call that failed, want none", got)
+	}
+}
+
+// The result of each write in the background is reported, under the name of its log.
+func TestBackgroundWritesAreReported(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "audit")
+	type report struct {
+		work string
+		err  error
+	}
+	reports := make(chan report, 100)
+	var logged bytes.Buffer
+	l, err := audit.OpenLogs(dir, audit.Options{Logger: slog.New(slog.NewTextHandler(&logged, nil)), Report: func(work string, err error) {
+		select {
+		case reports <- report{work, err}:
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(work string, fails bool) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for {
+			select {
+			case r := <-reports:
+				if r.work == work && (r.err != nil) == fails {
+					return
+				}
+				if r.work != audit.FilesWork && r.work != audit.StrangersFilesWork {
+					t.Fatalf("got a report of %q", r.work)
+				}
+			case <-deadline:
+				t.Fatalf("in 20 s there is no report of %s that failed: %t", work, fails)
+			}
+		}
+	}
+	await(audit.FilesWork, false)
+	await(audit.StrangersFilesWork, false)
+	away := dir + "-away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	l.Append(true, numbered(1, 0))
+	await(audit.StrangersFilesWork, true)
+	await(audit.FilesWork, false)
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	await(audit.StrangersFilesWork, false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"the audit trail cannot be written": 1, "the audit trail is written again": 1} {
+		if got := strings.Count(logged.String(), text); got != want {
+			t.Errorf("%q is logged %d times, want %d:\n%s", text, got, want, logged.String())
 		}
 	}
 }

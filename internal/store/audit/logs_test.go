@@ -145,3 +145,38 @@ func TestStrangersHaveTheirOwnSpace(t *testing.T) {
 		t.Errorf("the lines of strangers have %d bytes, want up to an eighth of %d", size, keep)
 	}
 }
+
+// Both logs have several files, so that a full one loses only its oldest lines: most of the maximum size stays in use.
+func TestFullLogsKeepMostOfTheirLines(t *testing.T) {
+	t.Parallel()
+	const keep = 128 << 10
+	for stranger, share := range map[bool]int64{false: keep - keep/8, true: keep / 8} {
+		dir := t.TempDir()
+		l := openLogs(t, dir, audit.Options{Keep: keep})
+		log, folder := l.Owners, dir
+		if stranger {
+			log, folder = l.Strangers, filepath.Join(dir, audit.StrangersFolder)
+		}
+		for i := range 1500 {
+			l.Append(stranger, numbered(i, i))
+			if i%5 != 0 {
+				continue
+			}
+			if err := log.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		size := int64(0)
+		for _, file := range names(t, folder) {
+			if info, err := os.Stat(filepath.Join(folder, file)); err == nil && info.Mode().IsRegular() {
+				size += info.Size()
+			}
+		}
+		if size > share || size < share*3/4 {
+			t.Errorf("strangers %t: the files have %d bytes, want at most %d and at least three quarters of it", stranger, size, share)
+		}
+	}
+}

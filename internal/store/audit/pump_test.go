@@ -255,6 +255,58 @@ func TestPumpRun(t *testing.T) {
 	counted(t, l, 2)
 }
 
+// Run reports the result of each attempt; the first error and the first success after it are logged.
+func TestPumpReports(t *testing.T) {
+	t.Parallel()
+	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
+	var logged bytes.Buffer
+	p := audit.NewPump(l, d, slog.New(slog.NewTextHandler(&logged, nil)))
+	reports := make(chan error, 1)
+	p.Report = func(work string, err error) {
+		if work != audit.LinesWork {
+			t.Errorf("got a report of %q, want %s", work, audit.LinesWork)
+		}
+		select {
+		case reports <- err:
+		default:
+		}
+	}
+	broken := errors.New("broken")
+	set := func(err error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.failRead = err
+	}
+	await := func(want error) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for range 2 { // not only one that was made earlier
+			for got := errors.New("none"); !errors.Is(got, want); {
+				select {
+				case got = <-reports:
+				case <-deadline:
+					t.Fatalf("in 20 s there is no report of %v", want)
+				}
+			}
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { p.Run(ctx) })
+	await(nil)
+	set(broken)
+	await(broken)
+	set(nil)
+	await(nil)
+	stop()
+	wg.Wait()
+	for _, text := range []string{"cannot be moved from the database", "are moved from the database again"} {
+		if got := strings.Count(logged.String(), text); got != 1 {
+			t.Errorf("%q is logged %d times, want once:\n%s", text, got, logged.String())
+		}
+	}
+}
+
 func TestPumpEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -96,6 +97,11 @@ func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "{", "null x", fullLine[:len(fullLine)-1], fullLine + "{", strings.Replace(fullLine, "01020300-", "0102030-0", 1),
+		strings.Replace(fullLine, "01020300-0000-0000-0000-0", "01020300x0000-0000-0000-0", 1),
+		strings.Replace(fullLine, "01020300-0000-0000-0000-0", "01020300-0000x0000-0000-0", 1),
+		strings.Replace(fullLine, "01020300-0000-0000-0000-0", "01020300-0000-0000x0000-0", 1),
+		strings.Replace(fullLine, "01020300-0000-0000-0000-0", "01020300-0000-0000-0000x0", 1),
+		strings.Replace(fullLine, "01020300-", "1020300-", 1), strings.Replace(fullLine, "04050000-", "x4050000-", 1),
 		strings.Replace(fullLine, "01020300-", "x1020300-", 1), strings.Replace(fullLine,
 			`"responseElements":{"image":{"imageTag":"1.0"}}`, `"responseElements":[1]`, 1),
 	} {
@@ -241,6 +247,9 @@ func TestClip(t *testing.T) {
 		if len(value) > 100 || !whole && (!strings.HasSuffix(got, "…") || !strings.HasPrefix(text, strings.TrimSuffix(got, "…"))) {
 			t.Errorf("Clip of %.20q…: got %q, %d bytes in the line, want at most 100 of its beginning", text, got, len(value))
 		}
+		if !whole && len(value) < 80 || utf8.ValidString(text) != utf8.ValidString(got) {
+			t.Errorf("Clip of %.20q…: got %q, %d bytes in the line, want at least 80, and whole characters", text, got, len(value))
+		}
 	}
 }
 
@@ -282,6 +291,43 @@ func TestNothingHidden(t *testing.T) {
 	var members map[string]string
 	if err := json.Unmarshal([]byte(back.Additional.JSON()), &members); err != nil || members["raw"] != bad+"é" {
 		t.Errorf("the raw value: got %q, %v, want %q", members["raw"], err, bad+"é")
+	}
+}
+
+// The escaped characters are whole ranges; their neighbours are written as they are.
+func TestRangesOfEscapedCharacters(t *testing.T) {
+	t.Parallel()
+	for c, escaped := range map[rune]bool{
+		0x1f: true, ' ': false, '~': false, 0x7f: true, 0x80: true, 0x9f: true, 0xa0: false, 0x200a: false, 0x200b: true, 0x200f: true,
+		0x2010: false, 0x2027: false, 0x2028: true, 0x202e: true, 0x202f: false, 0x205f: false, 0x2060: true, 0x206f: true, 0x2070: false,
+		0xfefe: false, 0xfeff: true, 0xff00: false,
+	} {
+		r := audit.Record{UserAgent: "<" + string(c) + ">"}
+		want := "<" + string(c) + ">"
+		if escaped {
+			want = fmt.Sprintf(`<\u%04x>`, c)
+		}
+		r.Additional.Raw("raw", []byte(`"<`+string(c)+`>"`))
+		line := string(r.AppendJSON(nil))
+		if !strings.Contains(line, `"userAgent":"`+want+`"`) {
+			t.Errorf("U+%04X: got the line %s, want %s", c, line, want)
+		}
+		if c >= ' ' && !strings.Contains(line, `"raw":"`+want+`"`) { // below, JSON has no such character in a text
+			t.Errorf("U+%04X in a raw value: got the line %s, want %s", c, line, want)
+		}
+	}
+}
+
+// The length of a line that a record reports is that of its lines for two accounts.
+func TestLineLenIsThatOfALineOfTwo(t *testing.T) {
+	t.Parallel()
+	for _, r := range []audit.Record{full(), {Time: noon, EventID: audit.NewID()}} {
+		r.SharedEventID = audit.ID{}
+		for line := range strings.Lines(string(r.AppendLines(nil, "111122223333", "444455556666"))) {
+			if got := r.LineLen(); got != len(line) {
+				t.Errorf("got the length %d, want %d of %s", got, len(line), line)
+			}
+		}
 	}
 }
 

@@ -228,6 +228,27 @@ func TestSearchEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// Without a limit a page has 50 events, and with a greater one than 1,000 it has 1,000.
+func TestSizeOfAPage(t *testing.T) {
+	t.Parallel()
+	l := openLogs(t, t.TempDir(), audit.Options{})
+	for i := range 1002 {
+		l.Append(i%2 == 0, numbered(i, i))
+		l.Owners.Append(numbered(i, i))
+	}
+	for limit, want := range map[int]int{-1: 50, 0: 50, 1: 1, 50: 50, 51: 51, 999: 999, 1000: 1000, 1001: 1000, 5000: 1000} {
+		for _, oldest := range []bool{false, true} {
+			q := audit.Query{OldestFirst: oldest}
+			one, err := l.Owners.Search(t.Context(), q, "", limit)
+			both, err2 := l.Search(t.Context(), q, "", limit)
+			if err != nil || err2 != nil || len(one.Events) != want || len(both.Events) != want {
+				t.Errorf("limit %d: got %d events of one log and %d of both, %v, %v, want %d", limit, len(one.Events), len(both.Events), err,
+					err2, want)
+			}
+		}
+	}
+}
+
 // A page of long lines ends at its maximum size, and the next page continues after it.
 func TestPageOfLongLines(t *testing.T) {
 	t.Parallel()
