@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -14,8 +15,9 @@ import (
 
 // CollectPlace is where a collection goes on. The zero value is its beginning; Stage is CollectDone at its end.
 type CollectPlace struct {
-	Stage CollectStage
-	After string // digest of the last blob of the stage
+	Stage  CollectStage
+	After  string    // digest of the last blob of the stage
+	Before time.Time // what was deleted or unused since then is removed; what comes later is left for the next collection
 }
 
 // CollectStage is a part of a collection.
@@ -35,6 +37,7 @@ const (
 // CollectOptions say what a collection removes.
 type CollectOptions struct {
 	Grace time.Duration // how long something has been deleted or unused
+	Now   bool          // remove also what is held back after an upgrade or a long stop
 	Full  bool          // compare all stored blobs with the records, and not only those that changes have made candidates
 	Dry   bool          // only count
 }
@@ -46,7 +49,9 @@ type Collection struct {
 	Blobs        int   // whose bytes were deleted
 	Bytes        int64 // of these blobs
 	Uploads      int
-	Pinned       bool // blobs are being copied, so that none was deleted
+	Failed       int       // blobs that could not be deleted; the log says why
+	Pinned       bool      // blobs are being copied, so that none was deleted
+	HeldUntil    time.Time // nothing that can be restored is removed before; zero if nothing is held back
 	Next         CollectPlace
 }
 
@@ -54,7 +59,11 @@ const (
 	// defaultCollectTime is how long one call of Collect goes on.
 	defaultCollectTime = 2 * time.Second
 	// maxPushWindow is how long a condemned blob is kept at most: a client that found it before may push its image until then.
-	maxPushWindow = time.Hour
+	maxPushWindow = 24 * time.Hour
+	// maxGap is how long no collection has run at most without consequence, and holdAfterGap how long nothing that can be restored is
+	// removed after that: a server that was stopped, or a backup that was restored, would otherwise lose at once what somebody wants back.
+	maxGap       = 24 * time.Hour
+	holdAfterGap = 24 * time.Hour
 	// blobsPerStep is the number of blobs whose bytes one step deletes, and for which pushes of them may wait.
 	blobsPerStep = 50
 	// collectPage is the number of blobs that one query of a dry or a full collection reads.
@@ -73,7 +82,10 @@ func (s *Service) Collect(ctx context.Context, from CollectPlace, o CollectOptio
 	case <-ctx.Done():
 		return Collection{}, context.Cause(ctx)
 	}
-	c := &collector{s: s, o: o, before: s.now().Add(-o.Grace), end: time.Now().Add(s.collectTime), out: Collection{Next: from}}
+	c := &collector{s: s, o: o, end: time.Now().Add(s.collectTime), out: Collection{Next: from}}
+	if err := c.begin(ctx); err != nil {
+		return c.out, err
+	}
 	for {
 		step, err := c.stage()
 		if err != nil {
@@ -84,7 +96,7 @@ func (s *Service) Collect(ctx context.Context, from CollectPlace, o CollectOptio
 			return c.out, err
 		}
 		if !more {
-			c.out.Next = CollectPlace{Stage: c.out.Next.Stage + 1}
+			c.out.Next = CollectPlace{Stage: c.out.Next.Stage + 1, Before: c.out.Next.Before}
 		}
 		if c.out.Next.Stage == CollectDone || time.Now().After(c.end) {
 			return c.out, nil
@@ -94,20 +106,95 @@ func (s *Service) Collect(ctx context.Context, from CollectPlace, o CollectOptio
 
 // collector is one call of Collect.
 type collector struct {
-	s      *Service
-	o      CollectOptions
-	before time.Time // what was deleted or unused since then is removed
-	end    time.Time // of the call
-	out    Collection
+	s    *Service
+	o    CollectOptions
+	held bool      // nothing that can be restored is removed
+	end  time.Time // of the call
+	out  Collection
+}
+
+// begin prepares the first collection of a database, and finds out what is held back.
+func (c *collector) begin(ctx context.Context) error {
+	state, err := c.s.meta.CollectionState(ctx)
+	if err != nil {
+		return err
+	}
+	now := c.s.now()
+	if !state.Prepared {
+		if err := c.s.prepareCollection(ctx, now.Add(c.s.grace)); err != nil {
+			return err
+		}
+		if state, err = c.s.meta.CollectionState(ctx); err != nil {
+			return err
+		}
+	}
+	if c.out.Next == (CollectPlace{}) {
+		c.out.Next.Before = now.Add(-c.o.Grace)
+		if gap := now.Sub(state.RanAt); !state.RanAt.IsZero() && gap > maxGap {
+			state.HoldUntil = later(state.HoldUntil, now.Add(holdAfterGap))
+		}
+		if !c.o.Dry {
+			if err := c.s.meta.CollectionRan(ctx, state.HoldUntil); err != nil {
+				return err
+			}
+		}
+	}
+	if state.HoldUntil.After(now.Add(max(c.s.grace, holdAfterGap))) {
+		state.HoldUntil = time.Time{} // the clock was wrong when it was stored
+	}
+	if c.held = now.Before(state.HoldUntil) && !c.o.Now; c.held {
+		c.out.HeldUntil = state.HoldUntil
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// prepareCollection completes what programs without collections have stored: the references to layers that may be elsewhere, and the
+// candidates. It reads all manifests once.
+func (s *Service) prepareCollection(ctx context.Context, hold time.Time) error {
+	n := 0
+	for after := ""; ; {
+		page, err := s.meta.Manifests(ctx, after, collectPage)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		var found []meta.External
+		for _, m := range page {
+			after, n = m.Digest, n+1
+			if layers := elsewhere(m.Body); len(layers) > 0 {
+				found = append(found, meta.External{Digest: m.Digest, Layers: layers})
+			}
+		}
+		if err := s.meta.ReferToExternal(ctx, found); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		hold = time.Time{} // a new installation has nothing to hold back
+	}
+	return s.meta.FinishPreparation(ctx, hold)
 }
 
 // stage returns the step of the current stage, which reports whether the stage goes on.
 func (c *collector) stage() (func(context.Context) (more bool, err error), error) {
+	ended := func(context.Context) (bool, error) { return false, nil }
 	dry := func(step func(context.Context) (bool, error)) func(context.Context) (bool, error) {
 		if c.o.Dry {
-			return func(context.Context) (bool, error) { return false, nil }
+			return ended
 		}
 		return step
+	}
+	if c.held && c.out.Next.Stage <= CollectUnrecorded {
+		return ended, nil
 	}
 	switch c.out.Next.Stage {
 	case CollectRepositories:
@@ -133,20 +220,20 @@ func (c *collector) stage() (func(context.Context) (more bool, err error), error
 }
 
 func (c *collector) repositories(ctx context.Context) (bool, error) {
-	removed, more, err := c.s.meta.CollectRepository(ctx, c.before)
+	removed, more, err := c.s.meta.CollectRepositories(ctx, c.out.Next.Before)
 	c.add(removed)
 	return more, err
 }
 
 func (c *collector) images(ctx context.Context) (bool, error) {
-	removed, more, err := c.s.meta.CollectImage(ctx, c.before)
+	removed, more, err := c.s.meta.CollectImage(ctx, c.out.Next.Before)
 	c.add(removed)
 	return more, err
 }
 
 func (c *collector) holdings(ctx context.Context) (bool, error) {
 	condemned := c.s.now().Add(-min(c.o.Grace, maxPushWindow))
-	removed, more, err := c.s.meta.CollectHoldings(ctx, c.before, condemned)
+	removed, more, err := c.s.meta.CollectHoldings(ctx, c.out.Next.Before, condemned)
 	c.add(removed)
 	return more, err
 }
@@ -157,13 +244,13 @@ func (c *collector) add(removed meta.Collected) {
 }
 
 func (c *collector) countRecords(ctx context.Context) (bool, error) {
-	n, err := c.s.meta.CollectableRecords(ctx, c.before)
+	n, err := c.s.meta.CollectableRecords(ctx, c.out.Next.Before)
 	c.out.Repositories, c.out.Images = c.out.Repositories+n.Repositories, c.out.Images+n.Images
 	return false, err
 }
 
 func (c *collector) countBlobs(ctx context.Context) (bool, error) {
-	n, next, err := c.s.meta.CollectableBlobs(ctx, c.out.Next.After, c.before, collectPage)
+	n, next, err := c.s.meta.CollectableBlobs(ctx, c.out.Next.After, c.out.Next.Before, collectPage)
 	c.out.Blobs, c.out.Bytes = c.out.Blobs+n.Blobs, c.out.Bytes+n.Bytes
 	c.out.Next.After = next
 	return next != "", err
@@ -189,7 +276,8 @@ func (c *collector) unrecorded(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if !held {
+		// A younger one is perhaps named by a newer copy of the database.
+		if !held && !info.StoredAt.After(c.out.Next.Before) {
 			found = append(found, info.Digest)
 			if c.o.Dry {
 				c.out.Blobs, c.out.Bytes = c.out.Blobs+1, c.out.Bytes+info.Size
@@ -229,7 +317,8 @@ func (c *collector) blobs(ctx context.Context) (bool, error) {
 		size, err := c.size(ctx, d)
 		switch {
 		case err != nil:
-			return false, err
+			c.failed(ctx, d, err)
+			continue
 		case c.o.Dry:
 			if !c.o.Full && size >= 0 { // otherwise it was counted
 				c.out.Blobs, c.out.Bytes = c.out.Blobs+1, c.out.Bytes+size
@@ -241,7 +330,8 @@ func (c *collector) blobs(ctx context.Context) (bool, error) {
 			c.out.Pinned = true
 			return false, c.s.meta.SettleBlobCandidates(ctx, deleted, held)
 		case err != nil:
-			return false, errors.Join(err, c.s.meta.SettleBlobCandidates(ctx, deleted, held))
+			c.failed(ctx, d, err)
+			continue
 		}
 		deleted = append(deleted, d)
 		if size >= 0 {
@@ -253,6 +343,22 @@ func (c *collector) blobs(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	return true, c.s.meta.SettleBlobCandidates(ctx, deleted, held)
+}
+
+// elsewhere returns the layers of a stored manifest that may be elsewhere. A manifest may lack its media type.
+func elsewhere(body []byte) []name.Digest {
+	for _, mediaType := range []string{"", manifest.OCIManifest, manifest.DockerSchema2} {
+		if m, err := manifest.Parse(body, mediaType); err == nil {
+			return m.Elsewhere()
+		}
+	}
+	return nil
+}
+
+// failed notes that a blob cannot be deleted; the others are.
+func (c *collector) failed(ctx context.Context, d name.Digest, err error) {
+	c.out.Failed++
+	c.s.log.ErrorContext(ctx, "the bytes of a blob that nothing refers to cannot be deleted", "digest", d.String(), "error", err)
 }
 
 // size returns the size of a stored blob in bytes, -1 if it is absent or no file.
@@ -280,7 +386,7 @@ func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full
 	again := time.NewTicker(interval)
 	defer again.Stop()
 	for {
-		err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full})
+		held, err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full})
 		if ctx.Err() == nil {
 			s.report(CollectWork, err)
 		}
@@ -290,7 +396,7 @@ func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "the collection of what nothing refers to failed", "error", err)
 		} else if err == nil {
-			full = false
+			full = full && held
 		}
 		select {
 		case <-again.C:
@@ -300,20 +406,21 @@ func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full
 	}
 }
 
-// collectAll runs a collection to its end, and logs what it removed.
-func (s *Service) collectAll(ctx context.Context, o CollectOptions) error {
+// collectAll runs a collection to its end, and logs what it removed. held is true if something was held back.
+func (s *Service) collectAll(ctx context.Context, o CollectOptions) (held bool, err error) {
 	var all Collection
 	for all.Next.Stage != CollectDone {
 		one, err := s.Collect(ctx, all.Next, o)
 		all.Repositories, all.Images = all.Repositories+one.Repositories, all.Images+one.Images
 		all.Blobs, all.Bytes, all.Next = all.Blobs+one.Blobs, all.Bytes+one.Bytes, one.Next
+		held = held || !one.HeldUntil.IsZero()
 		if err != nil {
-			return err
+			return held, err
 		}
 	}
 	if all.Repositories+all.Images+all.Blobs > 0 {
 		s.log.InfoContext(ctx, "collected what nothing refers to", "repositories", all.Repositories, "images", all.Images,
 			"blobs", all.Blobs, "bytes", all.Bytes)
 	}
-	return nil
+	return held, nil
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -74,13 +76,14 @@ func (c fixture) remove(t *testing.T, tag string) {
 // collect runs a whole collection.
 func (c fixture) collect(t *testing.T, o registry.CollectOptions) (all registry.Collection) {
 	t.Helper()
+	o.Now = true // the tests of what is held back call Collect
 	for calls := 0; all.Next.Stage != registry.CollectDone; calls++ {
 		one, err := c.Collect(t.Context(), all.Next, o)
 		if err != nil {
 			t.Fatalf("collecting: %v", err)
 		}
 		all.Repositories, all.Images, all.Blobs = all.Repositories+one.Repositories, all.Images+one.Images, all.Blobs+one.Blobs
-		all.Bytes, all.Next, all.Pinned = all.Bytes+one.Bytes, one.Next, all.Pinned || one.Pinned
+		all.Bytes, all.Next, all.Pinned, all.Failed = all.Bytes+one.Bytes, one.Next, all.Pinned || one.Pinned, all.Failed+one.Failed
 		if calls > 1000 {
 			t.Fatalf("the collection does not end: %+v", all)
 		}
@@ -136,7 +139,7 @@ func TestCollectFreesBytes(t *testing.T) {
 	if got := c.stored(t); got != 5 {
 		t.Errorf("within the push window: %d blobs are stored, want 5", got)
 	}
-	*c.clock = c.clock.Add(time.Hour)
+	*c.clock = c.clock.Add(24 * time.Hour)
 	c.wantCollected(t, after, registry.Collection{Blobs: 3, Bytes: 17})
 	c.wantCollected(t, after, registry.Collection{})
 	if got := c.stored(t); got != 2 || c.CollectedBytes() != 17 {
@@ -163,7 +166,7 @@ func TestCollectKeepsBlobsOfARunningPush(t *testing.T) {
 	}
 	*c.clock = c.clock.Add(week)
 	c.collect(t, registry.CollectOptions{Grace: week})
-	*c.clock = c.clock.Add(time.Hour - time.Microsecond)
+	*c.clock = c.clock.Add(24*time.Hour - time.Microsecond)
 	c.collect(t, registry.CollectOptions{Grace: week})
 	c.manifest(t, "config", "layer", "v1")
 	*c.clock = c.clock.Add(2 * week)
@@ -294,6 +297,8 @@ func TestFullCollectionFindsUnrecordedBlobs(t *testing.T) {
 		}
 	}
 	freed := registry.Collection{Blobs: 3, Bytes: 36}
+	c.wantCollected(t, registry.CollectOptions{Grace: week, Full: true}, registry.Collection{}) // perhaps a newer database names them
+	*c.clock = time.Now().Add(week + time.Hour)
 	c.wantCollected(t, registry.CollectOptions{Grace: week}, registry.Collection{})
 	c.wantCollected(t, registry.CollectOptions{Grace: week, Full: true, Dry: true}, freed)
 	c.wantCollected(t, registry.CollectOptions{Grace: week, Full: true}, freed)
@@ -319,4 +324,106 @@ func TestCollectDuringBackup(t *testing.T) {
 	}
 	release()
 	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Blobs: 1, Bytes: 5})
+}
+
+// A second push of a blob that no image uses gives it its grace period again.
+func TestSecondPushHasGrace(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	for range 3 {
+		if err := c.blob("layer"); err != nil {
+			t.Fatal(err)
+		}
+		*c.clock = c.clock.Add(week - time.Second)
+		c.collect(t, registry.CollectOptions{Grace: week})
+	}
+	if got := c.content(t, digest("layer")); got != "layer" {
+		t.Errorf("a blob that was pushed again each week: got %q", got)
+	}
+}
+
+// After a day without a collection, such as a stop or the restoration of a backup, nothing that can be restored is removed for a day.
+func TestRestorableAfterALongStop(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.layered(t, "config", "layer", "v1")
+	c.remove(t, "v1")
+	hourly := func() registry.Collection {
+		t.Helper()
+		var all registry.Collection
+		for all.Next.Stage != registry.CollectDone {
+			one, err := c.Collect(t.Context(), all.Next, registry.CollectOptions{Grace: week, Full: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Images, all.Blobs, all.Next, all.HeldUntil = all.Images+one.Images, all.Blobs+one.Blobs, one.Next, one.HeldUntil
+		}
+		return all
+	}
+	hourly()
+	*c.clock = c.clock.Add(2 * week)
+	started := *c.clock
+	for *c.clock = started; c.clock.Before(started.Add(24 * time.Hour)); *c.clock = c.clock.Add(time.Hour) {
+		if got := hourly(); got.Images > 0 || got.Blobs > 0 || !got.HeldUntil.Equal(started.Add(24*time.Hour)) {
+			t.Fatalf("%s after the start: got %+v, want all held back for a day", c.clock.Sub(started), got)
+		}
+	}
+	if got := hourly(); got.Images != 1 || !got.HeldUntil.IsZero() {
+		t.Errorf("a day after the start: got %+v, want one image removed", got)
+	}
+	// A clock that was years ahead for a moment holds nothing back for years.
+	c.layered(t, "config 2", "layer 2", "v2")
+	c.remove(t, "v2")
+	*c.clock = c.clock.Add(10 * 365 * 24 * time.Hour)
+	hourly()
+	*c.clock = started.Add(30 * time.Hour)
+	if got := hourly(); !got.HeldUntil.IsZero() {
+		t.Errorf("after the clock was set back: got %+v, want nothing held back", got)
+	}
+}
+
+// A collection comes to an end while others create and delete, and so frees the bytes of all.
+func TestCollectionEndsWhileOthersDelete(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.StopCollectSoon()
+	var place registry.CollectPlace
+	for calls := 0; place.Stage != registry.CollectDone; calls++ {
+		if calls > 100 {
+			t.Fatalf("the collection does not end: %+v", place)
+		}
+		for i := range 3 {
+			*c.clock = c.clock.Add(time.Millisecond)
+			c.layered(t, fmt.Sprint("config ", calls, i), "layer", "v")
+			c.remove(t, "v")
+		}
+		one, err := c.Collect(t.Context(), place, registry.CollectOptions{Now: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		place = one.Next
+	}
+}
+
+// A layer of a non-distributable type with a URL that was pushed is kept as long as its image.
+func TestPushedExternalLayerStays(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	if err := errors.Join(c.blob("config"), c.blob("base")); err != nil {
+		t.Fatal(err)
+	}
+	body := strings.NewReplacer("LAYER", digest("base").String(), "CONFIG", digest("config").String()).Replace(
+		`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"CONFIG","size":6},"layers":[{"mediaType":` +
+			`"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip","digest":"LAYER","size":4,"urls":["https://example.com/base"]}]}`)
+	if _, _, err := c.Put(t.Context(), alice, c.repo, registry.PutImage{Body: []byte(body), MediaType: manifest.OCIManifest,
+		Tags: []name.Tag{tagged("v1")}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		*c.clock = c.clock.Add(week)
+		c.collect(t, registry.CollectOptions{Grace: week})
+	}
+	if got := c.content(t, digest("base")); got != "base" {
+		t.Errorf("the pushed layer: got %q", got)
+	}
 }

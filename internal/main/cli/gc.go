@@ -16,8 +16,11 @@ Removed are repositories and images that were deleted longer ago than the grace 
 "ecrin repository restore" and "ecrin image restore" bring them back. Blobs to which no image refers are removed after the
 grace period too, then the bytes of blobs that no repository holds, and uploads that nobody continued for a week.
 
-A blob that is to go is first hidden for an hour, so that a push that has found it can end. With a grace period below an hour
-it is hidden for that time only: --grace 0s frees all at once, and a push that runs at that moment may have to be repeated.
+A blob that is to go is first hidden for a day, so that a push that has found it can end. With a shorter grace period it is
+hidden for that time only: --grace 0s frees all at once, and a push that runs at that moment may have to be repeated.
+
+After an upgrade from a version without collections nothing that can be restored is removed for a grace period, and after
+a day without a collection (a stopped server, a restored backup) for a day. With --grace nothing is kept back.
 
 A collection that is interrupted continues with the next one.`
 
@@ -30,7 +33,11 @@ type collected struct {
 	Blobs        int64  `json:"blobs"`
 	Bytes        int64  `json:"bytes"`
 	Uploads      int64  `json:"uploads"`
+	Failed       int64  `json:"failed"`
 	Pinned       bool   `json:"pinned"`
+
+	// HeldUntil is the time before which nothing that can be restored is removed; absent if nothing is held back.
+	HeldUntil *time.Time `json:"heldUntil,omitzero"`
 }
 
 func (c *commands) gc() *cobra.Command {
@@ -65,6 +72,10 @@ func (c *commands) gc() *cobra.Command {
 			all.Repositories, all.Images = all.Repositories+int64(out.Repositories), all.Images+int64(out.Images)
 			all.Blobs, all.Bytes = all.Blobs+int64(out.Blobs), all.Bytes+out.Bytes
 			all.Uploads, all.Pinned = all.Uploads+int64(out.Uploads), all.Pinned || out.Pinned
+			all.Failed += int64(out.Failed)
+			if out.HeldUntil != nil {
+				all.HeldUntil = &out.HeldUntil.Time
+			}
 			all.Grace = (time.Duration(out.GraceSeconds) * time.Second).String()
 			if in.NextToken = out.NextToken; in.NextToken == "" {
 				break
@@ -79,7 +90,13 @@ func (c *commands) gc() *cobra.Command {
 		}
 		c.say("%s %s, %s and %s with %s", verb, counted(all.Repositories, "repository", "repositories"),
 			counted(all.Images, "image", "images"), counted(all.Blobs, "blob", "blobs"), bytesText(all.Bytes))
+		if all.Failed > 0 {
+			c.say("%s could not be deleted: the log of the server says why", counted(all.Failed, "blob", "blobs"))
+		}
 		switch {
+		case all.HeldUntil != nil:
+			c.say("what can be restored is kept until %s, because of an upgrade or because no collection has run for a day; "+
+				"with --grace nothing is kept back", all.HeldUntil.UTC().Format(time.RFC3339))
 		case all.Pinned:
 			c.say("a backup is running, so that no blob was deleted: repeat the command after it")
 		case *dry:

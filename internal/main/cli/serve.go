@@ -102,7 +102,10 @@ of this machine (others: --metrics-listen).`,
 			return err
 		}
 		tuneMemory(ctx, a.Trim)
-		return a.Run(ctx, func(r app.Running) { c.printReady(cfg, r) })
+		return a.Run(ctx, func(r app.Running) {
+			lines.flush() // who reads that the server is ready finds the lines of its start in the log
+			c.printReady(cfg, r)
+		})
 	}
 	return cmd
 }

@@ -28,7 +28,8 @@ var commit string
 // builtFrom returns what the build information of the program tells.
 func builtFrom() built {
 	hash, modified := strings.CutSuffix(commit, "+")
-	b := built{Commit: hash, Modified: modified, Version: "(development)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: app.SchemaVersion()}
+	b := built{Commit: hash, Modified: modified, Version: "(development)", Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: app.SchemaVersion()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -267,6 +267,17 @@ func (m *Manifest) Blobs() []Descriptor {
 	return blobs
 }
 
+// Elsewhere returns the layers that Blobs leaves out, each digest once. A repository may hold them all the same.
+func (m *Manifest) Elsewhere() []name.Digest {
+	var all []name.Digest
+	for _, d := range m.Layers {
+		if len(d.URLs) > 0 && slices.Contains(external, d.MediaType) && !slices.Contains(all, d.Digest) {
+			all = append(all, d.Digest)
+		}
+	}
+	return all
+}
+
 // constraint is the text of ECR for a document that it refuses; clients compare with it.
 const constraint = "Invalid parameter at 'ImageManifest' failed to satisfy constraint: '%s'"
 

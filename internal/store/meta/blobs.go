@@ -65,9 +65,14 @@ func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, uploa
 
 func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType string, at time.Time) (added bool, err error) {
 	n, err := t.exec(`INSERT INTO repository_blobs (repository, digest, size, media_type, added_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (repository, digest) DO UPDATE SET condemned_at = 0, added_at = excluded.added_at WHERE repository_blobs.condemned_at > 0`,
+		ON CONFLICT (repository, digest) DO UPDATE SET condemned_at = 0, added_at = excluded.added_at WHERE repository_blobs.condemned_at <> 0`,
 		repository, d.String(), size, mediaType, micros(at))
-	if err != nil || n == 0 {
+	if err != nil {
+		return false, err
+	}
+	if n == 0 { // it has its grace period again, if no image refers to it
+		_, err := t.exec(`UPDATE candidates SET since = $3 WHERE kind = 3 AND repository = $1 AND digest = $2`,
+			repository, d.String(), micros(at))
 		return false, err
 	}
 	t.touchHoldings(repository, []name.Digest{d})
@@ -120,6 +125,13 @@ func (s *Store) RemoveBlob(ctx context.Context, r Repository, d name.Digest) err
 		}
 		if h.Referenced {
 			return fault.ImageReferenced.New("blob %s is used by an image of the repository: delete the image first", d)
+		}
+		if kept, err := used(t, r.ID, d.String()); err != nil {
+			return err
+		} else if kept { // by a deleted image: it is absent for all but a restoration
+			t.touchHoldings(r.ID, []name.Digest{d})
+			_, err := t.exec(`UPDATE repository_blobs SET condemned_at = -1 WHERE repository = $1 AND digest = $2`, r.ID, d.String())
+			return err
 		}
 		t.touchHoldings(r.ID, []name.Digest{d})
 		return s.removeHolding(t, r.ID, d.String())

@@ -100,11 +100,10 @@ func (s *Store) collectImage(t *tx, k candidateKey, before time.Time) (Collected
 		return Collected{}, candidate(t, candidateImage, k.repository, k.digest, fromMicros(deleted))
 	}
 	targets, err := t.column(`SELECT target FROM image_references WHERE repository = $1 AND digest = $2 AND kind > 2 ORDER BY target LIMIT $3`,
-		k.repository, k.digest, collectedRows)
+		k.repository, k.digest, collectedCandidates)
 	if err != nil {
 		return Collected{}, err
 	}
-	t.touch(scope{kind: scopeImages, repository: k.repository})
 	for _, target := range targets {
 		if _, err := t.exec(`DELETE FROM image_references WHERE repository = $1 AND digest = $2 AND target = $3`,
 			k.repository, k.digest, target); err != nil {
@@ -114,7 +113,7 @@ func (s *Store) collectImage(t *tx, k candidateKey, before time.Time) (Collected
 			return Collected{}, err
 		}
 	}
-	if len(targets) == collectedRows {
+	if len(targets) == collectedCandidates {
 		return Collected{}, nil
 	}
 	c, err := removeImage(t, k.repository, k.digest)
@@ -126,7 +125,7 @@ func (s *Store) collectImage(t *tx, k candidateKey, before time.Time) (Collected
 
 // removeImage removes the row of an image, and the body of its manifest if no other repository has it.
 func removeImage(t *tx, repository int64, digest string) (Collected, error) {
-	if _, err := t.exec(`DELETE FROM images WHERE repository = $1 AND digest = $2`, repository, digest); err != nil {
+	if _, err := t.exec(`DELETE FROM images WHERE digest = $2 AND repository = $1`, repository, digest); err != nil {
 		return Collected{}, err
 	}
 	n, err := t.exec(`DELETE FROM manifests WHERE digest = $1 AND NOT EXISTS (SELECT 1 FROM images WHERE digest = $1)`, digest)
@@ -146,13 +145,33 @@ func (s *Store) condemnUnused(t *tx, repository int64, digest string) error {
 	if inUse, err := used(t, repository, digest); err != nil || inUse {
 		return err
 	}
+	d, err := name.ParseDigest(digest)
+	if err != nil {
+		return err
+	}
+	t.touchHoldings(repository, []name.Digest{d})
 	now := s.now()
 	n, err := t.exec(`UPDATE repository_blobs SET condemned_at = $3 WHERE repository = $1 AND digest = $2 AND condemned_at = 0`,
 		repository, digest, micros(now))
-	if err != nil || n == 0 {
+	if err != nil {
 		return err
 	}
+	if n == 0 { // it is not there, or RemoveBlob has condemned it
+		var one int
+		found, err := t.one(`SELECT 1 FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{repository, digest}, &one)
+		if err != nil || !found {
+			return err
+		}
+	}
 	return candidate(t, candidateCondemned, repository, digest, now)
+}
+
+// uncondemn takes back the condemnation of a blob, if it has one.
+func uncondemn(t *tx, repository int64, d name.Digest) error {
+	t.touchHoldings(repository, []name.Digest{d})
+	_, err := t.exec(`UPDATE repository_blobs SET condemned_at = 0 WHERE repository = $1 AND digest = $2 AND condemned_at <> 0`,
+		repository, d.String())
+	return err
 }
 
 // CollectHoldings condemns blobs of repositories to which no image has referred since unused, and removes those that have
@@ -169,7 +188,6 @@ func (s *Store) CollectHoldings(ctx context.Context, unused, condemned time.Time
 	err = s.write.doMany(ctx, 4*(len(idle)+len(dead)), func(t *tx) error {
 		c = Collected{}
 		for _, k := range idle {
-			t.touch(scope{kind: scopeImages, repository: k.repository})
 			if err := s.condemnUnused(t, k.repository, k.digest); err != nil {
 				return err
 			}
@@ -202,16 +220,21 @@ func (s *Store) removeCondemned(t *tx, k candidateKey, before time.Time) (Collec
 	case since > micros(before):
 		return Collected{}, candidate(t, candidateCondemned, k.repository, k.digest, fromMicros(since))
 	}
-	t.touch(scope{kind: scopeImages, repository: k.repository})
+	if inUse, err := used(t, k.repository, k.digest); err != nil {
+		return Collected{}, err
+	} else if inUse { // by a deleted image, whose collection condemns it again
+		return Collected{}, noCandidate(t, candidateCondemned, k.repository, k.digest)
+	}
 	if err := s.removeHolding(t, k.repository, k.digest); err != nil {
 		return Collected{}, err
 	}
 	return Collected{Holdings: 1}, noCandidate(t, candidateCondemned, k.repository, k.digest)
 }
 
-// removeHolding removes a blob from a repository. If no repository holds the blob any more, its bytes become a candidate.
+// removeHolding removes a blob from a repository that cannot read it any more, so that no cache has it. If no repository holds the
+// blob any more, its bytes become a candidate.
 func (s *Store) removeHolding(t *tx, repository int64, digest string) error {
-	if _, err := t.exec(`DELETE FROM repository_blobs WHERE repository = $1 AND digest = $2`, repository, digest); err != nil {
+	if _, err := t.exec(`DELETE FROM repository_blobs WHERE digest = $2 AND repository = $1`, repository, digest); err != nil {
 		return err
 	}
 	var one int

@@ -190,7 +190,7 @@ func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, t
 	if err != nil {
 		return fmt.Errorf("reading the manifest of deleted image %s: %w", d, err)
 	}
-	return s.PutImage(ctx, r, Put{Manifest: m, Body: body, Digest: d, Tags: tags, Principal: principal, Sparse: sparse})
+	return s.PutImage(ctx, r, Put{Manifest: m, Body: body, Digest: d, Tags: tags, Principal: principal, Restore: true, Sparse: sparse})
 }
 
 // TagMove is one entry of the history of tags.

@@ -49,6 +49,7 @@ var caches = map[string][]scopeKind{
 	"tag_history":        nil,
 	"uploads":            nil,
 	"candidates":         nil,
+	"collection":         nil,
 	"audit_pending":      nil,
 	"installation":       nil,
 	"login_profiles":     nil,
@@ -66,6 +67,13 @@ var harmless = []*regexp.Regexp{
 	regexp.MustCompile(`^UPDATE images SET (pulled_at|tagged) = \S+ WHERE`),
 	regexp.MustCompile(`^UPDATE (access_keys|entities) SET last_used_at = `),
 	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which uses nothing
+	// Rows of deleted images and repositories, which no cache has.
+	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2 AND target = \$3$`),
+	regexp.MustCompile(`^DELETE FROM (image_references|tags|repository_labels) WHERE \(repository, `),
+	regexp.MustCompile(`^DELETE FROM images WHERE digest = \$2 AND repository = \$1$`),
+	regexp.MustCompile(`^DELETE FROM repository_blobs WHERE digest = \$2 AND repository = \$1$`),
+	regexp.MustCompile(`^UPDATE repositories SET collecting = 1 `),
+	regexp.MustCompile(`^DELETE FROM repositories WHERE id = \$1 AND collecting = 1$`),
 }
 
 var (

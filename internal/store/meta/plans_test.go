@@ -9,6 +9,14 @@ import (
 
 // whole are the statements that may read a whole table, with the reason for each.
 var whole = map[string]string{
+	`INSERT INTO candidates (kind, repository, digest, since) SELECT 1, id, '', $1 FROM repositories WHERE deleted_at > 0
+				ON CONFLICT (kind, repository, digest) DO NOTHING`: "once after an upgrade",
+	`INSERT INTO candidates (kind, repository, digest, since) SELECT 2, repository, digest, $1 FROM images WHERE deleted_at > 0
+				ON CONFLICT (kind, repository, digest) DO NOTHING`: "once after an upgrade",
+	`INSERT INTO candidates (kind, repository, digest, since) SELECT 3, b.repository, b.digest, $1 FROM repository_blobs b
+				WHERE NOT EXISTS (SELECT 1 FROM image_references r WHERE r.repository = b.repository AND r.target = b.digest
+					AND r.kind IN (1, 3))
+				ON CONFLICT (kind, repository, digest) DO NOTHING`: "once after an upgrade",
 	`SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`: "for the operator, who asks seldom",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",

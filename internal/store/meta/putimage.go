@@ -22,6 +22,8 @@ type Put struct {
 
 	// RefuseSame refuses an image that exists with the same tag by fault.ImageAlreadyExists, as the ECR API does.
 	RefuseSame bool
+	// Restore permits blobs that were removed from the repository while the image was deleted.
+	Restore bool
 	// Quotas enforces ECR's quota of tags per image.
 	Quotas bool
 	// Sparse accepts an index of images that the repository does not have. Indexes in it must exist nevertheless.
@@ -84,7 +86,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 // times.
 func (p *Put) cost(children []child) int {
 	const perTag = 5
-	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + len(children)
+	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + 2*len(p.Manifest.Elsewhere()) + len(children)
 }
 
 func alreadyExists(r Repository, d name.Digest, tag string) error {
@@ -121,7 +123,7 @@ func summarize(p Put) (children []child, annotations string, err error) {
 
 // insertImage checks that the blobs and children of an image exist, and stores the image or restores it.
 func insertImage(t *tx, r Repository, p Put, children []child, annotations string, at int64) error {
-	size, untyped, err := checkBlobs(t, r, p.Manifest)
+	size, untyped, err := checkBlobs(t, r, p.Manifest, p.Restore)
 	if err != nil {
 		return err
 	}
@@ -160,6 +162,15 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 	if err := referTo(t, referToBlob, referToBlobs, r.ID, p.Digest.String(), targets); err != nil {
 		return err
 	}
+	for _, d := range p.Manifest.Elsewhere() { // the repository may hold it; then it is in use
+		digests = append(digests, d)
+		if _, err := t.exec(referToBlob, r.ID, p.Digest.String(), d.String()); err != nil {
+			return err
+		}
+		if err := uncondemn(t, r.ID, d); err != nil {
+			return err
+		}
+	}
 	t.touchHoldings(r.ID, digests)
 	if err := setTypes(t, r.ID, untyped); err != nil {
 		return err
@@ -175,7 +186,7 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 // without a media type: no
 // manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
-func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped []manifest.Descriptor, err error) {
+func checkBlobs(t *tx, r Repository, m *manifest.Manifest, restore bool) (total int64, untyped []manifest.Descriptor, err error) {
 	type blob struct {
 		size      int64
 		mediaType string
@@ -200,7 +211,7 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 	for i, b := range blobs {
 		h, ok := held[digests[i]]
 		switch {
-		case !ok:
+		case !ok, h.condemned < 0 && !restore:
 			missing = append(missing, digests[i])
 		case b.Size >= 0 && b.Size != h.size:
 			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, h.size, b.Size)
@@ -218,8 +229,7 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest) (total int64, untyped
 		if held[digests[i]].condemned == 0 {
 			continue
 		}
-		t.touchHoldings(r.ID, []name.Digest{b.Digest})
-		if _, err := t.exec(`UPDATE repository_blobs SET condemned_at = 0 WHERE repository = $1 AND digest = $2`, r.ID, digests[i]); err != nil {
+		if err := uncondemn(t, r.ID, b.Digest); err != nil {
 			return 0, nil, err
 		}
 	}

@@ -53,9 +53,18 @@ func testBlobs(fx *Fixture) {
 	fx.holds(r, info.Digest, 5, layerType, true)
 	_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal)
 	fx.Must(err)
-	fx.Must(fx.RemoveBlob(fx.Ctx, r, info.Digest))
+	fx.Must(fx.RemoveBlob(fx.Ctx, r, info.Digest)) // the deleted image can be restored all the same
+	fx.lacks(r, "layer")
 	fx.Want(fx.PutImage(fx.Ctx, r, p), fault.LayersNotFound, "the image again without its layer")
-	fx.Want(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal, false), fault.LayersNotFound, "restoring it")
+	fx.Want(fx.RemoveBlob(fx.Ctx, r, info.Digest), fault.BlobNotFound, "removing it again")
+	fx.Must(fx.RestoreImage(fx.Ctx, r, p.Digest, nil, Principal, false))
+	fx.holds(r, info.Digest, 5, layerType, true)
+	_, err = fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal)
+	fx.Must(err)
+	fx.Must(fx.RemoveBlob(fx.Ctx, r, info.Digest))
+	fx.Equal(fx.collectImages(always()).Images, 1, "images collected")
+	fx.Equal(fx.collectHoldings(never, always()).Holdings, 2, "blobs of the image removed, of which one was removed before")
+	fx.Want(fx.PutImage(fx.Ctx, r, p), fault.LayersNotFound, "the image again without its layers")
 }
 
 func testHolders(fx *Fixture) {

@@ -42,7 +42,7 @@ func (fx *Fixture) collectHoldings(unused, condemned time.Time) meta.Collected {
 
 func (fx *Fixture) collectRepositories(before time.Time) meta.Collected {
 	fx.Helper()
-	return fx.collect(func() (meta.Collected, bool, error) { return fx.CollectRepository(fx.Ctx, before) })
+	return fx.collect(func() (meta.Collected, bool, error) { return fx.CollectRepositories(fx.Ctx, before) })
 }
 
 // layered stores an image of blobs with these contents, and the blobs.
@@ -181,7 +181,7 @@ func testCollectRepository(fx *Fixture) {
 	fx.Equal(fx.collectRepositories(never), meta.Collected{}, "collected within the grace period")
 	deleted, err := fx.DeletedRepository(fx.Ctx, Registry, r.ID)
 	fx.Must(err)
-	if _, more, err := fx.CollectRepository(fx.Ctx, always()); !more || err != nil {
+	if _, more, err := fx.CollectRepositories(fx.Ctx, always()); !more || err != nil {
 		fx.Fatalf("the first step: got %t, %v", more, err)
 	}
 	fx.Want(fx.RestoreRepository(fx.Ctx, deleted.Repository, name.MustRepo("team/back")), fault.RepositoryNotFound,
@@ -310,4 +310,47 @@ func testCollectAccount(fx *Fixture) {
 	fx.Must(fx.DeleteAccount(fx.Ctx, other, true))
 	fx.Equal(fx.collectRepositories(always()), meta.Collected{Repositories: 1, Images: 1, Manifests: 1, Holdings: 2}, "collected")
 	fx.candidates("config", "layer")
+}
+
+// A layer that may be elsewhere, and that the repository holds, is kept with its image.
+func testCollectKeepsExternalLayers(fx *Fixture) {
+	r := fx.Repo("team/app")
+	fx.Blob(r, "config")
+	fx.Blob(r, "base")
+	p := ExternalOf("config", "base")
+	fx.Push(r, p)
+	fx.Equal(fx.collectHoldings(always(), always()), meta.Collected{}, "collected")
+	fx.holds(r, Digest("base"), 4, "", true)
+	_, err := fx.DeleteImage(fx.Ctx, r, p.Digest, meta.AnyTags, Principal)
+	fx.Must(err)
+	fx.Equal(fx.collectImages(always()), meta.Collected{Images: 1, Manifests: 1}, "the deleted image")
+	fx.lacks(r, "base")
+	fx.Push(r, As(p, "again"))
+	fx.Equal(fx.collectHoldings(always(), always()), meta.Collected{}, "collected after it was pushed again")
+	fx.holds(r, Digest("base"), 4, "", true)
+}
+
+// What a program before the collection has stored gets candidates and whole references once.
+func testPrepareCollection(fx *Fixture) {
+	state, err := fx.CollectionState(fx.Ctx)
+	fx.Must(err)
+	fx.Equal(state, meta.Collection{}, "the state of a new database")
+	r := fx.Repo("team/app")
+	fx.Blob(r, "config")
+	fx.Blob(r, "base")
+	p := fx.layered(r, "v1", "config")
+	fx.Must(fx.ReferToExternal(fx.Ctx, []meta.External{{Digest: p.Digest.String(), Layers: []name.Digest{Digest("base")}}}))
+	fx.holds(r, Digest("base"), 4, "", true)
+	hold := time.UnixMicro(time.Now().Add(time.Hour).UnixMicro()).UTC()
+	fx.Must(fx.FinishPreparation(fx.Ctx, hold))
+	fx.Must(fx.CollectionRan(fx.Ctx, hold.Add(-time.Minute)))
+	state, err = fx.CollectionState(fx.Ctx)
+	if err != nil || !state.Prepared || state.RanAt.IsZero() || !state.HoldUntil.Equal(hold) {
+		fx.Errorf("the state after the preparation: got %+v, %v, want it prepared, with the later hold", state, err)
+	}
+	fx.Must(fx.CollectionRan(fx.Ctx, hold.Add(time.Minute)))
+	state, err = fx.CollectionState(fx.Ctx)
+	fx.Equal(state.HoldUntil.Equal(hold.Add(time.Minute)), true, "a later hold (%v)", err)
+	fx.collectHoldings(always(), always())
+	fx.holds(r, Digest("base"), 4, "", true)
 }

@@ -126,6 +126,14 @@ const (
 // ImageOf returns an image of blobs with these contents: the first is its config, the others its layers.
 func ImageOf(contents ...string) meta.Put { return put(document(contents...)) }
 
+// ExternalOf returns an image whose layer may be at a URL instead of in the repository.
+func ExternalOf(config, layer string) meta.Put {
+	doc := document(config)
+	doc["layers"] = []map[string]any{{"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar",
+		"digest": Digest(layer).String(), "size": len(layer), "urls": []string{"https://example.com/base"}}}
+	return put(doc)
+}
+
 // Variant is like ImageOf, with another image for each n.
 func Variant(n int, contents ...string) meta.Put {
 	doc := document(contents...)

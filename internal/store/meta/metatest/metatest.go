@@ -60,6 +60,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CollectDuringPush", testCollectDuringPush},
 		{"CollectAccount", testCollectAccount},
 		{"Collectable", testCollectable},
+		{"CollectKeepsExternalLayers", testCollectKeepsExternalLayers},
+		{"PrepareCollection", testPrepareCollection},
 		{"Referrers", testReferrers},
 		{"Pulled", testPulled},
 		{"DeleteImage", testDeleteImage},

@@ -11,13 +11,20 @@ CREATE TABLE candidates (
 );
 CREATE INDEX candidates_by_time ON candidates (kind, since);
 
--- A condemned blob cannot be read. A push of it, or of an image that refers to it, takes the condemnation back.
+-- A condemned blob cannot be read. A push of it, or of an image that refers to it, takes the condemnation back. -1: a client has
+-- removed it while a deleted image used it; only a push of it and a restoration of the image take that back.
 ALTER TABLE repository_blobs ADD COLUMN condemned_at BIGINT NOT NULL DEFAULT 0;
 -- 1 while the repository is being collected: it cannot be restored any more.
 ALTER TABLE repositories ADD COLUMN collecting SMALLINT NOT NULL DEFAULT 0;
 CREATE INDEX images_by_digest ON images (digest);
 
-INSERT INTO candidates (kind, repository, digest, since) SELECT 1, id, '', deleted_at FROM repositories WHERE deleted_at > 0;
-INSERT INTO candidates (kind, repository, digest, since) SELECT 2, repository, digest, deleted_at FROM images WHERE deleted_at > 0;
-INSERT INTO candidates (kind, repository, digest, since) SELECT 3, b.repository, b.digest, b.added_at FROM repository_blobs b
-    WHERE NOT EXISTS (SELECT 1 FROM image_references r WHERE r.repository = b.repository AND r.target = b.digest AND r.kind IN (1, 3));
+-- The collection itself: one row. Until prepared_at is set, nothing is collected: what was stored before this migration has no
+-- candidates, and its references lack layers that may be elsewhere. ran_at is the time of the last collection. hold_until is the time
+-- before which nothing that can be restored is removed.
+CREATE TABLE collection (
+    one         SMALLINT PRIMARY KEY CHECK (one = 1),
+    prepared_at BIGINT NOT NULL,
+    ran_at      BIGINT NOT NULL,
+    hold_until  BIGINT NOT NULL
+);
+INSERT INTO collection (one, prepared_at, ran_at, hold_until) VALUES (1, 0, 0, 0);
