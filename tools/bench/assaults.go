@@ -80,7 +80,7 @@ const maxTagsOfPut = 10
 
 // putTagged stores a manifest under n tags.
 func (p party) putTagged(body []byte, prefix string, n int) error {
-	c, err := dial(p.door.address)
+	c, err := p.door.dial()
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func deafToMetrics(_ context.Context, _ *bench, by party) (assault, error) {
 }
 
 func stalledReaders(_ context.Context, b *bench, by party) (assault, error) {
-	c, err := dial(by.door.address)
+	c, err := by.door.dial()
 	if err != nil {
 		return assault{}, err
 	}

@@ -20,17 +20,18 @@ import (
 
 // bench is the state of a run: the servers, their content, and the duration of the measurements.
 type bench struct {
-	dir       string
-	self      string // this program
-	ecrinPath string
-	data      string // ecrin's data directory
-	many      int    // images in the large repository
-	rounds    int
-	length    time.Duration // of each load
-	bigBytes  int           // of the large blob
-	midBytes  int           // of each of the parallel uploads
-	parallel  int
-	big       []byte // the large blob
+	dir         string
+	self        string // this program
+	ecrinPath   string
+	data        string // ecrin's data directory
+	many        int    // images in the large repository
+	rounds      int
+	length      time.Duration // of each load
+	bigBytes    int           // of the large blob
+	midBytes    int           // of each of the parallel uploads
+	parallel    int
+	mediumBytes int    // of the medium blob
+	big, medium []byte // these blobs
 
 	profiles string // directory for profiles, or ""
 
@@ -39,6 +40,8 @@ type bench struct {
 	postgres                  *door          // ecrin with PostgreSQL, nil where there is none
 	database                  *pgtest.Server // its server
 	pushed                    int            // tags that PUT rows have made
+	secure, secureStatic      *door          // ecrin and nginx with TLS
+	certificate               *certificate   // of both, nil as long as they are not started
 	attacked                  *door          // ecrin beside an attacker
 	parties                   parties        // its accounts
 	say                       func(format string, a ...any)
@@ -145,9 +148,6 @@ func (b *bench) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	*b.static = door{process: static}
-	if err := os.WriteFile(filepath.Join(b.dir, "static", "blob"), b.big, 0o644); err != nil {
-		return err
-	}
 	syscall.Sync()
 	b.say("ready after %s", time.Since(began).Round(100*time.Millisecond))
 	return nil
@@ -212,17 +212,17 @@ func (b *bench) content(d *door) error {
 	if err := d.push(few, fewTags); err != nil {
 		return err
 	}
-	c, err := dial(d.address)
+	c, err := d.dial()
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	return d.putBlob(c, few, b.big, digestOf(b.big))
+	return errors.Join(d.putBlob(c, few, b.big, digestOf(b.big)), d.putBlob(c, few, b.medium, digestOf(b.medium)))
 }
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked} {
+	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic} {
 		errs = append(errs, d.stopped())
 	}
 	if b.database != nil {
@@ -233,7 +233,7 @@ func (b *bench) stop() error {
 
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
-	return slices.DeleteFunc(slices.Concat(b.rows(), b.attackRows()), func(r row) bool { return !only.MatchString(r.name) })
+	return slices.DeleteFunc(slices.Concat(b.rows(), b.staticRows(), b.attackRows()), func(r row) bool { return !only.MatchString(r.name) })
 }
 
 // run measures the rows whose names match only.
@@ -271,7 +271,7 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 		b.note("There is no PostgreSQL here: its rows were left out.")
 	}
 	if staticName() != nginx {
-		b.note("There is no nginx on this machine: the static file server was Go's.")
+		b.note("There is no nginx on this machine: the static file server was Go's, and the rows with TLS were left out.")
 	}
 	return r, nil
 }

@@ -84,13 +84,13 @@ func TestLoad(t *testing.T) {
 	}))
 	defer server.Close()
 	d := &door{process: &process{name: "test", address: strings.TrimPrefix(server.URL, "http://")}}
-	o, err := load(d.address, 4, 50*time.Millisecond, http.StatusOK, func(int) stream {
+	o, err := load(d.dial, 4, 50*time.Millisecond, http.StatusOK, func(int) stream {
 		return again(append(d.request("PUT", "/", 5), "hello"...))
 	})
 	if err != nil || o.requests == 0 || o.rate() <= 0 || o.at(.5) <= 0 || o.at(.99) < o.at(.5) || len(o.waits) != o.requests {
 		t.Errorf("load: %d requests, p50 %v, p99 %v: %v", o.requests, o.at(.5), o.at(.99), err)
 	}
-	_, err = load(d.address, 2, time.Second, http.StatusOK, func(int) stream { return again(d.request("GET", "/missing", 0)) })
+	_, err = load(d.dial, 2, time.Second, http.StatusOK, func(int) stream { return again(d.request("GET", "/missing", 0)) })
 	if err == nil || !strings.Contains(err.Error(), "status 404, not 200: not here") {
 		t.Errorf("load of a missing page: got %v, want the status and the body", err)
 	}
@@ -221,7 +221,7 @@ func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")
 	}
-	const rows = "tag, one|8 uploads|ten|start|PostgreSQL, one|beside (pulls|bodies|denials)"
+	const rows = "tag, one|8 uploads|ten|start|PostgreSQL, one|TLS|beside (pulls|bodies|denials)"
 	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", rows}); err != nil {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -139,7 +140,7 @@ func (d *door) push(repo string, tags int) error { return d.pushTo("/v2/"+repo, 
 
 // pushTo is push with the path of a repository of any account.
 func (d *door) pushTo(repo string, tags int) error {
-	c, err := dial(d.address)
+	c, err := d.dial()
 	if err != nil {
 		return err
 	}
@@ -167,9 +168,15 @@ type account struct {
 
 // readAccount returns the key of the root user of the default account, or of another one by --account.
 func (b *bench) readAccount(ctx context.Context, data string, more ...string) (a account, err error) {
-	out, err := exec.CommandContext(ctx, b.ecrinPath, append([]string{"env", "--data", data, "--json"}, more...)...).Output()
+	cmd := exec.CommandContext(ctx, b.ecrinPath, append([]string{"env", "--data", data, "--json"}, more...)...)
+	if b.certificate != nil {
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+b.certificate.cert)
+	}
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
 	if err != nil {
-		return a, fmt.Errorf("ecrin env: %w", err)
+		return a, fmt.Errorf("ecrin env: %w: %s", err, problems.String())
 	}
 	if err := json.Unmarshal(out, &a); err != nil || a.Secret == "" {
 		return a, errors.New("ecrin env --json printed something else") // the output may contain the secret
@@ -211,7 +218,7 @@ func (d *door) api(ctx context.Context, a account, operation string, in, out any
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+"/", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url()+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -220,7 +227,13 @@ func (d *door) api(ctx context.Context, a account, operation string, in, out any
 			r.Header.Set(key, value)
 		}
 	}
-	resp, err := http.DefaultClient.Do(r)
+	client := http.DefaultClient
+	if d.tls != nil {
+		transport := &http.Transport{TLSClientConfig: d.tls}
+		defer transport.CloseIdleConnections()
+		client = &http.Client{Transport: transport}
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}

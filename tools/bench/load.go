@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +31,27 @@ func dial(address string) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", address, err)
 	}
-	return &client{conn: conn, in: bufio.NewReaderSize(conn, 32<<10), sink: make([]byte, 256<<10), limit: maxRequestTime}, nil
+	return newClient(conn), nil
+}
+
+// dial connects to a server, with TLS if it serves that.
+func (p *process) dial() (*client, error) {
+	c, err := dial(p.address)
+	if err != nil || p.tls == nil {
+		return c, err
+	}
+	conn := tls.Client(c.conn, p.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), maxRequestTime)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		c.close()
+		return nil, fmt.Errorf("connecting to %s with TLS: %w", p.address, err)
+	}
+	return newClient(conn), nil
+}
+
+func newClient(conn net.Conn) *client {
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, 32<<10), sink: make([]byte, 256<<10), limit: maxRequestTime}
 }
 
 func (c *client) close() { c.conn.Close() }
@@ -181,10 +203,10 @@ func (o outcome) at(q float64) time.Duration {
 }
 
 // load keeps n connections busy for the duration length, and fails if a response has another status than want.
-func load(address string, n int, length time.Duration, want int, streams func(i int) stream) (outcome, error) {
+func load(dial func() (*client, error), n int, length time.Duration, want int, streams func(i int) stream) (outcome, error) {
 	clients := make([]*client, n)
 	for i := range clients {
-		c, err := dial(address)
+		c, err := dial()
 		if err != nil {
 			return outcome{}, err
 		}

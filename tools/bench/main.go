@@ -31,8 +31,8 @@ func main() {
 
 func run(args []string) error {
 	switch { // this program runs as a server too
-	case len(args) == 4 && args[0] == "serve":
-		return serveProfiled(args[1], args[2], args[3])
+	case len(args) >= 4 && args[0] == "serve":
+		return serveProfiled(args[1], args[2], args[3], args[4:]...)
 	case len(args) == 2 && args[0] == "attack":
 		return attack(os.Stdin, os.Stdout)
 	case len(args) == 3 && args[0] == "bare":
@@ -59,14 +59,16 @@ func run(args []string) error {
 		return fmt.Errorf("-rows: %w", err)
 	}
 	b := &bench{
-		rounds: *rounds, many: 100_000, length: 3 * time.Second, bigBytes: 100e6, midBytes: 50e6, parallel: 32, profiles: *profiles,
+		rounds: *rounds, many: 100_000, length: 3 * time.Second, bigBytes: 100e6,
+		mediumBytes: 10e6, midBytes: 50e6, parallel: 32, profiles: *profiles,
 		say: func(format string, a ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", a...) },
 	}
 	if *scale {
 		b.many = 1_000_000
 	}
 	if *quick {
-		b.rounds, b.many, b.length, b.bigBytes, b.midBytes, b.parallel = 1, 2000, 300*time.Millisecond, 10e6, 2e6, 8
+		b.rounds, b.many, b.length, b.parallel = 1, 2000, 300*time.Millisecond, 8
+		b.bigBytes, b.mediumBytes, b.midBytes = 10e6, 1e6, 2e6
 	}
 	if b.rounds < 1 {
 		return errors.New("-rounds: the minimum is 1")
@@ -101,8 +103,8 @@ func (b *bench) whole(ctx context.Context, dir string, only *regexp.Regexp) (r *
 		return nil, err
 	}
 	b.data = filepath.Join(b.dir, "ecrin-data")
-	b.big = randomBytes(2, b.bigBytes)
-	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked} {
+	b.big, b.medium = randomBytes(2, b.bigBytes), randomBytes(4, b.mediumBytes)
+	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked, &b.secure, &b.secureStatic} {
 		*d = &door{}
 	}
 	if pgtest.Installed() {

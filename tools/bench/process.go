@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,7 @@ type process struct {
 	cmd     *exec.Cmd
 	ended   chan error
 	log     string
+	tls     *tls.Config   // of clients, nil for a server without TLS
 	profile string        // address of net/http/pprof, or ""
 	ready   time.Duration // time from the start to the first successful response
 }
@@ -32,7 +34,12 @@ const maxStartTime = time.Minute
 // start runs a program and waits until GET path returns 200 or 401. The program's output goes to the file
 // NAME.log in dir, since the cost of a server's log is part of its speed.
 func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) (*process, error) {
-	p := &process{name: name, address: address, cmd: cmd, ended: make(chan error, 1), log: filepath.Join(dir, name+".log")}
+	return startSecure(ctx, dir, name, address, path, nil, cmd)
+}
+
+// startSecure is start for a server with TLS; secure is nil for one without.
+func startSecure(ctx context.Context, dir, name, address, path string, secure *tls.Config, cmd *exec.Cmd) (*process, error) {
+	p := &process{name: name, address: address, tls: secure, cmd: cmd, ended: make(chan error, 1), log: filepath.Join(dir, name+".log")}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -44,9 +51,9 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	go func() { p.ended <- cmd.Wait() }()
-	wait := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	wait := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure}}
 	for {
-		r, err := wait.Get("http://" + address + path)
+		r, err := wait.Get(p.url() + path)
 		if err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK || r.StatusCode == http.StatusUnauthorized {
@@ -66,6 +73,14 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 			return nil, errors.Join(fmt.Errorf("%s was not ready after %s\n%s", name, maxStartTime, p.tail()), p.stop())
 		}
 	}
+}
+
+// url returns the scheme and the address.
+func (p *process) url() string {
+	if p.tls != nil {
+		return "https://" + p.address
+	}
+	return "http://" + p.address
 }
 
 // stopped stops the process of a door, if there is one.

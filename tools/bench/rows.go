@@ -50,11 +50,6 @@ func (b *bench) rows() []row {
 			{name: "ecrin", run: b.get(b.ecrin, connections, blobOf(b.ecrin, digestOf(imageLayer)))},
 			{name: d, run: b.get(b.dist, connections, blobOf(b.dist, digestOf(imageLayer)))},
 		}, targets: []target{{peer: d, of: value, goal: 15}}},
-		{name: fmt.Sprintf("blob GET %d MB, one stream", b.bigBytes/1e6), unit: "GB/s", contenders: []contender{
-			{name: "ecrin", run: b.download(b.ecrin, "/v2/"+few+"/blobs/"+digestOf(b.big))},
-			{name: staticName(), run: b.download(b.static, "/blob")},
-			{name: d, run: b.download(b.dist, "/v2/"+few+"/blobs/"+digestOf(b.big))},
-		}, targets: []target{{peer: staticName(), of: value, goal: 1}}},
 		b.uploadRow("in one piece", 1.15, b.monolithic),
 		b.uploadRow("in chunks of 10 MiB", 1.3, b.chunked),
 		b.uploadRow("in one streamed PATCH", 1.3, b.streamed),
@@ -175,14 +170,18 @@ func (b *bench) get(d *door, n int, r requests) func(context.Context) (measure, 
 
 // load measures a load after a warm-up.
 func (b *bench) load(d *door, n, want int, streams func(int) stream) (measure, error) {
-	if _, err := load(d.address, n, b.length/10, want, streams); err != nil {
+	return b.loadFor(b.length, d, n, want, streams)
+}
+
+func (b *bench) loadFor(length time.Duration, d *door, n, want int, streams func(int) stream) (measure, error) {
+	if _, err := load(d.dial, n, length/10, want, streams); err != nil {
 		return measure{}, err
 	}
 	before, err := d.cpu()
 	if err != nil {
 		return measure{}, err
 	}
-	o, err := load(d.address, n, b.length, want, streams)
+	o, err := load(d.dial, n, length, want, streams)
 	if err != nil {
 		return measure{}, err
 	}
@@ -190,15 +189,6 @@ func (b *bench) load(d *door, n, want int, streams func(int) stream) (measure, e
 	return measure{
 		Value: o.rate(), CPU: us(after-before) / float64(o.requests), P50: ms(o.at(.5)), P99: ms(o.at(.99)), Memory: d.memory("VmRSS"),
 	}, err
-}
-
-// download reads a large body repeatedly on one connection.
-func (b *bench) download(d *door, path string) func(context.Context) (measure, error) {
-	return func(context.Context) (measure, error) {
-		m, err := b.load(d, 1, http.StatusOK, func(int) stream { return again(d.request(http.MethodGet, path, 0)) })
-		m.Value *= float64(b.bigBytes) / 1e9
-		return m, err
-	}
 }
 
 // putTags puts new tags on an existing image.

@@ -19,10 +19,13 @@ import (
 )
 
 // serveProfiled runs ecrin's server in this program, with pprof on a separate address. The product has no such
-// endpoint.
-func serveProfiled(data, listen, profile string) error {
+// endpoint. pair has the paths of a certificate and its key, or nothing for no TLS.
+func serveProfiled(data, listen, profile string, pair ...string) error {
 	c := config.Default()
 	c.Data, c.Listen, c.Database = data, []string{listen}, secret.New(os.Getenv("ECRIN_DATABASE"))
+	if len(pair) == 2 {
+		c.TLS = config.TLS{Mode: config.TLSFiles, Cert: pair[0], Key: pair[1]}
+	}
 	checked, err := c.Check()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -27,16 +28,28 @@ func buildEcrin(ctx context.Context, dir string) (string, error) {
 // startEcrin starts ecrin on the directory data, with the metadata in the PostgreSQL database of an address, or in SQLite without
 // one. With a profile address, it starts this program, which runs the same server and net/http/pprof.
 func (b *bench) startEcrin(ctx context.Context, data, database string) (*process, error) {
+	return b.startEcrinWith(ctx, data, database, nil)
+}
+
+// startEcrinWith is startEcrin with a certificate; nil for no TLS.
+func (b *bench) startEcrinWith(ctx context.Context, data, database string, secure *certificate) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	cmd, profile := exec.Command(b.ecrinPath, "serve", "--data", data, "--listen", address), ""
+	args := []string{"--data", data, "--listen", address}
+	var pair []string // of files with a certificate and its key
+	var trust *tls.Config
+	if secure != nil {
+		args = append(args, "--tls=files", "--tls-cert", secure.cert, "--tls-key", secure.key)
+		pair, trust = []string{secure.cert, secure.key}, secure.client
+	}
+	cmd, profile := exec.Command(b.ecrinPath, append([]string{"serve"}, args...)...), ""
 	if b.profiles != "" {
 		if profile, err = freeAddress(); err != nil {
 			return nil, err
 		}
-		cmd = exec.Command(b.self, "serve", data, address, profile)
+		cmd = exec.Command(b.self, append([]string{"serve", data, address, profile}, pair...)...)
 	}
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "ECRIN_") {
@@ -46,7 +59,7 @@ func (b *bench) startEcrin(ctx context.Context, data, database string) (*process
 	if database != "" {
 		cmd.Env = append(cmd.Env, "ECRIN_DATABASE="+database)
 	}
-	p, err := start(ctx, b.dir, "ecrin", address, "/readyz", cmd)
+	p, err := startSecure(ctx, b.dir, "ecrin", address, "/readyz", trust, cmd)
 	if err == nil {
 		p.profile = profile
 	}
@@ -154,7 +167,7 @@ func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(b.dir, "static"), 0o755); err != nil {
+	if err := b.writeStatic(b.dir); err != nil {
 		return nil, err
 	}
 	path := nginxPath()
@@ -163,9 +176,6 @@ func (b *bench) startStatic(ctx context.Context) (*process, error) {
 	}
 	file := filepath.Join(b.dir, "nginx.conf")
 	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, b.dir, address), 0o600); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(b.dir, "static", "index.html"), []byte("ready\n"), 0o644); err != nil {
 		return nil, err
 	}
 	return start(ctx, b.dir, nginx, address, "/", exec.Command(path, "-e", "stderr", "-p", b.dir, "-c", file))

@@ -49,7 +49,7 @@ func (b *bench) uploadTime(d *door, by upload) func(context.Context) (measure, e
 	return func(context.Context) (measure, error) {
 		body := bytes.Clone(b.big)
 		digest := fresh(body)
-		c, err := dial(d.address)
+		c, err := d.dial()
 		if err != nil {
 			return measure{}, err
 		}
@@ -178,7 +178,7 @@ func (b *bench) uploads(d *door) func(context.Context) (measure, error) {
 		var g errgroup.Group
 		for i := range bodies {
 			g.Go(func() error {
-				c, err := dial(d.address)
+				c, err := d.dial()
 				if err != nil {
 					return err
 				}
