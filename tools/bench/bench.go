@@ -28,6 +28,7 @@ type bench struct {
 	rounds      int
 	length      time.Duration // of each load
 	bigBytes    int           // of the large blob
+	imageBytes  int           // of the image of the rows of whole clients
 	midBytes    int           // of each of the parallel uploads
 	parallel    int
 	mediumBytes int    // of the medium blob
@@ -37,13 +38,16 @@ type bench struct {
 
 	account, userKey          account
 	ecrin, dist, bare, static *door
-	postgres                  *door          // ecrin with PostgreSQL, nil where there is none
-	database                  *pgtest.Server // its server
-	pushed                    int            // tags that PUT rows have made
-	secure, secureStatic      *door          // ecrin and nginx with TLS
-	certificate               *certificate   // of both, nil as long as they are not started
-	attacked                  *door          // ecrin beside an attacker
-	parties                   parties        // its accounts
+	postgres                  *door               // ecrin with PostgreSQL, nil where there is none
+	database                  *pgtest.Server      // its server
+	pushed                    int                 // tags that PUT rows have made
+	secure, secureStatic      *door               // ecrin and nginx with TLS
+	plain                     *door               // ecrin for the rows of whole clients
+	plainKey                  account             // of its root user
+	engines                   map[string]*process // daemons of docker and containerd, by program
+	certificate               *certificate        // of both, nil as long as they are not started
+	attacked                  *door               // ecrin beside an attacker
+	parties                   parties             // its accounts
 	say                       func(format string, a ...any)
 	note                      func(format string, a ...any) // adds a line to the report
 }
@@ -222,8 +226,11 @@ func (b *bench) content(d *door) error {
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic} {
+	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic, b.plain} {
 		errs = append(errs, d.stopped())
+	}
+	for _, p := range b.engines {
+		errs = append(errs, p.stop())
 	}
 	if b.database != nil {
 		b.database.Close()
@@ -233,7 +240,8 @@ func (b *bench) stop() error {
 
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
-	return slices.DeleteFunc(slices.Concat(b.rows(), b.staticRows(), b.attackRows()), func(r row) bool { return !only.MatchString(r.name) })
+	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows())
+	return slices.DeleteFunc(all, func(r row) bool { return !only.MatchString(r.name) })
 }
 
 // run measures the rows whose names match only.
@@ -243,7 +251,12 @@ func (b *bench) run(ctx context.Context, only *regexp.Regexp) (*report, error) {
 	for _, row := range b.chosen(only) {
 		b.say("measuring: %s", row.name)
 		if row.prepare != nil {
-			if err := row.prepare(ctx); err != nil {
+			err := row.prepare(ctx)
+			if errors.Is(err, errNotHere) {
+				r.skip(row, err)
+				continue
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%s: preparing: %w", row.name, err)
 			}
 		}

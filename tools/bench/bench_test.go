@@ -180,12 +180,17 @@ func TestTableOfTargets(t *testing.T) {
 	})
 	r.add(row{name: "beside", unit: "req/s", targets: []target{{who: "same address", peer: "alone", of: value, goal: 0.5}}},
 		map[string]measures{"alone": {{Value: 100}}, "same address": {{Value: 60}}})
+	r.add(row{name: "tool", unit: "s", targets: []target{{who: "push, ecrin", peer: "push, other", of: value, less: true, goal: 1}}},
+		map[string]measures{"push, ecrin": {{Value: 1}}, "push, other": {{Value: 2}}})
+	r.skip(row{name: "absent"}, errNotHere)
 	want := [][]string{
 		{"case", "ecrin", "peer", "ratio", "target"},
 		{"GET", "34,500/s, 37.1 µs CPU, p99 3.12 ms, **resident 75 MB**", "distribution 5,280/s [4,280..6,280], 272 µs CPU, p99 6 ms",
 			"6.53 ×, p99 0.52 ×", "≥ 5 ×, p99 ≤ 1 ×, resident ≤ 60 MB"},
 		{"GET", "34,500/s, 37.1 µs CPU", "bare 82,900/s", "**0.416 ×**", "≥ 0.65 ×"},
 		{"beside, same address", "60/s", "alone 100/s", "0.6 ×", "≥ 0.5 ×"},
+		{"tool, push", "1 s", "other 2 s", "0.5 ×", "≤ 1 ×"},
+		{"absent", "not run: not here", "", "", ""},
 	}
 	if got := r.targets(); !reflect.DeepEqual(got, want) {
 		t.Errorf("table of targets:\ngot  %q\nwant %q", got, want)
@@ -221,7 +226,7 @@ func TestBench(t *testing.T) {
 	if path, err := distributionPath(); testing.Short() || err != nil || path == "" || os.Getenv("ECRIN_SLOW") == "" {
 		t.Skip("set ECRIN_SLOW=1 and run tools/clients/install distribution")
 	}
-	const rows = "tag, one|8 uploads|ten|start|PostgreSQL, one|TLS|beside (pulls|bodies|denials)"
+	const rows = "tag, one|8 uploads|ten|start|PostgreSQL, one|TLS|an image|beside (pulls|bodies|denials)"
 	if err := run([]string{"-quick", "-dir", t.TempDir(), "-rows", rows}); err != nil {
 		t.Error(err)
 	}

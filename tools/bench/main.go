@@ -59,8 +59,9 @@ func run(args []string) error {
 		return fmt.Errorf("-rows: %w", err)
 	}
 	b := &bench{
-		rounds: *rounds, many: 100_000, length: 3 * time.Second, bigBytes: 100e6,
-		mediumBytes: 10e6, midBytes: 50e6, parallel: 32, profiles: *profiles,
+		engines: map[string]*process{},
+		rounds:  *rounds, many: 100_000, length: 3 * time.Second, bigBytes: 100e6,
+		mediumBytes: 10e6, imageBytes: 200e6, midBytes: 50e6, parallel: 32, profiles: *profiles,
 		say: func(format string, a ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", a...) },
 	}
 	if *scale {
@@ -68,7 +69,7 @@ func run(args []string) error {
 	}
 	if *quick {
 		b.rounds, b.many, b.length, b.parallel = 1, 2000, 300*time.Millisecond, 8
-		b.bigBytes, b.mediumBytes, b.midBytes = 10e6, 1e6, 2e6
+		b.bigBytes, b.mediumBytes, b.midBytes, b.imageBytes = 10e6, 1e6, 2e6, 5e6
 	}
 	if b.rounds < 1 {
 		return errors.New("-rounds: the minimum is 1")
@@ -104,7 +105,7 @@ func (b *bench) whole(ctx context.Context, dir string, only *regexp.Regexp) (r *
 	}
 	b.data = filepath.Join(b.dir, "ecrin-data")
 	b.big, b.medium = randomBytes(2, b.bigBytes), randomBytes(4, b.mediumBytes)
-	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked, &b.secure, &b.secureStatic} {
+	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked, &b.secure, &b.secureStatic, &b.plain} {
 		*d = &door{}
 	}
 	if pgtest.Installed() {

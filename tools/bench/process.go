@@ -39,18 +39,12 @@ func start(ctx context.Context, dir, name, address, path string, cmd *exec.Cmd) 
 
 // startSecure is start for a server with TLS; secure is nil for one without.
 func startSecure(ctx context.Context, dir, name, address, path string, secure *tls.Config, cmd *exec.Cmd) (*process, error) {
-	p := &process{name: name, address: address, tls: secure, cmd: cmd, ended: make(chan error, 1), log: filepath.Join(dir, name+".log")}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	began := time.Now()
+	p, err := launch(dir, name, cmd)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", name, err)
-	}
-	go func() { p.ended <- cmd.Wait() }()
+	p.address, p.tls = address, secure
 	wait := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure}}
 	for {
 		r, err := wait.Get(p.url() + path)
@@ -73,6 +67,22 @@ func startSecure(ctx context.Context, dir, name, address, path string, secure *t
 			return nil, errors.Join(fmt.Errorf("%s was not ready after %s\n%s", name, maxStartTime, p.tail()), p.stop())
 		}
 	}
+}
+
+// launch starts a program, whose output goes to the file NAME.log in dir.
+func launch(dir, name string, cmd *exec.Cmd) (*process, error) {
+	p := &process{name: name, cmd: cmd, ended: make(chan error, 1), log: filepath.Join(dir, name+".log")}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	go func() { p.ended <- cmd.Wait() }()
+	return p, nil
 }
 
 // url returns the scheme and the address.

@@ -96,6 +96,7 @@ type check struct {
 	Unit   string  `json:"unit"`
 	Target string  `json:"target"`
 	OK     bool    `json:"ok"`
+	NotRun string  `json:"not_run,omitempty"` // the reason
 }
 
 const ecrinName = "ecrin"
@@ -176,6 +177,11 @@ func (r *report) add(row row, all map[string]measures) {
 	r.order = append(r.order, row.name)
 	r.units[row.name] = row.unit
 	r.Details[row.name] = all
+}
+
+// skip records a row that cannot be measured on this machine.
+func (r *report) skip(row row, why error) {
+	r.Checks = append(r.Checks, check{Row: row.name, Who: ecrinName, NotRun: why.Error()})
 }
 
 func (r *report) json(w io.Writer) error {

@@ -67,7 +67,10 @@ func (b *bench) startEcrinWith(ctx context.Context, data, database string, secur
 }
 
 // distributionPath returns the path of distribution, built by tools/clients/install; "" if it is not built.
-func distributionPath() (string, error) {
+func distributionPath() (string, error) { return installed("distribution") }
+
+// installed returns the path of a program that tools/clients/install has built; "" if it is not built.
+func installed(name string) (string, error) {
 	dir := os.Getenv("ECRIN_CLIENTS")
 	if dir == "" {
 		cache, err := os.UserCacheDir()
@@ -76,7 +79,7 @@ func distributionPath() (string, error) {
 		}
 		dir = filepath.Join(cache, "ecrin", "clients")
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "distribution-v[0-9]*[0-9]"))
+	found, err := filepath.Glob(filepath.Join(dir, name+"-v[0-9]*[0-9]"))
 	if err != nil || len(found) == 0 {
 		return "", err
 	}

@@ -51,10 +51,14 @@ func (r *report) targets() [][]string {
 // line returns the cells of checks that share row, contender and peer.
 func (r *report) line(checks []check) []string {
 	first := checks[0]
+	if first.NotRun != "" {
+		return []string{first.Row, "not run: " + first.NotRun, "", "", ""}
+	}
 	title := first.Row
 	if first.Who != ecrinName {
-		title += ", " + first.Who
+		title += ", " + strings.TrimSuffix(first.Who, ", "+ecrinName)
 	}
+	kind, _, _ := strings.Cut(first.Who, ", ") // of a contender with several figures; it is in the title
 	var own, other, ratios, goals []string
 	for _, c := range checks {
 		goals = append(goals, c.Target)
@@ -78,7 +82,7 @@ func (r *report) line(checks []check) []string {
 	}
 	peer := strings.Join(other, ", ")
 	if first.Peer != "" {
-		peer = first.Peer + " " + peer
+		peer = strings.TrimPrefix(first.Peer, kind+", ") + " " + peer
 	}
 	return []string{title, strings.Join(own, ", "), peer, strings.Join(ratios, ", "), strings.Join(goals, ", ")}
 }
