@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,17 +141,22 @@ func TestClientHasLimitsByDefault(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "longer than 1048576 bytes") || len(body) != 1<<20 {
 		t.Errorf("a longer body: got %d bytes, %v, want 1 MiB and an error", len(body), err)
 	}
+	one := g.Client(egress.ClientOptions{MaxBytes: 1})
+	if body, err := get(t, one, "https://127.0.0.1:"+port+"/"); err == nil || !strings.Contains(err.Error(), "longer than 1 bytes") ||
+		len(body) != 1 {
+		t.Errorf("a limit of one byte: got %d bytes, %v, want 1 and an error", len(body), err)
+	}
 	small := g.Client(egress.ClientOptions{MaxBytes: 1 << 20})
 	r, err := small.Get("https://127.0.0.1:" + port + "/longer")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	one := make([]byte, 1) // a caller that reads single bytes is limited too
+	single := make([]byte, 1) // a caller that reads single bytes is limited too
 	n := 0
 	for err == nil {
 		var m int
-		m, err = r.Body.Read(one)
+		m, err = r.Body.Read(single)
 		n += m
 	}
 	if n != 1<<20 || !strings.Contains(err.Error(), "longer than") {
@@ -181,14 +187,37 @@ func TestErrorsNameTheKindOfTheFailure(t *testing.T) {
 			t.Errorf("%v: got io.ErrUnexpectedEOF %t", err, ended)
 		}
 	}
+	_, err := get(t, c, reset(t))
+	if n := net.Error(nil); !errors.As(egress.Cause(err), &n) || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that is reset: got %v, want the error of the system", err)
+	}
 	if got := egress.Cause(io.EOF); got != io.EOF {
 		t.Errorf("cause of an error without URL: got %v, want the error", got)
 	}
-	_, err := get(t, egress.New(egress.Options{Allow: allow, Roots: roots}).Client(egress.ClientOptions{}), "https://[::1]:"+port+"/")
+	_, err = get(t, egress.New(egress.Options{Allow: allow, Roots: roots}).Client(egress.ClientOptions{}), "https://[::1]:"+port+"/")
 	var r *egress.RefusedError
 	if !errors.As(egress.Cause(err), &r) {
 		t.Errorf("cause of %v: got %v, want RefusedError", err, egress.Cause(err))
 	}
+}
+
+// reset starts a TLS server that reads a request and resets the connection.
+func reset(t *testing.T) (url string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw := conn.(*tls.Conn).NetConn().(*net.TCPConn)
+		if err := errors.Join(raw.SetLinger(0), raw.Close()); err != nil {
+			t.Error(err)
+		}
+	}))
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // VerifyTLS gets the host without the dot of the root, the presented chain and the roots of the guard.
