@@ -57,7 +57,15 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// begun says that bytes of the answer are sent, before which package http sends status 200 if the handler has sent none.
+func (r *recorder) begun() {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+}
+
 func (r *recorder) Write(p []byte) (n int, err error) {
+	r.begun()
 	r.conn.wait(1)
 	defer r.conn.wait(-1)
 	for first := true; first || len(p) > 0 && err == nil; first = false {
@@ -87,7 +95,9 @@ func (r *recorder) ReadFrom(src io.Reader) (n int64, err error) {
 		piece := min(left, maxWrite)
 		var m int64
 		m, err = io.Copy(r.ResponseWriter, &io.LimitedReader{R: src, N: piece})
-		n, left = n+m, left-m
+		if n, left = n+m, left-m; n > 0 {
+			r.begun()
+		}
 		r.conn.touch()
 		if err != nil || m < piece {
 			break

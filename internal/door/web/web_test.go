@@ -81,6 +81,26 @@ func TestPanicIsOneAnswerAndOneEvent(t *testing.T) {
 	}
 }
 
+// A panic after the answer has begun adds nothing to it; that with which a handler breaks an answer off reaches package http.
+func TestPanicsAfterTheAnswerHasBegun(t *testing.T) {
+	t.Parallel()
+	w, line := serve(t, func(w http.ResponseWriter, _ *http.Request, _ *web.Event) {
+		_, _ = w.Write([]byte("begun"))
+		panic("broken")
+	}, httptest.NewRequest(http.MethodGet, "/", nil))
+	if w.Body.String() != "begun" || line["error"] == nil {
+		t.Errorf("got %q, %v, want what was written and the error", w.Body, line)
+	}
+	s := web.NewServer(handler(func(http.ResponseWriter, *http.Request, *web.Event) { panic(http.ErrAbortHandler) }),
+		web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("got the panic %v, want http.ErrAbortHandler", p)
+		}
+	}()
+	s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+}
+
 // readerFrom records the reader that ReadFrom receives.
 type readerFrom struct {
 	*httptest.ResponseRecorder
