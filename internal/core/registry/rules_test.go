@@ -390,6 +390,32 @@ func TestCreateForPush(t *testing.T) {
 	}
 }
 
+// A dry collection counts what a collection deletes, also if there are more blobs than one step of it has.
+func TestDryCollectionCountsAllCandidates(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	want := registry.Collection{}
+	var all []name.Digest
+	for i := range 120 {
+		content := fmt.Sprint("candidate ", i)
+		u, err := c.blobs.Begin(t.Context(), name.SHA256)
+		c.must(t, err)
+		info, err := c.blobs.Commit(t.Context(), u, strings.NewReader(content), 100, digest(content))
+		c.must(t, err)
+		want.Blobs, want.Bytes, all = want.Blobs+1, want.Bytes+info.Size, append(all, info.Digest)
+	}
+	c.must(t, c.store.AddBlobCandidates(t.Context(), all))
+	c.wantCollected(t, registry.CollectOptions{Dry: true}, want)
+	c.wantCollected(t, registry.CollectOptions{Dry: true, Full: true}, want)
+	if got := c.stored(t); got != len(all) {
+		t.Errorf("after dry collections: got %d blobs, want %d", got, len(all))
+	}
+	c.wantCollected(t, registry.CollectOptions{}, want)
+	if got := c.stored(t); got != 0 || c.CollectedBytes() != uint64(want.Bytes) {
+		t.Errorf("after a collection: got %d blobs and %d bytes collected, want none and %d", got, c.CollectedBytes(), want.Bytes)
+	}
+}
+
 // report is the result of an attempt of background work.
 type report struct {
 	work string
