@@ -97,7 +97,16 @@ func TestCallersAreNotIdentifiedWhenTheStoreFails(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			w := newFixture(t)
-			faulttest.Sweep(t, faultmeta.In(w.dir), func(i int) faulttest.Call { return faulttest.Call{Do: prepare(t, w, i)} })
+			faulttest.Sweep(t, faultmeta.In(w.dir), func(i int) faulttest.Call {
+				identify := prepare(t, w, i)
+				return faulttest.Call{Do: func() error {
+					err := identify()
+					if r := (*identity.Refusal)(nil); errors.As(err, &r) { // the client would take its good key for a bad one
+						t.Errorf("a statement failed: got a refusal of the credentials, %v (%s), want the failure", err, r.Cause)
+					}
+					return err
+				}}
+			})
 		})
 	}
 }
