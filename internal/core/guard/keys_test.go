@@ -57,7 +57,7 @@ func TestConditionKeysOfARequest(t *testing.T) {
 		}
 	}
 	// What a request does not have is absent, not empty.
-	for i, key := range []string{"aws:UserAgent", "aws:Referer", "ecrin:ImageDigest"} {
+	for i, key := range []string{"aws:UserAgent", "aws:Referer", "ecrin:ImageDigest", "ecrin:ImageTag"} {
 		_, user := f.user(home, fmt.Sprint("null-", i), allowIf(`{"Null":{"`+key+`":"true"}}`))
 		without := pull(home, "app")
 		without.From = guard.Origin{SourceIP: a.From.SourceIP}
@@ -160,6 +160,11 @@ func (in tagged) RequestTags(each func(key, value string)) {
 	}
 }
 
+// untagged is an input with the keys of tags to remove.
+type untagged []string
+
+func (in untagged) RequestTagKeys() []string { return in }
+
 // Tags of a request become condition keys. Of keys that differ only in case each value must be allowed.
 func TestRequestTags(t *testing.T) {
 	t.Parallel()
@@ -178,6 +183,20 @@ func TestRequestTags(t *testing.T) {
 			all = append(all, strings.Join(text, " "))
 		}
 		return all
+	}
+	for _, c := range []struct {
+		in   any
+		want []guard.ConditionKey
+	}{
+		{tagged{{"a", "1"}}, []guard.ConditionKey{{Name: "aws:RequestTag/a", Values: []string{"1"}},
+			{Name: "aws:TagKeys", Values: []string{"a"}, List: true}}},
+		{untagged{"a"}, []guard.ConditionKey{{Name: "aws:TagKeys", Values: []string{"a"}, List: true}}},
+		{untagged{"b", "a", "b"}, []guard.ConditionKey{{Name: "aws:TagKeys", Values: []string{"a", "b"}, List: true}}},
+	} {
+		got := guard.WithRequestTags([]guard.Ask{{Keys: []guard.ConditionKey{{Name: "own"}}}}, c.in)
+		if diff := cmp.Diff(append([]guard.ConditionKey{{Name: "own"}}, c.want...), got[0].Keys); len(got) != 1 || diff != "" {
+			t.Errorf("the keys of %v in %d asks (-want +got):\n%s", c.in, len(got), diff)
+		}
 	}
 	want := []string{"aws:RequestTag/b=2 aws:RequestTag/a=1 aws:TagKeys=a,b"}
 	if diff := cmp.Diff(want, values(tagged{{"b", "2"}, {"a", "1"}})); diff != "" {
