@@ -34,6 +34,7 @@ type fixture struct {
 	id             *identity.Service
 	guard          *guard.Guard
 	meta           *meta.Store
+	dir            string // of the store
 	at             time.Time
 	root, stranger identity.Caller
 }
@@ -43,6 +44,7 @@ func newFixture(t testing.TB, issuer *oidctest.Issuer) *fixture {
 	t.Helper()
 	w := &fixture{at: time.Now().Truncate(time.Second)} // the certificates of issuers are made for today
 	dir := t.TempDir()
+	w.dir = dir
 	ring, err := identity.LoadKeyring(dir, "", true)
 	if err != nil {
 		t.Fatal(err)

@@ -103,6 +103,10 @@ func TestContract58Trust(t *testing.T) {
 		"a transitive tag that may be": {
 			trust: statements(trusts(alice, "sts:*", `"ForAnyValue:StringEquals":{"sts:TransitiveTagKeys":["cost"]}`)),
 			in:    transitive(tagged("team", "web", "cost", "1"), "cost")},
+		"what a request does not have is absent": {trust: statements(trusts(alice, "sts:*",
+			`"Null":{"aws:TagKeys":"true","sts:TransitiveTagKeys":"true","sts:SourceIdentity":"true","sts:ExternalId":"true"}`))},
+		"a tag is present": {trust: statements(trusts(alice, "sts:*", `"Null":{"aws:TagKeys":"true"}`)),
+			in: tagged("team", "web"), deny: noTrust},
 		"a source identity without SetSourceIdentity": {trust: statements(trusts(alice, "sts:AssumeRole", "")),
 			in: ststypes.AssumeRoleRequest{SourceIdentity: "Alice"}, deny: "sts:SetSourceIdentity"},
 		"a source identity": {
