@@ -233,6 +233,24 @@ func TestPumpPassesOverNonsense(t *testing.T) {
 	counted(t, l, 1)
 }
 
+// A line without an event id cannot be found in the files again: it is written, even if the files have another one.
+func TestPumpKeepsLinesWithoutID(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, d := openLog(t, dir, audit.Options{}), &database{}
+	want := ""
+	for i := range 3 {
+		line := fmt.Sprintf(`{"eventTime":"2026-01-02T12:00:00Z","n":%d}`, i)
+		d.add([]byte(line))
+		flush(t, pump(l, d)) // a new pump looks for pending lines in the files
+		want += line + "\n"
+	}
+	got, err := os.ReadFile(filepath.Join(dir, names(t, dir)[0]))
+	if err != nil || string(got) != want {
+		t.Errorf("the file has %q, %v, want %q", got, err, want)
+	}
+}
+
 // Run moves lines in the background, and when its context ends it moves the pending lines before it returns.
 func TestPumpRun(t *testing.T) {
 	t.Parallel()
