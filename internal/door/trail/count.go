@@ -232,11 +232,12 @@ func (c *counter) representative(request string) string {
 }
 
 func parseRequestID(s string) (id [16]byte, ok bool) {
-	if len(s) != 36 {
+	digits := strings.ReplaceAll(s, "-", "")
+	if len(s) != 36 || len(digits) != hex.EncodedLen(len(id)) {
 		return id, false
 	}
-	n, err := hex.Decode(id[:], []byte(strings.ReplaceAll(s, "-", "")))
-	return id, err == nil && n == len(id)
+	_, err := hex.Decode(id[:], []byte(digits))
+	return id, err == nil
 }
 
 // countedName is the eventName of a line that stands for requests with different reasons.

@@ -2,6 +2,7 @@ package trail
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,5 +106,17 @@ func TestEachPeriodIsCountedAlone(t *testing.T) {
 	}
 	if c.representative("x") != "" || c.representative(requestID(99)) != "" {
 		t.Error("an unknown request is explained")
+	}
+}
+
+// A client chooses the id that it has explained: a text of the length of an id that is none has no explanation.
+func TestTextsThatAreNoRequestIDs(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{strings.Repeat("a", 36), strings.Repeat("-", 36), "aaaaaaaa-aaaa-aaaa-aaaaaaaaaaaaaaaaa",
+		"aaaaaaaa-aaaa-aaaa-aaaa-aaaa-aaaaaaa"} {
+		var c counter
+		if got := c.representative(text); got != "" {
+			t.Errorf("%q is explained by %q", text, got)
+		}
 	}
 }
