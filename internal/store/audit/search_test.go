@@ -337,6 +337,27 @@ func TestLateLinesAreFoundByTime(t *testing.T) {
 	}
 }
 
+// The time of the last line of a large file is found too, so that a search by time does not skip the file.
+func TestEndOfALargeFileIsFoundByTime(t *testing.T) {
+	t.Parallel()
+	const hour = 3600
+	l := openLog(t, t.TempDir(), audit.Options{})
+	for i := range 10 {
+		r := numbered(i, i*hour)
+		for _, p := range []*audit.Params{&r.Request, &r.Response, &r.Additional, &r.Service} {
+			for range 60 {
+				p.String("text", strings.Repeat("x", 1024))
+			}
+		}
+		appendAll(t, l, r)
+	}
+	appendAll(t, l, numbered(10, 24*hour))
+	q := audit.Query{Since: noon.Add(8 * time.Hour), Until: noon.Add(10 * time.Hour)}
+	if got := found(t, l, q, 0); got != "9 8" {
+		t.Errorf("got %q, want 9 and 8", got)
+	}
+}
+
 func TestOnlyDenied(t *testing.T) {
 	t.Parallel()
 	l := openLog(t, t.TempDir(), audit.Options{})
