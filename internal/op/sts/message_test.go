@@ -217,6 +217,40 @@ func TestMessageAcrossAccounts(t *testing.T) {
 	}
 }
 
+// A statement in a message names its policy by the ARN, or by the name of a policy that has none. The principal has the unique id
+// of its session, and the last part of its ARN as its name.
+func TestMessageNamesPoliciesAndPrincipals(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, nil)
+	const arn = "arn:aws:iam::111122223333:policy/team/managed"
+	r := policy.Request{Caller: policy.Caller{Kind: policy.User, Account: home, ARN: alice, UniqueID: "AIDAEXAMPLE"}, Action: "ecr:PutImage",
+		Resource: "*", ResourceAccount: home, Context: &policy.Context{}}
+	findings := []policy.Finding{
+		{Layer: policy.LayerIdentity, ARN: arn, Policy: "managed", Statement: 3, Effect: policy.Deny, Source: &policy.Statement{}},
+		{Layer: policy.LayerIdentity, Policy: "own", Effect: policy.Deny, Source: &policy.Statement{}},
+	}
+	why := policy.Why{Findings: findings, Changes: []policy.Change{{Layer: policy.LayerIdentity, Remove: &findings[0]}}}
+	for _, c := range []struct{ arn, session, id, name string }{
+		{alice, "", "AIDAEXAMPLE", "alice"},
+		{homeRoot, "", "AIDAEXAMPLE", "root"},
+		{"arn:aws:sts::111122223333:assumed-role/target/work", "AROAEXAMPLE:work", "AROAEXAMPLE:work", "work"},
+	} {
+		r.Caller.ARN, r.Context = c.arn, &policy.Context{}
+		if c.session != "" {
+			r.Context.Set("aws:userid", c.session)
+		}
+		_, text := w.decode(t, w.root, w.Encode(r, why))
+		for _, want := range []string{
+			`"policy":"` + arn + `","layer":"identity-based","statement":3`, `"policy":"own","layer":"identity-based","statement":0`,
+			`"remove":{"policy":"` + arn + `"`, `"principal":{"id":"` + c.id + `","name":"` + c.name + `","arn":"` + c.arn + `"}`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: the message\n%s\nlacks %s", c.arn, text, want)
+			}
+		}
+	}
+}
+
 // The message of any decision fits into a header.
 func TestMessageLength(t *testing.T) {
 	t.Parallel()
