@@ -267,3 +267,26 @@ func TestCallersOutsideOfPolicies(t *testing.T) {
 	f.decide("a user, an action of ecrin", user, own, "")
 	f.decide("a user, a reserved action", user, reserved, "not authorized")
 }
+// In a region of another partition, entities and the caller have ARNs of that partition: in denials, condition keys and the record.
+func TestARNsAreOfThePartitionOfTheRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, user := f.user(home, "user", "")
+	for in, partition := range map[name.Region]string{region: "aws", name.MustRegion("cn-north-1"): "aws-cn"} {
+		entity := func(called string) string { return "arn:" + partition + ":iam::" + home.String() + ":user/" + called }
+		a := guard.Ask{Action: "iam:GetUser", Owner: guard.OwnedBy(home), Region: in, Resource: "arn:aws:iam::" + home.String() + ":user/other"}
+		rec := new(guard.Record)
+		err := f.guard.Decide(t.Context(), user, guard.Origin{}, rec, a)
+		if !errors.Is(err, fault.AccessDenied) || !strings.Contains(err.Error(), "on resource: "+entity("other")+" ") ||
+			rec.Resource != entity("other") {
+			t.Errorf("%s: the record has the resource %s, %v, want a denial on %s", in, rec.Resource, err, entity("other"))
+		}
+		var denial *guard.Denial
+		if !errors.As(err, &denial) {
+			t.Fatalf("%s: got %v, want a denial by policies", in, err)
+		}
+		if got := denial.Request.Context.Values("aws:PrincipalArn"); len(got) != 1 || got[0] != entity("user") {
+			t.Errorf("%s: aws:PrincipalArn is %q, want %s", in, got, entity("user"))
+		}
+	}
+}
