@@ -125,6 +125,7 @@ func TestGetFederationToken(t *testing.T) {
 		do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bob", Policy: byTag,
 			Tags: tags}).Credentials.AccessKeyId), "!ecr:DescribeRegistry")
 
+	do(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bill"}) // sts:TagSession is needed for tags alone
 	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "bill", Tags: tags}, fault.AccessDenied,
 		"sts:TagSession on resource: arn:aws:sts::111122223333:federated-user/bill")
 	refuse(t, w.federate, user, ststypes.GetFederationTokenRequest{Name: "carol"}, fault.AccessDenied,
