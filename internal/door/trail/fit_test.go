@@ -2,6 +2,7 @@ package trail
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -224,5 +228,50 @@ func TestTheLastCountedRequestsAreRemembered(t *testing.T) {
 	}
 	if got := c.representative(requestID(1)); got != "" {
 		t.Errorf("a request without a line to explain it is explained by %q", got)
+	}
+}
+
+// Refused credentials are counted for each access key of an account; those of no account, together, whatever they name.
+func TestRefusedCredentialsAreCountedByKey(t *testing.T) {
+	t.Parallel()
+	logs, err := audit.OpenLogs(t.TempDir(), audit.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.Close()
+	now := time.Unix(1_800_000_000, 0)
+	tr := New(logs, nil, nil, func() time.Time { return now })
+	known := name.MustAccount("111122223333")
+	n := 0
+	for range maxAlike + 5 {
+		for key, account := range map[string]name.Account{"AKIAONE": known, "AKIATWO": known, "AKIATHREE": {}, "AKIAFOUR": {}} {
+			ev := &guard.Event{RequestID: requestID(n), Err: &identity.Refusal{Err: fault.SignatureMismatch.New("no"), Account: account,
+				AccessKey: key, Cause: "the secret is another", Cure: "use the right one"}}
+			tr.End(t.Context(), ev)
+			n++
+		}
+	}
+	tr.End(t.Context(), &guard.Event{RequestID: requestID(n), Err: fault.SignatureMismatch.New("of no credentials")})
+	page, err := logs.Search(t.Context(), audit.Query{}, "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, e := range page.Events {
+		key := e.Record.Identity.AccessKeyID
+		if e.Record.Account == "" {
+			key = "nobody"
+		}
+		got[key]++
+		if e.Record.Name != refusedName || e.Record.ErrorCode != errorCode(fault.SignatureMismatch) || !e.Record.ReadOnly ||
+			e.Record.Additional.JSON() != `{"cause":"the secret is another","cure":"use the right one"}` {
+			t.Errorf("got the line %s", e.Line)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"AKIAONE": maxAlike, "AKIATWO": maxAlike, "nobody": maxAlike}, got); diff != "" {
+		t.Errorf("the lines of each key (-want +got):\n%s", diff)
+	}
+	if page, err := logs.Owners.Search(t.Context(), audit.Query{}, "", 10); err != nil || len(page.Events) != 0 {
+		t.Errorf("got %d lines in the log of owners, %v, want none: anyone can name the key of another", len(page.Events), err)
 	}
 }
