@@ -30,7 +30,7 @@ var AnyTags = []string{"*"} // not a valid tag
 // (the image has another tag), fault.RepositoryNotFound.
 func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string,
 	principal string) (removed []Removed, err error) {
-	err = s.write.doMany(ctx, 5+2*len(tags), func(t *tx) (err error) {
+	err = s.weighed(ctx, 5, rowsOfImage, args{r.ID, d.String(), maxGroupCost}, func(t *tx) (err error) {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
@@ -39,6 +39,44 @@ func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, ta
 	})
 	return removed, err
 }
+
+// The statements that count the rows that the deletion of an image changes, up to a number: of the image with a digest, and of
+// the one with a tag.
+const (
+	rowsOfImage = `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM image_references WHERE repository = $1 AND digest = $2 LIMIT $3) q) +
+		2 * (SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT $3) q)`
+	rowsOfTag = `SELECT COUNT(*) FROM (SELECT 1 FROM image_references
+		WHERE repository = $1 AND digest = (SELECT digest FROM tags WHERE repository = $1 AND tag = $2) LIMIT $3) q`
+)
+
+// weighed is doMany for a write that changes as many rows as count returns, besides the statements of cost. The count can be
+// higher when the write has its turn: a principal could queue a push and deletions of what it stores. Then the write is not
+// made, and is queued again with the higher count, so that a group never contains many such writes.
+func (s *Store) weighed(ctx context.Context, cost int, count string, in args, fn func(*tx) error) error {
+	var rows int
+	if err := s.read.row(ctx, count, in, &rows); err != nil {
+		return err
+	}
+	for {
+		var now int
+		err := s.write.doMany(ctx, cost+rows, func(t *tx) error {
+			if err := t.row(t.ctx, count, in, &now); err != nil {
+				return err
+			}
+			if now > rows {
+				return errHeavier
+			}
+			return fn(t)
+		})
+		if !errors.Is(err, errHeavier) {
+			return err
+		}
+		rows = now
+	}
+}
+
+// errHeavier is the refusal of a write that changes more rows than its cost says.
+var errHeavier error = fault.Unavailable.New("the write has more to change than was counted")
 
 func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, principal string) ([]Removed, error) {
 	if err := unreferenced(t, r.ID, d.String()); err != nil {
@@ -53,8 +91,7 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	if n == 0 {
 		return nil, ImageNotFound()
 	}
-	if _, err := t.exec(`UPDATE image_references SET kind = kind + 2 WHERE repository = $1 AND digest = $2 AND kind <= 2`,
-		r.ID, d.String()); err != nil {
+	if err := retireReferences(t, r.ID, d.String()); err != nil {
 		return nil, err
 	}
 	if err := candidate(t, candidateImage, r.ID, d.String(), now); err != nil {
@@ -112,7 +149,13 @@ func unreferenced(t *tx, repository int64, digest string) error {
 // fault.RepositoryNotFound.
 func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool,
 	principal string) (removed Removed, err error) {
-	err = s.write.do(ctx, func(t *tx) error {
+	write := s.write.do
+	if last {
+		write = func(ctx context.Context, fn func(*tx) error) error {
+			return s.weighed(ctx, 5, rowsOfTag, args{r.ID, tag.String(), maxGroupCost}, fn)
+		}
+	}
+	err = write(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}

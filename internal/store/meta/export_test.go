@@ -47,6 +47,22 @@ func (s *Store) Hold() (release func()) {
 // Waiting returns the number of queued writes.
 func (s *Store) Waiting() int { return s.write.waiting() }
 
+// Groups records the groups of a store in SQLite from now on: the costs of their writes. It is called while the writer is held.
+func (s *Store) Groups() (costs func() [][]int) {
+	g := s.write.(*sqliteWriter).grouper
+	var all [][]int
+	commit := g.commit
+	g.commit = func(group []*write) (bool, error) {
+		var one []int
+		for _, w := range group {
+			one = append(one, w.cost)
+		}
+		all = append(all, one)
+		return commit(group)
+	}
+	return func() [][]int { return all }
+}
+
 // Fresh returns the same store with empty caches.
 func (s *Store) Fresh() *Store {
 	f := newStore(s.dialect, s.lock, s.now)

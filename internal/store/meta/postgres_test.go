@@ -123,6 +123,8 @@ var planned = map[string]string{
 	`DELETE FROM image_references WHERE repository = $1 AND digest = $2 AND target = $3`: "either index has the three columns first",
 	`DELETE FROM image_references WHERE (repository, digest, target, kind) IN (
 		SELECT repository, digest, target, kind FROM image_references WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
+	`UPDATE image_references SET kind = $5 WHERE repository = $1 AND digest = $2 AND target = $3 AND kind = $4`: "SQLite " +
+		"only, and either index has the four columns",
 	`DELETE FROM tags WHERE (repository, tag) IN (SELECT repository, tag FROM tags WHERE repository = $1 LIMIT $2)`: "any rows of " +
 		"the repository serve",
 	`DELETE FROM tag_history WHERE id IN (SELECT id FROM tag_history WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",

@@ -49,7 +49,15 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err := s.admit(ctx, r, p.Manifest, children); err != nil {
 		return err
 	}
-	return s.write.doMany(ctx, p.cost(children), func(t *tx) error {
+	cost := p.cost(children)
+	if cost > digestsPerSet { // the references of a deleted image are removed before they are inserted again
+		var removed int
+		if err := s.read.row(ctx, deletedReferences, args{r.ID, p.Digest.String(), maxGroupCost}, &removed); err != nil {
+			return err
+		}
+		cost += removed
+	}
+	return s.write.doMany(ctx, cost, func(t *tx) error {
 		now, err := current(t, r)
 		if err != nil {
 			return err
@@ -88,6 +96,8 @@ func (p *Put) cost(children []child) int {
 	const perTag = 5
 	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + 2*len(p.Manifest.Elsewhere()) + len(children)
 }
+
+const deletedReferences = `SELECT COUNT(*) FROM (SELECT 1 FROM image_references WHERE repository = $1 AND digest = $2 AND kind > 2 LIMIT $3) q`
 
 func alreadyExists(r Repository, d name.Digest, tag string) error {
 	return fault.ImageAlreadyExists.New("Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'", d, tag, r.Name, r.Registry.Account)

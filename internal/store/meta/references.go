@@ -103,6 +103,35 @@ func referTo(t *tx, one, set string, repository int64, image string, targets []s
 	})
 }
 
+// retireReferences gives the references of an image the kinds of those of deleted images. In SQLite it changes them one at a
+// time, as in changesOf.
+func retireReferences(t *tx, repository int64, image string) error {
+	if t.remote {
+		_, err := t.exec(`UPDATE image_references SET kind = kind + 2 WHERE repository = $1 AND digest = $2 AND kind <= 2`,
+			repository, image)
+		return err
+	}
+	type reference struct {
+		target string
+		kind   int
+	}
+	var all []reference
+	if err := t.rows(t.ctx, `SELECT target, kind FROM image_references WHERE repository = $1 AND digest = $2 AND kind <= 2`,
+		args{repository, image}, func(scan func(...any) error) error {
+			var one reference
+			err := scan(&one.target, &one.kind)
+			all = append(all, one)
+			return err
+		}); err != nil {
+		return err
+	}
+	return eachOf(all, func(one reference) error {
+		_, err := t.exec(`UPDATE image_references SET kind = $5 WHERE repository = $1 AND digest = $2 AND target = $3 AND kind = $4`,
+			repository, image, one.target, one.kind, one.kind+2)
+		return err
+	})
+}
+
 // setTypes sets the media types of blobs that have none. A set has blobs of one type: almost all layers of an image have the
 // same one.
 func setTypes(t *tx, repository int64, blobs []manifest.Descriptor) error {
