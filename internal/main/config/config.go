@@ -87,11 +87,11 @@ type Config struct {
 	MaxUploadsPerPrincipal int `yaml:"max_uploads_per_principal"`
 	// MaxUploadsPerRepository is the same for one repository. Default 10000.
 	MaxUploadsPerRepository int `yaml:"max_uploads_per_repository"`
-	// MaxTokensPerPrincipal is how many authorization tokens of one user, role or root user are stored; they are deleted a day
-	// after they have expired. Default 20000.
+	// MaxTokensPerPrincipal is how many authorization tokens one user, role or root user may have that have not expired. Default
+	// 20000.
 	MaxTokensPerPrincipal int `yaml:"max_tokens_per_principal"`
-	// MaxSessionsPerPrincipal is how many sessions (temporary credentials) that one user, role, root user or web identity has
-	// asked for are stored; they are deleted 13 hours after they have expired. Default 20000.
+	// MaxSessionsPerPrincipal is how many sessions (temporary credentials) may exist, not expired, that one user, role, root user
+	// or web identity has asked for. Default 20000.
 	MaxSessionsPerPrincipal int `yaml:"max_sessions_per_principal"`
 	// MetricsListen lists addresses, HOST:PORT, that serve /metrics, /healthz and /readyz without TLS and credentials. With one,
 	// /metrics is not served on the addresses of Listen. Default none: on Listen, to clients of this machine.
@@ -306,10 +306,10 @@ func (c *Config) Settings() []Setting {
 			strconv.Itoa(c.MaxUploadsPerPrincipal), "", number(&c.MaxUploadsPerPrincipal)},
 		{"max-uploads-per-repository", "ECRIN_MAX_UPLOADS_PER_REPOSITORY", "`number` of open layer uploads of one repository",
 			strconv.Itoa(c.MaxUploadsPerRepository), "", number(&c.MaxUploadsPerRepository)},
-		{"max-tokens-per-principal", "ECRIN_MAX_TOKENS_PER_PRINCIPAL", "`number` of stored authorization tokens of one user or role",
+		{"max-tokens-per-principal", "ECRIN_MAX_TOKENS_PER_PRINCIPAL", "`number` of valid authorization tokens of one user or role",
 			strconv.Itoa(c.MaxTokensPerPrincipal), "", number(&c.MaxTokensPerPrincipal)},
 		{"max-sessions-per-principal", "ECRIN_MAX_SESSIONS_PER_PRINCIPAL",
-			"`number` of stored sessions that one user, role or web identity has asked for",
+			"`number` of valid sessions that one user, role or web identity has asked for",
 			strconv.Itoa(c.MaxSessionsPerPrincipal), "", number(&c.MaxSessionsPerPrincipal)},
 		{"metrics-listen", "ECRIN_METRICS_LISTEN",
 			"`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},

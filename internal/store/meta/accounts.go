@@ -274,11 +274,12 @@ func (s *Store) changeKey(ctx context.Context, id, text string, a ...any) error 
 	})
 }
 
-// PutToken stores an issued token. q limits the stored tokens of the principal that it is issued to. Errors:
+// PutToken stores an issued token. q limits the tokens of the principal that it is issued to that have not expired at
+// k.IssuedAt. Errors:
 // fault.AccountNotFound, fault.QuotaExceeded.
 func (s *Store) PutToken(ctx context.Context, k Token, q Quota) error {
-	limits := []limit{{counted{tokensOfPrincipal, q.Key}, q.Max,
-		tooMany("The caller has %d authorization tokens, which is its quota: use one of them for its 12 hours", q.Max)}}
+	full := tooMany("The caller has %d authorization tokens, which is its quota: use one of them for its 12 hours", q.Max)
+	limits := []limit{{counted{tokensOfPrincipal, q.Key}, q.Max, full, k.IssuedAt}}
 	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := accountExists(t, k.Account); err != nil {
 			return err

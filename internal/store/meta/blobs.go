@@ -159,8 +159,8 @@ func uploadNotFound(id string) error {
 // Errors: fault.RepositoryNotFound, fault.QuotaExceeded.
 func (s *Store) PutUpload(ctx context.Context, r Repository, u Upload, q Quota, maxOfRepository int) error {
 	limits := []limit{
-		{counted{uploadsOfPrincipal, q.Key}, q.Max, tooMany("The caller has %d open layer uploads, which is its quota: complete or cancel some of them, or wait until they expire", q.Max)},
-		{counted{uploadsOfRepository, r.ID}, maxOfRepository, tooMany("The repository with name '%s' has %d open layer uploads, which is its quota: some of them must be completed, be cancelled or expire", r.Name, maxOfRepository)},
+		{counted: counted{uploadsOfPrincipal, q.Key}, max: q.Max, full: tooMany("The caller has %d open layer uploads, which is its quota: complete or cancel some of them, or wait until they expire", q.Max)},
+		{counted: counted{uploadsOfRepository, r.ID}, max: maxOfRepository, full: tooMany("The repository with name '%s' has %d open layer uploads, which is its quota: some of them must be completed, be cancelled or expire", r.Name, maxOfRepository)},
 	}
 	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {

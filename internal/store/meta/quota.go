@@ -14,12 +14,13 @@ type Quota struct {
 	Max int    // number of rows; 0 for no limit
 }
 
-// The statements that count the rows of a key, up to a number.
+// The statements that count the rows of a key, up to a number. Expired tokens and sessions, which are kept for some hours, do
+// not count.
 const (
 	uploadsOfPrincipal  = `SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE limit_key = $1 LIMIT $2) q`
 	uploadsOfRepository = `SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE repository = $1 LIMIT $2) q`
-	tokensOfPrincipal   = `SELECT COUNT(*) FROM (SELECT 1 FROM tokens WHERE limit_key = $1 LIMIT $2) q`
-	sessionsOfPrincipal = `SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE limit_key = $1 LIMIT $2) q`
+	tokensOfPrincipal   = `SELECT COUNT(*) FROM (SELECT 1 FROM tokens WHERE limit_key = $1 AND expires_at > $3 LIMIT $2) q`
+	sessionsOfPrincipal = `SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE limit_key = $1 AND expires_at > $3 LIMIT $2) q`
 )
 
 // counted identifies the rows that a quota limits: a statement that counts them, and its key.
@@ -33,6 +34,7 @@ type limit struct {
 	counted
 	max  int
 	full error
+	at   time.Time // only rows that expire later count; zero if the rows do not expire
 }
 
 // fullKeys remembers the keys that were found to have no room, so that a principal that goes on regardless is refused
@@ -83,8 +85,8 @@ func (s *Store) doWithin(ctx context.Context, limits []limit, fn func(*tx) error
 
 // hasRoom reports, inside the transaction, whether another row may be inserted. It counts the row as inserted.
 //
-// The only process of a database remembers how many rows a key has at most, and counts again only if that number reaches
-// the limit: otherwise each of 10,000 insertions would count those before it.
+// The only process of a database remembers how many rows a key has at most, expired ones included, and counts again only if
+// that number reaches the limit: otherwise each of 10,000 insertions would count those before it.
 func (t *tx) hasRoom(l limit) (bool, error) {
 	if l.max <= 0 {
 		return true, nil
@@ -93,8 +95,12 @@ func (t *tx) hasRoom(l limit) (bool, error) {
 		t.bounds[l.counted] = n + 1
 		return true, nil
 	}
+	in := args{l.key, l.max}
+	if !l.at.IsZero() {
+		in = append(in, micros(l.at))
+	}
 	var n int
-	if err := t.row(t.ctx, l.text, args{l.key, l.max}, &n); err != nil {
+	if err := t.row(t.ctx, l.text, in, &n); err != nil {
 		return false, err
 	}
 	if n >= l.max {

@@ -24,15 +24,15 @@ type sessionDetails struct {
 	Source     string            `json:"source,omitzero"`
 }
 
-// PutSession stores a session. q limits the stored sessions of the principal that asked for it, which may be another than
-// v.Principal. Errors: fault.AccountNotFound, fault.QuotaExceeded.
+// PutSession stores a session. q limits the sessions that the principal has asked for, which may be another than v.Principal, and
+// that have not expired at v.IssuedAt. Errors: fault.AccountNotFound, fault.QuotaExceeded.
 func (s *Store) PutSession(ctx context.Context, v Session, q Quota) error {
 	text, err := json.Marshal(sessionDetails{v.Policies, v.PolicyARNs, v.Tags, v.Transitive, v.Claims, v.Source})
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
-	limits := []limit{{counted{sessionsOfPrincipal, q.Key}, q.Max,
-		tooMany("The caller has asked for %d sessions that are stored, which is its quota: use one of them until it expires", q.Max)}}
+	full := tooMany("The caller has asked for %d sessions that have not expired, which is its quota: use one of them until it expires", q.Max)
+	limits := []limit{{counted{sessionsOfPrincipal, q.Key}, q.Max, full, v.IssuedAt}}
 	return s.doWithin(ctx, limits, func(t *tx) error {
 		if err := accountExists(t, v.Account); err != nil {
 			return err

@@ -9,8 +9,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// testRowQuotas checks the quotas of uploads, tokens and sessions: they count the rows of a key, whatever the principal in the
-// row is, and deleted rows make room at once.
+// testRowQuotas checks the quotas of uploads, tokens and sessions: they count the rows of a key that have not
+// expired, whatever the principal in the row is, and deleted rows make room at once.
 func testRowQuotas(fx *Fixture) {
 	r, second := fx.Repo("team/app"), fx.Repo("team/second")
 	mallory, alice := meta.Quota{Key: "AROAMALLORY", Max: 3}, meta.Quota{Key: "AIDAALICE", Max: 3}
@@ -41,24 +41,32 @@ func testRowQuotas(fx *Fixture) {
 	fx.Must(upload(third, mallory, "u5", 2)) // after u1
 	fx.Must(upload(third, alice, "a2", 2))
 
-	token := func(q meta.Quota, id string, end time.Time) error {
-		return fx.PutToken(fx.Ctx, meta.Token{ID: id, Account: Account, Principal: id, Region: london, IssuedAt: monday, ExpiresAt: end}, q)
+	token := func(q meta.Quota, id string, at, end time.Time) error {
+		return fx.PutToken(fx.Ctx, meta.Token{ID: id, Account: Account, Principal: id, Region: london, IssuedAt: at, ExpiresAt: end}, q)
 	}
-	put := func(q meta.Quota, id string, end time.Time) error {
-		v := session(id, monday)
+	put := func(q meta.Quota, id string, at, end time.Time) error {
+		v := session(id, at)
 		v.ExpiresAt = end
 		return fx.PutSession(fx.Ctx, v, q)
 	}
-	for what, put := range map[string]func(meta.Quota, string, time.Time) error{"token": token, "session": put} {
+	for what, put := range map[string]func(q meta.Quota, id string, at, end time.Time) error{"token": token, "session": put} {
 		for i := range 3 {
-			fx.Must(put(mallory, fmt.Sprint(what, i), monday.Add(time.Duration(i)*time.Hour)))
+			fx.Must(put(mallory, fmt.Sprint(what, i), monday, monday.Add(time.Duration(i+1)*time.Hour)))
 		}
-		fx.Want(put(mallory, "more", monday), fault.QuotaExceeded, "a fourth %s of three", what)
-		fx.Must(put(alice, what+" of alice", monday.Add(9*time.Hour)))
-		n, err := fx.DeleteExpired(fx.Ctx, monday.Add(25*time.Hour), 10)
+		fx.Want(put(mallory, "more", monday, monday.Add(time.Hour)), fault.QuotaExceeded, "a fourth %s of three", what)
+		fx.Must(put(alice, what+" of alice", monday, monday.Add(9*time.Hour)))
+		n, err := fx.DeleteExpired(fx.Ctx, monday.Add(26*time.Hour), 10)
 		fx.Must(err)
 		fx.Equal(n > 0, true, "%ss that were deleted", what)
-		fx.Must(put(mallory, what+" after", monday.Add(9*time.Hour)))
+		fx.Must(put(mallory, what+" after", monday, monday.Add(9*time.Hour)))
+
+		bob := meta.Quota{Key: "AROABOB", Max: 3}
+		for i := range 5 { // the first two have expired before the fourth and the fifth
+			at := monday.Add(time.Duration(i) * time.Hour)
+			fx.Must(put(bob, fmt.Sprint(what, " of bob ", i), at, at.Add(150*time.Minute)))
+		}
+		at := monday.Add(4 * time.Hour)
+		fx.Want(put(bob, "another", at, at.Add(time.Hour)), fault.QuotaExceeded, "a fourth %s of three that have not expired", what)
 	}
 }
 
