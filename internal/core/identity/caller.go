@@ -35,12 +35,14 @@ type Caller struct {
 	AccessKey  string       // the access key id of the signature, or the one with which the docker token was issued
 	SessionKey string       // AccessKey if it belongs to temporary credentials, whose session policies apply too; else ""
 	Token      string       // the docker token's id; "" for signed calls
+	Limited    string       // the key of limits of a web identity; "" for all others
 }
 
 // LimitKey returns the key under which limits count the requests of a caller: the unique id of its user or role (the
-// same for all its sessions), the account's digits for the root user, or UserID for a caller that is no principal of an
-// account.
-func (c Caller) LimitKey() string { return cmp.Or(c.Principal, c.UserID) }
+// same for all its sessions), the account's digits for the root user, the account of its role for a web identity, or UserID for
+// another caller that is no principal of an account. So all subjects of an account's identity providers share one: who has an
+// issuer can make any number of subjects.
+func (c Caller) LimitKey() string { return cmp.Or(c.Principal, c.Limited, c.UserID) }
 
 // In returns the caller with its ARN in the form of a partition. Its rights are the same in all partitions. The
 // operator's ARN is the same in all partitions.

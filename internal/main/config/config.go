@@ -90,8 +90,8 @@ type Config struct {
 	// MaxTokensPerPrincipal is how many authorization tokens one user, role or root user may have that have not expired. Default
 	// 20000.
 	MaxTokensPerPrincipal int `yaml:"max_tokens_per_principal"`
-	// MaxSessionsPerPrincipal is how many sessions (temporary credentials) may exist, not expired, that one user, role, root user
-	// or web identity has asked for. Default 20000.
+	// MaxSessionsPerPrincipal is how many sessions (temporary credentials) may exist, not expired, that one user, role or root user,
+	// or all web identities of an account together, have asked for. Default 20000.
 	MaxSessionsPerPrincipal int `yaml:"max_sessions_per_principal"`
 	// MetricsListen lists addresses, HOST:PORT, that serve /metrics, /healthz and /readyz without TLS and credentials. With one,
 	// /metrics is not served on the addresses of Listen. Default none: on Listen, to clients of this machine.
@@ -309,7 +309,7 @@ func (c *Config) Settings() []Setting {
 		{"max-tokens-per-principal", "ECRIN_MAX_TOKENS_PER_PRINCIPAL", "`number` of valid authorization tokens of one user or role",
 			strconv.Itoa(c.MaxTokensPerPrincipal), "", number(&c.MaxTokensPerPrincipal)},
 		{"max-sessions-per-principal", "ECRIN_MAX_SESSIONS_PER_PRINCIPAL",
-			"`number` of valid sessions that one user, role or web identity has asked for",
+			"`number` of valid sessions that one user, role or the web identities of one account have asked for",
 			strconv.Itoa(c.MaxSessionsPerPrincipal), "", number(&c.MaxSessionsPerPrincipal)},
 		{"metrics-listen", "ECRIN_METRICS_LISTEN",
 			"`addresses` that serve /metrics without credentials, HOST:PORT, joined by commas; without one it is served to this machine", strings.Join(c.MetricsListen, ","), "", list(&c.MetricsListen)},

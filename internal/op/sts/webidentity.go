@@ -83,6 +83,7 @@ func (v *Vouched) read() error {
 func (v *Vouched) caller() identity.Caller {
 	return identity.Caller{
 		Kind: identity.WebIdentity, ARN: v.provider, UserID: v.provider + ":" + v.audience + ":" + v.claims.Subject,
+		Limited: "web identities of " + v.account.String(),
 	}
 }
 

@@ -75,6 +75,32 @@ func (k *cluster) with(arn string, claims map[string]any) ststypes.AssumeRoleWit
 
 var nobody identity.Caller
 
+// Who has an issuer can make any number of subjects, and any number of roles: they count together in quotas, and take turns
+// together, but not with the principals of the account.
+func TestSubjectsOfAnAccountShareItsLimits(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	k.register(t, k.stranger)
+	key := func(root identity.Caller, role, subject string) string {
+		t.Helper()
+		arn := k.role(t, root, role, k.trust(byToken, `"StringEquals":{"ISS:aud":"sts.amazonaws.com"}`), "")
+		in := k.with(arn, k.issuer.Kubernetes("apps", subject))
+		in.RoleSessionName = "web"
+		who, _, err := sts.WebIdentity(k.Service, t.Context(), guard.Request{}, &in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return who.LimitKey()
+	}
+	first, second, other := key(k.root, "one", "web"), key(k.root, "two", "batch"), key(k.stranger, "one", "web")
+	if first != second {
+		t.Errorf("two subjects of one account have the keys %q and %q, want the same", first, second)
+	}
+	if first == other || first == k.root.LimitKey() {
+		t.Errorf("got the key %q, that of another account is %q and that of the root user %q: want others", first, other, k.root.LimitKey())
+	}
+}
+
 func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	t.Parallel()
 	k := newCluster(t)
@@ -88,7 +114,7 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 	who, asked, err := sts.WebIdentity(k.Service, t.Context(), guard.Request{}, &in)
 	const sub = "system:serviceaccount:apps:web"
 	if want := (identity.Caller{Kind: identity.WebIdentity, ARN: k.provider, UserID: k.provider + ":sts.amazonaws.com:" +
-		sub}); err != nil || who != want || len(asked.Asks) != 1 {
+		sub, Limited: "web identities of 111122223333"}); err != nil || who != want || len(asked.Asks) != 1 {
 		t.Fatalf("WebIdentity: got %+v, %d accesses, %v, want %+v and one", who, len(asked.Asks), err, want)
 	}
 	out := do(t, k.web, nobody, in)
