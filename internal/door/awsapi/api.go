@@ -8,6 +8,7 @@
 package awsapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -46,6 +47,7 @@ type API struct {
 	lenient  bool
 	spool    *spool.Spool
 	large    *web.Places // for bodies
+	pushes   *web.Places // for manifests
 	answers  *web.Places // for answers
 }
 
@@ -69,12 +71,13 @@ type Options struct {
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Spool    *spool.Spool // for bodies that are too large for memory before their signature is verified
+	Pushes   *web.Places  // for manifests of PutImage, shared with the OCI API; nil for places of its own
 	// IgnoreUnknown accepts members that an operation does not have, instead of naming them in an error.
 	IgnoreUnknown bool
 }
 
-// Large bodies are those of more than maxPlainBody bytes: layer parts and manifests. A verified one waits for a place, and is in
-// memory only while it has one.
+// Large bodies are those of more than maxPlainBody bytes, and manifests of more than web.MaxSmallManifest. A verified one waits for a
+// place, and is in memory only while it has one.
 const (
 	maxLargeBodies  = 6  // in memory at once
 	maxLargeAnswers = 3  // in memory at once, each as long as it is made; they hold more than plainBody bytes of manifests
@@ -87,6 +90,7 @@ func New(o Options) *API {
 	return &API{
 		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
 		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
+		pushes:  cmp.Or(o.Pushes, web.ManifestPlaces()),
 		answers: web.NewPlaces(maxLargeAnswers, maxLargeWaiting, maxLargeWait),
 	}
 }
@@ -350,24 +354,20 @@ func (x *request) maxBody() int64 {
 
 // load returns the bytes of a body whose sender is known. Large ones wait for a place, which release gives back.
 //
-// Errors: those of web.Places.Enter; fault.Unavailable also if the body was given up for others while it waited.
+// Errors: those of web.Places.Load.
 func (a *API) load(x *request, b *web.Body, caller identity.Caller) ([]byte, error) {
-	if b.Size > maxPlainBody {
-		ctx, cancel := context.WithCancel(x.r.Context())
-		defer cancel()
-		if err := b.Await(cancel); err != nil {
-			return nil, err
+	places := a.large
+	switch {
+	case x.service == ecrService && strings.HasSuffix(x.r.Header.Get("X-Amz-Target"), ".PutImage"):
+		if places = a.pushes; b.Size <= web.MaxSmallManifest {
+			return b.Bytes()
 		}
-		leave, err := a.large.Enter(ctx, caller.LimitKey())
-		if err != nil && ctx.Err() != nil && x.r.Context().Err() == nil {
-			err = fault.Unavailable.New("the server is busy with other large requests").Because(err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		x.leave = leave
+	case b.Size <= maxPlainBody:
+		return b.Bytes()
 	}
-	return b.Bytes()
+	body, leave, err := places.Load(x.r.Context(), b, caller.LimitKey())
+	x.leave = leave
+	return body, err
 }
 
 // release gives back the place of a large body, if the request has one.

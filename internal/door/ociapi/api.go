@@ -6,6 +6,7 @@
 package ociapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -33,7 +34,8 @@ type API struct {
 	uploads  limiter
 
 	spool     *spool.Spool
-	manifests *web.Places // for large manifests
+	manifests *web.Places // for large manifests that are pulled
+	pushes    *web.Places // for large manifests that are pushed
 
 	anonymous bool // requests without credentials are admitted where policies allow them
 	encode    func(policy.Request, policy.Why) string
@@ -57,6 +59,7 @@ type Options struct {
 	Hosts     *endpoint.Map
 	Links     *LayerLinks
 	Spool     *spool.Spool // for large manifests, while they arrive and while they are sent
+	Pushes    *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
 	Anonymous bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
@@ -67,6 +70,7 @@ func New(o Options) *API {
 	return &API{
 		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
 		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
+		pushes:  cmp.Or(o.Pushes, web.ManifestPlaces()),
 		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }

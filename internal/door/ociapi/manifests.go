@@ -117,7 +117,13 @@ func (a *API) putManifest(q *request) error {
 		return err
 	}
 	defer received.Close()
-	if in.Body, err = received.Bytes(); err != nil {
+	if received.Size > web.MaxSmallManifest {
+		var leave func()
+		if in.Body, leave, err = a.pushes.Load(q.r.Context(), received, q.caller.LimitKey()); err != nil {
+			return err
+		}
+		defer leave()
+	} else if in.Body, err = received.Bytes(); err != nil {
 		return err
 	}
 	q.body = in.Body

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,43 @@ type waiter struct {
 // NewPlaces returns n places. Of each key up to maxWaiting requests wait for one, each up to patience.
 func NewPlaces(n, maxWaiting int, patience time.Duration) *Places {
 	return &Places{free: n, maxWaiting: maxWaiting, patience: patience, held: map[string]int{}}
+}
+
+// MaxSmallManifest is how many bytes a pushed manifest may have that needs none of the places of ManifestPlaces. It has 400 layers.
+const MaxSmallManifest = 64 << 10
+
+const (
+	maxManifestsWaiting = 64 // of one principal
+	maxManifestWait     = 30 * time.Second
+)
+
+// ManifestPlaces returns places for large manifests that are pushed by any door: each is in memory and is parsed, checked and stored
+// while it has one. Parsing one of 1.6 MB takes 50 ms and 30 MB, so half of the processors, at least one, may be busy with them.
+func ManifestPlaces() *Places {
+	return NewPlaces(max(1, runtime.GOMAXPROCS(0)/2), maxManifestsWaiting, maxManifestWait)
+}
+
+// Load waits for a place, and returns the bytes of a body whose sender is known by key. leave, to be called once, gives the place back.
+//
+// Errors: those of Enter; fault.Unavailable also if the body was given up for others while it waited.
+func (p *Places) Load(ctx context.Context, b *Body, key string) (all []byte, leave func(), err error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := b.Await(cancel); err != nil {
+		return nil, nil, err
+	}
+	leave, err = p.Enter(waiting, key)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		err = fault.Unavailable.New("the server is busy with other large requests").Because(err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if all, err = b.Bytes(); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return all, leave, nil
 }
 
 // Enter waits for a place and takes it; leave, to be called once, gives it back.

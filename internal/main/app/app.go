@@ -216,14 +216,15 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
+	pushes := web.ManifestPlaces()
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
-			Anonymous: c.Anonymous, Encode: tokens.Encode,
+			Pushes: pushes, Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
-			Hosts: a.hosts, Spool: bodies, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
+			Hosts: a.hosts, Spool: bodies, Pushes: pushes, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		ops: ops{
 			metrics: metrics, ready: a.ready, reader: metricsReader{token: c.MetricsToken, own: len(c.MetricsListen) > 0},
