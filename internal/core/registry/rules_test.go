@@ -527,3 +527,32 @@ func TestCollectEveryCollectsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// After a full collection the later ones are not full: reading the names of all blobs is for the time after a crash.
+func TestCollectEveryIsFullOnce(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	s, reports := c.working(c.blobs, registry.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { s.CollectEvery(ctx, 10*time.Millisecond, true); close(ended) }()
+	wantReport(t, reports, registry.CollectWork, nil)
+	u, err := c.blobs.Begin(t.Context(), name.SHA256)
+	c.must(t, err)
+	_, err = c.blobs.Commit(t.Context(), u, strings.NewReader("unrecorded"), 100, digest("unrecorded"))
+	c.must(t, err)
+	for range 102 { // more than the channel holds, so that some began after the commit
+		wantReport(t, reports, registry.CollectWork, nil)
+	}
+	cancel()
+	for done := false; !done; {
+		select {
+		case <-reports:
+		case <-ended:
+			done = true
+		}
+	}
+	if got := c.stored(t); got != 1 {
+		t.Errorf("after collections that are not full: got %d blobs, want the unrecorded one", got)
+	}
+}
