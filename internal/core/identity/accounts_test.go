@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -214,5 +215,31 @@ func TestUsesOfAFailedWriteAreKept(t *testing.T) {
 	all, err := w.meta.AccessKeysOf(t.Context(), other, other.String())
 	if err != nil || len(all) != 1 || !all[0].Used.At.Equal(w.at) {
 		t.Errorf("got %+v, %v, want a key with its last use at %s", all, err, w.at)
+	}
+}
+
+// The operator gets the oldest active key of a user, never that of another principal.
+func TestUserCredentials(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	u, first := w.person(t, 1)
+	w.at = w.at.Add(time.Minute)
+	second, err := w.CreateUserKey(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []identity.Key{first, second} {
+		got, err := w.UserCredentials(t.Context(), u)
+		if err != nil || got.ID != want.ID || got.Secret.Reveal() != want.Secret.Reveal() {
+			t.Errorf("got %s, %v, want %s with its secret", got.ID, err, want.ID)
+		}
+		if err := w.meta.SetAccessKeyActive(t.Context(), want.ID, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := w.UserCredentials(t.Context(), u)
+	wantCode(t, "without an active key", err, fault.AccessKeyNotFound)
+	if err == nil || got.ID != "" || !strings.Contains(err.Error(), "--user-name user1") {
+		t.Errorf("without an active key: got %s, %v, want an error that says how to make one", got.ID, err)
 	}
 }
