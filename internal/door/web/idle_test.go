@@ -67,3 +67,35 @@ func TestAttack33SilentClients(t *testing.T) {
 		}
 	}
 }
+
+// A body that takes longer than the time without bytes arrives whole, as long as bytes come.
+func TestBodiesThatAreSlowArriveWhole(t *testing.T) {
+	t.Parallel()
+	read := make(chan string, 1)
+	s := web.NewServer(handler(func(_ http.ResponseWriter, r *http.Request, _ *web.Event) {
+		all, err := io.ReadAll(r.Body)
+		read <- fmt.Sprint(len(all), err)
+	}), web.Options{Log: slog.New(slog.DiscardHandler), Metrics: web.NewMetrics(), Now: time.Now})
+	s.SetIdleTimeout(5 * time.Second)
+	server := httptest.NewServer(s)
+	defer server.Close()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprint(conn, "PATCH / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for range 14 {
+		<-tick.C
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-read; got != "14 <nil>" {
+		t.Errorf("14 bytes in 7 s: got %s, want all", got)
+	}
+}
