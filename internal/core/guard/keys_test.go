@@ -267,6 +267,7 @@ func TestCallersOutsideOfPolicies(t *testing.T) {
 	f.decide("a user, an action of ecrin", user, own, "")
 	f.decide("a user, a reserved action", user, reserved, "not authorized")
 }
+
 // In a region of another partition, entities and the caller have ARNs of that partition: in denials, condition keys and the record.
 func TestARNsAreOfThePartitionOfTheRequest(t *testing.T) {
 	t.Parallel()
