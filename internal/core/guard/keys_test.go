@@ -291,3 +291,23 @@ func TestARNsAreOfThePartitionOfTheRequest(t *testing.T) {
 		}
 	}
 }
+
+// The condition keys of an operation count in a decision, with all values of a list.
+func TestConditionKeysOfAnOperation(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, user := f.user(home, "user", allowIf(`{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]},"Null":{"aws:TagKeys":"false"},
+		"StringEquals":{"aws:RequestTag/a":"1"}}`))
+	for i, c := range []struct {
+		value string
+		list  []string
+		want  string
+	}{
+		{"1", []string{"a"}, ""}, {"1", []string{"b", "a"}, ""}, {"1", []string{"a", "c"}, noIdentity}, {"1", nil, noIdentity},
+		{"2", []string{"a"}, noIdentity},
+	} {
+		a := pull(home, "app")
+		a.Keys = []guard.ConditionKey{{Name: "aws:RequestTag/a", Values: []string{c.value}}, {Name: "aws:TagKeys", Values: c.list, List: true}}
+		f.decide(fmt.Sprint("case ", i), user, a, c.want)
+	}
+}

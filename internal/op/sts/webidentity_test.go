@@ -361,3 +361,18 @@ func TestClaimsOfSessions(t *testing.T) {
 	refuse(t, k.assume, session, ststypes.AssumeRoleRequest{RoleArn: second, DurationSeconds: new(int32(3601))},
 		fault.Validation, "1 hour session limit")
 }
+
+// A token for one client has no condition key with its original audiences.
+func TestTokenOfOneAudience(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t)
+	for present, refused := range map[string]bool{"true": false, "false": true} {
+		arn := k.role(t, k.root, "puller-"+present, k.trust(byToken, `"Null":{"ISS:oaud":"`+present+`"}`), "")
+		in := k.with(arn, k.issuer.Kubernetes("apps", "web"))
+		if refused {
+			refuse(t, k.web, nobody, in, fault.AccessDenied, webNoTrust)
+			continue
+		}
+		do(t, k.web, nobody, in)
+	}
+}
