@@ -157,3 +157,17 @@ func BenchmarkDecideByTagAfterAChange(b *testing.B) {
 		f.must(f.guard.Decide(b.Context(), user, ask.From, new(guard.Record), resolved))
 	}
 }
+
+// The tags of an image count for a request that reads or deletes it by its digest, and not for one that writes it.
+func TestTagsCountOnlyForStoredImages(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", "")
+	_, user := f.user(home, "user", tagPolicy(`"StringEquals":{"ecrin:ImageTag":"v1"}`, ""))
+	a := f.tagged("v1")
+	f.decide("a read", user, a, "")
+	a.Image.Stored = false
+	f.decide("a write", user, a, noIdentity)
+	a.Image.Stored, a.repo = true, repoNamed("none")
+	f.decide("a read in a repository that does not exist", user, a, noIdentity)
+}
