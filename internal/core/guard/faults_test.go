@@ -119,6 +119,11 @@ var denials = map[string]func(f *fixture, i int, repo string) (key string, a acc
 		f.inline(u, conditional(`{"StringEquals":{"aws:ResourceTag/team":"core"}}`))
 		return f.keyOf(u), pull(home, repo)
 	},
+	"tag of the image": func(f *fixture, i int, repo string) (string, access) {
+		u := f.entity(home, meta.User, fmt.Sprint("user", i), nil)
+		f.inline(u, conditional(`{"StringEquals":{"ecrin:ImageTag":"v1"}}`))
+		return f.keyOf(u), f.taggedIn(repo, "v1")
+	},
 	"tag of the user": func(f *fixture, i int, repo string) (string, access) {
 		u := f.entity(home, meta.User, fmt.Sprint("user", i), nil)
 		f.must(f.meta.PutEntityTags(f.t.Context(), u.ID, map[string]string{"team": "edge"}, 50))

@@ -15,10 +15,13 @@ import (
 )
 
 // tagged stores an image with tags in the repository app, and returns the ask to pull it by its digest.
-func (f *fixture) tagged(tags ...string) access {
+func (f *fixture) tagged(tags ...string) access { return f.taggedIn("app", tags...) }
+
+// taggedIn is tagged for another repository.
+func (f *fixture) taggedIn(repo string, tags ...string) access {
 	f.t.Helper()
 	ctx := f.t.Context()
-	r, err := f.meta.Repository(ctx, name.Registry{Account: home, Region: region}, repoNamed("app"))
+	r, err := f.meta.Repository(ctx, name.Registry{Account: home, Region: region}, repoNamed(repo))
 	f.must(err)
 	config := registry.DigestOf(name.SHA256, []byte("config"))
 	_, err = f.meta.AddBlob(ctx, r, blob.Info{Digest: config, Size: 6}, "")
@@ -35,7 +38,7 @@ func (f *fixture) tagged(tags ...string) access {
 		}
 		f.must(f.meta.PutImage(ctx, r, p))
 	}
-	a := pull(home, "app")
+	a := pull(home, repo)
 	a.Image = guard.Image{Reference: name.Reference{Digest: d}, Stored: true}
 	return a
 }
