@@ -404,6 +404,7 @@ func TestDryCollectionCountsAllCandidates(t *testing.T) {
 		c.must(t, err)
 		want.Blobs, want.Bytes, all = want.Blobs+1, want.Bytes+info.Size, append(all, info.Digest)
 	}
+	*c.clock = time.Now().Add(time.Hour) // the store dates blobs by the clock of the system
 	c.must(t, c.store.AddBlobCandidates(t.Context(), all))
 	c.wantCollected(t, registry.CollectOptions{Dry: true}, want)
 	c.wantCollected(t, registry.CollectOptions{Dry: true, Full: true}, want)
@@ -498,7 +499,7 @@ func TestCollectEveryCollectsAtOnce(t *testing.T) {
 		if _, err := c.blobs.Commit(t.Context(), u, strings.NewReader("unrecorded"), 100, digest("unrecorded")); err != nil {
 			t.Fatal(err)
 		}
-		*c.clock = c.clock.Add(8 * 24 * time.Hour)
+		*c.clock = time.Now().Add(8 * 24 * time.Hour) // the store dates blobs by the clock of the system
 		b := faultblob.New(c.blobs, func(op faultblob.Op) faultblob.Fault {
 			if test.broken && op == faultblob.List {
 				return faultblob.Before
@@ -532,6 +533,7 @@ func TestCollectEveryCollectsAtOnce(t *testing.T) {
 func TestCollectEveryIsFullOnce(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
+	*c.clock = time.Now().Add(time.Hour)
 	s, reports := c.working(c.blobs, registry.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
