@@ -65,6 +65,12 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 	}
 }
 
+// Exists reports whether this installation has an account. It is false if the store cannot be read.
+func (s *Service) Exists(ctx context.Context, account name.Account) bool {
+	_, err := s.meta.Account(context.WithoutCancel(ctx), account)
+	return err == nil
+}
+
 // Key is an access key with its secret. The secret is shown when the key is made, and to the operator.
 type Key struct {
 	meta.AccessKey

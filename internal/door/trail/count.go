@@ -17,11 +17,13 @@ const (
 	countPeriod = time.Minute
 	maxAlike    = 10
 
-	// The reasons that are counted apart at once: of one principal, of one account, and in all. Requests beyond the first
-	// limit are counted together for the principal, those beyond the others for the account.
-	maxReasonsOfPrincipal = 64
+	// The reasons that are counted apart at once: of one principal at one owner, of one account, and in all. Requests beyond the
+	// first limit are counted together for the principal and the owner, those beyond the others for the account and the owner.
+	// If there are too many of these pairs too, all other requests are counted together, with a number for each account.
+	maxReasonsOfPair      = 64
 	maxReasonsOfAccount   = 256
 	maxReasons            = 2048
+	maxOverflowsOfAccount = 64
 	maxOverflows          = 256
 
 	// maxCountedIDs is how many of the last counted requests can be explained by their ids.
@@ -31,6 +33,7 @@ const (
 // reason is why a request failed, and for whom.
 type reason struct {
 	account   name.Account // of the caller
+	owner     name.Account // of the resource; zero if no account of this installation owns it
 	principal string       // its unique id; "" for anonymous callers
 	action    string
 	code      string // errorCode
@@ -39,22 +42,43 @@ type reason struct {
 	scope     scope
 }
 
+// pair is a principal and the owner of the resources on which its requests failed.
+type pair struct {
+	principal string
+	owner     name.Account
+}
+
+func (r *reason) pair() pair { return pair{r.principal, r.owner} }
+
+// payer returns the account whose limits the reason counts against: that of the caller, or of the owner if the caller has none.
+func (r *reason) payer() name.Account {
+	if r.account == (name.Account{}) {
+		return r.owner
+	}
+	return r.account
+}
+
+// wide reports whether the reason is that of requests that have failed for different reasons.
+func (r *reason) wide() bool { return r.scope != byCause }
+
 // scope is the set of requests that are counted together.
 type scope string
 
 const (
 	byCause     scope = "cause"     // of one principal, action, errorCode and resource
-	byPrincipal scope = "principal" // of one principal
-	byAccount   scope = "account"   // of one account
+	byPrincipal scope = "principal" // of one principal, on resources of one owner
+	byAccount   scope = "account"   // of one account, on resources of one owner
+	byNothing   scope = "accounts"  // of all accounts for which there is no other room; each has a number of its own
 )
 
 // counter counts the requests that fail for each reason. It is safe for concurrent use.
 type counter struct {
 	mu        sync.Mutex
 	reasons   map[reason]*entry
-	overflows int            // entries of the scopes other than byCause
-	principal map[string]int // number of the reasons of each principal
-	account   map[name.Account]int
+	overflows int                  // entries of the scopes other than byCause
+	pairs     map[pair]int         // number of the reasons of each principal at each owner
+	accounts  map[name.Account]int // by payer
+	wide      map[name.Account]int // number of overflows, by payer
 
 	ids     map[[16]byte][16]byte // the request with a line, by the id of a counted request
 	recent  [][16]byte            // the keys of ids; a ring
@@ -68,6 +92,7 @@ type entry struct {
 	line    *failed   // the last of these lines; nil until it is made
 	request string    // the id of its request
 	counted counted
+	shares  map[name.Account]*counted // instead of counted, of the scope byNothing: of each account that a request concerns
 }
 
 // counted is the number of requests for which one line stands.
@@ -90,18 +115,20 @@ type failed struct {
 type summary struct {
 	*failed
 	counted
+	accounts []string // whose trail has it
 }
 
 // take counts a request, and reports whether it has a line. If keep is not nil, the caller passes the line to keep. If the
-// period of the reason has ended, due is the line of its counted requests.
-func (c *counter) take(r reason, request string, now time.Time) (write bool, keep func(*failed), due *summary) {
+// period of the reason has ended, due has the lines of its counted requests.
+func (c *counter) take(why reason, request string, now time.Time) (write bool, keep func(*failed), due []*summary) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reasons == nil {
-		c.reasons, c.principal, c.account = map[reason]*entry{}, map[string]int{}, map[name.Account]int{}
+		c.reasons, c.pairs = map[reason]*entry{}, map[pair]int{}
+		c.accounts, c.wide = map[name.Account]int{}, map[name.Account]int{}
 		c.ids = map[[16]byte][16]byte{}
 	}
-	r = c.room(r)
+	r := c.room(why)
 	e := c.reasons[r]
 	if e != nil && now.Sub(e.since) >= countPeriod {
 		due = e.due()
@@ -124,63 +151,104 @@ func (c *counter) take(r reason, request string, now time.Time) (write bool, kee
 		}
 		return true, keep, due
 	}
-	if e.counted.requests == 0 {
-		e.counted.first, e.counted.from, e.counted.scope = request, now, r.scope
+	if r.scope == byNothing {
+		e.share(&why, request, now)
+	} else {
+		e.counted.add(r.scope, request, now)
 	}
-	e.counted.requests++
-	e.counted.last, e.counted.to = request, now
 	c.remember(request, e.request)
 	return false, nil, due
 }
 
-// room returns the reason by which a request is counted: r, or a wider one if there is no room for r.
+func (n *counted) add(s scope, request string, now time.Time) {
+	if n.requests == 0 {
+		n.first, n.from, n.scope = request, now, s
+	}
+	n.requests++
+	n.last, n.to = request, now
+}
+
+// share counts a request for each account that it concerns. There are no more numbers than accounts of the installation.
+func (e *entry) share(why *reason, request string, now time.Time) {
+	if e.shares == nil {
+		e.shares = map[name.Account]*counted{}
+	}
+	for i, a := range []name.Account{why.owner, why.account} {
+		if i == 1 && a == why.owner || a == (name.Account{}) && why.owner != why.account {
+			continue
+		}
+		if e.shares[a] == nil {
+			e.shares[a] = &counted{}
+		}
+		e.shares[a].add(byNothing, request, now)
+	}
+}
+
+// room returns the reason by which a request is counted: r, or a wider one if there is no room for r. All but the last have an
+// owner, so that a line that stands for several requests is in the trail of the owner of their resources.
 func (c *counter) room(r reason) reason {
 	r.scope = byCause
-	if c.reasons[r] != nil || c.principal[r.principal] < maxReasonsOfPrincipal && c.account[r.account] < maxReasonsOfAccount &&
-		len(c.reasons)-c.overflows < maxReasons {
+	payer, full := r.payer(), c.pairs[r.pair()] >= maxReasonsOfPair
+	if c.reasons[r] != nil || !full && c.accounts[payer] < maxReasonsOfAccount && len(c.reasons)-c.overflows < maxReasons {
 		return r
 	}
-	wide := reason{account: r.account, principal: r.principal, stranger: r.stranger, scope: byPrincipal}
-	if c.reasons[wide] != nil || c.principal[r.principal] >= maxReasonsOfPrincipal && c.overflows < maxOverflows/2 {
+	free := c.wide[payer] < maxOverflowsOfAccount
+	wide := reason{account: r.account, owner: r.owner, principal: r.principal, stranger: r.stranger, scope: byPrincipal}
+	if c.reasons[wide] != nil || full && free && c.overflows < maxOverflows/2 {
 		return wide
 	}
-	wide = reason{account: r.account, stranger: r.stranger, scope: byAccount}
-	if c.reasons[wide] != nil || c.overflows < maxOverflows-2 {
+	wide.principal, wide.scope = "", byAccount
+	if c.reasons[wide] != nil || free && c.overflows < maxOverflows-2 {
 		return wide
 	}
-	return reason{stranger: r.stranger, scope: byAccount} // the last ones, of all other accounts
+	return reason{stranger: r.stranger, scope: byNothing}
 }
 
 func (c *counter) add(r reason, e *entry) {
 	c.reasons[r] = e
-	if r.scope != byCause {
+	if r.wide() {
 		c.overflows++
+		c.wide[r.payer()]++
 		return
 	}
-	c.principal[r.principal]++
-	c.account[r.account]++
+	c.pairs[r.pair()]++
+	c.accounts[r.payer()]++
 }
 
 func (c *counter) remove(r reason) {
 	delete(c.reasons, r)
-	if r.scope != byCause {
+	if r.wide() {
 		c.overflows--
+		less(c.wide, r.payer())
 		return
 	}
-	if c.principal[r.principal]--; c.principal[r.principal] == 0 {
-		delete(c.principal, r.principal)
-	}
-	if c.account[r.account]--; c.account[r.account] == 0 {
-		delete(c.account, r.account)
+	less(c.pairs, r.pair())
+	less(c.accounts, r.payer())
+}
+
+// less takes one from a number of a map, which has no zeros.
+func less[K comparable](of map[K]int, key K) {
+	if of[key]--; of[key] == 0 {
+		delete(of, key)
 	}
 }
 
-// due returns the line of the counted requests, nil if none was counted.
-func (e *entry) due() *summary {
-	if e.counted.requests == 0 || e.line == nil {
+// due returns the lines of the counted requests, none if none was counted.
+func (e *entry) due() (all []*summary) {
+	if e.line == nil {
 		return nil
 	}
-	return &summary{e.line, e.counted}
+	if e.counted.requests > 0 {
+		all = append(all, &summary{e.line, e.counted, e.line.accounts})
+	}
+	for a, n := range e.shares {
+		var trail []string
+		if a != (name.Account{}) {
+			trail = []string{a.String()}
+		}
+		all = append(all, &summary{e.line, *n, trail})
+	}
+	return all
 }
 
 // ended removes the entries whose period has ended, or with all every entry, and returns the lines of their counted requests.
@@ -191,9 +259,7 @@ func (c *counter) ended(now time.Time, all bool) (due []*summary) {
 		if !all && now.Sub(e.since) < countPeriod {
 			continue
 		}
-		if s := e.due(); s != nil {
-			due = append(due, s)
-		}
+		due = append(due, e.due()...)
 		c.remove(r)
 	}
 	return due
@@ -250,9 +316,12 @@ func (s *summary) record(now time.Time) audit.Record {
 	if s.scope != byCause {
 		r.Name, r.Request, r.Resources, r.ErrorMessage, m = countedName, audit.Params{}, nil, "", more{}
 	}
-	if s.scope == byAccount {
+	if s.scope == byAccount || s.scope == byNothing {
 		r.Identity = audit.Identity{Type: audit.Unknown, Account: r.Identity.Account}
 		r.SourceIP, r.UserAgent = "", ""
+	}
+	if s.scope == byNothing {
+		r.Identity.Account, r.ErrorCode, r.Source, r.Region = "", "AccessDenied", "", ""
 	}
 	if m.decision != nil {
 		own := *m.decision // fit may shorten it

@@ -36,21 +36,19 @@ func TestCountingIsBounded(t *testing.T) {
 		if keep != nil {
 			keep(&failed{})
 		}
-		if s != nil {
-			due = append(due, s)
-		}
+		due = append(due, s...)
 	}
 	for i := range 20_000 { // one principal, many resources
 		send(reason{account: account(1), principal: "one", action: "a", code: "c", resource: fmt.Sprint(i % 1000)})
 	}
-	if n := len(c.reasons); n != maxReasonsOfPrincipal+1 || written != (maxReasonsOfPrincipal+1)*maxAlike {
-		t.Errorf("one principal: got %d reasons and %d lines, want %d and %d", n, written, maxReasonsOfPrincipal+1,
-			(maxReasonsOfPrincipal+1)*maxAlike)
+	if n := len(c.reasons); n != maxReasonsOfPair+1 || written != (maxReasonsOfPair+1)*maxAlike {
+		t.Errorf("one principal: got %d reasons and %d lines, want %d and %d", n, written, maxReasonsOfPair+1,
+			(maxReasonsOfPair+1)*maxAlike)
 	}
 	for i := range 20_000 { // one account, many principals
 		send(reason{account: account(1), principal: fmt.Sprint(i % 1000), action: "a", code: "c", resource: "r"})
 	}
-	if n := c.account[account(1)]; n != maxReasonsOfAccount {
+	if n := c.accounts[account(1)]; n != maxReasonsOfAccount {
 		t.Errorf("one account: got %d reasons, want %d", n, maxReasonsOfAccount)
 	}
 	for i := range 100_000 { // many accounts
@@ -66,9 +64,9 @@ func TestCountingIsBounded(t *testing.T) {
 	if written+counted != all {
 		t.Errorf("got %d lines and %d counted requests of %d", written, counted, all)
 	}
-	if len(c.reasons)+len(c.principal)+len(c.account)+c.overflows != 0 {
-		t.Errorf("after the period: got %d reasons, %d principals, %d accounts and %d overflows, want none", len(c.reasons),
-			len(c.principal), len(c.account), c.overflows)
+	if len(c.reasons)+len(c.pairs)+len(c.accounts)+len(c.wide)+c.overflows != 0 {
+		t.Errorf("after the period: got %d reasons, %d pairs, %d accounts and %d overflows of %d, want none", len(c.reasons),
+			len(c.pairs), len(c.accounts), c.overflows, len(c.wide))
 	}
 }
 
@@ -82,15 +80,15 @@ func TestEachPeriodIsCountedAlone(t *testing.T) {
 		for i := range maxAlike + 5 {
 			id := requestID(100*period + i)
 			write, keep, due := c.take(r, id, now)
-			if write != (i < maxAlike) || (keep != nil) != (i == maxAlike-1) || (due != nil) != (period > 0 && i == 0) {
-				t.Fatalf("period %d, request %d: got line %t, keep %t, due %t", period, i, write, keep != nil, due != nil)
+			if write != (i < maxAlike) || (keep != nil) != (i == maxAlike-1) || (len(due) == 1) != (period > 0 && i == 0) {
+				t.Fatalf("period %d, request %d: got line %t, keep %t, due %t", period, i, write, keep != nil, len(due) == 1)
 			}
 			if keep != nil {
 				keep(&failed{})
 			}
 			first := 100*period - 100 + maxAlike
-			if due != nil && (due.requests != 5 || due.first != requestID(first) || due.last != requestID(first+4)) {
-				t.Errorf("period %d: got %+v, want 5 requests", period, due.counted)
+			if len(due) == 1 && (due[0].requests != 5 || due[0].first != requestID(first) || due[0].last != requestID(first+4)) {
+				t.Errorf("period %d: got %+v, want 5 requests", period, due[0].counted)
 			}
 			if want := requestID(100*period + maxAlike - 1); i >= maxAlike && c.representative(id) != want {
 				t.Errorf("request %d is explained by %q, want %q", i, c.representative(id), want)
@@ -118,6 +116,60 @@ func TestTextsThatAreNoRequestIDs(t *testing.T) {
 		c.remember(audit.ID{}.String(), requestID(1)) // the id that a text without one is decoded to
 		if got := c.representative(text); got != "" {
 			t.Errorf("%q is explained by %q", text, got)
+		}
+	}
+}
+
+// Whatever else fails, on however many accounts, each account has the number of the requests that concern it.
+func TestEachOwnerHasASum(t *testing.T) {
+	t.Parallel()
+	var c counter
+	now := time.Unix(1_800_000_000, 0)
+	account := func(n int) name.Account {
+		a, err := name.ParseAccount(fmt.Sprintf("%012d", n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	id := 0
+	written, counted := map[string]int{}, map[string]int{}
+	send := func(caller, owner int, resource string) {
+		r := reason{account: account(caller), owner: account(owner), principal: fmt.Sprint("p", caller), action: "a", code: "c",
+			resource: resource, stranger: true}
+		both := []string{r.owner.String(), r.account.String()}
+		write, keep, due := c.take(r, requestID(id), now)
+		if id++; len(due) != 0 {
+			t.Fatalf("request %d ended a period", id)
+		}
+		if keep != nil {
+			keep(&failed{accounts: both})
+		}
+		if write {
+			written[both[0]]++
+		}
+	}
+	const callers, owners, victim = 4, 800, 999_999
+	for owner := range owners {
+		for n := range 15 * callers {
+			send(owners+n%callers, owner, "r")
+		}
+	}
+	for n := range 50 {
+		send(owners, victim, fmt.Sprint("r", n))
+	}
+	if n := len(c.reasons); n > maxReasons+maxOverflows {
+		t.Errorf("got %d reasons, want at most %d", n, maxReasons+maxOverflows)
+	}
+	for _, s := range c.ended(now, true) {
+		counted[s.accounts[0]] += int(s.requests)
+		if s.scope == byNothing && len(s.accounts) != 1 {
+			t.Errorf("the sum of all accounts is in the trails of %q, want one", s.accounts)
+		}
+	}
+	for owner, want := range map[int]int{0: 15 * callers, owners / 2: 15 * callers, owners - 1: 15 * callers, victim: 50} {
+		if a := account(owner).String(); written[a]+counted[a] != want {
+			t.Errorf("account %s has %d lines and %d counted requests, want %d together", a, written[a], counted[a], want)
 		}
 	}
 }

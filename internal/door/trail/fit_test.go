@@ -112,7 +112,7 @@ func TestLineOfASum(t *testing.T) {
 	} {
 		n.scope = of
 		n.first, n.last = audit.ID{1}.String(), audit.ID{8}.String()
-		got := (&summary{f, n}).record(now.Add(time.Minute))
+		got := (&summary{f, n, nil}).record(now.Add(time.Minute))
 		want.Time, want.RequestID, want.ErrorCode = now.Add(time.Minute), n.first, "AccessDenied"
 		additional := got.Additional.JSON()
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(audit.Params{}),
@@ -194,7 +194,7 @@ func TestWhichRequestsAreCountedTogether(t *testing.T) {
 	if got, _ := scopes(1, 0, 80); got != [3]int{64, 16, 0} {
 		t.Errorf("the first principal again: got %v, want its own reasons and sum", got)
 	}
-	if c.ended(now.Add(countPeriod), false); len(c.reasons)+len(c.principal)+len(c.account)+c.overflows != 0 {
+	if c.ended(now.Add(countPeriod), false); len(c.reasons)+len(c.pairs)+len(c.accounts)+len(c.wide)+c.overflows != 0 {
 		t.Errorf("after the period: got %d reasons, want none", len(c.reasons))
 	}
 }

@@ -71,3 +71,48 @@ func TestStrangersDoNotReplaceLinesOfOwners(t *testing.T) {
 		t.Errorf("the trail of the stranger's account: got %+v, want its newest line", last)
 	}
 }
+
+// A stranger fails on many names of a third account and of accounts that do not exist before it probes the repositories of an
+// owner. The owner's trail has all probes nevertheless, some by their number.
+func TestProbesAreInTheTrailOfTheirOwner(t *testing.T) {
+	t.Parallel()
+	const third = "222233334444"
+	s := apptest.Start(t, apptest.Options{})
+	mallory := root(s.NewAccount(t, partner), s).docker(t, "")
+	s.NewAccount(t, third)
+	probe := func(account, repository string) {
+		mallory.Prefix = account + "/" + region + "/"
+		mallory.Repo(repository).Tags(t, "").Want(t, 403)
+	}
+	for i := range 74 {
+		probe(third, fmt.Sprintf("r%d", i))
+	}
+	for i := range 330 {
+		probe(fmt.Sprintf("3%011d", i), "none")
+	}
+	for i := range 5 {
+		s.Root(t).CreateRepository(t, fmt.Sprintf("team/secret%d", i))
+		for range 20 {
+			probe(home, fmt.Sprintf("team/secret%d", i))
+		}
+	}
+	s.Restart(t) // writes the sums
+	var page ecrintypes.ListAuditEventsResponse
+	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{AccountId: home, Denied: aws.Bool(true),
+		MaxResults: aws.Int32(1000)}, &page)
+	single, counted := 0, 0
+	for _, e := range read(t, page.Events) {
+		if e.UserIdentity["accountId"] == partner {
+			single++
+		}
+	}
+	for _, sum := range summaries(t, page.Events) {
+		if single--; sum.Additional.Counted.Scope != "cause" || sum.UserIdentity["accountId"] != partner {
+			t.Errorf("got the sum %+v, want one of each repository", sum)
+		}
+		counted += sum.Additional.Counted.Requests
+	}
+	if single != 50 || counted != 50 {
+		t.Errorf("the owner's trail has %d lines and %d counted requests of the stranger, want 50 and 50", single, counted)
+	}
+}

@@ -77,10 +77,11 @@ func (t *Trail) End(ctx context.Context, ev *guard.Event) {
 
 // failed writes the line of a request that failed, or counts it.
 func (t *Trail) failed(ctx context.Context, ev *guard.Event, id audit.ID, why reason) {
-	write, keep, due := t.counts.take(why, ev.RequestID, t.now())
-	if due != nil {
-		t.summarize([]*summary{due})
+	if why.owner != why.account && why.owner != (name.Account{}) && !t.id.Exists(ctx, why.owner) {
+		why.owner = name.Account{} // anyone can name as many accounts as they like
 	}
+	write, keep, due := t.counts.take(why, ev.RequestID, t.now())
+	t.summarize(due)
 	if !write {
 		return
 	}
@@ -97,8 +98,8 @@ func reasonOf(ev *guard.Event) reason {
 	if action == "" {
 		action = ev.Name
 	}
-	return reason{account: ev.Caller.Account, principal: ev.Caller.LimitKey(), action: action, code: errorCode(fault.From(ev.Err).Code),
-		resource: ev.Resource, stranger: strange(ev)}
+	return reason{account: ev.Caller.Account, owner: ev.Owner.Account(), principal: ev.Caller.LimitKey(), action: action,
+		code: errorCode(fault.From(ev.Err).Code), resource: ev.Resource, stranger: strange(ev)}
 }
 
 // strange reports whether the caller of a request that failed is no principal of the account that owns the resource. Anyone can
