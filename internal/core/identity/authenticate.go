@@ -32,7 +32,7 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request, bodyHash st
 	if err := sig.Verify(r, []byte(key.Reveal()), bodyHash, s.now()); err != nil {
 		text, _, _ := strings.Cut(fault.From(err).Public, "\n") // the lines below are the canonical request
 		return Caller{}, sig, &Refusal{
-			Err: err, Account: who.Account, AccessKey: sig.AccessKeyID, Cure: cureSecret,
+			Err: err, Account: who.Account, AccessKey: sig.AccessKeyID, Class: RefusedSignature, Cure: cureSecret,
 			Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + strings.TrimSuffix(text, "."),
 		}
 	}
@@ -60,10 +60,11 @@ const operatorService = "ecrin"
 // signer returns the caller whose access key a signature names, and the secret of that key. The operator's key id is a
 // public constant. It counts as unknown in signatures for any service but ecrin's own.
 func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, secret.String, error) {
-	unknown := func(account name.Account, why string) error {
+	unknown := func(account name.Account, class RefusalClass, why string) error {
 		return &Refusal{
 			Err:     fault.UnknownAccessKey.New("The security token included in the request is invalid."),
-			Account: account, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + why, Cure: cureKey,
+			Account: account, AccessKey: sig.AccessKeyID, Class: class, Cure: cureKey,
+			Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " + why,
 		}
 	}
 	if sig.AccessKeyID == OperatorKeyID && sig.SessionToken == "" && sig.Scope.Service == operatorService {
@@ -71,23 +72,25 @@ func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, sec
 	}
 	if sig.SessionToken != "" {
 		if key, err := s.openSessionToken(sig.SessionToken); err != nil || key != sig.AccessKeyID {
-			return Caller{}, secret.String{}, unknown(name.Account{}, "the session token does not belong to it, or to this installation")
+			return Caller{}, secret.String{}, unknown(name.Account{}, RefusedSession,
+				"the session token does not belong to it, or to this installation")
 		}
 		return s.sessionSigner(ctx, sig.AccessKeyID, unknown)
 	}
 	k, err := s.meta.AccessKey(ctx, sig.AccessKeyID)
 	if errors.Is(err, fault.AccessKeyNotFound) {
-		return Caller{}, secret.String{}, unknown(name.Account{}, "it does not exist here, or it is temporary and the session token is missing")
+		return Caller{}, secret.String{}, unknown(name.Account{}, RefusedKey,
+			"it does not exist here, or it is temporary and the session token is missing")
 	}
 	if err == nil && !k.Active {
-		return Caller{}, secret.String{}, unknown(k.Account, "it is inactive")
+		return Caller{}, secret.String{}, unknown(k.Account, RefusedInactive, "it is inactive")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
 	}
 	who, err := s.callerOf(ctx, k.Principal, "")
 	if gone(err) {
-		return Caller{}, secret.String{}, unknown(k.Account, "its user was deleted")
+		return Caller{}, secret.String{}, unknown(k.Account, RefusedDeleted, "its user was deleted")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
@@ -97,10 +100,11 @@ func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, sec
 	return who, opened, err
 }
 
-func (s *Service) sessionSigner(ctx context.Context, key string, unknown func(name.Account, string) error) (Caller, secret.String, error) {
+func (s *Service) sessionSigner(ctx context.Context, key string,
+	unknown func(name.Account, RefusalClass, string) error) (Caller, secret.String, error) {
 	in, err := s.meta.Session(ctx, key)
 	if errors.Is(err, fault.AccessKeyNotFound) {
-		return Caller{}, secret.String{}, unknown(name.Account{}, "its session does not exist any more")
+		return Caller{}, secret.String{}, unknown(name.Account{}, RefusedSession, "its session does not exist any more")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err
@@ -108,13 +112,13 @@ func (s *Service) sessionSigner(ctx context.Context, key string, unknown func(na
 	if !s.now().Before(in.ExpiresAt) {
 		return Caller{}, secret.String{}, &Refusal{
 			Err:     fault.ExpiredCredentials.New("The security token included in the request is expired"),
-			Account: in.Account, AccessKey: key, Cause: "the temporary credentials of access key " + key + " expired at " +
+			Account: in.Account, AccessKey: key, Class: RefusedExpired, Cause: "the temporary credentials of access key " + key + " expired at " +
 				in.ExpiresAt.UTC().Format(time.RFC3339), Cure: cureExpiry,
 		}
 	}
 	who, err := s.callerOf(ctx, in.Principal, key)
 	if gone(err) {
-		return Caller{}, secret.String{}, unknown(in.Account, "the user or role of its session was deleted")
+		return Caller{}, secret.String{}, unknown(in.Account, RefusedDeleted, "the user or role of its session was deleted")
 	}
 	if err != nil {
 		return Caller{}, secret.String{}, err

@@ -8,9 +8,28 @@ type Refusal struct {
 	Err       error
 	Account   name.Account // the account of the token or key; none if it is not known
 	AccessKey string       // the access key that signed or with which the token was requested; "" if it is not known
-	Cause     string       // what is wrong, without secrets
+	Class     RefusalClass // what is wrong, as one of few values
+	Cause     string       // what is wrong, without secrets; the client chooses parts of it
 	Cure      string       // what the user can do
 }
+
+// RefusalClass is the class of a refusal. No part of it comes from the client.
+type RefusalClass string
+
+// The classes of refusals.
+const (
+	RefusedSignature   RefusalClass = "signature"    // it does not match, or is not of this time
+	RefusedScope       RefusalClass = "scope"        // the signature is for another host, region or service
+	RefusedKey         RefusalClass = "key"          // unknown, or without its session token
+	RefusedInactive    RefusalClass = "inactive key" // of the signature or the token
+	RefusedSession     RefusalClass = "session"      // of another key, ended, or its session token is not valid
+	RefusedExpired     RefusalClass = "expired"      // temporary credentials or token
+	RefusedDeleted     RefusalClass = "deleted"      // the principal, or the key or account of a token
+	RefusedToken       RefusalClass = "token"        // not a token of this installation
+	RefusedRegion      RefusalClass = "region"       // the token is for another region
+	RefusedRevoked     RefusalClass = "revoked"      // the token
+	RefusedCredentials RefusalClass = "credentials"  // no credentials for docker
+)
 
 // Error returns the text of the wrapped error and the cause.
 func (r *Refusal) Error() string { return r.Err.Error() + ": " + r.Cause }

@@ -63,40 +63,39 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
 	o, err := s.open(password)
 	if errors.Is(err, fault.TokenInvalid) {
-		return Caller{}, &Refusal{Err: err, Cause: "the password is not an authorization token of this installation", Cure: cureToken}
+		return Caller{}, &Refusal{Err: err, Class: RefusedToken, Cause: "the password is not an authorization token of this installation", Cure: cureToken}
 	}
 	if err != nil {
 		return Caller{}, err
 	}
-	refused := func(why, cure string) (Caller, error) {
+	refused := func(class RefusalClass, why, cure string) (Caller, error) {
 		account, _ := name.ParseAccount(o.Account) // a token of this installation has a valid one
 		return Caller{}, &Refusal{
 			Err:     fault.ExpiredCredentials.New("Your authorization token has expired. Reauthenticate and try again."),
-			Account: account, AccessKey: o.Key, Cause: fmt.Sprintf("token %s of account %s: %s", o.ID, o.Account, why), Cure: cure,
+			Account: account, AccessKey: o.Key, Class: class, Cause: fmt.Sprintf("token %s of account %s: %s", o.ID, o.Account, why), Cure: cure,
 		}
 	}
-	ended := func(why string) (Caller, error) { return refused(why, cureToken) }
 	if s.now().Unix() >= o.Expires {
-		return ended("past its 12 hours")
+		return refused(RefusedExpired, "past its 12 hours", cureToken)
 	}
 	if region != (name.Region{}) && o.Region != region.String() {
-		return refused("issued for region "+o.Region+", used in "+region.String(), cureRegion)
+		return refused(RefusedRegion, "issued for region "+o.Region+", used in "+region.String(), cureRegion)
 	}
 	row, err := s.meta.Token(ctx, o.ID)
 	switch {
 	case errors.Is(err, fault.TokenNotFound):
-		return ended("its account is gone")
+		return refused(RefusedDeleted, "its account is gone", cureToken)
 	case err != nil:
 		return Caller{}, err
 	case !row.RevokedAt.IsZero():
-		return ended("revoked")
+		return refused(RefusedRevoked, "revoked", cureToken)
 	}
 	c, err := s.keyCaller(ctx, o.Key, false)
 	switch {
 	case gone(err):
-		return refused("its access key, session, user or role was deleted", cureKey)
+		return refused(RefusedDeleted, "its access key, session, user or role was deleted", cureKey)
 	case errors.Is(err, errInactive):
-		return refused("its access key is inactive", cureKey)
+		return refused(RefusedInactive, "its access key is inactive", cureKey)
 	case err != nil:
 		return Caller{}, err
 	}

@@ -209,7 +209,7 @@ func (a *API) serve(x *request) (any, error) {
 // misdirected returns the refusal of a signature for a service or region that is not that of the host.
 func misdirected(err error, sig *sigv4.Signature) error {
 	return &identity.Refusal{
-		Err: err, AccessKey: sig.AccessKeyID, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " +
+		Err: err, AccessKey: sig.AccessKeyID, Class: identity.RefusedScope, Cause: "access key " + name.Clip(sig.AccessKeyID) + ": " +
 			strings.TrimSuffix(fault.From(err).Public, "."),
 		Cure: "Set the region and the endpoint of the client to those of one host",
 	}

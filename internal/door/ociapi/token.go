@@ -64,7 +64,7 @@ func (a *API) caller(q *request, region name.Region) (identity.Caller, error) {
 	}
 	if !c.valid {
 		return identity.Caller{}, &identity.Refusal{
-			Err: missing, Cause: "the credentials are not an authorization token as the password of the user AWS",
+			Err: missing, Class: identity.RefusedCredentials, Cause: "the credentials are not an authorization token as the password of the user AWS",
 			Cure: "Log in with this user name: docker login --username AWS",
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	countPeriod = time.Minute
 	maxAlike    = 10
 
-	// The reasons that are counted apart at once: of one principal at one owner, of one account, and in all. Requests beyond the
+	// The reasons of each party that are counted apart at once: of one principal at one owner, of one account, and in all. Requests beyond the
 	// first limit are counted together for the principal and the owner, those beyond the others for the account and the owner.
 	// If there are too many of these pairs too, all other requests are counted together, with a number for each account.
 	maxReasonsOfPair      = 64
@@ -26,7 +26,7 @@ const (
 	maxOverflowsOfAccount = 64
 	maxOverflows          = 256
 
-	// maxCountedIDs is how many of the last counted requests can be explained by their ids.
+	// maxCountedIDs is how many of the last counted requests of each party can be explained by their ids.
 	maxCountedIDs = 8192
 )
 
@@ -37,10 +37,20 @@ type reason struct {
 	principal string       // its unique id; "" for anonymous callers
 	action    string
 	code      string // errorCode
-	resource  string
-	stranger  bool // see strange
+	resource  string // of refused credentials, the class of the refusal
 	scope     scope
+	party     party
 }
+
+// party is a group of callers. The requests of each are counted apart, so that no party can take the room of another.
+type party uint8
+
+const (
+	insiders  party = iota // principals of the account that owns the resource, and the operator
+	strangers              // principals of other accounts
+	nobody                 // anyone: callers of no account, and refused credentials
+	parties
+)
 
 // pair is a principal and the owner of the resources on which its requests failed.
 type pair struct {
@@ -71,7 +81,7 @@ const (
 	byNothing   scope = "accounts"  // of all accounts for which there is no other room; each has a number of its own
 )
 
-// counter counts the requests that fail for each reason. It is safe for concurrent use.
+// counter counts the requests of one party that fail for each reason. It is safe for concurrent use.
 type counter struct {
 	mu        sync.Mutex
 	reasons   map[reason]*entry
@@ -193,7 +203,7 @@ func (c *counter) room(r reason) reason {
 		return r
 	}
 	free := c.wide[payer] < maxOverflowsOfAccount
-	wide := reason{account: r.account, owner: r.owner, principal: r.principal, stranger: r.stranger, scope: byPrincipal}
+	wide := reason{account: r.account, owner: r.owner, principal: r.principal, party: r.party, scope: byPrincipal}
 	if c.reasons[wide] != nil || full && free && c.overflows < maxOverflows/2 {
 		return wide
 	}
@@ -201,7 +211,7 @@ func (c *counter) room(r reason) reason {
 	if c.reasons[wide] != nil || free && c.overflows < maxOverflows-2 {
 		return wide
 	}
-	return reason{stranger: r.stranger, scope: byNothing}
+	return reason{party: r.party, scope: byNothing}
 }
 
 func (c *counter) add(r reason, e *entry) {
@@ -350,12 +360,20 @@ func (t *Trail) Run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			t.summarize(t.counts.ended(t.now(), false))
+			t.summarize(t.ended(false))
 		case <-ctx.Done():
-			t.summarize(t.counts.ended(t.now(), true))
+			t.summarize(t.ended(true))
 			return
 		}
 	}
+}
+
+// ended returns the lines of the counted requests of all parties; see counter.ended.
+func (t *Trail) ended(all bool) (due []*summary) {
+	for i := range t.counts {
+		due = append(due, t.counts[i].ended(t.now(), all)...)
+	}
+	return due
 }
 
 func (t *Trail) summarize(due []*summary) {
@@ -366,5 +384,10 @@ func (t *Trail) summarize(due []*summary) {
 }
 
 // Representative returns the id of a request that has a line and failed for the same reason as the given request, which has been
-// counted and has no line; "" if none is known. Only the last 8,192 counted requests are known.
-func (t *Trail) Representative(request string) string { return t.counts.representative(request) }
+// counted and has no line; "" if none is known. Only the last 8,192 counted requests of each party are known.
+func (t *Trail) Representative(request string) (of string) {
+	for i := 0; i < len(t.counts) && of == ""; i++ {
+		of = t.counts[i].representative(request)
+	}
+	return of
+}

@@ -136,7 +136,7 @@ func TestEachOwnerHasASum(t *testing.T) {
 	written, counted := map[string]int{}, map[string]int{}
 	send := func(caller, owner int, resource string) {
 		r := reason{account: account(caller), owner: account(owner), principal: fmt.Sprint("p", caller), action: "a", code: "c",
-			resource: resource, stranger: true}
+			resource: resource, party: strangers}
 		both := []string{r.owner.String(), r.account.String()}
 		write, keep, due := c.take(r, requestID(id), now)
 		if id++; len(due) != 0 {

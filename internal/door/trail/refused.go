@@ -27,8 +27,8 @@ func (t *Trail) refused(ctx context.Context, ev *guard.Event) {
 		Caller: identity.Caller{Account: refusal.Account, AccessKey: refusal.AccessKey},
 	}
 	why := reasonOf(&e)
-	why.principal, why.resource = "credentials of nobody", refusal.Cause
-	why.stranger = true // anyone can name the key of another
+	// Anyone can name the key of another, and choose parts of the text of the cause.
+	why.principal, why.resource, why.party = "credentials of nobody", string(refusal.Class), nobody
 	if refusal.Account != (name.Account{}) {
 		why.principal = "credentials of " + refusal.AccessKey
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -114,5 +115,51 @@ func TestProbesAreInTheTrailOfTheirOwner(t *testing.T) {
 	}
 	if single != 50 || counted != 50 {
 		t.Errorf("the owner's trail has %d lines and %d counted requests of the stranger, want 50 and 50", single, counted)
+	}
+}
+
+// Clients without credentials know access keys of an account, which are no secrets, and send signatures with as many different
+// texts as they like. The denials of the account's users have their lines nevertheless.
+func TestRefusedSignaturesLeaveRoomForDenials(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	owner := root(s.Root(t), s)
+	alice := owner.user(t, "alice", `["ecr:GetAuthorizationToken"]`).docker(t, "")
+	refused := func(key aws.Credentials, at time.Time) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/", strings.NewReader("{}"))
+		must(t, 0, err)
+		request.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")
+		request.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		const hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a" // of {}
+		must(t, 0, v4.NewSigner().SignHTTP(t.Context(), key, request, hash, "ecr", region, at))
+		response, err := s.HTTP.Do(request)
+		if must(t, response, err).Body.Close(); response.StatusCode != http.StatusBadRequest {
+			t.Fatalf("a wrong signature: got %d, want 400", response.StatusCode)
+		}
+	}
+	for i := range 4 {
+		known := owner.user(t, fmt.Sprintf("user%d", i), `["ecr:GetAuthorizationToken"]`).key
+		known.SecretAccessKey = "guess"
+		for n := range 64 {
+			refused(known, time.Now().Add(-time.Duration(n+60)*time.Minute))
+		}
+	}
+	const repositories = 15
+	for i := range repositories {
+		s.Root(t).CreateRepository(t, fmt.Sprintf("team/app%d", i))
+		alice.Repo(fmt.Sprintf("team/app%d", i)).Tags(t, "").Want(t, 403)
+	}
+	s.Restart(t) // writes the sums
+	if got := events(t, s, ecrintypes.ListAuditEventsRequest{Principal: "user/alice", Denied: aws.Bool(true)}); len(got) != repositories {
+		t.Errorf("alice was denied on %d repositories: got %d lines, want as many", repositories, len(got))
+	}
+	sums := summaries(t, lines(t, s))
+	for _, sum := range sums {
+		if sum.EventName != "Authenticate" || sum.Additional.Counted.Requests != 54 {
+			t.Errorf("got the sum %+v, want one of 54 refused signatures of each key", sum)
+		}
+	}
+	if len(sums) != 4 {
+		t.Errorf("got %d sums, want one of each key", len(sums))
 	}
 }

@@ -22,7 +22,7 @@ type Trail struct {
 	id   *identity.Service
 	now  func() time.Time
 
-	counts counter // of requests that failed
+	counts [parties]counter // of requests that failed
 }
 
 // New returns a Trail. The caller runs the Trail and the pump of log.Owners, and closes the log.
@@ -80,15 +80,16 @@ func (t *Trail) failed(ctx context.Context, ev *guard.Event, id audit.ID, why re
 	if why.owner != why.account && why.owner != (name.Account{}) && !t.id.Exists(ctx, why.owner) {
 		why.owner = name.Account{} // anyone can name as many accounts as they like
 	}
-	write, keep, due := t.counts.take(why, ev.RequestID, t.now())
+	write, keep, due := t.counts[why.party].take(why, ev.RequestID, t.now())
 	t.summarize(due)
 	if !write {
 		return
 	}
 	r, m := t.record(ctx, ev, id)
-	t.log.Append(why.stranger, &r, accounts(ev)...)
+	stranger := why.party != insiders
+	t.log.Append(stranger, &r, accounts(ev)...)
 	if keep != nil {
-		keep(&failed{record: r, more: m, accounts: accounts(ev), stranger: why.stranger})
+		keep(&failed{record: r, more: m, accounts: accounts(ev), stranger: stranger})
 	}
 }
 
@@ -99,14 +100,20 @@ func reasonOf(ev *guard.Event) reason {
 		action = ev.Name
 	}
 	return reason{account: ev.Caller.Account, owner: ev.Owner.Account(), principal: ev.Caller.LimitKey(), action: action,
-		code: errorCode(fault.From(ev.Err).Code), resource: ev.Resource, stranger: strange(ev)}
+		code: errorCode(fault.From(ev.Err).Code), resource: ev.Resource, party: partyOf(ev)}
 }
 
-// strange reports whether the caller of a request that failed is no principal of the account that owns the resource. Anyone can
-// send such requests. The operator is no stranger.
-func strange(ev *guard.Event) bool {
-	c := &ev.Caller
-	return c.Kind != identity.Operator && (c.Account == (name.Account{}) || c.Account != ev.Owner.Account())
+// partyOf returns the party of the caller of a request that failed. Anyone can send requests of another party than insiders.
+func partyOf(ev *guard.Event) party {
+	switch c := &ev.Caller; {
+	case c.Kind == identity.Operator:
+		return insiders
+	case c.Account == (name.Account{}):
+		return nobody
+	case c.Account != ev.Owner.Account():
+		return strangers
+	}
+	return insiders
 }
 
 // Search returns one page of lines; see audit.Logs.Search. Before that it moves all lines that are still in the database
