@@ -47,12 +47,13 @@ func (a *attempts) take(now time.Time, limits []attemptLimit) bool {
 	return true
 }
 
-// forgive takes back an attempt that was not a failure.
-func (a *attempts) forgive(now time.Time, limits []attemptLimit) {
+// forgive takes back an attempt that was taken at a time and was not a failure. It does nothing if the window has changed since
+// then: the counts are now those of other attempts.
+func (a *attempts) forgive(taken time.Time, limits []attemptLimit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, l := range limits {
-		if s := a.slot(now, l.key); s.count > 0 {
+		if s := a.place(l.key); s.window == windowOf(taken) && s.count > 0 {
 			s.count--
 		}
 	}
@@ -60,9 +61,13 @@ func (a *attempts) forgive(now time.Time, limits []attemptLimit) {
 
 // slot returns the place of a key in the table, with the count of the present window.
 func (a *attempts) slot(now time.Time, key string) *attemptSlot {
-	s := &a.slots[maphash.String(a.seed, key)%maxAttemptSlots]
-	if window := uint32(now.Unix() / int64(attemptWindow/time.Second)); s.window != window {
+	s := a.place(key)
+	if window := windowOf(now); s.window != window {
 		*s = attemptSlot{window: window}
 	}
 	return s
 }
+
+func (a *attempts) place(key string) *attemptSlot { return &a.slots[maphash.String(a.seed, key)%maxAttemptSlots] }
+
+func windowOf(t time.Time) uint32 { return uint32(t.Unix() / int64(attemptWindow/time.Second)) }

@@ -185,7 +185,8 @@ func (s *Service) SignIn(ctx context.Context, account name.Account, userName str
 	limits := []attemptLimit{
 		{"here " + user + " " + address, maxFailuresHere}, {"from " + address, maxFailuresAddress}, {"user " + user, maxFailuresUser},
 	}
-	if !s.attempts.take(s.now(), limits) {
+	taken := s.now()
+	if !s.attempts.take(taken, limits) {
 		return SignedIn{}, fault.Throttled.New("Too many attempts to sign in: wait for %d minutes", int(attemptWindow/time.Minute))
 	}
 	e, profile, err := s.passwordOf(ctx, account, userName)
@@ -208,7 +209,7 @@ func (s *Service) SignIn(ctx context.Context, account name.Account, userName str
 			rehashed = newHash(password)
 		}
 	}); err != nil {
-		s.attempts.forgive(s.now(), limits)
+		s.attempts.forgive(taken, limits)
 		return SignedIn{}, err
 	}
 	if !right {
@@ -221,7 +222,7 @@ func (s *Service) SignIn(ctx context.Context, account name.Account, userName str
 	if err != nil {
 		return SignedIn{}, err
 	}
-	s.attempts.forgive(s.now(), limits)
+	s.attempts.forgive(taken, limits)
 	c, err := s.callerOf(ctx, e.ID, "")
 	if gone(err) {
 		return SignedIn{}, wrongPassword().Because(err)
@@ -251,7 +252,8 @@ func (s *Service) CheckPassword(ctx context.Context, user meta.Entity, password 
 		return "", err
 	}
 	limits := []attemptLimit{{"change " + user.ID, maxFailuresHere}}
-	if !s.attempts.take(s.now(), limits) {
+	taken := s.now()
+	if !s.attempts.take(taken, limits) {
 		return "", fault.Throttled.New("Rate exceeded: the old password was wrong %d times: wait for %d minutes", maxFailuresHere,
 			int(attemptWindow/time.Minute))
 	}
@@ -262,7 +264,7 @@ func (s *Service) CheckPassword(ctx context.Context, user meta.Entity, password 
 	right := false
 	err = s.setting.do(ctx, user.ID, func() { right = parsed.equal(password) })
 	if err != nil || right {
-		s.attempts.forgive(s.now(), limits)
+		s.attempts.forgive(taken, limits)
 	}
 	if err == nil && !right {
 		err = fault.AccessDenied.New("The old password is not correct")
