@@ -68,6 +68,8 @@ func (a *attempts) slot(now time.Time, key string) *attemptSlot {
 	return s
 }
 
-func (a *attempts) place(key string) *attemptSlot { return &a.slots[maphash.String(a.seed, key)%maxAttemptSlots] }
+func (a *attempts) place(key string) *attemptSlot {
+	return &a.slots[maphash.String(a.seed, key)%maxAttemptSlots]
+}
 
 func windowOf(t time.Time) uint32 { return uint32(t.Unix() / int64(attemptWindow/time.Second)) }
