@@ -29,10 +29,14 @@ var namePattern = regexp.MustCompile(`^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$`)
 
 // Block returns the block that maps names to an address, with one line for each, since some systems limit the names of a line.
 //
-// Errors: no names or more than 2,000; a name that is not a DNS name in lower case.
+// Errors: no names or more than 2,000; a name that is not a DNS name in lower case; an address that is not valid or has a zone, which
+// could contain any characters and means another network on another machine.
 func Block(addr netip.Addr, names []string) (string, error) {
 	if len(names) == 0 || len(names) > maxNames {
 		return "", fmt.Errorf("a hosts file gets from 1 to %d names, got %d: name fewer accounts and regions", maxNames, len(names))
+	}
+	if !addr.IsValid() || addr.Zone() != "" {
+		return "", fmt.Errorf("%q is not an address for a hosts file: give one without a zone", addr)
 	}
 	var b strings.Builder
 	b.WriteString(begin + "\n")

@@ -141,3 +141,21 @@ func FuzzWith(f *testing.F) {
 		}
 	})
 }
+
+// An address is written as it is, so that it must not have a zone: a zone can have any characters, also the end of a line.
+func TestBlockRefusesZones(t *testing.T) {
+	t.Parallel()
+	for _, a := range []netip.Addr{
+		{}, netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("fe80::1%x\n192.0.2.1 bank.example #"),
+		netip.MustParseAddr("::ffff:192.0.2.1").WithZone("x"),
+	} {
+		if got, err := hosts.Block(a, []string{"ok.test"}); err == nil {
+			t.Errorf("Block(%q): got %q, want an error", a, got)
+		} else if strings.ContainsAny(err.Error(), "\n\r") {
+			t.Errorf("Block(%q): the error has a line end: %q", a, err)
+		}
+	}
+	if got, err := hosts.Block(netip.MustParseAddr("fe80::1"), []string{"ok.test"}); err != nil || !strings.Contains(got, "\nfe80::1\tok.test\n") {
+		t.Errorf("an address without a zone: got %q, %v", got, err)
+	}
+}
