@@ -114,30 +114,26 @@ func Elsewhere(file []byte, addr netip.Addr, names []string) []string {
 // The file is replaced by a rename, so that programs read the old or the new content. Where that is not possible, as for the hosts
 // file of a container, which is a mount, it is written in place.
 //
-// Errors: those of With, and of the file system, usually fs.ErrPermission.
+// On Unix, changes at the same time take turns.
+//
+// Errors: those of With, and of the file system, usually fs.ErrPermission; another program has held the lock for 30 seconds.
 func Update(path, block string) (changed bool, err error) { return update(path, block, os.Rename) }
 
 func update(path, block string, rename func(from, to string) error) (changed bool, err error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	mode := fs.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return false, fmt.Errorf("%s is not a regular file", path)
-		}
-		mode = info.Mode().Perm()
+	if content, _, err := planned(path, block); err != nil || content == nil {
+		return false, err // no change needs neither the lock nor the rights
 	}
-	old, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	content, err := With(old, block)
+	unlock, err := lock(path)
 	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", path, err)
+		return false, fmt.Errorf("locking %s: %w", path, err)
 	}
-	if bytes.Equal(content, old) {
-		return false, nil
+	defer unlock()
+	content, mode, err := planned(path, block)
+	if err != nil || content == nil {
+		return false, err
 	}
 	err = replace(path, content, mode, rename)
 	if !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EXDEV) && !errors.Is(err, fs.ErrPermission) {
@@ -156,6 +152,31 @@ func update(path, block string, rename func(from, to string) error) (changed boo
 		return false, err
 	}
 	return true, f.Sync()
+}
+
+// planned returns the new content and the mode of the hosts file at path; nil for no change.
+func planned(path, block string) (content []byte, mode fs.FileMode, err error) {
+	mode = 0o644
+	if info, err := os.Stat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return nil, 0, fmt.Errorf("%s is not a regular file", path)
+		}
+		mode = info.Mode().Perm()
+	}
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, err
+	}
+	if content, err = With(old, block); err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if bytes.Equal(content, old) {
+		return nil, 0, nil
+	}
+	if content == nil {
+		content = []byte{} // the block was all of the file
+	}
+	return content, mode, nil
 }
 
 // replace writes a new file and renames it. The owner of the file stays the same, or it is an error.
