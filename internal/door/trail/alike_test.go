@@ -149,3 +149,34 @@ func TestCountsAreWrittenAtTheEnd(t *testing.T) {
 		t.Errorf("got %d denied events, want 10 and a sum of each of three reasons", len(page.Events))
 	}
 }
+
+// A request that was counted together with requests that failed for other reasons is not explained by one of them: the answer says
+// that the trail does not have its reason. The others are explained.
+func TestRequestsCountedTogetherHaveNoReasonOfAnother(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	owner := root(s.Root(t), s)
+	alice := owner.user(t, "alice", `["ecr:GetAuthorizationToken"]`).docker(t, "")
+	var ids []string
+	for i := range 64 + 10 + 5 {
+		ids = append(ids, alice.Repo(fmt.Sprintf("team/n%d", i)).Tags(t, "").Want(t, 403).Header.Get("X-Amzn-Requestid"))
+	}
+	for i, id := range ids[:64+10] {
+		if e := explained(t, s, id); e.RequestId != id || !strings.HasSuffix(e.Resource, fmt.Sprintf("team/n%d", i)) {
+			t.Fatalf("request %d, which has a line: got %+v, want its own explanation", i, e)
+		}
+	}
+	check := func(when string, ids ...string) {
+		for _, id := range ids {
+			var refused struct{ Message string }
+			if status := owner.own(t, "ExplainRequest", `{"requestId":"`+id+`"}`, &refused); status != 400 ||
+				!strings.Contains(refused.Message, id) || !strings.Contains(refused.Message, "counted together with requests that failed for other reasons") {
+				t.Errorf("%s: got %d %q, want that the trail does not have the reason", when, status, refused.Message)
+			}
+		}
+	}
+	counted := ids[64+10:]
+	check("while it is counted", counted...)
+	s.Restart(t)
+	check("by the line of all", counted[0], counted[4])
+}

@@ -75,10 +75,10 @@ func (r *reason) wide() bool { return r.scope != byCause }
 type scope string
 
 const (
-	byCause     scope = "cause"     // of one principal, action, errorCode and resource
-	byPrincipal scope = "principal" // of one principal, on resources of one owner
-	byAccount   scope = "account"   // of one account, on resources of one owner
-	byNothing   scope = "accounts"  // of all accounts for which there is no other room; each has a number of its own
+	byCause     scope = audit.CountedCause // of one principal, action, errorCode and resource
+	byPrincipal scope = "principal"        // of one principal, on resources of one owner
+	byAccount   scope = "account"          // of one account, on resources of one owner
+	byNothing   scope = "accounts"         // of all accounts for which there is no other room; each has a number of its own
 )
 
 // counter counts the requests of one party that fail for each reason. It is safe for concurrent use.
@@ -90,9 +90,15 @@ type counter struct {
 	accounts  map[name.Account]int // by payer
 	wide      map[name.Account]int // number of overflows, by payer
 
-	ids     map[[16]byte][16]byte // the request with a line, by the id of a counted request
-	recent  [][16]byte            // the keys of ids; a ring
-	replace int                   // the oldest of recent, when it is full
+	ids     map[[16]byte]stand // by the id of a counted request
+	recent  [][16]byte         // the keys of ids; a ring
+	replace int                // the oldest of recent, when it is full
+}
+
+// stand is the request with a line that stands for a counted one.
+type stand struct {
+	request [16]byte
+	wide    bool // it may have failed for another reason
 }
 
 // entry counts the requests of one reason in one period.
@@ -136,7 +142,7 @@ func (c *counter) take(why reason, request string, now time.Time) (write bool, k
 	if c.reasons == nil {
 		c.reasons, c.pairs = map[reason]*entry{}, map[pair]int{}
 		c.accounts, c.wide = map[name.Account]int{}, map[name.Account]int{}
-		c.ids = map[[16]byte][16]byte{}
+		c.ids = map[[16]byte]stand{}
 	}
 	r := c.room(why)
 	e := c.reasons[r]
@@ -166,7 +172,7 @@ func (c *counter) take(why reason, request string, now time.Time) (write bool, k
 	} else {
 		e.counted.add(r.scope, request, now)
 	}
-	c.remember(request, e.request)
+	c.remember(request, e.request, r.wide())
 	return false, nil, due
 }
 
@@ -275,8 +281,8 @@ func (c *counter) ended(now time.Time, all bool) (due []*summary) {
 	return due
 }
 
-// remember keeps by which request a counted one is explained.
-func (c *counter) remember(request, by string) {
+// remember keeps which request stands for a counted one.
+func (c *counter) remember(request, by string, wide bool) {
 	id, ok := parseRequestID(request)
 	to, ok2 := parseRequestID(by)
 	if !ok || !ok2 {
@@ -289,22 +295,23 @@ func (c *counter) remember(request, by string) {
 		c.recent[c.replace] = id
 		c.replace = (c.replace + 1) % maxCountedIDs
 	}
-	c.ids[id] = to
+	c.ids[id] = stand{to, wide}
 }
 
-// representative returns the request with a line for a counted request; "" if none is known.
-func (c *counter) representative(request string) string {
+// representative returns the request with a line for a counted request, "" if none is known, and whether both failed for the same
+// reason.
+func (c *counter) representative(request string) (of string, alike bool) {
 	id, ok := parseRequestID(request)
 	if !ok {
-		return ""
+		return "", false
 	}
 	c.mu.Lock()
 	to, ok := c.ids[id]
 	c.mu.Unlock()
 	if !ok {
-		return ""
+		return "", false
 	}
-	return audit.ID(to).String()
+	return audit.ID(to.request).String(), !to.wide
 }
 
 func parseRequestID(s string) (id [16]byte, ok bool) {
@@ -316,15 +323,12 @@ func parseRequestID(s string) (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
-// countedName is the eventName of a line that stands for requests with different reasons.
-const countedName = "RequestsCountedTogether"
-
 // record returns the line. It has the content of the last of the requests with a line, as far as it is that of all.
 func (s *summary) record(now time.Time) audit.Record {
 	r, m := s.failed.record, s.more
 	r.EventID, r.Time, r.RequestID = audit.NewID(), now, s.first
 	if s.scope != byCause {
-		r.Name, r.Request, r.Resources, r.ErrorMessage, m = countedName, audit.Params{}, nil, "", more{}
+		r.Name, r.Request, r.Resources, r.ErrorMessage, m = audit.CountedTogether, audit.Params{}, nil, "", more{}
 	}
 	if s.scope == byAccount || s.scope == byNothing {
 		r.Identity = audit.Identity{Type: audit.Unknown, Account: r.Identity.Account}
@@ -383,11 +387,12 @@ func (t *Trail) summarize(due []*summary) {
 	}
 }
 
-// Representative returns the id of a request that has a line and failed for the same reason as the given request, which has been
-// counted and has no line; "" if none is known. Only the last 8,192 counted requests of each party are known.
-func (t *Trail) Representative(request string) (of string) {
+// Representative returns the id of a request that has a line and stands for the given request, which has been counted and has no
+// line; "" if none is known. alike reports whether both failed for the same reason, that is, have the same principal, action, error
+// code and resource. Only the last 8,192 counted requests of each party are known.
+func (t *Trail) Representative(request string) (of string, alike bool) {
 	for i := 0; i < len(t.counts) && of == ""; i++ {
-		of = t.counts[i].representative(request)
+		of, alike = t.counts[i].representative(request)
 	}
-	return of
+	return of, alike
 }

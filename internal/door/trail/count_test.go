@@ -90,8 +90,10 @@ func TestEachPeriodIsCountedAlone(t *testing.T) {
 			if len(due) == 1 && (due[0].requests != 5 || due[0].first != requestID(first) || due[0].last != requestID(first+4)) {
 				t.Errorf("period %d: got %+v, want 5 requests", period, due[0].counted)
 			}
-			if want := requestID(100*period + maxAlike - 1); i >= maxAlike && c.representative(id) != want {
-				t.Errorf("request %d is explained by %q, want %q", i, c.representative(id), want)
+			if want := requestID(100*period + maxAlike - 1); i >= maxAlike {
+				if of, alike := c.representative(id); of != want || !alike {
+					t.Errorf("request %d is explained by %q, alike %t, want %q", i, of, alike, want)
+				}
 			}
 		}
 		now = now.Add(countPeriod)
@@ -102,8 +104,10 @@ func TestEachPeriodIsCountedAlone(t *testing.T) {
 	if got := c.ended(now.Add(-time.Second), true); len(got) != 1 {
 		t.Errorf("at the end: got %d lines, want 1", len(got))
 	}
-	if c.representative("x") != "" || c.representative(requestID(99)) != "" {
-		t.Error("an unknown request is explained")
+	for _, unknown := range []string{"x", requestID(99)} {
+		if of, _ := c.representative(unknown); of != "" {
+			t.Errorf("the unknown request %q is explained by %q", unknown, of)
+		}
 	}
 }
 
@@ -112,9 +116,9 @@ func TestTextsThatAreNoRequestIDs(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{strings.Repeat("a", 36), strings.Repeat("-", 36), "aaaaaaaa-aaaa-aaaa-aaaaaaaaaaaaaaaaa",
 		"aaaaaaaa-aaaa-aaaa-aaaa-aaaa-aaaaaaa"} {
-		c := counter{ids: map[[16]byte][16]byte{}}
-		c.remember(audit.ID{}.String(), requestID(1)) // the id that a text without one is decoded to
-		if got := c.representative(text); got != "" {
+		c := counter{ids: map[[16]byte]stand{}}
+		c.remember(audit.ID{}.String(), requestID(1), false) // the id that a text without one is decoded to
+		if got, _ := c.representative(text); got != "" {
 			t.Errorf("%q is explained by %q", text, got)
 		}
 	}

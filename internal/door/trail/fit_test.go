@@ -107,8 +107,8 @@ func TestLineOfASum(t *testing.T) {
 	for of, want := range map[scope]audit.Record{
 		byCause: {Name: "PutImage", SourceIP: "192.0.2.7", UserAgent: "docker", ErrorMessage: "no", Resources: f.record.Resources,
 			Identity: f.record.Identity, Request: f.record.Request},
-		byPrincipal: {Name: countedName, SourceIP: "192.0.2.7", UserAgent: "docker", Identity: f.record.Identity},
-		byAccount:   {Name: countedName, Identity: audit.Identity{Type: audit.Unknown, Account: "111122223333"}},
+		byPrincipal: {Name: audit.CountedTogether, SourceIP: "192.0.2.7", UserAgent: "docker", Identity: f.record.Identity},
+		byAccount:   {Name: audit.CountedTogether, Identity: audit.Identity{Type: audit.Unknown, Account: "111122223333"}},
 	} {
 		n.scope = of
 		n.first, n.last = audit.ID{1}.String(), audit.ID{8}.String()
@@ -202,17 +202,17 @@ func TestWhichRequestsAreCountedTogether(t *testing.T) {
 // Of more counted requests than the counter remembers, the last ones are explained.
 func TestTheLastCountedRequestsAreRemembered(t *testing.T) {
 	t.Parallel()
-	c := counter{ids: map[[16]byte][16]byte{}}
+	c := counter{ids: map[[16]byte]stand{}}
 	const all = 2*maxCountedIDs + 100
 	for i := range all {
-		c.remember(requestID(i), requestID(i/2))
+		c.remember(requestID(i), requestID(i/2), false)
 	}
 	for i := range all {
 		want := ""
 		if i >= all-maxCountedIDs {
 			want = requestID(i / 2)
 		}
-		if got := c.representative(requestID(i)); got != want {
+		if got, _ := c.representative(requestID(i)); got != want {
 			t.Fatalf("request %d is explained by %q, want %q", i, got, want)
 		}
 	}
@@ -220,13 +220,13 @@ func TestTheLastCountedRequestsAreRemembered(t *testing.T) {
 		t.Errorf("the counter has %d and %d ids, want %d", len(c.ids), len(c.recent), maxCountedIDs)
 	}
 	for _, bad := range []string{"", "x", requestID(1)[1:], requestID(1) + "0", strings.Repeat("g", 36)} {
-		c.remember(bad, requestID(1))
-		c.remember(requestID(1), bad)
-		if got := c.representative(bad); got != "" {
+		c.remember(bad, requestID(1), false)
+		c.remember(requestID(1), bad, false)
+		if got, _ := c.representative(bad); got != "" {
 			t.Errorf("%q is explained by %q, want none", bad, got)
 		}
 	}
-	if got := c.representative(requestID(1)); got != "" {
+	if got, _ := c.representative(requestID(1)); got != "" {
 		t.Errorf("a request without a line to explain it is explained by %q", got)
 	}
 }

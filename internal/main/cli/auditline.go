@@ -113,9 +113,15 @@ func reason(r *audit.Record) string {
 // alike returns how many requests the line of a request stands for; "" for one.
 func alike(r *audit.Record) string {
 	var all map[string]json.RawMessage
-	var counted struct{ Requests int64 }
+	var counted struct {
+		Requests int64
+		Scope    string
+	}
 	if json.Unmarshal([]byte(r.Additional.JSON()), &all) != nil || json.Unmarshal(all[audit.CountedMember], &counted) != nil {
 		return ""
+	}
+	if counted.Scope != audit.CountedCause {
+		return fmt.Sprintf(" (%d requests that failed for different reasons)", counted.Requests)
 	}
 	return fmt.Sprintf(" (%d requests like this one)", counted.Requests)
 }

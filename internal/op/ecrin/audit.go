@@ -70,7 +70,8 @@ func (s *Service) ListAuditEvents(ctx context.Context, by identity.Caller, t Tra
 // give for the recorded request, with a note that says so. Lines of earlier versions of the program have the reasons of
 // then. The explanation of a request that was allowed has none.
 //
-// Errors: fault.RequestNotFound (the trail has no line of the request, or the request failed for another reason).
+// Errors: fault.RequestNotFound (the trail has no line of the request, or only one that stands for requests that failed for different
+// reasons, or the request was not denied).
 func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trails,
 	in *ecrintypes.ExplainRequestRequest) (*ecrintypes.ExplainRequestResponse, error) {
 	page, err := s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: in.RequestId}, "", 10)
@@ -78,8 +79,12 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 		return nil, err
 	}
 	note := ""
-	if of := s.trail.Representative(in.RequestId); len(page.Events) == 0 && of != "" {
-		note = "This request was counted together with others of the same reason, and has no line; this is the explanation of " + of + "."
+	if of, alike := s.trail.Representative(in.RequestId); len(page.Events) == 0 && of != "" {
+		if !alike {
+			return nil, mixed(in.RequestId)
+		}
+		note = "This request was counted together with others of the same principal, action, error and resource, and has no line; " +
+			"this is the explanation of " + of + "."
 		if page, err = s.trail.Search(ctx, audit.Query{Account: t.Account, RequestID: of}, "", 10); err != nil {
 			return nil, err
 		}
@@ -99,6 +104,9 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	kept, err := keptOf(&r)
 	if err != nil {
 		return nil, err
+	}
+	if kept.counted.Requests > 0 && kept.counted.Scope != audit.CountedCause {
+		return nil, mixed(in.RequestId)
 	}
 	out := kept.explanation
 	if kept.decision != nil {
@@ -130,6 +138,12 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 	out.Note = strings.TrimSpace(note + " " + out.Note)
 	out.At, out.RequestId = awswire.At(r.Time), in.RequestId
 	return &ecrintypes.ExplainRequestResponse{Explanation: *out}, nil
+}
+
+// mixed returns the error for a request that was counted together with others and whose reason is not known.
+func mixed(request string) error {
+	return fault.RequestNotFound.New("the request %s was counted together with requests that failed for other reasons, because too many "+
+		"reasons occurred in a minute: the audit trail does not have its own, only the log of the server has", name.Clip(request))
 }
 
 // denied is the error code of a request whose caller lacks the permission.

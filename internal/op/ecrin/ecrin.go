@@ -40,9 +40,9 @@ type Trail interface {
 	// Search returns one page of lines. It includes everything that was committed before the call; see
 	// audit.Log.Search.
 	Search(ctx context.Context, q audit.Query, cursor string, limit int) (audit.Page, error)
-	// Representative returns the id of a request with a line that failed for the same reason as the given one, which has been
-	// counted and has no line; "" if none is known.
-	Representative(requestID string) string
+	// Representative returns the id of a request with a line that stands for the given one, which has been counted and has no
+	// line; "" if none is known. alike reports whether both failed for the same reason.
+	Representative(requestID string) (of string, alike bool)
 }
 
 // Options holds the parameters of New. All are required.

@@ -189,6 +189,13 @@ func (q *Query) matches(r *Record) bool {
 // ("requests"), and the ids of the first and the last of them ("firstRequestID", "lastRequestID").
 const CountedMember = "counted"
 
+// CountedCause is the member "scope" of CountedMember in a line that stands for requests with the same principal, action, error code
+// and resource. A line with another scope stands for requests that failed for different reasons, and has the name CountedTogether.
+const CountedCause = "cause"
+
+// CountedTogether is the eventName of a line that stands for requests that failed for different reasons.
+const CountedTogether = "RequestsCountedTogether"
+
 // endsWith reports whether the line stands for several requests of which the given one is the last.
 func (r *Record) endsWith(request string) bool {
 	counted, ok := member(r.Additional.appendObject(nil), CountedMember)
