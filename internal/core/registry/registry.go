@@ -102,6 +102,8 @@ const (
 	maxSwept = 200
 	// uploadLife is the time after the last write for which an upload is kept.
 	uploadLife = 7 * 24 * time.Hour
+	// emptyLife is the time for which an upload without a byte is kept.
+	emptyLife = time.Hour
 )
 
 // Run writes pull times every pullFlush and removes abandoned uploads every uploadsSweep until ctx ends. It writes the

@@ -10,15 +10,28 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// sweepUploads removes all uploads that were last written to more than uploadLife ago, in steps of maxSwept, between which
-// other changes have their turn. An upload that cannot be removed does not keep it from the others.
+// sweepUploads removes all uploads that were last written to more than uploadLife ago, and those without a byte that were begun
+// more than emptyLife ago. An upload to which a request is writing stays.
 func (s *Service) sweepUploads(ctx context.Context) error {
-	before, removed := s.now().Add(-uploadLife), 0
+	before := s.now().Add(-uploadLife)
+	old, err1 := s.sweepListed(ctx, s.meta.IdleUploads, before)
+	empty, err2 := s.sweepListed(ctx, s.meta.EmptyUploads, s.now().Add(-emptyLife))
+	err3 := s.removeStale(ctx, before)
+	if old+empty > 0 {
+		s.log.InfoContext(ctx, "removed abandoned uploads", "count", old+empty)
+	}
+	return errors.Join(err1, err2, err3)
+}
+
+// sweepListed removes the uploads of a list in steps of maxSwept, between which other changes have their turn. An upload that
+// cannot be removed does not keep it from the others.
+func (s *Service) sweepListed(ctx context.Context, list func(context.Context, time.Time, meta.IdlePosition, int) ([]meta.Upload,
+	meta.IdlePosition, error), before time.Time) (removed int, err error) {
 	var errs []error
 	for after := (meta.IdlePosition{}); ; {
-		idle, last, err := s.meta.IdleUploads(ctx, before, after, maxSwept)
+		idle, last, err := list(ctx, before, after, maxSwept)
 		if err != nil {
-			return errors.Join(append(errs, err)...)
+			return removed, errors.Join(append(errs, err)...)
 		}
 		n, err := s.remove(ctx, idle)
 		removed += n
@@ -26,14 +39,9 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 		if after = last; len(idle) < maxSwept {
-			break
+			return removed, errors.Join(errs...)
 		}
 	}
-	errs = append(errs, s.removeStale(ctx, before))
-	if removed > 0 {
-		s.log.InfoContext(ctx, "removed abandoned uploads", "count", removed)
-	}
-	return errors.Join(errs...)
 }
 
 // remove deletes the bytes of uploads, and then their rows in one transaction. It returns how many it deleted. Uploads that

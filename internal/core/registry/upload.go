@@ -41,7 +41,21 @@ func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Re
 	}
 	u := meta.Upload{ID: uuid.NewString(), Repository: r.ID, Principal: by.UserID, Blob: b, StartedAt: s.now()}
 	q := meta.Quota{Key: by.LimitKey(), Max: s.maxUploads.PerPrincipal}
-	return u, s.meta.PutUpload(ctx, r, u, q, s.maxUploads.PerRepository)
+	return u, s.meta.PutUpload(ctx, r, u, q, s.maxUploads.ofRepository(owns(by, r)))
+}
+
+// owns reports whether the caller is the operator or a principal of the account of the repository.
+func owns(by identity.Caller, r meta.Repository) bool {
+	return by.Kind == identity.Operator || by.Account == r.Registry.Account
+}
+
+// ofRepository returns how many uploads a repository may have when another one begins. The principals of other accounts are
+// refused when it has half of them, so that they cannot take the other half from the principals of its own account.
+func (l UploadLimits) ofRepository(owner bool) int {
+	if owner || l.PerRepository <= 0 {
+		return l.PerRepository
+	}
+	return max(1, l.PerRepository/2)
 }
 
 // Upload returns the upload of the caller with the given id.

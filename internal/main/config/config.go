@@ -83,9 +83,11 @@ type Config struct {
 	// MaxIdleConnections is how many connections may be idle of those without a request with valid credentials. Default 1024.
 	MaxIdleConnections int `yaml:"max_idle_connections"`
 	// MaxUploadsPerPrincipal is how many layer uploads of one user, role or root user may be open at once, neither completed nor
-	// cancelled; they expire a week after the last write. All sessions of a role count together. Default 2000.
+	// cancelled; they expire a week after the last write, or without a byte an hour after their begin. All sessions of a role count
+	// together. Default 2000.
 	MaxUploadsPerPrincipal int `yaml:"max_uploads_per_principal"`
-	// MaxUploadsPerRepository is the same for one repository. Default 10000.
+	// MaxUploadsPerRepository is the same for one repository. Principals of other accounts are refused from half of it on. Default
+	// 10000.
 	MaxUploadsPerRepository int `yaml:"max_uploads_per_repository"`
 	// MaxTokensPerPrincipal is how many authorization tokens one user, role or root user may have that have not expired. Default
 	// 20000.

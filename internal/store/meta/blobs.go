@@ -242,14 +242,23 @@ type IdlePosition struct {
 // IdleUploads returns uploads that were not written to since t, the longest idle first, at most limit, and the position of
 // the last one. after is the position of the last one that was read before. Parts, SmallPart and StartedAt are not set.
 func (s *Store) IdleUploads(ctx context.Context, t time.Time, after IdlePosition, limit int) ([]Upload, IdlePosition, error) {
+	return s.idleUploads(ctx, `SELECT id, repository, principal, blob_id, size, state, updated_at FROM uploads
+		WHERE updated_at < $1 AND (updated_at, id) > ($2, $3) ORDER BY updated_at, id LIMIT $4`, t, after, limit)
+}
+
+// EmptyUploads is IdleUploads for uploads without a byte.
+func (s *Store) EmptyUploads(ctx context.Context, t time.Time, after IdlePosition, limit int) ([]Upload, IdlePosition, error) {
+	return s.idleUploads(ctx, `SELECT id, repository, principal, blob_id, size, state, updated_at FROM uploads
+		WHERE updated_at < $1 AND (updated_at, id) > ($2, $3) AND size = 0 ORDER BY updated_at, id LIMIT $4`, t, after, limit)
+}
+
+func (s *Store) idleUploads(ctx context.Context, text string, t time.Time, after IdlePosition, limit int) ([]Upload, IdlePosition, error) {
 	var all []Upload
-	err := s.read.rows(ctx, `SELECT id, repository, principal, blob_id, size, state, updated_at FROM uploads
-		WHERE updated_at < $1 AND (updated_at, id) > ($2, $3) ORDER BY updated_at, id LIMIT $4`, args{micros(t), after.updated, after.id, limit},
-		func(scan func(...any) error) error {
-			var u Upload
-			err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State, &after.updated)
-			all, after.id = append(all, u), u.ID
-			return err
-		})
+	err := s.read.rows(ctx, text, args{micros(t), after.updated, after.id, limit}, func(scan func(...any) error) error {
+		var u Upload
+		err := scan(&u.ID, &u.Repository, &u.Principal, &u.Blob.ID, &u.Blob.Size, &u.Blob.State, &after.updated)
+		all, after.id = append(all, u), u.ID
+		return err
+	})
 	return all, after, err
 }

@@ -37,11 +37,19 @@ type limit struct {
 	at   time.Time // only rows that expire later count; zero if the rows do not expire
 }
 
+// countedTo identifies a limit: different callers have different limits of the rows of one repository.
+type countedTo struct {
+	counted
+	max int
+}
+
+func (l limit) countedTo() countedTo { return countedTo{l.counted, l.max} }
+
 // fullKeys remembers the keys that were found to have no room, so that a principal that goes on regardless is refused
 // without a write: the writer would count all its rows each time. The zero value is ready. Safe for concurrent use.
 type fullKeys struct {
 	mu    sync.Mutex
-	until map[counted]time.Time
+	until map[countedTo]time.Time
 }
 
 const (
@@ -58,7 +66,7 @@ const (
 // Errors: fault.QuotaExceeded, and those of writer.do.
 func (s *Store) doWithin(ctx context.Context, limits []limit, fn func(*tx) error) error {
 	for _, l := range limits {
-		if l.max > 0 && s.full.has(l.counted, s.now()) {
+		if l.max > 0 && s.full.has(l.countedTo(), s.now()) {
 			return l.full
 		}
 	}
@@ -78,7 +86,7 @@ func (s *Store) doWithin(ctx context.Context, limits []limit, fn func(*tx) error
 		return fn(t)
 	})
 	if err != nil && full != nil {
-		s.full.note(full.counted, s.now().Add(maxRefusal))
+		s.full.note(full.countedTo(), s.now().Add(maxRefusal))
 	}
 	return err
 }
@@ -115,18 +123,18 @@ func (t *tx) hasRoom(l limit) (bool, error) {
 	return true, nil
 }
 
-func (q *fullKeys) has(c counted, at time.Time) bool {
+func (q *fullKeys) has(c countedTo, at time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	until, ok := q.until[c]
 	return ok && at.Before(until)
 }
 
-func (q *fullKeys) note(c counted, until time.Time) {
+func (q *fullKeys) note(c countedTo, until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.until == nil || len(q.until) >= maxFull {
-		q.until = map[counted]time.Time{}
+		q.until = map[countedTo]time.Time{}
 	}
 	q.until[c] = until
 }
