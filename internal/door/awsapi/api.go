@@ -16,6 +16,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -80,7 +81,6 @@ type Options struct {
 // place, and is in memory only while it has one.
 const (
 	maxLargeBodies  = 6  // in memory at once
-	maxLargeAnswers = 3  // in memory at once, each as long as it is made; they hold more than plainBody bytes of manifests
 	maxLargeWaiting = 32 // of one principal
 	maxLargeWait    = 30 * time.Second
 )
@@ -90,8 +90,9 @@ func New(o Options) *API {
 	return &API{
 		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
 		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
-		pushes:  cmp.Or(o.Pushes, web.ManifestPlaces()),
-		answers: web.NewPlaces(maxLargeAnswers, maxLargeWaiting, maxLargeWait),
+		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
+		// Answers with more than plainBody bytes of manifests: to encode one keeps a processor busy for 100 ms.
+		answers: web.NewPlaces(max(1, runtime.GOMAXPROCS(0)/2), maxLargeWaiting, maxLargeWait),
 	}
 }
 

@@ -85,9 +85,11 @@ func (m *Metrics) CountOf(name, help, label, value string, read func() uint64) {
 // maxMetricsAge is the time for which the text of the metrics is sent again. All requests in this time share its bytes.
 const maxMetricsAge = time.Second
 
-// ServeHTTP answers with the metrics in the text format of Prometheus, as they were at most maxMetricsAge ago.
+// ServeHTTP answers with the metrics in the text format of Prometheus, as they were at most maxMetricsAge ago, and ends the connection:
+// thousands that ask again and again, and never read, would each have their answers made until a buffer is full.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Header().Set("Connection", "close")
 	_, _ = w.Write(m.current()) // a client that has gone cannot be told
 }
 

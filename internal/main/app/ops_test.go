@@ -2,7 +2,9 @@ package app_test
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
@@ -81,5 +83,24 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An answer with the metrics ends its connection, so that a client that never reads has one answer made for it, however many it asks
+// for.
+func TestMetricsEndTheirConnection(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 100)); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(c) // to the end of the connection; it may be reset for what was not read
+	if n := strings.Count(string(all), "HTTP/1.1 200"); n != 1 {
+		t.Errorf("got %d answers (%v), want one", n, err)
 	}
 }
