@@ -63,7 +63,9 @@ func (s *Service) IssueToken(ctx context.Context, c Caller, region name.Region) 
 func (s *Service) TokenCaller(ctx context.Context, password string, region name.Region) (Caller, error) {
 	o, err := s.open(password)
 	if errors.Is(err, fault.TokenInvalid) {
-		return Caller{}, &Refusal{Err: err, Class: RefusedToken, Cause: "the password is not an authorization token of this installation", Cure: cureToken}
+		return Caller{}, &Refusal{
+			Err: err, Class: RefusedToken, Cause: "the password is not an authorization token of this installation", Cure: cureToken,
+		}
 	}
 	if err != nil {
 		return Caller{}, err

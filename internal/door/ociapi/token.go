@@ -64,8 +64,9 @@ func (a *API) caller(q *request, region name.Region) (identity.Caller, error) {
 	}
 	if !c.valid {
 		return identity.Caller{}, &identity.Refusal{
-			Err: missing, Class: identity.RefusedCredentials, Cause: "the credentials are not an authorization token as the password of the user AWS",
-			Cure: "Log in with this user name: docker login --username AWS",
+			Err: missing, Class: identity.RefusedCredentials,
+			Cause: "the credentials are not an authorization token as the password of the user AWS",
+			Cure:  "Log in with this user name: docker login --username AWS",
 		}
 	}
 	caller, err := a.identity.TokenCaller(q.r.Context(), c.password, region)

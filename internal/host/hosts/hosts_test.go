@@ -155,7 +155,8 @@ func TestBlockRefusesZones(t *testing.T) {
 			t.Errorf("Block(%q): the error has a line end: %q", a, err)
 		}
 	}
-	if got, err := hosts.Block(netip.MustParseAddr("fe80::1"), []string{"ok.test"}); err != nil || !strings.Contains(got, "\nfe80::1\tok.test\n") {
+	got, err := hosts.Block(netip.MustParseAddr("fe80::1"), []string{"ok.test"})
+	if err != nil || !strings.Contains(got, "\nfe80::1\tok.test\n") {
 		t.Errorf("an address without a zone: got %q, %v", got, err)
 	}
 }
