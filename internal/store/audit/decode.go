@@ -143,8 +143,11 @@ var denials = map[string]bool{
 	"SignatureMismatchException": true, "UnknownAccessKeyException": true, "TokenInvalidException": true,
 }
 
-// denied reports whether the request was refused because rights or valid credentials were missing.
-func (r *Record) denied() bool { return denials[strings.TrimPrefix(r.ErrorCode, "Client.")] }
+// denied reports whether the request was refused because rights or valid credentials were missing. For a line that stands for requests
+// with different errors it is true, since some of them may be.
+func (r *Record) denied() bool {
+	return r.Name == CountedTogether || denials[strings.TrimPrefix(r.ErrorCode, "Client.")]
+}
 
 // member returns the value of a top-level member of a line, as it is written there. It stops at the first
 // match, and skips texts and nested objects, so that nothing inside them is taken for the member. ok is false

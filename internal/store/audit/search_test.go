@@ -377,6 +377,11 @@ func TestOnlyDenied(t *testing.T) {
 			want = append(want, fmt.Sprint(i))
 		}
 	}
+	// A line for requests that failed for different reasons, of which some may be denials; its code is that of one of them.
+	mixed := numbered(50, 50)
+	mixed.Name, mixed.ErrorCode = audit.CountedTogether, "RepositoryNotFoundException"
+	l.Append(mixed)
+	want = append(want, "50")
 	if got := found(t, l, audit.Query{OnlyDenied: true, OldestFirst: true}, 0); got != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", got, want)
 	}
