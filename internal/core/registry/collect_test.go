@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -425,5 +426,44 @@ func TestPushedExternalLayerStays(t *testing.T) {
 	}
 	if got := c.content(t, digest("base")); got != "base" {
 		t.Errorf("the pushed layer: got %q", got)
+	}
+}
+
+// What a program without collections has stored lacks references to such layers, and candidates. The first collection adds both before
+// it removes anything.
+func TestFirstCollectionCompletesReferences(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	if err := errors.Join(c.blob("config"), c.blob("base"), c.blob("unused")); err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Appendf(nil, `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":6},`+
+		`"layers":[{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar","digest":"%s","size":4,"urls":["https://example.com/b"]}]}`,
+		digest("config"), digest("base"))
+	if _, _, err := c.Put(t.Context(), alice, c.repo, registry.PutImage{Body: body, MediaType: manifest.OCIManifest,
+		Tags: []name.Tag{tagged("v1")}}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(c.dir, "ecrin.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{
+		`DELETE FROM image_references WHERE target = '` + digest("base").String() + `'`, `DELETE FROM candidates`,
+	} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 4 {
+		c.collect(t, registry.CollectOptions{Grace: week})
+		*c.clock = c.clock.Add(week)
+	}
+	if got := c.content(t, digest("base")); got != "base" {
+		t.Errorf("the layer: got %q", got)
+	}
+	if _, err := c.Blob(t.Context(), c.repo, digest("unused")); !errors.Is(err, fault.BlobNotFound) {
+		t.Errorf("the unused blob: got %v, want it collected", err)
 	}
 }
