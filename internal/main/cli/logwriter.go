@@ -79,6 +79,7 @@ func (l *logWriter) flush() {
 		return
 	}
 	l.waiting, l.spare, l.writing = l.spare[:0], nil, true
+	l.changed.Broadcast() // there is room for who waits in Write
 	l.mu.Unlock()
 	_, _ = l.w.Write(batch)
 	l.mu.Lock()
