@@ -66,13 +66,15 @@ const (
 	holdAfterGap = 24 * time.Hour
 	// blobsPerStep is the number of blobs whose bytes one step deletes, and for which pushes of them may wait.
 	blobsPerStep = 50
-	// collectPage is the number of blobs that one query of a dry or a full collection reads.
+	// collectPage is the number of blobs, or of manifests of a preparation, that one query reads.
 	collectPage = 500
 )
 
 // Collect removes a part of what nothing refers to and returns after a few seconds; the caller continues at Next. It removes
 // repositories and images that were deleted more than Grace ago, blobs of repositories to which no image has referred for as long,
-// blobs that no repository holds, and abandoned uploads. Pushes and pulls go on meanwhile. Calls wait for each other.
+// blobs that no repository holds, and abandoned uploads. Pushes and pulls go on meanwhile. Calls wait for each other. While something
+// is held back (HeldUntil), only bytes that no repository holds and uploads are removed. The first call for a database of a program
+// without collections reads all its manifests.
 //
 // Errors: fault.InvalidParameter (from is no place that an earlier call returned).
 func (s *Service) Collect(ctx context.Context, from CollectPlace, o CollectOptions) (Collection, error) {
@@ -380,8 +382,8 @@ func (c *collector) uploads(ctx context.Context) (bool, error) {
 // CollectedBytes returns the size of the blobs that this process has collected.
 func (s *Service) CollectedBytes() uint64 { return s.collected.Load() }
 
-// CollectEvery collects at once and then after each interval, until ctx ends. The first collection is full if full is set: after a
-// crash. Failures are logged.
+// CollectEvery collects at once and then after each interval, until ctx ends. If full is set, after a crash, collections
+// are full until one has not held anything back. Results are reported, and failures logged.
 func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full bool) {
 	again := time.NewTicker(interval)
 	defer again.Stop()

@@ -7,18 +7,18 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// Collection is the state of the collection of this database.
-type Collection struct {
+// CollectionState tells whether collections of this database may begin, when the last one did, and what is held back.
+type CollectionState struct {
 	Prepared  bool      // PrepareCollection has come to its end
 	RanAt     time.Time // the last collection, zero for none
 	HoldUntil time.Time // before that, nothing that can be restored is removed
 }
 
 // CollectionState returns the state of the collection.
-func (s *Store) CollectionState(ctx context.Context) (Collection, error) {
+func (s *Store) CollectionState(ctx context.Context) (CollectionState, error) {
 	var prepared, ran, hold int64
 	err := s.read.row(ctx, `SELECT prepared_at, ran_at, hold_until FROM collection WHERE one = 1`, nil, &prepared, &ran, &hold)
-	return Collection{Prepared: prepared > 0, RanAt: fromMicros(ran), HoldUntil: fromMicros(hold)}, err
+	return CollectionState{Prepared: prepared > 0, RanAt: fromMicros(ran), HoldUntil: fromMicros(hold)}, err
 }
 
 // CollectionRan records that a collection has begun. If hold is later than the stored time, nothing that can be restored is removed

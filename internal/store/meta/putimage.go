@@ -192,9 +192,9 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 	return referTo(t, referToImage, referToImages, r.ID, p.Digest.String(), images)
 }
 
-// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. untyped are the blobs
-// without a media type: no
-// manifest has referred to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
+// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. With restore, blobs that a
+// client has removed while the image was deleted are there too. untyped are the blobs without a media type: no manifest has referred
+// to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
 func checkBlobs(t *tx, r Repository, m *manifest.Manifest, restore bool) (total int64, untyped []manifest.Descriptor, err error) {
 	type blob struct {

@@ -334,7 +334,7 @@ func testCollectKeepsExternalLayers(fx *Fixture) {
 func testPrepareCollection(fx *Fixture) {
 	state, err := fx.CollectionState(fx.Ctx)
 	fx.Must(err)
-	fx.Equal(state, meta.Collection{}, "the state of a new database")
+	fx.Equal(state, meta.CollectionState{}, "the state of a new database")
 	r := fx.Repo("team/app")
 	fx.Blob(r, "config")
 	fx.Blob(r, "base")
