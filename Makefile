@@ -6,6 +6,9 @@ export CGO_ENABLED ?= 0
 FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/mutate/... ./tools/pack/... ./tools/clients/...
 ALL := $(FAST) ./tools/demo/...
 
+# SLOW has tests that the fast suite shortens or leaves out.
+SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi
+
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
@@ -41,8 +44,8 @@ identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing 
 	tools/clients/install packages
 	tools/elapsed 'IAM and STS with SDK and aws CLI' $(GO) test -count=1 -timeout 10m ./test/identity
 
-slow: ## run the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./internal/store/meta ./tools/bench ./tools/demo
+slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks $(SLOW) ./tools/bench ./tools/demo
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution

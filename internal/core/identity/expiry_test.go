@@ -9,6 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // Tens of thousands of tokens and sessions that one principal asked for go in one sweep after they have expired. Those that
@@ -17,7 +18,7 @@ import (
 func TestAllExpiredTokensAndSessionsGoInOneSweep(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
-	const quota = 10_000
+	quota := slowtest.Rounds(640, 10_000)
 	limited := identity.New(w.meta, w.ring, w.now, identity.Options{MaxTokens: quota, MaxSessions: quota})
 	mallory, alice := w.root(t, other), w.root(t, home)
 	of := func(c identity.Caller) meta.Session {

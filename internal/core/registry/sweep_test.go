@@ -12,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // Tens of thousands of abandoned uploads of one principal go in one sweep, and uploads of others that are not abandoned
@@ -20,7 +21,8 @@ func TestAllAbandonedUploadsGoInOneSweep(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	mallory := identity.Caller{Kind: identity.User, Account: home.Account, UserID: "AIDAMALLORY", Principal: "AIDAMALLORY"}
-	const attackers, each = 64, 320
+	const attackers = 64
+	each := slowtest.Rounds(20, 320)
 	var wg sync.WaitGroup
 	for range attackers {
 		wg.Go(func() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
 	"github.com/ecrin-dev/ecrin/internal/test/faulttest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // noise are the tables that the background work of a server changes, and that of what a collection will look at: a row too many is
@@ -194,6 +195,7 @@ func TestNoChangeIsAnsweredFalselyWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range sweptChanges {
 		t.Run(what, func(t *testing.T) {
+			slowtest.Sample(t, 4) // each has a server of its own
 			t.Parallel()
 			s := serve(t, nil)
 			s.failing = true
@@ -227,6 +229,7 @@ func TestNoReadIsAnsweredFalselyWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range sweptReads {
 		t.Run(what, func(t *testing.T) {
+			slowtest.Sample(t, 4) // each has a server of its own
 			t.Parallel()
 			s := serve(t, nil)
 			s.failing = true
@@ -272,6 +275,7 @@ func TestNoStrangerIsAnsweredWhenTheStoreFails(t *testing.T) {
 				continue // their policy allows everyone
 			}
 			t.Run(what, func(t *testing.T) {
+				slowtest.Sample(t, 4) // each has a server of its own
 				t.Parallel()
 				s := serve(t, nil)
 				s.failing = true

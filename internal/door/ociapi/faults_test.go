@@ -11,6 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/faulttest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // noise are the tables that the background work of a server changes, and that of what a collection will look at: a row too many is
@@ -130,6 +131,7 @@ func TestNoAnswerIsFalseWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range sweptRequests {
 		t.Run(what, func(t *testing.T) {
+			slowtest.Sample(t, 4) // each has a server of its own
 			t.Parallel()
 			s := apptest.Start(t, apptest.Options{})
 			root := s.Root(t)
@@ -165,6 +167,7 @@ func TestNoStrangerIsServedWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
 	for what, prepare := range sweptRequests {
 		t.Run(what, func(t *testing.T) {
+			slowtest.Sample(t, 4) // each has a server of its own
 			t.Parallel()
 			s := apptest.Start(t, apptest.Options{})
 			root := s.Root(t)

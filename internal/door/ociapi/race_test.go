@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // atOnce runs n goroutines that start together, and waits for them.
@@ -82,7 +83,7 @@ func TestThousandPushesOfOneTag(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})
 	repo := s.Root(t).CreateRepository(t, "team/app")
-	const pushes = 1000
+	pushes := slowtest.Rounds(100, 1000)
 	im := ocitest.NewImage(1, 10)
 	repo.Push(t, "subject", im)
 	repo.PutBlob(t, []byte("{}"))

@@ -23,6 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 func fine(*meta.Tx) error { return nil }
@@ -300,7 +301,7 @@ func TestAuditCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	rounds := 4
-	if slow {
+	if slowtest.Enabled() {
 		rounds = 60
 	}
 	acked := map[string]bool{}

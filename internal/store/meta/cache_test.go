@@ -18,6 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // query is a cached read.
@@ -252,11 +253,7 @@ func TestCachesAreExact(t *testing.T) {
 	t.Parallel()
 	fx := newCacheFixture(t)
 	seed := seedtest.Seed(t)
-	rounds := 12
-	if slow {
-		rounds = 300
-	}
-	for round := range rounds {
+	for round := range slowtest.Rounds(3, 300) {
 		var wg sync.WaitGroup
 		done, stop := context.WithCancel(t.Context())
 		queries := fx.queries()

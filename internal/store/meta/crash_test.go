@@ -18,6 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 func init() { helpers["crash"] = crashHelper }
@@ -120,7 +121,7 @@ func TestCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	rounds := 3
-	if slow {
+	if slowtest.Enabled() {
 		rounds = 50
 	}
 	acked, tried := map[string]string{}, map[string]string{} // by tag; a tag is in tried from the first note of a move to the second
@@ -138,7 +139,7 @@ func TestCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		limit, acks := random.IntN(150), 0
-		if slow && round%5 == 0 { // at a random time of the start
+		if slowtest.Enabled() && round%5 == 0 { // at a random time of the start
 			time.AfterFunc(time.Duration(random.IntN(40))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 		} else if limit == 0 {
 			limit = 1

@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // pair opens an empty database twice, as two processes do. The first one fills it.
@@ -33,7 +34,7 @@ func TestChangesOfOthersAreSeen(t *testing.T) {
 	seed := seedtest.Seed(t)
 	random := rand.New(rand.NewPCG(seed, 1))
 	rounds := 150
-	if slow {
+	if slowtest.Enabled() {
 		rounds = 10_000
 	}
 	var stop atomic.Bool
@@ -152,7 +153,7 @@ func TestFarBehind(t *testing.T) {
 // Old rows of changes are deleted by later transactions.
 func TestOldChangesAreDeleted(t *testing.T) {
 	t.Parallel()
-	if !slow {
+	if !slowtest.Enabled() {
 		t.Skip("takes 11,000 transactions: ECRIN_SLOW=1 runs it")
 	}
 	s := openPostgres(t)

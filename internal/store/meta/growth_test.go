@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -13,10 +12,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
-
-// slow says whether the slow tests run too.
-var slow = os.Getenv("ECRIN_SLOW") == "1"
 
 // fill stores n images directly in the tables: each has its own config and shares one layer with all others; nine of
 // ten have a tag, and all except those whose number ends in 1 have the first image as their subject.
@@ -100,7 +97,7 @@ func TestCostDoesNotGrowInPostgreSQL(t *testing.T) {
 
 func costDoesNotGrow(t *testing.T, open func(*testing.T) *meta.Store) {
 	t.Helper()
-	if !slow {
+	if !slowtest.Enabled() {
 		t.Skip("takes long and needs an idle machine: ECRIN_SLOW=1 runs it; TestPlans checks the plans")
 	}
 	sizes := [2]int{1000, 100_000}

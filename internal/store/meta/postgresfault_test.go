@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // A database that cannot be opened is refused at once, with a text that says what to do and does not contain the
@@ -204,7 +205,7 @@ func TestServerRestarts(t *testing.T) {
 	w := &work{s: store}
 	w.run(t, 4)
 	rounds := 3
-	if slow {
+	if slowtest.Enabled() {
 		rounds = 40
 	}
 	for round := range rounds {

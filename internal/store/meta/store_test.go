@@ -10,6 +10,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 func TestContract(t *testing.T) {
@@ -19,6 +20,7 @@ func TestContract(t *testing.T) {
 
 // The same with caches of manifests that are almost only in files.
 func TestContractWithSpill(t *testing.T) {
+	slowtest.Only(t, "TestContract runs the same with caches in memory")
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T) *meta.Store {
 		s := open(t)
@@ -32,6 +34,7 @@ func TestContractWithSpill(t *testing.T) {
 
 // With a frozen clock everything happens at the same time: orders and names must not depend on the clock.
 func TestContractFrozenClock(t *testing.T) {
+	slowtest.Only(t, "TestContract runs the same with a clock that goes")
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T) *meta.Store { return openAt(t, t.TempDir(), func() time.Time { return noon }) })
 }

@@ -1,5 +1,8 @@
 // Package faulttest sweeps operations with failing statements of the metadata store: whatever statement of an operation
 // fails, and however, the operation must fail too, and must have changed all or nothing.
+//
+// The fast suite lets every tenth of the statements fail, from one that the name of the test determines; with ECRIN_SLOW=1
+// each of them fails. See package slowtest.
 package faulttest
 
 import (
@@ -7,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // Call is an operation with what it needs.
@@ -21,6 +25,33 @@ type Call struct {
 
 // maxStatements is the number of statements after which a sweep gives up.
 const maxStatements = 2000
+
+// sample is the step between the failing statements in the fast suite.
+const sample = 10
+
+// steps are the statements of an operation that fail in a sweep.
+type steps struct {
+	size, start int
+	count       int // statements of the operation if nothing fails
+}
+
+// stepsOf returns the steps for an operation that runs count statements. There is at least one if count is not 0.
+func stepsOf(t *testing.T, count int) steps {
+	if slowtest.Enabled() || count == 0 {
+		return steps{size: 1, count: count}
+	}
+	return steps{size: sample, start: slowtest.Pick(t, min(sample, count*int(faultmeta.Faults))), count: count}
+}
+
+// first returns the number of the first statement, from 1, that fails with f.
+func (s steps) first(f faultmeta.Fault) int {
+	// The statements of all kinds of fault are counted on, so that few statements have some of the kinds.
+	return 1 + ((s.start-int(f)*s.count)%s.size+s.size)%s.size
+}
+
+// past reports whether the sweep goes on with the next kind of fault without a call for the statement n. A whole sweep
+// makes the call, which shows that the operation runs no further statement.
+func (s steps) past(n int) bool { return s.size > 1 && n > s.count }
 
 // Sweep calls prepare for numbers from 0 and runs each prepared call. In the first call nothing fails. Then, for each kind
 // of fault, call after call, the next statement fails, until a call succeeds without having come to the failing one. A call
@@ -50,16 +81,22 @@ func sweep(t *testing.T, faults *faultmeta.Injector, prepare func(i int) Call, a
 	}
 	c := prepare(0)
 	before := state(c)
-	if err := c.Do(); err != nil {
+	faults.Arm(maxStatements+1, faultmeta.Before) // counts
+	err := c.Do()
+	_, count := faults.Disarm()
+	if err != nil {
 		t.Fatalf("without a fault: got %v, want no error", err)
 	}
 	after := state(c)
 	if c.State != nil && before == after {
 		t.Fatalf("the operation does not change the state %q", before)
 	}
-	i := 0
+	if count == 0 {
+		t.Fatal("the operation runs no statement")
+	}
+	i, some := 0, stepsOf(t, count)
 	for f := range faultmeta.Faults {
-		for n := 1; ; n++ {
+		for n := some.first(f); !some.past(n); n += some.size {
 			if n > maxStatements {
 				t.Fatalf("more than %d statements", maxStatements)
 			}
@@ -97,9 +134,16 @@ func sweep(t *testing.T, faults *faultmeta.Injector, prepare func(i int) Call, a
 // Closed is Sweep for calls that must never succeed: whatever fails, they stay refused.
 func Closed(t *testing.T, faults *faultmeta.Injector, prepare func(i int) Call) {
 	t.Helper()
-	i, statements := 0, 0
+	c := prepare(0)
+	faults.Arm(maxStatements+1, faultmeta.Before) // counts
+	err := c.Do()
+	_, statements := faults.Disarm()
+	if err == nil {
+		t.Error("without a fault: got no error, want a refusal")
+	}
+	i, some := 1, stepsOf(t, statements)
 	for f := range faultmeta.Faults {
-		for n := 1; ; n++ {
+		for n := some.first(f); !some.past(n); n += some.size {
 			if n > maxStatements {
 				t.Fatalf("more than %d statements", maxStatements)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // Each size is stored once by Commit alone, and once by Append and a Commit without bytes.
@@ -240,7 +241,7 @@ func testOldState(t *testing.T, s blob.Store) {
 
 // An Append that starts while a Commit ends must not write into the published blob.
 func testAppendBesideCommit(t *testing.T, s blob.Store) {
-	for i := range 300 {
+	for i := range slowtest.Rounds(30, 300) {
 		data := Bytes(uint64(i), 100+i)
 		u := appendBytes(t, s, begin(t, s, name.SHA256), data)
 		var others sync.WaitGroup

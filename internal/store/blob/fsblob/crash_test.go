@@ -19,6 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob/blobtest"
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // helperEnv names the role of a child process of the tests; helperDir is the directory of its store.
@@ -111,7 +112,7 @@ func pushInChunks(s blob.Store, seed uint64, say func(acked)) error {
 // a digest has that digest, each acknowledged blob is there, and each acknowledged upload can be continued.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	rounds := 8
+	rounds := slowtest.Rounds(2, 8)
 	if testing.Short() {
 		rounds = 2
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 func open(t *testing.T) (*meta.Store, *faultmeta.Injector) {
@@ -30,6 +31,7 @@ func open(t *testing.T) (*meta.Store, *faultmeta.Injector) {
 
 // Without a fault the store behaves as with the driver of SQLite.
 func TestPassesOn(t *testing.T) {
+	slowtest.Only(t, "TestContract of meta runs the same through the driver")
 	t.Parallel()
 	metatest.Run(t, func(t *testing.T) *meta.Store { s, _ := open(t); return s })
 }
