@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -61,6 +62,7 @@ func newFixture(t testing.TB) *fixture {
 	f.dir = dir
 	ring, err := identity.LoadKeyring(dir, "", true)
 	f.must(err)
+	metatest.Prepare(t, dir)
 	f.meta, err = meta.OpenSQLite(t.Context(), dir, f.now)
 	f.must(err)
 	t.Cleanup(func() {

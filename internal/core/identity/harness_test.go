@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -36,6 +37,7 @@ func newFixture(t testing.TB) *fixture {
 	if w.ring, err = identity.LoadKeyring(dir, "", true); err != nil {
 		t.Fatal(err)
 	}
+	metatest.Prepare(t, dir)
 	if w.meta, err = meta.OpenSQLite(t.Context(), dir, w.now); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -37,6 +38,7 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	dir := t.TempDir()
 	clock := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 	now := func() time.Time { return clock }
+	metatest.Prepare(t, dir)
 	m, err := meta.OpenSQLite(t.Context(), dir, now)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/op/iam/iamtest"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -45,6 +46,7 @@ func newFixture(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	metatest.Prepare(t, dir)
 	if w.meta, err = meta.OpenSQLite(t.Context(), dir, w.now); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ func open(t *testing.T) *meta.Store {
 
 func openAt(t *testing.T, dir string, now func() time.Time) *meta.Store {
 	t.Helper()
+	metatest.Prepare(t, dir)
 	s, err := meta.OpenSQLite(t.Context(), dir, now)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -53,6 +54,7 @@ func Start(t testing.TB, o Options) *Server {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
+		metatest.Prepare(t, o.Dir)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
