@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // largest stores an image whose manifest has almost 4 MiB, under n tags, and gives its manifest.
@@ -43,6 +45,7 @@ func TestBatchGetImageAnswersEachIDOnce(t *testing.T) {
 // An answer has at most 8 MiB of manifests. The images that do not fit are failures, and can be requested again; smaller ones behind
 // them are answered.
 func TestBatchGetImageAnswerHasALimit(t *testing.T) {
+	slowtest.Only(t, "it pushes 20 of the largest manifests")
 	t.Parallel()
 	s := serve(t, nil)
 	s.repository("app")

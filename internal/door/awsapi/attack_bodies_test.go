@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // trickle opens a connection, sends a request of 32 MiB with a signature that the key did not make, then some of its bytes and a byte
@@ -96,6 +97,7 @@ func TestOperatorKeyMeansNothingOutsideItsService(t *testing.T) {
 // Large bodies with signatures that are made up take no place of those that are verified, whatever key they name: the operator's,
 // another account's or the honest client's own.
 func TestUnverifiedBodiesTakeNoPlace(t *testing.T) {
+	slowtest.Only(t, "it fills the server with large bodies")
 	t.Parallel()
 	for _, attacker := range []string{"operator", "another account", "the same key"} {
 		t.Run(attacker, func(t *testing.T) {

@@ -16,11 +16,13 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // A client without credentials, one with invalid ones, and one with the key of another account cause more lines than the trail
 // may have, with as many names of repositories as they like. All lines of the owner's changes and denials are still there.
 func TestStrangersDoNotReplaceLinesOfOwners(t *testing.T) {
+	slowtest.Only(t, "it sends 4,200 requests")
 	t.Parallel()
 	var c clock
 	s := apptest.Start(t, apptest.Options{Now: c.now, Config: func(c *config.Config) { c.Anonymous, c.AuditKeep = true, 1 }})
