@@ -312,7 +312,7 @@ func TestAttack33HangingUploads(t *testing.T) {
 	hang, release := io.Pipe()
 	defer release.Close()
 	ended := make(chan error, hanging)
-	hangUploads(t, alice, hanging, hanging, hang, ended)
+	hangUploads(t, alice, hanging, hang, ended)
 	alice.Do(t, http.MethodPatch, alice.Begin(t), []byte("x")).WantError(t, http.StatusTooManyRequests,
 		"TOOMANYREQUESTS").WantHeader(t, "Retry-After", "1")
 	alice.Tags(t, "").Want(t, http.StatusOK)

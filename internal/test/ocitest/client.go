@@ -28,7 +28,7 @@ type Client struct {
 // NewHTTP returns an HTTP client without proxy and redirects, whose connections are closed at the end of the
 // test.
 func NewHTTP(t testing.TB) *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ExpectContinueTimeout: time.Minute}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 2 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
