@@ -148,6 +148,7 @@ type Guard struct {
 	now          func() time.Time
 	organization string
 	writers      bool // anonymous callers may do all that policies allow them
+	turn         turn // of expensive decisions
 }
 
 // Options are the settings of a Guard.
@@ -158,7 +159,7 @@ type Options struct {
 
 // New returns a Guard.
 func New(m *meta.Store, id *identity.Service, now func() time.Time, o Options) *Guard {
-	return &Guard{meta: m, identity: id, now: now, organization: o.Organization, writers: o.AnonymousWrite}
+	return &Guard{meta: m, identity: id, now: now, organization: o.Organization, writers: o.AnonymousWrite, turn: newTurn()}
 }
 
 // Decide returns nil if all asks are allowed by the current policies. It sets Caller, Action, Resource and Owner of
@@ -250,7 +251,10 @@ func (g *Guard) one(ctx context.Context, by identity.Caller, from Origin, a *Ask
 	if err != nil {
 		return err
 	}
-	why := policy.Explain(&p.policies, &p.request)
+	why, err := p.explain(ctx)
+	if err != nil {
+		return err
+	}
 	return fault.AccessDenied.New("%s", decided.Text(&p.request)).Because(&Denial{p.request, why, p.policies.Keys()})
 }
 
@@ -283,7 +287,10 @@ func (g *Guard) Explain(ctx context.Context, principal string, from Origin, asks
 		if _, err := p.evaluate(ctx); err != nil {
 			return fail(err)
 		}
-		why := policy.Explain(&p.policies, &p.request)
+		why, err := p.explain(ctx)
+		if err != nil {
+			return fail(err)
+		}
 		if err := g.anonymousMay(who.Caller, a); err != nil && why.Allowed() { // policies allow it and the settings do not
 			return fail(fault.InvalidInput.New("%s", fault.From(err).Public))
 		}

@@ -16,6 +16,8 @@ import (
 type plan struct {
 	policies policy.Policies
 	request  policy.Request
+	turn     turn
+	left     int // comparisons that the decisions of the plan may still make without their turn
 }
 
 // plan collects the policies of the caller and of the resource, and the condition keys. Condition keys cost more time
@@ -25,6 +27,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	p := plan{
 		policies: policy.Policies{SCP: who.ControlPolicies, Identity: who.Identity, Boundary: who.Boundary, Session: who.Session},
 		request:  policy.Request{Caller: who.PolicyIn(a.Region), Action: a.Action, Resource: a.resource(), ResourceAccount: owner},
+		turn:     g.turn, left: maxUnqueued,
 	}
 	conditional, images := full || who.Conditional, full || who.Images
 	use := func(c *identity.Compiled) *policy.Compiled {
@@ -183,21 +186,24 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, pol
 //
 // Errors: the error of ctx, if it ends before the decision.
 func (p *plan) evaluate(ctx context.Context) (policy.Decision, error) {
-	together := policy.Evaluate(&p.policies, &p.request)
+	together, err := p.decide(ctx)
+	if err != nil {
+		return policy.Decision{}, err
+	}
 	if !p.request.Context.IsList(imageTag) || together.Verdict == policy.ExplicitlyDenied {
-		return together, ctx.Err()
+		return together, nil
 	}
 	tags := p.request.Context.Values(imageTag)
 	whole := p.request.Context
 	allowing := whole
 	for _, tag := range tags {
-		if err := ctx.Err(); err != nil {
-			return policy.Decision{}, err
-		}
 		one := whole.Clone()
 		one.Set(imageTag, tag)
 		p.request.Context = &one
-		decided := policy.Evaluate(&p.policies, &p.request)
+		decided, err := p.decide(ctx)
+		if err != nil {
+			return policy.Decision{}, err
+		}
 		if decided.Verdict == policy.ExplicitlyDenied {
 			return decided, nil
 		}

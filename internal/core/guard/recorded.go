@@ -50,5 +50,9 @@ func (g *Guard) Reconsider(ctx context.Context, r Recorded) (policy.Request, pol
 	if _, err := p.evaluate(ctx); err != nil {
 		return fail(err)
 	}
-	return p.request, policy.Explain(&p.policies, &p.request), nil
+	why, err := p.explain(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	return p.request, why, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -35,6 +36,38 @@ func TestDecideBoundsTheWorkOfPolicies(t *testing.T) {
 	if err := f.guard.Decide(ctx, user, ask.From, new(guard.Record), f.resolved(ask)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled request: got %v, want context.Canceled", err)
 	}
+}
+
+// While a decision has the turn of expensive ones, another expensive one waits, for no longer than its client, and all others go on.
+func TestExpensiveDecisionsTakeTurns(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.repository(home, "app", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:*",
+		"Condition":{"StringLike":{"aws:UserAgent":"*`+strings.Repeat("a?", 100)+`b*"}}}]}`)
+	_, user := f.user(home, "user", allow("*", "*"))
+	_, stranger := f.user(home, "stranger", "")
+	cheap, costly := pull(home, "app"), pull(home, "app")
+	cheap.From.UserAgent, costly.From.UserAgent = "docker/29", strings.Repeat("a", 2000)
+	release, err := f.guard.TakeTurn(t.Context())
+	f.must(err)
+	f.decide("an ordinary request beside an expensive one", user, cheap, "")
+	for who, by := range map[string]identity.Caller{"that is allowed": user, "that is denied": stranger} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := f.guard.Decide(ctx, by, costly.From, new(guard.Record), f.resolved(costly))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an expensive request %s, while another has the turn: got %v, want that it waits until its client ends", who, err)
+		}
+	}
+	decided := make(chan error, 1)
+	go func() {
+		decided <- f.guard.Decide(t.Context(), user, costly.From, new(guard.Record), f.resolved(costly))
+	}()
+	release()
+	if err := <-decided; err != nil {
+		t.Errorf("after the turn of the other: got %v, want that the request is allowed", err)
+	}
+	f.decide("the next expensive request", user, costly, "")
 }
 
 // What policies allow to anonymous callers beyond reads is denied by the settings, and the explanation says so. What

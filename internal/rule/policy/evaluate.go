@@ -99,9 +99,18 @@ func (d Decision) Allowed() bool { return d.Verdict == Allowed }
 // Evaluate does not allocate, unless a condition compares the time or the address of the request as text.
 // Source: IAM user guide, policy evaluation logic.
 func Evaluate(p *Policies, r *Request) Decision {
-	d := newDecision(p, r)
+	d, _ := EvaluateWithin(p, r, maxWork)
+	return d
+}
+
+// EvaluateWithin decides as [Evaluate] does, and also returns the work that was done, in comparisons. If the decision needs more
+// than limit of them, it ends there with Excess set, and the caller can decide again with more. A limit above the maximum of
+// Evaluate is that maximum.
+func EvaluateWithin(p *Policies, r *Request, limit int) (Decision, int) {
+	limit = min(limit, maxWork)
+	d := newDecision(p, r, limit)
 	d.evaluate(p)
-	return d.verdict()
+	return d.verdict(), d.work.used(limit)
 }
 
 // layerResult is the result of evaluating the policies of one layer.
@@ -121,8 +130,8 @@ type decision struct {
 	why     *Why
 }
 
-func newDecision(p *Policies, r *Request) decision {
-	return decision{Request: r, bounded: len(p.Boundary) > 0, work: meter{keys: r.Context, left: maxWork}}
+func newDecision(p *Policies, r *Request, limit int) decision {
+	return decision{Request: r, bounded: len(p.Boundary) > 0, work: meter{keys: r.Context, left: limit}}
 }
 
 // evaluate sets the results of all layers that apply to the caller.

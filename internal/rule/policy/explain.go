@@ -62,7 +62,7 @@ type gap struct {
 // Explain decides as [Evaluate] does, and returns the reasons too.
 func Explain(p *Policies, r *Request) Why {
 	w := Why{work: meter{keys: r.Context, left: maxWork}}
-	d := newDecision(p, r)
+	d := newDecision(p, r, maxWork)
 	d.why = &w
 	d.evaluate(p)
 	w.Decision, w.Work = d.verdict(), d.work.used(maxWork)+w.work.used(maxWork)

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -110,6 +111,34 @@ func TestParseRefusesPatternsThatCostTooMuch(t *testing.T) {
 		if _, err := policy.ParseStored(text, policy.Repository); err != nil {
 			t.Errorf("%.120s…, stored: %v", elements, err)
 		}
+	}
+}
+
+// A user with twenty policies of the maximum length, as large organizations have them, needs a small part of the maximum work: less
+// than a decision may do without waiting for others. With a lower limit the decision ends, and says so.
+func TestLargePoliciesNeedLittleWork(t *testing.T) {
+	t.Parallel()
+	var statements []string
+	for size, i := 0, 0; size < 20*6144; i++ {
+		s := fmt.Sprintf(`{"Sid":"S%d","Effect":"Allow","Action":["ecr:BatchGet*","ecr:Get*","ecr:*Layer*"],"Resource":[`+
+			`"arn:aws:ecr:*:*:repository/team-%[1]d/*","arn:aws:ecr:eu-*:*:repository/*/team-%[1]d/*-????/${aws:username}/*"],`+
+			`"Condition":{"StringLike":{"aws:UserAgent":["docker/*","*containerd/%[1]d.*"]},`+
+			`"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/team-%[1]d-*"}}}`, i)
+		size += len(s)
+		statements = append(statements, s)
+	}
+	p, r := stored(t, strings.Join(statements, ",")+","+pull), pullRequest(t, alice)
+	r.Context.Set("aws:UserAgent", "docker/29.1.3 go/go1.26 git-commit/0123456 kernel/6.8 os/linux arch/amd64 UpstreamClient(Docker-Client/29.1.3)")
+	r.Context.Set("aws:username", "alice")
+	r.Context.Set("aws:PrincipalArn", alice)
+	want := policy.Evaluate(p, r)
+	const unqueued = 1 << 15 // see package guard
+	got, work := policy.EvaluateWithin(p, r, unqueued)
+	if got != want || !got.Allowed() || work > unqueued/2 {
+		t.Errorf("%d statements: got %+v with %d comparisons, want %+v with at most %d", len(statements)+1, got, work, want, unqueued/2)
+	}
+	if got, least := policy.EvaluateWithin(p, r, work-1); !got.Excess || least != work-1 {
+		t.Errorf("with at most %d comparisons: got %+v with %d, want the mark of too much work", work-1, got, least)
 	}
 }
 
