@@ -125,7 +125,8 @@ func TestRun(t *testing.T) {
 		"p.go": "package p\n\nfunc Larger(a, b int) int {\n\tif a > b {\n\t\treturn a\n\t}\n\treturn b\n}\n\n" +
 			"func Unused() bool { return true }\n",
 		"p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestLarger(t *testing.T) {\n" +
-			"\tif Larger(1, 2) != 2 || Larger(2, 1) != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n",
+			"\tif Larger(1, 2) != 2 || Larger(2, 1) != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n\n" +
+			"func TestOneSide(t *testing.T) {\n\tif Larger(2, 1) != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n",
 	})
 	tool := filepath.Join(t.TempDir(), "mutate")
 	if out, err := exec.Command("go", "build", "-o", tool, ".").CombinedOutput(); err != nil {
@@ -148,6 +149,14 @@ func TestRun(t *testing.T) {
 	}
 	if strings.Count(out.String(), "| p.go:") != 2 {
 		t.Errorf("got\n%s\nwant two survivors", out.String())
+	}
+	// The tests that -run leaves out notice nothing, and a pattern without tests is a mistake.
+	for pattern, want := range map[string]string{"Side$": "2 of 5 noticed (40 %)", "Sides$": "no test matches -run Sides$"} {
+		cmd := exec.Command(tool, "-pkg", ".", "-n", "0", "-run", pattern)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), want) || (err == nil) != (pattern == "Side$") {
+			t.Errorf("with -run %s: got %v and\n%s\nwant %q in it", pattern, err, out, want)
+		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
