@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // SweepUploads removes abandoned uploads once, as Run does every ten minutes.
@@ -24,3 +25,21 @@ func (s *Service) CountUploads(ctx context.Context) (int, error) {
 	all, _, err := s.meta.IdleUploads(ctx, s.now().Add(time.Hour), meta.IdlePosition{}, 1_000_000)
 	return len(all), err
 }
+
+// KeepPulls keeps pull times as after a failed write.
+func (s *Service) KeepPulls(pulls map[meta.PullKey]time.Time) { s.keepPulls(pulls) }
+
+// Pulls returns the pull times that wait.
+func (s *Service) Pulls() map[meta.PullKey]time.Time { return s.pulls }
+
+// MaxKeptPulls is the limit of KeepPulls.
+const MaxKeptPulls = maxKeptPulls
+
+// Seize takes a digest as a collection does, and Free gives it back.
+func (s *Service) Seize(d name.Digest) bool { return s.landing.seize(d) }
+
+// Free ends what Seize has begun.
+func (s *Service) Free(d name.Digest) { s.landing.free(d) }
+
+// LayerLimit is the number of bytes that may be read from a chunk.
+func LayerLimit(u meta.Upload, c Chunk) int64 { return layerLimit(u, c) }
