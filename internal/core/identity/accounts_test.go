@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,58 @@ func TestEnsureDefault(t *testing.T) {
 	stranger := identity.New(w.meta, newFixture(t).ring, w.now, identity.Options{})
 	if _, err := stranger.EnsureDefault(t.Context(), home); err == nil || !strings.Contains(err.Error(), "master key is not the one") {
 		t.Errorf("a start with another master key: got %v, want an error", err)
+	}
+}
+
+// The default account is made beside other accounts, also while another process starts, and the master key is compared with the keys
+// of any account.
+func TestEnsureDefaultBesideOthers(t *testing.T) {
+	t.Parallel()
+	for what, sameKey := range map[string]bool{"the same master key": true, "another master key": false} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newFixture(t)
+			ring := w.ring
+			if !sameKey {
+				ring = newFixture(t).ring
+			}
+			store, err := meta.OpenSQLite(t.Context(), t.TempDir(), w.now)
+			must(t, err)
+			defer store.Close()
+			first := identity.New(store, w.ring, w.now, identity.Options{})
+			if _, err := first.CreateAccount(t.Context(), home, ""); err != nil { // the first account, but not the default account
+				t.Fatal(err)
+			}
+			var once sync.Once
+			second := identity.New(store, ring, func() time.Time { // called after the accounts were read and before one is made
+				once.Do(func() {
+					if created, err := first.EnsureDefault(t.Context(), other); err != nil || !created {
+						t.Errorf("the first process: got %t, %v, want a new default account beside another account", created, err)
+					}
+				})
+				return w.at
+			}, identity.Options{})
+			check := func(when string) {
+				t.Helper()
+				if created, err := second.EnsureDefault(t.Context(), other); created || (err == nil) != sameKey ||
+					err != nil && !strings.Contains(err.Error(), "master key") {
+					t.Errorf("%s: got %t, %v, want the account of the first process, and an error %t", when, created, err, !sameKey)
+				}
+			}
+			check("at the same time")
+			keys, err := store.AccessKeys(t.Context(), home)
+			must(t, err)
+			for _, k := range keys {
+				must(t, store.DeleteAccessKey(t.Context(), k.ID))
+			}
+			check("with an account without keys")
+			if keys, err = store.AccessKeys(t.Context(), other); err != nil || len(keys) != 1 {
+				t.Fatalf("the keys of the default account: %v, %v, want one", keys, err)
+			}
+			must(t, store.DeleteAccessKey(t.Context(), keys[0].ID))
+			sameKey = true // no secret is left that only one of the keys can open
+			check("without any key")
+		})
 	}
 }
 
@@ -127,6 +180,25 @@ func TestAttack34SecretsAreSealed(t *testing.T) {
 				t.Errorf("%s holds a secret in the clear", filepath.Base(f))
 			}
 		}
+	}
+}
+
+// A secret that was opened before is not used once the key has another sealed secret.
+func TestOpenedSecretsFollowTheStore(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	u, k := w.person(t, 1)
+	_, another := w.person(t, 2)
+	for range 2 {
+		if got, err := w.UserCredentials(t.Context(), u); err != nil || got.Secret.Reveal() != k.Secret.Reveal() {
+			t.Fatalf("got %s, %v, want the secret of the key", got.ID, err)
+		}
+	}
+	must(t, w.meta.DeleteAccessKey(t.Context(), k.ID))
+	k.SealedSecret = another.SealedSecret
+	must(t, w.meta.PutAccessKey(t.Context(), k.AccessKey, identity.MaxKeys))
+	if got, err := w.UserCredentials(t.Context(), u); err == nil || got.Secret.Reveal() != "" {
+		t.Errorf("with the sealed secret of another key: got %s, %v, want an error", got.ID, err)
 	}
 }
 

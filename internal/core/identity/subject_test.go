@@ -403,7 +403,7 @@ func TestPoliciesKeepThePrincipalsThatTheyName(t *testing.T) {
 	}
 	for _, none := range []string{"222222222222", "arn:aws:iam::000000000000:user/Ann", "arn:aws:iam::000000000000:role/Build",
 		"arn:aws:iam::000000000000:user/team/Bob", "arn:aws:sts::000000000000:assumed-role/Other/run",
-		"arn:aws:sts::222222222222:federated-user/fed"} {
+		"arn:aws:sts::222222222222:federated-user/fed", "arn:aws:ecrin::000000000000:customer/shop/ada"} {
 		if ids, missing, _ := bind(user, none); ids != nil || missing == nil || missing.Text != none {
 			t.Errorf("a policy with %s: got %v, missing %v, want it missing", none, ids, missing)
 		}
@@ -466,6 +466,7 @@ func TestSubjectByName(t *testing.T) {
 		"Ann": fault.InvalidInput, "": fault.InvalidInput, "arn:aws:iam::000000000000:group/Devs": fault.InvalidInput,
 		"arn:aws:iam::000000000000:user/Ann": fault.NoSuchEntity, "arn:aws:iam::000000000000:role/Other": fault.NoSuchEntity,
 		"222222222222": fault.NoSuchEntity, "arn:aws:sts::222222222222:federated-user/fed": fault.NoSuchEntity,
+		"arn:aws:ecrin::000000000000:customer/shop/ada": fault.NoSuchEntity, "lambda.example.com": fault.InvalidInput,
 	} {
 		_, err := w.Named(t.Context(), principal)
 		wantCode(t, fmt.Sprintf("%q", principal), err, want)
