@@ -220,6 +220,7 @@ func TestOperatorValuesAreAcceptedOnce(t *testing.T) {
 	use("a longer value", first+"AAAA", at, false)
 	use("a shorter value", first[:len(first)-4], at, false)
 	use("no value", "", at, false)
+	use("a value in another spelling", first+"\n", at, false)
 	use("a value", first, at, true)
 	use("the value again", first, at, false)
 	late := at.Add(time.Minute)

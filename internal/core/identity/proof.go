@@ -73,7 +73,7 @@ func (o *onceValues) issue(now time.Time) string {
 }
 
 func (o *onceValues) use(value string, now time.Time) bool {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	b, err := unarmored(value)
 	if err != nil || len(b) != onceBytes || !hmac.Equal(b[24:], o.mac(b[:24])) {
 		return false
 	}
