@@ -113,7 +113,7 @@ func newSubject() pkix.Name {
 	}
 }
 
-// newCA creates a certificate of key with name constraints.
+// newCA creates a certificate of key with name constraints. Errors: a name of the scope that is no DNS name.
 func newCA(key *ecdsa.PrivateKey, subject pkix.Name, scope Scope, now time.Time) ([]byte, error) {
 	template := &x509.Certificate{
 		SerialNumber:                serial(),
@@ -133,7 +133,11 @@ func newCA(key *ecdsa.PrivateKey, subject pkix.Name, scope Scope, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	made := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if _, err := parseCA(made); err != nil { // package x509 also makes certificates with constraints that it does not read
+		return nil, err
+	}
+	return made, nil
 }
 
 // parseKey reads a PKCS #8 key. Its errors contain no part of the key.

@@ -35,6 +35,21 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A CA that cannot be made leaves no certificate, so that the next start, with other names, makes it.
+func TestCAThatCannotBeMadeLeavesNoFile(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	dir := t.TempDir()
+	if _, err := tlsauto.New(dir, tlsauto.Options{Now: c.now, Scope: tlsauto.Scope{DNS: []string{"no name"}}}); err == nil ||
+		strings.Contains(err.Error(), "PEM") {
+		t.Errorf("a name that is no DNS name: got %v, want an error of making the certificate", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ca.pem")); !os.IsNotExist(err) {
+		t.Errorf("a certificate that could not be made: got %v, want no file", err)
+	}
+	open(t, dir, c)
+}
+
 // A renewed certificate that cannot be stored is not used, and the renewal is tried again after an hour.
 func TestRenewalThatCannotBeStored(t *testing.T) {
 	t.Parallel()
