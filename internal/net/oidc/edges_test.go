@@ -1,0 +1,180 @@
+package oidc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// The times of a token are compared with a leeway of five minutes, to the second.
+func TestTimesOfATokenAtTheirEnds(t *testing.T) {
+	t.Parallel()
+	const now = 1_800_000_000
+	for _, c := range []struct {
+		exp, iat int64
+		nbf      any
+		want     error
+	}{
+		{now, now, nil, nil}, {now - 299, now, nil, nil}, {now - 300, now, nil, fault.ExpiredWebIdentity},
+		{now, now + 300, nil, nil}, {now, now + 301, nil, fault.InvalidIdentityToken},
+		{now, now, json.Number(fmt.Sprint(now + 300)), nil}, {now, now, json.Number(fmt.Sprint(now + 301)), fault.InvalidIdentityToken},
+		{now, now, json.Number("0"), nil}, {now, now, "soon", fault.IDPRejectedClaim}, {now, now, json.Number("-1"), fault.IDPRejectedClaim},
+		{now, now, json.Number("253402300799"), fault.InvalidIdentityToken}, {now, now, json.Number("253402300800"), fault.IDPRejectedClaim},
+		{now, now, json.Number("1e999"), fault.IDPRejectedClaim},
+	} {
+		tok := &token{claims: map[string]any{}}
+		if c.nbf != nil {
+			tok.claims["nbf"] = c.nbf
+		}
+		err := tok.checkTime(Claims{Expiry: time.Unix(c.exp, 0), IssuedAt: time.Unix(c.iat, 0)}, time.Unix(now, 0))
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("exp %d, iat %d, nbf %v: got %v, want %v", c.exp-now, c.iat-now, c.nbf, err, c.want)
+		}
+	}
+	at, present, err := (&token{claims: map[string]any{"x": json.Number("12.9")}}).time("x")
+	if !at.Equal(time.Unix(12, 0)) || !present || err != nil {
+		t.Errorf("12.9 seconds: got %v, %t, %v, want 12 seconds", at, present, err)
+	}
+}
+
+// An issuer is an https address with a host and at most 255 characters, and nothing that could lead elsewhere.
+func TestAddressesOfIssuers(t *testing.T) {
+	t.Parallel()
+	long := "https://issuer.test/" + strings.Repeat("a", 235)
+	for issuer, want := range map[string]string{
+		"https://issuer.test": "", "https://issuer.test:8443/a/b": "", long: "", long + "a": "at most 255 characters",
+		"http://issuer.test": "begins with",
+		"issuer.test":        "begins with", "": "begins with", "https://": "with a host", "https://:443/": "with a host",
+		"https:///a":  "with a host",
+		"https://a b": "with a host", "https://user@issuer.test": "neither",
+		"https://issuer.test?a": "neither", "https://issuer.test#a": "neither",
+		"https://issuer.test\\a": "neither",
+	} {
+		if err := checkIssuer(issuer); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want an error with %q", issuer, err, want)
+		}
+	}
+}
+
+// JSON is read strictly: one object, each name once, 16 levels.
+func TestJSONOfATokenIsStrict(t *testing.T) {
+	t.Parallel()
+	nested := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
+	for text, want := range map[string]string{
+		`{}`: "", ` {"a":[1,"b",{"c":null}],"d":true} `: "", nested(16): "", nested(17): "deeper than 16", `{"a":1,"a":2}`: "the same name twice",
+		`{"x":{"a":1,"a":2}}`: "the same name twice", `{"x":{"a":1},"a":2}`: "", `{}{}`: "follows", `{} x`: "follows", `{},`: "follows",
+		`[]`: "not a JSON object", `"a"`: "not a JSON object", `null`: "not a JSON object", ``: "not JSON", `{`: "not JSON", `{"a"`: "not JSON",
+		`{"a":`: "not JSON", `{"a":1`: "not JSON", `{"a":[1`: "not JSON", `{"a":[1}`: "not JSON", `{"a":[x]}`: "not JSON", `{1:2}`: "not JSON",
+		"{\"a\":\"\xff\"}": "not UTF-8",
+	} {
+		got, err := decode([]byte(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || (got == nil) != (want != "") {
+			t.Errorf("%s: got %v, %v, want an error with %q", text, got, err, want)
+		}
+	}
+}
+
+// A time in the future is not within a period, after a clock was set back, and neither are the end of the period and no time.
+func TestPeriodsEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_800_000_000, 0)
+	for since, want := range map[time.Time]bool{now: true, now.Add(-time.Minute + 1): true, now.Add(-time.Minute): false, now.Add(1): false,
+		{}: false} {
+		if got := within(since, now, time.Minute); got != want {
+			t.Errorf("since %v: got %t, want %t", since.Sub(now), got, want)
+		}
+	}
+}
+
+// Keys are used for ten minutes, also while the issuer fails, and an issuer is asked once in five seconds for a key that it has not.
+func TestKeysInTheCache(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_800_000_000, 0)
+	s := &source{}
+	check := func(what, kid string, now time.Time, known bool, want error) {
+		t.Helper()
+		k, err, got := s.look(kid, now)
+		if got != known || !errors.Is(err, want) || (err == nil) != (want == nil) || (k.alg == "RS256") != (known && err == nil) {
+			t.Errorf("%s: got %+v, %v, known %t, want known %t and %v", what, k, err, got, known, want)
+		}
+	}
+	check("before any request", "a", at, false, nil)
+	s.set(map[string]key{"a": {alg: "RS256"}}, nil, at)
+	check("a key", "a", at, true, nil)
+	check("another key, at once", "b", at.Add(5*time.Second-1), true, fault.InvalidIdentityToken)
+	check("another key, later", "b", at.Add(5*time.Second), false, nil)
+	check("a key, at its end", "a", at.Add(10*time.Minute-1), true, nil)
+	check("a key, after its end", "a", at.Add(10*time.Minute), false, nil)
+	down := fault.IDPCommunication.New("down")
+	s.set(nil, down, at.Add(time.Minute))
+	check("a key of an issuer that is down", "a", at.Add(time.Minute), true, nil)
+	check("another key of it", "b", at.Add(time.Minute), true, fault.IDPCommunication)
+	check("another key of it, later", "b", at.Add(time.Minute+5*time.Second), false, nil)
+	s.set(map[string]key{}, nil, at.Add(2*time.Minute))
+	check("a key that was withdrawn", "a", at.Add(2*time.Minute), true, fault.InvalidIdentityToken)
+}
+
+// Of a thousand issuers, the one that was asked the longest time ago makes room, whatever its place is.
+func TestOldestIssuerMakesRoom(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_800_000_000, 0)
+	c := newCache(nil, func() time.Time { return at })
+	for i := range maxSources {
+		c.source(fmt.Sprint(i), []string{"B", "a"}).asked = at.Add(time.Duration((i+500)%maxSources) * time.Second)
+	}
+	first := c.source("7", []string{"a", "b"}) // the order and the case of thumbprints do not matter
+	if len(c.sources) != maxSources {
+		t.Errorf("an issuer again: got %d issuers, want %d", len(c.sources), maxSources)
+	}
+	if c.source("7", []string{"a"}) == first {
+		t.Error("other thumbprints: got the source of the issuer with more of them")
+	}
+	if _, there := c.sources["500\na\nb"]; there || len(c.sources) != maxSources {
+		t.Errorf("one more: got %d issuers, the oldest of them %t, want %d without it", len(c.sources), there, maxSources)
+	}
+}
+
+// Tags have one value each, under one name, in an object or in claims of their own, and the keys that stay are those of both.
+func TestTagsOfAToken(t *testing.T) {
+	t.Parallel()
+	object := func(members map[string]any) map[string]any { return map[string]any{claimTags: members} }
+	for what, c := range map[string]struct {
+		claims     map[string]any
+		want       map[string]string
+		transitive []string
+		bad        bool
+	}{
+		"none": {map[string]any{"sub": "x"}, nil, nil, false},
+		"an object": {object(map[string]any{"principal_tags": map[string]any{"a": "1", "b": []any{"2"}}}),
+			map[string]string{"a": "1", "b": "2"}, nil, false},
+		"an empty one": {object(map[string]any{"principal_tags": map[string]any{}}), nil, nil, false},
+		"claims": {map[string]any{claimTagPrefix + "a": "1", claimTagPrefix + "b": []any{"2"}, claimTransitive: "a"},
+			map[string]string{"a": "1", "b": "2"}, []string{"a"}, false},
+		"both": {map[string]any{claimTags: map[string]any{"principal_tags": map[string]any{"a": "1"}, "transitive_tag_keys": []any{"a"}},
+			claimTagPrefix + "b": "2", claimTransitive: []any{"b", "c"}}, map[string]string{"a": "1", "b": "2"}, []string{"a", "b", "c"}, false},
+		"a tag twice": {map[string]any{claimTags: map[string]any{"principal_tags": map[string]any{"a": "1"}}, claimTagPrefix + "a": "1"},
+			nil, nil, true},
+		"two values":          {map[string]any{claimTagPrefix + "a": []any{"1", "2"}}, nil, nil, true},
+		"no value":            {map[string]any{claimTagPrefix + "a": []any{}}, nil, nil, true},
+		"a number":            {object(map[string]any{"principal_tags": map[string]any{"a": json.Number("1")}}), nil, nil, true},
+		"a list of a number":  {map[string]any{claimTagPrefix + "a": []any{json.Number("1")}}, nil, nil, true},
+		"no object":           {map[string]any{claimTags: "x"}, nil, nil, true},
+		"no object of tags":   {object(map[string]any{"principal_tags": "x"}), nil, nil, true},
+		"no list of keys":     {object(map[string]any{"transitive_tag_keys": json.Number("1")}), nil, nil, true},
+		"no claim with keys":  {map[string]any{claimTransitive: json.Number("1")}, nil, nil, true},
+		"a claim beside them": {map[string]any{claimTags + "/principal_tag": json.Number("1")}, nil, nil, false},
+	} {
+		got, err := (&token{claims: c.claims}).tags()
+		if (err != nil) != c.bad || err != nil && !errors.Is(err, fault.IDPRejectedClaim) || !maps.Equal(got.Principal, c.want) ||
+			!slices.Equal(got.Transitive, c.transitive) {
+			t.Errorf("%s: got %+v, %v, want the tags %v, %v, and an error %t", what, got, err, c.want, c.transitive, c.bad)
+		}
+	}
+}
