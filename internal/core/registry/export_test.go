@@ -11,8 +11,21 @@ import (
 // SweepUploads removes abandoned uploads once, as Run does every ten minutes.
 func (s *Service) SweepUploads(ctx context.Context) error { return s.sweepUploads(ctx) }
 
-// FlushPulls writes the pull times once, as Run does every two seconds.
+// FlushPulls writes the pull times once, as Run does when they are due.
 func (s *Service) FlushPulls(ctx context.Context) error { return s.flushPulls(ctx) }
+
+// PullsAreDue reports whether Run writes the pull times now: because of their number or age, or because there are too many.
+func (s *Service) PullsAreDue() (due, many bool) { return s.pulls.due(s.now()), len(s.pulls.many) > 0 }
+
+// WaitingPulls returns how many pull times wait.
+func (s *Service) WaitingPulls() int { return len(s.pulls.waiting) }
+
+// The limits of pull times that wait.
+const (
+	FewPulls     = fewPulls
+	ManyPulls    = manyPulls
+	MaxKeptPulls = maxKeptPulls
+)
 
 // StopVerifySoon makes each call of Verify end as soon as it may.
 func (s *Service) StopVerifySoon() { s.verifyTime = 0 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,8 +44,7 @@ type Service struct {
 	damaged    atomic.Uint64 // see DamagedBlobs
 	report     func(work string, err error)
 
-	pullsMu sync.Mutex
-	pulls   map[meta.PullKey]time.Time
+	pulls pulls
 }
 
 // Options holds the parameters of New besides the stores.
@@ -75,7 +73,7 @@ func New(m *meta.Store, b blob.Store, o Options) *Service {
 	}
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
-		collecting: make(chan struct{}, 1), report: o.Report, pulls: map[meta.PullKey]time.Time{}}
+		collecting: make(chan struct{}, 1), report: o.Report, pulls: newPulls()}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
@@ -95,7 +93,6 @@ const (
 const workRetry = time.Minute
 
 const (
-	pullFlush = 2 * time.Second
 	// uploadsSweep is the time between two sweeps of abandoned uploads. The first one is at the start.
 	uploadsSweep = 10 * time.Minute
 	// maxSwept limits the uploads that one step of a sweep removes, and so the rows of its transaction.
@@ -106,8 +103,8 @@ const (
 	emptyLife = time.Hour
 )
 
-// Run writes pull times every pullFlush and removes abandoned uploads every uploadsSweep until ctx ends. It writes the
-// last pull times before it returns. Failures before that are logged.
+// Run writes pull times as pullFlush and pullWait say, and removes abandoned uploads every uploadsSweep, until ctx ends. It writes
+// the last pull times before it returns. Failures before that are logged.
 func (s *Service) Run(ctx context.Context) error {
 	flush, sweep := time.NewTicker(pullFlush), time.NewTimer(0)
 	defer flush.Stop()
@@ -117,6 +114,11 @@ func (s *Service) Run(ctx context.Context) error {
 		work := PullTimesWork
 		select {
 		case <-flush.C:
+			if !s.pulls.due(s.now()) {
+				continue
+			}
+			err = s.flushPulls(ctx)
+		case <-s.pulls.many:
 			err = s.flushPulls(ctx)
 		case <-sweep.C:
 			work, err = SweepWork, s.sweepUploads(ctx)
@@ -125,7 +127,7 @@ func (s *Service) Run(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			// These pulls have been answered, so their times are written although ctx has ended.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 			defer cancel()
 			return s.flushPulls(last)
 		}
@@ -136,46 +138,6 @@ func (s *Service) Run(ctx context.Context) error {
 			s.log.ErrorContext(ctx, "background work failed", "error", err)
 		}
 	}
-}
-
-func (s *Service) flushPulls(ctx context.Context) error {
-	s.pullsMu.Lock()
-	pulls := s.pulls
-	s.pulls = map[meta.PullKey]time.Time{}
-	s.pullsMu.Unlock()
-	if len(pulls) == 0 {
-		return nil
-	}
-	err := s.meta.SetPulled(ctx, pulls)
-	if err != nil {
-		s.keepPulls(pulls)
-	}
-	return err
-}
-
-// maxKeptPulls limits the pull times that wait while they cannot be written.
-const maxKeptPulls = 100_000
-
-// keepPulls keeps pull times that could not be written for the next attempt.
-func (s *Service) keepPulls(pulls map[meta.PullKey]time.Time) {
-	s.pullsMu.Lock()
-	defer s.pullsMu.Unlock()
-	for key, at := range pulls {
-		if len(s.pulls) >= maxKeptPulls {
-			return
-		}
-		if _, later := s.pulls[key]; !later {
-			s.pulls[key] = at
-		}
-	}
-}
-
-// Pulled records that an image was pulled. The time becomes visible after up to pullFlush; ECR does not guarantee more.
-func (s *Service) Pulled(repository int64, d name.Digest) {
-	now := s.now()
-	s.pullsMu.Lock()
-	s.pulls[meta.PullKey{Repository: repository, Digest: d}] = now
-	s.pullsMu.Unlock()
 }
 
 // Repository returns the repository with the given name.

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -339,15 +340,21 @@ var errPageFull = errors.New("the page is full")
 // the memory of the write's savepoint, which holds every page that it changes.
 const maxPullsPerWrite = 500
 
+// pullResolution is the time for which the recorded pull time of an image stays as it is: an image that is pulled all the time has
+// one write in it. ECR promises a new time within 24 hours only. Source: ECR API reference, ImageDetail.
+const pullResolution = time.Hour
+
 // SetPulled records pull times in several transactions; after an error some may be recorded. Images that no longer
-// exist are skipped.
+// exist are skipped, and those with a recorded time that is less than pullResolution older, or later.
 func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) error {
-	keys := slices.Collect(maps.Keys(pulls))
+	keys := slices.SortedFunc(maps.Keys(pulls), func(a, b PullKey) int { // neighbours in the index share pages
+		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Digest.String(), b.Digest.String()))
+	})
 	for some := range slices.Chunk(keys, maxPullsPerWrite) {
 		err := s.write.doMany(ctx, len(some), func(t *tx) error {
 			for _, k := range some {
-				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3`,
-					k.Repository, k.Digest.String(), micros(pulls[k])); err != nil {
+				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at <= $4`,
+					k.Repository, k.Digest.String(), micros(pulls[k]), micros(pulls[k].Add(-pullResolution))); err != nil {
 					return err
 				}
 			}

@@ -372,4 +372,6 @@ func testPulled(fx *Fixture) {
 	pulled(monday, monday)
 	pulled(monday.Add(time.Hour), monday.Add(time.Hour))
 	pulled(monday, monday.Add(time.Hour)) // recorded after a later pull
+	pulled(monday.Add(2*time.Hour-time.Microsecond), monday.Add(time.Hour))
+	pulled(monday.Add(2*time.Hour), monday.Add(2*time.Hour))
 }

@@ -216,7 +216,7 @@ func testPlaceholders(fx *Fixture) {
 	fx.Must(err)
 	fx.Equal([]any{read.Blob.Size, string(read.Blob.State), read.Parts, read.SmallPart}, []any{int64(7), "s1", 3, int64(5)}, "AdvanceUpload")
 
-	when := monday.Add(time.Hour) // SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at < $3
+	when := monday.Add(time.Hour) // SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at <= $4
 	fx.Must(fx.SetPulled(fx.Ctx, map[meta.PullKey]time.Time{{Repository: r.ID, Digest: q.Digest}: when}))
 	im, err := fx.Store.Image(fx.Ctx, r.ID, q.Digest)
 	fx.Must(err)
