@@ -42,7 +42,8 @@ func TestPullTimesOfAFailedWriteAreKept(t *testing.T) {
 	}
 }
 
-// Few pull times are written at once, more of them once a minute or when pulls have ended, and many at once again. The number of those that wait is limited.
+// Few pull times are written at once, more of them once a minute or when pulls have ended, and many at once again. The number of
+// those that wait is limited.
 func TestManyPullTimesWaitForOneAnother(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
