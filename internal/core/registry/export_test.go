@@ -40,13 +40,10 @@ func (s *Service) CountUploads(ctx context.Context) (int, error) {
 }
 
 // KeepPulls keeps pull times as after a failed write.
-func (s *Service) KeepPulls(pulls map[meta.PullKey]time.Time) { s.keepPulls(pulls) }
+func (s *Service) KeepPulls(pulls map[meta.PullKey]time.Time) { s.pulls.keep(pulls) }
 
 // Pulls returns the pull times that wait.
-func (s *Service) Pulls() map[meta.PullKey]time.Time { return s.pulls }
-
-// MaxKeptPulls is the limit of KeepPulls.
-const MaxKeptPulls = maxKeptPulls
+func (s *Service) Pulls() map[meta.PullKey]time.Time { return s.pulls.waiting }
 
 // Seize takes a digest as a collection does, and Free gives it back.
 func (s *Service) Seize(d name.Digest) bool { return s.landing.seize(d) }
