@@ -85,6 +85,9 @@ func (s *Store) Trim() {
 	s.cache.dropImages()
 	s.cache.bodies.drop()
 	s.cache.tagLists.drop()
+	if s.shrink != nil {
+		_ = s.shrink() // a connection that is in use keeps its pages
+	}
 }
 
 func (c *cache) dropAll() {

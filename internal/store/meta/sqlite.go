@@ -77,6 +77,7 @@ func OpenSQLite(ctx context.Context, dir string, now func() time.Time) (*Store, 
 	s.read = newPool(reader, maxSQLiteReaders)
 	s.read.code = unopened
 	s.checkpoint = func(ctx context.Context) error { return checkpoint(ctx, reader) }
+	s.shrink = func() error { return shrink(reader) }
 	s.snapshot = func(ctx context.Context) (string, error) {
 		if err := s.place.check(); err != nil {
 			return "", err

@@ -41,6 +41,7 @@ type Store struct {
 
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise
+	shrink     func() error                                       // gives the memory of reads back; nil with PostgreSQL
 
 	generation atomic.Uint64 // see IdentityGeneration
 }
