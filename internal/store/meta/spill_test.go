@@ -134,6 +134,99 @@ func TestSpillOnAFullDisk(t *testing.T) {
 	wantSpilled(t, s, "b", nil)
 }
 
+// Nothing is kept from a failed write until the next reset, even if the disk has room again.
+func TestSpillKeepsNothingUntilTheNextReset(t *testing.T) {
+	t.Parallel()
+	s := newTestSpill(t, 1<<20)
+	good := s.file
+	readOnly, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer readOnly.Close()
+	s.file = readOnly
+	keep(s, "a", []byte("one"))
+	s.file = good
+	keep(s, "a", []byte("one"))
+	wantSpilled(t, s, "a", nil)
+	s.reset()
+	keep(s, "a", []byte("one"))
+	wantSpilled(t, s, "a", []byte("one"))
+}
+
+// A file of whole records is used to its last byte, a record is as large as it may be, and a generation is that of all keys.
+func TestSpillUsesAllOfItsFile(t *testing.T) {
+	t.Parallel()
+	value := bytes.Repeat([]byte("v"), spillBlock-spillHeader-1)
+	s := newTestSpill(t, 2*spillBlock)
+	for _, key := range []string{"a", "b"} {
+		keep(s, key, value)
+	}
+	wantSpilled(t, s, "a", value)
+	wantSpilled(t, s, "b", value)
+	keep(s, "c", value) // begins anew
+	wantSpilled(t, s, "a", nil)
+	wantSpilled(t, s, "c", value)
+	if s.end != spillBlock || len(s.index) != 1 {
+		t.Errorf("after it began anew: got %d bytes and %d records, want %d and 1", s.end, len(s.index), spillBlock)
+	}
+	large := newTestSpill(t, 1<<20)
+	for _, n := range []int{0, 1} {
+		value := make([]byte, maxSpillValue-spillHeader-1+n)
+		keep(large, "k", value)
+		if _, _, ok := large.get([]byte("k")); ok != (n == 0) {
+			t.Errorf("a record of %d bytes: kept %t", maxSpillValue+n, ok)
+		}
+		large.reset()
+	}
+}
+
+// A value is in memory while there is room, in the file when there is none, and in neither after a drop. Without a file memory
+// makes room.
+func TestTiersOfACache(t *testing.T) {
+	t.Parallel()
+	for _, file := range []bool{false, true} {
+		c := tiered[name.Digest, []byte]{form: bodyForm{}}
+		c.max = 2
+		if file {
+			c.spill = newTestSpill(t, 1<<20)
+		}
+		digests := []name.Digest{}
+		for i := range 3 {
+			d := name.NewDigest(name.SHA256, bytes.Repeat([]byte{byte(i)}, 32))
+			digests = append(digests, d)
+			_, gen, ok := c.get(d)
+			if ok {
+				t.Errorf("file %t: value %d is there before it was put", file, i)
+			}
+			c.put(d, []byte{byte(i)}, gen)
+			if v, _, ok := c.get(d); !ok || !bytes.Equal(v, []byte{byte(i)}) {
+				t.Errorf("file %t: value %d: got %v, %t", file, i, v, ok)
+			}
+		}
+		if file {
+			if got := len(c.spill.index); got != 1 {
+				t.Errorf("the file has %d values, want the third", got)
+			}
+			gen := c.generations()
+			c.drop(digests[2])
+			if _, _, ok := c.get(digests[2]); ok {
+				t.Error("a value of the file is there after its drop")
+			}
+			c.put(digests[2], []byte{2}, gen)
+			if _, _, ok := c.get(digests[2]); ok {
+				t.Error("a value that was read before the drop is kept")
+			}
+		}
+		c.drop()
+		for i, d := range digests {
+			if _, _, ok := c.get(d); ok {
+				t.Errorf("file %t: value %d is there after all were dropped", file, i)
+			}
+		}
+	}
+}
+
 // Readers beside writers that overwrite the file again and again get the right value or none.
 func TestSpillConcurrently(t *testing.T) {
 	t.Parallel()
