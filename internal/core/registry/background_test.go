@@ -113,6 +113,20 @@ func TestCollectionsStayFullWhileSomethingIsHeldBack(t *testing.T) {
 	})
 }
 
+// A collection that ends with its context is neither reported nor logged as failed.
+func TestACollectionThatEndsWithTheServerIsNoFailure(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	var log bytes.Buffer
+	s, at := c.attempts(registry.CollectWork, &blobFaults{}, logTo(&log))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.CollectEvery(ctx, time.Hour, true)
+	if len(*at) != 0 || log.Len() > 0 {
+		t.Errorf("got %d reports and the log %q, want none", len(*at), &log)
+	}
+}
+
 // What is removed or moved away is logged, and a failure to delete too.
 func TestRemovalsAreLogged(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -339,5 +340,81 @@ func TestUnreadableBytesAreDamage(t *testing.T) {
 	c.must(t, writeFile(c.file(t, d), "other"))
 	if out, err := c.Verify(t.Context(), registry.VerifyPlace{}, 0); err != nil || len(out.Damages) != 0 || c.DamagedBlobs() != 1 {
 		t.Errorf("stored again: got %+v, %v, want no damage", out.Damages, err)
+	}
+}
+
+// counting is a blob store that counts the readers that are open, and calls deleting before each Delete.
+type counting struct {
+	blob.Store
+	open     atomic.Int32
+	deleting func()
+}
+
+func (o *counting) Open(ctx context.Context, d name.Digest) (io.ReadSeekCloser, blob.Info, error) {
+	f, info, err := o.Store.Open(ctx, d)
+	if err == nil {
+		o.open.Add(1)
+		f = &counted{f, o}
+	}
+	return f, info, err
+}
+
+func (o *counting) Delete(ctx context.Context, d name.Digest) error {
+	if o.deleting != nil {
+		o.deleting()
+	}
+	return o.Store.Delete(ctx, d)
+}
+
+type counted struct {
+	io.ReadSeekCloser
+	of *counting
+}
+
+func (c *counted) Close() error {
+	c.of.open.Add(-1)
+	return c.ReadSeekCloser.Close()
+}
+
+// A verification closes each blob that it has read, and the opening of a damaged one that one.
+func TestNoBlobStaysOpen(t *testing.T) {
+	t.Parallel()
+	var o counting
+	c := newFixture(t, func(b blob.Store) blob.Store { o.Store = b; return &o }, registry.Quirks{})
+	d := c.put(t, "bytes")
+	c.put(t, "others")
+	if _, err := c.Verify(t.Context(), registry.VerifyPlace{}, 0); err != nil {
+		t.Error(err)
+	}
+	if got := o.open.Load(); got != 0 {
+		t.Errorf("after a verification: %d blobs are open", got)
+	}
+	c.must(t, writeFile(c.file(t, d), "byte"))
+	if _, _, err := c.OpenBlob(t.Context(), c.repo, d); !errors.Is(err, registry.ErrBytesLost) {
+		t.Errorf("opening a short one: got %v, want ErrBytesLost", err)
+	}
+	if got := o.open.Load(); got != 0 {
+		t.Errorf("after the opening of a short one: %d blobs are open", got)
+	}
+}
+
+// A collection waits for another one, as long as its caller does.
+func TestCollectionsWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	var o counting
+	c := newFixture(t, func(b blob.Store) blob.Store { o.Store = b; return &o }, registry.Quirks{})
+	c.must(t, c.DeleteBlob(t.Context(), c.repo, c.put(t, "unused")))
+	calls := 0
+	o.deleting = func() {
+		calls++
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := c.Collect(ctx, registry.CollectPlace{}, registry.CollectOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a second collection: got %v, want DeadlineExceeded", err)
+		}
+	}
+	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Blobs: 1, Bytes: 6})
+	if calls != 1 {
+		t.Errorf("%d blobs were deleted, want 1", calls)
 	}
 }
