@@ -269,6 +269,7 @@ type vanishing struct {
 	blob.Store
 	before func(d name.Digest) // called before the blob is opened
 	broken bool                // the reader cannot be read
+	rigid  bool                // the reader cannot be placed
 	kept   bool                // the blob has been stored again when it is quarantined
 }
 
@@ -280,6 +281,9 @@ func (v *vanishing) Open(ctx context.Context, d name.Digest) (io.ReadSeekCloser,
 	if err == nil && v.broken {
 		f.Close()
 		return unreadable{bytes.NewReader(nil)}, info, nil
+	}
+	if err == nil && v.rigid {
+		return rigid{f}, info, nil
 	}
 	return f, info, err
 }
@@ -295,6 +299,10 @@ type unreadable struct{ *bytes.Reader }
 
 func (unreadable) Read([]byte) (int, error) { return 0, errBroken }
 func (unreadable) Close() error             { return nil }
+
+type rigid struct{ io.ReadSeekCloser }
+
+func (rigid) Seek(int64, int) (int64, error) { return 0, errBroken }
 
 func newVanishing(t *testing.T) (fixture, *vanishing) {
 	t.Helper()
@@ -340,6 +348,41 @@ func TestUnreadableBytesAreDamage(t *testing.T) {
 	c.must(t, writeFile(c.file(t, d), "other"))
 	if out, err := c.Verify(t.Context(), registry.VerifyPlace{}, 0); err != nil || len(out.Damages) != 0 || c.DamagedBlobs() != 1 {
 		t.Errorf("stored again: got %+v, %v, want no damage", out.Damages, err)
+	}
+}
+
+// A call that cannot go on at its place fails: what is read from another place would be damage.
+func TestAVerificationThatCannotGoOnFails(t *testing.T) {
+	t.Parallel()
+	c, v := newVanishing(t)
+	c.put(t, strings.Repeat("0123456789", 100_000))
+	c.StopVerifySoon()
+	first, err := c.Verify(t.Context(), registry.VerifyPlace{}, 0)
+	if err != nil || first.Next.Offset == 0 {
+		t.Fatalf("the first call: got %+v, %v, want a place within the blob", first, err)
+	}
+	v.rigid = true
+	if out, err := c.Verify(t.Context(), first.Next, 0); !errors.Is(err, errBroken) || len(out.Damages) != 0 {
+		t.Errorf("the second call: got %+v, %v, want the error and no damage", out, err)
+	}
+}
+
+// A call whose time has ended verifies no further blob, not even an empty one.
+func TestAVerificationEndsBetweenEmptyBlobs(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	for _, d := range []name.Digest{digest(""), sha512Of("")} {
+		if _, err := c.PutBlob(t.Context(), c.repo, text(""), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.StopVerifySoon()
+	out, err := c.Verify(t.Context(), registry.VerifyPlace{}, 0)
+	if err != nil || out.Blobs != 1 || out.Next.Stage != registry.VerifyBlobs || out.Next.After != digest("").String() {
+		t.Errorf("the first call: got %+v, %v, want one blob", out, err)
+	}
+	if out, err = c.Verify(t.Context(), out.Next, 0); err != nil || out.Blobs != 1 || out.Next.Stage != registry.VerifyManifests {
+		t.Errorf("the second call: got %+v, %v, want the other blob and the end of the blobs", out, err)
 	}
 }
 
