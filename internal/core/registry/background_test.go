@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -206,6 +207,23 @@ func TestVerificationsKeepTheirRate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A verification whose caller goes while it waits for one manifest does not go on with the next.
+func TestAVerificationEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	for i := range 3 {
+		c.layered(t, fmt.Sprint("config ", i), "layer", "v1")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		out, err := c.Verify(ctx, registry.VerifyPlace{Stage: registry.VerifyManifests}, 1)
+		if !errors.Is(err, context.DeadlineExceeded) || out.Manifests != 1 {
+			t.Errorf("got %d manifests, %v, want one and DeadlineExceeded", out.Manifests, err)
+		}
+	})
 }
 
 // A blob that was stored again between two calls is verified from its beginning, and one of another place too.
