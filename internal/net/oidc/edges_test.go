@@ -1,15 +1,24 @@
 package oidc
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -175,6 +184,73 @@ func TestTagsOfAToken(t *testing.T) {
 		if (err != nil) != c.bad || err != nil && !errors.Is(err, fault.IDPRejectedClaim) || !maps.Equal(got.Principal, c.want) ||
 			!slices.Equal(got.Transitive, c.transitive) {
 			t.Errorf("%s: got %+v, %v, want the tags %v, %v, and an error %t", what, got, err, c.want, c.transitive, c.bad)
+		}
+	}
+}
+
+// A failure of the network may be temporary. A refused address and a name that does not exist are neither, and keep their causes.
+func TestWhichFailuresAreTemporary(t *testing.T) {
+	t.Parallel()
+	refused, unknown := &egress.RefusedError{}, &net.DNSError{Err: "no such host", IsNotFound: true}
+	for _, c := range []struct {
+		err       error
+		temporary bool
+	}{
+		{refused, false}, {unknown, false}, {fmt.Errorf("dial: %w", unknown), false}, {&net.DNSError{Err: "timeout", IsTimeout: true}, true},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, true}, {io.ErrUnexpectedEOF, true}, {errors.New("a certificate"), false},
+	} {
+		if got := failure(c.err); !errors.Is(got, c.err) || errors.Is(got, errUnreachable) != c.temporary {
+			t.Errorf("%v: got %v, want it as the cause, and temporary %t", c.err, got, c.temporary)
+		}
+	}
+}
+
+// An id that several keys of a set have identifies none of them, however many there are and whichever can be used.
+func TestKeysWithTheSameID(t *testing.T) {
+	t.Parallel()
+	text := func(id string) string {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := (&jose.JSONWebKey{Key: &private.PublicKey, KeyID: id}).MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	broken := `{"kid":"a","kty":"EC"}`
+	for _, set := range [][]string{
+		{text("a")}, {text("a"), text("a")}, {text("a"), text("a"), text("a")}, {text("a"), broken}, {broken, text("a")},
+	} {
+		keys, err := parseKeys([]byte(`{"keys":[` + strings.Join(append(set, text("b"), `{"kty":"EC"}`, `1`), ",") + `]}`))
+		if _, ok := keys["a"]; err != nil || ok != (len(set) == 1) {
+			t.Errorf("%d keys of an id: got it %t, %v, want %t", len(set), ok, err, len(set) == 1)
+		}
+		if _, ok := keys["b"]; !ok || len(keys) != map[bool]int{true: 2, false: 1}[len(set) == 1] {
+			t.Errorf("%d keys of an id: got %d keys, want the key of another id", len(set), len(keys))
+		}
+	}
+}
+
+// A key is used with the algorithms of its kind and, if it names one, with that one alone.
+func TestAlgorithmsOfKeys(t *testing.T) {
+	t.Parallel()
+	rsas := &rsa.PublicKey{}
+	p256, p384 := &ecdsa.PublicKey{Curve: elliptic.P256()}, &ecdsa.PublicKey{Curve: elliptic.P384()}
+	for _, c := range []struct {
+		public any
+		named  string
+		alg    jose.SignatureAlgorithm
+		fits   bool
+	}{
+		{rsas, "", jose.RS256, true}, {rsas, "", jose.RS512, true}, {rsas, "RS256", jose.RS256, true}, {rsas, "RS256", jose.RS512, false},
+		{rsas, "", jose.ES256, false}, {rsas, "", jose.PS256, false}, {p256, "", jose.ES256, true}, {p256, "", jose.ES384, false},
+		{p384, "", jose.ES384, true}, {p256, "ES256", jose.ES256, true}, {p256, "ES384", jose.ES256, false}, {p256, "", jose.RS256, false},
+		{p256, "", jose.HS256, false}, {nil, "", jose.RS256, false},
+	} {
+		if err := (key{c.public, c.named}).fits(c.alg); (err == nil) != c.fits {
+			t.Errorf("a %T for %q with %s: got %v, want it to fit %t", c.public, c.named, c.alg, err, c.fits)
 		}
 	}
 }

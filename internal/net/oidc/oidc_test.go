@@ -260,6 +260,10 @@ func TestVerifyProviderFailures(t *testing.T) {
 	text := func(s string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) }
 	}
+	cut := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(w, `{"keys":[],"a":"`+canary)
+	}
 	tests := []struct {
 		name, path string
 		answer     http.HandlerFunc
@@ -271,6 +275,8 @@ func TestVerifyProviderFailures(t *testing.T) {
 		{"discovery breaks off", oidctest.Discovery, func(http.ResponseWriter, *http.Request) {
 			panic(http.ErrAbortHandler)
 		}, fault.IDPCommunication},
+		{"discovery breaks off in its middle", oidctest.Discovery, cut, fault.IDPCommunication},
+		{"keys break off in their middle", oidctest.Keys, cut, fault.IDPCommunication},
 		{"discovery is not JSON", oidctest.Discovery, text(canary), fault.InvalidIdentityToken},
 		{"discovery is endless", oidctest.Discovery, text(`{"issuer":"` + strings.Repeat(canary, 100_000) + `"}`), fault.InvalidIdentityToken},
 		{"discovery names another issuer", oidctest.Discovery,
