@@ -342,7 +342,8 @@ func TestAttack18WebIdentities(t *testing.T) {
 		object("Version", "2012-10-17", "Statement", []any{map[string]any{
 			"Effect": "Allow", "Principal": map[string]string{"Federated": "arn:aws:iam::" + home + ":oidc-provider/" +
 				host}, "Action": "sts:AssumeRoleWithWebIdentity",
-			"Condition": map[string]any{"StringEquals": map[string]string{host + ":sub": "good"}}}}))
+			// The host of the server has no region, and the request is not signed for one: it is that of the default registry.
+			"Condition": map[string]any{"StringEquals": map[string]string{host + ":sub": "good", "aws:RequestedRegion": region}}}}))
 	ask := func(token string) answer {
 		return s.callQuery(aws.Credentials{}, "sts", "AssumeRoleWithWebIdentity", "RoleArn", "arn:aws:iam::"+home+":role/web",
 			"RoleSessionName", "ci", "WebIdentityToken", token)

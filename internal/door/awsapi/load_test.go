@@ -19,6 +19,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/spool"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 var alice = identity.Caller{Kind: identity.User, Principal: "AIDAALICE"}
@@ -207,6 +208,66 @@ func TestErrorsInAPartition(t *testing.T) {
 	} {
 		if got := c.s.errorIn(c.partition, c.err); got != c.err {
 			t.Errorf("%s: got %v, want the error as it is", what, got)
+		}
+	}
+}
+
+// A request without a signature is served only if it can be an operation that needs none: a small form, for STS, at a host of STS. All
+// others lack credentials, whatever else is wrong with them.
+func TestRequestsWithoutASignature(t *testing.T) {
+	t.Parallel()
+	files, err := spool.Open(t.TempDir(), spool.Options{MaxFiles: 10, MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := endpoint.NewMap(nil, name.Registry{})
+	missing := fault.MissingCredentials.New("missing")
+	large := "a=" + strings.Repeat("a", maxUnsignedBody)
+	const otherVersion = "Action=AssumeRoleWithWebIdentity&Version=x"
+	const form, assume = "application/x-www-form-urlencoded; charset=utf-8", "Action=AssumeRoleWithWebIdentity&Version=2011-06-15"
+	for what, c := range map[string]struct {
+		service           *service
+		host, method      string
+		contentType, body string
+		chunked           bool
+		want              error
+	}{
+		"ECR":                     {ecrService, "localhost", "POST", form, assume, false, missing},
+		"a host of IAM":           {stsService, "iam.amazonaws.com", "POST", form, assume, false, missing},
+		"a host of STS":           {stsService, "sts.amazonaws.com", "POST", form, "Action=AssumeRoleWithSAML", false, fault.UnknownOperation},
+		"SAML":                    {stsService, "localhost", "POST", form, "Action=AssumeRoleWithSAML", false, fault.UnknownOperation},
+		"SAML by GET":             {stsService, "localhost", "GET", "", "Action=AssumeRoleWithSAML", false, fault.UnknownOperation},
+		"no form":                 {stsService, "localhost", "POST", "text/plain", assume, false, missing},
+		"no type":                 {stsService, "localhost", "POST", "", assume, false, missing},
+		"a broken form":           {stsService, "localhost", "POST", form, "%zz", false, missing},
+		"a broken query":          {stsService, "localhost", "GET", "", "%zz", false, missing},
+		"another operation":       {stsService, "localhost", "POST", form, "Action=AssumeRole", false, missing},
+		"no operation":            {stsService, "localhost", "POST", form, "", false, missing},
+		"an unknown one":          {stsService, "localhost", "GET", "", "Action=X", false, missing},
+		"another version":         {stsService, "localhost", "POST", form, otherVersion, false, fault.UnknownOperation},
+		"a member that is none":   {stsService, "localhost", "POST", form, assume + "&X=1", false, fault.Validation},
+		"a large form":            {stsService, "localhost", "POST", form, large, false, missing},
+		"a large form, in chunks": {stsService, "localhost", "POST", form, large, true, fault.RequestTooLarge},
+	} {
+		path := "/"
+		if c.method == http.MethodGet {
+			path += "?" + strings.ReplaceAll(c.body, "%zz", "%25zz")
+		}
+		r := httptest.NewRequest(c.method, path, strings.NewReader(c.body))
+		if c.method == http.MethodGet {
+			r.URL.RawQuery = c.body
+		}
+		if c.chunked {
+			r.ContentLength = -1
+		}
+		r.Header.Set("Content-Type", c.contentType)
+		host, err := hosts.Parse(c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := (&API{spool: files, hosts: hosts}).serveUnsigned(&request{r: r, service: c.service, ev: &web.Event{}}, host, missing)
+		if out != nil || !errors.Is(err, c.want) || c.want == error(missing) && err != error(missing) {
+			t.Errorf("%s: got %v, %v, want %v", what, out, err, c.want)
 		}
 	}
 }
