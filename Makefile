@@ -7,7 +7,7 @@ FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/...
 ALL := $(FAST) ./tools/demo/...
 
 # SLOW has tests that the fast suite shortens or leaves out.
-SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail
+SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail
 
 .PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz mutate generate
 
