@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -251,6 +252,31 @@ func TestAlgorithmsOfKeys(t *testing.T) {
 	} {
 		if err := (key{c.public, c.named}).fits(c.alg); (err == nil) != c.fits {
 			t.Errorf("a %T for %q with %s: got %v, want it to fit %t", c.public, c.named, c.alg, err, c.fits)
+		}
+	}
+}
+
+// Each part of a token is read strictly before its signature is looked at, and the error says which part is wrong.
+func TestPartsOfAToken(t *testing.T) {
+	t.Parallel()
+	of := func(header, claims string) string {
+		b64 := base64.RawURLEncoding.EncodeToString
+		return b64([]byte(header)) + "." + b64([]byte(claims)) + "." + b64([]byte("signature"))
+	}
+	const header, claims = `{"alg":"RS256","kid":"a"}`, `{"iss":"https://issuer.test"}`
+	good := of(header, claims)
+	if got, err := parse(good); err != nil || got.kid != "a" || got.claims["iss"] != "https://issuer.test" {
+		t.Fatalf("a token: got %+v, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		of(header, `{"iss":"a","iss":"b"}`): "claims: an object has the same name twice", of(header, `[]`): "claims: it is not a JSON object",
+		of(`{"alg":"RS256","alg":"RS256"}`, claims): "header: an object", of(`{"alg":"none","kid":"a"}`, claims): "is not accepted",
+		of(`{"alg":"RS256"}`, claims): "no key id", of(`{"alg":"RS256","kid":"a","crit":[]}`, claims): "crit is not supported",
+		of(`{"alg":"RS256","kid":"a","jwk":{}}`, claims): "contains a key", good + ".": "4 parts", "a": "1 parts", good + "\n": "line ends",
+		"!" + good: "part 1 is not base64url", good + "!": "part 3 is not base64url", strings.Repeat("a", maxToken+1): "more than 20000",
+	} {
+		if got, err := parse(text); got != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s: got %+v, %v, want an error with %q", text, got, err, want)
 		}
 	}
 }
