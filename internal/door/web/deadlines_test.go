@@ -545,3 +545,30 @@ func TestReceivedBodiesAreFreed(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Each digit of a request id is random, except for the version and a part of the variant.
+func TestDigitsOfRequestIDs(t *testing.T) {
+	t.Parallel()
+	var seen [36]map[byte]bool
+	for range 1000 {
+		id := newRequestID()
+		for i := range seen {
+			if seen[i] == nil {
+				seen[i] = map[byte]bool{}
+			}
+			seen[i][id[i]] = true
+		}
+	}
+	for i, digits := range seen {
+		want := 16 // one of 1000 ids lacks a digit at a place once in 10^27 times
+		switch i {
+		case 8, 13, 14, 18, 23:
+			want = 1
+		case 19:
+			want = 4
+		}
+		if len(digits) != want {
+			t.Errorf("character %d of 1000 ids has %d values, want %d", i, len(digits), want)
+		}
+	}
+}
