@@ -24,9 +24,10 @@ var attacks = []attackKind{
 	{name: "64 refused manifests of 10,000 layers at a time", make: refusedManifests},
 	{name: "denials", make: denials},
 	{name: "100 wrong SHA-512 digests for a layer of 100 MB", make: wrongDigests},
-	{name: "uploads and tokens", make: uploadsAndTokens},
 	{name: "a repository policy with the most expensive pattern", make: costlyPattern},
 	{name: "GET by digest of an image with 20,000 tags, condition on tags", make: manyTags},
+	// last: its open uploads and tokens stay, and the attacker is refused more
+	{name: "uploads and tokens", make: uploadsAndTokens},
 }
 
 // floodConnections is how many connections an attacker has that sends as fast as possible: as many as the honest client.
