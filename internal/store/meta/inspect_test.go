@@ -51,6 +51,7 @@ var caches = map[string][]scopeKind{
 	"candidates":         nil,
 	"collection":         nil,
 	"audit_pending":      nil,
+	"jobs":               nil,
 	"installation":       nil,
 	"login_profiles":     nil,
 	"epochs":             nil,

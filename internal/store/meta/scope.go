@@ -39,6 +39,7 @@ const (
 	scopeTag              scopeKind = "tag"               // the image of a tag that exists after the change
 	scopeHolding          scopeKind = "holding"           // how a repository holds a blob
 	scopeImages           scopeKind = "images"            // all images, tags and blobs of a repository
+	scopeJobs             scopeKind = "jobs"              // nothing: a job was queued, see JobsQueued
 	scopeEverything       scopeKind = "everything"        // all of the above
 )
 
@@ -73,7 +74,7 @@ func parseScope(text string) (s scope, ok bool) {
 	}
 	var err error
 	switch s.kind {
-	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeEverything:
+	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeJobs, scopeEverything:
 		return s, fields == nil
 	case scopeKeys, scopeTokens:
 		s.id = rest
@@ -177,9 +178,12 @@ func (s *Store) drop(scopes []scope) {
 			// Deletions are rare: they drop the images of other repositories too.
 			c.dropImages()
 			c.tagLists.drop(one.repository)
+		case scopeJobs:
+			s.wakeJobs()
 		default:
 			c.dropAll()
 			s.generation.Add(1)
+			s.wakeJobs()
 		}
 	}
 }

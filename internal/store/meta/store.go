@@ -37,7 +37,8 @@ type Store struct {
 	node    string // the id under which this process stores its audit lines, "" with SQLite
 	now     func() time.Time
 	cache   cache
-	full    fullKeys // see doWithin
+	full    fullKeys      // see doWithin
+	jobs    chan struct{} // see JobsQueued
 
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise
@@ -47,7 +48,7 @@ type Store struct {
 }
 
 func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
-	s := &Store{dialect: d, lock: lock, now: now}
+	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1)}
 	s.cache.init()
 	return s
 }

@@ -81,6 +81,10 @@ const (
 	RegistryPolicyNotFound      // the registry has no policy
 	ControlPolicyNotFound       // a control policy does not exist
 	RequestNotFound             // no line of the audit trail has the request id
+	JobNotFound                 // a job of the background work does not exist
+	JobEnded                    // nothing is left to do of a job
+	JobRunning                  // a job runs now, or a later one does the same
+	JobLeaseLost                // another process works on a job
 	TargetChanged               // the target has changed since the decision; the request starts again
 	end
 )
@@ -165,6 +169,10 @@ var codes = [...]struct {
 	RegistryPolicyNotFound:      {"RegistryPolicyNotFound", ClassNotFound},
 	ControlPolicyNotFound:       {"ControlPolicyNotFound", ClassNotFound},
 	RequestNotFound:             {"RequestNotFound", ClassNotFound},
+	JobNotFound:                 {"JobNotFound", ClassNotFound},
+	JobEnded:                    {"JobEnded", ClassConflict},
+	JobRunning:                  {"JobRunning", ClassConflict},
+	JobLeaseLost:                {"JobLeaseLost", ClassConflict},
 	TargetChanged:               {"TargetChanged", ClassUnavailable},
 }
 

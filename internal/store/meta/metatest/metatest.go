@@ -17,6 +17,14 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		name string
 		test func(*Fixture)
 	}{
+		{"Jobs", testJobs},
+		{"JobAgain", testJobAgain},
+		{"JobLeaseEnds", testJobLeaseEnds},
+		{"CancelJob", testCancelJob},
+		{"JobTurns", testJobTurns},
+		{"JobRace", testJobRace},
+		{"JobList", testJobList},
+		{"PullForward", testPullForward},
 		{"Accounts", testAccounts},
 		{"RegistriesInUse", testRegistriesInUse},
 		{"DeleteAccount", testDeleteAccount},
