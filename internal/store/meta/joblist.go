@@ -138,14 +138,27 @@ func (s *Store) DeleteEndedJobs(ctx context.Context, before time.Time, limit int
 	return n, err
 }
 
-// PullForward makes the queued jobs of a kind and key that are due after a time due at that time. A clock that jumped back would
-// otherwise delay a schedule.
-func (s *Store) PullForward(ctx context.Context, kind, key string, latest time.Time) error {
+// Schedule enqueues a job of a schedule, if none with its kind and key is live. One that is queued and due after latest becomes due at
+// j.Due: a clock that jumped back would otherwise delay it. With now, one that is queued becomes due at j.Due in any case. If nothing
+// is to change, nothing is written.
+func (s *Store) Schedule(ctx context.Context, j NewJob, latest time.Time, now bool) error {
+	var state JobState
+	var due int64
+	err := s.read.row(ctx, `SELECT state, due_at FROM jobs WHERE kind = $1 AND key = $2 AND state < 3`, args{j.Kind, j.Key}, &state, &due)
+	if errors.Is(err, sql.ErrNoRows) {
+		return s.Enqueue(ctx, j)
+	}
+	if err != nil || state != JobQueued || due <= micros(latest) && !now {
+		return err
+	}
 	return s.write.do(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE jobs SET due_at = $3 WHERE kind = $1 AND key = $2 AND state < 3 AND due_at > $3`, kind, key, micros(latest))
-		if n > 0 {
-			t.touch(scope{kind: scopeJobs})
+		var id int64
+		found, err := t.one(`SELECT id, state FROM jobs WHERE kind = $1 AND key = $2 AND state < 3`, args{j.Kind, j.Key}, &id, &state)
+		if err != nil || !found || state != JobQueued {
+			return err
 		}
+		t.touch(scope{kind: scopeJobs})
+		_, err = t.exec(`UPDATE jobs SET due_at = $2 WHERE id = $1`, id, micros(j.Due))
 		return err
 	})
 }

@@ -247,7 +247,8 @@ type JobEnd struct {
 	State  JobState  // JobQueued if it is to run again at Due
 	Due    time.Time // with JobQueued
 	Error  string    // for people; "" for success
-	Failed bool      // it counts as a failed attempt; a success sets their number to 0
+	Failed bool      // it counts as a failed attempt
+	Paused bool      // it ended because the process stops: the number of failed attempts, which a success sets to 0, stays
 	Reset  bool      // the next run starts at the beginning; otherwise at the place of j
 	Forget bool      // no row is kept, unless the job is queued
 }
@@ -273,7 +274,10 @@ func (s *Store) EndJob(ctx context.Context, j Job, end JobEnd) error {
 			return errLeaseLost(j)
 		}
 		state, due, now := end.State, end.Due, s.now()
-		if attempts++; !end.Failed {
+		switch {
+		case end.Failed:
+			attempts++
+		case !end.Paused:
 			attempts = 0
 		}
 		if again != 0 && state != JobCanceled {

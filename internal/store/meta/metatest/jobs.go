@@ -250,12 +250,20 @@ func testJobList(fx *Fixture) {
 	}
 }
 
-// A schedule that a clock which jumped has moved far away becomes due in time.
-func testPullForward(fx *Fixture) {
-	fx.Must(fx.Enqueue(fx.Ctx, meta.NewJob{Kind: "a", Key: "", Due: farAway}))
-	lease(fx, "a", 1, time.Minute)
-	fx.Must(fx.PullForward(fx.Ctx, "a", "", farAway.Add(-time.Hour)))
-	lease(fx, "a", 1, time.Minute)
-	fx.Must(fx.PullForward(fx.Ctx, "a", "", time.UnixMicro(1)))
-	lease(fx, "a", 1, time.Minute, "")
+// A schedule has one job. One that a clock which jumped has moved far away becomes due in time.
+func testSchedule(fx *Fixture) {
+	first := meta.NewJob{Kind: "a", Due: farAway}
+	fx.Must(fx.Schedule(fx.Ctx, first, farAway, false))
+	fx.Must(fx.Schedule(fx.Ctx, meta.NewJob{Kind: "a"}, farAway, false))
+	lease(fx, "a", 2, time.Minute)
+	early := meta.NewJob{Kind: "a", Due: time.UnixMicro(1)}
+	fx.Must(fx.Schedule(fx.Ctx, early, farAway.Add(-time.Hour), false))
+	j := lease(fx, "a", 2, time.Minute, "")[0]
+	fx.Must(fx.Schedule(fx.Ctx, early, time.UnixMicro(1), true))
+	if got := only(fx, j.ID); got.State != meta.JobRunning || !got.Due.After(time.UnixMicro(1)) {
+		fx.Errorf("a running job that is scheduled: got %+v, want no change", got)
+	}
+	fx.Must(fx.EndJob(fx.Ctx, j, meta.JobEnd{State: meta.JobQueued, Due: farAway}))
+	fx.Must(fx.Schedule(fx.Ctx, early, farAway, true))
+	lease(fx, "a", 2, time.Minute, "")
 }

@@ -24,7 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"JobTurns", testJobTurns},
 		{"JobRace", testJobRace},
 		{"JobList", testJobList},
-		{"PullForward", testPullForward},
+		{"Schedule", testSchedule},
 		{"Accounts", testAccounts},
 		{"RegistriesInUse", testRegistriesInUse},
 		{"DeleteAccount", testDeleteAccount},
