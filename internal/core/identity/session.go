@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
@@ -177,30 +178,15 @@ func (s *Service) DeleteExpired(ctx context.Context) (int, error) {
 	}
 }
 
-// Run calls FlushUsed every two seconds and DeleteExpired every ten minutes until ctx ends, and then FlushUsed once more,
-// for at most five seconds. It calls report with each result.
-func (s *Service) Run(ctx context.Context, report func(work string, err error)) {
-	tick, sweep := time.NewTicker(usedFlush), time.NewTimer(0)
-	defer tick.Stop()
-	defer sweep.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if err := s.FlushUsed(ctx); ctx.Err() == nil {
-				report(UseWork, err)
-			}
-		case <-sweep.C:
-			if _, err := s.DeleteExpired(ctx); ctx.Err() == nil {
-				report(ExpiryWork, err)
-			}
-			sweep.Reset(expirySweep)
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			report(UseWork, s.FlushUsed(last))
-			return
-		}
-	}
+// AddWork adds to a runner that the last uses of keys and roles are stored every two seconds and when the server stops, and that
+// DeleteExpired runs every ten minutes, in one process of the installation.
+func (s *Service) AddWork(r *jobs.Runner) {
+	r.AddTask(jobs.Task{Name: UseWork, What: "recording when access keys were used", Every: usedFlush, Run: s.FlushUsed, Stop: s.FlushUsed})
+	r.Add(jobs.Kind{Name: ExpiryWork, What: "deleting expired tokens and sessions", Every: expirySweep, AtStart: true,
+		Work: func(ctx context.Context, _ *jobs.Job) error {
+			_, err := s.DeleteExpired(ctx)
+			return err
+		}})
 }
 
 // Issuer returns the ARN of the role, user or root user from which the session of a caller was made, and the caller's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -484,26 +486,30 @@ func TestSubjectByName(t *testing.T) {
 	}
 }
 
-// Run removes expired rows at once, and stores the last uses of keys before it ends.
-func TestRunStoresTheLastUsesAtItsEnd(t *testing.T) {
+// The background work removes expired rows at once, and stores the last uses of keys before it ends.
+func TestWorkStoresTheLastUsesAtItsEnd(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	_, k := w.person(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	type report struct {
-		work string
-		err  error
+	reports, ended := make(chan string, 100), make(chan struct{})
+	o := jobs.Options{Meta: w.meta, Now: func() time.Time { return w.at }, Log: slog.New(slog.DiscardHandler)}
+	o.Report = func(work string, err error) {
+		if err != nil {
+			t.Errorf("%s: %v", work, err)
+		}
+		if work != jobs.QueueWork {
+			reports <- work
+		}
 	}
-	reports, ended := make(chan report, 100), make(chan struct{})
-	go func() {
-		w.Run(ctx, func(work string, err error) { reports <- report{work, err} })
-		close(ended)
-	}()
-	if got := <-reports; got != (report{identity.ExpiryWork, nil}) {
-		t.Errorf("the first work: got %+v, want %s", got, identity.ExpiryWork)
+	r := jobs.New(o)
+	w.AddWork(r)
+	go func() { r.Run(ctx); close(ended) }()
+	if got := <-reports; got != identity.ExpiryWork {
+		t.Errorf("the first work: got %s, want %s", got, identity.ExpiryWork)
 	}
-	if got := <-reports; got != (report{identity.UseWork, nil}) { // two seconds later
-		t.Errorf("the second work: got %+v, want %s", got, identity.UseWork)
+	if got := <-reports; got != identity.UseWork { // two seconds later
+		t.Errorf("the second work: got %s, want %s", got, identity.UseWork)
 	}
 	must(t, w.signed(t, aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret.Reveal()}, "arn:aws:iam::000000000000:user/user1")())
 	cancel()

@@ -334,7 +334,11 @@ func TestScheduleRunsAgain(t *testing.T) {
 	var n atomic.Int32
 	reports := make(chan error, 100)
 	enough := make(chan struct{})
-	r, _ := fx.run(jobs.Options{Report: func(_ string, err error) { reports <- err }}, jobs.Kind{Name: "s", What: "scheduled work", Every: 20 * time.Millisecond,
+	r, _ := fx.run(jobs.Options{Report: func(work string, err error) {
+		if work == "s" {
+			reports <- err
+		}
+	}}, jobs.Kind{Name: "s", What: "scheduled work", Every: 20 * time.Millisecond,
 		AtStart: true, Work: func(context.Context, *jobs.Job) error {
 			switch n.Add(1) {
 			case 2:
@@ -375,11 +379,15 @@ func TestTasksRun(t *testing.T) {
 	var last atomic.Bool
 	reports := make(chan error, 100)
 	r := jobs.New(jobs.Options{Meta: fx.Store, Now: time.Now, Log: slog.New(slog.DiscardHandler), Poll: 10 * time.Millisecond,
-		Report: func(_ string, err error) { reports <- err }})
-	r.AddTask(jobs.Task{Name: "t", What: "a task", Every: 5 * time.Millisecond, First: true, Last: true, Run: func(ctx context.Context) error {
-		if _, stopping := ctx.Deadline(); stopping {
-			last.Store(true)
-		}
+		Report: func(work string, err error) {
+			if work == "t" {
+				reports <- err
+			}
+		}})
+	r.AddTask(jobs.Task{Name: "t", What: "a task", Every: 5 * time.Millisecond, First: true, Stop: func(ctx context.Context) error {
+		last.Store(ctx.Err() == nil)
+		return nil
+	}, Run: func(context.Context) error {
 		if n.Add(1) == 2 {
 			panic("oh")
 		}

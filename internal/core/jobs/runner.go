@@ -34,6 +34,8 @@ const (
 	maxAfter = 24 * time.Hour
 	// lastTime is the time that the end of an attempt may take while the server stops.
 	lastTime = 5 * time.Second
+	// stopTime is the time that what a task does at the stop may take.
+	stopTime = 15 * time.Second
 )
 
 // Runner executes the jobs of its kinds and its tasks. Kinds and tasks are added before Run.
@@ -114,7 +116,7 @@ func (r *Runner) Add(k Kind) {
 
 // Works returns the names of schedules and tasks, for which Report is called, with their names for people.
 func (r *Runner) Works() map[string]string {
-	all := map[string]string{}
+	all := map[string]string{QueueWork: "looking for jobs"}
 	for _, k := range r.kinds {
 		if k.Every > 0 {
 			all[k.Name] = k.What
@@ -155,8 +157,8 @@ func (r *Runner) Stats(name string) Stats {
 	return Stats{}
 }
 
-// Run executes jobs and tasks until ctx ends. Then it ends the attempts, which are continued by the next process, executes the tasks
-// with Last once more, and returns.
+// Run executes jobs and tasks until ctx ends. Then it ends the attempts, which are continued by the next process, executes what
+// tasks do at the stop, and returns.
 func (r *Runner) Run(ctx context.Context) {
 	for _, t := range r.tasks {
 		r.wait.Go(func() { t.run(ctx, r.report) })
@@ -194,8 +196,8 @@ func (r *Runner) dispatch(ctx context.Context) {
 				break
 			}
 			leased, next, err := r.meta.LeaseJobs(ctx, k.Name, k.from, free, r.lease)
+			r.kept(ctx, err)
 			if err != nil {
-				r.failed(ctx, "looking for jobs", k.Name, err)
 				return
 			}
 			for _, row := range leased {
@@ -215,10 +217,13 @@ func (k *kindState) free() int {
 	return max(0, k.Parallel-len(k.running))
 }
 
-// failed logs a failure of the runner itself. The database also reports it to readers of /readyz by other ways.
-func (r *Runner) failed(ctx context.Context, what, kind string, err error) {
+// QueueWork is the kind of work, for Report, on which all jobs depend: looking for jobs, and keeping their queues.
+const QueueWork = "jobs"
+
+// kept reports the result of a change of the queues, which is repeated at the next occasion.
+func (r *Runner) kept(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		r.log.WarnContext(ctx, what+" failed: it is repeated", "kind", kind, "cause", err)
+		r.report(QueueWork, err)
 	}
 }
 
@@ -250,7 +255,8 @@ func (r *Runner) start(ctx context.Context, k *kindState, row meta.Job) {
 func (j *Job) attempt(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.r.log.ErrorContext(ctx, "a job panicked", "kind", j.kind.Name, "key", j.row.Key, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			j.r.log.ErrorContext(ctx, "a job panicked", "kind", j.kind.Name, "key", j.row.Key, "panic", fmt.Sprint(p),
+				"stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
@@ -287,8 +293,8 @@ func (r *Runner) ended(work context.Context, k *kindState, j *Job, err error, to
 	last, cancel := context.WithTimeout(context.WithoutCancel(work), lastTime)
 	defer cancel()
 	if err := r.meta.EndJob(last, row, end); err != nil && !leaseLost(err) {
-		r.log.Error("the end of a job could not be recorded: it is repeated when its lease has ended", "kind", k.Name, "key", row.Key,
-			"id", row.ID, "cause", err)
+		r.log.Error("the end of a job could not be recorded: it is repeated when its lease has ended", "kind", k.Name,
+			"key", row.Key, "id", row.ID, "cause", err)
 	}
 }
 
@@ -395,7 +401,7 @@ func (r *Runner) schedule(ctx context.Context, start bool) {
 			job.Due = r.now()
 		}
 		if err := r.meta.Schedule(ctx, job, r.now().Add(k.Every+k.Every/10), start && k.AtStart); err != nil {
-			r.failed(ctx, "scheduling", k.Name, err)
+			r.kept(ctx, err)
 		}
 	}
 }
@@ -405,7 +411,7 @@ func (r *Runner) measure(ctx context.Context) {
 	for _, k := range r.kinds {
 		q, err := r.meta.JobQueue(ctx, k.Name)
 		if err != nil {
-			r.failed(ctx, "measuring a queue", k.Name, err)
+			r.kept(ctx, err)
 			return
 		}
 		k.mu.Lock()
@@ -421,7 +427,7 @@ func (r *Runner) sweep(ctx context.Context) {
 	for {
 		n, err := r.meta.DeleteEndedJobs(ctx, r.now().Add(-keptDone), keptPage)
 		if err != nil {
-			r.failed(ctx, "deleting old jobs", "", err)
+			r.kept(ctx, err)
 		}
 		if err != nil || n < keptPage {
 			return

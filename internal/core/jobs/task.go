@@ -9,13 +9,15 @@ import (
 
 // Task is work that a process repeats for its own memory and files. Nothing of it is stored.
 type Task struct {
-	Name  string        // as that of a Kind
-	What  string        // for people
-	Every time.Duration // between two runs
-	Retry time.Duration // between two runs after a failure, Every if 0 or longer than that
-	First bool          // it runs at the start, otherwise after Every
-	Last  bool          // it runs once more when the server stops, for at most 5 s
+	Name  string          // as that of a Kind
+	What  string          // for people
+	Every time.Duration   // between two runs
+	Retry time.Duration   // between two runs after a failure, Every if 0 or longer than that
+	First bool            // it runs at the start, otherwise after Every
+	Wake  <-chan struct{} // a value lets it run earlier; nil for none
 	Run   func(ctx context.Context) error
+	// Stop, if not nil, runs when the server stops, after the last Run and for at most 15 s.
+	Stop func(ctx context.Context) error
 }
 
 type task struct {
@@ -40,9 +42,16 @@ func (t *task) run(ctx context.Context, report func(string, error)) {
 	next := time.NewTimer(first)
 	defer next.Stop()
 	for {
+		due := false
 		select {
 		case <-next.C:
-			err := t.once(ctx)
+			due = true
+		case <-t.Wake:
+			due = true
+		case <-ctx.Done():
+		}
+		if due {
+			err := t.once(ctx, t.Run)
 			if ctx.Err() == nil {
 				report(t.Name, err)
 			}
@@ -50,19 +59,18 @@ func (t *task) run(ctx context.Context, report func(string, error)) {
 				next.Reset(t.Retry)
 			}
 			continue
-		case <-ctx.Done():
 		}
-		if t.Last {
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+		if t.Stop != nil {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 			defer cancel()
-			report(t.Name, t.once(last))
+			report(t.Name, t.once(last, t.Stop))
 		}
 		return
 	}
 }
 
-// once runs the task. A panic in it becomes an error.
-func (t *task) once(ctx context.Context) (err error) {
+// once runs the task with a function of it. A panic in it becomes an error.
+func (t *task) once(ctx context.Context, run func(context.Context) error) (err error) {
 	began := time.Now()
 	t.mu.Lock()
 	t.stats.Running = 1
@@ -80,7 +88,7 @@ func (t *task) once(ctx context.Context) (err error) {
 			t.stats.Succeeded++
 		}
 	}()
-	return t.Run(ctx)
+	return run(ctx)
 }
 
 func (t *task) state() Stats {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -382,47 +383,51 @@ func (c *collector) uploads(ctx context.Context) (bool, error) {
 // CollectedBytes returns the size of the blobs that this process has collected.
 func (s *Service) CollectedBytes() uint64 { return s.collected.Load() }
 
-// CollectEvery collects at once and then after each interval, until ctx ends. If full is set, after a crash, collections
-// are full until one has not held anything back. Results are reported, and failures logged.
-func (s *Service) CollectEvery(ctx context.Context, interval time.Duration, full bool) {
-	again := time.NewTicker(interval)
-	defer again.Stop()
-	for {
-		held, err := s.collectAll(ctx, CollectOptions{Grace: s.grace, Full: full})
-		if ctx.Err() == nil {
-			s.report(CollectWork, err)
-		}
-		if again.Reset(interval); err != nil {
-			again.Reset(min(interval, workRetry))
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "the collection of what nothing refers to failed", "error", err)
-		} else if err == nil {
-			full = full && held
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+// collectWork is where a job of a collection continues.
+type collectWork struct {
+	From CollectPlace `json:"from"`
+	Full bool         `json:"full"`
+	Held bool         `json:"held"` // something was held back
+	Sum  collectSum   `json:"sum"`
 }
 
-// collectAll runs a collection to its end, and logs what it removed. held is true if something was held back.
-func (s *Service) collectAll(ctx context.Context, o CollectOptions) (held bool, err error) {
-	var all Collection
-	for all.Next.Stage != CollectDone {
-		one, err := s.Collect(ctx, all.Next, o)
-		all.Repositories, all.Images = all.Repositories+one.Repositories, all.Images+one.Images
-		all.Blobs, all.Bytes, all.Next = all.Blobs+one.Blobs, all.Bytes+one.Bytes, one.Next
-		held = held || !one.HeldUntil.IsZero()
-		if err != nil {
-			return held, err
+// collectSum is what a job has removed so far.
+type collectSum struct {
+	Repositories, Images, Blobs int
+	Bytes                       int64
+}
+
+// collectJob returns the work of a job that collects from where it was interrupted to the end. If full, the jobs compare all stored
+// blobs with the records until one of them has not held anything back.
+func (s *Service) collectJob(full bool) func(context.Context, *jobs.Job) error {
+	return func(ctx context.Context, j *jobs.Job) error {
+		var at collectWork
+		if err := j.Place(&at); err != nil {
+			return err
 		}
+		if full && !at.Full { // the place is that of a process that crashed
+			at = collectWork{Full: true}
+		}
+		for at.From.Stage != CollectDone {
+			one, err := s.Collect(ctx, at.From, CollectOptions{Grace: s.grace, Full: at.Full})
+			at.Sum.Repositories, at.Sum.Images = at.Sum.Repositories+one.Repositories, at.Sum.Images+one.Images
+			at.Sum.Blobs, at.Sum.Bytes, at.From = at.Sum.Blobs+one.Blobs, at.Sum.Bytes+one.Bytes, one.Next
+			at.Held = at.Held || !one.HeldUntil.IsZero()
+			if err != nil {
+				return err
+			}
+			if at.From.Stage == CollectDone {
+				break
+			}
+			if err := j.Save(ctx, at, at.Sum.Bytes, 0); err != nil {
+				return err
+			}
+		}
+		full = full && at.Held
+		if n := at.Sum; n.Repositories+n.Images+n.Blobs > 0 {
+			s.log.InfoContext(ctx, "collected what nothing refers to", "repositories", n.Repositories, "images", n.Images, "blobs", n.Blobs,
+				"bytes", n.Bytes)
+		}
+		return nil
 	}
-	if all.Repositories+all.Images+all.Blobs > 0 {
-		s.log.InfoContext(ctx, "collected what nothing refers to", "repositories", all.Repositories, "images", all.Images,
-			"blobs", all.Blobs, "bytes", all.Bytes)
-	}
-	return held, nil
 }

@@ -21,8 +21,6 @@ const (
 	manyPulls = 50_000
 	// maxKeptPulls limits the pull times that wait, while they cannot be written.
 	maxKeptPulls = 100_000
-	// lastFlush is the maximum time of the last write, when the server stops.
-	lastFlush = 15 * time.Second
 )
 
 // pulls are the pull times that are not written yet. Safe for concurrent use.
@@ -87,6 +85,14 @@ func (p *pulls) keep(all map[meta.PullKey]time.Time) {
 			p.waiting[key] = at
 		}
 	}
+}
+
+// flushDuePulls writes pull times if it is time.
+func (s *Service) flushDuePulls(ctx context.Context) error {
+	if !s.pulls.due(s.now()) {
+		return nil
+	}
+	return s.flushPulls(ctx)
 }
 
 func (s *Service) flushPulls(ctx context.Context) error {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -42,7 +43,6 @@ type Service struct {
 	collecting chan struct{} // has one place, which a call of Collect takes
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
-	report     func(work string, err error)
 
 	pulls pulls
 }
@@ -53,8 +53,7 @@ type Options struct {
 	Log          *slog.Logger
 	Quirks       Quirks
 	CreateOnPush bool
-	Report       func(work string, err error) // called with the result of each attempt of background work; nil for none
-	Grace        time.Duration                // how long something is deleted or unused before a collection removes it
+	Grace        time.Duration // how long something is deleted or unused before a collection removes it
 	// SparseIndexes accepts an index of images that the repository does not have.
 	SparseIndexes bool
 	MaxUploads    UploadLimits
@@ -66,14 +65,11 @@ type UploadLimits struct {
 	PerRepository int
 }
 
-// New returns a Service. Run does its background work.
+// New returns a Service. AddWork adds its background work to a runner.
 func New(m *meta.Store, b blob.Store, o Options) *Service {
-	if o.Report == nil {
-		o.Report = func(string, error) {}
-	}
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
-		collecting: make(chan struct{}, 1), report: o.Report, pulls: newPulls()}
+		collecting: make(chan struct{}, 1), pulls: newPulls()}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
@@ -82,7 +78,7 @@ func (s *Service) Quirks() Quirks { return s.quirks }
 // Grace returns how long deleted repositories and images, and unused blobs, are kept before a collection removes them.
 func (s *Service) Grace() time.Duration { return s.grace }
 
-// The kinds of background work, for Options.Report.
+// The kinds of background work.
 const (
 	SweepWork     = "uploads"
 	PullTimesWork = "pull_times"
@@ -103,40 +99,18 @@ const (
 	emptyLife = time.Hour
 )
 
-// Run writes pull times as pullFlush and pullWait say, and removes abandoned uploads every uploadsSweep, until ctx ends. It writes
-// the last pull times before it returns. Failures before that are logged.
-func (s *Service) Run(ctx context.Context) error {
-	flush, sweep := time.NewTicker(pullFlush), time.NewTimer(0)
-	defer flush.Stop()
-	defer sweep.Stop()
-	for {
-		var err error
-		work := PullTimesWork
-		select {
-		case <-flush.C:
-			if !s.pulls.due(s.now()) {
-				continue
-			}
-			err = s.flushPulls(ctx)
-		case <-s.pulls.many:
-			err = s.flushPulls(ctx)
-		case <-sweep.C:
-			work, err = SweepWork, s.sweepUploads(ctx)
-			if sweep.Reset(uploadsSweep); err != nil {
-				sweep.Reset(workRetry)
-			}
-		case <-ctx.Done():
-			// These pulls have been answered, so their times are written although ctx has ended.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
-			defer cancel()
-			return s.flushPulls(last)
-		}
-		if ctx.Err() == nil {
-			s.report(work, err)
-		}
-		if err != nil {
-			s.log.ErrorContext(ctx, "background work failed", "error", err)
-		}
+// AddWork adds the background work of the service to a runner: pull times are written as pullFlush and pullWait say and when the server
+// stops, abandoned uploads are removed every uploadsSweep, and a collection runs every interval, the first one at once; 0 for none. If
+// full, all stored blobs are compared with the records until one collection has removed everything, as after a crash.
+func (s *Service) AddWork(r *jobs.Runner, interval time.Duration, full bool) {
+	r.AddTask(jobs.Task{Name: PullTimesWork, What: "recording when images were pulled", Every: pullFlush, Wake: s.pulls.many,
+		Run: s.flushDuePulls, Stop: s.flushPulls})
+	r.AddTask(jobs.Task{Name: SweepWork, What: "removing abandoned uploads", Every: uploadsSweep, Retry: workRetry, First: true,
+		Run: s.sweepUploads})
+	if interval > 0 {
+		// Each process has its own blobs and collects them.
+		r.Add(jobs.Kind{Name: CollectWork, What: "collecting what nothing refers to", Every: interval, AtStart: true, Own: true,
+			Pause: workRetry, MaxPause: workRetry, Work: s.collectJob(full)})
 	}
 }
 

@@ -30,6 +30,7 @@ type fixture struct {
 	blobs blob.Store
 	dir   string // the data directory
 	clock *time.Time
+	runs  *time.Time // since when the clock runs; zero while it stands
 }
 
 // newFixture returns a fixture. If wrap is not nil, the service uses the blob store that wrap returns.
@@ -37,7 +38,13 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	t.Helper()
 	dir := t.TempDir()
 	clock := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
-	now := func() time.Time { return clock }
+	var runs time.Time
+	now := func() time.Time {
+		if runs.IsZero() {
+			return clock
+		}
+		return clock.Add(time.Since(runs))
+	}
 	metatest.Prepare(t, dir)
 	m, err := meta.OpenSQLite(t.Context(), dir, now)
 	if err != nil {
@@ -59,7 +66,7 @@ func newFixture(t *testing.T, wrap func(blob.Store) blob.Store, quirks registry.
 	if _, err := identity.New(m, keys, now, identity.Options{}).EnsureDefault(t.Context(), home.Account); err != nil {
 		t.Fatal(err)
 	}
-	c := fixture{store: m, blobs: b, dir: dir, clock: &clock}
+	c := fixture{store: m, blobs: b, dir: dir, clock: &clock, runs: &runs}
 	if wrap != nil {
 		b = wrap(b)
 	}

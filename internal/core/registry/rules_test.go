@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
@@ -423,12 +424,24 @@ type report struct {
 	err  error
 }
 
-// working returns a service over the stores of the fixture that reports its work to a channel.
-func (c fixture) working(b blob.Store, o registry.Options) (*registry.Service, <-chan report) {
-	reports := make(chan report, 100)
+// working returns a service over the stores of the fixture.
+func (c fixture) working(b blob.Store, o registry.Options) *registry.Service {
 	o.Now, o.Log = func() time.Time { return *c.clock }, slog.New(slog.DiscardHandler)
-	o.Report = func(work string, err error) { reports <- report{work, err} }
-	return registry.New(c.store, b, o), reports
+	return registry.New(c.store, b, o)
+}
+
+// work does the background work of a service until stop is called, and reports it to a channel.
+func (c fixture) work(t *testing.T, s *registry.Service, interval time.Duration, full bool) (reports <-chan report, stop func()) {
+	t.Helper()
+	all := make(chan report, 10_000)
+	at := c.clock.Add(-2 * time.Hour) // so that a schedule of an hour is due again at once: the clock stands
+	r := jobs.New(jobs.Options{Meta: c.store, Now: func() time.Time { return at }, Log: slog.New(slog.DiscardHandler),
+		Poll: 2 * time.Millisecond, Report: func(work string, err error) { all <- report{work, err} }})
+	s.AddWork(r, interval, full)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { r.Run(ctx); close(ended) }()
+	return all, func() { cancel(); <-ended }
 }
 
 func wantReport(t *testing.T, reports <-chan report, work string, want error) {
@@ -450,7 +463,7 @@ func wantReport(t *testing.T, reports <-chan report, work string, want error) {
 }
 
 // The first sweep is at once, its failure is reported, and the pull times of answered pulls are written at the end.
-func TestRunSweepsReportsAndWritesTheLastPulls(t *testing.T) {
+func TestWorkSweepsReportsAndWritesTheLastPulls(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	d := c.layered(t, "config", "layer", "v1")
@@ -461,10 +474,8 @@ func TestRunSweepsReportsAndWritesTheLastPulls(t *testing.T) {
 			}
 			return faultblob.None
 		})
-		s, reports := c.working(b, registry.Options{})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
+		s := c.working(b, registry.Options{})
+		reports, stop := c.work(t, s, 0, false)
 		wantReport(t, reports, registry.SweepWork, want)
 		wantReport(t, reports, registry.PullTimesWork, nil) // the next is two seconds later
 		head, err := s.Head(t.Context(), c.repo, name.Reference{Digest: d})
@@ -473,10 +484,8 @@ func TestRunSweepsReportsAndWritesTheLastPulls(t *testing.T) {
 		if body, err := s.Pull(t.Context(), c.repo, head); err != nil || digest(string(body)) != d {
 			t.Errorf("pulling: got %q, %v", body, err)
 		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the end of Run: %v", err)
-		}
+		stop()
+		wantReport(t, reports, registry.PullTimesWork, nil)
 		all, err := c.store.Images(t.Context(), c.repo.ID, meta.Any, meta.Position{}, 10)
 		if err != nil || len(all) != 1 || !all[0].PulledAt.Equal(*c.clock) {
 			t.Errorf("after the end: got %+v, %v, want the time of the pull", all, err)
@@ -485,7 +494,7 @@ func TestRunSweepsReportsAndWritesTheLastPulls(t *testing.T) {
 }
 
 // The first collection is at once, with the grace period of the service, and full only if asked for.
-func TestCollectEveryCollectsAtOnce(t *testing.T) {
+func TestCollectionsBeginAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		full, broken bool
@@ -506,20 +515,17 @@ func TestCollectEveryCollectsAtOnce(t *testing.T) {
 			}
 			return faultblob.None
 		})
-		s, reports := c.working(b, registry.Options{Grace: week})
+		s := c.working(b, registry.Options{Grace: week})
 		if s.Grace() != week {
 			t.Errorf("grace: got %v, want a week", s.Grace())
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { s.CollectEvery(ctx, time.Hour, test.full); close(ended) }()
+		reports, stop := c.work(t, s, time.Hour, test.full)
 		want := error(nil)
 		if test.broken {
 			want = faultblob.ErrInjected
 		}
 		wantReport(t, reports, registry.CollectWork, want)
-		cancel()
-		<-ended
+		stop()
 		if got := c.stored(t); got != test.want {
 			t.Errorf("full %t, broken %t: got %d blobs, want %d", test.full, test.broken, got, test.want)
 		}
@@ -530,30 +536,21 @@ func TestCollectEveryCollectsAtOnce(t *testing.T) {
 }
 
 // After a full collection the later ones are not full: reading the names of all blobs is for the time after a crash.
-func TestCollectEveryIsFullOnce(t *testing.T) {
+func TestCollectionIsFullOnce(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	*c.clock = time.Now().Add(time.Hour)
-	s, reports := c.working(c.blobs, registry.Options{})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { s.CollectEvery(ctx, 10*time.Millisecond, true); close(ended) }()
+	s := c.working(c.blobs, registry.Options{})
+	reports, stop := c.work(t, s, time.Hour, true)
 	wantReport(t, reports, registry.CollectWork, nil)
 	u, err := c.blobs.Begin(t.Context(), name.SHA256)
 	c.must(t, err)
 	_, err = c.blobs.Commit(t.Context(), u, strings.NewReader("unrecorded"), 100, digest("unrecorded"))
 	c.must(t, err)
-	for range 102 { // more than the channel holds, so that some began after the commit
+	for range len(reports) + 3 { // at least one of them began after the commit
 		wantReport(t, reports, registry.CollectWork, nil)
 	}
-	cancel()
-	for done := false; !done; {
-		select {
-		case <-reports:
-		case <-ended:
-			done = true
-		}
-	}
+	stop()
 	if got := c.stored(t); got != 1 {
 		t.Errorf("after collections that are not full: got %d blobs, want the unrecorded one", got)
 	}

@@ -162,6 +162,7 @@ func newAPIMatrix(t *testing.T) *apiMatrix {
 	}
 	m := &apiMatrix{server: s, samples: samples(key.AccessKeyID)}
 	m.samples["GetAccessKeyLastUsed.AccessKeyId"] = s.key.AccessKeyID // of the other one, which is deleted, the answer is a denial too
+	m.samples["jobId"] = s.job(home)
 	for _, r := range awsapi.Rows() {
 		if r.Built {
 			m.rows = append(m.rows, r)

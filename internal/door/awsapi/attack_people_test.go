@@ -3,9 +3,11 @@ package awsapi_test
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
 // callQuery calls an operation of IAM or STS. pairs are names and values of parameters.
@@ -71,6 +73,19 @@ func (s *server) role(name, policy string) {
 	s.mustQuery(s.key, "iam", "CreateRole", "RoleName", name, "AssumeRolePolicyDocument",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"`+home+`"},"Action":"sts:AssumeRole"}]}`)
 	s.mustQuery(s.key, "iam", "PutRolePolicy", "RoleName", name, "PolicyName", "p", "PolicyDocument", policy)
+}
+
+// job returns the id of a job of an account that no process executes.
+func (s *server) job(account string) string {
+	s.t.Helper()
+	if err := s.Meta().Enqueue(s.t.Context(), meta.NewJob{Kind: "none", Key: "x", Account: account, Input: "{}"}); err != nil {
+		s.t.Fatal(err)
+	}
+	all, err := s.Meta().Jobs(s.t.Context(), account, 0, 1)
+	if err != nil || len(all) != 1 {
+		s.t.Fatalf("the jobs of %s: %v, %v", account, all, err)
+	}
+	return strconv.FormatInt(all[0].ID, 10)
 }
 
 // assume returns the credentials of a session of a role, with a session policy unless that is "".

@@ -58,6 +58,8 @@ var jsonErrors = map[fault.Code]form{
 	fault.AccessKeyLimit:          {http.StatusBadRequest, "AccessKeyLimitExceededException"},
 	fault.QuotaExceeded:           {http.StatusBadRequest, "LimitExceededException"},
 	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
+	fault.JobEnded:                {http.StatusBadRequest, "InvalidJobStateException"},
+	fault.JobRunning:              {http.StatusBadRequest, "InvalidJobStateException"},
 	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
 }
 

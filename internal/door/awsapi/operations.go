@@ -161,6 +161,10 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
 	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
+	ecrinOp("ListJobs", guard.ForPolicies, ecrin.OnJobs, (*ecrin.Service).ListJobs),
+	ecrinOp("DescribeJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).DescribeJob),
+	ecrinOp("RetryJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).RetryJob),
+	ecrinOp("CancelJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).CancelJob),
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),
 )

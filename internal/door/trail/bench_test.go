@@ -57,7 +57,7 @@ func newInstallation(b *testing.B) *installation {
 	log, err := audit.OpenLogs(filepath.Join(dir, "audit"), audit.Options{Logger: quiet})
 	check(err)
 	b.Cleanup(func() { check(log.Close()) })
-	d := &installation{trail: trail.New(log, audit.NewPump(log.Owners, store, quiet), id, time.Now)}
+	d := &installation{trail: trail.New(log, audit.NewPump(log.Owners, store), id, time.Now)}
 	decisions := guard.New(store, id, time.Now, guard.Options{})
 	d.handler = func(t ociapi.Trail) web.Handler {
 		return ociapi.New(ociapi.Options{

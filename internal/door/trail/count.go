@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"context"
 	"encoding/hex"
 	"strings"
 	"sync"
@@ -357,20 +356,14 @@ func (c *counted) params() (p audit.Params) {
 	return p
 }
 
-// Run writes the lines of counted requests when their period has ended, until ctx ends, and then those of all periods.
-func (t *Trail) Run(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			t.summarize(t.ended(false))
-		case <-ctx.Done():
-			t.summarize(t.ended(true))
-			return
-		}
-	}
-}
+// SummaryWork is the kind of background work that calls Summarize, and SummarizeEvery the time between two calls.
+const (
+	SummaryWork    = "audit_summaries"
+	SummarizeEvery = time.Second
+)
+
+// Summarize writes the lines of counted requests whose period has ended, and with all those of all periods.
+func (t *Trail) Summarize(all bool) { t.summarize(t.ended(all)) }
 
 // ended returns the lines of the counted requests of all parties; see counter.ended.
 func (t *Trail) ended(all bool) (due []*summary) {

@@ -82,6 +82,12 @@ func (m *Metrics) CountOf(name, help, label, value string, read func() uint64) {
 		ConstLabels: prometheus.Labels{label: value}}, func() float64 { return float64(read()) }))
 }
 
+// MeasureOf adds a gauge with one label, as CountOf adds a counter.
+func (m *Metrics) MeasureOf(name, help, label, value string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help,
+		ConstLabels: prometheus.Labels{label: value}}, read))
+}
+
 // maxMetricsAge is the time for which the text of the metrics is sent again. All requests in this time share its bytes.
 const maxMetricsAge = time.Second
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
@@ -96,6 +97,7 @@ type App struct {
 	pump      *audit.Pump
 	record    *trail.Trail
 	health    *health
+	jobs      *jobs.Runner
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -167,7 +169,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
-		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush, Report: a.report,
+		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace,
 		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
 	})
@@ -179,8 +181,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		audit.Options{Keep: int64(c.AuditKeep) << 20, Now: now, Logger: a.log, Report: a.report}); err != nil {
 		return err
 	}
-	a.pump = audit.NewPump(a.trail.Owners, a.meta, a.log)
-	a.pump.Report = a.report
+	a.pump = audit.NewPump(a.trail.Owners, a.meta)
 	roots, err := egressRoots(c.EgressCA)
 	if err != nil {
 		return err
@@ -210,10 +211,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
-	for work := range works {
-		metrics.CountOf("ecrin_background_failures_total", "Failed attempts of background work, by kind of work.", "work", work,
-			func() uint64 { return a.health.count(work) })
-	}
+	a.addWork(now)
+	a.countWork(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	pushes := web.ManifestPlaces()
@@ -329,8 +328,6 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	running := a.describe()
 	a.url = running.URL
 	file := filepath.Join(a.config.Data, RunningFile)
-	_, stale := os.Lstat(file)
-	killed := stale == nil // a clean stop removes the file
 	err := writeRunning(file, running)
 	full := durable.IsFull(err)
 	if err != nil && !full {
@@ -339,22 +336,12 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	var jobs sync.WaitGroup
+	var work sync.WaitGroup
 	if full {
 		a.log.Error("the disk is full: pulls are served, writes are refused until there is space, and commands do not find this server", "error", err)
-		jobs.Go(func() { a.describeLater(background, file, running) })
+		work.Go(func() { a.describeLater(background, file, running) })
 	}
-	var jobsErr error
-	jobs.Go(func() { jobsErr = a.registry.Run(background) })
-	if a.config.GCInterval > 0 {
-		jobs.Go(func() { a.registry.CollectEvery(background, a.config.GCInterval, killed) })
-	}
-	jobs.Go(func() { a.pump.Run(background) })
-	jobs.Go(func() { a.record.Run(background) })
-	jobs.Go(func() {
-		a.identity.Run(background, a.report)
-	})
-	jobs.Go(func() { a.checkpoints(background) })
+	work.Go(func() { a.jobs.Run(background) })
 
 	g, failed := errgroup.WithContext(ctx)
 	for _, l := range a.listeners {
@@ -389,15 +376,14 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	stopErr = errors.Join(stopErr, a.opsHTTP.Close())
 	serveErr := g.Wait()
 	stopBackground()
-	jobs.Wait()
+	work.Wait()
 	err = a.meta.CheckPlace()
 	if err == nil { // otherwise the file may be that of another server
-		err = os.Remove(file)
+		if err = os.Remove(file); errors.Is(err, fs.ErrNotExist) {
+			err = nil // the disk has been full all the time
+		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // the disk has been full all the time
-	}
-	return errors.Join(serveErr, stopErr, jobsErr, err, a.trail.Close(), a.meta.Close())
+	return errors.Join(serveErr, stopErr, err, a.trail.Close(), a.meta.Close())
 }
 
 // writeRunning writes the file that describes the running server.

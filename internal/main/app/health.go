@@ -4,30 +4,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/core/identity"
-	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-// checkpoint is the work that moves the log of the database into its file.
-const checkpoint = "checkpoint"
-
-// works are the kinds of background work, as the label work of the metrics shows them, with their names in texts.
-var works = map[string]string{
-	checkpoint:               "moving the log of the database into its file",
-	registry.SweepWork:       "removing abandoned uploads",
-	registry.PullTimesWork:   "recording when images were pulled",
-	registry.CollectWork:     "collecting what nothing refers to",
-	identity.UseWork:         "recording when access keys were used",
-	identity.ExpiryWork:      "deleting expired tokens and sessions",
-	audit.LinesWork:          "moving audit lines from the database to the files",
+// fileWorks are the kinds of background work that the runner of jobs does not do, with their names for people: each file of the audit
+// trail has a writer of its own.
+var fileWorks = map[string]string{
 	audit.FilesWork:          "writing the audit trail",
 	audit.StrangersFilesWork: "writing the audit trail of strangers",
 }
@@ -35,7 +25,8 @@ var works = map[string]string{
 // health is the state of the background work. A kind of work fails from its first failure until it succeeds again. It is safe
 // for concurrent use.
 type health struct {
-	log *slog.Logger
+	log   *slog.Logger
+	works map[string]string // the kinds of work, as the label work of the metrics shows them, with their names for people
 
 	mu       sync.Mutex
 	failing  map[string]failure
@@ -49,7 +40,7 @@ type failure struct {
 }
 
 func newHealth(log *slog.Logger) *health {
-	return &health{log: log, failing: map[string]failure{}, failures: map[string]uint64{}}
+	return &health{log: log, works: maps.Clone(fileWorks), failing: map[string]failure{}, failures: map[string]uint64{}}
 }
 
 // report records the result of one attempt of a kind of work, and logs the first failure and the first success after it. A
@@ -65,13 +56,13 @@ func (h *health) report(ctx context.Context, work string, err error) {
 	case err != nil:
 		if h.failures[work]++; !failed {
 			f.since = time.Now()
-			h.log.Error("background work fails: the server is not ready until it succeeds", "work", work, "what", works[work], "cause", err)
+			h.log.Error("background work fails: the server is not ready until it succeeds", "work", work, "what", h.works[work], "cause", err)
 		}
 		f.err = err
 		h.failing[work] = f
 	case failed:
 		delete(h.failing, work)
-		h.log.Info("background work succeeds again", "work", work, "what", works[work], "failed_for", time.Since(f.since).Round(time.Second))
+		h.log.Info("background work succeeds again", "work", work, "what", h.works[work], "failed_for", time.Since(f.since).Round(time.Second))
 	}
 }
 
@@ -96,7 +87,7 @@ func (h *health) ready() error {
 		case e.Code == fault.Unavailable:
 			cause = e.Public
 		}
-		all = append(all, fmt.Sprintf("%s fails since %s: %s", works[work], f.since.UTC().Format(time.RFC3339), cause))
+		all = append(all, fmt.Sprintf("%s fails since %s: %s", h.works[work], f.since.UTC().Format(time.RFC3339), cause))
 	}
 	if len(all) == 0 {
 		return nil
@@ -107,24 +98,6 @@ func (h *health) ready() error {
 
 // report is health.report outside of requests.
 func (a *App) report(work string, err error) { a.health.report(context.Background(), work, err) }
-
-// checkpointEvery is the time between two attempts to move the log of the database into its file. The database does so by
-// itself when the log is long, but does not report a failure.
-const checkpointEvery = 5 * time.Second
-
-// checkpoints moves the log of the database into its file again and again until ctx ends.
-func (a *App) checkpoints(ctx context.Context) {
-	tick := time.NewTicker(checkpointEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			a.health.report(ctx, checkpoint, a.meta.Checkpoint(ctx))
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // ready returns nil if the server can do all its work: the database answers and begins writes, and no background work fails.
 func (a *App) ready(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/main/cli"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -71,6 +72,9 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err := deleteImage(t.Context(), data, "team/app", image.Digest); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Meta().Enqueue(t.Context(), meta.NewJob{Kind: "none", Key: "x", Input: "{}"}); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.json")
 	if err := os.WriteFile(policy, []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:DeleteRepository","Resource":"*"}}`),
@@ -97,7 +101,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
-		"gc", "verify", "hosts", "doctor",
+		"job list | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "gc", "verify", "hosts", "doctor",
 		"backup $backup", "restore $backup --data $restored", "config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",

@@ -56,6 +56,9 @@ func (v *ListDeletedImagesRequest) GetRepositoryName() string { return v.Reposit
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 

@@ -26,6 +26,17 @@ const (
 	DamageKindMANIFEST DamageKind = "MANIFEST"
 )
 
+// JobState is one of the values below.
+type JobState string
+
+const (
+	JobStateQUEUED   JobState = "QUEUED"
+	JobStateRUNNING  JobState = "RUNNING"
+	JobStateDONE     JobState = "DONE"
+	JobStateFAILED   JobState = "FAILED"
+	JobStateCANCELED JobState = "CANCELED"
+)
+
 // Permission is one of the values below.
 type Permission string
 

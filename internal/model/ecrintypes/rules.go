@@ -21,6 +21,9 @@ var (
 	ruleGraceSeconds      = awswire.IntRule{Min: 0, Max: 315360000}
 	ruleImageDigest       = &awswire.StringRule{Max: 200}
 	ruleImageTag          = &awswire.StringRule{Min: 1, Max: 128}
+	ruleJobId             = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
+	ruleJobKind           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
+	ruleJobState          = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
 	ruleMaxResults        = awswire.IntRule{Min: 1, Max: 1000}
 	ruleNextToken         = &awswire.StringRule{Max: 4096}
 	rulePermission        = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}

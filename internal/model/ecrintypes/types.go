@@ -231,6 +231,34 @@ type GrantRepositoryAccessResponse struct {
 	Warnings   []PolicyWarning `json:"warnings"`   // required
 }
 
+// Job is a part of requests or answers.
+type Job struct {
+	JobId          string        `json:"jobId"` // required, 1 to 19 characters
+	Kind           string        `json:"kind"`  // required, 1 to 64 characters
+	Key            string        `json:"key,omitzero"`
+	AccountId      string        `json:"accountId,omitzero"`
+	State          JobState      `json:"state"`          // required
+	FailedAttempts int32         `json:"failedAttempts"` // required
+	Done           int64         `json:"done"`           // required
+	Total          *int64        `json:"total,omitzero"`
+	Error          string        `json:"error,omitzero"`
+	Process        string        `json:"process,omitzero"`
+	DueAt          *awswire.Time `json:"dueAt,omitzero"`
+	CreatedAt      awswire.Time  `json:"createdAt"` // required
+	StartedAt      *awswire.Time `json:"startedAt,omitzero"`
+	EndedAt        *awswire.Time `json:"endedAt,omitzero"`
+}
+
+// JobRequest is the request of CancelJob.
+type JobRequest struct {
+	JobId string `json:"jobId"` // required, 1 to 19 characters
+}
+
+// JobResponse is the answer of CancelJob.
+type JobResponse struct {
+	Job Job `json:"job"` // required
+}
+
 // LayerVerdict is a part of requests or answers.
 type LayerVerdict struct {
 	Layer   string  `json:"layer"`   // required
@@ -310,6 +338,21 @@ type ListDeletedRepositoriesRequest struct {
 type ListDeletedRepositoriesResponse struct {
 	Repositories []DeletedRepository `json:"repositories"`       // required
 	NextToken    string              `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListJobsRequest is the request of ListJobs.
+type ListJobsRequest struct {
+	AccountId  string   `json:"accountId,omitzero"`
+	Kind       string   `json:"kind,omitzero"` // 1 to 64 characters
+	State      JobState `json:"state,omitzero"`
+	NextToken  string   `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32   `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListJobsResponse is the answer of ListJobs.
+type ListJobsResponse struct {
+	Jobs      []Job  `json:"jobs"`               // required
+	NextToken string `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListTagHistoryRequest is the request of ListTagHistory.

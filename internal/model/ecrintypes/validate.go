@@ -154,6 +154,17 @@ func (v *GrantRepositoryAccessRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *JobRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *JobRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"jobId", v.JobId, ruleJobId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListAccessKeysRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -224,6 +235,23 @@ func (v *ListDeletedRepositoriesRequest) Validate() error {
 
 func (v *ListDeletedRepositoriesRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListJobsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListJobsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"kind", v.Kind, ruleJobKind)
+	c.Optional(at+"state", string(v.State), ruleJobState)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)

@@ -105,7 +105,7 @@ func fillDisk(ctx context.Context, dir string) error {
 		return err
 	}
 	d := &database{}
-	p := audit.NewPump(l, d, slog.New(slog.DiscardHandler))
+	p := audit.NewPump(l, d)
 	n, durable := 0, 0
 	appendSome := func(some int) {
 		for range some {
@@ -154,7 +154,7 @@ func fillDisk(ctx context.Context, dir string) error {
 			if l, err = audit.OpenLog(trail, opts); err != nil {
 				return err
 			}
-			p = audit.NewPump(l, d, slog.New(slog.DiscardHandler))
+			p = audit.NewPump(l, d)
 		}
 		if err := p.Flush(ctx); err != nil {
 			return fmt.Errorf("round %d, once there is space: %w", round, err)
@@ -172,7 +172,7 @@ func fillDisk(ctx context.Context, dir string) error {
 		if l, err = audit.OpenLog(trail, opts); err != nil {
 			return err
 		}
-		p = audit.NewPump(l, d, slog.New(slog.DiscardHandler))
+		p = audit.NewPump(l, d)
 	}
 	return closeFull(ctx, l, dir, ballast)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 )
 
@@ -24,7 +23,8 @@ type Source interface {
 }
 
 const (
-	pumpEvery    = 200 * time.Millisecond
+	// PumpEvery is the time between two calls of Pump.Flush in the background.
+	PumpEvery    = 200 * time.Millisecond
 	maxPumpBatch = 500 // maximum number of commits whose lines are moved at once
 )
 
@@ -32,62 +32,22 @@ const (
 // deletes them. If the process ends between the two, the next process looks for the event ids of pending lines
 // in the files first, so that no line is lost or repeated.
 type Pump struct {
-	// Report, if not nil, is called with the result of each attempt of Run and the kind of work LinesWork. It is set before Run.
-	Report func(work string, err error)
-
 	log    *Log
 	source Source
-	logger *slog.Logger
 
 	turn    chan struct{}
 	unsure  bool  // pending lines may be in the files already
 	moved   int64 // lines up to this ID are in the files
 	deleted int64 // lines up to this ID are deleted from the database
-	failing bool
 }
 
-// NewPump returns a pump. Run starts it.
-func NewPump(l *Log, source Source, logger *slog.Logger) *Pump {
-	return &Pump{log: l, source: source, logger: logger, turn: make(chan struct{}, 1), unsure: true}
-}
-
-// Run moves lines five times per second until ctx ends, and then once more. It must be called only once. The
-// Log and the database must stay open until it has returned.
-func (p *Pump) Run(ctx context.Context) {
-	tick := time.NewTicker(pumpEvery)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-tick.C:
-			p.logState(ctx, p.Flush(ctx))
-		case <-ctx.Done():
-		}
-	}
-	// When the server stops, all committed lines are moved to the files, so that they can be read there.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	p.logState(last, p.Flush(last))
-}
-
-// logState logs the first error of moving lines, and the first success after errors.
-func (p *Pump) logState(ctx context.Context, err error) {
-	if ctx.Err() != nil && err != nil {
-		return
-	}
-	switch {
-	case err != nil && !p.failing:
-		p.logger.Error("audit lines cannot be moved from the database to the files: they wait there", "cause", err)
-	case err == nil && p.failing:
-		p.logger.Info("audit lines are moved from the database again")
-	}
-	p.failing = err != nil
-	if p.Report != nil {
-		p.Report(LinesWork, err)
-	}
+// NewPump returns a pump. Flush must be called again and again, every PumpEvery.
+func NewPump(l *Log, source Source) *Pump {
+	return &Pump{log: l, source: source, turn: make(chan struct{}, 1), unsure: true}
 }
 
 // Flush moves all pending lines, and writes the lines that wait in the Log. A reader that must see every
-// earlier change calls it first. It is safe to call while Run is running.
+// earlier change calls it first. Calls of it wait for each other.
 func (p *Pump) Flush(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:

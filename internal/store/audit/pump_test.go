@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,7 +70,7 @@ func (d *database) left() int {
 }
 
 func pump(l *audit.Log, d *database) *audit.Pump {
-	return audit.NewPump(l, d, slog.New(slog.DiscardHandler))
+	return audit.NewPump(l, d)
 }
 
 func flush(t *testing.T, p *audit.Pump) {
@@ -248,80 +247,6 @@ func TestPumpKeepsLinesWithoutID(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(dir, names(t, dir)[0]))
 	if err != nil || string(got) != want {
 		t.Errorf("the file has %q, %v, want %q", got, err, want)
-	}
-}
-
-// Run moves lines in the background, and when its context ends it moves the pending lines before it returns.
-func TestPumpRun(t *testing.T) {
-	t.Parallel()
-	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{deleted: make(chan struct{}, 1)}
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { pump(l, d).Run(ctx) })
-	d.add(numbered(0, 0).AppendJSON(nil))
-	select {
-	case <-d.deleted:
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing was moved in 10 s")
-	}
-	d.add(numbered(1, 0).AppendJSON(nil))
-	stop()
-	wg.Wait()
-	if d.left() != 0 {
-		t.Errorf("after the end %d are still pending", d.left())
-	}
-	counted(t, l, 2)
-}
-
-// Run reports the result of each attempt; the first error and the first success after it are logged.
-func TestPumpReports(t *testing.T) {
-	t.Parallel()
-	l, d := openLog(t, t.TempDir(), audit.Options{}), &database{}
-	var logged bytes.Buffer
-	p := audit.NewPump(l, d, slog.New(slog.NewTextHandler(&logged, nil)))
-	reports := make(chan error, 1)
-	p.Report = func(work string, err error) {
-		if work != audit.LinesWork {
-			t.Errorf("got a report of %q, want %s", work, audit.LinesWork)
-		}
-		select {
-		case reports <- err:
-		default:
-		}
-	}
-	broken := errors.New("broken")
-	set := func(err error) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.failRead = err
-	}
-	await := func(want error) {
-		t.Helper()
-		deadline := time.After(20 * time.Second)
-		for range 2 { // not only one that was made earlier
-			for got := errors.New("none"); !errors.Is(got, want); {
-				select {
-				case got = <-reports:
-				case <-deadline:
-					t.Fatalf("in 20 s there is no report of %v", want)
-				}
-			}
-		}
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { p.Run(ctx) })
-	await(nil)
-	set(broken)
-	await(broken)
-	set(nil)
-	await(nil)
-	stop()
-	wg.Wait()
-	for _, text := range []string{"cannot be moved from the database", "are moved from the database again"} {
-		if got := strings.Count(logged.String(), text); got != 1 {
-			t.Errorf("%q is logged %d times, want once:\n%s", text, got, logged.String())
-		}
 	}
 }
 

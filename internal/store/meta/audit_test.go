@@ -247,7 +247,7 @@ func trail(dir string, s *meta.Store, maxBytes int64) (*audit.Log, *audit.Pump, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return l, audit.NewPump(l, s, slog.New(slog.DiscardHandler)), nil
+	return l, audit.NewPump(l, s), nil
 }
 
 // auditHelper makes changes with lines from several goroutines and moves the lines to files, until it is killed.
@@ -406,7 +406,16 @@ func BenchmarkWrite(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer l.Close()
-				wg.Go(func() { pump.Run(ctx) })
+				wg.Go(func() {
+					tick := time.NewTicker(audit.PumpEvery)
+					defer tick.Stop()
+					for ctx.Err() == nil {
+						<-tick.C
+						if err := pump.Flush(ctx); err != nil && ctx.Err() == nil {
+							b.Error(err)
+						}
+					}
+				})
 			}
 			defer wg.Wait()
 			defer stop()

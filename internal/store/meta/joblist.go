@@ -9,14 +9,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
-const jobColumns = `id, kind, key, account, node, input, place, state, attempts, again, stop, due_at, lease, done, total, error, created_at,
+const jobColumns = `id, kind, key, account, node, input, place, state, attempts, again, stop, due_at, lease, worker, done, total, error, created_at,
 	started_at, ended_at`
 
 func scanJob(scan func(...any) error) (j Job, err error) {
 	var again, stop int
 	var due, created, started, ended int64
-	err = scan(&j.ID, &j.Kind, &j.Key, &j.Account, &j.Node, &j.Input, &j.Place, &j.State, &j.Attempts, &again, &stop, &due, &j.lease, &j.Done,
-		&j.Total, &j.Error, &created, &started, &ended)
+	err = scan(&j.ID, &j.Kind, &j.Key, &j.Account, &j.Node, &j.Input, &j.Place, &j.State, &j.Attempts, &again, &stop, &due, &j.lease,
+		&j.Worker, &j.Done, &j.Total, &j.Error, &created, &started, &ended)
 	j.Again, j.Stop = again != 0, stop != 0
 	j.Due, j.Created, j.Started, j.Ended = fromMicros(due), fromMicros(created), fromMicros(started), fromMicros(ended)
 	return j, err
@@ -128,8 +128,17 @@ func (s *Store) changeJob(ctx context.Context, id int64, change func(*tx, Job) e
 	return j, err
 }
 
-// DeleteEndedJobs deletes jobs that ended before a time, at most limit of them, and returns how many.
+// DeleteEndedJobs deletes jobs that ended before a time, at most limit of them, and returns how many. If there are none, nothing is
+// written.
 func (s *Store) DeleteEndedJobs(ctx context.Context, before time.Time, limit int) (n int64, err error) {
+	var one int
+	err = s.read.row(ctx, `SELECT 1 FROM jobs WHERE state >= 3 AND ended_at < $1 ORDER BY ended_at LIMIT 1`, args{micros(before)}, &one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	err = s.write.doMany(ctx, limit, func(t *tx) error {
 		n, err = t.exec(`DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state >= 3 AND ended_at < $1 ORDER BY ended_at LIMIT $2)`,
 			micros(before), limit)

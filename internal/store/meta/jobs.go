@@ -29,6 +29,7 @@ type Job struct {
 	Key      string // what it is about, such as the id of a repository
 	Account  string // 12 digits: whose work it is; "" for that of the installation
 	Node     string // the process that must do it, "" for any
+	Worker   string // the process that has the lease, or had the last one; "" for none, and with SQLite
 	Input    string // JSON, of the kind
 	Place    string // JSON, of the kind: where it continues; "" for its beginning
 	State    JobState

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
+	"github.com/ecrin-dev/ecrin/internal/door/trail"
+	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/store/audit"
+)
+
+// checkpointWork moves the log of the database into its file, every checkpointEvery. The database does so by itself when the log is
+// long, but does not report a failure.
+const (
+	checkpointWork  = "checkpoint"
+	checkpointEvery = 5 * time.Second
+)
+
+// addWork makes the runner with all background work of the server.
+func (a *App) addWork(now func() time.Time) {
+	_, err := os.Lstat(filepath.Join(a.config.Data, RunningFile))
+	killed := err == nil // a clean stop removes the file
+	r := jobs.New(jobs.Options{Meta: a.meta, Now: now, Log: a.log, Report: a.report})
+	a.registry.AddWork(r, a.config.GCInterval, killed)
+	a.identity.AddWork(r)
+	r.AddTask(jobs.Task{Name: audit.LinesWork, What: "moving audit lines from the database to the files", Every: audit.PumpEvery,
+		Run: a.pump.Flush, Stop: a.pump.Flush})
+	summarize := func(all bool) func(context.Context) error {
+		return func(context.Context) error { a.record.Summarize(all); return nil }
+	}
+	r.AddTask(jobs.Task{Name: trail.SummaryWork, What: "writing the lines of counted requests", Every: trail.SummarizeEvery,
+		Run: summarize(false), Stop: summarize(true)})
+	r.AddTask(jobs.Task{Name: checkpointWork, What: "moving the log of the database into its file", Every: checkpointEvery,
+		Run: a.meta.Checkpoint})
+	a.jobs = r
+	maps.Copy(a.health.works, r.Works())
+}
+
+// countWork adds the metrics of background work.
+func (a *App) countWork(m *web.Metrics) {
+	for _, work := range slices.Sorted(maps.Keys(a.health.works)) {
+		m.CountOf("ecrin_background_failures_total", "Failed attempts of background work, by kind of work.", "work", work,
+			func() uint64 { return a.health.count(work) })
+	}
+	for _, kind := range a.jobs.Kinds() {
+		m.CountOf("ecrin_jobs_succeeded_total", "Attempts of jobs that succeeded, by kind.", "kind", kind,
+			func() uint64 { return a.jobs.Stats(kind).Succeeded })
+		m.CountOf("ecrin_jobs_failed_total", "Attempts of jobs that failed, by kind.", "kind", kind,
+			func() uint64 { return a.jobs.Stats(kind).Failed })
+		m.MeasureOf("ecrin_jobs_running", "Jobs that this process executes, by kind.", "kind", kind,
+			func() float64 { return float64(a.jobs.Stats(kind).Running) })
+		m.MeasureOf("ecrin_jobs_seconds_total", "Time of the attempts of jobs, by kind.", "kind", kind,
+			func() float64 { return a.jobs.Stats(kind).Time.Seconds() })
+		m.MeasureOf("ecrin_jobs_live", "Jobs that are queued or run, of all processes, by kind; at most 10,000 are counted.", "kind", kind,
+			func() float64 { return float64(a.jobs.Stats(kind).Live) })
+		m.MeasureOf("ecrin_jobs_age_seconds", "How long the job that has waited longest has been due, by kind.", "kind", kind,
+			func() float64 { return a.jobs.Stats(kind).Age.Seconds() })
+	}
+}
