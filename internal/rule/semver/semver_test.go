@@ -159,7 +159,8 @@ func TestRange(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", " ", "1.0.0 ||", "|| 1", "a", "1.2.3.4", "1.x.3", "==1", "=>1", "<>1", "1.0.0-", "> 1", "01.0.0", "1..2", ">",
+	for _, text := range []string{"", " ", "1.0.0 ||", "|| 1", "a", "1.2.3.4", "1.x.3", "==1", "=>1", "<>1", "1.0.0-",
+		"> 1", "01.0.0", "1..2", ">",
 		strings.Repeat("1 ", 101), "1.2.3 - 2.0.0", strings.Repeat("1", 300), strings.Repeat("9", 255)} {
 		if _, err := semver.ParseRange(text); err == nil {
 			t.Errorf("ParseRange(%q): got no error, want one", text)
