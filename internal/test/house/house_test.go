@@ -35,6 +35,7 @@ var inside = map[string]string{
 	"model/iamtypes":   "model/awswire",
 	"model/ecrintypes": "model/awswire",
 	"rule/explain":     "rule/policy",
+	"rule/lifecycle":   "rule/semver",
 	"store/audit":      "store/durable",
 	"store/blob":       "store/durable",
 	"store/meta":       "store/durable store/audit store/blob",
