@@ -64,7 +64,8 @@ func newLists(n int, each func(pair func(from, to int32))) lists {
 }
 
 // resolution finds out which of the images that are due are acted on. It begins with no action and adds those that nothing
-// holds any more, so that images which hold each other stay, and the order of steps does not matter.
+// holds any more, so that images which hold each other stay, and the order of steps does not matter. Deletions do not depend
+// on transitions, so all of them are found first.
 type resolution struct {
 	*evaluation
 	children  lists
@@ -109,13 +110,15 @@ func (e *evaluation) resolve() *resolution {
 			}
 		}
 	})
-	for i := range int32(n) {
-		r.steps = append(r.steps[:0], i)
-		for len(r.steps) > 0 {
-			last := len(r.steps) - 1
-			next := r.steps[last]
-			r.steps = r.steps[:last]
-			r.consider(next)
+	for _, a := range []Action{Expire, Archive} {
+		for i := range int32(n) {
+			r.steps = append(r.steps[:0], i)
+			for len(r.steps) > 0 {
+				last := len(r.steps) - 1
+				next := r.steps[last]
+				r.steps = r.steps[:last]
+				r.consider(next, a)
+			}
 		}
 	}
 	return r
@@ -136,33 +139,32 @@ func (e *evaluation) held(i int32) Hold {
 	return 0
 }
 
-// wanted returns the action of the rule of an image, or of the subject of a referrer.
-func (r *resolution) wanted(i int32) Action {
-	if s := r.subject[i]; s >= 0 {
-		if r.action[s] == Archive && r.images[i].Class == Archived {
-			return None // it is there already
-		}
-		return r.action[s]
-	}
+// own returns the action of the rule of an image, if it is due.
+func (r *resolution) own(i int32) Action {
 	if v := r.verdicts[i]; v.rule != noRule && v.due {
 		return r.rules[v.rule].Action
 	}
 	return None
 }
 
-// consider acts on an image if nothing holds it.
-func (r *resolution) consider(i int32) {
-	if r.action[i] != None || r.held(i) != 0 {
+// wants reports whether an action is that of an image, or of the subject of a referrer. A referrer whose subject is deleted,
+// while an index keeps the referrer, has lost its subject.
+func (r *resolution) wants(i int32, a Action) bool {
+	if s := r.subject[i]; s >= 0 && (a == Expire || r.action[s] != Expire) {
+		return r.action[s] == a && (a == Expire || r.images[i].Class == Standard)
+	}
+	return r.own(i) == a
+}
+
+// consider does a with an image if it wants that and nothing holds it.
+func (r *resolution) consider(i int32, a Action) {
+	switch {
+	case r.action[i] != None, !r.wants(i, a), a == Expire && r.left[i] > 0, a == Archive && r.ready[i] > 0, r.held(i) != 0:
 		return
 	}
-	switch want := r.wanted(i); {
-	case want == None, want == Expire && r.left[i] > 0, want == Archive && r.ready[i] > 0:
-		return
-	default:
-		r.action[i] = want
-	}
+	r.action[i] = a
 	for _, child := range r.children.of(i) {
-		if r.action[i] == Expire {
+		if a == Expire {
 			r.left[child]--
 		}
 		if r.images[i].Class == Standard {
@@ -194,7 +196,7 @@ func (e *evaluation) result(r *resolution) *Result {
 			result.Archive.Bytes += im.Bytes
 		}
 		switch {
-		case v.Action != None && subject >= 0:
+		case r.follows(i):
 			v.Other, v.Rule, v.Due = e.images[subject].Digest, e.rules[e.verdicts[r.root(subject)].rule], false
 		case v.Action == None && v.Due:
 			if v.Hold = r.held(i); v.Hold != 0 {
@@ -210,15 +212,20 @@ func (e *evaluation) result(r *resolution) *Result {
 	return result
 }
 
-// root returns the image whose rule a referrer that is acted on follows.
+// follows reports whether an image is a referrer that is acted on because its subject is.
+func (r *resolution) follows(i int32) bool {
+	return r.action[i] != None && r.subject[i] >= 0 && r.action[r.subject[i]] == r.action[i]
+}
+
+// root returns the image whose rule acts on a referrer that follows.
 func (r *resolution) root(i int32) int32 {
-	for r.subject[i] >= 0 {
+	for r.follows(i) {
 		i = r.subject[i]
 	}
 	return i
 }
 
-// indexes returns for each image the oldest index that holds it, or -1.
+// indexes returns for each image that is due the oldest index that holds it, or -1.
 func (r *resolution) indexes() []int32 {
 	index := make([]int32, len(r.images))
 	for i := range index {
@@ -227,7 +234,7 @@ func (r *resolution) indexes() []int32 {
 	for i := range int32(len(r.images)) {
 		for _, child := range r.children.of(i) {
 			holds := r.action[i] != Expire
-			if r.wanted(child) == Archive {
+			if r.own(child) == Archive {
 				holds = r.action[i] == None && r.images[i].Class == Standard
 			}
 			if holds && index[child] < 0 {

@@ -177,6 +177,24 @@ func TestTransitions(t *testing.T) {
 	}[:len(r.Verdicts)])
 }
 
+// A referrer that an index keeps when its subject is deleted is like other images in the same run, because it is in the next one.
+func TestReferrerWithoutItsSubject(t *testing.T) {
+	t.Parallel()
+	all := linked(images("A 400: B 40: I 41: C 1:"), "B@A I>B C@B")
+	all[0].Class, all[0].ArchivedAt = lifecycle.Archived, daysAgo(100)
+	p := mustParse(t, ecrPolicy(ecrRuleWith(1, anyTag+since("Pushed", 30), archive), ecrRule(2, anyTag+archived+since("Transitioned", 90))))
+	r := evaluate(t, p, all)
+	if got := acted(r, "A B C I"); got != "A i b c" {
+		t.Errorf("got %q, want A expired, and I, B and C archived", got)
+	}
+	checkReasons(t, r, []string{
+		"rule 2 expires it: archived 100 days ago, more than 90 days",
+		"rule 1 archives it: pushed 41 days ago, more than 30 days",
+		"rule 1 archives it: pushed 40 days ago, more than 30 days",
+		"goes with its subject " + digest("B").String() + ", which rule 1 archives",
+	})
+}
+
 // A long chain of indexes needs no deep recursion and no repeated work.
 func TestNestedIndexes(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,15 @@ func (p *Policy) Rules() []*Rule {
 	return p.rules
 }
 
+// Protections returns the filters of the extension that protect images from all rules: those with a tag that one of them
+// matches. The caller must not change them.
+func (p *Policy) Protections() []*TagFilter {
+	if p == nil {
+		return nil
+	}
+	return p.protect
+}
+
 // Join returns a policy with the rules of first before those of second, and the protections of both. Either may be nil.
 // An image that a rule of first sees is not acted on by a rule of second.
 func Join(first, second *Policy) *Policy {
