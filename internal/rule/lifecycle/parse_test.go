@@ -78,7 +78,8 @@ func TestParse(t *testing.T) {
 	pattern := func(text string) lifecycle.Pattern { return lifecycle.Pattern{Text: text} }
 	want := []lifecycle.Rule{
 		{Priority: 1, Status: lifecycle.Untagged, Older: []lifecycle.Age{{lifecycle.Pushed, 1}}, Action: lifecycle.Expire},
-		{Priority: 3, Description: "é", Status: lifecycle.Tagged, Patterns: []lifecycle.Pattern{pattern("a**"), pattern("b*")},
+		{Priority: 3, Description: "é", Status: lifecycle.Tagged, Patterns: []lifecycle.Pattern{{Text: "a*", Prefix: true}, {Text: "b",
+			Prefix: true}},
 			Keep: &lifecycle.Keep{Count: 5}, Action: lifecycle.Expire},
 		{Priority: 4, Status: lifecycle.Tagged, Patterns: []lifecycle.Pattern{pattern("*-rc*"), pattern("x"), pattern("a*b*c*d*")},
 			Older: []lifecycle.Age{{lifecycle.Pushed, 2147483647}}, Action: lifecycle.Expire},

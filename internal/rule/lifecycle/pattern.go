@@ -4,15 +4,18 @@ import "strings"
 
 // Pattern matches tags by wildcards. The zero value matches the empty text only.
 type Pattern struct {
-	Text   string // as written; of a prefix with * at its end
+	Text   string // as written
+	Prefix bool   // Text is a prefix, in which * is a plain character
 	pieces []string
 }
 
 // wildcard returns the pattern of a text in which * is any run of characters, also none.
-func wildcard(text string) Pattern { return Pattern{text, strings.Split(text, "*")} }
+func wildcard(text string) Pattern { return Pattern{Text: text, pieces: strings.Split(text, "*")} }
 
 // prefixPattern returns the pattern of the tags that begin with a text, in which * is a plain character.
-func prefixPattern(text string) Pattern { return Pattern{text + "*", []string{text, ""}} }
+func prefixPattern(text string) Pattern {
+	return Pattern{Text: text, Prefix: true, pieces: []string{text, ""}}
+}
 
 // prefix returns the text with which every match begins.
 func (p Pattern) prefix() string {

@@ -17,7 +17,7 @@ var (
 	tagPool = []string{"a-1", "a-2", "a-3", "ab-1", "ab-2", "b-1", "b-2", "main", "1.0.0", "v1.0.1", "1.1.0-rc.1", "1.1.0-rc.2",
 		"v1.1.0", "2.0.0", "2.0.0-a",
 		"1.0.0-a", "latest", "x"}
-	patternPool = []string{"a*", "b*", "*-1", "a*-*", "*", "main", "1.*", "*a*", "v*.*.*", "x", "2*0"}
+	patternPool = []string{"a", "b-", "a*", "b*", "*-1", "a*-*", "*", "main", "1.*", "*a*", "v*.*.*", "x", "2*0"}
 	filterPool  = []string{
 		`{"patterns":["a*","*-1"]}`, `{"patterns":["*"]}`, `{"regexp":"([a-z]+)-([0-9])"}`, `{"regexp":"(a)?.*"}`, `{"semver":"*"}`,
 		`{"semver":">=1 <2","preReleases":"exclude"}`, `{"semver":"*","preReleases":"only"}`, `{"semver":"*","regexp":"v?([0-9]+).*"}`,
@@ -120,7 +120,11 @@ func drawECR(t *rapid.T) string {
 	for range rapid.IntRange(0, 4).Draw(t, "rules with patterns") {
 		n := rapid.IntRange(1, 2).Draw(t, "list")
 		class := rapid.SampledFrom([]string{"", "", archived}).Draw(t, "class")
-		add(tagged(patterns[:n]...), class)
+		selection := tagged(patterns[:n]...)
+		if rapid.IntRange(0, 3).Draw(t, "prefixes") == 0 {
+			selection = strings.Replace(selection, "tagPatternList", "tagPrefixList", 1)
+		}
+		add(selection, class)
 		patterns = patterns[n:]
 	}
 	for _, class := range []string{"", archived} {

@@ -21,6 +21,9 @@ type reference struct {
 }
 
 func refPattern(p lifecycle.Pattern, tag string) bool {
+	if p.Prefix {
+		return strings.HasPrefix(tag, p.Text)
+	}
 	return regexp.MustCompile(`^` + strings.ReplaceAll(regexp.QuoteMeta(p.Text), `\*`, `.*`) + `$`).MatchString(tag)
 }
 
