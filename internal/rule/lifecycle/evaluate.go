@@ -145,8 +145,17 @@ func newEvaluation(p *Policy, images []Image, now time.Time) (*evaluation, error
 		}
 		e.verdicts[i].rule = noRule
 	}
-	e.tags = newIndex(n, func(i int) *Image { return e.images[i] }, usesVersions(p))
+	if usesTags(p) {
+		e.tags = newIndex(n, func(i int) *Image { return e.images[i] }, usesVersions(p))
+	}
 	return e, nil
+}
+
+// usesTags reports whether the policy reads the names or times of tags.
+func usesTags(p *Policy) bool {
+	return p != nil && (len(p.protect) > 0 || slices.ContainsFunc(p.rules, func(r *Rule) bool {
+		return r.Document == Extension || len(r.Patterns) > 0
+	}))
 }
 
 // usesVersions reports whether a filter of the policy has a range of versions.
@@ -228,7 +237,7 @@ func (e *evaluation) see(ctx context.Context, r *Rule) error {
 		e.seen.without(e.hasTags)
 	}
 	for _, p := range r.Patterns {
-		if err := e.tags.andPattern(ctx, e.seen, p, e.empty); err != nil {
+		if err := e.andPattern(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -193,7 +193,7 @@ func (e *extension) filter(n node) (*TagFilter, error) {
 		if err != nil {
 			return nil, err
 		}
-		re, size, err := compile(text)
+		size, err := t.setRegexp(text)
 		if err != nil {
 			return nil, e.fail(n, "", "is not a regular expression in the syntax of RE2: %s", err)
 		}
@@ -201,7 +201,6 @@ func (e *extension) filter(n node) (*TagFilter, error) {
 			return nil, e.fail(n, "", "is too large: a regular expression has at most %d states, all of a document have %d; "+
 				"use smaller repetitions", maxStates, maxAllStates)
 		}
-		t.Regexp = re
 	}
 	if n, ok := f["semver"]; ok {
 		text, err := e.string(n, 1, maxRegexp)

@@ -20,6 +20,7 @@ const (
 type TagFilter struct {
 	Patterns    []Pattern      // one of them must match; empty matches all tags
 	Regexp      *regexp.Regexp // must match the whole tag; nil matches all tags
+	prefix      string         // with which all matches of Regexp begin
 	Range       *semver.Range  // must contain the version that the tag is; nil matches all tags
 	PreReleases PreReleases    // with Range
 }

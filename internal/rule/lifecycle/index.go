@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type set []uint64
 func newSet(n int) set { return make(set, (n+63)/64) }
 
 func (s set) add(i int32)      { s[i>>6] |= 1 << (i & 63) }
+func (s set) remove(i int32)   { s[i>>6] &^= 1 << (i & 63) }
 func (s set) has(i int32) bool { return s[i>>6]&(1<<(i&63)) != 0 }
 
 // and keeps the elements that are in t.
@@ -32,6 +34,14 @@ func (s set) without(t set) {
 	}
 }
 
+// count returns the number of elements.
+func (s set) count() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
 // down calls f for the elements, highest first.
 func (s set) down(f func(i int32)) {
 	for w := len(s) - 1; w >= 0; w-- {
@@ -45,6 +55,7 @@ func (s set) down(f func(i int32)) {
 
 // entry is a tag of an image.
 type entry struct {
+	first uint64 // the first bytes of tag, which decide most comparisons
 	tag   string
 	key   string // semver.Key, if a rule needs it
 	moved int64  // microseconds
@@ -64,15 +75,27 @@ func newIndex(n int, at func(i int) *Image, versions bool) index {
 	for i := range n {
 		im := at(i)
 		for _, t := range im.Tags {
-			e := entry{tag: t.Name, moved: micros(im.moved(t)), image: int32(i)}
+			e := entry{first: firstBytes(t.Name), tag: t.Name, moved: micros(im.moved(t)), image: int32(i)}
 			if versions {
 				e.key = semver.Key(t.Name)
 			}
 			x = append(x, e)
 		}
 	}
-	slices.SortFunc(x, func(a, b entry) int { return cmp.Or(strings.Compare(a.tag, b.tag), cmp.Compare(a.image, b.image)) })
+	slices.SortFunc(x, func(a, b entry) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
+		}
+		return cmp.Or(strings.Compare(a.tag, b.tag), cmp.Compare(a.image, b.image))
+	})
 	return x
+}
+
+// firstBytes returns the first 8 bytes of s, padded with zeros, as a number that has the order of the texts.
+func firstBytes(s string) uint64 {
+	var b [8]byte
+	copy(b[:], s)
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // begin returns the entries whose tags begin with a text.
@@ -93,10 +116,10 @@ const maxUnchecked = 1024
 
 // matched calls f for the entries that a filter matches, once each; with a nil filter for all. Errors: that of ctx.
 func (x index) matched(ctx context.Context, f *TagFilter, call func(e *entry)) error {
-	every := []Pattern{wildcard("*")}
 	if f == nil {
 		f = &TagFilter{}
 	}
+	every := []Pattern{prefixPattern(f.prefix)}
 	if len(f.Patterns) > 0 {
 		every = f.Patterns
 	}
@@ -116,20 +139,27 @@ func (x index) matched(ctx context.Context, f *TagFilter, call func(e *entry)) e
 	return nil
 }
 
-// andPattern removes from s the images without a tag that p matches. scratch is an empty set of the same size, which is
-// empty again afterwards. Errors: that of ctx.
-func (x index) andPattern(ctx context.Context, s set, p Pattern, scratch set) error {
-	part := x.begin(p.prefix())
+// andPattern removes from e.seen the images without a tag that p matches. Errors: that of ctx.
+func (e *evaluation) andPattern(ctx context.Context, p Pattern) error {
+	part := e.tags.begin(p.prefix())
+	if e.seen.count() < len(part)/4 { // few images are left: their own tags are less to read
+		e.seen.down(func(i int32) {
+			if !slices.ContainsFunc(e.images[i].Tags, func(t Tag) bool { return p.Match(t.Name) }) {
+				e.seen.remove(i)
+			}
+		})
+		return ctx.Err()
+	}
 	all := len(p.pieces) == 2 && p.pieces[1] == "" // the prefix is all of the pattern
 	for i := range part {
 		if i%maxUnchecked == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if e := &part[i]; s.has(e.image) && (all || p.Match(e.tag)) {
-			scratch.add(e.image)
+		if t := &part[i]; e.seen.has(t.image) && (all || p.Match(t.tag)) {
+			e.empty.add(t.image)
 		}
 	}
-	s.and(scratch)
-	clear(scratch)
+	e.seen.and(e.empty)
+	clear(e.empty)
 	return nil
 }

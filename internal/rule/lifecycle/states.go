@@ -28,17 +28,21 @@ func states(re *syntax.Regexp) int {
 	return n
 }
 
-// compile returns the regular expression for whole tags, its size in states, and an error if it is not valid. It is not
-// compiled if it is too large.
-func compile(text string) (*regexp.Regexp, int, error) {
+// setRegexp sets the regular expression for whole tags. It returns its size in states, and an error if it is not valid. It is
+// not compiled if it is too large.
+func (f *TagFilter) setRegexp(text string) (size int, err error) {
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
-	n := states(tree)
-	if n > maxStates {
-		return nil, n, nil
+	if size = states(tree); size > maxStates {
+		return size, nil
 	}
-	re, err := regexp.Compile(`^(?:` + text + `)$`)
-	return re, n, err
+	plain, err := regexp.Compile(text)
+	if err != nil {
+		return size, err
+	}
+	f.prefix, _ = plain.LiteralPrefix()
+	f.Regexp, err = regexp.Compile(`^(?:` + text + `)$`)
+	return size, err
 }
