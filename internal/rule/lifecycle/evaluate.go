@@ -71,8 +71,9 @@ func Evaluate(ctx context.Context, p *Policy, images []Image, now time.Time) (*R
 			}
 		}
 	}
-	e.tags, e.places = nil, nil // the verdicts refer to the rest
-	return e.result(e.resolve()), nil
+	resolved := e.resolve()
+	e.tags, e.places, e.best, e.numbers = nil, nil, nil, nil // the verdicts refer to the rest
+	return e.result(resolved), nil
 }
 
 // evaluation is the state of Evaluate. Images have numbers in the order of their push, oldest first.

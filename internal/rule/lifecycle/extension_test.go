@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/ecrin-dev/ecrin/internal/rule/lifecycle"
+	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -31,6 +36,59 @@ func mustExtend(t fataler, text string) *lifecycle.Policy {
 	return p
 }
 
+func TestParseExtension(t *testing.T) {
+	t.Parallel()
+	p := mustExtend(t, `{"version":"ecrin-lifecycle-1","protect":[{"patterns":["a*b*c*d*"]}],"rules":[
+		{"priority":7,"description":"é","action":"archive","daysSince":{"pushed":1,"pulled":2,"tagMoved":3},"select":{"tagStatus":"tagged",
+			"storageClass":"standard","everyTag":true,"tags":{"patterns":["a","b*"],"regexp":"(?P<g>a|b).*","semver":"1.x","preReleases":"only"}},
+			"keep":{"count":4,"order":"version","group":"g"}},
+		{"priority":2,"action":"expire","select":{"tagStatus":"any","storageClass":"archive","exclude":[{"semver":"*"},{"patterns":["x"]}]},
+			"daysSince":{"archived":5}},
+		{"priority":3,"action":"expire","select":{"tagStatus":"untagged"},"keep":{"count":1,"order":"tagMoved"}}]}`)
+	version := func(text string) *semver.Range {
+		r, err := semver.ParseRange(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &r
+	}
+	patterns := func(all ...string) (out []lifecycle.Pattern) {
+		for _, text := range all {
+			out = append(out, lifecycle.Pattern{Text: text})
+		}
+		return out
+	}
+	want := []*lifecycle.Rule{
+		{Priority: 2, Class: lifecycle.Archived, Exclude: []*lifecycle.TagFilter{{Range: version("*")}, {Patterns: patterns("x")}},
+			Older: []lifecycle.Age{{lifecycle.Archival, 5}}, Action: lifecycle.Expire},
+		{Priority: 3, Status: lifecycle.Untagged, Keep: &lifecycle.Keep{Count: 1, Order: lifecycle.NewestTagMove}, Action: lifecycle.Expire},
+		{Priority: 7, Description: "é", Status: lifecycle.Tagged, EveryTag: true, Action: lifecycle.Archive,
+			Tags: &lifecycle.TagFilter{Patterns: patterns("a", "b*"), Range: version("1.x"), PreReleases: lifecycle.OnlyPreReleases,
+				Regexp: regexp.MustCompile(`^(?:(?P<g>a|b).*)$`)},
+			Older: []lifecycle.Age{{lifecycle.Pushed, 1}, {lifecycle.Pulled, 2}, {lifecycle.TagMoved, 3}},
+			Keep:  &lifecycle.Keep{Count: 4, Order: lifecycle.HighestVersion, Group: 1, Name: "g"}},
+	}
+	for _, r := range want {
+		r.Document = lifecycle.Extension
+	}
+	texts := cmp.Options{
+		cmpopts.IgnoreUnexported(lifecycle.Pattern{}, lifecycle.TagFilter{}),
+		cmp.Comparer(func(a, b *regexp.Regexp) bool {
+			return (a == nil) == (b == nil) && (a == nil || a.String() == b.String())
+		}),
+		cmp.Comparer(func(a, b semver.Range) bool { return a.String() == b.String() }),
+	}
+	if diff := cmp.Diff(want, p.Rules(), texts); diff != "" {
+		t.Errorf("Rules: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]*lifecycle.TagFilter{{Patterns: patterns("a*b*c*d*")}}, p.Protections(), texts); diff != "" {
+		t.Errorf("Protections: -want +got:\n%s", diff)
+	}
+	if p = nil; p.Rules() != nil || p.Protections() != nil {
+		t.Errorf("a nil policy: got %v and %v, want none", p.Rules(), p.Protections())
+	}
+}
+
 func TestParseExtensionRefuses(t *testing.T) {
 	t.Parallel()
 	rule := extRule(`"tagStatus":"any"`, `"keep":{"count":1}`)
@@ -49,6 +107,22 @@ func TestParseExtensionRefuses(t *testing.T) {
 		{"equal priorities", extended(rule, rule), "rules[1].priority: another rule has the priority 1"},
 		{"member of ECR", extended(strings.Replace(rule, "priority", "rulePriority", 1)), "rules[0].rulePriority: unknown member"},
 		{"duplicate", extended(strings.Replace(rule, "{", `{"priority":2,`, 1)), `rules[0]: the member "priority" appears twice`},
+		{"priority text", extended(strings.Replace(rule, ":1", `:"1"`, 1)), "rules[0].priority: must be an integer"},
+		{"long description", extended(strings.Replace(rule, "{", `{"description":"`+strings.Repeat("é", 501)+`",`, 1)),
+			"description: must have at most 500 characters, this has 501"},
+		{"storageClass", extended(extRule(`"tagStatus":"any","storageClass":"ARCHIVE"`, `"keep":{"count":1}`)),
+			"must be one of standard, archive"},
+		{"pattern that is a number", tags(`"patterns":[1]`), "patterns[0]: must be a string"},
+		{"regexp that is a number", tags(`"regexp":1`), "regexp: must be a string"},
+		{"semver that is a number", tags(`"semver":1`), "semver: must be a string"},
+		{"preReleases", tags(`"semver":"*","preReleases":true`), "preReleases: must be a string"},
+		{"21 filters", extended(extRule(`"tagStatus":"any","exclude":[`+strings.Repeat(`{"patterns":["a"]},`, 20)+`{"patterns":["a"]}]`,
+			`"keep":{"count":1}`)),
+			"exclude: must have at most 20"},
+		{"count 0", extended(extRule(`"tagStatus":"any"`, `"keep":{"count":0}`)), "keep.count: must be 1 or more"},
+		{"order", extended(extRule(`"tagStatus":"any"`, `"keep":{"count":1,"order":"size"}`)), "keep.order: must be one of"},
+		{"keep list", extended(extRule(`"tagStatus":"any"`, `"keep":[]`)), "keep: must be an object"},
+		{"tagStatus", extended(extRule(`"tagStatus":"all"`, `"keep":{"count":1}`)), "tagStatus: must be one of"},
 		{"action", extended(strings.Replace(rule, "expire", "transition", 1)), "rules[0].action: must be one of expire, archive"},
 		{"no condition", extended(`{"priority":1,"select":{"tagStatus":"any"},"action":"expire"}`), "daysSince and keep are missing"},
 		{"empty daysSince", extended(extRule(`"tagStatus":"any"`, `"daysSince":{}`)), "daysSince: must have one of"},
@@ -217,6 +291,29 @@ func TestReasonsOfTheExtension(t *testing.T) {
 			`and it is number 3 of the group "1", highest version first, and the rule keeps 1`,
 		`kept by extension rule 1: it is number 1 of the group "1", highest version first, and the rule keeps 1`,
 		`kept by extension rule 1: last tagged 47 hours ago, not more than 3 days`,
+	})
+}
+
+func TestReasonsOfAges(t *testing.T) {
+	t.Parallel()
+	p := mustExtend(t, extended(extRule(`"tagStatus":"any"`, `"daysSince":{"tagMoved":3}`)))
+	all := images("A 9: B 8: C 7:x D 6:")
+	all[1].UntaggedAt, all[3].UntaggedAt, all[2].Tags[0].MovedAt = daysAgo(2), daysAgo(4), daysAgo(5)
+	checkReasons(t, evaluate(t, p, all), []string{
+		"extension rule 1 expires it: pushed 9 days ago, more than 3 days",
+		"kept by extension rule 1: untagged 2 days ago, not more than 3 days",
+		"extension rule 1 expires it: last tagged 5 days ago, more than 3 days",
+		"extension rule 1 expires it: untagged 4 days ago, more than 3 days",
+	})
+	p = mustParse(t, ecrPolicy(ecrRuleWith(1, anyTag+since("Pulled", 1), archive), ecrRule(2, anyTag+archived+since("Transitioned", 90))))
+	all = images("A 9: B 8: C 7: D 6:")
+	all[0].PulledAt, all[1].PulledAt, all[1].ActivatedAt, all[2].Class = daysAgo(5), daysAgo(9), daysAgo(8), lifecycle.Archived
+	all[3].Class, all[3].ArchivedAt = lifecycle.Archived, now.Add(-25*time.Hour)
+	checkReasons(t, evaluate(t, p, all), []string{
+		"rule 1 archives it: last pulled 5 days ago, more than 1 day",
+		"rule 1 archives it: not pulled since it was restored from the archive 8 days ago, more than 1 day",
+		"kept by rule 2: archived at an unknown time",
+		"kept by rule 2: archived 25 hours ago, not more than 90 days",
 	})
 }
 

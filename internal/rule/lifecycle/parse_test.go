@@ -277,6 +277,9 @@ func TestParseAllows(t *testing.T) {
 
 func TestPatternMatch(t *testing.T) {
 	t.Parallel()
+	if zero := (lifecycle.Pattern{}); zero.Match("a") || !zero.Match("") {
+		t.Errorf("the zero pattern matches: got %v for a and %v for the empty text, want false and true", zero.Match("a"), zero.Match(""))
+	}
 	for _, c := range []struct{ pattern, yes, no string }{
 		{"prod", "prod", "prod1 xprod Prod"},
 		{"prod*", "prod prod1", "xprod pro"},
