@@ -146,6 +146,10 @@ func TestParseRefuses(t *testing.T) {
 			"rules[0].rulePriority: must be an integer"},
 		{"description", ecrPolicy(strings.Replace(ok, `{`, `{"description":true,`, 1)),
 			`instance type (boolean) does not match any allowed primitive type (allowed: ["string"])`, "rules[0].description: must be a string"},
+		{"selection without members", ecrPolicy(ecrRule(1, "")),
+			`object has missing required properties (["countNumber","countType","tagStatus"])`, "rules[0].selection: countNumber, countType, tagStatus"},
+		{"selection with a member", ecrPolicy(ecrRule(1, anyTag+count(1)+`,"x":1`)),
+			`object instance has properties which are not allowed by the schema: ["x"]`, "rules[0].selection.x: unknown member"},
 		{"tagStatus", ecrPolicy(ecrRule(1, `"tagStatus":"ANY"`+count(1))),
 			`instance value ("ANY") not found in enum (possible values: ["any","tagged","untagged"])`,
 			"rules[0].selection.tagStatus: must be one of"},
@@ -270,6 +274,7 @@ func TestParseAllows(t *testing.T) {
 		ecrPolicy(ecrRule(1, tagged("a")+count(1)), ecrRule(2, `"tagStatus":"tagged","tagPrefixList":["a"]`+count(1))),
 		ecrPolicy(ecrRule(1, tagged("a", "a", "****")+count(1))),
 		ecrPolicy(ecrRuleWith(1, anyTag+count(1), archive)),
+		ecrPolicy(strings.Replace(ecrRule(1, anyTag+count(1)), "{", `{"description":"",`, 1)),
 	} {
 		mustParse(t, text)
 	}
