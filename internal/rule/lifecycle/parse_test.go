@@ -148,7 +148,7 @@ func TestParseRefuses(t *testing.T) {
 			`instance type (boolean) does not match any allowed primitive type (allowed: ["string"])`, "rules[0].description: must be a string"},
 		{"selection without members", ecrPolicy(ecrRule(1, "")),
 			`object has missing required properties (["countNumber","countType","tagStatus"])`,
-				"rules[0].selection: countNumber, countType, tagStatus"},
+			"rules[0].selection: countNumber, countType, tagStatus"},
 		{"selection with a member", ecrPolicy(ecrRule(1, anyTag+count(1)+`,"x":1`)),
 			`object instance has properties which are not allowed by the schema: ["x"]`, "rules[0].selection.x: unknown member"},
 		{"tagStatus", ecrPolicy(ecrRule(1, `"tagStatus":"ANY"`+count(1))),
