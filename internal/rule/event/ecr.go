@@ -120,8 +120,11 @@ func (o Origin) storageClass(detailType string, i Image, m Media, class ecrtypes
 // Findings has the number of findings of a scan by severity.
 type Findings struct{ Critical, High, Medium, Low, Informational, Undefined int64 }
 
+// maxTags is the maximum number of tags in one event: 131 KB. Source: the quota of ECR for tags of an image.
+const maxTags = 1000
+
 // ImageScanned returns the event of a basic scan that has ended. complete is false for a scan that failed. tags are the
-// tags of the image; those that would make the event too long are left out.
+// tags of the image. Of more than 1,000 the event has the first, and the number of the others.
 func ImageScanned(o Origin, i Image, complete bool, f Findings, tags []name.Tag) Event {
 	status := ecrtypes.ScanStatusFAILED
 	if complete {
@@ -140,17 +143,22 @@ func ImageScanned(o Origin, i Image, complete bool, f Findings, tags []name.Tag)
 			counts = append(counts, count(string(c.severity), c.n))
 		}
 	}
-	names := make([]string, len(tags))
-	for n, tag := range tags {
+	kept := tags[:min(len(tags), maxTags)]
+	names := make([]string, len(kept))
+	for n, tag := range kept {
 		names[n] = tag.String()
 	}
-	return o.event(SourceECR, imageScan, i, object{
+	detail := object{
 		text("scan-status", string(status)),
 		text("repository-name", i.Repository.String()),
 		{"finding-severity-counts", counts},
 		text("image-digest", i.Digest.String()),
 		texts("image-tags", names),
-	}, o.arn(i.Repository))
+	}
+	if omitted := len(tags) - len(kept); omitted > 0 {
+		detail = append(detail, count("omitted-image-tags", int64(omitted)))
+	}
+	return o.event(SourceECR, imageScan, i, detail, o.arn(i.Repository))
 }
 
 // ScanFrequency is the change of the scan frequency of one repository.

@@ -59,7 +59,7 @@ func text(name, value string) member        { return member{name, word(value)} }
 func count(name string, value int64) member { return member{name, number(value)} }
 
 // texts returns a member whose value is a list of texts, [] if there are none.
-func texts[T ~string](name string, values []T) member {
+func texts(name string, values []string) member {
 	all := make(list, len(values))
 	for i, v := range values {
 		all[i] = word(v)

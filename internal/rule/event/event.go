@@ -12,14 +12,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
-
-// maxBytes is the maximum length of an encoded event. Source: EventBridge, PutEvents, 256 KB for an entry.
-const maxBytes = 256 << 10
 
 // Source is the origin of an event.
 type Source string
@@ -97,12 +93,10 @@ func (o Origin) event(source Source, detailType string, about Image, detail obje
 	if about.Digest != (name.Digest{}) {
 		key += "/" + about.Digest.String()
 	}
-	e := Event{
+	return Event{
 		ID: o.ID, DetailType: detailType, Source: source, Registry: o.Registry, Time: o.Time, OrderKey: OrderKey(key),
 		resources: resources, detail: detail,
 	}
-	e.shorten()
-	return e
 }
 
 // arn returns the ARN of a repository of the registry.
@@ -116,8 +110,10 @@ func (o Origin) arns(repo name.Repo) []string {
 	return []string{o.arn(repo)}
 }
 
-// AppendJSON appends the event as one JSON object without a newline, at most 262,144 bytes long. Equal events have equal
-// encodings.
+// AppendJSON appends the event as one JSON object without a newline. Equal events have equal encodings.
+//
+// The object has at most 262,144 bytes, which is not measured: the limits of texts (maxText) and lists (maxTags,
+// maxScanChanges) keep every event below. Source: EventBridge, PutEvents, 256 KB for an entry.
 func (e Event) AppendJSON(dst []byte) []byte {
 	return e.envelope().appendJSON(dst)
 }
@@ -135,36 +131,4 @@ func (e Event) envelope() object {
 		texts("resources", e.resources),
 		{"detail", e.detail},
 	}
-}
-
-// shorten removes elements from the lists of the detail until the event is not longer than maxBytes. The detail then
-// ends with the member omitted, which has the number of elements that were removed from each list. Only lists can make an
-// event too long, because texts have at most maxText bytes.
-func (e *Event) shorten() {
-	if !slices.ContainsFunc(e.detail, func(m member) bool { all, ok := m.value.(list); return ok && len(all) > 0 }) {
-		return
-	}
-	over := len(e.AppendJSON(nil)) - maxBytes
-	if over <= 0 {
-		return
-	}
-	const reserve = 1 << 10 // for the member omitted
-	over += reserve
-	var omitted object
-	short := append(object(nil), e.detail...)
-	for i, m := range short {
-		all, ok := m.value.(list)
-		if !ok {
-			continue
-		}
-		keep := len(all)
-		for ; keep > 0 && over > 0; keep-- {
-			over -= len(all[keep-1].appendJSON(nil)) + len(",")
-		}
-		if keep < len(all) {
-			short[i].value = all[:keep]
-			omitted = append(omitted, count(m.name, int64(len(all)-keep)))
-		}
-	}
-	e.detail = append(short, member{"omitted", omitted})
 }
