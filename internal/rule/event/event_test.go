@@ -236,6 +236,7 @@ func TestLongEventsKeepTheirEnvelope(t *testing.T) {
 		if kept, omitted := len(got.Detail.Tags), got.Detail.Omitted; kept != min(n, 1000) || kept+omitted != n {
 			t.Errorf("%d tags: got %d kept and %d omitted", n, kept, omitted)
 		}
+		document(t, string(text))
 	}
 }
 
@@ -261,6 +262,7 @@ func TestManyRepositories(t *testing.T) {
 			if len(text) > maxBytes {
 				t.Errorf("%d repositories: got an event of %d bytes, want at most %d", n, len(text), maxBytes)
 			}
+			document(t, text)
 			got += strings.Count(text, `"repository-name"`)
 			ids[e.ID] = true
 		}
