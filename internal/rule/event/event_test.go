@@ -199,6 +199,9 @@ func TestOneEventForEachTag(t *testing.T) {
 		if e.ID != again[i].ID || e.OrderKey != all[0].OrderKey {
 			t.Errorf("event %d: got id %s and key %s, want %s and %s", i, e.ID, e.OrderKey, again[i].ID, all[0].OrderKey)
 		}
+		if id := uuid.UUID(e.ID); id.Variant() != uuid.RFC4122 || i > 0 && id.Version() != 8 {
+			t.Errorf("event %d: got version %d and variant %s of the id, want 8 and %s", i, id.Version(), id.Variant(), uuid.RFC4122)
+		}
 		seen[e.ID] = true
 	}
 	if len(all) != 3 || len(seen) != 3 || all[0].ID != origin.ID {

@@ -218,9 +218,6 @@ func readCIDR(s, path string) (test, error) {
 		block = netip.PrefixFrom(block.Addr().Unmap(), block.Bits()-96)
 	}
 	return onText(func(s string) bool {
-		if len(s) > len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255") {
-			return false
-		}
 		a, err := netip.ParseAddr(s)
 		return err == nil && block.Contains(a.Unmap())
 	}), nil

@@ -270,6 +270,14 @@ func TestRefusedPatterns(t *testing.T) {
 				`prefix, suffix, equals-ignore-case, wildcard, as {"prefix": "text"}`},
 		{`{"detail": {"n": [{"numeric": 5}]}}`,
 			`detail.n[0].numeric: write ["=", 5], [">", 0], ["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
+		{`{"detail": {"n": [{"numeric": []}]}}`,
+			`detail.n[0].numeric: write ["=", 5], [">", 0], ["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
+		{`{"detail": {"n": [{"numeric": [">"]}]}}`,
+			`detail.n[0].numeric: write ["=", 5], [">", 0], ["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
+		{`{"detail": {"n": [{"numeric": [">", 0, "<"]}]}}`,
+			`detail.n[0].numeric: write ["=", 5], [">", 0], ["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
+		{`{"detail": {"n": [{"numeric": [">", 0, "<", 1, "<", 2]}]}}`,
+			`detail.n[0].numeric: write ["=", 5], [">", 0], ["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
 		{`{"detail": {"n": [{"numeric": ["!=", 5]}]}}`,
 			`detail.n[0].numeric[0]: "!=" is not the operator expected here: write ["=", 5], [">", 0], ` +
 				`["<=", 5] or [">", 0, "<=", 5], with the operators =, >, >=, < and <=`},
@@ -299,7 +307,7 @@ func TestRefusedPatterns(t *testing.T) {
 			`detail["a b"][1]: an array in an array: write all values in one array`},
 		{below(31),
 			`nested deeper than 32 levels`},
-		{`{"$or": ` + or(32) + `, "detail": {"$or": ` + or(32) + `}}`,
+		{`{"$or": ` + or(7) + `, "detail": {"$or": ` + or(11) + `, "a": {"$or": ` + or(13) + `}}}`,
 			`its $or stand for more than 1000 combinations: write alternatives of one member as values of its array`},
 		{`{"source": ["` + strings.Repeat("é", 4083) + `"]}`,
 			`it has 4099 characters, at most 4096 are permitted: use wildcard or prefix in place of many values`},
@@ -329,13 +337,17 @@ func TestRefusedDocuments(t *testing.T) {
 	for what, text := range map[string]string{
 		"empty": ``, "array": `[]`, "syntax": `{"a":}`, "member twice": `{"a": 1, "a": 2}`, "bytes": "{\"a\": \"\xff\"}",
 		"depth": strings.Repeat(`{"a":`, 33) + "1" + strings.Repeat("}", 33), "number": `{"a": -1e999}`,
+		"kind of text": `"a"`, "kind of number": `1`,
 		"values": `{"a": [` + strings.Repeat("1,", 4094) + `1]}`,
-		"length": `{"a": "` + strings.Repeat("x", maxBytes) + `"}`,
+		"length": `{"a": "` + strings.Repeat("x", maxBytes-len(`{"a": ""}`)+1) + `"}`,
 	} {
 		if _, err := event.ReadDocument([]byte(text)); !errors.Is(err, fault.InvalidParameter) {
 			t.Errorf("%s: got %v, want %v", what, err, fault.InvalidParameter)
 		}
 	}
+	document(t, `{"a": "`+strings.Repeat("x", maxBytes-len(`{"a": ""}`))+`"}`)
+	document(t, `{"a": [`+strings.Repeat("1,", 4093)+`1]}`)
+	document(t, strings.Repeat(`{"a":`, 32)+"1"+strings.Repeat("}", 32))
 }
 
 // hard returns patterns of the maximum length, each with a document of the maximum length for which it needs much work.
@@ -357,6 +369,7 @@ func hard() map[string][2]string {
 		},
 		"wildcards, many values": {many(`{"wildcard":"*a*b*"}`), values(`"` + strings.Repeat("a", 60) + `"`)},
 		"ignoring case":          {many(`{"equals-ignore-case":"É"}`), values(`"é é"`)},
+		"addresses, long text":   {many(`{"cidr":"::/1"}`), long("a")},
 		"addresses":              {many(`{"cidr":"::/1"}`), values(`"8000::1"`)},
 		"many numbers":           {many(`{"numeric":["=",1]}`), values("2")},
 		"anything-but":           {many(`{"anything-but":{"prefix":"a"}}`), values(`"a"`)},
