@@ -3,8 +3,7 @@
 //
 // A list of forbidden names is not enough, since an address has many spellings and a name can change between
 // the check and the dial. The guard resolves the name, checks the resulting addresses, and dials only an
-// address that it has checked. It does so for each request, so that redirects and later requests are checked
-// too.
+// address that it has checked. It does so for each connection, so that redirects are checked too.
 package egress
 
 import (
@@ -67,7 +66,10 @@ const (
 	maxRedirects  = 3
 	maxAddresses  = 8 // maximum number of addresses of a name that are tried
 	maxHeader     = 64 << 10
-	dialTimeout   = 3 * time.Second // for each address
+	dialTimeout   = 3 * time.Second  // for each address
+	maxDial       = 20 * time.Second // of Transport: for the name, all addresses and the handshake
+	maxIdle       = 30 * time.Second // of Transport: after this time an unused connection is closed
+	maxIdleConns  = 4                // of Transport: unused connections to one host
 	defaultTotal  = 10 * time.Second
 	defaultMaxLen = 1 << 20
 )
@@ -84,19 +86,8 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxLen
 	}
-	base := &http.Transport{
-		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			conn, err := g.dialTLS(ctx, address, o.VerifyTLS)
-			if err != nil {
-				return nil, &dialError{err}
-			}
-			return conn, nil
-		},
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-		ResponseHeaderTimeout:  o.Timeout,
-	}
+	base := g.base(o.VerifyTLS)
+	base.DisableKeepAlives, base.ResponseHeaderTimeout = true, o.Timeout
 	return &http.Client{
 		Transport: &transport{base: base, max: o.MaxBytes},
 		Timeout:   o.Timeout,
@@ -107,6 +98,34 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 			r.Header.Del("Referer") // the first URL may contain a secret
 			return nil
 		},
+	}
+}
+
+// Transport returns a transport for https URLs whose connections pass the guard, for long transfers: it limits
+// neither the time of a request nor the size of a body, which the context and the reader of the body must do. It
+// follows no redirects, ignores proxy settings of the environment and requests no compression. A connection may
+// serve several requests to the host for which it was opened: its address has been checked and does not change.
+// Errors contain no part of the response's header or body, and no URL.
+func (g *Guard) Transport() http.RoundTripper {
+	base := g.base(nil)
+	base.IdleConnTimeout, base.MaxIdleConnsPerHost = maxIdle, maxIdleConns
+	return &transport{base: base, max: -1}
+}
+
+// base returns a transport that dials through the guard.
+func (g *Guard) base(verify func(string, []*x509.Certificate, *x509.CertPool) error) *http.Transport {
+	return &http.Transport{
+		DialTLSContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, maxDial) // a dial may outlive the request that began it
+			defer cancel()
+			conn, err := g.dialTLS(ctx, address, verify)
+			if err != nil {
+				return nil, &dialError{err}
+			}
+			return conn, nil
+		},
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
 	}
 }
 

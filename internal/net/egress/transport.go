@@ -20,8 +20,11 @@ func (e *dialError) Unwrap() error { return e.err }
 // errors.
 type transport struct {
 	base *http.Transport
-	max  int64
+	max  int64 // of a body; negative means unlimited
 }
+
+// CloseIdleConnections closes the connections that serve no request.
+func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 // RoundTrip sends one request. http.Client also calls it for each redirect.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -40,6 +43,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			_ = answer.Body.Close() // the body is not used
 			return nil, errors.New("the response redirects to an invalid URL")
 		}
+	}
+	if t.max < 0 {
+		return answer, nil
 	}
 	answer.Body = &bounded{ReadCloser: answer.Body, left: t.max, max: t.max}
 	return answer, nil
