@@ -20,7 +20,8 @@ import (
 
 // attempts does the background work of a service over the stores of the fixture for some time, and returns when it attempted a kind of
 // work, in minutes since its start.
-func (c fixture) attempts(ctx context.Context, work string, faults *blobFaults, log *slog.Logger, interval, long time.Duration) (at []float64) {
+func (c fixture) attempts(ctx context.Context, work string, faults *blobFaults, log *slog.Logger, interval, long time.Duration) []float64 {
+	var at []float64
 	start := time.Now()
 	*c.runs = start
 	now := func() time.Time { return c.clock.Add(time.Since(start)) }
