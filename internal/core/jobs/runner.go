@@ -239,7 +239,11 @@ func (r *Runner) start(ctx context.Context, k *kindState, row meta.Job) {
 		began := time.Now()
 		err := j.attempt(work)
 		unlink()
-		r.ended(work, k, j, err, time.Since(began))
+		cause := context.Cause(work)
+		if cause == nil && ctx.Err() != nil {
+			cause = errStopping // end has not been called yet
+		}
+		r.ended(work, k, j, err, cause, time.Since(began))
 		end(nil)
 		k.mu.Lock()
 		delete(k.running, row.ID)
@@ -263,9 +267,8 @@ func (j *Job) attempt(ctx context.Context) (err error) {
 	return j.kind.Work(ctx, j)
 }
 
-// ended records the end of an attempt.
-func (r *Runner) ended(work context.Context, k *kindState, j *Job, err error, took time.Duration) {
-	cause := context.Cause(work)
+// ended records the end of an attempt. cause is why its context ended before, nil if it did not.
+func (r *Runner) ended(work context.Context, k *kindState, j *Job, err, cause error, took time.Duration) {
 	j.mu.Lock()
 	row := j.row
 	j.mu.Unlock()

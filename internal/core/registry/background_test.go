@@ -65,7 +65,7 @@ func TestCollectionsAreTriedAgainAfterAMinute(t *testing.T) {
 	for _, test := range []struct {
 		interval time.Duration
 		want     []float64 // the pauses, in minutes, at most; they are at most half shorter after a failure, and a tenth otherwise
-	}{{time.Hour, []float64{1, 63, 63}}, {30 * time.Second, []float64{0.5, 0.55, 0.55}}} {
+	}{{time.Hour, []float64{1, 63, 63}}, {30 * time.Second, []float64{0.5, 0.525, 0.525}}} {
 		later := time.Now().Add(48 * time.Hour)
 		var log bytes.Buffer
 		synctest.Test(t, func(t *testing.T) {
