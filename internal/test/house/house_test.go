@@ -41,6 +41,7 @@ var inside = map[string]string{
 	"store/meta":       "store/durable store/audit store/blob",
 	"store/spool":      "store/durable",
 	"net/oidc":         "net/egress",
+	"net/upstream":     "net/egress",
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
 	"core/guard":       "core/identity",
@@ -90,6 +91,7 @@ var only = []struct{ to, from, why string }{
 	{"github.com/spf13/cobra", "main/cli", "the command line is one package"},
 	{"os/exec", "host/doctor main/cli", "the server starts no other program"},
 	{"github.com/prometheus/client_golang", "door/web", "metrics are one package's"},
+	{"oras.land/oras-go/v2", "net/upstream", "requests to other registries have their limits and credentials in one place"},
 	{"github.com/go-jose/go-jose/v4", "net/oidc", "foreign signatures are checked in one place"},
 }
 
