@@ -252,6 +252,18 @@ func TestSlowRegistry(t *testing.T) {
 			w.Header().Set("Content-Type", ocitest.ImageType)
 			drip(w, r)
 		}, manifest},
+		"an upload that is not read": {func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.Header().Set("Location", "/upload")
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			hang(w, r)
+		}, func() error {
+			return r.Upload(t.Context(), "team/app", d, 10<<20, func(context.Context, int64) (io.ReadCloser, error) {
+				return io.NopCloser(bytes.NewReader(make([]byte, 10<<20))), nil
+			})
+		}},
 	} {
 		n.host("registry", c.handler)
 		start := time.Now()

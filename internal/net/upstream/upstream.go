@@ -1,5 +1,5 @@
-// Package upstream is a client of other registries: of their tokens, manifests, blobs, tags and referrers.
-// Pull-through caches, replication and imports use it.
+// Package upstream is a client of other registries: of their tokens, manifests, blobs, tags and referrers, and for
+// copies to them. Pull-through caches, replication and imports use it.
 //
 // The other side is not trusted. Every connection passes the guard of package egress, redirects included.
 // Credentials are sent only to the host of the registry and to the hosts that issue its tokens. Content is compared
@@ -44,6 +44,7 @@ type Limits struct {
 	Attempts int           // of one request that fails for a reason that may pass; 4
 	Pause    time.Duration // mean pause after the first attempt; it doubles with each attempt; 250 ms
 	MaxPause time.Duration // maximum pause between attempts: a longer Retry-After ends the request; 10 s
+	Chunk    int64         // bytes of a chunk of an upload; a smaller blob is sent in one request; 64 MiB
 	PerHost  int           // requests to one registry at the same time; 16
 }
 
@@ -57,10 +58,11 @@ func (l Limits) orDefault() Limits {
 	set(&l.Pause, 250*time.Millisecond)
 	set(&l.MaxPause, 10*time.Second)
 	set(&l.PerHost, 16)
+	set(&l.Chunk, 64<<20)
 	return l
 }
 
-func set[T int | time.Duration](field *T, value T) {
+func set[T int | int64 | time.Duration](field *T, value T) {
 	if *field <= 0 {
 		*field = value
 	}
