@@ -44,8 +44,8 @@ type Limits struct {
 	Attempts int           // of one request that fails for a reason that may pass; 4
 	Pause    time.Duration // mean pause after the first attempt; it doubles with each attempt; 250 ms
 	MaxPause time.Duration // maximum pause between attempts: a longer Retry-After ends the request; 10 s
-	Chunk    int64         // bytes of a chunk of an upload; a smaller blob is sent in one request; 64 MiB
 	PerHost  int           // requests to one registry at the same time; 16
+	Chunk    int64         // bytes of a chunk of an upload; a smaller blob is sent in one request; 64 MiB
 }
 
 // orDefault returns the limits with their defaults.
@@ -106,6 +106,7 @@ type Kind uint8
 // The kinds. The challenges of an OCI registry determine whether it gets Basic credentials or a token.
 const (
 	OCI Kind = iota // anonymous, Basic, or Bearer with a token service
+	ECR             // a token of GetAuthorizationToken; Endpoint.AWS is required
 )
 
 // Endpoint is one registry and the credentials for it.
@@ -115,6 +116,7 @@ type Endpoint struct {
 	Username   string        // of OCI; "" and an empty Password mean anonymous
 	Password   secret.String // of OCI
 	TokenHosts []string      // of OCI: hosts, HOST or HOST:PORT, that may issue tokens, beside Host and the known ones
+	AWS        *AWS          // of ECR
 }
 
 // Registry is a registry of another installation or vendor, with its credentials and tokens. Keep it for all requests
@@ -122,6 +124,7 @@ type Endpoint struct {
 type Registry struct {
 	c    *Client
 	host string // as in URLs
+	kind Kind
 	auth authorizer
 
 	mu    sync.Mutex
@@ -141,7 +144,7 @@ func (c *Client) Registry(e Endpoint) (*Registry, error) {
 	if host == "docker.io" || host == "index.docker.io" {
 		host = "registry-1.docker.io" // which serves the registry of these names
 	}
-	r := &Registry{c: c, host: host, repos: map[string]*remote.Repository{}}
+	r := &Registry{c: c, host: host, kind: e.Kind, repos: map[string]*remote.Repository{}}
 	switch e.Kind {
 	case OCI:
 		a := &challenged{c: c, host: host, username: e.Username, password: e.Password, tokenHosts: knownTokenHosts[host]}
@@ -153,6 +156,10 @@ func (c *Client) Registry(e Endpoint) (*Registry, error) {
 			a.tokenHosts = append(a.tokenHosts[:len(a.tokenHosts):len(a.tokenHosts)], h)
 		}
 		r.auth = a
+	case ECR:
+		if r.auth, err = newECRTokens(c, host, e.AWS); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, invalid("the kind of the registry is unknown")
 	}
@@ -199,6 +206,9 @@ func (r *Registry) repo(name string) (*remote.Repository, error) {
 		Client: doer{r}, Reference: ref, ManifestMediaTypes: accepted,
 		TagListPageSize: pageSize, TagListMaxPages: maxTagPages, ReferrerListMaxPages: maxReferrerPages,
 		MaxMetadataBytes: maxPage, SkipReferrersGC: true,
+	}
+	if r.kind == ECR {
+		_ = made.SetReferrersCapability(true) // fails only if it was set before
 	}
 	if len(r.repos) >= maxRepos {
 		for any := range r.repos {

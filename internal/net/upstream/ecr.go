@@ -1,0 +1,212 @@
+package upstream
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// AWS is how a registry of the kind ECR gives its token.
+type AWS struct {
+	// Credentials returns a key or the credentials of a session; required. It is a function, which formatters do not print.
+	Credentials func(context.Context) (aws.Credentials, error)
+
+	RoleARN     string // a role that is assumed with the credentials; "" means none
+	ExternalID  string // for the role; "" means none
+	SessionName string // for the role; "" means ecrin
+	Region      string // "" means that of the host
+	API         string // URL of the ECR API; "" means that of AWS for the region, which requires a host of ECR
+	STS         string // URL of the STS API, for the role; "" means that of AWS for the region
+}
+
+const (
+	awsTimeout  = 15 * time.Second // for a call of the ECR or STS API
+	awsDeadline = time.Minute      // for all calls that a token needs
+	tokenMargin = 15 * time.Minute // a token is renewed this long before its end, or after half of a shorter life
+	minTokenAge = time.Minute      // a younger token is not renewed after a denial that does not say that it has expired
+)
+
+// ecrHost is the form of the hosts of ECR. Source: the credential helper of AWS, and that of Kubernetes.
+var ecrHost = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(-fips)?\.([a-z0-9-]{1,40})\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|on\.aws|` +
+	`on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
+
+// awsCode matches the error codes of AWS, which may be shown.
+var awsCode = regexp.MustCompile(`^[A-Za-z]{3,64}$`)
+
+// ecrTokens gets the tokens of ECR.
+type ecrTokens struct {
+	c    *Client
+	host string
+	api  *ecr.Client
+
+	fetches  singleflight.Group
+	mu       sync.Mutex
+	password secret.String
+	from     time.Time // when the token was got
+	renewAt  time.Time
+}
+
+func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
+	if a == nil || a.Credentials == nil {
+		return nil, invalid("a registry of ECR needs credentials of AWS")
+	}
+	region, fips := a.Region, false
+	if m := ecrHost.FindStringSubmatch(host); m != nil {
+		fips = m[2] != ""
+		if region == "" {
+			region = m[3]
+		}
+	} else if a.API == "" { // the token is valid for every registry of the region, and must not get to another host
+		return nil, invalid("the host is not that of a registry of ECR, and no API is set for it")
+	}
+	if region == "" {
+		return nil, invalid("the region of the registry is not known")
+	}
+	client := c.guard.Client(egress.ClientOptions{Timeout: awsTimeout})
+	retryer := retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
+	})
+	var provider aws.CredentialsProvider = aws.CredentialsProviderFunc(a.Credentials)
+	if a.RoleARN != "" {
+		o := sts.Options{Region: region, HTTPClient: client, Credentials: provider, Retryer: retryer}
+		setAWS(&o.BaseEndpoint, a.STS)
+		provider = stscreds.NewAssumeRoleProvider(sts.New(o), a.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+			r.RoleSessionName = "ecrin"
+			if a.SessionName != "" {
+				r.RoleSessionName = a.SessionName
+			}
+			if a.ExternalID != "" {
+				r.ExternalID = &a.ExternalID
+			}
+		})
+	}
+	o := ecr.Options{Region: region, HTTPClient: client, Retryer: retryer, Credentials: aws.NewCredentialsCache(provider)}
+	if fips {
+		o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+	}
+	setAWS(&o.BaseEndpoint, a.API)
+	return &ecrTokens{c: c, host: host, api: ecr.New(o)}, nil
+}
+
+func setAWS(field **string, value string) {
+	if value != "" {
+		*field = &value
+	}
+}
+
+func (t *ecrTokens) header(ctx context.Context, _ string) (string, error) {
+	t.mu.Lock()
+	header, fresh := t.password.Reveal(), t.c.now().Before(t.renewAt)
+	t.mu.Unlock()
+	if header != "" && fresh {
+		return header, nil
+	}
+	return t.fetch(ctx)
+}
+
+// renew gets a new token if the registry says that the used one has expired. A denial of HEAD has no text, so that a
+// token of some age is renewed then too.
+func (t *ecrTokens) renew(ctx context.Context, _, used string, f *failure) (string, error) {
+	t.mu.Lock()
+	header, age := t.password.Reveal(), t.c.now().Sub(t.from)
+	t.mu.Unlock()
+	switch {
+	case header != used: // renewed meanwhile
+		return header, nil
+	case f.expired || age >= minTokenAge || age < 0:
+		return t.fetch(ctx)
+	}
+	return "", nil
+}
+
+func (t *ecrTokens) fetch(ctx context.Context) (string, error) {
+	shared := t.fetches.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeoutCause(t.c.life, awsDeadline, errStalled)
+		defer cancel()
+		return t.ask(ctx)
+	})
+	select {
+	case got := <-shared:
+		if got.Err != nil {
+			return "", got.Err
+		}
+		return got.Val.(secret.String).Reveal(), nil
+	case <-ctx.Done():
+		return "", network(ctx, t.host, ctx.Err())
+	}
+}
+
+func (t *ecrTokens) ask(ctx context.Context) (secret.String, error) {
+	now := t.c.now()
+	out, err := t.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		return secret.String{}, t.failed(err)
+	}
+	bad := &Error{Reason: Lied, Host: t.host, Public: "GetAuthorizationToken gives no usable token"}
+	if len(out.AuthorizationData) != 1 {
+		return secret.String{}, bad
+	}
+	data := out.AuthorizationData[0]
+	text := aws.ToString(data.AuthorizationToken)
+	plain, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || !headerSafe(text) || !strings.HasPrefix(string(plain), "AWS:") {
+		return secret.String{}, bad
+	}
+	life := max(0, min(aws.ToTime(data.ExpiresAt).Sub(now), 12*time.Hour))
+	header := secret.New("Basic " + text)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.password, t.from = header, now
+	t.renewAt = now.Add(life - min(tokenMargin, life/2))
+	return header, nil
+}
+
+// failed returns the error of a call of the ECR or STS API, of which it keeps the code.
+func (t *ecrTokens) failed(err error) error {
+	api, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		e := &Error{Reason: Unavailable, Host: t.host, Public: "GetAuthorizationToken failed"}
+		if u, ok := errors.AsType[*url.Error](err); ok { // other texts may quote the answer
+			if e, ok = errors.AsType[*Error](network(context.Background(), t.host, u)); ok {
+				e.Public = "the API for tokens: " + e.Public
+			}
+		}
+		return e
+	}
+	e := &Error{Reason: Unauthorized, Host: t.host, Public: "GetAuthorizationToken was refused"}
+	if code := api.ErrorCode(); awsCode.MatchString(code) {
+		e.Public += " (" + code + ")"
+	}
+	switch code := api.ErrorCode(); {
+	case strings.HasPrefix(code, "AccessDenied"):
+		e.Reason = Denied
+	case strings.HasPrefix(code, "Throttling"), code == "RequestLimitExceeded", code == "TooManyRequestsException":
+		e.Reason = RateLimited
+	case api.ErrorFault() == smithy.FaultServer, code == "ServerException", code == "ServiceUnavailable", code == "InternalFailure":
+		e.Reason = Unavailable
+	}
+	if r, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		if e.Status = r.HTTPStatusCode(); e.Status >= http.StatusInternalServerError {
+			e.Reason = Unavailable
+		}
+	}
+	return e
+}
