@@ -63,7 +63,9 @@ func (r *Registry) Upload(ctx context.Context, repo string, d name.Digest, size 
 	}
 	for n := 1; ; n++ {
 		s := &watched{}
-		if size <= r.c.limits.Chunk {
+		if size == 0 { // net/http would send any other empty body with an unknown length
+			err = to.Blobs().Push(ctx, descriptor("", d, 0), http.NoBody)
+		} else if size <= r.c.limits.Chunk {
 			if err = s.open(ctx, source, 0, size); err == nil {
 				// oras-go gets no Closer, so that the body is closed here, after the transport has ended reading
 				err = to.Blobs().Push(ctx, descriptor("", d, size), s)

@@ -143,6 +143,23 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// An empty blob is sent with its length, since a registry may refuse content of unknown length.
+func TestUploadOfTheEmptyBlob(t *testing.T) {
+	t.Parallel()
+	n, u := newInternet(t), &uploads{}
+	n.host("registry", func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 || r.TransferEncoding != nil {
+			t.Errorf("%s has the length %d and the coding %q, want 0 and none", r.Method, r.ContentLength, r.TransferEncoding)
+		}
+		u.serve(w, r)
+	})
+	r := n.registry(t, anonymous)
+	if err := r.Upload(t.Context(), "team/app", parse(t, ocitest.SHA256(nil)), 0, source(nil)); err != nil || u.done != ocitest.SHA256(nil) {
+		t.Errorf("got %v, the digest %q", err, u.done)
+	}
+	want(t, "a negative size", r.Upload(t.Context(), "team/app", parse(t, ocitest.SHA256(nil)), -1, source(nil)), upstream.Invalid)
+}
+
 // times refuses a method some times.
 func times(left int, method string, status int, code string) func(*http.Request) (int, string, string) {
 	return func(r *http.Request) (int, string, string) {
