@@ -120,16 +120,9 @@ func (a *challenged) bearer(ctx context.Context, scopes, used string, params map
 	if err != nil {
 		return "", err
 	}
-	a.mu.Lock()
-	a.basic = false
-	if t, ok := a.tokens[scopes]; ok {
-		if header := t.header.Reveal(); header != used && a.c.now().Before(t.until) { // fetched meanwhile
-			a.mu.Unlock()
-			return header, nil
-		}
-		delete(a.tokens, scopes)
+	if t, ok := a.other(scopes, used); ok {
+		return t.header.Reveal(), nil
 	}
-	a.mu.Unlock()
 	wanted := strings.Fields(scopes)
 	if s := params["scope"]; s != "" && len(s) <= maxScope {
 		wanted = append(wanted, strings.Fields(s)...)
@@ -146,6 +139,9 @@ func (a *challenged) bearer(ctx context.Context, scopes, used string, params map
 	shared := a.fetches.DoChan(scopes, func() (any, error) {
 		ctx, cancel := context.WithTimeoutCause(a.c.life, tokenDeadline, errStalled)
 		defer cancel()
+		if t, ok := a.other(scopes, used); ok { // another fetch has ended since the look above
+			return t, nil
+		}
 		t, err := a.fetch(ctx, realm)
 		if err == nil {
 			a.keep(scopes, t)
@@ -161,6 +157,19 @@ func (a *challenged) bearer(ctx context.Context, scopes, used string, params map
 	case <-ctx.Done():
 		return "", network(ctx, a.host, ctx.Err())
 	}
+}
+
+// other returns the token that was fetched for the scopes since the header used, which it forgets; false if there is none.
+func (a *challenged) other(scopes, used string) (token, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.basic = false
+	t, ok := a.tokens[scopes]
+	if ok && t.header.Reveal() != used && a.c.now().Before(t.until) {
+		return t, true
+	}
+	delete(a.tokens, scopes)
+	return token{}, false
 }
 
 // realm checks the URL of a token service: only the registry itself and the hosts that are set for it get its

@@ -119,7 +119,7 @@ func (t *ecrTokens) header(ctx context.Context, _ string) (string, error) {
 	if header != "" && fresh {
 		return header, nil
 	}
-	return t.fetch(ctx)
+	return t.fetch(ctx, header)
 }
 
 // renew gets a new token if the registry says that the used one has expired. A denial of HEAD has no text, so that a
@@ -132,15 +132,22 @@ func (t *ecrTokens) renew(ctx context.Context, _, used string, f *failure) (stri
 	case header != used: // renewed meanwhile
 		return header, nil
 	case f.expired || age >= minTokenAge || age < 0:
-		return t.fetch(ctx)
+		return t.fetch(ctx, used)
 	}
 	return "", nil
 }
 
-func (t *ecrTokens) fetch(ctx context.Context) (string, error) {
+// fetch gets another token than that of the header used, once for all concurrent requests.
+func (t *ecrTokens) fetch(ctx context.Context, used string) (string, error) {
 	shared := t.fetches.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeoutCause(t.c.life, awsDeadline, errStalled)
 		defer cancel()
+		t.mu.Lock()
+		have, fresh := t.password, t.c.now().Before(t.renewAt)
+		t.mu.Unlock()
+		if fresh && have.Reveal() != used { // another fetch has ended since the caller looked
+			return have, nil
+		}
 		return t.ask(ctx)
 	})
 	select {
