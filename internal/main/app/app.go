@@ -211,7 +211,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
-	a.addWork(now)
+	a.addWork(now, decisions)
 	a.countWork(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)

@@ -46,15 +46,6 @@ func (s *Service) GetAuthorizationToken(ctx context.Context, by identity.Caller,
 	return out, nil
 }
 
-// DescribeRegistry describes the registry of the caller. Source: ECR API reference, DescribeRegistry.
-func (s *Service) DescribeRegistry(_ context.Context, _ identity.Caller, t Registry,
-	_ *ecrtypes.DescribeRegistryRequest) (*ecrtypes.DescribeRegistryResponse, error) {
-	return &ecrtypes.DescribeRegistryResponse{
-		RegistryId:               t.Account.String(),
-		ReplicationConfiguration: &ecrtypes.ReplicationConfiguration{Rules: []ecrtypes.ReplicationRule{}},
-	}, nil
-}
-
 // setting is an account setting.
 type setting struct {
 	name   string

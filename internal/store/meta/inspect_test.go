@@ -52,6 +52,8 @@ var caches = map[string][]scopeKind{
 	"collection":         nil,
 	"audit_pending":      nil,
 	"jobs":               nil,
+	"replication_rules":  nil,
+	"replications":       nil,
 	"installation":       nil,
 	"login_profiles":     nil,
 	"epochs":             nil,

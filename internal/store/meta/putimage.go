@@ -86,7 +86,10 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 				return err
 			}
 		}
-		return nil
+		if live && len(p.Tags) == 0 {
+			return nil
+		}
+		return s.replicate(t, now, p.Digest)
 	})
 }
 

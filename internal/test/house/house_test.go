@@ -45,6 +45,7 @@ var inside = map[string]string{
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
 	"core/guard":       "core/identity",
+	"core/replication": "core/guard core/identity core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",

@@ -17,6 +17,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		name string
 		test func(*Fixture)
 	}{
+		{"ReplicationRules", testReplicationRules},
+		{"CopyImage", testCopyImage},
 		{"Jobs", testJobs},
 		{"JobAgain", testJobAgain},
 		{"JobLeaseEnds", testJobLeaseEnds},

@@ -1,0 +1,200 @@
+// Package replication copies images to the registries that the replication configuration of their registry names, and between
+// repositories on request.
+//
+// A push and its replications are one transaction (meta.Store.PutImage): it enqueues a job for each destination. Inside one
+// installation a copy is rows: both registries share the bytes of blobs and manifests.
+//
+// Sources: ECR user guide, private image replication; docs/ecr-divergences.md.
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/jobs"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Service copies images. It is safe for concurrent use.
+type Service struct {
+	meta     *meta.Store
+	registry *registry.Service
+	guard    *guard.Guard
+}
+
+// New returns a Service. AddWork adds its background work to a runner.
+func New(m *meta.Store, r *registry.Service, g *guard.Guard) *Service {
+	return &Service{meta: m, registry: r, guard: g}
+}
+
+// Failure codes of DescribeImageReplicationStatus. AWS documents no values.
+const (
+	codeDenied      = "AccessDenied"
+	codeNoAccount   = "RegistryNotFound"
+	codeLost        = "ImageNotFound"
+	codeUnavailable = "InternalError"
+)
+
+const (
+	// parallel is how many images are copied at once.
+	parallel = 4
+	// attempts is after how many failures a replication is given up: with pauses that grow to an hour, after more than two days. So a
+	// registry policy that is set later lets what was refused before through.
+	attempts = 60
+)
+
+// AddWork adds the copying of images to a runner.
+func (s *Service) AddWork(r *jobs.Runner) {
+	r.Add(jobs.Kind{Name: meta.ReplicationKind, What: "replicating images", Parallel: parallel, Attempts: attempts, Pause: 5 * time.Second,
+		Forget: true, Work: s.work})
+}
+
+// work copies one image to one destination.
+func (s *Service) work(ctx context.Context, j *jobs.Job) error {
+	var in meta.ReplicationInput
+	if err := j.Input(&in); err != nil {
+		return err
+	}
+	err := s.replicate(ctx, in)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	code := codeUnavailable
+	var refused *refusal
+	if errors.As(err, &refused) {
+		code = refused.code
+	}
+	if serr := s.meta.SetReplication(ctx, in, meta.ReplicationFailed, code); serr != nil {
+		return errors.Join(err, serr)
+	}
+	if refused != nil && refused.final {
+		return jobs.Permanent(err)
+	}
+	return err
+}
+
+// refusal is a failure with a code for DescribeImageReplicationStatus.
+type refusal struct {
+	error
+	code  string
+	final bool // a repetition would fail alike
+}
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// replicate copies the image of a job. The source repository may have been deleted since.
+func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput) error {
+	digest, err1 := name.ParseDigest(in.Digest)
+	account, err2 := name.ParseAccount(in.Account)
+	region, err3 := name.ParseRegion(in.Region)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return &refusal{fmt.Errorf("the input of a replication: %w", err), codeUnavailable, true}
+	}
+	from, err := s.meta.RepositoryByID(ctx, in.Repository)
+	if errors.Is(err, fault.RepositoryNotFound) {
+		return &refusal{err, codeLost, true}
+	}
+	if err != nil {
+		return err
+	}
+	at := name.Registry{Account: account, Region: region}
+	if _, err := s.meta.Account(ctx, account); errors.Is(err, fault.AccountNotFound) {
+		return &refusal{err, codeNoAccount, false}
+	} else if err != nil {
+		return err
+	}
+	to, err := s.destination(ctx, from, at)
+	if err != nil {
+		return err
+	}
+	_, err = s.copy(ctx, from, to, digest, meta.Put{Principal: identity.RootARN(from.Registry.Account)},
+		meta.CopyOptions{AllTags: true, Last: true, Replication: in})
+	if errors.Is(err, fault.ImageNotFound) {
+		return &refusal{err, codeLost, true}
+	}
+	return err
+}
+
+// destination returns the repository with the same name in another registry, and creates it if it does not exist. If the registry is of
+// another account, its registry policy must allow both to the account of the source. Source: ECR user guide, registry permissions.
+func (s *Service) destination(ctx context.Context, from meta.Repository, at name.Registry) (meta.Repository, error) {
+	to, err := s.registry.Repository(ctx, at, from.Name)
+	missing := errors.Is(err, fault.RepositoryNotFound)
+	if err != nil && !missing {
+		return meta.Repository{}, err
+	}
+	if at.Account != from.Registry.Account {
+		ask := guard.Ask{Action: "ecr:ReplicateImage", Owner: guard.OwnedBy(at.Account), Region: at.Region,
+			Resource: at.RepositoryARN(from.Name.String())}
+		if !missing {
+			ask.Repository = &to
+		}
+		asks := []guard.Ask{ask}
+		if missing {
+			ask.Action = "ecr:CreateRepository"
+			asks = append(asks, ask)
+		}
+		root := identity.Caller{Kind: identity.Root, Account: from.Registry.Account, ARN: identity.RootARN(from.Registry.Account),
+			UserID: from.Registry.Account.String(), Principal: from.Registry.Account.String()}
+		for _, a := range asks {
+			ok, err := s.guard.Allowed(ctx, root, guard.Origin{}, a)
+			if err != nil {
+				return meta.Repository{}, err
+			}
+			if !ok {
+				return meta.Repository{}, &refusal{fault.AccessDenied.New("the registry policy of %s in %s does not allow %s on %s to the account %s",
+					at.Account, at.Region, a.Action, a.Resource, from.Registry.Account), codeDenied, false}
+			}
+		}
+	}
+	if !missing {
+		return to, nil
+	}
+	to, err = s.registry.CreateRepository(ctx, meta.Repository{Registry: at, Name: from.Name}, nil)
+	if errors.Is(err, fault.RepositoryAlreadyExists) { // by a push or another replication meanwhile
+		return s.registry.Repository(ctx, at, from.Name)
+	}
+	return to, err
+}
+
+// copy copies an image and, before it, the images to which an index refers and the destination does not have.
+func (s *Service) copy(ctx context.Context, from, to meta.Repository, d name.Digest, p meta.Put, o meta.CopyOptions) (meta.Copied, error) {
+	body, err := s.meta.Body(ctx, d)
+	if err != nil {
+		return meta.Copied{}, err
+	}
+	head, err := s.meta.Head(ctx, from.ID, name.Reference{Digest: d})
+	if err != nil {
+		return meta.Copied{}, err
+	}
+	m, err := manifest.Parse(body, head.MediaType)
+	if err != nil {
+		return meta.Copied{}, err
+	}
+	for _, child := range m.Manifests { // indexes nest at most meta.MaxDepth deep, and none contains itself
+		_, err := s.meta.Head(ctx, to.ID, name.Reference{Digest: child.Digest})
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, fault.ImageNotFound) {
+			return meta.Copied{}, err
+		}
+		_, err = s.copy(ctx, from, to, child.Digest, meta.Put{Principal: p.Principal}, meta.CopyOptions{Last: o.Last})
+		if err != nil && !errors.Is(err, fault.ImageNotFound) { // a sparse index
+			return meta.Copied{}, err
+		}
+	}
+	p.Manifest, p.Body, p.Digest, p.Sparse = m, body, d, true
+	return s.meta.CopyImage(ctx, from, to, p, o)
+}
