@@ -168,6 +168,15 @@ func (s *Service) destination(ctx context.Context, from meta.Repository, at name
 	return to, err
 }
 
+// Copy copies an image, with the images of an index, to another repository of the installation, and sets tags there. The copy is a push: it
+// is replicated as others are.
+//
+// Errors: those of meta.Store.CopyImage, with fault.ImageTagAlreadyExists (a tag is immutable).
+func (s *Service) Copy(ctx context.Context, by identity.Caller, from, to meta.Repository, d name.Digest,
+	tags []name.Tag) (meta.Copied, error) {
+	return s.copy(ctx, from, to, d, meta.Put{Principal: by.ARN, Tags: tags}, meta.CopyOptions{})
+}
+
 // copy copies an image and, before it, the images to which an index refers and the destination does not have.
 func (s *Service) copy(ctx context.Context, from, to meta.Repository, d name.Digest, p meta.Put, o meta.CopyOptions) (meta.Copied, error) {
 	body, err := s.meta.Body(ctx, d)

@@ -43,7 +43,7 @@ func samples(key string) map[string]any {
 	return map[string]any{
 		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("",
 			"latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
-		"imageId": ids("", "latest")[0], "replicationConfiguration": map[string]any{"rules": []any{}},
+		"destinationRepositoryName": "app", "imageId": ids("", "latest")[0], "replicationConfiguration": map[string]any{"rules": []any{}},
 		"imageScanningConfiguration": map[string]bool{"scanOnPush": true},
 		"layerDigest":                d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10",
 		"partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",
@@ -226,6 +226,9 @@ func actionOf(r awsapi.Row) string {
 	if r.Operation == "GrantRepositoryAccess" { // without apply it only reads a policy
 		return "ecr:GetRepositoryPolicy"
 	}
+	if r.Operation == "CopyImage" { // it needs the permissions of a pull and a push
+		return "ecr:BatchGetImage"
+	}
 	return r.Action
 }
 
@@ -240,7 +243,8 @@ var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAcce
 var unsigned = []string{"AssumeRoleWithWebIdentity"}
 
 // besides are the actions that an operation needs beside that of its row.
-var besides = map[string][]string{"RestoreImage": {"ecr:PutImage"}}
+var besides = map[string][]string{"RestoreImage": {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
+	"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}}
 
 // Rows 8, 24 and 26: every operation is allowed to users with only its action, and denied to users and role sessions
 // with all actions except it.

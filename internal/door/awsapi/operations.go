@@ -164,6 +164,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("VerifyStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).VerifyStorage),
 	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
+	ecrinOp("CopyImage", guard.ForPolicies, ecrin.OnCopy, (*ecrin.Service).CopyImage),
 	ecrinOp("ListJobs", guard.ForPolicies, ecrin.OnJobs, (*ecrin.Service).ListJobs),
 	ecrinOp("DescribeJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).DescribeJob),
 	ecrinOp("RetryJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).RetryJob),

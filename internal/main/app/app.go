@@ -24,6 +24,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
@@ -199,8 +200,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
 		Pages: pagetoken.New(mac("page tokens of ecr")),
 	})
+	copies := replication.New(a.meta, a.registry, decisions)
 	own := ecrin.New(ecrin.Options{
-		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Trail: record, Hosts: a.hosts,
+		Copies: copies,
+		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Trail: record, Hosts: a.hosts,
 		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
@@ -211,7 +214,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
-	a.addWork(now, decisions)
+	a.addWork(now, copies)
 	a.countWork(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
@@ -24,13 +23,13 @@ const (
 )
 
 // addWork makes the runner with all background work of the server.
-func (a *App) addWork(now func() time.Time, decisions *guard.Guard) {
+func (a *App) addWork(now func() time.Time, copies *replication.Service) {
 	_, err := os.Lstat(filepath.Join(a.config.Data, RunningFile))
 	killed := err == nil // a clean stop removes the file
 	r := jobs.New(jobs.Options{Meta: a.meta, Now: now, Log: a.log, Report: a.report})
 	a.registry.AddWork(r, a.config.GCInterval, killed)
 	a.identity.AddWork(r)
-	replication.New(a.meta, a.registry, decisions).AddWork(r)
+	copies.AddWork(r)
 	r.AddTask(jobs.Task{Name: audit.LinesWork, What: "moving audit lines from the database to the files", Every: audit.PumpEvery,
 		Run: a.pump.Flush, Stop: a.pump.Flush})
 	summarize := func(all bool) func(context.Context) error {

@@ -15,13 +15,13 @@ import (
 
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "image", Short: "Show the history of tags, list and restore deleted images",
+		Use: "image", Short: "Show the history of tags, copy images, list and restore deleted ones",
 		Long: "Every move of a tag is recorded, and a deleted image can be restored.\n" +
 			"The commands use the default registry, or the one of --account and --region, or of ACCOUNT/REGION/ before the\n" +
 			"repository.",
 	}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore())
+	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy())
 	return cmd
 }
 

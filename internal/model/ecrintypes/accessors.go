@@ -2,6 +2,18 @@
 
 package ecrintypes
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *CopyImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *CopyImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *CopyImageRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *CopyImageRequest) GetImageTag() string { return v.ImageTag }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 

@@ -29,8 +29,10 @@ var (
 	rulePermission        = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
 	rulePolicyPrincipal   = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleRate              = awswire.IntRule{Min: 1, Max: 9223372036854775807}
+	ruleRegionName        = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
 	ruleRepositoryId      = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleRepositoryName    = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
 	ruleRequestId         = &awswire.StringRule{Min: 1, Max: 64}
+	ruleTagNameList       = awswire.SizeRule{Min: 1, Max: 100}
 	ruleTokenId           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 )

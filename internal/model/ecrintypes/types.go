@@ -60,6 +60,25 @@ type ControlPolicy struct {
 	UpdatedAt  *awswire.Time     `json:"updatedAt,omitzero"`
 }
 
+// CopyImageRequest is the request of CopyImage.
+type CopyImageRequest struct {
+	RegistryId                string   `json:"registryId,omitzero"`
+	RepositoryName            string   `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageDigest               string   `json:"imageDigest,omitzero"` // at most 200 characters
+	ImageTag                  string   `json:"imageTag,omitzero"`    // 1 to 128 characters
+	DestinationRegistryId     string   `json:"destinationRegistryId,omitzero"`
+	DestinationRegion         string   `json:"destinationRegion,omitzero"`
+	DestinationRepositoryName string   `json:"destinationRepositoryName"` // required, 2 to 256 characters
+	DestinationTags           []string `json:"destinationTags,omitzero"`  // 1 to 100 elements
+}
+
+// CopyImageResponse is the answer of CopyImage.
+type CopyImageResponse struct {
+	ImageDigest string   `json:"imageDigest"` // required, at most 200 characters
+	ImageTags   []string `json:"imageTags"`   // required, 1 to 100 elements
+	New         bool     `json:"new"`         // required
+}
+
 // CreateAccessKeyRequest is the request of CreateAccessKey.
 type CreateAccessKeyRequest struct {
 	AccountId string `json:"accountId,omitzero"`

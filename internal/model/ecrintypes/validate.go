@@ -35,6 +35,29 @@ func (v *ContextEntry) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CopyImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CopyImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"destinationRegistryId", v.DestinationRegistryId, ruleAccountId)
+	c.Optional(at+"destinationRegion", v.DestinationRegion, ruleRegionName)
+	c.String(at+"destinationRepositoryName", v.DestinationRepositoryName, ruleRepositoryName)
+	if v.DestinationTags != nil {
+		c.Size(at+"destinationTags", len(v.DestinationTags), ruleTagNameList)
+		for _, e := range v.DestinationTags {
+			c.Within(at+"destinationTags", awswire.Elements, e, ruleImageTag)
+		}
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

@@ -220,6 +220,29 @@ func onImages(s *Service, ctx context.Context, req guard.Request, in repositoryN
 	return t, nil
 }
 
+// Image resolves an image of a repository by tag or digest or both. If it does not exist, Absent of the target is set, and the digest is
+// zero.
+//
+// Errors: fault.InvalidParameter (neither tag nor digest, or an invalid one).
+func (s *Service) Image(ctx context.Context, at Registry, repository, tag, digest string) (t guard.Target[Images], d name.Digest,
+	err error) {
+	of, err := s.Repository(ctx, at, repository)
+	if err != nil {
+		return t, d, err
+	}
+	id := ecrtypes.ImageIdentifier{ImageTag: tag, ImageDigest: digest}
+	one, err := s.image(ctx, of.Value.Repository, id)
+	if err != nil {
+		return t, d, err
+	}
+	t = guard.Target[Images]{Value: Images{Repository: of.Value, Named: []NamedImage{one}}, Asks: of.Asks, Absent: of.Absent}
+	t.Asks[0].Image = asked(id, one.Head)
+	if t.Absent == nil && one.Failure != nil {
+		t.Absent = describeFailure(of.Value, one)
+	}
+	return t, one.Head.Digest, nil
+}
+
 // asked returns a stored image for the condition keys of policies: the tag of the request, and the digest that the tag
 // names now or that the request has. An invalid tag or digest is left out; the operation reports it.
 func asked(id ecrtypes.ImageIdentifier, head registry.ManifestHead) guard.Image {

@@ -14,6 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
@@ -28,6 +29,7 @@ type Service struct {
 	guard    *guard.Guard
 	ecr      *ecr.Service
 	registry *registry.Service
+	copies   *replication.Service
 	trail    Trail
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
@@ -52,6 +54,7 @@ type Options struct {
 	Guard    *guard.Guard
 	ECR      *ecr.Service
 	Registry *registry.Service
+	Copies   *replication.Service
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
@@ -62,8 +65,8 @@ type Options struct {
 // New returns a Service.
 func New(o Options) *Service {
 	return &Service{
-		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, trail: o.Trail, hosts: o.Hosts, pages: o.Pages,
-		reserved: o.Reserved, now: o.Now,
+		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, trail: o.Trail, hosts: o.Hosts,
+		pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }
 

@@ -1,0 +1,72 @@
+package awsapi_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// A copy needs the rights of a pull from the source and of a push to the destination, each of them.
+func TestCopyNeedsTheRightsOfPullAndPush(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("staging/app")
+	s.repository("production/app")
+	s.image("staging/app", "a", "1.4")
+	user := s.user("carla", allow("ecr:ListImages"))
+	rights := map[string][]string{
+		"staging":    {"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+		"production": {"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage"},
+	}
+	copied := func(without string) answer {
+		t.Helper()
+		var statements []any
+		for repo, actions := range rights {
+			for _, a := range actions {
+				if a != without {
+					statements = append(statements, map[string]any{"Effect": "Allow", "Action": a,
+						"Resource": "arn:aws:ecr:*:*:repository/" + repo + "/app"})
+				}
+			}
+		}
+		s.setInlinePolicy("carla", object("Version", "2012-10-17", "Statement", statements))
+		return s.callEcrin(user, "CopyImage",
+			`{"repositoryName":"staging/app","imageTag":"1.4","destinationRepositoryName":"production/app"}`)
+	}
+	for _, actions := range rights {
+		for _, a := range actions {
+			if got := copied(a); got.Type != "AccessDeniedException" || !strings.Contains(got.Message, a) {
+				t.Errorf("without %s: got %+v, want a denial that names it", a, got)
+			}
+		}
+	}
+	if got := s.call("DescribeImages", `{"repositoryName":"production/app"}`); strings.Contains(got.Body, "1.4") {
+		t.Errorf("after denied copies: got %s", got.Body)
+	}
+	if got := copied("none"); got.Status != 200 {
+		t.Errorf("with all rights: got %+v", got)
+	}
+	if got := s.call("DescribeImages", `{"repositoryName":"production/app"}`); !strings.Contains(got.Body, "1.4") {
+		t.Errorf("after the copy: got %s", got.Body)
+	}
+}
+
+// A copy of what does not exist, or to a repository that does not exist, says so.
+func TestCopyOfNothing(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	s.image("app", "a", "1.4")
+	const app = `{"repositoryName":"app","imageTag":"1.4","destinationRepositoryName":`
+	for in, want := range map[string]string{
+		`{"repositoryName":"app","imageTag":"2","destinationRepositoryName":"app"}`:  "ImageNotFoundException",
+		`{"repositoryName":"none","imageTag":"2","destinationRepositoryName":"app"}`: "RepositoryNotFoundException",
+		app + `"none"}`: "RepositoryNotFoundException",
+		`{"repositoryName":"app","destinationRepositoryName":"app"}`: "InvalidParameterException",
+		app + `"app","destinationTags":["a b"]}`:                     "InvalidParameterException",
+		app + `"app","destinationRegion":"no such"}`:                 "InvalidParameterException",
+	} {
+		if got := s.callEcrin(s.key, "CopyImage", in); got.Type != want {
+			t.Errorf("%s: got %+v, want %s", in, got, want)
+		}
+	}
+}
