@@ -165,6 +165,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
 	ecrinOp("CopyImage", guard.ForPolicies, ecrin.OnCopy, (*ecrin.Service).CopyImage),
+	ecrinOp("ListRepositoryUsage", guard.ForPolicies, ecrin.OnUsage, (*ecrin.Service).ListRepositoryUsage),
 	ecrinOp("ListJobs", guard.ForPolicies, ecrin.OnJobs, (*ecrin.Service).ListJobs),
 	ecrinOp("DescribeJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).DescribeJob),
 	ecrinOp("RetryJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).RetryJob),

@@ -101,7 +101,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
-		"job list | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "gc", "verify", "hosts", "doctor",
+		"job list | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
 		"backup $backup", "restore $backup --data $restored", "config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",

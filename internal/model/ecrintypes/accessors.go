@@ -72,6 +72,9 @@ func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.Regis
 func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.

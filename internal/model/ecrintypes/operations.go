@@ -36,6 +36,7 @@ var OperationNames = []string{
 	"VerifyStorage",
 	"CollectStorage",
 	"CopyImage",
+	"ListRepositoryUsage",
 	"ListJobs",
 	"DescribeJob",
 	"RetryJob",
@@ -191,6 +192,13 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ImageTagAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException"},
 		Input:  func() awswire.Input { return new(CopyImageRequest) },
 		Output: func() any { return new(CopyImageResponse) },
+	},
+	"ListRepositoryUsage": {
+		Name:   "ListRepositoryUsage",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(ListRepositoryUsageRequest) },
+		Output: func() any { return new(ListRepositoryUsageResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
 	},
 	"ListJobs": {
 		Name:   "ListJobs",

@@ -374,6 +374,19 @@ type ListJobsResponse struct {
 	NextToken string `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListRepositoryUsageRequest is the request of ListRepositoryUsage.
+type ListRepositoryUsageRequest struct {
+	RegistryId string `json:"registryId,omitzero"`
+	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListRepositoryUsageResponse is the answer of ListRepositoryUsage.
+type ListRepositoryUsageResponse struct {
+	Repositories []RepositoryUsage `json:"repositories"`       // required
+	NextToken    string            `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListTagHistoryRequest is the request of ListTagHistory.
 type ListTagHistoryRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -437,6 +450,17 @@ type RemoveRepositoryPolicyRequest struct {
 // RemoveRepositoryPolicyResponse is the answer of RemoveRepositoryPolicy.
 type RemoveRepositoryPolicyResponse struct {
 	PolicyText string `json:"policyText"` // required
+}
+
+// RepositoryUsage is a part of requests or answers.
+type RepositoryUsage struct {
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+	Images         int32  `json:"images"`         // required
+	Blobs          int32  `json:"blobs"`          // required
+	OwnBytes       int64  `json:"ownBytes"`       // required
+	SharedBytes    int64  `json:"sharedBytes"`    // required
+	KeptBytes      int64  `json:"keptBytes"`      // required
+	UnusedBytes    int64  `json:"unusedBytes"`    // required
 }
 
 // RestoreImageRequest is the request of RestoreImage.

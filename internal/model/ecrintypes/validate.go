@@ -282,6 +282,21 @@ func (v *ListJobsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListRepositoryUsageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListRepositoryUsageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListTagHistoryRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

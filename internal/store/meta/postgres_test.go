@@ -117,6 +117,8 @@ var planned = map[string]string{
 	`SELECT 1 FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT 1`: "any index of living images has the one row",
 	`SELECT ` + meta.EntityColumnsOf + ` FROM entity_attachments a JOIN entities e ON e.id = a.entity
 		WHERE a.policy = $1 AND e.account = $2`: "reads the entities of one account, until the table is analyzed",
+	`SELECT COUNT(*) FROM (SELECT 1 AS one FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT $2) counted`: "both indexes " +
+		"begin with the repository",
 	`DELETE FROM accounts WHERE id = $1`:                                                 "SQLite shows what goes with it",
 	`DELETE FROM entities WHERE id = $1`:                                                 "SQLite shows what goes with it",
 	`DELETE FROM repositories WHERE id = $1 AND collecting = 1`:                          "SQLite shows the tables that refer to it",
