@@ -55,6 +55,7 @@ const (
 func (s *Service) AddWork(r *jobs.Runner) {
 	r.Add(jobs.Kind{Name: meta.ReplicationKind, What: "replicating images", Parallel: parallel, Attempts: attempts, Pause: 5 * time.Second,
 		Forget: true, Work: s.work})
+	r.Add(jobs.Kind{Name: meta.BackfillKind, What: "replicating what was pushed before", Parallel: 2, Work: s.backfill})
 }
 
 // work copies one image to one destination.
@@ -109,11 +110,6 @@ func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput) error
 		return err
 	}
 	at := name.Registry{Account: account, Region: region}
-	if _, err := s.meta.Account(ctx, account); errors.Is(err, fault.AccountNotFound) {
-		return &refusal{err, codeNoAccount, false}
-	} else if err != nil {
-		return err
-	}
 	to, err := s.destination(ctx, from, at)
 	if err != nil {
 		return err
@@ -129,6 +125,11 @@ func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput) error
 // destination returns the repository with the same name in another registry, and creates it if it does not exist. If the registry is of
 // another account, its registry policy must allow both to the account of the source. Source: ECR user guide, registry permissions.
 func (s *Service) destination(ctx context.Context, from meta.Repository, at name.Registry) (meta.Repository, error) {
+	if _, err := s.meta.Account(ctx, at.Account); errors.Is(err, fault.AccountNotFound) {
+		return meta.Repository{}, &refusal{err, codeNoAccount, false}
+	} else if err != nil {
+		return meta.Repository{}, err
+	}
 	to, err := s.registry.Repository(ctx, at, from.Name)
 	missing := errors.Is(err, fault.RepositoryNotFound)
 	if err != nil && !missing {

@@ -43,7 +43,9 @@ func samples(key string) map[string]any {
 	return map[string]any{
 		"repositoryName": "app", "CreateRepository.repositoryName": "new", "imageIds": ids("",
 			"latest"), "imageManifest": "{}", "imageTagMutability": "IMMUTABLE",
-		"destinationRepositoryName": "app", "imageId": ids("", "latest")[0], "replicationConfiguration": map[string]any{"rules": []any{}},
+		"destinationRepositoryName": "app", "replicationBackfillId": "1",
+		"destination": map[string]any{"region": "eu-west-1", "registryId": home}, "imageId": ids("", "latest")[0],
+		"replicationConfiguration":   map[string]any{"rules": []any{}},
 		"imageScanningConfiguration": map[string]bool{"scanOnPush": true},
 		"layerDigest":                d, "layerDigests": []any{d}, "uploadId": "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10",
 		"partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==",

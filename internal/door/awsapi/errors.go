@@ -60,6 +60,9 @@ var jsonErrors = map[fault.Code]form{
 	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
 	fault.JobEnded:                {http.StatusBadRequest, "InvalidJobStateException"},
 	fault.JobRunning:              {http.StatusBadRequest, "InvalidJobStateException"},
+	fault.BackfillNotFound:        {http.StatusBadRequest, "ReplicationBackfillNotFoundException"},
+	fault.BackfillInProgress:      {http.StatusBadRequest, "ReplicationBackfillInProgressException"},
+	fault.BackfillEnded:           {http.StatusBadRequest, "ReplicationBackfillInvalidStatusException"},
 	fault.TargetChanged:           {http.StatusBadRequest, "ServerException"},
 }
 

@@ -54,6 +54,8 @@ var caches = map[string][]scopeKind{
 	"jobs":               nil,
 	"replication_rules":  nil,
 	"replications":       nil,
+	"backfills":          nil,
+	"backfill_results":   nil,
 	"installation":       nil,
 	"login_profiles":     nil,
 	"epochs":             nil,

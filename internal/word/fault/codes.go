@@ -85,6 +85,9 @@ const (
 	JobEnded                    // nothing is left to do of a job
 	JobRunning                  // a job runs now, or a later one does the same
 	JobLeaseLost                // another process works on a job
+	BackfillNotFound            // a replication backfill does not exist
+	BackfillInProgress          // another replication backfill to the region has not ended
+	BackfillEnded               // a replication backfill is stopping or has ended
 	TargetChanged               // the target has changed since the decision; the request starts again
 	end
 )
@@ -173,6 +176,9 @@ var codes = [...]struct {
 	JobEnded:                    {"JobEnded", ClassConflict},
 	JobRunning:                  {"JobRunning", ClassConflict},
 	JobLeaseLost:                {"JobLeaseLost", ClassConflict},
+	BackfillNotFound:            {"BackfillNotFound", ClassNotFound},
+	BackfillInProgress:          {"BackfillInProgress", ClassConflict},
+	BackfillEnded:               {"BackfillEnded", ClassConflict},
 	TargetChanged:               {"TargetChanged", ClassUnavailable},
 }
 

@@ -17,6 +17,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		name string
 		test func(*Fixture)
 	}{
+		{"Backfills", testBackfills},
 		{"Usage", testUsage},
 		{"ReplicationRules", testReplicationRules},
 		{"CopyImage", testCopyImage},

@@ -18,3 +18,33 @@ CREATE TABLE replications (
     changed_at BIGINT NOT NULL,
     PRIMARY KEY (repository, digest, account, region)
 );
+
+-- A backfill copies the images that the rules select now to one destination. status 1: preparing; 2: in progress; 3: complete; 4: failed;
+-- 5: stopping; 6: stopped. codes: the different failure codes, separated by blanks.
+CREATE TABLE backfills (
+    id             BIGINT PRIMARY KEY,
+    account        TEXT NOT NULL,
+    region         TEXT NOT NULL,
+    to_account     TEXT NOT NULL,
+    to_region      TEXT NOT NULL,
+    status         SMALLINT NOT NULL,
+    code           TEXT NOT NULL,
+    codes          TEXT NOT NULL,
+    total          BIGINT NOT NULL,
+    completed      BIGINT NOT NULL,
+    failed         BIGINT NOT NULL,
+    started_at     BIGINT NOT NULL,
+    ended_at       BIGINT NOT NULL
+);
+CREATE INDEX backfills_of_registry ON backfills (account, region, id);
+
+-- One image with one tag that a backfill has tried; tag '' for an image without tags.
+CREATE TABLE backfill_results (
+    backfill   BIGINT NOT NULL,
+    repository TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    tag        TEXT NOT NULL,
+    status     SMALLINT NOT NULL, -- as that of a backfill: 3 or 4
+    code       TEXT NOT NULL,
+    PRIMARY KEY (backfill, repository, digest, tag)
+);
