@@ -64,8 +64,11 @@ func (s *Service) work(ctx context.Context, j *jobs.Job) error {
 	if err := j.Input(&in); err != nil {
 		return err
 	}
-	err := s.replicate(ctx, in)
-	if err == nil {
+	from, digest, to, err := s.parse(ctx, in)
+	if err != nil {
+		return err
+	}
+	if err = s.replicate(ctx, in, from, digest, to); err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -76,7 +79,7 @@ func (s *Service) work(ctx context.Context, j *jobs.Job) error {
 	if errors.As(err, &refused) {
 		code = refused.code
 	}
-	if serr := s.meta.SetReplication(ctx, in, meta.ReplicationFailed, code); serr != nil {
+	if serr := s.meta.FailReplication(ctx, in, from, digest, to, code); serr != nil {
 		return errors.Join(err, serr)
 	}
 	if refused != nil && refused.final {
@@ -94,22 +97,25 @@ type refusal struct {
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// replicate copies the image of a job. The source repository may have been deleted since.
-func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput) error {
-	digest, err1 := name.ParseDigest(in.Digest)
-	account, err2 := name.ParseAccount(in.Account)
-	region, err3 := name.ParseRegion(in.Region)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return &refusal{fmt.Errorf("the input of a replication: %w", err), codeUnavailable, true}
+// parse returns what a job is about. The error is permanent if that cannot be read, or if the source repository has been deleted.
+func (s *Service) parse(ctx context.Context, in meta.ReplicationInput) (from meta.Repository, d name.Digest, to name.Registry, err error) {
+	var errs [3]error
+	d, errs[0] = name.ParseDigest(in.Digest)
+	to.Account, errs[1] = name.ParseAccount(in.Account)
+	to.Region, errs[2] = name.ParseRegion(in.Region)
+	if err := errors.Join(errs[:]...); err != nil {
+		return from, d, to, jobs.Permanent(fmt.Errorf("the input of a replication: %w", err))
 	}
-	from, err := s.meta.RepositoryByID(ctx, in.Repository)
+	from, err = s.meta.RepositoryByID(ctx, in.Repository)
 	if errors.Is(err, fault.RepositoryNotFound) {
-		return &refusal{err, codeLost, true}
+		err = jobs.Permanent(err)
 	}
-	if err != nil {
-		return err
-	}
-	at := name.Registry{Account: account, Region: region}
+	return from, d, to, err
+}
+
+// replicate copies the image of a job to a repository of another registry.
+func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput, from meta.Repository, digest name.Digest,
+	at name.Registry) error {
 	to, err := s.destination(ctx, from, at)
 	if err != nil {
 		return err

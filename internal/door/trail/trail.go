@@ -48,7 +48,7 @@ func (t *Trail) Begin(ctx context.Context, ev *guard.Event) context.Context {
 		}
 		r, _ := t.record(ctx, ev, l.id)
 		return r.AppendLines(nil, accounts(ev)...)
-	}).For(func() string { return ev.Caller.LimitKey() })
+	}).For(func() string { return ev.Caller.LimitKey() }).By(func() string { return ev.Caller.ARN })
 	return context.WithValue(audit.WithLine(ctx, l.Line), lineKey{}, l)
 }
 

@@ -13,6 +13,7 @@ type Line struct {
 	mu        sync.Mutex // held while text runs
 	text      func() []byte
 	principal func() string // nil for none
+	arn       func() string // nil for none
 	written   atomic.Bool
 	collected bool // the current transaction inserts the line; only the store's writer uses this field
 }
@@ -27,6 +28,21 @@ func NewLine(text func() []byte) *Line { return &Line{text: text} }
 func (l *Line) For(principal func() string) *Line {
 	l.principal = principal
 	return l
+}
+
+// By sets the ARN of the caller of the request, "" for one without credentials, and returns l.
+func (l *Line) By(arn func() string) *Line {
+	l.arn = arn
+	return l
+}
+
+// ARN returns the ARN of the caller of the request, "" if it is not known or the client has no credentials. It is called as Principal
+// is.
+func (l *Line) ARN() string {
+	if l.arn == nil {
+		return ""
+	}
+	return l.arn()
 }
 
 // Principal returns the principal of the request, as limits count it; "" if it is not known or the client has no

@@ -164,6 +164,16 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 				return err
 			}
 		}
+		// A later account with the same number must not get the events of this one.
+		if _, err := t.exec(`DELETE FROM deliveries WHERE webhook IN (SELECT id FROM webhooks WHERE account = $1)`, id.String()); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM webhooks WHERE account = $1`, id.String()); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM events WHERE account = $1`, id.String()); err != nil {
+			return err
+		}
 		t.touch(scope{kind: scopeEverything}) // the rows of many tables are deleted with the account
 		_, err = t.exec(`DELETE FROM accounts WHERE id = $1`, id.String())
 		return err

@@ -178,3 +178,38 @@ func BenchmarkRandomTag(b *testing.B) {
 	b.Run("files", func(b *testing.B) { read(b, tags) })
 	b.Run("memory", func(b *testing.B) { read(b, 100) })
 }
+
+// The time of a PUT of a tag, which has an event, with SQLite, by one and by eight callers.
+func BenchmarkTagMove(b *testing.B) {
+	for _, callers := range []int{1, 8} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			s, err := meta.OpenSQLite(b.Context(), b.TempDir(), time.Now)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			r, err := crashRepository(b.Context(), s)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.AddBlob(b.Context(), r, blob.Info{Digest: metatest.Digest("config"), Size: 6}, ""); err != nil {
+				b.Fatal(err)
+			}
+			var n atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for i := range callers {
+				wg.Go(func() {
+					for n.Add(1) <= int64(b.N) {
+						p := metatest.Variant(int(n.Load()%2), "config")
+						if err := s.PutImage(b.Context(), r, metatest.As(p, fmt.Sprint("t", i))); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

@@ -3,10 +3,12 @@ package meta
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
@@ -51,6 +53,9 @@ type write struct {
 	behind    *list.Element // in the lane, until the write is queued
 	line      *audit.Line   // audit line of the request, nil for none
 	text      []byte        // text of line, made before the write is queued
+	by        string        // ARN of the caller, for events; "" for none
+	change    event.ID      // of the events of the write
+	events    []event.Event // of the context, see WithEvents
 	err       error
 	done      chan struct{}
 }
@@ -87,8 +92,12 @@ func (g *grouper) do(ctx context.Context, fn func(*tx) error) error { return g.d
 func (g *grouper) doMany(ctx context.Context, cost int, fn func(*tx) error) error {
 	line := audit.LineOf(ctx)
 	w := &write{fn: fn, cost: cost, principal: laneOf(line), line: line, done: make(chan struct{})}
+	rand.Read(w.change[:])
+	attached, events := eventsOf(ctx)
+	w.events = events
 	if w.line != nil {
 		var err error
+		w.by = line.ARN()
 		if w.text, err = w.line.Render(); err != nil {
 			return err
 		}
@@ -111,6 +120,9 @@ func (g *grouper) doMany(ctx context.Context, cost int, fn func(*tx) error) erro
 			return stopping()
 		}
 		<-w.done // the queued writes are finished
+	}
+	if w.err == nil {
+		attached.stored()
 	}
 	return g.errors(w.err)
 }
@@ -234,8 +246,12 @@ func (t *tx) run(w *write) (err error) {
 		}
 	}()
 	t.texts = nil
+	t.by, t.change, t.events = w.by, w.change, 0
 	first := len(t.scopes)
 	if err := w.fn(t); err != nil {
+		return err
+	}
+	if err := t.event(w.events...); err != nil {
 		return err
 	}
 	if inspect != nil {

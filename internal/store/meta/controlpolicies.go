@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -35,13 +36,18 @@ func (s *Store) PutRegistryPolicy(ctx context.Context, r name.Registry, p BoundP
 		}
 		t.touch(scope{kind: scopeRegistryPolicies})
 		if p.Text == "" {
-			_, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
+			n, err := t.exec(`DELETE FROM registry_policies WHERE account = $1 AND region = $2`, r.Account.String(), r.Region.String())
+			if err != nil || n == 0 {
+				return err
+			}
+			return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry, Deleted: true}, s.now())
+		}
+		if _, err := t.exec(`INSERT INTO registry_policies (account, region, policy, policy_ids) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account, region) DO UPDATE SET policy = excluded.policy, policy_ids = excluded.policy_ids`,
+			r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs)); err != nil {
 			return err
 		}
-		_, err := t.exec(`INSERT INTO registry_policies (account, region, policy, policy_ids) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (account, region) DO UPDATE SET policy = excluded.policy, policy_ids = excluded.policy_ids`,
-			r.Account.String(), r.Region.String(), p.Text, idsText(p.IDs))
-		return err
+		return t.policyChanged(r, name.Repo{}, event.PolicyChange{Type: event.PolicyRegistry}, s.now())
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -77,6 +78,9 @@ func (s *Store) RestoreRepository(ctx context.Context, r Repository, as name.Rep
 			err = fault.RepositoryNotFound.New("there is no deleted repository with the id %d in the registry with id '%s'", r.ID,
 				r.Registry.Account)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.event(event.RepositoryRestored(t.origin(r.Registry, s.now()), as, t.by))
 	})
 }

@@ -44,7 +44,7 @@ func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, ta
 // the one with a tag.
 const (
 	rowsOfImage = `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM image_references WHERE repository = $1 AND digest = $2 LIMIT $3) q) +
-		2 * (SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT $3) q)`
+		3 * (SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT $3) q)`
 	rowsOfTag = `SELECT COUNT(*) FROM (SELECT 1 FROM image_references
 		WHERE repository = $1 AND digest = (SELECT digest FROM tags WHERE repository = $1 AND tag = $2) LIMIT $3) q`
 )
@@ -119,6 +119,13 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	if _, err := t.exec(`DELETE FROM tags WHERE repository = $1 AND digest = $2`, r.ID, d.String()); err != nil {
 		return nil, err
 	}
+	tags = nil
+	for _, one := range removed {
+		tags = append(tags, one.Tag)
+	}
+	if err := t.deleted(r, d, tags, now); err != nil {
+		return nil, err
+	}
 	if removed == nil {
 		removed = []Removed{{Digest: d.String()}}
 	}
@@ -189,7 +196,15 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		if _, err := t.exec(`DELETE FROM tags WHERE repository = $1 AND tag = $2`, r.ID, tag.String()); err != nil {
 			return err
 		}
-		if err := s.history(t, r.ID, tag.String(), digest, "", principal, s.now()); err != nil {
+		now := s.now()
+		if err := s.history(t, r.ID, tag.String(), digest, "", principal, now); err != nil {
+			return err
+		}
+		d, err := name.ParseDigest(digest)
+		if err != nil {
+			return err
+		}
+		if err := t.deleted(r, d, []string{tag.String()}, now); err != nil {
 			return err
 		}
 		return untagIfLast(t, r.ID, digest)

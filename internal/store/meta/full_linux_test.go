@@ -154,8 +154,10 @@ func fillDisk(ctx context.Context, dir string) error {
 		if err := takeSpace(dir, ballast); err != nil {
 			return err
 		}
-		for err = nil; err == nil; { // until the remaining space is used
-			err = p.push(ctx)
+		for failed := 0; failed < 20; failed++ { // until the remaining space is used: some pushes need more pages than others
+			if err = p.push(ctx); err == nil {
+				failed = -1
+			}
 		}
 		if err := full(dir, err); err != nil {
 			return fmt.Errorf("round %d, the first push on the full disk: %w", round, err)

@@ -98,14 +98,6 @@ func (s *Store) Enqueue(ctx context.Context, j NewJob) error {
 // JobsQueued returns a channel that has a value after this process has stored new jobs. One reader uses it.
 func (s *Store) JobsQueued() <-chan struct{} { return s.jobs }
 
-// wakeJobs gives the channel of JobsQueued a value.
-func (s *Store) wakeJobs() {
-	select {
-	case s.jobs <- struct{}{}:
-	default:
-	}
-}
-
 // Node returns the id under which this process has jobs of its own and works on others, "" with SQLite.
 func (s *Store) Node() string { return s.node }
 

@@ -81,22 +81,30 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 				return err
 			}
 		}
+		var moved []name.Tag
 		for _, tag := range p.Tags {
-			if err := s.moveTag(t, now, tag, p); err != nil {
+			yes, err := s.moveTag(t, now, tag, p)
+			if err != nil {
 				return err
 			}
+			if yes {
+				moved = append(moved, tag)
+			}
 		}
-		if live && len(p.Tags) == 0 {
-			return nil
+		if live && moved == nil {
+			return nil // nothing has changed
 		}
-		return s.replicate(t, now, p.Digest)
+		if err := s.replicate(t, now, p.Digest); err != nil {
+			return err
+		}
+		return t.event(pushed(t.origin(now.Registry, s.now()), now, p, moved)...)
 	})
 }
 
 // cost returns the number of statements of the write that stores an image, roughly; those for sets of digests count several
 // times.
 func (p *Put) cost(children []child) int {
-	const perTag = 5
+	const perTag = 6
 	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + 2*len(p.Manifest.Elsewhere()) + len(children)
 }
 
@@ -315,30 +323,31 @@ func clipList(digests []string) string {
 	return strings.Join(digests, ", ")
 }
 
-// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images.
-func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
+// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images. It returns whether the tag
+// named another image or none before.
+func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) (moved bool, err error) {
 	var from string
 	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &from)
 	to := p.Digest.String()
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case found && from == to:
 		if p.RefuseSame {
-			return alreadyExists(r, p.Digest, tag.String())
+			return false, alreadyExists(r, p.Digest, tag.String())
 		}
-		return nil
+		return false, nil
 	case found && r.Mutability.Freezes(tag):
-		return fault.ImageTagAlreadyExists.New("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, r.Name)
+		return false, fault.ImageTagAlreadyExists.New("The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the tag is immutable.", tag, r.Name)
 	}
 	if p.Quotas {
 		var n int
 		if _, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2 LIMIT 1000) q`,
 			args{r.ID, to}, &n); err != nil {
-			return err
+			return false, err
 		}
 		if n >= MaxTagsPerImage {
-			return fault.LimitExceeded.New("an image can have at most %d tags", MaxTagsPerImage)
+			return false, fault.LimitExceeded.New("an image can have at most %d tags", MaxTagsPerImage)
 		}
 	}
 	at := s.now()
@@ -346,18 +355,18 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) error {
 	if _, err := t.exec(`INSERT INTO tags (repository, tag, digest, moved_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (repository, tag) DO UPDATE SET digest = excluded.digest, moved_at = excluded.moved_at`,
 		r.ID, tag.String(), to, micros(at)); err != nil {
-		return err
+		return false, err
 	}
 	if err := s.history(t, r.ID, tag.String(), from, to, p.Principal, at); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := t.exec(`UPDATE images SET tagged = 1 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
-		return err
+		return false, err
 	}
 	if found {
-		return untagIfLast(t, r.ID, from)
+		err = untagIfLast(t, r.ID, from)
 	}
-	return nil
+	return err == nil, err
 }
 
 func (s *Store) history(t *tx, repository int64, tag, from, to, principal string, at time.Time) error {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -174,9 +175,34 @@ func (t *tx) setReplication(in ReplicationInput, state ReplicationState, code st
 	return err
 }
 
-// SetReplication records how far the replication of an image is.
-func (s *Store) SetReplication(ctx context.Context, in ReplicationInput, state ReplicationState, code string) error {
-	return s.write.do(ctx, func(t *tx) error { return t.setReplication(in, state, code, s.now()) })
+// FailReplication records that the replication of an image of a repository has failed, with a code. The first failure is an event of the
+// destination.
+func (s *Store) FailReplication(ctx context.Context, in ReplicationInput, r Repository, d name.Digest, to name.Registry,
+	code string) error {
+	return s.write.do(ctx, func(t *tx) error {
+		var before ReplicationState
+		if _, err := t.one(`SELECT state FROM replications WHERE repository = $1 AND digest = $2 AND account = $3 AND region = $4`,
+			args{in.Repository, in.Digest, in.Account, in.Region}, &before); err != nil {
+			return err
+		}
+		if err := t.setReplication(in, ReplicationFailed, code, s.now()); err != nil || before == ReplicationFailed {
+			return err
+		}
+		return t.replicated(event.Image{Repository: r.Name, Digest: d}, nil, r.Registry, to, false, s.now())
+	})
+}
+
+// replicated adds the events of a replication: one for each tag, or one without a tag.
+func (t *tx) replicated(i event.Image, tags []name.Tag, from, to name.Registry, ok bool, at time.Time) error {
+	if len(tags) == 0 {
+		tags = []name.Tag{{}}
+	}
+	for _, tag := range tags {
+		if err := t.event(event.Replicated(t.origin(to, at), i, tag, from, ok)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Replications returns the replications of an image, in the order of their destinations.
@@ -277,7 +303,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 				out.Kept = append(out.Kept, tag)
 				continue
 			}
-			if err := s.moveTag(t, now, tag, p); err != nil {
+			if _, err := s.moveTag(t, now, tag, p); err != nil {
 				return err
 			}
 			out.Tags = append(out.Tags, tag)
@@ -287,10 +313,16 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 				return err
 			}
 		}
-		if o.Last || !out.New && len(out.Tags) == 0 {
+		if !out.New && len(out.Tags) == 0 {
 			return nil
 		}
-		return s.replicate(t, now, p.Digest)
+		if o.Last {
+			return t.replicated(event.Image{Repository: now.Name, Digest: p.Digest}, out.Tags, from.Registry, now.Registry, true, s.now())
+		}
+		if err := s.replicate(t, now, p.Digest); err != nil {
+			return err
+		}
+		return t.event(pushed(t.origin(now.Registry, s.now()), now, p, out.Tags)...)
 	})
 	return out, err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -81,6 +82,9 @@ func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags
 			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
 				r.Name, r.Registry.Account)
 		}
+		if err := t.event(event.RepositoryCreated(t.origin(r.Registry, s.now()), r.Name, t.by)); err != nil {
+			return err
+		}
 		return putResourceTags(t, r.ID, resourceTags)
 	})
 	return r, err
@@ -150,8 +154,10 @@ func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) 
 		if err := candidate(t, candidateRepository, r.ID, "", now); err != nil {
 			return err
 		}
-		_, err := t.exec(`DELETE FROM uploads WHERE repository = $1`, r.ID)
-		return err
+		if _, err := t.exec(`DELETE FROM uploads WHERE repository = $1`, r.ID); err != nil {
+			return err
+		}
+		return t.event(event.RepositoryDeleted(t.origin(r.Registry, now), r.Name, t.by))
 	})
 }
 
@@ -172,16 +178,18 @@ func current(t *tx, r Repository) (Repository, error) {
 	})
 }
 
-// change runs one statement on a repository that is not deleted; $1 of the text is its ID. Errors:
-// fault.RepositoryNotFound.
-func (s *Store) change(ctx context.Context, r Repository, text string, a ...any) error {
+// change runs one statement on a repository that is not deleted; $1 of the text is its ID. policy is the policy that the statement changes,
+// zero for none. Errors: fault.RepositoryNotFound.
+func (s *Store) change(ctx context.Context, r Repository, policy event.PolicyChange, text string, a ...any) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		t.touch(r.scope())
-		_, err := t.exec(text, append(args{r.ID}, a...)...)
-		return err
+		if _, err := t.exec(text, append(args{r.ID}, a...)...); err != nil || policy.Type == "" {
+			return err
+		}
+		return t.policyChanged(r.Registry, r.Name, policy, s.now())
 	})
 }
 
@@ -193,17 +201,19 @@ func (r Repository) scope() scope {
 // SetMutability replaces a repository's tag mutability, which applies to later pushes. Errors:
 // fault.RepositoryNotFound.
 func (s *Store) SetMutability(ctx context.Context, r Repository, m Mutability) error {
-	return s.change(ctx, r, `UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
+	return s.change(ctx, r, event.PolicyChange{Type: event.PolicyTagMutability},
+		`UPDATE repositories SET mutability = $2, exclusions = $3 WHERE id = $1`, m.Mode, strings.Join(m.Filters, " "))
 }
 
 // SetScanOnPush sets whether pushed images of a repository are to be scanned. Errors: fault.RepositoryNotFound.
 func (s *Store) SetScanOnPush(ctx context.Context, r Repository, on bool) error {
-	return s.change(ctx, r, `UPDATE repositories SET scan_on_push = $2 WHERE id = $1`, truth(on))
+	return s.change(ctx, r, event.PolicyChange{}, `UPDATE repositories SET scan_on_push = $2 WHERE id = $1`, truth(on))
 }
 
 // SetPolicy replaces a repository's policy; an empty Text removes it. Errors: fault.RepositoryNotFound.
 func (s *Store) SetPolicy(ctx context.Context, r Repository, p BoundPolicy) error {
-	return s.change(ctx, r, `UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
+	return s.change(ctx, r, event.PolicyChange{Type: event.PolicyRepository, Deleted: p.Text == ""},
+		`UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, p.Text, idsText(p.IDs))
 }
 
 // ReplacePolicy is SetPolicy, but only if the repository still has the policy of r. replaced reports whether it had.
@@ -217,6 +227,9 @@ func (s *Store) ReplacePolicy(ctx context.Context, r Repository, p BoundPolicy) 
 		}
 		t.touch(r.scope())
 		_, err = t.exec(`UPDATE repositories SET policy = $2, policy_ids = $3 WHERE id = $1`, r.ID, p.Text, idsText(p.IDs))
+		if err == nil {
+			err = t.policyChanged(r.Registry, r.Name, event.PolicyChange{Type: event.PolicyRepository, Deleted: p.Text == ""}, s.now())
+		}
 		replaced = err == nil
 		return err
 	})

@@ -40,6 +40,7 @@ const (
 	scopeHolding          scopeKind = "holding"           // how a repository holds a blob
 	scopeImages           scopeKind = "images"            // all images, tags and blobs of a repository
 	scopeJobs             scopeKind = "jobs"              // nothing: a job was queued, see JobsQueued
+	scopeEvents           scopeKind = "events"            // nothing: an event was stored, see EventsStored
 	scopeEverything       scopeKind = "everything"        // all of the above
 )
 
@@ -74,7 +75,8 @@ func parseScope(text string) (s scope, ok bool) {
 	}
 	var err error
 	switch s.kind {
-	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeJobs, scopeEverything:
+	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeJobs, scopeEvents,
+		scopeEverything:
 		return s, fields == nil
 	case scopeKeys, scopeTokens:
 		s.id = rest
@@ -179,12 +181,23 @@ func (s *Store) drop(scopes []scope) {
 			c.dropImages()
 			c.tagLists.drop(one.repository)
 		case scopeJobs:
-			s.wakeJobs()
+			wake(s.jobs)
+		case scopeEvents:
+			wake(s.events)
 		default:
 			c.dropAll()
 			s.generation.Add(1)
-			s.wakeJobs()
+			wake(s.jobs)
+			wake(s.events)
 		}
+	}
+}
+
+// wake gives a channel a value, unless it has one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -209,6 +210,9 @@ type tx struct {
 	bare    bool            // see runBareGroup
 	remote  bool            // each statement costs a round trip
 	changes int             // number of statements run by exec
+	by      string          // ARN of the caller of the current write; "" for none
+	change  event.ID        // of the events of the current write
+	events  int             // number of calls of origin in the current write
 }
 
 // newID returns an identifier greater than all identifiers of repositories and tag moves in the database.

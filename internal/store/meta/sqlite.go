@@ -212,7 +212,8 @@ func newSQLiteWriter(ctx context.Context, db *sql.DB, at *place, drop func([]sco
 	// The clock may be behind the one that made the last identifiers: identifiers continue from the greatest one.
 	err = w.tx.row(ctx,
 		`SELECT COALESCE(MAX(id), 0) FROM (SELECT MAX(id) AS id FROM tag_history UNION ALL SELECT MAX(id) FROM repositories
-			UNION ALL SELECT MAX(id) FROM jobs UNION ALL SELECT MAX(id) FROM backfills) newest`, nil, &w.ids.last)
+			UNION ALL SELECT MAX(id) FROM jobs UNION ALL SELECT MAX(id) FROM backfills UNION ALL SELECT MAX(id) FROM events
+			UNION ALL SELECT MAX(position) FROM webhooks) newest`, nil, &w.ids.last)
 	if err == nil {
 		// Read before rows are deleted: from now on identifiers grow even if the table is empty meanwhile, so that a
 		// reader never gets the same identifier twice, or a lower one.

@@ -39,6 +39,7 @@ type Store struct {
 	cache   cache
 	full    fullKeys      // see doWithin
 	jobs    chan struct{} // see JobsQueued
+	events  chan struct{} // see EventsStored
 
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise
@@ -48,7 +49,7 @@ type Store struct {
 }
 
 func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
-	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1)}
+	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1), events: make(chan struct{}, 1)}
 	s.cache.init()
 	return s
 }

@@ -88,6 +88,9 @@ const (
 	BackfillNotFound            // a replication backfill does not exist
 	BackfillInProgress          // another replication backfill to the region has not ended
 	BackfillEnded               // a replication backfill is stopping or has ended
+	WebhookNotFound             // a receiver of events does not exist
+	WebhookAlreadyExists        // the name of a receiver of events is in use
+	DeliveryNotFound            // an event is not among those that a receiver has not got
 	TargetChanged               // the target has changed since the decision; the request starts again
 	end
 )
@@ -179,6 +182,9 @@ var codes = [...]struct {
 	BackfillNotFound:            {"BackfillNotFound", ClassNotFound},
 	BackfillInProgress:          {"BackfillInProgress", ClassConflict},
 	BackfillEnded:               {"BackfillEnded", ClassConflict},
+	WebhookNotFound:             {"WebhookNotFound", ClassNotFound},
+	WebhookAlreadyExists:        {"WebhookAlreadyExists", ClassConflict},
+	DeliveryNotFound:            {"DeliveryNotFound", ClassNotFound},
 	TargetChanged:               {"TargetChanged", ClassUnavailable},
 }
 

@@ -37,7 +37,9 @@ func testReplicationRules(fx *Fixture) {
 	fx.Equal(states, []meta.Replication{{To: west, State: meta.ReplicationStarted}, {To: east, State: meta.ReplicationStarted}},
 		"the replications")
 	in := meta.ReplicationInput{Repository: r.ID, Digest: im.Digest.String(), Account: other.String(), Region: london.String()}
-	fx.Must(fx.SetReplication(fx.Ctx, in, meta.ReplicationFailed, "Code"))
+	for range 2 {
+		fx.Must(fx.FailReplication(fx.Ctx, in, r, im.Digest, east, "Code"))
+	}
 	states, err = fx.Replications(fx.Ctx, r.ID, im.Digest)
 	fx.Must(err)
 	if states[1].State != meta.ReplicationFailed || states[1].Code != "Code" {
