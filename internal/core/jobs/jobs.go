@@ -45,10 +45,11 @@ type Job struct {
 	kind *Kind
 	end  context.CancelCauseFunc // of the context of Work
 
-	mu    sync.Mutex
-	row   meta.Job
-	saved time.Time // when the place was stored or the attempt began, by the clock of this process
-	held  time.Time // until when the lease lasts at least, likewise
+	mu     sync.Mutex
+	row    meta.Job
+	forget bool
+	saved  time.Time // when the place was stored or the attempt began, by the clock of this process
+	held   time.Time // until when the lease lasts at least, likewise
 }
 
 // ID, Key, Account and Attempts describe the job; see meta.Job.
@@ -81,6 +82,13 @@ func decode(what, text string, v any) error {
 		return Permanent(fmt.Errorf("the %s of the job cannot be read: %w", what, err))
 	}
 	return nil
+}
+
+// Forget makes a success of this attempt leave no row, as Kind.Forget does for all: it has changed nothing.
+func (j *Job) Forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.forget = true
 }
 
 // Save stores the place at which the job continues if it is interrupted now, and how much is done of how much in total (0 if that is

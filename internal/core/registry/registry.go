@@ -41,6 +41,8 @@ type Service struct {
 	held       keySet        // ids of the uploads to which a request is writing
 	landing    landing       // digests of blobs that are between their bytes and their record
 	collecting chan struct{} // has one place, which a call of Collect takes
+	evaluating chan struct{} // likewise for a job that evaluates a lifecycle policy
+	testing    chan struct{} // likewise for a request that does so
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
 
@@ -69,7 +71,7 @@ type UploadLimits struct {
 func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
-		collecting: make(chan struct{}, 1), pulls: newPulls()}
+		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls()}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.
@@ -107,6 +109,7 @@ func (s *Service) AddWork(r *jobs.Runner, interval time.Duration, full bool) {
 		Run: s.flushDuePulls, Stop: s.flushPulls})
 	r.AddTask(jobs.Task{Name: SweepWork, What: "removing abandoned uploads", Every: uploadsSweep, Retry: workRetry, First: true,
 		Run: s.sweepUploads})
+	s.addLifecycleWork(r)
 	if interval > 0 {
 		// Each process has its own blobs and collects them.
 		r.Add(jobs.Kind{Name: CollectWork, What: "collecting what nothing refers to", Every: interval, AtStart: true, Own: true,

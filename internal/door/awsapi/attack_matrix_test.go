@@ -57,6 +57,8 @@ func samples(key string) map[string]any {
 		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` +
 			otherAccount + `"},"Action":"ecr:ReplicateImage","Resource":"arn:aws:ecr:us-east-1:` + home + `:repository/*"}]}`,
 
+		"lifecyclePolicyText": expireAfter(90), "extensionText": `{"version":"ecrin-lifecycle-1","protect":[{"patterns":["v*"]}]}`,
+
 		"RoleArn": iam + "role/victim", "RoleSessionName": "ci", "Name": "fed", "EncodedMessage": "x",
 		"WebIdentityToken": "xxxx", "GetAccessKeyInfo.AccessKeyId": "AKIAAAAAAAAAAAAAAAAA",
 

@@ -136,6 +136,8 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		"UploadLayerPart":               {"uploadId", upload, "partFirstByte", 0, "partLastByte", 0, "layerPartBlob", "YQ=="},
 		"CompleteLayerUpload":           {"uploadId", upload, "layerDigests", []string{d}},
 		"BatchCheckLayerAvailability":   {"layerDigests", []string{d}}, "GetDownloadUrlForLayer": {"layerDigest", d},
+		"PutLifecyclePolicy": {"lifecyclePolicyText", expireAfter(90)}, "GetLifecyclePolicy": {}, "DeleteLifecyclePolicy": {},
+		"StartLifecyclePolicyPreview": {}, "GetLifecyclePolicyPreview": {},
 	}
 	actions := map[string]string{"ListImageReferrers": "BatchGetImage"}
 	for operation, members := range inputs {

@@ -61,6 +61,10 @@ var partsOfRepository = []string{
 		SELECT kind, repository, digest FROM candidates WHERE kind IN (2, 3, 4) AND repository = $1 LIMIT $2)`,
 	`DELETE FROM repository_labels WHERE (repository, label) IN (
 		SELECT repository, label FROM repository_labels WHERE repository = $1 LIMIT $2)`,
+	`DELETE FROM lifecycle_policies WHERE repository = $1 AND $2 > 0`,
+	`DELETE FROM lifecycle_preview_results WHERE (repository, preview, number) IN (
+		SELECT repository, preview, number FROM lifecycle_preview_results WHERE repository = $1 ORDER BY preview, number LIMIT $2)`,
+	`DELETE FROM lifecycle_previews WHERE repository = $1 AND $2 > 0`,
 }
 
 // emptyRepository removes some rows of a repository that is being collected; when there are none left, the repository.

@@ -34,8 +34,10 @@ func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, ta
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
-		removed, err = s.deleteImage(t, r, d, tags, principal)
-		return err
+		if removed, err = s.deleteImage(t, r, d, tags, principal); err != nil {
+			return err
+		}
+		return lifecycleOutdated(t, r.ID)
 	})
 	return removed, err
 }
@@ -176,6 +178,9 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		case named != (name.Digest{}) && named.String() != digest:
 			return fault.TargetChanged.New("the tag '%s' names image %s, not %s", tag, digest, named)
 		}
+		if err := lifecycleOutdated(t, r.ID); err != nil {
+			return err
+		}
 		removed = Removed{Digest: digest, Tag: tag.String()}
 		if last {
 			var others int
@@ -196,18 +201,18 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		if _, err := t.exec(`DELETE FROM tags WHERE repository = $1 AND tag = $2`, r.ID, tag.String()); err != nil {
 			return err
 		}
-		now := s.now()
-		if err := s.history(t, r.ID, tag.String(), digest, "", principal, now); err != nil {
+		at := s.now()
+		if err := s.history(t, r.ID, tag.String(), digest, "", principal, at); err != nil {
 			return err
 		}
 		d, err := name.ParseDigest(digest)
 		if err != nil {
 			return err
 		}
-		if err := t.deleted(r, d, []string{tag.String()}, now); err != nil {
+		if err := t.deleted(r, d, []string{tag.String()}, at); err != nil {
 			return err
 		}
-		return untagIfLast(t, r.ID, digest)
+		return untagIfLast(t, r.ID, digest, at)
 	})
 	return removed, err
 }

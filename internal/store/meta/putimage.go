@@ -83,7 +83,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		}
 		var moved []name.Tag
 		for _, tag := range p.Tags {
-			yes, err := s.moveTag(t, now, tag, p)
+			yes, err := s.moveTag(t, now, tag, p, live)
 			if err != nil {
 				return err
 			}
@@ -95,6 +95,9 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 			return nil // nothing has changed
 		}
 		if err := s.replicate(t, now, p.Digest); err != nil {
+			return err
+		}
+		if err := s.lifecycleAfterPush(t, r.ID); err != nil {
 			return err
 		}
 		return t.event(pushed(t.origin(now.Registry, s.now()), now, p, moved)...)
@@ -170,7 +173,7 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type, artifact_type = excluded.artifact_type,
 			subject = excluded.subject, annotations = excluded.annotations, size = excluded.size, depth = excluded.depth,
-			tagged = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
+			tagged = 0, untagged_at = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
 		r.ID, p.Digest.String(), p.Manifest.MediaType, p.Manifest.ArtifactType, subject, annotations, len(p.Body), size, depth, at); err != nil {
 		return err
 	}
@@ -323,9 +326,9 @@ func clipList(digests []string) string {
 	return strings.Join(digests, ", ")
 }
 
-// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images. It returns whether the tag
-// named another image or none before.
-func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) (moved bool, err error) {
+// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images. old says that the image was
+// there before the push. It returns whether the tag named another image or none before.
+func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put, old bool) (moved bool, err error) {
 	var from string
 	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &from)
 	to := p.Digest.String()
@@ -360,11 +363,14 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) (moved bool, e
 	if err := s.history(t, r.ID, tag.String(), from, to, p.Principal, at); err != nil {
 		return false, err
 	}
-	if _, err := t.exec(`UPDATE images SET tagged = 1 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
+	if _, err := t.exec(`UPDATE images SET tagged = 1, untagged_at = 0 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
+		return false, err
+	}
+	if err := lifecycleTagMoved(t, r.ID, old); err != nil {
 		return false, err
 	}
 	if found {
-		err = untagIfLast(t, r.ID, from)
+		err = untagIfLast(t, r.ID, from, at)
 	}
 	return err == nil, err
 }
@@ -380,8 +386,8 @@ func (s *Store) history(t *tx, repository int64, tag, from, to, principal string
 }
 
 // untagIfLast marks an image untagged if no tag points to it any more.
-func untagIfLast(t *tx, repository int64, digest string) error {
-	_, err := t.exec(`UPDATE images SET tagged = 0 WHERE repository = $1 AND digest = $2
-		AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2)`, repository, digest)
+func untagIfLast(t *tx, repository int64, digest string, at time.Time) error {
+	_, err := t.exec(`UPDATE images SET tagged = 0, untagged_at = $3 WHERE repository = $1 AND digest = $2
+		AND NOT EXISTS (SELECT 1 FROM tags WHERE repository = $1 AND digest = $2)`, repository, digest, micros(at))
 	return err
 }

@@ -303,7 +303,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 				out.Kept = append(out.Kept, tag)
 				continue
 			}
-			if _, err := s.moveTag(t, now, tag, p); err != nil {
+			if _, err := s.moveTag(t, now, tag, p, !out.New); err != nil {
 				return err
 			}
 			out.Tags = append(out.Tags, tag)
@@ -315,6 +315,9 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 		}
 		if !out.New && len(out.Tags) == 0 {
 			return nil
+		}
+		if err := s.lifecycleAfterPush(t, to.ID); err != nil {
+			return err
 		}
 		if o.Last {
 			return t.replicated(event.Image{Repository: now.Name, Digest: p.Digest}, out.Tags, from.Registry, now.Registry, true, s.now())

@@ -91,7 +91,11 @@ const (
 	WebhookNotFound             // a receiver of events does not exist
 	WebhookAlreadyExists        // the name of a receiver of events is in use
 	DeliveryNotFound            // an event is not among those that a receiver has not got
-	TargetChanged               // the target has changed since the decision; the request starts again
+	LifecyclePolicyNotFound     // the repository has no lifecycle policy
+	LifecyclePreviewNotFound    // the repository has no preview of a lifecycle policy
+	LifecyclePreviewInProgress  // a preview of a lifecycle policy is being made
+	ImageNotPinned
+	TargetChanged // the target has changed since the decision; the request starts again
 	end
 )
 
@@ -185,6 +189,10 @@ var codes = [...]struct {
 	WebhookNotFound:             {"WebhookNotFound", ClassNotFound},
 	WebhookAlreadyExists:        {"WebhookAlreadyExists", ClassConflict},
 	DeliveryNotFound:            {"DeliveryNotFound", ClassNotFound},
+	LifecyclePolicyNotFound:     {"LifecyclePolicyNotFound", ClassNotFound},
+	LifecyclePreviewNotFound:    {"LifecyclePolicyPreviewNotFound", ClassNotFound},
+	LifecyclePreviewInProgress:  {"LifecyclePolicyPreviewInProgress", ClassConflict},
+	ImageNotPinned:              {"ImageNotPinned", ClassNotFound},
 	TargetChanged:               {"TargetChanged", ClassUnavailable},
 }
 
