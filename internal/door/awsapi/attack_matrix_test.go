@@ -248,7 +248,9 @@ var unsigned = []string{"AssumeRoleWithWebIdentity"}
 
 // besides are the actions that an operation needs beside that of its row.
 var besides = map[string][]string{"RestoreImage": {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
-	"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}}
+	"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
+	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
+	"TestLifecycle": {"ecr:StartLifecyclePolicyPreview"}}
 
 // Rows 8, 24 and 26: every operation is allowed to users with only its action, and denied to users and role sessions
 // with all actions except it.

@@ -305,3 +305,71 @@ func isA[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
 }
+
+// callLifecycle calls an operation of ecrin as the root user.
+func (s *server) callLifecycle(operation string, pairs ...any) answer {
+	return s.callEcrin(s.key, operation, object(pairs...))
+}
+
+// The extension takes images away from the policy of ECR, whose clients do not see it. Pinned images and their reasons are shown.
+func TestLifecycleExtensionAndPins(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	digests := map[string]string{}
+	for _, tag := range []string{"v1", "v2", "v3", "v4", "v5"} {
+		digests[tag] = digestOf(s.image("app", tag, tag))
+	}
+	extension := `{"version":"ecrin-lifecycle-1","protect":[{"patterns":["v2"]}]}`
+	s.callLifecycle("PutLifecycle", "repositoryName", "app", "extensionText", extension).want(t, "PutLifecycle", 200, "", "")
+	s.wantError("GetLifecyclePolicy", object("repositoryName", "app"), "LifecyclePolicyNotFoundException", "")
+	s.callLifecycle("PinImage", "repositoryName", "app", "imageTag", "v1", "reason", "runs at a customer").
+		want(t, "PinImage", 200, "", "")
+	for _, c := range []struct{ operation, pairs, exception string }{
+		{"PinImage", `"imageTag":"none"`, "ImageNotFoundException"},
+		{"PinImage", `"imageTag":"v1","imageDigest":"` + digests["v1"] + `"`, "InvalidParameterException"},
+		{"PinImage", `"imageDigest":"x"`, "InvalidParameterException"},
+		{"UnpinImage", `"imageTag":"v2"`, "ImageNotPinnedException"},
+		{"UnpinImage", `"imageTag":"none"`, "ImageNotFoundException"},
+		{"PutLifecycle", `"extensionText":"{}"`, "InvalidParameterException"},
+		{"PutLifecycle", `"lifecyclePolicyText":"{}"`, "InvalidParameterException"},
+		{"PutLifecycle", `"maxResults":1`, "InvalidParameterException"},
+		{"TestLifecycle", `"extensionText":"{}"`, "InvalidParameterException"},
+		{"DeleteLifecycle", `"document":"POLICY"`, "LifecyclePolicyNotFoundException"},
+		{"ListPinnedImages", `"nextToken":"x"`, "InvalidParameterException"},
+	} {
+		s.callEcrin(s.key, c.operation, `{"repositoryName":"app",`+c.pairs+`}`).want(t, c.operation+" "+c.pairs, 400, c.exception, "")
+	}
+	for _, operation := range []string{"PutLifecycle", "GetLifecycle", "DeleteLifecycle", "TestLifecycle", "ListPinnedImages"} {
+		s.callLifecycle(operation, "repositoryName", "none").want(t, operation, 400, "RepositoryNotFoundException", "")
+	}
+
+	var tested ecrintypes.TestLifecycleResponse
+	in := ecrintypes.TestLifecycleRequest{RepositoryName: "app", LifecyclePolicyText: keepTagged(1)}
+	s.operator("TestLifecycle", in, &tested)
+	why := map[string]string{}
+	for _, r := range tested.Results {
+		why[r.ImageTags[0]] = string(r.Action) + " " + r.Reason
+	}
+	if tested.Images != 5 || tested.ExpiringImages != 2 || tested.HeldImages != 2 || tested.ExpiringBytes == 0 || len(why) != 4 ||
+		!strings.HasPrefix(why["v1"], "NONE ") || !strings.HasSuffix(why["v1"], "but it is pinned") ||
+		!strings.HasSuffix(why["v2"], "but the extension protects one of its tags") || !strings.HasPrefix(why["v3"], "EXPIRE rule 7 expires it") {
+		t.Errorf("TestLifecycle: got %+v", tested)
+	}
+	in.MaxResults = aws.Int32(1)
+	s.operator("TestLifecycle", in, &tested)
+	if len(tested.Results) != 1 || !tested.Truncated || tested.ExpiringImages != 2 {
+		t.Errorf("TestLifecycle of one result: got %+v", tested)
+	}
+
+	s.must("PutLifecyclePolicy", object("repositoryName", "app", "lifecyclePolicyText", keepTagged(1)))
+	s.wantTags("app", "v1", "v2", "v5")
+	var pins ecrintypes.ListPinnedImagesResponse
+	s.operator("ListPinnedImages", ecrintypes.ListPinnedImagesRequest{RepositoryName: "app"}, &pins)
+	if len(pins.Images) != 1 || pins.Images[0].Reason != "runs at a customer" || !strings.HasSuffix(pins.Images[0].PrincipalArn, ":root") {
+		t.Errorf("the pinned images: got %+v", pins.Images)
+	}
+	s.callLifecycle("UnpinImage", "repositoryName", "app", "imageDigest", digests["v1"]).want(t, "UnpinImage", 200, "", "")
+	s.callLifecycle("DeleteLifecycle", "repositoryName", "app", "document", "EXTENSION").want(t, "DeleteLifecycle", 200, "", "")
+	s.wantTags("app", "v5")
+}

@@ -262,6 +262,16 @@ func exactly(what string) cobra.PositionalArgs {
 	}
 }
 
+// twoOf requires two arguments and names them in the error.
+func twoOf(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 2 {
+			return usageError{fmt.Errorf("%s are needed, got %s", what, counted(int64(len(args)), "argument", "arguments"))}
+		}
+		return nil
+	}
+}
+
 // atMostOne allows one optional argument and names it in the error.
 func atMostOne(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

@@ -15,13 +15,14 @@ import (
 
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "image", Short: "Show the history of tags, copy images, list and restore deleted ones",
+		Use: "image", Short: "Show the history of tags, copy and pin images, list and restore deleted ones",
 		Long: "Every move of a tag is recorded, and a deleted image can be restored.\n" +
 			"The commands use the default registry, or the one of --account and --region, or of ACCOUNT/REGION/ before the\n" +
 			"repository.",
 	}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy())
+	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy(), c.imagePin(), c.imageUnpin(),
+		c.imagePinned())
 	return cmd
 }
 

@@ -81,10 +81,14 @@ func TestAnswersAreJSON(t *testing.T) {
 		0o600); err != nil {
 		t.Fatal(err)
 	}
+	lifecycle := filepath.Join(dir, "lifecycle.json")
+	if err := os.WriteFile(lifecycle, []byte(`{"version":"ecrin-lifecycle-1","protect":[{"patterns":["1.*"]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	backup := filepath.Join(dir, "backup")
 	// Values that later commands need, by their name in the output of an earlier one.
-	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "root": filepath.Join(dir, "root"),
-		"restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
+	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "lifecycle": lifecycle,
+		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("its content is not read")})
 	if err := os.WriteFile(found["ca"], ca, 0o600); err != nil {
 		t.Fatal(err)
@@ -101,7 +105,9 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
-		"job list | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
+		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
+		"image pin team/app:1.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
+		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
 		"backup $backup", "restore $backup --data $restored", "config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",

@@ -30,6 +30,12 @@ func (v *DeleteAccountRequest) GetAccountId() string { return v.AccountId }
 func (v *DeleteControlPolicyRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *DeleteLifecycleRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *DeleteLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
@@ -46,6 +52,12 @@ func (v *ExplainAccessRequest) GetResourceArn() string { return v.ResourceArn }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetAccountCredentialsRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *GetLifecycleRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *GetLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
@@ -72,6 +84,12 @@ func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.Regis
 func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListPinnedImagesRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *ListPinnedImagesRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
@@ -86,8 +104,26 @@ func (v *ListTagHistoryRequest) GetImageTag() string { return v.ImageTag }
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListTokensRequest) GetAccountId() string { return v.AccountId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *PinImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *PinImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *PinImageRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *PinImageRequest) GetImageDigest() string { return v.ImageDigest }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *PutLifecycleRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *PutLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
@@ -115,6 +151,24 @@ func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.Reposit
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *TestLifecycleRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *TestLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *UnpinImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *UnpinImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *UnpinImageRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *UnpinImageRequest) GetImageDigest() string { return v.ImageDigest }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }

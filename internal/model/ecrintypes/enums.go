@@ -37,6 +37,23 @@ const (
 	JobStateCANCELED JobState = "CANCELED"
 )
 
+// LifecycleAction is one of the values below.
+type LifecycleAction string
+
+const (
+	LifecycleActionEXPIRE  LifecycleAction = "EXPIRE"
+	LifecycleActionARCHIVE LifecycleAction = "ARCHIVE"
+	LifecycleActionNONE    LifecycleAction = "NONE"
+)
+
+// LifecycleDocument is one of the values below.
+type LifecycleDocument string
+
+const (
+	LifecycleDocumentPOLICY    LifecycleDocument = "POLICY"
+	LifecycleDocumentEXTENSION LifecycleDocument = "EXTENSION"
+)
+
 // Permission is one of the values below.
 type Permission string
 

@@ -24,9 +24,12 @@ var (
 	ruleJobId             = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleJobKind           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
 	ruleJobState          = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
+	ruleLifecycleDocument = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
+	ruleLifecycleText     = &awswire.StringRule{Min: 1, Max: 30720}
 	ruleMaxResults        = awswire.IntRule{Min: 1, Max: 1000}
 	ruleNextToken         = &awswire.StringRule{Max: 4096}
 	rulePermission        = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
+	rulePinReason         = &awswire.StringRule{Max: 256}
 	rulePolicyPrincipal   = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleRate              = awswire.IntRule{Min: 1, Max: 9223372036854775807}
 	ruleRegionName        = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}

@@ -140,6 +140,13 @@ type DeleteControlPolicyRequest struct {
 type DeleteControlPolicyResponse struct {
 }
 
+// DeleteLifecycleRequest is the request of DeleteLifecycle.
+type DeleteLifecycleRequest struct {
+	RegistryId     string            `json:"registryId,omitzero"`
+	RepositoryName string            `json:"repositoryName"` // required, 2 to 256 characters
+	Document       LifecycleDocument `json:"document,omitzero"`
+}
+
 // DeletedImage is a part of requests or answers.
 type DeletedImage struct {
 	ImageDigest      string       `json:"imageDigest"` // required, at most 200 characters
@@ -233,6 +240,12 @@ type GetAccountCredentialsResponse struct {
 	RoleArn      string        `json:"roleArn,omitzero"`
 }
 
+// GetLifecycleRequest is the request of GetLifecycle.
+type GetLifecycleRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+}
+
 // GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.
 type GrantRepositoryAccessRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -283,6 +296,26 @@ type LayerVerdict struct {
 	Layer   string  `json:"layer"`   // required
 	Verdict Verdict `json:"verdict"` // required
 	Note    string  `json:"note,omitzero"`
+}
+
+// LifecycleResponse is the answer of DeleteLifecycle.
+type LifecycleResponse struct {
+	RegistryId          string        `json:"registryId"`                   // required
+	RepositoryName      string        `json:"repositoryName"`               // required, 2 to 256 characters
+	LifecyclePolicyText string        `json:"lifecyclePolicyText,omitzero"` // 1 to 30720 characters
+	ExtensionText       string        `json:"extensionText,omitzero"`       // 1 to 30720 characters
+	LastEvaluatedAt     *awswire.Time `json:"lastEvaluatedAt,omitzero"`
+}
+
+// LifecycleResult is a part of requests or answers.
+type LifecycleResult struct {
+	ImageDigest      string          `json:"imageDigest"` // required, at most 200 characters
+	ImageTags        []string        `json:"imageTags,omitzero"`
+	ImagePushedAt    awswire.Time    `json:"imagePushedAt"`    // required
+	ImageSizeInBytes int64           `json:"imageSizeInBytes"` // required
+	Action           LifecycleAction `json:"action"`           // required
+	Rule             string          `json:"rule,omitzero"`
+	Reason           string          `json:"reason"` // required
 }
 
 // ListAccessKeysRequest is the request of ListAccessKeys.
@@ -374,6 +407,20 @@ type ListJobsResponse struct {
 	NextToken string `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListPinnedImagesRequest is the request of ListPinnedImages.
+type ListPinnedImagesRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`      // required, 2 to 256 characters
+	NextToken      string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults     *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListPinnedImagesResponse is the answer of ListPinnedImages.
+type ListPinnedImagesResponse struct {
+	Images    []PinnedImage `json:"images"`             // required
+	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // ListRepositoryUsageRequest is the request of ListRepositoryUsage.
 type ListRepositoryUsageRequest struct {
 	RegistryId string `json:"registryId,omitzero"`
@@ -412,6 +459,28 @@ type ListTokensResponse struct {
 	Tokens []Token `json:"tokens"` // required
 }
 
+// PinImageRequest is the request of PinImage.
+type PinImageRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+	Reason         string `json:"reason,omitzero"`      // at most 256 characters
+}
+
+// PinImageResponse is the answer of PinImage.
+type PinImageResponse struct {
+	Image PinnedImage `json:"image"` // required
+}
+
+// PinnedImage is a part of requests or answers.
+type PinnedImage struct {
+	ImageDigest  string       `json:"imageDigest"`     // required, at most 200 characters
+	PrincipalArn string       `json:"principalArn"`    // required
+	Reason       string       `json:"reason,omitzero"` // at most 256 characters
+	PinnedAt     awswire.Time `json:"pinnedAt"`        // required
+}
+
 // PolicyChange is a part of requests or answers.
 type PolicyChange struct {
 	Layer       string   `json:"layer"`       // required
@@ -439,6 +508,14 @@ type PutControlPolicyRequest struct {
 // PutControlPolicyResponse is the answer of PutControlPolicy.
 type PutControlPolicyResponse struct {
 	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
+}
+
+// PutLifecycleRequest is the request of PutLifecycle.
+type PutLifecycleRequest struct {
+	RegistryId          string `json:"registryId,omitzero"`
+	RepositoryName      string `json:"repositoryName"`               // required, 2 to 256 characters
+	LifecyclePolicyText string `json:"lifecyclePolicyText,omitzero"` // 1 to 30720 characters
+	ExtensionText       string `json:"extensionText,omitzero"`       // 1 to 30720 characters
 }
 
 // RemoveRepositoryPolicyRequest is the request of RemoveRepositoryPolicy.
@@ -518,6 +595,27 @@ type TagMove struct {
 	At           awswire.Time `json:"at"`                  // required
 }
 
+// TestLifecycleRequest is the request of TestLifecycle.
+type TestLifecycleRequest struct {
+	RegistryId          string `json:"registryId,omitzero"`
+	RepositoryName      string `json:"repositoryName"`               // required, 2 to 256 characters
+	LifecyclePolicyText string `json:"lifecyclePolicyText,omitzero"` // 1 to 30720 characters
+	ExtensionText       string `json:"extensionText,omitzero"`       // 1 to 30720 characters
+	MaxResults          *int32 `json:"maxResults,omitzero"`          // 1 to 1000
+}
+
+// TestLifecycleResponse is the answer of TestLifecycle.
+type TestLifecycleResponse struct {
+	Images          int32             `json:"images"`          // required
+	ExpiringImages  int32             `json:"expiringImages"`  // required
+	ExpiringBytes   int64             `json:"expiringBytes"`   // required
+	ArchivingImages int32             `json:"archivingImages"` // required
+	ArchivingBytes  int64             `json:"archivingBytes"`  // required
+	HeldImages      int32             `json:"heldImages"`      // required
+	Results         []LifecycleResult `json:"results"`         // required
+	Truncated       bool              `json:"truncated"`       // required
+}
+
 // Token is a part of requests or answers.
 type Token struct {
 	TokenId      string        `json:"tokenId"`      // required, 1 to 64 characters
@@ -528,6 +626,19 @@ type Token struct {
 	IssuedAt     awswire.Time  `json:"issuedAt"`     // required
 	ExpiresAt    awswire.Time  `json:"expiresAt"`    // required
 	RevokedAt    *awswire.Time `json:"revokedAt,omitzero"`
+}
+
+// UnpinImageRequest is the request of UnpinImage.
+type UnpinImageRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+}
+
+// UnpinImageResponse is the answer of UnpinImage.
+type UnpinImageResponse struct {
+	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
 }
 
 // UpdateAccessKeyRequest is the request of UpdateAccessKey.

@@ -116,6 +116,19 @@ func (v *DeleteControlPolicyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteLifecycleRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteLifecycleRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"document", string(v.Document), ruleLifecycleDocument)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ExplainAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -160,6 +173,18 @@ func (v *GetAccountCredentialsRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.Optional(at+"userName", v.UserName, ruleEntityName)
 	c.Optional(at+"roleName", v.RoleName, ruleEntityName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetLifecycleRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetLifecycleRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -282,6 +307,22 @@ func (v *ListJobsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListPinnedImagesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListPinnedImagesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListRepositoryUsageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -325,6 +366,21 @@ func (v *ListTokensRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PinImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PinImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+	c.Optional(at+"reason", v.Reason, rulePinReason)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PutControlPolicyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -335,6 +391,20 @@ func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleControlPolicyName)
 	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutLifecycleRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutLifecycleRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"lifecyclePolicyText", v.LifecyclePolicyText, ruleLifecycleText)
+	c.Optional(at+"extensionText", v.ExtensionText, ruleLifecycleText)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -396,6 +466,37 @@ func (v *SnapshotDatabaseRequest) Validate() error {
 }
 
 func (v *SnapshotDatabaseRequest) check(c *awswire.Checker, at string) {
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *TestLifecycleRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *TestLifecycleRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"lifecyclePolicyText", v.LifecyclePolicyText, ruleLifecycleText)
+	c.Optional(at+"extensionText", v.ExtensionText, ruleLifecycleText)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UnpinImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UnpinImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
+	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
