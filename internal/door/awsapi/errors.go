@@ -58,6 +58,7 @@ var jsonErrors = map[fault.Code]form{
 	fault.AccessKeyLimit:          {http.StatusBadRequest, "AccessKeyLimitExceededException"},
 	fault.QuotaExceeded:           {http.StatusBadRequest, "LimitExceededException"},
 	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
+	fault.RepositoryProtected:     {http.StatusBadRequest, "InvalidParameterException"},
 	fault.JobEnded:                {http.StatusBadRequest, "InvalidJobStateException"},
 	fault.JobRunning:              {http.StatusBadRequest, "InvalidJobStateException"},
 	fault.BackfillNotFound:        {http.StatusBadRequest, "ReplicationBackfillNotFoundException"},

@@ -60,6 +60,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.ManifestUnsupported:      {http.StatusBadRequest, "MANIFEST_INVALID"},
 	fault.ImageNotFound:            {http.StatusNotFound, "MANIFEST_UNKNOWN"},
 	fault.ImageReferenced:          {http.StatusMethodNotAllowed, "UNSUPPORTED"},
+	fault.RepositoryProtected:      {http.StatusForbidden, "DENIED"},
 	fault.LayersNotFound:           {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
 	fault.ReferencedImagesNotFound: {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},
 	fault.LayerInaccessible:        {http.StatusNotFound, "BLOB_UNKNOWN"},

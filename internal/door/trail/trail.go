@@ -192,7 +192,7 @@ var errorCodes = map[fault.Code]string{
 	fault.ManifestInvalid: "InvalidParameterException", fault.ManifestUnsupported: "InvalidParameterException",
 	fault.ImageReferenced: "InvalidParameterException", fault.RangeInvalid: "InvalidLayerPartException",
 	fault.UploadConflict: "InvalidLayerPartException", fault.BlobNotFound: "LayersNotFoundException",
-	fault.QuotaExceeded:    "LimitExceededException",
+	fault.QuotaExceeded: "LimitExceededException", fault.RepositoryProtected: "InvalidParameterException",
 	fault.IDPCommunication: "IDPCommunicationException", fault.TargetChanged: "TargetChangedException",
 }
 

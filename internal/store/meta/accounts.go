@@ -121,7 +121,7 @@ func accountNotFound(id name.Account) error {
 // DeleteAccount deletes an account with its IAM entities, sessions, keys, tokens, settings and policies. Without
 // force the account must not have repositories; with force they are marked deleted.
 //
-// Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account).
+// Errors: fault.AccountNotFound, fault.AccountNotEmpty (also for the default account, and for one with a protected repository).
 func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) error {
 	return s.write.do(ctx, func(t *tx) error {
 		var isDefault bool
@@ -133,6 +133,15 @@ func (s *Store) DeleteAccount(ctx context.Context, id name.Account, force bool) 
 			return accountNotFound(id)
 		case isDefault:
 			return fault.AccountNotEmpty.New("account %s is the default account and cannot be deleted", id)
+		}
+		var repo string
+		found, err = t.one(`SELECT name FROM repositories WHERE account = $1 AND deleted_at = 0 AND protection > 0 ORDER BY region, name LIMIT 1`,
+			args{id.String()}, &repo)
+		if err != nil {
+			return err
+		}
+		if found {
+			return fault.AccountNotEmpty.New("account %s has the repository '%s' with deletion protection: end the protection first (ecrin repository unprotect)", id, repo)
 		}
 		if force {
 			if _, err := t.exec(`DELETE FROM uploads WHERE repository IN (SELECT id FROM repositories WHERE account = $1 AND deleted_at = 0)`, id.String()); err != nil {

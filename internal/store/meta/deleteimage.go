@@ -27,11 +27,11 @@ var AnyTags = []string{"*"} // not a valid tag
 // deletion was allowed.
 //
 // Errors: fault.ImageNotFound, fault.ImageReferenced (an index of the repository refers to it), fault.TargetChanged
-// (the image has another tag), fault.RepositoryNotFound.
+// (the image has another tag), fault.RepositoryNotFound, fault.RepositoryProtected.
 func (s *Store) DeleteImage(ctx context.Context, r Repository, d name.Digest, tags []string,
 	principal string) (removed []Removed, err error) {
 	err = s.weighed(ctx, 5, rowsOfImage, args{r.ID, d.String(), maxGroupCost}, func(t *tx) (err error) {
-		if err := checkRepository(t, r); err != nil {
+		if err := deletable(t, r, ProtectsContents); err != nil {
 			return err
 		}
 		if removed, err = s.deleteImage(t, r, d, tags, principal); err != nil {
@@ -155,7 +155,7 @@ func unreferenced(t *tx, repository int64, digest string) error {
 // untagged, as in the OCI specification. named is the digest that the tag must point to, the zero Digest for any.
 //
 // Errors: fault.ImageNotFound, fault.TargetChanged (the tag points to another image), fault.ImageReferenced,
-// fault.RepositoryNotFound.
+// fault.RepositoryNotFound, fault.RepositoryProtected.
 func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named name.Digest, last bool,
 	principal string) (removed Removed, err error) {
 	write := s.write.do
@@ -165,7 +165,7 @@ func (s *Store) DeleteTag(ctx context.Context, r Repository, tag name.Tag, named
 		}
 	}
 	err = write(ctx, func(t *tx) error {
-		if err := checkRepository(t, r); err != nil {
+		if err := deletable(t, r, ProtectsContents); err != nil {
 			return err
 		}
 		var digest string

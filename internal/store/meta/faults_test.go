@@ -58,6 +58,31 @@ var sweptChanges = map[string]func(s *sweeper) func(context.Context) error{
 			return err
 		}
 	},
+	"CreateByTemplate": func(s *sweeper) func(context.Context) error {
+		v := meta.Template{Registry: metatest.Registry, Prefix: fmt.Sprint("p", s.i), Cases: meta.ForPush, Role: "r",
+			Tags: []meta.ResourceTag{{Key: "a", Value: "b"}}}
+		_, err := s.CreateTemplate(s.Ctx, v, 1000)
+		s.Must(err)
+		return func(ctx context.Context) error {
+			_, err := s.CreateByTemplate(ctx, v.Registry, mustRepo(s.T, v.Prefix+"/app"), meta.ForPush, false)
+			return err
+		}
+	},
+	"CreateTemplate, UpdateTemplate": func(s *sweeper) func(context.Context) error {
+		v := meta.Template{Registry: metatest.Registry, Prefix: fmt.Sprint("p", s.i), Cases: meta.ForPush}
+		old, err := s.CreateTemplate(s.Ctx, meta.Template{Registry: v.Registry, Prefix: v.Prefix + "/old", Cases: v.Cases}, 1000)
+		s.Must(err)
+		if s.i%2 == 0 {
+			return func(ctx context.Context) error { _, err := s.CreateTemplate(ctx, v, 1000); return err }
+		}
+		return func(ctx context.Context) error { _, err := s.UpdateTemplate(ctx, old); return err }
+	},
+	"PutPullExclusion": func(s *sweeper) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := s.PutPullExclusion(ctx, metatest.Registry, fmt.Sprint("p", s.i), 1000)
+			return err
+		}
+	},
 	"DeleteRepository": func(s *sweeper) func(context.Context) error {
 		s.image("x", "v1")
 		return func(ctx context.Context) error { return s.DeleteRepository(ctx, s.r, true) }

@@ -64,6 +64,8 @@ var caches = map[string][]scopeKind{
 	"lifecycle_preview_results": nil,
 	"image_pins":                nil,
 	"in_use":                    nil,
+	"creation_templates":        nil,
+	"pull_time_exclusions":      {scopeSettings},
 	"installation":              nil,
 	"login_profiles":            nil,
 	"epochs":                    nil,

@@ -23,6 +23,7 @@ type Repository struct {
 	Encryption string      // EncryptionAES256, KMS or KMS_DSSE
 	KMSKey     string      // "" without KMS
 	Policy     BoundPolicy // the repository policy; an empty Text if there is none
+	Protection Protection  // what cannot be deleted
 }
 
 // EncryptionAES256 is the encryption of a repository without KMS keys.
@@ -37,14 +38,15 @@ func RepositoryNotFound(r name.Registry, repo name.Repo) *fault.Error {
 	return fault.RepositoryNotFound.New("The repository with name '%s' does not exist in the registry with id '%s'", repo, r.Account)
 }
 
-const repositoryColumns = `id, account, region, name, created_at, mutability, exclusions, scan_on_push, encryption, kms_key, policy, policy_ids`
+const repositoryColumns = `id, account, region, name, created_at, mutability, exclusions, scan_on_push, encryption, kms_key, policy, policy_ids,
+	protection`
 
 func scanRepository(scan func(...any) error) (Repository, error) {
 	var r Repository
 	var account, region, repo, filters, ids string
 	var created int64
 	err := scan(&r.ID, &account, &region, &repo, &created, &r.Mutability.Mode, &filters, &r.ScanOnPush, &r.Encryption,
-		&r.KMSKey, &r.Policy.Text, &ids)
+		&r.KMSKey, &r.Policy.Text, &ids, &r.Protection)
 	if err != nil {
 		return Repository{}, err
 	}
@@ -64,30 +66,34 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 // Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
 func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags map[string]string) (Repository, error) {
 	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // with the precision of the database
-	err := s.write.do(ctx, func(t *tx) (err error) {
-		if err := accountExists(t, r.Registry.Account); err != nil {
-			return err
-		}
-		if r.ID, err = t.newID(s.now()); err != nil {
-			return err
-		}
-		n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-			ON CONFLICT (account, region, name) WHERE deleted_at = 0 DO NOTHING`,
-			r.ID, r.Registry.Account.String(), r.Registry.Region.String(), r.Name.String(), micros(r.CreatedAt), r.Mutability.Mode,
-			strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy.Text, idsText(r.Policy.IDs))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
-				r.Name, r.Registry.Account)
-		}
-		if err := t.event(event.RepositoryCreated(t.origin(r.Registry, s.now()), r.Name, t.by)); err != nil {
-			return err
-		}
-		return putResourceTags(t, r.ID, resourceTags)
-	})
+	err := s.write.do(ctx, func(t *tx) error { return s.createRepository(t, &r, resourceTags) })
 	return r, err
+}
+
+// createRepository is CreateRepository inside a transaction. It sets the ID of r.
+func (s *Store) createRepository(t *tx, r *Repository, resourceTags map[string]string) (err error) {
+	if err := accountExists(t, r.Registry.Account); err != nil {
+		return err
+	}
+	if r.ID, err = t.newID(s.now()); err != nil {
+		return err
+	}
+	n, err := t.exec(`INSERT INTO repositories (`+repositoryColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (account, region, name) WHERE deleted_at = 0 DO NOTHING`,
+		r.ID, r.Registry.Account.String(), r.Registry.Region.String(), r.Name.String(), micros(r.CreatedAt), r.Mutability.Mode,
+		strings.Join(r.Mutability.Filters, " "), truth(r.ScanOnPush), r.Encryption, r.KMSKey, r.Policy.Text, idsText(r.Policy.IDs),
+		int(r.Protection))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
+			r.Name, r.Registry.Account)
+	}
+	if err := t.event(event.RepositoryCreated(t.origin(r.Registry, s.now()), r.Name, t.by)); err != nil {
+		return err
+	}
+	return putResourceTags(t, r.ID, resourceTags)
 }
 
 // Repository returns a repository. Errors: fault.RepositoryNotFound.
@@ -130,10 +136,11 @@ func (s *Store) Repositories(ctx context.Context, reg name.Registry, after strin
 }
 
 // DeleteRepository marks a repository deleted, with all its contents; its name can be used again at once. Without
-// force the repository must not contain images. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty.
+// force the repository must not contain images. Errors: fault.RepositoryNotFound, fault.RepositoryNotEmpty,
+// fault.RepositoryProtected (also with force).
 func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) error {
 	return s.write.do(ctx, func(t *tx) error {
-		if err := checkRepository(t, r); err != nil {
+		if err := deletable(t, r, ProtectsItself); err != nil {
 			return err
 		}
 		var one int

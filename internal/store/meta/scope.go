@@ -30,7 +30,7 @@ const (
 	scopeKeys             scopeKind = "keys"              // access keys
 	scopeTokens           scopeKind = "tokens"            // docker tokens
 	scopeSessions         scopeKind = "sessions"          // all sessions
-	scopeSettings         scopeKind = "settings"          // all account settings
+	scopeSettings         scopeKind = "settings"          // all account settings and pull time update exclusions
 	scopeRegistryPolicies scopeKind = "registry-policies" // all policies of registries
 	scopeResourceTags     scopeKind = "resource-tags"     // the resource tags of a repository
 	scopeRepository       scopeKind = "repository"        // the settings and the policy of a repository
@@ -156,6 +156,7 @@ func (s *Store) drop(scopes []scope) {
 			c.sessions.drop()
 		case scopeSettings:
 			c.settings.drop()
+			c.exclusions.drop()
 		case scopeRegistryPolicies:
 			c.registries.drop()
 		case scopeResourceTags:

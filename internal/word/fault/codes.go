@@ -81,6 +81,11 @@ const (
 	RegistryPolicyNotFound      // the registry has no policy
 	ControlPolicyNotFound       // a control policy does not exist
 	RequestNotFound             // no line of the audit trail has the request id
+	TemplateNotFound            // a repository creation template does not exist
+	TemplateAlreadyExists       // a repository creation template with the prefix exists
+	ExclusionNotFound           // a pull time update exclusion does not exist
+	ExclusionAlreadyExists      // a pull time update exclusion of the principal exists
+	RepositoryProtected         // a repository, or its images, must not be deleted
 	JobNotFound                 // a job of the background work does not exist
 	JobEnded                    // nothing is left to do of a job
 	JobRunning                  // a job runs now, or a later one does the same
@@ -179,6 +184,11 @@ var codes = [...]struct {
 	RegistryPolicyNotFound:      {"RegistryPolicyNotFound", ClassNotFound},
 	ControlPolicyNotFound:       {"ControlPolicyNotFound", ClassNotFound},
 	RequestNotFound:             {"RequestNotFound", ClassNotFound},
+	TemplateNotFound:            {"TemplateNotFound", ClassNotFound},
+	TemplateAlreadyExists:       {"TemplateAlreadyExists", ClassConflict},
+	ExclusionNotFound:           {"ExclusionNotFound", ClassNotFound},
+	ExclusionAlreadyExists:      {"ExclusionAlreadyExists", ClassConflict},
+	RepositoryProtected:         {"RepositoryProtected", ClassConflict},
 	JobNotFound:                 {"JobNotFound", ClassNotFound},
 	JobEnded:                    {"JobEnded", ClassConflict},
 	JobRunning:                  {"JobRunning", ClassConflict},

@@ -136,6 +136,14 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"DeleteAccountIdentity", testDeleteAccountIdentity},
 		{"ResourceTagsAgain", testResourceTagsAgain},
 		{"ReplacePolicy", testReplacePolicy},
+		{"Templates", testTemplates},
+		{"PagesOfTemplates", testTemplatePages},
+		{"TemplateFor", testTemplateFor},
+		{"CreateByTemplate", testCreateByTemplate},
+		{"TemplateRaces", testTemplateRaces},
+		{"PullExclusions", testPullExclusions},
+		{"Protection", testProtection},
+		{"ProtectionRace", testProtectionRace},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
