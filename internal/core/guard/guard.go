@@ -73,9 +73,10 @@ func (a *Ask) resource() string {
 
 // Known is what is known of the resource of an Ask, as it was when the target of the request was resolved.
 type Known struct {
-	Repository *meta.Repository  // the repository whose ARN is Resource; nil if it is no repository or does not exist
-	Image      Image             // an image of Repository; zero for none
-	Trust      *meta.BoundPolicy // trust policy of the role whose ARN is Resource, for the actions of STS; nil for none
+	Repository *meta.Repository   // the repository whose ARN is Resource; nil if it is no repository or does not exist
+	Tags       []meta.ResourceTag // of a Repository that is not stored, so that its ID is 0
+	Image      Image              // an image of Repository; zero for none
+	Trust      *meta.BoundPolicy  // trust policy of the role whose ARN is Resource, for the actions of STS; nil for none
 }
 
 // Image is the image of a request, for the condition keys ecrin:ImageTag and ecrin:ImageDigest.
@@ -322,6 +323,9 @@ func (g *Guard) anonymousMay(by identity.Caller, a *Ask) error {
 // Source: IAM user guide, comparing AWS STS credentials.
 func sessionMay(c identity.Caller, action string) error {
 	service, operation, _ := strings.Cut(action, ":")
+	if action == "iam:PassRole" { // it is the permission to name a role in calls of other services
+		return nil
+	}
 	if c.SessionKey == "" && c.Kind != identity.FederatedUser || c.Kind == identity.RoleSession || service != "iam" && service != "sts" {
 		return nil
 	}

@@ -127,9 +127,12 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 	}
 	if a.Repository != nil {
-		resourceTags, err := g.meta.ResourceTags(ctx, *a.Repository)
-		if err != nil {
-			return nil, err
+		resourceTags := a.Tags
+		if a.Repository.ID != 0 {
+			var err error
+			if resourceTags, err = g.meta.ResourceTags(ctx, *a.Repository); err != nil {
+				return nil, err
+			}
 		}
 		for _, t := range resourceTags {
 			keys.Set("aws:resourcetag/"+t.Key, t.Value)

@@ -6,6 +6,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -63,6 +64,26 @@ func ForDeletion(a Ask, tags []string) []Ask {
 		all = append(all, one)
 	}
 	return all
+}
+
+// ForCreation returns the asks of a request that creates the repository on which it acts: asks, decided as if repository r with the given
+// resource tags existed, and one for its creation with these tags.
+func ForCreation(asks []Ask, r *meta.Repository, tags []meta.ResourceTag) []Ask {
+	creation := Ask{Action: "ecr:CreateRepository", Owner: asks[0].Owner, Region: asks[0].Region, Resource: asks[0].Resource}
+	for i := range asks {
+		asks[i].Repository, asks[i].Tags = r, tags
+	}
+	return append(asks, WithRequestTags([]Ask{creation}, newTags(tags))...)
+}
+
+// newTags are resource tags that a request sets.
+type newTags []meta.ResourceTag
+
+// RequestTags calls each with the tags.
+func (tags newTags) RequestTags(each func(key, value string)) {
+	for _, t := range tags {
+		each(t.Key, t.Value)
+	}
 }
 
 // WithRequestTags adds the condition keys of the resource tags of a request, aws:RequestTag/KEY and aws:TagKeys, to

@@ -10,7 +10,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
-	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -31,7 +29,7 @@ type Service struct {
 	quirks Quirks
 
 	grace        time.Duration // see Grace
-	createOnPush bool          // a push creates the repository that it names if that does not exist
+	createOnPush bool          // see orDefault
 	sparse       bool          // indexes of images that do not exist are stored
 	maxUploads   UploadLimits
 
@@ -54,7 +52,7 @@ type Options struct {
 	Now          func() time.Time
 	Log          *slog.Logger
 	Quirks       Quirks
-	CreateOnPush bool
+	CreateOnPush bool          // a push without a template creates its repository with the default settings
 	Grace        time.Duration // how long something is deleted or unused before a collection removes it
 	// SparseIndexes accepts an index of images that the repository does not have.
 	SparseIndexes bool
@@ -124,35 +122,5 @@ func (s *Service) Repository(ctx context.Context, reg name.Registry, repo name.R
 	return s.meta.Repository(ctx, reg, repo)
 }
 
-// CreatesOnPush reports whether a push to a repository that does not exist creates it, if the caller has the
-// permission.
-func (s *Service) CreatesOnPush() bool { return s.createOnPush }
-
 // SparseIndexes reports whether an index of images that the repository does not have is stored.
 func (s *Service) SparseIndexes() bool { return s.sparse }
-
-// CreateForPush creates the repository of a push with the default settings.
-//
-// Errors: fault.TargetChanged (another request has created the repository, perhaps with a policy that the decision did
-// not consider), fault.AccountNotFound.
-func (s *Service) CreateForPush(ctx context.Context, reg name.Registry, repo name.Repo) (Repository, error) {
-	r, err := s.CreateRepository(ctx, Repository{Registry: reg, Name: repo}, nil)
-	if errors.Is(err, fault.RepositoryAlreadyExists) {
-		err = fault.TargetChanged.New("the repository '%s' was created by another request", repo).Because(err)
-	}
-	return r, err
-}
-
-// CreateRepository creates a repository. Empty settings are set to the defaults of ECR: mutable tags, AES256.
-//
-// Errors: fault.RepositoryAlreadyExists, fault.TooManyTags, fault.AccountNotFound.
-func (s *Service) CreateRepository(ctx context.Context, r meta.Repository, resourceTags map[string]string) (meta.Repository, error) {
-	if r.Mutability.Mode == "" {
-		r.Mutability.Mode = meta.Mutable
-	}
-	if r.Encryption == "" {
-		r.Encryption = meta.EncryptionAES256
-	}
-	r.CreatedAt = s.now()
-	return s.meta.CreateRepository(ctx, r, resourceTags)
-}

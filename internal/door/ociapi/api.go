@@ -210,9 +210,7 @@ func (a *API) serve(q *request, op *operation) error {
 		return err
 	}
 	if q.creates {
-		if q.found, err = a.registry.CreateForPush(q.r.Context(), q.reg, q.repo); err != nil {
-			return err
-		}
+		return a.registry.CreateForPush(q.r.Context(), q.reg, q.repo)
 	}
 	if q.absent != nil {
 		return q.missing(op)
@@ -270,11 +268,25 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	if op.needs == possible && !a.quirks.Referrers404 {
 		q.absent = nil
 	}
-	if q.absent != nil && op.needs == pushable && a.registry.CreatesOnPush() {
-		q.creates, q.absent = true, nil
-		asks = append(asks, q.andAlso(ask, "ecr:CreateRepository"))
+	if q.absent != nil && op.needs == pushable {
+		return a.creation(q, asks)
 	}
 	return asks, nil
+}
+
+// creation returns the asks of a push to a repository that does not exist. If a template applies to it, the push creates the repository.
+func (a *API) creation(q *request, asks []guard.Ask) ([]guard.Ask, error) {
+	template, err := a.registry.TemplateFor(q.r.Context(), q.reg, q.repo, registry.ForPush)
+	if errors.Is(err, fault.TemplateNotFound) {
+		return asks, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	q.absent = template.Check(q.repo)
+	q.creates = q.absent == nil
+	made := template.Repository(q.reg, q.repo)
+	return guard.ForCreation(asks, &made, template.Tags), nil
 }
 
 // andAlso returns an ask for another action on the same repository.

@@ -169,6 +169,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	}
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
+	if c.CreateOnPush {
+		a.log.Warn("create_on_push is replaced by creation templates, which have settings and belong to a registry: " +
+			"aws ecr create-repository-creation-template --prefix ROOT --applied-for CREATE_ON_PUSH")
+	}
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace,

@@ -45,7 +45,7 @@ type Config struct {
 	Domains []string `yaml:"domains"`
 	// TLS configures how connections are secured. Default off.
 	TLS TLS `yaml:"tls"`
-	// CreateOnPush creates the repository that a push names if it does not exist. Default false.
+	// CreateOnPush creates the repository that a push names if it does not exist and no creation template applies. Default false.
 	CreateOnPush bool `yaml:"create_on_push"`
 	// SparseIndexes accepts a push of an index whose images are not all in the repository, as drafts of the next OCI
 	// distribution specification permit. ECR refuses it. Default false.
@@ -275,7 +275,7 @@ func (c *Config) Settings() []Setting {
 			fmt.Sprint(c.TLS.IAMSTS), "true", truth(&c.TLS.IAMSTS)},
 		{"tls-cert", "ECRIN_TLS_CERT", "PEM `file` of the certificate chain, for --tls=files", c.TLS.Cert, "", text(&c.TLS.Cert)},
 		{"tls-key", "ECRIN_TLS_KEY", "PEM `file` of the private key, for --tls=files", c.TLS.Key, "", text(&c.TLS.Key)},
-		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "make a repository that a push names and that does not exist",
+		{"create-on-push", "ECRIN_CREATE_ON_PUSH", "replaced by creation templates: a push creates its repository",
 			fmt.Sprint(c.CreateOnPush), "true", truth(&c.CreateOnPush)},
 		{"sparse-indexes", "ECRIN_SPARSE_INDEXES", "accept an index whose images are not all in the repository",
 			fmt.Sprint(c.SparseIndexes), "true", truth(&c.SparseIndexes)},

@@ -352,7 +352,10 @@ func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repositor
 // Source: ECR API reference, PutImage.
 func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository,
 	in *ecrtypes.PutImageRequest) (*ecrtypes.PutImageResponse, error) {
-	var err error
+	err := s.create(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	put := registry.PutImage{Body: []byte(in.ImageManifest), MediaType: in.ImageManifestMediaType, RefuseSame: true}
 	if in.ImageTag != "" {
 		tag, err := name.ParseTag(in.ImageTag)

@@ -17,6 +17,9 @@ import (
 // Errors: fault.RepositoryNotFound, fault.QuotaExceeded. Source: ECR API reference, InitiateLayerUpload.
 func (s *Service) InitiateLayerUpload(ctx context.Context, by identity.Caller, r Repository,
 	in *ecrtypes.InitiateLayerUploadRequest) (*ecrtypes.InitiateLayerUploadResponse, error) {
+	if err := s.create(ctx, r); err != nil {
+		return nil, err
+	}
 	u, err := s.registry.BeginUpload(ctx, by, r.Repository, name.SHA256)
 	if err != nil {
 		return nil, err

@@ -31,12 +31,8 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 		r.ScanOnPush = *s.ScanOnPush
 	}
 	if e := in.EncryptionConfiguration; e != nil {
-		if e.EncryptionType != ecrtypes.EncryptionTypeAES256 {
-			return nil, BadMember("encryptionConfiguration",
-				"ecrin does not encrypt data: only AES256 is accepted, and encryption is left to the disk")
-		}
-		if e.KmsKey != "" {
-			return nil, BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
+		if err := unencrypted(e.EncryptionType, e.KmsKey); err != nil {
+			return nil, err
 		}
 	}
 	r, err = s.registry.CreateRepository(ctx, r, resourceTags)
@@ -44,6 +40,19 @@ func (s *Service) CreateRepository(ctx context.Context, _ identity.Caller, t New
 		return nil, err
 	}
 	return &ecrtypes.CreateRepositoryResponse{Repository: s.show(t.At, r)}, nil
+}
+
+// unencrypted checks that an encryption is the one of ECR without keys.
+//
+// Errors: fault.InvalidParameter.
+func unencrypted(t ecrtypes.EncryptionType, key string) error {
+	if t != ecrtypes.EncryptionTypeAES256 {
+		return BadMember("encryptionConfiguration", "ecrin does not encrypt data: only AES256 is accepted, and encryption is left to the disk")
+	}
+	if key != "" {
+		return BadMember("encryptionConfiguration", "kmsKey needs encryptionType KMS")
+	}
+	return nil
 }
 
 // mutability converts mode and filters, and checks that filters are present if and only if the mode has exclusions.

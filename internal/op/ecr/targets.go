@@ -25,7 +25,8 @@ type Registry struct {
 // Repository is the repository of a request. Its ID distinguishes it from an earlier or later repository with its name.
 type Repository struct {
 	meta.Repository
-	At Registry
+	At      Registry
+	Creates name.Repo // by OnPush: the repository does not exist, and a push creates it under this name; otherwise zero
 }
 
 // repositoryNamed is an input with the members registryId and repositoryName.
@@ -297,9 +298,43 @@ func OnDeletions(s *Service, ctx context.Context, req guard.Request,
 	return t, nil
 }
 
-// OnPut resolves the repository of a push. The image of the ask has the tag and digest of the request.
-func OnPut(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.PutImageRequest) (guard.Target[Repository], error) {
+// OnPush resolves the repository of a push, which need not exist if a creation template applies to it. The operation calls create first.
+func OnPush[In repositoryNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Repository], error) {
 	t, err := OnRepository(s, ctx, req, in)
+	if err != nil || !errors.Is(t.Absent, fault.RepositoryNotFound) {
+		return t, err
+	}
+	repo, err := name.ParseRepo(in.GetRepositoryName())
+	if err != nil {
+		return t, err
+	}
+	at := t.Value.At.Registry
+	template, err := s.registry.TemplateFor(ctx, at, repo, registry.ForPush)
+	if errors.Is(err, fault.TemplateNotFound) {
+		return t, nil
+	}
+	if err != nil {
+		return t, err
+	}
+	made := template.Repository(at, repo)
+	t.Asks, t.Absent = guard.ForCreation(t.Asks, &made, template.Tags), template.Check(repo)
+	t.Value.Creates = repo
+	return t, nil
+}
+
+// create creates the repository of a push, if it is to be created; then it returns an error.
+//
+// Errors: those of registry.Service.CreateForPush.
+func (s *Service) create(ctx context.Context, r Repository) error {
+	if r.Creates == (name.Repo{}) {
+		return nil
+	}
+	return s.registry.CreateForPush(ctx, r.At.Registry, r.Creates)
+}
+
+// OnPut is OnPush for an image. The image of the ask has the tag and digest of the request.
+func OnPut(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.PutImageRequest) (guard.Target[Repository], error) {
+	t, err := OnPush(s, ctx, req, in)
 	if err == nil {
 		t.Asks[0].Image = NewImage(in.ImageTag, in.ImageDigest)
 	}

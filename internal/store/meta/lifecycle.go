@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
 
@@ -69,25 +70,34 @@ func (s *Store) ChangeLifecycle(ctx context.Context, r Repository, change func(*
 		if err := change(&l); err != nil {
 			return err
 		}
-		if l.Policy == "" && l.Extension == "" {
-			_, err := t.exec(`DELETE FROM lifecycle_policies WHERE repository = $1`, r.ID)
+		gone := l.Policy == "" && l.Extension == ""
+		if err := t.policyChanged(r.Registry, r.Name, event.PolicyChange{Type: event.PolicyLifecycle, Deleted: gone}, now); err != nil {
 			return err
 		}
-		if l.Generation, err = t.newID(now); err != nil {
+		if gone {
+			_, err := t.exec(`DELETE FROM lifecycle_policies WHERE repository = $1`, r.ID)
 			return err
 		}
 		if l.Policy != before.Policy {
 			l.EvaluatedAt = time.Time{}
 		}
-		if _, err := t.exec(`INSERT INTO lifecycle_policies (repository, account, policy, extension, generation, evaluated_at, due_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository) DO UPDATE SET policy = excluded.policy, extension = excluded.extension,
-			generation = excluded.generation, evaluated_at = excluded.evaluated_at, due_at = excluded.due_at`, r.ID,
-			r.Registry.Account.String(), l.Policy, l.Extension, l.Generation, micros(l.EvaluatedAt), micros(now.Add(lifecycleEvery))); err != nil {
-			return err
-		}
-		return t.enqueue(lifecycleJob(r.ID, r.Registry.Account.String(), LifecycleJob), now)
+		return t.putLifecycle(r, l, now)
 	})
 	return before, err
+}
+
+// putLifecycle stores the documents of a repository, and queues an evaluation.
+func (t *tx) putLifecycle(r Repository, l Lifecycle, now time.Time) (err error) {
+	if l.Generation, err = t.newID(now); err != nil {
+		return err
+	}
+	if _, err := t.exec(`INSERT INTO lifecycle_policies (repository, account, policy, extension, generation, evaluated_at, due_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository) DO UPDATE SET policy = excluded.policy, extension = excluded.extension,
+			generation = excluded.generation, evaluated_at = excluded.evaluated_at, due_at = excluded.due_at`, r.ID,
+		r.Registry.Account.String(), l.Policy, l.Extension, l.Generation, micros(l.EvaluatedAt), micros(now.Add(lifecycleEvery))); err != nil {
+		return err
+	}
+	return t.enqueue(lifecycleJob(r.ID, r.Registry.Account.String(), LifecycleJob), now)
 }
 
 func lifecycleJob(repository int64, account, kind string) NewJob {

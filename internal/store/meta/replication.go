@@ -67,6 +67,10 @@ func (s *Store) PutReplicationRules(ctx context.Context, reg name.Registry, rule
 		if err := accountExists(t, reg.Account); err != nil {
 			return err
 		}
+		changed := event.PolicyChange{Type: event.PolicyReplication, Deleted: len(rules) == 0}
+		if err := t.policyChanged(reg, name.Repo{}, changed, s.now()); err != nil {
+			return err
+		}
 		if len(rules) == 0 {
 			_, err := t.exec(`DELETE FROM replication_rules WHERE account = $1 AND region = $2`, reg.Account.String(), reg.Region.String())
 			return err

@@ -272,11 +272,10 @@ func (s *Store) CreateByTemplate(ctx context.Context, reg name.Registry, repo na
 		if err := s.createRepository(t, &r, tags); err != nil {
 			return err
 		}
-		return applyLifecycle(t, r, v.Lifecycle)
+		if v.Lifecycle == "" {
+			return nil
+		}
+		return t.putLifecycle(r, Lifecycle{Policy: v.Lifecycle}, s.now())
 	})
 	return r, err
 }
-
-// applyLifecycle sets the lifecycle policy of a repository that a template creates; an empty text is none. Lifecycle policies of
-// repositories are not stored yet: the text stays in the template.
-func applyLifecycle(_ *tx, _ Repository, _ string) error { return nil }
