@@ -180,7 +180,7 @@ func TestNoReadSucceedsWhenTheStoreFails(t *testing.T) {
 				err = errors.New("another image")
 			}
 			if err == nil {
-				_, err = c.Service.Pull(context.Background(), c.repo, h)
+				_, err = c.Service.Pull(context.Background(), alice, c.repo, h)
 			}
 			return err
 		},

@@ -65,10 +65,11 @@ func (s *Service) Head(ctx context.Context, r Repository, ref name.Reference) (M
 	return s.meta.Head(ctx, r.ID, ref)
 }
 
-// Pull returns the bytes of a manifest that Head returned, and records the pull. Callers must not modify the bytes.
-func (s *Service) Pull(ctx context.Context, r Repository, h ManifestHead) ([]byte, error) {
+// Pull returns the bytes of a manifest that Head returned, and records the pull unless the registry excludes the caller. Callers must not
+// modify the bytes.
+func (s *Service) Pull(ctx context.Context, by identity.Caller, r Repository, h ManifestHead) ([]byte, error) {
 	body, err := s.meta.Body(ctx, h.Digest)
-	if err == nil {
+	if err == nil && !s.excluded(ctx, by, r.Registry) {
 		s.Pulled(r.ID, h.Digest)
 	}
 	return body, err

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -111,4 +112,28 @@ func (s *Service) flushPulls(ctx context.Context) error {
 // pullWait, of few images after pullFlush; ECR guarantees a day.
 func (s *Service) Pulled(repository int64, d name.Digest) {
 	s.pulls.add(meta.PullKey{Repository: repository, Digest: d}, s.now())
+}
+
+// excluded reports whether the pulls of a caller do not count in a registry: a pull time update exclusion names the user, or the role
+// behind the session. Names of users and of roles are unique in an account, so that paths are not compared. If the exclusions cannot be
+// read, the pull counts: an image that is in use must not look unused.
+func (s *Service) excluded(ctx context.Context, by identity.Caller, reg name.Registry) bool {
+	if by.Kind != identity.User && by.Kind != identity.RoleSession {
+		return false
+	}
+	all, err := s.meta.PullExclusions(ctx, reg)
+	if err != nil || len(all) == 0 {
+		return false
+	}
+	_, caller, err := name.ParseEntityARN(by.ARN)
+	if err != nil {
+		return false
+	}
+	for _, x := range all {
+		arn, e, err := name.ParseEntityARN(x.Principal)
+		if err == nil && arn.Account == by.Account && e.Name == caller.Name && (e.Kind == name.IAMRole) == (by.Kind == identity.RoleSession) {
+			return true
+		}
+	}
+	return false
 }

@@ -486,7 +486,7 @@ func TestWorkSweepsReportsAndWritesTheLastPulls(t *testing.T) {
 		head, err := s.Head(t.Context(), c.repo, name.Reference{Digest: d})
 		c.must(t, err)
 		*c.clock = c.clock.Add(time.Hour) // a pull within the hour after a recorded one is not recorded
-		if body, err := s.Pull(t.Context(), c.repo, head); err != nil || digest(string(body)) != d {
+		if body, err := s.Pull(t.Context(), alice, c.repo, head); err != nil || digest(string(body)) != d {
 			t.Errorf("pulling: got %q, %v", body, err)
 		}
 		stop()

@@ -168,9 +168,9 @@ func TestAttack27AnotherAccount(t *testing.T) {
 			built++
 		}
 	}
-	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy and four of creation
-	// templates.
-	const withoutAccount = 11
+	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy, four of creation templates and three
+	// of pull time update exclusions.
+	const withoutAccount = 14
 	if n := len(inputs) + 1 + 3 + withoutAccount; n != built {
 		t.Errorf("the test has %d operations, want all %d that are built", n, built)
 	}

@@ -70,7 +70,7 @@ func (a *API) loadManifest(q *request, to *web.Reply) error {
 		}
 		defer leave()
 	}
-	body, err := a.registry.Pull(q.r.Context(), q.found, q.head)
+	body, err := a.registry.Pull(q.r.Context(), q.caller, q.found, q.head)
 	if err != nil {
 		return err
 	}

@@ -249,7 +249,7 @@ func (r Images) AnswerBytes() int64 {
 // that does not fit into maxAnswer.
 //
 // Source: ECR API reference, BatchGetImage.
-func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images,
+func (s *Service) BatchGetImage(ctx context.Context, by identity.Caller, r Images,
 	_ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
 	out := &ecrtypes.BatchGetImageResponse{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
 	texts := map[name.Digest]string{} // several tags may lead to one image
@@ -264,7 +264,7 @@ func (s *Service) BatchGetImage(ctx context.Context, _ identity.Caller, r Images
 		}
 		text, ok := texts[one.Head.Digest]
 		if !ok {
-			body, err := s.registry.Pull(ctx, r.Repository.Repository, one.Head)
+			body, err := s.registry.Pull(ctx, by, r.Repository.Repository, one.Head)
 			if err != nil {
 				return nil, err
 			}
