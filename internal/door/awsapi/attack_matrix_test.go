@@ -52,6 +52,7 @@ func samples(key string) map[string]any {
 		"subjectId": map[string]any{"imageDigest": d}, "resourceArn": "arn:aws:ecr:us-east-1:" + home +
 			":repository/app", "tags": tagList(1), "tagKeys": []any{"k"},
 		"name": "BLOB_MOUNTING", "value": "DISABLED",
+		"imageTag": "latest", "protection": "NONE",
 		"prefix": "victim", "appliedFor": []any{"REPLICATION"}, "principalArn": "arn:aws:iam::777788889999:user/scanner",
 		"policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount +
 			`"},"Action":"ecr:BatchGetImage"}]}`,
@@ -252,7 +253,7 @@ var besides = map[string][]string{"RestoreImage": {"ecr:PutImage"}, "CopyImage":
 	"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
 	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
 	"TestLifecycle":                    {"ecr:StartLifecyclePolicyPreview"},
-	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}}
+	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}, "UntagImage": {"ecr:BatchDeleteImage"}}
 
 // Rows 8, 24 and 26: every operation is allowed to users with only its action, and denied to users and role sessions
 // with all actions except it.

@@ -201,6 +201,9 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DescribeJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).DescribeJob),
 	ecrinOp("RetryJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).RetryJob),
 	ecrinOp("CancelJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).CancelJob),
+	ecrinOp("PutRepositoryProtection", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).PutRepositoryProtection),
+	ecrinOp("GetRepositoryProtection", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).GetRepositoryProtection),
+	ecrinOp("UntagImage", guard.ForPolicies, ecrin.OnUntagged, (*ecrin.Service).UntagImage),
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),
 )

@@ -15,14 +15,14 @@ import (
 
 func (c *commands) image() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "image", Short: "Show the history of tags, copy and pin images, list and restore deleted ones",
+		Use: "image", Short: "Show the history of tags, copy and pin images, remove tags, restore deleted images",
 		Long: "Every move of a tag is recorded, and a deleted image can be restored.\n" +
 			"The commands use the default registry, or the one of --account and --region, or of ACCOUNT/REGION/ before the\n" +
 			"repository.",
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy(), c.imagePin(), c.imageUnpin(),
-		c.imagePinned())
+		c.imagePinned(), c.imageUntag())
 	return cmd
 }
 
@@ -192,6 +192,34 @@ func (c *commands) imageRestore() *cobra.Command {
 			as = "as " + *tag
 		}
 		c.say("restored %s@%s %s", image.repo, out.ImageDigest, as)
+		return nil
+	}
+	return cmd
+}
+
+func (c *commands) imageUntag() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "untag REPOSITORY:TAG", Args: exactly("REPOSITORY:TAG"), Short: "Remove a tag; its image stays, also if it has no other tag",
+		Example: "  ecrin image untag team/app:1.0",
+	}
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(cmd, reg, args[0])
+		if err != nil {
+			return err
+		}
+		if image.tag == (name.Tag{}) || image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY:TAG, got %q", args[0])}
+		}
+		in := &ecrintypes.UntagImageRequest{RegistryId: reg.account, RepositoryName: image.repo.String(), ImageTag: image.tag.String()}
+		var out ecrintypes.UntagImageResponse
+		if err := s.Call(cmd.Context(), "UntagImage", in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		c.say("removed the tag %s from %s@%s", out.ImageTag, image.repo, out.ImageDigest)
 		return nil
 	}
 	return cmd

@@ -99,6 +99,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"account keys delete $accessKeyId", "account delete 111122223333", "token list", "token revoke --all",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
 		"image copy team/app:1.0 team/app:2.0", "repository deleted | repositoryId", "repository restore $repositoryId --as app-of-may",
+		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",
 		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
 		"policy grant pull team/app --to 000000000000 --apply", "policy remove team/app",
 		"explain --as 000000000000 --action ecr:BatchGetImage --on team/app:1.0", "audit --limit 1",

@@ -8,12 +8,14 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func (c *commands) repository() *cobra.Command {
-	cmd := &cobra.Command{Use: "repository", Short: "List and restore deleted repositories"}
+	cmd := &cobra.Command{Use: "repository", Short: "Protect repositories from deletion, list and restore deleted ones"}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.repositoryDeleted(), c.repositoryRestore())
+	cmd.AddCommand(c.repositoryDeleted(), c.repositoryRestore(), c.repositoryProtect(), c.repositoryUnprotect(),
+		c.repositoryProtection())
 	return cmd
 }
 
@@ -81,4 +83,70 @@ func (c *commands) repositoryRestore() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func (c *commands) repositoryProtect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "protect REPOSITORY", Args: exactly("REPOSITORY"), Short: "Refuse every deletion of a repository, also with force",
+		Example: "  ecrin repository protect team/app\n  ecrin repository protect team/app --images",
+	}
+	images := cmd.Flags().Bool("images", false, "refuse deletions of its images and tags too, also by lifecycle rules")
+	return c.protectionCommand(cmd, "PutRepositoryProtection", func() ecrintypes.Protection {
+		if *images {
+			return ecrintypes.ProtectionREPOSITORY_AND_IMAGES
+		}
+		return ecrintypes.ProtectionREPOSITORY
+	})
+}
+
+func (c *commands) repositoryUnprotect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "unprotect REPOSITORY", Args: exactly("REPOSITORY"), Short: "End the deletion protection of a repository and of its images",
+		Example: "  ecrin repository unprotect team/app",
+	}
+	return c.protectionCommand(cmd, "PutRepositoryProtection", func() ecrintypes.Protection { return ecrintypes.ProtectionNONE })
+}
+
+func (c *commands) repositoryProtection() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "protection REPOSITORY", Args: exactly("REPOSITORY"), Short: "Show what of a repository cannot be deleted",
+		Example: "  ecrin repository protection team/app",
+	}
+	return c.protectionCommand(cmd, "GetRepositoryProtection", nil)
+}
+
+// protectionCommand returns cmd with a function that calls an operation with the protection that wanted returns, if it is not nil, and
+// shows the result.
+func (c *commands) protectionCommand(cmd *cobra.Command, operation string, wanted func() ecrintypes.Protection) *cobra.Command {
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(cmd, reg, args[0])
+		if err != nil {
+			return err
+		}
+		if image.tag != (name.Tag{}) || image.digest != (name.Digest{}) {
+			return usageError{fmt.Errorf("want REPOSITORY, got %q", args[0])}
+		}
+		var in any = &ecrintypes.GetRepositoryProtectionRequest{RegistryId: reg.account, RepositoryName: image.repo.String()}
+		if wanted != nil {
+			in = &ecrintypes.PutRepositoryProtectionRequest{RegistryId: reg.account, RepositoryName: image.repo.String(), Protection: wanted()}
+		}
+		var out ecrintypes.RepositoryProtectionResponse
+		if err := s.Call(cmd.Context(), operation, in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		c.say("%s: %s", out.RepositoryName, protectionTexts[out.Protection])
+		return nil
+	}
+	return cmd
+}
+
+// protectionTexts describe the protections.
+var protectionTexts = map[ecrintypes.Protection]string{
+	ecrintypes.ProtectionNONE:                  "can be deleted",
+	ecrintypes.ProtectionREPOSITORY:            "cannot be deleted; its images can",
+	ecrintypes.ProtectionREPOSITORY_AND_IMAGES: "cannot be deleted, nor can its images and tags",
 }

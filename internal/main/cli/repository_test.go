@@ -74,3 +74,38 @@ func TestDeletedRepositoryIsListedAndRestored(t *testing.T) {
 		t.Errorf("the deleted repositories of another account: got %d, %q, want none", code, out)
 	}
 }
+
+// The command line protects a repository, shows the protection and ends it; it removes a tag and leaves the image.
+func TestProtectAndUntag(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "team/app")
+	repo.Push(t, "v1", ocitest.NewImage(1, 1000))
+	ecrin := func(wantCode int, want string, args ...string) {
+		t.Helper()
+		code, out, errs := run(t, append(args, "--data", s.Dir)...)
+		if code != wantCode || !strings.Contains(out+errs, want) {
+			t.Errorf("ecrin %q: got %d, %s%s, want %d and %q", args, code, out, errs, wantCode, want)
+		}
+	}
+	ecrin(0, "team/app: can be deleted", "repository", "protection", "team/app")
+	ecrin(0, "cannot be deleted, nor can its images", "repository", "protect", "team/app", "--images")
+	ecrin(1, "deletion protection", "image", "untag", "team/app:v1")
+	ecrin(0, "its images can", "repository", "protect", "team/app")
+	ecrin(0, "removed the tag v1 from team/app@sha256:", "image", "untag", "team/app:v1")
+	repo.Manifest(t, "v1").WantError(t, http.StatusNotFound, "MANIFEST_UNKNOWN")
+	repo.Manifest(t, ocitest.NewImage(1, 1000).Digest).Want(t, http.StatusOK)
+	in := &ecr.DeleteRepositoryInput{RepositoryName: aws.String("team/app"), Force: true}
+	_, err := root.ECR().DeleteRepository(t.Context(), in)
+	if err == nil || !strings.Contains(err.Error(), "ecrin repository unprotect team/app") {
+		t.Errorf("deletion of a protected repository: got %v, want a refusal with the command", err)
+	}
+	ecrin(0, "team/app: can be deleted", "repository", "unprotect", "000000000000/us-east-1/team/app")
+	if _, err := root.ECR().DeleteRepository(t.Context(), in); err != nil {
+		t.Errorf("deletion of an unprotected repository: %v", err)
+	}
+	ecrin(2, "want REPOSITORY", "repository", "protect", "team/app:v1")
+	ecrin(2, "want REPOSITORY:TAG", "image", "untag", "team/app")
+	ecrin(1, "does not exist", "repository", "protect", "none")
+}

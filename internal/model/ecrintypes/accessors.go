@@ -60,6 +60,12 @@ func (v *GetLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 func (v *GetLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *GetRepositoryProtectionRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *GetRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
@@ -126,6 +132,12 @@ func (v *PutLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 func (v *PutLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *PutRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
@@ -169,6 +181,15 @@ func (v *UnpinImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetImageDigest returns the member imageDigest, or "" if it is absent.
 func (v *UnpinImageRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *UntagImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *UntagImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *UntagImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }

@@ -62,6 +62,15 @@ const (
 	PermissionPUSH Permission = "PUSH"
 )
 
+// Protection is one of the values below.
+type Protection string
+
+const (
+	ProtectionNONE                  Protection = "NONE"
+	ProtectionREPOSITORY            Protection = "REPOSITORY"
+	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
+)
+
 // Verdict is one of the values below.
 type Verdict string
 

@@ -50,6 +50,9 @@ var OperationNames = []string{
 	"CancelJob",
 	"ListDeletedRepositories",
 	"RestoreRepository",
+	"PutRepositoryProtection",
+	"GetRepositoryProtection",
+	"UntagImage",
 	"SnapshotDatabase",
 }
 
@@ -287,6 +290,24 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "RepositoryAlreadyExistsException", "AccountNotFoundException"},
 		Input:  func() awswire.Input { return new(RestoreRepositoryRequest) },
 		Output: func() any { return new(RestoreRepositoryResponse) },
+	},
+	"PutRepositoryProtection": {
+		Name:   "PutRepositoryProtection",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException"},
+		Input:  func() awswire.Input { return new(PutRepositoryProtectionRequest) },
+		Output: func() any { return new(RepositoryProtectionResponse) },
+	},
+	"GetRepositoryProtection": {
+		Name:   "GetRepositoryProtection",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException"},
+		Input:  func() awswire.Input { return new(GetRepositoryProtectionRequest) },
+		Output: func() any { return new(RepositoryProtectionResponse) },
+	},
+	"UntagImage": {
+		Name:   "UntagImage",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException"},
+		Input:  func() awswire.Input { return new(UntagImageRequest) },
+		Output: func() any { return new(UntagImageResponse) },
 	},
 	"SnapshotDatabase": {
 		Name:   "SnapshotDatabase",

@@ -246,6 +246,12 @@ type GetLifecycleRequest struct {
 	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
 }
 
+// GetRepositoryProtectionRequest is the request of GetRepositoryProtection.
+type GetRepositoryProtectionRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+}
+
 // GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.
 type GrantRepositoryAccessRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -518,6 +524,13 @@ type PutLifecycleRequest struct {
 	ExtensionText       string `json:"extensionText,omitzero"`       // 1 to 30720 characters
 }
 
+// PutRepositoryProtectionRequest is the request of PutRepositoryProtection.
+type PutRepositoryProtectionRequest struct {
+	RegistryId     string     `json:"registryId,omitzero"`
+	RepositoryName string     `json:"repositoryName"` // required, 2 to 256 characters
+	Protection     Protection `json:"protection"`     // required
+}
+
 // RemoveRepositoryPolicyRequest is the request of RemoveRepositoryPolicy.
 type RemoveRepositoryPolicyRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -527,6 +540,13 @@ type RemoveRepositoryPolicyRequest struct {
 // RemoveRepositoryPolicyResponse is the answer of RemoveRepositoryPolicy.
 type RemoveRepositoryPolicyResponse struct {
 	PolicyText string `json:"policyText"` // required
+}
+
+// RepositoryProtectionResponse is the answer of GetRepositoryProtection.
+type RepositoryProtectionResponse struct {
+	RegistryId     string     `json:"registryId"`     // required
+	RepositoryName string     `json:"repositoryName"` // required, 2 to 256 characters
+	Protection     Protection `json:"protection"`     // required
 }
 
 // RepositoryUsage is a part of requests or answers.
@@ -638,6 +658,19 @@ type UnpinImageRequest struct {
 
 // UnpinImageResponse is the answer of UnpinImage.
 type UnpinImageResponse struct {
+	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
+}
+
+// UntagImageRequest is the request of UntagImage.
+type UntagImageRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag"`       // required, 1 to 128 characters
+}
+
+// UntagImageResponse is the answer of UntagImage.
+type UntagImageResponse struct {
+	ImageTag    string `json:"imageTag"`    // required, 1 to 128 characters
 	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
 }
 

@@ -188,6 +188,18 @@ func (v *GetLifecycleRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetRepositoryProtectionRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *GrantRepositoryAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -408,6 +420,19 @@ func (v *PutLifecycleRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutRepositoryProtectionRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.String(at+"protection", string(v.Protection), ruleProtection)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *RemoveRepositoryPolicyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -497,6 +522,19 @@ func (v *UnpinImageRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.Optional(at+"imageTag", v.ImageTag, ruleImageTag)
 	c.Optional(at+"imageDigest", v.ImageDigest, ruleImageDigest)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UntagImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UntagImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.String(at+"imageTag", v.ImageTag, ruleImageTag)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

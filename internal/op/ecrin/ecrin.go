@@ -1,6 +1,6 @@
 // Package ecrin implements the operations that AWS does not have: accounts and their keys, docker tokens, the history
-// of tags, deleted images, explaining and granting access to repositories, control policies, the audit trail, and the verification
-// of what is stored.
+// of tags, deleted images, deletion protection, explaining and granting access to repositories, control policies, the
+// audit trail, background work, and the verification of what is stored.
 //
 // Each operation is one method of [Service]. It takes the caller, the target, and the input. The target has been
 // resolved and the guard has allowed the operation on it; the input has been checked against the model. An operation

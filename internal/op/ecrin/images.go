@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
@@ -80,4 +81,17 @@ func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Re
 		return nil, err
 	}
 	return &ecrintypes.RestoreImageResponse{ImageDigest: d.String()}, nil
+}
+
+// UntagImage removes a tag. Its image stays, also if it was the last one, and with every setting.
+//
+// Errors: fault.ImageNotFound, fault.TargetChanged, fault.RepositoryProtected.
+func (s *Service) UntagImage(ctx context.Context, by identity.Caller, t Untagged,
+	in *ecrintypes.UntagImageRequest) (*ecrintypes.UntagImageResponse, error) {
+	d := t.Deletion
+	d.Last = registry.LastTagKeepsImage // the quirk of ECR is for deletions of images
+	if _, err := s.registry.Delete(ctx, by, t.Repository.Repository, d); err != nil {
+		return nil, err
+	}
+	return &ecrintypes.UntagImageResponse{ImageTag: in.ImageTag, ImageDigest: d.Digest.String()}, nil
 }

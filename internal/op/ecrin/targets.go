@@ -6,6 +6,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -129,6 +130,41 @@ func OnRestored(s *Service, ctx context.Context, req guard.Request,
 		t.Asks = append(t.Asks, put)
 	}
 	return t, nil
+}
+
+// Untagged is a tag that a request removes, with the image that it named when the target was resolved.
+type Untagged struct {
+	ecr.Repository
+	Deletion registry.Deletion
+}
+
+// OnUntagged resolves a tag to be removed. To remove a tag is a part of a deletion, so that a caller other than the operator needs the
+// permission for BatchDeleteImage too.
+func OnUntagged(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.UntagImageRequest) (t guard.Target[Untagged], err error) {
+	of, err := OnRepository(s, ctx, req, in)
+	if err != nil {
+		return t, err
+	}
+	t = guard.Target[Untagged]{Value: Untagged{Repository: of.Value}, Asks: of.Asks, Absent: of.Absent}
+	tag, err := name.ParseTag(in.ImageTag)
+	if err != nil {
+		return t, err
+	}
+	t.Asks[0].Image = guard.Image{Reference: name.Reference{Tag: tag}, Stored: true}
+	if t.Absent == nil {
+		t.Value.Deletion, err = s.registry.DeletionOf(ctx, of.Value.Repository, name.Reference{Tag: tag}, registry.LastTagKeepsImage)
+		if errors.Is(err, fault.ImageNotFound) {
+			t.Absent, err = err, nil
+		}
+		t.Asks[0].Image.Digest = t.Value.Deletion.Digest
+	}
+	if req.By.Kind != identity.Operator {
+		deletion := t.Asks[0]
+		deletion.Action = "ecr:BatchDeleteImage"
+		t.Asks = append(t.Asks, deletion)
+	}
+	return t, err
 }
 
 // OnGranted resolves the repository of a grant. A caller other than the operator needs the permissions for
