@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,42 @@ func (a awsCLI) long(repo string) {
 	a.cmd(words("ecr", "batch-delete-image", in, "--image-ids", "imageDigest="+img.native.String())...).ok()
 	a.s.s.wantGone(t, repo, img.native.String())
 	a.cmd(words("ecr", "delete-repository", in)...).ok()
+	a.settings(repo)
+}
+
+// settings makes a creation template, with which a push creates a repository, and excludes a role from pull times.
+func (a awsCLI) settings(prefix string) {
+	t, repo := a.s.t, prefix+"/made"
+	type template struct{ Prefix, ImageTagMutability string }
+	named := []string{"--prefix", prefix}
+	begin := []string{"ecr", "initiate-layer-upload", "--repository-name", repo}
+	if got := a.cmd(begin...).fails(); !strings.Contains(got, "RepositoryNotFoundException") {
+		t.Errorf("initiate-layer-upload without a template: got %q, want RepositoryNotFoundException", got)
+	}
+	a.cmd(words("ecr", "create-repository-creation-template", named, "--applied-for", "CREATE_ON_PUSH")...).ok()
+	a.cmd(words("ecr", "update-repository-creation-template", named, "--image-tag-mutability", "IMMUTABLE")...).ok()
+	all := fromJSON[struct{ RepositoryCreationTemplates []template }](t,
+		a.cmd("ecr", "describe-repository-creation-templates", "--prefixes", prefix).ok()).RepositoryCreationTemplates
+	if want := []template{{prefix, "IMMUTABLE"}}; !slices.Equal(all, want) {
+		t.Errorf("describe-repository-creation-templates: got %+v, want %+v", all, want)
+	}
+	a.cmd(begin...).ok()
+	made := a.cmd("ecr", "describe-repositories", "--repository-names", repo).ok()
+	if !strings.Contains(made, "IMMUTABLE") {
+		t.Errorf("describe-repositories of a repository that a push created: got %s, want IMMUTABLE", made)
+	}
+	a.cmd(words("ecr", "delete-repository-creation-template", named)...).ok()
+	a.cmd("ecr", "delete-repository", "--repository-name", repo).ok()
+
+	principal := []string{"--principal-arn", "arn:aws:iam::" + account + ":role/" + strings.ReplaceAll(prefix, "/", "-")}
+	a.cmd(words("ecr", "register-pull-time-update-exclusion", principal)...).ok()
+	if got := a.cmd("ecr", "list-pull-time-update-exclusions").ok(); !strings.Contains(got, principal[1]) {
+		t.Errorf("list-pull-time-update-exclusions: got %s, want %s in it", got, principal[1])
+	}
+	a.cmd(words("ecr", "deregister-pull-time-update-exclusion", principal)...).ok()
+	if got := a.cmd(words("ecr", "deregister-pull-time-update-exclusion", principal)...).fails(); !strings.Contains(got, "ExclusionNotFound") {
+		t.Errorf("deregister-pull-time-update-exclusion again: got %q, want ExclusionNotFoundException", got)
+	}
 }
 
 func (a awsCLI) createRepository(repo string) {

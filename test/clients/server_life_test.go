@@ -36,7 +36,8 @@ func TestRestartKeepsImages(t *testing.T) {
 	second.wantManifest(t, repo, "v1", img.index)
 }
 
-// TestCreateOnPush is E7 with creation on push enabled: the push creates the repository.
+// TestCreateOnPush is E7 with creation on push enabled, by the setting: the push creates the repository. The rows of creation templates are
+// in package ociapi.
 func TestCreateOnPush(t *testing.T) {
 	t.Parallel()
 	server, err := startServerIn(t.TempDir(), "127.0.0.1:0", "--create-on-push")
