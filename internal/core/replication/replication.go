@@ -168,7 +168,7 @@ func (s *Service) destination(ctx context.Context, from meta.Repository, at name
 	if !missing {
 		return to, nil
 	}
-	to, err = s.registry.CreateRepository(ctx, meta.Repository{Registry: at, Name: from.Name}, nil)
+	to, err = s.registry.Create(ctx, at, from.Name, meta.ForReplication)
 	if errors.Is(err, fault.RepositoryAlreadyExists) { // by a push or another replication meanwhile
 		return s.registry.Repository(ctx, at, from.Name)
 	}

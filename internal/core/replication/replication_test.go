@@ -247,3 +247,22 @@ func TestPutReplicationConfigurationRefuses(t *testing.T) {
 	_, err = a.ECR().DescribeImageReplicationStatus(t.Context(), in)
 	wantError(t, err, "InvalidParameterException")
 }
+
+// A repository that a replication creates has the settings of the template for replications in the registry of the destination.
+func TestReplicationCreatesByTemplate(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	here, there := s.Root(t), s.Root(t).In("eu-west-1")
+	prefix := "team"
+	if _, err := there.ECR().CreateRepositoryCreationTemplate(t.Context(), &ecr.CreateRepositoryCreationTemplateInput{Prefix: &prefix,
+		AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForReplication}, ImageTagMutability: types.ImageTagMutabilityImmutable}); err != nil {
+		t.Fatal(err)
+	}
+	rule(t, here, "", to("eu-west-1", home))
+	here.CreateRepository(t, "team/app").Push(t, "v1", ocitest.NewImage(1, 1000))
+	status(t, here, "team/app", "v1", types.ReplicationStatusComplete)
+	out, err := there.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"team/app"}})
+	if err != nil || out.Repositories[0].ImageTagMutability != types.ImageTagMutabilityImmutable {
+		t.Errorf("the repository of the copy: got %+v, %v, want immutable tags", out, err)
+	}
+}

@@ -107,7 +107,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
 		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
-		"image pin team/app:1.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
+		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
 		"backup $backup", "restore $backup --data $restored", "config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
