@@ -119,6 +119,27 @@ func openWith(a cipher.AEAD, sealed []byte, context string) ([]byte, error) {
 	return a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], []byte(context))
 }
 
+// Box seals values of one purpose for the database. It is safe for concurrent use.
+type Box struct{ aead cipher.AEAD }
+
+// Box returns the Box of a purpose.
+//
+// Errors: the cipher cannot be made.
+func (k *Keyring) Box(purpose string) (Box, error) {
+	a, err := k.aead("seal " + purpose)
+	return Box{a}, err
+}
+
+// Seal returns a value sealed. It opens only with the same context, such as the name of what the value belongs to.
+func (b Box) Seal(plain []byte, context string) []byte { return sealWith(b.aead, plain, context) }
+
+// Open returns the value that Seal has sealed.
+//
+// Errors: another key or context, or the value was changed.
+func (b Box) Open(sealed []byte, context string) ([]byte, error) {
+	return openWith(b.aead, sealed, context)
+}
+
 // sealSecret seals an access key's secret for the database.
 func (k *Keyring) sealSecret(keyID string, s secret.String) []byte {
 	return sealWith(k.seal, []byte(s.Reveal()), keyID)

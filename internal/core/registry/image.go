@@ -71,6 +71,9 @@ func (s *Service) Pull(ctx context.Context, by identity.Caller, r Repository, h 
 	body, err := s.meta.Body(ctx, h.Digest)
 	if err == nil && !s.excluded(ctx, by, r.Registry) {
 		s.Pulled(r.ID, h.Digest)
+		if s.pulled != nil {
+			s.pulled(r, h.Digest)
+		}
 	}
 	return body, err
 }

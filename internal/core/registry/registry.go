@@ -44,7 +44,8 @@ type Service struct {
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
 
-	pulls pulls
+	pulls  pulls
+	pulled func(Repository, name.Digest) // nil for none
 }
 
 // Options holds the parameters of New besides the stores.
@@ -57,6 +58,8 @@ type Options struct {
 	// SparseIndexes accepts an index of images that the repository does not have.
 	SparseIndexes bool
 	MaxUploads    UploadLimits
+	// Pulled is called for each pull of an image; nil for none. It must not wait.
+	Pulled func(Repository, name.Digest)
 }
 
 // UploadLimits are how many uploads may be open at once, neither completed nor cancelled; 0 for no limit.
@@ -69,7 +72,8 @@ type UploadLimits struct {
 func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
-		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls()}
+		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls(),
+		pulled: o.Pulled}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -47,6 +47,7 @@ func digestOf(out any) string {
 var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
 	"Password": true, "OldPassword": true, "NewPassword": true,
+	"WebhookUrl": true,
 }
 
 // paramsOf returns the members of an input that are set. The first letters of their names are lower case, as in

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
@@ -23,11 +24,33 @@ type Trail struct {
 	now  func() time.Time
 
 	counts [parties]counter // of requests that failed
+	denied func(events.Denial)
 }
 
 // New returns a Trail. The caller runs the Trail and the pump of log.Owners, and closes the log.
 func New(log *audit.Logs, pump *audit.Pump, id *identity.Service, now func() time.Time) *Trail {
 	return &Trail{log: log, pump: pump, id: id, now: now}
+}
+
+// OnDenied sets a function that is called for each request that policies denied, of an account of this installation. It is called before
+// the first request.
+func (t *Trail) OnDenied(denied func(events.Denial)) { t.denied = denied }
+
+// tellDenied calls the function of OnDenied for a request that failed.
+func (t *Trail) tellDenied(ev *guard.Event, why reason) {
+	if t.denied == nil || why.owner == (name.Account{}) || !errors.Is(ev.Err, fault.AccessDenied) {
+		return
+	}
+	d := events.Denial{Registry: name.Registry{Account: why.owner, Region: ev.Region}, Action: why.action, RequestID: ev.RequestID}
+	if why.party == insiders {
+		d.Principal = ev.Caller.ARN
+	}
+	if arn, err := name.ParseARN(ev.Resource); err == nil && arn.Service == "ecr" {
+		if repo, ok := strings.CutPrefix(arn.Resource, "repository/"); ok {
+			d.Repository, _ = name.ParseRepo(repo) // zero for a pattern
+		}
+	}
+	t.denied(d)
 }
 
 type lineKey struct{}
@@ -80,6 +103,7 @@ func (t *Trail) failed(ctx context.Context, ev *guard.Event, id audit.ID, why re
 	if why.owner != why.account && why.owner != (name.Account{}) && !t.id.Exists(ctx, why.owner) {
 		why.owner = name.Account{} // anyone can name as many accounts as they like
 	}
+	t.tellDenied(ev, why)
 	write, keep, due := t.counts[why.party].take(why, ev.RequestID, t.now())
 	t.summarize(due)
 	if !write {

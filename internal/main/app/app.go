@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
@@ -99,6 +100,7 @@ type App struct {
 	record    *trail.Trail
 	health    *health
 	jobs      *jobs.Runner
+	events    *events.Service
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -173,9 +175,18 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		a.log.Warn("create_on_push is replaced by creation templates, which have settings and belong to a registry: " +
 			"aws ecr create-repository-creation-template --prefix ROOT --applied-for CREATE_ON_PUSH")
 	}
+	roots, err := egressRoots(c.EgressCA)
+	if err != nil {
+		return err
+	}
+	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
+	if a.events, err = events.New(events.Options{Meta: a.meta, Keys: keys, Egress: outward, Now: now, Log: a.log, Keep: c.EventsKeep,
+		KeepFor: c.EventsKeepFor, Pulls: c.Pulls, Denials: c.Denials}); err != nil {
+		return err
+	}
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
-		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace,
+		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled,
 		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
 	})
 	mac := func(purpose string) func([]byte) []byte {
@@ -187,11 +198,6 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	a.pump = audit.NewPump(a.trail.Owners, a.meta)
-	roots, err := egressRoots(c.EgressCA)
-	if err != nil {
-		return err
-	}
-	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
 	decisions := guard.New(a.meta, id, now, guard.Options{Organization: c.Organization, AnonymousWrite: c.AnonymousWrite})
 	tokens := sts.New(sts.Options{Meta: a.meta, Identity: id, Guard: decisions, OIDC: oidc.New(outward, now)})
 	users := iam.New(iam.Options{
@@ -199,6 +205,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
 	})
 	record := trail.New(a.trail, a.pump, id, now)
+	record.OnDenied(a.events.Denied)
 	a.record = record
 	repositories := ecr.New(ecr.Options{
 		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
@@ -207,8 +214,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	copies := replication.New(a.meta, a.registry, decisions)
 	own := ecrin.New(ecrin.Options{
 		Copies: copies,
-		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Trail: record, Hosts: a.hosts,
-		Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
+		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Events: a.events, Trail: record,
+		Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
 	if err != nil {

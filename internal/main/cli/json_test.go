@@ -75,6 +75,15 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err := s.Meta().Enqueue(t.Context(), meta.NewJob{Kind: "none", Key: "x", Input: "{}"}); err != nil {
 		t.Fatal(err)
 	}
+	hook, err := s.Meta().CreateWebhook(t.Context(), meta.Webhook{Registry: s.Registry(), Name: "failed", Sealed: []byte("x")}, 0)
+	if err == nil {
+		lost := meta.Delivery{Event: meta.Event{ID: hook.Position + 1, Body: "{}"}, State: meta.DeliveryDead}
+		err = s.Meta().SaveDelivered(t.Context(), hook.ID, meta.Delivered{From: hook.Position, Position: hook.Position + 1,
+			Open: []meta.Delivery{lost}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.json")
 	if err := os.WriteFile(policy, []byte(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"ecr:DeleteRepository","Resource":"*"}}`),
@@ -109,6 +118,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
+		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
+		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"backup $backup", "restore $backup --data $restored", "config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",

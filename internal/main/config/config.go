@@ -18,6 +18,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -110,6 +111,15 @@ type Config struct {
 	GCGrace time.Duration `yaml:"gc_grace"`
 	// GCInterval is the time between two collections; 0 for none but those of `ecrin gc`. Default 1h.
 	GCInterval time.Duration `yaml:"gc_interval"`
+	// EventPulls says which pulls have events: off, counted (one event for the pulls of an image in 5 minutes), or sampled (one of 100 pulls).
+	// Default off.
+	EventPulls string `yaml:"event_pulls"`
+	// EventDenials says whether denied requests have events: off, or counted (one event for those alike in 5 minutes). Default counted.
+	EventDenials string `yaml:"event_denials"`
+	// EventsKeep is how many events of each registry are kept, for `ecrin events` and for webhooks that have not read them. Default 100000.
+	EventsKeep int `yaml:"events_keep"`
+	// EventsKeepFor is how long events are kept. Default 168h, a week.
+	EventsKeepFor time.Duration `yaml:"events_keep_for"`
 	// LogLevel is debug, info, warn or error. Requests are logged at level info, requests that end with status 500 or
 	// higher at level error. Default info.
 	LogLevel string `yaml:"log_level"`
@@ -148,6 +158,7 @@ func Default() Config {
 		Data: "./ecrin-data", Listen: []string{"127.0.0.1:5100"}, Account: "000000000000", Region: "us-east-1",
 		TLS: TLS{Mode: TLSOff}, StrictECR: "none", AuditKeep: 1024, MaxConnectionsPerAddress: 4096, MaxIdleConnections: 1024,
 		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
+		EventPulls: string(events.Off), EventDenials: string(events.Counted), EventsKeep: 100_000, EventsKeepFor: 7 * 24 * time.Hour,
 		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
 		LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
@@ -347,6 +358,13 @@ func (c *Config) Settings() []Setting {
 			c.GCGrace.String(), "", duration(&c.GCGrace)},
 		{"gc-interval", "ECRIN_GC_INTERVAL", "the `duration` between two collections of what nothing refers to, 0 for none",
 			c.GCInterval.String(), "", duration(&c.GCInterval)},
+		{"event-pulls", "ECRIN_EVENT_PULLS", "which pulls have events, a `mode`: off, counted or sampled", c.EventPulls, "", text(&c.EventPulls)},
+		{"event-denials", "ECRIN_EVENT_DENIALS", "whether denied requests have events, a `mode`: off or counted", c.EventDenials, "",
+			text(&c.EventDenials)},
+		{"events-keep", "ECRIN_EVENTS_KEEP", "`number` of events of each registry that are kept", strconv.Itoa(c.EventsKeep), "",
+			number(&c.EventsKeep)},
+		{"events-keep-for", "ECRIN_EVENTS_KEEP_FOR", "how long events are kept, a `duration` such as 168h", c.EventsKeepFor.String(), "",
+			duration(&c.EventsKeepFor)},
 	}
 }
 
@@ -386,6 +404,8 @@ type Checked struct {
 	Proxies    []netip.Prefix
 	Egress     []netip.Prefix // from EgressAllow
 	NoEgress   []netip.Prefix // from EgressDeny
+	Pulls      events.Mode    // from EventPulls
+	Denials    events.Mode    // from EventDenials
 	Management name.Account   // zero if ManagementAccount is ""
 
 	// New permits starting a new installation in a data directory that has lost its database. It is the flag --new of
@@ -510,6 +530,16 @@ func (c Config) Check() (Checked, error) {
 	}
 	if c.GCInterval < 0 || c.GCInterval > 0 && c.GCInterval < time.Second {
 		note("gc_interval", fmt.Errorf("want at least 1s, or 0 for no collections, got %s", c.GCInterval))
+	}
+	out.Pulls, err = events.ParseMode(c.EventPulls, true)
+	note("event_pulls", err)
+	out.Denials, err = events.ParseMode(c.EventDenials, false)
+	note("event_denials", err)
+	if c.EventsKeep < 1 {
+		note("events_keep", fmt.Errorf("want a number from 1, got %d", c.EventsKeep))
+	}
+	if c.EventsKeepFor < time.Minute {
+		note("events_keep_for", fmt.Errorf("want at least 1m, got %s", c.EventsKeepFor))
 	}
 	if c.StopTimeout < 0 {
 		note("stop_timeout", errors.New("must not be negative"))

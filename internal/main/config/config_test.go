@@ -52,6 +52,10 @@ audit_keep: 7
 strict_ecr: quotas,page-100
 gc_grace: 48h
 gc_interval: 10m
+event_pulls: sampled
+event_denials: "off"
+events_keep: 5
+events_keep_for: 2h
 log_level: debug
 log_format: json
 stop_timeout: 1m30s
@@ -79,6 +83,7 @@ func TestRead(t *testing.T) {
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
+		EventPulls: "sampled", EventDenials: "off", EventsKeep: 5, EventsKeepFor: 2 * time.Hour,
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -228,6 +233,10 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.LogFormat = "xml" }, "log_format: want auto, text or json"},
 		{func(c *config.Config) { c.GCGrace = -1 }, "gc_grace: "},
 		{func(c *config.Config) { c.GCInterval = 1 }, "gc_interval: want at least 1s"},
+		{func(c *config.Config) { c.EventPulls = "all" }, "event_pulls: want off, counted or sampled"},
+		{func(c *config.Config) { c.EventDenials = "sampled" }, "event_denials: want off or counted"},
+		{func(c *config.Config) { c.EventsKeep = 0 }, "events_keep: want a number from 1"},
+		{func(c *config.Config) { c.EventsKeepFor = 1 }, "events_keep_for: want at least 1m"},
 		{func(c *config.Config) { c.StopTimeout = -1 }, "stop_timeout: "},
 	} {
 		cfg := config.Default()

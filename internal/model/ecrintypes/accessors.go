@@ -20,6 +20,12 @@ func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccountRequest) GetAccountId() string { return v.AccountId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *CreateWebhookRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetWebhookName returns the member webhookName, or "" if it is absent.
+func (v *CreateWebhookRequest) GetWebhookName() string { return v.WebhookName }
+
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
@@ -86,6 +92,9 @@ func (v *ListDeletedImagesRequest) GetRepositoryName() string { return v.Reposit
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListEventsRequest) GetRegistryId() string { return v.RegistryId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
 
@@ -109,6 +118,15 @@ func (v *ListTagHistoryRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListTokensRequest) GetAccountId() string { return v.AccountId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListWebhookDeliveriesRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetWebhookName returns the member webhookName, or "" if it is absent.
+func (v *ListWebhookDeliveriesRequest) GetWebhookName() string { return v.WebhookName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *ListWebhooksRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PinImageRequest) GetRegistryId() string { return v.RegistryId }
@@ -136,6 +154,12 @@ func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.Regis
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *RedeliverWebhookRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetWebhookName returns the member webhookName, or "" if it is absent.
+func (v *RedeliverWebhookRequest) GetWebhookName() string { return v.WebhookName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.RegistryId }
@@ -193,3 +217,15 @@ func (v *UntagImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *UpdateWebhookRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetWebhookName returns the member webhookName, or "" if it is absent.
+func (v *UpdateWebhookRequest) GetWebhookName() string { return v.WebhookName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *WebhookRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetWebhookName returns the member webhookName, or "" if it is absent.
+func (v *WebhookRequest) GetWebhookName() string { return v.WebhookName }

@@ -26,6 +26,14 @@ const (
 	DamageKindMANIFEST DamageKind = "MANIFEST"
 )
 
+// DeliveryState is one of the values below.
+type DeliveryState string
+
+const (
+	DeliveryStateWAITING DeliveryState = "WAITING"
+	DeliveryStateDEAD    DeliveryState = "DEAD"
+)
+
 // JobState is one of the values below.
 type JobState string
 

@@ -17,7 +17,10 @@ var (
 	ruleContextValueList  = awswire.SizeRule{Max: 100}
 	ruleControlPolicyName = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
 	ruleControlPolicyType = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
+	ruleDeliveryState     = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
 	ruleEntityName        = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
+	ruleEventPattern      = &awswire.StringRule{Max: 4096}
+	ruleEventPosition     = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleGraceSeconds      = awswire.IntRule{Min: 0, Max: 315360000}
 	ruleImageDigest       = &awswire.StringRule{Max: 200}
 	ruleImageTag          = &awswire.StringRule{Min: 1, Max: 128}
@@ -39,4 +42,6 @@ var (
 	ruleRequestId         = &awswire.StringRule{Min: 1, Max: 64}
 	ruleTagNameList       = awswire.SizeRule{Min: 1, Max: 100}
 	ruleTokenId           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
+	ruleWebhookName       = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
+	ruleWebhookUrl        = &awswire.StringRule{Min: 1, Max: 2048}
 )

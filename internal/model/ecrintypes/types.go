@@ -101,6 +101,20 @@ type CreateAccountResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// CreateWebhookRequest is the request of CreateWebhook.
+type CreateWebhookRequest struct {
+	RegistryId  string `json:"registryId,omitzero"`
+	WebhookName string `json:"webhookName"`      // required, 1 to 64 characters
+	WebhookUrl  string `json:"webhookUrl"`       // required, 1 to 2048 characters
+	Pattern     string `json:"pattern,omitzero"` // at most 4096 characters
+}
+
+// CreateWebhookResponse is the answer of CreateWebhook.
+type CreateWebhookResponse struct {
+	Webhook Webhook `json:"webhook"` // required
+	Secret  string  `json:"secret"`  // required
+}
+
 // Damage is a part of requests or answers.
 type Damage struct {
 	Digest      string     `json:"digest"`      // required, at most 200 characters
@@ -147,6 +161,10 @@ type DeleteLifecycleRequest struct {
 	Document       LifecycleDocument `json:"document,omitzero"`
 }
 
+// DeleteWebhookResponse is the answer of DeleteWebhook.
+type DeleteWebhookResponse struct {
+}
+
 // DeletedImage is a part of requests or answers.
 type DeletedImage struct {
 	ImageDigest      string       `json:"imageDigest"` // required, at most 200 characters
@@ -162,6 +180,18 @@ type DeletedRepository struct {
 	RepositoryName string       `json:"repositoryName"` // required, 2 to 256 characters
 	CreatedAt      awswire.Time `json:"createdAt"`      // required
 	DeletedAt      awswire.Time `json:"deletedAt"`      // required
+}
+
+// Delivery is a part of requests or answers.
+type Delivery struct {
+	DeliveryId string        `json:"deliveryId"` // required, 1 to 19 characters
+	State      DeliveryState `json:"state"`      // required
+	Attempts   int32         `json:"attempts"`   // required
+	Since      awswire.Time  `json:"since"`      // required
+	DueAt      *awswire.Time `json:"dueAt,omitzero"`
+	LastStatus *int32        `json:"lastStatus,omitzero"`
+	LastError  string        `json:"lastError,omitzero"`
+	Event      string        `json:"event"` // required
 }
 
 // ExplainAccessRequest is the request of ExplainAccess.
@@ -398,6 +428,22 @@ type ListDeletedRepositoriesResponse struct {
 	NextToken    string              `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListEventsRequest is the request of ListEvents.
+type ListEventsRequest struct {
+	RegistryId string        `json:"registryId,omitzero"`
+	Pattern    string        `json:"pattern,omitzero"`  // at most 4096 characters
+	Position   string        `json:"position,omitzero"` // 1 to 19 characters
+	Since      *awswire.Time `json:"since,omitzero"`
+	MaxResults *int32        `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListEventsResponse is the answer of ListEvents.
+type ListEventsResponse struct {
+	Events   []string `json:"events"`   // required
+	Position string   `json:"position"` // required, 1 to 19 characters
+	AtEnd    bool     `json:"atEnd"`    // required
+}
+
 // ListJobsRequest is the request of ListJobs.
 type ListJobsRequest struct {
 	AccountId  string   `json:"accountId,omitzero"`
@@ -465,6 +511,34 @@ type ListTokensResponse struct {
 	Tokens []Token `json:"tokens"` // required
 }
 
+// ListWebhookDeliveriesRequest is the request of ListWebhookDeliveries.
+type ListWebhookDeliveriesRequest struct {
+	RegistryId  string        `json:"registryId,omitzero"`
+	WebhookName string        `json:"webhookName"` // required, 1 to 64 characters
+	State       DeliveryState `json:"state,omitzero"`
+	NextToken   string        `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults  *int32        `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListWebhookDeliveriesResponse is the answer of ListWebhookDeliveries.
+type ListWebhookDeliveriesResponse struct {
+	Deliveries []Delivery `json:"deliveries"`         // required
+	NextToken  string     `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListWebhooksRequest is the request of ListWebhooks.
+type ListWebhooksRequest struct {
+	RegistryId string `json:"registryId,omitzero"`
+	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListWebhooksResponse is the answer of ListWebhooks.
+type ListWebhooksResponse struct {
+	Webhooks  []Webhook `json:"webhooks"`           // required
+	NextToken string    `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // PinImageRequest is the request of PinImage.
 type PinImageRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -529,6 +603,17 @@ type PutRepositoryProtectionRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
 	RepositoryName string     `json:"repositoryName"` // required, 2 to 256 characters
 	Protection     Protection `json:"protection"`     // required
+}
+
+// RedeliverWebhookRequest is the request of RedeliverWebhook.
+type RedeliverWebhookRequest struct {
+	RegistryId  string `json:"registryId,omitzero"`
+	WebhookName string `json:"webhookName"` // required, 1 to 64 characters
+	DeliveryId  string `json:"deliveryId"`  // required, 1 to 19 characters
+}
+
+// RedeliverWebhookResponse is the answer of RedeliverWebhook.
+type RedeliverWebhookResponse struct {
 }
 
 // RemoveRepositoryPolicyRequest is the request of RemoveRepositoryPolicy.
@@ -636,6 +721,14 @@ type TestLifecycleResponse struct {
 	Truncated       bool              `json:"truncated"`       // required
 }
 
+// TestWebhookResponse is the answer of TestWebhook.
+type TestWebhookResponse struct {
+	Received     bool   `json:"received"` // required
+	Status       *int32 `json:"status,omitzero"`
+	Error        string `json:"error,omitzero"`
+	Milliseconds int64  `json:"milliseconds"` // required
+}
+
 // Token is a part of requests or answers.
 type Token struct {
 	TokenId      string        `json:"tokenId"`      // required, 1 to 64 characters
@@ -685,6 +778,23 @@ type UpdateAccessKeyResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// UpdateWebhookRequest is the request of UpdateWebhook.
+type UpdateWebhookRequest struct {
+	RegistryId  string `json:"registryId,omitzero"`
+	WebhookName string `json:"webhookName"`         // required, 1 to 64 characters
+	WebhookUrl  string `json:"webhookUrl,omitzero"` // 1 to 2048 characters
+	Pattern     string `json:"pattern,omitzero"`    // at most 4096 characters
+	AllEvents   *bool  `json:"allEvents,omitzero"`
+	Enabled     *bool  `json:"enabled,omitzero"`
+	NewSecret   *bool  `json:"newSecret,omitzero"`
+}
+
+// UpdateWebhookResponse is the answer of UpdateWebhook.
+type UpdateWebhookResponse struct {
+	Webhook Webhook `json:"webhook"` // required
+	Secret  string  `json:"secret,omitzero"`
+}
+
 // VerifyStorageRequest is the request of VerifyStorage.
 type VerifyStorageRequest struct {
 	NextToken      string `json:"nextToken,omitzero"`      // at most 4096 characters
@@ -698,4 +808,29 @@ type VerifyStorageResponse struct {
 	Bytes     int64    `json:"bytes"`              // required
 	Damages   []Damage `json:"damages"`            // required
 	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// Webhook is a part of requests or answers.
+type Webhook struct {
+	WebhookName   string        `json:"webhookName"`      // required, 1 to 64 characters
+	AccountId     string        `json:"accountId"`        // required
+	Region        string        `json:"region"`           // required
+	Host          string        `json:"host"`             // required
+	Pattern       string        `json:"pattern,omitzero"` // at most 4096 characters
+	Enabled       bool          `json:"enabled"`          // required
+	Delivered     int64         `json:"delivered"`        // required
+	Failures      int32         `json:"failures"`         // required
+	LastStatus    *int32        `json:"lastStatus,omitzero"`
+	LastError     string        `json:"lastError,omitzero"`
+	LastAttemptAt *awswire.Time `json:"lastAttemptAt,omitzero"`
+	PausedUntil   *awswire.Time `json:"pausedUntil,omitzero"`
+	RetryAt       *awswire.Time `json:"retryAt,omitzero"`
+	CreatedAt     awswire.Time  `json:"createdAt"` // required
+	CreatedBy     string        `json:"createdBy,omitzero"`
+}
+
+// WebhookRequest is the request of TestWebhook.
+type WebhookRequest struct {
+	RegistryId  string `json:"registryId,omitzero"`
+	WebhookName string `json:"webhookName"` // required, 1 to 64 characters
 }

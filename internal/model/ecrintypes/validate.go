@@ -81,6 +81,20 @@ func (v *CreateAccountRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateWebhookRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateWebhookRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
+	c.String(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
+	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DeleteAccessKeyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -302,6 +316,22 @@ func (v *ListDeletedRepositoriesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListEventsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListEventsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+	c.Optional(at+"position", v.Position, ruleEventPosition)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListJobsRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -378,6 +408,38 @@ func (v *ListTokensRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListWebhookDeliveriesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListWebhookDeliveriesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
+	c.Optional(at+"state", string(v.State), ruleDeliveryState)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListWebhooksRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListWebhooksRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PinImageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -430,6 +492,19 @@ func (v *PutRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.String(at+"protection", string(v.Protection), ruleProtection)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RedeliverWebhookRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RedeliverWebhookRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
+	c.String(at+"deliveryId", v.DeliveryId, ruleEventPosition)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -550,6 +625,20 @@ func (v *UpdateAccessKeyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateWebhookRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateWebhookRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
+	c.Optional(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
+	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *VerifyStorageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -561,4 +650,16 @@ func (v *VerifyStorageRequest) check(c *awswire.Checker, at string) {
 	if v.BytesPerSecond != nil {
 		c.Int(at+"bytesPerSecond", int64(*v.BytesPerSecond), ruleRate)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *WebhookRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *WebhookRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
 }

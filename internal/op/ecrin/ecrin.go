@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
@@ -30,6 +31,7 @@ type Service struct {
 	ecr      *ecr.Service
 	registry *registry.Service
 	copies   *replication.Service
+	events   *events.Service
 	trail    Trail
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
@@ -55,6 +57,7 @@ type Options struct {
 	ECR      *ecr.Service
 	Registry *registry.Service
 	Copies   *replication.Service
+	Events   *events.Service
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
@@ -65,8 +68,8 @@ type Options struct {
 // New returns a Service.
 func New(o Options) *Service {
 	return &Service{
-		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, trail: o.Trail, hosts: o.Hosts,
-		pages: o.Pages, reserved: o.Reserved, now: o.Now,
+		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies,
+		events: o.Events, trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }
 

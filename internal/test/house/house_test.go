@@ -44,6 +44,7 @@ var inside = map[string]string{
 	"net/upstream":     "net/egress",
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
+	"core/events":      "core/identity core/jobs",
 	"core/guard":       "core/identity",
 	"core/replication": "core/guard core/identity core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
