@@ -37,6 +37,12 @@ type Upload struct {
 	State []byte // hash state and other data of the store, at most 4 KiB; opaque to the caller
 }
 
+// Peeked reads the bytes of an upload that grows.
+type Peeked interface {
+	io.ReaderAt
+	io.Closer
+}
+
 // Store keeps immutable bytes under their digest. All methods are safe for concurrent use.
 //
 // When Commit has returned nil, the blob survives kill -9 and power loss. A reader sees a whole blob or
@@ -88,6 +94,11 @@ type Store interface {
 	// success the upload no longer exists; after an error it is unchanged. Errors: fault.DigestInvalid (the
 	// content has another digest), and those of Append.
 	Commit(ctx context.Context, u Upload, last io.Reader, limit int64, want name.Digest) (Info, error)
+
+	// Peek opens the bytes of an upload while another call appends or commits them: what that call has written so far is read, and
+	// ReadAt returns io.EOF at its end. The bytes may be wrong until the call succeeds; then all of them can be read. Errors:
+	// fault.UploadNotFound (no call has begun to write).
+	Peek(ctx context.Context, u Upload) (Peeked, error)
 
 	// Abort drops an upload. It returns nil if the upload no longer exists. Errors: fault.UploadConflict
 	// (another call is writing the upload).

@@ -32,6 +32,7 @@ const (
 	Append Op = "Append"
 	Hash   Op = "Hash"
 	Commit Op = "Commit"
+	Peek   Op = "Peek"
 	Abort  Op = "Abort"
 	Stale  Op = "Stale"
 
@@ -132,6 +133,14 @@ func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (blob
 // Commit implements blob.Store.
 func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit int64, want name.Digest) (blob.Info, error) {
 	return guard(s, Commit, func() (blob.Info, error) { return s.under.Commit(ctx, u, last, limit, want) })
+}
+
+// Peek implements blob.Store.
+func (s *Store) Peek(ctx context.Context, u blob.Upload) (blob.Peeked, error) {
+	if s.decide(Peek) != None {
+		return nil, ErrInjected
+	}
+	return s.under.Peek(ctx, u)
 }
 
 // Abort implements blob.Store.

@@ -115,6 +115,21 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	return info, nil
 }
 
+// Peek implements blob.Store.
+func (s *Store) Peek(_ context.Context, u blob.Upload) (blob.Peeked, error) {
+	if !validID(u.ID) {
+		return nil, uploadGone(u.ID)
+	}
+	f, err := os.Open(s.uploadsDir() + "/" + u.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, uploadGone(u.ID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading an upload: %w", err)
+	}
+	return f, nil
+}
+
 // Hash implements blob.Store.
 func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (after blob.Upload, d name.Digest, err error) {
 	all, err := s.hashesFor(u, a)
