@@ -20,6 +20,8 @@ type PutImage struct {
 	Tags      []name.Tag
 	// RefuseSame makes a push that changes nothing an error. The ECR API requires that; docker requires success.
 	RefuseSame bool
+	// Cached accepts an image of another registry, from which its layers are fetched when they are asked for.
+	Cached bool
 }
 
 // Put stores a manifest unchanged and moves the tags to it. It returns the digest and the parsed manifest.
@@ -43,7 +45,7 @@ func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository
 	}
 	err = s.meta.PutImage(ctx, r, meta.Put{
 		Manifest: m, Body: in.Body, Digest: digest, Tags: in.Tags, Principal: by.ARN,
-		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas, Sparse: s.sparse,
+		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas, Sparse: s.sparse, Cached: in.Cached,
 	})
 	return digest, m, err
 }

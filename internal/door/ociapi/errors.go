@@ -73,7 +73,12 @@ var wireErrors = map[fault.Code]wire{
 	fault.InvalidLayer:             {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
 	fault.EmptyUpload:              {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
 	fault.LayerAlreadyExists:       {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
-	fault.LayerPartTooSmall:        {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
+	fault.UnableToGetUpstreamImage: {http.StatusBadGateway, "UNKNOWN"},
+	fault.UnableToGetUpstreamLayer: {http.StatusBadGateway, "UNKNOWN"},
+
+	fault.UnableToListUpstreamImageReferrers: {http.StatusBadGateway, "UNKNOWN"},
+
+	fault.LayerPartTooSmall: {http.StatusBadRequest, "BLOB_UPLOAD_INVALID"},
 }
 
 // wireForm returns the wire form of a code.

@@ -19,6 +19,7 @@ type cache struct {
 	resourceTags shelf[int64, []ResourceTag] // by repository
 	settings     shelf[settingKey, string]
 	exclusions   shelf[name.Registry, []PullExclusion]
+	cacheRules   shelf[name.Registry, []CacheRule]
 	repositories shelf[repositoryKey, Repository]
 	heads        tiered[headKey, ManifestHead]
 	bodies       tiered[name.Digest, []byte]
@@ -49,7 +50,7 @@ type (
 func (c *cache) init() {
 	c.keys.max, c.tokens.max, c.settings.max = 4096, 4096, 1024
 	c.sessions.max, c.registries.max, c.resourceTags.max = 4096, 1024, 4096
-	c.repositories.max, c.holdings.max, c.exclusions.max = 4096, 16384, 1024
+	c.repositories.max, c.holdings.max, c.exclusions.max, c.cacheRules.max = 4096, 16384, 1024, 256
 	// Further ones are in files, see SpillTo. A head takes about 150 bytes.
 	c.heads.max, c.heads.form = 16<<10, headForm{}
 	c.bodies.max, c.bodies.form = 2048, bodyForm{}
@@ -99,6 +100,7 @@ func (c *cache) dropAll() {
 	c.resourceTags.drop()
 	c.settings.drop()
 	c.exclusions.drop()
+	c.cacheRules.drop()
 	c.repositories.drop()
 	c.dropImages()
 	c.tagLists.drop()

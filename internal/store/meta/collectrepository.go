@@ -59,6 +59,8 @@ var partsOfRepository = []string{
 	`DELETE FROM uploads WHERE id IN (SELECT id FROM uploads WHERE repository = $1 LIMIT $2)`,
 	`DELETE FROM candidates WHERE (kind, repository, digest) IN (
 		SELECT kind, repository, digest FROM candidates WHERE kind IN (2, 3, 4) AND repository = $1 LIMIT $2)`,
+	`DELETE FROM cache_checks WHERE (repository, reference) IN (
+		SELECT repository, reference FROM cache_checks WHERE repository = $1 LIMIT $2)`,
 	`DELETE FROM repository_labels WHERE (repository, label) IN (
 		SELECT repository, label FROM repository_labels WHERE repository = $1 LIMIT $2)`,
 	`DELETE FROM lifecycle_policies WHERE repository = $1 AND $2 > 0`,

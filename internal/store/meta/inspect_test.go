@@ -66,6 +66,9 @@ var caches = map[string][]scopeKind{
 	"in_use":                    nil,
 	"creation_templates":        nil,
 	"pull_time_exclusions":      {scopeSettings},
+	"cache_rules":               {scopeCacheRules},
+	"secrets":                   nil,
+	"cache_checks":              nil,
 	"installation":              nil,
 	"login_profiles":            nil,
 	"epochs":                    nil,
@@ -74,7 +77,8 @@ var caches = map[string][]scopeKind{
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes
 // nothing stale, because the absence of a row is not cached.
-var insertsCount = []string{"image_references", "tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
+var insertsCount = []string{"cache_rules", "image_references",
+	"tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
 	"entity_attachments", "entity_members", "policy_versions", "control_policies"}
 
 // harmless are changes to columns that no cache holds, or whose cached value may be out of date.

@@ -28,6 +28,9 @@ type Put struct {
 	Quotas bool
 	// Sparse accepts an index of images that the repository does not have. Indexes in it must exist nevertheless.
 	Sparse bool
+	// Cached accepts an image whose blobs the repository does not hold: they are fetched from another registry when they are asked for.
+	// It implies Sparse and Restore, and records that the tags were compared with the other registry now.
+	Cached bool
 }
 
 // MaxDepth limits the nesting of indexes. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
@@ -46,8 +49,10 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err != nil {
 		return err
 	}
-	if err := s.admit(ctx, r, p.Manifest, children); err != nil {
-		return err
+	if !p.Cached {
+		if err := s.admit(ctx, r, p.Manifest, children); err != nil {
+			return err
+		}
 	}
 	cost := p.cost(children)
 	if cost > digestsPerSet { // the references of a deleted image are removed before they are inserted again
@@ -90,6 +95,12 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 			if yes {
 				moved = append(moved, tag)
 			}
+			if !p.Cached {
+				continue
+			}
+			if err := cacheChecked(t, r.ID, tag.String(), p.Digest.String(), s.now()); err != nil {
+				return err
+			}
 		}
 		if live && moved == nil {
 			return nil // nothing has changed
@@ -124,6 +135,7 @@ type child struct {
 }
 
 func summarize(p Put) (children []child, annotations string, err error) {
+	p.Sparse = p.Sparse || p.Cached
 	m := p.Manifest
 	seen := map[string]int{}
 	for _, c := range m.Manifests {
@@ -147,7 +159,7 @@ func summarize(p Put) (children []child, annotations string, err error) {
 
 // insertImage checks that the blobs and children of an image exist, and stores the image or restores it.
 func insertImage(t *tx, r Repository, p Put, children []child, annotations string, at int64) error {
-	size, untyped, err := checkBlobs(t, r, p.Manifest, p.Restore)
+	size, untyped, err := checkBlobs(t, r, p.Manifest, p)
 	if err != nil {
 		return err
 	}
@@ -206,11 +218,11 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 	return referTo(t, referToImage, referToImages, r.ID, p.Digest.String(), images)
 }
 
-// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. With restore, blobs that a
+// checkBlobs returns the sum of the stored sizes of config and layers, and takes back their condemnation. With p.Restore, blobs that a
 // client has removed while the image was deleted are there too. untyped are the blobs without a media type: no manifest has referred
 // to them before. Errors: fault.LayersNotFound, with the digests that the repository does not
 // hold; fault.ManifestInvalid (a size differs).
-func checkBlobs(t *tx, r Repository, m *manifest.Manifest, restore bool) (total int64, untyped []manifest.Descriptor, err error) {
+func checkBlobs(t *tx, r Repository, m *manifest.Manifest, p Put) (total int64, untyped []manifest.Descriptor, err error) {
 	type blob struct {
 		size      int64
 		mediaType string
@@ -235,7 +247,9 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest, restore bool) (total 
 	for i, b := range blobs {
 		h, ok := held[digests[i]]
 		switch {
-		case !ok, h.condemned < 0 && !restore:
+		case !ok && p.Cached:
+			total += max(0, b.Size)
+		case !ok, h.condemned < 0 && !p.Restore && !p.Cached:
 			missing = append(missing, digests[i])
 		case b.Size >= 0 && b.Size != h.size:
 			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, h.size, b.Size)

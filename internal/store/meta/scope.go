@@ -32,6 +32,7 @@ const (
 	scopeSessions         scopeKind = "sessions"          // all sessions
 	scopeSettings         scopeKind = "settings"          // all account settings and pull time update exclusions
 	scopeRegistryPolicies scopeKind = "registry-policies" // all policies of registries
+	scopeCacheRules       scopeKind = "cache-rules"       // all rules of pull-through caches
 	scopeResourceTags     scopeKind = "resource-tags"     // the resource tags of a repository
 	scopeRepository       scopeKind = "repository"        // the settings and the policy of a repository
 	scopeRepositories     scopeKind = "repositories"      // all repositories with their contents
@@ -75,7 +76,7 @@ func parseScope(text string) (s scope, ok bool) {
 	}
 	var err error
 	switch s.kind {
-	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeJobs, scopeEvents,
+	case scopeIdentity, scopeSessions, scopeSettings, scopeRegistryPolicies, scopeRepositories, scopeCacheRules, scopeJobs, scopeEvents,
 		scopeEverything:
 		return s, fields == nil
 	case scopeKeys, scopeTokens:
@@ -159,6 +160,8 @@ func (s *Store) drop(scopes []scope) {
 			c.exclusions.drop()
 		case scopeRegistryPolicies:
 			c.registries.drop()
+		case scopeCacheRules:
+			c.cacheRules.drop()
 		case scopeResourceTags:
 			c.resourceTags.drop(one.repository)
 		case scopeRepository:

@@ -25,7 +25,8 @@ const (
 	ForPush
 )
 
-// RootPrefix is the prefix of the template for the repositories for which no other template has the case.
+// RootPrefix is the prefix of the template, or of the rule of a pull-through cache, for the repositories that no other one applies to.
+// Sources: ECR API reference, CreateRepositoryCreationTemplate and CreatePullThroughCacheRule.
 const RootPrefix = "ROOT"
 
 // Template is a repository creation template.
