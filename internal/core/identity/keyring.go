@@ -23,8 +23,8 @@ import (
 // Keyring holds the keys that are derived from an installation's master key. Each purpose has its own key, so that a
 // value made for one purpose is not valid for another.
 type Keyring struct {
-	seal, token, session, message cipher.AEAD
-	master                        []byte
+	seal, token, session, message, foreign cipher.AEAD
+	master                                 []byte
 }
 
 // MasterKeyVariable is the environment variable for the master key, as an alternative to the file.
@@ -73,12 +73,13 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 
 func newKeyring(master []byte) (*Keyring, error) {
 	k := &Keyring{master: master}
-	var err1, err2, err3, err4 error
+	var err1, err2, err3, err4, err5 error
 	k.seal, err1 = k.aead("seal access key secrets")
 	k.token, err2 = k.aead("docker tokens")
 	k.session, err3 = k.aead("session tokens")
 	k.message, err4 = k.aead("messages")
-	return k, errors.Join(err1, err2, err3, err4)
+	k.foreign, err5 = k.aead("secrets of other services")
+	return k, errors.Join(err1, err2, err3, err4, err5)
 }
 
 func (k *Keyring) derive(purpose string) []byte {
@@ -149,6 +150,22 @@ func (k *Keyring) openSecret(keyID string, sealed []byte) (secret.String, error)
 	b, err := openWith(k.seal, sealed, keyID)
 	if err != nil {
 		return secret.String{}, fmt.Errorf("unsealing the secret of %s (was the master key changed?): %w", keyID, err)
+	}
+	return secret.New(string(b)), nil
+}
+
+// SealForeign seals credentials for another service for the database. They open only with the same context, which names them.
+func (k *Keyring) SealForeign(context string, s secret.String) []byte {
+	return sealWith(k.foreign, []byte(s.Reveal()), context)
+}
+
+// OpenForeign opens what SealForeign has sealed.
+//
+// Errors: one without a code, if another master key or another context has sealed it, or it has changed.
+func (k *Keyring) OpenForeign(context string, sealed []byte) (secret.String, error) {
+	b, err := openWith(k.foreign, sealed, context)
+	if err != nil {
+		return secret.String{}, fmt.Errorf("unsealing %s (was the master key changed?): %w", context, err)
 	}
 	return secret.New(string(b)), nil
 }

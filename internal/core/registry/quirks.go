@@ -34,6 +34,8 @@ type Quirks struct {
 	Referrers404 bool `quirk:"referrers-404"`
 	// Quotas enforces the adjustable quota of ECR of 1,000 tags for each image.
 	Quotas bool `quirk:"quotas"`
+	// KnownUpstreams permits pull through cache rules only for the registries that ECR knows.
+	KnownUpstreams bool `quirk:"known-upstreams"`
 	// IgnoreUnknownMembers ignores members that an API operation does not have. Without it they are errors.
 	IgnoreUnknownMembers bool `quirk:"ignore-unknown-members"`
 }

@@ -138,6 +138,7 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		"BatchCheckLayerAvailability":   {"layerDigests", []string{d}}, "GetDownloadUrlForLayer": {"layerDigest", d},
 		"PutLifecyclePolicy": {"lifecyclePolicyText", expireAfter(90)}, "GetLifecyclePolicy": {}, "DeleteLifecyclePolicy": {},
 		"StartLifecyclePolicyPreview": {}, "GetLifecyclePolicyPreview": {},
+		"DescribeImageReplicationStatus": {"imageId", map[string]string{"imageDigest": d}},
 	}
 	actions := map[string]string{"ListImageReferrers": "BatchGetImage"}
 	for operation, members := range inputs {
@@ -159,6 +160,18 @@ func TestAttack27AnotherAccount(t *testing.T) {
 		s.send(raw{key: foreign, target: ecrTarget + operation, body: object(append(members, "resourceArn", arn)...)}).
 			want(t, operation, 400, "AccessDeniedException", "on resource: "+arn)
 	}
+	rules := map[string][]any{
+		"CreatePullThroughCacheRule": {"ecrRepositoryPrefix", "cache", "upstreamRegistryUrl", "quay.io"}, "DescribePullThroughCacheRules": {},
+		"UpdatePullThroughCacheRule": {"ecrRepositoryPrefix", "cache"}, "DeletePullThroughCacheRule": {"ecrRepositoryPrefix", "cache"},
+		"ValidatePullThroughCacheRule": {"ecrRepositoryPrefix", "cache"}, "ListReplicationBackfills": {},
+		"StartReplicationBackfill":           {"destination", map[string]string{"region": "eu-west-1", "registryId": home}},
+		"StopReplicationBackfill":            {"replicationBackfillId", "1"},
+		"DescribeReplicationBackfillResults": {"replicationBackfillId", "1"},
+	}
+	for operation, members := range rules {
+		s.send(raw{key: foreign, target: ecrTarget + operation, body: object(append(members, "registryId", home)...)}).
+			want(t, operation, 400, "AccessDeniedException", "on resource: * because")
+	}
 	// Without registryId the registry is that of the caller, where the name is unknown.
 	s.send(raw{key: foreign, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}).want(t, "ListImages", 400,
 		"RepositoryNotFoundException", "in the registry with id '111122223333'")
@@ -168,10 +181,10 @@ func TestAttack27AnotherAccount(t *testing.T) {
 			built++
 		}
 	}
-	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy, four of creation templates and three
-	// of pull time update exclusions.
-	const withoutAccount = 14
-	if n := len(inputs) + 1 + 3 + withoutAccount; n != built {
+	// GetAuthorizationToken, DescribeRegistry, two operations of settings, three of the registry policy, four of creation templates, three
+	// of pull time update exclusions and the replication configuration.
+	const withoutAccount = 15
+	if n := len(inputs) + len(rules) + 1 + 3 + withoutAccount; n != built {
 		t.Errorf("the test has %d operations, want all %d that are built", n, built)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -25,6 +26,7 @@ import (
 // API serves requests under /v2/ and /layers/. It is safe for concurrent use.
 type API struct {
 	registry *registry.Service
+	pull     *pullthrough.Service
 	identity *identity.Service
 	guard    *guard.Guard
 	trail    Trail
@@ -52,15 +54,17 @@ type Trail interface {
 
 // Options holds the parameters of New.
 type Options struct {
-	Registry  *registry.Service
-	Identity  *identity.Service
-	Guard     *guard.Guard
-	Trail     Trail
-	Hosts     *endpoint.Map
-	Links     *LayerLinks
-	Spool     *spool.Spool // for large manifests, while they arrive and while they are sent
-	Pushes    *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
-	Anonymous bool         // admit requests without credentials where policies allow them
+	Registry *registry.Service
+	// PullThrough brings images of other registries; nil for none.
+	PullThrough *pullthrough.Service
+	Identity    *identity.Service
+	Guard       *guard.Guard
+	Trail       Trail
+	Hosts       *endpoint.Map
+	Links       *LayerLinks
+	Spool       *spool.Spool // for large manifests, while they arrive and while they are sent
+	Pushes      *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
+	Anonymous   bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
 }
@@ -68,7 +72,8 @@ type Options struct {
 // New returns an API.
 func New(o Options) *API {
 	return &API{
-		registry: o.Registry, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
+		registry: o.Registry, pull: o.PullThrough, identity: o.Identity, guard: o.Guard,
+		trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
 		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
 		pushes:  cmp.Or(o.Pushes, web.ManifestPlaces()),
 		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
@@ -89,6 +94,7 @@ type request struct {
 
 	found    registry.Repository   // ID 0 if it does not exist
 	absent   error                 // error of a repository or image that does not exist; returned after the decision
+	brought  bool                  // a rule has brought the image, or compared its tag, for this request
 	creates  bool                  // the push creates the repository
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
@@ -211,6 +217,11 @@ func (a *API) serve(q *request, op *operation) error {
 	}
 	if q.creates {
 		return a.registry.CreateForPush(q.r.Context(), q.reg, q.repo)
+	}
+	if op.on == onImage {
+		if err := a.bring(q); err != nil {
+			return err
+		}
 	}
 	if q.absent != nil {
 		return q.missing(op)

@@ -18,7 +18,18 @@ func (a *API) getBlob(q *request) error {
 		return err
 	}
 	q.ev.Digest = digest.String()
-	return a.sendBlob(q.w, q.r, q.found, digest)
+	err = a.sendBlob(q.w, q.r, q.found, digest)
+	if !errors.Is(err, fault.BlobNotFound) && !errors.Is(err, registry.ErrBytesLost) {
+		return err
+	}
+	sent, aerr := a.arriving(q, digest)
+	if sent || aerr != nil {
+		return aerr
+	}
+	if q.r.Method == http.MethodGet && q.r.Header.Get("Range") != "" { // it has arrived meanwhile
+		return a.sendBlob(q.w, q.r, q.found, digest)
+	}
+	return err
 }
 
 // sendBlob answers GET and HEAD of a blob, whole or in ranges. Package http sends the file by sendfile.

@@ -91,6 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		conn.end()
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
+				s.finish(r, rec, ev, s.now().Sub(start))
 				panic(p)
 			}
 			ev.Err = errors.Join(ev.Err, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))

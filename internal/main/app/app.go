@@ -24,6 +24,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
+	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
@@ -34,6 +35,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/oidc"
 	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/op/ecrin"
 	"github.com/ecrin-dev/ecrin/internal/op/iam"
@@ -94,6 +96,7 @@ type App struct {
 	log       *slog.Logger
 	meta      *meta.Store
 	registry  *registry.Service
+	pull      *pullthrough.Service
 	identity  *identity.Service
 	trail     *audit.Logs
 	pump      *audit.Pump
@@ -204,11 +207,13 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Identity: id, Now: now,
 		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
 	})
+	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
+		Client: upstream.New(upstream.Options{Guard: outward, Now: now})})
 	record := trail.New(a.trail, a.pump, id, now)
 	record.OnDenied(a.events.Denied)
 	a.record = record
 	repositories := ecr.New(ecr.Options{
-		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links,
+		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links, PullThrough: a.pull,
 		Pages: pagetoken.New(mac("page tokens of ecr")),
 	})
 	copies := replication.New(a.meta, a.registry, decisions)
@@ -232,7 +237,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	pushes := web.ManifestPlaces()
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
-			Registry: a.registry, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
+			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
 			Pushes: pushes, Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
@@ -322,6 +327,9 @@ func (a *App) Trim() { a.meta.Trim() }
 // Close releases what New opened. It is for an App on which Run is not called.
 func (a *App) Close() error {
 	var errs []error
+	if a.pull != nil {
+		a.pull.Close()
+	}
 	for _, l := range append(a.listeners, a.opsListen...) {
 		errs = append(errs, l.Close())
 	}
@@ -391,6 +399,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	serveErr := g.Wait()
 	stopBackground()
 	work.Wait()
+	a.pull.Close()
 	err = a.meta.CheckPlace()
 	if err == nil { // otherwise the file may be that of another server
 		if err = os.Remove(file); errors.Is(err, fs.ErrNotExist) {

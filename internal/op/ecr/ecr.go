@@ -10,6 +10,7 @@ package ecr
 import (
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
@@ -22,6 +23,7 @@ import (
 type Service struct {
 	meta     *meta.Store
 	registry *registry.Service
+	pull     *pullthrough.Service
 	identity *identity.Service
 	guard    *guard.Guard
 	hosts    *endpoint.Map
@@ -37,18 +39,20 @@ type Links interface {
 
 // Options holds the parameters of New. All are required.
 type Options struct {
-	Meta     *meta.Store
-	Registry *registry.Service
-	Identity *identity.Service
-	Guard    *guard.Guard
-	Hosts    *endpoint.Map
-	Links    Links
-	Pages    pagetoken.Sealer
+	Meta        *meta.Store
+	Registry    *registry.Service
+	PullThrough *pullthrough.Service
+	Identity    *identity.Service
+	Guard       *guard.Guard
+	Hosts       *endpoint.Map
+	Links       Links
+	Pages       pagetoken.Sealer
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{meta: o.Meta, registry: o.Registry, identity: o.Identity, guard: o.Guard, hosts: o.Hosts, links: o.Links, pages: o.Pages}
+	return &Service{meta: o.Meta, registry: o.Registry, pull: o.PullThrough,
+		identity: o.Identity, guard: o.Guard, hosts: o.Hosts, links: o.Links, pages: o.Pages}
 }
 
 // BadMember returns the error for a member that breaks a rule which the model does not have, in the words of ECR.

@@ -1,0 +1,227 @@
+// Package pullthrough fills repositories from other registries when their images are pulled, by the rules of their registry, and keeps
+// what it has fetched.
+//
+// A manifest is stored when it is asked for, without its layers. A layer is stored when it is asked for, and only if a stored manifest
+// of the repository names it, so that its size is known before its first byte. The other registry is not trusted: nothing is stored
+// under a digest or a size that it does not have.
+package pullthrough
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// Limits are the numbers and times of a Service. A zero field means its default.
+type Limits struct {
+	Fetches   int           // requests to other registries at the same time; 64
+	OfAccount int           // of these for the repositories of one account; 32
+	Wait      time.Duration // for a place among them; 30 s
+	Refresh   time.Duration // after which a tag is compared with the other registry; 24 h
+	Referrers time.Duration // after which referrers are; 6 h
+	Compare   time.Duration // maximum time for a comparison, after which what is stored is served; 10 s
+}
+
+func (l Limits) filled() Limits {
+	number := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	span := func(n *time.Duration, d time.Duration) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	number(&l.Fetches, 64)
+	number(&l.OfAccount, 32)
+	span(&l.Wait, 30*time.Second)
+	span(&l.Refresh, 24*time.Hour)
+	span(&l.Referrers, 6*time.Hour)
+	span(&l.Compare, 10*time.Second)
+	return l
+}
+
+// Keys opens sealed secrets.
+type Keys interface {
+	OpenForeign(context string, sealed []byte) (secret.String, error)
+}
+
+// Options holds the parameters of New. All but Limits are required.
+type Options struct {
+	Meta     *meta.Store
+	Registry *registry.Service
+	Guard    *guard.Guard
+	Keys     Keys
+	Client   *upstream.Client
+	Now      func() time.Time
+	Log      *slog.Logger
+	Limits   Limits
+}
+
+// Service fills repositories. It is safe for concurrent use.
+type Service struct {
+	meta     *meta.Store
+	registry *registry.Service
+	guard    *guard.Guard
+	keys     Keys
+	client   *upstream.Client
+	now      func() time.Time
+	log      *slog.Logger
+	limits   Limits
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+	places  places
+	images  singleflight.Group
+	layers  layers
+	refused failures
+	fresh   freshness
+	remotes remotes
+
+	counts Counts
+}
+
+// Counts counts since the start.
+type Counts struct {
+	Hits    atomic.Uint64 // manifests and layers that were stored
+	Misses  atomic.Uint64 // that were fetched
+	Stale   atomic.Uint64 // tags that were served although they could not be compared
+	Fetched atomic.Uint64 // bytes of manifests and layers from other registries
+	Sent    atomic.Uint64 // bytes of layers that were sent while they arrived
+}
+
+// New returns a Service. Close ends its work.
+func New(o Options) *Service {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, keys: o.Keys, client: o.Client, now: o.Now, log: o.Log,
+		limits: o.Limits.filled(), ctx: ctx, cancel: cancel}
+	s.places.init(s.limits)
+	return s
+}
+
+// Close ends the fetches and waits for their end.
+func (s *Service) Close() {
+	s.cancel()
+	s.work.Wait()
+	s.client.Close()
+}
+
+// Counts returns the counts.
+func (s *Service) Counts() *Counts { return &s.counts }
+
+// Request is a request of a caller for a repository, which the caller may pull from.
+type Request struct {
+	By       identity.Caller
+	From     guard.Origin
+	Registry name.Registry
+	Name     name.Repo
+	Found    registry.Repository // with ID 0 if it does not exist
+}
+
+// allowed reports whether the caller may do an action on the repository.
+func (s *Service) allowed(ctx context.Context, q Request, action string) (bool, error) {
+	ask := guard.Ask{Action: action, Owner: guard.OwnedBy(q.Registry.Account), Region: q.Registry.Region,
+		Resource: q.Registry.RepositoryARN(q.Name.String())}
+	if q.Found.ID != 0 {
+		ask.Repository = &q.Found
+	}
+	return s.guard.Allowed(ctx, q.By, q.From, ask)
+}
+
+// origin is where the content of a repository comes from.
+type origin struct {
+	rule meta.CacheRule
+	repo string // its name there
+}
+
+// origin returns the origin of a repository by the rule with the longest prefix. ok is false if there is no rule for it.
+func (s *Service) origin(ctx context.Context, reg name.Registry, repo name.Repo) (o origin, ok bool, err error) {
+	rules, err := s.meta.CacheRules(ctx, reg)
+	if err != nil || len(rules) == 0 {
+		return origin{}, false, err
+	}
+	longest := -1
+	for _, r := range rules {
+		if mapped, fits := Map(r, repo.String()); fits && length(r.Prefix) > longest {
+			o, ok, longest = origin{r, mapped}, true, length(r.Prefix)
+		}
+	}
+	return o, ok, nil
+}
+
+func length(prefix string) int {
+	if prefix == meta.RootPrefix {
+		return 0
+	}
+	return len(prefix)
+}
+
+// Map returns the name that a repository has in the registry of a rule. ok is false if the rule is not for the repository.
+//
+// Source: ECR user guide, customizing repository prefixes for pull through cache rules.
+func Map(r meta.CacheRule, repo string) (mapped string, ok bool) {
+	rest := repo
+	if r.Prefix != meta.RootPrefix {
+		if rest, ok = strings.CutPrefix(repo, r.Prefix+"/"); !ok {
+			return "", false
+		}
+	}
+	if r.UpstreamPrefix != meta.RootPrefix {
+		rest = r.UpstreamPrefix + "/" + rest
+	}
+	return rest, true
+}
+
+// Applies reports whether a rule is for a repository.
+func (s *Service) Applies(ctx context.Context, reg name.Registry, repo name.Repo) (bool, error) {
+	_, ok, err := s.origin(ctx, reg, repo)
+	return ok, err
+}
+
+// create makes the repository of a request, by the template of the registry that applies.
+//
+// Errors: fault.TargetChanged (another request has made it), and those of registry.Service.Create.
+func (s *Service) create(ctx context.Context, q Request) (registry.Repository, error) {
+	r, err := s.registry.Create(ctx, q.Registry, q.Name, meta.ForPullThrough)
+	if errors.Is(err, fault.RepositoryAlreadyExists) {
+		err = fault.TargetChanged.New("the repository '%s' was created by another request", q.Name).Because(err)
+	}
+	return r, err
+}
+
+// failed returns the error for a client: of a code, with the public text of the cause.
+func failed(code fault.Code, err error) error {
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		if e.Reason == upstream.RateLimited {
+			return fault.Throttled.New("the registry %s limits the rate of requests", e.Host).Because(err)
+		}
+		return code.New("the registry %s did not give it: %s", e.Host, e.Public).Because(err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return code.New("it was not fetched: that took too long, or the server stops").Because(err)
+	}
+	switch e := fault.From(err); e.Code {
+	case fault.Internal, fault.Unavailable, fault.Throttled, fault.QuotaExceeded, fault.TargetChanged, fault.RepositoryNotFound,
+		fault.ImageNotFound, fault.AccountNotFound:
+		return err
+	default:
+		return code.New("it was not fetched: %s", e.Public).Because(err)
+	}
+}

@@ -1,0 +1,75 @@
+package ociapi
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// through returns the request for a pull through a rule of the registry.
+func (q *request) through() pullthrough.Request {
+	return pullthrough.Request{By: q.caller, From: q.ev.From, Registry: q.reg, Name: q.repo, Found: q.found}
+}
+
+// bring makes the image of the request present by a rule of its registry, if one applies. If something was stored, the request is
+// resolved again.
+//
+// Errors: those of pullthrough.Service.Image; fault.TargetChanged.
+func (a *API) bring(q *request) error {
+	ref, err := name.ParseReference(q.target.reference)
+	if a.pull == nil || q.brought || err != nil {
+		return nil
+	}
+	changed, err := a.pull.Image(q.r.Context(), q.through(), ref, q.head)
+	if err == nil && changed {
+		q.brought = true
+		err = fault.TargetChanged.New("the image was fetched from another registry")
+	}
+	return err
+}
+
+// arriving sends a blob that the repository does not hold and a rule of its registry brings, while it arrives. sent is false if there is
+// none; then nothing was sent. A range is sent when the whole blob has arrived.
+func (a *API) arriving(q *request, d name.Digest) (sent bool, err error) {
+	if a.pull == nil {
+		return false, nil
+	}
+	l, err := a.pull.Layer(q.r.Context(), q.through(), d)
+	if err != nil || l == nil {
+		return false, err
+	}
+	h := q.w.Header()
+	describe := func() {
+		h["Content-Type"] = []string{"application/octet-stream"}
+		h["X-Content-Type-Options"] = []string{"nosniff"}
+		h["Content-Security-Policy"] = []string{"default-src 'none'; sandbox"}
+		h["Docker-Content-Digest"] = []string{d.String()}
+		h["Etag"] = []string{`"` + d.String() + `"`}
+		h["Content-Length"] = []string{strconv.FormatInt(l.Size, 10)}
+	}
+	if q.r.Method == http.MethodHead {
+		describe()
+		q.w.WriteHeader(http.StatusOK)
+		return true, nil
+	}
+	r, err := l.Open(q.r.Context())
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	if q.r.Header.Get("Range") != "" {
+		_, err := io.Copy(io.Discard, r)
+		return false, err
+	}
+	describe()
+	q.w.WriteHeader(http.StatusOK)
+	if _, err := io.Copy(q.w, r); err != nil {
+		q.ev.Err = err
+		panic(http.ErrAbortHandler) // the client must not take what it has for the layer
+	}
+	return true, nil
+}
