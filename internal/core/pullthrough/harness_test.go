@@ -116,7 +116,10 @@ func near(t testing.TB, now func() time.Time, change func(*config.Config), to ..
 		t.Fatal(err)
 	}
 	return apptest.Start(t, apptest.Options{Now: now, Config: func(c *config.Config) {
-		c.EgressAllow, c.EgressCA = []string{"127.0.0.1/32"}, file
+		c.EgressAllow = []string{"127.0.0.1/32"}
+		if len(to) > 0 {
+			c.EgressCA = file
+		}
 		if change != nil {
 			change(c)
 		}

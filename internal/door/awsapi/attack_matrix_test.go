@@ -55,6 +55,7 @@ func samples(key string) map[string]any {
 		"imageTag": "latest", "protection": "NONE",
 		"prefix": "victim", "appliedFor": []any{"REPLICATION"}, "principalArn": "arn:aws:iam::777788889999:user/scanner",
 		"ecrRepositoryPrefix": "cache", "upstreamRegistryUrl": "quay.io",
+		"secretString": `{"username":"u","accessToken":"t"}`,
 		"policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + otherAccount +
 			`"},"Action":"ecr:BatchGetImage"}]}`,
 		"PutRegistryPolicy.policyText": `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` +

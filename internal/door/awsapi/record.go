@@ -45,7 +45,7 @@ func digestOf(out any) string {
 
 // unrecorded holds the members that the audit trail does not contain: secrets, the bytes of layers, and page tokens.
 var unrecorded = map[string]bool{
-	"LayerPartBlob": true, "WebIdentityToken": true, "TokenCode": true, "NextToken": true, "Marker": true,
+	"LayerPartBlob": true, "WebIdentityToken": true, "SecretString": true, "TokenCode": true, "NextToken": true, "Marker": true,
 	"Password": true, "OldPassword": true, "NewPassword": true,
 	"WebhookUrl": true,
 }

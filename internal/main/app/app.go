@@ -219,8 +219,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	copies := replication.New(a.meta, a.registry, decisions)
 	own := ecrin.New(ecrin.Options{
 		Copies: copies,
-		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Events: a.events, Trail: record,
-		Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
+		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
+		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
 	if err != nil {

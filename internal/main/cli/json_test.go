@@ -95,8 +95,12 @@ func TestAnswersAreJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	backup := filepath.Join(dir, "backup")
+	credentials := filepath.Join(dir, "secret.json")
+	if err := os.WriteFile(credentials, []byte(`{"username":"u","accessToken":"t"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Values that later commands need, by their name in the output of an earlier one.
-	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "lifecycle": lifecycle,
+	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
 		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("its content is not read")})
 	if err := os.WriteFile(found["ca"], ca, 0o600); err != nil {
@@ -115,6 +119,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy put no --kind scp --file $policy", "control-policy list", "control-policy delete no --kind scp",
 		"control-policy full-access off --kind rcp --account 000000000000",
 		"control-policy full-access on --kind rcp --account 000000000000",
+		"secret put ecr-pullthroughcache/hub --file $secret", "secret list",
+		"secret delete ecr-pullthroughcache/hub",
 		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",

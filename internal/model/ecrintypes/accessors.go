@@ -41,6 +41,9 @@ func (v *DeleteLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *DeleteLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -107,6 +110,9 @@ func (v *ListPinnedImagesRequest) GetRepositoryName() string { return v.Reposito
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListSecretsRequest) GetAccountId() string { return v.AccountId }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -154,6 +160,9 @@ func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.Regis
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutSecretRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RedeliverWebhookRequest) GetRegistryId() string { return v.RegistryId }

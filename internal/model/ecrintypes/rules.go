@@ -40,6 +40,8 @@ var (
 	ruleRepositoryId      = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleRepositoryName    = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
 	ruleRequestId         = &awswire.StringRule{Min: 1, Max: 64}
+	ruleSecretName        = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
+	ruleSecretString      = &awswire.StringRule{Min: 1, Max: 65536}
 	ruleTagNameList       = awswire.SizeRule{Min: 1, Max: 100}
 	ruleTokenId           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 	ruleWebhookName       = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}

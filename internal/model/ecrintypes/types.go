@@ -161,6 +161,12 @@ type DeleteLifecycleRequest struct {
 	Document       LifecycleDocument `json:"document,omitzero"`
 }
 
+// DeleteSecretRequest is the request of DeleteSecret.
+type DeleteSecretRequest struct {
+	Name      string `json:"name"` // required, 1 to 256 characters
+	AccountId string `json:"accountId,omitzero"`
+}
+
 // DeleteWebhookResponse is the answer of DeleteWebhook.
 type DeleteWebhookResponse struct {
 }
@@ -486,6 +492,16 @@ type ListRepositoryUsageResponse struct {
 	NextToken    string            `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListSecretsRequest is the request of ListSecrets.
+type ListSecretsRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+}
+
+// ListSecretsResponse is the answer of ListSecrets.
+type ListSecretsResponse struct {
+	Secrets []Secret `json:"secrets"` // required
+}
+
 // ListTagHistoryRequest is the request of ListTagHistory.
 type ListTagHistoryRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -605,6 +621,13 @@ type PutRepositoryProtectionRequest struct {
 	Protection     Protection `json:"protection"`     // required
 }
 
+// PutSecretRequest is the request of PutSecret.
+type PutSecretRequest struct {
+	Name         string `json:"name"`         // required, 1 to 256 characters
+	SecretString string `json:"secretString"` // required, 1 to 65536 characters
+	AccountId    string `json:"accountId,omitzero"`
+}
+
 // RedeliverWebhookRequest is the request of RedeliverWebhook.
 type RedeliverWebhookRequest struct {
 	RegistryId  string `json:"registryId,omitzero"`
@@ -680,6 +703,20 @@ type RevokeTokenRequest struct {
 // RevokeTokenResponse is the answer of RevokeToken.
 type RevokeTokenResponse struct {
 	Revoked int32 `json:"revoked"` // required
+}
+
+// Secret is a part of requests or answers.
+type Secret struct {
+	Arn       string       `json:"arn"`       // required
+	Name      string       `json:"name"`      // required, 1 to 256 characters
+	AccountId string       `json:"accountId"` // required
+	CreatedAt awswire.Time `json:"createdAt"` // required
+	UpdatedAt awswire.Time `json:"updatedAt"` // required
+}
+
+// SecretResponse is the answer of DeleteSecret.
+type SecretResponse struct {
+	Secret Secret `json:"secret"` // required
 }
 
 // SnapshotDatabaseRequest is the request of SnapshotDatabase.

@@ -143,6 +143,18 @@ func (v *DeleteLifecycleRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteSecretRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteSecretRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleSecretName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ExplainAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -380,6 +392,17 @@ func (v *ListRepositoryUsageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListSecretsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListSecretsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListTagHistoryRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -492,6 +515,19 @@ func (v *PutRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.String(at+"protection", string(v.Protection), ruleProtection)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutSecretRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutSecretRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleSecretName)
+	c.String(at+"secretString", v.SecretString, ruleSecretString)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -246,11 +246,17 @@ func (r Images) AnswerBytes() int64 {
 }
 
 // BatchGetImage returns manifests and records the pulls. The answer has a failure for each image that does not exist, and for each
-// that does not fit into maxAnswer.
+// that does not fit into maxAnswer. What a pull through cache rule can bring is fetched first.
 //
+// Errors: fault.RepositoryNotFound, fault.UnableToGetUpstreamImage, fault.TargetChanged (images were fetched).
 // Source: ECR API reference, BatchGetImage.
 func (s *Service) BatchGetImage(ctx context.Context, by identity.Caller, r Images,
 	_ *ecrtypes.BatchGetImageRequest) (*ecrtypes.BatchGetImageResponse, error) {
+	if r.Through {
+		if err := s.bring(ctx, by, r); err != nil {
+			return nil, err
+		}
+	}
 	out := &ecrtypes.BatchGetImageResponse{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
 	texts := map[name.Digest]string{} // several tags may lead to one image
 	_, fits := r.fitting()

@@ -124,7 +124,7 @@ func (s *Service) BatchCheckLayerAvailability(ctx context.Context, by identity.C
 // GetDownloadURLForLayer returns a signed link to a layer, on the host of the request. An image must refer to the
 // layer.
 //
-// Errors: fault.InvalidParameter (the digest), fault.LayersNotFound, fault.LayerInaccessible.
+// Errors: fault.InvalidParameter (the digest), fault.LayersNotFound, fault.LayerInaccessible, and those of bringable.
 // Source: ECR API reference, GetDownloadUrlForLayer.
 func (s *Service) GetDownloadURLForLayer(ctx context.Context, by identity.Caller, r Repository,
 	in *ecrtypes.GetDownloadUrlForLayerRequest) (*ecrtypes.GetDownloadUrlForLayerResponse, error) {
@@ -133,6 +133,15 @@ func (s *Service) GetDownloadURLForLayer(ctx context.Context, by identity.Caller
 		return nil, BadMember("layerDigest", "must be sha256: and 64, or sha512: and 128, hexadecimal digits")
 	}
 	h, err := s.meta.Holding(ctx, r.ID, d)
+	if errors.Is(err, fault.BlobNotFound) {
+		l, berr := s.bringable(ctx, by, r, d)
+		if berr != nil {
+			return nil, berr
+		}
+		if l != nil {
+			h, err = meta.Holding{Digest: d, Size: l.Size, Referenced: true}, nil
+		}
+	}
 	switch {
 	case errors.Is(err, fault.BlobNotFound):
 		return nil,

@@ -283,3 +283,77 @@ func (s *Service) ValidatePullThroughCacheRule(ctx context.Context, _ identity.C
 	}
 	return out, nil
 }
+
+// bring fetches the images of a pull that are absent, or whose tags are to be compared, by the rule for their repository. It sets the
+// failures of those that the other registry did not give.
+//
+// Errors: fault.TargetChanged (images were fetched: the request is resolved again), fault.RepositoryNotFound,
+// fault.UnableToGetUpstreamImage, and those of pullthrough.Service.Image that have no failure code.
+func (s *Service) bring(ctx context.Context, by identity.Caller, r Images) error {
+	q := pullthrough.Request{By: by, From: r.At.From, Registry: r.At.Registry, Name: r.Repo, Found: r.Repository.Repository}
+	changed := false
+	for i, one := range r.Named {
+		ref := name.Reference{Tag: one.Tag}
+		if ref.Tag == (name.Tag{}) {
+			ref.Digest, _ = name.ParseDigest(one.ID.ImageDigest)
+		}
+		if ref == (name.Reference{}) || one.Failure != nil && one.Failure.FailureCode != ecrtypes.ImageFailureCodeImageNotFound {
+			continue
+		}
+		fetched, err := s.pull.Image(ctx, q, ref, one.Head)
+		if err == nil && fetched && q.Found.ID == 0 {
+			return fault.TargetChanged.New("the repository was created for an image of another registry")
+		}
+		changed = changed || fetched
+		if err == nil || errors.Is(err, fault.ImageNotFound) {
+			continue
+		}
+		code := failureCode(err)
+		if code == "" {
+			return err
+		}
+		r.Named[i].Failure = &ecrtypes.ImageFailure{ImageId: &one.ID, FailureCode: code, FailureReason: fault.From(err).Public}
+	}
+	if changed {
+		return fault.TargetChanged.New("images were fetched from another registry")
+	}
+	if failed := slices.ContainsFunc(r.Named, func(one NamedImage) bool {
+		return one.Failure != nil && one.Failure.FailureCode != ecrtypes.ImageFailureCodeImageNotFound
+	}); r.Missing != nil && !failed {
+		return r.Missing
+	}
+	return nil
+}
+
+// failureCode returns the failure code of an image that another registry did not give; "" for an error of the whole request.
+func failureCode(err error) ecrtypes.ImageFailureCode {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		return ""
+	}
+	switch e.Reason {
+	case upstream.RateLimited:
+		return ecrtypes.ImageFailureCodeUpstreamTooManyRequests
+	case upstream.Unauthorized, upstream.Denied:
+		return ecrtypes.ImageFailureCodeUpstreamAccessDenied
+	case upstream.Unavailable:
+		return ecrtypes.ImageFailureCodeUpstreamUnavailable
+	}
+	return ""
+}
+
+// bringable returns the layer that a rule brings for a repository which does not hold it, after the other registry was asked whether it
+// has it; nil if there is none.
+//
+// Errors: those of pullthrough.Layer.Probe.
+func (s *Service) bringable(ctx context.Context, by identity.Caller, r Repository, d name.Digest) (*pullthrough.Layer, error) {
+	if s.pull == nil {
+		return nil, nil
+	}
+	q := pullthrough.Request{By: by, From: r.At.From, Registry: r.Registry, Name: r.Name, Found: r.Repository}
+	l, err := s.pull.Layer(ctx, q, d)
+	if err != nil || l == nil {
+		return nil, err
+	}
+	return l, l.Probe(ctx)
+}

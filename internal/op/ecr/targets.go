@@ -20,6 +20,7 @@ type Registry struct {
 	Host   endpoint.Host
 	Secure bool   // the request came by TLS
 	Agent  string // User-Agent of the request
+	From   guard.Origin
 }
 
 // Repository is the repository of a request. Its ID distinguishes it from an earlier or later repository with its name.
@@ -39,7 +40,7 @@ type repositoryNamed interface {
 //
 // Errors: fault.InvalidParameter (id is not an account id; id is "" and the caller has no account).
 func RegistryOf(req guard.Request, id string) (Registry, error) {
-	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent}
+	at := Registry{Registry: req.Own(), Host: req.Host, Secure: req.From.Secure, Agent: req.From.UserAgent, From: req.From}
 	if id == "" {
 		if at.Account == (name.Account{}) {
 			return at, BadMember("registryId", "Member must not be null: the operator has no registry of its own")
@@ -162,6 +163,11 @@ func OnResource[In interface{ GetResourceArn() string }](s *Service, ctx context
 type Images struct {
 	Repository
 	Named []NamedImage
+	// Through is set if a pull through cache rule applies to the repository: BatchGetImage fetches then what is absent.
+	Through bool
+	// Repo is the name of the repository, and Missing the error if it does not exist, with Through.
+	Repo    name.Repo
+	Missing error
 }
 
 // NamedImage is an image id of a request with the image that it names.
@@ -184,7 +190,23 @@ func OnImages[In interface {
 	case *ecrtypes.DescribeImagesRequest:
 		ids = v.ImageIds
 	}
-	return onImages(s, ctx, req, in, unique(ids))
+	t, err := onImages(s, ctx, req, in, unique(ids))
+	if _, pulls := any(in).(*ecrtypes.BatchGetImageRequest); err == nil && pulls {
+		err = s.throughRule(ctx, &t, in.GetRepositoryName())
+	}
+	return t, err
+}
+
+// throughRule prepares a pull of images from a repository that a pull through cache rule may fill, whether it exists or not.
+func (s *Service) throughRule(ctx context.Context, t *guard.Target[Images], repository string) error {
+	repo, err := name.ParseRepo(repository)
+	if err != nil || s.pull == nil {
+		return nil
+	}
+	if t.Value.Through, err = s.pull.Applies(ctx, t.Value.At.Registry, repo); err == nil && t.Value.Through {
+		t.Value.Repo, t.Value.Missing, t.Absent = repo, t.Absent, nil
+	}
+	return err
 }
 
 // unique returns the ids without repetitions: an answer has one entry for each.

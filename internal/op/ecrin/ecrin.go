@@ -21,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // Service implements the operations of the ecrin API. It is safe for concurrent use.
@@ -32,6 +33,7 @@ type Service struct {
 	registry *registry.Service
 	copies   *replication.Service
 	events   *events.Service
+	keys     Keys
 	trail    Trail
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
@@ -49,6 +51,12 @@ type Trail interface {
 	Representative(requestID string) (of string, alike bool)
 }
 
+// Keys seals secrets.
+type Keys interface {
+	// SealForeign seals credentials for another service, which open only with the same context.
+	SealForeign(context string, s secret.String) []byte
+}
+
 // Options holds the parameters of New. All are required.
 type Options struct {
 	Meta     *meta.Store
@@ -58,6 +66,7 @@ type Options struct {
 	Registry *registry.Service
 	Copies   *replication.Service
 	Events   *events.Service
+	Keys     Keys
 	Trail    Trail
 	Hosts    *endpoint.Map
 	Pages    pagetoken.Sealer
@@ -68,7 +77,7 @@ type Options struct {
 // New returns a Service.
 func New(o Options) *Service {
 	return &Service{
-		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies,
+		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
 		events: o.Events, trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }

@@ -65,32 +65,39 @@ func (s *Store) Secrets(ctx context.Context, reg name.Registry) (all []Secret, e
 	return all, err
 }
 
-// PutSecret stores a secret, or replaces the value of the one with its name, which keeps its suffix. It returns the secret as it is
-// stored.
+// PutSecret stores a secret, or replaces the value of the one with its name, which keeps its suffix. seal returns the sealed value of
+// the secret as it will be stored. It returns the secret as it is stored.
 //
 // Errors: fault.LimitExceeded, fault.AccountNotFound.
-func (s *Store) PutSecret(ctx context.Context, in Secret) (out Secret, err error) {
+func (s *Store) PutSecret(ctx context.Context, in Secret, seal func(Secret) []byte) (out Secret, err error) {
 	account, region := in.Registry.Account.String(), in.Registry.Region.String()
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, in.Registry.Account); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO secrets (account, region, `+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $6)
+		now := micros(s.now())
+		out = in
+		var created int64
+		found, err := t.one(`SELECT suffix, created_at FROM secrets WHERE account = $1 AND region = $2 AND name = $3`,
+			args{account, region, in.Name}, &out.Suffix, &created)
+		if err != nil {
+			return err
+		}
+		if !found {
+			created, out.Suffix = now, in.Suffix
+			var have int
+			if _, err := t.one(`SELECT COUNT(*) FROM secrets WHERE account = $1 AND region = $2`, args{account, region}, &have); err != nil {
+				return err
+			}
+			if have >= MaxSecrets {
+				return fault.LimitExceeded.New("an account can have at most %d secrets in a region", MaxSecrets)
+			}
+		}
+		out.CreatedAt, out.UpdatedAt = fromMicros(created), fromMicros(now)
+		out.Sealed = seal(out)
+		_, err = t.exec(`INSERT INTO secrets (account, region, `+secretColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (account, region, name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at`,
-			account, region, in.Name, in.Suffix, in.Sealed, micros(s.now())); err != nil {
-			return err
-		}
-		var have int
-		if _, err := t.one(`SELECT COUNT(*) FROM secrets WHERE account = $1 AND region = $2`, args{account, region}, &have); err != nil {
-			return err
-		}
-		if have > MaxSecrets {
-			return fault.LimitExceeded.New("an account can have at most %d secrets in a region", MaxSecrets)
-		}
-		out, err = scanSecret(in.Registry, func(dest ...any) error {
-			return t.row(t.ctx, `SELECT `+secretColumns+` FROM secrets WHERE account = $1 AND region = $2 AND name = $3`,
-				args{account, region, in.Name}, dest...)
-		})
+			account, region, in.Name, out.Suffix, out.Sealed, created, now)
 		return err
 	})
 	return out, err
