@@ -1,6 +1,9 @@
 package pullthrough_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
@@ -16,10 +19,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // far is another registry, at an address of this machine by https. It records the requests that it receives.
@@ -132,4 +138,59 @@ func rule(t testing.TB, a apptest.Account, prefix string, f *far) {
 		UpstreamRegistryUrl: aws.String(f.Host)}); err != nil {
 		t.Fatalf("creating the rule %s: %v", prefix, err)
 	}
+}
+
+func repoName(s string) name.Repo {
+	r, err := name.ParseRepo(s)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func digest(t testing.TB, s string) name.Digest {
+	t.Helper()
+	d, err := name.ParseDigest(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// call calls an operation of ECR at the time of a clock, by which it is signed.
+func call(t testing.TB, s *apptest.Server, a apptest.Account, c *clock, operation, body string) []byte {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921."+operation)
+	hash := sha256.Sum256([]byte(body))
+	key := aws.Credentials{AccessKeyID: a.KeyID, SecretAccessKey: a.Secret}
+	if err := v4.NewSigner().SignHTTP(t.Context(), key, r, hex.EncodeToString(hash[:]), "ecr", a.Region, c.now()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.HTTP.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	out, err := io.ReadAll(got.Body)
+	if err != nil || got.StatusCode != http.StatusOK {
+		t.Fatalf("%s: got %d %s, %v", operation, got.StatusCode, out, err)
+	}
+	return out
+}
+
+// later returns a client with a password of the time of a clock.
+func later(t testing.TB, s *apptest.Server, a apptest.Account, c *clock) ocitest.Client {
+	t.Helper()
+	var out struct {
+		AuthorizationData []struct{ AuthorizationToken []byte }
+	}
+	if err := json.Unmarshal(call(t, s, a, c, "GetAuthorizationToken", "{}"), &out); err != nil || len(out.AuthorizationData) != 1 {
+		t.Fatalf("GetAuthorizationToken: got %+v, %v", out, err)
+	}
+	return ocitest.Client{Base: s.URL, HTTP: s.HTTP, Password: strings.TrimPrefix(string(out.AuthorizationData[0].AuthorizationToken), "AWS:")}
 }
