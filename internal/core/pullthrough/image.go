@@ -118,7 +118,18 @@ func failedImage(o origin, err error) error {
 
 // fetchImage fetches an image and stores it, once for all concurrent calls.
 func (s *Service) fetchImage(ctx context.Context, o origin, q Request, ref name.Reference, head registry.ManifestHead) error {
-	key := fmt.Sprintf("image %s %s %s", o.key(), q.Name, ref)
+	limit := s.limits.Compare
+	if head.Digest == (name.Digest{}) {
+		limit = maxImageTime
+	}
+	return s.once(ctx, o, fmt.Sprintf("image %s %s %s", o.key(), q.Name, ref), limit, func(ctx context.Context) error {
+		return s.storeImage(ctx, o, q, ref, head)
+	})
+}
+
+// once calls fetch, or waits for the call with the key that runs. What failed with the key a short time ago fails alike. The call does
+// not end with the first client that waits for it, but after limit, and when the server stops.
+func (s *Service) once(ctx context.Context, o origin, key string, limit time.Duration, fetch func(context.Context) error) error {
 	if err := s.refused.of(s.now(), key, o.limitKey()); err != nil {
 		return err
 	}
@@ -128,13 +139,9 @@ func (s *Service) fetchImage(ctx context.Context, o origin, q Request, ref name.
 		}
 		s.work.Add(1)
 		defer s.work.Done()
-		limit := s.limits.Compare
-		if head.Digest == (name.Digest{}) {
-			limit = maxImageTime
-		}
 		ctx, cancel := context.WithTimeout(s.ctx, limit)
 		defer cancel()
-		err := s.storeImage(ctx, o, q, ref, head)
+		err := fetch(ctx)
 		if err != nil {
 			s.remember(o, key, err)
 		}

@@ -119,8 +119,9 @@ func TestTwoLevelsOfCache(t *testing.T) {
 	end := near(t, nil, nil, second)
 	root := end.Root(t)
 	arn := putSecret(t, end, "ecr-pullthroughcache/middle", `{"username":"AWS","accessToken":"`+middle.Root(t).Password(t)+`"}`)
-	if _, err := root.ECR().CreatePullThroughCacheRule(t.Context(), &ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: aws.String("near"),
-		UpstreamRegistryUrl: &second.Host, CredentialArn: &arn, UpstreamRepositoryPrefix: aws.String("far/team")}); err != nil {
+	in := ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: aws.String("near"), UpstreamRegistryUrl: &second.Host,
+		CredentialArn: &arn, UpstreamRepositoryPrefix: aws.String("far/team")}
+	if _, err := root.ECR().CreatePullThroughCacheRule(t.Context(), &in); err != nil {
 		t.Fatal(err)
 	}
 	got := root.Docker(t).Repo("near/multi")
@@ -220,8 +221,8 @@ func TestRightsForAPull(t *testing.T) {
 	s := near(t, nil, nil, f)
 	root := s.Root(t)
 	arn := putSecret(t, s, "ecr-pullthroughcache/far", `{"username":"AWS","accessToken":"`+owner.Password(t)+`"}`)
-	if _, err := root.ECR().CreatePullThroughCacheRule(t.Context(), &ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: aws.String("cache"),
-		UpstreamRegistryUrl: &f.Host, CredentialArn: &arn}); err != nil {
+	in := ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: aws.String("cache"), UpstreamRegistryUrl: &f.Host, CredentialArn: &arn}
+	if _, err := root.ECR().CreatePullThroughCacheRule(t.Context(), &in); err != nil {
 		t.Fatal(err)
 	}
 	other := s.NewAccount(t, "111122223333")
@@ -258,7 +259,8 @@ func TestRightsForAPull(t *testing.T) {
 	if got := f.count("/v2/none/"); got != 1 {
 		t.Errorf("an image that does not exist there: got %d requests, want 1", got)
 	}
-	if _, err := root.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"cache/none"}}); err == nil {
+	none := ecr.DescribeRepositoriesInput{RepositoryNames: []string{"cache/none"}}
+	if _, err := root.ECR().DescribeRepositories(t.Context(), &none); err == nil {
 		t.Error("the repository of an image that does not exist was created")
 	}
 }

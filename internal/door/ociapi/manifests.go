@@ -185,6 +185,11 @@ func (a *API) listReferrers(q *request) error {
 		types = []string{filter}
 		h.Set("OCI-Filters-Applied", "artifactType")
 	}
+	if a.pull != nil {
+		if err := a.pull.Referrers(q.r.Context(), q.through(), digest); err != nil {
+			return err
+		}
+	}
 	found, more, err := a.registry.Referrers(q.r.Context(), q.found, digest, types, last, maxReferrersPage)
 	if err != nil {
 		return err

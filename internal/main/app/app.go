@@ -232,6 +232,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		a.registry.DamagedBlobs)
 	a.addWork(now, copies)
 	a.countWork(metrics)
+	a.countPulls(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	pushes := web.ManifestPlaces()

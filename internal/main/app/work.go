@@ -44,6 +44,16 @@ func (a *App) addWork(now func() time.Time, copies *replication.Service) {
 	maps.Copy(a.health.works, r.Works())
 }
 
+// countPulls adds the metrics of pulls through rules.
+func (a *App) countPulls(m *web.Metrics) {
+	c := a.pull.Counts()
+	m.Count("ecrin_pullthrough_hits_total", "Manifests of repositories with a pull through cache rule that were stored already.", c.Hits.Load)
+	m.Count("ecrin_pullthrough_misses_total", "Manifests and layers that were fetched from other registries.", c.Misses.Load)
+	m.Count("ecrin_pullthrough_stale_total", "Tags and referrers that were served although the other registry failed.", c.Stale.Load)
+	m.Count("ecrin_pullthrough_fetched_bytes_total", "Bytes of manifests and layers that other registries sent.", c.Fetched.Load)
+	m.Count("ecrin_pullthrough_sent_bytes_total", "Bytes of layers that were sent while they arrived.", c.Sent.Load)
+}
+
 // countWork adds the metrics of background work.
 func (a *App) countWork(m *web.Metrics) {
 	for _, work := range slices.Sorted(maps.Keys(a.health.works)) {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
@@ -386,7 +387,8 @@ func (s *Service) PutImage(ctx context.Context, by identity.Caller, r Repository
 // ListImageReferrers returns one page of the images whose subject is the given digest. An unknown subject has no
 // referrers.
 //
-// Errors: fault.InvalidParameter (the digest; the token). Source: ECR API reference, ListImageReferrers.
+// Errors: fault.InvalidParameter (the digest; the token), fault.UnableToListUpstreamImageReferrers.
+// Source: ECR API reference, ListImageReferrers.
 func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r Repository,
 	in *ecrtypes.ListImageReferrersRequest) (*ecrtypes.ListImageReferrersResponse, error) {
 	subject, err := name.ParseDigest(in.SubjectId.ImageDigest)
@@ -405,6 +407,12 @@ func (s *Service) ListImageReferrers(ctx context.Context, by identity.Caller, r 
 	var after string
 	if err := s.resume(scope, in.NextToken, &after); err != nil {
 		return nil, err
+	}
+	if s.pull != nil {
+		q := pullthrough.Request{By: by, From: r.At.From, Registry: r.Registry, Name: r.Name, Found: r.Repository}
+		if err := s.pull.Referrers(ctx, q, subject); err != nil {
+			return nil, err
+		}
 	}
 	limit := pageSize(in.MaxResults, 50)
 	rows, more, err := s.registry.Referrers(ctx, r.Repository, subject, types, after, limit)
