@@ -153,11 +153,14 @@ func (s *Service) lifecycleJob(ctx context.Context, j *jobs.Job) error {
 			return jobs.Permanent(err)
 		}
 		at := s.now()
-		due, err := s.decide(ctx, r, p, at)
+		due, left, err := s.decide(ctx, r, p, at)
 		if err != nil {
 			return err
 		}
-		n, err := s.expire(ctx, j, r, l, due, deleted)
+		if deleted > 0 {
+			left = nil
+		}
+		n, err := s.expire(ctx, j, r, l, due, left, deleted)
 		deleted += n
 		switch {
 		case errors.Is(err, fault.TargetChanged):
@@ -175,21 +178,33 @@ func (s *Service) lifecycleJob(ctx context.Context, j *jobs.Job) error {
 	return nil
 }
 
-// decide returns the images that a policy deletes; see expiring.
-func (s *Service) decide(ctx context.Context, r Repository, p *lifecycle.Policy, now time.Time) ([]expiry, error) {
+// decide returns the images that a policy deletes, see expiring, and some that ECR reports as failures.
+func (s *Service) decide(ctx context.Context, r Repository, p *lifecycle.Policy, now time.Time) (due []expiry, left []acted, err error) {
 	result, err := s.evaluate(ctx, s.evaluating, r, p, now)
 	if errors.Is(err, fault.LimitExceeded) {
 		err = jobs.Permanent(err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return expiring(result), nil
+	return expiring(result), failing(result), nil
 }
 
-// expire deletes the images of a list and returns how many it deleted. before is how many the job had deleted before.
-func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.Lifecycle, due []expiry, before int) (deleted int,
-	err error) {
+// failing returns up to maxActions images that are left although a rule is due for them, and that ECR reports as failures.
+func failing(result *lifecycle.Result) (all []acted) {
+	for i := range result.Verdicts {
+		if v := &result.Verdicts[i]; v.Hold.FailureCode() != "" && len(all) < maxActions {
+			im := *v.Image
+			all = append(all, acted{image: &im, rule: v.Rule, code: v.Hold.FailureCode(), reason: v.Reason()})
+		}
+	}
+	return all
+}
+
+// expire deletes the images of a list and returns how many it deleted. left are images that the first audit line has besides, and before
+// is how many the job had deleted before.
+func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.Lifecycle, due []expiry, left []acted, before int) (
+	deleted int, err error) {
 	list := make([]meta.Expiry, len(due))
 	rules := make(map[name.Digest]*lifecycle.Rule, len(due))
 	for i, e := range due {
@@ -201,10 +216,13 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 			return deleted, context.Cause(ctx)
 		}
 		n, gone, err := s.meta.ExpireImages(ctx, r, l.Generation, list, func(gone []meta.Expiry) []byte {
-			return executionLines(r, l, gone, rules, s.now())
+			return executionLines(r, l, gone, rules, left, s.now())
 		})
 		if err != nil {
 			return deleted, err
+		}
+		if len(gone) > 0 {
+			left = nil
 		}
 		deleted += len(gone)
 		list = list[n:]
@@ -302,7 +320,7 @@ func (s *Service) previewJob(ctx context.Context, j *jobs.Job) error {
 	}
 	if j.Attempts()+1 >= previewAttempts || errors.Is(err, fault.LimitExceeded) || errors.Is(err, fault.InvalidParameter) {
 		p.State = meta.PreviewFailed
-		return jobs.Permanent(errors.Join(err, s.meta.EndPreview(ctx, r.ID, p)))
+		return jobs.Permanent(errors.Join(err, s.meta.EndPreview(ctx, r.ID, p, nil)))
 	}
 	return err
 }
@@ -322,6 +340,7 @@ func (s *Service) preview(ctx context.Context, r Repository, p *meta.Preview) er
 		return err
 	}
 	var all []meta.PreviewResult
+	var dry []acted
 	for i := range result.Verdicts {
 		v := &result.Verdicts[i]
 		if v.Action == lifecycle.None {
@@ -333,10 +352,14 @@ func (s *Service) preview(ctx context.Context, r Repository, p *meta.Preview) er
 			one.Tags = append(one.Tags, tag.Name)
 		}
 		all = append(all, one)
+		if len(dry) < maxDryRunEvents*maxActions {
+			dry = append(dry, acted{image: v.Image, rule: v.Rule})
+		}
 	}
+	lines := lifecycleLines("DryRunEvent", r, l, dry, nil, s.now())
 	p.State, p.Expiring, p.Archiving = meta.PreviewComplete, int64(result.Expire.Images), int64(result.Archive.Images)
 	if err := s.meta.AddPreviewResults(ctx, r.ID, p.ID, all); err != nil {
 		return err
 	}
-	return s.meta.EndPreview(ctx, r.ID, *p)
+	return s.meta.EndPreview(ctx, r.ID, *p, lines)
 }

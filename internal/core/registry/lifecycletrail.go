@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,37 +18,60 @@ const (
 	maxActionTags = 100
 	// awsInternal is the source of events that AWS causes itself. Source: as above.
 	awsInternal = "AWS Internal"
+	// maxDryRunEvents limits the events of one preview, and so the images in them.
+	maxDryRunEvents = 10
 )
 
-// executionLines returns the audit lines of a deletion by a lifecycle policy. rules are the rules that delete the images.
+// acted is an image on which a rule acts, or that is left although a rule is due for it.
+type acted struct {
+	image  *lifecycle.Image
+	rule   *lifecycle.Rule
+	code   string // of ECR, why the image is left
+	reason string // likewise
+}
+
+// executionLines returns the audit lines of a deletion by a lifecycle policy. rules are the rules that delete the images; left are images
+// that ECR would report as failures, which the first line has.
 //
 // Source: ECR user guide, logging with CloudTrail, PolicyExecutionEvent.
-func executionLines(r Repository, l meta.Lifecycle, gone []meta.Expiry, rules map[name.Digest]*lifecycle.Rule,
-	now time.Time) (lines []byte) {
+func executionLines(r Repository, l meta.Lifecycle, gone []meta.Expiry, rules map[name.Digest]*lifecycle.Rule, left []acted,
+	now time.Time) []byte {
+	all := make([]acted, len(gone))
+	for i, e := range gone {
+		all[i] = acted{image: e.Image, rule: rules[e.Image.Digest]}
+	}
+	return lifecycleLines("PolicyExecutionEvent", r, l, all, left, now)
+}
+
+// lifecycleLines returns audit lines with at most maxActions images each.
+func lifecycleLines(event string, r Repository, l meta.Lifecycle, all, left []acted, now time.Time) (lines []byte) {
 	account := r.Registry.Account.String()
-	for len(gone) > 0 {
-		some := gone[:min(maxActions, len(gone))]
-		gone = gone[len(some):]
+	for len(all) > 0 || len(left) > 0 {
+		some := all[:min(maxActions, len(all))]
+		all = all[len(some):]
 		record := audit.Record{
-			EventID: audit.NewID(), Time: now, Source: "ecr.amazonaws.com", Name: "PolicyExecutionEvent", Type: audit.TypeServiceEvent,
+			EventID: audit.NewID(), Time: now, Source: "ecr.amazonaws.com", Name: event, Type: audit.TypeServiceEvent,
 			Region: r.Registry.Region.String(), Identity: audit.Identity{Type: audit.AWSService, Account: account, InvokedBy: awsInternal},
 			SourceIP: awsInternal, UserAgent: awsInternal,
 			Resources: []audit.Resource{{Account: account, ARN: r.ARN(), Type: "AWS::ECR::Repository"}},
 		}
 		var policy audit.Params
-		var acting []audit.Params
-		var actions []audit.Params
+		var acting, actions, failures []audit.Params
 		named := map[*lifecycle.Rule]bool{}
-		for _, e := range some {
-			rule := rules[e.Image.Digest]
-			if rule != nil && !named[rule] {
-				named[rule] = true
-				acting = append(acting, ruleParams(rule))
+		for _, a := range some {
+			actions = append(actions, actedParams(a))
+		}
+		for _, a := range left {
+			p := actedParams(a)
+			p.String("failureCode", a.code)
+			p.String("failureReason", a.reason)
+			failures = append(failures, p)
+		}
+		for _, a := range append(slices.Clone(some), left...) {
+			if !named[a.rule] {
+				named[a.rule] = true
+				acting = append(acting, ruleParams(a.rule))
 			}
-			var action audit.Params
-			action.Object("lifecycleEventImage", imageParams(e.Image))
-			action.Int("rulePriority", int64(e.Priority))
-			actions = append(actions, action)
 		}
 		policy.Objects("lifecycleEventRules", acting)
 		policy.Int("lastEvaluatedAt", millis(l.EvaluatedAt))
@@ -55,9 +79,16 @@ func executionLines(r Repository, l meta.Lifecycle, gone []meta.Expiry, rules ma
 		record.Service.String("repositoryName", r.Name.String())
 		record.Service.Object("lifecycleEventPolicy", policy)
 		record.Service.Objects("lifecycleEventImageActions", actions)
-		lines = record.AppendLines(lines, account)
+		record.Service.Objects("lifecycleEventFailureDetails", failures)
+		lines, left = record.AppendLines(lines, account), nil
 	}
 	return lines
+}
+
+func actedParams(a acted) (p audit.Params) {
+	p.Object("lifecycleEventImage", imageParams(a.image))
+	p.Int("rulePriority", int64(a.rule.Priority))
+	return p
 }
 
 func millis(t time.Time) int64 {

@@ -93,6 +93,11 @@ func TestLifecyclePolicyActs(t *testing.T) {
 		}
 	}
 	s.wantTags("app", "main", "v0", "v1", "v2", "v3", "v4") // a preview deletes nothing
+	var dry ecrintypes.ListAuditEventsResponse
+	s.operator("ListAuditEvents", ecrintypes.ListAuditEventsRequest{EventName: "DryRunEvent"}, &dry)
+	if len(dry.Events) != 1 || strings.Count(dry.Events[0], `"lifecycleEventImage"`) != 3 || !strings.Contains(dry.Events[0], digests[2]) {
+		t.Errorf("the events of the preview: got %q", dry.Events)
+	}
 
 	if _, err := c.PutLifecyclePolicy(ctx, &ecr.PutLifecyclePolicyInput{RepositoryName: repo, LifecyclePolicyText: &text}); err != nil {
 		t.Fatal(err)
@@ -133,6 +138,35 @@ func TestLifecyclePolicyActs(t *testing.T) {
 	deleted, err := c.DeleteLifecyclePolicy(ctx, &ecr.DeleteLifecyclePolicyInput{RepositoryName: repo})
 	if err != nil || aws.ToString(deleted.LifecyclePolicyText) != text || deleted.LastEvaluatedAt == nil {
 		t.Errorf("DeleteLifecyclePolicy: got %+v, %v", deleted, err)
+	}
+}
+
+// Images of an index that is left are reported as failures, and lines have ten images at most.
+func TestPolicyExecutionEvents(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	child := s.image("app", "child")
+	s.push("app", index(child), "keep")
+	for i := range 12 {
+		s.image("app", fmt.Sprint(i))
+	}
+	s.image("app", "last")
+	s.must("PutLifecyclePolicy", object("repositoryName", "app", "lifecyclePolicyText",
+		lifecycleRule(`"tagStatus":"untagged","countType":"imageCountMoreThan","countNumber":1`, "expire")))
+	s.wantTags("app", "", "", "keep")
+	var events ecrintypes.ListAuditEventsResponse
+	s.operator("ListAuditEvents", ecrintypes.ListAuditEventsRequest{EventName: "PolicyExecutionEvent"}, &events)
+	images, failures := 0, 0
+	for _, e := range events.Events {
+		n, failed := strings.Count(e, `"lifecycleEventImage"`), strings.Count(e, `"failureCode":"ImageReferencedByManifestList"`)
+		if n-failed > 10 {
+			t.Errorf("an event has %d images, want at most 10", n-failed)
+		}
+		images, failures = images+n-failed, failures+failed
+	}
+	if len(events.Events) != 2 || images != 12 || failures != 1 {
+		t.Errorf("got %d events with %d images and %d failures, want 2, 12 and 1: %s", len(events.Events), images, failures, events.Events)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestPreviewExpires(t *testing.T) {
 		}
 		fx.Must(fx.AddPreviewResults(fx.Ctx, r.ID, p.ID, all))
 		p.State = meta.PreviewComplete
-		fx.Must(fx.EndPreview(fx.Ctx, r.ID, p))
+		fx.Must(fx.EndPreview(fx.Ctx, r.ID, p, nil))
 		c.advance(24*time.Hour - time.Second)
 		if more, err := fx.ExpirePreview(fx.Ctx); err != nil || more {
 			fx.Errorf("before a day: got %v, %v", more, err)
@@ -288,7 +288,7 @@ func init() {
 		"EndPreview": func(s *sweeper) func(context.Context) error {
 			p := preview(s)
 			p.State = meta.PreviewComplete
-			return func(ctx context.Context) error { return s.EndPreview(ctx, s.r.ID, p) }
+			return func(ctx context.Context) error { return s.EndPreview(ctx, s.r.ID, p, nil) }
 		},
 		"ClearPreview": func(s *sweeper) func(context.Context) error {
 			preview(s)

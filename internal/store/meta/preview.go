@@ -198,13 +198,14 @@ func (s *Store) AddPreviewResults(ctx context.Context, repository, id int64, all
 	return nil
 }
 
-// EndPreview completes a preview in progress, or with PreviewFailed ends it.
+// EndPreview completes a preview in progress, or with PreviewFailed ends it. lines are audit lines about it.
 //
 // Errors: fault.TargetChanged (another attempt has begun).
-func (s *Store) EndPreview(ctx context.Context, repository int64, p Preview) error {
+func (s *Store) EndPreview(ctx context.Context, repository int64, p Preview, lines []byte) error {
 	return s.ofAttempt(ctx, 2, repository, p.ID, func(t *tx) error {
 		_, err := t.exec(`UPDATE lifecycle_previews SET state = $2, expiring = $3, archiving = $4, ends_at = $5 WHERE repository = $1`,
 			repository, int(p.State), p.Expiring, p.Archiving, micros(s.now().Add(previewLife)))
+		t.emit(lines)
 		return err
 	})
 }

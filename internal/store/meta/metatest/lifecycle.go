@@ -376,7 +376,7 @@ func testPreview(fx *Fixture) {
 	fx.Must(err)
 	fx.Want(fx.AddPreviewResults(fx.Ctx, r.ID, first.ID, []meta.PreviewResult{result}), fault.TargetChanged,
 		"results of an attempt that is over")
-	fx.Want(fx.EndPreview(fx.Ctx, r.ID, first), fault.TargetChanged, "the end of an attempt that is over")
+	fx.Want(fx.EndPreview(fx.Ctx, r.ID, first, nil), fault.TargetChanged, "the end of an attempt that is over")
 	var all []meta.PreviewResult
 	for i := range 1100 {
 		result.Number, result.Digest = int64(i+1), fmt.Sprint("sha256:", i)
@@ -384,7 +384,7 @@ func testPreview(fx *Fixture) {
 	}
 	fx.Must(fx.AddPreviewResults(fx.Ctx, r.ID, p.ID, all))
 	p.State, p.Expiring, p.Archiving = meta.PreviewComplete, 4, 1100
-	fx.Must(fx.EndPreview(fx.Ctx, r.ID, p))
+	fx.Must(fx.EndPreview(fx.Ctx, r.ID, p, nil))
 	fx.Equal(state(meta.PreviewComplete), p, "the complete preview")
 	var got []meta.PreviewResult
 	for after := int64(0); ; {
