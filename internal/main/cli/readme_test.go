@@ -145,8 +145,13 @@ func TestReadmeCommands(t *testing.T) {
 	if err := os.WriteFile(file, []byte("region: eu-west-1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	rules := filepath.Join(t.TempDir(), "rules.json")
+	if err := os.WriteFile(rules, []byte(`{"version":"ecrin-lifecycle-1","protect":[{"patterns":["latest"]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Replacements for the placeholders of the README, and arguments that the verbs of a group need.
-	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file, "DIR", filepath.Join(t.TempDir(), "backup"),
+	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file, "rules.json", rules,
+		"DIR", filepath.Join(t.TempDir(), "backup"),
 		"account delete", "account delete 111122223333", "token revoke", "token revoke --all")
 	ran := 0
 	for _, line := range commandLines(documents(t)["../../../README.md"]) {
