@@ -241,3 +241,6 @@ func (s *Store) ShrinkShelves() { s.cache.heads.max, s.cache.bodies.max = 1, 1 }
 
 // Closing is closed when a store in SQLite begins to close.
 func (s *Store) Closing() <-chan struct{} { return s.write.(*sqliteWriter).stop }
+
+// LimitScans sets the limits of LifecycleImages: of images and tags, and of one page of rows.
+func (s *Store) LimitScans(images, tags, page int) { s.scan = scanLimits{images, tags, page} }

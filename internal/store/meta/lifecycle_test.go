@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
@@ -145,6 +146,45 @@ func TestPreviewExpires(t *testing.T) {
 			fx.Errorf("after %d steps there are %d results", steps, len(left))
 		}
 		fx.Must(fx.StartPreview(fx.Ctx, r, "two"))
+	})
+}
+
+// Nothing is missing or there twice at the ends of pages, and what an evaluation has in memory is limited.
+func TestLifecycleImagesByPages(t *testing.T) {
+	onBoth(t, func(fx *metatest.Fixture, c *clock) {
+		r := fx.Repo("app")
+		var children []meta.Put
+		for i := range 7 {
+			children = append(children, fx.Image(r, fmt.Sprint(i), fmt.Sprint("a", i), fmt.Sprint("b", i)))
+			c.advance(time.Duration(i%2) * time.Second) // some have the same time
+			fx.Must(discardErr(fx.PinImage(fx.Ctx, r, children[i].Digest, "p", "")))
+			for user := range 3 {
+				fx.Must(fx.ReportUse(fx.Ctx, metatest.Account, []meta.ImageUse{{Digest: children[i].Digest, By: fmt.Sprint(user),
+					Until: c.now().Add(time.Hour)}}))
+			}
+			fx.Push(r, metatest.IndexOf(children...))
+		}
+		read := func() []lifecycle.Image {
+			fx.Helper()
+			all, err := fx.LifecycleImages(fx.Ctx, r)
+			fx.Must(err)
+			return all
+		}
+		want := read()
+		if edges := len(want[len(want)-1].Children) + len(want[len(want)-2].Children); len(want) != 14 || edges != 7 {
+			fx.Errorf("got %d images, and %d children of the last two, want 14 and 7", len(want), edges)
+		}
+		for page := 1; page < 16; page++ {
+			fx.LimitScans(14, 14, page)
+			fx.Equal(read(), want, "pages of %d", page)
+		}
+		for _, limits := range [][2]int{{13, 14}, {14, 13}} {
+			for _, page := range []int{1, 7, 100} {
+				fx.LimitScans(limits[0], limits[1], page)
+				_, err := fx.LifecycleImages(fx.Ctx, r)
+				fx.Want(err, fault.LimitExceeded, "at most %d images and %d tags, by pages of %d", limits[0], limits[1], page)
+			}
+		}
 	})
 }
 

@@ -16,6 +16,9 @@ const (
 	lifecyclePage = 2000
 )
 
+// scanLimits limits what an evaluation reads: in all, and by one query.
+type scanLimits struct{ images, tags, page int }
+
 // LifecycleImages returns all images of a repository with what lifecycle policies use of them. It reads by pages, between which the
 // repository may change; see ExpireImages.
 //
@@ -51,7 +54,7 @@ func (l *lifecycleScan) readImages(ctx context.Context) error {
 				CASE WHEN media_type IN ('application/vnd.oci.image.index.v1+json', 'application/vnd.docker.distribution.manifest.list.v2+json')
 					THEN 1 ELSE 0 END
 			FROM images WHERE repository = $1 AND deleted_at = 0 AND (pushed_at, digest) > ($2, $3) ORDER BY pushed_at, digest LIMIT $4`,
-			args{l.repository, after.PushedAt, after.Digest, lifecyclePage}, func(scan func(...any) error) error {
+			args{l.repository, after.PushedAt, after.Digest, l.s.scan.page}, func(scan func(...any) error) error {
 				var digest, subject string
 				var im lifecycle.Image
 				var pushed, pulled, untagged int64
@@ -82,15 +85,15 @@ func (l *lifecycleScan) readImages(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(l.all) > maxLifecycleImages {
-			return tooLarge("images", maxLifecycleImages)
+		if len(l.all) > l.s.scan.images {
+			return tooLarge("images", l.s.scan.images)
 		}
 		if indexes && len(l.all) > first {
 			if err := l.readChildren(ctx, l.all[first], after); err != nil {
 				return err
 			}
 		}
-		if read < lifecyclePage {
+		if read < l.s.scan.page {
 			return nil
 		}
 	}
@@ -122,7 +125,7 @@ func (l *lifecycleScan) readTags(ctx context.Context) error {
 	for {
 		read := 0
 		err := l.s.read.rows(ctx, `SELECT tag, digest, moved_at FROM tags WHERE repository = $1 AND tag > $2 ORDER BY tag LIMIT $3`,
-			args{l.repository, after, lifecyclePage}, func(scan func(...any) error) error {
+			args{l.repository, after, l.s.scan.page}, func(scan func(...any) error) error {
 				var digest string
 				var tag lifecycle.Tag
 				var moved int64
@@ -136,11 +139,14 @@ func (l *lifecycleScan) readTags(ctx context.Context) error {
 				read++
 				return nil
 			})
-		if err != nil || read < lifecyclePage {
+		if err != nil {
 			return err
 		}
-		if total += read; total > maxLifecycleTags {
-			return tooLarge("tags", maxLifecycleTags)
+		if total += read; total > l.s.scan.tags {
+			return tooLarge("tags", l.s.scan.tags)
+		}
+		if read < l.s.scan.page {
+			return nil
 		}
 	}
 }
@@ -162,7 +168,7 @@ func (l *lifecycleScan) protect(ctx context.Context, p lifecycle.Protection, tex
 	after := ""
 	for {
 		read := 0
-		err := l.s.read.rows(ctx, text, append(args{of, after, lifecyclePage}, more...), func(scan func(...any) error) error {
+		err := l.s.read.rows(ctx, text, append(args{of, after, l.s.scan.page}, more...), func(scan func(...any) error) error {
 			if err := scan(&after); err != nil {
 				return err
 			}
@@ -172,7 +178,7 @@ func (l *lifecycleScan) protect(ctx context.Context, p lifecycle.Protection, tex
 			read++
 			return nil
 		})
-		if err != nil || read < lifecyclePage {
+		if err != nil || read < l.s.scan.page {
 			return err
 		}
 	}

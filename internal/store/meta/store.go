@@ -40,6 +40,7 @@ type Store struct {
 	full    fullKeys      // see doWithin
 	jobs    chan struct{} // see JobsQueued
 	events  chan struct{} // see EventsStored
+	scan    scanLimits    // of LifecycleImages
 
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise
@@ -49,7 +50,8 @@ type Store struct {
 }
 
 func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
-	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1), events: make(chan struct{}, 1)}
+	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1), events: make(chan struct{}, 1),
+		scan: scanLimits{maxLifecycleImages, maxLifecycleTags, lifecyclePage}}
 	s.cache.init()
 	return s
 }
