@@ -256,6 +256,45 @@ func TestLifecycleDeletesIndexesBeforeTheirImages(t *testing.T) {
 	}
 }
 
+// A job whose document cannot be read has failed for good, and says why. A run that does nothing leaves no job, except the first one after
+// a change.
+func TestLifecycleJobsThatAreKept(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.background(t)
+	jobsOf := func() []meta.Job {
+		t.Helper()
+		c.settled(t)
+		all, err := c.store.Jobs(t.Context(), home.Account.String(), 0, 100)
+		c.must(t, err)
+		return all
+	}
+	const text = `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":1},` +
+		`"action":{"type":"expire"}}]}`
+	c.setLifecycle(t, text, "")
+	if all := jobsOf(); len(all) != 1 || all[0].State != meta.JobDone || all[0].Kind != meta.LifecycleJob {
+		t.Fatalf("the first run: got %+v, want a job that is done", all)
+	}
+	c.must(t, c.store.Enqueue(t.Context(), meta.NewJob{Kind: meta.LifecycleJob, Key: fmt.Sprint(c.repo.ID), Account: home.Account.String()}))
+	if all := jobsOf(); len(all) != 1 {
+		t.Errorf("a second run without a change: got %+v, want no more jobs", all)
+	}
+	c.setLifecycle(t, "{}", "")
+	if all := jobsOf(); len(all) != 2 || all[0].State != meta.JobFailed || !strings.Contains(all[0].Error, "InvalidParameter: ") {
+		t.Errorf("a document that cannot be read: got %+v, want a job that failed", all)
+	}
+	c.must(t, c.store.StartPreview(t.Context(), c.repo, "{}"))
+	c.settled(t)
+	if p, err := c.store.Preview(t.Context(), c.repo.ID); err != nil || p.State != meta.PreviewFailed {
+		t.Errorf("a preview of a document that cannot be read: got %+v, %v, want a failed one", p, err)
+	}
+	c.must(t, c.store.DeleteRepository(t.Context(), c.repo, true))
+	c.must(t, c.store.Enqueue(t.Context(), meta.NewJob{Kind: meta.LifecycleJob, Key: fmt.Sprint(c.repo.ID), Account: home.Account.String()}))
+	if all := jobsOf(); all[0].State != meta.JobFailed {
+		t.Errorf("the job of a deleted repository: got %+v, want none", all[0])
+	}
+}
+
 // While clients delete the newest images and move tags, an execution never leaves fewer images than its rule keeps.
 func TestLifecycleCountsWhatIsDeletedMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -149,6 +149,23 @@ func TestPreviewExpires(t *testing.T) {
 	})
 }
 
+// An account has a bounded number of reports about images in use. One that is there already can be renewed.
+func TestReportsOfUseAreBounded(t *testing.T) {
+	onBoth(t, func(fx *metatest.Fixture, c *clock) {
+		fx.Must(fx.Write(fx.Ctx, func(t *meta.Tx) error {
+			_, err := t.Exec(`INSERT INTO in_use (account, digest, used_by, until)
+				WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)
+				SELECT '111122223333', 'sha256:' || CAST(i AS TEXT), 'cluster', 1 FROM n`)
+			return err
+		}))
+		use := []meta.ImageUse{{Digest: metatest.Digest("x"), By: "cluster", Until: c.now().Add(time.Hour)}}
+		fx.Want(fx.ReportUse(fx.Ctx, metatest.Account, use), fault.LimitExceeded, "one more than the limit")
+		fx.Must(discardErr(fx.DeleteEndedUses(fx.Ctx, 1)))
+		fx.Must(fx.ReportUse(fx.Ctx, metatest.Account, use))
+		fx.Must(fx.ReportUse(fx.Ctx, metatest.Account, use))
+	})
+}
+
 // Nothing is missing or there twice at the ends of pages, and what an evaluation has in memory is limited.
 func TestLifecycleImagesByPages(t *testing.T) {
 	onBoth(t, func(fx *metatest.Fixture, c *clock) {
