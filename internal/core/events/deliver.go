@@ -53,6 +53,10 @@ func (s *Service) deliver(ctx context.Context, j *jobs.Job) error {
 	if err != nil {
 		return jobs.Permanent(fmt.Errorf("reading the id of a webhook: %w", err))
 	}
+	if _, busy := s.busy.LoadOrStore(id, true); busy {
+		return nil // the lease of a job has ended that still runs, because the clock jumped: another look follows
+	}
+	defer s.busy.Delete(id)
 	end := time.NewTimer(maxTurn)
 	defer end.Stop()
 	for {

@@ -61,6 +61,7 @@ type Service struct {
 	keepFor time.Duration
 	tests   chan struct{} // a place for each test of a webhook that runs
 	counts  counter
+	busy    sync.Map // ids of the webhooks to which this process sends
 
 	mu   sync.Mutex
 	last time.Time // the last look

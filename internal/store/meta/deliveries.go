@@ -125,7 +125,8 @@ type Delivered struct {
 }
 
 // SaveDelivered stores the result of a turn in one transaction. Nothing is stored if the webhook has been deleted, or has another position
-// than From: then another process has had a turn, or a client has enabled it again. A time that Redeliver has set meanwhile stays.
+// than From: then another process has had a turn, or a client has enabled it again. An earlier
+// time of the next attempt that was set meanwhile stays.
 //
 // Errors: fault.TargetChanged.
 func (s *Store) SaveDelivered(ctx context.Context, webhook int64, d Delivered) error {
@@ -139,7 +140,7 @@ func (s *Store) SaveDelivered(ctx context.Context, webhook int64, d Delivered) e
 			return fault.TargetChanged.New("the webhook has been changed meanwhile")
 		}
 		if _, err := t.exec(`UPDATE webhooks SET position = $2, failures = $3, due_at = $4, delivered = delivered + $5,
-			retry_at = CASE WHEN retry_at = $6 THEN $7 ELSE retry_at END WHERE id = $1`,
+			retry_at = CASE WHEN retry_at = $6 OR retry_at = 0 OR $7 < retry_at AND $7 <> 0 THEN $7 ELSE retry_at END WHERE id = $1`,
 			webhook, d.Position, d.Failures, micros(d.Due), d.Count, micros(d.Before), micros(d.Retry)); err != nil {
 			return err
 		}
