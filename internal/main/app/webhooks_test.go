@@ -139,7 +139,7 @@ func TestDenialsAndPullsAreCounted(t *testing.T) {
 	repo := s.Root(t).CreateRepository(t, "team/app")
 	image := ocitest.NewImage(1, 1000)
 	repo.Push(t, "1.0", image)
-	repo.Pull(t, "1.0")
+	repo.Manifest(t, "1.0").Want(t, 200)
 	other, name := s.NewAccount(t, "111122223333"), "team/app"
 	account := s.Running.Account
 	for range 3 {
