@@ -17,6 +17,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 const (
@@ -59,16 +60,16 @@ type Service struct {
 	log     *slog.Logger
 	keep    int
 	keepFor time.Duration
-	tests   chan struct{} // a place for each test of a webhook that runs
 	counts  counter
 	busy    sync.Map // ids of the webhooks to which this process sends
 
-	mu   sync.Mutex
-	last time.Time // the last look
+	mu    sync.Mutex
+	last  time.Time            // the last look
+	tests map[name.Account]int // tests of webhooks that run
 }
 
-// maxTests is how many tests of webhooks run at once.
-const maxTests = 8
+// maxTests is how many tests of the webhooks of one account run at once.
+const maxTests = 4
 
 // New returns a Service.
 //
@@ -79,7 +80,7 @@ func New(o Options) (*Service, error) {
 		return nil, err
 	}
 	return &Service{
-		meta: o.Meta, box: box, now: o.Now, log: o.Log, keep: o.Keep, keepFor: o.KeepFor, tests: make(chan struct{}, maxTests),
+		meta: o.Meta, box: box, now: o.Now, log: o.Log, keep: o.Keep, keepFor: o.KeepFor, tests: map[name.Account]int{},
 		counts: counter{pulls: o.Pulls, denials: o.Denials, now: o.Now},
 		client: &http.Client{Transport: o.Egress.Transport(), Timeout: sendTimeout,
 			// A redirection would send the event, and its signature, to an address that the owner of the webhook has not named.

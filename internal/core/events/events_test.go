@@ -188,10 +188,10 @@ func TestFailingEventDelaysOnlyItsImage(t *testing.T) {
 	for n := range 10 { // more failures of the same event do not count against the receiver
 		i.clock.advance(time.Hour)
 		i.push("b", fmt.Sprint("n", n))
-		r.Wait(t, "an event of another image", func(all []hooktest.Got) bool { return slices.Contains(tagsOf(all, "b"), fmt.Sprint("n", n)) })
+		i.until("an event of another image", func() bool { return i.webhook(w.ID).Delivered == int64(4+n) })
 	}
 	fixed.Store(true)
-	i.clock.advance(time.Hour)
+	i.clock.advance(2 * time.Hour)
 	got = r.Wait(t, "the delayed events", func(all []hooktest.Got) bool { return slices.Contains(tagsOf(all, "a"), "a3") })
 	var a []string // the clock of the test jumps, so that the lease of a job can end while it runs: then an event can be sent twice
 	for _, tag := range tagsOf(got, "a") {
@@ -363,7 +363,8 @@ func TestURLsOfWebhooks(t *testing.T) {
 	t.Parallel()
 	i := start(t, events.Options{})
 	for _, url := range []string{"http://example.com/canary", "https:///canary", "https://user:canary@example.com/",
-		"https://example.com/#canary", "https://example.com/\ncanary", "ftp://canary", "canary", "https:canary", "https://example.com/" + strings.Repeat("canary", 400)} {
+		"https://example.com/#canary",
+		"https://example.com/\ncanary", "ftp://canary", "canary", "https:canary", "https://example.com/" + strings.Repeat("canary", 400)} {
 		_, _, err := i.events.Create(t.Context(), events.NewWebhook{Registry: metatest.Registry, Name: "x", URL: secret.New(url)})
 		if fault.From(err).Code != fault.InvalidParameter || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: got %v, want InvalidParameter without the URL", url, err)
@@ -491,5 +492,34 @@ func TestCountsAreOff(t *testing.T) {
 	i.run()()
 	if id, err := i.store.NewestEvent(t.Context(), metatest.Registry); id != 0 || err != nil {
 		t.Errorf("the newest event: got %d, error %v, want none", id, err)
+	}
+}
+
+// An account cannot take the places of others for tests of webhooks.
+func TestTestsOfAnAccountAreLimited(t *testing.T) {
+	t.Parallel()
+	r := hooktest.New(t)
+	i := start(t, events.Options{}, r)
+	arrived, end := make(chan struct{}, 9), make(chan struct{})
+	r.Answer(func(hooktest.Got) int { arrived <- struct{}{}; <-end; return http.StatusOK })
+	w, _ := i.hook("deploy", r.URL, "")
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			if _, err := i.events.Test(t.Context(), w, ""); err != nil {
+				t.Errorf("a test within the limit: %v", err)
+			}
+		})
+	}
+	for range 4 {
+		<-arrived
+	}
+	if _, err := i.events.Test(t.Context(), w, ""); fault.From(err).Code != fault.Throttled {
+		t.Errorf("a test beyond the limit: got %v, want Throttled", err)
+	}
+	close(end)
+	wait.Wait()
+	if _, err := i.events.Test(t.Context(), w, ""); err != nil {
+		t.Errorf("a test after the others: %v", err)
 	}
 }

@@ -202,14 +202,25 @@ type Tested struct {
 
 // Test sends an event of its own to a webhook, now and once.
 //
-// Errors: fault.TooManyRequests (too many tests run), and an error without a code if the webhook cannot be unsealed.
+// Errors: fault.Throttled (too many tests run), and an error without a code if the webhook cannot be unsealed.
 func (s *Service) Test(ctx context.Context, w meta.Webhook, by string) (Tested, error) {
-	select {
-	case s.tests <- struct{}{}:
-		defer func() { <-s.tests }()
-	default:
-		return Tested{}, fault.Throttled.New("%d tests of webhooks run: repeat when one has ended", maxTests)
+	account := w.Registry.Account
+	s.mu.Lock()
+	full := s.tests[account] >= maxTests
+	if !full {
+		s.tests[account]++
 	}
+	s.mu.Unlock()
+	if full {
+		return Tested{}, fault.Throttled.New("%d tests of webhooks of the account run: repeat when one has ended", maxTests)
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.tests[account]--; s.tests[account] == 0 {
+			delete(s.tests, account)
+		}
+	}()
 	t, err := s.open(w)
 	if err != nil {
 		return Tested{}, err

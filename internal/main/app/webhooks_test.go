@@ -151,8 +151,8 @@ func TestDenialsAndPullsAreCounted(t *testing.T) {
 	var out ecrintypes.ListEventsResponse
 	s.Operator(t, "ListEvents", &ecrintypes.ListEventsRequest{Position: "1"}, &out)
 	text := strings.Join(out.Events, "\n")
-	for _, want := range []string{`"image-digest":"` + image.Digest + `","action-type":"PULL","count":1,`, `"action":"ecr:ListImages","request-id":"`,
-		`"count":3,`} {
+	for _, want := range []string{`"image-digest":"` + image.Digest + `","action-type":"PULL","count":1,`,
+		`"action":"ecr:ListImages","request-id":"`, `"count":3,`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the events have no %s:\n%s", want, text)
 		}

@@ -20,7 +20,7 @@ const (
 	// maxEventsRead limits the events that one call of ListEvents reads, and maxEventTime the time that it matches them: an answer may have
 	// fewer events than it could, or none, although there are more.
 	maxEventsRead = 1000
-	maxEventTime  = time.Second
+	maxEventTime  = 250 * time.Millisecond
 )
 
 // ListEvents returns events of a registry in their order: those after a position, or from a time on; with neither, none, and the position

@@ -109,7 +109,11 @@ func (r *Receiver) Wait(t testing.TB, what string, enough func([]Got) bool) []Go
 		select {
 		case <-change:
 		case <-limit:
-			t.Fatalf("%s: the receiver got %d requests: %+v", what, len(got), got)
+			var texts []string
+			for _, g := range got[max(0, len(got)-10):] {
+				texts = append(texts, g.Action+" "+g.Tag)
+			}
+			t.Fatalf("%s: the receiver got %d requests, the last ones %q", what, len(got), texts)
 		}
 	}
 }
