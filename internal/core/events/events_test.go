@@ -35,7 +35,7 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // installation has a store, the service of events and a runner.
 type installation struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	store   *meta.Store
 	events  *events.Service
@@ -43,7 +43,7 @@ type installation struct {
 	options events.Options
 }
 
-func start(t *testing.T, o events.Options, receivers ...*hooktest.Receiver) *installation {
+func start(t testing.TB, o events.Options, receivers ...*hooktest.Receiver) *installation {
 	t.Helper()
 	i := &installation{t: t, clock: &clock{}, dir: t.TempDir()}
 	metatest.Prepare(t, i.dir)
@@ -63,7 +63,10 @@ func start(t *testing.T, o events.Options, receivers ...*hooktest.Receiver) *ins
 		o.Egress = egress.New(egress.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Roots: roots})
 	}
 	i.open(o)
-	metatest.NewFixture(t, i.store)
+	account := meta.Account{ID: metatest.Account, CreatedAt: time.Now(), Default: true}
+	if err := i.store.CreateAccount(t.Context(), account, metatest.Key(metatest.Account, "AKIAEXAMPLEEXAMPLE01")); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := i.store.Close(); err != nil {
 			t.Error(err)
