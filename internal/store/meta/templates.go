@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -131,7 +132,7 @@ func (s *Store) CreateTemplate(ctx context.Context, v Template, maxCount int) (T
 		if count > maxCount {
 			return fault.LimitExceeded.New("A registry can have at most %d repository creation templates", maxCount)
 		}
-		return nil
+		return s.templateEvent(t, v, false)
 	})
 	return v, err
 }
@@ -164,7 +165,10 @@ func (s *Store) UpdateTemplate(ctx context.Context, v Template) (Template, error
 			v.Registry.Account.String(), v.Registry.Region.String(), TemplateKey(v.Prefix), before, int(v.Cases), v.Revision, v.Description,
 			v.Mutability.Mode, strings.Join(v.Mutability.Filters, " "), v.Encryption, v.Role, micros(v.UpdatedAt), labels, v.Policy.Text,
 			idsText(v.Policy.IDs), v.Lifecycle)
-		return templateChanged(v, n, err)
+		if err := templateChanged(v, n, err); err != nil {
+			return err
+		}
+		return s.templateEvent(t, v, false)
 	})
 	return v, err
 }
@@ -176,8 +180,17 @@ func (s *Store) DeleteTemplate(ctx context.Context, v Template) error {
 	return s.write.do(ctx, func(t *tx) error {
 		n, err := t.exec(`DELETE FROM creation_templates WHERE account = $1 AND region = $2 AND prefix = $3 AND revision = $4`,
 			v.Registry.Account.String(), v.Registry.Region.String(), TemplateKey(v.Prefix), v.Revision)
-		return templateChanged(v, n, err)
+		if err := templateChanged(v, n, err); err != nil {
+			return err
+		}
+		return s.templateEvent(t, v, true)
 	})
+}
+
+// templateEvent adds the event of a change of a template.
+func (s *Store) templateEvent(t *tx, v Template, deleted bool) error {
+	return t.policyChanged(v.Registry, name.Repo{}, event.PolicyChange{Type: event.PolicyCreationTemplate, Name: v.Prefix, Deleted: deleted},
+		s.now())
 }
 
 func templateChanged(v Template, rows int64, err error) error {

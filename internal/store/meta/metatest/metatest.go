@@ -141,6 +141,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"TemplateFor", testTemplateFor},
 		{"CreateByTemplate", testCreateByTemplate},
 		{"TemplateRaces", testTemplateRaces},
+		{"TemplateEvents", testTemplateEvents},
 		{"PullExclusions", testPullExclusions},
 		{"Protection", testProtection},
 		{"ProtectionRace", testProtectionRace},

@@ -250,3 +250,20 @@ func testProtectionRace(fx *Fixture) {
 			func() error { return fx.DeleteRepository(fx.Ctx, r, true) })
 	}
 }
+
+// Changes of templates, and the creation of a repository by one, have events; refused ones have none.
+func testTemplateEvents(fx *Fixture) {
+	v, err := fx.CreateTemplate(fx.Ctx, template("team", meta.ForPush), 1)
+	fx.Must(err)
+	_, err = fx.CreateTemplate(fx.Ctx, template("more", meta.ForPush), 1)
+	fx.Want(err, fault.LimitExceeded, "a second template of at most one")
+	_, err = fx.CreateByTemplate(fx.Ctx, Registry, name.MustRepo("team/app"), meta.ForPush, false)
+	fx.Must(err)
+	changed, err := fx.UpdateTemplate(fx.Ctx, v)
+	fx.Must(err)
+	fx.Want(fx.DeleteTemplate(fx.Ctx, v), fault.TargetChanged, "a deletion of an old revision")
+	fx.Must(fx.DeleteTemplate(fx.Ctx, changed))
+	got, _ := happened(fx, 0)
+	set, deleted := "Ecrin Policy Action SET CREATION_TEMPLATE", "Ecrin Policy Action DELETE CREATION_TEMPLATE"
+	fx.Equal(got, []string{set, "Ecrin Repository Action CREATE team/app", set, deleted}, "the events")
+}
