@@ -40,6 +40,7 @@ const (
 	codeDenied      = "AccessDenied"
 	codeNoAccount   = "RegistryNotFound"
 	codeLost        = "ImageNotFound"
+	codeTemplate    = "InvalidRepositoryCreationTemplate" // its contents do not allow to create a repository
 	codeUnavailable = "InternalError"
 )
 
@@ -128,8 +129,9 @@ func (s *Service) replicate(ctx context.Context, in meta.ReplicationInput, from 
 	return err
 }
 
-// destination returns the repository with the same name in another registry, and creates it if it does not exist. If the registry is of
-// another account, its registry policy must allow both to the account of the source. Source: ECR user guide, registry permissions.
+// destination returns the repository with the same name in another registry, and creates it if it does not exist, by the template of that
+// registry for replications if it has one. If the registry is of another account, its registry policy must allow both to the account of the
+// source; of a new repository, with the resource tags of the template. Source: ECR user guide, registry permissions.
 func (s *Service) destination(ctx context.Context, from meta.Repository, at name.Registry) (meta.Repository, error) {
 	if _, err := s.meta.Account(ctx, at.Account); errors.Is(err, fault.AccountNotFound) {
 		return meta.Repository{}, &refusal{err, codeNoAccount, false}
@@ -141,16 +143,21 @@ func (s *Service) destination(ctx context.Context, from meta.Repository, at name
 	if err != nil && !missing {
 		return meta.Repository{}, err
 	}
-	if at.Account != from.Registry.Account {
-		ask := guard.Ask{Action: "ecr:ReplicateImage", Owner: guard.OwnedBy(at.Account), Region: at.Region,
-			Resource: at.RepositoryARN(from.Name.String())}
-		if !missing {
-			ask.Repository = &to
+	var template registry.Template
+	if missing {
+		if template, err = s.registry.TemplateFor(ctx, at, from.Name, registry.ForReplication); err != nil {
+			return meta.Repository{}, err
 		}
-		asks := []guard.Ask{ask}
+		if err := template.Check(from.Name); err != nil {
+			return meta.Repository{}, &refusal{err, codeTemplate, false}
+		}
+		to = template.Repository(at, from.Name)
+	}
+	if at.Account != from.Registry.Account {
+		asks := []guard.Ask{{Action: "ecr:ReplicateImage", Owner: guard.OwnedBy(at.Account), Region: at.Region,
+			Resource: at.RepositoryARN(from.Name.String()), Known: guard.Known{Repository: &to}}}
 		if missing {
-			ask.Action = "ecr:CreateRepository"
-			asks = append(asks, ask)
+			asks = guard.ForCreation(asks, &to, template.Tags)
 		}
 		root := identity.Caller{Kind: identity.Root, Account: from.Registry.Account, ARN: identity.RootARN(from.Registry.Account),
 			UserID: from.Registry.Account.String(), Principal: from.Registry.Account.String()}
@@ -168,7 +175,7 @@ func (s *Service) destination(ctx context.Context, from meta.Repository, at name
 	if !missing {
 		return to, nil
 	}
-	to, err = s.registry.Create(ctx, at, from.Name, meta.ForReplication)
+	to, err = s.registry.Create(ctx, at, from.Name, registry.ForReplication)
 	if errors.Is(err, fault.RepositoryAlreadyExists) { // by a push or another replication meanwhile
 		return s.registry.Repository(ctx, at, from.Name)
 	}

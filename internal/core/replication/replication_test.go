@@ -266,3 +266,32 @@ func TestReplicationCreatesByTemplate(t *testing.T) {
 		t.Errorf("the repository of the copy: got %+v, %v, want immutable tags", out, err)
 	}
 }
+
+// Row CT11: a replication creates the repository by the template of the destination for replications, and fails, until the template is
+// corrected, while that has resource tags and no role.
+func TestCT11ReplicationByTemplate(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	here, there := s.Root(t), s.Root(t).In("eu-west-1")
+	prefix, name := "team", "team/app"
+	in := &ecr.CreateRepositoryCreationTemplateInput{Prefix: &prefix, AppliedFor: []types.RCTAppliedFor{types.RCTAppliedForReplication},
+		ImageTagMutability: types.ImageTagMutabilityImmutable, ResourceTags: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}
+	if _, err := there.ECR().CreateRepositoryCreationTemplate(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	rule(t, here, "", to("eu-west-1", home))
+	here.CreateRepository(t, name).Push(t, "v1", ocitest.NewImage(1, 1000))
+	got := status(t, here, name, "v1", types.ReplicationStatusFailed)
+	if code := aws.ToString(got.FailureCode); code != "InvalidRepositoryCreationTemplate" {
+		t.Errorf("the status with resource tags and no role: got the code %s, want InvalidRepositoryCreationTemplate", code)
+	}
+	if _, err := there.ECR().UpdateRepositoryCreationTemplate(t.Context(),
+		&ecr.UpdateRepositoryCreationTemplateInput{Prefix: &prefix, ResourceTags: []types.Tag{}}); err != nil {
+		t.Fatal(err)
+	}
+	status(t, here, name, "v1", types.ReplicationStatusComplete) // at its next attempt
+	out, err := there.ECR().DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{name}})
+	if err != nil || out.Repositories[0].ImageTagMutability != types.ImageTagMutabilityImmutable {
+		t.Errorf("the repository: got %+v, %v, want the settings of the template", out, err)
+	}
+}
