@@ -375,6 +375,13 @@ func TestManifestsThatAreRefused(t *testing.T) {
 func TestCreateForPush(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
+	// A template that was deleted since the decision creates nothing: the next decision answers that the repository does not exist.
+	if err := c.CreateForPush(t.Context(), home, name.MustRepo("new")); !errors.Is(err, fault.TargetChanged) {
+		t.Errorf("without a template: got %v, want TargetChanged", err)
+	}
+	if _, err := c.Repository(t.Context(), home, name.MustRepo("new")); !errors.Is(err, fault.RepositoryNotFound) {
+		t.Errorf("without a template: got %v, want no repository", err)
+	}
 	if _, err := c.store.CreateTemplate(t.Context(), meta.Template{Registry: home, Prefix: "ROOT", Cases: registry.ForPush}, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -393,6 +400,30 @@ func TestCreateForPush(t *testing.T) {
 	}
 	if got, err := c.Repository(t.Context(), home, name.MustRepo("newer")); err != nil || got.Encryption != "KMS" {
 		t.Errorf("reading it: got %+v, %v", got, err)
+	}
+}
+
+// A pull-through cache and a replication create a repository without a template too, with the defaults of ECR; a push does not.
+func TestCreateWithoutATemplate(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	if _, err := c.Create(t.Context(), home, name.MustRepo("pushed"), registry.ForPush); !errors.Is(err, fault.TemplateNotFound) {
+		t.Errorf("a push: got %v, want TemplateNotFound", err)
+	}
+	if _, err := c.TemplateFor(t.Context(), home, name.MustRepo("pushed"), registry.ForPush); !errors.Is(err, fault.TemplateNotFound) {
+		t.Errorf("the template of a push: got %v, want TemplateNotFound", err)
+	}
+	r, err := c.Create(t.Context(), home, name.MustRepo("cached"), registry.ForPullThrough)
+	if err != nil || r.Mutability.Mode != meta.Mutable || r.Encryption != meta.EncryptionAES256 || r.Policy.Text != "" {
+		t.Errorf("a cache: got %+v, %v, want the defaults", r, err)
+	}
+	v := meta.Template{Registry: home, Prefix: "ROOT", Cases: registry.ForReplication, Mutability: meta.Mutability{Mode: meta.Immutable}}
+	if _, err := c.store.CreateTemplate(t.Context(), v, 1); err != nil {
+		t.Fatal(err)
+	}
+	r, err = c.Create(t.Context(), home, name.MustRepo("copied"), registry.ForReplication)
+	if err != nil || r.Mutability.Mode != meta.Immutable {
+		t.Errorf("a replication: got %+v, %v, want the template", r, err)
 	}
 }
 

@@ -60,6 +60,17 @@ var sweptChanges = map[string]func(s *server, repo string, i int) swept{
 		return s.ecrCall("TagResource", "resourceArn", "arn:aws:ecr:us-east-1:"+home+":repository/"+repo,
 			"tags", []map[string]string{{"Key": "a", "Value": "b"}})
 	},
+	"CreateRepositoryCreationTemplate": func(s *server, repo string, _ int) swept {
+		return s.ecrCall("CreateRepositoryCreationTemplate", "prefix", repo, "appliedFor", []string{"CREATE_ON_PUSH"},
+			"repositoryPolicy", policyForAll)
+	},
+	"UpdateRepositoryCreationTemplate": func(s *server, repo string, _ int) swept {
+		s.must("CreateRepositoryCreationTemplate", object("prefix", repo, "appliedFor", []string{"REPLICATION"}))
+		return s.ecrCall("UpdateRepositoryCreationTemplate", "prefix", repo, "description", "x")
+	},
+	"RegisterPullTimeUpdateExclusion": func(s *server, _ string, i int) swept {
+		return s.ecrCall("RegisterPullTimeUpdateExclusion", "principalArn", fmt.Sprintf("arn:aws:iam::%s:role/r%d", home, i))
+	},
 	"InitiateLayerUpload": func(s *server, repo string, _ int) swept {
 		return s.ecrCall("InitiateLayerUpload", "repositoryName", repo)
 	},

@@ -174,6 +174,9 @@ func TestTemplateTagsInConditions(t *testing.T) {
 func TestCreateOnPushIsATemplateForAll(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{Config: func(c *config.Config) { c.CreateOnPush = true }})
+	if !strings.Contains(s.Log.String(), "create-repository-creation-template --prefix ROOT") {
+		t.Errorf("the log does not name the command that replaces the setting:\n%s", s.Log)
+	}
 	alice := personOf(s, s.Root(t))
 	alice.ecr(t, "CreateRepositoryCreationTemplate", "prefix", "team", "appliedFor", []string{"CREATE_ON_PUSH"}, "imageTagMutability",
 		"IMMUTABLE").Want(t, 200)
