@@ -165,8 +165,8 @@ func (s *Service) lifecycleJob(ctx context.Context, j *jobs.Job) error {
 		switch {
 		case errors.Is(err, fault.TargetChanged):
 			continue
-		case errors.Is(err, fault.RepositoryNotFound):
-			return nil
+		case errors.Is(err, fault.RepositoryNotFound), errors.Is(err, fault.RepositoryProtected):
+			return nil // a later evaluation knows of the protection
 		case err != nil:
 			return err
 		}

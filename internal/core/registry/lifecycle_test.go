@@ -337,3 +337,50 @@ func TestLifecycleCountsWhatIsDeletedMeanwhile(t *testing.T) {
 		t.Error("the policy has deleted nothing")
 	}
 }
+
+// Row DP8: a lifecycle policy deletes nothing in a repository whose images are protected, and its preview says so. It does when the
+// protection ends.
+func TestDP8LifecycleLeavesProtectedImages(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	c.config(t, "config")
+	for i := range 3 {
+		c.pushed(t, metatest.Variant(i, "config"))
+	}
+	before := c.digests(t)
+	*c.clock = c.clock.Add(48 * time.Hour)
+	const policy = `{"rules":[{"rulePriority":1,"description":"delete what is older than a day","selection":{"tagStatus":"any",` +
+		`"countType":"sinceImagePushed","countUnit":"days","countNumber":1},"action":{"type":"expire"}}]}`
+	c.must(t, c.store.SetProtection(t.Context(), c.repo, meta.ProtectsContents))
+	c.setLifecycle(t, policy, "")
+	r, err := c.store.RepositoryByID(t.Context(), c.repo.ID)
+	c.must(t, err)
+	result, err := c.TestLifecycle(t.Context(), r, policy, "")
+	c.must(t, err)
+	for i := range result.Verdicts {
+		if v := &result.Verdicts[i]; v.Action != lifecycle.None || !strings.Contains(v.Reason(), "deletion protection") {
+			t.Errorf("the verdict of a protected image: got %v, %s, want none because of deletion protection", v.Action, v.Reason())
+		}
+	}
+	c.background(t)
+	c.settled(t)
+	if got := c.digests(t); len(got) != len(before) {
+		t.Fatalf("%d images are left of %d that are protected", len(got), len(before))
+	}
+	// A decision from before the protection deletes nothing either.
+	l, err := c.store.Lifecycle(t.Context(), c.repo.ID)
+	c.must(t, err)
+	images, err := c.store.LifecycleImages(t.Context(), c.repo)
+	c.must(t, err)
+	list := []meta.Expiry{{Image: &images[0]}}
+	_, gone, err := c.store.ExpireImages(t.Context(), c.repo, l.Generation, list, nil)
+	if len(gone) != 0 || !errors.Is(err, fault.RepositoryProtected) {
+		t.Errorf("an expiry that was decided before: got %d images gone, %v, want RepositoryProtected", len(gone), err)
+	}
+	c.must(t, c.store.SetProtection(t.Context(), c.repo, meta.Unprotected))
+	c.setLifecycle(t, policy, "")
+	c.settled(t)
+	if got := c.digests(t); len(got) != 0 {
+		t.Errorf("%d images are left after the protection ended, want none", len(got))
+	}
+}

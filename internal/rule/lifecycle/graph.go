@@ -14,6 +14,7 @@ const (
 	HeldByPolicy                      // the extension protects a tag of the image
 	HeldByIndex                       // an index that is left contains the image: Verdict.Other
 	HeldBySubject                     // the subject of the image stays: Verdict.Other
+	HeldByProtection                  // Undeletable
 )
 
 // FailureCode returns the code of ECR for images that are skipped, or "" if ECR has none.
@@ -133,6 +134,8 @@ func (e *evaluation) held(i int32) Hold {
 		return HeldByUse
 	case p&Restoring != 0:
 		return HeldByRestoration
+	case p&Undeletable != 0:
+		return HeldByProtection
 	case e.protected.has(i):
 		return HeldByPolicy
 	}

@@ -152,9 +152,10 @@ const (
 type Protection uint8
 
 const (
-	Pinned    Protection = 1 << iota // a user has pinned the image
-	InUse                            // the image runs somewhere
-	Restoring                        // the image is being restored from the archive
+	Pinned      Protection = 1 << iota // a user has pinned the image
+	InUse                              // the image runs somewhere
+	Restoring                          // the image is being restored from the archive
+	Undeletable                        // the images of the repository must not be deleted
 )
 
 // Image is an image of a repository, as [Evaluate] gets it. Times are used to the microsecond; the zero time is unknown.

@@ -32,6 +32,8 @@ func (v *Verdict) Reason() string {
 		return due + "it is being restored from the archive"
 	case HeldByPolicy:
 		return due + "the extension protects one of its tags"
+	case HeldByProtection:
+		return due + "the repository has deletion protection for its images"
 	case HeldByIndex:
 		return due + "the index " + v.Other.String() + " contains it"
 	}

@@ -30,7 +30,7 @@ const ExpiredBy = "ecr.amazonaws.com"
 // of those that are deleted; it is called in the transaction, perhaps several times, and gets a subsequence of the list.
 //
 // Errors: fault.TargetChanged (the policy, or images that were counted, have changed since generation was read; nothing is deleted),
-// fault.RepositoryNotFound.
+// fault.RepositoryNotFound, fault.RepositoryProtected.
 func (s *Store) ExpireImages(ctx context.Context, r Repository, generation int64, list []Expiry, lines func(gone []Expiry) []byte) (n int,
 	gone []Expiry, err error) {
 	if len(list) == 0 {
@@ -41,7 +41,7 @@ func (s *Store) ExpireImages(ctx context.Context, r Repository, generation int64
 		more := 0
 		err = s.write.doMany(ctx, budget, func(t *tx) error {
 			n, gone, more = 0, nil, 0
-			if err := checkRepository(t, r); err != nil {
+			if err := deletable(t, r, ProtectsContents); err != nil {
 				return err
 			}
 			l, err := t.lifecycle(r.ID)

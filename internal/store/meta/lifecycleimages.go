@@ -30,6 +30,11 @@ func (s *Store) LifecycleImages(ctx context.Context, r Repository) ([]lifecycle.
 			return nil, err
 		}
 	}
+	if r.Protection >= ProtectsContents {
+		for i := range l.all {
+			l.all[i].Protection |= lifecycle.Undeletable
+		}
+	}
 	return l.all, l.readUses(ctx, r.Registry.Account.String())
 }
 
