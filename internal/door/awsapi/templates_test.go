@@ -194,6 +194,14 @@ func TestCreationTemplateNeedsTheRightsOfItsContents(t *testing.T) {
 			}
 		}
 	}
+	// Temporary credentials, which cannot call IAM, can pass a role.
+	s.setInlinePolicy("admin", allow("ecr:*", "iam:PassRole"))
+	whole := key
+	key = s.mustQuery(key, "sts", "GetSessionToken")
+	if a := set("CreateRepositoryCreationTemplate", "by-session", "customRoleArn", roleARN+"maker"); a.Status != 200 {
+		t.Errorf("a template with a role by temporary credentials: got %s, want 200", a)
+	}
+	key = whole
 	// The role may be passed only to ECR, and the tags are those of the request.
 	s.setInlinePolicy("admin", object("Version", "2012-10-17", "Statement", []any{
 		map[string]any{"Effect": "Allow", "Action": templates, "Resource": "*"},

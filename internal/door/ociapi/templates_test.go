@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -184,6 +188,39 @@ func TestCreateOnPushIsATemplateForAll(t *testing.T) {
 		s.Root(t).Docker(t).Repo(name).Push(t, "v1", ocitest.NewImage(1, 100))
 		if a := alice.ecr(t, "DescribeRepositories", "repositoryNames", []string{name}); !strings.Contains(string(a.Body), `"`+want+`"`) {
 			t.Errorf("%s: got %s, want %s", name, a.Body, want)
+		}
+	}
+}
+
+// Docker pulls of an excluded user, and of a session of an excluded role, do not set the time of the last pull; those of a user with the name
+// of the role do.
+func TestExcludedDockerPulls(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root := s.Root(t)
+	alice := personOf(s, root)
+	all := document(`{"Effect":"Allow","Action":"*","Resource":"*"}`)
+	alice.iam(t, "CreateRole", "RoleName", "scan", "Path", "/tools/", "AssumeRolePolicyDocument",
+		document(`{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"sts:AssumeRole"}`))
+	alice.iam(t, "PutRolePolicy", "RoleName", "scan", "PolicyName", "p", "PolicyDocument", all)
+	scanner, named := alice.user(t, "scanner", all), alice.user(t, "scan", all)
+	session := scanner.as(scanner.sts(t, "AssumeRole", "RoleArn", "arn:aws:iam::000000000000:role/tools/scan", "RoleSessionName", "ci"))
+	for _, principal := range []string{"user/scanner", "role/tools/scan"} {
+		alice.ecr(t, "RegisterPullTimeUpdateExclusion", "principalArn", "arn:aws:iam::000000000000:"+principal).Want(t, 200)
+	}
+	repo := root.CreateRepository(t, "app")
+	images := map[string]ocitest.Image{}
+	for name, p := range map[string]person{"scanner": scanner, "session": session, "named": named} {
+		images[name] = ocitest.NewImage(uint64(len(images)), 100)
+		repo.Push(t, name, images[name])
+		p.docker(t).Repo("app").Manifest(t, name).Want(t, 200)
+	}
+	s.Restart(t) // writes the times that wait
+	for name, want := range map[string]bool{"scanner": false, "session": false, "named": true} {
+		d, err := s.Root(t).ECR().DescribeImages(t.Context(), &ecr.DescribeImagesInput{RepositoryName: aws.String("app"),
+			ImageIds: []types.ImageIdentifier{{ImageDigest: aws.String(images[name].Digest)}}})
+		if err != nil || (d.ImageDetails[0].LastRecordedPullTime != nil) != want {
+			t.Errorf("the image that %s pulled: got %+v, %v, want a time of the last pull: %t", name, d, err, want)
 		}
 	}
 }

@@ -142,6 +142,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CreateByTemplate", testCreateByTemplate},
 		{"TemplateRaces", testTemplateRaces},
 		{"TemplateEvents", testTemplateEvents},
+		{"TemplatesOfDeletedAccount", testTemplatesOfDeletedAccount},
 		{"PullExclusions", testPullExclusions},
 		{"Protection", testProtection},
 		{"ProtectionRace", testProtectionRace},

@@ -267,3 +267,23 @@ func testTemplateEvents(fx *Fixture) {
 	set, deleted := "Ecrin Policy Action SET CREATION_TEMPLATE", "Ecrin Policy Action DELETE CREATION_TEMPLATE"
 	fx.Equal(got, []string{set, "Ecrin Repository Action CREATE team/app", set, deleted}, "the events")
 }
+
+// The settings of an account are deleted with it: an account that is created again has none.
+func testTemplatesOfDeletedAccount(fx *Fixture) {
+	account(fx, other)
+	there := name.Registry{Account: other, Region: london}
+	_, err := fx.CreateTemplate(fx.Ctx, meta.Template{Registry: there, Prefix: "ROOT", Cases: meta.ForPush}, 10)
+	fx.Must(err)
+	_, err = fx.PutPullExclusion(fx.Ctx, there, "arn:aws:iam::444455556666:role/a", 10)
+	fx.Must(err)
+	all, err := fx.PullExclusions(fx.Ctx, there)
+	fx.Must(err)
+	fx.Equal(len(all), 1, "exclusions before the deletion")
+	fx.Must(fx.DeleteAccount(fx.Ctx, other, false))
+	account(fx, other)
+	_, err = fx.Template(fx.Ctx, there, "ROOT")
+	fx.Want(err, fault.TemplateNotFound, "the template of a deleted account")
+	all, err = fx.PullExclusions(fx.Ctx, there)
+	fx.Must(err)
+	fx.Equal(len(all), 0, "exclusions of a deleted account")
+}
