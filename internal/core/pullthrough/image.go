@@ -185,11 +185,11 @@ func (s *Service) storeImage(ctx context.Context, o origin, q Request, ref name.
 	}
 	for _, one := range below {
 		if _, _, err := s.registry.Put(ctx, q.By, q.Found, registry.PutImage{Body: one.Body, MediaType: one.MediaType, Digest: one.Digest,
-			Cached: true}); err != nil {
+			Cached: &o.rule}); err != nil {
 			return err
 		}
 	}
-	in := registry.PutImage{Body: m.Body, MediaType: m.MediaType, Digest: m.Digest, Cached: true}
+	in := registry.PutImage{Body: m.Body, MediaType: m.MediaType, Digest: m.Digest, Cached: &o.rule}
 	if ref.Tag != (name.Tag{}) {
 		in.Tags = []name.Tag{ref.Tag}
 	}

@@ -118,6 +118,6 @@ func (s *Service) storeReferrer(ctx context.Context, remote *upstream.Registry, 
 	if parsed.Kind != manifest.Image || parsed.Subject == nil || parsed.Subject.Digest != subject {
 		return nil
 	}
-	_, _, err = s.registry.Put(ctx, q.By, q.Found, registry.PutImage{Body: m.Body, MediaType: m.MediaType, Digest: m.Digest, Cached: true})
+	_, _, err = s.registry.Put(ctx, q.By, q.Found, registry.PutImage{Body: m.Body, MediaType: m.MediaType, Digest: m.Digest, Cached: &o.rule})
 	return err
 }

@@ -20,8 +20,8 @@ type PutImage struct {
 	Tags      []name.Tag
 	// RefuseSame makes a push that changes nothing an error. The ECR API requires that; docker requires success.
 	RefuseSame bool
-	// Cached accepts an image of another registry, from which its layers are fetched when they are asked for.
-	Cached bool
+	// Cached, if not nil, is the rule by which the image was fetched; its layers are fetched when they are asked for.
+	Cached *meta.CacheRule
 }
 
 // Put stores a manifest unchanged and moves the tags to it. It returns the digest and the parsed manifest.

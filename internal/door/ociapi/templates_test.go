@@ -192,8 +192,8 @@ func TestCreateOnPushIsATemplateForAll(t *testing.T) {
 	}
 }
 
-// Docker pulls of an excluded user, and of a session of an excluded role, do not set the time of the last pull; those of a user with the name
-// of the role do.
+// Docker pulls of an excluded user, and of a session of an excluded role, do not set the time of the last pull; those of a user with
+// the name of the role do.
 func TestExcludedDockerPulls(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t, apptest.Options{})

@@ -55,6 +55,13 @@ func (t *tx) event(all ...event.Event) error {
 // pushed returns the events of a push that has moved tags.
 func pushed(o event.Origin, r Repository, p Put, tags []name.Tag) []event.Event {
 	i := event.Image{Repository: r.Name, Digest: p.Digest}
+	if p.Cached != nil {
+		c := event.CachePull{Prefix: p.Cached.Prefix, Image: i, Upstream: p.Cached.Host}
+		if len(tags) > 0 {
+			c.Tag = tags[0]
+		}
+		return []event.Event{event.CacheSynced(o, c)}
+	}
 	if p.Manifest.Subject == nil {
 		return event.ImagePushed(o, i, tags)
 	}

@@ -66,13 +66,13 @@ var caches = map[string][]scopeKind{
 	"in_use":                    nil,
 	"creation_templates":        nil,
 	"pull_time_exclusions":      {scopeSettings},
-	"cache_rules":               {scopeCacheRules},
-	"secrets":                   nil,
-	"cache_checks":              nil,
 	"installation":              nil,
 	"login_profiles":            nil,
 	"epochs":                    nil,
 	"changes":                   nil,
+	"cache_rules":               {scopeCacheRules},
+	"secrets":                   nil,
+	"cache_checks":              nil,
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes

@@ -28,9 +28,9 @@ type Put struct {
 	Quotas bool
 	// Sparse accepts an index of images that the repository does not have. Indexes in it must exist nevertheless.
 	Sparse bool
-	// Cached accepts an image whose blobs the repository does not hold: they are fetched from another registry when they are asked for.
-	// It implies Sparse and Restore, and records that the tags were compared with the other registry now.
-	Cached bool
+	// Cached, if not nil, is the rule by which the image was fetched. The repository need not hold its blobs, which are fetched when they are
+	// asked for. It implies Sparse and Restore, and records that the tags were compared with the other registry now.
+	Cached *CacheRule
 }
 
 // MaxDepth limits the nesting of indexes. MaxTagsPerImage is ECR's quota. Source: ECR user guide, service quotas.
@@ -49,7 +49,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	if err != nil {
 		return err
 	}
-	if !p.Cached {
+	if p.Cached == nil {
 		if err := s.admit(ctx, r, p.Manifest, children); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 			if yes {
 				moved = append(moved, tag)
 			}
-			if !p.Cached {
+			if p.Cached == nil {
 				continue
 			}
 			if err := cacheChecked(t, r.ID, tag.String(), p.Digest.String(), s.now()); err != nil {
@@ -105,8 +105,10 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		if live && moved == nil {
 			return nil // nothing has changed
 		}
-		if err := s.replicate(t, now, p.Digest); err != nil {
-			return err
+		if p.Cached == nil { // otherwise its blobs may be elsewhere
+			if err := s.replicate(t, now, p.Digest); err != nil {
+				return err
+			}
 		}
 		if err := s.lifecycleAfterPush(t, r.ID); err != nil {
 			return err
@@ -135,7 +137,7 @@ type child struct {
 }
 
 func summarize(p Put) (children []child, annotations string, err error) {
-	p.Sparse = p.Sparse || p.Cached
+	p.Sparse = p.Sparse || p.Cached != nil
 	m := p.Manifest
 	seen := map[string]int{}
 	for _, c := range m.Manifests {
@@ -247,9 +249,9 @@ func checkBlobs(t *tx, r Repository, m *manifest.Manifest, p Put) (total int64, 
 	for i, b := range blobs {
 		h, ok := held[digests[i]]
 		switch {
-		case !ok && p.Cached:
+		case !ok && p.Cached != nil:
 			total += max(0, b.Size)
-		case !ok, h.condemned < 0 && !p.Restore && !p.Cached:
+		case !ok, h.condemned < 0 && !p.Restore && p.Cached == nil:
 			missing = append(missing, digests[i])
 		case b.Size >= 0 && b.Size != h.size:
 			return 0, nil, manifest.Invalid("blob %s has %d bytes, not %d", b.Digest, h.size, b.Size)
