@@ -215,6 +215,9 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		if ctx.Err() != nil {
 			return deleted, context.Cause(ctx)
 		}
+		if err := s.flushPulls(ctx); err != nil {
+			return deleted, err
+		}
 		n, gone, err := s.meta.ExpireImages(ctx, r, l.Generation, list, func(gone []meta.Expiry) []byte {
 			return executionLines(r, l, gone, rules, left, s.now())
 		})

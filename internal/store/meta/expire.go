@@ -48,7 +48,7 @@ func (s *Store) ExpireImages(ctx context.Context, r Repository, generation int64
 			if err != nil {
 				return err
 			}
-			if l.Generation != generation {
+			if l.Generation != generation || generation == 0 {
 				return fault.TargetChanged.New("the lifecycle policy or the images of the repository have changed since the decision")
 			}
 			for left := budget; n < len(list); n++ {

@@ -104,8 +104,20 @@ func lifecycleJob(repository int64, account, kind string) NewJob {
 	return NewJob{Kind: kind, Key: strconv.FormatInt(repository, 10), Account: account, Input: `{}`}
 }
 
-// lifecycleAfterPush makes a repository with a lifecycle policy due a while after a push.
-func (s *Store) lifecycleAfterPush(t *tx, repository int64) error {
+// lifecyclePushed makes a repository with a lifecycle policy due a while after a push. live says that the image was there before, and
+// moved that it got tags. A tag that moves from an image to a new one can improve the position of no other image, unless an exclusion of
+// the extension concerns the new image.
+func (s *Store) lifecyclePushed(t *tx, repository int64, live, moved bool) error {
+	if live && moved {
+		if err := lifecycleOutdated(t, repository); err != nil {
+			return err
+		}
+	} else if moved {
+		if _, err := t.exec(`UPDATE lifecycle_policies SET generation = generation + 1 WHERE repository = $1 AND extension <> ''`,
+			repository); err != nil {
+			return err
+		}
+	}
 	_, err := t.exec(`UPDATE lifecycle_policies SET due_at = $2 WHERE repository = $1 AND due_at > $2`,
 		repository, micros(s.now().Add(lifecycleDelay)))
 	return err
@@ -115,16 +127,6 @@ func (s *Store) lifecycleAfterPush(t *tx, repository int64) error {
 // or have other tags.
 func lifecycleOutdated(t *tx, repository int64) error {
 	_, err := t.exec(`UPDATE lifecycle_policies SET generation = generation + 1 WHERE repository = $1`, repository)
-	return err
-}
-
-// lifecycleTagMoved does so after a tag was set. A tag that moves from an image to a new one can improve the position of no other image,
-// unless an exclusion of the extension concerns the new image.
-func lifecycleTagMoved(t *tx, repository int64, toOld bool) error {
-	if toOld {
-		return lifecycleOutdated(t, repository)
-	}
-	_, err := t.exec(`UPDATE lifecycle_policies SET generation = generation + 1 WHERE repository = $1 AND extension <> ''`, repository)
 	return err
 }
 

@@ -88,7 +88,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		}
 		var moved []name.Tag
 		for _, tag := range p.Tags {
-			yes, err := s.moveTag(t, now, tag, p, live)
+			yes, err := s.moveTag(t, now, tag, p)
 			if err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 				return err
 			}
 		}
-		if err := s.lifecycleAfterPush(t, r.ID); err != nil {
+		if err := s.lifecyclePushed(t, r.ID, live, moved != nil); err != nil {
 			return err
 		}
 		return t.event(pushed(t.origin(now.Registry, s.now()), now, p, moved)...)
@@ -342,9 +342,9 @@ func clipList(digests []string) string {
 	return strings.Join(digests, ", ")
 }
 
-// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images. old says that the image was
-// there before the push. It returns whether the tag named another image or none before.
-func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put, old bool) (moved bool, err error) {
+// moveTag points a tag to the image of p, and updates the tag's history and the tagged state of both images. It returns whether the tag
+// named another image or none before.
+func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put) (moved bool, err error) {
 	var from string
 	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{r.ID, tag.String()}, &from)
 	to := p.Digest.String()
@@ -380,9 +380,6 @@ func (s *Store) moveTag(t *tx, r Repository, tag name.Tag, p Put, old bool) (mov
 		return false, err
 	}
 	if _, err := t.exec(`UPDATE images SET tagged = 1, untagged_at = 0 WHERE repository = $1 AND digest = $2 AND tagged = 0`, r.ID, to); err != nil {
-		return false, err
-	}
-	if err := lifecycleTagMoved(t, r.ID, old); err != nil {
 		return false, err
 	}
 	if found {

@@ -307,7 +307,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 				out.Kept = append(out.Kept, tag)
 				continue
 			}
-			if _, err := s.moveTag(t, now, tag, p, !out.New); err != nil {
+			if _, err := s.moveTag(t, now, tag, p); err != nil {
 				return err
 			}
 			out.Tags = append(out.Tags, tag)
@@ -320,7 +320,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 		if !out.New && len(out.Tags) == 0 {
 			return nil
 		}
-		if err := s.lifecycleAfterPush(t, to.ID); err != nil {
+		if err := s.lifecyclePushed(t, to.ID, !out.New, len(out.Tags) > 0); err != nil {
 			return err
 		}
 		if o.Last {
