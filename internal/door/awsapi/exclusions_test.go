@@ -84,8 +84,9 @@ func TestExcludedPullsAreNoUses(t *testing.T) {
 	s.role("scanning", allow("*"))
 	deployer := s.user("deployer", allow("*"))
 	session := s.assume(deployer, "scanning", "scanner", "")
-	for _, principal := range []string{"user/scanner", "role/scanning", "role/deployer"} {
-		s.must("RegisterPullTimeUpdateExclusion", object("principalArn", "arn:aws:iam::"+home+":"+principal))
+	// Of these, two are principals of another account or kind that have the name of deployer.
+	for _, principal := range []string{home + ":user/scanner", home + ":role/scanning", home + ":role/deployer", otherAccount + ":user/deployer"} {
+		s.must("RegisterPullTimeUpdateExclusion", object("principalArn", "arn:aws:iam::"+principal))
 	}
 	pull := func(key aws.Credentials, tag string) {
 		t.Helper()

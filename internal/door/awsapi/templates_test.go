@@ -107,6 +107,7 @@ func TestCreationTemplatesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	s.account(otherAccount)
+	s.role("maker", allow("*"))
 	push := []string{"CREATE_ON_PUSH"}
 	s.must("CreateRepositoryCreationTemplate", object("prefix", "team", "appliedFor", push))
 	for text, members := range map[string][]any{
@@ -123,6 +124,7 @@ func TestCreationTemplatesAreRefused(t *testing.T) {
 		"must be the ARN of a role":             {"customRoleArn", "arn:aws:iam::" + home + ":user/x"},
 		"a role of the account " + home:         {"customRoleArn", "arn:aws:iam::" + otherAccount + ":role/x"},
 		"'customRoleArn' failed to satisfy con": {"customRoleArn", roleARN + "none"},
+		"the role does not exist":               {"customRoleArn", roleARN + "path/maker"},
 	} {
 		for _, operation := range []string{"CreateRepositoryCreationTemplate", "UpdateRepositoryCreationTemplate"} {
 			prefix := map[string]string{"CreateRepositoryCreationTemplate": "new", "UpdateRepositoryCreationTemplate": "team"}[operation]
@@ -213,6 +215,13 @@ func TestCreationTemplateNeedsTheRightsOfItsContents(t *testing.T) {
 		if a := set("CreateRepositoryCreationTemplate", "tagged-"+value, "customRoleArn", roleARN+"maker", "resourceTags",
 			[]any{map[string]string{"Key": "key-0", "Value": value}}); a.Status != want {
 			t.Errorf("a template with the tag %s: got %s, want %d", value, a, want)
+		}
+	}
+	// An update has the tags that the template keeps.
+	s.must("CreateRepositoryCreationTemplate", object("prefix", "others", "appliedFor", push, "resourceTags", tagList(1)))
+	for prefix, want := range map[string]int{"tagged-value": 200, "others": 400} {
+		if a := set("UpdateRepositoryCreationTemplate", prefix, "description", "x"); a.Status != want {
+			t.Errorf("an update of %s, which keeps its tags: got %s, want %d", prefix, a, want)
 		}
 	}
 }

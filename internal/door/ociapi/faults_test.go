@@ -16,7 +16,7 @@ import (
 
 // noise are the tables that the background work of a server changes, and that of what a collection will look at: a row too many is
 // harmless.
-var noise = []string{"audit_pending", "access_keys", "candidates", "collection"}
+var noise = []string{"audit_pending", "access_keys", "candidates", "collection", "jobs"}
 
 // swept is a request whose statements fail: what it needs, its answer if nothing fails, and what the answer must be then.
 type swept struct {
