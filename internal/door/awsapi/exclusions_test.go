@@ -85,7 +85,8 @@ func TestExcludedPullsAreNoUses(t *testing.T) {
 	deployer := s.user("deployer", allow("*"))
 	session := s.assume(deployer, "scanning", "scanner", "")
 	// Of these, two are principals of another account or kind that have the name of deployer.
-	for _, principal := range []string{home + ":user/scanner", home + ":role/scanning", home + ":role/deployer", otherAccount + ":user/deployer"} {
+	for _, principal := range []string{home + ":user/scanner", home + ":role/scanning", home + ":role/deployer",
+		otherAccount + ":user/deployer"} {
 		s.must("RegisterPullTimeUpdateExclusion", object("principalArn", "arn:aws:iam::"+principal))
 	}
 	pull := func(key aws.Credentials, tag string) {
