@@ -153,6 +153,20 @@ func cacheChecked(t *tx, repository int64, reference, digest string, at time.Tim
 	return err
 }
 
+// ofRule reports whether the tag of an image may be moved: for one that a rule has brought, whether no push has set the tag.
+func ofRule(t *tx, repository int64, tag name.Tag, p Put) (bool, error) {
+	if p.Cached == nil {
+		return true, nil
+	}
+	var now, set string
+	found, err := t.one(`SELECT digest FROM tags WHERE repository = $1 AND tag = $2`, args{repository, tag.String()}, &now)
+	if err != nil || !found {
+		return err == nil, err
+	}
+	_, err = t.one(`SELECT digest FROM cache_checks WHERE repository = $1 AND reference = $2`, args{repository, tag.String()}, &set)
+	return set == now, err
+}
+
 // ReferrerOfBlob returns the digest of an image of the repository that names a blob; the zero Digest if none does.
 func (s *Store) ReferrerOfBlob(ctx context.Context, repository int64, d name.Digest) (name.Digest, error) {
 	var text string

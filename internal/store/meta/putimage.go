@@ -88,6 +88,11 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		}
 		var moved []name.Tag
 		for _, tag := range p.Tags {
+			if mine, err := ofRule(t, r.ID, tag, p); err != nil {
+				return err
+			} else if !mine {
+				continue
+			}
 			yes, err := s.moveTag(t, now, tag, p)
 			if err != nil {
 				return err
