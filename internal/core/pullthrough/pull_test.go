@@ -12,7 +12,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -368,4 +370,57 @@ func TestRangeAndHeadOfALayerThatIsElsewhere(t *testing.T) {
 	if got := f.count("/blobs/"); got != 1 {
 		t.Errorf("a blob that no image names: got %d requests for blobs, want those of the range alone", got)
 	}
+}
+
+// What a rule has brought can be deleted and collected like everything else, and is brought again.
+func TestFetchedImagesAreCollected(t *testing.T) {
+	t.Parallel()
+	source, owner := open(t)
+	im := ocitest.NewImage(1, 1000, 50_000)
+	owner.CreateRepository(t, "app").Push(t, "v1", im)
+	publish(t, owner, "app")
+	f := before(t, source)
+	s := near(t, nil, nil, f)
+	root := s.Root(t)
+	rule(t, root, "cache", f)
+	repo := root.Docker(t).Repo("cache/app")
+	pull := func() {
+		t.Helper()
+		repo.Manifest(t, "v1").Want(t, http.StatusOK)
+		if got := repo.Blob(t, ocitest.SHA256(im.Layers[1])).Want(t, http.StatusOK); !bytes.Equal(got.Body, im.Layers[1]) {
+			t.Errorf("the layer: got %d other bytes", len(got.Body))
+		}
+	}
+	collect := func() {
+		t.Helper()
+		zero := int64(0)
+		var out ecrintypes.CollectStorageResponse
+		s.Operator(t, "CollectStorage", ecrintypes.CollectStorageRequest{GraceSeconds: &zero}, &out)
+	}
+	pull()
+	collect() // one layer is here and two blobs are elsewhere: nothing is unused
+	pull()
+	if got := f.count("/blobs/"); got != 1 {
+		t.Errorf("after a collection: got %d requests for blobs, want 1", got)
+	}
+	var verified ecrintypes.VerifyStorageResponse
+	s.Operator(t, "VerifyStorage", ecrintypes.VerifyStorageRequest{}, &verified)
+	if len(verified.Damages) != 0 {
+		t.Errorf("a verification found %+v", verified.Damages)
+	}
+	name := "cache/app"
+	if out, err := root.ECR().BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: &name,
+		ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("v1")}}}); err != nil || len(out.Failures) != 0 {
+		t.Fatalf("deleting the image: got %+v, %v", out, err)
+	}
+	collect()
+	pull()
+	if got := f.count("/blobs/"); got != 2 {
+		t.Errorf("after the deletion: got %d requests for blobs, want 2", got)
+	}
+	if _, err := root.ECR().DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: &name, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	collect()
+	pull()
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -45,6 +46,18 @@ func TestPullThroughARuleOfTheAWSCommand(t *testing.T) {
 				t.Errorf("pull %d, blob %d: got %d other bytes, want %d", i, j, len(got.Body), len(b))
 			}
 		}
+	}
+	events, err := s.Meta().Events(t.Context(), s.Registry(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetched, pushed := 0, 0
+	for _, e := range events {
+		fetched += strings.Count(string(e.Body), `"ECR Pull Through Cache Action"`)
+		pushed += strings.Count(string(e.Body), `"PUSH"`)
+	}
+	if fetched != 1 || pushed != 0 {
+		t.Errorf("got %d events of a fetch and %d of a push, want 1 and none: %+v", fetched, pushed, events)
 	}
 	for text, want := range map[string]int{"/manifests/": 1, "/blobs/": 3} {
 		if got := f.count(text); got != want {
