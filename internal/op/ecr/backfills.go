@@ -43,19 +43,10 @@ func (s *Service) StartReplicationBackfill(ctx context.Context, _ identity.Calle
 		return nil, err
 	}
 	return &ecrtypes.StartReplicationBackfillResponse{ReplicationBackfillId: backfillID(b), RegistryId: t.Account.String(),
-		Destination: &in.Destination, Status: backfillStatuses[b.Status], StartedAt: awswire.At(b.StartedAt)}, nil
+		Destination: &in.Destination, Status: meta.BackfillStatuses[b.Status], StartedAt: awswire.At(b.StartedAt)}, nil
 }
 
 func backfillID(b meta.Backfill) string { return strconv.FormatInt(b.ID, 10) }
-
-var backfillStatuses = map[meta.BackfillStatus]ecrtypes.ReplicationBackfillStatus{
-	meta.BackfillPreparing:  ecrtypes.ReplicationBackfillStatusPREPARING,
-	meta.BackfillInProgress: ecrtypes.ReplicationBackfillStatusIN_PROGRESS,
-	meta.BackfillComplete:   ecrtypes.ReplicationBackfillStatusCOMPLETE,
-	meta.BackfillFailed:     ecrtypes.ReplicationBackfillStatusFAILED,
-	meta.BackfillStopping:   ecrtypes.ReplicationBackfillStatusSTOPPING,
-	meta.BackfillStopped:    ecrtypes.ReplicationBackfillStatusSTOPPED,
-}
 
 // parseBackfillID parses the id of a backfill. An id that cannot be one belongs to no backfill.
 func parseBackfillID(text string) (int64, error) {
@@ -80,7 +71,7 @@ func (s *Service) StopReplicationBackfill(ctx context.Context, _ identity.Caller
 		return nil, err
 	}
 	return &ecrtypes.StopReplicationBackfillResponse{RegistryId: t.Account.String(), ReplicationBackfillId: backfillID(b),
-		Destination: backfillDestination(b), Status: backfillStatuses[b.Status], StartedAt: awswire.At(b.StartedAt)}, nil
+		Destination: backfillDestination(b), Status: meta.BackfillStatuses[b.Status], StartedAt: awswire.At(b.StartedAt)}, nil
 }
 
 func backfillDestination(b meta.Backfill) *ecrtypes.ReplicationDestination {
@@ -122,7 +113,7 @@ func (s *Service) ListReplicationBackfills(ctx context.Context, _ identity.Calle
 	}
 	for _, b := range rows {
 		out.Backfills = append(out.Backfills, ecrtypes.ReplicationBackfillSummary{ReplicationBackfillId: backfillID(b),
-			Destination: *backfillDestination(b), Status: backfillStatuses[b.Status], StartedAt: awswire.Time{Time: b.StartedAt},
+			Destination: *backfillDestination(b), Status: meta.BackfillStatuses[b.Status], StartedAt: awswire.Time{Time: b.StartedAt},
 			FailureCode: b.Code, Progress: backfillProgress(b), EndedAt: awswire.At(b.EndedAt)})
 	}
 	return out, nil
@@ -148,7 +139,7 @@ func (s *Service) DescribeReplicationBackfillResults(ctx context.Context, _ iden
 		return nil, err
 	}
 	out := &ecrtypes.DescribeReplicationBackfillResultsResponse{RegistryId: t.Account.String(), ReplicationBackfillId: backfillID(b),
-		Destination: backfillDestination(b), Status: backfillStatuses[b.Status], FailureCode: b.Code, Progress: backfillProgress(b),
+		Destination: backfillDestination(b), Status: meta.BackfillStatuses[b.Status], FailureCode: b.Code, Progress: backfillProgress(b),
 		Results: []ecrtypes.ReplicationBackfillResult{}, StartedAt: awswire.At(b.StartedAt), EndedAt: awswire.At(b.EndedAt)}
 	if !b.Status.Ended() {
 		return out, nil

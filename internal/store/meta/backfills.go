@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -244,10 +246,31 @@ func (s *Store) AddBackfillResults(ctx context.Context, id int64, results []Back
 // EndBackfill records the end of a backfill. code is why it failed, "" otherwise.
 func (s *Store) EndBackfill(ctx context.Context, id int64, status BackfillStatus, code string) error {
 	return s.write.do(ctx, func(t *tx) error {
-		_, err := t.exec(`UPDATE backfills SET status = $2, code = $3, ended_at = $4 WHERE id = $1 AND ended_at = 0`, id, int(status), code,
-			micros(s.now()))
-		return err
+		now := s.now()
+		n, err := t.exec(`UPDATE backfills SET status = $2, code = $3, ended_at = $4 WHERE id = $1 AND ended_at = 0`, id, int(status), code,
+			micros(now))
+		if err != nil || n == 0 {
+			return err
+		}
+		b, err := scanBackfill(func(dest ...any) error {
+			return t.row(t.ctx, `SELECT `+backfillColumns+` FROM backfills WHERE id = $1`, args{id}, dest...)
+		})
+		if err != nil {
+			return err
+		}
+		return t.event(event.BackfillFinished(t.origin(b.From, now), event.Backfill{ID: strconv.FormatInt(id, 10), Destination: b.To,
+			Status: BackfillStatuses[status], Total: b.Total, Completed: b.Completed, Failed: b.Failed, FailureCode: code}))
 	})
+}
+
+// BackfillStatuses are the names of the statuses in answers and events.
+var BackfillStatuses = map[BackfillStatus]ecrtypes.ReplicationBackfillStatus{
+	BackfillPreparing:  ecrtypes.ReplicationBackfillStatusPREPARING,
+	BackfillInProgress: ecrtypes.ReplicationBackfillStatusIN_PROGRESS,
+	BackfillComplete:   ecrtypes.ReplicationBackfillStatusCOMPLETE,
+	BackfillFailed:     ecrtypes.ReplicationBackfillStatusFAILED,
+	BackfillStopping:   ecrtypes.ReplicationBackfillStatusSTOPPING,
+	BackfillStopped:    ecrtypes.ReplicationBackfillStatusSTOPPED,
 }
 
 // BackfillResults lists the results of a backfill, in the order of repositories, digests and tags: those after the given one, at most
