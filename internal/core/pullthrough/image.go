@@ -157,6 +157,16 @@ func (s *Service) once(ctx context.Context, o origin, key string, limit time.Dur
 
 // storeImage fetches an image and stores it. It is not the work of one client, so it has no principal in its context.
 func (s *Service) storeImage(ctx context.Context, o origin, q Request, ref name.Reference, head registry.ManifestHead) error {
+	if head.Digest == (name.Digest{}) { // the call before this one may have stored it since the request was resolved
+		found, err := s.registry.Repository(ctx, q.Registry, q.Name)
+		if err == nil {
+			q.Found = found
+			_, err = s.registry.Head(ctx, found, ref)
+		}
+		if err == nil || !errors.Is(err, fault.RepositoryNotFound) && !errors.Is(err, fault.ImageNotFound) {
+			return err
+		}
+	}
 	leave, err := s.places.enter(ctx, q.Registry.Account)
 	if err != nil {
 		return err

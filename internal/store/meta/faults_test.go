@@ -68,13 +68,15 @@ var sweptChanges = map[string]func(s *sweeper) func(context.Context) error{
 			return err
 		}
 	},
-	"CreateTemplate, UpdateTemplate": func(s *sweeper) func(context.Context) error {
+	"CreateTemplate": func(s *sweeper) func(context.Context) error {
 		v := meta.Template{Registry: metatest.Registry, Prefix: fmt.Sprint("p", s.i), Cases: meta.ForPush}
-		old, err := s.CreateTemplate(s.Ctx, meta.Template{Registry: v.Registry, Prefix: v.Prefix + "/old", Cases: v.Cases}, 1000)
+		return func(ctx context.Context) error { _, err := s.CreateTemplate(ctx, v, 1000); return err }
+	},
+	"UpdateTemplate": func(s *sweeper) func(context.Context) error {
+		v := meta.Template{Registry: metatest.Registry, Prefix: fmt.Sprint("p", s.i), Cases: meta.ForPush}
+		old, err := s.CreateTemplate(s.Ctx, v, 1000)
 		s.Must(err)
-		if s.i%2 == 0 {
-			return func(ctx context.Context) error { _, err := s.CreateTemplate(ctx, v, 1000); return err }
-		}
+		old.Description = "changed"
 		return func(ctx context.Context) error { _, err := s.UpdateTemplate(ctx, old); return err }
 	},
 	"PutPullExclusion": func(s *sweeper) func(context.Context) error {
