@@ -52,7 +52,7 @@ type Job struct {
 	held   time.Time // until when the lease lasts at least, likewise
 }
 
-// ID, Key, Account and Attempts describe the job; see meta.Job.
+// ID returns the number of the job; see meta.Job.
 func (j *Job) ID() int64 { return j.row.ID }
 
 // Key returns what the job is about.

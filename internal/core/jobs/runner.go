@@ -217,7 +217,7 @@ func (k *kindState) free() int {
 	return max(0, k.Parallel-len(k.running))
 }
 
-// QueueWork is the kind of work, for Report, on which all jobs depend: looking for jobs, and keeping their queues.
+// QueueWork is the kind of work, for Report, on which all jobs depend: looking for due jobs, scheduling, and deleting old ones.
 const QueueWork = "jobs"
 
 // kept reports the result of a change of the queues, which is repeated at the next occasion.
