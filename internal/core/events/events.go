@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// webhookKind is the kind of the jobs that send events to one webhook.
-	webhookKind = "webhook"
+	// WebhookKind is the kind of the jobs that send events to one webhook.
+	WebhookKind = "webhook"
 	// sweepKind is the kind of the schedule that deletes old events.
 	sweepKind  = "event_sweep"
 	sweepEvery = time.Minute
@@ -90,7 +90,7 @@ func New(o Options) (*Service, error) {
 
 // AddWork adds the background work of events to a runner.
 func (s *Service) AddWork(r *jobs.Runner) {
-	r.Add(jobs.Kind{Name: webhookKind, What: "sending events to a webhook", Parallel: maxParallel, Pause: 5 * time.Second,
+	r.Add(jobs.Kind{Name: WebhookKind, What: "sending events to a webhook", Parallel: maxParallel, Pause: 5 * time.Second,
 		MaxPause: time.Minute, Forget: true, Work: s.deliver})
 	r.Add(jobs.Kind{Name: sweepKind, What: "deleting old events", Parallel: 1, Every: sweepEvery, Work: s.sweep})
 	r.AddTask(jobs.Task{Name: LookWork, What: "looking for events to send", Every: lookEvery, First: true, Wake: s.meta.EventsStored(),
@@ -129,7 +129,7 @@ func (s *Service) look(ctx context.Context) error {
 			return err
 		}
 		for _, w := range due {
-			j := meta.NewJob{Kind: webhookKind, Key: strconv.FormatInt(w.ID, 10), Account: w.Account, Input: "{}"}
+			j := meta.NewJob{Kind: WebhookKind, Key: strconv.FormatInt(w.ID, 10), Account: w.Account, Input: "{}"}
 			if err := s.meta.Schedule(ctx, j, now.Add(time.Minute), false); err != nil {
 				return err
 			}

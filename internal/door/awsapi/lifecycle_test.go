@@ -121,6 +121,9 @@ func TestLifecyclePolicyActs(t *testing.T) {
 		}
 		return ""
 	})
+	if got, want := jobs.Jobs[0].About, "us-east-1 app"; got != want {
+		t.Errorf("the job is about %q, want %q", got, want)
+	}
 	var events ecrintypes.ListAuditEventsResponse
 	s.operator("ListAuditEvents", ecrintypes.ListAuditEventsRequest{EventName: "PolicyExecutionEvent"}, &events)
 	if len(events.Events) != 1 {

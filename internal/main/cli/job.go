@@ -74,6 +74,9 @@ func (c *commands) jobList() *cobra.Command {
 
 // aboutJob returns what a job is about, for people.
 func aboutJob(j ecrintypes.Job) string {
+	if j.About != "" {
+		return j.AccountId + " " + j.About
+	}
 	return strings.TrimSpace(j.AccountId + " " + j.Key)
 }
 

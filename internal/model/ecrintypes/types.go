@@ -310,6 +310,7 @@ type Job struct {
 	JobId          string        `json:"jobId"` // required, 1 to 19 characters
 	Kind           string        `json:"kind"`  // required, 1 to 64 characters
 	Key            string        `json:"key,omitzero"`
+	About          string        `json:"about,omitzero"`
 	AccountId      string        `json:"accountId,omitzero"`
 	State          JobState      `json:"state"`          // required
 	FailedAttempts int32         `json:"failedAttempts"` // required

@@ -2,9 +2,12 @@ package ecrin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 
+	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
@@ -57,15 +60,24 @@ func (s *Service) ListJobs(ctx context.Context, _ identity.Caller, of Trails, in
 			break
 		}
 		if (in.Kind == "" || in.Kind == j.Kind) && (in.State == "" || string(in.State) == jobStates[j.State]) {
-			out.Jobs = append(out.Jobs, jobOf(j))
+			one, err := s.jobOf(ctx, j)
+			if err != nil {
+				return nil, err
+			}
+			out.Jobs = append(out.Jobs, one)
 		}
 	}
 	return out, nil
 }
 
-func jobOf(j meta.Job) ecrintypes.Job {
+func (s *Service) jobOf(ctx context.Context, j meta.Job) (ecrintypes.Job, error) {
+	about, err := s.about(ctx, j)
+	if err != nil {
+		return ecrintypes.Job{}, err
+	}
 	out := ecrintypes.Job{
-		JobId: strconv.FormatInt(j.ID, 10), Kind: j.Kind, Key: j.Key, AccountId: j.Account, State: ecrintypes.JobState(jobStates[j.State]),
+		JobId: strconv.FormatInt(j.ID, 10), Kind: j.Kind, Key: j.Key, About: about, AccountId: j.Account,
+		State:          ecrintypes.JobState(jobStates[j.State]),
 		FailedAttempts: int32(j.Attempts), Done: j.Done, Error: j.Error, Process: j.Worker, CreatedAt: awswire.Time{Time: j.Created},
 		StartedAt: awswire.At(j.Started), EndedAt: awswire.At(j.Ended),
 	}
@@ -75,7 +87,47 @@ func jobOf(j meta.Job) ecrintypes.Job {
 	if j.State == meta.JobQueued {
 		out.DueAt = awswire.At(j.Due)
 	}
-	return out
+	return out, nil
+}
+
+// about returns what a job is about in names that the owner of the account has given: a repository with its region, an image and where it
+// is copied to, a webhook. It is "" for jobs of the installation, and if the object was deleted.
+func (s *Service) about(ctx context.Context, j meta.Job) (text string, err error) {
+	id, _ := strconv.ParseInt(j.Key, 10, 64) // those that have names below have such a key
+	switch j.Kind {
+	case meta.LifecycleJob, meta.LifecyclePreviewJob:
+		text, err = s.repositoryName(ctx, id)
+	case meta.ReplicationKind:
+		var in meta.ReplicationInput
+		if err := json.Unmarshal([]byte(j.Input), &in); err != nil {
+			return "", fmt.Errorf("reading the input of job %d: %w", j.ID, err)
+		}
+		if text, err = s.repositoryName(ctx, in.Repository); text != "" {
+			text += "@" + in.Digest + " to " + in.Account + "/" + in.Region
+		}
+	case meta.BackfillKind:
+		var b meta.Backfill
+		if b, err = s.meta.BackfillByID(ctx, id); err == nil {
+			text = b.From.Region.String() + " to " + b.To.String()
+		}
+	case events.WebhookKind:
+		var w meta.Webhook
+		if w, err = s.meta.WebhookByID(ctx, id); err == nil {
+			text = w.Registry.Region.String() + " " + w.Name
+		}
+	}
+	if errors.Is(err, fault.RepositoryNotFound) || errors.Is(err, fault.WebhookNotFound) || errors.Is(err, fault.BackfillNotFound) {
+		return "", nil
+	}
+	return text, err
+}
+
+func (s *Service) repositoryName(ctx context.Context, id int64) (string, error) {
+	r, err := s.meta.RepositoryByID(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return r.Registry.Region.String() + " " + r.Name.String(), nil
 }
 
 // OnJob resolves a job by its id. For callers of other accounts than that of the job, except the operator, the job does not exist.
@@ -113,29 +165,33 @@ func jobARN(req guard.Request, account name.Account, id string) string {
 }
 
 // DescribeJob returns a job.
-func (s *Service) DescribeJob(_ context.Context, _ identity.Caller, j meta.Job, _ *ecrintypes.JobRequest) (*ecrintypes.JobResponse, error) {
-	return &ecrintypes.JobResponse{Job: jobOf(j)}, nil
+func (s *Service) DescribeJob(ctx context.Context, _ identity.Caller, j meta.Job, _ *ecrintypes.JobRequest) (*ecrintypes.JobResponse,
+	error) {
+	out, err := s.jobOf(ctx, j)
+	return &ecrintypes.JobResponse{Job: out}, err
 }
 
 // RetryJob makes a job due now that failed, was canceled, or waits for its next attempt.
 //
 // Errors: those of meta.Store.RetryJob.
-func (s *Service) RetryJob(ctx context.Context, _ identity.Caller, j meta.Job, _ *ecrintypes.JobRequest) (*ecrintypes.JobResponse, error) {
+func (s *Service) RetryJob(ctx context.Context, by identity.Caller, j meta.Job, in *ecrintypes.JobRequest) (*ecrintypes.JobResponse,
+	error) {
 	j, err := s.meta.RetryJob(ctx, j.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.JobResponse{Job: jobOf(j)}, nil
+	return s.DescribeJob(ctx, by, j, in)
 }
 
 // CancelJob cancels a job. One that runs ends within seconds, at the latest when it stores its progress; a schedule runs again at its
 // next time.
 //
 // Errors: those of meta.Store.CancelJob.
-func (s *Service) CancelJob(ctx context.Context, _ identity.Caller, j meta.Job, _ *ecrintypes.JobRequest) (*ecrintypes.JobResponse, error) {
+func (s *Service) CancelJob(ctx context.Context, by identity.Caller, j meta.Job, in *ecrintypes.JobRequest) (*ecrintypes.JobResponse,
+	error) {
 	j, err := s.meta.CancelJob(ctx, j.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &ecrintypes.JobResponse{Job: jobOf(j)}, nil
+	return s.DescribeJob(ctx, by, j, in)
 }

@@ -1,0 +1,43 @@
+package awsapi_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+// A job says what it is about in the names of its owner, whatever its kind: here a webhook and a copy that both fail and are repeated. The
+// jobs of another account are not shown.
+func TestJobsSayWhatTheyAreAbout(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	stranger := s.account(otherAccount)
+	s.repository("app")
+	if a := s.callEcrin(s.key, "CreateWebhook", `{"webhookName":"ci","webhookUrl":"https://receiver.invalid/hook"}`); a.Status != 200 {
+		t.Fatalf("CreateWebhook: got %s", a)
+	}
+	if a := s.call("PutReplicationConfiguration",
+		`{"replicationConfiguration":{"rules":[{"destinations":[{"region":"eu-west-1","registryId":"`+otherAccount+`"}]}]}}`); a.Status != 200 {
+		t.Fatalf("PutReplicationConfiguration: got %s", a)
+	}
+	digest := digestOf(s.image("app", "one", "1.0"))
+	want := map[string]string{"webhook": "us-east-1 ci", "replication": "us-east-1 app@" + digest + " to " + otherAccount + "/eu-west-1"}
+	eventually(t, func() string {
+		var out ecrintypes.ListJobsResponse
+		s.operator("ListJobs", ecrintypes.ListJobsRequest{AccountId: home}, &out)
+		got := map[string]string{}
+		for _, j := range out.Jobs {
+			if j.FailedAttempts > 0 || j.Kind == "webhook" {
+				got[j.Kind] = j.About
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			return fmt.Sprintf("the jobs are about %q, want %q", got, want)
+		}
+		return ""
+	})
+	if a := s.callEcrin(stranger, "ListJobs", `{}`); a.Status != 200 || a.Body != `{"jobs":[]}` {
+		t.Errorf("ListJobs of another account: got %s, want none", a)
+	}
+}
