@@ -24,10 +24,11 @@ const loopbackEnv = "ECRIN_CLIENTS_LOOPBACK"
 // The machine of a reader listens on this port of the README.
 const readmeAddress = "localhost:5100"
 
-// A reader does what the README says: a shell in one folder, whose variables last from one command to the next, and a server.
+// A reader does what a page says: a shell in one folder, whose variables last from one command to the next, and a server.
 type reader struct {
 	*session
 	t      *testing.T
+	page   string            // that is read
 	stop   func()            // of the server
 	keys   map[string]string // of the user ci
 	digest string            // of team/app:1.0
@@ -36,8 +37,8 @@ type reader struct {
 	rows   map[string]int // commands of the table's rows by client
 }
 
-// newReader returns a reader with the images and charts that the README takes for granted.
-func newReader(t *testing.T) *reader {
+// newReader returns a reader of a page with the docker engine, the program and an aws CLI.
+func newReader(t *testing.T, page string) *reader {
 	t.Helper()
 	home := t.TempDir()
 	s := &session{t: t, s: &server{plain: true}, home: home, env: os.Environ()}
@@ -57,15 +58,22 @@ func newReader(t *testing.T) *reader {
 		"PATH="+bin+":"+lookup(s.env, "PATH"), "COSIGN_PASSWORD=", "BUILDAH_ISOLATION=chroot",
 		"CONTAINERD_ADDRESS="+socket, "CONTAINERD_NAMESPACE="+cgroupParent()+"-readme", "CONTAINERD_SNAPSHOTTER=native")
 	write(t, s.path(".config/containers/policy.json"), `{"default":[{"type":"insecureAcceptAnything"}]}`)
-	img := loadImage(s, "alpine:latest")
-	s.cmd("podman", "load", "--quiet", "--input", img.archive).ok()
-	s.cmd("podman", "tag", img.loaded, "readme-image").ok()
-	s.cmd("skopeo", "copy", "--quiet", "--all", "oci:"+theImage(t).layout+":v1", "oci:layout:1.0").ok()
-	s.cmd("helm", "create", "greeting").ok()
-	s.cmd("helm", "package", "greeting").ok()
-	s.cmd("cosign", "generate-key-pair").ok()
 	write(t, s.path("state"), "")
-	return &reader{session: s, t: t, rows: map[string]int{}}
+	return &reader{session: s, t: t, page: page, rows: map[string]int{}}
+}
+
+// newReadmeReader returns a reader with the images and charts that the README takes for granted.
+func newReadmeReader(t *testing.T) *reader {
+	t.Helper()
+	u := newReader(t, "README.md")
+	img := loadImage(u.session, "alpine:latest")
+	u.cmd("podman", "load", "--quiet", "--input", img.archive).ok()
+	u.cmd("podman", "tag", img.loaded, "readme-image").ok()
+	u.cmd("skopeo", "copy", "--quiet", "--all", "oci:"+theImage(t).layout+":v1", "oci:layout:1.0").ok()
+	u.cmd("helm", "create", "greeting").ok()
+	u.cmd("helm", "package", "greeting").ok()
+	u.cmd("cosign", "generate-key-pair").ok()
+	return u
 }
 
 var serveWords = regexp.MustCompile(`^((?:[A-Z_]+=\S+ )*)(?:bin/)?ecrin serve\b`)
@@ -81,7 +89,7 @@ func (u *reader) do(s step) {
 	switch {
 	case strings.HasPrefix(code, "make build "):
 		if _, err := os.Stat(u.path("bin/ecrin")); err != nil {
-			t.Errorf("README.md:%d: make build has made no bin/ecrin (see prepare): %v", s.line, err)
+			t.Errorf("%s:%d: make build has made no bin/ecrin (see prepare): %v", u.page, s.line, err)
 		}
 	case strings.HasPrefix(code, "FROM "):
 		write(t, u.path("Dockerfile"), code+"\n")
@@ -101,7 +109,7 @@ func (u *reader) do(s step) {
 		if strings.HasPrefix(code, "aws iam create-access-key") {
 			var made struct{ AccessKey map[string]string }
 			if err := json.Unmarshal([]byte(out), &made); err != nil {
-				t.Errorf("README.md:%d: %s printed %q: %v", s.line, code, out, err)
+				t.Errorf("%s:%d: %s printed %q: %v", u.page, s.line, code, out, err)
 			}
 			u.keys = made.AccessKey
 		}
@@ -123,7 +131,7 @@ func (u *reader) shell(s step, code string, keep bool) string {
 	}
 	out, stderr, err := u.cmd("bash", "-c", script+"exit $status").run()
 	if err != nil {
-		u.t.Errorf("README.md:%d: `%s`: %v\n%s\n%s", s.line, code, err, out, stderr)
+		u.t.Errorf("%s:%d: `%s`: %v\n%s\n%s", u.page, s.line, code, err, out, stderr)
 	}
 	return out
 }
@@ -167,7 +175,7 @@ func (u *reader) serve(s step, code string) {
 	}
 	stop, err := daemon(env, ready, "sh", "-c", `cd "$1" && exec env `+code, "sh", u.home)
 	if err != nil {
-		t.Errorf("README.md:%d: `%s`: %v", s.line, code, err)
+		t.Errorf("%s:%d: `%s`: %v", u.page, s.line, code, err)
 		return
 	}
 	if main {

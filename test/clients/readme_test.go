@@ -116,7 +116,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("mentions has %s, %s, which the README does not have any more", m, reason)
 		}
 	}
-	u := newReader(t)
+	u := newReadmeReader(t)
 	for _, s := range steps {
 		if t.Failed() {
 			return // what follows needs what has failed
