@@ -182,7 +182,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots})
+	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots, Hosts: c.Hosts})
 	if a.events, err = events.New(events.Options{Meta: a.meta, Keys: keys, Egress: outward, Now: now, Log: a.log, Keep: c.EventsKeep,
 		KeepFor: c.EventsKeepFor, Pulls: c.Pulls, Denials: c.Denials}); err != nil {
 		return err

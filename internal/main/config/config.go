@@ -73,6 +73,9 @@ type Config struct {
 	EgressAllow []string `yaml:"egress_allow"`
 	// EgressDeny lists addresses or ranges that the server may not dial; it overrides EgressAllow. Default none.
 	EgressDeny []string `yaml:"egress_deny"`
+	// EgressHosts lists names, NAME=ADDRESS or NAME=ADDRESS:PORT, that the server dials at this address, such as those of ECR at a private
+	// endpoint. The TLS certificate must be for the name, and the address permitted like any other. Default none.
+	EgressHosts []string `yaml:"egress_hosts"`
 	// EgressCA is a PEM file with certificates of private CAs. The server trusts them in addition to the CAs of the
 	// system when it dials out. Default none.
 	EgressCA string `yaml:"egress_ca"`
@@ -307,6 +310,9 @@ func (c *Config) Settings() []Setting {
 			strings.Join(c.EgressAllow, ","), "", list(&c.EgressAllow)},
 		{"egress-deny", "ECRIN_EGRESS_DENY", "`addresses` or ranges that the server may not dial, joined by commas",
 			strings.Join(c.EgressDeny, ","), "", list(&c.EgressDeny)},
+		{"egress-hosts", "ECRIN_EGRESS_HOSTS",
+			"`names` that the server dials at an address instead of looking them up, NAME=ADDRESS[:PORT], joined by commas",
+			strings.Join(c.EgressHosts, ","), "", list(&c.EgressHosts)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
 		{"max-connections", "ECRIN_MAX_CONNECTIONS",
 			"`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "",
@@ -402,11 +408,12 @@ type Checked struct {
 	Quirks     registry.Quirks
 	Level      slog.Level
 	Proxies    []netip.Prefix
-	Egress     []netip.Prefix // from EgressAllow
-	NoEgress   []netip.Prefix // from EgressDeny
-	Pulls      events.Mode    // from EventPulls
-	Denials    events.Mode    // from EventDenials
-	Management name.Account   // zero if ManagementAccount is ""
+	Egress     []netip.Prefix            // from EgressAllow
+	NoEgress   []netip.Prefix            // from EgressDeny
+	Hosts      map[string]netip.AddrPort // from EgressHosts
+	Pulls      events.Mode               // from EventPulls
+	Denials    events.Mode               // from EventDenials
+	Management name.Account              // zero if ManagementAccount is ""
 
 	// New permits starting a new installation in a data directory that has lost its database. It is the flag --new of
 	// one start and not a setting, because a permanent permission would also apply when a later loss is not intended.
@@ -515,6 +522,8 @@ func (c Config) Check() (Checked, error) {
 	note("egress_allow", err)
 	out.NoEgress, err = prefixes(c.EgressDeny)
 	note("egress_deny", err)
+	out.Hosts, err = hosts(c.EgressHosts)
+	note("egress_hosts", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
 		note("organization", fmt.Errorf("want o- and 10 to 32 lower-case letters or digits, got %q", c.Organization))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ organization: o-abcdef1234
 management_account: "000011112222"
 egress_allow: [192.168.7.0/24]
 egress_deny: [192.168.7.9]
+egress_hosts: [ECR.example.com=192.168.7.3, "b.example.com=[fd00::1]:8443"]
 egress_ca: roots.pem
 max_connections: 1000
 max_connections_per_address: 100
@@ -79,6 +81,7 @@ func TestRead(t *testing.T) {
 		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8",
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
+		EgressHosts:    []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -107,6 +110,11 @@ func TestRead(t *testing.T) {
 	}
 	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}, checked.Egress, prefixes); diff != "" {
 		t.Errorf("Check: egress (-want +got):\n%s", diff)
+	}
+	hosts := map[string]netip.AddrPort{
+		"ecr.example.com": netip.AddrPortFrom(netip.MustParseAddr("192.168.7.3"), 0), "b.example.com": netip.MustParseAddrPort("[fd00::1]:8443")}
+	if !maps.Equal(checked.Hosts, hosts) {
+		t.Errorf("Check: hosts: got %v, want %v", checked.Hosts, hosts)
 	}
 	if got, want := checked.Management, name.MustAccount("000011112222"); got != want {
 		t.Errorf("Check: management account: got %s, want %s", got, want)
@@ -226,6 +234,11 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies: want an address or a range"},
 		{func(c *config.Config) { c.EgressDeny = []string{"here"} }, "egress_deny: want an address or a range"},
 		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
+		{func(c *config.Config) { c.EgressHosts = []string{"a.example=b.example"} }, "egress_hosts: want each name once"},
+		{func(c *config.Config) { c.EgressHosts = []string{"a.example=10.0.0.1:65536"} }, "egress_hosts: want each name once"},
+		{func(c *config.Config) { c.EgressHosts = []string{"10.0.0.1"} }, "egress_hosts: want each name once"},
+		{func(c *config.Config) { c.EgressHosts = []string{"=10.0.0.1"} }, "egress_hosts: want each name once"},
+		{func(c *config.Config) { c.EgressHosts = []string{"A.example=10.0.0.1", "a.example=10.0.0.2"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.Organization = "o-short" }, "organization: want o- and"},
 		{func(c *config.Config) { c.ManagementAccount = "12" }, "management_account: an account id has exactly 12 digits"},
 		{func(c *config.Config) { c.AuditKeep = 0 }, "audit_keep: want at least 1 MiB"},

@@ -33,6 +33,10 @@ type Options struct {
 	Deny     []netip.Prefix // ranges that may never be dialled, even if Allow has them: the setting egress_deny
 	Roots    *x509.CertPool // trusted certificate authorities; nil means the system's
 	Resolver Resolver       // nil means the system's resolver
+
+	// Hosts are the addresses of names, in lower case, that are not resolved; port 0 means that of the URL. They are checked like the
+	// others. This is the setting egress_hosts.
+	Hosts map[string]netip.AddrPort
 }
 
 // Guard decides which addresses may be dialled. It is immutable, and safe for concurrent use.
@@ -40,11 +44,12 @@ type Guard struct {
 	allow, deny []netip.Prefix
 	roots       *x509.CertPool
 	resolver    Resolver
+	hosts       map[string]netip.AddrPort
 }
 
 // New returns a guard with the given options.
 func New(o Options) *Guard {
-	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver}
+	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver, hosts: o.Hosts}
 	if g.resolver == nil {
 		g.resolver = net.DefaultResolver
 	}
@@ -145,7 +150,16 @@ func (g *Guard) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	if err != nil || number == 0 {
 		return nil, fmt.Errorf("port %q is not a number from 1 to 65535", port)
 	}
-	addresses, err := g.addresses(ctx, host)
+	set, isSet := g.hosts[strings.ToLower(strings.TrimSuffix(host, "."))]
+	addresses := []netip.Addr{set.Addr().Unmap()}
+	if isSet {
+		if set.Port() != 0 {
+			number = uint64(set.Port())
+		}
+		err = g.check(host, addresses[0])
+	} else {
+		addresses, err = g.addresses(ctx, host)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -78,4 +80,36 @@ func TestTransportFollowsNoRedirect(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A name with an address of its own is not looked up, its address is checked, and its certificate must be for the name.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	port, roots := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) })
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := netip.MustParseAddr("127.0.0.1")
+	hosts := map[string]netip.AddrPort{
+		"example.com": netip.AddrPortFrom(local, uint16(number)), "other.example": netip.AddrPortFrom(local, uint16(number)),
+		"private.example": netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), 0),
+		"same.example":    netip.AddrPortFrom(local, 0),
+	}
+	g := egress.New(egress.Options{Allow: prefixes("127.0.0.1/32"), Roots: roots, Resolver: &names{}, Hosts: hosts})
+	c := &http.Client{Transport: closeIdle(t, g.Transport())}
+	for _, host := range []string{"example.com", "EXAMPLE.com.", "example.com:1"} {
+		if body, err := get(t, c, "https://"+host+"/"); err != nil || !strings.EqualFold(body, host) {
+			t.Errorf("%s: got %q, %v, want the server at its address", host, body, err)
+		}
+	}
+	if body, err := get(t, c, "https://other.example/"); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a name that the certificate lacks: got %q, %v, want an error about it", body, err)
+	}
+	if body, err := get(t, c, "https://same.example:"+port+"/"); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("the port of the URL: got %q, %v, want an error about the certificate there", body, err)
+	}
+	refused(t, c, "https://private.example/", "10.0.0.1 is private")
+	strict := egress.New(egress.Options{Roots: roots, Resolver: &names{}, Hosts: hosts})
+	refused(t, &http.Client{Transport: closeIdle(t, strict.Transport())}, "https://example.com/", "127.0.0.1 is loopback")
 }

@@ -1,0 +1,29 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// hostName is the form of a name in EgressHosts.
+var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$`)
+
+// hosts parses NAME=ADDRESS and NAME=ADDRESS:PORT. The port is 0 if there is none.
+func hosts(texts []string) (map[string]netip.AddrPort, error) {
+	all := map[string]netip.AddrPort{}
+	for _, s := range texts {
+		host, address, _ := strings.Cut(s, "=")
+		host = strings.ToLower(host)
+		to, err := netip.ParseAddrPort(address)
+		if a, err2 := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")); err != nil && err2 == nil {
+			to, err = netip.AddrPortFrom(a, 0), nil
+		}
+		if _, twice := all[host]; err != nil || twice || !hostName.MatchString(host) {
+			return nil, fmt.Errorf("want each name once, as NAME=ADDRESS or NAME=ADDRESS:PORT such as ecr.example.com=10.0.0.7, got %q", s)
+		}
+		all[host] = to
+	}
+	return all, nil
+}
