@@ -57,6 +57,7 @@ var inside = map[string]string{
 	"main/cli":         "main/config main/app main/client",
 	"test/apptest":     "test/ocitest",
 	"test/conformance": "test/ocitest",
+	"test/farside":     "test/apptest test/seedtest",
 }
 
 // forbidden are arrows that the floors would allow, each with the reason why it must not be drawn. Both ends stand for
