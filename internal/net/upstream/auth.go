@@ -25,6 +25,9 @@ type authorizer interface {
 
 	// renew returns another header after an answer 401 or 403 to a request with the header used; "" if there is none.
 	renew(ctx context.Context, scopes, used string, f *failure) (string, error)
+
+	// accepted notes that the registry has answered a request with the header used.
+	accepted(used string)
 }
 
 const (
@@ -82,6 +85,8 @@ func (a *challenged) header(_ context.Context, scopes string) (string, error) {
 	}
 	return "", nil
 }
+
+func (a *challenged) accepted(string) {}
 
 func (a *challenged) renew(ctx context.Context, scopes, used string, f *failure) (string, error) {
 	if f.Status != http.StatusUnauthorized {

@@ -60,6 +60,7 @@ type ecrTokens struct {
 	fetches  singleflight.Group
 	mu       sync.Mutex
 	password secret.String
+	good     bool      // the registry has accepted it
 	from     time.Time // when the token was got
 	renewAt  time.Time
 }
@@ -122,16 +123,16 @@ func (t *ecrTokens) header(ctx context.Context, _ string) (string, error) {
 	return t.fetch(ctx, header)
 }
 
-// renew gets a new token if the registry says that the used one has expired. A denial of HEAD has no text, so that a
-// token of some age is renewed then too.
+// renew gets a new token if the registry says that the used one has expired, or refuses as unauthenticated what it has accepted before. A
+// denial of HEAD has no text, so that a token of some age is renewed then too.
 func (t *ecrTokens) renew(ctx context.Context, _, used string, f *failure) (string, error) {
 	t.mu.Lock()
-	header, age := t.password.Reveal(), t.c.now().Sub(t.from)
+	header, age, good := t.password.Reveal(), t.c.now().Sub(t.from), t.good
 	t.mu.Unlock()
 	switch {
 	case header != used: // renewed meanwhile
 		return header, nil
-	case f.expired || age >= minTokenAge || age < 0:
+	case f.expired || good && f.Status == http.StatusUnauthorized || age >= minTokenAge || age < 0:
 		return t.fetch(ctx, used)
 	}
 	return "", nil
@@ -161,6 +162,12 @@ func (t *ecrTokens) fetch(ctx context.Context, used string) (string, error) {
 	}
 }
 
+func (t *ecrTokens) accepted(used string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.good = t.good || t.password.Reveal() == used
+}
+
 func (t *ecrTokens) ask(ctx context.Context) (secret.String, error) {
 	now := t.c.now()
 	out, err := t.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
@@ -181,13 +188,19 @@ func (t *ecrTokens) ask(ctx context.Context) (secret.String, error) {
 	header := secret.New("Basic " + text)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.password, t.from = header, now
+	t.password, t.from, t.good = header, now, false
 	t.renewAt = now.Add(life - min(tokenMargin, life/2))
 	return header, nil
 }
 
-// failed returns the error of a call of the ECR or STS API, of which it keeps the code.
+// failed returns the error of a call of the ECR or STS API, of which it keeps the code. The client of the API has made all attempts.
 func (t *ecrTokens) failed(err error) error {
+	e := t.reason(err)
+	e.tried = true
+	return e
+}
+
+func (t *ecrTokens) reason(err error) *Error {
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		e := &Error{Reason: Unavailable, Host: t.host, Public: "GetAuthorizationToken failed"}

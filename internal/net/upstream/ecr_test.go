@@ -209,6 +209,11 @@ func TestECRAPIFails(t *testing.T) {
 		encoded := base64.StdEncoding.EncodeToString([]byte(s))
 		return text(`{"authorizationData":[{"authorizationToken":"` + encoded + `","expiresAt":9999999999}]}`)
 	}
+	a.answer = fail(400, "ThrottlingException")
+	_ = n.registry(t, n.aws()).Ping(t.Context()) // the error is checked below
+	if got := len(n.lines("api")); got != 3 {
+		t.Errorf("a token that is refused for the rate: got %d requests for it, want 3", got)
+	}
 	for what, c := range map[string]struct {
 		answer func(http.ResponseWriter) bool
 		reason upstream.Reason

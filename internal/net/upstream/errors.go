@@ -54,6 +54,8 @@ type Error struct {
 	Code   string        // of the response, one of the distribution specification or TOOMANYREQUESTS; "" if it had none
 	After  time.Duration // RateLimited: how long the registry is not to be asked; 0 if it did not say
 	Err    error         // for the log only; may be nil
+
+	tried bool // what failed was repeated already
 }
 
 // Error returns the host, the public text and the cause, for logs.

@@ -124,6 +124,9 @@ func (r *Registry) again(ctx context.Context, n int, err error) bool {
 		return false
 	}
 	e, _ := errors.AsType[*Error](err)
+	if e.tried {
+		return false
+	}
 	pause := min(r.c.limits.Pause<<min(n-1, 16), r.c.limits.MaxPause)
 	pause = pause/2 + rand.N(pause) // so that many clients do not return together
 	if e.After > 0 {
@@ -156,6 +159,9 @@ func (r *Registry) attempt(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := r.follow(req, header)
+	if err == nil {
+		r.auth.accepted(header)
+	}
 	f, refused := errors.AsType[*failure](err)
 	if !refused || !f.origin || f.Status != http.StatusUnauthorized && f.Status != http.StatusForbidden {
 		return resp, err
@@ -168,6 +174,7 @@ func (r *Registry) attempt(req *http.Request) (*http.Response, error) {
 		return nil, f
 	}
 	if resp, err = r.follow(req, other); err == nil {
+		r.auth.accepted(other)
 		return resp, nil
 	}
 	if f, refused = errors.AsType[*failure](err); refused && f.origin && f.Status == http.StatusUnauthorized {
