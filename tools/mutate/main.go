@@ -44,7 +44,7 @@ type options struct {
 	run   string   // the tests of these packages that run, a regular expression; all if empty
 	seed  uint64
 	n     int           // the number of changes; 0 for all
-	limit time.Duration // of one run of the tests
+	limit time.Duration // of one run of the tests of a package
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.Uint64Var(&o.seed, "seed", 1, "`number` that determines the sample")
 	flags.IntVar(&o.n, "n", 60, "`number` of changes, 0 for all")
 	flags.DurationVar(&o.limit, "timeout", 0,
-		"time `limit` of one run of the tests; ten times that of the unchanged package, at least 30s, if 0")
+		"time `limit` of the tests of one package; ten times that of the unchanged package, at least 30s, if 0")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -169,8 +169,11 @@ func measure(ctx context.Context, o options, all []mutant, out io.Writer) error 
 			return err
 		}
 		count[result]++
-		if result == survived {
+		switch result {
+		case survived:
 			fmt.Fprintf(out, "| %s:%d | %s | `%s` |\n", relative(m.path), m.line, m.kind, m.text)
+		case timeout: // on a machine that does other work too, the change may not be the cause
+			fmt.Fprintf(out, "| (time limit) %s:%d | %s | `%s` |\n", relative(m.path), m.line, m.kind, m.text)
 		}
 		fmt.Fprintf(os.Stderr, "\r%d of %d, %d survived ", i+1, len(all), count[survived])
 	}
@@ -185,8 +188,21 @@ func measure(ctx context.Context, o options, all []mutant, out io.Writer) error 
 	return err
 }
 
-// test runs the tests with an overlay; "" for none. The error is that of ctx, or of a test that cannot be started.
+// test runs the tests with an overlay; "" for none. It runs the packages in turn, up to the first one that notices the change.
+// The error is that of ctx, or of a test that cannot be started.
 func test(ctx context.Context, o options, overlay string, limit time.Duration) (outcome, string, error) {
+	var all strings.Builder
+	for _, pkg := range o.tests {
+		result, out, err := testPackage(ctx, o, pkg, overlay, limit)
+		all.WriteString(out)
+		if err != nil || result != survived {
+			return result, all.String(), err
+		}
+	}
+	return survived, all.String(), nil
+}
+
+func testPackage(ctx context.Context, o options, pkg, overlay string, limit time.Duration) (outcome, string, error) {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	args := []string{"test", "-count=1", "-failfast", "-vet=off", "-timeout", (limit + time.Minute).String()}
@@ -196,7 +212,7 @@ func test(ctx context.Context, o options, overlay string, limit time.Duration) (
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(bounded, "go", append(args, o.tests...)...)
+	cmd := exec.CommandContext(bounded, "go", append(args, pkg)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the test binary ends with go test
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second

@@ -117,9 +117,19 @@ func TestSample(t *testing.T) {
 	}
 }
 
+func build(t *testing.T) (tool string) {
+	t.Helper()
+	tool = filepath.Join(t.TempDir(), "mutate")
+	if out, err := exec.Command("go", "build", "-o", tool, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building the tool: %v\n%s", err, out)
+	}
+	return tool
+}
+
 // A whole measurement: the survivors are the places that the test does not look at, and the source stays as it is.
 func TestRun(t *testing.T) {
 	t.Parallel()
+	tool := build(t)
 	dir := write(t, map[string]string{
 		"go.mod": "module example.com/p\n\ngo 1.26\n",
 		"p.go": "package p\n\nfunc Larger(a, b int) int {\n\tif a > b {\n\t\treturn a\n\t}\n\treturn b\n}\n\n" +
@@ -128,10 +138,6 @@ func TestRun(t *testing.T) {
 			"\tif Larger(1, 2) != 2 || Larger(2, 1) != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n\n" +
 			"func TestOneSide(t *testing.T) {\n\tif Larger(2, 1) != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n",
 	})
-	tool := filepath.Join(t.TempDir(), "mutate")
-	if out, err := exec.Command("go", "build", "-o", tool, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building the tool: %v\n%s", err, out)
-	}
 	cmd := exec.Command(tool, "-pkg", ".", "-n", "0")
 	cmd.Dir = dir
 	var out bytes.Buffer
@@ -161,5 +167,30 @@ func TestRun(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Errorf("the tool has left files: %v, %v", entries, err)
+	}
+}
+
+// The packages of -tests run in turn, and the report lists the changes with which a test did not end in time.
+func TestTimeLimitInTheSecondPackage(t *testing.T) {
+	t.Parallel()
+	dir := write(t, map[string]string{
+		"go.mod": "module example.com/p\n\ngo 1.26\n",
+		"p.go":   "package p\n\nfunc Done() bool { return true }\n",
+	})
+	if err := os.Mkdir(filepath.Join(dir, "q"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const text = "package q\n\nimport (\n\t\"testing\"\n\t\"time\"\n\n\t\"example.com/p\"\n)\n\n" +
+		"func TestDone(t *testing.T) {\n\tfor !p.Done() {\n\t\ttime.Sleep(time.Second)\n\t}\n}\n"
+	if err := os.WriteFile(filepath.Join(dir, "q", "q_test.go"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(build(t), "-pkg", ".", "-tests", ".,./q", "-timeout", "5s")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"| (time limit) p.go:3 | truth |", "1 of 1 noticed (100 %): 0 by a failed test, 1 by a time limit"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("got %v and\n%s\nwant %q in it", err, out, want)
+		}
 	}
 }
