@@ -358,6 +358,7 @@ func TestBlobs(t *testing.T) {
 		desc("application/x", "b", 2),       // again
 		desc("application/x", "b", 7),       // again with another size: one of the two sizes is wrong, and the caller must check both
 		desc("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", "f", 6, urls), // left out
+		desc(foreign, "c", 3, urls), // again
 	}
 	body := `{"schemaVersion":2,"config":` + desc("application/c", "a", 1) + `,"layers":[` + strings.Join(layers, ",") + `]}`
 	m, err := manifest.Parse([]byte(body), manifest.OCIManifest)
@@ -370,6 +371,13 @@ func TestBlobs(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a1", "b2", "d4", "e5", "b7"}, got); diff != "" {
 		t.Errorf("Blobs of %s: -want +got:\n%s", body, diff)
+	}
+	got = nil
+	for _, d := range m.Elsewhere() {
+		got = append(got, d.Hex()[:1])
+	}
+	if diff := cmp.Diff([]string{"c", "f"}, got); diff != "" {
+		t.Errorf("Elsewhere of %s: -want +got:\n%s", body, diff)
 	}
 
 	old, err := manifest.Parse([]byte(schema1()), manifest.DockerSchema1)

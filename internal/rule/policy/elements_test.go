@@ -68,6 +68,7 @@ func TestParseRefusesPrincipal(t *testing.T) {
 		other   = "a principal is an account, user, role, role session or federated user, no group and no other resource"
 		session = "a session looks like arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
 		service = "a service looks like codebuild.amazonaws.com"
+		buyer   = "a customer looks like arn:aws:ecrin::ACCOUNT:customer/APPLICATION/CUSTOMER"
 		digits  = "the ARN of a principal has an account of 12 digits"
 	)
 	tests := map[string]string{
@@ -104,6 +105,10 @@ func TestParseRefusesPrincipal(t *testing.T) {
 		`{"AWS":"arn:aws:sts::111122223333:assumed-role/deployer"}`:         `.AWS: ` + session,
 		`{"AWS":"arn:aws:sts::111122223333:assumed-role/path/deployer/s1"}`: `.AWS: ` + session,
 		`{"AWS":"arn:aws:sts::111122223333:federated-user/"}`:               `.AWS: the name of the federated user is not valid`,
+		`{"AWS":"arn:aws:ecrin::111122223333:customer/shop"}`:               `.AWS: ` + buyer,
+		`{"AWS":"arn:aws:ecrin::111122223333:customer/shop/"}`:              `.AWS: ` + buyer,
+		`{"AWS":"arn:aws:ecrin::111122223333:customer//ada"}`:               `.AWS: ` + buyer,
+		`{"AWS":"arn:aws:ecrin::111122223333:customer/shop/a/b"}`:           `.AWS: ` + buyer,
 		`{"Service":"*"}`:                       `.Service: ` + service,
 		`{"Service":"codebuild"}`:               `.Service: ` + service,
 		`{"Service":"CodeBuild.amazonaws.com"}`: `.Service: ` + service,
@@ -206,6 +211,8 @@ func TestParseConditionValues(t *testing.T) {
 		{"DateEquals", `"2026-03-04"`, at("2026-03-04T00:00:00Z")},
 		{"DateEquals", `"2026"`, at("2026-01-01T00:00:00Z")},
 		{"DateEquals", `1700000000`, bare(at("2023-11-14T22:13:20Z"), policy.BareNumber)},
+		{"DateEquals", `"0"`, at("1970-01-01T00:00:00Z")},
+		{"DateEquals", `"253402300799"`, at("9999-12-31T23:59:59Z")},
 		{"Bool", `true`, policy.Value{Truth: true, Form: policy.BareBoolean}},
 		{"Bool", `"False"`, policy.Value{}},
 		{"BinaryEquals", `"QmluYXJ5"`, policy.Value{Binary: []byte("Binary")}},
@@ -228,7 +235,7 @@ func TestParseConditionValues(t *testing.T) {
 	}
 	for operator, values := range map[string][]string{
 		"NumericEquals": {`""`, `"0x10"`, `"Inf"`, `"NaN"`, `"1_000"`, `"1e999"`, `"${aws:x}"`, `true`},
-		"DateEquals":    {`""`, `"2026-13-01"`, `-1`, `1.5`, `"99999999999999"`},
+		"DateEquals":    {`""`, `"2026-13-01"`, `-1`, `1.5`, `"253402300800"`, `"99999999999999"`},
 		"IpAddress":     {`""`, `"10.0.0"`, `"10.0.0.0/"`, `"fe80::1%eth0/64"`, `"*"`},
 		"BinaryEquals":  {`"QQ"`, `"Q Q="`},
 		"StringEquals":  {`null`, `{}`, `[["a"]]`, `[null]`, `"${aws:x"`},

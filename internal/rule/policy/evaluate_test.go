@@ -303,6 +303,19 @@ func TestRegistryV1Actions(t *testing.T) {
 	}
 }
 
+// A decision names the first of the statements of a policy that decide alike.
+func TestFirstOfEqualStatements(t *testing.T) {
+	t.Parallel()
+	const everything = `"Action":"*","Resource":"*"}`
+	for effect, want := range map[string]policy.Verdict{"Allow": allowed, "Deny": explicit} {
+		one := func(sid string) string { return `{"Sid":"` + sid + `","Effect":"` + effect + `",` + everything }
+		p := texts{identity: one("first") + "," + one("second")}.compile(t)
+		if got := policy.Evaluate(p, pullRequest(t, alice)); got.Verdict != want || got.Sid != "first" || got.Statement != 0 {
+			t.Errorf("%s: got %+v, want %v by the statement first", effect, got, want)
+		}
+	}
+}
+
 func TestFitsV1(t *testing.T) {
 	t.Parallel()
 	for element, want := range map[string]bool{
@@ -322,6 +335,15 @@ func TestFullAccess(t *testing.T) {
 	p.RCP = [][]policy.Named{{policy.FullAccess(policy.ResourceControl)}}
 	if got := policy.Evaluate(p, pullRequest(t, alice)); !got.Allowed() {
 		t.Errorf("got %+v, want allowed", got)
+	}
+	const prefix = "arn:aws:organizations::aws:policy/"
+	for kind, want := range map[policy.Kind][2]string{
+		policy.ServiceControl:  {"FullAWSAccess", prefix + "service_control_policy/p-FullAWSAccess"},
+		policy.ResourceControl: {"RCPFullAWSAccess", prefix + "resource_control_policy/p-RCPFullAWSAccess"},
+	} {
+		if got := policy.FullAccess(kind); got.Name != want[0] || got.ARN != want[1] {
+			t.Errorf("kind %v: got %q, %q, want %q", kind, got.Name, got.ARN, want)
+		}
 	}
 }
 

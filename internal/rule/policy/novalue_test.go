@@ -52,6 +52,9 @@ func TestOperatorsOnAVariableWithoutAValue(t *testing.T) {
 		{"StringNotEquals", "aws:empty", `"${aws:empty}"`, false},
 		{"StringEquals", "aws:empty", `"${aws:empty}"`, true},
 		{"StringNotEquals", "aws:empty", `"${aws:empty, 'x'}"`, false},
+		{"StringLike", "aws:ResourceTag/team", `"*${aws:empty}*"`, true}, // it is at every place
+		{"StringLike", "aws:ResourceTag/team", `"w*${aws:empty}*b"`, true},
+		{"StringLike", "aws:ResourceTag/team", `"w*${aws:empty}x*b"`, false},
 	} {
 		condition := `{"` + test.operator + `":{"` + test.key + `":` + test.values + `}}`
 		if got := holds(t, condition, &c); got != test.want {

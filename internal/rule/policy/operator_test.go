@@ -47,6 +47,8 @@ func TestOperators(t *testing.T) {
 	c.Set("ecr:Blob", "QmluYXJ5")
 	c.Set("aws:VpcSourceIp", "10.1.2.3")
 	c.Set("aws:empty", "")
+	c.Set("aws:PrincipalTag/Short", strings.Repeat("0", 63)+"7") // a number has at most 64 characters
+	c.Set("aws:PrincipalTag/Long", strings.Repeat("0", 64)+"7")
 	c.SetList("aws:TagKeys", "env", "team")
 	tests := []struct {
 		condition string
@@ -76,6 +78,8 @@ func TestOperators(t *testing.T) {
 		{`{"NumericGreaterThanEquals":{"aws:MultiFactorAuthAge":"301"}}`, false},
 		{`{"NumericLessThan":{"aws:username":"300"}}`, false},
 		{`{"NumericNotEquals":{"aws:username":"300"}}`, true},
+		{`{"NumericEquals":{"aws:PrincipalTag/Short":"7"}}`, true},
+		{`{"NumericEquals":{"aws:PrincipalTag/Long":"7"}}`, false},
 		{`{"NumericGreaterThan":{"aws:EpochTime":"1772366399"}}`, true},
 
 		{`{"DateLessThan":{"aws:CurrentTime":"2026-03-01T12:00:00Z"}}`, false},

@@ -64,6 +64,12 @@ func TestPartitions(t *testing.T) {
 		"all but the default partition": {onRole("arn:aws-*:iam::*"), []requestCase{
 			{alice, "iam:DeleteRole", role, "", explicit},
 		}},
+		"an ARN in some partitions": {when("ArnLike", "arn:aws-*n:iam::*:role/deployer"), []requestCase{
+			{caller: session, keys: keys(role), want: explicit}, {caller: session, keys: keys(role + "2"), want: allowed},
+		}},
+		"some partitions, one of them the role's": {onRole("arn:aws-*v:iam::*"), []requestCase{
+			{alice, "iam:DeleteRole", role, "", explicit}, {alice, "iam:DeleteRole", roleCN, "", explicit},
+		}},
 		"all partitions": {onRole("arn:*:iam::*:role/deployer"), []requestCase{
 			{alice, "iam:DeleteRole", roleCN, "", explicit}, {alice, "iam:DeleteRole", role + "2", "", allowed},
 		}},

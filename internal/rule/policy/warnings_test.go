@@ -73,6 +73,22 @@ func TestWarnings(t *testing.T) {
 		{policy.Identity,
 			`{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/a?${aws:x}"}`, []string{"unreachable Statement[1]"}},
 		{policy.Identity, `{"Effect":"Deny","NotAction":"ecr:*","Resource":"*"},{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*"}`, nil},
+		{policy.Identity, `{"Effect":"Deny","NotAction":"ecr:*","Resource":"*"},{"Effect":"Allow","NotAction":"ecr:*","Resource":"*"}`,
+			[]string{"unreachable Statement[1]"}},
+		{policy.Identity, `{"Effect":"Deny","NotAction":"ecr:*","Resource":"*"},{"Effect":"Allow","Action":"ecr:*","Resource":"*"}`, nil},
+		{policy.Identity, `{"Effect":"Deny","Action":"ecr:*","Resource":"*"},{"Effect":"Allow","NotAction":"ecr:*","Resource":"*"}`, nil},
+		{policy.Identity, `{"Effect":"Deny","NotAction":"ecr:*","Resource":"*"},{"Effect":"Allow","NotAction":"ecr:Put*","Resource":"*"}`, nil},
+		{policy.Repository, `{"Effect":"Deny","Not` + bob[1:] + `"Action":"ecr:*"},{"Effect":"Deny","Not` + bob[1:] + `"Action":"ecr:PutImage"}`,
+			[]string{"unreachable Statement[1]"}},
+		{policy.Repository, `{"Effect":"Deny","Not` + bob[1:] + `"Action":"ecr:*"},{"Effect":"Deny",` + bob + `"Action":"ecr:PutImage"}`, nil},
+		{policy.Repository, `{"Effect":"Deny",` + bob + `"Action":"ecr:*"},{"Effect":"Deny","Not` + bob[1:] + `"Action":"ecr:PutImage"}`, nil},
+		{policy.Repository, `{"Effect":"Deny","Not` + bob[1:] + `"Action":"ecr:*"},{"Effect":"Deny","Not` + account[1:] +
+			`"Action":"ecr:PutImage"}`, nil},
+		// A statement without a resource applies to the repository, and covers each statement with one.
+		{policy.Repository, `{"Effect":"Allow",` + bob + `"Action":"ecr:*"},{"Effect":"Allow",` + bob + `"Action":"ecr:*","Resource":"*"}`,
+			[]string{"unreachable Statement[1]"}},
+		{policy.Repository, `{"Effect":"Allow",` + bob +
+			`"Action":"ecr:*","Resource":"arn:aws:ecr:*:111111111111:repository/a*"},{"Effect":"Allow",` + bob + `"Action":"ecr:*"}`, nil},
 	}
 	for _, test := range tests {
 		d, err := policy.Parse(`{"Version":"2012-10-17","Statement":[`+test.statements+`]}`, test.kind)
