@@ -52,12 +52,12 @@ bench: ## measure ecrin and its peers in one run; checks no figure
 	$(GO) run ./tools/bench
 
 # mutate takes a sample of N changes of a package, which SEED determines. TESTS are the packages whose tests run, if
-# not its own; RUN, a regular expression, leaves tests out: what is noticed is then a lower bound.
+# not its own; RUN, a regular expression, leaves tests out: what is noticed is then a lower bound. AT has lines, such as main.go:7.
 PKG ?= ./internal/rule/policy
 SEED ?= 1
 N ?= 60
-mutate: ## change a package (PKG) in N places, one at a time, and list the changes that its tests do not notice
-	$(GO) run ./tools/mutate -pkg $(PKG) -seed $(SEED) -n $(N) $(if $(TESTS),-tests "$(TESTS)") $(if $(RUN),-run '$(RUN)')
+mutate: ## change a package (PKG) in N places or in the lines AT, one at a time, and list the changes that its tests do not notice
+	$(GO) run ./tools/mutate -pkg $(PKG) -seed $(SEED) -n $(N) $(if $(TESTS),-tests "$(TESTS)") $(if $(RUN),-run '$(RUN)') $(if $(AT),-at $(AT))
 
 generate: ## generate types and tables from the service models
 	$(GO) generate ./...

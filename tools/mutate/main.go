@@ -6,6 +6,8 @@
 // With -run REGEXP only those tests run, as with go test, for a package whose tests take minutes. A test that is left out
 // notices nothing, so the share of noticed changes is then a lower bound of that of all tests.
 //
+// With -at only the changes of those lines are tested, such as those of the survivors of an earlier measurement.
+//
 // The sample depends only on the seed and on the source. The files of the tree stay as they are: the changed file is passed
 // to go test by -overlay. Generated files are left out.
 package main
@@ -42,6 +44,7 @@ type options struct {
 	pkg   string   // the package that is changed
 	tests []string // the packages whose tests run
 	run   string   // the tests of these packages that run, a regular expression; all if empty
+	at    []string // the lines that are changed, each the name of a file, a colon and a number; a sample of all if empty
 	seed  uint64
 	n     int           // the number of changes; 0 for all
 	limit time.Duration // of one run of the tests of a package
@@ -54,6 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	tests := flags.String("tests", "", "`packages` whose tests run, joined by commas; the changed package if empty")
 	flags.StringVar(&o.run, "run", "", "`regexp` of the tests that run, all if empty; "+
 		"tests that are left out notice nothing, so the share of noticed changes is a lower bound")
+	at := flags.String("at", "", "`lines` to change, joined by commas, such as check.go:10,main.go:7; a sample of all lines if empty")
 	flags.Uint64Var(&o.seed, "seed", 1, "`number` that determines the sample")
 	flags.IntVar(&o.n, "n", 60, "`number` of changes, 0 for all")
 	flags.DurationVar(&o.limit, "timeout", 0,
@@ -78,6 +82,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		all = append(all, found...)
+	}
+	if *at != "" {
+		o.at, o.n = strings.Split(*at, ","), 0
+		if all = inLines(all, o.at); len(all) == 0 {
+			return fmt.Errorf("no change of the lines %s", *at)
+		}
 	}
 	chosen := sample(all, o.seed, o.n)
 	fmt.Fprintf(out, "%s: %d of %d changes, seed %d\n", o.pkg, len(chosen), len(all), o.seed)
@@ -111,6 +121,13 @@ func sources(ctx context.Context, pkg string) ([]string, error) {
 	}
 	slices.Sort(files)
 	return files, nil
+}
+
+// inLines returns the mutants of the lines.
+func inLines(all []mutant, lines []string) []mutant {
+	return slices.DeleteFunc(all, func(m mutant) bool {
+		return !slices.Contains(lines, fmt.Sprintf("%s:%d", filepath.Base(m.path), m.line))
+	})
 }
 
 // sample returns n of the mutants, in the order of the source; all if n is 0. The same seed gives the same mutants.

@@ -164,6 +164,17 @@ func TestRun(t *testing.T) {
 			t.Errorf("with -run %s: got %v and\n%s\nwant %q in it", pattern, err, out, want)
 		}
 	}
+	for lines, want := range map[string]string{
+		"p.go:10":        "0 of 1 noticed (0 %)",
+		"p.go:10,p.go:4": "3 of 5 noticed (60 %)",
+		"p.go:1,q.go:10": "no change of the lines p.go:1,q.go:10",
+	} {
+		cmd := exec.Command(tool, "-pkg", ".", "-n", "1", "-at", lines)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), want) || (err == nil) != strings.HasSuffix(want, ")") {
+			t.Errorf("with -at %s: got %v and\n%s\nwant %q in it", lines, err, out, want)
+		}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Errorf("the tool has left files: %v, %v", entries, err)

@@ -54,7 +54,7 @@ func (w *fixture) world(t *testing.T, i int) *world {
 
 const allowECR = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*","Resource":"*"}]}`
 
-// rights gives the user, the group and the role policies of each kind, a boundary and tags.
+// rights gives the user, the group and the role policies of each kind, a boundary and tags. The role trusts the user.
 func (v *world) rights() *world {
 	v.t.Helper()
 	do(v.t, v.AddUserToGroup, v.root, iamtypes.AddUserToGroupRequest{UserName: v.user, GroupName: v.group})
@@ -68,10 +68,16 @@ func (v *world) rights() *world {
 	do(v.t, v.PutUserPermissionsBoundary, v.root, iamtypes.PutUserPermissionsBoundaryRequest{UserName: v.user, PermissionsBoundary: v.policy})
 	do(v.t, v.PutRolePermissionsBoundary, v.root, iamtypes.PutRolePermissionsBoundaryRequest{RoleName: v.role, PermissionsBoundary: v.policy})
 	tags := []iamtypes.Tag{{Key: "team", Value: "blue"}}
+	do(v.t, v.UpdateAssumeRolePolicy, v.root, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: v.role, PolicyDocument: v.trustsPerson()})
 	do(v.t, v.TagUser, v.root, iamtypes.TagUserRequest{UserName: v.user, Tags: tags})
 	do(v.t, v.TagRole, v.root, iamtypes.TagRoleRequest{RoleName: v.role, Tags: tags})
 	do(v.t, v.TagOpenIDConnectProvider, v.root, iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: v.provider, Tags: tags})
 	return v
+}
+
+// trustsPerson returns a trust policy that names the user. The answers about a role with it read the user.
+func (v *world) trustsPerson() string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + v.person.ARN + `"},"Action":"sts:AssumeRole"}]}`
 }
 
 // call is an operation with its input.
@@ -167,9 +173,7 @@ func TestChangesFailWithTheStore(t *testing.T) {
 			return call(v.root, v.UpdateRole, iamtypes.UpdateRoleRequest{RoleName: v.role, Description: "new", MaxSessionDuration: new(int32(7200))})
 		},
 		"UpdateAssumeRolePolicy": func(v *world, _ int) func() error {
-			return call(v.root, v.UpdateAssumeRolePolicy, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: v.role,
-				PolicyDocument: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + v.person.ARN +
-					`"},"Action":"sts:AssumeRole"}]}`})
+			return call(v.root, v.UpdateAssumeRolePolicy, iamtypes.UpdateAssumeRolePolicyRequest{RoleName: v.role, PolicyDocument: v.trustsPerson()})
 		},
 		"DeleteRole": func(v *world, _ int) func() error {
 			return call(v.root, v.DeleteRole, iamtypes.DeleteRoleRequest{RoleName: v.role})

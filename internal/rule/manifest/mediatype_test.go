@@ -41,6 +41,8 @@ func TestMediaTypes(t *testing.T) {
 		"/plain":                                               {false, false},
 		"image/png\r\nSet-Cookie: a=b":                         {false, false},
 		"image/png\n":                                          {false, false},
+		"image/png;a=\"~\"":                                    {true, true},
+		"image/png;a=\"\x7f\"":                                 {false, false},
 		"image/png;a=\"\t\"":                                   {false, false},
 		"image/pn\u0261":                                       {false, false},
 		"image/png;a":                                          {false, false},
