@@ -8,8 +8,8 @@
 //
 // With -at only the changes of those lines are tested, such as those of the survivors of an earlier measurement.
 //
-// The sample depends only on the seed and on the source. The files of the tree stay as they are: the changed file is passed
-// to go test by -overlay. Generated files are left out.
+// The sample depends only on the seed and on the source. The files of the tree stay as they are: changed files are passed
+// to go test by -overlay. Most changes are built together, and one of them is selected for each run of the tests. Generated files are left out.
 package main
 
 import (
@@ -91,14 +91,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	chosen := sample(all, o.seed, o.n)
 	fmt.Fprintf(out, "%s: %d of %d changes, seed %d\n", o.pkg, len(chosen), len(all), o.seed)
-	took, err := baseline(ctx, o)
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	s, err := build(ctx, o, chosen, dir)
+	if err != nil {
+		return err
+	}
+	took, err := s.baseline(ctx, o)
 	if err != nil {
 		return err
 	}
 	if o.limit == 0 {
 		o.limit = max(10*took, 30*time.Second)
 	}
-	return measure(ctx, o, chosen, out)
+	return s.measure(ctx, o, chosen, dir, out)
 }
 
 // sources returns the files of a package, without tests and generated files.
@@ -145,13 +154,13 @@ func sample(all []mutant, seed uint64, n int) []mutant {
 }
 
 // baseline runs the tests without a change and returns how long they took.
-func baseline(ctx context.Context, o options) (time.Duration, error) {
+func (s *switched) baseline(ctx context.Context, o options) (time.Duration, error) {
 	start := time.Now()
-	noticed, out, err := test(ctx, o, "", 20*time.Minute)
+	noticed, out, err := s.test(ctx, o, 0, 20*time.Minute)
 	if err != nil || noticed != survived {
 		return 0, errors.Join(fmt.Errorf("the tests do not pass without a change: %s", out), err)
 	}
-	if o.run != "" && strings.Count(out, "[no tests to run]")+strings.Count(out, "[no test files]") == strings.Count(out, "\n") {
+	if strings.Count(out, "testing: warning: no tests to run\n") == len(s.tests) {
 		return 0, fmt.Errorf("no test matches -run %s", o.run)
 	}
 	return time.Since(start), nil
@@ -168,20 +177,19 @@ const (
 )
 
 // measure tests each mutant and writes the survivors and the result.
-func measure(ctx context.Context, o options, all []mutant, out io.Writer) error {
-	dir, err := os.MkdirTemp("", "mutate")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+func (s *switched) measure(ctx context.Context, o options, all []mutant, dir string, out io.Writer) error {
 	count := map[outcome]int{}
 	fmt.Fprintf(out, "\n| survivor | kind | change |\n| --- | --- | --- |\n")
 	for i, m := range all {
-		overlay, err := m.overlay(dir)
-		if err != nil {
-			return err
+		var result outcome
+		var err error
+		if n := s.number[i]; n > 0 {
+			result, _, err = s.test(ctx, o, n, o.limit)
+		} else if overlay, wrong := m.overlay(dir); wrong != nil {
+			return wrong
+		} else {
+			result, _, err = test(ctx, o, overlay, o.limit)
 		}
-		result, _, err := test(ctx, o, overlay, o.limit)
 		if err != nil {
 			return err
 		}
@@ -194,18 +202,18 @@ func measure(ctx context.Context, o options, all []mutant, out io.Writer) error 
 		}
 		fmt.Fprintf(os.Stderr, "\r%d of %d, %d survived ", i+1, len(all), count[survived])
 	}
-	fmt.Fprintln(os.Stderr)
+	fmt.Fprintf(os.Stderr, "\n%d changes of %d needed a build of their own\n", len(all)-len(s.number), len(all))
 	valid := len(all) - count[invalid]
 	if valid == 0 {
 		return errors.New("no change compiles")
 	}
 	noticed := count[killed] + count[timeout]
-	_, err = fmt.Fprintf(out, "\n%d of %d noticed (%d %%): %d by a failed test, %d by a time limit; %d survived; %d did not compile\n",
+	_, err := fmt.Fprintf(out, "\n%d of %d noticed (%d %%): %d by a failed test, %d by a time limit; %d survived; %d did not compile\n",
 		noticed, valid, 100*noticed/valid, count[killed], count[timeout], count[survived], count[invalid])
 	return err
 }
 
-// test runs the tests with an overlay; "" for none. It runs the packages in turn, up to the first one that notices the change.
+// test builds and runs the tests with an overlay. It runs the packages in turn, up to the first one that notices the change.
 // The error is that of ctx, or of a test that cannot be started.
 func test(ctx context.Context, o options, overlay string, limit time.Duration) (outcome, string, error) {
 	var all strings.Builder
@@ -219,17 +227,17 @@ func test(ctx context.Context, o options, overlay string, limit time.Duration) (
 	return survived, all.String(), nil
 }
 
+// maxBuild is the time in which a package is built.
+const maxBuild = 10 * time.Minute
+
 func testPackage(ctx context.Context, o options, pkg, overlay string, limit time.Duration) (outcome, string, error) {
-	bounded, cancel := context.WithTimeout(ctx, limit)
+	bounded, cancel := context.WithTimeout(ctx, limit+maxBuild)
 	defer cancel()
-	args := []string{"test", "-count=1", "-failfast", "-vet=off", "-timeout", (limit + time.Minute).String()}
+	args := []string{"test", "-count=1", "-failfast", "-vet=off", "-timeout", limit.String()}
 	if o.run != "" {
 		args = append(args, "-run", o.run)
 	}
-	if overlay != "" {
-		args = append(args, "-overlay", overlay)
-	}
-	cmd := exec.CommandContext(bounded, "go", append(args, pkg)...)
+	cmd := exec.CommandContext(bounded, "go", append(args, "-overlay", overlay, pkg)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the test binary ends with go test
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -238,7 +246,7 @@ func testPackage(ctx context.Context, o options, pkg, overlay string, limit time
 	switch {
 	case ctx.Err() != nil:
 		return "", "", context.Cause(ctx)
-	case bounded.Err() != nil:
+	case bounded.Err() != nil, strings.Contains(string(out), "panic: test timed out after "):
 		return timeout, string(out), nil
 	case err == nil:
 		return survived, string(out), nil

@@ -21,6 +21,11 @@ type mutant struct {
 	start, end int
 	with       string
 	text       string // the change, for the report
+
+	// The same change, made while the tests run: the bytes from from to to are replaced by switched, in which %d is the number of
+	// the change. switched is "" for a change that needs a build of its own.
+	from, to int
+	switched string
 }
 
 // opposites are the operators that replace others.
@@ -39,6 +44,7 @@ type finder struct {
 	set  *token.FileSet
 	src  []byte
 	all  []mutant
+	held map[ast.Stmt]bool // the statements of the head of another one, such as of a loop, where no other statement can be put
 }
 
 // mutantsOf returns all mutants of a file, in the order of the source.
@@ -47,7 +53,7 @@ func mutantsOf(path string) ([]mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{path: path, set: token.NewFileSet(), src: src}
+	f := &finder{path: path, set: token.NewFileSet(), src: src, held: map[ast.Stmt]bool{}}
 	file, err := parser.ParseFile(f.set, path, src, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
@@ -69,44 +75,62 @@ func (f *finder) node(n ast.Node) bool {
 			}
 			at := f.offset(n.OpPos)
 			f.add(n.OpPos, "operator", at, at+len(n.Op.String()), op.String(), f.source(n))
+			f.switchable(n, f.operators(n, op))
 		}
 	case *ast.IfStmt:
+		f.held[n.Init] = true
 		f.condition(n.Cond)
+	case *ast.SwitchStmt:
+		f.held[n.Init] = true
+	case *ast.TypeSwitchStmt:
+		f.held[n.Init], f.held[n.Assign] = true, true
+	case *ast.CommClause:
+		f.held[n.Comm] = true
 	case *ast.ForStmt:
+		f.held[n.Init], f.held[n.Post] = true, true
 		if n.Cond != nil {
 			f.replace(n.Cond, "condition", "false")
+			f.switchable(n.Cond, "(!mutantIs(%d) && ("+f.quoted(n.Cond)+"))")
 		}
 	case *ast.ReturnStmt:
 		f.returned(n)
 	case *ast.ExprStmt:
 		if call, ok := n.X.(*ast.CallExpr); ok && !isPanic(call) {
 			f.replace(n, "call removed", "_ = 0")
+			f.leftOut(n)
 		}
 	case *ast.DeferStmt:
 		f.replace(n, "defer removed", "_ = 0")
+		f.leftOut(n)
 	case *ast.AssignStmt:
 		if n.Tok == token.ASSIGN && len(n.Lhs) == 1 && len(n.Rhs) == 1 {
 			if _, call := n.Rhs[0].(*ast.CallExpr); !call { // the value stays used, so that the change compiles
 				f.replace(n, "assignment removed", "_ = "+f.source(n.Rhs[0]))
+				f.leftOut(n)
 			}
 		}
 	case *ast.IncDecStmt:
 		f.replace(n, "assignment removed", "_ = 0")
+		f.leftOut(n)
 	case *ast.BranchStmt:
 		if n.Label == nil && (n.Tok == token.CONTINUE || n.Tok == token.BREAK) {
 			f.replace(n, "branch removed", "_ = 0")
+			f.leftOut(n)
 		}
 	case *ast.BasicLit:
 		if n.Kind == token.INT {
 			f.replace(n, "number", "("+n.Value+"+1)")
+			f.switchable(n, "("+n.Value+"+mutantOne(%d))")
 		}
 	case *ast.Ident:
 		if n.Name == "true" || n.Name == "false" {
 			f.replace(n, "truth", map[string]string{"true": "false", "false": "true"}[n.Name])
+			f.switchable(n, "("+map[string]string{"true": "!", "false": ""}[n.Name]+"mutantIs(%d))")
 		}
 	case *ast.UnaryExpr:
 		if n.Op == token.NOT {
 			f.replace(n, "negation removed", f.source(n.X))
+			f.switchable(n, "(mutantIs(%[1]d) && ("+f.quoted(n.X)+") || !mutantIs(%[1]d) && ("+f.quoted(n)+"))")
 		}
 	}
 	return true
@@ -116,10 +140,13 @@ func (f *finder) node(n ast.Node) bool {
 func (f *finder) condition(e ast.Expr) {
 	if text := f.source(e); isErrCheck(text) {
 		f.replace(e, "error ignored", "("+text+") && false")
+		f.switchable(e, "(("+f.quoted(e)+") && !mutantIs(%d))")
 		return
 	}
 	f.replace(e, "condition", "("+f.source(e)+") || true")
+	f.switchable(e, "(("+f.quoted(e)+") || mutantIs(%d))")
 	f.replace(e, "condition", "("+f.source(e)+") && false")
+	f.switchable(e, "(("+f.quoted(e)+") && !mutantIs(%d))")
 }
 
 func isErrCheck(text string) bool {
@@ -135,8 +162,10 @@ func (f *finder) returned(n *ast.ReturnStmt) {
 	switch text := f.source(last); {
 	case text == "err":
 		f.replace(last, "error dropped", "nil")
+		f.switchable(last, "mutantDrops(%d, "+f.quoted(last)+")")
 	case strings.HasPrefix(text, "fault.") || strings.HasPrefix(text, "fmt.Errorf(") || strings.HasPrefix(text, "errors.New("):
 		f.replace(last, "error dropped", "nil")
+		f.switchable(last, "mutantDrops(%d, "+f.quoted(last)+")")
 	}
 }
 
@@ -170,7 +199,7 @@ func (f *finder) add(at token.Pos, kind string, start, end int, with, around str
 	if r := []rune(text); len(r) > maxText {
 		text = string(r[:maxText]) + "…"
 	}
-	f.all = append(f.all, mutant{f.path, f.set.Position(at).Line, kind, start, end, with, text})
+	f.all = append(f.all, mutant{path: f.path, line: f.set.Position(at).Line, kind: kind, start: start, end: end, with: with, text: text})
 }
 
 // changed returns the file with the change.

@@ -117,7 +117,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-func build(t *testing.T) (tool string) {
+func built(t *testing.T) (tool string) {
 	t.Helper()
 	tool = filepath.Join(t.TempDir(), "mutate")
 	if out, err := exec.Command("go", "build", "-o", tool, ".").CombinedOutput(); err != nil {
@@ -129,7 +129,7 @@ func build(t *testing.T) (tool string) {
 // A whole measurement: the survivors are the places that the test does not look at, and the source stays as it is.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	tool := build(t)
+	tool := built(t)
 	dir := write(t, map[string]string{
 		"go.mod": "module example.com/p\n\ngo 1.26\n",
 		"p.go": "package p\n\nfunc Larger(a, b int) int {\n\tif a > b {\n\t\treturn a\n\t}\n\treturn b\n}\n\n" +
@@ -196,7 +196,7 @@ func TestTimeLimitInTheSecondPackage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "q", "q_test.go"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(build(t), "-pkg", ".", "-tests", ".,./q", "-timeout", "5s")
+	cmd := exec.Command(built(t), "-pkg", ".", "-tests", ".,./q", "-timeout", "5s")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	for _, want := range []string{"| (time limit) p.go:3 | truth |", "1 of 1 noticed (100 %): 0 by a failed test, 1 by a time limit"} {
