@@ -9,7 +9,8 @@
 // With -at only the changes of those lines are tested, such as those of the survivors of an earlier measurement.
 //
 // The sample depends only on the seed and on the source. The files of the tree stay as they are: changed files are passed
-// to go test by -overlay. Most changes are built together, and one of them is selected for each run of the tests. Generated files are left out.
+// to go test by -overlay. Most changes are built together, and one of them is selected for each run of the tests. Generated
+// files are left out.
 package main
 
 import (

@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta/faultmeta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 func writeFile(path, content string) error { return os.WriteFile(path, []byte(content), 0o600) }
@@ -55,9 +56,9 @@ func TestNoCollectionEndsWhenTheStoreFails(t *testing.T) {
 			c := newFixture(t, nil, registry.Quirks{})
 			*c.clock = time.Now().Add(time.Hour) // the store dates blobs by the clock of the system
 			c.layered(t, "kept config", "kept", "kept")
-			faults, i := faultmeta.In(c.dir), 0
+			faults, i, step := faultmeta.In(c.dir), 0, slowtest.Rounds(10, 1)
 			for f := range faultmeta.Faults {
-				for n := 1; ; n++ {
+				for n := 1 + (slowtest.Pick(t, step)+int(f))%step; ; n += step {
 					i++
 					one := c.in(t, "app", i)
 					one.layered(t, fmt.Sprint("config ", i), fmt.Sprint("layer ", i), "v1")
@@ -86,7 +87,7 @@ func TestNoCollectionEndsWhenTheStoreFails(t *testing.T) {
 					}
 				}
 			}
-			if i < 20 {
+			if i < slowtest.Rounds(6, 20) {
 				t.Errorf("%d collections, want more: their statements do not fail", i)
 			}
 		})

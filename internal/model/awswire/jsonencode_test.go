@@ -3,6 +3,8 @@ package awswire_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -84,6 +86,50 @@ func TestTime(t *testing.T) {
 		var back awswire.Time
 		if err := back.UnmarshalJSON(b); err != nil || back.UnixMilli() != c.in.UnixMilli() {
 			t.Errorf("UnmarshalJSON(%s) = %v (%v), want %v", b, back, err, c.in)
+		}
+	}
+	// The years 1 to 9999.
+	for text, want := range map[string]bool{
+		"-62135596800": true, "-62135596800.001": false, "253402300799.999": true, "253402300800": false, "NaN": false, "1e400": false,
+	} {
+		var got awswire.Time
+		if err := got.UnmarshalJSON([]byte(text)); (err == nil) != want {
+			t.Errorf("UnmarshalJSON(%s) = %v (%v), want it accepted: %v", text, got, err, want)
+		}
+	}
+}
+
+// A failed write of any piece, and a number without a JSON form, is an error.
+func TestEncodeJSONErrors(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("é", 50_000)
+	in := &allKinds{Text: text, Blob: []byte(text), List: []string{text, text}, Inner: &allKinds{Text: text},
+		Capital: map[string]string{"a": text}}
+	broken := errors.New("broken pipe")
+	for n := 1; ; n++ {
+		pieces := 0
+		err := awswire.EncodeJSON(writerFunc(func(p []byte) (int, error) {
+			if pieces++; pieces == n {
+				return 0, broken
+			}
+			return len(p), nil
+		}), in)
+		if pieces < n { // all have succeeded
+			if err != nil || n < 10 {
+				t.Errorf("got %d pieces and %v, want more than ten and no error", pieces, err)
+			}
+			break
+		}
+		if !errors.Is(err, broken) {
+			t.Errorf("piece %d cannot be written: got %v, want %v", n, err, broken)
+		}
+	}
+	for _, ratio := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if err := awswire.EncodeJSON(io.Discard, &allKinds{Ratio: &ratio}); err == nil {
+			t.Errorf("EncodeJSON accepted %v", ratio)
+		}
+		if b, err := awswire.AppendJSON(nil, &allKinds{Inner: &allKinds{Ratio: &ratio}}); err == nil {
+			t.Errorf("AppendJSON(%v) = %s, want an error", ratio, b)
 		}
 	}
 }

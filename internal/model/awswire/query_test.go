@@ -122,6 +122,9 @@ func TestDecodeQueryOptions(t *testing.T) {
 	if err := awswire.DecodeQuery(form(t, "text=12345"), &got, awswire.Options{MaxBytes: 8}); !errors.Is(err, fault.RequestTooLarge) {
 		t.Errorf("9 bytes with a limit of 8: got %v, want %v", err, fault.RequestTooLarge)
 	}
+	if err := awswire.DecodeQuery(form(t, "text=12345"), &got, awswire.Options{MaxBytes: 9}); err != nil {
+		t.Errorf("9 bytes with a limit of 9: %v", err)
+	}
 	many := url.Values{"text": {""}}
 	for i := range 10_000 {
 		many.Set(fmt.Sprintf("list.member.%d", i+1), "")

@@ -15,7 +15,7 @@ import (
 // and IAM has not. Source: answers of IAM and STS.
 func TestViolationsInTheQueryProtocol(t *testing.T) {
 	t.Parallel()
-	none := func(string) bool { return false }
+	none, all := func(string) bool { return false }, func(string) bool { return true }
 	const at = " failed to satisfy constraint: "
 	pattern := awswire.NewPattern("[a-z]+")
 	check := func(record func(c *awswire.Checker)) error {
@@ -30,12 +30,12 @@ func TestViolationsInTheQueryProtocol(t *testing.T) {
 	}{
 		{(&iamtypes.CreateUserRequest{}).Validate(), none,
 			"1 validation error detected: Value at 'userName'" + at + "Member must have length greater than or equal to 1"},
-		{(&ststypes.AssumeRoleRequest{RoleArn: strings.Repeat("a", 20), RoleSessionName: "a:b"}).Validate(), func(string) bool { return true },
+		{(&ststypes.AssumeRoleRequest{RoleArn: strings.Repeat("a", 20), RoleSessionName: "a:b"}).Validate(), all,
 			"1 validation error detected: Value 'a:b' at 'roleSessionName'" + at +
 				`Member must satisfy regular expression pattern: [\w+=,.@-]*`},
-		{check(func(c *awswire.Checker) { c.Present("Tags", false) }), func(string) bool { return true },
+		{check(func(c *awswire.Checker) { c.Present("Tags", false) }), all,
 			"1 validation error detected: Value null at 'tags'" + at + "Member must not be null"},
-		{check(func(c *awswire.Checker) { c.Int("MaxItems", 0, awswire.IntRule{Min: 1, Max: 9}) }), func(string) bool { return true },
+		{check(func(c *awswire.Checker) { c.Int("MaxItems", 0, awswire.IntRule{Min: 1, Max: 9}) }), all,
 			"1 validation error detected: Value at 'maxItems'" + at + "Member must have value greater than or equal to 1"},
 		// Of an enumeration, IAM does not show the values, and of the strings of a list the whole rule.
 		{check(func(c *awswire.Checker) { c.String("Status", "x", &awswire.StringRule{Enum: []string{"A", "B"}}) }), none,
@@ -49,6 +49,10 @@ func TestViolationsInTheQueryProtocol(t *testing.T) {
 		}), none, "1 validation error detected: Value at 'names'" + at + "Map keys must satisfy constraint: [Member must have length less than " +
 			"or equal to 3, Member must have length greater than or equal to 0]"},
 		{check(func(c *awswire.Checker) {
+			c.Within("Names", awswire.Elements, "ab", &awswire.StringRule{Max: 1})
+		}), none, "1 validation error detected: Value at 'names'" + at + "Member must satisfy constraint: [Member must have length less than " +
+			"or equal to 1, Member must have length greater than or equal to 0]"},
+		{check(func(c *awswire.Checker) {
 			c.Within("Names", awswire.Values, "C", &awswire.StringRule{Enum: []string{"A", "B"}})
 		}), none, "1 validation error detected: Value at 'names'" + at + "Map value must satisfy constraint: [Member must satisfy enum value " +
 			"set: [A, B]]"},
@@ -59,7 +63,8 @@ func TestViolationsInTheQueryProtocol(t *testing.T) {
 			c.Fail("A", "first")
 			c.Fail("B", "again")
 			c.Fail("A", "again")
-		}), none, "3 validation errors detected: Value at 'a'" + at + "first; Value at 'b'" + at + "second; Value at 'c.2.member.name'" + at + "third"},
+		}), none, "3 validation errors detected: Value at 'a'" + at + "first; Value at 'b'" + at + "second; " +
+			"Value at 'c.2.member.name'" + at + "third"},
 	} {
 		v, ok := errors.AsType[*awswire.Violation](test.err)
 		if !ok {
@@ -76,7 +81,8 @@ func TestViolationsInTheQueryProtocol(t *testing.T) {
 			c.Fail(fmt.Sprintf("M%02d", i), "x")
 		}
 	})
-	if v, ok := errors.AsType[*awswire.Violation](err); !ok || !strings.HasPrefix(v.Query(none), "20 validation errors detected: Value at 'm00'") {
+	const twenty = "20 validation errors detected: Value at 'm00'"
+	if v, ok := errors.AsType[*awswire.Violation](err); !ok || !strings.HasPrefix(v.Query(none), twenty) {
 		t.Errorf("got %v, want the first 20 of 30 violations", err)
 	}
 }

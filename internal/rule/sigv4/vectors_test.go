@@ -60,6 +60,11 @@ func TestVectors(t *testing.T) {
 			"GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n",
 			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
 		},
+		"the form for proxies, without a path": {
+			"GET http://example.amazonaws.com HTTP/1.1\n" + common, "", "host;x-amz-date",
+			"GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n",
+			"5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+		},
 		"vanilla POST": {
 			"POST / HTTP/1.1\n" + common, "", "host;x-amz-date",
 			"POST\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n",
