@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"CommitsOfOneUpload", testRacingCommits},
 		{"AppendBesideCommit", testAppendBesideCommit},
 		{"Abort", testAbort},
+		{"Peek", testPeek},
 		{"Attack29UnknownUpload", testUnknownUpload},
 		{"List", testList},
 		{"Stale", testStale},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -490,4 +491,49 @@ func testUnknownUpload(t *testing.T, s blob.Store) {
 	beyond.Size = 5
 	wantCode(t, second(s.Append(t.Context(), beyond, bytes.NewReader(nil), -1)), fault.UploadNotFound, "Append at 5 of 4 bytes")
 	commit(t, s, good, nil, SHA256([]byte("some")))
+}
+
+// The bytes of an upload can be read while they are written, and before the next call.
+func testPeek(t *testing.T, s blob.Store) {
+	peek := func(u blob.Upload) string {
+		t.Helper()
+		r, err := s.Peek(t.Context(), u)
+		if err != nil {
+			t.Fatalf("Peek: %v", err)
+		}
+		b := make([]byte, 1<<20)
+		n, err := r.ReadAt(b, 0)
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("ReadAt beyond the bytes that are written: got %v, want io.EOF", err)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		return string(b[:n])
+	}
+	fresh := begin(t, s, name.SHA256)
+	wantCode(t, second(s.Peek(t.Context(), fresh)), fault.UploadNotFound, "Peek before the first bytes")
+	for _, id := range []string{"", "0", strings.Repeat("0", 32), "../" + fresh.ID, strings.ToUpper(fresh.ID[:31]) + "X"} {
+		wantCode(t, second(s.Peek(t.Context(), blob.Upload{ID: id})), fault.UploadNotFound, "Peek of the upload "+id)
+	}
+	u := appendBytes(t, s, fresh, []byte("first "))
+	if got := peek(u); got != "first " {
+		t.Errorf("between two calls: got %q, want the first bytes", got)
+	}
+	data := Bytes(5, 900_000)
+	rest := bytes.NewReader(data)
+	later, err := s.Append(t.Context(), u, io.MultiReader(io.LimitReader(rest, 700_000), call(func() {
+		// The buffers between the reader and the file hold less than 700,000 bytes.
+		if got := peek(u); len(got) < 7 || !strings.HasPrefix("first "+string(data), got) {
+			t.Errorf("while a call writes: got %d bytes, want some of those that it has read", len(got))
+		}
+	}), rest), -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := peek(later); got != "first "+string(data) {
+		t.Errorf("after the call: got %d bytes, want all %d", len(got), 6+len(data))
+	}
+	commit(t, s, later, nil, SHA256([]byte("first "+string(data))))
+	wantCode(t, second(s.Peek(t.Context(), later)), fault.UploadNotFound, "Peek after Commit")
 }

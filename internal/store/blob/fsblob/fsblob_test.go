@@ -235,6 +235,8 @@ func TestAttack33ManySlowUploads(t *testing.T) {
 
 type readerFunc func([]byte) (int, error)
 
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // sequence reads each of its readers until it yields no bytes or an error, and then continues with the next.
 type sequence struct{ parts []readerFunc }
 
@@ -256,7 +258,9 @@ func TestForeignState(t *testing.T) {
 	if u, err = s.Append(ctx, u, strings.NewReader("some"), -1); err != nil {
 		t.Fatal(err)
 	}
-	for _, state := range [][]byte{nil, {}, []byte("sha256"), []byte("sha256\x00"), []byte("md5\x00abc"),
+	changed := bytes.Clone(u.State)
+	changed[len("sha256\x00")] ^= 1 // the mark of the hash
+	for _, state := range [][]byte{nil, {}, []byte("sha256"), []byte("sha256\x00"), []byte("md5\x00abc"), changed,
 		u.State[:len(u.State)-1], append(u.State[:len(u.State):len(u.State)], 0)} {
 		bad := u
 		bad.State = state
@@ -272,6 +276,13 @@ func TestForeignState(t *testing.T) {
 	}
 	if _, err := s.Begin(ctx, "md5"); err == nil {
 		t.Error("Begin(md5): got nil, want an error")
+	}
+	fresh, err := s.Begin(ctx, name.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Hash(ctx, fresh, "md5"); err == nil {
+		t.Error("Hash(md5): got nil, want an error")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 func init() {
-	helpers["tmpfs"], helpers["rlimit"] = tmpfsHelper, rlimitHelper
+	helpers["tmpfs"], helpers["rlimit"], helpers["recovery"] = tmpfsHelper, rlimitHelper, recoveryHelper
 }
 
 // The disk is a small tmpfs that a child process mounts in its own mount namespace, so that the mount ends with
@@ -73,6 +73,53 @@ func rlimitHelper() {
 		fatal(err)
 	}
 	fillDisk(os.Getenv(helperDir), 2<<20)
+}
+
+// A failed write in the middle of a body fails the call, also if the disk has space again for what follows.
+func TestFailedWriteIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	out, err := helper(t, "recovery", t.TempDir()).Output()
+	if err != nil || string(out) != "ok\n" {
+		t.Errorf("the child whose limit for files is raised in the middle: %v\n%s", err, out)
+	}
+}
+
+func recoveryHelper() {
+	signal.Ignore(syscall.SIGXFSZ)
+	setLimit := func(n uint64) {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: 64 << 20}); err != nil {
+			fatal(err)
+		}
+	}
+	s, err := openErr(os.Getenv(helperDir))
+	if err != nil {
+		fatal(err)
+	}
+	data := blobtest.Bytes(3, 4<<20)
+	for range 20 {
+		setLimit(64 << 10)
+		rest, read := bytes.NewReader(data), 0
+		body := readerFunc(func(b []byte) (int, error) {
+			if read >= 32<<10+4*128<<10 { // all buffers of the call are in use, so that a write has failed when there is another one
+				setLimit(64 << 20)
+			}
+			n, err := rest.Read(b)
+			read += n
+			return n, err
+		})
+		u, err := s.Begin(ctx, name.SHA256)
+		if err != nil {
+			fatal(err)
+		}
+		if got, err := s.Append(ctx, u, body, -1); !errors.Is(err, fault.Unavailable) {
+			fatal(fmt.Errorf("got an upload of %d bytes and %v, want Unavailable", got.Size, err))
+		}
+		setLimit(64 << 20)
+		if err := finish(s, u, data, blobtest.SHA256(data)); err != nil {
+			fatal(fmt.Errorf("after the failure: %w", err))
+		}
+	}
+	fmt.Println("ok")
 }
 
 // fillDisk sends more bytes than there is space for, by each call, to a new upload and to an upload with bytes.
