@@ -108,6 +108,15 @@ func (s *Service) EnsureDefault(ctx context.Context, id name.Account) (created b
 	return err == nil, err
 }
 
+// CheckMasterKey returns an error without a code if the secrets of the database were sealed with another master key.
+func (s *Service) CheckMasterKey(ctx context.Context) error {
+	all, err := s.meta.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	return s.checkMasterKey(ctx, all)
+}
+
 // checkMasterKey opens one sealed secret. A server with another master key could not verify any signature.
 func (s *Service) checkMasterKey(ctx context.Context, all []meta.Account) error {
 	for _, a := range all {

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,10 +26,28 @@ import (
 type Keyring struct {
 	seal, token, session, message, foreign cipher.AEAD
 	master                                 []byte
+	kept                                   []keptKey // of earlier master keys
 }
+
+// The purposes of the keys that seal values of the database, see sealers.
+const (
+	sealPurpose    = "seal access key secrets"
+	foreignPurpose = "secrets of other services"
+	webhookPurpose = "webhooks"
+	keptPurpose    = "kept keys"
+)
+
+// The purposes of the keys that seal what clients hold. They are kept for a while when the master key is replaced.
+const (
+	tokenPurpose   = "docker tokens"
+	sessionPurpose = "session tokens"
+)
 
 // MasterKeyVariable is the environment variable for the master key, as an alternative to the file.
 const MasterKeyVariable = "ECRIN_MASTER_KEY"
+
+// NextKeyVariable is the environment variable for the key that replaces the master key.
+const NextKeyVariable = "ECRIN_NEW_MASTER_KEY"
 
 const masterBytes = 32
 
@@ -42,26 +61,39 @@ func published(key []byte) bool {
 // file DIR/master.key. With create, a missing file is made with a random key; without, it is an error. Known example
 // keys, and a file that other users can read, are errors.
 func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
-	text, source := fromEnv, "the variable "+MasterKeyVariable
-	if text == "" {
-		source = filepath.Join(dir, "master.key")
-		b, err := os.ReadFile(source)
-		if errors.Is(err, fs.ErrNotExist) && create {
-			key := make([]byte, masterBytes)
-			rand.Read(key) // never fails: crypto/rand ends the program instead
-			b = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
-			err = durable.WriteFile(source, b, 0o600)
-		}
-		if info, serr := os.Stat(source); err == nil && serr == nil && tooOpen(info) {
-			return nil, fmt.Errorf("the master key in %s has mode %04o, so that other users can read it: chmod 600 %s", source,
-				info.Mode().Perm(), source)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)
-		}
-		text = strings.TrimSpace(string(b))
+	if fromEnv != "" {
+		return ParseKeyring(fromEnv, "the variable "+MasterKeyVariable)
 	}
-	master, err := base64.StdEncoding.DecodeString(text)
+	return loadKeyFile(filepath.Join(dir, KeyFile), create)
+}
+
+// KeyFile is the name of the file in the data directory that has the master key.
+const KeyFile = "master.key"
+
+// loadKeyFile returns the Keyring of a file. With create, a missing file is made with a random key.
+func loadKeyFile(source string, create bool) (*Keyring, error) {
+	b, err := os.ReadFile(source)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		key := make([]byte, masterBytes)
+		rand.Read(key) // never fails: crypto/rand ends the program instead
+		b = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
+		err = durable.WriteFile(source, b, 0o600)
+	}
+	if info, serr := os.Stat(source); err == nil && serr == nil && tooOpen(info) {
+		return nil, fmt.Errorf("the master key in %s has mode %04o, so that other users can read it: chmod 600 %s", source,
+			info.Mode().Perm(), source)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the master key (put back your copy of it, or give it in %s): %w", MasterKeyVariable, err)
+	}
+	return ParseKeyring(string(b), source)
+}
+
+// ParseKeyring returns the Keyring of a master key, which is 32 bytes in base64. source says where it is from, for errors.
+//
+// Errors: another form, a known example.
+func ParseKeyring(text, source string) (*Keyring, error) {
+	master, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(master) != masterBytes {
 		return nil, fmt.Errorf("the master key in %s is not 32 bytes in base64: make one with `openssl rand -base64 32`", source)
 	}
@@ -71,14 +103,17 @@ func LoadKeyring(dir, fromEnv string, create bool) (*Keyring, error) {
 	return newKeyring(master)
 }
 
+// ID returns the id of the master key, 16 hexadecimal digits. It says nothing about the key.
+func (k *Keyring) ID() string { return hex.EncodeToString(k.derive("id of the master key")[:8]) }
+
 func newKeyring(master []byte) (*Keyring, error) {
 	k := &Keyring{master: master}
 	var err1, err2, err3, err4, err5 error
-	k.seal, err1 = k.aead("seal access key secrets")
-	k.token, err2 = k.aead("docker tokens")
-	k.session, err3 = k.aead("session tokens")
+	k.seal, err1 = k.aead(sealPurpose)
+	k.token, err2 = k.aead(tokenPurpose)
+	k.session, err3 = k.aead(sessionPurpose)
 	k.message, err4 = k.aead("messages")
-	k.foreign, err5 = k.aead("secrets of other services")
+	k.foreign, err5 = k.aead(foreignPurpose)
 	return k, errors.Join(err1, err2, err3, err4, err5)
 }
 
@@ -90,8 +125,10 @@ func (k *Keyring) derive(purpose string) []byte {
 	return key
 }
 
-func (k *Keyring) aead(purpose string) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(k.derive(purpose))
+func (k *Keyring) aead(purpose string) (cipher.AEAD, error) { return newAEAD(k.derive(purpose)) }
+
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("making a cipher: %w", err)
 	}
@@ -125,11 +162,17 @@ type Box struct{ aead cipher.AEAD }
 
 // Box returns the Box of a purpose.
 //
-// Errors: the cipher cannot be made.
+// Errors: the purpose belongs to no sealed column that a new master key would find; the cipher cannot be made.
 func (k *Keyring) Box(purpose string) (Box, error) {
-	a, err := k.aead("seal " + purpose)
+	if !sealsColumn(boxed(purpose)) {
+		return Box{}, fmt.Errorf("no column of meta.SealedColumns is sealed for the purpose %q", purpose)
+	}
+	a, err := k.aead(boxed(purpose))
 	return Box{a}, err
 }
+
+// boxed returns the purpose from which the key of a Box is derived.
+func boxed(purpose string) string { return "seal " + purpose }
 
 // Seal returns a value sealed. It opens only with the same context, such as the name of what the value belongs to.
 func (b Box) Seal(plain []byte, context string) []byte { return sealWith(b.aead, plain, context) }

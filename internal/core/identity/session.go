@@ -58,7 +58,7 @@ func (s *Service) openSessionToken(token string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := openWith(s.keys.session, sealed, sessionContext)
+	text, err := s.keys.openHeld(s.keys.session, sessionPurpose, sealed, sessionContext, s.now())
 	if err != nil {
 		return "", err
 	}

@@ -124,7 +124,7 @@ func (s *Service) open(password string) (opened, error) {
 	if err != nil {
 		return opened{}, invalid
 	}
-	text, err := openWith(s.keys.token, sealed, tokenContext)
+	text, err := s.keys.openHeld(s.keys.token, tokenPurpose, sealed, tokenContext, s.now())
 	if err != nil {
 		return opened{}, invalid
 	}

@@ -159,7 +159,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err := a.claim(ctx, len(accounts)); err != nil {
 		return err
 	}
-	keys, err := identity.LoadKeyring(c.Data, os.Getenv(identity.MasterKeyVariable), len(accounts) == 0)
+	keys, err := loadKeys(ctx, a.meta, c.Data, os.Getenv(identity.MasterKeyVariable), len(accounts) == 0)
 	if err != nil {
 		return err
 	}
@@ -172,6 +172,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
 		return err
 	}
+	if err := a.recordKey(ctx, keys); err != nil {
+		return err
+	}
+	a.log.Info("master key", "id", keys.ID())
 	a.identity = id
 	a.hosts = endpoint.NewMap(c.Domains, c.Registry)
 	if c.CreateOnPush {
@@ -230,7 +234,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	metrics := web.NewMetrics()
 	metrics.Count("ecrin_damaged_blobs_total", "Stored blobs that were found damaged and moved to DATA/blobs/quarantine.",
 		a.registry.DamagedBlobs)
-	a.addWork(now, copies)
+	a.addWork(now, copies, keys.ID())
 	a.countWork(metrics)
 	a.countPulls(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)

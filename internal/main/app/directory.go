@@ -25,6 +25,8 @@ const MarkerFile = "installation.json"
 type Marker struct {
 	Installation string `json:"installation"` // 32 lower-case hexadecimal digits
 	Schema       int    `json:"schema"`       // version of the schema of the database at the last start
+
+	MasterKey string `json:"masterKey,omitempty"` // id of the master key at the last start
 }
 
 // ReadMarker returns the marker of a data directory. It is zero if the directory has no marker.
@@ -128,7 +130,7 @@ func (a *App) claim(ctx context.Context, accounts int) error {
 			return err
 		}
 	}
-	now := Marker{Installation: id, Schema: SchemaVersion()}
+	now := Marker{Installation: id, Schema: SchemaVersion(), MasterKey: marker.MasterKey}
 	if now == marker {
 		return nil
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 // addWork makes the runner with all background work of the server.
-func (a *App) addWork(now func() time.Time, copies *replication.Service) {
+func (a *App) addWork(now func() time.Time, copies *replication.Service, keyID string) {
 	_, err := os.Lstat(filepath.Join(a.config.Data, RunningFile))
 	killed := err == nil // a clean stop removes the file
 	r := jobs.New(jobs.Options{Meta: a.meta, Now: now, Log: a.log, Report: a.report})
@@ -40,6 +40,10 @@ func (a *App) addWork(now func() time.Time, copies *replication.Service) {
 		Run: summarize(false), Stop: summarize(true)})
 	r.AddTask(jobs.Task{Name: checkpointWork, What: "moving the log of the database into its file", Every: checkpointEvery,
 		Run: a.meta.Checkpoint})
+	if a.config.Database.Reveal() != "" { // with SQLite no other process can replace it
+		r.AddTask(jobs.Task{Name: masterKeyWork, What: "comparing the master key with that of the database", Every: masterKeyEvery,
+			Run: a.checkKey(keyID)})
+	}
 	a.jobs = r
 	maps.Copy(a.health.works, r.Works())
 }

@@ -74,13 +74,15 @@ func (c *commands) backup() *cobra.Command {
 		}
 		if *asJSON {
 			return c.printJSON(map[string]any{"installation": marker.Installation, "new": b.copied, "kept": b.kept,
-				"database": out.FileName != "", "masterKey": false})
+				"database": out.FileName != "", "masterKey": false,
+				"masterKeyId": marker.MasterKey})
 		}
 		c.say("%s holds the installation %s: %s copied, %d there before", args[0], marker.Installation, count(b.copied, "blob"), b.kept)
 		if out.FileName == "" {
 			c.say("the metadata is in PostgreSQL: it is not in this backup, see pg_dump")
 		}
-		c.say("the master key is not in the backup: keep a copy of %s in another place", filepath.Join(c.data, "master.key"))
+		c.say("the master key%s is not in the backup: keep a copy of %s in another place", before(marker.MasterKey),
+			filepath.Join(c.data, "master.key"))
 		return nil
 	}
 	return cmd
@@ -132,7 +134,8 @@ func (c *commands) restore() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			answer := map[string]any{"installation": marker.Installation, "restored": r.copied, "damaged": append([]string{}, r.damaged...)}
+			answer := map[string]any{"installation": marker.Installation, "restored": r.copied, "damaged": append([]string{}, r.damaged...),
+				"masterKeyId": marker.MasterKey}
 			if err := c.printJSON(answer); err != nil || len(r.damaged) == 0 {
 				return err
 			}
@@ -145,10 +148,18 @@ func (c *commands) restore() *cobra.Command {
 			return fmt.Errorf("%s of the backup could not be restored because of damage; %d could", count(len(r.damaged), "blob"), r.copied)
 		}
 		c.say("restored the installation %s with %s to %s", marker.Installation, count(r.copied, "blob"), c.data)
-		c.say("put your copy of the master key into %s, then start the server", filepath.Join(c.data, "master.key"))
+		c.say("put your copy of the master key%s into %s, then start the server", before(marker.MasterKey), filepath.Join(c.data, "master.key"))
 		return nil
 	}
 	return cmd
+}
+
+// before returns a word with a space before it, "" for none.
+func before(word string) string {
+	if word == "" {
+		return ""
+	}
+	return " " + word
 }
 
 // emptyFor makes a data directory to restore to, and refuses one that has anything but a master key.

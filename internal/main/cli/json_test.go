@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -102,6 +103,13 @@ func TestAnswersAreJSON(t *testing.T) {
 	// Values that later commands need, by their name in the output of an earlier one.
 	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
 		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
+	key, err := os.ReadFile(filepath.Join(data, "master.key"))
+	if err == nil {
+		err = errors.Join(os.Mkdir(found["restored"], 0o700), os.WriteFile(filepath.Join(found["restored"], "master.key"), key, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("its content is not read")})
 	if err := os.WriteFile(found["ca"], ca, 0o600); err != nil {
 		t.Fatal(err)
@@ -126,7 +134,9 @@ func TestAnswersAreJSON(t *testing.T) {
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "gc", "verify", "hosts", "doctor",
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
-		"backup $backup", "restore $backup --data $restored", "config check --config $config",
+		"webhook delete failed",
+		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",
+		"config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",
 	}

@@ -157,7 +157,7 @@ func TestReadmeCommands(t *testing.T) {
 	ran := 0
 	for _, line := range commandLines(documents(t)["../../../README.md"]) {
 		words := strings.Fields(line)
-		if slices.Contains([]string{"serve", "trust", "hosts", "doctor"}, words[1]) || strings.HasPrefix(line, "ecrin token list --") ||
+		if slices.Contains([]string{"serve", "trust", "hosts", "doctor", "key"}, words[1]) || strings.HasPrefix(line, "ecrin token list --") ||
 			strings.HasSuffix(line, "--follow") { // which goes on until it is stopped
 			continue // other tests run these; their output depends on the machine, or on the environment of the process
 		}

@@ -58,6 +58,17 @@ var sweptChanges = map[string]func(s *sweeper) func(context.Context) error{
 			return err
 		}
 	},
+	"Reseal": func(s *sweeper) func(context.Context) error {
+		_, err := s.ClaimInstallation(s.Ctx, "i")
+		s.Must(err)
+		_, err = s.PutSecret(s.Ctx, meta.Secret{Registry: metatest.Registry, Name: fmt.Sprint("n", s.i)}, sealedAs("x"))
+		s.Must(err)
+		from, _, err := s.MasterKey(s.Ctx)
+		s.Must(err)
+		r := xored(from, fmt.Sprint("key", s.i))
+		r.Keep = []meta.KeptKey{{Purpose: "p", MasterKey: from, Sealed: []byte("x"), ExpiresAt: time.Now().Add(time.Hour)}}
+		return func(ctx context.Context) error { _, err := s.Reseal(ctx, r); return err }
+	},
 	"CreateByTemplate": func(s *sweeper) func(context.Context) error {
 		v := meta.Template{Registry: metatest.Registry, Prefix: fmt.Sprint("p", s.i), Cases: meta.ForPush, Role: "r",
 			Tags: []meta.ResourceTag{{Key: "a", Value: "b"}}}

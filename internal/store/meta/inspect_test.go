@@ -72,6 +72,7 @@ var caches = map[string][]scopeKind{
 	"changes":                   nil,
 	"cache_rules":               {scopeCacheRules},
 	"secrets":                   nil,
+	"kept_keys":                 nil,
 	"cache_checks":              nil,
 }
 

@@ -17,6 +17,9 @@ var whole = map[string]string{
 				WHERE NOT EXISTS (SELECT 1 FROM image_references r WHERE r.repository = b.repository AND r.target = b.digest
 					AND r.kind IN (1, 3))
 				ON CONFLICT (kind, repository, digest) DO NOTHING`: "once after an upgrade",
+	`DELETE FROM sessions`: "once for the operator, who wants all deleted",
+	`DELETE FROM tokens`:   "once for the operator, who wants all deleted",
+	`SELECT purpose, master_key, sealed, expires_at FROM kept_keys ORDER BY purpose, master_key`:      "two rows for each new master key",
 	`SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`: "for the operator, who asks seldom",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",

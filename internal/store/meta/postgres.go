@@ -70,6 +70,9 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "ecrin " + randomID()[:8] // tells processes apart, see OtherProcesses
+	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func OpenPostgreSQL(ctx context.Context, o PostgreSQL) (*Store, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s.write = newPostgresWriter(newLink(*config, limit), s.node, s.place, o.Now, s.epochs.committed)
+	s.write = newPostgresWriter(newLink(*config, limit), s.node, s.place, o.Now, s.sealedBy, s.epochs.committed)
 	reader, _ := openDB(*config)
 	s.read = newPool(reader, maxPostgresReaders)
 	s.read.limit, s.read.utf8, s.read.lost, s.read.code = limit, true, lost, unreadable
@@ -120,9 +123,6 @@ func parseURL(url secret.String) (*pgx.ConnConfig, error) {
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "ecrin"
 	}
 	return config, nil
 }

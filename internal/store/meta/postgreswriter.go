@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -19,7 +20,8 @@ type postgresWriter struct {
 	token       string // identifies this writer in the rows of changes
 	now         func() time.Time
 	committed   func(number int64, scopes []scope)
-	unreachable bool // the last group failed because the server could not be reached
+	sealedBy    *atomic.Pointer[string] // see tx.fence
+	unreachable bool                    // the last group failed because the server could not be reached
 
 	tx        *tx   // the current transaction
 	ids, last int64 // the transaction may use the identifiers above ids, up to last
@@ -40,8 +42,9 @@ const (
 // takeTurn waits until no other write transaction runs, and reserves identifiers.
 const takeTurn = `UPDATE epochs SET number = number + 1, last_id = GREATEST(last_id, $1) + $2 WHERE id = 1 RETURNING number, last_id, pg_current_xact_id()::text`
 
-func newPostgresWriter(l *link, node string, at *place, now func() time.Time, committed func(int64, []scope)) *postgresWriter {
-	w := &postgresWriter{link: l, node: node, token: randomID(), now: now, committed: committed}
+func newPostgresWriter(l *link, node string, at *place, now func() time.Time, sealedBy *atomic.Pointer[string],
+	committed func(int64, []scope)) *postgresWriter {
+	w := &postgresWriter{link: l, node: node, token: randomID(), now: now, sealedBy: sealedBy, committed: committed}
 	w.grouper = newGrouper(at.guard(w.transact), unwritten)
 	go w.run()
 	return w
@@ -126,7 +129,8 @@ func (w *postgresWriter) attempt(group []*write, bare bool) (began bool, err err
 			return false, fmt.Errorf("setting up the connection: %w", err)
 		}
 	}
-	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, bare: bare, remote: true}
+	t := &tx{statements: w.link.stmts, ctx: context.Background(), ids: w, bare: bare, remote: true,
+		sealedBy: w.sealedBy}
 	w.tx = t
 	if _, err := w.link.simple(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`); err != nil {
 		return false, fmt.Errorf("beginning a transaction: %w", err)

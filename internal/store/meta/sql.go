@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -213,6 +214,9 @@ type tx struct {
 	by      string          // ARN of the caller of the current write; "" for none
 	change  event.ID        // of the events of the current write
 	events  int             // number of calls of origin in the current write
+
+	sealedBy   *atomic.Pointer[string] // see fence; nil if no other process can use the database
+	keyChecked bool
 }
 
 // newID returns an identifier greater than all identifiers of repositories and tag moves in the database.
@@ -227,6 +231,9 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	}
 	st, err := t.get(ctx, text)
 	if err != nil {
+		return 0, err
+	}
+	if err := t.fence(text); err != nil {
 		return 0, err
 	}
 	t.changes++

@@ -42,6 +42,8 @@ type Store struct {
 	events  chan struct{} // see EventsStored
 	scan    scanLimits    // of LifecycleImages
 
+	sealedBy *atomic.Pointer[string] // id of the master key that this process has, see RecordMasterKey
+
 	snapshot   func(ctx context.Context) (file string, err error) // nil for a database of another server
 	checkpoint func(ctx context.Context) error                    // likewise
 	shrink     func() error                                       // gives the memory of reads back; nil with PostgreSQL
@@ -52,6 +54,7 @@ type Store struct {
 func newStore(d dialect, lock *os.File, now func() time.Time) *Store {
 	s := &Store{dialect: d, lock: lock, now: now, jobs: make(chan struct{}, 1), events: make(chan struct{}, 1),
 		scan: scanLimits{maxLifecycleImages, maxLifecycleTags, lifecyclePage}}
+	s.sealedBy = new(atomic.Pointer[string])
 	s.cache.init()
 	return s
 }
