@@ -70,7 +70,7 @@ var sweptOperations = map[string]func(t *testing.T, c fixture, i int) func(conte
 	},
 	"Append": func(t *testing.T, c fixture, _ int) func(context.Context) error {
 		u := c.upload(t, "some ")
-		return func(ctx context.Context) error { _, err := c.Append(ctx, u, text("bytes")); return err }
+		return func(ctx context.Context) error { _, err := c.Append(ctx, c.repo, u, text("bytes")); return err }
 	},
 	"UploadPart": func(t *testing.T, c fixture, _ int) func(context.Context) error {
 		u := c.upload(t, "")
@@ -248,7 +248,7 @@ func TestUploadsGoOnAfterAFault(t *testing.T) {
 			one := c.in(t, "app-"+f.String(), n)
 			u := one.upload(t, first)
 			faults.Arm(n, f)
-			_, err := one.Append(t.Context(), u, text(second))
+			_, err := one.Append(t.Context(), one.repo, u, text(second))
 			failed, ran := faults.Disarm()
 			if (err == nil) != (len(failed) == 0) {
 				t.Errorf("the statements %q failed (%s): got %v", failed, f, err)

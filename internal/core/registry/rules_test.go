@@ -174,7 +174,7 @@ func TestChunksHaveTheirPlaceAndLength(t *testing.T) {
 		{chunk("bytes", 4, 5), fault.RangeInvalid}, {chunk("bytes", 6, 5), fault.RangeInvalid}, {chunk("bytes", 0, 5), fault.RangeInvalid},
 		{chunk("bytes", 5, 6), fault.SizeInvalid}, {chunk("bytes", 5, 4), fault.SizeInvalid},
 	} {
-		if _, err := c.Append(t.Context(), u, test.chunk); !errors.Is(err, test.want) {
+		if _, err := c.Append(t.Context(), c.repo, u, test.chunk); !errors.Is(err, test.want) {
 			t.Errorf("appending %+v: got %v, want %v", test.chunk, err, test.want)
 		}
 		test.chunk.Body = strings.NewReader("bytes")
@@ -182,11 +182,12 @@ func TestChunksHaveTheirPlaceAndLength(t *testing.T) {
 			t.Errorf("completing with %+v: got %v, want %v", test.chunk, err, test.want)
 		}
 	}
-	after, err := c.Append(t.Context(), u, chunk("bytes", 5, 5))
+	after, err := c.Append(t.Context(), c.repo, u, chunk("bytes", 5, 5))
 	if err != nil || after.Blob.Size != 10 || after.Parts != u.Parts+1 {
 		t.Errorf("a chunk at its place: got %+v, %v, want 10 bytes and one part more", after, err)
 	}
-	if after, err = c.Append(t.Context(), after, chunk("!", registry.AnyOffset, registry.UnknownCount)); err != nil || after.Blob.Size != 11 {
+	after, err = c.Append(t.Context(), c.repo, after, chunk("!", registry.AnyOffset, registry.UnknownCount))
+	if err != nil || after.Blob.Size != 11 {
 		t.Errorf("a chunk without place and length: got %+v, %v, want 11 bytes", after, err)
 	}
 	if info, err := c.Complete(t.Context(), c.repo, after, registry.Chunk{At: 11, Length: 0}, digest("some bytes!")); err != nil ||

@@ -53,7 +53,8 @@ func TestEmptyUploadsExpireAfterAnHour(t *testing.T) {
 	t.Parallel()
 	c := newFixture(t, nil, registry.Quirks{})
 	empty, written, writing := c.begin(t), c.begin(t), c.begin(t)
-	if _, err := c.Append(t.Context(), written, registry.Chunk{Body: strings.NewReader("x"), At: registry.AnyOffset, Length: 1}); err != nil {
+	last := registry.Chunk{Body: strings.NewReader("x"), At: registry.AnyOffset, Length: 1}
+	if _, err := c.Append(t.Context(), c.repo, written, last); err != nil {
 		t.Fatal(err)
 	}
 	body := &sweepingReader{reading: func() {
@@ -69,7 +70,7 @@ func TestEmptyUploadsExpireAfterAnHour(t *testing.T) {
 	}}
 	*c.clock = c.clock.Add(59 * time.Minute)
 	chunk := registry.Chunk{Body: body, At: registry.AnyOffset, Length: registry.UnknownCount}
-	if _, err := c.Append(t.Context(), writing, chunk); err != nil {
+	if _, err := c.Append(t.Context(), c.repo, writing, chunk); err != nil {
 		t.Errorf("a chunk during which an hour passes: %v", err)
 	}
 	if err := c.SweepUploads(t.Context()); err != nil {

@@ -33,8 +33,12 @@ const (
 
 // BeginUpload starts an upload, which only the same caller can continue.
 //
-// Errors: fault.RepositoryNotFound, fault.QuotaExceeded (the caller or the repository has too many uploads).
+// Errors: fault.RepositoryNotFound, fault.QuotaExceeded (the caller or the repository has too many uploads),
+// fault.StorageQuotaExceeded (there is no room for a byte).
 func (s *Service) BeginUpload(ctx context.Context, by identity.Caller, r meta.Repository, a name.Algorithm) (meta.Upload, error) {
+	if err := s.meta.CheckRoom(ctx, r.Registry, r.Name, meta.Amounts{Bytes: 1}); err != nil {
+		return meta.Upload{}, err
+	}
 	b, err := s.blobs.Begin(ctx, a)
 	if err != nil {
 		return meta.Upload{}, err
@@ -137,8 +141,9 @@ type Chunk struct {
 // upload.
 //
 // Errors: fault.RangeInvalid (At is not the end of the upload; the member size is), fault.SizeInvalid (shorter or
-// longer than Length), fault.UploadConflict (another writer), fault.Unavailable (disk full).
-func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Upload, error) {
+// longer than Length), fault.UploadConflict (another writer), fault.Unavailable (disk full), fault.StorageQuotaExceeded (the repository
+// has no room for the upload with the chunk; the upload is deleted).
+func (s *Service) Append(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk) (meta.Upload, error) {
 	if err := startsAtEnd(u, c); err != nil {
 		return u, err
 	}
@@ -147,6 +152,9 @@ func (s *Service) Append(ctx context.Context, u meta.Upload, c Chunk) (meta.Uplo
 		return u, err
 	}
 	defer release()
+	if err := s.roomFor(ctx, r, u, c); err != nil {
+		return u, err
+	}
 	before := u.Blob.Size
 	after, err := s.blobs.Append(ctx, u.Blob, exactly(c), layerLimit(u, c))
 	if err != nil {
@@ -172,7 +180,7 @@ func (s *Service) forgetIfGone(ctx context.Context, u meta.Upload, err error) er
 // Complete appends a last chunk, whose Body may be nil, checks the digest, and adds the blob to the repository.
 //
 // Errors: those of Append; fault.DigestInvalid (the content has another digest; the upload stays),
-// fault.RepositoryNotFound.
+// fault.RepositoryNotFound. After fault.StorageQuotaExceeded the upload is deleted.
 func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk, want name.Digest) (blob.Info, error) {
 	if err := startsAtEnd(u, c); err != nil {
 		return blob.Info{}, err
@@ -182,6 +190,9 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		return blob.Info{}, err
 	}
 	defer release()
+	if err := s.roomFor(ctx, r, u, c); err != nil {
+		return blob.Info{}, err
+	}
 	if err := s.landing.enter(ctx, want); err != nil {
 		return blob.Info{}, err
 	}
@@ -201,6 +212,9 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	kept := context.WithoutCancel(ctx)
 	if _, err = s.meta.AddBlob(kept, r, info, u.ID); err != nil {
 		err = errors.Join(err, s.meta.AddBlobCandidates(kept, []name.Digest{want}))
+		if errors.Is(err, fault.StorageQuotaExceeded) && u.ID != "" {
+			err = errors.Join(err, s.meta.DeleteUpload(kept, u.ID)) // its bytes are those of the candidate
+		}
 	}
 	return info, err
 }
@@ -252,6 +266,21 @@ func (s *Service) Cancel(ctx context.Context, u meta.Upload) error {
 		return err
 	}
 	return s.meta.DeleteUpload(ctx, u.ID)
+}
+
+// roomFor refuses a chunk if the quotas of the repository have no room for the upload with it, before it is read. A chunk whose length is
+// not declared counts nothing: the record of the blob decides.
+//
+// The upload is deleted then, because it cannot succeed. The caller holds it.
+//
+// Errors: fault.StorageQuotaExceeded.
+func (s *Service) roomFor(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk) error {
+	kept := context.WithoutCancel(ctx)
+	err := s.meta.CheckRoom(kept, r.Registry, r.Name, meta.Amounts{Bytes: u.Blob.Size + max(c.Length, 0)})
+	if !errors.Is(err, fault.StorageQuotaExceeded) || u.ID == "" { // PutBlob deletes its own upload
+		return err
+	}
+	return errors.Join(err, s.blobs.Abort(kept, u.Blob), s.meta.DeleteUpload(kept, u.ID))
 }
 
 func startsAtEnd(u meta.Upload, c Chunk) error {
@@ -369,7 +398,7 @@ func (s *Service) UploadPart(ctx context.Context, r meta.Repository, u meta.Uplo
 	} else if u.SmallPart > 0 {
 		u.SmallPart = -u.SmallPart // negative: the small part is not the last, so CompleteParts will refuse the upload
 	}
-	u, err := s.Append(ctx, u, Chunk{Body: bytes.NewReader(data), At: first, Length: int64(len(data))})
+	u, err := s.Append(ctx, r, u, Chunk{Body: bytes.NewReader(data), At: first, Length: int64(len(data))})
 	if errors.Is(err, fault.UploadConflict) {
 		return u, invalidPart(r, u, first, last, len(data)).Because(err)
 	}

@@ -28,7 +28,7 @@ func (c fixture) append(u meta.Upload, s string) error {
 	ctx := context.Background()
 	now, err := c.Upload(ctx, alice, c.repo, u.ID)
 	if err == nil {
-		_, err = c.Append(ctx, now, text(s))
+		_, err = c.Append(ctx, c.repo, now, text(s))
 	}
 	return err
 }
@@ -87,7 +87,7 @@ func TestTwoWritersOfOneUpload(t *testing.T) {
 		t.Fatalf("the first writer: %v", err)
 	}
 	// u is the state before the first writer wrote.
-	if _, err := c.Append(t.Context(), u, text("late")); !errors.Is(err, fault.UploadConflict) {
+	if _, err := c.Append(t.Context(), c.repo, u, text("late")); !errors.Is(err, fault.UploadConflict) {
 		t.Errorf("a chunk for an outdated state: got %v, want UploadConflict", err)
 	}
 	if _, err := c.Complete(t.Context(), c.repo, u, text("late"), digest("late")); !errors.Is(err, fault.UploadConflict) {

@@ -57,6 +57,8 @@ var jsonErrors = map[fault.Code]form{
 	fault.BlobNotFound:            {http.StatusBadRequest, "LayersNotFoundException"},
 	fault.AccessKeyLimit:          {http.StatusBadRequest, "AccessKeyLimitExceededException"},
 	fault.QuotaExceeded:           {http.StatusBadRequest, "LimitExceededException"},
+	fault.StorageQuotaExceeded:    {http.StatusBadRequest, "LimitExceededException"},
+	fault.StorageQuotaNotFound:    {http.StatusBadRequest, "QuotaNotFoundException"},
 	fault.IDPCommunication:        {http.StatusBadRequest, "IDPCommunicationException"},
 	fault.RepositoryProtected:     {http.StatusBadRequest, "InvalidParameterException"},
 	fault.JobEnded:                {http.StatusBadRequest, "InvalidJobStateException"},
@@ -87,7 +89,7 @@ func jsonClassForm(c fault.Code) form {
 // errors.
 func common(c fault.Code) bool {
 	switch c {
-	case fault.MalformedRequest, fault.QuotaExceeded: // ecrin's own quotas, of operations that have none in AWS
+	case fault.MalformedRequest, fault.QuotaExceeded, fault.StorageQuotaExceeded: // ecrin's own quotas, of operations that have none in AWS
 		return true
 	case fault.IDPCommunication, fault.UnmodifiableEntity: // the operations of STS and IAM declare them
 		return false

@@ -66,6 +66,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.LayerInaccessible:        {http.StatusNotFound, "BLOB_UNKNOWN"},
 	fault.BlobNotFound:             {http.StatusNotFound, "BLOB_UNKNOWN"},
 	fault.UploadNotFound:           {http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN"},
+	fault.StorageQuotaExceeded:     {http.StatusForbidden, "DENIED"}, // clients do not repeat a push that is denied
 	fault.QuotaExceeded:            {http.StatusTooManyRequests, "TOOMANYREQUESTS"},
 	fault.RangeInvalid:             {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},
 	fault.InvalidLayerPart:         {http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID"},

@@ -154,7 +154,7 @@ func (a *API) uploadChunk(q *request) error {
 			return err
 		}
 		defer release()
-		u, err = a.registry.Append(q.r.Context(), u, c)
+		u, err = a.registry.Append(q.r.Context(), q.found, u, c)
 	}
 	if errors.Is(err, fault.RangeInvalid) {
 		a.describeUpload(q, u) // the client needs the offset to continue

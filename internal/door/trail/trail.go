@@ -216,7 +216,8 @@ var errorCodes = map[fault.Code]string{
 	fault.ManifestInvalid: "InvalidParameterException", fault.ManifestUnsupported: "InvalidParameterException",
 	fault.ImageReferenced: "InvalidParameterException", fault.RangeInvalid: "InvalidLayerPartException",
 	fault.UploadConflict: "InvalidLayerPartException", fault.BlobNotFound: "LayersNotFoundException",
-	fault.QuotaExceeded: "LimitExceededException", fault.RepositoryProtected: "InvalidParameterException",
+	fault.QuotaExceeded: "LimitExceededException", fault.StorageQuotaExceeded: "LimitExceededException",
+	fault.StorageQuotaNotFound: "QuotaNotFoundException", fault.RepositoryProtected: "InvalidParameterException",
 	fault.IDPCommunication: "IDPCommunicationException", fault.TargetChanged: "TargetChangedException",
 }
 

@@ -42,7 +42,13 @@ func (v *DeleteLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 func (v *DeleteLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DeleteQuotaRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRegistryId() string { return v.RegistryId }
@@ -154,6 +160,9 @@ func (v *PutLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutLifecycleRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutQuotaRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.RegistryId }

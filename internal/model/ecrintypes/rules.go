@@ -35,6 +35,8 @@ var (
 	rulePinReason         = &awswire.StringRule{Max: 256}
 	rulePolicyPrincipal   = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleProtection        = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
+	ruleQuotaLimit        = awswire.IntRule{Min: 0, Max: 9223372036854775807}
+	ruleQuotaPrefix       = &awswire.StringRule{Min: 1, Max: 256}
 	ruleRate              = awswire.IntRule{Min: 1, Max: 9223372036854775807}
 	ruleRegionName        = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
 	ruleRepositoryId      = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}

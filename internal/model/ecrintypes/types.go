@@ -161,6 +161,12 @@ type DeleteLifecycleRequest struct {
 	Document       LifecycleDocument `json:"document,omitzero"`
 }
 
+// DeleteQuotaRequest is the request of DeleteQuota.
+type DeleteQuotaRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	Prefix    string `json:"prefix,omitzero"` // 1 to 256 characters
+}
+
 // DeleteSecretRequest is the request of DeleteSecret.
 type DeleteSecretRequest struct {
 	Name      string `json:"name"` // required, 1 to 256 characters
@@ -198,6 +204,16 @@ type Delivery struct {
 	LastStatus *int32        `json:"lastStatus,omitzero"`
 	LastError  string        `json:"lastError,omitzero"`
 	Event      string        `json:"event"` // required
+}
+
+// DescribeQuotasRequest is the request of DescribeQuotas.
+type DescribeQuotasRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+}
+
+// DescribeQuotasResponse is the answer of DescribeQuotas.
+type DescribeQuotasResponse struct {
+	Quotas []Quota `json:"quotas"` // required
 }
 
 // ExplainAccessRequest is the request of ExplainAccess.
@@ -615,6 +631,15 @@ type PutLifecycleRequest struct {
 	ExtensionText       string `json:"extensionText,omitzero"`       // 1 to 30720 characters
 }
 
+// PutQuotaRequest is the request of PutQuota.
+type PutQuotaRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	Prefix          string `json:"prefix,omitzero"`          // 1 to 256 characters
+	MaxRepositories *int64 `json:"maxRepositories,omitzero"` // at least 0
+	MaxImages       *int64 `json:"maxImages,omitzero"`       // at least 0
+	MaxBytes        *int64 `json:"maxBytes,omitzero"`        // at least 0
+}
+
 // PutRepositoryProtectionRequest is the request of PutRepositoryProtection.
 type PutRepositoryProtectionRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -627,6 +652,25 @@ type PutSecretRequest struct {
 	Name         string `json:"name"`         // required, 1 to 256 characters
 	SecretString string `json:"secretString"` // required, 1 to 65536 characters
 	AccountId    string `json:"accountId,omitzero"`
+}
+
+// Quota is a part of requests or answers.
+type Quota struct {
+	AccountId       string       `json:"accountId"`                // required
+	Prefix          string       `json:"prefix,omitzero"`          // 1 to 256 characters
+	MaxRepositories *int64       `json:"maxRepositories,omitzero"` // at least 0
+	MaxImages       *int64       `json:"maxImages,omitzero"`       // at least 0
+	MaxBytes        *int64       `json:"maxBytes,omitzero"`        // at least 0
+	Repositories    int64        `json:"repositories"`             // required
+	Images          int64        `json:"images"`                   // required
+	Bytes           int64        `json:"bytes"`                    // required
+	CreatedAt       awswire.Time `json:"createdAt"`                // required
+	UpdatedAt       awswire.Time `json:"updatedAt"`                // required
+}
+
+// QuotaResponse is the answer of DeleteQuota.
+type QuotaResponse struct {
+	Quota Quota `json:"quota"` // required
 }
 
 // RedeliverWebhookRequest is the request of RedeliverWebhook.

@@ -143,6 +143,18 @@ func (v *DeleteLifecycleRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteQuotaRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteQuotaRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"prefix", v.Prefix, ruleQuotaPrefix)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DeleteSecretRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -151,6 +163,17 @@ func (v *DeleteSecretRequest) Validate() error {
 
 func (v *DeleteSecretRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleSecretName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeQuotasRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeQuotasRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 }
 
@@ -502,6 +525,27 @@ func (v *PutLifecycleRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.Optional(at+"lifecyclePolicyText", v.LifecyclePolicyText, ruleLifecycleText)
 	c.Optional(at+"extensionText", v.ExtensionText, ruleLifecycleText)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutQuotaRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutQuotaRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"prefix", v.Prefix, ruleQuotaPrefix)
+	if v.MaxRepositories != nil {
+		c.Int(at+"maxRepositories", int64(*v.MaxRepositories), ruleQuotaLimit)
+	}
+	if v.MaxImages != nil {
+		c.Int(at+"maxImages", int64(*v.MaxImages), ruleQuotaLimit)
+	}
+	if v.MaxBytes != nil {
+		c.Int(at+"maxBytes", int64(*v.MaxBytes), ruleQuotaLimit)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

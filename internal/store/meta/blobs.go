@@ -44,13 +44,14 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 }
 
 // AddBlob records that the repository holds a stored blob, and deletes the row of the upload that stored it ("" for
-// none). added is false if the repository held the blob already and it was not condemned. Errors: fault.RepositoryNotFound.
+// none). added is false if the repository held the blob already and it was not condemned. Errors: fault.RepositoryNotFound,
+// fault.StorageQuotaExceeded.
 func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
-		added, err = addBlob(t, r.ID, info.Digest, info.Size, "", s.now())
+		added, err = addBlob(t, r, info.Digest, info.Size, "", s.now())
 		if err != nil || upload == "" {
 			return err
 		}
@@ -63,10 +64,18 @@ func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, uploa
 	return added, err
 }
 
-func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType string, at time.Time) (added bool, err error) {
+// addBlob adds a blob to a repository, or takes back its condemnation. added is false if the repository held it already. Errors:
+// fault.StorageQuotaExceeded.
+func addBlob(t *tx, r Repository, d name.Digest, size int64, mediaType string, at time.Time) (added bool, err error) {
+	repository := r.ID
 	n, err := t.exec(`INSERT INTO repository_blobs (repository, digest, size, media_type, added_at) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (repository, digest) DO UPDATE SET condemned_at = 0, added_at = excluded.added_at WHERE repository_blobs.condemned_at <> 0`,
-		repository, d.String(), size, mediaType, micros(at))
+		ON CONFLICT (repository, digest) DO NOTHING`, repository, d.String(), size, mediaType, micros(at))
+	if err == nil && n > 0 {
+		err = t.charge(r, Amounts{Bytes: size})
+	} else if err == nil {
+		n, err = t.exec(`UPDATE repository_blobs SET condemned_at = 0, added_at = $3 WHERE repository = $1 AND digest = $2 AND condemned_at <> 0`,
+			repository, d.String(), micros(at))
+	}
 	if err != nil {
 		return false, err
 	}
@@ -80,7 +89,7 @@ func addBlob(t *tx, repository int64, d name.Digest, size int64, mediaType strin
 }
 
 // MountBlob adds a blob of one repository to another. Errors: fault.BlobNotFound (from does not hold it),
-// fault.RepositoryNotFound.
+// fault.RepositoryNotFound, fault.StorageQuotaExceeded.
 func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Digest) error {
 	return s.write.do(ctx, func(t *tx) error {
 		for _, r := range []Repository{from, to} {
@@ -92,7 +101,7 @@ func (s *Store) MountBlob(ctx context.Context, from, to Repository, d name.Diges
 		if err != nil {
 			return err
 		}
-		_, err = addBlob(t, to.ID, d, h.Size, h.MediaType, s.now())
+		_, err = addBlob(t, to, d, h.Size, h.MediaType, s.now())
 		return err
 	})
 }

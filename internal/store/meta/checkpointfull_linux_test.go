@@ -49,7 +49,7 @@ func checkpointOnFullDisk(ctx context.Context, dir string) error {
 		return err
 	}
 	p := &pusher{s: s, r: r}
-	for range 150 { // the log becomes long
+	for range 120 { // the log becomes long
 		if err := p.push(ctx); err != nil {
 			return fmt.Errorf("while there is space: %w", err)
 		}

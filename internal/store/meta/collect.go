@@ -240,8 +240,18 @@ func (s *Store) removeCondemned(t *tx, k candidateKey, before time.Time) (Collec
 // removeHolding removes a blob from a repository that cannot read it any more, so that no cache has it. If no repository holds the
 // blob any more, its bytes become a candidate.
 func (s *Store) removeHolding(t *tx, repository int64, digest string) error {
+	var size int64
+	found, err := t.one(`SELECT size FROM repository_blobs WHERE repository = $1 AND digest = $2`, args{repository, digest}, &size)
+	if err != nil {
+		return err
+	}
 	if _, err := t.exec(`DELETE FROM repository_blobs WHERE digest = $2 AND repository = $1`, repository, digest); err != nil {
 		return err
+	}
+	if found {
+		if err := t.discharge(repository, size); err != nil {
+			return err
+		}
 	}
 	var one int
 	held, err := t.one(heldAnywhere, args{digest}, &one)

@@ -117,6 +117,9 @@ func (s *Store) emptyRepository(t *tx, id int64, left *int) (c Collected, err er
 	if *left <= 0 {
 		return c, nil // perhaps there is more
 	}
+	if _, err := t.exec(`DELETE FROM repository_totals WHERE repository = $1`, id); err != nil {
+		return c, err
+	}
 	if _, err := t.exec(`DELETE FROM repositories WHERE id = $1 AND collecting = 1`, id); err != nil {
 		return c, err
 	}

@@ -56,7 +56,8 @@ func (s *Store) DeletedRepository(ctx context.Context, reg name.Registry, id int
 }
 
 // RestoreRepository takes back the deletion of a repository, with its images, tags, settings and policy, under a name that must be
-// free. Errors: fault.RepositoryNotFound (it is not deleted any more), fault.RepositoryAlreadyExists, fault.AccountNotFound.
+// free. Errors: fault.RepositoryNotFound (it is not deleted any more), fault.RepositoryAlreadyExists, fault.AccountNotFound,
+// fault.StorageQuotaExceeded.
 func (s *Store) RestoreRepository(ctx context.Context, r Repository, as name.Repo) error {
 	return s.write.do(ctx, func(t *tx) error {
 		if err := accountExists(t, r.Registry.Account); err != nil {
@@ -79,6 +80,9 @@ func (s *Store) RestoreRepository(ctx context.Context, r Repository, as name.Rep
 				r.Registry.Account)
 		}
 		if err != nil {
+			return err
+		}
+		if err := t.reopenTotals(r, as); err != nil {
 			return err
 		}
 		return t.event(event.RepositoryRestored(t.origin(r.Registry, s.now()), as, t.by))

@@ -93,6 +93,9 @@ func (s *Store) deleteImage(t *tx, r Repository, d name.Digest, tags []string, p
 	if n == 0 {
 		return nil, ImageNotFound()
 	}
+	if err := t.charge(r, Amounts{Images: -1}); err != nil {
+		return nil, err
+	}
 	if err := retireReferences(t, r.ID, d.String()); err != nil {
 		return nil, err
 	}
@@ -242,7 +245,7 @@ func (s *Store) DeletedImage(ctx context.Context, repository int64, d name.Diges
 
 // RestoreImage undoes the deletion of an image and sets tags. Its blobs must still exist, and its children as for PutImage with
 // the same value of sparse. Errors:
-// fault.ImageNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists.
+// fault.ImageNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists, fault.StorageQuotaExceeded.
 func (s *Store) RestoreImage(ctx context.Context, r Repository, d name.Digest, tags []name.Tag, principal string,
 	sparse bool) error {
 	mediaType, body, err := s.DeletedImage(ctx, r.ID, d)

@@ -74,6 +74,8 @@ var caches = map[string][]scopeKind{
 	"secrets":                   nil,
 	"kept_keys":                 nil,
 	"cache_checks":              nil,
+	"repository_totals":         nil,
+	"storage_quotas":            nil,
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes

@@ -55,6 +55,19 @@ var invariants = map[string]string{
 	"a control policy or setting of an account that does not exist": `SELECT COUNT(*) FROM (SELECT account FROM control_policies WHERE account <> '' UNION ALL SELECT account FROM account_settings) q
 		WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = q.account)`,
 	"an alias of two accounts": `SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE alias <> '' GROUP BY alias HAVING COUNT(*) > 1) q`,
+	"a repository without totals, or with wrong ones": `SELECT COUNT(*) FROM repositories r WHERE r.collecting = 0 AND NOT EXISTS
+		(SELECT 1 FROM repository_totals t WHERE t.repository = r.id AND t.account = r.account AND t.region = r.region
+			AND t.images = (SELECT COUNT(*) FROM images i WHERE i.repository = r.id AND i.deleted_at = 0)
+			AND t.bytes = (SELECT COALESCE(SUM(b.size), 0) FROM repository_blobs b WHERE b.repository = r.id))`,
+	"totals of a repository that does not exist": `SELECT COUNT(*) FROM repository_totals t WHERE NOT EXISTS
+		(SELECT 1 FROM repositories r WHERE r.id = t.repository)`,
+	"a quota with wrong amounts": `SELECT COUNT(*) FROM storage_quotas q WHERE
+		q.repositories <> (SELECT COUNT(*) FROM repositories r WHERE r.account = q.account AND r.deleted_at = 0
+			AND (q.prefix = '' OR r.name || '/' LIKE q.prefix || '/%'))
+		OR q.images <> (SELECT COALESCE(SUM(t.images), 0) FROM repositories r JOIN repository_totals t ON t.repository = r.id
+			WHERE r.account = q.account AND r.deleted_at = 0 AND (q.prefix = '' OR r.name || '/' LIKE q.prefix || '/%'))
+		OR q.bytes <> (SELECT COALESCE(SUM(t.bytes), 0) FROM repositories r JOIN repository_totals t ON t.repository = r.id
+			WHERE r.account = q.account AND (q.prefix = '' OR r.name || '/' LIKE q.prefix || '/%'))`,
 	"an account without a key": `SELECT COUNT(*) FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM access_keys k WHERE k.account = a.id)`,
 }
 
@@ -92,6 +105,9 @@ func TestInvariantsCanFail(t *testing.T) {
 		`UPDATE entities SET folded = name`, `UPDATE entity_members SET container = member`,
 		`UPDATE access_keys SET principal = 'AIDANONE' WHERE principal <> account`,
 		`UPDATE control_policies SET account = '999999999999'`,
+		`UPDATE repository_totals SET images = images + 1`, `UPDATE repository_totals SET bytes = 0`, `DELETE FROM repository_totals`,
+		`INSERT INTO repository_totals (repository, account, region, images, bytes) VALUES (1, '', '', 0, 0)`,
+		`UPDATE storage_quotas SET repositories = 0`, `UPDATE storage_quotas SET images = 0`, `UPDATE storage_quotas SET bytes = 0`,
 		`INSERT INTO accounts (id, alias, created_at, is_default) SELECT '999999999999', alias, 0, 0 FROM accounts`,
 	} {
 		s := open(t)
@@ -101,6 +117,8 @@ func TestInvariantsCanFail(t *testing.T) {
 		fx.Push(r, metatest.As(metatest.IndexOf(p), "v1"))
 		fx.Must(s.PutUpload(t.Context(), r, meta.Upload{ID: "u"}, meta.Quota{}, 0))
 		people(fx)
+		_, err := s.PutStorageQuota(t.Context(), meta.StorageQuota{Account: metatest.Account, Prefix: "team"})
+		fx.Must(err)
 		if err := sound(t.Context(), s); err != nil {
 			t.Fatalf("before: %v", err)
 		}

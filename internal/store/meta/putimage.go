@@ -43,7 +43,7 @@ const (
 //
 // Errors: fault.RepositoryNotFound, fault.LayersNotFound, fault.ReferencedImagesNotFound, fault.ImageTagAlreadyExists
 // (immutable, on another image), fault.ImageAlreadyExists (with RefuseSame), fault.ManifestInvalid (too deep),
-// fault.LimitExceeded.
+// fault.LimitExceeded, fault.StorageQuotaExceeded.
 func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 	children, annotations, err := summarize(p)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 // times.
 func (p *Put) cost(children []child) int {
 	const perTag = 6
-	return 5 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + 2*len(p.Manifest.Elsewhere()) + len(children)
+	return 6 + perTag*len(p.Tags) + len(p.Manifest.Blobs()) + 2*len(p.Manifest.Elsewhere()) + len(children)
 }
 
 const deletedReferences = `SELECT COUNT(*) FROM (SELECT 1 FROM image_references WHERE repository = $1 AND digest = $2 AND kind > 2 LIMIT $3) q`
@@ -183,6 +183,9 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 	subject := ""
 	if p.Manifest.Subject != nil {
 		subject = p.Manifest.Subject.Digest.String()
+	}
+	if err := t.charge(r, Amounts{Images: 1}); err != nil {
+		return err
 	}
 	if _, err := t.exec(`INSERT INTO manifests (digest, body) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`,
 		p.Digest.String(), p.Body); err != nil {

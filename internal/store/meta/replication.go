@@ -240,7 +240,7 @@ type Copied struct {
 // have been copied before.
 //
 // Errors: fault.ImageNotFound (the source has been deleted), fault.RepositoryNotFound (of either), fault.LayersNotFound (the source lost a
-// blob meanwhile), fault.ReferencedImagesNotFound, fault.ManifestInvalid.
+// blob meanwhile), fault.ReferencedImagesNotFound, fault.ManifestInvalid, fault.StorageQuotaExceeded.
 func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o CopyOptions) (out Copied, err error) {
 	children, annotations, err := summarize(p)
 	if err != nil {
@@ -264,7 +264,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 			return fault.ImageNotFound.New("the image with digest '%s' is no longer in the repository '%s'", p.Digest, from.Name)
 		}
 		for _, b := range blobs {
-			if err := t.hold(from.ID, to.ID, b.Digest, micros(s.now())); err != nil {
+			if err := t.hold(from.ID, now, b.Digest, micros(s.now())); err != nil {
 				return err
 			}
 		}
@@ -348,7 +348,7 @@ func livesIn(t *tx, repository int64, d name.Digest) (bool, error) {
 }
 
 // hold lets a repository hold a blob that another one holds. If that one does not hold it, nothing changes.
-func (t *tx) hold(from, to int64, d name.Digest, at int64) error {
+func (t *tx) hold(from int64, to Repository, d name.Digest, at int64) error {
 	var size int64
 	var mediaType string
 	found, err := t.one(`SELECT size, media_type FROM repository_blobs WHERE repository = $1 AND digest = $2 AND condemned_at >= 0`,

@@ -63,7 +63,7 @@ func scanRepository(scan func(...any) error) (Repository, error) {
 }
 
 // CreateRepository stores a new repository with its resource tags and returns it with its ID.
-// Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound.
+// Errors: fault.RepositoryAlreadyExists, fault.AccountNotFound, fault.StorageQuotaExceeded.
 func (s *Store) CreateRepository(ctx context.Context, r Repository, resourceTags map[string]string) (Repository, error) {
 	r.CreatedAt = fromMicros(micros(r.CreatedAt)) // with the precision of the database
 	err := s.write.do(ctx, func(t *tx) error { return s.createRepository(t, &r, resourceTags) })
@@ -89,6 +89,9 @@ func (s *Store) createRepository(t *tx, r *Repository, resourceTags map[string]s
 	if n == 0 {
 		return fault.RepositoryAlreadyExists.New("The repository with name '%s' already exists in the registry with id '%s'",
 			r.Name, r.Registry.Account)
+	}
+	if err := t.openTotals(*r); err != nil {
+		return err
 	}
 	if err := t.event(event.RepositoryCreated(t.origin(r.Registry, s.now()), r.Name, t.by)); err != nil {
 		return err
@@ -156,6 +159,9 @@ func (s *Store) DeleteRepository(ctx context.Context, r Repository, force bool) 
 		t.touch(scope{kind: scopeRepositories})
 		now := s.now()
 		if _, err := t.exec(`UPDATE repositories SET deleted_at = $2 WHERE id = $1`, r.ID, micros(now)); err != nil {
+			return err
+		}
+		if err := t.closeTotals(r); err != nil {
 			return err
 		}
 		if err := candidate(t, candidateRepository, r.ID, "", now); err != nil {

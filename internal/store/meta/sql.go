@@ -248,6 +248,16 @@ func (t *tx) exec(text string, a ...any) (changed int64, err error) {
 	return changed, err
 }
 
+// changeOne runs a statement that changes at most one row and returns values of it.
+func (t *tx) changeOne(text string, a []any, dest ...any) (found bool, err error) {
+	t.changes++
+	found, err = t.one(text, a, dest...)
+	if inspect != nil && found {
+		t.texts = append(t.texts, text)
+	}
+	return found, err
+}
+
 // column returns the values of the only column of the rows, which are strings.
 func (t *tx) column(text string, a ...any) ([]string, error) {
 	var all []string

@@ -263,7 +263,8 @@ func templateFor(ctx context.Context, q querier, reg name.Registry, repo name.Re
 // CreateByTemplate creates a repository with the settings of the template that applies in the case, and with the defaults of ECR if none
 // does and orDefault is true.
 //
-// Errors: fault.TemplateNotFound (none applies), those of Template.Check, fault.RepositoryAlreadyExists, fault.AccountNotFound.
+// Errors: fault.TemplateNotFound (none applies), those of Template.Check, fault.RepositoryAlreadyExists, fault.AccountNotFound,
+// fault.StorageQuotaExceeded.
 func (s *Store) CreateByTemplate(ctx context.Context, reg name.Registry, repo name.Repo, c CreationCase,
 	orDefault bool) (r Repository, err error) {
 	err = s.write.do(ctx, func(t *tx) error {

@@ -100,6 +100,8 @@ const (
 	LifecyclePreviewNotFound    // the repository has no preview of a lifecycle policy
 	LifecyclePreviewInProgress  // a preview of a lifecycle policy is being made
 	ImageNotPinned
+	StorageQuotaExceeded // an account, or the repositories of a prefix, would have more than their quota
+	StorageQuotaNotFound
 	PullThroughCacheRuleNotFound
 	PullThroughCacheRuleAlreadyExists
 	UnsupportedUpstreamRegistry        // the URL of a rule names no registry that rules may name
@@ -212,6 +214,8 @@ var codes = [...]struct {
 	LifecyclePreviewNotFound:           {"LifecyclePolicyPreviewNotFound", ClassNotFound},
 	LifecyclePreviewInProgress:         {"LifecyclePolicyPreviewInProgress", ClassConflict},
 	ImageNotPinned:                     {"ImageNotPinned", ClassNotFound},
+	StorageQuotaExceeded:               {"StorageQuotaExceeded", ClassQuota},
+	StorageQuotaNotFound:               {"StorageQuotaNotFound", ClassNotFound},
 	PullThroughCacheRuleNotFound:       {"PullThroughCacheRuleNotFound", ClassNotFound},
 	PullThroughCacheRuleAlreadyExists:  {"PullThroughCacheRuleAlreadyExists", ClassConflict},
 	UnsupportedUpstreamRegistry:        {"UnsupportedUpstreamRegistry", ClassInvalid},

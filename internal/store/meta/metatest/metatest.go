@@ -131,6 +131,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CachedImages", testCachedImages},
 		{"RowQuotas", testRowQuotas},
 		{"RowQuotaRace", testRowQuotaRace},
+		{"StorageQuotas", testStorageQuotas},
+		{"StorageQuotaRace", testStorageQuotaRace},
 		{"Uses", testUses},
 		{"Aliases", testAliases},
 		{"RegistryPolicies", testRegistryPolicies},
