@@ -18,6 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // clock is a clock that tests move.
@@ -30,7 +31,7 @@ func (c *clock) add(d time.Duration) { c.ahead.Add(int64(d)) }
 // sends the second half of the layer only after each of them has bytes of the first.
 func TestManyClientsShareAFetch(t *testing.T) {
 	t.Parallel()
-	const clients = 200
+	clients := slowtest.Rounds(40, 200)
 	source, owner := open(t)
 	im := ocitest.NewImage(1, 4<<20)
 	owner.CreateRepository(t, "app").Push(t, "v1", im)

@@ -16,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/faultblob"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // attempts does the background work of a service over the stores of the fixture for some time, and returns when it attempted a kind of
@@ -99,6 +100,7 @@ func TestCollectionsAreTriedAgainAfterAMinute(t *testing.T) {
 
 // After a crash collections stay full until one has held nothing back: a collection that holds back looks for nothing.
 func TestCollectionsStayFullWhileSomethingIsHeldBack(t *testing.T) {
+	slowtest.Only(t, "it does the background work of 26 hours")
 	t.Parallel()
 	now := time.Now().Truncate(time.Second)
 	synctest.Test(t, func(t *testing.T) {

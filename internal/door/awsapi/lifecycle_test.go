@@ -37,7 +37,7 @@ func keepTagged(n int) string {
 func eventually(t *testing.T, fn func() string) {
 	t.Helper()
 	last := ""
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if last = fn(); last == "" {
 			return
 		}

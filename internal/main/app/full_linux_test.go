@@ -27,6 +27,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // smallDisk is the environment variable with the directory of a child process on which it mounts small disks.
@@ -139,6 +140,7 @@ func begin(t *testing.T, dir string, key *ecrintypes.AccessKey) *process {
 // Background work that fails makes the server not ready, with the reason, and is counted and logged; when it succeeds again, the
 // server is ready again. Pulls and changes that have space go on meanwhile.
 func TestFailingBackgroundWorkIsReported(t *testing.T) { // not parallel: as below
+	slowtest.Only(t, "it waits ten seconds for background work, beside no other test")
 	onSmallDisk(t, "TestFailingBackgroundWorkChild")
 }
 

@@ -11,10 +11,12 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // Trim gives back the pages that reads have cached, and reads go on. Not parallel: the memory is that of the whole process.
 func TestTrimGivesPagesBack(t *testing.T) {
+	slowtest.Only(t, "it stores 3,000 images, beside no other test")
 	s := open(t)
 	fx := metatest.NewFixture(t, s)
 	r := fx.Repo("team/app")
