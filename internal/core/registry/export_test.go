@@ -53,3 +53,8 @@ func (s *Service) Free(d name.Digest) { s.landing.free(d) }
 
 // LayerLimit is the number of bytes that may be read from a chunk.
 func LayerLimit(u meta.Upload, c Chunk) int64 { return layerLimit(u, c) }
+
+// ObserveWaits makes each push call waits before it waits for a collection, and what that returns afterwards.
+func (s *Service) ObserveWaits(waits func(ctx context.Context, freed <-chan struct{}) (waited func())) {
+	s.landing.waits = waits
+}

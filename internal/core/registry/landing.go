@@ -13,6 +13,8 @@ import (
 type landing struct {
 	mu   sync.Mutex
 	held map[name.Digest]*landed
+	// waits is called before a push waits for freed, and what it returns after that. Tests of calls that overlap set it; nil for none.
+	waits func(ctx context.Context, freed <-chan struct{}) (waited func())
 }
 
 // landed is a digest in use.
@@ -38,6 +40,12 @@ func (l *landing) enter(ctx context.Context, d name.Digest) error {
 			return nil
 		}
 		l.mu.Unlock()
+		if l.waits != nil {
+			waited := l.waits(ctx, one.freed)
+			<-one.freed
+			waited()
+			continue
+		}
 		select {
 		case <-one.freed:
 		case <-ctx.Done():

@@ -149,6 +149,7 @@ type pool struct {
 	idle int              // number of connections that are kept open
 	lost func(error) bool // reports whether the connection cannot be used any more, so that a read is repeated; nil for never
 	code func(error) error
+	step func(context.Context, Step) // see ObserveSteps; nil for none
 }
 
 func newPool(db *sql.DB, connections int) *pool {
@@ -158,6 +159,10 @@ func newPool(db *sql.DB, connections int) *pool {
 }
 
 func (p *pool) row(ctx context.Context, text string, a []any, dest ...any) error {
+	if p.step != nil {
+		p.step(ctx, BeforeRead)
+		defer p.step(ctx, AfterRead)
+	}
 	err := p.statements.row(ctx, text, a, dest...)
 	if p.stale(err) {
 		err = p.statements.row(ctx, text, a, dest...)
@@ -169,6 +174,10 @@ func (p *pool) row(ctx context.Context, text string, a []any, dest ...any) error
 }
 
 func (p *pool) rows(ctx context.Context, text string, a []any, each func(scan func(...any) error) error) error {
+	if p.step != nil {
+		p.step(ctx, BeforeRead)
+		defer p.step(ctx, AfterRead)
+	}
 	begun := false
 	noting := func(scan func(...any) error) error {
 		begun = true

@@ -8,8 +8,11 @@ import (
 	"testing"
 )
 
-// Enabled reports whether all tests run in full: ECRIN_SLOW is "1".
-func Enabled() bool { return os.Getenv("ECRIN_SLOW") == "1" }
+// Enabled reports whether all tests run in full: ECRIN_SLOW is "1" or "nightly".
+func Enabled() bool { return os.Getenv("ECRIN_SLOW") == "1" || Nightly() }
+
+// Nightly reports whether the tests run that are too long for each day: ECRIN_SLOW is "nightly" (make nightly).
+func Nightly() bool { return os.Getenv("ECRIN_SLOW") == "nightly" }
 
 // Only skips the test in the fast suite. reason is a sentence without a full stop that says what it costs or what covers it there.
 func Only(t testing.TB, reason string) {
