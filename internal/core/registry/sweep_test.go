@@ -10,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
+	"github.com/ecrin-dev/ecrin/internal/store/blob/faultblob"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
@@ -19,7 +20,24 @@ import (
 // stay. Meanwhile another principal pushes: its changes have their turn between the steps of the sweep.
 func TestAllAbandonedUploadsGoInOneSweep(t *testing.T) {
 	t.Parallel()
-	c := newFixture(t, nil, registry.Quirks{})
+	const between = 50 // uploads whose bytes are removed between two uploads of another principal
+	var c fixture
+	removed, pushed, sweeping := 0, 0, false // the sweep alone removes bytes
+	c = newFixture(t, func(under blob.Store) blob.Store {
+		return faultblob.New(under, func(op faultblob.Op) faultblob.Fault {
+			if sweeping && op == faultblob.Abort {
+				if removed++; removed%between == 0 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					if _, err := c.BeginUpload(ctx, alice, c.repo, name.SHA256); err != nil {
+						t.Errorf("the upload of another principal (does the sweep hold the writer?): %v", err)
+					}
+					pushed++
+				}
+			}
+			return faultblob.None
+		})
+	}, registry.Quirks{})
 	mallory := identity.Caller{Kind: identity.User, Account: home.Account, UserID: "AIDAMALLORY", Principal: "AIDAMALLORY"}
 	const attackers = 64
 	each := slowtest.Rounds(20, 320)
@@ -38,23 +56,13 @@ func TestAllAbandonedUploadsGoInOneSweep(t *testing.T) {
 	*c.clock = c.clock.Add(8 * 24 * time.Hour)
 	fresh := c.begin(t)
 
-	swept := make(chan error, 1)
-	go func() { swept <- c.SweepUploads(t.Context()) }()
-	pushed := 0
-	for ended := false; !ended; pushed++ {
-		select {
-		case err := <-swept:
-			if ended = true; err != nil {
-				t.Errorf("sweeping: %v", err)
-			}
-		default:
-		}
-		if _, err := c.BeginUpload(t.Context(), alice, c.repo, name.SHA256); err != nil {
-			t.Fatalf("the upload of another principal: %v", err)
-		}
+	sweeping = true
+	if err := c.SweepUploads(t.Context()); err != nil {
+		t.Errorf("sweeping: %v", err)
 	}
-	if pushed < 10 {
-		t.Errorf("another principal began %d uploads during the sweep, want many: the sweep holds the writer", pushed)
+	sweeping = false
+	if want := attackers * each / between; pushed != want {
+		t.Errorf("another principal began %d uploads during the sweep, want %d", pushed, want)
 	}
 	left, err := c.CountUploads(t.Context())
 	if want := 1 + pushed; err != nil || left != want {
