@@ -395,8 +395,12 @@ func TestFetchedImagesAreCollected(t *testing.T) {
 	collect := func() {
 		t.Helper()
 		zero := int64(0)
-		var out ecrintypes.CollectStorageResponse
-		s.Operator(t, "CollectStorage", ecrintypes.CollectStorageRequest{GraceSeconds: &zero}, &out)
+		in := ecrintypes.CollectStorageRequest{GraceSeconds: &zero}
+		for more := true; more; more = in.NextToken != "" {
+			var out ecrintypes.CollectStorageResponse
+			s.Operator(t, "CollectStorage", in, &out)
+			in.NextToken = out.NextToken
+		}
 	}
 	pull()
 	collect() // one layer is here and two blobs are elsewhere: nothing is unused

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -382,52 +381,3 @@ func (c *collector) uploads(ctx context.Context) (bool, error) {
 
 // CollectedBytes returns the size of the blobs that this process has collected.
 func (s *Service) CollectedBytes() uint64 { return s.collected.Load() }
-
-// collectWork is where a job of a collection continues.
-type collectWork struct {
-	From CollectPlace `json:"from"`
-	Full bool         `json:"full"`
-	Held bool         `json:"held"` // something was held back
-	Sum  collectSum   `json:"sum"`
-}
-
-// collectSum is what a job has removed so far.
-type collectSum struct {
-	Repositories, Images, Blobs int
-	Bytes                       int64
-}
-
-// collectJob returns the work of a job that collects from where it was interrupted to the end. If full, the jobs compare all stored
-// blobs with the records until one of them has not held anything back.
-func (s *Service) collectJob(full bool) func(context.Context, *jobs.Job) error {
-	return func(ctx context.Context, j *jobs.Job) error {
-		var at collectWork
-		if err := j.Place(&at); err != nil {
-			return err
-		}
-		if full && !at.Full { // the place is that of a process that crashed
-			at = collectWork{Full: true}
-		}
-		for at.From.Stage != CollectDone {
-			one, err := s.Collect(ctx, at.From, CollectOptions{Grace: s.grace, Full: at.Full})
-			at.Sum.Repositories, at.Sum.Images = at.Sum.Repositories+one.Repositories, at.Sum.Images+one.Images
-			at.Sum.Blobs, at.Sum.Bytes, at.From = at.Sum.Blobs+one.Blobs, at.Sum.Bytes+one.Bytes, one.Next
-			at.Held = at.Held || !one.HeldUntil.IsZero()
-			if err != nil {
-				return err
-			}
-			if at.From.Stage == CollectDone {
-				break
-			}
-			if err := j.Save(ctx, at, at.Sum.Bytes, 0); err != nil {
-				return err
-			}
-		}
-		full = full && at.Held
-		if n := at.Sum; n.Repositories+n.Images+n.Blobs > 0 {
-			s.log.InfoContext(ctx, "collected what nothing refers to", "repositories", n.Repositories, "images", n.Images, "blobs", n.Blobs,
-				"bytes", n.Bytes)
-		}
-		return nil
-	}
-}

@@ -84,9 +84,10 @@ func (s *Service) Grace() time.Duration { return s.grace }
 
 // The kinds of background work.
 const (
-	SweepWork     = "uploads"
-	PullTimesWork = "pull_times"
-	CollectWork   = "collection"
+	SweepWork      = "uploads"
+	PullTimesWork  = "pull_times"
+	CollectWork    = "collection"
+	CollectNowWork = "requested_collection"
 )
 
 // workRetry is the time after which work that has failed is tried again, if its interval is longer.
@@ -112,6 +113,8 @@ func (s *Service) AddWork(r *jobs.Runner, interval time.Duration, full bool) {
 	r.AddTask(jobs.Task{Name: SweepWork, What: "removing abandoned uploads", Every: uploadsSweep, Retry: workRetry, First: true,
 		Run: s.sweepUploads})
 	s.addLifecycleWork(r)
+	r.Add(jobs.Kind{Name: CollectNowWork, What: "collecting what nothing refers to, as the operator has asked", Parallel: 2, Attempts: 1,
+		Work: s.requestedCollection})
 	if interval > 0 {
 		// Each process has its own blobs and collects them.
 		r.Add(jobs.Kind{Name: CollectWork, What: "collecting what nothing refers to", Every: interval, AtStart: true, Own: true,

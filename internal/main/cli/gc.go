@@ -22,7 +22,8 @@ hidden for that time only: --grace 0s frees all at once, and a push that runs at
 After an upgrade from a version without collections nothing that can be restored is removed for a grace period, and after
 a day without a collection (a stopped server, a restored backup) for a day. With --grace nothing is kept back.
 
-A collection that is interrupted continues with the next one.`
+The server removes it in a job ("ecrin job list"), which goes on if this command is interrupted, continues after a restart
+of the server, and ends with "ecrin job cancel". --dry-run needs no job.`
 
 // collected is what ecrin gc --json prints.
 type collected struct {
@@ -35,6 +36,7 @@ type collected struct {
 	Uploads      int64  `json:"uploads"`
 	Failed       int64  `json:"failed"`
 	Pinned       bool   `json:"pinned"`
+	Job          string `json:"job,omitempty"` // id, unless it is a dry run
 
 	// HeldUntil is the time before which nothing that can be restored is removed; absent if nothing is held back.
 	HeldUntil *time.Time `json:"heldUntil,omitzero"`
@@ -76,10 +78,17 @@ func (c *commands) gc() *cobra.Command {
 			if out.HeldUntil != nil {
 				all.HeldUntil = &out.HeldUntil.Time
 			}
+			all.Job = out.JobId
 			all.Grace = (time.Duration(out.GraceSeconds) * time.Second).String()
 			if in.NextToken = out.NextToken; in.NextToken == "" {
 				break
 			}
+			progress := "so far"
+			if all.Job != "" {
+				progress = "by job " + all.Job + " so far"
+			}
+			c.say("%s, %s and %s with %s %s", counted(all.Repositories, "repository", "repositories"), counted(all.Images, "image", "images"),
+				counted(all.Blobs, "blob", "blobs"), bytesText(all.Bytes), progress)
 		}
 		if *asJSON {
 			return c.printJSON(all)

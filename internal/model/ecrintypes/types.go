@@ -33,13 +33,14 @@ type CollectStorageRequest struct {
 
 // CollectStorageResponse is the answer of CollectStorage.
 type CollectStorageResponse struct {
-	Repositories int32         `json:"repositories"` // required
-	Images       int32         `json:"images"`       // required
-	Blobs        int32         `json:"blobs"`        // required
-	Bytes        int64         `json:"bytes"`        // required
-	Uploads      int32         `json:"uploads"`      // required
-	Pinned       bool          `json:"pinned"`       // required
-	Failed       int32         `json:"failed"`       // required
+	JobId        string        `json:"jobId,omitzero"` // 1 to 19 characters
+	Repositories int32         `json:"repositories"`   // required
+	Images       int32         `json:"images"`         // required
+	Blobs        int32         `json:"blobs"`          // required
+	Bytes        int64         `json:"bytes"`          // required
+	Uploads      int32         `json:"uploads"`        // required
+	Pinned       bool          `json:"pinned"`         // required
+	Failed       int32         `json:"failed"`         // required
 	HeldUntil    *awswire.Time `json:"heldUntil,omitzero"`
 	GraceSeconds int64         `json:"graceSeconds"`       // required, 0 to 315360000
 	NextToken    string        `json:"nextToken,omitzero"` // at most 4096 characters

@@ -2,6 +2,7 @@ package ecrin
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -11,16 +12,24 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
-// CollectStorage removes a part of what nothing refers to, see registry.Service.Collect. graceSeconds is by default that of the
-// server; with it nothing is held back. The last part has no nextToken.
+// collectionPage is where the answers of CollectStorage continue.
+type collectionPage struct {
+	Job int64                 // 0 for a dry run
+	Sum registry.Collected    // what earlier answers had
+	Dry registry.CollectPlace // of a dry run
+}
+
+// CollectStorage removes what nothing refers to in a job, see registry.Service.StartCollection, and returns what the job has removed
+// since the answer before, after a few seconds at the latest. The last answer has no nextToken. graceSeconds is by default that of the
+// server; with it nothing is held back. A dry run needs no job.
 //
-// Errors: fault.InvalidParameter (nextToken).
+// Errors: fault.InvalidParameter (nextToken), fault.Unavailable (the job failed or was canceled).
 func (s *Service) CollectStorage(ctx context.Context, _ identity.Caller, _ guard.Nothing,
 	in *ecrintypes.CollectStorageRequest) (*ecrintypes.CollectStorageResponse, error) {
 	const scope = "CollectStorage"
-	var from registry.CollectPlace
+	var at collectionPage
 	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &from); err != nil {
+		if err := s.resume(scope, in.NextToken, &at); err != nil {
 			return nil, err
 		}
 	}
@@ -28,15 +37,37 @@ func (s *Service) CollectStorage(ctx context.Context, _ identity.Caller, _ guard
 	if in.GraceSeconds != nil {
 		o.Grace, o.Now = time.Duration(*in.GraceSeconds)*time.Second, true
 	}
-	c, err := s.registry.Collect(ctx, from, o)
-	if err != nil {
-		return nil, err
+	var new registry.Collected
+	ended := false
+	if o.Dry {
+		c, err := s.registry.Collect(ctx, at.Dry, o)
+		if err != nil {
+			return nil, err
+		}
+		new = registry.Collected{Repositories: c.Repositories, Images: c.Images, Blobs: c.Blobs, Uploads: c.Uploads, Failed: c.Failed,
+			Bytes: c.Bytes, Pinned: c.Pinned, HeldUntil: c.HeldUntil}
+		at.Dry, ended = c.Next, c.Next.Stage == registry.CollectDone
+	} else {
+		var err error
+		if at.Job == 0 {
+			if at.Job, err = s.registry.StartCollection(ctx, registry.RequestedCollection{Grace: o.Grace, Now: o.Now, Full: o.Full}); err != nil {
+				return nil, err
+			}
+		}
+		sum, end, err := s.registry.RequestedProgress(ctx, at.Job)
+		if err != nil {
+			return nil, err
+		}
+		new, ended, at.Sum = sum.Since(at.Sum), end, sum
 	}
-	out := &ecrintypes.CollectStorageResponse{Repositories: int32(c.Repositories), Images: int32(c.Images), Blobs: int32(c.Blobs),
-		Bytes: c.Bytes, Uploads: int32(c.Uploads), Pinned: c.Pinned, Failed: int32(c.Failed), GraceSeconds: int64(o.Grace / time.Second)}
-	out.HeldUntil = awswire.At(c.HeldUntil)
-	if c.Next.Stage != registry.CollectDone {
-		out.NextToken = s.pages.Listing(scope).SealJSON(c.Next)
+	out := &ecrintypes.CollectStorageResponse{Repositories: int32(new.Repositories), Images: int32(new.Images), Blobs: int32(new.Blobs),
+		Bytes: new.Bytes, Uploads: int32(new.Uploads), Pinned: new.Pinned, Failed: int32(new.Failed), GraceSeconds: int64(o.Grace / time.Second)}
+	if at.Job != 0 {
+		out.JobId = strconv.FormatInt(at.Job, 10)
+	}
+	out.HeldUntil = awswire.At(new.HeldUntil)
+	if !ended {
+		out.NextToken = s.pages.Listing(scope).SealJSON(at)
 	}
 	return out, nil
 }

@@ -75,19 +75,31 @@ func (t *tx) enqueue(j NewJob, now time.Time) error {
 		return err
 	}
 	if n == 0 {
-		id, err := t.newID(now)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(`INSERT INTO jobs (id, kind, key, account, node, input, place, state, attempts, again, stop, due_at, lease, worker,
-			done, total, error, created_at, started_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, '', 1, 0, 0, 0, $7, 0, '', 0, 0, '', $8, 0, 0)`,
-			id, j.Kind, j.Key, j.Account, j.Node, j.Input, micros(j.Due), micros(now)); err != nil {
-			return err
-		}
+		_, err = t.insertJob(j, now)
+		return err
 	}
 	t.touch(scope{kind: scopeJobs})
 	return nil
+}
+
+// insertJob adds a job with a kind and key that no live job has.
+func (t *tx) insertJob(j NewJob, now time.Time) (id int64, err error) {
+	if id, err = t.newID(now); err != nil {
+		return 0, err
+	}
+	t.touch(scope{kind: scopeJobs})
+	_, err = t.exec(`INSERT INTO jobs (id, kind, key, account, node, input, place, state, attempts, again, stop, due_at, lease, worker,
+		done, total, error, created_at, started_at, ended_at)
+		VALUES ($1, $2, $3, $4, $5, $6, '', 1, 0, 0, 0, $7, 0, '', 0, 0, '', $8, 0, 0)`,
+		id, j.Kind, j.Key, j.Account, j.Node, j.Input, micros(j.Due), micros(now))
+	return id, err
+}
+
+// StartJob adds a job that is due now, with a key that no other has, and returns its id.
+func (s *Store) StartJob(ctx context.Context, j NewJob) (id int64, err error) {
+	j.Key, j.Due = randomID(), s.now()
+	err = s.write.do(ctx, func(t *tx) (err error) { id, err = t.insertJob(j, s.now()); return err })
+	return id, err
 }
 
 // Enqueue adds a job outside of other changes, as tx.enqueue does.
