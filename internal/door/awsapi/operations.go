@@ -224,6 +224,12 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 		(*ecrin.Service).ListWebhookDeliveries),
 	ecrinOp("RedeliverWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.RedeliverWebhookRequest], (*ecrin.Service).RedeliverWebhook),
 	ecrinOp("ListEvents", guard.ForPolicies, ecrin.OnEvents, (*ecrin.Service).ListEvents),
+	ecrinOp("CreateIntegration", guard.ForPolicies, ecrin.OnNewIntegration, (*ecrin.Service).CreateIntegration),
+	ecrinOp("UpdateIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.UpdateIntegrationRequest],
+		(*ecrin.Service).UpdateIntegration),
+	ecrinOp("DescribeIntegrations", guard.ForPolicies, ecrin.OnIntegrations, (*ecrin.Service).DescribeIntegrations),
+	ecrinOp("DeleteIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.IntegrationRequest], (*ecrin.Service).DeleteIntegration),
+	ecrinOp("TestIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.TestIntegrationRequest], (*ecrin.Service).TestIntegration),
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),
 )

@@ -47,7 +47,7 @@ func digestOf(out any) string {
 var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "SecretString": true, "TokenCode": true, "NextToken": true, "Marker": true,
 	"Password": true, "OldPassword": true, "NewPassword": true,
-	"WebhookUrl": true,
+	"WebhookUrl": true, "AwsSecretAccessKey": true, "AwsSessionToken": true,
 }
 
 // paramsOf returns the members of an input that are set. The first letters of their names are lower case, as in

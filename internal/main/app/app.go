@@ -23,6 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
@@ -97,6 +98,7 @@ type App struct {
 	meta      *meta.Store
 	registry  *registry.Service
 	pull      *pullthrough.Service
+	remotes   *integration.Service
 	identity  *identity.Service
 	trail     *audit.Logs
 	pump      *audit.Pump
@@ -213,6 +215,9 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now})})
+	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
+		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
+			Document: 20 * time.Second}})})
 	record := trail.New(a.trail, a.pump, id, now)
 	record.OnDenied(a.events.Denied)
 	a.record = record
@@ -222,8 +227,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	copies := replication.New(a.meta, a.registry, decisions)
 	own := ecrin.New(ecrin.Options{
-		Copies: copies,
-		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
+		Copies: copies, Remotes: a.remotes,
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
@@ -335,6 +340,9 @@ func (a *App) Close() error {
 	if a.pull != nil {
 		a.pull.Close()
 	}
+	if a.remotes != nil {
+		a.remotes.Close()
+	}
 	for _, l := range append(a.listeners, a.opsListen...) {
 		errs = append(errs, l.Close())
 	}
@@ -405,6 +413,7 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	stopBackground()
 	work.Wait()
 	a.pull.Close()
+	a.remotes.Close()
 	err = a.meta.CheckPlace()
 	if err == nil { // otherwise the file may be that of another server
 		if err = os.Remove(file); errors.Is(err, fs.ErrNotExist) {

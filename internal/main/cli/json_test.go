@@ -129,6 +129,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"control-policy full-access on --kind rcp --account 000000000000",
 		"secret put ecr-pullthroughcache/hub --file $secret", "secret list",
 		"secret delete ecr-pullthroughcache/hub",
+		"integration add mirror --kind oci --registry-host receiver.invalid", "integration list", "integration show mirror",
+		"integration update mirror --runtime west", "integration test mirror", "integration delete mirror",
 		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage",

@@ -20,6 +20,12 @@ func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateAccountRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CreateIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *CreateIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CreateWebhookRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -46,6 +52,12 @@ func (v *DeleteQuotaRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeIntegrationsRequest) GetAccountId() string { return v.AccountId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *DescribeIntegrationsRequest) GetIntegrationName() string { return v.IntegrationName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
@@ -85,6 +97,12 @@ func (v *GrantRepositoryAccessRequest) GetRegistryId() string { return v.Registr
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *IntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *IntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAccessKeysRequest) GetAccountId() string { return v.AccountId }
@@ -206,6 +224,12 @@ func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.Reposit
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *TestIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *TestIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *TestLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -235,6 +259,12 @@ func (v *UntagImageRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *UpdateIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *UpdateIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UpdateWebhookRequest) GetRegistryId() string { return v.RegistryId }

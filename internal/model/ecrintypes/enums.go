@@ -34,6 +34,27 @@ const (
 	DeliveryStateDEAD    DeliveryState = "DEAD"
 )
 
+// IntegrationKind is one of the values below.
+type IntegrationKind string
+
+const (
+	IntegrationKindECR   IntegrationKind = "ECR"
+	IntegrationKindECRIN IntegrationKind = "ECRIN"
+	IntegrationKindOCI   IntegrationKind = "OCI"
+)
+
+// IntegrationPart is one of the values below.
+type IntegrationPart string
+
+const (
+	IntegrationPartROLE        IntegrationPart = "ROLE"
+	IntegrationPartEXTERNAL_ID IntegrationPart = "EXTERNAL_ID"
+	IntegrationPartCREDENTIALS IntegrationPart = "CREDENTIALS"
+	IntegrationPartTOKEN_HOSTS IntegrationPart = "TOKEN_HOSTS"
+	IntegrationPartRUNTIMES    IntegrationPart = "RUNTIMES"
+	IntegrationPartREPLICATION IntegrationPart = "REPLICATION"
+)
+
 // JobState is one of the values below.
 type JobState string
 

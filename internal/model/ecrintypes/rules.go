@@ -5,47 +5,62 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
 var (
-	ruleAccessKeyId       = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Z0-9]+`)}
-	ruleAccessKeyStatus   = &awswire.StringRule{Enum: []string{"ACTIVE", "INACTIVE"}}
-	ruleAccountAlias      = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`)}
-	ruleAccountId         = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
-	ruleActionName        = &awswire.StringRule{Min: 3, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9-]+:[a-zA-Z]+`)}
-	ruleAddress           = &awswire.StringRule{Min: 2, Max: 45}
-	ruleContextEntryList  = awswire.SizeRule{Max: 50}
-	ruleContextKey        = &awswire.StringRule{Min: 1, Max: 256}
-	ruleContextValue      = &awswire.StringRule{Max: 2048}
-	ruleContextValueList  = awswire.SizeRule{Max: 100}
-	ruleControlPolicyName = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
-	ruleControlPolicyType = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
-	ruleDeliveryState     = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
-	ruleEntityName        = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
-	ruleEventPattern      = &awswire.StringRule{Max: 4096}
-	ruleEventPosition     = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
-	ruleGraceSeconds      = awswire.IntRule{Min: 0, Max: 315360000}
-	ruleImageDigest       = &awswire.StringRule{Max: 200}
-	ruleImageTag          = &awswire.StringRule{Min: 1, Max: 128}
-	ruleJobId             = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
-	ruleJobKind           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
-	ruleJobState          = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
-	ruleLifecycleDocument = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
-	ruleLifecycleText     = &awswire.StringRule{Min: 1, Max: 30720}
-	ruleMaxResults        = awswire.IntRule{Min: 1, Max: 1000}
-	ruleNextToken         = &awswire.StringRule{Max: 4096}
-	rulePermission        = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
-	rulePinReason         = &awswire.StringRule{Max: 256}
-	rulePolicyPrincipal   = &awswire.StringRule{Min: 1, Max: 2048}
-	ruleProtection        = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
-	ruleQuotaLimit        = awswire.IntRule{Min: 0, Max: 9223372036854775807}
-	ruleQuotaPrefix       = &awswire.StringRule{Min: 1, Max: 256}
-	ruleRate              = awswire.IntRule{Min: 1, Max: 9223372036854775807}
-	ruleRegionName        = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
-	ruleRepositoryId      = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
-	ruleRepositoryName    = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
-	ruleRequestId         = &awswire.StringRule{Min: 1, Max: 64}
-	ruleSecretName        = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
-	ruleSecretString      = &awswire.StringRule{Min: 1, Max: 65536}
-	ruleTagNameList       = awswire.SizeRule{Min: 1, Max: 100}
-	ruleTokenId           = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
-	ruleWebhookName       = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
-	ruleWebhookUrl        = &awswire.StringRule{Min: 1, Max: 2048}
+	ruleAccessKeyId         = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Z0-9]+`)}
+	ruleAccessKeyStatus     = &awswire.StringRule{Enum: []string{"ACTIVE", "INACTIVE"}}
+	ruleAccountAlias        = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`)}
+	ruleAccountId           = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
+	ruleActionName          = &awswire.StringRule{Min: 3, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9-]+:[a-zA-Z]+`)}
+	ruleAddress             = &awswire.StringRule{Min: 2, Max: 45}
+	ruleContextEntryList    = awswire.SizeRule{Max: 50}
+	ruleContextKey          = &awswire.StringRule{Min: 1, Max: 256}
+	ruleContextValue        = &awswire.StringRule{Max: 2048}
+	ruleContextValueList    = awswire.SizeRule{Max: 100}
+	ruleControlPolicyName   = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
+	ruleControlPolicyType   = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
+	ruleDeliveryState       = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
+	ruleEntityName          = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
+	ruleEventPattern        = &awswire.StringRule{Max: 4096}
+	ruleEventPosition       = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
+	ruleExternalId          = &awswire.StringRule{Min: 2, Max: 1224, Pattern: awswire.NewPattern(`[A-Za-z0-9_+=,.@:/-]+`)}
+	ruleGraceSeconds        = awswire.IntRule{Min: 0, Max: 315360000}
+	ruleImageDigest         = &awswire.StringRule{Max: 200}
+	ruleImageTag            = &awswire.StringRule{Min: 1, Max: 128}
+	ruleIntegrationKind     = &awswire.StringRule{Enum: []string{"ECR", "ECRIN", "OCI"}}
+	ruleIntegrationName     = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
+	ruleIntegrationPart     = &awswire.StringRule{Enum: []string{"ROLE", "EXTERNAL_ID", "CREDENTIALS", "TOKEN_HOSTS", "RUNTIMES", "REPLICATION"}}
+	ruleIntegrationPartList = awswire.SizeRule{Min: 1, Max: 10}
+	ruleIntegrationUrl      = &awswire.StringRule{Min: 1, Max: 512}
+	ruleJobId               = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
+	ruleJobKind             = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
+	ruleJobState            = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
+	ruleLifecycleDocument   = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
+	ruleLifecycleText       = &awswire.StringRule{Min: 1, Max: 30720}
+	ruleMaxResults          = awswire.IntRule{Min: 1, Max: 1000}
+	ruleNextToken           = &awswire.StringRule{Max: 4096}
+	rulePermission          = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
+	rulePinReason           = &awswire.StringRule{Max: 256}
+	rulePolicyPrincipal     = &awswire.StringRule{Min: 1, Max: 2048}
+	ruleProtection          = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
+	ruleQuotaLimit          = awswire.IntRule{Min: 0, Max: 9223372036854775807}
+	ruleQuotaPrefix         = &awswire.StringRule{Min: 1, Max: 256}
+	ruleRate                = awswire.IntRule{Min: 1, Max: 9223372036854775807}
+	ruleRegionName          = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
+	ruleRegistryHost        = &awswire.StringRule{Min: 1, Max: 270}
+	ruleRemoteImage         = &awswire.StringRule{Min: 1, Max: 512}
+	ruleRemoteKeyId         = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9_]+`)}
+	ruleRemoteName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[!-9;-~]+`)}
+	ruleRemoteRoleArn       = &awswire.StringRule{Min: 20, Max: 2048}
+	ruleRemoteSecret        = &awswire.StringRule{Min: 1, Max: 8192}
+	ruleRepositoryId        = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
+	ruleRepositoryName      = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
+	ruleRequestId           = &awswire.StringRule{Min: 1, Max: 64}
+	ruleRuntimeList         = awswire.SizeRule{Min: 1, Max: 100}
+	ruleRuntimeName         = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?`)}
+	ruleSecretName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
+	ruleSecretString        = &awswire.StringRule{Min: 1, Max: 65536}
+	ruleTagNameList         = awswire.SizeRule{Min: 1, Max: 100}
+	ruleTokenHostList       = awswire.SizeRule{Min: 1, Max: 10}
+	ruleTokenId             = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
+	ruleWebhookName         = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
+	ruleWebhookUrl          = &awswire.StringRule{Min: 1, Max: 2048}
 )

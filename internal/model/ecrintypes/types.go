@@ -102,6 +102,28 @@ type CreateAccountResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// CreateIntegrationRequest is the request of CreateIntegration.
+type CreateIntegrationRequest struct {
+	AccountId          string             `json:"accountId,omitzero"`
+	IntegrationName    string             `json:"integrationName"`       // required, 1 to 64 characters
+	Kind               IntegrationKind    `json:"kind"`                  // required
+	RegistryHost       string             `json:"registryHost,omitzero"` // 1 to 270 characters
+	Endpoint           string             `json:"endpoint,omitzero"`     // 1 to 512 characters
+	StsEndpoint        string             `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
+	RemoteRegistryId   string             `json:"remoteRegistryId,omitzero"`
+	RemoteRegion       string             `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
+	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string             `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
+	Username           string             `json:"username,omitzero"`           // 1 to 256 characters
+	Password           string             `json:"password,omitzero"`           // 1 to 8192 characters
+	TokenHosts         []string           `json:"tokenHosts,omitzero"`         // 1 to 10 elements
+	Runtimes           []string           `json:"runtimes,omitzero"`           // 1 to 100 elements
+	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
+}
+
 // CreateWebhookRequest is the request of CreateWebhook.
 type CreateWebhookRequest struct {
 	RegistryId  string `json:"registryId,omitzero"`
@@ -205,6 +227,17 @@ type Delivery struct {
 	LastStatus *int32        `json:"lastStatus,omitzero"`
 	LastError  string        `json:"lastError,omitzero"`
 	Event      string        `json:"event"` // required
+}
+
+// DescribeIntegrationsRequest is the request of DescribeIntegrations.
+type DescribeIntegrationsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	IntegrationName string `json:"integrationName,omitzero"` // 1 to 64 characters
+}
+
+// DescribeIntegrationsResponse is the answer of DescribeIntegrations.
+type DescribeIntegrationsResponse struct {
+	Integrations []Integration `json:"integrations"` // required
 }
 
 // DescribeQuotasRequest is the request of DescribeQuotas.
@@ -320,6 +353,53 @@ type GrantRepositoryAccessResponse struct {
 	Changed    bool            `json:"changed"`    // required
 	Applied    bool            `json:"applied"`    // required
 	Warnings   []PolicyWarning `json:"warnings"`   // required
+}
+
+// Integration is a part of requests or answers.
+type Integration struct {
+	IntegrationName  string             `json:"integrationName"` // required, 1 to 64 characters
+	Arn              string             `json:"arn"`             // required
+	AccountId        string             `json:"accountId"`       // required
+	Kind             IntegrationKind    `json:"kind"`            // required
+	RegistryHost     string             `json:"registryHost"`    // required
+	Endpoint         string             `json:"endpoint,omitzero"`
+	StsEndpoint      string             `json:"stsEndpoint,omitzero"`
+	RemoteRegistryId string             `json:"remoteRegistryId,omitzero"`
+	RemoteRegion     string             `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId   string             `json:"awsAccessKeyId,omitzero"`
+	RoleArn          string             `json:"roleArn,omitzero"`
+	ExternalId       string             `json:"externalId,omitzero"`
+	Username         string             `json:"username,omitzero"`
+	TokenHosts       []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes         []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
+	ReplicatesTo     *ReplicationTarget `json:"replicatesTo,omitzero"`
+	CreatedAt        awswire.Time       `json:"createdAt"` // required
+	UpdatedAt        awswire.Time       `json:"updatedAt"` // required
+	CreatedBy        string             `json:"createdBy,omitzero"`
+	LastTestedAt     *awswire.Time      `json:"lastTestedAt,omitzero"`
+	LastError        string             `json:"lastError,omitzero"`
+}
+
+// IntegrationRequest is the request of DeleteIntegration.
+type IntegrationRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters
+}
+
+// IntegrationResponse is the answer of DeleteIntegration.
+type IntegrationResponse struct {
+	Integration Integration `json:"integration"` // required
+}
+
+// IntegrationStep is a part of requests or answers.
+type IntegrationStep struct {
+	Name         string `json:"name"`   // required
+	Passed       bool   `json:"passed"` // required
+	Found        string `json:"found,omitzero"`
+	Code         string `json:"code,omitzero"`
+	Message      string `json:"message,omitzero"`
+	Cure         string `json:"cure,omitzero"`
+	Milliseconds int64  `json:"milliseconds"` // required
 }
 
 // Job is a part of requests or answers.
@@ -696,6 +776,12 @@ type RemoveRepositoryPolicyResponse struct {
 	PolicyText string `json:"policyText"` // required
 }
 
+// ReplicationTarget is a part of requests or answers.
+type ReplicationTarget struct {
+	RegistryId string `json:"registryId"` // required
+	Region     string `json:"region"`     // required
+}
+
 // RepositoryProtectionResponse is the answer of GetRepositoryProtection.
 type RepositoryProtectionResponse struct {
 	RegistryId     string     `json:"registryId"`     // required
@@ -783,6 +869,19 @@ type TagMove struct {
 	At           awswire.Time `json:"at"`                  // required
 }
 
+// TestIntegrationRequest is the request of TestIntegration.
+type TestIntegrationRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters
+	Image           string `json:"image,omitzero"`  // 1 to 512 characters
+}
+
+// TestIntegrationResponse is the answer of TestIntegration.
+type TestIntegrationResponse struct {
+	Passed bool              `json:"passed"` // required
+	Steps  []IntegrationStep `json:"steps"`  // required
+}
+
 // TestLifecycleRequest is the request of TestLifecycle.
 type TestLifecycleRequest struct {
 	RegistryId          string `json:"registryId,omitzero"`
@@ -859,6 +958,28 @@ type UpdateAccessKeyRequest struct {
 // UpdateAccessKeyResponse is the answer of UpdateAccessKey.
 type UpdateAccessKeyResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
+}
+
+// UpdateIntegrationRequest is the request of UpdateIntegration.
+type UpdateIntegrationRequest struct {
+	AccountId          string             `json:"accountId,omitzero"`
+	IntegrationName    string             `json:"integrationName"`       // required, 1 to 64 characters
+	Remove             []IntegrationPart  `json:"remove,omitzero"`       // 1 to 10 elements
+	RegistryHost       string             `json:"registryHost,omitzero"` // 1 to 270 characters
+	Endpoint           string             `json:"endpoint,omitzero"`     // 1 to 512 characters
+	StsEndpoint        string             `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
+	RemoteRegistryId   string             `json:"remoteRegistryId,omitzero"`
+	RemoteRegion       string             `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
+	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string             `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
+	Username           string             `json:"username,omitzero"`           // 1 to 256 characters
+	Password           string             `json:"password,omitzero"`           // 1 to 8192 characters
+	TokenHosts         []string           `json:"tokenHosts,omitzero"`         // 1 to 10 elements
+	Runtimes           []string           `json:"runtimes,omitzero"`           // 1 to 100 elements
+	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
 }
 
 // UpdateWebhookRequest is the request of UpdateWebhook.

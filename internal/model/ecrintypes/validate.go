@@ -81,6 +81,46 @@ func (v *CreateAccountRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
+	c.String(at+"kind", string(v.Kind), ruleIntegrationKind)
+	c.Optional(at+"registryHost", v.RegistryHost, ruleRegistryHost)
+	c.Optional(at+"endpoint", v.Endpoint, ruleIntegrationUrl)
+	c.Optional(at+"stsEndpoint", v.StsEndpoint, ruleIntegrationUrl)
+	c.Optional(at+"remoteRegistryId", v.RemoteRegistryId, ruleAccountId)
+	c.Optional(at+"remoteRegion", v.RemoteRegion, ruleRegionName)
+	c.Optional(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
+	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
+	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
+	c.Optional(at+"username", v.Username, ruleRemoteName)
+	c.Optional(at+"password", v.Password, ruleRemoteSecret)
+	if v.TokenHosts != nil {
+		c.Size(at+"tokenHosts", len(v.TokenHosts), ruleTokenHostList)
+		for _, e := range v.TokenHosts {
+			c.Within(at+"tokenHosts", awswire.Elements, e, ruleRegistryHost)
+		}
+	}
+	if v.Runtimes != nil {
+		c.Size(at+"runtimes", len(v.Runtimes), ruleRuntimeList)
+		for _, e := range v.Runtimes {
+			c.Within(at+"runtimes", awswire.Elements, e, ruleRuntimeName)
+		}
+	}
+	if v.ReplicatesTo != nil {
+		v.ReplicatesTo.check(c, at+"replicatesTo"+".")
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateWebhookRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -164,6 +204,18 @@ func (v *DeleteSecretRequest) Validate() error {
 func (v *DeleteSecretRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleSecretName)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeIntegrationsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeIntegrationsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"integrationName", v.IntegrationName, ruleIntegrationName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -260,6 +312,18 @@ func (v *GrantRepositoryAccessRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.String(at+"principal", v.Principal, rulePolicyPrincipal)
 	c.String(at+"permission", string(v.Permission), rulePermission)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *IntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *IntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -600,6 +664,18 @@ func (v *RemoveRepositoryPolicyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReplicationTarget) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReplicationTarget) check(c *awswire.Checker, at string) {
+	c.String(at+"registryId", v.RegistryId, ruleAccountId)
+	c.String(at+"region", v.Region, ruleRegionName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *RestoreImageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -646,6 +722,19 @@ func (v *SnapshotDatabaseRequest) Validate() error {
 }
 
 func (v *SnapshotDatabaseRequest) check(c *awswire.Checker, at string) {
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *TestIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *TestIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
+	c.Optional(at+"image", v.Image, ruleRemoteImage)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -702,6 +791,51 @@ func (v *UpdateAccessKeyRequest) Validate() error {
 func (v *UpdateAccessKeyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"accessKeyId", v.AccessKeyId, ruleAccessKeyId)
 	c.String(at+"status", string(v.Status), ruleAccessKeyStatus)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
+	if v.Remove != nil {
+		c.Size(at+"remove", len(v.Remove), ruleIntegrationPartList)
+		for _, e := range v.Remove {
+			c.Within(at+"remove", awswire.Elements, string(e), ruleIntegrationPart)
+		}
+	}
+	c.Optional(at+"registryHost", v.RegistryHost, ruleRegistryHost)
+	c.Optional(at+"endpoint", v.Endpoint, ruleIntegrationUrl)
+	c.Optional(at+"stsEndpoint", v.StsEndpoint, ruleIntegrationUrl)
+	c.Optional(at+"remoteRegistryId", v.RemoteRegistryId, ruleAccountId)
+	c.Optional(at+"remoteRegion", v.RemoteRegion, ruleRegionName)
+	c.Optional(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
+	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
+	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
+	c.Optional(at+"username", v.Username, ruleRemoteName)
+	c.Optional(at+"password", v.Password, ruleRemoteSecret)
+	if v.TokenHosts != nil {
+		c.Size(at+"tokenHosts", len(v.TokenHosts), ruleTokenHostList)
+		for _, e := range v.TokenHosts {
+			c.Within(at+"tokenHosts", awswire.Elements, e, ruleRegistryHost)
+		}
+	}
+	if v.Runtimes != nil {
+		c.Size(at+"runtimes", len(v.Runtimes), ruleRuntimeList)
+		for _, e := range v.Runtimes {
+			c.Within(at+"runtimes", awswire.Elements, e, ruleRuntimeName)
+		}
+	}
+	if v.ReplicatesTo != nil {
+		v.ReplicatesTo.check(c, at+"replicatesTo"+".")
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

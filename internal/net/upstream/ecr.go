@@ -53,9 +53,10 @@ var awsCode = regexp.MustCompile(`^[A-Za-z]{3,64}$`)
 
 // ecrTokens gets the tokens of ECR.
 type ecrTokens struct {
-	c    *Client
-	host string
-	api  *ecr.Client
+	c     *Client
+	host  string
+	api   *ecr.Client
+	calls sts.Options // with the credentials of AWS, before a role is assumed
 
 	fetches  singleflight.Group
 	mu       sync.Mutex
@@ -81,30 +82,36 @@ func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
 	if region == "" {
 		return nil, invalid("the region of the registry is not known")
 	}
-	client := c.guard.Client(egress.ClientOptions{Timeout: awsTimeout})
-	retryer := retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
-	})
-	var provider aws.CredentialsProvider = aws.CredentialsProviderFunc(a.Credentials)
+	t := &ecrTokens{c: c, host: host}
+	t.calls = sts.Options{Region: region, HTTPClient: c.guard.Client(egress.ClientOptions{Timeout: awsTimeout}),
+		Credentials: aws.CredentialsProviderFunc(a.Credentials),
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
+		})}
+	setAWS(&t.calls.BaseEndpoint, a.STS)
+	provider := t.calls.Credentials
 	if a.RoleARN != "" {
-		o := sts.Options{Region: region, HTTPClient: client, Credentials: provider, Retryer: retryer}
-		setAWS(&o.BaseEndpoint, a.STS)
-		provider = stscreds.NewAssumeRoleProvider(sts.New(o), a.RoleARN, func(r *stscreds.AssumeRoleOptions) {
-			r.RoleSessionName = "ecrin"
-			if a.SessionName != "" {
-				r.RoleSessionName = a.SessionName
-			}
+		provider = stscreds.NewAssumeRoleProvider(sts.New(t.calls), a.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+			r.RoleSessionName = a.sessionName()
 			if a.ExternalID != "" {
 				r.ExternalID = &a.ExternalID
 			}
 		})
 	}
-	o := ecr.Options{Region: region, HTTPClient: client, Retryer: retryer, Credentials: aws.NewCredentialsCache(provider)}
+	o := ecr.Options{Region: region, HTTPClient: t.calls.HTTPClient, Retryer: t.calls.Retryer, Credentials: aws.NewCredentialsCache(provider)}
 	if fips {
 		o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
 	}
 	setAWS(&o.BaseEndpoint, a.API)
-	return &ecrTokens{c: c, host: host, api: ecr.New(o)}, nil
+	t.api = ecr.New(o)
+	return t, nil
+}
+
+func (a *AWS) sessionName() string {
+	if a.SessionName != "" {
+		return a.SessionName
+	}
+	return "ecrin"
 }
 
 func setAWS(field **string, value string) {
@@ -211,7 +218,12 @@ func (t *ecrTokens) reason(err error) *Error {
 		}
 		return e
 	}
-	e := &Error{Reason: Unauthorized, Host: t.host, Public: "GetAuthorizationToken was refused"}
+	return refusedCall(t.host, "GetAuthorizationToken", api, err)
+}
+
+// refusedCall returns the error of a call of an API of AWS that was refused.
+func refusedCall(host, operation string, api smithy.APIError, err error) *Error {
+	e := &Error{Reason: Unauthorized, Host: host, Public: operation + " was refused"}
 	if code := api.ErrorCode(); awsCode.MatchString(code) {
 		e.Public += " (" + code + ")"
 	}

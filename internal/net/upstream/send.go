@@ -58,8 +58,9 @@ type failure struct {
 	*base
 	header  http.Header
 	errors  errcode.Errors
-	origin  bool // the response is that of the registry, not of a host to which it redirected
-	expired bool // the credentials have expired, as ECR says it
+	origin  bool   // the response is that of the registry, not of a host to which it redirected
+	expired bool   // the credentials have expired, as ECR says it
+	said    string // the message of the response, for Step
 }
 
 func (f *failure) Unwrap() error { return f.base }
@@ -305,6 +306,9 @@ func (r *Registry) failure(resp *http.Response, origin bool) error {
 		if f.Code == "" && codes[e.Code] {
 			f.Code = e.Code
 			f.errors = append(f.errors, errcode.Error{Code: e.Code})
+		}
+		if f.said == "" {
+			f.said = printable(e.Message)
 		}
 		limited = limited || e.Code == codeTooMany || strings.HasPrefix(e.Message, "Rate exceeded")
 		f.expired = f.expired || strings.Contains(e.Message, "authorization token has expired")

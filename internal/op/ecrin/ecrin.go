@@ -14,6 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
@@ -33,6 +34,7 @@ type Service struct {
 	registry *registry.Service
 	copies   *replication.Service
 	events   *events.Service
+	remotes  *integration.Service
 	keys     Keys
 	trail    Trail
 	hosts    *endpoint.Map
@@ -66,6 +68,7 @@ type Options struct {
 	Registry *registry.Service
 	Copies   *replication.Service
 	Events   *events.Service
+	Remotes  *integration.Service
 	Keys     Keys
 	Trail    Trail
 	Hosts    *endpoint.Map
@@ -78,7 +81,7 @@ type Options struct {
 func New(o Options) *Service {
 	return &Service{
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
-		events: o.Events, trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
+		events: o.Events, remotes: o.Remotes, trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }
 

@@ -73,6 +73,7 @@ var caches = map[string][]scopeKind{
 	"cache_rules":               {scopeCacheRules},
 	"secrets":                   nil,
 	"kept_keys":                 nil,
+	"integrations":              nil,
 	"cache_checks":              nil,
 	"repository_totals":         nil,
 	"storage_quotas":            nil,

@@ -95,6 +95,10 @@ const (
 	BackfillEnded               // a replication backfill is stopping or has ended
 	WebhookNotFound             // a receiver of events does not exist
 	WebhookAlreadyExists        // the name of a receiver of events is in use
+	IntegrationNotFound         // an integration does not exist
+	IntegrationAlreadyExists    // the name of an integration, or its destination of replications, is in use
+	IntegrationInUse            // replication rules name what an integration stands for
+	IntegrationFailed           // a service outside of the installation cannot be used by its integration
 	DeliveryNotFound            // an event is not among those that a receiver has not got
 	LifecyclePolicyNotFound     // the repository has no lifecycle policy
 	LifecyclePreviewNotFound    // the repository has no preview of a lifecycle policy
@@ -209,6 +213,10 @@ var codes = [...]struct {
 	BackfillEnded:                      {"BackfillEnded", ClassConflict},
 	WebhookNotFound:                    {"WebhookNotFound", ClassNotFound},
 	WebhookAlreadyExists:               {"WebhookAlreadyExists", ClassConflict},
+	IntegrationNotFound:                {"IntegrationNotFound", ClassNotFound},
+	IntegrationAlreadyExists:           {"IntegrationAlreadyExists", ClassConflict},
+	IntegrationInUse:                   {"IntegrationInUse", ClassConflict},
+	IntegrationFailed:                  {"IntegrationFailed", ClassInvalid},
 	DeliveryNotFound:                   {"DeliveryNotFound", ClassNotFound},
 	LifecyclePolicyNotFound:            {"LifecyclePolicyNotFound", ClassNotFound},
 	LifecyclePreviewNotFound:           {"LifecyclePolicyPreviewNotFound", ClassNotFound},

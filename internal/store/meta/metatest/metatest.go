@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Usage", testUsage},
 		{"ReplicationRules", testReplicationRules},
 		{"CopyImage", testCopyImage},
+		{"Integrations", testIntegrations},
 		{"Jobs", testJobs},
 		{"JobAgain", testJobAgain},
 		{"JobLeaseEnds", testJobLeaseEnds},

@@ -1,0 +1,340 @@
+// Package integration keeps how services outside of the installation are reached: their addresses, credentials and who may use them, as
+// objects of an account that replication, copies and tests name.
+//
+// The kinds are registries: of Amazon ECR by an access key or by a role that is assumed with it, of another ecrin by an access key, and of
+// the OCI protocol by a password or anonymously. Settings of further kinds are further fields of [Settings] and [Secrets], which are stored
+// as JSON.
+//
+// Secrets are sealed with the ARN of the integration as the context. No operation returns them. Every connection passes the egress guard.
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+	"github.com/ecrin-dev/ecrin/internal/word/secret"
+)
+
+// The kinds.
+const (
+	ECR   = "ECR"   // a registry of Amazon ECR
+	Ecrin = "ECRIN" // a registry of another ecrin
+	OCI   = "OCI"   // a registry of the OCI distribution protocol
+)
+
+// Settings are what is not secret of an integration.
+type Settings struct {
+	Host        string   `json:"host"`                  // of the registry, HOST or HOST:PORT
+	Region      string   `json:"region,omitempty"`      // of ECR and ecrin
+	RegistryID  string   `json:"registryId,omitempty"`  // likewise: 12 digits
+	API         string   `json:"api,omitempty"`         // URL of the ECR API; "" for that of AWS
+	STS         string   `json:"sts,omitempty"`         // URL of the STS API; "" for that of AWS
+	AccessKeyID string   `json:"accessKeyId,omitempty"` // of ECR and ecrin
+	RoleARN     string   `json:"roleArn,omitempty"`     // a role that is assumed with the key; "" for none
+	ExternalID  string   `json:"externalId,omitempty"`  // for the role
+	Username    string   `json:"username,omitempty"`    // of OCI; "" for anonymous
+	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
+}
+
+// Secrets are the credentials of an integration.
+type Secrets struct {
+	SecretAccessKey string `json:"secretAccessKey,omitempty"`
+	SessionToken    string `json:"sessionToken,omitempty"`
+	Password        string `json:"password,omitempty"`
+}
+
+// Keys seals secrets.
+type Keys interface {
+	// SealForeign seals a text, which opens only with the same context.
+	SealForeign(context string, s secret.String) []byte
+	// OpenForeign opens what SealForeign has sealed.
+	OpenForeign(context string, sealed []byte) (secret.String, error)
+}
+
+// Service keeps integrations. It is safe for concurrent use.
+type Service struct {
+	meta   *meta.Store
+	keys   Keys
+	client *upstream.Client
+	once   *upstream.Client // repeats nothing, for tests
+
+	mu      sync.Mutex
+	remotes map[int64]*Remote
+	tests   map[name.Account]int // that run
+}
+
+// Options holds the parameters of New. All are required.
+type Options struct {
+	Meta   *meta.Store
+	Keys   Keys
+	Client *upstream.Client
+	Once   *upstream.Client // for tests: its limits allow one attempt
+}
+
+// New returns a Service.
+func New(o Options) *Service {
+	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, remotes: map[int64]*Remote{}, tests: map[name.Account]int{}}
+}
+
+// Close ends what waits for tokens. The service must not be used again.
+func (s *Service) Close() {
+	s.client.Close()
+	s.once.Close()
+}
+
+// Input is an integration to be made.
+type Input struct {
+	Account  name.Account
+	Name     string
+	Kind     string
+	Settings Settings
+	Secrets  Secrets
+	Scope    []string
+	Serves   name.Registry
+	By       string // ARN
+}
+
+// Create stores an integration. It makes no call: Test does.
+//
+// Errors: fault.InvalidParameter (settings), and those of meta.Store.CreateIntegration.
+func (s *Service) Create(ctx context.Context, in Input) (meta.Integration, error) {
+	i := meta.Integration{Account: in.Account, Name: in.Name, Kind: in.Kind, Scope: in.Scope, Serves: in.Serves, CreatedBy: in.By}
+	if err := s.fill(&i, in.Settings, in.Secrets); err != nil {
+		return meta.Integration{}, err
+	}
+	return s.meta.CreateIntegration(ctx, i, meta.MaxIntegrations)
+}
+
+// Update replaces settings, secrets, scope and destination of an integration.
+//
+// Errors: fault.InvalidParameter (settings), and those of meta.Store.UpdateIntegration.
+func (s *Service) Update(ctx context.Context, i meta.Integration, settings Settings, secrets Secrets) (meta.Integration, error) {
+	if err := s.fill(&i, settings, secrets); err != nil {
+		return meta.Integration{}, err
+	}
+	return s.meta.UpdateIntegration(ctx, i)
+}
+
+// fill checks settings and secrets, and puts them into i.
+func (s *Service) fill(i *meta.Integration, settings Settings, secrets Secrets) error {
+	if err := complete(i.Kind, &settings, secrets); err != nil {
+		return err
+	}
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return fmt.Errorf("encoding the settings of an integration: %w", err)
+	}
+	hidden, err := json.Marshal(secrets)
+	if err != nil {
+		return fmt.Errorf("encoding the secrets of an integration: %w", err)
+	}
+	i.Settings, i.Sealed = string(text), s.keys.SealForeign(i.ARN(), secret.New(string(hidden)))
+	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets)); err != nil {
+		return bad("endpoint", publicOf(err)).Because(err)
+	}
+	return nil
+}
+
+// Open returns settings and secrets of an integration.
+//
+// Errors: one without a code, if the master key is another.
+func (s *Service) Open(i meta.Integration) (settings Settings, secrets Secrets, err error) {
+	if settings, err = SettingsOf(i); err != nil {
+		return settings, secrets, err
+	}
+	text, err := s.keys.OpenForeign(i.ARN(), i.Sealed)
+	if err == nil {
+		err = json.Unmarshal([]byte(text.Reveal()), &secrets)
+	}
+	if err != nil {
+		return settings, Secrets{}, fmt.Errorf("unsealing the integration %s: %w", i.Name, err)
+	}
+	return settings, secrets, nil
+}
+
+// SettingsOf returns what is not secret of an integration.
+func SettingsOf(i meta.Integration) (settings Settings, err error) {
+	if err := json.Unmarshal([]byte(i.Settings), &settings); err != nil {
+		return settings, fmt.Errorf("reading the settings of the integration %s: %w", i.Name, err)
+	}
+	return settings, nil
+}
+
+func bad(member, constraint string) *fault.Error {
+	return fault.InvalidParameter.New("Invalid parameter at '%s' failed to satisfy constraint: '%s'", member, constraint)
+}
+
+// roleARN is the form of the ARN of a role.
+var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$`)
+
+// complete checks settings and secrets of a kind, and fills in what follows from others.
+//
+// Errors: fault.InvalidParameter.
+func complete(kind string, s *Settings, secrets Secrets) error {
+	key := s.AccessKeyID != "" || secrets.SecretAccessKey != "" || secrets.SessionToken != ""
+	password := s.Username != "" || secrets.Password != ""
+	switch {
+	case kind == OCI && key:
+		return bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
+	case kind == OCI && (s.RoleARN != "" || s.ExternalID != "" || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):
+		return bad("kind", "OCI has registryHost, username, password and tokenHosts only")
+	case kind != OCI && (password || len(s.TokenHosts) > 0):
+		return bad("username", "must be absent for the kind "+kind+", which has an access key")
+	case kind == OCI && (s.Username == "") != (secrets.Password == ""):
+		return bad("username", "must be present together with password")
+	case kind == OCI:
+		if s.Host == "" {
+			return bad("registryHost", "must be HOST or HOST:PORT")
+		}
+		return nil
+	case s.AccessKeyID == "" || secrets.SecretAccessKey == "":
+		return bad("awsAccessKeyId", "must be present together with awsSecretAccessKey")
+	case s.RoleARN != "" && !roleARN.MatchString(s.RoleARN):
+		return bad("roleArn", "must be the ARN of a role")
+	case s.ExternalID != "" && s.RoleARN == "":
+		return bad("externalId", "must be absent without roleArn")
+	}
+	at, err := registryOf(s)
+	if err != nil {
+		return err
+	}
+	if kind == Ecrin {
+		if s.API == "" {
+			return bad("endpoint", "must be the URL of the server, https://HOST or https://HOST:PORT")
+		}
+		host, err := hostOf("endpoint", s.API)
+		if err != nil {
+			return err
+		}
+		if s.Host == "" {
+			s.Host = host
+		}
+		if s.STS == "" {
+			s.STS = s.API
+		}
+	} else if s.Host == "" {
+		domain := "amazonaws.com"
+		if at.Region.Partition() == "aws-cn" {
+			domain = "amazonaws.com.cn"
+		}
+		s.Host = endpoint.RegistryName(at, domain)
+	}
+	for member, text := range map[string]string{"endpoint": s.API, "stsEndpoint": s.STS} {
+		if text == "" {
+			continue
+		}
+		if _, err := hostOf(member, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// registryOf returns the registry that region and registry id name. Errors: fault.InvalidParameter.
+func registryOf(s *Settings) (r name.Registry, err error) {
+	if r.Account, err = name.ParseAccount(s.RegistryID); err != nil {
+		return r, bad("remoteRegistryId", "must be the 12 digits of an account").Because(err)
+	}
+	if r.Region, err = name.ParseRegion(s.Region); err != nil {
+		return r, bad("remoteRegion", "must be a region, such as eu-west-1").Because(err)
+	}
+	return r, nil
+}
+
+// hostOf returns the host and port of a URL of a server. Errors: fault.InvalidParameter.
+func hostOf(member, text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return "", bad(member, "must be https://HOST or https://HOST:PORT")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", bad(member, "must have a valid port")
+		}
+	}
+	return u.Host, nil
+}
+
+// endpointOf returns the endpoint of a registry.
+func endpointOf(kind string, s Settings, secrets Secrets) upstream.Endpoint {
+	if kind == OCI {
+		return upstream.Endpoint{Host: s.Host, Username: s.Username, Password: secret.New(secrets.Password), TokenHosts: s.TokenHosts}
+	}
+	keys := aws.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: secrets.SecretAccessKey, SessionToken: secrets.SessionToken}
+	return upstream.Endpoint{Host: s.Host, Kind: upstream.ECR, AWS: &upstream.AWS{
+		Credentials: func(context.Context) (aws.Credentials, error) { return keys, nil },
+		RoleARN:     s.RoleARN, ExternalID: s.ExternalID, Region: s.Region,
+		API: strings.TrimRight(s.API, "/"), STS: strings.TrimRight(s.STS, "/"),
+	}}
+}
+
+// Remote is a registry outside of the installation, with the credentials of an integration.
+type Remote struct {
+	*upstream.Registry
+	Integration meta.Integration
+	prefix      string // of the names of repositories
+	version     int64
+	used        time.Time
+}
+
+// Path returns the name of a repository in the protocol of the registry.
+func (r *Remote) Path(repo string) string { return r.prefix + repo }
+
+// maxRemotes is the number of registries whose tokens are kept.
+const maxRemotes = 1024
+
+// Remote returns the registry of an integration. The same one serves all calls until the integration changes, so that they share tokens.
+//
+// Errors: fault.IntegrationFailed (settings or secrets cannot be read).
+func (s *Service) Remote(i meta.Integration) (*Remote, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have := s.remotes[i.ID]; have != nil && have.version == i.Version {
+		have.used = time.Now()
+		return have, nil
+	}
+	settings, secrets, err := s.Open(i)
+	if err != nil {
+		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again by ecrin integration update",
+			i.Name).Because(err)
+	}
+	r, err := s.client.Registry(endpointOf(i.Kind, settings, secrets))
+	if err != nil {
+		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+	}
+	made := &Remote{Registry: r, Integration: i, prefix: prefixOf(i.Kind, settings), version: i.Version, used: time.Now()}
+	if len(s.remotes) >= maxRemotes {
+		var oldest int64
+		for id, one := range s.remotes {
+			if oldest == 0 || one.used.Before(s.remotes[oldest].used) {
+				oldest = id
+			}
+		}
+		delete(s.remotes, oldest)
+	}
+	s.remotes[i.ID] = made
+	return made, nil
+}
+
+// prefixOf returns what precedes the names of repositories. A server of ecrin has many registries, which paths name.
+func prefixOf(kind string, s Settings) string {
+	if kind == Ecrin {
+		return s.RegistryID + "/" + s.Region + "/"
+	}
+	return ""
+}

@@ -1,0 +1,176 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Step is one call of a test.
+type Step struct {
+	Name    string
+	Passed  bool
+	Found   string // after a success: who the caller is, or the digest of the manifest
+	Code    string // of the other side
+	Message string // of the other side; without one, what happened
+	Cure    string // what to do about a failure
+	Took    time.Duration
+}
+
+// maxTests limits the tests of an account that run at once.
+const maxTests = 4
+
+// Test makes the calls that a pull by the integration makes, up to the first one that fails, and stores how they ended. image is
+// REPOSITORY:TAG or REPOSITORY@DIGEST of the other registry, "" for none.
+//
+// Errors: fault.Throttled (too many tests run), fault.InvalidParameter (image), fault.IntegrationFailed (it cannot be unsealed).
+func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([]Step, error) {
+	repo, ref, err := splitImage(image)
+	if err != nil {
+		return nil, err
+	}
+	if !s.enter(i.Account) {
+		return nil, fault.Throttled.New("%d tests of integrations of the account run: repeat when one has ended", maxTests)
+	}
+	defer s.leave(i.Account)
+	settings, secrets, err := s.Open(i)
+	if err != nil {
+		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again by ecrin integration update",
+			i.Name).Because(err)
+	}
+	if repo != "" {
+		repo = prefixOf(i.Kind, settings) + repo
+	}
+	made, err := s.once.Test(ctx, endpointOf(i.Kind, settings, secrets), repo, ref)
+	if err != nil {
+		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var all []Step
+	problem := ""
+	for _, one := range made {
+		step := Step{Name: one.Name, Passed: one.Err == nil, Found: one.Found, Code: one.Code, Message: one.Message, Took: one.Took}
+		if !step.Passed {
+			step.Cure = cure(one.Name, one.Code, one.Err, settings)
+			if step.Message == "" {
+				step.Message = publicOf(one.Err)
+			}
+			problem = one.Name + ": " + publicOf(one.Err) + "; " + step.Cure
+		}
+		all = append(all, step)
+	}
+	return all, s.meta.IntegrationTested(ctx, i, problem, true)
+}
+
+func (s *Service) enter(a name.Account) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tests[a] >= maxTests {
+		return false
+	}
+	s.tests[a]++
+	return true
+}
+
+func (s *Service) leave(a name.Account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tests[a]--; s.tests[a] == 0 {
+		delete(s.tests, a)
+	}
+}
+
+// splitImage returns repository and reference of REPOSITORY:TAG or REPOSITORY@DIGEST. Errors: fault.InvalidParameter.
+func splitImage(image string) (repo, ref string, err error) {
+	if image == "" {
+		return "", "", nil
+	}
+	repo, ref, ok := strings.Cut(image, "@")
+	if !ok {
+		at := strings.LastIndexByte(image, ':')
+		if at < 0 {
+			return "", "", bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+		}
+		repo, ref = image[:at], image[at+1:]
+	}
+	_, tagErr := name.ParseTag(ref)
+	_, digestErr := name.ParseDigest(ref)
+	if repo == "" || tagErr != nil && digestErr != nil || len(repo) > 256 {
+		return "", "", bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+	}
+	return repo, ref, nil
+}
+
+// publicOf returns the public text of an error of package upstream.
+func publicOf(err error) string {
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		return e.Public
+	}
+	return fault.From(err).Public
+}
+
+// cures are what to do about the error codes of AWS.
+var cures = map[string]string{
+	"InvalidClientTokenId":        "the access key id is not known there: check it, and that the key is active",
+	"UnrecognizedClientException": "the access key id is not known there: check it, and that the key is active",
+	"SignatureDoesNotMatch":       "the secret access key is wrong, or the clock of this machine is",
+	"InvalidSignatureException":   "the secret access key is wrong, or the clock of this machine is",
+	"ExpiredToken":                "the session has ended: set a key that does not end, or a new session token",
+	"ExpiredTokenException":       "the session has ended: set a key that does not end, or a new session token",
+	"RequestExpired":              "the clock of this machine is wrong",
+	"Throttling":                  "the other side limits the rate of requests: it is tried again later",
+	"ThrottlingException":         "the other side limits the rate of requests: it is tried again later",
+}
+
+// cure returns what to do about the failure of a step of a test.
+func cure(step, code string, err error, s Settings) string {
+	if text := cures[code]; text != "" {
+		return text
+	}
+	denied := strings.HasPrefix(code, "AccessDenied") || errors.Is(err, upstream.Denied)
+	switch {
+	case step == upstream.StepRole && denied && s.ExternalID == "":
+		return "let the trust policy of " + s.RoleARN + " allow sts:AssumeRole to the caller of the step before, and the policies of the caller too; if the trust policy has a condition on sts:ExternalId, set the external id"
+	case step == upstream.StepRole && denied:
+		return "let the trust policy of " + s.RoleARN + " allow sts:AssumeRole to the caller of the step before with the external id of the integration, and the policies of the caller too"
+	case step == upstream.StepToken && denied:
+		return "give the caller ecr:GetAuthorizationToken on the resource *: it cannot be limited to a repository"
+	case step == upstream.StepManifest && errors.Is(err, upstream.NotFound):
+		return "check the name of the repository and the tag, and the registry id and region of the integration"
+	case step == upstream.StepManifest && denied:
+		return "give the caller ecr:BatchGetImage on the repository, by its policies or by that of the repository"
+	}
+	return cureOf(err)
+}
+
+// cureOf returns what to do about an error of package upstream.
+func cureOf(err error) string {
+	switch {
+	case errors.Is(err, upstream.Unauthorized):
+		return "check the credentials by ecrin integration test, and set them again by ecrin integration update"
+	case errors.Is(err, upstream.Denied):
+		return "give the credentials of the integration the permissions for this at the other side, and ecr:CreateRepository or the repository if that is missing"
+	case errors.Is(err, upstream.RateLimited):
+		return "the other side limits the rate of requests: it is tried again later"
+	case errors.Is(err, upstream.Unavailable):
+		if strings.Contains(publicOf(err), "certificate") {
+			return "let the operator trust the authority of the certificate by the setting egress_ca"
+		}
+		return "check that the other side runs and is reached from here: it is tried again later"
+	case errors.Is(err, upstream.Refused):
+		return "check the name of the host; if its addresses are private, let the operator list them in the setting egress_allow"
+	case errors.Is(err, upstream.NotFound):
+		return "make the repository at the other side, or allow the credentials to create it"
+	case errors.Is(err, upstream.Rejected):
+		return "the other side does not accept the image: its limits, or the settings of its repository, refuse it"
+	}
+	return "check that the address is that of a registry: ecrin integration test shows each step"
+}

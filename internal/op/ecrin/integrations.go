@@ -1,0 +1,237 @@
+package ecrin
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// onIntegration returns the target of an account and an ask about one of its integrations, * for all.
+func onIntegration(s *Service, ctx context.Context, req guard.Request, in accountNamed, label string) (
+	t guard.Target[name.Account], err error) {
+	if t, err = OnAccount(s, ctx, req, in); err == nil {
+		t.Asks[0].Resource = meta.Integration{Account: t.Value, Name: label}.ARN()
+	}
+	return t, err
+}
+
+// OnNewIntegration resolves the account of an integration to be created.
+func OnNewIntegration(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateIntegrationRequest) (
+	guard.Target[name.Account], error) {
+	return onIntegration(s, ctx, req, in, in.IntegrationName)
+}
+
+// OnIntegrations resolves the account whose integrations are described.
+func OnIntegrations(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.DescribeIntegrationsRequest) (
+	guard.Target[name.Account], error) {
+	label := "*"
+	if in.IntegrationName != "" {
+		label = in.IntegrationName
+	}
+	return onIntegration(s, ctx, req, in, label)
+}
+
+// OnIntegration resolves an integration of an account by its name.
+func OnIntegration[In interface {
+	accountNamed
+	GetIntegrationName() string
+}](s *Service, ctx context.Context, req guard.Request, in In) (t guard.Target[meta.Integration], err error) {
+	of, err := onIntegration(s, ctx, req, in, in.GetIntegrationName())
+	if err != nil {
+		return t, err
+	}
+	i, err := s.meta.Integration(ctx, of.Value, in.GetIntegrationName())
+	if err != nil && !errors.Is(err, fault.IntegrationNotFound) {
+		return t, err
+	}
+	return guard.Target[meta.Integration]{Value: i, Asks: of.Asks, Absent: err}, nil
+}
+
+func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
+	s, err := integration.SettingsOf(i)
+	out := ecrintypes.Integration{
+		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
+		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
+		RoleArn: s.RoleARN, ExternalId: s.ExternalID, Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
+		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
+		LastError: i.Error,
+	}
+	if i.Serves != (name.Registry{}) {
+		out.ReplicatesTo = &ecrintypes.ReplicationTarget{RegistryId: i.Serves.Account.String(), Region: i.Serves.Region.String()}
+	}
+	return out, err
+}
+
+func integrationResponse(i meta.Integration, err error) (*ecrintypes.IntegrationResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	one, err := showIntegration(i)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.IntegrationResponse{Integration: one}, nil
+}
+
+// targetOf parses the destination of replications for which an integration stands; zero for none.
+func targetOf(in *ecrintypes.ReplicationTarget) (r name.Registry, err error) {
+	if in == nil {
+		return r, nil
+	}
+	if r.Account, err = name.ParseAccount(in.RegistryId); err != nil {
+		return r, err
+	}
+	r.Region, err = name.ParseRegion(in.Region)
+	return r, err
+}
+
+// CreateIntegration stores how a registry outside of the installation is reached. It makes no call to it.
+//
+// Errors: those of integration.Service.Create.
+func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, account name.Account,
+	in *ecrintypes.CreateIntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
+	to, err := targetOf(in.ReplicatesTo)
+	if err != nil {
+		return nil, err
+	}
+	return integrationResponse(s.remotes.Create(ctx, integration.Input{
+		Account: account, Name: in.IntegrationName, Kind: string(in.Kind), Scope: in.Runtimes, Serves: to, By: by.ARN,
+		Settings: integration.Settings{Host: in.RegistryHost, Region: in.RemoteRegion, RegistryID: in.RemoteRegistryId, API: in.Endpoint,
+			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId, Username: in.Username,
+			TokenHosts: in.TokenHosts},
+		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password},
+	}))
+}
+
+// UpdateIntegration changes an integration: what the request names gets another value, what it lists in remove goes, and the rest stays.
+// A key or a password is replaced as a whole.
+//
+// Errors: fault.IntegrationFailed (the secrets that stay cannot be read), and those of integration.Service.Update.
+func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
+	in *ecrintypes.UpdateIntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
+	settings, secrets, err := s.remotes.Open(i)
+	fresh := in.AwsSecretAccessKey != "" || in.Password != "" || slices.Contains(in.Remove, ecrintypes.IntegrationPartCREDENTIALS)
+	if err != nil && !fresh {
+		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again",
+			i.Name).Because(err)
+	}
+	if fresh {
+		secrets = integration.Secrets{}
+	}
+	remove(in.Remove, &i, &settings)
+	moved := in.RegistryHost == "" && (in.Endpoint != "" || in.RemoteRegion != "" || in.RemoteRegistryId != "")
+	if moved { // the host follows from these, unless it is named
+		settings.Host = ""
+	}
+	if i.Kind == integration.Ecrin && in.Endpoint != "" && in.StsEndpoint == "" {
+		settings.STS = ""
+	}
+	for _, one := range []struct {
+		field *string
+		value string
+	}{
+		{&settings.Host, in.RegistryHost}, {&settings.API, in.Endpoint}, {&settings.STS, in.StsEndpoint},
+		{&settings.RegistryID, in.RemoteRegistryId}, {&settings.Region, in.RemoteRegion}, {&settings.AccessKeyID, in.AwsAccessKeyId},
+		{&secrets.SecretAccessKey, in.AwsSecretAccessKey}, {&secrets.SessionToken, in.AwsSessionToken}, {&settings.RoleARN, in.RoleArn},
+		{&settings.ExternalID, in.ExternalId}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
+	} {
+		if one.value != "" {
+			*one.field = one.value
+		}
+	}
+	if in.TokenHosts != nil {
+		settings.TokenHosts = in.TokenHosts
+	}
+	if in.Runtimes != nil {
+		i.Scope = in.Runtimes
+	}
+	if in.ReplicatesTo != nil {
+		if i.Serves, err = targetOf(in.ReplicatesTo); err != nil {
+			return nil, err
+		}
+	}
+	return integrationResponse(s.remotes.Update(ctx, i, settings, secrets))
+}
+
+// remove removes parts of an integration.
+func remove(parts []ecrintypes.IntegrationPart, i *meta.Integration, s *integration.Settings) {
+	for _, part := range parts {
+		switch part {
+		case ecrintypes.IntegrationPartROLE:
+			s.RoleARN, s.ExternalID = "", ""
+		case ecrintypes.IntegrationPartEXTERNAL_ID:
+			s.ExternalID = ""
+		case ecrintypes.IntegrationPartCREDENTIALS:
+			s.Username, s.AccessKeyID = "", ""
+		case ecrintypes.IntegrationPartTOKEN_HOSTS:
+			s.TokenHosts = nil
+		case ecrintypes.IntegrationPartRUNTIMES:
+			i.Scope = nil
+		case ecrintypes.IntegrationPartREPLICATION:
+			i.Serves = name.Registry{}
+		}
+	}
+}
+
+// DescribeIntegrations returns the integrations of an account by name, or one of them, without their secrets.
+//
+// Errors: fault.IntegrationNotFound.
+func (s *Service) DescribeIntegrations(ctx context.Context, _ identity.Caller, account name.Account,
+	in *ecrintypes.DescribeIntegrationsRequest) (*ecrintypes.DescribeIntegrationsResponse, error) {
+	var all []meta.Integration
+	var err error
+	if in.IntegrationName != "" {
+		var one meta.Integration
+		one, err = s.meta.Integration(ctx, account, in.IntegrationName)
+		all = append(all, one)
+	} else {
+		all, err = s.meta.Integrations(ctx, account)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.DescribeIntegrationsResponse{Integrations: []ecrintypes.Integration{}}
+	for _, i := range all {
+		one, err := showIntegration(i)
+		if err != nil {
+			return nil, err
+		}
+		out.Integrations = append(out.Integrations, one)
+	}
+	return out, nil
+}
+
+// DeleteIntegration deletes an integration.
+//
+// Errors: fault.IntegrationNotFound, fault.IntegrationInUse.
+func (s *Service) DeleteIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
+	_ *ecrintypes.IntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
+	return integrationResponse(i, s.meta.DeleteIntegration(ctx, i))
+}
+
+// TestIntegration makes the calls of a pull at the other side, up to the first one that fails, and returns what each said.
+//
+// Errors: those of integration.Service.Test.
+func (s *Service) TestIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
+	in *ecrintypes.TestIntegrationRequest) (*ecrintypes.TestIntegrationResponse, error) {
+	steps, err := s.remotes.Test(ctx, i, in.Image)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.TestIntegrationResponse{Passed: true, Steps: []ecrintypes.IntegrationStep{}}
+	for _, one := range steps {
+		out.Passed = out.Passed && one.Passed
+		out.Steps = append(out.Steps, ecrintypes.IntegrationStep{Name: one.Name, Passed: one.Passed, Found: one.Found, Code: one.Code,
+			Message: one.Message, Cure: one.Cure, Milliseconds: one.Took.Milliseconds()})
+	}
+	return out, nil
+}

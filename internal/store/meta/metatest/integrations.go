@@ -1,0 +1,82 @@
+package metatest
+
+import (
+	"strconv"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// An integration is stored, changed, found by its name and destination, and keeps its destination while a rule
+// uses it.
+func testIntegrations(fx *Fixture) {
+	account(fx, other)
+	west := name.Registry{Account: other, Region: london}
+	in := meta.Integration{Account: Account, Name: "far", Kind: "OCI", Settings: `{"host":"x.invalid"}`, Scope: []string{"a", "b"},
+		Sealed: []byte{0, 1}, Serves: west, CreatedBy: "arn"}
+	made, err := fx.CreateIntegration(fx.Ctx, in, 3)
+	fx.Must(err)
+	got, err := fx.Integration(fx.Ctx, Account, "far")
+	fx.Must(err)
+	fx.Equal(got, made, "the stored integration")
+	for what, find := range map[string]func() (meta.Integration, error){
+		"by its id":          func() (meta.Integration, error) { return fx.IntegrationByID(fx.Ctx, made.ID) },
+		"by its destination": func() (meta.Integration, error) { return fx.IntegrationFor(fx.Ctx, Account, west) },
+	} {
+		if got, err := find(); err != nil || got.Name != "far" {
+			fx.Errorf("%s: got %+v, %v", what, got, err)
+		}
+	}
+	_, err = fx.IntegrationFor(fx.Ctx, other, west)
+	fx.Want(err, fault.IntegrationNotFound, "the destination for another account")
+	_, err = fx.Integration(fx.Ctx, other, "far")
+	fx.Want(err, fault.IntegrationNotFound, "the name in another account")
+	_, err = fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: "far", Sealed: []byte{}}, 3)
+	fx.Want(err, fault.IntegrationAlreadyExists, "the name again")
+	_, err = fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: "second", Serves: west, Sealed: []byte{}}, 3)
+	fx.Want(err, fault.IntegrationAlreadyExists, "the destination again")
+	_, err = fx.CreateIntegration(fx.Ctx, meta.Integration{Account: nowhere, Name: "far", Sealed: []byte{}}, 3)
+	fx.Want(err, fault.AccountNotFound, "an unknown account")
+	for i := range 2 {
+		_, err = fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: "a" + strconv.Itoa(i), Sealed: []byte{}}, 3)
+		fx.Must(err)
+	}
+	_, err = fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: "more", Sealed: []byte{}}, 3)
+	fx.Want(err, fault.LimitExceeded, "more than the limit")
+	all, err := fx.Integrations(fx.Ctx, Account)
+	fx.Must(err)
+	if len(all) != 3 || all[0].Name != "a0" || all[2].Name != "far" {
+		fx.Errorf("the integrations: got %+v, want a0, a1, far", all)
+	}
+
+	fx.Must(fx.PutReplicationRules(fx.Ctx, Registry, []meta.ReplicationRule{{Destinations: []name.Registry{west}}}))
+	fx.Want(fx.DeleteIntegration(fx.Ctx, made), fault.IntegrationInUse, "deleting what a rule uses")
+	moved := made
+	moved.Serves = name.Registry{}
+	_, err = fx.UpdateIntegration(fx.Ctx, moved)
+	fx.Want(err, fault.IntegrationInUse, "taking away what a rule uses")
+	changed := made
+	changed.Settings, changed.Sealed, changed.Scope = `{"host":"y.invalid"}`, []byte{2}, nil
+	fx.Must(fx.IntegrationTested(fx.Ctx, made, "broken", true))
+	if got, err = fx.Integration(fx.Ctx, Account, "far"); err != nil || got.Error != "broken" || got.TestedAt.IsZero() {
+		fx.Errorf("after a test: got %+v, %v", got, err)
+	}
+	after, err := fx.UpdateIntegration(fx.Ctx, changed)
+	fx.Must(err)
+	if got, err = fx.Integration(fx.Ctx, Account, "far"); err != nil || got.Error != "" || got.Settings != changed.Settings ||
+		len(got.Scope) != 0 || got.Version == made.Version || got.Version != after.Version {
+		fx.Errorf("after a change: got %+v, %v", got, err)
+	}
+	_, err = fx.UpdateIntegration(fx.Ctx, changed)
+	fx.Want(err, fault.TargetChanged, "a change of what has changed")
+	fx.Must(fx.IntegrationTested(fx.Ctx, made, "late", false)) // of the version before
+	if got, err = fx.Integration(fx.Ctx, Account, "far"); err != nil || got.Error != "" {
+		fx.Errorf("after the result of an old version: got %q, %v", got.Error, err)
+	}
+	fx.Must(fx.PutReplicationRules(fx.Ctx, Registry, nil))
+	fx.Must(fx.DeleteIntegration(fx.Ctx, made))
+	fx.Want(fx.DeleteIntegration(fx.Ctx, made), fault.IntegrationNotFound, "deleting again")
+	_, err = fx.UpdateIntegration(fx.Ctx, after)
+	fx.Want(err, fault.IntegrationNotFound, "changing what is deleted")
+}
