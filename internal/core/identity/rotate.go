@@ -34,6 +34,10 @@ var sealers = map[string]sealer{
 		r, err := registryOf(row[0], row[1])
 		return r.String() + "/" + row[2], err
 	}},
+	"integrations": {foreignPurpose, func(row []string) (string, error) {
+		account, err := name.ParseAccount(row[0])
+		return meta.Integration{Account: account, Name: row[1]}.ARN(), err
+	}},
 	"kept_keys": {boxed(keptPurpose), func(row []string) (string, error) { return keptContext(row[0], row[1]), nil }},
 }
 

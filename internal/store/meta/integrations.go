@@ -133,8 +133,8 @@ func (t *tx) destinationFree(i Integration) error {
 	var id int64
 	var label string
 	found, err := t.one(`SELECT id, name FROM integrations
-		WHERE account = $1 AND serves_account = $2 AND serves_region = $3 AND serves_account <> ''`, args{i.Account.String(), i.Serves.Account.String(),
-		i.Serves.Region.String()}, &id, &label)
+		WHERE account = $1 AND serves_account = $2 AND serves_region = $3 AND serves_account <> ''`,
+		args{i.Account.String(), i.Serves.Account.String(), i.Serves.Region.String()}, &id, &label)
 	if err == nil && found && id != i.ID {
 		err = fault.IntegrationAlreadyExists.New("the integration %s already stands for replications to %s", label, i.Serves)
 	}

@@ -47,6 +47,12 @@ var sealedColumns = []SealedColumn{
 		write: `UPDATE webhooks SET sealed = $4 WHERE account = $1 AND region = $2 AND name = $3`,
 	},
 	{
+		Table: "integrations", Column: "sealed", keys: 2,
+		read: `SELECT account, name, sealed FROM integrations WHERE (account, name) > ($1, $2)
+			ORDER BY account, name LIMIT $3`,
+		write: `UPDATE integrations SET sealed = $3 WHERE account = $1 AND name = $2`,
+	},
+	{
 		Table: "kept_keys", Column: "sealed", keys: 2,
 		read: `SELECT purpose, master_key, sealed FROM kept_keys WHERE (purpose, master_key) > ($1, $2)
 			ORDER BY purpose, master_key LIMIT $3`,
