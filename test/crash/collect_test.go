@@ -3,13 +3,10 @@ package crash_test
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -116,25 +113,7 @@ func TestKillDuringCollection(t *testing.T) {
 	if _, err := s.Root(t).ECR().DeleteRepository(t.Context(), &ecr.DeleteRepositoryInput{RepositoryName: &name, Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	none := int64(0)
-	collect := ecrintypes.CollectStorageRequest{GraceSeconds: &none, Full: aws.Bool(true)}
-	for more := true; more; more = collect.NextToken != "" {
-		var out ecrintypes.CollectStorageResponse
-		s.Operator(t, "CollectStorage", &collect, &out)
-		collect.NextToken = out.NextToken
-	}
-	left := 0
-	for _, algorithm := range []string{"sha256", "sha512"} {
-		err := filepath.WalkDir(filepath.Join(dir, "blobs", algorithm), func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				left++
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	left := collectAll(t, s, dir)
 	if left > 0 || pushed == 0 || deleted == 0 {
 		t.Errorf("%d blobs are left on the disk after %d pushes and %d deletions, want none after some", left, pushed, deleted)
 	}
@@ -193,8 +172,15 @@ func tryPush(t *testing.T, repo ocitest.Repo, tag string, im ocitest.Image) int 
 			return 0
 		}
 	}
-	a := send(http.MethodPut, repo.Path("/manifests/"+tag), im.Manifest, "Content-Type", ocitest.ImageType)
-	if a == nil {
+	return tryManifest(t, repo, tag, im)
+}
+
+// tryManifest pushes the manifest of an image and returns the status; 0 if the server was killed.
+func tryManifest(t *testing.T, repo ocitest.Repo, tag string, im ocitest.Image) int {
+	t.Helper()
+	a, err := repo.Try(t.Context(), http.MethodPut, repo.Path("/manifests/"+tag), bytes.NewReader(im.Manifest),
+		"Content-Type", ocitest.ImageType)
+	if err != nil {
 		return 0
 	}
 	if a.Status != http.StatusCreated && !bytes.Contains(a.Body, []byte("required for pushing image")) {

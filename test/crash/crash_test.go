@@ -22,15 +22,11 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 	"github.com/ecrin-dev/ecrin/internal/test/pgtest"
 	"github.com/ecrin-dev/ecrin/internal/test/seedtest"
+	"github.com/ecrin-dev/ecrin/internal/word/slowtest"
 )
 
 // rounds returns the number of kills; it is larger with ECRIN_SLOW=1.
-func rounds() int {
-	if os.Getenv("ECRIN_SLOW") == "1" {
-		return 50
-	}
-	return 3
-}
+func rounds() int { return slowtest.Rounds(3, 50) }
 
 // program builds the program.
 func program(t *testing.T) string {
