@@ -76,6 +76,7 @@ const (
 	PolicyPullThroughCache PolicyType = "PULL_THROUGH_CACHE"
 	PolicyScanning         PolicyType = "SCANNING"
 	PolicyTagMutability    PolicyType = "TAG_MUTABILITY"
+	PolicyProtection       PolicyType = "DELETION_PROTECTION"
 	PolicyControl          PolicyType = "CONTROL"  // a service or resource control policy
 	PolicyIdentity         PolicyType = "IDENTITY" // of a user, group or role, or a managed policy
 )

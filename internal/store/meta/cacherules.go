@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/event"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -80,7 +81,7 @@ func (s *Store) CreateCacheRule(ctx context.Context, r CacheRule) (CacheRule, er
 		if have > MaxCacheRules {
 			return fault.LimitExceeded.New("a registry can have at most %d pull through cache rules", MaxCacheRules)
 		}
-		return nil
+		return t.policyChanged(r.Registry, name.Repo{}, event.PolicyChange{Type: event.PolicyPullThroughCache, Name: r.Prefix}, s.now())
 	})
 	return r, err
 }
@@ -98,7 +99,10 @@ func (s *Store) UpdateCacheRule(ctx context.Context, r CacheRule) (at time.Time,
 		if err == nil && n == 0 {
 			err = NoCacheRule(r.Registry, r.Prefix)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.policyChanged(r.Registry, name.Repo{}, event.PolicyChange{Type: event.PolicyPullThroughCache, Name: r.Prefix}, s.now())
 	})
 	return at, err
 }
@@ -114,7 +118,11 @@ func (s *Store) DeleteCacheRule(ctx context.Context, reg name.Registry, prefix s
 		if err == nil && n == 0 {
 			err = NoCacheRule(reg, prefix)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		deleted := event.PolicyChange{Type: event.PolicyPullThroughCache, Name: prefix, Deleted: true}
+		return t.policyChanged(reg, name.Repo{}, deleted, s.now())
 	})
 }
 

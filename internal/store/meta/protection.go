@@ -19,7 +19,8 @@ const (
 
 // SetProtection sets what of a repository cannot be deleted. Errors: fault.RepositoryNotFound.
 func (s *Store) SetProtection(ctx context.Context, r Repository, p Protection) error {
-	return s.change(ctx, r, event.PolicyChange{}, `UPDATE repositories SET protection = $2 WHERE id = $1`, int(p))
+	return s.change(ctx, r, event.PolicyChange{Type: event.PolicyProtection, Deleted: p == Unprotected},
+		`UPDATE repositories SET protection = $2 WHERE id = $1`, int(p))
 }
 
 // deletable checks, inside the transaction, that a repository exists and does not protect what a write deletes.
