@@ -87,15 +87,21 @@ func readLifecycle(policy, extension string) (*lifecycle.Policy, error) {
 	return lifecycle.Join(ours, own), nil
 }
 
-// TestLifecycle returns what documents would do with the images of a repository now. Calls wait for each other, because each has all
-// images of a repository in memory.
+// TestLifecycle returns what documents would do with the images of a repository now, for a caller of an account. Calls wait for each
+// other, because each has all images of a repository in memory. Of each account one call at most waits for the place, in the order of
+// their coming, so that an account with many calls delays others by one of them.
 //
 // Errors: fault.InvalidParameter (a document), fault.LimitExceeded (see meta.Store.LifecycleImages).
-func (s *Service) TestLifecycle(ctx context.Context, r Repository, policy, extension string) (*lifecycle.Result, error) {
+func (s *Service) TestLifecycle(ctx context.Context, by name.Account, r Repository, policy, extension string) (*lifecycle.Result, error) {
 	p, err := readLifecycle(policy, extension)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.testers.enter(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	return s.evaluate(ctx, s.testing, r, p, s.now())
 }
 

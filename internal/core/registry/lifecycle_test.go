@@ -171,7 +171,7 @@ func TestPreviewEqualsExecution(t *testing.T) {
 			c.setLifecycle(t, "", `{"version":"ecrin-lifecycle-1","protect":[{"patterns":["*"]}]}`)
 			c.settled(t)
 		}
-		result, err := c.TestLifecycle(t.Context(), c.repo, policy, extension)
+		result, err := c.TestLifecycle(t.Context(), home.Account, c.repo, policy, extension)
 		c.must(t, err)
 		want := maps.Clone(before)
 		for _, v := range result.Verdicts {
@@ -355,7 +355,7 @@ func TestDP8LifecycleLeavesProtectedImages(t *testing.T) {
 	c.setLifecycle(t, policy, "")
 	r, err := c.store.RepositoryByID(t.Context(), c.repo.ID)
 	c.must(t, err)
-	result, err := c.TestLifecycle(t.Context(), r, policy, "")
+	result, err := c.TestLifecycle(t.Context(), home.Account, r, policy, "")
 	c.must(t, err)
 	for i := range result.Verdicts {
 		if v := &result.Verdicts[i]; v.Action != lifecycle.None || !strings.Contains(v.Reason(), "deletion protection") {

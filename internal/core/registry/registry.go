@@ -41,6 +41,7 @@ type Service struct {
 	collecting chan struct{} // has one place, which a call of Collect takes
 	evaluating chan struct{} // likewise for a job that evaluates a lifecycle policy
 	testing    chan struct{} // likewise for a request that does so
+	testers    lanes         // of the requests that wait for that
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
 

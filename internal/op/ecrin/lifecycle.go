@@ -144,7 +144,7 @@ const maxTestTags = meta.MaxPreviewTags
 //
 // Errors: fault.InvalidParameter (a document), fault.LifecyclePolicyNotFound (neither the request nor the repository has one),
 // fault.LimitExceeded (the repository is too large).
-func (s *Service) TestLifecycle(ctx context.Context, _ identity.Caller, r ecr.Repository,
+func (s *Service) TestLifecycle(ctx context.Context, by identity.Caller, r ecr.Repository,
 	in *ecrintypes.TestLifecycleRequest) (*ecrintypes.TestLifecycleResponse, error) {
 	l, err := s.meta.Lifecycle(ctx, r.ID)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Service) TestLifecycle(ctx context.Context, _ identity.Caller, r ecr.Re
 	if l.Policy == "" && l.Extension == "" {
 		return nil, meta.LifecyclePolicyNotFound(r.Repository)
 	}
-	result, err := s.registry.TestLifecycle(ctx, r.Repository, l.Policy, l.Extension)
+	result, err := s.registry.TestLifecycle(ctx, by.Account, r.Repository, l.Policy, l.Extension)
 	if err != nil {
 		return nil, err
 	}
