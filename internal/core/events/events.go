@@ -65,6 +65,7 @@ type Service struct {
 
 	mu    sync.Mutex
 	last  time.Time            // the last look
+	waits time.Time            // the oldest event that a webhook had not received then; zero for none
 	tests map[name.Account]int // tests of webhooks that run
 }
 
@@ -100,6 +101,17 @@ func (s *Service) AddWork(r *jobs.Runner) {
 		Stop: func(ctx context.Context) error { return s.writeCounts(ctx, true) }})
 }
 
+// Lag returns how long the event waits that has waited longest for a webhook, as of the last look; 0 if none waits. The events of webhooks
+// that fail count, those that were given up and those of disabled webhooks do not.
+func (s *Service) Lag() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waits.IsZero() {
+		return 0
+	}
+	return max(0, s.now().Sub(s.waits))
+}
+
 // sweep deletes old events.
 func (s *Service) sweep(ctx context.Context, _ *jobs.Job) error {
 	_, err := s.meta.DeleteEvents(ctx, s.now().Add(-s.keepFor), s.keep)
@@ -123,10 +135,14 @@ func (s *Service) look(ctx context.Context) error {
 	s.mu.Lock()
 	s.last = now
 	s.mu.Unlock()
+	var waits time.Time
 	for after := int64(0); ; {
-		due, last, err := s.meta.WebhooksDue(ctx, now, after, lookPage)
+		due, last, oldest, err := s.meta.WebhooksDue(ctx, now, after, lookPage)
 		if err != nil {
 			return err
+		}
+		if waits.IsZero() || !oldest.IsZero() && oldest.Before(waits) {
+			waits = oldest
 		}
 		for _, w := range due {
 			j := meta.NewJob{Kind: WebhookKind, Key: strconv.FormatInt(w.ID, 10), Account: w.Account, Input: "{}"}
@@ -135,6 +151,9 @@ func (s *Service) look(ctx context.Context) error {
 			}
 		}
 		if last == 0 {
+			s.mu.Lock()
+			s.waits = waits
+			s.mu.Unlock()
 			return nil
 		}
 		after = last

@@ -33,11 +33,13 @@ func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head
 	if stored {
 		if ref.Tag == (name.Tag{}) {
 			s.counts.Hits.Add(1)
+			s.counts.Saved.Add(uint64(head.Size))
 			return false, nil
 		}
 		due, err := s.due(ctx, q, ref.Tag, head.Digest)
 		if err != nil || !due {
 			s.counts.Hits.Add(1)
+			s.counts.Saved.Add(uint64(head.Size))
 			return false, err
 		}
 	}
@@ -123,7 +125,11 @@ func (s *Service) fetchImage(ctx context.Context, o origin, q Request, ref name.
 		limit = maxImageTime
 	}
 	return s.once(ctx, o, fmt.Sprintf("image %s %s %s", o.key(), q.Name, ref), limit, func(ctx context.Context) error {
-		return s.storeImage(ctx, o, q, ref, head)
+		err := s.storeImage(ctx, o, q, ref, head)
+		if err != nil {
+			s.reportFailure(o, q, ref, failedImage(o, err), err)
+		}
+		return err
 	})
 }
 

@@ -183,6 +183,7 @@ func (all *layers) join(l *Layer, key string) (*Reader, error) {
 		defer func() {
 			if err != nil {
 				l.s.remember(l.o, key, err)
+				l.s.reportFailure(l.o, l.q, name.Reference{}, l.failed(err), err)
 			}
 			all.mu.Lock()
 			delete(all.all, key)

@@ -85,15 +85,16 @@ type Service struct {
 	log      *slog.Logger
 	limits   Limits
 
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	work    sync.WaitGroup
-	places  places
-	images  singleflight.Group
-	layers  layers
-	refused failures
-	fresh   freshness
-	remotes remotes
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
+	places   places
+	images   singleflight.Group
+	layers   layers
+	refused  failures
+	fresh    freshness
+	remotes  remotes
+	reported reported
 
 	counts Counts
 }
@@ -105,6 +106,7 @@ type Counts struct {
 	Stale   atomic.Uint64 // tags that were served although they could not be compared
 	Fetched atomic.Uint64 // bytes of manifests and layers from other registries
 	Sent    atomic.Uint64 // bytes of layers that were sent while they arrived
+	Saved   atomic.Uint64 // bytes of manifests and layers that were stored, and not fetched again
 }
 
 // New returns a Service. Close ends its work.

@@ -54,6 +54,9 @@ func (a *API) sendBlob(w http.ResponseWriter, r *http.Request, repo registry.Rep
 	asked := r.Header.Get("Range")
 	if asked == "" {
 		http.ServeContent(w, r, "", time.Time{}, f)
+		if a.pull != nil && r.Method == http.MethodGet {
+			a.pull.ServedStored(r.Context(), repo.Registry, repo.Name, held.Size)
+		}
 		return nil
 	}
 	r = r.Clone(r.Context())

@@ -82,6 +82,17 @@ func (m *Metrics) CountOf(name, help, label, value string, read func() uint64) {
 		ConstLabels: prometheus.Labels{label: value}}, func() float64 { return float64(read()) }))
 }
 
+// SumOf is CountOf for a sum that is no whole number, such as seconds.
+func (m *Metrics) SumOf(name, help, label, value string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help,
+		ConstLabels: prometheus.Labels{label: value}}, read))
+}
+
+// Measure adds a gauge. It must be called before the first request.
+func (m *Metrics) Measure(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read))
+}
+
 // MeasureOf adds a gauge with one label, as CountOf adds a counter.
 func (m *Metrics) MeasureOf(name, help, label, value string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help,

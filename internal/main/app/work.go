@@ -55,6 +55,8 @@ func (a *App) countPulls(m *web.Metrics) {
 	m.Count("ecrin_pullthrough_misses_total", "Manifests and layers that were fetched from other registries.", c.Misses.Load)
 	m.Count("ecrin_pullthrough_stale_total", "Tags and referrers that were served although the other registry failed.", c.Stale.Load)
 	m.Count("ecrin_pullthrough_fetched_bytes_total", "Bytes of manifests and layers that other registries sent.", c.Fetched.Load)
+	m.Count("ecrin_pullthrough_saved_bytes_total", "Bytes of stored manifests and layers that were asked for and not fetched again.",
+		c.Saved.Load)
 	m.Count("ecrin_pullthrough_sent_bytes_total", "Bytes of layers that were sent while they arrived.", c.Sent.Load)
 }
 
@@ -64,6 +66,8 @@ func (a *App) countWork(m *web.Metrics) {
 		m.CountOf("ecrin_background_failures_total", "Failed attempts of background work, by kind of work.", "work", work,
 			func() uint64 { return a.health.count(work) })
 	}
+	m.Measure("ecrin_webhook_lag_seconds", "How long the event waits that has waited longest for a webhook.",
+		func() float64 { return a.events.Lag().Seconds() })
 	for _, kind := range a.jobs.Kinds() {
 		m.CountOf("ecrin_jobs_succeeded_total", "Attempts of jobs that succeeded, by kind.", "kind", kind,
 			func() uint64 { return a.jobs.Stats(kind).Succeeded })
@@ -71,7 +75,7 @@ func (a *App) countWork(m *web.Metrics) {
 			func() uint64 { return a.jobs.Stats(kind).Failed })
 		m.MeasureOf("ecrin_jobs_running", "Jobs that this process executes, by kind.", "kind", kind,
 			func() float64 { return float64(a.jobs.Stats(kind).Running) })
-		m.MeasureOf("ecrin_jobs_seconds_total", "Time of the attempts of jobs, by kind.", "kind", kind,
+		m.SumOf("ecrin_jobs_seconds_total", "Time of the attempts of jobs, by kind.", "kind", kind,
 			func() float64 { return a.jobs.Stats(kind).Time.Seconds() })
 		m.MeasureOf("ecrin_jobs_live", "Jobs that are queued or run, of all processes, by kind; at most 10,000 are counted.", "kind", kind,
 			func() float64 { return float64(a.jobs.Stats(kind).Live) })

@@ -155,6 +155,9 @@ func truth(b bool) int {
 // firstID returns the least identifier of a time: its milliseconds, with 2^20 identifiers in each.
 func firstID(at time.Time) int64 { return at.UnixMilli() << 20 }
 
+// timeOfID returns about when an identifier was made.
+func timeOfID(id int64) time.Time { return time.UnixMilli(id >> 20).UTC() }
+
 // idSource makes growing identifiers from the time and a counter. It starts after the greatest one of the database.
 type idSource struct {
 	mu   sync.Mutex

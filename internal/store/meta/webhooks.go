@@ -201,13 +201,16 @@ type WebhookWork struct {
 }
 
 // WebhooksDue looks at the webhooks with an ID above after, at most limit of them. It returns those that have something to send at a time:
-// an event that they have not read, or a delivery that is due; and the last ID that it has looked at, 0 if there are no more.
-func (s *Store) WebhooksDue(ctx context.Context, now time.Time, after int64, limit int) (due []WebhookWork, last int64, err error) {
+// an event that they have not read, or a delivery that is due; and the last ID that it has looked at, 0 if there are no more. oldest is
+// the time of the oldest event that a webhook that is enabled has not received, zero if there is none.
+func (s *Store) WebhooksDue(ctx context.Context, now time.Time, after int64, limit int) (due []WebhookWork, last int64, oldest time.Time,
+	err error) {
 	type seen struct {
 		WebhookWork
 		region   string
 		position int64
 		retry    int64
+		paused   bool
 	}
 	var all []seen
 	n := 0
@@ -217,32 +220,44 @@ func (s *Store) WebhooksDue(ctx context.Context, now time.Time, after int64, lim
 			var pause int64
 			var enabled bool
 			err := scan(&w.ID, &w.Account, &w.region, &w.position, &w.retry, &pause, &enabled)
-			n, last = n+1, w.ID
-			if enabled && pause <= micros(now) {
+			w.paused = pause > micros(now)
+			if n, last = n+1, w.ID; enabled {
 				all = append(all, w)
 			}
 			return err
 		})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, oldest, err
 	}
 	if n < limit {
 		last = 0
 	}
+	first := int64(0)
 	for _, w := range all {
-		newer := w.retry != 0 && w.retry <= micros(now)
-		if !newer {
-			var one int
-			err := s.read.row(ctx, `SELECT 1 FROM events WHERE account = $1 AND region = $2 AND id > $3 ORDER BY id LIMIT 1`,
-				args{w.Account, w.region, w.position}, &one)
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return nil, 0, err
+		unread, waiting := int64(0), int64(0)
+		err := s.read.row(ctx, `SELECT id FROM events WHERE account = $1 AND region = $2 AND id > $3 ORDER BY id LIMIT 1`,
+			args{w.Account, w.region, w.position}, &unread)
+		if err == nil || errors.Is(err, sql.ErrNoRows) {
+			err = nil
+			if w.retry != 0 {
+				err = s.read.row(ctx, `SELECT position FROM deliveries WHERE webhook = $1 AND state = 1 ORDER BY position LIMIT 1`,
+					args{w.ID}, &waiting)
 			}
-			newer = err == nil
 		}
-		if newer {
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, 0, oldest, err
+		}
+		for _, id := range []int64{unread, waiting} {
+			if id != 0 && (first == 0 || id < first) {
+				first = id
+			}
+		}
+		if !w.paused && (unread != 0 || w.retry != 0 && w.retry <= micros(now)) {
 			due = append(due, w.WebhookWork)
 		}
 	}
-	return due, last, nil
+	if first != 0 {
+		oldest = timeOfID(first)
+	}
+	return due, last, oldest, nil
 }

@@ -30,7 +30,7 @@ func (fx *Fixture) record(text string) int64 {
 func (fx *Fixture) dueWebhooks(now time.Time) (ids []int64) {
 	fx.Helper()
 	for after := int64(0); ; {
-		due, last, err := fx.WebhooksDue(fx.Ctx, now, after, 1)
+		due, last, _, err := fx.WebhooksDue(fx.Ctx, now, after, 1)
 		fx.Must(err)
 		for _, w := range due {
 			ids = append(ids, w.ID)
