@@ -47,6 +47,7 @@ type Service struct {
 
 	pulls  pulls
 	pulled func(Repository, name.Digest) // nil for none
+	stored func(context.Context, Repository, int64)
 }
 
 // Options holds the parameters of New besides the stores.
@@ -61,6 +62,9 @@ type Options struct {
 	MaxUploads    UploadLimits
 	// Pulled is called for each pull of an image; nil for none. It must not wait.
 	Pulled func(Repository, name.Digest)
+	// Stored is called when a repository holds a blob that it did not hold, with the context of the push and the bytes; nil for none. It
+	// must not wait.
+	Stored func(context.Context, Repository, int64)
 }
 
 // UploadLimits are how many uploads may be open at once, neither completed nor cancelled; 0 for no limit.
@@ -74,7 +78,7 @@ func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
 		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls(),
-		pulled: o.Pulled}
+		pulled: o.Pulled, stored: o.Stored}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -210,7 +210,11 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	}
 	// The blob is stored, so it is recorded even if the client has disconnected.
 	kept := context.WithoutCancel(ctx)
-	if _, err = s.meta.AddBlob(kept, r, info, u.ID); err != nil {
+	added, err := s.meta.AddBlob(kept, r, info, u.ID)
+	if err == nil && added && s.stored != nil {
+		s.stored(ctx, r, info.Size)
+	}
+	if err != nil {
 		err = errors.Join(err, s.meta.AddBlobCandidates(kept, []name.Digest{want}))
 		if errors.Is(err, fault.StorageQuotaExceeded) && u.ID != "" {
 			err = errors.Join(err, s.meta.DeleteUpload(kept, u.ID)) // its bytes are those of the candidate

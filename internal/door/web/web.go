@@ -45,6 +45,7 @@ type Server struct {
 	metrics *Metrics
 	proxies []netip.Prefix
 	now     func() time.Time
+	ended   func(ev *Event, status int, sent int64)
 
 	occasional *occasionalLog
 
@@ -62,12 +63,14 @@ type Options struct {
 	// requests.
 	Proxies []netip.Prefix
 	Now     func() time.Time
+	// Ended, if not nil, is called when a request has ended, with the status and the bytes of the body of its answer. It must not wait.
+	Ended func(ev *Event, status int, sent int64)
 }
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
 	return &Server{handler: h, log: o.Log, occasional: newOccasionalLog(o.Log), metrics: o.Metrics, proxies: o.Proxies,
-		now: o.Now, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
+		now: o.Now, ended: o.Ended, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -121,6 +124,9 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 		status = http.StatusOK
 	}
 	s.metrics.observe(ev, status, took, rec.sent)
+	if s.ended != nil {
+		s.ended(ev, status, rec.sent)
+	}
 	if ev.Err != nil && durable.IsOutOfFiles(ev.Err) {
 		s.metrics.outOfFiles(s.occasional, ev.Operation, ev.Err)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
+	"github.com/ecrin-dev/ecrin/internal/core/usage"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
@@ -106,6 +107,7 @@ type App struct {
 	health    *health
 	jobs      *jobs.Runner
 	events    *events.Service
+	usage     *usage.Service
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -193,9 +195,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		KeepFor: c.EventsKeepFor, Pulls: c.Pulls, Denials: c.Denials}); err != nil {
 		return err
 	}
+	a.usage = usage.New(a.meta, now)
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
-		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled,
+		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled, Stored: a.countStored,
 		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
 	})
 	mac := func(purpose string) func([]byte) []byte {
@@ -219,7 +222,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
 	record := trail.New(a.trail, a.pump, id, now)
-	record.OnDenied(a.events.Denied)
+	record.OnDenied(a.countDenied)
 	a.record = record
 	repositories := ecr.New(ecr.Options{
 		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links, PullThrough: a.pull,
@@ -276,7 +279,7 @@ func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now 
 		listeners[i] = connections.Listener(listeners[i])
 	}
 	return &http.Server{
-		Handler:           web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now}),
+		Handler:           web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now, Ended: a.countRequest}),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

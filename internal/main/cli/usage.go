@@ -17,14 +17,28 @@ SHARED   bytes of layers that other repositories of the account use too
 DELETED  bytes of layers of deleted images, which "ecrin image restore" brings back until they are collected
 UNUSED   bytes of layers that no image uses, such as those of a push that has not ended
 
-Layers that several images of a repository have are counted once.`
+Layers that several images of a repository have are counted once.
+
+With --since, --by, --hourly or --daily it shows what was done: pulls, pushes, denied requests, bytes that were sent to clients and bytes
+that were stored, in total for each repository or principal, or in each hour or day. Hours are kept for two weeks, days for two years. Sessions
+of a role count for the role. What has no name is that of all that were beyond the number of rows for an hour or day.`
 
 func (c *commands) usage() *cobra.Command {
 	cmd := &cobra.Command{Use: "usage", Args: cobra.NoArgs, Short: "Show how many bytes repositories hold", Long: usageHelp,
-		Example: "  ecrin usage\n  ecrin usage --account 111122223333 --region eu-west-1 --json"}
+		Example: "  ecrin usage\n  ecrin usage --since 30d --by principal\n  ecrin usage --daily --repository team/app\n  ecrin usage --account 111122223333 --region eu-west-1 --json"}
 	c.dataFlag(cmd)
+	var h usageHistory
+	f := cmd.Flags()
+	f.StringVar(&h.since, "since", "", "what was done from this `time` on: 30d, 12h, 2026-08-01")
+	f.StringVar(&h.by, "by", "", "what was done by each repository or principal: `repository|principal`")
+	f.BoolVar(&h.hourly, "hourly", false, "what was done in each hour")
+	f.BoolVar(&h.daily, "daily", false, "what was done on each day")
+	f.StringVar(&h.repository, "repository", "", "what was done for this `repository`")
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if h != (usageHistory{}) {
+			return c.showUsageHistory(cmd, reg, h, *asJSON)
+		}
 		s, err := c.connectTo(cmd, reg)
 		if err != nil {
 			return err

@@ -93,6 +93,12 @@ func (v *GetRepositoryProtectionRequest) GetRegistryId() string { return v.Regis
 func (v *GetRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *GetUsageHistoryRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *GetUsageHistoryRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GrantRepositoryAccessRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.

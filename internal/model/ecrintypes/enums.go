@@ -100,6 +100,22 @@ const (
 	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
 )
 
+// UsageGranularity is one of the values below.
+type UsageGranularity string
+
+const (
+	UsageGranularityHOURLY UsageGranularity = "HOURLY"
+	UsageGranularityDAILY  UsageGranularity = "DAILY"
+)
+
+// UsageGroup is one of the values below.
+type UsageGroup string
+
+const (
+	UsageGroupREPOSITORY UsageGroup = "REPOSITORY"
+	UsageGroupPRINCIPAL  UsageGroup = "PRINCIPAL"
+)
+
 // Verdict is one of the values below.
 type Verdict string
 

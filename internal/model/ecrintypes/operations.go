@@ -37,6 +37,7 @@ var OperationNames = []string{
 	"CollectStorage",
 	"CopyImage",
 	"ListRepositoryUsage",
+	"GetUsageHistory",
 	"PutQuota",
 	"DescribeQuotas",
 	"DeleteQuota",
@@ -228,6 +229,13 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(ListRepositoryUsageRequest) },
 		Output: func() any { return new(ListRepositoryUsageResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
+	},
+	"GetUsageHistory": {
+		Name:   "GetUsageHistory",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(GetUsageHistoryRequest) },
+		Output: func() any { return new(GetUsageHistoryResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"usage"}},
 	},
 	"PutQuota": {
 		Name:   "PutQuota",

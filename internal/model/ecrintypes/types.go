@@ -338,6 +338,24 @@ type GetRepositoryProtectionRequest struct {
 	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
 }
 
+// GetUsageHistoryRequest is the request of GetUsageHistory.
+type GetUsageHistoryRequest struct {
+	RegistryId     string           `json:"registryId,omitzero"`
+	RepositoryName string           `json:"repositoryName,omitzero"` // 2 to 256 characters
+	GroupBy        UsageGroup       `json:"groupBy,omitzero"`
+	Granularity    UsageGranularity `json:"granularity,omitzero"`
+	StartTime      *awswire.Time    `json:"startTime,omitzero"`
+	EndTime        *awswire.Time    `json:"endTime,omitzero"`
+	NextToken      string           `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults     *int32           `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// GetUsageHistoryResponse is the answer of GetUsageHistory.
+type GetUsageHistoryResponse struct {
+	Usage     []UsagePeriod `json:"usage"`              // required
+	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
 // GrantRepositoryAccessRequest is the request of GrantRepositoryAccess.
 type GrantRepositoryAccessRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -997,6 +1015,18 @@ type UpdateWebhookRequest struct {
 type UpdateWebhookResponse struct {
 	Webhook Webhook `json:"webhook"` // required
 	Secret  string  `json:"secret,omitzero"`
+}
+
+// UsagePeriod is a part of requests or answers.
+type UsagePeriod struct {
+	StartTime      awswire.Time `json:"startTime"` // required
+	RepositoryName string       `json:"repositoryName,omitzero"`
+	Principal      string       `json:"principal,omitzero"`
+	Pulls          int64        `json:"pulls"`       // required
+	Pushes         int64        `json:"pushes"`      // required
+	Denials        int64        `json:"denials"`     // required
+	SentBytes      int64        `json:"sentBytes"`   // required
+	StoredBytes    int64        `json:"storedBytes"` // required
 }
 
 // VerifyStorageRequest is the request of VerifyStorage.

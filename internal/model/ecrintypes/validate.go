@@ -301,6 +301,24 @@ func (v *GetRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetUsageHistoryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetUsageHistoryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"groupBy", string(v.GroupBy), ruleUsageGroup)
+	c.Optional(at+"granularity", string(v.Granularity), ruleUsageGranularity)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *GrantRepositoryAccessRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

@@ -77,6 +77,7 @@ var caches = map[string][]scopeKind{
 	"cache_checks":              nil,
 	"repository_totals":         nil,
 	"storage_quotas":            nil,
+	"usage_counters":            nil,
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes

@@ -45,6 +45,7 @@ var inside = map[string]string{
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
 	"core/events":      "core/identity core/jobs",
+	"core/usage":       "core/jobs",
 	"core/pullthrough": "core/guard core/identity core/registry",
 	"core/guard":       "core/identity",
 	"core/replication": "core/guard core/identity core/jobs core/registry",

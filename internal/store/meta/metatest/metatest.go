@@ -133,6 +133,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"RowQuotas", testRowQuotas},
 		{"RowQuotaRace", testRowQuotaRace},
 		{"StorageQuotas", testStorageQuotas},
+		{"UsageHistory", testUsageHistory},
 		{"StorageQuotaRace", testStorageQuotaRace},
 		{"Uses", testUses},
 		{"Aliases", testAliases},

@@ -30,3 +30,20 @@ CREATE TABLE storage_quotas (
     bytes            BIGINT NOT NULL,
     PRIMARY KEY (account, prefix)
 );
+
+-- What happened in an hour (daily 0) or a day (daily 1) that began at start, UTC: kind 1 by repository, kind 2 by principal. What is
+-- beyond the number of rows that an account may have for one hour or day is in the row with region '' and subject ''.
+CREATE TABLE usage_counters (
+    account TEXT NOT NULL,
+    kind    SMALLINT NOT NULL,
+    daily   SMALLINT NOT NULL,
+    start   BIGINT NOT NULL,
+    region  TEXT NOT NULL,
+    subject TEXT NOT NULL, -- name of a repository, or ARN of a principal
+    pulls   BIGINT NOT NULL,
+    pushes  BIGINT NOT NULL,
+    denials BIGINT NOT NULL,
+    sent    BIGINT NOT NULL, -- bytes
+    stored  BIGINT NOT NULL, -- bytes
+    PRIMARY KEY (account, kind, daily, start, region, subject)
+);

@@ -1,0 +1,96 @@
+package ecrin
+
+import (
+	"context"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// OnUsageHistory resolves the registry whose usage is read: all its repositories, or the one of the request, which need not exist any more.
+func OnUsageHistory(s *Service, _ context.Context, req guard.Request, in *ecrintypes.GetUsageHistoryRequest) (
+	guard.Target[ecr.Registry], error) {
+	at, err := s.registryOf(req, in.RegistryId)
+	if err != nil {
+		return guard.Target[ecr.Registry]{}, err
+	}
+	of := "*"
+	if in.RepositoryName != "" {
+		if _, err := name.ParseRepo(in.RepositoryName); err != nil {
+			return guard.Target[ecr.Registry]{}, err
+		}
+		of = in.RepositoryName
+	}
+	return guard.On(at, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: at.Region, Resource: at.RepositoryARN(of)}), nil
+}
+
+// usageHistoryPlace is where a listing of usage of hours or days continues.
+type usageHistoryPlace struct {
+	Start           time.Time
+	Region, Subject string
+}
+
+// GetUsageHistory tells what was done in each hour or day, by repository or by principal, in the order of time and of their names. Without
+// times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half a minute.
+//
+// Errors: fault.InvalidParameter (nextToken, the times, or principals of one repository).
+func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.Registry, in *ecrintypes.GetUsageHistoryRequest) (
+	*ecrintypes.GetUsageHistoryResponse, error) {
+	q := meta.UsageQuery{Registry: r.Registry, Kind: meta.ByRepository, Daily: in.Granularity == ecrintypes.UsageGranularityDAILY,
+		To: s.now(), Subject: in.RepositoryName}
+	if in.GroupBy == ecrintypes.UsageGroupPRINCIPAL {
+		if q.Kind = meta.ByPrincipal; in.RepositoryName != "" {
+			return nil, ecr.BadMember("groupBy", "PRINCIPAL is counted for the registry, not for one repository")
+		}
+	}
+	unit, length := time.Hour, 24*time.Hour
+	if q.Daily {
+		unit, length = 24*time.Hour, 30*24*time.Hour
+	}
+	if in.EndTime != nil {
+		q.To = in.EndTime.Time
+	}
+	q.From = q.To.Add(-length)
+	if in.StartTime != nil {
+		q.From = in.StartTime.Time
+	}
+	if q.From.After(q.To) {
+		return nil, ecr.BadMember("startTime", "must not be after endTime")
+	}
+	q.From = q.From.UTC().Truncate(unit) // the hour or day in which it is
+	scope := "GetUsageHistory " + r.Registry.String() + " " + in.RepositoryName + " " + string(in.GroupBy) + " " + string(in.Granularity)
+	var at usageHistoryPlace
+	if in.NextToken != "" {
+		if err := s.resume(scope, in.NextToken, &at); err != nil {
+			return nil, err
+		}
+	}
+	limit := pageSize(in.MaxResults, 1000)
+	rows, err := s.meta.UsageHistory(ctx, q, meta.UsageKey{Start: at.Start, Region: at.Region, Subject: at.Subject}, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.GetUsageHistoryResponse{Usage: []ecrintypes.UsagePeriod{}}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		last := rows[limit-1]
+		out.NextToken = s.pages.Listing(scope).SealJSON(usageHistoryPlace{last.Start, last.Region, last.Subject})
+	}
+	for _, row := range rows {
+		one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
+			SentBytes: row.Sent, StoredBytes: row.Stored}
+		if q.Kind == meta.ByRepository {
+			one.RepositoryName = row.Subject
+		} else {
+			one.Principal = row.Subject
+		}
+		out.Usage = append(out.Usage, one)
+	}
+	return out, nil
+}

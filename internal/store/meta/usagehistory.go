@@ -1,0 +1,162 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// UsageKind says by what usage is counted. The numbers are stored.
+type UsageKind int
+
+// The kinds.
+const (
+	ByRepository UsageKind = 1
+	ByPrincipal  UsageKind = 2
+)
+
+// Activity is what happened in a time.
+type Activity struct {
+	Pulls, Pushes, Denials int64
+	Sent, Stored           int64 // bytes that were sent to clients, and that were stored in a repository for the first time
+}
+
+// Add adds the numbers of another time.
+func (a *Activity) Add(more Activity) {
+	a.Pulls, a.Pushes, a.Denials = a.Pulls+more.Pulls, a.Pushes+more.Pushes, a.Denials+more.Denials
+	a.Sent, a.Stored = a.Sent+more.Sent, a.Stored+more.Stored
+}
+
+// UsageKey is what an Activity is of. Region and Subject are "" for all that has no row of its own.
+type UsageKey struct {
+	Account name.Account
+	Kind    UsageKind
+	Start   time.Time // of an hour or a day, UTC
+	Region  string
+	Subject string // name of a repository, or ARN of a principal
+}
+
+// UsageRow is the activity of one hour or day.
+type UsageRow struct {
+	UsageKey
+	Activity
+}
+
+// MaxUsageRows is how many rows an account has for one kind in an hour, or in a day, besides the one for all others.
+const MaxUsageRows = 500
+
+// addUsage adds to a row; with insertUsage the row need not exist.
+const (
+	addUsage = `UPDATE usage_counters SET pulls = pulls + $7, pushes = pushes + $8, denials = denials + $9, sent = sent + $10,
+		stored = stored + $11 WHERE account = $1 AND kind = $2 AND daily = $3 AND start = $4 AND region = $5 AND subject = $6`
+	insertUsage = `INSERT INTO usage_counters (account, kind, daily, start, region, subject, pulls, pushes, denials, sent, stored)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	countUsage = `SELECT COUNT(*) FROM usage_counters WHERE account = $1 AND kind = $2 AND daily = $3 AND start = $4 AND subject <> ''`
+)
+
+// AddActivity adds activity of hours to the rows of these hours and of their days, in one transaction: several processes add to the same
+// rows. Beyond MaxUsageRows it adds to the row for all others. What is of accounts that do not exist any more is left out.
+func (s *Store) AddActivity(ctx context.Context, all []UsageRow) error {
+	return s.write.doMany(ctx, 3*len(all), func(t *tx) error {
+		exists := map[name.Account]bool{}
+		for _, r := range all {
+			if _, known := exists[r.Account]; !known {
+				err := accountExists(t, r.Account)
+				if err != nil && !errors.Is(err, fault.AccountNotFound) {
+					return err
+				}
+				exists[r.Account] = err == nil
+			}
+			if !exists[r.Account] {
+				continue
+			}
+			for daily, start := range []time.Time{r.Start.UTC().Truncate(time.Hour), r.Start.UTC().Truncate(24 * time.Hour)} {
+				if err := t.addActivity(r, daily, micros(start)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (t *tx) addActivity(r UsageRow, daily int, start int64) error {
+	in := args{r.Account.String(), int(r.Kind), daily, start, r.Region, r.Subject, r.Pulls, r.Pushes, r.Denials, r.Sent, r.Stored}
+	for range 2 {
+		n, err := t.exec(addUsage, in...)
+		if err != nil || n > 0 {
+			return err
+		}
+		if r.Subject == "" {
+			break
+		}
+		var have int
+		if err := t.row(t.ctx, countUsage, in[:4], &have); err != nil {
+			return err
+		}
+		if have < MaxUsageRows {
+			break
+		}
+		r.Subject, in[4], in[5] = "", "", ""
+	}
+	_, err := t.exec(insertUsage, in...)
+	return err
+}
+
+// UsageQuery selects rows.
+type UsageQuery struct {
+	Registry name.Registry
+	Kind     UsageKind
+	Daily    bool
+	From, To time.Time // From is part of the selection, To is not
+	Subject  string    // "" for all
+}
+
+// UsageHistory returns rows of a registry, ordered by time and subject: those after the given key, the zero key for the first, at most
+// limit. The rows for all others are those of the account, because they have no region; with a subject there are none.
+func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, limit int) ([]UsageRow, error) {
+	daily := 0
+	if q.Daily {
+		daily = 1
+	}
+	var all []UsageRow
+	err := s.read.rows(ctx, `SELECT start, region, subject, pulls, pushes, denials, sent, stored FROM usage_counters
+		WHERE account = $1 AND kind = $2 AND daily = $3 AND start >= $4 AND start < $5 AND (start, region, subject) > ($6, $7, $8)
+			AND (region = $9 AND ($10 = '' OR subject = $10) OR region = '' AND $10 = '')
+		ORDER BY start, region, subject LIMIT $11`,
+		args{q.Registry.Account.String(), int(q.Kind), daily, micros(q.From), micros(q.To), micros(after.Start), after.Region,
+			position(after.Subject), q.Registry.Region.String(), q.Subject, limit}, func(scan func(...any) error) error {
+			r := UsageRow{UsageKey: UsageKey{Account: q.Registry.Account, Kind: q.Kind}}
+			var start int64
+			err := scan(&start, &r.Region, &r.Subject, &r.Pulls, &r.Pushes, &r.Denials, &r.Sent, &r.Stored)
+			r.Start = fromMicros(start)
+			all = append(all, r)
+			return err
+		})
+	return all, err
+}
+
+// DeleteUsage deletes rows of an account: of hours before hours and of days before days, at most limit of each kind, and returns how many
+// it deleted.
+func (s *Store) DeleteUsage(ctx context.Context, a name.Account, hours, days time.Time, limit int) (deleted int, err error) {
+	err = s.write.doMany(ctx, 4*limit, func(t *tx) error {
+		deleted = 0
+		for _, kind := range []UsageKind{ByRepository, ByPrincipal} {
+			for daily, before := range []time.Time{hours, days} {
+				n, err := t.exec(`DELETE FROM usage_counters WHERE (account, kind, daily, start, region, subject) IN (
+					SELECT account, kind, daily, start, region, subject FROM usage_counters
+					WHERE account = $1 AND kind = $2 AND daily = $3 AND start < $4 ORDER BY start LIMIT $5)`,
+					a.String(), int(kind), daily, micros(before), limit)
+				if err != nil {
+					return err
+				}
+				deleted += int(n)
+			}
+		}
+		return nil
+	})
+	return deleted, err
+}
