@@ -88,6 +88,12 @@ func TestCreationTemplates(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("all templates (-want +got):\n%s", diff)
 	}
+	for size, more := range map[int32]bool{2: true, 3: false, 4: false} {
+		page, err := c.DescribeRepositoryCreationTemplates(ctx, &ecr.DescribeRepositoryCreationTemplatesInput{MaxResults: &size})
+		if err != nil || len(page.RepositoryCreationTemplates) != min(int(size), 3) || (page.NextToken != nil) != more {
+			t.Errorf("a page of %d: got %+v, %v, want one that says that there are more: %t", size, page, err, more)
+		}
+	}
 	some, err := c.DescribeRepositoryCreationTemplates(ctx, &ecr.DescribeRepositoryCreationTemplatesInput{
 		Prefixes: []string{"team", "none", "team/"}})
 	if err != nil || len(some.RepositoryCreationTemplates) != 1 {

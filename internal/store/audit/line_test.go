@@ -65,6 +65,12 @@ func TestLineOfAContext(t *testing.T) {
 	if got := l.Principal(); got != "" {
 		t.Errorf("without a principal: got %q", got)
 	}
+	if got := l.ARN(); got != "" {
+		t.Errorf("without a caller: got the ARN %q", got)
+	}
+	if got := l.By(func() string { return "arn:aws:iam::111122223333:root" }).ARN(); got != "arn:aws:iam::111122223333:root" {
+		t.Errorf("got the ARN %q, want that of the root", got)
+	}
 	if got := l.For(func() string { return "AIDAEXAMPLE" }).Principal(); got != "AIDAEXAMPLE" {
 		t.Errorf("got the principal %q, want AIDAEXAMPLE", got)
 	}
