@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -116,6 +117,7 @@ type App struct {
 	url       string // of the running server, as it describes itself
 	listeners []net.Listener
 	opsListen []net.Listener
+	held      atomic.Pointer[string] // why the server is not ready yet
 }
 
 // New listens on the addresses, opens the data directory and builds the server. Connections wait until Run. The caller

@@ -99,8 +99,14 @@ func (h *health) ready() error {
 // report is health.report outside of requests.
 func (a *App) report(work string, err error) { a.health.report(context.Background(), work, err) }
 
+// Hold makes the server answer on /readyz that it is not ready, with the reason, until Hold("") is called.
+func (a *App) Hold(reason string) { a.held.Store(&reason) }
+
 // ready returns nil if the server can do all its work: the database answers and begins writes, and no background work fails.
 func (a *App) ready(ctx context.Context) error {
+	if reason := a.held.Load(); reason != nil && *reason != "" {
+		return fault.Unavailable.New("%s", *reason)
+	}
 	if err := a.meta.Ping(ctx); err != nil {
 		return err
 	}

@@ -101,7 +101,12 @@ func TestAnswersAreJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Values that later commands need, by their name in the output of an earlier one.
-	found := map[string]string{"digest": image.Digest, "policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
+	desired := filepath.Join(dir, "desired.yaml")
+	if err := os.WriteFile(desired, []byte(`{accounts: {"000000000000": {}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{"digest": image.Digest, "desired": desired,
+		"policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
 		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
 	key, err := os.ReadFile(filepath.Join(data, "master.key"))
 	if err == nil {
@@ -117,7 +122,7 @@ func TestAnswersAreJSON(t *testing.T) {
 	lines := []string{
 		"version", "env", "account create 111122223333", "account list", "account keys create 111122223333 | accessKeyId",
 		"account keys list 111122223333", "account keys disable $accessKeyId", "account keys enable $accessKeyId",
-		"account keys delete $accessKeyId", "account delete 111122223333", "token list", "token revoke --all",
+		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired", "token list", "token revoke --all",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
 		"image copy team/app:1.0 team/app:2.0", "repository deleted | repositoryId", "repository restore $repositoryId --as app-of-may",
 		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",

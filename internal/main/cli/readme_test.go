@@ -149,8 +149,12 @@ func TestReadmeCommands(t *testing.T) {
 	if err := os.WriteFile(rules, []byte(`{"version":"ecrin-lifecycle-1","protect":[{"patterns":["latest"]}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	desired := filepath.Join(t.TempDir(), "desired.yaml")
+	if err := os.WriteFile(desired, []byte(`{accounts: {"000000000000": {}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	// Replacements for the placeholders of the README, and arguments that the verbs of a group need.
-	concrete := strings.NewReplacer("sha256:…", digests["deleted"], "FILE", file, "rules.json", rules,
+	concrete := strings.NewReplacer("apply -f FILE", "apply -f "+desired, "sha256:…", digests["deleted"], "FILE", file, "rules.json", rules,
 		"DIR", filepath.Join(t.TempDir(), "backup"),
 		"account delete", "account delete 111122223333", "token revoke", "token revoke --all",
 		"webhook add NAME https://HOST/PATH", "webhook add deploy https://receiver.invalid/")

@@ -82,16 +82,28 @@ with --log-format=json. /healthz and /readyz are on the same address, and so is 
 of this machine (others: --metrics-listen).`,
 		Example: `  ecrin serve
   ecrin serve --data /var/lib/ecrin --listen 0.0.0.0:443 --tls=auto --domain ecr.example.com
-  ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443`,
+  ecrin serve --tls-cert chain.pem --tls-key key.pem --listen :443
+  ecrin serve --ephemeral --seed accounts.yaml`,
 	}
 	read := c.configFlags(cmd)
 	begin := cmd.Flags().Bool("new", false, "create a new database in a data directory that has lost its database (needed for no other start)")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		cfg, err := read()
 		if err != nil {
 			return err
 		}
 		cfg.New = *begin
+		seeds, err := readSeeds(cfg.Seed)
+		if err != nil {
+			return err
+		}
+		if cfg.Ephemeral {
+			remove, wrong := ephemeral(&cfg)
+			if wrong != nil {
+				return wrong
+			}
+			defer func() { err = errors.Join(err, remove()) }()
+		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
 		lines := newLogWriter(c.Err)
@@ -102,10 +114,20 @@ of this machine (others: --metrics-listen).`,
 			return err
 		}
 		tuneMemory(ctx, a.Trim)
-		return a.Run(ctx, func(r app.Running) {
+		if len(seeds) > 0 {
+			a.Hold("the files of the setting seed are being applied")
+		}
+		var failed error
+		err = a.Run(ctx, func(r app.Running) {
+			if failed = c.seed(ctx, cfg, seeds); failed != nil {
+				stop()
+				return
+			}
+			a.Hold("")
 			lines.flush() // who reads that the server is ready finds the lines of its start in the log
 			c.printReady(cfg, r)
 		})
+		return errors.Join(failed, err)
 	}
 	return cmd
 }

@@ -34,6 +34,11 @@ type Config struct {
 	// directory Data then holds the rest. It is a secret: set it in the file or the environment rather than on the
 	// command line, which other users of the machine can read. Default none: SQLite, in the directory Data.
 	Database secret.String `yaml:"database"`
+	// Ephemeral deletes the directory Data when the server stops, for tests and trials. Data must then be missing or empty; with the default
+	// of Data it is a new folder for temporary files. Default false.
+	Ephemeral bool `yaml:"ephemeral"`
+	// Seed lists files of `ecrin apply` that are applied at each start, before the server is ready. Default none.
+	Seed []string `yaml:"seed"`
 	// Listen lists the addresses to serve on, HOST:PORT; port 0 selects a free port. Default 127.0.0.1:5100.
 	Listen []string `yaml:"listen"`
 	// Account is the 12-digit default account, created at the first start. Default 000000000000.
@@ -132,28 +137,6 @@ type Config struct {
 	// StopTimeout is the time that requests in flight have to finish when the server stops. Default 30s.
 	StopTimeout time.Duration `yaml:"stop_timeout"`
 }
-
-// TLS holds the settings of TLS.
-type TLS struct {
-	// Mode is off, auto (a private CA in DATA/tls, which issues a certificate for each name), or files.
-	Mode string `yaml:"mode"`
-	// Regions lists the regions whose ECR names, such as ACCOUNT.dkr.ecr.REGION.amazonaws.com, the private CA of mode auto may
-	// issue certificates for. Default none: the region of the default registry.
-	Regions []string `yaml:"regions"`
-	// IAMSTS lets the private CA also issue certificates for the names of IAM and STS: sts.REGION.amazonaws.com in Regions,
-	// sts.amazonaws.com, iam.amazonaws.com. Default false: clients use these APIs by the address of the server.
-	IAMSTS bool `yaml:"iam_sts"`
-	// Cert and Key are the PEM files of mode files; they are read again when they change.
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-}
-
-// The TLS modes.
-const (
-	TLSOff   = "off"
-	TLSAuto  = "auto"
-	TLSFiles = "files"
-)
 
 // Default returns the configuration without a file, environment or flags.
 func Default() Config {
@@ -276,6 +259,10 @@ func (c *Config) Settings() []Setting {
 				c.Database = secret.New(s)
 				return nil
 			}},
+		{"ephemeral", "ECRIN_EPHEMERAL", "delete the data when the server stops; without --data they are in a folder for temporary files",
+			fmt.Sprint(c.Ephemeral), "true", truth(&c.Ephemeral)},
+		{"seed", "ECRIN_SEED", "`files` of ecrin apply that are applied before the server is ready, joined by commas",
+			strings.Join(c.Seed, ","), "", list(&c.Seed)},
 		{"listen", "ECRIN_LISTEN", "`addresses` to serve on, HOST:PORT, joined by commas; port 0 takes a free one",
 			strings.Join(c.Listen, ","), "", list(&c.Listen)},
 		{"account", "ECRIN_ACCOUNT", "the default `account`, 12 digits, made at the first start", c.Account, "", text(&c.Account)},
@@ -440,6 +427,9 @@ func (c Config) Check() (Checked, error) {
 	}
 	if url := c.Database.Reveal(); url != "" && !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		note("database", errors.New("want postgres://USER:PASSWORD@HOST/NAME")) // the value may contain a password
+	}
+	if c.Ephemeral && c.Database.Reveal() != "" {
+		note("ephemeral", errors.New("want no database beside it: the metadata would stay in PostgreSQL"))
 	}
 	if c.AnonymousWrite && !c.Anonymous {
 		note("anonymous_write", errors.New("want anonymous: true beside it"))

@@ -58,6 +58,8 @@ event_pulls: sampled
 event_denials: "off"
 events_keep: 5
 events_keep_for: 2h
+ephemeral: true
+seed: [a.yaml, b.yaml]
 log_level: debug
 log_format: json
 stop_timeout: 1m30s
@@ -86,6 +88,7 @@ func TestRead(t *testing.T) {
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
+		Ephemeral: true, Seed: []string{"a.yaml", "b.yaml"},
 		EventPulls: "sampled", EventDenials: "off", EventsKeep: 5, EventsKeepFor: 2 * time.Hour,
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
 	}
@@ -95,6 +98,10 @@ func TestRead(t *testing.T) {
 	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "canary") {
 		t.Errorf("the configuration prints the address of the database: %s", text)
 	}
+	if _, err := got.Check(); err == nil || !strings.Contains(err.Error(), "ephemeral: want no database") {
+		t.Errorf("Check of an ephemeral server with a database: got %v, want a refusal", err)
+	}
+	got.Ephemeral = false
 	checked, err := got.Check()
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ var inside = map[string]string{
 	"host/doctor":      "host/trust",
 	"main/app":         "main/config",
 	"main/client":      "main/app",
-	"main/cli":         "main/config main/app main/client",
+	"main/cli":         "main/config main/app main/client main/apply",
 	"test/apptest":     "test/ocitest",
 	"test/conformance": "test/ocitest",
 	"test/farside":     "test/apptest test/seedtest",
