@@ -34,8 +34,9 @@ func manyImages(n int) []lifecycle.Image {
 	return all
 }
 
-func benchmark(b *testing.B, p *lifecycle.Policy, n int) {
-	all := manyImages(n)
+func benchmark(b *testing.B, p *lifecycle.Policy, n int) { benchmarkImages(b, p, manyImages(n)) }
+
+func benchmarkImages(b *testing.B, p *lifecycle.Policy, all []lifecycle.Image) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	before := cpuTime(b)
@@ -91,6 +92,25 @@ func BenchmarkEvaluate(b *testing.B) {
 		text := ecrPolicy(rules...)
 		b.Logf("%d characters", len(text))
 		benchmark(b, mustParse(b, text), 100_000)
+	})
+	b.Run("100000 images, 26 KB of pairs that all tags have", func(b *testing.B) {
+		const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		var rules []string
+		for i := range 50 {
+			var patterns []string
+			for j := range 40 {
+				n := i*40 + j
+				patterns = append(patterns, fmt.Sprintf("*%c*%c*", letters[n/62], letters[n%62]))
+			}
+			rules = append(rules, ecrRule(i+1, tagged(patterns...)+count(i+1)))
+		}
+		all := manyImages(100_000)
+		for i := range all {
+			if len(all[i].Tags) > 0 {
+				all[i].Tags[1].Name = letters[i%62:] + letters + letters[:i%62]
+			}
+		}
+		benchmarkImages(b, mustParse(b, ecrPolicy(rules...)), all)
 	})
 	b.Run("100000 images, 50 rules of the extension", func(b *testing.B) {
 		var rules []string

@@ -72,7 +72,7 @@ func Evaluate(ctx context.Context, p *Policy, images []Image, now time.Time) (*R
 		}
 	}
 	resolved := e.resolve()
-	e.tags, e.places, e.best, e.numbers = nil, nil, nil, nil // the verdicts refer to the rest
+	e.tags, e.places, e.best, e.numbers, e.pairs = nil, nil, nil, nil, pairs{} // the verdicts refer to the rest
 	return e.result(resolved), nil
 }
 
@@ -84,6 +84,7 @@ type evaluation struct {
 	numbers   map[name.Digest]int32
 	pushed    []int64 // microseconds
 	tags      index
+	pairs     pairs
 	classes   [2]set // by StorageClass
 	hasTags   set
 	protected set      // by the policy
@@ -237,7 +238,10 @@ func (e *evaluation) see(ctx context.Context, r *Rule) error {
 	case Untagged:
 		e.seen.without(e.hasTags)
 	}
-	for _, p := range r.Patterns {
+	for _, p := range e.rarestFirst(r.Patterns) {
+		if e.seen.count() == 0 {
+			return nil // what follows only removes images
+		}
 		if err := e.andPattern(ctx, p); err != nil {
 			return err
 		}

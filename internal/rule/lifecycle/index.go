@@ -141,6 +141,9 @@ func (x index) matched(ctx context.Context, f *TagFilter, call func(e *entry)) e
 
 // andPattern removes from e.seen the images without a tag that p matches. Errors: that of ctx.
 func (e *evaluation) andPattern(ctx context.Context, p Pattern) error {
+	if x, y, ok := p.pair(); ok {
+		return e.andPair(ctx, x, y)
+	}
 	part := e.tags.begin(p.prefix())
 	if e.seen.count() < len(part)/4 { // few images are left: their own tags are less to read
 		e.seen.down(func(i int32) {
