@@ -113,17 +113,23 @@ func (s *Service) remember(o origin, key string, err error) {
 	if !ok {
 		return
 	}
-	now, span := s.now(), absentSpan
-	switch e.Reason {
-	case upstream.RateLimited:
-		key, span = o.limitKey(), limitedSpan
-		if e.After > 0 {
-			span = min(e.After, maxRetryAfter)
-		}
-	case upstream.Unavailable, upstream.Refused:
-		span = unreachableSpan
+	if e.Reason == upstream.RateLimited {
+		key = o.limitKey()
 	}
-	s.refused.add(now, key, err, span)
+	s.refused.add(s.now(), key, err, spanOf(e))
+}
+
+// spanOf returns how long a failure is remembered.
+func spanOf(e *upstream.Error) time.Duration {
+	switch {
+	case e.Reason == upstream.RateLimited && e.After > 0:
+		return min(e.After, maxRetryAfter)
+	case e.Reason == upstream.RateLimited:
+		return limitedSpan
+	case e.Reason == upstream.Unavailable, e.Reason == upstream.Refused:
+		return unreachableSpan
+	}
+	return absentSpan
 }
 
 // limitKey is the key of a limit of the rate: it is of the registry and the credentials.

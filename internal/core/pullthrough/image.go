@@ -147,7 +147,7 @@ func (s *Service) once(ctx context.Context, o origin, key string, limit time.Dur
 		defer s.work.Done()
 		ctx, cancel := context.WithTimeout(s.ctx, limit)
 		defer cancel()
-		err := fetch(ctx)
+		err := s.across(ctx, key, fetch)
 		if err != nil {
 			s.remember(o, key, err)
 		}

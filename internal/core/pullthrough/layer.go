@@ -1,10 +1,12 @@
 package pullthrough
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -146,8 +148,9 @@ type fetch struct {
 	idle    *time.Timer   // ends the fetch when it has no reader for idleFetch
 	changed chan struct{} // closed and replaced when something below has changed, or bytes were written
 	file    registry.Growing
-	done    bool  // all bytes are stored
-	err     error // why the fetch failed
+	before  []registry.Growing // files that were read before: of other processes
+	done    bool               // all bytes are stored
+	err     error              // why the fetch failed
 }
 
 // idleFetch is the time for which a fetch goes on without a reader: a client whose connection broke asks again.
@@ -191,13 +194,15 @@ func (all *layers) join(l *Layer, key string) (*Reader, error) {
 			f.end(err)
 			cancel()
 		}()
-		err = l.fetch(ctx, f)
+		if err = l.once(ctx, f); err == nil {
+			err = f.check()
+		}
 	})
 	return &Reader{f: f, s: l.s}, nil
 }
 
-// fetch fetches the layer into the store.
-func (l *Layer) fetch(ctx context.Context, f *fetch) error {
+// fetch fetches the layer into the store. arrives is called when its bytes begin to arrive.
+func (l *Layer) fetch(ctx context.Context, f *fetch, arrives func(registry.Arriving)) error {
 	s := l.s
 	leave, err := s.places.enter(ctx, l.q.Registry.Account)
 	if err != nil {
@@ -213,7 +218,11 @@ func (l *Layer) fetch(ctx context.Context, f *fetch) error {
 		return err
 	}
 	defer body.Close()
-	return s.registry.Import(ctx, l.q.By, l.q.Found, l.Digest, l.Size, &arriving{r: body, s: s, f: f}, f.watch)
+	in := &arriving{r: body, s: s, f: f}
+	return s.registry.Import(ctx, l.q.By, l.q.Found, l.Digest, l.Size, in, func(a registry.Arriving, file registry.Growing) {
+		f.watch(file)
+		arrives(a)
+	})
 }
 
 // announced is how many bytes arrive before the readers are told.
@@ -246,7 +255,62 @@ func (f *fetch) change(set func()) {
 	f.changed = make(chan struct{})
 }
 
-func (f *fetch) watch(file registry.Growing) { f.change(func() { f.file = file }) }
+// check compares what the readers may have read of other files with the layer, which is stored: nobody has verified those files.
+func (f *fetch) check() error {
+	f.mu.Lock()
+	file, before := f.file, f.before
+	f.mu.Unlock()
+	for _, other := range before {
+		same, err := sameBytes(other, file)
+		if err != nil {
+			return fmt.Errorf("comparing a layer with what another process got of it: %w", err)
+		}
+		if !same {
+			return fault.UnableToGetUpstreamLayer.New("another process, which has ended, got other bytes")
+		}
+	}
+	return nil
+}
+
+// sameBytes reports whether a file begins with the bytes of another one.
+func sameBytes(other, file registry.Growing) (bool, error) {
+	if a, ok := other.(*os.File); ok {
+		if b, ok := file.(*os.File); ok {
+			one, err := a.Stat()
+			two, err2 := b.Stat()
+			if err == nil && err2 == nil && os.SameFile(one, two) {
+				return true, nil
+			}
+		}
+	}
+	const step = 256 << 10
+	was, is := make([]byte, step), make([]byte, step)
+	for off := int64(0); ; off += step {
+		n, err := other.ReadAt(was, off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		if m, err2 := file.ReadAt(is[:n], off); m < n {
+			return false, err2
+		}
+		if !bytes.Equal(was[:n], is[:n]) {
+			return false, nil
+		}
+		if err == io.EOF {
+			return true, nil
+		}
+	}
+}
+
+// watch lets the readers read a file in place of another one.
+func (f *fetch) watch(file registry.Growing) {
+	f.change(func() {
+		if f.file != nil {
+			f.before = append(f.before, f.file)
+		}
+		f.file = file
+	})
+}
 
 func (f *fetch) end(err error) {
 	f.change(func() {
@@ -260,10 +324,12 @@ func (f *fetch) closeUnused() {
 	if f.readers > 0 || !f.done && f.err == nil {
 		return
 	}
-	if f.file != nil {
-		_ = f.file.Close() // it was only read
-		f.file = nil
+	for _, file := range append(f.before, f.file) {
+		if file != nil {
+			_ = file.Close() // it was only read
+		}
 	}
+	f.before, f.file = nil, nil
 }
 
 // Reader reads a layer while it arrives. It is not safe for concurrent use.

@@ -35,6 +35,8 @@ type Limits struct {
 	Refresh   time.Duration // after which a tag is compared with the other registry; 24 h
 	Referrers time.Duration // after which referrers are; 6 h
 	Compare   time.Duration // maximum time for a comparison, after which what is stored is served; 10 s
+	Lease     time.Duration // after which another process takes over a fetch of one that has ended; 10 s
+	Look      time.Duration // between two looks at what another process fetches; 100 ms
 }
 
 func (l Limits) filled() Limits {
@@ -54,6 +56,8 @@ func (l Limits) filled() Limits {
 	span(&l.Refresh, 24*time.Hour)
 	span(&l.Referrers, 6*time.Hour)
 	span(&l.Compare, 10*time.Second)
+	span(&l.Lease, 10*time.Second)
+	span(&l.Look, 100*time.Millisecond)
 	return l
 }
 
@@ -72,6 +76,9 @@ type Options struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Limits   Limits
+
+	// Place is an id of the blob directory. Processes with the same one read the layers that another of them fetches.
+	Place string
 }
 
 // Service fills repositories. It is safe for concurrent use.
@@ -84,6 +91,7 @@ type Service struct {
 	now      func() time.Time
 	log      *slog.Logger
 	limits   Limits
+	place    string
 
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
@@ -92,6 +100,7 @@ type Service struct {
 	images   singleflight.Group
 	layers   layers
 	refused  failures
+	tidied   func() // waits until what this process left when it ended last is deleted
 	fresh    freshness
 	remotes  remotes
 	reported reported
@@ -113,8 +122,10 @@ type Counts struct {
 func New(o Options) *Service {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, keys: o.Keys, client: o.Client, now: o.Now, log: o.Log,
-		limits: o.Limits.filled(), ctx: ctx, cancel: cancel}
+		limits: o.Limits.filled(), place: o.Place, ctx: ctx, cancel: cancel}
 	s.places.init(s.limits)
+	s.tidied = sync.OnceFunc(s.tidy)
+	s.work.Go(s.tidied)
 	return s
 }
 

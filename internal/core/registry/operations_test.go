@@ -190,7 +190,7 @@ func (w *world) pullThrough(ctx context.Context) error {
 		_, err := w.Blob(ctx, w.app, digest(content))
 		if errors.Is(err, fault.BlobNotFound) {
 			err = w.Import(ctx, alice, w.app, digest(content), int64(len(content)), strings.NewReader(content),
-				func(g registry.Growing) { _ = g.Close() })
+				func(_ registry.Arriving, g registry.Growing) { _ = g.Close() })
 		}
 		if err != nil {
 			return unless(err, fault.RepositoryNotFound)

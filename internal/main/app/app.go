@@ -173,6 +173,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
+	place, err := fsblob.ID(filepath.Join(c.Data, BlobsFolder))
+	if err != nil {
+		return err
+	}
 	id := identity.New(a.meta, keys, now, identity.Options{Organization: c.Organization, Management: c.Management,
 		MaxTokens: c.MaxTokensPerPrincipal, MaxSessions: c.MaxSessionsPerPrincipal})
 	if a.created, err = id.EnsureDefault(ctx, c.Registry.Account); err != nil {
@@ -219,7 +223,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Pages: pagetoken.New(mac("page tokens of iam")), TaskMAC: mac("deletion tasks of iam"),
 	})
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
-		Client: upstream.New(upstream.Options{Guard: outward, Now: now})})
+		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place})
 	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
@@ -26,6 +27,12 @@ func (s *sweeper) secret() meta.Secret {
 	out, err := s.PutSecret(s.Ctx, in, func(meta.Secret) []byte { return []byte("x") })
 	s.Must(err)
 	return out
+}
+
+func (s *sweeper) fetch() meta.CacheFetch {
+	f, _, err := s.TakeCacheFetch(s.Ctx, fmt.Sprint("k", s.i), time.Hour)
+	s.Must(err)
+	return f
 }
 
 func init() {
@@ -54,6 +61,29 @@ func init() {
 			one := s.secret()
 			return func(ctx context.Context) error { return s.DeleteSecret(ctx, one.Registry, one.Name) }
 		},
+		"TakeCacheFetch": func(s *sweeper) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, _, err := s.TakeCacheFetch(ctx, fmt.Sprint("k", s.i), time.Hour)
+				return err
+			}
+		},
+		"RenewCacheFetch": func(s *sweeper) func(context.Context) error {
+			f := s.fetch()
+			f.Growing = meta.CacheGrowth{Upload: "u", Blob: "b"}
+			return func(ctx context.Context) error { _, err := s.RenewCacheFetch(ctx, f, time.Hour); return err }
+		},
+		"EndCacheFetch": func(s *sweeper) func(context.Context) error {
+			f := s.fetch()
+			return func(ctx context.Context) error { return s.EndCacheFetch(ctx, f) }
+		},
+		"FailCacheFetch": func(s *sweeper) func(context.Context) error {
+			f := s.fetch()
+			return func(ctx context.Context) error { return s.FailCacheFetch(ctx, f, "{}", time.Hour) }
+		},
+		"LeaveCacheFetches": func(s *sweeper) func(context.Context) error {
+			s.fetch()
+			return func(ctx context.Context) error { _, err := s.LeaveCacheFetches(ctx); return err }
+		},
 		"PutCacheCheck": func(s *sweeper) func(context.Context) error {
 			return func(ctx context.Context) error { return s.PutCacheCheck(ctx, s.r, "v1", "d") }
 		},
@@ -75,6 +105,13 @@ func init() {
 					return 0, err
 				}
 				return length(s.Secrets(ctx, one.Registry))
+			}
+		},
+		"CacheFetch": func(s *sweeper) func(context.Context) (int, error) {
+			f := s.fetch()
+			return func(ctx context.Context) (int, error) {
+				got, _, err := s.CacheFetch(ctx, f.Key)
+				return len(got.Key), err
 			}
 		},
 		"CacheCheck, ReferrerOfBlob": func(s *sweeper) func(context.Context) (int, error) {

@@ -78,6 +78,7 @@ var caches = map[string][]scopeKind{
 	"repository_totals":         nil,
 	"storage_quotas":            nil,
 	"usage_counters":            nil,
+	"cache_fetches":             nil,
 }
 
 // insertsCount are the tables whose new rows change cached values of other rows. In other tables a new row makes

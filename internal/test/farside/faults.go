@@ -35,7 +35,7 @@ const (
 	Redirect                 // answers 307 to Fault.To
 	Realm                    // answers 401, with the token service Fault.To
 	Status                   // answers with Fault.Status, and Retry-After if Fault.To is not ""
-	Call                     // calls Fault.Do, and forwards the request
+	Call                     // calls Fault.Do: before it forwards the request, or after Fault.After bytes of the answer
 )
 
 // Fault is what happens to a request.
@@ -149,9 +149,6 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch f.Kind {
 	case 0:
 		p.forward.ServeHTTP(w, r)
-	case Call:
-		f.Do()
-		p.forward.ServeHTTP(w, r)
 	case HTML:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, "<!DOCTYPE html><title>Sign in</title><p>Please sign in.")
@@ -191,6 +188,11 @@ func (c *cut) Read(b []byte) (int, error) {
 
 // damage forwards a request whose body, or whose answer, has a fault.
 func (p *Proxy) damage(w http.ResponseWriter, r *http.Request, f Fault) {
+	if f.Kind == Call && f.After == 0 {
+		f.Do()
+		p.forward.ServeHTTP(w, r)
+		return
+	}
 	in := f.Kind == Cut || f.Kind == Hang
 	if in = in && r.ContentLength != 0 && r.Body != http.NoBody; in {
 		r.Body = &cut{r.Body, f.After, func() error {
@@ -243,6 +245,11 @@ func (p *Proxy) damage(w http.ResponseWriter, r *http.Request, f Fault) {
 			_, _ = w.Write([]byte{one[0] ^ 1})
 		}
 		_, _ = io.Copy(w, resp.Body) // the answer is wrong anyway
+	case Call:
+		f.Do()
+		if _, err := io.Copy(w, resp.Body); err != nil {
+			reset(r)
+		}
 	case Long:
 		_, _ = io.Copy(w, resp.Body)
 		_, _ = w.Write([]byte{0})

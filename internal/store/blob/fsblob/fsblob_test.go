@@ -362,3 +362,32 @@ func TestOpenFails(t *testing.T) {
 		t.Error("Open of a file: got nil, want an error")
 	}
 }
+
+// The id of a directory stays, also for processes that ask for it at the same time, and another directory has another one.
+func TestID(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var all [8]string
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			var err error
+			if all[i], err = fsblob.ID(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, id := range all {
+		if id == "" || id != all[0] {
+			t.Errorf("got the ids %q, want one", all)
+			break
+		}
+	}
+	if other, err := fsblob.ID(t.TempDir()); err != nil || other == all[0] {
+		t.Errorf("another directory: got %q, %v", other, err)
+	}
+	if id, err := fsblob.ID(dir + "/none"); err == nil {
+		t.Errorf("a directory that does not exist: got %q, want an error", id)
+	}
+}

@@ -3,6 +3,7 @@
 //	DIR/sha256/ab/abcd…   a blob, under the hexadecimal digits of its digest
 //	DIR/sha512/ab/abcd…
 //	DIR/uploads/<id>      the bytes of an upload that is not committed
+//	DIR/id                the id of the directory
 //	DIR/pin               locked while a blob is deleted, and while the blobs are copied
 //	DIR/quarantine/…      damaged blobs that were taken out: ALGORITHM-DIGITS.TIME, the time in nanoseconds
 //

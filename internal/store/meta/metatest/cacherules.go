@@ -3,6 +3,7 @@ package metatest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -139,4 +140,65 @@ func mustRegion(s string) name.Region {
 		panic(err)
 	}
 	return r
+}
+
+// One process has the right to fetch until it ends; then another one takes it, and the first one can neither renew nor end it.
+func testCacheFetches(fx *Fixture) {
+	take := func(key string, life time.Duration, want bool) meta.CacheFetch {
+		fx.Helper()
+		f, mine, err := fx.TakeCacheFetch(fx.Ctx, key, life)
+		fx.Must(err)
+		fx.Equal(mine, want, "the right to %s", key)
+		return f
+	}
+	first := take("a", time.Hour, true)
+	fx.Equal(first.Left, meta.CacheGrowth{}, "what was left before the first")
+	first.Growing = meta.CacheGrowth{Upload: "u", Blob: "b"}
+	ok, err := fx.RenewCacheFetch(fx.Ctx, first, time.Hour)
+	fx.Must(err)
+	fx.Equal(ok, true, "a renewal")
+	fx.Equal(take("a", time.Hour, false).Growing, first.Growing, "where the first process writes")
+	seen, found, err := fx.CacheFetch(fx.Ctx, "a")
+	fx.Must(err)
+	fx.Equal(found && seen.Growing == first.Growing && !seen.Ends.IsZero(), true, "CacheFetch: got %+v", seen)
+	ok, err = fx.RenewCacheFetch(fx.Ctx, first, -time.Second) // its time has ended
+	fx.Must(err)
+	fx.Equal(ok, true, "the last renewal")
+	second := take("a", time.Hour, true)
+	fx.Equal(second.Left, first.Growing, "what the first process has left")
+	ok, err = fx.RenewCacheFetch(fx.Ctx, first, time.Hour)
+	fx.Must(err)
+	fx.Equal(ok, false, "a renewal by the first process, after the second one has the right")
+	fx.Must(fx.EndCacheFetch(fx.Ctx, first))
+	fx.Must(fx.FailCacheFetch(fx.Ctx, first, "{}", time.Hour))
+	fx.Equal(take("a", time.Hour, false).Failure, "", "the failure after one of the first process")
+	fx.Must(fx.FailCacheFetch(fx.Ctx, second, `{"x":1}`, time.Hour))
+	fx.Equal(take("a", time.Hour, false).Failure, `{"x":1}`, "the failure")
+	third := take("b", time.Hour, true)
+	fx.Must(fx.FailCacheFetch(fx.Ctx, third, "", 0))
+	third = take("b", time.Hour, true)
+	fx.Must(fx.EndCacheFetch(fx.Ctx, third))
+	_, found, err = fx.CacheFetch(fx.Ctx, "b")
+	fx.Must(err)
+	fx.Equal(found, false, "a fetch that has ended")
+
+	for i := range 20 { // what ended long ago goes, some with each call
+		old := take(fmt.Sprint("old", i), -2*time.Hour, true)
+		old.Growing = meta.CacheGrowth{Upload: fmt.Sprint("u", i), Blob: "b"}
+		_, err := fx.RenewCacheFetch(fx.Ctx, old, -2*time.Hour)
+		fx.Must(err)
+	}
+	take("c", time.Hour, true)
+	_, found, err = fx.CacheFetch(fx.Ctx, "old0")
+	fx.Must(err)
+	fx.Equal(found, false, "a fetch that ended two hours ago")
+	left := take("d", time.Hour, true)
+	left.Growing = meta.CacheGrowth{Upload: "left", Blob: "b"}
+	_, err = fx.RenewCacheFetch(fx.Ctx, left, time.Hour)
+	fx.Must(err)
+	all, err := fx.LeaveCacheFetches(fx.Ctx)
+	fx.Must(err)
+	fx.Equal(slices.Contains(all, left.Growing), true, "what the process has left: got %+v", all)
+	take("d", time.Hour, true)
+	take("a", time.Hour, true)
 }

@@ -128,6 +128,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Sessions", testSessions},
 		{"LoginProfiles", testLoginProfiles},
 		{"CacheRules", testCacheRules},
+		{"CacheFetches", testCacheFetches},
 		{"Secrets", testSecrets},
 		{"CachedImages", testCachedImages},
 		{"RowQuotas", testRowQuotas},
