@@ -260,6 +260,11 @@ func (c *collector) countBlobs(ctx context.Context) (bool, error) {
 
 // unrecorded makes stored blobs that no repository holds candidates. A crash between the two steps of a push leaves one.
 func (c *collector) unrecorded(ctx context.Context) (bool, error) {
+	if !c.o.Dry {
+		if err := c.s.unrecorded.settle(ctx, c.s.meta.AddBlobCandidates); err != nil {
+			return false, err
+		}
+	}
 	if !c.o.Full {
 		return false, nil
 	}

@@ -38,6 +38,7 @@ type Service struct {
 
 	held       keySet        // ids of the uploads to which a request is writing
 	landing    landing       // digests of blobs that are between their bytes and their record
+	unrecorded unrecorded    // see Unrecorded
 	collecting chan struct{} // has one place, which a call of Collect takes
 	evaluating chan struct{} // likewise for a job that evaluates a lifecycle policy
 	testing    chan struct{} // likewise for a request that does so

@@ -142,6 +142,29 @@ func TestBytesThatCouldNotBeRecordedAreCollected(t *testing.T) {
 	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Blobs: 1, Bytes: 5})
 }
 
+// Bytes for which not even a candidate could be stored, as while the database cannot be reached, are found by the next collection of the
+// process. Until then a stop is not a clean one.
+func TestBytesThatCouldNotBeNotedAreCollected(t *testing.T) {
+	t.Parallel()
+	c := newFixture(t, nil, registry.Quirks{})
+	faults := faultmeta.In(c.dir)
+	faults.ArmAll("INSERT INTO", faultmeta.Before)
+	if _, err := c.PutBlob(t.Context(), c.repo, text("bytes"), digest("bytes")); !errors.Is(err, faultmeta.ErrInjected) {
+		t.Errorf("the push: got %v, want the injected fault", err)
+	}
+	if err := c.untilEnd(registry.CollectOptions{Now: true}); !errors.Is(err, faultmeta.ErrInjected) {
+		t.Errorf("a collection meanwhile: got %v, want the injected fault", err)
+	}
+	faults.Disarm()
+	if !c.Unrecorded() {
+		t.Error("before the collection: got Unrecorded false, want true")
+	}
+	c.wantCollected(t, registry.CollectOptions{}, registry.Collection{Blobs: 1, Bytes: 5})
+	if c.Unrecorded() {
+		t.Error("after the collection: got Unrecorded true, want false")
+	}
+}
+
 // Manifests whose stored bytes do not have their digest are reported, each once, and the others are counted. A call reads more
 // than one page of them.
 func TestDamagedManifestsAreReported(t *testing.T) {

@@ -215,7 +215,10 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 		s.stored(ctx, r, info.Size)
 	}
 	if err != nil {
-		err = errors.Join(err, s.meta.AddBlobCandidates(kept, []name.Digest{want}))
+		if lost := s.meta.AddBlobCandidates(kept, []name.Digest{want}); lost != nil {
+			s.unrecorded.add(want)
+			err = errors.Join(err, lost)
+		}
 		if errors.Is(err, fault.StorageQuotaExceeded) && u.ID != "" {
 			err = errors.Join(err, s.meta.DeleteUpload(kept, u.ID)) // its bytes are those of the candidate
 		}

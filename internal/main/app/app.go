@@ -424,7 +424,10 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	a.pull.Close()
 	a.remotes.Close()
 	err = a.meta.CheckPlace()
-	if err == nil { // otherwise the file may be that of another server
+	// While the file is there, the next start compares all blobs with the records. A request that was ended may have stored bytes and not
+	// recorded them.
+	unclean := stopErr != nil || a.registry.Unrecorded()
+	if err == nil && !unclean { // with an error the file may be that of another server
 		if err = os.Remove(file); errors.Is(err, fs.ErrNotExist) {
 			err = nil // the disk has been full all the time
 		}
