@@ -17,6 +17,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrsdk "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
@@ -24,13 +28,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 )
 
-// front is a server with TLS in front of another ecrin. It can answer in its place.
+// front is a server with TLS in front of another ecrin. It records the requests, and can answer in its place.
 type front struct {
 	URL  string
 	Host string
 	pem  []byte
 
 	mu     sync.Mutex
+	lines  []string // METHOD PATH
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 }
 
@@ -49,6 +54,7 @@ func before(t testing.TB, s *apptest.Server) *front {
 	f := &front{}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
+		f.lines = append(f.lines, r.Method+" "+r.URL.Path)
 		refuse := f.refuse
 		f.mu.Unlock()
 		if refuse == nil || !refuse(w, r) {
@@ -69,6 +75,21 @@ func (f *front) set(refuse func(w http.ResponseWriter, r *http.Request) bool) {
 	defer f.mu.Unlock()
 	f.refuse = refuse
 }
+
+// count returns the number of requests whose METHOD PATH has a prefix and contains a text.
+func (f *front) count(prefix, text string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, line := range f.lines {
+		if strings.HasPrefix(line, prefix) && strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// down answers nothing: the connection ends.
+func down(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 
 // near starts an ecrin that may reach the fronts.
 func near(t testing.TB, change func(*config.Config), to ...*front) *apptest.Server {
@@ -127,6 +148,28 @@ func add(t testing.TB, s *apptest.Server, in ecrintypes.CreateIntegrationRequest
 		t.Fatalf("CreateIntegration %s: %v", in.IntegrationName, err)
 	}
 	return out.Integration
+}
+
+// replicate sets the replication rules of an account: all repositories, to the destinations.
+func replicate(t testing.TB, a apptest.Account, to ...ecrsdk.ReplicationDestination) {
+	t.Helper()
+	in := &ecr.PutReplicationConfigurationInput{ReplicationConfiguration: &ecrsdk.ReplicationConfiguration{Rules: []ecrsdk.ReplicationRule{}}}
+	if len(to) > 0 {
+		in.ReplicationConfiguration.Rules = []ecrsdk.ReplicationRule{{Destinations: to}}
+	}
+	if _, err := a.ECR().PutReplicationConfiguration(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits until a condition holds, and fails the test after a minute.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+	}
 }
 
 // shown returns a value as JSON, for messages.

@@ -331,6 +331,19 @@ func (s *Service) Remote(i meta.Integration) (*Remote, error) {
 	return made, nil
 }
 
+// Used stores what the last use of an integration said, in i too: nil for success. What i has is not written again.
+func (s *Service) Used(ctx context.Context, i *meta.Integration, err error) error {
+	problem := ""
+	if err != nil {
+		problem = fault.From(err).Public
+	}
+	if problem == i.Error {
+		return nil
+	}
+	i.Error = problem
+	return s.meta.IntegrationTested(ctx, *i, problem, false)
+}
+
 // prefixOf returns what precedes the names of repositories. A server of ecrin has many registries, which paths name.
 func prefixOf(kind string, s Settings) string {
 	if kind == Ecrin {

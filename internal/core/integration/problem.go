@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -173,4 +174,31 @@ func cureOf(err error) string {
 		return "the other side does not accept the image: its limits, or the settings of its repository, refuse it"
 	}
 	return "check that the address is that of a registry: ecrin integration test shows each step"
+}
+
+// codes are the failure codes of DescribeImageReplicationStatus for failures of destinations outside of the installation. AWS documents no
+// values.
+var codes = []struct {
+	reason upstream.Reason
+	code   string
+}{
+	{upstream.Unauthorized, "CredentialsNotAccepted"}, {upstream.Denied, "AccessDenied"}, {upstream.RateLimited, "RateExceeded"},
+	{upstream.Unavailable, "DestinationUnavailable"}, {upstream.Refused, "DestinationNotAllowed"}, {upstream.NotFound, "RepositoryNotFound"},
+	{upstream.Rejected, "DestinationRejected"}, {upstream.Lied, "DestinationInvalid"}, {upstream.Invalid, "DestinationInvalid"},
+}
+
+// Failed returns the failure code of an error of a transfer, and the error with what to do about it. Errors of this side are returned as
+// they are, with the code "".
+func Failed(i meta.Integration, err error) (code string, _ error) {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		return "", err
+	}
+	for _, c := range codes {
+		if c.reason == e.Reason {
+			code = c.code
+		}
+	}
+	text := fmt.Sprintf("%s by the integration %s: %s; %s", code, i.Name, e.Public, cureOf(err))
+	return code, fault.IntegrationFailed.New("%s", text).Because(err)
 }

@@ -48,6 +48,7 @@ type Job struct {
 	mu     sync.Mutex
 	row    meta.Job
 	forget bool
+	next   time.Time
 	saved  time.Time // when the place was stored or the attempt began, by the clock of this process
 	held   time.Time // until when the lease lasts at least, likewise
 }
@@ -89,6 +90,14 @@ func (j *Job) Forget() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.forget = true
+}
+
+// Next makes the job run again at a time, from its beginning, if this attempt succeeds: there is more to do then. A later change makes
+// it due earlier.
+func (j *Job) Next(due time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.next = due
 }
 
 // Save stores the place at which the job continues if it is interrupted now, and how much is done of how much in total (0 if that is

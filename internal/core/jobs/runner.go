@@ -270,7 +270,7 @@ func (j *Job) attempt(ctx context.Context) (err error) {
 // ended records the end of an attempt. cause is why its context ended before, nil if it did not.
 func (r *Runner) ended(work context.Context, k *kindState, j *Job, err, cause error, took time.Duration) {
 	j.mu.Lock()
-	row, forget := j.row, j.forget
+	row, forget, next := j.row, j.forget, j.next
 	j.mu.Unlock()
 	k.mu.Lock()
 	if k.stats.Time += took; err == nil {
@@ -283,6 +283,9 @@ func (r *Runner) ended(work context.Context, k *kindState, j *Job, err, cause er
 		return
 	}
 	end := k.end(row, err, cause, r.now())
+	if !next.IsZero() && end.State == meta.JobDone {
+		end = meta.JobEnd{State: meta.JobQueued, Due: next, Reset: true}
+	}
 	end.Forget = end.Forget || forget && end.State == meta.JobDone
 	if k.Every > 0 && !errors.Is(cause, errStopping) && !errors.Is(cause, errCanceled) {
 		r.report(k.Name, err)

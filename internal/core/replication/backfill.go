@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
@@ -54,7 +55,14 @@ func (s *Service) backfill(ctx context.Context, j *jobs.Job) error {
 			return s.meta.EndBackfill(ctx, id, meta.BackfillFailed, codeTooManyFailures)
 		}
 		var ended bool
-		if ended, err = s.backfillStep(ctx, b, &at); err != nil {
+		saved := time.Now()
+		touch := func() { // a long transfer shows that the attempt lives
+			if time.Since(saved) > touchEvery {
+				saved = time.Now()
+				_ = j.Save(ctx, at, b.Completed+b.Failed, b.Total) // a lost lease ends ctx
+			}
+		}
+		if ended, err = s.backfillStep(ctx, b, &at, touch); err != nil {
 			break
 		}
 		switch {
@@ -75,7 +83,7 @@ func (s *Service) backfill(ctx context.Context, j *jobs.Job) error {
 }
 
 // backfillStep counts or copies one page of images, and reports whether it was the last one.
-func (s *Service) backfillStep(ctx context.Context, b meta.Backfill, at *backfillPlace) (ended bool, err error) {
+func (s *Service) backfillStep(ctx context.Context, b meta.Backfill, at *backfillPlace, touch func()) (ended bool, err error) {
 	rules, err := s.meta.ReplicationRules(ctx, b.From)
 	if err != nil {
 		return false, err
@@ -97,7 +105,7 @@ func (s *Service) backfillStep(ctx context.Context, b meta.Backfill, at *backfil
 		if at.Counted += int64(max(1, len(im.Tags))); !at.Copying {
 			continue
 		}
-		code, err := s.backfillImage(ctx, b, repo, im)
+		code, err := s.backfillImage(ctx, b, repo, im, touch)
 		if err != nil {
 			return false, err
 		}
@@ -125,7 +133,14 @@ func (s *Service) backfillStep(ctx context.Context, b meta.Backfill, at *backfil
 }
 
 // backfillImage copies one image and returns the code of its failure, "" for success. An error is one after which it is tried again.
-func (s *Service) backfillImage(ctx context.Context, b meta.Backfill, repo meta.Repository, im meta.Image) (code string, err error) {
+func (s *Service) backfillImage(ctx context.Context, b meta.Backfill, repo meta.Repository, im meta.Image,
+	touch func()) (code string, err error) {
+	switch i, err := s.meta.IntegrationFor(ctx, b.From.Account, b.To); {
+	case err == nil:
+		return s.backfillOutside(ctx, i, repo, im.Digest, touch)
+	case !errors.Is(err, fault.IntegrationNotFound):
+		return "", err
+	}
 	to, err := s.destination(ctx, repo, b.To)
 	if err == nil {
 		_, err = s.copy(ctx, repo, to, im.Digest, meta.Put{Principal: identity.RootARN(b.From.Account)},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
@@ -28,11 +29,24 @@ type Service struct {
 	meta     *meta.Store
 	registry *registry.Service
 	guard    *guard.Guard
+	remotes  *integration.Service
+	now      func() time.Time
+
+	outside outsideState
+}
+
+// Options holds the parameters of New. All are required.
+type Options struct {
+	Meta     *meta.Store
+	Registry *registry.Service
+	Guard    *guard.Guard
+	Remotes  *integration.Service
+	Now      func() time.Time
 }
 
 // New returns a Service. AddWork adds its background work to a runner.
-func New(m *meta.Store, r *registry.Service, g *guard.Guard) *Service {
-	return &Service{meta: m, registry: r, guard: g}
+func New(o Options) *Service {
+	return &Service{meta: o.Meta, registry: o.Registry, guard: o.Guard, remotes: o.Remotes, now: o.Now}
 }
 
 // Failure codes of DescribeImageReplicationStatus. AWS documents no values.
@@ -56,6 +70,7 @@ const (
 func (s *Service) AddWork(r *jobs.Runner) {
 	r.Add(jobs.Kind{Name: meta.ReplicationKind, What: "replicating images", Parallel: parallel, Attempts: attempts, Pause: 5 * time.Second,
 		Forget: true, Work: s.work})
+	s.addOutside(r)
 	r.Add(jobs.Kind{Name: meta.BackfillKind, What: "replicating what was pushed before", Parallel: 2, Work: s.backfill})
 }
 
@@ -67,6 +82,13 @@ func (s *Service) work(ctx context.Context, j *jobs.Job) error {
 	}
 	from, digest, to, err := s.parse(ctx, in)
 	if err != nil {
+		return err
+	}
+	// An integration may stand for the destination that did not when the image was pushed.
+	switch i, err := s.meta.IntegrationFor(ctx, from.Registry.Account, to); {
+	case err == nil:
+		return s.meta.CopyOutside(ctx, from, in, i.ID)
+	case !errors.Is(err, fault.IntegrationNotFound):
 		return err
 	}
 	if err = s.replicate(ctx, in, from, digest, to); err == nil {

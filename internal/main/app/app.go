@@ -101,6 +101,7 @@ type App struct {
 	registry  *registry.Service
 	pull      *pullthrough.Service
 	remotes   *integration.Service
+	copies    *replication.Service
 	identity  *identity.Service
 	trail     *audit.Logs
 	pump      *audit.Pump
@@ -234,7 +235,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Registry: a.registry, Identity: id, Guard: decisions, Hosts: a.hosts, Links: links, PullThrough: a.pull,
 		Pages: pagetoken.New(mac("page tokens of ecr")),
 	})
-	copies := replication.New(a.meta, a.registry, decisions)
+	copies := replication.New(replication.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Remotes: a.remotes, Now: now})
+	a.copies = copies
 	own := ecrin.New(ecrin.Options{
 		Copies: copies, Remotes: a.remotes,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
@@ -251,6 +253,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.addWork(now, copies, keys.ID())
 	a.countWork(metrics)
 	a.countPulls(metrics)
+	a.countCopies(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	pushes := web.ManifestPlaces()

@@ -6,13 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
 // checkpointWork moves the log of the database into its file, every checkpointEvery. The database does so by itself when the log is
@@ -59,6 +62,19 @@ func (a *App) countPulls(m *web.Metrics) {
 	m.Count("ecrin_pullthrough_saved_bytes_total", "Bytes of stored manifests and layers that were asked for and not fetched again.",
 		c.Saved.Load)
 	m.Count("ecrin_pullthrough_sent_bytes_total", "Bytes of layers that were sent while they arrived.", c.Sent.Load)
+}
+
+// countCopies adds the metrics of replications.
+func (a *App) countCopies(m *web.Metrics) {
+	m.Count("ecrin_replication_sent_bytes_total", "Bytes of layers that were sent to destinations outside of the installation.", a.copies.Sent)
+	for _, kind := range []string{integration.ECR, integration.Ecrin, integration.OCI} {
+		m.MeasureOf("ecrin_replication_lag_seconds",
+			"How long the oldest image has waited for its replication, by the kind of destination; local is this installation.",
+			"kind", strings.ToLower(kind), func() float64 { return a.copies.Lag(kind).Seconds() })
+	}
+	m.MeasureOf("ecrin_replication_lag_seconds",
+		"How long the oldest image has waited for its replication, by the kind of destination; local is this installation.",
+		"kind", "local", func() float64 { return a.jobs.Stats(meta.ReplicationKind).Age.Seconds() })
 }
 
 // countWork adds the metrics of background work.

@@ -3,9 +3,11 @@ package meta_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func init() {
@@ -19,6 +21,26 @@ func (s *sweeper) far() meta.Integration {
 	i, err := s.CreateIntegration(s.Ctx, meta.Integration{Account: metatest.Account, Name: fmt.Sprint("far", s.i), Sealed: []byte("x")}, 0)
 	s.Must(err)
 	return i
+}
+
+// outside makes a copy that waits, for one call of a sweep.
+func (s *sweeper) outside() (meta.OutsideCopy, meta.Repository) {
+	i := s.far()
+	r := s.Repo(fmt.Sprint("outside", s.i))
+	d := s.Image(r, "x", "v1").Digest
+	in := meta.ReplicationInput{Repository: r.ID, Digest: d.String(), Account: "111122223333", Region: "eu-west-2"}
+	s.Must(s.CopyOutside(s.Ctx, r, in, i.ID))
+	all, err := s.OutsideCopies(s.Ctx, i.ID, 1)
+	s.Must(err)
+	return all[0], r
+}
+
+func parseDigest(text string) name.Digest {
+	d, err := name.ParseDigest(text)
+	if err != nil {
+		panic(err)
+	}
+	return d
 }
 
 // sweptIntegrationChanges are the changes of integrations, for the sweep of moreSweptChanges.
@@ -38,6 +60,20 @@ var sweptIntegrationChanges = map[string]func(s *sweeper) func(context.Context) 
 	"IntegrationTested": func(s *sweeper) func(context.Context) error {
 		i := s.far()
 		return func(ctx context.Context) error { return s.IntegrationTested(ctx, i, "broken", true) }
+	},
+	"CopyOutside": func(s *sweeper) func(context.Context) error {
+		c, r := s.outside()
+		return func(ctx context.Context) error { return s.CopyOutside(ctx, r, c.Input, c.Integration) }
+	},
+	"OutsideCopied": func(s *sweeper) func(context.Context) error {
+		c, r := s.outside()
+		d := parseDigest(c.Input.Digest)
+		return func(ctx context.Context) error { return s.OutsideCopied(ctx, c, r, d, nil) }
+	},
+	"OutsideFailed": func(s *sweeper) func(context.Context) error {
+		c, r := s.outside()
+		d := parseDigest(c.Input.Digest)
+		return func(ctx context.Context) error { return s.OutsideFailed(ctx, c, r, d, "Code", time.Now()) }
 	},
 	"DeleteIntegration": func(s *sweeper) func(context.Context) error {
 		i := s.far()

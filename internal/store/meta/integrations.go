@@ -229,6 +229,10 @@ func (s *Store) DeleteIntegration(ctx context.Context, i Integration) error {
 			err = t.unused(stored)
 		}
 		if err == nil {
+			_, err = t.exec(`UPDATE replications SET state = 3, code = 'IntegrationDeleted', waiting_since = 0
+				WHERE integration = $1 AND waiting_since > 0`, i.ID)
+		}
+		if err == nil {
 			_, err = t.exec(`DELETE FROM integrations WHERE id = $1`, i.ID)
 		}
 		return err

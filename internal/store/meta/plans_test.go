@@ -21,6 +21,8 @@ var whole = map[string]string{
 	`DELETE FROM tokens`:   "once for the operator, who wants all deleted",
 	`SELECT purpose, master_key, sealed, expires_at FROM kept_keys ORDER BY purpose, master_key`:      "two rows for each new master key",
 	`SELECT DISTINCT account, region FROM repositories WHERE deleted_at = 0 ORDER BY account, region`: "for the operator, who asks seldom",
+	`SELECT kind, (SELECT MIN(r.waiting_since) FROM replications r WHERE r.integration = i.id AND r.waiting_since > 0)
+		FROM integrations i WHERE serves_account <> ''`: "a metric of each kind, from one value of each integration",
 	`SELECT id, alias, created_at, is_default FROM accounts ORDER BY id`:                              "its result is the whole table",
 	`SELECT kind, account, name, body, updated_at FROM control_policies ORDER BY kind, account, name`: "its result is the whole table",
 }

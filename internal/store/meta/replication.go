@@ -144,6 +144,13 @@ func (s *Store) replicate(t *tx, r Repository, d name.Digest) error {
 
 func (t *tx) replicateTo(r Repository, d name.Digest, to [2]string, now time.Time) error {
 	in := ReplicationInput{Repository: r.ID, Digest: d.String(), Account: to[0], Region: to[1]}
+	outside, err := t.integrationFor(r.Registry.Account.String(), to[0], to[1])
+	if err != nil {
+		return err
+	}
+	if outside != 0 {
+		return t.copyOutside(r, in, outside, now)
+	}
 	if err := t.setReplication(in, ReplicationStarted, "", now); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ var inside = map[string]string{
 	"core/usage":       "core/jobs",
 	"core/pullthrough": "core/guard core/identity core/registry",
 	"core/guard":       "core/identity",
-	"core/replication": "core/guard core/identity core/jobs core/registry",
+	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",

@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -79,4 +80,69 @@ func testIntegrations(fx *Fixture) {
 	fx.Want(fx.DeleteIntegration(fx.Ctx, made), fault.IntegrationNotFound, "deleting again")
 	_, err = fx.UpdateIntegration(fx.Ctx, after)
 	fx.Want(err, fault.IntegrationNotFound, "changing what is deleted")
+}
+
+// A push to a destination for which an integration stands waits for the job of the integration; its end is recorded only for the version
+// that was sent; deleting the integration ends it.
+func testOutsideCopies(fx *Fixture) {
+	west := name.Registry{Account: other, Region: london}
+	i, err := fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: "far", Kind: "OCI", Sealed: []byte{}, Serves: west}, 0)
+	fx.Must(err)
+	fx.Must(fx.PutReplicationRules(fx.Ctx, Registry, []meta.ReplicationRule{{Destinations: []name.Registry{west}}}))
+	r := fx.Repo("team/app")
+	im := fx.Image(r, "x", "v1")
+	all, err := fx.Jobs(fx.Ctx, Account.String(), 0, 10)
+	fx.Must(err)
+	if len(all) != 1 || all[0].Kind != meta.OutsideKind || all[0].Key != strconv.FormatInt(i.ID, 10) {
+		fx.Fatalf("the jobs of a push: got %+v, want the one of the integration", all)
+	}
+	due := func() []meta.OutsideCopy {
+		fx.Helper()
+		all, err := fx.OutsideCopies(fx.Ctx, i.ID, 10)
+		fx.Must(err)
+		return all
+	}
+	state := func() meta.Replication {
+		fx.Helper()
+		all, err := fx.Replications(fx.Ctx, r.ID, im.Digest)
+		fx.Must(err)
+		if len(all) != 1 {
+			fx.Fatalf("the replications: got %+v, want one", all)
+		}
+		return all[0]
+	}
+	first := due()
+	if len(first) != 1 || first[0].Input.Digest != im.Digest.String() || state().State != meta.ReplicationStarted {
+		fx.Fatalf("what waits: got %+v", first)
+	}
+	waiting, err := fx.OutsideWaiting(fx.Ctx)
+	fx.Must(err)
+	if !waiting["OCI"].Equal(first[0].Since) {
+		fx.Errorf("since when the oldest waits: got %v, want %v", waiting, first[0].Since)
+	}
+	fx.Must(fx.CopyOutside(fx.Ctx, r, first[0].Input, i.ID)) // a later push
+	fx.Must(fx.OutsideCopied(fx.Ctx, first[0], r, im.Digest, nil))
+	fx.Must(fx.OutsideFailed(fx.Ctx, first[0], r, im.Digest, "Old", time.Time{}))
+	second := due()
+	if len(second) != 1 || second[0].Version == first[0].Version || state().State != meta.ReplicationStarted {
+		fx.Errorf("after the end of the copy before: got %+v, %+v, want it to wait", second, state())
+	}
+	later := second[0].Since.Add(time.Hour)
+	fx.Must(fx.OutsideFailed(fx.Ctx, second[0], r, im.Digest, "Code", later))
+	if got := state(); got.State != meta.ReplicationFailed || got.Code != "Code" || len(due()) != 0 {
+		fx.Errorf("after a failure: got %+v and %d due copies", got, len(due()))
+	}
+	if next, err := fx.NextOutsideCopy(fx.Ctx, i.ID); err != nil || !next.Equal(later) {
+		fx.Errorf("when the next copy is due: got %s, %v, want %s", next, err, later)
+	}
+	fx.Must(fx.OutsideCopied(fx.Ctx, second[0], r, im.Digest, nil))
+	if next, err := fx.NextOutsideCopy(fx.Ctx, i.ID); err != nil || !next.IsZero() || state().State != meta.ReplicationComplete {
+		fx.Errorf("after the copy: got %s, %v, %+v", next, err, state())
+	}
+	fx.Must(fx.CopyOutside(fx.Ctx, r, second[0].Input, i.ID))
+	fx.Must(fx.PutReplicationRules(fx.Ctx, Registry, nil))
+	fx.Must(fx.DeleteIntegration(fx.Ctx, i))
+	if got := state(); got.State != meta.ReplicationFailed || got.Code != "IntegrationDeleted" {
+		fx.Errorf("after the end of the integration: got %+v", got)
+	}
 }
