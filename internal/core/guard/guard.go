@@ -124,6 +124,7 @@ type Event struct {
 	From      Origin
 	Record
 	Digest string // digest of the image or blob that was read or written; "" for none
+	Tag    string // by which an image was looked up; "" for none, and for several
 	Err    error  // why the request failed, with its cause; nil on success; not shown to the client
 }
 

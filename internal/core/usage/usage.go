@@ -56,6 +56,8 @@ type Service struct {
 	hour    time.Time
 	denied  map[meta.UsageKey]bool // keys of the hour that denials have made; they stay when they are written
 	denials map[part]int           // their number
+
+	looked [2]lookups // of callers with credentials, and of others
 }
 
 // part is a set of keys that has a limit.
@@ -79,6 +81,7 @@ func (s *Service) AddWork(r *jobs.Runner) {
 type Of struct {
 	Registry   name.Registry
 	Repository string // "" for none
+	Tag        string // by which an image was pulled; "" for none
 	Principal  string // an ARN, or one of the names above; "" for none. Sessions of a role count for the role
 }
 
@@ -93,6 +96,10 @@ func (s *Service) Count(of Of, a meta.Activity) {
 	if of.Repository != "" {
 		s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByRepository, Start: start, Region: of.Registry.Region.String(),
 			Subject: of.Repository}, a)
+	}
+	if of.Tag != "" && of.Repository != "" {
+		s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByTag, Start: start, Region: of.Registry.Region.String(),
+			Subject: of.Repository + ":" + of.Tag}, meta.Activity{Pulls: a.Pulls})
 	}
 	if of.Principal != "" {
 		s.add(meta.UsageKey{Account: of.Registry.Account, Kind: meta.ByPrincipal, Start: start, Region: of.Registry.Region.String(),

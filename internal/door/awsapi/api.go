@@ -263,7 +263,7 @@ func (a *API) do(x *request, req guard.Request, in awswire.Input) (any, error) {
 	out, err := a.Do(x.r.Context(), Call{Service: x.service.wire.Name, Operation: x.op.wire.Name, Request: req, Input: in,
 		Event: &x.ev.Event, Hold: a.holder(x, req.By)})
 	if err == nil {
-		x.ev.Digest = digestOf(out)
+		x.ev.Digest, x.ev.Tag = digestOf(out), tagOf(in, out)
 	}
 	return out, err
 }

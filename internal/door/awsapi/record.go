@@ -101,3 +101,13 @@ func addParam(p *audit.Params, n string, v reflect.Value) {
 		}
 	}
 }
+
+// tagOf returns the tag by which one image was asked for and answered; "" for none, and for several images.
+func tagOf(in awswire.Input, out any) string {
+	asked, ok := in.(*ecrtypes.BatchGetImageRequest)
+	got, _ := out.(*ecrtypes.BatchGetImageResponse)
+	if !ok || got == nil || len(asked.ImageIds) != 1 || len(got.Images) != 1 {
+		return ""
+	}
+	return asked.ImageIds[0].ImageTag
+}

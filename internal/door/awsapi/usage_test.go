@@ -173,7 +173,7 @@ func TestUsageRows(t *testing.T) {
 	s.callEcrin(foreign, "GetUsageHistory", object("registryId", home)).want(t, "US7", 400, "AccessDeniedException", "")
 
 	for _, body := range []string{`{"startTime":1800000000,"endTime":1700000000}`, // US8
-		`{"groupBy":"PRINCIPAL","repositoryName":"team/app"}`, `{"nextToken":"x"}`, `{"repositoryName":"NO"}`, `{"groupBy":"TAG"}`} {
+		`{"groupBy":"PRINCIPAL","repositoryName":"team/app"}`, `{"nextToken":"x"}`, `{"repositoryName":"NO"}`, `{"groupBy":"NONE"}`} {
 		s.callEcrin(s.key, "GetUsageHistory", body).want(t, "US8, "+body, 400, "InvalidParameterException", "")
 	}
 }
@@ -191,5 +191,75 @@ func TestUsageOfTwoProcesses(t *testing.T) {
 	}
 	if u := s.history(`{}`)["app"]; u.Pushes != 6 {
 		t.Errorf("got %+v, want 6 pushes of two processes", u)
+	}
+}
+
+// Acceptance rows of pulls by tag, in the order of the test.
+//
+//	| row | the user does | expected |
+//	| US9 | pulls a tag as docker does: GET by tag; as containerd does: HEAD by tag, GET by digest | one pull of the tag for each |
+//	| US10 | pulls by digest without a lookup, twice after one, and after the lookup of another caller | no pull, one, none of a tag |
+//	| US11 | pulls by BatchGetImage with a tag | a pull of the tag |
+//	| US12 | looks two tags of one image up, and pulls it by digest | a pull of the last one |
+//	| US13 | asks for the tags of one repository | those alone, also if another name begins alike |
+func TestPullsByTagRows(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(c *config.Config) { c.Anonymous = true })
+	for _, repo := range []string{"team/app", "team/app2"} {
+		s.repository(repo)
+		s.must("SetRepositoryPolicy", object("repositoryName", repo, "policyText", object("Version", "2012-10-17", "Statement",
+			[]any{map[string]any{"Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"}})))
+	}
+	image := ocitest.NewImage(4, 100)
+	root := s.Root(t).Docker(t)
+	app, second := root.Repo("team/app"), root.Repo("team/app2")
+	for _, tag := range []string{"v1", "v2", "v3", "v4", "v5", "v6"} {
+		app.Push(t, tag, image)
+	}
+	second.Push(t, "v1", image)
+	anonymous := ocitest.Client{HTTP: s.HTTP, Base: s.URL}.Repo("team/app")
+	head := func(r ocitest.Repo, tag string) {
+		r.Do(t, http.MethodHead, r.Path("/manifests/"+tag), nil).Want(t, 200)
+	}
+	get := func(r ocitest.Repo, reference string) { r.Manifest(t, reference).Want(t, 200) }
+
+	get(app, image.Digest) // US10
+	get(app, "v1")         // US9
+	head(app, "v2")
+	get(app, image.Digest)
+	get(app, image.Digest) // US10: the lookup is used up
+	head(anonymous, "v3")
+	get(app, image.Digest)
+	get(anonymous, image.Digest) // of the caller that has looked it up
+	head(app, "v4")
+	get(second, image.Digest)                                                                // another repository
+	s.must("BatchGetImage", object("repositoryName", "team/app", "imageIds", ids("", "v5"))) // US11
+	head(app, "v5")                                                                          // US12
+	head(app, "v6")
+	get(app, image.Digest)
+	get(second, "v1")
+	s.Restart(t)
+
+	tags := func(body string) string {
+		t.Helper()
+		var out ecrintypes.GetUsageHistoryResponse
+		if err := json.Unmarshal([]byte(s.callEcrin(s.key, "GetUsageHistory", body).Body), &out); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, u := range out.Usage {
+			all = append(all, fmt.Sprint(u.RepositoryName, ":", u.ImageTag, " ", u.Pulls))
+		}
+		return strings.Join(all, ", ")
+	}
+	const want = "team/app:v1 1, team/app:v2 1, team/app:v3 1, team/app:v5 1, team/app:v6 1"
+	if got := tags(`{"groupBy":"TAG","granularity":"DAILY","repositoryName":"team/app"}`); got != want { // US13
+		t.Errorf("pulls by tag: got %s, want %s", got, want)
+	}
+	if got := tags(`{"groupBy":"TAG","granularity":"DAILY"}`); got != "team/app2:v1 1, "+want && got != want+", team/app2:v1 1" {
+		t.Errorf("pulls by tag of the registry: got %s, want %s and one of team/app2:v1", got, want)
+	}
+	if u := s.history(`{"granularity":"DAILY"}`)["team/app"]; u.Pulls != 8 {
+		t.Errorf("got %d pulls of the repository, want 8", u.Pulls)
 	}
 }

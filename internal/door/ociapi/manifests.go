@@ -25,9 +25,11 @@ func (a *API) version(q *request) error {
 func clientGone(error) error { return nil }
 
 func (a *API) getManifest(q *request) error {
-	if _, err := existingReference(q.target.reference); err != nil {
+	reference, err := existingReference(q.target.reference)
+	if err != nil {
 		return err
 	}
+	q.ev.Tag = reference.Tag.String()
 	h := q.w.Header()
 	digest := q.head.Digest.String()
 	q.ev.Digest = digest
@@ -43,8 +45,7 @@ func (a *API) getManifest(q *request) error {
 		q.w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	err := a.sendManifest(q)
-	if err != nil {
+	if err = a.sendManifest(q); err != nil {
 		h.Del("Content-Length")
 	}
 	return err

@@ -40,14 +40,24 @@ func (a *App) countRequest(ev *web.Event, status int, sent int64) {
 	if !found || did.Pulls+did.Pushes == 0 && ev.Err != nil && did.Sent < 1<<16 {
 		return // the text of a refusal
 	}
-	by := ev.Caller.ARN
+	by, key := ev.Caller.ARN, ev.Caller.LimitKey()
 	switch ev.Caller.Kind {
 	case identity.Anonymous:
-		by = usage.Anonymous
+		by, key = usage.Anonymous, ""
 	case identity.Operator:
 		by = usage.Operator
 	}
-	a.usage.Count(usage.Of{Registry: name.Registry{Account: ev.Owner.Account(), Region: ev.Region}, Repository: repo, Principal: by}, did)
+	of := usage.Of{Registry: name.Registry{Account: ev.Owner.Account(), Region: ev.Region}, Repository: repo, Principal: by}
+	if ev.Name == "BatchGetImage" && ev.Err == nil && status == http.StatusOK {
+		looked := usage.Lookup{By: key, Registry: of.Registry, Repository: repo, Digest: ev.Digest}
+		switch of.Tag = ev.Tag; {
+		case did.Pulls == 0 && ev.Tag != "": // HEAD
+			a.usage.LookedUp(looked, ev.Tag)
+		case did.Pulls > 0 && ev.Tag == "":
+			of.Tag = a.usage.TagOf(looked)
+		}
+	}
+	a.usage.Count(of, did)
 }
 
 // countStored counts the bytes of a blob that a repository did not hold.

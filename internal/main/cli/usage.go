@@ -30,7 +30,7 @@ func (c *commands) usage() *cobra.Command {
 	var h usageHistory
 	f := cmd.Flags()
 	f.StringVar(&h.since, "since", "", "what was done from this `time` on: 30d, 12h, 2026-08-01")
-	f.StringVar(&h.by, "by", "", "what was done by each repository or principal: `repository|principal`")
+	f.StringVar(&h.by, "by", "", "what was done of each `repository|principal|tag`; of tags, pulls alone")
 	f.BoolVar(&h.hourly, "hourly", false, "what was done in each hour")
 	f.BoolVar(&h.daily, "daily", false, "what was done on each day")
 	f.StringVar(&h.repository, "repository", "", "what was done for this `repository`")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,10 @@ func (h usageHistory) request(now time.Time) (*ecrintypes.GetUsageHistoryRequest
 	case "", "repository":
 	case "principal":
 		in.GroupBy = ecrintypes.UsageGroupPRINCIPAL
+	case "tag":
+		in.GroupBy = ecrintypes.UsageGroupTAG
 	default:
-		return nil, usageError{fmt.Errorf("--by: want repository or principal, got %q", h.by)}
+		return nil, usageError{fmt.Errorf("--by: want repository, principal or tag, got %q", h.by)}
 	}
 	if h.hourly && h.daily {
 		return nil, usageError{errors.New("want --hourly or --daily, not both")}
@@ -82,10 +85,9 @@ func (c *commands) showUsageHistory(cmd *cobra.Command, reg *registry, h usageHi
 		all.Usage = totalUsage(all.Usage)
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	of := map[bool]string{true: "PRINCIPAL", false: "REPOSITORY"}[h.by == "principal"]
-	rows := [][]string{{"TIME", of, "PULLS", "PUSHES", "DENIED", "SENT", "STORED"}}
+	rows := [][]string{{"TIME", cmp.Or(strings.ToUpper(h.by), "REPOSITORY"), "PULLS", "PUSHES", "DENIED", "SENT", "STORED"}}
 	for _, u := range all.Usage {
-		rows = append(rows, []string{stamp(u.StartTime.Time), cmp.Or(u.RepositoryName, u.Principal, "(others)"), number(u.Pulls),
+		rows = append(rows, []string{stamp(u.StartTime.Time), cmp.Or(usageSubject(u), "(others)"), number(u.Pulls),
 			number(u.Pushes), number(u.Denials), bytesText(u.SentBytes), bytesText(u.StoredBytes)})
 	}
 	if !each {
@@ -96,11 +98,19 @@ func (c *commands) showUsageHistory(cmd *cobra.Command, reg *registry, h usageHi
 	return c.table(rows)
 }
 
+// usageSubject returns what a row is of; "" for all that has no row of its own.
+func usageSubject(u ecrintypes.UsagePeriod) string {
+	if u.ImageTag != "" {
+		return u.RepositoryName + ":" + u.ImageTag
+	}
+	return cmp.Or(u.RepositoryName, u.Principal)
+}
+
 // totalUsage returns the sums over time, the most pulls first.
 func totalUsage(all []ecrintypes.UsagePeriod) (sums []ecrintypes.UsagePeriod) {
 	at := map[string]int{}
 	for _, u := range all {
-		subject := cmp.Or(u.RepositoryName, u.Principal)
+		subject := usageSubject(u)
 		i, known := at[subject]
 		if !known {
 			at[subject] = len(sums)

@@ -114,6 +114,7 @@ type UsageGroup string
 const (
 	UsageGroupREPOSITORY UsageGroup = "REPOSITORY"
 	UsageGroupPRINCIPAL  UsageGroup = "PRINCIPAL"
+	UsageGroupTAG        UsageGroup = "TAG"
 )
 
 // Verdict is one of the values below.

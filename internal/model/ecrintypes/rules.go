@@ -62,7 +62,7 @@ var (
 	ruleTokenHostList       = awswire.SizeRule{Min: 1, Max: 10}
 	ruleTokenId             = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}
 	ruleUsageGranularity    = &awswire.StringRule{Enum: []string{"HOURLY", "DAILY"}}
-	ruleUsageGroup          = &awswire.StringRule{Enum: []string{"REPOSITORY", "PRINCIPAL"}}
+	ruleUsageGroup          = &awswire.StringRule{Enum: []string{"REPOSITORY", "PRINCIPAL", "TAG"}}
 	ruleWebhookName         = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
 	ruleWebhookUrl          = &awswire.StringRule{Min: 1, Max: 2048}
 )

@@ -1021,6 +1021,7 @@ type UpdateWebhookResponse struct {
 type UsagePeriod struct {
 	StartTime      awswire.Time `json:"startTime"` // required
 	RepositoryName string       `json:"repositoryName,omitzero"`
+	ImageTag       string       `json:"imageTag,omitzero"`
 	Principal      string       `json:"principal,omitzero"`
 	Pulls          int64        `json:"pulls"`       // required
 	Pushes         int64        `json:"pushes"`      // required

@@ -2,6 +2,7 @@ package ecrin
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -36,7 +37,7 @@ type usageHistoryPlace struct {
 	Region, Subject string
 }
 
-// GetUsageHistory tells what was done in each hour or day, by repository or by principal, in the order of time and of their names. Without
+// GetUsageHistory tells what was done in each hour or day, by repository, principal or tag, in the order of time and names. Without
 // times it begins 24 hours ago, or with days 30 days ago, and ends now. Numbers appear after up to half a minute.
 //
 // Errors: fault.InvalidParameter (nextToken, the times, or principals of one repository).
@@ -48,6 +49,9 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 		if q.Kind = meta.ByPrincipal; in.RepositoryName != "" {
 			return nil, ecr.BadMember("groupBy", "PRINCIPAL is counted for the registry, not for one repository")
 		}
+	}
+	if in.GroupBy == ecrintypes.UsageGroupTAG {
+		q.Kind = meta.ByTag
 	}
 	unit, length := time.Hour, 24*time.Hour
 	if q.Daily {
@@ -85,10 +89,13 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 	for _, row := range rows {
 		one := ecrintypes.UsagePeriod{StartTime: *awswire.At(row.Start), Pulls: row.Pulls, Pushes: row.Pushes, Denials: row.Denials,
 			SentBytes: row.Sent, StoredBytes: row.Stored}
-		if q.Kind == meta.ByRepository {
-			one.RepositoryName = row.Subject
-		} else {
+		switch q.Kind {
+		case meta.ByPrincipal:
 			one.Principal = row.Subject
+		case meta.ByTag:
+			one.RepositoryName, one.ImageTag, _ = strings.Cut(row.Subject, ":")
+		default:
+			one.RepositoryName = row.Subject
 		}
 		out.Usage = append(out.Usage, one)
 	}

@@ -16,6 +16,7 @@ type UsageKind int
 const (
 	ByRepository UsageKind = 1
 	ByPrincipal  UsageKind = 2
+	ByTag        UsageKind = 3 // pulls alone
 )
 
 // Activity is what happened in a time.
@@ -36,7 +37,7 @@ type UsageKey struct {
 	Kind    UsageKind
 	Start   time.Time // of an hour or a day, UTC
 	Region  string
-	Subject string // name of a repository, or ARN of a principal
+	Subject string // name of a repository, ARN of a principal, or REPOSITORY:TAG
 }
 
 // UsageRow is the activity of one hour or day.
@@ -112,7 +113,7 @@ type UsageQuery struct {
 	Kind     UsageKind
 	Daily    bool
 	From, To time.Time // From is part of the selection, To is not
-	Subject  string    // "" for all
+	Subject  string    // "" for all; of tags, a repository
 }
 
 // UsageHistory returns rows of a registry, ordered by time and subject: those after the given key, the zero key for the first, at most
@@ -125,7 +126,7 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 	var all []UsageRow
 	err := s.read.rows(ctx, `SELECT start, region, subject, pulls, pushes, denials, sent, stored FROM usage_counters
 		WHERE account = $1 AND kind = $2 AND daily = $3 AND start >= $4 AND start < $5 AND (start, region, subject) > ($6, $7, $8)
-			AND (region = $9 AND ($10 = '' OR subject = $10) OR region = '' AND $10 = '')
+			AND (region = $9 AND ($10 = '' OR subject = $10 OR substr(subject, 1, length($10) + 1) = $10 || ':') OR region = '' AND $10 = '')
 		ORDER BY start, region, subject LIMIT $11`,
 		args{q.Registry.Account.String(), int(q.Kind), daily, micros(q.From), micros(q.To), micros(after.Start), after.Region,
 			position(after.Subject), q.Registry.Region.String(), q.Subject, limit}, func(scan func(...any) error) error {
@@ -142,9 +143,9 @@ func (s *Store) UsageHistory(ctx context.Context, q UsageQuery, after UsageKey, 
 // DeleteUsage deletes rows of an account: of hours before hours and of days before days, at most limit of each kind, and returns how many
 // it deleted.
 func (s *Store) DeleteUsage(ctx context.Context, a name.Account, hours, days time.Time, limit int) (deleted int, err error) {
-	err = s.write.doMany(ctx, 4*limit, func(t *tx) error {
+	err = s.write.doMany(ctx, 6*limit, func(t *tx) error {
 		deleted = 0
-		for _, kind := range []UsageKind{ByRepository, ByPrincipal} {
+		for _, kind := range []UsageKind{ByRepository, ByPrincipal, ByTag} {
 			for daily, before := range []time.Time{hours, days} {
 				n, err := t.exec(`DELETE FROM usage_counters WHERE (account, kind, daily, start, region, subject) IN (
 					SELECT account, kind, daily, start, region, subject FROM usage_counters
