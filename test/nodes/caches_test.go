@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
 	"github.com/ecrin-dev/ecrin/internal/main/config"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/farside"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -61,6 +62,19 @@ func cacheRule(t *testing.T, a apptest.Account) {
 	prefix, host := "cache", "far.test"
 	if _, err := a.ECR().CreatePullThroughCacheRule(t.Context(), &ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: &prefix,
 		UpstreamRegistryUrl: &host}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cacheOf makes a rule for the prefix cache, of the repositories with a prefix in another installation.
+func cacheOf(t *testing.T, s *apptest.Server, a apptest.Account, host, there, password string) {
+	t.Helper()
+	var out ecrintypes.SecretResponse
+	s.Operator(t, "PutSecret", ecrintypes.PutSecretRequest{Name: "ecr-pullthroughcache/" + there,
+		SecretString: `{"username":"AWS","accessToken":"` + password + `"}`}, &out)
+	prefix := "cache"
+	if _, err := a.ECR().CreatePullThroughCacheRule(t.Context(), &ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: &prefix,
+		UpstreamRegistryUrl: &host, UpstreamRepositoryPrefix: &there, CredentialArn: &out.Secret.Arn}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -159,12 +173,7 @@ func noUploads(t *testing.T, blobs string) {
 func TestFetchOfAKilledProcessIsTakenOver(t *testing.T) {
 	t.Parallel()
 	im, far := source(t, 4<<20)
-	program := filepath.Join(t.TempDir(), "ecrin")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/ecrin-dev/ecrin/cmd/ecrin")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
-	}
+	program := built(t)
 	url := pgtest.Start(t).NewDatabase(t)
 	dirs, blobs := twoDirs(t)
 	var nodes [2]*apptest.Server
@@ -211,6 +220,18 @@ func TestFetchOfAKilledProcessIsTakenOver(t *testing.T) {
 		t.Errorf("got %d requests for the layer, want 2", got)
 	}
 	noUploads(t, blobs)
+}
+
+// built builds the program.
+func built(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "ecrin")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/ecrin-dev/ecrin/cmd/ecrin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return program
 }
 
 // process runs the program until kill is called, and waits until it is ready.
