@@ -3,12 +3,14 @@ package awsapi_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 )
 
-// A job says what it is about in the names of its owner, whatever its kind: here a webhook and a copy that both fail and are repeated. The
-// jobs of another account are not shown.
+// A job says what it is about in the names of its owner, whatever its kind: here a webhook's that waits, and a copy's that fails and is
+// repeated. The jobs of another account are not shown.
 func TestJobsSayWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -20,6 +22,18 @@ func TestJobsSayWhatTheyAreAbout(t *testing.T) {
 	if a := s.call("PutReplicationConfiguration",
 		`{"replicationConfiguration":{"rules":[{"destinations":[{"region":"eu-west-1","registryId":"`+otherAccount+`"}]}]}}`); a.Status != 200 {
 		t.Fatalf("PutReplicationConfiguration: got %s", a)
+	}
+	// The job of a webhook is gone when it has tried: this one waits, and is of a webhook that has no other.
+	if a := s.callEcrin(s.key, "UpdateWebhook", `{"webhookName":"ci","enabled":false}`); a.Status != 200 {
+		t.Fatalf("UpdateWebhook: got %s", a)
+	}
+	hook, err := s.Meta().Webhook(t.Context(), s.Registry(), "ci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := meta.NewJob{Kind: "webhook", Key: fmt.Sprint(hook.ID), Account: home, Input: "{}", Due: s.now().Add(time.Hour)}
+	if err := s.Meta().Enqueue(t.Context(), waiting); err != nil {
+		t.Fatal(err)
 	}
 	digest := digestOf(s.image("app", "one", "1.0"))
 	want := map[string]string{"webhook": "us-east-1 ci", "replication": "us-east-1 app@" + digest + " to " + otherAccount + "/eu-west-1"}
