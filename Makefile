@@ -75,5 +75,5 @@ nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a co
 	$(MAKE) fuzz
 	CGO_ENABLED=1 $(GO) test -race $(ALL)
 	$(GO) run ./tools/bench -scale
-	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients'
+	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients|TestSchedules'
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./test/crash -run 'Condemned|Lifecycle|Backfill'

@@ -48,6 +48,9 @@ type bench struct {
 	certificate               *certificate        // of both, nil as long as they are not started
 	attacked                  *door               // ecrin beside an attacker
 	parties                   parties             // its accounts
+	working                   *door               // ecrin beside work of its own
+	workingKey                account             // of its root user
+	workingReady              bool                // it has what the client needs
 	say                       func(format string, a ...any)
 	note                      func(format string, a ...any) // adds a line to the report
 }
@@ -226,7 +229,7 @@ func (b *bench) content(d *door) error {
 
 func (b *bench) stop() error {
 	var errs []error
-	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic, b.plain} {
+	for _, d := range []*door{b.ecrin, b.postgres, b.dist, b.bare, b.static, b.attacked, b.secure, b.secureStatic, b.plain, b.working} {
 		errs = append(errs, d.stopped())
 	}
 	for _, p := range b.engines {
@@ -240,7 +243,7 @@ func (b *bench) stop() error {
 
 // chosen returns the rows whose names match only.
 func (b *bench) chosen(only *regexp.Regexp) []row {
-	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows())
+	all := slices.Concat(b.rows(), b.staticRows(), b.clientRows(), b.attackRows(), b.backgroundRows())
 	return slices.DeleteFunc(all, func(r row) bool { return !only.MatchString(r.name) })
 }
 

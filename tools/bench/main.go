@@ -105,7 +105,7 @@ func (b *bench) whole(ctx context.Context, dir string, only *regexp.Regexp) (r *
 	}
 	b.data = filepath.Join(b.dir, "ecrin-data")
 	b.big, b.medium = randomBytes(2, b.bigBytes), randomBytes(4, b.mediumBytes)
-	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked, &b.secure, &b.secureStatic, &b.plain} {
+	for _, d := range []**door{&b.ecrin, &b.dist, &b.bare, &b.static, &b.attacked, &b.secure, &b.secureStatic, &b.plain, &b.working} {
 		*d = &door{}
 	}
 	if pgtest.Installed() {

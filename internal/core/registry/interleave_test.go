@@ -136,9 +136,12 @@ const maxWorkers = 4
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, postgres bool) {
-		n := slowtest.Rounds(300, 10_000)
+		n := slowtest.Rounds(300, 5_000)
+		if slowtest.Nightly() {
+			n = 10_000
+		}
 		if postgres {
-			n /= 10
+			n /= 25
 		}
 		first := seedtest.Seed(t)
 		if os.Getenv(seedtest.Variable) != "" {
