@@ -224,6 +224,7 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		if err := s.flushPulls(ctx); err != nil {
 			return deleted, err
 		}
+		began := time.Now()
 		n, gone, err := s.meta.ExpireImages(ctx, r, l.Generation, list, func(gone []meta.Expiry) []byte {
 			return executionLines(r, l, gone, rules, left, s.now())
 		})
@@ -238,8 +239,25 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		if err := j.Save(ctx, struct{}{}, int64(before+deleted), total); err != nil {
 			return deleted, err
 		}
+		if len(list) > 0 {
+			rest(ctx, time.Since(began))
+		}
 	}
 	return deleted, nil
+}
+
+// maxRest limits how long background work rests after a step.
+const maxRest = 200 * time.Millisecond
+
+// rest waits as long as a step of background work took, or until ctx ends, so that requests have at least half of the time of the writer
+// and of a processor.
+func rest(ctx context.Context, took time.Duration) {
+	timer := time.NewTimer(min(took, maxRest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // expiry is an image that a rule deletes.
