@@ -232,6 +232,34 @@ func TestCreationTemplateNeedsTheRightsOfItsContents(t *testing.T) {
 	}
 }
 
+// Whoever names a role in a pull through cache rule needs iam:PassRole for it.
+func TestCacheRuleNeedsPassRole(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.account(otherAccount)
+	s.role("maker", allow("*"))
+	rules := []string{"ecr:CreatePullThroughCacheRule", "ecr:UpdatePullThroughCacheRule"}
+	key := s.user("admin", allow(rules...))
+	set := func(operation string, members ...any) answer {
+		return s.send(raw{key: key, target: ecrTarget + operation, body: object(append([]any{"ecrRepositoryPrefix", "far"}, members...)...)})
+	}
+	host := "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+	for operation, members := range map[string][]any{
+		"CreatePullThroughCacheRule": {"upstreamRegistryUrl", host, "customRoleArn", roleARN + "maker"},
+		"UpdatePullThroughCacheRule": {"customRoleArn", roleARN + "maker"},
+	} {
+		set(operation, members...).want(t, operation, 400, "AccessDeniedException",
+			"not authorized to perform: iam:PassRole on resource: "+roleARN+"maker")
+	}
+	s.setInlinePolicy("admin", allow(append(rules, "iam:PassRole")...))
+	if a := set("CreatePullThroughCacheRule", "upstreamRegistryUrl", host, "customRoleArn", roleARN+"maker"); a.Status != 200 {
+		t.Errorf("with iam:PassRole: got %s, want 200", a)
+	}
+	if a := set("UpdatePullThroughCacheRule", "customRoleArn", roleARN+"maker"); a.Status != 200 {
+		t.Errorf("an update with iam:PassRole: got %s, want 200", a)
+	}
+}
+
 // A push by the operations of ECR creates its repository with all settings of the template.
 func TestPushCreatesARepositoryByTemplate(t *testing.T) {
 	t.Parallel()

@@ -21,11 +21,23 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// OnRules resolves the registry whose pull through cache rules a request is about. Its operations have no resource in IAM.
+// OnRules resolves the registry whose pull through cache rules a request is about. Its operations have no resource in IAM. A request that
+// names a role needs iam:PassRole for it.
 func OnRules[In interface{ GetRegistryId() string }](_ *Service, _ context.Context, req guard.Request, in In) (
 	t guard.Target[Registry], err error) {
 	at, err := RegistryOf(req, in.GetRegistryId())
-	return guard.On(at, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: req.Region, Resource: "*"}), err
+	t = guard.On(at, guard.Ask{Owner: guard.OwnedBy(at.Account), Region: req.Region, Resource: "*"})
+	role := ""
+	switch in := any(in).(type) {
+	case *ecrtypes.CreatePullThroughCacheRuleRequest:
+		role = in.CustomRoleArn
+	case *ecrtypes.UpdatePullThroughCacheRuleRequest:
+		role = in.CustomRoleArn
+	}
+	if role != "" {
+		t.Asks = append(t.Asks, passRole(t.Asks[0], role))
+	}
+	return t, err
 }
 
 // upstreams are the registries that ECR knows, by their hosts. Source: ECR API reference, CreatePullThroughCacheRule.

@@ -85,10 +85,15 @@ func (c templateChange) asks(operation guard.Ask, v Template) []guard.Ask {
 		if c.role != "" {
 			role = c.role
 		}
-		asks = append(asks, guard.Ask{Action: "iam:PassRole", Owner: operation.Owner, Region: operation.Region, Resource: role,
-			Keys: []guard.ConditionKey{{Name: "iam:PassedToService", Values: []string{"ecr.amazonaws.com"}}}})
+		asks = append(asks, passRole(operation, role))
 	}
 	return asks
+}
+
+// passRole returns the ask for a role that an operation names for ECR to assume.
+func passRole(operation guard.Ask, role string) guard.Ask {
+	return guard.Ask{Action: "iam:PassRole", Owner: operation.Owner, Region: operation.Region, Resource: role,
+		Keys: []guard.ConditionKey{{Name: "iam:PassedToService", Values: []string{"ecr.amazonaws.com"}}}}
 }
 
 // requestedTags are resource tags that a request sets.
