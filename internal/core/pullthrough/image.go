@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
@@ -43,15 +44,19 @@ func (s *Service) Image(ctx context.Context, q Request, ref name.Reference, head
 			return false, err
 		}
 	}
-	for _, action := range s.needs(q) {
-		may, err := s.allowed(ctx, q, action)
+	asks, err := s.needs(ctx, q)
+	if err != nil {
+		return false, err
+	}
+	for _, ask := range asks {
+		may, err := s.guard.Allowed(ctx, q.By, q.From, ask)
 		switch {
 		case err != nil:
 			return false, err
 		case may:
 		case stored:
 			return false, nil
-		case action == actionCreate:
+		case ask.Action == actionCreate:
 			return false, meta.RepositoryNotFound(q.Registry, q.Name)
 		default:
 			return false, registry.ImageNotFound()
@@ -78,14 +83,14 @@ const (
 	actionImport = "ecr:BatchImportUpstreamImage"
 )
 
-// needs returns the actions that a caller needs for a fetch.
+// needs returns what a caller needs for a fetch.
 //
 // Source: ECR user guide, IAM permissions required to sync an upstream registry.
-func (s *Service) needs(q Request) []string {
+func (s *Service) needs(ctx context.Context, q Request) ([]guard.Ask, error) {
 	if q.Found.ID == 0 {
-		return []string{actionCreate, actionImport}
+		return s.creation(ctx, q)
 	}
-	return []string{actionImport}
+	return []guard.Ask{s.askFor(q, actionImport)}, nil
 }
 
 // due reports whether a tag that a rule has set is to be compared with the other registry.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,14 +149,32 @@ type Request struct {
 	Found    registry.Repository // with ID 0 if it does not exist
 }
 
-// allowed reports whether the caller may do an action on the repository.
-func (s *Service) allowed(ctx context.Context, q Request, action string) (bool, error) {
+// creation returns the asks of a fetch that creates the repository: the import is decided as if it existed as its template makes it.
+func (s *Service) creation(ctx context.Context, q Request) ([]guard.Ask, error) {
+	template, err := s.registry.TemplateFor(ctx, q.Registry, q.Name, meta.ForPullThrough)
+	if err != nil {
+		return nil, err
+	}
+	made := template.Repository(q.Registry, q.Name)
+	asks := guard.ForCreation([]guard.Ask{{Action: actionImport, Owner: guard.OwnedBy(q.Registry.Account), Region: q.Registry.Region,
+		Resource: q.Registry.RepositoryARN(q.Name.String())}}, &made, template.Tags)
+	slices.Reverse(asks) // the creation first: without it the repository does not exist for the caller
+	return asks, nil
+}
+
+// askFor returns the ask for an action on the repository.
+func (s *Service) askFor(q Request, action string) guard.Ask {
 	ask := guard.Ask{Action: action, Owner: guard.OwnedBy(q.Registry.Account), Region: q.Registry.Region,
 		Resource: q.Registry.RepositoryARN(q.Name.String())}
 	if q.Found.ID != 0 {
 		ask.Repository = &q.Found
 	}
-	return s.guard.Allowed(ctx, q.By, q.From, ask)
+	return ask
+}
+
+// allowed reports whether the caller may do an action on the repository.
+func (s *Service) allowed(ctx context.Context, q Request, action string) (bool, error) {
+	return s.guard.Allowed(ctx, q.By, q.From, s.askFor(q, action))
 }
 
 // origin is where the content of a repository comes from.
