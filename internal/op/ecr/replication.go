@@ -2,6 +2,7 @@ package ecr
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -18,6 +20,36 @@ const maxDestinations = 25
 
 // prefixMatch is the only type of filters of replication rules.
 const prefixMatch = "PREFIX_MATCH"
+
+// OnReplicationRules resolves the registry of the caller. A caller whose rules name destinations for which integrations stand needs
+// ecrin:UseIntegration for each of these: the copies are made with their credentials.
+func OnReplicationRules(s *Service, ctx context.Context, req guard.Request, in *ecrtypes.PutReplicationConfigurationRequest) (
+	guard.Target[Registry], error) {
+	t, err := OnRegistry(s, ctx, req, in)
+	if err != nil {
+		return t, err
+	}
+	asked := map[int64]bool{}
+	for _, rule := range in.ReplicationConfiguration.Rules {
+		for _, d := range rule.Destinations {
+			to, err := destination(t.Value.Registry, d)
+			if err != nil {
+				continue // the operation refuses it
+			}
+			i, err := s.meta.IntegrationFor(ctx, t.Value.Account, to)
+			if errors.Is(err, fault.IntegrationNotFound) || asked[i.ID] {
+				continue
+			}
+			if err != nil {
+				return t, err
+			}
+			asked[i.ID] = true
+			t.Asks = append(t.Asks, guard.Ask{Action: "ecrin:UseIntegration", Owner: guard.OwnedBy(i.Account), Region: req.Region,
+				Resource: i.ARN()})
+		}
+	}
+	return t, nil
+}
 
 // DescribeRegistry describes the registry of the caller. Source: ECR API reference, DescribeRegistry.
 func (s *Service) DescribeRegistry(ctx context.Context, _ identity.Caller, t Registry,
