@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -67,9 +68,15 @@ func (a *API) arriving(q *request, d name.Digest) (sent bool, err error) {
 	}
 	describe()
 	q.w.WriteHeader(http.StatusOK)
-	if _, err := io.Copy(q.w, r); err != nil {
+	buffer := arrivingBuffers.Get().(*[]byte)
+	defer arrivingBuffers.Put(buffer)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{q.w}, struct{ io.Reader }{r}, *buffer); err != nil {
 		q.ev.Err = err
 		panic(http.ErrAbortHandler) // the client must not take what it has for the layer
 	}
 	return true, nil
 }
+
+// arrivingBuffers have what is sent of a blob that arrives: a buffer for each client that reads one. ReadFrom of the response would take
+// two, and larger ones.
+var arrivingBuffers = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
