@@ -62,8 +62,9 @@ var sweptIntegrationChanges = map[string]func(s *sweeper) func(context.Context) 
 		return func(ctx context.Context) error { return s.IntegrationTested(ctx, i, "broken", true) }
 	},
 	"CopyOutside": func(s *sweeper) func(context.Context) error {
-		c, r := s.outside()
-		return func(ctx context.Context) error { return s.CopyOutside(ctx, r, c.Input, c.Integration) }
+		i, r := s.far(), s.Repo(fmt.Sprint("outside", s.i)) // a copy that waits already would only get other times
+		in := meta.ReplicationInput{Repository: r.ID, Digest: s.Image(r, "x", "v1").Digest.String(), Account: "111122223333", Region: "eu-west-2"}
+		return func(ctx context.Context) error { return s.CopyOutside(ctx, r, in, i.ID) }
 	},
 	"OutsideCopied": func(s *sweeper) func(context.Context) error {
 		c, r := s.outside()
