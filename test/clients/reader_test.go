@@ -73,6 +73,7 @@ func newReadmeReader(t *testing.T) *reader {
 	u.cmd("helm", "create", "greeting").ok()
 	u.cmd("helm", "package", "greeting").ok()
 	u.cmd("cosign", "generate-key-pair").ok()
+	write(t, u.path("seed.yaml"), `{accounts: {"111122223333": {users: {ci: {keys: true}}}}}`)
 	return u
 }
 
@@ -84,7 +85,7 @@ func (u *reader) do(s step) {
 	t.Helper()
 	u.ran++
 	u.rows[s.row]++
-	code := strings.NewReplacer("IMAGE ", "localhost/readme-image ", "NAME", "greeting",
+	code := strings.NewReplacer("--seed FILE", "--seed seed.yaml", "IMAGE ", "localhost/readme-image ", "NAME", "greeting",
 		"team/app@sha256:…", "team/app@"+u.digest).Replace(s.code)
 	switch {
 	case strings.HasPrefix(code, "make build "):
