@@ -213,16 +213,20 @@ func (l *Layer) fetch(ctx context.Context, f *fetch, arrives func(registry.Arriv
 	if err != nil {
 		return err
 	}
-	body, err := remote.Blob(ctx, l.o.repo, l.Digest, upstream.BlobOptions{Size: l.Size})
+	body, err := remote.Blob(ctx, l.o.repo, l.Digest, upstream.BlobOptions{Size: l.Size, CallerVerifies: true})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	in := &arriving{r: body, s: s, f: f}
-	return s.registry.Import(ctx, l.q.By, l.q.Found, l.Digest, l.Size, in, func(a registry.Arriving, file registry.Growing) {
+	err = s.registry.Import(ctx, l.q.By, l.q.Found, l.Digest, l.Size, in, func(a registry.Arriving, file registry.Growing) {
 		f.watch(file)
 		arrives(a)
 	})
+	if errors.Is(err, fault.DigestInvalid) {
+		err = &upstream.Error{Reason: upstream.Lied, Host: l.o.rule.Host, Public: "the blob does not have its digest"}
+	}
+	return err
 }
 
 // announced is how many bytes arrive before the readers are told.

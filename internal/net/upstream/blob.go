@@ -28,6 +28,9 @@ type BlobOptions struct {
 	Size   int64     // of the whole blob in bytes, from its descriptor; 0 means that it is not known
 	Offset int64     // of the first byte to read
 	Prefix hash.Hash // of the digest's algorithm, has read the first Offset bytes; nil with an Offset means that the caller verifies
+
+	// CallerVerifies says that the caller compares the digest, which the reader then does not: the bytes are hashed once.
+	CallerVerifies bool
 }
 
 // Blob reads the content of a blob. It is not safe for concurrent use.
@@ -59,7 +62,7 @@ func (r *Registry) Blob(ctx context.Context, repo string, d name.Digest, o BlobO
 	if o.Size > 0 {
 		b.size = o.Size
 	}
-	if o.Offset == 0 {
+	if o.Offset == 0 && !o.CallerVerifies {
 		b.hash = newHash(d.Algorithm())
 	}
 	if err := b.open(); err != nil {
