@@ -15,14 +15,16 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/main/app"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
-	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
 // serveProfiled runs ecrin's server in this program, with pprof on a separate address. The product has no such
 // endpoint. pair has the paths of a certificate and its key, or nothing for no TLS.
 func serveProfiled(data, listen, profile string, pair ...string) error {
 	c := config.Default()
-	c.Data, c.Listen, c.Database = data, []string{listen}, secret.New(os.Getenv("ECRIN_DATABASE"))
+	if err := c.ReadEnv(os.LookupEnv); err != nil {
+		return err
+	}
+	c.Data, c.Listen = data, []string{listen}
 	if len(pair) == 2 {
 		c.TLS = config.TLS{Mode: config.TLSFiles, Cert: pair[0], Key: pair[1]}
 	}

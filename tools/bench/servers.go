@@ -33,6 +33,14 @@ func (b *bench) startEcrin(ctx context.Context, data, database string) (*process
 
 // startEcrinWith is startEcrin with a certificate; nil for no TLS.
 func (b *bench) startEcrinWith(ctx context.Context, data, database string, secure *certificate) (*process, error) {
+	if database == "" {
+		return b.startEcrinEnv(ctx, data, secure)
+	}
+	return b.startEcrinEnv(ctx, data, secure, "ECRIN_DATABASE="+database)
+}
+
+// startEcrinEnv is startEcrinWith with settings as environment variables.
+func (b *bench) startEcrinEnv(ctx context.Context, data string, secure *certificate, settings ...string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -56,9 +64,7 @@ func (b *bench) startEcrinWith(ctx context.Context, data, database string, secur
 			cmd.Env = append(cmd.Env, pair)
 		}
 	}
-	if database != "" {
-		cmd.Env = append(cmd.Env, "ECRIN_DATABASE="+database)
-	}
+	cmd.Env = append(cmd.Env, settings...)
 	p, err := startSecure(ctx, b.dir, "ecrin", address, "/readyz", trust, cmd)
 	if err == nil {
 		p.profile = profile
