@@ -43,11 +43,14 @@ func tuneMemory(ctx context.Context, trim func()) {
 	}()
 }
 
-// gcPercent returns the value for debug.SetGCPercent with which the next collection begins at twice the live heap, or at heapFloor
-// if that is more. live is in bytes.
+// gcPercent returns the value for debug.SetGCPercent with which the next collection begins at heapFloor, or beyond half of it at the live
+// heap and half of heapFloor, or half of the live heap if that is more. live is in bytes.
 func gcPercent(live uint64) int {
-	if live == 0 || 2*live >= heapFloor {
+	switch {
+	case live == 0:
 		return 100
+	case 2*live >= heapFloor:
+		return int(max(heapFloor/2*100/live, 50))
 	}
 	return int(min((heapFloor-live)*100/live, 3000))
 }

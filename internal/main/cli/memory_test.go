@@ -12,7 +12,7 @@ func TestGCPercentKeepsAFloor(t *testing.T) {
 	for _, c := range []struct {
 		live uint64
 		want int
-	}{{0, 100}, {1, 3000}, {1 << 19, 3000}, {4 << 20, 500}, {8 << 20, 200}, {12 << 20, 100}, {100 << 20, 100}} {
+	}{{0, 100}, {1, 3000}, {1 << 19, 3000}, {4 << 20, 500}, {8 << 20, 200}, {12 << 20, 100}, {16 << 20, 75}, {24 << 20, 50}, {100 << 20, 50}} {
 		if got := gcPercent(c.live); got != c.want {
 			t.Errorf("live heap of %d bytes: got %d %%, want %d %%", c.live, got, c.want)
 		}
