@@ -1,6 +1,7 @@
 package crash_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
@@ -228,6 +230,10 @@ func progressOf(t *testing.T, a apptest.Account, id *string) progress {
 	t.Helper()
 	in := &ecr.DescribeReplicationBackfillResultsInput{ReplicationBackfillId: id}
 	out, err := a.ECR().DescribeReplicationBackfillResults(t.Context(), in)
+	if _, answered := errors.AsType[smithy.APIError](err); err != nil && !answered { // a broken connection: every client repeats
+		t.Logf("repeating a request: %v", err)
+		out, err = a.ECR().DescribeReplicationBackfillResults(t.Context(), in)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
