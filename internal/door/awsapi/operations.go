@@ -197,6 +197,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("CopyImage", guard.ForPolicies, ecrin.OnCopy, (*ecrin.Service).CopyImage),
 	ecrinOp("ListRepositoryUsage", guard.ForPolicies, ecrin.OnUsage, (*ecrin.Service).ListRepositoryUsage),
 	ecrinOp("GetUsageHistory", guard.ForPolicies, ecrin.OnUsageHistory, (*ecrin.Service).GetUsageHistory),
+	ecrinOp("SearchImages", guard.ForPolicies, ecrin.OnSearch, (*ecrin.Service).SearchImages),
 	ecrinOp("PutQuota", guard.ForPolicies, ecrin.OnQuota[*ecrintypes.PutQuotaRequest], (*ecrin.Service).PutQuota),
 	ecrinOp("DescribeQuotas", guard.ForPolicies, ecrin.OnQuotas, (*ecrin.Service).DescribeQuotas),
 	ecrinOp("DeleteQuota", guard.ForPolicies, ecrin.OnQuota[*ecrintypes.DeleteQuotaRequest], (*ecrin.Service).DeleteQuota),

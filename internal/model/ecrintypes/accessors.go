@@ -230,6 +230,9 @@ func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.Reposit
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *SearchImagesRequest) GetRegistryId() string { return v.RegistryId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *TestIntegrationRequest) GetAccountId() string { return v.AccountId }
 

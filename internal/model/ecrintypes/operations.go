@@ -37,6 +37,7 @@ var OperationNames = []string{
 	"CollectStorage",
 	"CopyImage",
 	"ListRepositoryUsage",
+	"SearchImages",
 	"GetUsageHistory",
 	"PutQuota",
 	"DescribeQuotas",
@@ -229,6 +230,13 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(ListRepositoryUsageRequest) },
 		Output: func() any { return new(ListRepositoryUsageResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
+	},
+	"SearchImages": {
+		Name:   "SearchImages",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(SearchImagesRequest) },
+		Output: func() any { return new(SearchImagesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"images"}},
 	},
 	"GetUsageHistory": {
 		Name:   "GetUsageHistory",

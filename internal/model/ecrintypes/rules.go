@@ -18,6 +18,7 @@ var (
 	ruleControlPolicyName   = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
 	ruleControlPolicyType   = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
 	ruleDeliveryState       = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}
+	ruleDigestPrefix        = &awswire.StringRule{Min: 1, Max: 135, Pattern: awswire.NewPattern(`[a-z0-9]+(?::[a-f0-9]*)?`)}
 	ruleEntityName          = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
 	ruleEventPattern        = &awswire.StringRule{Max: 4096}
 	ruleEventPosition       = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
@@ -53,11 +54,14 @@ var (
 	ruleRemoteSecret        = &awswire.StringRule{Min: 1, Max: 8192}
 	ruleRepositoryId        = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleRepositoryName      = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
+	ruleRepositoryPrefix    = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9][a-z0-9._/-]*`)}
 	ruleRequestId           = &awswire.StringRule{Min: 1, Max: 64}
 	ruleRuntimeList         = awswire.SizeRule{Min: 1, Max: 100}
 	ruleRuntimeName         = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?`)}
+	ruleSearchText          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[A-Za-z0-9._:/-]+`)}
 	ruleSecretName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
 	ruleSecretString        = &awswire.StringRule{Min: 1, Max: 65536}
+	ruleTagGlob             = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9._*?-]+`)}
 	ruleTagNameList         = awswire.SizeRule{Min: 1, Max: 100}
 	ruleTokenHostList       = awswire.SizeRule{Min: 1, Max: 10}
 	ruleTokenId             = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[0-9a-f]+`)}

@@ -310,6 +310,17 @@ type Finding struct {
 	Detail    string `json:"detail,omitzero"`
 }
 
+// FoundImage is a part of requests or answers.
+type FoundImage struct {
+	RepositoryName         string        `json:"repositoryName"`         // required, 2 to 256 characters
+	ImageDigest            string        `json:"imageDigest"`            // required, at most 200 characters
+	ImageTags              []string      `json:"imageTags"`              // required
+	ImageManifestMediaType string        `json:"imageManifestMediaType"` // required
+	ImageSizeInBytes       int64         `json:"imageSizeInBytes"`       // required
+	ImagePushedAt          awswire.Time  `json:"imagePushedAt"`          // required
+	LastRecordedPullTime   *awswire.Time `json:"lastRecordedPullTime,omitzero"`
+}
+
 // GetAccountCredentialsRequest is the request of GetAccountCredentials.
 type GetAccountCredentialsRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -853,6 +864,23 @@ type RevokeTokenRequest struct {
 // RevokeTokenResponse is the answer of RevokeToken.
 type RevokeTokenResponse struct {
 	Revoked int32 `json:"revoked"` // required
+}
+
+// SearchImagesRequest is the request of SearchImages.
+type SearchImagesRequest struct {
+	RegistryId       string `json:"registryId,omitzero"`
+	Text             string `json:"text,omitzero"`             // 1 to 256 characters
+	RepositoryPrefix string `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
+	TagPattern       string `json:"tagPattern,omitzero"`       // 1 to 128 characters
+	DigestPrefix     string `json:"digestPrefix,omitzero"`     // 1 to 135 characters
+	NextToken        string `json:"nextToken,omitzero"`        // at most 4096 characters
+	MaxResults       *int32 `json:"maxResults,omitzero"`       // 1 to 1000
+}
+
+// SearchImagesResponse is the answer of SearchImages.
+type SearchImagesResponse struct {
+	Images    []FoundImage `json:"images"`             // required
+	NextToken string       `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // Secret is a part of requests or answers.

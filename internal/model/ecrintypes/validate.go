@@ -733,6 +733,25 @@ func (v *RevokeTokenRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *SearchImagesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *SearchImagesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"text", v.Text, ruleSearchText)
+	c.Optional(at+"repositoryPrefix", v.RepositoryPrefix, ruleRepositoryPrefix)
+	c.Optional(at+"tagPattern", v.TagPattern, ruleTagGlob)
+	c.Optional(at+"digestPrefix", v.DigestPrefix, ruleDigestPrefix)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *SnapshotDatabaseRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
