@@ -142,3 +142,23 @@ func TestSearchRows(t *testing.T) {
 		t.Errorf("SE10: got %q, want %q", got, want)
 	}
 }
+
+// A page decides at most 200 repositories, whatever is found: it can be empty, and the next one continues.
+func TestSearchOfManyRepositories(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for i := range 203 {
+		s.repository(fmt.Sprintf("many/%03d", i))
+	}
+	s.image("many/202", "a", "last")
+	var first ecrintypes.SearchImagesResponse
+	if err := json.Unmarshal([]byte(s.callEcrin(s.key, "SearchImages", `{}`).Body), &first); err != nil {
+		t.Fatal(err)
+	}
+	if len(first.Images) != 0 || first.NextToken == "" {
+		t.Errorf("first page: got %+v, want no image and a token", first)
+	}
+	if got, want := s.found(s.key), []string{"many/202:last"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
