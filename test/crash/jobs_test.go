@@ -26,7 +26,7 @@ func jobRounds() int {
 	if slowtest.Nightly() {
 		return 40
 	}
-	return slowtest.Rounds(2, 10)
+	return slowtest.Rounds(2, 5)
 }
 
 // manifestOf returns the manifest of an image with the blobs of another one.

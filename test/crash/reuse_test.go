@@ -27,7 +27,7 @@ func reuseRounds() int {
 	if slowtest.Nightly() {
 		return 200
 	}
-	return slowtest.Rounds(2, 20)
+	return slowtest.Rounds(2, 10)
 }
 
 // reuse is what the clients of that test share.

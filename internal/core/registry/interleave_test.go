@@ -136,7 +136,7 @@ const maxWorkers = 4
 func TestSchedules(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, postgres bool) {
-		n := slowtest.Rounds(300, 5_000)
+		n := slowtest.Rounds(300, 2_000)
 		if slowtest.Nightly() {
 			n = 10_000
 		}

@@ -61,12 +61,17 @@ var sweptChanges = map[string]func(s *sweeper) func(context.Context) error{
 	"Reseal": func(s *sweeper) func(context.Context) error {
 		_, err := s.ClaimInstallation(s.Ctx, "i")
 		s.Must(err)
-		_, err = s.PutSecret(s.Ctx, meta.Secret{Registry: metatest.Registry, Name: fmt.Sprint("n", s.i)}, sealedAs("x"))
+		// One secret, so that every call has the same number of statements.
+		_, err = s.PutSecret(s.Ctx, meta.Secret{Registry: metatest.Registry, Name: "n"}, sealedAs(fmt.Sprint("x", s.i)))
 		s.Must(err)
 		from, _, err := s.MasterKey(s.Ctx)
 		s.Must(err)
+		_, err = s.Reseal(s.Ctx, xored(from, fmt.Sprint("first", s.i))) // removes the kept key of the call before, which has expired
+		s.Must(err)
+		from, _, err = s.MasterKey(s.Ctx)
+		s.Must(err)
 		r := xored(from, fmt.Sprint("key", s.i))
-		r.Keep = []meta.KeptKey{{Purpose: "p", MasterKey: from, Sealed: []byte("x"), ExpiresAt: time.Now().Add(time.Hour)}}
+		r.Keep = []meta.KeptKey{{Purpose: "p", MasterKey: from, Sealed: []byte("x"), ExpiresAt: time.Now().Add(-time.Hour)}}
 		return func(ctx context.Context) error { _, err := s.Reseal(ctx, r); return err }
 	},
 	"CreateByTemplate": func(s *sweeper) func(context.Context) error {
