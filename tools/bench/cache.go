@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"sync"
-	"time"
 )
 
 // The names of the measured pulls. All are of one large layer by one client.
@@ -17,8 +15,6 @@ const (
 	cachedPull   = "cached"
 	localPull    = "local"
 	cacheRules   = 40 // each has the layer once for a first pull
-	cacheCrowd   = 1000
-	maxCrowdMB   = 100
 )
 
 // caches are ecrin as a cache and the ecrin from which it fetches.
@@ -28,7 +24,7 @@ type caches struct {
 	used       int // rules whose layer was fetched
 }
 
-// cacheRows compare pulls through a cache with others, and measure the memory for many clients of one layer that is not cached.
+// cacheRows compare pulls through a cache with others.
 func (b *bench) cacheRows() []row {
 	size := fmt.Sprintf("%d MB", b.bigBytes>>20)
 	c := &b.caches
@@ -41,9 +37,6 @@ func (b *bench) cacheRows() []row {
 			{name: cachedPull, run: func(context.Context) (measure, error) { return b.pullBig(c.cache, "c0/"+few) }},
 			{name: localPull, run: func(context.Context) (measure, error) { return b.pullBig(c.cache, few) }},
 		}, targets: []target{{who: cachedPull, peer: localPull, of: value, goal: 0.9}}},
-		{name: fmt.Sprintf("%d clients of a layer of %s that is not cached", cacheCrowd, size), unit: "MB/s", rounds: 1, prepare: b.openCaches,
-			contenders: []contender{{name: "ecrin", run: func(context.Context) (measure, error) { return b.crowd() }}},
-			targets:    []target{{of: memory, what: "peak", less: true, goal: maxCrowdMB, unit: "MB"}}},
 	}
 }
 
@@ -53,7 +46,7 @@ func (b *bench) openCaches(ctx context.Context) error {
 	if c.cache != nil {
 		return nil
 	}
-	pair, err := makeCertificate(b.dir)
+	pair, err := b.pair()
 	if err != nil {
 		return err
 	}
@@ -153,41 +146,4 @@ func (b *bench) pullBig(d *door, repo string) (measure, error) {
 	})
 	m.Value = float64(len(b.big)) / 1e6 / m.Value
 	return m, err
-}
-
-// crowd lets many clients ask for one layer at once that is not cached.
-func (b *bench) crowd() (measure, error) {
-	d := b.caches.cache
-	repo, err := b.caches.next()
-	if err != nil {
-		return measure{}, err
-	}
-	first, err := d.dial()
-	if err != nil {
-		return measure{}, err
-	}
-	defer first.close()
-	if _, err := d.callOn(first, http.MethodGet, "/v2/"+repo+"/manifests/big", nil, http.StatusOK); err != nil {
-		return measure{}, err
-	}
-	if err := d.resetPeak(); err != nil {
-		return measure{}, err
-	}
-	errs := make([]error, cacheCrowd)
-	began := time.Now()
-	var wait sync.WaitGroup
-	for i := range cacheCrowd {
-		wait.Go(func() {
-			c, err := d.dial()
-			if err == nil {
-				c.limit = 10 * time.Minute
-				_, err = d.callOn(c, http.MethodGet, "/v2/"+repo+"/blobs/"+digestOf(b.big), nil, http.StatusOK)
-				c.close()
-			}
-			errs[i] = err
-		})
-	}
-	wait.Wait()
-	rate := cacheCrowd * float64(len(b.big)) / 1e6 / time.Since(began).Seconds()
-	return measure{Value: rate, Memory: d.memory("VmHWM")}, errors.Join(errs...)
 }

@@ -58,16 +58,25 @@ func makeCertificate(dir string) (*certificate, error) {
 		os.WriteFile(c.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
 }
 
+// pair returns the certificate of all servers with TLS, which it makes once.
+func (b *bench) pair() (*certificate, error) {
+	if b.certificate != nil {
+		return b.certificate, nil
+	}
+	c, err := makeCertificate(b.dir)
+	b.certificate = c
+	return c, err
+}
+
 // openSecure starts ecrin and nginx with TLS, unless they are running, and stores the content of the rows.
 func (b *bench) openSecure(ctx context.Context) error {
 	if b.secure.process != nil {
 		return nil
 	}
-	c, err := makeCertificate(b.dir)
+	c, err := b.pair()
 	if err != nil {
 		return err
 	}
-	b.certificate = c
 	data := filepath.Join(b.dir, "secure-data")
 	p, err := b.startEcrinWith(ctx, data, "", c)
 	if err != nil {
