@@ -47,7 +47,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, postgres bool)) {
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); test(t, false) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		if os.Getenv("ECRIN_POSTGRES") != "1" {
-			t.Skip("make postgres and make slow run it")
+			t.Skip("make slow runs it")
 		}
 		t.Parallel()
 		test(t, true)

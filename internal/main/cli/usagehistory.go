@@ -77,7 +77,7 @@ func (c *commands) showUsageHistory(cmd *cobra.Command, reg *registry, h usageHi
 		return c.printJSON(all)
 	}
 	if len(all.Usage) == 0 {
-		c.say("nothing was done in this time")
+		c.say("nothing was done in this time; requests are counted within 30 s")
 		return nil
 	}
 	each := h.hourly || h.daily
