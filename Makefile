@@ -3,13 +3,16 @@ SHELL := /bin/bash
 GO ?= go
 export CGO_ENABLED ?= 0
 
-FAST := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/mutate/... ./tools/pack/... ./tools/clients/...
-ALL := $(FAST) ./tools/demo/...
+TESTED := ./api/... ./cmd/... ./internal/... ./test/upgrade/... ./tools/awsgen/... ./tools/bench/... ./tools/check/... ./tools/mutate/... ./tools/pack/... ./tools/clients/...
+ALL := $(TESTED) ./tools/demo/...
+
+# SERVERS matches the packages whose tests start servers or wait; the fast suite is the rest of TESTED.
+SERVERS := /internal/(core/(registry|pullthrough|events|replication)|door|main|op|net/oidc|store/audit|test/conformance)(/|$$)|/(tools/mutate|test/upgrade)$$
 
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo check test fast postgres clients identity slow bench nightly fuzz mutate generate
+.PHONY: build demo check test fast servers postgres clients identity slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -27,12 +30,17 @@ check: ## check the formatting, run vet and staticcheck, compare go.mod, unreach
 	$(GO) mod tidy -diff
 	$(GO) run ./tools/check
 
-test: postgres fast clients identity slow ## run all tests: PostgreSQL, fast suite, real clients, IAM and STS, crash loops, races
+test: postgres fast servers clients identity slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, crash loops, races
 
 # The tests keep their files in memory where that is possible, and their programs have no tables for debuggers, which take a third of
 # the time of linking. Four packages run at a time, for some of their tests wait.
-fast: ## run the fast suite, without clients; needs initdb of PostgreSQL (tools/clients/install database)
-	@memory=$$(tools/memory); TMPDIR=$${memory:-$${TMPDIR:-/tmp}} tools/elapsed 'fast suite' $(GO) test -p 4 -ldflags=-w $(FAST)
+quick = memory=$$(tools/memory); TMPDIR=$${memory:-$${TMPDIR:-/tmp}} tools/elapsed '$(1)' $(GO) test -p 4 -ldflags=-w $$($(GO) list $(TESTED) | grep $(2) '$(SERVERS)')
+
+fast: ## run the fast suite: rules, stores, what needs no server; needs initdb of PostgreSQL (tools/clients/install database)
+	@$(call quick,fast suite,-vE)
+
+servers: ## run the tests of doors, operations and commands, which start servers
+	@$(call quick,tests with servers,-E)
 
 postgres: ## run the tests with PostgreSQL servers, which they start; installs PostgreSQL on Debian if it is missing
 	tools/clients/install database
