@@ -22,7 +22,7 @@ func (s *Store) Delete(_ context.Context, d name.Digest) error {
 	}
 	s.deleting.Lock()
 	defer s.deleting.Unlock()
-	pin, err := lockPin(s.dir)
+	pin, err := s.sys.lockPin(s.dir)
 	if errors.Is(err, durable.ErrLocked) {
 		return blob.ErrPinned
 	}
@@ -31,14 +31,11 @@ func (s *Store) Delete(_ context.Context, d name.Digest) error {
 	}
 	defer unlock(pin)
 	path := s.blobPath(d)
-	err = os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := s.sys.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting blob %s: %w", d, err)
 	}
-	if err == nil {
-		err = durable.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
+	// The folder is synced also if the blob is absent: the call that removed it may have failed before this.
+	if err := s.sys.syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("deleting blob %s: %w", d, err)
 	}
 	return nil
@@ -54,8 +51,9 @@ const pinRetry = 10 * time.Millisecond
 func Pin(ctx context.Context, dir string) (release func(), err error) {
 	again := time.NewTicker(pinRetry)
 	defer again.Stop()
+	sys := newSystem()
 	for {
-		f, err := lockPin(dir)
+		f, err := sys.lockPin(dir)
 		if err == nil {
 			return func() { unlock(f) }, nil
 		}
@@ -71,12 +69,12 @@ func Pin(ctx context.Context, dir string) (release func(), err error) {
 }
 
 // lockPin opens the pin file of a directory and locks it. Errors: durable.ErrLocked.
-func lockPin(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir+"/pin", os.O_RDWR|os.O_CREATE, fileMode)
+func (y *system) lockPin(dir string) (*os.File, error) {
+	f, err := y.openFile(dir+"/pin", os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.TryLock(f); err != nil {
+	if err := y.tryLock(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
@@ -21,7 +20,7 @@ func (s *Store) List(ctx context.Context, after name.Digest) iter.Seq2[blob.Info
 			if after != (name.Digest{}) && a < after.Algorithm() {
 				continue
 			}
-			folders, err := os.ReadDir(s.algorithmDir(a))
+			folders, err := s.sys.readDir(s.algorithmDir(a))
 			if err != nil {
 				yield(blob.Info{}, fmt.Errorf("listing blobs: %w", err))
 				return
@@ -46,7 +45,7 @@ func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string,
 		yield(blob.Info{}, err)
 		return false
 	}
-	entries, err := os.ReadDir(s.prefixDir(a, prefix))
+	entries, err := s.sys.readDir(s.prefixDir(a, prefix))
 	if err != nil {
 		yield(blob.Info{}, fmt.Errorf("listing blobs: %w", err))
 		return false
@@ -56,7 +55,7 @@ func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string,
 		if err != nil || d.Hex()[:2] != prefix || d.String() <= after.String() {
 			continue
 		}
-		info, err := e.Info()
+		info, err := s.sys.entryInfo(e)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted after the folder was read
 		}
@@ -75,7 +74,7 @@ func (s *Store) listFolder(ctx context.Context, a name.Algorithm, prefix string,
 // nothing for a long time; Abort then returns fault.UploadConflict.
 func (s *Store) Stale(ctx context.Context, t time.Time) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		entries, err := os.ReadDir(s.uploadsDir())
+		entries, err := s.sys.readDir(s.uploadsDir())
 		if err != nil {
 			yield("", fmt.Errorf("listing uploads: %w", err))
 			return
@@ -88,7 +87,7 @@ func (s *Store) Stale(ctx context.Context, t time.Time) iter.Seq2[string, error]
 			if !validID(e.Name()) {
 				continue
 			}
-			info, err := e.Info()
+			info, err := s.sys.entryInfo(e)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // committed or aborted after the folder was read
 			}

@@ -43,7 +43,7 @@ func (s *Store) pump(ctx context.Context, f *uploadFile, h hashes, r io.Reader, 
 		return 0, err
 	}
 	h.Write((*b)[:n])
-	out := &outlet{f: f.File, off: f.start, begun: f.start}
+	out := &outlet{sys: f.sys, f: f.File, off: f.start, begun: f.start}
 	if werr := out.write((*b)[:n]); werr != nil {
 		return 0, werr
 	}
@@ -187,6 +187,7 @@ func (in *intake) fill(b []byte) (n int, err error) {
 
 // outlet writes at increasing offsets, and starts writeback of the bytes behind.
 type outlet struct {
+	sys   *system
 	f     *os.File
 	off   int64 // offset of the next byte
 	begun int64 // end of the bytes whose writeback was started
@@ -196,7 +197,7 @@ func (o *outlet) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	n, err := o.f.WriteAt(b, o.off)
+	n, err := o.sys.writeAt(o.f, b, o.off)
 	if err != nil {
 		return writeError("writing an upload", err)
 	}

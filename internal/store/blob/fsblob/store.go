@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -41,6 +40,7 @@ const (
 // Store is a blob.Store over a directory. It holds no open file between calls and needs no Close.
 type Store struct {
 	dir string
+	sys system
 
 	// mu guards synced, the set of folders that this process has made durable.
 	mu     sync.Mutex
@@ -56,13 +56,17 @@ var _ blob.Store = (*Store)(nil)
 // Open opens a store in a directory, which it creates if it does not exist. Then the parent of dir must be
 // writable.
 func Open(dir string) (*Store, error) {
+	return open(dir, newSystem())
+}
+
+func open(dir string, sys system) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the blob directory %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, synced: map[string]bool{}, spare: make(chan struct{}, maxSpareBuffers)}
+	s := &Store{dir: abs, sys: sys, synced: map[string]bool{}, spare: make(chan struct{}, maxSpareBuffers)}
 	for _, folder := range []string{s.algorithmDir(name.SHA256), s.algorithmDir(name.SHA512), s.uploadsDir()} {
-		if err := durable.MkdirAll(folder, dirMode); err != nil {
+		if err := s.sys.mkdirAll(folder, dirMode); err != nil {
 			return nil, fmt.Errorf("opening the blob directory %s: %w", dir, err)
 		}
 	}
@@ -87,14 +91,14 @@ func (s *Store) Open(_ context.Context, d name.Digest) (io.ReadSeekCloser, blob.
 	if d == (name.Digest{}) {
 		return nil, blob.Info{}, notFound(d)
 	}
-	f, err := openRead(s.blobPath(d))
+	f, err := s.sys.openRead(s.blobPath(d))
 	if err != nil {
 		if was, serr := s.Stat(context.Background(), d); errors.Is(serr, blob.ErrDamaged) {
 			return nil, was, serr // a link or a socket
 		}
 		return nil, blob.Info{}, readError(d, err)
 	}
-	info, err := f.Stat()
+	info, err := s.sys.fstat(f)
 	if err == nil && !info.Mode().IsRegular() {
 		f.Close()
 		return nil, blobInfo(d, info), irregular(d, info)
@@ -111,7 +115,7 @@ func (s *Store) Stat(_ context.Context, d name.Digest) (blob.Info, error) {
 	if d == (name.Digest{}) {
 		return blob.Info{}, notFound(d)
 	}
-	info, err := os.Lstat(s.blobPath(d))
+	info, err := s.sys.lstat(s.blobPath(d))
 	if err != nil {
 		return blob.Info{}, readError(d, err)
 	}
@@ -130,7 +134,7 @@ func (s *Store) makePrefixDir(a name.Algorithm, h string) error {
 	if s.synced[dir] {
 		return nil
 	}
-	if err := durable.MkdirAll(dir, dirMode); err != nil {
+	if err := s.sys.mkdirAll(dir, dirMode); err != nil {
 		return err
 	}
 	s.synced[dir] = true

@@ -59,11 +59,11 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 	if n == 0 {
 		return u, nil
 	}
-	if err := durable.SyncData(f.File); err != nil {
+	if err := s.sys.syncData(f.File); err != nil {
 		return blob.Upload{}, writeError("syncing an upload", err)
 	}
 	if u.Size == 0 { // also if the file exists: the call that created it may have failed before this sync
-		if err := durable.SyncDir(s.uploadsDir()); err != nil {
+		if err := s.sys.syncDir(s.uploadsDir()); err != nil {
 			return blob.Upload{}, writeError("syncing an upload", err)
 		}
 	}
@@ -101,7 +101,7 @@ func (s *Store) Commit(ctx context.Context, u blob.Upload, last io.Reader, limit
 	}
 	h, ok := all.of(want.Algorithm())
 	if !ok {
-		if h, err = rehash(ctx, f.File, size, want.Algorithm()); err != nil {
+		if h, err = s.rehash(ctx, f.File, size, want.Algorithm()); err != nil {
 			return blob.Info{}, err
 		}
 	}
@@ -120,7 +120,7 @@ func (s *Store) Peek(_ context.Context, u blob.Upload) (blob.Peeked, error) {
 	if !validID(u.ID) {
 		return nil, uploadGone(u.ID)
 	}
-	f, err := os.Open(s.uploadsDir() + "/" + u.ID)
+	f, err := s.sys.openFile(s.uploadsDir()+"/"+u.ID, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, uploadGone(u.ID)
 	}
@@ -144,7 +144,7 @@ func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (afte
 		return blob.Upload{}, name.Digest{}, err
 	}
 	defer f.release(true)
-	h, err := rehash(ctx, f.File, u.Size, a)
+	h, err := s.rehash(ctx, f.File, u.Size, a)
 	if err != nil {
 		return blob.Upload{}, name.Digest{}, err
 	}
@@ -174,18 +174,18 @@ func (s *Store) publish(f *uploadFile, d name.Digest) (blob.Info, error) {
 	if err := s.makePrefixDir(d.Algorithm(), d.Hex()); err != nil {
 		return blob.Info{}, err
 	}
-	if err := os.Chtimes(f.Name(), time.Time{}, now); err != nil {
+	if err := s.sys.chtimes(f.Name(), time.Time{}, now); err != nil {
 		return blob.Info{}, err
 	}
-	if err := durable.SyncData(f.File); err != nil {
+	if err := s.sys.syncData(f.File); err != nil {
 		return blob.Info{}, err
 	}
-	info, err := f.Stat()
+	info, err := s.sys.fstat(f.File)
 	if err != nil {
 		return blob.Info{}, err
 	}
 	f.moved = true // also if Rename fails, since the file may have its new name then
-	return blobInfo(d, info), durable.Rename(f.Name(), path)
+	return blobInfo(d, info), s.sys.renameDurably(f.Name(), path)
 }
 
 // Abort implements blob.Store. Errors: fault.UploadConflict while another call writes the upload.
@@ -198,7 +198,7 @@ func (s *Store) Abort(_ context.Context, u blob.Upload) error {
 		return err
 	}
 	defer unlock(f)
-	if err := os.Remove(f.Name()); err != nil {
+	if err := s.sys.remove(f.Name()); err != nil {
 		return fmt.Errorf("dropping upload %s: %w", u.ID, err)
 	}
 	return nil
@@ -208,6 +208,7 @@ func (s *Store) Abort(_ context.Context, u blob.Upload) error {
 // its path.
 type uploadFile struct {
 	*os.File
+	sys   *system
 	start int64 // number of accepted bytes: the Size of the Upload
 	moved bool  // the file may have left its path, and must not be touched again
 }
@@ -231,12 +232,12 @@ func (s *Store) lockUpload(u blob.Upload) (*uploadFile, error) {
 		return nil, uploadGone(u.ID).Because(fmt.Errorf("the file has %d bytes, the upload %d", length, u.Size))
 	}
 	if length > u.Size { // bytes of a call that failed
-		if err := f.Truncate(u.Size); err != nil {
+		if err := s.sys.truncate(f, u.Size); err != nil {
 			unlock(f)
 			return nil, writeError("opening an upload", err)
 		}
 	}
-	return &uploadFile{File: f, start: u.Size}, nil
+	return &uploadFile{File: f, sys: &s.sys, start: u.Size}, nil
 }
 
 // lockFile opens the file of an upload, locks it and returns its length. Errors: fault.UploadConflict,
@@ -245,7 +246,7 @@ func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err er
 	if !validID(id) {
 		return nil, 0, uploadGone(id)
 	}
-	f, err := os.OpenFile(s.uploadsDir()+"/"+id, flags, fileMode)
+	f, err := s.sys.openFile(s.uploadsDir()+"/"+id, flags, fileMode)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, uploadGone(id)
 	}
@@ -257,18 +258,18 @@ func (s *Store) lockFile(id string, flags int) (_ *os.File, length int64, err er
 			unlock(f)
 		}
 	}()
-	if err := durable.TryLock(f); errors.Is(err, durable.ErrLocked) {
+	if err := s.sys.tryLock(f); errors.Is(err, durable.ErrLocked) {
 		return nil, 0, uploadBusy(id)
 	} else if err != nil {
 		return nil, 0, fmt.Errorf("locking an upload: %w", err)
 	}
-	info, err := f.Stat()
+	info, err := s.sys.fstat(f)
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening an upload: %w", err)
 	}
 	// Between open and lock, the previous holder of the lock may have finished: then this file was removed or is
 	// a blob now, and must not be written.
-	if there, err := os.Stat(f.Name()); err != nil || !os.SameFile(info, there) {
+	if there, err := s.sys.stat(f.Name()); err != nil || !os.SameFile(info, there) {
 		return nil, 0, uploadBusy(id).Because(err)
 	}
 	return f, info.Size(), nil
@@ -295,16 +296,16 @@ func uploadBusy(id string) *fault.Error {
 func (f *uploadFile) release(keep bool) {
 	if !keep && !f.moved {
 		if f.start == 0 {
-			os.Remove(f.Name())
+			f.sys.remove(f.Name())
 		} else {
-			f.Truncate(f.start)
+			f.sys.truncate(f.File, f.start)
 		}
 	}
 	unlock(f.File)
 }
 
 // rehash reads the upload again and hashes it with another algorithm.
-func rehash(ctx context.Context, f *os.File, size int64, a name.Algorithm) (hasher, error) {
+func (s *Store) rehash(ctx context.Context, f *os.File, size int64, a name.Algorithm) (hasher, error) {
 	h, err := newHasher(a)
 	if err != nil {
 		return hasher{}, err
@@ -315,7 +316,7 @@ func rehash(ctx context.Context, f *os.File, size int64, a name.Algorithm) (hash
 		if err := ctx.Err(); err != nil {
 			return hasher{}, err
 		}
-		n, err := f.ReadAt((*b)[:min(size-off, int64(len(*b)))], off)
+		n, err := s.sys.readAt(f, (*b)[:min(size-off, int64(len(*b)))], off)
 		if err != nil && !(errors.Is(err, io.EOF) && off+int64(n) == size) {
 			return hasher{}, fmt.Errorf("reading an upload: %w", err)
 		}
