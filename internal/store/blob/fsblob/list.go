@@ -17,7 +17,7 @@ import (
 func (s *Store) List(ctx context.Context, after name.Digest) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		for _, a := range algorithms {
-			if after != (name.Digest{}) && a < after.Algorithm() {
+			if a < after.Algorithm() {
 				continue
 			}
 			folders, err := s.sys.readDir(s.algorithmDir(a))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,19 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
+
+// all returns what a sequence yields and its error, behind which it must yield nothing.
+func all[V any](seq iter.Seq2[V, error]) (got []V, failed error) {
+	for v, err := range seq {
+		if failed != nil {
+			return nil, fmt.Errorf("got %v and %v behind the error %v", v, err, failed)
+		}
+		if failed = err; err == nil {
+			got = append(got, v)
+		}
+	}
+	return got, failed
+}
 
 // scene is a directory with one stored blob, in which one operation is tried.
 type scene struct {
@@ -107,31 +121,25 @@ var operations = []operation{
 		}
 		return err
 	}},
-	{name: "list", try: func(c *scene, s blob.Store) error {
-		var got []blob.Info
-		for info, err := range s.List(ctx, name.Digest{}) {
-			if err != nil {
-				return err
-			}
-			got = append(got, info)
+	{name: "list", prepare: func(c *scene) {
+		blobtest.Put(c.t, c.whole, []byte("another blob"))
+		blobtest.Put(c.t, c.whole, []byte("and another"))
+	}, try: func(c *scene, s blob.Store) error {
+		got, err := all(s.List(ctx, name.Digest{}))
+		if err == nil && (len(got) != 3 || !slices.Contains(got, c.stored)) {
+			err = fmt.Errorf("List: got %+v, want three blobs, among them %+v", got, c.stored)
 		}
-		if len(got) != 1 || got[0] != c.stored {
-			return fmt.Errorf("List: got %+v, want %+v", got, c.stored)
-		}
-		return nil
+		return err
 	}},
-	{name: "stale", prepare: func(c *scene) { c.begin(large, 100) }, try: func(c *scene, s blob.Store) error {
-		var got []string
-		for id, err := range s.Stale(ctx, time.Now().Add(time.Hour)) {
-			if err != nil {
-				return err
-			}
-			got = append(got, id)
+	{name: "stale", prepare: func(c *scene) {
+		begun(c.t, c.whole, "another upload")
+		c.begin(large, 100)
+	}, try: func(c *scene, s blob.Store) error {
+		got, err := all(s.Stale(ctx, time.Now().Add(time.Hour)))
+		if err == nil && (len(got) != 2 || !slices.Contains(got, c.u.ID)) {
+			err = fmt.Errorf("Stale: got %q, want two uploads, among them %q", got, c.u.ID)
 		}
-		if len(got) != 1 || got[0] != c.u.ID {
-			return fmt.Errorf("Stale: got %q, want %q", got, c.u.ID)
-		}
-		return nil
+		return err
 	}},
 	{name: "peek", prepare: func(c *scene) { c.begin(large, 100) }, try: func(c *scene, s blob.Store) error {
 		r, err := s.Peek(ctx, c.u)
@@ -515,29 +523,15 @@ func TestFilesThatEndWhileTheyAreListed(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	var listed []blob.Info
-	for info, err := range s.List(ctx, name.Digest{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		listed = append(listed, info)
-	}
-	if !slices.Equal(listed, blobs[1:]) {
-		t.Errorf("List: got %+v, want %+v", listed, blobs[1:])
+	if got, err := all(s.List(ctx, name.Digest{})); err != nil || !slices.Equal(got, blobs[1:]) {
+		t.Errorf("List: got %+v, %v, want %+v", got, err, blobs[1:])
 	}
 	calls.Meanwhile = once(&calls, "entryInfo", func() {
 		if err := whole.Abort(ctx, blob.Upload{ID: ids[0]}); err != nil {
 			t.Error(err)
 		}
 	})
-	var stale []string
-	for id, err := range s.Stale(ctx, time.Now().Add(time.Hour)) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		stale = append(stale, id)
-	}
-	if !slices.Equal(stale, ids[1:]) {
-		t.Errorf("Stale: got %q, want %q", stale, ids[1:])
+	if got, err := all(s.Stale(ctx, time.Now().Add(time.Hour))); err != nil || !slices.Equal(got, ids[1:]) {
+		t.Errorf("Stale: got %q, %v, want %q", got, err, ids[1:])
 	}
 }
