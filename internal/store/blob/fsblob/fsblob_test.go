@@ -390,4 +390,11 @@ func TestID(t *testing.T) {
 	if id, err := fsblob.ID(dir + "/none"); err == nil {
 		t.Errorf("a directory that does not exist: got %q, want an error", id)
 	}
+	odd := t.TempDir()
+	if err := os.Mkdir(filepath.Join(odd, "id"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := fsblob.ID(odd); err == nil {
+		t.Errorf("an id that cannot be read: got %q, want an error", id)
+	}
 }

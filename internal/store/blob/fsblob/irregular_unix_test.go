@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/blobtest"
 )
@@ -59,5 +61,19 @@ func TestOnlyRegularFilesAreBlobs(t *testing.T) {
 				t.Errorf("the other file was changed: %v", err)
 			}
 		})
+	}
+}
+
+// A program that the server starts does not inherit the files that are being read.
+func TestReadersAreNotInherited(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, t.TempDir())
+	r, _, err := s.Open(ctx, blobtest.Put(t, s, []byte("some")).Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if flags, err := unix.FcntlInt(r.(*os.File).Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("the flags of the descriptor: got %#x, %v, want FD_CLOEXEC among them", flags, err)
 	}
 }

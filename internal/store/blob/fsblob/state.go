@@ -1,6 +1,7 @@
 package fsblob
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding"
@@ -17,8 +18,15 @@ import (
 // hash (about 110 bytes for sha256, 210 for sha512). If a later version of Go changes that form, it refuses the
 // old one, and the client starts the upload again.
 type hasher struct {
-	hash.Hash
+	marshaled
 	algorithm name.Algorithm
+}
+
+// marshaled is what the hashes of the standard library are documented to be.
+type marshaled interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
 }
 
 // hashes are the hashes of one content, each with another algorithm: the one that Begin was given, and then those that
@@ -43,15 +51,11 @@ func (h hashes) of(a name.Algorithm) (one hasher, ok bool) {
 	return hasher{}, false
 }
 
-func (h hashes) state() (all []byte, err error) {
+func (h hashes) state() (all []byte) {
 	for _, one := range h {
-		b, err := one.state()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, b...)
+		all = append(all, one.state()...)
 	}
-	return all, nil
+	return all
 }
 
 var errState = errors.New("upload state is not of this store")
@@ -59,21 +63,18 @@ var errState = errors.New("upload state is not of this store")
 func newHasher(a name.Algorithm) (hasher, error) {
 	switch a {
 	case name.SHA256:
-		return hasher{sha256.New(), a}, nil
+		return hasher{sha256.New().(marshaled), a}, nil
 	case name.SHA512:
-		return hasher{sha512.New(), a}, nil
+		return hasher{sha512.New().(marshaled), a}, nil
 	}
-	return hasher{}, fmt.Errorf("digest algorithm %q: %w", string(a), errState)
+	return hasher{}, fmt.Errorf("digest algorithm %.20q: %w", string(a), errState)
 }
 
 func (h hasher) digest() name.Digest { return name.NewDigest(h.algorithm, h.Sum(nil)) }
 
-func (h hasher) state() ([]byte, error) {
-	m, ok := h.Hash.(encoding.BinaryAppender)
-	if !ok {
-		return nil, fmt.Errorf("storing the state of %s: %w", h.algorithm, errors.ErrUnsupported)
-	}
-	return m.AppendBinary(append([]byte(h.algorithm), 0))
+func (h hasher) state() []byte {
+	all, _ := h.AppendBinary(append([]byte(h.algorithm), 0)) // of the hashes above, never returns an error
+	return all
 }
 
 // parseState restores hashes from the bytes that state returned. Errors: errState.
@@ -93,29 +94,16 @@ func parseState(b []byte) (all hashes, err error) {
 
 // parseOne restores the first hash of a state, and returns the rest of the state. Errors: errState.
 func parseOne(b []byte) (h hasher, rest []byte, err error) {
-	for _, a := range algorithms {
-		if len(b) <= len(a) || string(b[:len(a)]) != string(a) || b[len(a)] != 0 {
-			continue
-		}
-		h, err := newHasher(a)
-		if err != nil {
-			return hasher{}, nil, err
-		}
-		m, ok := h.Hash.(encoding.BinaryUnmarshaler)
-		if !ok {
-			return hasher{}, nil, fmt.Errorf("restoring the state of %s: %w", a, errors.ErrUnsupported)
-		}
-		empty, err := h.state() // all states of a hash have the same length
-		if err != nil {
-			return hasher{}, nil, err
-		}
-		if len(b) < len(empty) {
-			return hasher{}, nil, errState
-		}
-		if err := m.UnmarshalBinary(b[len(a)+1 : len(empty)]); err != nil {
-			return hasher{}, nil, fmt.Errorf("%w: %w", errState, err)
-		}
-		return h, b[len(empty):], nil
+	a, _, _ := bytes.Cut(b, []byte{0})
+	if h, err = newHasher(name.Algorithm(a)); err != nil {
+		return hasher{}, nil, err
 	}
-	return hasher{}, nil, errState
+	n := len(h.state()) // of all states of a hash
+	if len(b) < n {
+		return hasher{}, nil, errState
+	}
+	if err := h.UnmarshalBinary(b[len(a)+1 : n]); err != nil {
+		return hasher{}, nil, fmt.Errorf("%w: %w", errState, err)
+	}
+	return h, b[n:], nil
 }

@@ -32,13 +32,9 @@ func (s *Store) Begin(_ context.Context, a name.Algorithm) (blob.Upload, error) 
 	if err != nil {
 		return blob.Upload{}, err
 	}
-	state, err := h.state()
-	if err != nil {
-		return blob.Upload{}, err
-	}
 	var id [16]byte
 	rand.Read(id[:]) // never returns an error
-	return blob.Upload{ID: hex.EncodeToString(id[:]), State: state}, nil
+	return blob.Upload{ID: hex.EncodeToString(id[:]), State: h.state()}, nil
 }
 
 // Append implements blob.Store.
@@ -67,11 +63,7 @@ func (s *Store) Append(ctx context.Context, u blob.Upload, r io.Reader, limit in
 			return blob.Upload{}, writeError("syncing an upload", err)
 		}
 	}
-	state, err := h.state()
-	if err != nil {
-		return blob.Upload{}, err
-	}
-	return blob.Upload{ID: u.ID, Size: u.Size + n, State: state}, nil
+	return blob.Upload{ID: u.ID, Size: u.Size + n, State: h.state()}, nil
 }
 
 // Commit implements blob.Store. StoredAt is the time of the last Commit of a blob, so that the garbage collector's
@@ -148,9 +140,7 @@ func (s *Store) Hash(ctx context.Context, u blob.Upload, a name.Algorithm) (afte
 	if err != nil {
 		return blob.Upload{}, name.Digest{}, err
 	}
-	if u.State, err = append(all, h).state(); err != nil {
-		return blob.Upload{}, name.Digest{}, err
-	}
+	u.State = append(all, h).state()
 	return u, h.digest(), nil
 }
 
