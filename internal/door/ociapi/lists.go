@@ -127,10 +127,8 @@ func (a *API) catalog(q *request) error {
 			return err
 		}
 		for _, r := range rows {
-			names = append(names, r.Name.String())
-		}
-		if len(rows) > 0 {
-			after = names[len(names)-1]
+			after = r.Name.String()
+			names = append(names, after)
 		}
 	}
 	q.linkNext(p, "/v2/_catalog", names, more)

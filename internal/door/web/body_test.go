@@ -220,3 +220,51 @@ func TestWaitingForAPlaceEnds(t *testing.T) {
 		leave()
 	})
 }
+
+// A body that waits for a place and is given up for others is refused as one that may be sent again; one whose client goes away is
+// not; and neither keeps a place.
+func TestABodyThatIsGivenUpWhileItWaits(t *testing.T) {
+	t.Parallel()
+	files := openSpool(t, spool.Options{MaxFiles: 1, MaxBytes: 1 << 20})
+	p := web.NewPlaces(1, 10, time.Minute)
+	receive := func(owner string) *web.Body {
+		t.Helper()
+		b, err := web.Receive(httptest.NewRequest(http.MethodPut, "/", strings.NewReader(strings.Repeat("x", 30_000))), files, owner, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	leave, err := p.Enter(t.Context(), "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]fault.Code{"given up": fault.Unavailable, "its client is gone": fault.RequestTimeout} {
+		b := receive("a")
+		ctx, cancel := context.WithCancel(t.Context())
+		loaded := make(chan error, 1)
+		go func() {
+			_, _, err := p.Load(ctx, b, "a")
+			loaded <- err
+		}()
+		for p.Waiting() == 0 {
+			runtime.Gosched()
+		}
+		if want == fault.Unavailable {
+			receive("b").Close() // there is one file
+		} else {
+			cancel()
+		}
+		if err := <-loaded; !errors.Is(err, want) {
+			t.Errorf("a body that waits and is %s: got %v, want %s", what, err, want)
+		}
+		b.Close()
+		cancel()
+	}
+	leave()
+	all, leave, err := p.Load(t.Context(), receive("c"), "c")
+	if err != nil || len(all) != 30_000 {
+		t.Fatalf("afterwards: got %d bytes, %v, want all", len(all), err)
+	}
+	leave()
+}

@@ -40,3 +40,10 @@ func Fresh(m *Metrics) {
 	defer m.textMu.Unlock()
 	m.text = nil
 }
+
+// Waiting returns the number of requests that wait for a place.
+func (p *Places) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}

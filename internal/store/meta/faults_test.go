@@ -326,3 +326,21 @@ func TestLastGroupAtCloseHasItsOutcome(t *testing.T) {
 		}
 	}
 }
+
+// What is deleted, or may become unused, is a candidate of the collection as part of the same change: if it cannot be recorded as one, the
+// change is not made, since nothing would ever free its space.
+func TestNothingIsDeletedWithoutACandidate(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"DeleteRepository", "DeleteImage", "DeleteTag, the last", "AddBlob", "MountBlob"} {
+		dir := t.TempDir()
+		fx := metatest.NewFixture(t, openAt(t, dir, time.Now))
+		one := &sweeper{Fixture: fx, r: fx.Repo("team/app")}
+		do, changed := sweptChanges[what](one), faulttest.Changes(t, dir)
+		faultmeta.In(dir).ArmText("INSERT INTO candidates", 1, faultmeta.Before)
+		err := do(t.Context())
+		failed, _ := faultmeta.In(dir).Disarm()
+		if now := changed(); !errors.Is(err, faultmeta.ErrInjected) || len(failed) != 1 || now != "" {
+			t.Errorf("%s without a candidate, statements %q: got %v and the changes %q, want the error and none", what, failed, err, now)
+		}
+	}
+}

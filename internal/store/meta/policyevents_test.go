@@ -1,6 +1,9 @@
 package meta_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,5 +41,30 @@ func TestProtectionAndRulesMakeEvents(t *testing.T) {
 		"DELETE PULL_THROUGH_CACHE"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got the events %q, want %q", got, want)
+	}
+}
+
+// The ids of events are UUIDs of RFC 9562, random ones or derived from random ones, and all different: those of one change too.
+func TestIDsOfEvents(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	fx := metatest.NewFixture(t, s)
+	for i := range 20 {
+		fx.Must(s.DeleteRepository(t.Context(), fx.Repo(fmt.Sprint("team/app-", i)), true))
+		fx.Image(fx.Repo(fmt.Sprint("team/image-", i)), "content", "v1", "v2", "v3") // several events
+	}
+	events, err := s.Events(t.Context(), metatest.Registry, 0, 1000)
+	fx.Must(err)
+	form, seen := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[48][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), map[string]bool{}
+	for _, e := range events {
+		var body struct{ ID string }
+		fx.Must(json.Unmarshal([]byte(e.Body), &body))
+		if !form.MatchString(body.ID) || seen[body.ID] {
+			t.Errorf("the event %s has the id %q, want a UUID that no other event has", e.Body, body.ID)
+		}
+		seen[body.ID] = true
+	}
+	if len(seen) < 80 {
+		t.Errorf("got %d events, want at least 80", len(seen))
 	}
 }
