@@ -271,6 +271,9 @@ func TestForeignState(t *testing.T) {
 			t.Errorf("Commit with state %q: got nil, want an error", state)
 		}
 	}
+	if _, _, err := s.Hash(ctx, u, "md5"); err == nil {
+		t.Error("Hash(md5) of an upload with bytes: got nil, want an error")
+	}
 	if _, err := s.Commit(ctx, u, nil, -1, blobtest.SHA256([]byte("some"))); err != nil {
 		t.Errorf("Commit with the right state: %v", err)
 	}
