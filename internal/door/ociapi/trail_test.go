@@ -2,6 +2,8 @@ package ociapi
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -52,5 +54,25 @@ func TestTrail(t *testing.T) {
 				t.Errorf("%s, %s: the event has the error %v", test.method, what, ev.Err)
 			}
 		}
+	}
+}
+
+// A request that the server cannot begin to serve, since it does not have the current metadata, is one of this door in the log and in the
+// metrics too, and its answer has the form and the headers of this door.
+func TestRefusedBeforeItIsServed(t *testing.T) {
+	t.Parallel()
+	a, ev, w := &API{}, new(web.Event), httptest.NewRecorder()
+	ev.RequestID = "id"
+	a.Refuse(w, httptest.NewRequest(http.MethodGet, "/v2/", nil), ev, fault.Unavailable.New("the metadata cannot be read"))
+	var body struct {
+		Errors []struct{ Code, Message string }
+	}
+	err := json.Unmarshal(w.Body.Bytes(), &body)
+	if ev.Door != "oci" || !errors.Is(ev.Err, fault.Unavailable) {
+		t.Errorf("the event: got the door %q and the error %v, want oci and Unavailable", ev.Door, ev.Err)
+	}
+	if w.Code != http.StatusServiceUnavailable || err != nil || len(body.Errors) != 1 || w.Header().Get("Retry-After") == "" ||
+		w.Header().Get("Docker-Distribution-Api-Version") != "registry/2.0" || w.Header().Get(web.RequestIDHeader) != "id" {
+		t.Errorf("got %d %v %s, want 503 with one error in docker's form", w.Code, w.Header(), w.Body)
 	}
 }
