@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -36,16 +35,6 @@ const (
 	downPause    = 10 * time.Second
 	maxDownPause = 5 * time.Minute
 )
-
-// pauseAfter returns the pause after n failures: base, doubled for each further one, up to limit. Up to half of it is taken off at random,
-// so that what failed together is not repeated together.
-func pauseAfter(base, limit time.Duration, n int) time.Duration {
-	for ; n > 1 && base < limit; n-- {
-		base *= 2
-	}
-	base = min(base, limit)
-	return base - time.Duration(rand.Int64N(int64(base/2)))
-}
 
 // deliver is the work of the job of a webhook: turns until nothing is to be sent.
 func (s *Service) deliver(ctx context.Context, j *jobs.Job) error {
@@ -131,7 +120,7 @@ func (s *Service) turn(ctx context.Context, id int64) (more bool, err error) {
 	result.Failures, result.Tried, result.Status, result.Error = st.failures, st.tried, st.status, st.text
 	now = s.now()
 	if st.failures >= maxFailures {
-		result.Due = now.Add(pauseAfter(downPause, maxDownPause, st.failures-maxFailures+1))
+		result.Due = now.Add(jobs.PauseAfter(downPause, maxDownPause, st.failures-maxFailures+1))
 	}
 	if waiting := queue.settle(&result); waiting >= meta.MaxWaiting && result.Due.IsZero() && result.Retry.After(now) {
 		result.Due = result.Retry // nothing can be read before
@@ -320,7 +309,7 @@ func (s *sender) attempt(ctx context.Context, i *item) bool {
 	}
 	i.Attempts++
 	i.Status, i.Error, i.changed, s.text = status, f.text, true, f.text
-	i.Due = now.Add(pauseAfter(retryPause, maxRetryPause, i.Attempts))
+	i.Due = now.Add(jobs.PauseAfter(retryPause, maxRetryPause, i.Attempts))
 	if i.Attempts >= maxAttempts || now.Sub(i.Since) >= maxAge {
 		i.State = meta.DeliveryDead
 		return true

@@ -409,3 +409,16 @@ func TestTasksRun(t *testing.T) {
 		t.Errorf("stats: got %+v", s)
 	}
 }
+
+// Pauses double up to the limit, with up to half taken off.
+func TestPauseAfter(t *testing.T) {
+	t.Parallel()
+	const base, limit = 10 * time.Second, time.Hour
+	for failures, want := range map[int]time.Duration{0: base, 1: base, 2: 2 * base, 4: 8 * base, 10: limit, 1000: limit} {
+		for range 100 {
+			if got := jobs.PauseAfter(base, limit, failures); got < want/2 || got > want {
+				t.Fatalf("after %d failures: got %s, want from %s to %s", failures, got, want/2, want)
+			}
+		}
+	}
+}

@@ -331,7 +331,7 @@ func (k *Kind) end(row meta.Job, err, cause error, now time.Time) meta.JobEnd {
 			return out
 		}
 	}
-	pause := k.pause(row.Attempts)
+	pause := PauseAfter(k.Pause, k.MaxPause, row.Attempts+1)
 	var a after
 	if errors.As(err, &a) {
 		pause = max(pause, min(a.pause, maxAfter))
@@ -341,15 +341,6 @@ func (k *Kind) end(row meta.Job, err, cause error, now time.Time) meta.JobEnd {
 	}
 	out.Due = now.Add(pause)
 	return out
-}
-
-// pause returns how long a job waits after its n-th failed attempt, counted from 0: between half and all of the doubled pauses.
-func (k *Kind) pause(n int) time.Duration {
-	long := k.Pause << min(n, 20)
-	if long <= 0 || long > k.MaxPause {
-		long = k.MaxPause
-	}
-	return long/2 + rand.N(long/2+1)
 }
 
 // jitter returns a time near d, so that the schedules of processes do not run at the same moments for ever.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -280,7 +279,7 @@ func (t *turn) record(ctx context.Context, c meta.OutsideCopy, from meta.Reposit
 			return uerr
 		}
 	}
-	due := t.now().Add(pauseAfter(imagePause, limit, c.Attempts))
+	due := t.now().Add(jobs.PauseAfter(imagePause, limit, c.Attempts+1))
 	if final || t.now().Sub(c.Since) > outsideAge {
 		due = time.Time{}
 	}
@@ -305,16 +304,6 @@ func (t *turn) judge(e *upstream.Error, shown error) {
 		t.stop = shown
 	}
 	t.after = max(t.after, e.After)
-}
-
-// pauseAfter returns the pause after the n-th failure in succession, counted from 0: base, doubled for each, up to limit; up to half of it
-// is taken off at random.
-func pauseAfter(base, limit time.Duration, n int) time.Duration {
-	d := base << min(n, 16)
-	if d > limit {
-		d = limit
-	}
-	return d - rand.N(d/2)
 }
 
 // backfillOutside copies one image by an integration and returns the code of its failure. An error is one after which it is tried again.
