@@ -181,8 +181,8 @@ func After(err error, pause time.Duration) error {
 	return after{err, pause}
 }
 
-// PauseAfter returns the pause after a number of failures in succession, at least 1: base for the first, doubled for each further one, up to
-// limit. Up to half of it is taken off at random, so that what failed together is not repeated together. base is positive.
+// PauseAfter returns the pause after a number of failures in succession, at least 1: base for the first, doubled for each further one, up
+// to limit. Up to half of it is taken off at random, so that what failed together is not repeated together. base is positive.
 func PauseAfter(base, limit time.Duration, failures int) time.Duration {
 	const most = 20 // doublings: those of a base of 12 days still fit
 	d := base << min(max(failures, 1)-1, most)

@@ -49,9 +49,16 @@ type outsideState struct {
 	sent atomic.Uint64
 	held held
 
+	replications, copies turns
+
 	mu      sync.Mutex
-	running map[string]int // jobs of an account
 	waiting map[string]time.Time
+}
+
+// turns counts the jobs of accounts that run, for their limit.
+type turns struct {
+	mu sync.Mutex
+	of map[string]int
 }
 
 // Sent returns the bytes of layers that were sent to destinations outside of the installation.
@@ -70,6 +77,8 @@ func (s *Service) Lag(kind string) time.Duration {
 func (s *Service) addOutside(r *jobs.Runner) {
 	r.Add(jobs.Kind{Name: meta.OutsideKind, What: "replicating images to other installations", Parallel: outsideParallel, Pause: outsidePause,
 		MaxPause: maxOutsidePause, Forget: true, Work: s.sendOutside})
+	r.Add(jobs.Kind{Name: meta.SendKind, What: "copying images to other installations", Parallel: outsideParallel, Attempts: sendAttempts,
+		Pause: sendPause, MaxPause: maxSendPause, Work: s.sendOne})
 	r.AddTask(jobs.Task{Name: LagWork, What: "measuring how long replications wait", Every: lagEvery, Run: func(ctx context.Context) error {
 		waiting, err := s.meta.OutsideWaiting(ctx)
 		if err == nil {
@@ -82,24 +91,24 @@ func (s *Service) addOutside(r *jobs.Runner) {
 }
 
 // enter takes a place for a job of an account; false if it has none left.
-func (o *outsideState) enter(account string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.running[account] >= ofAccount {
+func (t *turns) enter(account string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of[account] >= ofAccount {
 		return false
 	}
-	if o.running == nil {
-		o.running = map[string]int{}
+	if t.of == nil {
+		t.of = map[string]int{}
 	}
-	o.running[account]++
+	t.of[account]++
 	return true
 }
 
-func (o *outsideState) leave(account string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.running[account]--; o.running[account] == 0 {
-		delete(o.running, account)
+func (t *turns) leave(account string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of[account]--; t.of[account] == 0 {
+		delete(t.of, account)
 	}
 }
 
@@ -110,11 +119,11 @@ func (s *Service) sendOutside(ctx context.Context, j *jobs.Job) error {
 	if err != nil {
 		return jobs.Permanent(fmt.Errorf("reading the id of an integration: %w", err))
 	}
-	if !s.outside.enter(j.Account()) {
+	if !s.outside.replications.enter(j.Account()) {
 		j.Next(s.now().Add(outsidePause))
 		return nil
 	}
-	defer s.outside.leave(j.Account())
+	defer s.outside.replications.leave(j.Account())
 	i, err := s.meta.IntegrationByID(ctx, id)
 	if errors.Is(err, fault.IntegrationNotFound) {
 		return nil
@@ -236,7 +245,7 @@ func (t *turn) one(ctx context.Context, c meta.OutsideCopy) error {
 	from, digest, _, err := t.parse(ctx, c.Input)
 	var tags []name.Tag
 	if err == nil {
-		x := &transfer{s: t.Service, to: t.to, from: from, repo: t.to.Path(from.Name.String()), touch: func() { t.touch(ctx) }}
+		x := &transfer{s: t.Service, to: t.to, from: from, repo: t.to.Path(from.Name.String()), watch: touching(func() { t.touch(ctx) })}
 		tags, err = x.image(ctx, digest)
 	} else if errors.Is(err, fault.RepositoryNotFound) {
 		err = &refusal{err, codeLost, true}
@@ -313,7 +322,7 @@ func (s *Service) backfillOutside(ctx context.Context, i meta.Integration, from 
 	if err != nil {
 		return "", err
 	}
-	x := &transfer{s: s, to: to, from: from, repo: to.Path(from.Name.String()), touch: touch}
+	x := &transfer{s: s, to: to, from: from, repo: to.Path(from.Name.String()), watch: touching(touch)}
 	_, err = x.image(ctx, d)
 	var refused *refusal
 	code, shown := integration.Failed(i, err)

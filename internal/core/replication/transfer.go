@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
@@ -23,9 +22,26 @@ type transfer struct {
 	to      *integration.Remote
 	from    meta.Repository
 	repo    string // the name of the destination
-	touch   func() // is called while bytes are sent
-	created bool   // the destination was made, or the attempt to make it failed
+	watch   watcher
+	created bool // the destination was made, or the attempt to make it failed
 }
+
+// watcher follows a transfer.
+type watcher interface {
+	// sent is called when n further bytes of a blob have been read for the other side: those before end are read then.
+	sent(d name.Digest, end int64, n int)
+	// blob is called when a blob is at the other side.
+	blob(d name.Digest)
+	// image is called when an image with all its blobs is at the other side.
+	image(d name.Digest)
+}
+
+// touching is a watcher that only shows that a transfer advances.
+type touching func()
+
+func (t touching) sent(name.Digest, int64, int) { t() }
+func (touching) blob(name.Digest)               {}
+func (touching) image(name.Digest)              {}
 
 // image copies an image with its blobs, the images of an index before it, and the tags that it has when all of that is there. Immutable
 // tags of the destination stay where they are. It returns the tags that point to the image there.
@@ -50,8 +66,8 @@ func (x *transfer) image(ctx context.Context, d name.Digest) ([]name.Tag, error)
 			return nil, err
 		}
 		there, err := x.put(ctx, d, text, mediaType, body)
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.Reason == upstream.Rejected && e.Code == "TAG_INVALID" {
-			continue // it is immutable
+		if immutable(err) {
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -66,11 +82,16 @@ func (x *transfer) image(ctx context.Context, d name.Digest) ([]name.Tag, error)
 	return tags, err
 }
 
+// immutable reports whether an error says that a tag of the destination is immutable, and on another image.
+func immutable(err error) bool {
+	e, ok := errors.AsType[*upstream.Error](err)
+	return ok && e.Reason == upstream.Rejected && e.Code == "TAG_INVALID"
+}
+
 // content copies what an image consists of, and returns its manifest.
 func (x *transfer) content(ctx context.Context, d name.Digest) (body []byte, mediaType string, err error) {
 	if d.Algorithm() != name.SHA256 {
-		return nil, "", &refusal{fault.InvalidParameter.New("the image %s cannot be sent elsewhere: its digest is not one of SHA-256", d),
-			codeDigest, true}
+		return nil, "", &refusal{unsendable(d), codeDigest, true}
 	}
 	head, err := x.s.meta.Head(ctx, x.from.ID, name.Reference{Digest: d})
 	if err == nil {
@@ -101,8 +122,12 @@ func (x *transfer) content(ctx context.Context, d name.Digest) (body []byte, med
 
 // child copies an image of an index, unless it is there. One that is not here, of a sparse index, is left out.
 func (x *transfer) child(ctx context.Context, d name.Digest) error {
-	if there, err := x.has(ctx, d.String(), d); err != nil || there {
+	switch there, err := x.has(ctx, d.String(), d); {
+	case err != nil:
 		return err
+	case there:
+		x.watch.image(d)
+		return nil
 	}
 	body, mediaType, err := x.content(ctx, d)
 	var refused *refusal
@@ -149,6 +174,7 @@ func (x *transfer) blob(ctx context.Context, d name.Digest, size int64) error {
 	}
 	if err == nil {
 		x.s.outside.held.add(key, x.repo)
+		x.watch.blob(d)
 	}
 	return err
 }
@@ -172,7 +198,7 @@ func (x *transfer) send(ctx context.Context, key string, d name.Digest, size int
 		if _, err := f.Seek(offset, io.SeekStart); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		return &sending{f, &x.s.outside.sent, x.touch}, nil
+		return &sending{f, x, d, offset}, nil
 	})
 }
 
@@ -199,14 +225,16 @@ func (x *transfer) repositoryName() string { return x.repo[len(x.to.Path("")):] 
 // sending is the content of a blob that is being sent.
 type sending struct {
 	io.ReadCloser
-	sent  *atomic.Uint64
-	touch func()
+	x  *transfer
+	d  name.Digest
+	at int64 // bytes before the next one
 }
 
 func (s *sending) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
-	s.sent.Add(uint64(n))
-	s.touch()
+	s.at += int64(n)
+	s.x.s.outside.sent.Add(uint64(n))
+	s.x.watch.sent(s.d, s.at, n)
 	return n, err
 }
 

@@ -70,3 +70,46 @@ func TestCopyOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// A copy to another installation needs the rights of a pull and the use of the integration, which is one of the caller's account.
+func TestCopyElsewhereNeedsTheUseOfTheIntegration(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("staging/app")
+	s.image("staging/app", "a", "1.4")
+	if got := s.callEcrin(s.key, "CreateIntegration", `{"integrationName":"far","kind":"OCI","registryHost":"registry.invalid",
+		"replicatesTo":{"registryId":"999988887777","region":"eu-west-1"}}`); got.Status != 200 {
+		t.Fatalf("CreateIntegration: got %+v", got)
+	}
+	user := s.user("carla", allow("ecr:ListImages"))
+	rights := []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecrin:UseIntegration"}
+	for _, in := range []string{`"destinationIntegration":"far"`, `"destinationRegistryId":"999988887777","destinationRegion":"eu-west-1"`} {
+		in = `{"repositoryName":"staging/app","imageTag":"1.4","destinationRepositoryName":"any/name",` + in + `}`
+		for _, without := range append(rights, "") {
+			var actions []string
+			for _, a := range rights {
+				if a != without {
+					actions = append(actions, a)
+				}
+			}
+			s.setInlinePolicy("carla", allow(actions...))
+			got := s.callEcrin(user, "CopyImage", in)
+			switch {
+			case without == "" && (got.Status != 200 || !strings.Contains(got.Body, `"jobId"`)):
+				t.Errorf("%s with all rights: got %+v, want a job", in, got)
+			case without != "" && (got.Type != "AccessDeniedException" || !strings.Contains(got.Message, without)):
+				t.Errorf("%s without %s: got %+v, want a denial that names it", in, without, got)
+			}
+		}
+	}
+	const app = `{"repositoryName":"staging/app","imageTag":"1.4","destinationRepositoryName":"app","destinationIntegration":`
+	for in, want := range map[string]string{
+		app + `"none"}`: "IntegrationNotFoundException",
+		app + `"far","destinationRegion":"eu-west-1"}`: "InvalidParameterException",
+		strings.Replace(app, "1.4", "9", 1) + `"far"}`: "ImageNotFoundException",
+	} {
+		if got := s.callEcrin(s.key, "CopyImage", in); got.Type != want {
+			t.Errorf("%s: got %+v, want %s", in, got, want)
+		}
+	}
+}

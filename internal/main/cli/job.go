@@ -83,6 +83,9 @@ func aboutJob(j ecrintypes.Job) string {
 // progressOf returns how far a job is, for people.
 func progressOf(j ecrintypes.Job) string {
 	switch {
+	case j.Transfer != nil:
+		return fmt.Sprintf("%d of %d layers, %s of %s, %s sent", j.Transfer.LayersDone, j.Transfer.LayersTotal, bytesText(j.Transfer.BytesDone),
+			bytesText(j.Transfer.BytesTotal), bytesText(j.Transfer.BytesSent))
 	case j.Total != nil:
 		return fmt.Sprintf("%d of %d", j.Done, *j.Total)
 	case j.Done > 0:

@@ -220,7 +220,7 @@ var Operations = map[string]awswire.Operation{
 	},
 	"CopyImage": {
 		Name:   "CopyImage",
-		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ImageTagAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException"},
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ImageTagAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException", "IntegrationNotFoundException"},
 		Input:  func() awswire.Input { return new(CopyImageRequest) },
 		Output: func() any { return new(CopyImageResponse) },
 	},

@@ -69,15 +69,17 @@ type CopyImageRequest struct {
 	ImageTag                  string   `json:"imageTag,omitzero"`    // 1 to 128 characters
 	DestinationRegistryId     string   `json:"destinationRegistryId,omitzero"`
 	DestinationRegion         string   `json:"destinationRegion,omitzero"`
-	DestinationRepositoryName string   `json:"destinationRepositoryName"` // required, 2 to 256 characters
-	DestinationTags           []string `json:"destinationTags,omitzero"`  // 1 to 100 elements
+	DestinationRepositoryName string   `json:"destinationRepositoryName"`       // required, 2 to 256 characters
+	DestinationTags           []string `json:"destinationTags,omitzero"`        // 1 to 100 elements
+	DestinationIntegration    string   `json:"destinationIntegration,omitzero"` // 1 to 64 characters
 }
 
 // CopyImageResponse is the answer of CopyImage.
 type CopyImageResponse struct {
-	ImageDigest string   `json:"imageDigest"` // required, at most 200 characters
-	ImageTags   []string `json:"imageTags"`   // required, 1 to 100 elements
-	New         bool     `json:"new"`         // required
+	ImageDigest string   `json:"imageDigest"`    // required, at most 200 characters
+	ImageTags   []string `json:"imageTags"`      // required, 1 to 100 elements
+	New         bool     `json:"new"`            // required
+	JobId       string   `json:"jobId,omitzero"` // 1 to 19 characters
 }
 
 // CreateAccessKeyRequest is the request of CreateAccessKey.
@@ -442,6 +444,7 @@ type Job struct {
 	FailedAttempts int32         `json:"failedAttempts"` // required
 	Done           int64         `json:"done"`           // required
 	Total          *int64        `json:"total,omitzero"`
+	Transfer       *JobTransfer  `json:"transfer,omitzero"`
 	Error          string        `json:"error,omitzero"`
 	Process        string        `json:"process,omitzero"`
 	DueAt          *awswire.Time `json:"dueAt,omitzero"`
@@ -458,6 +461,15 @@ type JobRequest struct {
 // JobResponse is the answer of CancelJob.
 type JobResponse struct {
 	Job Job `json:"job"` // required
+}
+
+// JobTransfer is a part of requests or answers.
+type JobTransfer struct {
+	LayersDone  int64 `json:"layersDone"`  // required
+	LayersTotal int64 `json:"layersTotal"` // required
+	BytesDone   int64 `json:"bytesDone"`   // required
+	BytesTotal  int64 `json:"bytesTotal"`  // required
+	BytesSent   int64 `json:"bytesSent"`   // required
 }
 
 // LayerVerdict is a part of requests or answers.

@@ -55,6 +55,7 @@ func (v *CopyImageRequest) check(c *awswire.Checker, at string) {
 			c.Within(at+"destinationTags", awswire.Elements, e, ruleImageTag)
 		}
 	}
+	c.Optional(at+"destinationIntegration", v.DestinationIntegration, ruleIntegrationName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -2,12 +2,17 @@ package ecrin
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -16,6 +21,8 @@ type Copy struct {
 	From, To ecr.Repository
 	Digest   name.Digest
 	Tags     []name.Tag
+
+	Send *replication.Send // nil for a copy inside of the installation
 }
 
 // pulls and pushes are the actions of a pull and of a push, for which a caller needs the permission to copy an image.
@@ -61,6 +68,12 @@ func OnCopy(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.C
 			return t, err
 		}
 	}
+	switch by, absent, err := s.destinationOf(ctx, req, in, at, there); {
+	case err != nil:
+		return t, err
+	case by.Name != "":
+		return onSend(req, in, from, v, by, absent)
+	}
 	to, err := s.ecr.Repository(ctx, there, in.DestinationRepositoryName)
 	if err != nil {
 		return t, err
@@ -73,12 +86,8 @@ func OnCopy(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.C
 	if req.By.Kind == identity.Operator {
 		return t, nil
 	}
-	read, write := from.Asks[0], to.Asks[0]
-	t.Asks = nil
-	for _, action := range pulls {
-		read.Action = action
-		t.Asks = append(t.Asks, read)
-	}
+	write := to.Asks[0]
+	t.Asks = asksOfPull(from.Asks[0])
 	for _, action := range pushes {
 		write.Action = action
 		t.Asks = append(t.Asks, write)
@@ -95,19 +104,81 @@ func OnCopy(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.C
 	return t, nil
 }
 
-// CopyImage copies an image, with the images of an index, to another repository of the installation. No bytes are moved. Without
-// destinationTags the copy gets the tag of the request.
+func asksOfPull(ask guard.Ask) (all []guard.Ask) {
+	for _, action := range pulls {
+		ask.Action = action
+		all = append(all, ask)
+	}
+	return all
+}
+
+// destinationOf returns the integration by which a copy is made: that of the request, or the one that stands for the destination as in
+// replication rules; one without a name for none. It is one of the caller's account, for the operator of the account of the image. absent
+// is that the integration of the request does not exist.
+func (s *Service) destinationOf(ctx context.Context, req guard.Request, in *ecrintypes.CopyImageRequest, from ecr.Registry,
+	there ecr.Registry) (by meta.Integration, absent, err error) {
+	account := req.By.Account
+	if req.By.Kind == identity.Operator {
+		account = from.Account
+	}
+	if in.DestinationIntegration != "" {
+		if in.DestinationRegistryId != "" || in.DestinationRegion != "" {
+			return by, nil, ecr.BadMember("DestinationIntegration", "must be absent if destinationRegistryId or destinationRegion is present")
+		}
+		by, err = s.meta.Integration(ctx, account, in.DestinationIntegration)
+		if errors.Is(err, fault.IntegrationNotFound) {
+			return meta.Integration{Account: account, Name: in.DestinationIntegration}, err, nil
+		}
+		return by, nil, err
+	}
+	if there.Registry == from.Registry {
+		return by, nil, nil
+	}
+	if by, err = s.meta.IntegrationFor(ctx, account, there.Registry); errors.Is(err, fault.IntegrationNotFound) {
+		return meta.Integration{}, nil, nil
+	}
+	return by, nil, err
+}
+
+// onSend resolves a copy to another installation. A caller other than the operator needs the permissions for pulling the image and
+// ecrin:UseIntegration, since the copy is made with the credentials of the integration.
+func onSend(req guard.Request, in *ecrintypes.CopyImageRequest, from guard.Target[ecr.Images], v Copy, by meta.Integration, absent error) (
+	t guard.Target[Copy], err error) {
+	to, err := name.ParseRepo(in.DestinationRepositoryName)
+	if err != nil {
+		return t, err
+	}
+	v.Send = &replication.Send{By: by, From: v.From.Repository, Digest: v.Digest, To: to, Tags: v.Tags}
+	t = guard.Target[Copy]{Value: v, Asks: from.Asks, Absent: from.Absent}
+	if t.Absent == nil {
+		t.Absent = absent
+	}
+	if req.By.Kind != identity.Operator {
+		t.Asks = append(asksOfPull(from.Asks[0]), guard.Ask{Action: "ecrin:UseIntegration", Owner: guard.OwnedBy(by.Account),
+			Region: req.Region, Resource: by.ARN()})
+	}
+	return t, nil
+}
+
+// CopyImage copies an image, with the images of an index, to another repository. Inside of the installation no bytes are moved; to another
+// installation a job copies it, with its referrers. Without destinationTags the copy gets the tag of the request.
 //
-// Errors: those of replication.Service.Copy.
+// Errors: those of replication.Service.Copy and Send.
 func (s *Service) CopyImage(ctx context.Context, by identity.Caller, c Copy, _ *ecrintypes.CopyImageRequest) (*ecrintypes.CopyImageResponse,
 	error) {
+	out := &ecrintypes.CopyImageResponse{ImageDigest: c.Digest.String(), ImageTags: []string{}}
+	for _, tag := range c.Tags {
+		out.ImageTags = append(out.ImageTags, tag.String())
+	}
+	if c.Send != nil {
+		job, err := s.copies.Send(ctx, *c.Send)
+		out.JobId = strconv.FormatInt(job, 10)
+		return out, err
+	}
 	done, err := s.copies.Copy(ctx, by, c.From.Repository, c.To.Repository, c.Digest, c.Tags)
 	if err != nil {
 		return nil, err
 	}
-	out := &ecrintypes.CopyImageResponse{ImageDigest: c.Digest.String(), ImageTags: []string{}, New: done.New}
-	for _, tag := range c.Tags {
-		out.ImageTags = append(out.ImageTags, tag.String())
-	}
+	out.New = done.New
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
@@ -84,6 +85,14 @@ func (s *Service) jobOf(ctx context.Context, j meta.Job) (ecrintypes.Job, error)
 	if j.Total > 0 {
 		out.Total = &j.Total
 	}
+	if j.Kind == meta.SendKind && j.Total > 0 {
+		var at meta.SendPlace
+		if err := json.Unmarshal([]byte(j.Place), &at); err != nil {
+			return ecrintypes.Job{}, fmt.Errorf("reading the progress of job %d: %w", j.ID, err)
+		}
+		out.Transfer = &ecrintypes.JobTransfer{LayersDone: at.Layers, LayersTotal: at.Of, BytesDone: j.Done, BytesTotal: j.Total,
+			BytesSent: at.Sent}
+	}
 	if j.State == meta.JobQueued {
 		out.DueAt = awswire.At(j.Due)
 	}
@@ -105,6 +114,8 @@ func (s *Service) about(ctx context.Context, j meta.Job) (text string, err error
 		if text, err = s.repositoryName(ctx, in.Repository); text != "" {
 			text += "@" + in.Digest + " to " + in.Account + "/" + in.Region
 		}
+	case meta.SendKind:
+		text, err = s.aboutSend(ctx, j)
 	case meta.BackfillKind:
 		var b meta.Backfill
 		if b, err = s.meta.BackfillByID(ctx, id); err == nil {
@@ -116,10 +127,32 @@ func (s *Service) about(ctx context.Context, j meta.Job) (text string, err error
 			text = w.Registry.Region.String() + " " + w.Name
 		}
 	}
-	if errors.Is(err, fault.RepositoryNotFound) || errors.Is(err, fault.WebhookNotFound) || errors.Is(err, fault.BackfillNotFound) {
+	if errors.Is(err, fault.RepositoryNotFound) || errors.Is(err, fault.WebhookNotFound) || errors.Is(err, fault.BackfillNotFound) ||
+		errors.Is(err, fault.IntegrationNotFound) {
 		return "", nil
 	}
 	return text, err
+}
+
+// aboutSend returns what a copy to another installation is about.
+func (s *Service) aboutSend(ctx context.Context, j meta.Job) (string, error) {
+	var in meta.SendInput
+	if err := json.Unmarshal([]byte(j.Input), &in); err != nil {
+		return "", fmt.Errorf("reading the input of job %d: %w", j.ID, err)
+	}
+	text, err := s.repositoryName(ctx, in.Repository)
+	if err != nil {
+		return "", err
+	}
+	i, err := s.meta.IntegrationByID(ctx, in.Integration)
+	if err != nil {
+		return "", err
+	}
+	text += "@" + in.Digest + " by " + i.Name + " to " + in.To
+	if len(in.Tags) > 0 {
+		text += ":" + strings.Join(in.Tags, ",")
+	}
+	return text, nil
 }
 
 func (s *Service) repositoryName(ctx context.Context, id int64) (string, error) {

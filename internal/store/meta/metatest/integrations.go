@@ -146,3 +146,41 @@ func testOutsideCopies(fx *Fixture) {
 		fx.Errorf("after the end of the integration: got %+v", got)
 	}
 }
+
+// A copy that a client asks for is one job as long as it is live, and those of an account are limited.
+func testSends(fx *Fixture) {
+	one := meta.SendInput{Integration: 1, Repository: 2, Digest: "sha256:x", To: "app", Tags: []string{"v1"}}
+	id, err := fx.StartSend(fx.Ctx, Account, one, 2)
+	fx.Must(err)
+	two := one
+	two.To = "other"
+	second, err := fx.StartSend(fx.Ctx, Account, two, 2)
+	fx.Must(err)
+	again, err := fx.StartSend(fx.Ctx, Account, one, 2)
+	if fx.Must(err); again != id || second == id {
+		fx.Errorf("the jobs: got %d, %d and %d for the first again", id, second, again)
+	}
+	three := one
+	three.Tags = nil
+	_, err = fx.StartSend(fx.Ctx, Account, three, 2)
+	fx.Want(err, fault.LimitExceeded, "a third copy of an account that may have two")
+	_, err = fx.StartSend(fx.Ctx, other, three, 2)
+	fx.Must(err)
+	leased, _, err := fx.LeaseJobs(fx.Ctx, meta.SendKind, "", 1, time.Minute)
+	fx.Must(err)
+	if len(leased) != 1 || leased[0].ID != id {
+		fx.Fatalf("the due job: got %+v, want %d", leased, id)
+	}
+	_, err = fx.StartSend(fx.Ctx, Account, one, 2) // while it runs: once more
+	fx.Must(err)
+	fx.Must(fx.EndJob(fx.Ctx, leased[0], meta.JobEnd{State: meta.JobDone}))
+	if j, err := fx.Job(fx.Ctx, id); err != nil || j.State != meta.JobQueued {
+		fx.Errorf("after the first run of two: got %+v, %v, want it queued", j, err)
+	}
+	_, err = fx.CancelJob(fx.Ctx, id)
+	fx.Must(err)
+	next, err := fx.StartSend(fx.Ctx, Account, one, 2)
+	if fx.Must(err); next == id {
+		fx.Errorf("a copy after one that was canceled: got the same job")
+	}
+}

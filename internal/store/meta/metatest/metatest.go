@@ -23,6 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CopyImage", testCopyImage},
 		{"Integrations", testIntegrations},
 		{"OutsideCopies", testOutsideCopies},
+		{"Sends", testSends},
 		{"Jobs", testJobs},
 		{"JobAgain", testJobAgain},
 		{"JobLeaseEnds", testJobLeaseEnds},
