@@ -111,6 +111,30 @@ func TestEachChangeIsSeen(t *testing.T) {
 	}
 }
 
+// A change of a process does not hide an earlier one of another process, which it has not seen yet.
+func TestAChangeOfOnesOwnHidesNoOther(t *testing.T) {
+	t.Parallel()
+	a, b := pair(t)
+	for round := range 4 {
+		key := func() bool {
+			k, err := b.AccessKey(t.Context(), "AKIA0")
+			a.Must(err)
+			return k.Active
+		}
+		a.Must(b.Refresh(t.Context()))
+		before := key()
+		a.Must(a.SetAccessKeyActive(t.Context(), "AKIA0", !before))
+		a.Must(b.SetAlias(t.Context(), metatest.Account, fmt.Sprint("alias-", round)))
+		if key() != before {
+			t.Fatalf("round %d: the change is seen without Refresh: the test proves nothing", round)
+		}
+		a.Must(b.Refresh(t.Context()))
+		if key() == before {
+			t.Errorf("round %d: after a change of one's own and Refresh, the key is still active: %t", round, before)
+		}
+	}
+}
+
 // A process that has missed more changes than are kept, or than it reads one by one, drops all its caches.
 func TestFarBehind(t *testing.T) {
 	long(t)
