@@ -272,7 +272,8 @@ func TestPartsOfAToken(t *testing.T) {
 		of(header, `{"iss":"a","iss":"b"}`): "claims: an object has the same name twice", of(header, `[]`): "claims: it is not a JSON object",
 		of(`{"alg":"RS256","alg":"RS256"}`, claims): "header: an object", of(`{"alg":"none","kid":"a"}`, claims): "is not accepted",
 		of(`{"alg":"RS256"}`, claims): "no key id", of(`{"alg":"RS256","kid":"a","crit":[]}`, claims): "crit is not supported",
-		of(`{"alg":"RS256","kid":"a","jwk":{}}`, claims): "contains a key", good + ".": "4 parts", "a": "1 parts", good + "\n": "line ends",
+		of(`{"alg":"RS256","kid":"a","nonce":5}`, claims): "unmarshal nonce",
+		of(`{"alg":"RS256","kid":"a","jwk":{}}`, claims):  "contains a key", good + ".": "4 parts", "a": "1 parts", good + "\n": "line ends",
 		"!" + good: "part 1 is not base64url", good + "!": "part 3 is not base64url", strings.Repeat("a", maxToken+1): "more than 20000",
 	} {
 		if got, err := parse(text); got != nil || err == nil || !strings.Contains(err.Error(), want) {
