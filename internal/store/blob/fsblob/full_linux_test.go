@@ -15,12 +15,13 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/store/blob"
 	"github.com/ecrin-dev/ecrin/internal/store/blob/blobtest"
+	"github.com/ecrin-dev/ecrin/internal/store/blob/fsblob"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func init() {
-	helpers["tmpfs"], helpers["rlimit"], helpers["recovery"] = tmpfsHelper, rlimitHelper, recoveryHelper
+	helpers["tmpfs"], helpers["rlimit"], helpers["recovery"], helpers["id"] = tmpfsHelper, rlimitHelper, recoveryHelper, idHelper
 }
 
 // The disk is a small tmpfs that a child process mounts in its own mount namespace, so that the mount ends with
@@ -120,6 +121,29 @@ func recoveryHelper() {
 		}
 	}
 	fmt.Println("ok")
+}
+
+// A directory that cannot be written keeps its id: the server starts on a full disk.
+func TestIDOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want, err := fsblob.ID(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := helper(t, "id", dir).Output(); err != nil || string(out) != want {
+		t.Errorf("in a process that may write no file: got %q, %v, want %q", out, err, want)
+	}
+}
+
+func idHelper() {
+	signal.Ignore(syscall.SIGXFSZ)
+	err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{})
+	id, iderr := fsblob.ID(os.Getenv(helperDir))
+	if err := errors.Join(err, iderr); err != nil {
+		fatal(err)
+	}
+	fmt.Print(id)
 }
 
 // fillDisk sends more bytes than there is space for, by each call, to a new upload and to an upload with bytes.
