@@ -9,9 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
@@ -91,33 +88,11 @@ func TestIntegrationByRole(t *testing.T) {
 	root := s.Root(t)
 	f := before(t, s)
 	n := near(t, nil, f)
-	users := iam.New(iam.Options{Region: root.Region, BaseEndpoint: &s.URL, HTTPClient: s.HTTP, RetryMaxAttempts: 1,
-		Credentials: aws.CredentialsProviderFunc(root.ECR().Options().Credentials.Retrieve)})
-	ctx := t.Context()
-	allow := func(action string) *string {
-		return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + action + `","Resource":"*"}]}`)
-	}
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + root.ID + `"},"Action":"sts:AssumeRole",
-		"Condition":{"StringEquals":{"sts:ExternalId":"right"}}}]}`
-	if _, err := users.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("reader")}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := users.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("reader"), PolicyName: aws.String("p"),
-		PolicyDocument: allow("sts:AssumeRole")}); err != nil {
-		t.Fatal(err)
-	}
-	key, err := users.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: aws.String("reader")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	role, err := users.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("puller"), AssumeRolePolicyDocument: &trust})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := newReader(t, s, root)
 	in := byKey("far", f, root)
 	in.Kind, in.RegistryHost, in.StsEndpoint = "ECR", f.Host, f.URL // the protocol of ECR, at another address
-	in.AwsAccessKeyId, in.AwsSecretAccessKey = *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey
-	in.RoleArn = *role.Role.Arn
+	in.AwsAccessKeyId, in.AwsSecretAccessKey = r.keyID, r.secret
+	in.RoleArn = r.roleARN
 	add(t, n, in)
 	want := func(what, step, code, cure string, passed bool) {
 		t.Helper()
@@ -132,10 +107,7 @@ func TestIntegrationByRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("a role without permissions", "GetAuthorizationToken", "AccessDeniedException", "on the resource *", false)
-	if _, err := users.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("puller"), PolicyName: aws.String("p"),
-		PolicyDocument: allow("ecr:*")}); err != nil {
-		t.Fatal(err)
-	}
+	r.allow(t, "ecr:*")
 	want("all is right", "GET /v2/", "", "", true)
 }
 

@@ -38,6 +38,10 @@ var sealers = map[string]sealer{
 		account, err := name.ParseAccount(row[0])
 		return meta.Integration{Account: account, Name: row[1]}.ARN(), err
 	}},
+	"objects": {foreignPurpose, func(row []string) (string, error) {
+		account, err := name.ParseAccount(row[0])
+		return meta.Object{Account: account, Kind: row[1], Name: row[2]}.ARN(), err
+	}},
 	"kept_keys": {boxed(keptPurpose), func(row []string) (string, error) { return keptContext(row[0], row[1]), nil }},
 }
 

@@ -142,9 +142,13 @@ func (s *Service) fill(i *meta.Integration, settings Settings, secrets Secrets) 
 	if err != nil {
 		return fmt.Errorf("encoding the secrets of an integration: %w", err)
 	}
+	i.Uses = nil
+	for _, runtime := range i.Scope {
+		i.Uses = append(i.Uses, meta.ObjectName{Kind: meta.KindRuntime, Name: runtime})
+	}
 	i.Settings, i.Sealed = string(text), s.keys.SealForeign(i.ARN(), secret.New(string(hidden)))
 	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets)); err != nil {
-		return bad("endpoint", publicOf(err)).Because(err)
+		return Bad("endpoint", publicOf(err)).Because(err)
 	}
 	return nil
 }
@@ -174,7 +178,8 @@ func SettingsOf(i meta.Integration) (settings Settings, err error) {
 	return settings, nil
 }
 
-func bad(member, constraint string) *fault.Error {
+// Bad returns the error of a member of a request that a constraint does not allow.
+func Bad(member, constraint string) *fault.Error {
 	return fault.InvalidParameter.New("Invalid parameter at '%s' failed to satisfy constraint: '%s'", member, constraint)
 }
 
@@ -189,24 +194,24 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	password := s.Username != "" || secrets.Password != ""
 	switch {
 	case kind == OCI && key:
-		return bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
+		return Bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
 	case kind == OCI && (s.RoleARN != "" || s.ExternalID != "" || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):
-		return bad("kind", "OCI has registryHost, username, password and tokenHosts only")
+		return Bad("kind", "OCI has registryHost, username, password and tokenHosts only")
 	case kind != OCI && (password || len(s.TokenHosts) > 0):
-		return bad("username", "must be absent for the kind "+kind+", which has an access key")
+		return Bad("username", "must be absent for the kind "+kind+", which has an access key")
 	case kind == OCI && (s.Username == "") != (secrets.Password == ""):
-		return bad("username", "must be present together with password")
+		return Bad("username", "must be present together with password")
 	case kind == OCI:
 		if s.Host == "" {
-			return bad("registryHost", "must be HOST or HOST:PORT")
+			return Bad("registryHost", "must be HOST or HOST:PORT")
 		}
 		return nil
 	case s.AccessKeyID == "" || secrets.SecretAccessKey == "":
-		return bad("awsAccessKeyId", "must be present together with awsSecretAccessKey")
+		return Bad("awsAccessKeyId", "must be present together with awsSecretAccessKey")
 	case s.RoleARN != "" && !roleARN.MatchString(s.RoleARN):
-		return bad("roleArn", "must be the ARN of a role")
+		return Bad("roleArn", "must be the ARN of a role")
 	case s.ExternalID != "" && s.RoleARN == "":
-		return bad("externalId", "must be absent without roleArn")
+		return Bad("externalId", "must be absent without roleArn")
 	}
 	at, err := registryOf(s)
 	if err != nil {
@@ -214,7 +219,7 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	}
 	if kind == Ecrin {
 		if s.API == "" {
-			return bad("endpoint", "must be the URL of the server, https://HOST or https://HOST:PORT")
+			return Bad("endpoint", "must be the URL of the server, https://HOST or https://HOST:PORT")
 		}
 		host, err := hostOf("endpoint", s.API)
 		if err != nil {
@@ -247,10 +252,10 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 // registryOf returns the registry that region and registry id name. Errors: fault.InvalidParameter.
 func registryOf(s *Settings) (r name.Registry, err error) {
 	if r.Account, err = name.ParseAccount(s.RegistryID); err != nil {
-		return r, bad("remoteRegistryId", "must be the 12 digits of an account").Because(err)
+		return r, Bad("remoteRegistryId", "must be the 12 digits of an account").Because(err)
 	}
 	if r.Region, err = name.ParseRegion(s.Region); err != nil {
-		return r, bad("remoteRegion", "must be a region, such as eu-west-1").Because(err)
+		return r, Bad("remoteRegion", "must be a region, such as eu-west-1").Because(err)
 	}
 	return r, nil
 }
@@ -260,11 +265,11 @@ func hostOf(member, text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" ||
 		u.Fragment != "" {
-		return "", bad(member, "must be https://HOST or https://HOST:PORT")
+		return "", Bad(member, "must be https://HOST or https://HOST:PORT")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", bad(member, "must have a valid port")
+			return "", Bad(member, "must have a valid port")
 		}
 	}
 	return u.Host, nil
@@ -278,7 +283,7 @@ func endpointOf(kind string, s Settings, secrets Secrets) upstream.Endpoint {
 	keys := aws.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: secrets.SecretAccessKey, SessionToken: secrets.SessionToken}
 	return upstream.Endpoint{Host: s.Host, Kind: upstream.ECR, AWS: &upstream.AWS{
 		Credentials: func(context.Context) (aws.Credentials, error) { return keys, nil },
-		RoleARN:     s.RoleARN, ExternalID: s.ExternalID, Region: s.Region,
+		Roles:       upstream.RolesOf(s.RoleARN, s.ExternalID), Region: s.Region,
 		API: strings.TrimRight(s.API, "/"), STS: strings.TrimRight(s.STS, "/"),
 	}}
 }

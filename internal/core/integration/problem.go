@@ -55,8 +55,12 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	var all []Step
-	problem := ""
+	all, problem := stepsOf(made, settings)
+	return all, s.meta.IntegrationTested(ctx, i, problem, true)
+}
+
+// stepsOf returns the steps of a test with what to do about the last one, and the problem in a line; "" after a success.
+func stepsOf(made []upstream.Step, settings Settings) (all []Step, problem string) {
 	for _, one := range made {
 		step := Step{Name: one.Name, Passed: one.Err == nil, Found: one.Found, Code: one.Code, Message: one.Message, Took: one.Took}
 		if !step.Passed {
@@ -68,7 +72,7 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 		}
 		all = append(all, step)
 	}
-	return all, s.meta.IntegrationTested(ctx, i, problem, true)
+	return all, problem
 }
 
 func (s *Service) enter(a name.Account) bool {
@@ -98,14 +102,14 @@ func splitImage(image string) (repo, ref string, err error) {
 	if !ok {
 		at := strings.LastIndexByte(image, ':')
 		if at < 0 {
-			return "", "", bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+			return "", "", Bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
 		}
 		repo, ref = image[:at], image[at+1:]
 	}
 	_, tagErr := name.ParseTag(ref)
 	_, digestErr := name.ParseDigest(ref)
 	if repo == "" || tagErr != nil && digestErr != nil || len(repo) > 256 {
-		return "", "", bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
+		return "", "", Bad("image", "must be REPOSITORY:TAG or REPOSITORY@DIGEST")
 	}
 	return repo, ref, nil
 }

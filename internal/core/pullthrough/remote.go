@@ -115,7 +115,7 @@ func (s *Service) remote(ctx context.Context, o origin) (*upstream.Registry, err
 			return nil, fault.UnableToAccessSecret.New("a rule for a registry of ECR needs a secret with the accessKeyId and secretAccessKey of a principal that may pull from it")
 		}
 		keys := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
-		e.Kind, e.AWS = upstream.ECR, &upstream.AWS{RoleARN: o.rule.Role,
+		e.Kind, e.AWS = upstream.ECR, &upstream.AWS{Roles: upstream.RolesOf(o.rule.Role, ""),
 			Credentials: func(context.Context) (aws.Credentials, error) { return keys, nil }}
 	case c.Username != "":
 		e.Username, e.Password = c.Username, secret.New(c.AccessToken)

@@ -84,7 +84,8 @@ func samples(key string) map[string]any {
 		"CreateAccount.accountId": "222233334444", "DeleteAccount.accountId": "333344445555", "accessKeyId": key,
 		"status": "INACTIVE", "requestId": "none", "repositoryId": "1", "imageDigest": d,
 		"principal": iam + "user/victim", "action": "ecr:ListImages", "permission": "PULL", "type": "SERVICE_CONTROL_POLICY",
-		"integrationName": "victim", "CreateIntegration.integrationName": "new", "kind": "OCI",
+		"cloudName": "victim", "runtimeName": "victim", "clusterName": "victim", "region": "us-east-1", "version": "1.0.0",
+		"awsAccessKeyId": "AKIAAAAAAAAAAAAAAAAA", "integrationName": "victim", "CreateIntegration.integrationName": "new", "kind": "OCI",
 		"webhookName": "victim", "CreateWebhook.webhookName": "new", "webhookUrl": "https://receiver.invalid/", "deliveryId": "1",
 	}
 }

@@ -80,6 +80,8 @@ func makeSealed(t *testing.T, change func(*config.Config)) *sealedThings {
 	v.hookKey = hook(t, s, "deploy", r.URL, `{"detail":{"action-type":["PUSH"]}}`)
 	s.Operator(t, "PutSecret", &ecrintypes.PutSecretRequest{Name: "ecr-pullthroughcache/hub",
 		SecretString: `{"username":"u","accessToken":"canary-of-upstream"}`}, &ecrintypes.SecretResponse{})
+	s.Operator(t, "PutCloudIntegration", &ecrintypes.PutCloudIntegrationRequest{CloudName: "aws", Region: "eu-west-1",
+		AwsAccessKeyId: "AKIAAAAAAAAAAAAAAAAA", AwsSecretAccessKey: "canary-of-cloud"}, &ecrintypes.CloudIntegrationResponse{})
 	s.Operator(t, "CreateIntegration", &ecrintypes.CreateIntegrationRequest{IntegrationName: "mirror", Kind: "OCI",
 		RegistryHost: "receiver.invalid", Username: "u", Password: "canary-of-integration"}, &ecrintypes.IntegrationResponse{})
 	return v
@@ -103,6 +105,7 @@ func (v *sealedThings) works(t *testing.T, held bool) {
 		t.Errorf("temporary credentials: got %v, want them valid: %t", err, held)
 	}
 	s := v.server
+	s.Operator(t, "PutRuntime", &ecrintypes.PutRuntimeRequest{RuntimeName: "west", Version: "1.0.0"}, &ecrintypes.RuntimeResponse{})
 	s.Operator(t, "UpdateIntegration", &ecrintypes.UpdateIntegrationRequest{IntegrationName: "mirror", Runtimes: []string{"west"}},
 		&ecrintypes.IntegrationResponse{}) // keeps its secret, which it opens
 	if resp := v.docker.Do(t, "GET", "/v2/team/app/manifests/1.0", nil); (resp.Status == 200) != held {

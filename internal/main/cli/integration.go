@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
@@ -211,22 +212,23 @@ func (c *commands) integrationList() *cobra.Command {
 			if i.ReplicatesTo != nil {
 				to = i.ReplicatesTo.RegistryId + "/" + i.ReplicatesTo.Region
 			}
-			rows = append(rows, []string{i.IntegrationName, strings.ToLower(string(i.Kind)), i.RegistryHost, to, integrationState(i)})
+			rows = append(rows, []string{i.IntegrationName, strings.ToLower(string(i.Kind)), i.RegistryHost, to,
+				testState(i.LastError, i.LastTestedAt)})
 		}
 		return c.table(rows)
 	}
 	return cmd
 }
 
-// integrationState returns how an integration is, for people.
-func integrationState(i ecrintypes.Integration) string {
+// testState returns how something is that can be tested, for people.
+func testState(problem string, tested *awswire.Time) string {
 	switch {
-	case i.LastError != "":
-		return i.LastError
-	case i.LastTestedAt == nil:
+	case problem != "":
+		return problem
+	case tested == nil:
 		return "not tested"
 	}
-	return "ok, " + stamp(i.LastTestedAt.Time)
+	return "ok, " + stamp(tested.Time)
 }
 
 func (c *commands) integrationShow() *cobra.Command {
@@ -253,7 +255,7 @@ func (c *commands) integrationShow() *cobra.Command {
 		if i.ReplicatesTo != nil {
 			rows = append(rows, []string{"REPLICATES TO", i.ReplicatesTo.RegistryId + "/" + i.ReplicatesTo.Region})
 		}
-		rows = append(rows, []string{"UPDATED", stamp(i.UpdatedAt.Time)}, []string{"STATE", integrationState(i)})
+		rows = append(rows, []string{"UPDATED", stamp(i.UpdatedAt.Time)}, []string{"STATE", testState(i.LastError, i.LastTestedAt)})
 		return c.table(rows)
 	}
 	return cmd
@@ -269,34 +271,8 @@ func (c *commands) integrationTest() *cobra.Command {
 	image := cmd.Flags().String("image", "", "`image` there whose manifest is read too, REPOSITORY:TAG or REPOSITORY@DIGEST")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := c.connect(cmd)
-		if err != nil {
-			return err
-		}
-		s.Patient(testPatience)
-		var out ecrintypes.TestIntegrationResponse
 		in := ecrintypes.TestIntegrationRequest{AccountId: *account, IntegrationName: args[0], Image: *image}
-		if err := s.Call(cmd.Context(), "TestIntegration", &in, &out); err != nil {
-			return err
-		}
-		if *asJSON {
-			return c.printJSON(out)
-		}
-		for _, one := range out.Steps {
-			if one.Passed {
-				c.say("ok    %s", strings.TrimSpace(one.Name+" "+one.Found))
-				continue
-			}
-			said := one.Message
-			if one.Code != "" {
-				said = one.Code + ": " + said
-			}
-			c.say("FAIL  %s\n      %s\n      %s", one.Name, said, one.Cure)
-		}
-		if !out.Passed {
-			return fmt.Errorf("the integration %s does not work", args[0])
-		}
-		return nil
+		return c.testSteps(cmd, "TestIntegration", &in, *asJSON, "integration "+args[0])
 	}
 	return cmd
 }

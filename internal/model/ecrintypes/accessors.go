@@ -2,6 +2,18 @@
 
 package ecrintypes
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CloudIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *CloudIntegrationRequest) GetCloudName() string { return v.CloudName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ClusterRequest) GetAccountId() string { return v.AccountId }
+
+// GetClusterName returns the member clusterName, or "" if it is absent.
+func (v *ClusterRequest) GetClusterName() string { return v.ClusterName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CopyImageRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -54,6 +66,18 @@ func (v *DeleteQuotaRequest) GetAccountId() string { return v.AccountId }
 func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeCloudIntegrationsRequest) GetAccountId() string { return v.AccountId }
+
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *DescribeCloudIntegrationsRequest) GetCloudName() string { return v.CloudName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeClustersRequest) GetAccountId() string { return v.AccountId }
+
+// GetClusterName returns the member clusterName, or "" if it is absent.
+func (v *DescribeClustersRequest) GetClusterName() string { return v.ClusterName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeIntegrationsRequest) GetAccountId() string { return v.AccountId }
 
 // GetIntegrationName returns the member integrationName, or "" if it is absent.
@@ -61,6 +85,12 @@ func (v *DescribeIntegrationsRequest) GetIntegrationName() string { return v.Int
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeRuntimesRequest) GetAccountId() string { return v.AccountId }
+
+// GetRuntimeName returns the member runtimeName, or "" if it is absent.
+func (v *DescribeRuntimesRequest) GetRuntimeName() string { return v.RuntimeName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ExplainAccessRequest) GetRegistryId() string { return v.RegistryId }
@@ -177,6 +207,21 @@ func (v *PinImageRequest) GetImageTag() string { return v.ImageTag }
 func (v *PinImageRequest) GetImageDigest() string { return v.ImageDigest }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutCloudIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *PutCloudIntegrationRequest) GetCloudName() string { return v.CloudName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutClusterRequest) GetAccountId() string { return v.AccountId }
+
+// GetClusterName returns the member clusterName, or "" if it is absent.
+func (v *PutClusterRequest) GetClusterName() string { return v.ClusterName }
+
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *PutClusterRequest) GetCloudName() string { return v.CloudName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
@@ -193,6 +238,12 @@ func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.Regis
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutRuntimeRequest) GetAccountId() string { return v.AccountId }
+
+// GetRuntimeName returns the member runtimeName, or "" if it is absent.
+func (v *PutRuntimeRequest) GetRuntimeName() string { return v.RuntimeName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutSecretRequest) GetAccountId() string { return v.AccountId }
@@ -229,6 +280,12 @@ func (v *RestoreRepositoryRequest) GetRepositoryName() string { return v.Reposit
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *RevokeTokenRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RuntimeRequest) GetAccountId() string { return v.AccountId }
+
+// GetRuntimeName returns the member runtimeName, or "" if it is absent.
+func (v *RuntimeRequest) GetRuntimeName() string { return v.RuntimeName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *SearchImagesRequest) GetRegistryId() string { return v.RegistryId }

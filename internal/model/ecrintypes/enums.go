@@ -10,6 +10,14 @@ const (
 	AccessKeyStatusINACTIVE AccessKeyStatus = "INACTIVE"
 )
 
+// ClusterState is one of the values below.
+type ClusterState string
+
+const (
+	ClusterStateADDED     ClusterState = "ADDED"
+	ClusterStateCONNECTED ClusterState = "CONNECTED"
+)
+
 // ControlPolicyType is one of the values below.
 type ControlPolicyType string
 

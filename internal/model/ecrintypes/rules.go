@@ -11,6 +11,9 @@ var (
 	ruleAccountId           = &awswire.StringRule{Pattern: awswire.NewPattern(`[0-9]{12}`)}
 	ruleActionName          = &awswire.StringRule{Min: 3, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9-]+:[a-zA-Z]+`)}
 	ruleAddress             = &awswire.StringRule{Min: 2, Max: 45}
+	ruleClusterIssuer       = &awswire.StringRule{Min: 1, Max: 512}
+	ruleClusterPrincipal    = &awswire.StringRule{Min: 12, Max: 2048}
+	ruleClusterState        = &awswire.StringRule{Enum: []string{"ADDED", "CONNECTED"}}
 	ruleContextEntryList    = awswire.SizeRule{Max: 50}
 	ruleContextKey          = &awswire.StringRule{Min: 1, Max: 256}
 	ruleContextValue        = &awswire.StringRule{Max: 2048}
@@ -58,6 +61,7 @@ var (
 	ruleRequestId           = &awswire.StringRule{Min: 1, Max: 64}
 	ruleRuntimeList         = awswire.SizeRule{Min: 1, Max: 100}
 	ruleRuntimeName         = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?`)}
+	ruleRuntimeVersion      = &awswire.StringRule{Min: 1, Max: 64}
 	ruleSearchText          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[A-Za-z0-9._:/-]+`)}
 	ruleSecretName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
 	ruleSecretString        = &awswire.StringRule{Min: 1, Max: 65536}

@@ -23,6 +23,61 @@ type Account struct {
 	Regions   []string     `json:"regions,omitzero"`
 }
 
+// CloudIntegration is a part of requests or answers.
+type CloudIntegration struct {
+	CloudName      string        `json:"cloudName"` // required, 1 to 64 characters
+	Arn            string        `json:"arn"`       // required
+	AccountId      string        `json:"accountId"` // required
+	Region         string        `json:"region"`    // required
+	StsEndpoint    string        `json:"stsEndpoint,omitzero"`
+	AwsAccessKeyId string        `json:"awsAccessKeyId"` // required
+	RoleArn        string        `json:"roleArn,omitzero"`
+	ExternalId     string        `json:"externalId,omitzero"`
+	CreatedAt      awswire.Time  `json:"createdAt"` // required
+	UpdatedAt      awswire.Time  `json:"updatedAt"` // required
+	CreatedBy      string        `json:"createdBy,omitzero"`
+	LastTestedAt   *awswire.Time `json:"lastTestedAt,omitzero"`
+	LastError      string        `json:"lastError,omitzero"`
+}
+
+// CloudIntegrationRequest is the request of TestCloudIntegration.
+type CloudIntegrationRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	CloudName string `json:"cloudName"` // required, 1 to 64 characters
+}
+
+// CloudIntegrationResponse is the answer of DeleteCloudIntegration.
+type CloudIntegrationResponse struct {
+	CloudIntegration CloudIntegration `json:"cloudIntegration"` // required
+}
+
+// Cluster is a part of requests or answers.
+type Cluster struct {
+	ClusterName        string       `json:"clusterName"`        // required, 1 to 128 characters
+	Arn                string       `json:"arn"`                // required
+	AccountId          string       `json:"accountId"`          // required
+	Region             string       `json:"region"`             // required
+	Principal          string       `json:"principal"`          // required
+	PrincipalAccountId string       `json:"principalAccountId"` // required
+	CloudName          string       `json:"cloudName,omitzero"`
+	Issuer             string       `json:"issuer,omitzero"`
+	State              ClusterState `json:"state"`     // required
+	CreatedAt          awswire.Time `json:"createdAt"` // required
+	UpdatedAt          awswire.Time `json:"updatedAt"` // required
+	CreatedBy          string       `json:"createdBy,omitzero"`
+}
+
+// ClusterRequest is the request of DeleteCluster.
+type ClusterRequest struct {
+	AccountId   string `json:"accountId,omitzero"`
+	ClusterName string `json:"clusterName"` // required, 1 to 128 characters
+}
+
+// ClusterResponse is the answer of DeleteCluster.
+type ClusterResponse struct {
+	Cluster Cluster `json:"cluster"` // required
+}
+
 // CollectStorageRequest is the request of CollectStorage.
 type CollectStorageRequest struct {
 	NextToken    string `json:"nextToken,omitzero"`    // at most 4096 characters
@@ -231,6 +286,28 @@ type Delivery struct {
 	Event      string        `json:"event"` // required
 }
 
+// DescribeCloudIntegrationsRequest is the request of DescribeCloudIntegrations.
+type DescribeCloudIntegrationsRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	CloudName string `json:"cloudName,omitzero"` // 1 to 64 characters
+}
+
+// DescribeCloudIntegrationsResponse is the answer of DescribeCloudIntegrations.
+type DescribeCloudIntegrationsResponse struct {
+	CloudIntegrations []CloudIntegration `json:"cloudIntegrations"` // required
+}
+
+// DescribeClustersRequest is the request of DescribeClusters.
+type DescribeClustersRequest struct {
+	AccountId   string `json:"accountId,omitzero"`
+	ClusterName string `json:"clusterName,omitzero"` // 1 to 128 characters
+}
+
+// DescribeClustersResponse is the answer of DescribeClusters.
+type DescribeClustersResponse struct {
+	Clusters []Cluster `json:"clusters"` // required
+}
+
 // DescribeIntegrationsRequest is the request of DescribeIntegrations.
 type DescribeIntegrationsRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
@@ -250,6 +327,17 @@ type DescribeQuotasRequest struct {
 // DescribeQuotasResponse is the answer of DescribeQuotas.
 type DescribeQuotasResponse struct {
 	Quotas []Quota `json:"quotas"` // required
+}
+
+// DescribeRuntimesRequest is the request of DescribeRuntimes.
+type DescribeRuntimesRequest struct {
+	AccountId   string `json:"accountId,omitzero"`
+	RuntimeName string `json:"runtimeName,omitzero"` // 1 to 128 characters
+}
+
+// DescribeRuntimesResponse is the answer of DescribeRuntimes.
+type DescribeRuntimesResponse struct {
+	Runtimes []Runtime `json:"runtimes"` // required
 }
 
 // ExplainAccessRequest is the request of ExplainAccess.
@@ -732,6 +820,30 @@ type PolicyWarning struct {
 	Text string `json:"text"` // required
 }
 
+// PutCloudIntegrationRequest is the request of PutCloudIntegration.
+type PutCloudIntegrationRequest struct {
+	AccountId          string `json:"accountId,omitzero"`
+	CloudName          string `json:"cloudName"`                   // required, 1 to 64 characters
+	Region             string `json:"region"`                      // required
+	StsEndpoint        string `json:"stsEndpoint,omitzero"`        // 1 to 512 characters
+	AwsAccessKeyId     string `json:"awsAccessKeyId"`              // required, 16 to 128 characters
+	AwsSecretAccessKey string `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	ExternalId         string `json:"externalId,omitzero"`         // 2 to 1224 characters
+}
+
+// PutClusterRequest is the request of PutCluster.
+type PutClusterRequest struct {
+	AccountId   string       `json:"accountId,omitzero"`
+	ClusterName string       `json:"clusterName"`        // required, 1 to 128 characters
+	Region      string       `json:"region"`             // required
+	Principal   string       `json:"principal"`          // required, 12 to 2048 characters
+	CloudName   string       `json:"cloudName,omitzero"` // 1 to 64 characters
+	Issuer      string       `json:"issuer,omitzero"`    // 1 to 512 characters
+	State       ClusterState `json:"state,omitzero"`
+}
+
 // PutControlPolicyRequest is the request of PutControlPolicy.
 type PutControlPolicyRequest struct {
 	Name       string            `json:"name"` // required, 1 to 128 characters
@@ -767,6 +879,16 @@ type PutRepositoryProtectionRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
 	RepositoryName string     `json:"repositoryName"` // required, 2 to 256 characters
 	Protection     Protection `json:"protection"`     // required
+}
+
+// PutRuntimeRequest is the request of PutRuntime.
+type PutRuntimeRequest struct {
+	AccountId   string `json:"accountId,omitzero"`
+	RuntimeName string `json:"runtimeName"` // required, 1 to 128 characters
+	Hosted      *bool  `json:"hosted,omitzero"`
+	Version     string `json:"version"`              // required, 1 to 64 characters
+	IngressHost string `json:"ingressHost,omitzero"` // 1 to 512 characters
+	RoleArn     string `json:"roleArn,omitzero"`     // 20 to 2048 characters
 }
 
 // PutSecretRequest is the request of PutSecret.
@@ -876,6 +998,31 @@ type RevokeTokenRequest struct {
 // RevokeTokenResponse is the answer of RevokeToken.
 type RevokeTokenResponse struct {
 	Revoked int32 `json:"revoked"` // required
+}
+
+// Runtime is a part of requests or answers.
+type Runtime struct {
+	RuntimeName string       `json:"runtimeName"` // required, 1 to 128 characters
+	Arn         string       `json:"arn"`         // required
+	AccountId   string       `json:"accountId"`   // required
+	Hosted      bool         `json:"hosted"`      // required
+	Version     string       `json:"version"`     // required
+	IngressHost string       `json:"ingressHost,omitzero"`
+	RoleArn     string       `json:"roleArn,omitzero"`
+	CreatedAt   awswire.Time `json:"createdAt"` // required
+	UpdatedAt   awswire.Time `json:"updatedAt"` // required
+	CreatedBy   string       `json:"createdBy,omitzero"`
+}
+
+// RuntimeRequest is the request of DeleteRuntime.
+type RuntimeRequest struct {
+	AccountId   string `json:"accountId,omitzero"`
+	RuntimeName string `json:"runtimeName"` // required, 1 to 128 characters
+}
+
+// RuntimeResponse is the answer of DeleteRuntime.
+type RuntimeResponse struct {
+	Runtime Runtime `json:"runtime"` // required
 }
 
 // SearchImagesRequest is the request of SearchImages.

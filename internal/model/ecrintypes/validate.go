@@ -5,6 +5,30 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CloudIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CloudIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"cloudName", v.CloudName, ruleIntegrationName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ClusterRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ClusterRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"clusterName", v.ClusterName, ruleRuntimeName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CollectStorageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -208,6 +232,30 @@ func (v *DeleteSecretRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeCloudIntegrationsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeCloudIntegrationsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeClustersRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeClustersRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"clusterName", v.ClusterName, ruleRuntimeName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DescribeIntegrationsRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -228,6 +276,18 @@ func (v *DescribeQuotasRequest) Validate() error {
 
 func (v *DescribeQuotasRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeRuntimesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeRuntimesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"runtimeName", v.RuntimeName, ruleRuntimeName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -584,6 +644,42 @@ func (v *PinImageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutCloudIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutCloudIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"cloudName", v.CloudName, ruleIntegrationName)
+	c.String(at+"region", v.Region, ruleRegionName)
+	c.Optional(at+"stsEndpoint", v.StsEndpoint, ruleIntegrationUrl)
+	c.String(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
+	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
+	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutClusterRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutClusterRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"clusterName", v.ClusterName, ruleRuntimeName)
+	c.String(at+"region", v.Region, ruleRegionName)
+	c.String(at+"principal", v.Principal, ruleClusterPrincipal)
+	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
+	c.Optional(at+"issuer", v.Issuer, ruleClusterIssuer)
+	c.Optional(at+"state", string(v.State), ruleClusterState)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PutControlPolicyRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -642,6 +738,21 @@ func (v *PutRepositoryProtectionRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
 	c.String(at+"protection", string(v.Protection), ruleProtection)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutRuntimeRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutRuntimeRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"runtimeName", v.RuntimeName, ruleRuntimeName)
+	c.String(at+"version", v.Version, ruleRuntimeVersion)
+	c.Optional(at+"ingressHost", v.IngressHost, ruleIntegrationUrl)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -731,6 +842,18 @@ func (v *RevokeTokenRequest) Validate() error {
 func (v *RevokeTokenRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.Optional(at+"tokenId", v.TokenId, ruleTokenId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RuntimeRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RuntimeRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"runtimeName", v.RuntimeName, ruleRuntimeName)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -29,12 +29,25 @@ type AWS struct {
 	// Credentials returns a key or the credentials of a session; required. It is a function, which formatters do not print.
 	Credentials func(context.Context) (aws.Credentials, error)
 
-	RoleARN     string // a role that is assumed with the credentials; "" means none
-	ExternalID  string // for the role; "" means none
-	SessionName string // for the role; "" means ecrin
+	Roles       []Role // assumed one after the other: the first with the credentials, each further one with those of the one before
+	SessionName string // for the roles; "" means ecrin
 	Region      string // "" means that of the host
 	API         string // URL of the ECR API; "" means that of AWS for the region, which requires a host of ECR
-	STS         string // URL of the STS API, for the role; "" means that of AWS for the region
+	STS         string // URL of the STS API, for the roles; "" means that of AWS for the region
+}
+
+// Role is a role of IAM that is assumed.
+type Role struct {
+	ARN        string
+	ExternalID string // "" means none
+}
+
+// RolesOf returns the list of a role; an empty one for "".
+func RolesOf(arn, externalID string) []Role {
+	if arn == "" {
+		return nil
+	}
+	return []Role{{arn, externalID}}
 }
 
 const (
@@ -82,21 +95,15 @@ func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
 	if region == "" {
 		return nil, invalid("the region of the registry is not known")
 	}
-	t := &ecrTokens{c: c, host: host}
-	t.calls = sts.Options{Region: region, HTTPClient: c.guard.Client(egress.ClientOptions{Timeout: awsTimeout}),
-		Credentials: aws.CredentialsProviderFunc(a.Credentials),
-		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
-		})}
-	setAWS(&t.calls.BaseEndpoint, a.STS)
+	t := &ecrTokens{c: c, host: host, calls: c.stsOptions(a, region)}
 	provider := t.calls.Credentials
-	if a.RoleARN != "" {
-		provider = stscreds.NewAssumeRoleProvider(sts.New(t.calls), a.RoleARN, func(r *stscreds.AssumeRoleOptions) {
+	for _, role := range a.Roles {
+		calls := t.calls
+		calls.Credentials = provider
+		provider = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.New(calls), role.ARN, func(r *stscreds.AssumeRoleOptions) {
 			r.RoleSessionName = a.sessionName()
-			if a.ExternalID != "" {
-				r.ExternalID = &a.ExternalID
-			}
-		})
+			setAWS(&r.ExternalID, role.ExternalID)
+		}))
 	}
 	o := ecr.Options{Region: region, HTTPClient: t.calls.HTTPClient, Retryer: t.calls.Retryer, Credentials: aws.NewCredentialsCache(provider)}
 	if fips {
@@ -105,6 +112,17 @@ func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
 	setAWS(&o.BaseEndpoint, a.API)
 	t.api = ecr.New(o)
 	return t, nil
+}
+
+// stsOptions returns the options of calls of STS with the credentials, before a role is assumed.
+func (c *Client) stsOptions(a *AWS, region string) sts.Options {
+	o := sts.Options{Region: region, HTTPClient: c.guard.Client(egress.ClientOptions{Timeout: awsTimeout}),
+		Credentials: aws.CredentialsProviderFunc(a.Credentials),
+		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
+		})}
+	setAWS(&o.BaseEndpoint, a.STS)
+	return o
 }
 
 func (a *AWS) sessionName() string {

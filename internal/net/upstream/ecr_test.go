@@ -264,7 +264,7 @@ func TestECRAssumesRole(t *testing.T) {
 			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
 	r := n.registry(t, n.aws(func(a *upstream.AWS) {
-		a.RoleARN, a.ExternalID, a.SessionName = "arn:aws:iam::111122223333:role/pull", "external", "test"
+		a.Roles, a.SessionName = []upstream.Role{{ARN: "arn:aws:iam::111122223333:role/pull", ExternalID: "external"}}, "test"
 	}))
 	if err := r.Ping(t.Context()); err != nil {
 		t.Fatal(err)

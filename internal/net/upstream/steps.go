@@ -45,7 +45,7 @@ func (c *Client) Test(ctx context.Context, e Endpoint, repo, ref string) ([]Step
 	if err != nil {
 		return nil, err
 	}
-	p := &probe{r: r}
+	p := &probe{host: r.host, r: r}
 	if t, ok := r.auth.(*ecrTokens); ok {
 		if !p.aws(ctx, t, e.AWS) {
 			return p.steps, nil
@@ -70,9 +70,30 @@ func (c *Client) Test(ctx context.Context, e Endpoint, repo, ref string) ([]Step
 	return p.steps, nil
 }
 
+// TestRoles asks STS who the owner of credentials is, assumes the roles one after the other, and asks who that is, up to the first call
+// that fails. It makes no call to a registry.
+//
+// Errors: an [Error] with the reason Invalid, for the region. Failures of the calls are in the steps.
+func (c *Client) TestRoles(ctx context.Context, a *AWS) ([]Step, error) {
+	if a.Region == "" || a.Credentials == nil {
+		return nil, invalid("a test of roles needs credentials and a region")
+	}
+	p := &probe{host: "sts"}
+	calls := c.stsOptions(a, a.Region)
+	calls.Retryer = aws.NopRetryer{}
+	ctx, cancel := context.WithTimeoutCause(ctx, awsDeadline, errStalled)
+	defer cancel()
+	failed := (&ecrTokens{c: c, host: "sts"}).kept
+	if p.assume(ctx, &calls, a, failed) && len(a.Roles) > 0 {
+		p.step(StepCaller, func() (string, error) { return caller(ctx, calls, failed) })
+	}
+	return p.steps, nil
+}
+
 // probe makes the calls of a test.
 type probe struct {
-	r     *Registry
+	host  string
+	r     *Registry // nil if only STS is called
 	steps []Step
 }
 
@@ -88,44 +109,44 @@ func (p *probe) step(called string, do func() (found string, err error)) bool {
 		if awsCode.MatchString(api.ErrorCode()) {
 			one.Code = api.ErrorCode()
 		}
-		one.Message, one.Err = printable(api.ErrorMessage()), refusedCall(p.r.host, called, api, err)
+		one.Message, one.Err = printable(api.ErrorMessage()), refusedCall(p.host, called, api, err)
 	}
 	p.steps = append(p.steps, one)
 	return err == nil
 }
 
-// aws makes the calls to the APIs of AWS.
-func (p *probe) aws(ctx context.Context, t *ecrTokens, a *AWS) bool {
-	ctx, cancel := context.WithTimeoutCause(ctx, awsDeadline, errStalled)
-	defer cancel()
-	calls := t.calls
-	calls.Retryer = aws.NopRetryer{}
-	failed := func(err error) error { // keeps what the other side said
-		if _, ok := errors.AsType[smithy.APIError](err); ok {
-			return err
-		}
-		return t.failed(err)
+// kept returns the error of a call of the ECR or STS API, with what the other side said.
+func (t *ecrTokens) kept(err error) error {
+	if _, ok := errors.AsType[smithy.APIError](err); ok {
+		return err
 	}
-	who := func() (string, error) {
-		out, err := sts.New(calls).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-		if err != nil {
-			return "", failed(err)
-		}
-		return printable(aws.ToString(out.Arn)), nil
+	return t.failed(err)
+}
+
+// caller returns the ARN of the owner of credentials.
+func caller(ctx context.Context, calls sts.Options, failed func(error) error) (string, error) {
+	out, err := sts.New(calls).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", failed(err)
 	}
-	if !p.step(StepCaller, who) {
+	return printable(aws.ToString(out.Arn)), nil
+}
+
+// assume asks who the caller is and assumes the roles, whose credentials it puts into calls.
+func (p *probe) assume(ctx context.Context, calls *sts.Options, a *AWS, failed func(error) error) bool {
+	if !p.step(StepCaller, func() (string, error) { return caller(ctx, *calls, failed) }) {
 		return false
 	}
-	if a.RoleARN != "" {
+	for _, role := range a.Roles {
 		assume := func() (string, error) {
-			in := &sts.AssumeRoleInput{RoleArn: &a.RoleARN, RoleSessionName: aws.String(a.sessionName())}
-			setAWS(&in.ExternalId, a.ExternalID)
-			out, err := sts.New(calls).AssumeRole(ctx, in)
+			in := &sts.AssumeRoleInput{RoleArn: &role.ARN, RoleSessionName: aws.String(a.sessionName())}
+			setAWS(&in.ExternalId, role.ExternalID)
+			out, err := sts.New(*calls).AssumeRole(ctx, in)
 			if err != nil {
 				return "", failed(err)
 			}
 			if out.Credentials == nil || out.AssumedRoleUser == nil {
-				return "", p.r.fail(Lied, "AssumeRole gives no credentials")
+				return "", &Error{Reason: Lied, Host: p.host, Public: "AssumeRole gives no credentials"}
 			}
 			calls.Credentials = credentials.NewStaticCredentialsProvider(aws.ToString(out.Credentials.AccessKeyId),
 				aws.ToString(out.Credentials.SecretAccessKey), aws.ToString(out.Credentials.SessionToken))
@@ -135,12 +156,24 @@ func (p *probe) aws(ctx context.Context, t *ecrTokens, a *AWS) bool {
 			return false
 		}
 	}
+	return true
+}
+
+// aws makes the calls to the APIs of AWS.
+func (p *probe) aws(ctx context.Context, t *ecrTokens, a *AWS) bool {
+	ctx, cancel := context.WithTimeoutCause(ctx, awsDeadline, errStalled)
+	defer cancel()
+	calls := t.calls
+	calls.Retryer = aws.NopRetryer{}
+	if !p.assume(ctx, &calls, a, t.kept) {
+		return false
+	}
 	return p.step(StepToken, func() (string, error) {
 		_, err := t.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{}, func(o *ecr.Options) {
 			o.Credentials, o.Retryer = calls.Credentials, aws.NopRetryer{}
 		})
 		if err != nil {
-			return "", failed(err)
+			return "", t.kept(err)
 		}
 		return "", nil
 	})

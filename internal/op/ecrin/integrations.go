@@ -223,7 +223,11 @@ func (s *Service) DeleteIntegration(ctx context.Context, _ identity.Caller, i me
 // Errors: those of integration.Service.Test.
 func (s *Service) TestIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
 	in *ecrintypes.TestIntegrationRequest) (*ecrintypes.TestIntegrationResponse, error) {
-	steps, err := s.remotes.Test(ctx, i, in.Image)
+	return testResponse(s.remotes.Test(ctx, i, in.Image))
+}
+
+// testResponse returns the steps of a test.
+func testResponse(steps []integration.Step, err error) (*ecrintypes.TestIntegrationResponse, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,8 @@ var caches = map[string][]scopeKind{
 	"secrets":                   nil,
 	"kept_keys":                 nil,
 	"integrations":              nil,
+	"objects":                   nil,
+	"object_uses":               nil,
 	"cache_checks":              nil,
 	"repository_totals":         nil,
 	"storage_quotas":            nil,

@@ -23,6 +23,22 @@ func (s *sweeper) far() meta.Integration {
 	return i
 }
 
+// object returns an object of a kind that names cloud integrations.
+func object(kind, label string, clouds ...string) meta.Object {
+	o := meta.Object{Account: metatest.Account, Kind: kind, Name: label, Settings: `{}`, Sealed: []byte("x")}
+	for _, cloud := range clouds {
+		o.Uses = append(o.Uses, meta.ObjectName{Kind: meta.KindCloud, Name: cloud})
+	}
+	return o
+}
+
+// object makes an object for one call of a sweep.
+func (s *sweeper) object(kind string, clouds ...string) meta.Object {
+	o, err := s.PutObject(s.Ctx, object(kind, fmt.Sprint("object", s.i), clouds...))
+	s.Must(err)
+	return o
+}
+
 // outside makes a copy that waits, for one call of a sweep.
 func (s *sweeper) outside() (meta.OutsideCopy, meta.Repository) {
 	i := s.far()
@@ -75,6 +91,23 @@ var sweptIntegrationChanges = map[string]func(s *sweeper) func(context.Context) 
 		c, r := s.outside()
 		d := parseDigest(c.Input.Digest)
 		return func(ctx context.Context) error { return s.OutsideFailed(ctx, c, r, d, "Code", time.Now()) }
+	},
+	"PutObject": func(s *sweeper) func(context.Context) error {
+		o := object(meta.KindRuntime, fmt.Sprint("new", s.i))
+		return func(ctx context.Context) error { _, err := s.PutObject(ctx, o); return err }
+	},
+	"PutObject/changed": func(s *sweeper) func(context.Context) error {
+		o := s.object(meta.KindCluster, s.object(meta.KindCloud).Name)
+		o.Settings, o.Uses = `{"x":1}`, nil
+		return func(ctx context.Context) error { _, err := s.PutObject(ctx, o); return err }
+	},
+	"ObjectTested": func(s *sweeper) func(context.Context) error {
+		o := s.object(meta.KindCloud)
+		return func(ctx context.Context) error { return s.ObjectTested(ctx, o, "broken") }
+	},
+	"DeleteObject": func(s *sweeper) func(context.Context) error {
+		o := s.object(meta.KindCluster, s.object(meta.KindCloud).Name)
+		return func(ctx context.Context) error { return s.DeleteObject(ctx, o.Account, o.Kind, o.Name) }
 	},
 	"DeleteIntegration": func(s *sweeper) func(context.Context) error {
 		i := s.far()

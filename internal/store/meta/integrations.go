@@ -20,7 +20,8 @@ type Integration struct {
 	Name      string // of the account
 	Kind      string
 	Settings  string        // JSON of the kind, without secrets
-	Scope     []string      // who may use it; none for all
+	Scope     []string      // the runtimes that may use it; none for all
+	Uses      []ObjectName  // what it names, runtimes among them; only for changes
 	Sealed    []byte        // its secrets, sealed with the name as the context
 	Serves    name.Registry // the destination of replications of the account that it stands for; zero for none
 	Version   int64         // changes with each change of the fields above
@@ -81,7 +82,8 @@ func noIntegration(label string) error {
 
 // CreateIntegration stores an integration. An account has at most limit, 0 for no limit.
 //
-// Errors: fault.AccountNotFound, fault.IntegrationAlreadyExists (the name, or the destination, has one), fault.LimitExceeded.
+// Errors: fault.AccountNotFound, fault.IntegrationAlreadyExists (the name, or the destination, has one), fault.LimitExceeded,
+// fault.ObjectNotFound (of what it names).
 func (s *Store) CreateIntegration(ctx context.Context, i Integration, limit int) (Integration, error) {
 	scope, err := json.Marshal(i.Scope)
 	if err != nil {
@@ -113,10 +115,13 @@ func (s *Store) CreateIntegration(ctx context.Context, i Integration, limit int)
 		i.Version = i.ID
 		account, region := registryTexts(i.Serves)
 		added, err := t.exec(`INSERT INTO integrations (`+integrationColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, '', $11, $11, $12) ON CONFLICT (account, name) DO NOTHING`, i.ID, i.Account.String(), i.Name, i.Kind, i.Settings, string(scope), i.Sealed, account,
-			region, i.Version, micros(now), i.CreatedBy)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, '', $11, $11, $12) ON CONFLICT (account, name) DO NOTHING`,
+			i.ID, i.Account.String(), i.Name, i.Kind, i.Settings, string(scope), i.Sealed, account, region, i.Version, micros(now), i.CreatedBy)
 		if err == nil && added == 0 {
 			err = fault.IntegrationAlreadyExists.New("the account already has an integration %s", i.Name)
+		}
+		if err == nil {
+			err = t.setUses(i.Account, KindIntegration, i.Name, i.Uses)
 		}
 		return err
 	})
@@ -144,7 +149,7 @@ func (t *tx) destinationFree(i Integration) error {
 // UpdateIntegration stores a changed integration, if its version is still that of i. It sets version and time, and forgets the last error.
 //
 // Errors: fault.IntegrationNotFound, fault.IntegrationAlreadyExists (of the destination), fault.IntegrationInUse (replication rules name
-// the destination that it stood for), fault.TargetChanged (another request has changed it).
+// the destination that it stood for), fault.TargetChanged (another request has changed it), fault.ObjectNotFound (of what it names).
 func (s *Store) UpdateIntegration(ctx context.Context, i Integration) (Integration, error) {
 	scope, err := json.Marshal(append([]string{}, i.Scope...))
 	if err != nil {
@@ -177,6 +182,9 @@ func (s *Store) UpdateIntegration(ctx context.Context, i Integration) (Integrati
 		_, err = t.exec(`UPDATE integrations SET settings = $2, scope = $3, sealed = $4, serves_account = $5, serves_region = $6,
 			version = $7, updated_at = $8, error = '' WHERE id = $1`, i.ID, i.Settings, string(scope), i.Sealed, account, region,
 			i.Version, micros(now))
+		if err == nil {
+			err = t.setUses(i.Account, KindIntegration, i.Name, i.Uses)
+		}
 		return err
 	})
 	return i, err
@@ -231,6 +239,9 @@ func (s *Store) DeleteIntegration(ctx context.Context, i Integration) error {
 		if err == nil {
 			_, err = t.exec(`UPDATE replications SET state = 3, code = 'IntegrationDeleted', waiting_since = 0
 				WHERE integration = $1 AND waiting_since > 0`, i.ID)
+		}
+		if err == nil {
+			err = t.setUses(stored.Account, KindIntegration, stored.Name, nil)
 		}
 		if err == nil {
 			_, err = t.exec(`DELETE FROM integrations WHERE id = $1`, i.ID)

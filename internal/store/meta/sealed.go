@@ -53,6 +53,12 @@ var sealedColumns = []SealedColumn{
 		write: `UPDATE integrations SET sealed = $3 WHERE account = $1 AND name = $2`,
 	},
 	{
+		Table: "objects", Column: "sealed", keys: 3,
+		read: `SELECT account, kind, name, sealed FROM objects WHERE (account, kind, name) > ($1, $2, $3)
+			ORDER BY account, kind, name LIMIT $4`,
+		write: `UPDATE objects SET sealed = $4 WHERE account = $1 AND kind = $2 AND name = $3`,
+	},
+	{
 		Table: "kept_keys", Column: "sealed", keys: 2,
 		read: `SELECT purpose, master_key, sealed FROM kept_keys WHERE (purpose, master_key) > ($1, $2)
 			ORDER BY purpose, master_key LIMIT $3`,

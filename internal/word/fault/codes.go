@@ -99,6 +99,9 @@ const (
 	IntegrationAlreadyExists    // the name of an integration, or its destination of replications, is in use
 	IntegrationInUse            // replication rules name what an integration stands for
 	IntegrationFailed           // a service outside of the installation cannot be used by its integration
+	ObjectNotFound              // a cloud integration, a runtime or a cluster does not exist
+	ObjectAlreadyExists         // the name of a cloud integration, a runtime or a cluster is in use
+	ObjectInUse                 // others name a cloud integration, a runtime or a cluster
 	DeliveryNotFound            // an event is not among those that a receiver has not got
 	LifecyclePolicyNotFound     // the repository has no lifecycle policy
 	LifecyclePreviewNotFound    // the repository has no preview of a lifecycle policy
@@ -217,6 +220,9 @@ var codes = [...]struct {
 	IntegrationAlreadyExists:           {"IntegrationAlreadyExists", ClassConflict},
 	IntegrationInUse:                   {"IntegrationInUse", ClassConflict},
 	IntegrationFailed:                  {"IntegrationFailed", ClassInvalid},
+	ObjectNotFound:                     {"ResourceNotFound", ClassNotFound},
+	ObjectAlreadyExists:                {"ResourceAlreadyExists", ClassConflict},
+	ObjectInUse:                        {"ResourceInUse", ClassConflict},
 	DeliveryNotFound:                   {"DeliveryNotFound", ClassNotFound},
 	LifecyclePolicyNotFound:            {"LifecyclePolicyNotFound", ClassNotFound},
 	LifecyclePreviewNotFound:           {"LifecyclePolicyPreviewNotFound", ClassNotFound},

@@ -22,6 +22,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"ReplicationRules", testReplicationRules},
 		{"CopyImage", testCopyImage},
 		{"Integrations", testIntegrations},
+		{"Objects", testObjects},
 		{"OutsideCopies", testOutsideCopies},
 		{"Sends", testSends},
 		{"Jobs", testJobs},
