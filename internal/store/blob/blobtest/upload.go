@@ -351,6 +351,9 @@ func testCancelled(t *testing.T, s blob.Store) {
 	if _, err := s.Commit(ctx, u, bytes.NewReader(data[10:]), -1, SHA256(data)); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Commit, cancelled before: got %v, want context.Canceled", err)
 	}
+	if _, _, err := s.Hash(ctx, u, name.SHA512); !errors.Is(err, context.Canceled) {
+		t.Errorf("Hash, cancelled before: got %v, want context.Canceled", err)
+	}
 	commit(t, s, u, data[10:], SHA256(data))
 	wantBlob(t, s, SHA256(data), data)
 }

@@ -169,7 +169,7 @@ func TestListPassesForeignFiles(t *testing.T) {
 	d := blobtest.Put(t, s, []byte("hello")).Digest
 	other := strings.Repeat("ab", 32)
 	for _, path := range []string{
-		"sha256/lost+found", "sha256/README", "sha256/" + d.Hex()[:2] + "/notes", "sha256/" + other, "sha256/cd/" + other,
+		"sha256/lost+found", "sha256/README", "sha256/zz", "sha256/" + d.Hex()[:2] + "/notes", "sha256/" + other, "sha256/cd/" + other,
 		"sha256/ab/" + strings.ToUpper(other), "uploads/notes",
 	} {
 		full := filepath.Join(dir, path)
@@ -261,7 +261,7 @@ func TestForeignState(t *testing.T) {
 	changed := bytes.Clone(u.State)
 	changed[len("sha256\x00")] ^= 1 // the mark of the hash
 	for _, state := range [][]byte{nil, {}, []byte("sha256"), []byte("sha256\x00"), []byte("md5\x00abc"), changed,
-		u.State[:len(u.State)-1], append(u.State[:len(u.State):len(u.State)], 0)} {
+		append(bytes.Clone(u.State), u.State...), u.State[:len(u.State)-1], append(u.State[:len(u.State):len(u.State)], 0)} {
 		bad := u
 		bad.State = state
 		if _, err := s.Append(ctx, bad, strings.NewReader("more"), -1); err == nil {
