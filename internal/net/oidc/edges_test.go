@@ -234,6 +234,44 @@ func TestKeysWithTheSameID(t *testing.T) {
 	}
 }
 
+// A set may have 100 keys of each kind. One with more, and what is not a set, is refused as a whole.
+func TestSetsOfKeysAtTheirLimit(t *testing.T) {
+	t.Parallel()
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(ecs, rsas int) []byte {
+		var all jose.JSONWebKeySet
+		for i := range ecs {
+			all.Keys = append(all.Keys, jose.JSONWebKey{Key: &ec.PublicKey, KeyID: fmt.Sprint("ec", i)})
+		}
+		for i := range rsas {
+			all.Keys = append(all.Keys, jose.JSONWebKey{Key: &private.PublicKey, KeyID: fmt.Sprint("rsa", i)})
+		}
+		text, err := json.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if keys, err := parseKeys(set(100, 100)); err != nil || len(keys) != 200 {
+		t.Errorf("100 keys of each kind: got %d, %v, want all", len(keys), err)
+	}
+	for what, text := range map[string][]byte{
+		"101 EC keys": set(101, 0), "101 RSA keys": set(1, 101), "an HTML page": []byte("<html>"), "nothing": nil, "a list": []byte(`[]`),
+		"another form": []byte(`{"keys":{}}`),
+	} {
+		if keys, err := parseKeys(text); err == nil || keys != nil {
+			t.Errorf("%s: got %d keys and %v, want an error", what, len(keys), err)
+		}
+	}
+}
+
 // A key is used with the algorithms of its kind and, if it names one, with that one alone.
 func TestAlgorithmsOfKeys(t *testing.T) {
 	t.Parallel()
