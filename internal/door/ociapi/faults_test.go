@@ -162,6 +162,24 @@ func TestNoAnswerIsFalseWhenTheStoreFails(t *testing.T) {
 	}
 }
 
+// A mount whose sources cannot be read fails, so that the client tries it again: it does not become an upload of what the registry holds.
+func TestAMountWhoseSourcesCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := apptest.Start(t, apptest.Options{})
+	root, data := s.Root(t), []byte("some layer")
+	root.CreateRepository(t, "from").PutBlob(t, data)
+	r, faults := root.CreateRepository(t, "to"), faultmeta.In(s.Dir)
+	mount := func() *ocitest.Answer {
+		return r.Do(t, http.MethodPost, r.Path("/blobs/uploads/?mount="+ocitest.SHA256(data)), nil)
+	}
+	faults.ArmAll("SELECT b.repository FROM repository_blobs b", faultmeta.Before)
+	a := mount()
+	if failed, _ := faults.Disarm(); a.Status < 500 || len(failed) == 0 {
+		t.Errorf("without the statements %q: got %d %v %s, want a failure of the server", failed, a.Status, a.Header, a.Body)
+	}
+	mount().Want(t, http.StatusCreated)
+}
+
 // A caller of another account stays refused whatever statement fails.
 func TestNoStrangerIsServedWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
