@@ -226,10 +226,10 @@ func TestWaitingForAPlaceEnds(t *testing.T) {
 func TestABodyThatIsGivenUpWhileItWaits(t *testing.T) {
 	t.Parallel()
 	files := openSpool(t, spool.Options{MaxFiles: 1, MaxBytes: 1 << 20})
-	p := web.NewPlaces(1, 10, time.Minute)
-	receive := func(owner string) *web.Body {
+	p := web.NewPlaces(1, 1, time.Minute)
+	receive := func(owner string, size int) *web.Body {
 		t.Helper()
-		b, err := web.Receive(httptest.NewRequest(http.MethodPut, "/", strings.NewReader(strings.Repeat("x", 30_000))), files, owner, 1<<20)
+		b, err := web.Receive(httptest.NewRequest(http.MethodPut, "/", strings.NewReader(strings.Repeat("x", size))), files, owner, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestABodyThatIsGivenUpWhileItWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, want := range map[string]fault.Code{"given up": fault.Unavailable, "its client is gone": fault.RequestTimeout} {
-		b := receive("a")
+		b := receive("a", 30_000)
 		ctx, cancel := context.WithCancel(t.Context())
 		loaded := make(chan error, 1)
 		go func() {
@@ -250,8 +250,11 @@ func TestABodyThatIsGivenUpWhileItWaits(t *testing.T) {
 		for p.Waiting() == 0 {
 			runtime.Gosched()
 		}
+		if _, _, err := p.Load(t.Context(), receive("a", 10), "a"); !errors.Is(err, fault.Throttled) {
+			t.Errorf("another body of a sender of whom one may wait: got %v, want Throttled", err)
+		}
 		if want == fault.Unavailable {
-			receive("b").Close() // there is one file
+			receive("b", 30_000).Close() // there is one file
 		} else {
 			cancel()
 		}
@@ -262,7 +265,7 @@ func TestABodyThatIsGivenUpWhileItWaits(t *testing.T) {
 		cancel()
 	}
 	leave()
-	all, leave, err := p.Load(t.Context(), receive("c"), "c")
+	all, leave, err := p.Load(t.Context(), receive("c", 30_000), "c")
 	if err != nil || len(all) != 30_000 {
 		t.Fatalf("afterwards: got %d bytes, %v, want all", len(all), err)
 	}
