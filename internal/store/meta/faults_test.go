@@ -327,20 +327,28 @@ func TestLastGroupAtCloseHasItsOutcome(t *testing.T) {
 	}
 }
 
-// What is deleted, or may become unused, is a candidate of the collection as part of the same change: if it cannot be recorded as one, the
-// change is not made, since nothing would ever free its space.
+// What is deleted, or may become unused, is a candidate of the collection as part of the same change, and what is collected is none
+// afterwards: if that cannot be recorded, the change is not made, since nothing would ever free the space.
 func TestNothingIsDeletedWithoutACandidate(t *testing.T) {
 	t.Parallel()
-	for _, what := range []string{"DeleteRepository", "DeleteImage", "DeleteTag, the last", "AddBlob", "MountBlob"} {
+	const inserted, deleted = "INSERT INTO candidates", "DELETE FROM candidates"
+	for what, statement := range map[string]string{
+		"DeleteRepository": inserted, "DeleteImage": inserted, "DeleteTag, the last": inserted, "AddBlob": inserted, "MountBlob": inserted,
+		"CollectImage": deleted,
+	} {
 		dir := t.TempDir()
 		fx := metatest.NewFixture(t, openAt(t, dir, time.Now))
 		one := &sweeper{Fixture: fx, r: fx.Repo("team/app")}
-		do, changed := sweptChanges[what](one), faulttest.Changes(t, dir)
-		faultmeta.In(dir).ArmText("INSERT INTO candidates", 1, faultmeta.Before)
+		prepare := sweptChanges[what]
+		if prepare == nil {
+			prepare = moreSweptChanges[what]
+		}
+		do, changed := prepare(one), faulttest.Changes(t, dir)
+		faultmeta.In(dir).ArmText(statement, 1, faultmeta.Before)
 		err := do(t.Context())
 		failed, _ := faultmeta.In(dir).Disarm()
 		if now := changed(); !errors.Is(err, faultmeta.ErrInjected) || len(failed) != 1 || now != "" {
-			t.Errorf("%s without a candidate, statements %q: got %v and the changes %q, want the error and none", what, failed, err, now)
+			t.Errorf("%s without its candidate, statements %q: got %v and the changes %q, want the error and none", what, failed, err, now)
 		}
 	}
 }
