@@ -50,6 +50,7 @@ type API struct {
 	large    *web.Places // for bodies
 	pushes   *web.Places // for manifests
 	answers  *web.Places // for answers
+	searches *web.Places // for operations that read many rows: they leave most connections for reads to others
 }
 
 // Trail writes the audit trail.
@@ -85,6 +86,9 @@ const (
 	maxLargeWait    = 30 * time.Second
 )
 
+// maxSearches is how many operations read thousands of rows at once: half of the connections that SQLite has for reads.
+const maxSearches = 2
+
 // New returns an API.
 func New(o Options) *API {
 	return &API{
@@ -92,7 +96,8 @@ func New(o Options) *API {
 		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		// Answers with more than plainBody bytes of manifests: to encode one keeps a processor busy for 100 ms.
-		answers: web.NewPlaces(max(1, runtime.GOMAXPROCS(0)/2), maxLargeWaiting, maxLargeWait),
+		answers:  web.NewPlaces(max(1, runtime.GOMAXPROCS(0)/2), maxLargeWaiting, maxLargeWait),
+		searches: web.NewPlaces(maxSearches, maxLargeWaiting, maxLargeWait),
 	}
 }
 

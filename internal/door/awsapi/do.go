@@ -85,6 +85,13 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 				return err
 			}
 		}
+		if op.long {
+			leave, err := a.searches.Enter(ctx, req.By.LimitKey())
+			if err != nil {
+				return err
+			}
+			defer leave()
+		}
 		output, err = target.act(ctx, req.By)
 		return err
 	})

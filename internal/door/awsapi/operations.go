@@ -21,6 +21,7 @@ type operation struct {
 	action   string         // IAM action; "" if the operation requires only an authenticated caller
 	reserved guard.Reserved // to whom the action is reserved, independent of policies
 	unsigned bool           // the input authenticates the caller; a signature is ignored
+	long     bool           // reads thousands of rows, and so waits for its turn
 	resolve  resolver
 	quiet    func(by identity.Caller, in awswire.Input) bool // reports whether a call has no audit line; nil for never
 }
@@ -195,9 +196,10 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("CollectStorage", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).CollectStorage),
 	ecrinOp("SnapshotDatabase", guard.ForOperator, ecrin.OnInstallation, (*ecrin.Service).SnapshotDatabase),
 	ecrinOp("CopyImage", guard.ForPolicies, ecrin.OnCopy, (*ecrin.Service).CopyImage),
-	ecrinOp("ListRepositoryUsage", guard.ForPolicies, ecrin.OnUsage, (*ecrin.Service).ListRepositoryUsage),
-	ecrinOp("GetUsageHistory", guard.ForPolicies, ecrin.OnUsageHistory, (*ecrin.Service).GetUsageHistory),
-	ecrinOp("SearchImages", guard.ForPolicies, ecrin.OnSearch, (*ecrin.Service).SearchImages),
+	long(ecrinOp("ListRepositoryUsage", guard.ForPolicies, ecrin.OnUsage, (*ecrin.Service).ListRepositoryUsage)),
+	long(ecrinOp("GetUsageHistory", guard.ForPolicies, ecrin.OnUsageHistory, (*ecrin.Service).GetUsageHistory)),
+	long(ecrinOp("SearchRepositories", guard.ForPolicies, ecrin.OnRepositorySearch, (*ecrin.Service).SearchRepositories)),
+	long(ecrinOp("SearchImages", guard.ForPolicies, ecrin.OnSearch, (*ecrin.Service).SearchImages)),
 	ecrinOp("PutQuota", guard.ForPolicies, ecrin.OnQuota[*ecrintypes.PutQuotaRequest], (*ecrin.Service).PutQuota),
 	ecrinOp("DescribeQuotas", guard.ForPolicies, ecrin.OnQuotas, (*ecrin.Service).DescribeQuotas),
 	ecrinOp("DeleteQuota", guard.ForPolicies, ecrin.OnQuota[*ecrintypes.DeleteQuotaRequest], (*ecrin.Service).DeleteQuota),
@@ -249,6 +251,12 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),
 )
+
+// long returns the row as that of an operation that waits for its turn; see API.searches.
+func long(r row) row {
+	r.op.long = true
+	return r
+}
 
 // quiet returns the row with the condition under which a call has no audit line.
 func quiet(r row, when func(by identity.Caller, in awswire.Input) bool) row {

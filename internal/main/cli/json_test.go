@@ -144,6 +144,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "usage --since 1d --by principal",
 		"usage --by tag --hourly", "search images app --sort size --limit 1",
+		"search repositories * --sort pulled --reverse",
 		"quota put team --images 9 --bytes 1GiB", "quota list", "quota delete team", "gc", "verify", "hosts", "doctor",
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",

@@ -290,6 +290,9 @@ func (v *RuntimeRequest) GetRuntimeName() string { return v.RuntimeName }
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *SearchImagesRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *SearchRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *TestIntegrationRequest) GetAccountId() string { return v.AccountId }
 

@@ -42,6 +42,16 @@ const (
 	DeliveryStateDEAD    DeliveryState = "DEAD"
 )
 
+// ImageSortKey is one of the values below.
+type ImageSortKey string
+
+const (
+	ImageSortKeyNAME   ImageSortKey = "NAME"
+	ImageSortKeySIZE   ImageSortKey = "SIZE"
+	ImageSortKeyPUSHED ImageSortKey = "PUSHED"
+	ImageSortKeyPULLED ImageSortKey = "PULLED"
+)
+
 // IntegrationKind is one of the values below.
 type IntegrationKind string
 
@@ -106,6 +116,25 @@ const (
 	ProtectionNONE                  Protection = "NONE"
 	ProtectionREPOSITORY            Protection = "REPOSITORY"
 	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
+)
+
+// RepositorySortKey is one of the values below.
+type RepositorySortKey string
+
+const (
+	RepositorySortKeyNAME   RepositorySortKey = "NAME"
+	RepositorySortKeySIZE   RepositorySortKey = "SIZE"
+	RepositorySortKeyIMAGES RepositorySortKey = "IMAGES"
+	RepositorySortKeyPUSHED RepositorySortKey = "PUSHED"
+	RepositorySortKeyPULLED RepositorySortKey = "PULLED"
+)
+
+// SortOrder is one of the values below.
+type SortOrder string
+
+const (
+	SortOrderASCENDING  SortOrder = "ASCENDING"
+	SortOrderDESCENDING SortOrder = "DESCENDING"
 )
 
 // UsageGranularity is one of the values below.

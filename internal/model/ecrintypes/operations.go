@@ -38,6 +38,7 @@ var OperationNames = []string{
 	"CopyImage",
 	"ListRepositoryUsage",
 	"SearchImages",
+	"SearchRepositories",
 	"GetUsageHistory",
 	"PutQuota",
 	"DescribeQuotas",
@@ -247,6 +248,13 @@ var Operations = map[string]awswire.Operation{
 		Input:  func() awswire.Input { return new(SearchImagesRequest) },
 		Output: func() any { return new(SearchImagesResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"images"}},
+	},
+	"SearchRepositories": {
+		Name:   "SearchRepositories",
+		Errors: []string{"InvalidParameterException", "ServerException"},
+		Input:  func() awswire.Input { return new(SearchRepositoriesRequest) },
+		Output: func() any { return new(SearchRepositoriesResponse) },
+		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},
 	},
 	"GetUsageHistory": {
 		Name:   "GetUsageHistory",

@@ -28,6 +28,7 @@ var (
 	ruleExternalId          = &awswire.StringRule{Min: 2, Max: 1224, Pattern: awswire.NewPattern(`[A-Za-z0-9_+=,.@:/-]+`)}
 	ruleGraceSeconds        = awswire.IntRule{Min: 0, Max: 315360000}
 	ruleImageDigest         = &awswire.StringRule{Max: 200}
+	ruleImageSortKey        = &awswire.StringRule{Enum: []string{"NAME", "SIZE", "PUSHED", "PULLED"}}
 	ruleImageTag            = &awswire.StringRule{Min: 1, Max: 128}
 	ruleIntegrationKind     = &awswire.StringRule{Enum: []string{"ECR", "ECRIN", "OCI"}}
 	ruleIntegrationName     = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
@@ -55,9 +56,11 @@ var (
 	ruleRemoteName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[!-9;-~]+`)}
 	ruleRemoteRoleArn       = &awswire.StringRule{Min: 20, Max: 2048}
 	ruleRemoteSecret        = &awswire.StringRule{Min: 1, Max: 8192}
+	ruleRepositoryGlob      = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9._/*?-]+`)}
 	ruleRepositoryId        = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleRepositoryName      = &awswire.StringRule{Min: 2, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`)}
 	ruleRepositoryPrefix    = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9][a-z0-9._/-]*`)}
+	ruleRepositorySortKey   = &awswire.StringRule{Enum: []string{"NAME", "SIZE", "IMAGES", "PUSHED", "PULLED"}}
 	ruleRequestId           = &awswire.StringRule{Min: 1, Max: 64}
 	ruleRuntimeList         = awswire.SizeRule{Min: 1, Max: 100}
 	ruleRuntimeName         = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?`)}
@@ -65,6 +68,7 @@ var (
 	ruleSearchText          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[A-Za-z0-9._:/-]+`)}
 	ruleSecretName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
 	ruleSecretString        = &awswire.StringRule{Min: 1, Max: 65536}
+	ruleSortOrder           = &awswire.StringRule{Enum: []string{"ASCENDING", "DESCENDING"}}
 	ruleTagGlob             = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9._*?-]+`)}
 	ruleTagNameList         = awswire.SizeRule{Min: 1, Max: 100}
 	ruleTokenHostList       = awswire.SizeRule{Min: 1, Max: 10}

@@ -411,6 +411,16 @@ type FoundImage struct {
 	LastRecordedPullTime   *awswire.Time `json:"lastRecordedPullTime,omitzero"`
 }
 
+// FoundRepository is a part of requests or answers.
+type FoundRepository struct {
+	RepositoryName       string        `json:"repositoryName"` // required, 2 to 256 characters
+	SizeInBytes          int64         `json:"sizeInBytes"`    // required
+	Images               int32         `json:"images"`         // required
+	CreatedAt            awswire.Time  `json:"createdAt"`      // required
+	LastPushedAt         *awswire.Time `json:"lastPushedAt,omitzero"`
+	LastRecordedPullTime *awswire.Time `json:"lastRecordedPullTime,omitzero"`
+}
+
 // GetAccountCredentialsRequest is the request of GetAccountCredentials.
 type GetAccountCredentialsRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -1027,19 +1037,38 @@ type RuntimeResponse struct {
 
 // SearchImagesRequest is the request of SearchImages.
 type SearchImagesRequest struct {
-	RegistryId       string `json:"registryId,omitzero"`
-	Text             string `json:"text,omitzero"`             // 1 to 256 characters
-	RepositoryPrefix string `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
-	TagPattern       string `json:"tagPattern,omitzero"`       // 1 to 128 characters
-	DigestPrefix     string `json:"digestPrefix,omitzero"`     // 1 to 135 characters
-	NextToken        string `json:"nextToken,omitzero"`        // at most 4096 characters
-	MaxResults       *int32 `json:"maxResults,omitzero"`       // 1 to 1000
+	RegistryId       string       `json:"registryId,omitzero"`
+	Text             string       `json:"text,omitzero"`             // 1 to 256 characters
+	RepositoryPrefix string       `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
+	TagPattern       string       `json:"tagPattern,omitzero"`       // 1 to 128 characters
+	DigestPrefix     string       `json:"digestPrefix,omitzero"`     // 1 to 135 characters
+	SortBy           ImageSortKey `json:"sortBy,omitzero"`
+	SortOrder        SortOrder    `json:"sortOrder,omitzero"`
+	NextToken        string       `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults       *int32       `json:"maxResults,omitzero"` // 1 to 1000
 }
 
 // SearchImagesResponse is the answer of SearchImages.
 type SearchImagesResponse struct {
 	Images    []FoundImage `json:"images"`             // required
 	NextToken string       `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// SearchRepositoriesRequest is the request of SearchRepositories.
+type SearchRepositoriesRequest struct {
+	RegistryId       string            `json:"registryId,omitzero"`
+	RepositoryPrefix string            `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
+	NamePattern      string            `json:"namePattern,omitzero"`      // 1 to 256 characters
+	SortBy           RepositorySortKey `json:"sortBy,omitzero"`
+	SortOrder        SortOrder         `json:"sortOrder,omitzero"`
+	NextToken        string            `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults       *int32            `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// SearchRepositoriesResponse is the answer of SearchRepositories.
+type SearchRepositoriesResponse struct {
+	Repositories []FoundRepository `json:"repositories"`       // required
+	NextToken    string            `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // Secret is a part of requests or answers.

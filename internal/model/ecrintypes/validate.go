@@ -869,6 +869,27 @@ func (v *SearchImagesRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"repositoryPrefix", v.RepositoryPrefix, ruleRepositoryPrefix)
 	c.Optional(at+"tagPattern", v.TagPattern, ruleTagGlob)
 	c.Optional(at+"digestPrefix", v.DigestPrefix, ruleDigestPrefix)
+	c.Optional(at+"sortBy", string(v.SortBy), ruleImageSortKey)
+	c.Optional(at+"sortOrder", string(v.SortOrder), ruleSortOrder)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *SearchRepositoriesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *SearchRepositoriesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
+	c.Optional(at+"repositoryPrefix", v.RepositoryPrefix, ruleRepositoryPrefix)
+	c.Optional(at+"namePattern", v.NamePattern, ruleRepositoryGlob)
+	c.Optional(at+"sortBy", string(v.SortBy), ruleRepositorySortKey)
+	c.Optional(at+"sortOrder", string(v.SortOrder), ruleSortOrder)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)

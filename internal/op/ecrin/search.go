@@ -2,6 +2,7 @@ package ecrin
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
 
@@ -19,6 +20,7 @@ const (
 	maxSearchedRepositories = 200
 	maxSearchedImages       = 5000
 	searchStep              = 500
+	maxSortedImages         = 2000 // a search by size reads them from all over the table
 	maxFoundTags            = 100
 )
 
@@ -36,14 +38,21 @@ type searchPlace struct {
 	Image      meta.Position // the last of these
 }
 
-// SearchImages returns the images of a registry that have what the request asks for, by pages, in the order of repositories and push
-// times. A page can have fewer images than it may have, or none, because it reads at most 5,000 images of at most 200 repositories.
-// Images of a repository are found if the caller may both ecrin:SearchImages and ecr:DescribeImages on it.
+// SearchImages returns the images of a registry that have what the request asks for, by pages, in the order of sortBy; without it in that
+// of repositories and push times. A page can have fewer images than it may have, or none, because it reads at most 5,000 images of at most
+// 200 repositories. Images of a repository are found if the caller may both ecrin:SearchImages and ecr:DescribeImages on it.
 //
-// Errors: fault.InvalidParameter (nextToken).
+// Errors: fault.InvalidParameter (nextToken, sortOrder).
 func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Registry, in *ecrintypes.SearchImagesRequest) (
 	*ecrintypes.SearchImagesResponse, error) {
+	order, byName, err := orderOf(string(in.SortBy), in.SortOrder)
+	if err != nil {
+		return nil, err
+	}
 	scope := strings.Join([]string{"SearchImages", r.Registry.String(), in.RepositoryPrefix, in.TagPattern, in.DigestPrefix, in.Text}, " ")
+	if !byName {
+		return s.sortedImages(ctx, by, r, in, order, fmt.Sprint(scope, " ", order))
+	}
 	at := searchPlace{After: before(in.RepositoryPrefix)}
 	if in.NextToken != "" {
 		if err := s.resume(scope, in.NextToken, &at); err != nil {
@@ -61,7 +70,7 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 		if !found || !strings.HasPrefix(repo.Name.String(), in.RepositoryPrefix) {
 			return out, nil
 		}
-		visible, err := s.searchable(ctx, by, r, repo)
+		visible, err := s.searchable(ctx, by, r, repo, "ecrin:SearchImages", "ecr:DescribeImages")
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +89,7 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 					return out, nil
 				}
 				at.Image = meta.Position{PushedAt: im.PushedAt.UnixMicro(), Digest: im.Digest.String()}
-				if one, ok := foundImage(repo, im, in); ok {
+				if one, ok := foundImage(repo.Name.String(), im, in); ok {
 					out.Images = append(out.Images, one)
 				}
 			}
@@ -101,15 +110,17 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 	return out, nil
 }
 
-// searchable reports whether a caller may find the images of a repository. The operator may all operations of ecrin and none of ECR.
-func (s *Service) searchable(ctx context.Context, by identity.Caller, r ecr.Registry, repo meta.Repository) (bool, error) {
-	ask := guard.Ask{Action: "ecrin:SearchImages", Owner: guard.OwnedBy(r.Account), Region: r.Region,
+// searchable reports whether a caller may find a repository, or its images: both actions are allowed on it. The operator may all
+// operations of ecrin and none of ECR.
+func (s *Service) searchable(ctx context.Context, by identity.Caller, r ecr.Registry, repo meta.Repository, search, describe string) (
+	bool, error) {
+	ask := guard.Ask{Action: search, Owner: guard.OwnedBy(r.Account), Region: r.Region,
 		Resource: r.RepositoryARN(repo.Name.String()), Known: guard.Known{Repository: &repo}}
 	ok, err := s.guard.Allowed(ctx, by, r.From, ask)
 	if err != nil || !ok || by.Kind == identity.Operator {
 		return ok, err
 	}
-	ask.Action = "ecr:DescribeImages"
+	ask.Action = describe
 	return s.guard.Allowed(ctx, by, r.From, ask)
 }
 
@@ -124,12 +135,12 @@ func before(prefix string) string {
 
 // foundImage returns an image with at most maxFoundTags of its tags, and whether it is one that the request asks for. With a pattern
 // its tags are those that match.
-func foundImage(repo meta.Repository, im meta.Image, in *ecrintypes.SearchImagesRequest) (one ecrintypes.FoundImage, ok bool) {
+func foundImage(repo string, im meta.Image, in *ecrintypes.SearchImagesRequest) (one ecrintypes.FoundImage, ok bool) {
 	d := im.Digest.String()
 	if !strings.HasPrefix(d, in.DigestPrefix) && !strings.HasPrefix(d, "sha256:"+in.DigestPrefix) {
 		return one, false
 	}
-	ok = strings.Contains(repo.Name.String(), in.Text) || strings.Contains(d, in.Text)
+	ok = strings.Contains(repo, in.Text) || strings.Contains(d, in.Text)
 	tags := []string{}
 	for _, tag := range im.Tags {
 		if in.TagPattern != "" {
@@ -137,7 +148,7 @@ func foundImage(repo meta.Repository, im meta.Image, in *ecrintypes.SearchImages
 				continue
 			}
 		}
-		ok = ok || strings.Contains(tag, in.Text) || strings.Contains(repo.Name.String()+":"+tag, in.Text)
+		ok = ok || strings.Contains(tag, in.Text) || strings.Contains(repo+":"+tag, in.Text)
 		if len(tags) < maxFoundTags {
 			tags = append(tags, tag)
 		}
@@ -145,7 +156,7 @@ func foundImage(repo meta.Repository, im meta.Image, in *ecrintypes.SearchImages
 	if !ok || in.TagPattern != "" && len(tags) == 0 {
 		return one, false
 	}
-	one = ecrintypes.FoundImage{RepositoryName: repo.Name.String(), ImageDigest: d, ImageTags: tags, ImageManifestMediaType: im.MediaType,
+	one = ecrintypes.FoundImage{RepositoryName: repo, ImageDigest: d, ImageTags: tags, ImageManifestMediaType: im.MediaType,
 		ImageSizeInBytes: im.Bytes, ImagePushedAt: awswire.Time{Time: im.PushedAt}}
 	if !im.PulledAt.IsZero() {
 		one.LastRecordedPullTime = awswire.At(im.PulledAt)

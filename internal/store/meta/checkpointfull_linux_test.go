@@ -26,7 +26,7 @@ func TestCheckpointReportsAFullDisk(t *testing.T) {
 }
 
 func checkpointHelper(dir string) {
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
 		fmt.Fprintln(os.Stderr, "mounting:", err)
 		os.Exit(noMount)
 	}

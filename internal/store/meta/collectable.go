@@ -35,13 +35,15 @@ func (s *Store) CollectableRecords(ctx context.Context, before time.Time) (Colle
 // those that no repository would hold after a collection, and returns the digest where the next call goes on, "" at the end.
 func (s *Store) CollectableBlobs(ctx context.Context, after string, before time.Time, limit int) (c Collectable, next string, err error) {
 	n := 0
+	// The order makes PostgreSQL take the index of the blob's references, whatever it knows of the tables.
 	err = s.read.rows(ctx, `SELECT q.digest, q.size, EXISTS (
 			SELECT 1 FROM repository_blobs b JOIN repositories r ON r.id = b.repository
 			WHERE b.digest = q.digest AND r.collecting = 0 AND (r.deleted_at = 0 OR r.deleted_at > $2)
-				AND (b.added_at > $2 AND b.condemned_at = 0 OR EXISTS (
+				AND (b.added_at > $2 AND b.condemned_at = 0 OR COALESCE((
 					SELECT 1 FROM image_references f JOIN images i ON i.repository = f.repository AND i.digest = f.digest
-					WHERE f.repository = b.repository AND f.target = b.digest AND f.kind IN (1, 3)
-						AND (i.deleted_at = 0 OR i.deleted_at > $2))))
+					WHERE f.repository = b.repository AND f.target = b.digest AND f.kind % 2 = 1
+						AND (i.deleted_at = 0 OR i.deleted_at > $2)
+					ORDER BY f.kind, f.digest LIMIT 1), 0) = 1))
 		FROM (SELECT digest, MAX(size) AS size FROM repository_blobs WHERE digest > $1 GROUP BY digest ORDER BY digest LIMIT $3) q`, args{after, micros(before), limit}, func(scan func(...any) error) error {
 		var size int64
 		var stays bool

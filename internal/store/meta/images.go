@@ -352,9 +352,17 @@ func (s *Store) SetPulled(ctx context.Context, pulls map[PullKey]time.Time) erro
 	})
 	for some := range slices.Chunk(keys, maxPullsPerWrite) {
 		err := s.write.doMany(ctx, len(some), func(t *tx) error {
+			last := map[int64]int64{}
 			for _, k := range some {
 				if _, err := t.exec(`UPDATE images SET pulled_at = $3 WHERE repository = $1 AND digest = $2 AND pulled_at <= $4`,
 					k.Repository, k.Digest.String(), micros(pulls[k]), micros(pulls[k].Add(-pullResolution))); err != nil {
+					return err
+				}
+				last[k.Repository] = max(last[k.Repository], micros(pulls[k]))
+			}
+			for _, repository := range slices.Sorted(maps.Keys(last)) {
+				if _, err := t.exec(`UPDATE repository_totals SET pulled_at = $2 WHERE repository = $1 AND pulled_at <= $3`, repository,
+					last[repository], last[repository]-pullResolution.Microseconds()); err != nil {
 					return err
 				}
 			}

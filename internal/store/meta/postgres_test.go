@@ -135,7 +135,7 @@ var planned = map[string]string{
 
 // both are indexes of the same two columns in both orders: they find a row equally well when both are given.
 var both = strings.NewReplacer("repository_blobs_by_digest", "repository_blobs_pkey", "entity_attachments_by_policy",
-	"entity_attachments_pkey",
+	"entity_attachments_pkey", "images_by_digest", "images_pkey",
 	"entity_members_by_member", "entity_members_pkey")
 
 // The plans of PostgreSQL for an empty database, which a connection keeps while the tables grow, read no table whole, sort nothing,
