@@ -37,7 +37,7 @@ func (s *Service) Import(ctx context.Context, by identity.Caller, r Repository, 
 		}
 		return err
 	}}
-	if _, err := s.Complete(ctx, r, u, Chunk{Body: in, At: 0, Length: size}, d); err != nil {
+	if _, err := s.complete(ctx, r, u, Chunk{Body: in, At: 0, Length: size}, d, s.meta.AddFetchedBlob); err != nil {
 		return errors.Join(err, s.Cancel(context.WithoutCancel(ctx), u))
 	}
 	return nil

@@ -182,6 +182,12 @@ func (s *Service) forgetIfGone(ctx context.Context, u meta.Upload, err error) er
 // Errors: those of Append; fault.DigestInvalid (the content has another digest; the upload stays),
 // fault.RepositoryNotFound. After fault.StorageQuotaExceeded the upload is deleted.
 func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk, want name.Digest) (blob.Info, error) {
+	return s.complete(ctx, r, u, c, want, s.meta.AddBlob)
+}
+
+// complete is Complete with the function that records the blob.
+func (s *Service) complete(ctx context.Context, r meta.Repository, u meta.Upload, c Chunk, want name.Digest,
+	record func(context.Context, meta.Repository, blob.Info, string) (bool, error)) (blob.Info, error) {
 	if err := startsAtEnd(u, c); err != nil {
 		return blob.Info{}, err
 	}
@@ -210,7 +216,7 @@ func (s *Service) Complete(ctx context.Context, r meta.Repository, u meta.Upload
 	}
 	// The blob is stored, so it is recorded even if the client has disconnected.
 	kept := context.WithoutCancel(ctx)
-	added, err := s.meta.AddBlob(kept, r, info, u.ID)
+	added, err := record(kept, r, info, u.ID)
 	if err == nil && added && s.stored != nil {
 		s.stored(ctx, r, info.Size)
 	}

@@ -245,7 +245,8 @@ func (t *turn) one(ctx context.Context, c meta.OutsideCopy) error {
 	from, digest, _, err := t.parse(ctx, c.Input)
 	var tags []name.Tag
 	if err == nil {
-		x := &transfer{s: t.Service, to: t.to, from: from, repo: t.to.Path(from.Name.String()), watch: touching(func() { t.touch(ctx) })}
+		x := &transfer{s: t.Service, to: t.to, from: from, repo: t.to.Path(from.Name.String()), sparse: true,
+			watch: touching(func() { t.touch(ctx) })}
 		tags, err = x.image(ctx, digest)
 	} else if errors.Is(err, fault.RepositoryNotFound) {
 		err = &refusal{err, codeLost, true}
@@ -322,7 +323,7 @@ func (s *Service) backfillOutside(ctx context.Context, i meta.Integration, from 
 	if err != nil {
 		return "", err
 	}
-	x := &transfer{s: s, to: to, from: from, repo: to.Path(from.Name.String()), watch: touching(touch)}
+	x := &transfer{s: s, to: to, from: from, repo: to.Path(from.Name.String()), sparse: true, watch: touching(touch)}
 	_, err = x.image(ctx, d)
 	var refused *refusal
 	code, shown := integration.Failed(i, err)

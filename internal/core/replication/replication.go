@@ -71,6 +71,8 @@ func (s *Service) AddWork(r *jobs.Runner) {
 	r.Add(jobs.Kind{Name: meta.ReplicationKind, What: "replicating images", Parallel: parallel, Attempts: attempts, Pause: 5 * time.Second,
 		Forget: true, Work: s.work})
 	s.addOutside(r)
+	r.Add(jobs.Kind{Name: meta.ArrivalKind, What: "replicating what a pull-through cache has fetched", Parallel: 2, Forget: true,
+		Work: s.arrival})
 	r.Add(jobs.Kind{Name: meta.BackfillKind, What: "replicating what was pushed before", Parallel: 2, Work: s.backfill})
 }
 
@@ -236,7 +238,8 @@ func (s *Service) copy(ctx context.Context, from, to meta.Repository, d name.Dig
 			return meta.Copied{}, err
 		}
 		_, err = s.copy(ctx, from, to, child.Digest, meta.Put{Principal: p.Principal}, meta.CopyOptions{Last: o.Last})
-		if err != nil && !errors.Is(err, fault.ImageNotFound) { // a sparse index
+		partial := o.Last && errors.Is(err, fault.LayersNotFound)           // a cache has fetched a part of it; the rest brings it there
+		if err != nil && !partial && !errors.Is(err, fault.ImageNotFound) { // a sparse index
 			return meta.Copied{}, err
 		}
 	}

@@ -23,6 +23,7 @@ type transfer struct {
 	from    meta.Repository
 	repo    string // the name of the destination
 	watch   watcher
+	sparse  bool // images of an index that a pull-through cache has fetched in part are left out
 	created bool // the destination was made, or the attempt to make it failed
 }
 
@@ -131,7 +132,7 @@ func (x *transfer) child(ctx context.Context, d name.Digest) error {
 	}
 	body, mediaType, err := x.content(ctx, d)
 	var refused *refusal
-	if errors.As(err, &refused) && refused.code == codeLost {
+	if errors.As(err, &refused) && refused.code == codeLost || x.sparse && errors.Is(err, fault.BlobNotFound) {
 		return nil
 	}
 	if err == nil {

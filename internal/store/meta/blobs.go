@@ -47,11 +47,19 @@ func holding(ctx context.Context, q querier, repository int64, d name.Digest) (H
 // none). added is false if the repository held the blob already and it was not condemned. Errors: fault.RepositoryNotFound,
 // fault.StorageQuotaExceeded.
 func (s *Store) AddBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
+	return s.recordBlob(ctx, r, info, upload, func(*tx) error { return nil })
+}
+
+// recordBlob is AddBlob with a further change in its transaction.
+func (s *Store) recordBlob(ctx context.Context, r Repository, info blob.Info, upload string, also func(*tx) error) (added bool, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		if err := checkRepository(t, r); err != nil {
 			return err
 		}
 		added, err = addBlob(t, r, info.Digest, info.Size, "", s.now())
+		if err == nil {
+			err = also(t)
+		}
 		if err != nil || upload == "" {
 			return err
 		}

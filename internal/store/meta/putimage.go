@@ -110,10 +110,13 @@ func (s *Store) PutImage(ctx context.Context, r Repository, p Put) error {
 		if live && moved == nil {
 			return nil // nothing has changed
 		}
-		if p.Cached == nil { // otherwise its blobs may be elsewhere
-			if err := s.replicate(t, now, p.Digest); err != nil {
-				return err
-			}
+		if p.Cached == nil {
+			err = s.replicate(t, now, p.Digest)
+		} else { // its blobs may be elsewhere
+			err = t.arrived(now, p.Digest, false, s)
+		}
+		if err != nil {
+			return err
 		}
 		if err := s.lifecyclePushed(t, r.ID, live, moved != nil); err != nil {
 			return err
