@@ -50,6 +50,46 @@ func TestCopyNeedsTheRightsOfPullAndPush(t *testing.T) {
 	}
 }
 
+// A copy by digest without tags needs the right to store an image too, and gets no tag.
+func TestCopyByDigestNeedsTheRightToStoreAnImage(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("staging")
+	s.repository("production")
+	d := digestOf(s.image("staging", "a", "1.4"))
+	all := []string{"ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart",
+		"ecr:CompleteLayerUpload"}
+	user := s.user("carla", allow(all...))
+	in := object("repositoryName", "staging", "imageDigest", d, "destinationRepositoryName", "production")
+	if got := s.callEcrin(user, "CopyImage", in); got.Type != "AccessDeniedException" || !strings.Contains(got.Message, "ecr:PutImage") {
+		t.Errorf("without ecr:PutImage: got %s, want a denial that names it", got)
+	}
+	s.setInlinePolicy("carla", allow(append(all, "ecr:PutImage")...))
+	if got := s.callEcrin(user, "CopyImage", in); got.Body != `{"imageDigest":"`+d+`","imageTags":[],"new":true}` {
+		t.Errorf("with it: got %s, want the digest, no tags, and that the image is new", got)
+	}
+	if got := s.must("ListImages", object("repositoryName", "production")); len(list(got, "imageIds")) != 1 {
+		t.Errorf("ListImages: got %v, want one image without a tag", got)
+	}
+}
+
+// A tag of an immutable repository that names another image is not moved by a copy, and the answer says so.
+func TestCopyToATakenTag(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("staging")
+	s.must("CreateRepository", object("repositoryName", "production", "imageTagMutability", "IMMUTABLE"))
+	s.image("staging", "new", "1.4")
+	d := digestOf(s.image("production", "old", "1.4"))
+	const in = `{"repositoryName":"staging","imageTag":"1.4","destinationRepositoryName":"production"}`
+	if got := s.callEcrin(s.key, "CopyImage", in); got.Type != "ImageTagAlreadyExistsException" {
+		t.Errorf("a copy to a taken tag: got %s, want ImageTagAlreadyExistsException", got)
+	}
+	if got := s.call("DescribeImages", `{"repositoryName":"production"}`); !strings.Contains(got.Body, d) {
+		t.Errorf("DescribeImages: got %s, want the tag at %s as before", got, d)
+	}
+}
+
 // A copy of what does not exist, or to a repository that does not exist, says so.
 func TestCopyOfNothing(t *testing.T) {
 	t.Parallel()

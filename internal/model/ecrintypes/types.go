@@ -132,7 +132,7 @@ type CopyImageRequest struct {
 // CopyImageResponse is the answer of CopyImage.
 type CopyImageResponse struct {
 	ImageDigest string   `json:"imageDigest"`    // required, at most 200 characters
-	ImageTags   []string `json:"imageTags"`      // required, 1 to 100 elements
+	ImageTags   []string `json:"imageTags"`      // required
 	New         bool     `json:"new"`            // required
 	JobId       string   `json:"jobId,omitzero"` // 1 to 19 characters
 }
