@@ -21,8 +21,8 @@ type Call struct {
 	Input   awswire.Input // of the input type of the operation
 	// Event is recorded in the audit trail. The caller of Do sets RequestID and From; Do sets the other fields.
 	Event *guard.Event
-	// Hold, if not nil, is called after the decision and before the operation with the bytes of stored content that the answer will
-	// hold in memory. An error of it is that of the call.
+	// Hold is called after the decision and before the operation with the bytes of stored content that the answer will hold in memory.
+	// An error of it is that of the call.
 	Hold func(ctx context.Context, bytes int64) error
 }
 
@@ -80,10 +80,8 @@ func (a *API) Do(ctx context.Context, c Call) (output any, err error) {
 		if target.absent != nil {
 			return target.absent
 		}
-		if c.Hold != nil && target.bytes > 0 {
-			if err := c.Hold(ctx, target.bytes); err != nil {
-				return err
-			}
+		if err := c.Hold(ctx, target.bytes); err != nil {
+			return err
 		}
 		if op.long {
 			leave, err := a.searches.Enter(ctx, req.By.LimitKey())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -259,5 +260,27 @@ func TestExplainAccessNeedsBothAccounts(t *testing.T) {
 		}
 		a.want(t, c.what, 400, "AccessDeniedException",
 			"is not authorized to perform: ecrin:ExplainAccess on resource: arn:aws:iam::"+c.denied+":root because no ")
+	}
+}
+
+// Denied requests whose resource belongs to no account, or that have none, are explained with that resource.
+func TestDeniedRequestsWithoutAResourceOfAnAccount(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	user := s.user("ann", allow("s3:*"))
+	for want, a := range map[string]answer{
+		pullOnly: s.callQuery(user, "iam", "GetPolicy", "PolicyArn", pullOnly),
+		"*":      s.send(raw{key: user, target: ecrTarget + "GetAuthorizationToken", body: `{}`}),
+		appARN:   s.send(raw{key: user, target: ecrTarget + "ListImages", body: `{"repositoryName":"app"}`}),
+	} {
+		var out ecrintypes.ExplainRequestResponse
+		s.operator("ExplainRequest", ecrintypes.ExplainRequestRequest{RequestId: a.Header.Get(web.RequestIDHeader)}, &out)
+		e := out.Explanation
+		if e.Resource != want || e.Verdict != "implicitDeny" || e.CurrentVerdict != "implicitDeny" || e.DecidedBy != "identity-based" ||
+			!strings.Contains(e.Note, "decide this request as it was decided then") {
+			t.Errorf("%s: got %s of %s by %s, now %s (%s), want it denied then and now", want, e.Verdict, e.Resource,
+				e.DecidedBy, e.CurrentVerdict, e.Note)
+		}
 	}
 }

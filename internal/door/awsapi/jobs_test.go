@@ -56,3 +56,26 @@ func TestJobsSayWhatTheyAreAbout(t *testing.T) {
 		t.Errorf("ListJobs of another account: got %s, want none", a)
 	}
 }
+
+// A job whose object is deleted is still listed, and is about nothing. A job that does not count its work has no total.
+func TestJobsOfDeletedObjects(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for kind, input := range map[string]string{"lifecycle": "{}", "lifecycle_preview": "{}", "webhook": "{}", "replication_backfill": "{}",
+		"replication": `{"repository":12,"digest":"sha256:1","account":"` + otherAccount + `","region":"eu-west-1"}`} {
+		j := meta.NewJob{Kind: kind, Key: "12", Account: home, Input: input, Due: s.now().Add(time.Hour)}
+		if err := s.Meta().Enqueue(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out ecrintypes.ListJobsResponse
+	s.operator("ListJobs", ecrintypes.ListJobsRequest{AccountId: home}, &out)
+	if len(out.Jobs) != 5 {
+		t.Errorf("got %d jobs, want five", len(out.Jobs))
+	}
+	for _, j := range out.Jobs {
+		if j.About != "" || j.Total != nil || j.State != "QUEUED" || j.DueAt == nil || j.StartedAt != nil {
+			t.Errorf("the job %s: got %+v, want one that waits, is about nothing and has no total", j.Kind, j)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/iamtypes"
+	"github.com/ecrin-dev/ecrin/internal/model/ststypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/spool"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -268,6 +271,62 @@ func TestRequestsWithoutASignature(t *testing.T) {
 		out, err := (&API{spool: files, hosts: hosts}).serveUnsigned(&request{r: r, service: c.service, ev: &web.Event{}}, host, missing)
 		if out != nil || !errors.Is(err, c.want) || c.want == error(missing) && err != error(missing) {
 			t.Errorf("%s: got %v, %v, want %v", what, out, err, c.want)
+		}
+	}
+}
+
+// Half of the processors, at least one, make large answers at the same time.
+func TestPlacesForLargeAnswers(t *testing.T) {
+	t.Parallel()
+	a := New(Options{})
+	for i := range max(1, runtime.GOMAXPROCS(0)/2) {
+		if _, err := a.answers.Enter(t.Context(), "one"); err != nil {
+			t.Fatalf("place %d: got %v", i, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.answers.Enter(ctx, "another"); !errors.Is(err, fault.RequestTimeout) {
+		t.Errorf("a place more: got %v, want none", err)
+	}
+}
+
+// An answer that the spool cannot take is an error, in both protocols.
+func TestAnswersThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	files, err := spool.Open(t.TempDir(), spool.Options{MaxFiles: 1, MaxBytes: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 1<<20)
+	for s, out := range map[*service]any{ecrService: &ecrtypes.GetRepositoryPolicyResponse{PolicyText: &long},
+		iamService: &iamtypes.GetRolePolicyResponse{PolicyDocument: long}} {
+		reply := web.NewReply(files)
+		x := &request{w: httptest.NewRecorder(), ev: &web.Event{}, service: s, op: &operation{wire: awswire.Operation{Name: "GetX"}}}
+		if err := s.encode(x, reply, out); err == nil || !strings.Contains(err.Error(), "encoding the answer of GetX") {
+			t.Errorf("%s: got %v, want an error", s.wire.Name, err)
+		}
+		reply.Close()
+	}
+}
+
+// Errors of validation have the values of members in STS alone, and there not those that are secrets.
+func TestValuesInErrorsOfValidation(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		service *service
+		in      awswire.Input
+		value   string
+		want    bool
+	}{
+		{stsService, &ststypes.AssumeRoleRequest{RoleArn: "arn:aws:iam::111122223333:role/a", RoleSessionName: "a b!"}, "a b!", true},
+		{stsService, &ststypes.AssumeRoleWithWebIdentityRequest{RoleArn: "arn:aws:iam::111122223333:role/a", RoleSessionName: "ci",
+			WebIdentityToken: "sec"}, "'sec'", false},
+		{iamService, &iamtypes.CreateUserRequest{UserName: "a b!"}, "a b!", false},
+	} {
+		err := c.service.validate(c.in)
+		if !errors.Is(err, fault.Validation) || strings.Contains(fault.From(err).Public, c.value) != c.want {
+			t.Errorf("%s %T: got %v, want the value %q in it: %t", c.service.wire.Name, c.in, err, c.value, c.want)
 		}
 	}
 }
