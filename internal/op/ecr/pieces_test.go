@@ -2,6 +2,7 @@ package ecr
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 )
@@ -107,5 +109,22 @@ func TestNamedRepositoriesHaveNoPage(t *testing.T) {
 		if out, err := (&Service{}).DescribeRepositories(t.Context(), identity.Caller{}, named, &in); !errors.Is(err, fault.InvalidParameter) {
 			t.Errorf("names with %s: got %+v, %v, want InvalidParameter", what, out, err)
 		}
+	}
+}
+
+// The reason of another registry is the failure code of the image; an error of this one is that of the whole request.
+func TestFailuresOfAnotherRegistry(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[upstream.Reason]ecrtypes.ImageFailureCode{
+		upstream.RateLimited: ecrtypes.ImageFailureCodeUpstreamTooManyRequests, upstream.Denied: ecrtypes.ImageFailureCodeUpstreamAccessDenied,
+		upstream.Unauthorized: ecrtypes.ImageFailureCodeUpstreamAccessDenied, upstream.Unavailable: ecrtypes.ImageFailureCodeUpstreamUnavailable,
+		upstream.NotFound: "",
+	} {
+		if got := failureCode(fmt.Errorf("fetching: %w", &upstream.Error{Reason: reason})); got != want {
+			t.Errorf("reason %v: got %q, want %q", reason, got, want)
+		}
+	}
+	if got := failureCode(fault.AccessDenied.New("the caller may not fetch images")); got != "" {
+		t.Errorf("an error of this registry: got %q, want none", got)
 	}
 }

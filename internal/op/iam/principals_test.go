@@ -99,6 +99,15 @@ func TestSimulatePrincipalPolicyDecides(t *testing.T) {
 			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: alice}, "implicitDeny", nil},
 		{"a user who does not exist", "ecr:PutImage", homeApp, iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build,
 			CallerArn: "arn:aws:iam::111122223333:user/nobody"}, "allowed", []string{"role_build_push of IAM Policy"}},
+		{"the name of a user who does not exist", "ecr:TagResource", "arn:aws:ecr:us-east-1:111122223333:repository/nobody",
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: "arn:aws:iam::111122223333:user/path/nobody",
+				PolicyInputList: []string{policyOf(allow("ecr:TagResource", "arn:aws:ecr:*:*:repository/${aws:username}"))}}, "allowed",
+			[]string{"PolicyInputList.1 of IAM Policy"}},
+		{"the account and the kind of a user of another account", "ecr:TagResource", "arn:aws:ecr:us-east-1:444455556666:repository/app",
+			iamtypes.SimulatePrincipalPolicyRequest{PolicySourceArn: build, CallerArn: "arn:aws:iam::444455556666:user/carol",
+				PolicyInputList: []string{policyOf(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{` +
+					`"aws:PrincipalAccount":"444455556666","aws:PrincipalType":"User",` +
+					`"aws:PrincipalArn":"arn:aws:iam::444455556666:user/carol"}}}`)}}, "allowed", []string{"PolicyInputList.1 of IAM Policy"}},
 	} {
 		c.in.ActionNames, c.in.ResourceArns = []string{c.action}, []string{c.resource}
 		got := one(t, do(t, w.SimulatePrincipalPolicy, w.root, c.in))
