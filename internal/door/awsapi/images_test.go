@@ -271,3 +271,32 @@ func TestListImageReferrers(t *testing.T) {
 		t.Errorf("referrers of an unknown subject: got %v, want none", got)
 	}
 }
+
+// An image that one request names by its tag and by its digest is deleted once, and the other name is one of no image.
+func TestDeletionOfOneImageByTwoNames(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	d := digestOf(s.image("app", "a", "v1"))
+	out := s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids("", "v1", d, "")))
+	if got := summarize(list(out, "imageIds"), "imageDigest", "imageTag"); len(got) != 1 || got[0] != d+" v1" {
+		t.Errorf("the deleted images: got %q, want the tag", got)
+	}
+	if got := summarize(list(out, "failures"), "failureCode"); len(got) != 1 || got[0] != "ImageNotFound" {
+		t.Errorf("the failures: got %q, want ImageNotFound", got)
+	}
+}
+
+// The limits of the tags of a resource are inclusive, and count characters.
+func TestLengthOfResourceTags(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	tag := func(key, value int) string {
+		return object("resourceArn", appARN, "tags", []map[string]string{{"Key": strings.Repeat("é", key), "Value": strings.Repeat("é", value)}})
+	}
+	s.must("TagResource", tag(128, 256))
+	s.wantError("TagResource", tag(129, 256), "InvalidTagParameterException", "")
+	s.wantError("TagResource", tag(128, 257), "InvalidTagParameterException", "")
+	s.wantError("TagResource", tag(0, 256), "InvalidTagParameterException", "")
+}

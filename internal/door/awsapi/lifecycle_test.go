@@ -410,3 +410,27 @@ func TestLifecycleExtensionAndPins(t *testing.T) {
 	s.callLifecycle("DeleteLifecycle", "repositoryName", "app", "document", "EXTENSION").want(t, "DeleteLifecycle", 200, "", "")
 	s.wantTags("app", "v5")
 }
+
+// A repository with one of the two documents has a lifecycle, and the deletion of one keeps the other.
+func TestEitherDocumentIsALifecycle(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	policy, extension := expireAfter(90), `{"version":"ecrin-lifecycle-1","protect":[{"patterns":["v*"]}]}`
+	s.callLifecycle("GetLifecycle", "repositoryName", "app").want(t, "without documents", 400, "LifecyclePolicyNotFoundException", "")
+	s.must("PutLifecyclePolicy", object("repositoryName", "app", "lifecyclePolicyText", policy))
+	if a := s.callLifecycle("GetLifecycle", "repositoryName", "app"); a.Status != 200 || strings.Contains(a.Body, "extensionText") {
+		t.Errorf("GetLifecycle of a policy: got %s, want it alone", a)
+	}
+	s.callLifecycle("PutLifecycle", "repositoryName", "app", "extensionText", extension).want(t, "PutLifecycle", 200, "", "")
+	s.callLifecycle("DeleteLifecycle", "repositoryName", "app", "document", "EXTENSION").want(t, "DeleteLifecycle", 200, "", "")
+	if got := s.must("GetLifecyclePolicy", object("repositoryName", "app"))["lifecyclePolicyText"]; got != policy {
+		t.Errorf("the policy after the deletion of the extension: got %v, want %s", got, policy)
+	}
+	s.callLifecycle("PutLifecycle", "repositoryName", "app", "extensionText", extension).want(t, "PutLifecycle", 200, "", "")
+	s.callLifecycle("DeleteLifecycle", "repositoryName", "app", "document", "POLICY").want(t, "DeleteLifecycle", 200, "", "")
+	a := s.callLifecycle("GetLifecycle", "repositoryName", "app")
+	if a.Status != 200 || strings.Contains(a.Body, "lifecyclePolicyText") || !strings.Contains(a.Body, "protect") {
+		t.Errorf("GetLifecycle of an extension: got %s, want it alone", a)
+	}
+}

@@ -139,3 +139,22 @@ func TestContract56RegistryPolicy(t *testing.T) {
 	s.must("DeleteRegistryPolicy", "{}")
 	s.wantError("GetRegistryPolicy", "{}", "RegistryPolicyNotFoundException", "")
 }
+
+// A policy with which the caller could not set another one is stored only with force, which false is not.
+func TestForceOfAPolicyThatLocksTheCallerOut(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	s.repository("app")
+	out := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:SetRepositoryPolicy"}]}`
+	user := s.user("ann", allow("ecr:*"))
+	set := func(more ...any) answer {
+		return s.send(raw{key: user, target: ecrTarget + "SetRepositoryPolicy",
+			body: object(append([]any{"repositoryName", "app", "policyText", out}, more...)...)})
+	}
+	for what, a := range map[string]answer{"without force": set(), "with force false": set("force", false)} {
+		a.want(t, what, 400, "InvalidParameterException", "")
+	}
+	if a := set("force", true); a.Status != 200 {
+		t.Errorf("with force: got %s, want 200", a)
+	}
+}

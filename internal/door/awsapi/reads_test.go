@@ -28,8 +28,8 @@ func reads(operation string) bool {
 		"GrantRepository"}, func(prefix string) bool { return strings.HasPrefix(operation, prefix) })
 }
 
-// Whatever statement fails during an operation that reads, of any API, the answer is the whole one or says that the server failed:
-// an object that cannot be read is never answered as one that does not exist, is empty, or may not be seen.
+// Whatever statement fails during an operation that reads or is refused, of any API, the answer is the whole one or says that the
+// server failed: an object that cannot be read is never answered as one that does not exist, is empty, or may not be seen.
 func TestNoOperationTakesAFailureOfTheStoreForAnAnswer(t *testing.T) {
 	t.Parallel()
 	m := newAPIMatrix(t)
@@ -75,6 +75,33 @@ func TestNoOperationTakesAFailureOfTheStoreForAnAnswer(t *testing.T) {
 		operation, _, _ := strings.Cut(what, " ")
 		requests[what] = raw{target: ecrintypes.Service.TargetPrefix + "." + operation, body: body, service: "ecrin"}
 	}
+	none := digestOf("none")
+	for operation, body := range map[string]string{ // that are refused
+		"RestoreImage":      app("imageDigest", none),
+		"RestoreRepository": object("repositoryId", "1"),
+		"DeleteLifecycle":   app("document", "EXTENSION"),
+		"CopyImage":         app("imageTag", "none", "destinationRepositoryName", "app"),
+		"UntagImage":        app("imageTag", "none"),
+		"DeleteWebhook":     object("webhookName", "none"),
+		"DescribeJob":       object("jobId", "12"),
+	} {
+		requests[operation+" of nothing"] = raw{target: ecrintypes.Service.TargetPrefix + "." + operation, body: body, service: "ecrin"}
+	}
+	for operation, body := range map[string]string{
+		"PutImage":                         app("imageManifest", "{}"),
+		"BatchDeleteImage":                 app("imageIds", ids("", "none")),
+		"CompleteLayerUpload":              complete("app", "6f1c1bd4-0cf8-4a4e-9f2e-3d6f3a6e8f10", none),
+		"GetDownloadUrlForLayer":           app("layerDigest", none),
+		"InitiateLayerUpload":              object("repositoryName", "none"),
+		"DeleteRepositoryCreationTemplate": object("prefix", "none"),
+		"UpdateRepositoryCreationTemplate": object("prefix", "none"),
+		"DeletePullThroughCacheRule":       object("ecrRepositoryPrefix", "none"),
+		"UpdatePullThroughCacheRule":       object("ecrRepositoryPrefix", "none", "customRoleArn", roleARN+"none"),
+		"PutLifecyclePolicy":               object("repositoryName", "none", "lifecyclePolicyText", expireAfter(90)),
+		"SetRepositoryPolicy":              object("repositoryName", "none", "policyText", policyForAll),
+	} {
+		requests[operation+" of nothing"] = raw{target: ecrTarget + operation, body: body}
+	}
 	faults := faultmeta.In(m.Dir)
 	ring, err := identity.LoadKeyring(m.Dir, "", false)
 	if err != nil {
@@ -83,6 +110,7 @@ func TestNoOperationTakesAFailureOfTheStoreForAnAnswer(t *testing.T) {
 	operator := aws.Credentials{AccessKeyID: identity.OperatorKeyID, SecretAccessKey: ring.OperatorSecret().Reveal()}
 	// forget makes the server read again what it has in memory.
 	forget := func() {
+		m.call("DeleteRepositoryPolicy", app()) // after a rollback that has failed, the next change fails too
 		m.must("SetRepositoryPolicy", app("policyText", m.samples["policyText"]))
 		m.must("PutRegistryPolicy", object("policyText", m.samples["PutRegistryPolicy.policyText"]))
 		m.Meta().Trim()

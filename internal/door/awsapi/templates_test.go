@@ -312,3 +312,20 @@ func TestTemplateOfAnotherAccountIsNotFound(t *testing.T) {
 		t.Errorf("in another region: got %s, want %s", regional, want)
 	}
 }
+
+// The first layer of a push by the ECR API creates the repository of a template for pushes, and of no other.
+func TestLayersOfAPushCreateTheRepository(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for prefix, use := range map[string]string{"team": "CREATE_ON_PUSH", "copies": "REPLICATION"} {
+		s.must("CreateRepositoryCreationTemplate", object("prefix", prefix, "appliedFor", []string{use}, "imageTagMutability", "IMMUTABLE"))
+	}
+	s.image("team/app", "a", "v1")
+	out := s.must("DescribeRepositories", object("repositoryNames", []string{"team/app"}))
+	if got := summarize(list(out, "repositories"), "imageTagMutability"); len(got) != 1 || got[0] != "IMMUTABLE" {
+		t.Errorf("the repository: got %v, want that of the template", out)
+	}
+	for _, repo := range []string{"copies/app", "other"} {
+		s.wantError("InitiateLayerUpload", object("repositoryName", repo), "RepositoryNotFoundException", repo)
+	}
+}

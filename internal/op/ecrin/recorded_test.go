@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/explain"
 	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -65,5 +66,32 @@ func TestWhyARequestIsNotDecidedAgain(t *testing.T) {
 	}
 	if got := publicText(errors.New("private")); got == "private" {
 		t.Errorf("another error: got %q, want a text that is not private", got)
+	}
+}
+
+// A recorded request whose caller or resource is not known in full is not decided again: another one would be.
+func TestPartsThatTheTrailCutAreNotDecidedAgain(t *testing.T) {
+	t.Parallel()
+	user := audit.Identity{Type: audit.IAMUser, ARN: "arn:aws:iam::111122223333:user/a", PrincipalID: "AIDA", Account: "111122223333"}
+	for what, c := range map[string]struct {
+		line audit.Record
+		kept explain.Kept
+	}{
+		"a caller":        {audit.Record{Identity: audit.Identity{Type: audit.FederatedUser, PrincipalID: "x"}}, explain.Kept{}},
+		"a kept resource": {audit.Record{Identity: user}, explain.Kept{Resource: "arn:aws:iam::aws:policy/x…"}},
+		"a resource": {audit.Record{Identity: user,
+			Resources: []audit.Resource{{ARN: "arn:aws:ecr:us-east-1:111122223333:repository/x…"}}}, explain.Kept{}},
+	} {
+		if _, err := (&Service{}).again(t.Context(), &c.line, &c.kept, kept{}); !errors.Is(err, errNotKept) {
+			t.Errorf("%s: got %v, want %v", what, err, errNotKept)
+		}
+	}
+	if _, err := (&Service{}).again(t.Context(), &audit.Record{Identity: user, Region: "no region"}, &explain.Kept{}, kept{}); err == nil {
+		t.Error("an invalid region: got no error")
+	}
+	line := audit.Record{Identity: user, Region: "us-east-1"}
+	again, err := (&Service{}).again(t.Context(), &line, &explain.Kept{Action: "ecr:ListImages"}, kept{})
+	if err != nil || again.Ask.Resource != "*" || again.Ask.Action != "ecr:ListImages" || again.Caller.Principal != "AIDA" {
+		t.Errorf("a request without a resource: got %+v, %v, want one on *", again, err)
 	}
 }
