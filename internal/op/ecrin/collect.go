@@ -28,10 +28,8 @@ func (s *Service) CollectStorage(ctx context.Context, _ identity.Caller, _ guard
 	in *ecrintypes.CollectStorageRequest) (*ecrintypes.CollectStorageResponse, error) {
 	const scope = "CollectStorage"
 	var at collectionPage
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &at); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &at); err != nil {
+		return nil, err
 	}
 	o := registry.CollectOptions{Grace: s.registry.Grace(), Full: in.Full != nil && *in.Full, Dry: in.DryRun != nil && *in.DryRun}
 	if in.GraceSeconds != nil {

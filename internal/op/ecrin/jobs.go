@@ -44,10 +44,8 @@ func OnJobs(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.L
 func (s *Service) ListJobs(ctx context.Context, _ identity.Caller, of Trails, in *ecrintypes.ListJobsRequest) (*ecrintypes.ListJobsResponse,
 	error) {
 	scope, below := "ListJobs "+of.Account, int64(0)
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &below); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &below); err != nil {
+		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 100)
 	rows, err := s.meta.Jobs(ctx, of.Account, below, maxJobsRead+1)

@@ -65,10 +65,8 @@ func OnRestoredRepository(s *Service, ctx context.Context, req guard.Request,
 func (s *Service) ListDeletedRepositories(ctx context.Context, _ identity.Caller, r ecr.Registry,
 	in *ecrintypes.ListDeletedRepositoriesRequest) (*ecrintypes.ListDeletedRepositoriesResponse, error) {
 	scope, below := "ListDeletedRepositories "+r.Registry.String(), int64(0)
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &below); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &below); err != nil {
+		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 100)
 	rows, err := s.meta.DeletedRepositories(ctx, r.Registry, below, limit+1)

@@ -54,10 +54,8 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 		return s.sortedImages(ctx, by, r, in, order, fmt.Sprint(scope, " ", order))
 	}
 	at := searchPlace{After: before(in.RepositoryPrefix)}
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &at); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &at); err != nil {
+		return nil, err
 	}
 	out := &ecrintypes.SearchImagesResponse{Images: []ecrintypes.FoundImage{}}
 	limit := pageSize(in.MaxResults, 100)

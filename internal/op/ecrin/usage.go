@@ -38,10 +38,8 @@ func (s *Service) ListRepositoryUsage(ctx context.Context, _ identity.Caller, r 
 	in *ecrintypes.ListRepositoryUsageRequest) (*ecrintypes.ListRepositoryUsageResponse, error) {
 	scope := "ListRepositoryUsage " + r.Registry.String()
 	var at usagePlace
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &at); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &at); err != nil {
+		return nil, err
 	}
 	out := &ecrintypes.ListRepositoryUsageResponse{Repositories: []ecrintypes.RepositoryUsage{}}
 	read := 0

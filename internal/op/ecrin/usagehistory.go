@@ -70,10 +70,8 @@ func (s *Service) GetUsageHistory(ctx context.Context, _ identity.Caller, r ecr.
 	q.From = q.From.UTC().Truncate(unit) // the hour or day in which it is
 	scope := "GetUsageHistory " + r.Registry.String() + " " + in.RepositoryName + " " + string(in.GroupBy) + " " + string(in.Granularity)
 	var at usageHistoryPlace
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &at); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &at); err != nil {
+		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 1000)
 	rows, err := s.meta.UsageHistory(ctx, q, meta.UsageKey{Start: at.Start, Region: at.Region, Subject: at.Subject}, limit+1)

@@ -25,10 +25,8 @@ func (s *Service) VerifyStorage(ctx context.Context, _ identity.Caller, _ guard.
 	in *ecrintypes.VerifyStorageRequest) (*ecrintypes.VerifyStorageResponse, error) {
 	const scope = "VerifyStorage"
 	var from registry.VerifyPlace
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &from); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &from); err != nil {
+		return nil, err
 	}
 	rate := int64(0)
 	if in.BytesPerSecond != nil {

@@ -132,10 +132,8 @@ func (s *Service) DeleteWebhook(ctx context.Context, _ identity.Caller, w meta.W
 func (s *Service) ListWebhooks(ctx context.Context, _ identity.Caller, at ecr.Registry,
 	in *ecrintypes.ListWebhooksRequest) (*ecrintypes.ListWebhooksResponse, error) {
 	scope, after := "ListWebhooks "+at.Registry.String(), ""
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &after); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
+		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 100)
 	rows, err := s.meta.Webhooks(ctx, at.Registry, after, limit+1)
@@ -180,10 +178,8 @@ func (s *Service) ListWebhookDeliveries(ctx context.Context, _ identity.Caller, 
 		state = "DEAD"
 	}
 	scope, below := "ListWebhookDeliveries "+strconv.FormatInt(w.ID, 10)+" "+string(state), int64(0)
-	if in.NextToken != "" {
-		if err := s.resume(scope, in.NextToken, &below); err != nil {
-			return nil, err
-		}
+	if err := s.resume(scope, in.NextToken, &below); err != nil {
+		return nil, err
 	}
 	limit := min(pageSize(in.MaxResults, 100), maxBodies)
 	rows, err := s.meta.Deliveries(ctx, w.ID, deliveryStates[state], below, limit+1)
