@@ -299,4 +299,6 @@ func TestLengthOfResourceTags(t *testing.T) {
 	s.wantError("TagResource", tag(129, 256), "InvalidTagParameterException", "")
 	s.wantError("TagResource", tag(128, 257), "InvalidTagParameterException", "")
 	s.wantError("TagResource", tag(0, 256), "InvalidTagParameterException", "")
+	s.wantError("TagResource", object("resourceArn", appARN, "tags", []map[string]string{{"Key": "AWS:team", "Value": "x"}}),
+		"InvalidTagParameterException", "reserved")
 }

@@ -79,6 +79,7 @@ func TestEachCallHasOneLine(t *testing.T) {
 		{"a failure", ask(user, "CreateRepository", `{"repositoryName":"app"}`), 400, "CreateRepository", false},
 		{"a denied read", ask(user, "DescribeRepositories", `{}`), 400, "DescribeRepositories", true},
 		{"a denied change", ask(user, "DeleteRepository", `{"repositoryName":"app"}`), 400, "DeleteRepository", false},
+		{"a denied call of ecrin", s.callEcrin(user, "ListJobs", `{}`), 400, "ListJobs", true},
 		{"a denied listing", s.callQuery(user, "iam", "ListUsers"), 403, "ListUsers", true},
 		{"a role that is denied", s.callQuery(user, "sts", "AssumeRole", role...), 403, "AssumeRole", true},
 		{"a wrong secret", ask(wrong, "DescribeImages", `{"repositoryName":"app"}`), 400, "Authenticate", true},
@@ -97,10 +98,11 @@ func TestEachCallHasOneLine(t *testing.T) {
 		}
 		for _, text := range out.Events {
 			var line struct {
-				EventName string
-				ReadOnly  bool
+				EventName, EventSource string
+				ReadOnly               bool
 			}
-			if err := json.Unmarshal([]byte(text), &line); err != nil || line.EventName != c.want || line.ReadOnly != c.reads {
+			err := json.Unmarshal([]byte(text), &line)
+			if err != nil || line.EventName != c.want || line.ReadOnly != c.reads || (c.want == "ListJobs") != (line.EventSource == "ecrin") {
 				t.Errorf("%s: got %s, %v, want %s and readOnly %t", c.what, text, err, c.want, c.reads)
 			}
 		}

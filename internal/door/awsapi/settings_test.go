@@ -1,6 +1,7 @@
 package awsapi_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,4 +58,37 @@ func TestBlobMountingDefaultOfECR(t *testing.T) {
 	if got := s.must("GetAccountSetting", `{"name":"BLOB_MOUNTING"}`)["value"]; got != "DISABLED" {
 		t.Errorf("BLOB_MOUNTING with --strict-ecr is %v, want DISABLED", got)
 	}
+}
+
+// A policy can allow the settings of an account by their names.
+func TestSettingsByTheirNameInPolicies(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	user := s.user("ann", object("Version", "2012-10-17", "Statement", []any{map[string]any{"Effect": "Allow", "Resource": "*",
+		"Action":    []string{"ecr:GetAccountSetting", "ecr:PutAccountSetting"},
+		"Condition": map[string]any{"StringEquals": map[string]string{"ecr:AccountSetting": "BLOB_MOUNTING"}}}}))
+	for setting, status := range map[string]int{"BLOB_MOUNTING": 200, "REGISTRY_POLICY_SCOPE": 400} {
+		for operation, body := range map[string]string{"GetAccountSetting": object("name", setting),
+			"PutAccountSetting": object("name", setting, "value",
+				map[string]string{"BLOB_MOUNTING": "ENABLED", "REGISTRY_POLICY_SCOPE": "V2"}[setting])} {
+			a := s.send(raw{key: user, target: ecrTarget + operation, body: body})
+			if a.Status != status || (status == 400) != (a.Type == "AccessDeniedException") {
+				t.Errorf("%s of %s: got %s, want it allowed: %t", operation, setting, a, status == 200)
+			}
+		}
+	}
+}
+
+// The APIs are at the root of a host. Every other path of a signed request is no operation.
+func TestOtherPathsAreNoOperations(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for _, path := range []string{"/x", "//", "/index.html"} {
+		a := s.send(raw{key: s.key, target: ecrTarget + "DescribeRegistry", body: "{}",
+			before: func(r *http.Request) { r.URL.Path = path }})
+		a.want(t, path, 400, "UnknownOperationException", "is not an operation of an API")
+	}
+	a := s.send(raw{key: s.key, target: ecrTarget + "DescribeRegistry", body: "{}",
+		before: func(r *http.Request) { r.Method = http.MethodPut }})
+	a.want(t, "another method", 400, "UnknownOperationException", "PUT /")
 }
