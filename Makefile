@@ -12,7 +12,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|door|main|o
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo check test fast servers postgres clients identity slow bench nightly fuzz mutate generate
+.PHONY: build demo image packages check test fast servers postgres clients identity slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -22,6 +22,16 @@ build: ## build the program, bin/ecrin
 demo: ## start a registry, push and pull a real image (IMAGE=path for another one), compare digests
 	@tools/elapsed 'building the demo' $(GO) build -o bin/demo ./tools/demo
 	@bin/demo $(if $(IMAGE),-image "$(IMAGE)")
+
+# The image and the packages are written to DIST.
+DIST ?= dist
+VERSION ?= 0.0.0
+ARCHES ?= amd64 arm64
+image: ## write the container image for linux/amd64 and linux/arm64 to dist/image (OCI layout) and dist/ecrin.oci.tar
+	@tools/elapsed 'building the image' $(GO) run ./tools/image -out $(DIST)
+
+packages: ## write Debian packages of VERSION for ARCHES to dist/
+	@tools/packages "$(DIST)" "$(VERSION)" $(ARCHES)
 
 check: ## check the formatting, run vet and staticcheck, compare go.mod, unreachable functions and licences with what is listed
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
@@ -48,14 +58,14 @@ postgres: ## run the tests with PostgreSQL servers, which they start; installs P
 
 clients: ## run real clients with the real program; installs missing clients on Debian
 	tools/clients/install
-	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients
+	tools/elapsed 'real clients' $(GO) test -count=1 -timeout 40m ./test/clients ./test/deploy
 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
 	tools/clients/install packages
 	tools/elapsed 'IAM and STS with SDK and aws CLI' $(GO) test -count=1 -timeout 10m ./test/identity
 
 slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
-	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks $(SLOW) ./tools/bench ./tools/demo
+	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy $(SLOW) ./tools/bench ./tools/demo
 
 bench: ## measure ecrin and its peers in one run; checks no figure
 	tools/clients/install distribution

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -14,24 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ecrin-dev/ecrin/tools/pack"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// ecrinImage describes the image of ecrin itself. In a container, the server has to listen on all addresses of
-// the container.
-var ecrinImage = pack.Spec{
-	File:    "ecrin",
-	Cmd:     []string{"serve", "--data", "/data", "--listen", "0.0.0.0:5100"},
-	Ports:   map[string]struct{}{"5100/tcp": {}},
-	Volumes: map[string]struct{}{"/data": {}},
-	Name:    firstTag,
-	Labels: map[string]string{
-		ocispec.AnnotationTitle:       "ecrin",
-		ocispec.AnnotationDescription: "Amazon ECR that you run yourself",
-		ocispec.AnnotationSource:      "https://github.com/ecrin-dev/ecrin",
-		ocispec.AnnotationLicenses:    "Apache-2.0",
-	},
-}
 
 // platform is the operating system and the architecture of a program.
 type platform struct{ os, arch string }
@@ -74,7 +56,7 @@ func build(ctx context.Context, out *screen, dir string, all []platform) (map[pl
 	for i, p := range all {
 		names[i] = p.String()
 		paths[p] = filepath.Join(dir, "ecrin-"+p.os+"-"+p.arch)
-		commands[p] = []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", paths[p], "./cmd/ecrin"}
+		commands[p] = pack.CompileArgs(paths[p], "")
 		line := fmt.Sprintf("CGO_ENABLED=0 GOOS=%s GOARCH=%s go %s", p.os, p.arch, shell(commands[p]))
 		if i == 0 {
 			out.step("Build ecrin", "%s", line)
@@ -82,24 +64,17 @@ func build(ctx context.Context, out *screen, dir string, all []platform) (map[pl
 			out.also("%s", line)
 		}
 	}
-	module, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	root, err := pack.SourceRoot(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("finding the module: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(module)))
-	if info, err := os.Stat(filepath.Join(root, "cmd", "ecrin")); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("run this inside of ecrin's source: %s has no cmd/ecrin", root)
+		return nil, err
 	}
 	done := out.wait("building for " + strings.Join(names, ", ") + "; the first time takes a minute or two")
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range all {
 		g.Go(func() error {
 			began := time.Now()
-			command := exec.CommandContext(ctx, "go", commands[p]...)
-			command.Dir = root
-			command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch)
-			if text, err := command.CombinedOutput(); err != nil {
-				return fmt.Errorf("building ecrin for %s: %w\n%s", p, err, text)
+			if err := pack.Compile(ctx, root, p.os, p.arch, commands[p]); err != nil {
+				return err
 			}
 			info, err := os.Stat(paths[p])
 			if err == nil {

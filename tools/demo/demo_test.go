@@ -67,7 +67,7 @@ func twoPlatforms(t *testing.T) *pack.Image {
 		}
 		binaries = append(binaries, pack.Binary{Arch: arch, Path: path})
 	}
-	image, err := pack.Build(t.Context(), filepath.Join(t.TempDir(), "layout"), ecrinImage, binaries)
+	image, err := pack.Build(t.Context(), filepath.Join(t.TempDir(), "layout"), pack.Ecrin(firstTag), binaries)
 	if err != nil {
 		t.Fatal(err)
 	}

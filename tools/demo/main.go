@@ -133,7 +133,7 @@ func packImage(ctx context.Context, out *screen, s *settings, binaries []pack.Bi
 	} else {
 		out.step("Pack the programs as one multi-arch OCI image",
 			"docker buildx build --platform linux/amd64,linux/arm64 --output type=oci,tar=false,dest=%s .", dir)
-		if image, err = pack.Build(ctx, dir, ecrinImage, binaries); err != nil {
+		if image, err = pack.Build(ctx, dir, pack.Ecrin(firstTag), binaries); err != nil {
 			return nil, err
 		}
 	}

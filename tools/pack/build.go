@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -34,6 +36,9 @@ type Spec struct {
 	Env     []string            // KEY=value
 	Ports   map[string]struct{} // as in the image configuration: "5100/tcp"
 	Volumes map[string]struct{} // directories that outlive a container
+	Files   map[string][]byte   // other files, by their names without the leading slash, mode 0644, owner root; their folders too
+	Owned   []string            // directories of the image that belong to User, without the leading slash
+	User    int                 // number of the user and of the group that the program runs as; 0 for root
 	Labels  map[string]string   // labels of each image, annotations of the index
 	Name    string              // name in the layout, for example a tag; may be ""
 	Created time.Time           // the zero time means 1970-01-01, so that the digests depend on the content only
@@ -103,7 +108,7 @@ func (l *layout) addImage(ctx context.Context, spec *Spec, b Binary) (ocispec.De
 		Platform: platform,
 		Config: ocispec.ImageConfig{
 			Entrypoint: []string{"/" + spec.File}, Cmd: spec.Cmd, Env: spec.Env, WorkingDir: "/",
-			ExposedPorts: spec.Ports, Volumes: spec.Volumes, Labels: spec.Labels,
+			User: userOf(spec.User), ExposedPorts: spec.Ports, Volumes: spec.Volumes, Labels: spec.Labels,
 		},
 		RootFS:  ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.Digest(diffID.String())}},
 		History: []ocispec.History{{Created: &spec.Created, CreatedBy: "COPY " + spec.File + " /" + spec.File}},
@@ -143,11 +148,16 @@ func (l *layout) addLayer(ctx context.Context, spec *Spec, b Binary) (layer ocis
 	plain := sha256.New()
 	zipped := gzip.NewWriter(blob)
 	archive := tar.NewWriter(io.MultiWriter(plain, zipped))
+	for _, dir := range spec.Owned {
+		err = errors.Join(err, archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o700, Uid: spec.User,
+			Gid: spec.User, ModTime: spec.Created, Format: tar.FormatUSTAR}))
+	}
+	err = errors.Join(err, addFiles(archive, spec))
 	header := tar.Header{
 		Typeflag: tar.TypeReg, Name: spec.File, Size: info.Size(), Mode: 0o755,
 		ModTime: spec.Created, Format: tar.FormatUSTAR,
 	}
-	err = archive.WriteHeader(&header)
+	err = errors.Join(err, archive.WriteHeader(&header))
 	if err == nil {
 		_, err = io.Copy(archive, readerUntil(ctx, f))
 	}
@@ -157,6 +167,40 @@ func (l *layout) addLayer(ctx context.Context, spec *Spec, b Binary) (layer ocis
 	}
 	d, size, err := blob.commit()
 	return describe(ocispec.MediaTypeImageLayerGzip, d, size), name.NewDigest(name.SHA256, plain.Sum(nil)), err
+}
+
+// addFiles writes the other files of an image and their folders, in the order of their names.
+func addFiles(archive *tar.Writer, spec *Spec) error {
+	made := map[string]bool{}
+	for _, label := range slices.Sorted(maps.Keys(spec.Files)) {
+		for i, c := range label {
+			if dir := label[:i+1]; c == '/' && !made[dir] {
+				made[dir] = true
+				if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755, ModTime: spec.Created,
+					Format: tar.FormatUSTAR}); err != nil {
+					return err
+				}
+			}
+		}
+		body := spec.Files[label]
+		err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: label, Size: int64(len(body)), Mode: 0o644, ModTime: spec.Created,
+			Format: tar.FormatUSTAR})
+		if err == nil {
+			_, err = archive.Write(body)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// userOf returns the user of an image configuration, with the group; "" for root.
+func userOf(number int) string {
+	if number == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d:%[1]d", number)
 }
 
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
