@@ -44,8 +44,9 @@ func newReader(t testing.TB, s *apptest.Server, root apptest.Account) *reader {
 	return r
 }
 
-func allowed(action string) *string {
-	return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + action + `","Resource":"*"}]}`)
+func allowed(actions ...string) *string {
+	return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["` + strings.Join(actions, `","`) +
+		`"],"Resource":"*"}]}`)
 }
 
 // allow gives the role an action on everything.

@@ -19,8 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -44,8 +42,12 @@ type Settings struct {
 	API         string   `json:"api,omitempty"`         // URL of the ECR API; "" for that of AWS
 	STS         string   `json:"sts,omitempty"`         // URL of the STS API; "" for that of AWS
 	AccessKeyID string   `json:"accessKeyId,omitempty"` // of ECR and ecrin
-	RoleARN     string   `json:"roleArn,omitempty"`     // a role that is assumed with the key; "" for none
+	RoleARN     string   `json:"roleArn,omitempty"`     // a role, or the name of one of the caller's account; "" for none
 	ExternalID  string   `json:"externalId,omitempty"`  // for the role
+	SecondRole  string   `json:"secondRole,omitempty"`  // a role that is assumed with the first; "" for none
+	SecondID    string   `json:"secondId,omitempty"`    // external id for the second role
+	Cloud       string   `json:"cloud,omitempty"`       // a cloud integration whose key and role come first; "" for AccessKeyID
+	WebIdentity bool     `json:"webIdentity,omitempty"` // the role is assumed with a token of the server, which the operator allows
 	Username    string   `json:"username,omitempty"`    // of OCI; "" for anonymous
 	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
 }
@@ -71,23 +73,27 @@ type Service struct {
 	keys   Keys
 	client *upstream.Client
 	once   *upstream.Client // repeats nothing, for tests
+	web    []WebIdentity
 
 	mu      sync.Mutex
 	remotes map[int64]*Remote
 	tests   map[name.Account]int // that run
 }
 
-// Options holds the parameters of New. All are required.
+// Options holds the parameters of New. All but the web identities are required.
 type Options struct {
 	Meta   *meta.Store
 	Keys   Keys
 	Client *upstream.Client
 	Once   *upstream.Client // for tests: its limits allow one attempt
+
+	WebIdentities []WebIdentity // that the operator allows; may be empty
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, remotes: map[int64]*Remote{}, tests: map[name.Account]int{}}
+	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, remotes: map[int64]*Remote{},
+		tests: map[name.Account]int{}}
 }
 
 // Close ends what waits for tokens. The service must not be used again.
@@ -113,7 +119,7 @@ type Input struct {
 // Errors: fault.InvalidParameter (settings), and those of meta.Store.CreateIntegration.
 func (s *Service) Create(ctx context.Context, in Input) (meta.Integration, error) {
 	i := meta.Integration{Account: in.Account, Name: in.Name, Kind: in.Kind, Scope: in.Scope, Serves: in.Serves, CreatedBy: in.By}
-	if err := s.fill(&i, in.Settings, in.Secrets); err != nil {
+	if err := s.fill(ctx, &i, in.Settings, in.Secrets); err != nil {
 		return meta.Integration{}, err
 	}
 	return s.meta.CreateIntegration(ctx, i, meta.MaxIntegrations)
@@ -123,15 +129,21 @@ func (s *Service) Create(ctx context.Context, in Input) (meta.Integration, error
 //
 // Errors: fault.InvalidParameter (settings), and those of meta.Store.UpdateIntegration.
 func (s *Service) Update(ctx context.Context, i meta.Integration, settings Settings, secrets Secrets) (meta.Integration, error) {
-	if err := s.fill(&i, settings, secrets); err != nil {
+	if err := s.fill(ctx, &i, settings, secrets); err != nil {
 		return meta.Integration{}, err
 	}
 	return s.meta.UpdateIntegration(ctx, i)
 }
 
 // fill checks settings and secrets, and puts them into i.
-func (s *Service) fill(i *meta.Integration, settings Settings, secrets Secrets) error {
+func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settings, secrets Secrets) error {
 	if err := complete(i.Kind, &settings, secrets); err != nil {
+		return err
+	}
+	if _, err := s.tokenFile(i.Account, settings); err != nil {
+		return err
+	}
+	if err := s.checkScope(ctx, *i, settings); err != nil {
 		return err
 	}
 	text, err := json.Marshal(settings)
@@ -146,8 +158,11 @@ func (s *Service) fill(i *meta.Integration, settings Settings, secrets Secrets) 
 	for _, runtime := range i.Scope {
 		i.Uses = append(i.Uses, meta.ObjectName{Kind: meta.KindRuntime, Name: runtime})
 	}
+	if settings.Cloud != "" {
+		i.Uses = append(i.Uses, meta.ObjectName{Kind: meta.KindCloud, Name: settings.Cloud})
+	}
 	i.Settings, i.Sealed = string(text), s.keys.SealForeign(i.ARN(), secret.New(string(hidden)))
-	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets)); err != nil {
+	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets, keySource(settings, secrets))); err != nil {
 		return Bad("endpoint", publicOf(err)).Because(err)
 	}
 	return nil
@@ -183,8 +198,11 @@ func Bad(member, constraint string) *fault.Error {
 	return fault.InvalidParameter.New("Invalid parameter at '%s' failed to satisfy constraint: '%s'", member, constraint)
 }
 
-// roleARN is the form of the ARN of a role.
-var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$`)
+// roleARN is the form of the ARN of a role, roleName that of its name with or without its path. Source: IAM API reference, CreateRole.
+var (
+	roleARN  = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$`)
+	roleName = regexp.MustCompile(`^(?:/?[\w+=,.@/-]{1,511}/)?[\w+=,.@-]{1,64}$`)
+)
 
 // complete checks settings and secrets of a kind, and fills in what follows from others.
 //
@@ -192,10 +210,11 @@ var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e
 func complete(kind string, s *Settings, secrets Secrets) error {
 	key := s.AccessKeyID != "" || secrets.SecretAccessKey != "" || secrets.SessionToken != ""
 	password := s.Username != "" || secrets.Password != ""
+	roles := s.RoleARN != "" || s.ExternalID != "" || s.SecondRole != "" || s.SecondID != "" || s.Cloud != "" || s.WebIdentity
 	switch {
 	case kind == OCI && key:
 		return Bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
-	case kind == OCI && (s.RoleARN != "" || s.ExternalID != "" || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):
+	case kind == OCI && (roles || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):
 		return Bad("kind", "OCI has registryHost, username, password and tokenHosts only")
 	case kind != OCI && (password || len(s.TokenHosts) > 0):
 		return Bad("username", "must be absent for the kind "+kind+", which has an access key")
@@ -206,12 +225,9 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 			return Bad("registryHost", "must be HOST or HOST:PORT")
 		}
 		return nil
-	case s.AccessKeyID == "" || secrets.SecretAccessKey == "":
-		return Bad("awsAccessKeyId", "must be present together with awsSecretAccessKey")
-	case s.RoleARN != "" && !roleARN.MatchString(s.RoleARN):
-		return Bad("roleArn", "must be the ARN of a role")
-	case s.ExternalID != "" && s.RoleARN == "":
-		return Bad("externalId", "must be absent without roleArn")
+	}
+	if err := checkSource(kind, s, secrets, key); err != nil {
+		return err
 	}
 	at, err := registryOf(s)
 	if err != nil {
@@ -232,11 +248,10 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 			s.STS = s.API
 		}
 	} else if s.Host == "" {
-		domain := "amazonaws.com"
-		if at.Region.Partition() == "aws-cn" {
-			domain = "amazonaws.com.cn"
-		}
-		s.Host = endpoint.RegistryName(at, domain)
+		s.Host = endpoint.RegistryName(at, domainOf(at))
+	}
+	if s.WebIdentity && (s.API != "" || s.STS != "" || s.Host != endpoint.RegistryName(at, domainOf(at))) {
+		return Bad("webIdentity", "goes to Amazon ECR only: registryHost, endpoint and stsEndpoint must be absent, so that no other server gets the token")
 	}
 	for member, text := range map[string]string{"endpoint": s.API, "stsEndpoint": s.STS} {
 		if text == "" {
@@ -247,6 +262,14 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 		}
 	}
 	return nil
+}
+
+// domainOf returns the domain of the hosts of a registry of AWS.
+func domainOf(at name.Registry) string {
+	if at.Region.Partition() == "aws-cn" {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
 }
 
 // registryOf returns the registry that region and registry id name. Errors: fault.InvalidParameter.
@@ -275,17 +298,17 @@ func hostOf(member, text string) (string, error) {
 	return u.Host, nil
 }
 
-// endpointOf returns the endpoint of a registry.
-func endpointOf(kind string, s Settings, secrets Secrets) upstream.Endpoint {
+// endpointOf returns the endpoint of a registry, for which AWS gives credentials to who.
+func endpointOf(kind string, s Settings, secrets Secrets, who source) upstream.Endpoint {
 	if kind == OCI {
 		return upstream.Endpoint{Host: s.Host, Username: s.Username, Password: secret.New(secrets.Password), TokenHosts: s.TokenHosts}
 	}
-	keys := aws.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: secrets.SecretAccessKey, SessionToken: secrets.SessionToken}
-	return upstream.Endpoint{Host: s.Host, Kind: upstream.ECR, AWS: &upstream.AWS{
-		Credentials: func(context.Context) (aws.Credentials, error) { return keys, nil },
-		Roles:       upstream.RolesOf(s.RoleARN, s.ExternalID), Region: s.Region,
-		API: strings.TrimRight(s.API, "/"), STS: strings.TrimRight(s.STS, "/"),
-	}}
+	sts := s.STS
+	if sts == "" {
+		sts = who.sts
+	}
+	return upstream.Endpoint{Host: s.Host, Kind: upstream.ECR, AWS: &upstream.AWS{Credentials: who.credentials, WebIdentity: who.web,
+		Roles: who.roles, Region: s.Region, API: strings.TrimRight(s.API, "/"), STS: strings.TrimRight(sts, "/")}}
 }
 
 // Remote is a registry outside of the installation, with the credentials of an integration.
@@ -294,6 +317,7 @@ type Remote struct {
 	Integration meta.Integration
 	prefix      string // of the names of repositories
 	version     int64
+	source      int64 // version of the cloud integration
 	used        time.Time
 }
 
@@ -303,26 +327,35 @@ func (r *Remote) Path(repo string) string { return r.prefix + repo }
 // maxRemotes is the number of registries whose tokens are kept.
 const maxRemotes = 1024
 
-// Remote returns the registry of an integration. The same one serves all calls until the integration changes, so that they share tokens.
+// Remote returns the registry of an integration. The same one serves all calls until the integration, or the cloud integration that it
+// names, changes, so that they share tokens.
 //
-// Errors: fault.IntegrationFailed (settings or secrets cannot be read).
-func (s *Service) Remote(i meta.Integration) (*Remote, error) {
+// Errors: fault.IntegrationFailed (settings or secrets cannot be read, or the operator does not allow the web identity any more).
+func (s *Service) Remote(ctx context.Context, i meta.Integration) (*Remote, error) {
+	settings, err := SettingsOf(i)
+	if err != nil {
+		return nil, err
+	}
+	cloud, err := s.cloudOf(ctx, i, settings)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if have := s.remotes[i.ID]; have != nil && have.version == i.Version {
+	if have := s.remotes[i.ID]; have != nil && have.version == i.Version && have.source == cloud.Version {
 		have.used = time.Now()
 		return have, nil
 	}
-	settings, secrets, err := s.Open(i)
+	e, err := s.open(i, cloud)
 	if err != nil {
-		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again by ecrin integration update",
-			i.Name).Because(err)
+		return nil, err
 	}
-	r, err := s.client.Registry(endpointOf(i.Kind, settings, secrets))
+	r, err := s.client.Registry(e)
 	if err != nil {
 		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
 	}
-	made := &Remote{Registry: r, Integration: i, prefix: prefixOf(i.Kind, settings), version: i.Version, used: time.Now()}
+	made := &Remote{Registry: r, Integration: i, prefix: prefixOf(i.Kind, settings), version: i.Version, source: cloud.Version,
+		used: time.Now()}
 	if len(s.remotes) >= maxRemotes {
 		var oldest int64
 		for id, one := range s.remotes {

@@ -23,7 +23,7 @@ type Cloud struct {
 	Region      string `json:"region"`               // of the calls of STS
 	STS         string `json:"sts,omitempty"`        // URL of the STS API; "" for that of AWS
 	AccessKeyID string `json:"accessKeyId"`          // of who assumes the role
-	RoleARN     string `json:"roleArn,omitempty"`    // "" for none: the owner of the key is used
+	RoleARN     string `json:"roleArn,omitempty"`    // or the name of one of the owner's account; "" for none: the owner is used
 	ExternalID  string `json:"externalId,omitempty"` // for the role
 }
 
@@ -75,8 +75,8 @@ func (c *Cloud) check() ([]meta.ObjectName, error) {
 // checkRole checks the ARN of a role and its external id. Errors: fault.InvalidParameter.
 func checkRole(arn, externalID string) error {
 	switch {
-	case arn != "" && !roleARN.MatchString(arn):
-		return Bad("roleArn", "must be the ARN of a role")
+	case arn != "" && !roleARN.MatchString(arn) && !roleName.MatchString(arn):
+		return Bad("roleArn", "must be the ARN of a role, or the name of a role of the account of the caller")
 	case externalID != "" && arn == "":
 		return Bad("externalId", "must be absent without roleArn")
 	}
@@ -92,7 +92,10 @@ func (r *Runtime) check() ([]meta.ObjectName, error) {
 			return nil, err
 		}
 	}
-	return nil, checkRole(r.RoleARN, "")
+	if r.RoleARN != "" && !roleARN.MatchString(r.RoleARN) {
+		return nil, Bad("roleArn", "must be the ARN of a role")
+	}
+	return nil, nil
 }
 
 func (c *Cluster) check() ([]meta.ObjectName, error) {

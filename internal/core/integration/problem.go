@@ -40,15 +40,22 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 		return nil, fault.Throttled.New("%d tests of integrations of the account run: repeat when one has ended", maxTests)
 	}
 	defer s.leave(i.Account)
-	settings, secrets, err := s.Open(i)
+	settings, err := SettingsOf(i)
 	if err != nil {
-		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again by ecrin integration update",
-			i.Name).Because(err)
+		return nil, err
+	}
+	cloud, err := s.cloudOf(ctx, i, settings)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.open(i, cloud)
+	if err != nil {
+		return nil, err
 	}
 	if repo != "" {
 		repo = prefixOf(i.Kind, settings) + repo
 	}
-	made, err := s.once.Test(ctx, endpointOf(i.Kind, settings, secrets), repo, ref)
+	made, err := s.once.Test(ctx, e, repo, ref)
 	if err != nil {
 		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
 	}
@@ -146,6 +153,11 @@ func cure(step, code string, err error, s Settings) string {
 		return "let the trust policy of " + s.RoleARN + " allow sts:AssumeRole to the caller of the step before, and the policies of the caller too; if the trust policy has a condition on sts:ExternalId, set the external id"
 	case step == upstream.StepRole && denied:
 		return "let the trust policy of " + s.RoleARN + " allow sts:AssumeRole to the caller of the step before with the external id of the integration, and the policies of the caller too"
+	case step == upstream.StepWeb && code == "" && errors.Is(err, upstream.Unauthorized):
+		return "let the operator check the file of the setting web_identities"
+	case step == upstream.StepWeb && (denied || errors.Is(err, upstream.Unauthorized)):
+		return "let the trust policy of " + s.RoleARN +
+			" allow sts:AssumeRoleWithWebIdentity to the issuer, the audience and the subject of the server's token"
 	case step == upstream.StepToken && denied:
 		return "give the caller ecr:GetAuthorizationToken on the resource *: it cannot be limited to a repository"
 	case step == upstream.StepManifest && errors.Is(err, upstream.NotFound):

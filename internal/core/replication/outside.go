@@ -132,7 +132,7 @@ func (s *Service) sendOutside(ctx context.Context, j *jobs.Job) error {
 		return err
 	}
 	t := &turn{Service: s, i: i, job: j, saved: time.Now()}
-	t.to, err = s.remotes.Remote(i)
+	t.to, err = s.remotes.Remote(ctx, i)
 	if err != nil {
 		t.stop = err
 	}
@@ -319,7 +319,7 @@ func (t *turn) judge(e *upstream.Error, shown error) {
 // backfillOutside copies one image by an integration and returns the code of its failure. An error is one after which it is tried again.
 func (s *Service) backfillOutside(ctx context.Context, i meta.Integration, from meta.Repository, d name.Digest,
 	touch func()) (string, error) {
-	to, err := s.remotes.Remote(i)
+	to, err := s.remotes.Remote(ctx, i)
 	if err != nil {
 		return "", err
 	}

@@ -87,7 +87,7 @@ func (s *Service) sendOne(ctx context.Context, j *jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	to, err := s.remotes.Remote(i)
+	to, err := s.remotes.Remote(ctx, i)
 	if err != nil {
 		return jobs.Permanent(err)
 	}

@@ -30,8 +30,9 @@ import (
 
 // Env is what the command line uses of its process.
 type Env struct {
-	Args   []string // without the program's name
-	Name   string   // the program's name or path, for hints; "" means ecrin
+	Args   []string  // without the program's name
+	Name   string    // the program's name or path, for hints; "" means ecrin
+	In     io.Reader // nil means os.Stdin
 	Out    io.Writer
 	Err    io.Writer
 	Lookup func(string) (string, bool) // os.LookupEnv
@@ -43,6 +44,9 @@ func Run(ctx context.Context, env Env) int {
 	c := &commands{Env: env}
 	root := c.root()
 	root.SetArgs(env.Args)
+	if env.In != nil {
+		root.SetIn(env.In)
+	}
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
 	cmd, err := root.ExecuteContextC(ctx)

@@ -37,6 +37,8 @@ func (c *commands) integration() *cobra.Command {
 // integrationFlags are the flags of what an integration consists of.
 type integrationFlags struct {
 	host, endpoint, sts, registryID, region, keyID, role, externalID, username, to, secretFile, tokenFile string
+	secondRole, secondID, cloud                                                                           string
+	webIdentity                                                                                           bool
 	tokenHosts, runtimes                                                                                  []string
 	account                                                                                               string
 }
@@ -50,14 +52,27 @@ func (v *integrationFlags) add(cmd *cobra.Command) {
 	f.StringVar(&v.registryID, "registry-id", "", "`account` of the registry there, 12 digits")
 	f.StringVar(&v.region, "region", "", "`region` of the registry there")
 	f.StringVar(&v.keyID, "access-key-id", "", "`id` of an access key there; its secret is read from standard input")
-	f.StringVar(&v.role, "role-arn", "", "`ARN` of a role that is assumed with the access key")
+	f.StringVar(&v.role, "role-arn", "", "`ARN` of a role that is assumed, or its name in the account of who assumes it")
 	f.StringVar(&v.externalID, "external-id", "", "external `id` for the role")
+	f.StringVar(&v.secondRole, "second-role-arn", "", "`ARN` of a role that is assumed from the first one, or its name")
+	f.StringVar(&v.secondID, "second-external-id", "", "external `id` for the second role")
+	f.StringVar(&v.cloud, "cloud", "", "`name` of a cloud integration whose key and role come first, instead of an access key")
+	f.BoolVar(&v.webIdentity, "web-identity", false,
+		"assume the role with a token of the server, if the operator allows that by the setting web_identities")
 	f.StringVar(&v.username, "username", "", "`name` at an OCI registry; the password is read from standard input")
 	f.StringVar(&v.secretFile, "secret-file", "-", "`file` with the secret access key or the password, - for standard input")
 	f.StringVar(&v.tokenFile, "session-token-file", "", "`file` with the session token that belongs to a temporary key")
 	f.StringArrayVar(&v.tokenHosts, "token-host", nil, "`host` that may issue tokens of an OCI registry; may be repeated")
 	f.StringArrayVar(&v.runtimes, "runtime", nil, "name of a `runtime` that may use it (default: all); may be repeated")
 	f.StringVar(&v.to, "replicates-to", "", "`destination` of replications that it stands for, REGISTRY_ID/REGION")
+}
+
+// web returns whether the integration uses a web identity; nil if the flags do not say it.
+func (v *integrationFlags) web(cmd *cobra.Command) *bool {
+	if !cmd.Flags().Changed("web-identity") {
+		return nil
+	}
+	return &v.webIdentity
 }
 
 // secret reads the secret that belongs to the flags; "" if none does.
@@ -103,7 +118,8 @@ func (c *commands) integrationAdd() *cobra.Command {
 		in := ecrintypes.CreateIntegrationRequest{
 			AccountId: v.account, IntegrationName: args[0], Kind: ecrintypes.IntegrationKind(strings.ToUpper(*kind)), RegistryHost: v.host,
 			Endpoint: v.endpoint, StsEndpoint: v.sts, RemoteRegistryId: v.registryID, RemoteRegion: v.region, AwsAccessKeyId: v.keyID,
-			RoleArn: v.role, ExternalId: v.externalID, Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
+			RoleArn: v.role, ExternalId: v.externalID, SecondRoleArn: v.secondRole, SecondExternalId: v.secondID, CloudName: v.cloud,
+			WebIdentity: v.web(cmd), Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
 		}
 		hidden, err := v.secret(cmd.InOrStdin())
 		if err == nil {
@@ -131,12 +147,13 @@ func (c *commands) integrationUpdate() *cobra.Command {
 	var v integrationFlags
 	v.add(cmd)
 	parts := cmd.Flags().StringArray("remove", nil,
-		"`part` to remove: role, external-id, credentials, token-hosts, runtimes or replication; may be repeated")
+		"`part` to remove: role, external-id, second-role, cloud, web-identity, credentials, token-hosts, runtimes or replication; may be repeated")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := ecrintypes.UpdateIntegrationRequest{
 			AccountId: v.account, IntegrationName: args[0], RegistryHost: v.host, Endpoint: v.endpoint, StsEndpoint: v.sts,
 			RemoteRegistryId: v.registryID, RemoteRegion: v.region, AwsAccessKeyId: v.keyID, RoleArn: v.role, ExternalId: v.externalID,
+			SecondRoleArn: v.secondRole, SecondExternalId: v.secondID, CloudName: v.cloud, WebIdentity: v.web(cmd),
 			Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
 		}
 		for _, part := range *parts {
@@ -246,11 +263,15 @@ func (c *commands) integrationShow() *cobra.Command {
 		}
 		rows := [][]string{{"NAME", i.IntegrationName}, {"KIND", strings.ToLower(string(i.Kind))}, {"REGISTRY", i.RegistryHost}}
 		for _, one := range [][]string{{"ENDPOINT", i.Endpoint}, {"STS", i.StsEndpoint}, {"REGISTRY ID", i.RemoteRegistryId},
-			{"REGION", i.RemoteRegion}, {"ACCESS KEY", i.AwsAccessKeyId}, {"ROLE", i.RoleArn}, {"EXTERNAL ID", i.ExternalId},
+			{"REGION", i.RemoteRegion}, {"ACCESS KEY", i.AwsAccessKeyId}, {"CLOUD", i.CloudName},
+			{"ROLE", i.RoleArn}, {"EXTERNAL ID", i.ExternalId}, {"SECOND ROLE", i.SecondRoleArn}, {"SECOND EXTERNAL ID", i.SecondExternalId},
 			{"USERNAME", i.Username}, {"TOKEN HOSTS", strings.Join(i.TokenHosts, ", ")}, {"RUNTIMES", strings.Join(i.Runtimes, ", ")}} {
 			if one[1] != "" {
 				rows = append(rows, one)
 			}
+		}
+		if i.WebIdentity != nil && *i.WebIdentity {
+			rows = append(rows, []string{"WEB IDENTITY", "yes"})
 		}
 		if i.ReplicatesTo != nil {
 			rows = append(rows, []string{"REPLICATES TO", i.ReplicatesTo.RegistryId + "/" + i.ReplicatesTo.Region})
@@ -278,11 +299,20 @@ func (c *commands) integrationTest() *cobra.Command {
 }
 
 func (c *commands) integrationDelete() *cobra.Command {
-	cmd := &cobra.Command{Use: "delete NAME", Args: exactly("NAME"), Short: "Delete an integration that no replication rule uses"}
+	cmd := &cobra.Command{Use: "delete NAME", Args: exactly("NAME"), Short: "Delete an integration that no replication rule uses",
+		Long: "Delete an integration that no replication rule uses. On a terminal the command asks, and deletes if DELETE is typed. A script,\n" +
+			"whose input is no terminal, is not asked.",
+		Example: "  ecrin integration delete mirror --yes"}
 	account := cmd.Flags().String("account", "", "`account` that it is of, 12 digits (default: the account of the caller)")
+	yes := cmd.Flags().Bool("yes", false, "delete without a question")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := ecrintypes.IntegrationRequest{AccountId: *account, IntegrationName: args[0]}
+		if !*yes && terminal(cmd.InOrStdin()) {
+			if err := c.typed(cmd, "DELETE", "the integration "+args[0]+" with its secrets is deleted, and what uses its name fails"); err != nil {
+				return err
+			}
+		}
 		return c.integrationCall(cmd, "DeleteIntegration", &in, *asJSON, "deleted the integration %s")
 	}
 	return cmd

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ecrin-dev/ecrin/internal/core/events"
+	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -84,6 +84,9 @@ type Config struct {
 	// EgressCA is a PEM file with certificates of private CAs. The server trusts them in addition to the CAs of the
 	// system when it dials out. Default none.
 	EgressCA string `yaml:"egress_ca"`
+	// WebIdentities lists what accounts may do with an identity of the server, ACCOUNT ROLE_ARN FILE: integrations of the account may assume
+	// this role of AWS with the token in the file. Default none: no account may use an identity of the server.
+	WebIdentities []string `yaml:"web_identities"`
 	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
 	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -301,6 +304,9 @@ func (c *Config) Settings() []Setting {
 			"`names` that the server dials at an address instead of looking them up, NAME=ADDRESS[:PORT], joined by commas",
 			strings.Join(c.EgressHosts, ","), "", list(&c.EgressHosts)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
+		{"web-identities", "ECRIN_WEB_IDENTITIES",
+			"roles of AWS that `accounts` may assume by integrations with a token of this server, ACCOUNT ROLE_ARN FILE, joined by commas",
+			strings.Join(c.WebIdentities, ","), "", list(&c.WebIdentities)},
 		{"max-connections", "ECRIN_MAX_CONNECTIONS",
 			"`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "",
 			number(&c.MaxConnections)},
@@ -398,6 +404,7 @@ type Checked struct {
 	Egress     []netip.Prefix            // from EgressAllow
 	NoEgress   []netip.Prefix            // from EgressDeny
 	Hosts      map[string]netip.AddrPort // from EgressHosts
+	Web        []integration.WebIdentity // from WebIdentities
 	Pulls      events.Mode               // from EventPulls
 	Denials    events.Mode               // from EventDenials
 	Management name.Account              // zero if ManagementAccount is ""
@@ -514,6 +521,8 @@ func (c Config) Check() (Checked, error) {
 	note("egress_deny", err)
 	out.Hosts, err = hosts(c.EgressHosts)
 	note("egress_hosts", err)
+	out.Web, err = webIdentities(c.WebIdentities)
+	note("web_identities", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
 		note("organization", fmt.Errorf("want o- and 10 to 32 lower-case letters or digits, got %q", c.Organization))
 	}
@@ -548,34 +557,3 @@ func (c Config) Check() (Checked, error) {
 
 // maxTLSRegions limits TLS.Regions: the certificate of the CA, which has some names of each, is sent in every handshake.
 const maxTLSRegions = 20
-
-// checkAddress checks an address to listen on.
-func checkAddress(l string) error {
-	if _, err := strconv.ParseUint(l, 10, 16); err == nil {
-		return fmt.Errorf("want HOST:PORT, got %s: write 127.0.0.1:%s for this machine, or :%s for all addresses", l, l, l)
-	}
-	_, port, err := net.SplitHostPort(l)
-	if n, bad := strconv.ParseUint(port, 10, 16); err == nil && (bad != nil || strconv.FormatUint(n, 10) != port) {
-		err = fmt.Errorf("want a port from 0 to 65535 in %q", l)
-	}
-	return err
-}
-
-// organizationID matches the id of an organization. Source: Organizations API reference.
-var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
-
-// prefixes parses ranges of addresses. A single address is a range with one element.
-func prefixes(texts []string) ([]netip.Prefix, error) {
-	var all []netip.Prefix
-	for _, s := range texts {
-		p, err := netip.ParsePrefix(s)
-		if a, err2 := netip.ParseAddr(s); err != nil && err2 == nil {
-			p, err = netip.PrefixFrom(a, a.BitLen()), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("want an address or a range such as 10.0.0.0/8, got %q", s)
-		}
-		all = append(all, p.Masked())
-	}
-	return all, nil
-}

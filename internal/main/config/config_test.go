@@ -41,6 +41,7 @@ egress_allow: [192.168.7.0/24]
 egress_deny: [192.168.7.9]
 egress_hosts: [ECR.example.com=192.168.7.3, "b.example.com=[fd00::1]:8443"]
 egress_ca: roots.pem
+web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
@@ -84,6 +85,7 @@ func TestRead(t *testing.T) {
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		EgressHosts:    []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
+		WebIdentities:  []string{"111122223333 arn:aws:iam::444455556666:role/x /run/token"},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -243,6 +245,14 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
 		{func(c *config.Config) { c.EgressHosts = []string{"a.example=b.example"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"a.example=10.0.0.1:65536"} }, "egress_hosts: want each name once"},
+		{func(c *config.Config) {
+			c.WebIdentities = []string{"111122223333 arn:aws:iam::444455556666:role/x token"}
+		}, "web_identities: want"},
+		{func(c *config.Config) { c.WebIdentities = []string{"1 arn:aws:iam::444455556666:role/x /token"} }, "web_identities: want"},
+		{func(c *config.Config) { c.WebIdentities = []string{"111122223333 /token"} }, "web_identities: want"},
+		{func(c *config.Config) {
+			c.WebIdentities = []string{"111122223333 arn:aws:iam::1:role/x /a", "111122223333 arn:aws:iam::1:role/x /b"}
+		}, "web_identities: want"},
 		{func(c *config.Config) { c.EgressHosts = []string{"10.0.0.1"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"=10.0.0.1"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"A.example=10.0.0.1", "a.example=10.0.0.2"} }, "egress_hosts: want each name once"},

@@ -38,6 +38,9 @@ func (v *CreateIntegrationRequest) GetAccountId() string { return v.AccountId }
 // GetIntegrationName returns the member integrationName, or "" if it is absent.
 func (v *CreateIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
 
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *CreateIntegrationRequest) GetCloudName() string { return v.CloudName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CreateWebhookRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -334,6 +337,9 @@ func (v *UpdateIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetIntegrationName returns the member integrationName, or "" if it is absent.
 func (v *UpdateIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
+
+// GetCloudName returns the member cloudName, or "" if it is absent.
+func (v *UpdateIntegrationRequest) GetCloudName() string { return v.CloudName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UpdateWebhookRequest) GetRegistryId() string { return v.RegistryId }

@@ -65,12 +65,15 @@ const (
 type IntegrationPart string
 
 const (
-	IntegrationPartROLE        IntegrationPart = "ROLE"
-	IntegrationPartEXTERNAL_ID IntegrationPart = "EXTERNAL_ID"
-	IntegrationPartCREDENTIALS IntegrationPart = "CREDENTIALS"
-	IntegrationPartTOKEN_HOSTS IntegrationPart = "TOKEN_HOSTS"
-	IntegrationPartRUNTIMES    IntegrationPart = "RUNTIMES"
-	IntegrationPartREPLICATION IntegrationPart = "REPLICATION"
+	IntegrationPartROLE         IntegrationPart = "ROLE"
+	IntegrationPartEXTERNAL_ID  IntegrationPart = "EXTERNAL_ID"
+	IntegrationPartSECOND_ROLE  IntegrationPart = "SECOND_ROLE"
+	IntegrationPartCLOUD        IntegrationPart = "CLOUD"
+	IntegrationPartWEB_IDENTITY IntegrationPart = "WEB_IDENTITY"
+	IntegrationPartCREDENTIALS  IntegrationPart = "CREDENTIALS"
+	IntegrationPartTOKEN_HOSTS  IntegrationPart = "TOKEN_HOSTS"
+	IntegrationPartRUNTIMES     IntegrationPart = "RUNTIMES"
+	IntegrationPartREPLICATION  IntegrationPart = "REPLICATION"
 )
 
 // JobState is one of the values below.

@@ -32,7 +32,7 @@ var (
 	ruleImageTag            = &awswire.StringRule{Min: 1, Max: 128}
 	ruleIntegrationKind     = &awswire.StringRule{Enum: []string{"ECR", "ECRIN", "OCI"}}
 	ruleIntegrationName     = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
-	ruleIntegrationPart     = &awswire.StringRule{Enum: []string{"ROLE", "EXTERNAL_ID", "CREDENTIALS", "TOKEN_HOSTS", "RUNTIMES", "REPLICATION"}}
+	ruleIntegrationPart     = &awswire.StringRule{Enum: []string{"ROLE", "EXTERNAL_ID", "SECOND_ROLE", "CLOUD", "WEB_IDENTITY", "CREDENTIALS", "TOKEN_HOSTS", "RUNTIMES", "REPLICATION"}}
 	ruleIntegrationPartList = awswire.SizeRule{Min: 1, Max: 10}
 	ruleIntegrationUrl      = &awswire.StringRule{Min: 1, Max: 512}
 	ruleJobId               = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
@@ -54,6 +54,7 @@ var (
 	ruleRemoteImage         = &awswire.StringRule{Min: 1, Max: 512}
 	ruleRemoteKeyId         = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9_]+`)}
 	ruleRemoteName          = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[!-9;-~]+`)}
+	ruleRemoteRole          = &awswire.StringRule{Min: 1, Max: 2048}
 	ruleRemoteRoleArn       = &awswire.StringRule{Min: 20, Max: 2048}
 	ruleRemoteSecret        = &awswire.StringRule{Min: 1, Max: 8192}
 	ruleRepositoryGlob      = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-z0-9._/*?-]+`)}

@@ -172,12 +172,16 @@ type CreateIntegrationRequest struct {
 	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
 	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
 	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string             `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	RoleArn            string             `json:"roleArn,omitzero"`            // 1 to 2048 characters
 	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
-	Username           string             `json:"username,omitzero"`           // 1 to 256 characters
-	Password           string             `json:"password,omitzero"`           // 1 to 8192 characters
-	TokenHosts         []string           `json:"tokenHosts,omitzero"`         // 1 to 10 elements
-	Runtimes           []string           `json:"runtimes,omitzero"`           // 1 to 100 elements
+	SecondRoleArn      string             `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
+	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
+	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
+	WebIdentity        *bool              `json:"webIdentity,omitzero"`
+	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
+	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
+	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
 }
 
@@ -498,6 +502,10 @@ type Integration struct {
 	AwsAccessKeyId   string             `json:"awsAccessKeyId,omitzero"`
 	RoleArn          string             `json:"roleArn,omitzero"`
 	ExternalId       string             `json:"externalId,omitzero"`
+	SecondRoleArn    string             `json:"secondRoleArn,omitzero"`
+	SecondExternalId string             `json:"secondExternalId,omitzero"`
+	CloudName        string             `json:"cloudName,omitzero"`
+	WebIdentity      *bool              `json:"webIdentity,omitzero"`
 	Username         string             `json:"username,omitzero"`
 	TokenHosts       []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes         []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
@@ -839,7 +847,7 @@ type PutCloudIntegrationRequest struct {
 	AwsAccessKeyId     string `json:"awsAccessKeyId"`              // required, 16 to 128 characters
 	AwsSecretAccessKey string `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
 	AwsSessionToken    string `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	RoleArn            string `json:"roleArn,omitzero"`            // 1 to 2048 characters
 	ExternalId         string `json:"externalId,omitzero"`         // 2 to 1224 characters
 }
 
@@ -1207,12 +1215,16 @@ type UpdateIntegrationRequest struct {
 	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
 	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
 	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string             `json:"roleArn,omitzero"`            // 20 to 2048 characters
+	RoleArn            string             `json:"roleArn,omitzero"`            // 1 to 2048 characters
 	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
-	Username           string             `json:"username,omitzero"`           // 1 to 256 characters
-	Password           string             `json:"password,omitzero"`           // 1 to 8192 characters
-	TokenHosts         []string           `json:"tokenHosts,omitzero"`         // 1 to 10 elements
-	Runtimes           []string           `json:"runtimes,omitzero"`           // 1 to 100 elements
+	SecondRoleArn      string             `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
+	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
+	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
+	WebIdentity        *bool              `json:"webIdentity,omitzero"`
+	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
+	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
+	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
 }
 

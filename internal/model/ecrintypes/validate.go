@@ -124,8 +124,11 @@ func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
 	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
 	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
-	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRole)
 	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
+	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
+	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
+	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {
@@ -658,7 +661,7 @@ func (v *PutCloudIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
 	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
 	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
-	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRole)
 	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
 }
 
@@ -999,8 +1002,11 @@ func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"awsAccessKeyId", v.AwsAccessKeyId, ruleRemoteKeyId)
 	c.Optional(at+"awsSecretAccessKey", v.AwsSecretAccessKey, ruleRemoteSecret)
 	c.Optional(at+"awsSessionToken", v.AwsSessionToken, ruleRemoteSecret)
-	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRoleArn)
+	c.Optional(at+"roleArn", v.RoleArn, ruleRemoteRole)
 	c.Optional(at+"externalId", v.ExternalId, ruleExternalId)
+	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
+	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
+	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {

@@ -26,19 +26,27 @@ import (
 
 // AWS is how a registry of the kind ECR gives its token.
 type AWS struct {
-	// Credentials returns a key or the credentials of a session; required. It is a function, which formatters do not print.
+	// Credentials returns a key or the credentials of a session; required without WebIdentity. It is a function, which formatters do not
+	// print.
 	Credentials func(context.Context) (aws.Credentials, error)
 
-	Roles       []Role // assumed one after the other: the first with the credentials, each further one with those of the one before
-	SessionName string // for the roles; "" means ecrin
-	Region      string // "" means that of the host
-	API         string // URL of the ECR API; "" means that of AWS for the region, which requires a host of ECR
-	STS         string // URL of the STS API, for the roles; "" means that of AWS for the region
+	WebIdentity *WebIdentity // in place of Credentials
+	Roles       []Role       // assumed one after the other: the first with the credentials, each further one with those of the one before
+	SessionName string       // for the roles; "" means ecrin
+	Region      string       // "" means that of the host
+	API         string       // URL of the ECR API; "" means that of AWS for the region, which requires a host of ECR
+	STS         string       // URL of the STS API, for the roles; "" means that of AWS for the region
+}
+
+// WebIdentity is a role of IAM that is assumed with a token of an OpenID Connect provider.
+type WebIdentity struct {
+	ARN   string                 // of the role
+	Token func() ([]byte, error) // returns the token, or an Error; called for each session, since tokens are replaced before they end
 }
 
 // Role is a role of IAM that is assumed.
 type Role struct {
-	ARN        string
+	ARN        string // or the name of a role, with its path, of the account of the caller who assumes it
 	ExternalID string // "" means none
 }
 
@@ -80,7 +88,7 @@ type ecrTokens struct {
 }
 
 func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
-	if a == nil || a.Credentials == nil {
+	if a == nil || a.Credentials == nil && a.WebIdentity == nil {
 		return nil, invalid("a registry of ECR needs credentials of AWS")
 	}
 	region, fips := a.Region, false
@@ -97,12 +105,21 @@ func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
 	}
 	t := &ecrTokens{c: c, host: host, calls: c.stsOptions(a, region)}
 	provider := t.calls.Credentials
+	if a.WebIdentity != nil {
+		provider = aws.NewCredentialsCache(a.webIdentity(t.calls))
+	}
 	for _, role := range a.Roles {
 		calls := t.calls
 		calls.Credentials = provider
-		provider = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.New(calls), role.ARN, func(r *stscreds.AssumeRoleOptions) {
-			r.RoleSessionName = a.sessionName()
-			setAWS(&r.ExternalID, role.ExternalID)
+		provider = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+			arn, err := role.arn(ctx, calls)
+			if err != nil {
+				return aws.Credentials{}, err
+			}
+			return stscreds.NewAssumeRoleProvider(sts.New(calls), arn, func(r *stscreds.AssumeRoleOptions) {
+				r.RoleSessionName = a.sessionName()
+				setAWS(&r.ExternalID, role.ExternalID)
+			}).Retrieve(ctx)
 		}))
 	}
 	o := ecr.Options{Region: region, HTTPClient: t.calls.HTTPClient, Retryer: t.calls.Retryer, Credentials: aws.NewCredentialsCache(provider)}
@@ -117,12 +134,49 @@ func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
 // stsOptions returns the options of calls of STS with the credentials, before a role is assumed.
 func (c *Client) stsOptions(a *AWS, region string) sts.Options {
 	o := sts.Options{Region: region, HTTPClient: c.guard.Client(egress.ClientOptions{Timeout: awsTimeout}),
-		Credentials: aws.CredentialsProviderFunc(a.Credentials),
+		Credentials: aws.AnonymousCredentials{},
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
 			o.MaxAttempts, o.MaxBackoff = c.limits.Attempts, c.limits.MaxPause
 		})}
+	if a.Credentials != nil {
+		o.Credentials = aws.CredentialsProviderFunc(a.Credentials)
+	}
 	setAWS(&o.BaseEndpoint, a.STS)
 	return o
+}
+
+// webIdentity returns the session of the role that is assumed with the token.
+func (a *AWS) webIdentity(calls sts.Options) aws.CredentialsProvider {
+	return stscreds.NewWebIdentityRoleProvider(sts.New(calls), a.WebIdentity.ARN, tokenFunc(a.WebIdentity.Token),
+		func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = a.sessionName() })
+}
+
+// tokenFunc is a function that returns a token, as the SDK wants it.
+type tokenFunc func() ([]byte, error)
+
+// GetIdentityToken returns the token.
+func (f tokenFunc) GetIdentityToken() ([]byte, error) { return f() }
+
+// arn returns the ARN of the role, of which only the name may be known: it is then one of the account of the caller.
+func (r Role) arn(ctx context.Context, calls sts.Options) (string, error) {
+	if strings.HasPrefix(r.ARN, "arn:") {
+		return r.ARN, nil
+	}
+	out, err := sts.New(calls).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", err
+	}
+	return ownRole(aws.ToString(out.Arn), r.ARN), nil
+}
+
+// ownRole returns the ARN of the role of a name, with or without its path, in the account and partition of a caller.
+func ownRole(caller, label string) string {
+	if strings.HasPrefix(label, "arn:") {
+		return label
+	}
+	var parts [6]string
+	copy(parts[:], strings.SplitN(caller, ":", 6))
+	return "arn:" + parts[1] + ":iam::" + parts[4] + ":role/" + strings.TrimPrefix(label, "/")
 }
 
 func (a *AWS) sessionName() string {
@@ -226,6 +280,10 @@ func (t *ecrTokens) failed(err error) error {
 }
 
 func (t *ecrTokens) reason(err error) *Error {
+	if own, ok := errors.AsType[*Error](err); ok { // of WebIdentity.Token
+		e := *own
+		return &e
+	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		e := &Error{Reason: Unavailable, Host: t.host, Public: "GetAuthorizationToken failed"}

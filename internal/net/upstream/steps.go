@@ -29,6 +29,7 @@ type Step struct {
 const (
 	StepCaller   = "GetCallerIdentity"
 	StepRole     = "AssumeRole"
+	StepWeb      = "AssumeRoleWithWebIdentity"
 	StepToken    = "GetAuthorizationToken"
 	StepRegistry = "GET /v2/"
 	StepManifest = "GET manifest"
@@ -75,7 +76,7 @@ func (c *Client) Test(ctx context.Context, e Endpoint, repo, ref string) ([]Step
 //
 // Errors: an [Error] with the reason Invalid, for the region. Failures of the calls are in the steps.
 func (c *Client) TestRoles(ctx context.Context, a *AWS) ([]Step, error) {
-	if a.Region == "" || a.Credentials == nil {
+	if a.Region == "" || a.Credentials == nil && a.WebIdentity == nil {
 		return nil, invalid("a test of roles needs credentials and a region")
 	}
 	p := &probe{host: "sts"}
@@ -134,12 +135,27 @@ func caller(ctx context.Context, calls sts.Options, failed func(error) error) (s
 
 // assume asks who the caller is and assumes the roles, whose credentials it puts into calls.
 func (p *probe) assume(ctx context.Context, calls *sts.Options, a *AWS, failed func(error) error) bool {
-	if !p.step(StepCaller, func() (string, error) { return caller(ctx, *calls, failed) }) {
+	if a.WebIdentity != nil && !p.step(StepWeb, func() (string, error) {
+		got, err := a.webIdentity(*calls).Retrieve(ctx)
+		if err != nil {
+			return "", failed(err)
+		}
+		calls.Credentials = credentials.StaticCredentialsProvider{Value: got}
+		return "", nil
+	}) {
+		return false
+	}
+	var found string
+	if !p.step(StepCaller, func() (_ string, err error) {
+		found, err = caller(ctx, *calls, failed)
+		return found, err
+	}) {
 		return false
 	}
 	for _, role := range a.Roles {
 		assume := func() (string, error) {
-			in := &sts.AssumeRoleInput{RoleArn: &role.ARN, RoleSessionName: aws.String(a.sessionName())}
+			arn := ownRole(found, role.ARN)
+			in := &sts.AssumeRoleInput{RoleArn: &arn, RoleSessionName: aws.String(a.sessionName())}
 			setAWS(&in.ExternalId, role.ExternalID)
 			out, err := sts.New(*calls).AssumeRole(ctx, in)
 			if err != nil {
@@ -150,7 +166,8 @@ func (p *probe) assume(ctx context.Context, calls *sts.Options, a *AWS, failed f
 			}
 			calls.Credentials = credentials.NewStaticCredentialsProvider(aws.ToString(out.Credentials.AccessKeyId),
 				aws.ToString(out.Credentials.SecretAccessKey), aws.ToString(out.Credentials.SessionToken))
-			return printable(aws.ToString(out.AssumedRoleUser.Arn)), nil
+			found = printable(aws.ToString(out.AssumedRoleUser.Arn))
+			return found, nil
 		}
 		if !p.step(StepRole, assume) {
 			return false

@@ -27,7 +27,41 @@ func onIntegration(s *Service, ctx context.Context, req guard.Request, in accoun
 // OnNewIntegration resolves the account of an integration to be created.
 func OnNewIntegration(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateIntegrationRequest) (
 	guard.Target[name.Account], error) {
-	return onIntegration(s, ctx, req, in, in.IntegrationName)
+	t, err := onIntegration(s, ctx, req, in, in.IntegrationName)
+	if err == nil {
+		t.Asks = useCloud(t.Asks, t.Value, in.CloudName)
+	}
+	return t, err
+}
+
+// OnChangedIntegration resolves an integration that is changed. If it names a cloud integration, before or after, the change decides for
+// what the credentials of that are used.
+func OnChangedIntegration(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.UpdateIntegrationRequest) (
+	guard.Target[meta.Integration], error) {
+	t, err := OnIntegration(s, ctx, req, in)
+	if err != nil {
+		return t, err
+	}
+	label := in.CloudName
+	if label == "" && t.Absent == nil {
+		settings, err := integration.SettingsOf(t.Value)
+		if err != nil {
+			return t, err
+		}
+		label = settings.Cloud
+	}
+	t.Asks = useCloud(t.Asks, t.Value.Account, label)
+	return t, nil
+}
+
+// useCloud adds the permission for naming a cloud integration, whose credentials the integration then uses.
+func useCloud(asks []guard.Ask, account name.Account, label string) []guard.Ask {
+	if label == "" {
+		return asks
+	}
+	use := asks[0]
+	use.Action, use.Resource = "ecrin:UseCloudIntegration", meta.Object{Account: account, Kind: meta.KindCloud, Name: label}.ARN()
+	return append(asks, use)
 }
 
 // OnIntegrations resolves the account whose integrations are described.
@@ -53,6 +87,9 @@ func OnIntegration[In interface {
 	if err != nil && !errors.Is(err, fault.IntegrationNotFound) {
 		return t, err
 	}
+	if err != nil {
+		i = meta.Integration{Account: of.Value, Name: in.GetIntegrationName()}
+	}
 	return guard.Target[meta.Integration]{Value: i, Asks: of.Asks, Absent: err}, nil
 }
 
@@ -61,9 +98,13 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 	out := ecrintypes.Integration{
 		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
 		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
-		RoleArn: s.RoleARN, ExternalId: s.ExternalID, Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
+		RoleArn: s.RoleARN, ExternalId: s.ExternalID, SecondRoleArn: s.SecondRole, SecondExternalId: s.SecondID, CloudName: s.Cloud,
+		Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
 		LastError: i.Error,
+	}
+	if s.WebIdentity {
+		out.WebIdentity = &s.WebIdentity
 	}
 	if i.Serves != (name.Registry{}) {
 		out.ReplicatesTo = &ecrintypes.ReplicationTarget{RegistryId: i.Serves.Account.String(), Region: i.Serves.Region.String()}
@@ -106,8 +147,9 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 	return integrationResponse(s.remotes.Create(ctx, integration.Input{
 		Account: account, Name: in.IntegrationName, Kind: string(in.Kind), Scope: in.Runtimes, Serves: to, By: by.ARN,
 		Settings: integration.Settings{Host: in.RegistryHost, Region: in.RemoteRegion, RegistryID: in.RemoteRegistryId, API: in.Endpoint,
-			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId, Username: in.Username,
-			TokenHosts: in.TokenHosts},
+			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId,
+			SecondRole: in.SecondRoleArn, SecondID: in.SecondExternalId, Cloud: in.CloudName,
+			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Username: in.Username, TokenHosts: in.TokenHosts},
 		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password},
 	}))
 }
@@ -128,6 +170,7 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		secrets = integration.Secrets{}
 	}
 	remove(in.Remove, &i, &settings)
+	resource(&settings, &secrets, in)
 	moved := in.RegistryHost == "" && (in.Endpoint != "" || in.RemoteRegion != "" || in.RemoteRegistryId != "")
 	if moved { // the host follows from these, unless it is named
 		settings.Host = ""
@@ -142,7 +185,8 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		{&settings.Host, in.RegistryHost}, {&settings.API, in.Endpoint}, {&settings.STS, in.StsEndpoint},
 		{&settings.RegistryID, in.RemoteRegistryId}, {&settings.Region, in.RemoteRegion}, {&settings.AccessKeyID, in.AwsAccessKeyId},
 		{&secrets.SecretAccessKey, in.AwsSecretAccessKey}, {&secrets.SessionToken, in.AwsSessionToken}, {&settings.RoleARN, in.RoleArn},
-		{&settings.ExternalID, in.ExternalId}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
+		{&settings.ExternalID, in.ExternalId}, {&settings.SecondRole, in.SecondRoleArn}, {&settings.SecondID, in.SecondExternalId},
+		{&settings.Cloud, in.CloudName}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
 	} {
 		if one.value != "" {
 			*one.field = one.value
@@ -162,14 +206,34 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 	return integrationResponse(s.remotes.Update(ctx, i, settings, secrets))
 }
 
+// resource lets a new source of credentials of AWS take the place of the one before: a key, a cloud integration or a web identity.
+func resource(s *integration.Settings, secrets *integration.Secrets, in *ecrintypes.UpdateIntegrationRequest) {
+	web := in.WebIdentity != nil && *in.WebIdentity
+	switch {
+	case in.CloudName != "" || web:
+		s.AccessKeyID, *secrets = "", integration.Secrets{}
+		s.Cloud, s.WebIdentity = "", web
+	case in.AwsAccessKeyId != "":
+		s.Cloud, s.WebIdentity = "", false
+	case in.WebIdentity != nil:
+		s.WebIdentity = false
+	}
+}
+
 // remove removes parts of an integration.
 func remove(parts []ecrintypes.IntegrationPart, i *meta.Integration, s *integration.Settings) {
 	for _, part := range parts {
 		switch part {
 		case ecrintypes.IntegrationPartROLE:
-			s.RoleARN, s.ExternalID = "", ""
+			s.RoleARN, s.ExternalID, s.SecondRole, s.SecondID = "", "", "", ""
 		case ecrintypes.IntegrationPartEXTERNAL_ID:
 			s.ExternalID = ""
+		case ecrintypes.IntegrationPartSECOND_ROLE:
+			s.SecondRole, s.SecondID = "", ""
+		case ecrintypes.IntegrationPartCLOUD:
+			s.Cloud = ""
+		case ecrintypes.IntegrationPartWEB_IDENTITY:
+			s.WebIdentity = false
 		case ecrintypes.IntegrationPartCREDENTIALS:
 			s.Username, s.AccessKeyID = "", ""
 		case ecrintypes.IntegrationPartTOKEN_HOSTS:
