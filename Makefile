@@ -12,7 +12,7 @@ SERVERS := /internal/(core/(registry|pullthrough|events|replication)|door|main|o
 # SLOW has tests that the fast suite shortens or leaves out.
 SLOW := ./internal/store/meta/... ./internal/store/blob/... ./internal/core/... ./internal/op/iam ./internal/op/sts ./internal/door/awsapi ./internal/door/ociapi ./internal/door/trail ./internal/main/app
 
-.PHONY: build demo image packages check test fast servers postgres clients identity slow bench nightly fuzz mutate generate
+.PHONY: build demo image packages check test fast servers postgres clients identity kubernetes slow bench nightly fuzz mutate generate
 
 BUILDFLAGS ?= -trimpath
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +)
@@ -40,7 +40,7 @@ check: ## check the formatting, run vet and staticcheck, compare go.mod, unreach
 	$(GO) mod tidy -diff
 	$(GO) run ./tools/check
 
-test: postgres fast servers clients identity slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, crash loops, races
+test: postgres fast servers clients identity kubernetes slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, Kubernetes, crash loops, races
 
 # The tests keep their files in memory where that is possible, and their programs have no tables for debuggers, which take a third of
 # the time of linking. Four packages run at a time, for some of their tests wait.
@@ -63,6 +63,10 @@ clients: ## run real clients with the real program; installs missing clients on 
 identity: ## use IAM and STS with the AWS SDK and the aws CLI; installs missing clients on Debian
 	tools/clients/install packages
 	tools/elapsed 'IAM and STS with SDK and aws CLI' $(GO) test -count=1 -timeout 10m ./test/identity
+
+kubernetes: ## run pull secrets against real clusters, with a real node (2 min; needs root); builds Kubernetes if it is missing (half an hour)
+	tools/clients/install kubernetes
+	tools/elapsed 'Kubernetes' $(GO) test -count=1 -timeout 15m ./test/deliver/kube
 
 slow: ## run the sweeps of failing statements in full, the kill -9 loops, the races, attacks on the memory of the process, two processes on one database, the scale tests, a short benchmark, the demo
 	ECRIN_SLOW=1 ECRIN_POSTGRES=1 tools/elapsed 'slow tests' $(GO) test -count=1 -timeout 60m ./test/crash ./test/nodes ./test/races ./test/attacks ./test/deploy $(SLOW) ./tools/bench ./tools/demo

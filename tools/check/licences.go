@@ -12,7 +12,8 @@ import (
 const licenceList = "docs/design/licences.md"
 
 // permitted are the licences of modules that may be linked into a program under Apache-2.0.
-var permitted = []string{"Apache-2.0", "MIT", "BSD-2", "BSD-3", "ISC", "MIT and Apache-2.0"}
+var permitted = []string{"Apache-2.0", "MIT", "BSD-2", "BSD-3", "ISC", "MIT and Apache-2.0", "BSD-3 and Apache-2.0",
+	"MIT and BSD-3 and Apache-2.0"}
 
 // platforms are those that ecrin is built for.
 var platforms = []string{"linux", "darwin"}

@@ -22,9 +22,10 @@ import (
 
 // notJSON are the commands whose output is no answer, each with the reason.
 var notJSON = map[string]string{
-	"ecrin serve":      "runs until it is stopped; its log has --log-format",
-	"ecrin help":       "is read by people",
-	"ecrin completion": "writes a program of a shell",
+	"ecrin serve":              "runs until it is stopped; its log has --log-format",
+	"ecrin help":               "is read by people",
+	"ecrin refresh kubernetes": "runs until it is stopped; its log has --log-format",
+	"ecrin completion":         "writes a program of a shell",
 }
 
 // leaves returns the commands that can be run, without groups, whose help is their only output.

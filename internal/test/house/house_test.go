@@ -50,6 +50,7 @@ var inside = map[string]string{
 	"core/guard":       "core/identity",
 	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
+	"deliver/kube":     "deliver/credential",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",
 	"host/doctor":      "host/trust",
@@ -59,6 +60,7 @@ var inside = map[string]string{
 	"test/apptest":     "test/ocitest",
 	"test/conformance": "test/ocitest",
 	"test/farside":     "test/apptest test/seedtest",
+	"test/kubetest":    "test/ocitest",
 }
 
 // forbidden are arrows that the floors would allow, each with the reason why it must not be drawn. Both ends stand for
@@ -97,6 +99,7 @@ var only = []struct{ to, from, why string }{
 	{"os/exec", "host/doctor main/cli", "the server starts no other program"},
 	{"github.com/prometheus/client_golang", "door/web", "metrics are one package's"},
 	{"oras.land/oras-go/v2", "net/upstream", "requests to other registries have their limits and credentials in one place"},
+	{"k8s.io", "deliver/kube", "clusters are reached in one package: the server needs nothing of it"},
 	{"github.com/go-jose/go-jose/v4", "net/oidc", "foreign signatures are checked in one place"},
 }
 
