@@ -54,6 +54,7 @@ var inside = map[string]string{
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",
 	"host/doctor":      "host/trust",
+	"host/pull":        "host/trust",
 	"main/app":         "main/config",
 	"main/client":      "main/app",
 	"main/cli":         "main/config main/app main/client main/apply",
