@@ -95,23 +95,28 @@ func (s *Store) ReportUse(ctx context.Context, account name.Account, uses []Imag
 		return fault.InvalidParameter.New("a report has at most %d images, this has %d", maxReported, len(uses))
 	}
 	return s.write.doMany(ctx, len(uses)+1, func(t *tx) error {
-		for _, u := range uses {
-			if _, err := t.exec(`INSERT INTO in_use (account, digest, used_by, until) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (account, digest, used_by) DO UPDATE SET until = excluded.until`,
-				account.String(), u.Digest.String(), u.By, micros(u.Until)); err != nil {
-				return err
-			}
-		}
-		var n int
-		if err := t.row(t.ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM in_use WHERE account = $1 LIMIT $2) q`,
-			args{account.String(), maxUses + 1}, &n); err != nil {
+		return t.reportUses(account.String(), uses)
+	})
+}
+
+// reportUses stores which images are in use. Errors: fault.LimitExceeded.
+func (t *tx) reportUses(account string, uses []ImageUse) error {
+	for _, u := range uses {
+		if _, err := t.exec(`INSERT INTO in_use (account, digest, used_by, until) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account, digest, used_by) DO UPDATE SET until = excluded.until`,
+			account, u.Digest.String(), u.By, micros(u.Until)); err != nil {
 			return err
 		}
-		if n > maxUses {
-			return fault.LimitExceeded.New("at most %d images of an account are recorded as in use", maxUses)
-		}
-		return nil
-	})
+	}
+	var n int
+	if err := t.row(t.ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM in_use WHERE account = $1 LIMIT $2) q`,
+		args{account, maxUses + 1}, &n); err != nil {
+		return err
+	}
+	if n > maxUses {
+		return fault.LimitExceeded.New("at most %d images of an account are recorded as in use", maxUses)
+	}
+	return nil
 }
 
 // DeleteEndedUses deletes up to limit reports about images that are not in use any more, and returns how many. If there are none,

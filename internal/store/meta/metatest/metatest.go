@@ -23,6 +23,8 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CopyImage", testCopyImage},
 		{"Integrations", testIntegrations},
 		{"Objects", testObjects},
+		{"Reports", testReports},
+		{"Deployments", testDeployments},
 		{"OutsideCopies", testOutsideCopies},
 		{"Sends", testSends},
 		{"Jobs", testJobs},

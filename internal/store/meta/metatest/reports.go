@@ -1,0 +1,80 @@
+package metatest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// testReports: a report replaces the one of the same name and digest, with the annotations of its types; a report to an account that does
+// not exist, or with too much, is refused.
+func testReports(fx *Fixture) {
+	row := meta.ImageReport{Image: "h.example.com/app:1", Digest: "sha256:a", Repository: "h.example.com/app", Tag: "1",
+		Type: "OTHER", Size: 7,
+		CreatedAt: time.Unix(1e9, 0), Details: `{"x":1}`}
+	pull := func(key string) meta.Annotation {
+		return meta.Annotation{Subject: row.Image, Key: key, Type: "pr", Value: `{}`}
+	}
+	fx.Must(fx.PutReport(fx.Ctx, Account, []meta.ImageReport{row}, []meta.Annotation{pull("1"), pull("2")}))
+	fx.Must(fx.PutAnnotation(fx.Ctx, Account, meta.Annotation{Subject: row.Image, Key: "note", Type: "note", Value: `"x"`}))
+	row.Size, row.Revision = 8, "abc"
+	fx.Must(fx.PutReport(fx.Ctx, Account, []meta.ImageReport{row}, []meta.Annotation{pull("3")}))
+	all, err := fx.ImageReports(fx.Ctx, Account)
+	if err != nil || len(all) != 1 || all[0].Size != 8 || all[0].Revision != "abc" || all[0].Details != "" || all[0].ReportedAt.IsZero() {
+		fx.Errorf("the reports: got %+v and %v, want the second one", all, err)
+	}
+	if all, err = fx.ReportsOf(fx.Ctx, Account, row.Image, 10); err != nil || len(all) != 1 || all[0].Details != row.Details {
+		fx.Errorf("the report: got %+v and %v, want it with details", all, err)
+	}
+	notes, err := fx.Annotations(fx.Ctx, Account, row.Image, 10)
+	if err != nil || len(notes) != 2 || notes[0].Key != "3" || notes[1].Key != "note" {
+		fx.Errorf("the annotations: got %+v and %v, want the pull request of the last report and the note", notes, err)
+	}
+	row.Details = string(make([]byte, 600<<10))
+	if err := fx.PutReport(fx.Ctx, Account, []meta.ImageReport{row}, nil); !errors.Is(err, fault.LimitExceeded) {
+		fx.Errorf("a report that is too large: got %v, want %v", err, fault.LimitExceeded)
+	}
+	none, err := name.ParseAccount("999999999999")
+	fx.Must(err)
+	if err := fx.PutReport(fx.Ctx, none, nil, nil); !errors.Is(err, fault.AccountNotFound) {
+		fx.Errorf("a report to an account that does not exist: got %v, want %v", err, fault.AccountNotFound)
+	}
+}
+
+// testDeployments: a report of what an application runs replaces the one before, together with what is in use by it.
+func testDeployments(fx *Fixture) {
+	at := time.Now()
+	image := func(tag string) meta.Deployment {
+		return meta.Deployment{Application: "shop", Namespace: "prod", Image: "h.example.com/app:" + tag,
+			Repository: "h.example.com/app", Tag: tag,
+			Digest: digestOf(tag), Until: at.Add(time.Hour)}
+	}
+	fx.Must(fx.PutDeployments(fx.Ctx, Account, "shop", "prod", []meta.Deployment{image("1"), image("2")}))
+	fx.Must(fx.PutDeployments(fx.Ctx, Account, "other", "", []meta.Deployment{image("1")}))
+	fx.Must(fx.PutDeployments(fx.Ctx, Account, "shop", "prod", []meta.Deployment{image("2")}))
+	all, err := fx.Deployments(fx.Ctx, Account)
+	if err != nil || len(all) != 2 || all[0].Application != "other" || all[1].Tag != "2" || all[1].Digest != digestOf("2") {
+		fx.Errorf("the deployments: got %+v and %v, want that of other and the second image of shop", all, err)
+	}
+	fx.Must(fx.PutDeployments(fx.Ctx, Account, "shop", "prod", nil))
+	if all, err = fx.Deployments(fx.Ctx, Account); err != nil || len(all) != 1 {
+		fx.Errorf("the deployments after shop runs nothing: got %+v and %v, want one", all, err)
+	}
+	none, err := name.ParseAccount("999999999999")
+	fx.Must(err)
+	if err := fx.PutDeployments(fx.Ctx, none, "shop", "", nil); !errors.Is(err, fault.AccountNotFound) {
+		fx.Errorf("of an account that does not exist: got %v, want %v", err, fault.AccountNotFound)
+	}
+}
+
+func digestOf(text string) name.Digest {
+	d, err := name.ParseDigest(fmt.Sprintf("sha256:%064s", text))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
