@@ -22,6 +22,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
@@ -41,6 +42,7 @@ type API struct {
 	ecrin    *ecrin.Service
 	iam      *iam.Service
 	sts      *sts.Service
+	reports  *report.Service
 	identity *identity.Service
 	guard    *guard.Guard
 	trail    Trail
@@ -68,6 +70,7 @@ type Options struct {
 	Ecrin    *ecrin.Service
 	IAM      *iam.Service
 	STS      *sts.Service
+	Reports  *report.Service
 	Identity *identity.Service
 	Guard    *guard.Guard
 	Trail    Trail
@@ -92,7 +95,8 @@ const maxSearches = 2
 // New returns an API.
 func New(o Options) *API {
 	return &API{
-		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, identity: o.Identity, guard: o.Guard, trail: o.Trail, hosts: o.Hosts,
+		ecr: o.ECR, ecrin: o.Ecrin, iam: o.IAM, sts: o.STS, reports: o.Reports, identity: o.Identity, guard: o.Guard,
+		trail: o.Trail, hosts: o.Hosts,
 		lenient: o.IgnoreUnknown, spool: o.Spool, large: web.NewPlaces(maxLargeBodies, maxLargeWaiting, maxLargeWait),
 		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
 		// Answers with more than plainBody bytes of manifests: to encode one keeps a processor busy for 100 ms.

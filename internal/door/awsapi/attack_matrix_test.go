@@ -86,6 +86,8 @@ func samples(key string) map[string]any {
 		"principal": iam + "user/victim", "action": "ecr:ListImages", "permission": "PULL", "type": "SERVICE_CONTROL_POLICY",
 		"cloudName": "victim", "runtimeName": "victim", "clusterName": "victim", "region": "us-east-1", "version": "1.0.0",
 		"awsAccessKeyId": "AKIAAAAAAAAAAAAAAAAA", "integrationName": "victim", "CreateIntegration.integrationName": "new", "kind": "OCI",
+		"reportVariables": "CF_IMAGE=victim.example.com/app:1", "imageName": "victim.example.com/app:1", "applicationName": "victim",
+		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
 		"webhookName": "victim", "CreateWebhook.webhookName": "new", "webhookUrl": "https://receiver.invalid/", "deliveryId": "1",
 	}
 }

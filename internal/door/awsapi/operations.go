@@ -5,6 +5,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrtypes"
@@ -54,6 +55,16 @@ func ecrinOp[In, T, Out any, P interface {
 		resolve: bind[ecrin.Service, In, T, Out, P](func(a *API) *ecrin.Service {
 			return a.ecrin
 		}, on, run)}}
+}
+
+// reportOp returns a row of ecrin whose operation is one of reports.
+func reportOp[In, T, Out any, P interface {
+	*In
+	awswire.Input
+}](name string, on func(*report.Service, context.Context, guard.Request, *In) (guard.Target[T], error),
+	run func(*report.Service, context.Context, identity.Caller, T, *In) (*Out, error)) row {
+	return row{name, operation{action: "ecrin:" + name,
+		resolve: bind[report.Service, In, T, Out, P](func(a *API) *report.Service { return a.reports }, on, run)}}
 }
 
 // stsOp returns a row of STS.
@@ -242,6 +253,12 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("DeleteCluster", guard.ForPolicies, ecrin.OnCluster[*ecrintypes.ClusterRequest], (*ecrin.Service).DeleteCluster),
 	ecrinOp("TestCloudIntegration", guard.ForPolicies, ecrin.OnCloud[*ecrintypes.CloudIntegrationRequest],
 		(*ecrin.Service).TestCloudIntegration),
+	reportOp("ReportImage", report.OnReport, (*report.Service).ReportImage),
+	long(reportOp("ListImageReports", report.OnReports, (*report.Service).ListImageReports)),
+	reportOp("GetImageReport", report.OnImage[*ecrintypes.GetImageReportRequest], (*report.Service).GetImageReport),
+	reportOp("AnnotateImage", report.OnImage[*ecrintypes.AnnotateImageRequest], (*report.Service).AnnotateImage),
+	reportOp("ReportDeployments", report.OnDeployments, (*report.Service).ReportDeployments),
+	long(reportOp("ListDeployments", report.OnRunning, (*report.Service).ListDeployments)),
 	ecrinOp("CreateIntegration", guard.ForPolicies, ecrin.OnNewIntegration, (*ecrin.Service).CreateIntegration),
 	ecrinOp("UpdateIntegration", guard.ForPolicies, ecrin.OnChangedIntegration, (*ecrin.Service).UpdateIntegration),
 	ecrinOp("DescribeIntegrations", guard.ForPolicies, ecrin.OnIntegrations, (*ecrin.Service).DescribeIntegrations),

@@ -48,6 +48,7 @@ var unrecorded = map[string]bool{
 	"LayerPartBlob": true, "WebIdentityToken": true, "SecretString": true, "TokenCode": true, "NextToken": true, "Marker": true,
 	"Password": true, "OldPassword": true, "NewPassword": true,
 	"WebhookUrl": true, "AwsSecretAccessKey": true, "AwsSessionToken": true,
+	"ReportVariables": true,
 }
 
 // paramsOf returns the members of an input that are set. The first letters of their names are lower case, as in

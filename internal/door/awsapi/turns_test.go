@@ -19,7 +19,8 @@ func TestLongOperationsTakeTurns(t *testing.T) {
 		}
 	}
 	slices.Sort(long)
-	if want := []string{"GetUsageHistory", "ListRepositoryUsage", "SearchImages", "SearchRepositories"}; !slices.Equal(long, want) {
+	want := []string{"GetUsageHistory", "ListDeployments", "ListImageReports", "ListRepositoryUsage", "SearchImages", "SearchRepositories"}
+	if !slices.Equal(long, want) {
 		t.Errorf("operations that wait: got %q, want %q", long, want)
 	}
 	a := New(Options{})

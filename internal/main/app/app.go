@@ -30,8 +30,10 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/core/usage"
+	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
@@ -225,7 +227,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place})
-	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web, Guard: outward,
+	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
@@ -243,6 +245,9 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
+	reports := report.New(report.Options{Meta: a.meta, Registry: a.registry, ECR: repositories, Guard: decisions,
+		Remotes: a.remotes, Identity: id,
+		Hosts: a.hosts, Egress: outward, Pages: pagetoken.New(mac("page tokens of reports")), Now: now})
 	bodies, err := spool.Open(filepath.Join(c.Data, SpoolFolder), spool.Options{MaxFiles: maxSpoolFiles, MaxBytes: maxSpoolBytes})
 	if err != nil {
 		return err
@@ -264,7 +269,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 			Pushes: pushes, Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
-			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Identity: id, Guard: decisions, Trail: record,
+			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,
 			Hosts: a.hosts, Spool: bodies, Pushes: pushes, IgnoreUnknown: c.Quirks.IgnoreUnknownMembers,
 		}),
 		ops: ops{
@@ -274,6 +279,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		prove:   a.prove,
 		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
+	doors.reports = reportapi.New(reportapi.Options{AWS: doors.aws, Identity: id, Hosts: a.hosts})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 )
 
@@ -14,6 +15,7 @@ import (
 type doors struct {
 	oci     *ociapi.API
 	aws     *awsapi.API
+	reports *reportapi.API
 	ops     ops
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	prove   http.HandlerFunc            // see ProofPath
@@ -29,6 +31,8 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.oci, d.oci.HandleLink, w, r, ev)
 	case path == "/healthz" || path == "/readyz" || path == "/metrics":
 		d.ops.Handle(w, r, ev)
+	case reportapi.Serves(path):
+		d.serve(d.reports, d.reports.Handle, w, r, ev)
 	case d.landing.wants(r):
 		d.landing.Handle(w, r, ev)
 	case path == ProofPath:

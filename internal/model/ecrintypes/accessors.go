@@ -3,6 +3,12 @@
 package ecrintypes
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *AnnotateImageRequest) GetAccountId() string { return v.AccountId }
+
+// GetImageName returns the member imageName, or "" if it is absent.
+func (v *AnnotateImageRequest) GetImageName() string { return v.ImageName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CloudIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetCloudName returns the member cloudName, or "" if it is absent.
@@ -113,6 +119,12 @@ func (v *ExplainAccessRequest) GetResourceArn() string { return v.ResourceArn }
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetAccountCredentialsRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *GetImageReportRequest) GetAccountId() string { return v.AccountId }
+
+// GetImageName returns the member imageName, or "" if it is absent.
+func (v *GetImageReportRequest) GetImageName() string { return v.ImageName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -158,8 +170,17 @@ func (v *ListDeletedImagesRequest) GetRepositoryName() string { return v.Reposit
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListDeploymentsRequest) GetAccountId() string { return v.AccountId }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListEventsRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListImageReportsRequest) GetAccountId() string { return v.AccountId }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *ListImageReportsRequest) GetImageTag() string { return v.ImageTag }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListJobsRequest) GetAccountId() string { return v.AccountId }
@@ -262,6 +283,12 @@ func (v *RemoveRepositoryPolicyRequest) GetRegistryId() string { return v.Regist
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *RemoveRepositoryPolicyRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ReportDeploymentsRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ReportImageRequest) GetAccountId() string { return v.AccountId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RestoreImageRequest) GetRegistryId() string { return v.RegistryId }

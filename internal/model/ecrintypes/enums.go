@@ -56,11 +56,9 @@ const (
 type IntegrationKind string
 
 const (
-	IntegrationKindECR    IntegrationKind = "ECR"
-	IntegrationKindECRIN  IntegrationKind = "ECRIN"
-	IntegrationKindOCI    IntegrationKind = "OCI"
-	IntegrationKindGIT    IntegrationKind = "GIT"
-	IntegrationKindISSUES IntegrationKind = "ISSUES"
+	IntegrationKindECR   IntegrationKind = "ECR"
+	IntegrationKindECRIN IntegrationKind = "ECRIN"
+	IntegrationKindOCI   IntegrationKind = "OCI"
 )
 
 // IntegrationPart is one of the values below.
@@ -76,16 +74,6 @@ const (
 	IntegrationPartTOKEN_HOSTS  IntegrationPart = "TOKEN_HOSTS"
 	IntegrationPartRUNTIMES     IntegrationPart = "RUNTIMES"
 	IntegrationPartREPLICATION  IntegrationPart = "REPLICATION"
-)
-
-// IntegrationProvider is one of the values below.
-type IntegrationProvider string
-
-const (
-	IntegrationProviderGithub IntegrationProvider = "github"
-	IntegrationProviderGitlab IntegrationProvider = "gitlab"
-	IntegrationProviderGit    IntegrationProvider = "git"
-	IntegrationProviderJira   IntegrationProvider = "jira"
 )
 
 // JobState is one of the values below.
@@ -131,6 +119,27 @@ const (
 	ProtectionNONE                  Protection = "NONE"
 	ProtectionREPOSITORY            Protection = "REPOSITORY"
 	ProtectionREPOSITORY_AND_IMAGES Protection = "REPOSITORY_AND_IMAGES"
+)
+
+// ReportSortKey is one of the values below.
+type ReportSortKey string
+
+const (
+	ReportSortKeyNAME    ReportSortKey = "NAME"
+	ReportSortKeyUPDATED ReportSortKey = "UPDATED"
+)
+
+// ReportedRegistryType is one of the values below.
+type ReportedRegistryType string
+
+const (
+	ReportedRegistryTypeDOCKER_HUB ReportedRegistryType = "DOCKER_HUB"
+	ReportedRegistryTypeECR        ReportedRegistryType = "ECR"
+	ReportedRegistryTypeGCR        ReportedRegistryType = "GCR"
+	ReportedRegistryTypeGHCR       ReportedRegistryType = "GHCR"
+	ReportedRegistryTypeJFROG      ReportedRegistryType = "JFROG"
+	ReportedRegistryTypeQUAY       ReportedRegistryType = "QUAY"
+	ReportedRegistryTypeOTHER      ReportedRegistryType = "OTHER"
 )
 
 // RepositorySortKey is one of the values below.

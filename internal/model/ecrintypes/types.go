@@ -23,6 +23,19 @@ type Account struct {
 	Regions   []string     `json:"regions,omitzero"`
 }
 
+// AnnotateImageRequest is the request of AnnotateImage.
+type AnnotateImageRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	ImageName string `json:"imageName"`     // required, 1 to 512 characters
+	Key       string `json:"key"`           // required, 1 to 256 characters
+	Type      string `json:"type,omitzero"` // 1 to 32 characters
+	Value     string `json:"value"`         // required, 1 to 8192 characters
+}
+
+// AnnotateImageResponse is the answer of AnnotateImage.
+type AnnotateImageResponse struct {
+}
+
 // CloudIntegration is a part of requests or answers.
 type CloudIntegration struct {
 	CloudName      string        `json:"cloudName"` // required, 1 to 64 characters
@@ -161,30 +174,28 @@ type CreateAccountResponse struct {
 
 // CreateIntegrationRequest is the request of CreateIntegration.
 type CreateIntegrationRequest struct {
-	AccountId          string              `json:"accountId,omitzero"`
-	IntegrationName    string              `json:"integrationName"`       // required, 1 to 64 characters
-	Kind               IntegrationKind     `json:"kind"`                  // required
-	RegistryHost       string              `json:"registryHost,omitzero"` // 1 to 270 characters
-	Endpoint           string              `json:"endpoint,omitzero"`     // 1 to 512 characters
-	StsEndpoint        string              `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
-	RemoteRegistryId   string              `json:"remoteRegistryId,omitzero"`
-	RemoteRegion       string              `json:"remoteRegion,omitzero"`
-	AwsAccessKeyId     string              `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
-	AwsSecretAccessKey string              `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
-	AwsSessionToken    string              `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string              `json:"roleArn,omitzero"`            // 1 to 2048 characters
-	ExternalId         string              `json:"externalId,omitzero"`         // 2 to 1224 characters
-	SecondRoleArn      string              `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
-	SecondExternalId   string              `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
-	CloudName          string              `json:"cloudName,omitzero"`          // 1 to 64 characters
-	WebIdentity        *bool               `json:"webIdentity,omitzero"`
-	Provider           IntegrationProvider `json:"provider,omitzero"`
-	Url                string              `json:"url,omitzero"`        // 1 to 512 characters
-	Username           string              `json:"username,omitzero"`   // 1 to 256 characters
-	Password           string              `json:"password,omitzero"`   // 1 to 8192 characters
-	TokenHosts         []string            `json:"tokenHosts,omitzero"` // 1 to 10 elements
-	Runtimes           []string            `json:"runtimes,omitzero"`   // 1 to 100 elements
-	ReplicatesTo       *ReplicationTarget  `json:"replicatesTo,omitzero"`
+	AccountId          string             `json:"accountId,omitzero"`
+	IntegrationName    string             `json:"integrationName"`       // required, 1 to 64 characters
+	Kind               IntegrationKind    `json:"kind"`                  // required
+	RegistryHost       string             `json:"registryHost,omitzero"` // 1 to 270 characters
+	Endpoint           string             `json:"endpoint,omitzero"`     // 1 to 512 characters
+	StsEndpoint        string             `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
+	RemoteRegistryId   string             `json:"remoteRegistryId,omitzero"`
+	RemoteRegion       string             `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
+	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string             `json:"roleArn,omitzero"`            // 1 to 2048 characters
+	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
+	SecondRoleArn      string             `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
+	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
+	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
+	WebIdentity        *bool              `json:"webIdentity,omitzero"`
+	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
+	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
+	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
+	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
 }
 
 // CreateWebhookRequest is the request of CreateWebhook.
@@ -290,6 +301,25 @@ type Delivery struct {
 	LastStatus *int32        `json:"lastStatus,omitzero"`
 	LastError  string        `json:"lastError,omitzero"`
 	Event      string        `json:"event"` // required
+}
+
+// Deployment is a part of requests or answers.
+type Deployment struct {
+	ApplicationName string       `json:"applicationName"` // required
+	Namespace       string       `json:"namespace,omitzero"`
+	ImageName       string       `json:"imageName"`  // required
+	Repository      string       `json:"repository"` // required
+	ImageTag        string       `json:"imageTag,omitzero"`
+	ImageDigest     string       `json:"imageDigest"` // required, at most 200 characters
+	Until           awswire.Time `json:"until"`       // required
+	ReportedAt      awswire.Time `json:"reportedAt"`  // required
+	ReportedBy      string       `json:"reportedBy,omitzero"`
+}
+
+// DeploymentsResponse is the answer of ListDeployments.
+type DeploymentsResponse struct {
+	Deployments []Deployment `json:"deployments"`        // required
+	NextToken   string       `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // DescribeCloudIntegrationsRequest is the request of DescribeCloudIntegrations.
@@ -443,6 +473,19 @@ type GetAccountCredentialsResponse struct {
 	RoleArn      string        `json:"roleArn,omitzero"`
 }
 
+// GetImageReportRequest is the request of GetImageReport.
+type GetImageReportRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	ImageName string `json:"imageName"` // required, 1 to 512 characters
+}
+
+// GetImageReportResponse is the answer of GetImageReport.
+type GetImageReportResponse struct {
+	Images      []ImageBinary     `json:"images"`      // required
+	Annotations []ImageAnnotation `json:"annotations"` // required
+	Deployments []Deployment      `json:"deployments"` // required
+}
+
 // GetLifecycleRequest is the request of GetLifecycle.
 type GetLifecycleRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -490,6 +533,65 @@ type GrantRepositoryAccessResponse struct {
 	Warnings   []PolicyWarning `json:"warnings"`   // required
 }
 
+// ImageAnnotation is a part of requests or answers.
+type ImageAnnotation struct {
+	Subject string       `json:"subject"` // required
+	Key     string       `json:"key"`     // required
+	Type    string       `json:"type"`    // required
+	Value   string       `json:"value"`   // required
+	SetAt   awswire.Time `json:"setAt"`   // required
+}
+
+// ImageBinary is a part of requests or answers.
+type ImageBinary struct {
+	Report       ImageReport     `json:"report"` // required
+	Dockerfile   string          `json:"dockerfile,omitzero"`
+	WorkflowName string          `json:"workflowName,omitzero"`
+	WorkflowUrl  string          `json:"workflowUrl,omitzero"`
+	LogsUrl      string          `json:"logsUrl,omitzero"`
+	CiType       string          `json:"ciType,omitzero"`
+	Layers       []ImageLayer    `json:"layers,omitzero"`
+	Labels       []ImageLabel    `json:"labels,omitzero"`
+	Commit       *ReportedCommit `json:"commit,omitzero"`
+}
+
+// ImageLabel is a part of requests or answers.
+type ImageLabel struct {
+	Key   string `json:"key"`   // required
+	Value string `json:"value"` // required
+}
+
+// ImageLayer is a part of requests or answers.
+type ImageLayer struct {
+	CreatedAt   *awswire.Time `json:"createdAt,omitzero"`
+	LayerSize   int64         `json:"layerSize"` // required
+	Instruction string        `json:"instruction,omitzero"`
+	Arguments   string        `json:"arguments,omitzero"`
+}
+
+// ImageReport is a part of requests or answers.
+type ImageReport struct {
+	ImageName      string               `json:"imageName"`  // required
+	Repository     string               `json:"repository"` // required
+	ImageTag       string               `json:"imageTag,omitzero"`
+	ImageDigest    string               `json:"imageDigest"`           // required, at most 200 characters
+	ConfigDigest   string               `json:"configDigest,omitzero"` // at most 200 characters
+	ParentDigest   string               `json:"parentDigest,omitzero"` // at most 200 characters
+	ManifestList   bool                 `json:"manifestList"`          // required
+	RegistryType   ReportedRegistryType `json:"registryType"`          // required
+	Os             string               `json:"os,omitzero"`
+	Architecture   string               `json:"architecture,omitzero"`
+	ImageSize      int64                `json:"imageSize"`  // required
+	CreatedAt      awswire.Time         `json:"createdAt"`  // required
+	ReportedAt     awswire.Time         `json:"reportedAt"` // required
+	GitBranch      string               `json:"gitBranch,omitzero"`
+	GitRepository  string               `json:"gitRepository,omitzero"`
+	Revision       string               `json:"revision,omitzero"`
+	CommitMessage  string               `json:"commitMessage,omitzero"`
+	PullRequestUrl string               `json:"pullRequestUrl,omitzero"`
+	Applications   []string             `json:"applications,omitzero"`
+}
+
 // Integration is a part of requests or answers.
 type Integration struct {
 	IntegrationName  string             `json:"integrationName"` // required, 1 to 64 characters
@@ -508,8 +610,6 @@ type Integration struct {
 	SecondExternalId string             `json:"secondExternalId,omitzero"`
 	CloudName        string             `json:"cloudName,omitzero"`
 	WebIdentity      *bool              `json:"webIdentity,omitzero"`
-	Provider         string             `json:"provider,omitzero"`
-	Url              string             `json:"url,omitzero"`
 	Username         string             `json:"username,omitzero"`
 	TokenHosts       []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes         []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
@@ -683,6 +783,13 @@ type ListDeletedRepositoriesResponse struct {
 	NextToken    string              `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListDeploymentsRequest is the request of ListDeployments.
+type ListDeploymentsRequest struct {
+	AccountId  string `json:"accountId,omitzero"`
+	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
 // ListEventsRequest is the request of ListEvents.
 type ListEventsRequest struct {
 	RegistryId string        `json:"registryId,omitzero"`
@@ -697,6 +804,27 @@ type ListEventsResponse struct {
 	Events   []string `json:"events"`   // required
 	Position string   `json:"position"` // required, 1 to 19 characters
 	AtEnd    bool     `json:"atEnd"`    // required
+}
+
+// ListImageReportsRequest is the request of ListImageReports.
+type ListImageReportsRequest struct {
+	AccountId       string               `json:"accountId,omitzero"`
+	Repositories    []string             `json:"repositories,omitzero"` // at most 100 elements
+	ImageTag        string               `json:"imageTag,omitzero"`     // 1 to 512 characters
+	RegistryType    ReportedRegistryType `json:"registryType,omitzero"`
+	ApplicationName string               `json:"applicationName,omitzero"` // 1 to 128 characters
+	Deployed        *bool                `json:"deployed,omitzero"`
+	GitBranch       string               `json:"gitBranch,omitzero"`       // 1 to 512 characters
+	GitRepositories []string             `json:"gitRepositories,omitzero"` // at most 100 elements
+	SortBy          ReportSortKey        `json:"sortBy,omitzero"`
+	NextToken       string               `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32               `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListImageReportsResponse is the answer of ListImageReports.
+type ListImageReportsResponse struct {
+	Reports   []ImageReport `json:"reports"`            // required
+	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListJobsRequest is the request of ListJobs.
@@ -967,6 +1095,47 @@ type ReplicationTarget struct {
 	Region     string `json:"region"`     // required
 }
 
+// ReportDeploymentsRequest is the request of ReportDeployments.
+type ReportDeploymentsRequest struct {
+	AccountId       string        `json:"accountId,omitzero"`
+	ApplicationName string        `json:"applicationName"`    // required, 1 to 128 characters
+	Namespace       string        `json:"namespace,omitzero"` // 1 to 128 characters
+	Images          []string      `json:"images"`             // required, at most 100 elements
+	Until           *awswire.Time `json:"until,omitzero"`
+}
+
+// ReportImageRequest is the request of ReportImage.
+type ReportImageRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ReportVariables string `json:"reportVariables"` // required, 1 to 524288 characters
+}
+
+// ReportImageResponse is the answer of ReportImage.
+type ReportImageResponse struct {
+	ImageName    string          `json:"imageName"`             // required
+	ImageDigest  string          `json:"imageDigest"`           // required, at most 200 characters
+	ConfigDigest string          `json:"configDigest,omitzero"` // at most 200 characters
+	ImageLink    string          `json:"imageLink,omitzero"`
+	Messages     []ReportMessage `json:"messages"` // required
+}
+
+// ReportMessage is a part of requests or answers.
+type ReportMessage struct {
+	Level string `json:"level"` // required
+	Text  string `json:"text"`  // required
+}
+
+// ReportedCommit is a part of requests or answers.
+type ReportedCommit struct {
+	GitProvider string        `json:"gitProvider,omitzero"`
+	Sha         string        `json:"sha"` // required
+	Message     string        `json:"message,omitzero"`
+	Url         string        `json:"url,omitzero"`
+	Author      string        `json:"author,omitzero"`
+	Avatar      string        `json:"avatar,omitzero"`
+	CommittedAt *awswire.Time `json:"committedAt,omitzero"`
+}
+
 // RepositoryProtectionResponse is the answer of GetRepositoryProtection.
 type RepositoryProtectionResponse struct {
 	RegistryId     string     `json:"registryId"`     // required
@@ -1225,7 +1394,6 @@ type UpdateIntegrationRequest struct {
 	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
 	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
 	WebIdentity        *bool              `json:"webIdentity,omitzero"`
-	Url                string             `json:"url,omitzero"`        // 1 to 512 characters
 	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
 	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
 	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements

@@ -5,6 +5,21 @@ package ecrintypes
 import "github.com/ecrin-dev/ecrin/internal/model/awswire"
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *AnnotateImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *AnnotateImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"imageName", v.ImageName, ruleReportedImage)
+	c.String(at+"key", v.Key, ruleAnnotationKey)
+	c.Optional(at+"type", v.Type, ruleAnnotationType)
+	c.String(at+"value", v.Value, ruleAnnotationValue)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CloudIntegrationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -129,8 +144,6 @@ func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
 	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
 	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
-	c.Optional(at+"provider", string(v.Provider), ruleIntegrationProvider)
-	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {
@@ -343,6 +356,18 @@ func (v *GetAccountCredentialsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetImageReportRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetImageReportRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"imageName", v.ImageName, ruleReportedImage)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *GetLifecycleRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -499,6 +524,21 @@ func (v *ListDeletedRepositoriesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListDeploymentsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListDeploymentsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListEventsRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -509,6 +549,38 @@ func (v *ListEventsRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
 	c.Optional(at+"position", v.Position, ruleEventPosition)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListImageReportsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListImageReportsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	if v.Repositories != nil {
+		c.Size(at+"repositories", len(v.Repositories), ruleReportedImageList)
+		for _, e := range v.Repositories {
+			c.Within(at+"repositories", awswire.Elements, e, ruleReportedImage)
+		}
+	}
+	c.Optional(at+"imageTag", v.ImageTag, ruleReportFilter)
+	c.Optional(at+"registryType", string(v.RegistryType), ruleReportedRegistryType)
+	c.Optional(at+"applicationName", v.ApplicationName, ruleApplicationName)
+	c.Optional(at+"gitBranch", v.GitBranch, ruleReportFilter)
+	if v.GitRepositories != nil {
+		c.Size(at+"gitRepositories", len(v.GitRepositories), ruleReportedImageList)
+		for _, e := range v.GitRepositories {
+			c.Within(at+"gitRepositories", awswire.Elements, e, ruleReportedImage)
+		}
+	}
+	c.Optional(at+"sortBy", string(v.SortBy), ruleReportSortKey)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
@@ -811,6 +883,36 @@ func (v *ReplicationTarget) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReportDeploymentsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReportDeploymentsRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"images", v.Images != nil)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationName", v.ApplicationName, ruleApplicationName)
+	c.Optional(at+"namespace", v.Namespace, ruleApplicationName)
+	c.Size(at+"images", len(v.Images), ruleReportedImageList)
+	for _, e := range v.Images {
+		c.Within(at+"images", awswire.Elements, e, ruleReportedImage)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReportImageRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReportImageRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"reportVariables", v.ReportVariables, ruleReportVariables)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *RestoreImageRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1009,7 +1111,6 @@ func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
 	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
 	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
-	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {
