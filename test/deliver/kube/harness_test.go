@@ -9,8 +9,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,9 +67,31 @@ type registry struct {
 func startRegistry(t *testing.T, now func() time.Time) registry {
 	t.Helper()
 	s := apptest.Start(t, apptest.Options{Now: now})
-	root := s.Root(t)
-	return registry{s, s.Running.Address, []string{"AWS_ENDPOINT_URL=" + s.URL, "AWS_REGION=" + root.Region, "AWS_ACCESS_KEY_ID=" + root.KeyID,
+	root, address := s.Root(t), s.URL
+	if now != nil {
+		address = dated(t, s.URL, now)
+	}
+	return registry{s, s.Running.Address, []string{"AWS_ENDPOINT_URL=" + address, "AWS_REGION=" + root.Region,
+		"AWS_ACCESS_KEY_ID=" + root.KeyID,
 		"AWS_SECRET_ACCESS_KEY=" + root.Secret, "AWS_EC2_METADATA_DISABLED=true", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}}
+}
+
+// dated starts a proxy whose answers have the date of a clock, by which the SDK corrects the times of its signatures.
+func dated(t *testing.T, to string, now func() time.Time) string {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Set("Date", now().UTC().Format(http.TimeFormat))
+			return nil
+		},
+	})
+	t.Cleanup(proxy.Close)
+	return proxy.URL
 }
 
 // log collects what a program writes.
@@ -208,8 +234,8 @@ func (r registry) pulls(ctx context.Context, o object) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the registry answers %s", resp.Status)
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the registry answers %s: %s", resp.Status, body)
 	}
 	return nil
 }
