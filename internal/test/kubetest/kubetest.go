@@ -187,25 +187,35 @@ func (c *Cluster) Eventually(t testing.TB, limit time.Duration, what string, che
 	t.Fatalf("%s: %v", what, err)
 }
 
-// Pause stops the API server, and lets it go on by the function that it returns.
-func (c *Cluster) Pause() (resume func()) {
-	c.t.Helper()
-	signal := func(s syscall.Signal) {
-		if err := c.api.cmd.Process.Signal(s); err != nil {
-			c.t.Errorf("a signal for the API server: %v", err)
-		}
+// Away ends the API server, and starts it again by the function that it returns.
+func (c *Cluster) Away(t testing.TB) (back func()) {
+	t.Helper()
+	if err := c.api.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
 	}
-	signal(syscall.SIGSTOP)
-	return func() { signal(syscall.SIGCONT) }
+	<-c.api.done
+	return func() {
+		t.Helper()
+		c.api = c.start("kube-apiserver", nil, c.api.cmd.Path, c.api.cmd.Args[1:]...)
+		c.wait("the API server", func() error { return c.get("/readyz") })
+	}
+}
+
+// Transport returns a transport that trusts the API server.
+func (c *Cluster) Transport() *http.Transport {
+	pool := x509.NewCertPool()
+	content, err := os.ReadFile(c.ca)
+	if err == nil { // else no server is trusted, until it has written its certificate
+		pool.AppendCertsFromPEM(content)
+	}
+	tr := &http.Transport{MaxIdleConnsPerHost: 16, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	return tr
 }
 
 func (c *Cluster) get(path string) error {
-	pool := x509.NewCertPool()
-	if content, err := os.ReadFile(c.ca); err != nil || !pool.AppendCertsFromPEM(content) {
-		return fmt.Errorf("there is no certificate yet: %w", err)
-	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	tr := c.Transport()
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: tr}
 	q, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.URL+path, nil)
 	if err != nil {
 		return err
