@@ -93,9 +93,10 @@ fuzz:
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
-nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a collection against those of clients, 200 kills
+nightly: ## run the long tests: fuzzing, race detector, scale, all steps of a collection against those of clients, 200 kills, a week of pull secrets
 	$(MAKE) fuzz
 	CGO_ENABLED=1 $(GO) test -race $(ALL)
 	$(GO) run ./tools/bench -scale
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./internal/core/registry -run 'TestCollectionAgainstClients|TestSchedules'
 	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 120m ./test/crash -run 'Condemned|Lifecycle|Backfill'
+	ECRIN_SLOW=nightly $(GO) test -count=1 -timeout 60m ./test/deliver/kube -run TestDaysOfRefreshing

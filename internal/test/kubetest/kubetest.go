@@ -46,7 +46,8 @@ type Cluster struct {
 }
 
 const (
-	adminToken = "admin-token"
+	// AdminToken is the bearer token of the administrator.
+	AdminToken = "admin-token"
 	nodeToken  = "node-token"
 	// NodeName is the name of the node.
 	NodeName = "n1"
@@ -80,7 +81,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	if o.Issuer == "" {
 		o.Issuer = "https://issuer.test"
 	}
-	c.write("tokens.csv", adminToken+",admin,1,system:masters\n"+nodeToken+",system:node:"+NodeName+",2,system:nodes\n")
+	c.write("tokens.csv", AdminToken+",admin,1,system:masters\n"+nodeToken+",system:node:"+NodeName+",2,system:nodes\n")
 	c.api = c.start("kube-apiserver", nil, c.program("kube-apiserver"), "--etcd-servers=http://"+c.Etcd, "--service-account-issuer="+o.Issuer,
 		"--service-account-key-file="+c.path("sa.pub"), "--service-account-signing-key-file="+c.path("sa.key"),
 		"--token-auth-file="+c.path("tokens.csv"), "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=10.9.0.0/24",
@@ -88,7 +89,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		"--api-audiences=https://kubernetes.default.svc", "--event-ttl=1h")
 	c.ca = c.path("certs/apiserver.crt")
 	c.wait("the API server", func() error { return c.get("/readyz") })
-	c.Kubeconfig = c.KubeconfigOf("admin", adminToken)
+	c.Kubeconfig = c.KubeconfigOf("admin", AdminToken)
 	if o.Controllers || o.Node {
 		c.start("kube-controller-manager", nil, c.program("kube-controller-manager"), "--kubeconfig="+c.Kubeconfig,
 			"--service-account-private-key-file="+c.path("sa.key"), "--root-ca-file="+c.ca, "--bind-address=127.0.0.1",
@@ -220,7 +221,7 @@ func (c *Cluster) get(path string) error {
 	if err != nil {
 		return err
 	}
-	q.Header.Set("Authorization", "Bearer "+adminToken)
+	q.Header.Set("Authorization", "Bearer "+AdminToken)
 	resp, err := client.Do(q)
 	if err != nil {
 		return err
