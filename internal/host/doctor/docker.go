@@ -91,7 +91,10 @@ func (d *doctor) installFor(target, image string) string {
 // Source: amazon-ecr-credential-helper, the pattern of registries.
 var ecrHost = regexp.MustCompile(`^\d{12}\.dkr[.-]ecr(-fips)?\.[a-zA-Z0-9][a-zA-Z0-9_-]*\.(amazonaws\.(com|com\.cn|eu)|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
-const ecrLogin = "ecr-login"
+const (
+	ecrLogin  = "ecr-login"
+	ownHelper = "ecrin" // it is this program, under another name
+)
 
 // dockerClient checks the credential settings for each name of the registry.
 func (d *doctor) dockerClient() []Check {
@@ -147,8 +150,8 @@ func (d *doctor) credentials(conf clientconf.DockerClient, path, host string) Ch
 	case named && conf.HasAuth(image):
 		c.Status, c.Detail = Warn, "there is an old login besides the credential helper and may be used instead of it"
 		c.Fix = "Remove it: docker logout " + image
-	case helper == ecrLogin:
-		c.Detail = "docker calls docker-credential-ecr-login"
+	case helper == ecrLogin || helper == ownHelper:
+		c.Detail = "docker calls " + program
 	case conf.HasAuth(image):
 		c.Detail = "docker is logged in (a password lasts 12 hours)"
 	default:

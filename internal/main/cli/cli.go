@@ -21,6 +21,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/app"
+	"github.com/ecrin-dev/ecrin/internal/main/cli/credcmd"
 	"github.com/ecrin-dev/ecrin/internal/main/cli/hostcmd"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
@@ -106,6 +107,7 @@ func (c *commands) root() *cobra.Command {
 		c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),
 		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())
+	root.AddCommand(credcmd.NewCredentialCommand(c.credentials()))
 	host := hostcmd.Options{Resolve: c.resolve, InUse: c.inUse, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewHostsCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {
@@ -263,7 +265,22 @@ func calledAs(arg string) string {
 	return arg
 }
 
-// Main runs the command line of the process and returns the exit code.
+// credentials returns what the commands for credentials of registries use of the process.
+func (c *commands) credentials() credcmd.Options {
+	program, err := os.Executable()
+	if err != nil {
+		program = absolute(c.Name)
+	}
+	return credcmd.Options{In: os.Stdin, Out: c.Out, Err: c.Err, Getenv: func(key string) string { return c.lookup(key, "") },
+		Version: builtFrom().Version, Program: program}
+}
+
+// Main runs the command line of the process and returns the exit code. Under the names of package credcmd, the program is a credential
+// helper of docker or a credential provider of the kubelet.
 func Main(ctx context.Context) int {
-	return Run(ctx, Env{Args: os.Args[1:], Name: calledAs(os.Args[0]), Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv})
+	env := Env{Args: os.Args[1:], Name: calledAs(os.Args[0]), Out: os.Stdout, Err: os.Stderr, Lookup: os.LookupEnv}
+	if run := credcmd.Named(os.Args[0]); run != nil {
+		return run(ctx, (&commands{Env: env}).credentials(), env.Args)
+	}
+	return Run(ctx, env)
 }

@@ -107,6 +107,15 @@ func TestAnswersAreJSON(t *testing.T) {
 	if err := os.WriteFile(credentials, []byte(`{"username":"u","accessToken":"t"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	host := strings.TrimPrefix(s.URL, "http://")
+	access := filepath.Join(dir, "credentials.yaml")
+	profile := "[profile ci]\naws_access_key_id = " + root.KeyID + "\naws_secret_access_key = " + root.Secret + "\n"
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "aws"), []byte(profile), 0o600),
+		os.WriteFile(access, []byte("cache: off\nhosts: [{match: '"+host+"', profile: ci, aws_config_file: aws, endpoint: '"+s.URL+"'}]"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
 	// Values that later commands need, by their name in the output of an earlier one.
 	desired := filepath.Join(dir, "desired.yaml")
 	if err := os.WriteFile(desired, []byte(`{accounts: {"000000000000": {}}}`), 0o600); err != nil {
@@ -115,6 +124,10 @@ func TestAnswersAreJSON(t *testing.T) {
 	found := map[string]string{"digest": image.Digest, "desired": desired,
 		"policy": policy, "backup": backup, "secret": credentials, "lifecycle": lifecycle,
 		"root": filepath.Join(dir, "root"), "restored": filepath.Join(dir, "restored"), "config": os.DevNull, "ca": filepath.Join(dir, "ca.pem")}
+	for key, value := range map[string]string{"host": host, "access": access, "bin": filepath.Join(dir, "bin"),
+		"dockerfile": filepath.Join(dir, "docker.json")} {
+		found[key] = value
+	}
 	key, err := os.ReadFile(filepath.Join(data, "master.key"))
 	if err == nil {
 		err = errors.Join(os.Mkdir(found["restored"], 0o700), os.WriteFile(filepath.Join(found["restored"], "master.key"), key, 0o600))
@@ -162,6 +175,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",
+		"credential print $host --config $access", "credential install $bin", "credential containerd --host $host", "credential k3s --host $host",
+		"refresh dockerconfig $dockerfile --config $access --once", "refresh exec --config $access --once true",
 	}
 	var covered []string
 	for _, line := range lines {
