@@ -163,7 +163,7 @@ func TestIntegrationRefusals(t *testing.T) {
 		"a key for an OCI registry":  {func(r *ecrintypes.CreateIntegrationRequest) { r.Kind = "OCI" }, "awsAccessKeyId"},
 		"a password for ECR":         {func(r *ecrintypes.CreateIntegrationRequest) { r.Username, r.Password = "u", "p" }, "username"},
 		"a host without an endpoint": {func(r *ecrintypes.CreateIntegrationRequest) { r.RegistryHost = "x.invalid" }, "endpoint"},
-		"an unknown kind":            {func(r *ecrintypes.CreateIntegrationRequest) { r.Kind = "GIT" }, "kind"},
+		"an unknown kind":            {func(r *ecrintypes.CreateIntegrationRequest) { r.Kind = "SVN" }, "kind"},
 	} {
 		in := key
 		c.change(&in)

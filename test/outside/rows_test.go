@@ -129,18 +129,18 @@ func (f *far) want(t testing.TB, what, label, image, step, code, text string) {
 }
 
 // sendImage pushes an image here, copies it by an integration and waits for the end.
-func sendImage(t testing.TB, f *far, label, tag string) error {
+func sendImage(t testing.TB, n *apptest.Server, label, tag string) error {
 	t.Helper()
-	root := f.near.Root(t)
+	root := n.Root(t)
 	repo := label + "/" + tag
 	im := ocitest.NewImage(1, 1000)
 	root.CreateRepository(t, repo).Push(t, tag, im)
 	var out ecrintypes.CopyImageResponse
-	if err := call(t, f.near, "CopyImage", ecrintypes.CopyImageRequest{RepositoryName: repo, ImageTag: tag, DestinationRepositoryName: repo,
+	if err := call(t, n, "CopyImage", ecrintypes.CopyImageRequest{RepositoryName: repo, ImageTag: tag, DestinationRepositoryName: repo,
 		DestinationIntegration: label}, &out); err != nil {
 		return err
 	}
-	if j := ended(t, f.near, out.JobId); j.State != ecrintypes.JobStateDONE {
+	if j := ended(t, n, out.JobId); j.State != ecrintypes.JobStateDONE {
 		return errors.New(shown(j))
 	}
 	return nil
@@ -278,7 +278,7 @@ func TestC16KeysAreRotatedWithoutARestart(t *testing.T) {
 	byKey := f.in("key")
 	byKey.AwsAccessKeyId, byKey.AwsSecretAccessKey = oldID, oldSecret
 	add(t, f.near, byKey)
-	copies := func(label, tag string) error { return sendImage(t, f, label, tag) }
+	copies := func(label, tag string) error { return sendImage(t, f.near, label, tag) }
 	for _, label := range []string{"cloud", "key"} {
 		if err := copies(label, "before"); err != nil {
 			t.Fatalf("%s, before: %v", label, err)
@@ -310,14 +310,14 @@ func TestC15ADeletedIntegrationCannotBeUsed(t *testing.T) {
 	in := f.in("far")
 	in.AwsAccessKeyId, in.AwsSecretAccessKey = f.root.KeyID, f.root.Secret
 	add(t, f.near, in)
-	if err := sendImage(t, f, "far", "v1"); err != nil {
+	if err := sendImage(t, f.near, "far", "v1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := call(t, f.near, "DeleteIntegration", ecrintypes.IntegrationRequest{IntegrationName: "far"},
 		&ecrintypes.IntegrationResponse{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := sendImage(t, f, "far", "v2"); code(err) != "IntegrationNotFoundException" {
+	if err := sendImage(t, f.near, "far", "v2"); code(err) != "IntegrationNotFoundException" {
 		t.Errorf("a copy by the deleted integration: got %v, want IntegrationNotFoundException", err)
 	}
 }

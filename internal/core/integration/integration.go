@@ -2,8 +2,8 @@
 // objects of an account that replication, copies and tests name.
 //
 // The kinds are registries: of Amazon ECR by an access key or by a role that is assumed with it, of another ecrin by an access key, and of
-// the OCI protocol by a password or anonymously. Settings of further kinds are further fields of [Settings] and [Secrets], which are stored
-// as JSON.
+// the OCI protocol by a password or anonymously; and hosts of git repositories and trackers of issues, by a token. Settings of further
+// kinds are further fields of [Settings] and [Secrets], which are stored as JSON.
 //
 // Secrets are sealed with the ARN of the integration as the context. No operation returns them. Every connection passes the egress guard.
 package integration
@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -32,6 +33,9 @@ const (
 	ECR   = "ECR"   // a registry of Amazon ECR
 	Ecrin = "ECRIN" // a registry of another ecrin
 	OCI   = "OCI"   // a registry of the OCI distribution protocol
+
+	GitKind = "GIT"    // a host of git repositories, which reports use
+	Issues  = "ISSUES" // a tracker of issues, likewise
 )
 
 // Settings are what is not secret of an integration.
@@ -48,7 +52,9 @@ type Settings struct {
 	SecondID    string   `json:"secondId,omitempty"`    // external id for the second role
 	Cloud       string   `json:"cloud,omitempty"`       // a cloud integration whose key and role come first; "" for AccessKeyID
 	WebIdentity bool     `json:"webIdentity,omitempty"` // the role is assumed with a token of the server, which the operator allows
-	Username    string   `json:"username,omitempty"`    // of OCI; "" for anonymous
+	Provider    string   `json:"provider,omitempty"`    // of GIT and ISSUES: one of package forge
+	URL         string   `json:"url,omitempty"`         // likewise
+	Username    string   `json:"username,omitempty"`    // of OCI, GIT and ISSUES; "" for anonymous, or for a token alone
 	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
 }
 
@@ -56,7 +62,7 @@ type Settings struct {
 type Secrets struct {
 	SecretAccessKey string `json:"secretAccessKey,omitempty"`
 	SessionToken    string `json:"sessionToken,omitempty"`
-	Password        string `json:"password,omitempty"`
+	Password        string `json:"password,omitempty"` // of GIT and ISSUES: the token
 }
 
 // Keys seals secrets.
@@ -74,6 +80,7 @@ type Service struct {
 	client *upstream.Client
 	once   *upstream.Client // repeats nothing, for tests
 	web    []WebIdentity
+	guard  *egress.Guard
 
 	mu      sync.Mutex
 	remotes map[int64]*Remote
@@ -86,14 +93,16 @@ type Options struct {
 	Keys   Keys
 	Client *upstream.Client
 	Once   *upstream.Client // for tests: its limits allow one attempt
+	Guard  *egress.Guard    // of requests to hosts of git and of issues
 
 	WebIdentities []WebIdentity // that the operator allows; may be empty
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, remotes: map[int64]*Remote{},
-		tests: map[name.Account]int{}}
+	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, guard: o.Guard,
+		remotes: map[int64]*Remote{},
+		tests:   map[name.Account]int{}}
 }
 
 // Close ends what waits for tokens. The service must not be used again.
@@ -162,6 +171,12 @@ func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settin
 		i.Uses = append(i.Uses, meta.ObjectName{Kind: meta.KindCloud, Name: settings.Cloud})
 	}
 	i.Settings, i.Sealed = string(text), s.keys.SealForeign(i.ARN(), secret.New(string(hidden)))
+	switch {
+	case isSite(i.Kind) && i.Serves != (name.Registry{}):
+		return Bad("replicatesTo", "must be absent for the kind "+i.Kind)
+	case isSite(i.Kind):
+		return nil
+	}
 	if _, err := s.client.Registry(endpointOf(i.Kind, settings, secrets, keySource(settings, secrets))); err != nil {
 		return Bad("endpoint", publicOf(err)).Because(err)
 	}
@@ -212,6 +227,12 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 	password := s.Username != "" || secrets.Password != ""
 	roles := s.RoleARN != "" || s.ExternalID != "" || s.SecondRole != "" || s.SecondID != "" || s.Cloud != "" || s.WebIdentity
 	switch {
+	case isSite(kind) && (key || roles || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != "" || len(s.TokenHosts) > 0):
+		return Bad("kind", kind+" has provider, url, username and password only")
+	case isSite(kind):
+		return checkSite(kind, s, secrets)
+	case s.Provider != "" || s.URL != "":
+		return Bad("provider", "must be absent for the kind "+kind)
 	case kind == OCI && key:
 		return Bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
 	case kind == OCI && (roles || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):
@@ -334,6 +355,9 @@ const maxRemotes = 1024
 func (s *Service) Remote(ctx context.Context, i meta.Integration) (*Remote, error) {
 	settings, err := SettingsOf(i)
 	if err != nil {
+		return nil, err
+	}
+	if err := CheckRegistry(i); err != nil {
 		return nil, err
 	}
 	cloud, err := s.cloudOf(ctx, i, settings)

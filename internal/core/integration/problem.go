@@ -40,6 +40,9 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 		return nil, fault.Throttled.New("%d tests of integrations of the account run: repeat when one has ended", maxTests)
 	}
 	defer s.leave(i.Account)
+	if isSite(i.Kind) {
+		return s.testSite(ctx, i)
+	}
 	settings, err := SettingsOf(i)
 	if err != nil {
 		return nil, err

@@ -41,10 +41,14 @@ type Send struct {
 // Send lets a job copy an image, with the images of an index and the referrers of all of them, to another installation, and returns the id
 // of the job. The digest is what is copied, also if tags move meanwhile; an image that is deleted before it was copied fails the job.
 //
-// Errors: fault.InvalidParameter (a digest that cannot be sent), and those of meta.Store.StartSend.
+// Errors: fault.InvalidParameter (a digest that cannot be sent), fault.IntegrationFailed (not one of a registry), and those of
+// meta.Store.StartSend.
 func (s *Service) Send(ctx context.Context, c Send) (job int64, err error) {
 	if c.Digest.Algorithm() != name.SHA256 {
 		return 0, unsendable(c.Digest)
+	}
+	if err := integration.CheckRegistry(c.By); err != nil {
+		return 0, err
 	}
 	in := meta.SendInput{Integration: c.By.ID, Repository: c.From.ID, Digest: c.Digest.String(), To: c.To.String()}
 	for _, tag := range c.Tags {

@@ -30,14 +30,14 @@ func (c *commands) integration() *cobra.Command {
 			"  ecrin integration test aws --image team/app:1.0\n  ecrin integration list"}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.integrationAdd(), c.integrationUpdate(), c.integrationList(), c.integrationShow(), c.integrationTest(),
-		c.integrationDelete())
+		c.integrationDelete(), c.integrationNewReader())
 	return cmd
 }
 
 // integrationFlags are the flags of what an integration consists of.
 type integrationFlags struct {
 	host, endpoint, sts, registryID, region, keyID, role, externalID, username, to, secretFile, tokenFile string
-	secondRole, secondID, cloud                                                                           string
+	secondRole, secondID, cloud, url                                                                      string
 	webIdentity                                                                                           bool
 	tokenHosts, runtimes                                                                                  []string
 	account                                                                                               string
@@ -59,7 +59,8 @@ func (v *integrationFlags) add(cmd *cobra.Command) {
 	f.StringVar(&v.cloud, "cloud", "", "`name` of a cloud integration whose key and role come first, instead of an access key")
 	f.BoolVar(&v.webIdentity, "web-identity", false,
 		"assume the role with a token of the server, if the operator allows that by the setting web_identities")
-	f.StringVar(&v.username, "username", "", "`name` at an OCI registry; the password is read from standard input")
+	f.StringVar(&v.username, "username", "", "`name` at an OCI registry, of git or of Jira; the password or token is read from standard input")
+	f.StringVar(&v.url, "at", "", "`URL` of a host of git repositories, of a repository, or of Jira")
 	f.StringVar(&v.secretFile, "secret-file", "-", "`file` with the secret access key or the password, - for standard input")
 	f.StringVar(&v.tokenFile, "session-token-file", "", "`file` with the session token that belongs to a temporary key")
 	f.StringArrayVar(&v.tokenHosts, "token-host", nil, "`host` that may issue tokens of an OCI registry; may be repeated")
@@ -75,9 +76,9 @@ func (v *integrationFlags) web(cmd *cobra.Command) *bool {
 	return &v.webIdentity
 }
 
-// secret reads the secret that belongs to the flags; "" if none does.
-func (v *integrationFlags) secret(stdin io.Reader) (string, error) {
-	if v.keyID == "" && v.username == "" && v.secretFile == "-" {
+// secret reads the secret that belongs to the flags; "" if none does. token is whether there is one without a name.
+func (v *integrationFlags) secret(stdin io.Reader, token bool) (string, error) {
+	if v.keyID == "" && v.username == "" && !token && v.secretFile == "-" {
 		return "", nil
 	}
 	return readSecret(stdin, v.secretFile, "")
@@ -112,16 +113,18 @@ func (c *commands) integrationAdd() *cobra.Command {
 			"  ecrin integration add mirror --kind oci --registry-host registry.example.com"}
 	var v integrationFlags
 	v.add(cmd)
-	kind := cmd.Flags().String("kind", "", "`kind`: ecr, ecrin or oci")
+	kind := cmd.Flags().String("kind", "", "`kind`: ecr, ecrin, oci, git or issues")
+	provider := cmd.Flags().String("provider", "", "`provider` of the kind git: github, gitlab or git; of the kind issues: jira")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := ecrintypes.CreateIntegrationRequest{
 			AccountId: v.account, IntegrationName: args[0], Kind: ecrintypes.IntegrationKind(strings.ToUpper(*kind)), RegistryHost: v.host,
 			Endpoint: v.endpoint, StsEndpoint: v.sts, RemoteRegistryId: v.registryID, RemoteRegion: v.region, AwsAccessKeyId: v.keyID,
 			RoleArn: v.role, ExternalId: v.externalID, SecondRoleArn: v.secondRole, SecondExternalId: v.secondID, CloudName: v.cloud,
-			WebIdentity: v.web(cmd), Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
+			WebIdentity: v.web(cmd), Provider: ecrintypes.IntegrationProvider(*provider), Url: v.url,
+			Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
 		}
-		hidden, err := v.secret(cmd.InOrStdin())
+		hidden, err := v.secret(cmd.InOrStdin(), *provider != "" && *provider != "git")
 		if err == nil {
 			in.AwsSessionToken, err = v.sessionToken()
 		}
@@ -131,7 +134,7 @@ func (c *commands) integrationAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if in.Kind == ecrintypes.IntegrationKindOCI {
+		if v.keyID == "" {
 			in.Password = hidden
 		} else {
 			in.AwsSecretAccessKey = hidden
@@ -148,18 +151,19 @@ func (c *commands) integrationUpdate() *cobra.Command {
 	v.add(cmd)
 	parts := cmd.Flags().StringArray("remove", nil,
 		"`part` to remove: role, external-id, second-role, cloud, web-identity, credentials, token-hosts, runtimes or replication; may be repeated")
+	token := cmd.Flags().Bool("token", false, "read a new token for git or Jira from standard input; its user name stays")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in := ecrintypes.UpdateIntegrationRequest{
 			AccountId: v.account, IntegrationName: args[0], RegistryHost: v.host, Endpoint: v.endpoint, StsEndpoint: v.sts,
 			RemoteRegistryId: v.registryID, RemoteRegion: v.region, AwsAccessKeyId: v.keyID, RoleArn: v.role, ExternalId: v.externalID,
-			SecondRoleArn: v.secondRole, SecondExternalId: v.secondID, CloudName: v.cloud, WebIdentity: v.web(cmd),
+			SecondRoleArn: v.secondRole, SecondExternalId: v.secondID, CloudName: v.cloud, WebIdentity: v.web(cmd), Url: v.url,
 			Username: v.username, TokenHosts: v.tokenHosts, Runtimes: v.runtimes,
 		}
 		for _, part := range *parts {
 			in.Remove = append(in.Remove, ecrintypes.IntegrationPart(strings.ToUpper(strings.ReplaceAll(part, "-", "_"))))
 		}
-		hidden, err := v.secret(cmd.InOrStdin())
+		hidden, err := v.secret(cmd.InOrStdin(), *token)
 		if err == nil {
 			in.AwsSessionToken, err = v.sessionToken()
 		}
@@ -169,9 +173,9 @@ func (c *commands) integrationUpdate() *cobra.Command {
 		switch {
 		case err != nil:
 			return err
-		case hidden != "" && v.keyID == "" && v.username == "":
-			return usageError{errors.New("--secret-file needs --access-key-id or --username")}
-		case v.username != "":
+		case hidden != "" && v.keyID == "" && v.username == "" && !*token:
+			return usageError{errors.New("--secret-file needs --access-key-id, --username or --token")}
+		case v.username != "" || *token:
 			in.Password = hidden
 		default:
 			in.AwsSecretAccessKey = hidden
@@ -262,7 +266,8 @@ func (c *commands) integrationShow() *cobra.Command {
 			return c.printJSON(i)
 		}
 		rows := [][]string{{"NAME", i.IntegrationName}, {"KIND", strings.ToLower(string(i.Kind))}, {"REGISTRY", i.RegistryHost}}
-		for _, one := range [][]string{{"ENDPOINT", i.Endpoint}, {"STS", i.StsEndpoint}, {"REGISTRY ID", i.RemoteRegistryId},
+		for _, one := range [][]string{{"PROVIDER", i.Provider}, {"URL", i.Url},
+			{"ENDPOINT", i.Endpoint}, {"STS", i.StsEndpoint}, {"REGISTRY ID", i.RemoteRegistryId},
 			{"REGION", i.RemoteRegion}, {"ACCESS KEY", i.AwsAccessKeyId}, {"CLOUD", i.CloudName},
 			{"ROLE", i.RoleArn}, {"EXTERNAL ID", i.ExternalId}, {"SECOND ROLE", i.SecondRoleArn}, {"SECOND EXTERNAL ID", i.SecondExternalId},
 			{"USERNAME", i.Username}, {"TOKEN HOSTS", strings.Join(i.TokenHosts, ", ")}, {"RUNTIMES", strings.Join(i.Runtimes, ", ")}} {

@@ -56,9 +56,11 @@ const (
 type IntegrationKind string
 
 const (
-	IntegrationKindECR   IntegrationKind = "ECR"
-	IntegrationKindECRIN IntegrationKind = "ECRIN"
-	IntegrationKindOCI   IntegrationKind = "OCI"
+	IntegrationKindECR    IntegrationKind = "ECR"
+	IntegrationKindECRIN  IntegrationKind = "ECRIN"
+	IntegrationKindOCI    IntegrationKind = "OCI"
+	IntegrationKindGIT    IntegrationKind = "GIT"
+	IntegrationKindISSUES IntegrationKind = "ISSUES"
 )
 
 // IntegrationPart is one of the values below.
@@ -74,6 +76,16 @@ const (
 	IntegrationPartTOKEN_HOSTS  IntegrationPart = "TOKEN_HOSTS"
 	IntegrationPartRUNTIMES     IntegrationPart = "RUNTIMES"
 	IntegrationPartREPLICATION  IntegrationPart = "REPLICATION"
+)
+
+// IntegrationProvider is one of the values below.
+type IntegrationProvider string
+
+const (
+	IntegrationProviderGithub IntegrationProvider = "github"
+	IntegrationProviderGitlab IntegrationProvider = "gitlab"
+	IntegrationProviderGit    IntegrationProvider = "git"
+	IntegrationProviderJira   IntegrationProvider = "jira"
 )
 
 // JobState is one of the values below.

@@ -237,7 +237,7 @@ var Operations = map[string]awswire.Operation{
 	},
 	"CopyImage": {
 		Name:   "CopyImage",
-		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ImageTagAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException", "IntegrationNotFoundException"},
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException", "ImageTagAlreadyExistsException", "LayersNotFoundException", "ReferencedImagesNotFoundException", "LimitExceededException", "IntegrationNotFoundException", "IntegrationFailedException"},
 		Input:  func() awswire.Input { return new(CopyImageRequest) },
 		Output: func() any { return new(CopyImageResponse) },
 	},

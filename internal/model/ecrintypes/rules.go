@@ -34,10 +34,11 @@ var (
 	ruleImageDigest          = &awswire.StringRule{Max: 200}
 	ruleImageSortKey         = &awswire.StringRule{Enum: []string{"NAME", "SIZE", "PUSHED", "PULLED"}}
 	ruleImageTag             = &awswire.StringRule{Min: 1, Max: 128}
-	ruleIntegrationKind      = &awswire.StringRule{Enum: []string{"ECR", "ECRIN", "OCI"}}
+	ruleIntegrationKind      = &awswire.StringRule{Enum: []string{"ECR", "ECRIN", "OCI", "GIT", "ISSUES"}}
 	ruleIntegrationName      = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?`)}
 	ruleIntegrationPart      = &awswire.StringRule{Enum: []string{"ROLE", "EXTERNAL_ID", "SECOND_ROLE", "CLOUD", "WEB_IDENTITY", "CREDENTIALS", "TOKEN_HOSTS", "RUNTIMES", "REPLICATION"}}
 	ruleIntegrationPartList  = awswire.SizeRule{Min: 1, Max: 10}
+	ruleIntegrationProvider  = &awswire.StringRule{Enum: []string{"github", "gitlab", "git", "jira"}}
 	ruleIntegrationUrl       = &awswire.StringRule{Min: 1, Max: 512}
 	ruleJobId                = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleJobKind              = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}

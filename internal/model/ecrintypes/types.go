@@ -174,28 +174,30 @@ type CreateAccountResponse struct {
 
 // CreateIntegrationRequest is the request of CreateIntegration.
 type CreateIntegrationRequest struct {
-	AccountId          string             `json:"accountId,omitzero"`
-	IntegrationName    string             `json:"integrationName"`       // required, 1 to 64 characters
-	Kind               IntegrationKind    `json:"kind"`                  // required
-	RegistryHost       string             `json:"registryHost,omitzero"` // 1 to 270 characters
-	Endpoint           string             `json:"endpoint,omitzero"`     // 1 to 512 characters
-	StsEndpoint        string             `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
-	RemoteRegistryId   string             `json:"remoteRegistryId,omitzero"`
-	RemoteRegion       string             `json:"remoteRegion,omitzero"`
-	AwsAccessKeyId     string             `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
-	AwsSecretAccessKey string             `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
-	AwsSessionToken    string             `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
-	RoleArn            string             `json:"roleArn,omitzero"`            // 1 to 2048 characters
-	ExternalId         string             `json:"externalId,omitzero"`         // 2 to 1224 characters
-	SecondRoleArn      string             `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
-	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
-	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
-	WebIdentity        *bool              `json:"webIdentity,omitzero"`
-	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
-	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
-	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
-	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
-	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
+	AccountId          string              `json:"accountId,omitzero"`
+	IntegrationName    string              `json:"integrationName"`       // required, 1 to 64 characters
+	Kind               IntegrationKind     `json:"kind"`                  // required
+	RegistryHost       string              `json:"registryHost,omitzero"` // 1 to 270 characters
+	Endpoint           string              `json:"endpoint,omitzero"`     // 1 to 512 characters
+	StsEndpoint        string              `json:"stsEndpoint,omitzero"`  // 1 to 512 characters
+	RemoteRegistryId   string              `json:"remoteRegistryId,omitzero"`
+	RemoteRegion       string              `json:"remoteRegion,omitzero"`
+	AwsAccessKeyId     string              `json:"awsAccessKeyId,omitzero"`     // 16 to 128 characters
+	AwsSecretAccessKey string              `json:"awsSecretAccessKey,omitzero"` // 1 to 8192 characters
+	AwsSessionToken    string              `json:"awsSessionToken,omitzero"`    // 1 to 8192 characters
+	RoleArn            string              `json:"roleArn,omitzero"`            // 1 to 2048 characters
+	ExternalId         string              `json:"externalId,omitzero"`         // 2 to 1224 characters
+	SecondRoleArn      string              `json:"secondRoleArn,omitzero"`      // 1 to 2048 characters
+	SecondExternalId   string              `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
+	CloudName          string              `json:"cloudName,omitzero"`          // 1 to 64 characters
+	WebIdentity        *bool               `json:"webIdentity,omitzero"`
+	Provider           IntegrationProvider `json:"provider,omitzero"`
+	Url                string              `json:"url,omitzero"`        // 1 to 512 characters
+	Username           string              `json:"username,omitzero"`   // 1 to 256 characters
+	Password           string              `json:"password,omitzero"`   // 1 to 8192 characters
+	TokenHosts         []string            `json:"tokenHosts,omitzero"` // 1 to 10 elements
+	Runtimes           []string            `json:"runtimes,omitzero"`   // 1 to 100 elements
+	ReplicatesTo       *ReplicationTarget  `json:"replicatesTo,omitzero"`
 }
 
 // CreateWebhookRequest is the request of CreateWebhook.
@@ -610,6 +612,8 @@ type Integration struct {
 	SecondExternalId string             `json:"secondExternalId,omitzero"`
 	CloudName        string             `json:"cloudName,omitzero"`
 	WebIdentity      *bool              `json:"webIdentity,omitzero"`
+	Provider         string             `json:"provider,omitzero"`
+	Url              string             `json:"url,omitzero"`
 	Username         string             `json:"username,omitzero"`
 	TokenHosts       []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes         []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
@@ -1394,6 +1398,7 @@ type UpdateIntegrationRequest struct {
 	SecondExternalId   string             `json:"secondExternalId,omitzero"`   // 2 to 1224 characters
 	CloudName          string             `json:"cloudName,omitzero"`          // 1 to 64 characters
 	WebIdentity        *bool              `json:"webIdentity,omitzero"`
+	Url                string             `json:"url,omitzero"`        // 1 to 512 characters
 	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
 	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
 	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements

@@ -144,6 +144,8 @@ func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
 	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
 	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
+	c.Optional(at+"provider", string(v.Provider), ruleIntegrationProvider)
+	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {
@@ -1111,6 +1113,7 @@ func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"secondRoleArn", v.SecondRoleArn, ruleRemoteRole)
 	c.Optional(at+"secondExternalId", v.SecondExternalId, ruleExternalId)
 	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
+	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
 	if v.TokenHosts != nil {

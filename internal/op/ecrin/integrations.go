@@ -99,7 +99,7 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
 		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
 		RoleArn: s.RoleARN, ExternalId: s.ExternalID, SecondRoleArn: s.SecondRole, SecondExternalId: s.SecondID, CloudName: s.Cloud,
-		Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
+		Provider: s.Provider, Url: s.URL, Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
 		LastError: i.Error,
 	}
@@ -149,7 +149,8 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 		Settings: integration.Settings{Host: in.RegistryHost, Region: in.RemoteRegion, RegistryID: in.RemoteRegistryId, API: in.Endpoint,
 			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId,
 			SecondRole: in.SecondRoleArn, SecondID: in.SecondExternalId, Cloud: in.CloudName,
-			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Username: in.Username, TokenHosts: in.TokenHosts},
+			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Provider: string(in.Provider), URL: in.Url,
+			Username: in.Username, TokenHosts: in.TokenHosts},
 		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password},
 	}))
 }
@@ -186,7 +187,7 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		{&settings.RegistryID, in.RemoteRegistryId}, {&settings.Region, in.RemoteRegion}, {&settings.AccessKeyID, in.AwsAccessKeyId},
 		{&secrets.SecretAccessKey, in.AwsSecretAccessKey}, {&secrets.SessionToken, in.AwsSessionToken}, {&settings.RoleARN, in.RoleArn},
 		{&settings.ExternalID, in.ExternalId}, {&settings.SecondRole, in.SecondRoleArn}, {&settings.SecondID, in.SecondExternalId},
-		{&settings.Cloud, in.CloudName}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
+		{&settings.Cloud, in.CloudName}, {&settings.URL, in.Url}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
 	} {
 		if one.value != "" {
 			*one.field = one.value

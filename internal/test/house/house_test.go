@@ -42,6 +42,7 @@ var inside = map[string]string{
 	"store/meta":       "store/durable store/audit store/blob",
 	"store/spool":      "store/durable",
 	"net/oidc":         "net/egress",
+	"net/forge":        "net/egress",
 	"net/upstream":     "net/egress",
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
