@@ -23,6 +23,7 @@ func (c *commands) healthcheck() *cobra.Command {
 reads no data directory.`,
 		Example: "  ecrin healthcheck\n  ecrin healthcheck https://ecr.example.com/readyz --ca /etc/ecrin/ca.pem"}
 	ca := cmd.Flags().String("ca", "", "PEM `file` of the authorities that are trusted, instead of those of the system")
+	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		url := "http://127.0.0.1:5100/readyz"
 		if len(args) == 1 {
@@ -51,6 +52,9 @@ reads no data directory.`,
 		if resp.StatusCode != http.StatusOK {
 			said, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // a part is better than nothing
 			return fmt.Errorf("%s: %s: %s", url, resp.Status, strings.TrimSpace(string(said)))
+		}
+		if *asJSON {
+			return c.printJSON(map[string]any{"url": url, "ready": true})
 		}
 		c.say("ready")
 		return nil

@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -128,6 +130,12 @@ func TestAnswersAreJSON(t *testing.T) {
 		"dockerfile": filepath.Join(dir, "docker.json")} {
 		found[key] = value
 	}
+	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
+	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
+		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(login), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	key, err := os.ReadFile(filepath.Join(data, "master.key"))
 	if err == nil {
 		err = errors.Join(os.Mkdir(found["restored"], 0o700), os.WriteFile(filepath.Join(found["restored"], "master.key"), key, 0o600))
@@ -140,10 +148,12 @@ func TestAnswersAreJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := []string{
-		"version", "env", "account create 111122223333", "account list", "account keys create 111122223333 | accessKeyId",
+		"version", "healthcheck http://$host/readyz", "env",
+		"account create 111122223333", "account list", "account keys create 111122223333 | accessKeyId",
 		"account keys list 111122223333", "account keys disable $accessKeyId", "account keys enable $accessKeyId",
-		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired", "token list", "token revoke --all",
+		"account keys delete $accessKeyId", "account delete 111122223333", "apply -f $desired",
 		"image history team/app", "image deleted team/app", "image restore team/app@$digest --tag 1.0",
+		"explain pull $host/team/app:1.0 --platform linux/amd64 --docker-config $docker", "token list", "token revoke --all",
 		"image copy team/app:1.0 team/app:2.0", "repository deleted | repositoryId", "repository restore $repositoryId --as app-of-may",
 		"image untag team/app:1.0", "repository protect team/app --images", "repository protection team/app", "repository unprotect team/app",
 		"policy check --kind scp $policy", "policy print --pull --principal 000000000000",
@@ -160,6 +170,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"cloud delete aws",
 		"integration add mirror --kind oci --registry-host receiver.invalid", "integration list", "integration show mirror",
 		"integration update mirror --runtime west", "integration test mirror", "integration delete mirror", "runtime delete west",
+		"integration new-reader vendor --repository team/app",
 		"report list", "report annotate app:1 quality passed", "report deployed app:1 --application shop", "report show app:1",
 		"report matrix",
 		"integration new-reader vendor --repository team/app",

@@ -257,7 +257,7 @@ var Operations = map[string]awswire.Operation{
 	},
 	"SearchRepositories": {
 		Name:   "SearchRepositories",
-		Errors: []string{"InvalidParameterException", "ServerException"},
+		Errors: []string{"InvalidParameterException", "LimitExceededException", "ServerException"},
 		Input:  func() awswire.Input { return new(SearchRepositoriesRequest) },
 		Output: func() any { return new(SearchRepositoriesResponse) },
 		Page:   &awswire.Page{InputToken: "nextToken", OutputToken: "nextToken", LimitKey: "maxResults", ResultKeys: []string{"repositories"}},

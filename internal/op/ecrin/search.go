@@ -22,6 +22,8 @@ const (
 	searchStep              = 500
 	maxSortedImages         = 2000 // a search by size reads them from all over the table
 	maxFoundTags            = 100
+	// maxSortedRepositories is the number of repositories that one page of SearchRepositories sorts. ECR's quota for a registry is 100,000.
+	maxSortedRepositories = 100_000
 )
 
 // OnSearch resolves the registry whose images are searched: the resource is all repositories whose names have the prefix of the request.

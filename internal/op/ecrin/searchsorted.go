@@ -133,10 +133,11 @@ type repositoryPlace struct {
 }
 
 // SearchRepositories returns the repositories of a registry that have what the request asks for, with their sizes, by pages, in the order
-// of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it reads at most 5,000, and
-// decides about at most 200. A repository is found if the caller may both ecrin:SearchRepositories and ecr:DescribeRepositories on it.
-//
-// Errors: fault.InvalidParameter (nextToken, sortOrder).
+// of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it decides about at most 200,
+// of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it decides about at most
+// 200, and by name reads at most 5,000. A repository is found if the caller may both ecrin:SearchRepositories and
+// ecr:DescribeRepositories on it.
+// Errors: fault.InvalidParameter (nextToken, sortOrder), fault.LimitExceeded (too many to sort).
 func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r ecr.Registry, in *ecrintypes.SearchRepositoriesRequest) (
 	*ecrintypes.SearchRepositoriesResponse, error) {
 	order, byName, err := orderOf(string(in.SortBy), in.SortOrder)
@@ -152,12 +153,19 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 	}
 	out := &ecrintypes.SearchRepositoriesResponse{Repositories: []ecrintypes.FoundRepository{}}
 	limit, seen := pageSize(in.MaxResults, 100), s.sightOf(by, r, "ecrin:SearchRepositories", "ecr:DescribeRepositories")
-	for range maxSearchedImages / searchStep {
+	wanted := func(repo string) bool { return in.NamePattern == "" || nameLike(in.NamePattern, repo) }
+	most := searchStep
+	if !byName {
+		most = maxSearchedImages
+	}
+	for read := 0; read < maxSearchedImages; read += most {
 		var step []meta.RepositorySummary
 		if byName {
-			step, err = s.meta.RepositoriesByName(ctx, r.Registry, at.After, searchStep)
+			step, err = s.meta.RepositoriesByName(ctx, r.Registry, at.After, most)
 		} else {
-			step, err = s.meta.SearchRepositories(ctx, r.Registry, order, at.At, searchStep)
+			step, err = s.meta.SearchRepositories(ctx, meta.RepositorySearch{Registry: r.Registry, Order: order, After: at.At,
+				Prefix: in.RepositoryPrefix, From: before(in.RepositoryPrefix), Wanted: wanted, Limit: most,
+				Most: maxSortedRepositories})
 		}
 		if err != nil {
 			return nil, err
@@ -167,11 +175,10 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 				out.NextToken = s.pages.Listing(scope).SealJSON(at)
 				return out, nil
 			}
-			within := one.Name != "" && strings.HasPrefix(one.Name, in.RepositoryPrefix)
-			if byName && !within { // all others follow the last one with the prefix
+			if !strings.HasPrefix(one.Name, in.RepositoryPrefix) { // all others follow the last one with the prefix
 				return out, nil
 			}
-			if within && (in.NamePattern == "" || nameLike(in.NamePattern, one.Name)) {
+			if wanted(one.Name) {
 				repo, full, err := seen.of(ctx, one.ID)
 				if err != nil {
 					return nil, err
@@ -186,7 +193,7 @@ func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r 
 			}
 			at = repositoryPlace{After: one.Name, At: one.Place(order)}
 		}
-		if len(step) < searchStep {
+		if len(step) < most {
 			return out, nil
 		}
 	}

@@ -194,13 +194,17 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 		p.Digest.String(), p.Body); err != nil {
 		return err
 	}
-	if _, err := t.exec(`INSERT INTO images (repository, digest, media_type, artifact_type, subject, annotations, manifest_size, size, depth, pushed_at, registry)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	tagged := 0
+	if len(p.Tags) > 0 && p.Cached == nil { // all of them move to it, or the write is refused; an update later writes each index again
+		tagged = 1
+	}
+	if _, err := t.exec(`INSERT INTO images (repository, digest, media_type, artifact_type, subject, annotations, manifest_size, size, depth, pushed_at, registry, tagged)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type, artifact_type = excluded.artifact_type,
 			subject = excluded.subject, annotations = excluded.annotations, size = excluded.size, depth = excluded.depth,
-			tagged = 0, untagged_at = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
+			tagged = excluded.tagged, untagged_at = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
 		r.ID, p.Digest.String(), p.Manifest.MediaType, p.Manifest.ArtifactType, subject, annotations, len(p.Body), size, depth, at,
-		r.Registry.String()); err != nil {
+		r.Registry.String(), tagged); err != nil {
 		return err
 	}
 	if err := t.pushedTo(r.ID, at); err != nil {

@@ -253,8 +253,11 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 	if err != nil {
 		return Copied{}, err
 	}
-	blobs := p.Manifest.Blobs()
-	err = s.write.doMany(ctx, p.cost(children)+2*len(blobs), func(t *tx) error {
+	blobs, cost, asked := p.Manifest.Blobs(), p.cost(children), p.Tags
+	if o.AllTags {
+		p.Tags = nil // some may stay on another image, so the new one is not stored as tagged
+	}
+	err = s.write.doMany(ctx, cost+2*len(blobs), func(t *tx) error {
 		out = Copied{}
 		if err := checkRepository(t, from); err != nil {
 			return err
@@ -286,7 +289,7 @@ func (s *Store) CopyImage(ctx context.Context, from, to Repository, p Put, o Cop
 				return err
 			}
 		}
-		tags := p.Tags
+		tags := slices.Clone(asked)
 		if o.AllTags {
 			texts, err := t.column(`SELECT tag FROM tags WHERE repository = $1 AND digest = $2 ORDER BY tag LIMIT $3`, from.ID, p.Digest.String(),
 				MaxTagsPerImage)

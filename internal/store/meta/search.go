@@ -1,10 +1,13 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -151,7 +154,7 @@ func (s *Store) SearchImages(ctx context.Context, reg name.Registry, o SearchOrd
 // RepositorySummary is what a search tells of a repository.
 type RepositorySummary struct {
 	ID       int64
-	Name     string // "" if it is deleted
+	Name     string
 	Images   int64
 	Bytes    int64 // of the blobs that it holds, also of those that only deleted images use
 	PushedAt int64 // when an image was pushed last, also one that is deleted, in microseconds; 0 for never
@@ -172,29 +175,64 @@ func (r *RepositorySummary) Place(o SearchOrder) SearchPlace {
 	return p
 }
 
-const searchedRepository = `t.repository, COALESCE((SELECT r.name FROM repositories r WHERE r.id = t.repository AND r.deleted_at <= 0), ''),
-		t.images, t.bytes, t.pushed_at, t.pulled_at FROM repository_totals t WHERE t.account = $1 AND t.region = $2 AND `
-
-// repositoriesInOrder are the statements for repositories by each key, descending and ascending.
-var repositoriesInOrder = map[SearchOrder]string{
-	{BySize, false}: `SELECT ` + searchedRepository + `(t.bytes, t.repository) < ($3, $4) ORDER BY t.bytes DESC, t.repository DESC LIMIT $5`,
-	{BySize, true}:  `SELECT ` + searchedRepository + `(t.bytes, t.repository) > ($3, $4) ORDER BY t.bytes, t.repository LIMIT $5`,
-	{ByImages, false}: `SELECT ` + searchedRepository + `(t.images, t.repository) < ($3, $4)
-		ORDER BY t.images DESC, t.repository DESC LIMIT $5`,
-	{ByImages, true}: `SELECT ` + searchedRepository + `(t.images, t.repository) > ($3, $4) ORDER BY t.images, t.repository LIMIT $5`,
-	{ByPush, false}: `SELECT ` + searchedRepository + `(t.pushed_at, t.repository) < ($3, $4)
-		ORDER BY t.pushed_at DESC, t.repository DESC LIMIT $5`,
-	{ByPush, true}: `SELECT ` + searchedRepository + `(t.pushed_at, t.repository) > ($3, $4) ORDER BY t.pushed_at, t.repository LIMIT $5`,
-	{ByPull, false}: `SELECT ` + searchedRepository + `(t.pulled_at, t.repository) < ($3, $4)
-		ORDER BY t.pulled_at DESC, t.repository DESC LIMIT $5`,
-	{ByPull, true}: `SELECT ` + searchedRepository + `(t.pulled_at, t.repository) > ($3, $4) ORDER BY t.pulled_at, t.repository LIMIT $5`,
+// before reports whether a place comes before another one in an order.
+func (p SearchPlace) before(q SearchPlace, o SearchOrder) bool {
+	c := cmp.Or(cmp.Compare(p.Value, q.Value), cmp.Compare(p.Repository, q.Repository))
+	return c < 0 && o.Ascending || c > 0 && !o.Ascending
 }
 
-// SearchRepositories returns repositories of a registry in an order: those behind a place, at most limit. Deleted ones are among them,
-// with the name "".
-func (s *Store) SearchRepositories(ctx context.Context, reg name.Registry, o SearchOrder, after SearchPlace, limit int) (
-	[]RepositorySummary, error) {
-	return s.summaries(ctx, repositoriesInOrder[o], args{reg.Account.String(), reg.Region.String(), after.Value, after.Repository, limit})
+// RepositorySearch is a search of repositories in an order.
+type RepositorySearch struct {
+	Registry name.Registry
+	Order    SearchOrder
+	After    SearchPlace       // they are behind it
+	Prefix   string            // of their names
+	From     string            // sorts before all names with the prefix, and after all that sort before these
+	Wanted   func(string) bool // whether a name is wanted
+	Limit    int               // of what is returned
+	Most     int               // of the repositories with the prefix
+}
+
+// SearchRepositories returns the first repositories of a search. It reads all repositories with the prefix, in steps of 1,000, and sorts
+// them in memory: an index for each order costs each push more than it saves.
+//
+// Errors: fault.LimitExceeded (there are more than Most).
+func (s *Store) SearchRepositories(ctx context.Context, q RepositorySearch) (best []RepositorySummary, err error) {
+	const repositoryStep = 1000
+	first := func() {
+		slices.SortFunc(best, func(a, b RepositorySummary) int {
+			if a.Place(q.Order).before(b.Place(q.Order), q.Order) {
+				return -1
+			}
+			return 1
+		})
+		best = best[:min(q.Limit, len(best))]
+	}
+	for from, read := q.From, 0; ; {
+		step, err := s.RepositoriesByName(ctx, q.Registry, from, repositoryStep)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range step {
+			if !strings.HasPrefix(r.Name, q.Prefix) {
+				first()
+				return best, nil
+			}
+			if read++; read > q.Most {
+				return nil, fault.LimitExceeded.New("more than %d repositories cannot be sorted: search with a longer repositoryPrefix", q.Most)
+			}
+			if q.Wanted(r.Name) && q.After.before(r.Place(q.Order), q.Order) {
+				best = append(best, r)
+			}
+		}
+		if len(best) > 2*q.Limit || len(step) < repositoryStep {
+			first()
+		}
+		if len(step) < repositoryStep {
+			return best, nil
+		}
+		from = step[len(step)-1].Name
+	}
 }
 
 // RepositoriesByName returns repositories of a registry ordered by name: those behind a name, at most limit.

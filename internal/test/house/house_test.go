@@ -57,6 +57,7 @@ var inside = map[string]string{
 	"door/awsapi":      "door/web",
 	"door/reportapi":   "door/awsapi door/web",
 	"host/doctor":      "host/trust",
+	"host/pull":        "host/trust",
 	"main/app":         "main/config",
 	"main/client":      "main/app",
 	"main/cli":         "main/config main/app main/client main/apply",

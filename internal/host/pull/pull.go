@@ -1,0 +1,206 @@
+// Package pull makes the steps of a pull of one image from this machine, one after the other, and says which is the
+// first that fails and what to do
+// about it. It works with any registry: ecrin, Amazon ECR, or another one of the OCI distribution protocol.
+package pull
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// The names of steps, in their order.
+const (
+	Reference  = "reference"
+	Name       = "name"
+	Connection = "connection"
+	TLS        = "TLS"
+	Registry   = "registry"
+	Credential = "credential"
+	Token      = "token"
+	Permission = "permission"
+	Image      = "image"
+	Platform   = "platform"
+	Layers     = "layers"
+)
+
+// Step is one step of a pull.
+type Step struct {
+	Name    string `json:"name"`
+	Passed  bool   `json:"passed"`
+	Found   string `json:"found,omitempty"`   // what was found: addresses, a digest, who the caller is
+	Problem string `json:"problem,omitempty"` // why it fails, with the text of the other side
+	Cure    string `json:"cure,omitempty"`    // what to do about it: a command where one does it
+}
+
+// Options say which image is pulled and from where.
+type Options struct {
+	Image        string // HOST[:PORT]/REPOSITORY[:TAG][@DIGEST]
+	Platform     string // OS/ARCH[/VARIANT]
+	DockerConfig string // folder of config.json
+	CertsDir     string // folder with HOST/*.crt for further authorities, as docker has it; "" for none
+	Roots        *x509.CertPool
+	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
+	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
+	Helper       func(ctx context.Context, program, input string) (string, error) // runs a credential helper
+	Proxy        func(*http.Request) (*url.URL, error)
+	Explain      func(ctx context.Context, requestID string) string // what the server says about a refused request; may be nil
+	Now          func() time.Time
+}
+
+// patience is how long one step may take.
+const patience = 20 * time.Second
+
+// pulling is one pull.
+type pulling struct {
+	Options
+	steps []Step
+	ref   reference
+	aws   *awsHost // nil if the host has no name of ECR
+	http  *http.Client
+	base  string // scheme and host
+
+	user, password string
+	authorization  string
+	found          document
+}
+
+// Explain makes the steps, up to the first one that fails, which is the last one of the result.
+func Explain(ctx context.Context, o Options) []Step {
+	p := &pulling{Options: o}
+	for _, step := range []struct {
+		name string
+		do   func(ctx context.Context) (found string, failed *failure)
+	}{
+		{Reference, p.parse}, {Name, p.resolve}, {Connection, p.connect}, {TLS, p.handshake}, {Registry, p.ping}, {Credential, p.credential},
+		{Token, p.token}, {Image, p.manifest}, {Platform, p.platform}, {Layers, p.layers},
+	} {
+		stepCtx, cancel := context.WithTimeout(ctx, patience)
+		found, f := step.do(stepCtx)
+		cancel()
+		one := Step{Name: step.name, Passed: f == nil, Found: found}
+		if f != nil {
+			one.Problem, one.Cure = f.problem, f.cure
+			if f.step != "" {
+				one.Name = f.step
+			}
+		}
+		p.steps = append(p.steps, one)
+		if f != nil {
+			return p.steps
+		}
+	}
+	return p.steps
+}
+
+// failure is why a step fails.
+type failure struct{ step, problem, cure string }
+
+func fail(problem, cure string) *failure { return &failure{problem: problem, cure: cure} }
+
+func (p *pulling) resolve(ctx context.Context) (string, *failure) {
+	host := p.ref.hostname()
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.String(), nil
+	}
+	addrs, err := p.Lookup(ctx, host)
+	if err != nil || len(addrs) == 0 {
+		cure := "let DNS or the hosts file of this machine have " + host
+		if p.aws != nil {
+			cure = "if it is a name of an ecrin: sudo ecrin hosts --account " + p.aws.account + " --region " + p.aws.region +
+				" --address ADDRESS --write; if it is one of Amazon ECR: look at the DNS of this machine"
+		}
+		return "", fail("the name "+host+" has no address", cure)
+	}
+	var texts []string
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return host + " is " + strings.Join(texts, ", "), nil
+}
+
+func (p *pulling) connect(ctx context.Context) (string, *failure) {
+	if proxy := p.proxyFor(); proxy != nil {
+		return "by the proxy " + proxy.Host + ", which the environment names", nil
+	}
+	conn, err := p.Dial(ctx, "tcp", p.ref.address())
+	if err != nil {
+		return "", fail("nothing accepts connections on "+p.ref.address()+": "+err.Error(),
+			"start the server, or open the port for this machine; ecrin listens on the addresses of its setting listen")
+	}
+	_ = conn.Close() // it was only tried
+	return p.ref.address(), nil
+}
+
+func (p *pulling) proxyFor() *url.URL {
+	if p.Proxy == nil {
+		return nil
+	}
+	req, err := http.NewRequest(http.MethodGet, "https://"+p.ref.host+"/", nil)
+	if err != nil {
+		return nil
+	}
+	proxy, err := p.Proxy(req)
+	if err != nil {
+		return nil
+	}
+	return proxy
+}
+
+// handshake finds out whether the registry speaks TLS, and whether its certificate is trusted. Clients speak plain HTTP
+// with registries of this
+// machine.
+func (p *pulling) handshake(ctx context.Context) (string, *failure) {
+	roots, extra, err := p.roots()
+	if err != nil {
+		return "", fail(err.Error(), "mend the file, or write it again by sudo ecrin trust install "+p.ref.host)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, DialContext: p.Dial,
+		Proxy: p.Proxy, DisableKeepAlives: true}
+	p.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	p.base = "https://" + p.ref.host
+	resp, err := p.get(ctx, p.base+"/v2/", "")
+	if err == nil {
+		_ = resp.Body.Close() // only the connection matters
+		return "trusted" + extra, nil
+	}
+	unknown, name := certificateProblem(err)
+	switch {
+	case unknown != "":
+		return "", fail("the certificate of "+p.ref.host+" is not trusted: "+unknown,
+			"if it is an ecrin with a private authority: sudo ecrin trust install --ca CA.pem "+p.ref.host+
+				" (the server prints the file by ecrin trust print)")
+	case name != "":
+		return "", fail("the certificate is not for "+p.ref.host+": "+name,
+			"use a name that the certificate has, or let the server have a certificate for this one: settings domains and tls_regions of ecrin")
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") && !p.ref.local():
+		return "", fail("the registry speaks HTTP without TLS, which clients accept only from this machine",
+			"let the server have TLS (ecrin serve --tls auto), or permit plain HTTP: sudo ecrin trust install --plain-http "+p.ref.host)
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		p.base = "http://" + p.ref.host
+		return "none: plain HTTP with this machine", nil
+	}
+	return "", fail("no TLS connection: "+err.Error(), "look at what listens on "+p.ref.address())
+}
+
+// ping asks whether the host is a registry.
+func (p *pulling) ping(ctx context.Context) (string, *failure) {
+	resp, err := p.get(ctx, p.base+"/v2/", "")
+	if err != nil {
+		return "", fail("GET /v2/ fails: "+err.Error(), "look at the log of the server")
+	}
+	_ = resp.Body.Close() // only the header matters
+	switch {
+	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
+		return "answers " + resp.Status, nil
+	case resp.StatusCode >= 500:
+		return "", fail("the registry answers "+resp.Status, "the server is not ready: "+p.base+"/readyz says why, if it is an ecrin")
+	}
+	return "", fail(p.ref.host+" does not answer as a registry: GET /v2/ gives "+resp.Status, "check the host and the port of the reference")
+}

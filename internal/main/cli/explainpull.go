@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecrin-dev/ecrin/internal/host/pull"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/explain"
+)
+
+func (c *commands) explainPull() *cobra.Command {
+	cmd := &cobra.Command{Use: "pull IMAGE", Args: exactly("IMAGE"),
+		Short: "Make the steps of a pull from this machine, and say which is the first that fails and what to do about it",
+		Long: `Make the steps of a pull of one image from this machine: does the name resolve, does something listen, is the certificate trusted, is it a
+registry, is there a credential, is it accepted, is the pull permitted, is the image there, is it for the platform, can its layers be
+read. The first step that fails ends the list, with what to do about it. Nothing is stored, and no more than manifests, the
+configuration and the first byte of each layer is read.
+
+The credential is that of docker: of ~/.docker/config.json (or DOCKER_CONFIG) and its credential helpers. IMAGE is written as for docker; the registry
+may be an ecrin, Amazon ECR or another one. If the server of --data or --url is the registry, its own explanation of a refusal is added.
+
+The exit code is 0 if the image can be pulled, 3 if not, and 1 for an error.`,
+		Example: "  ecrin explain pull localhost:5100/team/app:1.0\n" +
+			"  ecrin explain pull 111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:1.0 --platform linux/arm64"}
+	platform := cmd.Flags().String("platform", "linux/"+runtime.GOARCH, "`OS/ARCH` of the machine that runs the image")
+	certs := cmd.Flags().String("certs", "/etc/docker/certs.d", "`folder` with HOST/*.crt, authorities of single registries")
+	dir := cmd.Flags().String("docker-config", "", "`folder` of config.json (default: DOCKER_CONFIG, or ~/.docker)")
+	asJSON := c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *dir == "" {
+			*dir = c.lookup("DOCKER_CONFIG", "")
+		}
+		if *dir == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return err
+			}
+			*dir = filepath.Join(home, ".docker")
+		}
+		steps := pull.Explain(cmd.Context(), pull.Options{
+			Image: args[0], Platform: *platform, DockerConfig: *dir, CertsDir: *certs,
+			Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+				return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+			},
+			Dial: (&net.Dialer{}).DialContext, Helper: runHelper, Proxy: http.ProxyFromEnvironment, Now: time.Now,
+			Explain: func(ctx context.Context, id string) string { return c.explained(ctx, cmd, id) },
+		})
+		failed := !steps[len(steps)-1].Passed
+		if *asJSON {
+			if err := c.printJSON(map[string]any{"image": args[0], "passed": !failed, "steps": steps}); err != nil {
+				return err
+			}
+		} else {
+			c.sayPull(steps)
+		}
+		if failed {
+			return errDenied
+		}
+		return nil
+	}
+	return cmd
+}
+
+// sayPull prints the steps, one line for each that passes.
+func (c *commands) sayPull(steps []pull.Step) {
+	for _, s := range steps {
+		if s.Passed {
+			c.say("ok    %-10s %s", s.Name, s.Found)
+			continue
+		}
+		c.say("FAIL  %-10s %s\n      what to do: %s", s.Name, strings.ReplaceAll(s.Problem, "\n", "\n      "), s.Cure)
+	}
+}
+
+// explained returns what the server of the command line says about a request; "" if there is none, or it does not know the request.
+func (c *commands) explained(ctx context.Context, cmd *cobra.Command, id string) string {
+	s, err := c.connect(cmd)
+	if err != nil {
+		return ""
+	}
+	var out ecrintypes.ExplainRequestResponse
+	if err := s.Call(ctx, "ExplainRequest", &ecrintypes.ExplainRequestRequest{RequestId: id}, &out); err != nil {
+		return ""
+	}
+	var text strings.Builder
+	if err := explain.Write(&text, out.Explanation); err != nil {
+		return ""
+	}
+	return strings.TrimSpace(text.String())
+}
+
+// runHelper runs a credential helper of docker, with the host as its input.
+func runHelper(ctx context.Context, program, host string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", errors.New("it is not in PATH")
+	}
+	h := exec.CommandContext(ctx, path, "get")
+	h.Stdin = strings.NewReader(host)
+	var out, errs bytes.Buffer
+	h.Stdout, h.Stderr = &out, &errs
+	if err := h.Run(); err != nil {
+		return strings.TrimSpace(out.String() + " " + errs.String()), err
+	}
+	return out.String(), nil
+}
