@@ -107,7 +107,6 @@ func (c *commands) root() *cobra.Command {
 		c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),
 		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())
-	root.AddCommand(credcmd.NewCredentialCommand(c.credentials()))
 	host := hostcmd.Options{Resolve: c.resolve, InUse: c.inUse, Out: c.Out, Err: c.Err}
 	for _, cmd := range []*cobra.Command{hostcmd.NewTrustCommand(host), hostcmd.NewHostsCommand(host), hostcmd.NewDoctorCommand(host)} {
 		if cmd.Flags().Lookup("data") == nil && cmd.PersistentFlags().Lookup("data") == nil {

@@ -10,10 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/main/cli/credcmd"
 )
 
 func (c *commands) credential() *cobra.Command {
-	cmd := &cobra.Command{Use: "credential", Short: "Show registry credentials of other programs"}
+	cmd := credcmd.NewCredentialCommand(c.credentials())
 	cmd.AddCommand(c.credentialStatus())
 	return cmd
 }
