@@ -28,45 +28,53 @@ type Step struct {
 const maxTests = 4
 
 // Test makes the calls that a pull by the integration makes, up to the first one that fails, and stores how they ended. image is
-// REPOSITORY:TAG or REPOSITORY@DIGEST of the other registry, "" for none.
+// REPOSITORY:TAG or REPOSITORY@DIGEST of the other registry, "" for none. For a registry of ECR it says too which managed policies the
+// principal meets, nil if that is not known.
 //
 // Errors: fault.Throttled (too many tests run), fault.InvalidParameter (image), fault.IntegrationFailed (it cannot be unsealed).
-func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([]Step, error) {
+func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([]Step, *Policies, error) {
 	repo, ref, err := splitImage(image)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !s.enter(i.Account) {
-		return nil, fault.Throttled.New("%d tests of integrations of the account run: repeat when one has ended", maxTests)
+		return nil, nil, fault.Throttled.New("%d tests of integrations of the account run: repeat when one has ended", maxTests)
 	}
 	defer s.leave(i.Account)
 	if isSite(i.Kind) {
-		return s.testSite(ctx, i)
+		steps, err := s.testSite(ctx, i)
+		return steps, nil, err
 	}
 	settings, err := SettingsOf(i)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cloud, err := s.cloudOf(ctx, i, settings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e, err := s.open(i, cloud)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	path := repo
 	if repo != "" {
-		repo = prefixOf(i.Kind, settings) + repo
+		path = prefixOf(i.Kind, settings) + repo
 	}
-	made, err := s.once.Test(ctx, e, repo, ref)
+	made, err := s.once.Test(ctx, e, path, ref)
 	if err != nil {
-		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+		return nil, nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	all, problem := stepsOf(made, settings)
-	return all, s.meta.IntegrationTested(ctx, i, problem, true)
+	before := all[len(all)-1].Cure
+	p := s.withPolicies(ctx, e, settings.RegistryID, repo, all)
+	if now := all[len(all)-1].Cure; now != before {
+		problem = strings.Replace(problem, before, now, 1)
+	}
+	return all, p, s.meta.IntegrationTested(ctx, i, problem, true)
 }
 
 // stepsOf returns the steps of a test with what to do about the last one, and the problem in a line; "" after a success.

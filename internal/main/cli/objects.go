@@ -205,10 +205,29 @@ func (c *commands) testSteps(cmd *cobra.Command, operation string, in any, asJSO
 		return c.printJSON(out)
 	}
 	c.sayStepResults(out.Steps)
+	c.sayPolicies(out)
 	if !out.Passed {
 		return fmt.Errorf("the %s does not work", what)
 	}
 	return nil
+}
+
+// sayPolicies says which managed policies the principal of an integration meets.
+func (c *commands) sayPolicies(out ecrintypes.TestIntegrationResponse) {
+	if len(out.Policies) == 0 {
+		return
+	}
+	c.say("managed policies, found by %s:", out.PoliciesFoundBy)
+	for _, one := range out.Policies {
+		switch {
+		case !one.Met:
+			c.say("      %s: missing %s", one.Name, strings.Join(one.Missing, ", "))
+		case len(one.Untried) > 0:
+			c.say("      %s: met as far as calls show that change nothing; not tried: %s", one.Name, strings.Join(one.Untried, ", "))
+		default:
+			c.say("      %s: met", one.Name)
+		}
+	}
 }
 
 func (c *commands) sayStepResults(steps []ecrintypes.IntegrationStep) {

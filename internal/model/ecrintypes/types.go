@@ -936,6 +936,14 @@ type ListWebhooksResponse struct {
 	NextToken string    `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ManagedPolicy is a part of requests or answers.
+type ManagedPolicy struct {
+	Name    string   `json:"name"` // required
+	Met     bool     `json:"met"`  // required
+	Missing []string `json:"missing,omitzero"`
+	Untried []string `json:"untried,omitzero"`
+}
+
 // PinImageRequest is the request of PinImage.
 type PinImageRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -1297,8 +1305,10 @@ type TestIntegrationRequest struct {
 
 // TestIntegrationResponse is the answer of TestIntegration.
 type TestIntegrationResponse struct {
-	Passed bool              `json:"passed"` // required
-	Steps  []IntegrationStep `json:"steps"`  // required
+	Passed          bool              `json:"passed"` // required
+	Steps           []IntegrationStep `json:"steps"`  // required
+	Policies        []ManagedPolicy   `json:"policies,omitzero"`
+	PoliciesFoundBy string            `json:"policiesFoundBy,omitzero"`
 }
 
 // TestLifecycleRequest is the request of TestLifecycle.

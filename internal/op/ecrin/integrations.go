@@ -288,7 +288,16 @@ func (s *Service) DeleteIntegration(ctx context.Context, _ identity.Caller, i me
 // Errors: those of integration.Service.Test.
 func (s *Service) TestIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
 	in *ecrintypes.TestIntegrationRequest) (*ecrintypes.TestIntegrationResponse, error) {
-	return testResponse(s.remotes.Test(ctx, i, in.Image))
+	steps, p, err := s.remotes.Test(ctx, i, in.Image)
+	out, err := testResponse(steps, err)
+	if err != nil || p == nil {
+		return out, err
+	}
+	out.PoliciesFoundBy = p.By
+	for _, one := range p.Policies {
+		out.Policies = append(out.Policies, ecrintypes.ManagedPolicy{Name: one.Name, Met: one.Met, Missing: one.Missing, Untried: one.Untried})
+	}
+	return out, nil
 }
 
 // testResponse returns the steps of a test.

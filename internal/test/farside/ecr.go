@@ -23,7 +23,8 @@ import (
 // ECR is a registry that answers as ECR does: a real server, which should have the setting strict_ecr, behind a proxy. What the proxy
 // adds is written from the contract of ECR alone.
 //
-//   - It has the names ACCOUNT.dkr.ecr.REGION.amazonaws.com, api.ecr.REGION.amazonaws.com and sts.REGION.amazonaws.com.
+//   - It has the names ACCOUNT.dkr.ecr.REGION.amazonaws.com, api.ecr.REGION.amazonaws.com, sts.REGION.amazonaws.com and
+//     iam.amazonaws.com.
 //   - GET of a blob is answered by 307 to a second host, whose URLs are signed and which refuses a request with Authorization.
 //   - PATCH of an upload is answered by 201, and the Range of an upload is stale after the first.
 //   - The rate is limited, and tokens end, as the test chooses.
@@ -70,7 +71,7 @@ func NewECR(t testing.TB, s *apptest.Server, accounts ...string) *ECR {
 			p.SetURL(to)
 			p.Out.Host = p.In.Host // it is signed
 		}}
-	names := []string{"api.ecr." + region + ".amazonaws.com", "sts." + region + ".amazonaws.com"}
+	names := []string{"api.ecr." + region + ".amazonaws.com", "sts." + region + ".amazonaws.com", "iam.amazonaws.com"}
 	for _, a := range append([]string{s.Running.Account}, accounts...) {
 		names = append(names, e.HostOf(a))
 	}
