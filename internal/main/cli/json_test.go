@@ -173,7 +173,6 @@ func TestAnswersAreJSON(t *testing.T) {
 		"integration new-reader vendor --repository team/app",
 		"report list", "report annotate app:1 quality passed", "report deployed app:1 --application shop", "report show app:1",
 		"report matrix",
-		"integration new-reader vendor --repository team/app",
 		"lifecycle put team/app $lifecycle", "lifecycle test $lifecycle team/app", "lifecycle preview team/app", "lifecycle get team/app",
 		"image pin team/app:2.0", "image pinned team/app", "image unpin team/app@$digest", "lifecycle delete team/app",
 		"job list --kind none | jobId", "job show $jobId", "job cancel $jobId", "job retry $jobId", "usage", "usage --since 1d --by principal",
