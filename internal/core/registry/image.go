@@ -43,8 +43,12 @@ func (s *Service) Put(ctx context.Context, by identity.Caller, r meta.Repository
 	if in.Digest != (name.Digest{}) && in.Digest != digest {
 		return name.Digest{}, nil, fault.ImageDigestDoesNotMatch.New("the manifest has digest %s, not %s", digest, in.Digest)
 	}
+	labels, err := s.newLabels(ctx, r, m, digest, in.Cached != nil)
+	if err != nil {
+		return name.Digest{}, nil, err
+	}
 	err = s.meta.PutImage(ctx, r, meta.Put{
-		Manifest: m, Body: in.Body, Digest: digest, Tags: in.Tags, Principal: by.ARN,
+		Manifest: m, Body: in.Body, Digest: digest, Tags: in.Tags, Principal: by.ARN, Labels: labels,
 		RefuseSame: in.RefuseSame, Quotas: s.quirks.Quotas, Sparse: s.sparse, Cached: in.Cached,
 	})
 	return digest, m, err

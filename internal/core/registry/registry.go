@@ -119,6 +119,7 @@ func (s *Service) AddWork(r *jobs.Runner, interval time.Duration, full bool) {
 	r.AddTask(jobs.Task{Name: SweepWork, What: "removing abandoned uploads", Every: uploadsSweep, Retry: workRetry, First: true,
 		Run: s.sweepUploads})
 	s.addLifecycleWork(r)
+	s.addLabelsWork(r)
 	r.Add(jobs.Kind{Name: CollectNowWork, What: "collecting what nothing refers to, as the operator has asked", Parallel: 2, Attempts: 1,
 		Work: s.requestedCollection})
 	if interval > 0 {

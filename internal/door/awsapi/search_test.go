@@ -50,6 +50,7 @@ func (s *server) found(key aws.Credentials, pairs ...any) []string {
 //	| SE8 | sends what is no pattern, prefix or token, or a token of another search | InvalidParameter |
 //	| SE9 | searches as the operator | the images of the account |
 //	| SE10 | deletes the repository where the next page begins, with images later than others, and creates it again | all that is there |
+//	| SE11 | searches by labels, of the config and of the manifest, KEY or KEY=VALUE, in each order | the images that have all, with these |
 func TestSearchRows(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -140,6 +141,73 @@ func TestSearchRows(t *testing.T) {
 	want := append([]string{"app:new"}, everything[3:]...)
 	if got := s.found(s.key, "nextToken", first.NextToken); !slices.Equal(got, want) {
 		t.Errorf("SE10: got %q, want %q", got, want)
+	}
+}
+
+// Row SE11: an image that is copied has the labels soon, and one that is deleted is not found.
+func TestSearchByLabel(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for _, repo := range []string{"app", "copies", "team"} {
+		s.repository(repo)
+	}
+	labelled := func(repo, tag string, labels, annotations map[string]string) {
+		t.Helper()
+		config := object("config", map[string]any{"Labels": labels}, "tag", tag)
+		s.layer(repo, config)
+		m := map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []any{},
+			"config": map[string]any{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digestOf(config), "size": len(config)}}
+		if annotations != nil {
+			m["annotations"] = annotations
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.push(repo, string(text), tag)
+	}
+	labelled("app", "v1", map[string]string{"maintainer": "ann", "revision": "4d1e"}, nil)
+	labelled("app", "v2", map[string]string{"maintainer": "bob", "empty": ""}, map[string]string{"revision": "4d1e"})
+	labelled("team", "v3", nil, map[string]string{"maintainer": "ann=bob"})
+	s.image("team", "a", "v4")
+	for _, c := range []struct {
+		labels []string
+		want   []string
+	}{
+		{[]string{"maintainer"}, []string{"app:v1", "app:v2", "team:v3"}},
+		{[]string{"maintainer=ann"}, []string{"app:v1"}},
+		{[]string{"maintainer=ann=bob"}, []string{"team:v3"}},
+		{[]string{"revision=4d1e", "maintainer=bob"}, []string{"app:v2"}},
+		{[]string{"empty="}, []string{"app:v2"}},
+		{[]string{"Maintainer"}, nil}, {[]string{"revision=4d1"}, nil}, {[]string{"maintainer", "none"}, nil},
+	} {
+		for _, by := range []string{"NAME", "SIZE"} {
+			got := s.found(s.key, "labels", c.labels, "sortBy", by, "maxResults", 1)
+			if slices.Sort(got); !slices.Equal(got, c.want) {
+				t.Errorf("SE11, %q by %s: got %q, want %q", c.labels, by, got, c.want)
+			}
+		}
+	}
+	var out ecrintypes.SearchImagesResponse
+	s.operator("SearchImages", &ecrintypes.SearchImagesRequest{RegistryId: home, Labels: []string{"maintainer=bob", "revision"}}, &out)
+	if len(out.Images) != 1 || !slices.Equal(out.Images[0].ImageLabels, []string{"maintainer=bob", "revision=4d1e"}) {
+		t.Errorf("SE11, the answer: got %+v, want the two labels", out.Images)
+	}
+	s.callEcrin(s.key, "CopyImage", object("repositoryName", "app", "imageTag", "v1", "destinationRepositoryName", "copies")).want(t, "SE11",
+		200, "", "")
+	eventually(t, func() string {
+		if got := s.found(s.key, "labels", []string{"maintainer=ann"}); !slices.Equal(got, []string{"app:v1", "copies:v1"}) {
+			return fmt.Sprintf("SE11, a copy: got %q, want it too", got)
+		}
+		return ""
+	})
+	s.must("BatchDeleteImage", object("repositoryName", "app", "imageIds", ids("", "v1")))
+	if got := s.found(s.key, "labels", []string{"revision"}); !slices.Equal(got, []string{"app:v2", "copies:v1"}) {
+		t.Errorf("SE11, after the deletion of app:v1: got %q", got)
+	}
+	for _, labels := range [][]string{{""}, slices.Repeat([]string{"a"}, 11), {strings.Repeat("a", 1282)}} {
+		s.callEcrin(s.key, "SearchImages", object("labels", labels)).want(t, fmt.Sprint("SE11, ", len(labels)), 400,
+			"InvalidParameterException", "")
 	}
 }
 

@@ -117,13 +117,16 @@ only deleted images use; PUSHED and LAST PULL are those of any image that it has
 
 func (c *commands) searchImages() *cobra.Command {
 	cmd := &cobra.Command{Use: "images [TEXT]", Args: cobra.MaximumNArgs(1), Short: "Search and sort images",
-		Long:    searchHelp + "\n\nTEXT is a part of the name of a repository, of a tag, of REPOSITORY:TAG, or of a digest.",
-		Example: "  ecrin search images --tag 'v1.*' --repository team/ --sort size\n  ecrin search images --digest 3f7a --json"}
+		Long: searchHelp + "\n\nTEXT is a part of the name of a repository, of a tag, of REPOSITORY:TAG, or of a digest.",
+		Example: "  ecrin search images --tag 'v1.*' --repository team/ --sort size\n  ecrin search images --digest 3f7a --json\n" +
+			"  ecrin search images --label org.opencontainers.image.revision=4d1e2f --label maintainer"}
 	f := cmd.Flags()
 	in := &ecrintypes.SearchImagesRequest{}
 	f.StringVar(&in.RepositoryPrefix, "repository", "", "only repositories whose names begin with `prefix`")
 	f.StringVar(&in.TagPattern, "tag", "", "only images with a tag like `pattern`, in which * and ? stand for any characters and for one")
 	f.StringVar(&in.DigestPrefix, "digest", "", "only images whose digests begin with `prefix`, with or without sha256:")
+	f.StringArrayVar(&in.Labels, "label", nil, "only images with the label `KEY or KEY=VALUE`, of the config or an annotation of the "+
+		"manifest; may be repeated")
 	sorted := newSortFlags(cmd, "images", "name", "size", "pushed", "pulled")
 	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

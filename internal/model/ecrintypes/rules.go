@@ -43,6 +43,8 @@ var (
 	ruleJobId                = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleJobKind              = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
 	ruleJobState             = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}
+	ruleLabelTerm            = &awswire.StringRule{Min: 1, Max: 1281}
+	ruleLabelTermList        = awswire.SizeRule{Min: 1, Max: 10}
 	ruleLifecycleDocument    = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
 	ruleLifecycleText        = &awswire.StringRule{Min: 1, Max: 30720}
 	ruleMaxResults           = awswire.IntRule{Min: 1, Max: 1000}

@@ -447,6 +447,7 @@ type FoundImage struct {
 	ImageSizeInBytes       int64         `json:"imageSizeInBytes"`       // required
 	ImagePushedAt          awswire.Time  `json:"imagePushedAt"`          // required
 	LastRecordedPullTime   *awswire.Time `json:"lastRecordedPullTime,omitzero"`
+	ImageLabels            []string      `json:"imageLabels,omitzero"`
 }
 
 // FoundRepository is a part of requests or answers.
@@ -1235,6 +1236,7 @@ type SearchImagesRequest struct {
 	RepositoryPrefix string       `json:"repositoryPrefix,omitzero"` // 1 to 256 characters
 	TagPattern       string       `json:"tagPattern,omitzero"`       // 1 to 128 characters
 	DigestPrefix     string       `json:"digestPrefix,omitzero"`     // 1 to 135 characters
+	Labels           []string     `json:"labels,omitzero"`           // 1 to 10 elements
 	SortBy           ImageSortKey `json:"sortBy,omitzero"`
 	SortOrder        SortOrder    `json:"sortOrder,omitzero"`
 	NextToken        string       `json:"nextToken,omitzero"`  // at most 4096 characters

@@ -978,6 +978,12 @@ func (v *SearchImagesRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"repositoryPrefix", v.RepositoryPrefix, ruleRepositoryPrefix)
 	c.Optional(at+"tagPattern", v.TagPattern, ruleTagGlob)
 	c.Optional(at+"digestPrefix", v.DigestPrefix, ruleDigestPrefix)
+	if v.Labels != nil {
+		c.Size(at+"labels", len(v.Labels), ruleLabelTermList)
+		for _, e := range v.Labels {
+			c.Within(at+"labels", awswire.Elements, e, ruleLabelTerm)
+		}
+	}
 	c.Optional(at+"sortBy", string(v.SortBy), ruleImageSortKey)
 	c.Optional(at+"sortOrder", string(v.SortOrder), ruleSortOrder)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)

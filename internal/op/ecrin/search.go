@@ -51,7 +51,8 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 	if err != nil {
 		return nil, err
 	}
-	scope := strings.Join([]string{"SearchImages", r.Registry.String(), in.RepositoryPrefix, in.TagPattern, in.DigestPrefix, in.Text}, " ")
+	scope := strings.Join([]string{"SearchImages", r.Registry.String(), in.RepositoryPrefix, in.TagPattern, in.DigestPrefix, in.Text,
+		fmt.Sprintf("%q", in.Labels)}, " ")
 	if !byName {
 		return s.sortedImages(ctx, by, r, in, order, fmt.Sprint(scope, " ", order))
 	}
@@ -83,13 +84,17 @@ func (s *Service) SearchImages(ctx context.Context, by identity.Caller, r ecr.Re
 				return nil, err
 			}
 			images += len(page)
+			labels, err := s.labels(ctx, in, repo.ID, page)
+			if err != nil {
+				return nil, err
+			}
 			for _, im := range page {
 				if len(out.Images) == limit {
 					out.NextToken = s.pages.Listing(scope).SealJSON(at)
 					return out, nil
 				}
 				at.Image = meta.Position{PushedAt: im.PushedAt.UnixMicro(), Digest: im.Digest.String()}
-				if one, ok := foundImage(repo.Name.String(), im, in); ok {
+				if one, ok := foundImage(repo.Name.String(), im, in, labels[im.Digest.String()]); ok {
 					out.Images = append(out.Images, one)
 				}
 			}
@@ -133,9 +138,40 @@ func before(prefix string) string {
 	return prefix[:last] + string(rune(prefix[last]-1)) + "~" // no character of a name sorts after it
 }
 
+// labels returns the labels of images of a repository, by their digests, if the request asks for labels.
+func (s *Service) labels(ctx context.Context, in *ecrintypes.SearchImagesRequest, repository int64, of []meta.Image) (
+	map[string]map[string]string, error) {
+	if len(in.Labels) == 0 {
+		return nil, nil
+	}
+	digests := make([]string, len(of))
+	for i, im := range of {
+		digests[i] = im.Digest.String()
+	}
+	return s.meta.Labels(ctx, repository, digests)
+}
+
+// labelsLike returns the labels that terms ask for, as KEY=VALUE; ok is false if one is missing. A term is KEY or KEY=VALUE.
+func labelsLike(labels map[string]string, terms []string) (matching []string, ok bool) {
+	for _, term := range terms {
+		key, want, exact := strings.Cut(term, "=")
+		value, has := labels[key]
+		if !has || exact && value != want {
+			return nil, false
+		}
+		matching = append(matching, key+"="+value)
+	}
+	return matching, true
+}
+
 // foundImage returns an image with at most maxFoundTags of its tags, and whether it is one that the request asks for. With a pattern
 // its tags are those that match.
-func foundImage(repo string, im meta.Image, in *ecrintypes.SearchImagesRequest) (one ecrintypes.FoundImage, ok bool) {
+func foundImage(repo string, im meta.Image, in *ecrintypes.SearchImagesRequest, labels map[string]string) (one ecrintypes.FoundImage,
+	ok bool) {
+	matching, ok := labelsLike(labels, in.Labels)
+	if !ok {
+		return one, false
+	}
 	d := im.Digest.String()
 	if !strings.HasPrefix(d, in.DigestPrefix) && !strings.HasPrefix(d, "sha256:"+in.DigestPrefix) {
 		return one, false
@@ -157,7 +193,7 @@ func foundImage(repo string, im meta.Image, in *ecrintypes.SearchImagesRequest) 
 		return one, false
 	}
 	one = ecrintypes.FoundImage{RepositoryName: repo, ImageDigest: d, ImageTags: tags, ImageManifestMediaType: im.MediaType,
-		ImageSizeInBytes: im.Bytes, ImagePushedAt: awswire.Time{Time: im.PushedAt}}
+		ImageSizeInBytes: im.Bytes, ImagePushedAt: awswire.Time{Time: im.PushedAt}, ImageLabels: matching}
 	if !im.PulledAt.IsZero() {
 		one.LastRecordedPullTime = awswire.At(im.PulledAt)
 	}

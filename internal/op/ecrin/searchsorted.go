@@ -87,13 +87,17 @@ func (s *Service) sortedImages(ctx context.Context, by identity.Caller, r ecr.Re
 		if err != nil {
 			return nil, err
 		}
+		labels, err := s.labelsOfStep(ctx, in, step)
+		if err != nil {
+			return nil, err
+		}
 		for _, im := range step {
 			if len(out.Images) == limit {
 				out.NextToken = s.pages.Listing(scope).SealJSON(at)
 				return out, nil
 			}
 			if im.Name != "" && strings.HasPrefix(im.Name, in.RepositoryPrefix) {
-				if one, ok := foundImage(im.Name, im.Image, in); ok {
+				if one, ok := foundImage(im.Name, im.Image, in, labels[im.Repository][im.Place.Digest]); ok {
 					repo, full, err := seen.of(ctx, im.Repository)
 					if err != nil {
 						return nil, err
@@ -117,6 +121,24 @@ func (s *Service) sortedImages(ctx context.Context, by identity.Caller, r ecr.Re
 	return out, nil
 }
 
+// labelsOfStep returns the labels of images, by their repositories and digests, if the request asks for labels.
+func (s *Service) labelsOfStep(ctx context.Context, in *ecrintypes.SearchImagesRequest, step []meta.RegistryImage) (
+	map[int64]map[string]map[string]string, error) {
+	of := map[int64][]meta.Image{}
+	for _, im := range step {
+		of[im.Repository] = append(of[im.Repository], im.Image)
+	}
+	all := make(map[int64]map[string]map[string]string, len(of))
+	for repository, images := range of {
+		labels, err := s.labels(ctx, in, repository, images)
+		if err != nil {
+			return nil, err
+		}
+		all[repository] = labels
+	}
+	return all, nil
+}
+
 // OnRepositorySearch resolves the registry whose repositories are searched: the resource is all repositories whose names have the prefix of
 // the request.
 func OnRepositorySearch(s *Service, _ context.Context, req guard.Request, in *ecrintypes.SearchRepositoriesRequest) (
@@ -133,10 +155,10 @@ type repositoryPlace struct {
 }
 
 // SearchRepositories returns the repositories of a registry that have what the request asks for, with their sizes, by pages, in the order
-// of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it decides about at most 200,
 // of sortBy; without it in that of their names. A page can have fewer repositories than it may have, or none: it decides about at most
 // 200, and by name reads at most 5,000. A repository is found if the caller may both ecrin:SearchRepositories and
 // ecr:DescribeRepositories on it.
+//
 // Errors: fault.InvalidParameter (nextToken, sortOrder), fault.LimitExceeded (too many to sort).
 func (s *Service) SearchRepositories(ctx context.Context, by identity.Caller, r ecr.Registry, in *ecrintypes.SearchRepositoriesRequest) (
 	*ecrintypes.SearchRepositoriesResponse, error) {

@@ -35,11 +35,17 @@ func (t *tx) arrived(r Repository, d name.Digest, isBlob bool, s *Store) error {
 		Input: string(text)}, s.now())
 }
 
-// AddFetchedBlob is AddBlob for a blob that a pull-through cache has fetched: images that it makes complete are replicated.
+// AddFetchedBlob is AddBlob for a blob that a pull-through cache has fetched: images that it makes complete are replicated, and the
+// labels of those whose config it is are read.
 //
 // Errors: those of AddBlob.
 func (s *Store) AddFetchedBlob(ctx context.Context, r Repository, info blob.Info, upload string) (added bool, err error) {
-	return s.recordBlob(ctx, r, info, upload, func(t *tx) error { return t.arrived(r, info.Digest, true, s) })
+	return s.recordBlob(ctx, r, info, upload, func(t *tx) error {
+		if err := t.configArrived(r.ID, info.Digest, info.Size, micros(s.now())); err != nil {
+			return err
+		}
+		return t.arrived(r, info.Digest, true, s)
+	})
 }
 
 // Referring returns digests of images of a repository that refer to a blob or, for an image, of indexes that contain it: those after the

@@ -134,6 +134,12 @@ func removeImage(t *tx, repository int64, digest string) (Collected, error) {
 	if _, err := t.exec(`DELETE FROM image_pins WHERE repository = $1 AND digest = $2`, repository, digest); err != nil {
 		return Collected{}, err
 	}
+	if _, err := t.exec(`DELETE FROM image_labels WHERE repository = $1 AND digest = $2`, repository, digest); err != nil {
+		return Collected{}, err
+	}
+	if _, err := t.exec(`DELETE FROM labels_due WHERE repository = $1 AND digest = $2`, repository, digest); err != nil {
+		return Collected{}, err
+	}
 	n, err := t.exec(`DELETE FROM manifests WHERE digest = $1 AND NOT EXISTS (SELECT 1 FROM images WHERE digest = $1)`, digest)
 	return Collected{Images: 1, Manifests: int(n)}, err
 }

@@ -63,6 +63,8 @@ var caches = map[string][]scopeKind{
 	"lifecycle_previews":        nil,
 	"lifecycle_preview_results": nil,
 	"image_pins":                nil,
+	"image_labels":              nil,
+	"labels_due":                nil,
 	"in_use":                    nil,
 	"creation_templates":        nil,
 	"pull_time_exclusions":      {scopeSettings},

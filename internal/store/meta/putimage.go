@@ -19,6 +19,8 @@ type Put struct {
 	Digest    name.Digest
 	Tags      []name.Tag // none for an untagged image
 	Principal string     // the ARN of the caller, for the tag history
+	// Labels are the labels of a new image, of manifest.Manifest.Labels; nil if they are to be read later.
+	Labels []byte
 
 	// RefuseSame refuses an image that exists with the same tag by fault.ImageAlreadyExists, as the ECR API does.
 	RefuseSame bool
@@ -205,6 +207,9 @@ func insertImage(t *tx, r Repository, p Put, children []child, annotations strin
 			tagged = excluded.tagged, untagged_at = 0, pushed_at = excluded.pushed_at, pulled_at = 0, deleted_at = 0`,
 		r.ID, p.Digest.String(), p.Manifest.MediaType, p.Manifest.ArtifactType, subject, annotations, len(p.Body), size, depth, at,
 		r.Registry.String(), tagged); err != nil {
+		return err
+	}
+	if err := t.putLabels(r.ID, p, at); err != nil {
 		return err
 	}
 	if err := t.pushedTo(r.ID, at); err != nil {
