@@ -158,7 +158,8 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 // UpdateIntegration changes an integration: what the request names gets another value, what it lists in remove goes, and the rest stays.
 // A key or a password is replaced as a whole.
 //
-// Errors: fault.IntegrationFailed (the secrets that stay cannot be read), and those of integration.Service.Update.
+// Errors: fault.IntegrationFailed (the secrets that stay cannot be read), fault.InvalidParameter (they would be sent to another host), and
+// those of integration.Service.Update.
 func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
 	in *ecrintypes.UpdateIntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
 	settings, secrets, err := s.remotes.Open(i)
@@ -169,6 +170,8 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 	}
 	if fresh {
 		secrets = integration.Secrets{}
+	} else if secrets != (integration.Secrets{}) && leadsElsewhere(settings, in) {
+		return nil, integration.Bad("password", "must be given again together with another registryHost, url or token host, which would get the stored one")
 	}
 	remove(in.Remove, &i, &settings)
 	resource(&settings, &secrets, in)
@@ -205,6 +208,13 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		}
 	}
 	return integrationResponse(s.remotes.Update(ctx, i, settings, secrets))
+}
+
+// leadsElsewhere reports whether a request names a host that would be sent a credential or a token and that the settings do not have. Who
+// may change an integration need not know its secret, and must not be able to have it sent to a host of their choice.
+func leadsElsewhere(s integration.Settings, in *ecrintypes.UpdateIntegrationRequest) bool {
+	return in.RegistryHost != "" && in.RegistryHost != s.Host || in.Url != "" && in.Url != s.URL ||
+		slices.ContainsFunc(in.TokenHosts, func(host string) bool { return !slices.Contains(s.TokenHosts, host) })
 }
 
 // resource lets a new source of credentials of AWS take the place of the one before: a key, a cloud integration or a web identity.
