@@ -182,8 +182,8 @@ func TestC3WrongKeysAreShownWithTheCodeOfTheFarSide(t *testing.T) {
 		"is not authorized to perform: ecr:GetAuthorizationToken")
 }
 
-// C4: an integration by role is not for hosted runtimes, and one by access key not for those before 0.1.27, when it is made, when it is
-// changed, and when it is used after the runtime has changed.
+// C4: an integration by role is not for hosted runtimes, and one by access key not for those before 0.1.27, when it is made and
+// when it is changed.
 func TestC4ModesOfRuntimes(t *testing.T) {
 	t.Parallel()
 	n := near(t, nil)

@@ -7,6 +7,9 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// ErrRefused says that a registry does not accept a credential.
+var ErrRefused = errors.New("the registry does not accept it")
+
 // ErrNone says that a source has no credentials for a host, so that another source or an anonymous request may be tried.
 var ErrNone = errors.New("no credentials for this host")
 

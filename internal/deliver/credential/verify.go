@@ -12,7 +12,7 @@ import (
 // Verify asks the registry of a credential whether it accepts it: GET /v2/ by https, or by http if the configuration or the environment
 // names its API so.
 //
-// Errors: the registry cannot be reached, or answers another status than 200.
+// Errors: [ErrRefused] (it answers 401 or 403); it cannot be reached, or answers another status than 200.
 func (a *AWS) Verify(ctx context.Context, c Credential) error {
 	rule := a.Config.rule(c.Host)
 	if rule == nil {
@@ -53,10 +53,14 @@ func (a *AWS) Verify(ctx context.Context, c Credential) error {
 		return fmt.Errorf("asking %s whether it accepts the new credentials: %w", c.Host, err)
 	}
 	_ = answer.Body.Close() // its content has no meaning
-	if answer.StatusCode != http.StatusOK {
+	switch answer.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s answers %s: %w", c.Host, answer.Status, ErrRefused)
+	default:
 		return fmt.Errorf("%s does not accept the new credentials: %s", c.Host, answer.Status)
 	}
-	return nil
 }
 
 // Ended reports whether a credential can be used no more at a time.

@@ -27,8 +27,8 @@ type Options struct {
 	Skip       []string        // names of namespaces that get nothing
 	Accounts   []string        // names of the service accounts that use the secret; AllAccounts in it stands for all
 
-	// Try asks the registry whether it accepts a credential: ErrRefused if it does not, another error if it cannot be asked. nil means no
-	// try.
+	// Try asks the registry whether it accepts a credential: credential.ErrRefused if it does not, another error if it cannot be asked.
+	// nil means no try.
 	Try func(context.Context, credential.Credential) error
 
 	Now func() time.Time

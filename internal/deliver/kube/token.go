@@ -20,9 +20,6 @@ const (
 // sourceTimeout is the time for getting a credential of one host, and for trying it.
 const sourceTimeout = time.Minute
 
-// ErrRefused says that a registry does not accept a credential.
-var ErrRefused = errors.New("the registry does not accept it")
-
 // token is the credential of one host, which all namespaces get.
 type token struct {
 	host     string
@@ -77,7 +74,7 @@ func (t *token) get(ctx context.Context, o *Options) (credential.Credential, err
 		return cred, nil
 	}
 	switch err := o.Try(ctx, cred); {
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, credential.ErrRefused):
 		return cred, fmt.Errorf("trying the new credential for %s: %w", t.host, err)
 	case err != nil:
 		o.Log.Warn("the new credential could not be tried", "host", t.host, "error", err)

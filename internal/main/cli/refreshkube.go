@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 )
 
@@ -61,7 +62,7 @@ func (c *commands) refreshKubernetes() *cobra.Command {
 	var cluster kubeFlags
 	cluster.add(cmd)
 	o := kube.Options{Now: time.Now}
-	var selector, listen, format string
+	var selector, listen, format, config string
 	var once bool
 	f := cmd.Flags()
 	f.StringArrayVar(&o.Hosts, "registry", nil, "`host` of a registry, HOST or HOST:PORT (can be repeated; required)")
@@ -74,6 +75,7 @@ func (c *commands) refreshKubernetes() *cobra.Command {
 		"`name` of a service account that uses the secret, * for all (can be repeated)")
 	f.StringVar(&listen, "listen", "", "`address` of /healthz, /readyz and /metrics, HOST:PORT or :PORT (default: none)")
 	f.StringVar(&format, "log-format", "auto", "`form` of the log: text, json, or auto")
+	f.StringVar(&config, "config", "", "`file` of rules for registries, docs/credentials.md (default: ECRIN_CREDENTIALS_CONFIG)")
 	f.BoolVar(&once, "once", false, "serve every namespace once, and fail if one could not be served")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkRefresh(&o, selector, format); err != nil {
@@ -86,8 +88,13 @@ func (c *commands) refreshKubernetes() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		source := newSDKSource()
-		o.Source, o.Try = source, source.try
+		getenv := func(key string) string { return c.lookup(key, "") }
+		rules, err := credential.LoadConfig(config, getenv)
+		if err != nil {
+			return err
+		}
+		source := &credential.AWS{Config: rules, Getenv: getenv, Now: time.Now}
+		o.Source, o.Try = source, source.Verify
 		o.SourceName = cmp.Or(prefixed("role ", c.lookup("AWS_ROLE_ARN", "")), prefixed("profile ", c.lookup("AWS_PROFILE", "")), "environment")
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()

@@ -99,7 +99,7 @@ func TestSourceFails(t *testing.T) {
 	s := newStand(t, c, "shop", func(o *kube.Options) {
 		o.Try = func(context.Context, credential.Credential) error {
 			if refuse {
-				return fmt.Errorf("401 Unauthorized: %w", kube.ErrRefused)
+				return fmt.Errorf("401 Unauthorized: %w", credential.ErrRefused)
 			}
 			return errors.New("no route to the registry") // which is no reason to keep an old one
 		}
