@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -90,6 +91,9 @@ func (r running) of(one meta.ImageReport) []string {
 }
 
 func show(r meta.ImageReport, applications []string) ecrintypes.ImageReport {
+	if r.CreatedAt.IsZero() { // an image that is built to be repeated says 1970, which the store keeps as 0
+		r.CreatedAt = time.Unix(0, 0)
+	}
 	return ecrintypes.ImageReport{ImageName: r.Image, Repository: r.Repository, ImageTag: r.Tag, ImageDigest: r.Digest, ConfigDigest: r.Config,
 		ParentDigest: r.Parent, ManifestList: r.List, RegistryType: ecrintypes.ReportedRegistryType(r.Type), Os: r.OS,
 		Architecture: r.Architecture, ImageSize: r.Size, CreatedAt: *awswire.At(r.CreatedAt), ReportedAt: *awswire.At(r.ReportedAt),

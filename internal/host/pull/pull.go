@@ -120,7 +120,7 @@ func (p *pulling) resolve(ctx context.Context) (string, *failure) {
 	}
 	var texts []string
 	for _, a := range addrs {
-		texts = append(texts, a.String())
+		texts = append(texts, a.Unmap().String())
 	}
 	return host + " is " + strings.Join(texts, ", "), nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -78,10 +79,10 @@ The exit code is 0 if the image can be pulled, 3 if not, and 1 for an error.`,
 func (c *commands) sayPull(steps []pull.Step) {
 	for _, s := range steps {
 		if s.Passed {
-			c.say("ok    %-10s %s", s.Name, s.Found)
+			fmt.Fprintf(c.Out, "ok    %-10s %s\n", s.Name, s.Found)
 			continue
 		}
-		c.say("FAIL  %-10s %s\n      what to do: %s", s.Name, strings.ReplaceAll(s.Problem, "\n", "\n      "), s.Cure)
+		fmt.Fprintf(c.Out, "FAIL  %-10s %s\n      what to do: %s\n", s.Name, strings.ReplaceAll(s.Problem, "\n", "\n      "), s.Cure)
 	}
 }
 

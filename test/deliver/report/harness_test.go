@@ -158,8 +158,13 @@ func (w *world) nothing(t *testing.T) {
 
 // built is an image with a history, labels and a platform.
 func built(seed uint64, os, arch string, layers ...int) ocitest.Image {
+	return builtAt("2026-11-01T10:00:00Z", seed, os, arch, layers...)
+}
+
+// builtAt is an image that says when it was created.
+func builtAt(created string, seed uint64, os, arch string, layers ...int) ocitest.Image {
 	im := ocitest.NewImage(seed, layers...)
-	config := map[string]any{"os": os, "architecture": arch, "created": "2026-11-01T10:00:00Z",
+	config := map[string]any{"os": os, "architecture": arch, "created": created,
 		"config": map[string]any{"Labels": map[string]string{"org.opencontainers.image.source": "https://git.example.com/team/app"}},
 		"history": []map[string]any{
 			{"created": "2026-11-01T09:00:00Z", "created_by": "/bin/sh -c #(nop) ADD file:1 in / "},

@@ -131,3 +131,17 @@ func TestC13(t *testing.T) {
 	}
 	run(t, nil, "report", "show", image, "--data", w.Dir).want(t, 0, "RUN", "apk add curl", "LABEL")
 }
+
+// TestAnImageOf1970IsListed: builds that can be repeated give their images the time 0.
+func TestAnImageOf1970IsListed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.root.CreateRepository(t, "demo/app").Push(t, "1", builtAt("1970-01-01T00:00:00Z", 1, "linux", "amd64", 100))
+	w.report(t, w.host()+"/demo/app:1").want(t, 0)
+	if all := w.list(t); len(all) != 1 || all[0].CreatedAt.Unix() != 0 {
+		t.Errorf("the list: got %+v, want one image of 1970", all)
+	}
+	if one := w.show(t, w.host()+"/demo/app:1"); len(one.Images) != 1 || one.Images[0].Report.CreatedAt.Unix() != 0 {
+		t.Errorf("the image: got %+v, want one of 1970", one.Images)
+	}
+}
