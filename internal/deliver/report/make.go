@@ -50,7 +50,7 @@ func OnReport(s *Service, ctx context.Context, req guard.Request, in *ecrintypes
 		return t, badVariables(err)
 	}
 	if v.Variables[report.Image] == "" {
-		return t, badVariables(errors.New(report.Image + " must be provided as environment variable."))
+		return t, badVariables(errors.New(report.Image + " must be provided as environment variable"))
 	}
 	if v.Image, err = report.ParseImageName(v.Variables[report.Image]); err != nil {
 		return t, badVariables(err)
