@@ -71,7 +71,13 @@ func startRegistry(t *testing.T, now func() time.Time) registry {
 	if now != nil {
 		address = dated(t, s.URL, now)
 	}
-	return registry{s, s.Running.Address, []string{"AWS_ENDPOINT_URL=" + address, "AWS_REGION=" + root.Region,
+	// The API is at another port than the registry, so that a rule has to say that it gives the tokens of the registry.
+	rules := filepath.Join(t.TempDir(), "credentials.yaml")
+	if err := os.WriteFile(rules, fmt.Appendf(nil, "hosts: [{match: %q, endpoint: %q}]\n", s.Running.Address, address), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return registry{s, s.Running.Address, []string{"ECRIN_CREDENTIALS_CONFIG=" + rules, "AWS_ENDPOINT_URL=" + address,
+		"AWS_REGION=" + root.Region,
 		"AWS_ACCESS_KEY_ID=" + root.KeyID,
 		"AWS_SECRET_ACCESS_KEY=" + root.Secret, "AWS_EC2_METADATA_DISABLED=true", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}}
 }
