@@ -51,7 +51,6 @@ type Options struct {
 	Helper       func(ctx context.Context, program, input string) (string, error) // runs a credential helper
 	Proxy        func(*http.Request) (*url.URL, error)
 	Explain      func(ctx context.Context, requestID string) string // what the server says about a refused request; may be nil
-	Now          func() time.Time
 }
 
 // patience is how long one step may take.

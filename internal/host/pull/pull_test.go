@@ -20,7 +20,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -68,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	roots := x509.NewCertPool()
 	roots.AddCert(w.front.Certificate())
 	w.Options = pull.Options{
-		Image: "example.com/team/app:1.0", Platform: "linux/amd64", DockerConfig: t.TempDir(), CertsDir: t.TempDir(), Roots: roots, Now: time.Now,
+		Image: "example.com/team/app:1.0", Platform: "linux/amd64", DockerConfig: t.TempDir(), CertsDir: t.TempDir(), Roots: roots,
 		Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
