@@ -35,6 +35,13 @@ func generate(model, pkg string) (map[string][]byte, error) {
 }
 
 func generateModel(m *awsmodel.Model, pkg string) (map[string][]byte, error) {
+	for request, members := range clearable {
+		if s := m.Shapes[request]; s != nil {
+			for i := range s.Members {
+				s.Members[i].Clearable = slices.Contains(members, s.Members[i].Name)
+			}
+		}
+	}
 	g := &generator{Model: m, pkg: pkg, names: map[string]string{}}
 	if err := g.prepare(); err != nil {
 		return nil, err
@@ -151,15 +158,19 @@ func (g *generator) goType(shape string) string {
 	}[s.Type]
 }
 
+// clearable holds, by request, the texts that an update without the member leaves and that "" removes, although the model does not
+// give them a minimum length of 0.
+var clearable = map[string][]string{"UpdateRepositoryCreationTemplateRequest": {"description", "customRoleArn"}}
+
 // pointer reports whether a member is a pointer, so that it can be absent. For a string "" means absent, unless the
-// minimum length of the shape is explicitly 0.
+// minimum length of the shape is explicitly 0 or the member is clearable.
 func (g *generator) pointer(m awsmodel.Member) bool {
 	s := g.Shapes[m.Shape]
 	switch s.Type {
 	case "list", "map", "blob":
 		return false
 	case "string":
-		return !m.Required && s.Enum == nil && s.Min != nil && *s.Min == 0
+		return !m.Required && s.Enum == nil && (m.Clearable || s.Min != nil && *s.Min == 0)
 	}
 	return !m.Required
 }

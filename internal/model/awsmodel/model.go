@@ -83,6 +83,10 @@ type Member struct {
 	Shape      string `json:"shape"`
 	Required   bool   `json:"required"`
 	Deprecated bool   `json:"deprecated"`
+
+	// Clearable says that a text of an update removes what there is if it is "", although its shape has no minimum length of 0. The
+	// models do not say so: tools/awsgen sets it.
+	Clearable bool `json:"-"`
 }
 
 // Names returns the names of all models, sorted.

@@ -1269,7 +1269,7 @@ type UpdatePullThroughCacheRuleResponse struct {
 // UpdateRepositoryCreationTemplateRequest is the request of UpdateRepositoryCreationTemplate.
 type UpdateRepositoryCreationTemplateRequest struct {
 	Prefix                             string                                                `json:"prefix"`               // required, 1 to 256 characters
-	Description                        string                                                `json:"description,omitzero"` // at most 256 characters
+	Description                        *string                                               `json:"description,omitzero"` // at most 256 characters
 	EncryptionConfiguration            *EncryptionConfigurationForRepositoryCreationTemplate `json:"encryptionConfiguration,omitzero"`
 	ResourceTags                       []Tag                                                 `json:"resourceTags,omitzero"`
 	ImageTagMutability                 ImageTagMutability                                    `json:"imageTagMutability,omitzero"`
@@ -1277,7 +1277,7 @@ type UpdateRepositoryCreationTemplateRequest struct {
 	RepositoryPolicy                   *string                                               `json:"repositoryPolicy,omitzero"`                   // 0 to 10240 characters
 	LifecyclePolicy                    *string                                               `json:"lifecyclePolicy,omitzero"`                    // 0 to 30720 characters
 	AppliedFor                         []RCTAppliedFor                                       `json:"appliedFor,omitzero"`
-	CustomRoleArn                      string                                                `json:"customRoleArn,omitzero"` // at most 2048 characters
+	CustomRoleArn                      *string                                               `json:"customRoleArn,omitzero"` // at most 2048 characters
 }
 
 // UpdateRepositoryCreationTemplateResponse is the answer of UpdateRepositoryCreationTemplate.

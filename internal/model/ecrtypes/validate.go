@@ -1136,7 +1136,9 @@ func (v *UpdateRepositoryCreationTemplateRequest) Validate() error {
 
 func (v *UpdateRepositoryCreationTemplateRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"prefix", v.Prefix, rulePrefix)
-	c.Optional(at+"description", v.Description, ruleRepositoryTemplateDescription)
+	if v.Description != nil {
+		c.String(at+"description", *v.Description, ruleRepositoryTemplateDescription)
+	}
 	if v.EncryptionConfiguration != nil {
 		v.EncryptionConfiguration.check(c, at+"encryptionConfiguration"+".")
 	}
@@ -1163,7 +1165,9 @@ func (v *UpdateRepositoryCreationTemplateRequest) check(c *awswire.Checker, at s
 			c.Within(at+"appliedFor", awswire.Elements, string(e), ruleRCTAppliedFor)
 		}
 	}
-	c.Optional(at+"customRoleArn", v.CustomRoleArn, ruleCustomRoleArn)
+	if v.CustomRoleArn != nil {
+		c.String(at+"customRoleArn", *v.CustomRoleArn, ruleCustomRoleArn)
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

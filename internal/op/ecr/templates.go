@@ -31,9 +31,9 @@ type Template struct {
 }
 
 // templateChange holds the members of a request that creates or changes a template. A member that is nil, or "" if it is no pointer, is
-// not in the request.
+// not in the request; a pointer to "" removes what the template has.
 type templateChange struct {
-	description string
+	description *string
 	encryption  *ecrtypes.EncryptionConfigurationForRepositoryCreationTemplate
 	tags        []ecrtypes.Tag
 	mode        ecrtypes.ImageTagMutability
@@ -41,12 +41,12 @@ type templateChange struct {
 	policy      *string
 	lifecycle   *string
 	appliedFor  []ecrtypes.RCTAppliedFor
-	role        string
+	role        *string
 }
 
 func creationOf(in *ecrtypes.CreateRepositoryCreationTemplateRequest) templateChange {
-	return templateChange{in.Description, in.EncryptionConfiguration, in.ResourceTags, in.ImageTagMutability,
-		in.ImageTagMutabilityExclusionFilters, in.RepositoryPolicy, in.LifecyclePolicy, in.AppliedFor, in.CustomRoleArn}
+	return templateChange{&in.Description, in.EncryptionConfiguration, in.ResourceTags, in.ImageTagMutability,
+		in.ImageTagMutabilityExclusionFilters, in.RepositoryPolicy, in.LifecyclePolicy, in.AppliedFor, &in.CustomRoleArn}
 }
 
 func updateOf(in *ecrtypes.UpdateRepositoryCreationTemplateRequest) templateChange {
@@ -81,10 +81,11 @@ func (c templateChange) asks(operation guard.Ask, v Template) []guard.Ask {
 	if contains(v.Lifecycle, c.lifecycle) {
 		asks = append(asks, ask("ecr:PutLifecyclePolicy"))
 	}
-	if role := v.Role; role != "" || c.role != "" {
-		if c.role != "" {
-			role = c.role
-		}
+	role := v.Role
+	if c.role != nil {
+		role = *c.role
+	}
+	if role != "" {
 		asks = append(asks, passRole(operation, role))
 	}
 	return asks
@@ -160,8 +161,8 @@ func OnUpdatedTemplate(s *Service, ctx context.Context, req guard.Request,
 // Errors: fault.InvalidParameter, fault.InvalidTagParameter, fault.TooManyTags.
 func (s *Service) change(ctx context.Context, v meta.Template, c templateChange) (meta.Template, error) {
 	var err error
-	if c.description != "" {
-		v.Description = c.description
+	if c.description != nil {
+		v.Description = *c.description
 	}
 	if c.encryption != nil {
 		var key string
@@ -207,9 +208,11 @@ func (s *Service) change(ctx context.Context, v meta.Template, c templateChange)
 			return v, BadMember("appliedFor", "must have at least one of REPLICATION, PULL_THROUGH_CACHE, CREATE_ON_PUSH")
 		}
 	}
-	if c.role != "" {
-		v.Role = c.role
-		return v, s.checkRole(ctx, v.Registry, c.role)
+	if c.role != nil {
+		v.Role = *c.role
+	}
+	if c.role != nil && v.Role != "" {
+		return v, s.checkRole(ctx, v.Registry, v.Role)
 	}
 	return v, nil
 }
