@@ -68,7 +68,7 @@ func (s *Service) signer(ctx context.Context, sig *sigv4.Signature) (Caller, sec
 		}
 	}
 	if sig.AccessKeyID == OperatorKeyID && sig.SessionToken == "" && sig.Scope.Service == operatorService {
-		return Caller{Kind: Operator, ARN: "arn:aws:iam:::operator", UserID: "operator", AccessKey: OperatorKeyID}, s.keys.OperatorSecret(), nil
+		return Caller{Kind: Operator, ARN: operatorARN, UserID: "operator", AccessKey: OperatorKeyID}, s.keys.OperatorSecret(), nil
 	}
 	if sig.SessionToken != "" {
 		if key, err := s.openSessionToken(sig.SessionToken); err != nil || key != sig.AccessKeyID {
@@ -153,6 +153,9 @@ func (s *Service) KeyCaller(ctx context.Context, id string) (Caller, error) {
 	}
 	return who, err
 }
+
+// operatorARN is the ARN of the operator.
+const operatorARN = "arn:aws:iam:::operator"
 
 var errInactive = errors.New("inactive")
 

@@ -56,12 +56,16 @@ func TestAllExpiredTokensAndSessionsGoInOneSweep(t *testing.T) {
 
 	w.at = w.at.Add(13 * time.Hour) // all have expired, and are kept
 	if n, err := w.DeleteExpired(t.Context()); err != nil || n != 0 {
-		t.Errorf("a sweep of what expired less than 13 hours ago: got %d, %v, want 0", n, err)
+		t.Errorf("a sweep an hour after the tokens have expired: got %d, %v, want 0", n, err)
 	}
-	w.at = w.at.Add(24 * time.Hour)
+	w.at = w.at.Add(time.Minute)
+	if n, err := w.DeleteExpired(t.Context()); err != nil || n != quota+1 {
+		t.Errorf("the sweep of the tokens deleted %d rows (%v), want %d: sessions stay until no token of theirs is left", n, err, quota+1)
+	}
+	w.at = w.at.Add(time.Hour)
 	valid := w.token(t, alice)
-	if n, err := w.DeleteExpired(t.Context()); err != nil || n != 2*quota+2 {
-		t.Errorf("the sweep deleted %d rows (%v), want %d", n, err, 2*quota+2)
+	if n, err := w.DeleteExpired(t.Context()); err != nil || n != quota+1 {
+		t.Errorf("the sweep of the sessions deleted %d rows (%v), want %d", n, err, quota+1)
 	}
 	if n, err := w.DeleteExpired(t.Context()); err != nil || n != 0 {
 		t.Errorf("a second sweep deleted %d rows (%v), want 0", n, err)
@@ -77,5 +81,39 @@ func TestAllExpiredTokensAndSessionsGoInOneSweep(t *testing.T) {
 	}
 	if _, _, err := limited.IssueToken(t.Context(), mallory, east); err != nil {
 		t.Errorf("a token after the expired ones were deleted: %v", err)
+	}
+}
+
+// A docker password that was issued at the end of a session is valid for its 12 hours: the session is kept as long.
+func TestSessionIsKeptForItsTokens(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	alice := w.root(t, home)
+	session, err := w.IssueSession(t.Context(), alice, meta.Session{Account: home, Kind: meta.UserSession, Principal: alice.Principal},
+		time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.at = w.at.Add(time.Hour - time.Second)
+	caller, err := w.KeyCaller(t.Context(), session.AccessKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := w.token(t, caller)
+	for _, after := range []time.Duration{2 * time.Second, 6 * time.Hour, 6*time.Hour - 4*time.Second} {
+		w.at = w.at.Add(after)
+		if _, err := w.DeleteExpired(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.TokenCaller(t.Context(), password, east); err != nil {
+			t.Errorf("the password at %v, while its session has expired: %v", w.at, err)
+		}
+	}
+	w.at = w.at.Add(time.Hour + time.Minute)
+	if _, err := w.DeleteExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.meta.Session(t.Context(), session.AccessKey); !errors.Is(err, fault.AccessKeyNotFound) {
+		t.Errorf("the session after the last password has ended: got %v, want AccessKeyNotFound", err)
 	}
 }

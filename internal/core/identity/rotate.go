@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/store/audit"
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -166,8 +169,8 @@ type Rotation struct {
 	Progress  func(table string, values int)
 }
 
-// Rotate seals everything in a database with another master key, in one transaction. It returns the number of values of each table. No
-// server may use the database.
+// Rotate seals everything in a database with another master key, in one transaction, which also stores an audit line. It returns the number
+// of values of each table. No server may use the database.
 //
 // Errors have no code: a value does not open; the database cannot be written. Nothing has changed then.
 func Rotate(ctx context.Context, m *meta.Store, from, to *Keyring, now time.Time, r Rotation) (map[string]int, error) {
@@ -180,13 +183,31 @@ func Rotate(ctx context.Context, m *meta.Store, from, to *Keyring, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	in := meta.Resealing{From: from.ID(), To: to.ID(), Value: value, EndTokens: r.EndTokens, Progress: r.Progress}
+	line := func(values map[string]int) []byte { return rotationLine(from.ID(), to.ID(), values, r.EndTokens, now) }
+	in := meta.Resealing{From: from.ID(), To: to.ID(), Value: value, EndTokens: r.EndTokens, Line: line, Progress: r.Progress}
 	if !r.EndTokens {
 		if in.Keep, err = from.keep(to, now.Add(maxKept)); err != nil {
 			return nil, err
 		}
 	}
 	return m.Reseal(ctx, in)
+}
+
+// rotationLine returns the audit line of a rotation. It has the ids of the keys, which are not secret.
+func rotationLine(from, to string, values map[string]int, ended bool, now time.Time) []byte {
+	var sealed, details audit.Params
+	for _, table := range slices.Sorted(maps.Keys(values)) {
+		sealed.Int(table, int64(values[table]))
+	}
+	details.String("before", from)
+	details.String("masterKey", to)
+	details.Object("valuesSealed", sealed)
+	details.Bool("tokensEnded", ended)
+	record := audit.Record{
+		EventID: audit.NewID(), Time: now, Source: "ecrin", Name: "RotateMasterKey", Type: audit.TypeServiceEvent,
+		Identity: audit.Identity{Type: audit.Unknown, PrincipalID: "operator", ARN: operatorARN}, UserAgent: "ecrin key rotate", Service: details,
+	}
+	return record.AppendLines(nil)
 }
 
 // NextKeyFile is the name of the file in the data directory that has the next master key while Rotate runs.

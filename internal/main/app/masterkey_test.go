@@ -212,6 +212,27 @@ func TestNewMasterKey(t *testing.T) {
 	v.server.Restart(t)
 	v.rotate(t, c, app.Rotation{EndTokens: true})
 	v.works(t, false)
+	rotationLines(t, v.server, out, 3)
+}
+
+// rotationLines checks that the trail has a line for each of n rotations, the oldest of which had the result first.
+func rotationLines(t *testing.T, s *apptest.Server, first app.Rotated, n int) {
+	t.Helper()
+	oldest := true
+	var got ecrintypes.ListAuditEventsResponse
+	s.Operator(t, "ListAuditEvents", &ecrintypes.ListAuditEventsRequest{EventName: "RotateMasterKey", OldestFirst: &oldest}, &got)
+	if len(got.Events) != n {
+		t.Fatalf("the trail has %d lines of rotations, want %d: %s", len(got.Events), n, got.Events)
+	}
+	for _, part := range []string{`"serviceEventDetails":{"before":"` + first.Before + `","masterKey":"` + first.MasterKey + `"`,
+		`"access_keys":1`, `"tokensEnded":false`, `"arn":"arn:aws:iam:::operator"`} {
+		if !strings.Contains(got.Events[0], part) {
+			t.Errorf("the first line is %s, want that it has %s", got.Events[0], part)
+		}
+	}
+	if last := got.Events[n-1]; n > 1 && !strings.Contains(last, `"tokensEnded":true`) {
+		t.Errorf("the last line is %s, want that it says that tokens were ended", last)
+	}
 }
 
 // sealedValues returns sealed values of the database.
@@ -314,8 +335,9 @@ func TestNewMasterKeyOfTwoProcesses(t *testing.T) {
 	}
 	b.Stop(t)
 	v.server.Restart(t)
-	v.rotate(t, c, app.Rotation{})
+	out := v.rotate(t, c, app.Rotation{})
 	v.works(t, true)
+	rotationLines(t, v.server, out, 1)
 	if err := starts(t, checked(t, other, change)); err == nil || !strings.Contains(err.Error(), anotherKey) {
 		t.Errorf("the other process with the earlier key: got %v, want an error", err)
 	}

@@ -149,8 +149,8 @@ func (q *fullKeys) clear() {
 // tooMany returns the error for a row beyond a quota.
 func tooMany(format string, args ...any) error { return fault.QuotaExceeded.New(format, args...) }
 
-// DeleteExpired deletes tokens that expired more than a day before t, and sessions that expired more than 13 hours before
-// t: docker tokens that were issued for a session last up to 12 hours longer than it. It deletes at most limit rows of each
+// DeleteExpired deletes tokens that expired more than an hour before at, and sessions that expired more than 13 hours before
+// at: docker tokens that were issued for a session last up to 12 hours longer than it. It deletes at most limit rows of each
 // in one transaction, the oldest first, and returns how many it deleted together. It returns 0 if there are none left.
 func (s *Store) DeleteExpired(ctx context.Context, at time.Time, limit int) (int, error) {
 	tokens, err := s.deleteExpired(ctx, scopeTokens,
@@ -164,9 +164,10 @@ func (s *Store) DeleteExpired(ctx context.Context, at time.Time, limit int) (int
 	return tokens + sessions, err
 }
 
-// tokenKept and sessionKept are how long a token and a session are kept after they have expired.
+// tokenKept and sessionKept are how long a token and a session are kept after they have expired. The hour is for a clock that leaps
+// forward and back.
 const (
-	tokenKept   = 24 * time.Hour
+	tokenKept   = time.Hour
 	sessionKept = 13 * time.Hour
 )
 

@@ -163,6 +163,8 @@ type Resealing struct {
 	Keep []KeptKey
 	// EndTokens deletes all docker tokens, sessions and kept keys.
 	EndTokens bool
+	// Line, if not nil, returns the audit line of the change, which is stored in its transaction.
+	Line func(values map[string]int) []byte
 	// Progress, if not nil, is called with the number of values of a table that are sealed so far. It is called again from the
 	// beginning if the transaction is repeated.
 	Progress func(table string, values int)
@@ -212,6 +214,9 @@ func (s *Store) Reseal(ctx context.Context, r Resealing) (values map[string]int,
 				k.Purpose, k.MasterKey, k.Sealed, micros(k.ExpiresAt)); err != nil {
 				return err
 			}
+		}
+		if r.Line != nil {
+			t.emit(r.Line(values))
 		}
 		return nil
 	})
