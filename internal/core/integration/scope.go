@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -79,6 +80,36 @@ func (s *Service) ForRuntime(ctx context.Context, account name.Account, label, r
 		return meta.Integration{}, err
 	}
 	return i, nil
+}
+
+// ForIngress returns the integration of a name for the runtimes of an account whose ingress host, HOST or HOST:PORT, a request was sent to:
+// one that any of them may use. A host of no runtime may use every integration of the account.
+//
+// Errors: those of ForRuntime.
+func (s *Service) ForIngress(ctx context.Context, account name.Account, label, host string) (i meta.Integration, err error) {
+	all, err := s.meta.Objects(ctx, account, meta.KindRuntime)
+	if err != nil {
+		return i, err
+	}
+	var at []string
+	for _, o := range all {
+		var r Runtime
+		if err := Read(o, &r); err != nil {
+			return i, err
+		}
+		if u, err := url.Parse(r.IngressHost); err == nil && u.Host != "" && strings.EqualFold(u.Host, host) {
+			at = append(at, o.Name)
+		}
+	}
+	if len(at) == 0 {
+		at = []string{""}
+	}
+	for _, runtime := range at {
+		if i, err = s.ForRuntime(ctx, account, label, runtime); err == nil {
+			break
+		}
+	}
+	return i, err
 }
 
 // ForHost returns the integrations of an account that a runtime may use for a registry host, in the order in which they are tried: by role

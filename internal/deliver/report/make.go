@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,9 @@ type Reported struct {
 	Account   name.Account
 	Variables report.Variables
 	Image     report.ImageName
-	By        *meta.Integration // nil for none
+	By        *meta.Integration // of the registry; nil for none
+	Git       *meta.Integration // of the git host; nil for none
+	Issues    *meta.Integration // of the tracker of issues; nil for none
 	Here      *inside           // the image is one of this server; else nil
 }
 
@@ -39,7 +42,7 @@ func badVariables(err error) error { return integration.Bad("reportVariables", e
 // integrationVariable names the integration of the registry.
 const integrationVariable = "CF_CONTAINER_REGISTRY_INTEGRATION"
 
-// OnReport resolves what a report is about. Beside the permission for the report, the caller needs ecrin:UseIntegration on an integration
+// OnReport resolves what a report is about. Beside the permission for the report, the caller needs ecrin:UseIntegration on the integrations
 // that it names, and for an image of this server those of a pull.
 func OnReport(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ReportImageRequest) (t guard.Target[Reported], err error) {
 	v := Reported{}
@@ -56,10 +59,21 @@ func OnReport(s *Service, ctx context.Context, req guard.Request, in *ecrintypes
 		return t, badVariables(err)
 	}
 	t = guard.On(v, askOf(req, v.Account, "report/"+v.Image.Repository()))
-	if called := v.Variables[integrationVariable]; called != "" {
-		return s.onIntegration(ctx, req, t, called)
+	for _, one := range []struct {
+		called string
+		into   **meta.Integration
+	}{
+		{v.Variables[integrationVariable], &t.Value.By}, {v.Variables[GitIntegration], &t.Value.Git},
+		{cmp.Or(v.Variables[IssuesIntegration], v.Variables[oldIssuesIntegration]), &t.Value.Issues},
+	} {
+		if one.called == "" {
+			continue
+		}
+		if *one.into, err = s.named(ctx, req, &t, one.called); err != nil {
+			return t, err
+		}
 	}
-	if explicit(v.Variables) {
+	if t.Value.By != nil || explicit(v.Variables) {
 		return t, nil
 	}
 	at, repo, ok := s.here(ctx, req, v.Image)
@@ -71,30 +85,15 @@ func OnReport(s *Service, ctx context.Context, req guard.Request, in *ecrintypes
 		return t, err
 	}
 	t.Value.Here = &inside{s: s, by: req.By, from: req.From, repo: of.Value.Repository, top: d, ask: of.Asks[0]}
-	t.Absent = of.Absent
+	if t.Absent == nil {
+		t.Absent = of.Absent
+	}
 	if req.By.Kind != identity.Operator {
 		for _, action := range pulls {
 			ask := of.Asks[0]
 			ask.Action = action
 			t.Asks = append(t.Asks, ask)
 		}
-	}
-	return t, nil
-}
-
-// onIntegration adds the integration that a report names.
-func (s *Service) onIntegration(ctx context.Context, req guard.Request, t guard.Target[Reported],
-	called string) (guard.Target[Reported], error) {
-	i, err := s.remotes.ForRuntime(ctx, t.Value.Account, called, t.Value.Variables[report.RuntimeName])
-	if errors.Is(err, fault.IntegrationNotFound) {
-		t.Absent = err
-		i = meta.Integration{Account: t.Value.Account, Name: called}
-	} else if err != nil {
-		return t, err
-	}
-	t.Value.By = &i
-	if req.By.Kind != identity.Operator {
-		t.Asks = append(t.Asks, guard.Ask{Action: "ecrin:UseIntegration", Owner: guard.OwnedBy(i.Account), Region: req.Region, Resource: i.ARN()})
 	}
 	return t, nil
 }
@@ -223,11 +222,19 @@ func (s *Service) ReportImage(ctx context.Context, by identity.Caller, t Reporte
 
 func (s *Service) make(ctx context.Context, t Reported, m *messages) (*ecrintypes.ReportImageResponse, error) {
 	v := t.Variables
-	git, err := gitOf(v) // before any call: what is missing is said at once
+	gitSite, err := s.siteOf(t.Git, integration.GitKind) // all this before any call: what is missing is said at once
 	if err != nil {
 		return nil, err
 	}
-	issues, err := issuesOf(v)
+	issuesSite, err := s.siteOf(t.Issues, integration.Issues)
+	if err != nil {
+		return nil, err
+	}
+	git, err := gitOf(v, gitSite)
+	if err != nil {
+		return nil, err
+	}
+	issues, err := issuesOf(v, issuesSite)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +258,7 @@ func (s *Service) make(ctx context.Context, t Reported, m *messages) (*ecrintype
 		if err != nil {
 			return nil, err
 		}
-		row.Branch, row.GitRepository, common.GitProvider = clip(git.branch), clip(git.repo), git.provider
+		row.Branch, row.GitRepository, common.GitProvider = clip(git.place.Branch), clip(git.place.Repo), git.site.Provider
 		if c := found.commit; c != nil {
 			c.Message, c.URL, c.UserName, c.Avatar = clip(c.Message), clip(c.URL), clip(c.UserName), clip(c.Avatar)
 			common.Commit, row.Revision = c, clip(c.SHA)

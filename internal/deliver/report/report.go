@@ -4,7 +4,6 @@ package report
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/net/forge"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
@@ -33,8 +33,7 @@ type Service struct {
 	hosts    *endpoint.Map
 	pages    pagetoken.Sealer
 	now      func() time.Time
-	client   *http.Client // for providers
-	pause    time.Duration
+	forge    *forge.Client
 
 	mu      sync.Mutex
 	running map[string]int // reports by who makes them
@@ -62,15 +61,12 @@ const (
 	maxTime      = 5 * time.Minute
 	maxConfig    = 4 << 20 // bytes of the configuration of an image
 	maxPlatforms = 50      // of an index
-	maxAnswer    = 4 << 20 // bytes of an answer of a provider
 )
 
 // New returns a Service.
 func New(o Options) *Service {
-	client := *o.Egress.Client(egress.ClientOptions{Timeout: 20 * time.Second, MaxBytes: maxAnswer})
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // a header has the token
 	return &Service{meta: o.Meta, registry: o.Registry, ecr: o.ECR, guard: o.Guard, remotes: o.Remotes, identity: o.Identity, hosts: o.Hosts,
-		pages: o.Pages, now: o.Now, client: &client, pause: 250 * time.Millisecond, running: map[string]int{}}
+		pages: o.Pages, now: o.Now, forge: forge.NewClient(o.Egress), running: map[string]int{}}
 }
 
 // enter takes a place for a report of a principal. leave gives it back. Errors: fault.Throttled.

@@ -1,7 +1,8 @@
-// Package forge asks hosts of git repositories and trackers of issues who the owner of a token is.
+// Package forge reads hosts of git repositories and trackers of issues: who the owner of a token is, pull requests, commits and issues.
 //
-// The other side is not trusted: every connection passes the guard of package egress, the token goes to one host only, and of an answer
-// a short text of printable ASCII is kept, for the owner of the token.
+// The other side is not trusted: every connection passes the guard of package egress, the token goes to one host only and redirects are not
+// followed, answers have limits, and no text of an error is one of the other side, but a short one of printable ASCII for the owner of the
+// token ([Answer]).
 package forge
 
 import (
@@ -33,6 +34,21 @@ type Site struct {
 	URL      string // https://HOST[:PORT], with the path of the repository for Git; "" for the public one of github and gitlab
 	Username string // for Basic authentication; "" for a Bearer token
 	Token    secret.String
+	APIURL   string // of the API; "" for the one that follows from URL
+	From     string // where the token is from, for messages, such as the name of a variable
+}
+
+// Title returns the name of the service for people.
+func (s Site) Title() string {
+	switch s.Provider {
+	case GitHub:
+		return "GitHub"
+	case GitLab:
+		return "GitLab"
+	case Jira:
+		return "Jira"
+	}
+	return "the git host"
 }
 
 // Base returns the URL of the service.
@@ -51,6 +67,8 @@ func (s Site) Base() string {
 func (s Site) API() string {
 	base := s.Base()
 	switch {
+	case s.APIURL != "":
+		return strings.TrimRight(s.APIURL, "/")
 	case s.Provider == GitHub && base == "https://github.com":
 		return "https://api.github.com"
 	case s.Provider == GitHub:
@@ -78,6 +96,14 @@ func (s Site) Authorize(h http.Header) {
 	}
 }
 
+// accept returns the media type that the API of the service is asked for.
+func (s Site) accept() string {
+	if s.Provider == GitHub {
+		return "application/vnd.github+json"
+	}
+	return "application/json"
+}
+
 // Answer is what a service said.
 type Answer struct {
 	Who     string // the owner of the token; "" if the service has no name for it
@@ -97,7 +123,7 @@ func (s Site) Probe() string {
 }
 
 const (
-	maxAnswer  = 256 << 10 // bytes
+	maxWho     = 256 << 10 // bytes of the answer to Who
 	maxMessage = 300       // bytes
 	timeout    = 15 * time.Second
 )
@@ -127,8 +153,8 @@ func Who(ctx context.Context, guard *egress.Guard, s Site) (a Answer, err error)
 	}
 	s.Authorize(r.Header)
 	r.Header.Set("User-Agent", "ecrin")
-	r.Header.Set("Accept", "application/json")
-	client := guard.Client(egress.ClientOptions{Timeout: timeout, MaxBytes: maxAnswer})
+	r.Header.Set("Accept", s.accept())
+	client := guard.Client(egress.ClientOptions{Timeout: timeout, MaxBytes: maxWho})
 	client.CheckRedirect = func(r *http.Request, _ []*http.Request) error { return http.ErrUseLastResponse } // the token stays with its host
 	resp, err := client.Do(r)
 	if err != nil {

@@ -115,9 +115,8 @@ func TestGitProviderFaults(t *testing.T) {
 		"CF_GITHUB_API_HOST_URL", "https://10.1.2.3").want(t, 1, "this server does not connect to the host of GitHub")
 }
 
-// Merge requests of GitLab are read as pull requests of GitHub are. Source: GitLab REST API.
-func TestGitLab(t *testing.T) {
-	t.Parallel()
+// newGitLab is a GitLab with a merge request of the branch feature/x. Source: GitLab REST API.
+func newGitLab(t *testing.T) *provider {
 	gl := newProvider(t, func(r *http.Request) string {
 		if got := r.Header.Get("Private-Token"); got != "gl-token" {
 			return "the header private-token is " + got
@@ -129,6 +128,13 @@ func TestGitLab(t *testing.T) {
 	gl.set("/api/v4/projects/group%2Fteam%2Fapp/merge_requests/3/commits?per_page=100&page=1", []object{
 		{"id": "ccccccc1", "message": "newest", "web_url": "https://gitlab.com/c/1", "author_name": "Ann",
 			"created_at": "2026-11-03T00:00:00.000Z"}})
+	return gl
+}
+
+// Merge requests of GitLab are read as pull requests of GitHub are.
+func TestGitLab(t *testing.T) {
+	t.Parallel()
+	gl := newGitLab(t)
 	w, image := pushed(t, gl)
 	w.report(t, image, "CF_GIT_PROVIDER", "gitlab", "CF_GIT_REPO", "group/team/app", "CF_GIT_BRANCH", "feature/x",
 		"CF_GITLAB_TOKEN", "gl-token",
