@@ -87,6 +87,7 @@ func samples(key string) map[string]any {
 		"cloudName": "victim", "runtimeName": "victim", "clusterName": "victim", "region": "us-east-1", "version": "1.0.0",
 		"awsAccessKeyId": "AKIAAAAAAAAAAAAAAAAA", "integrationName": "victim", "CreateIntegration.integrationName": "new", "kind": "OCI",
 		"reportVariables": "CF_IMAGE=victim.example.com/app:1", "imageName": "victim.example.com/app:1", "applicationName": "victim",
+		"issuer": "https://issuer.invalid", "keys": `{"keys":[]}`,
 		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
 		"webhookName": "victim", "CreateWebhook.webhookName": "new", "webhookUrl": "https://receiver.invalid/", "deliveryId": "1",
 	}

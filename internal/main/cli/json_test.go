@@ -26,6 +26,7 @@ import (
 // notJSON are the commands whose output is no answer, each with the reason.
 var notJSON = map[string]string{
 	"ecrin serve":              "runs until it is stopped; its log has --log-format",
+	"ecrin cluster connect":    "needs a cluster; test/deliver/kube reads its JSON",
 	"ecrin credential status":  "needs a cluster; test/deliver/kube reads its JSON",
 	"ecrin help":               "is read by people",
 	"ecrin refresh kubernetes": "runs until it is stopped; its log has --log-format",

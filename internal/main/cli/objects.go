@@ -336,10 +336,12 @@ func readClusters(ctx context.Context, s caller, in any) ([]ecrintypes.Cluster, 
 func (c *commands) cluster() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Keep the clusters whose pods pull images",
 		Long: `A cluster has a region and the principal that pulls for it. Policies of repositories name the account of the principal, which list and
-show print beside its ARN.`,
-		Example: "  ecrin cluster add staging --region eu-west-2 --principal arn:aws:iam::123456789012:role/staging-nodes\n  ecrin cluster list"}
+show print beside its ARN. connect makes that principal, a role that the service accounts of the cluster assume.`,
+		Example: "  ecrin cluster add staging --region eu-west-2 --principal arn:aws:iam::123456789012:role/staging-nodes\n  ecrin cluster list\n" +
+			"  ecrin cluster connect staging --kubeconfig admin.conf --namespace shop"}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.clusterAdd(), clusterCalls.list(c, "clusters", readClusters), clusterCalls.show(c, readClusters), clusterCalls.delete(c))
+	cmd.AddCommand(c.clusterAdd(), c.clusterConnect(),
+		clusterCalls.list(c, "clusters", readClusters), clusterCalls.show(c, readClusters), clusterCalls.delete(c))
 	return cmd
 }
 

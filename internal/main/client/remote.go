@@ -51,6 +51,13 @@ func OpenRemote(ctx context.Context, r Remote) (*Client, error) {
 				o.Client = sts.New(here)
 			}
 		}),
+		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
+			if c, ok := o.Client.(*sts.Client); ok && address != "" {
+				here := c.Options()
+				here.BaseEndpoint = &address
+				o.Client = sts.New(here)
+			}
+		}),
 	}
 	if r.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(r.Profile))

@@ -93,6 +93,12 @@ func (v *DescribeIntegrationsRequest) GetAccountId() string { return v.AccountId
 func (v *DescribeIntegrationsRequest) GetIntegrationName() string { return v.IntegrationName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeIssuerKeysRequest) GetAccountId() string { return v.AccountId }
+
+// GetIssuer returns the member issuer, or "" if it is absent.
+func (v *DescribeIssuerKeysRequest) GetIssuer() string { return v.Issuer }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
@@ -245,8 +251,17 @@ func (v *PutClusterRequest) GetClusterName() string { return v.ClusterName }
 // GetCloudName returns the member cloudName, or "" if it is absent.
 func (v *PutClusterRequest) GetCloudName() string { return v.CloudName }
 
+// GetIssuer returns the member issuer, or "" if it is absent.
+func (v *PutClusterRequest) GetIssuer() string { return v.Issuer }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutIssuerKeysRequest) GetAccountId() string { return v.AccountId }
+
+// GetIssuer returns the member issuer, or "" if it is absent.
+func (v *PutIssuerKeysRequest) GetIssuer() string { return v.Issuer }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutLifecycleRequest) GetRegistryId() string { return v.RegistryId }

@@ -73,6 +73,8 @@ var OperationNames = []string{
 	"PutCluster",
 	"DescribeClusters",
 	"DeleteCluster",
+	"PutIssuerKeys",
+	"DescribeIssuerKeys",
 	"TestCloudIntegration",
 	"ReportImage",
 	"ListImageReports",
@@ -470,6 +472,18 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException", "ResourceInUseException"},
 		Input:  func() awswire.Input { return new(ClusterRequest) },
 		Output: func() any { return new(ClusterResponse) },
+	},
+	"PutIssuerKeys": {
+		Name:   "PutIssuerKeys",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(PutIssuerKeysRequest) },
+		Output: func() any { return new(IssuerKeysResponse) },
+	},
+	"DescribeIssuerKeys": {
+		Name:   "DescribeIssuerKeys",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(DescribeIssuerKeysRequest) },
+		Output: func() any { return new(IssuerKeysResponse) },
 	},
 	"TestCloudIntegration": {
 		Name:   "TestCloudIntegration",

@@ -40,6 +40,7 @@ var (
 	ruleIntegrationPartList  = awswire.SizeRule{Min: 1, Max: 10}
 	ruleIntegrationProvider  = &awswire.StringRule{Enum: []string{"github", "gitlab", "git", "jira"}}
 	ruleIntegrationUrl       = &awswire.StringRule{Min: 1, Max: 512}
+	ruleIssuerKeySet         = &awswire.StringRule{Min: 1, Max: 65536}
 	ruleJobId                = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleJobKind              = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[a-z_]+`)}
 	ruleJobState             = &awswire.StringRule{Enum: []string{"QUEUED", "RUNNING", "DONE", "FAILED", "CANCELED"}}

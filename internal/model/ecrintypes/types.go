@@ -357,6 +357,12 @@ type DescribeIntegrationsResponse struct {
 	Integrations []Integration `json:"integrations"` // required
 }
 
+// DescribeIssuerKeysRequest is the request of DescribeIssuerKeys.
+type DescribeIssuerKeysRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	Issuer    string `json:"issuer"` // required, 1 to 512 characters
+}
+
 // DescribeQuotasRequest is the request of DescribeQuotas.
 type DescribeQuotasRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -646,6 +652,21 @@ type IntegrationStep struct {
 	Message      string `json:"message,omitzero"`
 	Cure         string `json:"cure,omitzero"`
 	Milliseconds int64  `json:"milliseconds"` // required
+}
+
+// IssuerKeys is a part of requests or answers.
+type IssuerKeys struct {
+	Issuer    string        `json:"issuer"`    // required, 1 to 512 characters
+	Arn       string        `json:"arn"`       // required
+	AccountId string        `json:"accountId"` // required
+	KeyIds    []string      `json:"keyIds"`    // required
+	UpdatedAt *awswire.Time `json:"updatedAt,omitzero"`
+	UpdatedBy string        `json:"updatedBy,omitzero"`
+}
+
+// IssuerKeysResponse is the answer of DescribeIssuerKeys.
+type IssuerKeysResponse struct {
+	IssuerKeys IssuerKeys `json:"issuerKeys"` // required
 }
 
 // Job is a part of requests or answers.
@@ -1018,6 +1039,13 @@ type PutControlPolicyRequest struct {
 // PutControlPolicyResponse is the answer of PutControlPolicy.
 type PutControlPolicyResponse struct {
 	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
+}
+
+// PutIssuerKeysRequest is the request of PutIssuerKeys.
+type PutIssuerKeysRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	Issuer    string `json:"issuer"` // required, 1 to 512 characters
+	Keys      string `json:"keys"`   // required, 1 to 65536 characters
 }
 
 // PutLifecycleRequest is the request of PutLifecycle.

@@ -288,6 +288,18 @@ func (v *DescribeIntegrationsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeIssuerKeysRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeIssuerKeysRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"issuer", v.Issuer, ruleClusterIssuer)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DescribeQuotasRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -769,6 +781,19 @@ func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleControlPolicyName)
 	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutIssuerKeysRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutIssuerKeysRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"issuer", v.Issuer, ruleClusterIssuer)
+	c.String(at+"keys", v.Keys, ruleIssuerKeySet)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -98,6 +99,27 @@ func parseKeys(text []byte) (map[string]key, error) {
 		return nil, fmt.Errorf("the set has more than %d keys of one kind", maxKeys)
 	}
 	return keys, nil
+}
+
+// KeyIDs returns the ids of the keys of a JWK set that can verify tokens, in order.
+//
+// Errors: the text is not JSON, or has more than 100 keys of one kind.
+func KeyIDs(text []byte) ([]string, error) {
+	keys, err := parseKeys(text)
+	return slices.Sorted(maps.Keys(keys)), err
+}
+
+// uploaded returns a key of a set that was uploaded. Errors: fault.InvalidIdentityToken.
+func uploaded(text, kid string) (key, error) {
+	keys, err := parseKeys([]byte(text))
+	if err != nil {
+		return key{}, noKey().Because(err)
+	}
+	k, ok := keys[kid]
+	if !ok {
+		return key{}, fault.InvalidIdentityToken.New("the keys that were uploaded for the issuer have none with the id %.100q", kid)
+	}
+	return k, nil
 }
 
 // cache holds the keys of issuers for a short time.

@@ -45,8 +45,12 @@ func (s *Service) verify(ctx context.Context, in *ststypes.AssumeRoleWithWebIden
 		if errors.Is(err, fault.NoSuchEntity) || errors.Is(err, fault.AccountNotFound) {
 			return oidc.Provider{}, fault.InvalidIdentityToken.New("No OpenIDConnect provider found in your account for %s", issuer).Because(err)
 		}
+		if err != nil {
+			return oidc.Provider{}, err
+		}
 		v.provider = e.ARN()
-		return oidc.Provider{URL: e.Name, ClientIDs: e.ClientIDs, Thumbprints: e.Thumbprints}, err
+		keys, err := s.meta.IssuerKeys(ctx, e)
+		return oidc.Provider{URL: e.Name, ClientIDs: e.ClientIDs, Thumbprints: e.Thumbprints, Keys: keys.Keys}, err
 	})
 	if err != nil {
 		return nil, err

@@ -70,6 +70,7 @@ var caches = map[string][]scopeKind{
 	"pull_time_exclusions":      {scopeSettings},
 	"installation":              nil,
 	"login_profiles":            nil,
+	"issuer_keys":               nil,
 	"epochs":                    nil,
 	"changes":                   nil,
 	"cache_rules":               {scopeCacheRules},

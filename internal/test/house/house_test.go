@@ -52,6 +52,7 @@ var inside = map[string]string{
 	"core/guard":       "core/identity",
 	"core/replication": "core/guard core/identity core/integration core/jobs core/registry",
 	"op/ecrin":         "op/ecr",
+	"deliver/connect":  "deliver/credential deliver/kube",
 	"deliver/kube":     "deliver/credential",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -70,7 +71,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		}
 	})
 	c := &Cluster{t: t, Dir: dir, bin: programs(t)}
-	c.keys()
+	c.keys("sa")
 	ports := freePorts(t, 5)
 	c.Etcd = "127.0.0.1:" + ports[0]
 	peer := "http://127.0.0.1:" + ports[1]
@@ -86,7 +87,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		"--service-account-key-file="+c.path("sa.pub"), "--service-account-signing-key-file="+c.path("sa.key"),
 		"--token-auth-file="+c.path("tokens.csv"), "--authorization-mode=Node,RBAC", "--service-cluster-ip-range=10.9.0.0/24",
 		"--bind-address=127.0.0.1", "--secure-port="+ports[2], "--cert-dir="+c.path("certs"),
-		"--api-audiences=https://kubernetes.default.svc", "--event-ttl=1h")
+		"--api-audiences=https://kubernetes.default.svc", "--event-ttl=1h", "--enable-admission-plugins=NodeRestriction")
 	c.ca = c.path("certs/apiserver.crt")
 	c.wait("the API server", func() error { return c.get("/readyz") })
 	c.Kubeconfig = c.KubeconfigOf("admin", AdminToken)
@@ -117,8 +118,8 @@ func (c *Cluster) write(rel, content string) string {
 	return path
 }
 
-// keys makes the key of the tokens of service accounts.
-func (c *Cluster) keys() {
+// keys makes a key for the tokens of service accounts.
+func (c *Cluster) keys(label string) {
 	c.t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -128,8 +129,8 @@ func (c *Cluster) keys() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.write("sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
-	c.write("sa.pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+	c.write(label+".key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	c.write(label+".pub", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 }
 
 // KubeconfigOf writes a kubeconfig for the owner of a bearer token, and returns its path.
@@ -142,6 +143,33 @@ users: [{name: u, user: {token: %q}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 `, c.URL, c.ca, token))
+}
+
+// KubeconfigAt writes a kubeconfig for another server, without credentials, and returns its path.
+func (c *Cluster) KubeconfigAt(label, address string) string {
+	c.t.Helper()
+	return c.write("kubeconfig-"+label, fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: %q}}]
+contexts: [{name: x, context: {cluster: c}}]
+current-context: x
+`, address))
+}
+
+// RotateKeys starts the API server again with another key for the tokens of service accounts. With which = "both", it signs with a new key
+// and accepts the old one too, with "new", it accepts the new one alone.
+func (c *Cluster) RotateKeys(t testing.TB, which string) {
+	t.Helper()
+	back := c.Away(t)
+	args := slices.DeleteFunc(slices.Clone(c.api.cmd.Args), func(arg string) bool {
+		return strings.HasPrefix(arg, "--service-account-key-file=") || strings.HasPrefix(arg, "--service-account-signing-key-file=")
+	})
+	if which == "both" {
+		c.keys("sa2")
+		args = append(args, "--service-account-key-file="+c.path("sa.pub"))
+	}
+	c.api.cmd.Args = append(args, "--service-account-key-file="+c.path("sa2.pub"), "--service-account-signing-key-file="+c.path("sa2.key"))
+	back()
 }
 
 // Kubectl runs kubectl as the administrator, and returns its output.
@@ -273,15 +301,23 @@ func (c *Cluster) start(label string, env []string, program string, args ...stri
 	p := &process{cmd: exec.CommandContext(context.Background(), program, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Dir = log, log, c.Dir
 	p.cmd.Env = append(append(os.Environ(), "HOME="+c.Dir), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		c.t.Fatalf("starting %s: %v", label, err)
-	}
+	// The kernel ends the program when the thread that started it ends, so also if the test is killed, when no cleanup runs.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
 	go func() {
-		_ = p.cmd.Wait() // it is killed
+		runtime.LockOSThread() // the thread lives as long as the program
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // it is killed
+		}
 		log.Close()
 		close(p.done)
 	}()
+	if err := <-started; err != nil {
+		c.t.Fatalf("starting %s: %v", label, err)
+	}
 	c.t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended
 		<-p.done

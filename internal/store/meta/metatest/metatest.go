@@ -23,6 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"CopyImage", testCopyImage},
 		{"Integrations", testIntegrations},
 		{"Objects", testObjects},
+		{"IssuerKeys", testIssuerKeys},
 		{"Reports", testReports},
 		{"Deployments", testDeployments},
 		{"OutsideCopies", testOutsideCopies},
