@@ -81,6 +81,7 @@ type Service struct {
 	once   *upstream.Client // repeats nothing, for tests
 	web    []WebIdentity
 	guard  *egress.Guard
+	own    func(string) bool
 
 	mu      sync.Mutex
 	remotes map[int64]*Remote
@@ -96,11 +97,13 @@ type Options struct {
 	Guard  *egress.Guard    // of requests to hosts of git and of issues
 
 	WebIdentities []WebIdentity // that the operator allows; may be empty
+
+	Own func(host string) bool // reports whether HOST or HOST:PORT is a name of this installation; nil for none
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, guard: o.Guard,
+	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, guard: o.Guard, own: o.Own,
 		remotes: map[int64]*Remote{},
 		tests:   map[name.Account]int{}}
 }
@@ -149,6 +152,9 @@ func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settin
 	if err := complete(i.Kind, &settings, secrets); err != nil {
 		return err
 	}
+	if err := s.checkForeign(settings); err != nil {
+		return err
+	}
 	if _, err := s.tokenFile(i.Account, settings); err != nil {
 		return err
 	}
@@ -181,6 +187,38 @@ func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settin
 		return Bad("endpoint", publicOf(err)).Because(err)
 	}
 	return nil
+}
+
+// checkForeign refuses names of this installation: a registry does not use itself as another one.
+//
+// Errors: fault.InvalidParameter.
+func (s *Service) checkForeign(settings Settings) error {
+	if s.own == nil {
+		return nil
+	}
+	for _, one := range append([]struct{ member, host string }{{"registryHost", settings.Host}, {"endpoint", urlHost(settings.API)},
+		{"stsEndpoint", urlHost(settings.STS)}, {"url", urlHost(settings.URL)}}, tokenHosts(settings)...) {
+		if one.host != "" && s.own(one.host) {
+			return Bad(one.member, "must be a host of another installation: "+name.Clip(one.host)+" is one of this")
+		}
+	}
+	return nil
+}
+
+func tokenHosts(settings Settings) (all []struct{ member, host string }) {
+	for _, h := range settings.TokenHosts {
+		all = append(all, struct{ member, host string }{"tokenHosts", h})
+	}
+	return all
+}
+
+// urlHost returns HOST or HOST:PORT of a URL; "" if it has none.
+func urlHost(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // Open returns settings and secrets of an integration.

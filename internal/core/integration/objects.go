@@ -119,6 +119,11 @@ func (s *Service) Put(ctx context.Context, o meta.Object, settings settings, sec
 	if o.Uses, err = settings.check(); err != nil {
 		return o, err
 	}
+	if c, ok := settings.(*Cloud); ok {
+		if err := s.checkForeign(Settings{STS: c.STS}); err != nil {
+			return o, err
+		}
+	}
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return o, fmt.Errorf("encoding the settings of an object: %w", err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -179,6 +180,16 @@ func cure(step, code string, err error, s Settings) string {
 	return cureOf(err)
 }
 
+// loopCure is what to do about a request that has come back to its sender.
+const loopCure = "name a host of another installation; if it is one of AWS, the hosts file of the server points it here: let the operator set egress_dns to a name server"
+
+// isLoop reports whether a request has come back to this installation.
+func isLoop(err error) bool {
+	e, ok := errors.AsType[*upstream.Error](err)
+	refused, ok2 := errors.AsType[*egress.RefusedError](err)
+	return ok && e.Loop || ok2 && refused.Loop
+}
+
 // cureOf returns what to do about an error of package upstream.
 func cureOf(err error) string {
 	switch {
@@ -193,6 +204,8 @@ func cureOf(err error) string {
 			return "let the operator trust the authority of the certificate by the setting egress_ca"
 		}
 		return "check that the other side runs and is reached from here: it is tried again later"
+	case isLoop(err):
+		return loopCure
 	case errors.Is(err, upstream.Refused):
 		return "check the name of the host; if its addresses are private, let the operator list them in the setting egress_allow"
 	case errors.Is(err, upstream.NotFound):

@@ -100,6 +100,9 @@ func (s *Service) testSite(ctx context.Context, i meta.Integration) ([]Step, err
 
 // siteError returns the public text of an error of package forge.
 func siteError(err error) string {
+	if isLoop(err) {
+		return "the name leads back to this installation"
+	}
 	if errors.Is(err, forge.ErrStatus) || errors.Is(err, forge.ErrAnswer) {
 		return err.Error()
 	}
@@ -121,6 +124,9 @@ func siteCure(status int, err error) string {
 		return "the other side fails: try again later"
 	case errors.Is(err, forge.ErrAnswer), errors.Is(err, forge.ErrStatus):
 		return "check provider and URL: at it must be the service itself, and no page for a login"
+	}
+	if isLoop(err) {
+		return loopCure
 	}
 	if _, refused := errors.AsType[*egress.RefusedError](err); refused {
 		return "check the name of the host; if its addresses are private, let the operator list them in the setting egress_allow"

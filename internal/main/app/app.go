@@ -4,6 +4,7 @@ package app
 import (
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -199,7 +200,13 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	outward := egress.New(egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots, Hosts: c.Hosts})
+	// The marker is a value of the installation that all its processes have, and that says nothing else about it.
+	marker := hex.EncodeToString(keys.MAC("loop of requests", []byte(place))[:16])
+	guarded := egress.Options{Allow: c.Egress, Deny: c.NoEgress, Roots: roots, Hosts: c.Hosts, Marker: marker}
+	if len(c.DNS) > 0 {
+		guarded.Resolver = egress.NameServers(c.DNS)
+	}
+	outward := egress.New(guarded)
 	if a.events, err = events.New(events.Options{Meta: a.meta, Keys: keys, Egress: outward, Now: now, Log: a.log, Keep: c.EventsKeep,
 		KeepFor: c.EventsKeepFor, Pulls: c.Pulls, Denials: c.Denials}); err != nil {
 		return err
@@ -227,7 +234,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place})
-	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web, Guard: outward,
+	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web, Guard: outward, Own: a.hosts.Own,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
@@ -275,6 +282,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		ops: ops{
 			metrics: metrics, ready: a.ready, reader: metricsReader{token: c.MetricsToken, own: len(c.MetricsListen) > 0},
 		},
+		marker:  marker,
 		refresh: a.meta.Refresh,
 		prove:   a.prove,
 		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},

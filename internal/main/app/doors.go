@@ -9,6 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
 )
 
 // doors routes each request by its path. Its Handle is the complete list of what is served.
@@ -20,10 +21,18 @@ type doors struct {
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	prove   http.HandlerFunc            // see ProofPath
 	landing landing
+	marker  string // of requests of this installation, see egress.LoopHeader
 }
 
 // Handle serves a request by the API of its path. Every path that is not listed is one of a signed AWS API.
 func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
+	if r.Header.Get(egress.LoopHeader) == d.marker {
+		ev.Door, ev.Operation = "ops", "loop"
+		w.Header().Set(egress.LoopHeader, d.marker)
+		writeText(w, http.StatusLoopDetected, "This request comes from this installation itself, which does not use itself as another registry. "+
+			"If the name is one of AWS that the hosts file of the server points here, set egress_dns to a name server.")
+		return
+	}
 	switch path := r.URL.Path; {
 	case path == "/v2" || strings.HasPrefix(path, "/v2/"):
 		d.serve(d.oci, d.oci.Handle, w, r, ev)

@@ -81,6 +81,9 @@ type Config struct {
 	// EgressHosts lists names, NAME=ADDRESS or NAME=ADDRESS:PORT, that the server dials at this address, such as those of ECR at a private
 	// endpoint. The TLS certificate must be for the name, and the address permitted like any other. Default none.
 	EgressHosts []string `yaml:"egress_hosts"`
+	// EgressDNS lists name servers, ADDRESS or ADDRESS:PORT, that the server asks for the addresses of the names that it dials. It then reads
+	// no hosts file, so that names of AWS that the hosts file points at this server lead to AWS. Default none: the system's resolver.
+	EgressDNS []string `yaml:"egress_dns"`
 	// EgressCA is a PEM file with certificates of private CAs. The server trusts them in addition to the CAs of the
 	// system when it dials out. Default none.
 	EgressCA string `yaml:"egress_ca"`
@@ -303,6 +306,9 @@ func (c *Config) Settings() []Setting {
 		{"egress-hosts", "ECRIN_EGRESS_HOSTS",
 			"`names` that the server dials at an address instead of looking them up, NAME=ADDRESS[:PORT], joined by commas",
 			strings.Join(c.EgressHosts, ","), "", list(&c.EgressHosts)},
+		{"egress-dns", "ECRIN_EGRESS_DNS",
+			"name `servers` that the server asks when it dials out, instead of the hosts file and the system's, ADDRESS[:PORT], joined by commas",
+			strings.Join(c.EgressDNS, ","), "", list(&c.EgressDNS)},
 		{"egress-ca", "ECRIN_EGRESS_CA", "PEM `file` of private CAs to trust when the server dials out", c.EgressCA, "", text(&c.EgressCA)},
 		{"web-identities", "ECRIN_WEB_IDENTITIES",
 			"roles of AWS that `accounts` may assume by integrations with a token of this server, ACCOUNT ROLE_ARN FILE, joined by commas",
@@ -404,6 +410,7 @@ type Checked struct {
 	Egress     []netip.Prefix            // from EgressAllow
 	NoEgress   []netip.Prefix            // from EgressDeny
 	Hosts      map[string]netip.AddrPort // from EgressHosts
+	DNS        []netip.AddrPort          // from EgressDNS
 	Web        []integration.WebIdentity // from WebIdentities
 	Pulls      events.Mode               // from EventPulls
 	Denials    events.Mode               // from EventDenials
@@ -521,6 +528,8 @@ func (c Config) Check() (Checked, error) {
 	note("egress_deny", err)
 	out.Hosts, err = hosts(c.EgressHosts)
 	note("egress_hosts", err)
+	out.DNS, err = nameServers(c.EgressDNS)
+	note("egress_dns", err)
 	out.Web, err = webIdentities(c.WebIdentities)
 	note("web_identities", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {

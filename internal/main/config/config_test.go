@@ -40,6 +40,7 @@ management_account: "000011112222"
 egress_allow: [192.168.7.0/24]
 egress_deny: [192.168.7.9]
 egress_hosts: [ECR.example.com=192.168.7.3, "b.example.com=[fd00::1]:8443"]
+egress_dns: [192.168.7.53, "[fd00::1]:5353"]
 egress_ca: roots.pem
 web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
 max_connections: 1000
@@ -85,6 +86,7 @@ func TestRead(t *testing.T) {
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
 		EgressHosts:    []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
+		EgressDNS:      []string{"192.168.7.53", "[fd00::1]:5353"},
 		WebIdentities:  []string{"111122223333 arn:aws:iam::444455556666:role/x /run/token"},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
@@ -122,6 +124,9 @@ func TestRead(t *testing.T) {
 	}
 	hosts := map[string]netip.AddrPort{
 		"ecr.example.com": netip.AddrPortFrom(netip.MustParseAddr("192.168.7.3"), 0), "b.example.com": netip.MustParseAddrPort("[fd00::1]:8443")}
+	if got := fmt.Sprint(checked.DNS); got != "[192.168.7.53:53 [fd00::1]:5353]" {
+		t.Errorf("Check: name servers: got %s", got)
+	}
 	if !maps.Equal(checked.Hosts, hosts) {
 		t.Errorf("Check: hosts: got %v, want %v", checked.Hosts, hosts)
 	}
@@ -243,6 +248,8 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.TrustedProxies = []string{"proxy"} }, "trusted_proxies: want an address or a range"},
 		{func(c *config.Config) { c.EgressDeny = []string{"here"} }, "egress_deny: want an address or a range"},
 		{func(c *config.Config) { c.EgressAllow = []string{"10.0.0.0/33"} }, "egress_allow: want an address or a range"},
+		{func(c *config.Config) { c.EgressDNS = []string{"dns.example"} }, "egress_dns: want the addresses of name servers"},
+		{func(c *config.Config) { c.EgressDNS = []string{"10.0.0.1:0"} }, "egress_dns: want the addresses of name servers"},
 		{func(c *config.Config) { c.EgressHosts = []string{"a.example=b.example"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"a.example=10.0.0.1:65536"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) {

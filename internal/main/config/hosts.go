@@ -27,3 +27,18 @@ func hosts(texts []string) (map[string]netip.AddrPort, error) {
 	}
 	return all, nil
 }
+
+// nameServers parses ADDRESS and ADDRESS:PORT. The port is 53 if there is none.
+func nameServers(texts []string) (all []netip.AddrPort, err error) {
+	for _, s := range texts {
+		to, err := netip.ParseAddrPort(s)
+		if a, err2 := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err != nil && err2 == nil {
+			to, err = netip.AddrPortFrom(a, 53), nil
+		}
+		if err != nil || to.Port() == 0 {
+			return nil, fmt.Errorf("want the addresses of name servers, ADDRESS or ADDRESS:PORT such as 10.0.0.53, got %q", s)
+		}
+		all = append(all, to)
+	}
+	return all, nil
+}

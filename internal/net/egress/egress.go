@@ -37,7 +37,14 @@ type Options struct {
 	// Hosts are the addresses of names, in lower case, that are not resolved; port 0 means that of the URL. They are checked like the
 	// others. This is the setting egress_hosts.
 	Hosts map[string]netip.AddrPort
+
+	// Marker is sent in LoopHeader of each request, so that a request that leads back to this installation is recognised there; "" for none.
+	Marker string
 }
+
+// LoopHeader has the marker of the installation that sends a request. An installation that receives its own one answers 508, with the
+// header, and the client gets a *RefusedError whose Loop is true.
+const LoopHeader = "Ecrin-Loop"
 
 // Guard decides which addresses may be dialled. It is immutable, and safe for concurrent use.
 type Guard struct {
@@ -45,11 +52,12 @@ type Guard struct {
 	roots       *x509.CertPool
 	resolver    Resolver
 	hosts       map[string]netip.AddrPort
+	marker      string
 }
 
 // New returns a guard with the given options.
 func New(o Options) *Guard {
-	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver, hosts: o.Hosts}
+	g := &Guard{allow: unmap(o.Allow), deny: unmap(o.Deny), roots: o.Roots, resolver: o.Resolver, hosts: o.Hosts, marker: o.Marker}
 	if g.resolver == nil {
 		g.resolver = net.DefaultResolver
 	}
@@ -94,7 +102,7 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 	base := g.base(o.VerifyTLS)
 	base.DisableKeepAlives, base.ResponseHeaderTimeout = true, o.Timeout
 	return &http.Client{
-		Transport: &transport{base: base, max: o.MaxBytes},
+		Transport: &transport{base: base, max: o.MaxBytes, marker: g.marker},
 		Timeout:   o.Timeout,
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
@@ -114,7 +122,7 @@ func (g *Guard) Client(o ClientOptions) *http.Client {
 func (g *Guard) Transport() http.RoundTripper {
 	base := g.base(nil)
 	base.IdleConnTimeout, base.MaxIdleConnsPerHost = maxIdle, maxIdleConns
-	return &transport{base: base, max: -1}
+	return &transport{base: base, max: -1, marker: g.marker}
 }
 
 // base returns a transport that dials through the guard.

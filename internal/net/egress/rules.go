@@ -99,6 +99,7 @@ type RefusedError struct {
 	Addr    netip.Addr // zero when the name itself is refused
 	Rule    string     // why it is refused
 	Setting string     // the setting that can change the decision or made it; empty if there is none
+	Loop    bool       // the request has arrived at the installation that sent it
 }
 
 // Error returns a text with the address, the rule and the setting.
@@ -113,6 +114,8 @@ func (e *RefusedError) Error() string {
 		text += "; " + settingAllow + " can allow it"
 	case settingDeny:
 		text += "; " + settingDeny + " lists its range"
+	case settingDNS:
+		text += "; if the name has another address in the DNS, " + settingDNS + " makes the server ask there"
 	}
 	return text
 }
@@ -120,6 +123,7 @@ func (e *RefusedError) Error() string {
 const (
 	settingAllow = "egress_allow"
 	settingDeny  = "egress_deny"
+	settingDNS   = "egress_dns"
 )
 
 // check returns nil if host may be dialled at a, an unmapped address.

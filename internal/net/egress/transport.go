@@ -21,6 +21,8 @@ func (e *dialError) Unwrap() error { return e.err }
 type transport struct {
 	base *http.Transport
 	max  int64 // of a body; negative means unlimited
+
+	marker string // of Options
 }
 
 // CloseIdleConnections closes the connections that serve no request.
@@ -34,9 +36,22 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if t.marker != "" {
+		marked := *r // a RoundTripper may not change the request
+		if marked.Header = r.Header.Clone(); marked.Header == nil {
+			marked.Header = http.Header{}
+		}
+		marked.Header.Set(LoopHeader, t.marker)
+		r = &marked
+	}
 	answer, err := t.base.RoundTrip(r)
 	if err != nil {
 		return nil, silent(r, err)
+	}
+	if t.marker != "" && answer.StatusCode == http.StatusLoopDetected && answer.Header.Get(LoopHeader) == t.marker {
+		_ = answer.Body.Close() // its text is known
+		return nil, &RefusedError{Host: r.URL.Host, Rule: "a name of this installation, where the request arrived", Setting: settingDNS,
+			Loop: true}
 	}
 	if to := answer.Header.Get("Location"); to != "" {
 		if _, err := r.URL.Parse(to); err != nil { // http.Client would put it into its error

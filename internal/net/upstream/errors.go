@@ -54,6 +54,7 @@ type Error struct {
 	Code   string        // of the response, one of the distribution specification or TOOMANYREQUESTS; "" if it had none
 	After  time.Duration // RateLimited: how long the registry is not to be asked; 0 if it did not say
 	Err    error         // for the log only; may be nil
+	Loop   bool          // Refused: the request has arrived at this installation
 
 	tried bool // what failed was repeated already
 }
@@ -91,7 +92,10 @@ func (r *Registry) fail(reason Reason, format string, args ...any) *Error {
 // errStalled is the cause of the end of a request whose other side does not advance.
 var errStalled = errors.New("no progress in time")
 
-const unreachable = "the host cannot be reached from here"
+const (
+	unreachable = "the host cannot be reached from here"
+	loop        = "the name leads back to this installation"
+)
 
 // network returns the error of a request without a response. The public text does not tell a name that does not exist
 // from one whose addresses are refused, so that it does not show which names a private network has.
@@ -102,8 +106,11 @@ func network(ctx context.Context, host string, err error) error {
 		return fmt.Errorf("asking registry %s: %w", host, ctx.Err())
 	}
 	e := &Error{Reason: Unavailable, Host: host, Public: unreachable, Err: egress.Cause(err)}
-	if _, refused := errors.AsType[*egress.RefusedError](err); refused {
+	if refusal, refused := errors.AsType[*egress.RefusedError](err); refused {
 		e.Reason = Refused
+		if e.Loop = refusal.Loop; e.Loop {
+			e.Public = loop
+		}
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		e.Reason = Refused

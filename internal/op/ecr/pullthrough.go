@@ -85,6 +85,8 @@ func (s *Service) hostOf(url string, kind ecrtypes.UpstreamRegistry) (string, ec
 	}
 	known := upstreamOf(host)
 	switch {
+	case s.hosts.Own(host):
+		return refuse("is a host of this registry itself")
 	case kind != "" && kind != known:
 		return refuse("is not a registry of the kind " + string(kind))
 	case known == "" && s.registry.Quirks().KnownUpstreams:

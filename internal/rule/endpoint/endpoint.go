@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -56,6 +57,29 @@ func (m *Map) Default() name.Registry { return m.def }
 
 // Domains returns the domains, the configured ones first.
 func (m *Map) Domains() []string { return m.domains }
+
+// Own reports whether HOST or HOST:PORT is a name that only this installation has: a configured domain, or a name of a registry or API
+// below one. The names of AWS and of localhost are not: others have them too.
+func (m *Map) Own(hostport string) bool {
+	host := strings.ToLower(hostport)
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(host, ".")
+	for _, domain := range m.domains[:len(m.domains)-len(builtin)] {
+		if slices.Contains(builtin, domain) {
+			continue
+		}
+		if host == domain {
+			return true
+		}
+		if strings.HasSuffix(host, "."+domain) {
+			h, err := m.Parse(host)
+			return err == nil && h.Kind != Any
+		}
+	}
+	return false
+}
 
 // Parse reads a Host header. A name that has none of the known forms is of Kind Any. A name that resembles the name of
 // a registry or API, but has a part that is not valid, is an error.

@@ -222,3 +222,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestOwn: names of a configured domain are this installation's, names of AWS and of localhost may be those of another one.
+func TestOwn(t *testing.T) {
+	m := endpoint.NewMap([]string{"ecr.example.com", "localhost"}, def)
+	for host, want := range map[string]bool{
+		"ecr.example.com": true, "ECR.example.com:5100": true, "ecr.example.com.": true,
+		"111122223333.dkr.ecr.eu-west-1.ecr.example.com": true, "api.ecr.eu-west-1.ecr.example.com:443": true, "sts.ecr.example.com": true,
+		"git.ecr.example.com": false, "x.dkr.ecr.eu-west-1.ecr.example.com": false, "notecr.example.com": false, "example.com": false,
+		"111122223333.dkr.ecr.eu-west-1.amazonaws.com": false, "localhost": false, "localhost:5100": false, "127.0.0.1:5100": false,
+		"111122223333.dkr.ecr.eu-west-1.localhost": false, "": false,
+	} {
+		if got := m.Own(host); got != want {
+			t.Errorf("%q: got %t, want %t", host, got, want)
+		}
+	}
+}
