@@ -210,6 +210,8 @@ func cureOf(err error) string {
 		return "check the name of the host; if its addresses are private, let the operator list them in the setting egress_allow"
 	case errors.Is(err, upstream.NotFound):
 		return "make the repository at the other side, or allow the credentials to create it"
+	case errors.Is(err, upstream.Full):
+		return "make room at the other side: raise its quota, or delete images there; it is tried again later"
 	case errors.Is(err, upstream.Rejected):
 		return "the other side does not accept the image: its limits, or the settings of its repository, refuse it"
 	}
@@ -224,7 +226,7 @@ var codes = []struct {
 }{
 	{upstream.Unauthorized, "CredentialsNotAccepted"}, {upstream.Denied, "AccessDenied"}, {upstream.RateLimited, "RateExceeded"},
 	{upstream.Unavailable, "DestinationUnavailable"}, {upstream.Refused, "DestinationNotAllowed"}, {upstream.NotFound, "RepositoryNotFound"},
-	{upstream.Rejected, "DestinationRejected"}, {upstream.Lied, "DestinationInvalid"}, {upstream.Invalid, "DestinationInvalid"},
+	{upstream.Full, "DestinationFull"}, {upstream.Rejected, "DestinationRejected"}, {upstream.Lied, "DestinationInvalid"}, {upstream.Invalid, "DestinationInvalid"},
 }
 
 // Failed returns the failure code of an error of a transfer, and the error with what to do about it. Errors of this side are returned as

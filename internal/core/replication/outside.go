@@ -33,7 +33,7 @@ const (
 	imagePause, maxImagePause     = 5 * time.Second, time.Hour
 	// outsideAge is the time after which the copy of an image is given up.
 	outsideAge = 3 * 24 * time.Hour
-	// maxUnavailable is how many images fail in succession before the destination counts as unavailable.
+	// maxUnavailable is how many images fail in succession before the destination counts as unavailable or full.
 	maxUnavailable = 3
 	// touchEvery is how often a transfer shows that it advances.
 	touchEvery = 15 * time.Second
@@ -172,7 +172,7 @@ type turn struct {
 	job *jobs.Job
 
 	mu          sync.Mutex
-	unavailable int   // images in succession for which the destination did not answer
+	unavailable int   // images in succession for which the destination did not answer or had no room
 	stop        error // of the destination as a whole
 	after       time.Duration
 	own         error // of this side
@@ -282,7 +282,7 @@ func (t *turn) record(ctx context.Context, c meta.OutsideCopy, from meta.Reposit
 	default:
 		e, _ := errors.AsType[*upstream.Error](err)
 		t.judge(e, shown)
-		if e.Reason == upstream.Unavailable || e.Reason == upstream.Unauthorized || e.Reason == upstream.RateLimited {
+		if mayPass(e.Reason) || e.Reason == upstream.Unauthorized {
 			limit = maxOutsidePause
 		}
 		if uerr := t.used(ctx, shown); uerr != nil {
@@ -296,12 +296,17 @@ func (t *turn) record(ctx context.Context, c meta.OutsideCopy, from meta.Reposit
 	return t.meta.OutsideFailed(ctx, c, from, digest, code, due)
 }
 
+// mayPass reports whether what the destination refused for a reason is tried again: it is away, limits the rate or has no room.
+func mayPass(r upstream.Reason) bool {
+	return r == upstream.Unavailable || r == upstream.RateLimited || r == upstream.Full
+}
+
 // judge ends the turn if a failure is one of the destination, not of one image.
 func (t *turn) judge(e *upstream.Error, shown error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch e.Reason {
-	case upstream.Unavailable:
+	case upstream.Unavailable, upstream.Full:
 		if t.unavailable++; t.unavailable < maxUnavailable {
 			return
 		}
@@ -334,7 +339,7 @@ func (s *Service) backfillOutside(ctx context.Context, i meta.Integration, from 
 		return refused.code, nil
 	case code == "":
 		return "", err
-	case e.Reason == upstream.Unavailable || e.Reason == upstream.RateLimited:
+	case mayPass(e.Reason):
 		return "", jobs.After(shown, e.After)
 	}
 	return code, nil

@@ -122,7 +122,7 @@ func (s *Service) sendFailed(ctx context.Context, i meta.Integration, err error)
 	}
 	e, _ := errors.AsType[*upstream.Error](err)
 	out := jobs.Permanent(shown)
-	if e.Reason == upstream.Unavailable || e.Reason == upstream.RateLimited {
+	if mayPass(e.Reason) {
 		out = jobs.After(shown, e.After)
 	}
 	return errors.Join(out, s.remotes.Used(ctx, &i, shown))

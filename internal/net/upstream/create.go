@@ -34,7 +34,9 @@ func (r *Registry) CreateRepository(ctx context.Context, repo string) error {
 	e := refusedCall(r.host, "CreateRepository", api, err)
 	if e.Reason == Unauthorized && e.Status == 400 {
 		switch api.ErrorCode() {
-		case "InvalidParameterException", "LimitExceededException", "InvalidTagParameterException", "KmsException", "TooManyTagsException":
+		case "LimitExceededException":
+			e.Reason = Full
+		case "InvalidParameterException", "InvalidTagParameterException", "KmsException", "TooManyTagsException":
 			e.Reason = Rejected
 		}
 	}

@@ -29,10 +29,11 @@ const (
 	Refused             // this installation does not connect to the host, or does not send credentials to it
 	Rejected            // the registry refuses what it was sent, such as an immutable tag; Error.Code says why
 	Invalid             // the arguments of the call are not valid
+	Full                // the registry has no room for what it was sent: a quota or its disk; a later attempt may succeed
 )
 
 var reasonNames = [...]string{"", "not found", "unauthorized", "denied", "rate limited", "unavailable", "lied", "refused", "rejected",
-	"invalid"}
+	"invalid", "full"}
 
 // String returns the name of the reason, for logs and metrics.
 func (r Reason) String() string {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -291,6 +292,15 @@ func (c *Client) roundTrip(req *http.Request, host string) (*http.Response, erro
 	return resp, nil
 }
 
+// noRoom matches the errors of registries that have no room for what they were sent: the words of ecrin, of Harbor (DENIED, "exceed
+// quota"), of distribution and of registries before which a proxy writes to a disk. Other registries answer 507.
+var noRoom = regexp.MustCompile(`(?i)quota|service limit|disk is full|no space left`)
+
+// stores reports whether a request with a method sends what the other side is to store.
+func stores(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
 // failure reads a response that is an error, and closes its body.
 func (r *Registry) failure(resp *http.Response, origin bool) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what was read of it decides
@@ -301,7 +311,7 @@ func (r *Registry) failure(resp *http.Response, origin bool) error {
 	_ = json.Unmarshal(text, &body) // any other text has no codes
 	f := &failure{base: r.fail(Rejected, "the answer has the status %d", resp.StatusCode), header: resp.Header, origin: origin}
 	f.Status = resp.StatusCode
-	limited := resp.StatusCode == http.StatusTooManyRequests
+	limited, full := resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusInsufficientStorage
 	for _, e := range body.Errors {
 		if f.Code == "" && codes[e.Code] {
 			f.Code = e.Code
@@ -312,6 +322,7 @@ func (r *Registry) failure(resp *http.Response, origin bool) error {
 		}
 		limited = limited || e.Code == codeTooMany || strings.HasPrefix(e.Message, "Rate exceeded")
 		f.expired = f.expired || strings.Contains(e.Message, "authorization token has expired")
+		full = full || noRoom.MatchString(e.Code+" "+e.Message)
 	}
 	if f.Code != "" {
 		f.Public += " (" + f.Code + ")"
@@ -319,6 +330,8 @@ func (r *Registry) failure(resp *http.Response, origin bool) error {
 	switch {
 	case limited:
 		f.Reason, f.After = RateLimited, retryAfter(resp.Header.Get("Retry-After"), r.c.now())
+	case full && stores(resp.Request.Method) && f.Status >= 400 && f.Status != http.StatusUnauthorized:
+		f.Reason, f.Public = Full, "the registry has no room: "+f.Public
 	case f.Status == http.StatusNotFound:
 		f.Reason = NotFound
 	case f.Status == http.StatusRequestTimeout || f.Status >= 500 && f.Status != http.StatusNotImplemented:
