@@ -226,7 +226,8 @@ var codes = []struct {
 }{
 	{upstream.Unauthorized, "CredentialsNotAccepted"}, {upstream.Denied, "AccessDenied"}, {upstream.RateLimited, "RateExceeded"},
 	{upstream.Unavailable, "DestinationUnavailable"}, {upstream.Refused, "DestinationNotAllowed"}, {upstream.NotFound, "RepositoryNotFound"},
-	{upstream.Full, "DestinationFull"}, {upstream.Rejected, "DestinationRejected"}, {upstream.Lied, "DestinationInvalid"}, {upstream.Invalid, "DestinationInvalid"},
+	{upstream.Full, "DestinationFull"},
+	{upstream.Rejected, "DestinationRejected"}, {upstream.Lied, "DestinationInvalid"}, {upstream.Invalid, "DestinationInvalid"},
 }
 
 // Failed returns the failure code of an error of a transfer, and the error with what to do about it. Errors of this side are returned as
