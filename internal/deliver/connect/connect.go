@@ -193,15 +193,16 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 	return c.RoleARN() + how, nil
 }
 
-// Prove exchanges a token of a service account for credentials of the role, and gets a token of the registry with them.
-func (c *Connection) Prove(ctx context.Context, token kube.Token) (string, error) {
+// Prove exchanges a token of a service account for credentials of the role, and gets a token of the registry with them. It returns the
+// registry, HOST or HOST:PORT, and the end of that token.
+func (c *Connection) Prove(ctx context.Context, token kube.Token) (registry string, end time.Time, err error) {
 	anonymous := c.Config.Copy()
 	anonymous.Credentials = aws.AnonymousCredentials{}
 	text, arn := token.Text.Reveal(), c.RoleARN()
 	got, err := sts.NewFromConfig(anonymous).AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{RoleArn: &arn,
 		RoleSessionName: aws.String("ecrin-cluster-connect"), WebIdentityToken: &text})
 	if err != nil {
-		return "", c.far("assuming the role with a token of the cluster", err, "")
+		return "", end, c.far("assuming the role with a token of the cluster", err, "")
 	}
 	mine := c.Config.Copy()
 	mine.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -211,14 +212,14 @@ func (c *Connection) Prove(ctx context.Context, token kube.Token) (string, error
 	})
 	out, err := ecr.NewFromConfig(mine).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return "", c.far("getting a token of the registry as the role", err,
+		return "", end, c.far("getting a token of the registry as the role", err,
 			"ecr:GetAuthorizationToken, as the role: give it a policy with --policy")
 	}
 	if len(out.AuthorizationData) != 1 {
-		return "", &Problem{Text: "getting a token of the registry as the role: the answer has no token"}
+		return "", end, &Problem{Text: "getting a token of the registry as the role: the answer has no token"}
 	}
-	return fmt.Sprintf("a token for %s until %s", aws.ToString(out.AuthorizationData[0].ProxyEndpoint),
-		aws.ToTime(out.AuthorizationData[0].ExpiresAt).UTC().Format(time.RFC3339)), nil
+	registry, err = credential.ParseHost(aws.ToString(out.AuthorizationData[0].ProxyEndpoint))
+	return registry, aws.ToTime(out.AuthorizationData[0].ExpiresAt), err
 }
 
 // far returns a failed call as a *Problem. right is what the caller needs.

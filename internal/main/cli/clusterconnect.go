@@ -9,13 +9,16 @@ import (
 	"log/slog"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/connect"
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/main/cli/credcmd"
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -44,6 +47,8 @@ type clusterConnection struct {
 	policies, repositories               []string
 	published, refresh, annotate, asJSON bool
 	every                                time.Duration
+	distribution                         string // "" for no nodes
+	node                                 credcmd.NodeFlags
 }
 
 // connected is what cluster connect prints.
@@ -75,6 +80,9 @@ func (c *commands) clusterConnect() *cobra.Command {
 	f.BoolVar(&v.annotate, "annotate", false, "name the role in an annotation of each --service-account, which kubelet plugins read")
 	f.BoolVar(&v.refresh, "refresh", false, "only upload the keys of the issuer again")
 	f.DurationVar(&v.every, "every", 0, "with --refresh: look for other keys each `time`, such as 1m, until a signal")
+	f.StringVar(&v.distribution, "node", "", "also let kubelets ask for tokens, and print what a node needs whose kubelet is started by: "+
+		strings.Join(credential.Distributions, ", "))
+	v.node.Add(cmd)
 	f.BoolVar(&v.asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		subjects, err := v.check()
@@ -122,6 +130,10 @@ func (v *clusterConnection) check() (all []connect.Subject, err error) {
 		return nil, errors.New("--refresh only uploads keys: leave out --namespace, --service-account, --published-keys and --annotate")
 	case !v.refresh && len(all) == 0:
 		return nil, errors.New("which service accounts may pull? name them with --service-account, or whole namespaces with --namespace")
+	case v.distribution == "" && v.node.Write:
+		return nil, errors.New("--write goes with --node")
+	case v.distribution != "" && !slices.Contains(credential.Distributions, v.distribution):
+		return nil, fmt.Errorf("--node is one of %s, got %q", strings.Join(credential.Distributions, ", "), v.distribution)
 	case v.annotate && len(v.accounts) == 0:
 		return nil, errors.New("--annotate is for the service accounts of --service-account")
 	}
@@ -170,6 +182,11 @@ func (v *clusterConnection) run(ctx context.Context, s *client.Client, at *kube.
 			}
 		}
 	}
+	if v.distribution != "" {
+		do(connect.Step{Name: "rights of nodes", Run: func(ctx context.Context) (string, error) {
+			return "kubelets may ask for tokens for " + n.Audience, at.AllowAudience(ctx, "ecrin-"+label+"-tokens", n.Audience)
+		}})
+	}
 	do(connect.Step{Name: "cluster", Run: func(ctx context.Context) (string, error) {
 		var err error
 		out.Cluster, err = v.record(ctx, s, n)
@@ -186,10 +203,47 @@ func (v *clusterConnection) run(ctx context.Context, s *client.Client, at *kube.
 	if failed != nil {
 		return fmt.Errorf("the cluster %s is not connected; what was made stays, and the command can be run again", label)
 	}
-	if !v.asJSON {
-		v.c.say("connected the cluster %s: %s pulls for it", label, n.RoleARN())
+	if v.asJSON {
+		return nil
 	}
-	return nil
+	v.c.say("connected the cluster %s: %s pulls for it", label, n.RoleARN())
+	if v.distribution == "" {
+		return nil
+	}
+	v.forNode(s, n)
+	v.c.say("each node: sudo %s", v.nodeCommand())
+	return v.c.credentials().PrepareNode(&v.node, false)
+}
+
+// forNode fills what a node needs.
+func (v *clusterConnection) forNode(s *client.Client, n *connect.Connection) {
+	at := &v.node.Node
+	at.Distribution, at.Role, at.Audience, at.Region = v.distribution, n.RoleARN(), n.Audience, s.Server.Region
+	if len(at.Hosts) != 1 || s.Server.URL != "https://"+at.Hosts[0] {
+		at.Endpoint = cmp.Or(at.Endpoint, s.Server.URL)
+	}
+}
+
+// nodeCommand returns the command that prepares a node.
+func (v *clusterConnection) nodeCommand() string {
+	n := v.node.Node
+	args := []string{"ecrin credential kubelet --distribution", n.Distribution, "--role", n.Role, "--region", n.Region}
+	for _, host := range n.Hosts {
+		args = append(args, "--registry", host)
+	}
+	for _, one := range [][2]string{{"--endpoint", n.Endpoint}, {"--ca", v.node.CA}} {
+		if one[1] != "" {
+			args = append(args, one[0], one[1])
+		}
+	}
+	for _, one := range [][3]string{{"--audience", n.Audience, connect.DefaultAudience},
+		{"--cache-type", n.CacheType, credential.CacheTypes[0]},
+		{"--dir", n.Dir, credential.NodeDir}, {"--bin-dir", n.BinDir, credential.NodeBinDir}} {
+		if one[1] != one[2] {
+			args = append(args, one[0], one[1])
+		}
+	}
+	return strings.Join(append(args, "--write"), " ")
 }
 
 // stepResult returns how a step has ended.
@@ -252,8 +306,11 @@ func (v *clusterConnection) prove(ctx context.Context, at *kube.Cluster, n *conn
 	if err != nil {
 		return "", err
 	}
-	found, err := n.Prove(ctx, token)
-	return "by " + of.Namespace + "/" + of.Account + ": " + found, err
+	registry, end, err := n.Prove(ctx, token)
+	if len(v.node.Node.Hosts) == 0 {
+		v.node.Node.Hosts = []string{registry}
+	}
+	return fmt.Sprintf("by %s/%s: a token for %s until %s", of.Namespace, of.Account, registry, end.UTC().Format(time.RFC3339)), err
 }
 
 // record stores the cluster as connected. A second role of a cluster does not replace the first as its principal.

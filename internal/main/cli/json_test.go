@@ -188,6 +188,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",
 		"trust show --root $root",
 		"credential print $host --config $access", "credential install $bin", "credential containerd --host $host", "credential k3s --host $host",
+		"credential kubelet --registry $host --role arn:aws:iam::000000000000:role/pull",
 		"refresh dockerconfig $dockerfile --config $access --once", "refresh exec --config $access --once true",
 	}
 	var covered []string

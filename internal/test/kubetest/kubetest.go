@@ -30,7 +30,9 @@ type Options struct {
 	Issuer      string // of the tokens of service accounts; "" means https://issuer.test
 	Controllers bool   // kube-controller-manager
 	Node        bool   // kube-scheduler, containerd and a kubelet; needs root, and Controllers are there too
-	Image       []byte // of the sandboxes of the pods, an archive as docker load takes it; required with Node: see Archive
+	// Kubelet returns further flags of the kubelet. It is called when the rest of the cluster runs; nil means none.
+	Kubelet func(*Cluster) []string
+	Image   []byte // of the sandboxes of the pods, an archive as docker load takes it; required with Node: see Archive
 }
 
 // Cluster is a running cluster. All its files are in Dir.
@@ -99,7 +101,11 @@ func Start(t testing.TB, o Options) *Cluster {
 	if o.Node {
 		c.start("kube-scheduler", nil, c.program("kube-scheduler"), "--kubeconfig="+c.Kubeconfig, "--bind-address=127.0.0.1",
 			"--secure-port="+ports[4], "--cert-dir="+c.path("certs-s"), "--leader-elect=false")
-		c.node(o.Image)
+		var flags []string
+		if o.Kubelet != nil {
+			flags = o.Kubelet(c)
+		}
+		c.node(o.Image, flags)
 	}
 	return c
 }

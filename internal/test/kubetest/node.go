@@ -25,7 +25,7 @@ exec "$KUBELET" --config=kubelet.yaml --kubeconfig="$KUBECONFIG" --hostname-over
 `
 
 // node starts containerd and the kubelet.
-func (c *Cluster) node(image []byte) {
+func (c *Cluster) node(image []byte, flags []string) {
 	c.t.Helper()
 	if os.Geteuid() != 0 {
 		c.t.Fatal("a node needs root")
@@ -72,7 +72,9 @@ staticPodPath: ""
 localStorageCapacityIsolation: false
 evictionHard: {imagefs.available: "0%%", memory.available: "1Mi", nodefs.available: "0%%"}
 `, freePorts(c.t, 1)[0], c.path("cd.sock")))
-	c.start("kubelet", []string{"KUBELET=" + c.program("kubelet"), "KUBECONFIG=" + c.KubeconfigOf("node", nodeToken), "KUBELET_FLAGS="},
+	env := []string{"KUBELET=" + c.program("kubelet"), "KUBECONFIG=" + c.KubeconfigOf("node", nodeToken),
+		"KUBELET_FLAGS=" + strings.Join(flags, " ")}
+	c.start("kubelet", env,
 		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", nodeScript)
 	c.wait("the node", func() error {
 		out, err := c.TryKubectl(c.Kubeconfig, "", "get", "node", NodeName, "-o", "name")

@@ -122,7 +122,7 @@ a web identity token, the address of an ecrin. docs/credentials.md has all keys 
   ecrin credential install /usr/local/bin
   ecrin credential containerd --host registry.example.com:5100 --ca ca.pem --write /etc/containerd/certs.d`,
 	}
-	cmd.AddCommand(o.print(), o.install(), o.containerd(), o.k3s())
+	cmd.AddCommand(o.print(), o.install(), o.kubelet(), o.containerd(), o.k3s())
 	return cmd
 }
 
