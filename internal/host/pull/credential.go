@@ -58,6 +58,9 @@ func (p *pulling) login() string {
 
 // credential finds the credential that docker and its kin would send.
 func (p *pulling) credential(ctx context.Context) (string, *failure) {
+	if p.ns != "" {
+		return "none: a mirror gets no credential of " + p.ns, nil
+	}
 	file := filepath.Join(p.DockerConfig, "config.json")
 	content, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -84,6 +87,9 @@ func (p *pulling) fromHelper(ctx context.Context, program string) (string, *fail
 	switch {
 	case err != nil && strings.Contains(out, "credentials not found"):
 		return p.anonymous(ctx, program+" has no credential for "+p.ref.host)
+	case err != nil && strings.Contains(err.Error(), "not in PATH"):
+		return "", fail(program+" is not in PATH",
+			"install "+program+", or take it out of "+filepath.Join(p.DockerConfig, "config.json")+" and log in: "+p.login())
 	case err != nil:
 		return "", fail(program+" fails: "+strings.TrimSpace(out+" "+err.Error()),
 			"run it by hand: echo "+p.ref.host+" | "+program+" get; ecrin doctor checks the helpers of AWS")
@@ -162,6 +168,10 @@ func (p *pulling) token(ctx context.Context) (string, *failure) {
 	if resp.StatusCode == http.StatusOK {
 		_ = resp.Body.Close() // only the status matters
 		return "accepted", nil
+	}
+	if p.ns != "" { // it has given the manifest without one
+		_ = resp.Body.Close() // only the status matters
+		return "none: the mirror answers without one", nil
 	}
 	challenge := bearer(resp)
 	code, text := said(resp)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,9 +42,17 @@ func (p *pulling) manifest(ctx context.Context) (string, *failure) {
 	return digest, nil
 }
 
+// named adds the host of the reference to an address of a mirror, as containerd does.
+func (p *pulling) named(address string) string {
+	if p.ns == "" {
+		return address
+	}
+	return address + "?ns=" + url.QueryEscape(p.ns)
+}
+
 // read gets a manifest and its digest.
 func (p *pulling) read(ctx context.Context, ref string) (doc document, digest string, _ *failure) {
-	resp, err := p.get(ctx, p.base+"/v2/"+p.ref.repo+"/manifests/"+ref, accept)
+	resp, err := p.get(ctx, p.named(p.base+"/v2/"+p.ref.repo+"/manifests/"+ref), accept)
 	if err != nil {
 		return doc, "", fail("the manifest cannot be read: "+err.Error(), "look at the log of the server")
 	}
@@ -225,13 +234,13 @@ func (p *pulling) layers(ctx context.Context) (string, *failure) {
 
 // blob gets a blob, or its first byte. A redirection is followed without the credential, as clients do.
 func (p *pulling) blob(ctx context.Context, digest string, first bool) (*http.Response, *failure) {
-	url := p.base + "/v2/" + p.ref.repo + "/blobs/" + digest
+	address := p.named(p.base + "/v2/" + p.ref.repo + "/blobs/" + digest)
 	for range 3 {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return nil, fail("the blob "+digest+" leads to an address that is none", "look at the log of the registry")
 		}
-		if strings.HasPrefix(url, p.base+"/v2/") && p.authorization != "" {
+		if strings.HasPrefix(address, p.base+"/v2/") && p.authorization != "" {
 			req.Header.Set("Authorization", p.authorization)
 		}
 		if first {
@@ -250,7 +259,7 @@ func (p *pulling) blob(ctx context.Context, digest string, first bool) (*http.Re
 			if err != nil {
 				return nil, fail("the blob "+digest+" leads nowhere", "look at the log of the registry")
 			}
-			url = next.String()
+			address = next.String()
 			continue
 		case resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized:
 			_, text := said(resp)

@@ -1,6 +1,5 @@
-// Package pull makes the steps of a pull of one image from this machine, one after the other, and says which is the
-// first that fails and what to do
-// about it. It works with any registry: ecrin, Amazon ECR, or another one of the OCI distribution protocol.
+// Package pull makes the steps of a pull of one image from this machine, one after the other, and says which is the first that fails and
+// what to do about it. It works with any registry: ecrin, Amazon ECR, or another one of the OCI distribution protocol.
 package pull
 
 import (
@@ -18,6 +17,8 @@ import (
 // The names of steps, in their order.
 const (
 	Reference  = "reference"
+	Mirror     = "mirror"
+	Proxy      = "proxy"
 	Name       = "name"
 	Connection = "connection"
 	TLS        = "TLS"
@@ -45,6 +46,7 @@ type Options struct {
 	Platform     string // OS/ARCH[/VARIANT]
 	DockerConfig string // folder of config.json
 	CertsDir     string // folder with HOST/*.crt for further authorities, as docker has it; "" for none
+	Containerd   string // folder with HOST/hosts.toml, as containerd has it; "" for none
 	Roots        *x509.CertPool
 	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
@@ -65,6 +67,12 @@ type pulling struct {
 	http  *http.Client
 	base  string // scheme and host
 
+	via     reference // its host is the one that is asked: that of ref, a mirror or a server of hosts.toml
+	ns      string    // the host of ref, if a mirror is asked
+	plain   bool      // the address of hosts.toml is one of plain HTTP
+	further [][]byte  // PEM files of hosts.toml
+	proxied bool
+
 	user, password string
 	authorization  string
 	found          document
@@ -77,7 +85,7 @@ func Explain(ctx context.Context, o Options) []Step {
 		name string
 		do   func(ctx context.Context) (found string, failed *failure)
 	}{
-		{Reference, p.parse}, {Name, p.resolve}, {Connection, p.connect}, {TLS, p.handshake}, {Registry, p.ping}, {Credential, p.credential},
+		{Reference, p.parse}, {Mirror, p.mirror}, {Proxy, p.proxy}, {Name, p.resolve}, {Connection, p.connect}, {TLS, p.handshake}, {Registry, p.ping}, {Credential, p.credential},
 		{Token, p.token}, {Image, p.manifest}, {Platform, p.platform}, {Layers, p.layers},
 	} {
 		stepCtx, cancel := context.WithTimeout(ctx, patience)
@@ -104,7 +112,10 @@ type failure struct{ step, problem, cure string }
 func fail(problem, cure string) *failure { return &failure{problem: problem, cure: cure} }
 
 func (p *pulling) resolve(ctx context.Context) (string, *failure) {
-	host := p.ref.hostname()
+	host := p.via.hostname()
+	if p.proxied {
+		return "the proxy looks up " + host, nil
+	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		return a.String(), nil
 	}
@@ -125,45 +136,33 @@ func (p *pulling) resolve(ctx context.Context) (string, *failure) {
 }
 
 func (p *pulling) connect(ctx context.Context) (string, *failure) {
-	if proxy := p.proxyFor(); proxy != nil {
-		return "by the proxy " + proxy.Host + ", which the environment names", nil
+	if p.proxied {
+		return "by the proxy to " + p.via.address(), nil
 	}
-	conn, err := p.Dial(ctx, "tcp", p.ref.address())
+	conn, err := p.Dial(ctx, "tcp", p.via.address())
 	if err != nil {
-		return "", fail("nothing accepts connections on "+p.ref.address()+": "+err.Error(),
+		return "", fail("nothing accepts connections on "+p.via.address()+": "+err.Error(),
 			"start the server, or open the port for this machine; ecrin listens on the addresses of its setting listen")
 	}
 	_ = conn.Close() // it was only tried
-	return p.ref.address(), nil
+	return p.via.address(), nil
 }
 
-func (p *pulling) proxyFor() *url.URL {
-	if p.Proxy == nil {
-		return nil
-	}
-	req, err := http.NewRequest(http.MethodGet, "https://"+p.ref.host+"/", nil)
-	if err != nil {
-		return nil
-	}
-	proxy, err := p.Proxy(req)
-	if err != nil {
-		return nil
-	}
-	return proxy
-}
-
-// handshake finds out whether the registry speaks TLS, and whether its certificate is trusted. Clients speak plain HTTP
-// with registries of this
-// machine.
+// handshake finds out whether the registry speaks TLS, and whether its certificate is trusted. Clients speak plain HTTP with registries of
+// this machine.
 func (p *pulling) handshake(ctx context.Context) (string, *failure) {
 	roots, extra, err := p.roots()
 	if err != nil {
-		return "", fail(err.Error(), "mend the file, or write it again by sudo ecrin trust install "+p.ref.host)
+		return "", fail(err.Error(), "mend the file, or write it again by sudo ecrin trust install "+p.via.host)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, DialContext: p.Dial,
 		Proxy: p.Proxy, DisableKeepAlives: true}
 	p.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	p.base = "https://" + p.ref.host
+	if p.plain {
+		p.base = "http://" + p.via.host
+		return "none: hosts.toml of containerd says plain HTTP", nil
+	}
+	p.base = "https://" + p.via.host
 	resp, err := p.get(ctx, p.base+"/v2/", "")
 	if err == nil {
 		_ = resp.Body.Close() // only the connection matters
@@ -172,20 +171,20 @@ func (p *pulling) handshake(ctx context.Context) (string, *failure) {
 	unknown, name := certificateProblem(err)
 	switch {
 	case unknown != "":
-		return "", fail("the certificate of "+p.ref.host+" is not trusted: "+unknown,
-			"if it is an ecrin with a private authority: sudo ecrin trust install --ca CA.pem "+p.ref.host+
+		return "", fail("the certificate of "+p.via.host+" is not trusted: "+unknown,
+			"if it is an ecrin with a private authority: sudo ecrin trust install --ca CA.pem "+p.via.host+
 				" (the server prints the file by ecrin trust print)")
 	case name != "":
-		return "", fail("the certificate is not for "+p.ref.host+": "+name,
+		return "", fail("the certificate is not for "+p.via.host+": "+name,
 			"use a name that the certificate has, or let the server have a certificate for this one: settings domains and tls_regions of ecrin")
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") && !p.ref.local():
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") && !p.via.local():
 		return "", fail("the registry speaks HTTP without TLS, which clients accept only from this machine",
-			"let the server have TLS (ecrin serve --tls auto), or permit plain HTTP: sudo ecrin trust install --plain-http "+p.ref.host)
+			"let the server have TLS (ecrin serve --tls auto), or permit plain HTTP: sudo ecrin trust install --plain-http "+p.via.host)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		p.base = "http://" + p.ref.host
+		p.base = "http://" + p.via.host
 		return "none: plain HTTP with this machine", nil
 	}
-	return "", fail("no TLS connection: "+err.Error(), "look at what listens on "+p.ref.address())
+	return "", fail("no TLS connection: "+err.Error(), "look at what listens on "+p.via.address())
 }
 
 // ping asks whether the host is a registry.
@@ -201,5 +200,5 @@ func (p *pulling) ping(ctx context.Context) (string, *failure) {
 	case resp.StatusCode >= 500:
 		return "", fail("the registry answers "+resp.Status, "the server is not ready: "+p.base+"/readyz says why, if it is an ecrin")
 	}
-	return "", fail(p.ref.host+" does not answer as a registry: GET /v2/ gives "+resp.Status, "check the host and the port of the reference")
+	return "", fail(p.via.host+" does not answer as a registry: GET /v2/ gives "+resp.Status, "check the host and the port of the reference")
 }

@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -9,16 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,7 +39,12 @@ type world struct {
 	repo   ocitest.Repo
 	image  ocitest.Image
 	front  *httptest.Server
-	page   bool // /v2/ is a page
+	page   atomic.Bool // /v2/ is a page
+
+	stopped atomic.Bool       // nothing listens
+	hosts   string            // the hosts file
+	env     map[string]string // variables of proxies
+	ca      string            // PEM file of the authority
 	pull.Options
 }
 
@@ -55,31 +59,29 @@ func newWorld(t *testing.T) *world {
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 	w.front = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if w.page {
+		if w.page.Load() {
 			http.NotFound(rw, r)
 			return
 		}
 		proxy.ServeHTTP(rw, r)
 	}))
 	w.front.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are broken on purpose
+	w.front.TLS = &tls.Config{Certificates: []tls.Certificate{certificate(t, "example.com", ecrHost)}}
 	w.front.StartTLS()
 	t.Cleanup(w.front.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(w.front.Certificate())
+	w.ca = filepath.Join(t.TempDir(), "ca.pem")
+	w.write(w.ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.front.Certificate().Raw})))
+	w.hosts, w.env = "127.0.0.1 example.com other.test\n127.0.0.1 "+ecrHost, map[string]string{}
 	w.Options = pull.Options{
 		Image: "example.com/team/app:1.0", Platform: "linux/amd64", DockerConfig: t.TempDir(), CertsDir: t.TempDir(), Roots: roots,
-		Lookup: func(context.Context, string) ([]netip.Addr, error) {
-			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-		},
-		Dial: w.dial, Helper: func(context.Context, string, string) (string, error) { return "", errors.New("no helper") },
+		Containerd: t.TempDir(), Lookup: w.lookup, Dial: w.dial, Proxy: w.fromEnvironment,
+		Helper:  func(context.Context, string, string) (string, error) { return "", errors.New("it is not in PATH") },
 		Explain: func(context.Context, string) string { return "" },
 	}
 	w.login(w.root)
 	return w
-}
-
-func (w *world) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, w.front.Listener.Addr().String())
 }
 
 // login stores a credential as docker login does.
@@ -87,30 +89,19 @@ func (w *world) login(a apptest.Account) { w.store("AWS", a.Password(w.t)) }
 
 func (w *world) store(user, password string) {
 	w.t.Helper()
-	text := fmt.Sprintf(`{"auths":{"example.com":{"auth":%q}}}`, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
-	if err := os.WriteFile(filepath.Join(w.DockerConfig, "config.json"), []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
+	host, _, _ := strings.Cut(w.Image, "/")
+	w.write(w.config(), fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte(user+":"+password))))
 }
 
-// cli runs a command of ecrin, which must succeed.
-func (w *world) cli(args ...string) {
+// cli runs a command of ecrin, which must succeed, and returns what it prints.
+func (w *world) cli(args ...string) string {
 	w.t.Helper()
 	var out strings.Builder
 	none := func(string) (string, bool) { return "", false }
 	if code := cli.Run(w.t.Context(), cli.Env{Args: args, Out: &out, Err: &out, Lookup: none}); code != 0 {
 		w.t.Fatalf("ecrin %s: exit code %d: %s", strings.Join(args, " "), code, out.String())
 	}
-}
-
-// command runs the command that a cure has after a text, on the server of the world.
-func (w *world) command(cure string) {
-	w.t.Helper()
-	m := regexp.MustCompile(`ecrin (policy [^;]+)`).FindStringSubmatch(cure)
-	if m == nil {
-		w.t.Fatalf("the cure %q has no command", cure)
-	}
-	w.cli(append(strings.Fields(m[1]), "--data", w.server.Dir)...)
+	return out.String()
 }
 
 // puller returns a user of another account with the managed policy for pulls.
@@ -135,74 +126,60 @@ func (w *world) puller() apptest.Account {
 	return other
 }
 
-// TestEachStepOfAPullBreaksAlone: each step, broken alone, is the first that fails, its text says what to do, and after
-// that has been done the image
-// can be pulled.
+// TestEachStepOfAPullBreaksAlone: each step, broken alone, is the first that fails; what its text says is done, by the commands in it, and the
+// image can be pulled then.
 func TestEachStepOfAPullBreaksAlone(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
 		step, cure string
 		breaks     func(w *world)
-		mend       func(w *world, cure string)
 	}{
-		"a reference without a registry": {pull.Reference, "begin it with the host", func(w *world) { w.Image = "team/app:1.0" },
-			func(w *world, _ string) { w.Image = "example.com/team/app:1.0" }},
-		"a tag that is none": {pull.Reference, "a tag has letters", func(w *world) { w.Image = "example.com/team/app:a b" },
-			func(w *world, _ string) { w.Image = "example.com/team/app:1.0" }},
-		"a name without an address": {pull.Name, "hosts file", func(w *world) {
-			good := w.Lookup
-			asked := 0
-			w.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-				if asked++; asked == 1 {
-					return nil, errors.New("no such host")
-				}
-				return good(ctx, host)
-			}
-		}, func(*world, string) {}},
-		"nothing listens": {pull.Connection, "start the server", func(w *world) {
-			w.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") }
-		}, func(w *world, _ string) { w.Dial = w.dial }},
-		"an authority that is not trusted": {pull.TLS, "ecrin trust install --ca", func(w *world) { w.Roots = x509.NewCertPool() },
-			func(w *world, _ string) {
-				ca, root := filepath.Join(w.t.TempDir(), "ca.pem"), w.t.TempDir()
-				block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.front.Certificate().Raw})
-				if err := os.WriteFile(ca, block, 0o600); err != nil {
-					w.t.Fatal(err)
-				}
-				w.cli("trust", "install", "--ca", ca, "--for", "docker", "--root", root, "example.com")
-				w.CertsDir = filepath.Join(root, "etc/docker/certs.d")
-			}},
+		"a reference without a registry": {pull.Reference, "begin it with the host", func(w *world) { w.Image = "team/app:1.0" }},
+		"a tag that is none":             {pull.Reference, "a tag has letters", func(w *world) { w.Image = "example.com/team/app:a b" }},
+		"a hosts.toml that is no TOML": {pull.Mirror, "ecrin credential containerd --host example.com --write",
+			func(w *world) { w.hostsTOML("server = ") }},
+		"a hosts.toml with a server that is away": {pull.Mirror, "ecrin credential containerd --host example.com --write",
+			func(w *world) { w.hostsTOML(`server = "https://away.test"`) }},
+		"a hosts.toml with an authority that is missing": {pull.Mirror, "--ca CA.pem --write", func(w *world) {
+			w.Roots = x509.NewCertPool() // so that the authority is needed
+			w.hostsTOML("server = \"https://example.com\"\nca = \"none.pem\"")
+		}},
+		"a mirror whose address is none": {pull.Mirror, "ecrin credential containerd --host example.com --write",
+			func(w *world) { w.hostsTOML("[host.\"https://a b\"]") }},
+		"a proxy that is away":   {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = "http://away.test:3128" }},
+		"a proxy that refuses":   {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("", http.StatusForbidden) }},
+		"a proxy that has users": {pull.Proxy, "HTTPS_PROXY=http://USER:PASSWORD@", func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("me:right", 200) }},
+		"a name without an address": {pull.Name, "hosts file of this machine have example.com",
+			func(w *world) { w.hosts = "127.0.0.1 other.test" }},
+		"a name of ECR without an address": {pull.Name, "sudo ecrin hosts --account 000000000000 --region us-east-1 --address ADDRESS --write",
+			func(w *world) { w.hosts = ""; w.rename(ecrHost) }},
+		"nothing listens":                  {pull.Connection, "start the server", func(w *world) { w.stopped.Store(true) }},
+		"an authority that is not trusted": {pull.TLS, "ecrin trust install --ca", func(w *world) { w.Roots = x509.NewCertPool() }},
 		"a name that the certificate does not have": {pull.TLS, "use a name that the certificate has",
-			func(w *world) { w.Image = "other.test/team/app:1.0" }, func(w *world, _ string) { w.Image = "example.com/team/app:1.0" }},
-		"no registry": {pull.Registry, "check the host", func(w *world) { w.page = true }, func(w *world, _ string) { w.page = false }},
+			func(w *world) { w.Image = "other.test/team/app:1.0" }},
+		"no registry": {pull.Registry, "check the host", func(w *world) { w.page.Store(true) }},
 		"no credential": {pull.Credential, "docker login --username AWS --password-stdin example.com",
-			func(w *world) { _ = os.Remove(filepath.Join(w.DockerConfig, "config.json")) }, func(w *world, _ string) { w.login(w.root) }},
-		"a configuration that is no JSON": {pull.Credential, "mend the file", func(w *world) {
-			_ = os.WriteFile(filepath.Join(w.DockerConfig, "config.json"), []byte("{"), 0o600)
-		}, func(w *world, _ string) { w.login(w.root) }},
-		"a helper that is missing": {pull.Credential, "run it by hand", func(w *world) {
-			_ = os.WriteFile(filepath.Join(w.DockerConfig, "config.json"), []byte(`{"credHelpers":{"example.com":"none"}}`), 0o600)
-		}, func(w *world, _ string) { w.login(w.root) }},
-		"a wrong password": {pull.Token, "log in again", func(w *world) { w.store("AWS", "wrong") },
-			func(w *world, _ string) { w.login(w.root) }},
-		"a token of another region": {pull.Token, "log in again", func(w *world) { w.login(w.root.In("eu-west-1")) },
-			func(w *world, _ string) { w.login(w.root) }},
+			func(w *world) { _ = os.Remove(w.config()) }},
+		"a configuration that is no JSON": {pull.Credential, "mend the file", func(w *world) { w.write(w.config(), "{") }},
+		"a helper that is missing": {pull.Credential, "install docker-credential-none",
+			func(w *world) { w.write(w.config(), `{"credHelpers":{"example.com":"none"}}`) }},
+		"a wrong password":          {pull.Token, "log in again", func(w *world) { w.store("AWS", "wrong") }},
+		"a token of another region": {pull.Token, "log in again", func(w *world) { w.login(w.root.In("eu-west-1")) }},
+		"a token of another region for a name of ECR": {pull.Token, "get-login-password --region us-east-1",
+			func(w *world) { w.rename(ecrHost); w.login(w.root.In("eu-west-1")) }},
 		"no permission in the other account": {pull.Permission,
 			"ecrin policy grant pull team/app --to arn:aws:iam::111122223333:user/puller --apply",
-			func(w *world) { w.login(w.puller()) }, func(w *world, cure string) { w.command(cure) }},
+			func(w *world) { w.login(w.puller()) }},
 		"a repository that is missing": {pull.Image, "aws ecr create-repository --repository-name team/web",
-			func(w *world) { w.Image = "example.com/team/web:1.0" },
-			func(w *world, _ string) { w.root.CreateRepository(w.t, "team/web").Push(w.t, "1.0", w.image) }},
-		"a tag that is missing": {pull.Image, "use a tag that exists, such as 1.0", func(w *world) { w.Image = "example.com/team/app:1.1" },
-			func(w *world, _ string) { w.Image = "example.com/team/app:1.0" }},
-		"another platform": {pull.Platform, "pull one of linux/amd64", func(w *world) { w.Platform = "linux/arm64" },
-			func(w *world, _ string) { w.Platform = "linux/amd64" }},
+			func(w *world) { w.Image = "example.com/team/web:1.0" }},
+		"a tag that is missing": {pull.Image, "use a tag that exists, such as 1.0", func(w *world) { w.Image = "example.com/team/app:1.1" }},
+		"another platform":      {pull.Platform, "pull one of linux/amd64", func(w *world) { w.Platform = "linux/arm64" }},
 		"a layer that is lost": {pull.Layers, "push the image again", func(w *world) {
 			hash := strings.TrimPrefix(ocitest.SHA256(w.image.Layers[1]), "sha256:")
 			if err := os.Remove(filepath.Join(w.server.Dir, "blobs/sha256", hash[:2], hash)); err != nil {
 				w.t.Fatal(err)
 			}
-		}, func(w *world, _ string) { w.repo.PutBlob(w.t, w.image.Layers[1]) }},
+		}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -213,10 +190,10 @@ func TestEachStepOfAPullBreaksAlone(t *testing.T) {
 			if last.Passed || last.Name != c.step || !strings.Contains(last.Cure, c.cure) || last.Problem == "" {
 				t.Fatalf("got %+v, want the step %s to fail, with %q", last, c.step, c.cure)
 			}
-			c.mend(w, last.Cure)
+			w.follow(last.Cure)
 			for _, s := range pull.Explain(t.Context(), w.Options) {
 				if !s.Passed {
-					t.Errorf("after what it says was done: got %+v, want a pull", s)
+					t.Errorf("after what %q says was done: got %+v, want a pull", last.Cure, s)
 				}
 			}
 		})
@@ -260,5 +237,55 @@ func TestDeniedPullNamesTheStatement(t *testing.T) {
 	if last.Name != pull.Permission || !strings.Contains(last.Problem, "the statement NoPulls") ||
 		!strings.Contains(last.Cure, "a statement denies it") || asked == "" {
 		t.Errorf("got %+v and the request %q, want the denial with the server's explanation", last, asked)
+	}
+}
+
+// TestPullByAMirror: a mirror that has the image is used without a credential, with the host of the image; one that refuses, has not the
+// image or is away is passed over, and the registry is used.
+func TestPullByAMirror(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var asked atomic.Pointer[string]
+	var status atomic.Int64
+	target, err := url.Parse(w.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := w.root.Password(t)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.SetBasicAuth("AWS", password) }}
+	mirror := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		text := r.URL.Query().Get("ns") + " " + r.Header.Get("Authorization")
+		asked.Store(&text)
+		if code := int(status.Load()); code != 0 {
+			rw.WriteHeader(code)
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	defer mirror.Close()
+	w.hostsTOML(fmt.Sprintf("[host.\"https://away.test:1\"]\n[host.%q]\ncapabilities=[\"pull\",\"resolve\"]", mirror.URL))
+	steps := pull.Explain(t.Context(), w.Options)
+	if last := steps[len(steps)-1]; !last.Passed || last.Name != pull.Layers || *asked.Load() != "example.com " ||
+		!strings.Contains(steps[1].Found, mirror.URL+" has the image") || !strings.Contains(steps[1].Found, "away.test:1 does not answer") {
+		t.Errorf("got %+v and %q, want all layers by the mirror, without a credential", steps, *asked.Load())
+	}
+	for _, code := range []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusBadGateway} {
+		status.Store(int64(code))
+		steps = pull.Explain(t.Context(), w.Options)
+		if last := steps[len(steps)-1]; !last.Passed || !strings.Contains(steps[1].Found, "example.com itself is used") ||
+			!strings.Contains(steps[1].Found, fmt.Sprint(code)) {
+			t.Errorf("a mirror that answers %d: got %+v, want the registry to be used", code, steps)
+		}
+	}
+}
+
+// TestPullByAProxy: a proxy of the environment that connects to the registry is used, and looks up the name.
+func TestPullByAProxy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hosts, w.env["HTTPS_PROXY"] = "", w.proxy("", http.StatusOK)
+	steps := pull.Explain(t.Context(), w.Options)
+	if last := steps[len(steps)-1]; !last.Passed || last.Name != pull.Layers || !strings.Contains(steps[2].Found, w.env["HTTPS_PROXY"]) {
+		t.Errorf("got %+v, want all layers by the proxy", steps)
 	}
 }

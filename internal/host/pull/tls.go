@@ -10,12 +10,12 @@ import (
 
 // roots returns the authorities that are trusted, with those of the folder of the host, and a text that names these.
 func (p *pulling) roots() (pool *x509.CertPool, extra string, err error) {
-	if p.CertsDir == "" {
-		return p.Roots, "", nil
+	var files []string
+	if p.CertsDir != "" {
+		files, _ = filepath.Glob(filepath.Join(p.CertsDir, p.via.host, "*.crt")) // a host that is no pattern has no folder
 	}
-	files, err := filepath.Glob(filepath.Join(p.CertsDir, p.ref.host, "*.crt"))
-	if err != nil || len(files) == 0 {
-		return p.Roots, "", nil // a host that is no pattern has no folder
+	if len(files) == 0 && len(p.further) == 0 {
+		return p.Roots, "", nil
 	}
 	if pool = p.Roots; pool == nil {
 		if pool, err = x509.SystemCertPool(); err != nil {
@@ -23,6 +23,10 @@ func (p *pulling) roots() (pool *x509.CertPool, extra string, err error) {
 		}
 	}
 	pool = pool.Clone()
+	for _, pem := range p.further {
+		pool.AppendCertsFromPEM(pem) // it was parsed before
+		extra = ", by hosts.toml of containerd"
+	}
 	for _, file := range files {
 		pem, err := os.ReadFile(file)
 		if err != nil {
@@ -32,7 +36,10 @@ func (p *pulling) roots() (pool *x509.CertPool, extra string, err error) {
 			return nil, "", fmt.Errorf("%s has no certificate", file)
 		}
 	}
-	return pool, ", by " + filepath.Join(p.CertsDir, p.ref.host), nil
+	if len(files) > 0 {
+		extra = ", by " + filepath.Join(p.CertsDir, p.via.host)
+	}
+	return pool, extra, nil
 }
 
 // certificateProblem returns why a certificate is refused: its authority or its time, or its names. Both are "" for other errors.

@@ -24,7 +24,7 @@ import (
 func (c *commands) explainPull() *cobra.Command {
 	cmd := &cobra.Command{Use: "pull IMAGE", Args: exactly("IMAGE"),
 		Short: "Make the steps of a pull from this machine, and say which is the first that fails and what to do about it",
-		Long: `Make the steps of a pull of one image from this machine: does the name resolve, does something listen, is the certificate trusted, is it a
+		Long: `Make the steps of a pull of one image from this machine: does a mirror or a proxy apply and work, does the name resolve, does something listen, is the certificate trusted, is it a
 registry, is there a credential, is it accepted, is the pull permitted, is the image there, is it for the platform, can its layers be
 read. The first step that fails ends the list, with what to do about it. Nothing is stored, and no more than manifests, the
 configuration and the first byte of each layer is read.
@@ -37,6 +37,7 @@ The exit code is 0 if the image can be pulled, 3 if not, and 1 for an error.`,
 			"  ecrin explain pull 111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:1.0 --platform linux/arm64"}
 	platform := cmd.Flags().String("platform", "linux/"+runtime.GOARCH, "`OS/ARCH` of the machine that runs the image")
 	certs := cmd.Flags().String("certs", "/etc/docker/certs.d", "`folder` with HOST/*.crt, authorities of single registries")
+	hosts := cmd.Flags().String("containerd-hosts", "/etc/containerd/certs.d", "`folder` with HOST/hosts.toml of containerd, \"\" for docker alone")
 	dir := cmd.Flags().String("docker-config", "", "`folder` of config.json (default: DOCKER_CONFIG, or ~/.docker)")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -51,7 +52,7 @@ The exit code is 0 if the image can be pulled, 3 if not, and 1 for an error.`,
 			*dir = filepath.Join(home, ".docker")
 		}
 		steps := pull.Explain(cmd.Context(), pull.Options{
-			Image: args[0], Platform: *platform, DockerConfig: *dir, CertsDir: *certs,
+			Image: args[0], Platform: *platform, DockerConfig: *dir, CertsDir: *certs, Containerd: *hosts,
 			Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 				return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 			},
