@@ -49,6 +49,9 @@ func said(resp *http.Response) (code, message string) {
 
 // login returns the command that stores a credential for the registry.
 func (p *pulling) login() string {
+	if p.Pod != nil {
+		return p.podLogin()
+	}
 	if p.aws != nil {
 		return "aws ecr get-login-password --region " + p.aws.region + " | docker login --username AWS --password-stdin " + p.ref.host
 	}

@@ -150,9 +150,9 @@ func (p *pulling) endpoint(file string, e clientconf.Endpoint) (place, *failure)
 		}
 		at.roots = append(at.roots, pem)
 	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, InsecureSkipVerify: e.SkipVerify} //nolint:gosec // as containerd does
 	at.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{DialContext: p.Dial, Proxy: p.Proxy, DisableKeepAlives: true,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, InsecureSkipVerify: e.SkipVerify}}} //nolint:gosec // as containerd does
+		Transport: &http.Transport{DialContext: p.Dial, Proxy: p.Proxy, DisableKeepAlives: true, TLSClientConfig: secure}}
 	return at, nil
 }
 
@@ -207,7 +207,8 @@ func (p *pulling) proxy(ctx context.Context) (string, *failure) {
 	case err != nil:
 		return "", fail("the proxy "+proxy.Redacted()+", which the environment names, does not answer: "+err.Error(), past)
 	case status == http.StatusProxyAuthRequired:
-		return "", fail("the proxy "+proxy.Redacted()+" wants another user and password", past+", by HTTPS_PROXY=http://USER:PASSWORD@"+proxy.Host)
+		return "", fail("the proxy "+proxy.Redacted()+" wants another user and password",
+			past+", by HTTPS_PROXY=http://USER:PASSWORD@"+proxy.Host)
 	case status != http.StatusOK:
 		return "", fail("the proxy "+proxy.Redacted()+" does not connect to "+p.via.address()+": it answers "+http.StatusText(status), past)
 	}
@@ -236,7 +237,8 @@ func (p *pulling) tunnel(ctx context.Context, proxy *url.URL) (status int, err e
 		}
 		conn = secure
 	}
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: p.via.address()}, Host: p.via.address(), Header: http.Header{}}
+	to := p.via.address()
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: to}, Host: to, Header: http.Header{}}
 	if u := proxy.User; u != nil {
 		password, _ := u.Password()
 		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))

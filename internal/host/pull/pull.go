@@ -29,6 +29,7 @@ const (
 	Image      = "image"
 	Platform   = "platform"
 	Layers     = "layers"
+	Node       = "node"
 )
 
 // Step is one step of a pull.
@@ -47,6 +48,7 @@ type Options struct {
 	DockerConfig string // folder of config.json
 	CertsDir     string // folder with HOST/*.crt for further authorities, as docker has it; "" for none
 	Containerd   string // folder with HOST/hosts.toml, as containerd has it; "" for none
+	Pod          *Pod   // whose credentials are used, instead of DockerConfig; nil for none
 	Roots        *x509.CertPool
 	Lookup       func(ctx context.Context, host string) ([]netip.Addr, error)
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
@@ -76,18 +78,26 @@ type pulling struct {
 	user, password string
 	authorization  string
 	found          document
+	offers         []offer // of the pull secrets of the pod
+}
+
+// step is how a step is made.
+type step struct {
+	name string
+	do   func(ctx context.Context) (found string, failed *failure)
 }
 
 // Explain makes the steps, up to the first one that fails, which is the last one of the result.
 func Explain(ctx context.Context, o Options) []Step {
 	p := &pulling{Options: o}
-	for _, step := range []struct {
-		name string
-		do   func(ctx context.Context) (found string, failed *failure)
-	}{
-		{Reference, p.parse}, {Mirror, p.mirror}, {Proxy, p.proxy}, {Name, p.resolve}, {Connection, p.connect}, {TLS, p.handshake}, {Registry, p.ping}, {Credential, p.credential},
-		{Token, p.token}, {Image, p.manifest}, {Platform, p.platform}, {Layers, p.layers},
-	} {
+	credential, token, node := p.credential, p.token, []step(nil)
+	if p.Pod != nil {
+		credential, token, node = p.podCredential, p.podToken, []step{{Node, p.node}}
+	}
+	for _, step := range append([]step{
+		{Reference, p.parse}, {Mirror, p.mirror}, {Proxy, p.proxy}, {Name, p.resolve}, {Connection, p.connect}, {TLS, p.handshake},
+		{Registry, p.ping}, {Credential, credential}, {Token, token}, {Image, p.manifest}, {Platform, p.platform}, {Layers, p.layers},
+	}, node...) {
 		stepCtx, cancel := context.WithTimeout(ctx, patience)
 		found, f := step.do(stepCtx)
 		cancel()

@@ -126,8 +126,8 @@ func (w *world) puller() apptest.Account {
 	return other
 }
 
-// TestEachStepOfAPullBreaksAlone: each step, broken alone, is the first that fails; what its text says is done, by the commands in it, and the
-// image can be pulled then.
+// TestEachStepOfAPullBreaksAlone: each step, broken alone, is the first that fails; what its text says is done, by the commands in it, and
+// the image can be pulled then.
 func TestEachStepOfAPullBreaksAlone(t *testing.T) {
 	t.Parallel()
 	for what, c := range map[string]struct {
@@ -146,9 +146,10 @@ func TestEachStepOfAPullBreaksAlone(t *testing.T) {
 		}},
 		"a mirror whose address is none": {pull.Mirror, "ecrin credential containerd --host example.com --write",
 			func(w *world) { w.hostsTOML("[host.\"https://a b\"]") }},
-		"a proxy that is away":   {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = "http://away.test:3128" }},
-		"a proxy that refuses":   {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("", http.StatusForbidden) }},
-		"a proxy that has users": {pull.Proxy, "HTTPS_PROXY=http://USER:PASSWORD@", func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("me:right", 200) }},
+		"a proxy that is away": {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = "http://away.test:3128" }},
+		"a proxy that refuses": {pull.Proxy, "export NO_PROXY=", func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("", http.StatusForbidden) }},
+		"a proxy that has users": {pull.Proxy, "HTTPS_PROXY=http://USER:PASSWORD@",
+			func(w *world) { w.env["HTTPS_PROXY"] = w.proxy("me:right", 200) }},
 		"a name without an address": {pull.Name, "hosts file of this machine have example.com",
 			func(w *world) { w.hosts = "127.0.0.1 other.test" }},
 		"a name of ECR without an address": {pull.Name, "sudo ecrin hosts --account 000000000000 --region us-east-1 --address ADDRESS --write",
@@ -287,5 +288,41 @@ func TestPullByAProxy(t *testing.T) {
 	steps := pull.Explain(t.Context(), w.Options)
 	if last := steps[len(steps)-1]; !last.Passed || last.Name != pull.Layers || !strings.Contains(steps[2].Found, w.env["HTTPS_PROXY"]) {
 		t.Errorf("got %+v, want all layers by the proxy", steps)
+	}
+}
+
+// TestPullOfAPod: the pull secrets of a pod are tried one after the other, and what the node says is the last step.
+func TestPullOfAPod(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := func(password string) []byte {
+		return fmt.Appendf(nil, `{"auths":{"https://example.com":{"username":"AWS","password":%q}}}`, password)
+	}
+	const kind = "kubernetes.io/dockerconfigjson"
+	pod := &pull.Pod{Namespace: "shop", Name: "web", ServiceAccount: "default", Node: "one", Secrets: []pull.PodSecret{
+		{Name: "gone", Missing: true}, {Name: "old", Type: kind, Config: config("wrong")},
+		{Name: "good", Type: kind, Config: config(w.root.Password(t))}}}
+	w.Pod = pod
+	last := func() pull.Step {
+		t.Helper()
+		steps := pull.Explain(t.Context(), w.Options)
+		return steps[len(steps)-1]
+	}
+	if got := last(); !got.Passed || got.Name != pull.Node {
+		t.Errorf("a good secret after a wrong one: got %+v, want a pull", got)
+	}
+	pod.Message = "dial tcp: lookup example.com: no such host"
+	if got := last(); got.Passed || got.Name != pull.Node || !strings.Contains(got.Problem, "no such host") ||
+		!strings.Contains(got.Cure, "on the node") {
+		t.Errorf("a message of the node: got %+v, want the step of the node to fail with it", got)
+	}
+	pod.Pulled = true
+	if got := last(); !got.Passed {
+		t.Errorf("the image was pulled: got %+v", got)
+	}
+	pod.Secrets = pod.Secrets[:2]
+	if got := last(); got.Passed || got.Name != pull.Token || !strings.Contains(got.Problem, "old") ||
+		!strings.Contains(got.Cure, "ecrin refresh kubernetes --once --registry example.com --namespace shop --service-account default --secret gone") {
+		t.Errorf("without a good secret: got %+v", got)
 	}
 }

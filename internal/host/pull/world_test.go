@@ -65,8 +65,8 @@ func certificate(t testing.TB, names ...string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: names,
-		IsCA: true, BasicConstraintsValid: true}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: names, IsCA: true, BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +150,8 @@ func (w *world) tunnel(conn net.Conn, user string, status int) {
 	_, _ = io.Copy(conn, far)
 }
 
-// follow does what a cure says: the commands in it are taken from its text and run. Those of docker and the aws CLI are done by the SDK, what
-// a person has to do at a server or with an image by the test.
+// follow does what a cure says: the commands in it are taken from its text and run. Those of docker and the aws CLI are done by the SDK,
+// what a person has to do at a server or with an image by the test.
 func (w *world) follow(cure string) {
 	w.t.Helper()
 	for _, c := range []struct {
