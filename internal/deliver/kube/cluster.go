@@ -1,6 +1,6 @@
 // Package kube brings registry credentials to clusters of Kubernetes: pull secrets that are kept fresh, and what can be seen of them.
 //
-// It is the only package that uses client-go.
+// What the pods of a cluster run is told from here too. It is the only package that uses client-go.
 package kube
 
 import (

@@ -44,7 +44,12 @@ func answer(w http.ResponseWriter, err error) {
 func (r *Refresher) healthy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if since := r.o.Now().Sub(r.lastRun); since > stuckAfter {
+	return stuck(r.o.Now().Sub(r.lastRun))
+}
+
+// stuck returns an error for a program that has not looked what is due for a time that is too long.
+func stuck(since time.Duration) error {
+	if since > stuckAfter {
 		return fmt.Errorf("nothing has been done for %s", since.Round(time.Second))
 	}
 	return nil

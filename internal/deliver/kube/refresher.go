@@ -152,7 +152,7 @@ func (r *Refresher) Run(ctx context.Context) {
 		timer := time.NewTimer(min(time.Minute, max(0, next.Sub(r.o.Now())))) // a minute for clocks that jump, and for health
 		select {
 		case <-r.wake:
-			r.settle(ctx)
+			settle(ctx)
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -161,7 +161,7 @@ func (r *Refresher) Run(ctx context.Context) {
 }
 
 // settle waits a moment after a change, since changes come in groups: a namespace and its service accounts.
-func (r *Refresher) settle(ctx context.Context) {
+func settle(ctx context.Context) {
 	timer := time.NewTimer(50 * time.Millisecond)
 	defer timer.Stop()
 	select {

@@ -40,7 +40,7 @@ and 1 after an error.`,
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.sendReport(cmd, *folder, *ca, *asJSON) }
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.reportList(), c.reportShow(), c.reportDeployed(), c.reportMatrix(), c.reportAnnotate())
+	cmd.AddCommand(c.reportList(), c.reportShow(), c.reportDeployed(), c.reportWatch(), c.reportMatrix(), c.reportAnnotate())
 	return cmd
 }
 

@@ -242,27 +242,21 @@ them. Each report replaces the one before; without images the application runs n
 func (c *commands) reportMatrix() *cobra.Command {
 	cmd := &cobra.Command{Use: "matrix", Args: cobra.NoArgs, Short: "Show which tag of each repository runs in which environment",
 		Long: "Show which tag of each repository runs in which environment: the namespace of the application, or the application without one."}
-	var in ecrintypes.ListDeploymentsRequest
-	cmd.Flags().StringVar(&in.AccountId, "account", "", "`account` that is shown, 12 digits (default: the account of the caller)")
+	account := cmd.Flags().String("account", "", "`account` that is shown, 12 digits (default: the account of the caller)")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := c.connect(cmd)
 		if err != nil {
 			return err
 		}
-		all := []ecrintypes.Deployment{}
-		for more := true; more; more = in.NextToken != "" {
-			var out ecrintypes.DeploymentsResponse
-			if err := s.Call(cmd.Context(), "ListDeployments", &in, &out); err != nil {
-				return err
-			}
-			all, in.NextToken = append(all, out.Deployments...), out.NextToken
-		}
+		all, err := deployments(cmd.Context(), s, *account)
 		switch {
+		case err != nil:
+			return err
 		case *asJSON:
-			return c.printJSON(all)
+			return c.printJSON(append([]ecrintypes.Deployment{}, all...))
 		case len(all) == 0:
-			c.say("no deployments have been reported: ecrin report deployed")
+			c.say("no deployments have been reported: ecrin report deployed, ecrin report watch")
 			return nil
 		}
 		return c.table(matrixOf(all))
