@@ -323,8 +323,9 @@ func answer(t Reported, image read, m *messages) *ecrintypes.ReportImageResponse
 	out := &ecrintypes.ReportImageResponse{ImageName: t.Image.Given, ImageDigest: image.digest.String()}
 	if len(image.binaries) == 1 && !image.list {
 		out.ConfigDigest = image.binaries[0].id.String()
-		out.ImageLink = "/2.0/images/" + url.PathEscape(t.Image.Repository()) + "/" + out.ConfigDigest + "/" + url.PathEscape(t.Image.Given)
 	}
+	out.ImageLink = "/2.0/images/" + url.PathEscape(t.Image.Repository()) + "/" + cmp.Or(out.ConfigDigest, out.ImageDigest) + "/" +
+		url.PathEscape(t.Image.Given)
 	m.add(Info, fmt.Sprintf("reported the image %s with the digest %s", t.Image.Given, image.digest))
 	out.Messages = m.all
 	return out

@@ -36,8 +36,7 @@ type Service struct {
 	forge    *forge.Client
 
 	mu      sync.Mutex
-	running map[string]int // reports by who makes them
-	all     int
+	running map[string]int // reports by principal, by account, and all
 }
 
 // Options holds the parameters of New. All are required.
@@ -57,6 +56,7 @@ type Options struct {
 // The limits of reports.
 const (
 	maxRunning   = 4  // of one principal
+	maxAccount   = 16 // of one account
 	maxAll       = 32 // of the server
 	maxTime      = 5 * time.Minute
 	maxConfig    = 4 << 20 // bytes of the configuration of an image
@@ -71,21 +71,28 @@ func New(o Options) *Service {
 
 // enter takes a place for a report of a principal. leave gives it back. Errors: fault.Throttled.
 func (s *Service) enter(by identity.Caller) (leave func(), err error) {
-	key := by.LimitKey()
+	places := []struct {
+		of  string
+		max int
+	}{{"principal " + by.LimitKey(), maxRunning}, {"account " + by.Account.String(), maxAccount}, {"all", maxAll}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running[key] >= maxRunning || s.all >= maxAll {
-		return nil, fault.Throttled.New("%d reports of this principal, or %d of all, are being made: repeat when one has ended",
-			maxRunning, maxAll)
+	for _, p := range places {
+		if s.running[p.of] >= p.max {
+			return nil, fault.Throttled.New("%d reports of this principal, %d of its account or %d of all are being made: repeat when one has ended",
+				maxRunning, maxAccount, maxAll)
+		}
 	}
-	s.running[key]++
-	s.all++
+	for _, p := range places {
+		s.running[p.of]++
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.all--
-		if s.running[key]--; s.running[key] == 0 {
-			delete(s.running, key)
+		for _, p := range places {
+			if s.running[p.of]--; s.running[p.of] == 0 {
+				delete(s.running, p.of)
+			}
 		}
 	}, nil
 }
@@ -103,6 +110,13 @@ func WithMessages(ctx context.Context, tell func(ecrintypes.ReportMessage)) cont
 	return context.WithValue(ctx, sinkKey{}, tell)
 }
 
+// Tell passes a message to the function of WithMessages, if there is one.
+func Tell(ctx context.Context, m ecrintypes.ReportMessage) {
+	if tell, ok := ctx.Value(sinkKey{}).(func(ecrintypes.ReportMessage)); ok {
+		tell(m)
+	}
+}
+
 // messages are those of one report.
 type messages struct {
 	tell func(ecrintypes.ReportMessage)
@@ -110,16 +124,13 @@ type messages struct {
 }
 
 func messagesOf(ctx context.Context) *messages {
-	tell, _ := ctx.Value(sinkKey{}).(func(ecrintypes.ReportMessage))
-	return &messages{tell: tell, all: []ecrintypes.ReportMessage{}}
+	return &messages{tell: func(m ecrintypes.ReportMessage) { Tell(ctx, m) }, all: []ecrintypes.ReportMessage{}}
 }
 
 func (m *messages) add(level, text string) {
 	one := ecrintypes.ReportMessage{Level: level, Text: text}
 	m.all = append(m.all, one)
-	if m.tell != nil {
-		m.tell(one)
-	}
+	m.tell(one)
 }
 
 // accountOf returns the account of a request: that of accountId, without it that of the caller, or the default account for the operator.

@@ -3,6 +3,7 @@
 package reportapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // The paths that are served.
@@ -44,24 +46,34 @@ const (
 	maxUnwritten = 256              // messages that wait for the client
 )
 
+// Operations does operations: it decides, limits and records them. It is an *awsapi.API.
+type Operations interface {
+	Do(context.Context, awsapi.Call) (any, error)
+}
+
+// Keys knows who has a key that is sent as it is. It is an *identity.Service.
+type Keys interface {
+	APIKeyCaller(ctx context.Context, key string, region name.Region) (identity.Caller, error)
+}
+
 // API serves requests. It is safe for concurrent use.
 type API struct {
-	aws       *awsapi.API
-	identity  *identity.Service
-	hosts     *endpoint.Map
-	heartbeat time.Duration
+	operations Operations
+	keys       Keys
+	hosts      *endpoint.Map
+	heartbeat  time.Duration
 }
 
 // Options holds the parameters of New. All are required.
 type Options struct {
-	AWS      *awsapi.API
-	Identity *identity.Service
-	Hosts    *endpoint.Map
+	Operations Operations
+	Keys       Keys
+	Hosts      *endpoint.Map
 }
 
 // New returns an API.
 func New(o Options) *API {
-	return &API{aws: o.AWS, identity: o.Identity, hosts: o.Hosts, heartbeat: heartbeat}
+	return &API{operations: o.Operations, keys: o.Keys, hosts: o.Hosts, heartbeat: heartbeat}
 }
 
 // Handle serves one request.
@@ -107,7 +119,7 @@ func (a *API) request(r *http.Request, ev *web.Event) (req guard.Request, err er
 	if region.String() == "" {
 		region = a.hosts.Default().Region
 	}
-	by, err := a.identity.APIKeyCaller(r.Context(), key, region)
+	by, err := a.keys.APIKeyCaller(r.Context(), key, region)
 	if err != nil {
 		return req, err
 	}
@@ -240,16 +252,25 @@ func (a *API) report(w http.ResponseWriter, r *http.Request, ev *web.Event, req 
 	}
 	answer := out.(*ecrintypes.ReportImageResponse)
 	ev.Digest = answer.ImageDigest
-	// The outputs that steps after this one use. Clients log the text of a workflow-log event.
-	if text, err := json.Marshal(map[string]string{"IMAGE_NAME": answer.ImageName, "IMAGE_SHA": answer.ConfigDigest,
-		"IMAGE_LINK": answer.ImageLink}); err == nil {
+	// The outputs that steps after this one use; an index has no configuration, and its own digest stands for it. Clients log the text of
+	// a workflow-log event.
+	if text, err := json.Marshal(map[string]string{"IMAGE_NAME": answer.ImageName,
+		"IMAGE_SHA": cmp.Or(answer.ConfigDigest, answer.ImageDigest), "IMAGE_LINK": base(r, ev) + answer.ImageLink}); err == nil {
 		s.send("workflow-log", string(text))
 	}
 	s.send("end", "reported the image "+answer.ImageName)
 }
 
+// base returns the URL of this server as the client has it.
+func base(r *http.Request, ev *web.Event) string {
+	if ev.From.Secure {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
 func (a *API) do(ctx context.Context, ev *web.Event, req guard.Request, operation string, in awswire.Input) (any, error) {
-	return a.aws.Do(ctx, awsapi.Call{Service: "ecrin", Operation: operation, Request: req, Input: in, Event: &ev.Event,
+	return a.operations.Do(ctx, awsapi.Call{Service: "ecrin", Operation: operation, Request: req, Input: in, Event: &ev.Event,
 		Hold: func(context.Context, int64) error { return nil }})
 }
 

@@ -287,7 +287,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		prove:   a.prove,
 		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
-	doors.reports = reportapi.New(reportapi.Options{AWS: doors.aws, Identity: id, Hosts: a.hosts})
+	doors.reports = reportapi.New(reportapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

@@ -190,7 +190,9 @@ type provider struct {
 	answers  map[string]any // a value is sent as JSON; an int is a status; a string is sent as it is
 	requests []string       // PATH?QUERY
 	check    func(r *http.Request) string
-	wrong    []string // what check says
+	wait     func()       // is called for each request; nil for none
+	other    http.Handler // answers in place of answers; nil for none
+	wrong    []string     // what check says
 }
 
 func newProvider(t *testing.T, check func(r *http.Request) string) *provider {
@@ -230,6 +232,13 @@ func (p *provider) count(text string) (n int) {
 }
 
 func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
+	if p.wait != nil {
+		p.wait()
+	}
+	if p.other != nil {
+		p.other.ServeHTTP(w, r)
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	path := r.URL.EscapedPath()

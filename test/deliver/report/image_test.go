@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/test/ocitest"
 )
@@ -74,7 +78,7 @@ func TestC8(t *testing.T) {
 	body := index.JSON()
 	repo.PutManifest(t, "1", ocitest.IndexType, body).Want(t, 201)
 	image := w.host() + "/demo/app:1"
-	w.report(t, image).want(t, 0)
+	w.report(t, image).want(t, 0, "IMAGE_SHA="+ocitest.SHA256(body)+"\n", "/2.0/images/")
 	all := w.list(t)
 	if len(all) != 3 {
 		t.Fatalf("reports: got %+v, want two images and an index", all)
@@ -130,6 +134,42 @@ func TestC13(t *testing.T) {
 		t.Errorf("the layers: got %+v, %d bytes, want 3000 bytes in three entries", layers, sum)
 	}
 	run(t, nil, "report", "show", image, "--data", w.Dir).want(t, 0, "RUN", "apk add curl", "LABEL")
+}
+
+// C15: after an integration is deleted, the next report that names it fails. C16: after its key is rotated, the next report works with the
+// new one, without a restart.
+func TestC16RotatedKeyC15DeletedIntegration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.there.CreateRepository(t, "demo/app").Push(t, "1", built(1, "linux", "amd64", 100))
+	there := usersOf(w.far, w.there)
+	_, err := there.CreateUser(t.Context(), &iam.CreateUserInput{UserName: aws.String("reader")})
+	if err == nil {
+		_, err = there.AttachUserPolicy(t.Context(), &iam.AttachUserPolicyInput{UserName: aws.String("reader"),
+			PolicyArn: aws.String("arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly")})
+	}
+	var keys [2]*iamtypes.AccessKey
+	for i := range keys {
+		made, keyErr := there.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: aws.String("reader")})
+		if err != nil || keyErr != nil {
+			t.Fatal(err, keyErr)
+		}
+		keys[i] = made.AccessKey
+	}
+	w.add(t, ecrintypes.CreateIntegrationRequest{IntegrationName: "key", Kind: "ECR", RemoteRegistryId: w.there.ID,
+		RemoteRegion: w.there.Region, AwsAccessKeyId: *keys[0].AccessKeyId, AwsSecretAccessKey: *keys[0].SecretAccessKey})
+	image := w.ecr.Host + "/demo/app:1"
+	report := func() result { return w.report(t, image, "CF_CONTAINER_REGISTRY_INTEGRATION", "key") }
+	report().want(t, 0)
+	if _, err := there.DeleteAccessKey(t.Context(), &iam.DeleteAccessKeyInput{UserName: aws.String("reader"),
+		AccessKeyId: keys[0].AccessKeyId}); err != nil {
+		t.Fatal(err)
+	}
+	w.Operator(t, "UpdateIntegration", ecrintypes.UpdateIntegrationRequest{IntegrationName: "key", AwsAccessKeyId: *keys[1].AccessKeyId,
+		AwsSecretAccessKey: *keys[1].SecretAccessKey}, &ecrintypes.IntegrationResponse{})
+	report().want(t, 0)
+	w.Operator(t, "DeleteIntegration", ecrintypes.IntegrationRequest{IntegrationName: "key"}, &ecrintypes.IntegrationResponse{})
+	report().want(t, 1, "IntegrationNotFound", "key")
 }
 
 // TestAnImageOf1970IsListed: builds that can be repeated give their images the time 0.

@@ -195,9 +195,19 @@ func TestC11(t *testing.T) {
 	w.nothing(t)
 	w.report(t, image, jira(j, "no keys", "CR")...).want(t, 0, "warning: the message names no issue")
 	w.report(t, image, jira(j, "CR-9", "CR")...).want(t, 0, "warning: Jira has no issue CR-9")
-	for _, status := range []int{401, 429, 500} {
-		j.set("*", status)
-		w.report(t, image, jira(j, "CR-1", "CR")...).want(t, 1, "Jira")
+	for _, c := range []struct {
+		answer any
+		want   string
+		tries  int
+	}{{401, "does not accept the credentials (401): check CF_JIRA_EMAIL and CF_JIRA_API_TOKEN", 1}, {403, "(403)", 1},
+		{429, "limits the rate of requests (429)", 4}, {500, "status 500", 4}, {"<html>", "something else", 1},
+		{object{"key": "CR-1"}, "something else", 1}} {
+		j.set("*", c.answer)
+		before := j.count("CR-1")
+		w.report(t, image, jira(j, "CR-1", "CR")...).want(t, 1, "IntegrationFailed", "Jira", c.want)
+		if n := j.count("CR-1") - before; n != c.tries {
+			t.Errorf("%v: got %d requests, want %d", c.answer, n, c.tries)
+		}
 	}
 	w.report(t, image, "CF_JIRA_MESSAGE", "x").want(t, 1, "CF_JIRA_HOST_URL", "CF_JIRA_SERVER_PAT")
 }
