@@ -78,7 +78,7 @@ const tokenAction = "ecr:GetAuthorizationToken"
 
 // simulate asks IAM. It returns false if IAM cannot be asked.
 func (t *ecrTokens) simulate(ctx context.Context, e Endpoint, who, account, repo string, actions []string) (a Access, ok bool) {
-	principal := entityOf(who)
+	principal := entityOf(who, e.AWS)
 	if principal == "" {
 		return a, false
 	}
@@ -109,14 +109,28 @@ func (t *ecrTokens) simulate(ctx context.Context, e Endpoint, who, account, repo
 	return a, true
 }
 
-// entityOf returns the ARN of the user or role of a caller; "" for a root user, of which IAM simulates nothing.
-func entityOf(who string) string {
+// entityOf returns the ARN of the user or role of a caller; "" for a root user, of which IAM simulates nothing. The ARN of a session has no
+// path of its role: it is that of the role that was assumed last.
+func entityOf(who string, by *AWS) string {
 	parts := strings.SplitN(who, ":", 6)
 	if len(parts) != 6 {
 		return ""
 	}
 	if rest, ok := strings.CutPrefix(parts[5], "assumed-role/"); ok {
 		role, _, _ := strings.Cut(rest, "/")
+		assumed := ""
+		if by.WebIdentity != nil {
+			assumed = by.WebIdentity.ARN
+		}
+		if n := len(by.Roles); n > 0 {
+			assumed = by.Roles[n-1].ARN
+		}
+		if _, after, ok := strings.Cut(assumed, ":role/"); ok {
+			assumed = after
+		}
+		if assumed = strings.Trim(assumed, "/"); strings.HasSuffix(assumed, "/"+role) {
+			role = assumed
+		}
 		return "arn:" + parts[1] + ":iam::" + parts[4] + ":role/" + role
 	}
 	if strings.HasPrefix(parts[5], "user/") {

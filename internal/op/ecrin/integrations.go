@@ -103,6 +103,9 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
 		LastError: i.Error,
 	}
+	if len(i.Scope) == 0 { // the model has no empty list
+		out.Runtimes = nil
+	}
 	if s.WebIdentity {
 		out.WebIdentity = &s.WebIdentity
 	}
