@@ -181,6 +181,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"usage --by tag --hourly", "search images app --sort size --limit 1",
 		"search repositories * --sort pulled --reverse",
 		"quota put team --images 9 --bytes 1GiB", "quota list", "quota delete team", "gc", "verify", "hosts", "doctor",
+		"doctor kubelet --config $access --bin-dir $bin",
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"webhook delete failed",

@@ -120,6 +120,7 @@ func TestK15NothingIsStored(t *testing.T) {
 		!strings.Contains(out, "Successfully pulled") {
 		t.Errorf("kubectl describe pod does not show the pull and the digest:\n%s", out)
 	}
+	r.must(t, "doctor", "kubelet", "--config", node+"/etc/credential-provider.yaml", "--bin-dir", node+"/bin", "--registry", r.host)
 	root := r.Root(t)
 	if found := searchEtcd(t, c, root.Secret, root.KeyID); len(found) > 0 {
 		t.Errorf("etcd has credentials:\n%s", strings.Join(found, "\n"))

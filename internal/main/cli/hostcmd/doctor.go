@@ -60,6 +60,9 @@ func NewDoctorCommand(o Options) *cobra.Command {
   # from another machine, with the CA copied there
   ecrin doctor --url https://registry.example.com:5100 --ca ca.pem
 
+  # why a kubelet gets no credentials
+  ecrin doctor kubelet
+
   # only what failed, for a script
   ecrin doctor --json | jq '.checks[] | select(.status == "fail")'`,
 		Args: cobra.NoArgs,
@@ -67,6 +70,7 @@ func NewDoctorCommand(o Options) *cobra.Command {
 	})
 	cmd.SetOut(o.Out)
 	cmd.SetErr(o.Err)
+	cmd.AddCommand(o.newKubeletCommand())
 	flags := cmd.Flags()
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON: {\"ok\", \"checks\": [{\"name\", \"status\", \"detail\", \"fix\"}]}")
 	flags.StringVar(&f.url, "url", "", "the server's address, http(s)://HOST[:PORT], for a server on another machine")
