@@ -296,6 +296,51 @@ func TestLostLeaseEndsTheAttempt(t *testing.T) {
 	}
 }
 
+// A clock that was days ahead when jobs were queued, and was set back, does not delay them by days.
+func TestClockThatWasAhead(t *testing.T) {
+	fx := newFixture(t)
+	const days = 10 * 24 * time.Hour
+	fx.ahead.Store(int64(days))
+	fx.enqueue("k", "queued")
+	fx.enqueue("k", "leased")
+	leased, _, err := fx.LeaseJobs(t.Context(), "k", "", 1, time.Minute) // by a process that is killed
+	if err != nil || len(leased) != 1 {
+		t.Fatalf("LeaseJobs: got %d, %v", len(leased), err)
+	}
+	fx.ahead.Store(0)
+	done := make(chan string, 2)
+	fx.run(jobs.Options{Lease: 300 * time.Millisecond}, jobs.Kind{Name: "k", Work: func(_ context.Context, j *jobs.Job) error {
+		done <- j.Key()
+		return nil
+	}})
+	for range 2 {
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second):
+			t.Fatal("a job that was queued while the clock was ahead did not run within 30 s")
+		}
+	}
+}
+
+// What waits as long as it asked for, or as the kind says, is left alone.
+func TestLongPausesAreNotHastened(t *testing.T) {
+	fx := newFixture(t)
+	fx.enqueue("k", "a")
+	if _, err := fx.HastenJobs(t.Context(), "k", fx.now().Add(time.Hour), fx.now()); err != nil {
+		t.Fatal(err)
+	}
+	before := fx.now().Add(20 * time.Hour)
+	if err := fx.Enqueue(t.Context(), meta.NewJob{Kind: "k", Key: "later", Due: before}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := fx.HastenJobs(t.Context(), "k", fx.now().Add(25*time.Hour), fx.now()); err != nil || n != 0 {
+		t.Errorf("with a job that is due in 20 hours: got %d, %v, want none changed", n, err)
+	}
+	if n, err := fx.HastenJobs(t.Context(), "k", fx.now().Add(time.Hour), fx.now()); err != nil || n != 1 {
+		t.Errorf("with one hour allowed: got %d, %v, want one changed", n, err)
+	}
+}
+
 func TestCancelRunningJob(t *testing.T) {
 	fx := newFixture(t)
 	began := make(chan struct{})

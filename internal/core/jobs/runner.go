@@ -32,6 +32,8 @@ const (
 	defaultIdle     = 10 * time.Minute
 	// maxAfter limits what After asks for.
 	maxAfter = 24 * time.Hour
+	// hastenEvery is the time between two looks for jobs that wait too long, because the clock was ahead when they were queued.
+	hastenEvery = 5 * time.Minute
 	// lastTime is the time that the end of an attempt may take while the server stops.
 	lastTime = 5 * time.Second
 	// stopTime is the time that what a task does at the stop may take.
@@ -168,7 +170,10 @@ func (r *Runner) Run(ctx context.Context) {
 	defer tending.Stop()
 	renewing := time.NewTicker(r.lease / 3)
 	defer renewing.Stop()
+	hastening := time.NewTicker(hastenEvery)
+	defer hastening.Stop()
 	r.schedule(ctx, true)
+	r.hasten(ctx)
 	for ctx.Err() == nil {
 		r.dispatch(ctx)
 		select {
@@ -181,6 +186,8 @@ func (r *Runner) Run(ctx context.Context) {
 			r.schedule(ctx, false)
 			r.measure(ctx)
 			r.sweep(ctx)
+		case <-hastening.C:
+			r.hasten(ctx)
 		case <-ctx.Done():
 		}
 	}
@@ -417,6 +424,22 @@ func (r *Runner) measure(ctx context.Context) {
 			k.stats.Age = max(0, r.now().Sub(q.Oldest))
 		}
 		k.mu.Unlock()
+	}
+}
+
+// hasten makes jobs due that no pause explains: the clock was ahead, by more than the longest pause, when they were queued or leased.
+// After the time of a lease they are due, for a process that still works on one has renewed its lease by then.
+func (r *Runner) hasten(ctx context.Context) {
+	for _, k := range r.kinds {
+		longest := max(maxAfter, k.MaxPause, k.Every+k.Every/5) + time.Hour
+		n, err := r.meta.HastenJobs(ctx, k.Name, r.now().Add(longest), r.now().Add(r.lease))
+		if err != nil {
+			r.kept(ctx, err)
+			return
+		}
+		if n > 0 {
+			r.log.WarnContext(ctx, "jobs were due long after now: the clock was ahead, or is behind", "kind", k.Name, "jobs", n)
+		}
 	}
 }
 

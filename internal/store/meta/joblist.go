@@ -172,6 +172,36 @@ func (s *Store) Schedule(ctx context.Context, j NewJob, latest time.Time, now bo
 	})
 }
 
+// maxHastened is how many jobs one call of HastenJobs changes.
+const maxHastened = 500
+
+// HastenJobs lets jobs of a kind that are due after latest be due at a time. No job waits so long, unless it was queued, leased or to be
+// tried again while the clock was ahead. It changes at most 500 jobs and returns how many.
+func (s *Store) HastenJobs(ctx context.Context, kind string, latest, due time.Time) (n int, err error) {
+	var ids []int64
+	err = s.read.rows(ctx, `SELECT id FROM jobs WHERE kind = $1 AND state <= 2 AND due_at > $2 LIMIT $3`,
+		args{kind, micros(latest), maxHastened}, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	err = s.write.doMany(ctx, len(ids), func(t *tx) error {
+		t.touch(scope{kind: scopeJobs})
+		for _, id := range ids {
+			if _, err := t.exec(`UPDATE jobs SET due_at = $2 WHERE id = $1 AND state <= 2 AND due_at > $3`, id, micros(due),
+				micros(latest)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return len(ids), err
+}
+
 // JobQueue is the state of the jobs of a kind.
 type JobQueue struct {
 	Live   int       // queued and running ones, at most maxCountedJobs

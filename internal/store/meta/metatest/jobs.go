@@ -185,6 +185,17 @@ func testJobTurns(fx *Fixture) {
 	if q.Live != 22 {
 		fx.Errorf("live jobs: got %d, want 22", q.Live)
 	}
+	now := time.Now()
+	fx.Must(fx.Enqueue(fx.Ctx, meta.NewJob{Kind: "ahead", Key: "a", Account: "111122223333", Due: now.AddDate(0, 0, 10)}))
+	fx.Must(fx.Enqueue(fx.Ctx, meta.NewJob{Kind: "ahead", Key: "b", Account: "444455556666", Due: now.Add(time.Hour)}))
+	n, err := fx.HastenJobs(fx.Ctx, "ahead", now.Add(25*time.Hour), now)
+	fx.Must(err)
+	fx.Equal(n, 1, "jobs that wait for longer than a day")
+	all, _, err = fx.LeaseJobs(fx.Ctx, "ahead", "", 4, time.Minute)
+	fx.Must(err)
+	if len(all) != 1 || all[0].Key != "a" {
+		fx.Errorf("due after that: got %+v, want the one", all)
+	}
 }
 
 // Several workers never have the same job at once.
