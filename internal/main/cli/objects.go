@@ -78,6 +78,31 @@ func (o objectCalls[Out]) show(c *commands, read func(ctx context.Context, s cal
 	return cmd
 }
 
+// add makes the command that stores an object of one that has the flags of its request. put sends the request. then is what to do next,
+// with %[2]s for the name; "" for nothing.
+func (o objectCalls[Out]) add(c *commands, cmd *cobra.Command, account *string, then string,
+	put func(cmd *cobra.Command, s caller, label string) (Out, error)) *cobra.Command {
+	cmd.Use, cmd.Args = "add NAME", exactly("NAME")
+	cmd.Flags().StringVar(account, "account", "", "`account` that it is of, 12 digits (default: the account of the caller)")
+	asJSON := c.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := c.connect(cmd)
+		if err != nil {
+			return err
+		}
+		out, err := put(cmd, s, args[0])
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return c.printJSON(out)
+		}
+		c.say("stored the %[1]s %[2]s"+then, o.kind, args[0])
+		return nil
+	}
+	return cmd
+}
+
 // delete returns the command that deletes one object.
 func (o objectCalls[Out]) delete(c *commands) *cobra.Command {
 	cmd := &cobra.Command{Use: "delete NAME", Args: exactly("NAME"), Short: "Delete a " + o.kind + " that nothing uses"}
@@ -141,11 +166,9 @@ The secret access key is read from standard input, or from the file that --secre
 }
 
 func (c *commands) cloudAdd() *cobra.Command {
-	cmd := &cobra.Command{Use: "add NAME", Args: exactly("NAME"),
-		Short: "Add a cloud integration, or replace it: its secret stays if the key does and no secret is given"}
+	cmd := &cobra.Command{Short: "Add a cloud integration, or replace it: its secret stays if the key does and no secret is given"}
 	var in ecrintypes.PutCloudIntegrationRequest
 	f := cmd.Flags()
-	f.StringVar(&in.AccountId, "account", "", "`account` that it is of, 12 digits (default: the account of the caller)")
 	f.StringVar(&in.Region, "region", "", "`region` whose STS is called")
 	f.StringVar(&in.StsEndpoint, "sts-endpoint", "", "`URL` of the STS API, if that is not the one of AWS")
 	f.StringVar(&in.AwsAccessKeyId, "access-key-id", "", "`id` of an access key; its secret is read from standard input")
@@ -153,30 +176,18 @@ func (c *commands) cloudAdd() *cobra.Command {
 	f.StringVar(&in.ExternalId, "external-id", "", "external `id` for the role")
 	file := f.String("secret-file", "-", "`file` with the secret access key, - for standard input")
 	keep := f.Bool("keep-secret", false, "keep the secret of the same access key")
-	asJSON := c.jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in.CloudName = args[0]
-		var err error
-		if !*keep {
-			if in.AwsSecretAccessKey, err = readSecret(cmd.InOrStdin(), *file, ""); err != nil {
-				return err
+	return cloudCalls.add(c, cmd, &in.AccountId, ": check it by ecrin cloud test %[2]s",
+		func(cmd *cobra.Command, s caller, label string) (one ecrintypes.CloudIntegration, err error) {
+			in.CloudName = label
+			if !*keep {
+				if in.AwsSecretAccessKey, err = readSecret(cmd.InOrStdin(), *file, ""); err != nil {
+					return one, err
+				}
 			}
-		}
-		s, err := c.connect(cmd)
-		if err != nil {
-			return err
-		}
-		var out ecrintypes.CloudIntegrationResponse
-		if err := s.Call(cmd.Context(), "PutCloudIntegration", &in, &out); err != nil {
-			return err
-		}
-		if *asJSON {
-			return c.printJSON(out.CloudIntegration)
-		}
-		c.say("stored the cloud integration %s: check it by ecrin cloud test %[1]s", args[0])
-		return nil
-	}
-	return cmd
+			var out ecrintypes.CloudIntegrationResponse
+			err = s.Call(cmd.Context(), "PutCloudIntegration", &in, &out)
+			return out.CloudIntegration, err
+		})
 }
 
 func (c *commands) cloudTest() *cobra.Command {
@@ -283,32 +294,19 @@ integration names runtimes, and reports of images are sent to the ingress host o
 }
 
 func (c *commands) runtimeAdd() *cobra.Command {
-	cmd := &cobra.Command{Use: "add NAME", Args: exactly("NAME"), Short: "Add a runtime, or replace it"}
+	cmd := &cobra.Command{Short: "Add a runtime, or replace it"}
 	var in ecrintypes.PutRuntimeRequest
 	f := cmd.Flags()
-	f.StringVar(&in.AccountId, "account", "", "`account` that it is of, 12 digits (default: the account of the caller)")
 	f.StringVar(&in.Version, "version", "", "semantic `version` of the runtime")
 	f.StringVar(&in.IngressHost, "ingress-host", "", "`URL` that reports of images are sent to")
 	f.StringVar(&in.RoleArn, "role-arn", "", "`ARN` of its own role, which assumes the roles of integrations")
-	hosted := f.Bool("hosted", false, "the platform hosts it; otherwise it is hybrid")
-	asJSON := c.jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in.RuntimeName, in.Hosted = args[0], hosted
-		s, err := c.connect(cmd)
-		if err != nil {
-			return err
-		}
+	in.Hosted = f.Bool("hosted", false, "the platform hosts it; otherwise it is hybrid")
+	return runtimeCalls.add(c, cmd, &in.AccountId, "", func(cmd *cobra.Command, s caller, label string) (ecrintypes.Runtime, error) {
+		in.RuntimeName = label
 		var out ecrintypes.RuntimeResponse
-		if err := s.Call(cmd.Context(), "PutRuntime", &in, &out); err != nil {
-			return err
-		}
-		if *asJSON {
-			return c.printJSON(out.Runtime)
-		}
-		c.say("stored the runtime %s", args[0])
-		return nil
-	}
-	return cmd
+		err := s.Call(cmd.Context(), "PutRuntime", &in, &out)
+		return out.Runtime, err
+	})
 }
 
 var clusterCalls = objectCalls[ecrintypes.Cluster]{
@@ -346,29 +344,16 @@ show print beside its ARN. connect makes that principal, a role that the service
 }
 
 func (c *commands) clusterAdd() *cobra.Command {
-	cmd := &cobra.Command{Use: "add NAME", Args: exactly("NAME"), Short: "Add a cluster, or replace it"}
+	cmd := &cobra.Command{Short: "Add a cluster, or replace it"}
 	var in ecrintypes.PutClusterRequest
 	f := cmd.Flags()
-	f.StringVar(&in.AccountId, "account", "", "`account` that it is of, 12 digits (default: the account of the caller)")
 	f.StringVar(&in.Region, "region", "", "`region` that it runs in")
 	f.StringVar(&in.Principal, "principal", "", "`ARN` of the user or role that pulls for it, or the 12 digits of an account")
 	f.StringVar(&in.CloudName, "cloud", "", "`name` of the cloud integration that it belongs to")
-	asJSON := c.jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		in.ClusterName = args[0]
-		s, err := c.connect(cmd)
-		if err != nil {
-			return err
-		}
+	return clusterCalls.add(c, cmd, &in.AccountId, "", func(cmd *cobra.Command, s caller, label string) (ecrintypes.Cluster, error) {
+		in.ClusterName = label
 		var out ecrintypes.ClusterResponse
-		if err := s.Call(cmd.Context(), "PutCluster", &in, &out); err != nil {
-			return err
-		}
-		if *asJSON {
-			return c.printJSON(out.Cluster)
-		}
-		c.say("stored the cluster %s", args[0])
-		return nil
-	}
-	return cmd
+		err := s.Call(cmd.Context(), "PutCluster", &in, &out)
+		return out.Cluster, err
+	})
 }
