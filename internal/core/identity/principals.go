@@ -118,8 +118,8 @@ func (s *Service) Named(ctx context.Context, principal string) (*Subject, error)
 	}
 	p, err := policy.ParsePrincipal(principal)
 	if err != nil {
-		return nil,
-			fault.InvalidInput.New("%q names no principal: give the ARN of a root user, user, role, role session or federated user, an account's 12 digits, a service such as lambda.amazonaws.com, or *", name.Clip(principal)).Because(err)
+		return nil, fault.InvalidInput.New("%q names no principal: give the ARN of one, 12 digits of an account, lambda.amazonaws.com, or *",
+			name.Clip(principal)).Because(err)
 	}
 	id, err := s.find(ctx, p)
 	if errors.Is(err, fault.AccountNotFound) {

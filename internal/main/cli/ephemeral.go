@@ -29,7 +29,7 @@ func ephemeral(cfg *config.Checked) (remove func() error, err error) {
 			return nil, fmt.Errorf("reading the folder of an ephemeral server: %w", err)
 		}
 		if len(found) > 0 {
-			return nil, fmt.Errorf("%s is not empty: --ephemeral deletes the data directory when the server stops, so it must be missing or empty at the start; leave out --data for a new folder",
+			return nil, fmt.Errorf("%s is not empty: --ephemeral deletes the data directory in the end; name an empty one, or leave out --data",
 				cfg.Data)
 		}
 	}

@@ -237,7 +237,7 @@ const maxProfileWait = 10 * time.Second
 // Errors: root writes nothing into a folder of another user.
 func writeProfile(path string, sections []string, keys [][]keyOf) error {
 	if dir := filepath.Dir(path); anothers(dir) {
-		return fmt.Errorf("%s belongs to another user, who could not read what root writes there: repeat the command without --write and put what it prints into the files as that user",
+		return fmt.Errorf("%s belongs to another user, who could not read files of root: repeat as that user, or without --write",
 			dir)
 	}
 	if whole, err := filepath.EvalSymlinks(path); err == nil {

@@ -90,10 +90,9 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 		}
 	}
 	if len(page.Events) == 0 {
-		return nil,
-			fault.RequestNotFound.New(
-				"the audit trail has no request with the id %s; `ecrin audit --denied` lists the denied requests; of requests that are refused for the same reason only the first of each minute have a line, and one line has the number of the others",
-				name.Clip(in.RequestId))
+		return nil, fault.RequestNotFound.New(
+			"the audit trail has no request with the id %s: of alike refusals only the first of each minute have a line (`ecrin audit --denied`)",
+			name.Clip(in.RequestId))
 	}
 	r := page.Events[0].Record
 	for _, other := range page.Events[1:] {
@@ -142,8 +141,8 @@ func (s *Service) ExplainRequest(ctx context.Context, by identity.Caller, t Trai
 
 // mixed returns the error for a request that was counted together with others and whose reason is not known.
 func mixed(request string) error {
-	return fault.RequestNotFound.New("the request %s was counted together with requests that failed for other reasons, because too many "+
-		"reasons occurred in a minute: the audit trail does not have its own, only the log of the server has", name.Clip(request))
+	return fault.RequestNotFound.New("the request %s was counted together with requests that failed for other reasons: its own is in the log only",
+		name.Clip(request))
 }
 
 // denied is the error code of a request whose caller lacks the permission.

@@ -190,7 +190,8 @@ func checkDatabase(ctx context.Context, db *sql.DB) error {
 	case readOnly:
 		return errors.New("the database can only be read (default_transaction_read_only is on): turn that off for the user or the database")
 	case !ordered || encoding != "UTF8":
-		return fmt.Errorf("the database has the locale %s and the encoding %s, and ecrin needs texts in UTF8 that are ordered by their bytes: make another database with CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'", collation, encoding)
+		return fmt.Errorf("the database has the locale %s and the encoding %s: make one with TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
+			collation, encoding)
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ func (o Options) trustOptions(ctx context.Context, f trustFlags, hosts []string,
 	}
 	if ca == "" && !remove {
 		return t,
-			errors.New("this server's certificate is not from a CA of its own, so there is none to install: name a CA with --ca FILE if clients do not trust the certificate")
+			errors.New("this server's certificate is from no CA of its own, so there is none to install: name one with --ca FILE if clients need it")
 	}
 	if ca != "" {
 		var err error
