@@ -40,6 +40,7 @@ var (
 	branchForm   = regexp.MustCompile(`^[^\x00-\x20\x7f"~^:?*\[\\]{1,255}$`)
 	repoForm     = regexp.MustCompile(`^[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+$`)
 	revisionForm = regexp.MustCompile(`^[0-9a-fA-F]{7,64}$`)
+	changeForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9~%._/-]{0,254}$`) // Source: Gerrit REST API, change-id
 )
 
 // gitOf returns what the variables say of git; nil for nothing. named is the service of the integration that they name, nil for none.
@@ -60,6 +61,8 @@ func gitOf(v report.Variables, named *forge.Site) (*gitInput, error) {
 	switch provider := v["CF_GIT_PROVIDER"]; {
 	case named != nil && provider != "" && provider != named.Provider:
 		return nil, badVariables(fmt.Errorf("CF_GIT_PROVIDER must be that of the integration, %s", named.Provider))
+	case named != nil && named.Provider == forge.Git:
+		return nil, badVariables(errors.New(GitIntegration + " must be one of GitHub or GitLab: the repository alone has no pull requests"))
 	case named != nil:
 		g.site = *named
 	case provider == "":
@@ -84,7 +87,8 @@ func gitOf(v report.Variables, named *forge.Site) (*gitInput, error) {
 	switch {
 	case len(missing) > 0:
 		return nil, badVariables(fmt.Errorf("of git, add %s", strings.Join(missing, ", ")))
-	case g.said == nil && !repoForm.MatchString(g.place.Repo):
+	case g.said == nil && g.site.Provider != forge.Gerrit && !repoForm.MatchString(g.place.Repo),
+		g.site.Provider == forge.Gerrit && !repoForm.MatchString("x/"+g.place.Repo): // a project of Gerrit may have one part
 		return nil, badVariables(errors.New("CF_GIT_REPO must be OWNER/NAME"))
 	case g.place.Branch != "" && !branchForm.MatchString(g.place.Branch):
 		return nil, badVariables(errors.New("CF_GIT_BRANCH must be the name of a branch"))
@@ -112,11 +116,35 @@ func (g *gitInput) explicit(provider string, v report.Variables) (need []string,
 		if base := v["CF_GITLAB_HOST_URL"]; base != "" {
 			g.site.URL, err = baseOf("CF_GITLAB_HOST_URL", base)
 		}
+	case forge.Bitbucket, forge.BitbucketServer:
+		need = g.password(v, "CF_BITBUCKET_")
+		if base := v["CF_BITBUCKET_HOST_URL"]; base != "" {
+			g.site.URL, err = baseOf("CF_BITBUCKET_HOST_URL", base)
+		} else if provider == forge.BitbucketServer {
+			need = append(need, "CF_BITBUCKET_HOST_URL")
+		}
+		return need, err
+	case forge.Gerrit:
+		g.place.Change = v["CF_GERRIT_CHANGE_ID"]
+		if g.place.Change != "" && !changeForm.MatchString(g.place.Change) {
+			return nil, badVariables(errors.New("CF_GERRIT_CHANGE_ID must be the id of a change"))
+		}
+		if base := v["CF_GERRIT_HOST_URL"]; base != "" {
+			g.site.URL, err = baseOf("CF_GERRIT_HOST_URL", base)
+		}
+		return append(g.password(v, "CF_GERRIT_"), "CF_GERRIT_CHANGE_ID", "CF_GERRIT_HOST_URL"), err
 	default:
-		return nil, badVariables(errors.New("CF_GIT_PROVIDER must be github, gitlab or local: the others are not supported"))
+		return nil, badVariables(errors.New("CF_GIT_PROVIDER must be github, gitlab, bitbucket, bitbucket-server, gerrit or local"))
 	}
 	g.site.Token = secret.New(v[g.site.From])
 	return []string{g.site.From}, err
+}
+
+// password sets the credentials of a provider from the variables with a prefix. It returns their names.
+func (g *gitInput) password(v report.Variables, prefix string) (need []string) {
+	need = []string{prefix + "USERNAME", prefix + "PASSWORD"}
+	g.site.Username, g.site.Token, g.site.From = v[need[0]], secret.New(v[need[1]]), need[0]+" and "+need[1]
+	return need
 }
 
 // gitFound is what a git provider has of a branch.
@@ -143,7 +171,11 @@ func (s *Service) readGit(ctx context.Context, g *gitInput, m *messages) (found 
 		found.commit = g.said
 		return found, nil
 	}
-	m.add(Info, "reading pull requests of the branch "+g.place.Branch+" of "+g.place.Repo)
+	if g.place.Change != "" {
+		m.add(Info, "reading the change "+g.place.Change+" of "+g.place.Repo)
+	} else {
+		m.add(Info, "reading pull requests of the branch "+g.place.Branch+" of "+g.place.Repo)
+	}
 	pulls, err := s.forge.Pulls(ctx, g.site, g.place)
 	if errors.Is(err, forge.ErrNotFound) {
 		return found, fault.IntegrationFailed.New("%s has no repository %s, or does not show it to the credentials (404)", g.site.Title(),

@@ -155,8 +155,8 @@ func (s *Service) source(ctx context.Context, t Reported, m *messages) (reader, 
 	by := "a client without credentials (name an integration by " + integrationVariable + ")"
 	switch {
 	case v["CF_AWS_ROLE"] != "":
-		return nil, badVariables(errors.New("CF_AWS_ROLE would be assumed with credentials of the server, which an account may not use: " +
-			"add an integration with the role (ecrin integration add --role-arn) and name it by " + integrationVariable))
+		return nil, badVariables(errors.New("CF_AWS_ROLE is not assumed by the server: add an integration with the role, and name it by " +
+			integrationVariable))
 	case host == report.DockerHub && v["CF_DOCKERHUB_USERNAME"] != "":
 		err, by = pair("CF_DOCKERHUB_USERNAME", "CF_DOCKERHUB_PASSWORD"), "CF_DOCKERHUB_USERNAME"
 	case v["CF_REGISTRY_USERNAME"] != "":

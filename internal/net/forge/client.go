@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,9 @@ func (c *Client) get(ctx context.Context, s Site, path string, into any) error {
 	for attempt := 1; ; attempt++ {
 		body, again, wait, err := c.once(ctx, s, path)
 		if err == nil {
+			if s.Provider == Gerrit { // which writes this before JSON, so that no page can read it as a script
+				body = bytes.TrimPrefix(body, []byte(")]}'"))
+			}
 			if json.Unmarshal(body, into) != nil {
 				return s.failed("answers with something else than its API documents")
 			}

@@ -6,6 +6,7 @@
 package forge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,10 @@ const (
 	GitLab = "gitlab"
 	Git    = "git"  // a repository by https, without an API
 	Jira   = "jira" // a tracker of issues
+
+	Bitbucket       = "bitbucket" // Cloud
+	BitbucketServer = "bitbucket-server"
+	Gerrit          = "gerrit"
 )
 
 // Site is a service and the token for it.
@@ -47,6 +52,10 @@ func (s Site) Title() string {
 		return "GitLab"
 	case Jira:
 		return "Jira"
+	case Bitbucket, BitbucketServer:
+		return "Bitbucket"
+	case Gerrit:
+		return "Gerrit"
 	}
 	return "the git host"
 }
@@ -63,7 +72,8 @@ func (s Site) Base() string {
 	return base
 }
 
-// API returns the URL of the API of the service. Source: REST API documentation of GitHub (of Enterprise Server too), GitLab and Jira.
+// API returns the URL of the API of the service. Source: REST API documentation of GitHub (of Enterprise Server too), GitLab, Jira,
+// Bitbucket and Gerrit.
 func (s Site) API() string {
 	base := s.Base()
 	switch {
@@ -77,6 +87,12 @@ func (s Site) API() string {
 		return base + "/api/v4"
 	case s.Provider == Jira:
 		return base + "/rest/api/2"
+	case s.Provider == Bitbucket:
+		return cmp.Or(base, "https://api.bitbucket.org") + "/2.0"
+	case s.Provider == BitbucketServer:
+		return base + "/rest/api/1.0"
+	case s.Provider == Gerrit:
+		return base + "/a"
 	}
 	return base
 }
@@ -88,7 +104,7 @@ func (s Site) Authorize(h http.Header) {
 	case token == "":
 	case s.Provider == GitLab:
 		h.Set("Private-Token", token)
-	case s.Provider == Git, s.Username != "" && s.Provider == Jira:
+	case s.Provider == Git, s.Username != "" && s.Provider != GitHub:
 		r := http.Request{Header: h}
 		r.SetBasicAuth(s.Username, token)
 	default:

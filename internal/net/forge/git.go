@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ type Place struct {
 	Repo     string // OWNER/NAME
 	Branch   string
 	Revision string // hash of a commit; "" for the head of the branch
+	Change   string // of Gerrit, in place of a branch: the id of a change
 }
 
 // The limits of what is read of pull requests.
@@ -28,20 +30,34 @@ const (
 //
 // Errors: ErrNotFound (the repository), *Error, that of ctx.
 func (c *Client) Pulls(ctx context.Context, s Site, p Place) ([]report.Pull, error) {
-	if s.Provider == GitLab {
-		return gitlab{c, s, p}.pulls(ctx)
-	}
-	return github{c, s, p}.pulls(ctx)
+	return c.api(s, p).pulls(ctx)
 }
 
 // Head returns the commit of the revision, or of the branch.
 //
 // Errors: ErrNotFound (the branch or the revision), *Error, that of ctx.
 func (c *Client) Head(ctx context.Context, s Site, p Place) (report.Commit, error) {
-	if s.Provider == GitLab {
-		return gitlab{c, s, p}.head(ctx)
+	return c.api(s, p).head(ctx)
+}
+
+// api is what a provider is asked.
+type api interface {
+	pulls(ctx context.Context) ([]report.Pull, error) // with the commits from old to new
+	head(ctx context.Context) (report.Commit, error)
+}
+
+func (c *Client) api(s Site, p Place) api {
+	switch s.Provider {
+	case GitLab:
+		return gitlab{c, s, p}
+	case Bitbucket:
+		return bitbucket{c, s, p}
+	case BitbucketServer:
+		return bitbucketServer{c, s, p}
+	case Gerrit:
+		return gerrit{c, s, p}
 	}
-	return github{c, s, p}.head(ctx)
+	return github{c, s, p}
 }
 
 // commits returns the commits of a pull request, of which get returns a page.
@@ -179,6 +195,7 @@ func (g gitlab) pulls(ctx context.Context) (all []report.Pull, err error) {
 		}); err != nil {
 			return nil, err
 		}
+		slices.Reverse(p.Commits) // the newest comes first there
 		all = append(all, p)
 	}
 	return all, nil

@@ -20,6 +20,7 @@ func TestNamedIntegrationsOfGitAndIssues(t *testing.T) {
 	w, image := pushed(t, j, gl)
 	w.site(t, "tracker", "ISSUES", "jira", j.URL, "a@b.c", "jt")
 	w.site(t, "lab", "GIT", "gitlab", gl.URL, "", "gl-token")
+	w.site(t, "bare", "GIT", "git", gl.URL+"/team/app.git", "u", "p")
 	git := []string{"CF_GIT_INTEGRATION", "lab", "CF_GIT_REPO", "group/team/app", "CF_GIT_BRANCH", "feature/x"}
 	issues := []string{"CF_ISSUE_TRACKING_INTEGRATION", "tracker", "CF_JIRA_MESSAGE", "fix CR-1", "CF_JIRA_PROJECT_PREFIX", "CR"}
 	w.report(t, image, append(git, issues...)...).want(t, 0)
@@ -38,6 +39,7 @@ func TestNamedIntegrationsOfGitAndIssues(t *testing.T) {
 		{[]string{"CF_ISSUE_TRACKING_INTEGRATION", "lab", "CF_JIRA_MESSAGE", "x", "CF_JIRA_PROJECT_PREFIX", "CR"}, "is of the kind GIT"},
 		{[]string{"CF_ISSUE_TRACKING_INTEGRATION", "tracker"}, "of issues, add CF_JIRA_MESSAGE, CF_JIRA_PROJECT_PREFIX"},
 		{[]string{"CF_GIT_INTEGRATION", "tracker", "CF_GIT_REPO", "a/b", "CF_GIT_BRANCH", "x"}, "is of the kind ISSUES"},
+		{[]string{"CF_GIT_INTEGRATION", "bare", "CF_GIT_REPO", "a/b", "CF_GIT_BRANCH", "x"}, "must be one of GitHub or GitLab"},
 		{[]string{"CF_GIT_INTEGRATION", "lab"}, "of git, add CF_GIT_REPO, CF_GIT_BRANCH"},
 		{append([]string{"CF_GIT_PROVIDER", "github"}, git...), "must be that of the integration, gitlab"},
 		{[]string{"CF_CONTAINER_REGISTRY_INTEGRATION", "lab"}, "is not one of a registry"},

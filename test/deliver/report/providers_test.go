@@ -221,5 +221,5 @@ func TestLocalGit(t *testing.T) {
 	if all := w.list(t, "--git-branch", "main"); len(all) != 1 || all[0].CommitMessage != "local change" {
 		t.Errorf("the list: got %+v, want the commit", all)
 	}
-	w.report(t, image, "CF_GIT_PROVIDER", "bitbucket").want(t, 1, "github, gitlab or local")
+	w.report(t, image, "CF_GIT_PROVIDER", "svn").want(t, 1, "gerrit or local")
 }
