@@ -41,6 +41,25 @@ func TestCompareLicences(t *testing.T) {
 	}
 }
 
+func TestLicenceOfFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for file, text := range map[string]string{"a.go": "// SPDX-License-Identifier: BSD-3-Clause\n\npackage a\n",
+		"b.go": "// SPDX-License-Identifier: MPL-2.0\n\npackage a\n", "c.go": "package a\n"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want, files := range map[string][]string{"BSD-3": {"a.go"}, "": {"a.go", "b.go"}} {
+		if got, err := licenceOfFiles(dir, files); got != want || err != nil {
+			t.Errorf("%v: got %q and %v, want %q", files, got, err, want)
+		}
+	}
+	if got, err := licenceOfFiles(dir, []string{"c.go"}); got != "" || err != nil {
+		t.Errorf("a file without licence: got %q and %v, want none", got, err)
+	}
+}
+
 func TestLicenceOf(t *testing.T) {
 	t.Parallel()
 	const (

@@ -15,6 +15,9 @@ const licenceList = "docs/design/licences.md"
 var permitted = []string{"Apache-2.0", "MIT", "BSD-2", "BSD-3", "ISC", "MIT and Apache-2.0", "BSD-3 and Apache-2.0",
 	"MIT and BSD-3 and Apache-2.0"}
 
+// mixed are modules with code of several licences, which each file names: those of the files that are linked count.
+var mixed = []string{"github.com/cyphar/filepath-securejoin"}
+
 // platforms are those that ecrin is built for.
 var platforms = []string{"linux", "darwin"}
 
@@ -28,15 +31,25 @@ func licences() ([]string, error) {
 	found := map[string]string{}
 	for _, system := range platforms {
 		lines, err := run([]string{"GOOS=" + system, "CGO_ENABLED=0"}, "go", "list", "-deps", "-f",
-			`{{with .Module}}{{if not .Main}}{{.Path}}={{.Dir}}{{end}}{{end}}`, "./cmd/ecrin")
+			`{{$p := .}}{{with .Module}}{{if not .Main}}{{.Path}}={{.Dir}}={{$p.Dir}}={{join $p.GoFiles ","}}{{end}}{{end}}`, "./cmd/ecrin")
 		if err != nil {
 			return nil, err
 		}
 		for _, l := range lines {
-			path, dir, _ := strings.Cut(l, "=")
-			if found[path], err = licenceIn(dir); err != nil {
+			f := strings.SplitN(l, "=", 4)
+			path, licence := f[0], ""
+			if len(f) == 4 && slices.Contains(mixed, path) {
+				licence, err = licenceOfFiles(f[2], strings.Split(f[3], ","))
+			} else {
+				licence, err = licenceIn(f[1])
+			}
+			if err != nil {
 				return nil, fmt.Errorf("reading the licence of %s: %w", path, err)
 			}
+			if had, ok := found[path]; ok && had != licence {
+				licence = had + " and " + licence
+			}
+			found[path] = licence
 		}
 	}
 	return compareLicences(found, listed), nil
@@ -64,6 +77,20 @@ func compareLicences(found map[string]string, listed [][]string) (problems []str
 	}
 	slices.Sort(problems)
 	return problems
+}
+
+// licenceOfFiles returns the licence that all files of a package name; "" if they name none that is known, or several.
+func licenceOfFiles(dir string, files []string) (string, error) {
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			return "", err
+		}
+		if line, _, _ := strings.Cut(string(text), "\n"); strings.TrimSpace(line) != "// SPDX-License-Identifier: BSD-3-Clause" {
+			return "", nil
+		}
+	}
+	return "BSD-3", nil
 }
 
 // licenceIn returns the licence of the module in a folder of the module cache; "" if it has no file with one.

@@ -45,6 +45,10 @@ var sealers = map[string]sealer{
 		account, err := name.ParseAccount(row[0])
 		return meta.Object{Account: account, Kind: row[1], Name: row[2]}.ARN(), err
 	}},
+	"config_repositories": {foreignPurpose, func(row []string) (string, error) {
+		account, err := name.ParseAccount(row[0])
+		return meta.ConfigRepositoryARN(account), err
+	}},
 	"kept_keys": {boxed(keptPurpose), func(row []string) (string, error) { return keptContext(row[0], row[1]), nil }},
 }
 

@@ -78,6 +78,47 @@ func (s *Service) Test(ctx context.Context, i meta.Integration, image string) ([
 	return all, p, s.meta.IntegrationTested(ctx, i, problem, true)
 }
 
+// Probe makes the calls of Test that show whether the credentials of an integration are good for anything, stores how they ended, and
+// returns the last of them.
+//
+// Errors: fault.IntegrationFailed (it cannot be unsealed), fault.ObjectNotFound (of the cloud integration).
+func (s *Service) Probe(ctx context.Context, i meta.Integration) (last Step, err error) {
+	var steps []Step
+	if isSite(i.Kind) {
+		steps, err = s.testSite(ctx, i)
+	} else {
+		steps, err = s.probe(ctx, i)
+	}
+	if err != nil {
+		return last, err
+	}
+	return steps[len(steps)-1], nil
+}
+
+func (s *Service) probe(ctx context.Context, i meta.Integration) ([]Step, error) {
+	settings, err := SettingsOf(i)
+	if err != nil {
+		return nil, err
+	}
+	cloud, err := s.cloudOf(ctx, i, settings)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.open(i, cloud)
+	if err != nil {
+		return nil, err
+	}
+	made, err := s.once.Test(ctx, e, "", "")
+	if err != nil {
+		return nil, fault.IntegrationFailed.New("the settings of the integration %s are not valid", i.Name).Because(err)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	steps, problem := stepsOf(made, settings)
+	return steps, s.meta.IntegrationTested(ctx, i, problem, true)
+}
+
 // stepsOf returns the steps of a test with what to do about the last one, and the problem in a line; "" after a success.
 func stepsOf(made []upstream.Step, settings Settings) (all []Step, problem string) {
 	for _, one := range made {

@@ -86,6 +86,49 @@ func (s *Service) cloudOf(ctx context.Context, i meta.Integration, settings Sett
 	return s.meta.Object(ctx, i.Account, meta.KindCloud, settings.Cloud)
 }
 
+// Parts are an integration with what the cloud integration that it names adds to it.
+type Parts struct {
+	Settings     Settings
+	Secrets      Secrets
+	Cloud        Cloud // zero for none
+	CloudSecrets Secrets
+}
+
+// ByRole reports whether the credentials of AWS come from a role.
+func (p Parts) ByRole() bool {
+	return p.Settings.RoleARN != "" || p.Cloud.RoleARN != "" || p.Settings.WebIdentity
+}
+
+// Parts returns the parts of an integration.
+//
+// Errors: fault.IntegrationFailed (its secrets cannot be read), fault.ObjectNotFound (of the cloud integration).
+func (s *Service) Parts(ctx context.Context, i meta.Integration) (p Parts, err error) {
+	if p.Settings, p.Secrets, err = s.Open(i); err != nil {
+		return p, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again by ecrin integration update",
+			i.Name).Because(err)
+	}
+	cloud, err := s.cloudOf(ctx, i, p.Settings)
+	if err != nil || cloud.Version == 0 {
+		return p, err
+	}
+	if err = Read(cloud, &p.Cloud); err == nil {
+		p.CloudSecrets, err = s.OpenObject(cloud)
+	}
+	return p, err
+}
+
+// Versions returns a text that changes with each change of an integration and of the cloud integration that it names.
+//
+// Errors: fault.ObjectNotFound (of the cloud integration).
+func (s *Service) Versions(ctx context.Context, i meta.Integration) (string, error) {
+	settings, err := SettingsOf(i)
+	if err != nil {
+		return "", err
+	}
+	cloud, err := s.cloudOf(ctx, i, settings)
+	return fmt.Sprintf("%d.%d", i.Version, cloud.Version), err
+}
+
 // tokenFile returns the file with the token of a web identity; "" for an integration without one.
 //
 // Errors: fault.InvalidParameter (the operator does not allow it).

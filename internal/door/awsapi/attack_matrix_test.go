@@ -89,6 +89,7 @@ func samples(key string) map[string]any {
 		"reportVariables": "CF_IMAGE=victim.example.com/app:1", "imageName": "victim.example.com/app:1", "applicationName": "victim",
 		"issuer": "https://issuer.invalid", "keys": `{"keys":[]}`,
 		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
+		"url": "https://git.invalid/victim.git", "namespace": "victim",
 		"webhookName": "victim", "CreateWebhook.webhookName": "new", "webhookUrl": "https://receiver.invalid/", "deliveryId": "1",
 	}
 }
@@ -257,8 +258,9 @@ var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAcce
 var unsigned = []string{"AssumeRoleWithWebIdentity"}
 
 // besides are the actions that an operation needs beside that of its row.
-var besides = map[string][]string{"RestoreImage": {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
-	"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
+var besides = map[string][]string{"PutConfigRepository": {"ecrin:UseIntegration", "ecrin:UseCloudIntegration"},
+	"RestoreImage": {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
+		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
 	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
 	"TestLifecycle":                    {"ecr:StartLifecyclePolicyPreview"},
 	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}, "UntagImage": {"ecr:BatchDeleteImage"}}

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -104,6 +105,7 @@ type App struct {
 	registry  *registry.Service
 	pull      *pullthrough.Service
 	remotes   *integration.Service
+	configs   *configrepo.Service
 	copies    *replication.Service
 	identity  *identity.Service
 	trail     *audit.Logs
@@ -238,6 +240,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})
+	a.configs = configrepo.New(configrepo.Options{Meta: a.meta, Keys: keys, Remotes: a.remotes, Guard: outward,
+		Local: c.ConfigPaths, Now: now})
 	record := trail.New(a.trail, a.pump, id, now)
 	record.OnDenied(a.countDenied)
 	a.record = record
@@ -248,7 +252,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	copies := replication.New(replication.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Remotes: a.remotes, Now: now})
 	a.copies = copies
 	own := ecrin.New(ecrin.Options{
-		Copies: copies, Remotes: a.remotes,
+		Copies: copies, Remotes: a.remotes, Configs: a.configs,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})

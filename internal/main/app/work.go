@@ -33,6 +33,7 @@ func (a *App) addWork(now func() time.Time, copies *replication.Service, keyID s
 	a.registry.AddWork(r, a.config.GCInterval, killed)
 	a.identity.AddWork(r)
 	copies.AddWork(r)
+	a.configs.AddWork(r)
 	a.events.AddWork(r)
 	a.usage.AddWork(r)
 	r.AddTask(jobs.Task{Name: audit.LinesWork, What: "moving audit lines from the database to the files", Every: audit.PumpEvery,

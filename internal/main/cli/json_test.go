@@ -170,6 +170,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"cloud test aws", "runtime add west --version 0.1.33", "runtime list", "runtime show west",
 		"cluster add c1 --region eu-west-1 --principal 000000000000 --cloud aws", "cluster list", "cluster show c1", "cluster delete c1",
 		"cloud delete aws",
+		"config-repository set https://git.invalid/config.git --namespace x --secret-store vault", "config-repository show",
+		"config-repository status", "config-repository sync", "config-repository remove --keep-files",
 		"integration add mirror --kind oci --registry-host receiver.invalid", "integration list", "integration show mirror",
 		"integration update mirror --runtime west", "integration test mirror", "integration delete mirror", "runtime delete west",
 		"integration new-reader vendor --repository team/app",

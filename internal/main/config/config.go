@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
@@ -90,6 +91,9 @@ type Config struct {
 	// WebIdentities lists what accounts may do with an identity of the server, ACCOUNT ROLE_ARN FILE: integrations of the account may assume
 	// this role of AWS with the token in the file. Default none: no account may use an identity of the server.
 	WebIdentities []string `yaml:"web_identities"`
+	// ConfigRepositoryPaths lists the bare repositories of this machine in which accounts may keep their integrations, ACCOUNT PATH. Default
+	// none: configuration repositories are elsewhere.
+	ConfigRepositoryPaths []string `yaml:"config_repository_paths"`
 	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
 	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -313,6 +317,9 @@ func (c *Config) Settings() []Setting {
 		{"web-identities", "ECRIN_WEB_IDENTITIES",
 			"roles of AWS that `accounts` may assume by integrations with a token of this server, ACCOUNT ROLE_ARN FILE, joined by commas",
 			strings.Join(c.WebIdentities, ","), "", list(&c.WebIdentities)},
+		{"config-repository-paths", "ECRIN_CONFIG_REPOSITORY_PATHS",
+			"bare repositories of this machine in which `accounts` may keep their integrations, ACCOUNT PATH, joined by commas",
+			strings.Join(c.ConfigRepositoryPaths, ","), "", list(&c.ConfigRepositoryPaths)},
 		{"max-connections", "ECRIN_MAX_CONNECTIONS",
 			"`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "",
 			number(&c.MaxConnections)},
@@ -402,19 +409,20 @@ func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 // Checked is a configuration with its parsed values.
 type Checked struct {
 	Config
-	Registry   name.Registry // default account and region
-	TLSRegions []name.Region // from TLS.Regions; the default region if that is empty
-	Quirks     registry.Quirks
-	Level      slog.Level
-	Proxies    []netip.Prefix
-	Egress     []netip.Prefix            // from EgressAllow
-	NoEgress   []netip.Prefix            // from EgressDeny
-	Hosts      map[string]netip.AddrPort // from EgressHosts
-	DNS        []netip.AddrPort          // from EgressDNS
-	Web        []integration.WebIdentity // from WebIdentities
-	Pulls      events.Mode               // from EventPulls
-	Denials    events.Mode               // from EventDenials
-	Management name.Account              // zero if ManagementAccount is ""
+	Registry    name.Registry // default account and region
+	TLSRegions  []name.Region // from TLS.Regions; the default region if that is empty
+	Quirks      registry.Quirks
+	Level       slog.Level
+	Proxies     []netip.Prefix
+	Egress      []netip.Prefix            // from EgressAllow
+	NoEgress    []netip.Prefix            // from EgressDeny
+	Hosts       map[string]netip.AddrPort // from EgressHosts
+	DNS         []netip.AddrPort          // from EgressDNS
+	Web         []integration.WebIdentity // from WebIdentities
+	ConfigPaths []configrepo.LocalPath    // from ConfigRepositoryPaths
+	Pulls       events.Mode               // from EventPulls
+	Denials     events.Mode               // from EventDenials
+	Management  name.Account              // zero if ManagementAccount is ""
 
 	// New permits starting a new installation in a data directory that has lost its database. It is the flag --new of
 	// one start and not a setting, because a permanent permission would also apply when a later loss is not intended.
@@ -532,6 +540,8 @@ func (c Config) Check() (Checked, error) {
 	note("egress_dns", err)
 	out.Web, err = webIdentities(c.WebIdentities)
 	note("web_identities", err)
+	out.ConfigPaths, err = configPaths(c.ConfigRepositoryPaths)
+	note("config_repository_paths", err)
 	if c.Organization != "" && !organizationID.MatchString(c.Organization) {
 		note("organization", fmt.Errorf("want o- and 10 to 32 lower-case letters or digits, got %q", c.Organization))
 	}

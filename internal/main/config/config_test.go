@@ -43,6 +43,7 @@ egress_hosts: [ECR.example.com=192.168.7.3, "b.example.com=[fd00::1]:8443"]
 egress_dns: [192.168.7.53, "[fd00::1]:5353"]
 egress_ca: roots.pem
 web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
+config_repository_paths: ["111122223333 /srv/git/config.git"]
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
@@ -85,10 +86,11 @@ func TestRead(t *testing.T) {
 		Anonymous: true, AnonymousWrite: true, TrustedProxies: []string{"10.1.2.3/8",
 			"::1"}, Organization: "o-abcdef1234", ManagementAccount: "000011112222",
 		EgressAllow: []string{"192.168.7.0/24"}, EgressDeny: []string{"192.168.7.9"}, EgressCA: "roots.pem", AuditKeep: 7,
-		EgressHosts:    []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
-		EgressDNS:      []string{"192.168.7.53", "[fd00::1]:5353"},
-		WebIdentities:  []string{"111122223333 arn:aws:iam::444455556666:role/x /run/token"},
-		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
+		EgressHosts:           []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
+		EgressDNS:             []string{"192.168.7.53", "[fd00::1]:5353"},
+		WebIdentities:         []string{"111122223333 arn:aws:iam::444455556666:role/x /run/token"},
+		ConfigRepositoryPaths: []string{"111122223333 /srv/git/config.git"},
+		MaxConnections:        1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
@@ -260,6 +262,9 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) {
 			c.WebIdentities = []string{"111122223333 arn:aws:iam::1:role/x /a", "111122223333 arn:aws:iam::1:role/x /b"}
 		}, "web_identities: want"},
+		{func(c *config.Config) { c.ConfigRepositoryPaths = []string{"/srv/git/a.git"} }, "config_repository_paths: want"},
+		{func(c *config.Config) { c.ConfigRepositoryPaths = []string{"111122223333 /srv/../a.git"} }, "config_repository_paths: want"},
+		{func(c *config.Config) { c.ConfigRepositoryPaths = []string{"1 /srv/git/a.git"} }, "config_repository_paths: want"},
 		{func(c *config.Config) { c.EgressHosts = []string{"10.0.0.1"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"=10.0.0.1"} }, "egress_hosts: want each name once"},
 		{func(c *config.Config) { c.EgressHosts = []string{"A.example=10.0.0.1", "a.example=10.0.0.2"} }, "egress_hosts: want each name once"},

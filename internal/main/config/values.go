@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
@@ -62,6 +63,23 @@ func webIdentities(texts []string) (all []integration.WebIdentity, err error) {
 			}
 		}
 		all = append(all, one)
+	}
+	return all, nil
+}
+
+// configPaths parses which account may use which bare repository of this machine.
+func configPaths(texts []string) (all []configrepo.LocalPath, err error) {
+	for _, s := range texts {
+		f := strings.Fields(s)
+		bad := fmt.Errorf("want ACCOUNT PATH, the whole path of a bare repository, got %q", s)
+		if len(f) != 2 || !filepath.IsAbs(f[1]) || filepath.Clean(f[1]) != f[1] {
+			return nil, bad
+		}
+		account, err := name.ParseAccount(f[0])
+		if err != nil {
+			return nil, bad
+		}
+		all = append(all, configrepo.LocalPath{Account: account, Path: f[1]})
 	}
 	return all, nil
 }

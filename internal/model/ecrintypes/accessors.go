@@ -20,6 +20,9 @@ func (v *ClusterRequest) GetAccountId() string { return v.AccountId }
 // GetClusterName returns the member clusterName, or "" if it is absent.
 func (v *ClusterRequest) GetClusterName() string { return v.ClusterName }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ConfigRepositoryRequest) GetAccountId() string { return v.AccountId }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CopyImageRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -58,6 +61,9 @@ func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId 
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteAccountRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DeleteConfigRepositoryRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteControlPolicyRequest) GetAccountId() string { return v.AccountId }
@@ -253,6 +259,9 @@ func (v *PutClusterRequest) GetCloudName() string { return v.CloudName }
 
 // GetIssuer returns the member issuer, or "" if it is absent.
 func (v *PutClusterRequest) GetIssuer() string { return v.Issuer }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutConfigRepositoryRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }

@@ -42,6 +42,15 @@ const (
 	DeliveryStateDEAD    DeliveryState = "DEAD"
 )
 
+// DriftKind is one of the values below.
+type DriftKind string
+
+const (
+	DriftKindCHANGED DriftKind = "CHANGED"
+	DriftKindDELETED DriftKind = "DELETED"
+	DriftKindFOREIGN DriftKind = "FOREIGN"
+)
+
 // ImageSortKey is one of the values below.
 type ImageSortKey string
 
@@ -165,12 +174,30 @@ const (
 	RepositorySortKeyPULLED RepositorySortKey = "PULLED"
 )
 
+// SecretStoreKind is one of the values below.
+type SecretStoreKind string
+
+const (
+	SecretStoreKindSecretStore        SecretStoreKind = "SecretStore"
+	SecretStoreKindClusterSecretStore SecretStoreKind = "ClusterSecretStore"
+)
+
 // SortOrder is one of the values below.
 type SortOrder string
 
 const (
 	SortOrderASCENDING  SortOrder = "ASCENDING"
 	SortOrderDESCENDING SortOrder = "DESCENDING"
+)
+
+// SyncStatus is one of the values below.
+type SyncStatus string
+
+const (
+	SyncStatusSYNCED      SyncStatus = "SYNCED"
+	SyncStatusOUT_OF_SYNC SyncStatus = "OUT_OF_SYNC"
+	SyncStatusSYNCING     SyncStatus = "SYNCING"
+	SyncStatusUNKNOWN     SyncStatus = "UNKNOWN"
 )
 
 // UsageGranularity is one of the values below.

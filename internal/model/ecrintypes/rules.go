@@ -15,9 +15,12 @@ var (
 	ruleAnnotationType       = &awswire.StringRule{Min: 1, Max: 32, Pattern: awswire.NewPattern(`[a-z0-9-]+`)}
 	ruleAnnotationValue      = &awswire.StringRule{Min: 1, Max: 8192}
 	ruleApplicationName      = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?`)}
+	ruleAuthorText           = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[^<>\x00-\x1f]+`)}
 	ruleClusterIssuer        = &awswire.StringRule{Min: 1, Max: 512}
 	ruleClusterPrincipal     = &awswire.StringRule{Min: 12, Max: 2048}
 	ruleClusterState         = &awswire.StringRule{Enum: []string{"ADDED", "CONNECTED"}}
+	ruleConfigTargetList     = awswire.SizeRule{Max: 100}
+	ruleConfigText           = &awswire.StringRule{Min: 1, Max: 16384}
 	ruleContextEntryList     = awswire.SizeRule{Max: 50}
 	ruleContextKey           = &awswire.StringRule{Min: 1, Max: 256}
 	ruleContextValue         = &awswire.StringRule{Max: 2048}
@@ -30,6 +33,7 @@ var (
 	ruleEventPattern         = &awswire.StringRule{Max: 4096}
 	ruleEventPosition        = &awswire.StringRule{Min: 1, Max: 19, Pattern: awswire.NewPattern(`[0-9]+`)}
 	ruleExternalId           = &awswire.StringRule{Min: 2, Max: 1224, Pattern: awswire.NewPattern(`[A-Za-z0-9_+=,.@:/-]+`)}
+	ruleGitUrl               = &awswire.StringRule{Min: 1, Max: 512}
 	ruleGraceSeconds         = awswire.IntRule{Min: 0, Max: 315360000}
 	ruleImageDigest          = &awswire.StringRule{Max: 200}
 	ruleImageSortKey         = &awswire.StringRule{Enum: []string{"NAME", "SIZE", "PUSHED", "PULLED"}}
@@ -49,6 +53,7 @@ var (
 	ruleLifecycleDocument    = &awswire.StringRule{Enum: []string{"POLICY", "EXTENSION"}}
 	ruleLifecycleText        = &awswire.StringRule{Min: 1, Max: 30720}
 	ruleMaxResults           = awswire.IntRule{Min: 1, Max: 1000}
+	ruleNamespaceName        = &awswire.StringRule{Min: 1, Max: 63}
 	ruleNextToken            = &awswire.StringRule{Max: 4096}
 	rulePermission           = &awswire.StringRule{Enum: []string{"PULL", "PUSH"}}
 	rulePinReason            = &awswire.StringRule{Max: 256}
@@ -82,6 +87,9 @@ var (
 	ruleRuntimeVersion       = &awswire.StringRule{Min: 1, Max: 64}
 	ruleSearchText           = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[A-Za-z0-9._:/-]+`)}
 	ruleSecretName           = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[a-zA-Z0-9/_+=.@-]+`)}
+	ruleSecretPrefix         = &awswire.StringRule{Min: 1, Max: 256, Pattern: awswire.NewPattern(`[A-Za-z0-9/_+=.@-]+`)}
+	ruleSecretStoreKind      = &awswire.StringRule{Enum: []string{"SecretStore", "ClusterSecretStore"}}
+	ruleSecretStoreName      = &awswire.StringRule{Min: 1, Max: 253, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?`)}
 	ruleSecretString         = &awswire.StringRule{Min: 1, Max: 65536}
 	ruleSortOrder            = &awswire.StringRule{Enum: []string{"ASCENDING", "DESCENDING"}}
 	ruleTagGlob              = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[A-Za-z0-9._*?-]+`)}

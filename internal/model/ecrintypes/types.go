@@ -114,6 +114,68 @@ type CollectStorageResponse struct {
 	NextToken    string        `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ConfigDrift is a part of requests or answers.
+type ConfigDrift struct {
+	Path            string    `json:"path"`            // required
+	IntegrationName string    `json:"integrationName"` // required
+	Kind            DriftKind `json:"kind"`            // required
+}
+
+// ConfigIntegration is a part of requests or answers.
+type ConfigIntegration struct {
+	IntegrationName string     `json:"integrationName"` // required, 1 to 64 characters
+	SyncStatus      SyncStatus `json:"syncStatus"`      // required
+	Reason          string     `json:"reason,omitzero"`
+	Paths           []string   `json:"paths,omitzero"`
+}
+
+// ConfigRepository is a part of requests or answers.
+type ConfigRepository struct {
+	AccountId            string              `json:"accountId"` // required
+	Arn                  string              `json:"arn"`       // required
+	Url                  string              `json:"url"`       // required
+	Username             string              `json:"username,omitzero"`
+	KnownHosts           string              `json:"knownHosts,omitzero"`
+	AuthorName           string              `json:"authorName,omitzero"`
+	AuthorEmail          string              `json:"authorEmail,omitzero"`
+	Namespace            string              `json:"namespace"` // required
+	Certificate          string              `json:"certificate,omitzero"`
+	CertificateExpiresAt *awswire.Time       `json:"certificateExpiresAt,omitzero"`
+	SecretStore          string              `json:"secretStore,omitzero"`
+	SecretStoreKind      SecretStoreKind     `json:"secretStoreKind,omitzero"`
+	SecretPrefix         string              `json:"secretPrefix,omitzero"`
+	Runtimes             []ConfigTarget      `json:"runtimes,omitzero"` // at most 100 elements
+	SkipTest             *bool               `json:"skipTest,omitzero"`
+	Removing             bool                `json:"removing"`   // required
+	SyncStatus           SyncStatus          `json:"syncStatus"` // required
+	LastCommit           string              `json:"lastCommit,omitzero"`
+	LastTriedAt          *awswire.Time       `json:"lastTriedAt,omitzero"`
+	LastSyncedAt         *awswire.Time       `json:"lastSyncedAt,omitzero"`
+	LastError            string              `json:"lastError,omitzero"`
+	Integrations         []ConfigIntegration `json:"integrations"` // required
+	Drift                []ConfigDrift       `json:"drift"`        // required
+	CreatedAt            awswire.Time        `json:"createdAt"`    // required
+	UpdatedAt            awswire.Time        `json:"updatedAt"`    // required
+	CreatedBy            string              `json:"createdBy,omitzero"`
+}
+
+// ConfigRepositoryRequest is the request of SyncConfigRepository.
+type ConfigRepositoryRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+}
+
+// ConfigRepositoryResponse is the answer of DeleteConfigRepository.
+type ConfigRepositoryResponse struct {
+	ConfigRepository ConfigRepository `json:"configRepository"` // required
+}
+
+// ConfigTarget is a part of requests or answers.
+type ConfigTarget struct {
+	RuntimeName string `json:"runtimeName"`          // required, 1 to 128 characters
+	Namespace   string `json:"namespace,omitzero"`   // 1 to 63 characters
+	Certificate string `json:"certificate,omitzero"` // 1 to 16384 characters
+}
+
 // ContextEntry is a part of requests or answers.
 type ContextEntry struct {
 	Key    string   `json:"key"`    // required, 1 to 256 characters
@@ -240,6 +302,12 @@ type DeleteAccountRequest struct {
 // DeleteAccountResponse is the answer of DeleteAccount.
 type DeleteAccountResponse struct {
 	Account Account `json:"account"` // required
+}
+
+// DeleteConfigRepositoryRequest is the request of DeleteConfigRepository.
+type DeleteConfigRepositoryRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+	KeepFiles *bool  `json:"keepFiles,omitzero"`
 }
 
 // DeleteControlPolicyRequest is the request of DeleteControlPolicy.
@@ -630,6 +698,7 @@ type Integration struct {
 	CreatedBy        string             `json:"createdBy,omitzero"`
 	LastTestedAt     *awswire.Time      `json:"lastTestedAt,omitzero"`
 	LastError        string             `json:"lastError,omitzero"`
+	SyncStatus       SyncStatus         `json:"syncStatus,omitzero"`
 }
 
 // IntegrationRequest is the request of DeleteIntegration.
@@ -1026,6 +1095,25 @@ type PutClusterRequest struct {
 	CloudName   string       `json:"cloudName,omitzero"` // 1 to 64 characters
 	Issuer      string       `json:"issuer,omitzero"`    // 1 to 512 characters
 	State       ClusterState `json:"state,omitzero"`
+}
+
+// PutConfigRepositoryRequest is the request of PutConfigRepository.
+type PutConfigRepositoryRequest struct {
+	AccountId       string          `json:"accountId,omitzero"`
+	Url             string          `json:"url"`                  // required, 1 to 512 characters
+	Username        string          `json:"username,omitzero"`    // 1 to 16384 characters
+	Password        string          `json:"password,omitzero"`    // 1 to 8192 characters
+	PrivateKey      string          `json:"privateKey,omitzero"`  // 1 to 8192 characters
+	KnownHosts      string          `json:"knownHosts,omitzero"`  // 1 to 16384 characters
+	AuthorName      string          `json:"authorName,omitzero"`  // 1 to 128 characters
+	AuthorEmail     string          `json:"authorEmail,omitzero"` // 1 to 128 characters
+	Namespace       string          `json:"namespace"`            // required, 1 to 63 characters
+	Certificate     string          `json:"certificate,omitzero"` // 1 to 16384 characters
+	SecretStore     string          `json:"secretStore,omitzero"` // 1 to 253 characters
+	SecretStoreKind SecretStoreKind `json:"secretStoreKind,omitzero"`
+	SecretPrefix    string          `json:"secretPrefix,omitzero"` // 1 to 256 characters
+	Runtimes        []ConfigTarget  `json:"runtimes,omitzero"`     // at most 100 elements
+	SkipTest        *bool           `json:"skipTest,omitzero"`
 }
 
 // PutControlPolicyRequest is the request of PutControlPolicy.

@@ -58,6 +58,30 @@ func (v *CollectStorageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ConfigRepositoryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ConfigRepositoryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ConfigTarget) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ConfigTarget) check(c *awswire.Checker, at string) {
+	c.String(at+"runtimeName", v.RuntimeName, ruleRuntimeName)
+	c.Optional(at+"namespace", v.Namespace, ruleNamespaceName)
+	c.Optional(at+"certificate", v.Certificate, ruleConfigText)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ContextEntry) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -199,6 +223,17 @@ func (v *DeleteAccountRequest) Validate() error {
 
 func (v *DeleteAccountRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteConfigRepositoryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteConfigRepositoryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -768,6 +803,35 @@ func (v *PutClusterRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"cloudName", v.CloudName, ruleIntegrationName)
 	c.Optional(at+"issuer", v.Issuer, ruleClusterIssuer)
 	c.Optional(at+"state", string(v.State), ruleClusterState)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutConfigRepositoryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutConfigRepositoryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"url", v.Url, ruleGitUrl)
+	c.Optional(at+"username", v.Username, ruleConfigText)
+	c.Optional(at+"password", v.Password, ruleRemoteSecret)
+	c.Optional(at+"privateKey", v.PrivateKey, ruleRemoteSecret)
+	c.Optional(at+"knownHosts", v.KnownHosts, ruleConfigText)
+	c.Optional(at+"authorName", v.AuthorName, ruleAuthorText)
+	c.Optional(at+"authorEmail", v.AuthorEmail, ruleAuthorText)
+	c.String(at+"namespace", v.Namespace, ruleNamespaceName)
+	c.Optional(at+"certificate", v.Certificate, ruleConfigText)
+	c.Optional(at+"secretStore", v.SecretStore, ruleSecretStoreName)
+	c.Optional(at+"secretStoreKind", string(v.SecretStoreKind), ruleSecretStoreKind)
+	c.Optional(at+"secretPrefix", v.SecretPrefix, ruleSecretPrefix)
+	if v.Runtimes != nil {
+		c.Size(at+"runtimes", len(v.Runtimes), ruleConfigTargetList)
+		for i := range v.Runtimes {
+			v.Runtimes[i].check(c, awswire.Item(at+"runtimes", i))
+		}
+	}
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

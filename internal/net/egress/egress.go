@@ -125,6 +125,16 @@ func (g *Guard) Transport() http.RoundTripper {
 	return &transport{base: base, max: -1, marker: g.marker}
 }
 
+// Dial connects to a host, a name or an address, and a port, for protocols that are not HTTP. The connection is not encrypted, and
+// has no limit of time after it is open.
+//
+// Errors: *RefusedError, and those of the resolver and of the network.
+func (g *Guard) Dial(ctx context.Context, host, port string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxDial)
+	defer cancel()
+	return g.dial(ctx, host, port)
+}
+
 // base returns a transport that dials through the guard.
 func (g *Guard) base(verify func(string, []*x509.Certificate, *x509.CertPool) error) *http.Transport {
 	return &http.Transport{

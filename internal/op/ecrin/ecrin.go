@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/events"
 	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
@@ -35,6 +36,7 @@ type Service struct {
 	copies   *replication.Service
 	events   *events.Service
 	remotes  *integration.Service
+	configs  *configrepo.Service
 	keys     Keys
 	trail    Trail
 	hosts    *endpoint.Map
@@ -69,6 +71,7 @@ type Options struct {
 	Copies   *replication.Service
 	Events   *events.Service
 	Remotes  *integration.Service
+	Configs  *configrepo.Service
 	Keys     Keys
 	Trail    Trail
 	Hosts    *endpoint.Map
@@ -81,7 +84,8 @@ type Options struct {
 func New(o Options) *Service {
 	return &Service{
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
-		events: o.Events, remotes: o.Remotes, trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
+		events: o.Events, remotes: o.Remotes, configs: o.Configs,
+		trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }
 

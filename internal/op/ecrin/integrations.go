@@ -285,7 +285,7 @@ func (s *Service) DescribeIntegrations(ctx context.Context, _ identity.Caller, a
 		}
 		out.Integrations = append(out.Integrations, one)
 	}
-	return out, nil
+	return out, s.addStatuses(ctx, account, all, out.Integrations)
 }
 
 // DeleteIntegration deletes an integration.

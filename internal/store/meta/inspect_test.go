@@ -79,6 +79,7 @@ var caches = map[string][]scopeKind{
 	"integrations":              nil,
 	"objects":                   nil,
 	"object_uses":               nil,
+	"config_repositories":       nil,
 	"image_reports":             nil,
 	"image_annotations":         nil,
 	"image_deployments":         nil,

@@ -39,6 +39,19 @@ func (s *sweeper) object(kind string, clouds ...string) meta.Object {
 	return o
 }
 
+// config returns a configuration repository of an account of its own, stored or not, for one call of a sweep.
+func (s *sweeper) config(stored bool) meta.ConfigRepository {
+	account, err := name.ParseAccount(fmt.Sprintf("5%011d", s.i))
+	s.Must(err)
+	s.Must(s.CreateAccount(s.Ctx, meta.Account{ID: account}, metatest.Key(account, fmt.Sprintf("AKIACONFIG%010d", s.i))))
+	c := meta.ConfigRepository{Account: account, Settings: `{}`, Sealed: []byte("x")}
+	if stored {
+		c, err = s.PutConfigRepository(s.Ctx, c)
+		s.Must(err)
+	}
+	return c
+}
+
 // outside makes a copy that waits, for one call of a sweep.
 func (s *sweeper) outside() (meta.OutsideCopy, meta.Repository) {
 	i := s.far()
@@ -108,6 +121,48 @@ var sweptIntegrationChanges = map[string]func(s *sweeper) func(context.Context) 
 	"DeleteObject": func(s *sweeper) func(context.Context) error {
 		o := s.object(meta.KindCluster, s.object(meta.KindCloud).Name)
 		return func(ctx context.Context) error { return s.DeleteObject(ctx, o.Account, o.Kind, o.Name) }
+	},
+	"PutConfigRepository": func(s *sweeper) func(context.Context) error {
+		c := s.config(false)
+		return func(ctx context.Context) error { _, err := s.PutConfigRepository(ctx, c); return err }
+	},
+	"PutConfigRepository/changed": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		c.Settings = `{"x":1}`
+		return func(ctx context.Context) error { _, err := s.PutConfigRepository(ctx, c); return err }
+	},
+	"SyncConfigRepository": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		all, _, err := s.LeaseJobs(s.Ctx, meta.ConfigRepositoryKind, "", 1000, time.Minute)
+		s.Must(err)
+		for _, j := range all {
+			s.Must(s.EndJob(s.Ctx, j, meta.JobEnd{State: meta.JobDone, Forget: true}))
+		}
+		return func(ctx context.Context) error { _, err := s.SyncConfigRepository(ctx, c.Account); return err }
+	},
+	"RemoveConfigRepository": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		return func(ctx context.Context) error { return s.RemoveConfigRepository(ctx, c.Account, false) }
+	},
+	"RemoveConfigRepository/keep": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		return func(ctx context.Context) error { return s.RemoveConfigRepository(ctx, c.Account, true) }
+	},
+	"ConfigRepositoryDone": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		s.Must(s.RemoveConfigRepository(s.Ctx, c.Account, false))
+		return func(ctx context.Context) error { return s.ConfigRepositoryDone(ctx, c) }
+	},
+	"SaveConfigState": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		return func(ctx context.Context) error { _, err := s.SaveConfigState(ctx, c, `{"x":1}`); return err }
+	},
+	"CreateIntegration/kept": func(s *sweeper) func(context.Context) error {
+		c := s.config(true)
+		return func(ctx context.Context) error {
+			_, err := s.CreateIntegration(ctx, meta.Integration{Account: c.Account, Name: "kept", Sealed: []byte("x")}, 0)
+			return err
+		}
 	},
 	"DeleteIntegration": func(s *sweeper) func(context.Context) error {
 		i := s.far()

@@ -123,6 +123,9 @@ func (s *Store) CreateIntegration(ctx context.Context, i Integration, limit int)
 		if err == nil {
 			err = t.setUses(i.Account, KindIntegration, i.Name, i.Uses)
 		}
+		if err == nil {
+			err = t.configChanged(i.Account, now)
+		}
 		return err
 	})
 	return i, err
@@ -185,6 +188,9 @@ func (s *Store) UpdateIntegration(ctx context.Context, i Integration) (Integrati
 		if err == nil {
 			err = t.setUses(i.Account, KindIntegration, i.Name, i.Uses)
 		}
+		if err == nil {
+			err = t.configChanged(i.Account, now)
+		}
 		return err
 	})
 	return i, err
@@ -245,6 +251,9 @@ func (s *Store) DeleteIntegration(ctx context.Context, i Integration) error {
 		}
 		if err == nil {
 			_, err = t.exec(`DELETE FROM integrations WHERE id = $1`, i.ID)
+		}
+		if err == nil {
+			err = t.configChanged(stored.Account, s.now())
 		}
 		return err
 	})

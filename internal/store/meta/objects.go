@@ -103,7 +103,10 @@ func (s *Store) PutObject(ctx context.Context, o Object) (Object, error) {
 			account, o.Kind, o.Name, o.Settings, o.Sealed, o.Version, created, now, o.CreatedBy); err != nil {
 			return err
 		}
-		return t.setUses(o.Account, o.Kind, o.Name, o.Uses)
+		if err := t.setUses(o.Account, o.Kind, o.Name, o.Uses); err != nil || o.Kind != KindCloud {
+			return err
+		}
+		return t.configChanged(o.Account, fromMicros(now)) // integrations that name it have other credentials
 	})
 	return o, err
 }

@@ -59,6 +59,11 @@ var sealedColumns = []SealedColumn{
 		write: `UPDATE objects SET sealed = $4 WHERE account = $1 AND kind = $2 AND name = $3`,
 	},
 	{
+		Table: "config_repositories", Column: "sealed", keys: 1,
+		read:  `SELECT account, sealed FROM config_repositories WHERE account > $1 ORDER BY account LIMIT $2`,
+		write: `UPDATE config_repositories SET sealed = $2 WHERE account = $1`,
+	},
+	{
 		Table: "kept_keys", Column: "sealed", keys: 2,
 		read: `SELECT purpose, master_key, sealed FROM kept_keys WHERE (purpose, master_key) > ($1, $2)
 			ORDER BY purpose, master_key LIMIT $3`,

@@ -33,8 +33,16 @@ type Site struct {
 	Address netip.AddrPort // where it listens
 	CA      string         // PEM file of the authority
 
-	mu    sync.Mutex
-	lines []string
+	mu     sync.Mutex
+	lines  []string
+	before func()
+}
+
+// Before makes each request call f before it is answered; nil for none.
+func (s *Site) Before(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
 }
 
 // serve starts a site until the test ends.
@@ -60,7 +68,11 @@ func serve(t testing.TB, h http.Handler, names ...string) *Site {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.mu.Lock()
 			s.lines = append(s.lines, r.Method+" "+hostOf(r)+r.URL.Path)
+			before := s.before
 			s.mu.Unlock()
+			if before != nil {
+				before()
+			}
 			h.ServeHTTP(w, r)
 		}),
 	}

@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Integrations", testIntegrations},
 		{"Objects", testObjects},
 		{"IssuerKeys", testIssuerKeys},
+		{"ConfigRepositories", testConfigRepositories},
 		{"Reports", testReports},
 		{"Deployments", testDeployments},
 		{"OutsideCopies", testOutsideCopies},
