@@ -11,14 +11,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/pem"
-	"maps"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +65,14 @@ func write(t testing.TB, tree, path, content string) {
 // byHand changes the main branch of a bare repository as a person does.
 func byHand(t testing.TB, dir string, change func(tree string)) {
 	t.Helper()
+	if !pushes(t, dir, change) {
+		t.Fatal("git push: it was refused")
+	}
+}
+
+// pushes is byHand; false if another push came first.
+func pushes(t testing.TB, dir string, change func(tree string)) bool {
+	t.Helper()
 	tree := t.TempDir()
 	gitRun(t, tree, "init", "-q", "-b", "main")
 	gitRun(t, tree, "remote", "add", "origin", dir)
@@ -77,7 +82,9 @@ func byHand(t testing.TB, dir string, change func(tree string)) {
 	change(tree)
 	gitRun(t, tree, "add", "-A")
 	gitRun(t, tree, "commit", "-q", "-m", "by hand")
-	gitRun(t, tree, "push", "-q", "origin", "HEAD:main")
+	push := exec.Command("git", "push", "-q", "origin", "HEAD:main")
+	push.Dir = tree
+	return push.Run() == nil
 }
 
 // files are the paths of the main branch of a bare repository.
@@ -215,6 +222,13 @@ func state(t testing.TB, s *apptest.Server) ecrintypes.ConfigRepository {
 // settled waits until no change waits to be written.
 func settled(t testing.TB, s *apptest.Server) (out ecrintypes.ConfigRepository) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			var jobs ecrintypes.ListJobsResponse
+			_ = call(t, s, "ListJobs", ecrintypes.ListJobsRequest{}, &jobs)
+			t.Logf("%s\n%s", shown(out), shown(jobs))
+		}
+	}()
 	eventually(t, "the job has ended", func() bool {
 		out = state(t, s)
 		return out.SyncStatus != ecrintypes.SyncStatusSYNCING
@@ -275,54 +289,6 @@ func (c *configured) noSecrets(t testing.TB, texts ...string) {
 	if strings.Contains(objects, "kind: Secret\n") {
 		t.Error("the repository has a plain Secret")
 	}
-}
-
-// C1: an integration by key for all runtimes is two files of the folder for all, no plain secret is in git, and its state is SYNCING and
-// then SYNCED.
-func TestC1IntegrationForAllRuntimes(t *testing.T) {
-	t.Parallel()
-	c := newConfigured(t)
-	c.synced(t)
-	in := c.key(t, "prod")
-	began, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	c.Before(func() {
-		once.Do(func() { close(began) })
-		<-release
-	})
-	add(t, c.near, in)
-	<-began
-	if got := c.syncStatus(t, "prod"); got != "SYNCING" {
-		t.Errorf("while it is tested: got %s, want SYNCING", got)
-	}
-	close(release)
-	out := c.synced(t)
-	want := []string{"README.md", all + "prod.registry-ecr.config.yaml", all + "prod.registry-ecr.secret.yaml"}
-	if got := files(t, c.dir); !slices.Equal(got, want) {
-		t.Fatalf("got the files %v, want %v", got, want)
-	}
-	if got := c.syncStatus(t, "prod"); got != "SYNCED" || out.Integrations[0].SyncStatus != "SYNCED" {
-		t.Errorf("got %s and %s, want SYNCED", got, shown(out))
-	}
-	data := parse(t, content(t, c.dir, want[1]))
-	labels := map[string]string{"io.codefresh.integration-type": "registry.ecr", "io.codefresh.integration-name": "prod"}
-	if data.Kind != "ConfigMap" || data.Metadata.Name != "prod" || data.Metadata.Namespace != "delivery" ||
-		!maps.Equal(data.Metadata.Labels, labels) {
-		t.Errorf("got the file\n%s", content(t, c.dir, want[1]))
-	}
-	for key, value := range map[string]string{"name": "prod", "type": "registry.ecr", "authMode": "accessKey", "region": in.RemoteRegion,
-		"secretName": "prod", "runtimes": "*", "accessKeyId": strings.Repeat("*", 16) + in.AwsAccessKeyId[16:]} {
-		if data.Data[key] != value {
-			t.Errorf("%s: got %q, want %q", key, data.Data[key], value)
-		}
-	}
-	hidden := parse(t, content(t, c.dir, want[2]))
-	wantHidden := map[string]string{"aws-access-key": in.AwsAccessKeyId, "aws-secret-key": in.AwsSecretAccessKey,
-		"aws-region": in.RemoteRegion}
-	if got := c.cluster.open(t, hidden); hidden.Kind != "SealedSecret" || !maps.Equal(got, wantHidden) {
-		t.Errorf("got a %s with %v, want a SealedSecret with %v", hidden.Kind, got, wantHidden)
-	}
-	c.noSecrets(t, in.AwsSecretAccessKey, in.AwsAccessKeyId)
 }
 
 // syncStatus returns the state of the files of an integration, as the list of integrations shows it.

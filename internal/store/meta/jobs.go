@@ -286,8 +286,11 @@ func (s *Store) EndJob(ctx context.Context, j Job, end JobEnd) error {
 			attempts = 0
 		}
 		if again != 0 && state != JobCanceled {
-			if state != JobQueued {
+			switch {
+			case state != JobQueued:
 				state, due, attempts = JobQueued, now, 0
+			case !end.Failed: // a success that asked for a later run; after a failure its pause stays
+				due = now
 			}
 			j.Place, j.Done, j.Total = "", 0, 0
 		}

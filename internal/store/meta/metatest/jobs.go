@@ -107,6 +107,12 @@ func testJobAgain(fx *Fixture) {
 	fx.Must(fx.EndJob(fx.Ctx, j, meta.JobEnd{State: meta.JobQueued, Due: farAway, Failed: true}))
 	enqueue(fx, "w", "1", "")
 	lease(fx, "w", 9, time.Minute)
+	// One that has asked for a later run does, also because of a change while it ran.
+	enqueue(fx, "n", "1", "")
+	j = lease(fx, "n", 9, time.Minute, "1")[0]
+	enqueue(fx, "n", "1", "")
+	fx.Must(fx.EndJob(fx.Ctx, j, meta.JobEnd{State: meta.JobQueued, Due: farAway, Reset: true}))
+	lease(fx, "n", 9, time.Minute, "1")
 }
 
 // A job whose process was killed is leased again when its lease has ended, and that process cannot record anything any more.
