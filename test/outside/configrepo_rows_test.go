@@ -247,7 +247,8 @@ func TestConfigRepositoryKeepsChangesByHand(t *testing.T) {
 	if !slices.Equal(out.Drift, want) || out.SyncStatus != "OUT_OF_SYNC" {
 		t.Errorf("got %s and the drift %s, want %s", out.SyncStatus, shown(out.Drift), shown(want))
 	}
-	for label, want := range map[string]string{"changed": "OUT_OF_SYNC", "deleted": "OUT_OF_SYNC", "foreign": "OUT_OF_SYNC", "other": "SYNCED"} {
+	for label, want := range map[string]string{"changed": "OUT_OF_SYNC", "deleted": "OUT_OF_SYNC", "foreign": "OUT_OF_SYNC",
+		"other": "SYNCED"} {
 		if got := c.syncStatus(t, label); got != want {
 			t.Errorf("%s: got %s, want %s", label, got, want)
 		}
