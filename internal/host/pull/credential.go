@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/host/trust/clientconf"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 )
 
 // maxAnswer limits what is read of an answer, in bytes.
@@ -135,28 +136,10 @@ func (p *pulling) anonymous(ctx context.Context, why string) (string, *failure) 
 		return "", fail("GET /v2/ fails: "+err.Error(), "look at the log of the server")
 	}
 	_ = resp.Body.Close() // only the header matters
-	if resp.StatusCode == http.StatusOK || bearer(resp) != nil {
+	if resp.StatusCode == http.StatusOK || upstream.Bearer(resp.Header) != nil {
 		return why + ": anonymous", nil
 	}
 	return "", fail(why+", and the registry lets nobody in without one", p.login())
-}
-
-// bearer returns the parameters of a Bearer challenge; nil for none.
-func bearer(resp *http.Response) map[string]string {
-	for _, text := range resp.Header.Values("WWW-Authenticate") {
-		scheme, rest, _ := strings.Cut(text, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			continue
-		}
-		all := map[string]string{}
-		for part := range strings.SplitSeq(rest, ",") {
-			if k, v, ok := strings.Cut(strings.TrimSpace(part), "="); ok {
-				all[strings.ToLower(k)] = strings.Trim(v, `"`)
-			}
-		}
-		return all
-	}
-	return nil
 }
 
 // token asks whether the registry accepts the credential, and gets a token for the repository where the registry wants one.
@@ -176,7 +159,7 @@ func (p *pulling) token(ctx context.Context) (string, *failure) {
 		_ = resp.Body.Close() // only the status matters
 		return "none: the mirror answers without one", nil
 	}
-	challenge := bearer(resp)
+	challenge := upstream.Bearer(resp.Header)
 	code, text := said(resp)
 	if challenge == nil {
 		return "", p.refused(resp, code, text)

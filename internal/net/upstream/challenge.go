@@ -1,6 +1,9 @@
 package upstream
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // challenge is one challenge of WWW-Authenticate.
 type challenge struct {
@@ -30,6 +33,20 @@ func parseChallenges(values []string) []challenge {
 		}
 	}
 	return all
+}
+
+// Bearer returns the parameters of the first Bearer challenge of an answer, by their names in lower case; nil for none.
+func Bearer(h http.Header) map[string]string {
+	for _, c := range parseChallenges(h.Values("WWW-Authenticate")) {
+		if !strings.EqualFold(c.scheme, "Bearer") {
+			continue
+		}
+		if c.params == nil {
+			return map[string]string{}
+		}
+		return c.params
+	}
+	return nil
 }
 
 // read adds the parameters at the beginning of text and returns the rest, which begins with the next challenge.

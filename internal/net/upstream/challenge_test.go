@@ -1,10 +1,25 @@
 package upstream
 
 import (
+	"net/http"
 	"reflect"
 	"strings"
 	"testing"
 )
+
+// Bearer finds the Bearer challenge among others, and values that have commas.
+func TestBearer(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]map[string]string{
+		`Basic realm="x", bearer realm="https://a.test/t?x=1,2",Service="s",scope="repository:a:pull,push"`: {
+			"realm": "https://a.test/t?x=1,2", "service": "s", "scope": "repository:a:pull,push"},
+		`Basic realm="Bearer x=y"`: nil, `Bearer`: {}, ``: nil,
+	} {
+		if got := Bearer(http.Header{"Www-Authenticate": {text}}); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
+	}
+}
 
 func TestParseChallenges(t *testing.T) {
 	t.Parallel()
