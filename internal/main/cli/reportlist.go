@@ -17,7 +17,8 @@ import (
 
 func (c *commands) reportList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Args: cobra.NoArgs, Short: "List reported images",
-		Example: "  ecrin report list --deployed\n  ecrin report list --git-branch main --sort updated"}
+		Example: "  ecrin report list --deployed\n  ecrin report list --repositories\n" +
+			"  ecrin report list --git-branch main --sort updated"}
 	var in ecrintypes.ListImageReportsRequest
 	f := cmd.Flags()
 	f.StringVar(&in.AccountId, "account", "", "`account` that they are of, 12 digits (default: the account of the caller)")
@@ -29,6 +30,7 @@ func (c *commands) reportList() *cobra.Command {
 	f.StringVar(&in.GitBranch, "git-branch", "", "`branch` that they come from")
 	f.StringSliceVar(&in.GitRepositories, "git-repository", nil, "git `repository` that they come from, OWNER/NAME; may be repeated")
 	sort := f.String("sort", "name", "`order`: name, or updated for the last report first")
+	repositories := f.Bool("repositories", false, "one line for each repository, with its newest image and what is deployed of it")
 	asJSON := c.jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		in.RegistryType, in.SortBy = ecrintypes.ReportedRegistryType(strings.ToUpper(*kind)), ecrintypes.ReportSortKey(strings.ToUpper(*sort))
@@ -48,11 +50,15 @@ func (c *commands) reportList() *cobra.Command {
 			all, in.NextToken = append(all, out.Reports...), out.NextToken
 		}
 		switch {
+		case *repositories && *asJSON:
+			return c.printJSON(repositoriesOf(all))
 		case *asJSON:
 			return c.printJSON(all)
 		case len(all) == 0:
 			c.say("no images have been reported")
 			return nil
+		case *repositories:
+			return c.table(repositoryRows(repositoriesOf(all)))
 		}
 		rows := [][]string{{"REPOSITORY", "TAG", "DIGEST", "REGISTRY", "OS/ARCH", "SIZE", "UPDATED", "COMMIT", "APPLICATIONS"}}
 		for _, r := range all {
@@ -62,6 +68,57 @@ func (c *commands) reportList() *cobra.Command {
 		return c.table(rows)
 	}
 	return cmd
+}
+
+// reportedRepository is what has been reported of a repository.
+type reportedRepository struct {
+	Repository   string                 `json:"repository"`
+	Newest       ecrintypes.ImageReport `json:"newest"`       // the image that was created last
+	Deployed     int                    `json:"deployed"`     // images that run
+	Applications []string               `json:"applications"` // that run them
+}
+
+// repositoriesOf returns the repositories of reports, in the order of their first report. An index is no image of its own.
+func repositoriesOf(all []ecrintypes.ImageReport) []reportedRepository {
+	found, place := []reportedRepository{}, map[string]int{}
+	running := map[string]bool{} // repository and digest
+	for _, r := range all {
+		if r.ManifestList {
+			continue
+		}
+		i, ok := place[r.Repository]
+		if !ok {
+			i = len(found)
+			place[r.Repository] = i
+			found = append(found, reportedRepository{Repository: r.Repository, Newest: r, Applications: []string{}})
+		}
+		one := &found[i]
+		if r.CreatedAt.After(one.Newest.CreatedAt.Time) {
+			one.Newest = r
+		}
+		if at := r.Repository + "@" + r.ImageDigest; len(r.Applications) > 0 && !running[at] {
+			running[at] = true
+			one.Deployed++
+		}
+		for _, a := range r.Applications {
+			if !slices.Contains(one.Applications, a) {
+				one.Applications = append(one.Applications, a)
+			}
+		}
+		slices.Sort(one.Applications)
+	}
+	return found
+}
+
+func repositoryRows(all []reportedRepository) [][]string {
+	rows := [][]string{{"REPOSITORY", "REGISTRY", "DEPLOYED", "APPLICATIONS", "NEWEST", "CREATED", "SIZE", "COMMIT"}}
+	for _, one := range all {
+		r := one.Newest
+		rows = append(rows, []string{one.Repository, string(r.RegistryType), fmt.Sprint(one.Deployed),
+			orDash(strings.Join(one.Applications, ",")), cmp.Or(r.ImageTag, shortDigest(r.ImageDigest)), stamp(r.CreatedAt.Time), sizeOf(r),
+			orDash(commitOf(r))})
+	}
+	return rows
 }
 
 func shortDigest(d string) string {

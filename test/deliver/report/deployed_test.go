@@ -35,6 +35,34 @@ func TestC14(t *testing.T) {
 	}
 }
 
+// The first level of the dashboard has a line for each repository: its newest image, and what is deployed of it.
+func TestRepositoriesOfTheDashboard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	repo := w.root.CreateRepository(t, "demo/app")
+	for i, day := range []string{"03", "01", "02"} {
+		tag := "v" + day
+		repo.Push(t, tag, builtAt("2026-11-"+day+"T10:00:00Z", uint64(i+1), "linux", "amd64", 100))
+		w.report(t, w.host()+"/demo/app:"+tag).want(t, 0)
+	}
+	w.root.CreateRepository(t, "demo/other").Push(t, "1", built(9, "linux", "amd64", 100))
+	w.report(t, w.host()+"/demo/other:1").want(t, 0)
+	w.deployed(t, "shop", "production", w.host()+"/demo/app:v01", w.host()+"/demo/app:v02").want(t, 0)
+	w.deployed(t, "bank", "production", w.host()+"/demo/app:v01").want(t, 0)
+	var all []struct {
+		Repository   string
+		Newest       struct{ ImageTag string }
+		Deployed     int
+		Applications []string
+	}
+	w.ecrin(t, &all, "report", "list", "--repositories")
+	if len(all) != 2 || all[0].Repository != w.host()+"/demo/app" || all[0].Newest.ImageTag != "v03" || all[0].Deployed != 2 ||
+		strings.Join(all[0].Applications, ",") != "bank,shop" || all[1].Deployed != 0 || len(all[1].Applications) != 0 {
+		t.Errorf("got %+v, want v03 as the newest of two, of which two run by bank and shop", all)
+	}
+	run(t, nil, "report", "list", "--repositories", "--data", w.Dir).want(t, 0, "DEPLOYED", "bank,shop", "v03")
+}
+
 // deployed reports what an application runs.
 func (w *world) deployed(t *testing.T, application, namespace string, images ...string) result {
 	t.Helper()
