@@ -38,6 +38,7 @@ check: ## check the formatting, run vet and staticcheck, compare go.mod, unreach
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	cd deploy/testcontainers && $(GO) vet ./... && $(GO) mod tidy -diff
 	$(GO) run ./tools/check
 
 test: postgres fast servers clients identity kubernetes slow ## run all tests: PostgreSQL, fast suite, servers, real clients, IAM and STS, Kubernetes, crash loops, races

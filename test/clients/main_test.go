@@ -112,6 +112,11 @@ func prepare(work string) error {
 	if out, err := link.CombinedOutput(); err != nil {
 		return fmt.Errorf("finding the built clients: %w\n%s", err, out)
 	}
+	module := exec.Command("go", "test", "-c", "-ldflags=-w", "-o", filepath.Join(bin, "testcontainers.test"), ".")
+	module.Dir = filepath.Join(root, "deploy/testcontainers")
+	if out, err := module.CombinedOutput(); err != nil {
+		return fmt.Errorf("compiling the tests of the Testcontainers module: %w\n%s", err, out)
+	}
 	ecrin := filepath.Join(bin, "ecrin")
 	if given := os.Getenv("ECRIN_BIN"); given != "" {
 		return os.Symlink(given, ecrin)
