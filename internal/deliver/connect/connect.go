@@ -45,6 +45,7 @@ type Connection struct {
 	Role     string    // name
 	Policies []string  // ARNs of managed policies that the role gets
 	Inline   string    // policy of the role; "" for none
+	Follow   bool      // the role may upload the keys of the issuer again
 
 	// Upload gives the keys of the issuer to the account. nil if the issuer publishes them where the account finds them.
 	Upload func(context.Context, kube.Issuer) error
@@ -190,7 +191,31 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 			return "", c.far("setting the policy of the role", err, "iam:PutRolePolicy")
 		}
 	}
+	if c.Follow {
+		text, err := c.followPolicy()
+		if err != nil {
+			return "", err
+		}
+		if _, err := api.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &c.Role, PolicyName: aws.String("issuer-keys"),
+			PolicyDocument: &text}); err != nil {
+			return "", c.far("setting the policy of the role", err, "iam:PutRolePolicy")
+		}
+	}
 	return c.RoleARN() + how, nil
+}
+
+// followPolicy returns the policy of who uploads the keys of the issuer of this cluster, and of no other.
+func (c *Connection) followPolicy() (string, error) {
+	type statement struct{ Effect, Action, Resource string }
+	text, err := json.Marshal(struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", []statement{{"Allow", "ecrin:PutIssuerKeys", c.ProviderARN()},
+		{"Allow", "ecrin:DescribeClusters", "arn:" + c.partition() + ":ecrin::" + c.Account + ":cluster/" + c.Name}}})
+	if err != nil {
+		return "", fmt.Errorf("writing a policy: %w", err)
+	}
+	return string(text), nil
 }
 
 // Prove exchanges a token of a service account for credentials of the role, and gets a token of the registry with them. It returns the

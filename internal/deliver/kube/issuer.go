@@ -132,6 +132,28 @@ func (c *Cluster) Annotate(ctx context.Context, namespace, account, key, value s
 	return c.problem(doing, err, "patch service accounts in the namespace "+namespace)
 }
 
+// EnsureAccount makes a namespace and a service account in it, which may exist. Errors: *Problem.
+func (c *Cluster) EnsureAccount(ctx context.Context, namespace, account string) error {
+	for _, o := range []struct{ kind, label, path string }{
+		{"Namespace", namespace, "/api/v1/namespaces"},
+		{"ServiceAccount", account, "/api/v1/namespaces/" + namespace + "/serviceaccounts"},
+	} {
+		meta := map[string]any{"name": o.label}
+		if o.kind == "ServiceAccount" {
+			meta["namespace"] = namespace
+		}
+		body, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": o.kind, "metadata": meta})
+		if err != nil {
+			return fmt.Errorf("writing a %s: %w", o.kind, err)
+		}
+		err = c.core.Post().AbsPath(o.path).SetHeader("Content-Type", "application/json").Body(body).Timeout(requestTimeout).Do(ctx).Error()
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return c.problem("making the "+o.kind+" "+o.label, err, "create namespaces and service accounts")
+		}
+	}
+	return nil
+}
+
 // AllowAudience lets the kubelets of the cluster ask for tokens of service accounts for an audience, which the admission plugin
 // NodeRestriction otherwise denies unless the pod itself has such a token. It applies
 // a ClusterRole and its binding to the group system:nodes, which may exist.

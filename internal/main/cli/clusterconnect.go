@@ -49,6 +49,7 @@ type clusterConnection struct {
 	every                                time.Duration
 	distribution                         string // "" for no nodes
 	node                                 credcmd.NodeFlags
+	refresher                            bool
 }
 
 // connected is what cluster connect prints.
@@ -82,6 +83,8 @@ func (c *commands) clusterConnect() *cobra.Command {
 	f.DurationVar(&v.every, "every", 0, "with --refresh: look for other keys each `time`, such as 1m, until a signal")
 	f.StringVar(&v.distribution, "node", "", "also let kubelets ask for tokens, and print what a node needs whose kubelet is started by: "+
 		strings.Join(credential.Distributions, ", "))
+	f.BoolVar(&v.refresher, "refresher", false,
+		"also let the refresher of pull secrets have the role, and print its values for the Helm chart, for nodes that cannot be changed")
 	v.node.Add(cmd)
 	f.BoolVar(&v.asJSON, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -121,7 +124,12 @@ func (v *clusterConnection) check() (all []connect.Subject, err error) {
 		}
 		all = append(all, one)
 	}
+	if v.refresher {
+		all = append([]connect.Subject{{Namespace: refresherName, Account: refresherName}}, all...)
+	}
 	switch {
+	case v.refresher && v.distribution != "":
+		return nil, errors.New("--refresher is for nodes that cannot be changed, --node for those that can")
 	case v.every != 0 && !v.refresh:
 		return nil, errors.New("--every goes with --refresh")
 	case v.every < 0:
@@ -144,7 +152,7 @@ func (v *clusterConnection) check() (all []connect.Subject, err error) {
 func (v *clusterConnection) run(ctx context.Context, s *client.Client, at *kube.Cluster, label string, subjects []connect.Subject) error {
 	out := connected{Steps: []ecrintypes.IntegrationStep{}}
 	n, failed := &connect.Connection{Name: label, Account: cmp.Or(v.account, s.Server.Account), Audience: v.audience, Subjects: subjects,
-		Role: cmp.Or(v.role, label+"-pull"), Policies: v.policies}, error(nil)
+		Role: cmp.Or(v.role, label+"-pull"), Policies: v.policies, Follow: v.refresher && !v.published}, error(nil)
 	do := func(step connect.Step) {
 		if failed != nil {
 			return
@@ -167,6 +175,11 @@ func (v *clusterConnection) run(ctx context.Context, s *client.Client, at *kube.
 		n.Issuer, err = at.Issuer(ctx)
 		return n.Issuer.URL, err
 	}})
+	if v.refresher {
+		do(connect.Step{Name: "service account", Run: func(ctx context.Context) (string, error) {
+			return refresherName + "/" + refresherName, at.EnsureAccount(ctx, refresherName, refresherName)
+		}})
+	}
 	if failed == nil {
 		for _, step := range n.Steps() {
 			do(step)
@@ -207,7 +220,10 @@ func (v *clusterConnection) run(ctx context.Context, s *client.Client, at *kube.
 		return nil
 	}
 	v.c.say("connected the cluster %s: %s pulls for it", label, n.RoleARN())
-	if v.distribution == "" {
+	switch {
+	case v.refresher:
+		return v.printValues(s, n)
+	case v.distribution == "":
 		return nil
 	}
 	v.forNode(s, n)

@@ -32,7 +32,8 @@ type Options struct {
 	Node        bool   // kube-scheduler, containerd and a kubelet; needs root, and Controllers are there too
 	// Kubelet returns further flags of the kubelet. It is called when the rest of the cluster runs; nil means none.
 	Kubelet func(*Cluster) []string
-	Image   []byte // of the sandboxes of the pods, an archive as docker load takes it; required with Node: see Archive
+	Images  [][]byte // further images of the node, archives too
+	Image   []byte   // of the sandboxes of the pods, an archive as docker load takes it; required with Node: see Archive
 }
 
 // Cluster is a running cluster. All its files are in Dir.
@@ -104,6 +105,9 @@ func Start(t testing.TB, o Options) *Cluster {
 		var flags []string
 		if o.Kubelet != nil {
 			flags = o.Kubelet(c)
+		}
+		for i, image := range o.Images {
+			c.write(fmt.Sprintf("image-%d.tar", i), string(image))
 		}
 		c.node(o.Image, flags)
 	}

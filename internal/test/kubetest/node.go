@@ -19,7 +19,9 @@ mount -t tmpfs -o mode=755 tmpfs /run
 containerd -c cd.toml >containerd.log 2>&1 &
 n=0
 until ctr -a cd.sock version >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 300 ]; sleep 0.1; done
-ctr -a cd.sock -n k8s.io image import --snapshotter native pause.tar
+for image in pause.tar image-*.tar; do
+	[ ! -e "$image" ] || ctr -a cd.sock -n k8s.io image import --snapshotter native "$image"
+done
 exec "$KUBELET" --config=kubelet.yaml --kubeconfig="$KUBECONFIG" --hostname-override=` + NodeName + ` --root-dir="$PWD/kubelet" \
 	--cert-dir="$PWD/kubelet/pki" $KUBELET_FLAGS
 `
@@ -69,9 +71,10 @@ authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 containerRuntimeEndpoint: "unix://%s"
 staticPodPath: ""
+podLogsDir: %q
 localStorageCapacityIsolation: false
 evictionHard: {imagefs.available: "0%%", memory.available: "1Mi", nodefs.available: "0%%"}
-`, freePorts(c.t, 1)[0], c.path("cd.sock")))
+`, freePorts(c.t, 1)[0], c.path("cd.sock"), c.path("pods")))
 	env := []string{"KUBELET=" + c.program("kubelet"), "KUBECONFIG=" + c.KubeconfigOf("node", nodeToken),
 		"KUBELET_FLAGS=" + strings.Join(flags, " ")}
 	c.start("kubelet", env,
@@ -101,17 +104,22 @@ func Busybox() (ocitest.Image, error) {
 			return ocitest.Image{}, fmt.Errorf("%s is not static: install busybox-static", path)
 		}
 	}
+	return Program(path, "bin/busybox", `"Cmd":["/bin/busybox","sleep","100000"]`)
+}
+
+// Program returns an image with one program of this machine. settings are members of the config of its config, in JSON.
+func Program(path, inside, settings string) (ocitest.Image, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return ocitest.Image{}, err
 	}
-	layer, err := archive(map[string][]byte{"bin/busybox": content}, "bin/busybox")
+	layer, err := archive(map[string][]byte{inside: content}, inside)
 	if err != nil {
 		return ocitest.Image{}, err
 	}
 	const layerType = "application/vnd.oci.image.layer.v1.tar"
-	im := ocitest.Image{Layers: [][]byte{layer}, Config: fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","config":{"Cmd":`+
-		`["/bin/busybox","sleep","100000"]},"rootfs":{"type":"layers","diff_ids":[%q]}}`, ocitest.SHA256(layer))}
+	im := ocitest.Image{Layers: [][]byte{layer}, Config: fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","config":{%s},`+
+		`"rootfs":{"type":"layers","diff_ids":[%q]}}`, settings, ocitest.SHA256(layer))}
 	config := ocitest.Describe(ocitest.ConfigType, im.Config)
 	m := ocitest.Manifest{SchemaVersion: 2, MediaType: ocitest.ImageType, Config: &config,
 		Layers: []ocitest.Descriptor{ocitest.Describe(layerType, layer)}}

@@ -49,7 +49,9 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "ecrin")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../../cmd/ecrin").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../../cmd/ecrin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // the program of an image is alone there
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building ecrin: %v\n%s", err, out)
 		return 1
 	}
