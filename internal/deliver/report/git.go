@@ -163,6 +163,43 @@ type pullAnnotation struct {
 	Commits    []report.Commit    `json:"commits"`
 }
 
+// The limits of the annotation of a pull request. The caller chooses the provider, which may answer with texts of any length.
+const (
+	maxShownCommitters = 50
+	maxPullValue       = 64 << 10 // bytes
+)
+
+// pullValue returns the value of the annotation of a pull request: its committers, and as many of its last commits as there is room for.
+func pullValue(p report.Pull) (string, error) {
+	short := func(s *string, n int) { *s = strings.ToValidUTF8((*s)[:min(len(*s), n)], "") }
+	for i := range p.Commits {
+		c := &p.Commits[i]
+		c.Message, _, _ = strings.Cut(c.Message, "\n")
+		short(&c.SHA, 64)
+		short(&c.Message, 500)
+		short(&c.URL, 1000)
+		short(&c.UserName, 200)
+		short(&c.Avatar, 500)
+	}
+	committers := p.Committers()
+	v := pullAnnotation{"#" + strconv.FormatInt(p.Number, 10), clip(p.URL), clip(p.Title),
+		committers[:min(len(committers), maxShownCommitters)], p.Commits[max(0, len(p.Commits)-maxShownCommits):]}
+	for {
+		value, err := json.Marshal(v)
+		if err != nil {
+			return "", fmt.Errorf("encoding a pull request: %w", err)
+		}
+		switch {
+		case len(value) > maxPullValue && len(v.Commits) > 0:
+			v.Commits = v.Commits[(len(v.Commits)+1)/2:]
+		case len(value) > maxPullValue && len(v.Committers) > 0:
+			v.Committers = v.Committers[:len(v.Committers)/2]
+		default:
+			return string(value), nil
+		}
+	}
+}
+
 // readGit reads pull requests and commits of a branch. Without pull requests it reads the commit of the branch, whose absence is a warning.
 //
 // Errors: fault.IntegrationFailed.
@@ -204,15 +241,11 @@ func (s *Service) readGit(ctx context.Context, g *gitInput, m *messages) (found 
 			newest, found.newest = p.Created, p.URL
 		}
 		p.Commits = report.PerUser(p.Commits, g.perUser)
-		p.Commits = p.Commits[max(0, len(p.Commits)-maxShownCommits):]
-		for i := range p.Commits {
-			p.Commits[i].Message, _, _ = strings.Cut(clip(p.Commits[i].Message), "\n")
-		}
-		value, err := json.Marshal(pullAnnotation{"#" + strconv.FormatInt(p.Number, 10), clip(p.URL), clip(p.Title), p.Committers(), p.Commits})
+		value, err := pullValue(p)
 		if err != nil {
-			return found, fmt.Errorf("encoding a pull request: %w", err)
+			return found, err
 		}
-		found.annotations = append(found.annotations, meta.Annotation{Type: "pr", Value: string(value),
+		found.annotations = append(found.annotations, meta.Annotation{Type: "pr", Value: value,
 			Key: fmt.Sprintf("#%s#%s#%d", g.site.Provider, g.place.Repo, p.Number)})
 	}
 	return found, nil

@@ -3,6 +3,7 @@ package report_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -80,6 +81,36 @@ func TestC9(t *testing.T) {
 	w.report(t, image, append(github(gh, "main-2"), "CF_GIT_REVISION", "aaaaaaa1")...).want(t, 0)
 	if c := w.show(t, image).Images[0].Commit; c == nil || c.Sha != "aaaaaaa1" {
 		t.Errorf("the commit with a revision: got %+v, want aaaaaaa1", c)
+	}
+}
+
+// What a provider answers is stored in bounded parts, however long its texts are: the caller chooses the provider.
+func TestLongAnswersAreShortened(t *testing.T) {
+	t.Parallel()
+	gh := newGitHub(t)
+	long := strings.Repeat("x", 5000)
+	var commits []object
+	for i := range 100 {
+		name := fmt.Sprint(i, long)
+		commits = append(commits, object{"sha": fmt.Sprintf("%07d", i), "html_url": "https://github.com/" + long,
+			"author": object{"login": name, "avatar_url": "https://a/" + long},
+			"commit": object{"message": long + "\nmore", "author": object{"name": name, "date": "2026-11-03T00:00:00Z"}}})
+	}
+	gh.set("/api/repos/team/app/pulls/9/commits?per_page=100&page=1", commits)
+	gh.set("/api/repos/team/app/pulls/9/commits?per_page=100&page=2", []object{})
+	w, image := pushed(t, gh)
+	w.report(t, image, github(gh, "main-2")...).want(t, 0)
+	out := w.show(t, image)
+	if c := out.Images[0].Commit; c == nil || c.Sha != "0000099" || len(c.Message) > 2048 || len(c.Url) > 2048 {
+		t.Errorf("the commit: got %.200v, want 0000099 with short texts", c)
+	}
+	for _, a := range out.Annotations {
+		if !json.Valid([]byte(a.Value)) || len(a.Value) > 64<<10 {
+			t.Errorf("the annotation %s: got %d bytes, want at most 64 KiB of JSON", a.Key, len(a.Value))
+		}
+	}
+	if last := out.Annotations[len(out.Annotations)-1].Value; !strings.Contains(last, `"sha":"0000099"`) {
+		t.Errorf("the annotation: got %.300s, want the newest commit in it", last)
 	}
 }
 
