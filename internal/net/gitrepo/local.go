@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -22,6 +23,9 @@ type local struct {
 	at    Location
 	store *filesystem.Storage
 }
+
+// lockSuffix is what the names of the files end with under which git changes a branch; go-git lists them as branches.
+const lockSuffix = ".lock"
 
 // maxCache limits the objects of a local repository that are kept in memory, in bytes.
 const maxCache = 1 << 20
@@ -59,7 +63,7 @@ func (l *local) head() (plumbing.Hash, error) {
 		if err != nil {
 			return plumbing.ZeroHash, nil
 		}
-		if ref.Name().IsBranch() {
+		if ref.Name().IsBranch() && !strings.HasSuffix(ref.Name().String(), lockSuffix) {
 			return plumbing.ZeroHash, l.at.noBranch()
 		}
 	}
@@ -122,7 +126,7 @@ func pushLocal(at Location, from plumbing.Hash, m made) error {
 	if err := durable.MkdirAll(filepath.Dir(path), folderMode); err != nil {
 		return fail(Away, err, "the repository cannot be written")
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_EXCL|os.O_WRONLY, refMode)
+	lock, err := os.OpenFile(path+lockSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY, refMode)
 	if err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fail(Diverged, err, "another program changes the branch %s: if none runs, remove its .lock file", at.Branch)
@@ -132,7 +136,7 @@ func pushLocal(at Location, from plumbing.Hash, m made) error {
 	moved := false
 	defer func() {
 		if !moved {
-			_ = os.Remove(path + ".lock") // the error of the push is returned
+			_ = os.Remove(path + lockSuffix) // the error of the push is returned
 		}
 	}()
 	_, err = fmt.Fprintln(lock, m.id)
@@ -149,7 +153,7 @@ func pushLocal(at Location, from plumbing.Hash, m made) error {
 	case now != from:
 		return fail(Diverged, nil, "another push has changed the branch %s", at.Branch)
 	}
-	if err := durable.Rename(path+".lock", path); err != nil {
+	if err := durable.Rename(path+lockSuffix, path); err != nil {
 		return fail(Away, err, "the repository cannot be written")
 	}
 	moved = true
