@@ -40,7 +40,7 @@ func (d *DockerFile) Deliver(_ context.Context, all []Credential) error {
 		if err != nil {
 			return err
 		}
-		after, err := MergeDockerConfig(before, all)
+		after, err := MergeDockerConfig(before, all, nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.Path, err)
 		}

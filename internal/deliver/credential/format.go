@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -30,7 +29,7 @@ func Format(format string, all []Credential) ([]byte, error) {
 	case "password":
 		return []byte(all[0].Password.Reveal() + "\n"), nil
 	case "dockerconfigjson":
-		return MergeDockerConfig(nil, all)
+		return MergeDockerConfig(nil, all, nil)
 	case "json":
 		shown := make([]shownCredential, len(all))
 		for i, c := range all {
@@ -63,93 +62,4 @@ type shownCredential struct {
 func indented(v any) ([]byte, error) {
 	text, err := json.MarshalIndent(v, "", "  ")
 	return append(text, '\n'), err
-}
-
-// maxDockerConfig limits a configuration of docker, in bytes.
-const maxDockerConfig = 4 << 20
-
-// dockerAuth is an entry of auths.
-type dockerAuth struct {
-	Auth string `json:"auth"`
-}
-
-// MergeDockerConfig puts credentials into a configuration of docker. Everything else in it stays: other members, entries of other
-// registries. An entry of the same registry under another spelling (with https:// or a path) is replaced, too, since docker might prefer
-// it. content may be empty.
-//
-// Errors: content is no JSON object, or its auths are none.
-func MergeDockerConfig(content []byte, all []Credential) ([]byte, error) {
-	whole, auths, err := parseDockerConfig(content)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range all {
-		for key := range auths {
-			if host, err := ParseHost(key); err == nil && host == c.Host {
-				delete(auths, key)
-			}
-		}
-		if auths[c.Host], err = json.Marshal(dockerAuth{c.Auth().Reveal()}); err != nil {
-			return nil, err
-		}
-	}
-	changed := map[string]any{}
-	for key, raw := range whole {
-		changed[key] = raw
-	}
-	changed["auths"] = auths
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "\t") // as docker
-	e.SetEscapeHTML(false)
-	if err := e.Encode(changed); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-func parseDockerConfig(content []byte) (whole, auths map[string]json.RawMessage, err error) {
-	if len(content) > maxDockerConfig {
-		return nil, nil, fmt.Errorf("the configuration of docker has %d bytes, and at most %d are read", len(content), maxDockerConfig)
-	}
-	whole, auths = map[string]json.RawMessage{}, map[string]json.RawMessage{}
-	if len(bytes.TrimSpace(content)) > 0 {
-		if err := json.Unmarshal(content, &whole); err != nil || whole == nil {
-			return nil, nil, fmt.Errorf("the configuration of docker is not a JSON object (%w)", orNull(err))
-		}
-	}
-	if raw, ok := whole["auths"]; ok {
-		if err := json.Unmarshal(raw, &auths); err != nil {
-			return nil, nil, fmt.Errorf("auths in the configuration of docker is not a JSON object (%w)", err)
-		}
-		if auths == nil {
-			auths = map[string]json.RawMessage{}
-		}
-	}
-	return whole, auths, nil
-}
-
-func orNull(err error) error {
-	if err == nil {
-		return fmt.Errorf("it is null")
-	}
-	return err
-}
-
-// helpersFor returns the hosts of credentials that a helper in a configuration of docker is used for, so that their entry of auths is
-// not.
-func helpersFor(content []byte, hosts []string) (found []string) {
-	var c struct {
-		CredHelpers map[string]string `json:"credHelpers"`
-	}
-	if json.Unmarshal(content, &c) != nil {
-		return nil
-	}
-	for key := range c.CredHelpers {
-		if host, err := ParseHost(key); err == nil && slices.Contains(hosts, host) {
-			found = append(found, host)
-		}
-	}
-	slices.Sort(found)
-	return found
 }

@@ -48,7 +48,7 @@ func TestMergeDockerConfig(t *testing.T) {
 	t.Parallel()
 	before := `{"credsStore":"x","auths":{"ghcr.io":{"auth":"Zzz","email":"a<b"},"https://A.b/v1/":{"auth":"old"},"a.b":{"identitytoken":"i"}},"other":{"z":[1.50,9007199254740993]}}`
 	one := credential.Credential{Host: "a.b", Username: "AWS", Password: secret.New("x")}
-	got, err := credential.MergeDockerConfig([]byte(before), []credential.Credential{one})
+	got, err := credential.MergeDockerConfig([]byte(before), []credential.Credential{one}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,9 +61,32 @@ func TestMergeDockerConfig(t *testing.T) {
 		t.Errorf("got %s, want %s", flat.String(), want)
 	}
 	for _, bad := range []string{"x", "[]", "null", `{"auths":[]}`, `{"auths":"x"}`, strings.Repeat(" ", 5<<20)} {
-		if _, err := credential.MergeDockerConfig([]byte(bad), nil); err == nil {
+		if _, err := credential.MergeDockerConfig([]byte(bad), nil, nil); err == nil {
 			t.Errorf("%.40s: got no error", bad)
 		}
+	}
+}
+
+// What is right already stays byte by byte, in both forms, so that a pull secret is not written again; a host that is taken out goes in
+// every spelling; and errors have nothing of a text that may be a secret.
+func TestMergeDockerConfigAgain(t *testing.T) {
+	t.Parallel()
+	one := []credential.Credential{{Host: "a.b", Username: "AWS", Password: secret.New("x")}}
+	for _, same := range []string{`{"auths": {"a.b":{"auth":"QVdTOng="}}}`,
+		`{"auths":{"a.b":{"username":"AWS","password":"x","auth":"QVdTOng="},"c:1":{}}}`} {
+		if got, err := credential.MergeDockerConfig([]byte(same), one, []string{"gone"}); err != nil || string(got) != same {
+			t.Errorf("got %s and %v, want the same as %s", got, err, same)
+		}
+	}
+	const had = `{"auths":{"https://gone:5/v1/":{"auth":"x"},"gone:5":{"auth":"x"},"a.b":{"auth":"QVdTOng=","identitytoken":"i"}}}`
+	got, err := credential.MergeDockerConfig([]byte(had), one, []string{"gone:5"})
+	if hosts, hostsErr := credential.DockerConfigHosts(got); err != nil || hostsErr != nil || strings.Join(hosts, " ") != "a.b" ||
+		strings.Contains(string(got), "identitytoken") {
+		t.Errorf("got %s, %v and the hosts %q, %v; want a.b without a token that would be preferred", got, err, hosts, hostsErr)
+	}
+	if _, err := credential.DockerConfigHosts([]byte(`Secret`)); !errors.Is(err, credential.ErrNotDockerConfig) ||
+		strings.Contains(err.Error(), "Secret") {
+		t.Errorf("got %v, want an error without the text", err)
 	}
 }
 
@@ -71,11 +94,11 @@ func FuzzDockerConfig(f *testing.F) {
 	f.Add([]byte(`{"auths":{"https://a.b/v1/":{"auth":"x"},"c":null},"credHelpers":{"a.b":"y"}}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		one := []credential.Credential{{Host: "a.b", Username: "AWS", Password: secret.New("x")}}
-		got, err := credential.MergeDockerConfig(content, one)
+		got, err := credential.MergeDockerConfig(content, one, nil)
 		if err != nil {
 			return
 		}
-		again, err := credential.MergeDockerConfig(got, one)
+		again, err := credential.MergeDockerConfig(got, one, nil)
 		if err != nil || string(again) != string(got) {
 			t.Errorf("a second merge gives %q, %v, want %q", again, err, got)
 		}

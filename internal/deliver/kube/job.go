@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -151,6 +152,17 @@ func (j *job) desired(old *corev1.Secret) (*corev1.Secret, bool, error) {
 		return nil, false, err
 	}
 	return secret, change, nil
+}
+
+// merge returns the content of a pull secret with credentials and without those of hosts, in one line.
+func merge(content []byte, add []credential.Credential, remove []string) ([]byte, error) {
+	merged, err := credential.MergeDockerConfig(content, add, remove)
+	if err != nil || bytes.Equal(merged, content) {
+		return merged, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, merged)
+	return b.Bytes(), err
 }
 
 // annotate sets labels and annotations of the secret.

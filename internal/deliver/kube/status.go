@@ -3,9 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 )
 
 // Status is what is known of the credentials of one service account for one registry.
@@ -143,7 +143,7 @@ func (v *view) named(at objectAt) bool {
 func (v *view) secret(at objectAt, account string) {
 	s := v.secrets[at]
 	known, problem := statusOf(s.Annotations), s.Annotations[errorAnnotation]
-	found, err := hosts(s.Data[typeDockerConfig])
+	found, err := credential.DockerConfigHosts(s.Data[typeDockerConfig])
 	if err != nil {
 		v.row(row{at.namespace, account, "", at.name}).LastError = err.Error()
 		return
@@ -156,21 +156,6 @@ func (v *view) secret(at objectAt, account string) {
 			}
 		}
 	}
-}
-
-// hosts returns the hosts that a docker configuration has credentials for, in order. Errors: errNotDockerConfig.
-func hosts(config []byte) ([]string, error) {
-	var c struct {
-		Auths map[string]json.RawMessage `json:"auths"`
-	}
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, errNotDockerConfig
-	}
-	found := map[string]bool{}
-	for key := range c.Auths {
-		found[hostOf(key)] = true
-	}
-	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // pulledImage matches the messages of the kubelet about pulls. Source: pkg/kubelet/images of Kubernetes.
