@@ -220,14 +220,23 @@ func TestClusterConnectFaults(t *testing.T) {
 	r.must(t, "cluster", "connect", "c1", "--kubeconfig", c.Kubeconfig, "--service-account", "shop/web") // mends it
 }
 
-// K17: the issuer's key rotates. While the API server has both keys, tokens of both are accepted; after the old one is removed, its tokens
-// are refused at once. A follower uploads the keys by itself, and an API server that is away changes nothing.
+// K17: the issuer gets another key, and pods go on pulling. While the API server has both keys, tokens of both are accepted; after the old
+// one is removed, its tokens are refused. A follower uploads the keys by itself, and an API server that is away changes nothing.
 func TestK17IssuerKeyRotates(t *testing.T) {
 	t.Parallel()
-	c, r := kubetest.Start(t, kubetest.Options{}), startRegistry(t, nil)
-	account(c, "shop", "web")
-	account(c, "shop", "default")
-	r.must(t, "cluster", "connect", "c1", "--kubeconfig", c.Kubeconfig, "--namespace", "shop")
+	c, r, digest, _ := startPlugin(t, []string{"team/app"}, func(c *kubetest.Cluster, r registry, flags []string) {
+		account(c, "shop", "web")
+		r.must(t, append([]string{"cluster", "connect", "c1", "--service-account", "shop/web", "--cache-type", "Token"}, flags...)...)
+	})
+	waitForAccount(t, c, "shop")
+	pulls := func(pod string) {
+		t.Helper()
+		c.Apply(podAs(pod, "shop", "web", r.host+"/team/app:1.0")) // which asks for a token of its own
+		if got := runs(t, c, "shop", pod, 90*time.Second); got != digest {
+			t.Errorf("the pod %s was started from %s, want %s", pod, got, digest)
+		}
+	}
+	pulls("before")
 	follow := exec.CommandContext(t.Context(), binary, "cluster", "connect", "c1", "--kubeconfig", c.Kubeconfig, "--refresh",
 		"--every", "200ms")
 	follow.Env = append(r.env, "ECRIN_DATA="+r.Dir)
@@ -258,10 +267,18 @@ func TestK17IssuerKeyRotates(t *testing.T) {
 	}
 	accepted("a token of the new key", fresh, "")
 	accepted("a token of the old key, which is still published", old, "")
+	pulls("with-both-keys")
 	c.RotateKeys(t, "new")
 	accepted("a token of the old key after its removal", old, "InvalidIdentityToken")
 	accepted("a token of the new key after that", fresh, "")
-	if !strings.Contains(said.String(), "stay as they are") { // the API server was away while it started again
-		t.Errorf("the follower does not say that the API server was away:\n%s", &said)
-	}
+	pulls("with-the-new-key")
+	back := c.Away(t)
+	c.Eventually(t, time.Minute, "the follower while the API server is away", func() error {
+		if !strings.Contains(said.String(), "stay as they are") {
+			return fmt.Errorf("it does not say so:\n%s", &said)
+		}
+		return nil
+	})
+	accepted("a token while the API server is away", fresh, "")
+	back()
 }
