@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
 
@@ -375,5 +377,44 @@ func TestConfigRepositoryCertificateEnds(t *testing.T) {
 	out := settled(t, c.near)
 	if len(out.Integrations) != 1 || !strings.Contains(out.Integrations[0].Reason, "the certificate of Sealed Secrets has ended") {
 		t.Errorf("got %s, want the end of the certificate as the reason", shown(out))
+	}
+}
+
+// A process that was killed between its push and the end of its attempt has left what it was about to write in the state: the next attempt
+// knows the files as its own, writes them again, or removes them with their integration.
+func TestConfigRepositoryAfterAKillBetweenPushAndState(t *testing.T) {
+	t.Parallel()
+	c := newConfigured(t)
+	add(t, c.near, c.key(t, "stays"))
+	add(t, c.near, c.key(t, "goes"))
+	c.synced(t)
+	store := c.near.Meta()
+	row, err := store.ConfigRepository(t.Context(), c.near.Registry().Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := configrepo.StateOf(row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, f := range st.Files { // as it was stored before the push
+		st.Files[path] = configrepo.File{Integration: f.Integration, Tried: []string{f.ID}, TriedAt: time.Now()}
+	}
+	st.Written, st.Head, st.Seen = nil, "", 0
+	text, err := json.Marshal(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.SaveConfigState(t.Context(), row, string(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := call(t, c.near, "DeleteIntegration", ecrintypes.IntegrationRequest{IntegrationName: "goes"},
+		&ecrintypes.IntegrationResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	out := c.synced(t)
+	want := []string{"README.md", all + "stays.registry-ecr.config.yaml", all + "stays.registry-ecr.secret.yaml"}
+	if got := files(t, c.dir); !slices.Equal(got, want) || len(out.Drift) > 0 || c.syncStatus(t, "stays") != "SYNCED" {
+		t.Errorf("got the files %v and %s, want %v without drift", got, shown(out), want)
 	}
 }
