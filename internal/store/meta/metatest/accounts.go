@@ -186,7 +186,7 @@ func testTokens(fx *Fixture) {
 		fx.Must(err)
 		fx.Equal(all, test.want, "Tokens at %s", test.at)
 	}
-	// Tokens are kept for a day after they have expired, not longer if they were just read.
+	// Tokens are kept for an hour after they have expired, not longer if they were just read.
 	late := token("late", end.Add(24*time.Hour), end.Add(36*time.Hour))
 	expired := func(at time.Time, limit, want int) {
 		fx.Helper()
@@ -194,14 +194,14 @@ func testTokens(fx *Fixture) {
 		fx.Must(err)
 		fx.Equal(n, want, "tokens deleted at %s", at)
 	}
-	expired(end.Add(24*time.Hour), 10, 1) // c, which expired an hour earlier
+	expired(end.Add(time.Hour), 10, 1) // c, which expired an hour earlier
 	_, err = fx.Token(fx.Ctx, "b")
-	fx.Want(err, 0, "a token that expired exactly a day before")
-	expired(end.Add(25*time.Hour), 1, 1)
-	expired(end.Add(25*time.Hour), 1, 1)
-	expired(end.Add(25*time.Hour), 1, 0)
+	fx.Want(err, 0, "a token that expired exactly an hour before")
+	expired(end.Add(2*time.Hour), 1, 1)
+	expired(end.Add(2*time.Hour), 1, 1)
+	expired(end.Add(2*time.Hour), 1, 0)
 	_, err = fx.Token(fx.Ctx, "b")
-	fx.Want(err, fault.TokenNotFound, "a token that expired more than a day before")
+	fx.Want(err, fault.TokenNotFound, "a token that expired more than an hour before")
 	_, err = fx.Token(fx.Ctx, late.ID)
 	fx.Want(err, 0, "a valid token")
 }
