@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +32,11 @@ const RoleAnnotation = credential.RoleAnnotation
 // tagCluster is the tag of providers and roles that were made for a cluster. Its value is the name of the cluster.
 const tagCluster = "ecrin:cluster"
 
-// policyLabel is the name of the inline policy of a role.
-const policyLabel = "pull"
+// policyLabel and followLabel are the names of the inline policies of a role: to pull, and to upload the keys of the issuer.
+const (
+	policyLabel = "pull"
+	followLabel = "issuer-keys"
+)
 
 // Connection says what is made in the account for a cluster. The fields without a default are required.
 type Connection struct {
@@ -176,6 +180,9 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 		if _, err := api.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &c.Role, PolicyDocument: &trust}); err != nil {
 			return "", c.far("setting the trust policy of the role", err, "iam:UpdateAssumeRolePolicy")
 		}
+		if err := c.takeAway(ctx, api); err != nil {
+			return "", err
+		}
 		how = " was there"
 	} else if err != nil {
 		return "", c.far("making the role", err, "iam:CreateRole and iam:TagRole")
@@ -196,12 +203,42 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := api.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &c.Role, PolicyName: aws.String("issuer-keys"),
+		if _, err := api.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &c.Role, PolicyName: aws.String(followLabel),
 			PolicyDocument: &text}); err != nil {
 			return "", c.far("setting the policy of the role", err, "iam:PutRolePolicy")
 		}
 	}
 	return c.RoleARN() + how, nil
+}
+
+// takeAway removes the policies that an earlier connection has given to the role and this one does not: all managed policies that are not
+// named now, and the inline policies of this package. Else a role would keep rights that nobody asks for any more.
+func (c *Connection) takeAway(ctx context.Context, api *iam.Client) error {
+	pages := iam.NewListAttachedRolePoliciesPaginator(api, &iam.ListAttachedRolePoliciesInput{RoleName: &c.Role})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return c.far("listing the policies of the role", err, "iam:ListAttachedRolePolicies")
+		}
+		for _, p := range page.AttachedPolicies {
+			if slices.Contains(c.Policies, aws.ToString(p.PolicyArn)) {
+				continue
+			}
+			if _, err := api.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: &c.Role, PolicyArn: p.PolicyArn}); err != nil {
+				return c.far("detaching "+aws.ToString(p.PolicyArn), err, "iam:DetachRolePolicy")
+			}
+		}
+	}
+	for label, wanted := range map[string]bool{policyLabel: c.Inline != "", followLabel: c.Follow} {
+		if wanted {
+			continue
+		}
+		_, err := api.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &c.Role, PolicyName: &label})
+		if none := (*iamtypes.NoSuchEntityException)(nil); err != nil && !errors.As(err, &none) {
+			return c.far("deleting the policy "+label+" of the role", err, "iam:DeleteRolePolicy")
+		}
+	}
+	return nil
 }
 
 // followPolicy returns the policy of who uploads the keys of the issuer of this cluster, and of no other.

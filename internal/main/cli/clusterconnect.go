@@ -29,7 +29,8 @@ const clusterConnectHelp = `Let service accounts of a cluster pull images by a r
 It reads the issuer of the cluster and its public keys from the API server, makes an OIDC provider for it, uploads the keys, and makes a role
 that only the chosen service accounts may assume, with tokens for the audience. Then it gets a token of one of them from the API server,
 assumes the role with it and gets a token of the registry, and stores the cluster as connected. Run again, it brings all of this to what the
-flags say. The user of the kubeconfig needs the rights to read the issuer and to create tokens of the service account.
+flags say; policies of the role that they do not name are taken away. The user of the kubeconfig needs the rights to read the issuer and to
+create tokens of the service account.
 
 --refresh only uploads the keys of the issuer again, as after a change of the key of the API server: tokens of keys that are no longer there
 are refused from then on. With --every it goes on until a signal.`

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,23 @@ func TestClusterConnect(t *testing.T) {
 	attached, err := r.iam(t).ListAttachedRolePolicies(t.Context(), &iam.ListAttachedRolePoliciesInput{RoleName: aws.String("c1-pull")})
 	if err != nil || len(attached.AttachedPolicies) != 1 || *attached.AttachedPolicies[0].PolicyName != "AmazonEC2ContainerRegistryPullOnly" {
 		t.Errorf("the policies of the role: got %+v and %v", attached, err)
+	}
+	// Rights of an earlier connection that this one does not name are taken away.
+	inline := func() []string {
+		out, err := r.iam(t).ListRolePolicies(t.Context(), &iam.ListRolePoliciesInput{RoleName: aws.String("c1-pull")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.PolicyNames
+	}
+	r.must(t, append(args, "--repository", "shop/web")...)
+	attached, err = r.iam(t).ListAttachedRolePolicies(t.Context(), &iam.ListAttachedRolePoliciesInput{RoleName: aws.String("c1-pull")})
+	if err != nil || len(attached.AttachedPolicies) != 0 || !slices.Equal(inline(), []string{"pull"}) {
+		t.Errorf("with --repository: got the policies %+v, %v and %v, want pull alone", attached.AttachedPolicies, inline(), err)
+	}
+	r.must(t, args...)
+	if got := inline(); len(got) != 0 {
+		t.Errorf("without --repository again: got the policies %v, want none of the role's own", got)
 	}
 	// Another cluster with the same issuer would be the same for the account.
 	if out, err := r.run(t, "cluster", "connect", "c2", "--kubeconfig", c.Kubeconfig, "--namespace", "shop"); err == nil ||
