@@ -286,3 +286,23 @@ func Failed(i meta.Integration, err error) (code string, _ error) {
 	text := fmt.Sprintf("%s by the integration %s: %s; %s", code, i.Name, e.Public, cureOf(err))
 	return code, fault.IntegrationFailed.New("%s", text).Because(err)
 }
+
+// Token returns an authorization token of the registry of an integration of the kind ECR or ECRIN. The passwords of other registries have
+// no end, and are shown to nobody.
+//
+// Errors: fault.InvalidParameter (another kind), fault.IntegrationFailed.
+func (s *Service) Token(ctx context.Context, i meta.Integration) (upstream.Token, error) {
+	if i.Kind != ECR && i.Kind != Ecrin {
+		return upstream.Token{}, fault.InvalidParameter.New("the integration %s is of the kind %s: only those of the kinds ECR and ECRIN have "+
+			"temporary tokens, and a password is shown to nobody", i.Name, i.Kind)
+	}
+	r, err := s.Remote(ctx, i)
+	if err != nil {
+		return upstream.Token{}, err
+	}
+	t, err := r.Token(ctx)
+	if err != nil {
+		_, err = Failed(i, err)
+	}
+	return t, err
+}

@@ -62,6 +62,9 @@ const (
 func (a *AWS) Credential(ctx context.Context, host string) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxFetch)
 	defer cancel()
+	if rule := a.Config.rule(host); rule != nil && rule.Integration != "" {
+		return a.ofIntegration(ctx, host, rule)
+	}
 	api, err := a.client(ctx, host)
 	if err != nil {
 		return Credential{}, err

@@ -54,6 +54,11 @@ type Rule struct {
 	Endpoint string `yaml:"endpoint"`
 	// STSEndpoint is the URL of the STS API. Default: Endpoint if that is not one of AWS, otherwise that of AWS or of the environment.
 	STSEndpoint string `yaml:"sts_endpoint"`
+	// Integration is the name of an integration of the ecrin at Endpoint, which then gets the token: this machine needs credentials of that
+	// ecrin and none of the registry. The caller needs ecrin:GetIntegrationToken.
+	Integration string `yaml:"integration"`
+	// IntegrationAccount is the account of the integration, 12 digits. Default: that of the caller.
+	IntegrationAccount string `yaml:"integration_account"`
 	// CAFile is a PEM file of certificate authorities that are trusted beside those of the system.
 	CAFile string `yaml:"ca_file"`
 }
@@ -78,6 +83,8 @@ var (
 	roleForm     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\x21-\x7e]+$`)
 	regionForm   = regexp.MustCompile(`^[a-z0-9-]+$`)
 	sessionForm  = regexp.MustCompile(`^[A-Za-z0-9_=,.@-]+$`)
+	accountForm  = regexp.MustCompile(`^\d{12}$`)
+	remoteForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`) // names of integrations
 	externalForm = regexp.MustCompile(`^[A-Za-z0-9_=,.@:/+-]+$`)
 )
 
@@ -121,6 +128,16 @@ func (r *Rule) check() (problems []string) {
 	}
 	if r.Role == "" && r.ExternalID != "" {
 		bad("external_id is that of a role, and there is none")
+	}
+	switch {
+	case r.Integration == "" && r.IntegrationAccount != "":
+		bad("integration_account is that of an integration, and there is none")
+	case r.Integration != "" && r.Endpoint == "":
+		bad("integration needs endpoint, the URL of the ecrin that has it")
+	case r.Integration != "" && !remoteForm.MatchString(r.Integration):
+		bad("integration: got %q, want the name of an integration", r.Integration)
+	case r.IntegrationAccount != "" && !accountForm.MatchString(r.IntegrationAccount):
+		bad("integration_account: got %q, want 12 digits", r.IntegrationAccount)
 	}
 	if len(r.Roles) > maxRoles {
 		bad("roles: got %d, want at most %d", len(r.Roles), maxRoles)

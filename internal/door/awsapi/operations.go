@@ -273,6 +273,8 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("UpdateIntegration", guard.ForPolicies, ecrin.OnChangedIntegration, (*ecrin.Service).UpdateIntegration),
 	ecrinOp("DescribeIntegrations", guard.ForPolicies, ecrin.OnIntegrations, (*ecrin.Service).DescribeIntegrations),
 	ecrinOp("DeleteIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.IntegrationRequest], (*ecrin.Service).DeleteIntegration),
+	ecrinOp("GetIntegrationToken", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.IntegrationRequest],
+		(*ecrin.Service).GetIntegrationToken),
 	ecrinOp("TestIntegration", guard.ForPolicies, ecrin.OnIntegration[*ecrintypes.TestIntegrationRequest], (*ecrin.Service).TestIntegration),
 	ecrinOp("ListDeletedRepositories", guard.ForRoot, ecrin.OnDeletedRepositories, (*ecrin.Service).ListDeletedRepositories),
 	ecrinOp("RestoreRepository", guard.ForRoot, ecrin.OnRestoredRepository, (*ecrin.Service).RestoreRepository),

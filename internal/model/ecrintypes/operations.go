@@ -90,6 +90,7 @@ var OperationNames = []string{
 	"UpdateIntegration",
 	"DescribeIntegrations",
 	"DeleteIntegration",
+	"GetIntegrationToken",
 	"TestIntegration",
 	"ListEvents",
 	"ListDeletedRepositories",
@@ -580,6 +581,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "IntegrationNotFoundException", "IntegrationInUseException"},
 		Input:  func() awswire.Input { return new(IntegrationRequest) },
 		Output: func() any { return new(IntegrationResponse) },
+	},
+	"GetIntegrationToken": {
+		Name:   "GetIntegrationToken",
+		Errors: []string{"InvalidParameterException", "ServerException", "IntegrationNotFoundException", "IntegrationFailedException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(IntegrationRequest) },
+		Output: func() any { return new(GetIntegrationTokenResponse) },
 	},
 	"TestIntegration": {
 		Name:   "TestIntegration",

@@ -563,6 +563,14 @@ type GetImageReportResponse struct {
 	Deployments []Deployment      `json:"deployments"` // required
 }
 
+// GetIntegrationTokenResponse is the answer of GetIntegrationToken.
+type GetIntegrationTokenResponse struct {
+	Registry  string       `json:"registry"`  // required
+	Username  string       `json:"username"`  // required
+	Password  string       `json:"password"`  // required
+	ExpiresAt awswire.Time `json:"expiresAt"` // required
+}
+
 // GetLifecycleRequest is the request of GetLifecycle.
 type GetLifecycleRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -701,7 +709,7 @@ type Integration struct {
 	SyncStatus       SyncStatus         `json:"syncStatus,omitzero"`
 }
 
-// IntegrationRequest is the request of DeleteIntegration.
+// IntegrationRequest is the request of GetIntegrationToken.
 type IntegrationRequest struct {
 	AccountId       string `json:"accountId,omitzero"`
 	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters

@@ -85,6 +85,37 @@ type ecrTokens struct {
 	good     bool      // the registry has accepted it
 	from     time.Time // when the token was got
 	renewAt  time.Time
+	until    time.Time // the end of the token
+}
+
+// Token is an authorization token of a registry of ECR, or of another ecrin.
+type Token struct {
+	Host      string // of the registry
+	Username  string // AWS
+	Password  secret.String
+	ExpiresAt time.Time
+}
+
+// Token returns a token that is valid for 15 minutes or more, or for half of a shorter life. It may have been got for an earlier request.
+//
+// Errors: an [Error]; of the reason Invalid for a registry that has no such tokens.
+func (r *Registry) Token(ctx context.Context) (Token, error) {
+	t, ok := r.auth.(*ecrTokens)
+	if !ok {
+		return Token{}, invalid("the registry has no temporary tokens")
+	}
+	header, err := t.header(ctx, "")
+	if err != nil {
+		return Token{}, err
+	}
+	plain, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(header, "Basic "))
+	user, password, ok := strings.Cut(string(plain), ":")
+	if err != nil || !ok {
+		return Token{}, &Error{Reason: Lied, Host: t.host, Public: "GetAuthorizationToken gives no usable token"}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Token{Host: r.host, Username: user, Password: secret.New(password), ExpiresAt: t.until}, nil
 }
 
 func newECRTokens(c *Client, host string, a *AWS) (*ecrTokens, error) {
@@ -268,7 +299,7 @@ func (t *ecrTokens) ask(ctx context.Context) (secret.String, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.password, t.from, t.good = header, now, false
-	t.renewAt = now.Add(life - min(tokenMargin, life/2))
+	t.renewAt, t.until = now.Add(life-min(tokenMargin, life/2)), now.Add(life)
 	return header, nil
 }
 

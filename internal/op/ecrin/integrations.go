@@ -313,6 +313,20 @@ func (s *Service) TestIntegration(ctx context.Context, _ identity.Caller, i meta
 	return out, nil
 }
 
+// GetIntegrationToken returns an authorization token of the registry of an integration, for docker and other clients that ask this server
+// instead of having a key of the registry. It ends by itself, 12 hours after it was made, and cannot be taken back before.
+//
+// Errors: those of integration.Service.Token.
+func (s *Service) GetIntegrationToken(ctx context.Context, _ identity.Caller, i meta.Integration,
+	_ *ecrintypes.IntegrationRequest) (*ecrintypes.GetIntegrationTokenResponse, error) {
+	t, err := s.remotes.Token(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	return &ecrintypes.GetIntegrationTokenResponse{Registry: t.Host, Username: t.Username, Password: t.Password.Reveal(),
+		ExpiresAt: *awswire.At(t.ExpiresAt)}, nil
+}
+
 // testResponse returns the steps of a test.
 func testResponse(steps []integration.Step, err error) (*ecrintypes.TestIntegrationResponse, error) {
 	if err != nil {
