@@ -46,6 +46,7 @@ type Runner struct {
 	now    func() time.Time
 	log    *slog.Logger
 	report func(work string, err error)
+	after  func(Attempt)
 	lease  time.Duration
 	poll   time.Duration
 
@@ -62,8 +63,22 @@ type Options struct {
 	Log  *slog.Logger
 	// Report is called with the result of each attempt of a schedule and of a task; nil for none.
 	Report func(work string, err error)
-	Lease  time.Duration // 30 s if 0
-	Poll   time.Duration // 1 s if 0
+	// Attempted is called after each attempt of a job; nil for none. It must not wait.
+	Attempted func(Attempt)
+	Lease     time.Duration // 30 s if 0
+	Poll      time.Duration // 1 s if 0
+}
+
+// Attempt is one attempt of a job that has ended.
+type Attempt struct {
+	Kind    string
+	ID      int64  // of the job
+	Account string // 12 digits: whose work it is; "" for that of the installation
+	Number  int    // from 1, since the last success
+	Start   time.Time
+	Took    time.Duration
+	Stopped bool  // it ended before its work, because the server stops, the job was canceled or another process continues it
+	Err     error // nil after a success
 }
 
 // kindState is a kind and what this process does of it.
@@ -89,7 +104,8 @@ type Stats struct {
 
 // New returns a Runner without kinds.
 func New(o Options) *Runner {
-	r := &Runner{meta: o.Meta, now: o.Now, log: o.Log, report: o.Report, lease: o.Lease, poll: o.Poll, free: make(chan struct{}, 1)}
+	r := &Runner{meta: o.Meta, now: o.Now, log: o.Log, report: o.Report, after: o.Attempted,
+		lease: o.Lease, poll: o.Poll, free: make(chan struct{}, 1)}
 	if r.report == nil {
 		r.report = func(string, error) {}
 	}
@@ -250,7 +266,12 @@ func (r *Runner) start(ctx context.Context, k *kindState, row meta.Job) {
 		if cause == nil && ctx.Err() != nil {
 			cause = errStopping // end has not been called yet
 		}
-		r.ended(work, k, j, err, cause, time.Since(began))
+		took := time.Since(began)
+		r.ended(work, k, j, err, cause, took)
+		if r.after != nil {
+			r.after(Attempt{Kind: k.Name, ID: row.ID, Account: row.Account, Number: row.Attempts + 1, Start: began, Took: took,
+				Stopped: cause != nil && !errors.Is(cause, errIdle), Err: err})
+		}
 		end(nil)
 		k.mu.Lock()
 		delete(k.running, row.ID)

@@ -12,9 +12,9 @@ import (
 // forged. If a value is not an address, origin returns the proxy that added it. X-Forwarded-Proto of a trusted proxy
 // replaces the state of the connection.
 func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	from, secure := peer.Addr().Unmap().WithZone(""), r.TLS != nil
-	if err != nil || !within(from, proxies) {
+	from, trusted := proxied(r, proxies)
+	secure := r.TLS != nil
+	if !trusted {
 		return from, secure
 	}
 	if proto := r.Header.Values("X-Forwarded-Proto"); len(proto) > 0 {
@@ -36,6 +36,13 @@ func origin(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
 		from = hop.Unmap().WithZone("")
 	}
 	return from, secure
+}
+
+// proxied returns the address of the connection's other end, and whether it is one of proxies.
+func proxied(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	from := peer.Addr().Unmap().WithZone("")
+	return from, err == nil && within(from, proxies)
 }
 
 // cutLast splits a comma-separated list before its last element.

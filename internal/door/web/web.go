@@ -46,6 +46,7 @@ type Server struct {
 	proxies []netip.Prefix
 	now     func() time.Time
 	ended   func(ev *Event, status int, sent int64)
+	traced  func(r *http.Request, ev *Event, e Ending)
 
 	occasional *occasionalLog
 
@@ -65,12 +66,23 @@ type Options struct {
 	Now     func() time.Time
 	// Ended, if not nil, is called when a request has ended, with the status and the bytes of the body of its answer. It must not wait.
 	Ended func(ev *Event, status int, sent int64)
+	// Traced, if not nil, is called like Ended, to make a span of the request. It must not wait.
+	Traced func(r *http.Request, ev *Event, e Ending)
+}
+
+// Ending is what a server knows of a request that has ended besides its event.
+type Ending struct {
+	Status  int
+	Sent    int64 // bytes of the body of the answer
+	Start   time.Time
+	Took    time.Duration
+	Trusted bool // the connection comes from one of Options.Proxies
 }
 
 // NewServer returns a Server for the handler.
 func NewServer(h Handler, o Options) *Server {
 	return &Server{handler: h, log: o.Log, occasional: newOccasionalLog(o.Log), metrics: o.Metrics, proxies: o.Proxies,
-		now: o.Now, ended: o.Ended, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
+		now: o.Now, ended: o.Ended, traced: o.Traced, idleTimeout: maxIdle, slowStart: maxSlowStart, writeTimeout: maxIdle}
 }
 
 // ServeHTTP serves one request. A panic of the handler becomes status 500 and an error of the event.
@@ -94,7 +106,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		conn.end()
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
-				s.finish(r, rec, ev, s.now().Sub(start))
+				s.finish(r, rec, ev, start)
 				panic(p)
 			}
 			ev.Err = errors.Join(ev.Err, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
@@ -102,7 +114,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				http.Error(rec, "internal error, request "+ev.RequestID, http.StatusInternalServerError)
 			}
 		}
-		s.finish(r, rec, ev, s.now().Sub(start))
+		s.finish(r, rec, ev, start)
 	}()
 	if r.ContentLength != 0 && r.Body != nil {
 		body := &deadlineBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: s.idleTimeout,
@@ -118,7 +130,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handler.Handle(rec, r, ev)
 }
 
-func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Duration) {
+func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, start time.Time) {
+	took := s.now().Sub(start)
 	status := rec.status
 	if status == 0 {
 		status = http.StatusOK
@@ -126,6 +139,10 @@ func (s *Server) finish(r *http.Request, rec *recorder, ev *Event, took time.Dur
 	s.metrics.observe(ev, status, took, rec.sent)
 	if s.ended != nil {
 		s.ended(ev, status, rec.sent)
+	}
+	if s.traced != nil {
+		_, trusted := proxied(r, s.proxies)
+		s.traced(r, ev, Ending{Status: status, Sent: rec.sent, Start: start, Took: took, Trusted: trusted})
 	}
 	if ev.Err != nil && durable.IsOutOfFiles(ev.Err) {
 		s.metrics.outOfFiles(s.occasional, ev.Operation, ev.Err)

@@ -41,6 +41,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/oidc"
+	"github.com/ecrin-dev/ecrin/internal/net/otlp"
 	"github.com/ecrin-dev/ecrin/internal/net/tlsauto"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
@@ -115,6 +116,7 @@ type App struct {
 	jobs      *jobs.Runner
 	events    *events.Service
 	usage     *usage.Service
+	traces    *otlp.Exporter // nil without the setting traces.url
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
 	authority *tlsauto.Authority
@@ -214,6 +216,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		return err
 	}
 	a.usage = usage.New(a.meta, now)
+	a.trace(roots)
 	a.registry = registry.New(a.meta, blob.Placed(blobs, a.meta.CheckPlace), registry.Options{
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled, Stored: a.countStored,
@@ -271,6 +274,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.countWork(metrics)
 	a.countPulls(metrics)
 	a.countCopies(metrics)
+	a.countSpans(metrics)
 	metrics.Count("ecrin_audit_lines_lost_total", "Lines of the audit trail that were lost because they could not be written.", a.trail.Lost)
 	metrics.Count("ecrin_collected_bytes_total", "Bytes of blobs that nothing referred to and that were deleted.", a.registry.CollectedBytes)
 	pushes := web.ManifestPlaces()
@@ -307,7 +311,8 @@ func (a *App) server(h web.Handler, l web.ConnectionLimits, m *web.Metrics, now 
 		listeners[i] = connections.Listener(listeners[i])
 	}
 	return &http.Server{
-		Handler:           web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now, Ended: a.countRequest}),
+		Handler: web.NewServer(h, web.Options{Log: a.log, Metrics: m, Proxies: a.config.Proxies, Now: now, Ended: a.countRequest,
+			Traced: a.traced()}),
 		ReadHeaderTimeout: 20 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -409,6 +414,10 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	}
 	work.Go(func() { a.jobs.Run(background) })
 
+	if a.traces != nil {
+		go a.traces.Run() // Stop waits for its end
+	}
+
 	g, failed := errgroup.WithContext(ctx)
 	for _, l := range a.listeners {
 		g.Go(func() error {
@@ -443,6 +452,9 @@ func (a *App) Run(ctx context.Context, ready func(Running)) error {
 	serveErr := g.Wait()
 	stopBackground()
 	work.Wait()
+	if a.traces != nil {
+		a.traces.Stop(stopping)
+	}
 	a.pull.Close()
 	a.remotes.Close()
 	err = a.meta.CheckPlace()

@@ -29,7 +29,7 @@ const (
 func (a *App) addWork(now func() time.Time, copies *replication.Service, keyID string) {
 	_, err := os.Lstat(filepath.Join(a.config.Data, RunningFile))
 	killed := err == nil // a clean stop removes the file
-	r := jobs.New(jobs.Options{Meta: a.meta, Now: now, Log: a.log, Report: a.report})
+	r := jobs.New(jobs.Options{Meta: a.meta, Now: now, Log: a.log, Report: a.report, Attempted: a.attempted()})
 	a.registry.AddWork(r, a.config.GCInterval, killed)
 	a.identity.AddWork(r)
 	copies.AddWork(r)

@@ -120,6 +120,8 @@ type Config struct {
 	// MetricsToken is a secret of at least 16 characters. With it, /metrics is served on Listen to clients that send it as a Bearer
 	// token, from any address. Set it in the file or the environment rather than on the command line. Default none.
 	MetricsToken secret.String `yaml:"metrics_token"`
+	// Traces says where spans of requests and jobs are sent. Default nowhere.
+	Traces Traces `yaml:"traces"`
 	// AuditKeep is the size, in MiB, up to which the audit trail is kept in DATA/audit; the oldest files beyond it are
 	// deleted. An eighth of it is for lines of anonymous callers and for failed requests from other accounts.
 	// Default 1024.
@@ -156,7 +158,7 @@ func Default() Config {
 		GCGrace: 7 * 24 * time.Hour, GCInterval: time.Hour,
 		EventPulls: string(events.Off), EventDenials: string(events.Counted), EventsKeep: 100_000, EventsKeepFor: 7 * 24 * time.Hour,
 		MaxUploadsPerPrincipal: 2000, MaxUploadsPerRepository: 10_000, MaxTokensPerPrincipal: 20_000, MaxSessionsPerPrincipal: 20_000,
-		LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
+		Traces: Traces{Ratio: 1}, LogLevel: "info", LogFormat: "auto", StopTimeout: 30 * time.Second,
 	}
 }
 
@@ -262,7 +264,7 @@ func (c *Config) Settings() []Setting {
 			return nil
 		}
 	}
-	return []Setting{
+	return append([]Setting{
 		{"data", "ECRIN_DATA", "`directory` of the database, the blobs and the master key", c.Data, "", text(&c.Data)},
 		{"database", "ECRIN_DATABASE",
 			"`address` of a PostgreSQL database for the metadata, postgres://USER:PASSWORD@HOST/NAME; without one it is SQLite in the data directory", "", "", func(s string) error {
@@ -377,18 +379,7 @@ func (c *Config) Settings() []Setting {
 			number(&c.EventsKeep)},
 		{"events-keep-for", "ECRIN_EVENTS_KEEP_FOR", "how long events are kept, a `duration` such as 168h", c.EventsKeepFor.String(), "",
 			duration(&c.EventsKeepFor)},
-	}
-}
-
-func duration(to *time.Duration) func(string) error {
-	return func(s string) error {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			return fmt.Errorf("want a duration such as 30s, got %q", s)
-		}
-		*to = d
-		return nil
-	}
+	}, c.Traces.settings()...)
 }
 
 // ReadEnv sets the fields of c whose environment variables are set and not empty. get has the contract of os.LookupEnv.
@@ -409,20 +400,21 @@ func (c *Config) ReadEnv(get func(string) (string, bool)) error {
 // Checked is a configuration with its parsed values.
 type Checked struct {
 	Config
-	Registry    name.Registry // default account and region
-	TLSRegions  []name.Region // from TLS.Regions; the default region if that is empty
-	Quirks      registry.Quirks
-	Level       slog.Level
-	Proxies     []netip.Prefix
-	Egress      []netip.Prefix            // from EgressAllow
-	NoEgress    []netip.Prefix            // from EgressDeny
-	Hosts       map[string]netip.AddrPort // from EgressHosts
-	DNS         []netip.AddrPort          // from EgressDNS
-	Web         []integration.WebIdentity // from WebIdentities
-	ConfigPaths []configrepo.LocalPath    // from ConfigRepositoryPaths
-	Pulls       events.Mode               // from EventPulls
-	Denials     events.Mode               // from EventDenials
-	Management  name.Account              // zero if ManagementAccount is ""
+	Registry     name.Registry // default account and region
+	TLSRegions   []name.Region // from TLS.Regions; the default region if that is empty
+	Quirks       registry.Quirks
+	Level        slog.Level
+	Proxies      []netip.Prefix
+	Egress       []netip.Prefix            // from EgressAllow
+	NoEgress     []netip.Prefix            // from EgressDeny
+	Hosts        map[string]netip.AddrPort // from EgressHosts
+	DNS          []netip.AddrPort          // from EgressDNS
+	Web          []integration.WebIdentity // from WebIdentities
+	ConfigPaths  []configrepo.LocalPath    // from ConfigRepositoryPaths
+	Pulls        events.Mode               // from EventPulls
+	Denials      events.Mode               // from EventDenials
+	TraceHeaders map[string]string         // from Traces.Headers; the values are secret
+	Management   name.Account              // zero if ManagementAccount is ""
 
 	// New permits starting a new installation in a data directory that has lost its database. It is the flag --new of
 	// one start and not a setting, because a permanent permission would also apply when a later loss is not intended.
@@ -549,6 +541,8 @@ func (c Config) Check() (Checked, error) {
 		out.Management, err = name.ParseAccount(c.ManagementAccount)
 		note("management_account", err)
 	}
+	out.TraceHeaders, err = c.Traces.check()
+	note("traces", err)
 	if c.AuditKeep < 1 {
 		note("audit_keep", fmt.Errorf("want at least 1 MiB, got %d", c.AuditKeep))
 	}

@@ -61,6 +61,7 @@ event_pulls: sampled
 event_denials: "off"
 events_keep: 5
 events_keep_for: 2h
+traces: {url: "https://collector.example.com/", headers: "X-Key=canary%2C, a=b", ratio: 0.5}
 ephemeral: true
 seed: [a.yaml, b.yaml]
 log_level: debug
@@ -94,6 +95,7 @@ func TestRead(t *testing.T) {
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
 		GCGrace: 48 * time.Hour, GCInterval: 10 * time.Minute,
+		Traces:    config.Traces{URL: "https://collector.example.com/", Headers: secret.New("X-Key=canary%2C, a=b"), Ratio: 0.5},
 		Ephemeral: true, Seed: []string{"a.yaml", "b.yaml"},
 		EventPulls: "sampled", EventDenials: "off", EventsKeep: 5, EventsKeepFor: 2 * time.Hour,
 		StrictECR: "quotas,page-100", LogLevel: "debug", LogFormat: "json", StopTimeout: 90 * time.Second,
@@ -115,6 +117,9 @@ func TestRead(t *testing.T) {
 	if checked.Registry.String() != "111122223333/eu-central-1" ||
 		checked.Quirks != (registry.Quirks{Quotas: true, Page100: true}) || checked.Level != slog.LevelDebug {
 		t.Errorf("Check: got registry %s, quirks %+v, level %s", checked.Registry, checked.Quirks, checked.Level)
+	}
+	if diff := cmp.Diff(map[string]string{"X-Key": "canary,", "a": "b"}, checked.TraceHeaders); diff != "" {
+		t.Errorf("Check: headers of traces (-want +got):\n%s", diff)
 	}
 	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 	if diff := cmp.Diff([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
@@ -179,10 +184,10 @@ func TestSettingsCoverTheFile(t *testing.T) {
 		t.Errorf("setting every field to its default changes the configuration (-want +got):\n%s", diff)
 	}
 	fields := 0
-	for _, of := range []any{config.Config{}, config.TLS{}} {
+	for _, of := range []any{config.Config{}, config.TLS{}, config.Traces{}} {
 		fields += reflect.TypeOf(of).NumField()
 	}
-	if want := fields - 1; len(settings) != want { // the field TLS has no setting of its own
+	if want := fields - 2; len(settings) != want { // the fields TLS and Traces have no settings of their own
 		t.Errorf("got %d settings, want %d", len(settings), want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
@@ -82,4 +83,15 @@ func configPaths(texts []string) (all []configrepo.LocalPath, err error) {
 		all = append(all, configrepo.LocalPath{Account: account, Path: f[1]})
 	}
 	return all, nil
+}
+
+func duration(to *time.Duration) func(string) error {
+	return func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("want a duration such as 30s, got %q", s)
+		}
+		*to = d
+		return nil
+	}
 }
