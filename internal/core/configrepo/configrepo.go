@@ -62,6 +62,11 @@ type LocalPath struct {
 	Path    string
 }
 
+// AllowedIn returns what reports whether a list has a path for an account.
+func AllowedIn(all []LocalPath) func(account name.Account, path string) bool {
+	return func(account name.Account, path string) bool { return slices.Contains(all, LocalPath{account, path}) }
+}
+
 // Service keeps configuration repositories. It is safe for concurrent use.
 type Service struct {
 	meta    *meta.Store

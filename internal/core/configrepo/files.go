@@ -125,6 +125,8 @@ func describe(i meta.Integration, p integration.Parts) gitops.Integration {
 		hide("url", v.URL)
 		hide("username", v.Username)
 		hide("token", p.Secrets.Password)
+		set("knownHosts", v.KnownHosts)
+		hide("sshPrivateKey", p.Secrets.Key)
 	}
 	return out
 }

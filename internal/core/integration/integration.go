@@ -54,6 +54,7 @@ type Settings struct {
 	WebIdentity bool     `json:"webIdentity,omitempty"` // the role is assumed with a token of the server, which the operator allows
 	Provider    string   `json:"provider,omitempty"`    // of GIT and ISSUES: one of package forge
 	URL         string   `json:"url,omitempty"`         // likewise
+	KnownHosts  string   `json:"knownHosts,omitempty"`  // of GIT by ssh: the keys of the host, in the form of known_hosts
 	Username    string   `json:"username,omitempty"`    // of OCI, GIT and ISSUES; "" for anonymous, or for a token alone
 	TokenHosts  []string `json:"tokenHosts,omitempty"`  // of OCI: hosts that may issue tokens, beside Host
 }
@@ -63,6 +64,7 @@ type Secrets struct {
 	SecretAccessKey string `json:"secretAccessKey,omitempty"`
 	SessionToken    string `json:"sessionToken,omitempty"`
 	Password        string `json:"password,omitempty"` // of GIT and ISSUES: the token
+	Key             string `json:"key,omitempty"`      // of GIT by ssh: a private key in the form of OpenSSH or PEM, without a passphrase
 }
 
 // Keys seals secrets.
@@ -82,6 +84,7 @@ type Service struct {
 	web    []WebIdentity
 	guard  *egress.Guard
 	own    func(string) bool
+	local  func(name.Account, string) bool
 
 	mu      sync.Mutex
 	remotes map[int64]*Remote
@@ -99,11 +102,14 @@ type Options struct {
 	WebIdentities []WebIdentity // that the operator allows; may be empty
 
 	Own func(host string) bool // reports whether HOST or HOST:PORT is a name of this installation; nil for none
+	// Local reports whether the operator lets an account use the bare repository of git at a path of this machine; nil for none.
+	Local func(account name.Account, path string) bool
 }
 
 // New returns a Service.
 func New(o Options) *Service {
 	return &Service{meta: o.Meta, keys: o.Keys, client: o.Client, once: o.Once, web: o.WebIdentities, guard: o.Guard, own: o.Own,
+		local:   o.Local,
 		remotes: map[int64]*Remote{},
 		tests:   map[name.Account]int{}}
 }
@@ -150,6 +156,9 @@ func (s *Service) Update(ctx context.Context, i meta.Integration, settings Setti
 // fill checks settings and secrets, and puts them into i.
 func (s *Service) fill(ctx context.Context, i *meta.Integration, settings Settings, secrets Secrets) error {
 	if err := complete(i.Kind, &settings, secrets); err != nil {
+		return err
+	}
+	if err := s.checkLocal(i.Account, settings); err != nil {
 		return err
 	}
 	if err := s.checkForeign(settings); err != nil {
@@ -271,6 +280,8 @@ func complete(kind string, s *Settings, secrets Secrets) error {
 		return checkSite(kind, s, secrets)
 	case s.Provider != "" || s.URL != "":
 		return Bad("provider", "must be absent for the kind "+kind)
+	case s.KnownHosts != "" || secrets.Key != "":
+		return Bad("privateKey", "must be absent for the kind "+kind)
 	case kind == OCI && key:
 		return Bad("awsAccessKeyId", "must be absent for the kind OCI, which has username and password")
 	case kind == OCI && (roles || s.Region != "" || s.RegistryID != "" || s.API != "" || s.STS != ""):

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
@@ -31,7 +32,12 @@ func CheckRegistry(i meta.Integration) error {
 // Errors: fault.InvalidParameter.
 func checkSite(kind string, s *Settings, secrets Secrets) error {
 	git := s.Provider == forge.GitHub || s.Provider == forge.GitLab || s.Provider == forge.Git
+	if kind == GitKind && s.Provider == forge.Git && !strings.HasPrefix(s.URL, "https:") {
+		return checkGit(s, secrets)
+	}
 	switch {
+	case secrets.Key != "" || s.KnownHosts != "":
+		return Bad("privateKey", "must be absent unless the provider is git and the URL one of ssh")
 	case kind == GitKind && !git:
 		return Bad("provider", "must be github, gitlab or git for the kind GIT")
 	case kind == Issues && s.Provider != forge.Jira:
@@ -74,6 +80,13 @@ func (s *Service) Site(i meta.Integration) (forge.Site, error) {
 
 // testSite asks the service of an integration who the owner of its token is.
 func (s *Service) testSite(ctx context.Context, i meta.Integration) ([]Step, error) {
+	settings, err := SettingsOf(i)
+	if err != nil {
+		return nil, err
+	}
+	if byGit(settings) {
+		return s.testGit(ctx, i)
+	}
 	site, err := s.Site(i)
 	if err != nil {
 		return nil, err

@@ -240,6 +240,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.pull = pullthrough.New(pullthrough.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Keys: keys, Now: now, Log: a.log,
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}), Place: place})
 	a.remotes = integration.New(integration.Options{Meta: a.meta, Keys: keys, WebIdentities: c.Web, Guard: outward, Own: a.hosts.Own,
+		Local:  configrepo.AllowedIn(c.ConfigPaths),
 		Client: upstream.New(upstream.Options{Guard: outward, Now: now}),
 		Once: upstream.New(upstream.Options{Guard: outward, Now: now, Limits: upstream.Limits{Attempts: 1, Answer: 10 * time.Second,
 			Document: 20 * time.Second}})})

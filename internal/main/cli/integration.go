@@ -37,6 +37,7 @@ func (c *commands) integration() *cobra.Command {
 // integrationFlags are the flags of what an integration consists of.
 type integrationFlags struct {
 	host, endpoint, sts, registryID, region, keyID, role, externalID, username, to, secretFile, tokenFile string
+	knownHosts                                                                                            string
 	secondRole, secondID, cloud, url                                                                      string
 	webIdentity                                                                                           bool
 	tokenHosts, runtimes                                                                                  []string
@@ -61,7 +62,9 @@ func (v *integrationFlags) add(cmd *cobra.Command) {
 		"assume the role with a token of the server, if the operator allows that by the setting web_identities")
 	f.StringVar(&v.username, "username", "", "`name` at an OCI registry, of git or of Jira; the password or token is read from standard input")
 	f.StringVar(&v.url, "at", "", "`URL` of a host of git repositories, of a repository, or of Jira")
-	f.StringVar(&v.secretFile, "secret-file", "-", "`file` with the secret access key or the password, - for standard input")
+	f.StringVar(&v.knownHosts, "known-hosts", "",
+		"`file` with the keys of the host of a repository by ssh, as ssh-keyscan prints them; the private key is read from standard input")
+	f.StringVar(&v.secretFile, "secret-file", "-", "`file` with the secret access key, the password or the private key, - for standard input")
 	f.StringVar(&v.tokenFile, "session-token-file", "", "`file` with the session token that belongs to a temporary key")
 	f.StringArrayVar(&v.tokenHosts, "token-host", nil, "`host` that may issue tokens of an OCI registry; may be repeated")
 	f.StringArrayVar(&v.runtimes, "runtime", nil, "name of a `runtime` that may use it (default: all); may be repeated")
@@ -78,7 +81,7 @@ func (v *integrationFlags) web(cmd *cobra.Command) *bool {
 
 // secret reads the secret that belongs to the flags; "" if none does. token is whether there is one without a name.
 func (v *integrationFlags) secret(stdin io.Reader, token bool) (string, error) {
-	if v.keyID == "" && v.username == "" && !token && v.secretFile == "-" {
+	if v.keyID == "" && v.username == "" && v.knownHosts == "" && !token && v.secretFile == "-" {
 		return "", nil
 	}
 	return readSecret(stdin, v.secretFile, "")
@@ -131,12 +134,17 @@ func (c *commands) integrationAdd() *cobra.Command {
 		if err == nil {
 			in.ReplicatesTo, err = v.target()
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			in.KnownHosts, err = readText(v.knownHosts)
 		}
-		if v.keyID == "" {
+		switch {
+		case err != nil:
+			return err
+		case v.knownHosts != "":
+			in.PrivateKey = hidden + "\n"
+		case v.keyID == "":
 			in.Password = hidden
-		} else {
+		default:
 			in.AwsSecretAccessKey = hidden
 		}
 		return c.integrationCall(cmd, "CreateIntegration", &in, *asJSON, "added the integration %s: check it by ecrin integration test")
@@ -170,11 +178,16 @@ func (c *commands) integrationUpdate() *cobra.Command {
 		if err == nil {
 			in.ReplicatesTo, err = v.target()
 		}
+		if err == nil {
+			in.KnownHosts, err = readText(v.knownHosts)
+		}
 		switch {
 		case err != nil:
 			return err
+		case v.knownHosts != "":
+			in.PrivateKey = hidden + "\n"
 		case hidden != "" && v.keyID == "" && v.username == "" && !*token:
-			return usageError{errors.New("--secret-file needs --access-key-id, --username or --token")}
+			return usageError{errors.New("--secret-file needs --access-key-id, --username, --known-hosts or --token")}
 		case v.username != "" || *token:
 			in.Password = hidden
 		default:

@@ -257,6 +257,8 @@ type CreateIntegrationRequest struct {
 	Url                string              `json:"url,omitzero"`        // 1 to 512 characters
 	Username           string              `json:"username,omitzero"`   // 1 to 256 characters
 	Password           string              `json:"password,omitzero"`   // 1 to 8192 characters
+	PrivateKey         string              `json:"privateKey,omitzero"` // 1 to 8192 characters
+	KnownHosts         string              `json:"knownHosts,omitzero"` // 1 to 16384 characters
 	TokenHosts         []string            `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes           []string            `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo       *ReplicationTarget  `json:"replicatesTo,omitzero"`
@@ -698,6 +700,7 @@ type Integration struct {
 	Provider         string             `json:"provider,omitzero"`
 	Url              string             `json:"url,omitzero"`
 	Username         string             `json:"username,omitzero"`
+	KnownHosts       string             `json:"knownHosts,omitzero"`
 	TokenHosts       []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes         []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo     *ReplicationTarget `json:"replicatesTo,omitzero"`
@@ -1537,6 +1540,8 @@ type UpdateIntegrationRequest struct {
 	Url                string             `json:"url,omitzero"`        // 1 to 512 characters
 	Username           string             `json:"username,omitzero"`   // 1 to 256 characters
 	Password           string             `json:"password,omitzero"`   // 1 to 8192 characters
+	PrivateKey         string             `json:"privateKey,omitzero"` // 1 to 8192 characters
+	KnownHosts         string             `json:"knownHosts,omitzero"` // 1 to 16384 characters
 	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`

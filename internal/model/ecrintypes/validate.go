@@ -172,6 +172,8 @@ func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
+	c.Optional(at+"privateKey", v.PrivateKey, ruleRemoteSecret)
+	c.Optional(at+"knownHosts", v.KnownHosts, ruleConfigText)
 	if v.TokenHosts != nil {
 		c.Size(at+"tokenHosts", len(v.TokenHosts), ruleTokenHostList)
 		for _, e := range v.TokenHosts {
@@ -1211,6 +1213,8 @@ func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"url", v.Url, ruleIntegrationUrl)
 	c.Optional(at+"username", v.Username, ruleRemoteName)
 	c.Optional(at+"password", v.Password, ruleRemoteSecret)
+	c.Optional(at+"privateKey", v.PrivateKey, ruleRemoteSecret)
+	c.Optional(at+"knownHosts", v.KnownHosts, ruleConfigText)
 	if v.TokenHosts != nil {
 		c.Size(at+"tokenHosts", len(v.TokenHosts), ruleTokenHostList)
 		for _, e := range v.TokenHosts {

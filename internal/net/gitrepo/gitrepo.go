@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,6 +158,35 @@ func (r *Remote) Head(ctx context.Context) (string, error) {
 	defer s.end()
 	h, err := r.headOf(s)
 	return idOf(h), err
+}
+
+// Branches returns the names of the branches of the repository in their order, none for a repository without commits. The branch of the
+// location does not matter.
+//
+// Errors: *Error.
+func (r *Remote) Branches(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	if r.at.Scheme == Local {
+		l, err := openLocal(r.at)
+		if err != nil {
+			return nil, err
+		}
+		return l.branches()
+	}
+	s, err := r.open(ctx, uploadPack)
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	var all []string
+	for label := range s.refs().References {
+		if one := plumbing.ReferenceName(label); one.IsBranch() {
+			all = append(all, printable(one.Short()))
+		}
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // Fetch returns the tree of the last commit of the branch.

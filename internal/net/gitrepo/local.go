@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -53,18 +54,28 @@ func (l *local) head() (plumbing.Hash, error) {
 	case !errors.Is(err, plumbing.ErrReferenceNotFound):
 		return plumbing.ZeroHash, fail(Away, err, "the branches of the repository cannot be read")
 	}
+	all, err := l.branches()
+	if err == nil && len(all) > 0 {
+		err = l.at.noBranch()
+	}
+	return plumbing.ZeroHash, err
+}
+
+// branches returns the names of the branches in their order.
+func (l *local) branches() (names []string, err error) {
 	all, err := l.store.IterReferences()
 	if err != nil {
-		return plumbing.ZeroHash, fail(Away, err, "the branches of the repository cannot be read")
+		return nil, fail(Away, err, "the branches of the repository cannot be read")
 	}
 	defer all.Close()
 	for {
 		ref, err := all.Next()
 		if err != nil {
-			return plumbing.ZeroHash, nil
+			slices.Sort(names)
+			return names, nil
 		}
 		if ref.Name().IsBranch() && !strings.HasSuffix(ref.Name().String(), lockSuffix) {
-			return plumbing.ZeroHash, l.at.noBranch()
+			names = append(names, printable(ref.Name().Short()))
 		}
 	}
 }

@@ -1,14 +1,10 @@
 package gitrepo_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -16,16 +12,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
 	"github.com/ecrin-dev/ecrin/internal/net/gitrepo"
+	"github.com/ecrin-dev/ecrin/internal/test/gittest"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -270,95 +267,13 @@ func TestLargeFiles(t *testing.T) {
 	exercise(t, s.remote(), s.dir)
 }
 
-// newKey returns a private key of SSH in the form of OpenSSH, and its signer.
-func newKey(t testing.TB) (string, ssh.Signer) {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(block)), signer
-}
-
-// sshServer serves repositories by SSH to the owner of a key, and returns its address.
-func sshServer(t testing.TB, host ssh.Signer, user ssh.PublicKey) string {
-	t.Helper()
-	c := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if string(key.Marshal()) != string(user.Marshal()) {
-			return nil, fmt.Errorf("unknown key")
-		}
-		return nil, nil
-	}}
-	c.AddHostKey(host)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			raw, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, channels, requests, err := ssh.NewServerConn(raw, c)
-				if err != nil {
-					return
-				}
-				go ssh.DiscardRequests(requests)
-				for one := range channels {
-					go session(one)
-				}
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-// session runs the command of a session by a shell, as sshd does.
-func session(one ssh.NewChannel) {
-	ch, requests, err := one.Accept()
-	if err != nil {
-		return
-	}
-	for r := range requests {
-		var command struct{ Text string }
-		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &command) != nil {
-			_ = r.Reply(false, nil)
-			continue
-		}
-		_ = r.Reply(true, nil)
-		cmd := exec.Command("sh", "-c", command.Text)
-		cmd.Stdout, cmd.Stderr = ch, io.Discard
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			return
-		}
-		go func() {
-			_, _ = io.Copy(in, ch)
-			_ = in.Close()
-		}()
-		_ = cmd.Run()
-		_ = ch.Close()
-	}
-}
-
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	key, user := newKey(t)
-	otherKey, _ := newKey(t)
-	_, host := newKey(t)
-	_, otherHost := newKey(t)
-	address := sshServer(t, host, user.PublicKey())
+	key, user := gittest.NewKey(t)
+	otherKey, _ := gittest.NewKey(t)
+	_, host := gittest.NewKey(t)
+	_, otherHost := gittest.NewKey(t)
+	address := gittest.ServeSSH(t, host, user.PublicKey())
 	known := knownhosts.Line([]string{address}, host.PublicKey()) + "\n"
 	wrong := knownhosts.Line([]string{address}, otherHost.PublicKey())
 	nowhere := location(t, "ssh://git@"+address+"/nowhere/c.git")
@@ -367,7 +282,12 @@ func TestSSH(t *testing.T) {
 		dir := bare(t, t.TempDir(), begun)
 		at := location(t, "ssh://git@"+address+dir)
 		t.Run(name, func(t *testing.T) {
-			exercise(t, gitrepo.New(guard, at, gitrepo.Access{Key: secret.New(key), KnownHosts: known}), dir)
+			r := gitrepo.New(guard, at, gitrepo.Access{Key: secret.New(key), KnownHosts: known})
+			exercise(t, r, dir)
+			git(t, dir, "branch", "dev", "main")
+			if got, err := r.Branches(t.Context()); err != nil || !slices.Equal(got, []string{"dev", "main"}) {
+				t.Errorf("the branches: got %q and %v, want dev and main", got, err)
+			}
 		})
 		for what, c := range map[string]struct {
 			access gitrepo.Access

@@ -99,7 +99,7 @@ func showIntegration(i meta.Integration) (ecrintypes.Integration, error) {
 		IntegrationName: i.Name, Arn: i.ARN(), AccountId: i.Account.String(), Kind: ecrintypes.IntegrationKind(i.Kind), RegistryHost: s.Host,
 		Endpoint: s.API, StsEndpoint: s.STS, RemoteRegistryId: s.RegistryID, RemoteRegion: s.Region, AwsAccessKeyId: s.AccessKeyID,
 		RoleArn: s.RoleARN, ExternalId: s.ExternalID, SecondRoleArn: s.SecondRole, SecondExternalId: s.SecondID, CloudName: s.Cloud,
-		Provider: s.Provider, Url: s.URL, Username: s.Username, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
+		Provider: s.Provider, Url: s.URL, Username: s.Username, KnownHosts: s.KnownHosts, TokenHosts: s.TokenHosts, Runtimes: i.Scope,
 		CreatedAt: *awswire.At(i.CreatedAt), UpdatedAt: *awswire.At(i.UpdatedAt), CreatedBy: i.CreatedBy, LastTestedAt: awswire.At(i.TestedAt),
 		LastError: i.Error,
 	}
@@ -153,8 +153,9 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 			STS: in.StsEndpoint, AccessKeyID: in.AwsAccessKeyId, RoleARN: in.RoleArn, ExternalID: in.ExternalId,
 			SecondRole: in.SecondRoleArn, SecondID: in.SecondExternalId, Cloud: in.CloudName,
 			WebIdentity: in.WebIdentity != nil && *in.WebIdentity, Provider: string(in.Provider), URL: in.Url,
-			Username: in.Username, TokenHosts: in.TokenHosts},
-		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password},
+			Username: in.Username, KnownHosts: in.KnownHosts, TokenHosts: in.TokenHosts},
+		Secrets: integration.Secrets{SecretAccessKey: in.AwsSecretAccessKey, SessionToken: in.AwsSessionToken, Password: in.Password,
+			Key: in.PrivateKey},
 	}))
 }
 
@@ -166,7 +167,8 @@ func (s *Service) CreateIntegration(ctx context.Context, by identity.Caller, acc
 func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i meta.Integration,
 	in *ecrintypes.UpdateIntegrationRequest) (*ecrintypes.IntegrationResponse, error) {
 	settings, secrets, err := s.remotes.Open(i)
-	fresh := in.AwsSecretAccessKey != "" || in.Password != "" || slices.Contains(in.Remove, ecrintypes.IntegrationPartCREDENTIALS)
+	fresh := in.AwsSecretAccessKey != "" || in.Password != "" || in.PrivateKey != "" ||
+		slices.Contains(in.Remove, ecrintypes.IntegrationPartCREDENTIALS)
 	if err != nil && !fresh {
 		return nil, fault.IntegrationFailed.New("the secrets of the integration %s cannot be read with the master key of this server: set them again",
 			i.Name).Because(err)
@@ -174,7 +176,7 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 	if fresh {
 		secrets = integration.Secrets{}
 	} else if secrets != (integration.Secrets{}) && leadsElsewhere(settings, in) {
-		return nil, integration.Bad("password", "must be given again together with another registryHost, url or token host, which would get the stored one")
+		return nil, integration.Bad("password", "must be given again together with another registryHost, url, known host or token host, which would get the stored one")
 	}
 	remove(in.Remove, &i, &settings)
 	resource(&settings, &secrets, in)
@@ -194,6 +196,7 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 		{&secrets.SecretAccessKey, in.AwsSecretAccessKey}, {&secrets.SessionToken, in.AwsSessionToken}, {&settings.RoleARN, in.RoleArn},
 		{&settings.ExternalID, in.ExternalId}, {&settings.SecondRole, in.SecondRoleArn}, {&settings.SecondID, in.SecondExternalId},
 		{&settings.Cloud, in.CloudName}, {&settings.URL, in.Url}, {&settings.Username, in.Username}, {&secrets.Password, in.Password},
+		{&secrets.Key, in.PrivateKey}, {&settings.KnownHosts, in.KnownHosts},
 	} {
 		if one.value != "" {
 			*one.field = one.value
@@ -217,6 +220,7 @@ func (s *Service) UpdateIntegration(ctx context.Context, _ identity.Caller, i me
 // may change an integration need not know its secret, and must not be able to have it sent to a host of their choice.
 func leadsElsewhere(s integration.Settings, in *ecrintypes.UpdateIntegrationRequest) bool {
 	return in.RegistryHost != "" && in.RegistryHost != s.Host || in.Url != "" && in.Url != s.URL ||
+		in.KnownHosts != "" && in.KnownHosts != s.KnownHosts ||
 		slices.ContainsFunc(in.TokenHosts, func(host string) bool { return !slices.Contains(s.TokenHosts, host) })
 }
 
@@ -249,7 +253,7 @@ func remove(parts []ecrintypes.IntegrationPart, i *meta.Integration, s *integrat
 		case ecrintypes.IntegrationPartWEB_IDENTITY:
 			s.WebIdentity = false
 		case ecrintypes.IntegrationPartCREDENTIALS:
-			s.Username, s.AccessKeyID = "", ""
+			s.Username, s.AccessKeyID, s.KnownHosts = "", "", ""
 		case ecrintypes.IntegrationPartTOKEN_HOSTS:
 			s.TokenHosts = nil
 		case ecrintypes.IntegrationPartRUNTIMES:
