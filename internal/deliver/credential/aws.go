@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
@@ -75,27 +76,87 @@ func (a *AWS) Credential(ctx context.Context, host string) (Credential, error) {
 	if err != nil {
 		return Credential{}, failed("GetAuthorizationToken", host, err)
 	}
-	bad := func(format string, args ...any) (Credential, error) {
-		return Credential{}, &CallError{Operation: "GetAuthorizationToken", Host: host, Message: fmt.Sprintf(format, args...)}
-	}
 	if len(out.AuthorizationData) != 1 {
-		return bad("the answer has %d tokens, want 1", len(out.AuthorizationData))
+		return Credential{}, bad(host, "the answer has %d tokens, want 1", len(out.AuthorizationData))
 	}
 	data := out.AuthorizationData[0]
+	c, err := read(data, host, now)
+	if err != nil {
+		return Credential{}, err
+	}
+	proxy, err := ParseHost(aws.ToString(data.ProxyEndpoint))
+	if got, want := registryOf(proxy).region, registryOf(host).region; err == nil && got != "" && want != "" && got != want {
+		return Credential{}, bad(host, "the token is of the region %s, and the registry is in %s, where it counts as expired", got, want)
+	}
+	return c, nil
+}
+
+const maxRegistries = 100 // registryIds of one call. Source: ECR API reference, GetAuthorizationToken
+
+// Registries returns the tokens of the registries of some accounts, by one call and in the order of the answer, each with the host that the
+// answer names, or with that of the endpoint if it is not one of AWS and names hosts of AWS. Without accounts it is the registry of the
+// caller's account. The rule says how the tokens are got; its pattern has no meaning.
+//
+// Errors: [CallError]; more than 100 accounts; the configuration of the aws CLI cannot be read.
+func (a *AWS) Registries(ctx context.Context, rule Rule, accounts []string) ([]Credential, error) {
+	if len(accounts) > maxRegistries {
+		return nil, fmt.Errorf("got %d accounts, want at most %d", len(accounts), maxRegistries)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxFetch)
+	defer cancel()
+	cfg, err := a.load(ctx, &rule, rule.Endpoint, rule.Region)
+	if err != nil {
+		return nil, err
+	}
+	const all = "the registries"
+	api := ecr.NewFromConfig(cfg, func(o *ecr.Options) { setURL(&o.BaseEndpoint, rule.Endpoint) })
+	now := a.now()
+	//lint:ignore SA1019 the entries of the answer name the hosts of the registries, for which there is no other way
+	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{RegistryIds: accounts})
+	if err != nil {
+		return nil, failed("GetAuthorizationToken", all, err)
+	}
+	if want := max(1, len(accounts)); len(out.AuthorizationData) != want {
+		return nil, bad(all, "the answer has %d tokens, want %d", len(out.AuthorizationData), want)
+	}
+	var tokens []Credential
+	for _, data := range out.AuthorizationData {
+		host, err := ParseHost(aws.ToString(data.ProxyEndpoint))
+		if err != nil {
+			return nil, bad(all, "the answer has a token without the host of its registry: %v", err)
+		}
+		// An ecrin at an address without names of registries below it names those of AWS, for which its token is none.
+		if base := aws.ToString(api.Options().BaseEndpoint); notAWS(base) && registryOf(host).aws {
+			if host, err = ParseHost(base); err != nil {
+				return nil, fmt.Errorf("the endpoint of the ECR API: %w", err)
+			}
+		}
+		c, err := read(data, host, now)
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, c)
+	}
+	return tokens, nil
+}
+
+// bad returns the error for an answer of GetAuthorizationToken that cannot be used.
+func bad(host, format string, args ...any) error {
+	return &CallError{Operation: "GetAuthorizationToken", Host: host, Message: fmt.Sprintf(format, args...)}
+}
+
+// read returns the credential for a host of an entry of an answer that was got at a time.
+func read(data types.AuthorizationData, host string, now time.Time) (Credential, error) {
 	plain, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
 	user, password, ok := strings.Cut(string(plain), ":")
 	unsafe := func(r rune) bool { return r <= ' ' || r > '~' }
 	if err != nil || !ok || user != awsUser || password == "" || strings.ContainsFunc(password, unsafe) {
-		return bad("the answer has no token of the form AWS:PASSWORD in base64")
+		return Credential{}, bad(host, "the answer has no token of the form AWS:PASSWORD in base64")
 	}
 	c := Credential{Host: host, Username: user, Password: secret.New(password), From: now, ExpiresAt: aws.ToTime(data.ExpiresAt)}
 	if !c.ExpiresAt.After(now) {
-		return bad("the token has ended at %s, and the clock of this machine shows %s", c.ExpiresAt.UTC().Format(time.RFC3339),
-			now.UTC().Format(time.RFC3339))
-	}
-	proxy, err := ParseHost(aws.ToString(data.ProxyEndpoint))
-	if got, want := registryOf(proxy).region, registryOf(host).region; err == nil && got != "" && want != "" && got != want {
-		return bad("the token is of the region %s, and the registry is in %s, where it counts as expired", got, want)
+		return Credential{}, bad(host, "the token has ended at %s, and the clock of this machine shows %s",
+			c.ExpiresAt.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return c, nil
 }

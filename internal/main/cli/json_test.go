@@ -30,6 +30,7 @@ var notJSON = map[string]string{
 	"ecrin credential status":  "needs a cluster; test/deliver/kube reads its JSON",
 	"ecrin help":               "is read by people",
 	"ecrin refresh kubernetes": "runs until it is stopped; its log has --log-format",
+	"ecrin refresh rancher":    "runs until it is stopped; its log has --log-format",
 	"ecrin report watch":       "runs until it is stopped; its log has --log-format",
 	"ecrin completion":         "writes a program of a shell",
 }

@@ -8,6 +8,6 @@ import (
 
 func (c *commands) refresh() *cobra.Command {
 	cmd := credcmd.NewRefreshCommand(c.credentials())
-	cmd.AddCommand(c.refreshKubernetes())
+	cmd.AddCommand(c.refreshKubernetes(), c.refreshRancher())
 	return cmd
 }

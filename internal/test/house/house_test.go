@@ -56,6 +56,7 @@ var inside = map[string]string{
 	"op/ecrin":         "op/ecr",
 	"deliver/connect":  "deliver/credential deliver/kube",
 	"deliver/kube":     "deliver/credential",
+	"deliver/rancher":  "deliver/credential",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",
 	"door/reportapi":   "door/awsapi door/web",
