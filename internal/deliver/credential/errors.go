@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/aws/smithy-go"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // ErrRefused says that a registry does not accept a credential.
@@ -81,14 +83,6 @@ func failed(operation, host string, err error) error {
 
 // oneLine returns the printable ASCII of a text, in one line, shortened.
 func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return -1
-		}
-		return r
-	}, text)
+	text = name.Printable(text)
 	return text[:min(len(text), maxMessage)]
 }

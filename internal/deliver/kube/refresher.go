@@ -147,11 +147,16 @@ func (r *Refresher) Run(ctx context.Context) {
 	for _, w := range r.watches() {
 		watches.Go(func() { w.RunWithContext(ctx) })
 	}
+	repeat(ctx, r.wake, r.o.Now, r.Step)
+}
+
+// repeat calls step until the context ends: again at the time that it returned, when wake has a value, and after a minute at most.
+func repeat(ctx context.Context, wake <-chan struct{}, now func() time.Time, step func(context.Context) time.Time) {
 	for ctx.Err() == nil {
-		next := r.Step(ctx)
-		timer := time.NewTimer(min(time.Minute, max(0, next.Sub(r.o.Now())))) // a minute for clocks that jump, and for health
+		next := step(ctx)
+		timer := time.NewTimer(min(time.Minute, max(0, next.Sub(now())))) // a minute for clocks that jump, and for health
 		select {
-		case <-r.wake:
+		case <-wake:
 			settle(ctx)
 		case <-timer.C:
 		case <-ctx.Done():

@@ -140,17 +140,7 @@ func (r *Running) Run(ctx context.Context) {
 		w := cache.NewReflectorWithOptions(source, &corev1.Pod{}, r.sink(scope), cache.ReflectorOptions{Name: "ecrin-report"})
 		watches.Go(func() { w.RunWithContext(ctx) })
 	}
-	for ctx.Err() == nil {
-		next := r.Step(ctx)
-		timer := time.NewTimer(min(time.Minute, max(0, next.Sub(r.o.Now())))) // a minute for clocks that jump, and for health
-		select {
-		case <-r.wake:
-			settle(ctx)
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}
+	repeat(ctx, r.wake, r.o.Now, r.Step)
 }
 
 // sink keeps the images of the pods of a namespace, or of all for "".

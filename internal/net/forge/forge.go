@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -225,14 +226,6 @@ func (s Site) Check() error {
 
 // printable returns the printable ASCII characters of a text of the other side, shortened.
 func printable(text string) string {
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return -1
-		}
-		return r
-	}, text))
+	text = strings.TrimSpace(name.Printable(text))
 	return text[:min(len(text), maxMessage)]
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -83,15 +84,7 @@ const maxText = 400
 
 // printable returns the printable ASCII characters of a text, shortened.
 func printable(text string) string {
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return -1
-		}
-		return r
-	}, text))
+	text = strings.TrimSpace(name.Printable(text))
 	return text[:min(len(text), maxText)]
 }
 

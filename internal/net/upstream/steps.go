@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // Step is one call of a test of an endpoint.
@@ -218,14 +219,6 @@ func (p *probe) ping(ctx context.Context) error {
 
 // printable returns the printable ASCII characters of a text of the other side, shortened.
 func printable(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r < ' ' || r > '~':
-			return -1
-		}
-		return r
-	}, text)
+	text = name.Printable(text)
 	return text[:min(len(text), maxMessage)]
 }

@@ -71,7 +71,7 @@ func (s *Store) PutReport(ctx context.Context, of name.Account, rows []ImageRepo
 				os = excluded.os, architecture = excluded.architecture, size = excluded.size, created_at = excluded.created_at,
 				reported_at = excluded.reported_at, branch = excluded.branch, git_repository = excluded.git_repository,
 				revision = excluded.revision, message = excluded.message, pull = excluded.pull, bytes = excluded.bytes, details = excluded.details`,
-				account, r.Image, r.Digest, r.Repository, r.Tag, r.Parent, number(r.List), r.Type, r.Config, r.OS, r.Architecture, r.Size,
+				account, r.Image, r.Digest, r.Repository, r.Tag, r.Parent, truth(r.List), r.Type, r.Config, r.OS, r.Architecture, r.Size,
 				micros(r.CreatedAt), now, r.Branch, r.GitRepository, r.Revision, r.Message, r.Pull, len(r.Details), r.Details); err != nil {
 				return err
 			}
@@ -89,13 +89,6 @@ func (s *Store) PutReport(ctx context.Context, of name.Account, rows []ImageRepo
 		}
 		return t.trimReports(account)
 	})
-}
-
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // PutAnnotation stores an annotation, in place of one of the same subject and key. It sets the time.

@@ -235,6 +235,20 @@ func Clip(s string) string {
 	return strings.ToValidUTF8(s[:maxClip], "") + "…"
 }
 
+// Printable returns the printable ASCII characters of a text of another side in one line: a blank for each tab and line feed, and
+// nothing for other characters. It does not shorten the text.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r > '~':
+			return -1
+		}
+		return r
+	}, text)
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
