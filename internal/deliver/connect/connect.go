@@ -180,9 +180,6 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 		if _, err := api.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &c.Role, PolicyDocument: &trust}); err != nil {
 			return "", c.far("setting the trust policy of the role", err, "iam:UpdateAssumeRolePolicy")
 		}
-		if err := c.takeAway(ctx, api); err != nil {
-			return "", err
-		}
 		how = " was there"
 	} else if err != nil {
 		return "", c.far("making the role", err, "iam:CreateRole and iam:TagRole")
@@ -206,6 +203,11 @@ func (c *Connection) role(ctx context.Context) (string, error) {
 		if _, err := api.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &c.Role, PolicyName: aws.String(followLabel),
 			PolicyDocument: &text}); err != nil {
 			return "", c.far("setting the policy of the role", err, "iam:PutRolePolicy")
+		}
+	}
+	if how != "" { // after the new rights are there, so that no pull fails between
+		if err := c.takeAway(ctx, api); err != nil {
+			return "", err
 		}
 	}
 	return c.RoleARN() + how, nil
