@@ -1,0 +1,284 @@
+package rewrite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The largest input of Find.
+const (
+	MaxFile    = 16 << 20 // bytes of a file
+	MaxObjects = 100_000  // in all files
+)
+
+// File is a file with its path relative to a folder, with slashes.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// Object is an object of Kubernetes in a file.
+type Object struct {
+	APIVersion, Kind  string
+	Name, Namespace   string // Namespace "" if the object says none
+	File              string
+	Line              int // where the document begins, from 1
+	images            []string
+	pods              podPath
+	secrets           []string // names in imagePullSecrets that it has
+	generatedNameOnly bool
+}
+
+// String returns the object for messages, such as "Deployment web in web.yaml line 3".
+func (o Object) String() string {
+	return fmt.Sprintf("%s %s in %s line %d", o.Kind, o.Name, o.File, o.Line)
+}
+
+// podPath says where an object has the spec of its pods.
+type podPath uint8
+
+const (
+	noPods      podPath = iota
+	podSpec             // spec, of a Pod
+	templateOf          // spec.template.spec
+	jobTemplate         // spec.jobTemplate.spec.template.spec
+)
+
+// Image is an image that objects run.
+type Image struct {
+	Reference
+	Objects []Object // that run it, in the order of the files
+}
+
+// Unseen is a text that looks like an image, at a place where an installer does not look: nothing is rewritten there.
+type Unseen struct {
+	Object
+	Path string // of the value, such as spec.image
+	Text string
+}
+
+// FileError is a file, or an object, that could not be read.
+type FileError struct {
+	File string
+	Line int // from 1; 0 for the whole file
+	Err  error
+}
+
+// Error returns the place and the reason.
+func (e FileError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s: line %d: %v", e.File, e.Line, e.Err)
+}
+
+// Found is what is in some files.
+type Found struct {
+	Images  []Image     // by reference as written, sorted
+	Objects []Object    // all objects, in the order of the files
+	Unseen  []Unseen    // in the order of the files
+	Skipped []FileError // what is not YAML or no object
+}
+
+// Find finds the images in files whose names end in .yaml, .yml or .json: those of the containers and init containers of pods, of what has
+// a template of pods, and of jobs that are scheduled. Lists are looked into. Other files are left alone.
+//
+// An image in another place, such as a custom resource or an ephemeral container, is in Unseen.
+func Find(files []File) Found {
+	var f Found
+	byRef := map[string]*Image{}
+	for _, file := range files {
+		if !manifest(file.Path) {
+			continue
+		}
+		if len(file.Data) > MaxFile {
+			f.Skipped = append(f.Skipped, FileError{File: file.Path, Err: fmt.Errorf("it has more than %d bytes", MaxFile)})
+			continue
+		}
+		f.file(file, byRef)
+	}
+	for _, ref := range slices.Sorted(maps.Keys(byRef)) {
+		f.Images = append(f.Images, *byRef[ref])
+	}
+	return f
+}
+
+// manifest reports whether a file has objects, by its name.
+func manifest(name string) bool {
+	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(path.Ext(name)))
+}
+
+// file adds what is in one file.
+func (f *Found) file(file File, byRef map[string]*Image) {
+	d := yaml.NewDecoder(bytes.NewReader(file.Data))
+	for {
+		var n yaml.Node
+		err := d.Decode(&n)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			f.Skipped = append(f.Skipped, FileError{File: file.Path, Err: err})
+			return
+		}
+		if len(n.Content) == 0 {
+			continue
+		}
+		f.document(file.Path, n.Content[0], byRef)
+	}
+}
+
+// document adds the objects of one document.
+func (f *Found) document(file string, n *yaml.Node, byRef map[string]*Image) {
+	var m map[string]any
+	if err := n.Decode(&m); err != nil {
+		f.Skipped = append(f.Skipped, FileError{File: file, Line: n.Line, Err: err})
+		return
+	}
+	if len(m) == 0 {
+		return
+	}
+	f.object(file, n.Line, m, byRef, 0)
+}
+
+// object adds one object, or those of a list.
+func (f *Found) object(file string, line int, m map[string]any, byRef map[string]*Image, depth int) {
+	kind, _ := m["kind"].(string)
+	if items, ok := m["items"].([]any); ok && strings.HasSuffix(kind, "List") && depth < 3 {
+		for _, item := range items {
+			if one, ok := item.(map[string]any); ok {
+				f.object(file, line, one, byRef, depth+1)
+			}
+		}
+		return
+	}
+	version, _ := m["apiVersion"].(string)
+	if kind == "" || version == "" {
+		f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: errors.New("it is no object: kind or apiVersion is missing")})
+		return
+	}
+	if len(f.Objects) >= MaxObjects {
+		f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: fmt.Errorf("there are more than %d objects", MaxObjects)})
+		return
+	}
+	meta := child(m, "metadata")
+	o := Object{APIVersion: version, Kind: kind, File: file, Line: line}
+	o.Name, _ = meta["name"].(string)
+	o.Namespace, _ = meta["namespace"].(string)
+	_, generated := meta["generateName"]
+	o.generatedNameOnly = generated && o.Name == ""
+	seen := map[string]bool{} // paths of values that were read as images
+	spec := child(m, "spec")
+	switch {
+	case kind == "Pod":
+		o.take(podSpec, spec, "spec", seen)
+	case child(child(child(spec, "jobTemplate"), "spec"), "template") != nil:
+		o.take(jobTemplate, child(child(child(child(spec, "jobTemplate"), "spec"), "template"), "spec"), "spec.jobTemplate.spec.template.spec", seen)
+	case child(spec, "template") != nil:
+		o.take(templateOf, child(child(spec, "template"), "spec"), "spec.template.spec", seen)
+	}
+	for _, text := range o.images {
+		ref, err := ParseReference(text)
+		if err != nil {
+			f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: fmt.Errorf("%s %s: %w", kind, o.Name, err)})
+			continue
+		}
+		image := byRef[text]
+		if image == nil {
+			image = &Image{Reference: ref}
+			byRef[text] = image
+		}
+		if n := len(image.Objects); n == 0 || image.Objects[n-1].key() != o.key() {
+			image.Objects = append(image.Objects, o)
+		}
+	}
+	f.Objects = append(f.Objects, o)
+	f.unseen(o, m, "", seen, 0)
+}
+
+// key identifies an object.
+func (o Object) key() string {
+	return strings.Join([]string{o.APIVersion, o.Kind, o.Namespace, o.Name}, "\x00")
+}
+
+// take notes the images and pull secrets of a spec of pods, which may be nil.
+func (o *Object) take(at podPath, spec map[string]any, where string, seen map[string]bool) {
+	for _, list := range []string{"initContainers", "containers"} {
+		containers, _ := spec[list].([]any)
+		for i, c := range containers {
+			one, _ := c.(map[string]any)
+			text, _ := one["image"].(string)
+			if text == "" {
+				continue
+			}
+			o.pods = at
+			o.images = append(o.images, text)
+			seen[fmt.Sprintf("%s.%s[%d].image", where, list, i)] = true
+		}
+	}
+	secrets, _ := spec["imagePullSecrets"].([]any)
+	for _, s := range secrets {
+		one, _ := s.(map[string]any)
+		if text, _ := one["name"].(string); text != "" {
+			o.secrets = append(o.secrets, text)
+		}
+	}
+}
+
+// child returns a map in a map; nil if there is none.
+func child(m map[string]any, key string) map[string]any {
+	c, _ := m[key].(map[string]any)
+	return c
+}
+
+// maxUnseenDepth limits how deep unseen looks.
+const maxUnseenDepth = 32
+
+// unseen adds texts that look like images at other places of an object.
+func (f *Found) unseen(o Object, v any, at string, seen map[string]bool, depth int) {
+	if depth > maxUnseenDepth {
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			where := strings.TrimPrefix(at+"."+key, ".")
+			if text, ok := v[key].(string); ok && imageKey(key) && !seen[where] && looksLikeImage(text, key) {
+				f.Unseen = append(f.Unseen, Unseen{Object: o, Path: where, Text: text})
+			}
+			f.unseen(o, v[key], where, seen, depth+1)
+		}
+		repo, _ := v["repository"].(string)
+		tag, hasTag := v["tag"]
+		if ref, err := ParseReference(repo); err == nil && repo != "" && hasTag {
+			if host, _ := v["registry"].(string); host != "" && ref.Host == "" {
+				repo = host + "/" + repo
+			}
+			f.Unseen = append(f.Unseen, Unseen{Object: o, Path: at, Text: fmt.Sprintf("%s:%v", repo, tag)})
+		}
+	case []any:
+		for i, one := range v {
+			f.unseen(o, one, fmt.Sprintf("%s[%d]", at, i), seen, depth+1)
+		}
+	}
+}
+
+// imageKey reports whether values of a key are often images.
+func imageKey(key string) bool {
+	return key == "image" || strings.HasSuffix(key, "Image") || strings.HasSuffix(strings.ToLower(key), "_image")
+}
+
+// looksLikeImage reports whether a text is probably the name of an image: it parses as one, and has a slash, a tag or a digest, or its key
+// is image.
+func looksLikeImage(text, key string) bool {
+	_, err := ParseReference(text)
+	return err == nil && (key == "image" || strings.ContainsAny(text, "/:@"))
+}
