@@ -71,8 +71,8 @@ func (p *boundPrincipal) same(arn, id string) bool {
 	return name.SameARN(p.Text, arn)
 }
 
-// hasAccount reports whether the caller belongs to an account whose policies can allow its requests. A customer has no
-// policies of its own: only a policy of the resource or the licence of the customer allows its requests.
+// hasAccount reports whether the caller belongs to an account whose policies can allow its requests. The policies of a customer are its
+// entitlements, and not those of the vendor's account.
 func (c *Caller) hasAccount() bool {
 	return c.Kind == Account || c.Kind == User || c.Kind == RoleSession || c.Kind == FederatedUser
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -77,6 +78,10 @@ const (
 	ArnNotEquals              Test = "ArnNotEquals"
 	ArnNotLike                Test = "ArnNotLike"
 	Null                      Test = "Null"
+
+	// VersionInRange is of ecrin, and for the policies of customers alone. A value of the request is a semantic version, with or without
+	// a v before it, and those of the policy are ranges such as ">=1.2 <2".
+	VersionInRange Test = "VersionInRange"
 )
 
 // family is the type of the values of a test.
@@ -90,6 +95,7 @@ const (
 	truth
 	binary
 	address
+	version
 )
 
 // families holds every test. The tests for ARNs do the same with Equals as with Like.
@@ -104,7 +110,8 @@ var families = map[Test]family{
 	Bool: truth, Null: truth,
 	BinaryEquals: binary,
 	IPAddress:    address, NotIPAddress: address,
-	ArnEquals: wildText, ArnLike: wildText, ArnNotEquals: wildText, ArnNotLike: wildText,
+	VersionInRange: version,
+	ArnEquals:      wildText, ArnLike: wildText, ArnNotEquals: wildText, ArnNotLike: wildText,
 }
 
 // Form is how a value was written.
@@ -126,6 +133,7 @@ type Value struct {
 	Truth   bool         // Bool and Null
 	Binary  []byte       // BinaryEquals
 	Prefix  netip.Prefix // IpAddress tests; a single address is a prefix of full length
+	Range   semver.Range // VersionInRange
 }
 
 // conditions reads a Condition element. An element without operators has no effect and is read as absent.
@@ -136,6 +144,9 @@ func (p *parser) conditions(n node) ([]Condition, error) {
 	var all []Condition
 	for _, m := range n.members {
 		op, ok := readOperator(m.key)
+		if families[op.Test] == version && !p.rules.versions {
+			ok = false
+		}
 		if empty := m.value.shape == object && len(m.value.members) == 0; !ok && empty && p.rules.loose {
 			op, ok = Operator{Text: m.key}, true // without keys no operator tests anything
 		}
@@ -250,6 +261,11 @@ func (v *Value) read(f family) (want string) {
 		want = "base64"
 		var err error
 		v.Binary, err = base64.StdEncoding.Strict().DecodeString(v.Text)
+		ok = err == nil
+	case version:
+		want = "a range of versions such as >=1.2 <2"
+		var err error
+		v.Range, err = semver.ParseRange(v.Text)
 		ok = err == nil
 	case address:
 		want = "an IP address or a range such as 203.0.113.0/24"

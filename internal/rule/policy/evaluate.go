@@ -89,8 +89,9 @@ func (d Decision) Allowed() bool { return d.Verdict == Allowed }
 // aws:PrincipalArn matches, is sufficient alone; a resource policy that names everyone without such a condition is
 // sufficient if the session policies allow the request too; a resource policy that names the account allows nothing by
 // itself. Across accounts, the side of the caller and the side of the resource must both allow the request. A root user
-// needs no identity policy. For services and anonymous callers only the resource policy counts. A trust policy must allow
-// the request in any case.
+// needs no identity policy. For services and anonymous callers only the resource policy counts. For a customer, the identity policies
+// are its entitlements, and a resource policy counts only if it denies or names the customer. A trust policy must allow the
+// request in any case.
 //
 // Matching has a maximum of work: 1,048,576 comparisons, and 2,048 bytes of a text that is matched with wildcards. A
 // request that needs more is denied, whatever else the policies say; Excess says so. [Parse] refuses a policy that could
@@ -152,7 +153,7 @@ func (d *decision) evaluate(p *Policies) {
 		d.layers[LayerTrust].evaluated = true
 		d.evaluatePolicy(LayerTrust, Named{Policy: p.Trust})
 	}
-	if !owned || d.Caller.Kind == Account {
+	if !owned && d.Caller.Kind != Customer || d.Caller.Kind == Account {
 		return
 	}
 	d.layers[LayerIdentity].evaluated = true
@@ -264,6 +265,8 @@ func (d *decision) verdict() Decision {
 	layer := d.resourceLayer()
 	resource := &d.layers[layer]
 	switch {
+	case d.Caller.Kind == Customer:
+		return d.ofCustomer(resource)
 	case !d.Caller.hasAccount():
 		if resource.naming == 0 {
 			return denial(layer)
@@ -288,6 +291,19 @@ func (d *decision) verdict() Decision {
 		allow = &resource.allow
 	}
 	return d.limited(allow)
+}
+
+// ofCustomer decides a request of a customer: an entitlement must allow it, or a policy of the resource that names this customer. A policy
+// that names everyone does not suffice, because each customer sees its own images only.
+func (d *decision) ofCustomer(resource *layerResult) Decision {
+	entitled := d.layers[LayerIdentity].allow
+	switch {
+	case resource.naming&toCaller != 0:
+		return resource.allow
+	case entitled.Allowed() && d.Caller.Account == d.ResourceAccount:
+		return entitled
+	}
+	return denial(LayerIdentity)
 }
 
 // resourceLayer returns the layer of the resource's own policy: LayerTrust for a role to assume, else LayerResource.

@@ -23,7 +23,7 @@ func FuzzEvaluate(f *testing.F) {
 		"IpAddress":{"aws:x":"::1"},"BinaryEquals":{"aws:x":"QQ=="},"Null":{"aws:x":true},"StringEqualsIgnoreCase":{"aws:x":"\u212a"}}}}`,
 		uint8(policy.Session), "s3:Get", "arn:aws:s3:::a:b", "aws:x", "k")
 	f.Fuzz(func(t *testing.T, text string, kind uint8, action, resource, key, value string) {
-		k := policy.Kind(kind%uint8(policy.ResourceControl)) + 1
+		k := policy.Kind(kind%uint8(policy.Entitlement)) + 1
 		d, err := policy.Parse(text, k)
 		if err != nil {
 			return

@@ -12,6 +12,7 @@ const (
 	Boundary                        // a permissions boundary
 	ServiceControl                  // limits the principals of an organization
 	ResourceControl                 // limits access to the resources of an organization
+	Entitlement                     // of a customer of an application; made from entitlements, never written by users
 )
 
 func (k Kind) String() string {
@@ -41,6 +42,7 @@ type rules struct {
 	onlyAll   bool   // the only principal is "*"
 	noJSON    string // the sentence of IAM and STS for a text that is no JSON; "" for their general one
 	loose     bool   // IAM accepts what no request can match: odd actions, keys and ARNs, and empty condition blocks
+	versions  bool   // conditions may have tests that IAM does not have: those of the family version
 }
 
 var kinds = [...]rules{
@@ -53,4 +55,5 @@ var kinds = [...]rules{
 	Boundary:        {name: "boundary", resource: required, plainSid: true, loose: true},
 	ServiceControl:  {name: "service control", resource: required, plainSid: true},
 	ResourceControl: {name: "resource control", principal: required, resource: required, plainSid: true, onlyAll: true},
+	Entitlement:     {name: "entitlement", resource: required, service: "ecr", versions: true},
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 )
 
 // test is a compiled condition operator with one key.
@@ -176,6 +178,9 @@ func (t *test) matchTyped(g *contextValue, v *Value) bool {
 	case address:
 		from, ok := g.address()
 		return ok && v.Prefix.Contains(from)
+	case version:
+		key := semver.Key(g.text())
+		return key != "" && v.Range.Contains(key)
 	case binary:
 		return g.text() == v.Text // the base64 is canonical, so that equal bytes have equal texts
 	}

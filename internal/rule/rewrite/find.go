@@ -181,7 +181,8 @@ func (f *Found) object(file string, line int, m map[string]any, byRef map[string
 	case kind == "Pod":
 		o.take(podSpec, spec, "spec", seen)
 	case child(child(child(spec, "jobTemplate"), "spec"), "template") != nil:
-		o.take(jobTemplate, child(child(child(child(spec, "jobTemplate"), "spec"), "template"), "spec"), "spec.jobTemplate.spec.template.spec", seen)
+		template := child(child(child(spec, "jobTemplate"), "spec"), "template")
+		o.take(jobTemplate, child(template, "spec"), "spec.jobTemplate.spec.template.spec", seen)
 	case child(spec, "template") != nil:
 		o.take(templateOf, child(child(spec, "template"), "spec"), "spec.template.spec", seen)
 	}

@@ -34,10 +34,12 @@ func TestParseReference(t *testing.T) {
 		{"nginx:1.27", rewrite.Reference{Path: "nginx", Tag: "1.27"}, "docker.io library/nginx"},
 		{"org/app", rewrite.Reference{Path: "org/app"}, "docker.io org/app"},
 		{"docker.io/nginx", rewrite.Reference{Host: "docker.io", Path: "nginx"}, "docker.io library/nginx"},
-		{"docker.io/library/nginx@" + digest, rewrite.Reference{Host: "docker.io", Path: "library/nginx", Digest: digest}, "docker.io library/nginx"},
+		{"docker.io/library/nginx@" + digest, rewrite.Reference{Host: "docker.io", Path: "library/nginx", Digest: digest},
+			"docker.io library/nginx"},
 		{"host:5000/a/b:1@" + digest, rewrite.Reference{Host: "host:5000", Path: "a/b", Tag: "1", Digest: digest}, "host:5000 a/b"},
 		{"localhost/a", rewrite.Reference{Host: "localhost", Path: "a"}, "localhost a"},
-		{private + "/demo-apps/nginx:latest", rewrite.Reference{Host: private, Path: "demo-apps/nginx", Tag: "latest"}, private + " demo-apps/nginx"},
+		{private + "/demo-apps/nginx:latest", rewrite.Reference{Host: private, Path: "demo-apps/nginx", Tag: "latest"},
+			private + " demo-apps/nginx"},
 	} {
 		got, err := rewrite.ParseReference(tt.text)
 		if err != nil || got != tt.want || got.String() != tt.text || got.Registry()+" "+got.Repository() != tt.repo {

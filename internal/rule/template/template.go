@@ -83,7 +83,8 @@ func (v Values) functions() template.FuncMap {
 			delete(all, name)
 		}
 	}
-	for _, name := range []string{"repeat", "until", "untilStep", "seq", "buildCustomCert", "bcrypt", "htpasswd", "indent", "nindent", "fail"} {
+	for _, name := range []string{"repeat", "until", "untilStep", "seq", "buildCustomCert", "bcrypt", "htpasswd", "indent", "nindent",
+		"fail"} {
 		delete(all, name)
 	}
 	all["repeat"] = func(n int, s string) (string, error) {
