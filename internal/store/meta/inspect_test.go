@@ -80,6 +80,15 @@ var caches = map[string][]scopeKind{
 	"objects":                   nil,
 	"object_uses":               nil,
 	"config_repositories":       nil,
+	"applications":              nil,
+	"channels":                  nil,
+	"releases":                  nil,
+	"release_images":            nil,
+	"promotions":                nil,
+	"customers":                 {scopeIdentity},
+	"customer_channels":         {scopeIdentity},
+	"customer_tokens":           {scopeIdentity},
+	"entitlements":              {scopeIdentity},
 	"image_reports":             nil,
 	"image_annotations":         nil,
 	"image_deployments":         nil,
@@ -94,12 +103,12 @@ var caches = map[string][]scopeKind{
 // nothing stale, because the absence of a row is not cached.
 var insertsCount = []string{"cache_rules", "image_references",
 	"tags", "repository_labels", "accounts", "entities", "entity_tags", "entity_policies",
-	"entity_attachments", "entity_members", "policy_versions", "control_policies"}
+	"entity_attachments", "entity_members", "policy_versions", "control_policies", "entitlements"}
 
 // harmless are changes to columns that no cache holds, or whose cached value may be out of date.
 var harmless = []*regexp.Regexp{
 	regexp.MustCompile(`^UPDATE images SET (pulled_at = \S+|tagged = \S+, untagged_at = \S+) WHERE`),
-	regexp.MustCompile(`^UPDATE (access_keys|entities) SET last_used_at = `),
+	regexp.MustCompile(`^UPDATE (access_keys|entities|customer_tokens) SET last_used_at = `),
 	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2$`), // of a deleted image, which uses nothing
 	// Rows of deleted images and repositories, which no cache has.
 	regexp.MustCompile(`^DELETE FROM image_references WHERE repository = \$1 AND digest = \$2 AND target = \$3$`),

@@ -64,6 +64,17 @@ var sealedColumns = []SealedColumn{
 		write: `UPDATE config_repositories SET sealed = $2 WHERE account = $1`,
 	},
 	{
+		Table: "applications", Column: "sealed", keys: 2,
+		read: `SELECT account, slug, sealed FROM applications WHERE (account, slug) > ($1, $2)
+			ORDER BY account, slug LIMIT $3`,
+		write: `UPDATE applications SET sealed = $3 WHERE account = $1 AND slug = $2`,
+	},
+	{
+		Table: "customers", Column: "sealed", keys: 1,
+		read:  `SELECT id, sealed FROM customers WHERE id > $1 ORDER BY id LIMIT $2`,
+		write: `UPDATE customers SET sealed = $2 WHERE id = $1`,
+	},
+	{
 		Table: "kept_keys", Column: "sealed", keys: 2,
 		read: `SELECT purpose, master_key, sealed FROM kept_keys WHERE (purpose, master_key) > ($1, $2)
 			ORDER BY purpose, master_key LIMIT $3`,

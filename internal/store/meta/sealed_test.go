@@ -20,6 +20,7 @@ var notSealed = map[string]string{
 	"manifests.body":      "content of images, which their readers may have",
 	"audit_pending.lines": "lines of the audit trail, which has no secrets",
 	"uploads.state":       "the state of a hash",
+	"releases.files":      "files that a vendor gives to its customers",
 }
 
 // Every column that can hold a sealed value is one of SealedColumns, which a new master key seals again, or is listed with the reason

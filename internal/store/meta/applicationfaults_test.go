@@ -1,0 +1,141 @@
+package meta_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
+)
+
+func init() {
+	for what, prepare := range sweptApplicationChanges {
+		moreSweptChanges[what] = prepare
+	}
+}
+
+// application makes an application with two channels for one call of a sweep.
+func (s *sweeper) application() (meta.Application, []meta.Channel) {
+	return s.Application(fmt.Sprint("app", s.i))
+}
+
+// release makes a release of an application for one call of a sweep.
+func (s *sweeper) release(a meta.Application) meta.Release {
+	r, err := s.PutRelease(s.Ctx, meta.Release{Application: a.ID, Files: []byte("x"), Spec: "json",
+		Images: []meta.ReleaseImage{{Repository: "docker.io/library/nginx", Tag: "1"}}})
+	s.Must(err)
+	return r
+}
+
+// licensed makes a customer with one token for one call of a sweep.
+func (s *sweeper) licensed() (meta.Application, meta.Customer) {
+	a, channels := s.application()
+	c, err := s.PutCustomer(s.Ctx, meta.Customer{ID: s.id("c"), Application: a.ID, Account: a.Account, Name: "c", Sealed: []byte("x"),
+		LicenseHash: s.id("h"), Details: "{}", Channels: []meta.CustomerChannel{{Channel: channels[0].ID}}})
+	s.Must(err)
+	_, err = s.PutCustomerToken(s.Ctx, meta.CustomerToken{Customer: c.ID, Name: "east", Hash: s.id("t")})
+	s.Must(err)
+	return a, c
+}
+
+// sweptApplicationChanges are the changes of applications, for the sweep of moreSweptChanges.
+var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) error{
+	"PutApplication": func(s *sweeper) func(context.Context) error {
+		a := meta.Application{ID: s.id("a"), Account: metatest.Account, Slug: s.id("s"), Sealed: []byte("x")}
+		return func(ctx context.Context) error {
+			_, err := s.Store.PutApplication(ctx, a, []meta.Channel{{ID: s.id("c"), Slug: "stable"}})
+			return err
+		}
+	},
+	"DeleteApplication": func(s *sweeper) func(context.Context) error {
+		a, _ := s.licensed()
+		return func(ctx context.Context) error { return s.DeleteApplication(ctx, a, true) }
+	},
+	"PutChannel": func(s *sweeper) func(context.Context) error {
+		a, _ := s.application()
+		return func(ctx context.Context) error {
+			_, err := s.PutChannel(ctx, meta.Channel{ID: s.id("n"), Application: a.ID, Slug: "beta"})
+			return err
+		}
+	},
+	"UpdateChannel": func(s *sweeper) func(context.Context) error {
+		_, channels := s.application()
+		channels[1].Description = "new"
+		return func(ctx context.Context) error { return s.UpdateChannel(ctx, channels[1]) }
+	},
+	"ArchiveChannel": func(s *sweeper) func(context.Context) error {
+		_, channels := s.application()
+		return func(ctx context.Context) error { return s.ArchiveChannel(ctx, channels[1]) }
+	},
+	"PutRelease": func(s *sweeper) func(context.Context) error {
+		a, _ := s.application()
+		return func(ctx context.Context) error {
+			_, err := s.Store.PutRelease(ctx, meta.Release{Application: a.ID, Files: []byte("x"),
+				Images: []meta.ReleaseImage{{Repository: "a/b", Tag: "1"}, {Repository: "a/b", Tag: "2"}}})
+			return err
+		}
+	},
+	"PutRelease/changed": func(s *sweeper) func(context.Context) error {
+		a, _ := s.application()
+		r := s.release(a)
+		r.Files, r.Images = []byte("other"), []meta.ReleaseImage{{Repository: "a/b", Tag: "1"}}
+		return func(ctx context.Context) error { _, err := s.Store.PutRelease(ctx, r); return err }
+	},
+	"Promote": func(s *sweeper) func(context.Context) error {
+		a, channels := s.application()
+		p := meta.Promotion{Application: a.ID, Release: s.release(a).Sequence, Label: "1"}
+		return func(ctx context.Context) error { _, err := s.Store.Promote(ctx, p, channels); return err }
+	},
+	"Demote": func(s *sweeper) func(context.Context) error {
+		a, channels := s.application()
+		_, err := s.Promote(s.Ctx, meta.Promotion{Application: a.ID, Release: s.release(a).Sequence, Label: "1"}, channels)
+		s.Must(err)
+		return func(ctx context.Context) error { _, err := s.Store.Demote(ctx, channels[0].ID, 1, false); return err }
+	},
+	"PutCustomer": func(s *sweeper) func(context.Context) error {
+		a, channels := s.application()
+		c := meta.Customer{ID: s.id("c"), Application: a.ID, Account: a.Account, Name: "c", Sealed: []byte("x"), LicenseHash: s.id("h"),
+			Channels: []meta.CustomerChannel{{Channel: channels[0].ID, Default: true}, {Channel: channels[1].ID}}}
+		return func(ctx context.Context) error { _, err := s.Store.PutCustomer(ctx, c); return err }
+	},
+	"PutCustomer/changed": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		c.Name, c.Channels = "other", nil
+		return func(ctx context.Context) error { _, err := s.Store.PutCustomer(ctx, c); return err }
+	},
+	"PutCustomerToken": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		return func(ctx context.Context) error {
+			_, err := s.Store.PutCustomerToken(ctx, meta.CustomerToken{Customer: c.ID, Name: "west", Hash: s.id("w")})
+			return err
+		}
+	},
+	"RotateCustomerToken": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		return func(ctx context.Context) error { return s.RotateCustomerToken(ctx, c.ID, "east", s.id("r")) }
+	},
+	"DeleteCustomerToken": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		return func(ctx context.Context) error { return s.DeleteCustomerToken(ctx, c.ID, "east") }
+	},
+	"CustomerTokensUsed": func(s *sweeper) func(context.Context) error {
+		_, c := s.licensed()
+		return func(ctx context.Context) error {
+			return s.CustomerTokensUsed(ctx, []meta.CustomerTokenUse{{Customer: c.ID, Name: "east", At: time.UnixMilli(9), Address: "::1"}})
+		}
+	},
+	"PutEntitlement": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		return func(ctx context.Context) error {
+			_, err := s.Store.PutEntitlement(ctx, meta.Entitlement{ID: s.id("e"), Application: a.ID, Customer: c.ID, Rule: "{}"})
+			return err
+		}
+	},
+	"DeleteEntitlement": func(s *sweeper) func(context.Context) error {
+		a, c := s.licensed()
+		_, err := s.PutEntitlement(s.Ctx, meta.Entitlement{ID: s.id("e"), Application: a.ID, Customer: c.ID, Rule: "{}"})
+		s.Must(err)
+		return func(ctx context.Context) error { return s.DeleteEntitlement(ctx, a.ID, s.id("e")) }
+	},
+}

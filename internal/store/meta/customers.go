@@ -1,0 +1,226 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// Customer is a customer of an application, with its licence.
+type Customer struct {
+	ID          string // 27 letters and digits
+	Application string // id
+	Account     name.Account
+	Name        string
+	CustomID    string // of the vendor; "" for none
+	Sealed      []byte // id of the licence, sealed with SealContext
+	LicenseHash string // SHA-256 of that id, in hexadecimal digits
+	Sequence    int64  // of the licence, grows with each change
+	ExpiresAt   time.Time
+	ArchivedAt  time.Time
+	Details     string // JSON
+	Version     int64  // changes with each change
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	CreatedBy   string // ARN
+	Channels    []CustomerChannel
+}
+
+// CustomerChannel is a channel that a customer is on.
+type CustomerChannel struct {
+	Channel string // id
+	Default bool
+	Pinned  int64 // sequence of the channel that is the newest offered; 0 for none
+}
+
+// SealContext returns the context with which the id of the licence is sealed.
+func (c Customer) SealContext() string { return "customer/" + c.ID }
+
+// CustomerARN returns the ARN of a customer.
+func CustomerARN(account name.Account, slug, id string) string {
+	return name.Entity{Kind: name.Customer, Name: slug + "/" + id}.ARN(name.DefaultPartition, account).String()
+}
+
+func noCustomer(id string) error {
+	return fault.ObjectNotFound.New("the application has no customer %s", name.Clip(id))
+}
+
+const customerColumns = `id, application, name, custom_id, sealed, license_hash, license_sequence, expires_at, archived_at, details, version,
+	created_at, updated_at, created_by`
+
+func scanCustomer(account name.Account, scan func(...any) error) (Customer, error) {
+	c := Customer{Account: account}
+	var expires, archived, created, updated int64
+	err := scan(&c.ID, &c.Application, &c.Name, &c.CustomID, &c.Sealed, &c.LicenseHash, &c.Sequence, &expires, &archived, &c.Details,
+		&c.Version, &created, &updated, &c.CreatedBy)
+	c.ExpiresAt, c.ArchivedAt, c.CreatedAt, c.UpdatedAt = fromMicros(expires), fromMicros(archived), fromMicros(created), fromMicros(updated)
+	return c, err
+}
+
+// PutCustomer stores a customer. With the version 0 it is a new one, else it replaces the one with that version. The sequence of its
+// licence grows by one. Sealed and LicenseHash never change.
+//
+// Errors: fault.ObjectNotFound (the application, the customer, a channel), fault.TargetChanged (another request has changed it),
+// fault.LimitExceeded.
+func (s *Store) PutCustomer(ctx context.Context, c Customer) (Customer, error) {
+	err := s.write.do(ctx, func(t *tx) error {
+		now := micros(s.now())
+		version, err := t.newID(s.now())
+		if err != nil {
+			return err
+		}
+		before := c.Version
+		c.Version, c.UpdatedAt = version, fromMicros(now)
+		if before == 0 {
+			err = t.newCustomer(&c, now)
+		} else {
+			err = t.changeCustomer(&c, before, now)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM customer_channels WHERE customer = $1`, c.ID); err != nil {
+			return err
+		}
+		for _, of := range c.Channels {
+			var application string
+			found, err := t.one(`SELECT application FROM channels WHERE id = $1 AND archived_at = 0`, args{of.Channel}, &application)
+			if err == nil && (!found || application != c.Application) {
+				err = noChannel(of.Channel)
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := t.exec(`INSERT INTO customer_channels (customer, channel, is_default, pinned) VALUES ($1, $2, $3, $4)`,
+				c.ID, of.Channel, truth(of.Default), of.Pinned); err != nil {
+				return err
+			}
+		}
+		t.touch(scope{kind: scopeIdentity})
+		return nil
+	})
+	return c, err
+}
+
+func (t *tx) newCustomer(c *Customer, now int64) error {
+	var account string
+	found, err := t.one(`SELECT account FROM applications WHERE id = $1`, args{c.Application}, &account)
+	if err == nil && (!found || account != c.Account.String()) {
+		err = noApplication(c.Application)
+	}
+	if err == nil {
+		err = t.room(`SELECT COUNT(*) FROM customers WHERE application = $1`, c.Application, MaxCustomers, "customers of an application")
+	}
+	if err != nil {
+		return err
+	}
+	c.Sequence, c.CreatedAt = 1, fromMicros(now)
+	_, err = t.exec(`INSERT INTO customers (id, application, account, name, custom_id, sealed, license_hash, license_sequence, expires_at,
+		archived_at, details, version, created_at, updated_at, created_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10, $11, $12, $12, $13)`,
+		c.ID, c.Application, c.Account.String(), c.Name, c.CustomID, c.Sealed, c.LicenseHash, micros(c.ExpiresAt), micros(c.ArchivedAt),
+		c.Details, c.Version, now, c.CreatedBy)
+	return err
+}
+
+func (t *tx) changeCustomer(c *Customer, before, now int64) error {
+	var application string
+	var version int64
+	found, err := t.one(`SELECT application, version FROM customers WHERE id = $1`, args{c.ID}, &application, &version)
+	switch {
+	case err != nil:
+		return err
+	case !found || application != c.Application:
+		return noCustomer(c.ID)
+	case version != before:
+		return fault.TargetChanged.New("the customer %s has been changed by another request", c.Name)
+	}
+	_, err = t.changeOne(`UPDATE customers SET name = $2, custom_id = $3, expires_at = $4, archived_at = $5, details = $6, version = $7,
+		updated_at = $8, license_sequence = license_sequence + 1 WHERE id = $1 RETURNING license_sequence`,
+		args{c.ID, c.Name, c.CustomID, micros(c.ExpiresAt), micros(c.ArchivedAt), c.Details, c.Version, now}, &c.Sequence)
+	return err
+}
+
+// Customer returns a customer of an application by its id, or by the vendor's id for it. Errors: fault.ObjectNotFound.
+func (s *Store) Customer(ctx context.Context, a Application, id string) (Customer, error) {
+	c, err := scanCustomer(a.Account, func(dest ...any) error {
+		return s.read.row(ctx, `SELECT `+customerColumns+` FROM customers WHERE id = $1`, args{id}, dest...)
+	})
+	if id != "" && (errors.Is(err, sql.ErrNoRows) || err == nil && c.Application != a.ID) {
+		c, err = scanCustomer(a.Account, func(dest ...any) error {
+			return s.read.row(ctx, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND custom_id = $2 ORDER BY id LIMIT 1`,
+				args{a.ID, id}, dest...)
+		})
+	}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Customer{}, noCustomer(id)
+	case err != nil:
+		return Customer{}, err
+	}
+	c.Channels, err = s.customerChannels(ctx, c.ID)
+	return c, err
+}
+
+func (s *Store) customerChannels(ctx context.Context, customer string) (all []CustomerChannel, err error) {
+	err = s.read.rows(ctx, `SELECT channel, is_default, pinned FROM customer_channels WHERE customer = $1 ORDER BY channel`,
+		args{customer}, func(scan func(...any) error) error {
+			var c CustomerChannel
+			err := scan(&c.Channel, &c.Default, &c.Pinned)
+			all = append(all, c)
+			return err
+		})
+	return all, err
+}
+
+// CustomerKey is where a page of customers begins: after this one.
+type CustomerKey struct{ Name, ID string }
+
+// Customers returns at most limit customers of an application after a key, by name; archived ones too if archived is true. They have no
+// Channels.
+func (s *Store) Customers(ctx context.Context, a Application, after CustomerKey, archived bool, limit int) (all []Customer, err error) {
+	err = s.read.rows(ctx, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND (name, id) > ($2, $3)
+		AND (archived_at = 0 OR $4 = 1) ORDER BY name, id LIMIT $5`, args{a.ID, after.Name, after.ID, truth(archived), limit},
+		func(scan func(...any) error) error {
+			one, err := scanCustomer(a.Account, scan)
+			all = append(all, one)
+			return err
+		})
+	return all, err
+}
+
+// Licensed is the customer whose licence, or one of whose tokens, has a hash.
+type Licensed struct {
+	Customer
+	Slug  string // of the application
+	Token string // name of the token; "" for the licence itself
+}
+
+// Licensed returns who has a password with a SHA-256, in hexadecimal digits. Archived and expired customers are returned too. The customer
+// has no Channels.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Store) Licensed(ctx context.Context, hash string) (l Licensed, err error) {
+	var account string
+	l.Customer, err = scanCustomer(name.Account{}, func(dest ...any) error {
+		err := s.read.row(ctx, `SELECT c.id, c.application, c.name, c.custom_id, c.sealed, c.license_hash, c.license_sequence, c.expires_at,
+			c.archived_at, c.details, c.version, c.created_at, c.updated_at, c.created_by, c.account, a.slug, t.name
+			FROM (SELECT id AS customer, '' AS name FROM customers WHERE license_hash = $1
+				UNION ALL SELECT customer, name FROM customer_tokens WHERE hash = $1) t
+			JOIN customers c ON c.id = t.customer JOIN applications a ON a.id = c.application LIMIT 1`,
+			args{hash}, append(dest, &account, &l.Slug, &l.Token)...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fault.ObjectNotFound.New("no customer has this licence")
+		}
+		return err
+	})
+	if err != nil {
+		return Licensed{}, err
+	}
+	l.Account, err = name.ParseAccount(account)
+	return l, err
+}
