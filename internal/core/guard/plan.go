@@ -4,8 +4,10 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
@@ -18,6 +20,8 @@ type plan struct {
 	request  policy.Request
 	turn     turn
 	left     int // comparisons that the decisions of the plan may still make without their turn
+	// releases sets the keys that depend on releases of an application, for an image with one tag or none; nil if no policy reads them.
+	releases func(ctx context.Context, keys *policy.Context, tags []string) error
 }
 
 // plan collects the policies of the caller and of the resource, and the condition keys. Condition keys cost more time
@@ -29,7 +33,7 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 		request:  policy.Request{Caller: who.PolicyIn(a.Region), Action: a.Action, Resource: a.resource(), ResourceAccount: owner},
 		turn:     g.turn, left: maxUnqueued,
 	}
-	conditional, images := full || who.Conditional, full || who.Images
+	conditional, images := full || who.Conditional, full || who.Images || who.Releases
 	use := func(c *identity.Compiled) *policy.Compiled {
 		conditional, images = conditional || c.Conditional, images || c.Images
 		return c.Policy
@@ -72,7 +76,44 @@ func (g *Guard) plan(ctx context.Context, who *identity.Subject, from Origin, a 
 	}
 	keys, err := g.keys(ctx, who, from, a, &p.policies, images)
 	p.request.Context = keys
+	if err == nil && who.Application != "" && a.Repository != nil && a.Image.Reference != (name.Reference{}) {
+		err = g.releaseKeys(ctx, &p, who, a)
+	}
 	return p, err
+}
+
+// releaseKeys sets the condition keys of entitlements: when the image was pushed and released, and which channels offer it. An image that
+// was read by its digest has them for each tag alone, as evaluate decides it, so that the channel of one index and the tag of another do
+// not add up.
+func (g *Guard) releaseKeys(ctx context.Context, p *plan, who *identity.Subject, a *Ask) error {
+	if who.Pushed {
+		pushed, err := g.meta.PushedAt(ctx, a.Repository.ID, a.Image.Digest)
+		if err != nil {
+			return err
+		}
+		if !pushed.IsZero() {
+			p.request.Context.Set(entitlement.KeyPushed, pushed.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	if !who.Releases {
+		return nil
+	}
+	p.releases = func(ctx context.Context, keys *policy.Context, tags []string) error {
+		channels, first, err := g.meta.ChannelsOfImage(ctx, who.Application, a.Repository.Name.String(), tags, a.Image.Digest.String())
+		if err != nil {
+			return err
+		}
+		keys.SetList(entitlement.KeyChannel, channels...)
+		released := keys.Values(entitlement.KeyPushed)
+		if !first.IsZero() {
+			released = []string{first.UTC().Format(time.RFC3339Nano)}
+		}
+		if len(released) == 1 {
+			keys.Set(entitlement.KeyReleased, released[0])
+		}
+		return nil
+	}
+	return p.releases(ctx, p.request.Context, p.request.Context.Values(imageTag))
 }
 
 // registryPolicy returns the policy of a registry, nil if it has none. v1 reports whether its scope is V1.
@@ -140,7 +181,7 @@ func (g *Guard) keys(ctx context.Context, who *identity.Subject, from Origin, a 
 		}
 	}
 	if images && a.Image.Reference != (name.Reference{}) {
-		return &keys, g.imageKeys(ctx, &keys, a, policies)
+		return &keys, g.imageKeys(ctx, &keys, a, policies, who.Releases)
 	}
 	return &keys, nil
 }
@@ -151,8 +192,8 @@ const imageTag = "ecrin:imagetag"
 // imageKeys sets ecrin:ImageTag and ecrin:ImageDigest. The tags of an image that is read by its digest are its own and
 // those of the indexes that refer to it, so that the permission to pull a tag includes the images to which an index
 // with that tag refers. Of many tags, ecrin:ImageTag has one of each class of tags about which the policies decide alike, so
-// that the cost of a decision does not grow with the tags of an image.
-func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, policies *policy.Policies) error {
+// that the cost of a decision does not grow with the tags of an image; with each, it has all, because they differ by releases too.
+func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, policies *policy.Policies, each bool) error {
 	if a.Image.Digest != (name.Digest{}) { // first: a condition on the tag can have it in a policy variable
 		keys.Set("ecrin:imagedigest", a.Image.Digest.String())
 	}
@@ -164,6 +205,9 @@ func (g *Guard) imageKeys(ctx context.Context, keys *policy.Context, a *Ask, pol
 	case a.Image.Stored && a.Repository != nil:
 		var err error
 		tags, many, err = g.meta.SomeTagsLeadingTo(ctx, a.Repository.ID, a.Image.Digest, func() meta.TagClasses {
+			if each {
+				return nil
+			}
 			if c := policy.ClassesOf(policies, imageTag, keys); c != nil {
 				return c
 			}
@@ -202,6 +246,11 @@ func (p *plan) evaluate(ctx context.Context) (policy.Decision, error) {
 	for _, tag := range tags {
 		one := whole.Clone()
 		one.Set(imageTag, tag)
+		if p.releases != nil {
+			if err := p.releases(ctx, &one, []string{tag}); err != nil {
+				return policy.Decision{}, err
+			}
+		}
 		p.request.Context = &one
 		decided, err := p.decide(ctx)
 		if err != nil {

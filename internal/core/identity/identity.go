@@ -34,6 +34,8 @@ type Service struct {
 	subjects           map[subjectKey]*Subject
 	documents          map[documentKey]*Compiled
 	controlPolicyCache *controlPolicies
+	customers          map[string]meta.Licensed // customers by the hash of their password
+	customersOf        uint64                   // generation of the store that customers is of
 
 	used  usage
 	onces onceValues
@@ -61,7 +63,7 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
 		maxTokens: o.MaxTokens, maxSessions: o.MaxSessions,
 		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
-		subjects: map[subjectKey]*Subject{}, documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
+		subjects: map[subjectKey]*Subject{}, customers: map[string]meta.Licensed{}, documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
 	}
 }
 

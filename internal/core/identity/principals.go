@@ -52,8 +52,16 @@ func (s *Service) find(ctx context.Context, p policy.Principal) (string, error) 
 			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
 		}
 		return e.ID, err
-	case policy.Customer: // customers are not stored yet
-		return "", fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
+	case policy.Customer:
+		slug, id, _ := strings.Cut(p.Name, "/")
+		a, err := s.meta.Application(ctx, p.Account, slug)
+		if err == nil {
+			_, err = s.meta.Customer(ctx, a, id)
+		}
+		if errors.Is(err, fault.ObjectNotFound) {
+			err = fault.NoSuchEntity.New("%s does not exist", name.Clip(p.Text))
+		}
+		return "", err
 	}
 	return "", nil
 }

@@ -25,6 +25,9 @@ type Subject struct {
 	Keys            policy.Context // condition keys of the principal: aws:PrincipalArn, aws:username, tags, …
 	Conditional     bool           // at least one policy reads a condition key
 	Images          bool           // at least one policy reads ecrin:ImageTag or ecrin:ImageDigest
+	Application     string         // id, of a customer; "" for all others
+	Releases        bool           // at least one entitlement depends on releases of the application
+	Pushed          bool           // at least one entitlement depends on when the image was pushed
 
 	generation uint64
 }
@@ -49,6 +52,9 @@ const maxSubjects = 8192
 // session was deleted); an error without a code for a policy that cannot be read, a failure of the store, or a caller
 // without a principal.
 func (s *Service) Subject(ctx context.Context, c Caller) (*Subject, error) {
+	if c.Kind == Customer {
+		return s.customer(ctx, c)
+	}
 	if c.Principal == "" {
 		return s.outsider(c)
 	}
@@ -351,11 +357,6 @@ func (s *Service) outsider(c Caller) (*Subject, error) {
 	case AWSService:
 		u.Policy.Kind = policy.Service
 		u.Keys.Set("aws:principalservicename", c.ARN)
-	case Customer:
-		u.Policy.Kind = policy.Customer
-		u.Keys.Set("aws:principalarn", c.ARN)
-		u.Keys.Set("aws:principaltype", "Customer")
-		u.Keys.Set("aws:userid", c.UserID)
 	default:
 		return nil, fmt.Errorf("identity: a caller of kind %d without a principal", c.Kind)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
+	"fmt"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
@@ -82,4 +83,21 @@ func (s *Service) Pull(ctx context.Context, by identity.Caller, r Repository, h 
 		}
 	}
 	return body, err
+}
+
+// ImagesWith returns images of a repository that have a blob: those after a digest in their order, at most limit.
+func (s *Service) ImagesWith(ctx context.Context, r Repository, blob name.Digest, after string, limit int) ([]name.Digest, error) {
+	texts, err := s.meta.Referring(ctx, r.ID, blob.String(), true, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]name.Digest, 0, len(texts))
+	for _, text := range texts {
+		d, err := name.ParseDigest(text)
+		if err != nil {
+			return nil, fmt.Errorf("a stored digest: %w", err)
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }

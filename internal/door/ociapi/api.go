@@ -199,6 +199,9 @@ func (a *API) parse(q *request) (*operation, error) {
 	if parseErr != nil {
 		return nil, parseErr
 	}
+	if q.caller.Kind == identity.Customer && q.target.route.named() {
+		q.reg = a.customersRegistry(q)
+	}
 	return operationOf(q.r.Method, q.target.route, q.w.Header())
 }
 
@@ -260,6 +263,11 @@ func (a *API) resolve(q *request, op *operation) ([]guard.Ask, error) {
 	}
 	if q.absent == nil {
 		ask.Repository = &q.found
+	}
+	if q.caller.Kind == identity.Customer && q.target.route == routeBlob {
+		if ask, err = a.ofLayer(q, ask); err != nil {
+			return nil, err
+		}
 	}
 	asks := append(q.asks[:0], ask)
 	switch op.on {

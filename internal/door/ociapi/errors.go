@@ -38,6 +38,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.UnknownOperation:         {http.StatusNotFound, "UNSUPPORTED"},
 	fault.MissingCredentials:       {http.StatusUnauthorized, "UNAUTHORIZED"},
 	fault.IncompleteSignature:      {http.StatusUnauthorized, "UNAUTHORIZED"},
+	fault.LicenseInvalid:           {http.StatusUnauthorized, "UNAUTHORIZED"},
 	fault.TokenInvalid:             {http.StatusBadRequest, "UNAUTHORIZED"},
 	fault.MalformedRequest:         {http.StatusBadRequest, "UNSUPPORTED"},
 	fault.InvalidParameter:         {http.StatusBadRequest, "UNSUPPORTED"},
@@ -107,6 +108,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, e *fault.Error) {
 	if e.Code == fault.MissingCredentials || e.Code == fault.IncompleteSignature {
 		challenge(w, r, basicChallenge(r))
 		return
+	}
+	if e.Code == fault.LicenseInvalid { // the text says more than the challenge alone
+		w.Header().Set("WWW-Authenticate", basicChallenge(r))
 	}
 	if form.status == http.StatusServiceUnavailable || form.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", retryAfter(e.Code))

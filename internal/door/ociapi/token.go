@@ -27,15 +27,15 @@ type credentials struct {
 	password string // docker token
 }
 
-// credentialsOf returns the credentials of a request: a docker token as the password of the user AWS, or, if bearer is
-// true, as a Bearer token.
+// credentialsOf returns the credentials of a request: a docker token as the password of the user AWS, a password of a customer with any
+// user name, or, if bearer is true, a Bearer token.
 func credentialsOf(r *http.Request, bearer bool) credentials {
 	user, password, ok := r.BasicAuth()
 	switch {
 	case len(r.Header.Values("Authorization")) == 0,
 		ok && user == "" && password == "": // what skopeo, podman and buildah send without credentials
 		return credentials{none: true}
-	case ok && user == "AWS":
+	case ok && (user == "AWS" || identity.IsCustomerPassword(password)):
 		return credentials{valid: true, password: password}
 	case ok || !bearer:
 		return credentials{}
@@ -69,7 +69,7 @@ func (a *API) caller(q *request, region name.Region) (identity.Caller, error) {
 			Cure:  "Log in with this user name: docker login --username AWS",
 		}
 	}
-	caller, err := a.identity.TokenCaller(q.r.Context(), c.password, region)
+	caller, err := a.callerOf(q, c.password, region)
 	if c.bearer && errors.Is(err, fault.TokenInvalid) { // RFC 6750, section 3.1
 		return identity.Caller{}, missing.Because(err)
 	}

@@ -224,3 +224,13 @@ func (s *Store) Licensed(ctx context.Context, hash string) (l Licensed, err erro
 	l.Account, err = name.ParseAccount(account)
 	return l, err
 }
+
+// PushedAt returns when an image was pushed; zero if it is not stored.
+func (s *Store) PushedAt(ctx context.Context, repository int64, d name.Digest) (time.Time, error) {
+	var at int64
+	err := s.read.row(ctx, `SELECT pushed_at FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, args{repository, d.String()}, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return fromMicros(at), err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -264,29 +265,38 @@ func (s *Store) Demote(ctx context.Context, channel string, sequence int64, agai
 }
 
 // ChannelsOfImage returns the ids of the channels of an application that offer a release which names an image: by its tag, its digest, or
-// without either, which is the tag latest.
+// without either, which is the tag latest. first is when such a release was promoted first; zero for never.
 func (s *Store) ChannelsOfImage(ctx context.Context, application, repository string, tags []string, digest string) (
-	all []string, err error) {
+	channels []string, first time.Time, err error) {
 	named := map[string]bool{}
 	for _, tag := range tags {
 		named[tag] = true
 	}
-	err = s.read.rows(ctx, `SELECT p.channel, i.tag, i.digest FROM release_images i
+	earliest := int64(math.MaxInt64)
+	err = s.read.rows(ctx, `SELECT p.channel, p.promoted_at, p.demoted_at, i.tag, i.digest FROM release_images i
 		CROSS JOIN promotions p WHERE p.application = i.application AND p.release = i.sequence
-		AND i.application = $1 AND i.repository = $2 AND p.demoted_at = 0`, args{application, repository},
+		AND i.application = $1 AND i.repository = $2`, args{application, repository},
 		func(scan func(...any) error) error {
 			var channel, tag, d string
-			if err := scan(&channel, &tag, &d); err != nil {
+			var promoted, demoted int64
+			if err := scan(&channel, &promoted, &demoted, &tag, &d); err != nil {
 				return err
 			}
 			if tag == "" && d == "" {
 				tag = "latest"
 			}
-			if d != "" && d == digest || d == "" && named[tag] {
-				all = append(all, channel)
+			if d != "" && d != digest || d == "" && !named[tag] {
+				return nil
+			}
+			earliest = min(earliest, promoted)
+			if demoted == 0 {
+				channels = append(channels, channel)
 			}
 			return nil
 		})
-	slices.Sort(all)
-	return slices.Compact(all), err
+	if earliest < math.MaxInt64 {
+		first = fromMicros(earliest)
+	}
+	slices.Sort(channels)
+	return slices.Compact(channels), first, err
 }

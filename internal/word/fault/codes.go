@@ -22,6 +22,7 @@ const (
 	SignatureMismatch         // the signature was not made with the key, or its time is out of range
 	UnknownAccessKey          // the access key id or session token is not valid here
 	ExpiredCredentials        // the session token or docker token has expired
+	LicenseInvalid            // a licence, or a token of a customer, is unknown, archived or expired
 	TokenInvalid              // the docker password is not a token of this installation and region
 	AccessDenied              // the caller lacks the permission
 	RegistryUnresolved        // the host, path, scope and registryId do not name one registry
@@ -143,6 +144,7 @@ var codes = [...]struct {
 	SignatureMismatch:                  {"SignatureMismatch", ClassUnauthenticated},
 	UnknownAccessKey:                   {"UnknownAccessKey", ClassUnauthenticated},
 	ExpiredCredentials:                 {"ExpiredCredentials", ClassUnauthenticated},
+	LicenseInvalid:                     {"LicenseInvalid", ClassUnauthenticated},
 	TokenInvalid:                       {"TokenInvalid", ClassUnauthenticated},
 	AccessDenied:                       {"AccessDenied", ClassDenied},
 	RegistryUnresolved:                 {"RegistryUnresolved", ClassInvalid},

@@ -155,8 +155,11 @@ func testReleases(fx *Fixture) {
 		fx.Errorf("with demoted ones: got %v", got)
 	}
 	channelsOf := func(tags []string, digest string) []string {
-		got, err := fx.ChannelsOfImage(fx.Ctx, a.ID, "docker.io/library/nginx", tags, digest)
+		got, first, err := fx.ChannelsOfImage(fx.Ctx, a.ID, "docker.io/library/nginx", tags, digest)
 		fx.Must(err)
+		if (len(got) == 0) != first.IsZero() {
+			fx.Errorf("the channels of the tags %v are %v, first on %v", tags, got, first)
+		}
 		return got
 	}
 	if got := channelsOf([]string{"1"}, ""); !slices.Equal(got, []string{channels[0].ID}) {
