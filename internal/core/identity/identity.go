@@ -63,7 +63,8 @@ func New(m *meta.Store, k *Keyring, now func() time.Time, o Options) *Service {
 		meta: m, keys: k, now: now, organization: o.Organization, management: o.Management,
 		maxTokens: o.MaxTokens, maxSessions: o.MaxSessions,
 		secrets: map[string]openedSecret{}, tokens: map[string]opened{}, sessions: map[string]string{},
-		subjects: map[subjectKey]*Subject{}, customers: map[string]meta.Licensed{}, documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
+		subjects: map[subjectKey]*Subject{}, customers: map[string]meta.Licensed{},
+		documents: map[documentKey]*Compiled{}, setting: newHasher(), signingIn: newHasher(),
 	}
 }
 

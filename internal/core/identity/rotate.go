@@ -53,8 +53,9 @@ var sealers = map[string]sealer{
 		account, err := name.ParseAccount(row[0])
 		return meta.Application{Account: account, Slug: row[1]}.ARN(), err
 	}},
-	"customers": {foreignPurpose, func(row []string) (string, error) { return meta.Customer{ID: row[0]}.SealContext(), nil }},
-	"kept_keys": {boxed(keptPurpose), func(row []string) (string, error) { return keptContext(row[0], row[1]), nil }},
+	"customers":    {foreignPurpose, func(row []string) (string, error) { return meta.Customer{ID: row[0]}.SealContext(), nil }},
+	"license_root": {foreignPurpose, func([]string) (string, error) { return meta.LicenseRootContext, nil }},
+	"kept_keys":    {boxed(keptPurpose), func(row []string) (string, error) { return keptContext(row[0], row[1]), nil }},
 }
 
 func registryOf(account, region string) (r name.Registry, err error) {

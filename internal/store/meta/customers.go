@@ -228,7 +228,8 @@ func (s *Store) Licensed(ctx context.Context, hash string) (l Licensed, err erro
 // PushedAt returns when an image was pushed; zero if it is not stored.
 func (s *Store) PushedAt(ctx context.Context, repository int64, d name.Digest) (time.Time, error) {
 	var at int64
-	err := s.read.row(ctx, `SELECT pushed_at FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`, args{repository, d.String()}, &at)
+	err := s.read.row(ctx, `SELECT pushed_at FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`,
+		args{repository, d.String()}, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}

@@ -81,6 +81,7 @@ var caches = map[string][]scopeKind{
 	"object_uses":               nil,
 	"config_repositories":       nil,
 	"applications":              nil,
+	"license_root":              nil,
 	"channels":                  nil,
 	"releases":                  nil,
 	"release_images":            nil,

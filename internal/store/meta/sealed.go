@@ -75,6 +75,11 @@ var sealedColumns = []SealedColumn{
 		write: `UPDATE customers SET sealed = $2 WHERE id = $1`,
 	},
 	{
+		Table: "license_root", Column: "sealed", keys: 1,
+		read:  `SELECT purpose, sealed FROM license_root WHERE purpose > $1 ORDER BY purpose LIMIT $2`,
+		write: `UPDATE license_root SET sealed = $2 WHERE purpose = $1`,
+	},
+	{
 		Table: "kept_keys", Column: "sealed", keys: 2,
 		read: `SELECT purpose, master_key, sealed FROM kept_keys WHERE (purpose, master_key) > ($1, $2)
 			ORDER BY purpose, master_key LIMIT $3`,

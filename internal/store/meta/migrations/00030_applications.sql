@@ -119,3 +119,10 @@ CREATE TABLE entitlements (
     created_by  TEXT NOT NULL
 );
 CREATE INDEX entitlements_by_customer ON entitlements (application, customer, id);
+-- The root key of the installation, which signs the keys of applications: installers have its public half.
+CREATE TABLE license_root (
+    purpose    TEXT PRIMARY KEY, -- licenses
+    sealed     BYTEA NOT NULL,
+    public_key TEXT NOT NULL, -- PEM
+    created_at BIGINT NOT NULL
+);
