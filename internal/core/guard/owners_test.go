@@ -12,13 +12,25 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// A customer has no policies of its own. It has only the permissions that the policy of a resource grants to its ARN.
+// A customer has what its entitlements allow, and what the policy of a resource grants to its ARN. What a policy grants to everyone, or to
+// the account of the vendor, is not for customers: each has its own images.
 func TestDecideCustomers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	arn := "arn:aws:ecrin::" + home.String() + ":customer/shop/acme"
-	acme := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn, UserID: "shop/acme"}
-	twin := identity.Caller{Kind: identity.Customer, Account: home, ARN: arn + "2", UserID: "shop/acme2"}
+	a, err := f.meta.PutApplication(t.Context(), meta.Application{ID: "shop", Account: home, Slug: "shop", Sealed: []byte("x")}, nil)
+	f.must(err)
+	customer := func(id string, rules ...string) identity.Caller {
+		_, err := f.meta.PutCustomer(t.Context(), meta.Customer{ID: id, Application: a.ID, Account: home, Name: id, Sealed: []byte("x"),
+			LicenseHash: id, Details: "{}"})
+		f.must(err)
+		for _, rule := range rules {
+			_, err := f.meta.PutEntitlement(t.Context(), meta.Entitlement{ID: "of-" + id, Application: a.ID, Customer: id, Rule: rule})
+			f.must(err)
+		}
+		return identity.Caller{Kind: identity.Customer, Account: home, ARN: meta.CustomerARN(home, "shop", id), UserID: id}
+	}
+	acme, twin, entitled := customer("acme"), customer("acme2"), customer("entitled", `{"repositories":["no*"]}`)
 	set := func(repo, text string) {
 		f.repository(home, repo, "")
 		r, err := f.meta.Repository(t.Context(), name.Registry{Account: home, Region: region}, repoNamed(repo))
@@ -30,13 +42,15 @@ func TestDecideCustomers(t *testing.T) {
 	f.repository(home, "all", grant("*", "ecr:BatchGetImage"))
 	f.repository(home, "none", "")
 	f.decide("named", acme, pull(home, "named"), "")
-	f.decide("another customer is named", twin, pull(home, "named"), noResource)
-	f.decide("the account of the vendor is named", acme, pull(home, "account"), noResource)
-	f.decide("a policy for all principals", acme, pull(home, "all"), "")
-	f.decide("no policy", acme, pull(home, "none"), noResource)
+	f.decide("another customer is named", twin, pull(home, "named"), noIdentity)
+	f.decide("the account of the vendor is named", acme, pull(home, "account"), noIdentity)
+	f.decide("a policy for all principals", acme, pull(home, "all"), noIdentity)
+	f.decide("no policy", acme, pull(home, "none"), noIdentity)
+	f.decide("an entitlement", entitled, pull(home, "none"), "")
+	f.decide("an entitlement, in another account", entitled, pull(other, "none"), noIdentity)
 	push := pull(home, "named")
 	push.Action = "ecr:PutImage"
-	f.decide("another action", acme, push, "no resource-based policy allows the ecr:PutImage action")
+	f.decide("another action", acme, push, "no identity-based policy allows the ecr:PutImage action")
 	if _, err := policy.Parse(grant("arn:aws:ecrin::"+home.String()+":customer/shop", "ecr:BatchGetImage"), policy.Repository); err == nil {
 		t.Error("a customer without an application is accepted as a principal")
 	}

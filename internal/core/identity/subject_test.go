@@ -480,9 +480,10 @@ func TestSubjectByName(t *testing.T) {
 		u.Policy.Kind != policy.Federated || keysOf(u)["aws:principaltype"] != "FederatedUser" {
 		t.Errorf("a web identity: got %+v, %v", u, err)
 	}
-	if u, err := w.Subject(t.Context(), identity.Caller{Kind: identity.Customer, ARN: "arn:x", UserID: "licence"}); err != nil ||
-		u.Policy.Kind != policy.Customer || keysOf(u)["aws:userid"] != "licence" || keysOf(u)["aws:principalarn"] != "arn:x" {
-		t.Errorf("a customer: got %+v, %v", u, err)
+	gone := identity.Caller{Kind: identity.Customer, Account: name.MustAccount("000000000000"),
+		ARN: "arn:aws:ecrin::000000000000:customer/shop/ada", UserID: "ada"}
+	if u, err := w.Subject(t.Context(), gone); !errors.Is(err, fault.ObjectNotFound) {
+		t.Errorf("a customer that does not exist: got %+v, %v", u, err)
 	}
 }
 

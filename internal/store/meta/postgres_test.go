@@ -119,12 +119,13 @@ var planned = map[string]string{
 		WHERE a.policy = $1 AND e.account = $2`: "reads the entities of one account, until the table is analyzed",
 	`SELECT COUNT(*) FROM (SELECT 1 AS one FROM images WHERE repository = $1 AND deleted_at = 0 LIMIT $2) counted`: "both indexes " +
 		"begin with the repository",
-	`DELETE FROM applications WHERE id = $1`:                                             "SQLite shows what goes with it",
-	`DELETE FROM customers WHERE application = $1`:                                       "SQLite shows what goes with them",
-	`DELETE FROM accounts WHERE id = $1`:                                                 "SQLite shows what goes with it",
-	`DELETE FROM entities WHERE id = $1`:                                                 "SQLite shows what goes with it",
-	`DELETE FROM repositories WHERE id = $1 AND collecting = 1`:                          "SQLite shows the tables that refer to it",
-	`DELETE FROM image_references WHERE repository = $1 AND digest = $2 AND target = $3`: "either index has the three columns first",
+	`SELECT pushed_at FROM images WHERE repository = $1 AND digest = $2 AND deleted_at = 0`: "either index has the two columns",
+	`DELETE FROM applications WHERE id = $1`:                                                "SQLite shows what goes with it",
+	`DELETE FROM customers WHERE application = $1`:                                          "SQLite shows what goes with them",
+	`DELETE FROM accounts WHERE id = $1`:                                                    "SQLite shows what goes with it",
+	`DELETE FROM entities WHERE id = $1`:                                                    "SQLite shows what goes with it",
+	`DELETE FROM repositories WHERE id = $1 AND collecting = 1`:                             "SQLite shows the tables that refer to it",
+	`DELETE FROM image_references WHERE repository = $1 AND digest = $2 AND target = $3`:    "either index has the three columns first",
 	`DELETE FROM image_references WHERE (repository, digest, target, kind) IN (
 		SELECT repository, digest, target, kind FROM image_references WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
 	`UPDATE image_references SET kind = $5 WHERE repository = $1 AND digest = $2 AND target = $3 AND kind = $4`: "SQLite " +
