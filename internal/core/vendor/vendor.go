@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -33,14 +34,29 @@ type Keys interface {
 
 // Service keeps applications and customers. It is safe for concurrent use.
 type Service struct {
-	meta *meta.Store
-	keys Keys
-	now  func() time.Time
+	meta  *meta.Store
+	keys  Keys
+	hosts *endpoint.Map
+	own   []string // domains of the installation alone
+	now   func() time.Time
 }
 
-// New returns a Service over a store.
-func New(m *meta.Store, k Keys, now func() time.Time) *Service {
-	return &Service{meta: m, keys: k, now: now}
+// Options holds the parameters of New. All but Domains are required.
+type Options struct {
+	Meta    *meta.Store
+	Keys    Keys
+	Hosts   *endpoint.Map
+	Domains []string // that the installation has beside those of AWS
+	Now     func() time.Time
+}
+
+// New returns a Service.
+func New(o Options) *Service {
+	s := &Service{meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now}
+	for _, d := range o.Domains {
+		s.own = append(s.own, strings.ToLower(strings.Trim(d, ".")))
+	}
+	return s
 }
 
 // keyBits is the size of the keys of applications and of the root key.

@@ -8,10 +8,12 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/vendor"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/store/meta/metatest"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 func TestIDs(t *testing.T) {
@@ -60,7 +62,8 @@ func open(t *testing.T) (*vendor.Service, *metatest.Fixture, *identity.Service, 
 			t.Error(err)
 		}
 	})
-	return vendor.New(m, ring, now), metatest.NewFixture(t, m), identity.New(m, ring, now, identity.Options{}), &clock
+	return vendor.New(vendor.Options{Meta: m, Keys: ring, Now: now, Domains: []string{"registry.example.com"},
+		Hosts: endpoint.NewMap([]string{"registry.example.com"}, name.Registry{Account: metatest.Account})}), metatest.NewFixture(t, m), identity.New(m, ring, now, identity.Options{}), &clock
 }
 
 func TestLicencesOfACustomer(t *testing.T) {

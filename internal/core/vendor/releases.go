@@ -1,0 +1,287 @@
+package vendor
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/rule/semver"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// The limits of releases.
+const (
+	MaxFiles  = 1_000
+	MaxBytes  = 32 << 20 // of the contents of all files
+	maxPath   = 512      // characters
+	maxLabel  = 255      // characters of a version label
+	maxNotes  = 64 << 10 // bytes of release notes
+	maxPacked = MaxBytes*2 + MaxFiles*(maxPath*6+64)
+)
+
+// Spec is the form of the files of a release that were given one by one.
+const Spec = "json"
+
+// packedFile is a file as it is stored: text as text, so that it compresses well.
+type packedFile struct {
+	Path string `json:"path"`
+	Text string `json:"text,omitempty"`
+	Data []byte `json:"data,omitempty"` // of a file that is no text
+}
+
+// checkFiles checks the files of a release, and returns them by path.
+//
+// Errors: fault.InvalidParameter.
+func checkFiles(files []rewrite.File) ([]rewrite.File, error) {
+	files = slices.Clone(files)
+	slices.SortFunc(files, func(a, b rewrite.File) int { return strings.Compare(a.Path, b.Path) })
+	total := 0
+	for i, f := range files {
+		total += len(f.Data)
+		switch {
+		case f.Path == "" || len(f.Path) > maxPath || !utf8.ValidString(f.Path) || strings.ContainsFunc(f.Path, func(r rune) bool { return r < ' ' }):
+			return nil, invalid("files", "a path has 1 to %d characters, and no control characters", maxPath)
+		case path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "." || f.Path == ".." || strings.HasPrefix(f.Path, "../") ||
+			strings.ContainsAny(f.Path, `\:`):
+			return nil, invalid("files", "%q is no path below the folder of the release", name.Clip(f.Path))
+		case i > 0 && files[i-1].Path == f.Path:
+			return nil, invalid("files", "the path %q is there twice", name.Clip(f.Path))
+		}
+	}
+	switch {
+	case len(files) == 0 || len(files) > MaxFiles:
+		return nil, invalid("files", "1 to %d files", MaxFiles)
+	case total > MaxBytes:
+		return nil, invalid("files", "at most %d bytes in all files", MaxBytes)
+	}
+	return files, nil
+}
+
+// pack returns files in the form in which they are stored.
+func pack(files []rewrite.File) ([]byte, error) {
+	all := make([]packedFile, 0, len(files))
+	for _, f := range files {
+		p := packedFile{Path: f.Path}
+		if utf8.Valid(f.Data) {
+			p.Text = string(f.Data)
+		} else {
+			p.Data = f.Data
+		}
+		all = append(all, p)
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if err := json.NewEncoder(w).Encode(all); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Files returns the files of a stored release, by path.
+func Files(r meta.Release) ([]rewrite.File, error) {
+	bad := func(err error) error { return fmt.Errorf("reading the files of the release %d: %w", r.Sequence, err) }
+	z, err := gzip.NewReader(bytes.NewReader(r.Files))
+	if err != nil {
+		return nil, bad(err)
+	}
+	var all []packedFile
+	if err := json.NewDecoder(io.LimitReader(z, maxPacked)).Decode(&all); err != nil {
+		return nil, bad(err)
+	}
+	files := make([]rewrite.File, 0, len(all))
+	for _, p := range all {
+		f := rewrite.File{Path: p.Path, Data: p.Data}
+		if p.Data == nil {
+			f.Data = []byte(p.Text)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// NewRelease is a release to be stored.
+type NewRelease struct {
+	Sequence int64 // of a release whose files are replaced; 0 for a new release
+	Files    []rewrite.File
+	Spec     string        // form in which the files were given; "" for Spec
+	Host     endpoint.Host // at which the vendor reaches the installation
+	By       string        // ARN
+}
+
+// PutRelease stores a release with the images that its files name. It also returns what was found in the files: images at places where no
+// installer looks, and files that are not YAML.
+//
+// Errors: fault.InvalidParameter, and those of meta.Store.PutRelease.
+func (s *Service) PutRelease(ctx context.Context, a meta.Application, n NewRelease) (meta.Release, rewrite.Found, error) {
+	files, err := checkFiles(n.Files)
+	if err != nil {
+		return meta.Release{}, rewrite.Found{}, err
+	}
+	packed, err := pack(files)
+	if err != nil {
+		return meta.Release{}, rewrite.Found{}, err
+	}
+	if n.Spec == "" {
+		n.Spec = Spec
+	}
+	found := rewrite.Find(files)
+	r := meta.Release{Application: a.ID, Sequence: n.Sequence, Files: packed, Spec: n.Spec, CreatedBy: n.By}
+	for _, i := range found.Images {
+		r.Images = append(r.Images, meta.ReleaseImage{Repository: s.Repository(a, n.Host, i.Reference), Tag: i.Tag, Digest: i.Digest})
+	}
+	r, err = s.meta.PutRelease(ctx, r)
+	return r, found, err
+}
+
+// Repository returns the name by which an image of an application is known in decisions: for a repository of the vendor its name, however
+// the image is written; else HOST/PATH. host is where the vendor reaches the installation.
+//
+// A repository of the vendor is written with the host name of a registry of its account, or with a host of the installation: one that is in
+// its own domains, or the host of the request. What follows proxy/SLUG/ is an image of its own.
+func (s *Service) Repository(a meta.Application, host endpoint.Host, r rewrite.Reference) string {
+	foreign := r.Registry() + "/" + r.Repository()
+	if r.OnHub() {
+		return foreign
+	}
+	h, err := s.hosts.Parse(r.Host)
+	switch {
+	case err != nil:
+		return foreign
+	case h.Kind == endpoint.Registry:
+		if h.Registry.Account != a.Account {
+			return foreign
+		}
+		return r.Path
+	case h.Kind != endpoint.Any || !s.ours(host, h):
+		return foreign
+	}
+	if upstream, ok := strings.CutPrefix(r.Path, "proxy/"+a.Slug+"/"); ok {
+		if of, err := rewrite.ParseReference(upstream); err == nil {
+			return s.Repository(a, host, of)
+		}
+	}
+	reg, p, err := name.CutRegistry(r.Path)
+	switch {
+	case err != nil, reg != name.Registry{} && reg.Account != a.Account:
+		return foreign
+	}
+	return p
+}
+
+// ours reports whether a host that is not that of one registry is one of the installation. The names of this machine are one host, at one
+// port: a registry at another port is another one.
+func (s *Service) ours(request, h endpoint.Host) bool {
+	if text := h.String(); text == request.String() {
+		return true
+	}
+	bare, port := split(h.String())
+	if slices.ContainsFunc(s.own, func(d string) bool { return bare == d || strings.HasSuffix(bare, "."+d) }) {
+		return true
+	}
+	from, at := split(request.String())
+	return loopback(bare) && loopback(from) && port == at
+}
+
+// split returns a host without its port, and the port; "" for none.
+func split(hostport string) (host, port string) {
+	if host, port, err := net.SplitHostPort(hostport); err == nil {
+		return host, port
+	}
+	return hostport, ""
+}
+
+// loopback reports whether a host is this machine.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// Promotion is what a release is promoted with.
+type Promotion struct {
+	Release  int64
+	Channels []string // ids or slugs
+	Label    string   // of the version; "" is that of the sequence
+	Notes    string
+	Required bool
+	By       string // ARN
+}
+
+// Promote offers a release on channels, and returns the promotions and the channels in their order.
+//
+// Errors: fault.InvalidParameter, fault.ObjectNotFound (a channel), and those of meta.Store.Promote.
+func (s *Service) Promote(ctx context.Context, a meta.Application, p Promotion) ([]meta.Promotion, []meta.Channel, error) {
+	switch {
+	case len(p.Channels) == 0 || len(p.Channels) > meta.MaxChannels:
+		return nil, nil, invalid("channels", "1 to %d channels", meta.MaxChannels)
+	case len(p.Label) > maxLabel:
+		return nil, nil, invalid("versionLabel", "at most %d characters", maxLabel)
+	case len(p.Notes) > maxNotes:
+		return nil, nil, invalid("releaseNotes", "at most %d bytes", maxNotes)
+	}
+	if p.Label == "" {
+		p.Label = fmt.Sprint(p.Release)
+	}
+	var channels []meta.Channel
+	for _, of := range p.Channels {
+		c, err := s.meta.Channel(ctx, a.ID, of)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.ContainsFunc(channels, func(o meta.Channel) bool { return o.ID == c.ID }) {
+			continue
+		}
+		if _, ok := semver.Parse(p.Label); c.SemverRequired && !ok {
+			return nil, nil, invalid("versionLabel", "the channel %s has semantic versions, such as 1.4.0, and %q is none", c.Slug, name.Clip(p.Label))
+		}
+		channels = append(channels, c)
+	}
+	all, err := s.meta.Promote(ctx, meta.Promotion{Application: a.ID, Release: p.Release, Label: p.Label, Notes: p.Notes,
+		Required: p.Required, PromotedBy: p.By}, channels)
+	return all, channels, err
+}
+
+// CreateChannel makes a channel. Its id and slug are set here.
+//
+// Errors: fault.InvalidParameter, and those of meta.Store.PutChannel.
+func (s *Service) CreateChannel(ctx context.Context, a meta.Application, c meta.Channel) (meta.Channel, error) {
+	c.ID, c.Application, c.Slug = NewID(s.now()), a.ID, Slug(c.Name)
+	if err := checkChannel(c); err != nil {
+		return c, err
+	}
+	return s.meta.PutChannel(ctx, c)
+}
+
+// ChangeChannel stores name, description and SemverRequired of a channel. Its slug stays.
+//
+// Errors: fault.InvalidParameter, and those of meta.Store.UpdateChannel.
+func (s *Service) ChangeChannel(ctx context.Context, c meta.Channel) error {
+	if err := checkChannel(c); err != nil {
+		return err
+	}
+	return s.meta.UpdateChannel(ctx, c)
+}
+
+func checkChannel(c meta.Channel) error {
+	switch {
+	case len(c.Name) > maxName || c.Slug == "":
+		return invalid("channelName", "1 to %d characters, some of them letters or digits", maxName)
+	case len(c.Description) > maxName:
+		return invalid("description", "at most %d characters", maxName)
+	}
+	return nil
+}
