@@ -7,7 +7,7 @@ import "slices"
 var namingMembers = []string{
 	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "issuer", "imageName",
 	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId",
-	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
+	"applicationSlug", "customerId", "UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",
 }
 

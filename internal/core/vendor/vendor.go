@@ -17,6 +17,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -338,4 +339,19 @@ func (s *Service) NewToken(ctx context.Context, c meta.Customer, label, by strin
 func (s *Service) RotateToken(ctx context.Context, c meta.Customer, label string) (secret.String, error) {
 	token := identity.CustomerTokenPrefix + NewID(s.now())
 	return secret.New(token), s.meta.RotateCustomerToken(ctx, c.ID, label, identity.HashCustomerPassword(token))
+}
+
+// Entitle lets a customer, or with "" all customers of an application, pull images.
+//
+// Errors: fault.InvalidParameter, and those of meta.Store.PutEntitlement.
+func (s *Service) Entitle(ctx context.Context, a meta.Application, customer string, r entitlement.Rule, by string) (meta.Entitlement, error) {
+	if err := r.Check(); err != nil {
+		return meta.Entitlement{}, err
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return meta.Entitlement{}, err
+	}
+	return s.meta.PutEntitlement(ctx, meta.Entitlement{ID: NewID(s.now()), Application: a.ID, Customer: customer, Rule: string(text),
+		CreatedBy: by})
 }

@@ -347,6 +347,7 @@ const (
 	maxPartBody     = 32 << 20
 	maxManifestBody = 12 << 20
 	maxPlainBody    = 1 << 20
+	maxReleaseBody  = 48 << 20  // files of 32 MiB in base64
 	maxUnsignedBody = 128 << 10 // a web identity token has up to 20,000 characters, a session policy less
 )
 
@@ -358,6 +359,8 @@ func (x *request) maxBody() int64 {
 		return maxPartBody
 	case x.service == ecrService && strings.HasSuffix(target, ".PutImage"):
 		return maxManifestBody
+	case x.service == ecrinService && (strings.HasSuffix(target, ".CreateRelease") || strings.HasSuffix(target, ".UpdateRelease")):
+		return maxReleaseBody
 	}
 	return maxPlainBody
 }

@@ -122,13 +122,15 @@ func TestWhichAnswersWaitForAPlace(t *testing.T) {
 // The largest bodies are those of the operations that need them, and only of the API that has them.
 func TestLargestBodyOfAnOperation(t *testing.T) {
 	t.Parallel()
-	for target, want := range map[string]int64{"X.UploadLayerPart": 32 << 20, "X.PutImage": 12 << 20, "X.PutImageTagMutability": 1 << 20,
-		"": 1 << 20} {
-		for _, s := range []*service{ecrService, ecrinService} {
+	large := map[*service]map[string]int64{ecrService: {"X.UploadLayerPart": 32 << 20, "X.PutImage": 12 << 20},
+		ecrinService: {"X.CreateRelease": 48 << 20, "X.UpdateRelease": 48 << 20}, stsService: nil}
+	for _, target := range []string{"X.UploadLayerPart", "X.PutImage", "X.PutImageTagMutability", "X.CreateRelease", "X.UpdateRelease", ""} {
+		for s, of := range large {
+			want := max(of[target], 1<<20)
 			x := &request{r: httptest.NewRequest(http.MethodPost, "/", nil), service: s}
 			x.r.Header.Set("X-Amz-Target", target)
-			if got := x.maxBody(); s == ecrService && got != want || s != ecrService && got != 1<<20 {
-				t.Errorf("%s of %s: got %d bytes, want %d of ECR and 1 MiB of others", target, s.wire.Name, got, want)
+			if got := x.maxBody(); got != want {
+				t.Errorf("%s of %s: got %d bytes, want %d", target, s.wire.Name, got, want)
 			}
 		}
 	}

@@ -32,6 +32,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
 	"github.com/ecrin-dev/ecrin/internal/core/usage"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
@@ -257,7 +258,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	a.copies = copies
 	own := ecrin.New(ecrin.Options{
 		Copies: copies, Remotes: a.remotes, Configs: a.configs,
-		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
+		Vendor: vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now}),
+		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	reports := report.New(report.Options{Meta: a.meta, Registry: a.registry, ECR: repositories, Guard: decisions,

@@ -9,6 +9,18 @@ func (v *AnnotateImageRequest) GetAccountId() string { return v.AccountId }
 func (v *AnnotateImageRequest) GetImageName() string { return v.ImageName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ApplicationRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ApplicationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ChannelRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ChannelRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CloudIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetCloudName returns the member cloudName, or "" if it is absent.
@@ -42,6 +54,24 @@ func (v *CreateAccessKeyRequest) GetAccountId() string { return v.AccountId }
 func (v *CreateAccountRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CreateApplicationRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CreateApplicationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CreateChannelRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CreateChannelRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CreateCustomerRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CreateCustomerRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *CreateIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetIntegrationName returns the member integrationName, or "" if it is absent.
@@ -50,11 +80,35 @@ func (v *CreateIntegrationRequest) GetIntegrationName() string { return v.Integr
 // GetCloudName returns the member cloudName, or "" if it is absent.
 func (v *CreateIntegrationRequest) GetCloudName() string { return v.CloudName }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CreateReleaseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CreateReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *CreateWebhookRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetWebhookName returns the member webhookName, or "" if it is absent.
 func (v *CreateWebhookRequest) GetWebhookName() string { return v.WebhookName }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *CustomerRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CustomerRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CustomerRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *CustomerTokenRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *CustomerTokenRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *CustomerTokenRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccessKeyId returns the member accessKeyId, or "" if it is absent.
 func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
@@ -63,10 +117,22 @@ func (v *DeleteAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId 
 func (v *DeleteAccountRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DeleteApplicationRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *DeleteApplicationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteConfigRepositoryRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteControlPolicyRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DeleteEntitlementRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *DeleteEntitlementRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeleteLifecycleRequest) GetRegistryId() string { return v.RegistryId }
@@ -79,6 +145,18 @@ func (v *DeleteQuotaRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DeleteSecretRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DemoteReleaseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *DemoteReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeApplicationsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *DescribeApplicationsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeCloudIntegrationsRequest) GetAccountId() string { return v.AccountId }
@@ -106,6 +184,12 @@ func (v *DescribeIssuerKeysRequest) GetIssuer() string { return v.Issuer }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeReleaseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *DescribeReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeRuntimesRequest) GetAccountId() string { return v.AccountId }
@@ -136,6 +220,18 @@ func (v *GetImageReportRequest) GetAccountId() string { return v.AccountId }
 
 // GetImageName returns the member imageName, or "" if it is absent.
 func (v *GetImageReportRequest) GetImageName() string { return v.ImageName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *GetLicenseKeyRequest) GetAccountId() string { return v.AccountId }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *GetLicenseRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *GetLicenseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *GetLicenseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *GetLifecycleRequest) GetRegistryId() string { return v.RegistryId }
@@ -173,6 +269,12 @@ func (v *ListAccessKeysRequest) GetAccountId() string { return v.AccountId }
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListAuditEventsRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListCustomersRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListCustomersRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListDeletedImagesRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -184,6 +286,15 @@ func (v *ListDeletedRepositoriesRequest) GetRegistryId() string { return v.Regis
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListDeploymentsRequest) GetAccountId() string { return v.AccountId }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *ListEntitlementsRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListEntitlementsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListEntitlementsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListEventsRequest) GetRegistryId() string { return v.RegistryId }
@@ -202,6 +313,18 @@ func (v *ListPinnedImagesRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.
 func (v *ListPinnedImagesRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListPromotionsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListPromotionsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListReleasesRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListReleasesRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryId }
@@ -243,6 +366,12 @@ func (v *PinImageRequest) GetImageTag() string { return v.ImageTag }
 func (v *PinImageRequest) GetImageDigest() string { return v.ImageDigest }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PromoteReleaseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *PromoteReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutCloudIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetCloudName returns the member cloudName, or "" if it is absent.
@@ -265,6 +394,15 @@ func (v *PutConfigRepositoryRequest) GetAccountId() string { return v.AccountId 
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutControlPolicyRequest) GetAccountId() string { return v.AccountId }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *PutEntitlementRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutEntitlementRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *PutEntitlementRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutIssuerKeysRequest) GetAccountId() string { return v.AccountId }
@@ -384,6 +522,21 @@ func (v *UntagImageRequest) GetImageTag() string { return v.ImageTag }
 func (v *UpdateAccessKeyRequest) GetAccessKeyId() string { return v.AccessKeyId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *UpdateChannelRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *UpdateChannelRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *UpdateCustomerRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *UpdateCustomerRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *UpdateCustomerRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *UpdateIntegrationRequest) GetAccountId() string { return v.AccountId }
 
 // GetIntegrationName returns the member integrationName, or "" if it is absent.
@@ -391,6 +544,12 @@ func (v *UpdateIntegrationRequest) GetIntegrationName() string { return v.Integr
 
 // GetCloudName returns the member cloudName, or "" if it is absent.
 func (v *UpdateIntegrationRequest) GetCloudName() string { return v.CloudName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *UpdateReleaseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *UpdateReleaseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *UpdateWebhookRequest) GetRegistryId() string { return v.RegistryId }

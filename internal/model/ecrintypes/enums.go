@@ -26,6 +26,33 @@ const (
 	ControlPolicyTypeRESOURCE_CONTROL_POLICY ControlPolicyType = "RESOURCE_CONTROL_POLICY"
 )
 
+// CustomerFeature is one of the values below.
+type CustomerFeature string
+
+const (
+	CustomerFeatureAirgap                   CustomerFeature = "airgap"
+	CustomerFeatureGitops                   CustomerFeature = "gitops"
+	CustomerFeatureSnapshot                 CustomerFeature = "snapshot"
+	CustomerFeatureSupportBundleUpload      CustomerFeature = "support-bundle-upload"
+	CustomerFeatureIdentityService          CustomerFeature = "identity-service"
+	CustomerFeatureGeoaxis                  CustomerFeature = "geoaxis"
+	CustomerFeatureDisasterRecovery         CustomerFeature = "disaster-recovery"
+	CustomerFeatureEmbeddedClusterDownload  CustomerFeature = "embedded-cluster-download"
+	CustomerFeatureEmbeddedClusterMultiNode CustomerFeature = "embedded-cluster-multi-node"
+)
+
+// CustomerType is one of the values below.
+type CustomerType string
+
+const (
+	CustomerTypeDev          CustomerType = "dev"
+	CustomerTypeTrial        CustomerType = "trial"
+	CustomerTypePaid         CustomerType = "paid"
+	CustomerTypeCommunity    CustomerType = "community"
+	CustomerTypeSingleTenant CustomerType = "single-tenant"
+	CustomerTypeTest         CustomerType = "test"
+)
+
 // DamageKind is one of the values below.
 type DamageKind string
 
@@ -49,6 +76,16 @@ const (
 	DriftKindCHANGED DriftKind = "CHANGED"
 	DriftKindDELETED DriftKind = "DELETED"
 	DriftKindFOREIGN DriftKind = "FOREIGN"
+)
+
+// FieldType is one of the values below.
+type FieldType string
+
+const (
+	FieldTypeString  FieldType = "String"
+	FieldTypeInteger FieldType = "Integer"
+	FieldTypeBoolean FieldType = "Boolean"
+	FieldTypeText    FieldType = "Text"
 )
 
 // ImageSortKey is one of the values below.
@@ -106,6 +143,14 @@ const (
 	JobStateDONE     JobState = "DONE"
 	JobStateFAILED   JobState = "FAILED"
 	JobStateCANCELED JobState = "CANCELED"
+)
+
+// LicenseVersion is one of the values below.
+type LicenseVersion string
+
+const (
+	LicenseVersionV1beta1 LicenseVersion = "v1beta1"
+	LicenseVersionV1beta2 LicenseVersion = "v1beta2"
 )
 
 // LifecycleAction is one of the values below.

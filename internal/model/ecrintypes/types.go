@@ -36,6 +36,24 @@ type AnnotateImageRequest struct {
 type AnnotateImageResponse struct {
 }
 
+// ApplicationRequest is the request of ListChannels.
+type ApplicationRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ChannelRequest is the request of ArchiveChannel.
+type ChannelRequest struct {
+	ChannelId       string `json:"channelId"` // required, 1 to 64 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ChannelResponse is the answer of ArchiveChannel.
+type ChannelResponse struct {
+	Channel VendorChannel `json:"channel"` // required
+}
+
 // CloudIntegration is a part of requests or answers.
 type CloudIntegration struct {
 	CloudName      string        `json:"cloudName"` // required, 1 to 64 characters
@@ -234,6 +252,42 @@ type CreateAccountResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// CreateApplicationRequest is the request of CreateApplication.
+type CreateApplicationRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationName string `json:"applicationName"`          // required, 1 to 255 characters
+	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+}
+
+// CreateChannelRequest is the request of CreateChannel.
+type CreateChannelRequest struct {
+	ChannelName     string `json:"channelName"`          // required, 1 to 255 characters
+	Description     string `json:"description,omitzero"` // at most 255 characters
+	SemverRequired  *bool  `json:"semverRequired,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// CreateCustomerRequest is the request of CreateCustomer.
+type CreateCustomerRequest struct {
+	CustomerName    string            `json:"customerName"` // required, 1 to 255 characters
+	AccountId       string            `json:"accountId,omitzero"`
+	ApplicationSlug string            `json:"applicationSlug"`   // required, 1 to 63 characters
+	CustomId        string            `json:"customId,omitzero"` // at most 255 characters
+	Email           string            `json:"email,omitzero"`    // at most 255 characters
+	CustomerType    CustomerType      `json:"customerType,omitzero"`
+	ExpiresAt       *awswire.Time     `json:"expiresAt,omitzero"`
+	Channels        []CustomerChannel `json:"channels,omitzero"` // 0 to 100 elements
+	Features        []CustomerFeature `json:"features,omitzero"` // 0 to 20 elements
+	Fields          []LicenseField    `json:"fields,omitzero"`   // 0 to 100 elements
+}
+
+// CreateCustomerResponse is the answer of CreateCustomer.
+type CreateCustomerResponse struct {
+	Customer  Customer `json:"customer"`  // required
+	LicenseId string   `json:"licenseId"` // required
+}
+
 // CreateIntegrationRequest is the request of CreateIntegration.
 type CreateIntegrationRequest struct {
 	AccountId          string              `json:"accountId,omitzero"`
@@ -264,6 +318,13 @@ type CreateIntegrationRequest struct {
 	ReplicatesTo       *ReplicationTarget  `json:"replicatesTo,omitzero"`
 }
 
+// CreateReleaseRequest is the request of CreateRelease.
+type CreateReleaseRequest struct {
+	Files           []ReleaseFile `json:"files"` // required, 1 to 1000 elements
+	AccountId       string        `json:"accountId,omitzero"`
+	ApplicationSlug string        `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
 // CreateWebhookRequest is the request of CreateWebhook.
 type CreateWebhookRequest struct {
 	RegistryId  string `json:"registryId,omitzero"`
@@ -276,6 +337,70 @@ type CreateWebhookRequest struct {
 type CreateWebhookResponse struct {
 	Webhook Webhook `json:"webhook"` // required
 	Secret  string  `json:"secret"`  // required
+}
+
+// Customer is a part of requests or answers.
+type Customer struct {
+	CustomerId      string            `json:"customerId"`      // required
+	CustomerName    string            `json:"customerName"`    // required
+	Arn             string            `json:"arn"`             // required
+	ApplicationSlug string            `json:"applicationSlug"` // required, 1 to 63 characters
+	CustomId        string            `json:"customId,omitzero"`
+	Email           string            `json:"email,omitzero"`
+	CustomerType    CustomerType      `json:"customerType"` // required
+	ExpiresAt       *awswire.Time     `json:"expiresAt,omitzero"`
+	ArchivedAt      *awswire.Time     `json:"archivedAt,omitzero"`
+	LicenseSequence int64             `json:"licenseSequence"`   // required
+	Channels        []CustomerChannel `json:"channels,omitzero"` // 0 to 100 elements
+	Features        []CustomerFeature `json:"features,omitzero"` // 0 to 20 elements
+	Fields          []LicenseField    `json:"fields,omitzero"`   // 0 to 100 elements
+	CreatedAt       awswire.Time      `json:"createdAt"`         // required
+	UpdatedAt       awswire.Time      `json:"updatedAt"`         // required
+	CreatedBy       string            `json:"createdBy,omitzero"`
+}
+
+// CustomerChannel is a part of requests or answers.
+type CustomerChannel struct {
+	ChannelId      string `json:"channelId"` // required, 1 to 64 characters
+	ChannelSlug    string `json:"channelSlug,omitzero"`
+	IsDefault      *bool  `json:"isDefault,omitzero"`
+	PinnedSequence *int64 `json:"pinnedSequence,omitzero"`
+}
+
+// CustomerRequest is the request of ListCustomerTokens.
+type CustomerRequest struct {
+	CustomerId      string `json:"customerId"` // required, 1 to 255 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// CustomerResponse is the answer of DescribeCustomer.
+type CustomerResponse struct {
+	Customer Customer `json:"customer"` // required
+}
+
+// CustomerToken is a part of requests or answers.
+type CustomerToken struct {
+	TokenName   string        `json:"tokenName"` // required
+	CreatedAt   awswire.Time  `json:"createdAt"` // required
+	CreatedBy   string        `json:"createdBy,omitzero"`
+	RotatedAt   *awswire.Time `json:"rotatedAt,omitzero"`
+	LastUsedAt  *awswire.Time `json:"lastUsedAt,omitzero"`
+	LastAddress string        `json:"lastAddress,omitzero"`
+}
+
+// CustomerTokenRequest is the request of RevokeCustomerToken.
+type CustomerTokenRequest struct {
+	CustomerId      string `json:"customerId"` // required, 1 to 255 characters
+	TokenName       string `json:"tokenName"`  // required, 1 to 63 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// CustomerTokenResponse is the answer of RotateCustomerToken.
+type CustomerTokenResponse struct {
+	TokenName string `json:"tokenName"` // required
+	Token     string `json:"token"`     // required
 }
 
 // Damage is a part of requests or answers.
@@ -306,6 +431,13 @@ type DeleteAccountResponse struct {
 	Account Account `json:"account"` // required
 }
 
+// DeleteApplicationRequest is the request of DeleteApplication.
+type DeleteApplicationRequest struct {
+	Force           *bool  `json:"force,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
 // DeleteConfigRepositoryRequest is the request of DeleteConfigRepository.
 type DeleteConfigRepositoryRequest struct {
 	AccountId string `json:"accountId,omitzero"`
@@ -321,6 +453,17 @@ type DeleteControlPolicyRequest struct {
 
 // DeleteControlPolicyResponse is the answer of DeleteControlPolicy.
 type DeleteControlPolicyResponse struct {
+}
+
+// DeleteEntitlementRequest is the request of DeleteEntitlement.
+type DeleteEntitlementRequest struct {
+	EntitlementId   string `json:"entitlementId"` // required, 1 to 64 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// DeleteEntitlementResponse is the answer of DeleteEntitlement.
+type DeleteEntitlementResponse struct {
 }
 
 // DeleteLifecycleRequest is the request of DeleteLifecycle.
@@ -375,6 +518,20 @@ type Delivery struct {
 	Event      string        `json:"event"` // required
 }
 
+// DemoteReleaseRequest is the request of DemoteRelease.
+type DemoteReleaseRequest struct {
+	ChannelId       string `json:"channelId"`       // required, 1 to 64 characters
+	ChannelSequence int64  `json:"channelSequence"` // required, at least 1
+	Undo            *bool  `json:"undo,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// DemoteReleaseResponse is the answer of DemoteRelease.
+type DemoteReleaseResponse struct {
+	Promotion ReleasePromotion `json:"promotion"` // required
+}
+
 // Deployment is a part of requests or answers.
 type Deployment struct {
 	ApplicationName string       `json:"applicationName"` // required
@@ -392,6 +549,17 @@ type Deployment struct {
 type DeploymentsResponse struct {
 	Deployments []Deployment `json:"deployments"`        // required
 	NextToken   string       `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// DescribeApplicationsRequest is the request of DescribeApplications.
+type DescribeApplicationsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+}
+
+// DescribeApplicationsResponse is the answer of DescribeApplications.
+type DescribeApplicationsResponse struct {
+	Applications []VendorApplication `json:"applications"` // required
 }
 
 // DescribeCloudIntegrationsRequest is the request of DescribeCloudIntegrations.
@@ -443,6 +611,19 @@ type DescribeQuotasResponse struct {
 	Quotas []Quota `json:"quotas"` // required
 }
 
+// DescribeReleaseRequest is the request of DescribeRelease.
+type DescribeReleaseRequest struct {
+	Sequence        int64  `json:"sequence"` // required, at least 1
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// DescribeReleaseResponse is the answer of DescribeRelease.
+type DescribeReleaseResponse struct {
+	Release VendorRelease `json:"release"` // required
+	Files   []ReleaseFile `json:"files"`   // required, 1 to 1000 elements
+}
+
 // DescribeRuntimesRequest is the request of DescribeRuntimes.
 type DescribeRuntimesRequest struct {
 	AccountId   string `json:"accountId,omitzero"`
@@ -452,6 +633,27 @@ type DescribeRuntimesRequest struct {
 // DescribeRuntimesResponse is the answer of DescribeRuntimes.
 type DescribeRuntimesResponse struct {
 	Runtimes []Runtime `json:"runtimes"` // required
+}
+
+// Entitlement is a part of requests or answers.
+type Entitlement struct {
+	EntitlementId  string       `json:"entitlementId"` // required, 1 to 64 characters
+	CustomerId     string       `json:"customerId,omitzero"`
+	Repositories   []string     `json:"repositories"`       // required, 1 to 100 elements
+	ImageTags      []string     `json:"imageTags,omitzero"` // 0 to 100 elements
+	Versions       string       `json:"versions,omitzero"`
+	ImageDigests   []string     `json:"imageDigests,omitzero"` // 0 to 100 elements
+	Channels       []string     `json:"channels,omitzero"`     // 0 to 100 elements
+	ReleasedBefore string       `json:"releasedBefore,omitzero"`
+	PresentOnly    *bool        `json:"presentOnly,omitzero"`
+	Text           string       `json:"text"`      // required
+	CreatedAt      awswire.Time `json:"createdAt"` // required
+	CreatedBy      string       `json:"createdBy,omitzero"`
+}
+
+// EntitlementResponse is the answer of PutEntitlement.
+type EntitlementResponse struct {
+	Entitlement Entitlement `json:"entitlement"` // required
 }
 
 // ExplainAccessRequest is the request of ExplainAccess.
@@ -571,6 +773,30 @@ type GetIntegrationTokenResponse struct {
 	Username  string       `json:"username"`  // required
 	Password  string       `json:"password"`  // required
 	ExpiresAt awswire.Time `json:"expiresAt"` // required
+}
+
+// GetLicenseKeyRequest is the request of GetLicenseKey.
+type GetLicenseKeyRequest struct {
+	AccountId string `json:"accountId,omitzero"`
+}
+
+// GetLicenseKeyResponse is the answer of GetLicenseKey.
+type GetLicenseKeyResponse struct {
+	PublicKey string `json:"publicKey"` // required
+}
+
+// GetLicenseRequest is the request of GetLicense.
+type GetLicenseRequest struct {
+	CustomerId      string         `json:"customerId"` // required, 1 to 255 characters
+	LicenseVersion  LicenseVersion `json:"licenseVersion,omitzero"`
+	AccountId       string         `json:"accountId,omitzero"`
+	ApplicationSlug string         `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// GetLicenseResponse is the answer of GetLicense.
+type GetLicenseResponse struct {
+	License   string `json:"license"`   // required
+	LicenseId string `json:"licenseId"` // required
 }
 
 // GetLifecycleRequest is the request of GetLifecycle.
@@ -795,6 +1021,16 @@ type LayerVerdict struct {
 	Note    string  `json:"note,omitzero"`
 }
 
+// LicenseField is a part of requests or answers.
+type LicenseField struct {
+	Name        string    `json:"name"`                 // required, 1 to 255 characters
+	Title       string    `json:"title,omitzero"`       // at most 255 characters
+	Description string    `json:"description,omitzero"` // at most 255 characters
+	Value       string    `json:"value,omitzero"`       // at most 255 characters
+	ValueType   FieldType `json:"valueType,omitzero"`
+	Hidden      *bool     `json:"hidden,omitzero"`
+}
+
 // LifecycleResponse is the answer of DeleteLifecycle.
 type LifecycleResponse struct {
 	RegistryId          string        `json:"registryId"`                   // required
@@ -856,6 +1092,11 @@ type ListAuditEventsResponse struct {
 	NextToken string   `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
+// ListChannelsResponse is the answer of ListChannels.
+type ListChannelsResponse struct {
+	Channels []VendorChannel `json:"channels"` // required
+}
+
 // ListControlPoliciesRequest is the request of ListControlPolicies.
 type ListControlPoliciesRequest struct {
 }
@@ -863,6 +1104,26 @@ type ListControlPoliciesRequest struct {
 // ListControlPoliciesResponse is the answer of ListControlPolicies.
 type ListControlPoliciesResponse struct {
 	ControlPolicies []ControlPolicy `json:"controlPolicies"` // required
+}
+
+// ListCustomerTokensResponse is the answer of ListCustomerTokens.
+type ListCustomerTokensResponse struct {
+	Tokens []CustomerToken `json:"tokens"` // required
+}
+
+// ListCustomersRequest is the request of ListCustomers.
+type ListCustomersRequest struct {
+	Archived        *bool  `json:"archived,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListCustomersResponse is the answer of ListCustomers.
+type ListCustomersResponse struct {
+	Customers []Customer `json:"customers"`          // required
+	NextToken string     `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListDeletedImagesRequest is the request of ListDeletedImages.
@@ -894,6 +1155,18 @@ type ListDeploymentsRequest struct {
 	AccountId  string `json:"accountId,omitzero"`
 	NextToken  string `json:"nextToken,omitzero"`  // at most 4096 characters
 	MaxResults *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListEntitlementsRequest is the request of ListEntitlements.
+type ListEntitlementsRequest struct {
+	CustomerId      string `json:"customerId,omitzero"` // 1 to 255 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ListEntitlementsResponse is the answer of ListEntitlements.
+type ListEntitlementsResponse struct {
+	Entitlements []Entitlement `json:"entitlements"` // required
 }
 
 // ListEventsRequest is the request of ListEvents.
@@ -960,6 +1233,36 @@ type ListPinnedImagesRequest struct {
 type ListPinnedImagesResponse struct {
 	Images    []PinnedImage `json:"images"`             // required
 	NextToken string        `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListPromotionsRequest is the request of ListPromotions.
+type ListPromotionsRequest struct {
+	ChannelId       string `json:"channelId"` // required, 1 to 64 characters
+	Demoted         *bool  `json:"demoted,omitzero"`
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListPromotionsResponse is the answer of ListPromotions.
+type ListPromotionsResponse struct {
+	Promotions []ReleasePromotion `json:"promotions"`         // required
+	NextToken  string             `json:"nextToken,omitzero"` // at most 4096 characters
+}
+
+// ListReleasesRequest is the request of ListReleases.
+type ListReleasesRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
+	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
+	MaxResults      *int32 `json:"maxResults,omitzero"` // 1 to 1000
+}
+
+// ListReleasesResponse is the answer of ListReleases.
+type ListReleasesResponse struct {
+	Releases  []VendorRelease `json:"releases"`           // required
+	NextToken string          `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListRepositoryUsageRequest is the request of ListRepositoryUsage.
@@ -1084,6 +1387,22 @@ type PolicyWarning struct {
 	Text string `json:"text"` // required
 }
 
+// PromoteReleaseRequest is the request of PromoteRelease.
+type PromoteReleaseRequest struct {
+	Sequence        int64    `json:"sequence"`              // required, at least 1
+	ChannelIds      []string `json:"channelIds"`            // required, 1 to 100 elements
+	VersionLabel    string   `json:"versionLabel,omitzero"` // at most 255 characters
+	ReleaseNotes    string   `json:"releaseNotes,omitzero"` // at most 65536 characters
+	Required        *bool    `json:"required,omitzero"`
+	AccountId       string   `json:"accountId,omitzero"`
+	ApplicationSlug string   `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// PromoteReleaseResponse is the answer of PromoteRelease.
+type PromoteReleaseResponse struct {
+	Promotions []ReleasePromotion `json:"promotions"` // required
+}
+
 // PutCloudIntegrationRequest is the request of PutCloudIntegration.
 type PutCloudIntegrationRequest struct {
 	AccountId          string `json:"accountId,omitzero"`
@@ -1138,6 +1457,20 @@ type PutControlPolicyRequest struct {
 // PutControlPolicyResponse is the answer of PutControlPolicy.
 type PutControlPolicyResponse struct {
 	ControlPolicy ControlPolicy `json:"controlPolicy"` // required
+}
+
+// PutEntitlementRequest is the request of PutEntitlement.
+type PutEntitlementRequest struct {
+	CustomerId      string   `json:"customerId,omitzero"`     // 1 to 255 characters
+	Repositories    []string `json:"repositories"`            // required, 1 to 100 elements
+	ImageTags       []string `json:"imageTags,omitzero"`      // 0 to 100 elements
+	Versions        string   `json:"versions,omitzero"`       // at most 255 characters
+	ImageDigests    []string `json:"imageDigests,omitzero"`   // 0 to 100 elements
+	Channels        []string `json:"channels,omitzero"`       // 0 to 100 elements
+	ReleasedBefore  string   `json:"releasedBefore,omitzero"` // at most 255 characters
+	PresentOnly     *bool    `json:"presentOnly,omitzero"`
+	AccountId       string   `json:"accountId,omitzero"`
+	ApplicationSlug string   `json:"applicationSlug"` // required, 1 to 63 characters
 }
 
 // PutIssuerKeysRequest is the request of PutIssuerKeys.
@@ -1216,6 +1549,41 @@ type RedeliverWebhookRequest struct {
 
 // RedeliverWebhookResponse is the answer of RedeliverWebhook.
 type RedeliverWebhookResponse struct {
+}
+
+// ReleaseFile is a part of requests or answers.
+type ReleaseFile struct {
+	Path    string `json:"path"` // required, 1 to 512 characters
+	Content string `json:"content,omitzero"`
+	Data    []byte `json:"data,omitzero"`
+}
+
+// ReleaseImage is a part of requests or answers.
+type ReleaseImage struct {
+	Repository  string `json:"repository"` // required
+	ImageTag    string `json:"imageTag,omitzero"`
+	ImageDigest string `json:"imageDigest,omitzero"`
+}
+
+// ReleasePromotion is a part of requests or answers.
+type ReleasePromotion struct {
+	ChannelId       string        `json:"channelId"` // required, 1 to 64 characters
+	ChannelSlug     string        `json:"channelSlug,omitzero"`
+	ChannelSequence int64         `json:"channelSequence"` // required
+	Sequence        int64         `json:"sequence"`        // required, at least 1
+	VersionLabel    string        `json:"versionLabel"`    // required
+	ReleaseNotes    string        `json:"releaseNotes,omitzero"`
+	Required        bool          `json:"required"`   // required
+	PromotedAt      awswire.Time  `json:"promotedAt"` // required
+	PromotedBy      string        `json:"promotedBy,omitzero"`
+	DemotedAt       *awswire.Time `json:"demotedAt,omitzero"`
+}
+
+// ReleaseResponse is the answer of UpdateRelease.
+type ReleaseResponse struct {
+	Release  VendorRelease  `json:"release"`  // required
+	Images   []ReleaseImage `json:"images"`   // required
+	Warnings []string       `json:"warnings"` // required
 }
 
 // RemoveRepositoryPolicyRequest is the request of RemoveRepositoryPolicy.
@@ -1317,6 +1685,10 @@ type RestoreRepositoryRequest struct {
 // RestoreRepositoryResponse is the answer of RestoreRepository.
 type RestoreRepositoryResponse struct {
 	RepositoryName string `json:"repositoryName"` // required, 2 to 256 characters
+}
+
+// RevokeCustomerTokenResponse is the answer of RevokeCustomerToken.
+type RevokeCustomerTokenResponse struct {
 }
 
 // RevokeTokenRequest is the request of RevokeToken.
@@ -1518,6 +1890,33 @@ type UpdateAccessKeyResponse struct {
 	AccessKey AccessKey `json:"accessKey"` // required
 }
 
+// UpdateChannelRequest is the request of UpdateChannel.
+type UpdateChannelRequest struct {
+	ChannelId       string  `json:"channelId"`            // required, 1 to 64 characters
+	ChannelName     string  `json:"channelName,omitzero"` // 1 to 255 characters
+	Description     *string `json:"description,omitzero"` // 0 to 255 characters
+	SemverRequired  *bool   `json:"semverRequired,omitzero"`
+	AccountId       string  `json:"accountId,omitzero"`
+	ApplicationSlug string  `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// UpdateCustomerRequest is the request of UpdateCustomer.
+type UpdateCustomerRequest struct {
+	CustomerId      string            `json:"customerId"`            // required, 1 to 255 characters
+	CustomerName    string            `json:"customerName,omitzero"` // 1 to 255 characters
+	NeverExpires    *bool             `json:"neverExpires,omitzero"`
+	Archived        *bool             `json:"archived,omitzero"`
+	AccountId       string            `json:"accountId,omitzero"`
+	ApplicationSlug string            `json:"applicationSlug"`   // required, 1 to 63 characters
+	CustomId        *string           `json:"customId,omitzero"` // 0 to 255 characters
+	Email           *string           `json:"email,omitzero"`    // 0 to 255 characters
+	CustomerType    CustomerType      `json:"customerType,omitzero"`
+	ExpiresAt       *awswire.Time     `json:"expiresAt,omitzero"`
+	Channels        []CustomerChannel `json:"channels,omitzero"` // 0 to 100 elements
+	Features        []CustomerFeature `json:"features,omitzero"` // 0 to 20 elements
+	Fields          []LicenseField    `json:"fields,omitzero"`   // 0 to 100 elements
+}
+
 // UpdateIntegrationRequest is the request of UpdateIntegration.
 type UpdateIntegrationRequest struct {
 	AccountId          string             `json:"accountId,omitzero"`
@@ -1545,6 +1944,14 @@ type UpdateIntegrationRequest struct {
 	TokenHosts         []string           `json:"tokenHosts,omitzero"` // 1 to 10 elements
 	Runtimes           []string           `json:"runtimes,omitzero"`   // 1 to 100 elements
 	ReplicatesTo       *ReplicationTarget `json:"replicatesTo,omitzero"`
+}
+
+// UpdateReleaseRequest is the request of UpdateRelease.
+type UpdateReleaseRequest struct {
+	Sequence        int64         `json:"sequence"` // required, at least 1
+	Files           []ReleaseFile `json:"files"`    // required, 1 to 1000 elements
+	AccountId       string        `json:"accountId,omitzero"`
+	ApplicationSlug string        `json:"applicationSlug"` // required, 1 to 63 characters
 }
 
 // UpdateWebhookRequest is the request of UpdateWebhook.
@@ -1575,6 +1982,47 @@ type UsagePeriod struct {
 	Denials        int64        `json:"denials"`     // required
 	SentBytes      int64        `json:"sentBytes"`   // required
 	StoredBytes    int64        `json:"storedBytes"` // required
+}
+
+// VendorApplication is a part of requests or answers.
+type VendorApplication struct {
+	ApplicationSlug string       `json:"applicationSlug"` // required, 1 to 63 characters
+	ApplicationId   string       `json:"applicationId"`   // required
+	ApplicationName string       `json:"applicationName"` // required, 1 to 255 characters
+	Arn             string       `json:"arn"`             // required
+	AccountId       string       `json:"accountId"`       // required
+	LastRelease     int64        `json:"lastRelease"`     // required
+	CreatedAt       awswire.Time `json:"createdAt"`       // required
+	CreatedBy       string       `json:"createdBy,omitzero"`
+}
+
+// VendorApplicationResponse is the answer of DeleteApplication.
+type VendorApplicationResponse struct {
+	Application VendorApplication `json:"application"` // required
+	Channels    []VendorChannel   `json:"channels,omitzero"`
+}
+
+// VendorChannel is a part of requests or answers.
+type VendorChannel struct {
+	ChannelId      string       `json:"channelId"`   // required, 1 to 64 characters
+	ChannelSlug    string       `json:"channelSlug"` // required
+	ChannelName    string       `json:"channelName"` // required, 1 to 255 characters
+	Description    string       `json:"description,omitzero"`
+	IsDefault      bool         `json:"isDefault"`      // required
+	SemverRequired bool         `json:"semverRequired"` // required
+	Archived       bool         `json:"archived"`       // required
+	LastSequence   int64        `json:"lastSequence"`   // required
+	CreatedAt      awswire.Time `json:"createdAt"`      // required
+}
+
+// VendorRelease is a part of requests or answers.
+type VendorRelease struct {
+	Sequence  int64        `json:"sequence"`  // required, at least 1
+	Bytes     int64        `json:"bytes"`     // required
+	Promoted  bool         `json:"promoted"`  // required
+	CreatedAt awswire.Time `json:"createdAt"` // required
+	EditedAt  awswire.Time `json:"editedAt"`  // required
+	CreatedBy string       `json:"createdBy,omitzero"`
 }
 
 // VerifyStorageRequest is the request of VerifyStorage.

@@ -20,6 +20,31 @@ func (v *AnnotateImageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ApplicationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ApplicationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ChannelRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ChannelRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"channelId", v.ChannelId, ruleChannelId)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CloudIntegrationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -145,6 +170,67 @@ func (v *CreateAccountRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateApplicationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateApplicationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationName", v.ApplicationName, ruleVendorName)
+	c.Optional(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateChannelRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateChannelRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"channelName", v.ChannelName, ruleVendorName)
+	c.Optional(at+"description", v.Description, ruleVendorWord)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateCustomerRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateCustomerRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerName", v.CustomerName, ruleVendorName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"customId", v.CustomId, ruleVendorWord)
+	c.Optional(at+"email", v.Email, ruleVendorWord)
+	c.Optional(at+"customerType", string(v.CustomerType), ruleCustomerType)
+	if v.Channels != nil {
+		c.Size(at+"channels", len(v.Channels), ruleCustomerChannelList)
+		for i := range v.Channels {
+			v.Channels[i].check(c, awswire.Item(at+"channels", i))
+		}
+	}
+	if v.Features != nil {
+		c.Size(at+"features", len(v.Features), ruleCustomerFeatureList)
+		for _, e := range v.Features {
+			c.Within(at+"features", awswire.Elements, string(e), ruleCustomerFeature)
+		}
+	}
+	if v.Fields != nil {
+		c.Size(at+"fields", len(v.Fields), ruleLicenseFieldList)
+		for i := range v.Fields {
+			v.Fields[i].check(c, awswire.Item(at+"fields", i))
+		}
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateIntegrationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -192,6 +278,23 @@ func (v *CreateIntegrationRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CreateReleaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CreateReleaseRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"files", v.Files != nil)
+	c.Size(at+"files", len(v.Files), ruleReleaseFileList)
+	for i := range v.Files {
+		v.Files[i].check(c, awswire.Item(at+"files", i))
+	}
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *CreateWebhookRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -203,6 +306,44 @@ func (v *CreateWebhookRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
 	c.String(at+"webhookUrl", v.WebhookUrl, ruleWebhookUrl)
 	c.Optional(at+"pattern", v.Pattern, ruleEventPattern)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CustomerChannel) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CustomerChannel) check(c *awswire.Checker, at string) {
+	c.String(at+"channelId", v.ChannelId, ruleChannelId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CustomerRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CustomerRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *CustomerTokenRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *CustomerTokenRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.String(at+"tokenName", v.TokenName, ruleCustomerTokenName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -228,6 +369,18 @@ func (v *DeleteAccountRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteApplicationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteApplicationRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DeleteConfigRepositoryRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -249,6 +402,19 @@ func (v *DeleteControlPolicyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleControlPolicyName)
 	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DeleteEntitlementRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DeleteEntitlementRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"entitlementId", v.EntitlementId, ruleEntitlementId)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -286,6 +452,32 @@ func (v *DeleteSecretRequest) Validate() error {
 func (v *DeleteSecretRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleSecretName)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DemoteReleaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DemoteReleaseRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"channelId", v.ChannelId, ruleChannelId)
+	c.Int(at+"channelSequence", int64(v.ChannelSequence), ruleReleaseSequence)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeApplicationsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeApplicationsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -345,6 +537,19 @@ func (v *DescribeQuotasRequest) Validate() error {
 
 func (v *DescribeQuotasRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeReleaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeReleaseRequest) check(c *awswire.Checker, at string) {
+	c.Int(at+"sequence", int64(v.Sequence), ruleReleaseSequence)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -416,6 +621,31 @@ func (v *GetImageReportRequest) Validate() error {
 func (v *GetImageReportRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"imageName", v.ImageName, ruleReportedImage)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetLicenseKeyRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetLicenseKeyRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *GetLicenseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *GetLicenseRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"licenseVersion", string(v.LicenseVersion), ruleLicenseVersion)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -498,6 +728,21 @@ func (v *JobRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *LicenseField) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *LicenseField) check(c *awswire.Checker, at string) {
+	c.String(at+"name", v.Name, ruleVendorName)
+	c.Optional(at+"title", v.Title, ruleVendorWord)
+	c.Optional(at+"description", v.Description, ruleVendorWord)
+	c.Optional(at+"value", v.Value, ruleVendorWord)
+	c.Optional(at+"valueType", string(v.ValueType), ruleFieldType)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListAccessKeysRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -548,6 +793,22 @@ func (v *ListControlPoliciesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListCustomersRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListCustomersRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListDeletedImagesRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -587,6 +848,19 @@ func (v *ListDeploymentsRequest) check(c *awswire.Checker, at string) {
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListEntitlementsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListEntitlementsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -664,6 +938,39 @@ func (v *ListPinnedImagesRequest) Validate() error {
 func (v *ListPinnedImagesRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"repositoryName", v.RepositoryName, ruleRepositoryName)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListPromotionsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListPromotionsRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"channelId", v.ChannelId, ruleChannelId)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
+	if v.MaxResults != nil {
+		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListReleasesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListReleasesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
@@ -772,6 +1079,26 @@ func (v *PinImageRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PromoteReleaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PromoteReleaseRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"channelIds", v.ChannelIds != nil)
+	c.Int(at+"sequence", int64(v.Sequence), ruleReleaseSequence)
+	c.Size(at+"channelIds", len(v.ChannelIds), ruleChannelIdList)
+	for _, e := range v.ChannelIds {
+		c.Within(at+"channelIds", awswire.Elements, e, ruleChannelId)
+	}
+	c.Optional(at+"versionLabel", v.VersionLabel, ruleVendorWord)
+	c.Optional(at+"releaseNotes", v.ReleaseNotes, ruleReleaseNotes)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PutCloudIntegrationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -847,6 +1174,44 @@ func (v *PutControlPolicyRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleControlPolicyName)
 	c.String(at+"type", string(v.Type), ruleControlPolicyType)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutEntitlementRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutEntitlementRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"repositories", v.Repositories != nil)
+	c.Optional(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Size(at+"repositories", len(v.Repositories), ruleEntitlementPatternList)
+	for _, e := range v.Repositories {
+		c.Within(at+"repositories", awswire.Elements, e, ruleEntitlementPattern)
+	}
+	if v.ImageTags != nil {
+		c.Size(at+"imageTags", len(v.ImageTags), ruleEntitlementValueList)
+		for _, e := range v.ImageTags {
+			c.Within(at+"imageTags", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	c.Optional(at+"versions", v.Versions, ruleVendorWord)
+	if v.ImageDigests != nil {
+		c.Size(at+"imageDigests", len(v.ImageDigests), ruleEntitlementValueList)
+		for _, e := range v.ImageDigests {
+			c.Within(at+"imageDigests", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	if v.Channels != nil {
+		c.Size(at+"channels", len(v.Channels), ruleEntitlementValueList)
+		for _, e := range v.Channels {
+			c.Within(at+"channels", awswire.Elements, e, ruleEntitlementPattern)
+		}
+	}
+	c.Optional(at+"releasedBefore", v.ReleasedBefore, ruleVendorWord)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -949,6 +1314,17 @@ func (v *RedeliverWebhookRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"registryId", v.RegistryId, ruleAccountId)
 	c.String(at+"webhookName", v.WebhookName, ruleWebhookName)
 	c.String(at+"deliveryId", v.DeliveryId, ruleEventPosition)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ReleaseFile) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ReleaseFile) check(c *awswire.Checker, at string) {
+	c.String(at+"path", v.Path, ruleReleasePath)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
@@ -1182,6 +1558,62 @@ func (v *UpdateAccessKeyRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateChannelRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateChannelRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"channelId", v.ChannelId, ruleChannelId)
+	c.Optional(at+"channelName", v.ChannelName, ruleVendorName)
+	if v.Description != nil {
+		c.String(at+"description", *v.Description, ruleVendorText)
+	}
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateCustomerRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateCustomerRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.Optional(at+"customerName", v.CustomerName, ruleVendorName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+	if v.CustomId != nil {
+		c.String(at+"customId", *v.CustomId, ruleVendorText)
+	}
+	if v.Email != nil {
+		c.String(at+"email", *v.Email, ruleVendorText)
+	}
+	c.Optional(at+"customerType", string(v.CustomerType), ruleCustomerType)
+	if v.Channels != nil {
+		c.Size(at+"channels", len(v.Channels), ruleCustomerChannelList)
+		for i := range v.Channels {
+			v.Channels[i].check(c, awswire.Item(at+"channels", i))
+		}
+	}
+	if v.Features != nil {
+		c.Size(at+"features", len(v.Features), ruleCustomerFeatureList)
+		for _, e := range v.Features {
+			c.Within(at+"features", awswire.Elements, string(e), ruleCustomerFeature)
+		}
+	}
+	if v.Fields != nil {
+		c.Size(at+"fields", len(v.Fields), ruleLicenseFieldList)
+		for i := range v.Fields {
+			v.Fields[i].check(c, awswire.Item(at+"fields", i))
+		}
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *UpdateIntegrationRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1230,6 +1662,24 @@ func (v *UpdateIntegrationRequest) check(c *awswire.Checker, at string) {
 	if v.ReplicatesTo != nil {
 		v.ReplicatesTo.check(c, at+"replicatesTo"+".")
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UpdateReleaseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UpdateReleaseRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"files", v.Files != nil)
+	c.Int(at+"sequence", int64(v.Sequence), ruleReleaseSequence)
+	c.Size(at+"files", len(v.Files), ruleReleaseFileList)
+	for i := range v.Files {
+		v.Files[i].check(c, awswire.Item(at+"files", i))
+	}
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -18,6 +18,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
 	"github.com/ecrin-dev/ecrin/internal/core/replication"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/op/ecr"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/pagetoken"
@@ -37,6 +38,7 @@ type Service struct {
 	events   *events.Service
 	remotes  *integration.Service
 	configs  *configrepo.Service
+	vendor   *vendor.Service
 	keys     Keys
 	trail    Trail
 	hosts    *endpoint.Map
@@ -72,6 +74,7 @@ type Options struct {
 	Events   *events.Service
 	Remotes  *integration.Service
 	Configs  *configrepo.Service
+	Vendor   *vendor.Service
 	Keys     Keys
 	Trail    Trail
 	Hosts    *endpoint.Map
@@ -84,7 +87,7 @@ type Options struct {
 func New(o Options) *Service {
 	return &Service{
 		meta: o.Meta, identity: o.Identity, guard: o.Guard, ecr: o.ECR, registry: o.Registry, copies: o.Copies, keys: o.Keys,
-		events: o.Events, remotes: o.Remotes, configs: o.Configs,
+		events: o.Events, remotes: o.Remotes, configs: o.Configs, vendor: o.Vendor,
 		trail: o.Trail, hosts: o.Hosts, pages: o.Pages, reserved: o.Reserved, now: o.Now,
 	}
 }

@@ -1,0 +1,187 @@
+package ecrin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+)
+
+// Shipped is an application on which a request acts, with the host of the request.
+type Shipped struct {
+	meta.Application
+	Host   endpoint.Host
+	Secure bool // the request came by TLS
+}
+
+// applicationNamed is an input with the members accountId and applicationSlug.
+type applicationNamed interface {
+	accountNamed
+	GetApplicationSlug() string
+}
+
+// onApplication resolves an application, which need not exist: it then has no ID, and the target says so.
+func onApplication(s *Service, ctx context.Context, req guard.Request, in accountNamed, slug string) (t guard.Target[Shipped], err error) {
+	of, err := OnAccount(s, ctx, req, in)
+	if err != nil {
+		return t, err
+	}
+	t = guard.Target[Shipped]{Asks: of.Asks, Value: Shipped{Host: req.Host, Secure: req.From.Secure,
+		Application: meta.Application{Account: of.Value, Slug: slug}}}
+	t.Asks[0].Resource = t.Value.ARN()
+	a, err := s.meta.Application(ctx, of.Value, slug)
+	switch {
+	case err == nil:
+		t.Value.Application = a
+	case errors.Is(err, fault.ObjectNotFound):
+		t.Absent, err = err, nil
+	}
+	return t, err
+}
+
+// OnNewApplication resolves an application that is made.
+func OnNewApplication(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateApplicationRequest) (
+	guard.Target[Shipped], error) {
+	slug := in.ApplicationSlug
+	if slug == "" {
+		slug = vendor.Slug(in.ApplicationName)
+	}
+	t, err := onApplication(s, ctx, req, in, slug)
+	t.Absent = nil
+	return t, err
+}
+
+// OnApplications resolves an application, or all of an account.
+func OnApplications(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.DescribeApplicationsRequest) (
+	guard.Target[Shipped], error) {
+	if in.ApplicationSlug != "" {
+		return onApplication(s, ctx, req, in, in.ApplicationSlug)
+	}
+	t, err := onApplication(s, ctx, req, in, "*")
+	t.Absent, t.Value.Slug = nil, ""
+	return t, err
+}
+
+// OnApplication resolves an application.
+func OnApplication[In applicationNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Shipped], error) {
+	return onApplication(s, ctx, req, in, in.GetApplicationSlug())
+}
+
+// yes reports whether a flag of a request is set to true.
+func yes(flag *bool) bool { return flag != nil && *flag }
+
+func showApplication(a meta.Application) ecrintypes.VendorApplication {
+	return ecrintypes.VendorApplication{ApplicationSlug: a.Slug, ApplicationId: a.ID, ApplicationName: a.Name, Arn: a.ARN(),
+		AccountId: a.Account.String(), LastRelease: a.LastRelease, CreatedAt: awswire.Time{Time: a.CreatedAt}, CreatedBy: a.CreatedBy}
+}
+
+func showChannel(c meta.Channel) ecrintypes.VendorChannel {
+	return ecrintypes.VendorChannel{ChannelId: c.ID, ChannelSlug: c.Slug, ChannelName: c.Name, Description: c.Description,
+		IsDefault: c.Default, SemverRequired: c.SemverRequired, Archived: c.Archived, LastSequence: c.LastSequence,
+		CreatedAt: awswire.Time{Time: c.CreatedAt}}
+}
+
+func showChannels(all []meta.Channel) []ecrintypes.VendorChannel {
+	out := make([]ecrintypes.VendorChannel, 0, len(all))
+	for _, c := range all {
+		out = append(out, showChannel(c))
+	}
+	return out
+}
+
+// CreateApplication makes an application with the channels Unstable, Beta and Stable.
+//
+// Errors: those of vendor.Service.CreateApplication.
+func (s *Service) CreateApplication(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.CreateApplicationRequest) (
+	*ecrintypes.VendorApplicationResponse, error) {
+	a, err := s.vendor.CreateApplication(ctx, at.Account, in.ApplicationName, at.Slug, by.ARN)
+	if err != nil {
+		return nil, err
+	}
+	channels, err := s.meta.Channels(ctx, a.ID)
+	return &ecrintypes.VendorApplicationResponse{Application: showApplication(a), Channels: showChannels(channels)}, err
+}
+
+// DescribeApplications returns an application, or all of an account by their slugs.
+func (s *Service) DescribeApplications(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.DescribeApplicationsRequest) (
+	*ecrintypes.DescribeApplicationsResponse, error) {
+	all := []meta.Application{at.Application}
+	if at.ID == "" {
+		var err error
+		if all, err = s.meta.Applications(ctx, at.Account); err != nil {
+			return nil, err
+		}
+	}
+	out := &ecrintypes.DescribeApplicationsResponse{Applications: []ecrintypes.VendorApplication{}}
+	for _, a := range all {
+		out.Applications = append(out.Applications, showApplication(a))
+	}
+	return out, nil
+}
+
+// DeleteApplication deletes an application with its channels, releases and customers; with customers that are not archived only by force.
+//
+// Errors: those of meta.Store.DeleteApplication.
+func (s *Service) DeleteApplication(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DeleteApplicationRequest) (
+	*ecrintypes.VendorApplicationResponse, error) {
+	return &ecrintypes.VendorApplicationResponse{Application: showApplication(at.Application)},
+		s.meta.DeleteApplication(ctx, at.Application, yes(in.Force))
+}
+
+// CreateChannel makes a channel of an application.
+//
+// Errors: those of vendor.Service.CreateChannel.
+func (s *Service) CreateChannel(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.CreateChannelRequest) (
+	*ecrintypes.ChannelResponse, error) {
+	c, err := s.vendor.CreateChannel(ctx, at.Application, meta.Channel{Name: in.ChannelName, Description: in.Description,
+		SemverRequired: yes(in.SemverRequired)})
+	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, err
+}
+
+// ListChannels returns the channels of an application that are not archived, in the order of their creation.
+func (s *Service) ListChannels(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.ApplicationRequest) (
+	*ecrintypes.ListChannelsResponse, error) {
+	all, err := s.meta.Channels(ctx, at.ID)
+	return &ecrintypes.ListChannelsResponse{Channels: showChannels(all)}, err
+}
+
+// UpdateChannel changes what is in the request of a channel. Its slug stays.
+//
+// Errors: fault.ObjectNotFound, and those of vendor.Service.ChangeChannel.
+func (s *Service) UpdateChannel(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.UpdateChannelRequest) (
+	*ecrintypes.ChannelResponse, error) {
+	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
+	if err != nil {
+		return nil, err
+	}
+	if in.ChannelName != "" {
+		c.Name = in.ChannelName
+	}
+	if in.Description != nil {
+		c.Description = *in.Description
+	}
+	if in.SemverRequired != nil {
+		c.SemverRequired = *in.SemverRequired
+	}
+	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, s.vendor.ChangeChannel(ctx, c)
+}
+
+// ArchiveChannel archives a channel that no customer is on.
+//
+// Errors: fault.ObjectNotFound, and those of meta.Store.ArchiveChannel.
+func (s *Service) ArchiveChannel(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ChannelRequest) (
+	*ecrintypes.ChannelResponse, error) {
+	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
+	if err != nil {
+		return nil, err
+	}
+	c.Archived = true
+	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, s.meta.ArchiveChannel(ctx, c)
+}

@@ -1,0 +1,331 @@
+package ecrin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/rule/license"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+)
+
+// Licensee is a customer on which a request acts, with its application.
+type Licensee struct {
+	Shipped
+	Customer meta.Customer
+}
+
+// OnNewCustomer resolves the application of a customer that is made.
+func OnNewCustomer(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateCustomerRequest) (guard.Target[Shipped], error) {
+	return onCustomers(s, ctx, req, in)
+}
+
+// OnCustomers resolves the application whose customers are listed.
+func OnCustomers(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.ListCustomersRequest) (guard.Target[Shipped], error) {
+	return onCustomers(s, ctx, req, in)
+}
+
+func onCustomers(s *Service, ctx context.Context, req guard.Request, in applicationNamed) (guard.Target[Shipped], error) {
+	t, err := onApplication(s, ctx, req, in, in.GetApplicationSlug())
+	if err == nil {
+		t.Asks[0].Resource = meta.CustomerARN(t.Value.Account, t.Value.Slug, "*")
+	}
+	return t, err
+}
+
+// customerNamed is an input with the members accountId, applicationSlug and customerId.
+type customerNamed interface {
+	applicationNamed
+	GetCustomerId() string
+}
+
+// OnCustomer resolves a customer by its id. The vendor's own id does not name it here: a policy has the id.
+func OnCustomer[In customerNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Licensee], error) {
+	a, err := onApplication(s, ctx, req, in, in.GetApplicationSlug())
+	t := guard.Target[Licensee]{Value: Licensee{Shipped: a.Value}, Asks: a.Asks, Absent: a.Absent}
+	if err != nil {
+		return t, err
+	}
+	t.Asks[0].Resource = meta.CustomerARN(a.Value.Account, a.Value.Slug, in.GetCustomerId())
+	if t.Absent != nil {
+		return t, nil
+	}
+	t.Value.Customer, t.Absent, err = s.customerByID(ctx, a.Value.Application, in.GetCustomerId())
+	return t, err
+}
+
+// OnEntitled resolves a customer, or with no customerId all customers of the application, whose entitlements those of the application are.
+func OnEntitled[In customerNamed](s *Service, ctx context.Context, req guard.Request, in In) (guard.Target[Licensee], error) {
+	if in.GetCustomerId() != "" {
+		return OnCustomer(s, ctx, req, in)
+	}
+	a, err := onApplication(s, ctx, req, in, in.GetApplicationSlug())
+	return guard.Target[Licensee]{Value: Licensee{Shipped: a.Value}, Asks: a.Asks, Absent: a.Absent}, err
+}
+
+var features = map[ecrintypes.CustomerFeature]func(*license.Features) *bool{
+	ecrintypes.CustomerFeatureAirgap:                   func(f *license.Features) *bool { return &f.Airgap },
+	ecrintypes.CustomerFeatureGitops:                   func(f *license.Features) *bool { return &f.GitOps },
+	ecrintypes.CustomerFeatureSnapshot:                 func(f *license.Features) *bool { return &f.Snapshots },
+	ecrintypes.CustomerFeatureSupportBundleUpload:      func(f *license.Features) *bool { return &f.SupportUpload },
+	ecrintypes.CustomerFeatureIdentityService:          func(f *license.Features) *bool { return &f.IdentityService },
+	ecrintypes.CustomerFeatureGeoaxis:                  func(f *license.Features) *bool { return &f.Geoaxis },
+	ecrintypes.CustomerFeatureDisasterRecovery:         func(f *license.Features) *bool { return &f.DisasterRecovery },
+	ecrintypes.CustomerFeatureEmbeddedClusterDownload:  func(f *license.Features) *bool { return &f.EmbeddedDownload },
+	ecrintypes.CustomerFeatureEmbeddedClusterMultiNode: func(f *license.Features) *bool { return &f.EmbeddedNodes },
+}
+
+// fieldOf returns a field of a licence from a request.
+//
+// Errors: fault.InvalidParameter.
+func fieldOf(f ecrintypes.LicenseField) (license.Field, error) {
+	out := license.Field{Title: f.Title, Description: f.Description, Type: string(f.ValueType), Hidden: yes(f.Hidden)}
+	if out.Type == "" {
+		out.Type = string(ecrintypes.FieldTypeString)
+	}
+	switch f.ValueType {
+	case ecrintypes.FieldTypeInteger:
+		n, err := strconv.ParseInt(f.Value, 10, 64)
+		if err != nil {
+			return out, ecr.BadMember("Fields", "must have an integer as the value of the field "+f.Name)
+		}
+		out.Value = license.Number(n)
+	case ecrintypes.FieldTypeBoolean:
+		b, err := strconv.ParseBool(f.Value)
+		if err != nil {
+			return out, ecr.BadMember("Fields", "must have true or false as the value of the field "+f.Name)
+		}
+		out.Value = license.Flag(b)
+	default:
+		out.Value = license.Text(f.Value)
+	}
+	return out, nil
+}
+
+// customerChange is what a request says of a customer; nil for what it does not say.
+type customerChange struct {
+	customID, email *string
+	kind            ecrintypes.CustomerType
+	expiresAt       *awswire.Time
+	channels        []ecrintypes.CustomerChannel
+	features        []ecrintypes.CustomerFeature
+	fields          []ecrintypes.LicenseField
+}
+
+// change applies a change to a customer and its details.
+//
+// Errors: fault.InvalidParameter, fault.ObjectNotFound (a channel).
+func (s *Service) change(ctx context.Context, a meta.Application, c *meta.Customer, d *vendor.Details, ch customerChange) error {
+	if ch.customID != nil {
+		c.CustomID = *ch.customID
+	}
+	if ch.email != nil {
+		d.Email = *ch.email
+	}
+	if ch.kind != "" {
+		d.Type = string(ch.kind)
+	}
+	if ch.expiresAt != nil {
+		c.ExpiresAt = ch.expiresAt.Time
+	}
+	if ch.channels != nil {
+		c.Channels = nil
+		for _, of := range ch.channels {
+			channel, err := s.meta.Channel(ctx, a.ID, of.ChannelId)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(c.Channels, func(o meta.CustomerChannel) bool { return o.Channel == channel.ID }) {
+				return ecr.BadMember("Channels", "must not have the channel "+channel.Slug+" twice")
+			}
+			one := meta.CustomerChannel{Channel: channel.ID, Default: yes(of.IsDefault)}
+			if of.PinnedSequence != nil {
+				one.Pinned = max(0, *of.PinnedSequence)
+			}
+			c.Channels = append(c.Channels, one)
+		}
+		if n := len(c.Channels); n > 0 && !slices.ContainsFunc(c.Channels, func(o meta.CustomerChannel) bool { return o.Default }) {
+			c.Channels[0].Default = true
+		}
+	}
+	if ch.features != nil {
+		d.Features = license.Features{}
+		for _, f := range ch.features {
+			*features[f](&d.Features) = true
+		}
+	}
+	if ch.fields != nil {
+		d.Fields = map[string]license.Field{}
+		for _, f := range ch.fields {
+			if f.Name == license.FieldExpiry {
+				return ecr.BadMember("Fields", "must not have the field "+f.Name+": the end of the licence is expiresAt")
+			}
+			field, err := fieldOf(f)
+			if err != nil {
+				return err
+			}
+			d.Fields[f.Name] = field
+		}
+	}
+	return nil
+}
+
+// showCustomer returns a customer without its licence. names are the slugs of channels by their ids.
+func showCustomer(slug string, c meta.Customer, names map[string]string) (ecrintypes.Customer, error) {
+	var d vendor.Details
+	if err := json.Unmarshal([]byte(c.Details), &d); err != nil {
+		return ecrintypes.Customer{}, fmt.Errorf("reading the details of the customer %s: %w", c.ID, err)
+	}
+	out := ecrintypes.Customer{CustomerId: c.ID, CustomerName: c.Name, Arn: meta.CustomerARN(c.Account, slug, c.ID), ApplicationSlug: slug,
+		CustomId: c.CustomID, Email: d.Email, CustomerType: ecrintypes.CustomerType(d.Type), ExpiresAt: awswire.At(c.ExpiresAt),
+		ArchivedAt: awswire.At(c.ArchivedAt), LicenseSequence: c.Sequence, CreatedAt: awswire.Time{Time: c.CreatedAt},
+		UpdatedAt: awswire.Time{Time: c.UpdatedAt}, CreatedBy: c.CreatedBy}
+	for _, of := range c.Channels {
+		one := ecrintypes.CustomerChannel{ChannelId: of.Channel, ChannelSlug: names[of.Channel], IsDefault: &of.Default}
+		if of.Pinned != 0 {
+			one.PinnedSequence = &of.Pinned
+		}
+		out.Channels = append(out.Channels, one)
+	}
+	for _, f := range slices.Sorted(maps.Keys(features)) {
+		if *features[f](&d.Features) {
+			out.Features = append(out.Features, f)
+		}
+	}
+	for _, label := range slices.Sorted(maps.Keys(d.Fields)) {
+		f := d.Fields[label]
+		out.Fields = append(out.Fields, ecrintypes.LicenseField{Name: label, Title: f.Title, Description: f.Description,
+			Value: f.Value.String(), ValueType: ecrintypes.FieldType(f.Type), Hidden: &f.Hidden})
+	}
+	return out, nil
+}
+
+// shown returns a customer in the form of an answer.
+func (s *Service) shown(ctx context.Context, a meta.Application, c meta.Customer) (ecrintypes.Customer, error) {
+	names := map[string]string{}
+	for _, of := range c.Channels {
+		channel, err := s.meta.Channel(ctx, a.ID, of.Channel)
+		if err != nil {
+			return ecrintypes.Customer{}, err
+		}
+		names[of.Channel] = channel.Slug
+	}
+	return showCustomer(a.Slug, c, names)
+}
+
+// CreateCustomer makes a customer with its licence, whose id is in this answer and in GetLicense only. Without channels it is on the default
+// channel.
+//
+// Errors: fault.ObjectNotFound (a channel), and those of vendor.Service.NewCustomer.
+func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.CreateCustomerRequest) (
+	*ecrintypes.CreateCustomerResponse, error) {
+	c, d := meta.Customer{Name: in.CustomerName, CreatedBy: by.ARN}, vendor.Details{}
+	if in.Channels == nil {
+		all, err := s.meta.Channels(ctx, at.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range all {
+			if one.Default {
+				c.Channels = append(c.Channels, meta.CustomerChannel{Channel: one.ID, Default: true})
+			}
+		}
+	}
+	err := s.change(ctx, at.Application, &c, &d, customerChange{&in.CustomId, &in.Email, in.CustomerType, in.ExpiresAt, in.Channels, in.Features,
+		in.Fields})
+	if err != nil {
+		return nil, err
+	}
+	if c, err = s.vendor.NewCustomer(ctx, at.Application, c, d); err != nil {
+		return nil, err
+	}
+	id, err := s.vendor.LicenseID(c)
+	if err != nil {
+		return nil, err
+	}
+	one, err := s.shown(ctx, at.Application, c)
+	return &ecrintypes.CreateCustomerResponse{Customer: one, LicenseId: id.Reveal()}, err
+}
+
+// UpdateCustomer changes what is in the request of a customer. archived ends its licence from the next request on, and begins it again.
+//
+// Errors: fault.InvalidParameter, fault.ObjectNotFound (a channel), and those of vendor.Service.ChangeCustomer.
+func (s *Service) UpdateCustomer(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.UpdateCustomerRequest) (
+	*ecrintypes.CustomerResponse, error) {
+	c, d := at.Customer, vendor.Details{}
+	if err := json.Unmarshal([]byte(c.Details), &d); err != nil {
+		return nil, fmt.Errorf("reading the details of the customer %s: %w", c.ID, err)
+	}
+	if in.CustomerName != "" {
+		c.Name = in.CustomerName
+	}
+	if err := s.change(ctx, at.Application, &c, &d, customerChange{in.CustomId, in.Email, in.CustomerType, in.ExpiresAt, in.Channels,
+		in.Features, in.Fields}); err != nil {
+		return nil, err
+	}
+	if yes(in.NeverExpires) {
+		if in.ExpiresAt != nil {
+			return nil, ecr.BadMember("NeverExpires", "must not be true together with expiresAt")
+		}
+		c.ExpiresAt = time.Time{}
+	}
+	switch {
+	case in.Archived == nil:
+	case *in.Archived && c.ArchivedAt.IsZero():
+		c.ArchivedAt = s.now()
+	case !*in.Archived:
+		c.ArchivedAt = time.Time{}
+	}
+	c, err := s.vendor.ChangeCustomer(ctx, c, d)
+	if err != nil {
+		return nil, err
+	}
+	one, err := s.shown(ctx, at.Application, c)
+	return &ecrintypes.CustomerResponse{Customer: one}, err
+}
+
+// DescribeCustomer returns a customer without its licence.
+func (s *Service) DescribeCustomer(ctx context.Context, _ identity.Caller, at Licensee, _ *ecrintypes.CustomerRequest) (
+	*ecrintypes.CustomerResponse, error) {
+	one, err := s.shown(ctx, at.Application, at.Customer)
+	return &ecrintypes.CustomerResponse{Customer: one}, err
+}
+
+// ListCustomers lists the customers of an application by name, without their channels; with archived those that are archived too.
+//
+// Errors: fault.InvalidParameter (nextToken).
+func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListCustomersRequest) (
+	*ecrintypes.ListCustomersResponse, error) {
+	scope, after := fmt.Sprintf("ListCustomers %s %v", at.ID, yes(in.Archived)), meta.CustomerKey{}
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
+		return nil, err
+	}
+	limit := pageSize(in.MaxResults, 100)
+	rows, err := s.meta.Customers(ctx, at.Application, after, yes(in.Archived), limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListCustomersResponse{Customers: []ecrintypes.Customer{}}
+	for i, c := range rows {
+		if i == limit {
+			out.NextToken = s.pages.Listing(scope).SealJSON(meta.CustomerKey{Name: rows[i-1].Name, ID: rows[i-1].ID})
+			break
+		}
+		one, err := showCustomer(at.Slug, c, nil)
+		if err != nil {
+			return nil, err
+		}
+		out.Customers = append(out.Customers, one)
+	}
+	return out, nil
+}

@@ -1,0 +1,195 @@
+package ecrin
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
+	"github.com/ecrin-dev/ecrin/internal/model/awswire"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+)
+
+func showRelease(r meta.Release) ecrintypes.VendorRelease {
+	return ecrintypes.VendorRelease{Sequence: r.Sequence, Bytes: r.Bytes, Promoted: r.Promoted, CreatedAt: awswire.Time{Time: r.CreatedAt},
+		EditedAt: awswire.Time{Time: r.EditedAt}, CreatedBy: r.CreatedBy}
+}
+
+// maxWarnings limits the warnings about a release in an answer.
+const maxWarnings = 100
+
+// warnings says what an installer does not see in the files of a release.
+func warnings(f rewrite.Found) []string {
+	all := []string{}
+	for _, s := range f.Skipped {
+		all = append(all, s.Error())
+	}
+	for _, u := range f.Unseen {
+		all = append(all, fmt.Sprintf("%v: the image %s at %s is at a place where installers do not look", u.Object, u.Text, u.Path))
+	}
+	if n := len(all); n > maxWarnings {
+		all = append(all[:maxWarnings], fmt.Sprintf("and %d more", n-maxWarnings))
+	}
+	return all
+}
+
+// putRelease stores the files of a release.
+func (s *Service) putRelease(ctx context.Context, by identity.Caller, at Shipped, sequence int64, files []ecrintypes.ReleaseFile) (
+	*ecrintypes.ReleaseResponse, error) {
+	n := vendor.NewRelease{Sequence: sequence, Host: at.Host, By: by.ARN}
+	for _, f := range files {
+		if f.Content != "" && len(f.Data) > 0 {
+			return nil, ecr.BadMember("Files", "must have content or data for each file, not both")
+		}
+		one := rewrite.File{Path: f.Path, Data: f.Data}
+		if f.Content != "" {
+			one.Data = []byte(f.Content)
+		}
+		n.Files = append(n.Files, one)
+	}
+	r, found, err := s.vendor.PutRelease(ctx, at.Application, n)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ReleaseResponse{Release: showRelease(r), Images: []ecrintypes.ReleaseImage{}, Warnings: warnings(found)}
+	for _, i := range r.Images {
+		out.Images = append(out.Images, ecrintypes.ReleaseImage{Repository: i.Repository, ImageTag: i.Tag, ImageDigest: i.Digest})
+	}
+	return out, nil
+}
+
+// CreateRelease stores files as a new release, and returns the images that they name, with warnings about what installers do not see.
+//
+// Errors: those of vendor.Service.PutRelease.
+func (s *Service) CreateRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.CreateReleaseRequest) (
+	*ecrintypes.ReleaseResponse, error) {
+	return s.putRelease(ctx, by, at, 0, in.Files)
+}
+
+// UpdateRelease replaces the files of a release that was never promoted.
+//
+// Errors: those of vendor.Service.PutRelease.
+func (s *Service) UpdateRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.UpdateReleaseRequest) (
+	*ecrintypes.ReleaseResponse, error) {
+	return s.putRelease(ctx, by, at, in.Sequence, in.Files)
+}
+
+// DescribeRelease returns a release with its files, by their paths.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DescribeReleaseRequest) (
+	*ecrintypes.DescribeReleaseResponse, error) {
+	r, err := s.meta.Release(ctx, at.ID, in.Sequence)
+	if err != nil {
+		return nil, err
+	}
+	files, err := vendor.Files(r)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.DescribeReleaseResponse{Release: showRelease(r), Files: []ecrintypes.ReleaseFile{}}
+	for _, f := range files {
+		one := ecrintypes.ReleaseFile{Path: f.Path}
+		if utf8.Valid(f.Data) {
+			one.Content = string(f.Data)
+		} else {
+			one.Data = f.Data
+		}
+		out.Files = append(out.Files, one)
+	}
+	return out, nil
+}
+
+// ListReleases lists the releases of an application without their files, the newest first.
+//
+// Errors: fault.InvalidParameter (nextToken).
+func (s *Service) ListReleases(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListReleasesRequest) (
+	*ecrintypes.ListReleasesResponse, error) {
+	scope, below := "ListReleases "+at.ID, int64(0)
+	if err := s.resume(scope, in.NextToken, &below); err != nil {
+		return nil, err
+	}
+	limit := pageSize(in.MaxResults, 100)
+	rows, err := s.meta.Releases(ctx, at.ID, below, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListReleasesResponse{Releases: []ecrintypes.VendorRelease{}}
+	for i, r := range rows {
+		if i == limit {
+			out.NextToken = s.pages.Listing(scope).SealJSON(rows[i-1].Sequence)
+			break
+		}
+		out.Releases = append(out.Releases, showRelease(r))
+	}
+	return out, nil
+}
+
+func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion {
+	return ecrintypes.ReleasePromotion{ChannelId: p.Channel, ChannelSlug: c.Slug, ChannelSequence: p.Sequence, Sequence: p.Release,
+		VersionLabel: p.Label, ReleaseNotes: p.Notes, Required: p.Required, PromotedAt: awswire.Time{Time: p.PromotedAt},
+		PromotedBy: p.PromotedBy, DemotedAt: awswire.At(p.DemotedAt)}
+}
+
+// PromoteRelease offers a release on channels, which are named by their ids or slugs.
+//
+// Errors: those of vendor.Service.Promote.
+func (s *Service) PromoteRelease(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.PromoteReleaseRequest) (
+	*ecrintypes.PromoteReleaseResponse, error) {
+	all, channels, err := s.vendor.Promote(ctx, at.Application, vendor.Promotion{Release: in.Sequence, Channels: in.ChannelIds,
+		Label: in.VersionLabel, Notes: in.ReleaseNotes, Required: yes(in.Required), By: by.ARN})
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.PromoteReleaseResponse{}
+	for i, p := range all {
+		out.Promotions = append(out.Promotions, showPromotion(p, channels[i]))
+	}
+	return out, nil
+}
+
+// DemoteRelease ends the offer of a version on a channel, or with undo offers it again.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Service) DemoteRelease(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.DemoteReleaseRequest) (
+	*ecrintypes.DemoteReleaseResponse, error) {
+	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.meta.Demote(ctx, c.ID, in.ChannelSequence, yes(in.Undo))
+	return &ecrintypes.DemoteReleaseResponse{Promotion: showPromotion(p, c)}, err
+}
+
+// ListPromotions lists the versions of a channel, the oldest first; with demoted those that are not offered too.
+//
+// Errors: fault.ObjectNotFound, fault.InvalidParameter (nextToken).
+func (s *Service) ListPromotions(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListPromotionsRequest) (
+	*ecrintypes.ListPromotionsResponse, error) {
+	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
+	if err != nil {
+		return nil, err
+	}
+	scope, above := fmt.Sprintf("ListPromotions %s %v", c.ID, yes(in.Demoted)), int64(0)
+	if err := s.resume(scope, in.NextToken, &above); err != nil {
+		return nil, err
+	}
+	limit := pageSize(in.MaxResults, 100)
+	rows, err := s.meta.Promotions(ctx, c.ID, above, yes(in.Demoted), limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.ListPromotionsResponse{Promotions: []ecrintypes.ReleasePromotion{}}
+	for i, p := range rows {
+		if i == limit {
+			out.NextToken = s.pages.Listing(scope).SealJSON(rows[i-1].Sequence)
+			break
+		}
+		out.Promotions = append(out.Promotions, showPromotion(p, c))
+	}
+	return out, nil
+}
