@@ -133,6 +133,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"dockerfile": filepath.Join(dir, "docker.json")} {
 		found[key] = value
 	}
+	found["release"] = filepath.Join(dir, "release")
 	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
 	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
 		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
@@ -188,6 +189,14 @@ func TestAnswersAreJSON(t *testing.T) {
 		"webhook add deploy https://receiver.invalid/", "webhook list", "webhook update deploy --new-secret", "webhook test deploy",
 		"webhook deliveries failed | deliveryId", "events --limit 1", "webhook redeliver failed $deliveryId", "webhook delete deploy",
 		"webhook delete failed",
+		"app create shop --slug shop", "app list", "app show shop", "channel create shop Nightly", "channel list shop",
+		"channel update shop nightly --semver", "channel archive shop nightly", "release init $release", "release create shop $release",
+		"release list shop", "release show shop 1", "release promote shop 1 stable --version 1.0.0", "release versions shop stable",
+		"release demote shop stable 1", "customer create shop big --channel stable", "customer list shop", "customer show shop big",
+		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
+		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
+		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
+		"entitlement delete shop $entitlementId", "customer archive shop big", "app delete shop",
 		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",
 		"config check --config $config",
 		"trust install --print --root $root", "trust remove --print --root $root", "trust print --ca $ca",

@@ -3,8 +3,11 @@ package cli_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +41,8 @@ func TestMain(m *testing.M) {
 //	login            get a docker token; $TOKEN is then the id of the latest
 //	delete REPO DIG  delete an image by the ECR API
 //	ask ACCOUNT REPO describe the images of a repository of the default registry as an account's root; $ID is the request's
+//	pulls STATUS FILE REPOSITORY TAG  pull an image with the password in FILE, which must end with STATUS
+//	absent FILE      the last output must not have the text in FILE
 //	push REF SEED    push an image named by SEED to REPOSITORY[:TAG] of the server of $ECRIN_DATA
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -59,6 +64,8 @@ func TestScripts(t *testing.T) {
 			"login":    scriptLogin,
 			"delete":   scriptDelete,
 			"ask":      scriptAsk,
+			"pulls":    scriptPulls,
+			"absent":   scriptAbsent,
 		},
 	})
 }
@@ -201,6 +208,46 @@ func scriptLogin(ts *testscript.TestScript, neg bool, args []string) {
 	var out ecrintypes.ListTokensResponse
 	ts.Check(s.Call(context.Background(), "ListTokens", &ecrintypes.ListTokensRequest{}, &out))
 	ts.Setenv("TOKEN", out.Tokens[len(out.Tokens)-1].TokenId)
+}
+
+func scriptPulls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: pulls STATUS FILE REPOSITORY TAG")
+	}
+	c, err := client.Open(ts.Getenv("ECRIN_DATA"), "")
+	ts.Check(err)
+	password := strings.TrimSpace(ts.ReadFile(args[1]))
+	get := func(what string) (int, []byte) {
+		req, err := http.NewRequest(http.MethodGet, c.Server.URL+"/v2/"+args[2]+"/"+what, nil)
+		ts.Check(err)
+		req.SetBasicAuth("LICENSE_ID", password)
+		answer, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		ts.Check(err)
+		return answer.StatusCode, body
+	}
+	status, body := get("manifests/" + args[3])
+	if fmt.Sprint(status) != args[0] {
+		ts.Fatalf("the manifest of %s:%s: got %d %s, want %s", args[2], args[3], status, body, args[0])
+	}
+	var m struct{ Config struct{ Digest string } }
+	if status == http.StatusOK {
+		ts.Check(json.Unmarshal(body, &m))
+		if status, body := get("blobs/" + m.Config.Digest); status != http.StatusOK {
+			ts.Fatalf("the config of %s:%s: got %d %s", args[2], args[3], status, body)
+		}
+	}
+}
+
+func scriptAbsent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: absent FILE")
+	}
+	if text := strings.TrimSpace(ts.ReadFile(args[0])); text == "" || strings.Contains(ts.ReadFile("stdout"), text) {
+		ts.Fatalf("the output has the text of %s", args[0])
+	}
 }
 
 func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
