@@ -6,8 +6,8 @@ import "slices"
 // accessor for it, so that one resolver serves all operations that have the member.
 var namingMembers = []string{
 	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "issuer", "imageName",
-	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId",
-	"applicationSlug", "customerId", "UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
+	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId", "applicationSlug", "customerId",
+	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",
 }
 

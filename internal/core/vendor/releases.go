@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
@@ -51,7 +52,7 @@ func checkFiles(files []rewrite.File) ([]rewrite.File, error) {
 	for i, f := range files {
 		total += len(f.Data)
 		switch {
-		case f.Path == "" || len(f.Path) > maxPath || !utf8.ValidString(f.Path) || strings.ContainsFunc(f.Path, func(r rune) bool { return r < ' ' }):
+		case f.Path == "" || len(f.Path) > maxPath || !utf8.ValidString(f.Path) || strings.ContainsFunc(f.Path, unicode.IsControl):
 			return nil, invalid("files", "a path has 1 to %d characters, and no control characters", maxPath)
 		case path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "." || f.Path == ".." || strings.HasPrefix(f.Path, "../") ||
 			strings.ContainsAny(f.Path, `\:`):
@@ -246,7 +247,8 @@ func (s *Service) Promote(ctx context.Context, a meta.Application, p Promotion) 
 			continue
 		}
 		if _, ok := semver.Parse(p.Label); c.SemverRequired && !ok {
-			return nil, nil, invalid("versionLabel", "the channel %s has semantic versions, such as 1.4.0, and %q is none", c.Slug, name.Clip(p.Label))
+			return nil, nil, invalid("versionLabel", "the channel %s has semantic versions, such as 1.4.0, and %q is none", c.Slug,
+				name.Clip(p.Label))
 		}
 		channels = append(channels, c)
 	}

@@ -67,7 +67,8 @@ func TestReleaseWithItsImages(t *testing.T) {
 	ctx := t.Context()
 	a, err := s.CreateApplication(ctx, metatest.Account, "shop", "", "x")
 	fx.Must(err)
-	files := append(vendor.Definition(`My "App"`, "shop", "ecrin.corp/shop/api:1.0"), rewrite.File{Path: "chart/logo.png", Data: []byte{0xff, 0}})
+	files := append(vendor.Definition(`My "App"`, "shop", "ecrin.corp/shop/api:1.0"),
+		rewrite.File{Path: "chart/logo.png", Data: []byte{0xff, 0}})
 	r, found, err := s.PutRelease(ctx, a, vendor.NewRelease{Files: files, Host: hostOf(t, "ecrin.corp"), By: "x"})
 	fx.Must(err)
 	if r.Sequence != 1 || len(found.Skipped) != 0 || len(found.Objects) != 3 || len(r.Images) != 1 ||
@@ -117,7 +118,8 @@ func TestFilesThatAreNoRelease(t *testing.T) {
 		"none": nil, "too many": many, "too large": {{Path: "a", Data: make([]byte, vendor.MaxBytes+1)}}, "an empty path": file(""),
 		"an absolute path": file("/etc/passwd"), "a path above": file("../a.yaml"), "a path through above": file("a/../../b.yaml"),
 		"a path of Windows": file(`a\..\b.yaml`), "a drive": file("C:a.yaml"), "a folder": file("a/"), "a dot": file("./a"),
-		"a line break": file("a\nb"), "a path twice": append(file("a"), file("a")...), "no text": file("\xff"), "a long path": file(strings.Repeat("a", 513)),
+		"a line break": file("a\nb"), "a path twice": append(file("a"), file("a")...), "no text": file("\xff"),
+		"a long path": file(strings.Repeat("a", 513)),
 	} {
 		if _, _, err := s.PutRelease(t.Context(), a, vendor.NewRelease{Files: files}); !errors.Is(err, fault.InvalidParameter) {
 			t.Errorf("%s: got %v, want InvalidParameter", what, err)

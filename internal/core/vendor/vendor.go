@@ -344,7 +344,8 @@ func (s *Service) RotateToken(ctx context.Context, c meta.Customer, label string
 // Entitle lets a customer, or with "" all customers of an application, pull images.
 //
 // Errors: fault.InvalidParameter, and those of meta.Store.PutEntitlement.
-func (s *Service) Entitle(ctx context.Context, a meta.Application, customer string, r entitlement.Rule, by string) (meta.Entitlement, error) {
+func (s *Service) Entitle(ctx context.Context, a meta.Application, customer string, r entitlement.Rule, by string) (
+	meta.Entitlement, error) {
 	if err := r.Check(); err != nil {
 		return meta.Entitlement{}, err
 	}

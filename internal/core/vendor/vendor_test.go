@@ -62,8 +62,9 @@ func open(t *testing.T) (*vendor.Service, *metatest.Fixture, *identity.Service, 
 			t.Error(err)
 		}
 	})
-	return vendor.New(vendor.Options{Meta: m, Keys: ring, Now: now, Domains: []string{"registry.example.com"},
-		Hosts: endpoint.NewMap([]string{"registry.example.com"}, name.Registry{Account: metatest.Account})}), metatest.NewFixture(t, m), identity.New(m, ring, now, identity.Options{}), &clock
+	s := vendor.New(vendor.Options{Meta: m, Keys: ring, Now: now, Domains: []string{"registry.example.com"},
+		Hosts: endpoint.NewMap([]string{"registry.example.com"}, name.Registry{Account: metatest.Account})})
+	return s, metatest.NewFixture(t, m), identity.New(m, ring, now, identity.Options{}), &clock
 }
 
 func TestLicencesOfACustomer(t *testing.T) {

@@ -414,6 +414,7 @@ func (s *service) read(a *API, x *request, body []byte) (awswire.Input, error) {
 			return nil, err
 		}
 		in := x.op.wire.Input()
+		opts.MaxBytes = maxReleaseBody // the body was limited by maxBody
 		return in, awswire.DecodeJSON(body, in, opts)
 	}
 	form, err := formOf(x.r, body)

@@ -183,6 +183,7 @@ func newAPIMatrix(t *testing.T) *apiMatrix {
 	m := &apiMatrix{server: s, samples: samples(key.AccessKeyID)}
 	m.samples["GetAccessKeyLastUsed.AccessKeyId"] = s.key.AccessKeyID // of the other one, which is deleted, the answer is a denial too
 	m.samples["jobId"] = s.job(home)
+	m.ship()
 	for _, r := range awsapi.Rows() {
 		if r.Built {
 			m.rows = append(m.rows, r)
@@ -190,6 +191,36 @@ func newAPIMatrix(t *testing.T) *apiMatrix {
 	}
 	slices.SortFunc(m.rows, func(a, b awsapi.Row) int { return strings.Compare(a.Service+a.Operation, b.Service+b.Operation) })
 	return m
+}
+
+// ecrin returns the answer of an operation of ecrin that the root user may do.
+func (m *apiMatrix) ecrin(operation, body string) string {
+	m.t.Helper()
+	a := m.send(raw{key: m.key, at: m.now(), service: "ecrin", target: ecrinTarget + operation, body: body})
+	if a.Status != http.StatusOK {
+		m.t.Fatalf("%s: got %d %s", operation, a.Status, a.Body)
+	}
+	return a.Body
+}
+
+// ship makes an application with a release and a customer.
+func (m *apiMatrix) ship() {
+	m.t.Helper()
+	m.ecrin("CreateApplication", `{"applicationName":"victim"}`)
+	m.ecrin("CreateRelease", `{"applicationSlug":"victim","files":[{"path":"a.yaml","content":"a: 1"}]}`)
+	m.ecrin("PromoteRelease", `{"applicationSlug":"victim","sequence":1,"channelIds":["stable"]}`)
+	var made struct {
+		Customer    struct{ CustomerID string }
+		Entitlement struct{ EntitlementID string }
+	}
+	for _, body := range []string{m.ecrin("CreateCustomer", `{"applicationSlug":"victim","customerName":"victim"}`),
+		m.ecrin("PutEntitlement", `{"applicationSlug":"victim","repositories":["*"]}`)} {
+		if err := json.Unmarshal([]byte(body), &made); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.samples["customerId"], m.samples["entitlementId"] = made.Customer.CustomerID, made.Entitlement.EntitlementID
+	m.ecrin("CreateCustomerToken", object("applicationSlug", "victim", "customerId", made.Customer.CustomerID, "tokenName", "victim"))
 }
 
 // state returns what the root user can read of the account and its registry, to be compared with later states.
@@ -206,6 +237,10 @@ func (m *apiMatrix) state() string {
 		query(raw{service: "iam", body: "Action=ListAccountAliases&Version=2010-05-08"}),
 		query(raw{service: "iam", body: "Action=ListOpenIDConnectProviders&Version=2010-05-08"}), query(raw{service: "iam",
 			body: "Action=ListInstanceProfiles&Version=2010-05-08"}),
+		ofVictim("DescribeApplications"), ofVictim("ListChannels"), ofVictim("ListReleases"), ofVictim("DescribeRelease", "sequence", 1),
+		ofVictim("ListPromotions", "channelId", "stable", "demoted", true), ofVictim("ListCustomers", "archived", true),
+		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]),
+		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]),
 	} {
 		ask.key, ask.at = m.key, m.now()
 		a := m.send(ask)
@@ -220,6 +255,11 @@ func (m *apiMatrix) state() string {
 		}
 		text = strings.Replace(text, "<RoleLastUsed>"+used+"</RoleLastUsed>", "", 1)
 	}
+}
+
+// ofVictim returns the request of an operation about the application.
+func ofVictim(operation string, members ...any) raw {
+	return raw{service: "ecrin", target: ecrinTarget + operation, body: object(append(members, "applicationSlug", "victim")...)}
 }
 
 // unchanged checks that the state after do is the state before.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
@@ -17,14 +16,14 @@ import (
 
 func (c *commands) customer() *cobra.Command {
 	cmd := &cobra.Command{Use: "customer", Short: "Keep the customers of applications, and their tokens",
-		Long: `A customer has a licence, whose id is a password for the images of the application, and may have tokens, such as one for each of its
-clusters. What it may pull, entitlements say: nothing without one. A CUSTOMER is named by its id, the vendor's id for it, or its name.`,
+		Long: `A customer has a licence, whose id is a password for the images of the application, and may have tokens, such as one for each
+of its clusters. What it may pull, entitlements say: nothing without one. A CUSTOMER is named by its id, the vendor's id for it, or its name.`,
 		Example: "  ecrin customer create my-shop \"Big Corp\" --channel stable --type paid --expires 2027-12-31\n" +
 			"  ecrin customer token create my-shop \"Big Corp\" cluster-east\n  ecrin customer archive my-shop \"Big Corp\""}
 	token := &cobra.Command{Use: "token", Short: "Make, rotate, revoke and list the tokens of a customer",
 		Example: "  ecrin customer token create my-shop \"Big Corp\" cluster-east\n  ecrin customer token rotate my-shop \"Big Corp\" cluster-east"}
 	token.AddCommand(c.tokenMade("create", "CreateCustomerToken", "Make a token of a customer, and print it once"),
-		c.tokenMade("rotate", "RotateCustomerToken", "Replace a token, and print the new one once: the one before is refused at the next request"),
+		c.tokenMade("rotate", "RotateCustomerToken", "Replace a token, and print the new one once: the one before is refused from now on"),
 		c.customerTokenRevoke(), c.customerTokenList())
 	cmd.AddCommand(c.customerCreate(), c.customerList(), c.customerShow(), c.customerUpdate(), c.customerArchive(), token)
 	return cmd
@@ -32,13 +31,14 @@ clusters. What it may pull, entitlements say: nothing without one. A CUSTOMER is
 
 // customerFlags are the flags that say what a customer is.
 type customerFlags struct {
-	flags                         *pflag.FlagSet
+	changed                       func(flag string) bool
 	customID, email, kind, end    string
 	channels, features, fieldList []string
 }
 
-func (f *customerFlags) add(to *pflag.FlagSet) {
-	f.flags = to
+func (f *customerFlags) add(cmd *cobra.Command) {
+	to := cmd.Flags()
+	f.changed = to.Changed
 	to.StringVar(&f.customID, "custom-id", "", "the vendor's own `id` of the customer")
 	to.StringVar(&f.email, "email", "", "e-mail `address`")
 	to.StringVar(&f.kind, "type", "", "`type`: dev, trial, paid, community, single-tenant or test (default dev)")
@@ -139,7 +139,7 @@ func (c *commands) customerCreate() *cobra.Command {
 			}, err
 		})
 	cmd.Example = "  ecrin customer create my-shop \"Big Corp\" --channel stable --type paid --expires 2027-12-31 --field seats=25"
-	f.add(cmd.Flags())
+	f.add(cmd)
 	return cmd
 }
 
@@ -220,10 +220,10 @@ func (c *commands) customerUpdate() *cobra.Command {
 			if in.Channels, in.Features, in.Fields, err = f.lists(); err != nil {
 				return nil, nil, err
 			}
-			if f.flags.Changed("custom-id") {
+			if f.changed("custom-id") {
 				in.CustomId = &f.customID
 			}
-			if f.flags.Changed("email") {
+			if f.changed("email") {
 				in.Email = &f.email
 			}
 			if in.CustomerId, err = customerID(ctx, s, account, args[0], args[1]); err != nil {
@@ -234,7 +234,7 @@ func (c *commands) customerUpdate() *cobra.Command {
 			return out, c.said("changed the customer %s; its licence has the sequence %d", args[1], out.Customer.LicenseSequence), err
 		})
 	cmd.Example = "  ecrin customer update my-shop \"Big Corp\" --expires 2028-12-31\n  ecrin customer update my-shop \"Big Corp\" --never-expires"
-	f.add(cmd.Flags())
+	f.add(cmd)
 	cmd.Flags().StringVar(&label, "name", "", "new `name`")
 	cmd.Flags().BoolVar(&never, "never-expires", false, "the licence does not end")
 	return cmd

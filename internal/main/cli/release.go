@@ -275,7 +275,7 @@ func (c *commands) releasePromote() *cobra.Command {
 
 func (c *commands) releaseDemote() *cobra.Command {
 	undo := false
-	cmd := c.vendorCommand("demote APP CHANNEL VERSION", "End the offer of a version on a channel, by its number there (ecrin release versions)",
+	cmd := c.vendorCommand("demote APP CHANNEL VERSION", "End the offer of a version, by its number on the channel (ecrin release versions)",
 		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
 			n, err := sequenceOf(args[2])
 			if err != nil {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 )
@@ -187,21 +186,22 @@ func (c *commands) channelUpdate() *cobra.Command {
 	var in ecrintypes.UpdateChannelRequest
 	var description string
 	var semver bool
-	var f *pflag.FlagSet
+	var changed func(flag string) bool
 	cmd := c.vendorCommand("update APP CHANNEL", "Change a channel; its slug stays",
 		func(ctx context.Context, s caller, account string, args []string) (any, func() error, error) {
 			in.AccountId, in.ApplicationSlug, in.ChannelId = account, args[0], args[1]
-			if f.Changed("description") {
+			if changed("description") {
 				in.Description = &description
 			}
-			if f.Changed("semver") {
+			if changed("semver") {
 				in.SemverRequired = &semver
 			}
 			var out ecrintypes.ChannelResponse
 			err := s.Call(ctx, "UpdateChannel", &in, &out)
 			return out, c.said("changed the channel %s", out.Channel.ChannelSlug), err
 		})
-	f = cmd.Flags()
+	f := cmd.Flags()
+	changed = f.Changed
 	f.StringVar(&in.ChannelName, "name", "", "new `name`")
 	f.StringVar(&description, "description", "", "`text` for people")
 	f.BoolVar(&semver, "semver", false, "whether versions must be semantic versions: --semver=false ends it")

@@ -26,7 +26,8 @@ type Licensee struct {
 }
 
 // OnNewCustomer resolves the application of a customer that is made.
-func OnNewCustomer(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateCustomerRequest) (guard.Target[Shipped], error) {
+func OnNewCustomer(s *Service, ctx context.Context, req guard.Request, in *ecrintypes.CreateCustomerRequest) (
+	guard.Target[Shipped], error) {
 	return onCustomers(s, ctx, req, in)
 }
 
@@ -223,8 +224,8 @@ func (s *Service) shown(ctx context.Context, a meta.Application, c meta.Customer
 	return showCustomer(a.Slug, c, names)
 }
 
-// CreateCustomer makes a customer with its licence, whose id is in this answer and in GetLicense only. Without channels it is on the default
-// channel.
+// CreateCustomer makes a customer with its licence, whose id is in this answer and in GetLicense only. Without channels it is on the
+// default channel.
 //
 // Errors: fault.ObjectNotFound (a channel), and those of vendor.Service.NewCustomer.
 func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shipped, in *ecrintypes.CreateCustomerRequest) (
@@ -241,8 +242,8 @@ func (s *Service) CreateCustomer(ctx context.Context, by identity.Caller, at Shi
 			}
 		}
 	}
-	err := s.change(ctx, at.Application, &c, &d, customerChange{&in.CustomId, &in.Email, in.CustomerType, in.ExpiresAt, in.Channels, in.Features,
-		in.Fields})
+	err := s.change(ctx, at.Application, &c, &d, customerChange{&in.CustomId, &in.Email, in.CustomerType, in.ExpiresAt, in.Channels,
+		in.Features, in.Fields})
 	if err != nil {
 		return nil, err
 	}
