@@ -161,7 +161,8 @@ func (s *Store) Releases(ctx context.Context, application string, below int64, l
 
 // Promote puts a release on channels, with the next sequence of each. It returns the promotions in the order of the channels.
 //
-// Errors: fault.ObjectNotFound (the release, a channel), fault.ObjectAlreadyExists (a channel offers another release with the label).
+// Errors: fault.ObjectNotFound (the release, a channel), fault.ObjectAlreadyExists (a channel offers another release with the label),
+// fault.TargetChanged (a channel asks for other labels than the given one).
 func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (all []Promotion, err error) {
 	err = s.write.do(ctx, func(t *tx) error {
 		all = all[:0]
@@ -178,10 +179,14 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (a
 			one := p
 			one.Channel, one.PromotedAt = c.ID, fromMicros(now)
 			var application string
+			var semver bool
 			found, err := t.changeOne(`UPDATE channels SET last_sequence = last_sequence + 1 WHERE id = $1 AND archived_at = 0
-				RETURNING last_sequence, application`, args{c.ID}, &one.Sequence, &application)
-			if err == nil && (!found || application != p.Application) {
+				RETURNING last_sequence, application, semver_required`, args{c.ID}, &one.Sequence, &application, &semver)
+			switch {
+			case err == nil && (!found || application != p.Application):
 				err = noChannel(c.ID)
+			case err == nil && semver != c.SemverRequired: // the label was checked by the channel as it was
+				err = fault.TargetChanged.New("the channel %s has been changed by another request", c.Slug)
 			}
 			if err != nil {
 				return err

@@ -37,7 +37,7 @@ func (fx *Fixture) customer(a meta.Application, id string, channels ...meta.Chan
 // testApplications: an application has one slug in its account, channels with one slug each, and goes with all that it has.
 func testApplications(fx *Fixture) {
 	a, channels := fx.Application("shop")
-	twin := meta.Application{ID: "other", Account: Account, Slug: "shop"}
+	twin := meta.Application{ID: "other", Account: Account, Slug: "shop", Sealed: []byte("x")}
 	if _, err := fx.PutApplication(fx.Ctx, twin, nil); !errors.Is(err, fault.ObjectAlreadyExists) {
 		fx.Errorf("a second application with the slug: got %v", err)
 	}
@@ -127,6 +127,9 @@ func testReleases(fx *Fixture) {
 	again := meta.Promotion{Application: a.ID, Release: 2, Label: "1.0.0"}
 	if _, err := fx.Promote(fx.Ctx, again, []meta.Channel{stable}); !errors.Is(err, fault.ObjectAlreadyExists) {
 		fx.Errorf("a second release with the version label: got %v", err)
+	}
+	if _, err := fx.Promote(fx.Ctx, again, channels); !errors.Is(err, fault.TargetChanged) {
+		fx.Errorf("promoting to a channel that asks for other labels now: got %v, want TargetChanged", err)
 	}
 	again.Release = 9
 	if _, err := fx.Promote(fx.Ctx, again, channels); !errors.Is(err, fault.ObjectNotFound) {
