@@ -93,10 +93,12 @@ func (s *Service) Collect(ctx context.Context, from CollectPlace, o CollectOptio
 		if err != nil {
 			return c.out, err
 		}
+		part := c.s.pace.Step()
 		more, err := step(ctx)
 		if err != nil {
 			return c.out, err
 		}
+		part.Rest(ctx)
 		if !more {
 			c.out.Next = CollectPlace{Stage: c.out.Next.Stage + 1, Before: c.out.Next.Before}
 		}

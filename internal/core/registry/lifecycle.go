@@ -117,7 +117,11 @@ func (s *Service) evaluate(ctx context.Context, place chan struct{}, r Repositor
 	if err := s.flushPulls(ctx); err != nil {
 		return nil, err
 	}
-	images, err := s.meta.LifecycleImages(ctx, r)
+	step := s.pace.Step()
+	images, err := s.meta.LifecycleImages(ctx, r, func() {
+		step.Rest(ctx)
+		step = s.pace.Step()
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +211,9 @@ func failing(result *lifecycle.Result) (all []acted) {
 	return all
 }
 
+// progressEvery is the time between two writes of the progress of a job.
+const progressEvery = 250 * time.Millisecond
+
 // expire deletes the images of a list and returns how many it deleted. left are images that the first audit line has besides, and before
 // is how many the job had deleted before.
 func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.Lifecycle, due []expiry, left []acted, before int) (
@@ -217,6 +224,7 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		list[i], rules[e.Image.Digest] = e.Expiry, e.rule
 	}
 	total := int64(before + len(list))
+	saved := time.Time{}
 	for len(list) > 0 {
 		if ctx.Err() != nil {
 			return deleted, context.Cause(ctx)
@@ -224,7 +232,7 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		if err := s.flushPulls(ctx); err != nil {
 			return deleted, err
 		}
-		began := time.Now()
+		step := s.pace.Step()
 		n, gone, err := s.meta.ExpireImages(ctx, r, l.Generation, list, func(gone []meta.Expiry) []byte {
 			return executionLines(r, l, gone, rules, left, s.now())
 		})
@@ -236,28 +244,18 @@ func (s *Service) expire(ctx context.Context, j *jobs.Job, r Repository, l meta.
 		}
 		deleted += len(gone)
 		list = list[n:]
+		if len(list) > 0 {
+			step.Rest(ctx)
+		}
+		if len(list) > 0 && time.Since(saved) < progressEvery {
+			continue
+		}
 		if err := j.Save(ctx, struct{}{}, int64(before+deleted), total); err != nil {
 			return deleted, err
 		}
-		if len(list) > 0 {
-			rest(ctx, time.Since(began))
-		}
+		saved = time.Now()
 	}
 	return deleted, nil
-}
-
-// maxRest limits how long background work rests after a step.
-const maxRest = 200 * time.Millisecond
-
-// rest waits as long as a step of background work took, or until ctx ends, so that requests have at least half of the time of the writer
-// and of a processor.
-func rest(ctx context.Context, took time.Duration) {
-	timer := time.NewTimer(min(took, maxRest))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // expiry is an image that a rule deletes.

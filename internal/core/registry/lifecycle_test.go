@@ -82,7 +82,7 @@ func (c fixture) config(t *testing.T, content string) {
 // digests returns the images of the repository.
 func (c fixture) digests(t *testing.T) map[name.Digest]bool {
 	t.Helper()
-	all, err := c.store.LifecycleImages(t.Context(), c.repo)
+	all, err := c.store.LifecycleImages(t.Context(), c.repo, func() {})
 	c.must(t, err)
 	there := map[name.Digest]bool{}
 	for _, im := range all {
@@ -370,7 +370,7 @@ func TestDP8LifecycleLeavesProtectedImages(t *testing.T) {
 	// A decision from before the protection deletes nothing either.
 	l, err := c.store.Lifecycle(t.Context(), c.repo.ID)
 	c.must(t, err)
-	images, err := c.store.LifecycleImages(t.Context(), c.repo)
+	images, err := c.store.LifecycleImages(t.Context(), c.repo, func() {})
 	c.must(t, err)
 	list := []meta.Expiry{{Image: &images[0]}}
 	_, gone, err := c.store.ExpireImages(t.Context(), c.repo, l.Generation, list, nil)

@@ -49,6 +49,7 @@ type Service struct {
 	pulls  pulls
 	pulled func(Repository, name.Digest) // nil for none
 	stored func(context.Context, Repository, int64)
+	pace   *jobs.Pace
 }
 
 // Options holds the parameters of New besides the stores.
@@ -66,6 +67,8 @@ type Options struct {
 	// Stored is called when a repository holds a blob that it did not hold, with the context of the push and the bytes; nil for none. It
 	// must not wait.
 	Stored func(context.Context, Repository, int64)
+	// Pace makes evaluations, deletions by lifecycle policies and collections yield to requests; nil if they need not.
+	Pace *jobs.Pace
 }
 
 // UploadLimits are how many uploads may be open at once, neither completed nor cancelled; 0 for no limit.
@@ -79,7 +82,7 @@ func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
 		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls(),
-		pulled: o.Pulled, stored: o.Stored}
+		pulled: o.Pulled, stored: o.Stored, pace: o.Pace}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -117,6 +117,7 @@ type App struct {
 	jobs      *jobs.Runner
 	events    *events.Service
 	usage     *usage.Service
+	requests  atomic.Uint64  // that were answered
 	traces    *otlp.Exporter // nil without the setting traces.url
 	http      *http.Server
 	opsHTTP   *http.Server // for the addresses of metrics_listen
@@ -222,6 +223,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		Now: now, Log: a.log, Quirks: c.Quirks, CreateOnPush: c.CreateOnPush,
 		SparseIndexes: c.SparseIndexes, Grace: c.GCGrace, Pulled: a.events.Pulled, Stored: a.countStored,
 		MaxUploads: registry.UploadLimits{PerPrincipal: c.MaxUploadsPerPrincipal, PerRepository: c.MaxUploadsPerRepository},
+		Pace:       &jobs.Pace{Requests: a.requests.Load},
 	})
 	mac := func(purpose string) func([]byte) []byte {
 		return func(data []byte) []byte { return keys.MAC(purpose, data) }

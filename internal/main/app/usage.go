@@ -14,8 +14,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
-// countRequest counts a pull or a push, and the bytes that were sent. What other requests send is not counted.
+// countRequest counts an answered request, a pull or a push, and the bytes that were sent. What other requests send is not counted.
 func (a *App) countRequest(ev *web.Event, status int, sent int64) {
+	a.requests.Add(1)
 	if ev.Door != "oci" && ev.Door != "ecr" {
 		return
 	}

@@ -21,7 +21,7 @@ const (
 
 const (
 	// collectedRows limits the rows that one transaction of a collection removes, and so how long other writes wait for it.
-	collectedRows = 500
+	collectedRows = 128
 	// collectedCandidates limits the candidates that one transaction checks.
 	collectedCandidates = 100
 )

@@ -16,7 +16,7 @@ type Expiry struct {
 }
 
 // maxExpiryRows limits the rows that one transaction of ExpireImages changes, unless its first image alone has more.
-const maxExpiryRows = 512
+const maxExpiryRows = 128
 
 // expirySteps is the number of statements for one image besides its rows.
 const expirySteps = 10

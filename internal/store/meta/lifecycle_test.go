@@ -183,7 +183,7 @@ func TestLifecycleImagesByPages(t *testing.T) {
 		}
 		read := func() []lifecycle.Image {
 			fx.Helper()
-			all, err := fx.LifecycleImages(fx.Ctx, r)
+			all, err := fx.LifecycleImages(fx.Ctx, r, func() {})
 			fx.Must(err)
 			return all
 		}
@@ -198,7 +198,7 @@ func TestLifecycleImagesByPages(t *testing.T) {
 		for _, limits := range [][2]int{{13, 14}, {14, 13}} {
 			for _, page := range []int{1, 7, 100} {
 				fx.LimitScans(limits[0], limits[1], page)
-				_, err := fx.LifecycleImages(fx.Ctx, r)
+				_, err := fx.LifecycleImages(fx.Ctx, r, func() {})
 				fx.Want(err, fault.LimitExceeded, "at most %d images and %d tags, by pages of %d", limits[0], limits[1], page)
 			}
 		}
@@ -222,7 +222,7 @@ func TestLifecycleOfManyImages(t *testing.T) {
 			runtime.GC()
 			runtime.ReadMemStats(&before)
 			began, cpu := time.Now(), processorTime(t)
-			all, err := fx.LifecycleImages(fx.Ctx, r)
+			all, err := fx.LifecycleImages(fx.Ctx, r, func() {})
 			fx.Must(err)
 			read, readCPU := time.Since(began), processorTime(t)-cpu
 			result, err := lifecycle.Evaluate(fx.Ctx, policy, all, time.Now())
@@ -302,7 +302,7 @@ func init() {
 			s.image("a", "a")
 			s.image("b")
 			l := policyOf(s)
-			all, err := s.LifecycleImages(s.Ctx, s.r)
+			all, err := s.LifecycleImages(s.Ctx, s.r, func() {})
 			s.Must(err)
 			list := []meta.Expiry{{Image: &all[0]}, {Image: &all[1]}}
 			return func(ctx context.Context) error {
@@ -358,7 +358,7 @@ func init() {
 			s.Push(s.r, metatest.IndexOf(child))
 			s.Must(discardErr(s.PinImage(s.Ctx, s.r, child.Digest, "p", "")))
 			return func(ctx context.Context) (int, error) {
-				all, err := s.LifecycleImages(ctx, s.r)
+				all, err := s.LifecycleImages(ctx, s.r, func() {})
 				n := len(all)
 				for _, im := range all {
 					n += len(im.Tags) + len(im.Children) + int(im.Protection)

@@ -13,18 +13,18 @@ const (
 	maxLifecycleImages = 1_000_000
 	maxLifecycleTags   = 2_000_000
 	// lifecyclePage is the number of rows that one query of an evaluation returns.
-	lifecyclePage = 2000
+	lifecyclePage = 500
 )
 
 // scanLimits limits what an evaluation reads: in all, and by one query.
 type scanLimits struct{ images, tags, page int }
 
 // LifecycleImages returns all images of a repository with what lifecycle policies use of them. It reads by pages, between which the
-// repository may change; see ExpireImages.
+// repository may change; see ExpireImages. It calls between after each page of rows.
 //
 // Errors: fault.LimitExceeded (the repository has more images or tags than an evaluation may have in memory).
-func (s *Store) LifecycleImages(ctx context.Context, r Repository) ([]lifecycle.Image, error) {
-	l := lifecycleScan{s: s, repository: r.ID, numbers: map[string]int32{}}
+func (s *Store) LifecycleImages(ctx context.Context, r Repository, between func()) ([]lifecycle.Image, error) {
+	l := lifecycleScan{s: s, repository: r.ID, numbers: map[string]int32{}, between: between}
 	for _, step := range []func(context.Context) error{l.readImages, l.readTags, l.readPins} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -44,6 +44,7 @@ type lifecycleScan struct {
 	repository int64
 	all        []lifecycle.Image
 	numbers    map[string]int32 // by digest
+	between    func()
 }
 
 func tooLarge(what string, limit int) error {
@@ -98,6 +99,7 @@ func (l *lifecycleScan) readImages(ctx context.Context) error {
 				return err
 			}
 		}
+		l.between()
 		if read < l.s.scan.page {
 			return nil
 		}
@@ -150,6 +152,7 @@ func (l *lifecycleScan) readTags(ctx context.Context) error {
 		if total += read; total > l.s.scan.tags {
 			return tooLarge("tags", l.s.scan.tags)
 		}
+		l.between()
 		if read < l.s.scan.page {
 			return nil
 		}
@@ -183,6 +186,7 @@ func (l *lifecycleScan) protect(ctx context.Context, p lifecycle.Protection, tex
 			read++
 			return nil
 		})
+		l.between()
 		if err != nil || read < l.s.scan.page {
 			return err
 		}

@@ -103,7 +103,7 @@ func testGeneration(fx *Fixture) {
 // lifecycleImages returns the images of a repository by their digests.
 func lifecycleImages(fx *Fixture, r meta.Repository) map[name.Digest]lifecycle.Image {
 	fx.Helper()
-	all, err := fx.LifecycleImages(fx.Ctx, r)
+	all, err := fx.LifecycleImages(fx.Ctx, r, func() {})
 	fx.Must(err)
 	byDigest := map[name.Digest]lifecycle.Image{}
 	for _, im := range all {
