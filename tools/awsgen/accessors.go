@@ -5,7 +5,7 @@ import "slices"
 // namingMembers are the string members that name the target of a request. Each request with such a member gets an
 // accessor for it, so that one resolver serves all operations that have the member.
 var namingMembers = []string{
-	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "issuer", "imageName",
+	"registryId", "webhookName", "integrationName", "cloudName", "runtimeName", "clusterName", "environmentName", "issuer", "imageName",
 	"repositoryName", "resourceArn", "imageTag", "imageDigest", "accountId", "accessKeyId", "applicationSlug", "customerId",
 	"UserName", "NewUserName", "GroupName", "NewGroupName", "NewPath", "Path", "RoleName", "InstanceProfileName",
 	"PolicyArn", "PolicyName", "PermissionsBoundary", "OpenIDConnectProviderArn", "Url", "AWSServiceName", "AccessKeyId", "PolicySourceArn",

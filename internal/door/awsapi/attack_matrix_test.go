@@ -94,6 +94,7 @@ func samples(key string) map[string]any {
 		"repositories": []any{"*"}, "entitlementId": "victim",
 		"images": []any{}, "AnnotateImage.key": "k", "AnnotateImage.value": "v",
 		"url": "https://git.invalid/victim.git", "namespace": "victim",
+		"environmentName": "victim", "rancherRegistryId": "1sp1", "credentialId": "1c2", "hostName": "victim",
 		"webhookName": "victim", "CreateWebhook.webhookName": "new", "webhookUrl": "https://receiver.invalid/", "deliveryId": "1",
 	}
 }

@@ -103,7 +103,7 @@ func (c *commands) root() *cobra.Command {
 	})
 	root.AddCommand(c.serve(), c.env(), c.account(), c.token(), c.image(), c.repository(), c.policy(), c.explain(),
 		c.audit(), c.controlPolicy(), c.guardrail(), c.job(), c.secret(), c.key(), c.events(),
-		c.integration(), c.cloud(), c.runtime(), c.cluster(), c.configRepository(), c.report(), c.healthcheck(),
+		c.integration(), c.cloud(), c.runtime(), c.cluster(), c.configRepository(), c.rancher(), c.report(), c.healthcheck(),
 		c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
 		c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),

@@ -186,6 +186,12 @@ func (v *DescribeIssuerKeysRequest) GetIssuer() string { return v.Issuer }
 func (v *DescribeQuotasRequest) GetAccountId() string { return v.AccountId }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
+func (v *DescribeRancherEnvironmentsRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *DescribeRancherEnvironmentsRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
 func (v *DescribeReleaseRequest) GetAccountId() string { return v.AccountId }
 
 // GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
@@ -419,6 +425,24 @@ func (v *PutLifecycleRequest) GetRepositoryName() string { return v.RepositoryNa
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutQuotaRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutRancherCredentialRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *PutRancherCredentialRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutRancherEnvironmentRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *PutRancherEnvironmentRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *PutRancherRegistryRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *PutRancherRegistryRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *PutRepositoryProtectionRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -433,6 +457,30 @@ func (v *PutRuntimeRequest) GetRuntimeName() string { return v.RuntimeName }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *PutSecretRequest) GetAccountId() string { return v.AccountId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RancherCredentialRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *RancherCredentialRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RancherEnvironmentRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *RancherEnvironmentRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RancherHostRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *RancherHostRequest) GetEnvironmentName() string { return v.EnvironmentName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *RancherRegistryRequest) GetAccountId() string { return v.AccountId }
+
+// GetEnvironmentName returns the member environmentName, or "" if it is absent.
+func (v *RancherRegistryRequest) GetEnvironmentName() string { return v.EnvironmentName }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *RedeliverWebhookRequest) GetRegistryId() string { return v.RegistryId }

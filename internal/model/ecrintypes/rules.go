@@ -77,6 +77,14 @@ var (
 	ruleProtection             = &awswire.StringRule{Enum: []string{"NONE", "REPOSITORY", "REPOSITORY_AND_IMAGES"}}
 	ruleQuotaLimit             = awswire.IntRule{Min: 0, Max: 9223372036854775807}
 	ruleQuotaPrefix            = &awswire.StringRule{Min: 1, Max: 256}
+	ruleRancherAddress         = &awswire.StringRule{Min: 1, Max: 300, Pattern: awswire.NewPattern(`(?:https?://)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?`)}
+	ruleRancherEmail           = &awswire.StringRule{Max: 255}
+	ruleRancherHostList        = awswire.SizeRule{Max: 200}
+	ruleRancherHostName        = &awswire.StringRule{Min: 1, Max: 255, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?`)}
+	ruleRancherId              = &awswire.StringRule{Min: 1, Max: 32, Pattern: awswire.NewPattern(`[a-z0-9]+`)}
+	ruleRancherName            = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?`)}
+	ruleRancherText            = &awswire.StringRule{Max: 255}
+	ruleRancherUser            = &awswire.StringRule{Max: 255}
 	ruleRate                   = awswire.IntRule{Min: 1, Max: 9223372036854775807}
 	ruleRegionName             = &awswire.StringRule{Pattern: awswire.NewPattern(`[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}`)}
 	ruleRegistryHost           = &awswire.StringRule{Min: 1, Max: 270}

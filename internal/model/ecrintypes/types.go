@@ -611,6 +611,17 @@ type DescribeQuotasResponse struct {
 	Quotas []Quota `json:"quotas"` // required
 }
 
+// DescribeRancherEnvironmentsRequest is the request of DescribeRancherEnvironments.
+type DescribeRancherEnvironmentsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	EnvironmentName string `json:"environmentName,omitzero"` // 1 to 64 characters
+}
+
+// DescribeRancherEnvironmentsResponse is the answer of DescribeRancherEnvironments.
+type DescribeRancherEnvironmentsResponse struct {
+	Environments []RancherEnvironment `json:"environments"` // required
+}
+
 // DescribeReleaseRequest is the request of DescribeRelease.
 type DescribeReleaseRequest struct {
 	Sequence        int64  `json:"sequence"` // required, at least 1
@@ -1497,6 +1508,34 @@ type PutQuotaRequest struct {
 	MaxBytes        *int64 `json:"maxBytes,omitzero"`        // at least 0
 }
 
+// PutRancherCredentialRequest is the request of PutRancherCredential.
+type PutRancherCredentialRequest struct {
+	AccountId         string `json:"accountId,omitzero"`
+	EnvironmentName   string `json:"environmentName"`            // required, 1 to 64 characters
+	RancherRegistryId string `json:"rancherRegistryId,omitzero"` // 1 to 32 characters
+	CredentialId      string `json:"credentialId,omitzero"`      // 1 to 32 characters
+	PublicValue       string `json:"publicValue,omitzero"`       // at most 255 characters
+	SecretValue       string `json:"secretValue,omitzero"`       // 1 to 8192 characters
+	Email             string `json:"email,omitzero"`             // at most 255 characters
+}
+
+// PutRancherEnvironmentRequest is the request of PutRancherEnvironment.
+type PutRancherEnvironmentRequest struct {
+	AccountId       string   `json:"accountId,omitzero"`
+	EnvironmentName string   `json:"environmentName"` // required, 1 to 64 characters
+	Hosts           []string `json:"hosts,omitzero"`  // at most 200 elements
+}
+
+// PutRancherRegistryRequest is the request of PutRancherRegistry.
+type PutRancherRegistryRequest struct {
+	AccountId         string `json:"accountId,omitzero"`
+	EnvironmentName   string `json:"environmentName"`            // required, 1 to 64 characters
+	RancherRegistryId string `json:"rancherRegistryId,omitzero"` // 1 to 32 characters
+	ServerAddress     string `json:"serverAddress,omitzero"`     // 1 to 300 characters
+	RegistryName      string `json:"registryName,omitzero"`      // at most 255 characters
+	Description       string `json:"description,omitzero"`       // at most 255 characters
+}
+
 // PutRepositoryProtectionRequest is the request of PutRepositoryProtection.
 type PutRepositoryProtectionRequest struct {
 	RegistryId     string     `json:"registryId,omitzero"`
@@ -1538,6 +1577,83 @@ type Quota struct {
 // QuotaResponse is the answer of DeleteQuota.
 type QuotaResponse struct {
 	Quota Quota `json:"quota"` // required
+}
+
+// RancherCredentialRequest is the request of DeleteRancherCredential.
+type RancherCredentialRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	EnvironmentName string `json:"environmentName"` // required, 1 to 64 characters
+	CredentialId    string `json:"credentialId"`    // required, 1 to 32 characters
+}
+
+// RancherEnvironment is a part of requests or answers.
+type RancherEnvironment struct {
+	EnvironmentName string            `json:"environmentName"` // required, 1 to 64 characters
+	Arn             string            `json:"arn"`             // required
+	AccountId       string            `json:"accountId"`       // required
+	Hosts           []string          `json:"hosts"`           // required, at most 200 elements
+	Registries      []RancherRegistry `json:"registries"`      // required
+	CreatedAt       awswire.Time      `json:"createdAt"`       // required
+	UpdatedAt       awswire.Time      `json:"updatedAt"`       // required
+	CreatedBy       string            `json:"createdBy,omitzero"`
+}
+
+// RancherEnvironmentRequest is the request of DeleteRancherEnvironment.
+type RancherEnvironmentRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	EnvironmentName string `json:"environmentName"` // required, 1 to 64 characters
+}
+
+// RancherEnvironmentResponse is the answer of DeleteRancherEnvironment.
+type RancherEnvironmentResponse struct {
+	Environment RancherEnvironment `json:"environment"` // required
+}
+
+// RancherHostCredential is a part of requests or answers.
+type RancherHostCredential struct {
+	ServerAddress string       `json:"serverAddress"` // required
+	PublicValue   string       `json:"publicValue"`   // required
+	SecretValue   string       `json:"secretValue"`   // required, 1 to 8192 characters
+	UpdatedAt     awswire.Time `json:"updatedAt"`     // required
+}
+
+// RancherHostCredentialsResponse is the answer of GetRancherHostCredentials.
+type RancherHostCredentialsResponse struct {
+	Credentials []RancherHostCredential `json:"credentials"` // required
+}
+
+// RancherHostRequest is the request of GetRancherHostCredentials.
+type RancherHostRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	EnvironmentName string `json:"environmentName"` // required, 1 to 64 characters
+	HostName        string `json:"hostName"`        // required, 1 to 255 characters
+}
+
+// RancherRegistry is a part of requests or answers.
+type RancherRegistry struct {
+	RancherRegistryId   string        `json:"rancherRegistryId"` // required, 1 to 32 characters
+	ServerAddress       string        `json:"serverAddress"`     // required
+	RegistryName        string        `json:"registryName,omitzero"`
+	Description         string        `json:"description,omitzero"`
+	CreatedAt           awswire.Time  `json:"createdAt"` // required
+	CredentialId        string        `json:"credentialId,omitzero"`
+	PublicValue         string        `json:"publicValue,omitzero"`
+	Email               string        `json:"email,omitzero"`
+	CredentialCreatedAt *awswire.Time `json:"credentialCreatedAt,omitzero"`
+	CredentialUpdatedAt *awswire.Time `json:"credentialUpdatedAt,omitzero"`
+}
+
+// RancherRegistryRequest is the request of DeleteRancherRegistry.
+type RancherRegistryRequest struct {
+	AccountId         string `json:"accountId,omitzero"`
+	EnvironmentName   string `json:"environmentName"`   // required, 1 to 64 characters
+	RancherRegistryId string `json:"rancherRegistryId"` // required, 1 to 32 characters
+}
+
+// RancherRegistryResponse is the answer of DeleteRancherCredential.
+type RancherRegistryResponse struct {
+	EnvironmentName string          `json:"environmentName"` // required, 1 to 64 characters
+	Registry        RancherRegistry `json:"registry"`        // required
 }
 
 // RedeliverWebhookRequest is the request of RedeliverWebhook.

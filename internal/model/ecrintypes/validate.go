@@ -540,6 +540,18 @@ func (v *DescribeQuotasRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *DescribeRancherEnvironmentsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *DescribeRancherEnvironmentsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"environmentName", v.EnvironmentName, ruleRancherName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *DescribeReleaseRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1263,6 +1275,57 @@ func (v *PutQuotaRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutRancherCredentialRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutRancherCredentialRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	c.Optional(at+"rancherRegistryId", v.RancherRegistryId, ruleRancherId)
+	c.Optional(at+"credentialId", v.CredentialId, ruleRancherId)
+	c.Optional(at+"publicValue", v.PublicValue, ruleRancherUser)
+	c.Optional(at+"secretValue", v.SecretValue, ruleRemoteSecret)
+	c.Optional(at+"email", v.Email, ruleRancherEmail)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutRancherEnvironmentRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutRancherEnvironmentRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	if v.Hosts != nil {
+		c.Size(at+"hosts", len(v.Hosts), ruleRancherHostList)
+		for _, e := range v.Hosts {
+			c.Within(at+"hosts", awswire.Elements, e, ruleRancherHostName)
+		}
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *PutRancherRegistryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *PutRancherRegistryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	c.Optional(at+"rancherRegistryId", v.RancherRegistryId, ruleRancherId)
+	c.Optional(at+"serverAddress", v.ServerAddress, ruleRancherAddress)
+	c.Optional(at+"registryName", v.RegistryName, ruleRancherText)
+	c.Optional(at+"description", v.Description, ruleRancherText)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *PutRepositoryProtectionRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1301,6 +1364,57 @@ func (v *PutSecretRequest) check(c *awswire.Checker, at string) {
 	c.String(at+"name", v.Name, ruleSecretName)
 	c.String(at+"secretString", v.SecretString, ruleSecretString)
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RancherCredentialRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RancherCredentialRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	c.String(at+"credentialId", v.CredentialId, ruleRancherId)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RancherEnvironmentRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RancherEnvironmentRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RancherHostRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RancherHostRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	c.String(at+"hostName", v.HostName, ruleRancherHostName)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *RancherRegistryRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *RancherRegistryRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"environmentName", v.EnvironmentName, ruleRancherName)
+	c.String(at+"rancherRegistryId", v.RancherRegistryId, ruleRancherId)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -16,6 +16,7 @@ const (
 	KindRuntime     = "runtime"
 	KindCluster     = "cluster"
 	KindIntegration = "integration" // which is stored as an [Integration]
+	KindRancher     = "rancher-environment"
 )
 
 // Object is a named thing of an account into whose settings no query looks.
@@ -42,12 +43,15 @@ func (o Object) ARN() string {
 	return name.ARN{Partition: "aws", Service: "ecrin", Account: o.Account, Resource: o.Kind + "/" + o.Name}.String()
 }
 
-// MaxObjects limits the objects of each kind of an account.
-const MaxObjects = 500
+// MaxObjects limits the objects of each kind of an account; of environments of Rancher, whose rows are larger, it has MaxRancher.
+const (
+	MaxObjects = 500
+	MaxRancher = 20
+)
 
 // labels are the kinds in messages.
 var labels = map[string]string{KindCloud: "cloud integration", KindRuntime: "runtime", KindCluster: "cluster",
-	KindIntegration: "integration"}
+	KindIntegration: "integration", KindRancher: "Rancher environment"}
 
 func noObject(kind, label string) error {
 	return fault.ObjectNotFound.New("there is no %s %s in this account", labels[kind], name.Clip(label))
@@ -113,11 +117,14 @@ func (s *Store) PutObject(ctx context.Context, o Object) (Object, error) {
 
 // roomForObject checks that the account has room for one more object of a kind. Errors: fault.LimitExceeded.
 func (t *tx) roomForObject(o Object) error {
-	var n int
+	n, limit := 0, MaxObjects
+	if o.Kind == KindRancher {
+		limit = MaxRancher
+	}
 	_, err := t.one(`SELECT COUNT(*) FROM (SELECT 1 FROM objects WHERE account = $1 AND kind = $2 LIMIT $3) q`,
-		args{o.Account.String(), o.Kind, MaxObjects}, &n)
-	if err == nil && n >= MaxObjects {
-		err = fault.LimitExceeded.New("an account can have at most %d objects of the kind %s", MaxObjects, labels[o.Kind])
+		args{o.Account.String(), o.Kind, limit}, &n)
+	if err == nil && n >= limit {
+		err = fault.LimitExceeded.New("an account can have at most %d objects of the kind %s", limit, labels[o.Kind])
 	}
 	return err
 }
