@@ -36,6 +36,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
+	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
@@ -301,6 +302,9 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
 	doors.reports = reportapi.New(reportapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
+	if c.RancherAPI {
+		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
+	}
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

@@ -94,6 +94,9 @@ type Config struct {
 	// ConfigRepositoryPaths lists the bare repositories of this machine in which accounts may keep their integrations, ACCOUNT PATH. Default
 	// none: configuration repositories are elsewhere.
 	ConfigRepositoryPaths []string `yaml:"config_repository_paths"`
+	// RancherAPI serves the registries of environments by the v1 API of Rancher 1.x, under /v1, to callers with an access key (see
+	// docs/rancher.md). Default false.
+	RancherAPI bool `yaml:"rancher_api"`
 	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
 	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -322,6 +325,8 @@ func (c *Config) Settings() []Setting {
 		{"config-repository-paths", "ECRIN_CONFIG_REPOSITORY_PATHS",
 			"bare repositories of this machine in which `accounts` may keep their integrations, ACCOUNT PATH, joined by commas",
 			strings.Join(c.ConfigRepositoryPaths, ","), "", list(&c.ConfigRepositoryPaths)},
+		{"rancher-api", "ECRIN_RANCHER_API", "serve the registries of environments by the v1 API of Rancher 1.x, under /v1",
+			fmt.Sprint(c.RancherAPI), "true", truth(&c.RancherAPI)},
 		{"max-connections", "ECRIN_MAX_CONNECTIONS",
 			"`number` of connections at once; 0 is three quarters of the file descriptors", strconv.Itoa(c.MaxConnections), "",
 			number(&c.MaxConnections)},

@@ -44,6 +44,7 @@ egress_dns: [192.168.7.53, "[fd00::1]:5353"]
 egress_ca: roots.pem
 web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
 config_repository_paths: ["111122223333 /srv/git/config.git"]
+rancher_api: true
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10

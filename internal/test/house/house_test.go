@@ -63,6 +63,7 @@ var inside = map[string]string{
 	"deliver/rancher":  "deliver/credential",
 	"door/ociapi":      "door/web",
 	"door/awsapi":      "door/web",
+	"door/rancherapi":  "door/awsapi door/web",
 	"door/reportapi":   "door/awsapi door/web",
 	"host/doctor":      "host/trust",
 	"host/pull":        "host/trust",
