@@ -275,8 +275,16 @@ func (v *ListGroupPoliciesRequest) GetGroupName() string { return v.GroupName }
 // GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListGroupsForUserRequest) GetUserName() string { return v.UserName }
 
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
+func (v *ListInstanceProfileTagsRequest) GetInstanceProfileName() string {
+	return v.InstanceProfileName
+}
+
 // GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListInstanceProfilesForRoleRequest) GetRoleName() string { return v.RoleName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *ListMFADevicesRequest) GetUserName() string { return v.UserName }
 
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *ListOpenIDConnectProviderTagsRequest) GetOpenIDConnectProviderArn() string {
@@ -294,6 +302,15 @@ func (v *ListRolePoliciesRequest) GetRoleName() string { return v.RoleName }
 
 // GetRoleName returns the member RoleName, or "" if it is absent.
 func (v *ListRoleTagsRequest) GetRoleName() string { return v.RoleName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *ListSSHPublicKeysRequest) GetUserName() string { return v.UserName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *ListServiceSpecificCredentialsRequest) GetUserName() string { return v.UserName }
+
+// GetUserName returns the member UserName, or "" if it is absent.
+func (v *ListSigningCertificatesRequest) GetUserName() string { return v.UserName }
 
 // GetUserName returns the member UserName, or "" if it is absent.
 func (v *ListUserPoliciesRequest) GetUserName() string { return v.UserName }
@@ -360,6 +377,16 @@ func (v *SetDefaultPolicyVersionRequest) GetPolicyArn() string { return v.Policy
 // GetPolicySourceArn returns the member PolicySourceArn, or "" if it is absent.
 func (v *SimulatePrincipalPolicyRequest) GetPolicySourceArn() string { return v.PolicySourceArn }
 
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
+func (v *TagInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
+
+// RequestTags calls each for every tag of the request, in the order of the request.
+func (v *TagInstanceProfileRequest) RequestTags(each func(key, value string)) {
+	for i := range v.Tags {
+		each(v.Tags[i].Key, v.Tags[i].Value)
+	}
+}
+
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *TagOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {
 	return v.OpenIDConnectProviderArn
@@ -401,6 +428,12 @@ func (v *TagUserRequest) RequestTags(each func(key, value string)) {
 		each(v.Tags[i].Key, v.Tags[i].Value)
 	}
 }
+
+// GetInstanceProfileName returns the member InstanceProfileName, or "" if it is absent.
+func (v *UntagInstanceProfileRequest) GetInstanceProfileName() string { return v.InstanceProfileName }
+
+// RequestTagKeys returns the member TagKeys.
+func (v *UntagInstanceProfileRequest) RequestTagKeys() []string { return v.TagKeys }
 
 // GetOpenIDConnectProviderArn returns the member OpenIDConnectProviderArn, or "" if it is absent.
 func (v *UntagOpenIDConnectProviderRequest) GetOpenIDConnectProviderArn() string {

@@ -565,6 +565,18 @@ func (v *ListUsersResponse) withARNs(f func(string) string) *ListUsersResponse {
 	return &out
 }
 
+// MapARNs returns a *ListVirtualMFADevicesResponse like v, in which each ARN is what f returns for it.
+func (v *ListVirtualMFADevicesResponse) MapARNs(f func(arn string) string) any { return v.withARNs(f) }
+
+func (v *ListVirtualMFADevicesResponse) withARNs(f func(string) string) *ListVirtualMFADevicesResponse {
+	out := *v
+	out.VirtualMFADevices = slices.Clone(out.VirtualMFADevices)
+	for i := range out.VirtualMFADevices {
+		out.VirtualMFADevices[i] = *out.VirtualMFADevices[i].withARNs(f)
+	}
+	return &out
+}
+
 func (v *ManagedPolicyDetail) withARNs(f func(string) string) *ManagedPolicyDetail {
 	out := *v
 	out.Arn = f(out.Arn)
@@ -797,6 +809,14 @@ func (v *UserDetail) withARNs(f func(string) string) *UserDetail {
 	}
 	if out.PermissionsBoundary != nil {
 		out.PermissionsBoundary = out.PermissionsBoundary.withARNs(f)
+	}
+	return &out
+}
+
+func (v *VirtualMFADevice) withARNs(f func(string) string) *VirtualMFADevice {
+	out := *v
+	if out.User != nil {
+		out.User = out.User.withARNs(f)
 	}
 	return &out
 }

@@ -99,6 +99,15 @@ const (
 	PolicyUsageTypePermissionsBoundary PolicyUsageType = "PermissionsBoundary"
 )
 
+// AssignmentStatusType is one of the values below.
+type AssignmentStatusType string
+
+const (
+	AssignmentStatusTypeAssigned   AssignmentStatusType = "Assigned"
+	AssignmentStatusTypeUnassigned AssignmentStatusType = "Unassigned"
+	AssignmentStatusTypeAny        AssignmentStatusType = "Any"
+)
+
 // PolicyScopeType is one of the values below.
 type PolicyScopeType string
 

@@ -22,6 +22,7 @@ var (
 	ruleAccessKeyIdType              = &awswire.StringRule{Min: 16, Max: 128, Pattern: awswire.NewPattern(`[\w]+`)}
 	ruleAccountAliasType             = &awswire.StringRule{Min: 3, Max: 63, Pattern: awswire.NewPattern(`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`)}
 	ruleArnType                      = &awswire.StringRule{Min: 20, Max: 2048}
+	ruleAssignmentStatusType         = &awswire.StringRule{Enum: []string{"Assigned", "Unassigned", "Any"}}
 	ruleClientIDType                 = &awswire.StringRule{Min: 1, Max: 255}
 	ruleCustomSuffixType             = &awswire.StringRule{Min: 1, Max: 64, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}
 	ruleExistingUserNameType         = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[\w+=,.@-]+`)}

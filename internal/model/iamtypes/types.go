@@ -707,6 +707,20 @@ type ListGroupsResponse struct {
 	Marker      string  `json:"Marker,omitzero"`
 }
 
+// ListInstanceProfileTagsRequest is the request of ListInstanceProfileTags.
+type ListInstanceProfileTagsRequest struct {
+	InstanceProfileName string `json:"InstanceProfileName"` // required, 1 to 128 characters
+	Marker              string `json:"Marker,omitzero"`     // 1 to 320 characters
+	MaxItems            *int32 `json:"MaxItems,omitzero"`   // 1 to 1000
+}
+
+// ListInstanceProfileTagsResponse is the answer of ListInstanceProfileTags.
+type ListInstanceProfileTagsResponse struct {
+	Tags        []Tag  `json:"Tags"` // required, at most 50 elements
+	IsTruncated *bool  `json:"IsTruncated,omitzero"`
+	Marker      string `json:"Marker,omitzero"`
+}
+
 // ListInstanceProfilesForRoleRequest is the request of ListInstanceProfilesForRole.
 type ListInstanceProfilesForRoleRequest struct {
 	RoleName string `json:"RoleName"`          // required, 1 to 64 characters
@@ -733,6 +747,20 @@ type ListInstanceProfilesResponse struct {
 	InstanceProfiles []InstanceProfile `json:"InstanceProfiles"` // required
 	IsTruncated      *bool             `json:"IsTruncated,omitzero"`
 	Marker           string            `json:"Marker,omitzero"`
+}
+
+// ListMFADevicesRequest is the request of ListMFADevices.
+type ListMFADevicesRequest struct {
+	UserName string `json:"UserName,omitzero"` // 1 to 128 characters
+	Marker   string `json:"Marker,omitzero"`   // 1 to 320 characters
+	MaxItems *int32 `json:"MaxItems,omitzero"` // 1 to 1000
+}
+
+// ListMFADevicesResponse is the answer of ListMFADevices.
+type ListMFADevicesResponse struct {
+	MFADevices  []MFADevice `json:"MFADevices"` // required
+	IsTruncated *bool       `json:"IsTruncated,omitzero"`
+	Marker      string      `json:"Marker,omitzero"`
 }
 
 // ListOpenIDConnectProviderTagsRequest is the request of ListOpenIDConnectProviderTags.
@@ -845,6 +873,50 @@ type ListRolesResponse struct {
 	Marker      string `json:"Marker,omitzero"`
 }
 
+// ListSSHPublicKeysRequest is the request of ListSSHPublicKeys.
+type ListSSHPublicKeysRequest struct {
+	UserName string `json:"UserName,omitzero"` // 1 to 64 characters
+	Marker   string `json:"Marker,omitzero"`   // 1 to 320 characters
+	MaxItems *int32 `json:"MaxItems,omitzero"` // 1 to 1000
+}
+
+// ListSSHPublicKeysResponse is the answer of ListSSHPublicKeys.
+type ListSSHPublicKeysResponse struct {
+	SSHPublicKeys []SSHPublicKeyMetadata `json:"SSHPublicKeys,omitzero"`
+	IsTruncated   *bool                  `json:"IsTruncated,omitzero"`
+	Marker        string                 `json:"Marker,omitzero"`
+}
+
+// ListServiceSpecificCredentialsRequest is the request of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsRequest struct {
+	UserName    string `json:"UserName,omitzero"` // 1 to 64 characters
+	ServiceName string `json:"ServiceName,omitzero"`
+	AllUsers    *bool  `json:"AllUsers,omitzero"`
+	Marker      string `json:"Marker,omitzero"`   // 1 to 320 characters
+	MaxItems    *int32 `json:"MaxItems,omitzero"` // 1 to 1000
+}
+
+// ListServiceSpecificCredentialsResponse is the answer of ListServiceSpecificCredentials.
+type ListServiceSpecificCredentialsResponse struct {
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata `json:"ServiceSpecificCredentials,omitzero"`
+	Marker                     string                              `json:"Marker,omitzero"`
+	IsTruncated                *bool                               `json:"IsTruncated,omitzero"`
+}
+
+// ListSigningCertificatesRequest is the request of ListSigningCertificates.
+type ListSigningCertificatesRequest struct {
+	UserName string `json:"UserName,omitzero"` // 1 to 128 characters
+	Marker   string `json:"Marker,omitzero"`   // 1 to 320 characters
+	MaxItems *int32 `json:"MaxItems,omitzero"` // 1 to 1000
+}
+
+// ListSigningCertificatesResponse is the answer of ListSigningCertificates.
+type ListSigningCertificatesResponse struct {
+	Certificates []SigningCertificate `json:"Certificates"` // required
+	IsTruncated  *bool                `json:"IsTruncated,omitzero"`
+	Marker       string               `json:"Marker,omitzero"`
+}
+
 // ListUserPoliciesRequest is the request of ListUserPolicies.
 type ListUserPoliciesRequest struct {
 	UserName string `json:"UserName"`          // required, 1 to 128 characters
@@ -887,11 +959,32 @@ type ListUsersResponse struct {
 	Marker      string `json:"Marker,omitzero"`
 }
 
+// ListVirtualMFADevicesRequest is the request of ListVirtualMFADevices.
+type ListVirtualMFADevicesRequest struct {
+	AssignmentStatus AssignmentStatusType `json:"AssignmentStatus,omitzero"`
+	Marker           string               `json:"Marker,omitzero"`   // 1 to 320 characters
+	MaxItems         *int32               `json:"MaxItems,omitzero"` // 1 to 1000
+}
+
+// ListVirtualMFADevicesResponse is the answer of ListVirtualMFADevices.
+type ListVirtualMFADevicesResponse struct {
+	VirtualMFADevices []VirtualMFADevice `json:"VirtualMFADevices"` // required
+	IsTruncated       *bool              `json:"IsTruncated,omitzero"`
+	Marker            string             `json:"Marker,omitzero"`
+}
+
 // LoginProfile is a part of requests or answers.
 type LoginProfile struct {
 	UserName              string       `json:"UserName"`   // required, 1 to 64 characters
 	CreateDate            awswire.Time `json:"CreateDate"` // required
 	PasswordResetRequired *bool        `json:"PasswordResetRequired,omitzero"`
+}
+
+// MFADevice is a part of requests or answers.
+type MFADevice struct {
+	UserName     string       `json:"UserName"`     // required, 1 to 64 characters
+	SerialNumber string       `json:"SerialNumber"` // required, 9 to 256 characters
+	EnableDate   awswire.Time `json:"EnableDate"`   // required
 }
 
 // ManagedPolicyDetail is a part of requests or answers.
@@ -1095,10 +1188,39 @@ type RoleUsageType struct {
 	Resources []string `json:"Resources,omitzero"`
 }
 
+// SSHPublicKeyMetadata is a part of requests or answers.
+type SSHPublicKeyMetadata struct {
+	UserName       string       `json:"UserName"`       // required, 1 to 64 characters
+	SSHPublicKeyId string       `json:"SSHPublicKeyId"` // required, 20 to 128 characters
+	Status         StatusType   `json:"Status"`         // required
+	UploadDate     awswire.Time `json:"UploadDate"`     // required
+}
+
+// ServiceSpecificCredentialMetadata is a part of requests or answers.
+type ServiceSpecificCredentialMetadata struct {
+	UserName                    string        `json:"UserName"`                        // required, 1 to 64 characters
+	Status                      StatusType    `json:"Status"`                          // required
+	ServiceUserName             *string       `json:"ServiceUserName,omitzero"`        // 0 to 200 characters
+	ServiceCredentialAlias      *string       `json:"ServiceCredentialAlias,omitzero"` // 0 to 200 characters
+	CreateDate                  awswire.Time  `json:"CreateDate"`                      // required
+	ExpirationDate              *awswire.Time `json:"ExpirationDate,omitzero"`
+	ServiceSpecificCredentialId string        `json:"ServiceSpecificCredentialId"` // required, 20 to 128 characters
+	ServiceName                 string        `json:"ServiceName"`                 // required
+}
+
 // SetDefaultPolicyVersionRequest is the request of SetDefaultPolicyVersion.
 type SetDefaultPolicyVersionRequest struct {
 	PolicyArn string `json:"PolicyArn"` // required, 20 to 2048 characters
 	VersionId string `json:"VersionId"` // required
+}
+
+// SigningCertificate is a part of requests or answers.
+type SigningCertificate struct {
+	UserName        string        `json:"UserName"`        // required, 1 to 64 characters
+	CertificateId   string        `json:"CertificateId"`   // required, 24 to 128 characters
+	CertificateBody string        `json:"CertificateBody"` // required, 1 to 16384 characters
+	Status          StatusType    `json:"Status"`          // required
+	UploadDate      *awswire.Time `json:"UploadDate,omitzero"`
 }
 
 // SimulateCustomPolicyRequest is the request of SimulateCustomPolicy.
@@ -1155,6 +1277,12 @@ type Tag struct {
 	Value string `json:"Value"` // required, 0 to 256 characters
 }
 
+// TagInstanceProfileRequest is the request of TagInstanceProfile.
+type TagInstanceProfileRequest struct {
+	InstanceProfileName string `json:"InstanceProfileName"` // required, 1 to 128 characters
+	Tags                []Tag  `json:"Tags"`                // required, at most 50 elements
+}
+
 // TagOpenIDConnectProviderRequest is the request of TagOpenIDConnectProvider.
 type TagOpenIDConnectProviderRequest struct {
 	OpenIDConnectProviderArn string `json:"OpenIDConnectProviderArn"` // required, 20 to 2048 characters
@@ -1177,6 +1305,12 @@ type TagRoleRequest struct {
 type TagUserRequest struct {
 	UserName string `json:"UserName"` // required, 1 to 128 characters
 	Tags     []Tag  `json:"Tags"`     // required, at most 50 elements
+}
+
+// UntagInstanceProfileRequest is the request of UntagInstanceProfile.
+type UntagInstanceProfileRequest struct {
+	InstanceProfileName string   `json:"InstanceProfileName"` // required, 1 to 128 characters
+	TagKeys             []string `json:"TagKeys"`             // required, at most 50 elements
 }
 
 // UntagOpenIDConnectProviderRequest is the request of UntagOpenIDConnectProvider.
@@ -1289,4 +1423,14 @@ type UserDetail struct {
 	AttachedManagedPolicies []AttachedPolicy             `json:"AttachedManagedPolicies,omitzero"`
 	PermissionsBoundary     *AttachedPermissionsBoundary `json:"PermissionsBoundary,omitzero"`
 	Tags                    []Tag                        `json:"Tags,omitzero"` // at most 50 elements
+}
+
+// VirtualMFADevice is a part of requests or answers.
+type VirtualMFADevice struct {
+	SerialNumber     string        `json:"SerialNumber"` // required, 9 to 256 characters
+	Base32StringSeed []byte        `json:"Base32StringSeed,omitzero"`
+	QRCodePNG        []byte        `json:"QRCodePNG,omitzero"`
+	User             *User         `json:"User,omitzero"`
+	EnableDate       *awswire.Time `json:"EnableDate,omitzero"`
+	Tags             []Tag         `json:"Tags,omitzero"` // at most 50 elements
 }

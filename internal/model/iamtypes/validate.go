@@ -850,6 +850,21 @@ func (v *ListGroupsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListInstanceProfileTagsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListInstanceProfileTagsRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"InstanceProfileName", v.InstanceProfileName, ruleInstanceProfileNameType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListInstanceProfilesForRoleRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -873,6 +888,21 @@ func (v *ListInstanceProfilesRequest) Validate() error {
 
 func (v *ListInstanceProfilesRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"PathPrefix", v.PathPrefix, rulePathPrefixType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListMFADevicesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListMFADevicesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleExistingUserNameType)
 	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
 	if v.MaxItems != nil {
 		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
@@ -997,6 +1027,51 @@ func (v *ListRolesRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListSSHPublicKeysRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListSSHPublicKeysRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleUserNameType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListServiceSpecificCredentialsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListServiceSpecificCredentialsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleUserNameType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListSigningCertificatesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListSigningCertificatesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"UserName", v.UserName, ruleExistingUserNameType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListUserPoliciesRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1035,6 +1110,21 @@ func (v *ListUsersRequest) Validate() error {
 
 func (v *ListUsersRequest) check(c *awswire.Checker, at string) {
 	c.Optional(at+"PathPrefix", v.PathPrefix, rulePathPrefixType)
+	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
+	if v.MaxItems != nil {
+		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListVirtualMFADevicesRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListVirtualMFADevicesRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"AssignmentStatus", string(v.AssignmentStatus), ruleAssignmentStatusType)
 	c.Optional(at+"Marker", v.Marker, ruleMarkerType)
 	if v.MaxItems != nil {
 		c.Int(at+"MaxItems", int64(*v.MaxItems), ruleMaxItemsType)
@@ -1291,6 +1381,22 @@ func (v *Tag) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *TagInstanceProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *TagInstanceProfileRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"Tags", v.Tags != nil)
+	c.String(at+"InstanceProfileName", v.InstanceProfileName, ruleInstanceProfileNameType)
+	c.Size(at+"Tags", len(v.Tags), ruleTagListType)
+	for i := range v.Tags {
+		v.Tags[i].check(c, awswire.Item(at+"Tags", i))
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *TagOpenIDConnectProviderRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1351,6 +1457,22 @@ func (v *TagUserRequest) check(c *awswire.Checker, at string) {
 	c.Size(at+"Tags", len(v.Tags), ruleTagListType)
 	for i := range v.Tags {
 		v.Tags[i].check(c, awswire.Item(at+"Tags", i))
+	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *UntagInstanceProfileRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *UntagInstanceProfileRequest) check(c *awswire.Checker, at string) {
+	c.Present(at+"TagKeys", v.TagKeys != nil)
+	c.String(at+"InstanceProfileName", v.InstanceProfileName, ruleInstanceProfileNameType)
+	c.Size(at+"TagKeys", len(v.TagKeys), ruleTagKeyListType)
+	for _, e := range v.TagKeys {
+		c.Within(at+"TagKeys", awswire.Elements, e, ruleTagKeyType)
 	}
 }
 

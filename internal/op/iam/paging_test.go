@@ -62,6 +62,7 @@ func (w *fixture) listings(t *testing.T) []listing {
 	}
 	do(t, w.TagUser, w.root, iamtypes.TagUserRequest{UserName: "u-e", Tags: tags})
 	do(t, w.TagRole, w.root, iamtypes.TagRoleRequest{RoleName: "r-e", Tags: tags})
+	do(t, w.TagInstanceProfile, w.root, iamtypes.TagInstanceProfileRequest{InstanceProfileName: "p-e", Tags: tags})
 	do(t, w.TagOpenIDConnectProvider, w.root, iamtypes.TagOpenIDConnectProviderRequest{OpenIDConnectProviderArn: github, Tags: tags})
 	do(t, w.CreateAccountAlias, w.root, iamtypes.CreateAccountAliasRequest{AccountAlias: "alias"})
 
@@ -147,6 +148,15 @@ func (w *fixture) listings(t *testing.T) []listing {
 			}
 			return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
 		}, tagKeys},
+		{"ListInstanceProfileTags", [2]string{"p-e", "p-a"},
+			func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
+				out, err := w.ListInstanceProfileTags(ctx, c,
+					&iamtypes.ListInstanceProfileTagsRequest{InstanceProfileName: arg, Marker: marker, MaxItems: maxItems})
+				if err != nil {
+					return nil, nil, "", err
+				}
+				return keysOf(out.Tags, tag), out.IsTruncated, out.Marker, nil
+			}, tagKeys},
 		{"ListOpenIDConnectProviderTags", [2]string{github, "arn:aws:iam::111122223333:oidc-provider/a.example"},
 			func(c identity.Caller, arg, marker string, maxItems *int32) ([]key, *bool, string, error) {
 				out, err := w.ListOpenIDConnectProviderTags(ctx, c,
@@ -215,6 +225,7 @@ func TestMarkersOfOtherListings(t *testing.T) {
 		do(t, w.CreateGroup, w.stranger, iamtypes.CreateGroupRequest{GroupName: name})
 		do(t, w.CreateRole, w.stranger, iamtypes.CreateRoleRequest{RoleName: name, AssumeRolePolicyDocument: trustEC2})
 	}
+	do(t, w.CreateInstanceProfile, w.stranger, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p-e"})
 	invalid := func(what string, l listing, c identity.Caller, arg, marker string) {
 		t.Helper()
 		keys, _, _, err := l.ask(c, arg, marker, nil)

@@ -150,3 +150,32 @@ func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, _ identity.
 	}
 	return none(err)
 }
+
+// TagInstanceProfile adds tags to an instance profile, or replaces those with the same keys; case counts.
+// Errors: fault.NoSuchEntity, fault.InvalidInput, fault.LimitExceeded. Source: IAM API reference, TagInstanceProfile.
+func (s *Service) TagInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.TagInstanceProfileRequest) (*None, error) {
+	return s.tag(ctx, e, in.Tags, exactCase)
+}
+
+// UntagInstanceProfile removes tags from an instance profile. Errors: fault.NoSuchEntity.
+// Source: IAM API reference, UntagInstanceProfile.
+func (s *Service) UntagInstanceProfile(ctx context.Context, _ identity.Caller, e meta.Entity,
+	in *iamtypes.UntagInstanceProfileRequest) (*None, error) {
+	return s.untag(ctx, e, in.TagKeys)
+}
+
+// ListInstanceProfileTags lists the tags of an instance profile. Errors: fault.NoSuchEntity, fault.Validation (the marker).
+// Source: IAM API reference, ListInstanceProfileTags.
+func (s *Service) ListInstanceProfileTags(ctx context.Context, c identity.Caller, e meta.Entity,
+	in *iamtypes.ListInstanceProfileTagsRequest) (*iamtypes.ListInstanceProfileTagsResponse, error) {
+	p, err := s.paging(c, "ListInstanceProfileTags", in.Marker, in.MaxItems, in.InstanceProfileName)
+	if err != nil {
+		return nil, err
+	}
+	tags, truncated, marker, err := s.tagPage(ctx, p, e)
+	if err != nil {
+		return nil, err
+	}
+	return &iamtypes.ListInstanceProfileTagsResponse{Tags: tags, IsTruncated: truncated, Marker: marker}, nil
+}

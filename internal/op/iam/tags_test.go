@@ -19,6 +19,7 @@ type tagged struct {
 func (w *fixture) tagged(t *testing.T) map[string]tagged {
 	w.user(t, "u")
 	w.role(t, "r")
+	do(t, w.CreateInstanceProfile, w.root, iamtypes.CreateInstanceProfileRequest{InstanceProfileName: "p"})
 	w.provider(t, iamtypes.CreateOpenIDConnectProviderRequest{})
 	ctx := t.Context()
 	return map[string]tagged{
@@ -49,6 +50,19 @@ func (w *fixture) tagged(t *testing.T) map[string]tagged {
 				return do(t, w.ListRoleTags, w.root, iamtypes.ListRoleTagsRequest{RoleName: "r"}).Tags
 			},
 			folded: true,
+		},
+		"instance profile": {
+			tag: func(tags ...iamtypes.Tag) error {
+				_, err := w.TagInstanceProfile(ctx, w.root, &iamtypes.TagInstanceProfileRequest{InstanceProfileName: "p", Tags: tags})
+				return err
+			},
+			untag: func(keys ...string) error {
+				_, err := w.UntagInstanceProfile(ctx, w.root, &iamtypes.UntagInstanceProfileRequest{InstanceProfileName: "p", TagKeys: keys})
+				return err
+			},
+			list: func() []iamtypes.Tag {
+				return do(t, w.ListInstanceProfileTags, w.root, iamtypes.ListInstanceProfileTagsRequest{InstanceProfileName: "p"}).Tags
+			},
 		},
 		"provider": {
 			tag: func(tags ...iamtypes.Tag) error {
@@ -130,5 +144,9 @@ func TestTagsRefused(t *testing.T) {
 		refuse(t, w.TagRole, w.root, iamtypes.TagRoleRequest{RoleName: c.role}, fault.NoSuchEntity, "The role with name")
 		refuse(t, w.UntagRole, w.root, iamtypes.UntagRoleRequest{RoleName: c.role}, fault.NoSuchEntity)
 		refuse(t, w.ListRoleTags, w.root, iamtypes.ListRoleTagsRequest{RoleName: c.role}, fault.NoSuchEntity)
+		refuse(t, w.TagInstanceProfile, w.root, iamtypes.TagInstanceProfileRequest{InstanceProfileName: c.role}, fault.NoSuchEntity)
+		refuse(t, w.UntagInstanceProfile, w.root, iamtypes.UntagInstanceProfileRequest{InstanceProfileName: c.role}, fault.NoSuchEntity)
+		refuse(t, w.ListInstanceProfileTags, w.root, iamtypes.ListInstanceProfileTagsRequest{InstanceProfileName: c.role},
+			fault.NoSuchEntity)
 	}
 }

@@ -19,16 +19,22 @@ type Operation[In, Out any] func(context.Context, identity.Caller, *In) (*Out, e
 
 // Operations are the operations of IAM, by their names in the API.
 type Operations struct {
-	CreateUser                         Operation[iamtypes.CreateUserRequest, iamtypes.CreateUserResponse]
-	GetUser                            Operation[iamtypes.GetUserRequest, iamtypes.GetUserResponse]
-	ListUsers                          Operation[iamtypes.ListUsersRequest, iamtypes.ListUsersResponse]
-	UpdateUser                         Operation[iamtypes.UpdateUserRequest, iam.None]
-	DeleteUser                         Operation[iamtypes.DeleteUserRequest, iam.None]
-	TagUser                            Operation[iamtypes.TagUserRequest, iam.None]
-	UntagUser                          Operation[iamtypes.UntagUserRequest, iam.None]
-	ListUserTags                       Operation[iamtypes.ListUserTagsRequest, iamtypes.ListUserTagsResponse]
-	CreateAccessKey                    Operation[iamtypes.CreateAccessKeyRequest, iamtypes.CreateAccessKeyResponse]
-	ListAccessKeys                     Operation[iamtypes.ListAccessKeysRequest, iamtypes.ListAccessKeysResponse]
+	CreateUser                     Operation[iamtypes.CreateUserRequest, iamtypes.CreateUserResponse]
+	GetUser                        Operation[iamtypes.GetUserRequest, iamtypes.GetUserResponse]
+	ListUsers                      Operation[iamtypes.ListUsersRequest, iamtypes.ListUsersResponse]
+	UpdateUser                     Operation[iamtypes.UpdateUserRequest, iam.None]
+	DeleteUser                     Operation[iamtypes.DeleteUserRequest, iam.None]
+	TagUser                        Operation[iamtypes.TagUserRequest, iam.None]
+	UntagUser                      Operation[iamtypes.UntagUserRequest, iam.None]
+	ListUserTags                   Operation[iamtypes.ListUserTagsRequest, iamtypes.ListUserTagsResponse]
+	CreateAccessKey                Operation[iamtypes.CreateAccessKeyRequest, iamtypes.CreateAccessKeyResponse]
+	ListAccessKeys                 Operation[iamtypes.ListAccessKeysRequest, iamtypes.ListAccessKeysResponse]
+	ListMFADevices                 Operation[iamtypes.ListMFADevicesRequest, iamtypes.ListMFADevicesResponse]
+	ListVirtualMFADevices          Operation[iamtypes.ListVirtualMFADevicesRequest, iamtypes.ListVirtualMFADevicesResponse]
+	ListSSHPublicKeys              Operation[iamtypes.ListSSHPublicKeysRequest, iamtypes.ListSSHPublicKeysResponse]
+	ListSigningCertificates        Operation[iamtypes.ListSigningCertificatesRequest, iamtypes.ListSigningCertificatesResponse]
+	ListServiceSpecificCredentials Operation[iamtypes.ListServiceSpecificCredentialsRequest,
+		iamtypes.ListServiceSpecificCredentialsResponse]
 	UpdateAccessKey                    Operation[iamtypes.UpdateAccessKeyRequest, iam.None]
 	DeleteAccessKey                    Operation[iamtypes.DeleteAccessKeyRequest, iam.None]
 	GetAccessKeyLastUsed               Operation[iamtypes.GetAccessKeyLastUsedRequest, iamtypes.GetAccessKeyLastUsedResponse]
@@ -105,6 +111,9 @@ type Operations struct {
 	DeleteInstanceProfile         Operation[iamtypes.DeleteInstanceProfileRequest, iam.None]
 	AddRoleToInstanceProfile      Operation[iamtypes.AddRoleToInstanceProfileRequest, iam.None]
 	RemoveRoleFromInstanceProfile Operation[iamtypes.RemoveRoleFromInstanceProfileRequest, iam.None]
+	TagInstanceProfile            Operation[iamtypes.TagInstanceProfileRequest, iam.None]
+	UntagInstanceProfile          Operation[iamtypes.UntagInstanceProfileRequest, iam.None]
+	ListInstanceProfileTags       Operation[iamtypes.ListInstanceProfileTagsRequest, iamtypes.ListInstanceProfileTagsResponse]
 	CreateOpenIDConnectProvider   Operation[iamtypes.CreateOpenIDConnectProviderRequest,
 		iamtypes.CreateOpenIDConnectProviderResponse]
 	GetOpenIDConnectProvider                Operation[iamtypes.GetOpenIDConnectProviderRequest, iamtypes.GetOpenIDConnectProviderResponse]
@@ -143,6 +152,11 @@ func New(s *iam.Service) Operations {
 		ListUserTags:                            bound(s, iam.OnUser, (*iam.Service).ListUserTags),
 		CreateAccessKey:                         bound(s, iam.OnKeyOwner, (*iam.Service).CreateAccessKey),
 		ListAccessKeys:                          bound(s, iam.OnKeyOwner, (*iam.Service).ListAccessKeys),
+		ListMFADevices:                          bound(s, iam.OnKeyOwner, (*iam.Service).ListMFADevices),
+		ListVirtualMFADevices:                   bound(s, iam.OnAccount, (*iam.Service).ListVirtualMFADevices),
+		ListSSHPublicKeys:                       bound(s, iam.OnKeyOwner, (*iam.Service).ListSSHPublicKeys),
+		ListSigningCertificates:                 bound(s, iam.OnKeyOwner, (*iam.Service).ListSigningCertificates),
+		ListServiceSpecificCredentials:          bound(s, iam.OnServiceCredentials, (*iam.Service).ListServiceSpecificCredentials),
 		UpdateAccessKey:                         bound(s, iam.OnOwnedKey, (*iam.Service).UpdateAccessKey),
 		DeleteAccessKey:                         bound(s, iam.OnOwnedKey, (*iam.Service).DeleteAccessKey),
 		GetAccessKeyLastUsed:                    bound(s, iam.OnKey, (*iam.Service).GetAccessKeyLastUsed),
@@ -217,6 +231,9 @@ func New(s *iam.Service) Operations {
 		DeleteInstanceProfile:                   bound(s, iam.OnProfile, (*iam.Service).DeleteInstanceProfile),
 		AddRoleToInstanceProfile:                bound(s, iam.OnProfileRole, (*iam.Service).AddRoleToInstanceProfile),
 		RemoveRoleFromInstanceProfile:           bound(s, iam.OnProfileRole, (*iam.Service).RemoveRoleFromInstanceProfile),
+		TagInstanceProfile:                      bound(s, iam.OnProfile, (*iam.Service).TagInstanceProfile),
+		UntagInstanceProfile:                    bound(s, iam.OnProfile, (*iam.Service).UntagInstanceProfile),
+		ListInstanceProfileTags:                 bound(s, iam.OnProfile, (*iam.Service).ListInstanceProfileTags),
 		CreateOpenIDConnectProvider:             bound(s, iam.OnNewProvider, (*iam.Service).CreateOpenIDConnectProvider),
 		GetOpenIDConnectProvider:                bound(s, iam.OnProvider, (*iam.Service).GetOpenIDConnectProvider),
 		ListOpenIDConnectProviders:              bound(s, iam.OnProviders, (*iam.Service).ListOpenIDConnectProviders),
