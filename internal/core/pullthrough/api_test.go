@@ -117,8 +117,13 @@ func TestOperationsOnRules(t *testing.T) {
 	one, err := c.DescribePullThroughCacheRules(ctx, &ecr.DescribePullThroughCacheRulesInput{EcrRepositoryPrefixes: []string{"hub"}})
 	if err != nil || len(one.PullThroughCacheRules) != 1 || one.PullThroughCacheRules[0].UpstreamRegistry != types.UpstreamRegistryDockerHub ||
 		aws.ToString(one.PullThroughCacheRules[0].CredentialArn) != hub ||
-		aws.ToString(one.PullThroughCacheRules[0].UpstreamRepositoryPrefix) != "ROOT" {
+		one.PullThroughCacheRules[0].UpstreamRepositoryPrefix != nil {
 		t.Errorf("the rule hub: got %+v, %v", one, err)
+	}
+	// A rule shows the upstream prefix that it was made with, since Terraform replaces a rule that shows another one than its file.
+	one, err = c.DescribePullThroughCacheRules(ctx, &ecr.DescribePullThroughCacheRulesInput{EcrRepositoryPrefixes: []string{"ROOT"}})
+	if err != nil || len(one.PullThroughCacheRules) != 1 || aws.ToString(one.PullThroughCacheRules[0].UpstreamRepositoryPrefix) != "ROOT" {
+		t.Errorf("the rule for all repositories: got %+v, %v, want its upstream prefix ROOT", one, err)
 	}
 	_, err = c.DescribePullThroughCacheRules(ctx, &ecr.DescribePullThroughCacheRulesInput{EcrRepositoryPrefixes: []string{"none"}})
 	wantCode(t, "describing an unknown rule", err, "PullThroughCacheRuleNotFoundException")

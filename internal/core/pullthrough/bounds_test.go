@@ -112,6 +112,7 @@ func TestMap(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ prefix, there, repo, want string }{
 		{"p", "ROOT", "p/x/y", "x/y"}, {"ROOT", "ROOT", "x/y", "x/y"}, {"team-a", "team-a", "team-a/x", "team-a/x"},
+		{"p", "", "p/x/y", "x/y"}, {"ROOT", "", "x/y", "x/y"}, // rules without an upstream prefix
 		{"my-app", "upstream-app", "my-app/z", "upstream-app/z"}, {"p", "ROOT", "p", ""}, {"p", "ROOT", "px/y", ""}, {"p/q", "ROOT", "p/x", ""},
 		{"p/q", "r/s", "p/q/x", "r/s/x"},
 	} {

@@ -215,7 +215,7 @@ func Map(r meta.CacheRule, repo string) (mapped string, ok bool) {
 			return "", false
 		}
 	}
-	if r.UpstreamPrefix != meta.RootPrefix {
+	if r.UpstreamPrefix != "" && r.UpstreamPrefix != meta.RootPrefix {
 		rest = r.UpstreamPrefix + "/" + rest
 	}
 	return rest, true

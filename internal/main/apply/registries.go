@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -159,6 +160,9 @@ func rulesText(rules []types.ReplicationRule) string {
 	return string(b)
 }
 
+// upstreamPrefix returns the upstream prefix of a rule: ROOT if it has none.
+func upstreamPrefix(given string) string { return cmp.Or(given, "ROOT") }
+
 // cache plans a pull-through cache rule.
 func (r in) cache(ctx context.Context, prefix string, want Cache) error {
 	c := r.change("cache", prefix)
@@ -173,10 +177,6 @@ func (r in) cache(ctx context.Context, prefix string, want Cache) error {
 	if err != nil {
 		return err
 	}
-	there := want.Prefix
-	if there == "" {
-		there = "ROOT"
-	}
 	if have == nil {
 		c.create(r.with(func(ctx context.Context, e *ecr.Client) error {
 			_, err := e.CreatePullThroughCacheRule(ctx, &ecr.CreatePullThroughCacheRuleInput{EcrRepositoryPrefix: &prefix,
@@ -185,9 +185,10 @@ func (r in) cache(ctx context.Context, prefix string, want Cache) error {
 			return err
 		}))
 		c.Settings = append(c.Settings, Setting{"upstream", "", want.Upstream})
-	} else if got := aws.ToString(have.UpstreamRegistryUrl); got != want.Upstream || aws.ToString(have.UpstreamRepositoryPrefix) != there {
+	} else if got := aws.ToString(have.UpstreamRegistryUrl); got != want.Upstream ||
+		upstreamPrefix(aws.ToString(have.UpstreamRepositoryPrefix)) != upstreamPrefix(want.Prefix) {
 		return fmt.Errorf("%s is for %s/%s, the file says %s/%s: the registry of a rule cannot be changed; delete the rule first",
-			c.Object(), got, aws.ToString(have.UpstreamRepositoryPrefix), want.Upstream, there)
+			c.Object(), got, upstreamPrefix(aws.ToString(have.UpstreamRepositoryPrefix)), want.Upstream, upstreamPrefix(want.Prefix))
 	} else {
 		update := r.with(func(ctx context.Context, e *ecr.Client) error {
 			_, err := e.UpdatePullThroughCacheRule(ctx, &ecr.UpdatePullThroughCacheRuleInput{EcrRepositoryPrefix: &prefix,

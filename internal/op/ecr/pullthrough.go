@@ -95,13 +95,8 @@ func (s *Service) hostOf(url string, kind ecrtypes.UpstreamRegistry) (string, ec
 	return host, known, nil
 }
 
-// prefixOf returns a prefix without the slash at its end; byDefault if it is "".
-func prefixOf(prefix, byDefault string) string {
-	if prefix == "" {
-		return byDefault
-	}
-	return strings.TrimSuffix(prefix, "/")
-}
+// prefixOf returns a prefix without the slash at its end.
+func prefixOf(prefix string) string { return strings.TrimSuffix(prefix, "/") }
 
 // CreatePullThroughCacheRule creates a rule.
 //
@@ -113,9 +108,9 @@ func (s *Service) CreatePullThroughCacheRule(ctx context.Context, _ identity.Cal
 	if err != nil {
 		return nil, err
 	}
-	r := meta.CacheRule{Registry: t.Registry, Prefix: prefixOf(in.EcrRepositoryPrefix, ""), Upstream: string(kind), Host: host,
-		UpstreamPrefix: prefixOf(in.UpstreamRepositoryPrefix, meta.RootPrefix), Credential: in.CredentialArn, Role: in.CustomRoleArn}
-	if r.Prefix == meta.RootPrefix && r.UpstreamPrefix != meta.RootPrefix {
+	r := meta.CacheRule{Registry: t.Registry, Prefix: prefixOf(in.EcrRepositoryPrefix), Upstream: string(kind), Host: host,
+		UpstreamPrefix: prefixOf(in.UpstreamRepositoryPrefix), Credential: in.CredentialArn, Role: in.CustomRoleArn}
+	if r.Prefix == meta.RootPrefix && r.UpstreamPrefix != "" && r.UpstreamPrefix != meta.RootPrefix {
 		return nil, BadMember("upstreamRepositoryPrefix", "must be ROOT if ecrRepositoryPrefix is ROOT")
 	}
 	if err := s.credential(ctx, r); err != nil {
@@ -160,7 +155,7 @@ func (s *Service) rule(ctx context.Context, t Registry, prefix string) (meta.Cac
 	if err != nil {
 		return meta.CacheRule{}, err
 	}
-	prefix = prefixOf(prefix, "")
+	prefix = prefixOf(prefix)
 	i := slices.IndexFunc(all, func(r meta.CacheRule) bool { return r.Prefix == prefix })
 	if i < 0 {
 		return meta.CacheRule{}, meta.NoCacheRule(t.Registry, prefix)

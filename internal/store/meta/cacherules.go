@@ -17,7 +17,7 @@ type CacheRule struct {
 	Prefix         string // without the slash at its end; RootPrefix for all repositories
 	Upstream       string // the name that ECR has for the kind of registry; "" if it has none
 	Host           string // HOST or HOST:PORT
-	UpstreamPrefix string // as Prefix
+	UpstreamPrefix string // as Prefix; "", of a rule that was made without one, means RootPrefix
 	Credential     string // the ARN of a secret; "" for none
 	Role           string // the ARN of a role; "" for none
 	CreatedAt      time.Time
