@@ -7,7 +7,7 @@ import (
 )
 
 // TestRecipes runs the commands of docs/recipes.md, as they are written, against a server with the names of ECR, and looks at
-// what the tools read of the answers. Each section says that the tool itself was not run.
+// what the tools read of the answers. Each section says that the tool itself was not run, but that of Terraform, which TestTerraform runs.
 func TestRecipes(t *testing.T) {
 	s := rowSession(t)
 	content, err := os.ReadFile(treeRoot + "/docs/recipes.md")
@@ -18,12 +18,15 @@ func TestRecipes(t *testing.T) {
 	s.pushImage("team/app", "v1")
 	s.env = append(s.env, "GITHUB_OUTPUT="+s.path("output"))
 	sections := strings.Split(string(content), "\n## ")
-	if len(sections) != 7 {
-		t.Fatalf("docs/recipes.md has %d sections, want 6", len(sections)-1)
+	if len(sections) != 8 {
+		t.Fatalf("docs/recipes.md has %d sections, want 7", len(sections)-1)
 	}
 	const tags = `"tags":["v1"]`
 	for _, section := range sections[1:] {
 		tool, text, _ := strings.Cut(section, "\n")
+		if tool == "Terraform" {
+			continue
+		}
 		if !strings.HasPrefix(strings.TrimSpace(text), "Not run against the tool itself.") {
 			t.Errorf("%s: the section does not begin with what was tested", tool)
 		}

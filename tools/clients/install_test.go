@@ -141,3 +141,19 @@ func TestElapsed(t *testing.T) {
 		t.Errorf("without a command: got %q and %d", said, code)
 	}
 }
+
+// The folder of plug-ins that ECRIN_TERRAFORM_PLUGINS names is linked for the test with Terraform, if it has the provider of AWS.
+func TestTerraformPluginsAreLinked(t *testing.T) {
+	t.Parallel()
+	dir, to := t.TempDir(), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "registry.terraform.io/hashicorp/aws"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run, _ := installer(t, "ECRIN_TERRAFORM_PLUGINS="+dir)
+	if said, err := run("link", to); err != nil {
+		t.Fatalf("link: %v: %s", err, said)
+	}
+	if got, err := os.Readlink(filepath.Join(to, "terraform-plugins")); err != nil || got != dir {
+		t.Errorf("the linked folder of plug-ins: got %q, %v, want %q", got, err, dir)
+	}
+}
