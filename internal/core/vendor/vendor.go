@@ -141,6 +141,25 @@ func (s *Service) CreateApplication(ctx context.Context, account name.Account, l
 	return s.meta.PutApplication(ctx, a, channels)
 }
 
+// SlugOf returns the slug of an application that is named by its id or its slug. A slug is returned as it is: whether there is an
+// application with it is for the operation to say, which decides first.
+//
+// Errors: fault.ObjectNotFound (the id).
+func (s *Service) SlugOf(ctx context.Context, account name.Account, idOrSlug string) (string, error) {
+	if slugText.MatchString(idOrSlug) {
+		return idOrSlug, nil
+	}
+	a, err := s.meta.ApplicationByID(ctx, account, idOrSlug)
+	return a.Slug, err
+}
+
+// SlugOfCustomer returns the slug of the application of a customer.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Service) SlugOfCustomer(ctx context.Context, account name.Account, id string) (string, error) {
+	return s.meta.SlugOfCustomer(ctx, account, id)
+}
+
 // privateText returns a private key as text, to be sealed.
 func privateText(k *rsa.PrivateKey) secret.String {
 	return secret.New(base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PrivateKey(k)))

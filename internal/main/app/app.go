@@ -39,6 +39,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
+	"github.com/ecrin-dev/ecrin/internal/door/vendorapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
@@ -259,10 +260,10 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	copies := replication.New(replication.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Remotes: a.remotes, Now: now})
 	a.copies = copies
+	vendors := vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now})
 	own := ecrin.New(ecrin.Options{
-		Copies: copies, Remotes: a.remotes, Configs: a.configs,
-		Vendor: vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now}),
-		Meta:   a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
+		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors,
+		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
 		Trail: record, Hosts: a.hosts, Pages: pagetoken.New(mac("page tokens of ecrin")), Reserved: awsapi.Reserved, Now: now,
 	})
 	reports := report.New(report.Options{Meta: a.meta, Registry: a.registry, ECR: repositories, Guard: decisions,
@@ -305,6 +306,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	if c.RancherAPI {
 		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
 	}
+	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

@@ -39,6 +39,7 @@ const (
 	CustomerFeatureDisasterRecovery         CustomerFeature = "disaster-recovery"
 	CustomerFeatureEmbeddedClusterDownload  CustomerFeature = "embedded-cluster-download"
 	CustomerFeatureEmbeddedClusterMultiNode CustomerFeature = "embedded-cluster-multi-node"
+	CustomerFeatureKotsInstall              CustomerFeature = "kots-install"
 )
 
 // CustomerType is one of the values below.

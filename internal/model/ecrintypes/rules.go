@@ -31,9 +31,10 @@ var (
 	ruleControlPolicyName      = &awswire.StringRule{Min: 1, Max: 128, Pattern: awswire.NewPattern(`[a-zA-Z0-9+=,.@_-]+`)}
 	ruleControlPolicyType      = &awswire.StringRule{Enum: []string{"SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"}}
 	ruleCustomerChannelList    = awswire.SizeRule{Max: 100}
-	ruleCustomerFeature        = &awswire.StringRule{Enum: []string{"airgap", "gitops", "snapshot", "support-bundle-upload", "identity-service", "geoaxis", "disaster-recovery", "embedded-cluster-download", "embedded-cluster-multi-node"}}
+	ruleCustomerFeature        = &awswire.StringRule{Enum: []string{"airgap", "gitops", "snapshot", "support-bundle-upload", "identity-service", "geoaxis", "disaster-recovery", "embedded-cluster-download", "embedded-cluster-multi-node", "kots-install"}}
 	ruleCustomerFeatureList    = awswire.SizeRule{Max: 20}
 	ruleCustomerId             = &awswire.StringRule{Min: 1, Max: 255}
+	ruleCustomerOffset         = awswire.IntRule{Min: 0, Max: 100000}
 	ruleCustomerTokenName      = &awswire.StringRule{Min: 1, Max: 63, Pattern: awswire.NewPattern(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)}
 	ruleCustomerType           = &awswire.StringRule{Enum: []string{"dev", "trial", "paid", "community", "single-tenant", "test"}}
 	ruleDeliveryState          = &awswire.StringRule{Enum: []string{"WAITING", "DEAD"}}

@@ -1125,6 +1125,8 @@ type ListCustomerTokensResponse struct {
 // ListCustomersRequest is the request of ListCustomers.
 type ListCustomersRequest struct {
 	Archived        *bool  `json:"archived,omitzero"`
+	CustomerName    string `json:"customerName,omitzero"` // 1 to 255 characters
+	Offset          *int32 `json:"offset,omitzero"`       // 0 to 100000
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
 	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
@@ -1133,8 +1135,9 @@ type ListCustomersRequest struct {
 
 // ListCustomersResponse is the answer of ListCustomers.
 type ListCustomersResponse struct {
-	Customers []Customer `json:"customers"`          // required
-	NextToken string     `json:"nextToken,omitzero"` // at most 4096 characters
+	Customers      []Customer `json:"customers"` // required
+	TotalCustomers *int32     `json:"totalCustomers,omitzero"`
+	NextToken      string     `json:"nextToken,omitzero"` // at most 4096 characters
 }
 
 // ListDeletedImagesRequest is the request of ListDeletedImages.
@@ -1250,6 +1253,7 @@ type ListPinnedImagesResponse struct {
 type ListPromotionsRequest struct {
 	ChannelId       string `json:"channelId"` // required, 1 to 64 characters
 	Demoted         *bool  `json:"demoted,omitzero"`
+	NewestFirst     *bool  `json:"newestFirst,omitzero"`
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
 	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
@@ -1264,6 +1268,7 @@ type ListPromotionsResponse struct {
 
 // ListReleasesRequest is the request of ListReleases.
 type ListReleasesRequest struct {
+	Below           *int64 `json:"below,omitzero"` // at least 1
 	AccountId       string `json:"accountId,omitzero"`
 	ApplicationSlug string `json:"applicationSlug"`     // required, 1 to 63 characters
 	NextToken       string `json:"nextToken,omitzero"`  // at most 4096 characters
@@ -2120,15 +2125,18 @@ type VendorApplicationResponse struct {
 
 // VendorChannel is a part of requests or answers.
 type VendorChannel struct {
-	ChannelId      string       `json:"channelId"`   // required, 1 to 64 characters
-	ChannelSlug    string       `json:"channelSlug"` // required
-	ChannelName    string       `json:"channelName"` // required, 1 to 255 characters
-	Description    string       `json:"description,omitzero"`
-	IsDefault      bool         `json:"isDefault"`      // required
-	SemverRequired bool         `json:"semverRequired"` // required
-	Archived       bool         `json:"archived"`       // required
-	LastSequence   int64        `json:"lastSequence"`   // required
-	CreatedAt      awswire.Time `json:"createdAt"`      // required
+	ChannelId       string       `json:"channelId"`   // required, 1 to 64 characters
+	ChannelSlug     string       `json:"channelSlug"` // required
+	ChannelName     string       `json:"channelName"` // required, 1 to 255 characters
+	Description     string       `json:"description,omitzero"`
+	IsDefault       bool         `json:"isDefault"`      // required
+	SemverRequired  bool         `json:"semverRequired"` // required
+	Archived        bool         `json:"archived"`       // required
+	LastSequence    int64        `json:"lastSequence"`   // required
+	CurrentSequence *int64       `json:"currentSequence,omitzero"`
+	CurrentRelease  *int64       `json:"currentRelease,omitzero"`
+	CurrentVersion  string       `json:"currentVersion,omitzero"`
+	CreatedAt       awswire.Time `json:"createdAt"` // required
 }
 
 // VendorRelease is a part of requests or answers.

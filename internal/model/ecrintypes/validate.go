@@ -812,6 +812,10 @@ func (v *ListCustomersRequest) Validate() error {
 }
 
 func (v *ListCustomersRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"customerName", v.CustomerName, ruleVendorName)
+	if v.Offset != nil {
+		c.Int(at+"offset", int64(*v.Offset), ruleCustomerOffset)
+	}
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)
@@ -981,6 +985,9 @@ func (v *ListReleasesRequest) Validate() error {
 }
 
 func (v *ListReleasesRequest) check(c *awswire.Checker, at string) {
+	if v.Below != nil {
+		c.Int(at+"below", int64(*v.Below), ruleReleaseSequence)
+	}
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 	c.Optional(at+"nextToken", v.NextToken, ruleNextToken)

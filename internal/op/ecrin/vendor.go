@@ -96,6 +96,20 @@ func showChannels(all []meta.Channel) []ecrintypes.VendorChannel {
 	return out
 }
 
+// withCurrent adds to channels the newest version that each offers.
+func (s *Service) withCurrent(ctx context.Context, all []ecrintypes.VendorChannel) ([]ecrintypes.VendorChannel, error) {
+	for i := range all {
+		newest, err := s.meta.NewestPromotions(ctx, all[i].ChannelId, 0, false, 1)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range newest {
+			all[i].CurrentSequence, all[i].CurrentRelease, all[i].CurrentVersion = &p.Sequence, &p.Release, p.Label
+		}
+	}
+	return all, nil
+}
+
 // CreateApplication makes an application with the channels Unstable, Beta and Stable.
 //
 // Errors: those of vendor.Service.CreateApplication.
@@ -145,11 +159,16 @@ func (s *Service) CreateChannel(ctx context.Context, _ identity.Caller, at Shipp
 	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, err
 }
 
-// ListChannels returns the channels of an application that are not archived, in the order of their creation.
+// ListChannels returns the channels of an application that are not archived, in the order of their creation, each with the newest version
+// that it offers.
 func (s *Service) ListChannels(ctx context.Context, _ identity.Caller, at Shipped, _ *ecrintypes.ApplicationRequest) (
 	*ecrintypes.ListChannelsResponse, error) {
 	all, err := s.meta.Channels(ctx, at.ID)
-	return &ecrintypes.ListChannelsResponse{Channels: showChannels(all)}, err
+	if err != nil {
+		return nil, err
+	}
+	shown, err := s.withCurrent(ctx, showChannels(all))
+	return &ecrintypes.ListChannelsResponse{Channels: shown}, err
 }
 
 // UpdateChannel changes what is in the request of a channel. Its slug stays.

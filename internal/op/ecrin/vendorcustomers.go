@@ -84,6 +84,7 @@ var features = map[ecrintypes.CustomerFeature]func(*license.Features) *bool{
 	ecrintypes.CustomerFeatureDisasterRecovery:         func(f *license.Features) *bool { return &f.DisasterRecovery },
 	ecrintypes.CustomerFeatureEmbeddedClusterDownload:  func(f *license.Features) *bool { return &f.EmbeddedDownload },
 	ecrintypes.CustomerFeatureEmbeddedClusterMultiNode: func(f *license.Features) *bool { return &f.EmbeddedNodes },
+	ecrintypes.CustomerFeatureKotsInstall:              func(f *license.Features) *bool { return &f.KotsInstall },
 }
 
 // fieldOf returns a field of a licence from a request.
@@ -302,31 +303,80 @@ func (s *Service) DescribeCustomer(ctx context.Context, _ identity.Caller, at Li
 	return &ecrintypes.CustomerResponse{Customer: one}, err
 }
 
-// ListCustomers lists the customers of an application by name, without their channels; with archived those that are archived too.
+// ListCustomers lists the customers of an application by name; with archived those that are archived too. A customerName selects those with
+// this name, and an offset those after the first ones: the answer then says how many there are, and has their channels.
 //
 // Errors: fault.InvalidParameter (nextToken).
 func (s *Service) ListCustomers(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListCustomersRequest) (
 	*ecrintypes.ListCustomersResponse, error) {
-	scope, after := fmt.Sprintf("ListCustomers %s %v", at.ID, yes(in.Archived)), meta.CustomerKey{}
-	if err := s.resume(scope, in.NextToken, &after); err != nil {
-		return nil, err
-	}
 	limit := pageSize(in.MaxResults, 100)
-	rows, err := s.meta.Customers(ctx, at.Application, after, yes(in.Archived), limit+1)
+	out := &ecrintypes.ListCustomersResponse{Customers: []ecrintypes.Customer{}}
+	var rows []meta.Customer
+	var err error
+	switch {
+	case in.NextToken != "" && (in.CustomerName != "" || in.Offset != nil), in.CustomerName != "" && in.Offset != nil:
+		return nil, ecr.BadMember("Offset", "must not be given together with customerName or nextToken, nor these together")
+	case in.CustomerName != "":
+		rows, err = s.meta.CustomersNamed(ctx, at.Application, in.CustomerName, yes(in.Archived), limit)
+	case in.Offset != nil:
+		var total int
+		rows, total, err = s.meta.CustomersAt(ctx, at.Application, yes(in.Archived), int(*in.Offset), limit)
+		n := int32(total)
+		out.TotalCustomers = &n
+	default:
+		rows, out.NextToken, err = s.pageOfCustomers(ctx, at, in, limit)
+	}
 	if err != nil {
 		return nil, err
 	}
-	out := &ecrintypes.ListCustomersResponse{Customers: []ecrintypes.Customer{}}
-	for i, c := range rows {
-		if i == limit {
-			out.NextToken = s.pages.Listing(scope).SealJSON(meta.CustomerKey{Name: rows[i-1].Name, ID: rows[i-1].ID})
-			break
+	names := map[string]string{}
+	for _, c := range rows {
+		if in.CustomerName != "" || in.Offset != nil {
+			if err := s.addChannels(ctx, at.Application, &c, names); err != nil {
+				return nil, err
+			}
 		}
-		one, err := showCustomer(at.Slug, c, nil)
+		one, err := showCustomer(at.Slug, c, names)
 		if err != nil {
 			return nil, err
 		}
 		out.Customers = append(out.Customers, one)
 	}
 	return out, nil
+}
+
+// addChannels adds the channels of a customer to it, and their slugs to names.
+func (s *Service) addChannels(ctx context.Context, a meta.Application, c *meta.Customer, names map[string]string) error {
+	full, err := s.meta.Customer(ctx, a, c.ID)
+	if err != nil {
+		return err
+	}
+	for _, of := range full.Channels {
+		if names[of.Channel] != "" {
+			continue
+		}
+		channel, err := s.meta.Channel(ctx, a.ID, of.Channel)
+		if err != nil {
+			return err
+		}
+		names[of.Channel] = channel.Slug
+	}
+	*c = full
+	return nil
+}
+
+// pageOfCustomers returns a page of customers and the token of the next one.
+func (s *Service) pageOfCustomers(ctx context.Context, at Shipped, in *ecrintypes.ListCustomersRequest, limit int) (
+	rows []meta.Customer, next string, err error) {
+	scope, after := fmt.Sprintf("ListCustomers %s %v", at.ID, yes(in.Archived)), meta.CustomerKey{}
+	if err := s.resume(scope, in.NextToken, &after); err != nil {
+		return nil, "", err
+	}
+	rows, err = s.meta.Customers(ctx, at.Application, after, yes(in.Archived), limit+1)
+	if err == nil && len(rows) > limit {
+		rows = rows[:limit]
+		last := rows[limit-1]
+		next = s.pages.Listing(scope).SealJSON(meta.CustomerKey{Name: last.Name, ID: last.ID})
+	}
+	return rows, next, err
 }

@@ -104,12 +104,18 @@ func (s *Service) DescribeRelease(ctx context.Context, _ identity.Caller, at Shi
 	return out, nil
 }
 
-// ListReleases lists the releases of an application without their files, the newest first.
+// ListReleases lists the releases of an application without their files, the newest first; from below a sequence if the request has one.
 //
 // Errors: fault.InvalidParameter (nextToken).
 func (s *Service) ListReleases(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListReleasesRequest) (
 	*ecrintypes.ListReleasesResponse, error) {
 	scope, below := "ListReleases "+at.ID, int64(0)
+	switch {
+	case in.Below != nil && in.NextToken != "":
+		return nil, ecr.BadMember("Below", "must not be given together with nextToken")
+	case in.Below != nil:
+		below = *in.Below
+	}
 	if err := s.resume(scope, in.NextToken, &below); err != nil {
 		return nil, err
 	}
@@ -165,7 +171,7 @@ func (s *Service) DemoteRelease(ctx context.Context, _ identity.Caller, at Shipp
 	return &ecrintypes.DemoteReleaseResponse{Promotion: showPromotion(p, c)}, err
 }
 
-// ListPromotions lists the versions of a channel, the oldest first; with demoted those that are not offered too.
+// ListPromotions lists the versions of a channel, the oldest first unless newestFirst is true; with demoted those that are not offered too.
 //
 // Errors: fault.ObjectNotFound, fault.InvalidParameter (nextToken).
 func (s *Service) ListPromotions(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.ListPromotionsRequest) (
@@ -174,12 +180,15 @@ func (s *Service) ListPromotions(ctx context.Context, _ identity.Caller, at Ship
 	if err != nil {
 		return nil, err
 	}
-	scope, above := fmt.Sprintf("ListPromotions %s %v", c.ID, yes(in.Demoted)), int64(0)
-	if err := s.resume(scope, in.NextToken, &above); err != nil {
+	list, scope, from := s.meta.Promotions, fmt.Sprintf("ListPromotions %s %v", c.ID, yes(in.Demoted)), int64(0)
+	if yes(in.NewestFirst) {
+		list, scope = s.meta.NewestPromotions, scope+" newest first"
+	}
+	if err := s.resume(scope, in.NextToken, &from); err != nil {
 		return nil, err
 	}
 	limit := pageSize(in.MaxResults, 100)
-	rows, err := s.meta.Promotions(ctx, c.ID, above, yes(in.Demoted), limit+1)
+	rows, err := list(ctx, c.ID, from, yes(in.Demoted), limit+1)
 	if err != nil {
 		return nil, err
 	}

@@ -193,6 +193,44 @@ func (s *Store) Customers(ctx context.Context, a Application, after CustomerKey,
 	return all, err
 }
 
+// CustomersAt returns at most limit customers of an application by name, after the first offset of them, and how many there are; archived
+// ones too if archived is true. They have no Channels.
+func (s *Store) CustomersAt(ctx context.Context, a Application, archived bool, offset, limit int) (all []Customer, total int, err error) {
+	if err = s.read.row(ctx, `SELECT COUNT(*) FROM customers WHERE application = $1 AND (archived_at = 0 OR $2 = 1)`,
+		args{a.ID, truth(archived)}, &total); err != nil {
+		return nil, 0, err
+	}
+	err = s.read.rows(ctx, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND (archived_at = 0 OR $2 = 1)
+		ORDER BY name, id LIMIT $3 OFFSET $4`, args{a.ID, truth(archived), limit, offset}, func(scan func(...any) error) error {
+		one, err := scanCustomer(a.Account, scan)
+		all = append(all, one)
+		return err
+	})
+	return all, total, err
+}
+
+// CustomersNamed returns at most limit customers of an application with a name, by id; archived ones too if archived is true. They have no
+// Channels.
+func (s *Store) CustomersNamed(ctx context.Context, a Application, label string, archived bool, limit int) (all []Customer, err error) {
+	err = s.read.rows(ctx, `SELECT `+customerColumns+` FROM customers WHERE application = $1 AND name = $2 AND (archived_at = 0 OR $3 = 1)
+		ORDER BY id LIMIT $4`, args{a.ID, label, truth(archived), limit}, func(scan func(...any) error) error {
+		one, err := scanCustomer(a.Account, scan)
+		all = append(all, one)
+		return err
+	})
+	return all, err
+}
+
+// SlugOfCustomer returns the slug of the application of a customer of an account. Errors: fault.ObjectNotFound.
+func (s *Store) SlugOfCustomer(ctx context.Context, account name.Account, id string) (slug string, err error) {
+	err = s.read.row(ctx, `SELECT a.slug FROM customers c JOIN applications a ON a.id = c.application WHERE c.id = $1 AND c.account = $2`,
+		args{id, account.String()}, &slug)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = fault.ObjectNotFound.New("the account has no customer %s", name.Clip(id))
+	}
+	return slug, err
+}
+
 // Licensed is the customer whose licence, or one of whose tokens, has a hash.
 type Licensed struct {
 	Customer

@@ -236,6 +236,21 @@ func (s *Store) Promotions(ctx context.Context, channel string, above int64, all
 	return list, err
 }
 
+// NewestPromotions returns at most limit promotions of a channel, the newest first, from below a sequence of the channel; 0 for all.
+// Demoted ones are returned too if all is true.
+func (s *Store) NewestPromotions(ctx context.Context, channel string, below int64, all bool, limit int) (list []Promotion, err error) {
+	if below == 0 {
+		below = math.MaxInt64
+	}
+	err = s.read.rows(ctx, `SELECT `+promotionColumns+` FROM promotions WHERE channel = $1 AND sequence < $2 AND (demoted_at = 0 OR $3 = 1)
+		ORDER BY sequence DESC LIMIT $4`, args{channel, below, truth(all), limit}, func(scan func(...any) error) error {
+		one, err := scanPromotion(scan)
+		list = append(list, one)
+		return err
+	})
+	return list, err
+}
+
 // Promotion returns a promotion of a channel. Errors: fault.ObjectNotFound.
 func (s *Store) Promotion(ctx context.Context, channel string, sequence int64) (Promotion, error) {
 	return scanPromotion(func(dest ...any) error {

@@ -157,6 +157,23 @@ func testReleases(fx *Fixture) {
 	if got := list(0, true); !slices.Equal(got, []string{"1.0.0", "1.1.0"}) {
 		fx.Errorf("with demoted ones: got %v", got)
 	}
+	newest := func(below int64, demoted bool) (labels []string) {
+		found, err := fx.NewestPromotions(fx.Ctx, stable.ID, below, demoted, 10)
+		fx.Must(err)
+		for _, p := range found {
+			labels = append(labels, p.Label)
+		}
+		return labels
+	}
+	for _, one := range []struct {
+		below   int64
+		demoted bool
+		want    []string
+	}{{0, true, []string{"1.1.0", "1.0.0"}}, {0, false, []string{"1.1.0"}}, {2, true, []string{"1.0.0"}}, {2, false, nil}} {
+		if got := newest(one.below, one.demoted); !slices.Equal(got, one.want) {
+			fx.Errorf("the newest versions below %d, demoted %v: got %v, want %v", one.below, one.demoted, got, one.want)
+		}
+	}
 	channelsOf := func(tags []string, digest string) []string {
 		got, first, err := fx.ChannelsOfImage(fx.Ctx, a.ID, "docker.io/library/nginx", tags, digest)
 		fx.Must(err)
@@ -222,6 +239,19 @@ func testCustomers(fx *Fixture) {
 	fx.Must(err)
 	if len(page) != 1 || page[0].ID != "c1" || len(rest) != 1 || rest[0].ID != "c2" {
 		fx.Errorf("the pages are %+v and %+v", page, rest)
+	}
+	second, total, err := fx.CustomersAt(fx.Ctx, a, false, 1, 5)
+	fx.Must(err)
+	named, err := fx.CustomersNamed(fx.Ctx, a, "c1", false, 5)
+	fx.Must(err)
+	if len(second) != 1 || second[0].ID != "c2" || total != 2 || len(named) != 1 || named[0].ID != "c1" {
+		fx.Errorf("from the second on: got %+v of %d; with the name c1: got %+v", second, total, named)
+	}
+	if slug, err := fx.SlugOfCustomer(fx.Ctx, Account, "c1"); err != nil || slug != "shop" {
+		fx.Errorf("the application of a customer: got %q, %v, want shop", slug, err)
+	}
+	if _, err := fx.SlugOfCustomer(fx.Ctx, Account, "c9"); !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("the application of no customer: got %v", err)
 	}
 
 	token := meta.CustomerToken{Customer: "c1", Name: "east", Hash: "hash of a token"}

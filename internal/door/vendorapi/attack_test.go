@@ -1,0 +1,108 @@
+package vendorapi_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+)
+
+// Who is unknown, a customer with its licence among them, gets 401 from every path, and learns nothing of what there is.
+func TestVendorsMustBeKnown(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	var made ecrintypes.CreateCustomerResponse
+	f.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "shop", CustomerName: "Big"}, &made)
+	id, secret, _ := strings.Cut(f.key, ":")
+	for _, key := range []string{"", "made-up", made.LicenseId, "Basic " + made.LicenseId, id + ":" + secret + "x", id,
+		"AKIAAAAAAAAAAAAAAAAA:x"} {
+		for _, call := range [][2]string{{"GET", "/v3/apps"}, {"GET", "/v3/app/shop"}, {"GET", "/v3/nothing"},
+			{"GET", "/v3/app/shop/customer/" + made.Customer.CustomerId + "/license-download"}, {"POST", "/v3/app/shop/release"}} {
+			got := f.call(key, call[0], call[1], "{}")
+			if got.status != http.StatusUnauthorized && got.status != http.StatusForbidden || strings.Contains(got.text, "shop") {
+				t.Errorf("%s %s with the key %q: got %d %s, want 401", call[0], call[1], key, got.status, got.text)
+			}
+		}
+	}
+	if got := f.call("Bearer "+f.Root(t).Password(t), "GET", "/v3/apps", ""); got.status != 200 {
+		t.Errorf("an authorization token: got %d %s, want 200", got.status, got.text)
+	}
+	if got := f.call(f.key, "GET", "/v3/nothing", ""); got.status != 404 {
+		t.Errorf("a path that is not served: got %d, want 404", got.status)
+	}
+	if got := f.call(f.key, "DELETE", "/v3/apps", ""); got.status != 405 {
+		t.Errorf("a method that is not served: got %d, want 405", got.status)
+	}
+}
+
+// The door does nothing that the operations refuse: each request is decided with the permissions of its caller, for its own account.
+func TestVendorsDoWhatTheirPoliciesAllow(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	ids := f.app("shop")
+	var made ecrintypes.CreateCustomerResponse
+	f.Operator(t, "CreateCustomer", &ecrintypes.CreateCustomerRequest{ApplicationSlug: "shop", CustomerName: "Big"}, &made)
+	other := f.NewAccount(t, "222233334444")
+	foreign := other.KeyID + ":" + other.Secret
+	for _, of := range []string{ids["app"], "shop"} {
+		for _, call := range [][3]string{
+			{"GET", "/v3/app/" + of, ""}, {"DELETE", "/v3/app/" + of, ""}, {"GET", "/v3/app/" + of + "/channels", ""},
+			{"POST", "/v3/app/" + of + "/channel", `{"name":"x"}`}, {"GET", "/v3/app/" + of + "/customers", ""},
+			{"GET", "/v3/app/" + of + "/release/1", ""}, {"GET", "/v3/customer/" + made.Customer.CustomerId, ""},
+			{"PUT", "/v3/customer/" + made.Customer.CustomerId, `{"name":"mine"}`},
+			{"POST", "/v3/customer/" + made.Customer.CustomerId + "/archive", ""},
+			{"GET", "/v3/app/" + of + "/customer/" + made.Customer.CustomerId + "/license-download", ""},
+		} {
+			got := f.call(foreign, call[0], call[1], call[2])
+			if got.status != http.StatusNotFound || strings.Contains(got.text, made.LicenseId) {
+				t.Errorf("%s %s by another account: got %d %s, want 404", call[0], call[1], got.status, got.text)
+			}
+		}
+	}
+	if got := f.call(foreign, "GET", "/v3/apps", ""); got.status != 200 || strings.Contains(got.text, "shop") {
+		t.Errorf("the applications of another account: got %d %s, want none", got.status, got.text)
+	}
+	got := f.call(f.key, "GET", "/v3/customer/"+made.Customer.CustomerId, "")
+	if got.status != 200 || strings.Contains(got.text, made.LicenseId) {
+		t.Errorf("a customer that is described: got %d %s, want no licence", got.status, got.text)
+	}
+}
+
+// A release that is small when it is compressed, and one with paths that leave its folder, are refused.
+func TestVendorsCannotSendBombs(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.app("shop")
+	var bomb bytes.Buffer
+	w := gzip.NewWriter(&bomb)
+	fmt.Fprint(w, `[{"name":"a","path":"a","content":"`)
+	for range 80 {
+		if _, err := w.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprint(w, `","children":[]}]`)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	deep := strings.Repeat(`[{"name":"d","path":"d","content":"","children":`, 100) + `[]` + strings.Repeat(`}]`, 100)
+	for label, spec := range map[string][]byte{
+		"bomb": bomb.Bytes(), "no gzip": []byte("x"), "no list": packed(t, "[1]"), "deep": packed(t, deep),
+		"outside": packed(t, `[{"name":"a","path":"../a","content":"x","children":[]}]`),
+		"twice":   packed(t, `[{"name":"a","path":"a","content":"x"},{"name":"a","path":"a","content":"y"}]`),
+		"empty":   packed(t, `[]`),
+	} {
+		got := f.call(f.key, "POST", "/v3/app/shop/release", object(t, members{"spec_gzip": spec}))
+		if got.status != http.StatusBadRequest {
+			t.Errorf("%s: got %d %.300s, want 400", label, got.status, got.text)
+		}
+	}
+	if got := f.call(f.key, "POST", "/v3/app/shop/channel", `{"name":"`+strings.Repeat("x", 2<<20)+`"}`); got.status != 413 {
+		t.Errorf("a large body: got %d, want 413", got.status)
+	}
+}

@@ -1,0 +1,212 @@
+package vendorapi
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+var releaseRows = []row{
+	{method: "POST", path: "app/{app}/release", serve: createRelease, large: true},
+	{method: "GET", path: "app/{app}/releases", serve: listReleases},
+	{method: "GET", path: "app/{app}/release/{sequence}", serve: getRelease},
+	{method: "PUT", path: "app/{app}/release/{sequence}", serve: updateRelease, large: true},
+	{method: "POST", path: "app/{app}/release/{sequence}/promote", serve: promoteRelease},
+	{method: "POST", path: "app/{app}/channel/{channel}/release/{sequence}/demote", serve: demoteRelease(false)},
+	{method: "POST", path: "app/{app}/channel/{channel}/release/{sequence}/undemote", serve: demoteRelease(true)},
+}
+
+type release struct {
+	AppID         string    `json:"appId"`
+	Sequence      int64     `json:"sequence"`
+	Spec          string    `json:"spec"`
+	Created       time.Time `json:"created"`
+	CreatedAt     time.Time `json:"createdAt"`
+	EditedAt      time.Time `json:"editedAt"`
+	ReleaseNotes  string    `json:"releaseNotes"`
+	IsArchived    bool      `json:"isArchived"`
+	IsHelmOnly    bool      `json:"isHelmOnly"`
+	NotEditable   bool      `json:"isReleaseNotEditable"`
+	Channels      []channel `json:"channels"` // that offer it as their newest version
+	Charts        []any     `json:"charts"`
+	Compatibility []any     `json:"compatibilityResults"`
+}
+
+func (x *request) releaseOf(r ecrintypes.VendorRelease, channels []ecrintypes.VendorChannel) release {
+	out := release{AppID: x.at["app"], Sequence: r.Sequence, Created: r.CreatedAt.Time, CreatedAt: r.CreatedAt.Time, EditedAt: r.EditedAt.Time,
+		NotEditable: r.Promoted, Channels: []channel{}, Charts: []any{}, Compatibility: []any{}}
+	for _, c := range channels {
+		if valueOf(c.CurrentRelease) == r.Sequence {
+			out.Channels = append(out.Channels, channelOf(x.at["app"], c))
+		}
+	}
+	return out
+}
+
+// sequence returns the number of the path.
+//
+// Errors: fault.ObjectNotFound.
+func (x *request) sequence() (int64, error) {
+	n, err := strconv.ParseInt(x.at["sequence"], 10, 64)
+	if err != nil || n < 1 {
+		return 0, fault.ObjectNotFound.New("%s is not the sequence of a release", name.Clip(x.at["sequence"]))
+	}
+	return n, nil
+}
+
+// files returns the files of the body.
+func (x *request) files() ([]ecrintypes.ReleaseFile, error) {
+	var in struct {
+		SpecGzip []byte `json:"spec_gzip"`
+		Spec     string `json:"spec"`
+	}
+	if err := x.decode(&in); err != nil {
+		return nil, err
+	}
+	x.body = nil
+	if in.SpecGzip == nil && in.Spec != "" {
+		return readSpec([]byte(in.Spec))
+	}
+	return unpackSpec(in.SpecGzip)
+}
+
+func createRelease(x *request) (answer, error) {
+	slug, err := x.slug()
+	if err != nil {
+		return answer{}, err
+	}
+	files, err := x.files()
+	if err != nil {
+		return answer{}, err
+	}
+	made, err := do[ecrintypes.ReleaseResponse](x, "CreateRelease", &ecrintypes.CreateReleaseRequest{ApplicationSlug: slug, Files: files})
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusCreated, body: map[string]any{"release": x.releaseOf(made.Release, nil), "warnings": made.Warnings}}, nil
+}
+
+func updateRelease(x *request) (answer, error) {
+	slug, err := x.slug()
+	if err != nil {
+		return answer{}, err
+	}
+	sequence, err := x.sequence()
+	if err != nil {
+		return answer{}, err
+	}
+	files, err := x.files()
+	if err != nil {
+		return answer{}, err
+	}
+	made, err := do[ecrintypes.ReleaseResponse](x, "UpdateRelease", &ecrintypes.UpdateReleaseRequest{ApplicationSlug: slug, Sequence: sequence,
+		Files: files})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(map[string]any{"release": x.releaseOf(made.Release, nil), "warnings": made.Warnings})
+}
+
+func getRelease(x *request) (answer, error) {
+	slug, err := x.slug()
+	if err != nil {
+		return answer{}, err
+	}
+	sequence, err := x.sequence()
+	if err != nil {
+		return answer{}, err
+	}
+	found, err := do[ecrintypes.DescribeReleaseResponse](x, "DescribeRelease", &ecrintypes.DescribeReleaseRequest{ApplicationSlug: slug,
+		Sequence: sequence})
+	if err != nil {
+		return answer{}, err
+	}
+	channels, err := x.channels(slug)
+	if err != nil && !errors.Is(err, fault.AccessDenied) {
+		return answer{}, err
+	}
+	one := x.releaseOf(found.Release, channels)
+	if one.Spec, err = writeSpec(found.Files); err != nil {
+		return answer{}, err
+	}
+	return ok(map[string]any{"release": one})
+}
+
+// listReleases lists releases, the newest first. Their sequences have no gaps, so that a page is found by its number.
+func listReleases(x *request) (answer, error) {
+	a, err := x.application()
+	if err != nil {
+		return answer{}, err
+	}
+	offset, limit, err := x.page(20, 1<<30)
+	if err != nil {
+		return answer{}, err
+	}
+	channels, err := x.channels(a.ApplicationSlug)
+	if err != nil && !errors.Is(err, fault.AccessDenied) {
+		return answer{}, err
+	}
+	out, most, below := []release{}, int32(limit), max(0, a.LastRelease-int64(offset))+1
+	if below > 1 {
+		found, err := do[ecrintypes.ListReleasesResponse](x, "ListReleases", &ecrintypes.ListReleasesRequest{ApplicationSlug: a.ApplicationSlug,
+			Below: &below, MaxResults: &most})
+		if err != nil {
+			return answer{}, err
+		}
+		for _, r := range found.Releases {
+			out = append(out, x.releaseOf(r, channels))
+		}
+	}
+	return ok(map[string]any{"releases": out, "totalReleases": a.LastRelease})
+}
+
+func promoteRelease(x *request) (answer, error) {
+	var in struct {
+		ReleaseNotes string   `json:"releaseNotes"`
+		VersionLabel string   `json:"versionLabel"`
+		IsRequired   bool     `json:"isRequired"`
+		ChannelIDs   []string `json:"channelIds"`
+	}
+	if err := x.decode(&in); err != nil {
+		return answer{}, err
+	}
+	slug, err := x.slug()
+	if err != nil {
+		return answer{}, err
+	}
+	sequence, err := x.sequence()
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := do[ecrintypes.PromoteReleaseResponse](x, "PromoteRelease", &ecrintypes.PromoteReleaseRequest{ApplicationSlug: slug,
+		Sequence: sequence, ChannelIds: in.ChannelIDs, VersionLabel: in.VersionLabel, ReleaseNotes: in.ReleaseNotes,
+		Required: &in.IsRequired}); err != nil {
+		return answer{}, err
+	}
+	return ok(map[string]any{"release": map[string]any{"appId": x.at["app"], "sequence": sequence}, "airgapBuilds": []any{}})
+}
+
+// demoteRelease ends the offer of a version of a channel, whose sequence on the channel the path has, or begins it again.
+func demoteRelease(again bool) func(*request) (answer, error) {
+	return func(x *request) (answer, error) {
+		slug, err := x.slug()
+		if err != nil {
+			return answer{}, err
+		}
+		sequence, err := x.sequence()
+		if err != nil {
+			return answer{}, err
+		}
+		changed, err := do[ecrintypes.DemoteReleaseResponse](x, "DemoteRelease", &ecrintypes.DemoteReleaseRequest{ApplicationSlug: slug,
+			ChannelId: x.at["channel"], ChannelSequence: sequence, Undo: &again})
+		if err != nil {
+			return answer{}, err
+		}
+		return ok(map[string]any{"release": channelReleaseOf(changed.Promotion, changed.Promotion.ChannelSlug)})
+	}
+}
