@@ -253,7 +253,7 @@ func (s *Service) Promote(ctx context.Context, a meta.Application, p Promotion) 
 		channels = append(channels, c)
 	}
 	all, err := s.meta.Promote(ctx, meta.Promotion{Application: a.ID, Release: p.Release, Label: p.Label, Notes: p.Notes,
-		Required: p.Required, PromotedBy: p.By}, channels)
+		Required: p.Required, PromotedBy: p.By, ProxyDomain: s.places.Proxy, RegistryDomain: s.places.Registry}, channels)
 	return all, channels, err
 }
 
@@ -268,7 +268,7 @@ func (s *Service) CreateChannel(ctx context.Context, a meta.Application, c meta.
 	return s.meta.PutChannel(ctx, c)
 }
 
-// ChangeChannel stores name, description and SemverRequired of a channel. Its slug stays.
+// ChangeChannel stores name, description, SemverRequired and the domains of a channel. Its slug stays.
 //
 // Errors: fault.InvalidParameter, and those of meta.Store.UpdateChannel.
 func (s *Service) ChangeChannel(ctx context.Context, c meta.Channel) error {
@@ -284,6 +284,13 @@ func checkChannel(c meta.Channel) error {
 		return invalid("channelName", "1 to %d characters, some of them letters or digits", maxName)
 	case len(c.Description) > maxName:
 		return invalid("description", "at most %d characters", maxName)
+	case c.Slug == checkPath:
+		return invalid("channelName", "%s has a meaning in the paths of updates: take another one", checkPath)
+	}
+	for _, d := range []string{c.ProxyDomain, c.RegistryDomain} {
+		if d != "" && !IsDomain(d) {
+			return invalid("proxyDomain", "a host without scheme and path, such as proxy.example.com")
+		}
 	}
 	return nil
 }

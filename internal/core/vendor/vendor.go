@@ -2,6 +2,7 @@
 package vendor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -40,6 +41,8 @@ type Service struct {
 	hosts *endpoint.Map
 	own   []string // domains of the installation alone
 	now   func() time.Time
+
+	places Places // of the settings
 }
 
 // Options holds the parameters of New. All but Domains are required.
@@ -48,12 +51,14 @@ type Options struct {
 	Keys    Keys
 	Hosts   *endpoint.Map
 	Domains []string // that the installation has beside those of AWS
-	Now     func() time.Time
+	// Places are the public addresses that licences and releases name; an empty one is that of the request.
+	Places Places
+	Now    func() time.Time
 }
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now}
+	s := &Service{meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places}
 	for _, d := range o.Domains {
 		s.own = append(s.own, strings.ToLower(strings.Trim(d, ".")))
 	}
@@ -280,6 +285,17 @@ func (s *Service) LicenseID(c meta.Customer) (secret.String, error) {
 type Places struct {
 	Endpoint string // URL of the server of updates
 	Proxy    string // host of the proxy
+	Registry string // host of what the vendor has pushed
+}
+
+// PlacesAt returns the addresses of the settings; for those that they do not have, the ones at the host of a request.
+func (s *Service) PlacesAt(host string, secure bool) Places {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	return Places{Endpoint: cmp.Or(s.places.Endpoint, scheme+host), Proxy: cmp.Or(s.places.Proxy, host),
+		Registry: cmp.Or(s.places.Registry, host)}
 }
 
 // License returns the licence of a customer as a file.
@@ -303,7 +319,7 @@ func (s *Service) License(ctx context.Context, a meta.Application, c meta.Custom
 			return nil, err
 		}
 		l.Channels = append(l.Channels, license.Channel{ID: channel.ID, Name: channel.Name, Slug: channel.Slug, Default: of.Default,
-			Endpoint: p.Endpoint, ProxyDomain: p.Proxy, SemverRequired: channel.SemverRequired})
+			Endpoint: p.Endpoint, ProxyDomain: cmp.Or(channel.ProxyDomain, p.Proxy), SemverRequired: channel.SemverRequired})
 	}
 	for label, f := range d.Fields {
 		l.Fields[label] = f

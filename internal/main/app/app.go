@@ -39,6 +39,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
 	"github.com/ecrin-dev/ecrin/internal/door/trail"
+	"github.com/ecrin-dev/ecrin/internal/door/updateapi"
 	"github.com/ecrin-dev/ecrin/internal/door/vendorapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
@@ -260,7 +261,8 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	})
 	copies := replication.New(replication.Options{Meta: a.meta, Registry: a.registry, Guard: decisions, Remotes: a.remotes, Now: now})
 	a.copies = copies
-	vendors := vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now})
+	vendors := vendor.New(vendor.Options{Meta: a.meta, Keys: keys, Hosts: a.hosts, Domains: c.Domains, Now: now,
+		Places: vendor.Places{Endpoint: strings.TrimSuffix(c.LicenseEndpoint, "/"), Proxy: c.ProxyDomain, Registry: c.RegistryDomain}})
 	own := ecrin.New(ecrin.Options{
 		Copies: copies, Remotes: a.remotes, Configs: a.configs, Vendor: vendors,
 		Meta: a.meta, Identity: id, Guard: decisions, ECR: repositories, Registry: a.registry, Keys: keys, Events: a.events,
@@ -307,6 +309,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
 	}
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
+	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now})
 	alone := doors.ops
 	alone.reader = metricsReader{all: true}
 	a.http = a.server(doors, a.connectionLimits(), metrics, now, a.listeners)

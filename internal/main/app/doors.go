@@ -9,6 +9,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/door/ociapi"
 	"github.com/ecrin-dev/ecrin/internal/door/rancherapi"
 	"github.com/ecrin-dev/ecrin/internal/door/reportapi"
+	"github.com/ecrin-dev/ecrin/internal/door/updateapi"
 	"github.com/ecrin-dev/ecrin/internal/door/vendorapi"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
@@ -21,6 +22,7 @@ type doors struct {
 	reports *reportapi.API
 	rancher *rancherapi.API // nil without the setting rancher_api
 	vendors *vendorapi.API
+	updates *updateapi.API
 	ops     ops
 	refresh func(context.Context) error // invalidates cache entries that other processes have changed
 	prove   http.HandlerFunc            // see ProofPath
@@ -50,6 +52,8 @@ func (d *doors) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 		d.serve(d.rancher, d.rancher.Handle, w, r, ev)
 	case vendorapi.Serves(path):
 		d.serve(d.vendors, d.vendors.Handle, w, r, ev)
+	case updateapi.Serves(path):
+		d.serve(d.updates, d.updates.Handle, w, r, ev)
 	case d.landing.wants(r):
 		d.landing.Handle(w, r, ev)
 	case path == ProofPath:

@@ -184,7 +184,7 @@ func (c *commands) channelList() *cobra.Command {
 
 func (c *commands) channelUpdate() *cobra.Command {
 	var in ecrintypes.UpdateChannelRequest
-	var description string
+	var description, proxy, registry string
 	var semver bool
 	var changed func(flag string) bool
 	cmd := c.vendorCommand("update APP CHANNEL", "Change a channel; its slug stays",
@@ -196,6 +196,12 @@ func (c *commands) channelUpdate() *cobra.Command {
 			if changed("semver") {
 				in.SemverRequired = &semver
 			}
+			if changed("proxy-domain") {
+				in.ProxyDomain = &proxy
+			}
+			if changed("registry-domain") {
+				in.RegistryDomain = &registry
+			}
 			var out ecrintypes.ChannelResponse
 			err := s.Call(ctx, "UpdateChannel", &in, &out)
 			return out, c.said("changed the channel %s", out.Channel.ChannelSlug), err
@@ -205,6 +211,8 @@ func (c *commands) channelUpdate() *cobra.Command {
 	f.StringVar(&in.ChannelName, "name", "", "new `name`")
 	f.StringVar(&description, "description", "", "`text` for people")
 	f.BoolVar(&semver, "semver", false, "whether versions must be semantic versions: --semver=false ends it")
+	f.StringVar(&proxy, "proxy-domain", "", "`host` at which customers pull by the proxy what is promoted from now on")
+	f.StringVar(&registry, "registry-domain", "", "`host` at which they pull what you have pushed, of what is promoted from now on")
 	return cmd
 }
 

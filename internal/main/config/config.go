@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,8 @@ type Config struct {
 	// RancherAPI serves the registries of environments by the v1 API of Rancher 1.x, under /v1, to callers with an access key (see
 	// docs/rancher.md). Default false.
 	RancherAPI bool `yaml:"rancher_api"`
+	// Shipping is about what vendors ship to customers.
+	Shipping `yaml:",inline"`
 	// MaxConnections is how many connections the server has at once; 0 for three quarters of the file descriptors that the process
 	// may have, at most 16384. When there are more, idle ones are closed for new ones. Default 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -384,7 +387,7 @@ func (c *Config) Settings() []Setting {
 			number(&c.EventsKeep)},
 		{"events-keep-for", "ECRIN_EVENTS_KEEP_FOR", "how long events are kept, a `duration` such as 168h", c.EventsKeepFor.String(), "",
 			duration(&c.EventsKeepFor)},
-	}, c.Traces.settings()...)
+	}, slices.Concat(c.Traces.settings(), c.Shipping.settings())...)
 }
 
 // ReadEnv sets the fields of c whose environment variables are set and not empty. get has the contract of os.LookupEnv.
@@ -500,6 +503,7 @@ func (c Config) Check() (Checked, error) {
 	} else if len(out.TLSRegions) > maxTLSRegions {
 		note("tls.regions", fmt.Errorf("want at most %d, got %d: the certificate has several names for each", maxTLSRegions, len(out.TLSRegions)))
 	}
+	c.Shipping.check(note)
 	for _, d := range c.Domains {
 		if strings.ContainsAny(d, "/:* ") || !strings.Contains(d, ".") {
 			note("domains", fmt.Errorf("want names such as ecr.example.com, got %q", d))

@@ -45,6 +45,9 @@ egress_ca: roots.pem
 web_identities: ["111122223333 arn:aws:iam::444455556666:role/x /run/token"]
 config_repository_paths: ["111122223333 /srv/git/config.git"]
 rancher_api: true
+license_endpoint: https://updates.example.com
+proxy_domain: proxy.example.com
+registry_domain: registry.example.com:5000
 max_connections: 1000
 max_connections_per_address: 100
 max_idle_connections: 10
@@ -91,7 +94,10 @@ func TestRead(t *testing.T) {
 		EgressHosts:           []string{"ECR.example.com=192.168.7.3", "b.example.com=[fd00::1]:8443"},
 		EgressDNS:             []string{"192.168.7.53", "[fd00::1]:5353"},
 		WebIdentities:         []string{"111122223333 arn:aws:iam::444455556666:role/x /run/token"},
-		ConfigRepositoryPaths: []string{"111122223333 /srv/git/config.git"}, RancherAPI: true,
+		ConfigRepositoryPaths: []string{"111122223333 /srv/git/config.git"},
+		RancherAPI:            true,
+		Shipping: config.Shipping{LicenseEndpoint: "https://updates.example.com", ProxyDomain: "proxy.example.com",
+			RegistryDomain: "registry.example.com:5000"},
 		MaxConnections: 1000, MaxConnectionsPerAddress: 100, MaxIdleConnections: 10,
 		MaxUploadsPerPrincipal: 20, MaxUploadsPerRepository: 30, MaxTokensPerPrincipal: 40, MaxSessionsPerPrincipal: 50,
 		MetricsListen: []string{"127.0.0.1:9100"}, MetricsToken: secret.New("canary-0123456789"),
@@ -185,10 +191,10 @@ func TestSettingsCoverTheFile(t *testing.T) {
 		t.Errorf("setting every field to its default changes the configuration (-want +got):\n%s", diff)
 	}
 	fields := 0
-	for _, of := range []any{config.Config{}, config.TLS{}, config.Traces{}} {
+	for _, of := range []any{config.Config{}, config.TLS{}, config.Traces{}, config.Shipping{}} {
 		fields += reflect.TypeOf(of).NumField()
 	}
-	if want := fields - 2; len(settings) != want { // the fields TLS and Traces have no settings of their own
+	if want := fields - 3; len(settings) != want { // the fields TLS, Traces and Shipping have no settings of their own
 		t.Errorf("got %d settings, want %d", len(settings), want)
 	}
 }
@@ -249,6 +255,10 @@ func TestCheck(t *testing.T) {
 		{func(c *config.Config) { c.Region = "mars" }, "region: "},
 		{func(c *config.Config) { c.Domains = []string{"*.example.com"} }, "domains: "},
 		{func(c *config.Config) { c.Domains = []string{"localdomain"} }, "domains: "},
+		{func(c *config.Config) { c.LicenseEndpoint = "updates.example.com" }, "license_endpoint: want a URL"},
+		{func(c *config.Config) { c.LicenseEndpoint = "https://a@updates.example.com" }, "license_endpoint: want a URL"},
+		{func(c *config.Config) { c.ProxyDomain = "https://proxy.example.com" }, "proxy_domain: want a host"},
+		{func(c *config.Config) { c.RegistryDomain = "a/b" }, "registry_domain: want a host"},
 		{func(c *config.Config) { c.TLS.Mode = "" }, "tls: "},
 		{func(c *config.Config) { c.TLS.Cert = "c.pem" }, "tls: cert and key need mode files"},
 		{func(c *config.Config) { c.TLS = config.TLS{Mode: config.TLSFiles, Cert: "c.pem"} }, "tls: mode files needs cert and key"},

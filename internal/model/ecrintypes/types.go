@@ -1698,6 +1698,8 @@ type ReleasePromotion struct {
 	PromotedAt      awswire.Time  `json:"promotedAt"` // required
 	PromotedBy      string        `json:"promotedBy,omitzero"`
 	DemotedAt       *awswire.Time `json:"demotedAt,omitzero"`
+	ProxyDomain     string        `json:"proxyDomain,omitzero"`
+	RegistryDomain  string        `json:"registryDomain,omitzero"`
 }
 
 // ReleaseResponse is the answer of UpdateRelease.
@@ -2017,6 +2019,8 @@ type UpdateChannelRequest struct {
 	ChannelName     string  `json:"channelName,omitzero"` // 1 to 255 characters
 	Description     *string `json:"description,omitzero"` // 0 to 255 characters
 	SemverRequired  *bool   `json:"semverRequired,omitzero"`
+	ProxyDomain     *string `json:"proxyDomain,omitzero"`    // 0 to 255 characters
+	RegistryDomain  *string `json:"registryDomain,omitzero"` // 0 to 255 characters
 	AccountId       string  `json:"accountId,omitzero"`
 	ApplicationSlug string  `json:"applicationSlug"` // required, 1 to 63 characters
 }
@@ -2133,6 +2137,8 @@ type VendorChannel struct {
 	SemverRequired  bool         `json:"semverRequired"` // required
 	Archived        bool         `json:"archived"`       // required
 	LastSequence    int64        `json:"lastSequence"`   // required
+	ProxyDomain     string       `json:"proxyDomain,omitzero"`
+	RegistryDomain  string       `json:"registryDomain,omitzero"`
 	CurrentSequence *int64       `json:"currentSequence,omitzero"`
 	CurrentRelease  *int64       `json:"currentRelease,omitzero"`
 	CurrentVersion  string       `json:"currentVersion,omitzero"`

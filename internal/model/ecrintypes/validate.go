@@ -1691,6 +1691,12 @@ func (v *UpdateChannelRequest) check(c *awswire.Checker, at string) {
 	if v.Description != nil {
 		c.String(at+"description", *v.Description, ruleVendorText)
 	}
+	if v.ProxyDomain != nil {
+		c.String(at+"proxyDomain", *v.ProxyDomain, ruleVendorText)
+	}
+	if v.RegistryDomain != nil {
+		c.String(at+"registryDomain", *v.RegistryDomain, ruleVendorText)
+	}
 	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
 	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }

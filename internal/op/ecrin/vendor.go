@@ -85,6 +85,7 @@ func showApplication(a meta.Application) ecrintypes.VendorApplication {
 func showChannel(c meta.Channel) ecrintypes.VendorChannel {
 	return ecrintypes.VendorChannel{ChannelId: c.ID, ChannelSlug: c.Slug, ChannelName: c.Name, Description: c.Description,
 		IsDefault: c.Default, SemverRequired: c.SemverRequired, Archived: c.Archived, LastSequence: c.LastSequence,
+		ProxyDomain: c.ProxyDomain, RegistryDomain: c.RegistryDomain,
 		CreatedAt: awswire.Time{Time: c.CreatedAt}}
 }
 
@@ -188,6 +189,12 @@ func (s *Service) UpdateChannel(ctx context.Context, _ identity.Caller, at Shipp
 	}
 	if in.SemverRequired != nil {
 		c.SemverRequired = *in.SemverRequired
+	}
+	if in.ProxyDomain != nil {
+		c.ProxyDomain = *in.ProxyDomain
+	}
+	if in.RegistryDomain != nil {
+		c.RegistryDomain = *in.RegistryDomain
 	}
 	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, s.vendor.ChangeChannel(ctx, c)
 }

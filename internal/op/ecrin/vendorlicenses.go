@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
-	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/entitlement"
@@ -30,7 +29,7 @@ func (s *Service) customerByID(ctx context.Context, a meta.Application, id strin
 }
 
 // GetLicense returns the licence of a customer as a file, in the version v1beta1 unless the request says another one. The licence has the
-// server and the proxy at the host of this request.
+// server of updates and the proxy of the settings, or else at the host of this request.
 //
 // Errors: those of vendor.Service.License.
 func (s *Service) GetLicense(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.GetLicenseRequest) (
@@ -39,11 +38,7 @@ func (s *Service) GetLicense(ctx context.Context, _ identity.Caller, at Licensee
 	if in.LicenseVersion != "" {
 		v, _ = license.ParseVersion(string(in.LicenseVersion))
 	}
-	host, scheme := at.Host.String(), "http"
-	if at.Secure {
-		scheme = "https"
-	}
-	text, err := s.vendor.License(ctx, at.Application, at.Customer, v, vendor.Places{Endpoint: scheme + "://" + host, Proxy: host})
+	text, err := s.vendor.License(ctx, at.Application, at.Customer, v, s.vendor.PlacesAt(at.Host.String(), at.Secure))
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func (s *Service) ListReleases(ctx context.Context, _ identity.Caller, at Shippe
 func showPromotion(p meta.Promotion, c meta.Channel) ecrintypes.ReleasePromotion {
 	return ecrintypes.ReleasePromotion{ChannelId: p.Channel, ChannelSlug: c.Slug, ChannelSequence: p.Sequence, Sequence: p.Release,
 		VersionLabel: p.Label, ReleaseNotes: p.Notes, Required: p.Required, PromotedAt: awswire.Time{Time: p.PromotedAt},
-		PromotedBy: p.PromotedBy, DemotedAt: awswire.At(p.DemotedAt)}
+		PromotedBy: p.PromotedBy, DemotedAt: awswire.At(p.DemotedAt), ProxyDomain: p.ProxyDomain, RegistryDomain: p.RegistryDomain}
 }
 
 // PromoteRelease offers a release on channels, which are named by their ids or slugs.

@@ -20,15 +20,19 @@ type Channel struct {
 	SemverRequired bool // version labels are semantic versions
 	Archived       bool
 	LastSequence   int64 // of promotions; 0 for none
-	CreatedAt      time.Time
+	// ProxyDomain and RegistryDomain are the hosts at which customers pull what is promoted from now on; "" for those of the installation.
+	ProxyDomain, RegistryDomain string
+	CreatedAt                   time.Time
 }
 
-const channelColumns = `id, application, name, slug, description, is_default, semver_required, archived_at, last_sequence, created_at`
+const channelColumns = `id, application, name, slug, description, is_default, semver_required, archived_at, last_sequence, created_at,
+	proxy_domain, registry_domain`
 
 func scanChannel(scan func(...any) error) (Channel, error) {
 	var c Channel
 	var archived, created int64
-	err := scan(&c.ID, &c.Application, &c.Name, &c.Slug, &c.Description, &c.Default, &c.SemverRequired, &archived, &c.LastSequence, &created)
+	err := scan(&c.ID, &c.Application, &c.Name, &c.Slug, &c.Description, &c.Default, &c.SemverRequired, &archived, &c.LastSequence, &created,
+		&c.ProxyDomain, &c.RegistryDomain)
 	c.Archived, c.CreatedAt = archived != 0, fromMicros(created)
 	return c, err
 }
@@ -62,9 +66,10 @@ func (t *tx) putChannel(c Channel, now int64) error {
 		"channels of an application"); err != nil {
 		return err
 	}
-	n, err := t.exec(`INSERT INTO channels (`+channelColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8)
+	n, err := t.exec(`INSERT INTO channels (`+channelColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10)
 		ON CONFLICT (application, slug) DO NOTHING`,
-		c.ID, c.Application, c.Name, c.Slug, c.Description, truth(c.Default), truth(c.SemverRequired), now)
+		c.ID, c.Application, c.Name, c.Slug, c.Description, truth(c.Default), truth(c.SemverRequired), now,
+		c.ProxyDomain, c.RegistryDomain)
 	if err == nil && n == 0 {
 		err = fault.ObjectAlreadyExists.New("the application already has a channel %s", c.Slug)
 	}
@@ -99,11 +104,12 @@ func (s *Store) Channel(ctx context.Context, application, idOrSlug string) (Chan
 	return c, err
 }
 
-// UpdateChannel stores name, description and SemverRequired of a channel. Errors: fault.ObjectNotFound.
+// UpdateChannel stores name, description, SemverRequired and the domains of a channel. Errors: fault.ObjectNotFound.
 func (s *Store) UpdateChannel(ctx context.Context, c Channel) error {
 	return s.write.do(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE channels SET name = $2, description = $3, semver_required = $4 WHERE id = $1 AND archived_at = 0`,
-			c.ID, c.Name, c.Description, truth(c.SemverRequired))
+		n, err := t.exec(`UPDATE channels SET name = $2, description = $3, semver_required = $4, proxy_domain = $5,
+			registry_domain = $6 WHERE id = $1 AND archived_at = 0`, c.ID, c.Name, c.Description, truth(c.SemverRequired),
+			c.ProxyDomain, c.RegistryDomain)
 		if err == nil && n == 0 {
 			err = noChannel(c.ID)
 		}

@@ -133,6 +133,8 @@ var planned = map[string]string{
 	`DELETE FROM tags WHERE (repository, tag) IN (SELECT repository, tag FROM tags WHERE repository = $1 LIMIT $2)`: "any rows of " +
 		"the repository serve",
 	`DELETE FROM tag_history WHERE id IN (SELECT id FROM tag_history WHERE repository = $1 LIMIT $2)`: "any rows of the repository serve",
+	`SELECT id, application, name, slug, description, is_default, semver_required, archived_at, last_sequence, created_at,
+	proxy_domain, registry_domain FROM channels WHERE application = $1 AND slug = $2`: "an application has at most 100 channels",
 	meta.CollectableRecordsOf: "joins a few candidates with their rows by their keys",
 }
 

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -45,6 +46,8 @@ type Promotion struct {
 	PromotedAt  time.Time
 	PromotedBy  string    // ARN
 	DemotedAt   time.Time // zero for a promotion that is offered
+	// ProxyDomain and RegistryDomain are the hosts at which customers pull the images; "" for that of the request.
+	ProxyDomain, RegistryDomain string
 }
 
 func noRelease(sequence int64) error {
@@ -178,10 +181,13 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (a
 		for _, c := range channels {
 			one := p
 			one.Channel, one.PromotedAt = c.ID, fromMicros(now)
+			var proxy, registry string
 			var application string
 			var semver bool
 			found, err := t.changeOne(`UPDATE channels SET last_sequence = last_sequence + 1 WHERE id = $1 AND archived_at = 0
-				RETURNING last_sequence, application, semver_required`, args{c.ID}, &one.Sequence, &application, &semver)
+				RETURNING last_sequence, application, semver_required, proxy_domain, registry_domain`, args{c.ID}, &one.Sequence, &application,
+				&semver, &proxy, &registry)
+			one.ProxyDomain, one.RegistryDomain = cmp.Or(proxy, p.ProxyDomain), cmp.Or(registry, p.RegistryDomain)
 			switch {
 			case err == nil && (!found || application != p.Application):
 				err = noChannel(c.ID)
@@ -203,8 +209,9 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (a
 				}
 			}
 			if _, err := t.exec(`INSERT INTO promotions (channel, sequence, application, release, version_label, notes, required, promoted_at,
-				promoted_by, demoted_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)`, c.ID, one.Sequence, p.Application, p.Release, p.Label,
-				p.Notes, truth(p.Required), now, p.PromotedBy); err != nil {
+				promoted_by, demoted_at, proxy_domain, registry_domain) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)`, c.ID,
+				one.Sequence, p.Application, p.Release, p.Label, p.Notes, truth(p.Required), now, p.PromotedBy, one.ProxyDomain,
+				one.RegistryDomain); err != nil {
 				return err
 			}
 			all = append(all, one)
@@ -214,12 +221,14 @@ func (s *Store) Promote(ctx context.Context, p Promotion, channels []Channel) (a
 	return all, err
 }
 
-const promotionColumns = `channel, sequence, application, release, version_label, notes, required, promoted_at, promoted_by, demoted_at`
+const promotionColumns = `channel, sequence, application, release, version_label, notes, required, promoted_at, promoted_by, demoted_at,
+	proxy_domain, registry_domain`
 
 func scanPromotion(scan func(...any) error) (Promotion, error) {
 	var p Promotion
 	var promoted, demoted int64
-	err := scan(&p.Channel, &p.Sequence, &p.Application, &p.Release, &p.Label, &p.Notes, &p.Required, &promoted, &p.PromotedBy, &demoted)
+	err := scan(&p.Channel, &p.Sequence, &p.Application, &p.Release, &p.Label, &p.Notes, &p.Required, &promoted, &p.PromotedBy, &demoted,
+		&p.ProxyDomain, &p.RegistryDomain)
 	p.PromotedAt, p.DemotedAt = fromMicros(promoted), fromMicros(demoted)
 	return p, err
 }
@@ -248,6 +257,22 @@ func (s *Store) NewestPromotions(ctx context.Context, channel string, below int6
 		list = append(list, one)
 		return err
 	})
+	return list, err
+}
+
+// Offers returns at most limit promotions of a channel that are offered, the newest first: those with a sequence above one, and up to
+// another one unless that is 0; with required those alone without which no later one may be installed.
+func (s *Store) Offers(ctx context.Context, channel string, above, upTo int64, required bool, limit int) (list []Promotion, err error) {
+	if upTo == 0 {
+		upTo = math.MaxInt64
+	}
+	err = s.read.rows(ctx, `SELECT `+promotionColumns+` FROM promotions WHERE channel = $1 AND sequence > $2 AND sequence <= $3
+		AND demoted_at = 0 AND (required = 1 OR $4 = 0) ORDER BY sequence DESC LIMIT $5`, args{channel, above, upTo, truth(required), limit},
+		func(scan func(...any) error) error {
+			one, err := scanPromotion(scan)
+			list = append(list, one)
+			return err
+		})
 	return list, err
 }
 

@@ -65,6 +65,7 @@ var inside = map[string]string{
 	"door/awsapi":      "door/web",
 	"door/rancherapi":  "door/awsapi door/web",
 	"door/reportapi":   "door/awsapi door/web",
+	"door/updateapi":   "door/web",
 	"door/vendorapi":   "door/awsapi door/web",
 	"host/doctor":      "host/trust",
 	"host/pull":        "host/trust",

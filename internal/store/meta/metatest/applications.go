@@ -112,7 +112,10 @@ func testReleases(fx *Fixture) {
 	if _, err := release(3, "new"); !errors.Is(err, fault.ObjectNotFound) {
 		fx.Errorf("changing a release that does not exist: got %v", err)
 	}
-	by := meta.Promotion{Application: a.ID, Release: 1, Label: "1.0.0", Notes: "first", Required: true}
+	channels[1].ProxyDomain = "images.example.com"
+	fx.Must(fx.UpdateChannel(fx.Ctx, channels[1]))
+	by := meta.Promotion{Application: a.ID, Release: 1, Label: "1.0.0", Notes: "first", Required: true, ProxyDomain: "proxy.example.com",
+		RegistryDomain: "registry.example.com"}
 	all, err := fx.Promote(fx.Ctx, by, channels)
 	fx.Must(err)
 	if len(all) != 2 || all[0].Sequence != 1 || all[1].Sequence != 1 || all[1].Channel != channels[1].ID {
@@ -189,6 +192,30 @@ func testReleases(fx *Fixture) {
 	fx.Must(err)
 	if !p.DemotedAt.IsZero() || len(channelsOf([]string{"0", "1"}, "")) != 2 || len(channelsOf([]string{"2"}, "")) != 0 {
 		fx.Errorf("offered again: got %+v, %v", p, channelsOf([]string{"0", "1"}, ""))
+	}
+	for channel, want := range map[string]string{channels[0].ID: "proxy.example.com", stable.ID: "images.example.com"} {
+		p, err := fx.Promotion(fx.Ctx, channel, 1)
+		fx.Must(err)
+		if p.ProxyDomain != want || p.RegistryDomain != "registry.example.com" {
+			fx.Errorf("the hosts of a promotion are %q and %q, want %q", p.ProxyDomain, p.RegistryDomain, want)
+		}
+	}
+	for _, c := range []struct {
+		above, upTo int64
+		required    bool
+		limit       int
+		want        []string
+	}{{0, 0, false, 9, []string{"1.1.0", "1.0.0"}}, {1, 0, false, 9, []string{"1.1.0"}}, {0, 1, false, 9, []string{"1.0.0"}},
+		{0, 0, true, 9, []string{"1.0.0"}}, {0, 0, false, 1, []string{"1.1.0"}}} {
+		found, err := fx.Offers(fx.Ctx, stable.ID, c.above, c.upTo, c.required, c.limit)
+		fx.Must(err)
+		var got []string
+		for _, p := range found {
+			got = append(got, p.Label)
+		}
+		if !slices.Equal(got, c.want) {
+			fx.Errorf("the offers %+v: got %v", c, got)
+		}
 	}
 	page, err := fx.Releases(fx.Ctx, a.ID, 0, 1)
 	fx.Must(err)
