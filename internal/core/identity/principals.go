@@ -112,7 +112,7 @@ func (s *Service) OfEntity(ctx context.Context, e meta.Entity, session string) (
 }
 
 // Named returns the subject of a principal. principal is the ARN of a root user, user, role (in a session called
-// "session"), role session or federated user, the 12 digits of an account, a service such as lambda.amazonaws.com, or *
+// "session"), role session, federated user or customer, the 12 digits of an account, a service such as lambda.amazonaws.com, or *
 // for an anonymous caller.
 //
 // Errors: fault.NoSuchEntity, fault.InvalidInput (principal has none of these forms); an error without a code as for
@@ -149,6 +149,8 @@ func (s *Service) Named(ctx context.Context, principal string) (*Subject, error)
 		// The session policies are not known. A session of the root user with all rights has the widest ones.
 		in := meta.Session{Kind: meta.FederatedSession, Name: p.Name, IssuedAt: s.now(), PolicyARNs: []string{administrator}}
 		return s.make(ctx, p.Account, nil, &in)
+	case policy.Customer:
+		return s.customer(ctx, Caller{Kind: Customer, Account: p.Account, ARN: p.Text})
 	}
 	return nil, fault.InvalidInput.New("%q is no principal that can call", name.Clip(principal))
 }

@@ -87,7 +87,7 @@ func samples(key string) map[string]any {
 		"cloudName": "victim", "runtimeName": "victim", "clusterName": "victim", "region": "us-east-1", "version": "1.0.0",
 		"awsAccessKeyId": "AKIAAAAAAAAAAAAAAAAA", "integrationName": "victim", "CreateIntegration.integrationName": "new", "kind": "OCI",
 		"reportVariables": "CF_IMAGE=victim.example.com/app:1", "imageName": "victim.example.com/app:1", "applicationName": "victim",
-		"issuer": "https://issuer.invalid", "keys": `{"keys":[]}`,
+		"ExplainLicense.image": "victim.example.com/victim:1", "issuer": "https://issuer.invalid", "keys": `{"keys":[]}`,
 		"applicationSlug": "victim", "CreateApplication.applicationName": "New", "channelId": "stable", "channelName": "new", "sequence": 1,
 		"files": []any{map[string]any{"path": "a.yaml", "content": "a: 1"}}, "channelIds": []any{"stable"}, "channelSequence": 1,
 		"customerName": "new", "customerId": "victim", "tokenName": "victim", "CreateCustomerToken.tokenName": "new",

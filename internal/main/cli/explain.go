@@ -46,7 +46,7 @@ The exit code is 0 when the request is allowed, 3 when it is denied, and 1 for a
 			"  ecrin explain 0c9e5d2a-6f0b-4c1d-9a3e-5f2b7c8d9e01",
 	}
 	c.dataFlag(cmd)
-	cmd.AddCommand(c.explainPull())
+	cmd.AddCommand(c.explainPull(), c.explainLicense())
 	f := cmd.Flags()
 	f.StringVar(&q.as, "as", "", "`principal` that makes the request")
 	f.StringVar(&q.action, "action", "", "`action`, such as ecr:BatchGetImage")

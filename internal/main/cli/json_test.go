@@ -197,6 +197,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"release demote shop stable 1", "customer create shop big --channel stable", "customer list shop", "customer show shop big",
 		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
+		"explain license shop big shop/none:1",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"entitlement delete shop $entitlementId", "customer archive shop big", "app delete shop",
 		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",
@@ -217,7 +218,8 @@ func TestAnswersAreJSON(t *testing.T) {
 			args = append(args, "--data", data)
 		}
 		code, out, errs := run(t, args...)
-		if code != 0 && args[0] != "doctor" { // what the doctor finds depends on the machine
+		refused := code == 3 && args[0] == "explain"
+		if code != 0 && !refused && args[0] != "doctor" { // what the doctor finds depends on the machine
 			t.Errorf("ecrin %s: exit code %d, %s", strings.Join(args, " "), code, errs)
 			continue
 		}

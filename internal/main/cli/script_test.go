@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 //	delete REPO DIG  delete an image by the ECR API
 //	ask ACCOUNT REPO describe the images of a repository of the default registry as an account's root; $ID is the request's
 //	pulls STATUS FILE REPOSITORY TAG  pull an image with the password in FILE, which must end with STATUS
+//	cure             execute the commands after "what to do: " of the last output, as a shell does
 //	absent FILE      the last output must not have the text in FILE
 //	push REF SEED    push an image named by SEED to REPOSITORY[:TAG] of the server of $ECRIN_DATA
 func TestScripts(t *testing.T) {
@@ -66,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"ask":      scriptAsk,
 			"pulls":    scriptPulls,
 			"absent":   scriptAbsent,
+			"cure":     scriptCure,
 		},
 	})
 }
@@ -168,6 +170,18 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("ecrin %s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
 	}
+}
+
+// scriptCure executes what the last output says to do.
+func scriptCure(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: cure")
+	}
+	_, cure, ok := strings.Cut(ts.ReadFile("stdout"), "what to do: ")
+	if !ok {
+		ts.Fatalf("the last output says of nothing what to do")
+	}
+	ts.Check(ts.Exec("sh", "-ec", cure))
 }
 
 // scriptPush creates the repository if it does not exist, and pushes by the ECR API.

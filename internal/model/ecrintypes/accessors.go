@@ -218,6 +218,15 @@ func (v *ExplainAccessRequest) GetImageDigest() string { return v.ImageDigest }
 // GetResourceArn returns the member resourceArn, or "" if it is absent.
 func (v *ExplainAccessRequest) GetResourceArn() string { return v.ResourceArn }
 
+// GetCustomerId returns the member customerId, or "" if it is absent.
+func (v *ExplainLicenseRequest) GetCustomerId() string { return v.CustomerId }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ExplainLicenseRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ExplainLicenseRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *GetAccountCredentialsRequest) GetAccountId() string { return v.AccountId }
 

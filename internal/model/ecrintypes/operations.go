@@ -35,6 +35,7 @@ var OperationNames = []string{
 	"CreateCustomerToken",
 	"RotateCustomerToken",
 	"RevokeCustomerToken",
+	"ExplainLicense",
 	"ListCustomerTokens",
 	"PutEntitlement",
 	"ListEntitlements",
@@ -278,6 +279,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
 		Input:  func() awswire.Input { return new(CustomerTokenRequest) },
 		Output: func() any { return new(RevokeCustomerTokenResponse) },
+	},
+	"ExplainLicense": {
+		Name:   "ExplainLicense",
+		Errors: []string{"InvalidParameterException", "ServerException", "ResourceNotFoundException"},
+		Input:  func() awswire.Input { return new(ExplainLicenseRequest) },
+		Output: func() any { return new(ExplainLicenseResponse) },
 	},
 	"ListCustomerTokens": {
 		Name:   "ListCustomerTokens",

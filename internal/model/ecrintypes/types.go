@@ -685,6 +685,21 @@ type ExplainAccessResponse struct {
 	Explanation Explanation `json:"explanation"` // required
 }
 
+// ExplainLicenseRequest is the request of ExplainLicense.
+type ExplainLicenseRequest struct {
+	CustomerId      string `json:"customerId"` // required, 1 to 255 characters
+	Image           string `json:"image"`      // required, 1 to 512 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug"` // required, 1 to 63 characters
+}
+
+// ExplainLicenseResponse is the answer of ExplainLicense.
+type ExplainLicenseResponse struct {
+	Allowed     bool          `json:"allowed"` // required
+	Steps       []LicenseStep `json:"steps"`   // required
+	Explanation *Explanation  `json:"explanation,omitzero"`
+}
+
 // ExplainRequestRequest is the request of ExplainRequest.
 type ExplainRequestRequest struct {
 	RequestId string `json:"requestId"` // required, 1 to 64 characters
@@ -1040,6 +1055,15 @@ type LicenseField struct {
 	Value       string    `json:"value,omitzero"`       // at most 255 characters
 	ValueType   FieldType `json:"valueType,omitzero"`
 	Hidden      *bool     `json:"hidden,omitzero"`
+}
+
+// LicenseStep is a part of requests or answers.
+type LicenseStep struct {
+	Name    string `json:"name"`   // required
+	Passed  bool   `json:"passed"` // required
+	Found   string `json:"found,omitzero"`
+	Problem string `json:"problem,omitzero"`
+	Cure    string `json:"cure,omitzero"`
 }
 
 // LifecycleResponse is the answer of DeleteLifecycle.

@@ -600,6 +600,20 @@ func (v *ExplainAccessRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ExplainLicenseRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ExplainLicenseRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"customerId", v.CustomerId, ruleCustomerId)
+	c.String(at+"image", v.Image, ruleRemoteImage)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.String(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ExplainRequestRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")

@@ -83,6 +83,9 @@ func principal(arn string) (kind, entityName, account string) {
 func lastSegment(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
 
 func onIdentity(e ecrintypes.Explanation, add string) step {
+	if slug, id, ok := customer(e.PrincipalArn); ok {
+		return step{"let the customer pull it, with credentials of the vendor:", []string{Entitle(slug, id, e)}}
+	}
 	kind, entityName, account := principal(e.PrincipalArn)
 	if kind == "" {
 		return step{"allow it in an identity policy of the user who created the session, and in a session policy:", []string{pretty(add)}}
@@ -208,4 +211,32 @@ func removal(e ecrintypes.Explanation, f ecrintypes.Finding) step {
 			word(f.Policy) + " --policy-document file://policy.json")
 	}
 	return s
+}
+
+// customer returns the slug of the application and the id of a customer with the given ARN; ok is false for another principal.
+func customer(arn string) (slug, id string, ok bool) {
+	a, err := name.ParseARN(arn)
+	if err != nil {
+		return "", "", false
+	}
+	e, _ := a.Entity()
+	if e.Kind != name.Customer {
+		return "", "", false
+	}
+	return strings.Cut(e.Name, "/")
+}
+
+// Entitle returns the command that lets a customer pull the image of an explained request, and nothing else: by the tag of the request, or
+// else by its digest.
+func Entitle(slug, customer string, e ecrintypes.Explanation) string {
+	_, repository := repositoryOf(e.Resource)
+	command := "ecrin entitlement add " + word(slug) + " --customer " + word(customer) + " --repository " + word(repository)
+	for _, of := range []struct{ key, flag string }{{"ecrin:imagetag", "--tag"}, {"ecrin:imagedigest", "--digest"}} {
+		for _, k := range e.Context {
+			if strings.EqualFold(k.Key, of.key) && len(k.Values) > 0 {
+				return command + " " + of.flag + " " + word(k.Values[0])
+			}
+		}
+	}
+	return command
 }

@@ -152,6 +152,20 @@ func (t text) findings(e ecrintypes.Explanation) {
 	}
 }
 
+// Cure returns the commands of the first change that would allow a denied request: with what precedes them unless it is one line that a
+// shell can execute. It is "" if no policy can allow it.
+func Cure(e ecrintypes.Explanation) string {
+	if len(e.Changes) == 0 {
+		return ""
+	}
+	step := stepOf(e, e.Changes[0])
+	commands := strings.Join(step.lines, "\n")
+	if strings.HasPrefix(commands, "ecrin ") && len(e.Changes) == 1 || e.Changes[0].Alternative {
+		return commands
+	}
+	return step.what + "\n" + commands
+}
+
 // changes writes the changes that would allow the request. Alternatives are marked with "or".
 func (t text) changes(e ecrintypes.Explanation) {
 	t.line("")

@@ -216,7 +216,13 @@ func (d *decision) changes() []Change {
 		}
 	}
 	identity := d.layers[LayerIdentity].evaluated && !d.layers[LayerIdentity].allow.Allowed()
+	customer := d.Caller.Kind == Customer && d.Caller.Account == d.ResourceAccount
 	switch {
+	case customer && named&toCaller == 0 && !d.layers[LayerIdentity].allow.Allowed():
+		all = append(all,
+			Change{Layer: LayerIdentity, Alternative: true, Add: d.addition(LayerIdentity)},
+			Change{Layer: resource, Alternative: true, Add: d.addition(resource)})
+	case customer:
 	case !d.Caller.hasAccount() || d.Caller.Account != d.ResourceAccount || resource == LayerTrust && named == 0:
 		if identity && d.Caller.Account != d.ResourceAccount {
 			all = append(all, Change{Layer: LayerIdentity, Add: d.addition(LayerIdentity)})

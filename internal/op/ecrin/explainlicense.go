@@ -1,0 +1,216 @@
+package ecrin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
+	"github.com/ecrin-dev/ecrin/internal/core/identity"
+	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/op/ecr"
+	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
+	"github.com/ecrin-dev/ecrin/internal/rule/explain"
+	"github.com/ecrin-dev/ecrin/internal/rule/policy"
+	"github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
+	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
+)
+
+// licensed is a pull of a customer that is being explained: its links are looked at in order, up to the first that is broken.
+type licensed struct {
+	s     *Service
+	at    Licensee
+	from  guard.Origin
+	image rewrite.Reference
+	text  string // the image as it was given
+
+	registry ecr.Registry
+	repo     string
+	ask      guard.Ask
+	why      *ecrintypes.Explanation
+}
+
+// ExplainLicense returns whether a customer may pull an image now, and why not: the licence, whose image it is, whether it is there, and
+// the entitlements. The first link that is broken is the last step, with what mends it. An image without a host is one of the vendor's.
+// Nothing is pulled, and the pull log has no row of it.
+//
+// Errors: fault.InvalidParameter (the image).
+func (s *Service) ExplainLicense(ctx context.Context, _ identity.Caller, at Licensee, in *ecrintypes.ExplainLicenseRequest) (
+	*ecrintypes.ExplainLicenseResponse, error) {
+	image, err := rewrite.ParseReference(in.Image)
+	if err != nil {
+		return nil, err
+	}
+	if image.Tag == "" && image.Digest == "" {
+		image.Tag = "latest"
+	}
+	l := &licensed{s: s, at: at, image: image, text: in.Image, from: guard.Origin{Secure: at.Secure}}
+	out := &ecrintypes.ExplainLicenseResponse{Allowed: true, Steps: []ecrintypes.LicenseStep{}}
+	for _, link := range []struct {
+		name  string
+		check func(context.Context) (ecrintypes.LicenseStep, error)
+	}{
+		{"licence", l.license},
+		{"application", l.application},
+		{"image", l.stored},
+		{"entitlement", l.entitled},
+	} {
+		step, err := link.check(ctx)
+		if err != nil {
+			return nil, err
+		}
+		step.Name = link.name
+		step.Passed = step.Problem == ""
+		out.Steps = append(out.Steps, step)
+		out.Allowed = step.Passed
+		if !out.Allowed {
+			break
+		}
+	}
+	out.Explanation = l.why
+	return out, nil
+}
+
+// customer returns the words of a command that name the customer.
+func (l *licensed) customer() string { return l.at.Slug + " " + l.at.Customer.ID }
+
+func (l *licensed) license(context.Context) (step ecrintypes.LicenseStep, _ error) {
+	c := l.at.Customer
+	switch end := c.ExpiresAt; {
+	case !c.ArchivedAt.IsZero():
+		step.Problem = fmt.Sprintf("the customer %s is archived since %s: each request is refused with status 401", c.Name,
+			c.ArchivedAt.UTC().Format("2006-01-02T15:04:05Z"))
+		step.Cure = "ecrin customer archive " + l.customer() + " --undo"
+	case end.IsZero():
+		step.Found = fmt.Sprintf("the licence of %s is valid, and has no end", c.Name)
+	case !l.s.now().Before(end):
+		step.Problem = fmt.Sprintf("the licence of %s has expired on %s: each request is refused with status 401", c.Name,
+			end.UTC().Format("2006-01-02T15:04:05Z"))
+		step.Cure = "ecrin customer update " + l.customer() + " --never-expires"
+	default:
+		step.Found = fmt.Sprintf("the licence of %s is valid until %s", c.Name, end.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	return step, nil
+}
+
+// application finds the repository of the image, which must be one that the customers of the application can name.
+func (l *licensed) application(context.Context) (step ecrintypes.LicenseStep, _ error) {
+	at := l.s.hosts.Default()
+	l.registry.Registry = name.Registry{Account: l.at.Account, Region: at.Region}
+	host, err := l.s.hosts.Parse(l.image.Host)
+	switch {
+	case l.image.Host == "":
+		l.repo = l.image.Path
+	case err == nil && host.Kind == endpoint.Registry && host.Registry.Account != l.at.Account:
+		step.Problem = fmt.Sprintf("%s is the registry of the account %s, and the application %s is one of the account %s", l.image.Host,
+			host.Registry.Account, l.at.Slug, l.at.Account)
+		step.Cure = fmt.Sprintf("name a repository of the account %s in the release", l.at.Account)
+		return step, nil
+	default:
+		if err == nil && host.Kind == endpoint.Registry {
+			l.registry.Registry = host.Registry
+		}
+		if slug, _, ok := strings.Cut(strings.TrimPrefix(l.image.Path, "proxy/"), "/"); ok && strings.HasPrefix(l.image.Path, "proxy/") &&
+			slug != l.at.Slug {
+			step.Problem = fmt.Sprintf("the image is one of the application %s, and the licence is one of %s: the request is refused with "+
+				"status 403", slug, l.at.Slug)
+			step.Cure = "pull " + strings.Replace(l.text, "proxy/"+slug+"/", "proxy/"+l.at.Slug+"/", 1) +
+				", or with a licence of the application " + slug
+			return step, nil
+		}
+		l.repo = l.s.vendor.Repository(l.at.Application, l.at.Host, l.image)
+	}
+	step.Found = fmt.Sprintf("the image is %s of the application %s", l.repo, l.at.Slug)
+	return step, nil
+}
+
+func (l *licensed) reference() string {
+	if l.image.Digest != "" {
+		return "@" + l.image.Digest
+	}
+	return ":" + l.image.Tag
+}
+
+// stored finds the image.
+func (l *licensed) stored(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
+	absent := func(what string) (ecrintypes.LicenseStep, error) {
+		step.Problem = what + ": the request is refused as one without an entitlement is, or with status 404"
+		step.Cure = fmt.Sprintf("push the image: skopeo copy docker-archive:IMAGE.tar docker://%s/%s%s", l.at.Host, l.repo, l.reference())
+		return step, nil
+	}
+	if _, err := name.ParseRepo(l.repo); err != nil {
+		return absent(fmt.Sprintf("%s is no repository of the vendor", l.repo))
+	}
+	t, err := l.s.ecr.Repository(ctx, l.registry, l.repo)
+	if err != nil {
+		return step, err
+	}
+	if t.Absent != nil {
+		return absent(fmt.Sprintf("there is no repository %s in the region %s of the account %s", l.repo, l.registry.Region, l.registry.Account))
+	}
+	l.ask = t.Asks[0]
+	l.ask.Action = "ecr:BatchGetImage"
+	l.ask.Image.Stored = true
+	var of name.Reference
+	if l.image.Digest != "" {
+		of.Digest, err = name.ParseDigest(l.image.Digest)
+	} else {
+		of.Tag, err = name.ParseTag(l.image.Tag)
+	}
+	if err != nil {
+		return step, err
+	}
+	head, err := l.s.meta.Head(ctx, l.ask.Repository.ID, of)
+	switch {
+	case errors.Is(err, fault.ImageNotFound):
+		return absent(fmt.Sprintf("the repository %s has no image %s", l.repo, strings.TrimLeft(l.reference(), ":@")))
+	case err != nil:
+		return step, err
+	}
+	of.Digest = head.Digest
+	l.ask.Image.Reference = of
+	step.Found = "the image is there: " + head.Digest.String()
+	return step, nil
+}
+
+// entitled decides the pull as the registry decides it.
+func (l *licensed) entitled(ctx context.Context) (step ecrintypes.LicenseStep, _ error) {
+	r, why, err := l.s.guard.Explain(ctx, meta.CustomerARN(l.at.Account, l.at.Slug, l.at.Customer.ID), l.from, l.ask)
+	if err != nil {
+		return step, err
+	}
+	e := explain.Of(&r, why)
+	l.why = &e
+	if e.Allowed {
+		step.Found = "an entitlement allows the pull"
+		for _, f := range e.Findings {
+			if f.Failed == "" {
+				step.Found = "the " + f.Policy + " allows the pull"
+			}
+		}
+		return step, nil
+	}
+	rights, err := l.s.meta.Entitlements(ctx, l.at.Application.ID, l.at.Customer.ID)
+	if err != nil {
+		return step, err
+	}
+	near := ""
+	for _, f := range e.Findings {
+		if f.Failed != "" && f.Layer == policy.LayerIdentity.String() {
+			near = fmt.Sprintf("; the %s is for another %s: %s", f.Policy, f.Failed, f.Detail)
+		}
+	}
+	switch {
+	case e.Verdict == ecrintypes.VerdictExplicitDeny:
+		step.Problem = "a policy denies the pull: " + e.Text
+	case len(rights) == 0:
+		step.Problem = "the customer has no entitlement, and nothing can be pulled without one"
+	default:
+		step.Problem = fmt.Sprintf("none of the %d entitlements of the customer is for this image", len(rights)) + near
+	}
+	step.Cure = explain.Cure(e)
+	return step, nil
+}
