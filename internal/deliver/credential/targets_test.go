@@ -2,8 +2,10 @@ package credential_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -256,5 +258,39 @@ configs:
 		if _, err := (credential.HostFile{Host: "a.b", Mirrors: []string{bad}}).Containerd(); err == nil {
 			t.Errorf("the mirror %q: got no error", bad)
 		}
+	}
+}
+
+// What docker and the kubelet take from a configuration of docker for a registry: by the key, by another spelling of it, and of the kubelet
+// by a pattern or a path.
+func TestLoginsOfADockerConfig(t *testing.T) {
+	t.Parallel()
+	auth := func(user string) string { return base64.StdEncoding.EncodeToString([]byte(user + ":p")) }
+	content := fmt.Appendf(nil, `{"auths":{"a.test":{"auth":%q},"https://a.test/v1/":{"auth":%q},"http://b.test:5100/v2/":{"username":"b",
+"password":"p"},"empty.test":{},"https://empty.test":{"auth":%q},"broken.test":{"auth":"!"},"number.test":7,"a.test/team":{"auth":%q},
+"a.test/team/app":{"auth":%q},"*.dkr.ecr.*.amazonaws.com":{"auth":%q},"unpadded.test":{"auth":%q},"zero.test":{"auth":%q}}}`,
+		auth("a"), auth("v1"), auth("e"), auth("team"), auth("app"), auth("AWS"), strings.TrimRight(auth("xy"), "="),
+		base64.StdEncoding.EncodeToString([]byte("z:p\x00\x00")))
+	for host, want := range map[string]string{"a.test": "a", "b.test:5100": "b", "b.test": "", "empty.test": "e", "broken.test": "",
+		"number.test": "", "other.test": "", "000000000000.dkr.ecr.us-east-1.amazonaws.com": "", "unpadded.test": "xy", "zero.test": "z"} {
+		c, ok := credential.DockerLogin(content, host)
+		if c.Username != want || ok != (want != "") || ok && c.Password.Reveal() != "p" {
+			t.Errorf("docker, %s: got %q, %t, want %q", host, c.Username, ok, want)
+		}
+	}
+	for of, want := range map[string]string{"a.test/team/app": "app team a v1", "a.test/team/other": "team a v1", "a.test/x": "a v1",
+		"b.test:5100/x": "b", "b.test/x": "", "empty.test/x": "e", "000000000000.dkr.ecr.us-east-1.amazonaws.com/x": "AWS",
+		"dkr.ecr.us-east-1.amazonaws.com/x": "", "unpadded.test/x": "xy"} {
+		host, repository, _ := strings.Cut(of, "/")
+		var users []string
+		for _, c := range credential.KubeletLogins(content, host, repository) {
+			users = append(users, c.Username)
+		}
+		if got := strings.Join(users, " "); got != want {
+			t.Errorf("the kubelet, %s: got %q, want %q", of, got, want)
+		}
+	}
+	if all := credential.KubeletLogins([]byte("[]"), "a.test", "x"); all != nil {
+		t.Errorf("no configuration: got %+v, want none", all)
 	}
 }

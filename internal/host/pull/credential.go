@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/host/trust/clientconf"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 )
@@ -77,9 +78,9 @@ func (p *pulling) credential(ctx context.Context) (string, *failure) {
 	if suffix, _ := conf.Helper(p.ref.host); suffix != "" {
 		return p.fromHelper(ctx, "docker-credential-"+suffix)
 	}
-	if user, password, ok := stored(content, p.ref.host); ok {
-		p.user, p.password = user, password
-		return "of " + user + ", from " + file, nil
+	if c, ok := credential.DockerLogin(content, p.ref.host); ok {
+		p.user, p.password = c.Username, c.Password.Reveal()
+		return "of " + p.user + ", from " + file, nil
 	}
 	return p.anonymous(ctx, "no credential for "+p.ref.host+" in "+file)
 }
@@ -102,31 +103,6 @@ func (p *pulling) fromHelper(ctx context.Context, program string) (string, *fail
 	}
 	p.user, p.password = got.Username, got.Secret
 	return "of " + got.Username + ", from " + program, nil
-}
-
-// stored returns the entry of a docker configuration for a host.
-func stored(content []byte, host string) (user, password string, ok bool) {
-	var c struct {
-		Auths map[string]struct{ Auth, Username, Password string }
-	}
-	if json.Unmarshal(content, &c) != nil {
-		return "", "", false
-	}
-	for _, key := range []string{host, "https://" + host, "http://" + host, "https://" + host + "/", "https://" + host + "/v1/",
-		"https://" + host + "/v2/"} {
-		entry, found := c.Auths[key]
-		if !found {
-			continue
-		}
-		plain, err := base64.StdEncoding.DecodeString(entry.Auth)
-		if user, password, cut := strings.Cut(string(plain), ":"); err == nil && cut && password != "" {
-			return user, strings.TrimRight(password, "\x00"), true
-		}
-		if entry.Password != "" {
-			return entry.Username, entry.Password, true
-		}
-	}
-	return "", "", false
 }
 
 // anonymous goes on without a credential if the registry lets clients without one read something.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/host/trust/clientconf"
 )
 
@@ -64,12 +65,13 @@ func (p *pulling) podCredential(ctx context.Context) (string, *failure) {
 			wrong = append(wrong, "the pull secret "+s.Name+" has no docker configuration")
 			continue
 		}
-		user, password, ok := stored(s.Config, p.ref.host)
-		if !ok {
+		all := credential.KubeletLogins(s.Config, p.ref.host, p.ref.repo)
+		if len(all) == 0 {
 			wrong = append(wrong, "the pull secret "+s.Name+" has no entry for "+p.ref.host)
-			continue
 		}
-		p.offers = append(p.offers, offer{s.Name, user, password})
+		for _, c := range all {
+			p.offers = append(p.offers, offer{s.Name, c.Username, c.Password.Reveal()})
+		}
 	}
 	if len(p.offers) > 0 {
 		p.user, p.password = p.offers[0].user, p.offers[0].password

@@ -320,6 +320,14 @@ func TestPullOfAPod(t *testing.T) {
 	if got := last(); !got.Passed {
 		t.Errorf("the image was pulled: got %+v", got)
 	}
+	// As the kubelet: a key may have * and a path of the repository, and the one with the longer path is tried first.
+	for _, key := range []string{"*.com", "https://example.com/v1/team", "example.com/team/app"} {
+		pod.Secrets[2].Config = fmt.Appendf(nil, `{"auths":{"example.com/other":{"auth":"eDp5"},%q:{"username":"AWS","password":%q}}}`, key,
+			w.root.Password(t))
+		if got := last(); !got.Passed {
+			t.Errorf("a secret with the key %s: got %+v, want a pull", key, got)
+		}
+	}
 	pod.Secrets = pod.Secrets[:2]
 	if got := last(); got.Passed || got.Name != pull.Token || !strings.Contains(got.Problem, "old") ||
 		!strings.Contains(got.Cure, "ecrin refresh kubernetes --once --registry example.com --namespace shop --service-account default --secret gone") {

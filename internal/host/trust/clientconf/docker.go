@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 )
 
 // DockerDaemon has the settings of /etc/docker/daemon.json that concern registries.
@@ -78,8 +80,7 @@ func (c DockerClient) Helper(host string) (suffix string, named bool) {
 // HasAuth reports whether `docker login` stored an entry for host, under any of the keys that docker looks up.
 func (c DockerClient) HasAuth(host string) bool {
 	for key := range c.Auths {
-		key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
-		if key, _, _ = strings.Cut(key, "/"); key == host {
+		if credential.DockerKeyHost(key) == host {
 			return true
 		}
 	}
