@@ -44,7 +44,8 @@ type server struct {
 var (
 	plainServer = sync.OnceValues(func() (*server, error) { return startServer("127.0.0.1:0") })
 	namedServer = sync.OnceValues(func() (*server, error) {
-		return startServer("127.0.0.1:443", "--tls=auto", "--tls-regions", region+","+otherRegion, "--tls-iam-sts")
+		return startServer("127.0.0.1:443", "--tls=auto", "--tls-regions", region+","+otherRegion, "--tls-iam-sts",
+			"--rancher-api")
 	})
 )
 
