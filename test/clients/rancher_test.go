@@ -148,12 +148,12 @@ func updaterPolicy(arn string, more ...string) string {
 // tokensOf returns how many calls of GetAuthorizationToken a user has made.
 func (s *session) tokensOf(user string) int {
 	s.t.Helper()
-	return strings.Count(s.cmd("ecrin", "audit", "--event", "GetAuthorizationToken", "--principal", user, "--limit", "0", "--data", s.s.dir).ok(),
-		"user/"+user)
+	all := s.cmd("ecrin", "audit", "--event", "GetAuthorizationToken", "--principal", user, "--limit", "0", "--data", s.s.dir).ok()
+	return strings.Count(all, "user/"+user)
 }
 
-// K1: somebody adds the entry of a registry by hand, and the docker engine of a host of the environment pulls with it. That the password ends
-// after 12 hours, and what the host then sees, is in main/cli, whose clock moves.
+// K1: somebody adds the entry of a registry by hand, and the docker engine of a host of the environment pulls with it. That the password
+// ends after 12 hours, and what the host then sees, is in main/cli, whose clock moves.
 func TestK1EntryByHandIsPulledWith(t *testing.T) {
 	s := rowSession(t)
 	const repo = "k1/app"
@@ -199,8 +199,8 @@ func TestK2StockUpdater(t *testing.T) {
 	if n := s.tokensOf("k2-updater"); n != 2 {
 		t.Errorf("got %d calls of GetAuthorizationToken in two turns, want 2", n)
 	}
-	if got := s.cmd("ecrin", "rancher", "show", "k2", "--json", "--data", s.s.dir).ok(); !strings.Contains(got, "not-really@required.anymore") ||
-		strings.Contains(got, second[s.host()]) {
+	got := s.cmd("ecrin", "rancher", "show", "k2", "--json", "--data", s.s.dir).ok()
+	if !strings.Contains(got, "not-really@required.anymore") || strings.Contains(got, second[s.host()]) {
 		t.Errorf("the environment is %s, want the e-mail of the updater and no password", got)
 	}
 }

@@ -41,10 +41,17 @@ type Keys interface {
 	APIKeyCaller(ctx context.Context, key string, region name.Region) (identity.Caller, error)
 }
 
+// Trail writes the audit trail.
+type Trail interface {
+	// End writes the line of a call that has ended.
+	End(ctx context.Context, ev *guard.Event)
+}
+
 // API serves requests. It is safe for concurrent use.
 type API struct {
 	operations Operations
 	keys       Keys
+	trail      Trail
 	hosts      *endpoint.Map
 }
 
@@ -52,11 +59,14 @@ type API struct {
 type Options struct {
 	Operations Operations
 	Keys       Keys
+	Trail      Trail // of requests whose credentials are refused; an operation records itself
 	Hosts      *endpoint.Map
 }
 
 // New returns an API.
-func New(o Options) *API { return &API{operations: o.Operations, keys: o.Keys, hosts: o.Hosts} }
+func New(o Options) *API {
+	return &API{operations: o.Operations, keys: o.Keys, trail: o.Trail, hosts: o.Hosts}
+}
 
 // request is a request whose caller is known.
 type request struct {
@@ -85,6 +95,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	q := &request{Request: r, ev: ev}
 	if err := a.authenticate(q); err != nil {
 		a.Refuse(w, r, ev, err)
+		a.trail.End(r.Context(), &ev.Event)
 		return
 	}
 	ev.Identify(q.guard.By)

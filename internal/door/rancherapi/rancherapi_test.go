@@ -373,6 +373,12 @@ func TestCallers(t *testing.T) {
 			}
 		}
 	}
+	// The account of the key that was named with a wrong secret sees that.
+	var out ecrintypes.ListAuditEventsResponse
+	s.Operator(t, "ListAuditEvents", map[string]any{"eventName": "Authenticate"}, &out)
+	if text, err := json.Marshal(out); err != nil || !bytes.Contains(text, []byte(s.key)) {
+		t.Errorf("the audit trail has %s, %v, want the refused key %s", text, err, s.key)
+	}
 	body := &counted{Reader: bytes.NewReader(make([]byte, 32<<20))}
 	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/v1/registries", body)
 	if err != nil {

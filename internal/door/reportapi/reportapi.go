@@ -56,10 +56,17 @@ type Keys interface {
 	APIKeyCaller(ctx context.Context, key string, region name.Region) (identity.Caller, error)
 }
 
+// Trail writes the audit trail.
+type Trail interface {
+	// End writes the line of a call that has ended.
+	End(ctx context.Context, ev *guard.Event)
+}
+
 // API serves requests. It is safe for concurrent use.
 type API struct {
 	operations Operations
 	keys       Keys
+	trail      Trail
 	hosts      *endpoint.Map
 	heartbeat  time.Duration
 }
@@ -68,12 +75,13 @@ type API struct {
 type Options struct {
 	Operations Operations
 	Keys       Keys
+	Trail      Trail // of requests whose credentials are refused; an operation records itself
 	Hosts      *endpoint.Map
 }
 
 // New returns an API.
 func New(o Options) *API {
-	return &API{operations: o.Operations, keys: o.Keys, hosts: o.Hosts, heartbeat: heartbeat}
+	return &API{operations: o.Operations, keys: o.Keys, trail: o.Trail, hosts: o.Hosts, heartbeat: heartbeat}
 }
 
 // Handle serves one request.
@@ -84,6 +92,7 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request, ev *web.Event) {
 	req, err := a.request(r, ev)
 	if err != nil {
 		a.Refuse(w, r, ev, err)
+		a.trail.End(r.Context(), &ev.Event)
 		return
 	}
 	ev.Identify(req.By)

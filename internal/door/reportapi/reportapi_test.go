@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ecrin-dev/ecrin/internal/core/guard"
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/deliver/report"
 	"github.com/ecrin-dev/ecrin/internal/door/awsapi"
@@ -41,10 +42,31 @@ func (k keys) APIKeyCaller(_ context.Context, key string, _ name.Region) (identi
 	return identity.Caller{}, fault.UnknownAccessKey.New("unknown key")
 }
 
+// trail keeps the errors of the events that ended.
+type trail struct{ errs []error }
+
+func (r *trail) End(_ context.Context, ev *guard.Event) { r.errs = append(r.errs, ev.Err) }
+
+// Refused credentials are recorded by the door, and an operation by itself.
+func TestRefusedKeysAreInTheTrail(t *testing.T) {
+	t.Parallel()
+	record := &trail{}
+	a := reportapi.New(reportapi.Options{Operations: operations(reported), Keys: keys{t}, Trail: record, Hosts: endpoint.NewMap(nil,
+		name.Registry{Account: name.MustAccount("111122223333"), Region: name.MustRegion("eu-west-1")})})
+	for _, key := range []string{"k", "other"} {
+		r := httptest.NewRequest(http.MethodGet, reportapi.ReportPath+"?CF_IMAGE=app:1", nil)
+		r.Header.Set("Authorization", key)
+		a.Handle(httptest.NewRecorder(), r, &web.Event{})
+	}
+	if len(record.errs) != 1 || !errors.Is(record.errs[0], fault.UnknownAccessKey) {
+		t.Errorf("the door has recorded %v, want the unknown key alone", record.errs)
+	}
+}
+
 // newAPI returns a door whose operations are do.
 func newAPI(t *testing.T, do operations) *reportapi.API {
 	t.Helper()
-	return reportapi.New(reportapi.Options{Operations: do, Keys: keys{t}, Hosts: endpoint.NewMap(nil, name.Registry{
+	return reportapi.New(reportapi.Options{Operations: do, Keys: keys{t}, Trail: &trail{}, Hosts: endpoint.NewMap(nil, name.Registry{
 		Account: name.MustAccount("111122223333"), Region: name.MustRegion("eu-west-1")})})
 }
 

@@ -304,9 +304,9 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 		prove:   a.prove,
 		landing: landing{region: c.Registry.Region.String(), domains: append(slices.Clone(c.Domains), "amazonaws.com")},
 	}
-	doors.reports = reportapi.New(reportapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
+	doors.reports = reportapi.New(reportapi.Options{Operations: doors.aws, Keys: id, Trail: record, Hosts: a.hosts})
 	if c.RancherAPI {
-		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Hosts: a.hosts})
+		doors.rancher = rancherapi.New(rancherapi.Options{Operations: doors.aws, Keys: id, Trail: record, Hosts: a.hosts})
 	}
 	doors.vendors = vendorapi.New(vendorapi.Options{Operations: doors.aws, Keys: id, Names: vendors, Hosts: a.hosts, Spool: bodies})
 	doors.updates = updateapi.New(updateapi.Options{Vendor: vendors, Identity: id, Trail: record, Hosts: a.hosts, Now: now})

@@ -1,6 +1,7 @@
-// Command rancher-updater makes the calls of the service rancher-ecr-credentials, whose module no proxy has, with the libraries that it is
-// made of: the v1 client of Rancher, and version 1 of the SDK. It takes its variables. Its turn comes at the start and with each line of
-// standard input, instead of every 6 hours, and it waits for no further attempt; the end of the input ends it. After a turn it prints a line.
+// Command rancher-updater makes the calls of the service rancher-ecr-credentials, whose module no proxy has, with the libraries that
+// it is made of: the v1 client of Rancher, and version 1 of the SDK. It takes its variables. Its turn comes at the start and with each
+// line of standard input, instead of every 6 hours, and it waits for no further attempt; the end of the input ends it. After a turn it
+// prints a line.
 package main
 
 import (
