@@ -101,7 +101,7 @@ func licenceIn(dir string) (string, error) {
 	}
 	for _, e := range entries {
 		switch strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".md"), ".txt")) {
-		case "LICENSE", "LICENCE", "COPYING":
+		case "LICENSE", "LICENCE", "COPYING", "LICENSE.MIT":
 			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 			return licenceOf(string(text)), err
 		}

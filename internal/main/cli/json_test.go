@@ -133,7 +133,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"dockerfile": filepath.Join(dir, "docker.json")} {
 		found[key] = value
 	}
-	found["release"] = filepath.Join(dir, "release")
+	found["release"], found["rewritten"] = filepath.Join(dir, "release"), filepath.Join(dir, "rewritten")
 	found["host"], found["docker"] = strings.TrimPrefix(s.URL, "http://"), dir
 	login := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, found["host"],
 		base64.StdEncoding.EncodeToString([]byte("AWS:"+root.Password(t))))
@@ -198,6 +198,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
 		"explain license shop big shop/none:1",
+		"rewrite $release --registry registry.example.com/shop --output $rewritten",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"entitlement delete shop $entitlementId", "customer archive shop big", "app delete shop",
 		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",

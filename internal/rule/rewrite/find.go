@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path"
 	"slices"
@@ -30,7 +29,8 @@ type Object struct {
 	APIVersion, Kind  string
 	Name, Namespace   string // Namespace "" if the object says none
 	File              string
-	Line              int // where the document begins, from 1
+	Line              int  // where the document begins, from 1
+	Excluded          bool // an annotation says that it is not installed
 	images            []string
 	pods              podPath
 	secrets           []string // names in imagePullSecrets that it has
@@ -86,7 +86,66 @@ type Found struct {
 	Objects []Object    // all objects, in the order of the files
 	Unseen  []Unseen    // in the order of the files
 	Skipped []FileError // what is not YAML or no object
+
+	Documents []Document // in the order of the files, without those that have nothing
 }
+
+// Document is a document of a file.
+type Document struct {
+	File    string
+	Line    int      // of its first line in the file, from 1
+	Data    []byte   // without the line that separates it from the one before
+	Objects []Object // in it: several for a list
+	Err     error    // it is no YAML or no object
+}
+
+// Split returns the documents of a file. Nothing of them is interpreted.
+func Split(f File) []Document {
+	if strings.EqualFold(path.Ext(f.Path), ".json") {
+		return []Document{{File: f.Path, Line: 1, Data: f.Data}}
+	}
+	var all []Document
+	from, begin, line := 0, 1, 0
+	add := func(end int) {
+		if !remarks(f.Data[from:end]) {
+			all = append(all, Document{File: f.Path, Line: begin, Data: f.Data[from:end]})
+		}
+	}
+	for at := 0; at < len(f.Data); line++ {
+		end := len(f.Data)
+		if i := bytes.IndexByte(f.Data[at:], '\n'); i >= 0 {
+			end = at + i + 1
+		}
+		text := f.Data[at:end]
+		switch rest, separates := bytes.CutPrefix(text, []byte("---")); {
+		case separates && len(bytes.TrimSpace(rest)) == 0:
+			add(at)
+			from, begin = end, line+2
+		case separates && (rest[0] == ' ' || rest[0] == '\t'): // the document begins in this line
+			add(at)
+			from, begin = at, line+1
+		case bytes.Equal(bytes.TrimSpace(text), []byte("...")) && text[0] == '.':
+			add(at)
+			from, begin = end, line+2
+		}
+		at = end
+	}
+	add(len(f.Data))
+	return all
+}
+
+// remarks reports whether text has only comments, directives and blank lines.
+func remarks(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && line[0] != '%' {
+			return false
+		}
+	}
+	return true
+}
+
+// truth returns a value of an annotation as text, also one that is a boolean by mistake.
+func truth(v any) string { return strings.ToLower(fmt.Sprint(v)) }
 
 // Find finds the images in files whose names end in .yaml, .yml or .json: those of the containers and init containers of pods, of what has
 // a template of pods, and of jobs that are scheduled. Lists are looked into. Other files are left alone.
@@ -96,7 +155,7 @@ func Find(files []File) Found {
 	var f Found
 	byRef := map[string]*Image{}
 	for _, file := range files {
-		if !manifest(file.Path) {
+		if !Manifest(file.Path) {
 			continue
 		}
 		if len(file.Data) > MaxFile {
@@ -111,69 +170,81 @@ func Find(files []File) Found {
 	return f
 }
 
-// manifest reports whether a file has objects, by its name.
-func manifest(name string) bool {
+// Manifest reports whether Find reads a file, by its name.
+func Manifest(name string) bool {
 	return slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(path.Ext(name)))
 }
 
 // file adds what is in one file.
 func (f *Found) file(file File, byRef map[string]*Image) {
-	d := yaml.NewDecoder(bytes.NewReader(file.Data))
-	for {
-		var n yaml.Node
-		err := d.Decode(&n)
-		if errors.Is(err, io.EOF) {
-			return
+	for _, d := range Split(file) {
+		objects, skipped := len(f.Objects), len(f.Skipped)
+		f.document(&d, byRef)
+		d.Objects = slices.Clone(f.Objects[objects:])
+		if d.Err == nil && len(d.Objects) == 0 && len(f.Skipped) == skipped {
+			continue // nothing but comments, or an empty list
 		}
-		if err != nil {
-			f.Skipped = append(f.Skipped, FileError{File: file.Path, Err: err})
-			return
-		}
-		if len(n.Content) == 0 {
-			continue
-		}
-		f.document(file.Path, n.Content[0], byRef)
+		f.Documents = append(f.Documents, d)
 	}
 }
 
-// document adds the objects of one document.
-func (f *Found) document(file string, n *yaml.Node, byRef map[string]*Image) {
+// document adds the objects of one document, or sets its Err.
+func (f *Found) document(d *Document, byRef map[string]*Image) {
+	fail := func(line int, err error) {
+		d.Err = err
+		f.Skipped = append(f.Skipped, FileError{File: d.File, Line: line, Err: err})
+	}
+	var n yaml.Node
+	if err := yaml.Unmarshal(d.Data, &n); err != nil {
+		fail(d.Line, fmt.Errorf("the document that begins here: %w", err))
+		return
+	}
+	if len(n.Content) == 0 || n.Content[0].Tag == "!!null" {
+		return
+	}
+	line := d.Line - 1 + n.Content[0].Line
 	var m map[string]any
-	if err := n.Decode(&m); err != nil {
-		f.Skipped = append(f.Skipped, FileError{File: file, Line: n.Line, Err: err})
+	if err := n.Content[0].Decode(&m); err != nil {
+		fail(line, err)
 		return
 	}
 	if len(m) == 0 {
 		return
 	}
-	f.object(file, n.Line, m, byRef, 0)
+	if err := f.object(d.File, line, m, byRef, 0); err != nil {
+		fail(line, err)
+	}
 }
 
-// object adds one object, or those of a list.
-func (f *Found) object(file string, line int, m map[string]any, byRef map[string]*Image, depth int) {
+// object adds one object, or those of a list. Its error is that of an object that is none, alone or in a list.
+func (f *Found) object(file string, line int, m map[string]any, byRef map[string]*Image, depth int) error {
 	kind, _ := m["kind"].(string)
 	if items, ok := m["items"].([]any); ok && strings.HasSuffix(kind, "List") && depth < 3 {
 		for _, item := range items {
-			if one, ok := item.(map[string]any); ok {
-				f.object(file, line, one, byRef, depth+1)
+			one, ok := item.(map[string]any)
+			if !ok {
+				return errors.New("an item of the list is no object")
+			}
+			if err := f.object(file, line, one, byRef, depth+1); err != nil {
+				return fmt.Errorf("an item of the list: %w", err)
 			}
 		}
-		return
+		return nil
 	}
 	version, _ := m["apiVersion"].(string)
 	if kind == "" || version == "" {
-		f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: errors.New("it is no object: kind or apiVersion is missing")})
-		return
+		return errors.New("it is no object: kind or apiVersion is missing")
 	}
 	if len(f.Objects) >= MaxObjects {
-		f.Skipped = append(f.Skipped, FileError{File: file, Line: line, Err: fmt.Errorf("there are more than %d objects", MaxObjects)})
-		return
+		return fmt.Errorf("there are more than %d objects", MaxObjects)
 	}
 	meta := child(m, "metadata")
 	o := Object{APIVersion: version, Kind: kind, File: file, Line: line}
 	o.Name, _ = meta["name"].(string)
 	o.Namespace, _ = meta["namespace"].(string)
 	_, generated := meta["generateName"]
+	notes := child(meta, "annotations")
+	o.Excluded = truth(notes["kots.io/exclude"]) == "true" || truth(notes["kots.io/when"]) == "false"
 	o.generatedNameOnly = generated && o.Name == ""
 	seen := map[string]bool{} // paths of values that were read as images
 	spec := child(m, "spec")
@@ -203,6 +274,19 @@ func (f *Found) object(file string, line int, m map[string]any, byRef map[string
 	}
 	f.Objects = append(f.Objects, o)
 	f.unseen(o, m, "", seen, 0)
+	return nil
+}
+
+// RunsImages reports whether Find has read images in the object.
+func (o Object) RunsImages() bool { return o.pods != noPods }
+
+// ID returns what identifies an object in a cluster, whatever the version of its kind.
+func (o Object) ID() string {
+	group, _, ok := strings.Cut(o.APIVersion, "/")
+	if !ok {
+		group = ""
+	}
+	return strings.Join([]string{group, o.Kind, o.Namespace, o.Name}, "\x00")
 }
 
 // key identifies an object.

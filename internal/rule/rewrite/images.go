@@ -22,13 +22,28 @@ type Proxy struct {
 	Slug       string // of the application
 	Vendor     string // host of what the vendor has pushed; "" if there is none
 	StandardAt string // host under which manifests name the vendor's images, if it is another one than Vendor; "" for none
+
+	// Names are the names that the vendor's registries have at the proxy, by host with port. A host with a port needs one, since paths of
+	// images have no colon.
+	Names map[string]string
 }
 
 // For returns the name of an image at the proxy, without tag and digest.
-func (p Proxy) For(r Reference) string { return p.Host + "/proxy/" + p.Slug + "/" + r.Name() }
+func (p Proxy) For(r Reference) string { return p.at(r.Name()) }
+
+// at returns the name at the proxy for one without tag and digest.
+func (p Proxy) at(name string) string {
+	if host, path, ok := strings.Cut(name, "/"); ok && p.Names[host] != "" {
+		name = p.Names[host] + "/" + path
+	}
+	return p.Host + "/proxy/" + p.Slug + "/" + name
+}
+
+// Has reports whether an image can have a name at the proxy: its host has no port, or a name there.
+func (p Proxy) Has(r Reference) bool { return !strings.Contains(r.Host, ":") || p.Names[r.Host] != "" }
 
 // Renames returns the entries for the images that are private, by reference as written. An image that has the name of the proxy or of the
-// vendor's host stays as it is.
+// vendor's host stays as it is, and so does one that can have no name at the proxy.
 func (p Proxy) Renames(images []Image, private func(Reference) bool) []Rename {
 	var all []Rename
 	for _, image := range images {
@@ -36,10 +51,10 @@ func (p Proxy) Renames(images []Image, private func(Reference) bool) []Rename {
 		case image.Host == p.Host, p.Vendor != "" && image.Host == p.Vendor:
 		case p.StandardAt != "" && image.Host == p.StandardAt && p.Vendor != "":
 			all = append(all, Rename{image.Name(), p.Vendor + "/" + image.Path})
-		case private(image.Reference):
+		case p.Has(image.Reference) && private(image.Reference):
 			for _, spelling := range image.Spellings() {
 				// Each name is renamed as it is written: the proxy knows all spellings.
-				all = append(all, Rename{spelling, p.Host + "/proxy/" + p.Slug + "/" + spelling})
+				all = append(all, Rename{spelling, p.at(spelling)})
 			}
 		}
 	}

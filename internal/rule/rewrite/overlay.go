@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -113,42 +114,96 @@ type reference struct {
 	Name string `yaml:"name"`
 }
 
+// Patch is a strategic merge patch in a file of its own, or in one with others.
+type Patch struct {
+	Target *Target // nil for the object that the patch names
+	Text   []byte
+}
+
+// Target are the objects that a patch is for.
+type Target struct {
+	Group   string `yaml:"group,omitempty"`
+	Version string `yaml:"version"`
+	Kind    string `yaml:"kind"`
+}
+
+// maxPatches is how many objects have a patch each. Kustomize copies all objects for each patch, so that more of them take minutes: then
+// the objects of a kind have one patch.
+const maxPatches = 100
+
 // Patches returns the patches that add a pull secret to all objects that run images, also those whose images are public. Objects that
 // cannot be patched, because they have no name of their own, are returned too.
-func Patches(objects []Object, secret string) (text []byte, unpatched []Object) {
-	var all []any
+func Patches(objects []Object, secret string) (patches []Patch, unpatched []Object) {
+	var each []Object
 	done := map[string]bool{}
 	for _, o := range objects {
-		if o.pods == noPods || done[o.key()] {
-			continue
-		}
-		if o.generatedNameOnly || o.Name == "" {
+		switch {
+		case o.pods == noPods || done[o.key()]:
+		case o.generatedNameOnly || o.Name == "":
 			unpatched = append(unpatched, o)
-			continue
+		default:
+			done[o.key()] = true
+			each = append(each, o)
 		}
-		done[o.key()] = true
-		list := []reference{{secret}}
-		if !mergesByName(o) { // the list of a custom resource is replaced: it keeps what it has
-			for _, name := range o.secrets {
-				if name != secret {
-					list = append(list, reference{name})
-				}
+	}
+	byKind := map[string]Object{}
+	if len(each) > maxPatches {
+		byKind = alike(objects)
+	}
+	var single []any
+	for _, o := range each {
+		if _, ok := byKind[o.APIVersion+" "+o.Kind]; !ok {
+			single = append(single, o.patch(o.Name, secret))
+		}
+	}
+	if len(single) > 0 {
+		patches = append(patches, Patch{Text: documents(single)})
+	}
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		o := byKind[kind]
+		o.Namespace = ""
+		t := Target{Version: o.APIVersion, Kind: o.Kind}
+		if group, version, ok := strings.Cut(o.APIVersion, "/"); ok {
+			t.Group, t.Version = group, version
+		}
+		patches = append(patches, Patch{&t, documents([]any{o.patch("all", secret)})})
+	}
+	return patches, unpatched
+}
+
+// alike returns an object of each kind of Kubernetes itself whose objects all run images, and have them at one place.
+func alike(objects []Object) map[string]Object {
+	all, differ := map[string]Object{}, map[string]bool{}
+	for _, o := range objects {
+		kind := o.APIVersion + " " + o.Kind
+		if first, ok := all[kind]; o.pods == noPods || !mergesByName(o) || ok && first.pods != o.pods {
+			differ[kind] = true
+		}
+		all[kind] = o
+	}
+	maps.DeleteFunc(all, func(kind string, _ Object) bool { return differ[kind] })
+	return all
+}
+
+// patch returns the patch that adds a pull secret to an object.
+func (o Object) patch(name, secret string) object {
+	list := []reference{{secret}}
+	if !mergesByName(o) { // the list of a custom resource is replaced: it keeps what it has
+		for _, own := range o.secrets {
+			if own != secret {
+				list = append(list, reference{own})
 			}
 		}
-		var spec any = map[string]any{"imagePullSecrets": list}
-		inner := func(key string, v any) map[string]any { return map[string]any{key: v} }
-		switch o.pods {
-		case templateOf:
-			spec = inner("template", inner("spec", spec))
-		case jobTemplate:
-			spec = inner("jobTemplate", inner("spec", inner("template", inner("spec", spec))))
-		}
-		all = append(all, object{APIVersion: o.APIVersion, Kind: o.Kind, Metadata: metadata{Name: o.Name, Namespace: o.Namespace}, Spec: spec})
 	}
-	if len(all) == 0 {
-		return nil, unpatched
+	var spec any = map[string]any{"imagePullSecrets": list}
+	inner := func(key string, v any) map[string]any { return map[string]any{key: v} }
+	switch o.pods {
+	case templateOf:
+		spec = inner("template", inner("spec", spec))
+	case jobTemplate:
+		spec = inner("jobTemplate", inner("spec", inner("template", inner("spec", spec))))
 	}
-	return documents(all), unpatched
+	return object{APIVersion: o.APIVersion, Kind: o.Kind, Metadata: metadata{Name: name, Namespace: o.Namespace}, Spec: spec}
 }
 
 // mergesByName reports whether kustomize merges lists of pull secrets of an object by name: of the kinds of Kubernetes itself.
@@ -165,8 +220,15 @@ type kustomization struct {
 	Annotations  map[string]string `yaml:"commonAnnotations,omitempty"`
 	Images       []Rename          `yaml:"images,omitempty"`
 	Patches      []string          `yaml:"patchesStrategicMerge,omitempty"`
+	ByKind       []targeted        `yaml:"patches,omitempty"`
 	Resources    []string          `yaml:"resources,omitempty"`
 	Transformers []string          `yaml:"transformers,omitempty"`
+}
+
+// targeted is a file with a patch for several objects.
+type targeted struct {
+	Path   string `yaml:"path"`
+	Target Target `yaml:"target"`
 }
 
 func newKustomization() kustomization {
@@ -196,10 +258,17 @@ func (m Midstream) Files() (files []File, unpatched []Object) {
 	k.Images = m.Renames
 	add := func(name string, data []byte) { files = append(files, File{MidstreamDir + "/" + name, data}) }
 	if m.Secrets != nil {
-		var patches []byte
-		if patches, unpatched = Patches(m.Objects, SecretName(m.Slug)); patches != nil {
-			k.Patches = []string{patchFile}
-			add(patchFile, patches)
+		var patches []Patch
+		patches, unpatched = Patches(m.Objects, SecretName(m.Slug))
+		for _, p := range patches {
+			file := patchFile
+			if p.Target == nil {
+				k.Patches = []string{file}
+			} else {
+				file = strings.ToLower("pullsecrets-"+strings.TrimLeft(p.Target.Group+"-", "-")+p.Target.Version+"-"+p.Target.Kind) + ".yaml"
+				k.ByKind = append(k.ByKind, targeted{file, *p.Target})
+			}
+			add(file, p.Text)
 		}
 		k.Resources = []string{secretFile}
 		add(secretFile, m.Secrets.YAML())

@@ -6,6 +6,7 @@ package template
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -194,7 +195,7 @@ func (v Values) nameOf(r rewrite.Reference, proxied bool) string {
 	case v.Local != nil, r.Host == v.Proxy.Host, v.Proxy.Vendor != "" && r.Host == v.Proxy.Vendor:
 	case v.Proxy.Vendor != "" && r.Host == v.Proxy.StandardAt:
 		to = v.Proxy.Vendor + "/" + r.Path
-	case proxied:
+	case proxied && v.Proxy.Host != "" && v.Proxy.Has(r):
 		to = v.Proxy.For(r)
 	}
 	if r.Tag != "" {
@@ -215,8 +216,8 @@ func (v Values) imageRegistry(host string, noProxy ...bool) string {
 		return host
 	case v.Proxy.Vendor != "" && host == v.Proxy.StandardAt:
 		return v.Proxy.Vendor
-	case len(noProxy) > 0 && noProxy[0]:
+	case len(noProxy) > 0 && noProxy[0], v.Proxy.Host == "":
 		return host
 	}
-	return v.Proxy.Host + "/proxy/" + v.Proxy.Slug + "/" + host
+	return v.Proxy.Host + "/proxy/" + v.Proxy.Slug + "/" + cmp.Or(v.Proxy.Names[host], host)
 }
