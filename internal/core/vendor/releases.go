@@ -268,14 +268,18 @@ func (s *Service) CreateChannel(ctx context.Context, a meta.Application, c meta.
 	return s.meta.PutChannel(ctx, c)
 }
 
-// ChangeChannel stores name, description, SemverRequired and the domains of a channel. Its slug stays.
+// ChangeChannel changes a channel that is named by its id or its slug, and returns it. Its slug stays.
 //
 // Errors: fault.InvalidParameter, and those of meta.Store.UpdateChannel.
-func (s *Service) ChangeChannel(ctx context.Context, c meta.Channel) error {
-	if err := checkChannel(c); err != nil {
-		return err
+func (s *Service) ChangeChannel(ctx context.Context, a meta.Application, idOrSlug string, change meta.ChannelChange) (meta.Channel, error) {
+	c, err := s.meta.Channel(ctx, a.ID, idOrSlug)
+	if err == nil {
+		err = checkChannel(change.Apply(c)) // each of its values alone
 	}
-	return s.meta.UpdateChannel(ctx, c)
+	if err != nil {
+		return meta.Channel{}, err
+	}
+	return s.meta.UpdateChannel(ctx, c.ID, change)
 }
 
 func checkChannel(c meta.Channel) error {

@@ -82,11 +82,8 @@ func TestReleaseWithItsImages(t *testing.T) {
 	if len(back) != 4 || back[0].Path != "application.yaml" || back[1].Path != "chart/logo.png" || string(back[1].Data) != "\xff\x00" {
 		t.Errorf("the files are %+v", back)
 	}
-	channels, err := fx.Channels(ctx, a.ID)
+	stable, err := s.ChangeChannel(ctx, a, "stable", meta.ChannelChange{SemverRequired: new(true)})
 	fx.Must(err)
-	stable := channels[2]
-	stable.SemverRequired = true
-	fx.Must(s.ChangeChannel(ctx, stable))
 	_, _, err = s.Promote(ctx, a, vendor.Promotion{Release: 1, Channels: []string{"stable"}, Label: "one"})
 	if !errors.Is(err, fault.InvalidParameter) || !strings.Contains(err.Error(), "semantic versions") {
 		t.Errorf("a label that is no version: got %v", err)

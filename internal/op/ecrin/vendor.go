@@ -174,29 +174,19 @@ func (s *Service) ListChannels(ctx context.Context, _ identity.Caller, at Shippe
 
 // UpdateChannel changes what is in the request of a channel. Its slug stays.
 //
-// Errors: fault.ObjectNotFound, and those of vendor.Service.ChangeChannel.
+// Errors: those of vendor.Service.ChangeChannel.
 func (s *Service) UpdateChannel(ctx context.Context, _ identity.Caller, at Shipped, in *ecrintypes.UpdateChannelRequest) (
 	*ecrintypes.ChannelResponse, error) {
-	c, err := s.meta.Channel(ctx, at.ID, in.ChannelId)
+	change := meta.ChannelChange{Description: in.Description, SemverRequired: in.SemverRequired, ProxyDomain: in.ProxyDomain,
+		RegistryDomain: in.RegistryDomain}
+	if in.ChannelName != "" {
+		change.Name = &in.ChannelName
+	}
+	c, err := s.vendor.ChangeChannel(ctx, at.Application, in.ChannelId, change)
 	if err != nil {
 		return nil, err
 	}
-	if in.ChannelName != "" {
-		c.Name = in.ChannelName
-	}
-	if in.Description != nil {
-		c.Description = *in.Description
-	}
-	if in.SemverRequired != nil {
-		c.SemverRequired = *in.SemverRequired
-	}
-	if in.ProxyDomain != nil {
-		c.ProxyDomain = *in.ProxyDomain
-	}
-	if in.RegistryDomain != nil {
-		c.RegistryDomain = *in.RegistryDomain
-	}
-	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, s.vendor.ChangeChannel(ctx, c)
+	return &ecrintypes.ChannelResponse{Channel: showChannel(c)}, nil
 }
 
 // ArchiveChannel archives a channel that no customer is on.

@@ -61,8 +61,11 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 	},
 	"UpdateChannel": func(s *sweeper) func(context.Context) error {
 		_, channels := s.application()
-		channels[1].Description = "new"
-		return func(ctx context.Context) error { return s.UpdateChannel(ctx, channels[1]) }
+		text := "new"
+		return func(ctx context.Context) error {
+			_, err := s.UpdateChannel(ctx, channels[1].ID, meta.ChannelChange{Description: &text})
+			return err
+		}
 	},
 	"ArchiveChannel": func(s *sweeper) func(context.Context) error {
 		_, channels := s.application()

@@ -104,17 +104,48 @@ func (s *Store) Channel(ctx context.Context, application, idOrSlug string) (Chan
 	return c, err
 }
 
-// UpdateChannel stores name, description, SemverRequired and the domains of a channel. Errors: fault.ObjectNotFound.
-func (s *Store) UpdateChannel(ctx context.Context, c Channel) error {
-	return s.write.do(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE channels SET name = $2, description = $3, semver_required = $4, proxy_domain = $5,
-			registry_domain = $6 WHERE id = $1 AND archived_at = 0`, c.ID, c.Name, c.Description, truth(c.SemverRequired),
-			c.ProxyDomain, c.RegistryDomain)
-		if err == nil && n == 0 {
-			err = noChannel(c.ID)
+// ChannelChange is what a change says of a channel; nil for what it does not say.
+type ChannelChange struct {
+	Name, Description           *string
+	SemverRequired              *bool
+	ProxyDomain, RegistryDomain *string
+}
+
+// Apply returns a channel with the change.
+func (change ChannelChange) Apply(c Channel) Channel {
+	for _, one := range []struct{ to, from *string }{{&c.Name, change.Name}, {&c.Description, change.Description},
+		{&c.ProxyDomain, change.ProxyDomain}, {&c.RegistryDomain, change.RegistryDomain}} {
+		if one.from != nil {
+			*one.to = *one.from
 		}
+	}
+	if change.SemverRequired != nil {
+		c.SemverRequired = *change.SemverRequired
+	}
+	return c
+}
+
+// UpdateChannel changes a channel, and returns it. What the change does not say stays as it is at that moment.
+//
+// Errors: fault.ObjectNotFound.
+func (s *Store) UpdateChannel(ctx context.Context, id string, change ChannelChange) (c Channel, err error) {
+	err = s.write.do(ctx, func(t *tx) error {
+		c, err = scanChannel(func(dest ...any) error {
+			found, err := t.one(`SELECT `+channelColumns+` FROM channels WHERE id = $1 AND archived_at = 0`, args{id}, dest...)
+			if err == nil && !found {
+				err = noChannel(id)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		c = change.Apply(c)
+		_, err = t.exec(`UPDATE channels SET name = $2, description = $3, semver_required = $4, proxy_domain = $5, registry_domain = $6
+			WHERE id = $1`, c.ID, c.Name, c.Description, truth(c.SemverRequired), c.ProxyDomain, c.RegistryDomain)
 		return err
 	})
+	return c, err
 }
 
 // ArchiveChannel archives a channel that no customer is on: nothing is promoted to it any more.

@@ -83,27 +83,47 @@ func (s *Store) PutCustomer(ctx context.Context, c Customer) (Customer, error) {
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(`DELETE FROM customer_channels WHERE customer = $1`, c.ID); err != nil {
+		if err := t.putCustomerChannels(c); err != nil {
 			return err
-		}
-		for _, of := range c.Channels {
-			var application string
-			found, err := t.one(`SELECT application FROM channels WHERE id = $1 AND archived_at = 0`, args{of.Channel}, &application)
-			if err == nil && (!found || application != c.Application) {
-				err = noChannel(of.Channel)
-			}
-			if err != nil {
-				return err
-			}
-			if _, err := t.exec(`INSERT INTO customer_channels (customer, channel, is_default, pinned) VALUES ($1, $2, $3, $4)`,
-				c.ID, of.Channel, truth(of.Default), of.Pinned); err != nil {
-				return err
-			}
 		}
 		t.touch(scope{kind: scopeIdentity})
 		return nil
 	})
 	return c, err
+}
+
+// putCustomerChannels replaces the channels of a customer. An archived customer may stay on channels that were archived later.
+func (t *tx) putCustomerChannels(c Customer) error {
+	for _, of := range c.Channels {
+		var application, slug string
+		var archived int64
+		found, err := t.one(`SELECT application, slug, archived_at FROM channels WHERE id = $1`, args{of.Channel}, &application, &slug, &archived)
+		if err == nil && (!found || application != c.Application) {
+			err = noChannel(of.Channel)
+		}
+		if err == nil && archived != 0 {
+			stays, one := false, 0
+			if !c.ArchivedAt.IsZero() {
+				stays, err = t.one(`SELECT 1 FROM customer_channels WHERE customer = $1 AND channel = $2`, args{c.ID, of.Channel}, &one)
+			}
+			if err == nil && !stays {
+				err = fault.ObjectNotFound.New("the channel %s is archived: a customer with a valid licence needs another channel", slug)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`DELETE FROM customer_channels WHERE customer = $1`, c.ID); err != nil {
+		return err
+	}
+	for _, of := range c.Channels {
+		if _, err := t.exec(`INSERT INTO customer_channels (customer, channel, is_default, pinned) VALUES ($1, $2, $3, $4)`,
+			c.ID, of.Channel, truth(of.Default), of.Pinned); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tx) newCustomer(c *Customer, now int64) error {

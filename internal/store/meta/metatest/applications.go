@@ -56,20 +56,29 @@ func testApplications(fx *Fixture) {
 		fx.Errorf("a channel of no application: got %v", err)
 	}
 	stable := channels[1]
-	stable.SemverRequired, stable.Description = true, "for customers"
-	fx.Must(fx.UpdateChannel(fx.Ctx, stable))
-	if c, err := fx.Channel(fx.Ctx, a.ID, "stable"); err != nil || !c.SemverRequired || c.Description != "for customers" {
-		fx.Errorf("the changed channel: got %+v, %v", c, err)
+	yes, text, label := true, "for customers", "Stable"
+	// None of the changes undoes another one.
+	for _, change := range []meta.ChannelChange{{SemverRequired: &yes}, {Description: &text}, {Name: &label}} {
+		changed, err := fx.UpdateChannel(fx.Ctx, stable.ID, change)
+		fx.Must(err)
+		stable = changed
 	}
-	c := fx.customer(a, "c1", channels...)
+	c, err := fx.Channel(fx.Ctx, a.ID, "stable")
+	if err != nil || c != stable || !c.SemverRequired || c.Description != text || c.Name != label {
+		fx.Errorf("the changed channel: got %+v, %v, want %+v", c, err, stable)
+	}
+	if _, err := fx.UpdateChannel(fx.Ctx, "none", meta.ChannelChange{Name: &label}); !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("changing no channel: got %v", err)
+	}
+	big := fx.customer(a, "c1", channels...)
 	if err := fx.ArchiveChannel(fx.Ctx, stable); !errors.Is(err, fault.ObjectInUse) {
 		fx.Errorf("archiving a channel with a customer: got %v", err)
 	}
 	if err := fx.DeleteApplication(fx.Ctx, a, false); !errors.Is(err, fault.ObjectInUse) {
 		fx.Errorf("deleting an application with a customer: got %v", err)
 	}
-	c.Channels = c.Channels[:1]
-	_, err := fx.PutCustomer(fx.Ctx, c)
+	big.Channels = big.Channels[:1]
+	_, err = fx.PutCustomer(fx.Ctx, big)
 	fx.Must(err)
 	fx.Must(fx.ArchiveChannel(fx.Ctx, stable))
 	if all, err := fx.Channels(fx.Ctx, a.ID); err != nil || len(all) != 1 {
@@ -112,8 +121,9 @@ func testReleases(fx *Fixture) {
 	if _, err := release(3, "new"); !errors.Is(err, fault.ObjectNotFound) {
 		fx.Errorf("changing a release that does not exist: got %v", err)
 	}
-	channels[1].ProxyDomain = "images.example.com"
-	fx.Must(fx.UpdateChannel(fx.Ctx, channels[1]))
+	domain := "images.example.com"
+	channels[1], err = fx.UpdateChannel(fx.Ctx, channels[1].ID, meta.ChannelChange{ProxyDomain: &domain})
+	fx.Must(err)
 	by := meta.Promotion{Application: a.ID, Release: 1, Label: "1.0.0", Notes: "first", Required: true, ProxyDomain: "proxy.example.com",
 		RegistryDomain: "registry.example.com"}
 	all, err := fx.Promote(fx.Ctx, by, channels)
@@ -126,7 +136,9 @@ func testReleases(fx *Fixture) {
 	}
 	stable := channels[1]
 	stable.SemverRequired = true
-	fx.Must(fx.UpdateChannel(fx.Ctx, stable))
+	yes := true
+	stable, err = fx.UpdateChannel(fx.Ctx, stable.ID, meta.ChannelChange{SemverRequired: &yes})
+	fx.Must(err)
 	again := meta.Promotion{Application: a.ID, Release: 2, Label: "1.0.0"}
 	if _, err := fx.Promote(fx.Ctx, again, []meta.Channel{stable}); !errors.Is(err, fault.ObjectAlreadyExists) {
 		fx.Errorf("a second release with the version label: got %v", err)
