@@ -135,16 +135,7 @@ func (s *Service) ForHost(ctx context.Context, account name.Account, host, runti
 		case err != nil:
 			return nil, err
 		}
-		switch {
-		case settings.byRole():
-			weight[i.Name] = 0
-		case settings.AccessKeyID != "":
-			weight[i.Name] = 1
-		case settings.Username != "":
-			weight[i.Name] = 2
-		default:
-			weight[i.Name] = 3
-		}
+		weight[i.Name] = settings.strength()
 		all = append(all, i)
 	}
 	slices.SortStableFunc(all, func(a, b meta.Integration) int { return weight[a.Name] - weight[b.Name] })

@@ -241,7 +241,7 @@ func (m *apiMatrix) state() string {
 		ofVictim("DescribeApplications"), ofVictim("ListChannels"), ofVictim("ListReleases"), ofVictim("DescribeRelease", "sequence", 1),
 		ofVictim("ListPromotions", "channelId", "stable", "demoted", true), ofVictim("ListCustomers", "archived", true),
 		ofVictim("ListCustomerTokens", "customerId", m.samples["customerId"]),
-		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]),
+		ofVictim("ListEntitlements", "customerId", m.samples["customerId"]), ofVictim("ListSharedIntegrations"),
 	} {
 		ask.key, ask.at = m.key, m.now()
 		a := m.send(ask)
@@ -303,8 +303,9 @@ var reservedForRoot = []string{"CreateAccessKey", "UpdateAccessKey", "DeleteAcce
 var unsigned = []string{"AssumeRoleWithWebIdentity"}
 
 // besides are the actions that an operation needs beside that of its row.
-var besides = map[string][]string{"PutConfigRepository": {"ecrin:UseIntegration", "ecrin:UseCloudIntegration"},
-	"RestoreImage": {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
+var besides = map[string][]string{"ShareIntegration": {"ecrin:UseIntegration"},
+	"PutConfigRepository": {"ecrin:UseIntegration", "ecrin:UseCloudIntegration"},
+	"RestoreImage":        {"ecr:PutImage"}, "CopyImage": {"ecr:GetDownloadUrlForLayer", "ecr:PutImage",
 		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
 	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
 	"TestLifecycle":                    {"ecr:StartLifecyclePolicyPreview"},

@@ -200,6 +200,8 @@ func TestAnswersAreJSON(t *testing.T) {
 		"explain license shop big shop/none:1",
 		"rewrite $release --registry registry.example.com/shop --output $rewritten",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
+		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",
+		"app registry list --app shop", "app registry test hub", "app registry remove hub --app shop", "integration delete hub",
 		"entitlement delete shop $entitlementId", "customer archive shop big", "app delete shop",
 		"backup $backup", "restore $backup --data $restored", "key show --data $restored", "key rotate --data $restored",
 		"config check --config $config",

@@ -347,6 +347,12 @@ func (v *ListRepositoryUsageRequest) GetRegistryId() string { return v.RegistryI
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *ListSecretsRequest) GetAccountId() string { return v.AccountId }
 
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ListSharedIntegrationsRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ListSharedIntegrationsRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *ListTagHistoryRequest) GetRegistryId() string { return v.RegistryId }
 
@@ -541,6 +547,24 @@ func (v *SearchImagesRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *SearchRepositoriesRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *ShareIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *ShareIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *ShareIntegrationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
+
+// GetIntegrationName returns the member integrationName, or "" if it is absent.
+func (v *SharedIntegrationRequest) GetIntegrationName() string { return v.IntegrationName }
+
+// GetAccountId returns the member accountId, or "" if it is absent.
+func (v *SharedIntegrationRequest) GetAccountId() string { return v.AccountId }
+
+// GetApplicationSlug returns the member applicationSlug, or "" if it is absent.
+func (v *SharedIntegrationRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetAccountId returns the member accountId, or "" if it is absent.
 func (v *TestIntegrationRequest) GetAccountId() string { return v.AccountId }

@@ -1328,6 +1328,17 @@ type ListSecretsResponse struct {
 	Secrets []Secret `json:"secrets"` // required
 }
 
+// ListSharedIntegrationsRequest is the request of ListSharedIntegrations.
+type ListSharedIntegrationsRequest struct {
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+}
+
+// ListSharedIntegrationsResponse is the answer of ListSharedIntegrations.
+type ListSharedIntegrationsResponse struct {
+	Integrations []SharedIntegration `json:"integrations"` // required
+}
+
 // ListTagHistoryRequest is the request of ListTagHistory.
 type ListTagHistoryRequest struct {
 	RegistryId     string `json:"registryId,omitzero"`
@@ -1926,6 +1937,39 @@ type SecretResponse struct {
 	Secret Secret `json:"secret"` // required
 }
 
+// ShareIntegrationRequest is the request of ShareIntegration.
+type ShareIntegrationRequest struct {
+	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+	Uncached        *bool  `json:"uncached,omitzero"`
+}
+
+// SharedIntegration is a part of requests or answers.
+type SharedIntegration struct {
+	IntegrationName string          `json:"integrationName"` // required, 1 to 64 characters
+	Kind            IntegrationKind `json:"kind"`            // required
+	RegistryHost    string          `json:"registryHost"`    // required
+	ApplicationSlug string          `json:"applicationSlug,omitzero"`
+	Uncached        *bool           `json:"uncached,omitzero"`
+	LastTestedAt    *awswire.Time   `json:"lastTestedAt,omitzero"`
+	LastError       string          `json:"lastError,omitzero"`
+	CreatedAt       awswire.Time    `json:"createdAt"` // required
+	CreatedBy       string          `json:"createdBy,omitzero"`
+}
+
+// SharedIntegrationRequest is the request of UnshareIntegration.
+type SharedIntegrationRequest struct {
+	IntegrationName string `json:"integrationName"` // required, 1 to 64 characters
+	AccountId       string `json:"accountId,omitzero"`
+	ApplicationSlug string `json:"applicationSlug,omitzero"` // 1 to 63 characters
+}
+
+// SharedIntegrationResponse is the answer of ShareIntegration.
+type SharedIntegrationResponse struct {
+	Shared SharedIntegration `json:"shared"` // required
+}
+
 // SnapshotDatabaseRequest is the request of SnapshotDatabase.
 type SnapshotDatabaseRequest struct {
 }
@@ -2011,6 +2055,10 @@ type UnpinImageRequest struct {
 // UnpinImageResponse is the answer of UnpinImage.
 type UnpinImageResponse struct {
 	ImageDigest string `json:"imageDigest"` // required, at most 200 characters
+}
+
+// UnshareIntegrationResponse is the answer of UnshareIntegration.
+type UnshareIntegrationResponse struct {
 }
 
 // UntagImageRequest is the request of UntagImage.

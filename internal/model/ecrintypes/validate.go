@@ -1037,6 +1037,18 @@ func (v *ListSecretsRequest) check(c *awswire.Checker, at string) {
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ListSharedIntegrationsRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ListSharedIntegrationsRequest) check(c *awswire.Checker, at string) {
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
 func (v *ListTagHistoryRequest) Validate() error {
 	var c awswire.Checker
 	v.check(&c, "")
@@ -1611,6 +1623,32 @@ func (v *SearchRepositoriesRequest) check(c *awswire.Checker, at string) {
 	if v.MaxResults != nil {
 		c.Int(at+"maxResults", int64(*v.MaxResults), ruleMaxResults)
 	}
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *ShareIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *ShareIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
+}
+
+// Validate checks the constraints of the model. Errors: *awswire.Violation.
+func (v *SharedIntegrationRequest) Validate() error {
+	var c awswire.Checker
+	v.check(&c, "")
+	return c.Err()
+}
+
+func (v *SharedIntegrationRequest) check(c *awswire.Checker, at string) {
+	c.String(at+"integrationName", v.IntegrationName, ruleIntegrationName)
+	c.Optional(at+"accountId", v.AccountId, ruleAccountId)
+	c.Optional(at+"applicationSlug", v.ApplicationSlug, ruleApplicationSlug)
 }
 
 // Validate checks the constraints of the model. Errors: *awswire.Violation.

@@ -39,6 +39,17 @@ func (s *sweeper) licensed() (meta.Application, meta.Customer) {
 	return a, c
 }
 
+// shared makes an application and an integration that is shared with all, for one call of a sweep.
+func (s *sweeper) shared() (meta.Application, meta.SharedRegistry) {
+	a, _ := s.application()
+	i, err := s.CreateIntegration(s.Ctx, meta.Integration{Account: a.Account, Name: s.id("i"), Kind: "OCI", Settings: "{}",
+		Sealed: []byte("x")}, 1000)
+	s.Must(err)
+	r := meta.SharedRegistry{Account: a.Account, Integration: i.ID}
+	s.Must(s.Store.ShareRegistry(s.Ctx, r))
+	return a, r
+}
+
 // sweptApplicationChanges are the changes of applications, for the sweep of moreSweptChanges.
 var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) error{
 	"PutApplication": func(s *sweeper) func(context.Context) error {
@@ -140,5 +151,16 @@ var sweptApplicationChanges = map[string]func(s *sweeper) func(context.Context) 
 		_, err := s.PutEntitlement(s.Ctx, meta.Entitlement{ID: s.id("e"), Application: a.ID, Customer: c.ID, Rule: "{}"})
 		s.Must(err)
 		return func(ctx context.Context) error { return s.DeleteEntitlement(ctx, a.ID, s.id("e")) }
+	},
+	"ShareRegistry": func(s *sweeper) func(context.Context) error {
+		a, r := s.shared()
+		return func(ctx context.Context) error {
+			r.Application, r.Uncached = a.ID, true
+			return s.Store.ShareRegistry(ctx, r)
+		}
+	},
+	"UnshareRegistry": func(s *sweeper) func(context.Context) error {
+		_, r := s.shared()
+		return func(ctx context.Context) error { return s.Store.UnshareRegistry(ctx, r) }
 	},
 }

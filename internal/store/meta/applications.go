@@ -149,6 +149,9 @@ func (s *Store) DeleteApplication(ctx context.Context, a Application, force bool
 		if _, err := t.exec(`DELETE FROM customers WHERE application = $1`, a.ID); err != nil { // their channels cannot go before them
 			return err
 		}
+		if _, err := t.exec(`DELETE FROM shared_registries WHERE account = $1 AND application = $2`, a.Account.String(), a.ID); err != nil {
+			return err
+		}
 		n, err := t.exec(`DELETE FROM applications WHERE id = $1`, a.ID)
 		if err == nil && n == 0 {
 			err = noApplication(a.Slug)

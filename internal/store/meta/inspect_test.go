@@ -90,6 +90,7 @@ var caches = map[string][]scopeKind{
 	"customer_channels":         {scopeIdentity},
 	"customer_tokens":           {scopeIdentity},
 	"entitlements":              {scopeIdentity},
+	"shared_registries":         nil,
 	"image_reports":             nil,
 	"image_annotations":         nil,
 	"image_deployments":         nil,

@@ -378,3 +378,57 @@ func testEntitlements(fx *Fixture) {
 		fx.Errorf("deleting it again: got %v", err)
 	}
 }
+
+// testSharedRegistries: an integration is shared with one application or with all, and goes with what it was shared with.
+func testSharedRegistries(fx *Fixture) {
+	a, _ := fx.Application("shop")
+	b, _ := fx.Application("other")
+	one := func(label string) meta.SharedRegistry {
+		i, err := fx.CreateIntegration(fx.Ctx, meta.Integration{Account: Account, Name: label, Kind: "OCI", Settings: "{}",
+			Sealed: []byte("x")}, 50)
+		fx.Must(err)
+		return meta.SharedRegistry{Account: Account, Integration: i.ID, CreatedBy: "by"}
+	}
+	hub, mirror := one("hub"), one("mirror")
+	fx.Must(fx.ShareRegistry(fx.Ctx, hub))
+	mirror.Application = a.ID
+	fx.Must(fx.ShareRegistry(fx.Ctx, mirror))
+	mirror.Uncached = true
+	fx.Must(fx.ShareRegistry(fx.Ctx, mirror)) // changes it
+	check := func(what, application string, want int) {
+		fx.Helper()
+		if all, err := fx.RegistriesFor(fx.Ctx, Account, application); err != nil || len(all) != want {
+			fx.Errorf("%s: got %+v, %v, want %d", what, all, err, want)
+		}
+	}
+	check("of the application", a.ID, 2)
+	check("of another one", b.ID, 1)
+	all, err := fx.SharedRegistries(fx.Ctx, Account)
+	if err != nil || len(all) != 2 || all[0].Uncached || !all[1].Uncached || all[1].Application != a.ID || all[0].CreatedAt.IsZero() {
+		fx.Errorf("how they are shared: got %+v, %v", all, err)
+	}
+	for what, wrong := range map[string]meta.SharedRegistry{
+		"no integration": {Account: Account, Integration: 1},
+		"no application": {Account: Account, Integration: hub.Integration, Application: "none"},
+	} {
+		err := fx.ShareRegistry(fx.Ctx, wrong)
+		if !errors.Is(err, fault.IntegrationNotFound) && !errors.Is(err, fault.ObjectNotFound) {
+			fx.Errorf("%s: got %v", what, err)
+		}
+	}
+	withAll := meta.SharedRegistry{Account: Account, Integration: mirror.Integration}
+	if err := fx.UnshareRegistry(fx.Ctx, withAll); !errors.Is(err, fault.ObjectNotFound) {
+		fx.Errorf("what is not shared with all: got %v", err)
+	}
+	fx.Must(fx.DeleteApplication(fx.Ctx, a, true))
+	if all, err = fx.SharedRegistries(fx.Ctx, Account); err != nil || len(all) != 1 {
+		fx.Errorf("after the application is deleted: got %+v, %v", all, err)
+	}
+	i, err := fx.Integration(fx.Ctx, Account, "hub")
+	fx.Must(err)
+	fx.Must(fx.DeleteIntegration(fx.Ctx, i))
+	check("after the integration is deleted", b.ID, 0)
+	fx.Must(fx.ShareRegistry(fx.Ctx, withAll))
+	fx.Must(fx.UnshareRegistry(fx.Ctx, withAll))
+	check("after all is unshared", b.ID, 0)
+}

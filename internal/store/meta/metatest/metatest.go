@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"IssuerKeys", testIssuerKeys},
 		{"ConfigRepositories", testConfigRepositories},
 		{"Applications", testApplications},
+		{"SharedRegistries", testSharedRegistries},
 		{"Releases", testReleases},
 		{"Customers", testCustomers},
 		{"Entitlements", testEntitlements},
