@@ -23,6 +23,7 @@ type Deletion struct {
 	Digest name.Digest // the image; with Tag, the image that Tag named when the deletion was resolved
 	Tags   []string    // without Tag, the tags that led to the image when the deletion was resolved
 	Last   LastTag     // used only with Tag
+	Force  bool        // also what customers of a vendor may pull
 }
 
 // DeletionOf resolves the deletion of a tag or an image: the digest, and without a tag all tags that lead to the image.
@@ -44,12 +45,31 @@ func (s *Service) DeletionOf(ctx context.Context, r Repository, ref name.Referen
 	return d, err
 }
 
+// references returns the names by which the image is lost: the tag, or else all tags and the digest.
+func (d Deletion) references() []name.Reference {
+	if d.Tag != (name.Tag{}) {
+		return []name.Reference{{Tag: d.Tag, Digest: d.Digest}}
+	}
+	var all []name.Reference
+	for _, text := range d.Tags {
+		if tag, err := name.ParseTag(text); err == nil { // no image has an invalid one
+			all = append(all, name.Reference{Tag: tag, Digest: d.Digest})
+		}
+	}
+	return append(all, name.Reference{Digest: d.Digest})
+}
+
 // Delete deletes the resolved tag or image, and returns what it deleted. No other function deletes tags or images.
 //
 // Errors: fault.TargetChanged (the tag now names another image, or the image has other tags; nothing was deleted),
 // fault.ImageNotFound, fault.ImageReferenced (an index of the repository refers to the image),
-// fault.RepositoryNotFound.
+// fault.RepositoryNotFound, fault.ImageEntitled (customers of a vendor would lose it, and Force is not set).
 func (s *Service) Delete(ctx context.Context, by identity.Caller, r Repository, d Deletion) ([]Removed, error) {
+	if s.entitled != nil && !d.Force {
+		if err := s.entitled(ctx, r, d.references()); err != nil {
+			return nil, err
+		}
+	}
 	if d.Tag == (name.Tag{}) {
 		return s.meta.DeleteImage(ctx, r, d.Digest, d.Tags, by.ARN)
 	}

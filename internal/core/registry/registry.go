@@ -46,10 +46,11 @@ type Service struct {
 	collected  atomic.Uint64 // see CollectedBytes
 	damaged    atomic.Uint64 // see DamagedBlobs
 
-	pulls  pulls
-	pulled func(Repository, name.Digest) // nil for none
-	stored func(context.Context, Repository, int64)
-	pace   *jobs.Pace
+	pulls    pulls
+	pulled   func(Repository, name.Digest) // nil for none
+	stored   func(context.Context, Repository, int64)
+	pace     *jobs.Pace
+	entitled func(context.Context, Repository, []name.Reference) error
 }
 
 // Options holds the parameters of New besides the stores.
@@ -67,6 +68,9 @@ type Options struct {
 	// Stored is called when a repository holds a blob that it did not hold, with the context of the push and the bytes; nil for none. It
 	// must not wait.
 	Stored func(context.Context, Repository, int64)
+	// Entitled refuses a deletion by the given references if customers of a vendor would lose the image; nil for none.
+	// Errors: fault.ImageEntitled.
+	Entitled func(context.Context, Repository, []name.Reference) error
 	// Pace makes evaluations, deletions by lifecycle policies and collections yield to requests; nil if they need not.
 	Pace *jobs.Pace
 }
@@ -82,7 +86,7 @@ func New(m *meta.Store, b blob.Store, o Options) *Service {
 	return &Service{meta: m, blobs: b, now: o.Now, log: o.Log, quirks: o.Quirks, createOnPush: o.CreateOnPush, maxUploads: o.MaxUploads,
 		sparse: o.SparseIndexes, grace: o.Grace, verifyTime: defaultVerifyTime, collectTime: defaultCollectTime,
 		collecting: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), testing: make(chan struct{}, 1), pulls: newPulls(),
-		pulled: o.Pulled, stored: o.Stored, pace: o.Pace}
+		pulled: o.Pulled, stored: o.Stored, pace: o.Pace, entitled: o.Entitled}
 }
 
 // Quirks returns the departures of ECR from the OCI specification that are on.

@@ -309,7 +309,8 @@ var besides = map[string][]string{"ShareIntegration": {"ecrin:UseIntegration"},
 		"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
 	"GetLifecycle": {"ecr:GetLifecyclePolicy"}, "DeleteLifecycle": {"ecr:DeleteLifecyclePolicy"},
 	"TestLifecycle":                    {"ecr:StartLifecyclePolicyPreview"},
-	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}, "UntagImage": {"ecr:BatchDeleteImage"}}
+	"CreateRepositoryCreationTemplate": {"ecr:CreateRepository"}, "UntagImage": {"ecr:BatchDeleteImage"},
+	"DeleteImage": {"ecr:BatchDeleteImage"}}
 
 // Rows 8, 24 and 26: every operation is allowed to users with only its action, and denied to users and role sessions
 // with all actions except it.

@@ -49,6 +49,7 @@ var jsonErrors = map[fault.Code]form{
 	fault.SizeInvalid:             {http.StatusBadRequest, "InvalidParameterException"},
 	fault.ManifestInvalid:         {http.StatusBadRequest, "InvalidParameterException"},
 	fault.ManifestUnsupported:     {http.StatusBadRequest, "InvalidParameterException"},
+	fault.ImageEntitled:           {http.StatusBadRequest, "InvalidParameterException"},
 	fault.ImageReferenced:         {http.StatusBadRequest, "InvalidParameterException"},
 	fault.InvalidInput:            {http.StatusBadRequest, "InvalidParameterException"},
 	fault.MalformedPolicyDocument: {http.StatusBadRequest, "InvalidParameterException"},

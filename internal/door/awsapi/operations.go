@@ -230,6 +230,7 @@ var ecrinService = newService(ecrintypes.Service, endpoint.Any, ecrintypes.Opera
 	ecrinOp("CancelJob", guard.ForPolicies, ecrin.OnJob, (*ecrin.Service).CancelJob),
 	ecrinOp("PutRepositoryProtection", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).PutRepositoryProtection),
 	ecrinOp("GetRepositoryProtection", guard.ForPolicies, ecrin.OnRepository, (*ecrin.Service).GetRepositoryProtection),
+	ecrinOp("DeleteImage", guard.ForPolicies, ecrin.OnDeleted, (*ecrin.Service).DeleteImage),
 	ecrinOp("UntagImage", guard.ForPolicies, ecrin.OnUntagged, (*ecrin.Service).UntagImage),
 	ecrinOp("CreateWebhook", guard.ForPolicies, ecrin.OnNewWebhook, (*ecrin.Service).CreateWebhook),
 	ecrinOp("UpdateWebhook", guard.ForPolicies, ecrin.OnWebhook[*ecrintypes.UpdateWebhookRequest], (*ecrin.Service).UpdateWebhook),

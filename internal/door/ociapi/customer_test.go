@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -62,6 +66,38 @@ func (s *shop) status(t *testing.T, password, method, path string) (int, string)
 	t.Helper()
 	a := ocitest.Client{Base: s.URL, HTTP: s.HTTP}.Do(t, method, path, nil, "Authorization", basic("anything", password))
 	return a.Status, string(a.Body)
+}
+
+// What a customer may pull is not deleted, on docker's door and by the ECR API; what nobody may pull is.
+func TestEntitledImagesAreNotDeleted(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	root := s.Root(t)
+	repo := root.CreateRepository(t, "shop/api")
+	image := ocitest.NewImage(2, 10)
+	repo.Push(t, "1.0", image)
+	repo.Push(t, "2.0", image)
+	s.customer(t, "Big", `{"repositories":["shop/*"],"tags":["1.*"]}`)
+	_, gone := s.customer(t, "Gone", `{"repositories":["shop/*"]}`)
+	gone.ArchivedAt = s.clock
+	if _, err := s.Meta().PutCustomer(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		ref  string
+		want int
+	}{{"1.0", 403}, {image.Digest, 403}, {"2.0", 202}, {"1.0", 403}, {image.Digest, 403}} {
+		a := repo.Do(t, http.MethodDelete, repo.Path("/manifests/"+tt.ref), nil)
+		if a.Status != tt.want || tt.want == 403 && !strings.Contains(string(a.Body), "Big of shop") || strings.Contains(string(a.Body), "Gone") {
+			t.Errorf("DELETE of %s: got %d %s, want %d", tt.ref, a.Status, a.Body, tt.want)
+		}
+	}
+	out, err := root.ECR().BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: aws.String("shop/api"),
+		ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("1.0")}}})
+	if err != nil || len(out.ImageIds) > 0 || len(out.Failures) != 1 ||
+		!strings.Contains(aws.ToString(out.Failures[0].FailureReason), "Big of shop") {
+		t.Errorf("BatchDeleteImage of 1.0: got %+v, %v, want a failure that names the customer", out, err)
+	}
 }
 
 // Each customer sees exactly its own images, by tag, by the digest of an index, of an image in it and of its layers.

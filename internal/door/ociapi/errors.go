@@ -60,6 +60,7 @@ var wireErrors = map[fault.Code]wire{
 	fault.ManifestInvalid:          {http.StatusBadRequest, "MANIFEST_INVALID"},
 	fault.ManifestUnsupported:      {http.StatusBadRequest, "MANIFEST_INVALID"},
 	fault.ImageNotFound:            {http.StatusNotFound, "MANIFEST_UNKNOWN"},
+	fault.ImageEntitled:            {http.StatusForbidden, "DENIED"},
 	fault.ImageReferenced:          {http.StatusMethodNotAllowed, "UNSUPPORTED"},
 	fault.RepositoryProtected:      {http.StatusForbidden, "DENIED"},
 	fault.LayersNotFound:           {http.StatusNotFound, "MANIFEST_BLOB_UNKNOWN"},

@@ -214,6 +214,7 @@ var errorCodes = map[fault.Code]string{
 	fault.NameInvalid: "InvalidParameterException", fault.TagInvalid: "InvalidParameterException",
 	fault.DigestInvalid: "InvalidParameterException", fault.SizeInvalid: "InvalidParameterException",
 	fault.ManifestInvalid: "InvalidParameterException", fault.ManifestUnsupported: "InvalidParameterException",
+	fault.ImageEntitled:   "InvalidParameterException",
 	fault.ImageReferenced: "InvalidParameterException", fault.RangeInvalid: "InvalidLayerPartException",
 	fault.UploadConflict: "InvalidLayerPartException", fault.BlobNotFound: "LayersNotFoundException",
 	fault.QuotaExceeded: "LimitExceededException", fault.StorageQuotaExceeded: "LimitExceededException",

@@ -22,7 +22,7 @@ func (c *commands) image() *cobra.Command {
 	}
 	c.dataFlag(cmd)
 	cmd.AddCommand(c.imageHistory(), c.imageDeleted(), c.imageRestore(), c.imageCopy(), c.imagePin(), c.imageUnpin(),
-		c.imagePinned(), c.imageUntag())
+		c.imagePinned(), c.imageUntag(), c.imageDelete())
 	return cmd
 }
 
@@ -192,6 +192,44 @@ func (c *commands) imageRestore() *cobra.Command {
 			as = "as " + *tag
 		}
 		c.say("restored %s@%s %s", image.repo, out.ImageDigest, as)
+		return nil
+	}
+	return cmd
+}
+
+func (c *commands) imageDelete() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "delete REPOSITORY:TAG|REPOSITORY@DIGEST", Args: exactly("image"),
+		Short: "Delete a tag and with the last one its image, or an image with all its tags",
+		Long: `Delete a tag, and with the last one its image; or with a digest an image and all its tags. A deleted image can be
+restored until it is collected.
+
+What a customer of a vendor may pull is not deleted: the refusal names the customers. With --force it is.`,
+		Example: "  ecrin image delete team/app:1.0\n  ecrin image delete shop/api:1.0 --force",
+	}
+	reg, asJSON := registryFlags(cmd), c.jsonFlag(cmd)
+	force := cmd.Flags().Bool("force", false, "also if customers may pull it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, image, err := c.connectToImage(cmd, reg, args[0])
+		if err != nil {
+			return err
+		}
+		if (image.tag == (name.Tag{})) == (image.digest == (name.Digest{})) {
+			return usageError{fmt.Errorf("want REPOSITORY:TAG or REPOSITORY@DIGEST, got %q", args[0])}
+		}
+		in := &ecrintypes.DeleteImageRequest{RegistryId: reg.account, RepositoryName: image.repo.String(), ImageTag: image.tag.String(),
+			Force: force}
+		if image.digest != (name.Digest{}) {
+			in.ImageDigest = image.digest.String()
+		}
+		var out ecrintypes.DeleteImageResponse
+		if err := s.Call(cmd.Context(), "DeleteImage", in, &out); err != nil {
+			return err
+		}
+		if *asJSON {
+			return c.printJSON(out)
+		}
+		c.say("deleted %s (%s@%s)", args[0], image.repo, out.ImageDigest)
 		return nil
 	}
 	return cmd

@@ -135,6 +135,18 @@ func (v *DeleteEntitlementRequest) GetAccountId() string { return v.AccountId }
 func (v *DeleteEntitlementRequest) GetApplicationSlug() string { return v.ApplicationSlug }
 
 // GetRegistryId returns the member registryId, or "" if it is absent.
+func (v *DeleteImageRequest) GetRegistryId() string { return v.RegistryId }
+
+// GetRepositoryName returns the member repositoryName, or "" if it is absent.
+func (v *DeleteImageRequest) GetRepositoryName() string { return v.RepositoryName }
+
+// GetImageTag returns the member imageTag, or "" if it is absent.
+func (v *DeleteImageRequest) GetImageTag() string { return v.ImageTag }
+
+// GetImageDigest returns the member imageDigest, or "" if it is absent.
+func (v *DeleteImageRequest) GetImageDigest() string { return v.ImageDigest }
+
+// GetRegistryId returns the member registryId, or "" if it is absent.
 func (v *DeleteLifecycleRequest) GetRegistryId() string { return v.RegistryId }
 
 // GetRepositoryName returns the member repositoryName, or "" if it is absent.

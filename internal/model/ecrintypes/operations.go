@@ -136,6 +136,7 @@ var OperationNames = []string{
 	"RestoreRepository",
 	"PutRepositoryProtection",
 	"GetRepositoryProtection",
+	"DeleteImage",
 	"UntagImage",
 	"SnapshotDatabase",
 }
@@ -900,6 +901,12 @@ var Operations = map[string]awswire.Operation{
 		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException"},
 		Input:  func() awswire.Input { return new(GetRepositoryProtectionRequest) },
 		Output: func() any { return new(RepositoryProtectionResponse) },
+	},
+	"DeleteImage": {
+		Name:   "DeleteImage",
+		Errors: []string{"InvalidParameterException", "ServerException", "RepositoryNotFoundException", "ImageNotFoundException"},
+		Input:  func() awswire.Input { return new(DeleteImageRequest) },
+		Output: func() any { return new(DeleteImageResponse) },
 	},
 	"UntagImage": {
 		Name:   "UntagImage",

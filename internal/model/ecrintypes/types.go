@@ -466,6 +466,21 @@ type DeleteEntitlementRequest struct {
 type DeleteEntitlementResponse struct {
 }
 
+// DeleteImageRequest is the request of DeleteImage.
+type DeleteImageRequest struct {
+	RegistryId     string `json:"registryId,omitzero"`
+	RepositoryName string `json:"repositoryName"`       // required, 2 to 256 characters
+	ImageTag       string `json:"imageTag,omitzero"`    // 1 to 128 characters
+	ImageDigest    string `json:"imageDigest,omitzero"` // at most 200 characters
+	Force          *bool  `json:"force,omitzero"`
+}
+
+// DeleteImageResponse is the answer of DeleteImage.
+type DeleteImageResponse struct {
+	ImageDigest string   `json:"imageDigest"` // required, at most 200 characters
+	ImageTags   []string `json:"imageTags"`   // required
+}
+
 // DeleteLifecycleRequest is the request of DeleteLifecycle.
 type DeleteLifecycleRequest struct {
 	RegistryId     string            `json:"registryId,omitzero"`

@@ -345,7 +345,7 @@ func (s *Service) deleteOne(ctx context.Context, by identity.Caller, r Repositor
 	switch {
 	case err == nil:
 		return removed, nil, nil
-	case errors.Is(err, fault.ImageReferenced):
+	case errors.Is(err, fault.ImageReferenced), errors.Is(err, fault.ImageEntitled): // ECR has no code for the second
 		return nil, failureOf(one, ecrtypes.ImageFailureCodeImageReferencedByManifestList, fault.From(err).Public), nil
 	case errors.Is(err, fault.ImageNotFound): // another request has deleted it
 		return nil, failureOf(one, ecrtypes.ImageFailureCodeImageNotFound, notFound), nil

@@ -83,6 +83,27 @@ func (s *Service) RestoreImage(ctx context.Context, by identity.Caller, r ecr.Re
 	return &ecrintypes.RestoreImageResponse{ImageDigest: d.String()}, nil
 }
 
+// DeleteImage deletes a tag, and its image if it was the last one, or an image with all its tags. With force it also deletes what customers
+// of a vendor may pull.
+//
+// Errors: fault.ImageNotFound, fault.TargetChanged, fault.RepositoryProtected, fault.ImageReferenced, fault.ImageEntitled.
+func (s *Service) DeleteImage(ctx context.Context, by identity.Caller, t Untagged, in *ecrintypes.DeleteImageRequest) (
+	*ecrintypes.DeleteImageResponse, error) {
+	d := t.Deletion
+	d.Force = in.Force != nil && *in.Force
+	removed, err := s.registry.Delete(ctx, by, t.Repository.Repository, d)
+	if err != nil {
+		return nil, err
+	}
+	out := &ecrintypes.DeleteImageResponse{ImageDigest: d.Digest.String(), ImageTags: []string{}}
+	for _, one := range removed {
+		if one.Tag != "" {
+			out.ImageTags = append(out.ImageTags, one.Tag)
+		}
+	}
+	return out, nil
+}
+
 // UntagImage removes a tag. Its image stays, also if it was the last one, and with every setting.
 //
 // Errors: fault.ImageNotFound, fault.TargetChanged, fault.RepositoryProtected.

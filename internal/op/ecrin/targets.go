@@ -132,6 +132,57 @@ func OnRestored(s *Service, ctx context.Context, req guard.Request,
 	return t, nil
 }
 
+// OnDeleted resolves a tag or an image to be deleted. A caller other than the operator needs the permission for BatchDeleteImage too, for
+// each tag that goes with the image. With a tag and a digest the tag must name the digest.
+func OnDeleted(s *Service, ctx context.Context, req guard.Request,
+	in *ecrintypes.DeleteImageRequest) (t guard.Target[Untagged], err error) {
+	of, err := OnRepository(s, ctx, req, in)
+	if err != nil {
+		return t, err
+	}
+	t = guard.Target[Untagged]{Value: Untagged{Repository: of.Value}, Asks: of.Asks, Absent: of.Absent}
+	var ref name.Reference
+	var digest name.Digest
+	if in.ImageDigest != "" {
+		if digest, err = name.ParseDigest(in.ImageDigest); err != nil {
+			return t, err
+		}
+	}
+	switch {
+	case in.ImageTag != "":
+		ref.Tag, err = name.ParseTag(in.ImageTag)
+	case in.ImageDigest != "":
+		ref.Digest = digest
+	case t.Absent == nil:
+		t.Absent = ecr.BadMember("imageTag", "imageTag or imageDigest is needed")
+	}
+	if err != nil {
+		return t, err
+	}
+	t.Asks[0].Image = guard.Image{Reference: ref, Stored: true}
+	if t.Absent == nil {
+		t.Value.Deletion, err = s.registry.DeletionOf(ctx, of.Value.Repository, ref, registry.LastTagDeletesImage)
+		if errors.Is(err, fault.ImageNotFound) {
+			t.Absent, err = err, nil
+		}
+		if named := t.Value.Deletion.Digest; named != (name.Digest{}) {
+			t.Asks[0].Image.Digest = named
+			if digest != (name.Digest{}) && named != digest {
+				t.Absent = fault.ImageNotFound.New("the tag %s does not name the image %s", in.ImageTag, digest)
+			}
+		}
+	}
+	own := guard.ForDeletion(t.Asks[0], t.Value.Deletion.Tags)
+	t.Asks = own
+	if req.By.Kind != identity.Operator {
+		for _, deletion := range own {
+			deletion.Action = "ecr:BatchDeleteImage"
+			t.Asks = append(t.Asks, deletion)
+		}
+	}
+	return t, err
+}
+
 // Untagged is a tag that a request removes, with the image that it named when the target was resolved.
 type Untagged struct {
 	ecr.Repository

@@ -39,6 +39,7 @@ const (
 	ImageAlreadyExists
 	ImageTagAlreadyExists // an immutable tag refers to another image
 	ImageDigestDoesNotMatch
+	ImageEntitled            // a customer may pull the image, which is not deleted therefore
 	ImageReferenced          // an index of the repository refers to the image
 	ManifestInvalid          // a manifest cannot be parsed, or breaks a rule of its media type
 	ManifestUnsupported      // a manifest has a media type that is not stored
@@ -161,6 +162,7 @@ var codes = [...]struct {
 	ImageAlreadyExists:                 {"ImageAlreadyExists", ClassConflict},
 	ImageTagAlreadyExists:              {"ImageTagAlreadyExists", ClassConflict},
 	ImageDigestDoesNotMatch:            {"ImageDigestDoesNotMatch", ClassInvalid},
+	ImageEntitled:                      {"ImageEntitled", ClassConflict},
 	ImageReferenced:                    {"ImageReferenced", ClassConflict},
 	ManifestInvalid:                    {"ManifestInvalid", ClassInvalid},
 	ManifestUnsupported:                {"ManifestUnsupported", ClassInvalid},
