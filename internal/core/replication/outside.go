@@ -11,6 +11,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
+	"github.com/ecrin-dev/ecrin/internal/net/copier"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
@@ -47,7 +48,7 @@ const (
 // outsideState is what this process knows of the destinations outside of the installation.
 type outsideState struct {
 	sent atomic.Uint64
-	held held
+	held copier.Held
 
 	replications, copies turns
 
@@ -245,9 +246,8 @@ func (t *turn) one(ctx context.Context, c meta.OutsideCopy) error {
 	from, digest, _, err := t.parse(ctx, c.Input)
 	var tags []name.Tag
 	if err == nil {
-		x := &transfer{s: t.Service, to: t.to, from: from, repo: t.to.Path(from.Name.String()), sparse: true,
-			watch: touching(func() { t.touch(ctx) })}
-		tags, err = x.image(ctx, digest)
+		x := t.transfer(from, t.to, from.Name.String(), true, touching(func() { t.touch(ctx) }))
+		tags, err = x.tagged(ctx, digest)
 	} else if errors.Is(err, fault.RepositoryNotFound) {
 		err = &refusal{err, codeLost, true}
 	}
@@ -328,8 +328,7 @@ func (s *Service) backfillOutside(ctx context.Context, i meta.Integration, from 
 	if err != nil {
 		return "", err
 	}
-	x := &transfer{s: s, to: to, from: from, repo: to.Path(from.Name.String()), sparse: true, watch: touching(touch)}
-	_, err = x.image(ctx, d)
+	_, err = s.transfer(from, to, from.Name.String(), true, touching(touch)).tagged(ctx, d)
 	var refused *refusal
 	code, shown := integration.Failed(i, err)
 	switch e, _ := errors.AsType[*upstream.Error](err); {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
 	"github.com/ecrin-dev/ecrin/internal/core/jobs"
+	"github.com/ecrin-dev/ecrin/internal/net/copier"
 	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
@@ -97,7 +98,7 @@ func (s *Service) sendOne(ctx context.Context, j *jobs.Job) error {
 	}
 	p := &sendProgress{ctx: ctx, job: j, size: map[name.Digest]int64{}, at: map[name.Digest]int64{}, blobs: map[name.Digest][]name.Digest{},
 		there: map[name.Digest]bool{}}
-	x := &transfer{s: s, to: to, from: from, repo: to.Path(in.To), watch: p}
+	x := s.transfer(from, to, in.To, false, p)
 	err = x.exactly(ctx, d, in.Tags, p)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -136,15 +137,15 @@ func (x *transfer) exactly(ctx context.Context, d name.Digest, tags []string, p 
 	if err != nil {
 		return err
 	}
-	body, mediaType, err := x.content(ctx, d)
+	body, mediaType, err := x.Content(ctx, d)
 	if err == nil {
-		_, err = x.put(ctx, d, "", mediaType, body)
+		_, err = x.Put(ctx, d, "", mediaType, body)
 	}
 	if err != nil {
 		return err
 	}
 	for _, referrer := range all {
-		if err := x.child(ctx, referrer); err != nil {
+		if err := x.Image(ctx, referrer); err != nil {
 			return err
 		}
 	}
@@ -152,8 +153,8 @@ func (x *transfer) exactly(ctx context.Context, d name.Digest, tags []string, p 
 		return err
 	}
 	for _, tag := range tags {
-		_, err := x.put(ctx, d, tag, mediaType, body)
-		if immutable(err) {
+		_, err := x.Put(ctx, d, tag, mediaType, body)
+		if copier.Immutable(err) {
 			return &refusal{fault.ImageTagAlreadyExists.New("the tag %s is immutable at the destination, and on another image", tag),
 				"DestinationRejected", true}
 		}
@@ -271,7 +272,7 @@ func (p *sendProgress) plan(image, d name.Digest, size int64) {
 	}
 }
 
-func (p *sendProgress) sent(d name.Digest, end int64, n int) {
+func (p *sendProgress) Sent(d name.Digest, end int64, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.at[d] = end
@@ -279,7 +280,7 @@ func (p *sendProgress) sent(d name.Digest, end int64, n int) {
 	p.step()
 }
 
-func (p *sendProgress) blob(d name.Digest) {
+func (p *sendProgress) Blob(d name.Digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.has(d)
@@ -298,7 +299,7 @@ func (p *sendProgress) has(d name.Digest) {
 	p.step()
 }
 
-func (p *sendProgress) image(d name.Digest) {
+func (p *sendProgress) Image(d name.Digest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.blobs[d] {

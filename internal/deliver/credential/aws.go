@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -66,13 +67,13 @@ func (a *AWS) Credential(ctx context.Context, host string) (Credential, error) {
 	if rule := a.Config.rule(host); rule != nil && rule.Integration != "" {
 		return a.ofIntegration(ctx, host, rule)
 	}
-	api, err := a.client(ctx, host)
+	p, err := a.api(ctx, host)
 	if err != nil {
 		return Credential{}, err
 	}
 	now := a.now()
 	// Without registryIds, which is deprecated: the token is one for every registry that the caller may use.
-	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	out, err := p.client().GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		return Credential{}, failed("GetAuthorizationToken", host, err)
 	}
@@ -168,8 +169,25 @@ func (a *AWS) now() time.Time {
 	return a.Now()
 }
 
-// client returns a client of the ECR API that issues the tokens for a host.
-func (a *AWS) client(ctx context.Context, host string) (*ecr.Client, error) {
+// api is where the token of a registry comes from.
+type api struct {
+	cfg      aws.Config
+	endpoint string // "" for that of the environment or of AWS
+	fips     bool
+}
+
+// client returns a client of the API.
+func (p api) client() *ecr.Client {
+	return ecr.NewFromConfig(p.cfg, func(o *ecr.Options) {
+		setURL(&o.BaseEndpoint, p.endpoint)
+		if p.fips {
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+		}
+	})
+}
+
+// api returns where the tokens for a host come from. Errors: [ErrNone]; the configuration of the aws CLI cannot be read.
+func (a *AWS) api(ctx context.Context, host string) (api, error) {
 	said := registryOf(host)
 	rule := a.Config.rule(host)
 	named := rule != nil
@@ -183,21 +201,32 @@ func (a *AWS) client(ctx context.Context, host string) (*ecr.Client, error) {
 	cfg, err := a.load(ctx, rule, endpoint, cmp.Or(rule.Region, said.region))
 	if err != nil {
 		if !named && !said.aws { // what is wrong with the settings of AWS is no matter of this host
-			return nil, ErrNone
+			return api{}, ErrNone
 		}
+		return api{}, err
+	}
+	p := api{cfg, endpoint, said.fips}
+	base := aws.ToString(p.client().Options().BaseEndpoint)
+	if !named && !said.aws && !below(base, host) && !(said.ported && notAWS(base)) {
+		return api{}, ErrNone
+	}
+	return p, nil
+}
+
+// Upstream returns how a client of registries gets tokens for a host, and makes repositories there: from the same place, and with the same
+// credentials, as Credential.
+//
+// Errors: [ErrNone]; the host has a rule with an integration, which has tokens only; the configuration of the aws CLI cannot be read.
+func (a *AWS) Upstream(ctx context.Context, host string) (*upstream.AWS, error) {
+	if rule := a.Config.rule(host); rule != nil && rule.Integration != "" {
+		return nil, fmt.Errorf("the token for %s is one of the integration %s, which makes no repositories", host, rule.Integration)
+	}
+	p, err := a.api(ctx, host)
+	if err != nil {
 		return nil, err
 	}
-	api := ecr.NewFromConfig(cfg, func(o *ecr.Options) {
-		setURL(&o.BaseEndpoint, endpoint)
-		if said.fips {
-			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
-		}
-	})
-	base := aws.ToString(api.Options().BaseEndpoint)
-	if !named && !said.aws && !below(base, host) && !(said.ported && notAWS(base)) {
-		return nil, ErrNone
-	}
-	return api, nil
+	base := aws.ToString(p.client().Options().BaseEndpoint)
+	return &upstream.AWS{Credentials: p.cfg.Credentials.Retrieve, Region: p.cfg.Region, API: base}, nil
 }
 
 // below reports whether a host belongs to the server at a URL: it is its host, or a name of a registry below that. The ports must be the

@@ -232,7 +232,7 @@ func put(root *os.Root, f rule.File) error {
 		return err
 	}
 	mode := fs.FileMode(0o644)
-	if secret(f) {
+	if private(f) {
 		mode = 0o600
 	}
 	if err := root.WriteFile(f.Path, f.Data, mode); err != nil {
@@ -241,8 +241,8 @@ func put(root *os.Root, f rule.File) error {
 	return root.Chmod(f.Path, mode)
 }
 
-// secret reports whether a file may have credentials.
-func secret(f rule.File) bool {
+// private reports whether a file may have credentials.
+func private(f rule.File) bool {
 	return strings.HasPrefix(f.Path, UserDir+"/") || strings.HasPrefix(f.Path, RenderedDir+"/") ||
 		bytes.Contains(f.Data, []byte("dockerconfigjson")) || slices.Contains([]string{"secret.yaml"}, path.Base(f.Path))
 }

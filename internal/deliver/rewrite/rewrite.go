@@ -50,6 +50,7 @@ type Output struct {
 	Images    []Decided   // by reference, sorted
 	Renames   []rule.Rename
 	Copies    []rule.Copy // that Local must have
+	Copied    []Copied    // by a Transfer, which the caller runs
 	Proxy     rule.Proxy  // as it was used
 	Objects   []rule.Object
 	Unseen    []rule.Unseen

@@ -51,6 +51,9 @@ func newSite(t *testing.T, before func(http.ResponseWriter, *http.Request) bool)
 	proxy := &httputil.ReverseProxy{Transport: s.server.HTTP.Transport, Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(to)
 		p.Out.Host = p.In.Host
+	}, ModifyResponse: func(r *http.Response) error { // the server does not know of the TLS before it
+		r.Header.Set("WWW-Authenticate", strings.ReplaceAll(r.Header.Get("WWW-Authenticate"), "http://", "https://"))
+		return nil
 	}}
 	var now atomic.Int64
 	front := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

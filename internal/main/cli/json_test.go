@@ -199,7 +199,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"customer update shop big --type paid", "customer token create shop big east", "customer token rotate shop big east",
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
 		"explain license shop big shop/none:1",
-		"rewrite $release --registry registry.example.com/shop --output $rewritten",
+		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",
 		"app registry list --app shop", "app registry test hub", "app registry remove hub --app shop", "integration delete hub",

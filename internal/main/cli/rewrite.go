@@ -26,7 +26,9 @@ const rewriteHelp = `Make manifests of Kubernetes pull their images with a licen
 
 DIR is a folder of manifests, or - for manifests on standard input, such as those that helm template prints. With --license, images that
 cannot be pulled without credentials are pulled by the proxy of the vendor, with the licence in a pull secret. With --registry, all images
-are pulled from that registry.
+are pulled from that registry, to which they are copied first: whole indexes with their digests, signatures and other referrers. What is
+there already is not sent again, and immutable tags that are right pass. Private images are copied from the proxy if there is a licence. The
+registry may be one of ECR that is used with a role (--registry-role): nodes need credentials of their own then, since no secret is written.
 
 The result is written to the folder --output:
 
@@ -49,7 +51,10 @@ type rewriteFlags struct {
 	licenseFile, licenseKey          string
 	proxy, vendor, label             string
 	registry, username, passwordFile string
+	role, externalID, profile, api   string
+	config                           string
 	lastSegment, all, noBuild        bool
+	noCopy, dryRun                   bool
 	allow                            []string
 	names                            map[string]string
 	ca                               string
@@ -61,6 +66,7 @@ func (c *commands) rewrite() *cobra.Command {
 		Use: "rewrite DIR", Short: "Make manifests pull their images with a licence or from another registry", Long: rewriteHelp,
 		Args: exactly("DIR"),
 		Example: `  ecrin rewrite ./manifests --license license.yaml
+  ecrin rewrite ./manifests --license license.yaml --registry 111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop --dry-run
   helm template shop ./chart | ecrin rewrite - --slug shop --registry registry.example.com/shop --output ./shop
   kubectl apply -k ./shop/overlays/downstreams/this-cluster`,
 	}
@@ -77,6 +83,13 @@ func (c *commands) rewrite() *cobra.Command {
 	flags.StringVar(&f.registry, "registry", "", "pull all images from this registry, `HOST[/NAMESPACE]`")
 	flags.StringVar(&f.username, "registry-username", "", "user name for the registry")
 	flags.StringVar(&f.passwordFile, "registry-password-file", "", "`file` with the password for the registry")
+	flags.StringVar(&f.role, "registry-role", "", "the registry is one of ECR, used with the IAM role of this `ARN`")
+	flags.StringVar(&f.externalID, "registry-external-id", "", "external `id` for the role")
+	flags.StringVar(&f.profile, "registry-profile", "", "`profile` of the aws CLI for a registry of ECR")
+	flags.StringVar(&f.api, "registry-api", "", "`URL` of the API of a registry of ECR (default: that of AWS or of the environment)")
+	flags.StringVar(&f.config, "config", "", "configuration of credentials, a `file` (default: credentials.yaml of the user)")
+	flags.BoolVar(&f.noCopy, "no-copy", false, "with --registry: copy no images, they are there")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "with --registry: show what would be copied, with sizes, and write nothing")
 	flags.BoolVar(&f.lastSegment, "last-segment", false, "name images in the registry by the last part of their path, as older installers do")
 	flags.BoolVar(&f.all, "all-private", false, "ask no registry: all images are pulled with the licence")
 	flags.BoolVar(&f.noBuild, "no-build", false, "do not build the overlays: rendered/ is not written")
@@ -97,6 +110,7 @@ type rewritten struct {
 	Skipped   []skippedText     `json:"skipped"`
 	Unpatched []string          `json:"unpatched"`
 	Built     bool              `json:"built"`
+	Copied    []rewrite.Copied  `json:"copied,omitempty"`
 }
 
 type unseenImage struct {
@@ -121,7 +135,7 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 		return fmt.Errorf("reading what was decided before: %w", err)
 	}
 	in.Known = before.KnownImages
-	client, err := f.client()
+	client, err := f.client(1)
 	if err != nil {
 		return err
 	}
@@ -139,6 +153,13 @@ func (c *commands) runRewrite(ctx context.Context, dir string, f rewriteFlags, a
 	out, err := engine.Run(ctx, in)
 	if err != nil {
 		return err
+	}
+	if in.Local != nil && !f.noCopy {
+		copied, err := c.copyImages(ctx, f, in, out, client, asJSON)
+		if err != nil || f.dryRun {
+			return err
+		}
+		out.Copied = copied
 	}
 	before.KnownImages = out.Known()
 	before.Errors = nil
@@ -169,9 +190,10 @@ func (c *commands) rewriteInput(dir string, f rewriteFlags) (in rewrite.Input, e
 	switch {
 	case f.licenseFile == "" && f.registry == "":
 		return in, usageError{errors.New("one of --license and --registry is needed, or both")}
-	case f.lastSegment && f.registry == "", f.username != "" && f.registry == "", (f.username == "") != (f.passwordFile == ""):
-		return in, usageError{errors.New("--last-segment, --registry-username and --registry-password-file are for --registry, and the last two " +
-			"belong together")}
+	case f.registry == "" && (f.lastSegment || f.noCopy || f.dryRun || f.role+f.profile+f.api != ""),
+		f.username != "" && f.registry == "", (f.username == "") != (f.passwordFile == ""):
+		return in, usageError{errors.New("--last-segment, --no-copy, --dry-run and --registry-… are for --registry, and --registry-username and " +
+			"--registry-password-file belong together")}
 	}
 	in = rewrite.Input{Slug: f.slug, Namespace: f.namespace, AllPrivate: f.all}
 	if dir == "-" {
@@ -271,10 +293,15 @@ func slugOf(dir string) string {
 	return strings.Trim(slug[:min(len(slug), 50)], "-")
 }
 
-// client returns the client that asks registries.
-func (f rewriteFlags) client() (*upstream.Client, error) {
+// client returns a client of the registries that others have named. attempts is how often a request is made; 0 for the usual number.
+func (f rewriteFlags) client(attempts int) (*upstream.Client, error) {
+	return f.clientTo(f.allow, attempts)
+}
+
+// clientTo returns a client that may also connect to private addresses.
+func (f rewriteFlags) clientTo(allow []string, attempts int) (*upstream.Client, error) {
 	var o egress.Options
-	for _, text := range f.allow {
+	for _, text := range allow {
 		prefix, err := netip.ParsePrefix(text)
 		if addr, aerr := netip.ParseAddr(text); err != nil && aerr == nil {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
@@ -291,13 +318,13 @@ func (f rewriteFlags) client() (*upstream.Client, error) {
 		}
 		o.Roots = roots
 	}
-	return upstream.New(upstream.Options{Guard: egress.New(o), Limits: upstream.Limits{Attempts: 1}}), nil
+	return upstream.New(upstream.Options{Guard: egress.New(o), Limits: upstream.Limits{Attempts: attempts}}), nil
 }
 
 // showRewritten prints what was written.
 func (c *commands) showRewritten(in rewrite.Input, f rewriteFlags, out rewrite.Output, asJSON bool) error {
 	a := rewritten{Slug: in.Slug, Output: f.output, Objects: len(out.Objects), Images: out.Images, Unseen: []unseenImage{},
-		Skipped: []skippedText{}, Unpatched: []string{}, Built: !f.noBuild && len(out.Objects) > 0}
+		Skipped: []skippedText{}, Unpatched: []string{}, Built: !f.noBuild && len(out.Objects) > 0, Copied: out.Copied}
 	if a.Images == nil {
 		a.Images = []rewrite.Decided{}
 	}

@@ -47,6 +47,7 @@ var inside = map[string]string{
 	"net/oidc":         "net/egress",
 	"net/forge":        "net/egress",
 	"net/gitrepo":      "net/egress",
+	"net/copier":       "net/upstream",
 	"net/upstream":     "net/egress",
 	"core/identity":    "core/jobs",
 	"core/registry":    "core/identity core/jobs",
