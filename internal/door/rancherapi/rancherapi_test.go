@@ -24,7 +24,9 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/main/config"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/test/apptest"
+	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -231,6 +233,15 @@ func TestLifeOfARegistry(t *testing.T) {
 	}
 	if got := s.secrets(t, "staging", "node1"); got["registry.example.com:5000"] != "AWS:the-second-secret" {
 		t.Errorf("a host has the credentials %v, want the second", got)
+	}
+	// The row has the password sealed.
+	account, err := name.ParseAccount(s.Running.Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := s.Meta().Object(t.Context(), account, meta.KindRancher, "staging")
+	if err != nil || bytes.Contains(row.Sealed, []byte("-secret")) || strings.Contains(row.Settings, "-secret") || len(row.Sealed) == 0 {
+		t.Errorf("the row has %s and %q, %v, want no password in it", row.Settings, row.Sealed, err)
 	}
 	for query, want := range map[string]int{"": 1, "?registryId=" + id: 1, "?registryId=1sp99": 0, "?limit=1": 1, "?sort=name": 1} {
 		if got := s.send(t, "GET", collections["registryCredential"]+query, "").objects(t); len(got) != want {
