@@ -225,6 +225,49 @@ func TestOneCallerDoesNotTakeAllReports(t *testing.T) {
 	w.report(t, image, "CF_API_KEY", greedy).want(t, 0)
 }
 
+// The users of one account make 16 reports at once together, of the 32 of the server; other accounts are not kept from theirs.
+func TestOneAccountDoesNotTakeAllReports(t *testing.T) {
+	t.Parallel()
+	held, release := make(chan struct{}, 32), make(chan struct{})
+	slow := newProvider(t, func(*http.Request) string { return "" })
+	slow.wait = func() {
+		held <- struct{}{}
+		<-release
+	}
+	slow.set("*", object{"key": "CR-1", "fields": object{"summary": "x"}})
+	w, image := pushed(t, slow)
+	other := w.NewAccount(t, "111122223333")
+	other.CreateRepository(t, "demo/app").Push(t, "1", built(1, "linux", "amd64", 100))
+	theirs := []string{"CF_API_KEY", other.KeyID + ":" + other.Secret}
+	foreign := w.host() + "/" + other.ID + "/" + other.Region + "/demo/app:1"
+	var reports sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(release)
+		reports.Wait()
+	})
+	t.Cleanup(end) // also after a failure, for the provider waits for its requests
+	begin := func(image, key string) {
+		for range 4 {
+			reports.Go(func() {
+				if r := w.report(t, image, append([]string{"CF_API_KEY", key}, jira(slow, "CR-1", "CR")...)...); r.code != 0 {
+					t.Errorf("a report that was begun: got %d %s, want 0", r.code, r.err)
+				}
+			})
+		}
+		for range 4 {
+			<-held
+		}
+	}
+	for i := range 4 {
+		begin(image, w.user(t, fmt.Sprintf("greedy%d", i), "ecrin:*,ecr:* *"))
+	}
+	last := w.user(t, "last", "ecrin:*,ecr:* *")
+	w.report(t, image, "CF_API_KEY", last).want(t, 1, "Throttled", "16 of its account")
+	w.report(t, foreign, theirs...).want(t, 0)
+	end()
+	w.report(t, image, "CF_API_KEY", last).want(t, 0)
+}
+
 // shop is a registry that a test changes while a report reads it.
 type shop struct {
 	mu      sync.Mutex
