@@ -142,6 +142,7 @@ func (s *Service) PutRelease(ctx context.Context, a meta.Application, n NewRelea
 	}
 	found := rewrite.Find(files)
 	r := meta.Release{Application: a.ID, Sequence: n.Sequence, Files: packed, Spec: n.Spec, CreatedBy: n.By}
+	r.Charts = chartsOf(files)
 	for _, i := range found.Images {
 		r.Images = append(r.Images, meta.ReleaseImage{Repository: s.Repository(a, n.Host, i.Reference), Tag: i.Tag, Digest: i.Digest})
 	}

@@ -43,6 +43,7 @@ type Service struct {
 	now   func() time.Time
 
 	places Places // of the settings
+	charts *chartCache
 }
 
 // Options holds the parameters of New. All but Domains are required.
@@ -58,7 +59,7 @@ type Options struct {
 
 // New returns a Service.
 func New(o Options) *Service {
-	s := &Service{meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places}
+	s := &Service{charts: newChartCache(), meta: o.Meta, keys: o.Keys, hosts: o.Hosts, now: o.Now, places: o.Places}
 	for _, d := range o.Domains {
 		s.own = append(s.own, strings.ToLower(strings.Trim(d, ".")))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
 	"github.com/ecrin-dev/ecrin/internal/core/registry"
+	"github.com/ecrin-dev/ecrin/internal/core/vendor"
 	"github.com/ecrin-dev/ecrin/internal/door/web"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
@@ -38,6 +39,9 @@ type API struct {
 	spool     *spool.Spool
 	manifests *web.Places // for large manifests that are pulled
 	pushes    *web.Places // for large manifests that are pushed
+
+	charts      Charts // nil for none
+	chartPlaces *web.Places
 
 	anonymous bool // requests without credentials are admitted where policies allow them
 	encode    func(policy.Request, policy.Why) string
@@ -64,6 +68,7 @@ type Options struct {
 	Links       *LayerLinks
 	Spool       *spool.Spool // for large manifests, while they arrive and while they are sent
 	Pushes      *web.Places  // for manifests that are pushed, shared with the other APIs; nil for places of its own
+	Charts      Charts       // of customers; nil for none
 	Anonymous   bool         // admit requests without credentials where policies allow them
 	// Encode returns the encoded message of a denial, the input of DecodeAuthorizationMessage.
 	Encode func(policy.Request, policy.Why) string
@@ -75,7 +80,8 @@ func New(o Options) *API {
 		registry: o.Registry, pull: o.PullThrough, identity: o.Identity, guard: o.Guard,
 		trail: o.Trail, hosts: o.Hosts, links: o.Links, quirks: o.Registry.Quirks(),
 		spool: o.Spool, manifests: web.NewPlaces(maxLargeManifests, maxManifestsWaiting, maxManifestWait),
-		pushes:  cmp.Or(o.Pushes, web.ManifestPlaces()),
+		pushes: cmp.Or(o.Pushes, web.ManifestPlaces()),
+		charts: o.Charts, chartPlaces: chartPlaces(),
 		uploads: limiter{max: maxUploadsPerPrincipal}, anonymous: o.Anonymous, encode: o.Encode,
 	}
 }
@@ -98,6 +104,7 @@ type request struct {
 	creates  bool                  // the push creates the repository
 	head     registry.ManifestHead // of a stored image
 	deletion registry.Deletion     // of an image to be deleted
+	chart    vendor.ChartSource    // of a customer that reads a chart
 	body     []byte                // of a manifest push, after it was read
 	asks     [1]guard.Ask          // backing array for the ask of most requests, to save an allocation
 }
@@ -201,6 +208,9 @@ func (a *API) parse(q *request) (*operation, error) {
 	}
 	if q.caller.Kind == identity.Customer && q.target.route.named() {
 		q.reg = a.customersRegistry(q)
+	}
+	if op, err := a.chartOperation(q); op != nil || err != nil {
+		return op, err
 	}
 	return operationOf(q.r.Method, q.target.route, q.w.Header())
 }

@@ -296,7 +296,7 @@ func (a *App) build(ctx context.Context, now func() time.Time) error {
 	doors := &doors{
 		oci: ociapi.New(ociapi.Options{
 			Registry: a.registry, PullThrough: a.pull, Identity: id, Guard: decisions, Trail: record, Hosts: a.hosts, Links: links, Spool: bodies,
-			Pushes: pushes, Anonymous: c.Anonymous, Encode: tokens.Encode,
+			Pushes: pushes, Charts: vendors, Anonymous: c.Anonymous, Encode: tokens.Encode,
 		}),
 		aws: awsapi.New(awsapi.Options{
 			ECR: repositories, Ecrin: own, IAM: users, STS: tokens, Reports: reports, Identity: id, Guard: decisions, Trail: record,

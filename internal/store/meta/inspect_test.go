@@ -85,6 +85,7 @@ var caches = map[string][]scopeKind{
 	"channels":                  nil,
 	"releases":                  nil,
 	"release_images":            nil,
+	"release_charts":            nil,
 	"promotions":                nil,
 	"customers":                 {scopeIdentity},
 	"customer_channels":         {scopeIdentity},

@@ -25,6 +25,7 @@ type Release struct {
 	EditedAt    time.Time
 	CreatedBy   string // ARN
 	Images      []ReleaseImage
+	Charts      []ReleaseChart
 }
 
 // ReleaseImage is an image that the files of a release name.
@@ -97,6 +98,9 @@ func (s *Store) PutRelease(ctx context.Context, r Release) (Release, error) {
 		}
 		if _, err := t.exec(`UPDATE applications SET last_release = $2, release_bytes = $3 WHERE id = $1`,
 			r.Application, max(last, r.Sequence), total); err != nil {
+			return err
+		}
+		if err := t.putCharts(r); err != nil {
 			return err
 		}
 		for _, i := range r.Images {

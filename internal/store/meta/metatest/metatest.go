@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) *meta.Store) {
 		{"Applications", testApplications},
 		{"SharedRegistries", testSharedRegistries},
 		{"Releases", testReleases},
+		{"Charts", testCharts},
 		{"Customers", testCustomers},
 		{"Entitlements", testEntitlements},
 		{"Reports", testReports},
