@@ -13,7 +13,8 @@ import (
 var ErrRefused = errors.New("the registry does not accept it")
 
 // ErrNone says that a source has no credentials for a host, so that another source or an anonymous request may be tried.
-var ErrNone = errors.New("no credentials for this host")
+var ErrNone = errors.New("no credentials for this host: it is neither one of ECR, nor under the endpoint of the environment " +
+	"(AWS_ENDPOINT_URL); name it in ~/.config/ecrin/credentials.yaml")
 
 // CallError is a call of an API of AWS that failed.
 type CallError struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -351,7 +352,10 @@ func (c *commands) clusterAdd() *cobra.Command {
 	f.StringVar(&in.Principal, "principal", "", "`ARN` of the user or role that pulls for it, or the 12 digits of an account")
 	f.StringVar(&in.CloudName, "cloud", "", "`name` of the cloud integration that it belongs to")
 	return clusterCalls.add(c, cmd, &in.AccountId, "", func(cmd *cobra.Command, s caller, label string) (ecrintypes.Cluster, error) {
-		in.ClusterName = label
+		if in.ClusterName = label; in.Region == "" || in.Principal == "" {
+			return ecrintypes.Cluster{}, usageError{errors.New("--region and --principal are needed; " +
+				"`ecrin cluster connect` makes a role for a cluster")}
+		}
 		var out ecrintypes.ClusterResponse
 		err := s.Call(cmd.Context(), "PutCluster", &in, &out)
 		return out.Cluster, err
