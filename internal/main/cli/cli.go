@@ -105,6 +105,7 @@ func (c *commands) root() *cobra.Command {
 		c.audit(), c.controlPolicy(), c.guardrail(), c.job(), c.secret(), c.key(), c.events(),
 		c.integration(), c.cloud(), c.runtime(), c.cluster(), c.configRepository(), c.rancher(), c.report(), c.healthcheck(),
 		c.app(), c.channel(), c.release(), c.customer(), c.license(), c.entitlement(),
+		c.install(), c.update(), c.files(),
 		c.rewrite(), c.webhook(), c.usage(), c.search(), c.quota(), c.lifecycle(), c.apply(), c.refresh(), c.credential(),
 		here(c.gc(), forOperator), here(c.verify(), forOperator),
 		here(c.backup(), forFiles), here(c.restore(), forFiles), c.config(), c.version())

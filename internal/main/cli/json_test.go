@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,6 +201,10 @@ func TestAnswersAreJSON(t *testing.T) {
 		"customer token list shop big", "customer token revoke shop big east", "license get shop big", "license key",
 		"explain license shop big shop/none:1",
 		"rewrite $release --registry registry.example.com/shop --no-copy --output $rewritten",
+		"install $applicense --key $appkey --kubeconfig $kubeconfig --namespace parts --dir $appdir --skip-checks",
+		"update check --dir $appdir", "update list --dir $appdir --refresh", "update diff --dir $appdir", "update config --dir $appdir",
+		"update license --dir $appdir", "update registry r.invalid --dir $appdir", "update registry --none --dir $appdir",
+		"update deploy --dir $appdir", "update rollback --dir $appdir", "update watch --once --dir $appdir", "files --dir $appdir",
 		"entitlement add shop --customer big --repository shop/* | entitlementId", "entitlement list shop --customer big",
 		"integration add hub --kind oci --registry-host receiver.invalid", "app registry add hub --app shop",
 		"app registry list --app shop", "app registry test hub", "app registry remove hub --app shop", "integration delete hub",
@@ -212,6 +217,7 @@ func TestAnswersAreJSON(t *testing.T) {
 		"credential kubelet --registry $host --role arn:aws:iam::000000000000:role/pull",
 		"refresh dockerconfig $dockerfile --config $access --once", "refresh exec --config $access --once true",
 	}
+	maps.Copy(found, installable(t, s))
 	var covered []string
 	for _, line := range lines {
 		command, member, _ := strings.Cut(line, " | ")

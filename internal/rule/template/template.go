@@ -31,7 +31,8 @@ type Values struct {
 	LicenseAuth  []byte // docker configuration with the licence
 	LocalAuth    []byte // docker configuration for Local
 	Field        func(name string) string
-	Channel      string // name
+	Config       func(name string) string // values of the customer; nil for none
+	Channel      string                   // name
 	VersionLabel string
 	Sequence     int64  // of the versions at the installer
 	Cursor       string // channel sequence
@@ -118,6 +119,9 @@ func (v Values) functions() template.FuncMap {
 		"ImagePullSecretName":          func() string { return rewrite.SecretName(v.Proxy.Slug) },
 		"LicenseDockerCfg":             func() string { return base64.StdEncoding.EncodeToString(v.LicenseAuth) },
 		"LicenseFieldValue":            v.field,
+		"ConfigOption":                 v.config,
+		"ConfigOptionEquals":           func(name, value string) bool { return v.config(name) == value },
+		"ConfigOptionNotEquals":        func(name, value string) bool { return v.config(name) != value },
 		"ChannelName":                  func() string { return v.Channel },
 		"VersionLabel":                 func() string { return v.VersionLabel },
 		"Sequence":                     func() int64 { return v.Sequence },
@@ -155,6 +159,13 @@ func (v Values) field(name string) string {
 		return ""
 	}
 	return v.Field(name)
+}
+
+func (v Values) config(name string) string {
+	if v.Config == nil {
+		return ""
+	}
+	return v.Config(name)
 }
 
 func (v Values) helm(path string) (any, error) {

@@ -1,0 +1,366 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+)
+
+// manager is the name by which the cluster knows who has set members of objects.
+const manager = "ecrin-install"
+
+// slugAnnotation marks the objects of an application. It is set by the generated overlay.
+const slugAnnotation = "kots.io/app-slug"
+
+// maxKindWait is how long a deployment waits for a kind whose definition it has applied.
+const maxKindWait = 30 * time.Second
+
+// ErrNotReady is the error of a deployment that was still on its way when the time was over. It can be resumed.
+var ErrNotReady = errors.New("the deployment is still on its way: run ecrin update deploy to wait on")
+
+// FailedError is a deployment that failed.
+type FailedError struct {
+	Version Version
+}
+
+// Error has the reason, in the words of the cluster.
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("the version %d (%s) has failed: %s", e.Version.Sequence, e.Version.Label, e.Version.Error)
+}
+
+// Next returns the version that Deploy deploys without a sequence: one whose deployment was interrupted, else the newest.
+//
+// Errors: there is none.
+func (i *Installation) Next() (Version, error) {
+	if c := i.state.Current; c >= 0 && i.state.Versions[c].Status == Deploying {
+		return i.state.Versions[c], nil
+	}
+	return i.Version(-1)
+}
+
+// Deploy deploys a version, also one that was deployed before, and waits up to a time for it to run. A deployment that was interrupted goes
+// on. The changes of the customer are read anew.
+//
+// Errors: a required version must be deployed before; the version is not complete; *FailedError, ErrNotReady; the API server cannot be
+// reached: the deployment can then be resumed.
+func (i *Installation) Deploy(ctx context.Context, sequence int64, wait time.Duration) error {
+	v, err := i.Version(sequence)
+	if err != nil {
+		return err
+	}
+	switch v.Status {
+	case PendingDownload:
+		return errors.New("the version is not downloaded yet: run ecrin update check")
+	case PendingConfig:
+		return errors.New(v.Error)
+	}
+	if err := i.allowed(v); err != nil {
+		return err
+	}
+	objects, err := i.cluster()
+	if err != nil {
+		return err
+	}
+	if err := i.set(sequence, Deploying, "", func(s *state) { s.Current = sequence }); err != nil {
+		return err
+	}
+	if err := i.render(i.folder(sequence)); err != nil {
+		return i.fail(sequence, err.Error())
+	}
+	all, err := i.rendered(sequence)
+	if err != nil {
+		return i.fail(sequence, err.Error())
+	}
+	i.o.Say("deploying the version %d (%s): %d objects", sequence, v.Label, len(all))
+	if err := i.apply(ctx, objects, all); err != nil {
+		if kube.Refused(err) || kube.IsUnknownKind(err) {
+			return i.fail(sequence, err.Error())
+		}
+		return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
+	}
+	return i.await(ctx, objects, sequence, wait)
+}
+
+// allowed checks that no required version is left out on the way to a later one.
+func (i *Installation) allowed(v Version) error {
+	if i.state.Current < 0 || v.Sequence <= i.state.Current {
+		return nil
+	}
+	for _, other := range i.state.Versions[i.state.Current+1 : v.Sequence] {
+		if other.Required && other.ChannelSequence != v.ChannelSequence && other.DeployedAt == nil && other.ChannelID == v.ChannelID {
+			return fmt.Errorf("the version %d (%s) is required: deploy it before the version %d", other.Sequence, other.Label, v.Sequence)
+		}
+	}
+	return nil
+}
+
+// set stores the status of a version, with further changes.
+func (i *Installation) set(sequence int64, status Status, text string, more func(*state)) error {
+	return i.change(func(s *state) {
+		v := &s.Versions[sequence]
+		v.Status, v.Error = status, text
+		if status == Deployed && v.DeployedAt == nil {
+			now := i.o.Now().UTC()
+			v.DeployedAt = &now
+		}
+		if more != nil {
+			more(s)
+		}
+	})
+}
+
+// fail stores that a version has failed, and returns that as an error.
+func (i *Installation) fail(sequence int64, why string) error {
+	if err := i.set(sequence, Failed, printable(why), nil); err != nil {
+		return err
+	}
+	return &FailedError{i.state.Versions[sequence]}
+}
+
+// rendered returns the objects of a version, in the order in which they are applied.
+func (i *Installation) rendered(sequence int64) ([]map[string]any, error) {
+	text, err := i.Read(sequence, renderedFile)
+	if err != nil {
+		return nil, err
+	}
+	var all []map[string]any
+	for d := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var one map[string]any
+		err := d.Decode(&one)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the rendered objects: %w", err)
+		}
+		if len(one) > 0 {
+			all = append(all, one)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b map[string]any) int { return phase(a) - phase(b) })
+	return all, nil
+}
+
+// order are kinds that others need, in the order in which they are applied. Kinds that are not here come after them.
+var order = []string{"Namespace", "CustomResourceDefinition", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding",
+	"PriorityClass", "StorageClass", "LimitRange", "ResourceQuota", "Secret", "ConfigMap", "PersistentVolume", "PersistentVolumeClaim",
+	"Service"}
+
+func phase(object map[string]any) int {
+	kind, _ := object["kind"].(string)
+	if n := slices.Index(order, kind); n >= 0 {
+		return n
+	}
+	return len(order)
+}
+
+// apply applies objects, and deletes those of the version before that are not among them. The inventory is stored before, with both, so
+// that nothing is forgotten if the process ends.
+func (i *Installation) apply(ctx context.Context, o *kube.Objects, all []map[string]any) error {
+	namespace := i.state.Settings.Namespace
+	if _, err := o.Apply(ctx, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace}}, "",
+		manager); err != nil {
+		return err
+	}
+	before := i.state.Inventory
+	var wanted []kube.ObjectKey
+	for _, object := range all {
+		k := kube.KeyOf(object)
+		if k.Name == "" {
+			return fmt.Errorf("an object of the kind %s has no name", k.Kind)
+		}
+		wanted = append(wanted, k)
+	}
+	union := append(slices.Clone(wanted), before...)
+	if err := i.change(func(s *state) { s.Inventory = once(union) }); err != nil {
+		return err
+	}
+	applied := make([]kube.ObjectKey, 0, len(all))
+	end := i.o.Now().Add(maxKindWait)
+	for _, object := range all {
+		for {
+			k, err := o.Apply(ctx, object, namespace, manager)
+			if err == nil {
+				applied = append(applied, k)
+				break
+			}
+			if !kube.IsUnknownKind(err) || i.o.Now().After(end) {
+				return err
+			}
+			if err := i.pause(ctx); err != nil { // its definition was applied, and is not in force yet
+				return err
+			}
+		}
+	}
+	if err := i.prune(ctx, o, before, applied); err != nil {
+		return err
+	}
+	return i.change(func(s *state) { s.Inventory = once(applied) })
+}
+
+func once(all []kube.ObjectKey) []kube.ObjectKey {
+	var out []kube.ObjectKey
+	seen := map[kube.ObjectKey]bool{}
+	for _, k := range all {
+		if !seen[k] {
+			seen[k] = true
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// kept are kinds that are never deleted: what is in them would go too.
+var kept = []string{"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"}
+
+// prune deletes the objects that the version before had and this one has not. One that does not belong to the application any more stays.
+func (i *Installation) prune(ctx context.Context, o *kube.Objects, before, now []kube.ObjectKey) error {
+	for _, k := range before {
+		same := func(other kube.ObjectKey) bool {
+			return other.Kind == k.Kind && other.Name == k.Name && groupOf(other.APIVersion) == groupOf(k.APIVersion) &&
+				(other.Namespace == k.Namespace || k.Namespace == "")
+		}
+		if slices.Contains(kept, k.Kind) || slices.ContainsFunc(now, same) {
+			continue
+		}
+		if k.Namespace == "" {
+			k.Namespace = i.state.Settings.Namespace
+		}
+		object, err := o.Get(ctx, k)
+		if kube.IsUnknownKind(err) || err == nil && object == nil {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		meta, _ := object["metadata"].(map[string]any)
+		notes, _ := meta["annotations"].(map[string]any)
+		if notes[slugAnnotation] != i.license.AppSlug {
+			continue
+		}
+		i.o.Say("deleting %s, which the version does not have", k)
+		if err := o.Delete(ctx, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupOf returns the group of an apiVersion; "" for that of v1.
+func groupOf(apiVersion string) string {
+	if group, _, ok := strings.Cut(apiVersion, "/"); ok {
+		return group
+	}
+	return ""
+}
+
+// pause waits between two looks at the cluster.
+func (i *Installation) pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(i.o.Poll):
+		return nil
+	}
+}
+
+// await waits until the objects of a version run, or one of them has failed.
+func (i *Installation) await(ctx context.Context, o *kube.Objects, sequence int64, wait time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, ErrNotReady)
+	defer cancel()
+	said := ""
+	for {
+		status, text, err := i.health(ctx, o)
+		switch {
+		case errors.Is(context.Cause(ctx), ErrNotReady):
+			return ErrNotReady
+		case err != nil:
+			return fmt.Errorf("%w (ecrin update deploy resumes the deployment)", err)
+		case status == Failed:
+			return i.fail(sequence, text)
+		case status == Deployed:
+			return i.set(sequence, Deployed, "", nil)
+		}
+		if text != said {
+			said = text
+			i.o.Say("%s", text)
+		}
+		if err := i.pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// health returns the status of what is deployed, by the conditions in the cluster, with its reason.
+func (i *Installation) health(ctx context.Context, o *kube.Objects) (Status, string, error) {
+	status, text := Deployed, ""
+	for _, k := range i.state.Inventory {
+		h, err := o.Health(ctx, k)
+		if err != nil && !kube.IsUnknownKind(err) {
+			return Unknown, "", err
+		}
+		switch {
+		case h.State == kube.Failed:
+			return Failed, k.String() + ": " + printable(h.Why), nil
+		case h.State == kube.Changing && status == Deployed:
+			status, text = Deploying, k.String()+": "+h.Why
+		}
+	}
+	return status, text, nil
+}
+
+// Refresh looks at the cluster, and stores the status of the version that was deployed last: deployed, deploying or failed. If the cluster
+// does not answer the status is unknown, with the reason, and the stored one stays.
+func (i *Installation) Refresh(ctx context.Context) (Version, error) {
+	c := i.state.Current
+	if c < 0 {
+		return Version{}, errors.New("nothing was deployed yet")
+	}
+	o, err := i.cluster()
+	if err != nil {
+		return Version{}, err
+	}
+	status, text, err := i.health(ctx, o)
+	if err != nil {
+		v := i.state.Versions[c]
+		v.Status, v.Error = Unknown, printable(err.Error())
+		return v, nil
+	}
+	if v := i.state.Versions[c]; v.Status == Deploying && status == Deployed {
+		return v, nil // not all of it was applied yet
+	} else if v.Status != status || v.Error != text {
+		if err := i.set(c, status, text, nil); err != nil {
+			return Version{}, err
+		}
+	}
+	return i.state.Versions[c], nil
+}
+
+// Rollback deploys the version that was deployed before the current one, or one that is named. Versions that were never deployed cannot be
+// rolled back to.
+//
+// Errors: there is none; those of Deploy.
+func (i *Installation) Rollback(ctx context.Context, sequence int64, wait time.Duration) error {
+	if sequence == -1 {
+		for n := i.state.Current - 1; n >= 0; n-- {
+			if i.state.Versions[n].DeployedAt != nil {
+				sequence = n
+				break
+			}
+		}
+	}
+	v, err := i.Version(sequence)
+	if sequence == -1 || err != nil || v.DeployedAt == nil || v.Sequence == i.state.Current {
+		return errors.New("there is no earlier version that was deployed")
+	}
+	return i.Deploy(ctx, sequence, wait)
+}

@@ -1,0 +1,278 @@
+// Package install installs an application of a vendor for a customer, and keeps it up to date: it verifies the licence, gets versions from
+// the server of updates, makes manifests of them that the cluster can pull images for, deploys them, and reads from the conditions in the
+// cluster whether they run.
+//
+// An installation is a folder. state.json has its history, versions/N the files of a version, overlays/downstreams the changes of the
+// customer, which no version replaces.
+package install
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
+	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/net/upstream"
+	"github.com/ecrin-dev/ecrin/internal/rule/license"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+)
+
+// Options are what an Installation works with. The zero value is that of the program.
+type Options struct {
+	Now  func() time.Time
+	Say  func(format string, args ...any) // what happens, for people
+	Poll time.Duration                    // between two looks at the cluster; 0 means a second
+	// Allow are the private addresses of registries that may be asked whether images are public, see net/egress.
+	Egress egress.Options
+	Asker  rewrite.Asker // nil for one that asks registries
+}
+
+// Installation is an installed application, whose folder is locked. It is not safe for concurrent use.
+type Installation struct {
+	dir     string
+	lock    *os.File
+	state   state
+	license license.Verified
+	o       Options
+}
+
+func (o Options) complete() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Say == nil {
+		o.Say = func(string, ...any) {}
+	}
+	if o.Poll == 0 {
+		o.Poll = time.Second
+	}
+	return o
+}
+
+// Verify verifies a licence file with the public key of the vendor, in PEM. changed are the members that were edited after it was signed:
+// the signed values count.
+//
+// Errors: those of license.Parse; "License is expired".
+func Verify(text []byte, publicKey string, now time.Time) (license.Verified, error) {
+	key, err := license.ParsePublicPEM(publicKey)
+	if err != nil {
+		return license.Verified{}, err
+	}
+	return verify(text, key, now)
+}
+
+func verify(text []byte, key *rsa.PublicKey, now time.Time) (license.Verified, error) {
+	l, err := license.Parse(text, key)
+	if err != nil {
+		return l, err
+	}
+	if l.Channel().ID == "" || l.Endpoint == "" {
+		return l, errors.New("the licence names no channel, or no server of updates")
+	}
+	end, err := l.Expiry()
+	if err != nil {
+		return l, err
+	}
+	if !end.IsZero() && !now.Before(end) {
+		return l, fmt.Errorf("License is expired: it ended on %s", end.UTC().Format(time.RFC3339)) //nolint:staticcheck // the text of the guide
+	}
+	return l, nil
+}
+
+// Create makes an installation in a folder, or opens the one there that has the same licence and was not deployed yet. The public key is
+// kept: later licences must be signed with it.
+//
+// Errors: those of Verify; ErrBusy; the folder has another installation, or one that is complete.
+func Create(dir string, text []byte, publicKey string, s Settings, o Options) (*Installation, error) {
+	o = o.complete()
+	l, err := Verify(text, publicKey, o.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder: %w", err)
+	}
+	f, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	i := &Installation{dir: dir, lock: f, license: l, o: o}
+	have, err := read(dir)
+	switch {
+	case errors.Is(err, ErrNotInstalled):
+		i.state = state{Format: format, PublicKey: publicKey, License: string(text), Settings: s, Current: -1}
+		err = i.save()
+	case err != nil:
+	case have.PublicKey != publicKey:
+		err = errors.New("the folder has an installation of another vendor: the public keys differ")
+	default:
+		i.state = have
+		var before license.Verified
+		if before, err = Verify([]byte(have.License), publicKey, time.Time{}); err != nil {
+			break
+		}
+		switch {
+		case before.ID != l.ID:
+			err = errors.New("license ids do not match: the folder has an installation with another licence")
+		case len(have.Versions) > 0 && have.Versions[0].Status == Deployed || have.Current > 0:
+			err = errors.New("the application is installed in this folder: use ecrin update")
+		default:
+			i.state.Settings, i.state.License = s, string(text)
+			err = i.save()
+		}
+	}
+	if err != nil {
+		i.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+// Open opens the installation in a folder.
+//
+// Errors: ErrNotInstalled, ErrBusy; the stored licence is damaged.
+func Open(dir string, o Options) (*Installation, error) {
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); err != nil {
+		return nil, ErrNotInstalled
+	}
+	f, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	i := &Installation{dir: dir, lock: f, o: o.complete()}
+	if i.state, err = read(dir); err == nil {
+		i.license, err = Verify([]byte(i.state.License), i.state.PublicKey, time.Time{}) // an end is for the server to say
+	}
+	if err != nil {
+		i.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+// Close gives the folder free.
+func (i *Installation) Close() {
+	_ = durable.Unlock(i.lock) // its end closes it too
+	i.lock.Close()
+}
+
+// License returns the licence.
+func (i *Installation) License() license.Verified { return i.license }
+
+// Versions returns the history, the oldest first. current is the sequence of the version that was deployed last; -1 for none.
+func (i *Installation) Versions() (all []Version, current int64) {
+	return append([]Version(nil), i.state.Versions...), i.state.Current
+}
+
+// Version returns a version by its sequence; with -1 the newest.
+//
+// Errors: there is none.
+func (i *Installation) Version(sequence int64) (Version, error) {
+	n := int64(len(i.state.Versions))
+	if sequence == -1 {
+		sequence = n - 1
+	}
+	if sequence < 0 || sequence >= n {
+		return Version{}, fmt.Errorf("there is no version %d", sequence)
+	}
+	return i.state.Versions[sequence], nil
+}
+
+// server returns the server of updates of the licence.
+func (i *Installation) server() (*Server, error) {
+	var o ServerOptions
+	o.PlainHTTP = i.state.Settings.PlainHTTP
+	if i.state.Settings.CA != "" {
+		roots, err := credential.Roots(i.state.Settings.CA)
+		if err != nil {
+			return nil, err
+		}
+		o.Roots = roots
+	}
+	endpoint := i.license.Endpoint
+	if c := i.license.Channel(); c.Endpoint != "" {
+		endpoint = c.Endpoint
+	}
+	return NewServer(strings.TrimSuffix(endpoint, "/"), i.license.AppSlug, i.license.ID, o)
+}
+
+// cluster returns the objects of the cluster.
+func (i *Installation) cluster() (*kube.Objects, error) {
+	c, err := kube.Open(kube.Config{Kubeconfig: i.state.Settings.Kubeconfig, Context: i.state.Settings.Context, UserAgent: "ecrin-install"})
+	if err != nil {
+		return nil, err
+	}
+	return kube.NewObjects(c), nil
+}
+
+// engine returns what rewrites images, and a function that closes it.
+func (i *Installation) engine() (*rewrite.Engine, func(), error) {
+	e := &rewrite.Engine{Asker: i.o.Asker}
+	if e.Asker != nil {
+		return e, func() {}, nil
+	}
+	o := i.o.Egress
+	if i.state.Settings.CA != "" {
+		roots, err := credential.Roots(i.state.Settings.CA)
+		if err != nil {
+			return nil, nil, err
+		}
+		o.Roots = roots
+	}
+	client := upstream.New(upstream.Options{Guard: egress.New(o), Limits: upstream.Limits{Attempts: 1}})
+	e.Asker = rewrite.Registries{Client: client}
+	return e, client.Close, nil
+}
+
+// SyncLicense gets the licence as it is at the vendor. If it has changed, it is stored, and there is a new version. It reports whether
+// there is.
+//
+// Errors: *RefusedError; a licence that the pinned key does not verify, or that has another id.
+func (i *Installation) SyncLicense(ctx context.Context) (bool, error) {
+	s, err := i.server()
+	if err != nil {
+		return false, err
+	}
+	text, err := s.License(ctx, i.license.Sequence, strings.TrimPrefix(string(i.license.Version), "kots.io/"))
+	if err != nil {
+		return false, err
+	}
+	return i.SetLicense(ctx, text)
+}
+
+// SetLicense replaces the licence by a later one of the same customer. It reports whether there is a new version: a licence of the same or
+// an earlier sequence changes nothing.
+//
+// Errors: those of Verify, by the key of the installation; "license ids do not match".
+func (i *Installation) SetLicense(ctx context.Context, text []byte) (bool, error) {
+	l, err := Verify(text, i.state.PublicKey, i.o.Now())
+	if err != nil {
+		return false, err
+	}
+	if l.ID != i.license.ID || l.AppSlug != i.license.AppSlug {
+		return false, errors.New("license ids do not match")
+	}
+	if l.Sequence <= i.license.Sequence {
+		return false, nil
+	}
+	before := i.license
+	i.license = l
+	if len(i.state.Versions) == 0 {
+		err = i.change(func(s *state) { s.License = string(text) })
+	} else {
+		err = i.derive(ctx, LicenseChange, func(s *state) { s.License = string(text) })
+	}
+	if err != nil {
+		i.license = before
+		return false, err
+	}
+	return len(i.state.Versions) > 0, nil
+}

@@ -1,0 +1,411 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/deliver/rewrite"
+	rule "github.com/ecrin-dev/ecrin/internal/rule/rewrite"
+	"github.com/ecrin-dev/ecrin/internal/rule/template"
+	"github.com/ecrin-dev/ecrin/internal/store/durable"
+)
+
+// maxNewest is how many of the newest versions a check downloads, beside those that are required.
+const maxNewest = 10
+
+// Check asks the server for updates, and downloads what it offers: the newest 10 versions, and those that are required. Each becomes a
+// version of the history. A changed licence is stored, and is a version too. It returns the new versions.
+//
+// A download that was interrupted is done first.
+//
+// Errors: *RefusedError; the server cannot be reached, or its answer is wrong. What was downloaded before stays.
+func (i *Installation) Check(ctx context.Context) (found []Version, err error) {
+	from := len(i.state.Versions)
+	defer func() { found = slices.Clone(i.state.Versions[min(from, len(i.state.Versions)):]) }()
+	s, err := i.server()
+	if err != nil {
+		return nil, err
+	}
+	if n := len(i.state.Versions); n > 0 && i.state.Versions[n-1].Status == PendingDownload {
+		from = n - 1
+		if err := i.download(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	if len(i.state.Versions) == 0 {
+		return nil, i.fetch(ctx, s, OnlineInstall, Offer{})
+	}
+	if _, err := i.SyncLicense(ctx); err != nil {
+		return nil, fmt.Errorf("the licence: %w", err)
+	}
+	channel := i.license.Channel()
+	after := int64(0)
+	for _, v := range i.state.Versions {
+		if v.ChannelID == channel.ID {
+			after = v.ChannelSequence // of the newest version, which on a channel with semantic versions need not be the largest
+		}
+	}
+	offers, err := s.Check(ctx, channel.ID, after, i.license.Sequence, i.state.LastCheck)
+	if err != nil {
+		return nil, err
+	}
+	for n, o := range offers {
+		if !o.Required && n < len(offers)-maxNewest {
+			continue
+		}
+		if slices.ContainsFunc(i.state.Versions, func(v Version) bool {
+			return v.ChannelID == channel.ID && v.ChannelSequence == o.ChannelSequence
+		}) {
+			continue
+		}
+		if err := i.fetch(ctx, s, UpstreamUpdate, o); err != nil {
+			return nil, err
+		}
+	}
+	now := i.o.Now().UTC()
+	return nil, i.change(func(s *state) { s.LastCheck = now })
+}
+
+// fetch adds a version and downloads it. A version that the server does not give is taken back.
+func (i *Installation) fetch(ctx context.Context, s *Server, source Source, o Offer) error {
+	if len(i.state.Versions) >= maxVersions {
+		return fmt.Errorf("the history has %d versions", maxVersions)
+	}
+	channel := i.license.Channel()
+	v := Version{Sequence: int64(len(i.state.Versions)), Source: source, Status: PendingDownload, ChannelID: channel.ID,
+		ChannelName: channel.Name, ChannelSequence: o.ChannelSequence, Label: printable(o.Label), Required: o.Required, Notes: o.Notes,
+		CreatedAt: i.o.Now().UTC()}
+	if err := i.change(func(s *state) { s.Versions = append(s.Versions, v) }); err != nil {
+		return err
+	}
+	return i.download(ctx, s)
+}
+
+// download downloads the last version of the history, which waits for it.
+func (i *Installation) download(ctx context.Context, s *Server) error {
+	n := len(i.state.Versions) - 1
+	v := i.state.Versions[n]
+	i.o.Say("downloading the version %s", orNewest(v.Label))
+	r, err := s.Download(ctx, v.ChannelID, v.ChannelSequence, v.Label)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return errors.Join(err, i.change(func(s *state) { s.Versions = s.Versions[:n] }))
+	}
+	if err != nil {
+		return err
+	}
+	v.ChannelSequence, v.Required, v.ReleasedAt = r.ChannelSequence, r.Required, r.ReleasedAt
+	v.ProxyDomain, v.RegistryDomain = r.ProxyDomain, r.RegistryDomain
+	v.Label = r.Label
+	return i.build(ctx, v, r.Files, func(*state) {})
+}
+
+func orNewest(label string) string {
+	if label == "" {
+		return "that is the newest"
+	}
+	return label
+}
+
+// derive adds a version with the files of the newest one, because something else than these has changed.
+func (i *Installation) derive(ctx context.Context, source Source, f func(*state)) error {
+	n := len(i.state.Versions)
+	if n == 0 {
+		return errors.New("there is no version yet: run ecrin install")
+	}
+	if i.state.Versions[n-1].Status == PendingDownload {
+		return errors.New("the newest version is not downloaded yet: run ecrin update check")
+	}
+	files, err := rewrite.ReadFolder(filepath.Join(i.folder(int64(n-1)), rewrite.UpstreamDir))
+	if err != nil {
+		return fmt.Errorf("reading the files of the version %d: %w", n-1, err)
+	}
+	files = slices.DeleteFunc(files, func(f rule.File) bool { return strings.HasPrefix(f.Path, "userdata/") })
+	v := i.state.Versions[n-1]
+	v.Sequence, v.Source, v.CreatedAt, v.DeployedAt, v.Error = int64(n), source, i.o.Now().UTC(), nil, ""
+	return i.build(ctx, v, files, f)
+}
+
+// SetConfig sets values of the application, and makes a version with them. An empty value takes one away.
+//
+// Errors: the application has no such value.
+func (i *Installation) SetConfig(ctx context.Context, values map[string]string) error {
+	n := len(i.state.Versions)
+	if n == 0 {
+		return errors.New("there is no version yet: run ecrin install")
+	}
+	items, err := i.ConfigItems(int64(n - 1))
+	if err != nil {
+		return err
+	}
+	for name := range values {
+		if !slices.ContainsFunc(items, func(c ConfigItem) bool { return c.Name == name }) {
+			return fmt.Errorf("the application has no value %q", printable(name))
+		}
+	}
+	return i.derive(ctx, ConfigChange, func(s *state) {
+		all := map[string]string{}
+		for k, v := range s.Config {
+			all[k] = v
+		}
+		for k, v := range values {
+			if all[k] = v; v == "" {
+				delete(all, k)
+			}
+		}
+		s.Config = all
+	})
+}
+
+// SetRegistry makes a version that pulls all images from a registry of the customer; with nil, as before.
+func (i *Installation) SetRegistry(ctx context.Context, r *Registry) error {
+	return i.derive(ctx, RegistryChange, func(s *state) { s.Registry = r })
+}
+
+// ConfigItem is a value that an application asks for.
+type ConfigItem struct {
+	Name     string `json:"name"`
+	Title    string `json:"title,omitempty"`
+	Type     string `json:"type,omitempty"`
+	Default  string `json:"default,omitempty"`
+	Value    string `json:"value,omitempty"`
+	Required bool   `json:"required,omitempty"`
+}
+
+// Secret reports whether a value is not shown.
+func (c ConfigItem) Secret() bool { return c.Type == "password" }
+
+// ConfigItems returns the values that a version asks for, with those that are set.
+func (i *Installation) ConfigItems(sequence int64) ([]ConfigItem, error) {
+	files, err := rewrite.ReadFolder(filepath.Join(i.folder(sequence), rewrite.UpstreamDir))
+	if err != nil {
+		return nil, err
+	}
+	return configItems(files, i.state.Config), nil
+}
+
+// configItems reads the values that files of the kind Config ask for.
+func configItems(files []rule.File, values map[string]string) (all []ConfigItem) {
+	for _, f := range files {
+		if !rule.Manifest(f.Path) || strings.HasPrefix(f.Path, "userdata/") {
+			continue
+		}
+		for _, d := range rule.Split(f) {
+			var c struct {
+				APIVersion string `yaml:"apiVersion"`
+				Kind       string `yaml:"kind"`
+				Spec       struct {
+					Groups []struct {
+						Items []struct {
+							Name     string    `yaml:"name"`
+							Title    string    `yaml:"title"`
+							Type     string    `yaml:"type"`
+							Default  yaml.Node `yaml:"default"`
+							Value    yaml.Node `yaml:"value"`
+							Required bool      `yaml:"required"`
+						} `yaml:"items"`
+					} `yaml:"groups"`
+				} `yaml:"spec"`
+			}
+			if yaml.Unmarshal(d.Data, &c) != nil || c.Kind != "Config" || !strings.HasPrefix(c.APIVersion, "kots.io/") {
+				continue
+			}
+			for _, g := range c.Spec.Groups {
+				for _, item := range g.Items {
+					one := ConfigItem{Name: item.Name, Title: item.Title, Type: item.Type, Required: item.Required,
+						Default: item.Default.Value, Value: item.Value.Value}
+					if v, ok := values[item.Name]; ok {
+						one.Value = v
+					}
+					all = append(all, one)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// build makes the files of a version in its folder, and stores the version with further changes of the state. The folder is complete before
+// the version is in the history.
+func (i *Installation) build(ctx context.Context, v Version, files []rule.File, f func(*state)) error {
+	next := i.state
+	f(&next)
+	e, closed, err := i.engine()
+	if err != nil {
+		return err
+	}
+	defer closed()
+	known, err := i.known(v.Sequence)
+	if err != nil {
+		return err
+	}
+	items := configItems(files, next.Config)
+	out, err := e.Run(ctx, i.input(v, next, files, known, items))
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(i.dir, versionsDir, "new")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	user, err := i.userdata(v, next, out, items)
+	if err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	if err := out.Write(dir, user); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { // it has the licence
+		return err
+	}
+	v.Status = Pending
+	for _, item := range items {
+		if item.Required && item.Value == "" && item.Default == "" {
+			v.Status, v.Error = PendingConfig, "the value "+item.Name+" is missing: ecrin update config --set "+item.Name+"=…"
+		}
+	}
+	if err := i.render(dir); err != nil {
+		v.Status, v.Error = Failed, printable(err.Error())
+	}
+	if err := os.RemoveAll(i.folder(v.Sequence)); err != nil { // of an attempt that was interrupted
+		return err
+	}
+	if err := syncTree(dir); err != nil {
+		return err
+	}
+	if err := durable.Rename(dir, i.folder(v.Sequence)); err != nil {
+		return err
+	}
+	return i.change(func(s *state) {
+		f(s)
+		s.Versions = append(s.Versions[:v.Sequence], v)
+	})
+}
+
+// syncTree makes the files below a folder durable.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() && !e.IsDir() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Sync()
+	})
+}
+
+// known returns what was decided on images before a version.
+func (i *Installation) known(sequence int64) ([]rewrite.Known, error) {
+	if sequence == 0 {
+		return nil, nil
+	}
+	before, err := rewrite.ReadInstallation(i.folder(sequence - 1))
+	if err != nil {
+		return nil, fmt.Errorf("reading what was decided before: %w", err)
+	}
+	return before.KnownImages, nil
+}
+
+// input returns what the engine makes a version of.
+func (i *Installation) input(v Version, s state, files []rule.File, known []rewrite.Known, items []ConfigItem) rewrite.Input {
+	l := i.license
+	in := rewrite.Input{Slug: l.AppSlug, Files: files, Known: known, Namespace: s.Settings.Namespace, AllPrivate: s.Settings.AllPrivate,
+		Proxy:     rule.Proxy{Host: l.ProxyDomain, Vendor: v.RegistryDomain},
+		Installed: rule.Proxy{Host: v.ProxyDomain, Vendor: v.RegistryDomain},
+		License:   rule.Auth{Username: "LICENSE_ID", Password: l.ID}}
+	if c := l.Channel(); c.ProxyDomain != "" {
+		in.Proxy.Host = c.ProxyDomain
+	}
+	if s.Registry != nil {
+		in.Local = s.Registry.local()
+		in.LocalAuth = rule.Auth{Username: s.Registry.Username, Password: s.Registry.Password}
+	}
+	in.Values = template.Values{Channel: v.ChannelName, VersionLabel: v.Label, Sequence: v.Sequence,
+		Cursor: strconv.FormatInt(v.ChannelSequence, 10),
+		Field:  func(name string) string { return l.Fields[name].Value.String() },
+		Config: func(name string) string {
+			for _, item := range items {
+				if item.Name == name {
+					if item.Value != "" {
+						return item.Value
+					}
+					return item.Default
+				}
+			}
+			return ""
+		}}
+	return in
+}
+
+// userdata returns the files of a version that are about the customer.
+func (i *Installation) userdata(v Version, s state, out rewrite.Output, items []ConfigItem) ([]rule.File, error) {
+	inst := rewrite.Installation{UpdateCursor: strconv.FormatInt(v.ChannelSequence, 10), ChannelID: v.ChannelID, ChannelName: v.ChannelName,
+		VersionLabel: v.Label, Required: v.Required, Notes: v.Notes, ReleasedAt: v.ReleasedAt, ProxyDomain: v.ProxyDomain,
+		RegistryDomain: v.RegistryDomain, KnownImages: out.Known()}
+	for _, f := range out.Skipped {
+		inst.Errors = append(inst.Errors, rewrite.YAMLError{Path: f.File, Error: f.Err.Error()})
+	}
+	file, err := inst.File(i.license.AppSlug)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]any{}
+	for _, item := range items {
+		one := map[string]string{"default": item.Default}
+		if item.Value != "" {
+			one["value"] = item.Value
+		}
+		values[item.Name] = one
+	}
+	config, err := yaml.Marshal(map[string]any{"apiVersion": "kots.io/v1beta1", "kind": "ConfigValues",
+		"metadata": map[string]string{"name": i.license.AppSlug}, "spec": map[string]any{"values": values}})
+	if err != nil {
+		return nil, err
+	}
+	return []rule.File{file, {Path: rewrite.UserDir + "/license.yaml", Data: []byte(s.License)},
+		{Path: rewrite.UserDir + "/config.yaml", Data: config}}, nil
+}
+
+// render brings the changes of the customer into a folder of a version, and builds the overlays.
+func (i *Installation) render(dir string) error {
+	own, theirs := filepath.Join(i.dir, filepath.FromSlash(downstreams)), filepath.Join(dir, filepath.FromSlash(downstreams))
+	if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
+			return err
+		}
+		if err := os.CopyFS(own, os.DirFS(theirs)); err != nil {
+			return fmt.Errorf("making the folder of your changes: %w", err)
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(theirs); err != nil {
+		return err
+	}
+	if err := os.CopyFS(theirs, os.DirFS(own)); err != nil {
+		return fmt.Errorf("reading your changes in %s: %w", own, err)
+	}
+	text, err := rewrite.Build(dir)
+	if err != nil {
+		return err
+	}
+	return rewrite.WriteBuilt(dir, text)
+}
+
+// downstreams is the folder of the changes of the customer, in that of the installation and of each version.
+const downstreams = "overlays/downstreams"
