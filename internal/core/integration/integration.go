@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
@@ -262,8 +262,8 @@ func Bad(member, constraint string) *fault.Error {
 
 // roleARN is the form of the ARN of a role, roleName that of its name with or without its path. Source: IAM API reference, CreateRole.
 var (
-	roleARN  = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$`)
-	roleName = regexp.MustCompile(`^(?:/?[\w+=,.@/-]{1,511}/)?[\w+=,.@-]{1,64}$`)
+	roleARN  = lazyregexp.New(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$`)
+	roleName = lazyregexp.New(`^(?:/?[\w+=,.@/-]{1,511}/)?[\w+=,.@-]{1,64}$`)
 )
 
 // complete checks settings and secrets of a kind, and fills in what follows from others.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +12,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
@@ -57,7 +57,7 @@ type settings interface {
 }
 
 // principalARN is the form of the ARN of a principal that pulls.
-var principalARN = regexp.MustCompile(`^(?:[0-9]{12}|arn:aws[a-z-]*:(?:iam::[0-9]{12}:(?:root|(?:user|role)/[\x21-\x7e]{1,512})|` +
+var principalARN = lazyregexp.New(`^(?:[0-9]{12}|arn:aws[a-z-]*:(?:iam::[0-9]{12}:(?:root|(?:user|role)/[\x21-\x7e]{1,512})|` +
 	`sts::[0-9]{12}:assumed-role/[\x21-\x7e]{1,512}))$`)
 
 func (c *Cloud) check() ([]meta.ObjectName, error) {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,13 +20,14 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 // checkPath is the part of a path that asks for updates, which no channel may have as its slug.
 const checkPath = "pending"
 
-var domainText = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
+var domainText = lazyregexp.New(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
 
 // IsDomain reports whether a text is a host with or without a port, without scheme and path.
 func IsDomain(s string) bool { return domainText.MatchString(s) }

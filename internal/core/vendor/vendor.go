@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"regexp"
 	"strings"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/license"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
@@ -93,7 +93,7 @@ func NewID(now time.Time) string {
 	return string(text[:])
 }
 
-var notSlug = regexp.MustCompile(`[^a-z0-9]+`)
+var notSlug = lazyregexp.New(`[^a-z0-9]+`)
 
 // Slug returns the slug of a name: lower-case letters and digits, with - for what is between words. It is "" for a name without any.
 func Slug(name string) string {
@@ -107,7 +107,7 @@ const (
 	maxSlug = 63
 )
 
-var slugText = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var slugText = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // invalid returns the error of a member of a request.
 func invalid(member, format string, a ...any) error {

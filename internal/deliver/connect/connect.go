@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // DefaultAudience is the audience of the tokens, as in clusters of AWS.
@@ -315,7 +315,7 @@ func (c *Connection) far(doing string, err error, right string) error {
 }
 
 // objectName is the form of names of objects. Source: RFC 1123, as Kubernetes applies it.
-var objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+var objectName = lazyregexp.New(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
 // Subject is a service account, or all of a namespace.
 type Subject struct {

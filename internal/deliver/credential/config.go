@@ -9,10 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Config says which credentials of AWS get the tokens of which registries. The file is credentials.yaml in the folder ecrin of the user's
@@ -79,13 +80,13 @@ const (
 const CacheOff = "off"
 
 var (
-	patternForm  = regexp.MustCompile(`^[a-z0-9.*_-]+(:[1-9][0-9]{0,4})?$`)
-	roleForm     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\x21-\x7e]+$`)
-	regionForm   = regexp.MustCompile(`^[a-z0-9-]+$`)
-	sessionForm  = regexp.MustCompile(`^[A-Za-z0-9_=,.@-]+$`)
-	accountForm  = regexp.MustCompile(`^\d{12}$`)
-	remoteForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`) // names of integrations
-	externalForm = regexp.MustCompile(`^[A-Za-z0-9_=,.@:/+-]+$`)
+	patternForm  = lazyregexp.New(`^[a-z0-9.*_-]+(:[1-9][0-9]{0,4})?$`)
+	roleForm     = lazyregexp.New(`^arn:aws[a-z-]*:iam::\d{12}:role/[\x21-\x7e]+$`)
+	regionForm   = lazyregexp.New(`^[a-z0-9-]+$`)
+	sessionForm  = lazyregexp.New(`^[A-Za-z0-9_=,.@-]+$`)
+	accountForm  = lazyregexp.New(`^\d{12}$`)
+	remoteForm   = lazyregexp.New(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`) // names of integrations
+	externalForm = lazyregexp.New(`^[A-Za-z0-9_=,.@:/+-]+$`)
 )
 
 // ParseConfig reads a configuration.
@@ -162,7 +163,7 @@ func (r *Rule) check() (problems []string) {
 	}
 	for _, one := range []struct {
 		key, value, want string
-		form             *regexp.Regexp
+		form             *lazyregexp.Regexp
 	}{
 		{"region", r.Region, "a region", regionForm},
 		{"session_name", r.SessionName, "2 to 64 letters, digits and _=,.@-", sessionForm},

@@ -5,17 +5,17 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
 const maxHost = 255 // bytes of HOST:PORT
 
 // hostName is the form of a name of a host in lower case, without its port.
-var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
+var hostName = lazyregexp.New(`^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$`)
 
 // ParseHost returns the registry, HOST or HOST:PORT in lower case, that a text names: a host, a URL, or the name of an image, which has a
 // path. A port is kept, unless it is 443.
@@ -54,10 +54,10 @@ func ParseHost(text string) (string, error) {
 }
 
 // registryHost is the form of the hosts of registries of ECR and ecrin: account, region, and the domain.
-var registryHost = regexp.MustCompile(`^\d{12}\.dkr[.-]ecr(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)$`)
+var registryHost = lazyregexp.New(`^\d{12}\.dkr[.-]ecr(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)$`)
 
 // awsDomain is the form of the domains of ECR. Source: the credential helpers of AWS and Kubernetes.
-var awsDomain = regexp.MustCompile(`^(amazonaws\.com(\.cn)?|amazonaws\.eu|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|` +
+var awsDomain = lazyregexp.New(`^(amazonaws\.com(\.cn)?|amazonaws\.eu|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|` +
 	`c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 // registry is what the host of a registry says about it.

@@ -7,12 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // KubeletSetup is how a kubelet is started, and what it should do.
@@ -27,7 +28,7 @@ type KubeletSetup struct {
 type Finding struct{ Name, Detail, Problem, Fix string }
 
 // annotationKey is the form of a key of an annotation. Source: Kubernetes documentation, Annotations.
-var annotationKey = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
+var annotationKey = lazyregexp.New(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 
 // kubeletCheck collects findings.
 type kubeletCheck struct {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/report"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Application is something that runs images in a namespace.
@@ -227,9 +227,9 @@ func imagesOf(p *corev1.Pod) (all []string) {
 
 var (
 	// runOf is what the controller of cron jobs adds to the name of a job: the minute for which it runs.
-	runOf = regexp.MustCompile(`-[0-9]{8,10}$`)
+	runOf = lazyregexp.New(`-[0-9]{8,10}$`)
 	// applicationForm has the names of applications that can be reported.
-	applicationForm = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	applicationForm = lazyregexp.New(`^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 )
 
 const maxApplication = 128 // bytes of a name

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Status is what is known of the credentials of one service account for one registry.
@@ -159,7 +159,7 @@ func (v *view) secret(at objectAt, account string) {
 }
 
 // pulledImage matches the messages of the kubelet about pulls. Source: pkg/kubelet/images of Kubernetes.
-var pulledImage = regexp.MustCompile(`^(Successfully pulled|Failed to pull) image "([^"]+)"(?:: (.*))?`)
+var pulledImage = lazyregexp.New(`^(Successfully pulled|Failed to pull) image "([^"]+)"(?:: (.*))?`)
 
 // event adds what an event says.
 func (v *view) event(e *corev1.Event) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/report"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -37,10 +37,10 @@ const local = "local"
 
 // Source: git check-ref-format, without what would change a search.
 var (
-	branchForm   = regexp.MustCompile(`^[^\x00-\x20\x7f"~^:?*\[\\]{1,255}$`)
-	repoForm     = regexp.MustCompile(`^[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+$`)
-	revisionForm = regexp.MustCompile(`^[0-9a-fA-F]{7,64}$`)
-	changeForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9~%._/-]{0,254}$`) // Source: Gerrit REST API, change-id
+	branchForm   = lazyregexp.New(`^[^\x00-\x20\x7f"~^:?*\[\\]{1,255}$`)
+	repoForm     = lazyregexp.New(`^[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)+$`)
+	revisionForm = lazyregexp.New(`^[0-9a-fA-F]{7,64}$`)
+	changeForm   = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9~%._/-]{0,254}$`) // Source: Gerrit REST API, change-id
 )
 
 // gitOf returns what the variables say of git; nil for nothing. named is the service of the integration that they name, nil for none.

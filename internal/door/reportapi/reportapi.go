@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
 	"github.com/ecrin-dev/ecrin/internal/rule/endpoint"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -284,7 +284,7 @@ func (a *API) do(ctx context.Context, ev *web.Event, req guard.Request, operatio
 }
 
 // runtimeQuery is the form of the one query that is answered: query Runtime($name: String!) { runtime(name: $name) { … } }.
-var runtimeQuery = regexp.MustCompile(`^\s*query\s+Runtime\s*\(\s*\$name\s*:\s*String!\s*\)\s*\{\s*runtime\s*\(\s*name\s*:\s*\$name\s*\)\s*\{([\sA-Za-z,_]*)\}\s*\}\s*$`)
+var runtimeQuery = lazyregexp.New(`^\s*query\s+Runtime\s*\(\s*\$name\s*:\s*String!\s*\)\s*\{\s*runtime\s*\(\s*name\s*:\s*\$name\s*\)\s*\{([\sA-Za-z,_]*)\}\s*\}\s*$`)
 
 // runtime answers the query for a runtime.
 func (a *API) runtime(w http.ResponseWriter, r *http.Request, ev *web.Event, req guard.Request) {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/host/trust/clientconf"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // checkDocker checks the settings of the docker daemon, and the credentials of the docker client.
@@ -89,7 +89,7 @@ func (d *doctor) installFor(target, image string) string {
 
 // ecrHost matches the names that docker-credential-ecr-login accepts as registries, without the port.
 // Source: amazon-ecr-credential-helper, the pattern of registries.
-var ecrHost = regexp.MustCompile(`^\d{12}\.dkr[.-]ecr(-fips)?\.[a-zA-Z0-9][a-zA-Z0-9_-]*\.(amazonaws\.(com|com\.cn|eu)|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
+var ecrHost = lazyregexp.New(`^\d{12}\.dkr[.-]ecr(-fips)?\.[a-zA-Z0-9][a-zA-Z0-9_-]*\.(amazonaws\.(com|com\.cn|eu)|on\.aws|on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 const (
 	ecrLogin  = "ecr-login"

@@ -9,10 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // The marks around the block. They are whole lines.
@@ -25,7 +26,7 @@ const (
 const maxNames = 2000
 
 // namePattern matches the names that Block accepts: nothing in them can end a line or begin a comment.
-var namePattern = regexp.MustCompile(`^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$`)
+var namePattern = lazyregexp.New(`^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$`)
 
 // Block returns the block that maps names to an address, with one line for each, since some systems limit the names of a line.
 //

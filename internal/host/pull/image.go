@@ -7,11 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -30,7 +30,7 @@ type document struct {
 }
 
 // unauthorized is the text of ECR for a denial.
-var unauthorized = regexp.MustCompile(`User: (\S+) is not authorized to perform: (\S+) on resource: (\S+)`)
+var unauthorized = lazyregexp.New(`User: (\S+) is not authorized to perform: (\S+) on resource: (\S+)`)
 
 // manifest reads the manifest that the reference names. A refusal is of the step Permission.
 func (p *pulling) manifest(ctx context.Context) (string, *failure) {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"regexp"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -21,7 +21,7 @@ type reference struct {
 // awsHost is what a name of ECR says.
 type awsHost struct{ account, region string }
 
-var ecrName = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.[a-z0-9.-]+$`)
+var ecrName = lazyregexp.New(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.[a-z0-9.-]+$`)
 
 // hostname returns the host without its port.
 func (r reference) hostname() string {

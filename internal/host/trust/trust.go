@@ -14,10 +14,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Target is a family of clients that share configuration.
@@ -76,7 +77,7 @@ type Options struct {
 	OS        string // as runtime.GOOS; selects the system store. "" means linux
 }
 
-var hostPattern = regexp.MustCompile(`^([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
+var hostPattern = lazyregexp.New(`^([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
 
 // ParseHost reads the address of a registry, in the form in which it begins an image name: HOST or HOST:PORT.
 // The result is in lower case and safe as an element of a path.

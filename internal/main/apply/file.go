@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -145,7 +145,7 @@ func (d *Document) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // unknownKey is what the YAML library says of a key that a type does not have.
-var unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+var unknownKey = lazyregexp.New(`field (\S+) not found in type \S+`)
 
 // Parse parses a file. Unknown keys are errors, with their lines.
 //

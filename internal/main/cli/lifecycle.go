@@ -2,13 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/main/client"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -41,7 +41,7 @@ func (c *commands) connectToRepository(cmd *cobra.Command, r *registry, text str
 }
 
 // extensionMember is found in documents of the extension, valid or not, and not in those of ECR.
-var extensionMember = regexp.MustCompile(`"version"\s*:`)
+var extensionMember = lazyregexp.New(`"version"\s*:`)
 
 // documents returns the text of a file as the document that it is.
 func (c *commands) documents(cmd *cobra.Command, file string) (policy, extension string, err error) {

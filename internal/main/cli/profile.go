@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // validProfile matches the names of profiles that need no quotes in the files of the AWS tools.
-var validProfile = regexp.MustCompile(`^[A-Za-z0-9_.@:+/-]{1,64}$`)
+var validProfile = lazyregexp.New(`^[A-Za-z0-9_.@:+/-]{1,64}$`)
 
 // keyOf is one key of a profile; with the value "" it is removed.
 type keyOf struct{ key, value string }
@@ -158,7 +158,7 @@ func (c *commands) profileNames(*cobra.Command) (names []string) {
 }
 
 // sectionHeader matches the first line of a section.
-var sectionHeader = regexp.MustCompile(`^[ \t]*\[([^\]]*)\]`)
+var sectionHeader = lazyregexp.New(`^[ \t]*\[([^\]]*)\]`)
 
 // sectionOf returns the name of the section that begins with a line, without quotes and with single spaces, and whether one does.
 func sectionOf(line string) (string, bool) {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/ecrin-dev/ecrin/internal/deliver/credential"
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 const refreshKubernetesHelp = `Keep the pull secrets of a cluster fresh, inside the cluster or outside of it.
@@ -49,8 +49,8 @@ func (k *kubeFlags) open(log *slog.Logger) (*kube.Cluster, error) {
 
 // The forms of names of objects and of hosts. Source: RFC 1123, as Kubernetes applies it.
 var (
-	objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-	hostPort   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?$`)
+	objectName = lazyregexp.New(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	hostPort   = lazyregexp.New(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?$`)
 )
 
 func (c *commands) refreshKubernetes() *cobra.Command {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/deliver/kube"
 	"github.com/ecrin-dev/ecrin/internal/model/awswire"
 	"github.com/ecrin-dev/ecrin/internal/model/ecrintypes"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 const reportWatchHelp = `Report which images the pods of a cluster run, and follow them, inside the cluster or outside of it.
@@ -30,7 +30,7 @@ In the cluster it needs the rights to list and watch pods; at the server ecrin:R
 application/*. With --listen, /healthz says whether this program works, /readyz whether everything is reported.`
 
 // clusterName is the form of the name of a cluster: with the namespace, which has at most 63 bytes, it is a name of an environment.
-var clusterName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var clusterName = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // watchFlags are the flags of a watch of pods.
 type watchFlags struct {

@@ -3,12 +3,13 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // hostName is the form of a name in EgressHosts.
-var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$`)
+var hostName = lazyregexp.New(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?$`)
 
 // hosts parses NAME=ADDRESS and NAME=ADDRESS:PORT. The port is 0 if there is none.
 func hosts(texts []string) (map[string]netip.AddrPort, error) {

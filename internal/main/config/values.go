@@ -5,13 +5,13 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/core/configrepo"
 	"github.com/ecrin-dev/ecrin/internal/core/integration"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -28,7 +28,7 @@ func checkAddress(l string) error {
 }
 
 // organizationID matches the id of an organization. Source: Organizations API reference.
-var organizationID = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+var organizationID = lazyregexp.New(`^o-[a-z0-9]{10,32}$`)
 
 // prefixes parses ranges of addresses. A single address is a range with one element.
 func prefixes(texts []string) ([]netip.Prefix, error) {

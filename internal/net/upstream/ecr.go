@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ecrin-dev/ecrin/internal/net/egress"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/secret"
 )
 
@@ -66,11 +66,11 @@ const (
 )
 
 // ecrHost is the form of the hosts of ECR. Source: the credential helper of AWS, and that of Kubernetes.
-var ecrHost = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(-fips)?\.([a-z0-9-]{1,40})\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|on\.aws|` +
+var ecrHost = lazyregexp.New(`^(\d{12})\.dkr[.-]ecr(-fips)?\.([a-z0-9-]{1,40})\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|on\.aws|` +
 	`on\.amazonwebservices\.com\.cn|sc2s\.sgov\.gov|c2s\.ic\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)$`)
 
 // awsCode matches the error codes of AWS, which may be shown.
-var awsCode = regexp.MustCompile(`^[A-Za-z]{3,64}$`)
+var awsCode = lazyregexp.New(`^[A-Za-z]{3,64}$`)
 
 // ecrTokens gets the tokens of ECR.
 type ecrTokens struct {

@@ -10,13 +10,14 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 const (
@@ -294,7 +295,7 @@ func (c *Client) roundTrip(req *http.Request, host string) (*http.Response, erro
 
 // noRoom matches the errors of registries that have no room for what they were sent: the words of ecrin, of Harbor (DENIED, "exceed
 // quota"), of distribution and of registries before which a proxy writes to a disk. Other registries answer 507.
-var noRoom = regexp.MustCompile(`(?i)quota|service limit|disk is full|no space left`)
+var noRoom = lazyregexp.New(`(?i)quota|service limit|disk is full|no space left`)
 
 // stores reports whether a request with a method sends what the other side is to store.
 func stores(method string) bool {

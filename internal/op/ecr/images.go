@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/ecrin-dev/ecrin/internal/core/identity"
 	"github.com/ecrin-dev/ecrin/internal/core/pullthrough"
@@ -14,6 +13,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/manifest"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -168,7 +168,7 @@ func detail(r Repository, im meta.Image) ecrtypes.ImageDetail {
 }
 
 // looseDigest matches what the ECR API accepts as a digest. Only sha256 and sha512 digests can be stored.
-var looseDigest = regexp.MustCompile(`^[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+$`)
+var looseDigest = lazyregexp.New(`^[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+$`)
 
 // image resolves an image id. If it names no image, Failure of the result is set, which batch operations report.
 //

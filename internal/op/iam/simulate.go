@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -253,7 +253,7 @@ func (s *Service) simulate(ctx context.Context, c identity.Caller, sim *simulati
 }
 
 // actionPattern matches actions. It has no wildcards: each request simulates named actions.
-var actionPattern = regexp.MustCompile(`^[A-Za-z0-9-]+:[A-Za-z0-9]+$`)
+var actionPattern = lazyregexp.New(`^[A-Za-z0-9-]+:[A-Za-z0-9]+$`)
 
 // complete adds the policies, caller, owner and condition keys of the request to the simulation. Errors:
 // fault.InvalidInput.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/store/meta"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Vouched is a request of AssumeRoleWithWebIdentity whose token is verified.
@@ -107,7 +107,7 @@ func (v *Vouched) keptClaims() map[string]string {
 const federatedProvider = "aws:FederatedProvider"
 
 // claimName matches the names of claims that can become condition keys.
-var claimName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+var claimName = lazyregexp.New(`^[A-Za-z0-9_-]{1,128}$`)
 
 // claimKeys returns the condition keys of a token: those of keptClaims, amr, oaud if there are several audiences, and
 // every other claim that is a string. Claims whose names differ in case only are omitted: condition keys ignore case,

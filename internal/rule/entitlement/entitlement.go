@@ -7,13 +7,13 @@ package entitlement
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/policy"
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -48,9 +48,9 @@ const (
 	KeyPushed   = "ecrin:ImagePushedAt"  // when the image was pushed
 )
 
-var patternText = regexp.MustCompile(`^[A-Za-z0-9*][A-Za-z0-9._:/*-]*$`)
+var patternText = lazyregexp.New(`^[A-Za-z0-9*][A-Za-z0-9._:/*-]*$`)
 
-var tagText = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9._*-]*$`)
+var tagText = lazyregexp.New(`^[A-Za-z0-9_*][A-Za-z0-9._*-]*$`)
 
 // Check checks a rule.
 //

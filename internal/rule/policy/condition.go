@@ -4,12 +4,12 @@ import (
 	"encoding/base64"
 	"math"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -200,9 +200,9 @@ func readOperator(s string) (Operator, bool) {
 	return op, families[op.Test] != 0
 }
 
-var keyPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*:[^\x00-\x20]+( +[^\x00-\x20]+)*$`)
+var keyPattern = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._/-]*:[^\x00-\x20]+( +[^\x00-\x20]+)*$`)
 
-var loosePattern = regexp.MustCompile(`^[^\x00-\x20:]+( +[^\x00-\x20:]+)*$`)
+var loosePattern = lazyregexp.New(`^[^\x00-\x20:]+( +[^\x00-\x20:]+)*$`)
 
 // conditionKey reports whether s has the form of a condition key, such as aws:SourceIp or aws:ResourceTag/Cost Center.
 // It does not check that the key exists: a request may have keys that ecrin does not know.
@@ -278,7 +278,7 @@ func (v *Value) read(f family) (want string) {
 }
 
 // numberPattern excludes the forms that ParseFloat accepts besides decimal numbers.
-var numberPattern = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+var numberPattern = lazyregexp.New(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // dateLayouts are the forms of ISO 8601 that IAM documents, from the most to the least precise. A time without a zone
 // is in UTC.

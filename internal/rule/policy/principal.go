@@ -2,9 +2,9 @@ package policy
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 	"github.com/ecrin-dev/ecrin/internal/word/name"
 )
 
@@ -56,10 +56,10 @@ func (p *parser) principals(n node, not bool) (Principals, error) {
 
 // The forms of names in the IAM and STS models. A path is "/" or begins and ends with "/"; it has no wildcards.
 var (
-	servicePattern  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
-	providerPattern = regexp.MustCompile(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
-	pathPattern     = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
-	namePattern     = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
+	servicePattern  = lazyregexp.New(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
+	providerPattern = lazyregexp.New(`^(arn:aws(-[a-z]+)*:iam::[0-9]{12}:(oidc|saml)-provider/[!-~]+|[a-z0-9-]+(\.[a-z0-9-]+)+)$`)
+	pathPattern     = lazyregexp.New(`^/([!-~]{1,510}/)?$`)
+	namePattern     = lazyregexp.New(`^[A-Za-z0-9_+=,.@-]{1,64}$`)
 )
 
 // readPrincipal reads one principal of a member of a Principal object. If s is not a principal, reason says why, else

@@ -2,8 +2,9 @@ package report
 
 import (
 	"errors"
-	"regexp"
 	"strings"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // ImageName is the name of an image as pipelines give it: [HOST/]PATH[:TAG][@DIGEST].
@@ -17,10 +18,10 @@ type ImageName struct {
 
 // Source: distribution's reference grammar, in the forms that registries accept.
 var (
-	pathForm   = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
-	tagForm    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
-	digestForm = regexp.MustCompile(`^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
-	hostForm   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?$`)
+	pathForm   = lazyregexp.New(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
+	tagForm    = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	digestForm = lazyregexp.New(`^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
+	hostForm   = lazyregexp.New(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?$`)
 )
 
 const maxImageName = 512 // bytes
@@ -75,7 +76,7 @@ func (n ImageName) Reference() string {
 }
 
 // ecrHost is the form of the hosts of Amazon ECR, without a port, in any domain.
-var ecrHost = regexp.MustCompile(`^([0-9]{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.`)
+var ecrHost = lazyregexp.New(`^([0-9]{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.`)
 
 // ECRHost returns account and region of a host of the form ACCOUNT.dkr.ecr.REGION.DOMAIN.
 func ECRHost(host string) (account, region string, ok bool) {

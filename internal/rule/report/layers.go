@@ -3,9 +3,10 @@ package report
 import (
 	"encoding/json"
 	"errors"
-	"regexp"
 	"strings"
 	"time"
+
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Layer is one step of the making of an image.
@@ -95,7 +96,7 @@ func clip(s string, n int) string {
 }
 
 // instructions are those of a Dockerfile, which builders write into the history without a shell.
-var instructions = regexp.MustCompile(`^(?:ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)$`)
+var instructions = lazyregexp.New(`^(?:ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)$`)
 
 const nop = "#(nop)"
 

@@ -10,11 +10,11 @@ import (
 	"errors"
 	"io"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/rule/semver"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // Variables are the CF_ variables of a report by name. None of them is empty.
@@ -38,7 +38,7 @@ const (
 )
 
 // variable is the form of the names that are read.
-var variable = regexp.MustCompile(`^CF_[A-Z_]+$`)
+var variable = lazyregexp.New(`^CF_[A-Z_]+$`)
 
 const (
 	maxVariables  = 100

@@ -9,12 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/ecrin-dev/ecrin/internal/store/durable"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // maxLateness is how many seconds a line may be older than a line before it in the same file. Lines are made
@@ -34,7 +34,7 @@ type file struct {
 // nameForm is the format of the time in the name of a file.
 const nameForm = "20060102T150405Z"
 
-var fileName = regexp.MustCompile(`^audit-([0-9]{8}T[0-9]{6}Z)-([0-9]{1,18})\.ndjson$`)
+var fileName = lazyregexp.New(`^audit-([0-9]{8}T[0-9]{6}Z)-([0-9]{1,18})\.ndjson$`)
 
 func list(dir string) ([]*file, error) {
 	entries, err := os.ReadDir(dir)

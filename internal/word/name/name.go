@@ -6,10 +6,10 @@ package name
 
 import (
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"github.com/ecrin-dev/ecrin/internal/word/fault"
+	"github.com/ecrin-dev/ecrin/internal/word/lazyregexp"
 )
 
 // literal accepts only untyped constants, so that a run-time string cannot be passed to a Must function.
@@ -34,7 +34,7 @@ func (a Account) String() string { return a.s }
 // Region is a region name in the form of AWS, such as eu-west-1. It need not be a region that AWS has.
 type Region struct{ s string }
 
-var regionPattern = regexp.MustCompile(`^[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`)
+var regionPattern = lazyregexp.New(`^[a-z]{2,10}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`)
 
 // ParseRegion parses a region name. Errors: fault.InvalidParameter.
 func ParseRegion(s string) (Region, error) {
