@@ -168,8 +168,9 @@ func TestPolicyExecutionEvents(t *testing.T) {
 		}
 		images, failures = images+n-failed, failures+failed
 	}
-	if len(events.Events) != 2 || images != 12 || failures != 1 {
-		t.Errorf("got %d events with %d images and %d failures, want 2, 12 and 1: %s", len(events.Events), images, failures, events.Events)
+	if len(events.Events) < 2 || images != 12 || failures != 1 { // each transaction has lines of its own
+		t.Errorf("got %d events with %d images and %d failures, want at least 2, and 12 and 1: %s", len(events.Events), images, failures,
+			events.Events)
 	}
 }
 
